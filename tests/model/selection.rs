@@ -81,7 +81,10 @@ async fn an_unusable_key_is_reported_and_not_replaced() {
         ("OPENAI_API_KEY", KEY),
     ];
     let error = chosen(&vars).await.expect_err("it is not there");
-    assert_eq!(error, "cannot read the key file in ANTHROPIC_API_KEY_FILE");
+    assert_eq!(
+        error,
+        "cannot read the key file that ANTHROPIC_API_KEY_FILE names"
+    );
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ const TEXT_MAX: usize = 64 << 10;
 const LABEL_MAX: usize = 1 << 10;
 
 impl Team {
-    /// Decides what an input means and applies it.
+    /// Handles an input: applies its events, and returns them with the effects.
     pub fn step(&mut self, context: &Context, input: Input) -> Step {
         let mut decider = Decider::new(self, context);
         decider.handle(input);
@@ -60,7 +60,6 @@ struct Decider<'a> {
     unsettled: bool,
 }
 
-/// The outcome of a call.
 enum CallOutcome {
     Answered(Answer),
     /// The answer follows after a hook has replied.
@@ -326,7 +325,7 @@ fn first_line(text: &str) -> Arc<str> {
     cut(text, 200)
 }
 
-/// The first line of a reason. Its limit is higher than that of a notice, because a reason can end with a hint.
+/// The first line of a reason. It may be longer than the line of a notice, because a reason can end with a hint.
 fn reason_line(text: &str) -> Arc<str> {
     cut(text, 600)
 }

@@ -1,5 +1,5 @@
-//! Actions outside of the core. The driver runs them after it has stored the events of their step, except
-//! [`Effect::EndTree`], which it also runs if they could not be stored. Each is safe to repeat.
+//! Actions outside of the core. The driver runs the effects of a step after it has stored the events of the step. If
+//! the events could not be stored, it runs only [`Effect::EndTree`]. Each effect is safe to repeat.
 
 use std::sync::Arc;
 
@@ -45,8 +45,8 @@ pub enum Effect {
     },
     /// Offer the member its unread messages.
     Deliver { member: MemberName },
-    /// Inform the lead that the state of a teammate's request changed. The driver informs a new connection of every
-    /// pending request.
+    /// Inform the lead that the state of a teammate's request changed. When the lead connects, the driver informs it of
+    /// every pending request.
     Inform {
         member: MemberName,
         request: RequestId,

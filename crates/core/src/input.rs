@@ -16,8 +16,8 @@ use crate::team::spec::{FileTask, MemberSpec, TaskSpec, TeamSpec};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplyTo(pub u64);
 
-/// A fact or a call that reached the driver. An input that names a launch is dropped when the launch is no longer
-/// current.
+/// A fact or a call that reached the driver. A fact about a launch that is no longer current is dropped; a call from
+/// such a launch is refused.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// A supervisor adopted this team, on this boot of the machine.
@@ -216,13 +216,13 @@ pub enum Call {
     /// Propose a plan for approval.
     Propose {
         digest: Arc<str>,
-        /// The plan as the JSON of a call, shown like one.
+        /// The plan as the JSON of a call. Clients show it like a call.
         call: Arc<str>,
     },
     Decide {
         request: RequestId,
         decision: RequestDecision,
-        /// Other pending requests that the policy says this decision covers.
+        /// The other pending requests that this decision covers, according to the policy.
         covers: Vec<RequestId>,
         /// The program that the user decided with.
         via: Option<Arc<str>>,
@@ -275,14 +275,14 @@ pub enum Ruling {
     Deny {
         why: Arc<str>,
     },
-    /// The user has to decide.
+    /// The call needs a decision of the user, or of the lead if the user delegated it.
     Ask,
 }
 
 /// A decision about a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestDecision {
-    /// Without rules it allows exactly this call.
+    /// Without rules, the decision allows exactly this call.
     Allow {
         scope: Scope,
         rules: Vec<Arc<str>>,
@@ -331,7 +331,7 @@ pub struct UpSpec {
     pub tasks: Vec<FileTask>,
 }
 
-/// A member to spawn. Without a name it gets the next number of its role.
+/// A member to spawn. A member without a name is named after its role, with the next number.
 #[derive(Debug, Clone)]
 pub struct SpawnSpec {
     pub name: Option<MemberName>,

@@ -1,11 +1,12 @@
 //! One team as a pure state machine: inputs in, events and effects out.
 //!
-//! [`Team::step`] decides and applies; [`Team::apply`] alone replays a journal. The core reads no clock, draws no
-//! random number, does no I/O and never waits: time and randomness arrive in a [`Context`], and actions outside leave
-//! as [`Effect`]s, which the driver runs after it has stored the step's events; [`effect`] names the exception.
+//! [`Team::step`] decides on an input and applies the events; a replay of the journal only applies events, with
+//! [`Team::apply`]. The core reads no clock, draws no random number, does no I/O and never waits. Time and randomness
+//! arrive in a [`Context`]. Actions outside the core are returned as [`Effect`]s, which the driver runs after it has
+//! stored the step's events; [`effect`] names the exception.
 //!
-//! `team/` is the state: events, the values that they change, and how. `decide/` is above it: it reads the state and
-//! returns events and effects. Start reading at [`member`] and [`task`] for the two state machines.
+//! `team/` contains the state, the events, and how events change the state. `decide/` reads the state and returns
+//! events and effects. Start reading at [`member`] and [`task`] for the two state machines.
 
 mod decide;
 pub mod effect;

@@ -131,12 +131,12 @@ impl Team {
         self.revision
     }
 
-    /// The last goal given to the lead.
+    /// The run of the last goal.
     pub fn run(&self) -> Option<&Run> {
         self.run.as_ref()
     }
 
-    /// What the last goal has completed and used: until its end, or until now. `None` if there was no goal.
+    /// What the run of the last goal completed and used, until its end or until now. `None` if there was no goal.
     pub fn run_totals(&self, now: Tick) -> Option<RunTotals> {
         let run = self.run.as_ref()?;
         Some(run.totals.unwrap_or_else(|| {
@@ -275,7 +275,7 @@ impl Team {
         MessageId(self.last_message + 1)
     }
 
-    /// The question that the run waits for the lead's model to answer, if the team works in rounds.
+    /// The question that waits for a reply of the lead's model, if the team works in rounds.
     pub fn question(&self) -> Option<Question> {
         let run = self.run.as_ref().filter(|run| run.is_under_way())?;
         let round = run.rounds_so_far() + 1;
@@ -296,7 +296,8 @@ impl Team {
         })
     }
 
-    /// The member that works next when all members collaborate: first those in the file's order, then the others.
+    /// The member that works next when all members collaborate: first the members in the order of the file, then the
+    /// members that this order leaves out, by name.
     pub(crate) fn next_collaborator(&self) -> Option<&Member> {
         let Strategy::Collaborate { order } = &self.spec.strategy else {
             return None;

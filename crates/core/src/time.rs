@@ -16,7 +16,7 @@ impl Tick {
         Self(self.0.saturating_add(ms))
     }
 
-    /// Milliseconds since `earlier`; 0 if it is later.
+    /// Milliseconds since `earlier`; 0 if `earlier` is the later tick.
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -72,7 +72,7 @@ impl Context {
         }
     }
 
-    /// At most a fifth of `ms`, to be added to it.
+    /// A random delay of at most a fifth of `ms`, which the caller adds to `ms`.
     pub(crate) fn jitter(&self, n: u64, ms: u64) -> u64 {
         let bits = self.derive("jitter", n);
         let draw = u64::from_be_bytes(bits[..8].try_into().expect("8 of 32 bytes"));

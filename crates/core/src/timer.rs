@@ -20,7 +20,7 @@ pub enum Timer<'a> {
     MemberMinutes(&'a MemberName),
     /// The working minutes of the team reach the warning or the limit of its budget.
     TeamMinutes,
-    /// The worker left a frame unanswered. The core knows no connections: the driver sets this timer and the next.
+    /// The worker left a frame unanswered. The driver sets `Ping` and `PingTimeout`: the core has no connections.
     Ping(&'a LaunchId),
     /// The worker left a ping unanswered.
     PingTimeout(&'a LaunchId),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use agent_team_core::{Event, Record, Team};
 use agent_team_protocol::id::{Generation, TaskId};
 
-/// The journals of all versions; the later ones contain only the events that the version added.
+/// The lines of all journals. The journal of a later version contains only the events that this version added.
 fn lines() -> Vec<String> {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/journal");
     let mut lines = Vec::new();
@@ -19,13 +19,13 @@ fn lines() -> Vec<String> {
     lines
 }
 
-/// All kinds of events, taken from the error with which the parser answers an unknown one.
+/// All kinds of events, taken from the parser's error about an unknown kind.
 fn kinds() -> BTreeSet<String> {
     let unknown = serde_json::from_str::<Event>(r#"{"kind": "?", "data": {}}"#);
     let error = unknown.expect_err("there is no such kind").to_string();
     let (_, listed) = error
         .split_once("expected one of")
-        .expect("a list of what is known");
+        .expect("the error lists the known kinds");
     listed
         .split('`')
         .skip(1)

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Maximum length of an input, in characters.
 const INPUT_MAX: usize = 2_000;
 
-/// What a target checks about one input. The error describes the violation; a panic fails as well.
+/// What a target checks about one input. The error describes the violation; a panic counts as a violation too.
 pub type Property = fn(&str) -> Result<(), String>;
 
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +78,7 @@ impl Target {
     ///
     /// # Panics
     /// When the property fails for an input.
-    #[expect(clippy::print_stderr, reason = "the figures of `cargo xtask fuzz`")]
+    #[expect(clippy::print_stderr, reason = "`cargo xtask fuzz` shows the figures")]
     pub fn fuzz(&self) {
         let name = self.name;
         let limit = Duration::from_millis(setting("AGENT_TEAM_FUZZ_MS").unwrap_or(1_000));

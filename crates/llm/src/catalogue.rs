@@ -145,7 +145,7 @@ impl Catalogue {
 }
 
 /// Returns the entry that names the model, with or without its version, and the entry with the longest matching prefix.
-/// Dots and dashes are equal.
+/// A dot in a name matches a dash.
 fn find<'a>(tables: &'a Tables, provider: &str, model: &str) -> [Option<&'a Entry>; 2] {
     let plain = |name: &str| name.replace('.', "-");
     let model = plain(model);

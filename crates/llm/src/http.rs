@@ -62,7 +62,6 @@ pub(super) struct Endpoint {
     pub(super) silence: Duration,
 }
 
-/// A model at an endpoint.
 pub(super) struct HttpModel {
     name: String,
     model: String,

@@ -1,4 +1,4 @@
-//! Looks up provider keys, and keeps them out of all output. Called by `open`, `choose` and `http`.
+//! Looks up the keys of providers, and redacts them in output. Called by `open`, `choose` and `http`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,7 +27,7 @@ impl fmt::Debug for Key {
 /// Why a configured key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("cannot read the key file in {var}")]
+    #[error("cannot read the key file that {var} names")]
     File {
         var: String,
         #[source]
@@ -78,7 +78,7 @@ impl Key {
         &self.text
     }
 
-    /// Replaces the key in a text, in case a server has repeated it.
+    /// Replaces the key in a text: a server may have repeated the key.
     pub(super) fn redact(&self, text: &str) -> String {
         text.replace(&self.text, HIDDEN)
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::usage::{Price, Usage};
 
-/// One entry of a member's transcript: everything that the model received and answered, in order.
+/// One entry of a member's transcript. The entries contain everything that the model received and answered, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Item {

@@ -1,7 +1,7 @@
 //! Opens a model by name: base URL, key, headers, proxies. Called once per launch of a member, and by `doctor`.
 //!
-//! Variables are those of the member's environment, never of this process. Secrets are sent only to the provider itself
-//! or to a URL that the user configured, never to a URL that only a project file names.
+//! Variables are read from the member's environment, never from the environment of this process. Secrets are sent only
+//! to the provider itself or to a URL that the user configured, never to a URL that only a project file names.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

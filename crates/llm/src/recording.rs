@@ -9,17 +9,17 @@
 //!  "tools":["bash","read"],"digest":"9f86d081884c7d65","outcome":{"answer":{"text":"…","stop":"finished"}}}
 //! ```
 //! `exchange` numbers the member's exchanges from 1, across restarts. `answered` is the number of answers in the
-//! prompt, `last` the kind of its last item, `digest` the first 8 bytes of the SHA-256 of its stable parts: the system
-//! text, and the tools with their descriptions and schemas. The outcome is `answer`, or `too_long` with the provider's
-//! text, after which the member shortens its conversation. Other failures are not recorded: they are transient, or end
-//! the turn.
+//! prompt. `last` is the kind of the prompt's last item. `digest` is the first 8 bytes of the SHA-256 of the prompt's
+//! stable parts: the system text, and the tools with their descriptions and schemas. The outcome is `answer`, or
+//! `too_long` with the provider's text, after which the member shortens its conversation. Other failures are not
+//! recorded: they are transient, or end the turn.
 //!
 //! # What matches
 //! A member's exchanges are replayed in order. A prompt matches if it has the same tool names as the line, and the same
 //! kind of last item; input and results count as the same kind. Texts are not compared, since ids, paths, times and
-//! other members' texts differ between runs. The digest is not compared either; a mismatch error shows the digest of
-//! the recording and that of the prompt. A restarted member continues after the exchange that recorded the last answer
-//! in its prompt, or after the exchange that recorded the summary at the beginning of its prompt.
+//! other members' texts differ between runs. The digest is not compared either; a mismatch error shows the digests of
+//! the recording and of the prompt if they differ. A restarted member continues after the exchange that recorded the
+//! last answer in its prompt, or after the exchange that recorded the summary at the beginning of its prompt.
 
 mod recorder;
 mod replay;

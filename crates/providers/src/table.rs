@@ -19,8 +19,8 @@ pub struct Provider {
     pub prefixes: &'static [&'static str],
     /// Environment variables that set the base URL; the first that is set applies.
     pub base_url_vars: &'static [&'static str],
-    /// Environment variables that contain the key; the first that is set applies. With the suffix `_FILE` they name a
-    /// file that contains it.
+    /// Environment variables that contain the key; the first that is set applies. A variable with the suffix `_FILE`
+    /// names a file that contains the key.
     pub key_vars: &'static [&'static str],
     pub wire: Wire,
     /// Empty: a base URL must be configured.

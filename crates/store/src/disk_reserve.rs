@@ -25,7 +25,7 @@ const RESERVE: u64 = 4 << 20;
 const MARGIN: u64 = 1 << 20;
 
 /// The largest extension of a file that SQLite makes at once: the shared memory file grows by 32 KiB, or by a memory
-/// page where that is larger.
+/// page if that is larger.
 const PROBE: u64 = 64 << 10;
 
 const RESERVE_NAME: &str = "reserve";
@@ -51,7 +51,7 @@ pub(crate) fn is_disk_full(dir: &Path, error: &rusqlite::Error) -> bool {
         Some((ErrorCode::DiskFull, _)) => true,
         // SQLite reports only ENOSPC as `SQLITE_FULL`. For EDQUOT it returns `SQLITE_IOERR_WRITE`, and for every failed
         // extension of its shared memory file `SQLITE_IOERR_SHMSIZE` (`unixWrite` and `unixShmMap` in os_unix.c). A
-        // faulty disk returns the same two codes, so only a write of our own tells them apart.
+        // faulty disk returns the same two codes, so only a write of our own shows whether the disk is full.
         Some((_, ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE)) => {
             let probe = dir.join("probe");
             let fits = fits(&probe, PROBE);
@@ -62,7 +62,7 @@ pub(crate) fn is_disk_full(dir: &Path, error: &rusqlite::Error) -> bool {
     }
 }
 
-/// Releases the reserve in `dir` before there is a [`DiskReserve`]. False when there was none, or when it cannot be
+/// Releases the reserve in `dir` before there is a [`DiskReserve`]. False if the reserve does not exist or cannot be
 /// released.
 pub(crate) fn release(dir: &Path) -> bool {
     disk::release(&dir.join(RESERVE_NAME)).unwrap_or(false)
@@ -111,8 +111,8 @@ impl DiskReserve {
     }
 }
 
-/// Allocates a file of this size: the reserve, or the probe. False when the disk is full. True on any other error: the
-/// store then continues without the file.
+/// Allocates a file of this size: the reserve, or the probe. False only if the disk is full: after any other error the
+/// store continues without the file.
 fn fits(file: &Path, bytes: u64) -> bool {
     match disk::reserve(file, bytes) {
         Ok(()) => true,

@@ -2,9 +2,9 @@
 //! most of these calls on other threads.
 //!
 //! No read transaction outlives a call, so that a slow reader does not keep old pages of the write-ahead log alive.
-//! SQLite cannot close the descriptor of a database on which this process holds locks, and the writer holds some:
-//! closing a connection leaves its descriptor open until the next connection reuses it. Therefore one connection is
-//! kept for the next call, and callers bound the number of concurrent reads.
+//! SQLite cannot close the descriptor of a database on which this process holds locks, and the writer holds locks. So
+//! closing a connection here leaves its descriptor open until the next connection reuses it. Therefore one connection
+//! is kept for the next call, and callers bound the number of concurrent reads.
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ pub struct History {
     idle: Arc<Mutex<Vec<Connection>>>,
 }
 
-/// A connection for one call; it returns to the idle ones when dropped.
+/// A connection for one call. Dropping it returns the connection to the idle connections.
 struct PooledConnection<'a> {
     /// `None` only during drop.
     connection: Option<Connection>,
@@ -104,8 +104,8 @@ impl History {
             .try_for_each(|(path, identity)| identity.check(path))
     }
 
-    /// The events after `revision`: at most `limit` of them, and about 1 MiB. Empty if none follows. A damaged event
-    /// ends the page before it, and fails the read of the page that begins with it.
+    /// The events after `revision`: at most `limit` of them, and about 1 MiB. Empty if none follows. A page ends before
+    /// a damaged event; the read of a page that begins with a damaged event fails.
     ///
     /// # Errors
     /// If the database cannot be read, or is no longer at its path. The same holds for all reads below.
@@ -146,9 +146,9 @@ impl History {
         Ok(page)
     }
 
-    /// The newest `limit` messages from or to a party, or of all parties; the oldest of these comes first. If the party
-    /// has fewer messages, the call visits every message of the team, at about a microsecond each, but does not read
-    /// the texts of the others.
+    /// The newest `limit` messages from or to a party, or of all parties, ordered from old to new. If the party has
+    /// fewer messages, the call visits every message of the team, at about a microsecond each, but reads only the texts
+    /// of the party's messages.
     ///
     /// # Errors
     /// As for [`Self::events_after`], and if the list of messages in the journal is damaged.
@@ -178,7 +178,7 @@ impl History {
             }
             if before >= revision {
                 return Err(ReadError::Damaged(format!(
-                    "revision {revision}: {before} is not before"
+                    "revision {revision}: the previous message has revision {before}"
                 )));
             }
             revision = before;
@@ -196,7 +196,7 @@ impl History {
             .optional()?)
     }
 
-    /// Completed tasks with a higher number, in the order of their ids, at most `limit` of them.
+    /// Completed tasks with a higher number than `last`, in the order of their ids, at most `limit` of them.
     pub fn archived_after(&self, last: TaskId, limit: usize) -> Result<Vec<String>, ReadError> {
         let connection = self.connect()?;
         let mut select = connection
@@ -279,7 +279,6 @@ fn stored_message(row: &Row<'_>, revision: i64) -> Result<StoredMessage, ReadErr
     })
 }
 
-/// Opens a database read-only.
 pub(crate) fn read_only(file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;

@@ -8,8 +8,8 @@
 //!      └── Committed ◄─────┘            History: read-only, beside the writer ──► pages, lists
 //! ```
 //!
-//! The store must never report a batch as stored that is not, delete or overwrite a database, or decide anything about
-//! a team. Start reading at [`open`] and [`Writer::commit`].
+//! The store never reports a batch as stored before it is stored. It never deletes or overwrites a database, and it
+//! decides nothing about a team. Start reading at [`open`] and [`Writer::commit`].
 
 mod disk_reserve;
 mod history;

@@ -6,7 +6,8 @@
 //!
 //! The file is written at each open and each commit, and never synced. After a power cut it may contain an older
 //! revision, which is harmless. With [`Durability::Process`] the journal itself may lose its newest events in a power
-//! cut. The file then contains the id of the boot under which it was written, and is valid only under that boot.
+//! cut. Therefore the file of such a team contains the id of the boot under which it was written, and is valid only
+//! under that boot.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use agent_team_system::lock::FileLock;
 
 use crate::open_error::OpenError;
 
-/// Beside the database.
+/// The name of the lock file, beside the database.
 const NAME: &str = "team.lock";
 
 /// In place of a boot's id: the revision is valid under every boot.
@@ -39,7 +40,6 @@ pub fn is_locked(dir: &Path) -> io::Result<bool> {
     FileLock::is_held(&path(dir))
 }
 
-/// The lock file of the team in this directory.
 pub(crate) fn path(dir: &Path) -> PathBuf {
     dir.join(NAME)
 }
@@ -101,7 +101,7 @@ impl TeamLock {
         }
     }
 
-    /// The database was set aside: the next one does not have to contain its revisions.
+    /// The database was set aside: the next database need not contain the acknowledged revisions.
     pub(crate) fn forget(&self) -> io::Result<()> {
         self.file.clear()
     }

@@ -197,7 +197,7 @@ fn open_read_only(file: &Path) -> Result<Option<Connection>, OpenError> {
     }
 }
 
-/// `None` where the file system does not support a write-ahead log.
+/// `None` if the file system does not support a write-ahead log.
 fn connect(file: &Path, durability: Durability) -> Result<Option<Connection>, ReadError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
@@ -278,7 +278,7 @@ fn store_identity(connection: &mut Connection, identity: &TeamIdentity) -> rusql
 }
 
 /// The newest revision of the journal or of its snapshot, or 0. If the journal does not reach its snapshot, the
-/// database is damaged; reading it reports that.
+/// database is damaged; [`restore`] reports the damage.
 fn newest(connection: &Connection) -> Result<u64, ReadError> {
     let select = "SELECT max(coalesce((SELECT max(revision) FROM journal), 0),
                              coalesce((SELECT value FROM meta WHERE key = 'snapshot_revision'), 0))";

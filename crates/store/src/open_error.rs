@@ -19,8 +19,8 @@ pub struct TeamIdentity {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(
-        "{} was written by a newer agent-team: its version is {version}, this one reads up to {ours}; install the \
-         newer agent-team",
+        "{} was written by a newer agent-team: the database has version {version}, and this program reads versions up \
+         to {ours}; install the newer agent-team",
         .file.display()
     )]
     Newer {
@@ -54,7 +54,7 @@ pub enum OpenError {
     /// The journal is readable but ends before the acknowledged revision: its write-ahead log was removed, or the
     /// database was replaced by an older one.
     #[error(
-        "{} has lost its newest events: revision {acknowledged} was acknowledged, and it ends at {stored}",
+        "{} has lost its newest events: revision {acknowledged} was acknowledged, but the file ends at {stored}",
         .file.display()
     )]
     Lost {

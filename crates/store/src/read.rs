@@ -21,8 +21,8 @@ pub struct JournalEntry {
     pub event: Option<Event>,
 }
 
-/// The stored state, built from the records of the snapshot and those of the journal after it. The records are read one
-/// at a time, and are never all in memory.
+/// The stored state, built from the records of the snapshot and the later records of the journal. The records are read
+/// one at a time, and are never all in memory.
 #[derive(Debug)]
 pub struct Restored<T> {
     pub state: T,

@@ -24,7 +24,8 @@ use crate::read::{JournalEntry, ReadError, Restored, newest_message};
 /// Pages in the write-ahead log after which a checkpoint copies them to the database.
 const CHECKPOINT_PAGES: i32 = 1000;
 
-/// How long a commit waits for another program that has locked the database. Readers wait for the commit meanwhile.
+/// How long a commit waits for another program that has locked the database. Meanwhile, the calls of clients wait for
+/// the commit.
 const LOCKED_LIMIT: Duration = Duration::from_millis(200);
 
 /// The changes that the driver commits together.
@@ -76,11 +77,11 @@ pub enum CommitError {
     Broken {
         file: PathBuf,
         source: Arc<rusqlite::Error>,
-        /// Whether writing this batch failed. Otherwise an earlier batch or checkpoint did, and nothing of this one was
-        /// written.
+        /// Whether writing this batch failed. Otherwise an earlier batch or checkpoint failed, and nothing of this
+        /// batch was written.
         attempted: bool,
     },
-    #[error("a batch begins at revision {found} where {expected} is next")]
+    #[error("a batch begins at revision {found}, but the next revision is {expected}")]
     OutOfOrder { expected: u64, found: u64 },
     /// Temporary.
     #[error("cannot store in {}: another program holds its lock", .0.display())]

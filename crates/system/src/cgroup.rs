@@ -1,5 +1,5 @@
 //! A control group for the commands of one launch: the kernel limits them together. Control groups are available only
-//! where the system delegates a part of the cgroup tree to this user. Called by the worker, by [`crate::sandbox`] for
+//! if the system delegates a part of the cgroup tree to this user. Called by the worker, by [`crate::sandbox`] for
 //! each command, and by the supervisor to remove the group of a killed worker.
 //!
 //! ```text

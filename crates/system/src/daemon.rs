@@ -72,8 +72,8 @@ impl Announced {
     /// Writes both files. `held` is the lock at the path `lock`. If `process` is set, that process must already handle
     /// SIGHUP.
     pub fn write(&self, held: &mut FileLock, lock: &Path) -> io::Result<()> {
-        // The process first. A reader that finds a socket in the lock file takes the process file to belong to the same
-        // supervisor; in the other order it could read the process of the previous one and signal that.
+        // The process file first: a program that finds a socket in the lock file assumes that the process file belongs
+        // to the same supervisor. In the other order it could signal the process of the previous supervisor.
         let file = process_file(lock);
         private_file::discard(&file)?;
         if let Some(ProcessId { pid, start_time }) = self.process {
@@ -111,7 +111,7 @@ fn process_file(lock: &Path) -> PathBuf {
     lock.with_extension("pid")
 }
 
-/// The process beside a lock, if it was recorded under this boot.
+/// The process in the file beside the lock file, if it was recorded under this boot.
 fn recorded_process(lock: &Path) -> Option<ProcessId> {
     let text = String::from_utf8(private_file::read(&process_file(lock)).ok()?).ok()?;
     let mut words = text.split_whitespace();

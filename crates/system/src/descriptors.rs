@@ -16,7 +16,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// The limits of this process before they were raised.
 static BEFORE: OnceLock<Rlimit> = OnceLock::new();
 
-/// The soft limit where the hard limit is infinite: OPEN_MAX, because macOS refuses more.
+/// The soft limit if the hard limit is infinite: OPEN_MAX, because macOS refuses more.
 const UNLIMITED: u64 = 10_240;
 
 /// Raises the soft limit to the hard limit. Returns the new limit.
@@ -52,8 +52,8 @@ pub fn open() -> io::Result<usize> {
 
 /// Gives the program the limit from before [`raise_limit`].
 ///
-/// The limit is set between fork and exec. A program that starts others at once, as a tmux client starts its server,
-/// can do so before its parent runs again: limits that the parent sets then come too late for them.
+/// The limit is set between fork and exec, not by the parent afterwards: a program can start another program before its
+/// parent runs again, as a tmux client starts its server. That program would keep the raised limit.
 pub fn lower_limit_of(command: &mut Command) {
     if original_limit().is_none() {
         return;

@@ -290,7 +290,7 @@ fn of_this_user(temporary: &Path) -> PathBuf {
     temporary.join(format!("agent-team-{}", geteuid()))
 }
 
-/// Creates a directory (0700) if it does not exist, and checks it if it does.
+/// Creates a directory (0700) if it does not exist, and checks it.
 fn secure(path: &Path) -> Result<(), DirectoriesError> {
     let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
     // Check the opened directory, not the path: the path could be replaced between check and use.

@@ -2,8 +2,8 @@
 //! the teams and sandbox trials.
 //!
 //! This module never unlinks a lock file: otherwise two processes could each lock a different file at the same path.
-//! Other programs may unlink it: see [`FileLock::is_at`]. The kernel releases the lock when the holder's last descriptor closes,
-//! however the process ends; descriptors are close-on-exec.
+//! Other programs may unlink it: see [`FileLock::is_at`]. The kernel releases the lock when the holder's last
+//! descriptor closes, however the process ends; descriptors are close-on-exec.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, Write};
@@ -36,9 +36,9 @@ impl FileLock {
             if acquired(file.try_lock())? {
                 return Ok(Some(FileLock { file }));
             }
-            // The exclusive attempt also fails while a call of `is_held` in another process briefly holds a shared lock.
-            // If a shared lock succeeds, no process holds the lock exclusively, so try again; otherwise there is a
-            // real holder.
+            // The exclusive attempt also fails while a call of `is_held` in another process briefly holds a shared
+            // lock. If a shared lock succeeds, no process holds the lock exclusively, so try again; otherwise there is
+            // a real holder.
             if !acquired(file.try_lock_shared())? {
                 return Ok(None);
             }

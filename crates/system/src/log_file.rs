@@ -138,8 +138,8 @@ impl Times {
     }
 }
 
-/// The recorded times of a log, in the order of the writes; none for a log without times. A damaged line is skipped, and
-/// a last line that is still being written.
+/// The recorded times of a log, in the order of the writes; none for a log without times. Skips damaged lines, and a
+/// last line that is still being written.
 ///
 /// # Errors
 /// The file with the times exists and cannot be read.

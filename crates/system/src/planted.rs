@@ -1,9 +1,10 @@
-//! Faults that prove that the checkers of the torture test can fail. Called by the code that each promise depends on.
+//! Faults that prove that the checkers of the torture test find violations. Called by the code that each guarantee
+//! depends on.
 //!
 //! The program `agent-teamd-planted` of the `tests` package plants a fault before it runs the supervisor. No shipped
 //! program calls [`plant`], and release builds contain none of the faults.
 
-/// A fault that breaks one promise.
+/// A fault that violates one guarantee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plant {
     /// An acknowledged message is stored without its recipients.

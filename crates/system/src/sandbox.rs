@@ -3,7 +3,7 @@
 //!
 //! A [`Profile`] lists the paths that a program may write, the paths that are hidden from it, and whether it has
 //! network access. A [`Sandbox`] is a mechanism that enforces the profile. [`find`] returns the best mechanism that
-//! passed a trial on this machine; an installed program alone is not enough:
+//! passed a trial on this machine; an installed program alone is not enough. The mechanisms:
 //!
 //! | | |
 //! |---|---|
@@ -14,7 +14,7 @@
 //! On Linux both mechanisms also refuse these system calls:
 //! - Unix sockets (tmux, ssh-agent, D-Bus, the supervisor), except connected pairs of stream and seqpacket sockets;
 //! - reading the memory of other processes;
-//! - `io_uring`, which would make other system calls past the filter;
+//! - `io_uring`, through which a program could make system calls that the filter does not see;
 //! - new namespaces and mounts.
 //!
 //! Each program runs in its own session, so that it cannot type into a terminal.
@@ -187,7 +187,7 @@ pub async fn find(path: &OsStr) -> Result<Sandbox, NoSandbox> {
     Err(NoSandbox { tried })
 }
 
-/// The script of a trial. It fails when the sandbox refuses a permitted write, and when it allows a forbidden access.
+/// The script of a trial. It fails if the sandbox refuses a permitted write or allows a forbidden access.
 const TRIAL: &str = r#"
 printf x > "$1/inside/made" || exit
 (printf x > "$1/outside/made") 2>/dev/null && { echo "the trial could write outside its directory" >&2; exit 1; }

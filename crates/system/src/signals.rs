@@ -1,5 +1,5 @@
 //! Signals to this process as one typed stream. Called by the main loops of the supervisor, the workers, `top`, the
-//! single-terminal view, and the process that lends its terminal to a member.
+//! single-terminal view, and the attach helper, which lends its terminal to a member.
 //!
 //! After [`Signals::install`] none of these signals has its default effect in this process, even after the stream is
 //! dropped. Children get the default dispositions back ([`crate::spawn`]).

@@ -1,8 +1,8 @@
 //! The Unix-domain socket between supervisor, workers and clients: byte streams with the peer's credentials. Called by
 //! the client, the supervisor and the process that hosts members.
 //!
-//! Both sides accept only peers of the same user, whose credentials come from the kernel. The permissions of a peer are
-//! decided by the supervisor from its token, not here.
+//! Both sides accept only peers of the same user; the credentials come from the kernel. This module does not decide the
+//! permissions of a peer: the supervisor derives them from the peer's token.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,7 +24,7 @@ pub type WriteHalf = OwnedWriteHalf;
 /// Credentials of the peer at the time of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// `None` where the system does not provide it.
+    /// `None` if the system does not provide it.
     pub pid: Option<u32>,
     pub uid: u32,
 }
@@ -55,8 +55,8 @@ impl Listener {
         })
     }
 
-    /// The next connection of the same user; others are closed. Safe to cancel. After an error, such as too many open
-    /// files, the listener is still usable.
+    /// The next connection of the same user; connections of other users are closed. Safe to cancel. After an error,
+    /// such as too many open files, the listener is still usable.
     pub async fn accept(&self) -> io::Result<Stream> {
         loop {
             let (stream, _address) = self.listener.accept().await?;

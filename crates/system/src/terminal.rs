@@ -24,7 +24,7 @@ pub fn is_terminal(descriptor: impl AsFd) -> bool {
     rustix::termios::isatty(descriptor)
 }
 
-/// Columns and rows; `None` when it is not a terminal or reports no size.
+/// Columns and rows; `None` if the descriptor is not a terminal, or if the terminal reports no size.
 pub fn size(descriptor: impl AsFd) -> Option<(u16, u16)> {
     let size = rustix::termios::tcgetwinsize(descriptor).ok()?;
     (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))

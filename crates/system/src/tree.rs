@@ -32,7 +32,7 @@ pub const NO_LAUNCH: &str = "none";
 /// forks and exits while the table is read, or that is in the middle of an exec, when its environment reads as empty.
 const EMPTY_SCANS: u32 = 2;
 
-/// Most rounds of [`Tree::signal_all`], in case the tree forks faster than the process table is read.
+/// Maximum number of rounds of [`Tree::signal_all`], in case the tree forks faster than the process table is read.
 const SIGNAL_ROUNDS: u32 = 16;
 
 /// The criteria that identify the processes of one launch.
@@ -91,8 +91,8 @@ impl Tree {
                 .filter(|(_, mark)| **mark == Marking::Ours)
                 .map(|(&pid, _)| pid),
         );
-        // Before the descendants are added: children of this process or of pid 1 are not part of the tree because of
-        // that parent.
+        // Remove both before the descendants are added: otherwise every child of this process and of pid 1 would become
+        // a part of the tree.
         members.remove(&own_pid);
         members.remove(&1);
         let root = all

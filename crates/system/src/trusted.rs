@@ -54,7 +54,7 @@ fn is_absence(error: &io::Error) -> bool {
 /// Whether the kernel executes these bytes as machine code. A NUL byte alone does not make a program: a shell would
 /// still run a text that contains one as a script, which an agent could have written.
 fn is_program(bytes: &[u8]) -> bool {
-    /// ELF; Mach-O of 32 and 64 bits in the byte order of its machine, and of several machines.
+    /// ELF; Mach-O of 32 and 64 bits in the byte order of its machine; universal Mach-O.
     const MAGIC: [[u8; 4]; 4] = [
         *b"\x7fELF",
         [0xce, 0xfa, 0xed, 0xfe],
@@ -117,7 +117,7 @@ mod tests {
         let error = check(&files).unwrap_err().to_string();
         assert!(error.contains("did not exist when you trusted"), "{error}");
         fs::write(&path, b"#!/bin/sh\nexit 0\n\0").unwrap();
-        assert!(check(&files).is_err(), "a NUL byte makes no program");
+        assert!(check(&files).is_err(), "a script with a NUL byte");
         fs::write(&path, b"\x7fELF\0").unwrap();
         assert!(check(&files).is_ok(), "a program, not a script");
     }

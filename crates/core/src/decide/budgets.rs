@@ -98,8 +98,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Notifies the lead and the user. The lead is not notified of a limit that blocks the lead itself: it could not
-    /// act on it.
+    /// Notifies the lead and the user. Only the user is notified of an exhausted limit that blocks the lead: a blocked
+    /// lead cannot act on a notice.
     fn notify_standing(
         &mut self,
         owner: Option<&MemberName>,
@@ -118,7 +118,7 @@ impl Decider<'_> {
             Standing::Within => return,
             Standing::Warned => {
                 let text = format!(
-                    "{name} has used more than 80 % of {}: {} of {}",
+                    "{name} has used at least 80 % of {}: {} of {}",
                     measure.key(),
                     measure.amount(used),
                     measure.amount(limit)

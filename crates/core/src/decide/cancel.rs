@@ -1,5 +1,5 @@
 //! Ends a run without an answer in two cases: the user cancels its goal, or the driver has reported to a waiting caller
-//! that the run cannot end by itself. `rounds` fails runs in rounds.
+//! that the run cannot end by itself. The module `rounds` ends runs in rounds that cannot continue.
 //!
 //! Cancelling leaves the members up, unless the run was started with `then_down`. It cancels every open task that
 //! members or rounds added during the run; the user's own tasks stay as they are.
@@ -41,7 +41,7 @@ impl Decider<'_> {
                 text.push_str(&format!(" Cancelled with it: {}.", ids.join(", ")));
             }
             text.truncate(text.floor_char_boundary(TEXT_MAX));
-            // Urgent: it interrupts the model's work on the goal.
+            // An urgent message interrupts the model's work on the goal.
             let note = MessageNote::default();
             self.accept(Party::System, vec![lead], text.into(), true, None, note);
         }
@@ -62,7 +62,7 @@ impl Decider<'_> {
     }
 
     /// The driver has reported to a caller that the run failed. The run ends here, so that the next goal starts a new
-    /// one.
+    /// run.
     pub(super) fn run_stuck(&mut self, run: RunId, reason: String) {
         let under_way = self.team.run.as_ref().filter(|it| it.is_under_way());
         if under_way.is_some_and(|under_way| under_way.id == run) {

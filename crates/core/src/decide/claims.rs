@@ -1,8 +1,8 @@
 //! Claims of members: how a claim starts, moves to a successor launch, and ends without a result.
 //!
 //! Called by the lifecycle, the board's calls and the settling of a step. A task with `rerun = false` starts once: when
-//! its claim ends without a result, the task fails, and only a retry makes it pending again. The core cannot know
-//! whether the worker had really started it, so a claim counts as a start.
+//! a member's claim ends without a result, the task fails, and only a retry makes it pending again. The core cannot
+//! know whether the worker had really started the task, so the claim counts as a start.
 
 use std::sync::Arc;
 
@@ -61,8 +61,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Releases a claimed task on request. Its former owner does not claim it again on its own. A task that its owners
-    /// have released too often fails, so that members do not pass it on forever.
+    /// Releases a claimed task on request. The former owner does not claim the task again on its own. A task that its
+    /// owners have released [`RELEASES_MAX`] times fails, so that it is not claimed and released forever.
     pub(super) fn release_claim(&mut self, by: &Party, task: &Task, note: Arc<str>) {
         if !may_start_again(task) {
             let note = &note[..note.floor_char_boundary(NOTE_MAX)];

@@ -289,8 +289,8 @@ impl Decider<'_> {
         });
     }
 
-    /// Whether the worker is certainly the launch's only process: the launch never held a task, and the member has no
-    /// transcript, because an agent can run programs outside a task.
+    /// Whether the worker is certainly the launch's only process. The launch must never have held a task. The member
+    /// must not have a transcript: an agent can also run programs outside a task.
     fn ran_nothing(&self, member: &Member) -> bool {
         !member.worked
             && member.transcript == TranscriptSummary::default()
@@ -388,8 +388,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Ends a launch whose worker has exited. If the worker was its only process and the member continues, its
-    /// successor starts in the same step. This saves a scan for processes and one commit.
+    /// Ends a launch whose worker has exited. If the worker was the launch's only process and the member continues, the
+    /// launch ends in the same step. This saves a scan for processes and one commit.
     fn end_worker(&mut self, name: &MemberName, launch: &LaunchId, reason: &str, then: Then) {
         let was_only_process = self
             .team

@@ -1,5 +1,5 @@
-//! Permission requests: made by members, and decided by the user. The lead may deny requests of other members, and
-//! allow those that the user delegated to it. Each permission is consumed at most once.
+//! Permission requests: a member asks; the policy, the member's lock or the user decides. The lead may deny requests of
+//! other members, and allow a request that the user delegated to it. An allowed request is carried out at most once.
 
 use std::sync::Arc;
 
@@ -19,12 +19,12 @@ use crate::team::spec::TeamSpec;
 /// Maximum length of a call, in bytes.
 pub(super) const CALL_MAX: usize = 256 << 10;
 
-/// The reason of an expired request.
+/// Why an expired request is denied.
 const NOT_ANSWERED: &str = "not answered in time";
 
 impl Decider<'_> {
-    /// Records the call as allowed or denied if the rules or the member's lock decide it; otherwise it becomes a
-    /// pending request. A repeated call returns its open request.
+    /// Records the call as allowed or denied if the ruling or the member's lock decides it; otherwise adds a pending
+    /// request. A repeated call returns its open request.
     pub(super) fn ask(
         &mut self,
         by: &Origin,
@@ -36,7 +36,7 @@ impl Decider<'_> {
         let (name, _) = by.member()?;
         check_size("the call", &call, CALL_MAX)?;
         let member = name.clone();
-        // A rule's denial takes precedence over the lock, so that the member sees the rule as the reason.
+        // A ruling that denies takes precedence over the lock, so that the member receives the reason of the ruling.
         let is_denied = matches!(ruling, Ruling::Deny { .. });
         if changes && !is_denied && self.member(name)?.is_locked() {
             let why = PLAN_FIRST.into();
@@ -149,7 +149,7 @@ impl Decider<'_> {
         }
     }
 
-    /// `covers`: other pending requests that need no decision of their own after this one.
+    /// `covers`: the other pending requests that the grant of this decision allows.
     pub(super) fn decide(
         &mut self,
         by: &Origin,
@@ -161,7 +161,7 @@ impl Decider<'_> {
         let request = self.request(id)?;
         match (by, &decision) {
             (Origin::User, _) => {}
-            // The lead may approve what the user delegated: once, and never for itself.
+            // The lead may allow a request of another member that the user delegated to it, only with scope `once`.
             (
                 Origin::Member { name, .. },
                 RequestDecision::Allow {
@@ -170,10 +170,10 @@ impl Decider<'_> {
                     delegated: true,
                 },
             ) if rules.is_empty() && self.member(name)?.spec.lead && request.member != *name => {}
-            // Without a delegation the lead may only deny, and only requests of others.
+            // Without a delegation the lead may only deny, and only requests of other members.
             (Origin::Member { name, .. }, RequestDecision::Deny { .. })
                 if self.member(name)?.spec.lead && request.member != *name => {}
-            (Origin::Member { .. }, _) => return Err(Refused::NotPermitted("decide requests")),
+            (Origin::Member { .. }, _) => return Err(Refused::NotPermitted("make this decision")),
         }
         if !request.is_pending() {
             return Err(Refused::Decided {
@@ -306,7 +306,7 @@ impl Decider<'_> {
         Ok(Answer::Done.into())
     }
 
-    /// Changes the permission mode. The driver has checked that the team can change to it while it runs.
+    /// Changes the permission mode. The driver has checked that a running team can change to this mode.
     pub(super) fn set_mode(
         &mut self,
         by: &Origin,

@@ -47,7 +47,8 @@ impl Decider<'_> {
         }
     }
 
-    /// The process tree is gone with the reboot. The decided next state applies, except that nothing starts.
+    /// The reboot ended the process tree. The member enters its decided next state, but a member that would start again
+    /// is held.
     fn end_by_reboot(&mut self, name: &MemberName) {
         let then = self.team.member(name).and_then(|member| member.life.then());
         let (next, leaves) = match then.cloned() {
@@ -65,8 +66,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Repeats the effects that the state of a launch requires: after a start it is unknown which of them were carried
-    /// out.
+    /// Repeats the effects that the state of a launch requires: the previous supervisor may have died before it carried
+    /// them out.
     fn derive_effects(&mut self, name: &MemberName) {
         let Some(member) = self.team.member(name) else {
             return;

@@ -1,6 +1,6 @@
 //! Runs in rounds: chooses the next member, acts on replies of the lead's model, and fails runs that cannot continue.
 //!
-//! Everything except the replies follows from the state, so a crash loses nothing of a run.
+//! The next step of a run is derived from the stored state, so a run continues after a crash of the supervisor.
 
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ impl Decider<'_> {
         }
     }
 
-    /// The named member if it can be given work; otherwise the reason.
+    /// The named member if it can be given work; otherwise the reason why not.
     fn routable(&self, name: &str) -> Result<MemberName, String> {
         let mut members = self
             .team
@@ -134,7 +134,7 @@ impl Decider<'_> {
         }
     }
 
-    /// Why no member can be given work, or `None` if one can.
+    /// Why no member can be given work; `None` if a member can.
     fn why_no_member_works(&self) -> Option<String> {
         let members = self
             .team
@@ -235,7 +235,7 @@ impl Decider<'_> {
         self.record_round_end(run, round, member, end, output);
     }
 
-    /// Why the pending task of a round will never be claimed; `None` if it can be.
+    /// Why the pending task of a round will never be claimed; `None` if a claim is still expected.
     fn why_unclaimable(
         &self,
         id: TaskId,
@@ -313,7 +313,7 @@ impl Decider<'_> {
     }
 }
 
-/// Why the member cannot claim a task without intervention, or `None` if it can.
+/// Why the member cannot claim a task without intervention; `None` if it can.
 fn cannot_work(member: &Member) -> Option<String> {
     if member.life.may_work() {
         return None;

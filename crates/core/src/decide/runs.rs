@@ -24,11 +24,11 @@ const NAMED_MAX: usize = 20;
 /// Maximum number of changed files that are counted for a run.
 const FILES_MAX: usize = 1_000;
 
-/// Maximum length in bytes of the path of a changed file, the limit of Linux for a path.
+/// Maximum length of the path of a changed file, in bytes: the limit of Linux.
 const FILE_NAME_MAX: usize = 4096;
 
 impl Decider<'_> {
-    /// `anew`: abandon a run that is under way in favour of this one.
+    /// `anew`: if another run is under way, abandon it.
     pub(super) fn start_run(
         &mut self,
         goal: Arc<str>,

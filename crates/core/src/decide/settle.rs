@@ -1,5 +1,5 @@
-//! What follows from the state alone, after every input: launches to start, budgets that block members, tasks to
-//! assign, rounds of the run, and the notice that all members are idle.
+//! Decisions that follow from the state alone, after every input: launches to start, budgets that block members, tasks
+//! to assign, rounds of the run, and the notice that all members are idle.
 
 use agent_team_protocol::id::{MemberName, Party, TaskId};
 
@@ -9,7 +9,6 @@ use crate::team::event::Event;
 use crate::team::member::{GIVE_UP_MS, Life};
 
 impl Decider<'_> {
-    /// Repeats until nothing more follows.
     pub(crate) fn settle(&mut self) {
         while std::mem::take(&mut self.unsettled) {
             self.start_planned();
@@ -74,7 +73,7 @@ impl Decider<'_> {
             .filter(|member| matches!(member.life, Life::Ready { .. }))
             .filter(|member| !self.team.leads_in_rounds(member))
             .filter(|member| self.team.task_of(&member.spec.name).is_none())
-            // Skip a member that is over its budget: it could not start the task, and another member can.
+            // Skip a blocked member: it could not start the task, and another member may be able to.
             .filter(|member| self.team.out_of_budget(member).is_none())
             .map(|member| (member.since, member.spec.name.clone()))
             .collect();

@@ -1,5 +1,5 @@
-//! Stop requests: a member in a turn may object and give a reason. `down`, `kill`, `restart`, `up` and `--force` do not
-//! ask.
+//! Stop requests: a member in a turn may object and give a reason. `down`, `kill`, `restart`, `up` and `--force` stop
+//! the member without a request.
 
 use std::sync::Arc;
 

@@ -377,7 +377,7 @@ impl Decider<'_> {
             return String::new();
         }
         format!(
-            "\nIt blocks {}. Retry {id}, or change their dependencies (`after`).",
+            "\n{id} blocks {}. Retry {id}, or change the dependencies (`after`) of the blocked tasks.",
             waiting.join(", ")
         )
     }
@@ -494,8 +494,8 @@ impl Decider<'_> {
         }
     }
 
-    /// A member must not write a shell line that it may not run itself: either the rules allow the line, or the member
-    /// is carrying out the request in which it was allowed.
+    /// A member must not write a shell line that it may not run itself. Either the policy allows the line without a
+    /// request, or the member is carrying out the request that allowed the line.
     fn check_lines<'a>(
         &self,
         by: &Origin,

@@ -152,7 +152,6 @@ impl Decider<'_> {
         })
     }
 
-    /// Members of the previous file that are missing in this one.
     fn removed_members(&self, named: &BTreeSet<MemberName>) -> Vec<MemberName> {
         self.team
             .members()
@@ -320,7 +319,7 @@ impl Decider<'_> {
             .into_iter()
             .map(|(task, key, pending)| {
                 if pending {
-                    // If the file names the key again later, that is a new task: this one no longer holds the key.
+                    // Give up the key: if the file contains the key again later, it describes a new task.
                     if let Some(spec) = self.team.board.get(task).map(|task| task.spec.clone()) {
                         let spec = TaskSpec {
                             from_file: false,

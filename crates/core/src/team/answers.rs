@@ -1,7 +1,7 @@
 //! Answers of calls that changed the team, kept by caller and key: a repeated call gets its first answer and changes
 //! nothing. Called by the decider and by replay. Only the newest `KEPT` answers of a caller are kept. Answers of a
 //! launch are dropped with the launch and at a reboot.
-//! Answers of a client may be dropped ten minutes after its last call; a reboot restarts this time.
+//! Answers of a client may be dropped ten minutes after the last of them was added; a reboot restarts this time.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,7 +17,7 @@ use crate::time::Tick;
 /// Answers kept per caller.
 const KEPT: usize = 256;
 
-/// How long a client's answers are kept after its last call, in milliseconds.
+/// How long a client's answers are kept after the last of them was added, in milliseconds.
 const CLIENT_MS: u64 = 600_000;
 
 /// The caller that a key belongs to.
@@ -29,7 +29,7 @@ pub enum Caller {
     Client(String),
 }
 
-/// A caller's key for one call, and what it was called with.
+/// A caller's key for one call, with a digest of the call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallKey {
     pub caller: Caller,
@@ -186,8 +186,9 @@ impl Answers {
         self.callers.remove(&Caller::Launch(launch.clone()));
     }
 
-    /// Ticks of another boot cannot be compared, so the time of a client starts again. Its answers stay: a client whose
-    /// call was answered in the last moment before the reboot may repeat it afterwards. No launch outlives a reboot.
+    /// Drops the answers of launches: no launch outlives a reboot. Keeps the answers of clients: a client may repeat a
+    /// call that was answered just before the reboot. Ticks of another boot cannot be compared, so the time of each
+    /// client starts again.
     pub(crate) fn rebooted(&mut self, now: Tick) {
         let is_client = |caller: &Caller| matches!(caller, Caller::Client(_));
         self.callers.retain(|caller, _| is_client(caller));
@@ -196,8 +197,9 @@ impl Answers {
         }
     }
 
-    /// Every answer with the last use of its caller, the latest caller first. A replay must add them in this order:
-    /// [`Self::keep`] drops the callers whose last use is long before that of the added answer's caller.
+    /// Every answer, with the tick at which its caller was last used; the most recently used caller first. A replay
+    /// must add the answers in this order: [`Self::keep`] drops each client that was last used long before the tick of
+    /// the added answer.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Tick, &AnsweredCall)> {
         let mut callers: Vec<&CallerAnswers> = self.callers.values().collect();
         callers.sort_by_key(|kept| std::cmp::Reverse(kept.last_used));

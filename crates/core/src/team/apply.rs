@@ -1,9 +1,9 @@
 //! Applies events to the team. Called by the decider for new events, and by replay. It decides and refuses nothing: an
 //! event has already happened.
 //!
-//! A file in `apply/` has the function that applies the events of one family, and the events that rebuild the state of
-//! that family in a snapshot. The events of the team itself are applied here, and notes change nothing. The clocks,
-//! which events of most families start or stop, are here too.
+//! Each file in `apply/` applies the events of one family, and makes the events of a snapshot that rebuild the state of
+//! that family. This file applies the events of the team itself; notes change nothing. It also updates the clocks,
+//! which events of most families start or stop.
 
 mod members;
 mod messages;
@@ -59,7 +59,6 @@ impl Team {
         None
     }
 
-    /// The spec of the team, and the boot in which its processes run.
     fn apply_team(&mut self, event: TeamEvent<'_>, record: &Record) {
         let tick = record.tick;
         match event {
@@ -81,8 +80,8 @@ impl Team {
         }
     }
 
-    /// Starts or stops the member's clocks, and with them the team's, as the member's state requires. Call it after
-    /// every change that can affect them.
+    /// Starts or stops the clocks of the member and of the team, as the member's state requires. Call this function
+    /// after every change that can affect a clock.
     fn update_clocks(&mut self, name: &MemberName, now: Tick) {
         let Some(member) = self.members.get(name) else {
             return;

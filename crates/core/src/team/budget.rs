@@ -52,7 +52,7 @@ pub struct Account {
     /// Tasks completed.
     #[serde(default)]
     pub completed: u64,
-    /// Usage at the time of the last goal.
+    /// Total usage when the last goal was given.
     #[serde(default)]
     before: Used,
     #[serde(default)]
@@ -175,7 +175,7 @@ impl Account {
             .collect()
     }
 
-    /// When continued work changes the standing of the minutes.
+    /// When the standing of the minutes changes, if the work continues.
     pub(crate) fn deadline(&self, budget: &Budget) -> Option<Tick> {
         let limit = budget.work_ms?;
         let next = match self.standing(Measure::Minutes) {
@@ -207,7 +207,7 @@ pub struct OutOfBudget {
 }
 
 impl OutOfBudget {
-    /// The text for a model, which cannot run the command that the user can.
+    /// The text for a model. A model cannot raise the limit, so the text has no command.
     pub fn for_model(&self) -> String {
         format!("{}; only the user can raise it", self.fact())
     }

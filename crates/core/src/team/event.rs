@@ -150,7 +150,7 @@ events! {
         launch: LaunchId,
         reason: Arc<str>,
     },
-    /// The worker was asked to exit, or reported that it exits. It has until `kill_at`.
+    /// The worker was asked to exit, or reported that it exits. At `kill_at` it is killed if it still runs.
     LaunchDraining {
         member: MemberName,
         launch: LaunchId,
@@ -171,7 +171,7 @@ events! {
         restarts: Restarts,
         next: Next,
     },
-    /// The member enters a state without a launch. If it had one, no process of that launch is left.
+    /// The member enters a state without a launch. If the member had a launch, no process of that launch is left.
     MemberParked {
         member: MemberName,
         next: Next,
@@ -319,7 +319,7 @@ events! {
     RunIdle {
         run: RunId,
     },
-    /// The transcript, which the store keeps, has grown to the length in `summary`.
+    /// The summary of the member's transcript changed. The store keeps the transcript itself.
     TranscriptGrown {
         member: MemberName,
         #[serde(rename = "mind")]
@@ -329,7 +329,7 @@ events! {
         key: Arc<str>,
         value: Arc<str>,
     },
-    /// The standing of a limit changed. Without a member it is a limit of the team.
+    /// The standing of a limit changed. `member`: `None` for a limit of the team.
     BudgetStands {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         member: Option<MemberName>,
@@ -339,14 +339,14 @@ events! {
 
     // Stored only: they change nothing.
     [Notes: NoteEvent]
-    /// A rule allowed this call.
+    /// The policy allowed this call without a request.
     CallAllowed {
         member: MemberName,
         digest: Arc<str>,
         call: Arc<str>,
         why: Arc<str>,
     },
-    /// A rule, or the member's lock, denied this call.
+    /// The policy, or the member's lock, denied this call without a request.
     CallDenied {
         member: MemberName,
         digest: Arc<str>,
@@ -365,7 +365,7 @@ events! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<Tick>,
     },
-    /// A scope wider than once creates a grant, unless the request was allowed through the grant of another one.
+    /// A scope wider than `once` creates a grant, unless the grant of another request allowed this request.
     RequestAllowed {
         request: RequestId,
         scope: Scope,
@@ -374,7 +374,7 @@ events! {
         rules: Vec<Arc<str>>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         through: Option<RequestId>,
-        /// The task that limits the grant, for a scope of task.
+        /// The task that limits the grant, for the scope `task`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         task: Option<TaskId>,
         /// The program that the user decided with: `pane`, `cli`, `top` or `other`.
@@ -429,7 +429,7 @@ events! {
         #[serde(default, skip_serializing_if = "is_default")]
         requests: u64,
     },
-    /// The newest task of a key of the team file is completed, with this digest of its spec.
+    /// The newest task with this key of the team file is completed. `digest` is the digest of its spec.
     KeyCompleted {
         key: Arc<str>,
         task: TaskId,
@@ -439,7 +439,7 @@ events! {
     TasksKept {
         tasks: Vec<Arc<Task>>,
     },
-    /// The state of a task besides its spec. Snapshots of version 1 have it after a `TaskAdded`.
+    /// The state of a task besides its spec. Only in snapshots of version 1, after the `TaskAdded` of the task.
     TaskKept {
         task: TaskId,
         generation: Generation,
@@ -467,7 +467,7 @@ events! {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         suspended: bool,
     },
-    /// The usage of a member. It comes after the run and the transcripts, which change it.
+    /// The usage of a member. Follows the events of the run and the transcripts, because they change the usage.
     AccountKept {
         member: MemberName,
         account: Account,
@@ -478,7 +478,7 @@ events! {
         #[serde(with = "StoredUsage")]
         spent: Usage,
     },
-    /// Whether a member may change anything. It comes after the run, which changes it.
+    /// The lock of a member. Follows the events of the run, because they change the lock.
     LockKept {
         member: MemberName,
         lock: Lock,

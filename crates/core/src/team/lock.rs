@@ -6,7 +6,7 @@
 //!     ▲                   N pending                            │
 //!     └────────────────── a new plan, task or goal ────────────┘
 //! ```
-//! A plan is a request and appears in the same list. A plan that was denied, withdrawn or never decided opens nothing.
+//! A plan is a request and appears in the list of requests. Only an approved plan opens the lock.
 //! Members without [`MemberSpec::must_plan`](crate::team::spec::MemberSpec) are never locked, regardless of this
 //! state.
 
@@ -25,14 +25,14 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// A new version locks the member again: only the previous one was approved.
+    /// A new plan locks the member again: the approval was for the previous plan.
     pub(crate) fn propose(&mut self, plan: ProposedPlan) {
         self.plans = plan.number;
         self.open = None;
     }
 
     pub(crate) fn approve(&mut self, plan: ProposedPlan) {
-        // Only the last plan can be pending, so approving an older one opens nothing.
+        // The approval of an older plan opens nothing: a newer plan has replaced it.
         self.open = (plan.number == self.plans).then_some(plan);
     }
 

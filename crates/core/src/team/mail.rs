@@ -1,4 +1,4 @@
-//! Inboxes of members, and the order in which a connection is offered their messages.
+//! Inboxes of members, and the order in which the messages of an inbox are offered on a connection.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,7 +88,7 @@ impl Inbox {
     }
 }
 
-/// Picks the next message to offer on a connection. It lives as long as the connection: a new connection is offered
+/// Picks the next message to offer on a connection. Each connection has its own cursor, so a new connection is offered
 /// every unread message again.
 #[derive(Debug, Clone, Default)]
 pub struct InboxCursor {
@@ -99,7 +99,7 @@ pub struct InboxCursor {
 }
 
 impl InboxCursor {
-    /// The next message to offer: from the highest lane with messages, unless a lower lane is due for its share.
+    /// The next message to offer: from the highest lane with messages, unless a lower lane was skipped too often.
     pub fn next<'a>(&mut self, inbox: &'a Inbox) -> Option<(MessageId, &'a Unread)> {
         let heads: [Option<(MessageId, &Unread)>; LANES] = std::array::from_fn(|lane| {
             let from = self.offered[lane].map_or(MessageId(0), |last| MessageId(last.0 + 1));

@@ -16,9 +16,11 @@
 //! `StopRequested`: a stop was requested during a turn. The member may accept or end its turn (→ `Draining`), object
 //! (→ `Ready`), or not reply before `answer_by` (→ `Draining`).
 //!
-//! `Ending`: the process tree is being terminated. Until `LaunchEnded` confirms that no process is left, the member's
-//! claims stay with it and no successor starts. Whether a ready member is idle or working is not part of this state: it
-//! is working if it holds a claim or is in a turn.
+//! `Ending`: the process tree is being terminated. Until `LaunchEnded` confirms that no process is left, the member
+//! keeps its claims and no new launch starts.
+//!
+//! A ready member is working if it holds a claim or is in a turn; otherwise it is idle. The states above do not
+//! distinguish the two.
 
 use std::sync::Arc;
 
@@ -53,7 +55,7 @@ pub struct Member {
     pub life: Life,
     /// When `life` last changed. For a ready member, the start and the end of a claim count as changes.
     pub since: Tick,
-    /// When `life` last changed. Claims do not change it: it decides whether a crash ends a steady time.
+    /// When `life` last changed, regardless of claims. [`Restarts::count`] derives from it how long the worker ran.
     pub(crate) life_since: Tick,
     pub restarts: Restarts,
     pub inbox: Inbox,
@@ -135,10 +137,10 @@ pub enum Then {
     Stop,
     /// Stop and leave the team.
     Remove,
-    /// A restart was requested: immediately, and not counted as a crash.
+    /// A restart was requested. The next launch starts without backoff, and no crash is counted.
     Restart,
-    /// The worker died: restart as often as the intensity allows. `ready_since`: when the worker became ready, if it
-    /// was.
+    /// The worker died: restart it unless it died too often. `ready_since`: when the worker became ready; `None` if it
+    /// never was.
     Recover {
         ready_since: Option<Tick>,
     },
@@ -277,7 +279,7 @@ impl Member {
         self.life == Life::Stopped
     }
 
-    /// The member must not change anything, because it has no approved plan and needs one.
+    /// The member must not change anything, because it needs an approved plan and has none.
     pub fn is_locked(&self) -> bool {
         self.spec.must_plan && self.lock.open.is_none()
     }

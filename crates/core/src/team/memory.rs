@@ -16,7 +16,7 @@ pub(crate) fn stored_output(output: &str) -> Arc<str> {
     let mut max = output.len();
     loop {
         let kept = &output[..output.floor_char_boundary(max)];
-        let json = serde_json::to_string(kept).expect("a text is JSON");
+        let json = serde_json::to_string(kept).expect("a string is valid in JSON");
         if json.len() <= VALUE_MAX {
             return json.into();
         }

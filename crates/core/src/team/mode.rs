@@ -1,4 +1,4 @@
-//! The permission modes that the user chose while the team runs. The team's settings, which the core does not read,
+//! The permission modes that the user chose since the last `up`. The team's settings, which the core does not read,
 //! contain the mode of the last `up`; a mode here replaces it until the next `up`.
 //!
 //! A teammate without a mode of its own is never in a wider mode than the lead.
@@ -23,7 +23,7 @@ impl Modes {
         *self == Self::default()
     }
 
-    /// The mode of the team: the chosen one, else `planned`, the one of the last `up`.
+    /// The mode of the team: the mode that the user chose, or else `planned`, the mode of the last `up`.
     pub fn of_team(&self, planned: Mode) -> Mode {
         self.team.unwrap_or(planned)
     }

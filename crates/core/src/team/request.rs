@@ -36,7 +36,7 @@ const FINISHED_KEPT: usize = 200;
 pub struct Request {
     pub id: RequestId,
     pub member: MemberName,
-    /// Digest of the call as it was shown: a decision allows this call and no other.
+    /// Digest of the call as it was shown. A decision without rules allows only calls with this digest.
     pub digest: Arc<str>,
     /// The call as JSON, which the core never reads.
     pub call: Arc<str>,
@@ -77,7 +77,7 @@ pub enum RequestState {
     Withdrawn,
 }
 
-/// A standing permission created by a decision.
+/// A lasting permission that a decision created.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// The request that was decided.
@@ -194,8 +194,8 @@ impl Requests {
         })
     }
 
-    /// Records that the request is allowed. A scope wider than once creates a grant, unless the request was allowed
-    /// through the grant of another one.
+    /// Records that the request is allowed. A scope wider than `once` creates a grant, unless the grant of another
+    /// request allowed this request.
     pub(crate) fn allow(
         &mut self,
         id: RequestId,

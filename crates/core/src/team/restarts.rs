@@ -7,7 +7,7 @@ use crate::time::{Context, Tick};
 /// Maximum number of restarts within [`PERIOD_MS`]; the next crash holds the member.
 pub const INTENSITY: usize = 5;
 
-/// The sliding window, in milliseconds. A crash this long after `ready_since` starts a new streak.
+/// The sliding window, in milliseconds. A crash at least this long after `ready_since` starts a new streak.
 pub const PERIOD_MS: u64 = 60_000;
 
 const BACKOFF_FIRST_MS: u64 = 500;
@@ -16,10 +16,10 @@ const BACKOFF_MAX_MS: u64 = 30_000;
 /// The restarts that still count.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restarts {
-    /// The times of the granted restarts, oldest first. The time of a restart after a backoff is the scheduled one.
-    /// Restarts before the window of the last crash are dropped.
+    /// The times of the granted restarts, oldest first; for a restart after a backoff, its scheduled time. Each crash
+    /// drops the restarts that are older than the window.
     pub granted: Vec<Tick>,
-    /// Crashes since the last one that started a new streak.
+    /// The number of crashes in the current streak.
     pub streak: u32,
 }
 

@@ -28,9 +28,10 @@ pub enum Strategy {
     /// The lead has tools and finishes the run itself.
     #[default]
     Lead,
-    /// The lead's model names the member that works next in each round, for at most `max_rounds` rounds.
+    /// In each round, the lead's model names the member that works. A run has at most `max_rounds` rounds.
     Coordinator { max_rounds: u32 },
-    /// Each member with a model works once, these first and in this order; then the lead's model writes a synthesis.
+    /// Each member with a model works once: first the members in `order`, then the rest. Then the lead's model writes a
+    /// synthesis.
     Collaborate { order: Vec<MemberName> },
 }
 

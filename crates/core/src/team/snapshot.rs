@@ -1,5 +1,5 @@
-//! Snapshots: the shortest list of events that rebuilds a team, in the journal's own format. A snapshot only speeds up
-//! a start; the journal alone rebuilds the same state. The order of the events is here, and the files of `apply/` make
+//! Snapshots: a short list of events that rebuilds a team, in the journal's own format. A snapshot only speeds up a
+//! start; the journal alone rebuilds the same state. This file puts the events in order; the files of `apply/` make
 //! most of them.
 
 use crate::team::Team;
@@ -8,7 +8,7 @@ use crate::team::lock::Lock;
 use crate::time::Tick;
 
 impl Team {
-    /// Replaying these on an empty team gives this one.
+    /// Records that rebuild this team when an empty team replays them.
     pub fn snapshot(&self) -> Vec<Record> {
         let mut records = Vec::new();
         let mut put = |tick: Tick, at: u64, event: Event| {

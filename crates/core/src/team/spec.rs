@@ -19,7 +19,7 @@ pub struct MemberSpec {
     pub takes: Takes,
     /// The engine starts a foreign agent, so the start counts against `limits.starting`.
     pub foreign: bool,
-    /// Created by `spawn`: an `up` whose file does not name the member neither changes its spec nor removes it.
+    /// Created by `spawn`. An `up` whose file does not name the member keeps the member and its spec.
     pub by_hand: bool,
     /// Launch settings; a difference requires a new launch. The core never reads them.
     pub settings: Arc<str>,

@@ -1,4 +1,4 @@
-//! The board: tasks, their owners, and the ready tasks by the members that may claim them.
+//! The board: tasks, their owners, and an index of the ready tasks.
 //!
 //! ```text
 //!              TaskClaimed                TaskCompleted
@@ -28,7 +28,7 @@ use crate::team::stored::is_default;
 /// How often in a row a hook may refuse a completion.
 pub const REFUSALS_MAX: u32 = 3;
 
-/// How often owners may release a task. The last release fails it, so that members do not pass it on forever.
+/// The number of releases by owners at which a task fails, so that it is not claimed and released forever.
 pub const RELEASES_MAX: u32 = 3;
 
 /// A task that is not completed. Snapshots store it in this form.
@@ -124,7 +124,7 @@ impl Task {
     }
 }
 
-/// The key of an index of ready tasks that the same members may claim.
+/// Ready tasks with the same key can be claimed by the same members.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct ReadyKey {
     wanted: Claimants,
@@ -435,7 +435,7 @@ impl Board {
             .iter()
             .filter(|id| self.tasks.contains_key(id))
             .count();
-        u32::try_from(open).expect("fewer dependencies than u32 counts")
+        u32::try_from(open).expect("the number of dependencies fits into u32")
     }
 
     fn link(&mut self, task: &Task) {

@@ -1,8 +1,8 @@
 //! The messages that the user has not read. Changed when the team applies events; read by the decider and the driver.
 //!
-//! A message is read when a client reports it, which `agent-team messages` does, or when the user writes to its sender
-//! alone. The text is in the journal and not here. Only the newest [`UNREAD_MAX`] messages are kept; older ones count
-//! as read, which bounds the memory of a team whose user never reads messages.
+//! A message counts as read when a client reports it as read, as `agent-team messages` does, or when the user sends a
+//! message only to its sender. The text of a message is in the journal and not here. Only the newest [`UNREAD_MAX`]
+//! messages are kept; older messages count as read. This bounds the memory of a team whose user never reads messages.
 
 use std::collections::BTreeMap;
 

@@ -103,7 +103,7 @@ fn a_completed_dependency_does_not_block() {
 }
 
 #[test]
-fn a_dependency_cycle_is_refused_by_name() {
+fn a_refusal_names_the_tasks_of_a_dependency_cycle() {
     let mut rig = Rig::of(file(&[]));
     let one = rig.add("One");
     let two = rig.user(add_after("Two", &[After::Task(one)])).task();
@@ -119,7 +119,7 @@ fn a_dependency_cycle_is_refused_by_name() {
 }
 
 #[test]
-fn an_unknown_dependency_is_refused_by_name() {
+fn a_refusal_names_the_unknown_dependency() {
     let mut rig = Rig::of(file(&[]));
     let one = rig.add("One");
     let refused = rig.user(wait_for(one, &[TaskId(9)])).refusal();
@@ -310,7 +310,7 @@ fn a_cancelled_dependency_can_be_removed() {
     assert!(
         notices
             .iter()
-            .any(|(_, text)| text.contains("It blocks T-2")),
+            .any(|(_, text)| text.contains("T-1 blocks T-2")),
         "{notices:?}"
     );
     assert!(rig.task(second).is_blocked());
@@ -353,7 +353,7 @@ fn every_field_of_a_task_is_set_and_cleared() {
     assert_eq!(rig.task(task).spec, task_spec("Build"));
     assert!(
         rig.owner(task).is_some(),
-        "the lead took it while it was for the lead"
+        "the lead claimed the task while it was assigned to the lead"
     );
     let give = TaskChanges {
         assignee: Some(Some(name("lead"))),

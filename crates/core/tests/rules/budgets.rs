@@ -1,4 +1,4 @@
-//! Budgets: warnings, blocked members, and their release.
+//! Budgets: warnings, blocked members, and what unblocks a member.
 
 use std::sync::Arc;
 
@@ -172,7 +172,7 @@ fn a_new_goal_resets_the_usage() {
 }
 
 #[test]
-fn a_blocked_budget_survives_restarts() {
+fn an_exhausted_budget_survives_restarts() {
     let mut rig = Rig::of(with_models(Budget::default(), tokens(100)));
     spends(&mut rig, "ada", 100).answer();
     rig.dies("ada");
@@ -244,7 +244,7 @@ fn team_minutes_count_while_any_member_works() {
 }
 
 #[test]
-fn tokens_without_a_price_do_not_count() {
+fn unpriced_tokens_do_not_count_as_spent_money() {
     let usd = Budget {
         micro_usd: Some(1_000),
         ..Budget::default()

@@ -189,7 +189,7 @@ fn role_and_assignee_restrict_claims() {
     assert!(rig.is_pending(second), "ada does not have the role");
     let claim = rig.claim_of(adas);
     rig.by("ada", release(claim)).answer();
-    assert!(rig.is_pending(adas), "bob is not ada");
+    assert!(rig.is_pending(adas), "bob does not claim a task for ada");
     assert!(matches!(
         rig.by("ada", Call::ClaimTask { task: Some(second) })
             .refusal(),
@@ -273,7 +273,7 @@ fn the_third_release_by_owners_fails_a_task() {
     }
     assert_eq!(
         counts, [1; 3],
-        "each release is one notice to lead and user"
+        "each release sends one notice to lead and user"
     );
     let TaskState::Failed { reason, owner } = &rig.task(task).state else {
         panic!("{:?}", rig.task(task));

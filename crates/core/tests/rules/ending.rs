@@ -68,7 +68,7 @@ fn a_stopping_member_claims_nothing() {
     let claim = Call::ClaimTask { task: Some(task) };
     let stopping = Refused::MemberStopping(name("ada"));
     assert_eq!(rig.by("ada", claim.clone()).refusal(), stopping);
-    // A task claimed now would be missed by the process search that was ordered before it.
+    // The process search was ordered before this claim, so it would miss processes of a task claimed now.
     assert_eq!(end_tree(&rig.kill("ada").effects), Some(Scan::ProcessAlone));
     assert_eq!(rig.by("ada", claim).refusal(), stopping);
     assert!(rig.is_pending(task));
@@ -200,7 +200,7 @@ fn down_stops_all_members_and_frees_their_tasks() {
     assert_eq!(
         rig.team.next_deadline(),
         None,
-        "nothing wakes a team that is down"
+        "a team that is down has no deadline"
     );
 }
 

@@ -88,7 +88,7 @@ fn is_locked(rig: &Rig) -> bool {
 fn a_locked_member_may_only_read() {
     let mut rig = team();
     assert_eq!(rig.by("ada", ask(true)).answer(), Answer::PlanFirst);
-    // Even if the rules allow it.
+    // The lock applies even if the rules allow the call.
     let allowed = Call::Ask {
         digest: "d".into(),
         call: "{}".into(),
@@ -174,7 +174,7 @@ fn a_new_task_locks_its_owner_again() {
     rig.by("ada", release).answer();
     rig.claim("ada", test);
     assert!(is_locked(&rig));
-    // A permission for the other task does not open the lock.
+    // The permission was for the other task, so it is withdrawn.
     assert_eq!(state(&rig, asked), RequestState::Withdrawn);
 }
 
@@ -274,7 +274,7 @@ enum Move {
     Propose(u8),
     Ask,
     Begin(u64),
-    /// By the user if the first flag is set, else by the lead.
+    /// The first flag selects the user instead of the lead; the second flag selects allow instead of deny.
     Decide(u64, bool, bool),
     Claim(usize),
     Release,
@@ -302,7 +302,7 @@ proptest! {
     fn only_the_last_approved_plan_permits_calls(moves in moves()) {
         let mut rig = team();
         let tasks = ["a", "b", "c"].map(|title| rig.add(title));
-        // The tasks of the approved plans that no newer plan or task has replaced.
+        // The task of the approved plan, while no newer plan and no other task has replaced it.
         let mut approved = None;
         let mut proposed = BTreeMap::new();
         for step in moves {

@@ -97,7 +97,7 @@ fn unread_messages_survive_crashes() {
     assert_eq!(rig.inbox("ada"), ["two"]);
     rig.by("ada", read(2)).answer();
     assert_eq!(rig.inbox("ada"), [""; 0]);
-    assert_eq!(rig.by("ada", read(2)).events, [], "read once is read");
+    assert_eq!(rig.by("ada", read(2)).events, [], "it is already read");
 }
 
 #[test]
@@ -112,14 +112,14 @@ fn user_mail_is_unread_until_read_or_answered() {
 
     let mut again = Team::default();
     again.extend(rig.team.snapshot());
-    assert_eq!(again, rig.team, "a snapshot keeps it");
+    assert_eq!(again, rig.team, "a snapshot keeps unread messages");
 
     let read = Call::Read {
         messages: vec![MessageId(2), MessageId(9)],
     };
     rig.user(read.clone()).answer();
     assert_eq!((asks(&rig, "ben"), rig.team.user_mail().len()), (None, 2));
-    assert_eq!(rig.user(read).events, [], "read once is read");
+    assert_eq!(rig.user(read).events, [], "they are already read");
 
     rig.send("user", "ada", "8080 on localhost");
     assert_eq!(asks(&rig, "ada"), None, "an answer marks it as read");
@@ -179,7 +179,7 @@ fn a_reused_key_is_refused() {
 }
 
 #[test]
-fn answers_of_idle_clients_are_kept_until_needed() {
+fn answers_of_idle_clients_are_dropped_for_a_new_client() {
     let mut rig = Rig::of(file(&["ada"]));
     let call = || Call::Send {
         to: Recipient::Member(name("ada")),

@@ -43,12 +43,12 @@ fn only_the_user_changes_a_mode() {
 }
 
 #[test]
-fn a_teammate_is_not_in_a_wider_mode_than_the_lead() {
+fn the_leads_mode_limits_teammates_without_their_own() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     rig.user(set(None, Mode::AcceptEdits)).answer();
     rig.user(set(Some("lead"), Mode::Plan)).answer();
     assert_eq!(of(&rig, "ada"), Mode::Plan);
-    // The user chose it for ada.
+    // The user may choose a wider mode for one teammate.
     rig.user(set(Some("ada"), Mode::Sandboxed)).answer();
     assert_eq!(
         (of(&rig, "ada"), of(&rig, "bob")),
@@ -56,7 +56,7 @@ fn a_teammate_is_not_in_a_wider_mode_than_the_lead() {
     );
     rig.user(set(Some("lead"), Mode::Sandboxed)).answer();
     assert_eq!(of(&rig, "bob"), Mode::AcceptEdits);
-    // A mode of the team replaces those of all members.
+    // A mode of the team replaces the modes of all members.
     rig.user(set(None, Mode::Default)).answer();
     for member in ["lead", "ada", "bob"] {
         assert_eq!(of(&rig, member), Mode::Default);
@@ -70,7 +70,7 @@ fn a_mode_ends_with_its_member_and_with_up() {
     rig.user(set(Some("zoe"), Mode::Sandboxed)).answer();
     rig.by("lead", remove("zoe")).answer();
     rig.dies("zoe");
-    // Another member of the same name: the user chose nothing for it.
+    // The user chose no mode for this second member of the same name.
     spawned(&mut rig, "zoe");
     assert_eq!(of(&rig, "zoe"), Mode::Default);
     rig.user(set(None, Mode::Plan)).answer();

@@ -1,4 +1,4 @@
-//! Permission requests: only a decision allows, the first decision wins, and no call runs twice.
+//! Permission requests: only a decision allows a request, the first decision wins, and no call runs twice.
 
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, RequestDecision, Ruling, TaskLine, TurnProgress, Verdict};
@@ -98,7 +98,7 @@ fn a_permission_is_consumed_before_the_call_runs() {
     ));
     rig.by("ada", Call::EndRequest { request }).answer();
     assert_eq!(state(&rig, request), RequestState::Ended);
-    assert_ne!(asked(&mut rig, "ada", "d"), request, "once is once");
+    assert_ne!(asked(&mut rig, "ada", "d"), request, "it is used up");
 }
 
 #[test]

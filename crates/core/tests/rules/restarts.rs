@@ -68,7 +68,7 @@ fn a_requested_restart_keeps_the_task_and_is_not_counted() {
 }
 
 #[test]
-fn a_claim_does_not_make_a_steady_member_unsteady() {
+fn a_claim_does_not_reset_the_time_since_ready() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.dies("ada");
     rig.hello("ada");
@@ -447,7 +447,7 @@ fn an_unresponsive_member_is_reported_and_not_killed() {
     let others = &notices[..notices.len() - 1];
     assert!(
         others.iter().all(|(_, text)| !text.contains("agent-team ")),
-        "a model is pointed to tools: {others:?}"
+        "a notice to a model names tools and no commands: {others:?}"
     );
     assert!(rig.is_ready("ada"));
     assert_eq!(rig.owner(task).as_deref(), Some("ada"));

@@ -1,4 +1,4 @@
-//! One team without a supervisor: its clock moves only when a test moves it, and nothing happens outside by itself.
+//! One team without a supervisor: the clock moves only when a test moves it, and effects are returned but do not run.
 //!
 //! After every step the rig rebuilds the team from its journal, and from a snapshot of itself, so every test of a rule
 //! also tests replay.
@@ -127,7 +127,7 @@ impl Rig {
         assert_eq!(
             replayed(&self.team.snapshot()),
             self.team,
-            "so does a snapshot"
+            "a snapshot gives the same team"
         );
         let outcome = step.effects.iter().find_map(|effect| {
             if let Effect::Reply { outcome, .. } = effect {
@@ -364,7 +364,6 @@ impl Rig {
         matches!(self.task(task).state, TaskState::Pending { .. })
     }
 
-    /// The current claim of a task.
     pub(crate) fn claim_of(&self, task: TaskId) -> ClaimRef {
         ClaimRef {
             task,

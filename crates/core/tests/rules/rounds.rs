@@ -25,7 +25,7 @@ fn coordinator(max_rounds: u32) -> Rig {
     rig
 }
 
-/// Collaborators in the order of the file, which differs from that of their names.
+/// Collaborators in the order of the file, which differs from the order of their names.
 fn collaborators() -> Rig {
     let order = vec![name("ben"), name("ada")];
     let mut rig = Rig::of(team(Strategy::Collaborate { order }));
@@ -97,7 +97,7 @@ fn failed(rig: &Rig) -> (RunFailure, &str) {
             failure, reason, ..
         } => (*failure, reason),
         other @ (RunState::UnderWay | RunState::Finished { .. } | RunState::Abandoned { .. }) => {
-            panic!("it has not failed: {other:?}")
+            panic!("the run has not failed: {other:?}")
         }
     }
 }
@@ -111,7 +111,7 @@ fn a_coordinator_routes_rounds_until_done() {
     let mut rig = coordinator(5);
     assert_eq!(rig.inbox("lead"), [""; 0], "its model is asked instead");
     lead_replies(&mut rig, "ROUTE: ada\nLook at a.rs").answer();
-    assert_eq!(rig.team.question(), None, "it waits for ada");
+    assert_eq!(rig.team.question(), None, "the run waits for ada");
     let task = rig
         .team
         .task_of(&name("ada"))
@@ -149,7 +149,7 @@ fn a_coordinator_routes_rounds_until_done() {
 }
 
 #[test]
-fn an_invalid_reply_is_returned_and_costs_a_round() {
+fn an_invalid_reply_costs_a_round_and_is_explained() {
     let mut rig = coordinator(5);
     let replies = [
         ("I would ask ada.", "does not begin"),
@@ -206,7 +206,7 @@ fn replies_are_accepted_only_to_the_open_question() {
     assert_eq!(
         rig.by("lead", reply(1, 1)).refusal(),
         Refused::NotAsked(RunId(1), 1),
-        "it was followed already"
+        "the question was answered before"
     );
 }
 

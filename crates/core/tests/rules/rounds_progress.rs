@@ -92,7 +92,7 @@ fn happen(rig: &mut Rig, spec: &UpSpec, what: Happening) {
     settle(rig);
 }
 
-/// Completes all launches and exits under way.
+/// Completes all launches and exits that are under way.
 fn settle(rig: &mut Rig) {
     for member in ["ada", "ben", "lead"] {
         for _ in 0..2 {
@@ -116,7 +116,7 @@ fn settle(rig: &mut Rig) {
     }
 }
 
-/// While the lead is up, a run waits for its model, or for a member that has the round's task or can claim it.
+/// While the lead is ready, a run waits for the lead's model, or for a member that has or can claim the round's task.
 fn assert_continues(rig: &Rig) {
     let run = rig.team.run().expect("there is a run");
     if !run.is_under_way() || !rig.is_ready("lead") || rig.team.question().is_some() {

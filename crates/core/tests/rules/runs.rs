@@ -295,7 +295,6 @@ fn cancel(reason: &str) -> Call {
     }
 }
 
-/// A task added by a member.
 fn adds(rig: &mut Rig, member: &str, title: &str) -> TaskId {
     rig.by(
         member,

@@ -1,5 +1,5 @@
 //! Stop requests: a busy member may object. A member that does not answer in time is stopped; `--force`, `down`,
-//! `kill` and `up` do not ask.
+//! `kill` and `up` do not wait for an answer.
 
 use agent_team_core::input::{Call, ClaimRef, TurnProgress};
 use agent_team_core::member::{ANSWER_MS, GRACE_MS, Life};
@@ -59,7 +59,7 @@ fn a_busy_member_may_object_to_a_stop() {
         Some("ada objects to the stop: half of it is written")
     );
     assert!(rig.is_ready("ada"));
-    assert!(rig.inbox("ada").is_empty(), "it is answered");
+    assert!(rig.inbox("ada").is_empty(), "the request is read");
     let why = rig.member("ada").objection.clone();
     assert_eq!(why.as_deref(), Some("half of it is written"));
 

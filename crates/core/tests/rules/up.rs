@@ -98,7 +98,7 @@ fn a_repeated_up_changes_nothing() {
 }
 
 #[test]
-fn a_leaving_member_is_not_a_change() {
+fn a_leaving_member_is_reported_once() {
     let mut rig = Rig::of(file(&["ada"]));
     assert_eq!(changes(rig.up(file(&[]))), ["ada stopped"]);
     let again = rig.up(file(&[]));
@@ -192,7 +192,7 @@ fn a_failed_task_does_not_hide_its_completed_successor() {
     assert_eq!(
         changes(rig.up(better)),
         [""; 0],
-        "the older one finished later"
+        "the older task finished later"
     );
 }
 
@@ -409,7 +409,7 @@ fn spawned_members_come_back_after_down_and_reboot() {
     for member in ["zoe", "yve", "xia"] {
         spawned(&mut rig, member);
     }
-    // The user kills one of them before the team goes down, and stops another one after it.
+    // The user kills yve before the team goes down, and xia afterwards.
     rig.kill("yve").answer();
     rig.dies("yve");
     rig.user(Call::Down { force: true }).answer();

@@ -13,7 +13,7 @@ use crate::command::{Ask, By};
 use crate::environment::Pending;
 use crate::world::{World, pick};
 
-/// How long a client's answers are kept at least after its last call.
+/// How long a client's answers are kept at least, after the last of them was added.
 const KEPT_MS: u64 = 600_000;
 
 /// A call as its caller remembers it.
@@ -78,7 +78,8 @@ impl Calls {
         }
     }
 
-    /// Whether the core must still have the caller's answers. It may drop those of a client that was away for long.
+    /// Whether the core must still have the caller's answers. The core may drop the answers of a client that was away
+    /// for long.
     fn is_fresh(&self, caller: &Caller, now: Tick) -> bool {
         let last_used = self.last_used.get(caller);
         matches!(caller, Caller::Launch(_)) || last_used.is_some_and(|at| now.since(*at) < KEPT_MS)
@@ -129,7 +130,7 @@ impl World {
             By::User(n) => Some((Origin::User, Caller::Client(format!("client {n}")))),
             By::Former(which) => pick(&self.former, *which).cloned().map(member),
             By::Member(which) => {
-                // A worker has a connection only after its hello; frames of one that is ending may still arrive.
+                // A worker has a connection only after its hello. Frames of a worker that is ending may still arrive.
                 let connected: Vec<_> = self
                     .team
                     .members()
@@ -209,7 +210,7 @@ impl World {
         outcome
     }
 
-    /// Calls of a stale launch, and those with a stale claim.
+    /// Whether the call comes from a stale launch or acts on a stale claim.
     fn must_be_refused(&self, made: &MadeCall, before: &agent_team_core::Team) -> bool {
         let is_stale = match &made.by {
             Origin::User => false,
@@ -279,8 +280,7 @@ impl World {
         );
     }
 
-    /// Of any number of concurrent claims of a task exactly one wins, if it can be claimed: the user may claim any
-    /// task.
+    /// Of all concurrent claims of a ready task exactly one wins; the user may claim any task.
     pub(crate) fn race(&mut self, task: u8) {
         let task = self.task(task);
         let is_ready =

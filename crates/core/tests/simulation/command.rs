@@ -1,7 +1,7 @@
 //! Schedules: the commands that a simulation runs, and their generators.
 //!
-//! Commands contain small numbers that are resolved when the command runs, so that every part of a schedule is a valid
-//! schedule, too, and a failing one shrinks to a few lines.
+//! Commands contain small numbers that are resolved when the command runs. So every part of a schedule is also a valid
+//! schedule, and a failing schedule shrinks to a few lines.
 
 use std::fmt;
 
@@ -44,7 +44,7 @@ pub(crate) enum Command {
     Die {
         which: u8,
     },
-    /// Kills a worker's process repeatedly, each time as soon as it has a successor.
+    /// Kills the worker of one member repeatedly, each time `every_ms` after its successor has connected.
     DieAgain {
         which: u8,
         deaths: u8,

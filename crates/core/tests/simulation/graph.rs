@@ -1,5 +1,5 @@
-//! Random edits of dependencies, compared with a graph of plain numbers: an edit is refused exactly when it contains a
-//! cycle or an unknown task, and a task is ready exactly when it has no open dependency.
+//! Random edits of dependencies, compared with a graph of plain numbers: an edit is refused exactly when it creates a
+//! cycle or names an unknown task, and a task is ready exactly when it has no open dependency.
 
 use std::collections::{BTreeMap, BTreeSet};
 

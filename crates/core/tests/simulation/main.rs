@@ -61,7 +61,7 @@ fn check(schedule: &Schedule) {
     );
 }
 
-/// A failing schedule fully describes its failure, so no seeds are kept: it becomes a named test instead.
+/// Stores no seeds of failures: a failing schedule describes its failure completely and becomes a named test.
 fn config(times: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     ProptestConfig {

@@ -87,7 +87,7 @@ impl Model {
             }
             Event::TaskCancelled { task } => drop(self.owners.remove(task)),
             Event::TaskRetried { task } => drop(self.started.remove(task)),
-            // A lost run of a task with `rerun` does not restrict its claims, before or after the change.
+            // Starts before this change do not count if the task could be rerun then.
             Event::TaskChanged { task, .. } => {
                 let was = before.board().get(*task).map(|task| task.spec.rerun);
                 if was == Some(true) {

@@ -30,7 +30,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// The worker, or children that it may have left behind.
+    /// Whether the worker lives, or may have left children behind.
     pub(crate) fn may_have_processes(&self) -> bool {
         self.is_alive || self.has_worked
     }
@@ -68,7 +68,7 @@ impl World {
         assert_eq!(
             *hash,
             TokenHash::of(token),
-            "the journal knows the token's hash"
+            "the journal has the hash of the token"
         );
         if how.is_multiple_of(16) {
             let fault = if how.is_multiple_of(64) {

@@ -83,7 +83,6 @@ impl World {
         self.step_naming(input, None)
     }
 
-    /// A step whose call names a task.
     pub(crate) fn step_naming(&mut self, input: Input, named: Option<TaskId>) -> Step {
         self.steps += 1;
         let is_called = matches!(input, Input::Called { .. });
@@ -104,7 +103,7 @@ impl World {
         step
     }
 
-    /// The journal's records alone rebuild the same team, also after a round trip through text.
+    /// Checks that the records alone rebuild the same team, also after a round trip through text.
     fn replay(
         &mut self,
         mut before: Team,
@@ -179,7 +178,6 @@ impl World {
         true
     }
 
-    /// Delivers a report of a stale launch.
     fn late(&mut self, which: u8, what: u8) {
         let Some((_, launch)) = pick(&self.former, which) else {
             return;
@@ -270,7 +268,7 @@ impl World {
         self.team = team;
     }
 
-    /// Stops all faults and lets every worker finish: afterwards no possible work is left.
+    /// Stops all faults and lets every worker finish: afterwards no work is left that a member could do.
     pub(crate) fn calm_down(&mut self) {
         for _ in 0..20_000 {
             if !self.outside(0, crate::environment::NO_FAULT) && !self.meet_deadline() {

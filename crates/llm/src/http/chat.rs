@@ -1,7 +1,7 @@
 //! OpenAI's Chat Completions API, as implemented by OpenAI and other providers. Called by `http`.
 //!
-//! Implementations differ in the fields that they omit or repeat. Where two implementations require opposite requests,
-//! the provider's `Quirks` decide.
+//! Implementations differ in the fields that they omit or repeat. If two implementations require opposite requests, the
+//! provider's `Quirks` decide.
 
 use agent_team_providers::Quirks;
 use serde::Deserialize;
@@ -119,7 +119,6 @@ fn signature_of_calls(thought: &Thought) -> Option<&str> {
     thought.signature.as_deref().filter(|_| alone)
 }
 
-/// Decodes the chunks of one answer.
 #[derive(Debug)]
 pub(super) struct AnswerDecoder {
     draft: Draft,
@@ -233,7 +232,7 @@ impl Decode for AnswerDecoder {
     }
 
     fn finish(mut self: Box<Self>, ended: bool) -> Option<crate::model::Answer> {
-        // Some servers omit `[DONE]`, others the finish reason. An answer without both was truncated.
+        // Some servers omit `[DONE]`, others the finish reason. An answer with neither was truncated.
         if ended {
             self.draft.stop.get_or_insert(Stop::Finished);
         }

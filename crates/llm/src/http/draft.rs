@@ -1,5 +1,5 @@
-//! An answer under construction. Filled by the decoders of both APIs, so that both number calls and emit deltas
-//! identically.
+//! An answer under construction. The decoders of both APIs fill it, so that calls are numbered and deltas are emitted
+//! in the same way for both APIs.
 
 use std::collections::HashSet;
 
@@ -53,7 +53,6 @@ impl Draft {
         }
     }
 
-    /// Begins another thought.
     pub(super) fn begin_thought(&mut self) {
         self.answer.thoughts.push(Thought {
             text: String::new(),
@@ -101,7 +100,6 @@ impl Draft {
         number
     }
 
-    /// Appends to the arguments of a call.
     pub(super) fn push_input(&mut self, call: usize, fragment: &str, on_delta: OnDelta<'_>) {
         if let Some(call) = self.answer.calls.get_mut(call)
             && !fragment.is_empty()

@@ -351,7 +351,7 @@ mod tests {
         let body =
             r#"[{"error":{"message":"quota","details":[{"@type":"a"},{"retryDelay":"34s"}]}}]"#;
         let ModelError::Busy { after, .. } = refusal(429, body) else {
-            panic!("it is busy")
+            panic!("the error is not `Busy`")
         };
         assert_eq!(after, Some(Duration::from_secs(34)));
     }

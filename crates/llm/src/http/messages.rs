@@ -124,7 +124,6 @@ fn thought(thought: &Thought) -> Option<Value> {
     })
 }
 
-/// Decodes the events of one answer.
 #[derive(Debug)]
 pub(super) struct AnswerDecoder {
     draft: Draft,
@@ -316,7 +315,6 @@ fn found(content: &Value) -> String {
     }
 }
 
-/// Title and URL of a page.
 fn page(page: &Value) -> String {
     let field = |name: &str| page[name].as_str().unwrap_or("").trim();
     let page = format!("{} {}", field("title"), field("url"));

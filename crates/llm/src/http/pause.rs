@@ -41,7 +41,8 @@ const LIMITS: [(&str, &str); 8] = [
 const EPOCH_MILLISECONDS: f64 = 1e11;
 const EPOCH_SECONDS: f64 = 1e9;
 
-/// The pause that the headers request. A date is relative to the server's clock, or to `now` without a `date` header.
+/// The pause that the headers request. The pause until a date begins at the time in the `date` header, or at `now` if
+/// that header is missing.
 pub(super) fn requested(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let now = text("date")

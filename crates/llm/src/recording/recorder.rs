@@ -57,7 +57,7 @@ impl Recorder {
         mut secrets: Vec<String>,
     ) -> io::Result<Self> {
         secrets.retain(|secret| !secret.is_empty());
-        // The secret as it appears within the arguments of a call, which are JSON themselves.
+        // Each secret also as it appears in the arguments of a call, which are JSON text.
         let quoted = secrets.iter().map(|secret| {
             let quoted = Value::from(secret.as_str()).to_string();
             quoted[1..quoted.len() - 1].to_owned()

@@ -113,8 +113,8 @@ impl Replay {
         Ok((at, &exchange.outcome))
     }
 
-    /// Continues with the exchange after this one. Called when the whole answer was streamed: an interrupted answer is
-    /// not part of the conversation, and is played again.
+    /// Continues with the exchange after the index `at`. Called when the whole answer was streamed: an interrupted
+    /// answer is not part of the conversation, and is played again.
     fn advance(&self, at: usize) {
         let mut next = self.next.lock().expect("no holder of the lock panics");
         *next = Some(at + 1);

@@ -15,7 +15,7 @@ const SMALL_DISK: &str = r#"exec unshare --user --map-root-user --mount sh -c '
 /// Files are limited to 1 MiB here; writes beyond that fail as on a broken disk.
 const SMALL_FILES: &str = r#"trap '' XFSZ; ulimit -f 2048 && exec "$@""#;
 
-/// The team under these conditions, in the child process; `None` in the parent, which only waits for the child.
+/// In the child process that `script` starts: the team. `None` in the parent, which only waits for the child.
 fn team_in_child(test: &str, script: &str) -> Option<Team> {
     if let Some(dir) = in_child() {
         return Some(Team::at(dir));

@@ -71,7 +71,7 @@ fn a_snapshot_replaces_the_records_before_it() {
         [record(90), record(91), record(6), record(7)]
     );
 
-    // The next snapshot replaces all of it.
+    // The next snapshot replaces all of these records.
     let second = Batch {
         snapshot: Some(vec![record(92)]),
         ..batch(8, records(8..=8))
@@ -151,7 +151,7 @@ fn a_foreign_lock_refuses_batches_temporarily() {
     assert!(!refused.is_final());
     assert!(
         began.elapsed() < Duration::from_secs(1),
-        "readers wait for the commit, so it must not wait long"
+        "the calls of clients wait for the commit, so it must not wait long"
     );
     other_program.execute_batch("ROLLBACK").unwrap();
     commit(&mut opened.writer, batch(1, records(1..=1))).unwrap();
@@ -280,7 +280,7 @@ fn a_million_events_open_in_two_seconds() {
     let took = started.elapsed();
     assert!(took < Duration::from_secs(2), "{took:?}");
     assert_eq!(opened.restored.revision, Revision(1_000_000));
-    // The restored records depend on the live state, not on the length of the journal.
+    // The number of restored records depends on the live state, not on the length of the journal.
     assert_eq!(opened.restored.state.len(), 1 + 1_000);
 
     // Reading the newest page or list does not read earlier events either.

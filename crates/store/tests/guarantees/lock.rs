@@ -58,7 +58,7 @@ fn a_removed_log_is_reported_until_accepted() {
 
     let copy = after_a_crash(&team, &["team.db", LOCK]);
     let owner = agent_team_store::identity(&copy.dir).unwrap();
-    assert_eq!(owner, Some(identity("payments")), "without its log");
+    assert_eq!(owner, Some(identity("payments")), "it needs no log");
     assert_lost(&copy, 0, 50);
     // An empty lock file accepts the loss.
     fs::write(copy.path(LOCK), "").unwrap();
@@ -106,7 +106,7 @@ fn an_unsynced_journal_may_lose_events_in_a_power_cut() {
 }
 
 #[test]
-fn an_unusable_lock_file_is_named() {
+fn an_error_names_an_unusable_lock_file() {
     let team = Team::new();
     fs::create_dir(team.path(LOCK)).unwrap();
     let refused = team.try_open().unwrap_err();

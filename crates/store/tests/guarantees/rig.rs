@@ -130,7 +130,7 @@ pub(crate) fn commit(writer: &mut Writer, batch: Batch) -> Result<Committed, Com
 }
 
 /// Runs the test called `name` again, in a child that the shell `script` starts with `exec "$@"`, and in which
-/// [`in_child`] returns `dir`. False when the script failed before that.
+/// [`in_child`] returns `dir`. False if the script failed before the test started.
 pub(crate) fn run_in_child(name: &str, script: &str, dir: &Path) -> bool {
     let output = Command::new("sh")
         .args(["-c", script, "sh"])

@@ -126,7 +126,6 @@ pub(crate) fn file_time() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from(now)
 }
 
-/// Memory of this machine.
 pub(crate) fn memory_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let line = text
@@ -189,7 +188,7 @@ pub(crate) fn set_subreaper(on: bool) -> io::Result<()> {
 
 /// Marks every descriptor above stderr close-on-exec, including those that this process inherited without the flag.
 /// Kernels before 5.11 refuse the call. A child then still inherits the descriptors that this process inherited without
-/// the flag; those that this process opened all have it.
+/// the flag; the descriptors that this process opened have the flag.
 pub(crate) fn close_descriptors_on_exec() {
     #[expect(unsafe_code, reason = "neither nix nor rustix wraps close_range")]
     // SAFETY: the call takes three integers and, with this flag, closes nothing.
@@ -238,7 +237,7 @@ impl Handle {
         };
         match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
             Ok(descriptor) => Ok(Some(Handle(descriptor))),
-            // ENOENT and EINVAL: the id is that of a thread.
+            // ENOENT and EINVAL: the id belongs to a thread.
             Err(rustix::io::Errno::SRCH | rustix::io::Errno::NOENT | rustix::io::Errno::INVAL) => {
                 Ok(None)
             }

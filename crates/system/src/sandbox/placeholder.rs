@@ -75,8 +75,7 @@ pub struct Placeholders {
 }
 
 impl Placeholders {
-    /// Creates placeholders at the absent paths, except where the parent directory is absent too. May wait for the
-    /// lock.
+    /// Creates placeholders at the absent paths, except in absent parent directories. May wait for the lock.
     pub(crate) fn make(paths: &AbsentPaths) -> io::Result<Placeholders> {
         let lock = File::open(&paths.directory)?;
         let mut tries = 0;

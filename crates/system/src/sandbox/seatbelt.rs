@@ -24,7 +24,7 @@ const BASE: &str = r#"(version 1)
 "#;
 
 pub(crate) fn profile(profile: &Profile) -> String {
-    // Scratch directories are only hidden: here the program gets no empty ones in their place.
+    // Scratch directories are only hidden: this sandbox cannot provide empty directories in their place.
     let hidden = profile
         .hidden
         .iter()

@@ -68,7 +68,7 @@ fn seatbelt_denies_unix_sockets_even_with_network() {
     let denied = script
         .find("(deny network* (remote unix-socket))")
         .expect("sockets");
-    assert!(allowed < denied, "the later rule holds: {script}");
+    assert!(allowed < denied, "the later rule applies: {script}");
 }
 
 #[test]

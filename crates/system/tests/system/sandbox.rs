@@ -408,7 +408,7 @@ async fn a_program_has_no_terminal() {
 }
 
 #[tokio::test]
-async fn hidden_in_a_writable_path_is_enforced_or_refused() {
+async fn a_hidden_path_in_a_writable_one_is_enforced_or_refused() {
     for sandbox in sandboxes().await {
         let fixture = Fixture::new();
         let mut profile = fixture.profile(Network::None);

@@ -10,7 +10,6 @@ use crate::team::restarts::Restarts;
 use crate::time::Tick;
 
 impl Team {
-    /// Applies launches, stops and changes of members.
     pub(super) fn apply_members(&mut self, event: MemberEvent<'_>, record: &Record) {
         let tick = record.tick;
         match event {

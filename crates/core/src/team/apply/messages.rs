@@ -10,7 +10,6 @@ use crate::team::mail::{Lane, Unread};
 use crate::team::run::TranscriptSummary;
 
 impl Team {
-    /// Applies events of messages that were accepted or read.
     pub(super) fn apply_messages(&mut self, event: MessageEvent<'_>) {
         match event {
             MessageEvent::MessageAccepted {

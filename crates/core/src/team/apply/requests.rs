@@ -5,7 +5,6 @@ use crate::team::event::{Event, Record, RequestEvent};
 use crate::team::request::{Request, RequestState};
 
 impl Team {
-    /// Applies events of requests, of the decisions about them, and of the plans that they approve.
     pub(super) fn apply_requests(&mut self, event: RequestEvent<'_>, record: &Record) {
         match event {
             RequestEvent::RequestAsked {

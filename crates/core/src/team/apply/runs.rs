@@ -12,7 +12,6 @@ use crate::team::round::{Round, Work};
 use crate::team::run::{Run, RunState, TranscriptSummary};
 
 impl Team {
-    /// Applies events of goals, rounds, turns and usage.
     pub(super) fn apply_runs(&mut self, event: RunEvent<'_>, record: &Record) {
         let tick = record.tick;
         match event {

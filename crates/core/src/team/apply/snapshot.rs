@@ -5,7 +5,6 @@ use crate::team::event::{KeptEvent, Record};
 use crate::team::task::Task;
 
 impl Team {
-    /// Sets the part of the state that the event contains.
     pub(super) fn apply_kept(&mut self, event: KeptEvent<'_>, record: &Record) {
         match event {
             KeptEvent::Counted {

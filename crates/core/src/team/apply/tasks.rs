@@ -144,7 +144,7 @@ impl Team {
     }
 }
 
-/// The end of a task in one line, such as `T-1 completed: greeting.txt is written`.
+/// The end of a claim in one line, such as `T-1 completed: greeting.txt is written`.
 fn report(task: TaskId, how: &str, text: &str) -> String {
     /// Maximum length of the preview, in characters.
     const PREVIEW: usize = 160;
@@ -207,5 +207,5 @@ impl Team {
     }
 }
 
-/// Tasks per record of a snapshot: enough that the overhead of a record is small for each of them.
+/// Tasks per record of a snapshot: enough to make the overhead of a record small per task.
 const TASKS_PER_RECORD: usize = 64;

@@ -28,7 +28,7 @@ pub(crate) fn spawn_session(
     spec: &ProgramSpec,
     [input, output, errors]: [BorrowedFd<'_>; 3],
 ) -> io::Result<u32> {
-    // Descriptors of this process are close-on-exec. This marks those that it inherited without the flag.
+    // The descriptors that this process opened are close-on-exec. Mark also the descriptors that it inherited.
     close_descriptors_on_exec();
     let text = |text: &OsStr| Ok::<_, io::Error>(CString::new(text.as_bytes())?);
     let program = text(resolved(spec).as_os_str())?;
@@ -88,7 +88,7 @@ pub(crate) fn spawn_session(
     };
     done(spawned)?;
     if let Some(limit) = original_limit() {
-        // `posix_spawn` cannot set limits, so the program may run for a moment with those of this process. A worker
+        // `posix_spawn` cannot set limits, so the program may run for a moment with the limit of this process. A worker
         // starts no program in that time: the supervisor admits it only after this call has returned.
         let _exited = prlimit(Pid::from_raw(pid), Resource::Nofile, *limit);
     }
@@ -115,7 +115,6 @@ fn done(result: libc::c_int) -> io::Result<()> {
     }
 }
 
-/// File actions of a child before exec.
 struct FileActions(libc::posix_spawn_file_actions_t);
 
 impl FileActions {
@@ -147,7 +146,6 @@ impl Drop for FileActions {
     }
 }
 
-/// Attributes of a new child.
 struct Attributes(libc::posix_spawnattr_t);
 
 impl Attributes {

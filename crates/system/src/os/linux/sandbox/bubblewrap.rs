@@ -27,7 +27,6 @@ const KERNEL: [&str; 7] = [
     "/proc/mtrr",
 ];
 
-/// A kind of mount.
 enum Mount<'a> {
     /// Empty and read-only.
     Empty,
@@ -142,8 +141,8 @@ fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
     let protected = existing(&profile.protected).filter(|path| !is_hidden(path));
     let kept: Vec<&Path> = protected.chain(absent).collect();
     // A mount point cannot be renamed, but its parent directories can: the program could move the protected path away
-    // with its parent and create another in its place. So each writable ancestor becomes a mount point too. Ancestors
-    // that are protected need none; a writable mount would cover their read-only one.
+    // with its parent and create another in its place. So each writable ancestor becomes a mount point too. A protected
+    // ancestor must not get a writable mount, which would cover its read-only mount.
     let below_writable = |path: &&Path| {
         let mut writable = profile.writable.iter();
         writable.any(|writable| path.starts_with(writable) && path != writable)

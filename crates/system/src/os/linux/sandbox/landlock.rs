@@ -52,7 +52,6 @@ pub(super) fn supports(profile: &Profile) -> io::Result<()> {
     }
 }
 
-/// The descriptor of a rule set for the profile.
 pub(super) fn rules(profile: &Profile) -> io::Result<OwnedFd> {
     supports(profile)?;
     let needed = AccessFs::from_all(LANDLOCK_NEEDED);
@@ -93,7 +92,7 @@ pub(super) fn rules(profile: &Profile) -> io::Result<OwnedFd> {
     hidden.push(devices);
     rules = allow_reading(rules, root, &hidden)?;
     for path in &profile.readable {
-        // Ignore hidden paths at or around this one; respect those within it.
+        // Grant a readable path even if a hidden path equals or contains it. Hidden paths within it stay hidden.
         let within = |hidden: &&&Path| hidden.starts_with(path) && **hidden != path;
         let within: Vec<&Path> = hidden.iter().filter(within).copied().collect();
         if !within.is_empty() {
