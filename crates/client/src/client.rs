@@ -115,7 +115,7 @@ type Outcome = Result<Box<RawValue>, Refusal>;
 #[derive(Debug, Default)]
 struct Calls {
     last_id: AtomicU64,
-    /// By id, so that the calls fail in their order when the connection closes; `None` once it has closed.
+    /// By id, so that the calls fail in their order when the connection closes; `None` once the connection has closed.
     waiting: Mutex<Option<BTreeMap<u64, oneshot::Sender<Outcome>>>>,
 }
 
@@ -304,7 +304,7 @@ impl Incoming {
 
 impl Calls {
     fn waiting(&self) -> MutexGuard<'_, Option<BTreeMap<u64, oneshot::Sender<Outcome>>>> {
-        // A panic cannot leave the map inconsistent: each operation on it is complete.
+        // A panic cannot leave the map inconsistent: the lock is never held over more than one operation on the map.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

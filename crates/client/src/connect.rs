@@ -22,14 +22,13 @@ use crate::client::{Client, ConnectError, Incoming};
 /// machine.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// Pauses between attempts while a supervisor of another process holds the lock without listening, because the
-/// supervisor is starting or exiting.
+/// Pauses between attempts while a supervisor holds the lock but does not listen, because it is starting or exiting.
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(5),
     longest: Duration::from_millis(500),
 };
 
-/// Supervisors that may exit during their start before the caller gets an error.
+/// How many started supervisors may exit before they are ready. The next such exit is returned as an error.
 const EXITS_MAX: u32 = 3;
 
 /// How long a supervisor may take to bind its socket again after SIGHUP.
@@ -134,7 +133,8 @@ pub async fn connect_or_start(
             {
                 Started::Another
             }
-            // Most likely killed during its start: a supervisor that cannot start reports the reason.
+            // Most likely the supervisor was killed during its start: a supervisor that cannot start reports the
+            // reason.
             Err(ConnectOrStartError::Start(StartError::Exited)) if exits < EXITS_MAX => {
                 exits += 1;
                 Started::Another
@@ -175,7 +175,7 @@ pub async fn connect(
 enum Started {
     /// The started supervisor is ready.
     Ready,
-    /// Another supervisor held the lock, or the started one exited.
+    /// Another supervisor held the lock, or the started supervisor exited.
     Another,
 }
 

@@ -32,7 +32,7 @@ pub struct Envelopes {
     owners: BTreeMap<TaskId, MemberName>,
     /// The current run.
     run: Option<RunId>,
-    /// The state at the start, until [`Envelopes::snapshot`] takes it.
+    /// The state at the start. [`Envelopes::snapshot`] takes it.
     start: StateSnapshot,
     /// Changes up to this revision are already part of `start`, so they are not sent again.
     start_at: Revision,

@@ -1,8 +1,8 @@
-//! The names with which a prompt completes what the user types: members, tasks, and files of the workspace. Called by the
-//! panes and by the single-terminal view.
+//! The names that complete the user's text in a prompt: members, tasks, and files of the workspace. Called by the panes
+//! and by the single-terminal view.
 //!
-//! A Tab must not wait: what is not known within [`TIMEOUT`] is not offered, and an error offers nothing. Only the names
-//! of files are read, and the files that list ignored ones.
+//! A completion must not block: names that are not found within [`TIMEOUT`] are not offered. After an error no name is
+//! offered. Of the workspace, only file names and ignore files such as `.gitignore` are read.
 
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,19 +13,19 @@ use ignore::WalkBuilder;
 
 use crate::session::Session;
 
-/// How long a Tab may take.
+/// Time limit of a completion.
 const TIMEOUT: Duration = Duration::from_millis(300);
 
-/// The most names that are offered.
+/// Maximum number of names that are offered.
 const NAMES_MAX: usize = 2_000;
 
-/// The longest description, in characters.
+/// Maximum length of a description, in characters.
 const DESCRIPTION_MAX: usize = 60;
 
-/// A name, and what it names.
+/// A name that completes the user's text, with a description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Name {
-    /// As it is; a file name can contain control characters.
+    /// Unescaped: a file name can contain control characters.
     pub name: String,
     /// One line without control characters; may be empty.
     pub description: String,

@@ -1,9 +1,9 @@
 //! Calls to the supervisor over connections that may be lost. The first call finds or starts the supervisor; a call
-//! that loses its connection is repeated over a new connection. Used by clients that are not the supervisor's own
-//! process.
+//! that loses its connection is repeated over a new connection. Used by the command line and by the panes of members.
 //!
 //! Each changing call carries its own idempotency key, so repeating it after a lost connection has one effect. Creating
-//! a session starts no process, and opens no connection, except to a running supervisor in [`Session::of_running`].
+//! a session starts no process. Only [`Session::of_running`] and [`Session::of_supervisor_to_stop`] connect already
+//! when they create the session.
 
 use std::time::{Duration, Instant};
 

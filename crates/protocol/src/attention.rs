@@ -1,19 +1,19 @@
-//! Which members need the user, why, and in which order. Called by `next`, `top`, and the supervisor for tmux's status
-//! line. Pure.
+//! Which members need the user, why, and in which order. Called by the verbs `next`, `ps` and `top`, and by the
+//! supervisor for tmux's status line. Pure.
 
 use crate::MemberName;
 use crate::request::RequestView;
 use crate::view::{MemberState, MemberView, Waiting};
 
-/// Members that [`summary`] names; the others are only counted.
+/// Maximum number of members that [`summary`] names. It only counts the rest.
 const NAMED: usize = 3;
 
-/// What a member needs from the user before it can continue.
+/// What a member needs from the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// A decision about a permission request or a plan.
     Decision,
-    /// An unread message from the member to the user.
+    /// An answer: the user has not read the member's newest message.
     Answer,
     /// A higher limit.
     Limit,
@@ -22,7 +22,7 @@ pub enum Need {
 }
 
 impl Need {
-    /// `None`: the member continues without the user, or is stopped.
+    /// `None`: the member needs nothing from the user.
     pub fn of(member: &MemberView) -> Option<Self> {
         if member.requests > 0 {
             return Some(Self::Decision);
@@ -49,8 +49,8 @@ impl Need {
     }
 }
 
-/// The member that the user should turn to next: the member of the oldest pending request, or else the member that has
-/// needed the user for the longest time.
+/// The member that the user should turn to next: the member of the oldest pending request. Otherwise, of the members
+/// that need the user, the member that has been in its state for the longest time.
 pub fn next<'a>(members: &'a [MemberView], pending: &[RequestView]) -> Option<&'a MemberView> {
     let named = |name: &MemberName| members.iter().find(|member| member.name == *name);
     let oldest = pending.iter().min_by_key(|request| request.asked_at);

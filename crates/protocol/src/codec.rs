@@ -29,7 +29,7 @@ pub struct Decoder {
     buffer: Vec<u8>,
     /// Start of the first frame that has not been returned yet.
     start: usize,
-    /// Bytes after `start` that contain no newline.
+    /// Number of bytes after `start` that are known to contain no newline.
     scanned: usize,
     limit: usize,
 }

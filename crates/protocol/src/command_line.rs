@@ -1,5 +1,6 @@
 //! Command lines of the user, as they appear in hints, notices and views. The protocol, the core and the supervisor
-//! take them only from here, except in format strings of tmux. A test of the crate `cli` parses each command line.
+//! contain no other command lines, except in format strings of tmux. A test of the crate `cli` parses each command
+//! line.
 
 use std::fmt;
 
@@ -39,7 +40,7 @@ pub enum CommandLine<'a> {
     ListTeams,
     EventsAfter(Revision),
     RestartSupervisor,
-    /// Raises the limit `key` of the member, or of the team without a member.
+    /// Raises the limit `key` of the member. `member: None`: raises the limit of the team.
     RaiseLimit {
         member: Option<&'a str>,
         key: &'a str,

@@ -44,7 +44,7 @@ pub struct EngineInfo {
 pub enum TypedLine {
     /// A task with this `run` line.
     Task,
-    /// A message to the member. A line with a slash is a command of agent-team.
+    /// A message to the member. A line that begins with a slash is a command of agent-team.
     Message,
 }
 

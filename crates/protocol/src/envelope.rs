@@ -1,11 +1,11 @@
 //! The public event stream: AG-UI events, each in an envelope that names its team, member and run.
 //!
-//! `events --json` and `run --events` print these, one per line, and the library yields them. The crate `client` makes
-//! them from a subscriber's notices; the socket carries client events ([`crate::event`]) instead.
+//! `events --json` and `run --events` print envelopes, one per line, and the library yields them. The crate `client`
+//! makes them from a subscriber's notices; the socket carries client events ([`crate::event`]) instead.
 //!
-//! Names and fields of [`AgUi`] are those of the [AG-UI protocol](https://docs.ag-ui.com/concepts/events), so that its
-//! front ends can read them. The thread is the team. The state is the document in [`state_snapshot`], transferred by
-//! `STATE_SNAPSHOT` and `STATE_DELTA`. Events without an AG-UI counterpart are `CUSTOM`, with the names in
+//! [`AgUi`] uses the names and fields of the [AG-UI protocol](https://docs.ag-ui.com/concepts/events), so that AG-UI
+//! front ends can read the events. The thread is the team. The state is the document in [`state_snapshot`], transferred
+//! by `STATE_SNAPSHOT` and `STATE_DELTA`. Events without an AG-UI counterpart are `CUSTOM`, with the names in
 //! [`CUSTOM`].
 
 use serde::{Deserialize, Serialize};
@@ -131,7 +131,8 @@ pub enum AgUi {
     RunFinished {
         thread_id: TeamId,
         run_id: RunId,
-        /// `{"final_answer": …}`; from `run --events`, what `run --json` prints.
+        /// In `events --json`: `{"final_answer": …}`. In `run --events` and in the library's stream of a run: the
+        /// document that `run --json` prints.
         result: Value,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timestamp: Option<u64>,
@@ -145,7 +146,7 @@ pub enum AgUi {
     },
     StepStarted {
         step_name: String,
-        /// Not part of AG-UI: the member of the turn, and the round, counted from 1.
+        /// The member that works in this round. `member` and `round` are not part of AG-UI.
         member: MemberName,
         round: u32,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,7 +180,7 @@ pub enum AgUi {
     ToolCallStart {
         tool_call_id: String,
         tool_call_name: String,
-        /// The text message of the same model reply, if it had one.
+        /// The text message of the same model reply, if the reply had one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent_message_id: Option<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]

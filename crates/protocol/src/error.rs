@@ -113,7 +113,7 @@ codes! {
     Invalid => Usage,
     UnknownDependency => Usage,
     DependencyCycle => Usage,
-    /// This build knows the value but does not support it yet.
+    /// This build does not support a value of the call, for example an engine of a newer version.
     NotCarriedOut => Usage,
     AmbiguousTeam => Usage,
     MessageTooLarge => Usage,
@@ -155,7 +155,7 @@ codes! {
     Objected => Refused,
     /// The member must have a plan approved first.
     PlanFirst => Refused,
-    /// A hook or a `verify` line refused the completion.
+    /// The `task_completed` hook refused the completion.
     CompletionRefused => Refused,
     /// Retry after the recipient has read some messages.
     InboxFull => Refused,
@@ -164,7 +164,7 @@ codes! {
     /// The store cannot guarantee its contents; see the hint.
     StorageFailed => Failed,
     ShuttingDown => Refused,
-    /// The maximum number of calls or connections is reached, for this connection or for all connections.
+    /// Too many clients are connected, or too many calls of this connection wait.
     TooManyCalls => Refused,
     /// The lead has stopped, so the run does not progress; the run continues when the lead continues.
     LeadEnded => Failed,

@@ -18,7 +18,7 @@ use crate::value::{
     RunFailure, Scope, Standing, Usage,
 };
 
-/// One change of a team. In all kinds, the same field names the same kind of object.
+/// One change of a team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", content = "data", rename_all = "snake_case")]
@@ -34,7 +34,8 @@ pub enum ClientEvent {
         member: Option<MemberName>,
         mode: Mode,
     },
-    /// The machine was restarted: no process of the team is left.
+    /// The team runs for the first time, or for the first time after a restart of the machine: no process of an earlier
+    /// launch is left.
     Booted {},
 
     MemberAdded {
@@ -210,11 +211,12 @@ pub enum ClientEvent {
         /// The whole reply.
         text: Arc<str>,
     },
-    /// A round began for this member. Without a task the member could not work.
+    /// A round began for this member.
     RoundStarted {
         run: RunId,
         round: u32,
         member: MemberName,
+        /// The task of the round. `None`: the member cannot work, so the round fails at once.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         task: Option<TaskId>,
     },
@@ -244,24 +246,26 @@ pub enum ClientEvent {
         /// A JSON text.
         value: Arc<str>,
     },
-    /// The state of a limit changed. Without a member, the limit is a limit of the team.
+    /// The state of a limit changed.
     BudgetStands {
+        /// The member that the limit applies to. `None`: the whole team.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         member: Option<MemberName>,
         measure: Measure,
         standing: Standing,
     },
 
-    /// A rule allowed this call.
+    /// This call was allowed without a request: by a rule, a grant, the permission mode or a built-in check.
     CallAllowed {
         member: MemberName,
         digest: Arc<str>,
         /// A JSON text: tool, arguments and directory.
         call: Arc<str>,
-        /// The rules that decided.
+        /// Why the call was allowed: what decided about each of its parts.
         why: Arc<str>,
     },
-    /// A rule denied this call.
+    /// This call was denied without a request: by a rule, the permission mode, a built-in check, or because the member
+    /// has no approved plan.
     CallDenied {
         member: MemberName,
         digest: Arc<str>,
@@ -282,13 +286,13 @@ pub enum ClientEvent {
         request: RequestId,
         scope: Scope,
         by: Party,
-        /// The rules of the grant. Without rules the grant covers exactly this call.
+        /// The rules of the grant that the decision creates. A grant without rules covers exactly this call.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rules: Vec<Arc<str>>,
         /// The request whose grant covers this request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         through: Option<RequestId>,
-        /// The task that limits the grant, for a scope of task.
+        /// For the scope `task`: the grant is valid while the member works on this task.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         task: Option<TaskId>,
         /// The program in which the user decided: `pane`, `cli`, `top` or `other`.

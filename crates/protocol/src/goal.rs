@@ -18,7 +18,7 @@ pub enum RunState {
     Failed,
     /// The user cancelled the run.
     Cancelled,
-    /// The team went down, or another goal replaced this one.
+    /// Another goal replaced the goal of this run.
     Abandoned,
     #[serde(other)]
     Unknown,
@@ -37,16 +37,16 @@ pub struct GoalView {
     pub answer: Option<String>,
     /// From the start to the end, or to now, in milliseconds.
     pub took_ms: u64,
-    /// The completed tasks that were added since the goal was given.
+    /// The number of completed tasks that were added since the goal was given.
     pub tasks: u64,
-    /// The files that members changed with their edit tools since the goal was given; at most 1000 are counted.
-    /// Changes by commands are unknown.
+    /// The number of files that members changed with their edit tools since the goal was given; at most 1000 are
+    /// counted. Changes by commands are unknown.
     #[serde(default)]
     pub files: u64,
     /// The cost since the goal was given, in millionths of a US dollar; 0 if no price is known.
     #[serde(default)]
     pub micro_usd: u64,
-    /// The tokens since the goal was given whose price is unknown.
+    /// The tokens without a known price that were used since the goal was given.
     #[serde(default)]
     pub unpriced: u64,
 }

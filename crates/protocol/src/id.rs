@@ -1,7 +1,7 @@
 //! Ids: names chosen by users, and numbers given by the supervisor.
 //!
-//! Each id has one canonical spelling, which is its JSON form and its `Display`. The parsers also accept leading zeros
-//! of numbers, and `*` for the recipient `all`.
+//! The `Display` of an id is also its JSON form. The parsers of numbered ids also accept leading zeros, and the parser
+//! of recipients accepts `*` for `all`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// Maximum length of a name, in bytes.
 pub const NAME_MAX: usize = 32;
 
-/// Names that have a special meaning as senders or recipients, and those that `messages` prints for the user and the
+/// Names with a special meaning as senders or recipients, and the names that `messages` prints for the user and the
 /// supervisor.
 pub const RESERVED_NAMES: [&str; 6] = ["user", "you", "system", "agent-team", "all", "lead"];
 
@@ -269,7 +269,8 @@ pub fn stable_hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
     })
 }
 
-/// A team's name and a short hash of its project's path: `payments-1f3a90c2`. Also the name of its directory.
+/// A team's name and a short hash of its project's path: `payments-1f3a90c2`. It is also the name of the team's
+/// directory.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[cfg_attr(test, schemars(with = "String", extend("pattern" = "^[a-z][a-z0-9-]{0,31}-[0-9a-fA-F]{8}$")))]
@@ -283,7 +284,7 @@ impl TeamId {
         Self(format!("{name}-{:08x}", (hash >> 32) ^ (hash & 0xffff_ffff)).into())
     }
 
-    /// Parses a directory name; `None` if it cannot be a team's.
+    /// Parses the name of a team's directory; `None` if no team can have this directory.
     pub fn from_directory_name(text: &str) -> Option<Self> {
         let (name, hash) = text.rsplit_once('-')?;
         (is_name(name) && hash.len() == 8 && hash.bytes().all(|b| b.is_ascii_hexdigit()))

@@ -12,7 +12,7 @@ pub const METHOD: &str = "initialize";
 
 /// The protocol versions that this build speaks.
 ///
-/// 1: the first.
+/// Version 1 is the first.
 pub const PROTOCOL: Versions = Versions { min: 1, max: 1 };
 
 /// This build, for users and logs.
@@ -33,7 +33,8 @@ pub struct Initialize {
     pub build: String,
     #[serde(rename = "as")]
     pub role: ConnectionRole,
-    /// A client's random id, which it keeps when it reconnects. Idempotency keys are unique for each id.
+    /// A client's random id, which the client keeps when it reconnects. Idempotency keys belong to this id, not to a
+    /// connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     /// The launch of a member, which `token` proves.
@@ -60,7 +61,7 @@ impl std::fmt::Debug for Initialize {
 }
 
 impl Initialize {
-    /// A client with its random id.
+    /// The parameters of a client. `id` is the client's random id.
     pub fn client(id: impl Into<String>) -> Self {
         Self {
             protocol: PROTOCOL,
@@ -73,7 +74,7 @@ impl Initialize {
         }
     }
 
-    /// The member of this launch.
+    /// The parameters of the worker of this launch.
     pub fn member(team: TeamId, launch: LaunchId, token: String) -> Self {
         Self {
             protocol: PROTOCOL,

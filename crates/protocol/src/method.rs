@@ -146,15 +146,15 @@ methods! {
     /// Returns the command that shows the team, or one member's pane, in the caller's terminal.
     TeamAttach = "team/attach" by User (Attach) -> AttachAnswer;
 
-    /// Opens panes for members that lost theirs.
+    /// Opens panes for members that have lost their pane.
     PaneReopen = "pane/reopen" by User (ReopenPanes) -> ReopenAnswer;
     /// Lends the caller's terminal to a member for as long as the calling process lives.
     PaneHold = "pane/hold" by User (HoldPane) -> HoldAnswer;
 
     /// Adds a member of a role.
     MemberSpawn = "member/spawn" by UserOrLead (Spawn) -> MemberAnswer;
-    /// Asks a member to stop, terminates it after the grace period, and keeps it stopped; refused when it is in a turn
-    /// and objects.
+    /// Asks a member to stop, terminates it after the grace period, and keeps it stopped. A member that is in a turn
+    /// can object: the call is then refused.
     MemberStop = "member/stop" by UserOrLead (Stop) -> MemberAnswer;
     /// Stops a spawned member as `member/stop` does and removes it from the team.
     MemberRemove = "member/remove" by UserOrLead (RemoveMember) -> RemoveAnswer;
@@ -162,10 +162,10 @@ methods! {
     StopAnswer = "stop/answer" by Member (AnswerStop) -> Nothing;
     /// Kills a member's whole process tree immediately, and keeps the member stopped.
     MemberKill = "member/kill" by User (OneMember) -> MemberAnswer;
-    /// Starts a new launch in the same pane. The lead may restart only members that are stopped or held.
+    /// Starts a new launch in the same pane. The lead cannot restart itself.
     MemberRestart = "member/restart" by UserOrLead (OneMember) -> MemberAnswer;
-    /// Interrupts the current turn of an agent: its model request and its running calls end, and it waits for the next
-    /// message of the user. It keeps its task. Does nothing between turns.
+    /// Interrupts the current turn of an agent: its model request and its running calls end. The agent keeps its task
+    /// and waits for the next message of the user. Does nothing between turns.
     MemberInterrupt = "member/interrupt" by User (OneMember) -> Nothing;
     MemberShow = "member/show" by Everyone (OneMember) -> MemberAnswer;
     /// The path of a member's log.
@@ -215,7 +215,7 @@ methods! {
     /// Proposes a plan as a new request. The plan replaces the previous plan. Answers immediately. Refused to a member
     /// that needs no approved plan.
     PlanPropose = "plan/propose" by Member (ProposePlan) -> OneRequest;
-    /// Answers when the request is decided. Only for the member that made it.
+    /// Answers when the request is no longer pending. Only for the member that made the request.
     RequestWait = "request/wait" by Member (OneRequest) -> Decided;
     /// Consumes the permission; the call runs from here on. Only for the member that made the request.
     RequestBegin = "request/begin" by Member (OneRequest) -> Nothing;
@@ -225,16 +225,18 @@ methods! {
     RequestWithdraw = "request/withdraw" by Member (OneRequest) -> Nothing;
     RequestList = "request/list" by UserOrLead (ListRequests) -> RequestListAnswer;
     RequestShow = "request/show" by UserOrLead (OneRequest) -> RequestView;
-    /// Decides a request. The lead may deny requests of others, and allow what the user delegated to it.
+    /// Decides a request. The lead may deny requests of other members, and allow requests that the user delegated to
+    /// it.
     RequestDecide = "request/decide" by UserOrLead (DecideRequest) -> Nothing;
 
-    /// The rules of the team file and of decisions, in evaluation order.
+    /// The rules of the team file, of the user's settings and of decisions, in evaluation order.
     RuleList = "rule/list" by User (Nothing) -> RuleListAnswer;
     /// Evaluates the rules for a call without making it.
     RuleCheck = "rule/check" by User (CheckRules) -> JudgementView;
     /// Revokes the grant that the decision of this request created.
     RuleRevoke = "rule/revoke" by User (OneRequest) -> Nothing;
-    /// Removes a rule that the user's settings granted. The caller has already removed it from the settings.
+    /// Removes an `allow` rule of the user's settings from the team. The caller has already removed it from the
+    /// settings.
     RuleForget = "rule/forget" by User (ForgetRule) -> Nothing;
 
     /// Stores new items of a member's transcript and acknowledges the messages in them, atomically.
@@ -246,7 +248,7 @@ methods! {
     MemoryPut = "memory/put" by Everyone (PutMemory) -> Nothing;
     MemoryGet = "memory/get" by Everyone (GetMemory) -> Memory;
 
-    /// Durable events after a revision, then live ones until the connection closes.
+    /// Sends the stored events after a revision, then each new event until the connection closes.
     EventSubscribe = "event/subscribe" by User (Subscribe) -> SubscribeAnswer;
 
     SupervisorStatus = "supervisor/status" by User (Nothing) -> SupervisorView;

@@ -68,7 +68,7 @@ pub struct Assignment {
     pub title: String,
     #[serde(default)]
     pub description: String,
-    /// The shell line that does the task. Without it the command engine cannot do the task and fails it.
+    /// The shell line that does the task. The command engine fails a task without this line.
     #[serde(default)]
     pub run: Option<String>,
     #[serde(default)]
@@ -80,7 +80,7 @@ pub struct Assignment {
     pub files: Vec<FileDigest>,
 }
 
-/// The member no longer owns this claim: its programs are terminated.
+/// The member no longer owns this claim: the worker terminates the programs of the task.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Abandon {
@@ -115,7 +115,8 @@ pub struct DeliveredMessage {
     pub redelivered: bool,
 }
 
-/// The member must stop: finish within the grace period, send `member/exit`, exit. Afterwards it is killed.
+/// The member must stop: the worker finishes within the grace period, sends `member/exit`, and exits. Otherwise it is
+/// killed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StopMember {
@@ -128,7 +129,7 @@ pub struct StopMember {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InterruptTurn {}
 
-/// A change of a teammate's request, for the lead's pane and its next step.
+/// A change of a teammate's request, for the lead's pane and the lead's next step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Inform {
@@ -150,7 +151,7 @@ pub struct Inform {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GoalEnded {
     pub goal: GoalView,
-    /// The whole answer, or the reason why there is none.
+    /// The whole answer, or the reason why there is no answer.
     pub text: String,
 }
 
@@ -174,13 +175,13 @@ pub struct Allowance {
     pub waits: Option<String>,
 }
 
-/// Show the member on this terminal and on no other. The terminal lender keeps the terminal open.
+/// Show the member on this terminal and on no other. The attach helper keeps the terminal open.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ShowPane {
     /// The terminal's device.
     pub terminal: PathBuf,
-    /// The lender's pid: when the lender exits, the terminal must no longer be used.
+    /// The attach helper's pid: when the attach helper exits, the terminal must no longer be used.
     pub pid: u32,
     /// As in [`TaskSession`].
     pub start_time: u64,
@@ -188,7 +189,7 @@ pub struct ShowPane {
     pub hold: Hold,
 }
 
-/// How a lender lends its terminal to a member.
+/// How an attach helper lends its terminal to a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -246,7 +247,7 @@ pub enum OutputFragment {
         call: String,
         text: String,
     },
-    /// Other lines: messages to the member, the begin and end of work, changes to files.
+    /// Other lines: messages to the member, the start and end of work, changes to files.
     Lines {
         text: String,
         /// The lines are a unified diff.
@@ -289,7 +290,7 @@ pub struct PaneShown {
     pub start_time: u64,
 }
 
-/// What blocks the member, although it has work. Transient: shown live, never stored.
+/// What blocks a member that has work. Transient: shown live, never stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberWaits {

@@ -44,7 +44,7 @@ impl Permissions {
 pub struct PermissionDefaults {
     #[serde(default)]
     pub mode: Mode,
-    /// No user is available to decide: calls that need a decision are denied, unless the lead may decide about them.
+    /// No user is available to decide: calls that need a decision are denied, unless the lead may allow them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unattended: bool,
     /// The scope of a decision that does not name one.

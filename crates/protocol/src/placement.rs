@@ -1,5 +1,4 @@
-//! Where members run and are shown: the placements, the caller's terminal, and reports on each placement. Everything
-//! that differs between placements, except how panes are opened, is stated here.
+//! Where members run and are shown: the placements, the caller's terminal, and reports on each placement.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +7,9 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PlacementChoice {
-    /// The first that is available: the caller's tmux, the caller's iTerm2, the tmux server of agent-team. If none is
-    /// available, hosted if the caller has a terminal, else headless. The choice and its reason are reported.
+    /// The first of these that is available: the caller's tmux, the caller's iTerm2, the tmux server of agent-team. If
+    /// none of them is available: hosted for a caller with a terminal, otherwise headless. The choice and its reason
+    /// are reported.
     Auto,
     Tmux,
     /// Native sessions of iTerm2.
@@ -28,9 +28,9 @@ pub struct PlacementInfo {
     pub word: &'static str,
     /// Explains the word in `--help`.
     pub help: Option<&'static str>,
-    /// `None`: the first that is available.
+    /// `None`: see [`PlacementChoice::Auto`].
     pub placement: Option<Placement>,
-    /// Whether a single member can have this placement. The kind of panes is chosen for the whole team.
+    /// Whether a single member can have this placement. iTerm2 can only be chosen for the whole team.
     pub for_members: bool,
 }
 
@@ -128,8 +128,8 @@ pub struct CallerTerminal {
     pub iterm: Option<Box<CallerIterm>>,
 }
 
-/// The smallest useful pane: columns and rows. Terminal backends open no smaller panes, and workers
-/// report smaller panes.
+/// The smallest useful pane: columns and rows. Terminal backends split no window into smaller panes, and a worker
+/// reports a pane that has become smaller.
 pub const MIN_PANE: (u16, u16) = (40, 6);
 
 /// Variables that describe the caller's terminal. Members do not receive them.

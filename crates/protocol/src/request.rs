@@ -1,4 +1,4 @@
-//! Permission requests on the wire: calls of members, decisions of the user, and the views of both.
+//! Permission requests on the wire: calls of members, decisions about them, and the views of both.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ pub struct AskRequest {
     /// Whether a sandbox confines the programs that the call starts.
     #[serde(default)]
     pub confined: bool,
-    /// What that sandbox guarantees.
+    /// What the sandbox guarantees.
     #[serde(default, skip_serializing_if = "Containment::is_unknown")]
     pub containment: Containment,
     /// The paths in the call, resolved.
@@ -48,8 +48,8 @@ impl AskRequest {
     }
 }
 
-/// What the sandbox of a call's programs guarantees beyond confining them. Ordered: each value includes the ones before
-/// it.
+/// What the sandbox of a call's programs guarantees beyond confining them. Ordered: each value includes the guarantees
+/// of the values before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -59,8 +59,8 @@ pub enum Containment {
     /// The worker can start the programs with the project read-only and without network: see
     /// [`RunnableView::reads_only`].
     ReadOnly,
-    /// Programs that may write to the project change none of its protected paths, and cannot read files that a `Read`
-    /// rule holds back.
+    /// Programs that may write to the project change none of its protected paths, and cannot read files that a deny or
+    /// ask rule for `Read` matches.
     Protects,
 }
 
@@ -93,7 +93,7 @@ pub struct PlaceSpec {
     pub resolved: PathBuf,
 }
 
-/// The immediate answer of rules and earlier decisions.
+/// The answer to `request/ask`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -115,13 +115,13 @@ pub enum Permission {
     Unknown,
 }
 
-/// Literal commands, to be started with these argument lists.
+/// An allowed shell line as commands that are started directly, without a shell, with exactly these arguments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunnableView {
     pub directory: PathBuf,
     pub steps: Vec<RunnableStep>,
-    /// The commands only read: start them with the project read-only and without network.
+    /// The commands only read: they must be started with the project read-only and without network.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reads_only: bool,
 }
@@ -230,7 +230,7 @@ pub struct DecideRequest {
 pub enum Decision {
     Allow {
         scope: Scope,
-        /// Rules to grant instead of the exact call; they must cover it.
+        /// Rules to grant instead of the exact call. They must cover the call.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         rules: Vec<String>,
     },
@@ -294,7 +294,8 @@ pub struct RequestView {
     /// What the call does beyond the sandbox and the project, as phrases without a subject.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// Alternatives to the exact call, from the narrowest on.
+    /// What a decision can allow, from the narrowest to the widest. The first entry is exactly this call. Empty for a
+    /// plan.
     pub offers: Vec<OfferView>,
     /// The scope of a decision that does not name one.
     #[serde(default)]
@@ -364,7 +365,8 @@ pub fn summary(tool: &str, input: &serde_json::Value) -> String {
     visible_line(&format!("{tool}{options}: {subject}")).into_owned()
 }
 
-/// Whether the meaning of the tool's arguments is not known here. All of them must then be shown.
+/// Whether the tool belongs to an MCP server. The meaning of its arguments is unknown here, so clients must show all of
+/// them.
 pub fn is_foreign(tool: &str) -> bool {
     tool.starts_with("mcp__")
 }

@@ -106,7 +106,7 @@ impl From<WireError> for Refusal {
 /// The parameters of every method except `initialize`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Call<A> {
-    /// The team. Optional on a member's connection, which belongs to a team.
+    /// The team of the call. Not needed in calls of members, and in calls that concern no existing team.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub team: Option<TeamRef>,
     /// Repeating a mutating call with the same key gives its first answer instead of a second effect.

@@ -9,9 +9,9 @@ use crate::value::Mode;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RuleListAnswer {
-    /// In evaluation order: the first that matches decides.
+    /// In evaluation order: deny, ask and allow rules, then the rules by which the lead may allow requests.
     pub rules: Vec<RuleView>,
-    /// The commands that the built-in rule for reading allows, in a sandbox, where no deny or ask rule matches.
+    /// The commands that the built-in rule for reading allows in a sandbox, if no deny or ask rule matches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reading_commands: Vec<String>,
     /// The permission mode of the team.
@@ -65,7 +65,7 @@ pub struct ForgetRule {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CheckRules {
     pub call: AskRequest,
-    /// The member that would make the call. `None`: a member without grants.
+    /// The member that would make the call. `None`: a member with only the grants and the mode of the whole team.
     #[serde(default)]
     pub member: Option<MemberName>,
 }
@@ -74,7 +74,7 @@ pub struct CheckRules {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct JudgementView {
     pub decision: RulingView,
-    /// The parts in the order of the call. The strictest decision of a part is the decision about the call.
+    /// The parts in the order of the call. The strictest of their decisions is the decision about the call.
     pub parts: Vec<PartView>,
 }
 

@@ -1,6 +1,6 @@
-//! The JSON Schema of the socket protocol, for authors of clients in other languages: generated from the types into
-//! `schema/protocol.json`, and never linked into a program. `cargo xtask schema` writes it; this test fails if it is
-//! stale.
+//! Generates the JSON Schema of the socket protocol from the types. The schema is for authors of clients in other
+//! languages. `cargo xtask schema` writes it to `schema/protocol.json`; the test in this file fails if that file is
+//! stale. No program contains this module.
 
 use std::path::Path;
 

@@ -42,7 +42,8 @@ pub struct TeamSpec {
     /// Shell lines of hooks and tasks, with the scripts that they start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted: Vec<TrustedLine>,
-    /// Scripts that trusted lines and MCP servers start, and the paths that git's configuration refers to; sorted.
+    /// Sorted: the scripts that trusted lines, MCP servers and the program of [`Notify::Command`] start, and the paths
+    /// that git's configuration refers to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protected: Vec<KeptPath>,
 }
@@ -73,7 +74,7 @@ impl Notify {
 pub struct NotifyCommand {
     /// The program and its arguments; the text of the notification is added as the last argument.
     pub argv: Vec<String>,
-    /// The scripts of the project that it starts, with the content that the user trusted.
+    /// The project's scripts that the program starts, with the content that the user trusted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileDigest>,
 }
@@ -105,7 +106,7 @@ impl FileDigest {
     }
 }
 
-/// A path of the project that agents must not change, besides the list of protected paths.
+/// A path of the project that agents must not change, in addition to the built-in list of protected paths.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct KeptPath {
@@ -123,7 +124,8 @@ pub struct KeptPath {
 pub struct Limits {
     /// Maximum number of teammates that are not stopped; the lead does not count.
     pub teammates: u32,
-    /// Maximum number of concurrent launches of foreign agents.
+    /// Maximum number of launches of foreign agents, such as the programs of other vendors, that are in progress at the
+    /// same time. No engine of this version launches a foreign agent.
     pub starting: u32,
     /// Limits on what all members spend together on one goal.
     #[serde(default)]
@@ -147,7 +149,8 @@ pub struct Hooks {
     /// Runs before a task counts as completed; exit 2 refuses with stderr as the reason.
     #[serde(default)]
     pub task_completed: Option<String>,
-    /// Runs when a member has nothing to do; exit 2 sends it stderr as the reason to continue.
+    /// Runs when a member becomes idle. If the hook exits with code 2, the member continues, and receives stderr of the
+    /// hook as the reason.
     #[serde(default)]
     pub teammate_idle: Option<String>,
 }
@@ -165,8 +168,8 @@ pub struct RoleSpec {
     pub agent: AgentSpec,
 }
 
-/// The desired state of one member. A difference in any field except `claim`, `colour` and `budget` requires a new
-/// launch.
+/// The desired state of one member. A difference requires a new launch, except a difference in `claim`, `colour` or
+/// `budget`, and a change of `placement` that involves neither `headless` nor `hosted`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberSpec {
@@ -244,7 +247,7 @@ pub struct AgentSpec {
     /// server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// One line about the member's role, for the other members.
+    /// Describes the member's role, to the member itself and to other members.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// The prompt after the team's rules: the role's prompt, then the member's own.
@@ -253,7 +256,7 @@ pub struct AgentSpec {
     /// Maximum number of model replies for one task or turn. `None`: 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<u32>,
-    /// Names of built-in tools. `None`: all of them.
+    /// Names of built-in tools, and names of MCP tools, which begin with `mcp__`. `None`: all tools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -270,13 +273,14 @@ pub struct AgentSpec {
     /// Servers whose tools the agent may use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mcp: Vec<McpServer>,
-    /// How the agent searches the web. `None`: through its model's provider, if that supports searching.
+    /// How the agent searches the web. `None`: through its model's provider, if the provider supports searching.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
     /// Rules about files that the agent must not read without a decision. The rest of the project is readable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub guarded: Vec<String>,
-    /// The existing paths of [`TeamSpec::protected`]: the sandbox prevents changes to them. Written by the supervisor.
+    /// The paths of [`TeamSpec::protected`] that are not [`KeptPath::is_absent`]: the sandbox prevents changes to them.
+    /// Written by the supervisor.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<KeptPath>,
     /// The agent is the lead, and the user delegated some decisions to it.
@@ -305,18 +309,18 @@ pub struct AgentSpec {
 pub struct ProviderSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_url: Option<BaseUrl>,
-    /// Additional headers. A value `$NAME` is replaced by that variable of the member's environment, so that no
-    /// secret is written down.
+    /// Additional headers. A value `$NAME` is replaced by the variable `NAME` of the member's environment, so that no
+    /// file needs to contain a secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
 }
 
-/// The base URL of a provider, and its origin.
+/// The base URL of a provider, and the source that sets it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BaseUrl {
-    /// Set by a file of the project: neither the user's key nor another variable of the user is sent there.
+    /// Set by a file of the project: neither the user's key nor another variable of the user is sent to this URL.
     OfProject(String),
     /// Set by the user.
     Own(String),
@@ -355,7 +359,7 @@ pub enum Search {
         /// `None`: Brave's own.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         url: Option<String>,
-        /// The variable of the member's programs that contains the key.
+        /// The name of the environment variable that contains the API key, in the environment of the member's programs.
         key: String,
     },
 }
@@ -386,8 +390,8 @@ pub enum McpTransport {
     /// Streamable HTTP.
     Http {
         url: String,
-        /// Sent with every request. `$NAME` or `${NAME}` in a value is replaced by that variable of the member's
-        /// programs, so that no secret is written down.
+        /// Sent with every request. `$NAME` or `${NAME}` in a value is replaced by the variable `NAME` in the
+        /// environment of the member's programs, so that no file needs to contain a secret.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         headers: BTreeMap<String, String>,
     },
@@ -404,17 +408,17 @@ pub enum ClaimPolicy {
     Assigned,
 }
 
-/// How tmux arranges the panes of a team's window.
+/// How the terminal backend arranges the panes of a team.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Layout {
-    /// The lead, or the first member, beside a grid of the others.
+    /// The lead, or the first member, beside a grid of the other members.
     MainVertical,
     Tiled,
     EvenHorizontal,
     EvenVertical,
-    /// Each member in its own window.
+    /// Each member in its own window of tmux, or in its own tab of iTerm2.
     Windows,
 }
 

@@ -19,7 +19,8 @@ pub fn placeholders(template: &str) -> impl Iterator<Item = (Range<usize>, &str)
     })
 }
 
-/// Replaces each placeholder for which `value` returns a text; the others stay. Inserted text is not expanded again.
+/// Replaces each placeholder for which `value` returns a text. Other placeholders remain. Does not expand inserted
+/// text.
 pub fn fill<'a>(template: &str, value: impl Fn(&str) -> Option<&'a str>) -> String {
     let (mut filled, mut done) = (String::with_capacity(template.len()), 0);
     for (range, word) in placeholders(template) {

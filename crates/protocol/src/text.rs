@@ -1,8 +1,8 @@
 //! Escapes untrusted text for display, and writes durations and costs as text.
 //!
 //! Names, titles, messages, directories and results may contain anything. Shown raw, they could repaint a terminal,
-//! hide text behind bidirectional controls or start tmux's `#(…)`. Characters that could mislead a terminal or a reader
-//! become visible escapes. The policy's shell reader uses the same list of characters.
+//! hide text behind bidirectional controls or start tmux's `#(…)`. Characters that could mislead a terminal or the user
+//! become visible escapes. The policy's shell parser uses the same list of characters.
 
 use std::borrow::Cow;
 
@@ -96,11 +96,12 @@ pub fn position(text: &str, at: usize) -> (usize, usize) {
     (line, before[line_start..].chars().count() + 1)
 }
 
-/// Whether a character can mislead a reader: controls, blanks other than U+0020, invisible or zero-width characters,
+/// Whether a character can mislead the user: controls, blanks other than U+0020, invisible or zero-width characters,
 /// and characters that change the order of text.
 ///
-/// This is the only list of such characters: the shell reader refuses what the display escapes, so that a command never
-/// looks different from what was evaluated. It contains Unicode's White_Space and Default_Ignorable_Code_Point.
+/// This is the only list of such characters: the policy's shell parser refuses the characters that the display escapes,
+/// so that a command never looks different from the command that was evaluated. The list contains Unicode's White_Space
+/// and Default_Ignorable_Code_Point.
 pub fn is_deceptive(c: char) -> bool {
     c.is_control()
         || (c.is_whitespace() && c != ' ')

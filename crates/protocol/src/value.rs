@@ -1,6 +1,6 @@
-//! Plain values that the wire, the core and its journal share. The core uses only these, the ids and the user's command
-//! lines of this crate. Journals contain the values, so their JSON form is frozen: never rename or remove a variant or
-//! a field.
+//! Plain values that the wire, the core and its journal share. Of this crate, the core uses only this module, the ids
+//! and the command lines. Journals contain the values, so their JSON form is frozen: never rename or remove a variant
+//! or a field.
 
 use std::fmt;
 use std::sync::Arc;
@@ -142,7 +142,7 @@ impl Usage {
 
     /// US dollars. `None`: some tokens have no known price.
     pub fn usd(&self) -> Option<f64> {
-        // No team spends 2^52 millionths of a dollar.
+        // The conversion is exact below 2^53 millionths of a dollar.
         (self.unpriced == 0).then_some(self.micro_usd as f64 / 1e6)
     }
 

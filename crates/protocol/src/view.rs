@@ -47,7 +47,7 @@ pub struct MemberView {
     pub waiting: Option<Waiting>,
     /// One sentence that explains the state.
     pub why: String,
-    /// The member's permission mode, where it differs from the team's.
+    /// The member's permission mode, if it differs from the team's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<Mode>,
     /// How long the member has been in this state, in milliseconds.
@@ -60,8 +60,7 @@ pub struct MemberView {
     /// The member should have a pane and continues without one.
     #[serde(default)]
     pub lost_pane: bool,
-    /// The process runs without a connection to this supervisor: after a crash of the previous supervisor, until it
-    /// reconnects.
+    /// The worker is ready but has no connection to this supervisor, for example after a restart of the supervisor.
     #[serde(default)]
     pub disconnected: bool,
     pub unread: u32,
@@ -316,7 +315,7 @@ pub struct MessageView {
 pub enum MessageState {
     /// Stored, and in the recipient's inbox.
     Accepted,
-    /// Sent to the recipient's process, which has not acknowledged it.
+    /// Sent to the recipient's process, which has not acknowledged it. A message to the user: unread.
     Delivered,
     Read,
     #[serde(other)]

@@ -62,7 +62,7 @@ impl Committer for Inline {
     }
 }
 
-/// Commits on the store's thread, or on the driver's thread where that is faster.
+/// Commits on the store's thread, or on the driver's thread if that is faster.
 #[derive(Debug)]
 pub(crate) struct Threaded {
     store: Store,

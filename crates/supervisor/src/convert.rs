@@ -1,5 +1,5 @@
-//! Converts between the types of the core and those of the wire and the operating system. Called by the server
-//! and the drivers. Contains the hints for the core's refusals.
+//! Converts between the types of the core, the wire and the operating system. Called by the server and the drivers.
+//! Contains the hints for the core's refusals.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -28,8 +28,8 @@ use crate::parsed_settings::{ParsedSettings, Unreadable};
 use crate::permission;
 use crate::settings::{self, MemberSettings, TeamPlacement, TeamSettings, to_json};
 
-/// The desired team for the core. A member without a colour keeps its current one, or gets one that no member uses;
-/// when all are in use, colours repeat.
+/// The desired team for the core. A member without a colour keeps its current colour, or gets a colour that no member
+/// uses; when all colours are in use, they repeat.
 pub(crate) fn up_spec(spec: TeamSpec, team_placement: TeamPlacement, team: &Team) -> UpSpec {
     let mut taken: BTreeSet<Colour> = team
         .members()
@@ -210,13 +210,13 @@ pub(crate) fn check_may_spawn(
         )
     };
     Err(Refusal::new(ErrorCode::NotPermitted, text)
-        .hint("change `may_spawn` in the team file, or let the user spawn it"))
+        .hint("change `may_spawn` in the team file, or let the user spawn the member"))
 }
 
 /// The role that a spawned member has by default. A team need not define it.
 const DEFAULT_ROLE: &str = "worker";
 
-/// Refuses a role that the team does not define, that no member has, and that a spawn cannot create.
+/// Refuses a role unless the team defines it, a member has it, or it is [`DEFAULT_ROLE`].
 pub(crate) fn check_known_role(
     role: &RoleName,
     team: &Team,
@@ -241,7 +241,7 @@ pub(crate) fn check_known_role(
     )
 }
 
-/// The known name with the smallest edit distance, if it is small.
+/// The known name with the smallest edit distance, if that distance is small.
 pub(crate) fn most_similar<'a>(
     name: &str,
     known: impl Iterator<Item = &'a str>,

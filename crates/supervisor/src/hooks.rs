@@ -42,10 +42,10 @@ pub(crate) enum HookOutcome {
     Failed(String),
 }
 
-/// The process group of a running hook. Dropping it kills the group: killing `/bin/sh` alone would leave its children
-/// running.
+/// The process group of a running program. Dropping it kills the group: killing a hook's `/bin/sh` alone would leave
+/// its children running.
 struct RunningGroup {
-    /// The shell's pid, which is also the id of its group. The shell must not be reaped before the group is killed:
+    /// The program's pid, which is also the id of its group. The program must not be reaped before the group is killed:
     /// afterwards another group may have this id.
     leader: Option<u32>,
 }
@@ -55,7 +55,7 @@ impl Drop for RunningGroup {
         if let Some(leader) = self.leader
             && let Err(error) = process::kill_group(leader)
         {
-            tracing::warn!(leader, %error, "cannot kill the processes of a hook");
+            tracing::warn!(leader, %error, "cannot kill the processes of a hook or of the notify program");
         }
     }
 }
@@ -97,15 +97,15 @@ async fn execute(hook: Hook) -> std::io::Result<(Option<i32>, String)> {
     .await
 }
 
-/// A program that notifies the user. It decides nothing.
+/// A program with its input: the shell of a hook, or the program that notifies the user.
 pub(crate) struct Program {
     /// Contains at least the program.
     pub(crate) argv: Vec<String>,
-    /// The scripts that it starts, with the digests that the user trusted.
+    /// The scripts that the program starts, with the digests that the user trusted.
     pub(crate) files: Vec<FileDigest>,
     pub(crate) project: PathBuf,
     pub(crate) environment: BTreeMap<String, String>,
-    /// JSON for its stdin.
+    /// JSON for the program's stdin.
     pub(crate) input: String,
 }
 

@@ -1,8 +1,8 @@
 //! The launcher: one task per team that starts workers, and opens, labels and closes their panes.
 //!
 //! The driver sends it orders through [`Launcher`] and never waits for it; results return as messages. The launcher
-//! makes only one decision: a worker runs headless if no pane can be opened for it. The launcher does not know whether
-//! a started process is still alive: the driver detects its exit through the worker's connection or a pidfd.
+//! makes only one decision: a worker runs headless if no pane can be opened for it. The launcher reports the end of
+//! hosted workers only: the driver detects the exit of any other worker through the worker's connection or a pidfd.
 
 pub(crate) mod backend;
 mod headless;

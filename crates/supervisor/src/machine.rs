@@ -63,7 +63,7 @@ pub trait Machine {
     /// Returns when the process has ended. An error means unknown, not dead.
     fn ended(&self, process: ProcessId) -> LocalFuture<io::Result<()>>;
 
-    /// Kills one process that never started another, and waits until it has ended.
+    /// Kills a process that has started no other process, and waits until it has ended.
     fn end_process(
         &self,
         process: ProcessId,

@@ -43,7 +43,7 @@ pub(crate) struct Outbox {
 struct Shared {
     bytes: AtomicUsize,
     frames: AtomicUsize,
-    /// Number of unanswered calls, without those that wait for a condition.
+    /// Number of unanswered calls, without calls that wait for a condition.
     calls: AtomicUsize,
     waiting: AtomicUsize,
     /// Notified when frames were written, when a call was answered, and when the connection must close.
@@ -116,8 +116,8 @@ impl Outbox {
             .await;
     }
 
-    /// Waits until the calls of the peer are answered, except those that wait for a condition, or the connection is
-    /// closed.
+    /// Waits until the calls of the peer are answered, except calls that wait for a condition, or until the connection
+    /// is closed.
     pub(crate) async fn calls_answered(&self) {
         self.until(|outbox| outbox.calls() == 0).await;
     }
@@ -133,7 +133,6 @@ impl Outbox {
         }
     }
 
-    /// Number of unanswered calls, without those that wait for a condition.
     fn calls(&self) -> usize {
         self.shared.calls.load(Ordering::Relaxed)
     }

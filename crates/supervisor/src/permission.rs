@@ -1,5 +1,5 @@
-//! Converts permission requests, rules and decisions between the types of the policy, the core and the wire, which do
-//! not depend on each other. Called by the driver.
+//! Converts permission requests, rules and decisions between the types of the policy, the core and the wire. Called by
+//! the driver.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -160,7 +160,7 @@ pub(crate) fn lead_approves_plans(delegated: &RuleBook) -> bool {
     entries.any(|entry| entry.source == Source::Delegation && entry.rule.is_about_plans())
 }
 
-/// Refuses rules that do not parse, and `--bypass` for a team with deny or ask rules, which it would disable.
+/// Refuses rules that do not parse. Refuses `--bypass` for a team with deny or ask rules: the flag would disable them.
 pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
     let sources = || sources(&spec.permissions, &spec.own_permissions);
     for (_, permissions) in sources() {
@@ -227,7 +227,7 @@ pub(crate) fn inform_agents(spec: &mut TeamSpec) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The rules in evaluation order: deny, ask, allow, and those that let the lead approve a request.
+/// The rules in evaluation order: deny, ask and allow rules, then the rules by which the lead may allow requests.
 pub(crate) fn rules(settings: &TeamSettings, grants: &[Grant]) -> Vec<RuleView> {
     let mut views = Vec::new();
     for (source, permissions) in sources(&settings.permissions, &settings.own_permissions) {
@@ -350,7 +350,7 @@ pub(crate) fn lead_notice(request: &Request) -> Option<String> {
     Some(visible_label(&format!("{id} {state_text}"), NOTICE_WIDTH))
 }
 
-/// What the policy tells the user about a request. Empty for a plan.
+/// What the policy reports to the user about a request. Empty for a plan.
 #[derive(Debug, Default)]
 pub(crate) struct Judged {
     pub(crate) why: Vec<String>,

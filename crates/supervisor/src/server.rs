@@ -214,8 +214,9 @@ impl Server {
         }
     }
 
-    /// Serves one connection until it ends. Counts it synchronously, not in the returned future: in a burst, several
-    /// connections are accepted before the first of their tasks runs, and all of them would pass the limit.
+    /// Serves one connection until it ends. Counts the connection synchronously, not in the returned future: in a
+    /// burst, several connections are accepted before the first of their tasks runs, and all of them would pass the
+    /// limit.
     pub(crate) fn serve(
         self: Rc<Self>,
         reader: FrameReader,

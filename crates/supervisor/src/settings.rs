@@ -62,8 +62,8 @@ pub(crate) struct MemberSettings {
     pub(crate) agent: AgentSpec,
 }
 
-/// Omits the default, so that the text of members without an agent equals that of earlier builds and `up` does not
-/// restart them.
+/// The default is not stored. Otherwise the stored text of a member without an agent would differ from the text that
+/// earlier builds stored, and `up` would restart the member.
 fn is_plain(agent: &AgentSpec) -> bool {
     *agent == AgentSpec::default()
 }

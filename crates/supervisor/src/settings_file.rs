@@ -10,10 +10,9 @@ use agent_team_store::Durability;
 use agent_team_system::directories::Directories;
 use toml::de::{DeTable, DeValue};
 
-/// The only key that the supervisor reads.
 const DURABILITY: &str = "durability";
 
-/// Keys read, and validated, by other programs: readers of team files and agent workers.
+/// Keys that only other programs read and validate: the programs that load team files, and agent workers.
 const OTHERS: [&str; 6] = [
     "roles",
     "models",
@@ -92,7 +91,7 @@ fn parse(file: &Path, text: &str) -> Result<Durability, Refusal> {
     Ok(durability)
 }
 
-/// The most similar known key, otherwise all known keys.
+/// Suggests `durability` for a similar name, otherwise all known keys.
 fn suggestion(name: &str) -> String {
     if strsim::damerau_levenshtein(name, DURABILITY) <= DURABILITY.len() / 3 {
         format!("did you mean `{DURABILITY}`?")

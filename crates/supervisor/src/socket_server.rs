@@ -92,7 +92,7 @@ impl SocketServer {
         let socket = self.socket.display();
         match bound {
             Ok(listener) => {
-                tracing::warn!(%socket, "bound the removed socket again");
+                tracing::warn!(%socket, "bound the socket again: it was removed or replaced");
                 // Aborting the accept loop leaves accepted connections open: each has its own task.
                 self.accepting.abort();
                 self.accepting = tokio::task::spawn_local(self.server.clone().accept(listener));

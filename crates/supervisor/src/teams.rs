@@ -94,7 +94,7 @@ impl Teams {
         }
     }
 
-    /// Opens every team that was up when the last supervisor exited: those with an environment file.
+    /// Opens every team that was up when the last supervisor exited: every team with an environment file.
     pub(crate) fn restore(&self) {
         for identity in self.on_disk().known {
             if self

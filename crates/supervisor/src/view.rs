@@ -73,7 +73,7 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
     let name = &member.spec.name;
     if let Some(message) = team.user_mail().newest_from(name) {
         why.push_str(&format!(
-            "; it asks you in {message}: read it with {}, answer it with {}",
+            "; it asks you in {message}: read the message with {}, answer with {}",
             CommandLine::Messages,
             CommandLine::Send(name)
         ));

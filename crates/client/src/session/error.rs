@@ -50,12 +50,12 @@ impl From<SessionError> for Refusal {
 }
 
 impl SessionError {
-    /// The supervisor refused the call with this code.
+    /// Whether the supervisor refused the call with this code.
     pub fn has_code(&self, code: ErrorCode) -> bool {
         matches!(self, Self::Call(CallError::Refused(refusal)) if refusal.code == code)
     }
 
-    /// The supervisor cannot be reached or speaks another protocol version.
+    /// Whether the supervisor cannot be reached or speaks another protocol version.
     pub(super) fn is_unreachable(&self) -> bool {
         let Self::Connect(error) = self else {
             return false;

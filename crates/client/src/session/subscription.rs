@@ -1,4 +1,5 @@
-//! A subscription to the events of a team that survives restarts of the supervisor. Used to follow and to wait.
+//! A subscription to the events of a team that survives restarts of the supervisor. Used by commands that follow events
+//! or wait for an event.
 
 use agent_team_protocol::Revision;
 use agent_team_protocol::method::{EventSubscribe, Subscribe};
@@ -85,7 +86,7 @@ impl Subscription {
             transient: self.transient,
         };
         // This function may have been cancelled between connecting and the answer. Such a connection is in an unknown
-        // state: not subscribed, or subscribed with events that would arrive a second time. So start with a new one.
+        // state: not subscribed, or subscribed with events that would arrive a second time. So open a new connection.
         self.session.connection = None;
         let head = self
             .session

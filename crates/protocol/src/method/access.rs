@@ -1,5 +1,6 @@
-//! Who may call a method. The supervisor checks this once for each call, before it reports unreadable arguments.
-//! Rules that depend on the arguments, such as the owner of a task, are checked where the arguments are handled.
+//! The permitted callers of a method. The supervisor checks the caller once for each call, before it reports unreadable
+//! arguments. Rules that depend on the arguments, such as the owner of a task, are checked where the arguments are
+//! handled.
 
 use crate::error::{ErrorCode, Refusal};
 

@@ -27,7 +27,7 @@ pub struct Spawn {
     /// Appended to the role's prompt.
     #[serde(default)]
     pub prompt: Option<String>,
-    /// A subset of the role's tools.
+    /// The member's tools. If the role limits its tools, only tools of the role count.
     #[serde(default)]
     pub tools: Option<Vec<String>>,
     /// The working directory; a relative path starts at the project. `None`: the project's directory.
@@ -39,7 +39,7 @@ pub struct Spawn {
 }
 
 impl Spawn {
-    /// A member as its role describes it; without a name `<role>-<n>`.
+    /// A member as its role describes it.
     pub fn of(role: RoleName, name: Option<MemberName>) -> Self {
         Self {
             role,

@@ -36,11 +36,11 @@ pub struct ReopenPanes {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReopenAnswer {
-    /// The members that had no pane.
+    /// One entry for each member that had no pane.
     pub panes: Vec<Reopened>,
 }
 
-/// A member's new pane.
+/// The result of opening a pane for a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reopened {
@@ -60,12 +60,12 @@ pub struct HoldPane {
     pub show: ShowPane,
 }
 
-/// The member that the terminal is lent to.
+/// The member that the attach helper lends its terminal to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct HoldAnswer {
     pub member: MemberName,
-    /// The worker's pid: the caller signals keys and size changes to it.
+    /// The worker's pid: the attach helper forwards the signals of resizes, `^C` and hangups to the worker.
     pub pid: u32,
     /// As in [`crate::notification::TaskSession`].
     pub start_time: u64,

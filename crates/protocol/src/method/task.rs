@@ -49,7 +49,7 @@ pub struct TaskChanges {
     /// The whole object; it replaces the previous one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
-    /// Only this member may claim it. A task in progress must be released first.
+    /// Only this member may claim the task. A task in progress must be released first.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub assignee: Option<MemberName>,
     /// Fields to clear. Lists are cleared by an empty list.
@@ -57,7 +57,7 @@ pub struct TaskChanges {
     pub clear: Vec<ClearField>,
 }
 
-/// A field of a task that can be empty.
+/// An optional field of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

@@ -25,7 +25,7 @@ pub struct Up {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
     pub terminal: CallerTerminal,
-    /// Report what would be done, and do nothing.
+    /// Only report what the call would do.
     pub dry_run: bool,
     /// Discard the previous board and members.
     pub fresh: bool,
@@ -56,7 +56,7 @@ pub struct UpAnswer {
     pub changes: Vec<Change>,
 }
 
-/// One thing that `up` did, or would do in a dry run.
+/// One change that `up` made, or would make without `dry_run`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Change {

@@ -13,7 +13,7 @@ pub const ITEM_MAX: usize = 512 << 10;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AppendTranscript {
-    /// In the engine's format; the supervisor never reads them.
+    /// Items in the engine's format; the supervisor does not interpret them.
     #[cfg_attr(test, schemars(with = "Vec<serde_json::Value>"))]
     pub items: Vec<Box<RawValue>>,
     /// Messages contained in the items; they count as read.
@@ -25,7 +25,7 @@ pub struct AppendTranscript {
     /// The files that the calls among the items have changed, as absolute paths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
-    /// The turn ended; the member is idle until it receives a message.
+    /// Set if the turn has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rests: Option<Rest>,
 }
@@ -34,7 +34,8 @@ pub struct AppendTranscript {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Rest {
-    /// The last text of the turn, for a lead that received no other report in this turn. Empty: nothing to report.
+    /// The last text of the turn. The lead receives it as a message, unless the text is empty or the lead has already
+    /// received a report from the member in this turn.
     #[serde(default)]
     pub report: String,
 }

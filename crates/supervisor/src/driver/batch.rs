@@ -41,7 +41,7 @@ pub(super) enum PostCommit {
         query: Query,
     },
     Welcome(Hello),
-    /// Offer the member further messages: its connection may have room for them now.
+    /// Offer the member further messages: its connection may have room for more messages now.
     DeliverMessages(MemberName),
 }
 

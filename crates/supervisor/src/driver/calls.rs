@@ -236,7 +236,7 @@ impl Driver {
                 reply.ok(&permission);
             }
             (Answer::CallAllowed | Answer::CallDenied, _) => {
-                let text = "the rules changed after the first call with this key: repeat it with a new key";
+                let text = "the rules changed after the first call with this key: repeat the call with a new key";
                 reply.refuse(Refusal::new(ErrorCode::NotAllowed, text));
             }
             (Answer::PlanFirst, _) => reply.ok(&Permission::Denied {

@@ -332,8 +332,8 @@ impl Launches {
         Some(found.member)
     }
 
-    /// Sends a frame to the member's worker. If the worker is not connected, the frame is dropped: the state that the
-    /// frame reports is sent when the worker connects.
+    /// Sends a frame to the member's worker. If the worker is not connected, the frame is dropped. A dropped report of
+    /// state is repeated when the worker connects; a dropped notification of the user is lost.
     pub(super) fn notify<N: Notification>(
         &mut self,
         team: &Team,

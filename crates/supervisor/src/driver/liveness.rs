@@ -103,6 +103,10 @@ mod tests {
         assert_eq!(liveness.check(Tick(15_000)), Some(Overdue::Unresponsive));
         assert_eq!(liveness.timer(&launch), None);
         liveness.expect_answer(Tick(16_000));
-        assert_eq!(liveness, Liveness::Unresponsive, "only a frame ends it");
+        assert_eq!(
+            liveness,
+            Liveness::Unresponsive,
+            "only a received frame ends this state"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What the driver remembers about the notifications of the user. Used by `notify`; sends none itself.
+//! What the driver remembers about its notifications to the user. Used by `notify`; sends no notification itself.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -8,6 +8,6 @@ use std::time::Instant;
 pub(super) struct Notifier {
     /// When the user was last notified that a member waits.
     pub(super) waits_at: Option<Instant>,
-    /// The user's program has failed before; only its first failure is a warning in the log.
+    /// Whether the user's program has failed before: only its first failure is a warning in the log.
     pub(super) has_failed: Rc<Cell<bool>>,
 }

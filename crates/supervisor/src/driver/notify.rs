@@ -1,8 +1,8 @@
 //! Notifies the user when a member waits for the user and when a goal ends: through the terminal that shows the member,
-//! or with the user's program. Called with each event after its commit, so that each event notifies once: neither a
-//! restart of the supervisor nor a repeated call notifies again.
+//! or with the user's program. Called with each event after its commit, so that an event notifies at most once: neither
+//! a restart of the supervisor nor a repeated call notifies again.
 //!
-//! The text contains words of agents. It is one line without control characters; the program receives it as an
+//! The notification contains text of agents. It is one line without control characters; the program receives it as an
 //! argument and as JSON, never as part of a shell line.
 
 use std::rc::Rc;
@@ -19,8 +19,8 @@ use super::Driver;
 use crate::hooks::{self, Program};
 use crate::{permission, view};
 
-/// The minimum interval between two notifications that a member waits. Members that begin to wait within it are not
-/// notified separately: the user has just been called.
+/// The minimum interval between two notifications that a member waits. If another member begins to wait within this
+/// interval, the user is not notified again.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Maximum characters of a notification.
@@ -96,7 +96,7 @@ impl Driver {
                 Some((Kind::Message, from.clone(), format!("{from}: {line}")))
             }
             Event::RunFinished { answer, .. } => {
-                // A lead with tools has shown the end itself.
+                // A lead with tools has shown the end of the goal itself.
                 let shown = self.team.spec().strategy == Strategy::Lead;
                 self.goal_ended(answer, shown)
             }

@@ -37,8 +37,8 @@ pub(super) struct Permissions<'a> {
 }
 
 impl Permissions<'_> {
-    /// Judges a member's call. Calls that the rules allow or deny are answered after the commit; the others become
-    /// requests.
+    /// Judges a member's call. The core records a call that is allowed or denied, and turns any other call into a
+    /// request.
     pub(super) fn ask(
         &self,
         name: &MemberName,
@@ -259,8 +259,8 @@ impl Permissions<'_> {
         permission::rule_context(self.project, paths)
     }
 
-    /// The change that removes a rule from the team's copy of the `allow` lists in the user's settings. `None`: the team
-    /// was never brought up.
+    /// The change that removes a rule from the team's copy of the `allow` lists in the user's settings. `None`: the
+    /// team was never brought up.
     pub(super) fn forget_rule(&self, rule: &str) -> Result<Option<Call>, Refusal> {
         let rules = self.settings.rules();
         let Some(rules) = rules.map_err(|unreadable| unreadable.refusal())? else {
@@ -292,8 +292,8 @@ impl Permissions<'_> {
             return wrong("cannot change the mode: the team is down".to_owned(), &up);
         };
         if mode == Mode::Bypass {
-            let text = "cannot choose mode bypass while the team runs: agents bypass permissions and the sandbox from \
-                        their start on";
+            let text = "cannot choose mode bypass while the team runs: only agents that start in this mode bypass \
+                        permissions and the sandbox";
             return wrong(text.to_owned(), &up);
         }
         if rules.settings.stance.mode == Mode::Bypass {
@@ -345,8 +345,6 @@ impl Permissions<'_> {
         Ok(permission::judgement(&judgement))
     }
 
-    /// Judges a call by the rules, the grants and optionally one more grant. Without a member only grants to the
-    /// whole team count.
     /// Judges a pending call with the rules of a grant. A mode that is wider than `Default` does not count: the rules
     /// must cover the call.
     fn judge_by_rules(
@@ -358,6 +356,8 @@ impl Permissions<'_> {
         self.judge_within(Mode::Default, Some(member), call, Some(grant))
     }
 
+    /// Judges a call by the rules, the grants and optionally one more grant. Without a member only grants to the whole
+    /// team count.
     fn judge(
         &self,
         member: Option<&MemberName>,

@@ -1,5 +1,5 @@
-//! Processes of launches: adopts those of an earlier supervisor, watches those without a connection, and ends process
-//! trees. Called by the driver.
+//! Processes of launches: adopts the workers of an earlier supervisor, watches workers without a connection, and ends
+//! process trees. Called by the driver.
 
 use std::time::Duration;
 
@@ -285,8 +285,8 @@ impl Driver {
     }
 }
 
-/// Waits until a process has ended. An error means unknown, not dead (for example no free file descriptor for a
-/// pidfd); it is retried every second.
+/// Waits until a process has ended. After an error, for example for lack of a file descriptor, the process may be alive
+/// or dead: the wait is retried every second.
 async fn wait_for_end(machine: &dyn Machine, process: ProcessId) {
     const AGAIN: Duration = Duration::from_secs(1);
     loop {
@@ -298,8 +298,9 @@ async fn wait_for_end(machine: &dyn Machine, process: ProcessId) {
     }
 }
 
-/// Waits until the hosted worker of a launch has ended. Reports it as a survivor at each timeout and continues to wait.
-/// A dropped sender means that the end is unknown: it is reported as a survivor too, and this function never returns.
+/// Waits until the hosted worker of a launch has ended. At each timeout, reports the worker as a survivor and continues
+/// to wait. A dropped sender means that it is unknown whether the worker has ended: the worker is reported as a
+/// survivor too, and this function never returns.
 async fn wait_for_hosted(
     mut hosted_end: oneshot::Receiver<()>,
     launch: &LaunchId,

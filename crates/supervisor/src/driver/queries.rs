@@ -335,7 +335,7 @@ fn page(
     merge_page(revision, board, archived).map_err(|error| error.to_string())
 }
 
-/// Merges both sources, and keeps the first tasks that fit into a page.
+/// Merges the tasks of the board and of the archive, and keeps the first tasks that fit into a page.
 fn merge_page(
     revision: Revision,
     board: &BoardPage,

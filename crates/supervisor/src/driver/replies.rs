@@ -20,7 +20,7 @@ pub(super) enum ReplyShape {
     Down,
     /// The answer of `transcript/append` of this member.
     Append(MemberName),
-    /// The answer of a permission call that the rules decided.
+    /// The answer of a permission call that was allowed or denied without a request.
     Permit(Permission),
     /// The answer of a plan proposal.
     Plan,

@@ -35,7 +35,7 @@ pub(crate) enum RequestKind {
 
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// A call that the core receives unchanged.
+    /// A call that the server has already converted to a call of the core.
     Call(Box<Call>),
     Up(Box<UpRequest>),
     Spawn(Spawn),

@@ -1,4 +1,4 @@
-//! Attaches event subscribers, and reads history for those that are behind. Called by the driver.
+//! Attaches event subscribers, and reads history for subscribers that are behind. Called by the driver.
 
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::method::{Subscribe, SubscribeAnswer};
@@ -68,7 +68,8 @@ impl Driver {
     }
 }
 
-/// Ends a subscription with an error. Without it the client would subscribe again, and meet the same event again.
+/// Ends a subscription with an error. Without the error the client would subscribe again, and the read would fail again
+/// at the same event.
 fn end(reader: &CatchUp, error: Refusal) {
     reader.outbox.send_goodbye(&Goodbye {
         reason: GoodbyeReason::Closed,
@@ -85,7 +86,9 @@ fn unreadable(error: &ReadError, last: Revision) -> Refusal {
     match error {
         ReadError::Damaged(_) => {
             let next = CommandLine::EventsAfter(Revision(last.0 + 1));
-            refusal.hint(format!("print the events after it with: {next}"))
+            refusal.hint(format!(
+                "print the events after the damaged event with: {next}"
+            ))
         }
         ReadError::Unknown { .. } | ReadError::Moved(_) | ReadError::Sqlite(_) => refusal,
     }

@@ -83,7 +83,7 @@ impl Subscribers {
                 continue;
             }
             if reader.outbox.send(line(&self.team, entry.clone())).is_err() {
-                // Not attached yet, so a full queue only delays it.
+                // The subscriber is not attached yet, so a full queue only delays it.
                 return Progress::Full(reader);
             }
             reader.after = entry.revision;

@@ -28,7 +28,7 @@ pub(super) struct Views<'a> {
     pub(super) team: &'a Team,
     pub(super) settings: &'a ParsedSettings,
     pub(super) launches: &'a Launches,
-    /// All workers run inside this process.
+    /// Whether all workers run inside this process.
     pub(super) hosts: bool,
     pub(super) now: Tick,
     pub(super) wall_ms: u64,
@@ -116,7 +116,7 @@ impl Views<'_> {
         Some(self.team.spec().modes.of_team(planned))
     }
 
-    /// The permission mode of the member, where it differs from the team's.
+    /// The permission mode of the member, if it differs from the team's.
     fn own_mode(&self, name: &MemberName) -> Option<Mode> {
         let planned = self.settings.team()?.stance.mode;
         let mode = mode_of(self.team, name, planned);

@@ -29,7 +29,7 @@ pub(super) enum Until {
     Up,
     /// The run has ended.
     Run(RunId),
-    /// The request is decided.
+    /// The request is no longer pending.
     Request(RequestId),
     /// The run waits for the lead's model to answer a question.
     Question,
@@ -212,7 +212,7 @@ fn quiet(views: &Views<'_>) -> WaitAnswer {
     }
 }
 
-/// The answer for a caller that waits for a request, once it is decided.
+/// The answer for a caller that waits for a request; `None` while the request is pending.
 fn decided(request: Option<&Request>) -> Option<Decided> {
     Some(match request.map(|request| &request.state) {
         Some(RequestState::Pending) => return None,
@@ -301,7 +301,7 @@ mod tests {
         let mut ada = waiting(&mut waiters, Until::Member(name("ada")));
         let mut unknown = waiting(&mut waiters, Until::Member(name("unknown")));
         check(&mut waiters, &team);
-        assert!(ada.next().is_none(), "it is launching");
+        assert!(ada.next().is_none(), "ada is launching");
         assert!(unknown.next().unwrap()["error"].is_object());
         team.hello("ada", 7);
         check(&mut waiters, &team);
@@ -378,7 +378,7 @@ mod tests {
         let mut ada = waiting(&mut waiters, Until::Removed(name("ada")));
         let mut gone = waiting(&mut waiters, Until::Removed(name("gone")));
         check(&mut waiters, &team);
-        assert!(ada.next().is_none(), "its state is transient");
+        assert!(ada.next().is_none(), "the state of ada is transient");
         assert_eq!(gone.next().unwrap()["result"]["member"], "gone");
         team.hello("ada", 7);
         check(&mut waiters, &team);

@@ -55,7 +55,7 @@ impl Driver {
             .and_then(|(_, runtime)| LaunchRuntime::process(runtime))
             .is_none()
         {
-            let why = format!("cannot interrupt {member}: it is not running");
+            let why = format!("cannot interrupt {member}: its worker is not connected");
             return reply.refuse(Refusal::new(ErrorCode::WrongState, why));
         }
         self.notify(member, &InterruptTurn {});

@@ -166,7 +166,7 @@ impl HostProcess {
                         tracing::error!(%launch, "it is unknown whether the hosted member has ended");
                     }
                 }
-                // An error can be immediate.
+                // An immediate error would otherwise repeat the order without a pause.
                 tokio::time::sleep(END_LIMIT).await;
             }
             let _asker_gone = ended.send(());

@@ -1,8 +1,8 @@
 //! The list of terminal backends, and the backend of a team. A backend is a directory here and a registration in this
 //! file: a variant of [`TerminalBackend`] with its two arms, and a row of [`BACKENDS`].
 //!
-//! A backend only shows workers: starting one means running its program in a pane. Liveness, stopping and exit status
-//! are handled elsewhere, identically for all backends.
+//! A backend only shows workers: to start a worker, it runs the worker's program in a pane. Liveness, stopping and exit
+//! status are handled elsewhere, identically for all backends.
 
 pub(super) mod interface;
 mod iterm;

@@ -40,7 +40,7 @@ fn ruling(team: &TestTeam, line: &str) -> input::Ruling {
     ruling
 }
 
-/// The pending request of ada to run this line.
+/// Lets ada request permission to run this line; returns the pending request.
 fn asks(team: &mut TestTeam, line: &str) -> RequestId {
     let (call, _) = team.permissions().ask(&name("ada"), &bash(line)).unwrap();
     let Ok(Answer::Request { request }) = team.call(team.origin("ada"), call) else {
@@ -119,7 +119,7 @@ fn rules_that_do_not_cover_the_request_are_refused() {
 }
 
 #[test]
-fn a_request_that_changed_is_not_reported_as_decided() {
+fn a_decision_with_another_digest_is_refused() {
     let mut team = team(&Rules::default());
     let request = asks(&mut team, "make one");
     let decide = DecideRequest {

@@ -57,7 +57,8 @@ pub(in crate::launch) trait Panes: Debug {
     /// Closes the member's pane. Best effort: remaining panes are closed with the team.
     fn close<'a>(&'a mut self, member: &'a MemberName) -> Pending<'a, ()>;
 
-    /// Closes all panes of the team, and only those. Returns a receipt for each, and for each pane that it keeps.
+    /// Closes all panes of the team and no other pane. Returns a receipt for each closed pane, and for each pane that
+    /// it keeps.
     fn close_all(&mut self) -> Pending<'_, Vec<Receipt>>;
 }
 

@@ -150,7 +150,7 @@ impl ItermPanes {
         let refused = |text: String| Refusal::new(ErrorCode::NoPane, text);
         if read_only {
             return Err(
-                refused("sessions of iTerm2 are not read-only".to_owned()).hint(format!(
+                refused("iTerm2 cannot show a session read-only".to_owned()).hint(format!(
                     "show one member in this terminal with: {}",
                     CommandLine::WatchAny
                 )),

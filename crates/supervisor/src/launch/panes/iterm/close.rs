@@ -1,4 +1,5 @@
-//! Closes sessions: one member's, or all of the team's with a receipt for each. Called by the team's launcher.
+//! Closes the session of one member, or all sessions of the team with a receipt for each. Called by the team's
+//! launcher.
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::view::{Fate, Receipt};
@@ -24,8 +25,8 @@ impl ItermPanes {
         }
     }
 
-    /// Closes every session tagged as the team's, except those in which another process runs now. Returns a receipt for
-    /// each.
+    /// Closes every session with the team's tag, except sessions in which another process runs now. Returns a receipt
+    /// for each session, closed or kept.
     pub(super) async fn close_all(&mut self) -> Vec<Receipt> {
         self.named.clear();
         let before = match self.survey().await {

@@ -45,7 +45,7 @@ impl TmuxPanes {
             // another layout.
             let is_members_only = members.len() == window.panes;
             let is_any_small = members.iter().any(|pane| is_small(pane.size_of_pane));
-            // Otherwise the user has dragged a border.
+            // A pane can also be small because the user has dragged a border. The window then has its old size.
             let is_resized = laid_out.get(&window.id) != Some(&window.size);
             let is_group = !window.zoomed && window.panes > 1 && is_members_only;
             is_group && is_any_small && is_resized

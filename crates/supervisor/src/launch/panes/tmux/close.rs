@@ -1,4 +1,4 @@
-//! Closes panes: one member's, or all of the team's with a receipt for each. Called by the team's launcher.
+//! Closes the pane of one member, or all panes of the team with a receipt for each. Called by the team's launcher.
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::view::{Fate, Receipt};
@@ -27,8 +27,9 @@ impl TmuxPanes {
         }
     }
 
-    /// Closes every pane tagged as the team's. If no other pane is left on our own server, waits for the server's exit
-    /// and removes its files. Reports each pane's state afterwards, and foreign panes in our windows, which stay open.
+    /// Closes every pane with the team's tag. If no other pane is left on our own server, waits for the server's exit
+    /// and removes its files. Returns a receipt for each of the team's panes, and for each foreign pane in our windows:
+    /// foreign panes stay open.
     pub(super) async fn close_all(&mut self) -> Vec<Receipt> {
         self.labels.clear();
         self.survey = None;

@@ -14,8 +14,8 @@ use super::tags::{ACTIVE_BORDER_TAG, ASKS_TAG, BORDER_TAG};
 use super::{TmuxPanes, label_commands, layout};
 use crate::launch::order::LaunchOrder;
 
-/// The border: name in the member's colour, then its label, in the colour of waiting while the member waits for the user.
-/// A foreign pane shows its number.
+/// The format of a pane's border: the member's name in the member's colour, then the label. While the member waits for
+/// the user, the label has the colour of waiting. The border of a foreign pane shows the pane's number.
 fn border() -> String {
     let waiting = Status::Waiting.ansi256();
     format!(
@@ -24,7 +24,7 @@ fn border() -> String {
     )
 }
 
-/// tmux 3.2 and newer expand formats in the styles of borders; older ones refuse them.
+/// True for tmux 3.2 and newer, which expand formats in the styles of borders. Older versions refuse such styles.
 const HAS_STYLE_FORMATS: &str = "#{m/r:^(3\\.[2-9]|[4-9]|[1-9][0-9]|next|openbsd),#{version}}";
 
 /// The commands that give the border of each pane the colour of waiting while its member waits for the user. Otherwise
@@ -39,7 +39,8 @@ fn border_styles(window: &str) -> Vec<Command> {
         let style = format!("#{{?{ASKS_TAG},fg=colour{waiting},#{{{tag}}}}}");
         let set = format!("set-option -w -t {window} {option} \"{style}\"");
         [
-            // `-o`: the style of the user, and not ours when the window is arranged again.
+            // `-o` sets the tag only once. When these commands run again for the window, its style is ours, and the tag
+            // keeps the user's style.
             Command::set("-oqwF", Some(window), tag, &format!("#{{{option}}}")),
             Command::of(&["if-shell", "-F", "-t", window, HAS_STYLE_FORMATS, &set]),
         ]
@@ -47,8 +48,8 @@ fn border_styles(window: &str) -> Vec<Command> {
     commands.collect()
 }
 
-/// The text of a pane after its program has exited, if tmux supports this option. After an attach helper has exited,
-/// the member itself can still be running.
+/// The text of a pane after its program has exited, if tmux supports `remain-on-exit-format`. After an attach helper
+/// has exited, the member itself can still be running.
 const ENDED: &str = "#{?#{m:* --hold *,#{pane_start_command}},\
                      #{@agent_team_member} left this pane; run agent-team panes reopen #{@agent_team_member},\
                      #{@agent_team_member} has exited; run agent-team restart #{@agent_team_member}}";

@@ -31,7 +31,8 @@ const BIND_LIMIT: Duration = Duration::from_secs(1);
 /// Held while our own server may be started, and while it ends and its socket is removed.
 pub(super) static OWN_SERVER: Mutex<()> = Mutex::const_new(());
 
-/// The configuration of our own server, used instead of the user's, without the styles of its status line.
+/// The configuration of our own server, which does not use the user's configuration. [`configuration`] adds the status
+/// line.
 ///
 /// `default-terminal`: if the name begins with "screen", tmux shows italics in reverse video. So `screen-256color`,
 /// which every terminfo database contains, is only the fallback. `status-interval`: 0, because setting an option
@@ -77,7 +78,7 @@ fn configuration() -> String {
         )
     };
     let attention = colour(Status::Waiting);
-    // Reversed, so that the user notices a team that waits without reading the line.
+    // Reversed, so that the user notices a waiting team without reading the status line.
     let marked = format!("#[bg=colour{}]#[fg=colour{BAR}]", Status::Waiting.ansi256());
     let left = [
         format!(

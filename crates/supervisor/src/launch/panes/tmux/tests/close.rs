@@ -99,7 +99,7 @@ async fn foreign_panes_are_kept_and_reported() {
     assert_eq!(left, expected);
     assert!(is_alive(&theirs));
 
-    // The other team's pane is not the last on the server: no receipt for its socket.
+    // The other team's pane is not the last on the server, so there is no receipt for the server's socket.
     assert_eq!(others.close_all().await.len(), 1);
     assert_eq!(rig.server.panes("#{pane_id}"), [by_hand]);
 }

@@ -45,7 +45,8 @@ async fn status_lines_can_show_waiting_members() {
     }
 }
 
-/// The status line at 80 columns: another tmux draws a client of the team's server.
+/// The status line at 80 columns, once it contains `expected`. A second tmux server displays a client that is attached
+/// to the team's server.
 async fn status_line(rig: &Rig, expected: &str) -> String {
     let screen = Server::not_started(rig.server.binary.clone());
     let client = [

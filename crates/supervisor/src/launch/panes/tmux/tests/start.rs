@@ -45,7 +45,7 @@ async fn workers_are_started_in_tagged_panes_of_our_own_server() {
 }
 
 #[tokio::test]
-async fn hostile_words_reach_the_worker_unchanged() {
+async fn hostile_arguments_reach_the_worker_unchanged() {
     let Some(binary) = tmux_or_skip() else { return };
     for users in [false, true] {
         // Panes see the environment of the process that started the server; our own environment is not passed to a
@@ -122,7 +122,7 @@ async fn a_restarted_member_keeps_its_pane() {
             "#{@agent_team_launch}",
         ]);
         assert_eq!(launch, format!("{:032x}", rig.launches));
-        // Also for a restarted supervisor.
+        // The next start is made by a restarted supervisor.
         rig.forget();
     }
     assert!(is_alive(&first[0]));
@@ -165,7 +165,7 @@ async fn a_killed_server_is_started_again() {
 }
 
 #[tokio::test]
-async fn pane_ids_are_not_reused_on_another_server() {
+async fn pane_ids_of_an_earlier_server_are_not_used() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
     let first = rig.start(&["lead"]).await;
@@ -304,7 +304,7 @@ async fn layout_windows_gives_each_member_a_window() {
 }
 
 #[tokio::test]
-async fn an_attach_helper_never_replaces_a_live_worker() {
+async fn a_worker_in_its_pane_gets_no_attach_helper() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
     let running = rig.start(&["lead", "ada"]).await;
@@ -325,7 +325,7 @@ async fn an_attach_helper_never_replaces_a_live_worker() {
     assert_eq!(id(&shown), id(&running[1]));
     assert_ne!(shown.process, running[1].process);
     let words = worker_record(&file).await;
-    // The attach helper carries no launch marker: a launch's processes are killed after each task.
+    // The attach helper has no launch marker: the processes with the marker are killed after each task.
     assert!(
         words.starts_with("--hold|") && words.contains("||/|"),
         "{words}"
@@ -333,7 +333,7 @@ async fn an_attach_helper_never_replaces_a_live_worker() {
 }
 
 #[tokio::test]
-async fn a_large_team_is_started_in_several_calls() {
+async fn all_members_of_a_large_team_get_a_pane_in_order() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::over(
         Server::not_started(binary),
@@ -491,7 +491,7 @@ async fn a_worker_that_exits_at_once_is_reported() {
 async fn tmux_reports_the_exit_of_every_process() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
-    // tmux built with libutempter misses several of these.
+    // Without the extra SIGCHLD, tmux built with libutempter misses several of these exits.
     for signal in [Signal::SIGKILL, Signal::SIGSEGV, Signal::SIGTERM].repeat(10) {
         let ada = rig.start(&["ada"]).await.remove(0);
         ada.process.signal(signal).unwrap();
