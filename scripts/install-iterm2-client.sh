@@ -1,15 +1,16 @@
 #!/bin/sh
-# Installs iTerm2's own Python client and command line in a virtual environment: the tests compare this project's client
-# with them. If they cannot be installed, prints a note and succeeds; the tests that need them are then skipped.
+# Installs iTerm2's own Python client and command line in a virtual environment, for the tests' fake iTerm2. If they
+# cannot be installed, prints a note and succeeds; the tests that need them are then skipped.
 #   install-iterm2-client.sh DIR
-# Both are GPL-2: the tests only run them as programs, and this project neither contains nor links them.
+# The client and the command line are GPL-2: the tests only run them as programs, and this project neither contains nor
+# links them.
 set -eu
 
 environment=$1
 packages='iterm2==2.30 it2==0.2.3'
 
-# The scripts of the environment contain its path, so an environment that was moved is created again. Its interpreter is
-# a link, which can lead into a home that this user cannot enter, so run it.
+# The scripts of the environment contain its path, so an environment that was moved is created again. The interpreter is
+# a link, possibly into a home that this user cannot enter, so check that it runs.
 if [ "$(cat "$environment/wanted" 2>/dev/null)" = "$packages in $environment" ] && "$environment/bin/python" -c '' 2>/dev/null; then
     exit 0
 fi
@@ -20,5 +21,5 @@ if python3 -m venv "$environment" >&2 && "$environment/bin/python" -m pip instal
     echo "installed $packages"
 else
     rm -rf "$environment"
-    echo "iTerm2's own client cannot be installed from here: it needs python3 with venv, and its packages $packages"
+    echo "cannot install iTerm2's own client: it needs python3 with venv, and the packages $packages"
 fi

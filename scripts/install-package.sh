@@ -69,5 +69,5 @@ fi
 if install >&2 && is_installed; then
     echo "installed $what"
 else
-    echo "$what is missing and cannot be installed from here: $how"
+    echo "$what is missing; to install it: $how"
 fi

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Creates a small Rust project with a team: sample-project.sh DIR [agents]
-# The team builds and tests the project with commands. With `agents`, the team is a lead and three teammates whose models
-# play a recording. Needs sh and cargo, and no network. If git is installed, the project becomes a repository.
+# The team builds and tests the project with commands. With `agents`, the team is a lead and three teammates whose
+# models play a recording. Needs sh and cargo, and no network. If git is installed, the project becomes a repository.
 set -eu
 
 dir=${1:?usage: sample-project.sh DIR [agents]}
@@ -118,7 +118,7 @@ EOF
 
 cat >scripts/report.sh <<'EOF'
 #!/bin/sh
-# Writes report.md: figures about the project, in part counted by the program itself.
+# Writes report.md: figures about the project. The program itself counts the words.
 set -eu
 {
     echo '# Report'

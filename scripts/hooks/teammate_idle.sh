@@ -1,5 +1,5 @@
 #!/bin/sh
-# A teammate_idle hook: records each teammate that becomes idle. It never refuses; exit 2 would keep the member working.
+# A teammate_idle hook: records each teammate that becomes idle. Always accepts; exit 2 would keep the member working.
 # agent-team runs it in the project directory, with the event as JSON on stdin.
 set -eu
 

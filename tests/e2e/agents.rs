@@ -133,7 +133,7 @@ async fn a_recorded_run_is_played_back_without_a_model() {
         .run(["run", "--record", "run.jsonl", "Greet the world"])
         .await
         .expect(0);
-    let recording = recorded.read("run.jsonl").expect("it was recorded");
+    let recording = recorded.read("run.jsonl").expect("the run was recorded");
     assert!(!recording.contains("a-key-for-nobody"));
 
     let played = Rig::with_team(
@@ -255,7 +255,7 @@ async fn a_lead_spawns_only_permitted_roles() {
     assert!(of_lead[2].results()[0].1.starts_with("rita (reviewer)"));
     assert!(
         !of_lead[0].system().contains("- debugger"),
-        "it is not even offered"
+        "the role debugger is not offered"
     );
 }
 
@@ -350,7 +350,7 @@ async fn a_model_is_shown_by_its_canonical_name() {
 }
 
 #[tokio::test]
-async fn a_goal_for_a_lead_without_a_model_is_refused() {
+async fn a_goal_is_refused_while_the_leads_model_has_no_key() {
     let mut rig = Rig::with_team(
         "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n",
     );
@@ -399,7 +399,7 @@ async fn a_goal_is_cancelled_and_the_next_one_starts() {
     let request = requests
         .iter()
         .rfind(|it| it.model() == "lead")
-        .expect("it was asked");
+        .expect("the model was called");
     assert!(
         request.said().contains("wrong branch"),
         "{}",

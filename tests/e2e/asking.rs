@@ -90,7 +90,7 @@ async fn a_request_must_be_shown_in_full_before_yes() {
     assert_eq!(rig.read("out.txt"), None);
     screen.type_in("a\r").await;
     screen.until("line 100").await;
-    // The prompt follows the end of the input that is discarded.
+    // Input is discarded until this prompt is shown.
     screen.until("P-1? [y] once").await;
     screen.type_in("y\r").await;
     screen.until("P-1 is allowed").await;
@@ -149,7 +149,7 @@ model = \"openai/ada\"
     rig.run(["run", "Greet"]).await.expect(1);
     let ps = rig.ok(["ps"]).await.stdout;
     assert!(ps.contains("✗ R-1 Failed after"), "{ps}");
-    until("the log shows the end", async || {
+    until("the end of the goal in the log", async || {
         let log = rig.ok(["logs", "lead"]).await.stdout;
         let shown =
             log.contains("✗ Failed after") && log.contains("reached its limit of rounds (1)");
@@ -166,7 +166,7 @@ async fn a_changed_file_counts_once_until_the_goal_ends() {
         write("one.txt", "1\n"),
         write("one.txt", "2\n"),
         write("two.txt", "1\n"),
-        // Refused: the file exists and was changed by another program.
+        // Refused: the file exists, and the lead has not read it.
         write("kept.txt", "1\n"),
         finish(),
         write("three.txt", "1\n"),
@@ -206,7 +206,7 @@ async fn the_users_program_receives_the_event_as_data() {
     ));
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "ada", "Go on"]).await;
-    let notified = until("the program has run", async || {
+    let notified = until("the output of the program", async || {
         rig.read("notified").filter(|text| text.ends_with('\n'))
     })
     .await;

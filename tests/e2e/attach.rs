@@ -189,7 +189,7 @@ async fn a_read_only_client_cannot_type() {
     })
     .await;
     screen.type_in("touch typed\r").await;
-    // The message appears after any earlier keys, so it proves that they were ignored.
+    // The pane shows the message after the effect of earlier keys, so the message proves that the keys were ignored.
     rig.ok(["send", "ada", "after it"]).await;
     screen.until("after it").await;
     let tasks = rig.json(["task", "list"]).await;

@@ -15,8 +15,8 @@ use crate::teams::{assigned, file, headless, task};
 
 const MEMBER: &str = "[[member]]\nname = \"ada\"\nengine = \"command\"\n";
 
-/// Asserts that `up` refuses each of these team files with exit code 2 and a text that contains all of its words, and
-/// creates no team.
+/// Asserts that `up` refuses each of these team files with exit code 2, that its error contains all words listed with
+/// the file, and that no team is created.
 async fn assert_refused(files: &[(&str, &[&str])]) {
     let rig = Rig::new();
     for (text, words) in files {
@@ -31,12 +31,12 @@ async fn assert_refused(files: &[(&str, &[&str])]) {
             "{error}"
         );
         let teams = std::fs::read_dir(rig.directories().teams());
-        assert_eq!(teams.into_iter().flatten().count(), 0, "of:\n{text}");
+        assert_eq!(teams.into_iter().flatten().count(), 0, "no team of {text}");
     }
 }
 
 #[tokio::test]
-async fn an_unknown_key_is_named_with_its_line_and_the_nearest_one() {
+async fn an_unknown_key_is_named_with_its_line_and_the_nearest_key() {
     let text = format!("{MEMBER}rol = \"worker\"\n");
     assert_refused(&[
         (&text, &["team.toml:4", "`rol`", "`role`"]),
@@ -100,7 +100,7 @@ async fn duplicate_reserved_or_malformed_names_are_refused() {
 }
 
 #[tokio::test]
-async fn an_unknown_role_or_engine_is_named_with_the_nearest_one() {
+async fn an_unknown_role_or_engine_is_named_with_the_nearest_name() {
     let role = format!("{MEMBER}role = \"wroker\"\n");
     let engine = "[[member]]\nname = \"ada\"\nengine = \"comand\"\n";
     assert_refused(&[
@@ -282,7 +282,7 @@ async fn a_member_cannot_complete_a_task_of_another() {
     let error = ada.call::<TaskAdd>(AddTask { spec }, "3").await;
     assert!(
         matches!(error, Err(CallError::Refused(_))),
-        "an agent's line is not run"
+        "a member cannot add a task with a run line"
     );
 }
 

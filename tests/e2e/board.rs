@@ -85,7 +85,7 @@ async fn a_task_is_added_shown_changed_and_listed() {
     assert_eq!(list["tasks"][0]["priority"], 2);
     assert_eq!(
         list["tasks"][0]["description"], "long",
-        "the update did not name it"
+        "the update keeps the description"
     );
     assert_eq!(list["tasks"][1]["for"], "ada");
     assert_eq!(list["tasks"][1]["blocked"], true);
@@ -165,7 +165,7 @@ async fn the_graph_is_shown_as_text_and_for_graphviz() {
 }
 
 #[tokio::test]
-async fn one_concurrent_claim_wins_and_the_others_name_it() {
+async fn one_concurrent_claim_wins_and_the_others_name_its_owner() {
     const CLAIMANTS: usize = 32;
     const TASKS: u64 = 40;
     let rig = board("").await;
@@ -355,7 +355,7 @@ async fn a_hook_runs_for_an_idle_member() {
 }
 
 #[tokio::test]
-async fn the_list_shows_a_programs_result_and_show_its_output() {
+async fn task_list_shows_a_result_and_task_show_the_whole_output() {
     let run = "echo much before; echo; echo it came to this; echo";
     let rig = headless(&["ada"], &task("Talk", run, ""));
     rig.ok(["up", "--wait"]).await;

@@ -17,21 +17,25 @@ fn repository() -> &'static Path {
 /// README.md, ARCHITECTURE.md and the user guide. Each run of white space becomes one space, because a sentence
 /// may break at any word.
 fn documentation() -> String {
-    let guide = std::fs::read_dir(repository().join("docs/guide")).expect("it is there");
-    let guide = guide.map(|entry| entry.expect("it is there").path());
+    let guide = std::fs::read_dir(repository().join("docs/guide")).expect("the guide exists");
+    let guide = guide.map(|entry| entry.expect("an entry").path());
     let files = ["README.md", "ARCHITECTURE.md"].map(|file| repository().join(file));
     let texts = files
         .into_iter()
         .chain(guide)
-        .map(|file| std::fs::read_to_string(file).expect("it is text"));
+        .map(|file| std::fs::read_to_string(file).expect("a text file"));
     let text = texts.collect::<Vec<_>>().join("\n");
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn help(rig: &Rig, arguments: &[&str]) -> String {
-    let output = rig.command(arguments).into_std().output().expect("it runs");
+    let output = rig
+        .command(arguments)
+        .into_std()
+        .output()
+        .expect("the program runs");
     assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).expect("it is text");
+    let text = String::from_utf8(output.stdout).expect("output in UTF-8");
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -107,7 +111,7 @@ async fn config_get_shows_every_setting_and_its_origin() {
     assert_eq!(unknown["code"], "unknown_member");
 }
 
-/// Verbs as the help lists them, each with arguments that are harmless in a test.
+/// The verbs of the help, each with arguments that are harmless in a test.
 const VERBS: &[(&str, &[&str])] = &[
     ("down", &["down"]),
     ("ps", &["ps"]),
@@ -160,7 +164,7 @@ const STREAMS: &[&[&str]] = &[
 ];
 
 fn documents(arguments: &[&str], text: Vec<u8>) -> Vec<Value> {
-    let text = String::from_utf8(text).expect("it is text");
+    let text = String::from_utf8(text).expect("output in UTF-8");
     let documents = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
     let document = |parsed: Result<Value, serde_json::Error>| {
         parsed.unwrap_or_else(|error| panic!("{arguments:?} printed no JSON ({error}): {text}"))
@@ -175,17 +179,17 @@ async fn every_verb_takes_json() {
         "name = \"demo\"\n[panes]\nplacement = \"headless\"\n[[member]]\nname = \"ada\"\n",
     );
     rig.ok(["up", "--detach"]).await;
-    // The help lists `down` first; here it runs last.
+    // `down` is the first entry, but must run last.
     let order = VERBS[1..].iter().chain(&VERBS[..1]);
     for (_, arguments) in order {
-        // Insert the flag ahead of `--`: everything after it is a command.
+        // Insert `--json` before `--`: the words after `--` are a command.
         let mut all: Vec<&str> = arguments.to_vec();
         let place = all
             .iter()
             .position(|word| *word == "--")
             .unwrap_or(all.len());
         all.insert(place, "--json");
-        let output = rig.command(&all).output().await.expect("it runs");
+        let output = rig.command(&all).output().await.expect("the program runs");
         let stdout = documents(&all, output.stdout);
         let stderr = documents(&all, output.stderr);
         match output.status.code().expect("no signal ended it") {
@@ -203,7 +207,7 @@ async fn every_verb_takes_json() {
     let help = rig.ok(["help"]).await.stdout;
     let verbs = help.split("Options:").next().expect("a part");
     let listed = verbs.lines().filter(|line| line.starts_with("  "));
-    // These need a terminal, a model or an open request; their own tests try `--json`.
+    // These verbs need a terminal, a model or panes; their own tests try `--json`.
     let elsewhere = ["run", "attach", "panes"];
     for line in listed {
         let verb = line.split_whitespace().next().expect("a word");
@@ -245,8 +249,8 @@ async fn planned_verbs_and_engines_are_refused_by_name() {
 #[test]
 fn architecture_lists_every_crate() {
     let documentation = documentation();
-    for entry in std::fs::read_dir(repository().join("crates")).expect("it is there") {
-        let name = entry.expect("it is there").file_name();
+    for entry in std::fs::read_dir(repository().join("crates")).expect("the directory exists") {
+        let name = entry.expect("an entry").file_name();
         let row = format!("| `crates/{}` |", name.to_string_lossy());
         assert!(
             documentation.contains(&row),
@@ -256,7 +260,7 @@ fn architecture_lists_every_crate() {
 }
 
 #[tokio::test]
-async fn an_unknown_setting_names_every_known_one() {
+async fn the_error_for_an_unknown_setting_names_the_known_ones() {
     let rig = Rig::with_team("[[member]]\nname = \"ada\"\n");
     rig.set_settings("colour = 3\n");
     let output = rig.run(["up", "--detach"]).await;
@@ -269,7 +273,7 @@ async fn an_unknown_setting_names_every_known_one() {
 #[test]
 fn templates_name_every_layout() {
     let schema = repository().join("crates/protocol/schema/protocol.json");
-    let schema = std::fs::read_to_string(schema).expect("it is there");
+    let schema = std::fs::read_to_string(schema).expect("the schema exists");
     let schema: Value = serde_json::from_str(&schema).expect("JSON");
     let layouts = find(&schema, "Layout").expect("the schema has layouts");
     let mut names: Vec<&str> = Vec::new();
@@ -279,10 +283,10 @@ fn templates_name_every_layout() {
         names.extend(one["const"].as_str());
     }
     assert!(names.contains(&"windows"));
-    for entry in std::fs::read_dir(repository().join("crates/cli/templates")).expect("it is there")
+    for entry in std::fs::read_dir(repository().join("crates/cli/templates")).expect("a directory")
     {
-        let path = entry.expect("it is there").path();
-        let text = std::fs::read_to_string(&path).expect("it is text");
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("a text file");
         let line = text.lines().find(|line| line.starts_with("layout = "));
         let line = line.unwrap_or_else(|| panic!("{} has no layout", path.display()));
         for name in &names {
@@ -364,7 +368,7 @@ async fn a_completion_hook_refuses_three_times_at_most() {
         let server = FakeModelServer::start(by_model([("lead", lead), ("ada", ada)])).await;
         let rig = rig(&server);
         let hook = format!("cat > /dev/null; echo asked >> asked; {hook}");
-        let file = rig.read(".agent-team/team.toml").expect("it is there");
+        let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
         let rest = format!(
             "[hooks]\ntask_completed = {hook:?}\n[[task]]\ntitle = \"Write the greeting\"\n"
         );
@@ -415,7 +419,7 @@ async fn prompts_and_docs_agree_on_the_end_of_a_task() {
     let ada = vec![Reply::text("Written."), Reply::text("It is written.")];
     let server = FakeModelServer::start(by_model([("lead", Vec::new()), ("ada", ada)])).await;
     let rig = rig(&server);
-    let file = rig.read(".agent-team/team.toml").expect("it is there");
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     rig.set_team(&(file + "[[task]]\ntitle = \"Write the greeting\"\nfor = \"ada\"\n"));
     rig.ok(["up", "--detach"]).await;
     server.asked("ada", 2).await;
@@ -521,7 +525,7 @@ async fn team_delete_removes_limits_rules_and_trust() {
     let rules = directories
         .config
         .join(format!("teams/{team}.permissions.toml"));
-    std::fs::write(&rules, "allow = [\"Bash(make:*)\"]\n").expect("it can be written");
+    std::fs::write(&rules, "allow = [\"Bash(make:*)\"]\n").expect("the file can be written");
     rig.ok(["down"]).await;
     let answer = rig.json(["team", "delete", "--yes"]).await;
     let removed: Vec<&str> = answer["receipts"]

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::teams::{headless, task};
 
 #[tokio::test]
-async fn every_verb_has_help_that_starts_no_process() {
+async fn verbs_have_help_that_starts_no_process() {
     let rig = Rig::new();
     let help = rig.ok(["--help"]).await.stdout;
     let verbs = [
@@ -137,7 +137,7 @@ async fn doctor_passes_here_and_reports_problems_elsewhere() {
     assert_eq!(check("agent-teammate-native")["ok"], true);
     assert_eq!(check("team file")["ok"], true);
     assert_eq!(check("supervisor")["ok"], Value::Null);
-    assert_eq!(rig.processes(), [], "it starts nothing");
+    assert_eq!(rig.processes(), [], "`doctor` starts no process");
     rig.ok(["up"]).await;
     rig.run(["doctor"]).await.expect(0).says("process");
     rig.set_team("nmae = \"x\"\n");
@@ -359,7 +359,7 @@ async fn a_stopped_worker_delays_neither_the_others_nor_down() {
 }
 
 #[tokio::test]
-async fn every_verb_prints_json() {
+async fn verbs_print_one_json_object_with_the_flag() {
     let rig = headless(&["ada", "bob"], &task("Build", "true", ""));
     let verbs: [&[&str]; 31] = [
         &["up", "--dry-run"],

@@ -17,7 +17,7 @@ use agent_team_tests::{Rig, User, processes, until};
 use crate::history::{check, history};
 use crate::teams::{assigned, headless, task};
 
-/// The time limit from the death of a supervisor until its successor serves. The promise is 2 s.
+/// The time limit from the death of a supervisor until its successor serves.
 const PROMISED: Duration = Duration::from_secs(2);
 
 /// Waits until a supervisor other than the process `pid` answers.
@@ -72,7 +72,7 @@ async fn tasks_outlive_the_supervisor_and_a_worker_restarts_it() {
 }
 
 #[tokio::test]
-async fn a_result_without_a_supervisor_reaches_the_next_one() {
+async fn the_result_of_a_task_reaches_the_next_supervisor() {
     // The task kills the supervisor, so the task ends while no supervisor runs, or shortly after the next one starts.
     let run = "echo run >> runs; xargs kill -9 < pid; echo after";
     let rig = assigned(&["ada"], &task("Kill", run, ""));
@@ -125,7 +125,7 @@ async fn only_a_command_restarts_a_terminated_supervisor() {
         .unwrap();
     processes::ended(supervisor).await;
     processes::ended(ada).await;
-    // The team's tmux server keeps running and shows the member's last output.
+    // With panes, the team's tmux server keeps running and shows the member's last output.
     let programs = rig.processes().into_iter();
     let programs = programs.filter(|found| !found.command.contains("tmux.sock"));
     assert_eq!(programs.collect::<Vec<_>>(), []);
@@ -155,7 +155,7 @@ async fn a_supervisor_starts_after_its_predecessor_exits() {
         .expect("no supervisor");
     let mut up = rig.start(["up"]);
     let home = rig.home();
-    until("the first one's report", async || {
+    until("the first supervisor's report", async || {
         home.join("heard").exists().then_some(())
     })
     .await;
@@ -169,7 +169,7 @@ async fn a_supervisor_starts_after_its_predecessor_exits() {
     rig.until_member_is("ada", MemberState::Idle).await;
 }
 
-/// Sends a message for each number, repeats it until it is acknowledged, and returns the replies.
+/// Sends a message for each number, and repeats each call until it is answered. Returns the answers.
 async fn send_each(
     rig: &Rig,
     caller: &str,
@@ -239,14 +239,13 @@ async fn messages_sent_during_supervisor_kills_are_stored_once() {
             .collect();
         assert_eq!(mine, expected, "in order, once, under the acknowledged id");
     }
-    // Each message is also read once.
-    until("ada to have read everything", async || {
+    until("ada to have read every message", async || {
         (rig.member("ada").await.unread == 0).then_some(())
     })
     .await;
 }
 
-/// A random number generator: with its seed a failure can be repeated.
+/// A random number generator (xorshift).
 struct Dice(u64);
 
 impl Dice {
@@ -298,7 +297,7 @@ async fn random_kills_leave_no_impossible_history() {
                 processes::ended(process).await;
             }
         }
-        // All workers may be dead too; then the next command starts a supervisor.
+        // If all workers are dead too, this command starts the next supervisor.
         rig.ok(["ps"]).await;
         user = rig.user_as("torturer").await;
     }
@@ -346,6 +345,6 @@ async fn a_disconnected_member_stops_when_it_reconnects() {
     let took = began.elapsed();
     assert!(
         took < Duration::from_secs(6),
-        "not only after the grace period: {took:?}"
+        "the member stops before the end of the grace period: {took:?}"
     );
 }

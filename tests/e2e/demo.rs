@@ -70,8 +70,8 @@ fn lead() -> Vec<Reply> {
         ),
     );
     let mut replies = vec![split];
-    // The end of each task and each request of a teammate end a wait. There is one request with a sandbox, and three
-    // without. Surplus waits return at once, because no task is open.
+    // A wait returns at the end of a task and at a request of a teammate. With a sandbox there is one request, without
+    // a sandbox there are three. Surplus waits return at once, because no task is open.
     replies.extend((0..6).map(|_| Reply::call("wait", json!({"for": "tasks"}))));
     replies.push(
         Reply::text("All three are done. I check the result.")
@@ -129,7 +129,7 @@ fn cleo() -> Vec<Reply> {
         }\n";
     vec![
         Reply::call("grep", json!({"pattern": "pub fn"})),
-        // Both calls in one answer: a reply that arrives between them ends the wait too.
+        // Both calls are in one answer, so that a reply of the user that arrives between them also ends the wait.
         Reply::text("The order of equal counts is a decision for the user.")
             .and_call("send_message", json!({"to": "user", "text": QUESTION}))
             .and_call("wait", json!({"for": "messages"})),
@@ -158,7 +158,7 @@ fn dora() -> Vec<Reply> {
     ]
 }
 
-/// The sample project as `cargo xtask demo` makes it. The environment of its commands names this machine's cargo.
+/// The sample project as `cargo xtask demo` makes it. The environment of its commands points to this machine's cargo.
 pub(crate) fn sample() -> Rig {
     let mut rig = Rig::new();
     let home = std::env::var("HOME").unwrap_or_default();
@@ -227,7 +227,7 @@ async fn the_demo_recording_matches_its_script() {
     let root = rig.root().to_str().unwrap();
     assert!(
         !new.contains(root) && !new.contains("127.0.0.1"),
-        "the recording contains a path or an address of this machine"
+        "the recording must contain no path and no address of this machine"
     );
     let kept = scripts().join("demo/recording.jsonl");
     if std::env::var_os(WRITE).is_some() {
@@ -242,7 +242,7 @@ async fn the_demo_recording_matches_its_script() {
     );
 }
 
-/// Plays the recording in the mode that asks, with an answer to the question and to the requests. Returns the answer to
+/// Plays the recording in the mode that asks. Answers cleo's question and allows the one request. Returns the answer to
 /// the goal.
 async fn play(rig: &Rig, meanwhile: impl AsyncFnOnce()) -> String {
     rig.ok(["up", "--detach", "--panes", "headless"]).await;
@@ -305,6 +305,6 @@ async fn a_killed_worker_of_the_demo_continues() {
     assert_eq!(play(&rig, killed).await, ANSWER);
     assert_done(&rig).await;
     let ben = rig.member("ben").await;
-    assert_eq!(ben.completed, 1, "it continued with its task");
+    assert_eq!(ben.completed, 1, "the next launch completed the task");
     rig.ok(["down"]).await;
 }

@@ -42,7 +42,7 @@ fn assert_nothing_is_left(rig: &Rig) {
     }
 }
 
-/// Brings the team up, and waits until its task has created its gate.
+/// Brings the team up, and waits until its task has created the file `gate`.
 async fn up_to_the_gate(rig: &Rig) {
     rig.ok(["up"]).await;
     until("the gate", async || {
@@ -142,7 +142,7 @@ async fn the_supervisor_exits_with_its_last_team() {
     let bob = rig.run_in(&other, ["ps", "--json"]).await.expect(0).json();
     let bob = processes::living(bob["members"][0]["pid"].as_u64().unwrap());
     rig.ok(["down"]).await;
-    assert!(supervisor.is_alive().unwrap(), "another team needs it");
+    assert!(supervisor.is_alive().unwrap(), "another team is up");
     assert!(bob.is_alive().unwrap(), "bob belongs to the other team");
     rig.run_in(&other, ["down"]).await.expect(0);
     assert!(!supervisor.is_alive().unwrap());
@@ -162,7 +162,7 @@ async fn processes_that_the_team_did_not_start_are_not_touched() {
         .kill_on_drop(true);
     let mut stranger = stranger.spawn().unwrap();
     rig.ok(["down", "--force"]).await;
-    assert!(stranger.try_wait().unwrap().is_none(), "it is alive");
+    assert!(stranger.try_wait().unwrap().is_none(), "the stranger lives");
 }
 
 #[tokio::test]
@@ -239,7 +239,7 @@ async fn a_surviving_process_has_a_receipt_and_sets_the_exit_code() {
         ),
     ));
     // Only root can install a program that the user who starts it cannot terminate: a set-user-ID program of root. The
-    // kernel sends it SIGHUP when its terminal closes, so it ignores that signal.
+    // kernel sends SIGHUP to the program when its terminal closes, so the program ignores SIGHUP.
     let privileged = rig.project().join("privileged");
     let mine = ["", "at", "home", "tmp", "project"].map(|name| rig.root().join(name));
     let is_possible = mine
@@ -273,7 +273,7 @@ async fn a_surviving_process_has_a_receipt_and_sets_the_exit_code() {
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code(), json, errors)
     };
-    // Trust is stored per user, so the user `nobody` must give it too.
+    // Trust is stored per user, so the user `nobody` must trust the file too.
     let (code, _, errors) = as_nobody(&["up", "--json"]).await;
     assert_eq!(code, Some(4), "{errors}");
     let error: Value = serde_json::from_str(&errors).unwrap();

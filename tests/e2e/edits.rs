@@ -1,4 +1,4 @@
-//! Permission to change files: requests with their diff, decisions by rules, and every mode.
+//! Permission to change files: requests with their diff, and decisions by rules and modes.
 
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_model};
 use agent_team_tests::{Rig, until};
@@ -95,7 +95,7 @@ async fn edits_in_git_and_agent_team_are_refused_without_a_request() {
 }
 
 #[tokio::test]
-async fn each_permission_mode_handles_edits() {
+async fn modes_and_rules_decide_edits() {
     for (settings, says, asked, written) in [
         ("mode = \"accept-edits\"", "created src/new.rs", false, true),
         ("mode = \"plan\"", "in mode plan", false, false),

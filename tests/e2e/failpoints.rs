@@ -1,4 +1,4 @@
-//! The supervisor killed at each failpoint: between deciding, committing, acting and replying.
+//! Kills the supervisor at each failpoint: after it has decided, committed, acted, and replied.
 
 use agent_team_client::CallError;
 use agent_team_protocol::method::{
@@ -13,9 +13,10 @@ use crate::history::{check, history};
 use crate::teams::assigned;
 
 /// Runs one sequence of calls against a supervisor that kills itself at a failpoint, repeats each call with its key
-/// until it is answered, and proves that each had exactly one effect.
+/// until the call is answered, and asserts that each call had exactly one effect. Does so for the first pass of the
+/// failpoint, for the second, and so on.
 async fn survives_a_crash_at(failpoint: &str) {
-    // Stop at the first count that is not reached: later pings and events add no cases.
+    // Stop when the first supervisor survives: the calls pass the failpoint fewer than `nth` times.
     for nth in 1..=20 {
         let mut rig = assigned(&["ada"], "");
         // Only the first supervisor has the failpoint.
@@ -84,13 +85,13 @@ async fn survives_a_crash_at(failpoint: &str) {
         assert_eq!(sent.count(), 1, "{failpoint}:{nth}");
         drop(waiting);
         if u64::from(rig.supervisor().await.pid) == first.pid() {
-            assert!(nth > 8, "{failpoint}:{nth} was never reached");
+            assert!(nth > 8, "the calls must pass {failpoint} at least 8 times");
             return;
         }
     }
 }
 
-/// Repeats a call with its key until it is answered.
+/// Repeats a call with its key until the supervisor answers.
 async fn persist<M>(rig: &Rig, caller: &str, key: &str, args: M::Args) -> M::Answer
 where
     M: Method,

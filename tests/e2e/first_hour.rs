@@ -1,5 +1,6 @@
-//! Five first hours of a user, each typed into a real shell on a real terminal, with what the screen shows at each step:
-//! a team of commands, agents that play the demo's recording, a machine without tmux, the user's own tmux, and a pipe.
+//! Five first hours of a user, each typed into a real shell on a real terminal, with what the screen shows at each
+//! step: a team of commands, agents that play the demo's recording, a machine without tmux, the user's own tmux, and a
+//! pipe.
 
 use std::fs;
 use std::path::Path;
@@ -33,7 +34,7 @@ fn refused() -> Vec<&'static str> {
     phrases
 }
 
-/// Asserts that a screen or output is in plain English.
+/// Asserts that a screen or an output contains no refused phrase.
 #[track_caller]
 fn assert_plain_words(shown: &str) {
     let words: Vec<String> = shown
@@ -62,8 +63,8 @@ enum Surroundings {
     NoTmux,
 }
 
-/// A shell on an 80×24 terminal, in the project. The terminal is a pane of a tmux server; only [`Surroundings::OwnTmux`]
-/// tells the shell so.
+/// A shell on an 80×24 terminal, in the project. The terminal is a pane of a tmux server, but only with
+/// [`Surroundings::OwnTmux`] does the shell's environment contain `TMUX`.
 struct Shell {
     tmux: Tmux,
 }
@@ -90,7 +91,7 @@ impl Shell {
         };
         script.push_str(&begin);
         let file = rig.root().join("shell");
-        fs::write(&file, script).expect("it can be written");
+        fs::write(&file, script).expect("the file can be written");
         let tmux = rig.users_tmux();
         let file = file.to_str().expect("text");
         tmux.ask([
@@ -143,7 +144,7 @@ impl Shell {
         self.shows_all(&[text]).await
     }
 
-    /// Closes the terminal; then no process of this world is left.
+    /// Closes the terminal, and waits until no process of the rig is left.
     async fn end(self, rig: &Rig) {
         self.tmux.ask(["kill-server"]).await;
         until("the end of every process", async || {
@@ -189,10 +190,10 @@ fn programs(rig: &Rig) -> String {
 }
 
 fn path() -> String {
-    std::env::var("PATH").expect("it is set")
+    std::env::var("PATH").expect("PATH is set")
 }
 
-/// A project with a Makefile, as a user brings it.
+/// The project of a new user: a Makefile, and no trust in any team file.
 fn with_makefile() -> Rig {
     let mut rig = Rig::new();
     rig.trust_nothing();
@@ -203,7 +204,7 @@ fn with_makefile() -> Rig {
     rig
 }
 
-/// Begins a shell script in which no program named tmux exists, in a mount namespace of its own.
+/// Shell lines that hide every program named tmux. They need a mount namespace of their own.
 const HIDE_TMUX: &str = "\
 for tmux in /usr/local/bin/tmux /opt/homebrew/bin/tmux /usr/bin/tmux /bin/tmux; do
     test ! -e $tmux || mount --bind /dev/null $tmux || exit 99
@@ -339,7 +340,7 @@ async fn a_first_hour_with_agents_that_play_the_recording() {
     shell.run("agent-team down", &["ended"]).await;
     assert!(
         rig.read("src/lib.rs")
-            .expect("it is there")
+            .expect("the file exists")
             .contains("pub fn top")
     );
     shell.end(&rig).await;
@@ -389,7 +390,7 @@ async fn a_first_hour_inside_the_users_own_tmux() {
     let rig = with_makefile();
     let shell = Shell::start(&rig, Surroundings::OwnTmux).await;
     let socket = shell.tmux.socket().to_str().expect("text");
-    // A window of the user's tmux is shown to the user by a client.
+    // Attach a client, as for a user who looks at this tmux.
     let client = ["-c", &format!("exec tmux -S '{socket}' attach")];
     let _terminal = rig.program_on_terminal(Path::new("/bin/sh"), &client);
     until("the user's client", async || {

@@ -1,4 +1,4 @@
-//! Runs the commands of README.md and of the user guide, so that a wrong one fails a test.
+//! Runs the commands of README.md and of the user guide, so that a wrong command fails a test.
 //!
 //! Indented blocks, and blocks fenced as `sh`, contain shell lines, which run in order. A line `$ …` shows a command,
 //! and the lines below it are its output. Invisible comments before a block describe its world:
@@ -41,7 +41,7 @@ fn reply(request: &Request) -> Reply {
         _ if is_lead && is_asked("Why does the build fail?") => {
             Reply::call("finish", json!({"answer": "A semicolon is missing."}))
         }
-        // The notice of the cancellation can arrive together with the goal.
+        // Match this first: one request can contain both the notice of a cancellation and the goal.
         _ if is_lead && is_asked("is cancelled") => Reply::text("I stop."),
         _ if is_lead && is_asked("Add input validation") => Reply::call(
             "create_task",
@@ -96,7 +96,7 @@ impl Scene {
         let cargo = format!("#!/bin/sh\ncat '{}' 2>/dev/null\nexit 0\n", gate.display());
         write_program(&programs.join("cargo"), &cargo);
         let ours = rig.binary("agent-team");
-        let ours = ours.parent().expect("it is in a directory").to_owned();
+        let ours = ours.parent().expect("a directory").to_owned();
         let path = std::env::var_os("PATH").unwrap_or_default();
         let path = std::env::split_paths(&path);
         let path = [programs, ours].into_iter().chain(path);
@@ -112,7 +112,7 @@ impl Scene {
             World::Project => {}
             World::File => {
                 rig.set_team(file.expect("the page shows a team file"));
-                // The rig stores that the user trusts the file.
+                // The rig stores the user's trust in the file before it runs `up`.
                 rig.ok(["up", "--dry-run"]).await;
             }
             World::Team => {
@@ -132,7 +132,7 @@ impl Scene {
         }
     }
 
-    /// Ends the running tasks: their command is the fake `cargo`, which waits for this call as a real build takes time.
+    /// Ends the running tasks: they run the fake `cargo`, which waits for this call to imitate a long build.
     fn end_tasks(&self) {
         let (gate, opened) = (self.rig.root().join("gate"), self.rig.root().join("opened"));
         if std::fs::rename(gate, &opened).is_ok() {
@@ -152,7 +152,8 @@ fn write_program(path: &Path, script: &str) {
 const DETACH: &str = "\u{2}d";
 const INTERRUPT: &str = "\u{3}";
 
-/// Runs a shell line as a user does, on a terminal if it needs one. Then types the key that leaves the command.
+/// Runs a shell line as a user does, on a terminal if the line needs one. Types the key that leaves a command which
+/// does not exit by itself. Returns the output.
 async fn run(rig: &Rig, line: &str, at: &str) -> String {
     let code = line.split(" # ").next().unwrap_or(line);
     let words: Vec<&str> = code.split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! Reads the journal and checks that its events are possible.
+//! Reads a team's events, and checks that the events about claims, launches and the ends of tasks are consistent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ pub(crate) async fn history(rig: &Rig) -> Vec<Event> {
         let mut events = rig.events().await;
         let mut history = Vec::new();
         while events.last() < revision {
-            // Without a next event the supervisor has died: read the journal again.
+            // If the connection closes, the supervisor has died: read all events again from the next one.
             history.push(events.next().await?);
         }
         Some(history)
@@ -20,8 +20,8 @@ pub(crate) async fn history(rig: &Rig) -> Vec<Event> {
     .await
 }
 
-/// Asserts that the journal is possible: one owner at a time, growing generations, one end for each launch before the
-/// next launch of that member, no task completed twice.
+/// Asserts that a task has one owner at a time, that each claim has a higher generation than the claim before it, that
+/// a launch ends before the next launch of its member starts, and that a task ends once and is not claimed afterwards.
 pub(crate) fn check(history: &[Event]) {
     let mut owners: BTreeMap<&str, (&str, u64)> = BTreeMap::new();
     let mut ended: BTreeSet<&str> = BTreeSet::new();
@@ -39,7 +39,7 @@ pub(crate) fn check(history: &[Event]) {
                 }
             }
             "task_released" => {
-                owners.get_mut(task).expect("it was claimed").0 = "";
+                owners.get_mut(task).expect("the task was claimed").0 = "";
             }
             "task_completed" | "task_failed" => {
                 assert!(ended.insert(task), "{task} ended twice");

@@ -1,4 +1,5 @@
-//! Several members in one process: the same promises, and the effect of the death of a member or of the process.
+//! Hosted members, which run in one process: their work, and what happens to the other members when a member or the
+//! process dies.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +15,7 @@ fn hosted(members: &[&str], rest: &str) -> Rig {
     Rig::with_team(&file(members, "hosted", "ready", rest))
 }
 
-/// A task that reports its start and ends when the test opens its gate.
+/// A task that writes its pid to a file, and ends when the test calls [`finish`].
 fn gated(member: &str) -> String {
     let run = format!(
         "echo $$ > {member}.pid; test -p {member} || mkfifo {member}; cat {member}; echo done"
@@ -77,7 +78,7 @@ async fn members_in_one_process_work_send_messages_and_stop() {
         .await
         .expect(4)
         .says("no terminal");
-    let process = ada.pid.expect("it is there");
+    let process = ada.pid.expect("ada runs");
     rig.ok(["down"])
         .await
         .says(&format!("{process} (host process)"));
@@ -147,13 +148,13 @@ async fn members_and_tasks_restart_when_their_process_dies() {
 }
 
 #[tokio::test]
-async fn a_hosted_member_that_does_not_end_restarts_the_others() {
+async fn killing_a_member_of_a_stopped_process_restarts_the_rest() {
     let rig = hosted(&["ada", "bob"], &["ada", "bob"].map(gated).concat());
     rig.ok(["up"]).await;
     let ada = until_begun(&rig, "ada").await;
     let bob = until_begun(&rig, "bob").await;
     let host = rig.worker("ada").await;
-    // A stopped process receives no requests, and its members execute none.
+    // A stopped process reads no frames, so it cannot end one of its members. `kill` must kill the whole process.
     host.signal(Signal::SIGSTOP).unwrap();
     rig.ok(["send", "bob", "keep", "this"]).await;
     rig.ok(["kill", "ada"]).await;
@@ -187,7 +188,7 @@ async fn a_new_supervisor_adopts_the_hosted_process() {
     assert_eq!(done.attempts, 1);
     let after = rig.member("ada").await;
     assert_eq!((after.pid, &after.launch), (before.pid, &before.launch));
-    // The host process still ends and starts members, now for the new supervisor.
+    // The host process obeys the new supervisor: it ends bob, and starts bob again.
     rig.ok(["kill", "bob"]).await;
     assert!(!is_alive(task));
     assert!(is_alive(before.pid.unwrap()));
@@ -246,7 +247,10 @@ async fn one_terminal_shows_hosted_members_in_turn() {
     let teams = fs::read_dir(rig.directories().teams()).unwrap();
     let typed = teams.map(|team| team.unwrap().path().join("typed"));
     let mode = typed.last().and_then(|typed| fs::metadata(typed).ok());
-    let mode = mode.expect("it is kept").permissions().mode();
+    let mode = mode
+        .expect("the typed lines are stored")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
     let mut screen = rig.on_terminal(["attach", "ben", "--read-only"]);
     screen.until("typed to ben").await;

@@ -5,7 +5,7 @@ use agent_team_tests::{Rig, tmux};
 
 use crate::teams::{file, task};
 
-/// Text that could fool a shell, tmux, a terminal or a reader. Each command in it would create a file `x…`.
+/// Text that could fool a shell, tmux, a terminal or a user. Each command in the text would create a file `x…`.
 const HOSTILE: &str = "#(touch x1);`touch x2`$(touch x3)'; touch x4; '\"; touch x5; \"\n touch x6 \n\
      \u{1b}[2J\u{1b}]0;owned\u{7}\u{9b}31m\r#{pane_id}#[fg=red]\u{202e}gpj.exe\u{200b}\u{feff}\\;|&>x7<";
 

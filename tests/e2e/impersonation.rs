@@ -31,8 +31,8 @@ enum Rule {
 
 use Rule::{May, Never, Skipped};
 
-/// Calls that members may make, with arguments that name objects of bob, and the expected results for ada and for the
-/// lead. The table of methods lists the callers that each method permits.
+/// Calls with arguments that name objects of bob, and the expected results for ada and for the lead. [`refuse_callers`]
+/// tests the methods that the table of methods does not permit to a role.
 fn calls(rig: &Rig) -> Vec<(&'static str, Value, Rule, Rule)> {
     let bob = json!({ "member": "bob" });
     let task = json!({ "task": "T-1" });
@@ -131,7 +131,7 @@ pub(crate) async fn launched<const N: usize>(rig: &Rig, stubs: &Stubs, verb: [&s
     let mut verb = rig.start(verb);
     let stub = stubs.next().await;
     let hello = stub.hello();
-    let member = stub.say(&hello).await.expect("it is the member");
+    let member = stub.say(&hello).await.expect("the handshake succeeds");
     assert!(verb.wait().await.success());
     member
 }
@@ -237,6 +237,6 @@ async fn no_member_acts_as_another_or_as_the_user() {
     }
     assert!(
         rig.member("bob").await.unread >= unread,
-        "no other member read it"
+        "no other member read bob's message"
     );
 }

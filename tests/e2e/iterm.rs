@@ -104,7 +104,7 @@ async fn iterm2_members_get_a_tab_and_the_focus_stays() {
         assert_eq!(world.looked_at().await, before, "{options:?}");
         world.rig.ok(["ps"]).await.says("in iTerm2: a new tab");
 
-        // The session's name shows the member's work; a task's title in it is not evaluated as an expression.
+        // The session's name shows the member's work. A task's title in the name is not evaluated as an expression.
         let session = world
             .app
             .until_named("bob · worker · working T-1 Long")
@@ -133,7 +133,7 @@ async fn iterm2_members_get_a_tab_and_the_focus_stays() {
             assert!(size[0] >= 40 && size[1] >= 6, "{session}");
         }
 
-        // The app's own command line sees the same.
+        // The app's own command line lists the same sessions.
         let listed = world
             .app
             .it2(["session", "list", "--json"])
@@ -200,7 +200,8 @@ async fn a_new_supervisor_adopts_the_sessions_with_a_new_cookie() {
 #[tokio::test]
 async fn when_a_tab_is_full_the_next_member_gets_a_new_tab() {
     let members = ["ada", "bob", "cyd", "dan"];
-    // In 24 rows our rule allows two sessions per tab. With the other option the app's own, stricter rule allows one.
+    // In 80×24 agent-team puts at most two sessions into a tab. With `--least-columns 120` the app itself refuses the
+    // second one.
     for options in [
         &["--columns", "80", "--rows", "24"][..],
         &["--least-columns", "120"],

@@ -16,7 +16,6 @@ use tokio::net::UnixStream;
 
 use crate::teams::{assigned, headless, task, up_call};
 
-/// Threads of a process.
 fn threads(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/task")).unwrap().count()
 }
@@ -134,7 +133,7 @@ async fn connections_are_limited_and_freed() {
     clients.truncate(CLIENTS - 4);
     rig.ok(["ps"]).await;
 
-    // Silent connections count until they are closed after 2 s. ada's connection counts too.
+    // A silent connection counts until the supervisor closes it after 2 s. ada's connection counts too.
     let silent = async || {
         UnixStream::connect(rig.directories().socket())
             .await
@@ -145,10 +144,9 @@ async fn connections_are_limited_and_freed() {
         held.push(silent().await);
     }
     let mut byte = [0];
-    let last = held.last_mut().expect("there are some");
+    let last = held.last_mut().expect("a connection");
     let read = within("the end of the connection", last.read(&mut byte)).await;
-    assert_eq!(read.unwrap(), 0, "it is closed without an answer");
-    // Repeat until a connection is free.
+    assert_eq!(read.unwrap(), 0, "the supervisor closes it unanswered");
     until("a free connection", async || {
         let output = rig.run(["ps"]).await;
         (output.code == 0).then_some(())
@@ -197,7 +195,7 @@ async fn queued_listings_hold_no_tasks() {
     for listed in together(listings).await {
         assert!(listed.unwrap().more);
     }
-    // The board has 8 MB, and no listing that waits for a reader may hold a copy of it.
+    // The board has 8 MB, and a queued listing must not hold a copy of the board.
     let grown = peak(pid) - before;
     assert!(grown < 128 << 10, "{grown} KiB");
 }

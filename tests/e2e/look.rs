@@ -1,4 +1,4 @@
-//! The end of a goal as the user sees it, and the colours for the terminal's background.
+//! The end of a goal as the user sees it, notifications, and the colours for the terminal's background.
 
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use agent_team_tests::{Rig, tmux, until};
@@ -41,7 +41,7 @@ async fn the_end_of_a_goal_is_shown_and_notified_once() {
     let pane = lead.pane.expect("a pane");
     let shown = tmux.until_shown(&pane, "✓ Done in").await;
     assert!(shown.contains(" · 1 task · 1 file"), "{shown}");
-    let (_, answer) = shown.split_once("✓ Done in").expect("it is shown");
+    let (_, answer) = shown.split_once("✓ Done in").expect("the answer is shown");
     assert!(answer.contains("The greeting is written."), "{shown}");
     let ps = rig.run(["ps"]).await.expect(0).stdout;
     let line = ps.lines().find(|line| line.starts_with("✓ R-1 Done in"));
@@ -102,7 +102,7 @@ async fn a_cancelled_goal_is_shown_and_notified() {
         shown.contains("cancelled by the user: wrong branch"),
         "{shown}"
     );
-    until("the bell rings", async || {
+    until("the bell", async || {
         let bells = tmux.ask(["show-options", "-gqv", "@bells"]).await;
         (bells.trim() == "x").then_some(())
     })
@@ -162,7 +162,7 @@ async fn a_light_background_selects_light_colours() {
     for (answer, colour) in [
         ("\x1b]11;rgb:ffff/ffff/ffff\x1b\\\x1b[?62;22c", LIGHT_BLUE),
         ("\x1b]11;rgb:0000/0000/0000\x07\x1b[?62;22c", DARK_BLUE),
-        // A terminal that does not know its background.
+        // A terminal that answers without a background colour.
         ("\x1b[?1;2c", DARK_BLUE),
         // A terminal that sends no reply.
         ("", DARK_BLUE),

@@ -1,4 +1,4 @@
-//! End-to-end tests of the binaries. Each module tests some of the promises to the user.
+//! End-to-end tests of the binaries. Each module tests one part of their behaviour.
 //!
 //! Each test has its own rig (`agent_team_tests::Rig`), so tests run in parallel, also beside a user's real team.
 

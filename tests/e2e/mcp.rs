@@ -125,7 +125,7 @@ async fn the_tools_of_a_server_are_offered_and_answer() {
     assert_eq!(
         results[8].trim_end(),
         "you said again",
-        "it was started again"
+        "the server was started again"
     );
     assert_eq!(
         results[9].trim_end(),

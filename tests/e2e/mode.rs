@@ -97,7 +97,8 @@ async fn the_mode_changes_while_a_member_works() {
     assert_eq!(of("lead")["mode"], Value::Null);
     rig.ok(["ps"]).await.says("mode accept-edits (ada: plan)\n");
 
-    // A teammate without a mode of its own is never in a wider mode than the lead; a mode of the team is for all.
+    // A change of the team's mode clears the modes of its members. A teammate without a mode of its own is never in a
+    // wider mode than the lead.
     rig.ok(["mode", "default"]).await;
     assert_eq!(rig.member("ada").await.mode, None);
     rig.ok(["mode", "plan", "--for", "lead"]).await;
@@ -133,7 +134,7 @@ async fn a_changed_mode_outlives_the_supervisor() {
     rig.ok(["requests", "allow", "P-1"]).await;
     server.asked("ada", 3).await;
     assert!(rig.read("two").is_some());
-    // `up` chooses the mode anew.
+    // `up` sets the mode again.
     rig.ok(DEFAULT).await;
     assert_eq!(rig.json(["mode"]).await["mode"], "default");
 }
@@ -263,7 +264,7 @@ async fn reading_commands_run_unasked_and_read_only() {
     ];
     let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
     let rig = rig(&server);
-    // The repository runs these programs for `git status` and `git diff`.
+    // The settings of this repository make git run this script for `git status` and `git diff`.
     rig.write(
         "hook.sh",
         "#!/bin/sh\ntouch escaped; touch ran-hook\nexec cat\n",
@@ -320,7 +321,7 @@ async fn shift_tab_in_a_pane_changes_the_mode() {
     let rig = rig(&server);
     rig.ok(["up", "--detach", "--panes=tmux", "--mode=default"])
         .await;
-    let pane = rig.member("ada").await.pane.expect("it has a pane");
+    let pane = rig.member("ada").await.pane.expect("a pane");
     let team = rig.tmux();
     team.until_shown(&pane, "▸").await;
     team.ask(["send-keys", "-t", &pane, "BTab"]).await;

@@ -233,7 +233,8 @@ async fn down_closes_the_panes_and_ends_the_tmux_server() {
 async fn in_users_tmux() -> Rig {
     let mut rig = in_panes(&["ada", "bob"], "");
     let users = rig.users_tmux();
-    // tmux names a window after the process in it, and not every shell replaces itself with its last command: `exec`.
+    // tmux names a window after its process. `exec` replaces the shell, because not every shell replaces itself by its
+    // last command.
     users
         .ask([
             "new-session",
@@ -272,7 +273,7 @@ async fn in_the_users_tmux_the_team_adds_only_its_own_window() {
             .await
     };
     // tmux names a window after its process, with a delay.
-    let before = until("their window to have its name", async || {
+    let before = until("the user's window to have its name", async || {
         Some(theirs().await).filter(|shown| shown.contains(" cat "))
     })
     .await;
@@ -287,7 +288,7 @@ async fn in_the_users_tmux_the_team_adds_only_its_own_window() {
     assert_eq!(theirs().await, before, "window, focus, size and names");
     assert!(
         !rig.directories().tmux_socket().exists(),
-        "no server of ours"
+        "the team started no tmux server"
     );
     rig.ok(["down"]).await;
     assert_eq!(theirs().await, before);

@@ -24,7 +24,7 @@ async fn up_does_not_fail_when_the_named_tmux_server_is_gone() {
     rig.until_member_is("ada", MemberState::Idle).await;
 }
 
-/// Puts a script named tmux ahead of the real one in `PATH`.
+/// Puts a script named tmux ahead of the real tmux in `PATH`.
 fn fake_tmux(rig: &mut Rig, script: &str) {
     let bin = rig.root().join("fake");
     fs::create_dir(&bin).unwrap();

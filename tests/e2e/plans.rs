@@ -116,7 +116,7 @@ async fn nothing_is_changed_before_the_plan_is_approved() {
 }
 
 #[tokio::test]
-async fn the_lead_approves_plans_where_the_user_permits_it() {
+async fn the_lead_approves_plans_only_if_the_user_permits_it() {
     let allow = |request: &str| Reply::call("allow_request", json!({ "id": request }));
     let lead = vec![
         allow("P-1"),
@@ -145,7 +145,7 @@ async fn the_lead_approves_plans_where_the_user_permits_it() {
     let refused = last_result_of(&server, "lead");
     assert!(refused.contains("the lead may not allow P-1"), "{refused}");
 
-    // Wait until the turn ends: `down` would interrupt it, and its restart would use up the next reply.
+    // Wait until the turn ends. If `down` interrupted the turn, its repetition would use up the next reply.
     rig.until_member_is("lead", MemberState::Idle).await;
     rig.ok(["down"]).await;
     approve("\"Plan\"");
@@ -211,20 +211,22 @@ async fn plans_and_approvals_survive_crashes() {
     rig.ok(["task", "add", "Write it"]).await;
     rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
     let supervisor = rig.supervisor().await;
-    supervisor.signal(Signal::SIGKILL).expect("it is killed");
+    supervisor
+        .signal(Signal::SIGKILL)
+        .expect("the signal is sent");
     processes::ended(supervisor).await;
     rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
 
     // The stopped worker does not receive the approval; the worker of the next launch does.
     let ada = rig.worker("ada").await;
-    ada.signal(Signal::SIGSTOP).expect("it is stopped");
+    ada.signal(Signal::SIGSTOP).expect("the signal is sent");
     rig.ok(["requests", "allow", "P-1"]).await;
     processes::kill(ada).await;
     server.asked("ada", 2).await;
     rig.written("late.txt").await;
     let asked = server.requests();
     let after = asked.iter().filter(|asked| asked.model() == "ada").nth(1);
-    let said = after.expect("it was asked").said();
+    let said = after.expect("the model was called").said();
     assert!(said.contains("your plan 1 is approved"), "{said}");
     let ada = rig.member("ada").await;
     assert_eq!(ada.plan, Some(PlanView::Approved { number: 1 }));

@@ -46,7 +46,7 @@ async fn escape_interrupts_a_model_and_keeps_its_task() {
     rig.until_member_is("ada", MemberState::Waiting).await;
     let task = rig.task("T-1").await;
     assert_eq!(task.state, TaskState::InProgress);
-    // The second one clears the text.
+    // The second Escape clears the text.
     tmux.ask(["send-keys", "-t", &pane, "Escape"]).await;
     until("an empty prompt", async || {
         let shown = tmux.capture(&pane).await;
@@ -120,7 +120,7 @@ async fn the_menu_tab_and_history_work_in_a_pane() {
 }
 
 #[tokio::test]
-async fn only_a_line_after_task_becomes_a_task() {
+async fn only_the_slash_command_task_adds_a_task() {
     if !tmux::is_here() {
         return;
     }
@@ -135,7 +135,7 @@ async fn only_a_line_after_task_becomes_a_task() {
     let rest = "; read x; echo got $x; exit 4";
     type_in(&tmux, &pane, rest, ["Enter"]).await;
     tmux.until_shown(&pane, "\nabc").await;
-    // While its program runs, keys are for the program.
+    // While the program runs, keys go to the program.
     type_in(&tmux, &pane, "/help", ["Enter"]).await;
     tmux.until_shown(&pane, "got /help").await;
     tmux.until_shown(&pane, "✗ exit 4").await;

@@ -1,4 +1,5 @@
-//! Compares the reference of the user's settings with the readers of the crates that the reference cannot link.
+//! Compares the reference of the user's settings in `team-file` with the parsers of crates that `team-file` cannot
+//! link.
 
 use agent_team_file::reference::{DefaultValue, SETTINGS, Section};
 use agent_team_llm::catalogue::Catalogue;
@@ -78,12 +79,12 @@ async fn each_table_of_the_settings_is_described() {
     let mut known: Vec<_> = known.split(", ").collect();
     known.sort_unstable();
     let mut described: Vec<&str> = names("Top of config.toml");
-    // `[models.<provider>]` is in the table `models`; the last section is about another file.
+    // `[models.<provider>]` is in the table `models`; the last section describes another file.
     let tables = SETTINGS.sections.iter().map(|section| section.heading);
     let tables = tables.filter_map(|heading| heading.strip_prefix('['));
     described.extend(tables.filter_map(|table| table.split(['.', ']']).next()));
     described.sort_unstable();
-    // `notify` is a word or a table.
+    // `notify` is described twice: its value is a word or a table.
     described.dedup();
     assert_eq!(known, described);
 }

@@ -134,7 +134,7 @@ async fn a_refused_call_of_the_lead_has_a_reason_and_a_hint() {
     let refused = &results[calls.len()];
     assert!(
         refused.contains("T-1") && refused.contains("force"),
-        "it names the open task and `force`: {refused}"
+        "the refusal names the open task and `force`: {refused}"
     );
 }
 

@@ -87,14 +87,14 @@ async fn a_closed_pane_reopens_with_its_text_and_worker() {
     assert_eq!(typed.owner.unwrap().to_string(), "ada");
     tmux.until_shown(&pane, "T-2 completed").await;
 
-    // When the terminal lender in the pane dies, the next one uses the same pane.
-    let lender: u64 = tmux
+    // When the attach helper in the pane dies, the next attach helper uses the same pane.
+    let helper: u64 = tmux
         .ask(["display-message", "-p", "-t", &pane, "#{pane_pid}"])
         .await
         .parse()
         .unwrap();
-    assert_ne!(Some(lender), after.pid.map(u64::from));
-    processes::kill(ProcessId::of(lender.try_into().unwrap()).unwrap().unwrap()).await;
+    assert_ne!(Some(helper), after.pid.map(u64::from));
+    processes::kill(ProcessId::of(helper.try_into().unwrap()).unwrap().unwrap()).await;
     assert_same_worker(&before, &until_headless(&rig, "ada").await);
     rig.ok(["panes", "reopen"]).await;
     let again = until_shown_again(&rig, "ada").await;
@@ -129,10 +129,10 @@ async fn a_pane_without_a_member_keeps_its_text_and_a_hint() {
     tmux.until_shown(&pane, "before").await;
 
     // The member still runs, so the hint does not suggest a restart.
-    let lender = tmux
+    let helper = tmux
         .ask(["display-message", "-p", "-t", &pane, "#{pane_pid}"])
         .await;
-    processes::kill(processes::living(lender.parse().unwrap())).await;
+    processes::kill(processes::living(helper.parse().unwrap())).await;
     let shown = tmux
         .until_shown(&pane, "ada left this pane; run agent-team panes reopen ada")
         .await;
@@ -253,7 +253,7 @@ async fn the_detach_key_works_during_a_task_and_the_task_continues() {
     screen.until("ada is attached; press").await;
     screen.type_in(LEAVE).await;
     assert_eq!(screen.end().await.0, 0);
-    // A killed terminal detaches too.
+    // A killed `attach` detaches too.
     let mut screen = rig.on_terminal(["attach", "ada"]);
     screen.until("ada is attached; press").await;
     drop(screen);
@@ -281,7 +281,7 @@ async fn a_later_client_takes_the_member_over() {
     let mut second = rig.on_terminal(["attach", "ada"]);
     second.until("ada ▸").await;
     assert_eq!(first.end().await.0, 0);
-    // The terminal does not depend on the supervisor.
+    // An attached terminal works without a supervisor.
     processes::kill(rig.supervisor().await).await;
     second.type_in("/task echo on and on\r").await;
     second.until("T-1 completed").await;

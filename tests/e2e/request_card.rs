@@ -47,7 +47,7 @@ async fn a_card_fits_12_rows_and_takes_a_reason() {
         }
     };
     assert_eq!(format("#{pane_width}x#{pane_height}").await, "60x12");
-    // Ids of options, and the text of the border, as tmux expands them for this pane.
+    // The styles and the text of the border, as tmux expands them for this pane.
     let waiting = format!("fg=colour{}", Status::Waiting.ansi256());
     let border = "#{E:pane-border-style}#{E:pane-active-border-style}#{T:pane-border-format}";
     assert!(!format(border).await.contains(&waiting));
@@ -60,7 +60,7 @@ async fn a_card_fits_12_rows_and_takes_a_reason() {
         "[n] no",
         "[e] no, because…",
     ];
-    // tmux tells the program in a pane about a new size with a delay.
+    // tmux reports a new size to the program in a pane with a delay.
     until(&format!("{parts:?} in the pane"), async || {
         let screen = tmux.ask(["capture-pane", "-p", "-t", &pane]).await;
         parts.iter().all(|part| screen.contains(part)).then_some(())
@@ -86,7 +86,7 @@ async fn a_card_fits_12_rows_and_takes_a_reason() {
         screen.contains("no, because ▸").then_some(())
     })
     .await;
-    // Keys that came too late for the card are in the text.
+    // Clear the text: the last `e` may have arrived after the card asked for the reason.
     tmux.ask(["send-keys", "-t", &pane, "C-u"]).await;
     tmux.ask(["send-keys", "-t", &pane, "-l", "keep the x"])
         .await;
@@ -94,7 +94,7 @@ async fn a_card_fits_12_rows_and_takes_a_reason() {
     tmux.ask(["send-keys", "-t", &pane, "Enter"]).await;
     server.asked("ada", 3).await;
     let requests = server.requests();
-    let results = requests.last().expect("it was asked").results();
+    let results = requests.last().expect("the model was called").results();
     let denied = results.iter().any(|(_, text)| text.contains("keep the x"));
     assert!(denied, "{results:?}");
     let folded = "✗ P-1 edit a.rs: denied by you, \"keep the x\"";

@@ -43,7 +43,7 @@ const STEPS: [Step; 5] = [
 const LINE: &str =
     "echo ran >> ran.txt; until test -e gate; do sleep 0.02; done; echo over >> ran.txt";
 
-/// ada's model calls the line, and again after an interrupted call.
+/// ada's model runs [`LINE`], and runs it again after a call whose outcome is unknown.
 fn script(request: &Request) -> Reply {
     let results = request.results();
     let is_lost = |text: &str| text.contains("unknown whether");
@@ -92,7 +92,7 @@ async fn cell(victim: Victim, step: Step) {
     }
     if step == Step::Decided {
         // A worker that is not stopped begins the call at once.
-        worker.signal(Signal::SIGSTOP).expect("it is stopped");
+        worker.signal(Signal::SIGSTOP).expect("the signal is sent");
     }
     if step >= Step::Decided {
         rig.ok(["requests", "allow", "P-1"]).await;
@@ -112,19 +112,19 @@ async fn cell(victim: Victim, step: Step) {
         Victim::Client => processes::kill(processes::living(watch.pid())).await,
     }
     if step == Step::Decided && victim != Victim::Worker {
-        worker.signal(Signal::SIGCONT).expect("it continues");
+        worker.signal(Signal::SIGCONT).expect("the signal is sent");
     }
 
     if step < Step::Decided {
-        // The killed process restarts, and the same request is still pending, once.
+        // A killed worker or supervisor restarts. The request is still pending, and listed once.
         rig.until_member("ada", asks).await;
         assert_eq!(listed(&rig).await, [RequestId(1)], "{cell}");
         assert_eq!(first(&rig).await.state, RequestState::Pending, "{cell}");
-        assert_eq!(rig.read("ran.txt"), None, "{cell}: it was not allowed");
+        assert_eq!(rig.read("ran.txt"), None, "{cell}: not allowed yet");
         rig.ok(["requests", "allow", "P-1"]).await;
     }
     if (victim, step) == (Victim::Worker, Step::Begun) {
-        // Its progress is unknown, so it is not repeated: another attempt is another request.
+        // The progress of the call is unknown, so the call is not repeated: another attempt is another request.
         until_state(&rig, RequestState::Lost).await;
         rig.until_member("ada", asks).await;
         assert_eq!(listed(&rig).await, [RequestId(2)], "{cell}");

@@ -1,4 +1,4 @@
-//! Permissions: a member asks before it runs a command, and does nothing until the request is decided.
+//! Permissions: a member asks before it runs a command that nothing allows, and waits until the request is decided.
 
 use agent_team_protocol::method::{
     Method, MethodEntry, Nothing, RequestDecide, RequestShow, TeamShow,
@@ -98,12 +98,12 @@ async fn a_denial_reaches_the_model_as_text_and_nothing_runs() {
         .await;
     server.asked("ada", 2).await;
     let requests = server.requests();
-    let results = requests.last().expect("it was asked").results();
+    let results = requests.last().expect("the model was called").results();
     assert!(results[0].1.contains("use the write tool"), "{results:?}");
     assert_eq!(rig.read("ran.txt"), None);
 }
 
-/// Whether commands run in a sandbox here; prints a note if not. Without one, no rule can allow a command.
+/// Whether commands run in a sandbox here; prints a note if not. Without a sandbox, no rule can allow a command.
 pub(crate) async fn there_is_a_sandbox() -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let none = agent_team_system::sandbox::find(&path).await.err();
@@ -120,7 +120,7 @@ fn waits_for(member: &MemberView, id: u64) -> bool {
 }
 
 #[tokio::test]
-async fn a_page_is_fetched_after_approval_and_its_host_is_offered() {
+async fn a_fetch_asks_and_offers_a_rule_for_its_host() {
     let url = "http://127.0.0.1:9/page";
     let fetch = Reply::call("fetch", json!({ "url": url }));
     let (server, rig) = team(vec![fetch, Reply::text("Done.")]).await;
@@ -131,7 +131,7 @@ async fn a_page_is_fetched_after_approval_and_its_host_is_offered() {
     rig.ok(["requests", "allow", "P-1"]).await;
     server.asked("ada", 2).await;
     let requests = server.requests();
-    let results = requests.last().expect("it was asked").results();
+    let results = requests.last().expect("the model was called").results();
     assert!(results[0].1.contains("of this machine"), "{results:?}");
 }
 
@@ -207,7 +207,7 @@ async fn a_request_outlives_the_supervisor() {
     rig.supervisor()
         .await
         .signal(Signal::SIGKILL)
-        .expect("it is killed");
+        .expect("the signal is sent");
     let team = rig.ask::<TeamShow>(Nothing {}).await;
     assert!(team.members.iter().any(asks));
     rig.ok(["requests", "allow", "P-1"]).await;
@@ -221,7 +221,7 @@ async fn a_member_killed_while_blocked_repeats_its_request() {
     let (server, rig) = team(vec![again(), again(), Reply::text("Done.")]).await;
     rig.until_member("ada", asks).await;
     let ada = rig.worker("ada").await;
-    ada.signal(Signal::SIGKILL).expect("it is killed");
+    ada.signal(Signal::SIGKILL).expect("the signal is sent");
     server.asked("ada", 2).await;
     rig.until_member("ada", asks).await;
     let listed = rig.json(["requests", "list", "--all"]).await;
@@ -241,7 +241,7 @@ async fn a_call_interrupted_by_a_dead_worker_is_not_repeated() {
     rig.ok(["requests", "allow", "P-1"]).await;
     rig.written("ran.txt").await;
     let ada = rig.worker("ada").await;
-    ada.signal(Signal::SIGKILL).expect("it is killed");
+    ada.signal(Signal::SIGKILL).expect("the signal is sent");
     server.asked("ada", 2).await;
     assert_eq!(request(&rig, 1).await.state, RequestState::Lost);
     assert_eq!(rig.read("ran.txt").as_deref(), Some("ran\n"));
@@ -474,7 +474,7 @@ async fn requests_watch_reports_each_request_once() {
         (rig.read("watched.txt")? == "P-1\nP-2\n").then_some(())
     })
     .await;
-    let item = rig.read("watched.json").expect("it was written");
+    let item = rig.read("watched.json").expect("the program ran");
     let item: Value = serde_json::from_str(item.lines().next().expect("a line")).expect("JSON");
     assert_eq!(item["kind"], "request");
     assert_eq!(item["input"]["command"], "echo one > ran.txt");
@@ -502,7 +502,7 @@ async fn the_lead_allows_only_what_the_user_delegates() {
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "ada", "Go on"]).await;
     rig.until_member("ada", |ada| waits_for(ada, 1)).await;
-    until("the lead's pane to show it", async || {
+    until("the lead's log to show the request", async || {
         let shown = rig.ok(["logs", "lead"]).await.stdout;
         let notice = "P-1 ada asks for permission: bash: touch one";
         shown.contains(notice).then_some(())
@@ -562,7 +562,7 @@ async fn a_permanent_grant_stays_in_the_user_settings_until_revoked() {
     rig.until_member("ada", |ada| waits_for(ada, 2)).await;
     let listed = rig.json(["rules", "list"]).await;
     assert_eq!(listed["rules"][0]["scope"], "always");
-    let committed = rig.read(".agent-team/team.toml").expect("it is there");
+    let committed = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     assert!(!committed.contains("touch"), "{committed}");
 
     rig.ok(["down"]).await;
@@ -596,7 +596,7 @@ async fn an_unanswered_request_is_denied_with_a_reason() {
     server.asked("ada", 2).await;
     let requests = server.requests();
     let last = requests.iter().rfind(|request| request.model() == "ada");
-    let text = &last.expect("it was asked").results()[0].1;
+    let text = &last.expect("the model was called").results()[0].1;
     assert!(text.contains("not answered in time"), "{text}");
     let expired = request(&rig, 1).await;
     assert_eq!(expired.state, RequestState::Denied);
@@ -682,7 +682,7 @@ async fn a_lead_is_woken_by_a_request_that_it_may_decide() {
         until("the command to run", async || rig.read("ran")).await;
         let requests = server.requests();
         let woken = requests.iter().filter(|it| it.model() == "lead").nth(1);
-        let messages = woken.expect("it was woken").body["messages"].to_string();
+        let messages = woken.expect("the lead was woken").body["messages"].to_string();
         assert!(
             messages.contains("P-1 ada asks for permission"),
             "{waits:?}: {messages}"

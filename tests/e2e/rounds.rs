@@ -112,7 +112,7 @@ async fn a_coordinator_selects_members_until_it_answers() {
     assert!(questions[3].contains("There is no greeting.") && questions[3].contains("round 3"));
     let requests = server.requests();
     let lead = requests.iter().find(|request| request.model() == "lead");
-    assert_eq!(lead.expect("it was asked").tools(), [""; 0]);
+    assert_eq!(lead.expect("the model was called").tools(), [""; 0]);
     let ben = requests.iter().find(|request| request.model() == "ben");
     let ben = ben.expect("its model was called").said();
     assert!(ben.contains("There is no greeting."), "{ben}");
@@ -388,6 +388,6 @@ async fn a_message_to_the_coordinator_joins_its_next_question() {
     run_while(&rig, steer).await;
     let requests = server.requests();
     let last = requests.iter().rfind(|request| request.model() == "lead");
-    let messages = last.expect("it was asked").body["messages"].to_string();
+    let messages = last.expect("the model was called").body["messages"].to_string();
     assert!(messages.contains("Mind the moon, too"), "{messages}");
 }

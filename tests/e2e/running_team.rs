@@ -30,7 +30,11 @@ async fn run_refuses_flags_that_a_running_team_cannot_honour() {
     ];
     for flags in flags {
         let mut command = rig.command(&["run", "--json", "Greet the world"]);
-        let output = command.args(flags).output().await.expect("it runs");
+        let output = command
+            .args(flags)
+            .output()
+            .await
+            .expect("the program runs");
         assert_eq!(output.status.code(), Some(4), "{flags:?}: {output:?}");
         let error: serde_json::Value = serde_json::from_slice(&output.stderr).expect("JSON");
         let error = &error["error"];
@@ -53,7 +57,7 @@ async fn run_needs_no_file_for_a_team_that_is_up() {
     let rig = asking(&server);
     let file = rig.project().join(".agent-team/team.toml");
     let elsewhere = rig.project().join("other.toml");
-    std::fs::rename(file, &elsewhere).expect("it can be moved");
+    std::fs::rename(file, &elsewhere).expect("the file can be moved");
     rig.ok(["up", "--detach", "--bypass", "--file", "other.toml"])
         .await;
     let output = rig.ok(["run", "-t", "demo", "Greet the world"]).await;
@@ -74,7 +78,7 @@ async fn up_refuses_another_placement_for_a_team_that_is_up() {
         .await
         .expect(4)
         .says("is up");
-    assert_eq!(server.requests().len(), 0, "no goal was given");
+    assert_eq!(server.requests().len(), 0, "no model received the goal");
     rig.ok(["up", "--detach", "--panes", "headless"]).await;
 }
 
@@ -117,11 +121,11 @@ async fn run_prints_which_member_waits_for_a_decision() {
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .expect("it runs");
-    let stderr = run.stderr.take().expect("it is piped");
+        .expect("the program runs");
+    let stderr = run.stderr.take().expect("stderr is piped");
     let mut lines = BufReader::new(stderr).lines();
     let is_printed = async {
-        while let Some(line) = lines.next_line().await.expect("it is text") {
+        while let Some(line) = lines.next_line().await.expect("output in UTF-8") {
             if line.contains("ada") && line.contains("P-1") {
                 return;
             }
@@ -131,5 +135,5 @@ async fn run_prints_which_member_waits_for_a_decision() {
     within("the run to print the blocked member", is_printed).await;
     rig.ok(["requests", "allow", "P-1"]).await;
     let ended = within("the run to end", run.wait()).await;
-    assert!(ended.expect("it can be waited for").success());
+    assert!(ended.expect("an exit status").success());
 }

@@ -33,7 +33,7 @@ fn finish() -> Reply {
     Reply::call("finish", json!({"answer": "Done."}))
 }
 
-/// The wire format of a provider's answer that includes its searches.
+/// The events of a provider's answer that includes the provider's search.
 fn searched() -> Vec<Value> {
     let event = |index: u32, kind: &str, field: &str, value: Value| json!({ "type": kind, "index": index, field: value });
     let begin = |index, block| event(index, "content_block_start", "content_block", block);
@@ -129,7 +129,7 @@ async fn provider_search_results_are_replayed_to_the_provider() {
             ] },
             { "type": "tool_use", "id": "toolu_1", "name": "list_tasks", "input": {} },
         ]),
-        "as the provider gave it"
+        "the provider's blocks are unchanged"
     );
     let last = requests[2].messages().last().unwrap();
     assert_eq!(
@@ -207,7 +207,7 @@ async fn the_users_search_endpoint_is_used_and_its_key_never_shown() {
 async fn the_tool_is_not_offered_without_a_search_backend() {
     for (model, search, bypass, why) in [
         ("openai/lead", "", true, ""),
-        // A proxy in front of the provider may not support it.
+        // A proxy in front of the provider may not support the search.
         ("anthropic/lead", "", true, ""),
         (
             "anthropic/lead",

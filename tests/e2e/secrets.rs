@@ -26,12 +26,12 @@ fn lead_alone(server: &FakeModelServer, key: &str) -> Rig {
     rig
 }
 
-/// Every file below a directory that contains the value.
+/// The files below a directory that contain the value, plain or encoded.
 fn holders(directory: &Path) -> Vec<String> {
     holders_of(&[VALUE, ENCODED], directory)
 }
 
-/// Every file below a directory that contains one of these values.
+/// The files below a directory that contain one of these values.
 fn holders_of(texts: &[&str], directory: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
@@ -210,7 +210,7 @@ async fn a_models_key_is_in_its_requests_and_nowhere_else() {
         assert!(!found.command.contains(KEY), "{found:?}");
     }
     let kept = rig.directories().environment_file("any");
-    let kept = kept.parent().expect("it is in a directory");
+    let kept = kept.parent().expect("a directory");
     for holder in holders_of(&[KEY], rig.root()) {
         assert!(Path::new(&holder).starts_with(kept), "{holder}");
     }
@@ -253,7 +253,7 @@ async fn a_secret_reaches_the_task_but_no_pane_result_or_log() {
     let held = holders(&rig.home().join("state"));
     assert_eq!(held, [""; 0]);
     rig.ok(["down"]).await;
-    assert_eq!(holders(&rig.home()), [""; 0], "nothing keeps it after down");
+    assert_eq!(holders(&rig.home()), [""; 0], "not kept after `down`");
 }
 
 #[tokio::test]

@@ -54,7 +54,7 @@ async fn an_objection_refuses_a_stop_and_agreement_allows_it() {
     assert_eq!(message, "ada objects: half of it is written");
     let hint = refused["hint"].as_str().expect("a hint");
     assert!(hint.contains("stop ada --force"), "{hint}");
-    // The member continues, and `ps` shows why.
+    // The member continues, and its state includes the objection.
     let ada = rig.until_member("ada", asks).await;
     assert_eq!(ada.state, MemberState::Waiting);
     assert!(ada.why.contains("half of it is written"), "{}", ada.why);
@@ -83,7 +83,7 @@ async fn the_lead_receives_the_objection_of_a_teammate() {
     server.asked("lead", 2).await;
     let asked = server.requests();
     let last = asked.iter().rev().find(|asked| asked.model() == "lead");
-    let results = last.expect("it was asked").results();
+    let results = last.expect("the model was called").results();
     let text = &results.first().expect("a result").1;
     assert!(
         text.contains("Refused (objected): ada objects: half of it is written"),
@@ -105,6 +105,6 @@ async fn a_waiting_member_exits_at_once() {
     let took = before.elapsed();
     assert!(
         took < Duration::from_secs(5),
-        "half of the grace period: {took:?}"
+        "less than half of the grace period: {took:?}"
     );
 }

@@ -1,7 +1,7 @@
 //! Several protocol versions: the supervisor accepts the frames of each protocol version and replies in that version.
 //! `tests/fixtures/wire/vN.jsonl` contains one conversation per version, one frame per line.
 //!
-//! A recorded answer is a lower bound: the real one may have more fields. `<text>`, `<number>` and `<any>` stand for
+//! A recorded answer is a lower bound: the real answer may have more fields. `<text>`, `<number>` and `<any>` stand for
 //! values that differ between runs, `<project>` for the team's directory.
 
 use std::fs;
@@ -42,7 +42,7 @@ impl Raw {
     }
 }
 
-/// The place where a frame lacks a recorded value or differs from it; `None` if it matches.
+/// The place where a frame lacks a recorded value or differs from it; `None` if the frame matches.
 fn differs(recorded: &Value, real: &Value, place: &str) -> Option<String> {
     let fits = match (recorded, real) {
         (Value::String(kind), _) if kind == "<any>" => !real.is_null(),
@@ -118,7 +118,7 @@ async fn a_newer_client_is_served_in_the_common_version() {
     });
     raw.send(&add).await;
     assert_eq!(raw.receive().await["result"]["task"], "T-1");
-    // A decision that only the newer version knows is a denial, here of a request that does not exist.
+    // A decision that only the newer version knows is read as a denial, here of a request that does not exist.
     let decide = json!({
         "jsonrpc": "2.0", "id": 2, "method": "request/decide",
         "params": {

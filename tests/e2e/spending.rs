@@ -32,8 +32,8 @@ async fn run(model: &'static str, settings: &str) -> Value {
     let server = FakeModelServer::start(by_model(finish(model))).await;
     let rig = rig(&server, &TEAM.replace("gpt-5.1", model));
     let config = rig.directories().config;
-    std::fs::create_dir_all(&config).expect("it can be written");
-    std::fs::write(config.join("config.toml"), settings).expect("it can be written");
+    std::fs::create_dir_all(&config).expect("the directory can be created");
+    std::fs::write(config.join("config.toml"), settings).expect("the file can be written");
     let output = rig.run(["run", "--json", "Do it"]).await.expect(0);
     output.json()
 }
@@ -62,7 +62,7 @@ async fn the_cost_of_an_unpriced_model_is_null() {
 }
 
 #[tokio::test]
-async fn ps_shows_tokens_and_cost_where_there_are_any() {
+async fn ps_shows_tokens_and_cost_only_if_there_are_any() {
     let mut conversation = finish("gpt-5.1");
     conversation[0]
         .1
@@ -85,9 +85,9 @@ async fn an_invalid_price_file_fails_the_run() {
     let server = FakeModelServer::start(by_model(finish("gpt-5.1"))).await;
     let rig = rig(&server, TEAM);
     let config = rig.directories().config;
-    std::fs::create_dir_all(&config).expect("it can be written");
+    std::fs::create_dir_all(&config).expect("the directory can be created");
     let wrong = "[models.opnai]\nx = { input = 1.0, output = 1.0 }\n";
-    std::fs::write(config.join("config.toml"), wrong).expect("it can be written");
+    std::fs::write(config.join("config.toml"), wrong).expect("the file can be written");
     rig.run(["run", "Do it"])
         .await
         .expect(1)
@@ -269,7 +269,8 @@ async fn doctor_explains_each_model_and_shows_no_key() {
     ] {
         assert!(said.contains(part), "each is reported: {said}");
     }
-    std::fs::remove_file(unnamed.project().join(".agent-team/team.toml")).expect("it was there");
+    std::fs::remove_file(unnamed.project().join(".agent-team/team.toml"))
+        .expect("the file existed");
     unnamed
         .run(["doctor"])
         .await

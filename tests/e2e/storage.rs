@@ -156,7 +156,7 @@ async fn a_damaged_database_is_set_aside_and_the_error_names_it() {
     assert_eq!(fs::read(aside).unwrap(), damaged);
 }
 
-/// Changes the team's journal below a supervisor that must read it from the disk.
+/// Restarts the supervisor, so that it has no event in memory, and changes one row of the team's database.
 async fn rewrite_history(rig: &Rig, update: &str) {
     rig.ok(["supervisor", "restart"]).await;
     let journal = rusqlite::Connection::open(database(rig)).unwrap();
@@ -254,7 +254,7 @@ async fn the_socket_of_a_supervisor_that_was_killed_is_replaced() {
     rig.ok(["up"]).await;
     processes::end(rig.root()).await;
     let socket = rig.directories().socket();
-    assert!(socket.exists(), "no process was left to remove it");
+    assert!(socket.exists(), "no process was left to remove the socket");
     rig.run(["supervisor", "status"]).await.expect(6);
     rig.ok(["up"]).await;
     rig.until_member_is("ada", MemberState::Idle).await;

@@ -19,11 +19,9 @@ use crate::teams::{assigned, file, headless, in_panes, task};
 /// How much longer a command may take when the socket is gone.
 const REACHED: Duration = Duration::from_secs(2);
 
-/// How much slower than its control a command may be for reasons unrelated to the test: another test may use the
-/// processor at that time.
+/// The factor by which a command may be slower than its control, because other tests use the processor meanwhile.
 const NOISE: u32 = 5;
 
-/// The time that a command takes.
 async fn timed<const N: usize>(rig: &Rig, arguments: [&str; N]) -> Duration {
     let began = Instant::now();
     rig.ok(arguments).await;
@@ -43,7 +41,8 @@ fn logged(rig: &Rig, message: &str) -> usize {
     log.lines().filter(|line| line.contains(message)).count()
 }
 
-/// Adds tasks until `stop` is set; repeats each call by its key until it is answered.
+/// Adds tasks until `stop` is set, and repeats each call with its key until the call is answered. Returns the number of
+/// tasks.
 async fn add_tasks(rig: &Rig, caller: usize, stop: &Cell<bool>) -> usize {
     let id = format!("caller-{caller}");
     let mut user = rig.user_as(&id).await;
@@ -82,9 +81,9 @@ async fn a_closing_supervisor_opens_no_team_again() {
     let (added, ()) = tokio::join!(agent_team_tests::together(callers), restarts);
     let list = rig.json(["task", "list"]).await;
     let stored = list["tasks"].as_array().unwrap().len();
-    assert_eq!(stored, added.iter().sum::<usize>(), "each once");
+    assert_eq!(stored, added.iter().sum::<usize>(), "each task once");
     assert_eq!(logged(&rig, " serving"), RESTARTS + 1);
-    assert_eq!(logged(&rig, " opened"), RESTARTS + 1, "each opened it once");
+    assert_eq!(logged(&rig, " opened"), RESTARTS + 1, "once per supervisor");
 }
 
 #[tokio::test]
@@ -173,7 +172,7 @@ async fn a_new_supervisor_finds_tmux_without_its_directory() {
     rig.ok(["up", "--detach"]).await;
     let before = rig.supervisor().await;
     let ada = rig.worker("ada").await;
-    // The worker is stopped, so that only the command below starts a supervisor.
+    // The worker is stopped meanwhile. When it continues, it starts the next supervisor.
     ada.signal(Signal::SIGSTOP).unwrap();
     remove_runtime_directory(&rig);
     processes::kill(before).await;
@@ -190,7 +189,7 @@ async fn a_removed_lock_file_makes_no_second_supervisor() {
     let before = rig.supervisor().await;
     let files = ["supervisor.lock", "supervisor.pid", "run/supervisor.sock"];
     let lock = rig.directories().supervisor_lock();
-    // The process is found by its record, by its socket, or by its record without a socket.
+    // The supervisor is found by its record, by its socket, or by its record if the socket is missing too.
     for removed in [&files[..1], &files[..2], &[files[0], files[2]]] {
         for file in removed {
             let path = match file.strip_prefix("run/") {
@@ -255,7 +254,8 @@ async fn a_worker_connects_after_the_socket_was_removed() {
     let ada = rig.worker("ada").await;
     remove_socket(&rig);
     processes::kill(ada).await;
-    // The supervisor binds the socket again because the worker's successor connects: no other client does meanwhile.
+    // Only the worker's successor connects meanwhile, so the supervisor binds the socket again because of the
+    // successor.
     let socket = rig.directories().socket();
     until("the socket", async || socket.exists().then_some(())).await;
     let back = rig
@@ -370,7 +370,7 @@ async fn the_log_has_requests_commits_and_launches_on_demand() {
     up.env("AGENT_TEAM_LOG", "debug");
     assert!(up.output().await.unwrap().status.success());
     rig.ok(["down"]).await;
-    // The log is printed without a supervisor too, and its writer thread may lag.
+    // `supervisor logs` needs no supervisor. Repeat it, because the thread that writes the log may lag.
     let ended = async {
         loop {
             let log = rig.ok(["supervisor", "logs"]).await.stdout;

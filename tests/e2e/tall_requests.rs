@@ -41,7 +41,7 @@ async fn a_tall_request_in_tmux_needs_every_page() {
         rig.ask::<RequestShow>(OneRequest { request }).await.state
     };
 
-    // A key counts only after a pause without keys; this is longer than that pause.
+    // Longer than the pause without keys that must precede a key.
     let pause = Duration::from_millis(600);
     tmux.until_shown(&pane, "more lines, ^O").await;
     for _ in 0..2 {

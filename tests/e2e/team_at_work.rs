@@ -59,7 +59,7 @@ fn lead() -> Vec<Reply> {
         .and_call("create_task", task("Count", "ben", &["T-1"]))
         .and_call("create_task", task("Describe", "cleo", &["T-1"]));
     let mut replies = vec![split];
-    // Each message ends one `wait`; without pending work the others return at once.
+    // Each message ends one `wait`. Surplus waits return at once, because no task is open.
     replies.extend((0..6).map(|_| Reply::call("wait", json!({"for": "tasks"}))));
     replies.push(Reply::call("git_diff", json!({})));
     replies.push(Reply::call(

@@ -18,12 +18,10 @@ pub(crate) fn assigned(members: &[&str], rest: &str) -> Rig {
     Rig::with_team(&file(members, "headless", "assigned", rest))
 }
 
-/// Members in panes of tmux.
 pub(crate) fn in_panes(members: &[&str], rest: &str) -> Rig {
     Rig::with_team(&file(members, "tmux", "ready", rest))
 }
 
-/// A team file.
 pub(crate) fn file(members: &[&str], placement: &str, claim: &str, rest: &str) -> String {
     let mut file = format!(
         "name = \"demo\"\n\
@@ -36,14 +34,15 @@ pub(crate) fn file(members: &[&str], placement: &str, claim: &str, rest: &str) -
     file + rest
 }
 
-/// A task of the file; `more` holds further keys.
+/// A task of the file; `more` contains further keys.
 pub(crate) fn task(title: &str, run: &str, more: &str) -> String {
     format!("[[task]]\ntitle = {title:?}\nrun = {run:?}\n{more}\n")
 }
 
-/// The arguments of `team/up` for a team with members that claim no tasks; no client has checked them.
+/// The arguments of `team/up` for a team with members that take only assigned tasks. `agent-team up` would check its
+/// arguments; these are not checked.
 pub(crate) fn up_call(project: &Path, name: &str, members: &[&str]) -> Up {
-    let project = project.canonicalize().expect("it is there");
+    let project = project.canonicalize().expect("the project exists");
     let text = file(members, "headless", "assigned", "").replace("demo", name);
     let reading = Reading {
         here: &project,
@@ -52,7 +51,7 @@ pub(crate) fn up_call(project: &Path, name: &str, members: &[&str]) -> Up {
         overrides: None,
     };
     Up {
-        spec: agent_team_file::of_text(&text, &project, reading).expect("it is a team"),
+        spec: agent_team_file::of_text(&text, &project, reading).expect("the file is valid"),
         environment: BTreeMap::new(),
         named: BTreeSet::new(),
         secrets: BTreeMap::new(),

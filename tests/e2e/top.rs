@@ -72,7 +72,7 @@ impl Terminal {
 
     async fn pid(&self) -> u64 {
         let pid = self.directory.join("pid");
-        until("its pid", async || {
+        until("the pid of top", async || {
             std::fs::read_to_string(&pid).ok()?.trim().parse().ok()
         })
         .await
@@ -178,8 +178,8 @@ impl Terminal {
         let mut lines = shown.lines().zip(1..);
         let (line, row) = lines
             .find(|(line, _)| line.contains(text))
-            .expect("it is shown");
-        let column = line[..line.find(text).expect("it is in the line")]
+            .expect("the text is shown");
+        let column = line[..line.find(text).expect("the line contains the text")]
             .chars()
             .count()
             + 1;
@@ -254,7 +254,7 @@ async fn top_obeys_the_mouse_and_enters_the_board() {
     terminal.until("new task ▸").await;
     terminal.type_bytes("By hand").await;
     terminal.press("Enter").await;
-    // No member can do a task without a command, and the status says how to change it.
+    // No member can do a task without a command, which the status line reports.
     terminal.until("no member can claim T-3").await;
     terminal.click("T-3 By hand").await;
     terminal.until("▸ ○ T-3").await;
@@ -305,7 +305,7 @@ async fn d_shows_the_uncommitted_changes() {
     let pid = terminal.pid().await;
     living(pid)
         .signal(Signal::SIGHUP)
-        .expect("it receives the signal");
+        .expect("the signal is sent");
     assert_eq!(terminal.end().await, "129");
 }
 
@@ -319,13 +319,15 @@ async fn top_reconnects_and_a_signal_restores_the_terminal() {
     let terminal = Terminal::with_top(&rig).await;
     terminal.until("ada").await;
     let supervisor = rig.supervisor().await;
-    supervisor.signal(Signal::SIGKILL).expect("it is killed");
+    supervisor
+        .signal(Signal::SIGKILL)
+        .expect("the signal is sent");
     terminal.until("reconnected").await;
     rig.ok(["task", "add", "Later", "--run", "true"]).await;
     terminal.press("2").await;
     terminal.until("✓ T-1 Later").await;
     let top = living(terminal.pid().await);
-    top.signal(Signal::SIGTERM).expect("it receives the signal");
+    top.signal(Signal::SIGTERM).expect("the signal is sent");
     assert_eq!(terminal.end().await, "143");
 }
 
@@ -354,7 +356,7 @@ async fn top_requires_a_terminal_or_the_once_flag() {
     assert_eq!(frame.lines().count(), 24);
 }
 
-/// A team whose ada asks for permission once it receives a message.
+/// A team in which ada asks for permission after it receives a message.
 async fn asking() -> (FakeModelServer, Rig) {
     let (server, rig) = planned().await;
     rig.ok(["up", "--detach"]).await;
@@ -424,7 +426,7 @@ async fn next_and_the_status_line_name_the_blocked_member() {
     if !tmux::is_here() {
         return;
     }
-    // There is no terminal here to show the member in.
+    // Without a terminal, `next` cannot show the member.
     rig.run(["next"]).await.expect(4).says("not a terminal");
     let team = rig.tmux();
     let status = ["display-message", "-p", "#{T:status-right}"];
@@ -436,7 +438,7 @@ async fn next_and_the_status_line_name_the_blocked_member() {
     screen.until("P-1").await;
     let ada = rig.member("ada").await.pane.unwrap();
     let looked = ["list-clients", "-F", "#{pane_id} #{window_zoomed_flag}"];
-    until("its pane to be shown, alone", async || {
+    until("only ada's pane to be shown", async || {
         (team.ask(looked).await == format!("{ada} 1")).then_some(())
     })
     .await;

@@ -17,7 +17,7 @@ pub(crate) async fn team(replies: Vec<Reply>) -> (FakeModelServer, Rig, Tmux, St
     let server = FakeModelServer::start(by_model([lead, ("ada", replies), ben])).await;
     let rig = asking(&server);
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
-    // Ben receives no messages from the others.
+    // No other member sends ben a message.
     let ben = "[[member]]\nname = \"ben\"\nengine = \"native\"\nmodel = \"openai/ben\"\n";
     rig.set_team(&(file.replace("headless", "tmux") + ben));
     rig.ok(["up", "--detach"]).await;
@@ -126,7 +126,7 @@ async fn several_lines_are_one_message_and_a_paste_waits_for_enter() {
     })
     .await;
     tmux.ask(["send-keys", "-t", &pane, "Up"]).await;
-    until("the text to come back", async || {
+    until("the last line of the history", async || {
         let shown = tmux.capture(&pane).await;
         shown.trim_end().ends_with("and more").then_some(())
     })
@@ -136,7 +136,10 @@ async fn several_lines_are_one_message_and_a_paste_waits_for_enter() {
     let typed = typed
         .filter_map(|typed| std::fs::metadata(typed).ok())
         .next();
-    let mode = typed.expect("it is kept").permissions().mode();
+    let mode = typed
+        .expect("the typed lines are stored")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 

@@ -133,11 +133,12 @@ async fn a_script_that_changed_since_it_was_trusted_does_not_run() {
     rig.write("run.sh", "touch ran\n");
     rig.ok(["up", "--detach", "--dry-run", "--trust", &digest])
         .await;
-    // The script is trusted, and changes before it runs.
+    // The trusted script runs.
     rig.ok(["up", "--wait"]).await;
     assert!(rig.read("ran").is_some());
 
-    std::fs::remove_file(rig.project().join("ran")).expect("it is there");
+    // A script that changes while the team is up does not run.
+    std::fs::remove_file(rig.project().join("ran")).expect("the file exists");
     rig.write("run.sh", "touch evil\n");
     let add = ["task", "add", "z", "--run", "sh ./run.sh"];
     rig.ok(add).await;
@@ -176,7 +177,7 @@ async fn files_written_by_init_are_trusted() {
     rig.ok(["init"]).await;
     rig.ok(["up", "--wait", "--panes", "headless"]).await;
     assert!(rig.read("ran").is_some());
-    // Additions in another file of the project are not trusted.
+    // `init` does not trust what another file of the project adds.
     let mut rig = Rig::new();
     rig.trust_nothing();
     rig.write("Makefile", "all:\n\ttouch ran\n");
@@ -207,9 +208,15 @@ async fn without_a_terminal_up_prints_the_digest_to_trust() {
     until("the hook to run", async || rig.read("ran")).await;
     rig.ok(["up", "--detach"]).await;
     let kept = rig.home().join("state/trusted");
-    let kept = std::fs::read_dir(kept).expect("it is there").next();
-    let kept = kept.expect("a file").expect("it can be read");
-    let mode = kept.metadata().expect("it is there").permissions().mode();
+    let kept = std::fs::read_dir(kept)
+        .expect("the directory exists")
+        .next();
+    let kept = kept.expect("a file").expect("a readable entry");
+    let mode = kept
+        .metadata()
+        .expect("the file exists")
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
 
     // A changed hook line needs trust again; an ask rule, which only restricts, does not.
@@ -244,7 +251,7 @@ async fn the_verify_line_of_an_agents_task_runs_in_the_sandbox() {
     let lead = vec![Reply::text("Well."), Reply::text("Well.")];
     let server = FakeModelServer::start(by_model([("lead", lead), ("ada", ada)])).await;
     let rig = crate::agents::rig(&server);
-    let file = rig.read(".agent-team/team.toml").expect("it is there");
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     let verify = "echo x > inside; echo x > ../outside; test -s inside";
     rig.set_team(&format!(
         "{file}[[task]]\ntitle = \"x\"\nfor = \"ada\"\nverify = \"{verify}\"\n"

@@ -1,4 +1,4 @@
-//! `up`: starts the team of a project, waits for it, shows what it would do, and applies only edits.
+//! `up`: starts the team of a project, waits for its tasks, lists the changes of a dry run, and applies only edits.
 
 use agent_team_client::CallError;
 use agent_team_protocol::method::TeamUp;
@@ -112,7 +112,7 @@ async fn a_task_is_not_completed_before_its_verify_line_succeeds() {
     assert!(bad.result.unwrap().contains("nothing there"));
 }
 
-/// Files and directories below a directory, by name.
+/// The names of the entries of a directory, sorted; empty if the directory does not exist.
 fn entries(directory: &std::path::Path) -> Vec<String> {
     let mut names: Vec<_> = std::fs::read_dir(directory)
         .into_iter()

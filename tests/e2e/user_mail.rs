@@ -18,7 +18,7 @@ fn question() -> Vec<Reply> {
 async fn team_with_question(placement: &str) -> (FakeModelServer, Rig) {
     let server = FakeModelServer::start(by_model([("lead", question())])).await;
     let rig = asking(&server);
-    let file = rig.read(".agent-team/team.toml").expect("it is there");
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     rig.set_team(&file.replace("placement = \"headless\"", placement));
     rig.ok(["up", "--detach", "Choose a port"]).await;
     rig.until_member("lead", |lead| lead.asks_user.is_some())
@@ -32,7 +32,7 @@ async fn a_question_to_the_user_is_shown_everywhere() {
     let lead = rig
         .until_member("lead", |lead| lead.why.contains("waits"))
         .await;
-    let message = lead.asks_user.expect("it asks").to_string();
+    let message = lead.asks_user.expect("the lead asks").to_string();
     assert!(lead.why.contains("it asks you in"), "{}", lead.why);
 
     let shown = rig.ok(["ps"]).await.stdout;
@@ -58,7 +58,7 @@ async fn a_question_to_the_user_is_shown_everywhere() {
     );
     assert_eq!(line["kind"], "message");
     assert_eq!(rig.written("seen.txt").await, message);
-    let input = rig.read("seen.json").expect("it was written before");
+    let input = rig.read("seen.json").expect("the program ran");
     let input: Value = serde_json::from_str(&input).expect("JSON");
     assert_eq!(input, line, "the program reads the line of --json");
 
@@ -101,7 +101,7 @@ async fn a_pane_shows_a_question_and_takes_its_answer() {
             .then_some(())
     })
     .await;
-    let pane = rig.member("lead").await.pane.expect("it has a pane");
+    let pane = rig.member("lead").await.pane.expect("a pane");
     team.ask(["send-keys", "-t", &pane, "8080", "Enter"]).await;
     server.asked("lead", 3).await;
     until("the border to show it no longer", async || {

@@ -69,7 +69,7 @@ async fn send_wait_prints_the_reply() {
     let list = rig.json(["messages"]).await;
     assert_eq!(
         list["messages"][1]["state"], "delivered",
-        "it was not printed"
+        "this message was not printed"
     );
     let reply = &list["messages"][2];
     assert_eq!(reply["summary"], "the answer");
@@ -110,7 +110,7 @@ async fn tasks_carry_metadata_and_an_active_form() {
         "Adding the tests",
     ];
     let mut add = rig.command(&["task", "add", "Add the tests", "--role", "reviewer"]);
-    let added = add.args(fields).output().await.expect("it runs");
+    let added = add.args(fields).output().await.expect("the program runs");
     assert!(added.status.success(), "{added:?}");
     let task = rig.json(["task", "show", "T-1"]).await;
     assert_eq!(task["metadata"], json!({"ticket": 17}));
@@ -119,11 +119,7 @@ async fn tasks_carry_metadata_and_an_active_form() {
     rig.ok(["down"]).await;
     rig.ok(["up", "--detach"]).await;
     let task = rig.json(["task", "show", "T-1"]).await;
-    assert_eq!(
-        task["metadata"],
-        json!({}),
-        "it was replaced, and is stored"
-    );
+    assert_eq!(task["metadata"], json!({}), "the new metadata is stored");
 
     for wrong in ["[1]", "17", "{"] {
         let error = rig

@@ -210,7 +210,7 @@ async fn an_unauthenticated_connection_has_4_kib_and_2_s() {
     assert!(said[0]["error"].is_object(), "{said:?}");
 }
 
-/// This includes clients without a subscription: a client that lost a call must know whether to start the next
+/// Clients without a subscription receive the reason too: a client that lost a call must know whether to start the next
 /// supervisor.
 #[tokio::test]
 async fn every_client_receives_the_reason_of_a_stop() {
@@ -269,7 +269,7 @@ async fn only_the_launched_process_authenticates_as_its_member() {
         ..hello.clone()
     };
     assert_eq!(refused(&none).await, ErrorCode::Unauthenticated);
-    // The right token from another process: this one.
+    // The right token, sent by another process: the test itself.
     assert_eq!(refused(&hello).await, ErrorCode::Unauthenticated);
     let ada = stub.say(&hello).await.unwrap();
     up.wait().await;
@@ -400,9 +400,9 @@ async fn a_slow_reader_is_cut_off_and_resumes_without_a_gap() {
         .filter_map(|frame| frame["params"]["revision"].as_u64())
         .max()
         .unwrap();
-    assert!(seen < status.teams[0].revision.0, "it was cut off");
+    assert!(seen < status.teams[0].revision.0, "the client was cut off");
     let mut events = rig.user().await.events(seen).await.unwrap();
-    // `events` fails if there is a gap.
+    // `until` panics at a gap.
     events
         .until("task_added", &[("task", &format!("T-{TASKS}"))])
         .await;

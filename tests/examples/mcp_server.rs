@@ -1,4 +1,5 @@
-//! A real MCP server for tests, by the official SDK: `mcp_server stdio`, or `mcp_server http`, which prints its address.
+//! A real MCP server for tests, built with the official SDK: `mcp_server stdio`, or `mcp_server http`, which prints its
+//! address.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -120,7 +121,7 @@ async fn serve_http() -> anyhow::Result<()> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     writeln!(std::io::stdout(), "http://{}/mcp", listener.local_addr()?)?;
     let sessions = Arc::new(LocalSessionManager::default());
-    // Tests also reach it under other host names.
+    // Tests also send requests with other host names.
     let config = StreamableHttpServerConfig::default().disable_allowed_hosts();
     let service = StreamableHttpService::new(|| Ok(Tools), sessions, config);
     loop {
@@ -128,7 +129,7 @@ async fn serve_http() -> anyhow::Result<()> {
         let service = TowerToHyperService::new(service.clone());
         tokio::spawn(async move {
             let connection = hyper::server::conn::http1::Builder::new();
-            // A client that disconnects ends its connection.
+            // An error means that the client has disconnected.
             let _ended = connection
                 .serve_connection(TokioIo::new(stream), service)
                 .await;

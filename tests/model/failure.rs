@@ -220,7 +220,7 @@ async fn dropping_an_answer_closes_its_connection() {
 #[tokio::test]
 async fn an_unreachable_server_is_retried() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("it is bound");
+    let address = listener.local_addr().expect("the listener is bound");
     drop(listener);
     let with_password = config(&format!("http://ada:{KEY}@{address}/v1"));
     let why = first_failure(&*model_of("openai/m", &with_password)).await;

@@ -28,7 +28,7 @@ const WIRES: [&str; 2] = ["openai/m", "anthropic/m"];
 /// The key of these tests.
 const KEY: &str = "sk-secret-1";
 
-/// Every provider with the key, at this base URL.
+/// Every provider at this base URL, with keys for the providers that the tests use.
 fn config(base_url: &str) -> OpenConfig {
     let keys = [
         "OPENAI_API_KEY",

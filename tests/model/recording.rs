@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{answer, model_at, said, tool};
 
-/// Three exchanges with this model, and their answers.
+/// Makes three exchanges with this model; returns the answers.
 async fn converse(model: &dyn Model, word: &str) -> Vec<Answer> {
     let mut items = vec![said(word)];
     let mut answers = Vec::new();
@@ -47,15 +47,15 @@ async fn record(file: &Path, member: &str, word: &str) -> Vec<Answer> {
     let server = FakeModelServer::start(in_turn(script())).await;
     let model = model_at("anthropic/claude-m", &server);
     let secrets = vec!["to-ken \"x\"".to_owned(), String::new()];
-    let recorder = Recorder::open(model, file, member, secrets).expect("it can be written");
+    let recorder = Recorder::open(model, file, member, secrets).expect("the file can be written");
     converse(&recorder, word).await
 }
 
 fn replay(file: &Path, member: &str) -> Replay {
-    Replay::open(file, member).expect("it is a recording")
+    Replay::open(file, member).expect("the file is a recording")
 }
 
-/// The texts with the placeholders of secrets in the file.
+/// The answers as the file contains them: with a placeholder for the secret.
 fn hidden(answers: Vec<Answer>) -> Vec<Answer> {
     let hide = |answer: Answer| Answer {
         text: answer.text.replace("to-ken \"x\"", "[secret]"),
@@ -69,11 +69,11 @@ async fn each_member_replays_its_own_recorded_exchanges() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("run.jsonl");
     let (ada, bob) = tokio::join!(record(&file, "ada", "one"), record(&file, "bob", "two"));
-    // The live server replies differently now.
+    // The text of the input does not change the replayed answers.
     assert_eq!(converse(&replay(&file, "ada"), "three").await, hidden(ada));
     assert_eq!(converse(&replay(&file, "bob"), "two").await, hidden(bob));
 
-    let text = std::fs::read_to_string(&file).expect("it is there");
+    let text = std::fs::read_to_string(&file).expect("the file exists");
     assert!(!text.contains("to-ken"), "{text}");
     let lines: Vec<Value> = text
         .lines()
@@ -82,7 +82,7 @@ async fn each_member_replays_its_own_recorded_exchanges() {
     assert_eq!(lines[0], json!({ "recording": "agent-team", "version": 1 }));
     assert_eq!(lines.len(), 7);
     let model = replay(&file, "ada");
-    assert_eq!(model.window(), 200_000, "that of the recorded model");
+    assert_eq!(model.window(), 200_000, "as large as the recorded model's");
 }
 
 #[tokio::test]
@@ -91,7 +91,8 @@ async fn a_recorded_context_overflow_is_replayed() {
     let file = dir.path().join("run.jsonl");
     let server = FakeModelServer::start(in_turn(script())).await;
     let model = model_at("openai/m", &server);
-    let recorder = Recorder::open(model, &file, "ada", Vec::new()).expect("it can be written");
+    let recorder =
+        Recorder::open(model, &file, "ada", Vec::new()).expect("the file can be written");
     let replayed = replay_after(&recorder).await;
     assert_eq!(replay_after(&replay(&file, "ada")).await, replayed);
     assert!(
@@ -103,7 +104,7 @@ async fn a_recorded_context_overflow_is_replayed() {
 async fn replay_after(model: &dyn Model) -> String {
     converse(model, "one").await;
     let (error, _) = answer(model, &[said("one")], &[tool("read")]).await;
-    error.expect_err("it is too long").to_string()
+    error.expect_err("the prompt is too long").to_string()
 }
 
 #[tokio::test]
@@ -156,7 +157,7 @@ async fn a_restarted_member_resumes_its_replay() {
 
     // A recording continues after a restart too.
     record(&file, "ada", "one").await;
-    let text = std::fs::read_to_string(&file).expect("it is there");
+    let text = std::fs::read_to_string(&file).expect("the file exists");
     let last: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
     assert_eq!(last["exchange"], 6);
 }
@@ -168,7 +169,8 @@ async fn a_restarted_member_resumes_its_replay_after_compaction() {
     let words = ["zero", "one", "In short: zero, one.", "two", "three"];
     let server = FakeModelServer::start(in_turn(words.map(Reply::text))).await;
     let model = model_at("openai/m", &server);
-    let recorder = Recorder::open(model, &file, "ada", Vec::new()).expect("it can be written");
+    let recorder =
+        Recorder::open(model, &file, "ada", Vec::new()).expect("the file can be written");
     let tools = [tool("read")];
     let ask = async |model: &dyn Model, items: &[Item], tools: &[_]| {
         let (answered, _) = answer(model, items, tools).await;
@@ -199,7 +201,7 @@ async fn a_difference_from_the_recording_is_reported() {
     record(&file, "ada", "one").await;
     let ask = async |member: &str, items: &[Item], tools: &[_]| {
         let (error, _) = answer(&replay(&file, member), items, tools).await;
-        error.expect_err("it does not match").to_string()
+        error.expect_err("the exchange differs").to_string()
     };
     let error = ask("bob", &[said("one")], &[]).await;
     assert!(
@@ -248,14 +250,14 @@ async fn a_file_that_is_not_a_recording_is_neither_read_nor_written() {
             "line 2 is not an exchange",
         ),
     ] {
-        std::fs::write(&file, text).expect("it is written");
+        std::fs::write(&file, text).expect("the file can be written");
         let error = with_causes(&Replay::open(&file, "ada").expect_err(text));
         assert!(error.contains(says), "{error}");
         let server = FakeModelServer::start(in_turn([])).await;
         let model = model_at("openai/m", &server);
         let error = Recorder::open(model, &file, "ada", Vec::new()).expect_err(text);
         assert!(error.to_string().contains(says), "{error}");
-        let after = std::fs::read_to_string(&file).expect("it is there");
+        let after = std::fs::read_to_string(&file).expect("the file exists");
         assert_eq!(after, text, "the file is unchanged");
     }
 }

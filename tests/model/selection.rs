@@ -53,7 +53,10 @@ async fn without_a_key_a_local_servers_model_is_used() {
 #[tokio::test]
 async fn without_any_model_the_error_lists_the_options() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let closed = listener.local_addr().expect("it is bound").to_string();
+    let closed = listener
+        .local_addr()
+        .expect("the listener is bound")
+        .to_string();
     drop(listener);
     let server = FakeModelServer::start(in_turn([Reply::models(&[])])).await;
     let url = server.base_url();
@@ -80,7 +83,7 @@ async fn an_unusable_key_is_reported_and_not_replaced() {
         ("ANTHROPIC_API_KEY_FILE", "/nowhere/key"),
         ("OPENAI_API_KEY", KEY),
     ];
-    let error = chosen(&vars).await.expect_err("it is not there");
+    let error = chosen(&vars).await.expect_err("the key file is missing");
     assert_eq!(
         error,
         "cannot read the key file that ANTHROPIC_API_KEY_FILE names"
@@ -116,7 +119,10 @@ async fn each_provider_uses_the_url_and_key_of_its_variables() {
 #[tokio::test]
 async fn tls_connections_use_the_proxy_except_for_excluded_hosts() {
     let proxy = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = proxy.local_addr().expect("it is bound").to_string();
+    let address = proxy
+        .local_addr()
+        .expect("the listener is bound")
+        .to_string();
     let vars = [
         ("HTTPS_PROXY", address.as_str()),
         ("OPENAI_API_KEY", KEY),
@@ -128,7 +134,10 @@ async fn tls_connections_use_the_proxy_except_for_excluded_hosts() {
     // Every address of 127.0.0.0/8 is this machine on Linux, and only 127.0.0.1 bypasses the proxy by default.
     if cfg!(target_os = "linux") {
         let own = TcpListener::bind("127.0.0.2:0").await.expect("a port");
-        let base_url = format!("http://{}/v1", own.local_addr().expect("it is bound"));
+        let base_url = format!(
+            "http://{}/v1",
+            own.local_addr().expect("the listener is bound")
+        );
         let vars = [
             ("HTTP_PROXY", address.as_str()),
             ("OPENAI_COMPATIBLE_BASE_URL", &base_url),
@@ -145,7 +154,7 @@ async fn tunnel(model: &dyn Model, listener: &TcpListener) -> String {
         let (stream, _) = listener.accept().await.expect("a connection");
         let mut line = String::new();
         let read = BufReader::new(stream).read_line(&mut line).await;
-        read.expect("it asks for something");
+        read.expect("the model sends a request");
         line
     };
     let line = tokio::select! {
@@ -164,7 +173,7 @@ async fn the_members_proxy_is_used_except_for_excluded_hosts() {
     })
     .await;
     let address = proxy.base_url();
-    let address = address.strip_suffix("/v1").expect("it ends so");
+    let address = address.strip_suffix("/v1").expect("the URL ends with /v1");
     let own = FakeModelServer::start(in_turn([Reply::text("directly")])).await;
     for (base_url, text) in [
         ("http://models.example/v1", "through the proxy"),

@@ -1,7 +1,7 @@
 //! Locates the binaries. Called by the rig.
 //!
-//! `cargo xtask test` builds them. When the tests are run directly after a change, they are built here, so that no test
-//! runs an outdated binary.
+//! `cargo xtask test` builds the binaries before the tests. When the tests are run directly after a change, this module
+//! builds the binaries, so that no test runs an outdated one.
 
 use std::fs::{self, File};
 use std::io;
@@ -61,8 +61,8 @@ fn build(profile: &Path, stamp: &Path) {
     cargo
         .current_dir(workspace())
         .args(["build", "--workspace", "--bins"]);
-    // The runner of the tests describes their package in these variables. The build script of ring would rerun, because
-    // cargo reruns it when one of them changes.
+    // The test runner sets these variables to the values of the tests' package. Remove them: cargo reruns the build
+    // script of ring when one of these variables changes.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {

@@ -33,7 +33,7 @@ pub fn client() -> Option<PathBuf> {
     let around = own.ancestors().skip(1);
     let here = around
         .map(|directory| directory.join("iterm2-client/bin"))
-        // The interpreter is a link, which can lead into a home that this user cannot enter.
+        // `python` is a link, possibly into a home that this user cannot enter: then `is_file` returns false.
         .find(|client| client.join("it2").is_file() && client.join("python").is_file());
     if here.is_none() {
         eprintln!(
@@ -72,8 +72,8 @@ impl FakeIterm {
             .kill_on_drop(true)
             .spawn()
             .expect("python runs");
-        let stdin = child.stdin.take().expect("it is piped");
-        let stdout = child.stdout.take().expect("it is piped");
+        let stdin = child.stdin.take().expect("stdin is piped");
+        let stdout = child.stdout.take().expect("stdout is piped");
         let mut fake = Self {
             client,
             home,
@@ -91,7 +91,7 @@ impl FakeIterm {
 
     /// The pid of the app.
     pub fn pid(&self) -> u32 {
-        self.child.id().expect("it was not waited for")
+        self.child.id().expect("the app runs")
     }
 
     /// Makes a cookie, with which a client can connect once.
@@ -102,8 +102,8 @@ impl FakeIterm {
             .create(true)
             .append(true)
             .open(path)
-            .expect("it can be written");
-        writeln!(file, "{cookie}").expect("it can be written");
+            .expect("the file can be written");
+        writeln!(file, "{cookie}").expect("the file can be written");
         cookie
     }
 
@@ -112,7 +112,7 @@ impl FakeIterm {
         let line = line
             .expect("stdout can be read")
             .expect("the fake is running");
-        serde_json::from_str(&line).expect("it prints JSON")
+        serde_json::from_str(&line).expect("the fake prints JSON")
     }
 
     async fn command(&mut self, command: Value) -> Value {
@@ -178,7 +178,7 @@ impl FakeIterm {
         } = self;
         drop(stdin);
         let ended = within("the fake iTerm2 to quit", child.wait()).await;
-        assert!(ended.expect("it can be waited for").success());
+        assert!(ended.expect("an exit status").success());
     }
 
     /// Runs the app's command line in the user's session.
@@ -199,10 +199,10 @@ impl FakeIterm {
 /// Installs the fake `osascript`, so that a client without a cookie can request one from the app.
 pub fn with_fake_osascript(rig: &mut Rig) {
     let bin = rig.root().join("fake-bin");
-    fs::create_dir(&bin).expect("it can be written");
+    fs::create_dir(&bin).expect("the directory can be created");
     let script = bin.join("osascript");
-    fs::write(&script, FAKE_OSASCRIPT).expect("it can be written");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::write(&script, FAKE_OSASCRIPT).expect("the file can be written");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("the file is ours");
     let path = std::env::var("PATH").expect("there is a PATH");
     rig.set("PATH", format!("{}:{path}", bin.display()));
 }

@@ -1,4 +1,4 @@
-//! A model server for the Chat Completions and Anthropic Messages protocols whose replies a test scripts.
+//! A model server for the Chat Completions and Anthropic Messages protocols. The test scripts its replies.
 //!
 //! ```no_run
 //! # use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
@@ -41,7 +41,7 @@ type Script = Box<dyn FnMut(&Request) -> Reply + Send>;
 pub struct FakeModelServer {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Request>>>,
-    /// Requests so far.
+    /// The number of requests so far.
     asked: watch::Receiver<usize>,
     hung_up: watch::Receiver<usize>,
     serving: JoinHandle<()>,
@@ -55,7 +55,7 @@ pub struct Request {
     pub path: String,
     /// Names in lower case.
     pub headers: BTreeMap<String, String>,
-    /// Null when there was none.
+    /// Null when the request has no JSON body.
     pub body: Value,
 }
 
@@ -64,7 +64,7 @@ impl FakeModelServer {
     pub async fn start(script: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("a port is free");
-        let address = listener.local_addr().expect("it is bound");
+        let address = listener.local_addr().expect("the listener is bound");
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (asks, asked) = watch::channel(0);
         let (hangs_up, hung_up) = watch::channel(0);
@@ -75,7 +75,7 @@ impl FakeModelServer {
             hangs_up,
         });
         let serving = tokio::spawn(async move {
-            // Dropped, and so aborted, with this task.
+            // Dropping this task drops the set, which aborts the connections.
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let shared = Arc::clone(&shared);
@@ -91,8 +91,7 @@ impl FakeModelServer {
         }
     }
 
-    /// The base URL of this server, for `OPENAI_BASE_URL` and similar variables. The Messages protocol is below it as
-    /// well.
+    /// The base URL of this server, for `OPENAI_BASE_URL` and similar variables. Both protocols are served below it.
     pub fn base_url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
@@ -246,7 +245,7 @@ impl Shared {
     /// Reads one request and writes its reply.
     async fn serve(&self, stream: TcpStream) {
         // Send each chunk immediately, so that clients read them separately.
-        stream.set_nodelay(true).expect("it is a TCP socket");
+        stream.set_nodelay(true).expect("a TCP socket");
         let (read, mut write) = stream.into_split();
         let mut read = BufReader::new(read);
         let Ok(request) = receive(&mut read).await else {

@@ -4,13 +4,13 @@
 //! - the world, its directories and running a verb in it: [`rig`]
 //! - the output of a verb, and verbs in the background: [`verb`]
 //! - calls to the supervisor as a client, and waiting for events: [`user`]
-//! - a terminal with a user: [`screen`]
+//! - a program on a terminal, and typed input: [`screen`]
 //! - tmux servers, the user's and the team's: [`tmux`]
 //! - the user's iTerm2: [`fake_iterm2`]
 //! - a worker that the test scripts: [`stub`]
 //! - a model provider that the test scripts: [`fake_model_server`]
 //! - a disk that can be filled: [`small_disk`]; other faults of the machine: [`shim`]
-//! - random faults and the checks of every promise: [`torture`]
+//! - random faults and the checks of every promise: [`torture`]; the same in virtual time: [`simulation`]
 //! - which processes belong to a world: [`processes`]
 //! - where the binaries come from: [`binaries`]
 //!
@@ -45,10 +45,10 @@ pub use screen::Screen;
 pub use user::{Event, Events, User};
 pub use verb::{Output, Running};
 
-/// Timeout of every wait. Longer than any operation takes on the slowest machine.
+/// Timeout of [`within`] and [`until`], long enough for a slow machine.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// Interval of [`until`]. Only for states that send no event when they change: files, panes, processes.
+/// Interval between two polls of [`until`].
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Waits for the future's value; `what` names it in the panic message.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Bytes of the end of each log that are printed.
+/// How many bytes at the end of each log are printed.
 const PRINTED_BYTES: usize = 6_000;
 
 /// Prints the logs of a state directory.

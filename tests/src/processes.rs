@@ -1,8 +1,9 @@
-//! Finds the processes of a world: those whose environment or command line contains its directory. Called by the rig,
-//! and by tests that check that no process is left.
+//! Finds the processes of a world: all processes whose environment or command line contains the world's directory.
+//! Called by the rig, and by tests that check that no process is left.
 //!
-//! The directory is in the environment of the supervisor and of all its processes, and in the command line of tmux. Its
-//! name is random, so no other process has it. Processes that a test lets escape on purpose have it too.
+//! The environment of the supervisor and of all its processes contains this directory, and so does the command line of
+//! tmux. The directory's name is random, so no process of another world contains it. Processes that a test lets escape
+//! on purpose contain it too.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -17,8 +18,8 @@ use crate::within;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     pub process: ProcessId,
-    /// The file name of its first argument. Select processes by this where possible: the rest of the command line
-    /// contains paths of the checkout, which may have the same name as a program.
+    /// The file name of the first argument, which is the program. Select processes by this name where possible: the
+    /// rest of the command line contains paths of the checkout, in which the name of a program can occur.
     pub program: String,
     /// Its command line, with blanks between the arguments.
     pub command: String,
@@ -67,14 +68,14 @@ fn found(pid: u32, directory: &[u8]) -> Option<Found> {
     })
 }
 
-/// Kills the processes of the world in `directory`, and those that they start meanwhile.
+/// Kills the processes of the world in `directory`, and the processes that they start meanwhile.
 pub async fn end(directory: &Path) {
     loop {
         let found = of(directory);
         if found.is_empty() {
             return;
         }
-        // Kill all of them before waiting: a worker starts a supervisor when its own dies.
+        // Kill all of them before waiting for one: a worker starts a new supervisor when its supervisor dies.
         for Found { process, .. } in &found {
             let _already_gone = process.signal(Signal::SIGKILL);
         }

@@ -1,8 +1,8 @@
 //! The isolated world of one test: directories, an environment and a project, with the real binaries.
 //!
-//! The world is a temporary directory. Every process that a test starts names it in its environment or its arguments,
-//! so that remaining processes are found and killed at the end. After a failure the directory is kept, and its logs are
-//! printed.
+//! The world is a temporary directory. The environment or the arguments of every process that a test starts contain its
+//! path, so that remaining processes are found and killed at the end. After a failure the directory is kept, and its
+//! logs are printed.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -52,7 +52,7 @@ pub struct Rig {
     root: Option<TempDir>,
     binaries: PathBuf,
     environment: BTreeMap<OsString, OsString>,
-    /// Whether team files are trusted before a verb starts them.
+    /// Whether the user's trust in a team file is stored before `up` or `run` reads the file.
     trusts: bool,
 }
 
@@ -64,14 +64,14 @@ impl Rig {
             .tempdir()
             .expect("a temporary directory");
         // Canonical, as a team's project is.
-        let path = root.path().canonicalize().expect("it is there");
+        let path = root.path().canonicalize().expect("the directory exists");
         assert_eq!(
             path,
             root.path(),
-            "the temporary directory is not a symbolic link"
+            "the temporary directory must be a path without symbolic links"
         );
         for directory in ["project", "home", "tmp"] {
-            fs::create_dir(path.join(directory)).expect("it can be written");
+            fs::create_dir(path.join(directory)).expect("the directory can be created");
         }
         let mut environment: BTreeMap<OsString, OsString> = BTreeMap::new();
         let variables = [
@@ -83,12 +83,12 @@ impl Rig {
             ("LANG", "C.UTF-8".into()),
             ("SHELL", "/bin/sh".into()),
             ("TERM", "xterm-256color".into()),
-            // Test terminals do not answer the question for their background.
+            // Terminals of tests do not answer the query for their background colour.
             ("AGENT_TEAM_THEME", "dark".into()),
             ("RUST_BACKTRACE", "1".into()),
         ];
         environment.extend(variables.map(|(name, value)| (name.into(), value)));
-        fs::create_dir(path.join("at")).expect("it can be written");
+        fs::create_dir(path.join("at")).expect("the directory can be created");
         Self {
             root: Some(root),
             binaries: binaries::directory(),
@@ -102,7 +102,7 @@ impl Rig {
         self.trusts = false;
     }
 
-    /// Stores that the user trusts the team file that `up` and `run` read in this directory.
+    /// Stores the user's trust in the team file that these arguments of `up` or `run` read in this directory.
     fn trust_file(&self, directory: &Path, arguments: &[&str]) {
         let starts = |argument: &&str| ["up", "run"].contains(argument);
         if !self.trusts || !arguments.iter().any(starts) {
@@ -120,7 +120,7 @@ impl Rig {
             variables: None,
             overrides: None,
         };
-        // The verb reports the faults of a file.
+        // The verb itself reports errors in the file.
         let Ok(loaded) = agent_team_file::load(&file, reading) else {
             return;
         };
@@ -130,7 +130,7 @@ impl Rig {
             let digest = widening.digest.as_bytes();
             let is_trusted = private_file::read(&file).is_ok_and(|known| known == digest);
             if !is_trusted {
-                // On a full disk let the verb fail.
+                // Ignore errors: on a full disk the verb itself must fail.
                 let _prepared = directories.prepare();
                 let _written = private_file::replace(&file, digest);
             }
@@ -179,8 +179,8 @@ impl Rig {
         }
     }
 
-    /// Replaces the real worker by a stub that the test scripts, for launches from now on. `test` is a test of the same
-    /// program that only calls [`stub::carry`].
+    /// Replaces the real worker by a stub whose frames the test writes, for launches from now on. `test` is a test of
+    /// the same program that only calls [`stub::carry`].
     pub fn stub_workers(&mut self, test: &str) -> Stubs {
         self.link_binaries(["agent-team", "agent-teamd"]);
         let socket = self.root().join("member.sock");
@@ -188,8 +188,8 @@ impl Rig {
         Stubs::listen(&socket)
     }
 
-    /// Replaces the supervisor by a shell script. The script gets the path of the real one in `$SUPERVISOR` and that of
-    /// the one with planted faults in `$PLANTED`.
+    /// Replaces the supervisor by a shell script. In the script `$SUPERVISOR` is the path of the real supervisor, and
+    /// `$PLANTED` the path of `agent-teamd-planted`.
     pub fn script_supervisor(&mut self, script: &str) {
         let (real, planted) = (
             self.binary("agent-teamd"),
@@ -201,7 +201,8 @@ impl Rig {
         stub::write_script(&self.binary("agent-teamd"), &script);
     }
 
-    /// Preloads the shim into the binaries that start from now on; `None` where it cannot be built.
+    /// Preloads the shim into the binaries that start from now on; `None` if the system is not Linux or has no C
+    /// compiler.
     pub fn preload_shim(&mut self) -> Option<Shim> {
         let shim = Shim::build(self.root())?;
         self.wrap_binaries(Some(&shim), None);
@@ -209,23 +210,23 @@ impl Rig {
     }
 
     /// Copies the binaries into the rig, where another user can execute them: the checkout may be below a directory
-    /// that only its owner enters.
+    /// that only its owner can enter.
     pub fn copy_binaries(&mut self) {
         let real = self.link_binaries([]);
         for name in binaries::NAMES {
-            fs::copy(real.join(name), self.binary(name)).expect("it can be written");
+            fs::copy(real.join(name), self.binary(name)).expect("the file can be written");
         }
     }
 
-    /// Like [`Rig::preload_shim`], and with a planted fault in the supervisor.
+    /// Plants a fault in the supervisor; preloads the shim as [`Rig::preload_shim`] does.
     pub fn plant_fault(&mut self, fault: Plant) -> Option<Shim> {
         let shim = Shim::build(self.root());
         self.wrap_binaries(shim.as_ref(), Some(fault));
         shim
     }
 
-    /// Replaces the binaries by scripts that start them. A process finds the other binaries beside its own, so the real
-    /// ones are in the directory of the scripts, as `NAME-real`.
+    /// Replaces each binary by a script of the same name that starts it. A process looks for the other binaries beside
+    /// its own, so the scripts and the real binaries, named `NAME-real`, are in one directory.
     fn wrap_binaries(&mut self, shim: Option<&Shim>, fault: Option<Plant>) {
         let real = self.link_binaries([]);
         let preload = shim.map(|shim| {
@@ -237,7 +238,7 @@ impl Rig {
         });
         let preload = preload.unwrap_or_default();
         for name in binaries::NAMES {
-            // The members' environment is that of the command: it must not contain the shim.
+            // Members get the environment of `agent-team`, so this program must remove the shim from its environment.
             let alone = match name {
                 "agent-team" => format!("export {}=1\n", shim::ALONE),
                 _ => String::new(),
@@ -256,19 +257,19 @@ impl Rig {
         }
     }
 
-    /// Makes a new directory in the rig the directory of the binaries, and links only the named binaries into it;
-    /// returns the former directory.
+    /// Changes the directory of the binaries to a new one in the rig, with links to the named binaries only. Returns
+    /// the former directory.
     fn link_binaries<const N: usize>(&mut self, names: [&str; N]) -> PathBuf {
         let directory = self.root().join("bin");
         let real = std::mem::replace(&mut self.binaries, directory);
-        fs::create_dir(&self.binaries).expect("it can be written");
+        fs::create_dir(&self.binaries).expect("the directory can be created");
         for name in names {
             link(&real.join(name), &self.binary(name));
         }
         real
     }
 
-    /// Where the binaries are.
+    /// The path of a binary.
     pub fn binary(&self, name: &str) -> PathBuf {
         self.binaries.join(name)
     }
@@ -276,7 +277,7 @@ impl Rig {
     /// Writes a file of the project.
     pub fn write(&self, name: &str, text: &str) {
         let path = self.project().join(name);
-        let parent = path.parent().expect("it is in the project");
+        let parent = path.parent().expect("the file is in the project");
         fs::create_dir_all(parent).expect("the project can be written");
         fs::write(path, text).expect("the project can be written");
     }
@@ -286,7 +287,7 @@ impl Rig {
         fs::read_to_string(self.project().join(name)).ok()
     }
 
-    /// Waits until a file of the project contains a complete line; returns its content without the last newline.
+    /// Waits until a file of the project ends with a newline; returns its content without this newline.
     pub async fn written(&self, name: &str) -> String {
         until(name, async || {
             let text = self.read(name)?;
@@ -308,15 +309,15 @@ impl Rig {
     /// Writes the user's settings for all teams.
     pub fn set_settings(&self, text: &str) {
         let config = self.directories().config;
-        fs::create_dir_all(&config).expect("it can be written");
-        fs::write(config.join("config.toml"), text).expect("it can be written");
+        fs::create_dir_all(&config).expect("the directory can be created");
+        fs::write(config.join("config.toml"), text).expect("the file can be written");
     }
 
     /// A second project in the same world.
     pub fn other_project(&self, name: &str, file: &str) -> PathBuf {
         let project = self.root().join(name);
-        fs::create_dir_all(project.join(".agent-team")).expect("it can be written");
-        fs::write(project.join(".agent-team/team.toml"), file).expect("it can be written");
+        fs::create_dir_all(project.join(".agent-team")).expect("the directory can be created");
+        fs::write(project.join(".agent-team/team.toml"), file).expect("the file can be written");
         project
     }
 
@@ -498,7 +499,7 @@ impl Rig {
     /// The process of a member's launch.
     pub async fn worker(&self, name: &str) -> ProcessId {
         let pid = self.member(name).await.pid;
-        living(pid.expect("it runs").into())
+        living(pid.expect("the member runs").into())
     }
 
     /// The running supervisor's process, found without a call.
@@ -533,11 +534,11 @@ fn verb(arguments: &[&str]) -> String {
     format!("agent-team {}", arguments.join(" "))
 }
 
-/// Links a file, or copies it where the link would lead to another file system.
+/// Links a file, or copies it if it cannot be linked, such as to another file system.
 fn link(file: &Path, to: &Path) {
     fs::hard_link(file, to)
         .or_else(|_| fs::copy(file, to).map(drop))
-        .expect("it can be written");
+        .expect("the file can be copied");
 }
 
 impl Drop for Rig {

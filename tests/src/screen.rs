@@ -1,4 +1,4 @@
-//! A terminal with a user: the output of a program, and typed input. Created by the rig.
+//! A program on a terminal: its output, and the input that a user types. Created by the rig.
 
 use agent_team_system::process::Signal;
 use agent_team_system::pty::Pty;
@@ -37,7 +37,7 @@ impl Screen {
 
     /// Sends a signal to the program alone.
     pub fn signal(&self, signal: Signal) {
-        assert!(self.child.signal(signal).expect("it is a child"));
+        assert!(self.child.signal(signal).expect("the program is a child"));
     }
 
     /// Waits until this text is printed after the text of the previous wait.
@@ -73,7 +73,7 @@ impl Screen {
         .await;
         let status = within("the end of the program", self.child.wait())
             .await
-            .expect("it can be waited for");
+            .expect("an exit status");
         (status.code().unwrap_or(-1), self.seen())
     }
 

@@ -34,10 +34,10 @@ pub struct Shim {
 }
 
 impl Shim {
-    /// Builds the library in a directory; `None` where there is no C compiler or no preloading.
+    /// Builds the library in a directory; `None` if the system is not Linux or has no C compiler.
     ///
     /// # Panics
-    /// When the directory cannot be written.
+    /// When the directory cannot be written, or `shim.c` does not compile.
     pub(crate) fn build(directory: &Path) -> Option<Self> {
         if !cfg!(target_os = "linux") {
             eprintln!("skipped: libraries are preloaded on Linux only");

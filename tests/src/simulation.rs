@@ -7,9 +7,9 @@
 //! workers ─┼─ network ─ server ─ driver ──┼─ disk ─ store
 //! faults ──┘                              └─ evidence ─ torture::check ─► violations
 //! ```
-//! A step is a frame that was delivered, or a process that started or ended. Time passes only when nothing is left to
-//! do at the present, so that hours of a team's life take minutes, and the same seed gives the same journal.
-//! `cargo xtask simulate` runs it.
+//! A step is a frame that was delivered, or a process that started or ended. Time advances only when every task waits,
+//! so that hours of a team's life take minutes, and the same seed gives the same journal. `cargo xtask simulate` runs
+//! simulations.
 //!
 //! - the environment of the supervisor: `machine`, `committer`, `network`; its starts and ends: `supervisors`
 //! - simulated workers: `worker`; injected faults: `faults`
@@ -74,20 +74,20 @@ pub struct Round {
     pub steps: u64,
     /// Virtual time.
     pub lasted: Duration,
-    /// The events as they are stored, with their times.
+    /// The events as a subscriber receives them, with their times.
     pub journal: Vec<String>,
     pub evidence: Evidence,
     pub violations: Vec<Violation>,
 }
 
 impl Round {
-    /// A digest of the journal: equal exactly if all events are equal.
+    /// A digest of the journal, by which the journals of two rounds can be compared.
     pub fn digest(&self) -> u64 {
         stable_hash(self.journal.iter().flat_map(|event| event.bytes()))
     }
 }
 
-/// The seed of a round of a simulation: the first round has the simulation's own.
+/// The seed of a round of a simulation. The first round, number 0, has the seed of the simulation.
 pub fn seed_of_round(seed: u64, round: u64) -> u64 {
     seed.wrapping_add(round.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
@@ -102,7 +102,7 @@ pub fn round(seed: u64, lengths: Lengths) -> Round {
         .start_paused(true)
         .build()
         .expect("a runtime can be started");
-    // Commits are not synced: a simulation needs no durability.
+    // A directory on a slow disk suffices: commits are not synced.
     let home = tempfile::tempdir().expect("a directory can be made");
     let tasks = LocalSet::new();
     let round = tasks.block_on(&runtime, simulate_team(seed, lengths, home.path()));
@@ -118,7 +118,7 @@ struct World {
     recorder: Recorder,
     /// The member of each worker, by the worker's pid.
     workers: RefCell<BTreeMap<u32, String>>,
-    /// Violations that clients and workers observed.
+    /// Violations that workers observed.
     contradictions: RefCell<Vec<String>>,
     journal: RefCell<Vec<String>>,
 }
@@ -178,7 +178,7 @@ async fn simulate_team(seed: u64, lengths: Lengths, home: &Path) -> Round {
     world.supervisors.start();
     let mut user = Caller::new(target.clone(), "user");
     let up = user.call::<TeamUp>(team_spec()).await;
-    up.expect("a supervisor that just started takes a team up");
+    up.expect("a supervisor that just started accepts `up`");
     run_phases(&world, &target, &phase, lengths, &mut dice).await;
     world.supervisors.kill().await;
 
@@ -296,7 +296,7 @@ async fn tasks(caller: &mut Caller) -> Vec<Task> {
     tasks
 }
 
-/// The first `events` events as stored, with their times.
+/// The first `events` events as a subscriber receives them, with their times.
 async fn stored(target: &Target, events: usize) -> Vec<String> {
     let mut stored = Vec::new();
     let Some((client, mut incoming)) = target.connect("journal").await else {
@@ -317,7 +317,7 @@ async fn stored(target: &Target, events: usize) -> Vec<String> {
     stored
 }
 
-/// The specification of the torture's team, as a reader of its team file would return it.
+/// The specification of the torture's team, as the parser of its team file would return it.
 fn team_spec() -> Up {
     let member = |name: &str, engine: &str, claim: &str| {
         serde_json::json!({

@@ -1,6 +1,6 @@
 //! A file system of a few MiB, to be filled and emptied. Called by the storage tests and by the torture.
 //!
-//! It is a tmpfs, which only root may mount. It is unmounted when it is dropped.
+//! The file system is a tmpfs, which only root may mount. Dropping a [`SmallDisk`] unmounts it.
 
 use std::fs;
 use std::io::Write;
@@ -13,12 +13,13 @@ use std::process::Command;
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// Mounts a disk of `bytes` at a directory, which it creates; `None` where the process may not mount.
+    /// Creates a directory and mounts a disk of `bytes` there; `None` if the process may not mount.
     ///
     /// # Panics
     /// When the directory cannot be created.
     pub fn mount(at: &Path, bytes: u64) -> Option<Self> {
-        // If the mount fails, the directory stays, and agent-team refuses a directory that other users can enter.
+        // The directory remains when the mount fails, so it must be private: agent-team refuses a directory that other
+        // users can enter.
         let mut private = fs::DirBuilder::new();
         private.recursive(true).mode(0o700);
         private.create(at).expect("the directory can be created");

@@ -25,7 +25,7 @@ const LAUNCH: &str = "AGENT_TEAM_TEST_LAUNCH";
 /// The variable with the socket where the test listens; the launch file is copied beside it.
 const SOCKET: &str = "AGENT_TEAM_TEST_SOCKET";
 
-/// The script that replaces the real worker. `test` is the test that calls [`carry`].
+/// Writes the script that replaces the real worker. `test` is the test that calls [`carry`].
 pub(crate) fn write_worker(path: &Path, socket: &Path, test: &str) {
     let own = std::env::current_exe().expect("a test knows its own path");
     let script = format!(
@@ -38,10 +38,11 @@ pub(crate) fn write_worker(path: &Path, socket: &Path, test: &str) {
 
 pub(crate) fn write_script(path: &Path, script: &str) {
     fs::write(path, script).expect("the directory can be written");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("the file is ours");
 }
 
-/// Copies bytes until either side closes, if this process was started for that; otherwise returns at once.
+/// In a process that the script started: copies bytes between the supervisor and the test until either side closes. In
+/// other processes: returns at once.
 pub async fn carry() {
     let (Some(launch), Some(socket)) = (std::env::var_os(LAUNCH), std::env::var_os(SOCKET)) else {
         return;
@@ -53,7 +54,7 @@ pub async fn carry() {
         .ok()
         .flatten()
         .expect("a supervisor");
-    fs::write(Path::new(&socket).with_extension("json"), &text).expect("it can be written");
+    fs::write(Path::new(&socket).with_extension("json"), &text).expect("the file can be written");
     let mut supervisor = UnixStream::connect(supervisor.socket)
         .await
         .expect("a supervisor");
@@ -72,21 +73,22 @@ pub struct Stubs {
 impl Stubs {
     pub(crate) fn listen(socket: &Path) -> Self {
         let lock = FileLock::try_acquire(&socket.with_extension("lock"))
-            .expect("it can be locked")
+            .expect("the lock file can be opened")
             .expect("the socket is unused");
         Self {
-            listener: Listener::bind_replacing_stale(&lock, socket).expect("it can be bound"),
+            listener: Listener::bind_replacing_stale(&lock, socket)
+                .expect("the socket can be bound"),
             socket: socket.to_owned(),
             _lock: lock,
         }
     }
 
-    /// Waits for the next launched worker. Launch only one at a time.
+    /// Waits for the next launched worker. Launch only one at a time: all workers copy their launch file to one path.
     pub async fn next(&self) -> Stub {
         let stream = within("a stub worker", self.listener.accept())
             .await
             .expect("a connection");
-        let text = fs::read(self.socket.with_extension("json")).expect("it wrote that first");
+        let text = fs::read(self.socket.with_extension("json")).expect("the worker wrote the file");
         Stub {
             stream,
             launch: serde_json::from_slice(&text).expect("a launch file"),

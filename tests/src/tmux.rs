@@ -1,4 +1,4 @@
-//! tmux servers on sockets of the rig: the team's own, inspected from outside, and one in the role of the user's.
+//! tmux servers on sockets of the rig: the team's own server, and a server that plays the user's.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ pub fn is_here() -> bool {
     here
 }
 
-/// Part of the border below a page of a request that is not the last one.
+/// Part of the border below each page of a request except the last page.
 const MORE: &str = ", ^O ";
 
 /// One tmux server, by its socket.
@@ -28,7 +28,7 @@ pub struct Tmux {
 }
 
 impl Tmux {
-    /// `directory` is the rig's. It is the home and the working directory of the server.
+    /// `directory` is the home and the working directory of the server.
     pub(crate) fn at(socket: PathBuf, directory: &Path) -> Self {
         Self {
             socket,
@@ -101,7 +101,8 @@ impl Tmux {
                     return;
                 }
                 self.ask(["send-keys", "-t", pane, "Space"]).await;
-                // The next page has another number of lines below it. The scrollback contains earlier pages.
+                // The number of lines below differs from page to page. Only the newest number counts: the scrollback
+                // contains earlier pages.
                 until(&what, async || {
                     let shown = self.capture(pane).await;
                     (shown.contains(prompt) || newest_pager(&shown) != below).then_some(())
@@ -124,7 +125,7 @@ impl Tmux {
     }
 }
 
-/// The newest line that says how many lines of a request are below the page.
+/// The newest line with the number of lines below a page.
 fn newest_pager(shown: &str) -> Option<String> {
     let line = shown.lines().rfind(|line| line.contains(MORE));
     line.map(str::to_owned)

@@ -7,12 +7,12 @@
 //! product ─── journal ────┘
 //! ```
 //! `cargo xtask torture` runs it; the tests in `tests/torture/` prove with planted faults that the checkers can fail.
-//! It runs in a world of its own, and terminates and removes only processes and files of that world. The same seed
-//! repeats the random choices, but not the timing of the machine.
+//! The torture runs in a world of its own, and terminates and removes only processes and files of that world. The same
+//! seed repeats the random choices, but not the timing of the machine.
 //!
 //! - records: [`history`]; checkers: [`check`]
-//! - clients: `workload`; faults: `nemesis`; directories and processes: `world`; measurements: `meters`; the end and
-//!   its evidence: `collect`
+//! - clients: `workload`; faults: `nemesis`; directories and processes: `world`; measurements: `meters`; the evidence
+//!   at the end: `collect`
 
 pub(crate) mod caller;
 pub mod check;

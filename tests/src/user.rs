@@ -31,7 +31,7 @@ impl User {
         Self::connect_as(lock, project, &id).await
     }
 
-    /// The same, with a client id of the test's choice.
+    /// Like [`User::connect`], with a client id of the test's choice.
     pub(crate) async fn connect_as(lock: &Path, project: PathBuf, id: &str) -> User {
         let initialize = Initialize::client(id);
         until("a supervisor", async || {
@@ -50,7 +50,7 @@ impl User {
     /// Calls a method about the team, with or without a key.
     ///
     /// # Errors
-    /// When the supervisor refuses it, or the connection has closed.
+    /// When the supervisor refuses the call, or the connection has closed.
     pub async fn call<M: Method>(
         &self,
         args: M::Args,
@@ -130,7 +130,7 @@ impl Event {
         })
     }
 
-    /// Whether it is of this kind and has these values.
+    /// Whether the event is of this kind and has these values.
     pub fn is(&self, kind: &str, values: &[(&str, &str)]) -> bool {
         self.kind == kind && values.iter().all(|(name, value)| self.data[name] == *value)
     }
@@ -173,7 +173,7 @@ impl Events {
         within(&what, async {
             loop {
                 let event = self.next().await;
-                let event = event.unwrap_or_else(|| panic!("no connection, waiting for {what}"));
+                let event = event.unwrap_or_else(|| panic!("disconnected, waiting for {what}"));
                 if event.is(kind, values) {
                     return event;
                 }

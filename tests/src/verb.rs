@@ -33,23 +33,23 @@ impl Output {
     /// The document of `--json`.
     ///
     /// # Panics
-    /// When there is none.
+    /// When stdout is not one JSON document.
     #[track_caller]
     pub fn json(&self) -> Value {
         parsed(&self.stdout, &self.verb)
     }
 
-    /// The object of an error with `--json`.
+    /// The error object that a failed verb prints with `--json`.
     ///
     /// # Panics
-    /// When there is none.
+    /// When stderr is not one JSON document.
     #[track_caller]
     pub fn error(&self) -> Value {
         parsed(&self.stderr, &self.verb)["error"].clone()
     }
 
     /// # Panics
-    /// When it did not print this.
+    /// When the verb did not print this text on stdout or stderr.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
         assert!(
@@ -87,7 +87,7 @@ impl Running {
             .stderr(Stdio::inherit())
             .kill_on_drop(true);
         let mut child = command.spawn().expect("the binary runs");
-        let stdout = child.stdout.take().expect("it is piped");
+        let stdout = child.stdout.take().expect("stdout is piped");
         Self {
             verb,
             child,
@@ -115,12 +115,12 @@ impl Running {
     pub async fn wait(&mut self) -> ExitStatus {
         within(&self.verb, self.child.wait())
             .await
-            .expect("it can be waited for")
+            .expect("an exit status")
     }
 
     /// The pid of the verb's process.
     pub fn pid(&self) -> u64 {
-        self.child.id().expect("it runs").into()
+        self.child.id().expect("the verb runs").into()
     }
 }
 
@@ -134,9 +134,9 @@ pub(crate) async fn run(mut command: Command, verb: String, input: &[u8]) -> Out
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     let mut child = command.spawn().expect("the binary runs");
-    let mut stdin = child.stdin.take().expect("it is piped");
+    let mut stdin = child.stdin.take().expect("stdin is piped");
     let feed = async {
-        // Fails if the verb does not read its input and has already exited.
+        // Fails if the verb exits without reading its input.
         let _unread = stdin.write_all(input).await;
         drop(stdin);
     };
@@ -144,7 +144,7 @@ pub(crate) async fn run(mut command: Command, verb: String, input: &[u8]) -> Out
         tokio::join!(child.wait_with_output(), feed)
     })
     .await;
-    let output = output.expect("it can be waited for");
+    let output = output.expect("the verb's output");
     Output {
         verb,
         code: output.status.code().unwrap_or(-1),

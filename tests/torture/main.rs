@@ -1,7 +1,7 @@
 //! The checkers of the torture can fail: each planted fault is reported as a violation of its promise, and a short
 //! torture without a planted fault passes.
 
-#![expect(clippy::print_stderr, reason = "a test that fails shows the figures")]
+#![expect(clippy::print_stderr, reason = "a failed test prints the report")]
 
 use std::time::Duration;
 

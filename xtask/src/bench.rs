@@ -1,9 +1,10 @@
-//! `cargo xtask bench`: measures performance. Each figure is compared with the limit of the machine in the same run.
+//! `cargo xtask bench`: measures performance, and compares most figures with a limit of the machine, measured in the
+//! same run.
 //!
 //! Builds the release binaries, continues in a release build of itself, and drives private installations through their
 //! sockets. The bench also measures the limits: bare sockets, syncs, SQLite, tmux and process starts without
-//! agent-team. It writes only to its own temporary directory and stops all processes that it started, also after an
-//! interrupt: see [`bench_dir`].
+//! agent-team. Apart from the build and the file of `--json`, it writes only to its own temporary directory. It stops
+//! all processes that it started, also after an interrupt: see [`bench_dir`].
 
 mod bench_dir;
 mod claims;
@@ -69,7 +70,7 @@ const GROUPS: &[Group] = &[
     },
     Group {
         name: "history",
-        description: "the same with 100,000 stored messages",
+        description: "latency of a message with 100,000 stored messages",
         measure: messages::history,
     },
     Group {
@@ -109,7 +110,7 @@ const GROUPS: &[Group] = &[
     },
     Group {
         name: "open",
-        description: "the start with a long journal",
+        description: "the start of a supervisor with a long journal",
         measure: recovery::long_journal,
     },
     Group {
@@ -133,7 +134,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Returns the second value in a quick run.
+    /// Returns `quick` in a quick run, and `full` otherwise.
     fn pick<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
     }
@@ -233,16 +234,17 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Group>> {
 
 /// Builds the release binaries and continues in the release build of this program with the same arguments.
 fn in_release() -> Result<()> {
-    // Also build the packages of `install`: cargo then enables the same features, and compiles no dependency twice.
+    // Build this program together with the packages of `install`: cargo then enables the same features for both, and
+    // compiles no dependency twice.
     let mut build = install::build("release");
     check(build.args(["--quiet", "--package", "agent-team-xtask"]))?;
     let mut again = Command::new(built("release")?.join("agent-team-xtask"));
-    // `exec` replaces this process, so that a signal to it reaches the bench.
+    // `exec` keeps the pid, so that a signal to this process reaches the bench.
     let error = again.args(std::env::args_os().skip(1)).exec();
     Err(error).context("cannot start the release build of the bench")
 }
 
-/// The type and device of the file system of a directory, where the system reports them.
+/// The type and device of the file system of a directory, if the system reports them.
 fn file_system(directory: &Path) -> String {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let longest = mounts
@@ -262,7 +264,7 @@ fn file_system(directory: &Path) -> String {
 fn check_disk(directory: &Path) -> Result<()> {
     let kind = file_system(directory);
     if kind.starts_with("tmpfs") || kind.starts_with("ramfs") {
-        bail!("cannot measure syncs on {kind}: give --directory on a disk");
+        bail!("cannot measure syncs on {kind}: give a directory on a disk with --directory");
     }
     Ok(())
 }

@@ -138,7 +138,7 @@ fn agent_team(program: &Path, directory: &Path, args: &[&str]) -> Command {
         .args(args)
         .current_dir(directory.join("project"))
         .env("AGENT_TEAM_HOME", directory.join("home"));
-    // The variable names the target directory of this workspace; the sample project has its own.
+    // The variable names the target directory of this workspace; the sample project needs its own.
     command.env_remove("CARGO_TARGET_DIR");
     command
 }

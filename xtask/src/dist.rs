@@ -1,8 +1,9 @@
 //! `cargo xtask dist`: an archive and a Debian package of the programs, for machines without Rust.
 //!
-//! The programs are linked statically with musl where the target and its C compiler are installed; otherwise they use
-//! the C library of this machine, and the output reports the reason. Both files contain the same tree: programs, man
-//! pages, completions, documents, licences and their SHA-256 sums. Equal programs give equal archives.
+//! The programs are linked statically with musl if the target and its C compiler are installed; otherwise they use the
+//! C library of this machine, and the output reports the reason. Archive and package contain the programs, man pages,
+//! completions, documents and licences; the archive also contains their SHA-256 sums. With GNU tar, equal files give
+//! equal archives.
 
 use std::fs;
 use std::io::Write as _;
@@ -145,8 +146,8 @@ pub(crate) fn verify(directory: &Path, sums: &str) -> Result<()> {
     Ok(())
 }
 
-/// Packs the files of a directory, without entries for directories: unpacking over a prefix, such as `/usr/local`, would
-/// change the modes of its directories.
+/// Packs the files of a directory, without entries for directories: with such entries, unpacking over a prefix such as
+/// `/usr/local` would change the modes of its directories.
 fn pack_files(directory: &Path, name: &str, archive: &Path) -> Result<()> {
     let mut files = Vec::new();
     list_files(directory, Path::new(name), &mut files)?;
@@ -173,7 +174,8 @@ fn pack(directory: &Path, name: &str, archive: &Path) -> Result<()> {
     check(tar(directory, archive)?.arg(name))
 }
 
-/// The command that packs paths below `directory`. With GNU tar, the order, the owners and the times in the archive do not differ between builds.
+/// The command that packs paths below `directory`. With GNU tar, the order, the owners and the times in the archive do
+/// not differ between builds.
 fn tar(directory: &Path, archive: &Path) -> Result<Command> {
     let mut tar = Command::new("tar");
     if output(Command::new("tar").arg("--version"))?.contains("GNU tar") {
@@ -196,7 +198,7 @@ fn debian_package(tree: &Path, target: &str, stage: &Path, packages: &Path) -> R
     fs::create_dir(&data)?;
     fs::rename(tree, data.join("usr"))?;
     let documents = data.join("usr/share/doc/agent-team");
-    // The list of sums contains paths of the archive, which differ from those of the package.
+    // The list of sums contains paths of the archive, which differ from the paths of the package.
     fs::remove_file(data.join("usr").join(SUMS))?;
     let mut copyright = fs::read_to_string(documents.join("LICENSE-MIT"))?;
     copyright.insert_str(0, "agent-team is licensed under MIT or Apache-2.0.\n\n");
@@ -263,7 +265,7 @@ fn size_in_kib(directory: &Path) -> Result<u64> {
 mod tests {
     use super::*;
 
-    /// A directory with four scripts in place of the programs. The first one writes man pages and completions.
+    /// A directory with four copies of a script in place of the programs. The script writes man pages and completions.
     fn programs(directory: &Path) -> PathBuf {
         let bin = directory.join("programs");
         fs::create_dir(&bin).unwrap();

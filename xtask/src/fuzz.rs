@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let each = arguments.seconds.saturating_mul(1_000) / targets.len() as u64;
     for target in targets {
         let (selection, test) = target.test();
-        // Selects from the whole workspace, although only one package has the test: for one package cargo would enable
+        // Select from the whole workspace, although only one package has the test: for one package cargo would enable
         // fewer features and compile most dependencies again.
         let mut tests = cargo(&["test", "--quiet", "--workspace"]);
         tests.args(selection).args(["--", "--exact", test]);

@@ -1,7 +1,7 @@
 //! The commands for working on this project: `cargo xtask demo`, `cargo xtask test` and their parts.
 //!
-//! Called by developers and by `.ci/run`. It runs cargo, the scripts and the built binaries; no part of the product
-//! depends on it.
+//! Called by developers and by `.ci/run`. This program runs cargo, the scripts and the built binaries; no part of the
+//! product depends on it.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -117,8 +117,7 @@ struct InstallLocation {
     prefix: Option<PathBuf>,
 }
 
-/// Runs the test that compares the schema with the types, and sets the variable with which the test writes the file:
-/// only the protocol crate knows the types.
+/// Runs the test that compares the schema with the types, and sets the variable that makes the test write the schema.
 fn schema() -> anyhow::Result<()> {
     let mut write = run::cargo(&[
         "test",
@@ -131,8 +130,9 @@ fn schema() -> anyhow::Result<()> {
     run::check(write.env("AGENT_TEAM_WRITE_SCHEMA", "1"))
 }
 
-/// Runs the test that compares the pages with the code, and sets the variable with which the test writes them. The
-/// pages contain the shapes of the protocol's types, so the schema is written first.
+/// Runs the test that compares the pages with the code, and sets the variable that makes the test write the pages. The
+/// pages contain the shapes of the protocol's types, which the test reads from the schema, so the schema is written
+/// first.
 fn reference() -> anyhow::Result<()> {
     schema()?;
     let mut write = run::cargo(&[

@@ -21,7 +21,6 @@ impl std::fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
-/// The root directory of the repository.
 pub(crate) fn root() -> &'static Path {
     static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
         // Prefer the value at run time: cargo does not build this program again when the repository is moved.
@@ -39,9 +38,9 @@ pub(crate) fn root() -> &'static Path {
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root());
-    // `cargo run` describes this package in variables such as `CARGO_PKG_NAME`. The build script of ring reruns when
-    // one of them changes. If they were inherited, ring and all crates that use it would be compiled again whenever
-    // `cargo build` follows `cargo xtask`, or the reverse.
+    // `cargo run` sets variables such as `CARGO_PKG_NAME` to the values of this package. Remove them: the build script
+    // of ring reruns when one of these variables changes, so `cargo build` after `cargo xtask`, or the reverse, would
+    // compile ring and all crates that use it again.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
@@ -51,14 +50,13 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     command
 }
 
-/// A script of the repository.
 pub(crate) fn script(name: &str) -> Command {
     let mut command = Command::new(root().join("scripts").join(name));
     command.current_dir(root());
     command
 }
 
-/// Runs a command with inherited stdio. A failure is [`Failed`] with its exit code, or 1 after a signal.
+/// Runs a command with inherited stdio. A failure is [`Failed`] with the command's exit code, or 1 after a signal.
 pub(crate) fn check(command: &mut Command) -> Result<()> {
     let shown = shown(command);
     let status = command

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: runs all checks, the cheapest ones first. `.ci/run` runs it as users do.
+//! `cargo xtask test`: runs all checks, the cheapest ones first. `.ci/run` runs them in the environments of users.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -104,7 +104,7 @@ const STEPS: &[Step] = &[
 /// The variable that makes the tests skip cases that need tmux.
 const NO_TMUX: &str = "AGENT_TEAM_TEST_NO_TMUX";
 
-/// The variable with the placement of members in the end-to-end tests; without it they run headless.
+/// The variable with the placement that end-to-end tests use instead of `headless`.
 const PLACEMENT: &str = "AGENT_TEAM_TEST_PLACEMENT";
 
 pub(crate) fn list() {
@@ -259,8 +259,8 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
-/// Discards the builds of the tests if the repository was moved since: they contain its path, and cargo does not notice
-/// the move.
+/// Discards the built packages if the repository was moved after the build: tests contain the path of the repository,
+/// and cargo does not notice the move.
 fn discard_after_move(stamp: &Path) -> Result<()> {
     let built_at = fs::read(stamp).unwrap_or_default();
     if built_at.is_empty() || built_at == root().as_os_str().as_encoded_bytes() {

@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: checks rules that the compiler does not check.
 //!
-//! Each rule is a function from the files to findings, so that its test can pass files that violate it. Rules change no
-//! file.
+//! Each rule is a function from the files to findings, so that a test can call it with files that violate the rule.
+//! Rules change no file.
 
 mod circles;
 mod code;

@@ -1,5 +1,5 @@
-//! Reads the pages of the documentation: their commands, and the invisible comments that name the world in which each
-//! block runs. Called by the tests of the guide; it runs nothing.
+//! Reads the pages of the documentation: their commands and settings, and the invisible comments that name the world in
+//! which each block runs. Called by the tests of the guide, which run the commands.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ pub(super) enum World {
     Project,
     /// The team file that the page shows, not started.
     File,
-    /// A team that is up: that of the file on the page, or two command members if the page shows no file.
+    /// A team that is up, from the file that the page shows, or with two command members if the page shows no file.
     Team,
     /// A lead and ada, agents in panes. Ada asks for permission to run `cargo test -p parser`.
     Request,
@@ -33,11 +33,11 @@ pub(super) enum BlockWorld {
 /// A block of shell lines.
 #[derive(Debug)]
 pub(super) struct Block {
-    /// The page and the line of its first command.
+    /// The page, and the line where the block begins.
     pub(super) at: String,
     pub(super) world: BlockWorld,
     pub(super) lines: Vec<String>,
-    /// The TOML that the page shows before it.
+    /// The last TOML that the page shows before the block.
     pub(super) file: Option<String>,
 }
 
@@ -107,7 +107,7 @@ pub(super) fn page(name: &str) -> Page {
                 }
             }
             Event::End(TagEnd::CodeBlock) => {
-                let (language, line, block) = inside.take().expect("it began");
+                let (language, line, block) = inside.take().expect("the block began");
                 match language.as_str() {
                     "sh" => page.blocks.push(Block {
                         at: format!("{name}:{line}"),

@@ -19,10 +19,10 @@ use clap::Parser;
 /// How long a team may take to finish its work when the faults have stopped.
 const CALM: Duration = Duration::from_secs(180);
 
-/// Most concurrent rounds; each needs about 12 MiB of disk.
+/// The maximum number of concurrent rounds. Each needs about 12 MiB of disk space.
 const THREADS_MAX: usize = 4;
 
-/// Most violations of one promise that are printed.
+/// The maximum number of violations that are printed for one promise.
 const PRINTED_MAX: usize = 10;
 
 /// Simulate a team and its faults in virtual time, then check every promise.
@@ -32,22 +32,23 @@ struct Arguments {
     /// Simulate rounds until this many steps were made: frames delivered, processes started and ended.
     #[arg(long, default_value_t = 1_000_000)]
     steps: u64,
-    /// Repeat an earlier simulation exactly. Rounds after the first use the seeds that follow from it.
+    /// Repeat an earlier simulation exactly. Rounds after the first use seeds derived from this one.
     #[arg(long)]
     seed: Option<u64>,
-    /// Make faults for this many seconds of virtual time in each round.
+    /// Inject faults for this many seconds of virtual time in each round.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
     /// Write the events of the last round to this file.
     #[arg(long)]
     journal: Option<PathBuf>,
-    /// Activate a planted fault of test builds, which a checker must find.
+    /// Plant this fault in the supervisor; a checker must find it.
     #[arg(long, value_parser = plant)]
     plant: Option<Plant>,
 }
 
 fn plant(name: &str) -> Result<Plant, String> {
-    Plant::named(name).ok_or_else(|| format!("one of {}", Plant::ALL.map(Plant::name).join(", ")))
+    Plant::named(name)
+        .ok_or_else(|| format!("use one of {}", Plant::ALL.map(Plant::name).join(", ")))
 }
 
 /// The sum of all rounds.

@@ -12,14 +12,14 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How long the team may take to finish its work after the last fault.
 const SETTLE_LIMIT: Duration = Duration::from_secs(90);
 
-/// Set in the process that has its own mount namespace.
+/// The variable that is set in a process with its own mount namespace.
 const OWN_MOUNTS: &str = "AGENT_TEAM_TEST_OWN_MOUNTS";
 
 /// Inject random faults (kills, stops, full disks and others) while a team works, then check every promise.
 #[derive(Parser)]
 #[command(name = "cargo xtask torture", bin_name = "cargo xtask torture")]
 struct Arguments {
-    /// Make faults for this many minutes; fractions are allowed.
+    /// Inject faults for this many minutes; fractions are allowed.
     #[arg(long, default_value_t = 3.0)]
     minutes: f64,
     /// Repeat the random choices of an earlier run.
@@ -34,7 +34,8 @@ struct Arguments {
 }
 
 fn plant(name: &str) -> Result<Plant, String> {
-    Plant::named(name).ok_or_else(|| format!("one of {}", Plant::ALL.map(Plant::name).join(", ")))
+    Plant::named(name)
+        .ok_or_else(|| format!("use one of {}", Plant::ALL.map(Plant::name).join(", ")))
 }
 
 fn main() -> ExitCode {
@@ -92,8 +93,8 @@ async fn interrupted() {
     }
 }
 
-/// Restarts this process in its own mount namespace, if permitted: the small disk is then unmounted even if the torture
-/// is killed.
+/// Restarts this process in its own mount namespace, if permitted: the kernel then unmounts the small disk even if the
+/// torture is killed.
 fn own_mounts() {
     if std::env::var_os(OWN_MOUNTS).is_some() {
         return;

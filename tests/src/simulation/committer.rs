@@ -1,5 +1,5 @@
-//! The simulated disk: commits are answered at once or after a seeded delay. While the disk is full, all but urgent
-//! commits fail, as on a full or a locked disk. The journal itself is the real store's.
+//! The simulated disk: commits are answered at once or after a seeded delay. While the disk is full, each commit that
+//! is not urgent fails as on a full disk or with a locked database. The journal itself is the real store's.
 
 use std::path::PathBuf;
 use std::pin::Pin;

@@ -84,7 +84,7 @@ const FLOOD: usize = 200;
 /// How long a supervisor may take to reach the failpoint at which it must crash.
 const CRASH_LIMIT: Duration = Duration::from_millis(500);
 
-/// Injects faults for this long.
+/// Injects faults until the time `lasts` is over.
 pub(super) async fn run(world: &Rc<World>, target: &Target, lasts: Duration, mut dice: Dice) {
     let total: u64 = WEIGHTS.iter().map(|(_, weight)| weight).sum();
     while world.recorder.now() < lasts {
@@ -116,7 +116,8 @@ pub(super) async fn run(world: &Rc<World>, target: &Target, lasts: Duration, mut
     }
 }
 
-/// Injects one fault, and ends it if it lasts. Returns the processes that it killed.
+/// Injects one fault. Ends a lasting fault, except a freeze, which ends by itself. Returns the processes that it
+/// killed.
 async fn inject(kind: Kind, world: &Rc<World>, target: &Target, dice: &mut Dice) -> Vec<u32> {
     let (machine, supervisors) = (&world.machine, &world.supervisors);
     match kind {
@@ -214,7 +215,6 @@ async fn slow_reader(world: &World, target: &Target, lasts: Duration) {
     drop(reader);
 }
 
-/// Many calls at once.
 async fn flood(target: &Target) {
     let Some((client, _incoming)) = target.connect("flood").await else {
         return;
@@ -239,8 +239,8 @@ pub(super) async fn keeper(world: &World, target: &Target) {
     }
 }
 
-/// Stops, kills and restarts members as the user does. The processes that end because of it are recorded as a fault of
-/// their own.
+/// Stops, kills and restarts members as the user does. Records each action as a `KillWorker` fault with the processes
+/// that may have ended.
 pub(super) async fn operator(world: Rc<World>, mut target: Target, mut dice: Dice) {
     let mut caller = Caller::new(target.clone(), "operator");
     while target.pause(dice.between(1_000, 4_000)).await {
@@ -264,7 +264,7 @@ pub(super) async fn operator(world: Rc<World>, mut target: Target, mut dice: Dic
             _ => {}
         }
         sleep(dice.between(0, 500)).await;
-        // Repeat: the call is refused for a time, such as while the disk is full.
+        // Repeat: the call can be refused temporarily, such as while the disk is full.
         while caller.call::<MemberRestart>(one.clone()).await.is_err() {
             if target.phase() == Phase::Over {
                 return;
@@ -295,7 +295,7 @@ pub(super) async fn reviver(target: Target) {
                 let member = OneMember {
                     member: member.name,
                 };
-                // Its state may have changed meanwhile.
+                // Refused if the member's state has changed meanwhile.
                 let _refused = caller.call::<MemberRestart>(member).await;
             }
         }

@@ -40,7 +40,7 @@ pub(super) struct Start {
     pub(super) launch_file: PathBuf,
 }
 
-/// The machine as one supervisor sees it. Clones, and the machines of other supervisors, share everything but the pid.
+/// The machine as one supervisor sees it. The machines of all supervisors share everything but the pid.
 #[derive(Clone)]
 pub(super) struct Machine {
     shared: Rc<Shared>,
@@ -168,7 +168,7 @@ impl Machine {
         alive.map(|(pid, _)| *pid).collect()
     }
 
-    /// Ends a process as `kill -9` does. Most disappear at once or within 4 ms; one of a hundred takes more than 5 s, as
+    /// Ends a process as `kill -9` does. 99 of 100 processes disappear within 4 ms; one takes more than 5 s, as
     /// when the kernel releases a process late.
     pub(super) fn kill(&self, pid: u32) {
         let gone_after = match self.roll(100) {
@@ -244,7 +244,7 @@ impl Machine {
     }
 }
 
-/// The identity of a pid. Each pid is used once, so it determines the start time.
+/// The identity of the process with this pid. Each pid is used once, so the pid determines the start time.
 fn process_of(pid: u32) -> ProcessId {
     ProcessId {
         pid,

@@ -1,5 +1,5 @@
 //! The simulated network: every connection is two pipes in memory, whose bytes arrive after seeded delays, in pieces of
-//! seeded lengths. Connections can be frozen or cut; the bytes in flight of a cut one arrive or are lost.
+//! seeded lengths. Connections can be frozen or cut. When a connection is cut, its bytes in flight arrive or are lost.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -92,7 +92,7 @@ impl Network {
         self.0.frames.load(Ordering::Relaxed)
     }
 
-    /// Makes this supervisor the one that new connections reach.
+    /// Returns the receiver of new connections, in place of the receiver of an earlier supervisor.
     pub(super) fn listen(&self) -> mpsc::UnboundedReceiver<Accepted> {
         let (listener, accepted) = mpsc::unbounded_channel();
         self.0.listener.replace(Some(listener));
@@ -289,7 +289,7 @@ impl AsyncRead for PipeReader {
                 continue;
             }
             *arrival = None;
-            let (_, piece) = pipe.queue.front_mut().expect("it is due");
+            let (_, piece) = pipe.queue.front_mut().expect("a piece is due");
             let (bytes, _) = piece.as_slices();
             let length = bytes.len().min(buffer.remaining());
             buffer.put_slice(&bytes[..length]);

@@ -21,7 +21,6 @@ use super::network::Which;
 /// The machine boots only once.
 const BOOT: &str = "the only boot";
 
-/// The supervisors of one simulation.
 pub(super) struct Supervisors {
     machine: Machine,
     directories: Directories,
@@ -155,7 +154,7 @@ async fn serve(machine: Machine, directories: Directories, state: Rc<State>) {
                     (connection.reader, connection.writer, connection.peer);
                 spawn_local(supervisor.clone().serve(reader, writer, peer));
             }
-            // The network no longer listens, because the supervisor is closing; `Supervisors::close` aborts this task.
+            // The network no longer listens: the supervisor is closing or has crashed. Wait until this task is dropped.
             std::future::pending::<()>().await;
         });
         let mut serve = pin!(serve);

@@ -81,7 +81,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// Makes a call. It is repeated with its key on each new connection until it is answered.
+    /// Makes a call. Repeats the call with its key on each new connection until the supervisor answers.
     async fn call<M: Method<Args: Clone>>(&self, args: M::Args) -> Result<M::Answer, Refusal> {
         let key = self.keys.replace(self.keys.get() + 1);
         let call = rpc::Call {
@@ -102,7 +102,7 @@ impl Shared {
             };
             match answer {
                 Ok(answer) => return Ok(answer),
-                // The reason may be temporary. Repeating the call is safe even if it was stored, because of its key.
+                // The refusal may be temporary. Repeating the call with its key is safe, even if the call was stored.
                 Err(CallError::Refused(refusal))
                     if [ErrorCode::StorageFull, ErrorCode::StorageFailed]
                         .contains(&refusal.code) =>
@@ -111,7 +111,7 @@ impl Shared {
                 }
                 Err(CallError::Refused(refusal)) => return Err(refusal),
                 Err(CallError::Answer { method, source }) => {
-                    panic!("the answer to {method} does not fit: {source}")
+                    panic!("cannot decode the answer to {method}: {source}")
                 }
                 Err(CallError::Disconnected) => {
                     drop(client);
@@ -146,7 +146,7 @@ struct Worker {
     initialize: Initialize,
     /// Futures that end with the worker.
     activities: JoinSet<()>,
-    /// The worker's task of the board, and the activity that runs it.
+    /// The assigned task of the board, and the activity that runs it.
     run: Option<(Assignment, AbortHandle)>,
     runs: u32,
     inbox: mpsc::UnboundedSender<DeliveredMessage>,
@@ -301,12 +301,12 @@ impl Worker {
         for message in deliver.messages {
             let (id, name) = (message.id, &self.shared.name);
             if self.newest.is_some_and(|newest| newest >= id) {
-                let text = format!("{name} was offered {id} after {:?}", self.newest);
+                let text = format!("{name} received {id} after {:?}", self.newest);
                 self.shared.world.contradiction(text);
             }
             self.newest = Some(id);
             if self.shared.read.borrow().contains(&id) {
-                let text = format!("{name} was offered {id} again after it was stored as read");
+                let text = format!("{name} received {id} again after it was stored as read");
                 self.shared.world.contradiction(text);
             }
             if self.queued.insert(id) {
@@ -315,7 +315,8 @@ impl Worker {
         }
     }
 
-    /// Most members exit when they are asked to stop; the others are killed after the grace period.
+    /// Five of six workers exit when they are asked to stop. The others ignore the request and are killed after the
+    /// grace period.
     fn stop(&mut self) {
         if self.leaving || self.shared.world.machine.roll(6) == 0 {
             return;

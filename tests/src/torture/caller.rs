@@ -1,5 +1,5 @@
-//! A client that repeats each call with its key until it is answered, although supervisors die meanwhile. Used by the
-//! workload of the torture and of the simulation.
+//! A client that repeats each call with the same key until a supervisor answers, even if supervisors die meanwhile.
+//! Used by the workload of the torture and of the simulation.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -78,7 +78,7 @@ impl Target {
         *self.phase.borrow()
     }
 
-    /// Waits for a pause. Returns false, without waiting for its end, when clients must start nothing new.
+    /// Waits for `pause`. Returns false, at once, when the faults are over: clients must then start nothing new.
     pub(crate) async fn pause(&mut self, pause: Duration) -> bool {
         let calm = self.phase.wait_for(|phase| *phase != Phase::Torture);
         timeout(pause, calm).await.is_err()
@@ -120,7 +120,7 @@ impl Caller {
     /// Repeats the call until it is answered.
     ///
     /// # Errors
-    /// [`Outcome::Refused`], or [`Outcome::Unknown`] when there was no answer before the end.
+    /// [`Outcome::Refused`], or [`Outcome::Unknown`] without an answer before [`Phase::Over`].
     pub(crate) async fn call<M: Method<Args: Clone>>(
         &mut self,
         args: M::Args,
@@ -140,7 +140,7 @@ impl Caller {
                         return Err(Outcome::Refused(word(refusal.code)));
                     }
                     Ok(Err(CallError::Answer { method, source })) => {
-                        panic!("the answer to {method} does not fit: {source}")
+                        panic!("cannot decode the answer to {method}: {source}")
                     }
                     Ok(Err(CallError::Refused(_) | CallError::Disconnected)) | Err(_) => {
                         self.connection = None;
@@ -155,6 +155,6 @@ impl Caller {
 
 /// The error code's name on the wire.
 fn word(code: ErrorCode) -> String {
-    let value = serde_json::to_value(code).expect("a code is a word");
+    let value = serde_json::to_value(code).expect("a code is a string");
     value.as_str().unwrap_or_default().to_owned()
 }

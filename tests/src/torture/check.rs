@@ -1,8 +1,8 @@
 //! The checkers, one for each promise: pure functions from the evidence to the violations.
 //!
-//! Each checker compares the answers that clients received with the journal and with the files that commands wrote;
-//! none trusts the supervisor's own reports alone. `--plant` proves for five kinds of fault that a checker finds them;
-//! hand-written histories in `tests.rs` prove it for the other checkers.
+//! The checkers compare the journal with the answers that clients received, the files that commands wrote, and the
+//! injected faults. `--plant` plants one of five faults in the supervisor to prove that a checker finds it;
+//! hand-written histories in `tests.rs` prove that the checkers find other violations.
 //!
 //! The promises of the product and their checkers:
 //!
@@ -81,27 +81,29 @@ impl Promise {
                 "a task has one owner at any instant, and a stale owner changes nothing"
             }
             Self::Rerun => {
-                "a task ends once, runs once per attempt, and once in all with rerun = false"
+                "a task ends once unless it is retried, and runs at most once per attempt, or with rerun = false at most once"
             }
             Self::Requests => {
                 "a request is listed until it is decided; a command runs once, and only after the user allowed it"
             }
             Self::Supervisor => "a new supervisor serves within 2 s of kill -9",
             Self::Worker => {
-                "a launch ends only when its process was killed, and no member is launched twice"
+                "a launch ends only when its process was killed or asked to stop, and no member has two launches at once"
             }
             Self::Panes => "each running member has its pane, and no other pane is left",
             Self::Stopping => {
-                "down and kill leave no process and touch no other; a killed member's task is free within 1 s"
+                "down and kill end all processes of their members and no others; a killed member's task is free within 1 s"
             }
-            Self::Storage => "every acknowledged change is stored, and no refused change is",
+            Self::Storage => "every acknowledged change is stored, and no refused change is stored",
             Self::OneWriter => {
                 "the journal has one writer: no change is refused, repeated or lost because of a second one"
             }
             Self::Time => {
                 "a clock jump changes no state and no timeout; after a reboot no recorded process is trusted"
             }
-            Self::Load => "slow readers and floods cost bounded memory and delay no call",
+            Self::Load => {
+                "memory and the latency of calls are bounded under slow readers and floods"
+            }
             Self::Liveness => "when the faults stop, all work finishes; no process panics",
         }
     }

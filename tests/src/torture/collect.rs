@@ -102,7 +102,6 @@ impl World {
         copied.status().ok()?.success().then_some(copy)
     }
 
-    /// The board.
     async fn tasks(&self) -> Result<Vec<Task>, String> {
         let (code, list) = self.verb(&["task", "list", "--json"]).await;
         let tasks = list["tasks"].as_array();
@@ -246,7 +245,6 @@ pub(crate) async fn unfinished_after(target: Target, limit: Duration) -> Vec<Str
     }
 }
 
-/// The unfinished work.
 async fn unfinished(caller: &mut Caller) -> Vec<String> {
     let mut unfinished = Vec::new();
     let Ok(team) = caller.call::<TeamShow>(Nothing {}).await else {

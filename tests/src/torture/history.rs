@@ -1,7 +1,7 @@
 //! The history of a torture as observed by its clients and by the nemesis: plain data for the checkers.
 //!
-//! Clients record each operation with its outcome through [`Recorder`]. The rest of [`Evidence`] is read from the
-//! product's public interfaces when the faults have stopped.
+//! Clients, the nemesis and the meters record through [`Recorder`] while they run. The rest of [`Evidence`] is read
+//! from the product's public interfaces when the faults have stopped.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -80,9 +80,9 @@ pub struct Answer {
 pub struct Fault {
     pub kind: FaultKind,
     pub began: Duration,
-    /// When it was healed; for a kill, when the process was dead.
+    /// When the fault was healed; for a kill, when the process was dead.
     pub ended: Duration,
-    /// The affected processes.
+    /// The processes that the fault ended, if known.
     pub pids: Vec<u32>,
 }
 
@@ -90,30 +90,30 @@ pub struct Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FaultKind {
     KillSupervisor,
-    /// Several supervisors, each as soon as it runs.
+    /// Kills several supervisors, each as soon as it runs.
     KillSupervisors,
-    /// One process; of hosted members, the process that runs them all.
+    /// Kills one worker. Hosted members share one process.
     KillWorker,
-    /// A process that a worker started: a shell, git, the sandbox.
+    /// Kills a process that a worker started: a shell, git, the sandbox.
     KillCommand,
     KillGit,
-    /// The tmux server; afterwards the panes are opened again.
+    /// Kills the tmux server, then reopens the panes.
     KillTmux,
-    /// Every process: the next command starts the supervisor.
+    /// Kills every process; the next command starts a supervisor.
     KillEverything,
-    /// Changes the boot id, kills every process and removes the runtime directory; then `up`.
+    /// Changes the boot id, kills every process, removes the runtime directory, then runs `up`.
     Reboot,
-    /// `kill MEMBER`, then `restart MEMBER`.
+    /// Runs `kill MEMBER`, then `restart MEMBER`.
     KillMember,
     StopSupervisor,
     StopWorker,
     StopTmux,
     RestartSupervisor,
     RemoveSocket,
-    /// The whole directory; then `up`, which stores the environment again.
+    /// Removes the runtime directory, then runs `up`, which stores the environment again.
     RemoveRuntimeDirectory,
-    /// The files of the state directory, such as logs and records of processes, except the teams' databases, their
-    /// locks and disk reserves.
+    /// Removes the files of the state directory, such as logs and records of processes, except the teams' databases,
+    /// their locks and disk reserves.
     RemoveRecords,
     FullDisk,
     FailedSync,
@@ -168,7 +168,7 @@ impl FaultKind {
     }
 }
 
-/// A successful answer to the probe, with the supervisor that gave it.
+/// A call of the probe to a supervisor, up to the answer or the timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probe {
     pub began: Duration,
@@ -247,10 +247,10 @@ pub struct Evidence {
     pub panes: Option<(Vec<Shown>, Vec<Pane>)>,
     /// The marks of each task by its key, in the order in which they were written.
     pub runs: BTreeMap<String, Vec<Mark>>,
-    /// How often each numbered command ran that needs the user's permission.
+    /// How often each numbered command ran. Each run needs the user's permission.
     pub commands: BTreeMap<u64, u64>,
-    /// Work that was unfinished at the end of the calm phase, verbs that failed, and, in the simulation, contradictory
-    /// answers.
+    /// Work that was unfinished at the end of the calm phase, verbs that failed, and, in the simulation, violations
+    /// that a worker observed.
     pub unfinished: Vec<String>,
     /// The largest memory of a supervisor, in bytes.
     pub memory: u64,
@@ -321,7 +321,7 @@ impl Recorder {
         evidence.stalled_in(since, self.now())
     }
 
-    /// Whether the newest probe was answered after this time, by a supervisor that is none of these.
+    /// Whether the newest probe ended after `since`, at a supervisor that is not in `not_by`.
     pub(crate) fn is_answered_since(&self, since: Duration, not_by: &[u32]) -> bool {
         let evidence = self.evidence.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = evidence.probes.last();

@@ -30,7 +30,7 @@ const FLOOD: usize = 400;
 /// How many supervisors one series of kills ends.
 const SERIES: usize = 3;
 
-/// How long to wait for a recovery. A longer one is a violation.
+/// How long to wait for a recovery. A longer recovery is a violation.
 pub(crate) const RECOVERY: Duration = Duration::from_secs(10);
 
 /// How long to wait for a git process: tasks that run git start every few seconds.
@@ -108,14 +108,14 @@ pub(crate) async fn run(world: &World, options: &Options, recorder: &Recorder) {
         let pids = fault.pids.clone();
         recorder.add(|evidence| evidence.faults.push(fault));
         if kind.ends_supervisor() {
-            // A planted fault may keep every supervisor from answering.
+            // A planted fault can prevent every answer, so wait no longer than the calm phase may take.
             until_answered(recorder, ended, &pids, RECOVERY.min(options.calms)).await;
         }
     }
 }
 
-/// Waits until a supervisor that is none of these has answered a probe, or for `limit`. The next fault must not come
-/// earlier: it would hide that no supervisor recovered from this one.
+/// Waits until a supervisor that is not in `not_by` has answered a probe, but no longer than `limit`. If the next fault
+/// were injected earlier, it would hide that no supervisor recovered from this one.
 pub(crate) async fn until_answered(
     recorder: &Recorder,
     since: Duration,
@@ -131,7 +131,7 @@ pub(crate) async fn until_answered(
 /// The effect of a fault.
 struct Hit {
     pids: Vec<u32>,
-    /// When it was healed; of a kill, when the processes were dead.
+    /// When the fault was healed; for a kill, when the processes were dead.
     ended: Duration,
 }
 
@@ -185,7 +185,7 @@ async fn inject(
         }
         FaultKind::KillEverything => {
             let killed = hit(kill_everything(world).await);
-            // Start the next supervisor: all workers are dead, and of the other clients only the watcher would start one.
+            // Start the next supervisor: all workers are dead, and other clients run a verb only every few seconds.
             world.verb(&["ps", "--json"]).await;
             Some(killed)
         }
@@ -215,7 +215,7 @@ async fn inject(
         }
         FaultKind::RemoveSocket => {
             fs::remove_file(world.rig.directories().socket()).ok()?;
-            // The next command makes the supervisor bind it again.
+            // The next command makes the supervisor bind the socket again.
             world.verb(&["ps", "--json"]).await;
             Some(hit(Vec::new()))
         }
@@ -319,7 +319,7 @@ async fn stop_one(world: &World, role: Role, longest_ms: u64, dice: &mut Dice) -
     process.signal(Signal::SIGSTOP).ok()?;
     sleep(dice.between(50, longest_ms)).await;
     process.signal(Signal::SIGCONT).ok()?;
-    // Not listed as affected: no launch may end because of this fault.
+    // No pid is recorded: no launch may end because of this fault.
     Some(Vec::new())
 }
 
@@ -333,7 +333,7 @@ async fn write_calls(world: &World, frames: &str) -> Option<UnixStream> {
         stream.write_all(hello.as_bytes()).await?;
         stream.write_all(frames.as_bytes()).await
     };
-    // The supervisor reads no further while its answers are not read.
+    // The supervisor stops reading while its answers are unread.
     let _elapsed = timeout(Duration::from_secs(2), write).await;
     Some(stream)
 }
@@ -350,7 +350,7 @@ mod tests {
             chosen.collect::<Vec<_>>()
         };
         assert_eq!(chosen(6), chosen(6));
-        assert_ne!(chosen(6), chosen(7), "a neighbour");
+        assert_ne!(chosen(6), chosen(7), "the next seed");
     }
 
     #[test]

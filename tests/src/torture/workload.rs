@@ -1,6 +1,6 @@
 //! The clients of the torture: they send messages, add tasks, claim and complete them, make requests and decide them,
-//! over the socket and the command line. Each records its operations, which [`super::check`] compares with the
-//! evidence.
+//! over the socket and the command line. Each records its operations, which [`super::check`] compares with the rest of
+//! the evidence.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use super::history::{Answer, Call, Dice, Operation, Outcome, Recorder, Unlisted}
 use super::world::{AGENT, COMMAND_MEMBERS, World};
 use crate::fake_model_server::{Reply, Request};
 
-/// Most commands that ask for permission: the agent's conversation contains all of them.
+/// The maximum number of commands that ask for permission: the agent's conversation contains all of them.
 const COMMANDS_MAX: u64 = 150;
 
 /// Streams of the seed's numbers: the decider's pauses, and one for each command's decision.
@@ -117,7 +117,7 @@ pub(crate) async fn typist(world: &World, recorder: Recorder, mut dice: Dice) {
             to: (*to).to_owned(),
             text: text.clone(),
         };
-        // Each command is a client of its own.
+        // Each command is a separate client.
         recorded(&recorder, &text, call, typed).await;
     }
 }
@@ -155,7 +155,7 @@ pub(crate) async fn planner(target: Target, recorder: Recorder, mut dice: Dice) 
         }
         let key = format!("task-{count}");
         let seconds = dice.below(4);
-        // Some tasks start a session, which must be killed with their member too.
+        // Some tasks start a session of processes. `kill` of the member must end this session too.
         let work = match dice.below(3) {
             0 => format!("setsid -w sleep 0.{seconds}"),
             1 => format!("git -c alias.nap='!sleep 0.{seconds}' nap"),
@@ -175,8 +175,8 @@ pub(crate) async fn planner(target: Target, recorder: Recorder, mut dice: Dice) 
     }
 }
 
-/// Claims tasks that only the user takes, and releases and claims each again. Then completes each twice: first with the
-/// stale generation, which must be refused, then with the current one.
+/// Adds tasks without a `run` line, which no member takes. Claims, releases and again claims each task. Then completes
+/// it twice: first with the stale generation, which must be refused, then with the current one.
 pub(crate) async fn claimant(target: Target, recorder: Recorder, mut dice: Dice) {
     let mut caller = Caller::new(target, "claimant");
     for count in 0.. {
@@ -255,7 +255,7 @@ async fn end<M: End>(caller: &mut Caller, recorder: &Recorder, task: TaskId, gen
 /// Makes the agent run numbered commands that need the user's permission, as long as faults happen.
 pub(crate) async fn asker(target: Target, recorder: Recorder, mut dice: Dice, lasts: Duration) {
     let mut caller = Caller::new(target, "asker");
-    let least = lasts / u32::try_from(COMMANDS_MAX).expect("it is small");
+    let least = lasts / u32::try_from(COMMANDS_MAX).expect("a small number");
     for command in 0..COMMANDS_MAX {
         let pause = dice.between(700, 1_800).max(least);
         if !caller.target.pause(pause).await {

@@ -33,14 +33,13 @@ pub(crate) const AGENT: &str = "ada";
 /// How long a task may stay claimed after the confirmed exit of its member.
 const FREED: Duration = Duration::from_secs(1);
 
-/// The beginnings of the names of files that are never removed from the state directory: a team's database, its lock,
-/// the reserve for a full disk, and the filler of the small disk.
+/// Prefixes of the names of files that [`World::remove_records`] keeps: a team's database, its lock, the reserve for a
+/// full disk, and the filler of the small disk.
 const KEPT: [&str; 4] = ["team.db", "team.lock", "reserve", "filler"];
 
-/// Timeout of a verb.
 const VERB_LIMIT: Duration = Duration::from_secs(60);
 
-/// See the module. The disk is unmounted before the rig's directory is removed.
+/// See the module. Fields are dropped in this order: the disk is unmounted before the rig's directory is removed.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) disk: Option<SmallDisk>,
@@ -57,10 +56,10 @@ pub(crate) struct World {
 pub(crate) enum Role {
     Supervisor,
     Worker,
-    /// Lends its terminal to a worker.
+    /// An attach helper, which lends its terminal to a worker.
     PaneHelper,
     Tmux,
-    /// One of the torture's own commands.
+    /// An `agent-team` command that the torture runs.
     Verb,
     /// A process that a worker started.
     Command,
@@ -99,7 +98,7 @@ impl World {
         rig.set("OPENAI_BASE_URL", model.base_url());
         rig.set("OPENAI_API_KEY", "unused-key");
         rig.write(".agent-team/team.toml", &team_file(&options.placement));
-        // The small disk has less room than commands leave free by default.
+        // By default a member's command needs 100 MiB of free disk space. The small disk may be smaller.
         rig.set_settings("[sandbox]\nfree_mib = 0\n");
         for directory in ["runs", "commands"] {
             fs::create_dir(rig.project().join(directory)).expect("the project can be written");
@@ -132,7 +131,8 @@ impl World {
         self.phase.send_replace(phase);
     }
 
-    /// Runs a verb: its exit code, -1 without one, and the document that it printed on either stream.
+    /// Runs a verb. Returns its exit code, or -1 without one, and the document that it printed on stdout or else
+    /// stderr.
     pub(crate) async fn verb(&self, arguments: &[&str]) -> (i32, Value) {
         let mut command = self.rig.command(arguments);
         command.stdin(Stdio::null()).kill_on_drop(true);
@@ -170,13 +170,13 @@ impl World {
         self.up().await;
     }
 
-    /// Runs `up`, as the user does when members do not run. Fails during a fault; the reviver repeats it.
+    /// Runs `up`, as the user does when members do not run. Ignores a failure, because the reviver runs `up` again.
     pub(crate) async fn up(&self) {
         let (_code, _output) = self.verb(&["up", "--detach", "--json"]).await;
     }
 
-    /// Kills a member by the verb and records what is left of it: processes, and a claim after more than 1 s. Returns
-    /// its process.
+    /// Runs `kill` for a member. Records each surviving process of the member, and its claim if the claim is not freed
+    /// within 1 s. Returns the pid of the member's worker, or `None` if the worker or the outcome is unknown.
     pub(crate) async fn kill_member(&self, name: &str, recorder: &Recorder) -> Option<Vec<u32>> {
         let mut caller = Caller::new(self.target(), format!("kill at {:?}", recorder.now()));
         let before = member(&mut caller, name).await?;
@@ -205,7 +205,7 @@ impl World {
         Some(vec![pid])
     }
 
-    /// Removes every file of the state directory but those of [`KEPT`].
+    /// Removes every file of the state directory except files whose names begin with a prefix of [`KEPT`].
     pub(crate) fn remove_records(&self) {
         let mut open = vec![self.rig.directories().state];
         while let Some(directory) = open.pop() {
@@ -260,7 +260,7 @@ fn team_file(placement: &str) -> String {
     )
 }
 
-/// The memory and the open descriptors of a process, as far as they can be read.
+/// The memory in bytes and the number of open descriptors of a process; 0 for a number that cannot be read.
 pub(crate) fn size_of(process: ProcessId) -> (u64, u64) {
     let memory = agent_team_system::process::resident_bytes(process.pid);
     let descriptors = fs::read_dir(format!("/proc/{}/fd", process.pid));
@@ -270,7 +270,7 @@ pub(crate) fn size_of(process: ProcessId) -> (u64, u64) {
     )
 }
 
-/// Kills processes and waits until they are dead; returns the pids of those that were alive.
+/// Kills processes and waits until they are dead; returns the pids of the processes that were alive.
 pub(crate) async fn kill(victims: &[Found]) -> Vec<u32> {
     let mut killed = Vec::new();
     for found in victims {

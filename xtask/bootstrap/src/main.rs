@@ -1,8 +1,7 @@
 //! The program behind the alias `cargo xtask`: builds `agent-team-xtask` and replaces itself with it.
 //!
 //! This program has no dependencies, so that cargo builds it in a second. It can therefore announce the first build of
-//! `agent-team-xtask` before that build begins, and shows cargo's progress. Later builds of `agent-team-xtask` are
-//! quiet.
+//! `agent-team-xtask` before that build begins. Cargo shows the progress of the first build; later builds are quiet.
 #![expect(clippy::print_stderr, reason = "it announces builds")]
 
 use std::env;
@@ -59,8 +58,8 @@ fn build() -> Command {
     if let Some(package) = env::var_os("CARGO_MANIFEST_DIR") {
         build.current_dir(Path::new(&package).join("../.."));
     }
-    // `cargo run` describes this package in variables such as `CARGO_PKG_NAME`. The build script of ring reruns when
-    // one of them changes.
+    // `cargo run` sets variables such as `CARGO_PKG_NAME` to the values of this package. Remove them: the build script
+    // of ring reruns when one of these variables changes.
     for (name, _) in env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {

@@ -20,7 +20,7 @@ use super::swarm::{SocketsAlone, Swarm};
 use super::table::{Row, Target, Unit};
 use super::{Bench, check_disk};
 
-/// Claims per round; the boards have as many ready tasks.
+/// The maximum number of claims per round. From a board with fewer ready tasks, a round claims all ready tasks.
 const CLAIMS: usize = 4_000;
 
 struct Board {
@@ -227,7 +227,7 @@ fn rate(
         Unit::PerSecond,
         rate,
     )
-    .limit(format!("SQLite loop by {batch}"), limit)
+    .limit(format!("SQLite loop, {batch} rows per commit"), limit)
     .target(target)
     .note(note))
 }
@@ -260,7 +260,7 @@ pub(super) fn board_size(bench: &Bench) -> Result<Vec<Row>> {
         Figure::of(from_large),
     )
     .limit(
-        format!("from {} without", small.tasks),
+        format!("from {}", small.description()),
         Figure::of(from_small),
     )
     .target(Target::RatioAtMost(1.2));

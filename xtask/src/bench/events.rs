@@ -104,7 +104,7 @@ fn subscribers(installation: &mut Installation, team: &TeamId, count: usize) -> 
     };
     let streams = (0..count).map(subscribe).collect::<Result<_>>()?;
     let mut readers = Readers::new(streams)?;
-    // The answers to both calls.
+    // The answers to the handshake and to the subscription.
     readers.read(2)?;
     Ok(readers)
 }
@@ -148,7 +148,7 @@ pub(super) fn fan_out(bench: &Bench) -> Result<Vec<Row>> {
                 Unit::PerSecond,
                 Figure::of(rates),
             )
-            .limit("one write each", Figure::of(limits))
+            .limit("one write per delivery", Figure::of(limits))
             .target(target),
         );
     }

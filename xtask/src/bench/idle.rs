@@ -70,7 +70,7 @@ pub(super) fn memory(bench: &Bench) -> Result<Vec<Row>> {
         )
         .note(why),
         mebibytes(
-            "supervisor, the same after a restart",
+            "supervisor, 10 members, 10,000 tasks, restarted",
             &restarted.supervisor,
             None,
         ),

@@ -225,7 +225,7 @@ pub(super) fn history(bench: &Bench) -> Result<Vec<Row>> {
         Unit::Microseconds,
         Figure::of(with),
     )
-    .limit("with few", Figure::of(without))
+    .limit("with few stored", Figure::of(without))
     .target(Target::RatioAtMost(1.1));
     Ok(vec![row])
 }
@@ -272,7 +272,7 @@ fn one_pair(bench: &Bench) -> Result<Row> {
     let to = || message(Recipient::Member("bob".parse().expect("a plain name")));
     let sockets = SocketsAlone::measure::<MessageSend>(bench, 1, WINDOW, to)?;
     let note = format!(
-        "{WINDOW} calls in flight, about {:.0} records to a commit; {refusals:.0} times the inbox was full; {}",
+        "{WINDOW} calls in flight, about {:.0} records per commit; the inbox was full {refusals:.0} times; {}",
         percentile(&batches, 50.0),
         sockets.comparison(&rate, &limit)
     );
@@ -312,7 +312,7 @@ fn many_senders(bench: &Bench) -> Result<Row> {
     let (rate, limit) = (Figure::of(rates), Figure::of(limits));
     let sockets = SocketsAlone::measure::<MessageSend>(bench, SENDERS, 1, to)?;
     let note = format!(
-        "one call in flight each, about {:.0} records to a commit; {}",
+        "one call in flight per sender, about {:.0} records per commit; {}",
         percentile(&batches, 50.0),
         sockets.comparison(&rate, &limit)
     );

@@ -15,11 +15,11 @@ use super::table::{Row, Target, Unit};
 const TASKS: usize = 10_000;
 const MESSAGES: usize = 100_000;
 
-/// Events in the long journal, and the limit for reading it, in milliseconds.
+/// Events in the long journal, and the target for opening it, in milliseconds.
 const EVENTS: usize = 1_000_000;
 const OPEN_LIMIT: f64 = 2_000.0;
 
-/// A team with one member that is up, so that a successor restores it.
+/// Brings up a team with one member, which the next supervisor restores.
 fn team_of_one(installation: &mut Installation, name: &str) -> Result<TeamId> {
     let project = installation.project(name)?;
     let spec = team(&project, name, PlacementChoice::Headless, &["bob"])?;
@@ -55,7 +55,7 @@ pub(super) fn successor(bench: &Bench) -> Result<Vec<Row>> {
     send(&installation, &team, messages)?;
     let full = rounds(bench, &mut installation, &team)?;
     installation.down(&team)?;
-    // At most as many records as tasks are newer than the snapshot.
+    // A snapshot is due when the journal has as many records after the last snapshot as the board has tasks.
     let why = format!(
         "from exec to the answer about the team; reading the JSON of {TASKS} tasks and at most {TASKS} records takes \
          {:.1} ms",

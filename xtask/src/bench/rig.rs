@@ -89,8 +89,8 @@ impl Installation {
             Worker::Stub => {
                 let bin = home.join("bin");
                 fs::create_dir(&bin)?;
-                // Copy instead of linking: the supervisor would resolve the link and find the real worker beside its
-                // target.
+                // Copy instead of linking: the supervisor would resolve the link, and find the real worker beside the
+                // target of the link.
                 fs::copy(programs.real.join("agent-teamd"), bin.join("agent-teamd"))?;
                 fs::copy(&programs.stub, bin.join("agent-teammate"))?;
                 bin.join("agent-teamd")
@@ -130,7 +130,7 @@ impl Installation {
             let why = members.map(|member| member.why.as_str()).next();
             ensure!(
                 Instant::now() < deadline,
-                "{} of {count} are ready: {}",
+                "{} of {count} workers are ready: {}",
                 pids.len(),
                 why.unwrap_or_default()
             );
@@ -174,8 +174,8 @@ impl Installation {
         Ok(())
     }
 
-    /// Kills the supervisor with SIGKILL and starts a new one. Returns the time from its start to its first answer
-    /// about the team, for which it must have read the journal.
+    /// Kills the supervisor with SIGKILL and starts a new one. Returns the time from the start of the new supervisor to
+    /// its first answer about the team, for which it must have read the journal.
     pub(super) fn replace_supervisor(&mut self, team: &TeamId) -> Result<Duration> {
         self.supervisor.kill()?;
         self.supervisor.wait()?;
@@ -247,7 +247,7 @@ pub(super) fn connect(home: &Path, client: &str) -> Result<Wire> {
     }
 }
 
-/// The environment that a shell would pass.
+/// The variables of this process that teams need.
 pub(super) fn environment() -> BTreeMap<String, String> {
     ["PATH", "HOME", "LANG"]
         .into_iter()

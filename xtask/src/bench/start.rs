@@ -49,7 +49,7 @@ impl Reports {
         })
     }
 
-    /// The pid of the next stub, which runs as long as the stream is open.
+    /// Waits for the next stub. Returns its pid, and the stream: the stub exits when the stream is closed.
     fn next(&self) -> Result<(u32, UnixStream)> {
         let mut reader = BufReader::new(self.listener.accept()?.0);
         let mut line = String::new();
@@ -57,7 +57,7 @@ impl Reports {
         Ok((
             line.trim()
                 .parse()
-                .context("a stub's first line is its pid")?,
+                .context("the first line of a stub is not a pid")?,
             reader.into_inner(),
         ))
     }
@@ -229,7 +229,7 @@ fn up_of(
         .limit(limit, Figure::of(limits))
         .target(Target::RatioAtMost(most))
         .note(format!(
-            "a worker takes {:.1} ms of processor time to start, the stub {:.1}; a worker counts once its hello is stored",
+            "a worker takes {:.1} ms of processor time to start, the stub {:.1}; a worker is ready when its handshake is stored",
             percentile(&worker, 50.0),
             percentile(&stub, 50.0),
         )))
@@ -241,7 +241,7 @@ struct Bare {
     processor_ms: Option<f64>,
 }
 
-/// The mean processor time of these processes in milliseconds; `None` where the system does not report it.
+/// The mean processor time of these processes in milliseconds; `None` if the system does not report it.
 fn processor_ms(pids: &[u32]) -> Option<f64> {
     let nanoseconds = |task: PathBuf| -> Option<f64> {
         let text = fs::read_to_string(task.join("schedstat")).ok()?;

@@ -36,7 +36,7 @@ struct Caller {
 }
 
 impl Swarm {
-    /// `name` with a number appended is the identity of each caller.
+    /// The client id of each caller is `name` and a number.
     pub(super) fn connect(socket: &Path, name: &str, callers: usize) -> Result<Self> {
         let connect = |number| {
             let mut stream =
@@ -133,8 +133,8 @@ impl Swarm {
     }
 }
 
-/// Part of the upper limit of a rate over the socket: the rate of the same callers and sockets with a stub that answers
-/// immediately. [`Self::comparison`] combines it with the rate of the store.
+/// The rate at which a stub that answers at once serves the same callers over sockets. The supervisor cannot be faster,
+/// because it also stores each change.
 pub(super) struct SocketsAlone {
     per_second: Figure,
 }
@@ -169,14 +169,14 @@ impl SocketsAlone {
         })
     }
 
-    /// A note with the ratio of `ours` to the limit: the sockets, followed by a store that writes `stored` rows per
-    /// second.
+    /// A note that compares `ours` with a combined limit: the time of a call over the sockets plus the time that a
+    /// store of `stored` rows per second takes to write one row.
     pub(super) fn comparison(&self, ours: &Figure, stored: &Figure) -> String {
         let sockets = self.per_second.median;
         let both = 1.0 / (1.0 / sockets + 1.0 / stored.median);
         format!(
-            "these callers' sockets alone: {:.0}k/s; followed by the SQLite loop: {:.0}k/s; the measured rate is {:.2} × \
-             the latter",
+            "sockets alone: {:.0}k/s; sockets and SQLite loop one after the other: {:.0}k/s; the measured rate is {:.2} × \
+             the second limit",
             sockets / 1e3,
             both / 1e3,
             ours.median / both

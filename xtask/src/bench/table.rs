@@ -14,7 +14,7 @@ pub(super) struct Row {
     pub(super) ours: Result<Figure, String>,
     pub(super) limit: Option<Limit>,
     pub(super) target: Target,
-    /// A note for the reader.
+    /// A note that is printed below the row.
     pub(super) note: String,
 }
 
@@ -132,7 +132,7 @@ impl Unit {
     }
 }
 
-/// At least three significant digits of values from 1; two decimals of smaller values.
+/// Values from 1 with at least three significant digits, smaller values with two decimals.
 fn digits(value: f64) -> String {
     match value {
         _ if value >= 100.0 => format!("{value:.0}"),

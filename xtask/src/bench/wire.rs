@@ -51,7 +51,7 @@ impl Wire {
         })
     }
 
-    /// Makes a call and waits for the answer; keeps events that arrive before it.
+    /// Makes a call and waits for the answer; keeps events that arrive before the answer.
     pub(super) fn call<M: Method>(
         &mut self,
         team: Option<&TeamId>,

@@ -1,7 +1,8 @@
 //! The stub programs of `cargo xtask bench`: minimal replacements for the programs of agent-team.
 //!
 //! - `line SOCKET`: connects, writes a line and waits: the start-up cost of a minimal worker.
-//! - `relay SOCKET [FILE]`: forwards lines between its first two connections; with FILE, appends and syncs each first.
+//! - `relay SOCKET [FILE]`: forwards lines between its first two connections; with FILE, first appends them to FILE and
+//!   syncs it.
 //! - `answer`: answers every line of all clients of the listener on its stdin.
 //! - `echo SOCKET` and `ping SOCKET CONTROL`: the two ends of a relay.
 //! - `--launch FILE`: a worker without an engine that sends and reads messages as fast as possible.

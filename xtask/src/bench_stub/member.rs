@@ -62,7 +62,6 @@ struct Member {
     stopped: bool,
 }
 
-/// A received frame.
 enum Received {
     Messages,
     Accepted,

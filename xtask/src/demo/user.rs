@@ -71,7 +71,7 @@ impl Demo {
         let mut works_since = None;
         let mut killed_pid = None;
         let mut killed = None;
-        // A user can detach before the worker is replaced.
+        // Continue until a killed worker is replaced: a user can detach earlier, which ends the command.
         while !is_over.load(Ordering::Relaxed) || (killed_pid.is_some() && killed.is_none()) {
             thread::sleep(INTERVAL);
             let members = self.members();
@@ -113,7 +113,7 @@ impl Demo {
         for request in listed["requests"].as_array().into_iter().flatten() {
             let [id, member, tool] =
                 ["id", "member", "tool"].map(|key| request[key].as_str().unwrap_or_default());
-            // Fails if the request was withdrawn meanwhile, by the kill.
+            // Fails if the kill of ben's worker withdrew the request meanwhile.
             if succeeds(&mut self.agent_team(&["requests", "allow", id])) {
                 lines.push(format!(
                     "{member} asks before it calls {tool}: agent-team requests allow {id}"

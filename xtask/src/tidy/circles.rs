@@ -37,12 +37,12 @@ const DEFENDED: &[(&str, &str, &str)] = &[
     (
         "crates/team-file/src/table.rs",
         "crates/team-file/src/reference.rs",
-        "the reader accepts only keys of the reference, and the reference lists the words of the readers",
+        "the parser accepts only keys of the reference, and the reference lists the values of the parsers",
     ),
     (
         "crates/team-file/src/role/file.rs",
         "crates/team-file/src/reference.rs",
-        "the reader accepts only keys of the reference, and the reference lists the words of the readers",
+        "the parser accepts only keys of the reference, and the reference lists the values of the parsers",
     ),
 ];
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::manifest::Manifest;
 use super::tree::{Finding, Weight};
 
-/// A crate that must not depend on others, directly or through a crate of this workspace.
+/// A crate that must not depend on some other crates, directly or through a crate of this workspace.
 struct Edge {
     from: &'static str,
     never: Never,

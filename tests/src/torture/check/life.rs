@@ -11,12 +11,12 @@ const RECOVERY_LIMIT: Duration = Duration::from_secs(2);
 /// How long a call takes at most beside slow readers and floods.
 const LATENCY_LIMIT: Duration = Duration::from_secs(2);
 
-/// Bounds of a supervisor under the torture's load. The dev profile's binaries need about a quarter of it.
+/// Limit for a supervisor under the torture's load. A supervisor of the dev profile needs about a quarter of it.
 const MEMORY_LIMIT: u64 = 192 << 20;
 
 const DESCRIPTOR_LIMIT: u64 = 700;
 
-/// Supervisors that served for less than this count as a series: workers then pause longer before they reconnect.
+/// Deaths of supervisors within this time are a series: workers then pause longer before they reconnect.
 const SERIES: Duration = Duration::from_secs(2);
 
 /// How soon a new supervisor serves after the last kill of a series.
@@ -31,7 +31,7 @@ pub(super) fn recovery(evidence: &Evidence) -> Vec<String> {
         match recovery.took {
             Some(took) if took <= limit => {}
             Some(took) => found.push(format!(
-                "after the kill at {at:.3} s it took {took:?}, {limit:?} allowed (the machine was busy for {stalled:?} of it)"
+                "after the kill at {at:.3} s the next answer took {took:?}; the limit is {limit:?}, including {stalled:?} in which the machine was busy"
             )),
             None => found.push(format!("after the kill at {at:.3} s no call was answered")),
         }
@@ -49,7 +49,7 @@ pub struct Recovery {
     pub stalled: Duration,
 }
 
-/// The recovery after each kill of a supervisor. The nemesis makes no other fault before the answer.
+/// The recovery after each kill of a supervisor. The nemesis waits for the answer before it injects the next fault.
 pub fn recoveries(evidence: &Evidence) -> Vec<Recovery> {
     let kills = evidence.faults.iter().filter(|fault| {
         let kind = fault.kind;

@@ -15,7 +15,7 @@ pub(super) fn panes(evidence: &Evidence) -> Vec<String> {
         match own[..] {
             [pane] if pane.lives && Some(&pane.id) == shown.pane.as_ref() => {}
             _ => found.push(format!(
-                "{} is shown in {:?} and has {own:?}",
+                "{}: ps shows pane {:?}, tmux has {own:?}",
                 shown.member, shown.pane
             )),
         }
@@ -24,7 +24,7 @@ pub(super) fn panes(evidence: &Evidence) -> Vec<String> {
         let has_member = |name: &str| members.iter().any(|it| it.runs && it.member == name);
         if !has_member(&pane.member) {
             found.push(format!(
-                "pane {} is of {:?}, which does not run",
+                "pane {} belongs to {:?}, which does not run",
                 pane.id, pane.member
             ));
         }

@@ -1,4 +1,5 @@
-//! Checks the journal: it contains every acknowledged change and no refused one, all from one writer.
+//! Checks that the journal contains every acknowledged change and no refused change, that the board has the tasks of
+//! the journal, and that only one writer wrote the journal.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ pub(super) fn storage(evidence: &Evidence) -> Vec<String> {
     let mut found = Vec::new();
     let stored = Stored::of(&evidence.journal);
     for operation in &evidence.operations {
-        // Messages are compared by `delivery`.
+        // `delivery` checks messages.
         let (times, is_other) = match (&operation.call, &operation.outcome) {
             (Call::Send { .. }, _) => continue,
             (Call::AddTask { key }, outcome) => {
@@ -25,7 +26,8 @@ pub(super) fn storage(evidence: &Evidence) -> Vec<String> {
                     false,
                 )
             }
-            // It is unknown which of the claims in the journal belongs to this operation.
+            // Not checked: only an acknowledgement contains the generation, so no claim in the journal can be
+            // attributed to this operation.
             (Call::Claim { .. }, Outcome::Refused(_) | Outcome::Unknown) => continue,
             (Call::Release { task, generation }, _) => {
                 let end = (*task, *generation, Ended::Released);
@@ -43,7 +45,8 @@ pub(super) fn storage(evidence: &Evidence) -> Vec<String> {
                     .map_or(&[][..], Vec::as_slice);
                 (decisions.len(), decisions.contains(&!is_allowed))
             }
-            // Another decision of the same command may be in the journal.
+            // Not checked: only an acknowledged operation records the request, so no decision in the journal can be
+            // attributed to this operation.
             (Call::Allow { .. } | Call::Deny { .. }, Outcome::Refused(_) | Outcome::Unknown) => {
                 continue;
             }
@@ -56,10 +59,10 @@ pub(super) fn storage(evidence: &Evidence) -> Vec<String> {
         };
         if !is_as_answered {
             found.push(format!(
-                "{:?} was {:?} and is stored {times} times{}",
+                "{:?} has the outcome {:?}, but the journal contains it {times} times{}",
                 operation.call,
                 operation.outcome,
-                if is_other { ", as something else" } else { "" },
+                if is_other { ", with other values" } else { "" },
             ));
         }
     }
@@ -77,7 +80,7 @@ pub(super) fn storage(evidence: &Evidence) -> Vec<String> {
         }
     }
     let unread = evidence.unread.iter();
-    found.extend(unread.map(|what| format!("cannot read at the end: {what}")));
+    found.extend(unread.map(|what| format!("cannot read the evidence: {what}")));
     found
 }
 
@@ -96,7 +99,7 @@ struct Stored {
     claimed: Vec<(u64, u64)>,
     /// How the user's claims ended.
     ended: Vec<(u64, u64, Ended)>,
-    /// Whether a request was allowed, for each decision.
+    /// The decisions of each request; true if the request was allowed.
     decided: BTreeMap<u64, Vec<bool>>,
 }
 
@@ -164,7 +167,7 @@ pub(super) fn one_writer(evidence: &Evidence) -> Vec<String> {
     for event in &evidence.published {
         if event.revision != last + 1 {
             found.push(format!(
-                "a subscriber received {} after {last}",
+                "a subscriber received revision {} after {last}",
                 event.revision
             ));
         }

@@ -1,4 +1,4 @@
-//! Histories made by hand: for some a checker must report a violation, for the others none.
+//! Hand-written histories, each with the promises that the checkers must report as violated.
 
 use std::time::Duration;
 
@@ -446,7 +446,8 @@ fn a_command_runs_only_when_it_was_allowed() {
     assert!(!failed.contains(&Promise::Requests), "it may be stored");
 }
 
-/// A kill at 10 s, the next supervisor's answer, and a kill some time before.
+/// The promises broken when a supervisor is killed at 10 s and the next one answers after `answered_ms`. `before_ms` is
+/// the time between an earlier kill and this one.
 fn recovery(answered_ms: Option<u64>, stalled_ms: u64, before_ms: Option<u64>) -> Vec<Promise> {
     let at = Duration::from_secs(10);
     let fault = |at, pids| Fault {

@@ -68,7 +68,7 @@ fn stale_owners(evidence: &Evidence) -> Vec<String> {
                 let current = newest.get(task).copied().unwrap_or(*generation);
                 if *generation < current {
                     found.push(format!(
-                        "T-{task} was changed by generation {generation} at {:.3} s, while {current} held it",
+                        "T-{task} was changed by generation {generation} at {:.3} s, when generation {current} was current",
                         operation.ended.as_secs_f64()
                     ));
                 }
@@ -79,8 +79,8 @@ fn stale_owners(evidence: &Evidence) -> Vec<String> {
     found
 }
 
-/// Finds concurrent runs of one task: a run that began before an earlier one ended. A killed run has no end and is not
-/// compared with later ones.
+/// Finds concurrent runs of one task: a run that began before an earlier one ended. A killed run leaves no end mark, so
+/// runs that begin after it are not compared with it.
 fn overlaps(key: &str, marks: &[Mark]) -> Vec<String> {
     let mut found = Vec::new();
     let mut open: Vec<(&str, &str)> = Vec::new();
@@ -208,7 +208,7 @@ fn unlisted(evidence: &Evidence) -> Vec<String> {
         .map(|lost| {
             let at = lost.at.as_secs_f64();
             format!(
-                "P-{} was not listed at {at:.3} s and not decided",
+                "P-{} was undecided at {at:.3} s but not listed",
                 lost.request
             )
         })
