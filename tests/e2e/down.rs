@@ -3,7 +3,7 @@
 use agent_team_client::CallError;
 use agent_team_protocol::ErrorCode;
 use agent_team_protocol::method::{Nothing, TeamDelete};
-use agent_team_protocol::view::{Fate, MemberState};
+use agent_team_protocol::view::{MemberState, ReceiptOutcome};
 use agent_team_system::lock::FileLock;
 use agent_team_tests::{Rig, User, processes, until};
 use serde_json::Value;
@@ -74,12 +74,12 @@ async fn down_leaves_nothing_and_has_a_receipt_for_each_thing() {
         "{receipts:?}"
     );
     assert!(
-        receipts.iter().any(|(kind, what, fate)| kind == "file"
+        receipts.iter().any(|(kind, what, outcome)| kind == "file"
             && what.contains("/run/env/")
-            && fate == "removed"),
+            && outcome == "removed"),
         "{receipts:?}"
     );
-    assert!(receipts.iter().all(|(_, _, fate)| fate != "survived"));
+    assert!(receipts.iter().all(|(_, _, outcome)| outcome != "survived"));
 }
 
 #[tokio::test]
@@ -193,7 +193,11 @@ async fn one_of_two_concurrent_deletions_removes_the_team() {
     let answers = agent_team_tests::together([delete(&one), delete(&two)]).await;
     let removed = answers.iter().flatten().flat_map(|answer| &answer.receipts);
     assert!(removed.clone().count() > 0, "{answers:?}");
-    assert!(removed.clone().all(|receipt| receipt.fate == Fate::Removed));
+    assert!(
+        removed
+            .clone()
+            .all(|receipt| receipt.outcome == ReceiptOutcome::Removed)
+    );
     let refused = answers.iter().find_map(|answer| answer.as_ref().err());
     let Some(CallError::Refused(refusal)) = refused else {
         panic!("{answers:?}");
@@ -291,7 +295,7 @@ async fn a_surviving_process_has_a_receipt_and_sets_the_exit_code() {
     assert_eq!(code, Some(7), "{down} {errors}");
     let survived = receipts(&down)
         .into_iter()
-        .find(|(_, _, fate)| fate == "survived");
+        .find(|(_, _, outcome)| outcome == "survived");
     let (kind, what, _) = survived.expect("a receipt");
     assert_eq!(kind, "process");
     assert!(

@@ -185,7 +185,7 @@ async fn no_member_acts_as_another_or_as_the_user() {
         directory: rig.project(),
         confined: true,
         containment: Default::default(),
-        places: Vec::new(),
+        paths: Vec::new(),
     };
     let asked = bob.call::<RequestAsk>(ask, "3").await.expect("asked");
     let request = RequestId(1);

@@ -209,7 +209,8 @@ async fn a_model_set_by_the_user_is_used_at_the_next_launch() {
         file,
         "the team file is unchanged"
     );
-    rig.ok(["config", "reset", "members.lead.model"]).await;
+    let reset = rig.json(["config", "reset", "members.lead.model"]).await;
+    assert_eq!(reset["applies"], "next_launch");
     let get = rig.json(["config", "get", "members.lead.model"]).await;
     assert_eq!(get["settings"][0]["value"], "openai/gpt-5.1");
 }

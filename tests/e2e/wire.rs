@@ -324,7 +324,7 @@ async fn a_repeated_decision_gets_its_first_answer() {
         directory: rig.project(),
         confined: false,
         containment: Default::default(),
-        places: Vec::new(),
+        paths: Vec::new(),
     };
     let asked = ada.call::<RequestAsk>(ask, "1").await.unwrap();
     let Permission::Asked { request } = asked else {

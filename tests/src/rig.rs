@@ -124,10 +124,10 @@ impl Rig {
         let Ok(loaded) = agent_team_file::load(&file, reading) else {
             return;
         };
-        if let Some(widening) = loaded.widening {
+        if let Some(required_trust) = loaded.required_trust {
             let team = TeamId::new(&loaded.spec.name, &loaded.spec.project);
             let file = directories.trusted(team.as_str());
-            let digest = widening.digest.as_bytes();
+            let digest = required_trust.digest.as_bytes();
             let is_trusted = private_file::read(&file).is_ok_and(|known| known == digest);
             if !is_trusted {
                 // Ignore errors: on a full disk the verb itself must fail.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use agent_team_file::{Fault, LoadTeamError, Reading, Widening};
+use agent_team_file::{Fault, LoadTeamError, Reading, RequiredTrust};
 use agent_team_protocol::method::{TeamUp, Up};
 use agent_team_protocol::permissions::Mode as PermissionMode;
 use agent_team_protocol::placement::CallerTerminal;
@@ -398,7 +398,7 @@ impl TeamBuilder {
                     .map_err(|error| BuildError::Invalid(vec![error.to_string()]))?;
                 let loaded = agent_team_file::of_text(&text, &project, reading);
                 let mut spec = loaded.map_err(invalid)?;
-                spec.stance.mode = PermissionMode::AcceptEdits;
+                spec.permission_defaults.mode = PermissionMode::AcceptEdits;
                 spec
             }
         };
@@ -417,11 +417,11 @@ impl TeamBuilder {
                 member.agent.model = Some(name.clone());
             }
         }
-        spec.stance.unattended = true;
+        spec.permission_defaults.unattended = true;
         if let Some(mode) = self.permissions {
-            spec.stance.mode = mode;
+            spec.permission_defaults.mode = mode;
         }
-        let bypass = spec.stance.mode == PermissionMode::Bypass;
+        let bypass = spec.permission_defaults.mode == PermissionMode::Bypass;
         let members = spec.members.iter_mut().map(|member| &mut member.agent);
         let agents: Vec<&mut AgentSpec> = members
             .chain(spec.roles.iter_mut().map(|role| &mut role.agent))
@@ -464,7 +464,7 @@ impl TeamBuilder {
             return Err(BuildError::Invalid(vec![sentence.to_owned()]));
         }
         let loaded = agent_team_file::load(file, reading).map_err(invalid_file)?;
-        if let Some(Widening { lines, digest }) = loaded.widening
+        if let Some(RequiredTrust { lines, digest }) = loaded.required_trust
             && self.trust.as_ref() != Some(&digest)
         {
             return Err(BuildError::Untrusted { lines, digest });

@@ -14,7 +14,7 @@ use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_system::directories::DirectoriesError;
-use agent_team_terminal_ui::style::{Ink, Style};
+use agent_team_terminal_ui::style::{SemanticColour, Style};
 use serde::Serialize;
 
 use crate::output::style::{BAD, paint};
@@ -180,7 +180,7 @@ impl ErrorReport {
         if let Some(hint) = &self.hint {
             text.push_str(&format!(
                 "  {} {}\n",
-                paint(Style::of(Ink::Position).bold(), "hint:"),
+                paint(Style::of(SemanticColour::Position).bold(), "hint:"),
                 visible_line(hint)
             ));
         }

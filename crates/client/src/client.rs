@@ -20,7 +20,7 @@ use agent_team_protocol::codec::FRAME_MAX;
 use agent_team_protocol::initialize::{Initialize, Initialized};
 use agent_team_protocol::method::Method;
 use agent_team_protocol::notification::Notification;
-use agent_team_protocol::rpc::{self, Call, Frame, Kind};
+use agent_team_protocol::rpc::{self, Call, Frame, FrameKind};
 use agent_team_system::connection::{FrameReader, FrameWriter, ReadFrameError};
 use agent_team_system::socket::Stream;
 use serde::Serialize;
@@ -121,17 +121,17 @@ struct Calls {
 
 /// A connection on which `initialize` was sent but not yet answered.
 #[derive(Debug)]
-pub struct Introduced {
+pub struct Handshake {
     reader: FrameReader,
     writer: FrameWriter,
 }
 
-impl Introduced {
+impl Handshake {
     /// Connects to a supervisor's socket and sends `initialize`.
     ///
     /// # Errors
     /// The socket is unreachable, or the connection closes before `initialize` is sent.
-    pub async fn at(path: &Path, initialize: &Initialize) -> Result<Introduced, ConnectError> {
+    pub async fn start(path: &Path, initialize: &Initialize) -> Result<Handshake, ConnectError> {
         let stream = Stream::connect(path)
             .await
             .map_err(|source| ConnectError::Unreachable {
@@ -140,29 +140,29 @@ impl Introduced {
             })?;
         let (reader, writer) = stream.into_halves();
         let reader = FrameReader::new(reader, FRAME_MAX);
-        Introduced::over(reader, FrameWriter::new(writer), initialize).await
+        Handshake::start_over(reader, FrameWriter::new(writer), initialize).await
     }
 
-    async fn over(
+    async fn start_over(
         reader: FrameReader,
         mut writer: FrameWriter,
         initialize: &Initialize,
-    ) -> Result<Introduced, ConnectError> {
+    ) -> Result<Handshake, ConnectError> {
         writer.queue(&rpc::initialize(INITIALIZE_ID, initialize));
         // The first frame fits into the empty socket buffer, so this does not wait for the peer.
         writer
             .flush()
             .await
             .map_err(|_broken| ConnectError::Ended)?;
-        Ok(Introduced { reader, writer })
+        Ok(Handshake { reader, writer })
     }
 
     /// Waits for the answer to `initialize` and starts the reader and writer tasks.
     ///
     /// # Errors
     /// The supervisor refuses the connection, closes it, does not answer in time, or answers in another protocol.
-    pub async fn answered(self) -> Result<(Client, Incoming), ConnectError> {
-        let Introduced { mut reader, writer } = self;
+    pub async fn finish(self) -> Result<(Client, Incoming), ConnectError> {
+        let Handshake { mut reader, writer } = self;
         let answer = read_initialized(&mut reader);
         let initialized = tokio::time::timeout(INITIALIZE_LIMIT, answer)
             .await
@@ -195,18 +195,18 @@ impl Client {
     /// Connects to a supervisor's socket and completes the handshake.
     ///
     /// # Errors
-    /// As [`Introduced::at`] and [`Introduced::answered`].
+    /// As [`Handshake::start`] and [`Handshake::finish`].
     pub async fn connect(
         path: &Path,
         initialize: &Initialize,
     ) -> Result<(Client, Incoming), ConnectError> {
-        Introduced::at(path, initialize).await?.answered().await
+        Handshake::start(path, initialize).await?.finish().await
     }
 
     /// Completes the handshake on an existing connection.
     ///
     /// # Errors
-    /// As [`Introduced::answered`].
+    /// As [`Handshake::finish`].
     pub async fn over(
         stream: Stream,
         initialize: &Initialize,
@@ -219,14 +219,14 @@ impl Client {
     /// [`Client::over`] for any pair of byte streams whose frames may have [`FRAME_MAX`] bytes.
     ///
     /// # Errors
-    /// As [`Introduced::answered`].
+    /// As [`Handshake::finish`].
     pub async fn over_frames(
         reader: FrameReader,
         writer: FrameWriter,
         initialize: &Initialize,
     ) -> Result<(Client, Incoming), ConnectError> {
-        let introduced = Introduced::over(reader, writer, initialize).await?;
-        introduced.answered().await
+        let handshake = Handshake::start_over(reader, writer, initialize).await?;
+        handshake.finish().await
     }
 
     /// The supervisor's answer to `initialize`.
@@ -326,15 +326,17 @@ async fn read_initialized(reader: &mut FrameReader) -> Result<Initialized, Conne
     };
     let invalid = |text: &str| ConnectError::Protocol(text.chars().take(200).collect());
     match Frame::parse(&frame).and_then(Frame::kind) {
-        Ok(Kind::Response {
+        Ok(FrameKind::Response {
             outcome: Ok(result),
             ..
         }) => serde_json::from_str(result.get()).map_err(|error| invalid(&error.to_string())),
-        Ok(Kind::Response {
+        Ok(FrameKind::Response {
             outcome: Err(error),
             ..
         }) => Err(Refusal::from(error).into()),
-        Ok(Kind::Request { .. } | Kind::Notification { .. }) | Err(_) => Err(invalid(&frame)),
+        Ok(FrameKind::Request { .. } | FrameKind::Notification { .. }) | Err(_) => {
+            Err(invalid(&frame))
+        }
     }
 }
 
@@ -377,15 +379,15 @@ async fn read(mut reader: FrameReader, calls: Arc<Calls>, arrival_sender: mpsc::
 /// Passes a response to its call; returns all other frames.
 fn dispatch(frame: &str, calls: &Calls) -> Option<Arrival> {
     match Frame::parse(frame).and_then(Frame::kind) {
-        Ok(Kind::Response { id, outcome }) => {
+        Ok(FrameKind::Response { id, outcome }) => {
             calls.settle(id, outcome.map(ToOwned::to_owned).map_err(Refusal::from));
             None
         }
-        Ok(Kind::Notification { method, params }) => Some(Arrival::Notification {
+        Ok(FrameKind::Notification { method, params }) => Some(Arrival::Notification {
             method,
             params: params.to_owned(),
         }),
-        Ok(Kind::Request { id, method, params }) => Some(Arrival::Request {
+        Ok(FrameKind::Request { id, method, params }) => Some(Arrival::Request {
             id: id.to_owned(),
             method,
             params: params.to_owned(),

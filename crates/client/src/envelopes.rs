@@ -10,7 +10,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_team_protocol::envelope::state_snapshot::{Life, Operation, StateSnapshot};
+use agent_team_protocol::envelope::state_snapshot::{LaunchState, Operation, StateSnapshot};
 use agent_team_protocol::envelope::{AgUi, CUSTOM, Envelope};
 use agent_team_protocol::event::{ClientEvent, MemberSummary, Next};
 use agent_team_protocol::notification::{EventNotice, TransientNotice};
@@ -163,7 +163,7 @@ impl Envelopes {
                 self.members
                     .insert(name.clone(), MemberProgress::new(role.clone()));
                 let value =
-                    json!({"role": role, "lead": lead, "state": Life::Stopped, "why": null});
+                    json!({"role": role, "lead": lead, "state": LaunchState::Stopped, "why": null});
                 let added = add(format!("/members/{name}"), value);
                 self.change(Some(name), vec![added], origin)
             }
@@ -189,16 +189,20 @@ impl Envelopes {
                 self.members.remove(member);
                 envelopes
             }
-            ClientEvent::MemberWanted { member } => self.life(member, Life::Planned, None, origin),
-            ClientEvent::LaunchStarted { member, .. } => {
-                self.life(member, Life::Launching, None, origin)
+            ClientEvent::MemberWanted { member } => {
+                self.life(member, LaunchState::Planned, None, origin)
             }
-            ClientEvent::LaunchReady { member, .. } => self.life(member, Life::Ready, None, origin),
+            ClientEvent::LaunchStarted { member, .. } => {
+                self.life(member, LaunchState::Launching, None, origin)
+            }
+            ClientEvent::LaunchReady { member, .. } => {
+                self.life(member, LaunchState::Ready, None, origin)
+            }
             ClientEvent::LaunchDraining { member, .. } => {
-                self.life(member, Life::Draining, None, origin)
+                self.life(member, LaunchState::Draining, None, origin)
             }
             ClientEvent::LaunchEnding { member, reason, .. } => {
-                self.life(member, Life::Draining, Some(reason), origin)
+                self.life(member, LaunchState::Draining, Some(reason), origin)
             }
             ClientEvent::LaunchEnded { member, next, .. } => {
                 let mut envelopes = self.end_open_output(member, origin);
@@ -388,12 +392,12 @@ impl Envelopes {
             }
             ClientEvent::Remembered { key, value } => vec![self.memory(key, value, origin)],
 
-            ClientEvent::BudgetStands {
+            ClientEvent::BudgetStateChanged {
                 member,
                 measure,
-                standing,
+                state,
             } => {
-                let value = json!({ "measure": measure, "standing": standing });
+                let value = json!({ "measure": measure, "standing": state });
                 vec![self.custom(member.as_ref(), "budget", value, origin)]
             }
 
@@ -471,10 +475,10 @@ impl Envelopes {
 
     fn next(&mut self, name: &MemberName, next: &Next, origin: Origin) -> Vec<Envelope> {
         let (life, why) = match next {
-            Next::Launch => (Life::Planned, None),
-            Next::Cool {} => (Life::Cooling, None),
-            Next::Hold { reason } => (Life::Held, Some(&**reason)),
-            Next::Stop => (Life::Stopped, None),
+            Next::Launch => (LaunchState::Planned, None),
+            Next::Cool {} => (LaunchState::Cooling, None),
+            Next::Hold { reason } => (LaunchState::Held, Some(&**reason)),
+            Next::Stop => (LaunchState::Stopped, None),
         };
         self.life(name, life, why, origin)
     }
@@ -482,7 +486,7 @@ impl Envelopes {
     fn life(
         &self,
         name: &MemberName,
-        life: Life,
+        life: LaunchState,
         why: Option<&str>,
         origin: Origin,
     ) -> Vec<Envelope> {

@@ -16,7 +16,7 @@ mod envelopes;
 pub mod names;
 mod session;
 
-pub use client::{Arrival, CallError, Client, ConnectError, Disconnected, Incoming, Introduced};
+pub use client::{Arrival, CallError, Client, ConnectError, Disconnected, Handshake, Incoming};
 pub use connect::{ConnectOrStartError, connect, connect_or_start};
 pub use envelopes::Envelopes;
 pub use session::error::SessionError;

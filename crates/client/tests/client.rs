@@ -7,7 +7,7 @@ use agent_team_protocol::codec::FRAME_MAX;
 use agent_team_protocol::initialize::{BUILD, Initialize, Initialized};
 use agent_team_protocol::method::{Nothing, SupervisorRestart, TeamList};
 use agent_team_protocol::notification::PaneLost;
-use agent_team_protocol::rpc::{self, Call, Frame, Kind};
+use agent_team_protocol::rpc::{self, Call, Frame, FrameKind};
 use agent_team_protocol::{ErrorCode, Refusal};
 use agent_team_system::connection::{FrameReader, FrameWriter};
 use agent_team_system::directories::Directories;
@@ -39,8 +39,10 @@ impl Supervisor {
             .unwrap()
             .expect("the client is connected");
         match Frame::parse(&frame).and_then(Frame::kind).unwrap() {
-            Kind::Request { id, method, .. } => (id.to_owned(), method),
-            other @ (Kind::Notification { .. } | Kind::Response { .. }) => panic!("{other:?}"),
+            FrameKind::Request { id, method, .. } => (id.to_owned(), method),
+            other @ (FrameKind::Notification { .. } | FrameKind::Response { .. }) => {
+                panic!("{other:?}")
+            }
         }
     }
 

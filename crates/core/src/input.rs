@@ -305,7 +305,7 @@ pub struct TurnProgress {
     /// The files that the model's calls have changed.
     pub changed: Vec<Arc<str>>,
     /// If set, the member's turn has ended, with this last text.
-    pub rests: Option<Arc<str>>,
+    pub turn_end: Option<Arc<str>>,
 }
 
 /// A claim. Without a generation: the current claim. Only the user may leave the generation out.

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Revision, TaskId};
-use agent_team_protocol::value::{Budget, Usage, Wants};
+use agent_team_protocol::value::{Budget, ExpectedReply, Usage};
 
 use crate::refusal::Refused;
 use crate::team::answers::{Answer, AnsweredCall, Answers, CallKey};
@@ -279,20 +279,20 @@ impl Team {
     pub fn question(&self) -> Option<Question> {
         let run = self.run.as_ref().filter(|run| run.is_under_way())?;
         let round = run.rounds_so_far() + 1;
-        let wants = match &self.spec.strategy {
+        let expected_reply = match &self.spec.strategy {
             _ if run.round_under_way().is_some() => return None,
             Strategy::Lead => return None,
             Strategy::Coordinator { max_rounds } if round > *max_rounds => return None,
-            Strategy::Coordinator { max_rounds } => Wants::Decision {
+            Strategy::Coordinator { max_rounds } => ExpectedReply::Decision {
                 max_rounds: *max_rounds,
             },
             Strategy::Collaborate { .. } if self.next_collaborator().is_some() => return None,
-            Strategy::Collaborate { .. } => Wants::Synthesis,
+            Strategy::Collaborate { .. } => ExpectedReply::Synthesis,
         };
         Some(Question {
             run: run.id,
             round,
-            wants,
+            expected_reply,
         })
     }
 

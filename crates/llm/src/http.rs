@@ -33,7 +33,7 @@ use self::failure::{Target, looks_like_html};
 use self::sse::Unreadable;
 use crate::catalogue::ModelData;
 use crate::key::Key;
-use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
+use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, SearchSupport};
 use crate::usage::Price;
 
 /// The default time without any byte after which the connection counts as dead.
@@ -53,7 +53,7 @@ pub(super) struct Endpoint {
     pub(super) provider: &'static Provider,
     /// With the version in its path, without a trailing slash.
     pub(super) base_url: String,
-    pub(super) searches: Searches,
+    pub(super) search_support: SearchSupport,
     pub(super) key: Option<Key>,
     /// Additional headers that the user configured, in lower case.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
@@ -303,8 +303,8 @@ impl Model for HttpModel {
         self.model_data.price
     }
 
-    fn searches(&self) -> Searches {
-        self.endpoint.searches
+    fn search_support(&self) -> SearchSupport {
+        self.endpoint.search_support
     }
 
     fn answer<'a>(

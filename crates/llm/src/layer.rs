@@ -1,7 +1,7 @@
-//! The trait of a model that wraps another model and has the same name, window, price and searches. Implemented by
+//! The trait of a model that wraps another model and has its name, window, price and search support. Implemented by
 //! `retry` and `recorder`.
 
-use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, Searches};
+use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, SearchSupport};
 use crate::usage::Price;
 
 /// Changes how the inner model answers, and nothing else.
@@ -28,8 +28,8 @@ impl<L: ModelLayer> Model for L {
         self.inner().price()
     }
 
-    fn searches(&self) -> Searches {
-        self.inner().searches()
+    fn search_support(&self) -> SearchSupport {
+        self.inner().search_support()
     }
 
     fn answer<'a>(

@@ -28,7 +28,7 @@ pub mod retry;
 mod usage;
 
 pub use model::{
-    Answer, Answering, Delta, Item, Model, ModelError, Prompt, Searches, Stop, Thought, ToolCall,
-    ToolResult, ToolSpec, Verbatim,
+    Answer, Answering, Delta, Item, Model, ModelError, Prompt, SearchSupport, Stop, Thought,
+    ToolCall, ToolResult, ToolSpec, Verbatim,
 };
 pub use usage::{Price, Usage};

@@ -33,7 +33,7 @@ pub struct Prompt<'a> {
     pub system: &'a str,
     pub items: &'a [Item],
     pub tools: &'a [ToolSpec],
-    /// Permits the provider to search the web. No effect if [`Model::searches`] is `Never`.
+    /// Permits the provider to search the web. No effect if [`Model::search_support`] is `Unsupported`.
     pub search: bool,
 }
 
@@ -124,12 +124,12 @@ pub enum Stop {
 
 /// Whether a model's provider can search the web.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Searches {
+pub enum SearchSupport {
     #[default]
-    Never,
+    Unsupported,
     /// Unknown: the base URL is not the provider's own.
-    Perhaps,
-    Yes,
+    Unknown,
+    Supported,
 }
 
 /// A piece of a streaming answer.
@@ -245,9 +245,9 @@ pub trait Model: Send + Sync + std::fmt::Debug {
         None
     }
 
-    /// Whether the provider searches the web.
-    fn searches(&self) -> Searches {
-        Searches::Never
+    /// Whether the provider can search the web.
+    fn search_support(&self) -> SearchSupport {
+        SearchSupport::Unsupported
     }
 
     /// Requests one answer. `on_delta` receives its deltas and must not block.

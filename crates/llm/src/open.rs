@@ -15,7 +15,7 @@ use crate::catalogue::Catalogue;
 use crate::http::{ClientError, Endpoint, HttpModel, SILENCE, shown};
 use crate::http_client::{NoProxy, proxies};
 use crate::key::{Key, KeyError, set};
-use crate::model::{Model, Searches};
+use crate::model::{Model, SearchSupport};
 use crate::recording::{Replay, ReplayError, Speed};
 use crate::retry::RetryingModel;
 
@@ -57,14 +57,14 @@ pub enum OpenError {
     },
     #[error(
         "the team file sets the base URL of {provider} to {url}, which would receive your {var}: to permit this, run \
-         agent-team config set providers.{provider}.base_url {url}, or set {agrees} to this URL"
+         agent-team config set providers.{provider}.base_url {url}, or set {permit_vars} to this URL"
     )]
-    NotAgreed {
+    BaseUrlNotPermitted {
         provider: String,
         url: String,
         var: String,
         /// The variables with which the user can permit the URL.
-        agrees: String,
+        permit_vars: String,
     },
     /// The text contains only the name: the value may be a secret.
     #[error("cannot send the header {0}")]
@@ -176,20 +176,20 @@ impl OpenConfig {
         if !self.is_permitted(provider, &base_url) {
             let var = key.as_ref().map(|key| key.var.as_str());
             if let Some(var) = var.or_else(|| self.variable_of_headers(provider)) {
-                return Err(OpenError::NotAgreed {
+                return Err(OpenError::BaseUrlNotPermitted {
                     provider: provider.name.to_owned(),
                     url: shown(&base_url),
                     var: var.to_owned(),
-                    agrees: provider.base_url_vars.join(" or "),
+                    permit_vars: provider.base_url_vars.join(" or "),
                 });
             }
         }
         Ok(Endpoint {
             provider,
-            searches: match provider.wire {
-                Wire::ChatCompletions => Searches::Never,
-                Wire::Messages if is_own => Searches::Yes,
-                Wire::Messages => Searches::Perhaps,
+            search_support: match provider.wire {
+                Wire::ChatCompletions => SearchSupport::Unsupported,
+                Wire::Messages if is_own => SearchSupport::Supported,
+                Wire::Messages => SearchSupport::Unknown,
             },
             base_url,
             key,

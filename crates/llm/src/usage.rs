@@ -27,7 +27,7 @@ pub struct Price {
 
 impl Price {
     /// The price of free models.
-    pub const NOTHING: Self = Self {
+    pub const FREE: Self = Self {
         input: 0.0,
         output: 0.0,
         cache_read: 0.0,

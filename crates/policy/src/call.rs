@@ -34,7 +34,7 @@ pub struct ToolCall {
     /// Changes to the member's environment.
     pub environment: BTreeMap<String, String>,
     /// The resolved paths of [`Action::paths`]. An allow rule never matches a path that is missing here.
-    pub places: CallPaths,
+    pub paths: CallPaths,
 }
 
 /// What a call does.
@@ -108,7 +108,7 @@ impl ToolCall {
     /// The path as the worker resolved it. `None` if the worker did not resolve it, or reported another absolute path
     /// than the one that follows from the text.
     pub(crate) fn known(&self, given: &str) -> Option<&CallPath> {
-        let call_path = self.places.find(given)?;
+        let call_path = self.paths.find(given)?;
         (call_path.path == CallPath::lexical(&self.directory.path, given)).then_some(call_path)
     }
 

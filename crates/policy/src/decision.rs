@@ -33,13 +33,13 @@ pub struct Decision {
 /// One thing that a call does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    pub what: What,
+    pub action: PartAction,
     pub ruling: Ruling,
-    pub why: Why,
+    pub why: Reason,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum PartAction {
     /// A literal command.
     Command(Vec<String>),
     /// A bash text that is not literal.
@@ -54,7 +54,7 @@ pub enum What {
 
 /// The reason of a ruling.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
+pub enum Reason {
     Rule {
         effect: Effect,
         rule: String,
@@ -74,9 +74,9 @@ impl Decision {
     /// A denial of the whole call, regardless of rules.
     pub fn denied(call: &ToolCall, why: &'static str) -> Self {
         let part = Part {
-            what: What::Tool(call.tool.clone()),
+            action: PartAction::Tool(call.tool.clone()),
             ruling: Ruling::Deny,
-            why: Why::BuiltIn(why),
+            why: Reason::BuiltIn(why),
         };
         Self {
             ruling: Ruling::Deny,
@@ -87,7 +87,7 @@ impl Decision {
 
     /// Replaces ask by deny, for when no user can decide.
     #[must_use]
-    pub fn without_asking(mut self, why: &Why) -> Self {
+    pub fn without_asking(mut self, why: &Reason) -> Self {
         for part in &mut self.parts {
             if part.ruling == Ruling::Ask {
                 part.ruling = Ruling::Deny;
@@ -122,16 +122,16 @@ impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.ruling)?;
         for part in &self.parts {
-            write!(f, "\n  {:5}  {}: {}", part.ruling, part.what, part.why)?;
+            write!(f, "\n  {:5}  {}: {}", part.ruling, part.action, part.why)?;
         }
         Ok(())
     }
 }
 
-impl fmt::Display for What {
+impl fmt::Display for PartAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            What::Command(argv) => {
+            PartAction::Command(argv) => {
                 for (index, word) in argv.iter().enumerate() {
                     if index > 0 {
                         f.write_str(" ")?;
@@ -140,25 +140,25 @@ impl fmt::Display for What {
                 }
                 Ok(())
             }
-            What::Text(text) => f.write_str(&text.escape_debug().to_string()),
-            What::Read(path) => write!(f, "read {}", quoted(path)),
-            What::Edit(path) => write!(f, "write {}", quoted(path)),
-            What::Fetch(address) => {
+            PartAction::Text(text) => f.write_str(&text.escape_debug().to_string()),
+            PartAction::Read(path) => write!(f, "read {}", quoted(path)),
+            PartAction::Edit(path) => write!(f, "write {}", quoted(path)),
+            PartAction::Fetch(address) => {
                 write!(f, "fetch {}", quoted(address))?;
                 match ascii_host(address) {
                     Some(host) => write!(f, " (host {host})"),
                     None => Ok(()),
                 }
             }
-            What::Tool(tool) => f.write_str(&quoted(tool)),
+            PartAction::Tool(tool) => f.write_str(&quoted(tool)),
         }
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Why::Rule {
+            Reason::Rule {
                 effect,
                 rule,
                 source,
@@ -170,11 +170,11 @@ impl fmt::Display for Why {
                 };
                 write!(f, "{does} by {rule} ({source})")
             }
-            Why::Exact(source) => write!(f, "this exact call was allowed ({source})"),
-            Why::Mode(mode) => write!(f, "in mode {mode}"),
-            Why::BuiltIn(why) => f.write_str(why),
-            Why::NoRule => f.write_str("no rule allows it"),
-            Why::Complex(why) => write!(f, "no rule can allow it: it has {why}"),
+            Reason::Exact(source) => write!(f, "this exact call was allowed ({source})"),
+            Reason::Mode(mode) => write!(f, "in mode {mode}"),
+            Reason::BuiltIn(why) => f.write_str(why),
+            Reason::NoRule => f.write_str("no rule allows it"),
+            Reason::Complex(why) => write!(f, "no rule can allow it: it has {why}"),
         }
     }
 }

@@ -15,7 +15,7 @@ use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::Containment;
 
 use super::call::{Action, ToolCall};
-use super::decision::{Decision, Part, Ruling, What, Why};
+use super::decision::{Decision, Part, PartAction, Reason, Ruling};
 use super::digest::Digest;
 use super::domain;
 use super::path::RuleContext;
@@ -45,9 +45,9 @@ struct Judge<'a> {
 
 /// What the rules and built-in checks found for a part.
 struct Findings {
-    deny: Option<Why>,
-    ask: Option<Why>,
-    allow: Option<Why>,
+    deny: Option<Reason>,
+    ask: Option<Reason>,
+    allow: Option<Reason>,
     /// The part changes a protected path, so it needs a decision.
     protected: bool,
     changes: Changes,
@@ -85,12 +85,12 @@ impl Judge<'_> {
                 rule.fits_mcp(&tool, reach)
             })],
             Action::Own => {
-                let why = Why::BuiltIn("it affects only the member's own state");
+                let why = Reason::BuiltIn("it affects only the member's own state");
                 vec![self.tool(Ruling::Allow, why)]
             }
             Action::Unknown => {
                 let findings = Findings::new(Changes::Anything);
-                vec![self.part(What::Tool(self.call.tool.clone()), findings)]
+                vec![self.part(PartAction::Tool(self.call.tool.clone()), findings)]
             }
         };
         let runs = matches!(self.call.action(), Action::Run(_)) || self.call.runs_git();
@@ -101,14 +101,15 @@ impl Judge<'_> {
         for complex in features.into_iter().flatten() {
             let mut findings = Findings::new(Changes::Anything);
             findings.complex = Some(complex);
-            parts.push(self.part(What::Tool(self.call.tool.clone()), findings));
+            parts.push(self.part(PartAction::Tool(self.call.tool.clone()), findings));
         }
         self.allow_exact_grant(&mut parts);
         let ruling = parts.iter().map(|part| part.ruling).max();
         let ruling = ruling.unwrap_or(Ruling::Ask);
         // Mode sandboxed allows the command as text. Its words can be builtins, so bash must run it.
         let runs_text = parts.iter().any(|part| {
-            matches!(part.what, What::Command(_)) && part.why == Why::Mode(Mode::Sandboxed)
+            matches!(part.action, PartAction::Command(_))
+                && part.why == Reason::Mode(Mode::Sandboxed)
         });
         let decision = Decision {
             run: run.filter(|_| ruling == Ruling::Allow && !runs_text),
@@ -116,7 +117,7 @@ impl Judge<'_> {
             parts,
         };
         match self.mode {
-            Mode::DontAsk => decision.without_asking(&Why::Mode(Mode::DontAsk)),
+            Mode::DontAsk => decision.without_asking(&Reason::Mode(Mode::DontAsk)),
             Mode::Plan | Mode::Default | Mode::AcceptEdits | Mode::Sandboxed | Mode::Bypass => {
                 decision
             }
@@ -152,7 +153,7 @@ impl Judge<'_> {
         };
         for part in parts.iter_mut().filter(|part| part.ruling == Ruling::Ask) {
             part.ruling = Ruling::Allow;
-            part.why = Why::Exact(source);
+            part.why = Reason::Exact(source);
         }
     }
 
@@ -170,10 +171,10 @@ impl Judge<'_> {
         if known {
             let inside = call_path
                 .is_inside(self.context)
-                .then_some(Why::BuiltIn("reading in the project is always allowed"));
+                .then_some(Reason::BuiltIn("reading in the project is always allowed"));
             findings.allow = find(Effect::Allow, Reach::Narrow).map(why).or(inside);
         }
-        self.part(What::Read(path.to_owned()), findings)
+        self.part(PartAction::Read(path.to_owned()), findings)
     }
 
     fn edit(&self, path: &str) -> Part {
@@ -196,7 +197,7 @@ impl Judge<'_> {
         if known {
             findings.allow = find(Effect::Allow, Reach::Narrow).map(why);
         }
-        self.part(What::Edit(path.to_owned()), findings)
+        self.part(PartAction::Edit(path.to_owned()), findings)
     }
 
     fn fetch(&self, address: String) -> Part {
@@ -214,7 +215,7 @@ impl Judge<'_> {
         findings.deny = find(Effect::Deny, Reach::Wide).map(why);
         findings.ask = find(Effect::Ask, Reach::Wide).map(why);
         findings.allow = find(Effect::Allow, Reach::Narrow).map(why);
-        self.part(What::Fetch(address), findings)
+        self.part(PartAction::Fetch(address), findings)
     }
 
     /// A tool that is judged only by its name.
@@ -224,26 +225,30 @@ impl Judge<'_> {
         findings.deny = find(Effect::Deny, Reach::Wide).map(why);
         findings.ask = find(Effect::Ask, Reach::Wide).map(why);
         findings.allow = find(Effect::Allow, Reach::Narrow).map(why);
-        self.part(What::Tool(tool.to_owned()), findings)
+        self.part(PartAction::Tool(tool.to_owned()), findings)
     }
 
-    fn tool(&self, ruling: Ruling, why: Why) -> Part {
+    fn tool(&self, ruling: Ruling, why: Reason) -> Part {
         Part {
-            what: What::Tool(self.call.tool.clone()),
+            action: PartAction::Tool(self.call.tool.clone()),
             ruling,
             why,
         }
     }
 
-    fn part(&self, what: What, findings: Findings) -> Part {
+    fn part(&self, action: PartAction, findings: Findings) -> Part {
         let (ruling, why) = self.weigh(findings);
-        Part { what, ruling, why }
+        Part {
+            action,
+            ruling,
+            why,
+        }
     }
 
     /// Combines rules, built-in checks and the mode: the first of these steps that applies decides. No other function
     /// combines them.
-    fn weigh(&self, findings: Findings) -> (Ruling, Why) {
-        let mode = Why::Mode(self.mode);
+    fn weigh(&self, findings: Findings) -> (Ruling, Reason) {
+        let mode = Reason::Mode(self.mode);
         if let Some(why) = findings.deny {
             return (Ruling::Deny, why);
         }
@@ -252,7 +257,7 @@ impl Judge<'_> {
         }
         if findings.protected {
             let why = "it configures agent-team, other tools or a shell, or is a trusted script";
-            return (Ruling::Ask, Why::BuiltIn(why));
+            return (Ruling::Ask, Reason::BuiltIn(why));
         }
         if self.mode == Mode::Bypass {
             return (Ruling::Allow, mode);
@@ -263,7 +268,7 @@ impl Judge<'_> {
         let contained = self.mode == Mode::Sandboxed && findings.contained;
         match (findings.complex, findings.allow) {
             (Some(_), _) if contained => return (Ruling::Allow, mode),
-            (Some(why), _) => return (Ruling::Ask, Why::Complex(why)),
+            (Some(why), _) => return (Ruling::Ask, Reason::Complex(why)),
             (None, Some(why)) => return (Ruling::Allow, why),
             (None, None) => {}
         }
@@ -271,7 +276,7 @@ impl Judge<'_> {
         if contained || (accepts_edits && findings.changes == Changes::Project) {
             return (Ruling::Allow, mode);
         }
-        (Ruling::Ask, Why::NoRule)
+        (Ruling::Ask, Reason::NoRule)
     }
 }
 
@@ -289,8 +294,8 @@ impl Findings {
     }
 }
 
-fn why(entry: &Entry) -> Why {
-    Why::Rule {
+fn why(entry: &Entry) -> Reason {
+    Reason::Rule {
         effect: entry.effect,
         rule: entry.rule.to_string(),
         source: entry.source,

@@ -34,7 +34,7 @@ mod words;
 pub use agent_team_protocol::permissions::Mode;
 pub use agent_team_protocol::request::Containment;
 pub use call::{Action, ToolCall};
-pub use decision::{Decision, Part, Ruling, What, Why};
+pub use decision::{Decision, Part, PartAction, Reason, Ruling};
 pub use digest::{Digest, canonical};
 pub use domain::ascii_host;
 pub use offer::{Offer, offers};

@@ -86,7 +86,7 @@ impl RuleBook {
     }
 
     /// Whether some rule denies or asks about reading this file.
-    pub fn holds_back_reading(&self, call_path: &CallPath, context: &RuleContext) -> bool {
+    pub fn restricts_reading(&self, call_path: &CallPath, context: &RuleContext) -> bool {
         self.entries.iter().any(|entry| {
             entry.effect != Effect::Allow && entry.rule.fits_read(call_path, context, Reach::Wide)
         })

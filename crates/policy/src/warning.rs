@@ -58,7 +58,7 @@ mod tests {
             confined,
             containment: Containment::default(),
             environment: Default::default(),
-            places: CallPaths(vec![CallPath {
+            paths: CallPaths(vec![CallPath {
                 path: CallPath::lexical(&project, &given),
                 given,
                 resolved: resolved.into(),

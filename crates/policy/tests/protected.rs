@@ -32,7 +32,7 @@ fn edited(path: &str) -> Ruling {
         confined: true,
         containment: Default::default(),
         environment: Default::default(),
-        places: CallPaths(paths.iter().map(|path| place(path)).collect()),
+        paths: CallPaths(paths.iter().map(|path| place(path)).collect()),
     };
     let book = RuleBook::new();
     book.judge(&call, &context, Mode::AcceptEdits).ruling

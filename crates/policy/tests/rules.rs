@@ -15,7 +15,7 @@ fn context() -> RuleContext {
     }
 }
 
-fn call(tool: &str, arguments: serde_json::Value, places: Vec<CallPath>) -> ToolCall {
+fn call(tool: &str, arguments: serde_json::Value, paths: Vec<CallPath>) -> ToolCall {
     let project = CallPath {
         given: ".".to_owned(),
         path: PathBuf::from("/p"),
@@ -28,7 +28,7 @@ fn call(tool: &str, arguments: serde_json::Value, places: Vec<CallPath>) -> Tool
         confined: true,
         containment: Default::default(),
         environment: Default::default(),
-        places: CallPaths(places),
+        paths: CallPaths(paths),
     }
 }
 
@@ -282,8 +282,8 @@ fn unresolved_paths_are_not_allowed() {
     let unknown = call("write", json!({ "path": "src/a" }), Vec::new());
     assert_eq!(ruling(&rules, &unknown, Mode::AcceptEdits), Ruling::Ask);
     let mut misreported = file("write", "../x", None);
-    misreported.places.0[0].path = PathBuf::from("/p/src/a");
-    misreported.places.0[0].resolved = PathBuf::from("/p/src/a");
+    misreported.paths.0[0].path = PathBuf::from("/p/src/a");
+    misreported.paths.0[0].resolved = PathBuf::from("/p/src/a");
     assert_eq!(ruling(&rules, &misreported, Mode::AcceptEdits), Ruling::Ask);
 }
 

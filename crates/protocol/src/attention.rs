@@ -18,7 +18,7 @@ pub enum Need {
     /// A higher limit.
     Limit,
     /// A restart, after the user has removed the cause of the hold.
-    Start,
+    Restart,
 }
 
 impl Need {
@@ -28,7 +28,7 @@ impl Need {
             return Some(Self::Decision);
         }
         match (member.state, &member.waiting) {
-            (MemberState::Held, _) => Some(Self::Start),
+            (MemberState::Held, _) => Some(Self::Restart),
             (_, Some(Waiting::Permission { .. } | Waiting::Plan { .. })) => Some(Self::Decision),
             (_, Some(Waiting::Budget { .. })) => Some(Self::Limit),
             (
@@ -44,7 +44,7 @@ impl Need {
             Self::Decision => "asks",
             Self::Answer => "asks you",
             Self::Limit => "is at a limit",
-            Self::Start => "is held",
+            Self::Restart => "is held",
         }
     }
 }

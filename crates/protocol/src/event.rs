@@ -14,8 +14,8 @@ use crate::id::{
 };
 use crate::spec::{Limits, TaskSpec};
 use crate::value::{
-    Budget, Measure, MessageNote, Mode, ProcessStamp, ProposedPlan, RoundChoice, RoundEnd,
-    RunFailure, Scope, Standing, Usage,
+    Budget, BudgetState, Measure, MessageNote, Mode, ProcessStamp, ProposedPlan, RoundChoice,
+    RoundEnd, RunFailure, Scope, Usage,
 };
 
 /// One change of a team.
@@ -247,12 +247,14 @@ pub enum ClientEvent {
         value: Arc<str>,
     },
     /// The state of a limit changed.
-    BudgetStands {
+    #[serde(rename = "budget_stands")]
+    BudgetStateChanged {
         /// The member that the limit applies to. `None`: the whole team.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         member: Option<MemberName>,
         measure: Measure,
-        standing: Standing,
+        #[serde(rename = "standing")]
+        state: BudgetState,
     },
 
     /// This call was allowed without a request: by a rule, a grant, the permission mode or a built-in check.

@@ -25,7 +25,9 @@ pub use memory::{GetMemory, Memory, PutMemory};
 pub use message::{
     ListMessages, MessageListAnswer, ReadMessages, SendAnswer, SendMessage, TEXT_MAX,
 };
-pub use pane::{Attach, AttachAnswer, HoldAnswer, HoldPane, ReopenAnswer, ReopenPanes, Reopened};
+pub use pane::{
+    Attach, AttachAnswer, LendTerminal, LendTerminalAnswer, ReopenAnswer, ReopenPanes, Reopened,
+};
 pub use run::{
     CancelAnswer, CancelRun, FinishRun, ListRounds, ReplyToRun, RoundListAnswer, RunAnswer,
     StartRun, WaitRun,
@@ -39,7 +41,7 @@ pub use team::{
     UnreadableTeam, Up, UpAnswer, WaitAnswer,
 };
 pub use transcript::{
-    AppendTranscript, ITEM_MAX, ReadTranscript, Rest, TranscriptAnswer, TranscriptPage,
+    AppendTranscript, ITEM_MAX, ReadTranscript, TranscriptAnswer, TranscriptPage, TurnEnd,
 };
 
 use crate::error::Refusal;
@@ -149,7 +151,7 @@ methods! {
     /// Opens panes for members that have lost their pane.
     PaneReopen = "pane/reopen" by User (ReopenPanes) -> ReopenAnswer;
     /// Lends the caller's terminal to a member for as long as the calling process lives.
-    PaneHold = "pane/hold" by User (HoldPane) -> HoldAnswer;
+    PaneHold = "pane/hold" by User (LendTerminal) -> LendTerminalAnswer;
 
     /// Adds a member of a role.
     MemberSpawn = "member/spawn" by UserOrLead (Spawn) -> MemberAnswer;

@@ -42,7 +42,7 @@ notifications! {
     "member/interrupt" => InterruptTurn,
     "member/allowance" => Allowance,
     "pane/show" => ShowPane,
-    "member/inform" => Inform,
+    "member/inform" => RequestNotice,
     "goal/ended" => GoalEnded,
     "pane/notify" => NotifyUser,
     // Member to supervisor.
@@ -132,7 +132,7 @@ pub struct InterruptTurn {}
 /// A change of a teammate's request, for the lead's pane and the lead's next step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Inform {
+pub struct RequestNotice {
     /// One line of plain text.
     pub text: String,
     /// The request that changed. Older builds omit it.

@@ -32,7 +32,7 @@ pub struct Permissions {
 
 impl Permissions {
     /// Whether any rule denies or asks.
-    pub fn holds_back(&self) -> bool {
+    pub fn restricts(&self) -> bool {
         !self.deny.is_empty() || !self.ask.is_empty()
     }
 }

@@ -27,8 +27,8 @@ pub struct AskRequest {
     #[serde(default, skip_serializing_if = "Containment::is_unknown")]
     pub containment: Containment,
     /// The paths in the call, resolved.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub places: Vec<PlaceSpec>,
+    #[serde(rename = "places", default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<ResolvedCallPath>,
 }
 
 impl AskRequest {
@@ -43,7 +43,7 @@ impl AskRequest {
             directory: project,
             confined: false,
             containment: Containment::Unknown,
-            places: Vec::new(),
+            paths: Vec::new(),
         }
     }
 }
@@ -84,7 +84,7 @@ pub const PROPOSE_PLAN: &str = "propose_plan";
 /// A path of a call, resolved by the process that would use it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct PlaceSpec {
+pub struct ResolvedCallPath {
     /// As written in the call.
     pub given: String,
     /// Made absolute without looking at the file system.

@@ -27,7 +27,7 @@ pub struct Frame<'a> {
 
 /// The kinds of frames.
 #[derive(Debug)]
-pub enum Kind<'a> {
+pub enum FrameKind<'a> {
     Request {
         id: &'a RawValue,
         method: String,
@@ -56,17 +56,17 @@ impl<'a> Frame<'a> {
     ///
     /// # Errors
     /// `invalid_request` when the frame is neither a request, a notification nor a response.
-    pub fn kind(self) -> Result<Kind<'a>, Refusal> {
+    pub fn kind(self) -> Result<FrameKind<'a>, Refusal> {
         let params = self.params.unwrap_or(RawValue::NULL);
         match (self.id, self.method, self.result, self.error) {
-            (Some(id), Some(method), None, None) => Ok(Kind::Request { id, method, params }),
-            (None, Some(method), None, None) => Ok(Kind::Notification { method, params }),
-            (Some(id), None, Some(result), None) => Ok(Kind::Response {
+            (Some(id), Some(method), None, None) => Ok(FrameKind::Request { id, method, params }),
+            (None, Some(method), None, None) => Ok(FrameKind::Notification { method, params }),
+            (Some(id), None, Some(result), None) => Ok(FrameKind::Response {
                 id,
                 outcome: Ok(result),
             }),
             // Without an id: the answer to a frame that could not be parsed.
-            (id, None, None, Some(error)) => Ok(Kind::Response {
+            (id, None, None, Some(error)) => Ok(FrameKind::Response {
                 id: id.unwrap_or(RawValue::NULL),
                 outcome: Err(error),
             }),
@@ -229,15 +229,15 @@ mod tests {
         let kind = |text: &'static str| Frame::parse(text).and_then(Frame::kind);
         assert!(matches!(
             kind(r#"{"jsonrpc":"2.0","id":1,"method":"a/b"}"#),
-            Ok(Kind::Request { .. })
+            Ok(FrameKind::Request { .. })
         ));
         assert!(matches!(
             kind(r#"{"method":"a/b","params":{}}"#),
-            Ok(Kind::Notification { .. })
+            Ok(FrameKind::Notification { .. })
         ));
         assert!(matches!(
             kind(r#"{"id":"x","result":{}}"#),
-            Ok(Kind::Response { outcome: Ok(_), .. })
+            Ok(FrameKind::Response { outcome: Ok(_), .. })
         ));
         assert_eq!(
             kind("{}").unwrap_err().code,

@@ -33,8 +33,8 @@ pub struct TeamSpec {
     /// From the user's settings, for every team and for this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub own_permissions: Vec<Permissions>,
-    #[serde(default)]
-    pub stance: PermissionDefaults,
+    #[serde(rename = "stance", default)]
+    pub permission_defaults: PermissionDefaults,
     /// The roles of `spawn ROLE`, by name; `worker` always exists.
     pub roles: Vec<RoleSpec>,
     pub members: Vec<MemberSpec>,
@@ -349,7 +349,8 @@ pub enum Strategy {
 #[serde(tag = "api", rename_all = "snake_case")]
 pub enum Search {
     /// No `web_search` tool.
-    Nobody,
+    #[serde(rename = "nobody")]
+    Off,
     /// The model's own provider, at its configured base URL.
     Provider,
     /// A SearXNG server whose settings allow JSON; `url` is without `/search`.

@@ -107,7 +107,7 @@ impl Measure {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Standing {
+pub enum BudgetState {
     #[default]
     Within,
     /// The lead and the user were warned.
@@ -210,7 +210,7 @@ impl Scope {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Wants {
+pub enum ExpectedReply {
     /// The next member, or the answer.
     Decision { max_rounds: u32 },
     /// The final answer, written from the outputs of all members.

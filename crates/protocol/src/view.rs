@@ -16,7 +16,7 @@ use crate::spec::{Colour, Notify};
 use crate::value::Mode;
 
 pub use crate::goal::RunState;
-pub use crate::value::{Usage, Wants};
+pub use crate::value::{ExpectedReply, Usage};
 
 /// One member, as `ps` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -379,17 +379,19 @@ pub struct QuestionView {
     pub goal: String,
     /// The round that the reply opens, from 1.
     pub round: u32,
-    pub wants: Wants,
+    #[serde(rename = "wants")]
+    pub expected_reply: ExpectedReply,
 }
 
-/// One object that `down` terminated, closed, removed or left, and its fate.
+/// One object that `down` terminated, closed, removed or left, and the outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Receipt {
     pub kind: ReceiptKind,
     /// A pid with its member, the id of a pane, or a path.
     pub what: String,
-    pub fate: Fate,
+    #[serde(rename = "fate")]
+    pub outcome: ReceiptOutcome,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -408,7 +410,7 @@ pub enum ReceiptKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Fate {
+pub enum ReceiptOutcome {
     Ended,
     Closed,
     Removed,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use agent_team_core::{Event, Record};
 use agent_team_protocol::id::{MemberName, MessageId, Party, Revision, TaskId};
 use agent_team_protocol::value::MessageNote;
-use agent_team_system::disk::{FileIdentity, Moved};
+use agent_team_system::disk::{FileIdentity, FileIdentityError};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
 use crate::read::{JournalEntry, ReadError, Restored, json, newest_message, restore, text};
@@ -98,7 +98,7 @@ impl History {
     ///
     /// # Errors
     /// If a file was moved, removed or replaced: nothing can be stored then.
-    pub fn check(&self) -> Result<(), Moved> {
+    pub fn check(&self) -> Result<(), FileIdentityError> {
         self.files
             .iter()
             .try_for_each(|(path, identity)| identity.check(path))

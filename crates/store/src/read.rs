@@ -6,7 +6,7 @@
 use agent_team_core::time::Tick;
 use agent_team_core::{Event, Record};
 use agent_team_protocol::id::Revision;
-use agent_team_system::disk::Moved;
+use agent_team_system::disk::FileIdentityError;
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
 use serde::de::DeserializeOwned;
@@ -42,7 +42,7 @@ pub enum ReadError {
         source: serde_json::Error,
     },
     #[error(transparent)]
-    Moved(#[from] Moved),
+    Moved(#[from] FileIdentityError),
     #[error("cannot read the database")]
     Sqlite(#[source] rusqlite::Error),
 }

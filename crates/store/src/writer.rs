@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use agent_team_core::{Event, Record, TranscriptItems};
 use agent_team_protocol::id::{Party, Revision, TaskId};
-use agent_team_system::disk::{FileIdentity, Moved};
+use agent_team_system::disk::{FileIdentity, FileIdentityError};
 use agent_team_system::planted::{self, Plant};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, params};
 
@@ -71,7 +71,7 @@ pub enum CommitError {
     Full(PathBuf),
     /// Final.
     #[error("cannot store: the team's database was moved or deleted")]
-    Moved(#[source] Arc<Moved>),
+    Moved(#[source] Arc<FileIdentityError>),
     /// Final: a write or a sync failed, or the file is damaged. Reopen it in another process.
     #[error("cannot store in {}: the disk reported an error, or the file is damaged", .file.display())]
     Broken {

@@ -59,7 +59,7 @@ pub(crate) fn client_event(event: Event) -> ClientEvent {
         RoundStarted { run, round, member, task };
         RoundEnded { run, round, member, end, output };
         Remembered { key, value };
-        BudgetStands { member, measure, standing };
+        BudgetStateChanged { member, measure, state };
 
         CallAllowed { member, digest, call, why };
         CallDenied { member, digest, call, why };

@@ -9,7 +9,7 @@ use agent_team_core::input::{After, SpawnSpec, TaskChanges, TurnProgress, UpSpec
 use agent_team_core::mode::Modes;
 use agent_team_core::refusal::{Oversized, StateName};
 use agent_team_core::round;
-use agent_team_core::spec::{self as core_spec, FileTask, Takes};
+use agent_team_core::spec::{self as core_spec, ClaimableTasks, FileTask};
 use agent_team_core::{Origin, Refused, Team};
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
@@ -69,7 +69,7 @@ pub(crate) fn up_spec(spec: TeamSpec, team_placement: TeamPlacement, team: &Team
                 notify: spec.notify,
                 permissions: spec.permissions,
                 own_permissions: spec.own_permissions,
-                stance: spec.stance,
+                permission_defaults: spec.permission_defaults,
                 roles: spec.roles,
                 trusted: spec.trusted,
                 protected: spec.protected,
@@ -111,7 +111,7 @@ fn member_spec(spec: MemberSpec, colour: Colour) -> core_spec::MemberSpec {
         name: spec.name,
         role: spec.role,
         lead: spec.lead,
-        takes: takes(spec.engine, spec.claim),
+        claimable: claimable(spec.engine, spec.claim),
         foreign: spec.engine.info().is_some_and(|info| info.foreign),
         by_hand: false,
         must_plan: spec.agent.must_plan && spec.engine.uses_model(),
@@ -128,8 +128,8 @@ fn member_spec(spec: MemberSpec, colour: Colour) -> core_spec::MemberSpec {
     }
 }
 
-fn takes(engine: Engine, claim: ClaimPolicy) -> Takes {
-    Takes {
+fn claimable(engine: Engine, claim: ClaimPolicy) -> ClaimableTasks {
+    ClaimableTasks {
         unassigned: claim == ClaimPolicy::Ready,
         without_run: engine.info().is_some_and(|info| !info.runs_lines),
     }
@@ -474,7 +474,7 @@ pub(crate) fn turn_progress(append: method::AppendTranscript) -> Result<TurnProg
         read: append.read,
         spent: append.usage,
         changed: append.changed.into_iter().map(Into::into).collect(),
-        rests: append.rests.map(|rest| rest.report.into()),
+        turn_end: append.turn_end.map(|end| end.report.into()),
     })
 }
 

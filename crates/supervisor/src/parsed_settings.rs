@@ -193,7 +193,7 @@ mod tests {
                 ..Permissions::default()
             },
             own_permissions: Vec::new(),
-            stance: PermissionDefaults::default(),
+            permission_defaults: PermissionDefaults::default(),
             roles: Vec::new(),
             trusted: Vec::new(),
             protected: Vec::new(),

@@ -38,10 +38,10 @@ pub(crate) fn rule_context(project: &Path, protected: Vec<PathBuf>) -> RuleConte
 pub(crate) fn call(ask: &AskRequest) -> Result<ToolCall, Refusal> {
     let arguments = serde_json::from_str(ask.arguments.get())
         .map_err(|error| Refusal::new(ErrorCode::InvalidParams, error.to_string()))?;
-    let places = ask.places.iter().map(|place| CallPath {
-        given: place.given.clone(),
-        path: place.path.clone(),
-        resolved: place.resolved.clone(),
+    let paths = ask.paths.iter().map(|path| CallPath {
+        given: path.given.clone(),
+        path: path.path.clone(),
+        resolved: path.resolved.clone(),
     });
     Ok(ToolCall {
         tool: ask.tool.clone(),
@@ -54,7 +54,7 @@ pub(crate) fn call(ask: &AskRequest) -> Result<ToolCall, Refusal> {
         confined: ask.confined,
         containment: ask.containment,
         environment: Default::default(),
-        places: CallPaths(places.collect()),
+        paths: CallPaths(paths.collect()),
     })
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn plan(plan: ProposePlan, project: &Path) -> Result<(Arc<str>, Arc<s
         directory: project.to_owned(),
         confined: false,
         containment: Containment::Unknown,
-        places: Vec::new(),
+        paths: Vec::new(),
     };
     let digest = Digest::of(&call(&ask)?).to_string();
     let ask = serde_json::to_string(&ask).map_err(|error| Refusal::internal(error.to_string()))?;
@@ -174,7 +174,7 @@ pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
     }
     let of_members = spec.members.iter().map(|member| &member.agent);
     let mut agents = of_members.chain(spec.roles.iter().map(|role| &role.agent));
-    let holding = sources().find(|(_, permissions)| permissions.holds_back());
+    let holding = sources().find(|(_, permissions)| permissions.restricts());
     if let (Some((_, holding)), true) = (holding, agents.any(|agent| agent.bypass)) {
         let text = format!(
             "--bypass would disable the deny and ask rules of [permissions] in {}",
@@ -203,10 +203,10 @@ pub(crate) fn inform_agents(spec: &mut TeamSpec) -> Result<(), Refusal> {
         confined: false,
         containment: Containment::Unknown,
         environment: Default::default(),
-        places: CallPaths::default(),
+        paths: CallPaths::default(),
     };
     let context = rule_context(&spec.project, Vec::new());
-    let judgement = book.judge(&search, &context, spec.stance.mode);
+    let judgement = book.judge(&search, &context, spec.permission_defaults.mode);
     let delegates = sources(&spec.permissions, &spec.own_permissions)
         .any(|(_, permissions)| !permissions.approve.is_empty());
     let guarded: Vec<String> = book
@@ -294,7 +294,7 @@ pub(crate) fn judgement(judged: &Decision) -> JudgementView {
         Ruling::Deny => RulingView::Deny,
     };
     let parts = judged.parts.iter().map(|part| PartView {
-        what: part.what.to_string(),
+        what: part.action.to_string(),
         decision: view(part.ruling),
         why: part.why.to_string(),
     });

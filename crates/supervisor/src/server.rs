@@ -18,7 +18,7 @@ use agent_team_protocol::initialize::{
 };
 use agent_team_protocol::method::{CallerRole, MethodCall, MethodEntry};
 use agent_team_protocol::notification::{self, Goodbye, GoodbyeReason, Notification};
-use agent_team_protocol::rpc::{Frame, Kind, TeamRef};
+use agent_team_protocol::rpc::{Frame, FrameKind, TeamRef};
 use agent_team_protocol::{ErrorCode, LaunchId, Refusal};
 use agent_team_system::connection::{FrameReader, FrameWriter, ReadFrameError};
 use agent_team_system::descriptors;
@@ -434,19 +434,19 @@ impl Server {
     /// Handles one frame of a client or a member. An error closes the connection.
     fn handle_frame(self: &Rc<Self>, frame: &str, peer: &ConnectionContext) -> Result<(), Refusal> {
         match Frame::parse(frame)?.kind()? {
-            Kind::Request { id, method, params } => {
+            FrameKind::Request { id, method, params } => {
                 let reply = Reply::new(&peer.outbox, id);
                 match Envelope::read(&method, params) {
                     Ok(envelope) => self.handle_request(&method, &envelope, peer, reply),
                     Err(refusal) => reply.refuse(refusal),
                 }
             }
-            Kind::Notification { method, params } => {
+            FrameKind::Notification { method, params } => {
                 if let (Origin::Member { launch, .. }, Some(driver)) = (&peer.by, &peer.driver) {
                     handle_notification(&method, params, launch, driver)?;
                 }
             }
-            Kind::Response { .. } => {
+            FrameKind::Response { .. } => {
                 if let (Origin::Member { launch, .. }, Some(driver)) = (&peer.by, &peer.driver) {
                     send_to_driver(driver, Message::Activity(launch.clone()));
                 }
@@ -568,14 +568,16 @@ fn handle_notification(
 
 fn read_initialize(frame: &str) -> Result<(Box<RawValue>, Initialize), Refusal> {
     match Frame::parse(frame)?.kind()? {
-        Kind::Request { id, method, params } if method == initialize::METHOD => {
+        FrameKind::Request { id, method, params } if method == initialize::METHOD => {
             let initialize = serde_json::from_str(params.get())
                 .map_err(|error| Refusal::invalid_params(initialize::METHOD, &error))?;
             Ok((id.to_owned(), initialize))
         }
-        Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => Err(
-            Refusal::invalid_request("the first frame must be initialize"),
-        ),
+        FrameKind::Request { .. } | FrameKind::Notification { .. } | FrameKind::Response { .. } => {
+            Err(Refusal::invalid_request(
+                "the first frame must be initialize",
+            ))
+        }
     }
 }
 

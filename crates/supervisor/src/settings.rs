@@ -28,8 +28,8 @@ pub(crate) struct TeamSettings {
     pub(crate) permissions: Permissions,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) own_permissions: Vec<Permissions>,
-    #[serde(default)]
-    pub(crate) stance: PermissionDefaults,
+    #[serde(rename = "stance", default)]
+    pub(crate) permission_defaults: PermissionDefaults,
     pub(crate) roles: Vec<RoleSpec>,
     /// The shell lines of hooks and tasks that the user trusted, with the scripts that they start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

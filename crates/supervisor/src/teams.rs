@@ -13,7 +13,7 @@ use agent_team_protocol::method::{DownAnswer, TeamListAnswer, UnreadableTeam};
 use agent_team_protocol::notification::GoodbyeReason;
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::TeamSpec;
-use agent_team_protocol::view::{Fate, Receipt, ReceiptKind, TeamEntry, TeamState};
+use agent_team_protocol::view::{Receipt, ReceiptKind, ReceiptOutcome, TeamEntry, TeamState};
 use agent_team_protocol::{ErrorCode, Refusal, TeamId, with_causes};
 use agent_team_store::{Durability, OpenError, TeamIdentity};
 use agent_team_system::directories::Directories;
@@ -155,18 +155,18 @@ impl Teams {
     ) -> Result<DownAnswer, Refusal> {
         let mut answer = self.delete(driver).await?;
         for file in self.directories.of_user_for(driver.identity.team.as_str()) {
-            let fate = match std::fs::remove_file(&file) {
-                Ok(()) => Fate::Removed,
+            let outcome = match std::fs::remove_file(&file) {
+                Ok(()) => ReceiptOutcome::Removed,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(error) => {
                     tracing::error!(file = %file.display(), %error, "cannot remove a file of a deleted team");
-                    Fate::Survived
+                    ReceiptOutcome::Survived
                 }
             };
             answer.receipts.push(Receipt {
                 kind: ReceiptKind::File,
                 what: file.display().to_string(),
-                fate,
+                outcome,
             });
         }
         Ok(answer)
@@ -191,19 +191,19 @@ impl Teams {
         self.open.borrow_mut().remove(team);
         self.known.borrow_mut().remove(team);
         let directory = self.directories.team(team.as_str());
-        let fate = match std::fs::remove_dir_all(&directory) {
-            Ok(()) => Fate::Removed,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Fate::Removed,
+        let outcome = match std::fs::remove_dir_all(&directory) {
+            Ok(()) => ReceiptOutcome::Removed,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => ReceiptOutcome::Removed,
             Err(error) => {
                 tracing::error!(directory = %directory.display(), %error, "cannot remove a team");
-                Fate::Survived
+                ReceiptOutcome::Survived
             }
         };
         Ok(DownAnswer {
             receipts: vec![Receipt {
                 kind: ReceiptKind::File,
                 what: directory.display().to_string(),
-                fate,
+                outcome,
             }],
         })
     }

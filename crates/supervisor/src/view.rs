@@ -237,7 +237,7 @@ pub(crate) fn question(team: &Team) -> Option<QuestionView> {
         run: question.run,
         goal: team.run()?.goal.to_string(),
         round: question.round,
-        wants: question.wants,
+        expected_reply: question.expected_reply,
     })
 }
 

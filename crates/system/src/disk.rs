@@ -19,7 +19,7 @@ pub struct FileIdentity {
 
 /// The path no longer names the open file, or cannot be inspected. Data that is written to the file now may be lost.
 #[derive(Debug, thiserror::Error)]
-pub enum Moved {
+pub enum FileIdentityError {
     #[error("{0} was removed")]
     Removed(PathBuf),
     #[error("{0} was replaced by another file")]
@@ -35,17 +35,17 @@ impl FileIdentity {
     }
 
     /// Checks that `path` still names this file. One system call; follows no symlink.
-    pub fn check(&self, path: &Path) -> Result<(), Moved> {
+    pub fn check(&self, path: &Path) -> Result<(), FileIdentityError> {
         match fs::symlink_metadata(path) {
             Ok(metadata) if FileIdentity::from(&metadata) != *self => {
-                Err(Moved::Replaced(path.to_owned()))
+                Err(FileIdentityError::Replaced(path.to_owned()))
             }
             // The path is a hard link to the file, so the link count need not be checked.
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(Moved::Removed(path.to_owned()))
+                Err(FileIdentityError::Removed(path.to_owned()))
             }
-            Err(source) => Err(Moved::Unknown {
+            Err(source) => Err(FileIdentityError::Unknown {
                 path: path.to_owned(),
                 source,
             }),

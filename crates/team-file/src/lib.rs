@@ -49,6 +49,7 @@ use role::Roles;
 use source::Source;
 use table::{At, Table};
 use unsupported::Level;
+use user_config::UserConfig;
 
 pub use member::check_variable;
 pub use open::{DIRECTORY, FILE, LoadTeamError, find};
@@ -57,7 +58,7 @@ pub use permissions::{allow_always, revoke_always};
 pub use role::{Layer, RoleSource, RoleView};
 pub use source::Fault;
 pub use table::suggest;
-pub use trust::Widening;
+pub use trust::RequiredTrust;
 pub use variables::{Variables, is_variable};
 
 /// Maximum number of members whose panes share a window. A larger team gets a window per member, unless its file sets
@@ -86,7 +87,7 @@ pub struct Loaded {
     /// The current values of all keys of `agent-team config`.
     pub settings: Vec<Setting>,
     /// The parts that require the user's trust. `None`: no part does.
-    pub widening: Option<Widening>,
+    pub required_trust: Option<RequiredTrust>,
 }
 
 /// Reads a team file, and the roles of its project and of its user.
@@ -155,7 +156,8 @@ pub fn roles(
         overrides: &overrides,
     };
     let table = root.table("roles", Level::Roles);
-    let roles = Roles::read(&source, table, reading.settings, reader);
+    let config = UserConfig::read(reading.settings, reader);
+    let roles = Roles::read(&source, table, reading.settings, config.roles, reader);
     let mut faults = source.take_faults();
     faults.extend(overrides_fault);
     if faults.is_empty() {
@@ -251,7 +253,9 @@ fn read(
     let project = reader.project;
     let mode = root.word("mode", MODES);
     let strategy = strategy::read(source, &mut root, mode, reader);
-    let mut roles = Roles::read(source, root.table("roles", Level::Roles), settings, reader);
+    let config = UserConfig::read(settings, reader);
+    let table = root.table("roles", Level::Roles);
+    let mut roles = Roles::read(source, table, settings, config.roles, reader);
     let mut defaults = Defaults::read(
         source,
         root.table("defaults", Level::Defaults),
@@ -267,35 +271,23 @@ fn read(
     limits.budget = reader.overrides.budget(budget_of_file, Key::Team);
     let hooks = hooks(root.table("hooks", Level::Hooks));
     let mut notify_of_file = notify::read(source, &mut root);
-    let team = name.as_ref().map(|name| TeamId::new(name, project));
-    let permissions = permissions::read(source, root.table("permissions", Level::Permissions));
-    let (user_permissions, mut settings_faults) = settings
-        .map(|settings| permissions::of_user(settings, team.as_ref()))
-        .unwrap_or_default();
-    let notify_of_user = match settings.map(notify::from_settings) {
-        Some(Ok(notify)) => notify,
-        Some(Err(faults)) => {
-            settings_faults.extend(faults);
-            None
-        }
-        None => None,
-    };
-    if notify_of_user.is_some() {
+    let permissions = root.table("permissions", Level::Permissions);
+    let permissions = permissions.map(|table| permissions::read(source, table));
+    let permissions = permissions.unwrap_or_default();
+    let mut user_permissions: Vec<_> = config.permissions.into_iter().collect();
+    let mut settings_faults = config.faults;
+    if let (Some(settings), Some(name)) = (settings, &name) {
+        let (of_team, faults) = permissions::of_team(settings, &TeamId::new(name, project));
+        user_permissions.extend(of_team);
+        settings_faults.extend(faults);
+    }
+    if config.notify.is_some() {
         // The user's own setting takes precedence, so the project's needs no trust.
         notify_of_file = None;
     }
     let mut servers = mcp::read(source, root.table("mcp", Level::Mcp));
-    let search = search::read(source, root.table("search", Level::Search));
-    let search_of_file = search.clone();
-    let search = match (search, settings.map(search::from_settings)) {
-        (Some(search), _) => Some(search),
-        (None, None) => None,
-        (None, Some(Ok(search))) => search,
-        (None, Some(Err(faults))) => {
-            settings_faults.extend(faults);
-            None
-        }
-    };
+    let search_of_file = search::read(source, root.table("search", Level::Search));
+    let search = search_of_file.clone().or(config.search);
 
     let lead = root
         .table("lead", Level::Lead)
@@ -338,7 +330,7 @@ fn read(
     );
     let networked = networked(&defaults, &members, &roles);
     let trust::Trust {
-        widening,
+        required_trust,
         trusted,
         protected,
     } = trust::of(trust::Team {
@@ -387,13 +379,13 @@ fn read(
         layout,
         limits,
         hooks,
-        notify: notify_of_user.or(notify_of_file).unwrap_or_default(),
+        notify: config.notify.or(notify_of_file).unwrap_or_default(),
         permissions: permissions.rules,
         own_permissions: user_permissions
             .into_iter()
             .map(|settings| settings.rules)
             .collect(),
-        stance: permission_defaults,
+        permission_defaults,
         roles: roles.specs,
         members,
         tasks,
@@ -404,7 +396,7 @@ fn read(
         spec,
         warnings,
         settings,
-        widening,
+        required_trust,
     });
     let mut faults = roles.faults;
     faults.extend(settings_faults);

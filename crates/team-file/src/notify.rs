@@ -1,14 +1,11 @@
 //! `notify`: how the user is notified when a member waits for the user, or when a goal ends. Read from the user's
 //! `config.toml`, else from the team file.
 
-use std::path::Path;
-
 use agent_team_protocol::spec::{Notify, NotifyCommand};
 
-use super::source::{Fault, Source};
+use super::source::Source;
 use super::table::Table;
 use super::unsupported::Level;
-use super::user_config;
 
 const KEY: &str = "notify";
 
@@ -24,11 +21,6 @@ pub(super) const WORDS: &[(&str, Word)] = &[
     ("bell", Word::Bell),
     ("off", Word::Off),
 ];
-
-/// Reads the value of the user's `config.toml`.
-pub(super) fn from_settings(settings: &Path) -> Result<Option<Notify>, Vec<Fault>> {
-    user_config::read(settings, read)
-}
 
 /// Reads `notify = "word"` or `notify = { command = ["program", "argument"] }`.
 pub(super) fn read(source: &Source<'_>, root: &mut Table<'_>) -> Option<Notify> {

@@ -1,11 +1,15 @@
-//! Finds and opens the files of a team: their paths, their project and their text.
+//! Finds and opens the files of a team and of its user: their paths, their project and their text.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use agent_team_protocol::text::position;
+use agent_team_protocol::with_causes;
+use toml::de::DeTable;
 
-use super::source::Fault;
+use super::source::{Fault, Source};
+use super::table::Table;
+use super::unsupported::Level;
 
 /// The directory in a project's root that contains the team file.
 pub const DIRECTORY: &str = ".agent-team";
@@ -61,7 +65,7 @@ pub(super) fn open(file: &Path, here: &Path) -> Result<(String, String, PathBuf)
         .to_string();
     let text = match read_text(file) {
         Ok(text) => text,
-        Err(ReadTextError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(ReadTextError::Io(error)) if error.kind() == ErrorKind::NotFound => {
             return Err(LoadTeamError::Missing(shown));
         }
         Err(error) => return Err(LoadTeamError::Unreadable(shown, error)),
@@ -102,4 +106,34 @@ pub(super) fn read_text(path: &Path) -> Result<String, ReadTextError> {
         let (line, column) = position(&String::from_utf8_lossy(valid), valid.len());
         ReadTextError::NotText { line, column }
     })
+}
+
+/// Reads a file of the user, which may be absent, and returns its faults. A file that cannot be read is a fault: its
+/// `deny` rules would not be enforced.
+pub(super) fn read_user_file(
+    file: &Path,
+    read: impl FnOnce(&Source<'_>, &mut Table<'_>),
+) -> Vec<Fault> {
+    let shown = file.display().to_string();
+    let text = match read_text(file) {
+        Ok(text) => text,
+        Err(ReadTextError::Io(error)) if error.kind() == ErrorKind::NotFound => return Vec::new(),
+        Err(error) => {
+            let source = Source::new(shown, "");
+            source.fault(0, with_causes(&error));
+            return source.into_faults();
+        }
+    };
+    let source = Source::new(shown, &text);
+    match DeTable::parse(&text) {
+        Ok(document) => {
+            let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
+            read(&source, &mut root);
+        }
+        Err(error) => {
+            let at = error.span().map_or(0, |span| span.start);
+            source.fault(at, error.message());
+        }
+    }
+    source.into_faults()
 }

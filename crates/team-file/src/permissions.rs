@@ -7,14 +7,13 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use agent_team_policy::{Effect, Rule};
+use agent_team_protocol::TeamId;
 use agent_team_protocol::permissions::{Mode, PermissionDefaults, Permissions};
 use agent_team_protocol::request::Scope;
 use agent_team_protocol::spec::milliseconds;
 use agent_team_protocol::text::position;
-use agent_team_protocol::{TeamId, with_causes};
-use toml::de::DeTable;
 
-use super::open::{ReadTextError, read_text};
+use super::open::{ReadTextError, read_text, read_user_file};
 use super::overrides::{OverridesError, write_private};
 use super::source::{Fault, Source};
 use super::table::{At, Table};
@@ -36,10 +35,7 @@ pub(super) struct PermissionSettings {
     pub(super) default_scope: Option<Scope>,
 }
 
-pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> PermissionSettings {
-    let Some(mut table) = table else {
-        return PermissionSettings::default();
-    };
+pub(super) fn read(source: &Source<'_>, mut table: Table<'_>) -> PermissionSettings {
     let mut rules = |list, effect| -> Vec<String> {
         let found = table.strings(list).unwrap_or_default().into_iter();
         let fit = found.filter(|rule| is_rule(source, *rule, list, effect));
@@ -78,42 +74,13 @@ fn is_rule(source: &Source<'_>, rule: At<&str>, list: &str, effect: Effect) -> b
     }
 }
 
-/// Reads the user's files: first the one for all teams, then the one for this team.
-pub(super) fn of_user(
-    settings: &Path,
-    team: Option<&TeamId>,
-) -> (Vec<PermissionSettings>, Vec<Fault>) {
-    let files = [
-        Some(settings.join("config.toml")),
-        team.map(|team| file_of(settings, team)),
-    ];
-    let (mut found, mut faults) = (Vec::new(), Vec::new());
-    for file in files.into_iter().flatten() {
-        let shown = file.display().to_string();
-        let text = match read_text(&file) {
-            Ok(text) => text,
-            Err(ReadTextError::Io(error)) if error.kind() == ErrorKind::NotFound => continue,
-            Err(error) => {
-                // An unreadable file is a fault, because its `deny` rules would not be enforced.
-                let source = Source::new(shown, "");
-                source.fault(0, with_causes(&error));
-                faults.extend(source.into_faults());
-                continue;
-            }
-        };
-        let source = Source::new(shown, &text);
-        match DeTable::parse(&text) {
-            Ok(document) => {
-                let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
-                found.push(read(&source, root.table("permissions", Level::Permissions)));
-            }
-            Err(error) => {
-                let at = error.span().map_or(0, |span| span.start);
-                source.fault(at, error.message());
-            }
-        }
-        faults.extend(source.into_faults());
-    }
+/// Reads the user's rules for one team.
+pub(super) fn of_team(settings: &Path, team: &TeamId) -> (Option<PermissionSettings>, Vec<Fault>) {
+    let mut found = None;
+    let faults = read_user_file(&file_of(settings, team), |source, root| {
+        let table = root.table("permissions", Level::Permissions);
+        found = table.map(|table| read(source, table));
+    });
     (found, faults)
 }
 

@@ -16,7 +16,6 @@ use std::path::Path;
 use agent_team_protocol::RoleName;
 use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
 use agent_team_protocol::spec::RoleSpec;
-use toml::de::DeTable;
 
 use super::agent::{self, AgentKeys, Reader};
 use super::overrides::Key;
@@ -24,8 +23,9 @@ use super::source::{Fault, Source};
 use super::table::{At, Table, suggest};
 use super::unsupported::Level;
 
+pub(super) use definition::Role;
+use definition::role_names;
 pub use definition::{Layer, RoleSource};
-use definition::{Role, role_names};
 pub use view::RoleView;
 
 /// The default role of members.
@@ -46,11 +46,12 @@ pub(super) struct Finished {
 
 impl Roles {
     /// Reads all layers and applies the user's overrides. `table` is `[roles]` of the team file, `settings` the
-    /// directory of the user's settings.
+    /// directory of the user's settings, and `of_user` the roles of its `config.toml`.
     pub(super) fn read(
         source: &Source<'_>,
         table: Option<Table<'_>>,
         settings: Option<&Path>,
+        of_user: Vec<(RoleName, Role)>,
         reader: Reader<'_>,
     ) -> Self {
         let mut roles = Self(BTreeMap::new());
@@ -72,8 +73,10 @@ impl Roles {
         ] {
             roles.add_directory(&reader.project.join(directory), layer, reader);
         }
+        for (name, role) in of_user {
+            roles.add(name, role);
+        }
         if let Some(settings) = settings {
-            roles.add_settings(&settings.join("config.toml"), reader);
             roles.add_directory(&settings.join("roles"), Layer::User, reader);
         }
         for (name, role) in built_in::all(reader) {
@@ -150,32 +153,6 @@ impl Roles {
         }
     }
 
-    /// Reads `[roles.<name>]` of the user's `config.toml`. Other modules and crates read its other tables.
-    fn add_settings(&mut self, file: &Path, reader: Reader<'_>) {
-        // Ignore a file that is missing or cannot be read: the supervisor refuses to start with an unreadable file and
-        // reports the reason.
-        let Ok(text) = super::open::read_text(file) else {
-            return;
-        };
-        let shown = file.display().to_string();
-        let source = Source::new(&*shown, &text);
-        let Ok(document) = DeTable::parse(&text) else {
-            return;
-        };
-        let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
-        let Some(table) = root.table("roles", Level::Roles) else {
-            return;
-        };
-        for (name, table) in table.named_tables(Level::Role) {
-            let place = format!("{shown}:{}", source.line(name.at));
-            let mut role = from_table(&source, table, Role::new(Layer::User, place), reader);
-            role.faults = source.take_faults();
-            if let Ok(name) = name.value.parse() {
-                self.add(name, role);
-            }
-        }
-    }
-
     /// Looks up the role of a member or of a task; reports an unknown role.
     pub(super) fn find(&self, source: &Source<'_>, name: At<&str>) -> Option<RoleName> {
         let found = self.known(name.value);
@@ -238,6 +215,20 @@ impl Roles {
             .map(|(name, role)| RoleView::new(name, role))
             .collect()
     }
+}
+
+/// Reads `[roles.<name>]` of the user's `config.toml`. `at` is the position of the name. The role contains the faults of
+/// its table.
+pub(super) fn of_user(
+    source: &Source<'_>,
+    at: usize,
+    table: Table<'_>,
+    reader: Reader<'_>,
+) -> Role {
+    let place = format!("{}:{}", source.file(), source.line(at));
+    let mut role = from_table(source, table, Role::new(Layer::User, place), reader);
+    role.faults = source.take_faults();
+    role
 }
 
 /// Reads role names, which need not exist yet: see [`Roles::check_may_spawn`].

@@ -1,13 +1,9 @@
 //! `[search]`: the web search service for agents. Read from the team file, else from the user's `config.toml`.
 
-use std::path::Path;
-
 use agent_team_protocol::spec::Search;
 
-use super::source::{Fault, Source};
+use super::source::Source;
 use super::table::{At, Table};
-use super::unsupported::Level;
-use super::user_config;
 use super::variables::is_variable;
 
 /// The default variable of the API key, as in Brave's documentation.
@@ -27,13 +23,6 @@ pub(super) const APIS: &[(&str, Api)] = &[
     ("searxng", Api::Searxng),
     ("brave", Api::Brave),
 ];
-
-/// Reads the value of the user's `config.toml`.
-pub(super) fn from_settings(settings: &Path) -> Result<Option<Search>, Vec<Fault>> {
-    user_config::read(settings, |source, root| {
-        read(source, root.table("search", Level::Search))
-    })
-}
 
 pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Option<Search> {
     let mut table = table?;
@@ -63,7 +52,7 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Option<Sear
             refuse_unused(url, "url");
             refuse_unused(key, "key");
             Some(match api {
-                Api::None => Search::Nobody,
+                Api::None => Search::Off,
                 Api::Provider | Api::Searxng | Api::Brave => Search::Provider,
             })
         }

@@ -25,7 +25,7 @@ use scripts::Scripts;
 
 /// The permissions and commands for which a project's files need the user's trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Widening {
+pub struct RequiredTrust {
     /// One complete description per line.
     pub lines: Vec<String>,
     /// Digest of the lines. The user is asked again when the digest changes.
@@ -57,7 +57,7 @@ pub(super) struct Team<'a> {
 /// The result of [`of`].
 pub(super) struct Trust {
     /// `None` when nothing needs trust.
-    pub(super) widening: Option<Widening>,
+    pub(super) required_trust: Option<RequiredTrust>,
     /// The lines that run outside a sandbox and start scripts, with the digests of these scripts.
     pub(super) trusted: Vec<TrustedLine>,
     /// See [`agent_team_protocol::spec::TeamSpec::protected`].
@@ -139,12 +139,12 @@ pub(super) fn of(team: Team<'_>) -> Trust {
     }));
     protected.sort();
     protected.dedup_by(|a, b| a.path == b.path);
-    let widening = (!lines.is_empty()).then(|| {
+    let required_trust = (!lines.is_empty()).then(|| {
         let digest = Digest::of_bytes(lines.join("\n").as_bytes()).to_string();
-        Widening { lines, digest }
+        RequiredTrust { lines, digest }
     });
     Trust {
-        widening,
+        required_trust,
         trusted,
         protected,
     }
@@ -235,7 +235,7 @@ fn environment(defaults: &Defaults, members: &[Member]) -> Vec<String> {
 
 fn search(search: &Search) -> Option<String> {
     match search {
-        Search::Nobody | Search::Provider => None,
+        Search::Off | Search::Provider => None,
         Search::Searxng { url } => Some(format!("searches are sent to {url}")),
         Search::Brave { url, key } => Some(match url {
             Some(url) => format!("searches are sent to {url}, with the secret {key}"),

@@ -1,32 +1,61 @@
-//! Reads one value of the user's `config.toml`. Called by the readers of values that a team file can have too.
+//! Reads the user's `config.toml` once per load: the tables and keys that a team file can have too. Called when a team
+//! or its roles are read. The supervisor and the workers read the other keys.
 
 use std::path::Path;
 
-use toml::de::DeTable;
+use agent_team_protocol::RoleName;
+use agent_team_protocol::spec::{Notify, Search};
 
-use super::source::{Fault, Source};
-use super::table::Table;
+use super::agent::Reader;
+use super::open::read_user_file;
+use super::permissions::{self, PermissionSettings};
+use super::role::{self, Role};
+use super::source::Fault;
 use super::unsupported::Level;
+use super::{notify, search};
 
-/// Reads a value with `read`, from the file in the directory `settings`. Ignores a file that cannot be read or parsed:
-/// the supervisor refuses to start with it and reports the reason.
-pub(super) fn read<T>(
-    settings: &Path,
-    read: impl FnOnce(&Source<'_>, &mut Table<'_>) -> Option<T>,
-) -> Result<Option<T>, Vec<Fault>> {
-    let file = settings.join("config.toml");
-    let Ok(text) = super::open::read_text(&file) else {
-        return Ok(None);
-    };
-    let shown = file.display().to_string();
-    let source = Source::new(&*shown, &text);
-    let Ok(document) = DeTable::parse(&text) else {
-        return Ok(None);
-    };
-    let mut root = Table::new(&source, document.get_ref(), Level::Root, 0);
-    let value = read(&source, &mut root);
-    match source.take_faults() {
-        faults if faults.is_empty() => Ok(value),
-        faults => Err(faults),
+/// The user's `config.toml`. Every value is absent if the file is.
+#[derive(Debug, Default)]
+pub(super) struct UserConfig {
+    pub(super) permissions: Option<PermissionSettings>,
+    pub(super) notify: Option<Notify>,
+    pub(super) search: Option<Search>,
+    /// Each role contains its own faults, which matter only if the team uses the role.
+    pub(super) roles: Vec<(RoleName, Role)>,
+    /// The faults outside the roles.
+    pub(super) faults: Vec<Fault>,
+}
+
+impl UserConfig {
+    /// Reads the file in the directory `settings`.
+    pub(super) fn read(settings: Option<&Path>, reader: Reader<'_>) -> Self {
+        let mut config = Self::default();
+        let Some(settings) = settings else {
+            return config;
+        };
+        let faults = read_user_file(&settings.join("config.toml"), |source, root| {
+            let permissions = root.table("permissions", Level::Permissions);
+            config.permissions = permissions.map(|table| permissions::read(source, table));
+            config.notify = notify::read(source, root);
+            config.search = search::read(source, root.table("search", Level::Search));
+            let roles = root.table("roles", Level::Roles);
+            let roles = roles.map(|table| table.named_tables(Level::Role));
+            // Take these faults now: `role::of_user` assigns all faults of `source` to the role.
+            config.faults = source.take_faults();
+            for (name, table) in roles.unwrap_or_default() {
+                match name.value.parse() {
+                    Ok(parsed) => {
+                        let role = role::of_user(source, name.at, table, reader);
+                        config.roles.push((parsed, role));
+                    }
+                    Err(error) => {
+                        source.fault(name.at, format!("{error}"));
+                        config.faults.extend(source.take_faults());
+                    }
+                }
+            }
+        });
+        config.faults.extend(faults);
+        config
     }
 }

@@ -42,7 +42,7 @@ use agent_team_llm::Model;
 use agent_team_protocol::Refusal;
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, GoalEnded, Inform, NotifyUser, ShowPane,
+    Abandon, Allowance, Assignment, Deliver, GoalEnded, NotifyUser, RequestNotice, ShowPane,
 };
 use agent_team_protocol::spec::{AgentSpec, Colour};
 use agent_team_protocol::text::{visible, visible_line};
@@ -394,7 +394,7 @@ impl Work for Agent {
 
     /// Shows an event of a teammate's request, and passes it to the agent loop. A pending request that has already
     /// arrived over an earlier connection is skipped.
-    fn inform(&mut self, inform: Inform, shell: &mut Shell) {
+    fn inform(&mut self, inform: RequestNotice, shell: &mut Shell) {
         let shown = visible_line(&inform.text).into_owned();
         match inform.request.or(inform.decide) {
             Some(id) if inform.pending || inform.decide.is_some() => {

@@ -126,7 +126,7 @@ async fn gone(members: &Members, launch: &LaunchId) {
 /// Takes the launch file and starts the member's thread. Does nothing if another process has taken the launch: that
 /// process reports the outcome.
 fn start(members: &Rc<Members>, file: &Path) -> Result<(), String> {
-    let taken = HostedLaunch::take_here(file).map_err(|error| error.to_string())?;
+    let taken = HostedLaunch::take_in_host_process(file).map_err(|error| error.to_string())?;
     let Some(hosted) = taken else { return Ok(()) };
     let (member, launch) = (hosted.member().clone(), hosted.launch().clone());
     let log = hosted.log().to_owned();

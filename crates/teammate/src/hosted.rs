@@ -49,7 +49,7 @@ impl HostedLaunch {
     /// # Errors
     /// If the file cannot be used.
     pub fn take(launch_file: &Path) -> Result<Option<Self>, RunError> {
-        Ok(Self::take_here(launch_file)?.map(|mut taken| {
+        Ok(Self::take_in_host_process(launch_file)?.map(|mut taken| {
             // A member of an embedding program must not read the user's settings: this directory contains none.
             taken.directories.config = taken.directories.run.join("config");
             // Without a supervisor, the team is over: do not start another supervisor.
@@ -58,11 +58,11 @@ impl HostedLaunch {
         }))
     }
 
-    /// Takes a launch in a process of this installation. `None` as for [`HostedLaunch::take`].
+    /// Takes a launch in the host process of this installation. `None` as for [`HostedLaunch::take`].
     ///
     /// # Errors
     /// If the file cannot be used.
-    pub fn take_here(launch_file: &Path) -> Result<Option<Self>, RunError> {
+    pub fn take_in_host_process(launch_file: &Path) -> Result<Option<Self>, RunError> {
         let launch = match launch::take(launch_file) {
             Ok(launch) => launch,
             Err(TakeLaunchError::Taken(_)) => return Ok(None),

@@ -28,7 +28,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use agent_team_client::{
-    CallError, Client, ConnectError, ConnectOrStartError, Incoming, Introduced,
+    CallError, Client, ConnectError, ConnectOrStartError, Handshake, Incoming,
 };
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::notification::{PaneLost, PaneTooSmall};
@@ -113,14 +113,14 @@ impl Link {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let introduced = runtime.block_on(initialize_running(&directories, &initialize));
+        let handshake = runtime.block_on(initialize_running(&directories, &initialize));
         let (outgoing, worker) = mpsc::unbounded_channel();
         let (to_worker, events) = mpsc::unbounded_channel();
         let connector = Connector {
             directories,
             initialize,
             when_absent,
-            introduced,
+            handshake,
             pending: Pending::default(),
             worker,
             to_worker,
@@ -175,7 +175,7 @@ struct Connector {
     initialize: Initialize,
     when_absent: WhenAbsent,
     /// The connection that [`Link::start`] opened, until `connect` takes it and waits for the answer.
-    introduced: Option<(Introduced, Option<BoundSocket>)>,
+    handshake: Option<(Handshake, Option<BoundSocket>)>,
     pending: Pending,
     worker: mpsc::UnboundedReceiver<Outgoing>,
     to_worker: mpsc::UnboundedSender<LinkEvent>,
@@ -279,8 +279,8 @@ impl Connector {
     }
 
     async fn connect(&mut self) -> Connected {
-        if let Some((introduced, bound)) = self.introduced.take() {
-            match introduced.answered().await {
+        if let Some((handshake, bound)) = self.handshake.take() {
+            match handshake.finish().await {
                 // The supervisor died meanwhile.
                 Err(ConnectError::Ended) => {}
                 answered => {
@@ -366,11 +366,11 @@ impl Connector {
 async fn initialize_running(
     directories: &Directories,
     initialize: &Initialize,
-) -> Option<(Introduced, Option<BoundSocket>)> {
+) -> Option<(Handshake, Option<BoundSocket>)> {
     let socket = daemon::find(directories).ok().flatten()?;
     let bound = daemon::bound_socket(directories);
-    let introduced = Introduced::at(&socket, initialize).await.ok()?;
-    Some((introduced, bound))
+    let handshake = Handshake::start(&socket, initialize).await.ok()?;
+    Some((handshake, bound))
 }
 
 /// Sends a request over this connection, and adds the wait for its answer to `calls`. Called only by `serve`: requests

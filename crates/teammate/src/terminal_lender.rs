@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use agent_team_client::{CallError, Client, ConnectError};
 use agent_team_protocol::initialize::Initialize;
-use agent_team_protocol::method::{HoldAnswer, HoldPane, PaneHold};
+use agent_team_protocol::method::{LendTerminal, LendTerminalAnswer, PaneHold};
 use agent_team_protocol::notification::{Hold, ShowPane};
 use agent_team_protocol::rpc::{Call, TeamRef};
 use agent_team_protocol::{LaunchId, TeamId};
@@ -61,7 +61,7 @@ pub fn run(hold: Hold, socket: &Path, team: TeamId, launch: LaunchId) -> Result<
     // Restore the terminal's modes here: a worker that is killed cannot restore them.
     let _modes = Modes::of(io::stdin())?;
     let own = ProcessId::current()?;
-    let request = HoldPane {
+    let request = LendTerminal {
         launch,
         show: ShowPane {
             terminal,
@@ -87,7 +87,7 @@ pub fn run(hold: Hold, socket: &Path, team: TeamId, launch: LaunchId) -> Result<
 }
 
 /// Registers this terminal for the member. Returns the process of the member's worker.
-async fn ask(socket: &Path, team: TeamId, request: HoldPane) -> Result<ProcessId, LendError> {
+async fn ask(socket: &Path, team: TeamId, request: LendTerminal) -> Result<ProcessId, LendError> {
     let initialize = Initialize::client(format!("{}-hold", request.show.pid));
     let call = Call {
         team: Some(TeamRef::Id(team)),
@@ -97,7 +97,7 @@ async fn ask(socket: &Path, team: TeamId, request: HoldPane) -> Result<ProcessId
     let mut pause = FIRST_RETRY;
     for attempt in 1.. {
         let error = match register(socket, &initialize, &call).await {
-            Ok(HoldAnswer {
+            Ok(LendTerminalAnswer {
                 pid, start_time, ..
             }) => return Ok(ProcessId { pid, start_time }),
             Err(
@@ -118,8 +118,8 @@ async fn ask(socket: &Path, team: TeamId, request: HoldPane) -> Result<ProcessId
 async fn register(
     socket: &Path,
     initialize: &Initialize,
-    call: &Call<HoldPane>,
-) -> Result<HoldAnswer, LendError> {
+    call: &Call<LendTerminal>,
+) -> Result<LendTerminalAnswer, LendError> {
     // Notifications are dropped with the connection.
     let (client, _incoming) = Client::connect(socket, initialize).await?;
     Ok(client.call::<PaneHold>(call).await?)

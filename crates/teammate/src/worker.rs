@@ -19,7 +19,8 @@ use std::time::Duration;
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::method::MemberExit;
 use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, GoalEnded, Inform, NotifyUser, ShowPane, TaskOutput,
+    Abandon, Allowance, Assignment, Deliver, GoalEnded, NotifyUser, RequestNotice, ShowPane,
+    TaskOutput,
 };
 use agent_team_protocol::text::visible_line;
 use agent_team_protocol::{MessageId, Refusal, TaskId};
@@ -94,7 +95,7 @@ pub(crate) trait Work: Sized {
 
     fn deliver(&mut self, deliver: Deliver, shell: &mut Shell<Self::Pane>);
 
-    fn inform(&mut self, inform: Inform, shell: &mut Shell<Self::Pane>) {
+    fn inform(&mut self, inform: RequestNotice, shell: &mut Shell<Self::Pane>) {
         shell.note(&visible_line(&inform.text));
     }
 
@@ -295,7 +296,7 @@ impl<W: Work> Worker<W> {
             LinkEvent::Abandon(abandon) => work.abandon(abandon, shell),
             LinkEvent::Deliver(deliver) => work.deliver(deliver, shell),
             LinkEvent::Interrupt => work.interrupt(shell),
-            LinkEvent::Inform(inform) => work.inform(inform, shell),
+            LinkEvent::RequestNotice(inform) => work.inform(inform, shell),
             LinkEvent::GoalEnded(ended) => work.goal_ended(&ended, shell),
             LinkEvent::NotifyUser(notify) => work.notify_user(&notify, shell),
             LinkEvent::Allowance(allowance) => work.allow(allowance),

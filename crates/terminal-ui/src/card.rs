@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use self::diff::{Diff, beside};
 use crate::line::Line;
-use crate::style::{Ink, Style};
+use crate::style::{SemanticColour, Style};
 
 /// The columns of the frame beside a row: `│ ` and ` │`.
 const SIDES: usize = 4;
@@ -107,8 +107,8 @@ impl Card {
     /// The style of the frame and of the keys below it.
     pub(crate) fn style(&self) -> Style {
         match self.warnings.is_empty() {
-            true => Style::of(Ink::Attention),
-            false => Style::of(Ink::Failure),
+            true => Style::of(SemanticColour::Attention),
+            false => Style::of(SemanticColour::Failure),
         }
     }
 
@@ -181,7 +181,7 @@ impl Card {
         let mut row = |sign: &str, of: Style, text: &Line| {
             rows.extend(beside(&Line::of(of, &format!("{sign} ")), text, columns));
         };
-        let bad = Style::of(Ink::Failure).bold();
+        let bad = Style::of(SemanticColour::Failure).bold();
         for warning in &self.warnings {
             row(WARNING_SIGN, bad, &Line::of(bad, warning));
         }

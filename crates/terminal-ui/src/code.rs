@@ -5,12 +5,12 @@
 //! plain.
 
 use crate::line::Line;
-use crate::style::{Ink, Style};
+use crate::style::{SemanticColour, Style};
 
-const COMMENT: Style = Style::of(Ink::Comment).italic();
-const STRING: Style = Style::of(Ink::Literal);
-const NUMBER: Style = Style::of(Ink::Number);
-const KEYWORD: Style = Style::of(Ink::Keyword);
+const COMMENT: Style = Style::of(SemanticColour::Comment).italic();
+const STRING: Style = Style::of(SemanticColour::Literal);
+const NUMBER: Style = Style::of(SemanticColour::Number);
+const KEYWORD: Style = Style::of(SemanticColour::Keyword);
 
 #[derive(Debug)]
 struct Language {

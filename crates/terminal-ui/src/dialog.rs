@@ -65,7 +65,7 @@ pub struct Dialog {
 
 /// The effect of a keystroke.
 #[derive(Debug)]
-pub enum Pressed {
+pub enum KeyEffect {
     Decided(DecideRequest),
     /// Postponed: the request stays pending.
     Later,
@@ -240,26 +240,26 @@ impl Dialog {
 
     /// Handles a keystroke. `is_only_key`: the read of the terminal returned no other key. Keys from the same read as
     /// others were not typed as an answer.
-    pub fn press(&mut self, key: &Key, is_only_key: bool, now: Instant) -> Pressed {
+    pub fn press(&mut self, key: &Key, is_only_key: bool, now: Instant) -> KeyEffect {
         if self.reason.is_some() {
             return self.press_in_reason(key);
         }
         let is_quiet = self.shown.quiet(now).is_some_and(|quiet| quiet >= QUIET);
         self.shown.disturbed(now);
         if !is_only_key {
-            return Pressed::Nothing;
+            return KeyEffect::Nothing;
         }
         if *key == Key::Control('o') {
             self.shown.scroll(Scroll::PageDown);
-            return Pressed::Nothing;
+            return KeyEffect::Nothing;
         }
         if let Some(by) = key.scroll() {
             self.shown.scroll(by);
-            return Pressed::Nothing;
+            return KeyEffect::Nothing;
         }
         match is_quiet {
             true => self.answer(key),
-            false => Pressed::Nothing,
+            false => KeyEffect::Nothing,
         }
     }
 
@@ -267,7 +267,7 @@ impl Dialog {
         clippy::wildcard_enum_match_arm,
         reason = "no other key answers a request"
     )]
-    fn answer(&mut self, key: &Key) -> Pressed {
+    fn answer(&mut self, key: &Key) -> KeyEffect {
         match key {
             Key::Char('y') if self.is_read() => self.decided(Decision::Allow {
                 scope: self.scope,
@@ -283,7 +283,7 @@ impl Dialog {
                         scope: Scope::Team,
                         rules: offer.rules.clone(),
                     }),
-                    None => Pressed::Nothing,
+                    None => KeyEffect::Nothing,
                 }
             }
             Key::Char('n') => self.decided(Decision::Deny {
@@ -291,18 +291,18 @@ impl Dialog {
             }),
             Key::Char('e') => {
                 self.reason = Some(Editor::default());
-                Pressed::Nothing
+                KeyEffect::Nothing
             }
-            Key::Escape | Key::Control('c') => Pressed::Later,
-            _ => Pressed::Nothing,
+            Key::Escape | Key::Control('c') => KeyEffect::Later,
+            _ => KeyEffect::Nothing,
         }
     }
 
     /// Handles a key of the reason. Leaving the text decides nothing.
-    fn press_in_reason(&mut self, key: &Key) -> Pressed {
+    fn press_in_reason(&mut self, key: &Key) -> KeyEffect {
         if matches!(key, Key::Escape | Key::Control('c')) {
             self.reason = None;
-            return Pressed::Nothing;
+            return KeyEffect::Nothing;
         }
         let typed = self.reason.as_mut().and_then(|reason| reason.press(key));
         match typed {
@@ -311,12 +311,12 @@ impl Dialog {
                 let reason = reason.trim().to_owned();
                 self.decided(Decision::Deny { reason })
             }
-            None => Pressed::Nothing,
+            None => KeyEffect::Nothing,
         }
     }
 
-    fn decided(&self, decision: Decision) -> Pressed {
-        Pressed::Decided(DecideRequest {
+    fn decided(&self, decision: Decision) -> KeyEffect {
+        KeyEffect::Decided(DecideRequest {
             request: self.request,
             digest: Some(self.digest.clone()),
             decision,
@@ -455,11 +455,11 @@ mod tests {
             shown(&mut dialog, 80, 24, start);
         }
         match dialog.press(key, true, start + quiet.unwrap_or_default()) {
-            Pressed::Decided(decide) => {
+            KeyEffect::Decided(decide) => {
                 assert_eq!(decide.digest, Some("d".repeat(64)));
                 Some(decide.decision)
             }
-            Pressed::Later | Pressed::Nothing => None,
+            KeyEffect::Later | KeyEffect::Nothing => None,
         }
     }
 
@@ -502,7 +502,7 @@ mod tests {
             let last = page == 2;
             assert_eq!(dialog.is_read(), last, "{lines:?}");
             assert_eq!(lines.iter().any(|line| line.contains("[y] once")), last);
-            let decided = matches!(dialog.press(&Y, true, now), Pressed::Decided(_));
+            let decided = matches!(dialog.press(&Y, true, now), KeyEffect::Decided(_));
             assert_eq!(decided, last, "page {page}");
             dialog.press(&Key::Control('o'), true, now);
         }
@@ -510,7 +510,7 @@ mod tests {
         shown(&mut dialog, 40, 7, now);
         assert!(matches!(
             dialog.press(&Y, true, now + QUIET),
-            Pressed::Nothing
+            KeyEffect::Nothing
         ));
     }
 
@@ -519,11 +519,11 @@ mod tests {
         let (mut dialog, start) = (long(), Instant::now());
         shown(&mut dialog, 80, 7, start);
         let early = dialog.press(&Key::Escape, true, start);
-        assert!(matches!(early, Pressed::Nothing));
+        assert!(matches!(early, KeyEffect::Nothing));
         let later = dialog.press(&Key::Escape, true, start + QUIET);
-        assert!(matches!(later, Pressed::Later));
+        assert!(matches!(later, KeyEffect::Later));
         let denied = dialog.press(&Key::Char('n'), true, start + 2 * QUIET);
-        assert!(matches!(denied, Pressed::Decided(_)));
+        assert!(matches!(denied, KeyEffect::Decided(_)));
     }
 
     #[test]
@@ -542,7 +542,7 @@ mod tests {
             Key::Escape,
         ] {
             let pressed = dialog.press(&key, false, start + QUIET);
-            assert!(matches!(pressed, Pressed::Nothing), "{key:?}");
+            assert!(matches!(pressed, KeyEffect::Nothing), "{key:?}");
         }
         assert!(!dialog.is_typing());
     }
@@ -580,14 +580,17 @@ mod tests {
         dialog.press(&Key::Char('e'), true, start + QUIET);
         assert!(dialog.is_typing());
         for key in "use make".chars().map(Key::Char) {
-            assert!(matches!(dialog.press(&key, true, start), Pressed::Nothing));
+            assert!(matches!(
+                dialog.press(&key, true, start),
+                KeyEffect::Nothing
+            ));
         }
         let lines = shown(&mut dialog, 80, 24, start);
         assert!(
             lines.iter().any(|line| line == "no, because ▸ use make"),
             "{lines:#?}"
         );
-        let Pressed::Decided(decide) = dialog.press(&Key::Enter, true, start) else {
+        let KeyEffect::Decided(decide) = dialog.press(&Key::Enter, true, start) else {
             panic!("nothing was decided");
         };
         let reason = "use make".to_owned();

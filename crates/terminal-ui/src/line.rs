@@ -6,7 +6,7 @@ use agent_team_protocol::status::Status;
 use agent_team_protocol::text::visible_line;
 use unicode_width::UnicodeWidthChar;
 
-use crate::style::{Ink, Style, Theme};
+use crate::style::{SemanticColour, Style, Theme};
 
 /// The replacement for a tab.
 const TAB: &str = "    ";
@@ -39,9 +39,9 @@ impl Line {
     pub fn diff(text: &str) -> impl Iterator<Item = Self> {
         text.lines().map(|line| {
             let style = match line.as_bytes().first() {
-                Some(b'+') => Style::of(Ink::Added),
-                Some(b'-') => Style::of(Ink::Removed),
-                Some(b'@') => Style::of(Ink::Position),
+                Some(b'+') => Style::of(SemanticColour::Added),
+                Some(b'-') => Style::of(SemanticColour::Removed),
+                Some(b'@') => Style::of(SemanticColour::Position),
                 Some(_) | None => Style::PLAIN,
             };
             Self::of(style, line)
@@ -362,10 +362,13 @@ mod tests {
                 .collect()
         };
         let whole = |style: Style, text: &str| assert_eq!(styles(text), [(style, text.to_owned())]);
-        whole(Style::of(Ink::Success), "✓ T-1 completed in 2 s");
-        whole(Style::of(Ink::Failure), "  ✗ exit 1");
-        whole(Style::of(Ink::Attention), "? P-1 edit src/lib.rs");
-        whole(Style::of(Ink::Working), "◐ building");
+        whole(Style::of(SemanticColour::Success), "✓ T-1 completed in 2 s");
+        whole(Style::of(SemanticColour::Failure), "  ✗ exit 1");
+        whole(
+            Style::of(SemanticColour::Attention),
+            "? P-1 edit src/lib.rs",
+        );
+        whole(Style::of(SemanticColour::Working), "◐ building");
         whole(Style::DIM, "… waiting: the model is busy");
         whole(Style::BOLD, "── T-1 Build");
         whole(Style::PLAIN, "✗no sign");

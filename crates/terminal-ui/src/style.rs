@@ -6,7 +6,7 @@ use agent_team_protocol::status::Status;
 
 /// A meaning of a text that a colour can show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Ink {
+pub enum SemanticColour {
     #[default]
     Plain,
     /// The name of a member, in its own colour.
@@ -34,7 +34,7 @@ pub enum Ink {
 /// The style of text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Style {
-    pub ink: Ink,
+    pub colour: SemanticColour,
     pub bold: bool,
     pub dim: bool,
     pub italic: bool,
@@ -43,7 +43,7 @@ pub struct Style {
     pub reversed: bool,
 }
 
-impl From<Status> for Ink {
+impl From<Status> for SemanticColour {
     fn from(status: Status) -> Self {
         match status {
             Status::Success => Self::Success,
@@ -55,7 +55,7 @@ impl From<Status> for Ink {
 }
 
 impl Style {
-    pub const PLAIN: Self = Self::of(Ink::Plain);
+    pub const PLAIN: Self = Self::of(SemanticColour::Plain);
     /// Text of lesser importance.
     pub const DIM: Self = Self {
         dim: true,
@@ -67,9 +67,9 @@ impl Style {
         ..Self::PLAIN
     };
 
-    pub const fn of(ink: Ink) -> Self {
+    pub const fn of(colour: SemanticColour) -> Self {
         Self {
-            ink,
+            colour,
             bold: false,
             dim: false,
             italic: false,
@@ -150,20 +150,20 @@ impl Theme {
     ///
     /// The first sixteen numbers are not used: the terminal's colour scheme defines these colours, and many schemes
     /// make one of them unreadable.
-    pub fn colour(self, ink: Ink) -> Option<u8> {
-        let (dark, light) = match ink {
-            Ink::Plain => return None,
-            Ink::Member(colour) => (colour.ansi256(), on_light_background(colour)),
-            Ink::Success | Ink::Added => (Status::Success.ansi256(), 28),
-            Ink::Failure | Ink::Removed => (Status::Failure.ansi256(), 124),
-            Ink::Attention => (Status::Waiting.ansi256(), 130),
-            Ink::Working => (Status::Working.ansi256(), 25),
-            Ink::Position => (73, 24),
-            Ink::Heading => (75, 25),
-            Ink::Code | Ink::Number => (180, 94),
-            Ink::Comment => (245, 243),
-            Ink::Literal => (114, 28),
-            Ink::Keyword => (176, 90),
+    pub fn colour(self, colour: SemanticColour) -> Option<u8> {
+        let (dark, light) = match colour {
+            SemanticColour::Plain => return None,
+            SemanticColour::Member(colour) => (colour.ansi256(), on_light_background(colour)),
+            SemanticColour::Success | SemanticColour::Added => (Status::Success.ansi256(), 28),
+            SemanticColour::Failure | SemanticColour::Removed => (Status::Failure.ansi256(), 124),
+            SemanticColour::Attention => (Status::Waiting.ansi256(), 130),
+            SemanticColour::Working => (Status::Working.ansi256(), 25),
+            SemanticColour::Position => (73, 24),
+            SemanticColour::Heading => (75, 25),
+            SemanticColour::Code | SemanticColour::Number => (180, 94),
+            SemanticColour::Comment => (245, 243),
+            SemanticColour::Literal => (114, 28),
+            SemanticColour::Keyword => (176, 90),
         };
         match self {
             Self::None => None,
@@ -194,7 +194,7 @@ impl Theme {
         let flags = flags.iter().filter(|(is_set, _)| *is_set);
         let mut codes: Vec<_> = flags.map(|(_, code)| (*code).to_owned()).collect();
         codes.extend(
-            self.colour(style.ink)
+            self.colour(style.colour)
                 .map(|colour| format!("38;5;{colour}")),
         );
         match codes.as_slice() {
@@ -241,10 +241,13 @@ mod tests {
 
     #[test]
     fn without_colours_attributes_are_kept() {
-        let style = Style::of(Ink::Failure).bold();
+        let style = Style::of(SemanticColour::Failure).bold();
         assert_eq!(Theme::Dark.paint(style, "x"), "\x1b[1;38;5;203mx\x1b[m");
         assert_eq!(Theme::None.paint(style, "x"), "\x1b[1mx\x1b[m");
-        assert_eq!(Theme::None.paint(Style::of(Ink::Failure), "x"), "x");
+        assert_eq!(
+            Theme::None.paint(Style::of(SemanticColour::Failure), "x"),
+            "x"
+        );
     }
 
     #[test]
@@ -271,30 +274,35 @@ mod tests {
         assert_eq!(theme(&[(THEME, "pink")]), Err("pink".to_owned()));
     }
 
-    /// All inks that have a colour.
-    fn inks() -> impl Iterator<Item = Ink> {
-        let members = Colour::PALETTE.map(Ink::Member).into_iter();
-        let states = Status::ALL.map(Ink::from).into_iter();
+    /// All semantic colours except `Plain`.
+    fn semantic_colours() -> impl Iterator<Item = SemanticColour> {
+        let members = Colour::PALETTE.map(SemanticColour::Member).into_iter();
+        let states = Status::ALL.map(SemanticColour::from).into_iter();
         members.chain(states).chain([
-            Ink::Added,
-            Ink::Removed,
-            Ink::Position,
-            Ink::Heading,
-            Ink::Code,
-            Ink::Comment,
-            Ink::Literal,
-            Ink::Number,
-            Ink::Keyword,
+            SemanticColour::Added,
+            SemanticColour::Removed,
+            SemanticColour::Position,
+            SemanticColour::Heading,
+            SemanticColour::Code,
+            SemanticColour::Comment,
+            SemanticColour::Literal,
+            SemanticColour::Number,
+            SemanticColour::Keyword,
         ])
     }
 
     #[test]
     fn members_and_states_have_distinct_colours() {
         for theme in [Theme::Dark, Theme::Light] {
-            let members = Colour::PALETTE.map(Ink::Member).into_iter();
-            let inks: Vec<_> = members.chain(Status::ALL.map(Ink::from)).collect();
-            let colours: BTreeSet<_> = inks.iter().map(|ink| theme.colour(*ink).unwrap()).collect();
-            assert_eq!(colours.len(), inks.len(), "{theme:?}");
+            let members = Colour::PALETTE.map(SemanticColour::Member).into_iter();
+            let meanings: Vec<_> = members
+                .chain(Status::ALL.map(SemanticColour::from))
+                .collect();
+            let colours: BTreeSet<_> = meanings
+                .iter()
+                .map(|it| theme.colour(*it).unwrap())
+                .collect();
+            assert_eq!(colours.len(), meanings.len(), "{theme:?}");
         }
     }
 
@@ -303,11 +311,14 @@ mod tests {
     fn colours_are_readable_on_their_background() {
         const CONTRAST_MIN: f64 = 4.5;
         for (theme, background) in [(Theme::Dark, 0.0), (Theme::Light, 1.0)] {
-            for ink in inks() {
-                let colour = theme.colour(ink).unwrap();
+            for meaning in semantic_colours() {
+                let colour = theme.colour(meaning).unwrap();
                 let (a, b) = (luminance(colour) + 0.05, background + 0.05);
                 let contrast = a.max(b) / a.min(b);
-                assert!(contrast >= CONTRAST_MIN, "{theme:?} {ink:?}: {contrast}");
+                assert!(
+                    contrast >= CONTRAST_MIN,
+                    "{theme:?} {meaning:?}: {contrast}"
+                );
             }
         }
     }
@@ -318,13 +329,16 @@ mod tests {
         const CONTRAST_MIN: f64 = 3.0;
         for theme in [Theme::Dark, Theme::Light] {
             let background = luminance(theme.selection().unwrap());
-            for ink in inks() {
+            for meaning in semantic_colours() {
                 let (a, b) = (
-                    luminance(theme.colour(ink).unwrap()) + 0.05,
+                    luminance(theme.colour(meaning).unwrap()) + 0.05,
                     background + 0.05,
                 );
                 let contrast = a.max(b) / a.min(b);
-                assert!(contrast >= CONTRAST_MIN, "{theme:?} {ink:?}: {contrast}");
+                assert!(
+                    contrast >= CONTRAST_MIN,
+                    "{theme:?} {meaning:?}: {contrast}"
+                );
             }
         }
     }

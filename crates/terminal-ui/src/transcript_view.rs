@@ -35,13 +35,13 @@ use self::prompt::{Entered, Prompt};
 use crate::call;
 use crate::canvas::Canvas;
 use crate::complete::Names;
-use crate::dialog::{Dialog, Pressed, Screen};
+use crate::dialog::{Dialog, KeyEffect, Screen};
 use crate::keys::Key;
 use crate::line::Line;
 use crate::markdown::Markdown;
 use crate::menu::Candidate;
 use crate::slash::{self, PromptKind, Slash};
-use crate::style::{Ink, Style, Theme};
+use crate::style::{SemanticColour, Style, Theme};
 
 /// The maximum number of lines that wait for a stalled terminal. Beyond this limit, the oldest lines are dropped.
 const WAITING_MAX: usize = 4_000;
@@ -441,16 +441,16 @@ impl TranscriptView {
     fn answer(&mut self, key: &Key, is_only_key: bool, now: Instant) -> Option<UserAction> {
         let pending = self.pending.as_mut()?;
         match pending.dialog.press(key, is_only_key, now) {
-            Pressed::Decided(decide) => {
+            KeyEffect::Decided(decide) => {
                 pending.is_open = false;
                 pending.answer = Some(decide.decision.clone());
                 Some(UserAction::Decide(decide))
             }
-            Pressed::Later => {
+            KeyEffect::Later => {
                 pending.is_open = false;
                 None
             }
-            Pressed::Nothing => None,
+            KeyEffect::Nothing => None,
         }
     }
 
@@ -586,7 +586,7 @@ impl TranscriptView {
                 (false, Some(_)) => "your answer is being sent",
             };
             let name = pending.dialog.name();
-            let style = Style::of(Ink::Attention);
+            let style = Style::of(SemanticColour::Attention);
             let sign = Status::Waiting.sign();
             // How to get to the request comes first, so that it is visible in a narrow pane.
             let text = format!("{sign} {how}: {name}");
@@ -644,7 +644,8 @@ impl TranscriptView {
     }
 
     fn accent(&self) -> Style {
-        self.colour
-            .map_or(Style::PLAIN, |colour| Style::of(Ink::Member(colour)))
+        self.colour.map_or(Style::PLAIN, |colour| {
+            Style::of(SemanticColour::Member(colour))
+        })
     }
 }

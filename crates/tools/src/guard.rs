@@ -54,15 +54,15 @@ impl Guard {
     pub(super) fn covers_given(&self, directory: &Path, given: &str) -> bool {
         let path = CallPath::lexical(directory, given);
         let resolved = resolve(&path).unwrap_or_else(|_| path.clone());
-        self.holds_back(path, resolved)
+        self.restricts(path, resolved)
     }
 
     /// Returns whether the guard covers this path. Does not resolve links.
     pub(super) fn covers(&self, path: &Path) -> bool {
-        !self.is_empty() && self.holds_back(path.to_owned(), path.to_owned())
+        !self.is_empty() && self.restricts(path.to_owned(), path.to_owned())
     }
 
-    fn holds_back(&self, path: PathBuf, resolved: PathBuf) -> bool {
+    fn restricts(&self, path: PathBuf, resolved: PathBuf) -> bool {
         let Some(rule_context) = &self.rule_context else {
             return false;
         };
@@ -71,7 +71,7 @@ impl Guard {
             path,
             resolved,
         };
-        self.book.holds_back_reading(&call_path, rule_context)
+        self.book.restricts_reading(&call_path, rule_context)
     }
 }
 

@@ -12,7 +12,8 @@ use agent_team_protocol::method::{
     RequestAsk, RequestBegin, RequestEnd, RequestWait, RequestWithdraw,
 };
 use agent_team_protocol::request::{
-    AskRequest, Containment, Decided, OneRequest, Permission as Answer, PlaceSpec, RunnableView,
+    AskRequest, Containment, Decided, OneRequest, Permission as Answer, ResolvedCallPath,
+    RunnableView,
 };
 use agent_team_protocol::{Refusal, RequestId};
 use agent_team_system::path::resolve;
@@ -120,7 +121,7 @@ impl Permission {
             directory: call.context.cwd.clone(),
             confined: sandbox.is_some(),
             containment: sandbox.unwrap_or_default(),
-            places: places(Action::of(call.tool, arguments).paths(), call.context).await?,
+            paths: resolve_paths(Action::of(call.tool, arguments).paths(), call.context).await?,
         };
         self.request(&ask, call.progress).await
     }
@@ -205,7 +206,10 @@ impl Drop for OpenRequest {
     }
 }
 
-async fn places(given: Vec<String>, context: &ToolContext) -> Result<Vec<PlaceSpec>, ToolError> {
+async fn resolve_paths(
+    given: Vec<String>,
+    context: &ToolContext,
+) -> Result<Vec<ResolvedCallPath>, ToolError> {
     let cwd = context.cwd.clone();
     off_thread(move || {
         Ok(given
@@ -217,7 +221,7 @@ async fn places(given: Vec<String>, context: &ToolContext) -> Result<Vec<PlaceSp
 }
 
 /// Returns `None` for a path that cannot be resolved; no rule can allow the call then.
-fn look_up(cwd: &Path, given: String) -> Option<PlaceSpec> {
+fn look_up(cwd: &Path, given: String) -> Option<ResolvedCallPath> {
     let path = CallPath::lexical(cwd, &given);
     let resolved = resolve(&path).ok()?;
     // The kernel applies `..` to the target of a link: `link/../x` can be another file than `x`.
@@ -227,7 +231,7 @@ fn look_up(cwd: &Path, given: String) -> Option<PlaceSpec> {
     {
         return None;
     }
-    Some(PlaceSpec {
+    Some(ResolvedCallPath {
         given,
         path,
         resolved,

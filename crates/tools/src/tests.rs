@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use agent_team_llm::Searches;
+use agent_team_llm::SearchSupport;
 use agent_team_protocol::TaskId;
 use agent_team_protocol::spec::{AgentSpec, Search as Wanted};
 use agent_team_system::directories::Directories;
@@ -108,7 +108,12 @@ fn definition_of_the_web_search() {
         search: Some(Wanted::Searxng { url }),
         ..AgentSpec::default()
     };
-    let of = |permission| match web_search::of(&agent, Searches::Never, &permission, &context) {
+    let of = |permission| match web_search::of(
+        &agent,
+        SearchSupport::Unsupported,
+        &permission,
+        &context,
+    ) {
         Ok(web_search::Search::Tool(tool)) => [tool],
         other => panic!("{other:?}"),
     };

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use agent_team_llm::{Searches, http_client};
+use agent_team_llm::{SearchSupport, http_client};
 use agent_team_protocol::spec::{AgentSpec, Search as Wanted};
 use agent_team_protocol::text::visible;
 use agent_team_protocol::with_causes;
@@ -50,13 +50,13 @@ pub enum Search {
     Tool(Box<dyn Tool>),
 }
 
-/// Determines how this member searches. `searches`: whether its model's provider can search.
+/// Determines how this member searches. `search_support`: whether its model's provider can search.
 ///
 /// # Errors
 /// If the configured search cannot work; the reason is for the model and the user.
 pub fn of(
     agent: &AgentSpec,
-    searches: Searches,
+    search_support: SearchSupport,
     permission: &Permission,
     context: &ToolContext,
 ) -> Result<Search, String> {
@@ -68,21 +68,21 @@ pub fn of(
         let endpoint = Endpoint::new(api, url, permission, context)?;
         Ok(Search::Tool(web_search(endpoint)))
     };
-    match (&agent.search, searches) {
-        (Some(Wanted::Nobody), _) | (None, Searches::Never | Searches::Perhaps) => {
+    match (&agent.search, search_support) {
+        (Some(Wanted::Off), _) | (None, SearchSupport::Unsupported | SearchSupport::Unknown) => {
             Ok(Search::None)
         }
-        (None, Searches::Yes) if !provider_may => Ok(Search::None),
-        (Some(Wanted::Provider), Searches::Yes | Searches::Perhaps) if !provider_may => Err(
+        (None, SearchSupport::Supported) if !provider_may => Ok(Search::None),
+        (Some(Wanted::Provider), SearchSupport::Supported | SearchSupport::Unknown) if !provider_may => Err(
             "this model's provider searches without permission requests: allow WebSearch in [permissions], or set \
              another api in [search]"
                 .into(),
         ),
-        (Some(Wanted::Provider), Searches::Never) => Err(
+        (Some(Wanted::Provider), SearchSupport::Unsupported) => Err(
             "this model's provider has no supported search; set another api in [search]".into(),
         ),
-        (Some(Wanted::Provider), Searches::Perhaps)
-        | (Some(Wanted::Provider) | None, Searches::Yes) => Ok(Search::Provider),
+        (Some(Wanted::Provider), SearchSupport::Unknown)
+        | (Some(Wanted::Provider) | None, SearchSupport::Supported) => Ok(Search::Provider),
         (Some(Wanted::Searxng { url }), _) => {
             let url = format!("{}/search", url.trim_end_matches('/'));
             endpoint(Api::Searxng, &url)

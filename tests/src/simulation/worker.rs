@@ -429,7 +429,7 @@ async fn run_command(shared: &Shared, command: u64) {
         directory: PROJECT.into(),
         confined: false,
         containment: Default::default(),
-        places: Vec::new(),
+        paths: Vec::new(),
     };
     let request = match shared.call::<RequestAsk>(ask).await {
         Ok(Permission::Allowed { .. }) => None,

@@ -306,7 +306,7 @@ pub(super) fn team(
         notify: Notify::default(),
         permissions: Permissions::default(),
         own_permissions: Vec::new(),
-        stance: PermissionDefaults::default(),
+        permission_defaults: PermissionDefaults::default(),
         roles: Vec::new(),
         members: members.iter().map(member).collect::<Result<_>>()?,
         tasks: Vec::new(),

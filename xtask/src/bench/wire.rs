@@ -10,7 +10,7 @@ use agent_team_protocol::TeamId;
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::method::{EventSubscribe, Method, Subscribe};
 use agent_team_protocol::notification::{EventNotice, Notification};
-use agent_team_protocol::rpc::{self, Call, Frame, Kind, TeamRef};
+use agent_team_protocol::rpc::{self, Call, Frame, FrameKind, TeamRef};
 use anyhow::{Context as _, Result, bail};
 
 /// Read timeout; longer than any measured time.
@@ -69,19 +69,19 @@ impl Wire {
             let frame = self.frame()?;
             match Frame::parse(&frame).and_then(Frame::kind)? {
                 // The answer to a call that timed out.
-                Kind::Response { id, .. } if id.get() != self.next_id.to_string() => {}
-                Kind::Response {
+                FrameKind::Response { id, .. } if id.get() != self.next_id.to_string() => {}
+                FrameKind::Response {
                     outcome: Ok(result),
                     ..
                 } => return Ok(serde_json::from_str(result.get())?),
-                Kind::Response {
+                FrameKind::Response {
                     outcome: Err(error),
                     ..
                 } => bail!("{}: {}", M::NAME, error.message),
-                Kind::Notification { method, params } if method == EventNotice::NAME => {
+                FrameKind::Notification { method, params } if method == EventNotice::NAME => {
                     self.keep(params.get())?
                 }
-                Kind::Notification { .. } | Kind::Request { .. } => {}
+                FrameKind::Notification { .. } | FrameKind::Request { .. } => {}
             }
         }
     }
@@ -109,7 +109,7 @@ impl Wire {
                 return Ok(event);
             }
             let frame = self.frame()?;
-            if let Kind::Notification { method, params } =
+            if let FrameKind::Notification { method, params } =
                 Frame::parse(&frame).and_then(Frame::kind)?
                 && method == EventNotice::NAME
             {

@@ -15,7 +15,7 @@ use agent_team_protocol::method::{
 };
 use agent_team_protocol::notification::{Deliver, Notification, StopMember};
 use agent_team_protocol::request::{AskRequest, Decided, OneRequest, Permission};
-use agent_team_protocol::rpc::{self, Call, Frame, Kind};
+use agent_team_protocol::rpc::{self, Call, Frame, FrameKind};
 use anyhow::{Context as _, Result, bail};
 
 use crate::conversation;
@@ -144,7 +144,8 @@ impl Member {
             if self.reader.read_line(&mut frame)? == 0 {
                 bail!("the supervisor closed the connection");
             }
-            if let Kind::Response { id, outcome } = Frame::parse(&frame).and_then(Frame::kind)?
+            if let FrameKind::Response { id, outcome } =
+                Frame::parse(&frame).and_then(Frame::kind)?
                 && id.get() == request
             {
                 let answer = outcome.map_err(|error| anyhow::anyhow!("{}", error.message))?;
@@ -161,7 +162,7 @@ impl Member {
         }
         let now = now_ns();
         match Frame::parse(&frame).and_then(Frame::kind)? {
-            Kind::Notification { method, params } if method == Deliver::NAME => {
+            FrameKind::Notification { method, params } if method == Deliver::NAME => {
                 let Deliver { messages } = serde_json::from_str(params.get())?;
                 let ids: Vec<MessageId> = messages.iter().map(|message| message.id).collect();
                 self.arrived.extend(
@@ -173,7 +174,7 @@ impl Member {
                 self.queue::<MessageRead>(ReadMessages { messages: ids });
                 Ok(Received::Messages)
             }
-            Kind::Notification { method, .. } if method == StopMember::NAME => {
+            FrameKind::Notification { method, .. } if method == StopMember::NAME => {
                 self.stopped = true;
                 self.queue::<MemberExit>(Exit {
                     code: 0,
@@ -183,20 +184,20 @@ impl Member {
                 self.flush()?;
                 Ok(Received::End)
             }
-            Kind::Notification { .. } => Ok(Received::Nothing),
-            Kind::Request { id, .. } => {
+            FrameKind::Notification { .. } => Ok(Received::Nothing),
+            FrameKind::Request { id, .. } => {
                 self.outgoing
                     .push_str(&rpc::result(id, &agent_team_protocol::method::Nothing {}));
                 self.flush()?;
                 Ok(Received::Nothing)
             }
             // Only answers to message calls contain a message id.
-            Kind::Response {
+            FrameKind::Response {
                 outcome: Ok(result),
                 ..
             } if result.get().contains("\"id\"") => Ok(Received::Accepted),
-            Kind::Response { outcome: Ok(_), .. } => Ok(Received::Nothing),
-            Kind::Response {
+            FrameKind::Response { outcome: Ok(_), .. } => Ok(Received::Nothing),
+            FrameKind::Response {
                 outcome: Err(error),
                 ..
             } => match error.data {
@@ -263,7 +264,7 @@ impl Line for Member {
             directory: std::env::current_dir()?,
             confined: true,
             containment: Default::default(),
-            places: Vec::new(),
+            paths: Vec::new(),
         })?;
         let Permission::Asked { request } = permission else {
             bail!("expected a pending request, but it was decided immediately: {permission:?}");

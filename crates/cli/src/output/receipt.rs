@@ -1,9 +1,9 @@
-//! Receipts of `down`, `team delete` and `supervisor stop`: the fate of each process, pane, socket, file
+//! Receipts of `down`, `team delete` and `supervisor stop`: the outcome of each process, pane, socket, file
 //! and worktree.
 
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::DownAnswer;
-use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
+use agent_team_protocol::view::{Receipt, ReceiptKind, ReceiptOutcome};
 use agent_team_terminal_ui::style::Style;
 
 use super::style::{ATTENTION, BAD};
@@ -21,7 +21,7 @@ pub(crate) fn show(output: Output, answer: &DownAnswer) -> Result<ExitCode, Fail
 pub(crate) fn exit(receipts: &[Receipt]) -> ExitCode {
     if receipts
         .iter()
-        .any(|receipt| receipt.fate == Fate::Survived)
+        .any(|receipt| receipt.outcome == ReceiptOutcome::Survived)
     {
         ExitCode::Survived
     } else {
@@ -36,13 +36,13 @@ fn table(receipts: &[Receipt]) -> String {
     }
     let mut table = Table::new(COLUMNS);
     for receipt in receipts {
-        let (fate, style) = match receipt.fate {
-            Fate::Ended => ("ended", Style::PLAIN),
-            Fate::Closed => ("closed", Style::PLAIN),
-            Fate::Removed => ("removed", Style::PLAIN),
-            Fate::Kept => ("kept", Style::DIM),
-            Fate::Survived => ("survived", BAD),
-            Fate::Unknown => ("unknown", ATTENTION),
+        let (outcome, style) = match receipt.outcome {
+            ReceiptOutcome::Ended => ("ended", Style::PLAIN),
+            ReceiptOutcome::Closed => ("closed", Style::PLAIN),
+            ReceiptOutcome::Removed => ("removed", Style::PLAIN),
+            ReceiptOutcome::Kept => ("kept", Style::DIM),
+            ReceiptOutcome::Survived => ("survived", BAD),
+            ReceiptOutcome::Unknown => ("unknown", ATTENTION),
         };
         let kind = match receipt.kind {
             ReceiptKind::Process => "process",
@@ -55,7 +55,7 @@ fn table(receipts: &[Receipt]) -> String {
         table.row([
             Cell::new(kind),
             Cell::new(&receipt.what),
-            Cell::styled(fate, style),
+            Cell::styled(outcome, style),
         ]);
     }
     table.render(columns())

@@ -5,14 +5,14 @@ use std::sync::OnceLock;
 
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::view::{MemberState, TaskState, TaskView};
-use agent_team_terminal_ui::style::{Ink, Style, Theme};
+use agent_team_terminal_ui::style::{SemanticColour, Style, Theme};
 
-pub(crate) const GOOD: Style = Style::of(Ink::Success);
-pub(crate) const BAD: Style = Style::of(Ink::Failure).bold();
+pub(crate) const GOOD: Style = Style::of(SemanticColour::Success);
+pub(crate) const BAD: Style = Style::of(SemanticColour::Failure).bold();
 /// The user must act.
-pub(crate) const ATTENTION: Style = Style::of(Ink::Attention).bold();
+pub(crate) const ATTENTION: Style = Style::of(SemanticColour::Attention).bold();
 /// Work is in progress, or something has changed.
-pub(crate) const BUSY: Style = Style::of(Ink::Working);
+pub(crate) const BUSY: Style = Style::of(SemanticColour::Working);
 
 static THEME: OnceLock<Option<Theme>> = OnceLock::new();
 
@@ -37,7 +37,7 @@ pub(crate) fn paint(style: Style, text: impl AsRef<str>) -> String {
 }
 
 pub(crate) fn member_name(colour: Colour) -> Style {
-    Style::of(Ink::Member(colour)).bold()
+    Style::of(SemanticColour::Member(colour)).bold()
 }
 
 pub(crate) fn member_state(state: MemberState) -> Style {

@@ -10,7 +10,7 @@ use agent_team_protocol::MemberName;
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::status::Status;
 use agent_team_terminal_ui::line::Line;
-use agent_team_terminal_ui::style::{Ink, Style};
+use agent_team_terminal_ui::style::{SemanticColour, Style};
 
 /// The sign of a member that has printed output since it was last shown.
 const UNREAD: &str = "•";
@@ -37,7 +37,7 @@ impl Mark<'_> {
     fn line(&self, is_shown: bool) -> Line {
         let style = Style {
             bold: is_shown,
-            ..Style::of(Ink::Member(self.colour))
+            ..Style::of(SemanticColour::Member(self.colour))
         };
         let (open, close) = if is_shown { ("[", "]") } else { (" ", " ") };
         let mut line = Line::of(Style::DIM, open);

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use agent_team_protocol::MemberName;
 use agent_team_terminal_ui::line::Line;
-use agent_team_terminal_ui::style::{Ink, Style};
+use agent_team_terminal_ui::style::{SemanticColour, Style};
 
 use crate::output::text;
 
@@ -129,11 +129,11 @@ impl LineStyles {
             self.in_code = !self.in_code;
         }
         if is_fence || self.in_code {
-            return Line::of(Style::of(Ink::Code), line);
+            return Line::of(Style::of(SemanticColour::Code), line);
         }
         let text = line.trim_start_matches('#');
         if (1..=6).contains(&(line.len() - text.len())) && text.starts_with(' ') {
-            return Line::of(Style::of(Ink::Heading).bold(), line);
+            return Line::of(Style::of(SemanticColour::Heading).bold(), line);
         }
         prose(line)
     }
@@ -145,7 +145,7 @@ fn prose(text: &str) -> Line {
     let mut rest = text;
     while let Some(at) = rest.find(['`', '*']) {
         let (mark, style) = match &rest[at..] {
-            text if text.starts_with('`') => ("`", Style::of(Ink::Code)),
+            text if text.starts_with('`') => ("`", Style::of(SemanticColour::Code)),
             text if text.starts_with("**") => ("**", Style::BOLD),
             _ => ("", Style::PLAIN),
         };
@@ -222,18 +222,21 @@ mod tests {
             })
         };
         let one = |style, text: &str| vec![(style, text.to_owned())];
-        assert_eq!(styles(0), one(Style::of(Ink::Heading).bold(), "# Title"));
+        assert_eq!(
+            styles(0),
+            one(Style::of(SemanticColour::Heading).bold(), "# Title")
+        );
         assert_eq!(
             styles(1)[1..4],
             [
-                (Style::of(Ink::Code), "`a`".to_owned()),
+                (Style::of(SemanticColour::Code), "`a`".to_owned()),
                 (Style::PLAIN, " and ".to_owned()),
                 (Style::BOLD, "**b**".to_owned()),
             ]
         );
-        assert_eq!(styles(3), one(Style::of(Ink::Code), "# code"));
-        assert_eq!(styles(7), one(Style::of(Ink::Removed), "-a"));
-        assert_eq!(styles(8), one(Style::of(Ink::Added), "+b"));
+        assert_eq!(styles(3), one(Style::of(SemanticColour::Code), "# code"));
+        assert_eq!(styles(7), one(Style::of(SemanticColour::Removed), "-a"));
+        assert_eq!(styles(8), one(Style::of(SemanticColour::Added), "+b"));
         assert_eq!(
             styles(10),
             one(Style::PLAIN, "- item"),

@@ -6,7 +6,7 @@ use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
 use agent_team_protocol::{MemberName, TaskId};
 use agent_team_terminal_ui::line::Line;
 use agent_team_terminal_ui::markdown;
-use agent_team_terminal_ui::style::{Ink, Style};
+use agent_team_terminal_ui::style::{SemanticColour, Style};
 
 use super::diff::Changes;
 use super::state::{Page, Top};
@@ -17,7 +17,7 @@ use crate::output::{member, request, task, text, usage};
 /// The width of the names of fields.
 const NAME: usize = 12;
 
-const HEADING: Style = Style::of(Ink::Heading).bold();
+const HEADING: Style = Style::of(SemanticColour::Heading).bold();
 
 const HELP: [(&str, &str); 22] = [
     (
@@ -221,7 +221,7 @@ fn of_task(top: &Top, id: TaskId, columns: usize, clock: Clock) -> Vec<Line> {
     for (name, line) in [("run", &view.run), ("verify", &view.verify)] {
         page.field(
             name,
-            Style::of(Ink::Code),
+            Style::of(SemanticColour::Code),
             line.as_deref().unwrap_or_default(),
         );
     }
@@ -242,7 +242,7 @@ fn of_task(top: &Top, id: TaskId, columns: usize, clock: Clock) -> Vec<Line> {
             if !result.trim().is_empty() {
                 page.heading("Failure");
                 for line in visible(result.trim_end()).lines() {
-                    page.push(&Line::of(Style::of(Ink::Failure), line));
+                    page.push(&Line::of(Style::of(SemanticColour::Failure), line));
                 }
             }
         }
@@ -279,7 +279,7 @@ fn of_changes(top: &Top, changes: Option<&Changes>, columns: usize) -> Vec<Line>
         page.push(&Line::of(Style::PLAIN, line));
     }
     for file in changes.untracked.lines() {
-        let mut line = Line::of(Style::of(Ink::Added), " new ");
+        let mut line = Line::of(Style::of(SemanticColour::Added), " new ");
         line.push(Style::PLAIN, file);
         page.push(&line);
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use agent_team_protocol::RequestId;
 use agent_team_protocol::request::{Channel, DecideRequest, RequestView};
-use agent_team_terminal_ui::dialog::{Dialog, Pressed, Screen};
+use agent_team_terminal_ui::dialog::{Dialog, KeyEffect, Screen};
 use agent_team_terminal_ui::keys::{Key, Scroll};
 
 #[derive(Debug)]
@@ -69,9 +69,9 @@ impl Question {
             return KeyResult::Later;
         }
         match self.dialog.press(key, is_only_key, now) {
-            Pressed::Decided(decide) => KeyResult::Decided(decide),
-            Pressed::Later => KeyResult::Later,
-            Pressed::Nothing => KeyResult::Open,
+            KeyEffect::Decided(decide) => KeyResult::Decided(decide),
+            KeyEffect::Later => KeyResult::Later,
+            KeyEffect::Nothing => KeyResult::Open,
         }
     }
 

@@ -32,7 +32,7 @@ struct Changed {
     /// The file that stores the override.
     file: String,
     /// When the change takes effect: `now` or `next_launch`.
-    holds: &'static str,
+    applies: &'static str,
 }
 
 pub(super) async fn run(
@@ -125,7 +125,7 @@ async fn change(
     let changed = Changed {
         setting,
         file: overrides.place(),
-        holds: if now { "now" } else { "next_launch" },
+        applies: if now { "now" } else { "next_launch" },
     };
     output.show(&changed, || text_of(&changed))
 }
@@ -201,12 +201,12 @@ fn table(settings: &[Setting]) -> String {
 fn text_of(changed: &Changed) -> String {
     let Setting { key, value, from } = &changed.setting;
     let value = value.as_deref().unwrap_or("not set");
-    let holds = match changed.holds {
+    let applies = match changed.applies {
         "now" => "applies now",
         _ => "applies from the next launch on: agent-team up restarts the affected members",
     };
     format!(
-        "{key} is {} ({}); {holds}\n",
+        "{key} is {} ({}); {applies}\n",
         text::line(value),
         text::line(from)
     )

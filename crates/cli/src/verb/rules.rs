@@ -8,7 +8,7 @@ use agent_team_policy::{Action, CallPath};
 use agent_team_protocol::id::NumberedId;
 use agent_team_protocol::method::{Nothing, RuleCheck, RuleForget, RuleList, RuleRevoke, TeamShow};
 use agent_team_protocol::permissions::Mode;
-use agent_team_protocol::request::{AskRequest, Containment, OneRequest, PlaceSpec, Scope};
+use agent_team_protocol::request::{AskRequest, Containment, OneRequest, ResolvedCallPath, Scope};
 use agent_team_protocol::rule::{
     CheckRules, ForgetRule, JudgementView, RuleListAnswer, RuleView, RulingView,
 };
@@ -136,7 +136,7 @@ async fn revoke(session: &mut Session, output: Output, what: String) -> Result<(
 /// The permission request of a member that would run this line in this directory.
 async fn bash_request(line: &str, directory: &Path) -> AskRequest {
     let arguments = serde_json::json!({ "command": line });
-    let places = Action::of("bash", &arguments).paths().into_iter();
+    let paths = Action::of("bash", &arguments).paths().into_iter();
     let sandbox = sandbox::find(&std::env::var_os("PATH").unwrap_or_default()).await;
     AskRequest {
         tool: "bash".into(),
@@ -148,11 +148,11 @@ async fn bash_request(line: &str, directory: &Path) -> AskRequest {
             Ok(_) => Containment::ReadOnly,
             Err(_) => Containment::Unknown,
         },
-        places: places
+        paths: paths
             .filter_map(|given| {
                 let path = CallPath::lexical(directory, &given);
                 let resolved = path::resolve(&path).ok()?;
-                Some(PlaceSpec {
+                Some(ResolvedCallPath {
                     given,
                     path,
                     resolved,

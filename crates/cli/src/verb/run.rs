@@ -83,7 +83,7 @@ async fn pursue(
         }
         Target::Down(_, loaded) => {
             let spec = up::settle(output, *loaded, &args.start)?;
-            mode::check_sandbox(spec.stance.mode).await?;
+            mode::check_sandbox(spec.permission_defaults.mode).await?;
             (true, start(&mut session, output, args, spec).await?)
         }
     };
@@ -242,9 +242,9 @@ async fn start(
 ) -> Result<Revision, Failure> {
     up::check_lead(&spec)?;
     spec.placement = PlacementChoice::Headless;
-    let asks = spec.stance.mode != Mode::Bypass;
+    let asks = spec.permission_defaults.mode != Mode::Bypass;
     if asks && !terminal::is_terminal(std::io::stderr()) {
-        spec.stance.unattended = true;
+        spec.permission_defaults.unattended = true;
         output.note(UNATTENDED);
     }
     let (environment, named) = up::environment(output, &args.start.env)?;

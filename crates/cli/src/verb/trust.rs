@@ -8,7 +8,7 @@
 use std::io::{BufRead, Write};
 use std::path::Path;
 
-use agent_team_file::{Loaded, Widening};
+use agent_team_file::{Loaded, RequiredTrust};
 use agent_team_protocol::TeamId;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::text::visible_line;
@@ -30,41 +30,41 @@ struct Trusted {
 /// Succeeds if no line needs trust, or if the user trusted the lines: earlier, by `--trust`, or on the terminal.
 pub(super) fn check(
     output: Output,
-    widening: Option<&Widening>,
+    required_trust: Option<&RequiredTrust>,
     team: &TeamId,
     typed: Option<&str>,
 ) -> Result<(), Failure> {
-    let Some(widening) = widening else {
+    let Some(required_trust) = required_trust else {
         return Ok(());
     };
     let directories = Directories::from_environment()?;
     let trusted = read(&directories.trusted(team.as_str()));
-    if trusted.digest == widening.digest {
+    if trusted.digest == required_trust.digest {
         return Ok(());
     }
-    output.note(&changes(widening, trusted.lines.as_deref()));
+    output.note(&changes(required_trust, trusted.lines.as_deref()));
     let is_trusted = match typed {
-        Some(typed) => typed == widening.digest,
+        Some(typed) => typed == required_trust.digest,
         None => !output.is_json() && may_ask() && ask()?,
     };
     if !is_trusted {
-        return Err(untrusted(output, widening));
+        return Err(untrusted(output, required_trust));
     }
-    remember(&directories, team, widening)
+    remember(&directories, team, required_trust)
 }
 
 /// Trusts the lines of a team file that `init` has just written. When another file of the project adds a line, nothing
 /// is trusted, and `up` asks.
 pub(super) fn trust_own(file: &Loaded) -> Result<(), Failure> {
-    let Some(widening) = &file.widening else {
+    let Some(required_trust) = &file.required_trust else {
         return Ok(());
     };
     let of_tasks = |line: &String| line.starts_with("task ");
-    if !widening.lines.iter().all(of_tasks) {
+    if !required_trust.lines.iter().all(of_tasks) {
         return Ok(());
     }
     let team = TeamId::new(&file.spec.name, &file.spec.project);
-    remember(&Directories::from_environment()?, &team, widening)
+    remember(&Directories::from_environment()?, &team, required_trust)
 }
 
 fn read(file: &Path) -> Trusted {
@@ -77,11 +77,15 @@ fn read(file: &Path) -> Trusted {
     })
 }
 
-fn remember(directories: &Directories, team: &TeamId, widening: &Widening) -> Result<(), Failure> {
+fn remember(
+    directories: &Directories,
+    team: &TeamId,
+    required_trust: &RequiredTrust,
+) -> Result<(), Failure> {
     directories.prepare()?;
     let trusted = Trusted {
-        digest: widening.digest.clone(),
-        lines: Some(widening.lines.clone()),
+        digest: required_trust.digest.clone(),
+        lines: Some(required_trust.lines.clone()),
     };
     let written = serde_json::to_vec(&trusted)
         .map_err(std::io::Error::other)
@@ -109,25 +113,33 @@ fn ask() -> Result<bool, Failure> {
 }
 
 /// All lines, or the difference from the trusted lines.
-fn changes(widening: &Widening, before: Option<&[String]>) -> String {
+fn changes(required_trust: &RequiredTrust, before: Option<&[String]>) -> String {
     let Some(before) = before else {
         let mut text =
             "these lines of the project take effect only after you trust them:".to_owned();
-        for line in &widening.lines {
+        for line in &required_trust.lines {
             text.push_str(&format!("\n  {}", visible_line(line)));
         }
         return text;
     };
     let mut text = "these lines of the project changed since you trusted them:".to_owned();
-    let removed = before.iter().filter(|line| !widening.lines.contains(line));
-    let new = widening.lines.iter().filter(|line| !before.contains(line));
+    let removed = before
+        .iter()
+        .filter(|line| !required_trust.lines.contains(line));
+    let new = required_trust
+        .lines
+        .iter()
+        .filter(|line| !before.contains(line));
     for (mark, line) in removed
         .map(|line| ('-', line))
         .chain(new.map(|line| ('+', line)))
     {
         text.push_str(&format!("\n  {mark} {}", visible_line(line)));
     }
-    let kept = widening.lines.iter().filter(|line| before.contains(line));
+    let kept = required_trust
+        .lines
+        .iter()
+        .filter(|line| before.contains(line));
     match kept.count() {
         0 => {}
         kept => text.push_str(&format!("\n  ({kept} more are unchanged)")),
@@ -136,14 +148,14 @@ fn changes(widening: &Widening, before: Option<&[String]>) -> String {
 }
 
 /// The error for untrusted lines. With `--json` its message contains the lines; otherwise they were printed before.
-fn untrusted(output: Output, widening: &Widening) -> Failure {
+fn untrusted(output: Output, required_trust: &RequiredTrust) -> Failure {
     let mut text = "cannot start the team: its files are not trusted".to_owned();
     if output.is_json() {
-        text.push_str(&format!(": {}", widening.lines.join("; ")));
+        text.push_str(&format!(": {}", required_trust.lines.join("; ")));
     }
     Failure::new("untrusted", ExitCode::Refused, text).hint(format!(
         "if you trust these lines, repeat the command with --trust {}",
-        widening.digest
+        required_trust.digest
     ))
 }
 
@@ -151,8 +163,8 @@ fn untrusted(output: Output, widening: &Widening) -> Failure {
 mod tests {
     use super::*;
 
-    fn widening(lines: &[&str]) -> Widening {
-        Widening {
+    fn required_trust(lines: &[&str]) -> RequiredTrust {
+        RequiredTrust {
             lines: lines.iter().map(|&line| line.to_owned()).collect(),
             digest: lines.concat(),
         }
@@ -160,7 +172,7 @@ mod tests {
 
     #[test]
     fn only_changed_lines_are_shown() {
-        let now = widening(&["a", "b", "c\u{1b}"]);
+        let now = required_trust(&["a", "b", "c\u{1b}"]);
         let all = changes(&now, None);
         assert!(all.contains("\n  a\n  b\n  c"), "{all}");
         assert!(!all.contains('\u{1b}'), "{all}");

@@ -59,7 +59,7 @@ pub(super) async fn run(
     }
     let secrets = secrets(&args.start.secret)?;
     let mut spec = load_and_settle(global, output, &args.start, goal.is_some()).await?;
-    mode::check_sandbox(spec.stance.mode).await?;
+    mode::check_sandbox(spec.permission_defaults.mode).await?;
     if goal.is_some() {
         check_lead(&spec)?;
     }
@@ -366,20 +366,25 @@ pub(super) fn settle(
     let Loaded {
         mut spec,
         warnings,
-        widening,
+        required_trust,
         ..
     } = loaded;
     for warning in &warnings {
         output.note(&text::line(&format!("warning: {warning}")));
     }
     let team = TeamId::new(&spec.name, &spec.project);
-    trust::check(output, widening.as_ref(), &team, args.trust.as_deref())?;
+    trust::check(
+        output,
+        required_trust.as_ref(),
+        &team,
+        args.trust.as_deref(),
+    )?;
     if let Some(mode) = args.mode() {
-        spec.stance.mode = mode;
+        spec.permission_defaults.mode = mode;
     }
     let record = args.record.as_ref().map(std::path::absolute).transpose();
     let record = record.map_err(|error| Failure::io("cannot use the file of --record", &error))?;
-    let bypass = spec.stance.mode == Mode::Bypass;
+    let bypass = spec.permission_defaults.mode == Mode::Bypass;
     let members = spec.members.iter_mut().map(|member| &mut member.agent);
     for agent in members.chain(spec.roles.iter_mut().map(|role| &mut role.agent)) {
         agent.bypass = bypass;

@@ -2,7 +2,7 @@
 //! by `envelopes`.
 
 use agent_team_protocol::envelope::state_snapshot::{
-    Life, MemberSnapshot, Operation, StateSnapshot, TaskSnapshot,
+    LaunchState, MemberSnapshot, Operation, StateSnapshot, TaskSnapshot,
 };
 use agent_team_protocol::view::{MemberState, MemberView, TaskView, TeamView};
 use serde::Serialize;
@@ -20,17 +20,17 @@ pub(super) fn of(team: &TeamView, tasks: &[TaskView]) -> StateSnapshot {
 
 fn member(view: &MemberView) -> MemberSnapshot {
     let (state, is_explained) = match view.state {
-        MemberState::Planned => (Life::Planned, false),
-        MemberState::Launching => (Life::Launching, false),
+        MemberState::Planned => (LaunchState::Planned, false),
+        MemberState::Launching => (LaunchState::Launching, false),
         MemberState::Idle
         | MemberState::Working
         | MemberState::Waiting
         | MemberState::Unresponsive
-        | MemberState::Unknown => (Life::Ready, false),
-        MemberState::Draining => (Life::Draining, true),
-        MemberState::Cooling => (Life::Cooling, true),
-        MemberState::Held => (Life::Held, true),
-        MemberState::Stopped => (Life::Stopped, false),
+        | MemberState::Unknown => (LaunchState::Ready, false),
+        MemberState::Draining => (LaunchState::Draining, true),
+        MemberState::Cooling => (LaunchState::Cooling, true),
+        MemberState::Held => (LaunchState::Held, true),
+        MemberState::Stopped => (LaunchState::Stopped, false),
     };
     MemberSnapshot {
         role: view.role.clone(),

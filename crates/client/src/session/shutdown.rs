@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use agent_team_protocol::method::{DownAnswer, Nothing, SupervisorStatus, SupervisorStop};
-use agent_team_protocol::view::{Fate, MemberState, Receipt, ReceiptKind, SupervisorView};
+use agent_team_protocol::view::{
+    MemberState, Receipt, ReceiptKind, ReceiptOutcome, SupervisorView,
+};
 use agent_team_system::process::{ExitWatch, ProcessId};
 
 use super::Session;
@@ -32,7 +34,11 @@ impl Session {
         drop(self);
         // Other clients are connected: the supervisor exits after the last one.
         if supervisor.is_some() && status.connections > 1 {
-            return Ok(receipts(&status, Fate::Kept, Fate::Kept));
+            return Ok(receipts(
+                &status,
+                ReceiptOutcome::Kept,
+                ReceiptOutcome::Kept,
+            ));
         }
         Ok(await_exit(&status, supervisor).await)
     }
@@ -69,9 +75,9 @@ async fn await_exit(status: &SupervisorView, supervisor: Option<ProcessId>) -> V
         Some(process) => has_ended(process).await,
     };
     let (process, socket) = match (exited, status.socket.exists()) {
-        (true, false) => (Fate::Ended, Fate::Removed),
-        (true, true) => (Fate::Ended, Fate::Survived),
-        (false, _) => (Fate::Survived, Fate::Survived),
+        (true, false) => (ReceiptOutcome::Ended, ReceiptOutcome::Removed),
+        (true, true) => (ReceiptOutcome::Ended, ReceiptOutcome::Survived),
+        (false, _) => (ReceiptOutcome::Survived, ReceiptOutcome::Survived),
     };
     receipts(status, process, socket)
 }
@@ -84,8 +90,16 @@ async fn has_ended(process: ProcessId) -> bool {
     }
 }
 
-fn receipts(status: &SupervisorView, process: Fate, socket: Fate) -> Vec<Receipt> {
-    let receipt = |kind, what, fate| Receipt { kind, what, fate };
+fn receipts(
+    status: &SupervisorView,
+    process: ReceiptOutcome,
+    socket: ReceiptOutcome,
+) -> Vec<Receipt> {
+    let receipt = |kind, what, outcome| Receipt {
+        kind,
+        what,
+        outcome,
+    };
     vec![
         receipt(
             ReceiptKind::Process,

@@ -4,7 +4,7 @@
 //! A budget belongs to a member or to the team. In the functions below, `owner` is that member, or `None` for the team.
 
 use agent_team_protocol::id::{MemberName, Party};
-use agent_team_protocol::value::{Budget, Measure, Standing, Usage};
+use agent_team_protocol::value::{Budget, BudgetState, Measure, Usage};
 
 use super::{CallResult, Decider};
 use crate::effect::Effect;
@@ -43,7 +43,7 @@ impl Decider<'_> {
         Ok(Answer::Done.into())
     }
 
-    /// Records every changed standing. The lead and the user are notified of a higher standing; members that a change
+    /// Records every changed state of a limit. Notifies the lead and the user of a higher state. Members that a change
     /// blocks or unblocks receive a new allowance.
     pub(super) fn judge_budgets(&mut self) {
         let now = self.context.now;
@@ -51,8 +51,8 @@ impl Decider<'_> {
             .team
             .account
             .judge(&self.team.spec.budget, &self.team.spent, now);
-        for (measure, standing) in of_team {
-            self.change_standing(None, measure, standing);
+        for (measure, state) in of_team {
+            self.change_budget_state(None, measure, state);
         }
         let of_members: Vec<_> = self
             .team
@@ -64,26 +64,31 @@ impl Decider<'_> {
             })
             .collect();
         for (name, judged) in of_members {
-            for (measure, standing) in judged {
-                self.change_standing(Some(name.clone()), measure, standing);
+            for (measure, state) in judged {
+                self.change_budget_state(Some(name.clone()), measure, state);
             }
         }
     }
 
-    fn change_standing(&mut self, owner: Option<MemberName>, measure: Measure, standing: Standing) {
+    fn change_budget_state(
+        &mut self,
+        owner: Option<MemberName>,
+        measure: Measure,
+        state: BudgetState,
+    ) {
         let Some((account, _, _)) = self.usage_and_limits(owner.as_ref()) else {
             return;
         };
-        let before = account.standing(measure);
-        self.record(Event::BudgetStands {
+        let before = account.state(measure);
+        self.record(Event::BudgetStateChanged {
             member: owner.clone(),
             measure,
-            standing,
+            state,
         });
-        if standing > before {
-            self.notify_standing(owner.as_ref(), measure, standing);
+        if state > before {
+            self.notify_budget_state(owner.as_ref(), measure, state);
         }
-        if (before == Standing::Spent) != (standing == Standing::Spent) {
+        if (before == BudgetState::Spent) != (state == BudgetState::Spent) {
             let concerned = |member: &Member| {
                 member.spec.budget.is_some()
                     && owner.as_ref().is_none_or(|name| *name == member.spec.name)
@@ -100,11 +105,11 @@ impl Decider<'_> {
 
     /// Notifies the lead and the user. Only the user is notified of an exhausted limit that blocks the lead: a blocked
     /// lead cannot act on a notice.
-    fn notify_standing(
+    fn notify_budget_state(
         &mut self,
         owner: Option<&MemberName>,
         measure: Measure,
-        standing: Standing,
+        state: BudgetState,
     ) {
         let Some((account, budget, spent)) = self.usage_and_limits(owner) else {
             return;
@@ -114,9 +119,9 @@ impl Decider<'_> {
         let name = owner.map_or("the team", MemberName::as_str);
         let lead = self.lead();
         let blocks_lead = owner.is_none_or(|name| lead == Party::Member(name.clone()));
-        let (to, text) = match standing {
-            Standing::Within => return,
-            Standing::Warned => {
+        let (to, text) = match state {
+            BudgetState::Within => return,
+            BudgetState::Warned => {
                 let text = format!(
                     "{name} has used at least 80 % of {}: {} of {}",
                     measure.key(),
@@ -125,7 +130,7 @@ impl Decider<'_> {
                 );
                 (vec![lead, Party::User], text)
             }
-            Standing::Spent => {
+            BudgetState::Spent => {
                 let blocked = owner.map_or("every member with a model", MemberName::as_str);
                 let out = OutOfBudget {
                     measure,

@@ -10,7 +10,7 @@ use crate::input::{Origin, SpawnSpec, StartFault};
 use crate::refusal::Refused;
 use crate::team::answers::Answer;
 use crate::team::event::Event;
-use crate::team::member::{GRACE_MS, Life, Member, Next, StopRequest, Then};
+use crate::team::member::{AfterLaunch, GRACE_MS, Life, Member, Next, StopRequest};
 use crate::team::restarts::{INTENSITY, Verdict};
 use crate::team::run::TranscriptSummary;
 use crate::team::spec::MemberSpec;
@@ -98,7 +98,7 @@ impl Decider<'_> {
         self.end(
             name,
             RESTART_GRACE_MS,
-            Then::Restart,
+            AfterLaunch::Restart,
             "it is being restarted",
         );
         Ok(Answer::Member {
@@ -117,12 +117,12 @@ impl Decider<'_> {
 
     pub(super) fn end_all(&mut self, grace_ms: u64, reason: &str) {
         let running = self.team.members().filter(|member| !member.is_stopped());
-        let running: Vec<(MemberName, Then)> = running
+        let running: Vec<(MemberName, AfterLaunch)> = running
             .map(|member| (member.spec.name.clone(), self.stop_or_leave(member)))
             .collect();
         let spawned: Vec<MemberName> = running
             .iter()
-            .filter(|(_, then)| *then == Then::Stop)
+            .filter(|(_, then)| *then == AfterLaunch::Stop)
             .filter_map(|(name, _)| self.team.member(name))
             .filter(|member| member.spec.by_hand)
             .map(|member| member.spec.name.clone())
@@ -146,7 +146,7 @@ impl Decider<'_> {
         if !member.spec.by_hand {
             return Err(Refused::InTeamFile(name.clone()));
         }
-        self.stop_or_request(by, name, Then::Remove, force)?;
+        self.stop_or_request(by, name, AfterLaunch::Remove, force)?;
         Ok(Answer::Removed {
             member: name.clone(),
         }
@@ -154,17 +154,23 @@ impl Decider<'_> {
     }
 
     /// A member marked for removal is removed however it ends.
-    pub(super) fn stop_or_leave(&self, member: &Member) -> Then {
+    pub(super) fn stop_or_leave(&self, member: &Member) -> AfterLaunch {
         if member.is_leaving() {
-            Then::Remove
+            AfterLaunch::Remove
         } else {
-            Then::Stop
+            AfterLaunch::Stop
         }
     }
 
     /// Ends the member's launch, or its wait for the next one; `then` is its next state. Without a grace period, or
     /// before the worker is ready, the process tree is killed immediately.
-    pub(super) fn end(&mut self, name: &MemberName, grace_ms: u64, then: Then, reason: &str) {
+    pub(super) fn end(
+        &mut self,
+        name: &MemberName,
+        grace_ms: u64,
+        then: AfterLaunch,
+        reason: &str,
+    ) {
         let Some(member) = self.team.member(name) else {
             return;
         };
@@ -172,25 +178,27 @@ impl Decider<'_> {
         match life {
             Life::Planned | Life::Cooling { .. } | Life::Held { .. } | Life::Stopped => {
                 let next = match then.clone() {
-                    Then::Restart => {
+                    AfterLaunch::Restart => {
                         self.record(Event::MemberWanted {
                             member: name.clone(),
                         });
                         return;
                     }
-                    Then::Hold { reason } => Next::Hold { reason },
-                    Then::Stop | Then::Remove | Then::Recover { .. } => Next::Stop,
+                    AfterLaunch::Hold { reason } => Next::Hold { reason },
+                    AfterLaunch::Stop | AfterLaunch::Remove | AfterLaunch::Recover { .. } => {
+                        Next::Stop
+                    }
                 };
                 if life != Life::Stopped || member_is_suspended {
                     self.park(name, next, reason);
                 }
-                if then == Then::Remove {
+                if then == AfterLaunch::Remove {
                     self.remove(name);
                 }
             }
             Life::Ready { launch, .. } | Life::StopRequested { launch, .. } if grace_ms > 0 => {
                 self.acknowledge_stop_request(name);
-                if matches!(then, Then::Stop | Then::Remove) {
+                if matches!(then, AfterLaunch::Stop | AfterLaunch::Remove) {
                     // The member will not receive another decision, and must not wait for a decision while it exits.
                     self.withdraw_open_requests(name);
                 }
@@ -249,7 +257,7 @@ impl Decider<'_> {
     }
 
     /// Ends the launch without a grace period: its whole process tree is killed.
-    fn end_launch(&mut self, name: &MemberName, reason: &str, then: Then) {
+    fn end_launch(&mut self, name: &MemberName, reason: &str, then: AfterLaunch) {
         let Some(launch) = self
             .team
             .member(name)
@@ -330,13 +338,13 @@ impl Decider<'_> {
                 // The member was asked to stop and now exits.
                 then
             } else if hold {
-                Then::Hold {
+                AfterLaunch::Hold {
                     reason: reason_line(reason),
                 }
             } else if code == 0 && !member.spec.lead {
-                Then::Stop
+                AfterLaunch::Stop
             } else {
-                Then::Recover {
+                AfterLaunch::Recover {
                     ready_since: Some(member.life_since),
                 }
             };
@@ -364,11 +372,11 @@ impl Decider<'_> {
                 self.end_launch(
                     &name,
                     "its process exited before it was ready",
-                    Then::Recover { ready_since: None },
+                    AfterLaunch::Recover { ready_since: None },
                 );
             }
             Life::Ready { .. } => {
-                let then = Then::Recover {
+                let then = AfterLaunch::Recover {
                     ready_since: Some(member.life_since),
                 };
                 self.end_worker(&name, launch, "its process exited without a report", then);
@@ -390,12 +398,18 @@ impl Decider<'_> {
 
     /// Ends a launch whose worker has exited. If the worker was the launch's only process and the member continues, the
     /// launch ends in the same step. This saves a scan for processes and one commit.
-    fn end_worker(&mut self, name: &MemberName, launch: &LaunchId, reason: &str, then: Then) {
+    fn end_worker(
+        &mut self,
+        name: &MemberName,
+        launch: &LaunchId,
+        reason: &str,
+        then: AfterLaunch,
+    ) {
         let was_only_process = self
             .team
             .member(name)
             .is_some_and(|member| self.ran_nothing(member));
-        let relaunches = matches!(then, Then::Restart | Then::Recover { .. });
+        let relaunches = matches!(then, AfterLaunch::Restart | AfterLaunch::Recover { .. });
         self.end_launch(name, reason, then);
         if was_only_process && relaunches {
             self.tree_gone(launch);
@@ -417,15 +431,17 @@ impl Decider<'_> {
         match fault {
             StartFault::Failed(why) => {
                 let reason = format!("it could not be started: {}", reason_line(&why));
-                self.end_launch(&name, &reason, Then::Recover { ready_since: None });
+                self.end_launch(&name, &reason, AfterLaunch::Recover { ready_since: None });
             }
             StartFault::Unfit(why) => {
-                let then = Then::Hold {
+                let then = AfterLaunch::Hold {
                     reason: reason_line(&why),
                 };
                 self.end_launch(&name, "it cannot be started", then);
             }
-            StartFault::Untaken => self.end_launch(&name, "it was never started", Then::Restart),
+            StartFault::Untaken => {
+                self.end_launch(&name, "it was never started", AfterLaunch::Restart)
+            }
         }
     }
 
@@ -444,7 +460,7 @@ impl Decider<'_> {
                     self.end_launch(
                         &name,
                         "it did not become ready in time",
-                        Then::Recover { ready_since: None },
+                        AfterLaunch::Recover { ready_since: None },
                     );
                 }
                 Life::StopRequested { asked, .. } => {
@@ -481,12 +497,12 @@ impl Decider<'_> {
         };
         let mut restarts = member.restarts.clone();
         let next = match &then {
-            Then::Stop | Then::Remove => Next::Stop,
-            Then::Restart => Next::Launch,
-            Then::Hold { reason } => Next::Hold {
+            AfterLaunch::Stop | AfterLaunch::Remove => Next::Stop,
+            AfterLaunch::Restart => Next::Launch,
+            AfterLaunch::Hold { reason } => Next::Hold {
                 reason: reason.clone(),
             },
-            Then::Recover { ready_since } => {
+            AfterLaunch::Recover { ready_since } => {
                 let (counted, verdict) = restarts.count(self.context, *ready_since);
                 restarts = counted;
                 match verdict {
@@ -520,7 +536,7 @@ impl Decider<'_> {
                 );
             }
         }
-        if then == Then::Remove {
+        if then == AfterLaunch::Remove {
             self.remove(&name);
         }
     }

@@ -10,7 +10,7 @@ use super::Decider;
 use super::up::CHANGE_GRACE_MS;
 use crate::effect::Effect;
 use crate::team::event::Event;
-use crate::team::member::{Life, Next, Then};
+use crate::team::member::{AfterLaunch, Life, Next};
 
 const REBOOTED: &str = "the machine was restarted";
 
@@ -39,10 +39,10 @@ impl Decider<'_> {
         let is_ending = matches!(member.life, Life::Stopped | Life::Held { .. })
             || matches!(
                 member.life.then(),
-                Some(Then::Stop | Then::Remove | Then::Hold { .. })
+                Some(AfterLaunch::Stop | AfterLaunch::Remove | AfterLaunch::Hold { .. })
             );
         if !is_ending {
-            let then = Then::Hold { reason };
+            let then = AfterLaunch::Hold { reason };
             self.end(name, CHANGE_GRACE_MS, then, "its settings cannot be read");
         }
     }
@@ -52,10 +52,10 @@ impl Decider<'_> {
     fn end_by_reboot(&mut self, name: &MemberName) {
         let then = self.team.member(name).and_then(|member| member.life.then());
         let (next, leaves) = match then.cloned() {
-            Some(Then::Stop) => (Next::Stop, false),
-            Some(Then::Remove) => (Next::Stop, true),
-            Some(Then::Hold { reason }) => (Next::Hold { reason }, false),
-            Some(Then::Restart | Then::Recover { .. }) | None => {
+            Some(AfterLaunch::Stop) => (Next::Stop, false),
+            Some(AfterLaunch::Remove) => (Next::Stop, true),
+            Some(AfterLaunch::Hold { reason }) => (Next::Hold { reason }, false),
+            Some(AfterLaunch::Restart | AfterLaunch::Recover { .. }) | None => {
                 let reason = format!("{REBOOTED}: run {}", CommandLine::Up).into();
                 (Next::Hold { reason }, false)
             }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
-use agent_team_protocol::value::{RoundChoice, RoundEnd, RunFailure, Wants};
+use agent_team_protocol::value::{ExpectedReply, RoundChoice, RoundEnd, RunFailure};
 
 use super::{CallResult, Decider, TEXT_MAX, check_size, first_line};
 use crate::input::Origin;
@@ -34,13 +34,13 @@ impl Decider<'_> {
         let question = self.team.question();
         let question = question.filter(|asked| (asked.run, asked.round) == (run, round));
         let question = question.ok_or(Refused::NotAsked(run, round))?;
-        match question.wants {
-            Wants::Decision { .. } => self.decide_round(run, round, text),
-            Wants::Synthesis if text.trim().is_empty() => {
+        match question.expected_reply {
+            ExpectedReply::Decision { .. } => self.decide_round(run, round, text),
+            ExpectedReply::Synthesis if text.trim().is_empty() => {
                 let reason = "the lead's model returned no synthesis: its reply was empty, refused or cut off";
                 self.fail_run(run, RunFailure::Stuck, reason.into());
             }
-            Wants::Synthesis => self.end_run(run, text.clone()),
+            ExpectedReply::Synthesis => self.end_run(run, text.clone()),
         }
         Ok(Answer::Run { run }.into())
     }

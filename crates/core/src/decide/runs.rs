@@ -105,14 +105,14 @@ impl Decider<'_> {
             read,
             spent,
             changed,
-            rests,
+            turn_end,
         } = progress;
         let before = self.member(name)?.transcript;
         self.acknowledge(name, read)?;
         let summary = TranscriptSummary {
             length: before.length + items.len() as u64,
             spent: before.spent.plus(spent),
-            active: rests.is_none(),
+            active: turn_end.is_none(),
             reported: before.active && before.reported,
         };
         if summary != before {
@@ -129,10 +129,10 @@ impl Decider<'_> {
                 items,
             });
         }
-        if rests.is_some() {
+        if turn_end.is_some() {
             self.withdraw_open_requests(name);
         }
-        if let Some(report) = rests
+        if let Some(report) = turn_end
             && !summary.reported
             && !report.is_empty()
         {

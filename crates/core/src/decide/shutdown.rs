@@ -11,7 +11,7 @@ use crate::input::Origin;
 use crate::refusal::Refused;
 use crate::team::answers::Answer;
 use crate::team::event::Event;
-use crate::team::member::{ANSWER_MS, GRACE_MS, Life, StopRequest, Then};
+use crate::team::member::{ANSWER_MS, AfterLaunch, GRACE_MS, Life, StopRequest};
 
 impl Decider<'_> {
     /// The caller's permission was checked before; only the user may force a stop.
@@ -29,7 +29,7 @@ impl Decider<'_> {
         &mut self,
         by: &Origin,
         name: &MemberName,
-        then: Then,
+        then: AfterLaunch,
         force: bool,
     ) -> Result<(), Refused> {
         let member = self.member(name)?;
@@ -52,7 +52,7 @@ impl Decider<'_> {
         Ok(())
     }
 
-    fn request_stop(&mut self, by: &Origin, name: &MemberName, then: Then) {
+    fn request_stop(&mut self, by: &Origin, name: &MemberName, then: AfterLaunch) {
         let Some(launch) = self.team.member(name).and_then(|it| it.life.launch()) else {
             return;
         };

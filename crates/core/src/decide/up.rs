@@ -10,7 +10,7 @@ use crate::input::UpSpec;
 use crate::refusal::Refused;
 use crate::team::answers::{Answer, Change, ChangeKind, Changed};
 use crate::team::event::Event;
-use crate::team::member::{Life, Member, Then};
+use crate::team::member::{AfterLaunch, Life, Member};
 use crate::team::spec::{FileTask, MemberSpec, TaskSpec};
 use crate::team::task::{KeyedTask, TaskState, digest};
 
@@ -40,7 +40,7 @@ impl Decider<'_> {
             self.end(
                 &name,
                 CHANGE_GRACE_MS,
-                Then::Remove,
+                AfterLaunch::Remove,
                 "it was removed from the team file",
             );
             if was_running {
@@ -57,7 +57,7 @@ impl Decider<'_> {
             self.end(
                 &name,
                 CHANGE_GRACE_MS,
-                Then::Restart,
+                AfterLaunch::Restart,
                 "the team was brought up again",
             );
             put(Changed::Member(name), ChangeKind::Started);
@@ -185,18 +185,21 @@ impl Decider<'_> {
                 self.end(
                     &name,
                     CHANGE_GRACE_MS,
-                    Then::Restart,
+                    AfterLaunch::Restart,
                     "the team was brought up again",
                 );
                 Some(ChangeKind::Started)
             }
             Life::Draining { then, .. } | Life::Ending { then, .. }
-                if matches!(then, Then::Stop | Then::Remove | Then::Hold { .. }) =>
+                if matches!(
+                    then,
+                    AfterLaunch::Stop | AfterLaunch::Remove | AfterLaunch::Hold { .. }
+                ) =>
             {
                 self.end(
                     &name,
                     CHANGE_GRACE_MS,
-                    Then::Restart,
+                    AfterLaunch::Restart,
                     "the team was brought up again",
                 );
                 Some(ChangeKind::Started)
@@ -205,7 +208,7 @@ impl Decider<'_> {
                 self.end(
                     &name,
                     CHANGE_GRACE_MS,
-                    Then::Restart,
+                    AfterLaunch::Restart,
                     "its settings changed",
                 );
                 Some(ChangeKind::Restarted)
@@ -343,7 +346,7 @@ fn restarts_on_up(member: &Member) -> bool {
         && match &member.life {
             Life::Stopped => member.suspended,
             Life::Draining { then, .. } | Life::Ending { then, .. } => {
-                member.suspended && *then == Then::Stop
+                member.suspended && *then == AfterLaunch::Stop
             }
             Life::Held { .. } => true,
             Life::Planned

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::command_line::CommandLine;
-use agent_team_protocol::value::{Budget, Measure, Standing, Usage};
+use agent_team_protocol::value::{Budget, BudgetState, Measure, Usage};
 
 use crate::team::stored::is_default;
 use crate::time::Tick;
@@ -55,17 +55,17 @@ pub struct Account {
     /// Total usage when the last goal was given.
     #[serde(default)]
     before: Used,
-    #[serde(default)]
-    standings: [Standing; 3],
+    #[serde(rename = "standings", default)]
+    states: [BudgetState; 3],
 }
 
-fn standing_of(used: u64, limit: u64) -> Standing {
+fn state_of(used: u64, limit: u64) -> BudgetState {
     if used >= limit {
-        Standing::Spent
+        BudgetState::Spent
     } else if used >= warning(limit) {
-        Standing::Warned
+        BudgetState::Warned
     } else {
-        Standing::Within
+        BudgetState::Within
     }
 }
 
@@ -136,52 +136,52 @@ impl Account {
     /// A goal was given: usage counts from zero again.
     pub(crate) fn begin(&mut self, spent: &Usage, now: Tick) {
         self.before = self.total(spent, now);
-        self.standings = [Standing::Within; 3];
+        self.states = [BudgetState::Within; 3];
     }
 
-    pub fn standing(&self, measure: Measure) -> Standing {
-        self.standings[measure as usize]
+    pub fn state(&self, measure: Measure) -> BudgetState {
+        self.states[measure as usize]
     }
 
-    pub(crate) fn set_standing(&mut self, measure: Measure, standing: Standing) {
-        self.standings[measure as usize] = standing;
+    pub(crate) fn set_state(&mut self, measure: Measure, state: BudgetState) {
+        self.states[measure as usize] = state;
     }
 
     /// The first exhausted limit.
     pub fn spent(&self) -> Option<Measure> {
         let all = Measure::ALL.into_iter();
         all.into_iter()
-            .find(|measure| self.standing(*measure) == Standing::Spent)
+            .find(|measure| self.state(*measure) == BudgetState::Spent)
     }
 
-    /// The measures whose standing differs from the recorded one, with their new standing.
+    /// The measures whose state differs from the recorded one, with their new state.
     pub(crate) fn judge(
         &self,
         budget: &Budget,
         spent: &Usage,
         now: Tick,
-    ) -> Vec<(Measure, Standing)> {
-        if budget.is_empty() && self.standings == [Standing::Within; 3] {
+    ) -> Vec<(Measure, BudgetState)> {
+        if budget.is_empty() && self.states == [BudgetState::Within; 3] {
             return Vec::new();
         }
         let used = self.used(spent, now);
-        let standing = |measure: Measure| match measure.limit(budget) {
-            Some(limit) => standing_of(used.of(measure), limit),
-            None => Standing::Within,
+        let state = |measure: Measure| match measure.limit(budget) {
+            Some(limit) => state_of(used.of(measure), limit),
+            None => BudgetState::Within,
         };
         let all = Measure::ALL.into_iter();
-        all.map(|measure| (measure, standing(measure)))
-            .filter(|(measure, standing)| self.standing(*measure) != *standing)
+        all.map(|measure| (measure, state(measure)))
+            .filter(|(measure, state)| self.state(*measure) != *state)
             .collect()
     }
 
-    /// When the standing of the minutes changes, if the work continues.
+    /// When the state of the minutes changes, if the work continues.
     pub(crate) fn deadline(&self, budget: &Budget) -> Option<Tick> {
         let limit = budget.work_ms?;
-        let next = match self.standing(Measure::Minutes) {
-            Standing::Within => warning(limit),
-            Standing::Warned => limit,
-            Standing::Spent => return None,
+        let next = match self.state(Measure::Minutes) {
+            BudgetState::Within => warning(limit),
+            BudgetState::Warned => limit,
+            BudgetState::Spent => return None,
         };
         self.working.shows(self.before.work_ms.saturating_add(next))
     }

@@ -12,15 +12,15 @@ use agent_team_protocol::id::{
     Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, RunId, TaskId,
 };
 use agent_team_protocol::value::{
-    Measure, MessageNote, Mode, ProcessStamp, ProposedPlan, RoundChoice, RoundEnd, RunFailure,
-    Scope, Standing, Usage,
+    BudgetState, Measure, MessageNote, Mode, ProcessStamp, ProposedPlan, RoundChoice, RoundEnd,
+    RunFailure, Scope, Usage,
 };
 
 use crate::team::answers::AnsweredCall;
 use crate::team::budget::Account;
 use crate::team::lock::Lock;
 use crate::team::mail::Lane;
-use crate::team::member::{Next, StopRequest, Then};
+use crate::team::member::{AfterLaunch, Next, StopRequest};
 use crate::team::request::{Grant, Request};
 use crate::team::restarts::Restarts;
 use crate::team::run::{RunTotals, TranscriptSummary};
@@ -155,14 +155,14 @@ events! {
         member: MemberName,
         launch: LaunchId,
         kill_at: Tick,
-        then: Then,
+        then: AfterLaunch,
     },
     /// The worker is dead or must be killed: its whole process tree is being terminated.
     LaunchEnding {
         member: MemberName,
         launch: LaunchId,
         reason: Arc<str>,
-        then: Then,
+        then: AfterLaunch,
     },
     /// No process of the launch is left.
     LaunchEnded {
@@ -329,12 +329,14 @@ events! {
         key: Arc<str>,
         value: Arc<str>,
     },
-    /// The standing of a limit changed. `member`: `None` for a limit of the team.
-    BudgetStands {
+    /// The state of a limit changed. `member`: `None` for a limit of the team.
+    #[serde(rename = "budget_stands")]
+    BudgetStateChanged {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         member: Option<MemberName>,
         measure: Measure,
-        standing: Standing,
+        #[serde(rename = "standing")]
+        state: BudgetState,
     },
 
     // Stored only: they change nothing.

@@ -96,14 +96,14 @@ pub enum Life {
         launch: Launch,
         process: ProcessStamp,
         kill_at: Tick,
-        then: Then,
+        then: AfterLaunch,
     },
     /// `process`: the worker, if it has connected.
     Ending {
         launch: Launch,
         process: Option<ProcessStamp>,
         reason: Arc<str>,
-        then: Then,
+        then: AfterLaunch,
     },
     Cooling {
         restart_at: Tick,
@@ -121,7 +121,7 @@ pub struct StopRequest {
     /// The message that carries the request.
     pub message: MessageId,
     pub answer_by: Tick,
-    pub then: Then,
+    pub then: AfterLaunch,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,7 +133,7 @@ pub struct Launch {
 /// The next state after a launch has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Then {
+pub enum AfterLaunch {
     Stop,
     /// Stop and leave the team.
     Remove,
@@ -197,7 +197,7 @@ impl Life {
     }
 
     /// The state that was decided to follow the launch.
-    pub(crate) fn then(&self) -> Option<&Then> {
+    pub(crate) fn then(&self) -> Option<&AfterLaunch> {
         match self {
             Self::StopRequested { asked, .. } => Some(&asked.then),
             Self::Draining { then, .. } | Self::Ending { then, .. } => Some(then),
@@ -230,7 +230,7 @@ impl Life {
                 true
             }
             Self::Draining { then, .. } | Self::Ending { then, .. } => {
-                matches!(then, Then::Restart | Then::Recover { .. })
+                matches!(then, AfterLaunch::Restart | AfterLaunch::Recover { .. })
             }
             // The member may object and continue; until then it does not count as available.
             Self::StopRequested { .. } => false,
@@ -286,11 +286,11 @@ impl Member {
 
     /// The member leaves the team as soon as its launch has ended.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.life.then() == Some(&Then::Remove)
+        self.life.then() == Some(&AfterLaunch::Remove)
     }
 
     /// Rounds may give the member work: it is a teammate that takes tasks without a `run` line, and it is not leaving.
     pub(crate) fn takes_part_in_rounds(&self) -> bool {
-        !self.spec.lead && self.spec.takes.without_run && !self.is_leaving()
+        !self.spec.lead && self.spec.claimable.without_run && !self.is_leaving()
     }
 }

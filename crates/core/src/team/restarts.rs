@@ -35,7 +35,7 @@ pub enum Verdict {
 }
 
 impl Restarts {
-    /// Counts a crash. `ready_since`: see [`Then::Recover`](crate::team::member::Then::Recover).
+    /// Counts a crash. `ready_since`: see [`AfterLaunch::Recover`](crate::team::member::AfterLaunch::Recover).
     pub fn count(&self, context: &Context, ready_since: Option<Tick>) -> (Self, Verdict) {
         let now = context.now;
         let was_steady = ready_since.is_some_and(|since| now.since(since) >= PERIOD_MS);

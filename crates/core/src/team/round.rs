@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{MemberName, RunId, TaskId};
-use agent_team_protocol::value::Wants;
+use agent_team_protocol::value::ExpectedReply;
 
 /// Maximum number of outputs shown to a member; older ones are left out.
 const OUTPUTS_MAX: usize = 64;
@@ -69,7 +69,7 @@ pub struct Question {
     pub run: RunId,
     /// The round that the reply opens.
     pub round: u32,
-    pub wants: Wants,
+    pub expected_reply: ExpectedReply,
 }
 
 /// A parsed reply of the lead's model.

@@ -16,7 +16,8 @@ pub struct MemberSpec {
     pub name: MemberName,
     pub role: RoleName,
     pub lead: bool,
-    pub takes: Takes,
+    #[serde(rename = "takes")]
+    pub claimable: ClaimableTasks,
     /// The engine starts a foreign agent, so the start counts against `limits.starting`.
     pub foreign: bool,
     /// Created by `spawn`. An `up` whose file does not name the member keeps the member and its spec.
@@ -35,7 +36,7 @@ pub struct MemberSpec {
 
 /// Which ready tasks an idle member claims by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Takes {
+pub struct ClaimableTasks {
     /// Also tasks without an assignee.
     pub unassigned: bool,
     /// Also tasks without a `run` line.

@@ -271,11 +271,11 @@ impl Board {
     /// The best ready task that the member may claim on its own: highest priority, then lowest number.
     pub(crate) fn next_for(&self, member: &Member) -> Option<TaskId> {
         let mut wanted = vec![Claimants::Member(member.spec.name.clone())];
-        if member.spec.takes.unassigned {
+        if member.spec.claimable.unassigned {
             wanted.push(Claimants::Role(member.spec.role.clone()));
             wanted.push(Claimants::Anyone);
         }
-        let runs: &[bool] = if member.spec.takes.without_run {
+        let runs: &[bool] = if member.spec.claimable.without_run {
             &[true, false]
         } else {
             &[true]

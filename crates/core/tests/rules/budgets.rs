@@ -7,7 +7,7 @@ use agent_team_core::input::{Call, TurnProgress, UpSpec};
 use agent_team_core::memory::Memory;
 use agent_team_core::{Event, Refused};
 use agent_team_protocol::id::Party;
-use agent_team_protocol::value::{Budget, Measure, Standing, Usage};
+use agent_team_protocol::value::{Budget, BudgetState, Measure, Usage};
 
 use crate::rig::{Done, Rig, file};
 use crate::specs::name;
@@ -57,7 +57,7 @@ fn spends(rig: &mut Rig, member: &str, input: u64) -> Done {
 
 fn ends_turn(rig: &mut Rig, member: &str) {
     let progress = TurnProgress {
-        rests: Some(Arc::from("")),
+        turn_end: Some(Arc::from("")),
         ..TurnProgress::default()
     };
     rig.by(member, Call::Append(progress)).answer();
@@ -204,16 +204,19 @@ fn a_members_minutes_count_only_work() {
     assert_eq!(rig.wait(60 * MINUTE), [], "an idle member uses nothing");
     spends(&mut rig, "ada", 1).answer();
     assert_eq!(rig.wait(8 * MINUTE - 1), []);
-    let changed_to = |standing| Event::BudgetStands {
+    let changed_to = |state| Event::BudgetStateChanged {
         member: Some(name("ada")),
         measure: Measure::Minutes,
-        standing,
+        state,
     };
-    assert!(rig.wait(1).contains(&changed_to(Standing::Warned)));
+    assert!(rig.wait(1).contains(&changed_to(BudgetState::Warned)));
     ends_turn(&mut rig, "ada");
     assert_eq!(rig.wait(60 * MINUTE), []);
     spends(&mut rig, "ada", 1).answer();
-    assert!(rig.wait(2 * MINUTE).contains(&changed_to(Standing::Spent)));
+    assert!(
+        rig.wait(2 * MINUTE)
+            .contains(&changed_to(BudgetState::Spent))
+    );
     assert_eq!(blocked_by(&rig, "ada"), Some(Measure::Minutes));
     let worked = rig.member("ada").account.working.read(rig.now);
     rig.wait(60 * MINUTE);

@@ -13,7 +13,7 @@ use crate::specs::{member_spec, name, task_spec};
 fn passive(workers: &[&str]) -> Rig {
     let mut spec = file(workers);
     for member in &mut spec.members {
-        member.takes.unassigned = false;
+        member.claimable.unassigned = false;
     }
     Rig::of(spec)
 }
@@ -200,7 +200,7 @@ fn role_and_assignee_restrict_claims() {
 #[test]
 fn command_members_skip_tasks_without_a_run_line() {
     let mut spec = file(&["ada"]);
-    spec.members[1].takes.without_run = false;
+    spec.members[1].claimable.without_run = false;
     let mut rig = Rig::of(spec);
     let thinking = rig.add("Think");
     let mut runs = task_spec("Build");

@@ -20,7 +20,7 @@ fn team() -> Rig {
     file.members[1].must_plan = true;
     // The members claim nothing by themselves.
     for member in &mut file.members {
-        member.takes.unassigned = false;
+        member.claimable.unassigned = false;
     }
     Rig::of(file)
 }

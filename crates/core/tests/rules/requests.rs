@@ -297,7 +297,7 @@ fn unused_permissions_end_with_the_turn() {
     let allowed = asked(&mut rig, "ada", "allowed");
     rig.user(allow(allowed)).answer();
     let turn_end = TurnProgress {
-        rests: Some("".into()),
+        turn_end: Some("".into()),
         ..TurnProgress::default()
     };
     rig.by("ada", Call::Append(turn_end)).answer();

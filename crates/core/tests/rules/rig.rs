@@ -399,7 +399,7 @@ fn seed(step: usize) -> [u8; 32] {
 pub(crate) fn file(workers: &[&str]) -> UpSpec {
     let mut members = vec![member_spec("lead")];
     members[0].lead = true;
-    members[0].takes.unassigned = false;
+    members[0].claimable.unassigned = false;
     members.extend(workers.iter().map(|worker| member_spec(worker)));
     UpSpec {
         team: team_spec(),

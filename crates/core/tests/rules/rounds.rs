@@ -8,7 +8,7 @@ use agent_team_core::spec::TaskSpec;
 use agent_team_core::task::TaskState;
 use agent_team_core::{Answer, Event, Refused};
 use agent_team_protocol::id::{RunId, TaskId};
-use agent_team_protocol::value::{RunFailure, Wants};
+use agent_team_protocol::value::{ExpectedReply, RunFailure};
 
 use crate::rig::{Done, Rig, file};
 use crate::specs::{name, task_spec};
@@ -165,8 +165,8 @@ fn an_invalid_reply_costs_a_round_and_is_explained() {
     }
     let question = rig.team.question().expect("one round is left");
     assert_eq!(
-        (question.round, question.wants),
-        (5, Wants::Decision { max_rounds: 5 })
+        (question.round, question.expected_reply),
+        (5, ExpectedReply::Decision { max_rounds: 5 })
     );
     lead_replies(&mut rig, "no").answer();
     assert_eq!(failed(&rig).0, RunFailure::MaxRounds);
@@ -373,7 +373,7 @@ fn collaborators_work_in_turn_before_the_synthesis() {
     assert!(task.spec.description.contains("one half"));
     completes(&mut rig, "ada", "the other").answer();
     let question = rig.team.question().expect("a synthesis");
-    assert_eq!(question.wants, Wants::Synthesis);
+    assert_eq!(question.expected_reply, ExpectedReply::Synthesis);
     lead_replies(&mut rig, "Both halves.").answer();
     assert!(
         matches!(state(&rig), RunState::Finished { answer, .. } if &**answer == "Both halves.")

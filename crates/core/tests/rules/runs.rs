@@ -49,7 +49,7 @@ fn ends_turn(rig: &mut Rig, member: &str, report: &str) -> Done {
     rig.by(
         member,
         Call::Append(TurnProgress {
-            rests: Some(report.into()),
+            turn_end: Some(report.into()),
             ..TurnProgress::default()
         }),
     )

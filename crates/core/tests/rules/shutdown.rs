@@ -31,7 +31,7 @@ fn team() -> Rig {
 fn turn(rig: &mut Rig, last_text: Option<&str>) {
     let progress = TurnProgress {
         items: vec!["{}".into()],
-        rests: last_text.map(Into::into),
+        turn_end: last_text.map(Into::into),
         ..TurnProgress::default()
     };
     rig.by("ada", Call::Append(progress)).answer();

@@ -206,8 +206,8 @@ fn up_spec(file: &FileChoice) -> UpSpec {
             "blue"
         }
         .into();
-        spec.takes.without_run = !has(file.runs_only, n);
-        spec.takes.unassigned = !has(file.assigned_only, n);
+        spec.claimable.without_run = !has(file.runs_only, n);
+        spec.claimable.unassigned = !has(file.assigned_only, n);
         spec
     };
     let lead = || MemberSpec {

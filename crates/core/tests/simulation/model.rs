@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_team_core::member::{Life, Next, Then};
+use agent_team_core::member::{AfterLaunch, Life, Next};
 use agent_team_core::{Event, Record, Team};
 use agent_team_protocol::id::{MemberName, MessageId, Party, TaskId};
 
@@ -142,8 +142,10 @@ impl Model {
             Event::LaunchDraining { member, then, .. }
             | Event::LaunchEnding { member, then, .. } => {
                 let decided = then_of(&before.member(member).expect("a member").life);
-                let is_final =
-                    matches!(decided, Some(Then::Stop | Then::Remove | Then::Hold { .. }));
+                let is_final = matches!(
+                    decided,
+                    Some(AfterLaunch::Stop | AfterLaunch::Remove | AfterLaunch::Hold { .. })
+                );
                 let changes = decided.is_some_and(|decided| decided != then);
                 assert!(
                     !is_final || !changes || facts.is_called,
@@ -156,7 +158,7 @@ impl Model {
                     "{member} ends while its processes live"
                 );
                 let life = &before.member(member).expect("a member").life;
-                if let Some(Then::Recover { .. }) = then_of(life) {
+                if let Some(AfterLaunch::Recover { .. }) = then_of(life) {
                     self.count_death(member, record.tick.0, next);
                 }
             }
@@ -252,7 +254,7 @@ impl Model {
     }
 }
 
-fn then_of(life: &Life) -> Option<&Then> {
+fn then_of(life: &Life) -> Option<&AfterLaunch> {
     if let Life::Draining { then, .. } | Life::Ending { then, .. } = life {
         Some(then)
     } else {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use agent_team_core::Team;
 use agent_team_core::mail::InboxCursor;
-use agent_team_core::member::{Life, Member, Then};
+use agent_team_core::member::{AfterLaunch, Life, Member};
 use agent_team_core::task::{Task, TaskState};
 use agent_team_protocol::id::{Party, TaskId};
 
@@ -27,10 +27,10 @@ pub(crate) fn best_for(team: &Team, member: &Member) -> Option<TaskId> {
         };
         let is_for_member = match (&task.spec.assignee, &task.spec.role) {
             (Some(assignee), _) => assignee == name,
-            (None, Some(role)) => member.spec.takes.unassigned && *role == member.spec.role,
-            (None, None) => member.spec.takes.unassigned,
+            (None, Some(role)) => member.spec.claimable.unassigned && *role == member.spec.role,
+            (None, None) => member.spec.claimable.unassigned,
         };
-        let can_run = task.spec.run.is_some() || member.spec.takes.without_run;
+        let can_run = task.spec.run.is_some() || member.spec.claimable.without_run;
         is_for_member && can_run && taken_from.as_ref() != Some(name) && open(team, task) == 0
     };
     let tasks = team.board().iter().filter(|task| takes(task));
@@ -122,10 +122,10 @@ fn check_members(team: &Team) {
         matches!(
             life,
             Life::Draining {
-                then: Then::Remove,
+                then: AfterLaunch::Remove,
                 ..
             } | Life::Ending {
-                then: Then::Remove,
+                then: AfterLaunch::Remove,
                 ..
             }
         )
@@ -148,7 +148,7 @@ fn check_members(team: &Team) {
     let works_again = |life: &Life| match life {
         Life::Planned | Life::Launching { .. } | Life::Ready { .. } | Life::Cooling { .. } => true,
         Life::Draining { then, .. } | Life::Ending { then, .. } => {
-            matches!(then, Then::Restart | Then::Recover { .. })
+            matches!(then, AfterLaunch::Restart | AfterLaunch::Recover { .. })
         }
         Life::StopRequested { .. } | Life::Held { .. } | Life::Stopped => false,
     };

@@ -1,6 +1,6 @@
 //! Minimal specs for tests: a name, and defaults for everything else.
 
-use agent_team_core::spec::{MemberSpec, Takes, TaskSpec, TeamSpec};
+use agent_team_core::spec::{ClaimableTasks, MemberSpec, TaskSpec, TeamSpec};
 use agent_team_protocol::id::MemberName;
 
 pub(crate) fn name(text: &str) -> MemberName {
@@ -21,7 +21,7 @@ pub(crate) fn member_spec(member: &str) -> MemberSpec {
         name: name(member),
         role: "worker".parse().expect("a good name"),
         lead: false,
-        takes: Takes {
+        claimable: ClaimableTasks {
             unassigned: true,
             without_run: true,
         },

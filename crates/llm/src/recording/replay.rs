@@ -275,7 +275,7 @@ impl Model for Replay {
     }
 
     fn price(&self) -> Option<Price> {
-        Some(Price::NOTHING)
+        Some(Price::FREE)
     }
 
     fn answer<'a>(

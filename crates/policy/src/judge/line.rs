@@ -4,7 +4,7 @@ use std::path::{Component, Path};
 
 use agent_team_protocol::request::RunnableView;
 
-use super::{Changes, Findings, Judge, Part, What, Why, why};
+use super::{Changes, Findings, Judge, Part, PartAction, Reason, why};
 use crate::call::{join, leading_cds, paths_in};
 use crate::pattern::{CommandContext, Reach};
 use crate::program::{self, Form};
@@ -40,7 +40,7 @@ impl Judge<'_> {
         if !self.call.directory.is_inside(self.context) {
             let mut findings = Findings::new(Changes::Anything);
             findings.complex = Some("a directory outside the project");
-            parts.push(self.part(What::Text(text.to_owned()), findings));
+            parts.push(self.part(PartAction::Text(text.to_owned()), findings));
         }
         for step in &line.steps[..cds] {
             parts.push(self.cd(&step.pipeline[0], to.as_deref()));
@@ -69,7 +69,7 @@ impl Judge<'_> {
             Some(to) => self.call.path_of(to),
             None => self.call.directory.clone(),
         };
-        let read_by_rule = |part: &Part| part.why == Why::BuiltIn(READS);
+        let read_by_rule = |part: &Part| part.why == Reason::BuiltIn(READS);
         let run = RunnableView {
             directory: directory.resolved,
             steps: line.steps[cds..].to_vec(),
@@ -97,7 +97,7 @@ impl Judge<'_> {
         // The text can spell the words of a rule in a way that only bash understands.
         findings.contained =
             self.contains_commands() && !self.book.restricts(Rule::is_about_commands);
-        self.part(What::Text(text.to_owned()), findings)
+        self.part(PartAction::Text(text.to_owned()), findings)
     }
 
     /// Whether every command of these steps only reads or prints, and writes to no file.
@@ -146,9 +146,9 @@ impl Judge<'_> {
         findings.deny = self.forbids(Effect::Deny, command, to, in_line);
         findings.ask = self.forbids(Effect::Ask, command, to, in_line);
         if known.is_some_and(|call_path| call_path.is_inside(self.context)) {
-            findings.allow = Some(Why::BuiltIn("it stays in the project"));
+            findings.allow = Some(Reason::BuiltIn("it stays in the project"));
         }
-        self.part(What::Command(command.argv.clone()), findings)
+        self.part(PartAction::Command(command.argv.clone()), findings)
     }
 
     fn command(
@@ -177,11 +177,11 @@ impl Judge<'_> {
             .book
             .find(Effect::Allow, |rule| rule.allows_command(argv, in_line))
             .map(why)
-            .or_else(|| only_prints.then_some(Why::BuiltIn("it only prints")))
-            .or_else(|| reads.then_some(Why::BuiltIn(READS)));
+            .or_else(|| only_prints.then_some(Reason::BuiltIn("it only prints")))
+            .or_else(|| reads.then_some(Reason::BuiltIn(READS)));
         findings.contained = self.contains_commands()
             && !(findings.complex.is_some() && self.book.restricts(Rule::is_about_commands));
-        self.part(What::Command(argv.clone()), findings)
+        self.part(PartAction::Command(argv.clone()), findings)
     }
 
     /// The deny or ask rule that matches a command: by the command itself, or by a file in its arguments.
@@ -191,7 +191,7 @@ impl Judge<'_> {
         command: &Command,
         to: Option<&str>,
         in_line: CommandContext,
-    ) -> Option<Why> {
+    ) -> Option<Reason> {
         let argv = &command.argv;
         let by_command = self
             .book

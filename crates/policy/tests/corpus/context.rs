@@ -40,7 +40,7 @@ pub(crate) fn call(tool: &str, arguments: Value) -> ToolCall {
         confined: true,
         containment: Default::default(),
         environment: Default::default(),
-        places: CallPaths(paths.iter().map(|path| place(path)).collect()),
+        paths: CallPaths(paths.iter().map(|path| place(path)).collect()),
     }
 }
 

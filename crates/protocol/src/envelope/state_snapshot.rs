@@ -27,14 +27,14 @@ pub struct StateSnapshot {
 pub struct MemberSnapshot {
     pub role: RoleName,
     pub lead: bool,
-    pub state: Life,
+    pub state: LaunchState,
     pub why: Option<String>,
 }
 
 /// The state of the member's launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Life {
+pub enum LaunchState {
     Planned,
     Launching,
     Ready,

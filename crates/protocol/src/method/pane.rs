@@ -54,7 +54,7 @@ pub struct Reopened {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct HoldPane {
+pub struct LendTerminal {
     pub launch: LaunchId,
     /// The notification for the launch's worker.
     pub show: ShowPane,
@@ -63,7 +63,7 @@ pub struct HoldPane {
 /// The member that the attach helper lends its terminal to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct HoldAnswer {
+pub struct LendTerminalAnswer {
     pub member: MemberName,
     /// The worker's pid: the attach helper forwards the signals of resizes, `^C` and hangups to the worker.
     pub pid: u32,

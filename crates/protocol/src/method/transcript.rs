@@ -26,14 +26,14 @@ pub struct AppendTranscript {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
     /// Set if the turn has ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rests: Option<Rest>,
+    #[serde(rename = "rests", default, skip_serializing_if = "Option::is_none")]
+    pub turn_end: Option<TurnEnd>,
 }
 
 /// How a member's turn ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Rest {
+pub struct TurnEnd {
     /// The last text of the turn. The lead receives it as a message, unless the text is empty or the lead has already
     /// received a report from the member in this turn.
     #[serde(default)]

@@ -1,7 +1,7 @@
 //! A `down` in progress: its callers, and the receipts for them. Called by the driver.
 
 use agent_team_protocol::method::DownAnswer;
-use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
+use agent_team_protocol::view::{Receipt, ReceiptKind, ReceiptOutcome};
 
 use crate::outbox::Reply;
 
@@ -27,7 +27,7 @@ impl Down {
 
     /// Adds a receipt for each process of a member, or updates the receipt that the process already has: after a failed
     /// commit, processes are ended and reported a second time.
-    pub(super) fn note_processes(&mut self, pids: &[u32], member: &str, fate: Fate) {
+    pub(super) fn note_processes(&mut self, pids: &[u32], member: &str, outcome: ReceiptOutcome) {
         let Some(down) = &mut self.0 else { return };
         for pid in pids {
             let begins = format!("{pid} (");
@@ -35,11 +35,11 @@ impl Down {
                 receipt.kind == ReceiptKind::Process && receipt.what.starts_with(&begins)
             });
             match known {
-                Some(receipt) => receipt.fate = fate,
+                Some(receipt) => receipt.outcome = outcome,
                 None => down.receipts.push(Receipt {
                     kind: ReceiptKind::Process,
                     what: format!("{begins}{member})"),
-                    fate,
+                    outcome,
                 }),
             }
         }
@@ -81,12 +81,12 @@ mod tests {
     #[test]
     fn a_process_has_one_receipt_with_its_last_fate() {
         let mut down = Down::default();
-        down.note_processes(&[1], "ada", Fate::Ended);
+        down.note_processes(&[1], "ada", ReceiptOutcome::Ended);
         assert!(!down.is_pending() && !down.begin_closing());
         let ((one, mut first), (two, mut second)) = (caller(), caller());
         down.add_caller(one);
-        down.note_processes(&[12, 1], "ada", Fate::Survived);
-        down.note_processes(&[1], "ada", Fate::Ended);
+        down.note_processes(&[12, 1], "ada", ReceiptOutcome::Survived);
+        down.note_processes(&[1], "ada", ReceiptOutcome::Ended);
         down.add_caller(two);
         assert!(down.begin_closing(), "the panes are closed once");
         assert!(!down.begin_closing());
@@ -97,7 +97,9 @@ mod tests {
         let shown = receipts
             .iter()
             .map(|receipt| (receipt["what"].as_str().unwrap(), &receipt["fate"]));
-        let shown: Vec<_> = shown.map(|(what, fate)| format!("{what} {fate}")).collect();
+        let shown: Vec<_> = shown
+            .map(|(what, outcome)| format!("{what} {outcome}"))
+            .collect();
         assert_eq!(shown, ["12 (ada) \"survived\"", "1 (ada) \"ended\""]);
         assert_eq!(second.next().unwrap()["result"], answer["result"]);
     }

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use agent_team_core::member::{Life, Member};
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
-use agent_team_protocol::method::{Attach, AttachAnswer, HoldAnswer, HoldPane, ReopenAnswer};
+use agent_team_protocol::method::{
+    Attach, AttachAnswer, LendTerminal, LendTerminalAnswer, ReopenAnswer,
+};
 use agent_team_protocol::notification::PaneShown;
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal};
@@ -61,30 +63,30 @@ impl Driver {
     }
 
     /// Lends a terminal to a launch's worker.
-    pub(crate) fn hold(&mut self, reply: Reply, hold: &HoldPane) {
+    pub(crate) fn lend_terminal(&mut self, reply: Reply, lend: &LendTerminal) {
         let exited = || Refusal::new(ErrorCode::NoPane, "the member has exited");
-        let Some(member) = self.team.member_of(&hold.launch) else {
+        let Some(member) = self.team.member_of(&lend.launch) else {
             return reply
                 .refuse(exited().hint(format!("list the members with: {}", CommandLine::Ps)));
         };
         let name = member.spec.name.clone();
-        let runtime = self.launches.get(&hold.launch);
+        let runtime = self.launches.get(&lend.launch);
         let Some(process) = runtime.and_then(LaunchRuntime::process) else {
             let refusal = format!("{name} is not connected");
             return reply.refuse(Refusal::new(ErrorCode::NoPane, refusal).hint("try again"));
         };
-        if self.is_hosted(&hold.launch, Some(process)) {
+        if self.is_hosted(&lend.launch, Some(process)) {
             return reply.refuse(no_own_process(&name));
         }
         let ProcessId { pid, start_time } = process;
         // The attach helper is answered before the worker is notified: the worker may release the terminal at once,
         // and by then the helper must know which process it waits for.
-        reply.ok(&HoldAnswer {
+        reply.ok(&LendTerminalAnswer {
             member: name.clone(),
             pid,
             start_time,
         });
-        self.notify(&name, &hold.show);
+        self.notify(&name, &lend.show);
     }
 
     pub(crate) fn attach(&self, reply: Reply, attach: Attach) {

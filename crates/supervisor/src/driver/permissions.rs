@@ -6,10 +6,12 @@ use std::path::Path;
 use agent_team_core::input::{self, RequestDecision, TaskLine};
 use agent_team_core::request::{self, Grant};
 use agent_team_core::{Call, Origin, Team};
-use agent_team_policy::{Action, Decision as Judgement, RuleBook, RuleContext, Ruling, What, Why};
+use agent_team_policy::{
+    Action, Decision as Judgement, PartAction, Reason, RuleBook, RuleContext, Ruling,
+};
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::method::SetMode;
-use agent_team_protocol::notification::Inform;
+use agent_team_protocol::notification::RequestNotice;
 use agent_team_protocol::permissions::{Mode, PermissionDefaults};
 use agent_team_protocol::request::{
     AskRequest, DecideRequest, Decision, ListRequests, Permission, ProposePlan, RequestListAnswer,
@@ -192,12 +194,12 @@ impl Permissions<'_> {
 
     /// The notification that reports the state of a teammate's request to the lead. A request that the lead may allow
     /// also wakes an idle lead.
-    pub(super) fn inform(&self, request: RequestId) -> Option<Inform> {
+    pub(super) fn inform(&self, request: RequestId) -> Option<RequestNotice> {
         let request = self.team.requests().get(request)?;
         let text = permission::lead_notice(request)?;
         let (id, pending) = (request.id, request.is_pending());
         let may_allow = pending && self.check_delegated(request).is_ok();
-        Some(Inform {
+        Some(RequestNotice {
             text,
             request: Some(id),
             pending,
@@ -276,7 +278,7 @@ impl Permissions<'_> {
 
     /// The permission mode of a member.
     fn mode_of(&self, member: &MemberName, rules: &TeamRules) -> Mode {
-        mode_of(self.team, member, rules.settings.stance.mode)
+        mode_of(self.team, member, rules.settings.permission_defaults.mode)
     }
 
     /// The change of the permission mode.
@@ -296,7 +298,7 @@ impl Permissions<'_> {
                         permissions and the sandbox";
             return wrong(text.to_owned(), &up);
         }
-        if rules.settings.stance.mode == Mode::Bypass {
+        if rules.settings.permission_defaults.mode == Mode::Bypass {
             let text = format!(
                 "cannot choose mode {mode} while the team runs in mode bypass: its agents ask for no decision"
             );
@@ -331,7 +333,10 @@ impl Permissions<'_> {
             Ok(None) => Vec::new(),
             Err(unreadable) => return Err(unreadable.refusal()),
         };
-        let mode = self.settings.team().map(|settings| settings.stance.mode);
+        let mode = self
+            .settings
+            .team()
+            .map(|settings| settings.permission_defaults.mode);
         Ok(RuleListAnswer {
             rules,
             reading_commands: agent_team_policy::reading_commands(),
@@ -375,8 +380,8 @@ impl Permissions<'_> {
         call: &agent_team_policy::ToolCall,
         more: Option<&Grant>,
     ) -> Judgement {
-        let (mut book, stance) = match self.settings.rules() {
-            Ok(Some(rules)) => (rules.book.clone(), rules.settings.stance),
+        let (mut book, defaults) = match self.settings.rules() {
+            Ok(Some(rules)) => (rules.book.clone(), rules.settings.permission_defaults),
             Ok(None) => (RuleBook::new(), PermissionDefaults::default()),
             Err(_) => {
                 return Judgement::denied(call, "the settings of the team cannot be read");
@@ -387,14 +392,14 @@ impl Permissions<'_> {
             permission::add(&mut book, grant);
         }
         let mode = match member {
-            Some(member) => mode_of(self.team, member, stance.mode),
-            None => self.team.spec().modes.of_team(stance.mode),
+            Some(member) => mode_of(self.team, member, defaults.mode),
+            None => self.team.spec().modes.of_team(defaults.mode),
         };
         let mode = mode.min(widest);
         let judgement = book.judge(call, &self.rule_context(), mode);
         let lead_may = || member.is_some_and(|member| self.is_delegated(member, call));
-        match stance.unattended && judgement.ruling == Ruling::Ask && !lead_may() {
-            true => judgement.without_asking(&Why::BuiltIn("unattended: no user to ask")),
+        match defaults.unattended && judgement.ruling == Ruling::Ask && !lead_may() {
+            true => judgement.without_asking(&Reason::BuiltIn("unattended: no user to ask")),
             false => judgement,
         }
     }
@@ -427,8 +432,8 @@ impl Permissions<'_> {
         let judgement = self.judge(Some(&request.member), &call, None);
         let why = judgement.parts.iter();
         let why = why.map(|part| {
-            let mut what = part.what.to_string();
-            if matches!(part.what, What::Text(_)) {
+            let mut what = part.action.to_string();
+            if matches!(part.action, PartAction::Text(_)) {
                 // The request itself shows the full text.
                 what = visible_label(&what, COMMAND_CHARACTERS);
             }
@@ -441,7 +446,7 @@ impl Permissions<'_> {
             offers: agent_team_policy::offers(&call, &context),
         };
         let settings = self.settings.team();
-        let scope = settings.map(|settings| settings.stance.default_scope);
+        let scope = settings.map(|settings| settings.permission_defaults.default_scope);
         let scope = scope.unwrap_or_default();
         let scope = match scope {
             Scope::Task if self.team.task_of(&request.member).is_none() => Scope::Once,

@@ -8,7 +8,7 @@ use agent_team_core::effect::Scan;
 use agent_team_core::input::StartFault;
 use agent_team_core::member::Life;
 use agent_team_protocol::placement::Placement;
-use agent_team_protocol::view::Fate;
+use agent_team_protocol::view::ReceiptOutcome;
 use agent_team_protocol::{LaunchId, MemberName};
 use agent_team_system::private_file;
 use agent_team_system::process::ProcessId;
@@ -273,13 +273,13 @@ impl Driver {
     pub(super) fn tree_ended(&mut self, launch: LaunchId, ended: Vec<u32>) {
         // The worker may have exited before anything watched it, and would stay a zombie.
         self.machine.reap();
-        self.note_ended(&launch, &ended, Fate::Ended);
+        self.note_ended(&launch, &ended, ReceiptOutcome::Ended);
         self.launches.remove(&launch);
         self.urgent(Input::TreeGone { launch });
     }
 
     pub(super) fn tree_survived(&mut self, launch: &LaunchId, pids: &[u32]) {
-        self.note_ended(launch, pids, Fate::Survived);
+        self.note_ended(launch, pids, ReceiptOutcome::Survived);
         // A process survives SIGKILL: callers of `down` are answered now, while the end is retried.
         self.down.answer();
     }

@@ -1,7 +1,7 @@
 //! Answers the callers whose condition holds, and completes a `down`. Called by the driver after each commit.
 
 use agent_team_protocol::LaunchId;
-use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
+use agent_team_protocol::view::{Receipt, ReceiptKind, ReceiptOutcome};
 use agent_team_system::private_file;
 use tokio::sync::oneshot;
 
@@ -24,13 +24,13 @@ impl Driver {
     }
 
     /// Adds receipts for processes of a launch if the team is going down.
-    pub(super) fn note_ended(&mut self, launch: &LaunchId, pids: &[u32], fate: Fate) {
+    pub(super) fn note_ended(&mut self, launch: &LaunchId, pids: &[u32], outcome: ReceiptOutcome) {
         let runtime = self.launches.get(launch).map(LaunchRuntime::member);
         let member = self.team.member_of(launch).map(|member| &member.spec.name);
         let member = runtime
             .or(member)
             .map_or_else(|| launch.to_string(), ToString::to_string);
-        self.down.note_processes(pids, &member, fate);
+        self.down.note_processes(pids, &member, outcome);
     }
 
     fn close_panes(&self) {
@@ -63,18 +63,18 @@ impl Driver {
         let file = self
             .directories
             .environment_file(self.identity.team.as_str());
-        let fate = match private_file::discard(&file) {
-            Ok(true) => Fate::Removed,
+        let outcome = match private_file::discard(&file) {
+            Ok(true) => ReceiptOutcome::Removed,
             Ok(false) => return None,
             Err(error) => {
                 tracing::error!(file = %file.display(), %error, "cannot remove the team's environment");
-                Fate::Survived
+                ReceiptOutcome::Survived
             }
         };
         Some(Receipt {
             kind: ReceiptKind::File,
             what: file.display().to_string(),
-            fate,
+            outcome,
         })
     }
 

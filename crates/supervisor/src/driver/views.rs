@@ -112,13 +112,13 @@ impl Views<'_> {
 
     /// The permission mode of the team.
     fn mode(&self) -> Option<Mode> {
-        let planned = self.settings.team()?.stance.mode;
+        let planned = self.settings.team()?.permission_defaults.mode;
         Some(self.team.spec().modes.of_team(planned))
     }
 
     /// The permission mode of the member, if it differs from the team's.
     fn own_mode(&self, name: &MemberName) -> Option<Mode> {
-        let planned = self.settings.team()?.stance.mode;
+        let planned = self.settings.team()?.permission_defaults.mode;
         let mode = mode_of(self.team, name, planned);
         (Some(mode) != self.mode()).then_some(mode)
     }

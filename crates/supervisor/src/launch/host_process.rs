@@ -15,7 +15,7 @@ use agent_team_protocol::codec::FIRST_FRAME_MAX;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::host::{HostAnswer, HostOrder};
 use agent_team_protocol::placement::Placement;
-use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
+use agent_team_protocol::view::{Receipt, ReceiptKind, ReceiptOutcome};
 use agent_team_system::connection::{FrameReader, FrameWriter};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 use agent_team_system::socket::{Stream, bind_for};
@@ -196,20 +196,20 @@ impl HostProcess {
         if in_time && let Err(error) = private_file::discard(&self.socket) {
             tracing::warn!(%error, "cannot remove the socket of the host process");
         }
-        let fate = match in_time {
-            true => Fate::Ended,
-            false => Fate::Survived,
+        let outcome = match in_time {
+            true => ReceiptOutcome::Ended,
+            false => ReceiptOutcome::Survived,
         };
         const NAME: &str = "host process";
-        let what = match (self.process.take(), fate) {
+        let what = match (self.process.take(), outcome) {
             (Some(process), _) => format!("{} ({NAME})", process.pid),
-            (None, Fate::Survived) => NAME.to_owned(),
+            (None, ReceiptOutcome::Survived) => NAME.to_owned(),
             (None, _) => return None,
         };
         Some(Receipt {
             kind: ReceiptKind::Process,
             what,
-            fate,
+            outcome,
         })
     }
 }

@@ -99,7 +99,7 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
         C::PaneReopen(m::ReopenPanes { member }) => {
             query(|driver, _, reply| driver.reopen(reply, member))
         }
-        C::PaneHold(hold) => query(move |driver, _, reply| driver.hold(reply, &hold)),
+        C::PaneHold(lend) => query(move |driver, _, reply| driver.lend_terminal(reply, &lend)),
 
         C::MemberSpawn(spawn) => team_change(Change::Spawn(spawn)),
         C::MemberStop(m::Stop { member, force }) => change(Call::Stop { member, force }),

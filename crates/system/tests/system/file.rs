@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use agent_team_system::daemon::{self, Announced};
 use agent_team_system::directories::{Directories, DirectoriesError, Problem};
-use agent_team_system::disk::{self, FileIdentity, Moved};
+use agent_team_system::disk::{self, FileIdentity, FileIdentityError};
 use agent_team_system::lock::FileLock;
 use agent_team_system::process::ProcessId;
 use agent_team_system::{clock, private_file};
@@ -318,12 +318,21 @@ fn a_removed_or_replaced_file_is_detected() {
     let identity = FileIdentity::of(&file).unwrap();
     identity.check(&path).unwrap();
     fs::rename(&path, directory.path().join("elsewhere")).unwrap();
-    assert!(matches!(identity.check(&path), Err(Moved::Removed(_))));
+    assert!(matches!(
+        identity.check(&path),
+        Err(FileIdentityError::Removed(_))
+    ));
     File::create(&path).unwrap();
-    assert!(matches!(identity.check(&path), Err(Moved::Replaced(_))));
+    assert!(matches!(
+        identity.check(&path),
+        Err(FileIdentityError::Replaced(_))
+    ));
     fs::remove_file(&path).unwrap();
     symlink(directory.path().join("elsewhere"), &path).unwrap();
-    assert!(matches!(identity.check(&path), Err(Moved::Replaced(_))));
+    assert!(matches!(
+        identity.check(&path),
+        Err(FileIdentityError::Replaced(_))
+    ));
 }
 
 #[test]

@@ -636,7 +636,7 @@ fn the_search_of_the_file_overrides_the_users() {
     assert_eq!(of("", "").unwrap(), None);
     assert_eq!(of("", config).unwrap(), searxng("http://here"));
     let file = "[search]\napi = \"none\"\n";
-    assert_eq!(of(file, config).unwrap(), Some(Search::Nobody));
+    assert_eq!(of(file, config).unwrap(), Some(Search::Off));
     let brave = Search::Brave {
         url: None,
         key: "BRAVE_API_KEY".to_owned(),

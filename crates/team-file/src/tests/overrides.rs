@@ -114,7 +114,7 @@ fn overrides_take_precedence_and_settings_have_origins() {
         spec,
         settings: listed,
         warnings,
-        widening: _,
+        required_trust: _,
     } = with_overrides(project.path(), settings.path(), text).unwrap();
     let model = |name| member(&spec, name).agent.model.as_deref();
     assert_eq!(model("lead"), Some("anthropic/claude-opus-4-5"));

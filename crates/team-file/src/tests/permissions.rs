@@ -28,9 +28,9 @@ fn with_user(user: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
 }
 
 /// The lines of a file that require trust.
-fn widens(user: &str, text: &str) -> Vec<String> {
-    let widening = with_user(user, text).unwrap().widening;
-    widening.map(|it| it.lines).unwrap_or_default()
+fn required_trust(user: &str, text: &str) -> Vec<String> {
+    let required_trust = with_user(user, text).unwrap().required_trust;
+    required_trust.map(|it| it.lines).unwrap_or_default()
 }
 
 #[test]
@@ -41,11 +41,11 @@ fn only_permissive_lines_require_trust() {
         "[permissions]\nmode = \"dont-ask\"",
         "[[member]]\nname = \"ada\"\n[[task]]\ntitle = \"x\"",
     ] {
-        assert_eq!(widens("", text), [""; 0], "{text}");
+        assert_eq!(required_trust("", text), [""; 0], "{text}");
     }
     for mode in ["accept-edits", "sandboxed", "bypass"] {
         let text = format!("[permissions]\nmode = \"{mode}\"");
-        assert_eq!(widens("", &text), [format!("mode = \"{mode}\"")]);
+        assert_eq!(required_trust("", &text), [format!("mode = \"{mode}\"")]);
     }
     let all = "
 [permissions]
@@ -88,7 +88,7 @@ base_url = \"https://model.example\"
 headers = { Y = \"z\" }
 ";
     assert_eq!(
-        widens("", all),
+        required_trust("", all),
         [
             "mode = \"accept-edits\"",
             "default_scope = \"team\"",
@@ -142,7 +142,7 @@ network = true
         .replace("network = false", "");
     assert!(of(&silent).iter().all(|(_, on)| !on));
     assert_eq!(
-        widens("", file),
+        required_trust("", file),
         [
             "network = true for all members",
             "network = true for member cora",
@@ -158,7 +158,7 @@ fn plan_is_valid_only_in_approve() {
         assert!(faults.contains("`approve`"), "{faults}");
     }
     assert_eq!(
-        widens("", "[permissions]\napprove = [\"Plan\"]"),
+        required_trust("", "[permissions]\napprove = [\"Plan\"]"),
         ["approve Plan"]
     );
 }
@@ -221,7 +221,7 @@ fn an_absent_script_is_a_warning() {
 
 #[test]
 fn changed_permissive_lines_change_the_digest() {
-    let digest = |text: &str| with_user("", text).unwrap().widening.unwrap().digest;
+    let digest = |text: &str| with_user("", text).unwrap().required_trust.unwrap().digest;
     let one = "[permissions]\nallow = [\"Bash(ls:*)\"]";
     assert_eq!(
         digest(one),
@@ -241,17 +241,21 @@ fn changed_permissive_lines_change_the_digest() {
 fn a_notify_command_of_a_project_requires_trust() {
     let command = "notify = { command = [\"./beep\", \"-x\"] }\n";
     let team = format!("{command}[[member]]\nname = \"ada\"\n");
-    let lines = widens("", &team);
+    let lines = required_trust("", &team);
     assert_eq!(lines[0], "notify runs \"./beep\" \"-x\"");
     assert!(lines[1].starts_with("the script beep"), "{lines:?}");
     let own = command.replace("beep", "mine");
-    assert_eq!(widens(&own, &team), [""; 0], "the user's own command");
+    assert_eq!(
+        required_trust(&own, &team),
+        [""; 0],
+        "the user's own command"
+    );
     let Notify::Command(found) = with_user(&own, &team).unwrap().spec.notify else {
         panic!("it is a command");
     };
     assert_eq!(found.argv, ["./mine", "-x"]);
     for word in ["off", "bell", "desktop"] {
-        assert_eq!(widens("", &format!("notify = {word:?}\n")), [""; 0]);
+        assert_eq!(required_trust("", &format!("notify = {word:?}\n")), [""; 0]);
     }
     for wrong in [
         "3",
@@ -272,10 +276,10 @@ fn user_permissions_take_precedence_without_trust() {
     let user = "[permissions]\nmode = \"default\"\ndefault_scope = \"member\"\nallow = [\"Edit\"]";
     let file =
         "[permissions]\nmode = \"bypass\"\ndefault_scope = \"team\"\ndeny = [\"Bash(rm:*)\"]";
-    assert_eq!(widens(user, file), [""; 0]);
+    assert_eq!(required_trust(user, file), [""; 0]);
     let spec = with_user(user, file).unwrap().spec;
-    assert_eq!(spec.stance.mode, Mode::Default);
-    assert_eq!(spec.stance.default_scope, Scope::Member);
+    assert_eq!(spec.permission_defaults.mode, Mode::Default);
+    assert_eq!(spec.permission_defaults.default_scope, Scope::Member);
     assert_eq!(spec.permissions.deny, ["Bash(rm:*)"]);
     assert_eq!(spec.permissions.from, "team.toml");
     assert_eq!(spec.own_permissions[0].allow, ["Edit"]);
@@ -302,4 +306,33 @@ fn an_invalid_rule_is_a_fault_with_its_position() {
         faults_of("[permissions]\nmode = \"accept\"")
             .contains("\"accept\" is not a valid value of `mode`")
     );
+}
+
+#[test]
+fn each_fault_of_the_users_config_is_reported_once() {
+    let faults_of_user = |user: &str| -> Vec<String> {
+        let faults = with_user(user, "mode = \"lead\"").unwrap_err();
+        assert!(faults.iter().all(|it| it.file.ends_with("/config.toml")));
+        faults
+            .into_iter()
+            .map(|it| format!("{}:{}: {}", it.line, it.column, it.message))
+            .collect()
+    };
+    let all = "notify = \"loud\"\n[search]\napi = \"bing\"\n[permissions]\nmode = \"accept\"\n\
+               [roles]\nb = 3\n[roles.\"A b\"]\n[roles.worker]\ncolour = \"beige\"\n[roles.unused]\nengine = 3";
+    let faults = faults_of_user(all).join("\n");
+    for (position, key) in [
+        ("1:10", "`notify`"),
+        ("3:7", "`api`"),
+        ("5:8", "`mode`"),
+        ("7:5", "`b` must be a table"),
+        ("8:8", "\"A b\""),
+    ] {
+        let found = faults
+            .lines()
+            .filter(|it| it.starts_with(position) && it.contains(key));
+        assert_eq!(found.count(), 1, "{position} {key}: {faults}");
+    }
+    assert_eq!(faults.lines().count(), 5, "{faults}");
+    assert_eq!(faults_of_user("notify = \n[permissions\n").len(), 1);
 }

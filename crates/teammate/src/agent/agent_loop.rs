@@ -97,7 +97,7 @@ impl AgentLoop {
         };
         match web_search::of(
             &self.agent,
-            self.conversation.model.searches(),
+            self.conversation.model.search_support(),
             &permission,
             context,
         ) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use agent_team_llm::{Answer, Item, Model, Prompt, ToolResult, ToolSpec};
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
-    AppendTranscript, ReadTranscript, Rest, TranscriptAppend, TranscriptRead,
+    AppendTranscript, ReadTranscript, TranscriptAppend, TranscriptRead, TurnEnd,
 };
 use agent_team_protocol::view::{Usage, Waiting};
 use agent_team_protocol::{MessageId, Refusal, with_causes};
@@ -200,12 +200,12 @@ impl Conversation {
         &mut self,
         mark: Mark,
         usage: Usage,
-        rests: Option<Rest>,
+        turn_end: Option<TurnEnd>,
     ) -> Result<(), End> {
         let args = AppendTranscript {
             items: vec![raw(&mark)],
             usage,
-            rests,
+            turn_end,
             ..AppendTranscript::default()
         };
         self.store(args).await?;
@@ -214,7 +214,7 @@ impl Conversation {
     }
 
     /// Stores entries. The same request acknowledges the messages `read`, counts `usage` and the changed files, and
-    /// ends the turn if `rests` is set.
+    /// ends the turn if `turn_end` is set.
     pub(super) async fn store(&mut self, args: AppendTranscript) -> Result<(), End> {
         let stored = self.client.call::<TranscriptAppend>(&args).await;
         let stored = stored.map_err(|refusal| cannot("cannot store the transcript", &refusal))?;

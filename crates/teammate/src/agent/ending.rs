@@ -13,7 +13,7 @@
 use agent_team_llm::{Answer, ModelError, Stop};
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
-    EndTask, MessageSend, Nothing, Rest, SendMessage, TEXT_MAX, TaskRelease, TeamShow,
+    EndTask, MessageSend, Nothing, SendMessage, TEXT_MAX, TaskRelease, TeamShow, TurnEnd,
 };
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::status::Status;
@@ -189,7 +189,7 @@ impl Conversation {
     /// Ends the turn. `report` is for the lead; empty: nothing to report.
     pub(super) async fn rest(&mut self, report: String) -> Result<(), End> {
         let report = without_middle(report, UNCUT_MAX);
-        self.append_mark(Mark::Rested, Usage::default(), Some(Rest { report }))
+        self.append_mark(Mark::Rested, Usage::default(), Some(TurnEnd { report }))
             .await
     }
 }

@@ -6,7 +6,7 @@ use agent_team_protocol::spec::Strategy;
 use agent_team_protocol::template::fill;
 use agent_team_protocol::text::visible_line;
 use agent_team_protocol::view::{
-    MemberState, MemberView, QuestionView, RoundState, RoundView, TeamView, Wants,
+    ExpectedReply, MemberState, MemberView, QuestionView, RoundState, RoundView, TeamView,
 };
 use agent_team_tools::team::{role_of, without_middle};
 
@@ -61,8 +61,8 @@ impl QuestionInputs<'_> {
             _ => None,
         });
         let round = self.question.round;
-        match self.question.wants {
-            Wants::Decision { max_rounds } => {
+        match self.question.expected_reply {
+            ExpectedReply::Decision { max_rounds } => {
                 let mut text = prompts::note(&format!("Round {round} of {max_rounds}."));
                 if let Some(why) = self.rejection() {
                     text.push_str(&format!(" Your last reply was rejected: {why}."));
@@ -73,7 +73,7 @@ impl QuestionInputs<'_> {
                 }
                 text
             }
-            Wants::Synthesis => format!("{filled}\n\n{SUM_UP}"),
+            ExpectedReply::Synthesis => format!("{filled}\n\n{SUM_UP}"),
         }
     }
 

@@ -14,11 +14,11 @@ use std::convert::Infallible;
 use agent_team_llm::{Answer, Item};
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
-    AppendTranscript, ITEM_MAX, ListRounds, Nothing, ReplyToRun, Rest, RunQuestion, RunReply,
-    RunRounds, TeamShow,
+    AppendTranscript, ITEM_MAX, ListRounds, Nothing, ReplyToRun, RunQuestion, RunReply, RunRounds,
+    TeamShow, TurnEnd,
 };
 use agent_team_protocol::spec::Strategy;
-use agent_team_protocol::view::{QuestionView, RoundView, Usage, Wants};
+use agent_team_protocol::view::{ExpectedReply, QuestionView, RoundView, Usage};
 use agent_team_protocol::{ErrorCode, with_causes};
 use agent_team_terminal_ui::Tone;
 
@@ -97,10 +97,10 @@ impl AgentLoop {
             &team,
             self.toolbox.cwd(),
         );
-        let (begins, first_new) = match question.wants {
-            Wants::Decision { .. } => (rounds.is_empty(), rounds.len().saturating_sub(1)),
+        let (begins, first_new) = match question.expected_reply {
+            ExpectedReply::Decision { .. } => (rounds.is_empty(), rounds.len().saturating_sub(1)),
             // A synthesis is the only question of its run.
-            Wants::Synthesis => (true, 0),
+            ExpectedReply::Synthesis => (true, 0),
         };
         if begins {
             self.conversation
@@ -176,7 +176,7 @@ impl AgentLoop {
             .store(AppendTranscript {
                 items: entries,
                 usage,
-                rests: Some(Rest::default()),
+                turn_end: Some(TurnEnd::default()),
                 ..AppendTranscript::default()
             })
             .await?;

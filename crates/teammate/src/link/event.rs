@@ -3,7 +3,8 @@
 use agent_team_protocol::Refusal;
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, GoalEnded, Inform, NotifyUser, ShowPane, StopMember,
+    Abandon, Allowance, Assignment, Deliver, GoalEnded, NotifyUser, RequestNotice, ShowPane,
+    StopMember,
 };
 use serde_json::value::RawValue;
 
@@ -21,7 +22,7 @@ pub(crate) enum LinkEvent {
     Interrupt,
     Allowance(Allowance),
     Show(ShowPane),
-    Inform(Inform),
+    RequestNotice(RequestNotice),
     GoalEnded(GoalEnded),
     NotifyUser(NotifyUser),
     Answered(Ticket, Result<Box<RawValue>, Refusal>),

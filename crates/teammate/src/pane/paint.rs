@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agent_team_protocol::notification::{Assignment, DeliveredMessage};
 use agent_team_protocol::text::{duration, visible, visible_label};
-use agent_team_protocol::view::{QuestionView, RoundView, Wants};
+use agent_team_protocol::view::{ExpectedReply, QuestionView, RoundView};
 use agent_team_protocol::{Party, TaskId};
 
 /// The largest length, in characters, of a title, line or reason within a runtime line.
@@ -65,14 +65,14 @@ pub(crate) fn goal(question: &QuestionView) -> String {
 
 /// The header of a question of a run with rounds.
 pub(crate) fn question(question: &QuestionView) -> String {
-    match question.wants {
-        Wants::Decision { max_rounds } => {
+    match question.expected_reply {
+        ExpectedReply::Decision { max_rounds } => {
             format!(
                 "── {} round {} of {max_rounds}",
                 question.run, question.round
             )
         }
-        Wants::Synthesis => format!("── {} summing up", question.run),
+        ExpectedReply::Synthesis => format!("── {} summing up", question.run),
     }
 }
 

@@ -5,7 +5,7 @@ use agent_team_protocol::method::{
     ReplyToRun, RoundListAnswer, RunAnswer, RunQuestion, RunReply, RunRounds, TeamShow,
 };
 use agent_team_protocol::spec::{AgentSpec, Strategy};
-use agent_team_protocol::view::{QuestionView, RoundState, RoundView, Wants};
+use agent_team_protocol::view::{ExpectedReply, QuestionView, RoundState, RoundView};
 use agent_team_protocol::{ErrorCode, MessageId, Refusal, RunId, TaskId};
 use serde_json::value::RawValue;
 
@@ -50,7 +50,7 @@ async fn waits_for(scene: &mut Scene, round: u32) {
         run: RunId(1),
         goal: "Greet the world".into(),
         round,
-        wants: Wants::Decision { max_rounds: 5 },
+        expected_reply: ExpectedReply::Decision { max_rounds: 5 },
     };
     scene.member.answer(&asked, &question).await;
 }
@@ -88,7 +88,7 @@ async fn question_and_answer_are_stored_before_the_reply() {
     let answered = scene.append().await;
     scene.member.assert_not_called::<RunReply>();
     let answered = scene.accept(answered).await;
-    assert!(answered.rests.is_some() && answered.usage.output == 5);
+    assert!(answered.turn_end.is_some() && answered.usage.output == 5);
     let reply = replies(&mut scene).await;
     assert_eq!((reply.round, reply.text.as_str()), (1, "ROUTE: ben"));
 

@@ -194,8 +194,8 @@ impl Scene {
     /// The report at the end of the turn.
     pub(crate) async fn rests(&mut self) -> String {
         loop {
-            if let Some(rests) = self.stores().await.rests {
-                return rests.report;
+            if let Some(end) = self.stores().await.turn_end {
+                return end.report;
             }
         }
     }

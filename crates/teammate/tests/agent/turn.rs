@@ -2,7 +2,7 @@
 
 use agent_team_llm::{Answer, Item, ModelError, Stop};
 use agent_team_protocol::method::{TaskComplete, TaskList, TaskListAnswer, TaskRelease, TeamShow};
-use agent_team_protocol::notification::Inform;
+use agent_team_protocol::notification::RequestNotice;
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::{ErrorCode, MessageId, Refusal, RequestId, Revision};
 
@@ -186,7 +186,7 @@ async fn two_filtered_answers_in_a_row_release_the_task() {
 #[tokio::test]
 async fn a_request_that_is_sent_again_is_shown_once() {
     let mut scene = Scene::new().await;
-    let inform = |pending| Inform {
+    let inform = |pending| RequestNotice {
         text: match pending {
             true => "P-1 ada asks for permission: bash".into(),
             false => "P-1 of ada was denied by user".into(),
@@ -207,13 +207,13 @@ async fn a_request_that_is_sent_again_is_shown_once() {
     let log = scene.supervisor.log();
     assert_eq!(log.matches("P-1 ada asks").count(), 1, "{log}");
     // A request that ends before the model has seen it is not shown to the model.
-    let other = Inform {
+    let other = RequestNotice {
         text: "P-2 ada asks for permission: bash".into(),
         request: Some(RequestId(2)),
         ..inform(true)
     };
     scene.member.notify(&other).await;
-    let over = Inform {
+    let over = RequestNotice {
         text: "P-2 of ada was withdrawn".into(),
         request: Some(RequestId(2)),
         ..inform(false)

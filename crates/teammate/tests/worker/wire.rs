@@ -5,7 +5,7 @@ use agent_team_protocol::codec::FRAME_MAX;
 use agent_team_protocol::initialize::{BUILD, Initialize, Initialized, Welcome};
 use agent_team_protocol::method::Method;
 use agent_team_protocol::notification::{Assignment, Notification};
-use agent_team_protocol::rpc::{self, Call, Frame, Kind};
+use agent_team_protocol::rpc::{self, Call, Frame, FrameKind};
 use agent_team_system::connection::{FrameReader, FrameWriter};
 use agent_team_system::socket::Stream;
 use serde::Serialize;
@@ -45,7 +45,8 @@ impl Connection {
             .await
             .unwrap()
             .unwrap();
-        let Ok(Kind::Request { id, method, params }) = Frame::parse(&frame).and_then(Frame::kind)
+        let Ok(FrameKind::Request { id, method, params }) =
+            Frame::parse(&frame).and_then(Frame::kind)
         else {
             panic!("not a request: {frame}");
         };
@@ -128,7 +129,7 @@ impl Connection {
     pub(crate) async fn asked<M: Method>(&mut self) -> ReceivedCall<M::Args> {
         self.find(M::NAME, |frame| {
             match Frame::parse(frame).unwrap().kind().unwrap() {
-                Kind::Request { id, method, params } if method == M::NAME => {
+                FrameKind::Request { id, method, params } if method == M::NAME => {
                     let call: Call<M::Args> = serde_json::from_str(params.get()).unwrap();
                     let key = call.key.clone();
                     Some(ReceivedCall {
@@ -137,7 +138,9 @@ impl Connection {
                         call,
                     })
                 }
-                Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
+                FrameKind::Request { .. }
+                | FrameKind::Notification { .. }
+                | FrameKind::Response { .. } => None,
             }
         })
         .await
@@ -146,10 +149,12 @@ impl Connection {
     pub(crate) async fn noticed<N: Notification>(&mut self, is_wanted: impl Fn(&N) -> bool) -> N {
         self.find(N::NAME, |frame| {
             match Frame::parse(frame).unwrap().kind().unwrap() {
-                Kind::Notification { method, params } if method == N::NAME => {
+                FrameKind::Notification { method, params } if method == N::NAME => {
                     serde_json::from_str(params.get()).ok().filter(&is_wanted)
                 }
-                Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
+                FrameKind::Request { .. }
+                | FrameKind::Notification { .. }
+                | FrameKind::Response { .. } => None,
             }
         })
         .await
@@ -180,10 +185,12 @@ impl Connection {
         self.send(&rpc::request::<M>(77, &call)).await;
         self.find("an answer", |frame| {
             match Frame::parse(frame).unwrap().kind().unwrap() {
-                Kind::Response { id, outcome } if id.get() == "77" => {
+                FrameKind::Response { id, outcome } if id.get() == "77" => {
                     Some(serde_json::from_str(outcome.unwrap().get()).unwrap())
                 }
-                Kind::Request { .. } | Kind::Notification { .. } | Kind::Response { .. } => None,
+                FrameKind::Request { .. }
+                | FrameKind::Notification { .. }
+                | FrameKind::Response { .. } => None,
             }
         })
         .await

@@ -4,7 +4,7 @@ use agent_team_protocol::text::visible_line;
 use similar::{ChangeTag, TextDiff};
 
 use crate::line::Line;
-use crate::style::{Ink, Style};
+use crate::style::{SemanticColour, Style};
 
 /// The fewest columns that have room for line numbers.
 const NUMBERED_MIN: usize = 30;
@@ -116,10 +116,10 @@ impl Diff {
         for line in &self.lines {
             let (sign, style) = match line.kind {
                 Kind::Kept => (" ", Style::PLAIN),
-                Kind::Removed => ("-", Style::of(Ink::Removed)),
-                Kind::Added => ("+", Style::of(Ink::Added)),
+                Kind::Removed => ("-", Style::of(SemanticColour::Removed)),
+                Kind::Added => ("+", Style::of(SemanticColour::Added)),
                 Kind::Gap => ("⋮", Style::DIM),
-                Kind::Note => ("·", Style::of(Ink::Attention)),
+                Kind::Note => ("·", Style::of(SemanticColour::Attention)),
             };
             let number = match line.kind {
                 Kind::Kept | Kind::Removed | Kind::Added => line.number.to_string(),
@@ -174,9 +174,9 @@ fn styled(all: &[(Kind, usize, &str)]) -> Vec<DiffLine> {
 fn style(kind: Kind) -> Style {
     match kind {
         Kind::Kept | Kind::Gap => Style::PLAIN,
-        Kind::Removed => Style::of(Ink::Removed),
-        Kind::Added => Style::of(Ink::Added),
-        Kind::Note => Style::of(Ink::Attention),
+        Kind::Removed => Style::of(SemanticColour::Removed),
+        Kind::Added => Style::of(SemanticColour::Added),
+        Kind::Note => Style::of(SemanticColour::Attention),
     }
 }
 

@@ -4,10 +4,10 @@ use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, T
 
 use crate::code::Code;
 use crate::line::Line;
-use crate::style::{Ink, Style};
+use crate::style::{SemanticColour, Style};
 
-const HEADING: Style = Style::of(Ink::Heading).bold();
-const CODE: Style = Style::of(Ink::Code);
+const HEADING: Style = Style::of(SemanticColour::Heading).bold();
+const CODE: Style = Style::of(SemanticColour::Code);
 
 /// The minimum width to which text is wrapped.
 const COLUMNS_MIN: usize = 4;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::line::Line;
-use crate::style::{Ink, Style};
+use crate::style::{SemanticColour, Style};
 
 /// The interval of animation steps.
 pub(super) const STEP: Duration = Duration::from_millis(200);
@@ -144,12 +144,12 @@ impl Activity {
             Ok(step) if !self.is_waiting => SIGNS[step],
             Ok(_) | Err(_) => STILL,
         };
-        let ink = if self.is_waiting {
-            Ink::Attention
+        let colour = if self.is_waiting {
+            SemanticColour::Attention
         } else {
-            Ink::Working
+            SemanticColour::Working
         };
-        let mut row = Line::of(Style::of(ink), &format!("{sign} "));
+        let mut row = Line::of(Style::of(colour), &format!("{sign} "));
         if !self.is_waiting && for_ms >= 1_000 {
             // The duration comes first, so that it is visible in a narrow pane.
             row.push(Style::DIM, &format!("{} s ", for_ms / 1_000));

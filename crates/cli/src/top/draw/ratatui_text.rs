@@ -18,7 +18,7 @@ fn style(style: Style, theme: Theme) -> ratatui::style::Style {
     ];
     let set = modifiers.into_iter().filter(|(is_set, _)| *is_set);
     ratatui::style::Style {
-        fg: theme.colour(style.ink).map(Color::Indexed),
+        fg: theme.colour(style.colour).map(Color::Indexed),
         add_modifier: set.map(|(_, modifier)| modifier).collect(),
         ..ratatui::style::Style::new()
     }

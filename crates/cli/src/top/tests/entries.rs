@@ -328,7 +328,7 @@ fn changes_are_read_and_shown_as_a_diff() {
     let buffer = show(&mut top, now, Theme::Dark, (80, 24));
     let (column, row) = place(&screen(&top, now, 80, 24), "+two");
     let added = Theme::Dark
-        .colour(agent_team_terminal_ui::style::Ink::Added)
+        .colour(agent_team_terminal_ui::style::SemanticColour::Added)
         .unwrap();
     assert_eq!(buffer[(column, row)].fg, Color::Indexed(added));
 }

@@ -5,7 +5,7 @@ use agent_team_protocol::value::ProcessStamp;
 
 use crate::team::Team;
 use crate::team::event::{Event, MemberEvent, Record};
-use crate::team::member::{Launch, Life, Member, Next, Then};
+use crate::team::member::{AfterLaunch, Launch, Life, Member, Next};
 use crate::team::restarts::Restarts;
 use crate::time::Tick;
 
@@ -245,7 +245,7 @@ fn member_events(member: &Member) -> Vec<Event> {
                     asked: asked.clone(),
                 }),
                 Life::Draining { kill_at, then, .. } => {
-                    let (kill_at, then): (Tick, Then) = (*kill_at, then.clone());
+                    let (kill_at, then): (Tick, AfterLaunch) = (*kill_at, then.clone());
                     events.push(Event::LaunchDraining {
                         member: name(),
                         launch: id,

@@ -120,22 +120,22 @@ impl Team {
                 }
                 self.update_clocks(member, tick);
             }
-            RunEvent::BudgetStands {
+            RunEvent::BudgetStateChanged {
                 member: Some(name),
                 measure,
-                standing,
+                state,
             } => {
                 if let Some(member) = self.members.get_mut(name) {
-                    member.account.set_standing(*measure, *standing);
+                    member.account.set_state(*measure, *state);
                 }
                 self.update_clocks(name, tick);
             }
-            RunEvent::BudgetStands {
+            RunEvent::BudgetStateChanged {
                 member: None,
                 measure,
-                standing,
+                state,
             } => {
-                self.account.set_standing(*measure, *standing);
+                self.account.set_state(*measure, *state);
                 self.update_all_clocks(tick);
             }
             RunEvent::Remembered { key, value } => {

@@ -2,7 +2,7 @@
 
 use agent_team_core::Answer;
 use agent_team_protocol::permissions::Permissions as Rules;
-use agent_team_protocol::request::PlaceSpec;
+use agent_team_protocol::request::ResolvedCallPath;
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -28,7 +28,7 @@ fn bash(line: &str) -> AskRequest {
         directory: "/w".into(),
         confined: true,
         containment: Default::default(),
-        places: Vec::new(),
+        paths: Vec::new(),
     }
 }
 
@@ -196,7 +196,7 @@ fn a_changed_mode_decides_the_next_call_of_every_member() {
         let ask = AskRequest {
             tool: "write".to_owned(),
             arguments: RawValue::from_string(arguments).unwrap(),
-            places: vec![PlaceSpec {
+            paths: vec![ResolvedCallPath {
                 given: "a".to_owned(),
                 path: "/w/a".into(),
                 resolved: "/w/a".into(),

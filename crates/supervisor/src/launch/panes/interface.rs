@@ -7,7 +7,7 @@ use std::pin::Pin;
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::method::AttachAnswer;
 use agent_team_protocol::placement::CallerTerminal;
-use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
+use agent_team_protocol::view::{Receipt, ReceiptKind, ReceiptOutcome};
 use agent_team_protocol::{ErrorCode, MemberName, Refusal};
 
 use crate::launch::order::{Label, LaunchOrder, TeamSummary};
@@ -128,10 +128,10 @@ pub(super) fn not_shown(member: Option<&MemberName>) -> Refusal {
     }
 }
 
-pub(super) fn pane_receipt(what: String, fate: Fate) -> Receipt {
+pub(super) fn pane_receipt(what: String, outcome: ReceiptOutcome) -> Receipt {
     Receipt {
         kind: ReceiptKind::Pane,
         what,
-        fate,
+        outcome,
     }
 }

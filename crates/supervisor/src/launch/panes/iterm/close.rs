@@ -2,7 +2,7 @@
 //! launcher.
 
 use agent_team_protocol::MemberName;
-use agent_team_protocol::view::{Fate, Receipt};
+use agent_team_protocol::view::{Receipt, ReceiptOutcome};
 
 use super::ItermPanes;
 use super::connection::ItermError;
@@ -36,7 +36,7 @@ impl ItermPanes {
             Err(ItermError::Off(_)) => Survey::default(),
             Err(error) => {
                 let what = format!("the sessions of {} ({error})", self.team);
-                return vec![pane_receipt(what, Fate::Survived)];
+                return vec![pane_receipt(what, ReceiptOutcome::Survived)];
             }
         };
         let (kept, ours): (Vec<_>, Vec<_>) = before
@@ -60,15 +60,15 @@ impl ItermPanes {
         };
         let ours = ours.into_iter().map(|session| {
             let member = session.tag.as_ref().map_or("", |tag| &tag.member);
-            let fate = match is_left(&session.id) {
-                true => Fate::Survived,
-                false => Fate::Closed,
+            let outcome = match is_left(&session.id) {
+                true => ReceiptOutcome::Survived,
+                false => ReceiptOutcome::Closed,
             };
-            pane_receipt(format!("{} ({member})", session.id), fate)
+            pane_receipt(format!("{} ({member})", session.id), outcome)
         });
-        let kept = kept
-            .into_iter()
-            .map(|session| pane_receipt(format!("{} (not ours)", session.id), Fate::Kept));
+        let kept = kept.into_iter().map(|session| {
+            pane_receipt(format!("{} (not ours)", session.id), ReceiptOutcome::Kept)
+        });
         ours.chain(kept).collect()
     }
 }

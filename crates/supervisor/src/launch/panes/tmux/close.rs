@@ -1,7 +1,7 @@
 //! Closes the pane of one member, or all panes of the team with a receipt for each. Called by the team's launcher.
 
 use agent_team_protocol::MemberName;
-use agent_team_protocol::view::{Fate, Receipt};
+use agent_team_protocol::view::{Receipt, ReceiptOutcome};
 
 use super::call::{Command, TmuxError};
 use super::server::{OWN_SERVER, clean_up_server};
@@ -44,7 +44,7 @@ impl TmuxPanes {
             Err(error) => {
                 return vec![pane_receipt(
                     format!("the panes of {} ({error})", self.team),
-                    Fate::Survived,
+                    ReceiptOutcome::Survived,
                 )];
             }
         };
@@ -80,13 +80,22 @@ impl TmuxPanes {
             let closed = left
                 .as_ref()
                 .is_ok_and(|left| !left.panes().any(|other| other.id == pane.id));
-            let fate = if closed { Fate::Closed } else { Fate::Survived };
-            receipts.push(pane_receipt(format!("{} ({})", pane.id, pane.member), fate));
+            let outcome = if closed {
+                ReceiptOutcome::Closed
+            } else {
+                ReceiptOutcome::Survived
+            };
+            receipts.push(pane_receipt(
+                format!("{} ({})", pane.id, pane.member),
+                outcome,
+            ));
         }
         if let Ok(left) = &left {
             let foreign = left.panes().filter(|pane| self.is_foreign(pane));
             receipts.extend(
-                foreign.map(|pane| pane_receipt(format!("{} (not ours)", pane.id), Fate::Kept)),
+                foreign.map(|pane| {
+                    pane_receipt(format!("{} (not ours)", pane.id), ReceiptOutcome::Kept)
+                }),
             );
             if let Some(own) = &self.own
                 && left.is_empty()

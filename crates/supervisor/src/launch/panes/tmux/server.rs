@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent_team_protocol::status::Status;
-use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
+use agent_team_protocol::view::{Receipt, ReceiptKind, ReceiptOutcome};
 use agent_team_system::directories::Directories;
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 use agent_team_system::{clock, private_file};
@@ -263,10 +263,10 @@ pub(super) async fn clean_up_server(
     socket: &Path,
     own: &OwnFiles,
 ) -> Option<Receipt> {
-    let receipt = |fate| Receipt {
+    let receipt = |outcome| Receipt {
         kind: ReceiptKind::Socket,
         what: socket.display().to_string(),
-        fate,
+        outcome,
     };
     if let Some(server) = server {
         let ended = match ExitWatch::open(server.process) {
@@ -275,15 +275,15 @@ pub(super) async fn clean_up_server(
             Err(error) => Err(error),
         };
         if !matches!(ended, Ok(true)) {
-            return Some(receipt(Fate::Survived));
+            return Some(receipt(ReceiptOutcome::Survived));
         }
     }
     if let Err(error) = own.discard() {
         tracing::warn!(%error, "cannot remove a file of our tmux server");
     }
     match private_file::discard(socket) {
-        Ok(removed) => (removed || server.is_some()).then(|| receipt(Fate::Removed)),
-        Err(_) => Some(receipt(Fate::Survived)),
+        Ok(removed) => (removed || server.is_some()).then(|| receipt(ReceiptOutcome::Removed)),
+        Err(_) => Some(receipt(ReceiptOutcome::Survived)),
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use agent_team_protocol::LaunchId;
 use agent_team_protocol::spec::Colour;
-use agent_team_protocol::view::{Fate, Receipt, ReceiptKind};
+use agent_team_protocol::view::{Receipt, ReceiptKind, ReceiptOutcome};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 
 use super::testing::{Server, tmux_or_skip};
@@ -152,10 +152,10 @@ async fn ended(running: &StartedWorker) {
     }
 }
 
-fn fates(receipts: &[Receipt]) -> Vec<(ReceiptKind, &str, Fate)> {
+fn fates(receipts: &[Receipt]) -> Vec<(ReceiptKind, &str, ReceiptOutcome)> {
     receipts
         .iter()
-        .map(|receipt| (receipt.kind, receipt.what.as_str(), receipt.fate))
+        .map(|receipt| (receipt.kind, receipt.what.as_str(), receipt.outcome))
         .collect()
 }
 

@@ -17,9 +17,13 @@ async fn closing_all_leaves_no_pane_server_or_socket() {
     assert_eq!(
         fates(&receipts),
         [
-            (ReceiptKind::Pane, lead.as_str(), Fate::Closed),
-            (ReceiptKind::Pane, ada.as_str(), Fate::Closed),
-            (ReceiptKind::Socket, socket.as_str(), Fate::Removed),
+            (ReceiptKind::Pane, lead.as_str(), ReceiptOutcome::Closed),
+            (ReceiptKind::Pane, ada.as_str(), ReceiptOutcome::Closed),
+            (
+                ReceiptKind::Socket,
+                socket.as_str(),
+                ReceiptOutcome::Removed
+            ),
         ]
     );
     assert!(!server.is_alive().unwrap());
@@ -51,7 +55,7 @@ async fn closing_all_finds_a_server_whose_socket_was_deleted() {
     let lead = format!("{} (lead)", id(&running[0]));
     assert_eq!(
         fates(&receipts)[0],
-        (ReceiptKind::Pane, lead.as_str(), Fate::Closed)
+        (ReceiptKind::Pane, lead.as_str(), ReceiptOutcome::Closed)
     );
     assert!(!server.is_alive().unwrap());
     ended(&running[0]).await;
@@ -88,8 +92,8 @@ async fn foreign_panes_are_kept_and_reported() {
     assert_eq!(
         fates(&receipts),
         [
-            (ReceiptKind::Pane, ours.as_str(), Fate::Closed),
-            (ReceiptKind::Pane, kept.as_str(), Fate::Kept),
+            (ReceiptKind::Pane, ours.as_str(), ReceiptOutcome::Closed),
+            (ReceiptKind::Pane, kept.as_str(), ReceiptOutcome::Kept),
         ]
     );
     let mut left = rig.server.panes("#{pane_id}");

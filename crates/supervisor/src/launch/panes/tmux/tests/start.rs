@@ -398,7 +398,9 @@ async fn user_windows_and_focus_are_unchanged() {
     let receipts = rig.panes.close_all().await;
     assert_eq!(receipts.len(), 4);
     assert!(
-        receipts.iter().all(|receipt| receipt.fate == Fate::Closed),
+        receipts
+            .iter()
+            .all(|receipt| receipt.outcome == ReceiptOutcome::Closed),
         "{receipts:?}"
     );
     assert_eq!(
