@@ -145,6 +145,52 @@ async fn a_message_notifies_once_without_its_control_codes() {
 }
 
 #[tokio::test]
+async fn a_pane_with_the_focus_does_not_notify() {
+    if !tmux::is_here() {
+        return;
+    }
+    let message = |text| Reply::call("send_message", json!({"to": "user", "text": text}));
+    let ada = vec![
+        message("which port?"),
+        Reply::text("I have asked."),
+        message("which host?"),
+        Reply::text("I have asked again."),
+    ];
+    let server = FakeModelServer::start(by_model([("ada", ada)])).await;
+    let rig = rig(&server);
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    rig.set_team(&file.replace("headless", "tmux"));
+    rig.ok(["up", "--detach"]).await;
+    let tmux = rig.tmux();
+    let count = "set-option -ga @bells x";
+    tmux.ask(["set-hook", "-g", "alert-bell", count]).await;
+    let mut screen = rig.on_terminal(["attach", "ada"]);
+    screen.until("ada ▸").await;
+    let pane = rig.member("ada").await.pane.expect("a pane");
+    rig.ok(["send", "ada", "Go on"]).await;
+    tmux.until_shown(&pane, "I have asked.").await;
+    // The launcher answers in order, so it has answered for the first message.
+    rig.ok(["panes", "reopen"]).await;
+
+    // The terminal reports that the user has left it.
+    screen.type_in("\x1b[O").await;
+    until("the client without the focus", async || {
+        let flags = tmux.ask(["list-clients", "-F", "#{client_flags}"]).await;
+        (!flags.contains("focused")).then_some(())
+    })
+    .await;
+    rig.ok(["send", "ada", "Go on"]).await;
+    until("the bell rings", async || {
+        let bells = tmux.ask(["show-options", "-gqv", "@bells"]).await;
+        (!bells.is_empty()).then_some(())
+    })
+    .await;
+    tmux.until_shown(&pane, "I have asked again.").await;
+    let bells = tmux.ask(["show-options", "-gqv", "@bells"]).await;
+    assert_eq!(bells.trim(), "x", "only the second message rings");
+}
+
+#[tokio::test]
 async fn the_team_file_turns_notifications_off() {
     let seen = seen_after_a_message("off").await;
     assert!(!seen.contains("\x1b]9;"), "{seen:?}");

@@ -157,6 +157,8 @@ async fn only_the_slash_command_task_adds_a_task() {
     assert_eq!(done.created_by.to_string(), "user");
     // Up recalls the lines of this prompt.
     tmux.until_shown(&pane, "✓ T-1 completed").await;
+    // Keys before the prompt are discarded.
+    tmux.until_shown(&pane, "ada ▸").await;
     tmux.ask(["send-keys", "-t", &pane, "Up", "Up", "Up"]).await;
     tmux.until_shown(&pane, "ada ▸ echo abc; read x").await;
 }

@@ -345,6 +345,11 @@ impl Driver {
                 self.urgent(Input::Exited { launch })
             }
             Message::Launch(LaunchReport::PanesFound(panes)) => self.panes_found(panes),
+            Message::Unfocused {
+                kind,
+                member,
+                notify,
+            } => self.show_notification(kind, &member, &notify),
             Message::NotStarted { launch, fault } => {
                 self.urgent(Input::NotStarted { launch, fault })
             }

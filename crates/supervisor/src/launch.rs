@@ -60,6 +60,8 @@ pub(crate) enum Order {
     SetSummary(TeamSummary),
     /// Lays out the panes again, because a pane has become too small.
     Arrange,
+    /// Answers whether the pane with this id has the focus; false if it is unknown.
+    AskFocus(String, oneshot::Sender<bool>),
     Close(MemberName),
     /// Reports when the hosted worker of this launch has ended; at once if the launch is unknown. The process is the
     /// worker's host process.
@@ -234,6 +236,7 @@ impl LauncherTask {
                     Order::SetBackend(..)
                     | Order::OpenPanes(..)
                     | Order::FindPanes
+                    | Order::AskFocus(..)
                     | Order::Close(_)
                     | Order::Watch(..)
                     | Order::End { .. }
@@ -369,6 +372,13 @@ impl LauncherTask {
             Order::OpenPanes(orders, reply) => {
                 let shown = self.show_workers(&orders).await;
                 let _asker_gone = reply.send(shown);
+            }
+            Order::AskFocus(pane, reply) => {
+                let has_focus = match &self.panes {
+                    Some(panes) => panes.has_focus(&pane).await,
+                    None => false,
+                };
+                let _asker_gone = reply.send(has_focus);
             }
             Order::Close(member) => {
                 if let Some(panes) = &mut self.panes {

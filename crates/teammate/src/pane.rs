@@ -5,10 +5,12 @@
 //! - the terminal of both panes: [`Surface`]
 //!
 //! Between programs the pane of a command member shows a prompt, as that of an agent does. While a task or a typed line
-//! runs, every keystroke goes to its program; the text at the prompt is kept. The pane may be lost at any time; its
-//! methods then do nothing. Write errors are never reported.
+//! runs, every keystroke goes to its program; the text at the prompt is kept. `keyboard` keeps keystrokes for the prompt
+//! and for programs apart. The pane may be lost at any time; its methods then do nothing. Write errors are never reported.
 
 mod agent;
+mod event;
+mod keyboard;
 pub(crate) mod paint;
 mod surface;
 mod terminal;
@@ -23,15 +25,19 @@ use agent_team_protocol::notification::ShowPane;
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::{MemberName, MessageId};
 use agent_team_system::history::History;
-use agent_team_terminal_ui::keys::{Key, REST_OF_KEY, Reader};
+use agent_team_terminal_ui::keys::Key;
 use agent_team_terminal_ui::line::Line;
 use agent_team_terminal_ui::style::Theme;
 use agent_team_terminal_ui::{Candidate, Names, PromptKind, Tone, TranscriptView, UserAction};
 use agent_team_tools::vt::Position;
 
-use self::terminal::{Command, Event, ProgramOf};
+use self::event::Event;
+use self::terminal::{Command, ProgramOf};
 use crate::engine::{HEADLESS_SIZE, ProgramContext, Size};
 use crate::timer::sleep_until;
+
+/// The byte of ^C.
+const INTERRUPT: u8 = 0x03;
 
 /// The verb of Shift-Tab.
 const NEXT_MODE: [&str; 2] = ["mode", "next"];
@@ -92,11 +98,10 @@ pub(crate) struct Pane {
     view: View,
     /// The prompt, painted only in [`View::Prompt`].
     prompt: TranscriptView,
-    typed: Reader,
-    /// The time at which an incomplete escape sequence counts as the escape key.
-    settled_at: Option<Instant>,
-    /// Actions that follow a line which is running: they were typed before its program started.
+    /// Actions that follow a line or task which is running: they were typed before its program started.
     actions: VecDeque<UserAction>,
+    /// The number of programs that the terminal was handed to; the last one has it now, or had it last.
+    programs: u64,
     history: Option<TypedHistory>,
     pub(crate) surface: Surface,
     /// Messages passed to the terminal that are not confirmed as visible yet.
@@ -150,9 +155,8 @@ impl Pane {
             theme,
             view: View::Quiet,
             prompt,
-            typed: Reader::default(),
-            settled_at: None,
             actions: VecDeque::new(),
+            programs: 0,
             history: None,
             surface,
             unconfirmed: Vec::new(),
@@ -205,7 +209,6 @@ impl Pane {
                     None => continue,
                 }
             }
-            let settled_at = self.settled_at;
             let paint_at = match self.view {
                 View::Prompt => self.prompt.next_paint(Instant::now()),
                 View::Quiet | View::Program { .. } => None,
@@ -213,23 +216,24 @@ impl Pane {
             let event = tokio::select! {
                 biased;
                 event = self.surface.next() => event,
-                () = sleep_until(settled_at.map(Into::into)) => {
-                    let keys = self.typed.settle();
-                    self.press(&keys);
-                    continue;
-                }
                 () = sleep_until(paint_at.map(Into::into)) => {
                     self.paint(Vec::new());
                     continue;
                 }
             };
             match (event, &self.view) {
-                (Event::Typed(bytes), View::Prompt) => {
-                    let keys = self.typed.read(&bytes);
-                    self.press(&keys);
+                // Keys of the prompt that arrive after its program has started edit the text that is kept.
+                (Event::Pressed(keys), _) => self.press(&keys),
+                (Event::Typed { program, bytes }, View::Program { .. })
+                    if program == self.programs =>
+                {
+                    if bytes.contains(&INTERRUPT) {
+                        self.cancel_lines();
+                    }
+                    return PaneEvent::Keys(bytes);
                 }
-                (Event::Typed(bytes), View::Program { .. }) => return PaneEvent::Keys(bytes),
-                (Event::Typed(_), View::Quiet) | (Event::EndOfInput | Event::Written, _) => {}
+                // The program of these keystrokes has ended.
+                (Event::Typed { .. }, _) | (Event::Written, _) => {}
                 (Event::Shown(messages), _) => {
                     self.unconfirmed
                         .retain(|message| !messages.contains(message));
@@ -241,28 +245,39 @@ impl Pane {
     }
 
     fn press(&mut self, keys: &[Key]) {
-        let now = Instant::now();
-        self.settled_at = self.typed.is_unsettled().then(|| now + REST_OF_KEY);
-        if !keys.is_empty() {
-            self.actions.extend(self.prompt.press(keys, now));
-            self.paint(Vec::new());
+        for action in self.prompt.press(keys, Instant::now()) {
+            match action {
+                UserAction::CancelLines => self.cancel_lines(),
+                action => self.actions.push_back(action),
+            }
+        }
+        self.paint(Vec::new());
+    }
+
+    /// Cancels the lines that were typed ahead.
+    fn cancel_lines(&mut self) {
+        let cancelled = self.take_lines().len();
+        if cancelled > 0 {
+            self.line(&paint::cancelled(cancelled));
         }
     }
 
+    /// Removes the lines that were typed ahead and have not begun. Returns their texts, which may contain secrets.
+    pub(crate) fn take_lines(&mut self) -> Vec<String> {
+        let actions = std::mem::take(&mut self.actions).into_iter();
+        let (lines, others) = actions.partition::<VecDeque<_>, _>(|action| action.line().is_some());
+        self.actions = others;
+        lines
+            .iter()
+            .filter_map(UserAction::line)
+            .map(str::to_owned)
+            .collect()
+    }
+
     fn event_of(&mut self, action: UserAction) -> Option<PaneEvent> {
-        let typed = match &action {
-            UserAction::Typed(typed) | UserAction::Run(typed, _) | UserAction::Task(typed, _) => {
-                typed
-            }
-            UserAction::Interrupt
-            | UserAction::NextMode
-            | UserAction::Complete(_)
-            | UserAction::Decide(_)
-            | UserAction::Leave => "",
-        };
-        if let Some(history) = self.history.as_ref().filter(|_| !typed.is_empty()) {
+        if let (Some(history), Some(line)) = (&self.history, action.line()) {
             let secrets = &history.program_context.secrets;
-            history.file.add(&secrets.redact(typed));
+            history.file.add(&secrets.redact(line));
         }
         Some(match action {
             UserAction::Typed(line) => PaneEvent::Line(line),
@@ -275,8 +290,8 @@ impl Pane {
                 return None;
             }
             UserAction::Leave => PaneEvent::Gone,
-            // This pane shows no requests, and its prompt interrupts nothing.
-            UserAction::Interrupt | UserAction::Decide(_) => return None,
+            // This pane shows no requests, its prompt interrupts nothing, and `press` has cancelled the lines.
+            UserAction::Interrupt | UserAction::CancelLines | UserAction::Decide(_) => return None,
         })
     }
 
@@ -368,12 +383,19 @@ impl Pane {
         }
         self.view = View::Quiet;
         self.line(header);
-        self.command(Command::Raw(program_of));
-        (self.typed, self.settled_at) = (Reader::default(), None);
+        self.programs += 1;
+        self.hand_to_program(program_of);
         self.view = View::Program {
             position: Position::default(),
             queued: Vec::new(),
         };
+    }
+
+    fn hand_to_program(&self, program_of: ProgramOf) {
+        self.command(Command::Raw {
+            program: self.programs,
+            program_of,
+        });
     }
 
     /// Takes the terminal back from a program of the task, which has exited.
@@ -481,7 +503,7 @@ impl MemberPane for Pane {
             }
             View::Program { position, .. } => {
                 let full_screen = position.alternate_screen;
-                self.command(Command::Raw(ProgramOf::TypedLine));
+                self.hand_to_program(ProgramOf::TypedLine);
                 if full_screen {
                     self.show(b"\x1b[?1049h".to_vec(), Vec::new(), None);
                 }

@@ -121,6 +121,12 @@ impl Tasks {
         self.task = Some(Task::begin(engine.as_mut(), lines, None, shell));
     }
 
+    /// Reports that a line which the user has typed does not run, because the member is stopping.
+    fn refuse_line(line: &str, shell: &mut Shell) {
+        let redacted = shell.config.program_context.secrets.redact(line);
+        shell.note(&paint::line_not_run(&redacted));
+    }
+
     /// Takes the task that waits for the end of a typed line.
     fn take_waiting(&mut self, shell: &Shell) -> Option<Assignment> {
         let waiting = self.waiting.take()?;
@@ -210,14 +216,19 @@ impl Tasks {
         match task.after_run {
             AfterRun::Start(assignment) if shell.life.is_working() => self.begin(assignment, shell),
             AfterRun::Report | AfterRun::Idle if shell.life.is_working() => shell.pane.prompt(),
-            AfterRun::Report | AfterRun::Idle | AfterRun::Start(_) => shell.ended(None),
+            AfterRun::Report | AfterRun::Idle | AfterRun::Start(_) => {
+                for line in shell.pane.take_lines() {
+                    Self::refuse_line(&line, shell);
+                }
+                shell.ended(None);
+            }
         }
     }
 
     fn pane_event(&mut self, event: PaneEvent, shell: &mut Shell) {
         match event {
             PaneEvent::Line(line) if shell.life.is_working() => self.begin_line(line, shell),
-            PaneEvent::Line(_) => {}
+            PaneEvent::Line(line) => Self::refuse_line(&line, shell),
             PaneEvent::Task(line) => {
                 // The receiver of the actions exists until the process exits.
                 let _ended = shell.config.typed.actions.send(Action::Line(line));

@@ -91,6 +91,9 @@ impl Key {
 /// short enough to be perceived as immediate. `escape-time` of tmux is 500 ms up to version 3.5.
 pub const REST_OF_KEY: Duration = Duration::from_millis(100);
 
+/// The time within which the next bytes of a paste arrive. A paste that stops for longer has lost its end.
+const REST_OF_PASTE: Duration = Duration::from_secs(5);
+
 /// The largest paste in bytes; the rest is dropped.
 const PASTE_MAX: usize = 64 << 10;
 
@@ -127,6 +130,14 @@ impl Reader {
     /// [`REST_OF_KEY`], then call [`Self::settle`].
     pub fn is_unsettled(&self) -> bool {
         self.paste.is_none() && self.begun.last() == Some(&ESCAPE)
+    }
+
+    /// Returns the time within which the rest of a key or paste arrives; `None` if none has begun.
+    pub fn rest_within(&self) -> Option<Duration> {
+        if self.paste.is_some() {
+            return Some(REST_OF_PASTE);
+        }
+        (!self.begun.is_empty()).then_some(REST_OF_KEY)
     }
 
     /// Returns the pending keys after [`REST_OF_KEY`] has passed without further bytes.

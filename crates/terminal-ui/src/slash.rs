@@ -235,7 +235,7 @@ pub fn help(kind: PromptKind) -> String {
         PromptKind::Shell => String::from(
             "enter runs the line in a shell, not as a task; /task LINE adds it to the board\n\
              while a program runs, all keys are for the program\n\
-             esc clears the prompt\n",
+             ^C also cancels lines that were typed ahead; esc clears the prompt\n",
         ),
     };
     help.push_str(KEYS);

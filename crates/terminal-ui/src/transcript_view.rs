@@ -87,6 +87,8 @@ pub enum UserAction {
     Task(String, String),
     /// Interrupt the current turn.
     Interrupt,
+    /// Cancel the shell lines that were typed ahead and have not begun.
+    CancelLines,
     /// Look up these names, and pass them to [`TranscriptView::offer`].
     Complete(Names),
     Decide(DecideRequest),
@@ -94,6 +96,21 @@ pub enum UserAction {
     NextMode,
     /// Leave the pane: EOF, or ^C twice with an empty prompt.
     Leave,
+}
+
+impl UserAction {
+    /// The line that the user has entered; `None` for the effect of a key.
+    pub fn line(&self) -> Option<&str> {
+        match self {
+            Self::Typed(typed) | Self::Run(typed, _) | Self::Task(typed, _) => Some(typed),
+            Self::Interrupt
+            | Self::CancelLines
+            | Self::Complete(_)
+            | Self::Decide(_)
+            | Self::NextMode
+            | Self::Leave => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -433,6 +450,7 @@ impl TranscriptView {
         match self.prompt.press(key, self.activity.is_active(), now)? {
             Entered::Text(text) => self.entered(text),
             Entered::Interrupt => Some(UserAction::Interrupt),
+            Entered::CancelLines => Some(UserAction::CancelLines),
             Entered::Complete(names) => Some(UserAction::Complete(names)),
             Entered::Leave => Some(UserAction::Leave),
         }

@@ -390,7 +390,7 @@ impl State {
                 let actions = row.transcript.press(keys, now);
                 let effects: Vec<Effect> = actions
                     .into_iter()
-                    .map(|action| row.effect(action))
+                    .filter_map(|action| row.effect(action))
                     .collect();
                 for effect in &effects {
                     if let Effect::Perform {
@@ -568,8 +568,8 @@ impl MemberRow {
         }
     }
 
-    /// Translates an action of the user at the prompt.
-    fn effect(&self, user_action: UserAction) -> Effect {
+    /// Translates an action of the user at the prompt; `None` if it has no effect in this view.
+    fn effect(&self, user_action: UserAction) -> Option<Effect> {
         let member = self.view.name.clone();
         let (action, typed) = match user_action {
             UserAction::Typed(text) => {
@@ -586,14 +586,16 @@ impl MemberRow {
             UserAction::Run(typed, words) => (Action::Verb(words), Some(typed)),
             UserAction::Task(typed, line) => (Action::Task { member, line }, Some(typed)),
             UserAction::Interrupt => (Action::Interrupt(member), None),
+            // A line becomes a task at once.
+            UserAction::CancelLines => return None,
             UserAction::Complete(names) => (Action::Complete(names), None),
             UserAction::Decide(decide) => (Action::Decide(decide), None),
             UserAction::NextMode => {
                 let words = ["mode", "next"].map(str::to_owned);
                 (Action::Verb(words.into()), None)
             }
-            UserAction::Leave => return Effect::Leave,
+            UserAction::Leave => return Some(Effect::Leave),
         };
-        Effect::Perform { action, typed }
+        Some(Effect::Perform { action, typed })
     }
 }

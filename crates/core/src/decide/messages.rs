@@ -158,6 +158,7 @@ impl Decider<'_> {
     ) -> Result<(), Refused> {
         let inbox = &self.member(name)?.inbox;
         messages.retain(|message| inbox.get(*message).is_some());
+        messages.sort_unstable();
         messages.dedup();
         if !messages.is_empty() {
             self.record(Event::MessagesRead {

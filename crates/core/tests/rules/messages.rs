@@ -3,7 +3,7 @@
 use agent_team_core::input::Call;
 use agent_team_core::mail::{INBOX_MAX, InboxCursor};
 use agent_team_core::user_mail::UNREAD_MAX;
-use agent_team_core::{Answer, Refused, Team};
+use agent_team_core::{Answer, Event, Refused, Team};
 use agent_team_protocol::id::{MessageId, Party, Recipient};
 
 use crate::rig::{Rig, file, replayed};
@@ -98,6 +98,22 @@ fn unread_messages_survive_crashes() {
     rig.by("ada", read(2)).answer();
     assert_eq!(rig.inbox("ada"), [""; 0]);
     assert_eq!(rig.by("ada", read(2)).events, [], "it is already read");
+}
+
+#[test]
+fn a_message_named_twice_is_read_once() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.send("user", "ada", "one");
+    rig.send("user", "ada", "two");
+    let call = Call::Read {
+        messages: [2, 1, 2, 1].map(MessageId).to_vec(),
+    };
+    let read = Event::MessagesRead {
+        member: name("ada"),
+        messages: [1, 2].map(MessageId).to_vec(),
+    };
+    assert_eq!(rig.by("ada", call).events, [read]);
+    assert_eq!(rig.inbox("ada"), [""; 0]);
 }
 
 #[test]

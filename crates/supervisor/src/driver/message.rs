@@ -5,13 +5,14 @@ use std::sync::Arc;
 use agent_team_core::input::{ClaimRef, StartFault, Verdict};
 use agent_team_core::{CallKey, Origin, ReplyTo};
 use agent_team_protocol::notification::{
-    GoodbyeReason, MemberWaits, PaneShown, TaskOutput, TaskSession,
+    GoodbyeReason, MemberWaits, NotifyUser, PaneShown, TaskOutput, TaskSession,
 };
 use agent_team_protocol::view::{DriverView, Receipt};
-use agent_team_protocol::{LaunchId, RunId};
+use agent_team_protocol::{LaunchId, MemberName, RunId};
 use tokio::sync::oneshot;
 
 use super::launches::Hello;
+use super::notifier::Kind;
 use super::request::{Query, Request};
 use super::subscribers::CatchUp;
 use crate::launch::LaunchReport;
@@ -77,6 +78,12 @@ pub(crate) enum Message {
     /// A subscriber has read history up to its `after`.
     CaughtUp(CatchUp),
     PanesClosed(Vec<Receipt>),
+    /// The member's pane does not have the focus, or its focus is unknown: the user is to be notified.
+    Unfocused {
+        kind: Kind,
+        member: MemberName,
+        notify: NotifyUser,
+    },
     Status(oneshot::Sender<DriverView>),
     /// The team was deleted or the supervisor is stopping: close the store.
     Close {

@@ -2,12 +2,50 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// The minimum interval between two notifications that a member waits. Members that begin to wait within it are not
+/// notified separately: the user has just been called.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The kind of an event of which the user is notified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Request,
+    Message,
+    Goal,
+}
+
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Message => "message",
+            Self::Goal => "goal",
+        }
+    }
+}
 
 #[derive(Default)]
 pub(super) struct Notifier {
     /// When the user was last notified that a member waits.
-    pub(super) waits_at: Option<Instant>,
-    /// Whether the user's program has failed before: only its first failure is a warning in the log.
+    waits_at: Option<Instant>,
+    /// The user's program has failed before; only its first failure is a warning in the log.
     pub(super) has_failed: Rc<Cell<bool>>,
+}
+
+impl Notifier {
+    /// Whether to notify the user now. If so, the caller must notify.
+    pub(super) fn is_due(&mut self, kind: Kind) -> bool {
+        if kind == Kind::Goal {
+            return true;
+        }
+        let now = Instant::now();
+        let last = self.waits_at;
+        if last.is_some_and(|last| now.duration_since(last) < INTERVAL) {
+            return false;
+        }
+        self.waits_at = Some(now);
+        true
+    }
 }

@@ -2,11 +2,16 @@
 //! or with the user's program. Called with each event after its commit, so that an event notifies at most once: neither
 //! a restart of the supervisor nor a repeated call notifies again.
 //!
+//! ```text
+//! event ─┬─ the user's program runs
+//!        ├─ the member has no pane ───────────────────────────────┬─ its terminal notifies
+//!        └─ the launcher asks for the focus ── not in this pane ──┘
+//!                                           └─ in this pane: the user sees the event
+//! ```
 //! The notification contains text of agents. It is one line without control characters; the program receives it as an
 //! argument and as JSON, never as part of a shell line.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 use agent_team_core::Event;
 use agent_team_core::round::Strategy;
@@ -14,35 +19,18 @@ use agent_team_protocol::notification::{GoalEnded, NotifyUser};
 use agent_team_protocol::spec::{Notify, NotifyCommand};
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::{MemberName, Party};
+use tokio::sync::oneshot;
 
 use super::Driver;
+use super::launches::LaunchRuntime;
+use super::message::Message;
+use super::notifier::Kind;
 use crate::hooks::{self, Program};
+use crate::launch::Order;
 use crate::{permission, view};
-
-/// The minimum interval between two notifications that a member waits. If another member begins to wait within this
-/// interval, the user is not notified again.
-const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Maximum characters of a notification.
 const TEXT_CHARACTERS: usize = 200;
-
-/// The kind of an event of which the user is notified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Request,
-    Message,
-    Goal,
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Request => "request",
-            Self::Message => "message",
-            Self::Goal => "goal",
-        }
-    }
-}
 
 impl Driver {
     /// Notifies the user of a committed event, if the user should know it at once.
@@ -50,26 +38,47 @@ impl Driver {
         let Some((kind, member, text)) = self.notification_of(event) else {
             return;
         };
-        if kind != Kind::Goal {
-            let now = Instant::now();
-            let last = self.notifier.waits_at;
-            if last.is_some_and(|last| now.duration_since(last) < INTERVAL) {
-                return;
-            }
-            self.notifier.waits_at = Some(now);
-        }
         let text = format!("{}: {text}", self.identity.name);
         let text = visible_label(&text, TEXT_CHARACTERS);
         let notify = self.settings.team().map(|settings| settings.notify.clone());
         let desktop = match notify.unwrap_or_default() {
             Notify::Off => return,
-            Notify::Command(command) => {
+            Notify::Command(command) if self.notifier.is_due(kind) => {
                 return self.run_notify_command(command, kind, &member, text);
             }
+            Notify::Command(_) => return,
             Notify::Desktop => true,
             Notify::Bell => false,
         };
-        self.notify(&member, &NotifyUser { text, desktop });
+        let notify = NotifyUser { text, desktop };
+        let runtime = self.launches.of(&self.team, &member);
+        let Some(pane) = runtime.and_then(|(_, runtime)| LaunchRuntime::pane(runtime)) else {
+            return self.show_notification(kind, &member, &notify);
+        };
+        let (answered, has_focus) = oneshot::channel();
+        self.launcher.order(Order::AskFocus(pane.clone(), answered));
+        let driver = self.to_self.clone();
+        tokio::task::spawn_local(async move {
+            if !has_focus.await.unwrap_or(false) {
+                let _driver_gone = driver.send(Message::Unfocused {
+                    kind,
+                    member,
+                    notify,
+                });
+            }
+        });
+    }
+
+    /// Notifies the user through the terminal that shows the member.
+    pub(super) fn show_notification(
+        &mut self,
+        kind: Kind,
+        member: &MemberName,
+        notify: &NotifyUser,
+    ) {
+        if self.notifier.is_due(kind) {
+            self.notify(member, notify);
+        }
     }
 
     /// What the user is notified of, and the member whose terminal shows it.

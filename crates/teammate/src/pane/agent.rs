@@ -12,13 +12,14 @@ use agent_team_protocol::notification::ShowPane;
 use agent_team_protocol::request::DecideRequest;
 use agent_team_protocol::{MemberName, MessageId};
 use agent_team_system::history::History;
-use agent_team_terminal_ui::keys::{Key, REST_OF_KEY, Reader};
+use agent_team_terminal_ui::keys::Key;
 use agent_team_terminal_ui::notices::Notices;
 use agent_team_terminal_ui::style::Theme;
 use agent_team_terminal_ui::{Names, Tone, TranscriptView, UserAction};
 
+use super::event::Event;
 use super::surface::{Surface, how_to_leave};
-use super::terminal::{Command, Event};
+use super::terminal::Command;
 use super::{HOW_TO_DETACH, MemberPane, NEXT_MODE};
 use crate::engine::{ProgramContext, Size};
 use crate::timer::sleep_until;
@@ -53,9 +54,6 @@ pub(crate) struct AgentPane {
     history: History,
     /// Contains the secrets to redact.
     program_context: Arc<ProgramContext>,
-    typed: Reader,
-    /// The time at which an incomplete escape sequence counts as the escape key.
-    settled_at: Option<Instant>,
     actions: VecDeque<UserAction>,
     /// A frame is being written.
     painting: bool,
@@ -80,8 +78,6 @@ impl AgentPane {
             view,
             history,
             program_context,
-            typed: Reader::default(),
-            settled_at: None,
             actions: VecDeque::new(),
             painting: false,
             notices,
@@ -97,7 +93,6 @@ impl AgentPane {
 
     fn begin(&mut self) {
         self.painting = false;
-        self.typed = Reader::default();
         self.view.attach(self.size());
         self.surface.command(Command::Keys);
     }
@@ -129,16 +124,11 @@ impl AgentPane {
                 }
             }
             let frame_at = self.frame_at();
-            let settled_at = self.settled_at;
             tokio::select! {
                 biased;
                 event = self.surface.next() => if let Some(event) = self.event(event) {
                     return event;
                 },
-                () = sleep_until(settled_at.map(Into::into)) => {
-                    let keys = self.typed.settle();
-                    self.press(&keys);
-                }
                 () = sleep_until(frame_at.map(Into::into)) => self.paint(),
             }
         }
@@ -154,27 +144,20 @@ impl AgentPane {
 
     fn event(&mut self, event: Event) -> Option<AgentEvent> {
         match event {
-            Event::Typed(bytes) => {
-                let keys = self.typed.read(&bytes);
-                self.press(&keys);
-            }
+            Event::Pressed(keys) => self.press(&keys),
             Event::Written => {
                 self.painting = false;
                 self.view.was_painted(Instant::now());
             }
-            // The output of an agent's pane contains no messages to confirm, and its terminal never edits lines.
-            Event::Shown(_) | Event::EndOfInput => {}
+            // The output of an agent's pane contains no messages to confirm, and no program has its terminal.
+            Event::Shown(_) | Event::Typed { .. } => {}
             Event::Gone => return Some(AgentEvent::Gone),
         }
         None
     }
 
     fn press(&mut self, keys: &[Key]) {
-        let now = Instant::now();
-        self.settled_at = self.typed.is_unsettled().then(|| now + REST_OF_KEY);
-        if !keys.is_empty() {
-            self.actions.extend(self.view.press(keys, now));
-        }
+        self.actions.extend(self.view.press(keys, Instant::now()));
     }
 
     fn event_of(&mut self, action: UserAction) -> Option<AgentEvent> {
@@ -193,6 +176,8 @@ impl AgentPane {
                 AgentEvent::Verb(["task", "add", &line].map(str::to_owned).to_vec())
             }
             UserAction::Interrupt => AgentEvent::Interrupt,
+            // A message is sent at once.
+            UserAction::CancelLines => return None,
             UserAction::Complete(names) => AgentEvent::Complete(names),
             UserAction::Decide(decide) => AgentEvent::Decided(decide),
             UserAction::NextMode => AgentEvent::Verb(NEXT_MODE.map(str::to_owned).into()),

@@ -37,6 +37,21 @@ pub(crate) fn line_failed(reason: &str) -> String {
     format!("✗ {}", visible_label(reason, LABEL))
 }
 
+/// Lines that the user has typed ahead, when ^C cancels them.
+pub(crate) fn cancelled(lines: usize) -> String {
+    let lines = match lines {
+        1 => "1 line".to_owned(),
+        lines => format!("{lines} lines"),
+    };
+    format!("✗ cancelled {lines} that had not begun")
+}
+
+/// A line that the user has typed while the member stops.
+pub(crate) fn line_not_run(line: &str) -> String {
+    let line = visible_label(line, LABEL);
+    format!("✗ not run, because this member is stopping: {line}")
+}
+
 pub(crate) fn verifying(line: &str) -> String {
     format!("── verify ── {}", visible_label(line, LABEL))
 }

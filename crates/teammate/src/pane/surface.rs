@@ -13,7 +13,8 @@ use agent_team_protocol::{MemberName, MessageId};
 use agent_team_system::terminal::{self as tty, Tty};
 use tokio::sync::Semaphore;
 
-use super::terminal::{Command, Event, Room, Terminal};
+use super::event::Event;
+use super::terminal::{Command, Room, Terminal};
 use super::terminal_lender::TerminalLender;
 use crate::engine::Size;
 use crate::link::Notice;

@@ -12,18 +12,13 @@ use agent_team_system::terminal::{self as tty, Tty};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-use super::terminal_lender::{self, TerminalLender};
+use super::event::Event;
+use super::keyboard::{Keyboard, Route};
+use super::terminal_lender::TerminalLender;
 use crate::engine::Size;
 
 /// The largest number of queued pieces of output.
 const OUTPUT_PIECES: usize = 4;
-
-/// The largest read: the longest line that a terminal edits.
-const READ_BYTES: usize = 4096;
-
-/// How long to wait for keystrokes for the prompt when a task takes over the terminal. They are discarded: a program
-/// must not read them.
-const LEFTOVER: Duration = Duration::from_millis(5);
 
 /// Begins bracketed paste.
 const BRACKETED_PASTE: &[u8] = b"\x1b[?2004h";
@@ -46,12 +41,16 @@ pub(super) enum Command {
         room: Option<Room>,
     },
     /// Pass every keystroke to the program of a task, or of the line that was just typed.
-    Raw(ProgramOf),
-    /// Report every keystroke, with bracketed paste.
+    Raw {
+        /// The number of the program, for [`Event::Typed`].
+        program: u64,
+        program_of: ProgramOf,
+    },
+    /// Report every keystroke to the prompt, with bracketed paste.
     Keys,
     /// Let the terminal edit lines.
     Cooked,
-    /// Report when all previous output is written.
+    /// Report [`Event::Written`] when all previous output is written.
     Confirm,
 }
 
@@ -60,19 +59,8 @@ pub(super) enum Command {
 pub(super) enum ProgramOf {
     /// A task begins at any time: keystrokes that are not read yet were for the prompt.
     Task,
-    /// The user has just entered the line.
+    /// The user has just entered the line: keystrokes that are not read yet are for its program.
     TypedLine,
-}
-
-#[derive(Debug)]
-pub(super) enum Event {
-    Typed(Vec<u8>),
-    /// ^D at the start of a line.
-    EndOfInput,
-    Shown(Vec<MessageId>),
-    /// All output before [`Command::Confirm`] is written.
-    Written,
-    Gone,
 }
 
 /// A permit for one piece of a program's output.
@@ -173,30 +161,35 @@ async fn run(
     let hold = lender.as_ref().map(|lender| lender.hold);
     // A read-only terminal must not echo keystrokes either.
     let read_only = hold == Some(Hold::ReadOnly);
-    let mut raw = read_only;
     if read_only && tty.enter_raw_mode().is_err() {
         let _gone = events.send(Event::Gone);
         return;
     }
+    let mut keyboard = Keyboard::new(hold, events.clone());
     loop {
         let more = tokio::select! {
             biased;
             command = commands.recv() => match command {
                 None => return,
-                Some(Command::Raw(_) | Command::Keys | Command::Cooked) if read_only => true,
+                Some(Command::Raw { .. } | Command::Keys | Command::Cooked) if read_only => true,
                 Some(Command::Keys) => {
-                    raw = true;
+                    let pauses = keyboard.is_for_program();
                     *has_bracketed_paste = true;
-                    tty.enter_raw_mode().is_ok() && tty.write_all(BRACKETED_PASTE).await.is_ok()
+                    tty.enter_raw_mode().is_ok()
+                        && hand_over(&mut keyboard, tty, lender, Route::Prompt, pauses).await
+                        && tty.write_all(BRACKETED_PASTE).await.is_ok()
                 }
-                Some(Command::Raw(program_of)) => {
-                    raw = true;
-                    let marked = std::mem::take(has_bracketed_paste);
-                    take_over(tty, program_of).await
-                        && (!marked || tty.write_all(END_BRACKETED_PASTE).await.is_ok())
+                Some(Command::Raw { program, program_of }) => {
+                    let pauses = program_of == ProgramOf::Task;
+                    let route = Route::Program(program);
+                    // Bracketed paste ends after the hand-over: tmux drops the end marker of a paste without it.
+                    tty.enter_raw_mode().is_ok()
+                        && hand_over(&mut keyboard, tty, lender, route, pauses).await
+                        && (!std::mem::take(has_bracketed_paste)
+                            || tty.write_all(END_BRACKETED_PASTE).await.is_ok())
                 }
                 Some(Command::Cooked) => {
-                    raw = false;
+                    keyboard.discard();
                     tty.leave_raw_mode();
                     true
                 }
@@ -208,7 +201,7 @@ async fn run(
                 Some(Command::Show { bytes, shown, room }) => {
                     let written = tokio::select! {
                         written = tty.write_all(&bytes) => written.is_ok(),
-                        () = forward_keys(tty, raw, hold, &events) => false,
+                        () = keyboard.forward(tty) => false,
                         () = gone(lender) => false,
                     };
                     drop(room);
@@ -218,7 +211,7 @@ async fn run(
                     written
                 }
             },
-            () = forward_keys(tty, raw, hold, &events) => false,
+            () = keyboard.forward(tty) => false,
             () = gone(lender) => false,
         };
         if !more {
@@ -230,51 +223,24 @@ async fn run(
     }
 }
 
+/// Returns false when the terminal is gone, or must be returned to its lender.
+async fn hand_over(
+    keyboard: &mut Keyboard,
+    tty: &Tty,
+    lender: &mut Option<TerminalLender>,
+    route: Route,
+    pauses: bool,
+) -> bool {
+    tokio::select! {
+        is_open = keyboard.hand_over(tty, route, pauses) => is_open,
+        () = gone(lender) => false,
+    }
+}
+
 /// Returns when the terminal is no longer lent. Cancel-safe.
 async fn gone(lender: &mut Option<TerminalLender>) {
     match lender {
         Some(lender) => lender.gone().await,
         None => std::future::pending().await,
-    }
-}
-
-/// Switches to raw mode and discards keystrokes for the prompt. Returns false if the terminal is gone.
-async fn take_over(tty: &mut Tty, program_of: ProgramOf) -> bool {
-    if tty.enter_raw_mode().is_err() {
-        return false;
-    }
-    if program_of == ProgramOf::TypedLine {
-        return true;
-    }
-    let mut leftover = [0; READ_BYTES];
-    match tokio::time::timeout(LEFTOVER, tty.read(&mut leftover)).await {
-        Ok(Ok(0) | Err(_)) => false,
-        Ok(Ok(_)) | Err(_) => true,
-    }
-}
-
-/// Forwards keystrokes. Returns when the terminal is gone, or must be returned to its lender. Cancel-safe.
-async fn forward_keys(
-    tty: &Tty,
-    raw: bool,
-    hold: Option<Hold>,
-    events: &mpsc::UnboundedSender<Event>,
-) {
-    let mut buffer = [0; READ_BYTES];
-    loop {
-        let typed = match tty.read(&mut buffer).await {
-            // In cooked mode, ^D reads as zero bytes too; a terminal that is gone has no size.
-            Ok(0) if !raw && tty.size().is_some() => None,
-            Ok(0) | Err(_) => return,
-            Ok(read) => Some(&buffer[..read]),
-        };
-        let event = match (typed, hold) {
-            (Some(keys), Some(hold)) if terminal_lender::leaves(keys, hold) => return,
-            (None, Some(Hold::Attached | Hold::ReadOnly)) => return,
-            (Some(_), Some(Hold::ReadOnly)) => continue,
-            (Some(keys), _) => Event::Typed(keys.to_vec()),
-            (None, _) => Event::EndOfInput,
-        };
-        let _gone = events.send(event);
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod connection;
+mod keys;
 mod life;
 mod pane;
 mod rig;

@@ -11,9 +11,9 @@ use agent_team_system::process::{ProcessId, Signal};
 
 use crate::rig::{ScriptedSupervisor, task};
 
-const PROMPT: &str = "ada ▸ ";
+pub(crate) const PROMPT: &str = "ada ▸ ";
 
-fn message(id: u64, text: &str) -> Deliver {
+pub(crate) fn message(id: u64, text: &str) -> Deliver {
     Deliver {
         messages: vec![DeliveredMessage {
             id: MessageId(id),
@@ -29,7 +29,7 @@ fn message(id: u64, text: &str) -> Deliver {
 }
 
 /// A shell line that reads one line of input and prints before it does.
-const READS_A_LINE: &str = "echo ready; read line; echo got $line";
+pub(crate) const READS_A_LINE: &str = "echo ready; read line; echo got $line";
 
 #[tokio::test]
 async fn a_task_is_shown_between_its_header_and_its_footer() {

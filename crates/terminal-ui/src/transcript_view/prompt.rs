@@ -3,7 +3,8 @@
 //!
 //! ```text
 //!   Esc   closes a search or the menu; else interrupts a working member; else clears the prompt
-//!   ^C    ends a search; else clears the prompt; at an empty one, twice within 2 s: leave
+//!   ^C    ends a search; else clears the prompt, and cancels shell lines that were typed ahead; at an empty one, twice
+//!         within 2 s: leave
 //!   Tab   takes the selected entry of the menu; else completes the word before the cursor
 //! ```
 
@@ -25,6 +26,8 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 pub(super) enum Entered {
     Text(String),
     Interrupt,
+    /// Cancel the shell lines that were typed ahead.
+    CancelLines,
     Complete(Names),
     Leave,
 }
@@ -96,15 +99,20 @@ impl Prompt {
                     return Some(Entered::Leave);
                 }
                 self.leave_until = Some(now + LEAVE_WITHIN);
-                None
+                self.cancel_lines()
             }
             Key::Control('c') => {
                 self.clear();
-                None
+                self.cancel_lines()
             }
             Key::Tab => self.complete(),
             key => self.edit(key),
         }
+    }
+
+    /// Messages to an agent are sent at once; only shell lines wait.
+    fn cancel_lines(&self) -> Option<Entered> {
+        (self.kind == PromptKind::Shell).then_some(Entered::CancelLines)
     }
 
     fn clear(&mut self) {
@@ -311,6 +319,22 @@ mod tests {
         prompt.set_kind(PromptKind::Shell);
         assert_eq!(prompt.press(&Key::Escape, true, Instant::now()), None);
         assert!(prompt.editor.is_empty());
+    }
+
+    #[test]
+    fn an_interrupt_key_cancels_only_shell_lines() {
+        for (kind, expected) in [
+            (PromptKind::Shell, Some(Entered::CancelLines)),
+            (PromptKind::Message, None),
+        ] {
+            let mut prompt = typed("ls");
+            prompt.set_kind(kind);
+            assert_eq!(press(&mut prompt, Key::Control('c')), expected);
+            assert!(prompt.editor.is_empty());
+            assert_eq!(press(&mut prompt, Key::Control('c')), expected);
+            let leaves = press(&mut prompt, Key::Control('c'));
+            assert_eq!(leaves, Some(Entered::Leave));
+        }
     }
 
     #[test]

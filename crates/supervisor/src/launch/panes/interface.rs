@@ -44,6 +44,12 @@ pub(in crate::launch) trait Panes: Debug {
         Box::pin(std::future::ready(()))
     }
 
+    /// Whether the user looks at the pane with this id: it is the active pane of a terminal that has the focus. False if
+    /// the terminal does not report it, which is the default.
+    fn has_focus<'a>(&'a self, _pane: &'a str) -> Pending<'a, bool> {
+        Box::pin(std::future::ready(false))
+    }
+
     /// The command that shows the caller the team or one member's pane; empty if the caller's terminal already shows
     /// it. For a connected member, only a pane with a process in `shown_by` counts.
     fn attach<'a>(

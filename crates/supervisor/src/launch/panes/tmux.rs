@@ -265,6 +265,23 @@ impl TmuxPanes {
         }
     }
 
+    /// Whether the pane is the active one of a client that has the focus.
+    ///
+    /// tmux counts a client as focused until its terminal reports otherwise: a terminal is asked for reports only with
+    /// the option `focus-events`, and a client in control mode never reports.
+    async fn has_focus(&self, pane: &str) -> bool {
+        let format = "#{focus-events} #{client_control_mode} #{pane_id} #{client_flags}";
+        let clients = Command::of(&["list-clients", "-F", format]);
+        let Ok(clients) = self.tmux.run(&[clients]).await else {
+            return false;
+        };
+        let focused = format!("1 0 {pane} ");
+        clients.lines().any(|client| {
+            let flags = client.strip_prefix(&focused);
+            flags.is_some_and(|flags| flags.split(',').any(|flag| flag == "focused"))
+        })
+    }
+
     /// The command that shows the caller the team or one member's pane; empty if the caller's own tmux client was
     /// switched to the pane. For a connected member, only a pane with a process in `shown_by` counts.
     async fn attach(
@@ -392,6 +409,10 @@ impl Panes for TmuxPanes {
 
     fn arrange(&mut self) -> Pending<'_, ()> {
         Box::pin(self.arrange())
+    }
+
+    fn has_focus<'a>(&'a self, pane: &'a str) -> Pending<'a, bool> {
+        Box::pin(self.has_focus(pane))
     }
 
     fn attach<'a>(

@@ -35,13 +35,14 @@ pub(super) static OWN_SERVER: Mutex<()> = Mutex::const_new(());
 /// line.
 ///
 /// `default-terminal`: if the name begins with "screen", tmux shows italics in reverse video. So `screen-256color`,
-/// which every terminfo database contains, is only the fallback. `status-interval`: 0, because setting an option
-/// already redraws the status line.
+/// which every terminfo database contains, is only the fallback. `focus-events`: a pane that has the focus shows no
+/// notification. `status-interval`: 0, because setting an option already redraws the status line.
 const CONFIGURATION: &str = r##"# Written by agent-team for its own tmux server; changes are overwritten.
 set -s escape-time 10
 set -s set-clipboard off
 set -s exit-empty on
 set -sq extended-keys on
+set -s focus-events on
 set -g default-terminal screen-256color
 if-shell 'infocmp tmux-256color >/dev/null 2>&1' 'set -g default-terminal tmux-256color'
 set -g mouse on

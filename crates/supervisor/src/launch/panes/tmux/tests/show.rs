@@ -45,9 +45,8 @@ async fn status_lines_can_show_waiting_members() {
     }
 }
 
-/// The status line at 80 columns, once it contains `expected`. A second tmux server displays a client that is attached
-/// to the team's server.
-async fn status_line(rig: &Rig, expected: &str) -> String {
+/// A second tmux server of 80 columns that displays a client attached to the team's server.
+fn client_of(rig: &Rig) -> Server {
     let screen = Server::not_started(rig.server.binary.clone());
     let client = [
         rig.server.binary.to_str().unwrap(),
@@ -70,6 +69,12 @@ async fn status_line(rig: &Rig, expected: &str) -> String {
     start.push("attach-session");
     screen.tmux(&start);
     screen.tmux(&["set-option", "-g", "status", "off"]);
+    screen
+}
+
+/// The status line at 80 columns.
+async fn status_line(rig: &Rig, expected: &str) -> String {
+    let screen = client_of(rig);
     let shown = async {
         // Polls, because a screen changes without a notification.
         let mut polls = tokio::time::interval(Duration::from_millis(20));
@@ -160,6 +165,42 @@ async fn italics_are_not_shown_in_reverse_video() {
         .server
         .tmux(&["show-options", "-gv", "default-terminal"]);
     assert_eq!(terminal, expected);
+}
+
+/// Waits until the pane has the focus, or does not have it.
+async fn until_focus(rig: &Rig, pane: &str, expected: bool) {
+    let reached = async {
+        let mut polls = tokio::time::interval(Duration::from_millis(20));
+        while rig.panes.has_focus(pane).await != expected {
+            polls.tick().await;
+        }
+    };
+    let reached = tokio::time::timeout(Duration::from_secs(10), reached).await;
+    reached.unwrap_or_else(|_| panic!("the focus of {pane} is not {expected}"));
+}
+
+#[tokio::test]
+async fn a_pane_has_the_focus_if_its_terminal_has_it() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let running = rig.start(&["lead", "ada"]).await;
+    let [lead, ada] = [id(&running[0]), id(&running[1])];
+    rig.server.tmux(&["select-pane", "-t", lead]);
+    assert!(!rig.panes.has_focus(lead).await, "no client is attached");
+    let screen = client_of(&rig);
+    until_focus(&rig, lead, true).await;
+    assert!(!rig.panes.has_focus(ada).await);
+    rig.server.tmux(&["select-pane", "-t", ada]);
+    assert!(rig.panes.has_focus(ada).await);
+    assert!(!rig.panes.has_focus(lead).await);
+    // The terminal reports that the user has left it, and returned.
+    screen.tmux(&["send-keys", "-H", "1b", "5b", "4f"]);
+    until_focus(&rig, ada, false).await;
+    screen.tmux(&["send-keys", "-H", "1b", "5b", "49"]);
+    until_focus(&rig, ada, true).await;
+    rig.server
+        .tmux(&["set-option", "-s", "focus-events", "off"]);
+    assert!(!rig.panes.has_focus(ada).await, "it is unknown");
 }
 
 #[tokio::test]
@@ -276,4 +317,7 @@ async fn attaching_from_inside_switches_the_callers_client() {
         .server
         .tmux(&["display-message", "-p", "-t", "$0:", "#{pane_id}"]);
     assert_eq!(shown_now, id(&running[1]));
+    rig.server.tmux(&["set-option", "-s", "focus-events", "on"]);
+    let has_focus = rig.panes.has_focus(id(&running[1])).await;
+    assert!(!has_focus, "a client in control mode does not report it");
 }

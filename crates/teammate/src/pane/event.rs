@@ -1,0 +1,19 @@
+//! The events of a pane's terminal. Sent by `terminal` and `keyboard`; the panes handle them.
+
+use agent_team_protocol::MessageId;
+use agent_team_terminal_ui::keys::Key;
+
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The keys of one read, for the prompt.
+    Pressed(Vec<Key>),
+    /// Keystrokes for a program, which may have ended since.
+    Typed {
+        program: u64,
+        bytes: Vec<u8>,
+    },
+    Shown(Vec<MessageId>),
+    /// All output before the command `Confirm` is written.
+    Written,
+    Gone,
+}
