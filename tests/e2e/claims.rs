@@ -47,7 +47,8 @@ async fn docs_and_help_list_run_options_for_a_running_team() {
          that starts or changes a team is refused with exit code 4"
     ));
     assert!(documentation().contains(
-        "In a team that is already up, requests wait for `agent-team requests allow P-1` from anywhere"
+        "In a team that is already up, requests wait for a decision, such as `agent-team requests allow P-1` in any \
+         terminal"
     ));
     assert!(help(&rig, &["run", "--help"]).contains(
         "In a team that is already up only the goal and --memory apply: flags that start or change a team are refused"
@@ -353,7 +354,7 @@ async fn a_completion_hook_refuses_three_times_at_most() {
     );
     assert!(documentation.contains(
         "A `task_completed` hook can refuse a task three times in a row. The fourth attempt completes the task without \
-         running the hook, and the message to the lead says so."
+         running the hook, and the message to the lead reports this."
     ));
     let complete = || Reply::call("complete_task", json!({"task": "T-1", "result": "hello"}));
     for (hook, reason) in [("echo no tests >&2; exit 2", "no tests"), ("exit 3", "3")] {
@@ -413,8 +414,8 @@ async fn up_continues_a_stopped_team() {
 #[tokio::test]
 async fn prompts_and_docs_agree_on_the_end_of_a_task() {
     assert!(documentation().contains(
-        "A task is completed only by a call of `complete_task`, never by an answer. An agent that ends its turn with an \
-         open task is reminded once"
+        "An agent completes a task only with a call of `complete_task`, never with an answer. An agent that ends its \
+         turn with an open task is reminded once"
     ));
     let ada = vec![Reply::text("Written."), Reply::text("It is written.")];
     let server = FakeModelServer::start(by_model([("lead", Vec::new()), ("ada", ada)])).await;

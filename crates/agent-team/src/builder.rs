@@ -262,7 +262,8 @@ impl TeamBuilder {
 
     /// Sets the permission mode of the members. No user is available to decide, so calls that need a decision are
     /// denied, unless the team file lets the lead decide about them. Default: the mode of the team file; without a team
-    /// file, members may read and edit files of the project, and may neither run commands nor fetch pages.
+    /// file, [`PermissionMode::AcceptEdits`]: members may edit files of the project, and run only commands that read
+    /// it.
     pub fn permission_mode(mut self, mode: PermissionMode) -> Self {
         self.permissions = Some(mode);
         self
@@ -459,8 +460,8 @@ impl TeamBuilder {
             || !member.is_empty()
             || !roles.is_empty();
         if has_settings || self.project.is_some() {
-            let sentence = "cannot combine a team file with a name, mode, project, limits, members or roles: \
-                            give either the file or these";
+            let sentence = "cannot combine a team file with a name, mode, number of rounds, coordinator prompt, \
+                            project, limits, lead, members or roles: the file determines them";
             return Err(BuildError::Invalid(vec![sentence.to_owned()]));
         }
         let loaded = agent_team_file::load(file, reading).map_err(invalid_file)?;
@@ -478,7 +479,7 @@ impl TeamBuilder {
         Ok(spec)
     }
 
-    /// The members' environment: that of this process unless it is cleared, and the variables of the builder.
+    /// The environment of this process, unless [`TeamBuilder::clear_env`] was called, and the variables of the builder.
     fn members_environment(&mut self) -> BTreeMap<String, String> {
         let mut environment = BTreeMap::new();
         if !self.clears_env {

@@ -8,10 +8,10 @@
 //!                                    a journal in SQLite, private or in your store
 //! ```
 //! The supervisor, the protocol and the agents of the programs `agent-teamd` and `agent-teammate` run in one process,
-//! with the same guarantees: an answered call is stored, a panic ends only one member, and a killed member is restarted
-//! by the same rules. No daemon and no worker process is started, no signal handler is installed, and neither the
-//! user's settings nor the user's teams are used. When the [`Team`] is dropped or shut
-//! down, its threads exit and its private files are removed.
+//! with the same guarantees: an answered call is stored, a panic ends only one member, and a crashed member is
+//! restarted by the same rules. No daemon and no worker process is started, no signal handler is installed, and neither
+//! the user's settings nor the user's teams are used. When the [`Team`] is dropped or shut down, its threads exit and
+//! its private files are removed.
 //!
 //! # A goal and its answer
 //!

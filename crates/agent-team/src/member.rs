@@ -41,7 +41,7 @@ impl From<Arc<dyn Model>> for ModelChoice {
 /// The settings that members and roles share.
 macro_rules! shared_settings {
     () => {
-        /// Sets the prompt. A member's prompt is appended to that of its role. `{{name}}` is a variable of the builder.
+        /// Sets the prompt. A member's prompt follows its role's prompt. `{{name}}` is a variable of the builder.
         #[must_use]
         pub fn prompt(mut self, prompt: impl Into<String>) -> Self {
             self.prompt = Some(prompt.into());
@@ -100,11 +100,11 @@ pub struct Member {
     deny_tools: Option<Vec<String>>,
     #[serde(skip)]
     pub(crate) model: Option<ModelChoice>,
-    /// The name of [`Member::model`], if it has one.
+    /// The name of the model, if it was set by name.
     #[serde(rename = "model")]
     pub(crate) model_name: Option<String>,
     engine: Option<&'static str>,
-    /// Only an agent can have this table, even an empty one.
+    /// `None` without limits: for a command member, the parser refuses even an empty table.
     limits: Option<BudgetTable>,
 }
 
@@ -208,7 +208,7 @@ impl Role {
         self
     }
 
-    /// Forbids the role's members to change anything themselves.
+    /// Removes the tools `bash`, `edit` and `write` from the role's members.
     #[must_use]
     pub fn coordinates(mut self) -> Self {
         self.coordinate = Some(true);

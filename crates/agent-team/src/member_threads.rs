@@ -38,7 +38,6 @@ pub(crate) struct Engines {
     pub(crate) engine: Option<MakeEngine>,
 }
 
-/// All workers of one team.
 pub(crate) struct MemberThreads {
     engines: Arc<Engines>,
     threads: Mutex<Threads>,

@@ -6,7 +6,6 @@ use agent_team_protocol::result::RunResult;
 
 use crate::team_thread::{CallFailed, SupervisorClient};
 
-/// Waits for a run to end.
 pub(crate) async fn wait_for(
     supervisor: &SupervisorClient,
     run: RunId,

@@ -7,7 +7,6 @@ use agent_team_protocol::method::{EventSubscribe, Nothing, Subscribe, TeamShow};
 
 use crate::team_thread::{CallFailed, SupervisorClient};
 
-/// Called for each envelope.
 pub(crate) type Callback = Box<dyn Fn(&Envelope) + Send + Sync>;
 
 /// A subscription. A subscription that falls behind resumes: it reads the stored events that it missed, and loses only

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 /// The number of characters of the user's and the session's name in the name of a session's directory.
 const NAME_CHARACTERS: usize = 32;
 
-/// A team's directories. Dropping it removes the private ones.
+/// A team's directories. Dropping this value removes the private directories.
 #[derive(Debug)]
 pub(crate) struct TeamDirs {
     pub(crate) directories: Directories,
@@ -27,7 +27,6 @@ pub(crate) struct TeamDirs {
     _private: TempDir,
 }
 
-/// Identifies a team in a store.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Session {
     pub(crate) user: String,

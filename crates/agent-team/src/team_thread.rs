@@ -32,7 +32,6 @@ const DROP_LIMIT: Duration = Duration::from_secs(5);
 /// The time limit for members' threads to exit after their work has ended.
 const THREADS_LIMIT: Duration = Duration::from_secs(5);
 
-/// Why a team could not be started.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     #[error(transparent)]

@@ -11,7 +11,6 @@ fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
 }
 
-/// The entries of a directory.
 fn files(directory: &std::path::Path) -> BTreeSet<PathBuf> {
     let entries = std::fs::read_dir(directory).expect("the directory exists");
     entries

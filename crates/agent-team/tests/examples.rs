@@ -11,7 +11,6 @@ fn directory() -> PathBuf {
     profile.expect("a target directory").join("examples")
 }
 
-/// Runs an example; returns its stdout.
 fn printed(name: &str) -> String {
     let output = Command::new(directory().join(name)).output();
     let output = output.expect("the example is built: run `cargo test` without `--tests`");

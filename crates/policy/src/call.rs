@@ -9,13 +9,14 @@ use serde_json::Value;
 use super::path::{CallPath, CallPaths};
 use super::shell::{self, Line, Target};
 
-/// Maximum number of paths of a call that are resolved. Deny and ask rules still match the others as written.
+/// Maximum number of paths of a call that are resolved. Deny and ask rules still match further paths as written.
 const PATHS_MAX: usize = 256;
 
-/// How many separators of an argument may begin a path: a file name can contain separators, too.
+/// After this many separators of an argument, all the following text is tried as one path: a file name can contain
+/// separators, too.
 const SUFFIXES_MAX: usize = 16;
 
-/// How many letters at the end of an option cluster may be followed by a value.
+/// In an option cluster, the text after the first letter and after each of this many last letters is tried as a path.
 const LETTERS_MAX: usize = 64;
 
 /// One call of a tool.
@@ -188,8 +189,6 @@ fn after_letters(argument: &str) -> impl Iterator<Item = &str> {
         .unwrap_or_default();
     let letters = cluster.find(|c: char| !c.is_ascii_alphanumeric());
     let letters = letters.unwrap_or(cluster.len());
-    // In a long cluster, try only the text after the first letter, and after each of the last letters before another
-    // character, such as `.` or `/`.
     (1..=letters)
         .filter(move |at| *at == 1 || *at + LETTERS_MAX >= letters)
         .map(|at| &cluster[at..])
@@ -219,7 +218,7 @@ fn paths_in_line(line: &Line) -> Vec<String> {
         }
     }
     paths.extend(to.clone());
-    // Whole arguments first: parts of one argument must not use up the limit for the others.
+    // Whole arguments first: parts of one argument must not use up the limit for other arguments.
     let arguments = || line.commands().flat_map(|command| &command.argv[1..]);
     paths.extend(arguments().map(|path| join(directory, path)));
     let parts = arguments().flat_map(|argument| paths_in(argument));

@@ -85,7 +85,7 @@ impl Decision {
         }
     }
 
-    /// Replaces ask by deny, for when no user can decide.
+    /// Replaces each ask by a deny with this reason.
     #[must_use]
     pub fn without_asking(mut self, why: &Reason) -> Self {
         for part in &mut self.parts {
@@ -179,7 +179,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A word as it can be typed again: in single quotes where a shell would not accept it unquoted.
+/// A word as it can be typed again: in single quotes if a shell would not accept it unquoted.
 /// Invisible characters are shown as escapes.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%^".contains(c);

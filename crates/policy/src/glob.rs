@@ -1,7 +1,7 @@
 //! Path patterns in rules: gitignore syntax, relative to the project, to `~` or to the root. Called by the rules.
 //!
-//! Deny and ask rules also match everything below what they name, and ignore case. Allow rules match below a name only
-//! if the name is written out.
+//! Deny and ask rules also match everything below what they name, and ignore case. An allow rule is case-sensitive. It
+//! matches everything below what it names only if its pattern ends with `/`, or with a component without a wildcard.
 
 use std::path::{Path, PathBuf};
 

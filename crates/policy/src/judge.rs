@@ -1,11 +1,11 @@
 //! Evaluates a call. Called by the supervisor, for the tool calls that members ask about and for `rules check`, and by
-//! the module of the offered rules.
+//! the offers.
 //!
 //! A call is split into parts: each command, each file that it reads or writes, each URL. Each part is evaluated by the
 //! steps of [`Judge::weigh`]; the first step that applies decides: deny rules, mode plan, protected paths, mode bypass,
-//! ask rules, features that no rule can allow, allow rules, modes accept-edits and sandboxed. An exact grant then allows
-//! all parts whose ruling is ask. Without a grant, mode dont-ask denies these parts. The strictest ruling of a part is the ruling of the call;
-//! an allowed part never ends the evaluation of the others.
+//! ask rules, features that no rule can allow (except for contained commands in mode sandboxed), allow rules, modes
+//! accept-edits and sandboxed. An exact grant then allows all parts whose ruling is ask. Without a grant, mode dont-ask
+//! denies these parts. The strictest ruling of a part is the ruling of the call; every part is evaluated.
 //!
 //! In mode sandboxed, a command that the sandbox confines completely needs no rule: [`Judge::contains_commands`].
 
@@ -57,11 +57,9 @@ struct Findings {
     contained: bool,
 }
 
-/// What a part can change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Changes {
     Nothing,
-    /// A file of the project.
     Project,
     Anything,
 }
@@ -171,7 +169,7 @@ impl Judge<'_> {
         if known {
             let inside = call_path
                 .is_inside(self.context)
-                .then_some(Reason::BuiltIn("reading in the project is always allowed"));
+                .then_some(Reason::BuiltIn("reading in the project needs no rule"));
             findings.allow = find(Effect::Allow, Reach::Narrow).map(why).or(inside);
         }
         self.part(PartAction::Read(path.to_owned()), findings)
@@ -245,7 +243,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Combines rules, built-in checks and the mode: the first of these steps that applies decides. No other function
+    /// Combines rules, built-in checks and the mode: the first step below that applies decides. No other function
     /// combines them.
     fn weigh(&self, findings: Findings) -> (Ruling, Reason) {
         let mode = Reason::Mode(self.mode);

@@ -3,8 +3,9 @@
 //!
 //! A [`ToolCall`] is what a member wants to do. A [`RuleBook`] contains the rules of all sources. [`RuleBook::judge`]
 //! returns a [`Decision`], which lists for every command, file and host in the call which rule of which source decided.
-//! Deny is evaluated before ask and ask before allow; how specific a rule is never matters. Where a text has several
-//! readings, a deny or ask rule matches if any of them matches, and an allow rule only if all do.
+//! Deny is evaluated before ask and ask before allow; how specific a rule is never matters. If programs could read a
+//! text in several ways, a deny or ask rule matches if it matches one of these readings, and an allow rule only if it
+//! matches all of them.
 //!
 //! Where to look:
 //! - the syntax of rules and its errors: [`rule`]; paths in rules: [`glob`]

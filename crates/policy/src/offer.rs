@@ -1,6 +1,7 @@
 //! Rules offered to the user beside "once", derived from the request itself. Called where a request is shown.
 //!
-//! An offered rule always covers the request, and its prefix never begins with a program that runs its arguments.
+//! The rules of an offer together cover the request. The prefix of an offered rule never begins with a program that
+//! runs its arguments.
 
 use std::path::Path;
 
@@ -27,7 +28,7 @@ pub struct Offer {
 pub fn offers(call: &ToolCall, context: &RuleContext) -> Vec<Offer> {
     let mut offers = vec![Offer {
         rules: Vec::new(),
-        covers: "exactly this request, again".to_owned(),
+        covers: "exactly this request, whenever it is repeated".to_owned(),
     }];
     if !call.environment.is_empty() {
         return offers;

@@ -47,7 +47,6 @@ impl CallPath {
         normal
     }
 
-    /// Whether both the path and the resolved path are inside the project.
     pub(crate) fn is_inside(&self, context: &RuleContext) -> bool {
         self.path.starts_with(&context.project) && self.resolved.starts_with(&context.project)
     }

@@ -30,7 +30,6 @@ impl Fault {
     }
 }
 
-/// The context of a command in its line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CommandContext {
     /// The command's input is another command's output.

@@ -19,9 +19,8 @@ use self::table::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Plain,
-    /// The command runs another one, which begins at this argument. If `clear`, the outer command
-    /// does not change the effect of the inner one, so a rule for the inner one is sufficient. Otherwise a rule must
-    /// name both.
+    /// The command runs another one, which begins at this argument. If `clear`, the outer command does not change the
+    /// effect of the inner one, so a rule for the inner one is sufficient. Otherwise a rule must name both.
     Wraps {
         inner: usize,
         clear: bool,
@@ -55,7 +54,7 @@ pub(crate) fn form<S: AsRef<str>>(argv: &[S]) -> Form {
         return after_options(&args, 1, |_| false);
     }
     match name {
-        // Test builtins are plain, except that bash evaluates a variable name after `-v`, including its subscript.
+        // After `-v`, bash evaluates the subscript of a variable name: `test -v 'a[$(x)]'`.
         "printf" | "test" | "[" if first == Some("-v") => Form::Evaluates,
         "sed" => sed(&args),
         "make" | "gmake" => make(&args),
@@ -369,8 +368,8 @@ fn tar(args: &[&str], first: Option<&str>) -> Form {
     Form::Plain
 }
 
-/// The form of a program whose first argument is a script: it evaluates code if the
-/// first argument is an option or missing.
+/// The form of a shell or interpreter: plain if its first argument is a script. Otherwise that argument is an option or
+/// missing, and the program evaluates code.
 fn script(first: Option<&str>) -> Form {
     match first {
         Some(word) if !word.starts_with(['-', '+']) && !word.is_empty() => Form::Plain,

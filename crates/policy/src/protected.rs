@@ -2,8 +2,8 @@
 //! [`RuleContext`](crate::RuleContext) adds paths of one project.
 //!
 //! The judge allows no edit tool to change one of them without a decision ([`crate::CallPath`]); in mode bypass agents
-//! do not ask the judge. The worker passes the same list to the sandbox of commands. SECURITY.md prints it, and a test
-//! compares.
+//! do not ask the judge. The worker passes the same list to the sandbox of commands. SECURITY.md contains the list, and
+//! a test compares the two.
 //!
 //! A name belongs in the list if it takes effect when the user opens the project, enters it in a shell, commits,
 //! installs packages, or starts an agent there. Files that take effect only when the user builds, tests or runs the
@@ -64,7 +64,7 @@ pub const PROJECT: [Protected; 17] = [
 ];
 
 /// Names in a home directory. The edit tools protect them at any depth. The sandbox always protects the home directory,
-/// so it uses this list only where the project is or contains the home directory.
+/// so it uses this list only if the project is or contains the home directory.
 pub const HOME: [Protected; 13] = [
     file(".bash_aliases"),
     file(".bash_login"),
@@ -94,7 +94,7 @@ pub const GIT: [Protected; 6] = [
 ];
 
 /// Paths in the directory of a linked working tree, below `worktrees/*/`: they point git to its configuration. The
-/// sandbox protects those that exist, without placeholders.
+/// sandbox protects existing files only, without placeholders.
 pub const GIT_WORKTREE: [&str; 3] = ["commondir", "config.worktree", "gitdir"];
 
 /// Git's directory, or the file that points to it.

@@ -1,5 +1,5 @@
-//! The built-in rule for reading: commands that only print files of the project, or what git knows about them. Called by
-//! the judge, which also requires a sandbox, and checks the paths and the deny and ask rules.
+//! The built-in rule for reading: commands that only print files of the project, or what git knows about them. Called
+//! by the judge, which also requires a sandbox, and checks the paths and the deny and ask rules.
 //!
 //! The tables list the options that are admitted; a command with any other option is not a reading command. Options
 //! that write a file (`sort -o`), start a program (`rg --pre`, `find -exec`, `git diff --ext-diff`), read a list of
@@ -8,7 +8,6 @@
 
 use crate::program::{self, Form};
 
-/// What a reading command reads.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Reading<'a> {
     /// Arguments that are, or may be, files.
@@ -25,7 +24,7 @@ enum Operands {
     None,
     /// Files, or revisions of git.
     Paths,
-    /// A pattern, unless an option gives it or none is needed, and then files.
+    /// A pattern, then files. If an option gives the pattern, or no pattern is needed, only files.
     PatternAndPaths,
     /// Texts that are not opened as files.
     Texts,
@@ -63,7 +62,7 @@ use Operands::{None as NoOperand, Paths, PatternAndPaths, Texts};
 
 const COLOUR: [&str; 2] = ["--color=never", "--color=auto"];
 
-/// The letter, and other options, of `grep` and `rg` with which no operand is a pattern.
+/// With this letter, or with one of these options, `grep` and `rg` use no operand as a pattern.
 const PATTERN: char = 'e';
 const PATTERN_OPTIONS: [&str; 2] = ["--regexp=", "--files"];
 
@@ -165,7 +164,8 @@ const PROGRAMS: &[Reader] = &[
     reader("which", "a", "", &[], Texts),
 ];
 
-/// The subcommands of git. Git treats an operand outside the repository as `--no-index` does, so these are paths, too.
+/// The subcommands of git. Operands count as paths: with one outside the repository, `git diff` works as with
+/// `--no-index`.
 const GIT: &[Reader] = &[
     reader("blame", "efnsw", "L", &[], Paths),
     // An operand of `git branch` creates a branch.
@@ -413,7 +413,7 @@ impl Reader {
         match self.operands {
             NoOperand if !operands.is_empty() => None,
             NoOperand | Texts => Some(Vec::new()),
-            // Including `-`, the standard input: the same name in the project is harmless.
+            // `-` is the standard input, but counts as a path: a file of this name in the project is harmless.
             Paths | PatternAndPaths => {
                 let first = usize::from(has_pattern).min(operands.len());
                 Some(operands.split_off(first))

@@ -4,7 +4,7 @@
 //! - `Edit(src/**)`, `Read`: files
 //! - `WebFetch(domain:example.com)`: a host; `WebSearch`
 //! - `mcp__server__tool`, `mcp__server`: tools of MCP servers
-//! - `Plan`: a member's plan, where the lead may approve it
+//! - `Plan`: in `approve`, lets the lead approve plans
 //!
 //! A rule that could never match is an error when it is loaded: otherwise it would seem to work.
 
@@ -56,12 +56,10 @@ impl Rule {
         matches!(self.pattern, Pattern::Read(_))
     }
 
-    /// The rule is about changing files.
     pub(crate) fn is_about_edits(&self) -> bool {
         matches!(self.pattern, Pattern::Edit(_))
     }
 
-    /// The rule is about running commands.
     pub(crate) fn is_about_commands(&self) -> bool {
         matches!(self.pattern, Pattern::Bash(_))
     }

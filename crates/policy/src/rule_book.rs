@@ -74,7 +74,7 @@ impl RuleBook {
         Ok(())
     }
 
-    /// Allows one exact request, even where a rule asks and even if it is complex: the user has seen exactly this
+    /// Allows one exact request, even if an ask rule matches it or no rule can allow it: the user has seen exactly this
     /// request.
     pub fn grant(&mut self, digest: Digest, source: Source) {
         self.exact.push((digest, source));
@@ -92,13 +92,12 @@ impl RuleBook {
         })
     }
 
-    /// Whether some rule denies or asks, and is about what `is_about` tests.
+    /// Whether `is_about` holds for some deny or ask rule.
     pub(crate) fn restricts(&self, is_about: impl Fn(&Rule) -> bool) -> bool {
         let mut entries = self.entries.iter();
         entries.any(|entry| entry.effect != Effect::Allow && is_about(&entry.rule))
     }
 
-    /// The first rule with this effect that matches.
     pub(crate) fn find(&self, effect: Effect, fits: impl Fn(&Rule) -> bool) -> Option<&Entry> {
         self.entries
             .iter()

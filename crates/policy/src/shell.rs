@@ -2,7 +2,7 @@
 //! Called to judge a line, to find its paths, to offer rules for it, and to parse the command in a rule.
 //!
 //! [`read`] either returns exactly the words that bash would pass to each program, or explains why the text is
-//! [`Complex`]. It never guesses: text that bash could expand, split, or treat as syntax is complex, even where the
+//! [`Complex`]. It never guesses: text that bash could expand, split, or treat as syntax is complex, even if the
 //! expansion would change nothing. Tests run the same lines through bash.
 
 mod lexical;

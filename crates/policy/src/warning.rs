@@ -1,10 +1,10 @@
-//! What a call does beyond the sandbox and the project, as warnings for the user who decides about it. Called where a
-//! request is shown; decides nothing.
+//! What a call does beyond the sandbox and the project, as warnings for the user. Called where a request is shown;
+//! decides nothing.
 
 use super::call::{Action, ToolCall};
 use super::path::RuleContext;
 
-/// The warnings about a call: phrases without a subject, empty for a call that stays inside.
+/// The warnings about a call: phrases without a subject. A call that stays in the sandbox and the project has none.
 pub fn warnings(call: &ToolCall, context: &RuleContext) -> Vec<String> {
     let mut warnings = Vec::new();
     match call.action() {
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
     use crate::{CallPath, CallPaths, Containment};
 
-    /// `resolved`: where the links of the path lead.
+    /// `resolved`: the path with its links resolved.
     fn of(tool: &str, input: serde_json::Value, confined: bool, resolved: &str) -> Vec<String> {
         let project = std::path::PathBuf::from("/project");
         let given = input["path"].as_str().unwrap_or_default().to_owned();

@@ -1,5 +1,5 @@
-//! Splits texts into words for deny and ask rules: lines that the shell reader cannot parse, and arguments of commands,
-//! which a program might run. Called by the rules and the judge.
+//! Splits texts into words for deny and ask rules: lines that are not literal shell, and arguments of commands, which a
+//! program might run. Called by the rules and the judge.
 //!
 //! Quotes and backslashes are removed, as a shell does, and the text is split at every possible separator. A match may
 //! be a false alarm, but a word of a rule is always found if the text spells it out.

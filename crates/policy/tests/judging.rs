@@ -120,7 +120,7 @@ fn an_exact_grant_covers_one_call_and_no_denial() {
 }
 
 #[test]
-fn unconfined_calls_are_never_allowed_by_rules() {
+fn unconfined_commands_are_never_allowed_by_rules() {
     let book = book(&[(Effect::Allow, "Bash(make:*)"), (Effect::Allow, "Read")]);
     let mut make = bash("make");
     assert_eq!(
@@ -302,7 +302,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn non_literal_lines_are_never_allowed(line in line(), rules in prop::collection::vec(rule(), 0..6)) {
+    fn rules_never_allow_non_literal_lines(line in line(), rules in prop::collection::vec(rule(), 0..6)) {
         let mut book = RuleBook::new();
         for rule in &rules {
             let _added = book.add(Effect::Allow, rule, Source::UserSettings);

@@ -1,9 +1,9 @@
-//! Compares the reader with bash: parsed words must be the words that bash passes to programs, and accepted lines must
-//! be valid in bash.
+//! Compares the shell parser with bash: parsed words must be the words that bash passes to programs, and accepted lines
+//! must be valid in bash.
 //!
 //! The lines are generated from letters, digits and shell syntax, so that most of them are one character away from text
 //! that bash would expand. Bash runs them in an empty directory without programs on its PATH: a stub records what it
-//! would start. The second and third tests read random text over that alphabet. More cases:
+//! would start. The second and third tests parse random text of such characters. More cases:
 //! `PROPTEST_CASES=1000000 cargo nextest run -p agent-team-policy --test oracle`.
 
 use std::collections::BTreeSet;
@@ -14,8 +14,8 @@ use agent_team_policy::shell::{Join, Line, Target, read};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-/// Bash calls this function for each program, since none is found. It records the arguments and their number, each
-/// process in its own file, because bash writes line by line and both sides of a pipe run at once; it fails for names
+/// Bash calls this function for each program, because it finds none. The function records the arguments and their
+/// number in a file of its process: bash writes line by line, and both sides of a pipe run at once. It fails for names
 /// with an `f`. The only builtin that the lines could name is disabled.
 const STUB: &str = r#"
 enable -n [
@@ -81,7 +81,7 @@ fn files(directory: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// What bash does according to the reader, including the stub's failures.
+/// What bash does according to the parser, including the stub's failures.
 fn expected(line: &Line) -> Ran {
     let mut argvs = Vec::new();
     let mut files = BTreeSet::from(["in".to_owned()]);
@@ -137,7 +137,7 @@ fn compare(text: &str) -> Result<bool, TestCaseError> {
     Ok(true)
 }
 
-/// Words with everything that the reader accepts, and a little that it does not.
+/// Words with everything that the parser accepts, and a little that it does not.
 fn word() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         8 => "[axyzf0-9]{1,3}",
@@ -208,7 +208,7 @@ fn bash_passes_the_parsed_words() {
         .unwrap_or_else(|error| panic!("{error}"));
     assert!(
         compared.get() > 150,
-        "only {} lines were read",
+        "only {} lines were parsed",
         compared.get()
     );
 }
@@ -232,7 +232,7 @@ fn parsed_words_of_random_text_match_bash() {
         .unwrap_or_else(|error| panic!("{error}"));
     assert!(
         compared.get() > 60,
-        "only {} texts were read",
+        "only {} texts were parsed",
         compared.get()
     );
 }
@@ -263,7 +263,7 @@ fn parsed_lines_are_valid_bash() {
 }
 
 #[test]
-fn the_reader_terminates_on_any_bytes() {
+fn the_parser_terminates_on_any_bytes() {
     proptest!(|(bytes in prop::collection::vec(any::<u8>(), 0..64))| {
         let _ = read(&bytes).map(|line| line.commands().count());
     });

@@ -1,5 +1,5 @@
 //! The keys of an agent in `[lead]`, `[[member]]`, `[roles.<name>]` and role files, and their combination from role,
-//! member and `[defaults]`. Called by the readers of these tables.
+//! member and `[defaults]`. Called by the modules that read these tables.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -95,7 +95,7 @@ impl AgentKeys {
         self.tools_at.get_or_insert(At { value: key, at });
     }
 
-    /// Refuses agent keys for a member with the command engine, where they would have no effect.
+    /// Refuses agent keys beside the command engine, which does not use them.
     pub(super) fn refuse_for_command_engine(&self, source: &Source<'_>) {
         if let Some(At { value: key, at }) = self.first_key {
             source.fault_with_hint(
@@ -106,7 +106,8 @@ impl AgentKeys {
         }
     }
 
-    /// Combines the keys of a role (`self`) with those of a member, which take precedence, and with the defaults.
+    /// Combines the keys of a role (`self`), a member and `[defaults]`. A value of the member takes precedence over a
+    /// value of the role, and both over the defaults. Prompts and denied tools of role and member are joined.
     pub(super) fn agent(&self, member: &Self, defaults: &Self, description: &str) -> AgentSpec {
         let prompts = [&self.prompt, &member.prompt];
         let prompts: Vec<_> = prompts
@@ -184,7 +185,6 @@ pub(super) fn model(source: &Source<'_>, found: At<&str>, project: &Path) -> Opt
     }
 }
 
-/// Reads a prompt and replaces its variables.
 pub(super) fn prompt(
     source: &Source<'_>,
     found: At<&str>,
@@ -213,7 +213,6 @@ pub(super) fn report_unknown(source: &Source<'_>, from: usize, name: &str) {
     );
 }
 
-/// Reads tool names and reports unknown ones.
 pub(super) fn tools(source: &Source<'_>, key: &str, names: &[At<&str>]) -> Vec<String> {
     for name in names {
         if !is_tool(name.value) {

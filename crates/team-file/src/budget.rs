@@ -14,7 +14,6 @@ pub(super) fn read(table: &mut Table<'_>) -> Budget {
     with(Budget::default(), tokens, usd, minutes)
 }
 
-/// The budget with the given limits replaced.
 pub(super) fn with(
     budget: Budget,
     tokens: Option<u64>,

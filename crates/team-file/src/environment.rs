@@ -79,7 +79,7 @@ pub(super) fn check(source: &Source<'_>, members: &[Member]) {
                 source.fault_with_hint(
                     at,
                     format!(
-                        "`env`: {name} can redirect your API keys, so a team file cannot set it"
+                        "`env`: {name} can redirect your API keys, so a team file cannot set it for agents"
                     ),
                     "set it in your own environment, or set base_url under [providers.<name>]",
                 );

@@ -1,8 +1,8 @@
 //! Reads the team file `.agent-team/team.toml`, the role files and the user's overrides into a [`TeamSpec`]. Called by
 //! the CLI and by the embedding library.
 //!
-//! All faults are collected with file, line and column and reported together; no key is silently ignored. Loading never
-//! talks to a supervisor and never changes a file.
+//! All faults are collected with file, line and column and reported together; no key of the team file is silently
+//! ignored. Loading never talks to a supervisor and never changes a file.
 
 mod agent;
 mod budget;
@@ -82,7 +82,7 @@ pub struct Reading<'a> {
 #[derive(Debug)]
 pub struct Loaded {
     pub spec: TeamSpec,
-    /// Keys without effect in imported roles and in the user's overrides, and absent scripts.
+    /// Changed or ignored parts of imported roles, overrides without effect, and absent scripts.
     pub warnings: Vec<Fault>,
     /// The current values of all keys of `agent-team config`.
     pub settings: Vec<Setting>,
@@ -132,7 +132,7 @@ pub fn of_workers(workers: u32, reading: Reading<'_>) -> Result<Loaded, LoadTeam
     parse(shown, &text, project.unwrap_or(&here), reading).map_err(LoadTeamError::Faults)
 }
 
-/// Every role of a project, by name. Faults in other tables of the team file are not reported.
+/// Every role of a project, by name. Faults in tables other than `[roles]` are not reported.
 ///
 /// # Errors
 /// If the team file cannot be read or is not TOML, or if its `name`, its `[roles]` or the user's overrides have faults.
@@ -167,7 +167,6 @@ pub fn roles(
     }
 }
 
-/// Parses the text as TOML.
 fn parse_toml<'a>(
     source: &Source<'_>,
     text: &'a str,
@@ -213,7 +212,6 @@ fn parse(
     }
 }
 
-/// The user's overrides for the team of this name.
 fn overrides(
     name: Option<&TeamName>,
     project: &Path,
@@ -360,7 +358,7 @@ fn read(
         .iter_mut()
         .filter(|member| member.engine.uses_model());
     let of_members = agents.map(|member| &mut member.agent);
-    // Roles of every engine: `spawn --engine native` can make any of them an agent.
+    // Also roles with the command engine: `spawn --engine native` makes a member of any role an agent.
     let of_roles = roles.specs.iter_mut().map(|role| &mut role.agent);
     for agent in of_members.chain(of_roles) {
         agent.mcp.clone_from(&servers);
@@ -437,7 +435,7 @@ fn ensure_lead(
         Some(lead) => match lead.engine_at {
             None => lead.spec.engine = Engine::Native,
             Some(at) => {
-                // Without `mode` a lead with the command engine is allowed: the file asks only for a member named lead.
+                // Without `mode`, the lead may have the command engine: the file does not ask for an agent.
                 let Some(mode) = mode else { return };
                 source.fault_with_hint(
                     at,
@@ -488,7 +486,7 @@ fn team_name(source: &Source<'_>, root: &mut Table<'_>, project: &Path) -> Optio
         .ok()
 }
 
-/// Reads `[panes]`. The layout is `None` if the file does not set it; it then depends on the members.
+/// Reads `[panes]`. The layout is `None` if the file does not set it; the default depends on the members.
 fn panes(table: Option<Table<'_>>) -> (PlacementChoice, Option<Layout>) {
     let (mut placement, mut layout) = (PlacementChoice::Auto, None);
     if let Some(mut table) = table {

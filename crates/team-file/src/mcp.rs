@@ -11,7 +11,6 @@ use super::unsupported::Level;
 /// name.
 const NAME_MAX: usize = 24;
 
-/// Headers whose values are secrets.
 const SECRET_HEADERS: [&str; 4] = [
     "authorization",
     "cookie",

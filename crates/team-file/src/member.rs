@@ -134,7 +134,6 @@ impl Defaults {
         named.unwrap_or_else(|| WORKER.parse().expect("built-in names follow the rule"))
     }
 
-    /// Applies the user's overrides for the whole team.
     fn apply_overrides(&mut self, overrides: &Overrides, roles: &Roles) {
         let agent_keys = &mut self.agent_keys;
         if let Some(model) = overrides.get(&Key::Team(Item::Model)) {
@@ -362,7 +361,6 @@ pub(super) fn read(
     })
 }
 
-/// Applies the user's overrides for one member.
 fn apply_overrides(overrides: &Overrides, member: &MemberName, agent_keys: &mut AgentKeys) {
     let key = of_member(member);
     if let Some(model) = overrides.get(&key(Item::Model)) {

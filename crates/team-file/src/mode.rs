@@ -1,6 +1,5 @@
-//! The key `mode`, which selects the planner of a team's work. Used by the readers of the team file.
+//! The key `mode`, which selects the planner of a team's work. Used when the team is read.
 
-/// The planner of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     /// A lead that is an agent with tools.

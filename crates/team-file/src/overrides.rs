@@ -337,12 +337,11 @@ impl Overrides {
         self.values.keys()
     }
 
-    /// A numeric value.
     pub(super) fn number<T: FromStr>(&self, key: &Key) -> Option<T> {
         self.get(key)?.parse().ok()
     }
 
-    /// A budget in which the limits that are set here replace those of `given`.
+    /// `given`, with each limit that is set here in place of its own.
     pub(super) fn budget(&self, given: Budget, key: impl Fn(Item) -> Key) -> Budget {
         budget::with(
             given,
@@ -430,7 +429,7 @@ mod tests {
         }
         let file = again.place();
         again.save("demo").expect("it can be written");
-        assert!(!Path::new(&file).exists(), "the empty file is removed");
+        assert!(!Path::new(&file).exists(), "without settings, no file");
     }
 
     #[test]

@@ -27,7 +27,6 @@ pub(super) const SCOPES: &[(&str, Scope)] = &[
     ("team", Scope::Team),
 ];
 
-/// The `[permissions]` of one file.
 #[derive(Debug, Default)]
 pub(super) struct PermissionSettings {
     pub(super) rules: Permissions,
@@ -62,7 +61,7 @@ pub(super) fn read(source: &Source<'_>, mut table: Table<'_>) -> PermissionSetti
 fn is_rule(source: &Source<'_>, rule: At<&str>, list: &str, effect: Effect) -> bool {
     match Rule::parse(rule.value, effect) {
         Ok(parsed) if parsed.is_about_plans() && list != "approve" => {
-            let text = "`Plan` is valid only in `approve`: a plan is always approved by the user or by the lead";
+            let text = "`Plan` is valid only in `approve`, where it lets the lead approve plans";
             source.fault(rule.at, text);
             false
         }
@@ -84,7 +83,7 @@ pub(super) fn of_team(settings: &Path, team: &TeamId) -> (Option<PermissionSetti
     (found, faults)
 }
 
-/// The mode and scope that apply where no rule decides. The user's file for this team takes precedence over the user's
+/// The default mode, and the default scope of decisions. The user's file for this team takes precedence over the user's
 /// file for all teams, and both over the team file.
 pub(super) fn defaults(
     file: &PermissionSettings,
@@ -111,7 +110,7 @@ fn file_of(settings: &Path, team: &TeamId) -> PathBuf {
 /// Adds rules to the user's `allow` list for this team and returns the file. The rules apply from the next `up` on.
 ///
 /// # Errors
-/// When the file cannot be read or written, is not valid TOML, or has no table at `permissions`.
+/// When the file cannot be read or written, is not valid TOML, or its key `permissions` is not a table.
 pub fn allow_always(
     settings: &Path,
     team: &TeamId,

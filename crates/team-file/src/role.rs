@@ -36,7 +36,6 @@ pub(super) const LEAD: &str = "lead";
 #[derive(Debug)]
 pub(super) struct Roles(BTreeMap<RoleName, Role>);
 
-/// The result of [`Roles::finish`].
 #[derive(Debug)]
 pub(super) struct Finished {
     pub(super) specs: Vec<RoleSpec>,
@@ -239,7 +238,6 @@ pub(super) fn may_spawn(source: &Source<'_>, table: &mut Table<'_>) -> Option<At
     Some(At { value, at })
 }
 
-/// The faults of the text of a role file.
 #[cfg(test)]
 pub(super) fn faults_of_file(text: &str, reader: Reader<'_>) -> Vec<Fault> {
     let read = file::parse("role.md", "role", text, Layer::Project, reader);

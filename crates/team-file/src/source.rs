@@ -1,4 +1,5 @@
-//! The text of a configuration file, and the faults found in it with their positions. Used by all readers.
+//! The text of a configuration file, and the faults found in it with their positions. Used by all modules that read
+//! files.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -31,7 +32,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A file being read. Readers report faults here and continue, so that the user sees all of them at once.
+/// A file being read. After a fault is reported here, reading continues, so that the user sees all faults at once.
 #[derive(Debug)]
 pub(super) struct Source<'a> {
     file: String,
@@ -86,7 +87,7 @@ impl<'a> Source<'a> {
         self.faults.borrow_mut().push(fault);
     }
 
-    /// The first position at or after `from` where `parts` follow each other, separated only by whitespace.
+    /// The first position at or after `from` at which all `parts` occur in order, separated only by whitespace.
     pub(super) fn find(&self, from: usize, parts: &[&str]) -> Option<usize> {
         let (first, rest) = parts.split_first()?;
         let text = self.text.get(from..)?;

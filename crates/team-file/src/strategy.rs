@@ -65,8 +65,8 @@ fn template(source: &Source<'_>, found: At<&str>, reader: Reader<'_>) -> String 
     agent::prompt(source, found, reader.variables)
 }
 
-/// Checks that a mode with rounds has members to work in them, and that its lead has no keys for tools, which it cannot
-/// use.
+/// Checks that a team with rounds has an agent besides the lead, and that the lead sets no key about tools, because it
+/// has none.
 pub(super) fn check(source: &Source<'_>, mode: Option<At<Mode>>, members: &[Member]) {
     let Some(At { value: mode, at }) = mode else {
         return;

@@ -1,4 +1,4 @@
-//! A typed reader for one table of a TOML file. Called by the modules that read the tables.
+//! Typed access to one table of a TOML file. Called by the modules that read the tables.
 //!
 //! Each accessor reports a value of the wrong type. [`Table::finish`] reports every key that no accessor asked for, and
 //! every key that [`reference`] does not describe.
@@ -18,7 +18,6 @@ pub(super) fn colours() -> [(&'static str, Colour); Colour::PALETTE.len()] {
     Colour::PALETTE.map(|colour| (colour.name(), colour))
 }
 
-/// A value with its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct At<T> {
     pub(super) value: T,
@@ -26,7 +25,6 @@ pub(super) struct At<T> {
     pub(super) at: usize,
 }
 
-/// One table being read.
 #[derive(Debug)]
 pub(super) struct Table<'a> {
     source: &'a Source<'a>,
@@ -356,7 +354,6 @@ impl<'a> Table<'a> {
             .collect()
     }
 
-    /// Whether the value of this key is a table.
     pub(super) fn is_table(&self, key: &str) -> bool {
         let value = self.table.get(key);
         value.is_some_and(|value| value.get_ref().is_table())

@@ -658,7 +658,6 @@ fn a_file_outside_dot_agent_team_defines_its_own_project() {
 }
 
 proptest! {
-    /// A fault has the right line and column, regardless of the lines before it.
     #[test]
     fn a_fault_has_the_right_line_and_column(blank in 0_usize..6, comments in 0_usize..6, indent in 0_usize..4) {
         let text = format!(
@@ -672,7 +671,6 @@ proptest! {
         prop_assert_eq!((faults[0].line, faults[0].column), (blank + comments + 3, indent + 1));
     }
 
-    /// Any text results in a team or in faults, and never in a panic.
     #[test]
     fn any_text_yields_a_team_or_faults(text in "([a-z_]{0,6}( = |\\[\\[?|\\]\\]?|\"[a-z]{0,3}\"|[0-9]|\\n|\\{|\\}|,|é){0,3}){0,12}") {
         let result = read_in(project().path(), &text);

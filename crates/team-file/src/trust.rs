@@ -54,18 +54,17 @@ pub(super) struct Team<'a> {
     pub(super) providers: &'a BTreeMap<String, ProviderSpec>,
 }
 
-/// The result of [`of`].
 pub(super) struct Trust {
     /// `None` when nothing needs trust.
     pub(super) required_trust: Option<RequiredTrust>,
-    /// The lines that run outside a sandbox and start scripts, with the digests of these scripts.
+    /// The shell lines that start scripts, with the digests of these scripts.
     pub(super) trusted: Vec<TrustedLine>,
     /// See [`agent_team_protocol::spec::TeamSpec::protected`].
     pub(super) protected: Vec<KeptPath>,
 }
 
-/// Finds the parts of a team that require trust. Stores the digests of the scripts of MCP servers and of
-/// `notify` with them.
+/// Finds the parts of a team that require trust. Stores the digests of scripts that an MCP server or `notify` starts in
+/// its specification.
 pub(super) fn of(team: Team<'_>) -> Trust {
     let mut lines = rules(team.permissions, team.user);
     let hooks = [

@@ -48,7 +48,6 @@ pub(super) fn is_value(key: &str, value: &str) -> bool {
         .any(|(of, values)| *of == key && values.contains(&value))
 }
 
-/// The fault for such a key or value.
 pub(super) fn message(name: &str) -> String {
     format!("`{name}` is not supported in this version")
 }

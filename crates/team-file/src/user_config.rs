@@ -1,4 +1,4 @@
-//! Reads the user's `config.toml` once per load: the tables and keys that a team file can have too. Called when a team
+//! Reads the user's `config.toml` once per load: the tables and keys that a team file can have, too. Called when a team
 //! or its roles are read. The supervisor and the workers read the other keys.
 
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::source::Fault;
 use super::unsupported::Level;
 use super::{notify, search};
 
-/// The user's `config.toml`. Every value is absent if the file is.
+/// The user's `config.toml`. If the file does not exist, it has no values and no faults.
 #[derive(Debug, Default)]
 pub(super) struct UserConfig {
     pub(super) permissions: Option<PermissionSettings>,

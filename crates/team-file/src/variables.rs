@@ -37,7 +37,7 @@ pub(super) fn fill<'a>(text: &'a str, variables: &Variables) -> Result<String, V
     }
 }
 
-/// Replaces the variables that have a value and leaves the others unchanged.
+/// Replaces the variables that have a value and leaves all other variables unchanged.
 pub(super) fn fill_known(text: &str, variables: &Variables) -> String {
     let (mut filled, mut done) = (String::with_capacity(text.len()), 0);
     for placeholder in placeholders(text) {

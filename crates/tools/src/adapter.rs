@@ -26,10 +26,8 @@ pub(crate) enum Access {
 /// Receives the progress output of a call, for the user. Must not block.
 pub(crate) type Progress<'a> = &'a (dyn Fn(&str) + Send + Sync + 'a);
 
-/// One call of a tool.
 #[derive(Clone, Copy)]
 pub(crate) struct Call<'a> {
-    /// The name of the tool.
     pub(crate) tool: &'a str,
     /// The arguments as the model wrote them.
     pub(crate) input: &'a Value,

@@ -46,7 +46,6 @@ fn simplify(schema: &mut schemars::Schema) {
     }
 }
 
-/// Parses the arguments into the tool's type.
 pub(super) fn parse<T: DeserializeOwned>(spec: &ToolSpec, input: &Value) -> Result<T, ToolError> {
     static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
     // Some models send `null` to a tool without arguments.

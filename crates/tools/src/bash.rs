@@ -36,7 +36,7 @@ struct BashArguments {
     /// Return immediately with the id of a background job. Default: false.
     #[serde(default)]
     background: bool,
-    /// Run outside the sandbox; the user is asked for permission. Default: false.
+    /// Run outside the sandbox, which needs permission. Default: false.
     #[serde(default)]
     outside_sandbox: bool,
 }
@@ -200,7 +200,6 @@ async fn job_output(job: &Job, wait: Duration, progress: Progress<'_>) -> String
     format!("{}({state})", with_newline(printed))
 }
 
-/// Adds a final newline to non-empty text.
 fn with_newline(mut text: String) -> String {
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');

@@ -92,20 +92,14 @@ pub(super) struct Capture {
     whole: String,
     storage: Storage,
     directory: PathBuf,
-    /// Number of bytes of text so far.
     printed: u64,
     shown_max: usize,
 }
 
-/// The storage of the complete output.
 #[derive(Debug)]
 enum Storage {
     InMemory,
-    InFile {
-        file: File,
-        path: PathBuf,
-    },
-    /// Storing failed, with the reason.
+    InFile { file: File, path: PathBuf },
     Failed(String),
 }
 

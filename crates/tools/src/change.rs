@@ -10,7 +10,6 @@ const DIFF_MAX: usize = 64 << 10;
 /// The time limit of the search for the shortest diff; after it, a longer diff is used.
 const SEARCH: Duration = Duration::from_millis(300);
 
-/// A unified diff of one file.
 #[derive(Debug)]
 pub(super) struct Diff {
     pub(super) text: String,

@@ -1,12 +1,12 @@
 //! The sandbox of an agent's commands. Called by `bash` for commands that do not request to run outside it, by the git
 //! tools, and by the worker for `verify` lines.
 //!
-//! Commands have no network unless their role permits it. They write only to the project and to their own temporary
-//! directory. Of the home directory they can read a list of paths ([`home`]); of the rest of the machine they can read
-//! everything but our own directories, temporary and runtime directories, and secrets that [`home`] knows. Files that
-//! other programs run or obey later in the user's name are protected ([`agent_team_policy::protected`]): bubblewrap
-//! mounts them read-only. Changes of files that bubblewrap cannot protect, and of all protected files under Landlock,
-//! are reported afterwards ([`changes`]).
+//! Commands have no network unless the member's settings permit it. They write only to the project and to their own
+//! temporary directory. Of the home directory they can read a list of paths ([`home`]); of the rest of the machine they
+//! can read everything but agent-team's directories, temporary and runtime directories, and secrets that [`home`]
+//! knows. Files that other programs run or obey later in the user's name are protected
+//! ([`agent_team_policy::protected`]): bubblewrap mounts them read-only. Changes of files that bubblewrap cannot
+//! protect, and of all protected files under Landlock, are reported afterwards ([`changes`]).
 
 mod changes;
 mod denied;
@@ -64,14 +64,14 @@ pub struct Confinement {
     project: PathBuf,
     /// The directory for temporary files of commands.
     temporary: PathBuf,
-    /// Our own directories.
+    /// agent-team's own directories.
     ours: [PathBuf; 3],
     user: User,
     guard: Guard,
     /// Trusted scripts, and files that git's configuration names.
     kept: Vec<KeptPath>,
     network: Network,
-    /// The control group of the member's commands, where one is delegated.
+    /// The control group of the member's commands, if one is delegated.
     group: Option<Arc<Group>>,
     /// The probed sandbox. Probed on first use; the result never changes.
     found: OnceCell<Result<Sandbox, String>>,
@@ -108,14 +108,14 @@ impl Confinement {
         confinement
     }
 
-    /// Hides from commands the files that `guard` denies, where the sandbox can hide files of the project.
+    /// Hides from commands the files that `guard` covers, if the sandbox can hide files of the project.
     #[must_use]
     pub fn guarded_by(mut self, guard: Guard) -> Confinement {
         self.guard = guard;
         self
     }
 
-    /// Protects these paths of the project as well, where the sandbox can protect files.
+    /// Protects these paths of the project as well, if the sandbox can protect files.
     #[must_use]
     pub fn keeping(mut self, kept: Vec<KeptPath>) -> Confinement {
         self.kept = kept;
@@ -147,7 +147,7 @@ impl Confinement {
                 format!("commands run in a sandbox ({sandbox}), {network}")
             }
             Ok(ActiveSandbox { sandbox, .. }) => format!(
-                "commands run in a sandbox ({sandbox}), {network}; it cannot protect files of the project"
+                "commands run in a sandbox ({sandbox}), {network}; the sandbox cannot protect files of the project"
             ),
             Err(why) => {
                 format!("the sandbox is not available, so every command needs permission: {why}")

@@ -44,7 +44,6 @@ struct Arguments {
     url: String,
 }
 
-/// Fetches pages for one member.
 struct Fetcher {
     private_addresses: bool,
     permission: Permission,
@@ -106,7 +105,6 @@ impl Fetcher {
         client.as_ref().map_err(failed)
     }
 
-    /// Requests the URL and follows redirects.
     async fn get(&self, mut url: Url) -> Result<Page, ToolError> {
         for _ in 0..=REDIRECTS_MAX {
             self.check(&url)?;
@@ -158,7 +156,6 @@ impl Fetcher {
     }
 }
 
-/// The response of a server.
 #[derive(Debug)]
 struct Page {
     /// The URL after redirects.

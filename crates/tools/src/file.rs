@@ -1,7 +1,7 @@
 //! Reads and replaces whole text files. Called by `write` and `edit`.
 //!
 //! A file is replaced atomically by a complete file, and only if it is still the version that the model has read. The
-//! permission request contains the diff; the bytes written afterwards are those from which the diff was made.
+//! permission request contains the diff. The bytes from which the diff was made are written afterwards.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -25,7 +25,6 @@ use crate::tool::{Output, ToolError, off_thread};
 /// The largest file, in bytes, that is changed, or read without a line range.
 pub(super) const WHOLE_MAX: u64 = 8 << 20;
 
-/// An existing file and its version.
 #[derive(Debug)]
 pub(super) struct Existing {
     pub(super) bytes: Vec<u8>,
@@ -145,7 +144,7 @@ impl Change {
 /// Atomically replaces `old`, or creates the file, with `bytes`.
 ///
 /// # Errors
-/// If the file is no longer `old`, or on an I/O error.
+/// If the file has changed since `old` was read, or on an I/O error.
 fn replace(
     resolved: &ResolvedPath,
     old: Option<&Existing>,

@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest size of a list of files, in bytes.
 const LIST_MAX: usize = 8 << 20;
 
-/// Settings that override those of the repository and of the user.
+/// Settings that override the settings of the repository and of the user.
 const SETTINGS: [&str; 9] = [
     "core.attributesFile=/dev/null",
     "core.fsmonitor=false",
@@ -92,7 +92,6 @@ struct DiffArguments {
     against: Option<String>,
 }
 
-/// Creates both tools.
 pub(super) fn tools(
     permission: Permission,
     confinement: Option<Arc<Confinement>>,
@@ -174,7 +173,6 @@ fn changes(text: String) -> String {
     }
 }
 
-/// Runs git for one member.
 #[derive(Debug, Clone)]
 struct Runner {
     permission: Permission,
@@ -182,7 +180,6 @@ struct Runner {
     confinement: Option<Arc<Confinement>>,
 }
 
-/// Git in the project's repository.
 struct Git<'a> {
     context: &'a ToolContext,
     sandbox: Option<ActiveSandbox>,
@@ -219,7 +216,7 @@ impl Runner {
             attributes: None,
             _permit: permit,
         };
-        // Outside a repository, `git diff` compares any two files, and `git rev-parse` fails.
+        // Fails outside a repository, where `git diff` would compare any two files.
         let args = ["rev-parse", "--is-inside-work-tree", "--show-object-format"];
         let answer = git.run(args.map(OsString::from).into(), &|_| ()).await?;
         let format = answer.lines().nth(1).unwrap_or_default();
@@ -273,7 +270,7 @@ impl Git<'_> {
     }
 
     /// The files of the diff that may be read without permission. A file that was renamed or copied from a guarded file
-    /// has its content and is left out.
+    /// is left out, too: it has the content of the guarded file.
     async fn unguarded(
         &self,
         args: &[OsString],

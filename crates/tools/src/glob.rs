@@ -12,7 +12,6 @@ use crate::resolved_path::{Purpose, ResolvedPath};
 use crate::tool::{Tool, ToolError};
 use crate::walk::{files, pattern, with_deadline};
 
-/// The largest number of listed files.
 const LISTED: usize = 200;
 
 /// The largest number of files that are collected and sorted.

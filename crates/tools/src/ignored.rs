@@ -1,7 +1,7 @@
 //! Decides which files a walk skips because git ignores them. Reads the ignore files through directory descriptors.
 //! Called by `walk`.
 //!
-//! The rules are those of the `ignore` crate. Precedence, highest first: `.ignore`, `.gitignore`, `.git/info/exclude`,
+//! The rules of the `ignore` crate apply. Precedence, highest first: `.ignore`, `.gitignore`, `.git/info/exclude`,
 //! the user's global file; of the same kind, the nearest file. A repository within another one does not inherit the
 //! outer `.gitignore`. The crate itself opens these files by path and blocks on a pipe, so only its matcher is used
 //! here: an ignore file that is not a regular file, or larger than [`SIZE_MAX`], is skipped.
@@ -17,8 +17,8 @@ use rustix::fs::AtFlags;
 
 use crate::beneath::{Beneath, directory_at, regular_at};
 
-/// The largest ignore file that is read, in bytes. Typical files have dozens of lines; compiling millions takes
-/// minutes.
+/// The largest ignore file that is read, in bytes. Typical files have dozens of lines; millions of lines take minutes
+/// to compile.
 const SIZE_MAX: u64 = 256 << 10;
 
 /// The entries of a directory that [`Level::of`] checks.

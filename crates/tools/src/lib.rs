@@ -7,7 +7,7 @@
 //!
 //! Where to look:
 //! - the trait: `tool`; the constructor of tools: `adapter`; schemas and parsing of arguments: `arguments`
-//! - the built-in tools: `built_in`; those of the team: [`team`]; of MCP servers: [`mcp`]; web search: [`web_search`]
+//! - the built-in tools: `built_in`; the team tools: [`team`]; MCP tools: [`mcp`]; web search: [`web_search`]
 //! - path checks: `resolved_path`; opening paths: `beneath`; replacing a file: `file`; diffs: `change`
 //! - directory walks: `walk`; git's ignore rules: `ignored`
 //! - child processes: [`program`]; their output: `capture`, [`tail`], as plain text: [`vt`], without secrets: [`secret`]

@@ -34,7 +34,6 @@ use crate::context::ToolContext;
 use crate::permission::Permission;
 use crate::tool::{Tool, ToolError};
 
-/// The time limit of one call.
 const CALL_LIMIT: Duration = Duration::from_secs(300);
 
 /// The longest tool name that every provider accepts, in characters.
@@ -136,7 +135,6 @@ fn may_use(agent: &AgentSpec, server: &str, tool: &str) -> bool {
     agent.tools.as_deref().is_none_or(names) && !names(&agent.deny_tools)
 }
 
-/// A tool of a server.
 struct RemoteTool {
     server: Arc<Server>,
     permission: Permission,

@@ -1,5 +1,5 @@
-//! Permission for a call. Called by the tools that change files, run commands or reach out of the project, and by those
-//! that read a file which a `Read` rule covers, before they begin.
+//! Permission for a call. Called before the call begins: by tools that change files, run commands or reach out of the
+//! project, and by tools that read a file, if a `Read` rule covers it.
 //!
 //! The supervisor decides. The call waits without a time limit, and without an answer nothing is permitted. If a
 //! pending request is allowed, the supervisor records the start of the call before the call does anything, so that a
@@ -69,7 +69,6 @@ impl OpenRequest {
 }
 
 impl Permission {
-    /// Returns whether the supervisor decides about calls.
     pub(super) fn is_asked(&self) -> bool {
         matches!(self, Permission::Ask(_))
     }
@@ -100,8 +99,8 @@ impl Permission {
         Ok(())
     }
 
-    /// Waits for permission. `arguments`: the arguments that the user sees and decides about. `sandbox`: what the sandbox
-    /// of the call's processes guarantees; `None` without one.
+    /// Waits for permission. `arguments`: the arguments that the user sees and decides about. `sandbox`: what the
+    /// sandbox of the call's processes guarantees; `None` without one.
     ///
     /// # Errors
     /// If permission is denied; the text gives the model the reason.

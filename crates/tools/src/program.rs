@@ -59,7 +59,7 @@ const READ_BYTES: usize = 16 << 10;
 pub enum ProgramEnd {
     Exited(ExitStatus),
     TimedOut(Duration),
-    /// It exceeded a limit of the sandbox.
+    /// The program exceeded a limit of the sandbox.
     Exceeded(Exceeded),
     Stopped,
 }
@@ -81,7 +81,6 @@ struct Running {
     run: Option<SandboxRun>,
 }
 
-/// The next event of a program.
 #[derive(Debug)]
 enum ProgramEvent<'a> {
     Printed(&'a [u8]),
@@ -341,7 +340,6 @@ impl Drop for Program {
     }
 }
 
-/// The processes of a call.
 #[derive(Clone, Debug)]
 struct Descendants {
     leader: ProcessId,

@@ -18,7 +18,6 @@ use crate::beneath::Beneath;
 use crate::context::{ToolContext, Version};
 use crate::tool::ToolError;
 
-/// The intended use of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// Also permits stored outputs.
@@ -154,17 +153,14 @@ impl ResolvedPath {
         }
     }
 
-    /// Returns whether the path is a directory now.
     pub(super) fn is_a_directory(&self) -> bool {
         Beneath::new(&self.root).is_ok_and(|root| root.directory(&self.relative).is_ok())
     }
 
-    /// The project, or the directory of stored outputs.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The path relative to the root.
     pub(super) fn relative(&self) -> &Path {
         &self.relative
     }
@@ -201,7 +197,6 @@ fn outside(context: &ToolContext, given: &str) -> ToolError {
     ))
 }
 
-/// Formats an I/O error about a file.
 pub(super) fn failed(path: &str, error: &io::Error) -> ToolError {
     let reason = if error.kind() == io::ErrorKind::NotADirectory {
         "a part of the path is a file, not a directory".to_owned()

@@ -23,7 +23,6 @@ use crate::ignored::{IGNORE_FILES, Ignored, Level};
 use crate::resolved_path::{ResolvedPath, failed};
 use crate::tool::ToolError;
 
-/// The time limit of a walk.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The additional time that the caller waits for a walk to stop.

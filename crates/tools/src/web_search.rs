@@ -1,7 +1,7 @@
 //! `web_search`. Called by the agent loop to set up the search, and by the model.
 //!
-//! If the model's own provider searches, this tool is not offered. Otherwise it queries the endpoint that the user
-//! configured:
+//! If the model's own provider searches, this tool is not offered. Otherwise the tool queries the endpoint of
+//! `[search]` in the team file or in the user's settings:
 //! - SearXNG: `GET <url>/search?q=…&format=json`, and `results: [{title, url, content}]`
 //! - Brave: `GET <url>?q=…` with the key in `X-Subscription-Token`, and `web: {results: [{title, url, description}]}`
 //!
@@ -135,7 +135,7 @@ async fn run(
     Ok(list(&pages, call.context.output_max))
 }
 
-/// The endpoint that the user configured.
+/// The endpoint of `[search]`.
 struct Endpoint {
     api: Api,
     url: Url,
@@ -143,7 +143,6 @@ struct Endpoint {
     permission: Permission,
 }
 
-/// The endpoint's API.
 enum Api {
     Searxng,
     Brave { key: HeaderValue },

@@ -106,7 +106,7 @@ async fn a_panicking_engine_restarts_only_its_member() {
 }
 
 #[tokio::test]
-async fn an_engine_that_always_panics_is_held() {
+async fn a_member_whose_engine_always_panics_is_held() {
     let team = team_that_does(|_| panic!("the engine is broken")).await;
     let held = async {
         let task = TaskSpec {

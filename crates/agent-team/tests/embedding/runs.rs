@@ -150,7 +150,7 @@ async fn a_secret_reaches_only_tools() {
 }
 
 #[tokio::test]
-async fn a_team_file_replaces_the_builders_settings() {
+async fn a_team_file_excludes_the_builders_settings() {
     let project = tempfile::tempdir().unwrap();
     let file = project.path().join(".agent-team/team.toml");
     std::fs::create_dir(file.parent().unwrap()).unwrap();

@@ -77,7 +77,6 @@ impl Model for ScriptedModel {
     }
 }
 
-/// The texts of all inputs in the prompt.
 pub(crate) fn inputs<'a>(prompt: &Prompt<'a>) -> impl Iterator<Item = &'a str> {
     prompt.items.iter().filter_map(|item| match item {
         Item::Input { text } => Some(text.as_str()),
@@ -112,7 +111,7 @@ pub(crate) fn call(name: &str, input: Value) -> Answer {
 /// The function with which a [`ScriptedEngine`] does a task.
 type Work = dyn Fn(&Assignment) -> TaskResult + Send + Sync;
 
-/// Does tasks with a function; as a lead it finishes each goal with the results of its tasks.
+/// Does tasks with a function. As a lead, it answers a goal with the text of the goal.
 pub(crate) struct ScriptedEngine(pub(crate) Arc<Work>);
 
 impl Engine for ScriptedEngine {

@@ -33,7 +33,7 @@ impl Judge<'_> {
             Err(complex) => return (vec![self.complex(text, complex.why)], None),
         };
         let Some((to, cds)) = leading_cds(&line) else {
-            let why = "a `cd` that is not at the start or is not followed by `&&`";
+            let why = "a `cd` in another form than `cd DIRECTORY &&` at the start";
             return (vec![self.complex(text, why)], None);
         };
         let mut parts = Vec::new();
@@ -130,7 +130,7 @@ impl Judge<'_> {
             let known = self.call.known(&path).filter(|_| !goes_up);
             known.is_some_and(|call_path| call_path.is_inside(self.context))
         };
-        // Beside commands that may write, only filters such as `head -5` are.
+        // In a line with a command that may write, only filters such as `head -5` count as reading.
         let is_filter = reading.paths.is_empty() && !reading.starts_programs;
         (read_only || is_filter)
             && self.contains_reading()
@@ -245,7 +245,6 @@ impl Judge<'_> {
         let mut parts = Vec::new();
         for redirect in &command.redirects {
             match &redirect.to {
-                // `/dev/null` stores and returns nothing.
                 Target::Read(path) | Target::Write(path) | Target::Append(path) if path == NULL => {
                 }
                 Target::Read(path) => parts.push(self.read(&join(to, path))),

@@ -1,8 +1,8 @@
 //! Whether a command has an option. Called only by the parent module, so that every program's options are matched by
 //! the same rules.
 //!
-//! It does not know which options take a value. Where that would matter, it answers yes: a false match only narrows
-//! what a rule allows.
+//! These functions do not know which options take a value. If that matters, they return true: a false match only
+//! narrows what a rule allows.
 
 /// Whether some argument is, or may be, one of these options. The table writes options as
 /// - `-x`: a letter, alone, followed by its value, or within a cluster (`-nx`, `-xVALUE`, `-x=VALUE`)

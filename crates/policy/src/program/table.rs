@@ -222,7 +222,7 @@ pub(super) const RUNNING: &[(&str, &[&str])] = &[
     ("kubectl", &["run", "exec"]),
 ];
 
-/// Options that make a program run another one, evaluate code, or write where no rule applies; also in any
+/// Options that make a program run another one, evaluate code, or write a file that no rule checks; also in any
 /// abbreviation.
 pub(super) const OPTIONS: &[(&str, &[&str])] = &[
     ("base64", &["--output", "-o"]),

@@ -4,7 +4,7 @@ use crate::pattern::CommandContext;
 use crate::program::{self, Form, name};
 use crate::words;
 
-/// The words of a command, and whether others may follow.
+/// The words of a command, and whether more words may follow.
 #[derive(Debug, Clone)]
 pub(super) struct CommandPattern {
     /// At least one.
@@ -52,7 +52,7 @@ impl CommandPattern {
             Form::Wraps { inner, .. } => self.catches(&argv[inner..], evaluated),
             Form::Plain | Form::Evaluates => false,
         };
-        // It cannot be known for all programs whether they run their arguments, so every program might.
+        // The table does not list every program that runs its arguments, so any program might run them.
         inner || self.is_scattered_in(&words::of_arguments(argv))
     }
 

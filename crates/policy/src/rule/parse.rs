@@ -216,7 +216,7 @@ fn command(text: &str, effect: Effect) -> Result<CommandPattern, Fault> {
     let words = command.argv.clone();
     if effect == Effect::Allow && more && !program::may_be_plain(&words) {
         let what = format!(
-            "`{}` can run code that its arguments give, so a prefix is not specific enough",
+            "`{}` can run code from its arguments, so a prefix is not specific enough",
             words[0]
         );
         let instead = match words[0].as_str() {

@@ -1,4 +1,4 @@
-//! Rejects characters that a reader cannot see or would mistake, even inside quotes. The display uses the same
+//! Rejects characters that a user cannot see or would mistake for others, even inside quotes. The display uses the same
 //! list: `agent_team_protocol::text`.
 
 use agent_team_protocol::text::is_deceptive;

@@ -1,4 +1,4 @@
-//! The parser: one pass without backtracking; it returns a line only at the end of the text.
+//! The parser: one pass without backtracking. It returns a line only if the whole text is literal.
 
 use super::lexical;
 use super::{COMMANDS_MAX, Command, Complex, Join, Line, Redirect, Step, Target};
@@ -6,7 +6,7 @@ use super::{COMMANDS_MAX, Command, Complex, Join, Line, Redirect, Step, Target};
 /// Parses a line, or a command in a rule.
 ///
 /// # Errors
-/// When the text is not literal; nothing may be assumed about it then.
+/// When the text is not literal. Callers may then assume nothing about its words.
 pub fn read(bytes: &[u8]) -> Result<Line, Complex> {
     let text = lexical::check(bytes)?;
     let mut reader = Reader {
@@ -183,7 +183,7 @@ impl Reader<'_> {
             '&' if self.takes("&&") => Ok(Token::And),
             '&' => Err(complex(
                 at,
-                "`&`: in the background, or both outputs at once",
+                "`&` (a background command, or a redirection of both outputs)",
             )),
             '|' if self.takes("||") => Ok(Token::Or),
             '|' if self.takes("|&") => Err(complex(at, "`|&`")),

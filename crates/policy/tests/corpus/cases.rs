@@ -38,7 +38,6 @@ pub(crate) struct Set {
     pub(crate) tool: String,
 }
 
-/// One line of a file.
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
     pub(crate) line: usize,
@@ -48,7 +47,6 @@ pub(crate) struct Case {
 }
 
 impl File {
-    /// Every set of the file with its cases.
     pub(crate) fn sets(&self) -> Vec<(Set, Vec<Case>)> {
         let mut sets: Vec<(Set, Vec<Case>)> = Vec::new();
         for (number, text) in (1..).zip(self.text.lines()) {

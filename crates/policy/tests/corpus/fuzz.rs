@@ -214,15 +214,15 @@ fn shell_line(line: &str) -> Result<(), String> {
     must(narrowed >= open, "a deny rule widened the decision")?;
     let read = shell::read(line.as_bytes());
     if let Ok(literal) = &read {
-        // With every word in quotes it must be the same line.
+        // Quoting every word must not change the line.
         let quoted = quoted(literal);
         let again = shell::read(quoted.as_bytes());
         must(
             again.as_ref() == Ok(literal),
-            "the quoted line is read as another",
+            "the quoted line parses to other words",
         )?;
         let same = ruling(without, Mode::Default, "bash", &quoted) == narrowed;
-        must(same, "the quoted line is decided otherwise")?;
+        must(same, "quoting changes the decision")?;
     } else {
         must(
             open != Ruling::Allow,
@@ -239,7 +239,6 @@ fn shell_line(line: &str) -> Result<(), String> {
             "./wrapper ",
             "X=1 ",
         ] {
-            // A line break or a comment at the beginning would separate the wrapper from the line.
             let wrapped = format!("{wrapper}{line}");
             // A line that no shell accepts, such as `&& x`, becomes a valid line when the wrapper completes it.
             if read.is_err() && shell::read(wrapped.as_bytes()).is_ok() {
@@ -309,7 +308,7 @@ fn rule_text(text: &str) -> Result<(), String> {
                 // Any parsed rule can be compared with any call.
                 let mut book = RuleBook::new();
                 let added = book.add(effect, text, agent_team_policy::Source::TeamFile);
-                must(added.is_ok(), "a rule is not taken into the book")?;
+                must(added.is_ok(), "a valid rule is not added to the book")?;
                 for (tool, argument) in [
                     ("bash", "rm -rf x"),
                     ("read", "a/.env"),
@@ -321,7 +320,7 @@ fn rule_text(text: &str) -> Result<(), String> {
             Err(error) => {
                 must(
                     error.at <= text.trim().len(),
-                    "an error is outside of its rule",
+                    "the position of an error is outside the rule",
                 )?;
                 let _shown = error.to_string();
             }
@@ -346,7 +345,7 @@ fn path_of_a_tool(path: &str) -> Result<(), String> {
             format!(".//{path}"),
         ] {
             let same = ruling(without, Mode::Default, tool, &other) == narrowed;
-            must(same, &format!("{tool} of {other:?} is decided otherwise"))?;
+            must(same, &format!("{tool} of {other:?} gets another decision"))?;
         }
     }
     Ok(())

@@ -186,7 +186,7 @@ fn deceptive_characters_are_never_allowed() {
 }
 
 #[test]
-fn the_reader_refuses_exactly_what_the_display_escapes() {
+fn the_parser_refuses_exactly_what_the_display_escapes() {
     let all = ('\0'..='\u{1ffff}').chain('\u{e0000}'..='\u{e1000}');
     for c in all.filter(|c| !matches!(c, '\'' | '\n' | '\t')) {
         let literal = agent_team_policy::shell::read(format!("x 'a{c}b'").as_bytes()).is_ok();

@@ -1,4 +1,4 @@
-//! Denied commands in all of their disguises.
+//! Denied commands in every form in which a line can contain them.
 
 use agent_team_policy::Ruling;
 

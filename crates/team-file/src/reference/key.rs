@@ -33,7 +33,7 @@ pub struct KeyInfo {
     pub kind: Kind,
     pub default: DefaultValue,
     pub summary: &'static str,
-    /// Lines of the file.
+    /// Lines that set the key, or a command that sets it.
     pub example: &'static str,
 }
 
@@ -51,7 +51,7 @@ pub enum Kind {
     Table,
     /// Written `[[key]]`.
     Tables,
-    /// One of the words that the reader knows.
+    /// One of a fixed set of words.
     Word(fn() -> Vec<&'static str>),
 }
 
@@ -132,7 +132,7 @@ impl fmt::Display for Kind {
 }
 
 impl DefaultValue {
-    /// The text in place of a value; `None` for a value as written in the file.
+    /// The text to show instead of a value. `None`: the default is a value as written in the file.
     pub fn text(self) -> Option<&'static str> {
         match self {
             Self::Required => Some("required"),
@@ -143,7 +143,7 @@ impl DefaultValue {
     }
 }
 
-/// The words of a reader's table.
+/// The words of a list of words and their meanings.
 pub(super) fn words<T>(words: &[(&'static str, T)]) -> Vec<&'static str> {
     words.iter().map(|(word, _)| *word).collect()
 }

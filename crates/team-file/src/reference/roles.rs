@@ -8,59 +8,97 @@ use super::key::{KeyInfo, Kind, Section, words};
 use crate::agent::PLANS;
 use crate::table::colours;
 
-/// The keys of an agent, in `[lead]`, `[[member]]` and `[roles.<name>]`.
-pub(super) const AGENT_KEYS: &[KeyInfo] = &[
-    KeyInfo::new(
-        "model",
-        Kind::String,
-        Depends(
-            "that of the role, else of `[defaults]`, else the first provider with a key or a server",
+const MODEL: KeyInfo = KeyInfo::new(
+    "model",
+    Kind::String,
+    Depends(
+        "the model of the role, else of `[defaults]`, else of the first provider with a key or a server",
+    ),
+    "Model of the agent: `provider/model`, or `replay:FILE` to play a recording.",
+    "model = \"anthropic/claude-sonnet-4-6\"",
+);
+
+const PROMPT: KeyInfo = KeyInfo::new(
+    "prompt",
+    Kind::String,
+    Unset,
+    "Instructions for the agent, after the instructions of its role.",
+    "prompt = \"Explain each change in one sentence.\"",
+);
+
+const MAX_STEPS: KeyInfo = KeyInfo::new(
+    "max_steps",
+    Integer,
+    Depends("the value of the role, else of `[defaults]`, else 100"),
+    "Maximum number of model replies for one task or turn.",
+    "max_steps = 50",
+);
+
+const TOOLS: KeyInfo = KeyInfo::new(
+    "tools",
+    Strings,
+    Depends("the tools of the role, else all"),
+    "The only tools that the agent has. `mcp__SERVER__TOOL` names a tool of an MCP server.",
+    "tools = [\"read\", \"grep\", \"glob\"]",
+);
+
+const DENY_TOOLS: KeyInfo = KeyInfo::new(
+    "deny_tools",
+    Strings,
+    Unset,
+    "Tools that the agent does not have, in addition to the denied tools of its role.",
+    "deny_tools = [\"bash\"]",
+);
+
+const PLAN: KeyInfo = KeyInfo::new(
+    "plan",
+    Word(|| words(PLANS)),
+    Unset,
+    "The agent changes nothing before its plan is approved.",
+    "plan = \"required\"",
+);
+
+const NETWORK: KeyInfo = KeyInfo::new(
+    "network",
+    Boolean,
+    Depends("the value of the role, else of `[defaults]`, else `false`"),
+    "Whether sandboxed commands of the agent have network access.",
+    "network = true",
+);
+
+/// The keys of an agent, in `[lead]` and `[[member]]`.
+pub(super) const AGENT_KEYS: &[KeyInfo] =
+    &[MODEL, PROMPT, MAX_STEPS, TOOLS, DENY_TOOLS, PLAN, NETWORK];
+
+/// The same keys in `[roles.<name>]`.
+const ROLE_AGENT_KEYS: &[KeyInfo] = &[
+    KeyInfo {
+        default: Depends(
+            "the model of `[defaults]`, else of the first provider with a key or a server",
         ),
-        "Model of the agent: `provider/model`, or `replay:FILE` to play a recording.",
-        "model = \"anthropic/claude-sonnet-4-6\"",
-    ),
-    KeyInfo::new(
-        "prompt",
-        Kind::String,
-        Unset,
-        "Instructions for the agent; those of a member follow those of its role.",
-        "prompt = \"Explain each change in one sentence.\"",
-    ),
-    KeyInfo::new(
-        "max_steps",
-        Integer,
-        Depends("that of the role, else of `[defaults]`, else 100"),
-        "Maximum number of model replies for one task or turn.",
-        "max_steps = 50",
-    ),
-    KeyInfo::new(
-        "tools",
-        Strings,
-        Depends("those of the role, else all"),
-        "The only tools that the agent has. `mcp__SERVER__TOOL` names a tool of an MCP server.",
-        "tools = [\"read\", \"grep\", \"glob\"]",
-    ),
-    KeyInfo::new(
-        "deny_tools",
-        Strings,
-        Unset,
-        "Tools that the agent does not have, in addition to those of its role.",
-        "deny_tools = [\"bash\"]",
-    ),
-    KeyInfo::new(
-        "plan",
-        Word(|| words(PLANS)),
-        Unset,
-        "The agent changes nothing before its plan is approved.",
-        "plan = \"required\"",
-    ),
-    KeyInfo::new(
-        "network",
-        Boolean,
-        Depends("that of the role, else of `[defaults]`, else `false`"),
-        "Whether sandboxed commands of the agent have network access.",
-        "network = true",
-    ),
+        ..MODEL
+    },
+    KeyInfo {
+        summary: "Instructions for the agents of the role.",
+        ..PROMPT
+    },
+    KeyInfo {
+        default: Depends("the value of `[defaults]`, else 100"),
+        ..MAX_STEPS
+    },
+    KeyInfo {
+        default: Depends("all"),
+        ..TOOLS
+    },
+    KeyInfo {
+        summary: "Tools that the agents of the role do not have.",
+        ..DENY_TOOLS
+    },
+    PLAN,
+    KeyInfo {
+        default: Depends("the value of `[defaults]`, else `false`"),
+        ..NETWORK
+    },
 ];
 
 pub(super) const COLOUR: KeyInfo = KeyInfo {
@@ -68,7 +106,7 @@ pub(super) const COLOUR: KeyInfo = KeyInfo {
     ..KeyInfo::new(
         "colour",
         Word(|| words(&colours())),
-        Depends("that of the role, else the next free one"),
+        Depends("the colour of the role, else the next free colour"),
         "Colour of the member's name.",
         "colour = \"teal\"",
     )
@@ -85,19 +123,21 @@ const ROLE_KEYS: &[KeyInfo] = &[
     KeyInfo::new(
         "engine",
         Word(|| words(ENGINE_WORDS)),
-        Depends("`native` if a key of an agent is set, else that of `[defaults]`"),
+        Depends(
+            "`native` if a key of an agent, such as `model`, is set; else the engine of `[defaults]`",
+        ),
         "Engine of members of the role.",
         "engine = \"native\"",
     ),
     KeyInfo {
-        default: Depends("the next free one"),
+        default: Depends("the next free colour"),
         ..COLOUR
     },
     KeyInfo::new(
         "may_spawn",
         Strings,
         Depends("all"),
-        "Roles of which a lead of this role may add members.",
+        "A lead with this role may add members only of these roles.",
         "may_spawn = [\"worker\"]",
     ),
     KeyInfo::new(
@@ -111,14 +151,15 @@ const ROLE_KEYS: &[KeyInfo] = &[
 
 pub(super) static ROLE: Section = Section {
     heading: "[roles.<name>]",
-    summary: "A template for members. A role of the team file replaces the role of the same name of every other source.",
-    groups: &[ROLE_KEYS, AGENT_KEYS],
+    summary: "A template for members. A role of the team file replaces roles of the same name from all other sources.",
+    groups: &[ROLE_KEYS, ROLE_AGENT_KEYS],
 };
 
 pub(crate) static ROLE_FILE: Section = Section {
     heading: "Role files",
     summary: "`.agent-team/roles/*.md` of the project and `roles/*.md` of your settings define roles, too. Such a file \
-              begins with these keys between two lines `---`, written `key: value`; the text below them is the prompt.",
+              begins with these keys between two lines `---`, written `key: value`. The text after the second line `---` \
+              is the prompt.",
     groups: &[&[
         KeyInfo::new(
             "name",
@@ -138,7 +179,7 @@ pub(crate) static ROLE_FILE: Section = Section {
             "engine",
             Word(|| words(ENGINE_WORDS)),
             Depends(
-                "`native` if the file has a prompt or a key of an agent, else that of `[defaults]`",
+                "`native` if the file has a prompt or a key of an agent, such as `model`; else the engine of `[defaults]`",
             ),
             "Engine of members of the role.",
             "engine: native",
@@ -146,14 +187,14 @@ pub(crate) static ROLE_FILE: Section = Section {
         KeyInfo::new(
             "model",
             Kind::String,
-            Depends("the team's"),
+            Depends("the model of `[defaults]`, else of the first provider with a key or a server"),
             "Model of the agent: `provider/model`, or `replay:FILE`.",
             "model: anthropic/claude-sonnet-4-6",
         ),
         KeyInfo::new(
             "max_steps",
             Integer,
-            Depends("the team's"),
+            Depends("the value of `[defaults]`, else 100"),
             "Maximum number of model replies for one task or turn.",
             "max_steps: 50",
         ),
@@ -176,7 +217,7 @@ pub(crate) static ROLE_FILE: Section = Section {
             ..KeyInfo::new(
                 "colour",
                 Word(|| words(&colours())),
-                Depends("the next free one"),
+                Depends("the next free colour"),
                 "Colour of the names of members.",
                 "colour: teal",
             )
@@ -192,7 +233,7 @@ pub(crate) static ROLE_FILE: Section = Section {
             "may_spawn",
             Strings,
             Depends("all"),
-            "Roles of which a lead of this role may add members.",
+            "A lead with this role may add members only of these roles.",
             "may_spawn: [worker]",
         ),
         KeyInfo::new(
@@ -205,7 +246,7 @@ pub(crate) static ROLE_FILE: Section = Section {
         KeyInfo::new(
             "network",
             Boolean,
-            Depends("the team's"),
+            Depends("the value of `[defaults]`, else `false`"),
             "Whether sandboxed commands of the agent have network access.",
             "network: true",
         ),

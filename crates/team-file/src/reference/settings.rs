@@ -15,8 +15,8 @@ pub static SETTINGS: Manual = Manual {
         "`config.toml` in the directory of your settings applies to every team: \
          `$XDG_CONFIG_HOME/agent-team/config.toml`, by default `~/.config/agent-team/config.toml`. With \
          `AGENT_TEAM_HOME` it is `$AGENT_TEAM_HOME/config/config.toml`. The file is TOML and need not exist.",
-        "Rules of this file and of the team file apply together. Its `mode` and `default_scope` in `[permissions]` \
-         override those of the team file. A role or `[search]` of the team file replaces that of this file.",
+        "Rules of this file and of the team file apply together. `notify` of this file, and `mode` and `default_scope` \
+         of its `[permissions]`, override the team file. A role or `[search]` of the team file overrides this file.",
         "`agent-team config set KEY VALUE` stores settings for one team in another file of the same directory; the last \
          section lists its keys.",
     ],
@@ -172,56 +172,56 @@ pub(crate) static OVERRIDES: Section = Section {
         KeyInfo::new(
             "model",
             Kind::String,
-            Depends("that of the team file"),
+            Depends("the model of the team file"),
             "Model of agents. For a recording, use the team file.",
             "agent-team config set members.ada.model openai/gpt-5.1",
         ),
         KeyInfo::new(
             "role",
             Kind::String,
-            Depends("that of the team file"),
+            Depends("the role of the team file"),
             "Role of members.",
             "agent-team config set members.ada.role reviewer",
         ),
         KeyInfo::new(
             "max_steps",
             Integer,
-            Depends("that of the team file"),
+            Depends("the value of the team file"),
             "Maximum number of model replies for one task or turn.",
             "agent-team config set max_steps 50",
         ),
         KeyInfo::new(
             "limits.tokens",
             Integer,
-            Depends("that of the team file"),
+            Depends("the limit of the team file"),
             "Maximum number of tokens for one goal.",
             "agent-team config set limits.tokens 2_000_000",
         ),
         KeyInfo::new(
             "limits.usd",
             Number,
-            Depends("that of the team file"),
+            Depends("the limit of the team file"),
             "Maximum cost for one goal, in US dollars.",
             "agent-team config set limits.usd 2.5",
         ),
         KeyInfo::new(
             "limits.minutes",
             Number,
-            Depends("that of the team file"),
+            Depends("the limit of the team file"),
             "Maximum working time for one goal, in minutes.",
             "agent-team config set members.ada.limits.minutes 30",
         ),
         KeyInfo::new(
             "roles.<name>.model",
             Kind::String,
-            Depends("that of the role"),
+            Depends("the model that the role's file sets"),
             "Model of a role.",
             "agent-team config set roles.worker.model openai/gpt-5.1",
         ),
         KeyInfo::new(
             "providers.<name>.base_url",
             Kind::String,
-            Depends("that of the team file, without your key"),
+            Depends("the URL of the team file, which receives no key"),
             "Base URL of a provider. Setting it also allows sending your API key there.",
             "agent-team config set providers.openai.base_url https://gateway.example/v1",
         ),

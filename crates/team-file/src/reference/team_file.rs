@@ -1,4 +1,4 @@
-//! The keys of the team file, except those of roles.
+//! The keys of the team file, except the keys of roles.
 
 use agent_team_protocol::engine::ENGINE_WORDS;
 use agent_team_protocol::permissions::Mode;
@@ -69,7 +69,7 @@ pub(super) static ROOT: Section = Section {
         KeyInfo::new(
             "name",
             Kind::String,
-            Depends("the name of the project directory"),
+            Depends("derived from the name of the project directory"),
             "Name of the team: a lower-case letter, then lower-case letters, digits and `-`, at most 32 characters.",
             "name = \"payments\"",
         ),
@@ -183,18 +183,18 @@ const ENV: KeyInfo = KeyInfo::new(
     "env",
     StringTable,
     Unset,
-    "Variables for the programs of the member. For an agent it cannot set variables that choose programs or redirect \
-     keys, such as `PATH`.",
+    "Variables for the programs of the member. For an agent, variables that choose programs, such as `PATH`, or redirect \
+     API keys are refused.",
     "env = { RUST_LOG = \"debug\" }",
 );
 
-/// The keys of `[lead]` and `[[member]]` besides those of the agent.
+/// The keys of `[lead]` and `[[member]]` besides [`AGENT_KEYS`].
 const MEMBER_KEYS: &[KeyInfo] = &[
     KeyInfo::new(
         "engine",
         Word(|| words(ENGINE_WORDS)),
         Depends(
-            "`native` if a key of an agent is set, else that of the role, else of `[defaults]`",
+            "`native` if a key of an agent, such as `model`, is set; else the engine of the role, else of `[defaults]`",
         ),
         "What the member does. `native`: it is an agent. `command`: it runs the `run` lines of tasks.",
         "engine = \"native\"",
@@ -203,14 +203,14 @@ const MEMBER_KEYS: &[KeyInfo] = &[
         "limits",
         Table,
         Unset,
-        "Budget of the member for one goal: see `limits` of a member.",
+        "Budget of the member for one goal: see the section \"limits of a member\".",
         "limits = { usd = 2.5 }",
     ),
     COLOUR,
     KeyInfo::new(
         "cwd",
         Kind::String,
-        Depends("that of `[defaults]`"),
+        Depends("the directory of `[defaults]`"),
         "Working directory. A directory outside the project needs the user's trust.",
         "cwd = \"web\"",
     ),
@@ -218,15 +218,15 @@ const MEMBER_KEYS: &[KeyInfo] = &[
     KeyInfo::new(
         "claim",
         Word(|| words(CLAIMS)),
-        Depends("that of `[defaults]`"),
-        "Tasks that the member takes by itself. `ready`: each ready task that it may claim. `assigned`: only tasks that \
+        Depends("the value of `[defaults]`"),
+        "Tasks that the member takes by itself. `ready`: ready tasks that it may claim. `assigned`: only tasks that \
          name the member in `for`.",
         "claim = \"assigned\"",
     ),
     KeyInfo::new(
         "placement",
         Word(|| words(&member_placements())),
-        Depends("that of `[panes]`"),
+        Depends("the placement of `[panes]`"),
         "Where this member runs.",
         "placement = \"hosted\"",
     ),
@@ -234,14 +234,15 @@ const MEMBER_KEYS: &[KeyInfo] = &[
 
 pub(super) static LEAD: Section = Section {
     heading: "[lead]",
-    summary: "The lead of the team. A team of agents has a lead even without this table.",
+    summary: "The lead of the team. A team of agents has a lead even without this table. If the table of such a team sets \
+              no `engine`, the lead is an agent.",
     groups: &[
         &[
             KeyInfo::new(
                 "name",
                 Kind::String,
                 Is("\"lead\""),
-                "Name of the lead, by the rule for names of members.",
+                "Name of the lead; the rule for names of members applies, but `lead` is permitted.",
                 "name = \"grace\"",
             ),
             KeyInfo::new(
@@ -254,8 +255,8 @@ pub(super) static LEAD: Section = Section {
             KeyInfo::new(
                 "may_spawn",
                 Strings,
-                Depends("those of the role, else all"),
-                "Roles of which the lead may add members.",
+                Depends("the roles that the lead's role names, else all"),
+                "The lead may add members only of these roles.",
                 "may_spawn = [\"worker\", \"reviewer\"]",
             ),
         ],
@@ -274,13 +275,13 @@ pub(super) static MEMBER: Section = Section {
                 Kind::String,
                 Required,
                 "Name of the member: a lower-case letter, then lower-case letters, digits and `-`, at most 32 \
-                 characters; not `user`, `system`, `all` or `lead`.",
+                 characters; not `user`, `you`, `system`, `agent-team`, `all` or `lead`.",
                 "name = \"ada\"",
             ),
             KeyInfo::new(
                 "role",
                 Kind::String,
-                Depends("that of `[defaults]`, else `worker`"),
+                Depends("the role of `[defaults]`, else `worker`"),
                 "Role of the member; `agent-team role list` lists the roles.",
                 "role = \"reviewer\"",
             ),
@@ -316,7 +317,7 @@ const BUDGET_KEYS: &[KeyInfo] = &[
 
 pub(super) static BUDGET: Section = Section {
     heading: "limits of a member",
-    summary: "What the member may spend on one goal. Limits start again with each goal.",
+    summary: "What the member may spend on one goal. Each goal starts with full limits.",
     groups: &[BUDGET_KEYS],
 };
 
@@ -336,7 +337,7 @@ pub(super) static LIMITS: Section = Section {
                 "starting",
                 Integer,
                 Is("4"),
-                "Maximum number of concurrent launches of other programs' agents.",
+                "Maximum number of concurrent launches of other vendors' agents; no engine of this version launches one.",
                 "starting = 2",
             ),
         ],
@@ -429,7 +430,7 @@ pub(super) static TASK: Section = Section {
             "rerun",
             Boolean,
             Is("true"),
-            "Whether `run` may run again after its worker was lost. With `false` the task then fails.",
+            "Whether `run` may run again after its worker was lost. With `false` the task fails instead.",
             "rerun = false",
         ),
         KeyInfo::new(
@@ -464,7 +465,8 @@ pub(super) static DEFAULTS: Section = Section {
             "engine",
             Word(|| words(ENGINE_WORDS)),
             Depends(
-                "`native` with a `mode` other than `manual` or with a key of an agent here, else `command`",
+                "`native` if `mode` is set and is not `manual`, or if `model`, `max_steps` or `network` is set here; else \
+                 `command`",
             ),
             "Engine of members.",
             "engine = \"command\"",
@@ -472,7 +474,7 @@ pub(super) static DEFAULTS: Section = Section {
         KeyInfo::new(
             "model",
             Kind::String,
-            Depends("the first provider with a key or a server"),
+            Depends("the model of the first provider with a key or a server"),
             "Model of agents: `provider/model`, or `replay:FILE` to play a recording.",
             "model = \"openai/gpt-5.1\"",
         ),
@@ -516,8 +518,8 @@ pub(super) static PANES: Section = Section {
             "placement",
             Word(|| words(&placements())),
             Is("\"auto\""),
-            "Where members run. `auto`: your tmux, your iTerm2 or a separate tmux, whichever is available first; else \
-             one process.",
+            "Where members run. `auto`: the first available of your tmux, your iTerm2 and a separate tmux. If none is \
+             available: `hosted` with a terminal, `headless` without.",
             "placement = \"tmux\"",
         ),
         KeyInfo::new(
@@ -540,7 +542,7 @@ pub(super) static HOOKS: Section = Section {
             "task_completed",
             Kind::String,
             Unset,
-            "Runs before a task counts as completed. Exit code 0 accepts; another refuses, and 2 returns stderr as the \
+            "Runs before a task counts as completed. Exit code 0 accepts, any other refuses; with 2, stderr is the \
              reason.",
             "task_completed = \"scripts/check.sh\"",
         ),
@@ -560,8 +562,8 @@ pub(super) const NOTIFY_KEY: KeyInfo = KeyInfo::new(
     "notify",
     Word(|| words(WORDS)),
     Is("\"desktop\""),
-    "Notification when a member waits for you or a goal ends: of the desktop, by the terminal's bell, or none. A table \
-     runs a command: see `[notify]`.",
+    "How you are notified when a member waits for you or a goal ends. `desktop`: a desktop notification and the \
+     terminal's bell. `bell`: only the bell. `off`: not at all. A table runs a command: see `[notify]`.",
     "notify = \"bell\"",
 );
 
@@ -622,15 +624,17 @@ pub(super) static PERMISSIONS: Section = Section {
             "mode",
             Word(|| words(&Mode::NAMES)),
             Is("\"default\""),
-            "Decision where no rule matches. `accept-edits`: change files of the project without asking. `plan`: change \
-             nothing. `dont-ask`: deny instead of asking. `bypass`: ask nothing, sandbox nothing.",
+            "Decision about actions that no rule matches. `accept-edits`: agents change files of the project without \
+             asking. `sandboxed`: they also run commands that the sandbox contains. `plan`: they change nothing, even if \
+             a rule allows it. `dont-ask`: what would need a decision is denied. `bypass`: agents ask nothing, and their \
+             commands run outside the sandbox.",
             "mode = \"accept-edits\"",
         ),
         KeyInfo::new(
             "default_scope",
             Word(|| words(SCOPES)),
             Is("\"once\""),
-            "Scope of a decision that names none.",
+            "Scope of a decision that names no scope.",
             "default_scope = \"task\"",
         ),
     ]],
@@ -713,7 +717,7 @@ pub(super) static PROVIDER: Section = Section {
         KeyInfo::new(
             "base_url",
             Kind::String,
-            Depends("that of the provider"),
+            Depends("the provider's own URL"),
             "Base URL. It receives no key until you confirm it with `agent-team config set providers.<name>.base_url`.",
             "base_url = \"https://gateway.example/v1\"",
         ),

@@ -1,4 +1,4 @@
-//! Compares the reference with the readers: keys, types, words, defaults and examples.
+//! Compares the reference with the behaviour of the parser: keys, types, words, defaults and examples.
 
 use toml::de::DeTable;
 
@@ -58,7 +58,7 @@ struct Surroundings {
     after: &'static str,
 }
 
-/// The surroundings of a key, as the table needs them besides the key.
+/// The lines that make a file with this key valid.
 fn surroundings(level: Level, key: &str) -> Surroundings {
     let around = |before, after| Surroundings { before, after };
     let ada = "\n[[member]]\nname = \"ada\"\nengine = \"native\"\n";
@@ -123,7 +123,7 @@ fn keys() -> impl Iterator<Item = (Level, &'static KeyInfo)> {
 }
 
 #[test]
-fn each_example_is_read() {
+fn each_example_is_valid() {
     for (level, info) in keys() {
         let text = with(level, info.name, info.example);
         if let Err(faults) = load(&text) {
@@ -133,7 +133,7 @@ fn each_example_is_read() {
 }
 
 #[test]
-fn each_stated_type_is_the_type_of_the_reader() {
+fn each_stated_type_is_the_required_type() {
     for (level, info) in keys() {
         let lines = format!("{} = 1979-05-27", info.name);
         // In the root, the other keys of the surroundings would be lines of the wrong table.
@@ -164,7 +164,7 @@ fn each_stated_type_is_the_type_of_the_reader() {
 }
 
 #[test]
-fn each_stated_default_is_the_default_of_the_reader() {
+fn each_stated_default_applies() {
     let mut compared = 0;
     for (level, info) in keys() {
         let DefaultValue::Is(value) = info.default else {
@@ -196,7 +196,7 @@ fn each_stated_default_is_the_default_of_the_reader() {
 }
 
 #[test]
-fn each_word_is_read() {
+fn each_listed_word_is_accepted() {
     for (level, info) in keys() {
         for word in info.words() {
             let text = with(level, info.name, &format!("{} = \"{word}\"", info.name));
@@ -207,7 +207,7 @@ fn each_word_is_read() {
 }
 
 #[test]
-fn each_key_of_a_role_file_is_read() {
+fn each_key_of_a_role_file_is_accepted() {
     let directory = project();
     let (variables, overrides) = (Variables::new(), Overrides::default());
     let reader = Reader {

@@ -88,7 +88,6 @@ impl Role {
         self.engine.or(is_agent.then_some(Engine::Native))
     }
 
-    /// The agent of a member with this role.
     pub(crate) fn agent(&self, member: &AgentKeys, defaults: &AgentKeys) -> AgentSpec {
         let mut keys = self.agent_keys.clone();
         if self.coordinate {

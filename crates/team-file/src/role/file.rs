@@ -18,7 +18,8 @@ use super::definition::{Layer, Role, role_names};
 use super::front_matter::{self, Field, RoleText, Value};
 use super::import;
 
-/// Loads a role file. `None` when neither its front matter nor its file name is a valid role name, as for a README.
+/// Loads a role file. `None` if neither the name in its front matter nor its file name is a valid role name, such as
+/// `README`.
 pub(super) fn load(path: &Path, layer: Layer, reader: Reader<'_>) -> Option<(RoleName, Role)> {
     let stem = path.file_stem()?.to_str()?;
     let shown = path.strip_prefix(reader.project).unwrap_or(path);

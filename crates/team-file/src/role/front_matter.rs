@@ -122,7 +122,6 @@ fn value_of(found: At<&str>) -> Value {
     }))
 }
 
-/// Splits a comma-separated list.
 pub(super) fn split(list: At<&str>) -> Vec<At<String>> {
     let (mut parts, mut at) = (Vec::new(), list.at);
     for part in list.value.split(',') {

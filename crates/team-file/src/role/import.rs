@@ -1,7 +1,7 @@
 //! Imports role files of other programs, `.claude/agents/*.md` and `.nyzhi/agents/*.md`: maps their tools, models and
 //! keys. Called by [`super::file`].
 //!
-//! Unknown keys and tools cause a warning. An imported role never has more permissions than in the other program.
+//! Unknown keys and tools cause a warning. An imported role never has more tools than in the other program.
 
 use agent_team_protocol::spec::{Colour, is_tool, reading_tools};
 use agent_team_providers::ModelName;
@@ -28,7 +28,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("WebFetch", "fetch"),
     ("WebSearch", "web_search"),
     ("Write", "write"),
-    // Nyzhi's names, where they differ from ours.
+    // Nyzhi's names that differ from agent-team's.
     ("web_fetch", "fetch"),
     ("todowrite", "todo"),
     ("todoread", "todo"),
@@ -146,8 +146,8 @@ fn items(field: &Field<'_>) -> Vec<At<String>> {
     }
 }
 
-/// The allowed tools. A tool that is allowed only for some arguments is dropped: a role cannot enforce that, and
-/// allowing the whole tool would give the role more permissions than intended.
+/// The allowed tools. A tool that is allowed only for some arguments is dropped: a role cannot limit arguments, and
+/// allowing the whole tool would allow more than the file does.
 fn tools(source: &Source<'_>, field: &Field<'_>) -> Vec<String> {
     let mut tools = Vec::new();
     for item in items(field) {

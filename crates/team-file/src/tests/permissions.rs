@@ -164,7 +164,7 @@ fn plan_is_valid_only_in_approve() {
 }
 
 #[test]
-fn a_command_default_keeps_protected_scripts_and_servers() {
+fn scripts_and_servers_are_kept_with_the_command_engine() {
     let project = project();
     fs::write(project.path().join("check.sh"), "true\n").unwrap();
     fs::write(project.path().join("serve.py"), "\n").unwrap();

@@ -1,6 +1,6 @@
 //! Finds the scripts of a project that a shell line or the command of an MCP server starts: the command itself, or the
-//! file argument of an interpreter. Called for lines and servers that run outside a sandbox, so that a script is not
-//! started if it changed since the user trusted it.
+//! file argument of an interpreter. Called for the lines and servers that need the user's trust, so that a script is
+//! not started if it has changed since.
 //!
 //! Only text files count. A built program changes with every build, so it gets no digest; neither do the programs that
 //! `cargo test` or `make check` start.

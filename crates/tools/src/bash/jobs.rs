@@ -16,7 +16,6 @@ use crate::confine::ActiveSandbox;
 use crate::context::ToolContext;
 use crate::tool::ToolError;
 
-/// The largest number of running jobs.
 const RUNNING_MAX: usize = 16;
 
 /// The largest number of remembered jobs, running or exited.

@@ -1,5 +1,5 @@
-//! The arguments with which a shell is started: a command text that the user allowed, or the parsed words that a rule
-//! allowed.
+//! The arguments with which a shell is started: the command text as requested, or the parsed words of a line that
+//! needed no decision.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,6 @@ use agent_team_protocol::request::{
 use crate::git;
 use crate::program::is_outside;
 
-/// The arguments of one shell.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) args: Vec<OsString>,
@@ -19,13 +18,11 @@ pub(super) struct Line {
     pub(super) directory: Option<PathBuf>,
     /// Remove the environment variables with which bash would run other code than these words.
     strict: bool,
-    /// Reading commands, which ran without a decision: run no program of the project, and no program that a repository
-    /// names.
+    /// The line consists of reading commands: run no program of the project, and no program that a repository names.
     reads_only: bool,
 }
 
 impl Line {
-    /// The command text as requested.
     pub(super) fn text(command: &str) -> Self {
         Self {
             args: vec!["-c".into(), command.into()],
@@ -35,8 +32,8 @@ impl Line {
         }
     }
 
-    /// The words that the rule was matched against. The shell does not parse them again: its script contains only
-    /// positional parameters such as `"${1}"`.
+    /// The words of a line that needed no decision: rules were matched against exactly these words. The shell does not
+    /// parse them again: its script contains only positional parameters such as `"${1}"`.
     pub(super) fn words(run: RunnableView) -> Self {
         let mut script = String::new();
         let mut words: Vec<String> = Vec::new();
@@ -66,7 +63,6 @@ impl Line {
         }
     }
 
-    /// Returns the environment of the shell.
     pub(super) fn env(
         &self,
         env: &[(OsString, OsString)],

@@ -1,8 +1,8 @@
 //! Finds protected paths that were created or changed while a command ran. Called after each sandboxed command.
 //!
-//! bubblewrap protects the paths of the project itself, but not those in nested directories (a nested repository, a
-//! package with its own settings); Landlock protects none. Changes are detected by ctime, which a program cannot set.
-//! The user may have made the change, so it is reported and nothing is removed or moved.
+//! bubblewrap protects the protected paths at the top of the project, but none in nested directories (a nested
+//! repository, a package with its own settings); Landlock protects none. Changes are detected by ctime, which a program
+//! cannot set. The user may have made the change, so it is reported and nothing is removed or moved.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -60,7 +60,6 @@ impl Link {
     }
 }
 
-/// The protected paths that changed while a command ran.
 #[derive(Debug)]
 pub(super) struct Changes {
     /// Relative to the project.
@@ -76,7 +75,6 @@ impl ProtectedPaths {
     }
 }
 
-/// Finds the changes since `start`.
 pub(super) fn find_since(project: &Path, start: SystemTime, kept: &ProtectedPaths) -> Changes {
     let mut walk = Walk {
         project,

@@ -8,10 +8,10 @@
 //! | memory | all commands of the member | polling here: `RLIMIT_AS` is per process and breaks sanitizers |
 //! | `/tmp` under bubblewrap | one command | the kernel |
 //! | free disk space | the machine | polling here, before and during a command |
-//! | memory, processes, processor time | all commands of the member | the kernel, where a control group is delegated |
+//! | memory, processes, processor time | all commands of the member | the kernel, if a control group is delegated |
 //!
 //! Polling is twice a second, so a command can exceed a limit for half a second. When the commands of a member exceed a
-//! limit together, the one with the largest usage is killed.
+//! limit together, the command with the largest usage is killed.
 
 use std::fmt;
 use std::io;
@@ -62,7 +62,6 @@ pub struct Exceeded {
     limit: u64,
 }
 
-/// The resource usage of one command.
 #[derive(Debug, Clone, Copy, Default)]
 struct Usage {
     processes: u64,
@@ -73,7 +72,6 @@ struct Usage {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Commands(Arc<Mutex<Vec<Weak<Mutex<Usage>>>>>);
 
-/// Watches the resource usage of one command.
 #[derive(Debug, Clone)]
 pub(crate) struct Watch {
     settings: Settings,

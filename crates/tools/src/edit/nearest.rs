@@ -18,7 +18,7 @@ pub(super) fn hint(bytes: &[u8], old: &str) -> String {
     let lines: Vec<&str> = file.lines().take(FILE_LINES).collect();
     let wanted: Vec<&str> = old.lines().take(TEXT_LINES).collect();
     let Some((at, same)) = best(&lines, &wanted) else {
-        return "It contains no similar text: read it again".to_owned();
+        return "The file contains no similar text: read it again".to_owned();
     };
     let end = (at + wanted.len()).min(lines.len());
     let advice = if same == wanted.len() {

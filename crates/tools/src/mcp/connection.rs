@@ -148,7 +148,6 @@ impl Connection {
         }
     }
 
-    /// Returns whether the connection is closed.
     pub(super) fn is_gone(&self) -> bool {
         let ended = |program: &ServerProgram| program.ended.borrow().is_some();
         self.running.is_closed()
@@ -334,7 +333,7 @@ enum At {
     Beginning,
     Message,
     Stray,
-    /// Only the first such line is reported.
+    /// After the first stray line: later ones are not reported.
     Done,
 }
 

@@ -28,7 +28,6 @@ pub(super) struct Server {
 struct State {
     connection: Arc<Connection>,
     since: Instant,
-    /// The number of consecutive quick reconnects.
     quick_reconnects: u32,
 }
 

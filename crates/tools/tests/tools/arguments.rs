@@ -32,7 +32,7 @@ fn the_built_in_tools_are_complete() {
 #[test]
 fn roles_can_name_every_built_in_tool() {
     let mut named = with_parts(&TOOLS.map(str::to_owned));
-    // Offered if the user configured a search.
+    // Offered only if a search is configured.
     named.retain(|name| name != web_search::NAME);
     named.sort();
     let offered = Rig::new().tools;

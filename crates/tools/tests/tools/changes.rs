@@ -60,7 +60,7 @@ async fn an_unread_or_changed_file_is_not_overwritten() {
 }
 
 #[tokio::test]
-async fn a_replaced_file_keeps_its_mode_and_open_readers() {
+async fn a_replaced_file_keeps_its_mode_and_open_handles() {
     let rig = Rig::new();
     let path = rig.put("run.sh", "echo old\n");
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o751)).unwrap();
@@ -162,7 +162,10 @@ async fn a_missing_text_is_answered_with_the_nearest() {
         "{misspelt}"
     );
     let strange = refusal("impl Display for Nothing").await;
-    assert!(strange.contains("It contains no similar text"), "{strange}");
+    assert!(
+        strange.contains("The file contains no similar text"),
+        "{strange}"
+    );
 }
 
 #[tokio::test]

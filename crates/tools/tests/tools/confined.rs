@@ -195,7 +195,6 @@ pub(crate) async fn sandboxes() -> Vec<Sandbox> {
     found
 }
 
-/// Confines commands in the project of `rig` with this sandbox.
 pub(crate) fn confine_with(rig: &mut Rig, sandbox: Sandbox, settings: &Settings) {
     let temporary = rig.outside("temporary");
     let user = User {
@@ -462,7 +461,7 @@ echo '* filter=x' > .gitattributes
 rm -f PWN; sleep 1.1; echo y > nested/f; echo two > a.txt; echo made";
 
 #[tokio::test]
-async fn git_runs_a_trap_of_the_project_in_the_sandbox_only() {
+async fn git_tools_run_no_trap_of_the_project() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
         confine_with(&mut rig, sandbox, &Settings::default());
@@ -500,7 +499,7 @@ async fn a_linked_exclude_file_shows_no_secret() {
         let mut rig = rig_with_home();
         fs::create_dir(rig.outside(".ssh")).unwrap();
         fs::write(rig.outside(".ssh/id"), "secret").unwrap();
-        // An agent can create the link where git's templates create no such file: nothing is mounted there.
+        // An agent can create the link if git's templates create no such file: nothing is mounted there.
         fs::create_dir_all(rig.path(".git/info")).unwrap();
         let exclude = rig.path(".git/info/exclude");
         let _removed = fs::remove_file(&exclude);

@@ -104,7 +104,7 @@ async fn html_becomes_markdown_and_text_is_unchanged() {
 }
 
 #[tokio::test]
-async fn a_page_that_ends_like_a_secret_begins_is_whole() {
+async fn a_partial_secret_at_the_end_of_a_page_is_kept() {
     let mut rig = Rig::new();
     let secret = [("KEY".to_owned(), "hunter-two-three".to_owned())];
     rig.context.secrets = Secrets::new(&secret.into());

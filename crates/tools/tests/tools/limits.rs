@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::confined::{confine_with, rig_with_home, sandboxes, settle};
 
 #[tokio::test]
-async fn exceeding_a_limit_terminates_the_command() {
+async fn the_result_names_the_exceeded_limit() {
     let settings = Settings {
         processes: 20,
         memory_mib: 100,

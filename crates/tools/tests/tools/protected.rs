@@ -159,6 +159,6 @@ async fn nested_protected_files_are_reported() {
         }
         assert!(!printed.contains("settings.json"), "{sandbox}: {printed}");
         let shown = rig.shown.lock().unwrap().clone();
-        assert!(shown.contains("tasks.json"), "the user sees it: {shown}");
+        assert!(shown.contains("tasks.json"), "shown to the user: {shown}");
     }
 }
