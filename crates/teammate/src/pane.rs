@@ -100,7 +100,7 @@ pub(crate) struct Pane {
     prompt: TranscriptView,
     /// Actions that follow a line or task which is running: they were typed before its program started.
     actions: VecDeque<UserAction>,
-    /// The number of programs that the terminal was handed to; the last one has it now, or had it last.
+    /// The number of programs that the terminal was handed to so far. It is also the number of the last one.
     programs: u64,
     history: Option<TypedHistory>,
     pub(crate) surface: Surface,
@@ -222,7 +222,7 @@ impl Pane {
                 }
             };
             match (event, &self.view) {
-                // Keys of the prompt that arrive after its program has started edit the text that is kept.
+                // Keys that were typed before a program started edit the text that is kept.
                 (Event::Pressed(keys), _) => self.press(&keys),
                 (Event::Typed { program, bytes }, View::Program { .. })
                     if program == self.programs =>
@@ -246,9 +246,10 @@ impl Pane {
 
     fn press(&mut self, keys: &[Key]) {
         for action in self.prompt.press(keys, Instant::now()) {
-            match action {
-                UserAction::CancelLines => self.cancel_lines(),
-                action => self.actions.push_back(action),
+            if let UserAction::CancelLines = action {
+                self.cancel_lines();
+            } else {
+                self.actions.push_back(action);
             }
         }
         self.paint(Vec::new());
@@ -262,7 +263,7 @@ impl Pane {
         }
     }
 
-    /// Removes the lines that were typed ahead and have not begun. Returns their texts, which may contain secrets.
+    /// Removes and returns the lines that were typed ahead and have not begun. They may contain secrets.
     pub(crate) fn take_lines(&mut self) -> Vec<String> {
         let actions = std::mem::take(&mut self.actions).into_iter();
         let (lines, others) = actions.partition::<VecDeque<_>, _>(|action| action.line().is_some());

@@ -22,11 +22,11 @@ use crate::timer::sleep_until;
 /// The largest read: the longest line that a terminal edits.
 const READ_BYTES: usize = 4096;
 
-/// Input without a pause of this length is one paste, or the rest of one. Long enough for the kernel and tmux to pass on
-/// the next bytes of a paste on a busy machine; too short to be perceived before a prompt.
+/// The length of a pause of the input. Long enough for the kernel and tmux to pass on the next bytes of a paste on a busy
+/// machine; too short to be perceived before a prompt.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The reader of the keystrokes.
+/// Where keystrokes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     Discarded,
@@ -71,9 +71,9 @@ impl Keyboard {
         }
     }
 
-    /// Reports the next keystrokes to `route`. With `pauses`, only after the input has paused: until then, keystrokes
-    /// belong to the previous reader. A key or paste that has begun always belongs to it as a whole. Returns false when
-    /// the terminal is gone, or must be returned to its lender.
+    /// Changes the route. With `pauses`, keystrokes still take the previous route until the input has paused. A key or
+    /// paste that has begun always takes the previous route as a whole. Returns false when the terminal is gone, or must
+    /// be returned to its lender.
     pub(super) async fn hand_over(&mut self, tty: &Tty, route: Route, pauses: bool) -> bool {
         let pause = pauses.then_some(PAUSE);
         while let Some(pause) = self.reader.rest_within().or(pause) {
