@@ -173,7 +173,7 @@ fn parse<T: DeserializeOwned>(text: &str, of: &str) -> Result<T, Unreadable> {
 #[cfg(test)]
 mod tests {
     use agent_team_protocol::permissions::{PermissionDefaults, Permissions};
-    use agent_team_protocol::spec::{Hooks, Layout, Notify};
+    use agent_team_protocol::spec::{Hooks, Layout, Notify, Search};
 
     use super::*;
     use crate::launch::panes::TerminalBackend;
@@ -206,6 +206,16 @@ mod tests {
         assert_eq!(rules.settings, written());
         assert_eq!(rules.book.entries().len(), 1);
         assert!(read_team("").unwrap().is_none(), "never brought up");
+    }
+
+    #[test]
+    fn stored_settings_keep_their_names() {
+        let text = to_json(&written());
+        for stored in [r#""place":{"terminal""#, r#""stance":{"mode":"default""#] {
+            assert!(text.contains(stored), "{stored} in {text}");
+        }
+        let search = serde_json::to_string(&Search::Off).unwrap();
+        assert_eq!(search, r#"{"api":"nobody"}"#);
     }
 
     #[test]
