@@ -79,11 +79,12 @@ async fn only_complete_task_completes_a_task() {
         (Reply::text("I could not do this."), "without complete_task"),
         (Reply::text(""), "empty answer"),
         (Reply::text("").stop("content_filter"), "refused to answer"),
+        (Reply::text("Once upon").stop("length"), "length limit"),
     ];
     for (end, reason) in ends {
         let server = FakeModelServer::start(by_model([
             ("lead", vec![Reply::text("I see."); 4]),
-            ("ada", vec![end.clone(), end]),
+            ("ada", vec![end; 4]),
         ]))
         .await;
         let rig = rig(&server);
@@ -96,8 +97,17 @@ async fn only_complete_task_completes_a_task() {
         assert!(note.contains(reason), "{note}");
         let requests = server.requests();
         let ada: Vec<_> = requests.iter().filter(|it| it.model() == "ada").collect();
-        assert_eq!(ada.len(), 2, "one reminder");
-        assert!(ada[1].said().contains("You still own T-1"));
+        if reason == "without complete_task" {
+            assert_eq!(ada.len(), 2, "one reminder");
+            assert!(ada[1].said().contains("You still own T-1"));
+        } else {
+            assert_eq!(ada.len(), 3, "asked again twice");
+        }
+        let why = rig.member("ada").await.why;
+        assert!(
+            why.contains("could not continue") && why.contains(reason),
+            "{why}"
+        );
     }
 }
 

@@ -1,5 +1,6 @@
 //! Messages of members to the user: where they appear, and when they count as read.
 
+use agent_team_protocol::view::{MemberView, Waiting};
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use agent_team_tests::{Rig, tmux, until};
 use serde_json::{Value, json};
@@ -69,6 +70,66 @@ async fn a_question_to_the_user_is_shown_everywhere() {
     assert_eq!(after["unread"], 0);
     assert_eq!(rig.ok(["next", "--print"]).await.stdout, "");
     assert_eq!(rig.json(["messages"]).await["messages"][1]["state"], "read");
+}
+
+#[tokio::test]
+async fn a_question_is_listed_until_it_is_answered() {
+    let lead = vec![
+        Reply::call(
+            "ask",
+            json!({"to": "user", "question": "Which port?\u{1b}[2J"}),
+        ),
+        Reply::call("finish", json!({"answer": "It is 8080.\nIt was free."})),
+    ];
+    let server = FakeModelServer::start(by_model([("lead", lead)])).await;
+    let rig = asking(&server);
+    rig.ok(["up", "--detach", "Choose a port"]).await;
+    let waits = |lead: &MemberView| matches!(lead.waiting, Some(Waiting::Answer { .. }));
+    let lead = rig.until_member("lead", waits).await;
+    assert!(lead.why.contains("waits for your answer"), "{}", lead.why);
+    let message = lead.asks_user.expect("it asks").to_string();
+    rig.ok(["messages"]).await.says("Which port?");
+
+    // The question was read, and is still open.
+    let list = rig.json(["requests"]).await;
+    assert_eq!(list["questions"][0]["id"], json!(message));
+    assert_eq!(list["questions"][0]["member"], "lead");
+    let shown = rig.ok(["requests"]).await.stdout;
+    assert!(shown.contains("Which port?"), "{shown}");
+    assert!(shown.contains("agent-team send lead"), "{shown}");
+    assert!(!shown.contains('\u{1b}'), "control characters are escaped");
+    assert_eq!(rig.ok(["next", "--print"]).await.stdout, "lead asks you\n");
+    let mut watch = rig.start(["requests", "watch", "--json"]);
+    let line: Value = serde_json::from_str(&watch.line().await).expect("JSON");
+    assert_eq!(
+        (&line["kind"], &line["id"]),
+        (&json!("question"), &json!(message))
+    );
+
+    rig.ok(["send", "lead", "8080"]).await;
+    server.asked("lead", 2).await;
+    until("the goal to end", async || {
+        let shown = rig.ok(["goal", "show"]).await.stdout;
+        shown.contains("It was free.").then_some(())
+    })
+    .await;
+    assert_eq!(rig.json(["requests"]).await["questions"], json!([]));
+    assert_eq!(rig.json(["goal", "show"]).await["state"], "finished");
+}
+
+#[tokio::test]
+async fn a_question_without_a_user_is_refused() {
+    let lead = vec![
+        Reply::call("ask", json!({"to": "user", "question": "Which port?"})),
+        Reply::call("finish", json!({"answer": "I chose 8080."})),
+    ];
+    let server = FakeModelServer::start(by_model([("lead", lead)])).await;
+    let rig = asking(&server);
+    let run = rig.run(["run", "Choose a port"]).await.expect(0);
+    assert_eq!(run.stdout, "I chose 8080.\n");
+    let refused = &server.requests()[1].results()[0].1;
+    assert!(refused.contains("no user answers"), "{refused}");
+    assert!(refused.contains("decide without the user"), "{refused}");
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ A team:
   down         Stop the team and print a receipt for each process, pane and file
   run          Give the lead a goal, wait for the answer and print it
   cancel       Cancel the current goal and its tasks
+  goal         Manage the current goal: show, cancel
   attach       Show the team, or one member's pane, in this terminal
   next         Show the pane of the member that has waited for you longest
   panes        Reopen panes that were closed
@@ -129,6 +130,9 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
     },
+    /// Manage the current goal: show, cancel
+    #[command(subcommand)]
+    Goal(GoalCommand),
     /// Stop the team and print a receipt for each process, pane and file
     Down {
         /// Kill the processes at once, without a grace period
@@ -322,6 +326,18 @@ pub(crate) enum Verb {
         /// Write one page per verb, and the pages of the files, to this directory
         #[arg(long, value_name = "DIR", conflicts_with = "page")]
         out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GoalCommand {
+    /// Show the newest goal with its whole answer, or why it has none
+    Show,
+    /// Cancel the current goal and its tasks; the same as `agent-team cancel`
+    Cancel {
+        /// Reason to give the lead; `-` reads stdin
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
     },
 }
 
@@ -674,6 +690,7 @@ mod tests {
             C::Ps,
             C::KillAny,
             C::Cancel,
+            C::ShowGoal,
             C::SendLead,
             C::Send(&member),
             C::Messages,

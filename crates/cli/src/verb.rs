@@ -44,7 +44,7 @@ use agent_team_protocol::ErrorCode;
 use agent_team_protocol::method::SendMessage;
 
 use self::text_argument::text_or_stdin;
-use crate::args::{Cli, MemberCommand, Verb};
+use crate::args::{Cli, GoalCommand, MemberCommand, Verb};
 use crate::error::Failure;
 use crate::output::Output;
 
@@ -55,7 +55,10 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match verb {
         Verb::Up(args) => up::run(&global, output, args).await,
         Verb::Run(args) => run::run(&global, output, args).await,
-        Verb::Cancel { reason } => cancel::run(&global, output, reason).await,
+        Verb::Cancel { reason } | Verb::Goal(GoalCommand::Cancel { reason }) => {
+            cancel::run(&global, output, reason).await
+        }
+        Verb::Goal(GoalCommand::Show) => goal::show::run(&global, output).await,
         Verb::Down { force } => down::run(&global, output, force).await,
         Verb::Ps => ps::run(&global, output).await,
         Verb::Top { once } => top::run(&global, output, once).await,

@@ -451,6 +451,7 @@ impl Envelopes {
             | ClientEvent::LaunchObjected { .. }
             | ClientEvent::MembersSuspended { .. }
             | ClientEvent::MemberIdle { .. }
+            | ClientEvent::TurnFailed { .. }
             | ClientEvent::CallAllowed { .. }
             | ClientEvent::CallDenied { .. }
             | ClientEvent::RequestBegun { .. }

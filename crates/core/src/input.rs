@@ -306,6 +306,8 @@ pub struct TurnProgress {
     pub changed: Vec<Arc<str>>,
     /// If set, the member's turn has ended, with this last text.
     pub turn_end: Option<Arc<str>>,
+    /// With `turn_end`: why the turn could not continue.
+    pub failure: Option<Arc<str>>,
 }
 
 /// A claim. Without a generation: the current claim. Only the user may leave the generation out.

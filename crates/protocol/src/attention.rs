@@ -13,7 +13,7 @@ const NAMED: usize = 3;
 pub enum Need {
     /// A decision about a permission request or a plan.
     Decision,
-    /// An answer: the user has not read the member's newest message.
+    /// An answer: the member has asked a question, or the user has not read its newest message.
     Answer,
     /// A higher limit.
     Limit,
@@ -31,6 +31,7 @@ impl Need {
             (MemberState::Held, _) => Some(Self::Restart),
             (_, Some(Waiting::Permission { .. } | Waiting::Plan { .. })) => Some(Self::Decision),
             (_, Some(Waiting::Budget { .. })) => Some(Self::Limit),
+            (_, Some(Waiting::Answer { .. })) => Some(Self::Answer),
             (
                 _,
                 Some(Waiting::RateLimit { .. } | Waiting::Reply { .. } | Waiting::Unknown) | None,

@@ -233,6 +233,11 @@ pub enum ClientEvent {
         #[serde(rename = "mind")]
         transcript: TranscriptSize,
     },
+    /// The member's turn ended because it could not continue, for this reason.
+    TurnFailed {
+        member: MemberName,
+        reason: Arc<str>,
+    },
     /// The member was the first to change these files during the run.
     FilesChanged {
         run: RunId,

@@ -202,6 +202,8 @@ methods! {
     RunFinish = "run/finish" by Lead (FinishRun) -> RunAnswer;
     /// Ends the run under way without an answer, and cancels the open tasks that members added for it.
     RunCancel = "run/cancel" by User (CancelRun) -> CancelAnswer;
+    /// The newest run, with the whole goal and answer.
+    RunShow = "run/show" by Everyone (Nothing) -> RunView;
     /// Answers when the run has ended. Only for the newest run.
     RunWait = "run/wait" by User (WaitRun) -> RunView;
 

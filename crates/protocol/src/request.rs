@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::id::{MemberName, Party, RequestId};
+use crate::id::{MemberName, MessageId, Party, RequestId};
 use crate::text::{visible, visible_line};
 
 pub use crate::value::Scope;
@@ -209,6 +209,21 @@ pub struct ListRequests {
 pub struct RequestListAnswer {
     /// Oldest first.
     pub requests: Vec<RequestView>,
+    /// The questions of members that wait for an answer of the user, oldest first.
+    #[serde(default)]
+    pub questions: Vec<UserQuestionView>,
+}
+
+/// A question of a member to the user. Open until the user writes to the member, or the member's turn ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserQuestionView {
+    /// The message that contains the question.
+    pub id: MessageId,
+    pub member: MemberName,
+    pub text: String,
+    /// Unix time in milliseconds.
+    pub asked_at: u64,
 }
 
 /// Arguments of `request/decide`.

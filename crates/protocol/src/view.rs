@@ -66,7 +66,8 @@ pub struct MemberView {
     pub unread: u32,
     /// Pending permission requests.
     pub requests: u32,
-    /// The newest message from the member that the user has not read.
+    /// The member's open question to the user. Without one: the newest message from the member that the user has not
+    /// read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asks_user: Option<MessageId>,
     /// For a member that must have a plan approved.
@@ -139,6 +140,8 @@ pub enum Waiting {
         until: u64,
         why: String,
     },
+    /// The user's answer to the question in this message.
+    Answer { message: MessageId },
     /// A message or tasks of other members, which the model chose to wait for.
     Reply {
         /// Such as "tasks T-3, T-4" or "a message".

@@ -58,6 +58,7 @@ pub(crate) fn client_event(event: Event) -> ClientEvent {
         CoordinatorDecided { run, round, decision, text };
         RoundStarted { run, round, member, task };
         RoundEnded { run, round, member, end, output };
+        TurnFailed { member, reason };
         Remembered { key, value };
         BudgetStateChanged { member, measure, state };
 

@@ -474,6 +474,10 @@ pub(crate) fn turn_progress(append: method::AppendTranscript) -> Result<TurnProg
         read: append.read,
         spent: append.usage,
         changed: append.changed.into_iter().map(Into::into).collect(),
+        failure: append
+            .turn_end
+            .as_ref()
+            .and_then(|end| end.failure.as_deref().map(Into::into)),
         turn_end: append.turn_end.map(|end| end.report.into()),
     })
 }

@@ -6,6 +6,7 @@ use agent_team_core::request::RequestState;
 use agent_team_core::round::{Round, Work};
 use agent_team_core::run::{self, Run};
 use agent_team_core::task::{self, Task};
+use agent_team_core::user_mail::UserQuestion;
 use agent_team_core::{Team, Tick};
 use agent_team_protocol::Party;
 use agent_team_protocol::command_line::CommandLine;
@@ -13,6 +14,7 @@ use agent_team_protocol::engine::Engine;
 use agent_team_protocol::goal::GoalView;
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::placement::Placement;
+use agent_team_protocol::request::UserQuestionView;
 use agent_team_protocol::spec::{FileDigest, RoleSpec};
 use agent_team_protocol::text::{age, duration, visible_label};
 use agent_team_protocol::value::RunFailure;
@@ -71,7 +73,10 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
         why.push_str(&format!("; it objected to stopping: {reason}"));
     }
     let name = &member.spec.name;
-    if let Some(message) = team.user_mail().newest_from(name) {
+    if let (Life::Ready { .. }, Some(reason)) = (&member.life, &member.turn_failure) {
+        why.push_str(&format!("; its last turn could not continue: {reason}"));
+    }
+    if let Some(message) = team.user_mail().asked_by(name) {
         why.push_str(&format!(
             "; it asks you in {message}: read the message with {}, answer with {}",
             CommandLine::Messages,
@@ -110,7 +115,7 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
                 .count(),
         )
         .unwrap_or(u32::MAX),
-        asks_user: team.user_mail().newest_from(&member.spec.name),
+        asks_user: team.user_mail().asked_by(&member.spec.name),
         plan: plan(team, member),
         restarts: u32::try_from(member.restarts.recent(now)).unwrap_or(u32::MAX),
         last_result: member.last_result.as_deref().map(str::to_owned),
@@ -134,7 +139,7 @@ fn in_state_ms(
             let request = team.requests().get(*request);
             request.map(|request| facts.wall_ms.saturating_sub(request.asked_at))
         }
-        Some(Waiting::RateLimit { .. } | Waiting::Reply { .. }) => {
+        Some(Waiting::Answer { .. } | Waiting::RateLimit { .. } | Waiting::Reply { .. }) => {
             facts.waiting_since.map(|since| now.since(since))
         }
         Some(Waiting::Budget { .. } | Waiting::Unknown) | None => None,
@@ -230,6 +235,15 @@ pub(crate) fn rounds(run: &Run) -> impl Iterator<Item = RoundView> {
     })
 }
 
+pub(crate) fn question_to_user(question: &UserQuestion) -> UserQuestionView {
+    UserQuestionView {
+        id: question.message,
+        member: question.member.clone(),
+        text: question.text.to_string(),
+        asked_at: question.asked_at,
+    }
+}
+
 /// The question that the lead's model must answer now.
 pub(crate) fn question(team: &Team) -> Option<QuestionView> {
     let question = team.question()?;
@@ -264,7 +278,15 @@ pub(crate) fn waiting(team: &Team, member: &Member, reported: Option<&Waiting>) 
                     request: request.id,
                 },
             });
-            waiting.or_else(|| reported.cloned())
+            waiting.or_else(|| {
+                let question = team.user_mail().question_of(&member.spec.name);
+                match (reported, question) {
+                    (Some(Waiting::Reply { .. }), Some(question)) => Some(Waiting::Answer {
+                        message: question.message,
+                    }),
+                    (reported, _) => reported.cloned(),
+                }
+            })
         }
     }
 }
@@ -354,6 +376,7 @@ fn why(
                     " for approval of its plan {number}: see {}",
                     CommandLine::ShowRequest(*request)
                 )),
+                Waiting::Answer { message } => Some(format!(" for your answer to {message}")),
                 Waiting::Reply { what } => Some(format!(" for {what}")),
                 Waiting::Unknown => None,
             });

@@ -9,6 +9,7 @@
 //! ```
 //! Where to look:
 //! - a turn: `agent_loop`; one answer: `step`; its tool calls: `calls`; the end of a turn: `ending`
+//! - calls that a model writes as text: `text_calls`; a model that repeats itself: `repetition`
 //! - what the model sees, and how it is stored: `conversation`
 //! - engines of an embedding program: `custom`
 //! - inputs for the model, and interruptions: `inbox`; their texts: `prompts`
@@ -29,9 +30,11 @@ mod inbox;
 pub(crate) mod output_sink;
 mod prompts;
 mod question;
+mod repetition;
 mod rounds;
 mod step;
 mod supervisor_calls;
+mod text_calls;
 mod transcript;
 mod verify;
 

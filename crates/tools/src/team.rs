@@ -5,7 +5,7 @@
 //!
 //! Where to look:
 //! - the list of tools: [`team_tools`]
-//! - members and the end of the run: `members`; tasks: `board`; messages: `messages`; shared memory: `memory`
+//! - members and the end of the run: `members`; tasks: `board`; messages: `messages`, `ask`; shared memory: `memory`
 //! - plans that need approval: `plan`, `plan_first`; requests that the lead may allow: `requests`
 //! - the context of all team tools and their constructors: `context`
 //! - the conditions that end a `wait`: `wait`
@@ -13,6 +13,7 @@
 //! - the system prompt, and the digest after a cut: [`system_prompt`], [`digest`]
 
 mod arrivals;
+mod ask;
 mod board;
 mod claims;
 mod context;
@@ -34,6 +35,7 @@ use crate::supervisor_client::SupervisorClient;
 use crate::tool::Tool;
 
 pub use arrivals::{Arrivals, PendingRequest};
+pub use ask::NAME as ASK;
 pub use board::ENDS_TASK;
 pub use claims::Claims;
 pub use context::{Shared, Verify, Verifying};
@@ -62,6 +64,7 @@ pub fn team_tools(
     tools.push(members::answer_shutdown(&team_context));
     tools.extend(board::tools(&team_context));
     tools.extend(memory::tools(&team_context));
+    tools.push(ask::tool(&team_context));
     tools.push(wait::tool(&team_context));
     tools
 }

@@ -8,15 +8,15 @@ use crate::complete;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RequestsCommand {
-    /// List pending requests
+    /// List pending requests, and the questions of members that wait for your answer
     List {
         /// Also list decided requests
         #[arg(long)]
         all: bool,
     },
-    /// Print pending requests and unread messages of members to you, then each new one, until interrupted
+    /// Print pending requests, open questions and unread messages of members to you, then each new one, until interrupted
     ///
-    /// With --json, `kind` is "request" or "message"; the other fields are those of `requests --json` and
+    /// With --json, `kind` is "request", "question" or "message"; the other fields are those of `requests --json` and
     /// `messages --json`.
     Watch {
         /// Shell command to run for each, with the --json line on stdin and the id in AGENT_TEAM_REQUEST or

@@ -43,6 +43,8 @@ pub(crate) enum TaskCommand {
         /// Clear a field, such as `after` to remove the dependencies; repeatable
         #[arg(long, value_name = "FIELD", value_enum)]
         clear: Vec<Clear>,
+        #[command(flatten)]
+        freed: Freed,
     },
     /// Claim a task for yourself [default: the ready task with the highest priority]
     Claim {
@@ -126,6 +128,32 @@ pub(crate) enum Clear {
     Files,
     Run,
     Verify,
+}
+
+/// Short forms of `update --clear` that make a task claimable.
+#[derive(Debug, Args)]
+pub(crate) struct Freed {
+    /// Remove the dependencies, for example on a cancelled task
+    #[arg(long, conflicts_with = "after")]
+    no_after: bool,
+    /// Any member may claim it
+    #[arg(long, conflicts_with = "assignee")]
+    no_for: bool,
+    /// Any role may claim it
+    #[arg(long, conflicts_with = "role")]
+    no_role: bool,
+}
+
+impl Freed {
+    pub(crate) fn fields(&self) -> impl Iterator<Item = Clear> + use<> {
+        let fields = [
+            (self.no_after, Clear::After),
+            (self.no_for, Clear::For),
+            (self.no_role, Clear::Role),
+        ];
+        let freed = fields.into_iter().filter(|(is_freed, _)| *is_freed);
+        freed.map(|(_, field)| field)
+    }
 }
 
 /// The fields that `add` and `update` set.

@@ -67,6 +67,7 @@ pub(crate) fn state_and_cause(member: &MemberView) -> String {
         }
         Waiting::Permission { request } => format!(" ({request})"),
         Waiting::Plan { request, number } => format!(" ({request}, plan {number})"),
+        Waiting::Answer { message } => format!(" (asks you, {message})"),
         Waiting::Reply { what } => format!(" ({})", visible_label(what, CAUSE_WIDTH)),
         Waiting::Unknown => String::new(),
     });

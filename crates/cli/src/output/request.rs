@@ -1,8 +1,9 @@
-//! Short texts of permission requests, for every list of requests.
+//! Short texts of permission requests and of questions to the user, for every list of requests.
 
 use agent_team_policy::ascii_host;
-use agent_team_protocol::request::{RequestState, RequestView, summary};
-use agent_team_protocol::text::visible_line;
+use agent_team_protocol::command_line::CommandLine;
+use agent_team_protocol::request::{RequestState, RequestView, UserQuestionView, summary};
+use agent_team_protocol::text::{visible, visible_line};
 use agent_team_terminal_ui::style::Style;
 use serde_json::Value;
 
@@ -22,6 +23,18 @@ pub(crate) fn brief(view: &RequestView) -> String {
         view.member,
         time::ago(view.asked_at),
         action_line(view)
+    )
+}
+
+/// A question to the user, with the command that answers it.
+pub(crate) fn question(view: &UserQuestionView) -> String {
+    let text = visible(view.text.trim_end()).replace('\n', "\n  ");
+    format!(
+        "{} {} asks you, {}\n  {text}\n  answer with: {}\n",
+        paint(Style::BOLD, view.id.to_string()),
+        view.member,
+        time::ago(view.asked_at),
+        CommandLine::Send(&view.member)
     )
 }
 

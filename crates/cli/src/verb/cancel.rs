@@ -1,4 +1,4 @@
-//! `cancel`: cancels the current goal and the open tasks that members added for it.
+//! `cancel` and `goal cancel`: cancels the current goal and the open tasks that members added for it.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,8 @@
 //! Waits for the answer to a goal and prints the result of its run. Called by `run`, and by `up` with a goal and
 //! `--wait`.
 
+pub(super) mod show;
+
 use std::collections::BTreeSet;
 use std::time::Instant;
 

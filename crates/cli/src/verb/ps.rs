@@ -92,6 +92,7 @@ fn goal(team: &TeamView) -> String {
     let headline = paint(Style::of(status.into()), headline);
     let waits = match (goal.state, team.state) {
         (RunState::UnderWay, TeamState::Up) => format!("  {}\n", waits(team)),
+        (RunState::Finished, _) => format!("  whole answer: {}\n", CommandLine::ShowGoal),
         _ => String::new(),
     };
     format!("{headline}: {}\n{waits}", text::line(rest))

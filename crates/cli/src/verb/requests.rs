@@ -1,4 +1,4 @@
-//! `requests …`: lists, shows and decides permission requests.
+//! `requests …`: lists, shows and decides permission requests; also lists the open questions to the user.
 
 mod watch;
 
@@ -8,6 +8,7 @@ use agent_team_client::Session;
 use agent_team_protocol::method::{Nothing, RequestDecide, RequestList, RequestShow, TeamShow};
 use agent_team_protocol::request::{
     Channel, DecideRequest, Decision, ListRequests, OneRequest, RequestState, RequestView, Scope,
+    UserQuestionView,
 };
 use agent_team_protocol::text::visible_line;
 use agent_team_protocol::{ErrorCode, RequestId};
@@ -18,7 +19,7 @@ use serde::Serialize;
 use super::text_argument::text_or_stdin;
 use crate::args::{self, Global, RequestsCommand};
 use crate::error::Failure;
-use crate::output::request::{action_line, brief, state};
+use crate::output::request::{action_line, brief, question, state};
 use crate::output::style::paint;
 use crate::output::{Output, text, time};
 
@@ -30,6 +31,12 @@ pub(crate) struct Requests {
         schemars(with = "Vec<crate::reference::json::Wire<RequestView>>")
     )]
     requests: Vec<RequestView>,
+    /// The questions of members that wait for your answer.
+    #[cfg_attr(
+        test,
+        schemars(with = "Vec<crate::reference::json::Wire<UserQuestionView>>")
+    )]
+    questions: Vec<UserQuestionView>,
 }
 
 pub(super) async fn run(
@@ -80,10 +87,18 @@ async fn list(session: &mut Session, output: Output, all: bool) -> Result<ExitCo
     let answer = session.query::<RequestList>(ListRequests { all }).await?;
     let document = Requests {
         requests: answer.requests,
+        questions: answer.questions,
     };
-    output.show(&document, || match document.requests.as_slice() {
-        [] => "no pending requests\n".into(),
-        requests => requests.iter().map(brief).collect(),
+    output.show(&document, || {
+        let Requests {
+            requests,
+            questions,
+        } = &document;
+        if requests.is_empty() && questions.is_empty() {
+            return "no pending requests\n".into();
+        }
+        let requests = requests.iter().map(brief);
+        requests.chain(questions.iter().map(question)).collect()
     })?;
     Ok(ExitCode::SUCCESS)
 }

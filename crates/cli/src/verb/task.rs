@@ -65,8 +65,10 @@ pub(super) async fn run(
             title,
             assignee,
             fields,
-            clear,
+            mut clear,
+            freed,
         } => {
+            clear.extend(freed.fields());
             let changes = TaskChanges {
                 assignee,
                 ..changes(title, fields, &clear)?

@@ -266,7 +266,10 @@ impl Progress {
             match shown.waiting {
                 Some(Waiting::Permission { .. } | Waiting::Plan { .. }) if asks => {}
                 Some(
-                    Waiting::RateLimit { .. } | Waiting::Permission { .. } | Waiting::Plan { .. },
+                    Waiting::RateLimit { .. }
+                    | Waiting::Permission { .. }
+                    | Waiting::Plan { .. }
+                    | Waiting::Answer { .. },
                 ) => {
                     if self.waiting.insert(shown.name.clone()) {
                         self.line.clear();

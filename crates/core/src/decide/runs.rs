@@ -6,7 +6,7 @@ use std::sync::Arc;
 use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
 use agent_team_protocol::value::MessageNote;
 
-use super::{CallResult, Decider, TEXT_MAX, check_size, first_line};
+use super::{CallResult, Decider, LABEL_MAX, TEXT_MAX, check_size, first_line};
 use crate::input::{Origin, TurnProgress};
 use crate::refusal::Refused;
 use crate::step::TranscriptItems;
@@ -106,6 +106,7 @@ impl Decider<'_> {
             spent,
             changed,
             turn_end,
+            failure,
         } = progress;
         let before = self.member(name)?.transcript;
         self.acknowledge(name, read)?;
@@ -119,6 +120,14 @@ impl Decider<'_> {
             self.record(Event::TranscriptGrown {
                 member: name.clone(),
                 summary,
+            });
+        }
+        if let Some(failure) = failure.filter(|_| turn_end.is_some()) {
+            let reason = first_line(&failure);
+            let reason = &reason[..reason.floor_char_boundary(LABEL_MAX)];
+            self.record(Event::TurnFailed {
+                member: name.clone(),
+                reason: reason.into(),
             });
         }
         self.record_changed_files(name, changed);

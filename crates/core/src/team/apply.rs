@@ -50,7 +50,7 @@ impl Team {
             Family::Team(event) => self.apply_team(event, record),
             Family::Members(event) => self.apply_members(event, record),
             Family::Tasks(event) => return self.apply_tasks(event, record),
-            Family::Messages(event) => self.apply_messages(event),
+            Family::Messages(event) => self.apply_messages(event, record.at),
             Family::Runs(event) => self.apply_runs(event, record),
             Family::Requests(event) => self.apply_requests(event, record),
             Family::Kept(event) => self.apply_kept(event, record),

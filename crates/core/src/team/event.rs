@@ -27,6 +27,7 @@ use crate::team::run::{RunTotals, TranscriptSummary};
 use crate::team::spec::{MemberSpec, TaskSpec, TeamSpec};
 use crate::team::stored::{StoredUsage, is_default};
 use crate::team::task::{Task, TaskState};
+use crate::team::user_mail::UserQuestion;
 use crate::time::{Tick, TokenHash};
 
 /// One entry of the journal. Its position is its revision.
@@ -325,6 +326,11 @@ events! {
         #[serde(rename = "mind")]
         summary: TranscriptSummary,
     },
+    /// The member's turn ended because it could not continue, for this reason.
+    TurnFailed {
+        member: MemberName,
+        reason: Arc<str>,
+    },
     Remembered {
         key: Arc<str>,
         value: Arc<str>,
@@ -411,9 +417,11 @@ events! {
 
     // Parts of the state, in snapshots only.
     [Kept: KeptEvent]
-    /// The unread messages of the user, with their senders.
+    /// The unread messages of the user with their senders, and the open questions to the user.
     UserMailKept {
         unread: Vec<(MessageId, Party)>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        questions: Vec<UserQuestion>,
     },
     RequestKept {
         request: Request,
@@ -468,6 +476,8 @@ events! {
         objection: Option<Arc<str>>,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         suspended: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        turn_failure: Option<Arc<str>>,
     },
     /// The usage of a member. Follows the events of the run and the transcripts, because they change the usage.
     AccountKept {

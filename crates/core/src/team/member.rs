@@ -66,6 +66,8 @@ pub struct Member {
     pub lock: Lock,
     /// Why the member objected to the last stop request of this launch.
     pub objection: Option<Arc<str>>,
+    /// Why the member's last turn could not continue. `None` once its next turn has begun.
+    pub turn_failure: Option<Arc<str>>,
     /// The member was spawned and stopped with the team: the next `up` starts it again.
     pub(crate) suspended: bool,
     /// `MemberIdle` was recorded since the member last worked.
@@ -254,6 +256,7 @@ impl Member {
             lock: Lock::default(),
             objection: None,
             suspended: false,
+            turn_failure: None,
             idle_notified: false,
             worked: false,
         }

@@ -1,20 +1,37 @@
-//! The messages that the user has not read. Changed when the team applies events; read by the decider and the driver.
+//! The messages that the user has not read, and the questions that wait for an answer of the user. Changed when the team
+//! applies events; read by the decider and the driver.
 //!
 //! A message counts as read when a client reports it as read, as `agent-team messages` does, or when the user sends a
 //! message only to its sender. The text of a message is in the journal and not here. Only the newest [`UNREAD_MAX`]
 //! messages are kept; older messages count as read. This bounds the memory of a team whose user never reads messages.
+//!
+//! A question is a message of a member to the user that wants a reply. It is open until the user writes only to this
+//! member, or the member asks another question, ends its turn or leaves the team. Reading does not answer it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, MessageId, Party};
+use serde::{Deserialize, Serialize};
 
 /// Maximum number of unread messages.
 pub const UNREAD_MAX: usize = 1_000;
 
-/// The unread messages of the user, with their senders.
+/// An open question to the user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserQuestion {
+    pub message: MessageId,
+    pub member: MemberName,
+    pub text: Arc<str>,
+    /// Unix time in milliseconds.
+    pub asked_at: u64,
+}
+
+/// The unread messages of the user with their senders, and the open questions: at most one of each member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UserMail {
     unread: BTreeMap<MessageId, Party>,
+    questions: BTreeMap<MemberName, UserQuestion>,
 }
 
 impl UserMail {
@@ -28,6 +45,20 @@ impl UserMail {
 
     pub fn is_empty(&self) -> bool {
         self.unread.is_empty()
+    }
+
+    pub fn question_of(&self, member: &MemberName) -> Option<&UserQuestion> {
+        self.questions.get(member)
+    }
+
+    pub fn questions(&self) -> impl Iterator<Item = &UserQuestion> {
+        self.questions.values()
+    }
+
+    /// The message with which the member asks the user: its open question, or else its newest unread message.
+    pub fn asked_by(&self, member: &MemberName) -> Option<MessageId> {
+        let question = self.question_of(member).map(|question| question.message);
+        question.or_else(|| self.newest_from(member))
     }
 
     /// The newest unread message from this member.
@@ -56,8 +87,18 @@ impl UserMail {
         }
     }
 
-    /// The user has written to this member and so has seen the messages from it.
+    pub(crate) fn ask(&mut self, question: UserQuestion) {
+        self.questions.insert(question.member.clone(), question);
+    }
+
+    /// The member no longer waits for an answer.
+    pub(crate) fn withdraw(&mut self, member: &MemberName) {
+        self.questions.remove(member);
+    }
+
+    /// The user has written to this member: it has seen the messages from it, and answers its question.
     pub(crate) fn answer(&mut self, member: &MemberName) {
+        self.withdraw(member);
         self.unread
             .retain(|_, from| !matches!(from, Party::Member(name) if name == member));
     }

@@ -1,10 +1,11 @@
 //! Recipients of messages, and idempotency keys of calls.
 
-use agent_team_core::input::Call;
+use agent_team_core::input::{Call, TurnProgress};
 use agent_team_core::mail::{INBOX_MAX, InboxCursor};
 use agent_team_core::user_mail::UNREAD_MAX;
 use agent_team_core::{Answer, Event, Refused, Team};
 use agent_team_protocol::id::{MessageId, Party, Recipient};
+use agent_team_protocol::value::MessageNote;
 
 use crate::rig::{Rig, file, replayed};
 use crate::specs::{name, task_spec};
@@ -143,6 +144,74 @@ fn user_mail_is_unread_until_read_or_answered() {
     let mut again = Team::default();
     again.extend(rig.team.snapshot());
     assert_eq!(again, rig.team);
+}
+
+fn ask_user(rig: &mut Rig, member: &str, text: &str) {
+    let note = MessageNote {
+        wants_reply: true,
+        ..MessageNote::default()
+    };
+    let ask = Call::Send {
+        to: Recipient::User,
+        text: text.into(),
+        urgent: false,
+        reply_to: None,
+        note,
+    };
+    rig.by(member, ask).answer();
+}
+
+fn has_question(rig: &Rig, member: &str) -> bool {
+    let mut again = Team::default();
+    again.extend(rig.team.snapshot());
+    assert_eq!(again, rig.team, "a snapshot keeps questions");
+    rig.team.user_mail().question_of(&name(member)).is_some()
+}
+
+#[test]
+fn a_question_to_the_user_is_open_until_answered() {
+    let mut rig = Rig::of(file(&["ada", "ben"]));
+    ask_user(&mut rig, "ada", "which port?");
+    let read = Call::Read {
+        messages: vec![MessageId(1)],
+    };
+    rig.user(read).answer();
+    assert!(has_question(&rig, "ada"), "reading does not answer it");
+    assert_eq!(
+        rig.team.user_mail().asked_by(&name("ada")),
+        Some(MessageId(1))
+    );
+    rig.send("user", "ben", "hello");
+    rig.send("user", "all", "hello");
+    assert!(has_question(&rig, "ada"));
+    rig.send("user", "ada", "8080");
+    assert!(!has_question(&rig, "ada"));
+}
+
+#[test]
+fn a_question_ends_with_the_turn_of_its_member() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let append = |rests: Option<&str>| {
+        Call::Append(TurnProgress {
+            items: vec!["{}".into()],
+            turn_end: rests.map(Into::into),
+            failure: rests.map(Into::into),
+            ..TurnProgress::default()
+        })
+    };
+    rig.by("ada", append(None)).answer();
+    ask_user(&mut rig, "ada", "which port?");
+    ask_user(&mut rig, "ada", "which host?");
+    assert_eq!(rig.team.user_mail().questions().count(), 1, "the newest");
+    rig.by("ada", append(None)).answer();
+    assert!(has_question(&rig, "ada"));
+    rig.by("ada", append(Some("it repeats itself"))).answer();
+    assert!(!has_question(&rig, "ada"));
+
+    let failure = |rig: &Rig| rig.member("ada").turn_failure.clone();
+    assert_eq!(failure(&rig).as_deref(), Some("it repeats itself"));
+    rig.by("ada", append(None)).answer();
+    assert_eq!(failure(&rig), None, "the next turn has begun");
 }
 
 #[test]

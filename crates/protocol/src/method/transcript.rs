@@ -38,6 +38,10 @@ pub struct TurnEnd {
     /// received a report from the member in this turn.
     #[serde(default)]
     pub report: String,
+    /// Why the turn could not continue, in one line, if the model did not end it: its model failed, its limit of steps
+    /// is reached, or it repeats itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

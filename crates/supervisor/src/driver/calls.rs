@@ -7,7 +7,7 @@ use agent_team_protocol::method::{
     CallerRole, CancelAnswer, Nothing, RunAnswer, SendAnswer, Spawn, TaskAnswer, TranscriptAnswer,
 };
 use agent_team_protocol::request::{OneRequest, Permission};
-use agent_team_protocol::{ErrorCode, Refusal};
+use agent_team_protocol::{ErrorCode, Recipient, Refusal};
 use agent_team_system::planted::{self, Plant};
 
 use super::Driver;
@@ -64,6 +64,9 @@ impl Driver {
                 {
                     return reply.refuse(refusal);
                 }
+                if let Err(refusal) = self.check_question(&by, &call) {
+                    return reply.refuse(refusal);
+                }
                 if let Origin::Member { name, .. } = &by {
                     self.permissions().judge_task_lines(name, &mut call);
                 }
@@ -98,6 +101,20 @@ impl Driver {
                 Err(refusal) => reply.refuse(refusal),
             },
         }
+    }
+
+    /// Refuses a member's question to a user who cannot answer: the member would wait in vain.
+    fn check_question(&self, by: &Origin, call: &Call) -> Result<(), Refusal> {
+        let is_question = matches!(
+            (by, call),
+            (Origin::Member { .. }, Call::Send { to: Recipient::User, note, .. }) if note.wants_reply
+        );
+        if !is_question || !self.permissions().is_unattended() {
+            return Ok(());
+        }
+        let text = "cannot ask the user: the team runs without a terminal, so no user answers";
+        let hint = "decide without the user, and state the decision in your result";
+        Err(Refusal::new(ErrorCode::NotPermitted, text).hint(hint))
     }
 
     /// Refuses a task for a role that the team does not have. The core knows the roles of members only.

@@ -25,6 +25,7 @@ use agent_team_system::planted::{self, Plant};
 use super::replies::ReplyShape;
 use super::views::mode_of;
 use crate::parsed_settings::{ParsedSettings, TeamRules};
+use crate::view;
 use crate::{convert, permission};
 
 /// Maximum characters of a command in the reasons of a request.
@@ -404,6 +405,12 @@ impl Permissions<'_> {
         }
     }
 
+    /// Whether no user can answer, because the team was started without a terminal.
+    pub(super) fn is_unattended(&self) -> bool {
+        let rules = self.settings.rules().ok().flatten();
+        rules.is_some_and(|rules| rules.settings.permission_defaults.unattended)
+    }
+
     pub(super) fn find(&self, id: RequestId) -> Result<&request::Request, Refusal> {
         let request = self.team.requests().get(id);
         request.ok_or_else(|| unknown_request(id))
@@ -413,8 +420,16 @@ impl Permissions<'_> {
         let requests = self.team.requests().iter();
         let shown = requests.filter(|request| list.all || request.is_pending());
         let requests: Result<_, _> = shown.map(|request| self.view(request)).collect();
+        let mut questions: Vec<_> = self
+            .team
+            .user_mail()
+            .questions()
+            .map(view::question_to_user)
+            .collect();
+        questions.sort_by_key(|question| question.id);
         Ok(RequestListAnswer {
             requests: requests?,
+            questions,
         })
     }
 

@@ -112,6 +112,12 @@ impl Driver {
         self.waiters.wait(Until::Question, reply);
     }
 
+    pub(crate) fn show_run(&self, reply: Reply) {
+        let run = self.team.run().map(view::run);
+        let none = || Refusal::new(ErrorCode::UnknownRun, "the team has had no goal");
+        reply.send(run.ok_or_else(none));
+    }
+
     pub(crate) fn list_rounds(&self, reply: Reply, list: &ListRounds) {
         let Some(run) = self.team.run().filter(|run| run.id == list.run) else {
             return reply.refuse(unknown_run(list.run));

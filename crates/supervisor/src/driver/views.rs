@@ -175,7 +175,7 @@ impl Views<'_> {
         if let Some(mode) = mode.filter(|mode| is_agent && *mode != Mode::Default) {
             text = format!("{text} · {mode}");
         }
-        let has_mail = self.team.user_mail().newest_from(name).is_some();
+        let has_mail = self.team.user_mail().asked_by(name).is_some();
         let mut requests = self.team.requests().pending();
         let asks = has_mail || requests.any(|request| request.member == *name);
         if has_mail {
@@ -224,10 +224,7 @@ impl Views<'_> {
     /// The members that wait for the user. Builds full views only for members that may be waiting.
     fn waiting_summary(&self) -> String {
         let may_wait = |member: &&Member| {
-            self.team
-                .user_mail()
-                .newest_from(&member.spec.name)
-                .is_some()
+            self.team.user_mail().asked_by(&member.spec.name).is_some()
                 || matches!(
                     self.state(member),
                     MemberState::Waiting | MemberState::Held | MemberState::Unresponsive

@@ -240,9 +240,7 @@ fn stuck(team: &Team) -> Option<String> {
         Some(Life::Held { reason }) => Some(format!("the lead is held: {reason}")),
         Some(Life::Stopped) => Some("the lead was stopped".to_owned()),
         None => Some("the team has no lead".to_owned()),
-        Some(Life::Ready { .. }) if team.is_stalled() => {
-            Some("all members are idle, and the lead has not finished the run".to_owned())
-        }
+        Some(Life::Ready { .. }) if team.is_stalled() => Some(stalled(team)),
         Some(
             Life::Planned
             | Life::Launching { .. }
@@ -253,6 +251,17 @@ fn stuck(team: &Team) -> Option<String> {
             | Life::Cooling { .. },
         ) => None,
     }
+}
+
+/// Why the run is stalled, with the reasons of the turns that could not continue.
+fn stalled(team: &Team) -> String {
+    let mut text = "all members are idle, and the lead has not finished the run".to_owned();
+    for member in team.members() {
+        if let Some(reason) = &member.turn_failure {
+            text.push_str(&format!("; {} {reason}", member.spec.name));
+        }
+    }
+    text
 }
 
 fn raw(answer: &impl Serialize) -> Answer {

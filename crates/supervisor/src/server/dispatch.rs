@@ -208,6 +208,7 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
             text: text.into(),
         }),
         C::RunRounds(list) => query(move |driver, _, reply| driver.list_rounds(reply, &list)),
+        C::RunShow(m::Nothing {}) => query(|driver, _, reply| driver.show_run(reply)),
         C::RunWait(m::WaitRun { run }) => {
             query(move |driver, _, reply| driver.wait_for_run(reply, run))
         }

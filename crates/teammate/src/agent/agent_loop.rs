@@ -29,10 +29,11 @@ use serde_json::Value;
 use super::calls::Toolbox;
 use super::compact::Room;
 use super::conversation::{Conversation, End, cannot};
-use super::ending::{Reminders, Turn};
+use super::ending::{Reminders, Retries, Turn, Unusable};
 use super::inbox::ModelInput;
+use super::repetition::{Repeated, Repetition};
 use super::step::Stepped;
-use super::{deps, prompts};
+use super::{deps, prompts, text_calls};
 
 /// The default step limit of a turn.
 const MAX_STEPS: u32 = 100;
@@ -170,7 +171,9 @@ impl AgentLoop {
         let mut steps = 0;
         let mut report = String::new();
         let mut reminders = Reminders::default();
-        let mut was_filtered = false;
+        let mut retries = Retries::default();
+        let mut repetition = Repetition::default();
+        let mut has_called = false;
         loop {
             self.conversation.wait_if_interrupted().await?;
             let mut model_inputs = self.conversation.inbox.take();
@@ -182,6 +185,7 @@ impl AgentLoop {
             }
             if model_inputs.iter().any(|input| self.gives_new_work(input)) {
                 reminders.reset();
+                repetition = Repetition::default();
             }
             steps += 1;
             let is_last = steps >= limit;
@@ -197,43 +201,58 @@ impl AgentLoop {
                 Stepped::Interrupted(_) => continue,
                 Stepped::Failed(error) => return self.conversation.give_up(&error).await,
             };
+            let answer = text_calls::read(answer, self.conversation.transcript.entries());
             if !answer.text.trim().is_empty() {
                 report.clone_from(&answer.text);
             }
-            let is_filtered = answer.stop == Stop::Refused;
-            let is_filtered_again =
-                std::mem::replace(&mut was_filtered, is_filtered) && is_filtered;
-            let turn = match answer.calls.is_empty() {
-                true if answer.stop == Stop::Paused && !is_last => {
+            let has_calls = !answer.calls.is_empty();
+            let may_be_empty = has_called && self.conversation.inbox.task().is_none();
+            let unusable = Unusable::of(&answer, may_be_empty);
+            if unusable.is_none() {
+                retries.reset();
+            }
+            let turn = match unusable {
+                Some(unusable) => {
+                    let allowed = match unusable {
+                        Unusable::Refused => Allowed::NoneFiltered,
+                        Unusable::Empty | Unusable::Truncated | Unusable::WrittenCall => {
+                            Allowed::NoneTruncated
+                        }
+                    };
+                    if has_calls {
+                        self.execute_calls(answer, allowed, &mut repetition).await?;
+                    } else {
+                        self.conversation.store_answer(answer).await?;
+                    }
+                    self.conversation
+                        .retry(unusable, has_calls, &mut retries, is_last)
+                }
+                None if !has_calls && answer.stop == Stop::Paused && !is_last => {
                     self.conversation.store_answer(answer).await?;
                     Turn::Continues
                 }
-                true => {
+                None if !has_calls => {
                     self.conversation
                         .conclude(answer, &report, &mut reminders, is_last)
                         .await?
                 }
-                // An incomplete answer does not end the turn.
-                false if answer.stop == Stop::Length => {
-                    self.execute_calls(answer, Allowed::NoneTruncated).await?
-                }
-                false if is_filtered => {
-                    let turn = self.execute_calls(answer, Allowed::NoneFiltered).await?;
-                    // A third attempt would cost another step, and the filter would see the same conversation.
-                    if is_filtered_again {
-                        let why = "stopped: the provider's filter ended two answers in a row";
-                        return self.conversation.release_and_rest(why, &report).await;
+                None => {
+                    let allowed = match is_last {
+                        true => Allowed::Endings,
+                        false => Allowed::Everything,
+                    };
+                    if !is_last {
+                        reminders.reset();
                     }
-                    turn
-                }
-                false if is_last => self.execute_calls(answer, Allowed::Endings).await?,
-                false => {
-                    reminders.reset();
-                    self.execute_calls(answer, Allowed::Everything).await?
+                    has_called = true;
+                    self.execute_calls(answer, allowed, &mut repetition).await?
                 }
             };
             match turn {
                 Turn::Over => return Ok(()),
+                Turn::GivenUp(why) => {
+                    return self.conversation.release_and_rest(&why, &report).await;
+                }
                 Turn::Continues if is_last => {
                     let why = format!("stopped at its limit of {limit} steps");
                     return self.conversation.release_and_rest(&why, &report).await;
@@ -295,7 +314,12 @@ impl AgentLoop {
     }
 
     /// Executes the permitted calls of the answer, and stores the results of all calls.
-    async fn execute_calls(&mut self, answer: Answer, allowed: Allowed) -> Result<Turn, End> {
+    async fn execute_calls(
+        &mut self,
+        answer: Answer,
+        allowed: Allowed,
+        repetition: &mut Repetition,
+    ) -> Result<Turn, End> {
         let all = answer.calls.clone();
         self.conversation.store_answer(answer).await?;
         let owned = self.conversation.inbox.task().is_some();
@@ -313,6 +337,8 @@ impl AgentLoop {
         let read = self.conversation.shared.arrivals.taken_by_tool();
         let mut done = calls.iter().zip(&executed.results);
         let finished = done.any(|(call, result)| call.name == FINISH && !result.failed);
+        let has_changed = !executed.changed.is_empty();
+        let repeated = repetition.record(&calls, &executed.results, has_changed);
         let mut results = executed.results;
         results.extend(refused.into_iter().map(|call| ToolResult {
             id: call.id,
@@ -339,7 +365,24 @@ impl AgentLoop {
                 return Ok(Turn::Over);
             }
         }
-        Ok(Turn::Continues)
+        Ok(self.break_repetition(repeated))
+    }
+
+    /// Notes the first repetition of a turn to the model, and gives up after the second.
+    fn break_repetition(&mut self, repeated: Option<Repeated>) -> Turn {
+        match repeated {
+            None => Turn::Continues,
+            Some(Repeated::First(what)) => {
+                let line = format!("… its model repeats itself: it {what}");
+                self.conversation.sink.lines(Tone::Runtime, &line);
+                let note = prompts::repetition(&what, self.conversation.inbox.task());
+                self.conversation.inbox.note(note);
+                Turn::Continues
+            }
+            Some(Repeated::Again(what)) => Turn::GivenUp(format!(
+                "stopped because its model repeats itself: it {what}"
+            )),
+        }
     }
 }
 

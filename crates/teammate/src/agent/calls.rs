@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agent_team_llm::{ToolCall, ToolResult, ToolSpec};
-use agent_team_protocol::text::visible_label;
+use agent_team_protocol::text::{visible, visible_label};
 use agent_team_protocol::view::Waiting;
+use agent_team_terminal_ui::Tone;
 use agent_team_terminal_ui::call::{first_line, header};
 use agent_team_tools::team::{self, without_middle};
 use agent_team_tools::{Output, Tool, ToolContext, ToolError};
@@ -21,7 +22,7 @@ use super::inbox::{Inbox, Interruption};
 use super::output_sink::{EndedCall, Ends, OutputSink};
 use crate::timer::sleep_until;
 
-/// The largest number of characters in the description of a `wait` call.
+/// The largest number of characters in the description of a `wait` or `ask` call.
 const WAIT_TEXT_MAX: usize = 120;
 
 /// The largest number of ids in the description of a `wait` call.
@@ -102,6 +103,9 @@ impl Toolbox {
             let waits = calls[next..end].iter().find_map(waits_for);
             if waits.is_some() {
                 sink.set_waiting(waits.clone());
+            }
+            for question in calls[next..end].iter().filter_map(question_to_user) {
+                sink.lines(Tone::Runtime, &question);
             }
             progress.finish(running, inbox, waits.is_some()).await;
             if waits.is_some() {
@@ -328,8 +332,17 @@ fn arguments(call: &ToolCall) -> Result<Value, ToolError> {
     }
 }
 
-/// The description of a `wait` call that is reported to the supervisor. `None` for other calls.
+/// What a call of `wait` or `ask` waits for, as reported to the supervisor. `None` for other calls.
 fn waits_for(call: &ToolCall) -> Option<Waiting> {
+    if call.name == team::ASK {
+        let ask = arguments(call).unwrap_or_default();
+        let asked = match ask["to"].as_str().unwrap_or_default() {
+            "user" => "your answer".to_owned(),
+            member => format!("the reply of {member}"),
+        };
+        let what = visible_label(&asked, WAIT_TEXT_MAX);
+        return Some(Waiting::Reply { what });
+    }
     let wait = (call.name == team::WAIT).then(|| arguments(call).ok())?;
     let wait = wait.unwrap_or_default();
     let ids = wait["ids"].as_array().into_iter().flatten();
@@ -339,6 +352,13 @@ fn waits_for(call: &ToolCall) -> Option<Waiting> {
     Some(Waiting::Reply {
         what: what.trim_end().to_owned(),
     })
+}
+
+/// The whole question of a call of `ask` to the user. The line of the call shows only its beginning.
+fn question_to_user(call: &ToolCall) -> Option<String> {
+    let ask = (call.name == team::ASK).then(|| arguments(call).ok())??;
+    let question = (ask["to"] == "user").then(|| ask["question"].as_str())??;
+    Some(format!("? {}", visible(question)))
 }
 
 /// The part of the result that was not shown while the call ran, such as the exit status that a tool appends.

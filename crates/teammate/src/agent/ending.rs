@@ -2,7 +2,9 @@
 //! the agent loop.
 //!
 //! ```text
-//! answer without calls ── cut off at the length limit ──► note, next step
+//! empty, refused or truncated answer ── the first two in a row ──► note, next step
+//!                                    └── the third ──► release with the reason
+//! answer without calls
 //!     ├── the member owns no task ──► report
 //!     └── the member owns a task ── first time ──► reminder, next step
 //!                                └── second time ──► release with the reason
@@ -23,13 +25,16 @@ use agent_team_terminal_ui::Tone;
 use agent_team_tools::team::without_middle;
 
 use super::conversation::{Conversation, End};
-use super::prompts;
 use super::transcript::Mark;
+use super::{prompts, text_calls};
 use crate::worker::{ExitReport, refused};
 
 /// The longest text that is sent to the supervisor in full, in bytes. It is smaller than the supervisor's limit, which
 /// leaves room for the note about omitted bytes.
 pub(super) const UNCUT_MAX: usize = TEXT_MAX - 256;
+
+/// The longest reason for the end of a turn, in bytes: one line of `why` and `ps`.
+const FAILURE_MAX: usize = 1024;
 
 /// Whether the model has been reminded of its task since its last tool call or new work. New work is a task, or a
 /// message of the user or the lead.
@@ -50,15 +55,115 @@ impl Reminders {
     }
 }
 
+/// Why an answer can be neither executed nor taken as the end of a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unusable {
+    Empty,
+    /// The model or its provider's filter refused to answer.
+    Refused,
+    /// The answer reached the length limit. The arguments of its calls may be incomplete.
+    Truncated,
+    /// The text contains a call that is not well formed, or stands beside other text.
+    WrittenCall,
+}
+
+/// How often the model is asked again after an unusable answer.
+const RETRIES: u32 = 2;
+
+impl Unusable {
+    /// `may_be_empty`: the turn has made calls and the member owns no task, so an empty answer ends the turn.
+    pub(super) fn of(answer: &Answer, may_be_empty: bool) -> Option<Self> {
+        match answer.stop {
+            Stop::Refused => Some(Self::Refused),
+            Stop::Length => Some(Self::Truncated),
+            Stop::Paused => None,
+            Stop::Finished | Stop::Calls if !answer.calls.is_empty() => None,
+            Stop::Finished | Stop::Calls if answer.text.trim().is_empty() => {
+                (!may_be_empty).then_some(Self::Empty)
+            }
+            Stop::Finished | Stop::Calls => {
+                text_calls::has_call(&answer.text).then_some(Self::WrittenCall)
+            }
+        }
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Empty => "its model gave an empty answer",
+            Self::Refused => "its model, or the filter of its provider, refused to answer",
+            Self::Truncated => "the answer of its model reached the length limit",
+            Self::WrittenCall => "its model wrote a tool call as text",
+        }
+    }
+
+    /// Asks the model again. `has_calls`: the results of the answer's calls already do so.
+    fn note(self, has_calls: bool) -> Option<&'static str> {
+        match self {
+            _ if has_calls => None,
+            Self::Empty => Some(prompts::EMPTY_ANSWER),
+            Self::Refused => Some(prompts::REFUSED_ANSWER),
+            Self::Truncated => Some(prompts::TRUNCATED_ANSWER),
+            Self::WrittenCall => Some(prompts::WRITTEN_CALL),
+        }
+    }
+}
+
+/// Counts unusable answers in a row.
+#[derive(Debug, Default)]
+pub(super) struct Retries {
+    used: u32,
+}
+
+impl Retries {
+    pub(super) fn reset(&mut self) {
+        self.used = 0;
+    }
+}
+
 /// Whether the turn continues after a step.
 pub(super) enum Turn {
     Continues,
     Over,
+    /// The turn must end for this reason, and the task must be released.
+    GivenUp(String),
 }
 
 impl Conversation {
-    /// Handles an answer without calls, which ends the turn unless it was cut off. A member that still owns a task is
-    /// reminded first; if its model ends the turn again, the task is released. `report` is the last text of this turn.
+    /// Handles an unusable answer that is already stored: asks the model again, or gives up.
+    pub(super) fn retry(
+        &mut self,
+        unusable: Unusable,
+        has_calls: bool,
+        retries: &mut Retries,
+        is_last: bool,
+    ) -> Turn {
+        if is_last {
+            // The agent loop releases the task, because the step limit is reached.
+            return Turn::Continues;
+        }
+        let reason = unusable.reason();
+        if retries.used >= RETRIES {
+            let answers = retries.used + 1;
+            return Turn::GivenUp(format!(
+                "stopped after {answers} unusable answers: {reason}"
+            ));
+        }
+        retries.used += 1;
+        self.sink.lines(
+            Tone::Runtime,
+            &format!(
+                "… {reason}: it is asked again ({} of {RETRIES})",
+                retries.used
+            ),
+        );
+        if let Some(note) = unusable.note(has_calls) {
+            self.inbox.note(note.to_owned());
+        }
+        Turn::Continues
+    }
+
+    /// Handles an answer without calls, which ends the turn. A member that still owns a task is reminded first; if its
+    /// model ends the turn again, the task is released. `report` is the last text of this turn.
     pub(super) async fn conclude(
         &mut self,
         answer: Answer,
@@ -66,17 +171,8 @@ impl Conversation {
         reminders: &mut Reminders,
         is_last: bool,
     ) -> Result<Turn, End> {
-        let (stop, is_empty) = (answer.stop, answer.text.trim().is_empty());
         self.store_answer(answer).await?;
-        if stop == Stop::Length && !is_last {
-            self.inbox.note(prompts::TRUNCATED_ANSWER.into());
-            return Ok(Turn::Continues);
-        }
         let Some(task) = self.inbox.task().cloned() else {
-            let report = match (report.trim(), stop) {
-                ("", Stop::Refused) => "The model refused to answer.",
-                (report, _) => report,
-            };
             self.rest(report.to_owned()).await?;
             return Ok(Turn::Over);
         };
@@ -90,15 +186,8 @@ impl Conversation {
             self.inbox.note(prompts::reminder(&task));
             return Ok(Turn::Continues);
         }
-        let why = match stop {
-            Stop::Refused => "stopped: its model refused to answer",
-            _ if is_empty => "stopped: its model gave an empty answer",
-            Stop::Finished | Stop::Calls | Stop::Length | Stop::Paused => {
-                "ended its turn twice without complete_task, fail_task or release_task"
-            }
-        };
-        self.release_and_rest(why, report).await?;
-        Ok(Turn::Over)
+        let why = "ended its turn twice without complete_task, fail_task or release_task";
+        Ok(Turn::GivenUp(why.to_owned()))
     }
 
     fn show_refusal(&self, task: &Assignment, refusal: &Refusal) {
@@ -165,7 +254,8 @@ impl Conversation {
         let line = format!("✗ {why}");
         self.sink.lines(Tone::Runtime, &line);
         self.message_user(&account).await;
-        self.rest(format!("{} {account}", self.client.member)).await
+        let report = format!("{} {account}", self.client.member);
+        self.end_turn(report, Some(why.to_owned())).await
     }
 
     /// Sends a message to the user. The lead receives the same text as the turn's report.
@@ -188,8 +278,16 @@ impl Conversation {
 
     /// Ends the turn. `report` is for the lead; empty: nothing to report.
     pub(super) async fn rest(&mut self, report: String) -> Result<(), End> {
-        let report = without_middle(report, UNCUT_MAX);
-        self.append_mark(Mark::Rested, Usage::default(), Some(TurnEnd { report }))
+        self.end_turn(report, None).await
+    }
+
+    /// `failure`: why the turn could not continue, if its model did not end it.
+    async fn end_turn(&mut self, report: String, failure: Option<String>) -> Result<(), End> {
+        let turn_end = TurnEnd {
+            report: without_middle(report, UNCUT_MAX),
+            failure: failure.map(|failure| without_middle(failure, FAILURE_MAX)),
+        };
+        self.append_mark(Mark::Rested, Usage::default(), Some(turn_end))
             .await
     }
 }

@@ -116,8 +116,9 @@ pub(super) fn last_step(limit: u32, task: Option<&Assignment>) -> String {
 pub(super) fn reminder(task: &Assignment) -> String {
     format!(
         "You still own {}: an answer without a call does not end it. If it is done, call complete_task with the \
-         result. If you need an answer first, ask with send_message and then call wait. Otherwise continue, or call \
-         fail_task with the reason or release_task with a note. If you end your turn again, {} is released.",
+         result. If it cannot be done, call fail_task with the reason. If you need an answer first, call ask. If you \
+         must wait for a message or a task, call wait. Otherwise continue, or call release_task with a note. If you \
+         end your turn again, {} is released.",
         task.task, task.task
     )
 }
@@ -128,8 +129,31 @@ pub(super) const TRUNCATED_CALLS: &str =
 
 /// The result of calls in an answer that the provider filtered.
 pub(super) const FILTERED_CALLS: &str = "not executed: the provider's filter ended the answer. Leave out what the \
-    filter may have refused, or call fail_task with the reason. A second filtered \
-    answer in a row ends your turn and releases your task";
+    filter may have refused, or call fail_task with the reason";
+
+/// The note after an answer that the model or its provider's filter refused.
+pub(super) const REFUSED_ANSWER: &str = "Your answer was refused by a filter. Leave out what the filter may have \
+    refused. If the work cannot be done without it, call fail_task with the reason.";
+
+/// The note after an answer without text and calls.
+pub(super) const EMPTY_ANSWER: &str = "Your answer was empty. Continue with a call. If your work is done, report it: \
+    call complete_task for your task, or state the result if you own no task.";
+
+/// The note after an answer with a call in its text.
+pub(super) const WRITTEN_CALL: &str = "A tool call in your text was not executed. Make the call again as a tool call. \
+    If you cannot, write nothing but <tool_call>{\"name\": …, \"arguments\": {…}}</tool_call>.";
+
+/// The note after the model has repeated itself: `what` completes the sentence `You …`.
+pub(super) fn repetition(what: &str, task: Option<&Assignment>) -> String {
+    let consequence = match task {
+        Some(task) => format!("If you repeat yourself again, {} is released.", task.task),
+        None => "If you repeat yourself again, your turn ends.".to_owned(),
+    };
+    format!(
+        "You {what}. Do not make that call again. Use another approach. If there is none, ask the lead or the user, or \
+         call fail_task or release_task with the reason. {consequence}"
+    )
+}
 
 /// The result of calls that are not permitted in the last step.
 pub(super) const AFTER_LAST_STEP: &str = "not executed: that was the last step";

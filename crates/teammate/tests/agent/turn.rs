@@ -62,42 +62,113 @@ async fn a_message_during_a_step_joins_the_next_step() {
 
 #[tokio::test]
 async fn an_unfinished_task_is_reminded_then_released() {
-    let refused = Answer {
-        stop: Stop::Refused,
-        ..says("")
-    };
+    let mut scene = Scene::new().await;
+    scene.assign(&task()).await;
+    let asked = scene.asked().await;
+    assert!(asked.input().contains("T-3") && asked.input().contains("call complete_task"));
+    asked.say("Shall I use tabs? I wait for the lead's answer.");
+    scene.stores().await;
+    scene.stores().await;
+    let asked = scene.asked().await;
+    assert!(
+        asked.input().contains("You still own T-3"),
+        "{}",
+        asked.input()
+    );
+    asked.say("Shall I use tabs? I wait for the lead's answer.");
+    scene.stores().await;
+    releases_the_task(&mut scene, "without complete_task").await;
+    scene.member.assert_not_called::<TaskComplete>();
+}
+
+/// The member releases `T-3`, and notifies the user and the lead of this reason.
+async fn releases_the_task(scene: &mut Scene, why: &str) {
+    let release = scene.member.asked::<TaskRelease>().await;
+    assert!(release.args().text.contains(why), "{:?}", release.args());
+    assert_eq!(release.args().generation, Some(task().generation));
+    scene.member.answer(&release, &changed()).await;
+    assert!(scene.messages_the_user().await.contains(why));
+    assert!(scene.rests().await.contains(why));
+}
+
+#[tokio::test]
+async fn an_unusable_answer_is_asked_again_twice() {
+    let with_stop = |stop, text| Answer { stop, ..says(text) };
     let cases = [
-        (says(""), "empty answer"),
-        (refused, "refused to answer"),
+        (says(""), "was empty", "empty answer"),
         (
-            says("Shall I use tabs? I wait for the lead's answer."),
-            "without complete_task",
+            with_stop(Stop::Refused, ""),
+            "by a filter",
+            "refused to answer",
         ),
+        (with_stop(Stop::Length, "Once"), "truncated", "length limit"),
+        (
+            says("I read it.\n<tool_call>{\"name\": \"look\"}</tool_call>"),
+            "was not executed",
+            "wrote a tool call as text",
+        ),
+        (says("<think>I am not sure"), "was empty", "empty answer"),
     ];
-    for (answer, why) in cases {
+    for (answer, note, why) in cases {
         let mut scene = Scene::new().await;
         scene.assign(&task()).await;
-        let asked = scene.asked().await;
-        assert!(asked.input().contains("T-3") && asked.input().contains("call complete_task"));
-        asked.answer(answer.clone());
+        scene.asked().await.answer(answer.clone());
+        for _ in 0..2 {
+            scene.stores().await;
+            scene.stores().await;
+            let asked = scene.asked().await;
+            assert!(asked.input().contains(note), "{note}: {}", asked.input());
+            asked.answer(answer.clone());
+        }
         scene.stores().await;
-        scene.stores().await;
-        let asked = scene.asked().await;
-        assert!(
-            asked.input().contains("You still own T-3"),
-            "{}",
-            asked.input()
-        );
-        asked.answer(answer.clone());
-        scene.stores().await;
-        let release = scene.member.asked::<TaskRelease>().await;
-        assert!(release.args().text.contains(why), "{:?}", release.args());
-        assert_eq!(release.args().generation, Some(task().generation));
-        scene.member.answer(&release, &changed()).await;
-        assert!(scene.messages_the_user().await.contains(why));
-        assert!(scene.rests().await.contains(why));
+        scene.nothing_is_called();
+        releases_the_task(&mut scene, why).await;
         scene.member.assert_not_called::<TaskComplete>();
     }
+}
+
+#[tokio::test]
+async fn an_empty_answer_may_end_a_turn_without_a_task() {
+    let mut scene = Scene::new().await;
+    scene.deliver(1, "look", false).await;
+    scene.stores().await;
+    scene.asked().await.call(&[("look", "{}")]);
+    scene.stores().await;
+    scene.called().await.returns("seen");
+    scene.stores().await;
+    scene.asked().await.say("");
+    assert_eq!(scene.rests().await, "");
+}
+
+#[tokio::test]
+async fn a_text_of_tool_calls_is_executed() {
+    let mut scene = Scene::new().await;
+    scene.assign(&task()).await;
+    let text = "<think>I look.</think>\n<tool_call>\n{\"name\": \"look\", \"arguments\": {}}\n</tool_call>";
+    scene.asked().await.say(text);
+    scene.stores().await;
+    scene.called().await.returns("seen");
+    scene.stores().await;
+    assert_eq!(scene.asked().await.results(), ["seen"]);
+}
+
+#[tokio::test]
+async fn a_model_that_repeats_itself_loses_its_task() {
+    let mut scene = Scene::new().await;
+    scene.assign(&task()).await;
+    for call in 0..10 {
+        let asked = scene.asked().await;
+        let is_noted = asked.input().contains("Do not make that call again");
+        assert_eq!(is_noted, call >= 5, "{call}");
+        asked.call(&[("look", "{}")]);
+        scene.stores().await;
+        scene.called().await.returns("seen");
+        scene.stores().await;
+        if call == 4 {
+            scene.stores().await;
+        }
+    }
+    releases_the_task(&mut scene, "called look 5 times").await;
 }
 
 #[tokio::test]
@@ -166,21 +237,16 @@ async fn calls_of_an_incomplete_answer_are_not_executed() {
 }
 
 #[tokio::test]
-async fn two_filtered_answers_in_a_row_release_the_task() {
+async fn calls_of_three_unusable_answers_release_the_task() {
     let mut scene = Scene::new().await;
     scene.assign(&task()).await;
-    // The truncated answer separates the first two filtered ones.
-    for stop in [Stop::Refused, Stop::Length, Stop::Refused, Stop::Refused] {
+    for stop in [Stop::Refused, Stop::Length, Stop::Refused] {
         scene.asked().await.answer(calls_with_stop(stop));
         scene.stores().await;
         scene.stores().await;
     }
     scene.nothing_is_called();
-    let release = scene.member.asked::<TaskRelease>().await;
-    assert!(release.args().text.contains("filter"));
-    scene.member.answer(&release, &changed()).await;
-    assert!(scene.messages_the_user().await.contains("filter"));
-    assert!(scene.rests().await.contains("filter"));
+    releases_the_task(&mut scene, "filter").await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use agent_team_protocol::method::Method;
 use agent_team_protocol::{ErrorCode, Refusal, RoleName, TaskId};
@@ -40,6 +41,8 @@ pub(crate) struct TeamContext {
     pub(super) shared: Shared,
     /// The roles that the member may spawn; `None`: every role.
     pub(super) may_spawn: Option<Vec<RoleName>>,
+    /// The last `wait` found nothing to wait for and reported this to the model.
+    pub(super) had_nothing_to_wait_for: AtomicBool,
 }
 
 impl TeamContext {
@@ -52,6 +55,7 @@ impl TeamContext {
             client: client.clone(),
             shared: shared.clone(),
             may_spawn: may_spawn.map(<[RoleName]>::to_vec),
+            had_nothing_to_wait_for: AtomicBool::new(false),
         })
     }
 

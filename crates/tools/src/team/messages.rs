@@ -22,8 +22,8 @@ pub(super) fn tools(team_context: &Arc<TeamContext>) -> [Box<dyn Tool>; 2] {
             team_context,
             "send_message",
             "Send a message to one member, the lead, all members or the user. It is in the inbox when this returns, \
-             and is read at the recipient's next step. State what the recipient needs to know or do. A message to the \
-             user is shown as a question until the user has read it.",
+             and is read at the recipient's next step. State what the recipient needs to know or do. If you need a reply, \
+             call ask instead.",
             send,
         ),
         changing(

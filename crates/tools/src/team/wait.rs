@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
@@ -29,7 +30,7 @@ pub const NAME: &str = "wait";
 
 /// The default and the longest timeout, in seconds.
 const DEFAULT_S: u64 = 300;
-const MAX_S: u64 = 3600;
+pub(super) const MAX_S: u64 = 3600;
 
 /// The interval between two polls.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -143,9 +144,18 @@ async fn wait(team_context: Arc<TeamContext>, args: Wait) -> Result<String, Tool
     }
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut subject = WaitSubject::of(&team_context, args.subject, &args.ids).await?;
+    let is_empty = &team_context.had_nothing_to_wait_for;
     if let Some(result) = subject.nothing_left() {
-        return Ok(result);
+        // A model that waits again, and does nothing else, would call this tool without end.
+        return match is_empty.swap(true, Ordering::Relaxed) {
+            false => Ok(format!("{result}\n{}", instead(&team_context))),
+            true => Err(ToolError::Failed(format!(
+                "There is nothing to wait for. {result}\n{}",
+                instead(&team_context)
+            ))),
+        };
     }
+    is_empty.store(false, Ordering::Relaxed);
     loop {
         // Register for arrivals before polling, so that an arrival in between is not missed.
         let arrived = team_context.shared.arrivals.arrived();
@@ -168,6 +178,17 @@ async fn wait(team_context: Arc<TeamContext>, args: Wait) -> Result<String, Tool
         };
         // Poll again after an arrival and after a timeout.
         let _arrived = tokio::time::timeout_at(next_poll, arrived).await;
+    }
+}
+
+/// What the model should do instead of waiting for nothing.
+fn instead(team_context: &TeamContext) -> &'static str {
+    match team_context.client.lead {
+        true => {
+            "Do not wait again: create or change tasks, call finish, ask the user, or end your turn. A message starts \
+             your next turn."
+        }
+        false => "Do not wait for them again: continue with your work.",
     }
 }
 
@@ -359,7 +380,7 @@ fn ends_wait(state: MemberState) -> bool {
     }
 }
 
-fn message_notice(senders: &[Party]) -> String {
+pub(super) fn message_notice(senders: &[Party]) -> String {
     let senders: Vec<_> = senders.iter().map(ToString::to_string).collect();
     format!(
         "You have messages from {}; they are in your next step.",

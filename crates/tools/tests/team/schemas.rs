@@ -5,7 +5,7 @@ use serde_json::json;
 use super::rig::{Rig, refusal, unexpected};
 use agent_team_protocol::ErrorCode;
 
-const COMMON: [&str; 13] = [
+const COMMON: [&str; 14] = [
     "send_message",
     "read_messages",
     "list_teammates",
@@ -18,6 +18,7 @@ const COMMON: [&str; 13] = [
     "release_task",
     "remember",
     "recall",
+    "ask",
     "wait",
 ];
 
@@ -123,6 +124,12 @@ async fn invalid_arguments_name_the_field_and_send_nothing() {
             json!({"for": "messages", "ids": ["ada"]}),
             "`ids` is only for tasks or members",
         ),
+        (
+            "ask",
+            json!({"to": "all", "question": "Tabs?"}),
+            "`to`: ask one member",
+        ),
+        ("ask", json!({"to": "lead", "question": " "}), "is empty"),
         (
             "wait",
             json!({"for": "rain"}),

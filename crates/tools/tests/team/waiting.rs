@@ -148,19 +148,107 @@ async fn a_timeout_returns_the_current_state() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_for_finished_tasks_returns_at_once() {
-    let (rig, _board) = with_board(&[(1, "completed")]);
+    for (input, expected) in [
+        (json!({"for": "tasks"}), "There are no open tasks.\n"),
+        (
+            json!({"for": "tasks", "ids": ["T-1"]}),
+            "None of these tasks is open:\nT-1 completed: Task 1\n",
+        ),
+    ] {
+        let (rig, _board) = with_board(&[(1, "completed")]);
+        let result = rig.run("wait", input.clone()).await.unwrap();
+        assert!(result.starts_with(expected), "{result}");
+        assert!(result.contains("end your turn"), "{result}");
+        let again = rig.refused("wait", input).await;
+        assert!(again.contains("nothing to wait for"), "{again}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_can_end_allows_an_empty_one_again() {
+    let (rig, board) = with_board(&[(1, "completed")]);
+    let tasks = || json!({"for": "tasks", "timeout_s": 3});
+    rig.run("wait", tasks()).await.unwrap();
+    board.lock().unwrap()[0].1 = "in_progress".to_owned();
+    rig.run("wait", tasks()).await.unwrap();
+    board.lock().unwrap()[0].1 = "completed".to_owned();
+    rig.run("wait", tasks()).await.unwrap();
+    rig.refused("wait", tasks()).await;
+}
+
+/// A team with a lead, a worker, a member that runs commands and a stopped member. Messages get the id M-7.
+fn with_members(lead: bool) -> Rig {
+    Rig::new(lead, |method, _| match method {
+        "team/show" => Ok(team(vec![
+            member("grace", "lead", "working", json!({})),
+            member("ada", "worker", "working", json!({})),
+            member("make", "worker", "idle", json!({"engine": "command"})),
+            member("bob", "worker", "stopped", json!({})),
+        ])),
+        "message/send" => Ok(json!({"id": "M-7", "to": ["user"]})),
+        method => unexpected(method),
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_waits_for_its_reply() {
+    for (to, asked) in [("user", "user"), ("ada", "ada")] {
+        let rig = with_members(true);
+        let arrive = async {
+            tokio::time::advance(Duration::from_secs(60)).await;
+            let reply = message(9, asked, "Tabs.");
+            rig.shared.arrivals.deliver(vec![reply]);
+        };
+        let input = json!({"to": to, "question": "Tabs or spaces?"});
+        let (result, ()) = tokio::join!(rig.run("ask", input), arrive);
+        assert_eq!(
+            result.unwrap(),
+            format!("You have messages from {asked}; they are in your next step.")
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_ends_with_other_messages_and_timeouts() {
+    let rig = with_members(true);
+    rig.shared
+        .arrivals
+        .deliver(vec![message(3, "ada", "Stop.")]);
+    let input = json!({"to": "user", "question": "Tabs or spaces?"});
+    let result = rig.run("ask", input.clone()).await.unwrap();
+    assert!(result.contains("messages from ada"), "{result}");
+    assert!(result.contains("user has not replied to M-7"), "{result}");
+    let (method, args) = rig.calls().pop().unwrap();
+    assert_eq!(method, "message/send");
     assert_eq!(
-        rig.run("wait", json!({"for": "tasks"})).await.unwrap(),
-        "There are no open tasks."
+        (&args["to"], &args["wants_reply"]),
+        (&json!("user"), &json!(true))
     );
-    let result = rig
-        .run("wait", json!({"for": "tasks", "ids": ["T-1"]}))
-        .await
-        .unwrap();
-    assert_eq!(
-        result,
-        "None of these tasks is open:\nT-1 completed: Task 1"
-    );
+
+    rig.shared.arrivals.take();
+    let begun = Instant::now();
+    let result = rig.run("ask", input).await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::from_secs(3600));
+    assert!(result.contains("within 3600 s"), "{result}");
+}
+
+#[tokio::test]
+async fn only_a_party_that_can_reply_is_asked() {
+    let rig = with_members(true);
+    for (to, expected) in [
+        ("make", "make cannot reply: it only runs the commands"),
+        ("bob", "bob cannot reply: it is stopped"),
+        ("cid", "there is no member cid"),
+    ] {
+        let input = json!({"to": to, "question": "Tabs?"});
+        let result = rig.refused("ask", input).await;
+        assert!(result.contains(expected), "{result}");
+    }
+    let sent = rig
+        .calls()
+        .into_iter()
+        .any(|(method, _)| method == "message/send");
+    assert!(!sent);
 }
 
 #[tokio::test(start_paused = true)]

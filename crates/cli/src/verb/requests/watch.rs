@@ -1,5 +1,5 @@
-//! `requests watch`: prints the pending requests and the unread messages of members to the user, then each new request
-//! and message, and runs the user's program for each.
+//! `requests watch`: prints the pending requests, the open questions and the unread messages of members to the user, then
+//! each new one, and runs the user's program for each. A question is a message: it is printed only as a question.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -10,13 +10,13 @@ use agent_team_client::{Notice, Session, Subscription};
 use agent_team_protocol::Party;
 use agent_team_protocol::event::ClientEvent;
 use agent_team_protocol::method::{ListMessages, MessageList, Nothing, RequestList, TeamShow};
-use agent_team_protocol::request::{ListRequests, RequestView};
+use agent_team_protocol::request::{ListRequests, RequestListAnswer};
 use agent_team_protocol::view::{MessageState, MessageView};
 use serde::Serialize;
 
 use crate::error::Failure;
 use crate::output::Output;
-use crate::output::request::brief;
+use crate::output::request::{brief, question};
 use crate::verb::messages;
 
 /// Number of newest messages to search for unread messages.
@@ -27,6 +27,7 @@ const SEARCHED: u32 = 1_000;
 #[serde(rename_all = "snake_case")]
 enum ItemKind {
     Request,
+    Question,
     Message,
 }
 
@@ -35,7 +36,7 @@ impl ItemKind {
     fn variable(self) -> &'static str {
         match self {
             Self::Request => "AGENT_TEAM_REQUEST",
-            Self::Message => "AGENT_TEAM_MESSAGE",
+            Self::Question | Self::Message => "AGENT_TEAM_MESSAGE",
         }
     }
 }
@@ -90,11 +91,14 @@ pub(super) async fn run(
     let mut changed = vec![ItemKind::Request, ItemKind::Message];
     loop {
         if changed.contains(&ItemKind::Request) {
-            for view in pending(&mut session).await? {
+            for view in pending(&mut session).await?.requests {
                 reporter.report(ItemKind::Request, view.id, &view, brief)?;
             }
         }
         if changed.contains(&ItemKind::Message) {
+            for view in pending(&mut session).await?.questions {
+                reporter.report(ItemKind::Question, view.id, &view, question)?;
+            }
             for view in unread(&mut session).await? {
                 reporter.report(ItemKind::Message, view.id, &view, messages::text)?;
             }
@@ -108,10 +112,10 @@ pub(super) async fn run(
     }
 }
 
-/// The pending requests, oldest first.
-async fn pending(session: &mut Session) -> Result<Vec<RequestView>, Failure> {
+/// The pending requests and the open questions, each oldest first.
+async fn pending(session: &mut Session) -> Result<RequestListAnswer, Failure> {
     let list = ListRequests { all: false };
-    Ok(session.query::<RequestList>(list).await?.requests)
+    Ok(session.query::<RequestList>(list).await?)
 }
 
 /// Messages of members to the user that the user has not read, oldest first.

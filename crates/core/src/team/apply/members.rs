@@ -28,6 +28,7 @@ impl Team {
                 self.members.remove(member);
                 self.spec.modes.forget(member);
                 self.requests.forget(member);
+                self.user_mail.withdraw(member);
                 self.update_team_clocks(tick);
             }
             MemberEvent::MemberWanted { member } => self.set_life(member, tick, |member| {
@@ -276,6 +277,7 @@ fn member_events(member: &Member) -> Vec<Event> {
         worked: member.worked,
         objection: member.objection.clone(),
         suspended: member.suspended,
+        turn_failure: member.turn_failure.clone(),
     });
     events
 }

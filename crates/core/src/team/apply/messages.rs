@@ -1,4 +1,4 @@
-//! Events about messages: inboxes of members, and the unread messages of the user.
+//! Events about messages: inboxes of members, and the unread messages and open questions of the user.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +8,10 @@ use crate::team::Team;
 use crate::team::event::{Event, MessageEvent};
 use crate::team::mail::{Lane, Unread};
 use crate::team::run::TranscriptSummary;
+use crate::team::user_mail::UserQuestion;
 
 impl Team {
-    pub(super) fn apply_messages(&mut self, event: MessageEvent<'_>) {
+    pub(super) fn apply_messages(&mut self, event: MessageEvent<'_>, at: u64) {
         match event {
             MessageEvent::MessageAccepted {
                 message,
@@ -38,6 +39,16 @@ impl Team {
                 }
                 if to.contains(&Party::User) {
                     self.user_mail.receive(*message, from.clone());
+                }
+                if let (Party::Member(name), [Party::User]) = (from, to.as_slice())
+                    && note.wants_reply
+                {
+                    self.user_mail.ask(UserQuestion {
+                        message: *message,
+                        member: name.clone(),
+                        text: text.clone(),
+                        asked_at: at,
+                    });
                 }
                 for party in to {
                     if let Party::Member(name) = party
@@ -92,13 +103,14 @@ impl Team {
                 events.push(Event::MessageKept { message, lane });
             }
         }
-        if !self.user_mail.is_empty() {
+        let questions: Vec<_> = self.user_mail.questions().cloned().collect();
+        if !self.user_mail.is_empty() || !questions.is_empty() {
             let unread = self.user_mail.iter();
             let unread = unread.map(|(message, from)| (message, from.clone()));
             let unread = unread.collect();
             // After the messages that the user sent: replaying one of them marks the user's unread messages from its
             // recipient as read.
-            events.push(Event::UserMailKept { unread });
+            events.push(Event::UserMailKept { unread, questions });
         }
         events
     }

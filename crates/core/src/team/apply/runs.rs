@@ -111,6 +111,11 @@ impl Team {
                 let teammate_active =
                     summary.active && self.member(member).is_some_and(|member| !member.spec.lead);
                 if let Some(member) = self.members.get_mut(member) {
+                    if summary.active {
+                        member.turn_failure = None;
+                    } else if member.transcript.active {
+                        self.user_mail.withdraw(&member.spec.name);
+                    }
                     let more = summary.spent.minus(member.transcript.spent);
                     member.transcript = *summary;
                     self.spent = self.spent.plus(more);
@@ -119,6 +124,11 @@ impl Team {
                     self.clear_idle_notice();
                 }
                 self.update_clocks(member, tick);
+            }
+            RunEvent::TurnFailed { member, reason } => {
+                if let Some(member) = self.members.get_mut(member) {
+                    member.turn_failure = Some(reason.clone());
+                }
             }
             RunEvent::BudgetStateChanged {
                 member: Some(name),

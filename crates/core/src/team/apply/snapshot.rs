@@ -60,6 +60,7 @@ impl Team {
                 worked,
                 objection,
                 suspended,
+                turn_failure,
             } => {
                 if let Some(member) = self.members.get_mut(member) {
                     member.restarts = restarts.clone();
@@ -70,6 +71,7 @@ impl Team {
                     member.worked = *worked;
                     member.objection.clone_from(objection);
                     member.suspended = *suspended;
+                    member.turn_failure.clone_from(turn_failure);
                 }
             }
             KeptEvent::AccountKept { member, account } => {
@@ -96,9 +98,12 @@ impl Team {
             KeptEvent::CallAnswered { call } => self.remember(record.tick, call.clone()),
             KeptEvent::RequestKept { request } => self.requests.insert(request.clone()),
             KeptEvent::GrantKept { grant } => self.requests.keep_grant(grant.clone()),
-            KeptEvent::UserMailKept { unread } => {
+            KeptEvent::UserMailKept { unread, questions } => {
                 for (message, from) in unread {
                     self.user_mail.receive(*message, from.clone());
+                }
+                for question in questions {
+                    self.user_mail.ask(question.clone());
                 }
             }
         }

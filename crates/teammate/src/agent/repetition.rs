@@ -1,0 +1,197 @@
+//! Detects a model that repeats itself: the same call with the same result, or the same error. Pure. Called by the
+//! agent loop after the calls of each answer.
+//!
+//! ```text
+//! 5 equal calls, or 3 equal errors ──► note to the model ── again ──► the loop ends the turn
+//! ```
+//! Waiting is not repetition: a call of `wait` or `ask` blocks until something happens. Only its errors count.
+
+use std::collections::VecDeque;
+
+use agent_team_llm::{ToolCall, ToolResult};
+use agent_team_tools::team::{ASK, WAIT};
+
+/// Maximum number of calls with the same name, arguments and result among the last [`RECENT`] calls.
+const EQUAL_CALLS: usize = 5;
+
+/// Maximum number of errors with the same text, without a successful call between them.
+const EQUAL_ERRORS: usize = 3;
+
+/// Alternating calls, such as two reads in turn, repeat themselves too.
+const RECENT: usize = 10;
+
+/// A call with its result.
+#[derive(Debug, PartialEq, Eq)]
+struct Done {
+    name: String,
+    input: String,
+    result: String,
+}
+
+/// The latest calls of a turn.
+#[derive(Debug, Default)]
+pub(super) struct Repetition {
+    calls: VecDeque<Done>,
+    /// The tool and the text of the last error, and how often it occurred in a row.
+    error: Option<(String, String)>,
+    errors: usize,
+    is_noted: bool,
+}
+
+/// What follows from a repetition.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Repeated {
+    /// The text names the repetition. The model gets a note.
+    First(String),
+    /// The model has repeated itself again after the note.
+    Again(String),
+}
+
+impl Repetition {
+    /// Records the calls of one answer. Equal calls of one answer count once: the model has not seen their results.
+    /// `changed`: the calls have changed files, which is progress.
+    pub(super) fn record(
+        &mut self,
+        calls: &[ToolCall],
+        results: &[ToolResult],
+        changed: bool,
+    ) -> Option<Repeated> {
+        if changed {
+            self.forget();
+            return None;
+        }
+        let mut repeated = None;
+        let mut seen: Vec<Done> = Vec::new();
+        for (call, result) in calls.iter().zip(results) {
+            let done = Done {
+                name: call.name.clone(),
+                input: call.input.clone(),
+                result: result.text.clone(),
+            };
+            if seen.contains(&done) {
+                continue;
+            }
+            let what = if result.failed {
+                self.count_error(call, result)
+            } else {
+                (self.error, self.errors) = (None, 0);
+                None
+            };
+            repeated = repeated.or(what);
+            seen.push(done);
+        }
+        for done in seen {
+            if [WAIT, ASK].contains(&done.name.as_str()) {
+                continue;
+            }
+            let equal = 1 + self.calls.iter().filter(|it| **it == done).count();
+            if equal >= EQUAL_CALLS {
+                let what = format!("called {} {equal} times with the same result", done.name);
+                repeated = repeated.or(Some(what));
+            }
+            self.calls.push_back(done);
+        }
+        while self.calls.len() > RECENT {
+            self.calls.pop_front();
+        }
+        let what = repeated?;
+        self.forget();
+        Some(match std::mem::replace(&mut self.is_noted, true) {
+            false => Repeated::First(what),
+            true => Repeated::Again(what),
+        })
+    }
+
+    fn count_error(&mut self, call: &ToolCall, result: &ToolResult) -> Option<String> {
+        let error = (call.name.clone(), result.text.clone());
+        if self.error.as_ref() == Some(&error) {
+            self.errors += 1;
+        } else {
+            (self.error, self.errors) = (Some(error), 1);
+        }
+        (self.errors >= EQUAL_ERRORS)
+            .then(|| format!("got the same error of {} {} times", call.name, self.errors))
+    }
+
+    fn forget(&mut self) {
+        self.calls.clear();
+        (self.error, self.errors) = (None, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(name: &str, input: &str) -> ToolCall {
+        ToolCall {
+            id: "1".into(),
+            name: name.into(),
+            input: input.into(),
+        }
+    }
+
+    fn returned(text: &str, failed: bool) -> ToolResult {
+        ToolResult {
+            id: "1".into(),
+            text: text.into(),
+            failed,
+        }
+    }
+
+    /// The answers until the first repetition, each with these calls and results in turn.
+    fn answers_until(steps: &[(ToolCall, ToolResult)], most: usize) -> Option<usize> {
+        let mut repetition = Repetition::default();
+        let mut steps = steps.iter().cycle().take(most).enumerate();
+        let found = steps.find(|(_, (call, result))| {
+            let (call, result) = (std::slice::from_ref(call), std::slice::from_ref(result));
+            repetition.record(call, result, false).is_some()
+        });
+        found.map(|(index, _)| index + 1)
+    }
+
+    #[test]
+    fn equal_calls_and_equal_errors_are_repetition() {
+        let read = |path: &str| (call("read", path), returned("text", false));
+        let wrong = |path: &str| (call("read", path), returned("no such file", true));
+        assert_eq!(answers_until(&[read("a")], 9), Some(5));
+        assert_eq!(answers_until(&[read("a"), read("b")], 20), Some(9));
+        assert_eq!(answers_until(&[wrong("a"), wrong("b")], 9), Some(3));
+        assert_eq!(
+            answers_until(&[wrong("a"), read("b"), wrong("c"), read("d")], 8),
+            None
+        );
+        let wait = (call(WAIT, "{}"), returned("no message", false));
+        assert_eq!(answers_until(&[wait], 20), None);
+    }
+
+    #[test]
+    fn other_results_and_changes_are_progress() {
+        let mut repetition = Repetition::default();
+        for index in 0..9 {
+            let (read, text) = (
+                call("read", "log"),
+                returned(&format!("line {index}"), false),
+            );
+            assert_eq!(repetition.record(&[read], &[text], false), None);
+        }
+        let (test, failed) = (call("bash", "make test"), returned("1 failed", true));
+        for _ in 0..9 {
+            let (test, failed) = (test.clone(), failed.clone());
+            assert_eq!(repetition.record(&[test], &[failed], false), None);
+            let (edit, edited) = (call("edit", "a"), returned("edited", false));
+            assert_eq!(repetition.record(&[edit], &[edited], true), None);
+        }
+    }
+
+    #[test]
+    fn a_second_repetition_follows_the_note() {
+        let mut repetition = Repetition::default();
+        let mut repeat = || {
+            let (read, text) = (call("read", "a"), returned("text", false));
+            (0..5).find_map(|_| repetition.record(&[read.clone()], &[text.clone()], false))
+        };
+        assert!(matches!(repeat(), Some(Repeated::First(_))));
+        assert!(matches!(repeat(), Some(Repeated::Again(what)) if what.contains("read 5 times")));
+    }
+}
