@@ -63,7 +63,7 @@ pub(super) enum Unusable {
     Refused,
     /// The answer reached the length limit. The arguments of its calls may be incomplete.
     Truncated,
-    /// The text contains a call that is not well formed, or stands beside other text.
+    /// The text contains a call that is not well formed, or a call together with other text.
     WrittenCall,
 }
 

@@ -187,10 +187,8 @@ mod tests {
     #[test]
     fn a_second_repetition_follows_the_note() {
         let mut repetition = Repetition::default();
-        let mut repeat = || {
-            let (read, text) = (call("read", "a"), returned("text", false));
-            (0..5).find_map(|_| repetition.record(&[read.clone()], &[text.clone()], false))
-        };
+        let (calls, results) = ([call("read", "a")], [returned("text", false)]);
+        let mut repeat = || (0..5).find_map(|_| repetition.record(&calls, &results, false));
         assert!(matches!(repeat(), Some(Repeated::First(_))));
         assert!(matches!(repeat(), Some(Repeated::Again(what)) if what.contains("read 5 times")));
     }

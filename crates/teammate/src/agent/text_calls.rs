@@ -1,9 +1,9 @@
 //! Reads tool calls and thoughts that a model wrote as text, because its server did not parse them. Pure. Called by the
 //! agent loop for each answer.
 //!
-//! A text that consists of well-formed `<tool_call>` blocks alone becomes calls. A block beside other text does not: a
-//! model may quote a file or a web page that contains such a block, and a quoted call must not be executed. The model
-//! is asked to make the call again instead. Blocks in fenced code are text.
+//! A text that consists only of well-formed `<tool_call>` blocks becomes calls. If the text contains anything else, its
+//! blocks are not executed: the model may quote a file or a web page that contains such a block. The model is asked to
+//! make the call again instead. Blocks in fenced code are text.
 
 use agent_team_llm::{Answer, Stop, ToolCall};
 use serde::Deserialize;
@@ -42,7 +42,10 @@ pub(super) fn read(mut answer: Answer, id: u64) -> Answer {
             input: match call.arguments {
                 Value::String(text) => text,
                 Value::Null => "{}".to_owned(),
-                arguments => arguments.to_string(),
+                arguments @ (Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_)) => arguments.to_string(),
             },
         };
         answer.calls = written.into_iter().enumerate().map(named).collect();
