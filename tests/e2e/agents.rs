@@ -169,10 +169,10 @@ async fn a_killed_member_resumes_its_conversation() {
     let server = FakeModelServer::start(by_model(conversations)).await;
     let rig = rig(&server);
     rig.ok(["up", "--detach", "Greet the world"]).await;
-    rig.written("greeting.txt").await;
-    server.asked("ada", 2).await;
+    rig.until_written("greeting.txt").await;
+    server.until_asked("ada", 2).await;
     rig.worker("ada").await.signal(Signal::SIGKILL).unwrap();
-    server.asked("ada", 3).await;
+    server.until_asked("ada", 3).await;
     let conversation = server.requests();
     let again = conversation
         .iter()
@@ -191,7 +191,7 @@ async fn a_run_reports_why_the_model_refused_its_lead() {
     rig.run(["run", "Greet the world"])
         .await
         .expect(1)
-        .says("who are you?");
+        .assert_says("who are you?");
     assert_eq!(rig.processes(), []);
 }
 
@@ -202,7 +202,7 @@ async fn a_run_of_an_idle_lead_ends_once_all_members_are_idle() {
     rig.run(["run", "Greet the world"])
         .await
         .expect(1)
-        .says("has not finished");
+        .assert_says("has not finished");
     assert_eq!(rig.processes(), []);
 }
 
@@ -289,7 +289,7 @@ async fn without_a_team_file_and_a_key_a_local_server_is_enough() {
     rig.run(["doctor"])
         .await
         .expect(0)
-        .says("ollama/qwen3:8b (ollama responds at");
+        .assert_says("ollama/qwen3:8b (ollama responds at");
 }
 
 #[tokio::test]
@@ -335,7 +335,7 @@ async fn memory_of_a_run_is_recalled_only_within_that_run() {
     rig.run(["run", "--memory", "style=terse", "Do it"])
         .await
         .expect(2)
-        .says("is not JSON");
+        .assert_says("is not JSON");
 }
 
 #[tokio::test]
@@ -356,7 +356,7 @@ async fn a_model_is_shown_by_its_canonical_name() {
     rig.run(["spawn", "worker", "--model", "qwen3"])
         .await
         .expect(2)
-        .says("the provider of \"qwen3\" is unknown");
+        .assert_says("the provider of \"qwen3\" is unknown");
 }
 
 #[tokio::test]
@@ -373,7 +373,7 @@ async fn a_goal_is_refused_while_the_leads_model_has_no_key() {
     rig.set("OPENAI_BASE_URL", server.base_url());
     rig.set("OPENAI_API_KEY", "a-key-for-nobody");
     rig.ok(["up", "--detach", "Do it"]).await;
-    server.asked("lead", 1).await;
+    server.until_asked("lead", 1).await;
 }
 
 #[tokio::test]
@@ -395,7 +395,7 @@ async fn a_goal_is_cancelled_and_the_next_one_starts() {
             .expect(1)
     };
     let cancel = async {
-        server.asked("ada", 1).await;
+        server.until_asked("ada", 1).await;
         rig.ok(["cancel", "--reason", "wrong branch"]).await
     };
     let (report, cancelled) = tokio::join!(run, cancel);
@@ -404,7 +404,7 @@ async fn a_goal_is_cancelled_and_the_next_one_starts() {
     assert_eq!(report["outcome"], "cancelled");
     assert_eq!(report["reason"], "cancelled by the user: wrong branch");
     assert_eq!(rig.task("T-1").await.state, TaskState::Cancelled);
-    server.asked("lead", 3).await;
+    server.until_asked("lead", 3).await;
     let requests = server.requests();
     let request = requests
         .iter()

@@ -23,7 +23,7 @@ async fn assert_refused(files: &[(&str, &[&str])]) {
         rig.set_team(text);
         let mut output = rig.run(["up"]).await.expect(2);
         for word in *words {
-            output = output.says(word);
+            output = output.assert_says(word);
         }
         let error = rig.refused(2, ["up"]).await;
         assert!(
@@ -137,7 +137,7 @@ async fn unsupported_settings_and_goals_are_refused() {
     rig.run(["up", "make it faster"])
         .await
         .expect(2)
-        .says("no lead");
+        .assert_says("no lead");
     rig.run(["up", "-n", "3"]).await.expect(2);
 }
 
@@ -157,7 +157,7 @@ async fn a_refused_edit_leaves_a_running_team_unchanged() {
     let many: Vec<String> = (0..11).map(|number| format!("m{number}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     rig.set_team(&file(&many, "headless", "ready", ""));
-    rig.run(["up"]).await.expect(2).says("teammates");
+    rig.run(["up"]).await.expect(2).assert_says("teammates");
     assert_eq!(rig.json(["ps"]).await["revision"], before);
 }
 
@@ -167,13 +167,13 @@ async fn up_without_a_team_file_prints_how_to_create_one() {
     rig.run(["up"])
         .await
         .expect(3)
-        .says("team.toml")
-        .says("init");
+        .assert_says("team.toml")
+        .assert_says("init");
     rig.run(["up", "--file", "nowhere.toml"])
         .await
         .expect(3)
-        .says("nowhere.toml");
-    rig.run(["ps"]).await.expect(3).says("up");
+        .assert_says("nowhere.toml");
+    rig.run(["ps"]).await.expect(3).assert_says("up");
 }
 
 #[tokio::test]
@@ -194,23 +194,26 @@ async fn an_ambiguous_team_name_requires_the_team_id() {
     rig.run_in(&elsewhere, ["ps", "-t", "demo"])
         .await
         .expect(2)
-        .says(ids[0])
-        .says(ids[1]);
+        .assert_says(ids[0])
+        .assert_says(ids[1]);
     for id in ids {
         rig.run_in(&elsewhere, ["ps", "-t", id]).await.expect(0);
     }
     rig.run_in(&elsewhere, ["ps", "-t", "nobody"])
         .await
         .expect(3)
-        .says("nobody");
+        .assert_says("nobody");
 }
 
 #[tokio::test]
 async fn attach_without_a_terminal_is_refused() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
-    rig.run(["attach"]).await.expect(4).says("terminal");
-    rig.run(["attach", "ada"]).await.expect(4).says("terminal");
+    rig.run(["attach"]).await.expect(4).assert_says("terminal");
+    rig.run(["attach", "ada"])
+        .await
+        .expect(4)
+        .assert_says("terminal");
 }
 
 #[tokio::test]
@@ -233,7 +236,7 @@ async fn a_refused_claim_names_the_holder_or_the_blocking_task() {
     rig.run(["task", "claim", "T-9"])
         .await
         .expect(3)
-        .says("T-9");
+        .assert_says("T-9");
     rig.run(["task", "claim", "nine"]).await.expect(2);
     rig.run(["task", "complete", "T-2"]).await.expect(4);
     assert_eq!(rig.json(["ps"]).await["revision"], revision);
@@ -293,23 +296,32 @@ async fn every_verb_names_an_unknown_member() {
     rig.ok(["task", "add", "Two"]).await;
     let revision = rig.json(["ps"]).await["revision"].clone();
     for verb in ["why", "logs", "stop", "kill", "restart"] {
-        rig.run([verb, "zoe"]).await.expect(3).says("zoe");
+        rig.run([verb, "zoe"]).await.expect(3).assert_says("zoe");
     }
-    rig.run(["send", "zoe", "hi"]).await.expect(3).says("zoe");
+    rig.run(["send", "zoe", "hi"])
+        .await
+        .expect(3)
+        .assert_says("zoe");
     rig.run(["task", "assign", "T-2", "zoe"])
         .await
         .expect(3)
-        .says("zoe");
+        .assert_says("zoe");
     rig.run(["why", "Zoe Zoe"]).await.expect(2);
-    rig.run(["spawn", "nobody"]).await.expect(3).says("nobody");
+    rig.run(["spawn", "nobody"])
+        .await
+        .expect(3)
+        .assert_says("nobody");
     rig.run(["spawn", "worker", "--name", "ada"])
         .await
         .expect(4)
-        .says("ada");
+        .assert_says("ada");
     rig.run(["spawn", "worker", "--name", "all"])
         .await
         .expect(2);
-    rig.run(["send", "lead", "hi"]).await.expect(3).says("lead");
+    rig.run(["send", "lead", "hi"])
+        .await
+        .expect(3)
+        .assert_says("lead");
     assert_eq!(rig.json(["ps"]).await["revision"], revision);
 }
 
@@ -321,7 +333,7 @@ async fn a_message_is_refused_only_above_the_size_limit() {
     rig.run_with(["send", "ada", "-"], &fits).await.expect(0);
     let too_large = format!("{fits}x");
     let output = rig.run_with(["send", "ada", "-"], &too_large).await;
-    output.expect(2).says("65536");
+    output.expect(2).assert_says("65536");
     let messages = rig.json(["messages"]).await;
     assert_eq!(messages["messages"].as_array().map(Vec::len), Some(1));
 }
@@ -349,7 +361,7 @@ async fn a_full_inbox_refuses_until_a_message_is_read() {
     rig.run(["send", "ada", "one more"])
         .await
         .expect(4)
-        .says("inbox of ada is full");
+        .assert_says("inbox of ada is full");
     rig.ok(["send", "bob", "you instead"]).await;
     rig.ok(["restart", "ada"]).await;
     rig.until_member("ada", |ada| ada.unread == 0).await;
@@ -359,8 +371,11 @@ async fn a_full_inbox_refuses_until_a_message_is_read() {
 #[tokio::test]
 async fn unknown_verbs_and_options_are_refused() {
     let rig = Rig::new();
-    rig.run(["pss"]).await.expect(2).says("ps");
-    rig.run(["up", "--wiat"]).await.expect(2).says("--wait");
+    rig.run(["pss"]).await.expect(2).assert_says("ps");
+    rig.run(["up", "--wiat"])
+        .await
+        .expect(2)
+        .assert_says("--wait");
     rig.run(["up", "--env", "novalue"]).await.expect(2);
     rig.run(["up", "--env", "AGENT_TEAM_LAUNCH=x"])
         .await
@@ -369,7 +384,7 @@ async fn unknown_verbs_and_options_are_refused() {
     rig.run(["init", "--template", "cobol"])
         .await
         .expect(2)
-        .says("rust");
+        .assert_says("rust");
     assert_eq!(rig.processes(), [], "no process was started");
 }
 
@@ -400,7 +415,7 @@ async fn invalid_settings_are_named_with_their_file() {
         ),
     ] {
         std::fs::write(config.join("config.toml"), text).unwrap();
-        rig.run(["up"]).await.expect(2).says(says);
+        rig.run(["up"]).await.expect(2).assert_says(says);
         // `up` prints the reason before the supervisor exits.
         for refused in rig.processes() {
             processes::ended(refused.process).await;
@@ -416,6 +431,6 @@ async fn invalid_settings_are_named_with_their_file() {
     rig.run(["supervisor", "restart"])
         .await
         .expect(2)
-        .says("config.toml:1:1");
+        .assert_says("config.toml:1:1");
     assert_eq!(rig.supervisor().await, supervisor);
 }

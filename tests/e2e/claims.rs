@@ -241,7 +241,7 @@ async fn planned_verbs_and_engines_are_refused_by_name() {
         rig.run(["up", "--dry-run"])
             .await
             .expect(2)
-            .says("is not supported in this version");
+            .assert_says("is not supported in this version");
     }
     let typo = rig.refused(2, ["serv"]).await;
     assert_eq!(typo["code"], "invalid");
@@ -423,7 +423,7 @@ async fn prompts_and_docs_agree_on_the_end_of_a_task() {
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     rig.set_team(&(file + "[[task]]\ntitle = \"Write the greeting\"\nfor = \"ada\"\n"));
     rig.ok(["up", "--detach"]).await;
-    server.asked("ada", 2).await;
+    server.until_asked("ada", 2).await;
     let requests = server.requests();
     let of_ada: Vec<_> = requests.iter().filter(|it| it.model() == "ada").collect();
     assert!(of_ada[0].system().contains("End it with complete_task"));
@@ -547,5 +547,5 @@ async fn team_delete_removes_limits_rules_and_trust() {
     rig.run(["up", "--detach"])
         .await
         .expect(4)
-        .says("not trusted");
+        .assert_says("not trusted");
 }

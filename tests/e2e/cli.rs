@@ -34,9 +34,15 @@ async fn verbs_have_help_that_starts_no_process() {
     ];
     for verb in verbs {
         assert!(help.contains(&format!("  {verb} ")), "{verb} in {help}");
-        rig.run([verb, "--help"]).await.expect(0).says("Usage:");
+        rig.run([verb, "--help"])
+            .await
+            .expect(0)
+            .assert_says("Usage:");
     }
-    rig.run(["--version"]).await.expect(0).says("agent-team 0.");
+    rig.run(["--version"])
+        .await
+        .expect(0)
+        .assert_says("agent-team 0.");
     assert_eq!(rig.processes(), []);
     assert!(!rig.directories().state.exists());
 }
@@ -96,12 +102,15 @@ async fn each_template_creates_a_team_that_up_accepts() {
         rig.run(["init", "--template", name])
             .await
             .expect(0)
-            .says("agent-team up");
+            .assert_says("agent-team up");
         let up = rig.json(["up", "--dry-run"]).await;
         let changes = up["changes"].as_array().unwrap();
         assert!(changes.len() >= 2, "{name}: {up}");
         let written = rig.read(".agent-team/team.toml");
-        rig.run(["init"]).await.expect(4).says("already exists");
+        rig.run(["init"])
+            .await
+            .expect(4)
+            .assert_says("already exists");
         assert_eq!(rig.read(".agent-team/team.toml"), written);
     }
 }
@@ -139,13 +148,13 @@ async fn doctor_passes_here_and_reports_problems_elsewhere() {
     assert_eq!(check("supervisor")["ok"], Value::Null);
     assert_eq!(rig.processes(), [], "`doctor` starts no process");
     rig.ok(["up"]).await;
-    rig.run(["doctor"]).await.expect(0).says("process");
+    rig.run(["doctor"]).await.expect(0).assert_says("process");
     rig.set_team("nmae = \"x\"\n");
     rig.run(["doctor"])
         .await
         .expect(1)
-        .says("nmae")
-        .says("name");
+        .assert_says("nmae")
+        .assert_says("name");
     // The directory of this copy contains no other binary.
     let alone = rig.root().join("alone");
     std::fs::create_dir(&alone).unwrap();
@@ -191,7 +200,7 @@ async fn supervisor_status_reports_current_activity() {
     rig.run(["supervisor", "status"])
         .await
         .expect(0)
-        .says("T-1");
+        .assert_says("T-1");
 }
 
 #[tokio::test]
@@ -328,7 +337,7 @@ async fn an_unresponsive_member_is_shown_and_not_killed() {
     rig.run(["why", "ada"])
         .await
         .expect(0)
-        .says("does not respond");
+        .assert_says("does not respond");
     assert!(worker.is_alive().unwrap());
     worker.signal(Signal::SIGCONT).unwrap();
     let ada = rig

@@ -250,7 +250,9 @@ async fn play(rig: &Rig, meanwhile: impl AsyncFnOnce()) -> String {
     meanwhile().await;
     rig.until_member("cleo", |cleo| cleo.asks_user.is_some())
         .await;
-    rig.ok(["messages", "user", "--peek"]).await.says(QUESTION);
+    rig.ok(["messages", "user", "--peek"])
+        .await
+        .assert_says(QUESTION);
     rig.ok(["send", "cleo", "yes"]).await;
     rig.until_member("dora", |dora| dora.requests > 0).await;
     let requests = rig.json(["requests"]).await;

@@ -123,8 +123,11 @@ async fn the_board_outlives_a_team_that_went_down() {
     let rig = headless(&["ada"], &task("Build", "true", ""));
     rig.ok(["up", "--wait"]).await;
     rig.ok(["down"]).await;
-    rig.run(["task", "list"]).await.expect(0).says("completed");
-    rig.run(["ps"]).await.expect(0).says("stopped");
+    rig.run(["task", "list"])
+        .await
+        .expect(0)
+        .assert_says("completed");
+    rig.run(["ps"]).await.expect(0).assert_says("stopped");
     rig.ok(["down"]).await;
     until("the supervisor to exit", async || {
         rig.processes().is_empty().then_some(())
@@ -209,15 +212,23 @@ async fn one_of_two_concurrent_deletions_removes_the_team() {
 async fn only_a_stopped_team_is_deleted_and_its_project_stays() {
     let rig = headless(&["ada"], &task("Build", "touch built", ""));
     rig.ok(["up", "--wait"]).await;
-    rig.run(["team", "delete"]).await.expect(4).says("down");
-    rig.run(["team", "list"]).await.expect(0).says("demo");
-    rig.run(["team", "show"]).await.expect(0).says("ada");
+    rig.run(["team", "delete"])
+        .await
+        .expect(4)
+        .assert_says("down");
+    rig.run(["team", "list"])
+        .await
+        .expect(0)
+        .assert_says("demo");
+    rig.run(["team", "show"]).await.expect(0).assert_says("ada");
     rig.ok(["down"]).await;
-    rig.ok(["ps"]).await.says("the team is down");
-    rig.ok(["audit"]).await.says("no permission decisions");
+    rig.ok(["ps"]).await.assert_says("the team is down");
+    rig.ok(["audit"])
+        .await
+        .assert_says("no permission decisions");
     // Without a terminal the user cannot be asked.
     let unconfirmed = rig.run(["team", "delete"]).await.expect(2);
-    unconfirmed.says("1 completed").says("--yes");
+    unconfirmed.assert_says("1 completed").assert_says("--yes");
     rig.ok(["team", "delete", "--yes"]).await;
     assert!(rig.read(".agent-team/team.toml").is_some());
     assert!(rig.read("built").is_some());

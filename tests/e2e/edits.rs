@@ -58,7 +58,7 @@ async fn an_edit_is_shown_with_its_diff_and_written_when_allowed() {
     assert!(listed.contains("edit: src/kept.rs\n"), "{listed}");
     assert_eq!(rig.read("src/kept.rs").as_deref(), Some("one\ntwo\n"));
     rig.ok(["requests", "allow", "P-1"]).await;
-    server.asked("ada", 3).await;
+    server.until_asked("ada", 3).await;
     assert_eq!(rig.read("src/kept.rs").as_deref(), Some("one\nthree\n"));
 }
 
@@ -70,7 +70,7 @@ async fn a_file_changed_during_a_request_is_not_overwritten() {
     rig.until_member("ada", |ada| ada.requests > 0).await;
     rig.write("src/kept.rs", "the user was here\n");
     rig.ok(["requests", "allow", "P-1"]).await;
-    server.asked("ada", 3).await;
+    server.until_asked("ada", 3).await;
     assert!(result(&server).contains("has changed since you read it"));
     assert_eq!(
         rig.read("src/kept.rs").as_deref(),
@@ -86,7 +86,7 @@ async fn edits_in_git_and_agent_team_are_refused_without_a_request() {
         Reply::text("Done."),
     ];
     let (server, rig) = team("[permissions]\nallow = [\"Edit\"]\n", replies).await;
-    server.asked("ada", 3).await;
+    server.until_asked("ada", 3).await;
     assert!(result(&server).contains("configures the team's permissions"));
     assert_eq!(
         rig.json(["requests", "list", "--all"]).await["requests"],
@@ -125,7 +125,7 @@ async fn modes_and_rules_decide_edits() {
         if asked {
             rig.until_member("ada", |ada| ada.requests > 0).await;
         } else {
-            server.asked("ada", 2).await;
+            server.until_asked("ada", 2).await;
             assert!(
                 result(&server).contains(says),
                 "{settings}{}",
@@ -187,7 +187,7 @@ async fn a_directory_grant_settles_edits_of_eight_different_files() {
     assert_eq!(left.len(), 1, "{left:?}");
     assert_eq!(left[0]["member"], "w9");
     for number in 1..=8 {
-        server.asked(&format!("w{number}"), 2).await;
+        server.until_asked(&format!("w{number}"), 2).await;
         let written = rig.read(&format!("src/w{number}.txt"));
         assert_eq!(written.as_deref(), Some("mine\n"));
     }
@@ -222,7 +222,7 @@ async fn a_guarded_file_needs_permission_and_no_search_finds_it() {
     rig.ok(["send", "ada", "Go on"]).await;
     rig.until_member("ada", |ada| ada.requests > 0).await;
     rig.ok(["requests", "allow", "P-1"]).await;
-    server.asked("ada", 5).await;
+    server.until_asked("ada", 5).await;
     let results = results(&server, "ada");
     let [grepped, globbed, one, two] = results.as_slice() else {
         panic!("{results:?}");

@@ -105,7 +105,7 @@ async fn the_stored_events_of_a_team_can_be_replayed() {
     let server = FakeModelServer::start(by_model(greeting())).await;
     let rig = rig(&server);
     rig.ok(["up", "--detach", "Greet the world"]).await;
-    server.asked("ada", 3).await;
+    server.until_asked("ada", 3).await;
     rig.until_task_is("T-1", TaskState::Completed).await;
     let envelopes = lines(&rig.ok(["events", "--json"]).await.stdout);
     assert_well_formed(&envelopes);

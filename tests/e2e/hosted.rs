@@ -57,7 +57,7 @@ async fn members_in_one_process_work_send_messages_and_stop() {
     rig.run(["up", "--wait"])
         .await
         .expect(0)
-        .says("runs hosted: in one process");
+        .assert_says("runs hosted: in one process");
     let (ada, bob) = (rig.member("ada").await, rig.member("bob").await);
     assert_eq!(
         (ada.placement, bob.placement),
@@ -72,16 +72,16 @@ async fn members_in_one_process_work_send_messages_and_stop() {
     rig.run(["logs", "ada"])
         .await
         .expect(0)
-        .says("user: look here");
-    rig.ok(["ps"]).await.says("hosted: in one process");
+        .assert_says("user: look here");
+    rig.ok(["ps"]).await.assert_says("hosted: in one process");
     rig.run(["panes", "reopen", "ada"])
         .await
         .expect(4)
-        .says("no terminal");
+        .assert_says("no terminal");
     let process = ada.pid.expect("ada runs");
     rig.ok(["down"])
         .await
-        .says(&format!("{process} (host process)"));
+        .assert_says(&format!("{process} (host process)"));
     assert_eq!(rig.processes(), [], "not even the host process");
     let left = fs::read_dir(rig.directories().run).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
@@ -168,7 +168,7 @@ async fn killing_a_member_of_a_stopped_process_restarts_the_rest() {
     assert_eq!(done.attempts, 2);
     rig.until_member("bob", |bob| bob.unread == 0).await;
     let log = rig.ok(["logs", "bob"]).await;
-    log.says("user: keep this");
+    log.assert_says("user: keep this");
     assert_eq!(rig.member("ada").await.state, MemberState::Stopped);
     assert_eq!(rig.task("T-1").await.state, TaskState::Pending);
     rig.ok(["restart", "ada"]).await;

@@ -84,7 +84,7 @@ async fn the_soft_limit_is_raised_for_the_supervisor_alone() {
     rig.script_supervisor("ulimit -Sn 300\nexec \"$SUPERVISOR\"\n");
     rig.ok(["up"]).await;
     assert!(status(&rig).await.descriptors_max > 300);
-    assert_eq!(rig.written("soft").await, "300");
+    assert_eq!(rig.until_written("soft").await, "300");
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn a_hundred_teams_of_four_fit_into_1024_descriptors() {
         "{} descriptors for {TEAMS} teams of four",
         status.descriptors
     );
-    rig.run(["ps"]).await.expect(0).says("ada");
+    rig.run(["ps"]).await.expect(0).assert_says("ada");
 }
 
 /// A supervisor with 128 descriptors uses at most half of them for clients, and three quarters for all connections.

@@ -91,7 +91,7 @@ async fn a_cancelled_goal_is_shown_and_notified() {
     tmux.ask(["set-hook", "-g", "alert-bell", count]).await;
     let run = async { rig.run(["run", "Greet the world"]).await.expect(1) };
     let cancel = async {
-        server.asked("lead", 1).await;
+        server.until_asked("lead", 1).await;
         rig.ok(["cancel", "--reason", "wrong branch"]).await
     };
     tokio::join!(run, cancel);

@@ -105,7 +105,10 @@ async fn a_failed_read_is_an_error_and_never_an_empty_answer() {
         assert!(!refused.stderr.contains("damaged"), "{refused:?}");
     }
     shim.fail_reads(false);
-    rig.run(["messages"]).await.expect(0).says("Remember this");
+    rig.run(["messages"])
+        .await
+        .expect(0)
+        .assert_says("Remember this");
     rig.until_member_is("ada", MemberState::Idle).await;
     assert_eq!(
         set_aside(&rig),
@@ -143,7 +146,7 @@ async fn after_a_reboot_nothing_runs_until_up() {
         return;
     };
     rig.ok(["task", "assign", "T-1", "ada"]).await;
-    rig.written("runs").await;
+    rig.until_written("runs").await;
     processes::end(rig.root()).await;
     shim.set_boot_id("00000000-0000-4000-8000-000000000000");
     rig.ok(["ps"]).await;

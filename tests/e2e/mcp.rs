@@ -182,7 +182,7 @@ async fn a_server_starts_only_when_trusted_and_its_tools_ask() {
     let shown = rig.ok(["requests", "show", "P-1"]).await.stdout;
     assert!(shown.contains("--as 'mcp__near__say'"), "{shown}");
     rig.ok(["requests", "allow", "P-1"]).await;
-    server.asked("lead", 2).await;
+    server.until_asked("lead", 2).await;
     assert_eq!(results(&server)[0].trim_end(), "you said hello");
 }
 

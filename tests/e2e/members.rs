@@ -16,7 +16,7 @@ const FAMILY: &str = "\
 async fn family(rig: &Rig) -> Vec<agent_team_system::process::ProcessId> {
     let mut family = Vec::new();
     for name in ["child", "session", "daemon"] {
-        let pid = rig.written(name).await;
+        let pid = rig.until_written(name).await;
         family.push(processes::living(pid.parse().unwrap()));
     }
     family
@@ -62,7 +62,7 @@ async fn a_killed_workers_processes_end_before_its_successor_starts() {
         assert!(!process.is_alive().unwrap(), "{process:?} is left");
     }
     events.until("launch_ready", &[]).await;
-    rig.written("daemon").await;
+    rig.until_written("daemon").await;
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn a_member_killed_from_outside_restarts_with_its_task() {
     let run = "echo run >> runs; test $(wc -l < runs) = 2 || { mkfifo gate; cat gate; }";
     let rig = headless(&["ada"], &task("Build", run, ""));
     rig.ok(["up"]).await;
-    rig.written("runs").await;
+    rig.until_written("runs").await;
     let first = rig.member("ada").await;
     processes::kill(rig.worker("ada").await).await;
     let task = rig.until_task_is("T-1", TaskState::Completed).await;
@@ -91,7 +91,7 @@ async fn a_run_that_may_not_be_repeated_fails_with_its_worker() {
         ),
     );
     rig.ok(["up"]).await;
-    rig.written("runs").await;
+    rig.until_written("runs").await;
     processes::kill(rig.worker("ada").await).await;
     let task = rig.until_task_is("T-1", TaskState::Failed).await;
     assert!(task.result.unwrap().contains("worker lost"));
@@ -114,7 +114,7 @@ async fn a_started_task_without_rerun_needs_a_retry() {
         );
         let rig = Rig::with_team(&file(&["ada", "bob"], placement, "ready", &once));
         rig.ok(["up"]).await;
-        rig.written("runs").await;
+        rig.until_written("runs").await;
         let owner = rig.task("T-1").await.owner.unwrap().to_string();
         match end {
             "down" => rig.ok(["down", "--force"]).await,
@@ -158,7 +158,10 @@ async fn the_sixth_death_within_a_minute_holds_a_member() {
     let why = rig.json(["why", "ada"]).await;
     assert_eq!(why["state"], "held");
     rig.until_task_is("T-1", TaskState::Pending).await;
-    rig.run(["messages"]).await.expect(0).says("ada is held");
+    rig.run(["messages"])
+        .await
+        .expect(0)
+        .assert_says("ada is held");
     rig.ok(["restart", "ada"]).await;
     rig.until_task_is("T-1", TaskState::InProgress).await;
 }
@@ -168,7 +171,7 @@ async fn restart_gives_a_member_a_new_launch_and_its_task() {
     let run = "echo run >> runs; test $(wc -l < runs) = 2 || { mkfifo gate; cat gate; }";
     let rig = headless(&["ada"], &task("Build", run, ""));
     rig.ok(["up"]).await;
-    rig.written("runs").await;
+    rig.until_written("runs").await;
     let before = rig.member("ada").await;
     let restarted = rig.ok(["restart", "ada"]).await.stdout;
     let new_pid = restarted.strip_prefix("ada restarted (pid ");
@@ -195,7 +198,10 @@ async fn stop_grants_a_grace_period_and_keeps_the_member_stopped() {
     assert!(!worker.is_alive().unwrap());
     assert_eq!(rig.member("ada").await.state, MemberState::Stopped);
     rig.until_member_is("bob", MemberState::Idle).await;
-    rig.run(["why", "ada"]).await.expect(0).says("stopped");
+    rig.run(["why", "ada"])
+        .await
+        .expect(0)
+        .assert_says("stopped");
     rig.ok(["up"]).await;
     rig.until_member_is("ada", MemberState::Idle).await;
 }
@@ -207,7 +213,7 @@ async fn spawn_names_a_member_by_role_and_number_or_as_given() {
     rig.run(["spawn", "worker"])
         .await
         .expect(0)
-        .says("worker-1");
+        .assert_says("worker-1");
     rig.until_member_is("worker-1", MemberState::Idle).await;
     let eve = rig.json(["spawn", "worker", "--name", "eve"]).await;
     assert_eq!(eve["member"]["name"], "eve");
@@ -215,7 +221,7 @@ async fn spawn_names_a_member_by_role_and_number_or_as_given() {
     rig.run(["spawn", "worker"])
         .await
         .expect(0)
-        .says("worker-2");
+        .assert_says("worker-2");
     rig.ok(["up"]).await;
     rig.until_member_is("eve", MemberState::Idle).await;
 }
@@ -265,8 +271,8 @@ async fn logs_print_and_follow_a_members_output() {
     rig.run(["logs", "ada"])
         .await
         .expect(0)
-        .says("before")
-        .says("after");
+        .assert_says("before")
+        .assert_says("after");
 }
 
 #[tokio::test]
@@ -291,7 +297,7 @@ async fn a_member_without_its_directory_is_held_with_the_reason() {
     std::fs::remove_dir(rig.project().join("work")).unwrap();
     processes::kill(rig.worker("ada").await).await;
     rig.until_member_is("ada", MemberState::Held).await;
-    rig.run(["why", "ada"]).await.expect(0).says("work");
+    rig.run(["why", "ada"]).await.expect(0).assert_says("work");
 }
 
 #[tokio::test]
@@ -305,7 +311,7 @@ async fn a_long_wait_prints_a_note_except_with_json() {
     let rig = headless(&["ada", "bob"], &(stubborn("one") + &stubborn("two")));
     rig.ok(["up"]).await;
     for ignores_signals in ["one", "two"] {
-        rig.written(ignores_signals).await;
+        rig.until_written(ignores_signals).await;
     }
     let (ada, bob) = tokio::join!(rig.run(["stop", "ada"]), rig.run(["stop", "bob", "--json"]));
     let note = "waiting for ada to stop (agent-team kill ada kills it at once)\n";
@@ -323,7 +329,7 @@ async fn stopping_the_last_member_reports_the_team_as_down() {
     assert!(!ada.stdout.contains("the team is down"), "{}", ada.stdout);
     rig.ok(["kill", "bob"])
         .await
-        .says("the team is down: its last member was killed; start it with: agent-team up");
+        .assert_says("the team is down: its last member was killed; start it with: agent-team up");
     rig.ok(["up"]).await;
     rig.ok(["stop", "ada"]).await;
     let bob = rig.json(["stop", "bob"]).await;
@@ -337,7 +343,7 @@ async fn a_spawned_member_comes_back_with_up_until_it_is_removed() {
     rig.ok(["spawn", "worker", "--name", "zoe", "--engine", "command"])
         .await;
     rig.ok(["down"]).await;
-    rig.ok(["up"]).await.says("zoe");
+    rig.ok(["up"]).await.assert_says("zoe");
     rig.until_member_is("zoe", MemberState::Idle).await;
     let taken = rig.refused(4, ["spawn", "worker", "--name", "zoe"]).await;
     assert!(

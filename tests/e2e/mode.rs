@@ -67,23 +67,27 @@ async fn the_mode_changes_while_a_member_works() {
     ];
     let (server, rig) = team(DEFAULT, replies).await;
     rig.until_member("ada", asks).await;
-    rig.ok(["ps"]).await.says("mode default\n");
-    rig.ok(["mode"]).await.says("mode default: ");
+    rig.ok(["ps"]).await.assert_says("mode default\n");
+    rig.ok(["mode"]).await.assert_says("mode default: ");
     rig.ok(["mode", "accept-edits"])
         .await
-        .says("mode accept-edits: ");
+        .assert_says("mode accept-edits: ");
     // A pending request keeps waiting; the next call is decided in the new mode.
     rig.ok(["requests", "allow", "P-1"]).await;
-    server.asked("ada", 4).await;
+    server.until_asked("ada", 4).await;
     assert!(rig.read("two").is_some() && rig.read("three").is_some());
-    rig.ok(["ps"]).await.says("mode accept-edits\n");
-    rig.ok(["top", "--once"]).await.says("mode accept-edits");
-    rig.ok(["rules", "list"]).await.says("mode accept-edits\n");
+    rig.ok(["ps"]).await.assert_says("mode accept-edits\n");
+    rig.ok(["top", "--once"])
+        .await
+        .assert_says("mode accept-edits");
+    rig.ok(["rules", "list"])
+        .await
+        .assert_says("mode accept-edits\n");
     assert_eq!(rig.json(["ps"]).await["mode"], "accept-edits");
 
     rig.ok(["mode", "plan", "--for", "ada"])
         .await
-        .says("ada is in mode plan: ");
+        .assert_says("ada is in mode plan: ");
     let shown = rig.json(["ps"]).await;
     assert_eq!(shown["mode"], "accept-edits");
     let members = shown["members"].as_array().expect("a list");
@@ -95,7 +99,9 @@ async fn the_mode_changes_while_a_member_works() {
     };
     assert_eq!(of("ada")["mode"], "plan");
     assert_eq!(of("lead")["mode"], Value::Null);
-    rig.ok(["ps"]).await.says("mode accept-edits (ada: plan)\n");
+    rig.ok(["ps"])
+        .await
+        .assert_says("mode accept-edits (ada: plan)\n");
 
     // A change of the team's mode clears the modes of its members. A teammate without a mode of its own is never in a
     // wider mode than the lead.
@@ -132,7 +138,7 @@ async fn a_changed_mode_outlives_the_supervisor() {
     successor_of(&rig, supervisor.pid).await;
     assert_eq!(rig.json(["mode"]).await["mode"], "accept-edits");
     rig.ok(["requests", "allow", "P-1"]).await;
-    server.asked("ada", 3).await;
+    server.until_asked("ada", 3).await;
     assert!(rig.read("two").is_some());
     // `up` sets the mode again.
     rig.ok(DEFAULT).await;
@@ -308,7 +314,7 @@ async fn reading_commands_run_unasked_and_read_only() {
     assert!(checked.starts_with("allow\n"), "{checked}");
     rig.ok(["rules", "check", "--", "sort -o out src/kept.rs"])
         .await
-        .says("no rule allows it");
+        .assert_says("no rule allows it");
 }
 
 #[tokio::test]

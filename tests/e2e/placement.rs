@@ -20,7 +20,7 @@ async fn up_does_not_fail_when_the_named_tmux_server_is_gone() {
     rig.run(["up"])
         .await
         .expect(0)
-        .says("a separate tmux server");
+        .assert_says("a separate tmux server");
     rig.until_member_is("ada", MemberState::Idle).await;
 }
 
@@ -41,15 +41,15 @@ async fn an_old_tmux_is_refused_if_requested_else_reported() {
     rig.run(["up", "--panes", "tmux"])
         .await
         .expect(4)
-        .says("tmux 2.9a is too old")
-        .says("3.0")
-        .says("--panes headless");
+        .assert_says("tmux 2.9a is too old")
+        .assert_says("3.0")
+        .assert_says("--panes headless");
     assert_eq!(rig.json(["team", "list"]).await["teams"].to_string(), "[]");
     rig.run(["up"])
         .await
         .expect(0)
-        .says("runs headless")
-        .says("too old");
+        .assert_says("runs headless")
+        .assert_says("too old");
     let ada = rig.until_member_is("ada", MemberState::Idle).await;
     assert_eq!(ada.placement, Placement::Headless);
 }
@@ -62,7 +62,7 @@ async fn a_hung_tmux_does_not_delay_up_for_long() {
         "exec cat > /dev/null < \"$(mktemp -u)\" || exec tail -f /dev/null",
     );
     within("up to give up on tmux", async {
-        rig.run(["up"]).await.expect(0).says("runs headless");
+        rig.run(["up"]).await.expect(0).assert_says("runs headless");
     })
     .await;
     rig.until_member_is("ada", MemberState::Idle).await;

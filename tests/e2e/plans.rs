@@ -141,7 +141,7 @@ async fn the_lead_approves_plans_only_if_the_user_permits_it() {
     rig.ok(["task", "add", "Write it"]).await;
     rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
     rig.ok(["send", "lead", "Go on"]).await;
-    server.asked("lead", 2).await;
+    server.until_asked("lead", 2).await;
     let refused = last_result_of(&server, "lead");
     assert!(refused.contains("the lead may not allow P-1"), "{refused}");
 
@@ -190,12 +190,12 @@ async fn a_new_task_needs_a_new_plan() {
     rig.ok(["task", "add", "One"]).await;
     rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
     rig.ok(["requests", "allow", "P-1"]).await;
-    rig.written("one.txt").await;
+    rig.until_written("one.txt").await;
     rig.ok(["task", "add", "Two"]).await;
     rig.until_member("ada", |ada| waits_for(ada, 2, 2)).await;
     assert_eq!(rig.read("two.txt"), None);
     rig.ok(["requests", "allow", "P-2"]).await;
-    rig.written("two.txt").await;
+    rig.until_written("two.txt").await;
 }
 
 #[tokio::test]
@@ -222,8 +222,8 @@ async fn plans_and_approvals_survive_crashes() {
     ada.signal(Signal::SIGSTOP).expect("the signal is sent");
     rig.ok(["requests", "allow", "P-1"]).await;
     processes::kill(ada).await;
-    server.asked("ada", 2).await;
-    rig.written("late.txt").await;
+    server.until_asked("ada", 2).await;
+    rig.until_written("late.txt").await;
     let asked = server.requests();
     let after = asked.iter().filter(|asked| asked.model() == "ada").nth(1);
     let said = after.expect("the model was called").said();
@@ -245,7 +245,7 @@ async fn a_member_killed_while_its_plan_waits_proposes_it_again() {
     rig.ok(["task", "add", "Write it"]).await;
     rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
     processes::kill(rig.worker("ada").await).await;
-    server.asked("ada", 2).await;
+    server.until_asked("ada", 2).await;
     rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
     let all = rig.json(["requests", "list", "--all"]).await;
     assert_eq!(all["requests"].as_array().expect("a list").len(), 1);
@@ -301,12 +301,12 @@ async fn a_plan_is_read_and_approved_in_the_pane() {
     within("the key to be taken", async {
         loop {
             tmux.ask(["send-keys", "-t", &pane, "y"]).await;
-            let decided = tokio::time::timeout(once, server.asked("ada", 2)).await;
+            let decided = tokio::time::timeout(once, server.until_asked("ada", 2)).await;
             if decided.is_ok() {
                 return;
             }
         }
     })
     .await;
-    rig.written("late.txt").await;
+    rig.until_written("late.txt").await;
 }

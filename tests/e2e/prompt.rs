@@ -73,7 +73,7 @@ async fn escape_in_one_terminal_interrupts_the_shown_member() {
     rig.ok(["task", "add", "Write it", "--for", "ada"]).await;
     let mut screen = rig.on_terminal(["attach", "ada"]);
     screen.until("ada ▸").await;
-    server.asked("ada", 1).await;
+    server.until_asked("ada", 1).await;
     rig.until_member_is("ada", MemberState::Working).await;
     screen.until("thinking").await;
     screen.type_in("\u{1b}").await;
@@ -145,8 +145,8 @@ async fn only_the_slash_command_task_adds_a_task() {
     rig.run(["logs", "ada"])
         .await
         .expect(0)
-        .says("── you ── echo abc;")
-        .says("got /help");
+        .assert_says("── you ── echo abc;")
+        .assert_says("got /help");
 
     type_in(&tmux, &pane, "/help", ["Enter"]).await;
     tmux.until_shown(&pane, "enter runs the line in a shell")

@@ -92,7 +92,7 @@ async fn a_card_fits_12_rows_and_takes_a_reason() {
         .await;
     tmux.until_shown(&pane, "no, because ▸ keep the x").await;
     tmux.ask(["send-keys", "-t", &pane, "Enter"]).await;
-    server.asked("ada", 3).await;
+    server.until_asked("ada", 3).await;
     let requests = server.requests();
     let results = requests.last().expect("the model was called").results();
     let denied = results.iter().any(|(_, text)| text.contains("keep the x"));

@@ -99,7 +99,7 @@ async fn cell(victim: Victim, step: Step) {
     }
     if step >= Step::Begun {
         until_state(&rig, RequestState::Begun).await;
-        rig.written("ran.txt").await;
+        rig.until_written("ran.txt").await;
     }
     if step == Step::Ended {
         rig.write("gate", "");

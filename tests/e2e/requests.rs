@@ -70,7 +70,7 @@ async fn a_command_waits_until_it_is_allowed_and_runs_once() {
     assert_eq!(rig.read("ran.txt"), None);
 
     rig.ok(["requests", "allow", "P-1"]).await;
-    server.asked("ada", 2).await;
+    server.until_asked("ada", 2).await;
     assert_eq!(rig.read("ran.txt").as_deref(), Some("ran\n"));
     rig.until_member_is("ada", MemberState::Idle).await;
     let ended = request(&rig, 1).await;
@@ -96,7 +96,7 @@ async fn a_denial_reaches_the_model_as_text_and_nothing_runs() {
     rig.until_member("ada", asks).await;
     rig.ok(["requests", "deny", "P-1", "--reason", "use the write tool"])
         .await;
-    server.asked("ada", 2).await;
+    server.until_asked("ada", 2).await;
     let requests = server.requests();
     let results = requests.last().expect("the model was called").results();
     assert!(results[0].1.contains("use the write tool"), "{results:?}");
@@ -129,7 +129,7 @@ async fn a_fetch_asks_and_offers_a_rule_for_its_host() {
     let offered = shown.offers.iter().flat_map(|offer| &offer.rules);
     assert!(offered.eq(["WebFetch(domain:127.0.0.1)"]), "{shown:?}");
     rig.ok(["requests", "allow", "P-1"]).await;
-    server.asked("ada", 2).await;
+    server.until_asked("ada", 2).await;
     let requests = server.requests();
     let results = requests.last().expect("the model was called").results();
     assert!(results[0].1.contains("of this machine"), "{results:?}");
@@ -196,7 +196,7 @@ async fn a_covered_command_still_asks_outside_the_sandbox() {
     }
     assert_eq!(rig.read("two"), None);
     rig.ok(["requests", "allow", "P-2"]).await;
-    server.asked("ada", 3).await;
+    server.until_asked("ada", 3).await;
     assert!(rig.read("two").is_some());
 }
 
@@ -211,7 +211,7 @@ async fn a_request_outlives_the_supervisor() {
     let team = rig.ask::<TeamShow>(Nothing {}).await;
     assert!(team.members.iter().any(asks));
     rig.ok(["requests", "allow", "P-1"]).await;
-    server.asked("ada", 2).await;
+    server.until_asked("ada", 2).await;
     assert_eq!(rig.read("ran.txt").as_deref(), Some("ran\n"));
 }
 
@@ -222,14 +222,14 @@ async fn a_member_killed_while_blocked_repeats_its_request() {
     rig.until_member("ada", asks).await;
     let ada = rig.worker("ada").await;
     ada.signal(Signal::SIGKILL).expect("the signal is sent");
-    server.asked("ada", 2).await;
+    server.until_asked("ada", 2).await;
     rig.until_member("ada", asks).await;
     let listed = rig.json(["requests", "list", "--all"]).await;
     let requests = listed["requests"].as_array().expect("a list");
     assert_eq!(requests.len(), 1, "{listed}");
     assert_eq!(rig.read("ran.txt"), None);
     rig.ok(["requests", "allow", "P-1"]).await;
-    server.asked("ada", 3).await;
+    server.until_asked("ada", 3).await;
     assert_eq!(rig.read("ran.txt").as_deref(), Some("ran\n"));
 }
 
@@ -239,10 +239,10 @@ async fn a_call_interrupted_by_a_dead_worker_is_not_repeated() {
     let (server, rig) = team(vec![bash(line), Reply::text("Hm.")]).await;
     rig.until_member("ada", asks).await;
     rig.ok(["requests", "allow", "P-1"]).await;
-    rig.written("ran.txt").await;
+    rig.until_written("ran.txt").await;
     let ada = rig.worker("ada").await;
     ada.signal(Signal::SIGKILL).expect("the signal is sent");
-    server.asked("ada", 2).await;
+    server.until_asked("ada", 2).await;
     assert_eq!(request(&rig, 1).await.state, RequestState::Lost);
     assert_eq!(rig.read("ran.txt").as_deref(), Some("ran\n"));
     let shown = rig.ok(["requests", "show", "P-1"]).await.stdout;
@@ -342,7 +342,7 @@ async fn a_key_decides_and_a_decision_elsewhere_closes_the_prompt() {
     within("the key to be taken", async {
         loop {
             tmux.ask(["send-keys", "-t", &pane, "y"]).await;
-            let decided = tokio::time::timeout(once, server.asked("ada", 3)).await;
+            let decided = tokio::time::timeout(once, server.until_asked("ada", 3)).await;
             if decided.is_ok() {
                 return;
             }
@@ -444,7 +444,7 @@ async fn one_team_grant_unblocks_eight_members_and_not_the_ninth() {
     let left = left["requests"].as_array().expect("a list").clone();
     assert_eq!(left.len(), 1, "{left:?}");
     assert_eq!(left[0]["member"], "w9");
-    server.asked("one", 16).await;
+    server.until_asked("one", 16).await;
     assert_eq!(rig.read("ran.txt"), Some("same\n".repeat(8)));
 
     // One transaction: no event separates the grants.
@@ -515,7 +515,7 @@ async fn the_lead_allows_only_what_the_user_delegates() {
     rig.until_member("ada", |ada| waits_for(ada, 3)).await;
     rig.until_member_is("lead", MemberState::Idle).await;
     rig.ok(["send", "lead", "Go on"]).await;
-    server.asked("lead", 5).await;
+    server.until_asked("lead", 5).await;
     let requests = server.requests();
     let of_lead = requests.iter().rfind(|request| request.model() == "lead");
     let results = of_lead.expect("its model was called").results();
@@ -593,7 +593,7 @@ async fn an_unanswered_request_is_denied_with_a_reason() {
     rig.set_settings("[permissions]\nexpire_minutes = 0.02\n");
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "ada", "Go on"]).await;
-    server.asked("ada", 2).await;
+    server.until_asked("ada", 2).await;
     let requests = server.requests();
     let last = requests.iter().rfind(|request| request.model() == "ada");
     let text = &last.expect("the model was called").results()[0].1;
@@ -632,8 +632,8 @@ async fn an_agents_shell_line_in_a_task_needs_permission() {
     rig.run(["requests", "show", "P-1"])
         .await
         .expect(0)
-        .says("touch made")
-        .says("a task, without a sandbox");
+        .assert_says("touch made")
+        .assert_says("a task, without a sandbox");
     rig.ok(["requests", "allow", "P-1"]).await;
     rig.until_member("lead", |lead| waits_for(lead, 2)).await;
     rig.ok(["requests", "allow", "P-2", "--for", "team"]).await;
@@ -714,7 +714,7 @@ async fn a_teammate_waits_for_the_answer_to_its_question() {
     let ada = rig.until_member("ada", waits).await;
     assert_eq!(ada.state, MemberState::Waiting);
     assert!(ada.why.contains("has T-1") && ada.why.contains("waits for messages"));
-    server.asked("lead", 1).await;
+    server.until_asked("lead", 1).await;
     rig.ok(["send", "--urgent", "lead", "Answer ada."]).await;
     let task = rig.until_task_is("T-1", TaskState::Completed).await;
     assert_eq!(task.result.as_deref(), Some("With tabs."));

@@ -295,7 +295,7 @@ async fn a_killed_lead_repeats_no_completed_round() {
     .await;
     let rig = rig(&server, COORDINATOR);
     rig.ok(["up", "--detach", "Greet the world"]).await;
-    server.asked("lead", 2).await;
+    server.until_asked("lead", 2).await;
     rig.worker("lead").await.signal(Signal::SIGKILL).unwrap();
     let run = rig.ask::<RunWait>(WaitRun { run: RunId(1) }).await;
     assert_eq!(run.answer.as_deref(), Some("Hello."));
@@ -325,7 +325,7 @@ async fn a_member_killed_in_its_round_resumes_it() {
     let rig = rig(&server, COORDINATOR);
     rig.ok(["up", "--detach"]).await;
     let kill = async {
-        server.asked("ada", 2).await;
+        server.until_asked("ada", 2).await;
         rig.worker("ada").await.signal(Signal::SIGKILL).unwrap();
     };
     let report = run_while(&rig, kill).await;
@@ -381,7 +381,7 @@ async fn a_message_to_the_coordinator_joins_its_next_question() {
     let rig = rig(&server, COORDINATOR);
     rig.ok(["up", "--detach"]).await;
     let steer = async {
-        server.asked("ada", 1).await;
+        server.until_asked("ada", 1).await;
         rig.ok(["send", "lead", "Mind the moon, too"]).await;
         rig.worker("ada").await.signal(Signal::SIGKILL).unwrap();
     };

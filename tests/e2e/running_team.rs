@@ -77,7 +77,7 @@ async fn up_refuses_another_placement_for_a_team_that_is_up() {
     rig.run(["up", "--fresh", "--detach", "Greet the world"])
         .await
         .expect(4)
-        .says("is up");
+        .assert_says("is up");
     assert_eq!(server.requests().len(), 0, "no model received the goal");
     rig.ok(["up", "--detach", "--panes", "headless"]).await;
 }
@@ -89,7 +89,7 @@ async fn up_with_a_goal_applies_mode_to_a_running_team() {
     rig.ok(["up", "--detach", "--bypass"]).await;
     rig.ok(["up", "--detach", "--mode", "plan", "Greet the world"])
         .await;
-    server.asked("ada", 2).await;
+    server.until_asked("ada", 2).await;
     let written = server.requests();
     let second = written
         .iter()

@@ -142,9 +142,9 @@ async fn provider_search_results_are_replayed_to_the_provider() {
     assert!(events.contains("https://tokio.example/154"), "{events}");
     let log = rig.run(["logs", "lead"]).await;
     log.expect(0)
-        .says("● web_search(query: latest tokio)")
-        .says("⎿ Tokio 1.54 https://tokio.example/154")
-        .says("Sources:");
+        .assert_says("● web_search(query: latest tokio)")
+        .assert_says("⎿ Tokio 1.54 https://tokio.example/154")
+        .assert_says("Sources:");
 }
 
 #[tokio::test]

@@ -161,7 +161,7 @@ async fn a_request_with_a_diff_shows_no_secret_and_none_is_stored() {
         assert!(!shown.contains(VALUE), "{shown}");
     }
     rig.ok(["requests", "allow", "P-1"]).await;
-    server.asked("lead", 3).await;
+    server.until_asked("lead", 3).await;
     assert_eq!(
         rig.read("deploy.env").as_deref(),
         Some(&*format!("HOST=b\nKEY={VALUE}\n"))
@@ -205,7 +205,7 @@ async fn a_models_key_is_in_its_requests_and_nowhere_else() {
     );
 
     rig.ok(["up", "--detach", "Do it again"]).await;
-    server.asked("lead", 3).await;
+    server.until_asked("lead", 3).await;
     for found in rig.processes() {
         assert!(!found.command.contains(KEY), "{found:?}");
     }
@@ -237,8 +237,8 @@ async fn a_secret_reaches_the_task_but_no_pane_result_or_log() {
     rig.run(["up", "--secret", &named])
         .await
         .expect(2)
-        .says("it is accessible to other users")
-        .says("chmod 600");
+        .assert_says("it is accessible to other users")
+        .assert_says("chmod 600");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     rig.ok(["up", "--secret", &named]).await;
     let task = rig.until_task_is("T-1", TaskState::Completed).await;
@@ -260,11 +260,13 @@ async fn a_secret_reaches_the_task_but_no_pane_result_or_log() {
 async fn an_unreadable_or_short_secret_is_refused() {
     let rig = Rig::with_team("[[member]]\nname = \"ada\"\nengine = \"command\"\n");
     let refused = rig.run(["up", "--secret", "NOT_SET"]).await.expect(2);
-    refused.says("NOT_SET").says("--secret NAME=FILE");
+    refused
+        .assert_says("NOT_SET")
+        .assert_says("--secret NAME=FILE");
     rig.run(["up", "--secret", "T=/not/there"])
         .await
         .expect(2)
-        .says("/not/there");
+        .assert_says("/not/there");
     let file = rig.root().join("short");
     fs::write(&file, "12345\n").unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
@@ -272,5 +274,5 @@ async fn an_unreadable_or_short_secret_is_refused() {
     rig.run(["up", "--secret", &named])
         .await
         .expect(2)
-        .says("shorter than 6 bytes");
+        .assert_says("shorter than 6 bytes");
 }

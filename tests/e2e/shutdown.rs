@@ -80,7 +80,7 @@ async fn the_lead_receives_the_objection_of_a_teammate() {
     let ada = vec![blocked_call(), objection(), blocked_call()];
     let (server, rig) = team(vec![stop, Reply::text("I see.")], ada).await;
     rig.ok(["send", "lead", "End ada"]).await;
-    server.asked("lead", 2).await;
+    server.until_asked("lead", 2).await;
     let asked = server.requests();
     let last = asked.iter().rev().find(|asked| asked.model() == "lead");
     let results = last.expect("the model was called").results();
@@ -99,7 +99,7 @@ async fn a_waiting_member_exits_at_once() {
     rig.ok(["send", "lead", "Wait for ada"]).await;
     rig.until_member("lead", |lead| lead.waiting.is_some())
         .await;
-    rig.ok(["ps"]).await.says("waiting (messages)");
+    rig.ok(["ps"]).await.assert_says("waiting (messages)");
     let before = Instant::now();
     rig.ok(["down"]).await;
     let took = before.elapsed();

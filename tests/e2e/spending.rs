@@ -91,7 +91,7 @@ async fn an_invalid_price_file_fails_the_run() {
     rig.run(["run", "Do it"])
         .await
         .expect(1)
-        .says("unknown provider \"opnai\"");
+        .assert_says("unknown provider \"opnai\"");
 }
 
 /// The lead may use 1,000 tokens on a goal.
@@ -125,8 +125,14 @@ async fn a_member_over_its_budget_waits_until_it_is_raised() {
         "{}",
         lead.why
     );
-    rig.run(["ps"]).await.expect(0).says("waiting (budget)");
-    rig.run(["messages"]).await.expect(0).says("lead waits");
+    rig.run(["ps"])
+        .await
+        .expect(0)
+        .assert_says("waiting (budget)");
+    rig.run(["messages"])
+        .await
+        .expect(0)
+        .assert_says("lead waits");
     assert_eq!(
         server.requests().len(),
         1,
@@ -140,8 +146,8 @@ async fn a_member_over_its_budget_waits_until_it_is_raised() {
     rig.run(["config", "set", "members.lead.limits.tokens", "100000"])
         .await
         .expect(0)
-        .says("applies now");
-    server.asked("lead", 2).await;
+        .assert_says("applies now");
+    server.until_asked("lead", 2).await;
     let again = &server.requests()[1];
     assert_eq!(again.results().len(), 1, "no completed work is lost");
     rig.until_member_is("lead", MemberState::Idle).await;
@@ -187,7 +193,7 @@ async fn a_limit_raised_in_the_file_applies_with_the_next_up() {
     let lead = rig.until_member_is("lead", MemberState::Waiting).await;
     rig.set_team(&LIMITED.replace("1_000", "100_000"));
     rig.ok(["up", "--detach"]).await;
-    server.asked("lead", 2).await;
+    server.until_asked("lead", 2).await;
     assert_eq!(rig.member("lead").await.launch, lead.launch);
 }
 
@@ -201,7 +207,7 @@ async fn a_model_set_by_the_user_is_used_at_the_next_launch() {
     rig.run(["config", "set", "members.lead.model", "openai:mine"])
         .await
         .expect(0)
-        .says("members.lead.model is openai/mine");
+        .assert_says("members.lead.model is openai/mine");
     rig.ok(["run", "Do it"]).await;
     assert_eq!(server.requests()[0].model(), "mine");
     assert_eq!(
@@ -228,13 +234,13 @@ async fn invalid_settings_are_refused_and_not_written() {
         rig.run(["config", "set", key, value])
             .await
             .expect(2)
-            .says(says);
+            .assert_says(says);
     }
     assert!(!rig.directories().config.join("teams").exists());
     rig.run(["config", "reset", "model"])
         .await
         .expect(4)
-        .says("you have not set it");
+        .assert_says("you have not set it");
 }
 
 #[tokio::test]
@@ -259,7 +265,7 @@ async fn doctor_explains_each_model_and_shows_no_key() {
         .run(["doctor"])
         .await
         .expect(1)
-        .says("no model is available: set a key");
+        .assert_says("no model is available: set a key");
     unnamed.set_team(&format!(
         "{TEAM}[[member]]\nname = \"ada\"\nmodel = \"groq/qwen\"\n"
     ));
@@ -276,7 +282,7 @@ async fn doctor_explains_each_model_and_shows_no_key() {
         .run(["doctor"])
         .await
         .expect(0)
-        .says("no model is available: set a key");
+        .assert_says("no model is available: set a key");
     unnamed.set_team(&TEAM.replace("model = \"openai/gpt-5.1\"\n", ""));
     unnamed.set("ANTHROPIC_API_KEY", "a-key-for-nobody");
     let said = unnamed.run(["doctor"]).await.expect(0).stdout;
@@ -297,11 +303,11 @@ async fn a_key_is_sent_to_a_team_files_url_only_by_consent() {
     rig.run(["run", "Do it"])
         .await
         .expect(1)
-        .says("would receive your OPENAI_API_KEY");
+        .assert_says("would receive your OPENAI_API_KEY");
     rig.run(["doctor"])
         .await
         .expect(1)
-        .says("config set providers.openai.base_url");
+        .assert_says("config set providers.openai.base_url");
     assert!(server.requests().is_empty(), "nothing was sent");
     rig.ok([
         "config",

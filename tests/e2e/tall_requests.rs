@@ -46,7 +46,7 @@ async fn a_tall_request_in_tmux_needs_every_page() {
     tmux.until_shown(&pane, "more lines, ^O").await;
     for _ in 0..2 {
         press("y").await;
-        let decided = timeout(pause, server.asked("ada", 2)).await;
+        let decided = timeout(pause, server.until_asked("ada", 2)).await;
         assert!(decided.is_err(), "a key counted on the first page");
     }
     let pages = tmux.until_read(&pane, "[y] once").await;
@@ -67,7 +67,7 @@ async fn a_tall_request_in_tmux_needs_every_page() {
     within("the key to be taken", async {
         loop {
             press("y").await;
-            if timeout(pause, server.asked("ada", 2)).await.is_ok() {
+            if timeout(pause, server.until_asked("ada", 2)).await.is_ok() {
                 return;
             }
         }

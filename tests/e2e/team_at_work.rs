@@ -115,7 +115,7 @@ async fn a_job_in_panes_survives_a_killed_member() {
 
     rig.ok(["up", "--detach", "--bypass", "Make the words Latin"])
         .await;
-    server.asked("ada", 3).await;
+    server.until_asked("ada", 3).await;
     let pane = rig.member("ada").await.pane.unwrap();
     let before = rig.worker("ada").await;
     before.signal(Signal::SIGKILL).unwrap();
@@ -179,7 +179,7 @@ async fn an_ended_team_resumes_its_goal_board_and_conversations() {
     rig.write("words.txt", "hello world\n");
     rig.ok(["up", "--detach", "--bypass", "Make the words Latin"])
         .await;
-    server.asked("ada", 3).await;
+    server.until_asked("ada", 3).await;
     rig.ok(["down", "--force"]).await;
     assert_eq!(rig.processes(), []);
 

@@ -350,7 +350,10 @@ async fn top_requires_a_terminal_or_the_once_flag() {
     let rig = headless(&["ada"], &task("Say", "echo said", ""));
     rig.ok(["up", "--wait"]).await;
     assert_eq!(rig.json(["top"]).await["team"]["name"], "demo");
-    rig.run(["top"]).await.expect(4).says("agent-team ps");
+    rig.run(["top"])
+        .await
+        .expect(4)
+        .assert_says("agent-team ps");
     let frame = rig.ok(["top", "--once"]).await.stdout;
     assert!(frame.contains("ada") && frame.contains("said"), "{frame}");
     assert_eq!(frame.lines().count(), 24);
@@ -396,7 +399,7 @@ async fn a_request_is_read_and_decided_with_a_key() {
     within("the key to be taken", async {
         loop {
             terminal.press("y").await;
-            let decided = tokio::time::timeout(once, server.asked("ada", 2)).await;
+            let decided = tokio::time::timeout(once, server.until_asked("ada", 2)).await;
             if decided.is_ok() {
                 return;
             }
@@ -427,7 +430,10 @@ async fn next_and_the_status_line_name_the_blocked_member() {
         return;
     }
     // Without a terminal, `next` cannot show the member.
-    rig.run(["next"]).await.expect(4).says("not a terminal");
+    rig.run(["next"])
+        .await
+        .expect(4)
+        .assert_says("not a terminal");
     let team = rig.tmux();
     let status = ["display-message", "-p", "#{T:status-right}"];
     until("the status line to name ada", async || {

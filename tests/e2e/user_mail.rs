@@ -58,14 +58,16 @@ async fn a_question_to_the_user_is_shown_everywhere() {
         (&json!(message), &json!("Which port?"))
     );
     assert_eq!(line["kind"], "message");
-    assert_eq!(rig.written("seen.txt").await, message);
+    assert_eq!(rig.until_written("seen.txt").await, message);
     let input = rig.read("seen.json").expect("the program ran");
     let input: Value = serde_json::from_str(&input).expect("JSON");
     assert_eq!(input, line, "the program reads the line of --json");
 
-    rig.ok(["messages", "--peek"]).await.says("unread");
+    rig.ok(["messages", "--peek"]).await.assert_says("unread");
     assert_eq!(rig.json(["ps"]).await["unread"], 1, "peeking reads nothing");
-    rig.ok(["messages", "user"]).await.says("Which port?");
+    rig.ok(["messages", "user"])
+        .await
+        .assert_says("Which port?");
     let after = rig.json(["ps"]).await;
     assert_eq!(after["unread"], 0);
     assert_eq!(rig.ok(["next", "--print"]).await.stdout, "");
@@ -138,7 +140,7 @@ async fn writing_to_a_member_answers_its_question() {
     rig.ok(["send", "lead", "8080"]).await;
     rig.until_member("lead", |lead| lead.asks_user.is_none())
         .await;
-    server.asked("lead", 3).await;
+    server.until_asked("lead", 3).await;
     assert_eq!(rig.json(["ps"]).await["unread"], 0);
 }
 
@@ -164,7 +166,7 @@ async fn a_pane_shows_a_question_and_takes_its_answer() {
     .await;
     let pane = rig.member("lead").await.pane.expect("a pane");
     team.ask(["send-keys", "-t", &pane, "8080", "Enter"]).await;
-    server.asked("lead", 3).await;
+    server.until_asked("lead", 3).await;
     until("the border to show it no longer", async || {
         (!label().await.contains("asks you")).then_some(())
     })

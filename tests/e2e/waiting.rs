@@ -74,7 +74,7 @@ async fn send_wait_prints_the_reply() {
     let reply = &list["messages"][2];
     assert_eq!(reply["summary"], "the answer");
     assert_eq!(reply["state"], "read", "the reply was printed");
-    rig.ok(["messages"]).await.says("the answer");
+    rig.ok(["messages"]).await.assert_says("the answer");
     let usage = rig.refused(2, ["send", "all", "hello", "--wait"]).await;
     assert_eq!(usage["code"], "invalid");
 }
@@ -156,7 +156,7 @@ async fn spawned_members_use_their_directory_and_environment() {
     ])
     .await;
     rig.ok(["send", "rita", "Look around"]).await;
-    server.asked("helper", 1).await;
+    server.until_asked("helper", 1).await;
     let asked = server.requests();
     let asked = asked.iter().find(|asked| asked.model() == "helper");
     let asked = asked.expect("rita asked its model");
@@ -202,7 +202,7 @@ async fn a_lead_gives_teammates_a_directory_of_the_project_only() {
     let rig = rig(&server);
     rig.write("web/index.html", "<p>\n");
     rig.ok(["up", "--detach", "Look around"]).await;
-    server.asked("lead", 4).await;
+    server.until_asked("lead", 4).await;
     let asked = server.requests();
     let of_lead = asked.iter().filter(|asked| asked.model() == "lead");
     let results: Vec<_> = of_lead.flat_map(|asked| asked.results()).collect();

@@ -102,7 +102,7 @@ impl FakeModelServer {
     }
 
     /// Waits until this model has received this many requests.
-    pub async fn asked(&self, model: &str, times: usize) {
+    pub async fn until_asked(&self, model: &str, times: usize) {
         let is_enough = |_: &usize| {
             let seen = lock(&self.seen);
             let of_it = seen.iter().filter(|request| request.model() == model);

@@ -288,7 +288,7 @@ impl Rig {
     }
 
     /// Waits until a file of the project ends with a newline; returns its content without this newline.
-    pub async fn written(&self, name: &str) -> String {
+    pub async fn until_written(&self, name: &str) -> String {
         until(name, async || {
             let text = self.read(name)?;
             Some(text.strip_suffix('\n')?.to_owned())
