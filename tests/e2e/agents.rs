@@ -3,6 +3,7 @@
 use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_system::process::Signal;
 use agent_team_tests::Rig;
+use agent_team_tests::fake_anthropic::FakeAnthropic;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_model, in_turn};
 use serde_json::json;
 
@@ -67,6 +68,34 @@ async fn a_goal_becomes_tasks_of_teammates_and_then_an_answer() {
     assert_eq!(output.stdout, "The greeting is written.\n");
     assert_eq!(rig.read("greeting.txt").as_deref(), Some("hello\n"));
     assert_eq!(rig.processes(), [], "the team ended with its run");
+}
+
+#[tokio::test]
+async fn a_new_member_leaves_earlier_thoughts_valid() {
+    let answer = |id: &str| {
+        let input = json!({"answer": "It is done."});
+        vec![
+            json!({"type": "thinking", "thinking": "Nothing to do."}),
+            json!({"type": "tool_use", "id": id, "name": "finish", "input": input}),
+        ]
+    };
+    let mut provider = FakeAnthropic::new([answer("a"), answer("b")]);
+    let server = FakeModelServer::start(move |request| provider.reply(request)).await;
+    let team = TEAM.replace("openai/lead", "anthropic/claude-opus-5-5");
+    let mut rig = Rig::with_team(&team);
+    rig.set("ANTHROPIC_BASE_URL", server.base_url());
+    rig.set("ANTHROPIC_API_KEY", "a-key-for-nobody");
+    rig.ok(["run", "Greet the world"]).await;
+    rig.set_team(&format!(
+        "{team}[[member]]\nname = \"ben\"\nmodel = \"openai/ben\"\n"
+    ));
+    rig.ok(["run", "Greet it again"]).await;
+    let requests = server.requests();
+    let again = requests.last().expect("two requests");
+    assert_eq!(again.system(), requests[0].system());
+    assert_eq!(again.messages()[1]["content"][0]["type"], "thinking");
+    let said = again.said();
+    assert!(said.contains("- ben (worker)"), "{said}");
 }
 
 #[tokio::test]
@@ -264,7 +293,7 @@ async fn a_lead_spawns_only_permitted_roles() {
     );
     assert!(of_lead[2].results()[0].1.starts_with("rita (reviewer)"));
     assert!(
-        !of_lead[0].system().contains("- debugger"),
+        !of_lead[0].situation().contains("- debugger"),
         "the role debugger is not offered"
     );
 }

@@ -152,7 +152,7 @@ async fn a_failing_server_is_reported_and_affects_no_other() {
     );
     let rig = rig(&server, &servers);
     rig.run(["run", "--bypass", "Use them"]).await.expect(0);
-    let system = server.requests()[0].system();
+    let situation = server.requests()[0].situation();
     for trouble in [
         "- MCP server absent: cannot start no-such-program",
         "- MCP server broken: the program exited (exit 7); its last output: no database",
@@ -160,7 +160,7 @@ async fn a_failing_server_is_reported_and_affects_no_other() {
         "- MCP server nowhere: Client error: ",
         "- MCP server chatty wrote a line that is not JSON-RPC to stdout: Listening on stdio",
     ] {
-        assert!(system.contains(trouble), "{trouble}\n---\n{system}");
+        assert!(situation.contains(trouble), "{trouble}\n---\n{situation}");
     }
     assert_eq!(results(&server)[0].trim_end(), "you said hello");
     assert_eq!(rig.processes(), []);
@@ -239,7 +239,7 @@ async fn an_http_server_receives_headers_through_the_proxy() {
         results(&server)[0].trim_end(),
         "mcp.invalid yolped-eht-fo-2retnuh reraeB soper"
     );
-    let system = server.requests()[0].system();
+    let situation = server.requests()[0].situation();
     let trouble = "- MCP server keyless: the header x-api-key uses $ABSENT, which is not set";
-    assert!(system.contains(trouble), "{system}");
+    assert!(situation.contains(trouble), "{situation}");
 }

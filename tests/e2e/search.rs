@@ -244,7 +244,8 @@ async fn the_tool_is_not_offered_without_a_search_backend() {
         run.expect(0);
         let request = &server.requests()[0];
         assert_eq!(searches(request), Vec::<Value>::new(), "{model} {search}");
-        assert!(request.system().contains(why), "{}", request.system());
+        let situation = request.situation();
+        assert!(situation.contains(why), "{situation}");
     }
 }
 

@@ -8,8 +8,12 @@
     reason = "a test matches the expected variant and fails for all others"
 )]
 
+mod anthropic;
 mod failure;
+mod fallback;
+mod openrouter;
 mod recording;
+mod responses;
 mod selection;
 mod wire;
 
@@ -147,7 +151,8 @@ fn text(deltas: &[Delta]) -> String {
         | Delta::Call { .. }
         | Delta::Input { .. }
         | Delta::Searched { .. }
-        | Delta::Waiting { .. } => None,
+        | Delta::Waiting { .. }
+        | Delta::Replaced { .. } => None,
     });
     text.collect()
 }

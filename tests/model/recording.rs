@@ -57,9 +57,10 @@ fn replay(file: &Path, member: &str) -> Replay {
 
 /// The answers as the file contains them: with a placeholder for the secret.
 fn hidden(answers: Vec<Answer>) -> Vec<Answer> {
-    let hide = |answer: Answer| Answer {
-        text: answer.text.replace("to-ken \"x\"", "[secret]"),
-        ..answer
+    let hide = |answer: Answer| {
+        let json = serde_json::to_string(&answer).expect("JSON");
+        let hidden = json.replace(r#"to-ken \"x\""#, "[secret]");
+        serde_json::from_str(&hidden).expect("an answer")
     };
     answers.into_iter().map(hide).collect()
 }

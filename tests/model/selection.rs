@@ -3,7 +3,8 @@
 use agent_team_llm::Model;
 use agent_team_llm::choose::choose;
 use agent_team_llm::open::OpenConfig;
-use agent_team_providers::{PROVIDERS, Wire};
+use agent_team_protocol::spec::Wire;
+use agent_team_providers::PROVIDERS;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
 use agent_team_tests::within;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -105,7 +106,7 @@ async fn each_provider_uses_the_url_and_key_of_its_variables() {
         let asked = &server.requests()[0];
         let (path, header, key) = match provider.wire {
             Wire::Messages => ("/v1/messages", "x-api-key", KEY.to_owned()),
-            Wire::ChatCompletions => (
+            Wire::ChatCompletions | Wire::Responses => (
                 "/v1/chat/completions",
                 "authorization",
                 format!("Bearer {KEY}"),

@@ -1,7 +1,9 @@
 //! The two wire formats, in both directions.
 
+use agent_team_llm::open::OpenConfig;
 use agent_team_llm::{Answer, Delta, Item, Stop, Thought, ToolCall, ToolResult, Usage};
-use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model, in_turn};
+use agent_team_protocol::value::Effort;
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_model, in_turn};
 use serde_json::{Value, json};
 
 use crate::{KEY, WIRES, answer, config, first_answer, model_at, model_of, said, text, tool};
@@ -72,7 +74,7 @@ async fn cached_tokens_are_counted_as_input() {
             input: 1_000,
             output: 20,
             cache_read: 600,
-            cache_write: 0,
+            ..Usage::default()
         };
         assert_eq!(answered.expect("an answer").usage, usage, "{name}");
     }
@@ -225,14 +227,13 @@ async fn thoughts_are_sent_back_only_to_their_own_model() {
         answered.thoughts,
         [Thought {
             text: "Hm, a.".to_owned(),
-            signature: Some("sig==".to_owned()),
-            sealed: false,
+            signature: None,
             by: "anthropic/m".to_owned(),
         }]
     );
     let items = [said("Hello"), Item::Answered(answered)];
     for name in ["anthropic/m", "anthropic/other"] {
-        let (again, _) = answer(&*model_at(name, &server), &items, &[]).await;
+        let (again, _) = answer(&*model_at(name, &server), &items, &[tool("read")]).await;
         again.expect("an answer");
     }
     let requests = server.requests();
@@ -260,7 +261,8 @@ async fn encrypted_thoughts_are_sent_back_unchanged() {
     let model = model_at("anthropic/m", &server);
     let answered = first_answer(&*model).await.expect("an answer");
     let items = [said("Hello"), Item::Answered(answered), said("Go on")];
-    answer(&*model, &items, &[]).await.0.expect("an answer");
+    let again = answer(&*model, &items, &[tool("read")]).await;
+    again.0.expect("an answer");
     let requests = server.requests();
     let block = &requests[1].messages()[1]["content"][0];
     assert_eq!(*block, json!({ "type": "redacted_thinking", "data": "x0" }));
@@ -350,4 +352,56 @@ async fn models_at_one_server_are_distinguished() {
     }
     let over = first_answer(&*model_at("openai/worker", &server)).await;
     over.expect_err("the script has no more for it");
+}
+
+#[tokio::test]
+async fn the_effort_is_sent_in_the_field_of_each_api() {
+    let cases = [
+        (
+            "anthropic/claude-opus-5-5",
+            Some(Effort::High),
+            json!({
+                "thinking": { "type": "adaptive", "display": "summarized" },
+                "output_config": { "effort": "high" },
+            }),
+        ),
+        ("anthropic/claude-sonnet-4-5", Some(Effort::High), json!({})),
+        (
+            "openai/gpt-5.1",
+            None,
+            json!({ "reasoning_effort": "medium" }),
+        ),
+        ("openai/gpt-4.1", Some(Effort::High), json!({})),
+        (
+            "gemini/gemini-2.5-pro",
+            Some(Effort::Max),
+            json!({ "reasoning_effort": "high" }),
+        ),
+        (
+            "openrouter/x/y",
+            Some(Effort::Low),
+            json!({ "reasoning": { "effort": "low" } }),
+        ),
+        ("ollama/qwen3", None, json!({})),
+        (
+            "ollama/qwen3",
+            Some(Effort::None),
+            json!({ "reasoning_effort": "none" }),
+        ),
+    ];
+    let server = FakeModelServer::start(|_: &Request| Reply::text("ok")).await;
+    for (name, effort, expected) in cases {
+        let config = OpenConfig {
+            effort,
+            ..config(&server.base_url())
+        };
+        let answered = first_answer(&*model_of(name, &config)).await;
+        answered.expect("an answer");
+        let requests = server.requests();
+        let mut sent = requests.last().expect("a request").body.clone();
+        let fields = ["thinking", "output_config", "reasoning_effort", "reasoning"];
+        let body = sent.as_object_mut().expect("an object");
+        body.retain(|field, _| fields.contains(&field.as_str()));
+        assert_eq!(sent, expected, "{name} {effort:?}");
+    }
 }

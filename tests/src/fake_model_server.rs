@@ -159,6 +159,13 @@ impl Request {
         self.body["messages"].as_array().map_or(&[], Vec::as_slice)
     }
 
+    /// The text of the first message of the role `user`: the situation, and what follows it.
+    pub fn situation(&self) -> String {
+        let mut messages = self.messages().iter();
+        let user = messages.find(|message| message["role"] == "user");
+        user.map_or_else(String::new, |message| text(&message["content"]))
+    }
+
     /// The text of the last message of the role `user`.
     pub fn said(&self) -> String {
         let mut messages = self.messages().iter().rev();

@@ -21,8 +21,10 @@
 #![expect(clippy::print_stderr, reason = "failed and skipped tests print why")]
 
 pub mod binaries;
+pub mod fake_anthropic;
 pub mod fake_iterm2;
 pub mod fake_model_server;
+pub mod fake_responses;
 mod logs;
 pub mod processes;
 pub mod rig;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use agent_team_llm::Model;
 use agent_team_protocol::spec::Budget;
+use agent_team_protocol::value::Effort;
 use serde::Serialize;
 
 /// A model by name, or the caller's own.
@@ -45,6 +46,13 @@ macro_rules! shared_settings {
         #[must_use]
         pub fn prompt(mut self, prompt: impl Into<String>) -> Self {
             self.prompt = Some(prompt.into());
+            self
+        }
+
+        /// How much the model thinks before it answers. Default: medium.
+        #[must_use]
+        pub fn effort(mut self, effort: Effort) -> Self {
+            self.effort = Some(effort);
             self
         }
 
@@ -95,6 +103,7 @@ pub struct Member {
     pub(crate) name: String,
     role: Option<String>,
     prompt: Option<String>,
+    effort: Option<Effort>,
     max_steps: Option<u32>,
     tools: Option<Vec<String>>,
     deny_tools: Option<Vec<String>>,
@@ -115,6 +124,7 @@ impl Member {
             name: name.into(),
             role: None,
             prompt: None,
+            effort: None,
             max_steps: None,
             tools: None,
             deny_tools: None,
@@ -171,6 +181,7 @@ pub struct Role {
     description: Option<String>,
     prompt: Option<String>,
     model: Option<String>,
+    effort: Option<Effort>,
     max_steps: Option<u32>,
     tools: Option<Vec<String>>,
     deny_tools: Option<Vec<String>>,
@@ -185,6 +196,7 @@ impl Role {
             description: None,
             prompt: None,
             model: None,
+            effort: None,
             max_steps: None,
             tools: None,
             deny_tools: None,

@@ -9,6 +9,7 @@ use agent_team_protocol::envelope::{CUSTOM, CustomEvent};
 use agent_team_protocol::id::{InvalidId, NumberedId};
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::placement::{PlacementChoice, PlacementInfo};
+use agent_team_protocol::value::Effort;
 use agent_team_protocol::{MemberName, MessageId, Recipient, Revision, RoleName};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -453,6 +454,10 @@ pub(crate) struct Start {
     /// Same as --mode bypass: ask nothing and run the commands of agents without a sandbox
     #[arg(long, conflicts_with = "mode")]
     bypass: bool,
+    /// How much the models of all members think for this goal, overriding the team file: none, low, medium, high or
+    /// max
+    #[arg(long, value_name = "EFFORT", value_parser = effort)]
+    pub(crate) effort: Option<Effort>,
     /// Trust the project's lines that were shown with this digest
     #[arg(long, value_name = "DIGEST")]
     pub(crate) trust: Option<String>,
@@ -479,6 +484,7 @@ impl Start {
             secret,
             mode,
             bypass,
+            effort,
             trust,
             record,
         } = self;
@@ -491,6 +497,7 @@ impl Start {
             ("--secret", !secret.is_empty()),
             ("--mode", mode.is_some()),
             ("--bypass", *bypass),
+            ("--effort", effort.is_some()),
             ("--trust", trust.is_some()),
             ("--record", record.is_some()),
         ];
@@ -517,6 +524,14 @@ fn mode(text: &str) -> Result<Mode, String> {
     let found = Mode::NAMES.iter().find(|(name, _)| *name == text);
     found.map(|(_, mode)| *mode).ok_or_else(|| {
         let names = Mode::NAMES.map(|(name, _)| name);
+        format!("expected one of {}", names.join(", "))
+    })
+}
+
+fn effort(text: &str) -> Result<Effort, String> {
+    let found = Effort::NAMES.iter().find(|(name, _)| *name == text);
+    found.map(|(_, effort)| *effort).ok_or_else(|| {
+        let names = Effort::NAMES.map(|(name, _)| name);
         format!("expected one of {}", names.join(", "))
     })
 }

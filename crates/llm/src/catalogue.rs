@@ -291,9 +291,11 @@ mod tests {
             output: 100_000,
             cache_read: 600_000,
             cache_write: 200_000,
+            cache_write_hour: 100_000,
+            micro_usd: None,
         };
         let micro_usd = price.expect("a known price").of(&usage);
-        assert_eq!(micro_usd, 600_000 + 180_000 + 750_000 + 1_500_000);
+        assert_eq!(micro_usd, 600_000 + 180_000 + 375_000 + 600_000 + 1_500_000);
     }
 
     #[test]

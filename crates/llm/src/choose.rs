@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use agent_team_providers::{ModelName, PROVIDERS, Provider, Wire};
+use agent_team_protocol::spec::Wire;
+use agent_team_providers::{ModelName, PROVIDERS, Provider};
 use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::time::timeout;

@@ -1,7 +1,7 @@
 //! A model behind an HTTP API: one request, one event stream, one answer. Created by `open`.
 //!
 //! ```text
-//!  Prompt ─► chat | messages (request) ─► POST ─► sse ─► chat | messages (AnswerDecoder) ─► draft ─► Answer
+//!  Prompt ─► chat | responses | messages (request) ─► POST ─► sse ─► their AnswerDecoder ─► draft ─► Answer
 //!                                          │
 //!                                          └─► failure (maps error responses and broken streams)
 //! ```
@@ -10,21 +10,27 @@
 mod chat;
 mod decode;
 mod draft;
+mod effort;
 mod failure;
 mod messages;
 mod pause;
+mod prefix;
+mod reasoning;
+mod responses;
 mod sse;
 mod verbatim;
 
 use std::fmt;
 use std::time::Duration;
 
-use agent_team_providers::{Provider, Wire};
+use agent_team_protocol::spec::Wire;
+use agent_team_protocol::value::Effort;
+use agent_team_providers::Provider;
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue,
 };
-use reqwest::{Client, Proxy, Response};
-use serde_json::Value;
+use reqwest::{Certificate, Client, Proxy, Response};
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use self::decode::{Decode, EventError, Progress};
@@ -54,6 +60,14 @@ pub(super) struct Endpoint {
     /// With the version in its path, without a trailing slash.
     pub(super) base_url: String,
     pub(super) search_support: SearchSupport,
+    /// The API that the user configured.
+    pub(super) wire: Option<Wire>,
+    /// Later requests repeat the model's reasoning.
+    pub(super) takes_thoughts: bool,
+    /// Additional fields of the request body.
+    pub(super) extra_body: Map<String, Value>,
+    /// Trusted in addition to the built-in certificates.
+    pub(super) certificates: Vec<Certificate>,
     pub(super) key: Option<Key>,
     /// Additional headers that the user configured, in lower case.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
@@ -66,6 +80,8 @@ pub(super) struct HttpModel {
     name: String,
     model: String,
     model_data: ModelData,
+    effort: Option<Effort>,
+    wire: Wire,
     endpoint: Endpoint,
     client: Client,
     headers: HeaderMap,
@@ -89,16 +105,21 @@ impl HttpModel {
         name: String,
         model: String,
         model_data: ModelData,
+        effort: Option<Effort>,
         endpoint: Endpoint,
     ) -> Result<Self, ClientError> {
-        let path = match endpoint.provider.wire {
+        let wire = endpoint.wire_of(&model);
+        let path = match wire {
             Wire::ChatCompletions => "/chat/completions",
+            Wire::Responses => "/responses",
             Wire::Messages => "/messages",
         };
         Ok(Self {
             name,
             model,
             model_data,
+            effort,
+            wire,
             client: endpoint.client()?,
             headers: endpoint.headers()?,
             url: format!("{}{path}", endpoint.base_url),
@@ -116,16 +137,35 @@ impl HttpModel {
             key: self.endpoint.key.as_ref(),
         };
         let draft = Draft::new(&prompt, &self.name);
-        let (body, decoder): (Value, Box<dyn Decode>) = match provider.wire {
+        let (mut body, decoder): (Value, Box<dyn Decode>) = match self.wire {
             Wire::ChatCompletions => (
-                chat::request(&self.model, &self.name, &provider.quirks, &prompt),
+                chat::request(&self.dialect(), &prompt),
                 Box::new(chat::AnswerDecoder::new(draft)),
             ),
-            Wire::Messages => (
-                messages::request(&self.model, &self.name, self.model_data.output, &prompt),
-                Box::new(messages::AnswerDecoder::new(draft)),
-            ),
+            Wire::Responses => {
+                let effort = self.effort.unwrap_or_default();
+                let effort = effort::of_openai(&self.model, effort);
+                (
+                    responses::request(&self.model, &self.name, effort, &prompt),
+                    Box::new(responses::AnswerDecoder::new(draft)),
+                )
+            }
+            Wire::Messages => {
+                let thinking = effort::of_messages(&self.model, self.effort.unwrap_or_default());
+                let messages::Request { body, prefix } = messages::request(
+                    &self.model,
+                    &self.name,
+                    self.model_data.output,
+                    &thinking,
+                    &prompt,
+                );
+                let draft = draft.bound_to(prefix);
+                (body, Box::new(messages::AnswerDecoder::new(draft)))
+            }
         };
+        for (field, value) in &self.endpoint.extra_body {
+            body[field] = value.clone();
+        }
         let request = self
             .client
             .post(&self.url)
@@ -136,6 +176,16 @@ impl HttpModel {
             self.read(&target, response, decoder, on_delta).await
         } else {
             Err(self.refused(&target, response).await)
+        }
+    }
+
+    fn dialect(&self) -> chat::Dialect<'_> {
+        chat::Dialect {
+            model: &self.model,
+            by: &self.name,
+            quirks: &self.endpoint.provider.quirks,
+            takes_thoughts: self.endpoint.takes_thoughts,
+            effort: self.effort,
         }
     }
 
@@ -232,20 +282,30 @@ fn no_stream(target: &Target<'_>, body: &[u8]) -> ModelError {
 }
 
 impl Endpoint {
+    /// The API for this model.
+    fn wire_of(&self, model: &str) -> Wire {
+        self.wire.unwrap_or_else(|| {
+            match effort::needs_responses(self.provider.quirks.effort, model) {
+                true => Wire::Responses,
+                false => self.provider.wire,
+            }
+        })
+    }
+
     pub(super) fn client(&self) -> Result<Client, ClientError> {
         let proxies = self.proxies.iter().cloned();
-        Ok(proxies
-            .fold(crate::http_client::client(), |builder, proxy| {
-                builder.proxy(proxy)
-            })
-            .build()?)
+        let builder = proxies.fold(crate::http_client::client(), |builder, proxy| {
+            builder.proxy(proxy)
+        });
+        let certificates = self.certificates.iter().cloned();
+        Ok(builder.tls_certs_merge(certificates).build()?)
     }
 
     pub(super) fn headers(&self) -> Result<HeaderMap, ClientError> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        let wire = self.provider.wire;
+        let wire = self.wire.unwrap_or(self.provider.wire);
         if wire == Wire::Messages {
             let version = HeaderValue::from_static(ANTHROPIC_VERSION);
             headers.insert("anthropic-version", version);
@@ -253,7 +313,7 @@ impl Endpoint {
         if let Some(key) = &self.key {
             let key = key.reveal();
             let (name, value) = match wire {
-                Wire::ChatCompletions => (AUTHORIZATION, format!("Bearer {key}")),
+                Wire::ChatCompletions | Wire::Responses => (AUTHORIZATION, format!("Bearer {key}")),
                 Wire::Messages => (HeaderName::from_static("x-api-key"), key.to_owned()),
             };
             let mut value = HeaderValue::try_from(value)?;

@@ -11,12 +11,14 @@
 //! - keys, base URLs, proxies: `open`, `key`, `http_client`; the default model: `choose`
 //! - window sizes and prices: `catalogue`
 //! - the two HTTP APIs: `http`
-//! - models around other models: `layer`; retries: `retry`; recording and replay: `recording`
+//! - models around other models: `layer`; retries: `retry`; a list of models: `fallback`; recording and replay:
+//!   `recording`
 //!
 //! This crate contains no team, no agent loop and no tool: a [`ToolSpec`] only describes a tool to the model.
 
 pub mod catalogue;
 pub mod choose;
+pub mod fallback;
 mod http;
 pub mod http_client;
 mod key;

@@ -49,15 +49,15 @@ pub struct ToolSpec {
 /// The model's output in one step.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
-    /// Thoughts that must be sent back to the same model unchanged.
+    /// The model's thoughts, for display. Some APIs require them back; `verbatim` has them in the provider's format.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thoughts: Vec<Thought>,
     #[serde(default)]
     pub text: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<ToolCall>,
-    /// The complete answer in the provider's format, if it contains data that the other fields do not: the provider's
-    /// own searches.
+    /// The answer in the provider's format, if it contains data that the other fields do not: signed thoughts, the
+    /// provider's own searches, or another order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verbatim: Option<Verbatim>,
     pub stop: Stop,
@@ -71,18 +71,27 @@ pub struct Verbatim {
     /// The author as `provider/model`. Other models receive only the rest of the answer.
     pub by: String,
     pub blocks: Vec<serde_json::Value>,
+    /// The digest of everything before the answer in the request that produced it. Thoughts among the blocks are sent
+    /// back only behind the same prefix. `None`: they are never sent back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<String>,
+}
+
+impl Answer {
+    /// Whether the provider has searched the web for this answer.
+    pub fn has_searched(&self) -> bool {
+        let is_search = |block: &serde_json::Value| block["type"] == "server_tool_use";
+        let verbatim = self.verbatim.as_ref();
+        verbatim.is_some_and(|verbatim| verbatim.blocks.iter().any(is_search))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Thought {
     pub text: String,
-    /// The provider's proof that its model produced the thought. A signature without text signs the first call, or a
-    /// thought that the provider does not reveal.
+    /// The provider's proof that its model produced the answer's first call. Only for a thought without text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
-    /// The provider encrypted the thought; only `signature` is set.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub sealed: bool,
     /// The author as `provider/model`. Other models must not receive the thought.
     #[serde(default)]
     pub by: String,
@@ -156,6 +165,11 @@ pub enum Delta {
     /// The request is retried later; all previous deltas of this answer are void.
     Waiting {
         pause: Duration,
+        why: String,
+    },
+    /// Another model answers from now on; all previous deltas of this answer are void.
+    Replaced {
+        by: String,
         why: String,
     },
 }

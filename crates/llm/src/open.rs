@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use agent_team_protocol::spec::{BaseUrl, ProviderSpec};
-use agent_team_providers::{ModelName, Provider, Wire};
-use reqwest::Url;
+use agent_team_protocol::spec::{BaseUrl, ProviderSpec, Wire};
+use agent_team_protocol::value::Effort;
+use agent_team_providers::{ModelName, Provider};
 use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::{Certificate, Url};
 
 use crate::catalogue::Catalogue;
 use crate::http::{ClientError, Endpoint, HttpModel, SILENCE, shown};
@@ -29,6 +30,10 @@ pub struct OpenConfig {
     /// environment's. Headers are sent in addition to the required ones, and can replace them.
     pub providers: BTreeMap<String, ProviderSpec>,
     pub catalogue: Catalogue,
+    /// How much the model thinks. `None`: medium, for models that are known to think.
+    pub effort: Option<Effort>,
+    /// The longest time for the retries of one answer. `None`: no limit.
+    pub retry_limit: Option<Duration>,
     /// The time without any byte after which a connection counts as dead. Default: two minutes.
     pub silence: Option<Duration>,
 }
@@ -71,6 +76,8 @@ pub enum OpenError {
     Header(String),
     #[error("the header {header} uses ${var}, which is not set")]
     Variable { header: String, var: String },
+    #[error("cannot use the certificates (ca) of {provider}: {why}")]
+    Certificates { provider: String, why: String },
     #[error(transparent)]
     Proxy(#[from] NoProxy),
     #[error(transparent)]
@@ -109,8 +116,15 @@ pub fn open(
                     first: provider.key_vars.join("_FILE or "),
                 });
             }
-            let model = HttpModel::new(name.to_string(), model.clone(), known, endpoint)?;
-            Ok(Box::new(RetryingModel::new(Box::new(model))))
+            let model = HttpModel::new(
+                name.to_string(),
+                model.clone(),
+                known,
+                config.effort,
+                endpoint,
+            )?;
+            let retrying = RetryingModel::new(Box::new(model));
+            Ok(Box::new(retrying.for_at_most(config.retry_limit)))
         }
     }
 }
@@ -184,19 +198,43 @@ impl OpenConfig {
                 });
             }
         }
+        let spec = self.spec(provider);
+        let wire = spec.and_then(|spec| spec.wire);
         Ok(Endpoint {
             provider,
-            search_support: match provider.wire {
-                Wire::ChatCompletions => SearchSupport::Unsupported,
+            search_support: match wire.unwrap_or(provider.wire) {
+                Wire::ChatCompletions | Wire::Responses => SearchSupport::Unsupported,
                 Wire::Messages if is_own => SearchSupport::Supported,
                 Wire::Messages => SearchSupport::Unknown,
             },
+            wire,
+            takes_thoughts: provider.quirks.takes_thoughts
+                || spec.is_some_and(|spec| spec.reasoning_content),
+            extra_body: spec.map(|spec| spec.extra_body.clone()).unwrap_or_default(),
+            certificates: self.certificates(provider)?,
             base_url,
             key,
             headers: self.extra_headers(provider)?,
             proxies: proxies(|var| set(&self.environment, var))?,
             silence: self.silence.unwrap_or(SILENCE),
         })
+    }
+
+    /// The additional certificates that are trusted.
+    fn certificates(&self, provider: &Provider) -> Result<Vec<Certificate>, OpenError> {
+        let Some(pem) = self.spec(provider).and_then(|spec| spec.ca.as_ref()) else {
+            return Ok(Vec::new());
+        };
+        let refused = |why: &str| OpenError::Certificates {
+            provider: provider.name.to_owned(),
+            why: why.to_owned(),
+        };
+        let certificates = Certificate::from_pem_bundle(pem.as_bytes())
+            .map_err(|error| refused(&error.to_string()))?;
+        match certificates.is_empty() {
+            true => Err(refused("the file contains none")),
+            false => Ok(certificates),
+        }
     }
 
     fn spec(&self, provider: &Provider) -> Option<&ProviderSpec> {
@@ -281,7 +319,7 @@ fn base_url(provider: &Provider, given: &str) -> Result<String, String> {
     }
     let path = url.path().trim_end_matches('/').to_owned();
     let versioned = match provider.wire {
-        Wire::ChatCompletions => !path.is_empty(),
+        Wire::ChatCompletions | Wire::Responses => !path.is_empty(),
         // Anthropic's own tools append the version to any path.
         Wire::Messages => path.ends_with("/v1"),
     };
@@ -309,8 +347,8 @@ mod tests {
     /// The configuration of a provider with an additional header.
     fn gate(provider: &str, value: &str) -> BTreeMap<String, ProviderSpec> {
         let spec = ProviderSpec {
-            base_url: None,
             headers: [("x-gate".to_owned(), value.to_owned())].into(),
+            ..ProviderSpec::default()
         };
         [(provider.to_owned(), spec)].into()
     }
@@ -393,6 +431,7 @@ mod tests {
             let spec = ProviderSpec {
                 base_url: Some(base_url),
                 headers,
+                ..ProviderSpec::default()
             };
             settings.providers = [("openai".to_owned(), spec)].into();
             let name = "openai/gpt-5".parse().expect("a model's name");

@@ -34,6 +34,8 @@ type Chance = fn() -> f64;
 pub struct RetryingModel {
     inner: Box<dyn Model>,
     chance: Chance,
+    /// The longest time for the retries of one answer.
+    limit: Option<Duration>,
 }
 
 impl RetryingModel {
@@ -41,7 +43,14 @@ impl RetryingModel {
         Self {
             inner,
             chance: random::fraction,
+            limit: None,
         }
+    }
+
+    /// Fails rather than wait longer than this for one answer. `None`: no limit.
+    #[must_use]
+    pub fn for_at_most(self, limit: Option<Duration>) -> Self {
+        Self { limit, ..self }
     }
 }
 
@@ -56,6 +65,7 @@ impl ModelLayer for RetryingModel {
         on_delta: &mut (dyn FnMut(Delta) + Send),
     ) -> Result<Answer, ModelError> {
         let mut attempt = 0;
+        let first = Instant::now();
         loop {
             attempt += 1;
             let began = Instant::now();
@@ -68,6 +78,10 @@ impl ModelLayer for RetryingModel {
             let Some(pause) = pause(&error, attempt, (self.chance)()) else {
                 return Err(error);
             };
+            let is_over = |limit: Duration| first.elapsed() + pause > limit;
+            if self.limit.is_some_and(is_over) {
+                return Err(error);
+            }
             on_delta(Delta::Waiting {
                 pause,
                 why: with_causes(&error),
@@ -171,6 +185,7 @@ mod tests {
         let retrying = RetryingModel {
             inner: Box::new(failing),
             chance: || 0.5,
+            limit: None,
         };
         (failing, retrying)
     }
@@ -229,6 +244,15 @@ mod tests {
         let answer = retrying.answer(PROMPT, &mut drop).await;
         assert!(matches!(answer, Err(ModelError::Unreachable { .. })));
         assert_eq!(*model.attempts.lock().expect("no panic"), ATTEMPTS as usize);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retries_end_at_the_time_limit() {
+        let (model, retrying) = failing((0..99).map(|_| busy(Some(60))));
+        let retrying = retrying.for_at_most(Some(Duration::from_secs(180)));
+        let answer = retrying.answer(PROMPT, &mut drop).await;
+        answer.expect_err("the server stays busy");
+        assert_eq!(*model.attempts.lock().expect("no panic"), 3);
     }
 
     #[tokio::test(start_paused = true)]

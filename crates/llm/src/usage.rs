@@ -14,6 +14,16 @@ pub struct Usage {
     /// The part of `input` that was written to the provider's cache.
     #[serde(default)]
     pub cache_write: u64,
+    /// The part of `cache_write` that the provider keeps for an hour, at twice the price of input.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cache_write_hour: u64,
+    /// The cost in millionths of a US dollar, if the provider reports it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_usd: Option<u64>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The price of a model's tokens, in US dollars per million.
@@ -39,8 +49,16 @@ impl Price {
         let plain = usage
             .input
             .saturating_sub(usage.cache_read + usage.cache_write);
-        let tokens = [plain, usage.cache_read, usage.cache_write, usage.output];
-        let prices = [self.input, self.cache_read, self.cache_write, self.output];
+        let hour = usage.cache_write_hour.min(usage.cache_write);
+        let short = usage.cache_write - hour;
+        let tokens = [plain, usage.cache_read, short, hour, usage.output];
+        let prices = [
+            self.input,
+            self.cache_read,
+            self.cache_write,
+            2.0 * self.input,
+            self.output,
+        ];
         // Dollars per million tokens equal millionths of a dollar per token.
         let micro_usd = |(tokens, price): (u64, f64)| tokens as f64 * price;
         let sum: f64 = tokens.into_iter().zip(prices).map(micro_usd).sum();

@@ -11,6 +11,7 @@ use crate::id::{MemberName, RoleName, TeamName};
 use crate::permissions::{PermissionDefaults, Permissions};
 use crate::placement::PlacementChoice;
 use crate::text::visible_label;
+use crate::value::Effort;
 
 pub use crate::value::{Budget, milliseconds};
 
@@ -247,6 +248,12 @@ pub struct AgentSpec {
     /// server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The models that replace `model`, in this order, when a model stays overloaded, rejects its key or has no budget.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fallbacks: Vec<String>,
+    /// `None`: medium, for models that are known to think.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effort: Option<Effort>,
     /// Describes the member's role, to the member itself and to other members.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
@@ -313,6 +320,42 @@ pub struct ProviderSpec {
     /// file needs to contain a secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
+    /// Additional fields of the request body. They replace fields of the same name.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub extra_body: Map<String, Value>,
+    /// `None`: the API that the provider and the model use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wire: Option<Wire>,
+    /// Later requests repeat the model's reasoning in `reasoning_content`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reasoning_content: bool,
+    /// Certificates in PEM that are trusted in addition to the built-in ones. The text of a file, not its path: the user
+    /// trusts this content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+}
+
+/// An API of model providers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Wire {
+    /// OpenAI's Chat Completions, which most other providers use as well.
+    #[serde(rename = "chat")]
+    ChatCompletions,
+    /// OpenAI's Responses.
+    Responses,
+    /// Anthropic's Messages.
+    Messages,
+}
+
+impl Wire {
+    /// The name of each API in the team file.
+    pub const NAMES: [(&'static str, Wire); 3] = [
+        ("chat", Wire::ChatCompletions),
+        ("responses", Wire::Responses),
+        ("messages", Wire::Messages),
+    ];
 }
 
 /// The base URL of a provider, and the source that sets it.

@@ -341,3 +341,34 @@ impl fmt::Display for Mode {
         f.write_str(self.name())
     }
 }
+
+/// How much a model thinks before it answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Effort {
+    /// As little as the model permits.
+    None,
+    Low,
+    #[default]
+    Medium,
+    High,
+    /// As much as the model permits.
+    Max,
+}
+
+impl Effort {
+    /// The name of each effort in files and arguments.
+    pub const NAMES: [(&'static str, Effort); 5] = [
+        ("none", Effort::None),
+        ("low", Effort::Low),
+        ("medium", Effort::Medium),
+        ("high", Effort::High),
+        ("max", Effort::Max),
+    ];
+
+    pub fn name(self) -> &'static str {
+        let named = Self::NAMES.iter().find(|(_, effort)| *effort == self);
+        named.map_or("", |(name, _)| name)
+    }
+}

@@ -13,7 +13,7 @@ use crate::id::{
 };
 use crate::placement::Placement;
 use crate::spec::{Colour, Notify};
-use crate::value::Mode;
+use crate::value::{Effort, Mode};
 
 pub use crate::goal::RunState;
 pub use crate::value::{ExpectedReply, Usage};
@@ -27,6 +27,9 @@ pub struct MemberView {
     pub lead: bool,
     pub engine: Engine,
     pub model: Option<String>,
+    /// How much the member's model thinks. `None`: the member has no model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effort: Option<Effort>,
     /// Usage of all launches so far.
     #[serde(default)]
     pub usage: Usage,

@@ -1,13 +1,6 @@
-//! The table of model providers. To add a provider with one of the two APIs, add a row to [`PROVIDERS`].
+//! The table of model providers. To add a provider with one of the known APIs, add a row to [`PROVIDERS`].
 
-/// The API of a provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Wire {
-    /// OpenAI's Chat Completions, which most other providers use as well.
-    ChatCompletions,
-    /// Anthropic's Messages.
-    Messages,
-}
+use agent_team_protocol::spec::Wire;
 
 /// One row: a provider and its properties.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +15,7 @@ pub struct Provider {
     /// Environment variables that contain the key; the first that is set applies. A variable with the suffix `_FILE`
     /// names a file that contains the key.
     pub key_vars: &'static [&'static str],
+    /// OpenAI's newer models use another API than its other models: see `llm`.
     pub wire: Wire,
     /// Empty: a base URL must be configured.
     pub base_url: &'static str,
@@ -42,12 +36,30 @@ pub struct Quirks {
     pub results_before_answers: bool,
     /// Requires that later requests repeat the model's reasoning in `reasoning_content`.
     pub takes_thoughts: bool,
+    pub effort: EffortField,
+    /// Takes back `reasoning_details`, and cache marks for Claude models.
+    pub is_openrouter: bool,
+}
+
+/// How a provider is told how much its model thinks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EffortField {
+    /// `reasoning_effort`, only if the user set an effort: other models of this provider may reject the field.
+    IfSet,
+    /// `reasoning_effort` with OpenAI's words, for its reasoning models.
+    OpenAi,
+    /// `reasoning_effort`, which Google maps to a thinking level or budget.
+    Gemini,
+    /// The object `reasoning`, which OpenRouter drops for models that cannot think.
+    OpenRouter,
 }
 
 const PLAIN: Quirks = Quirks {
     usage_on_request: true,
     results_before_answers: false,
     takes_thoughts: false,
+    effort: EffortField::IfSet,
+    is_openrouter: false,
 };
 
 /// The usual properties of a service on the internet.
@@ -90,6 +102,10 @@ pub static PROVIDERS: &[Provider] = &[
         key_vars: &["OPENAI_API_KEY"],
         base_url: "https://api.openai.com/v1",
         default_model: Some("gpt-5.1"),
+        quirks: Quirks {
+            effort: EffortField::OpenAi,
+            ..PLAIN
+        },
         ..REMOTE
     },
     Provider {
@@ -100,6 +116,10 @@ pub static PROVIDERS: &[Provider] = &[
         key_vars: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
         base_url: "https://generativelanguage.googleapis.com/v1beta/openai",
         default_model: Some("gemini-2.5-pro"),
+        quirks: Quirks {
+            effort: EffortField::Gemini,
+            ..PLAIN
+        },
         ..REMOTE
     },
     Provider {
@@ -108,6 +128,11 @@ pub static PROVIDERS: &[Provider] = &[
         key_vars: &["OPENROUTER_API_KEY"],
         base_url: "https://openrouter.ai/api/v1",
         default_model: Some("anthropic/claude-sonnet-4.6"),
+        quirks: Quirks {
+            effort: EffortField::OpenRouter,
+            is_openrouter: true,
+            ..PLAIN
+        },
         ..REMOTE
     },
     Provider {

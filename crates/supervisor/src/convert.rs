@@ -178,8 +178,13 @@ fn spawned_agent(
         Some(own) => format!("{}\n\n{own}", role.prompt),
         None => role.prompt,
     };
+    let fallbacks = match model {
+        Some(_) => Vec::new(),
+        None => role.fallbacks,
+    };
     AgentSpec {
         model: model.or(role.model),
+        fallbacks,
         prompt,
         tools,
         ..role

@@ -61,9 +61,14 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
     let waiting = waiting(team, member, facts.waiting.as_ref());
     let is_working = task.is_some() || member.transcript.active;
     let state = state(member, is_working, waiting.is_some(), facts.unresponsive);
-    let (engine, model) = match facts.settings {
-        Some(settings) => (settings.engine, settings.agent.model.clone()),
-        None => (Engine::Unknown, None),
+    let (engine, model, effort) = match facts.settings {
+        Some(settings) => {
+            let agent = &settings.agent;
+            let uses_model = settings.engine.uses_model();
+            let effort = uses_model.then(|| agent.effort.unwrap_or_default());
+            (settings.engine, agent.model.clone(), effort)
+        }
+        None => (Engine::Unknown, None, None),
     };
     let mut why = why(member, task, waiting.as_ref(), &facts, now);
     if facts.disconnected {
@@ -89,6 +94,7 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
         lead: member.spec.lead,
         engine,
         model,
+        effort,
         usage: member.transcript.spent,
         up_ms: member.account.up.read(now),
         working_ms: member.account.working.read(now),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use agent_team_protocol::spec::{AgentSpec, ProviderSpec, TOOLS, is_tool, with_parts};
+use agent_team_protocol::value::Effort;
 use agent_team_providers::ModelName;
 
 use super::overrides::Overrides;
@@ -24,6 +25,9 @@ const REPLAY: &str = "replay:";
 #[derive(Debug, Clone, Default)]
 pub(super) struct AgentKeys {
     pub(super) model: Option<String>,
+    /// The models after the first in `model`.
+    pub(super) fallbacks: Vec<String>,
+    pub(super) effort: Option<Effort>,
     pub(super) prompt: String,
     pub(super) max_steps: Option<u32>,
     pub(super) tools: Option<Vec<String>>,
@@ -53,9 +57,12 @@ pub(super) struct Reader<'a> {
 impl AgentKeys {
     pub(super) fn read(source: &Source<'_>, table: &mut Table<'_>, reader: Reader<'_>) -> Self {
         let mut keys = Self::default();
-        if let Some(found) = table.string("model") {
-            keys.note_key("model", found.at);
-            keys.model = model(source, found, reader.project);
+        if let Some(found) = table.string_or_strings("model") {
+            keys.read_models(source, &found, table.at, reader.project);
+        }
+        if let Some(found) = table.word("effort", &Effort::NAMES) {
+            keys.note_key("effort", found.at);
+            keys.effort = Some(found.value);
         }
         if let Some(found) = table.string("prompt") {
             keys.note_key("prompt", found.at);
@@ -84,6 +91,25 @@ impl AgentKeys {
             keys.note_tool_key("network", table.at);
         }
         keys
+    }
+
+    /// Reads `model`: a model, or a list whose later models are fallbacks.
+    pub(super) fn read_models(
+        &mut self,
+        source: &Source<'_>,
+        found: &[At<&str>],
+        table_at: usize,
+        project: &Path,
+    ) {
+        self.note_key("model", found.first().map_or(table_at, |first| first.at));
+        let mut models = found
+            .iter()
+            .filter_map(|name| model(source, *name, project));
+        self.model = models.next();
+        self.fallbacks = models.collect();
+        if found.is_empty() {
+            source.fault(table_at, "`model` is an empty list".to_owned());
+        }
     }
 
     pub(super) fn note_key(&mut self, key: &'static str, at: usize) {
@@ -118,9 +144,16 @@ impl AgentKeys {
         let mut deny_tools = [self.deny_tools.as_slice(), member.deny_tools.as_slice()].concat();
         deny_tools.sort();
         deny_tools.dedup();
-        let first = |of: fn(&Self) -> Option<String>| of(member).or(of(self)).or(of(defaults));
+        // A list belongs to the keys that set it: its fallbacks do not follow the model of other keys.
+        let of_model = [member, self, defaults]
+            .into_iter()
+            .find(|keys| keys.model.is_some());
         AgentSpec {
-            model: first(|keys| keys.model.clone()),
+            model: of_model.and_then(|keys| keys.model.clone()),
+            fallbacks: of_model
+                .map(|keys| keys.fallbacks.clone())
+                .unwrap_or_default(),
+            effort: member.effort.or(self.effort).or(defaults.effort),
             description: description.to_owned(),
             prompt: prompts.join("\n\n"),
             max_steps: member.max_steps.or(self.max_steps).or(defaults.max_steps),

@@ -262,7 +262,7 @@ fn read(
         mode.map(|found| found.value),
     );
     let table = root.table("providers", Level::Providers);
-    defaults.agent_keys.providers = provider::read(source, table, reader.overrides);
+    defaults.agent_keys.providers = provider::read(source, table, reader.project, reader.overrides);
     let (placement, layout) = panes(root.table("panes", Level::Panes));
     let mut limits = limits(root.table("limits", Level::Limits));
     let budget_of_file = limits.budget;

@@ -8,6 +8,7 @@ use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
 use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, Layout, MemberSpec, Strategy};
+use agent_team_protocol::value::Effort;
 use agent_team_protocol::{MemberName, RoleName};
 
 use super::agent::{self, AgentKeys, Reader};
@@ -90,9 +91,14 @@ impl Defaults {
             .string("role")
             .and_then(|name| roles.find(source, name));
         let engine = table.word("engine", ENGINE_WORDS);
-        if let Some(found) = table.string("model") {
-            defaults.agent_keys.note_key("model", found.at);
-            defaults.agent_keys.model = agent::model(source, found, project);
+        if let Some(found) = table.string_or_strings("model") {
+            defaults
+                .agent_keys
+                .read_models(source, &found, table.at, project);
+        }
+        if let Some(found) = table.word("effort", &Effort::NAMES) {
+            defaults.agent_keys.note_key("effort", found.at);
+            defaults.agent_keys.effort = Some(found.value);
         }
         if let Some(steps) = agent::max_steps(&mut table) {
             defaults.agent_keys.note_key("max_steps", table.at);
@@ -138,6 +144,7 @@ impl Defaults {
         let agent_keys = &mut self.agent_keys;
         if let Some(model) = overrides.get(&Key::Team(Item::Model)) {
             agent_keys.model = Some(model.to_owned());
+            agent_keys.fallbacks.clear();
         }
         if let Some(steps) = overrides.number(&Key::Team(Item::MaxSteps)) {
             agent_keys.max_steps = Some(steps);
@@ -365,6 +372,7 @@ fn apply_overrides(overrides: &Overrides, member: &MemberName, agent_keys: &mut 
     let key = of_member(member);
     if let Some(model) = overrides.get(&key(Item::Model)) {
         agent_keys.model = Some(model.to_owned());
+        agent_keys.fallbacks.clear();
     }
     if let Some(steps) = overrides.number(&key(Item::MaxSteps)) {
         agent_keys.max_steps = Some(steps);

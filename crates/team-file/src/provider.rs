@@ -1,13 +1,16 @@
-//! `[providers.<name>]`: the base URL of a model provider, and extra request headers. Called when the team is read.
+//! `[providers.<name>]`: the base URL of a model provider, extra headers and body fields, its API, and certificates.
+//! Called when the team is read.
 //!
 //! The file comes with the project, so a base URL from it is marked as the project's: the user's API keys are not sent
 //! there.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use agent_team_protocol::spec::{BaseUrl, ProviderSpec};
+use agent_team_protocol::spec::{BaseUrl, ProviderSpec, Wire};
 use agent_team_providers::{PROVIDERS, Provider};
 
+use super::open::read_text;
 use super::overrides::{Key, Overrides, check_base_url};
 use super::source::Source;
 use super::table::{Table, suggest};
@@ -16,10 +19,22 @@ use super::unsupported::Level;
 /// Headers that determine the target or the length of a request. The HTTP client sets them.
 const CLIENT_HEADERS: [&str; 4] = ["connection", "content-length", "host", "transfer-encoding"];
 
+/// Fields of a request's body that the client sets.
+const CLIENT_FIELDS: [&str; 7] = [
+    "model",
+    "stream",
+    "messages",
+    "input",
+    "system",
+    "instructions",
+    "tools",
+];
+
 /// Reads the providers of the file; base URLs in `overrides` take precedence.
 pub(super) fn read(
     source: &Source<'_>,
     table: Option<Table<'_>>,
+    project: &Path,
     overrides: &Overrides,
 ) -> BTreeMap<String, ProviderSpec> {
     let mut providers = BTreeMap::new();
@@ -32,11 +47,35 @@ pub(super) fn read(
                 .ok()
         });
         let headers = table.string_map("headers", check_header);
+        let extra_body = table.object("extra_body").unwrap_or_default();
+        if let Some(field) = CLIENT_FIELDS
+            .iter()
+            .find(|it| extra_body.contains_key(**it))
+        {
+            source.fault(
+                table.position_of("extra_body").unwrap_or(table.at),
+                format!("`extra_body` cannot set {field}: the client sets it"),
+            );
+        }
+        let wire = table.word("wire", &Wire::NAMES).map(|found| found.value);
+        let reasoning_content = table.boolean("reasoning_content").unwrap_or(false);
+        let ca = table.string("ca").and_then(|found| {
+            let text = read_text(&project.join(found.value));
+            text.map_err(|error| source.fault(found.at, format!("cannot read `ca`: {error}")))
+                .ok()
+        });
         table.finish();
         match Provider::named(name.value) {
             Some(provider) => {
                 let base_url = base_url.map(BaseUrl::OfProject);
-                let spec = ProviderSpec { base_url, headers };
+                let spec = ProviderSpec {
+                    base_url,
+                    headers,
+                    extra_body,
+                    wire,
+                    reasoning_content,
+                    ca,
+                };
                 providers.insert(provider.name.to_owned(), spec);
             }
             None => {

@@ -62,6 +62,19 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// A string, or a list of strings.
+    pub(super) fn string_or_strings(&mut self, key: &'static str) -> Option<Vec<At<&'a str>>> {
+        match self.is_array(key) {
+            true => self.strings(key),
+            false => Some(vec![self.string(key)?]),
+        }
+    }
+
+    fn is_array(&self, key: &str) -> bool {
+        let value = self.table.get(key);
+        value.is_some_and(|value| matches!(value.get_ref(), DeValue::Array(_)))
+    }
+
     pub(super) fn boolean(&mut self, key: &'static str) -> Option<bool> {
         let found = self.value(key)?;
         match found.value.as_bool() {

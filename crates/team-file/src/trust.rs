@@ -16,6 +16,7 @@ use agent_team_protocol::spec::{
     BaseUrl, FileDigest, Hooks, KeptPath, McpServer, McpTransport, Notify, NotifyCommand,
     ProviderSpec, Search, TaskSpec, TrustedLine,
 };
+use serde_json::Value;
 
 use super::member::{Defaults, Member};
 use super::permissions::PermissionSettings;
@@ -252,6 +253,18 @@ fn providers(providers: &BTreeMap<String, ProviderSpec>) -> Vec<String> {
         if !provider.headers.is_empty() {
             let headers = pairs(&provider.headers);
             lines.push(format!("the model provider {name} is sent{headers}"));
+        }
+        if !provider.extra_body.is_empty() {
+            let fields = Value::Object(provider.extra_body.clone());
+            lines.push(format!(
+                "the model provider {name} is sent the fields {fields}"
+            ));
+        }
+        if let Some(pem) = &provider.ca {
+            let sha256 = Digest::of_bytes(pem.as_bytes());
+            lines.push(format!(
+                "the model provider {name} is identified by the certificates in `ca` (SHA-256 {sha256})"
+            ));
         }
     }
     lines

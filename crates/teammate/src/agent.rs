@@ -159,6 +159,7 @@ impl Agent {
                         specs: toolbox.specs(),
                         search: false,
                         system: String::new(),
+                        situation: String::new(),
                         client,
                         inbox: Inbox::new(inputs, shared.arrivals.clone(), shared.claims.clone()),
                         shared,

@@ -10,7 +10,7 @@
 //! - the context of all team tools and their constructors: `context`
 //! - the conditions that end a `wait`: `wait`
 //! - state shared by the engine and the tools: [`Claims`], [`Arrivals`], [`Verify`]
-//! - the system prompt, and the digest after a cut: [`system_prompt`], [`digest`]
+//! - the system prompt, the situation, and the digest after a cut: [`system_prompt`], [`situation`], [`digest`]
 
 mod arrivals;
 mod ask;
@@ -43,7 +43,7 @@ pub use lines::{message_line, without_middle};
 pub use members::{FINISH, role_of};
 pub use plan::{plan_status, plan_tool};
 pub use plan_first::plan_first;
-pub use system_prompt::{Briefing, digest, system_prompt};
+pub use system_prompt::{Briefing, digest, situation, system_prompt};
 pub use wait::NAME as WAIT;
 
 /// Creates the team tools of this member. `may_spawn`: the roles that it may spawn; `None`: every role.

@@ -4,6 +4,7 @@
 use agent_team_protocol::attention::Need;
 use agent_team_protocol::status::Status;
 use agent_team_protocol::text::{age, visible_label};
+use agent_team_protocol::value::Effort;
 use agent_team_protocol::view::{MemberState, MemberView, Waiting};
 use agent_team_system::clock;
 use agent_team_terminal_ui::style::Style;
@@ -97,6 +98,9 @@ fn short(pane: &str) -> &str {
 pub(crate) fn table(members: &[MemberView]) -> String {
     // Teams without agents use no tokens: leave out the columns.
     let spends = members.iter().any(|member| member.usage.tokens() > 0);
+    // Most teams use the default effort: leave out the column.
+    let has_effort = |member: &MemberView| member.effort.is_some_and(|it| it != Effort::default());
+    let shows_effort = members.iter().any(has_effort);
     let mut columns_shown = vec![
         fixed("NAME"),
         fixed("ROLE"),
@@ -109,6 +113,9 @@ pub(crate) fn table(members: &[MemberView]) -> String {
     ];
     if spends {
         columns_shown.extend([fixed("TOKENS"), fixed("COST")]);
+    }
+    if shows_effort {
+        columns_shown.push(fixed("EFFORT"));
     }
     columns_shown.push(elastic("LAST RESULT"));
     let or_dash = |text: Option<String>| Cell::new(text.as_deref().unwrap_or("–"));
@@ -127,6 +134,11 @@ pub(crate) fn table(members: &[MemberView]) -> String {
         if spends {
             row.push(Cell::new(usage::tokens(member.usage.tokens())));
             row.push(Cell::new(usage::cost(&member.usage)));
+        }
+        if shows_effort {
+            row.push(or_dash(
+                member.effort.map(|effort| effort.name().to_owned()),
+            ));
         }
         row.push(or_dash(member.last_result.as_deref().map(text::line)));
         table.row(row);

@@ -140,6 +140,9 @@ fn details(role: &RoleView) -> String {
             .clone()
             .unwrap_or_else(|| "the team's".to_owned()),
     );
+    if let Some(effort) = role.effort {
+        row("effort", effort.name().to_owned());
+    }
     if let Some(steps) = role.max_steps {
         row("max_steps", steps.to_string());
     }

@@ -209,8 +209,8 @@ async fn teams_up(team: TeamRef) -> Result<Vec<TeamEntry>, Failure> {
 /// Refuses flags that would change the settings or permissions of a running team: ignoring them would be misleading.
 fn refuse_flags(start: &args::Start, team: &TeamEntry) -> Result<(), Failure> {
     /// The flags that `up` applies to a team that is up.
-    const OF_UP: [&str; 7] = [
-        "--var", "--env", "--secret", "--mode", "--bypass", "--trust", "--record",
+    const OF_UP: [&str; 8] = [
+        "--var", "--env", "--secret", "--mode", "--bypass", "--effort", "--trust", "--record",
     ];
     let typed = start.typed();
     if typed.is_empty() {

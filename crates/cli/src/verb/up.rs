@@ -389,6 +389,7 @@ pub(super) fn settle(
     for agent in members.chain(spec.roles.iter_mut().map(|role| &mut role.agent)) {
         agent.bypass = bypass;
         agent.record = record.clone();
+        agent.effort = args.effort.or(agent.effort);
     }
     Ok(spec)
 }

@@ -3,24 +3,50 @@
 //! Implementations differ in the fields that they omit or repeat. If two implementations require opposite requests, the
 //! provider's `Quirks` decide.
 
+use agent_team_protocol::value::Effort;
 use agent_team_providers::Quirks;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::decode::{Decode, EventError, Progress};
 use super::draft::{Draft, OnDelta, as_object};
+use super::effort;
+use super::reasoning::Entries;
 use crate::model::{Item, Prompt, Stop, Thought, ToolResult};
 
 /// The last event of a stream.
 const DONE: &str = "[DONE]";
 
-/// The body of a request. `by` is the name of this model: the body includes only this model's thoughts.
-pub(super) fn request(model: &str, by: &str, quirks: &Quirks, prompt: &Prompt<'_>) -> Value {
+/// What a request depends on, besides the prompt.
+#[derive(Debug)]
+pub(super) struct Dialect<'a> {
+    pub(super) model: &'a str,
+    /// The name of this model: the body includes only this model's thoughts.
+    pub(super) by: &'a str,
+    pub(super) quirks: &'a Quirks,
+    /// Requests repeat the model's reasoning in `reasoning_content`.
+    pub(super) takes_thoughts: bool,
+    /// `None`: the user set none.
+    pub(super) effort: Option<Effort>,
+}
+
+/// The body of a request.
+pub(super) fn request(dialect: &Dialect<'_>, prompt: &Prompt<'_>) -> Value {
+    let Dialect { model, quirks, .. } = *dialect;
+    let mut messages = messages(dialect, prompt);
+    if quirks.is_openrouter && model.contains("claude") {
+        mark_for_cache(&mut messages);
+    }
     let mut body = json!({
         "model": model,
         "stream": true,
-        "messages": messages(by, quirks, prompt),
+        "messages": messages,
     });
+    let has_tools = !prompt.tools.is_empty();
+    let field = effort::of_chat(quirks.effort, model, dialect.effort, has_tools);
+    if let Some((field, value)) = field {
+        body[field] = value;
+    }
     if quirks.usage_on_request {
         body["stream_options"] = json!({ "include_usage": true });
     }
@@ -43,7 +69,36 @@ pub(super) fn request(model: &str, by: &str, quirks: &Quirks, prompt: &Prompt<'_
     body
 }
 
-fn messages(by: &str, quirks: &Quirks, prompt: &Prompt<'_>) -> Vec<Value> {
+/// Marks the system text, and the ends of the last inputs: OpenRouter passes the marks on to Anthropic, which caches
+/// nothing without them and permits four.
+fn mark_for_cache(messages: &mut [Value]) {
+    let is_input = |role: &Value| role == "user" || role == "tool";
+    let mut ends: Vec<usize> = (0..messages.len())
+        .filter(|at| is_input(&messages[*at]["role"]))
+        .filter(|at| {
+            messages
+                .get(at + 1)
+                .is_none_or(|next| !is_input(&next["role"]))
+        })
+        .collect();
+    ends.drain(..ends.len().saturating_sub(3));
+    if messages
+        .first()
+        .is_some_and(|message| message["role"] == "system")
+    {
+        ends.push(0);
+    }
+    for at in ends {
+        if let Some(text) = messages[at]["content"].as_str() {
+            let mark = json!({ "type": "ephemeral" });
+            let part = json!({ "type": "text", "text": text, "cache_control": mark });
+            messages[at]["content"] = json!([part]);
+        }
+    }
+}
+
+fn messages(dialect: &Dialect<'_>, prompt: &Prompt<'_>) -> Vec<Value> {
+    let Dialect { by, quirks, .. } = *dialect;
     let mut messages = Vec::new();
     if !prompt.system.is_empty() {
         messages.push(json!({ "role": "system", "content": prompt.system }));
@@ -66,8 +121,13 @@ fn messages(by: &str, quirks: &Quirks, prompt: &Prompt<'_>) -> Vec<Value> {
                 let mut message = json!({ "role": "assistant", "content": text });
                 let own = || answer.thoughts.iter().filter(|thought| thought.by == by);
                 let thoughts: String = own().map(|thought| thought.text.as_str()).collect();
-                if quirks.takes_thoughts && !thoughts.is_empty() {
+                if dialect.takes_thoughts && !thoughts.is_empty() {
                     message["reasoning_content"] = thoughts.into();
+                }
+                let verbatim = answer.verbatim.as_ref();
+                let details = verbatim.filter(|own| own.by == by && quirks.is_openrouter);
+                if let Some(details) = details {
+                    message["reasoning_details"] = details.blocks.clone().into();
                 }
                 let mut calls: Vec<_> = answer
                     .calls
@@ -115,8 +175,8 @@ fn result(result: &ToolResult) -> Value {
 
 /// The signature of an answer's calls. Gemini signs the first call, and requires the signature in later requests.
 fn signature_of_calls(thought: &Thought) -> Option<&str> {
-    let alone = thought.text.is_empty() && !thought.sealed;
-    thought.signature.as_deref().filter(|_| alone)
+    let signature = thought.signature.as_deref();
+    signature.filter(|_| thought.text.is_empty())
 }
 
 #[derive(Debug)]
@@ -124,6 +184,7 @@ pub(super) struct AnswerDecoder {
     draft: Draft,
     /// The calls so far: the server's index, the server's id, and the index in the draft.
     calls: Vec<(u64, String, usize)>,
+    reasoning: Entries,
 }
 
 impl AnswerDecoder {
@@ -131,6 +192,7 @@ impl AnswerDecoder {
         Self {
             draft,
             calls: Vec::new(),
+            reasoning: Entries::default(),
         }
     }
 
@@ -192,6 +254,9 @@ impl Decode for AnswerDecoder {
         }
         for choice in chunk.choices.into_iter().flatten().take(1) {
             let part = choice.delta.unwrap_or_default();
+            for detail in part.reasoning_details.into_iter().flatten() {
+                self.reasoning.push(detail);
+            }
             let thought = part.reasoning_content.or(part.reasoning);
             self.draft
                 .push_thought(&thought.unwrap_or_default(), on_delta);
@@ -236,7 +301,10 @@ impl Decode for AnswerDecoder {
         if ended {
             self.draft.stop.get_or_insert(Stop::Finished);
         }
-        self.draft.finish()
+        let Self {
+            draft, reasoning, ..
+        } = *self;
+        draft.finish_with(|_| reasoning.finish())
     }
 }
 
@@ -271,6 +339,7 @@ struct Part {
     content: Option<Value>,
     reasoning_content: Option<String>,
     reasoning: Option<String>,
+    reasoning_details: Option<Vec<Value>>,
     refusal: Option<String>,
     tool_calls: Option<Vec<CallPart>>,
 }
@@ -298,6 +367,8 @@ struct Counted {
     total_tokens: Option<u64>,
     prompt_tokens_details: Option<Details>,
     prompt_cache_hit_tokens: Option<u64>,
+    /// In US dollars. Sent by OpenRouter.
+    cost: Option<f64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -317,5 +388,8 @@ impl Counted {
         let read = details.cached_tokens.or(self.prompt_cache_hit_tokens);
         usage.cache_read = read.unwrap_or(0);
         usage.cache_write = details.cache_write_tokens.unwrap_or(0);
+        let cost = self.cost.filter(|cost| cost.is_finite() && *cost >= 0.0);
+        // Far below 2^52, so no digit is lost.
+        usage.micro_usd = cost.map(|dollars| (dollars * 1e6).round() as u64);
     }
 }

@@ -1,4 +1,5 @@
-//! The interface of the decoders of both APIs. Implemented by `chat` and `messages`, called by the HTTP model.
+//! The interface of the decoders of all APIs. Implemented by `chat`, `responses` and `messages`, called by the HTTP
+//! model.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! An answer under construction. The decoders of both APIs fill it, so that calls are numbered and deltas are emitted
-//! in the same way for both APIs.
+//! An answer under construction. The decoders of all APIs fill it, so that calls are numbered and deltas are emitted in
+//! the same way for all APIs.
 
 use std::collections::HashSet;
 
@@ -20,6 +20,8 @@ pub(super) struct Draft {
     items: usize,
     /// The name of this model, as the author of its thoughts and blocks.
     by: String,
+    /// See [`Verbatim::prefix`].
+    prefix: Option<String>,
 }
 
 impl Draft {
@@ -36,6 +38,15 @@ impl Draft {
             ids: ids.collect(),
             items: prompt.items.len(),
             by: by.to_owned(),
+            prefix: None,
+        }
+    }
+
+    /// Binds the provider's own blocks to the prefix with this digest.
+    pub(super) fn bound_to(self, prefix: String) -> Self {
+        Self {
+            prefix: Some(prefix),
+            ..self
         }
     }
 
@@ -57,7 +68,6 @@ impl Draft {
         self.answer.thoughts.push(Thought {
             text: String::new(),
             signature: None,
-            sealed: false,
             by: self.by.clone(),
         });
     }
@@ -117,11 +127,6 @@ impl Draft {
         self.answer.calls.get(call).map_or("", |call| &call.input)
     }
 
-    /// The answer, if its stop reason is known.
-    pub(super) fn finish(self) -> Option<Answer> {
-        self.finish_with(|_| None)
-    }
-
     /// The answer, if its stop reason is known. `blocks` returns the provider's own blocks if they must be kept.
     pub(super) fn finish_with(
         self,
@@ -149,13 +154,14 @@ impl Draft {
         answer.verbatim = blocks.map(|blocks| Verbatim {
             by: self.by,
             blocks,
+            prefix: self.prefix,
         });
         answer.usage = self.usage;
         Some(answer)
     }
 }
 
-/// The arguments of an earlier call as an object, as both APIs require.
+/// The arguments of an earlier call as an object, as all APIs require.
 pub(super) fn as_object(input: &str) -> serde_json::Value {
     match serde_json::from_str(input) {
         Ok(value @ serde_json::Value::Object(_)) => value,

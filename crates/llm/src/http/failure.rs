@@ -20,8 +20,9 @@ const MESSAGE: usize = 600;
 /// The largest length, in characters, of an unrecognized response in an error.
 const SHOWN: usize = 200;
 
-/// Parts of errors for a conversation that exceeds the model's window, in lower case.
-const TOO_LONG: [&str; 12] = [
+/// Parts of errors for a conversation that exceeds the model's window, in lower case. A comment names the server of a
+/// text that no other server uses.
+const TOO_LONG: [&str; 24] = [
     "context_length_exceeded",
     "exceed_context_size",
     "maximum context length",
@@ -34,6 +35,27 @@ const TOO_LONG: [&str; 12] = [
     "exceeds the maximum number of tokens",
     "reduce the length of the messages",
     "too large for model",
+    // Anthropic: "input length and `max_tokens` exceed context limit".
+    "exceed context limit",
+    // LM Studio, in three wordings.
+    "greater than the context length",
+    "context the overflows",
+    "context overflow",
+    // xAI: "maximum prompt length is 131072 but the request contains 537812 tokens".
+    "maximum prompt length",
+    // Kimi: "Your request exceeded model token limit".
+    "exceeded model token limit",
+    // z.ai, code 1261.
+    "prompt exceeds max length",
+    // Text Generation Inference and Together: "`inputs` tokens + `max_new_tokens` must be <= 4096".
+    "`max_new_tokens` must be <=",
+    // GitHub Copilot.
+    "model_max_prompt_tokens_exceeded",
+    "prompt token count of",
+    // vLLM.
+    "longer than the maximum model length",
+    // Ollama.
+    "exceeds the context length",
 ];
 
 /// Parts of errors for an invalid key with status 400, in lower case.
@@ -104,15 +126,16 @@ impl Target<'_> {
         let code = error.get("code");
         let code = code.and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()));
         let named = code.and_then(|code| u16::try_from(code).ok());
-        let kind = error.get("type").and_then(Value::as_str).unwrap_or("");
+        let text = |field: &str| error.get(field).and_then(Value::as_str);
+        let kind = text("type").or_else(|| text("code")).unwrap_or("");
         let status = match kind {
             "authentication_error" => 401,
             "permission_error" => 403,
             "not_found_error" => 404,
             "request_too_large" => 413,
-            "rate_limit_error" => 429,
+            "rate_limit_error" | "rate_limit_exceeded" | "insufficient_quota" => 429,
             "overloaded_error" => 529,
-            "invalid_request_error" => 400,
+            "invalid_request_error" | "invalid_prompt" => 400,
             // The response had a success status, so the request itself was valid.
             _ => 500,
         };
@@ -299,6 +322,56 @@ mod tests {
                 "TooLong",
             ),
             (413, "too big", "TooLong"),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"input length and `max_tokens` exceed context limit: 199000 + 21333 > 200000, decrease input length or `max_tokens` and try again"}}"#,
+                "TooLong",
+            ),
+            (
+                400,
+                r#"{"error":"Trying to keep the first 4621 tokens when context the overflows. However, the model is loaded with context length of only 4096 tokens"}"#,
+                "TooLong",
+            ),
+            (
+                400,
+                r#"{"error":"The number of tokens to keep from the initial prompt is greater than the context length."}"#,
+                "TooLong",
+            ),
+            (
+                400,
+                r#"{"code":"Client specified an invalid argument","error":"This model's maximum prompt length is 131072 but the request contains 537812 tokens."}"#,
+                "TooLong",
+            ),
+            (
+                400,
+                r#"{"error":{"type":"invalid_request_error","message":"Invalid request: Your request exceeded model token limit: 262144"}}"#,
+                "TooLong",
+            ),
+            (
+                400,
+                r#"{"error":{"code":"1261","message":"Prompt exceeds max length"}}"#,
+                "TooLong",
+            ),
+            (
+                422,
+                r#"{"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4000 `inputs` tokens and 512 `max_new_tokens`","error_type":"validation"}"#,
+                "TooLong",
+            ),
+            (
+                400,
+                r#"{"error":{"message":"prompt token count of 164012 exceeds the limit of 128000","code":"model_max_prompt_tokens_exceeded"}}"#,
+                "TooLong",
+            ),
+            (
+                400,
+                r#"{"object":"error","message":"The decoder prompt (length 5000) is longer than the maximum model length of 4096."}"#,
+                "TooLong",
+            ),
+            (
+                400,
+                r#"{"error":"the input length exceeds the context length"}"#,
+                "TooLong",
+            ),
             (429, r#"{"error":{"message":"slow down"}}"#, "Busy"),
             (
                 429,

@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 
 use super::decode::{Decode, EventError, Progress};
 use super::draft::{Draft, OnDelta, as_object};
-use super::verbatim::Blocks;
-use crate::model::{Answer, Delta, Item, Prompt, Stop, Thought};
+use super::effort::Thinking;
+use super::prefix::Prefix;
+use super::verbatim::{self, Blocks};
+use crate::model::{Answer, Delta, Item, Prompt, Stop};
 
 /// The type of the provider's search tool.
 const SEARCH: &str = "web_search_20250305";
@@ -14,17 +16,32 @@ const SEARCH: &str = "web_search_20250305";
 /// The largest number of paid searches per answer.
 const SEARCHES_MAX: u32 = 8;
 
-/// The body of a request for an answer of at most `output` tokens. `by` is the name of this model: the body includes
-/// only this model's thoughts and blocks.
-pub(super) fn request(model: &str, by: &str, output: u64, prompt: &Prompt<'_>) -> Value {
-    let mut messages = messages(by, prompt);
-    // Mark the last input as a cache breakpoint: the next prompt is identical up to here.
-    let is_input = |message: &&mut Value| message["role"] == "user";
-    let last = messages.iter_mut().rfind(is_input);
-    let block = last.and_then(|message| message["content"].as_array_mut()?.last_mut());
-    if let Some(block) = block {
-        block["cache_control"] = cached();
-    }
+/// The number of user messages with a cache mark. The API permits four marks; one is on the system text.
+const MARKED_MESSAGES: usize = 3;
+
+/// A request, and what its answer must remember about it.
+pub(super) struct Request {
+    pub(super) body: Value,
+    /// The digest of the prefix to which the answer's thoughts are bound.
+    pub(super) prefix: String,
+}
+
+/// A request for an answer of at most `output` tokens. `by` is the name of this model: the body includes only this
+/// model's blocks.
+pub(super) fn request(
+    model: &str,
+    by: &str,
+    output: u64,
+    thinking: &Thinking,
+    prompt: &Prompt<'_>,
+) -> Request {
+    let tools = tools(prompt);
+    // A request that turns thinking off must not contain earlier thoughts, so the mode is part of the prefix.
+    let mode = thinking.mode.as_ref().map(|mode| &mode["type"]);
+    let fixed = json!({ "model": model, "system": prompt.system, "tools": tools, "mode": mode });
+    let mut prefix = Prefix::new(&fixed);
+    let mut messages = messages(by, prompt, &mut prefix);
+    mark_inputs(&mut messages);
     let mut body = json!({
         "model": model,
         "stream": true,
@@ -32,9 +49,41 @@ pub(super) fn request(model: &str, by: &str, output: u64, prompt: &Prompt<'_>) -
         "messages": messages,
     });
     if !prompt.system.is_empty() {
-        body["system"] =
-            json!([{ "type": "text", "text": prompt.system, "cache_control": cached() }]);
+        // Marks with a longer lifetime must come first. A member often waits longer than the default five minutes for
+        // its next task; writing this prefix again would then cost more than twice the surcharge of the hour.
+        let mark = json!({ "type": "ephemeral", "ttl": "1h" });
+        body["system"] = json!([{ "type": "text", "text": prompt.system, "cache_control": mark }]);
     }
+    if !tools.is_empty() {
+        body["tools"] = tools.into();
+    }
+    if let Some(mode) = &thinking.mode {
+        body["thinking"] = mode.clone();
+    }
+    if let Some(effort) = thinking.effort {
+        body["output_config"] = json!({ "effort": effort });
+    }
+    let prefix = prefix.digest();
+    Request { body, prefix }
+}
+
+/// Marks the ends of the last user messages for the cache. The last mark writes an entry; the mark before it is where
+/// the previous request wrote its entry. Without that mark the API searches only the 20 blocks before the last one, and
+/// a step with many calls has more.
+fn mark_inputs(messages: &mut [Value]) {
+    let inputs = messages
+        .iter_mut()
+        .rev()
+        .filter(|message| message["role"] == "user");
+    for message in inputs.take(MARKED_MESSAGES) {
+        let blocks = message["content"].as_array_mut();
+        if let Some(block) = blocks.and_then(|blocks| blocks.last_mut()) {
+            block["cache_control"] = json!({ "type": "ephemeral" });
+        }
+    }
+}
+
+fn tools(prompt: &Prompt<'_>) -> Vec<Value> {
     let tools = prompt.tools.iter().map(|tool| {
         json!({
             "name": tool.name,
@@ -45,23 +94,16 @@ pub(super) fn request(model: &str, by: &str, output: u64, prompt: &Prompt<'_>) -
     let search = prompt
         .search
         .then(|| json!({ "type": SEARCH, "name": "web_search", "max_uses": SEARCHES_MAX }));
-    let tools: Vec<Value> = tools.chain(search).collect();
-    if !tools.is_empty() {
-        body["tools"] = tools.into();
-    }
-    body
+    tools.chain(search).collect()
 }
 
-fn cached() -> Value {
-    json!({ "type": "ephemeral" })
-}
-
-fn messages(by: &str, prompt: &Prompt<'_>) -> Vec<Value> {
+/// The messages of the prompt, which are added to `prefix` too.
+fn messages(by: &str, prompt: &Prompt<'_>, prefix: &mut Prefix) -> Vec<Value> {
     let mut messages: Vec<Value> = Vec::new();
     for item in prompt.items {
         let (role, blocks) = match item {
             Item::Input { text } => ("user", text_block(text).into_iter().collect()),
-            Item::Answered(answer) => ("assistant", answered(by, answer)),
+            Item::Answered(answer) => ("assistant", answered(by, answer, prefix)),
             Item::Returned { results } => {
                 let results = results.iter().map(|result| {
                     json!({
@@ -75,6 +117,7 @@ fn messages(by: &str, prompt: &Prompt<'_>) -> Vec<Value> {
             }
         };
         let blocks: Vec<Value> = blocks;
+        prefix.extend(role, &blocks);
         // Merge everything after an answer into one message: results must be in the message directly after the calls.
         match messages.last_mut() {
             Some(last) if last["role"] == role => {
@@ -96,11 +139,15 @@ fn text_block(text: &str) -> Option<Value> {
     (!blank).then(|| json!({ "type": "text", "text": text }))
 }
 
-fn answered(by: &str, answer: &Answer) -> Vec<Value> {
+/// The blocks of an answer that follows `prefix`: as received, but without thoughts that are bound to another prefix.
+fn answered(by: &str, answer: &Answer, prefix: &Prefix) -> Vec<Value> {
     if let Some(own) = answer.verbatim.as_ref().filter(|own| own.by == by) {
-        return own.blocks.clone();
+        let mut blocks = own.blocks.clone();
+        if own.prefix.as_deref() != Some(&*prefix.digest()) {
+            blocks.retain(|block| !verbatim::is_thought(block));
+        }
+        return blocks;
     }
-    let own = answer.thoughts.iter().filter(|thought| thought.by == by);
     let calls = answer.calls.iter().map(|call| {
         json!({
             "type": "tool_use",
@@ -109,19 +156,7 @@ fn answered(by: &str, answer: &Answer) -> Vec<Value> {
             "input": as_object(&call.input),
         })
     });
-    own.filter_map(thought)
-        .chain(text_block(&answer.text))
-        .chain(calls)
-        .collect()
-}
-
-fn thought(thought: &Thought) -> Option<Value> {
-    let signature = thought.signature.as_deref()?;
-    Some(if thought.sealed {
-        json!({ "type": "redacted_thinking", "data": signature })
-    } else {
-        json!({ "type": "thinking", "thinking": thought.text, "signature": signature })
-    })
+    text_block(&answer.text).into_iter().chain(calls).collect()
 }
 
 #[derive(Debug)]
@@ -151,19 +186,9 @@ impl AnswerDecoder {
         self.blocks.begin(index, block);
         match known {
             Block::Text { text } => self.draft.push_text(&text, on_delta),
-            Block::Thinking {
-                thinking,
-                signature,
-            } => {
+            Block::Thinking { thinking } => {
                 self.draft.begin_thought();
                 self.draft.push_thought(&thinking, on_delta);
-                self.draft.thought().signature = signature.filter(|text| !text.is_empty());
-            }
-            Block::RedactedThinking { data } => {
-                self.draft.begin_thought();
-                let thought = self.draft.thought();
-                thought.signature = Some(data);
-                thought.sealed = true;
             }
             Block::ToolUse { id, name, input } => {
                 let call = self.draft.begin_call(&id, &name, on_delta);
@@ -200,13 +225,6 @@ impl AnswerDecoder {
         match known {
             BlockDelta::TextDelta { text } => self.draft.push_text(&text, on_delta),
             BlockDelta::ThinkingDelta { thinking } => self.draft.push_thought(&thinking, on_delta),
-            BlockDelta::SignatureDelta { signature } => {
-                let thought = self.draft.thought();
-                thought
-                    .signature
-                    .get_or_insert_default()
-                    .push_str(&signature);
-            }
             BlockDelta::InputJsonDelta { partial_json } => {
                 let call = self.calls.iter().find(|(at, _)| *at == index);
                 if let Some((_, call)) = call {
@@ -246,11 +264,16 @@ impl AnswerDecoder {
             cache_creation_input_tokens: counted
                 .cache_creation_input_tokens
                 .or(before.cache_creation_input_tokens),
+            cache_creation: counted.cache_creation.or(before.cache_creation),
         };
         let now = self.counted;
         let usage = &mut self.draft.usage;
         usage.cache_read = now.cache_read_input_tokens.unwrap_or(0);
         usage.cache_write = now.cache_creation_input_tokens.unwrap_or(0);
+        let of_hour = now
+            .cache_creation
+            .and_then(|it| it.ephemeral_1h_input_tokens);
+        usage.cache_write_hour = of_hour.unwrap_or(0);
         usage.input = now.input_tokens.unwrap_or(0) + usage.cache_read + usage.cache_write;
         usage.output = now.output_tokens.unwrap_or(0);
     }
@@ -363,10 +386,6 @@ enum Block {
     Thinking {
         #[serde(default)]
         thinking: String,
-        signature: Option<String>,
-    },
-    RedactedThinking {
-        data: String,
     },
     ToolUse {
         id: String,
@@ -379,7 +398,7 @@ enum Block {
         #[serde(default)]
         content: Value,
     },
-    /// Also the call of the provider's search, which is reported together with its result.
+    /// Also an encrypted thought, and the call of the provider's search, which is reported together with its result.
     #[serde(other)]
     Unknown,
 }
@@ -393,15 +412,13 @@ enum BlockDelta {
     ThinkingDelta {
         thinking: String,
     },
-    SignatureDelta {
-        signature: String,
-    },
     InputJsonDelta {
         partial_json: String,
     },
     CitationsDelta {
         citation: Value,
     },
+    /// Also the signature of a thought, which only the verbatim block keeps.
     #[serde(other)]
     Unknown,
 }
@@ -417,4 +434,10 @@ struct Counted {
     output_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,
     cache_creation_input_tokens: Option<u64>,
+    cache_creation: Option<CacheCreation>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct CacheCreation {
+    ephemeral_1h_input_tokens: Option<u64>,
 }

@@ -1,5 +1,6 @@
 //! Reassembles the provider's own blocks of a Messages answer from the stream. Called by `messages`, which keeps the
-//! blocks if the provider has searched the web: the next request must send the search results back.
+//! blocks if text and calls alone do not restore them: the next request must send thoughts and search results back
+//! unchanged and in the same order.
 
 use serde_json::{Map, Value, json};
 
@@ -27,6 +28,12 @@ impl Block {
     fn is(&self, kind: &str) -> bool {
         self.text("type") == kind
     }
+}
+
+/// Whether the block is a thought, readable or encrypted.
+pub(super) fn is_thought(block: &Value) -> bool {
+    let kind = block["type"].as_str().unwrap_or("");
+    matches!(kind, "thinking" | "redacted_thinking")
 }
 
 impl Blocks {
@@ -85,10 +92,12 @@ impl Blocks {
         query.unwrap_or("").to_owned()
     }
 
-    /// Returns all blocks as the next request sends them back, or `None` if no block is a search. The tool calls among
-    /// the blocks get the ids and arguments of the calls in `answer`.
+    /// Returns all blocks as the next request sends them back, or `None` if the text and the calls of `answer` restore
+    /// them. The tool calls among the blocks get the ids and arguments of the calls in `answer`.
     pub(super) fn finish(self, answer: &Answer) -> Option<Vec<Value>> {
-        if !self.0.iter().any(|block| block.is("server_tool_use")) {
+        let is_call = |block: &Block| block.is("tool_use");
+        let calls_from = self.0.iter().take_while(|block| block.is("text")).count();
+        if calls_from <= 1 && self.0[calls_from..].iter().all(is_call) {
             return None;
         }
         let mut calls = answer.calls.iter();

@@ -231,7 +231,10 @@ async fn stream(answer: &Answer, speed: Option<Speed>, on_delta: &mut (dyn FnMut
         let characters = match &delta {
             Delta::Thought(text) | Delta::Text(text) => text.chars().count(),
             Delta::Input { fragment, .. } => fragment.chars().count(),
-            Delta::Call { .. } | Delta::Searched { .. } | Delta::Waiting { .. } => 0,
+            Delta::Call { .. }
+            | Delta::Searched { .. }
+            | Delta::Waiting { .. }
+            | Delta::Replaced { .. } => 0,
         };
         on_delta(delta);
         tokio::time::sleep(speed.time_for(characters)).await;

@@ -1,6 +1,7 @@
 //! The keys of roles, in the team file and in role files.
 
 use agent_team_protocol::engine::ENGINE_WORDS;
+use agent_team_protocol::value::Effort;
 
 use super::key::DefaultValue::{Depends, Is, Unset};
 use super::key::Kind::{Boolean, Integer, Strings, Word};
@@ -14,8 +15,17 @@ const MODEL: KeyInfo = KeyInfo::new(
     Depends(
         "the model of the role, else of `[defaults]`, else of the first provider with a key or a server",
     ),
-    "Model of the agent: `provider/model`, or `replay:FILE` to play a recording.",
+    "Model of the agent: `provider/model`, or `replay:FILE` to play a recording. A list of models: a later model \
+     replaces one that stays overloaded, rejects its key or has no budget.",
     "model = \"anthropic/claude-sonnet-4-6\"",
+);
+
+const EFFORT: KeyInfo = KeyInfo::new(
+    "effort",
+    Word(|| words(&Effort::NAMES)),
+    Depends("the value of the role, else of `[defaults]`, else `medium`"),
+    "How much the model thinks before it answers. A model that cannot think ignores it.",
+    "effort = \"high\"",
 );
 
 const PROMPT: KeyInfo = KeyInfo::new(
@@ -67,8 +77,9 @@ const NETWORK: KeyInfo = KeyInfo::new(
 );
 
 /// The keys of an agent, in `[lead]` and `[[member]]`.
-pub(super) const AGENT_KEYS: &[KeyInfo] =
-    &[MODEL, PROMPT, MAX_STEPS, TOOLS, DENY_TOOLS, PLAN, NETWORK];
+pub(super) const AGENT_KEYS: &[KeyInfo] = &[
+    MODEL, EFFORT, PROMPT, MAX_STEPS, TOOLS, DENY_TOOLS, PLAN, NETWORK,
+];
 
 /// The same keys in `[roles.<name>]`.
 const ROLE_AGENT_KEYS: &[KeyInfo] = &[
@@ -77,6 +88,10 @@ const ROLE_AGENT_KEYS: &[KeyInfo] = &[
             "the model of `[defaults]`, else of the first provider with a key or a server",
         ),
         ..MODEL
+    },
+    KeyInfo {
+        default: Depends("the value of `[defaults]`, else `medium`"),
+        ..EFFORT
     },
     KeyInfo {
         summary: "Instructions for the agents of the role.",
@@ -190,6 +205,13 @@ pub(crate) static ROLE_FILE: Section = Section {
             Depends("the model of `[defaults]`, else of the first provider with a key or a server"),
             "Model of the agent: `provider/model`, or `replay:FILE`.",
             "model: anthropic/claude-sonnet-4-6",
+        ),
+        KeyInfo::new(
+            "effort",
+            Word(|| words(&Effort::NAMES)),
+            Depends("the team's"),
+            "How much the model thinks before it answers.",
+            "effort: high",
         ),
         KeyInfo::new(
             "max_steps",

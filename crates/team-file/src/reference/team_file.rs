@@ -2,6 +2,8 @@
 
 use agent_team_protocol::engine::ENGINE_WORDS;
 use agent_team_protocol::permissions::Mode;
+use agent_team_protocol::spec::Wire;
+use agent_team_protocol::value::Effort;
 
 use super::key::DefaultValue::{Depends, Is, Required, Unset};
 use super::key::Kind::{Boolean, Integer, Number, StringTable, Strings, Table, Tables, Word};
@@ -475,8 +477,16 @@ pub(super) static DEFAULTS: Section = Section {
             "model",
             Kind::String,
             Depends("the model of the first provider with a key or a server"),
-            "Model of agents: `provider/model`, or `replay:FILE` to play a recording.",
+            "Model of agents: `provider/model`, or `replay:FILE` to play a recording. A list of models: a later model \
+             replaces one that stays overloaded, rejects its key or has no budget.",
             "model = \"openai/gpt-5.1\"",
+        ),
+        KeyInfo::new(
+            "effort",
+            Word(|| words(&Effort::NAMES)),
+            Depends("`medium`"),
+            "How much the models of agents think before they answer.",
+            "effort = \"high\"",
         ),
         KeyInfo::new(
             "max_steps",
@@ -727,6 +737,35 @@ pub(super) static PROVIDER: Section = Section {
             Unset,
             "Additional headers of each request. `$NAME` is replaced by that variable of your environment.",
             "headers = { x-gateway-key = \"$GATEWAY_KEY\" }",
+        ),
+        KeyInfo::new(
+            "extra_body",
+            Table,
+            Unset,
+            "Additional fields of each request's body. They replace fields of the same name.",
+            "extra_body = { service_tier = \"flex\" }",
+        ),
+        KeyInfo::new(
+            "wire",
+            Word(|| words(&Wire::NAMES)),
+            Depends("that of the provider; `responses` for GPT-5.4 and later at `openai`"),
+            "API of the endpoint: Chat Completions, Responses or Anthropic's Messages.",
+            "wire = \"chat\"",
+        ),
+        KeyInfo::new(
+            "reasoning_content",
+            Boolean,
+            Depends("`true` for `deepseek`, else `false`"),
+            "Whether requests repeat the model's reasoning in `reasoning_content`, as some servers of Kimi, GLM and \
+             MiniMax models require.",
+            "reasoning_content = true",
+        ),
+        KeyInfo::new(
+            "ca",
+            Kind::String,
+            Unset,
+            "PEM file with certificates that are trusted in addition to the built-in ones. Relative to the project.",
+            "ca = \"gateway.pem\"",
         ),
     ]],
 };

@@ -40,6 +40,8 @@ fn project() -> tempfile::TempDir {
 fn load(text: &str) -> Result<Loaded, String> {
     let project = project();
     let project = project.path().canonicalize().unwrap();
+    // The example of `ca`.
+    std::fs::write(project.join("gateway.pem"), "").unwrap();
     let reading = Reading {
         here: &project,
         settings: None,

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use agent_team_protocol::RoleName;
 use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
+use agent_team_protocol::value::Effort;
 
 use super::super::agent::{self, Reader};
 use super::super::names::slug;
@@ -171,6 +172,10 @@ fn read_fields(
             ("model", Value::Text(value)) => {
                 role.agent_keys.note_key("model", at);
                 role.agent_keys.model = agent::model(source, At { value, at }, reader.project);
+            }
+            ("effort", Value::Text(value)) => {
+                role.agent_keys.note_key("effort", at);
+                role.agent_keys.effort = word(source, field, value, &Effort::NAMES);
             }
             ("max_steps", Value::Text(value)) => {
                 role.agent_keys.note_key("max_steps", at);

@@ -3,6 +3,7 @@
 use agent_team_protocol::RoleName;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::spec::Colour;
+use agent_team_protocol::value::Effort;
 use serde::Serialize;
 
 use super::definition::{Layer, Role, RoleSource};
@@ -25,6 +26,9 @@ pub struct RoleView {
     /// The file that sets the model, if it is not the role's file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_from: Option<String>,
+    /// `None`: the team's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effort: Option<Effort>,
     pub max_steps: Option<u32>,
     /// `None`: all.
     pub tools: Option<Vec<String>>,
@@ -54,6 +58,7 @@ impl RoleView {
             hides: role.hides,
             model: agent.model,
             model_from: role.model_from,
+            effort: agent.effort,
             max_steps: agent.max_steps,
             tools: agent.tools,
             deny_tools: agent.deny_tools,

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, MemberSpec, Strategy, TeamSpec};
+use agent_team_protocol::value::Effort;
 
 use super::super::{LoadTeamError, RoleView, roles};
 use super::{Loaded, Reading, Variables, faults_in, faults_of, parse, project, read_in, reading};
@@ -56,6 +57,7 @@ model = "anthropic/claude-opus-4-6"
 engine = "native"
 model = "openai/gpt-5"
 max_steps = 40
+effort = "low"
 
 [[member]]
 name = "ada"
@@ -65,12 +67,14 @@ deny_tools = ["fetch"]
 
 [[member]]
 name = "bob"
-model = "ollama/qwen3:8b"
+effort = "none"
+model = ["ollama/qwen3:8b", "gpt-5.1"]
 max_steps = 7
 tools = ["read", "bash"]
 
 [roles.front]
 description = "Knows CSS"
+effort = "high"
 prompt = "You write CSS."
 tools = ["read", "edit"]
 deny_tools = ["web_search"]
@@ -98,6 +102,8 @@ fn an_agent_combines_role_and_member_keys() {
         *ada,
         AgentSpec {
             model: Some("openai/gpt-5".to_owned()),
+            fallbacks: Vec::new(),
+            effort: Some(Effort::High),
             description: "Knows CSS".to_owned(),
             prompt: "You write CSS.\n\nMind the forms.".to_owned(),
             max_steps: Some(40),
@@ -119,6 +125,12 @@ fn an_agent_combines_role_and_member_keys() {
         }
     );
     let bob = &member(&spec, "bob").agent;
+    let grace = &member(&spec, "grace").agent;
+    assert_eq!(bob.fallbacks, ["openai/gpt-5.1"]);
+    assert_eq!(
+        (bob.effort, grace.effort),
+        (Some(Effort::None), Some(Effort::Low))
+    );
     assert_eq!(
         (bob.model.as_deref(), bob.max_steps),
         (Some("ollama/qwen3:8b"), Some(7))

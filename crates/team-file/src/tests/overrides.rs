@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use agent_team_protocol::TeamId;
-use agent_team_protocol::spec::BaseUrl;
+use agent_team_protocol::spec::{BaseUrl, Wire};
 
 use super::super::{Fault, Key, Overrides, roles};
 use super::agents::member;
@@ -37,6 +37,31 @@ fn provider_settings_of_the_file_apply() {
         wrong,
         "team.toml:2:12: there is no provider \"opnai\" | did you mean `openai`?\n\
          team.toml:3:13: \"x y\" is not a valid header name"
+    );
+}
+
+#[test]
+fn requests_of_a_provider_can_be_changed() {
+    let project = project();
+    std::fs::write(project.path().join("gate.pem"), "certificates").unwrap();
+    let text = "mode = \"lead\"\n[providers.openai]\nextra_body = { service_tier = \"flex\", n = 1 }\n\
+                wire = \"chat\"\nreasoning_content = true\nca = \"gate.pem\"\n";
+    let spec = read_in(project.path(), text).unwrap();
+    let provider = &member(&spec, "lead").agent.providers["openai"];
+    assert_eq!(provider.extra_body["service_tier"], "flex");
+    assert_eq!(provider.extra_body["n"], 1);
+    assert_eq!(provider.wire, Some(Wire::ChatCompletions));
+    assert!(provider.reasoning_content);
+    assert_eq!(provider.ca.as_deref(), Some("certificates"));
+    let wrong = "mode = \"lead\"\n[providers.openai]\nextra_body = { stream = false }\nca = \"absent.pem\"\n";
+    let faults = faults_of(wrong);
+    assert!(
+        faults.contains("`extra_body` cannot set stream: the client sets it"),
+        "{faults}"
+    );
+    assert!(
+        faults.contains("team.toml:4:6: cannot read `ca`: "),
+        "{faults}"
     );
 }
 

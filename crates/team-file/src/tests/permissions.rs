@@ -86,6 +86,8 @@ url = \"https://search.example\"
 [providers.openai]
 base_url = \"https://model.example\"
 headers = { Y = \"z\" }
+extra_body = { store = true }
+ca = \"notes\"
 ";
     assert_eq!(
         required_trust("", all),
@@ -107,6 +109,8 @@ headers = { Y = \"z\" }
             "searches are sent to https://search.example, with the secret TOKEN",
             "the model provider openai is at https://model.example",
             "the model provider openai is sent Y=\"z\"",
+            "the model provider openai is sent the fields {\"store\":true}",
+            "the model provider openai is identified by the certificates in `ca` (SHA-256 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855)",
         ]
     );
 }

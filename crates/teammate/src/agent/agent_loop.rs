@@ -87,7 +87,7 @@ impl AgentLoop {
         }
     }
 
-    /// Connects to MCP servers and sets up the web search. Returns the section of the system prompt about servers and a
+    /// Connects to MCP servers and sets up the web search. Returns the section of the situation about servers and a
     /// search that failed; the member works without them.
     async fn connect(&mut self) -> Result<String, End> {
         let permission = deps::permission_of(&self.agent, &self.conversation.client);
@@ -130,13 +130,13 @@ impl AgentLoop {
         let problems = self.connect().await?;
         let team = self.conversation.client.call::<TeamShow>(&Nothing {}).await;
         let team = team.map_err(|refusal| cannot("cannot read the team", &refusal))?;
-        self.conversation.system = deps::system_of(
+        (self.conversation.system, self.conversation.situation) = deps::prompts_of(
             &self.conversation.client,
             &self.agent,
             &team,
             self.toolbox.cwd(),
+            &problems,
         );
-        self.conversation.system.push_str(&problems);
         let mut members = team.members.iter();
         self.lead = members
             .find(|member| member.lead)
@@ -284,9 +284,17 @@ impl AgentLoop {
             return Ok(stepped);
         }
         let mut shares = SHARES.into_iter();
+        let mut may_guess = true;
         loop {
             let stepped = self.conversation.ask().await?;
-            let is_too_long = matches!(stepped, Stepped::Failed(ModelError::TooLong(_)));
+            let is_too_long = match &stepped {
+                Stepped::Failed(ModelError::TooLong(_)) => true,
+                // Servers word this error in many ways: try once whether a shorter conversation helps.
+                Stepped::Failed(error) => {
+                    std::mem::take(&mut may_guess) && self.conversation.may_be_too_long(error)
+                }
+                Stepped::Answered(_) | Stepped::Interrupted(_) => false,
+            };
             if !is_too_long || shares.len() == 0 {
                 return Ok(stepped);
             }

@@ -20,6 +20,10 @@ use super::transcript::{Mark, spent};
 /// The fill level of the window, in percent, at which the conversation is summarised: the rest is for the answer.
 const FULL: u64 = 75;
 
+/// The fill level of the window, in percent, above which an unexplained refusal may mean that the conversation is too
+/// long: the window of the model may be smaller than assumed.
+const SUSPECT: u64 = 60;
+
 /// The largest number of bytes of a tool result in the text to summarise.
 const RESULT_MAX: usize = 2000;
 
@@ -47,8 +51,18 @@ pub(super) enum Room {
 impl Conversation {
     /// Returns whether the next step would exceed the threshold.
     pub(super) fn is_full(&self) -> bool {
+        self.exceeds(FULL)
+    }
+
+    /// Returns whether this refusal may mean that the conversation is too long.
+    pub(super) fn may_be_too_long(&self, error: &ModelError) -> bool {
+        matches!(error, ModelError::Refused { status: 400, .. }) && self.exceeds(SUSPECT)
+    }
+
+    /// Returns whether the next prompt exceeds this percentage of the window.
+    fn exceeds(&self, percent: u64) -> bool {
         let tokens = self.transcript.tokens(self.prompt());
-        tokens > self.model.window() / 100 * FULL
+        tokens > self.model.window() / 100 * percent
     }
 
     /// Replaces the oldest items by a summary. `kept`: the percentage of the window to keep unchanged.

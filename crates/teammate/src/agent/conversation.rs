@@ -43,6 +43,9 @@ pub(super) struct Conversation {
     /// The provider may search the web.
     pub(super) search: bool,
     pub(super) system: String,
+    /// Stored as the first input, and again before later inputs if the model no longer sees it: after a restart in
+    /// another situation, or after a summary. Empty: there is none.
+    pub(super) situation: String,
     pub(super) client: SupervisorClient,
     pub(super) shared: Shared,
     pub(super) inbox: Inbox,
@@ -79,6 +82,11 @@ impl Conversation {
         let mut items = Vec::new();
         let mut read = Vec::new();
         let mut bytes = 0;
+        if !model_inputs.is_empty() && !self.transcript.shows(&self.situation) {
+            bytes = self.situation.len();
+            let text = prompts::note(&self.situation);
+            items.push(Item::Input { text });
+        }
         for input in model_inputs {
             if let Some(header) = prompts::header(&input) {
                 self.sink.lines(Tone::Runtime, &header);

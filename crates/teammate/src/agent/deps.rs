@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_team_llm::Model;
 use agent_team_llm::catalogue::Catalogue;
 use agent_team_llm::choose::choose;
+use agent_team_llm::fallback::FallbackModel;
 use agent_team_llm::open::{OpenConfig, open};
 use agent_team_llm::recording::Recorder;
 use agent_team_protocol::exit::ExitCode;
@@ -19,11 +21,14 @@ use agent_team_providers::{ModelName, PROVIDERS};
 use agent_team_tools::confine::Confinement;
 use agent_team_tools::supervisor_client::SupervisorClient;
 use agent_team_tools::team::{
-    Briefing, Shared, plan_first, plan_tool, request_tools, system_prompt, team_tools,
+    Briefing, Shared, plan_first, plan_tool, request_tools, situation, system_prompt, team_tools,
 };
 use agent_team_tools::{Options, Permission, Tool, domain_tools, may_use};
 
 use crate::worker::ExitReport;
+
+/// The time after which a fallback replaces an overloaded model.
+const OVERLOADED: Duration = Duration::from_secs(180);
 
 /// The model of this member: the configured model, or else the first available model. `settings` is the user's
 /// `config.toml`; `secrets` and the providers' keys are never written to a recording.
@@ -42,6 +47,7 @@ pub(crate) async fn model_of(
         environment: environment.clone(),
         catalogue: Catalogue::with(settings).map_err(|error| no_model(&error))?,
         providers: agent.providers.clone(),
+        effort: agent.effort,
         ..OpenConfig::default()
     };
     let name = match &agent.model {
@@ -51,7 +57,20 @@ pub(crate) async fn model_of(
             choice.map_err(|error| no_model(&error))?.name
         }
     };
-    let model = open(&name, member, &config).map_err(|error| no_model(&error))?;
+    let mut models = vec![name];
+    for fallback in &agent.fallbacks {
+        models.push(fallback.parse().map_err(|error| no_model(&error))?);
+    }
+    let last = models.len() - 1;
+    let mut opened = Vec::new();
+    for (at, name) in models.iter().enumerate() {
+        let config = OpenConfig {
+            retry_limit: (at < last).then_some(OVERLOADED),
+            ..config.clone()
+        };
+        opened.push(open(name, member, &config).map_err(|error| no_model(&error))?);
+    }
+    let model: Box<dyn Model> = Box::new(FallbackModel::new(opened));
     let Some(record) = &agent.record else {
         return Ok(Arc::from(model));
     };
@@ -134,19 +153,27 @@ pub(crate) fn tools_of(
     tools
 }
 
-/// The system prompt.
-pub(crate) fn system_of(
+/// Returns the system prompt, and the situation for the beginning of the conversation. `problems`: the section about
+/// tools that are missing in this launch.
+pub(crate) fn prompts_of(
     client: &SupervisorClient,
     agent: &AgentSpec,
     team: &TeamView,
     cwd: &Path,
-) -> String {
-    system_prompt(&Briefing {
+    problems: &str,
+) -> (String, String) {
+    let briefing = Briefing {
         client,
         agent,
         team,
         cwd,
         platform: &format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        date: &jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
-    })
+        date: &today(),
+    };
+    (system_prompt(&briefing), situation(&briefing, problems))
+}
+
+/// The date, such as `2026-01-31`.
+pub(crate) fn today() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
 }

@@ -61,7 +61,7 @@ pub(super) fn assignment(task: &Assignment) -> String {
     note(&text)
 }
 
-/// The section of the system prompt about MCP servers and a web search that failed.
+/// The section of the situation about MCP servers and a web search that failed.
 pub(super) fn problems(lines: &[String]) -> String {
     if lines.is_empty() {
         return String::new();

@@ -91,11 +91,12 @@ impl AgentLoop {
         let rounds = self.rounds(question).await?;
         let team = self.conversation.client.call::<TeamShow>(&Nothing {}).await;
         let team = team.map_err(|refusal| cannot("cannot read the team", &refusal))?;
-        self.conversation.system = deps::system_of(
+        (self.conversation.system, _) = deps::prompts_of(
             &self.conversation.client,
             &self.agent,
             &team,
             self.toolbox.cwd(),
+            "",
         );
         let (begins, first_new) = match question.expected_reply {
             ExpectedReply::Decision { .. } => (rounds.is_empty(), rounds.len().saturating_sub(1)),
@@ -123,7 +124,7 @@ impl AgentLoop {
                 team: &team,
                 outputs_max,
             };
-            let text = asking.text();
+            let text = format!("Date: {}\n\n{}", deps::today(), asking.text());
             let mark = Mark::Asked { asked: key, text };
             if raw(&mark).get().len() <= ITEM_MAX || outputs_max == 0 {
                 break mark;

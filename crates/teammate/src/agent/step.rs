@@ -66,6 +66,12 @@ pub(super) async fn ask(
                 sink.set_waiting(Some(Waiting::RateLimit { until, why }));
                 is_waiting = true;
             }
+            Delta::Replaced { by, why } => {
+                live_answer.start_over();
+                thoughts.end();
+                answer.end();
+                sink.lines(Tone::Runtime, &format!("… continues with {by}: {why}"));
+            }
             _ if visibility == TextVisibility::Hidden => {}
             Delta::Thought(text) => thoughts.push(&text),
             Delta::Text(text) => {

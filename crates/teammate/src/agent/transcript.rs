@@ -82,14 +82,12 @@ impl Transcript {
     pub(super) fn push(&mut self, item: Item) {
         // Ignore the counts of an answer with provider searches: they include every page that the provider read, often
         // more than once, and so exceed the size of the conversation.
-        if let Item::Answered(Answer {
-            usage,
-            verbatim: None,
-            ..
-        }) = &item
-            && usage.input > 0
+        if let Item::Answered(answer) = &item
+            && answer.usage.input > 0
+            && !answer.has_searched()
         {
-            self.counted = Some((self.items.len() + 1, usage.input + usage.output));
+            let tokens = answer.usage.input + answer.usage.output;
+            self.counted = Some((self.items.len() + 1, tokens));
         }
         self.entries += 1;
         self.rested = false;
@@ -125,6 +123,13 @@ impl Transcript {
     /// The items that the model sees.
     pub(super) fn items(&self) -> &[Item] {
         &self.items
+    }
+
+    /// Whether the model sees this note of the runtime, or the note is empty.
+    pub(super) fn shows(&self, note: &str) -> bool {
+        let stored = prompts::note(note);
+        let is_note = |item: &Item| matches!(item, Item::Input { text } if *text == stored);
+        note.is_empty() || self.items.iter().any(is_note)
     }
 
     /// The number of entries read or stored so far.
@@ -259,12 +264,15 @@ fn shorten(item: &mut Item) {
 
 /// The usage in the form that the team's accounting records.
 pub(super) fn spent(usage: Usage, price: Option<Price>) -> agent_team_protocol::view::Usage {
+    // What the provider charges takes precedence over known prices.
+    let cost = usage.micro_usd;
+    let cost = cost.or_else(|| price.map(|price| price.of(&usage)));
     agent_team_protocol::view::Usage {
         input: usage.input,
         output: usage.output,
         cached: usage.cache_read,
-        micro_usd: price.map_or(0, |price| price.of(&usage)),
-        unpriced: match price {
+        micro_usd: cost.unwrap_or(0),
+        unpriced: match cost {
             Some(_) => 0,
             None => usage.input + usage.output,
         },

@@ -418,6 +418,41 @@ async fn a_too_long_error_triggers_a_summary() {
     assert!(!asked.input().contains("a long story"));
 }
 
+fn refused() -> ModelError {
+    ModelError::Refused {
+        provider: "gateway".into(),
+        status: 400,
+        message: "no".into(),
+    }
+}
+
+#[tokio::test]
+async fn an_unexplained_refusal_triggers_one_summary() {
+    let mut scene = Scene::open(Opening {
+        window: 1000,
+        ..Opening::default()
+    })
+    .await;
+    // About 65 % of the window: not full yet.
+    let text = format!("a long story {}", "x".repeat(2_200));
+    scene.deliver(1, &text, false).await;
+    scene.stores().await;
+    scene.asked().await.fail(refused());
+    let summary = scene.asked().await;
+    assert!(summary.tools.is_empty());
+    summary.say("A story was heard.");
+    let shown = scene.member.asked::<TeamShow>().await;
+    scene
+        .member
+        .refuse(&shown, Refusal::new(ErrorCode::UnknownTeam, "gone"))
+        .await;
+    scene.stores().await;
+    let asked = scene.asked().await;
+    assert!(!asked.input().contains("a long story"));
+    asked.fail(refused());
+    assert!(scene.messages_the_user().await.contains("refused"));
+}
+
 fn unauthenticated() -> ModelError {
     ModelError::Unauthenticated {
         provider: "anthropic".into(),

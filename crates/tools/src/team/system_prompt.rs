@@ -1,5 +1,8 @@
-//! Builds a member's system prompt, and the digest that replaces the part of a conversation that was cut. Called by the
-//! agent loop. Makes no request to the supervisor.
+//! Builds a member's system prompt, the situation at the beginning of its conversation, and the digest that replaces the
+//! part of a conversation that was cut. Called by the agent loop. Makes no request to the supervisor.
+//!
+//! Providers cache a conversation up to the first change, and bind signed thoughts to everything before them. So the
+//! system prompt contains only what stays the same between launches; date, members and roles are in the situation.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -16,7 +19,7 @@ use crate::supervisor_client::SupervisorClient;
 const FINISHED: usize = 30;
 const OPEN: usize = 100;
 
-/// The inputs of a system prompt.
+/// The inputs of a system prompt and of a situation.
 #[derive(Debug, Clone, Copy)]
 pub struct Briefing<'a> {
     /// The member's identity, and whether it is the lead.
@@ -46,12 +49,8 @@ pub fn system_prompt(briefing: &Briefing<'_>) -> String {
         section(&mut prompt, "Environment", &environment(briefing));
         return prompt;
     }
-    section(&mut prompt, "The team", &team(briefing));
     if briefing.client.lead {
         section(&mut prompt, "Leading", LEADING);
-        let roles = spawnable(briefing.team, briefing.agent.may_spawn.as_deref());
-        let roles: Vec<_> = roles.map(role_line).collect();
-        section(&mut prompt, "Roles that you can spawn", &listed(&roles));
     } else {
         section(&mut prompt, "Working", WORKING);
     }
@@ -63,6 +62,20 @@ pub fn system_prompt(briefing: &Briefing<'_>) -> String {
     section(&mut prompt, "Files", FILES);
     section(&mut prompt, "Environment", &environment(briefing));
     prompt
+}
+
+/// The situation at the launch of a member: the parts of its briefing that can differ at the next launch. `problems`:
+/// tools that are missing in this launch.
+pub fn situation(briefing: &Briefing<'_>, problems: &str) -> String {
+    let mut text = format!("The situation. Date: {}\n", briefing.date);
+    section(&mut text, "The team", &team(briefing));
+    if briefing.client.lead {
+        let roles = spawnable(briefing.team, briefing.agent.may_spawn.as_deref());
+        let roles: Vec<_> = roles.map(role_line).collect();
+        section(&mut text, "Roles that you can spawn", &listed(&roles));
+    }
+    text.push_str(problems);
+    text.trim_end().to_owned()
 }
 
 const LEADING: &str = "\
@@ -191,11 +204,10 @@ fn team(briefing: &Briefing<'_>) -> String {
 
 fn environment(briefing: &Briefing<'_>) -> String {
     format!(
-        "- Project directory: {}\n- Your working directory: {}\n- Platform: {}\n- Date: {}",
+        "- Project directory: {}\n- Your working directory: {}\n- Platform: {}",
         visible_line(&briefing.team.project.to_string_lossy()),
         visible_line(&briefing.cwd.to_string_lossy()),
-        briefing.platform,
-        briefing.date
+        briefing.platform
     )
 }
 

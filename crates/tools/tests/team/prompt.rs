@@ -4,12 +4,13 @@ use std::path::Path;
 
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_tools::supervisor_client::SupervisorClient;
-use agent_team_tools::team::{Briefing, digest, system_prompt};
+use agent_team_tools::team::{Briefing, digest, situation, system_prompt};
 use serde_json::json;
 
 use super::rig::{member, task_view, team_view};
 
-fn prompt(lead: bool) -> String {
+/// The system prompt and the situation in a team with this additional member, on this date.
+fn prompts(lead: bool, other: &str, date: &str) -> (String, String) {
     let (name, role) = if lead {
         ("grace", "lead")
     } else {
@@ -24,30 +25,49 @@ fn prompt(lead: bool) -> String {
     };
     let team = team_view(vec![
         member("grace", "lead", "working", json!({})),
-        member("ada", "reviewer", "idle", json!({})),
+        member(other, "reviewer", "idle", json!({})),
     ]);
-    system_prompt(&Briefing {
+    let briefing = Briefing {
         client: &client,
         agent: &agent,
         team: &team,
         cwd: Path::new("/project/web"),
         platform: "linux x86_64",
-        date: "2026-01-31",
-    })
+        date,
+    };
+    (
+        system_prompt(&briefing),
+        situation(&briefing, "\n# Unavailable tools\n"),
+    )
+}
+
+#[test]
+fn the_system_prompt_outlasts_a_new_member_and_a_new_day() {
+    for lead in [true, false] {
+        let (before, old) = prompts(lead, "ada", "2026-01-31");
+        let (after, new) = prompts(lead, "ben", "2026-02-01");
+        assert_eq!(before, after);
+        assert_ne!(old, new);
+    }
 }
 
 #[test]
 fn a_teammates_prompt_has_identity_and_environment() {
-    let prompt = prompt(false);
+    let (prompt, situation) = prompts(false, "ada", "2026-01-31");
+    for part in [
+        "Date: 2026-01-31\n",
+        "- grace (the lead)\n- ada (reviewer: Reviews a change, you)\n",
+        "# Unavailable tools",
+    ] {
+        assert!(situation.contains(part), "{part}\n---\n{situation}");
+    }
     for part in [
         "You are ada, a teammate in the team payments, in the role reviewer: Reviews a change.",
         "# Your role\nYou look twice.\n",
-        "- grace (the lead)\n- ada (reviewer: Reviews a change, you)\n",
         "complete_task",
         "send_message",
         "Change only files that your task names",
-        "- Project directory: /project\n- Your working directory: /project/web\n- Platform: linux x86_64\n- Date: \
-         2026-01-31",
+        "- Project directory: /project\n- Your working directory: /project/web\n- Platform: linux x86_64\n",
     ] {
         assert!(prompt.contains(part), "{part}\n---\n{prompt}");
     }
@@ -58,12 +78,13 @@ fn a_teammates_prompt_has_identity_and_environment() {
 
 #[test]
 fn the_leads_prompt_has_its_rules_and_roles() {
-    let prompt = prompt(true);
+    let (prompt, situation) = prompts(true, "ada", "2026-01-31");
+    let roles = "# Roles that you can spawn\n- reviewer: Reviews a change\n- worker";
+    assert!(situation.contains(roles), "{situation}");
     for part in [
         "You are grace, the lead of the team payments",
         "create_task",
         "finish when",
-        "# Roles that you can spawn\n- reviewer: Reviews a change\n- worker\n",
     ] {
         assert!(prompt.contains(part), "{part}\n---\n{prompt}");
     }

@@ -1,0 +1,113 @@
+//! A list of models of which one answers. Created when a member with several models is launched.
+//!
+//! The first model answers until it fails in a way that another model may not: it rejects the key, its budget is
+//! exhausted, it does not exist, or it stays overloaded or unreachable after all retries. Then the next model answers,
+//! until the launch ends: a change of model loses the provider's cache and the model's thoughts, so it is rare.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use agent_team_protocol::with_causes;
+
+use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, SearchSupport};
+use crate::usage::Price;
+
+/// A non-empty list of models.
+#[derive(Debug)]
+pub struct FallbackModel {
+    models: Vec<Box<dyn Model>>,
+    /// The index of the model that answers.
+    current: AtomicUsize,
+}
+
+impl FallbackModel {
+    /// # Panics
+    /// If there is no model.
+    pub fn new(models: Vec<Box<dyn Model>>) -> Self {
+        assert!(!models.is_empty(), "no model");
+        Self {
+            models,
+            current: AtomicUsize::new(0),
+        }
+    }
+
+    fn model(&self) -> &dyn Model {
+        &*self.models[self.current.load(Ordering::Relaxed)]
+    }
+
+    async fn ask(
+        &self,
+        prompt: Prompt<'_>,
+        on_delta: &mut (dyn FnMut(Delta) + Send),
+    ) -> Result<Answer, ModelError> {
+        loop {
+            let current = self.current.load(Ordering::Relaxed);
+            let error = match self.models[current].answer(prompt, on_delta).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let Some(next) = self
+                .models
+                .get(current + 1)
+                .filter(|_| is_replaceable(&error))
+            else {
+                return Err(error);
+            };
+            tracing::warn!(
+                model = self.model().name(),
+                by = next.name(),
+                "model replaced"
+            );
+            on_delta(Delta::Replaced {
+                by: next.name().to_owned(),
+                why: with_causes(&error),
+            });
+            self.current.store(current + 1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Whether another model may answer although this model failed.
+fn is_replaceable(error: &ModelError) -> bool {
+    match error {
+        ModelError::Unauthenticated { .. }
+        | ModelError::UnknownModel { .. }
+        | ModelError::Busy { .. }
+        | ModelError::Unreachable { .. } => true,
+        // An exhausted budget.
+        ModelError::Refused { status, .. } => matches!(status, 402 | 429),
+        ModelError::TooLong(_) | ModelError::InvalidResponse { .. } | ModelError::Unrecorded(_) => {
+            false
+        }
+    }
+}
+
+impl Model for FallbackModel {
+    fn name(&self) -> &str {
+        self.model().name()
+    }
+
+    fn window(&self) -> u64 {
+        self.model().window()
+    }
+
+    fn price(&self) -> Option<Price> {
+        self.model().price()
+    }
+
+    /// A search by the provider is offered only if each of the models has it: the tools are chosen once per launch.
+    fn search_support(&self) -> SearchSupport {
+        let mut all = self.models.iter().map(|model| model.search_support());
+        match all.any(|support| support == SearchSupport::Unsupported) {
+            true => SearchSupport::Unsupported,
+            false => self.model().search_support(),
+        }
+    }
+
+    fn answer<'a>(
+        &'a self,
+        prompt: Prompt<'a>,
+        on_delta: &'a mut (dyn FnMut(Delta) + Send),
+    ) -> Answering<'a> {
+        Box::pin(self.ask(prompt, on_delta))
+    }
+}

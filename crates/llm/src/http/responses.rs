@@ -1,0 +1,274 @@
+//! OpenAI's Responses API. Called by `http`.
+//!
+//! The server stores nothing (`store: false`), so each request contains the whole conversation. An answer's items are
+//! sent back as received and in order: OpenAI rejects a reasoning item without the item that followed it, and a call
+//! without its reasoning item. Reasoning is encrypted; its summary is for display.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::decode::{Decode, EventError, Progress};
+use super::draft::{Draft, OnDelta, as_object};
+use super::prefix::Prefix;
+use crate::model::{Answer, Item, Prompt, Stop};
+
+/// The body of a request. `by` is the name of this model: the body includes only this model's items. `effort` is
+/// OpenAI's word, for a model that thinks.
+pub(super) fn request(
+    model: &str,
+    by: &str,
+    effort: Option<&'static str>,
+    prompt: &Prompt<'_>,
+) -> Value {
+    let tools: Vec<Value> = prompt
+        .tools
+        .iter()
+        .map(|tool| {
+            json!({
+                "type": "function",
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": tool.input,
+                "strict": false,
+            })
+        })
+        .collect();
+    // Requests with the same beginning reach the same cache.
+    let fixed = json!({ "model": model, "system": prompt.system, "tools": tools });
+    let mut body = json!({
+        "model": model,
+        "stream": true,
+        "store": false,
+        "include": ["reasoning.encrypted_content"],
+        "prompt_cache_key": Prefix::new(&fixed).digest(),
+        "input": input(by, prompt),
+    });
+    if !prompt.system.is_empty() {
+        body["instructions"] = prompt.system.into();
+    }
+    if !tools.is_empty() {
+        body["tools"] = tools.into();
+        body["parallel_tool_calls"] = true.into();
+    }
+    if let Some(effort) = effort {
+        body["reasoning"] = json!({ "effort": effort, "summary": "auto" });
+    }
+    body
+}
+
+fn input(by: &str, prompt: &Prompt<'_>) -> Vec<Value> {
+    let mut input = Vec::new();
+    for item in prompt.items {
+        match item {
+            Item::Input { text } => input.push(message("user", "input_text", text)),
+            Item::Answered(answer) => input.extend(answered(by, answer)),
+            Item::Returned { results } => input.extend(results.iter().map(|result| {
+                // The API has no field for a failed call.
+                let failed = if result.failed { "error: " } else { "" };
+                json!({
+                    "type": "function_call_output",
+                    "call_id": result.id,
+                    "output": format!("{failed}{}", result.text),
+                })
+            })),
+        }
+    }
+    input
+}
+
+fn answered(by: &str, answer: &Answer) -> Vec<Value> {
+    if let Some(own) = answer.verbatim.as_ref().filter(|own| own.by == by) {
+        return own.blocks.clone();
+    }
+    let text = (!answer.text.is_empty()).then(|| message("assistant", "output_text", &answer.text));
+    let calls = answer.calls.iter().map(|call| {
+        json!({
+            "type": "function_call",
+            "call_id": call.id,
+            "name": call.name,
+            "arguments": as_object(&call.input).to_string(),
+        })
+    });
+    text.into_iter().chain(calls).collect()
+}
+
+fn message(role: &str, kind: &str, text: &str) -> Value {
+    json!({ "type": "message", "role": role, "content": [{ "type": kind, "text": text }] })
+}
+
+#[derive(Debug)]
+pub(super) struct AnswerDecoder {
+    draft: Draft,
+    /// The calls so far: output index and index in the draft.
+    calls: Vec<(u64, usize)>,
+    /// The complete items so far, in order of their output index.
+    items: Vec<(u64, Value)>,
+}
+
+impl AnswerDecoder {
+    pub(super) fn new(draft: Draft) -> Self {
+        Self {
+            draft,
+            calls: Vec::new(),
+            items: Vec::new(),
+        }
+    }
+
+    /// Begins the call at this output index, if it has not begun.
+    fn call(&mut self, index: u64, item: &Value, on_delta: OnDelta<'_>) -> usize {
+        if let Some((_, call)) = self.calls.iter().find(|(at, _)| *at == index) {
+            return *call;
+        }
+        let field = |name: &str| item[name].as_str().unwrap_or("").to_owned();
+        let (id, name) = (field("call_id"), field("name"));
+        let call = self.draft.begin_call(&id, &name, on_delta);
+        self.calls.push((index, call));
+        call
+    }
+
+    fn item_added(&mut self, index: u64, item: &Value, on_delta: OnDelta<'_>) {
+        match item["type"].as_str() {
+            Some("function_call") => {
+                self.call(index, item, on_delta);
+            }
+            Some("message") => self.draft.begin_paragraph(on_delta),
+            _ => {}
+        }
+    }
+
+    fn item_done(&mut self, index: u64, item: Value, on_delta: OnDelta<'_>) {
+        if item["type"] == "function_call" {
+            let call = self.call(index, &item, on_delta);
+            // Some servers send no deltas of the arguments.
+            if self.draft.input_of(call).is_empty() {
+                let arguments = item["arguments"].as_str().unwrap_or("");
+                self.draft.push_input(call, arguments, on_delta);
+            }
+        }
+        self.items.push((index, item));
+    }
+
+    fn count(&mut self, usage: &Value) {
+        let count = |pointer: &str| usage.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+        let counted = &mut self.draft.usage;
+        counted.input = count("/input_tokens");
+        counted.output = count("/output_tokens");
+        counted.cache_read = count("/input_tokens_details/cached_tokens");
+        counted.cache_write = count("/input_tokens_details/cache_write_tokens");
+    }
+}
+
+impl Decode for AnswerDecoder {
+    fn event(&mut self, data: &str, on_delta: OnDelta<'_>) -> Result<Progress, EventError> {
+        let event: Event =
+            serde_json::from_str(data).map_err(|error| EventError::Invalid(error.to_string()))?;
+        match event {
+            Event::ItemAdded { output_index, item } => {
+                self.item_added(output_index, &item, on_delta);
+            }
+            Event::ItemDone { output_index, item } => self.item_done(output_index, item, on_delta),
+            Event::Text { delta } => self.draft.push_text(&delta, on_delta),
+            Event::Refusal { delta } => {
+                self.draft.push_text(&delta, on_delta);
+                self.draft.stop = Some(Stop::Refused);
+            }
+            Event::ThoughtBegins {} => self.draft.begin_thought(),
+            Event::Summary { delta } | Event::Thought { delta } => {
+                self.draft.push_thought(&delta, on_delta);
+            }
+            Event::Arguments {
+                output_index,
+                delta,
+            } => {
+                let call = self.calls.iter().find(|(at, _)| *at == output_index);
+                if let Some((_, call)) = call {
+                    self.draft.push_input(*call, &delta, on_delta);
+                }
+            }
+            Event::Completed { response } => {
+                self.count(&response["usage"]);
+                self.draft.stop.get_or_insert(Stop::Finished);
+                return Ok(Progress::Ended);
+            }
+            Event::Incomplete { response } => {
+                self.count(&response["usage"]);
+                let reason = &response["incomplete_details"]["reason"];
+                self.draft.stop = Some(match reason.as_str() {
+                    Some("content_filter") => Stop::Refused,
+                    _ => Stop::Length,
+                });
+                return Ok(Progress::Ended);
+            }
+            Event::Failed { response } => return Err(EventError::Error(response["error"].clone())),
+            Event::Error { code, message } => {
+                let error = json!({ "code": code, "message": message });
+                return Err(EventError::Error(error));
+            }
+            Event::Unknown => {}
+        }
+        Ok(Progress::More)
+    }
+
+    fn finish(self: Box<Self>, ended: bool) -> Option<Answer> {
+        let Self {
+            draft, mut items, ..
+        } = *self;
+        if !ended {
+            return None;
+        }
+        items.sort_by_key(|(index, _)| *index);
+        let mut items: Vec<Value> = items.into_iter().map(|(_, item)| item).collect();
+        // The API rejects reasoning without the item that followed it, which a truncated answer lacks.
+        while items.last().is_some_and(|item| item["type"] == "reasoning") {
+            items.pop();
+        }
+        draft.finish_with(|answer| {
+            let mut calls = answer.calls.iter();
+            for item in items
+                .iter_mut()
+                .filter(|item| item["type"] == "function_call")
+            {
+                // Use the id that the call's result will reference.
+                if let Some(call) = calls.next() {
+                    item["call_id"] = call.id.clone().into();
+                }
+            }
+            (!items.is_empty()).then_some(items)
+        })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type")]
+enum Event {
+    #[serde(rename = "response.output_item.added")]
+    ItemAdded { output_index: u64, item: Value },
+    #[serde(rename = "response.output_item.done")]
+    ItemDone { output_index: u64, item: Value },
+    #[serde(rename = "response.output_text.delta")]
+    Text { delta: String },
+    #[serde(rename = "response.refusal.delta")]
+    Refusal { delta: String },
+    #[serde(rename = "response.reasoning_summary_part.added")]
+    ThoughtBegins {},
+    #[serde(rename = "response.reasoning_summary_text.delta")]
+    Summary { delta: String },
+    #[serde(rename = "response.reasoning_text.delta")]
+    Thought { delta: String },
+    #[serde(rename = "response.function_call_arguments.delta")]
+    Arguments { output_index: u64, delta: String },
+    #[serde(rename = "response.completed")]
+    Completed { response: Value },
+    #[serde(rename = "response.incomplete")]
+    Incomplete { response: Value },
+    #[serde(rename = "response.failed")]
+    Failed { response: Value },
+    #[serde(rename = "error")]
+    Error {
+        code: Option<Value>,
+        message: Option<String>,
+    },
+    /// Events of other parts of an item, and events that were added to the API later.
+    #[serde(other)]
+    Unknown,
+}
