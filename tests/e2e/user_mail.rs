@@ -90,7 +90,7 @@ async fn a_question_is_listed_until_it_is_answered() {
     let lead = rig.until_member("lead", waits).await;
     assert!(lead.why.contains("waits for your answer"), "{}", lead.why);
     let message = lead.asks_user.expect("it asks").to_string();
-    rig.ok(["messages"]).await.says("Which port?");
+    rig.ok(["messages"]).await.assert_says("Which port?");
 
     // The question was read, and is still open.
     let list = rig.json(["requests"]).await;
@@ -109,7 +109,7 @@ async fn a_question_is_listed_until_it_is_answered() {
     );
 
     rig.ok(["send", "lead", "8080"]).await;
-    server.asked("lead", 2).await;
+    server.until_asked("lead", 2).await;
     until("the goal to end", async || {
         let shown = rig.ok(["goal", "show"]).await.stdout;
         shown.contains("It was free.").then_some(())

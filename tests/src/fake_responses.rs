@@ -57,7 +57,10 @@ impl FakeResponses {
         for (at, item) in input.iter().enumerate() {
             let id = item["id"].as_str().unwrap_or("");
             let kind = item["type"].as_str().unwrap_or("");
-            let place = self.produced.iter().position(|known| known["id"].as_str() == Some(id));
+            let place = self
+                .produced
+                .iter()
+                .position(|known| known["id"].as_str() == Some(id));
             let before = place.and_then(|place| self.produced.get(place.checked_sub(1)?));
             let reasoning = before.filter(|before| before["type"] == "reasoning");
             if let Some(reasoning) = reasoning

@@ -1,8 +1,7 @@
 //! The error type of the command line: message, causes, hint and exit code. Every verb returns it; only
 //! [`crate::main`] prints it, as text or, with `--json`, as one document on stderr.
 //!
-//! Messages read `cannot X: Y`, hints are imperatives. Control characters in the text of other
-//! programs are escaped at printing.
+//! Messages read `cannot X: Y`, hints are imperatives. Control characters are escaped at printing.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -150,7 +149,6 @@ impl Failure {
         }
     }
 
-    /// Prints the error to stderr.
     pub(crate) fn print(&self, json: bool) {
         let Self::Reported(report) = self else { return };
         let text = if json {
@@ -259,9 +257,11 @@ impl From<SessionError> for Failure {
                 Self::of(ErrorCode::UnknownTeam, message).hint("start one with: agent-team up")
             }
             SessionError::NotRunning => {
-                unreachable(&message).hint("the next command that needs it starts it")
+                unreachable(&message).hint("the next command that needs the supervisor starts it")
             }
-            SessionError::Stopped => unreachable(&message).hint("the next command starts it"),
+            SessionError::Stopped => {
+                unreachable(&message).hint("the next command starts the supervisor")
+            }
         }
     }
 }

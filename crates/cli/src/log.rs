@@ -1,6 +1,6 @@
-//! Incremental reading of a log file, a member's or the supervisor's. Its writer appends to it and renames it to `.1`
-//! when it is long. Used by `logs`, `supervisor logs`, `top` and the single-terminal view. This module does not watch
-//! the file; the caller decides when to read.
+//! Incremental reading of a log file, a member's or the supervisor's. The writer of a log appends to the file, and
+//! renames a long file to `.1`. Used by `logs`, `supervisor logs`, `top` and the single-terminal view. This module does
+//! not watch the file; the caller decides when to read.
 //!
 //! A worker also records the times of its writes, in a second file. A log of an earlier version has no such file.
 
@@ -21,7 +21,6 @@ pub(crate) struct LogLine {
     pub(crate) text: String,
 }
 
-/// The lines of a log.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct LogLines {
     pub(crate) complete: Vec<LogLine>,
@@ -93,7 +92,8 @@ impl Log {
         Ok((log, lines))
     }
 
-    /// Reads a file that was not read before, and then the times of its writes: each line that was read has its time.
+    /// Reads a file that was not read before, and then the times of its writes. In this order, the times cover all
+    /// bytes that were read.
     fn timed_bytes(&mut self) -> Result<(Vec<u8>, Vec<WriteTime>), Failure> {
         self.file = self.opened()?;
         let mut bytes = Vec::new();
@@ -155,7 +155,7 @@ impl Log {
         }
     }
 
-    /// Whether the path names another file than the open one, or none is open.
+    /// Whether the path names a file other than the open file, or no file is open.
     fn was_replaced(&self) -> std::io::Result<bool> {
         let Some(file) = &self.file else {
             return Ok(true);

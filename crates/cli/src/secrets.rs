@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_secret_within_an_escape_sequence_is_not_text() {
-        // As JSON, the text contains `\n`, and the first secret the letter after the backslash.
+        // The JSON text contains `\nightly`. Its `n` belongs to the escape sequence, so the string contains no secret.
         let secrets = [
             ("WORD".to_owned(), "nightly".to_owned()),
             ("LONG".to_owned(), "nightly-build".to_owned()),

@@ -19,8 +19,8 @@ use crate::output::style;
 /// The size of a terminal that reports none.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
 
-/// Timeout for the answer of a terminal. It exceeds the delay of a slow connection, because an answer after the timeout
-/// would be read as keystrokes. Only a terminal that does not answer causes this delay.
+/// Timeout for the answer of a terminal. It exceeds the delay of a slow connection, because a shell would read a late
+/// answer as keystrokes. Only a terminal that does not answer causes a wait of this length.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The byte of `^C`.

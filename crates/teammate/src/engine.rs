@@ -1,5 +1,5 @@
-//! Engines that do one task at a time: the worker starts a [`Run`] and receives its events. To add an
-//! engine, add a file in this directory and an arm in [`task_engine`].
+//! Engines that work on one task at a time: the worker starts a [`Run`] and receives its events. To add an engine, add
+//! a file in this directory and an arm in [`task_engine`].
 //!
 //! An engine neither calls the supervisor nor writes to the pane.
 

@@ -2,8 +2,8 @@
 //! socket as stdin, and sends orders to start, watch and end members over that socket, one per connection. Each member
 //! is a separate launch with its own thread and its own connection to the supervisor.
 //!
-//! The process outlives the supervisor, like other workers: the next supervisor connects to the same socket. It exits
-//! with its last member.
+//! Like other workers, this process outlives the supervisor: the next supervisor connects to the same socket. The
+//! process exits when its last member has ended.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

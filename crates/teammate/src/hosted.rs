@@ -1,8 +1,8 @@
-//! A member's worker inside another program's process. Called once per launch by the embedding library, by the
+//! A member's worker within a process that runs other work too. Called once per launch by the embedding library, by the
 //! host process of hosted members and by tests.
 //!
-//! Uses no terminal, no signals, no working directory and no other process-wide state. Dropping the future kills the
-//! member; the supervisor then terminates the processes that the member left behind.
+//! Uses no terminal, handles no signals, and changes no process-wide state such as the current directory. Dropping the
+//! future kills the member; the supervisor then terminates the processes that the member left behind.
 
 pub(crate) mod engine;
 pub(crate) mod team_handle;

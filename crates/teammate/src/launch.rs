@@ -1,4 +1,4 @@
-//! The launch file that defines this worker; exactly one process takes it. Called first by `lib.rs`.
+//! The launch file that defines a worker. At most one process takes it. Called first by `lib.rs` and `hosted`.
 
 use std::ffi::OsString;
 use std::io;
@@ -17,8 +17,7 @@ const MEMBER_VARIABLE: &str = "AGENT_TEAM_MEMBER";
 /// The environment variable with the team's id, for its programs.
 const TEAM_VARIABLE: &str = "AGENT_TEAM_TEAM";
 
-/// Variables of the caller that the member's programs must not receive: they describe the caller's terminal, not the
-/// task's, or name another launch.
+/// Variables that the member's programs must not inherit: they describe another terminal or name another launch.
 const NOT_PASSED_ON: [&str; 6] = [
     "TERM",
     "COLUMNS",
@@ -92,8 +91,8 @@ pub(crate) fn directories(path: &Path, file: &LaunchFile) -> io::Result<Director
 }
 
 /// The complete environment of the member's programs. A provider's key is only for the model, unless the user made the
-/// key a secret for the tools as well. Of the user's variables, programs of an agent get only those on the allow-list
-/// and those that the configuration names.
+/// key a secret for the tools as well. An agent's programs receive a variable of the user only if the allow-list or the
+/// configuration names it.
 pub(crate) fn child_environment(
     file: &LaunchFile,
     term: Option<OsString>,

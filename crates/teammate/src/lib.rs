@@ -1,4 +1,4 @@
-//! The worker process of one member.
+//! The workers of members: a process per member, or a thread per member in a process that hosts several.
 //!
 //! ```text
 //!  supervisor ◄── socket ──► link (own thread) ◄─ events ─► worker ◄─► engine ── task's pty ── /bin/sh -c LINE
@@ -7,16 +7,20 @@
 //! ```
 //! Where to look:
 //! - the launch file that configures the process: `launch`
-//! - the event loop of the process and its exit: `worker`; the work in this loop: `tasks`, one at a time, or `agent`
+//! - the event loop of a worker, and its exit: `worker`
+//! - the work in this loop: `tasks` (tasks one at a time) or `agent`
 //! - output for connected clients: `live_output`
 //! - pings, reconnects and repeated requests: `link`
-//! - engines that do one task at a time, such as running its line: `engine`
-//! - members inside another program, and its engines: `hosted`; several members in one process: `host`
+//! - engines that work on one task at a time, such as `command`: `engine`
+//! - workers in a shared process, and engines that an embedding program implements: `hosted`
+//! - the process of hosted members: `host`
 //! - the pane's output and input: `pane`, `typed`
-//! - lending a terminal to a running member: `terminal_lender`
+//! - the attach helper, which lends a terminal to a worker: `terminal_lender`
 //! - the tools of a model, its system prompt, and the redaction of secrets: the crate `tools`
 //!
-//! No task runs before the supervisor has answered, and no process outlives the claim that it was started for.
+//! A worker starts no task before the supervisor has accepted its connection. When a task ends or is taken away, the
+//! command engine terminates the processes of its lines. Background jobs of an agent last at most as long as its
+//! worker.
 
 mod agent;
 mod engine;
@@ -171,7 +175,7 @@ where
         let _within = runtime.enter();
         install_signal_handlers()?
     };
-    // Connect first: the worker is built while the supervisor stores the introduction.
+    // Connect first: while the supervisor handles `initialize`, this process builds the rest of the worker.
     let link = Link::start(
         directories.clone(),
         introduction(&launch),
@@ -195,7 +199,6 @@ fn introduction(launch: &LaunchFile) -> Initialize {
     )
 }
 
-/// The model of the launch.
 async fn model_of(launch: &LaunchFile, settings: &Path) -> Result<Arc<dyn Model>, ExitReport> {
     let member = launch.member.as_str();
     let secrets = launch.secrets.values().cloned().collect();
@@ -209,8 +212,8 @@ async fn model_of(launch: &LaunchFile, settings: &Path) -> Result<Arc<dyn Model>
     .await
 }
 
-/// Returns as JSON the model that an agent with this process's environment would use, and the reason. `agent` is an
-/// `AgentSpec` as JSON. Keys are named by their variable and never shown.
+/// Returns the model that an agent would use with this process's environment, and the reason, both as JSON. `agent` is
+/// an `AgentSpec` as JSON. The reason can name the variable of a key, but never contains the key.
 ///
 /// # Errors
 /// If `agent` is invalid, or no model can be used. The reason is a text for the user.
@@ -415,7 +418,7 @@ async fn end_tree(program_context: &ProgramContext) {
         marker: program_context.marker.clone(),
     };
     if let Err(error) = tree.end(END_LIMIT).await {
-        // The supervisor scans the whole launch again before it starts a successor.
+        // The supervisor terminates processes with the launch's marker before the next launch of this member.
         tracing::warn!(%error, "some processes of the member remain");
     }
 }
@@ -457,7 +460,7 @@ fn worker_config(
         cwd: launch.cwd.clone(),
         secrets: Secrets::new(&launch.secrets),
         marker: launch.launch.to_string(),
-        // Programs of a hosted member are not the only processes below the host process.
+        // Without signals, the member is hosted: other members have programs below the same process.
         alone: launch.engine.runs_lines() && signals.is_some(),
     });
     WorkerConfig {
@@ -475,7 +478,6 @@ fn worker_config(
     }
 }
 
-/// Changes to the member's working directory.
 fn enter_work_dir(launch: &LaunchFile) -> Result<(), ExitReport> {
     let cwd = work_dir(launch)?;
     std::env::set_current_dir(&cwd).map_err(|error| work_dir_error(&launch.cwd, &error))

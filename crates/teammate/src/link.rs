@@ -12,8 +12,8 @@
 //! supervisor: if a supervisor is serving already, the link connects at once.
 //!
 //! The link makes no decisions about tasks. It stores each request until the answer arrives, and repeats the stored
-//! requests in order, with their idempotency keys, on every new connection. It does not repeat notifications; after a
-//! reconnect, the worker sends again those that still apply.
+//! requests in order, with their idempotency keys, on every new connection. It does not repeat notifications. After a
+//! reconnect, the worker resends the notifications that still apply.
 
 mod arrival;
 mod event;
@@ -91,7 +91,7 @@ enum Outgoing {
 /// The worker's handle. Dropping it ends the thread.
 #[derive(Debug)]
 pub(crate) struct Link {
-    // Unbounded: a worker makes few requests, at most one per message and three per task.
+    // Unbounded: a worker has few unanswered requests at a time.
     outgoing: mpsc::UnboundedSender<Outgoing>,
     /// The permit for live output: only one piece at a time waits for the connection. Until the piece is sent, the
     /// worker collects further output.
@@ -103,8 +103,8 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Sends `initialize` to the supervisor that started this worker, and starts the thread, which waits for the
-    /// answer. The rest of the worker is built while the supervisor stores the introduction.
+    /// Sends `initialize` to the supervisor, if one is running, and starts the thread that waits for the answer.
+    /// Meanwhile the caller builds the rest of the worker.
     pub(crate) fn start(
         directories: Directories,
         initialize: Initialize,
@@ -289,7 +289,8 @@ impl Connector {
                 }
             }
         }
-        // Read the socket's identity before connecting: a later socket then belongs to another supervisor.
+        // Read the socket's identity before connecting: a socket with another identity then belongs to a later
+        // supervisor.
         let bound = daemon::bound_socket(&self.directories);
         let (client, incoming) = match self.when_absent {
             WhenAbsent::Start => {

@@ -1,7 +1,7 @@
 //! Streams a member's output to connected clients. Written by the agent loop, read by the worker's loop.
 //!
-//! A slow pane does not delay this stream. Pieces that are not taken in time are dropped; the transcript has the
-//! complete text.
+//! A slow pane does not delay this stream. Pieces that are not taken in time are dropped. The transcript contains the
+//! model's complete text.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 /// The number of queued bytes above which pieces are dropped.
 const WAITING_MAX: usize = 128 << 10;
 
-/// The bytes that each piece counts in addition to its text.
+/// The weight of each piece in addition to its text, in bytes.
 const PIECE_COST: usize = 128;
 
 /// The largest part of a call's result, in bytes, that is sent.
@@ -65,7 +65,6 @@ impl LiveOutput {
         }
     }
 
-    /// Starts one answer.
     pub(crate) fn answer_stream(&self) -> AnswerStream<'_> {
         AnswerStream {
             live: self,
@@ -122,7 +121,7 @@ impl Waiting {
             }
             return;
         }
-        // Also when the text continues the last fragment: the note marks where text is missing.
+        // Mark where text is missing, even if this text is appended to the last fragment.
         if let OutputFragment::Text { delta, .. } = &mut fragment
             && self.dropped > 0
         {
@@ -172,7 +171,7 @@ pub(crate) struct AnswerStream<'a> {
     call: Option<String>,
     /// The number of bytes of text sent so far.
     sent: usize,
-    /// The number of calls sent so far, without those that the provider has executed.
+    /// The number of calls sent so far, without calls that the provider has executed.
     calls: usize,
 }
 

@@ -1,4 +1,5 @@
-//! The member's log: the plain text of its pane, for `agent-team logs`. Written only by the worker.
+//! The member's log: the plain text of its pane, for `agent-team logs`. Written by the worker; only the reason why a
+//! worker failed or panicked is appended elsewhere.
 //!
 //! A write error, such as a full disk, never stops a task. A message that could not be logged does not count as read.
 

@@ -4,9 +4,10 @@
 //! - the pane of an agent: [`AgentPane`]
 //! - the terminal of both panes: [`Surface`]
 //!
-//! Between programs the pane of a command member shows a prompt, as that of an agent does. While a task or a typed line
-//! runs, every keystroke goes to its program; the text at the prompt is kept. `keyboard` keeps keystrokes for the prompt
-//! and for programs apart. The pane may be lost at any time; its methods then do nothing. Write errors are never reported.
+//! Between programs, the pane of a command member shows a prompt, like an agent's pane. While a task or a typed line
+//! runs, every keystroke goes to its program; the text at the prompt is kept. `keyboard` separates keystrokes for the
+//! prompt from keystrokes for programs. The pane may be lost at any time; its methods then do nothing. Write errors are
+//! never reported.
 
 mod agent;
 mod event;
@@ -39,14 +40,14 @@ use crate::timer::sleep_until;
 /// The byte of ^C.
 const INTERRUPT: u8 = 0x03;
 
-/// The verb of Shift-Tab.
+/// The arguments of `agent-team` for Shift-Tab.
 const NEXT_MODE: [&str; 2] = ["mode", "next"];
 
 pub(crate) use self::agent::{AgentEvent, AgentPane};
 pub(crate) use self::surface::Surface;
 pub(crate) use self::terminal::Room;
 
-/// Shown when the user sends EOF in a pane.
+/// Shown when the user presses ^D, or ^C twice, in the member's own pane.
 const HOW_TO_DETACH: &str = "to leave this pane, detach: the prefix key, then d (in tmux: ^B d)";
 
 /// Shown above the first prompt.
@@ -98,9 +99,9 @@ pub(crate) struct Pane {
     view: View,
     /// The prompt, painted only in [`View::Prompt`].
     prompt: TranscriptView,
-    /// Actions that follow a line or task which is running: they were typed before its program started.
+    /// Actions that wait for the running task or line to end: the user typed them before its program started.
     actions: VecDeque<UserAction>,
-    /// The number of programs that the terminal was handed to so far. It is also the number of the last one.
+    /// The number of programs that the terminal was handed to so far: also the number of the current or last program.
     programs: u64,
     history: Option<TypedHistory>,
     pub(crate) surface: Surface,
@@ -164,7 +165,7 @@ impl Pane {
         }
     }
 
-    /// Recalls lines from this file, and adds entered ones.
+    /// Reads the prompt's history from this file, and adds entered lines to the file.
     pub(crate) fn with_history(
         mut self,
         file: History,
@@ -317,7 +318,6 @@ impl Pane {
         }
     }
 
-    /// Shows the prompt.
     pub(crate) fn prompt(&mut self) {
         if !matches!(self.view, View::Prompt) {
             self.view = View::Prompt;
@@ -423,7 +423,7 @@ impl Pane {
         self.view = View::Quiet;
     }
 
-    /// Waits for room for the next piece of output; `None` if it must skip the terminal.
+    /// Waits for room for the next piece of output; `None` if this piece must skip the terminal.
     pub(crate) fn room(&self) -> impl Future<Output = Option<Room>> + use<> {
         self.surface.room(self.behind)
     }

@@ -1,5 +1,5 @@
 //! The common `main` of the worker programs in `bin/`: `PROGRAM --launch FILE`. The supervisor starts them, as a pane's
-//! command or without a terminal. The programs differ only in the engine that they link.
+//! command or without a terminal. With `--launch`, the programs differ only in the engines that they link.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -33,7 +33,7 @@ pub fn main(engine: Engine, run: fn(&Path) -> Result<RunOutcome, RunError>) -> E
     }
 }
 
-/// Exits with success, or with the reason of a failure.
+/// Returns the exit code of a command without output. Prints the reason of a failure.
 pub fn done(engine: Engine, done: Result<(), String>) -> ExitCode {
     match done {
         Ok(()) => Exit::Done.into(),
@@ -44,7 +44,7 @@ pub fn done(engine: Engine, done: Result<(), String>) -> ExitCode {
     }
 }
 
-/// Prints an answer, or the reason of a failure.
+/// Prints an answer, or the reason of a failure. Returns the exit code.
 pub fn answer(engine: Engine, answer: Result<String, String>) -> ExitCode {
     match answer {
         Ok(text) => {

@@ -1,8 +1,8 @@
-//! Lends a terminal to a running member: `agent-teammate --hold SOCKET TEAM LAUNCH`, the command of a new pane, or
-//! `--attach` and `--watch` in a user's own terminal.
+//! The attach helper: lends a terminal to a running member. `agent-teammate --hold SOCKET TEAM LAUNCH` is the command
+//! of a new pane; `--attach` and `--watch` run in a user's own terminal.
 //!
-//! The lender keeps the terminal open and forwards the kernel's signals to the worker: resizes, ^C and hangups. It
-//! neither reads nor writes the terminal; the worker does both.
+//! The attach helper keeps the terminal open and forwards the kernel's signals to the worker: resizes, ^C and hangups.
+//! The attach helper neither reads nor writes the terminal; the worker does both.
 //!
 //! ```text
 //! request ── which worker? ──────────► holding ── ^\, hangup: notify the worker ──► wait 1 s ──► exit

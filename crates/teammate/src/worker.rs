@@ -52,7 +52,6 @@ const OUTPUT_PAUSE: Duration = Duration::from_millis(50);
 /// The number of recent lines that a lent terminal shows first.
 const RECENT_LINES: usize = 40;
 
-/// The configuration of a worker.
 pub(crate) struct WorkerConfig {
     pub(crate) program_context: Arc<ProgramContext>,
     pub(crate) log: MemberLog,
@@ -60,7 +59,7 @@ pub(crate) struct WorkerConfig {
     pub(crate) live: LiveOutput,
     pub(crate) link: Link,
     pub(crate) typed: Typed,
-    /// `None` for a member in a shared process, which does not handle signals itself.
+    /// `None` for a hosted member: signals concern its whole process.
     pub(crate) signals: Option<Signals>,
     /// The theme for the terminal from which the team was started.
     pub(crate) theme: Theme,
@@ -264,7 +263,7 @@ impl<W: Work> Worker<W> {
             Event::Acted(Ok(result)) => work.acted(result, shell),
             Event::Acted(Err(failed)) => shell.note(&refused(failed.what, &failed.refusal)),
             Event::Signal(SignalEvent::Shutdown) => self.stop(TERM_GRACE, "terminated".into()),
-            // A terminal sends it between the start and the first prompt.
+            // Only ^C before the first prompt causes this signal: afterwards, the terminal is in raw mode.
             Event::Signal(SignalEvent::Interrupt) => {}
             Event::Signal(SignalEvent::Hangup) => work.lose_pane(shell),
             Event::Signal(SignalEvent::WindowChanged) => {
@@ -382,7 +381,7 @@ impl<P: MemberPane> Shell<P> {
         }
     }
 
-    /// Sends the output of a task before a request that follows from it.
+    /// Sends the output so far, so that the supervisor receives it before the next request.
     pub(crate) fn flush(&mut self, task: Option<TaskId>) {
         let output = self.take_output(task);
         if !output.text.is_empty() || !output.fragments.is_empty() {

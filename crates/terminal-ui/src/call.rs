@@ -1,5 +1,5 @@
-//! Formats a tool call as one line, and its result as one line. Called before a [`crate::TranscriptView`] is notified
-//! of calls; pure.
+//! Formats a tool call as one line, and its result as one line. Called by code that reports calls to a
+//! [`crate::TranscriptView`]; pure.
 
 use agent_team_protocol::text::visible_label;
 use serde_json::Value;

@@ -22,8 +22,8 @@ use crate::slash::{self, PromptKind};
 pub enum Names {
     Members,
     Tasks,
-    /// The entries of a directory, which is relative to that of the member. It is empty or ends with a slash.
-    /// Candidates begin with it, and directories among them end with a slash.
+    /// The entries of `directory`: a path relative to the member's directory, either empty or with a slash at its end.
+    /// Candidates begin with `directory`. Candidates that are directories end with a slash.
     Files {
         directory: String,
     },
@@ -44,7 +44,7 @@ enum Form {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Completion {
     range: Range<usize>,
-    /// The part as a candidate begins with it.
+    /// The part without `@`, quotes and backslashes. Matching candidates begin with it.
     typed: String,
     form: Form,
     pub(crate) from: From,
@@ -57,14 +57,12 @@ pub(crate) enum From {
     Names(Names),
 }
 
-/// The change of the text.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     pub(crate) range: Range<usize>,
     pub(crate) text: String,
 }
 
-/// The second words of verbs.
 const SECOND_WORDS: &[(&str, &[&str])] = &[
     ("task", slash::TASK_VERBS),
     ("requests", &["list", "show", "allow", "deny", "watch"]),

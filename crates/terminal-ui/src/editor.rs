@@ -196,7 +196,8 @@ impl Editor {
         true
     }
 
-    /// Shows the newest entry with the query that is not newer than the shown one, or that is `older`.
+    /// Shows the newest entry that contains the query. Skips entries newer than the entry found before; `older` also
+    /// skips that entry.
     fn find(&mut self, older: bool) {
         let Some(search) = &mut self.search else {
             return;

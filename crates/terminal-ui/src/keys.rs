@@ -1,4 +1,4 @@
-//! Decodes terminal input into keystrokes. Called by the readers of a terminal; pure.
+//! Decodes terminal input into keystrokes. Called by code that reads a terminal; pure.
 
 use std::time::Duration;
 

@@ -34,7 +34,7 @@ pub(crate) struct Markdown {
     blank: bool,
 }
 
-/// The lines of a complete text, in at most `columns` columns; also code is wrapped.
+/// The lines of a complete text, in at most `columns` columns; code is wrapped too.
 pub fn lines(text: &str, columns: usize) -> Vec<Line> {
     let mut markdown = Markdown::default();
     let mut lines = markdown.push(text, columns);

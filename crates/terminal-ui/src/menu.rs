@@ -6,13 +6,13 @@ use crate::style::Style;
 /// The most rows that a menu takes.
 pub(crate) const ROWS_MAX: usize = 8;
 
-/// The widest label, in columns, beside which descriptions are aligned.
+/// Descriptions are aligned beside labels of at most this width, in columns.
 const LABEL_MAX: usize = 28;
 
 /// One entry: a possible text for the prompt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// As it is, for example a file name with control characters. They are escaped only for display.
+    /// The raw text, such as a file name. Its control characters are escaped only for display.
     pub text: String,
     /// One line; may be empty.
     pub description: String,
@@ -41,7 +41,8 @@ impl Menu {
         (!entries.is_empty()).then_some(Self { entries, selected })
     }
 
-    /// Replaces the entries. Keeps the selected one if it is still there.
+    /// Replaces the entries, unless the new list is empty. The selected entry stays selected if the new list contains
+    /// it.
     pub(crate) fn update(&mut self, entries: Vec<Candidate>) {
         let selected = &self.entries[self.selected].text;
         let kept = entries.iter().position(|entry| entry.text == *selected);

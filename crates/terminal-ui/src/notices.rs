@@ -1,8 +1,8 @@
 //! Notifications of the user through the terminal: the bell, and a desktop notification with the sequence that the
 //! terminal supports. Used by the pane and by the single-terminal view; pure.
 //!
-//! tmux marks the window of a pane that rings the bell. It hands a desktop notification to its terminal only inside a
-//! passthrough sequence, which it discards unless the option `allow-passthrough` is on.
+//! tmux marks the window of a pane that rings the bell. tmux forwards a desktop notification to its terminal only
+//! inside a passthrough sequence, and only if the option `allow-passthrough` is on.
 
 use agent_team_protocol::text::visible_line;
 
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn notifications_contain_no_escape_sequences_of_others() {
+    fn the_text_adds_no_escape_sequence_to_a_notification() {
         let on = notices(&[]);
         let expected = "\x07\x1b]9;demo: \\e]52;x\\u{7}\x1b\\";
         assert_eq!(on.sequence(HOSTILE, true, false), expected.as_bytes());

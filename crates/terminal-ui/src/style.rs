@@ -306,7 +306,7 @@ mod tests {
         }
     }
 
-    /// The limit is that of WCAG 2 for text of any size.
+    /// WCAG 2 requires this contrast for text of any size.
     #[test]
     fn colours_are_readable_on_their_background() {
         const CONTRAST_MIN: f64 = 4.5;
@@ -323,7 +323,7 @@ mod tests {
         }
     }
 
-    /// The limit is that of WCAG 2 for bold text and signs.
+    /// WCAG 2 requires this contrast for large text and for graphics.
     #[test]
     fn colours_are_readable_in_the_selected_row() {
         const CONTRAST_MIN: f64 = 3.0;

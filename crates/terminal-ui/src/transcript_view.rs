@@ -9,11 +9,12 @@
 //!   menu     ── commands, or the candidates of Tab
 //!   prompt   ── or the card of a pending permission request with its keys, while nothing is typed
 //! ```
-//! Keys of the prompt, in this order: a request's (while nothing is typed), a search of the history, the menu, Esc and ^C,
-//! Tab, the editor (`prompt`).
+//! The first of these handles a key: the card of a request (while nothing is typed), ^O and Shift-Tab, a search of the
+//! history, the menu, Esc and ^C, Tab, the editor (`prompt`).
 //!
 //! A request never takes keystrokes from a text that is being typed, and no keystroke allows it before all of its rows
-//! have been on the screen. A decided request leaves one line in the scrollback; a postponed one a line above the prompt.
+//! have been on the screen. A decided request leaves one line in the scrollback. A postponed request is shown as one
+//! line above the prompt.
 
 mod activity;
 mod folded_calls;
@@ -46,7 +47,8 @@ use crate::style::{SemanticColour, Style, Theme};
 /// The maximum number of lines that wait for a stalled terminal. Beyond this limit, the oldest lines are dropped.
 const WAITING_MAX: usize = 4_000;
 
-/// The maximum number of bytes of these lines. Beyond this limit, the oldest lines are dropped.
+/// The maximum size of the lines that wait for a stalled terminal, in bytes. Beyond this limit, the oldest lines are
+/// dropped.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
 /// The longest line of a thought in bytes; longer ones are split.
@@ -137,7 +139,7 @@ pub struct TranscriptView {
     finished_bytes: usize,
     /// The line above the prompt; nothing is shown if it is empty.
     strip: Line,
-    /// Lines were dropped before the queued ones.
+    /// Lines older than the queued lines were dropped.
     dropped: bool,
     answer: Markdown,
     thought: String,
@@ -185,7 +187,7 @@ impl TranscriptView {
         self.prompt.editor.remember(before);
     }
 
-    /// Sets what lines at the prompt are.
+    /// Sets whether lines at the prompt are messages or shell lines.
     pub fn set_prompt(&mut self, kind: PromptKind) {
         self.prompt.set_kind(kind);
     }
@@ -442,7 +444,8 @@ impl TranscriptView {
             }
             return None;
         }
-        // Like an answer to a request, the key counts only alone: it could be part of a paste.
+        // Like the answer to a request, this key counts only if its read contains no other key: it could be part of a
+        // paste.
         if *key == Key::BackTab && self.open && is_only_key {
             return Some(UserAction::NextMode);
         }
@@ -547,12 +550,11 @@ impl TranscriptView {
             let was_read = pending.dialog.is_read();
             let total = pending.rows.len();
             pending.dialog.was_shown(total, columns, height, now);
-            // Paint again: the keys that allow must now be shown.
+            // Paint again, so that the card now shows the keys that allow the request.
             self.changed = pending.dialog.is_read() != was_read;
         }
     }
 
-    /// The rows of the terminal.
     fn height(&self) -> usize {
         usize::from(self.size.1).max(1)
     }

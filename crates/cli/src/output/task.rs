@@ -85,7 +85,6 @@ pub(crate) fn table(tasks: &[TaskView]) -> String {
     table.render(columns())
 }
 
-/// All details of a task.
 pub(crate) fn details(task: &TaskView) -> String {
     let (sign, word) = state(task);
     let owner = task

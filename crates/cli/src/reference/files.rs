@@ -25,13 +25,13 @@ const VARIABLES: [(&str, &str); 6] = [
     ),
     (
         "AGENT_TEAM_NOTIFY",
-        "`off`: no bell and no desktop notification.",
+        "`off`: no bell and no desktop notification. `bell`: only the bell.",
     ),
     (
         "AGENT_TEAM_REPLAY_SPEED",
         "Characters per second of a recording.",
     ),
-    ("NO_COLOR", "Turns off colours if it is set."),
+    ("NO_COLOR", "Turns off colours if it is set and not empty."),
 ];
 
 pub(super) fn page() -> String {
@@ -111,8 +111,8 @@ pub(super) fn page() -> String {
          | STATE | `$XDG_STATE_HOME/agent-team`, else `~/.local/state/agent-team` | `${HOME_VARIABLE}/state` |\n\
          | RUN | `$XDG_RUNTIME_DIR/agent-team`, else `agent-team-<uid>` in the directory of temporary files | `${HOME_VARIABLE}/run` |\n\
          | CONFIG | `$XDG_CONFIG_HOME/agent-team`, else `~/.config/agent-team` | `${HOME_VARIABLE}/config` |\n\n\
-         STATE and RUN are accessible only to you (mode 0700); a directory that is not is refused. STATE survives a reboot, \
-         RUN need not. A socket whose path is too long for the system is in `/tmp/agent-team-<uid>` instead.\n\n\
+         STATE and RUN are accessible only to you (mode 0700): agent-team refuses a directory that other users \
+         can access. STATE survives a reboot, RUN need not. A socket whose path is too long for the system is in `/tmp/agent-team-<uid>` instead.\n\n\
          `<team-id>` is the name of the team and a digest of its project directory; `agent-team team list` prints it. \
          `agent-team team delete` removes the files of a team.\n\n\
          | file | content |\n|---|---|\n{files}\n\

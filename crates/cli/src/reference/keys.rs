@@ -1,4 +1,4 @@
-//! The cheat sheet of keys. The keys of `top` and of the prompt come from their help; the others are listed here.
+//! The cheat sheet of keys. The keys of `top` and of the prompt come from their help; all other keys are listed here.
 
 use agent_team_terminal_ui::{PromptKind, prompt_help};
 

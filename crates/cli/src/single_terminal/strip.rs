@@ -1,4 +1,4 @@
-//! The line with all members; the shown member is in brackets. Used by [`super::state`]; pure.
+//! The line that lists the members; the shown member is in brackets. Used by [`super::state`]; pure.
 //!
 //! ```text
 //!   lea ○ [ada ◐] ben ?•        ‹• fay ○ [gus ◐] ›?
@@ -21,7 +21,6 @@ const REQUEST: &str = Status::Waiting.sign();
 /// Width of an arrow with its sign.
 const ARROW: usize = 2;
 
-/// One member.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark<'a> {
     pub(super) name: &'a MemberName,

@@ -13,7 +13,7 @@ use crate::output::text;
 /// Number of newest entries to keep for a task.
 const KEPT: usize = 50;
 
-/// Something that happened to a task.
+/// An event in the history of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ClaimEntry {
     /// Unix time in milliseconds.
@@ -59,10 +59,10 @@ impl History {
     }
 }
 
-/// `None`: the event changes no claim.
+/// `None`: the event is not part of the history.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "the other events change no claim"
+    reason = "the other events are not part of the history"
 )]
 fn what(event: &ClientEvent) -> Option<String> {
     use ClientEvent as E;

@@ -4,7 +4,7 @@
 //!
 //! A repository can name programs that git runs: filters, monitors, diff drivers. Members can write to the repository,
 //! and this git runs as the user, outside a sandbox. So the settings that name programs are overridden, and git (since
-//! 2.41) reads no attributes of the project.
+//! 2.41) reads no `.gitattributes` files of the project.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -40,7 +40,8 @@ const ENVIRONMENT: [(&str, &str); 5] = [
     ("LC_ALL", "C"),
 ];
 
-/// The variable that names the tree from which attributes are read, and the empty tree by the length of ids.
+/// The variable that names the tree from which git reads attributes, and the id of the empty tree in each object
+/// format.
 const ATTRIBUTES: &str = "GIT_ATTR_SOURCE";
 const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 const EMPTY_TREE_SHA256: &str = "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321";
@@ -53,7 +54,7 @@ pub(super) struct Changes {
     /// One file on each line.
     pub(super) untracked: String,
     pub(super) diff: String,
-    /// The diff is longer than what was read.
+    /// The diff is longer than the part that was read.
     pub(super) is_cut: bool,
 }
 
@@ -142,7 +143,7 @@ fn failed(why: &str) -> Failure {
 
 struct Git<'a> {
     project: &'a Path,
-    /// Settings that override those of the repository and of the user.
+    /// Settings that override the settings of the repository and of the user.
     settings: Vec<(OsString, OsString)>,
     attributes: Option<&'static str>,
 }
@@ -183,13 +184,13 @@ impl Git<'_> {
             .arg(self.project)
             .args(arguments)
             .envs(ENVIRONMENT)
-            // In the environment, a name can contain any character.
+            // Settings are passed in the environment: with `-c`, a name cannot contain `=`.
             .env("GIT_CONFIG_COUNT", self.settings.len().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        // Variables of a git that runs this program, such as in a hook, name another repository.
+        // If git runs this program, for example in a hook, these variables can name another repository.
         for variable in [
             "GIT_DIR",
             "GIT_WORK_TREE",
@@ -211,7 +212,7 @@ impl Git<'_> {
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(failed("git has no output"));
         };
-        // Read both at once: git would wait for a reader of the full pipe.
+        // Read both pipes at once: git blocks while one of them is full.
         let errors = tokio::spawn(async move {
             let mut errors = Vec::new();
             let _incomplete = stderr.take(LIST_MAX).read_to_end(&mut errors).await;
@@ -222,7 +223,7 @@ impl Git<'_> {
         read.map_err(io)?;
         let is_cut = text.len() as u64 > max;
         if is_cut {
-            // Git still waits for a reader of the rest. Dropping the child kills it.
+            // Git blocks, because nothing reads the rest of its output. Dropping the child kills git.
             text.truncate(usize::try_from(max).unwrap_or(usize::MAX));
         } else if !child.wait().await.map_err(io)?.success() {
             let errors = errors.await.unwrap_or_default();

@@ -38,7 +38,7 @@ const WIDEST: u16 = 180;
 pub(super) fn draw(frame: &mut Frame<'_>, top: &Top, theme: Theme, clock: Clock) -> Drawn {
     let area = frame.area();
     let foot = foot::foot(top, area.width.into());
-    // Something of the views stays visible below a long status.
+    // Keep a part of the views visible above a long status.
     let foot_height = u16::try_from(foot.rows.len()).unwrap_or(u16::MAX);
     let rows = [
         Constraint::Length(1),
@@ -113,7 +113,6 @@ fn draw_question(
     (columns, rows)
 }
 
-/// The areas of a frame.
 struct Areas {
     members: Rect,
     views: Vec<ViewArea>,

@@ -60,7 +60,7 @@ impl Top {
                     let typed = editor.text().to_owned();
                     self.search.set_text(&typed);
                     self.find(Direction::First, now);
-                    // The text may still become another one.
+                    // Report a missing match only when the text is complete.
                     self.status = None;
                 }
                 let text = entered?;
@@ -88,7 +88,6 @@ impl Top {
         }
     }
 
-    /// Handles a key on a page.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "all other keys do nothing here"
@@ -243,7 +242,7 @@ impl Top {
         let text = typed.trim();
         match prompt {
             Prompt::Search => {
-                // Reports that there is no match.
+                // Search again, to report if there is no match.
                 if !self.search.text().is_empty() {
                     self.find(Direction::First, now);
                 }
@@ -304,7 +303,6 @@ impl Top {
         }
     }
 
-    /// Shows the output of a member.
     fn show_output(&mut self, member: MemberName) {
         self.page = None;
         self.select_member(member);

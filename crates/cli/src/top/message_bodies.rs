@@ -24,7 +24,7 @@ struct Rendered {
 }
 
 impl MessageBodies {
-    /// Drops what is rendered of other messages.
+    /// Drops the rows of all other messages.
     pub(super) fn keep(&mut self, messages: &[MessageView]) {
         let bodies = &mut self.0.get_mut().bodies;
         bodies.retain(|id, _| messages.iter().any(|it| it.id == *id));

@@ -1,4 +1,5 @@
-//! The mouse of [`Top`]: what it points at is found in the frame that is on the screen. Called by [`super::keys`]; pure.
+//! The mouse of [`Top`]. The frame on the screen determines the view and the entry at the pointer. Called by
+//! [`super::keys`]; pure.
 
 use agent_team_terminal_ui::keys::{Mouse, MouseAction, Scroll};
 
@@ -78,7 +79,7 @@ impl Top {
         }
     }
 
-    /// Scrolls what the mouse points at, without a change of focus or selection.
+    /// Scrolls the page, or the view at the pointer, without a change of focus or selection.
     fn wheel(&mut self, mouse: Mouse, by: isize) {
         match &mut self.page {
             Some(Page::Request(question)) => {

@@ -358,7 +358,7 @@ pub(super) fn why_task(top: &Top, view: &TaskView) -> String {
             let words: Vec<_> = words.collect();
             let mut why = format!("{id} waits for {}", words.join(" and "));
             involved.push(view.clone());
-            // Names the commands that help if a task before it has failed.
+            // Add the commands that unblock the task if a task before it has failed or was cancelled.
             for line in task::stuck(&involved)
                 .into_iter()
                 .filter(|line| line.starts_with(&format!("{id} ")))

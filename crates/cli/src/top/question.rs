@@ -1,7 +1,7 @@
 //! A permission request that is open for an answer. Used by [`super::state`]; pure.
 //!
-//! Card, keys and guard are those of the dialog in a pane: no key allows before all lines of the request have been on
-//! the screen and a moment has passed without a key.
+//! Uses the same dialog as a pane: no key allows the request before all of its lines have been on the screen and a
+//! moment has passed without a key.
 
 use std::time::Instant;
 
@@ -58,7 +58,7 @@ impl Question {
         self.dialog.was_shown(total, columns, rows, now);
     }
 
-    /// Resets what has been read: in another size, the pages have other lines.
+    /// Makes all lines unread: in another size, the pages contain other lines.
     pub(super) fn on_resize(&mut self) {
         self.dialog.resized();
     }
@@ -92,7 +92,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(1);
 
-    /// Nine lines: those of the command, and the directory.
+    /// Nine lines: eight of the command, and the directory.
     fn question() -> Question {
         let command: Vec<String> = (1..=8).map(|line| format!("line {line}")).collect();
         let view = json!({
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_decides_before_the_last_line_was_shown() {
+    fn no_key_allows_before_the_last_line_was_shown() {
         let (mut question, start) = (question(), Instant::now());
         assert!(!decides(&mut question, start));
         question.on_shown(40, 10, start);
@@ -133,13 +133,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_were_scrolled_past_are_unread() {
+    fn page_keys_do_not_skip_unread_lines() {
         let (mut question, start) = (question(), Instant::now());
         question.on_shown(40, 6, start);
         for _ in 0..4 {
             question.on_key(&Key::PageDown, true, start);
         }
-        // Only the first and the last lines were on the screen.
+        // Scrolling stopped at the first line that has not been on the screen, so the last lines are still unread.
         question.on_shown(40, 6, start);
         assert!(question.has_unread_lines());
         assert!(!decides(&mut question, start + LONG));

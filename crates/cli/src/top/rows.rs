@@ -51,7 +51,7 @@ fn member_text(top: &Top, view: &MemberView) -> Line {
     line
 }
 
-/// The task of a member; without a task why it waits, or its last result.
+/// The task of a member. Without a task: why the member waits, or its last result.
 pub(super) fn occupation(top: &Top, member: &MemberView) -> String {
     use agent_team_protocol::attention::Need;
 

@@ -1,4 +1,5 @@
-//! The search of `top`: the text, and the way from match to match. Used by [`super::state`]; pure. It hides nothing.
+//! The search of `top`: the text, and the moves from match to match. Rows without a match stay visible. Used by
+//! [`super::state`]; pure.
 
 use agent_team_terminal_ui::line::Line;
 
@@ -9,7 +10,7 @@ pub(super) struct Search {
     found: Option<Found>,
 }
 
-/// A match: its row, its number among the rows with matches, and how many these are.
+/// A match: its row, its number among the rows with matches, and the number of those rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) row: usize,
@@ -39,12 +40,13 @@ impl Search {
         self.found
     }
 
-    /// Must be called when other rows are searched: the next search begins at their start.
+    /// Must be called when the searched rows are replaced: the next search does not continue from the last match.
     pub(super) fn restart(&mut self) {
         self.found = None;
     }
 
-    /// Finds a row that contains the text, after or before `from`; at the end it continues at the other end.
+    /// Finds the nearest row that contains the text, after or before `from`. After the last match, continues at the
+    /// other end.
     pub(super) fn find<'a>(
         &mut self,
         rows: impl Iterator<Item = &'a Line>,

@@ -11,7 +11,7 @@ pub(super) struct Selection<Id> {
     row: usize,
     /// The first visible row.
     first: usize,
-    /// The visible rows follow the selection. The wheel scrolls them away from it until the next selection.
+    /// The selected row is among the visible rows. The wheel clears this flag until the next selection.
     follows: bool,
 }
 

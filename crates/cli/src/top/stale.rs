@@ -12,7 +12,7 @@ const SINGLE_TASKS: usize = 64;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Stale {
     pub(super) team: bool,
-    /// All tasks; otherwise those of `tasks`.
+    /// All tasks are outdated; otherwise only the tasks in `tasks`.
     pub(super) board: bool,
     pub(super) tasks: BTreeSet<TaskId>,
     pub(super) requests: bool,

@@ -114,7 +114,6 @@ pub(super) struct Refresh {
     pub(super) messages: Option<Vec<MessageView>>,
 }
 
-/// The state of the view.
 #[derive(Debug)]
 pub(super) struct Top {
     pub(super) team: TeamView,
@@ -244,7 +243,7 @@ impl Top {
         self.members_list.id()
     }
 
-    /// The task that keys act on: that of the page, or the selected one while the board has the focus.
+    /// The task that keys act on: the task of the page, or the selected task while the board has the focus.
     pub(super) fn current_task(&self) -> Option<&TaskView> {
         let id = match &self.page {
             Some(Page::Task(task)) => Some(*task),
@@ -254,7 +253,8 @@ impl Top {
         self.task(id?)
     }
 
-    /// The member that keys act on: that of the page, or the selected one while members or output have the focus.
+    /// The member that keys act on: the member of the page, or the selected member while members or output have the
+    /// focus.
     pub(super) fn current_member(&self) -> Option<&MemberView> {
         let name = match &self.page {
             Some(Page::Member(member)) => Some(member),
@@ -264,7 +264,7 @@ impl Top {
         self.member(name?)
     }
 
-    /// The one of these views that had the focus last: it is shown where they share a place.
+    /// The view in this group that had the focus last. It is the visible view if the group shares a place.
     pub(super) fn front(&self, group: &[View]) -> View {
         let front = self.recent.iter().find(|view| group.contains(view));
         front.copied().unwrap_or(View::Output)
@@ -309,7 +309,7 @@ impl Top {
         self.changed = true;
     }
 
-    /// Closes the page of a request that another client has decided.
+    /// Closes the page of a request that is no longer pending.
     fn close_decided_request(&mut self) {
         let Some(Page::Request(question)) = &self.page else {
             return;

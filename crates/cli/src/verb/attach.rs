@@ -152,10 +152,11 @@ async fn view(session: Session, output: Output, answer: AttachAnswer) -> Result<
     Ok(ExitCode::from(code))
 }
 
-/// Runs a program that uses the terminal; returns its exit code, 128 plus its number after a signal. Forwards the signals
-/// that end this process: otherwise the program would keep the terminal, and compete with the shell for its input.
+/// Runs a program that uses the terminal. Returns its exit code, or 128 plus the number of the signal that ended it.
+/// Forwards TERM and HUP: if they ended only this process, the program would keep the terminal, and compete with the
+/// shell for its input.
 async fn run_in_foreground(command: &mut Command) -> std::io::Result<u8> {
-    // Before the start: no change of the program is missed.
+    // Listen for child signals before the start, so that no change of the program is missed.
     let mut changed = signal(SignalKind::child())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;

@@ -1,5 +1,5 @@
-//! `messages`: lists the newest messages, oldest first, and marks those to the user as read unless
-//! `--peek` is given.
+//! `messages`: lists the newest messages, oldest first. Marks the listed messages to the user as read, unless `--peek`
+//! is given.
 
 use std::process::ExitCode;
 
@@ -86,7 +86,6 @@ fn party(party: &Party) -> &str {
     }
 }
 
-/// One message as text.
 pub(super) fn text(message: &MessageView) -> String {
     let state = match message.state {
         _ if is_unread_by_user(&message) => "unread",

@@ -33,7 +33,7 @@ const SHELLS: [Shell; 3] = [
     Shell {
         program: "/usr/bin/zsh",
         arguments: &["-f", "-i"],
-        // From a directory of functions, as it is installed.
+        // Like an installation, load the script from a directory of functions.
         load: "mkdir -p f; agent-team completions zsh > f/_agent-team; fpath=($PWD/f $fpath); \
                autoload -Uz compinit; compinit -u -D; PS1='ready''> '",
     },

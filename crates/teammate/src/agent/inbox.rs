@@ -1,7 +1,8 @@
 //! Inputs that the model has not received yet. The worker's loop adds them, the agent loop takes them at its next step.
 //!
 //! Most inputs wait for that step. An urgent message, the loss of a task, the user and a stop interrupt the current
-//! step. After an interruption by the user, the model is not called before the user's next message.
+//! step. After an interruption by the user, the turn continues only for a message of the user, an urgent message, or a
+//! new or lost task.
 
 use std::collections::VecDeque;
 
@@ -89,7 +90,7 @@ impl ModelInput {
 pub(super) enum Interruption {
     /// The model must be called again; the text names the reason to the model and in the pane.
     Read(&'static str),
-    /// By the user: the model is called again after the user's next message.
+    /// By the user: the model is called again after an input that [continues](ModelInput::continues) the turn.
     ByUser,
     Stop {
         finish_at: Instant,
@@ -206,7 +207,7 @@ impl Inbox {
             if let Some(stop @ Interruption::Stop { .. }) = &self.interruption {
                 return Err(stop.clone());
             }
-            // It arrived after the turn that it was for.
+            // The user interrupted a turn that had already ended.
             self.interruption
                 .take_if(|interruption| *interruption == Interruption::ByUser);
             if self.waiting.iter().any(ModelInput::wakes) {
@@ -267,8 +268,8 @@ impl Inbox {
         self.interruption.clone()
     }
 
-    /// Waits for an interruption. Cancel-safe. Returns the same interruption again until [`Inbox::take`] has taken the
-    /// input that caused it; a stop remains.
+    /// Waits for an interruption. Cancel-safe. Returns the same interruption again until it is cleared: `Read` by
+    /// [`Inbox::take`], `ByUser` by a wait for the next input. A stop is never cleared.
     pub(super) async fn interruption(&mut self) -> Interruption {
         loop {
             if let Some(interruption) = &self.interruption {
@@ -339,7 +340,7 @@ impl Inbox {
         if self.known_task.as_ref().is_some_and(is_lost) {
             self.known_task = None;
             self.note(format!(
-                "{} is no longer yours: {}. Its processes were terminated; do not continue work on it.",
+                "{} is no longer yours: {}. Your running tool calls were terminated; do not continue work on the task.",
                 abandon.task, abandon.reason
             ));
             self.interrupt("its task was taken away");
@@ -446,7 +447,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_user_continues_an_interrupted_turn() {
+    async fn a_teammate_does_not_continue_an_interrupted_turn() {
         let (inputs, arrivals, _, mut inbox) = inbox();
         inputs.send(Input::Interrupt).unwrap();
         assert!(inbox.is_interrupted_by_user());
@@ -580,7 +581,7 @@ mod tests {
         for id in [2, 3] {
             arrivals.add_request(request(id, false));
         }
-        // P-2 is decided while no supervisor is connected.
+        // P-2 is decided while this member is disconnected.
         arrivals.reconnected();
         assert!(!arrivals.add_request(request(1, true)), "it was seen");
         assert!(arrivals.add_request(request(3, false)));

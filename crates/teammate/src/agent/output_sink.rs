@@ -20,7 +20,7 @@ const WATCHED_MAX: usize = 64 << 10;
 /// An unfinished line of at least this many bytes is shown up to its last space.
 const LONG_LINE: usize = 240;
 
-/// An output event. All of its text is free of control characters.
+/// An output event. The only control characters in its texts are newlines and tabs.
 #[derive(Debug)]
 pub(crate) enum OutputEvent {
     /// A piece of the model's text.

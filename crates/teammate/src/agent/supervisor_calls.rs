@@ -143,7 +143,6 @@ impl SupervisorCalls {
             return;
         };
         if let Some(request) = call.awaited {
-            // The request was decided, in this pane or by another client, or was withdrawn.
             self.awaited.take_if(|awaited| *awaited == request);
             let decided = outcome.as_ref().ok();
             let decided = decided.and_then(|answer| serde_json::from_str(answer.get()).ok());

@@ -75,7 +75,7 @@ struct Work {
     to_worker: mpsc::Sender<Event>,
 }
 
-/// The end of one line.
+/// How a shell line has ended.
 enum Ended {
     Exited { status: ExitStatus, output: String },
     Abandoned,
@@ -173,7 +173,8 @@ impl Work {
     }
 
     /// The processes that are terminated with the line. If this worker runs no other programs (`alone`): all processes
-    /// below the worker, and those with the launch marker. Otherwise: the shell, its descendants, and its session.
+    /// below the worker, and all processes with the launch marker. Otherwise: the shell, its descendants, and its
+    /// session.
     fn tree(&self, leader: ProcessId) -> Tree {
         if self.program_context.alone {
             return Tree {
@@ -314,7 +315,7 @@ async fn end_tree(tree: &Tree) {
     match tree.end(KILL_LIMIT).await {
         Ok(ended) if ended.is_empty() => {}
         Ok(ended) => tracing::debug!(?ended, "terminated background processes"),
-        // The supervisor scans the whole launch again before it starts a successor.
+        // The supervisor terminates processes with the launch's marker before the next launch of this member.
         Err(error) => tracing::warn!(%error, "some processes of the task remain"),
     }
 }

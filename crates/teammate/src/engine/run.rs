@@ -30,7 +30,7 @@ pub(crate) trait TaskEngine {
 /// The shell lines of a run.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lines {
-    /// A task without it fails.
+    /// A task without a `run` line fails.
     pub(crate) run: Option<String>,
     pub(crate) verify: Option<String>,
     /// The scripts that the lines start, with the content that the user trusted.
@@ -94,7 +94,6 @@ pub(crate) enum Event {
     Ended(Outcome),
 }
 
-/// The outcome of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Completed {
@@ -157,7 +156,7 @@ impl Controls {
         self.size.send_replace(size);
     }
 
-    /// Terminates the run with all of its processes; it then reports `Ended(Abandoned)`.
+    /// Terminates the run with all of its processes. The run then reports `Ended(Abandoned)`.
     pub(crate) fn end(&self) {
         self.end.send_replace(true);
     }

@@ -77,7 +77,7 @@ pub(super) fn connection_end(goodbye: Goodbye) -> Ended {
             Some(error) if error.code == ErrorCode::Unauthenticated => {
                 Ended::Over(Over::Retired(error.message))
             }
-            // The connection is at fault, for example a slow consumer; the launch is still valid.
+            // The error concerns only the connection, for example a slow consumer. The launch is still valid.
             Some(error) => {
                 tracing::warn!(%error, "the supervisor closed the connection");
                 Ended::Lost
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_connection_does_not_retire_the_launch() {
+    fn a_slow_connection_does_not_retire_the_launch() {
         let slow = Refusal::new(ErrorCode::SlowConsumer, "too slow");
         assert!(matches!(closed(Some(slow)), Ended::Lost));
         let stale = Refusal::new(ErrorCode::Unauthenticated, "no such launch");

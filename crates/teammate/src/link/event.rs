@@ -26,7 +26,7 @@ pub(crate) enum LinkEvent {
     GoalEnded(GoalEnded),
     NotifyUser(NotifyUser),
     Answered(Ticket, Result<Box<RawValue>, Refusal>),
-    /// The first failed attempt to connect, after the start or after a connection; later failures are not reported.
+    /// The first failed attempt to connect since the start or the last connection. Further failures are not reported.
     Unreachable(String),
     /// The link is over: no further connection is made.
     Over(Over),

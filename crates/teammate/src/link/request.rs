@@ -27,7 +27,7 @@ impl Request {
     }
 }
 
-/// A notification of the worker. Without a connection it waits for the next one.
+/// A notification of the worker. Without a connection, the notification waits for the next connection.
 #[derive(Debug)]
 pub(crate) enum Notice {
     Session(TaskSession),

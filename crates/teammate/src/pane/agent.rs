@@ -170,7 +170,7 @@ impl AgentPane {
                 self.add_to_history(&typed);
                 AgentEvent::Verb(words)
             }
-            // Only a prompt for shell lines makes tasks of them.
+            // Does not occur: only a prompt for shell lines creates tasks.
             UserAction::Task(typed, line) => {
                 self.add_to_history(&typed);
                 AgentEvent::Verb(["task", "add", &line].map(str::to_owned).to_vec())

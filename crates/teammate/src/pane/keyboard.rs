@@ -57,7 +57,7 @@ impl Keyboard {
         }
     }
 
-    /// Reports keystrokes. Returns when the terminal is gone, or must be returned to its lender. Cancel-safe.
+    /// Reports keystrokes. Returns when the terminal is gone, or must be returned to the attach helper. Cancel-safe.
     pub(super) async fn forward(&mut self, tty: &Tty) {
         loop {
             let settled_at = self.settled_at;
@@ -73,7 +73,7 @@ impl Keyboard {
 
     /// Changes the route. With `pauses`, keystrokes still take the previous route until the input has paused. A key or
     /// paste that has begun always takes the previous route as a whole. Returns false when the terminal is gone, or must
-    /// be returned to its lender.
+    /// be returned to the attach helper.
     pub(super) async fn hand_over(&mut self, tty: &Tty, route: Route, pauses: bool) -> bool {
         let pause = pauses.then_some(PAUSE);
         while let Some(pause) = self.reader.rest_within().or(pause) {
@@ -98,7 +98,7 @@ impl Keyboard {
         matches!(self.route, Route::Program(_))
     }
 
-    /// Reads once. Returns false when the terminal is gone, or must be returned to its lender. Cancel-safe.
+    /// Reads once. Returns false when the terminal is gone, or must be returned to the attach helper. Cancel-safe.
     async fn read(&mut self, tty: &Tty) -> bool {
         let mut buffer = [0; READ_BYTES];
         let typed = match tty.read(&mut buffer).await {

@@ -94,7 +94,7 @@ impl Surface {
         }
     }
 
-    /// Returns whether the terminal is the member's own pane, not a lent terminal of the user.
+    /// Returns whether the terminal, if any, is the member's own pane, not a terminal that the user has attached.
     pub(crate) fn is_own(&self) -> bool {
         !matches!(
             self.state,
@@ -124,8 +124,8 @@ impl Surface {
         }
     }
 
-    /// Waits for room for the next piece of output; `None` if it must skip the terminal. Does not wait if the terminal
-    /// is already stalled (`behind`).
+    /// Waits for room for the next piece of output; `None` if this piece must skip the terminal. Does not wait if the
+    /// terminal is already stalled (`behind`).
     pub(super) fn room(&self, behind: bool) -> impl Future<Output = Option<Room>> + use<> {
         let terminal = self.terminal.as_ref();
         let room = terminal.map(|terminal| Arc::clone(&terminal.room));

@@ -79,7 +79,8 @@ pub(super) struct Terminal {
     task: JoinHandle<()>,
 }
 
-/// A terminal and its lender. The field order matters: the terminal is restored before the lender is terminated.
+/// A terminal and its attach helper. The field order matters: the terminal is restored before the attach helper is
+/// terminated.
 struct TtyGuard {
     tty: Tty,
     /// `None`: the terminal is this process's own.
@@ -159,7 +160,7 @@ async fn run(
         has_bracketed_paste,
     } = &mut guard;
     let hold = lender.as_ref().map(|lender| lender.hold);
-    // A read-only terminal must not echo keystrokes either.
+    // A read-only terminal is always in raw mode, so that it does not echo keystrokes.
     let read_only = hold == Some(Hold::ReadOnly);
     if read_only && tty.enter_raw_mode().is_err() {
         let _gone = events.send(Event::Gone);
@@ -182,7 +183,8 @@ async fn run(
                 Some(Command::Raw { program, program_of }) => {
                     let pauses = program_of == ProgramOf::Task;
                     let route = Route::Program(program);
-                    // Bracketed paste ends after the hand-over: tmux drops the end marker of a paste without it.
+                    // Turn bracketed paste off only after the hand-over: while it is off, tmux drops the end marker of
+                    // a paste.
                     tty.enter_raw_mode().is_ok()
                         && hand_over(&mut keyboard, tty, lender, route, pauses).await
                         && (!std::mem::take(has_bracketed_paste)
@@ -223,7 +225,7 @@ async fn run(
     }
 }
 
-/// Returns false when the terminal is gone, or must be returned to its lender.
+/// Returns false when the terminal is gone, or must be returned to the attach helper.
 async fn hand_over(
     keyboard: &mut Keyboard,
     tty: &Tty,

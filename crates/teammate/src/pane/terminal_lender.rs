@@ -1,20 +1,21 @@
-//! The process that lends its terminal to this worker. Called only by the pane's surface and terminal.
+//! The attach helper that lends its terminal to this worker. Called only by the pane's surface and terminal.
 //!
 //! The terminal is not this process's controlling terminal, so the kernel sends the terminal's signals (keys, resizes)
-//! to the lender, which forwards them. When the lender exits, the terminal belongs to another program again.
+//! to the attach helper, which forwards them. After the attach helper has exited, the worker must not use the terminal.
 
 use std::io;
 
 use agent_team_protocol::notification::{Hold, PaneShown, ShowPane};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 
-/// `^\` returns a lent terminal to the user. In cooked mode the kernel turns this key into a signal for the lender.
+/// `^\` returns a lent terminal to the user. In cooked mode the kernel turns this key into a signal for the attach
+/// helper.
 const LEAVE: u8 = 0x1c;
 
 /// ^C and ^D return a read-only terminal as well.
 const LEAVE_READING: [u8; 3] = [LEAVE, 0x03, 0x04];
 
-/// The lender process. Dropping it terminates the lender.
+/// The process of the attach helper. Dropping this value terminates the process.
 #[derive(Debug)]
 pub(super) struct TerminalLender {
     pub(super) hold: Hold,
@@ -29,7 +30,7 @@ impl TerminalLender {
             start_time: show.start_time,
         };
         let watch = ExitWatch::open(process)?;
-        let ended = || io::Error::new(io::ErrorKind::NotFound, "the terminal lender has exited");
+        let ended = || io::Error::new(io::ErrorKind::NotFound, "the attach helper has exited");
         Ok(Self {
             hold: show.hold,
             watch: watch.ok_or_else(ended)?,
@@ -41,7 +42,7 @@ impl TerminalLender {
         PaneShown { pid, start_time }
     }
 
-    /// Returns when the lender has exited. Cancel-safe.
+    /// Returns when the attach helper has exited. Cancel-safe.
     pub(super) async fn gone(&mut self) {
         if self.watch.exited().await.is_err() {
             // Unknown does not mean exited: the terminal itself reports a hangup as well.

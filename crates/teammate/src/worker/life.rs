@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn work_that_finishes_in_time_is_not_ended() {
+    fn work_that_finishes_in_time_is_not_terminated() {
         let now = Instant::now();
         let (mut life, end_at) = stopping(now);
         assert_eq!(life.deadline(), Some(end_at));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn late_work_is_ended_once() {
+    fn late_work_is_terminated_once() {
         let (mut life, _) = stopping(Instant::now());
         assert!(life.deadline_passed());
         assert_eq!(life.deadline(), None);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unanswered_exit_report_does_not_keep_a_worker() {
+    fn a_worker_exits_even_if_its_report_is_not_answered() {
         let now = Instant::now();
         let mut life = Life::Working;
         life.leave(report(3), now);

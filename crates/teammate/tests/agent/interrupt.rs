@@ -18,7 +18,7 @@ async fn an_urgent_message_drops_the_current_answer() {
     let append = scene.stores().await;
     assert_eq!(append.read, [MessageId(2)]);
     let asked = scene.asked().await;
-    assert_eq!(asked.items.len(), 2);
+    assert_eq!(asked.items.len(), 3);
     assert!(asked.input().contains("urgent"));
 }
 
@@ -66,7 +66,7 @@ async fn an_interruption_by_the_user_waits_for_the_user() {
     assert_eq!(scene.stores().await.read, [MessageId(2)]);
     let asked = scene.asked().await;
     assert!(asked.input().contains("use the other file"));
-    // It also ends a request to the model.
+    // An interruption also ends a request to the model.
     scene.member.notify(&InterruptTurn {}).await;
     asked.dropped().await;
     scene.stores().await;

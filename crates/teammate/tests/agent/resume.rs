@@ -28,8 +28,8 @@ async fn an_interrupted_turn_continues() {
     scene.stores().await;
     scene.stores().await;
     let asked = scene.asked().await;
-    assert_eq!(asked.items.len(), 5, "{:?}", asked.items);
-    assert!(matches!(&asked.items[2], Item::Returned { results } if results[0].text == "seen"));
+    assert_eq!(asked.items.len(), 6, "{:?}", asked.items);
+    assert!(matches!(&asked.items[3], Item::Returned { results } if results[0].text == "seen"));
     let input = asked.input();
     assert!(
         input.contains("restarted") && input.contains("You own T-3"),
@@ -50,7 +50,7 @@ async fn a_finished_turn_is_not_repeated() {
     let append = scene.stores().await;
     assert_eq!((append.read, append.items.len()), (vec![MessageId(2)], 1));
     let asked = scene.asked().await;
-    assert_eq!(asked.items.len(), 3);
+    assert_eq!(asked.items.len(), 4);
     assert!(!asked.input().contains("restarted"));
 }
 
@@ -100,7 +100,7 @@ async fn a_reconnect_repeats_an_append_with_its_key() {
     assert_eq!(second.args().read, [MessageId(1)]);
     scene.accept(second).await;
     let asked = scene.asked().await;
-    assert_eq!(asked.items.len(), 1);
+    assert_eq!(asked.items.len(), 2);
     asked.say("Hello.");
     let answered = scene.stores().await;
     assert!(answered.read.is_empty());

@@ -50,7 +50,7 @@ impl ModelRequest {
     }
 
     pub(crate) fn answer(self, answer: Answer) {
-        // Some tests drop the answer meanwhile.
+        // In some tests, the agent has dropped the request.
         let _dropped = self.answer.send(ModelReply::Answer(answer));
     }
 

@@ -15,9 +15,10 @@ async fn a_message_is_read_once_it_is_in_the_transcript() {
     scene.deliver(7, "Look at main.rs", false).await;
     let append = scene.append().await;
     assert_eq!(append.args().read, [MessageId(7)]);
-    let [Item::Input { text }] = &items(append.args())[..] else {
+    let [Item::Input { text: situation }, Item::Input { text }] = &items(append.args())[..] else {
         panic!("not the input: {:?}", append.args());
     };
+    assert!(situation.contains("Date: "), "{situation}");
     assert!(
         text.contains("user") && text.contains("Look at main.rs"),
         "{text}"
@@ -41,7 +42,7 @@ async fn an_answer_without_calls_ends_the_turn() {
     scene.deliver(2, "again", false).await;
     scene.stores().await;
     let asked = scene.asked().await;
-    assert_eq!(asked.items.len(), 3, "{:?}", asked.items);
+    assert_eq!(asked.items.len(), 4, "{:?}", asked.items);
 }
 
 #[tokio::test]
@@ -429,12 +430,12 @@ fn refused() -> ModelError {
 #[tokio::test]
 async fn an_unexplained_refusal_triggers_one_summary() {
     let mut scene = Scene::open(Opening {
-        window: 1000,
+        window: 10_000,
         ..Opening::default()
     })
     .await;
-    // About 65 % of the window: not full yet.
-    let text = format!("a long story {}", "x".repeat(2_200));
+    // With the system text, more than 60 % of the window and less than 75 %.
+    let text = format!("a long story {}", "x".repeat(22_400));
     scene.deliver(1, &text, false).await;
     scene.stores().await;
     scene.asked().await.fail(refused());

@@ -1,4 +1,4 @@
-//! Which keystrokes reach a program, which the prompt, and which lines run.
+//! Which keystrokes reach a program and which the prompt, and which lines run.
 
 use agent_team_protocol::method::{MemberExit, MessageRead, Nothing, TaskComplete};
 use agent_team_protocol::notification::{MemberWaits, StopMember, TaskSession};
@@ -7,7 +7,7 @@ use agent_team_system::process::Signal;
 use crate::pane::{PROMPT, READS_A_LINE, message};
 use crate::rig::{ScriptedSupervisor, task};
 
-/// Output that fills the terminal, which then accepts no output until the test reads it.
+/// A line whose output fills the terminal: the terminal accepts no more output until the test reads some.
 const STALLS: &str = "seq 1 200000";
 
 /// More bytes than one read of the worker takes.

@@ -28,7 +28,7 @@ pub(crate) fn message(id: u64, text: &str) -> Deliver {
     }
 }
 
-/// A shell line that reads one line of input and prints before it does.
+/// A shell line that prints `ready`, reads one line of input, and prints that line.
 pub(crate) const READS_A_LINE: &str = "echo ready; read line; echo got $line";
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_typed_line_runs_in_the_pane_and_is_logged() {
     let (_worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;
     pane.shows(PROMPT).await;
-    // The cursor keys edit the line: the second word is typed first.
+    // Moving the cursor does not change the line.
     pane.type_in("printf '%s-' two; tty; stty size; echo $GIVEN; exit 3")
         .await;
     pane.type_in("\x01\x1bf\x1bf\x1b[C").await;
@@ -159,7 +159,7 @@ async fn a_typed_line_runs_in_the_pane_and_is_logged() {
         log.contains("two-/dev/") && log.contains("✗ exit 3"),
         "{log}"
     );
-    // The history recalls it; the next line reads its own input.
+    // A search of the history finds the line. The program of the next line reads what the user types.
     pane.type_in("\x12printf").await;
     pane.shows("search: printf ▸ ").await;
     pane.type_in("\x07").await;
@@ -373,7 +373,7 @@ async fn a_stalled_pane_does_not_block_its_task() {
     let (_worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;
     pane.shows(PROMPT).await;
-    // From here on, the test does not read the pane.
+    // The test does not read the pane while the task runs.
     member.notify(&task("seq 1 200000")).await;
     member.noticed::<TaskOutput>(|_| true).await;
     let report = member.asked::<TaskComplete>().await;

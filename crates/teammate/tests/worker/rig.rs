@@ -243,7 +243,7 @@ impl Pane {
         self.pty.resize(columns, rows).unwrap();
     }
 
-    /// Reads until the pane has shown this text after the previous one.
+    /// Reads until the pane has shown this text after the text of the previous call.
     pub(crate) async fn shows(&mut self, text: &str) {
         let mut buffer = [0; 4096];
         while !self.seen[self.from..].contains(text) {

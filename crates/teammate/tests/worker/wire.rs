@@ -13,7 +13,6 @@ use serde_json::value::RawValue;
 
 use crate::rig::{LIMIT, ScriptedSupervisor, within};
 
-/// The supervisor's end of one connection.
 pub(crate) struct Connection {
     reader: FrameReader,
     writer: FrameWriter,

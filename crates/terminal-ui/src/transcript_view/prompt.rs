@@ -2,9 +2,10 @@
 //! transcript view; pure.
 //!
 //! ```text
-//!   Esc   closes a search or the menu; else interrupts a working member; else clears the prompt
-//!   ^C    ends a search; else clears the prompt, and cancels shell lines that were typed ahead; at an empty one, twice
-//!         within 2 s: leave
+//!   Esc   closes a search or the menu; else interrupts a working agent once; else clears the prompt
+//!   ^C    ends a search; else clears the prompt and cancels shell lines that were typed ahead
+//!         twice within 2 s at an empty prompt: leaves
+//!   ^D    leaves, at an empty prompt
 //!   Tab   takes the selected entry of the menu; else completes the word before the cursor
 //! ```
 
@@ -43,14 +44,14 @@ pub(super) struct Prompt {
     asked: Option<Completion>,
     /// The escape key has interrupted the current work.
     interrupted: bool,
-    /// ^C was pressed at an empty prompt; until then, the next one leaves.
+    /// Set by ^C at an empty prompt. Until this time, the next ^C leaves.
     leave_until: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct OpenMenu {
     menu: Menu,
-    /// `None`: the menu of commands, which follows the text.
+    /// `None`: the menu of commands, which is updated when the text changes.
     completion: Option<Completion>,
 }
 
@@ -220,7 +221,7 @@ impl Prompt {
         true
     }
 
-    /// Writes the only candidate, or the common beginning of several, which then are in a menu.
+    /// Writes the only candidate. Of several candidates, writes the common beginning and opens a menu.
     fn choose(&mut self, completion: &Completion, candidates: Vec<Candidate>) {
         let matching = completion.matching(candidates);
         if let [only] = &matching[..] {
@@ -251,7 +252,6 @@ impl Prompt {
         self.leave_until.take_if(|until| *until <= now);
     }
 
-    /// The rows above the prompt.
     pub(super) fn above(&self, columns: usize, most: usize, accent: Style) -> Vec<Line> {
         if let Some(open) = self.menu.as_ref().filter(|_| most > 0) {
             return open.menu.rows(columns, most, accent);
@@ -293,7 +293,7 @@ mod tests {
         let mut press = |is_working| prompt.press(&Key::Escape, is_working, now);
         assert_eq!(press(true), Some(Entered::Interrupt));
         assert_eq!(press(true), None);
-        // The next work can be interrupted again.
+        // After it has cleared the prompt, the key interrupts again.
         assert_eq!(press(true), Some(Entered::Interrupt));
         assert_eq!(press(false), None);
         assert_eq!(press(true), Some(Entered::Interrupt));
@@ -445,6 +445,6 @@ mod tests {
         assert_eq!(menu(&prompt), [""; 0]);
         assert_eq!(prompt.editor.text(), "/stats");
         assert_eq!(prompt.press(&Key::Escape, true, Instant::now()), None);
-        assert_eq!(prompt.editor.text(), "", "it ended the search alone");
+        assert_eq!(prompt.editor.text(), "", "the key only ended the search");
     }
 }

@@ -230,7 +230,7 @@ fn an_arrow_key_in_pieces_interrupts_nothing() {
         let keys = reader.read(piece);
         assert!(transcript.press(&keys, now).is_empty(), "{piece:?}");
     }
-    // Only an escape byte that stays alone is the key.
+    // An escape byte is the escape key only if no byte follows.
     assert_eq!(reader.read(b"\x1b"), []);
     let interrupts = transcript.press(&reader.settle(), now);
     assert!(
@@ -513,7 +513,7 @@ fn long_request(lines: usize) -> (RequestView, Vec<String>) {
 }
 
 #[test]
-fn a_long_request_is_answered_only_after_its_last_page() {
+fn a_long_request_is_allowed_only_after_its_last_page() {
     let mut transcript = transcript(80);
     transcript.resize((80, 10));
     transcript.open("");
@@ -550,7 +550,7 @@ fn a_long_request_is_answered_only_after_its_last_page() {
 }
 
 #[test]
-fn a_key_on_the_first_page_shows_a_hint() {
+fn a_key_on_the_first_page_decides_nothing() {
     let mut transcript = transcript(80);
     transcript.resize((80, 10));
     transcript.open("");

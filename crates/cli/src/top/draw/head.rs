@@ -15,7 +15,7 @@ use crate::top::state::{Top, waiting};
 
 /// `payments · 2 working · 1 waiting · 3 failed · 5 done · mode default          12.3k tokens · $0.42`
 ///
-/// Members work and wait for the user; tasks have failed and are done.
+/// `working` and `waiting` count members; `failed` and `done` count tasks.
 pub(super) fn head(frame: &mut Frame<'_>, area: Rect, top: &Top, theme: Theme) {
     let team = &top.team;
     let mut left = Line::of(Style::BOLD, team.name.as_str());

@@ -1,4 +1,4 @@
-//! Converts styles and lines of the user interface to those of ratatui, and draws lines and lists.
+//! Converts styles and lines of the user interface to ratatui's types, and draws lines and lists.
 
 use agent_team_terminal_ui::line::Line;
 use agent_team_terminal_ui::style::{Style, Theme};
@@ -31,12 +31,11 @@ fn line(line: &Line, theme: Theme) -> text::Line<'_> {
         .collect()
 }
 
-/// Draws a line into a row.
 pub(super) fn put(frame: &mut Frame<'_>, row: Rect, of: &Line, theme: Theme) {
     frame.render_widget(line(of, theme), row);
 }
 
-/// Whether an entry of a list is selected, and its list has the focus.
+/// Whether an entry of a list is selected, and whether its list has the focus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
     None,
@@ -47,8 +46,8 @@ pub(super) enum Mark {
 /// The columns before the text of an entry.
 pub(super) const MARK_WIDTH: usize = 2;
 
-/// Draws an entry of a list. A sign marks the selected one; in the list with the focus also an even background over the
-/// whole row.
+/// Draws an entry of a list. A sign marks the selected entry. In the list with the focus, the row of that entry also
+/// has a background.
 pub(super) fn put_entry(frame: &mut Frame<'_>, row: Rect, of: &Line, mark: Mark, theme: Theme) {
     let (sign, style) = match mark {
         Mark::None => ("  ", Style::PLAIN),

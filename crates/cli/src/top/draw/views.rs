@@ -14,7 +14,7 @@ use crate::top::view::{Clock, Drawn, ShownPane, View};
 /// Minimum columns for full titles of more than two views.
 const FULL_TITLES: u16 = 60;
 
-/// A place that several views share: the titles of all, and the one that had the focus last.
+/// A place that several views share: the titles of all, and the view that had the focus last.
 pub(super) struct ViewArea {
     pub(super) area: Rect,
     pub(super) titles: &'static [View],

@@ -1,5 +1,5 @@
 //! Finds the model that each member would use, and the reason, by running the worker's program: only that program knows
-//! providers and keys. It prints no key. Called by `doctor`, by `spawn`, and by `up` before it gives a goal.
+//! providers and keys. The program prints no key. Called by `doctor`, by `spawn`, and by `up` before it gives a goal.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -53,7 +53,7 @@ pub(super) fn checks(loaded: Option<&Loaded>) -> Vec<Check> {
                 Check::good(NAME, format!("{names}: {name} ({from}{why})"))
             }
             Err(why) => Check::bad(NAME, format!("{names}: {why}"))
-                .hint("choose another with: agent-team config set model PROVIDER/MODEL"),
+                .hint("choose another model with: agent-team config set model PROVIDER/MODEL"),
         }
     };
     alike.into_iter().map(check).collect()

@@ -95,7 +95,7 @@ pub(super) fn make(project: &Path) -> Vec<Step> {
     steps
 }
 
-/// The targets of the rules of a Makefile; not those of its included files.
+/// The targets of the rules in a Makefile, without the rules of included files.
 fn targets(makefile: &str) -> impl Iterator<Item = &str> {
     let rules = makefile
         .lines()

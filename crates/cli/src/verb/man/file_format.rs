@@ -45,7 +45,7 @@ fn add_section(page: &mut Roff, section: &Section) {
     }
 }
 
-/// The other spelling, the words, the default and the example of a key.
+/// The other spelling, the accepted values, the default and the example of a key.
 fn details(info: &KeyInfo) -> Vec<String> {
     let alias = info.alias.map(|alias| format!("Also written `{alias}`."));
     let words = info.words();
