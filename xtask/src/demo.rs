@@ -42,6 +42,9 @@ impl Team {
 /// The prefix of the names of demo directories.
 const PREFIX: &str = "agent-team-demo-";
 
+/// The directory of the sample project in the directory of a demo.
+const PROJECT: &str = "tally";
+
 /// A marker file in the directory of a demo that is shown to a user. `demo down` stops and removes only demos with this
 /// file.
 const SHOWN: &str = "shown";
@@ -75,14 +78,14 @@ pub(crate) fn run(action: Action, fast: bool) -> Result<()> {
     test::install("tmux")?;
     build()?;
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
-        let demo = Demo::new(team, Some(if fast { FAST } else { SPEED }))?;
+        let demo = Demo::new(team, if fast { FAST } else { SPEED })?;
         fs::write(demo.directory().join(SHOWN), "")?;
         let outcome = demo.show(fast);
         // The team is still running, so keep its directory.
         let _kept = demo.directory.keep();
         return outcome;
     }
-    let demo = Demo::new(team, Some(FAST))?;
+    let demo = Demo::new(team, FAST)?;
     let outcome = demo.run_to_completion();
     if outcome.is_err() {
         println!(
@@ -136,7 +139,7 @@ fn agent_team(program: &Path, directory: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command
         .args(args)
-        .current_dir(directory.join("project"))
+        .current_dir(directory.join(PROJECT))
         .env("AGENT_TEAM_HOME", directory.join("home"));
     // The variable names the target directory of this workspace; the sample project needs its own.
     command.env_remove("CARGO_TARGET_DIR");
@@ -154,27 +157,36 @@ pub(crate) struct Demo {
 
 impl Demo {
     /// Creates the project, and trusts the lines of its team file. The binaries must be built.
-    pub(crate) fn new(team: Team, speed: Option<&'static str>) -> Result<Self> {
+    fn new(team: Team, speed: &'static str) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix(PREFIX)
             .tempdir()
             .context("cannot create a directory")?;
+        let demo = Self::in_directory(directory, team, Some(speed))?;
+        println!(
+            "── created a sample project in {}",
+            demo.project().display()
+        );
+        if let Some(digest) = demo.trust(Stdio::inherit())? {
+            println!("── agent-team up --trust {digest}");
+        }
+        Ok(demo)
+    }
+
+    /// Creates the project in this directory. The binaries must be built.
+    pub(crate) fn in_directory(
+        directory: tempfile::TempDir,
+        team: Team,
+        speed: Option<&'static str>,
+    ) -> Result<Self> {
         let demo = Self {
             team,
             program: dev_binaries()?.join("agent-team"),
             directory,
             speed,
         };
-        check(
-            script("sample-project.sh")
-                .arg(demo.project())
-                .arg(team.name()),
-        )?;
-        println!(
-            "── created a sample project in {}",
-            demo.project().display()
-        );
-        demo.trust()?;
+        let mut create = script("sample-project.sh");
+        check(create.arg(demo.project()).arg(team.name()))?;
         Ok(demo)
     }
 
@@ -183,7 +195,7 @@ impl Demo {
     }
 
     pub(crate) fn project(&self) -> PathBuf {
-        self.directory().join("project")
+        self.directory().join(PROJECT)
     }
 
     /// The built program in the sample project, with its own state directory and sockets.
@@ -195,18 +207,19 @@ impl Demo {
         command
     }
 
-    /// Trusts the lines of the team file, as a user does after reading them.
-    fn trust(&self) -> Result<()> {
+    /// Trusts the lines of the team file, as a user does after reading them: `lines` receives them. Returns their
+    /// digest, if there are any.
+    pub(crate) fn trust(&self, lines: Stdio) -> Result<Option<String>> {
         let refused = self.agent_team(&["up", "--dry-run", "--json"]).output()?;
         if refused.status.success() {
-            return Ok(());
+            return Ok(None);
         }
         let error: serde_json::Value = serde_json::from_slice(&refused.stderr)?;
         let hint = error["error"]["hint"].as_str().unwrap_or_default();
         let digest = hint.rsplit(' ').next().unwrap_or_default();
-        println!("── agent-team up --trust {digest}");
         let mut trusting = self.agent_team(&["up", "--dry-run", "--trust", digest]);
-        check(trusting.stdout(Stdio::null()))
+        check(trusting.stdout(Stdio::null()).stderr(lines))?;
+        Ok(Some(digest.to_owned()))
     }
 
     fn show(&self, fast: bool) -> Result<()> {

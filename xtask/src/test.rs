@@ -314,15 +314,15 @@ fn with_placement(placement: &str) -> Result<()> {
 }
 
 fn panes() -> Result<()> {
-    if has_tmux() {
+    if is_installed("tmux") {
         return with_placement("tmux");
     }
     println!("   skipped: tmux 3.0 or newer is not installed");
     Ok(())
 }
 
-pub(crate) fn has_tmux() -> bool {
-    succeeds(script("install-package.sh").args(["tmux", "--check"]))
+pub(crate) fn is_installed(package: &str) -> bool {
+    succeeds(script("install-package.sh").args([package, "--check"]))
 }
 
 /// Runs these tests with current binaries; without tmux, skips the tests that need it.
@@ -331,7 +331,7 @@ fn run_tests(mut tests: Command) -> Result<()> {
         println!("   building the binaries first");
         build()?;
     }
-    if !has_tmux() {
+    if !is_installed("tmux") {
         println!("   tmux 3.0 or newer is not installed: tests that need it are skipped");
         tests.env(NO_TMUX, "1");
     }

@@ -107,7 +107,7 @@ impl Demo {
     }
 
     /// Allows each pending request, and answers each question; returns a line for each.
-    pub(crate) fn answer(&self) -> Result<Vec<String>> {
+    fn answer(&self) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         let listed = self.json(&["requests", "--json"]).unwrap_or_default();
         for request in listed["requests"].as_array().into_iter().flatten() {
@@ -135,7 +135,7 @@ impl Demo {
     }
 
     /// The members; none before the team is up and after it is down.
-    fn members(&self) -> Vec<Value> {
+    pub(crate) fn members(&self) -> Vec<Value> {
         let team = self.json(&["ps", "--json"]).unwrap_or_default();
         team["members"].as_array().cloned().unwrap_or_default()
     }
