@@ -95,7 +95,7 @@ async fn a_new_member_leaves_earlier_thoughts_valid() {
     assert_eq!(again.system(), requests[0].system());
     assert_eq!(again.messages()[1]["content"][0]["type"], "thinking");
     let said = again.said();
-    assert!(said.contains("- ben (worker)"), "{said}");
+    assert!(said.contains("- ben (worker: "), "{said}");
 }
 
 #[tokio::test]

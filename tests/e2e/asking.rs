@@ -1,6 +1,10 @@
 //! Output to the user during and after a goal: questions on the terminal of `run`, the headline of a goal that ends
 //! without an answer, and the user's `notify` command.
 
+use std::path::Path;
+
+use agent_team_protocol::method::{AddTask, ClaimTask, EndTask, TaskAdd, TaskClaim, TaskComplete};
+use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::MemberState;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use agent_team_tests::{Rig, until};
@@ -96,6 +100,92 @@ async fn a_request_must_be_shown_in_full_before_yes() {
     screen.until("P-1 is allowed").await;
     assert_eq!(screen.end().await.0, 0);
     assert_eq!(rig.read("out.txt"), Some(lines));
+}
+
+#[tokio::test]
+async fn a_large_change_is_counted_as_a_whole() {
+    let lines: String = (1..=20_000).map(|line| format!("line {line}\n")).collect();
+    let (_server, rig) = team(vec![write(&lines)]).await;
+    let mut screen = rig.on_terminal(["run", "Greet"]);
+    screen.until("write out.txt (new file, +20000)").await;
+    screen.until("[n] no [e] no, because…").await;
+    screen.type_in("n\r").await;
+    assert_eq!(screen.end().await.0, 0);
+}
+
+#[tokio::test]
+async fn a_job_asks_when_it_comes_to_the_foreground() {
+    let (_server, rig) = team(vec![write("hello\n")]).await;
+    let shell = ["--noprofile", "--norc", "-i"];
+    let mut screen = rig.program_on_terminal(Path::new("/bin/bash"), &shell);
+    let program = rig.binary("agent-team");
+    screen
+        .type_in(&format!("'{}' run Greet &\r", program.display()))
+        .await;
+    // The note is printed for a request that the job cannot ask about.
+    screen.until("lead waits for permission").await;
+    assert!(!screen.seen().contains("[y] once"), "{}", screen.seen());
+    screen.type_in("fg\r").await;
+    screen.until("P-1? [y] once").await;
+    screen.type_in("y\r").await;
+    screen.until("P-1 is allowed").await;
+    screen.until("It is finished.").await;
+    assert_eq!(rig.read("out.txt").as_deref(), Some("hello\n"));
+}
+
+#[tokio::test]
+async fn events_during_a_question_are_shown_after_it() {
+    /// Each has three events; together more than the queue of the connection has room for.
+    const TASKS: usize = 700;
+    let (_server, rig) = team(vec![write("hello\n")]).await;
+    rig.ok(["up", "--detach"]).await;
+    // Only the user claims the tasks.
+    rig.ok(["stop", "ada"]).await;
+    let mut screen = rig.on_terminal(["--color", "never", "run", "Greet"]);
+    screen.until("P-1? [y] once").await;
+    let user = rig.user().await;
+    for number in 1..=TASKS {
+        let spec = TaskSpec {
+            title: format!("Step {number}"),
+            key: format!("Step {number}"),
+            ..TaskSpec::default()
+        };
+        let task = user.ask::<TaskAdd>(AddTask { spec }).await.task;
+        let claim = ClaimTask { task: Some(task) };
+        let generation = Some(user.ask::<TaskClaim>(claim).await.generation);
+        let text = String::new();
+        let end = EndTask {
+            task,
+            generation,
+            text,
+        };
+        user.ask::<TaskComplete>(end).await;
+    }
+    screen.type_in("y\r").await;
+    let (code, seen) = screen.end().await;
+    assert_eq!(code, 0, "{seen}");
+    let (question, _) = seen.split_once("P-1 is allowed").expect("it was allowed");
+    assert!(!question.contains("Step"), "{question}");
+    for number in 1..=TASKS {
+        let line = format!("Step {number}\r\n");
+        assert_eq!(seen.matches(&line).count(), 1, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn an_end_of_input_ends_the_questions_with_a_note() {
+    let (_server, rig) = team(vec![write("hello\n")]).await;
+    rig.ok(["up", "--detach"]).await;
+    let mut screen = rig.on_terminal(["run", "Greet"]);
+    screen.until("[e] no, because…").await;
+    screen.type_in("\x04").await;
+    screen
+        .until("no more questions: the terminal is closed; decide with: agent-team requests")
+        .await;
+    rig.ok(["requests", "allow", "P-1"]).await;
+    let (code, seen) = screen.end().await;
+    assert_eq!(code, 0, "{seen}");
+    assert!(seen.contains("It is finished."), "{seen}");
 }
 
 #[tokio::test]

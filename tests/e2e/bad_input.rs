@@ -138,6 +138,18 @@ async fn unsupported_settings_and_goals_are_refused() {
         .await
         .expect(2)
         .assert_says("no lead");
+    let hint = "run agent-team up, then add a task with agent-team task add \"…\" --run \"…\"; or add a [lead] table";
+    rig.run(["run", "make it faster"])
+        .await
+        .expect(2)
+        .assert_says("the team has no lead")
+        .assert_says(hint);
+    rig.ok(["up", "--detach"]).await;
+    rig.run(["run", "make it faster"])
+        .await
+        .expect(2)
+        .assert_says("the team has no lead")
+        .assert_says(hint);
     rig.run(["up", "-n", "3"]).await.expect(2);
 }
 

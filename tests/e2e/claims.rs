@@ -117,6 +117,7 @@ const VERBS: &[(&str, &[&str])] = &[
     ("down", &["down"]),
     ("ps", &["ps"]),
     ("cancel", &["cancel"]),
+    ("goal", &["goal", "show"]),
     ("member", &["member", "remove", "ada"]),
     ("top", &["top"]),
     ("top", &["top", "--once"]),

@@ -1,6 +1,6 @@
 //! The command line itself: help, completions, manual, `doctor`, `init`, `supervisor status`, colour and JSON.
 
-use agent_team_protocol::view::MemberState;
+use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_tests::{Rig, processes};
 use serde_json::Value;
 
@@ -201,6 +201,36 @@ async fn supervisor_status_reports_current_activity() {
         .await
         .expect(0)
         .assert_says("T-1");
+}
+
+#[tokio::test]
+async fn ps_fits_a_terminal_of_80_columns() {
+    let long = "all 214 tests of the payments service and of its database migrations pass";
+    let members = ["security-reviewer-2", "documentation-writer"];
+    let done = task("Review the migrations", &format!("echo {long}"), "");
+    let open = task("Write the manual", "mkfifo gate; cat gate", "");
+    let rig = headless(&members, &(done + &open));
+    rig.ok(["up", "--detach"]).await;
+    rig.until_task_is("T-1", TaskState::Completed).await;
+    rig.until_task_is("T-2", TaskState::InProgress).await;
+    let screen = rig.on_terminal_of((80, 24), ["ps", "--color", "never"]);
+    let (code, narrow) = screen.end().await;
+    assert_eq!(code, 0, "{narrow}");
+    for line in narrow.lines() {
+        // Each character of this output has one column.
+        assert!(line.trim_end().chars().count() <= 80, "{narrow}");
+    }
+    for kept in [
+        "security-reviewer-2",
+        "documentation-writer",
+        "◐ working",
+        "T-2",
+        "…",
+    ] {
+        assert!(narrow.contains(kept), "{kept}: {narrow}");
+    }
+    let wide = rig.ok(["ps"]).await.stdout;
+    assert!(wide.contains(long) && wide.contains("PID"), "{wide}");
 }
 
 #[tokio::test]

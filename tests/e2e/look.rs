@@ -157,7 +157,9 @@ async fn a_pane_with_the_focus_does_not_notify() {
         message("which host?"),
         Reply::text("I have asked again."),
     ];
-    let server = FakeModelServer::start(by_model([("ada", ada)])).await;
+    // The lead receives the reports of ada's turns.
+    let lead = (0..4).map(|_| Reply::text("Noted.")).collect();
+    let server = FakeModelServer::start(by_model([("ada", ada), ("lead", lead)])).await;
     let rig = rig(&server);
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     rig.set_team(&file.replace("headless", "tmux"));

@@ -14,6 +14,7 @@ mod claims;
 mod cli;
 mod crash;
 mod demo;
+mod documents;
 mod down;
 mod edits;
 mod envelopes;

@@ -82,7 +82,7 @@ async fn the_mode_changes_while_a_member_works() {
         .assert_says("mode accept-edits");
     rig.ok(["rules", "list"])
         .await
-        .assert_says("mode accept-edits\n");
+        .assert_says("mode accept-edits:");
     assert_eq!(rig.json(["ps"]).await["mode"], "accept-edits");
 
     rig.ok(["mode", "plan", "--for", "ada"])
@@ -125,6 +125,8 @@ async fn the_mode_changes_while_a_member_works() {
     assert!(events.contains("mode_changed"), "{events}");
     let refused = rig.refused(3, ["mode", "plan", "--for", "zoe"]).await;
     assert_eq!(refused["code"], "unknown_member");
+    let refused = rig.refused(3, ["mode", "plan", "--for", "adaa"]).await;
+    assert_eq!(refused["hint"], "did you mean ada?");
 }
 
 #[tokio::test]
@@ -315,6 +317,43 @@ async fn reading_commands_run_unasked_and_read_only() {
     rig.ok(["rules", "check", "--", "sort -o out src/kept.rs"])
         .await
         .assert_says("no rule allows it");
+}
+
+#[tokio::test]
+async fn filters_and_echo_run_no_program_of_the_project() {
+    if !a_sandbox_protects().await {
+        return;
+    }
+    let lead = ("lead", vec![Reply::text("I see.")]);
+    let line = "printf 'one\\ntwo\\n' | head -1 && echo done";
+    let replies = vec![bash(line), bash("cat kept | head -1"), Reply::text("Done.")];
+    let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
+    let mut rig = rig(&server);
+    rig.set_settings("[permissions]\nallow = [\"Bash(printf:*)\"]\n");
+    rig.write("kept", "first line\n");
+    // The repository has programs with the names of others, in a directory that the user's PATH names first.
+    for name in ["bash", "cat", "echo", "head", "printf"] {
+        let script = format!("#!/bin/sh\ntouch ran-{name}\nexec /usr/bin/{name} \"$@\"\n");
+        rig.write(&format!("bin/{name}"), &script);
+    }
+    rig.shell("chmod +x bin/*").await.expect(0);
+    let path = std::env::var("PATH").expect("it is set");
+    let bin = rig.project().join("bin");
+    rig.set("PATH", format!("{}:{path}", bin.display()));
+    rig.ok(DEFAULT).await;
+    rig.ok(["send", "ada", "Go on"]).await;
+    server.until_asked("ada", 3).await;
+    assert!(
+        result(&server).contains("first line"),
+        "{}",
+        result(&server)
+    );
+    let ran = |name: &str| rig.read(&format!("ran-{name}")).is_some();
+    // The user's rule names this program.
+    assert!(ran("printf"));
+    for name in ["bash", "cat", "echo", "head"] {
+        assert!(!ran(name), "{name}");
+    }
 }
 
 #[tokio::test]

@@ -67,6 +67,10 @@ async fn a_command_waits_until_it_is_allowed_and_runs_once() {
         "{}",
         shown.stdout
     );
+    // Only the part that needs the decision is a reason: `echo ran` alone would run.
+    let why = request(&rig, 1).await.why;
+    assert_eq!(why.len(), 1, "{why:?}");
+    assert!(why[0].starts_with("write "), "{why:?}");
     assert_eq!(rig.read("ran.txt"), None);
 
     rig.ok(["requests", "allow", "P-1"]).await;
@@ -99,7 +103,9 @@ async fn a_denial_reaches_the_model_as_text_and_nothing_runs() {
     server.until_asked("ada", 2).await;
     let requests = server.requests();
     let results = requests.last().expect("the model was called").results();
-    assert!(results[0].1.contains("use the write tool"), "{results:?}");
+    let shown = results[0].1.lines().next();
+    let expected = "error: Not permitted: P-1 was denied by user: use the write tool.";
+    assert_eq!(shown, Some(expected));
     assert_eq!(rig.read("ran.txt"), None);
 }
 

@@ -176,6 +176,28 @@ async fn a_member_blocked_by_a_busy_model_is_shown_with_the_time() {
 }
 
 #[tokio::test]
+async fn the_log_has_one_line_for_all_attempts_of_a_request() {
+    let busy = || Reply::error(429, "").header("retry-after", "0");
+    let replies = vec![
+        busy(),
+        busy(),
+        Reply::call("finish", json!({"answer": "It is done."})),
+    ];
+    let server = FakeModelServer::start(by_model([("gpt-5.1", replies)])).await;
+    let rig = rig(&server, TEAM);
+    rig.ok(["up", "--wait", "Do it"]).await;
+    let log = rig.ok(["logs", "lead"]).await.stdout;
+    let attempts: Vec<_> = log.lines().filter(|line| line.contains("busy")).collect();
+    let [attempt] = attempts.as_slice() else {
+        panic!("not one line: {log}");
+    };
+    assert!(
+        attempt.contains("(429): Too Many Requests; next attempt in "),
+        "{log}"
+    );
+}
+
+#[tokio::test]
 async fn a_lead_that_waits_for_messages_is_shown_as_waiting() {
     let wait = Reply::call("wait", json!({"for": "messages"}));
     let server = FakeModelServer::start(by_model([("gpt-5.1", vec![wait])])).await;
@@ -283,11 +305,44 @@ async fn doctor_explains_each_model_and_shows_no_key() {
         .await
         .expect(0)
         .assert_says("no model is available: set a key");
+    // On a terminal, a long text is wrapped between words, below its beginning.
+    let mut screen = unnamed.on_terminal_of((80, 24), ["--color", "never", "doctor"]);
+    screen.until("OPENAI_BASE_URL").await;
+    let (_, shown) = screen.end().await;
+    let wrapped = shown
+        .lines()
+        .filter(|line| line.starts_with(&" ".repeat(24)));
+    assert!(wrapped.count() > 2, "{shown}");
+    // A hint stays on one line: the user copies its command.
+    let texts = shown.lines().filter(|line| !line.contains("hint: "));
+    let widest = texts.map(|line| line.trim_end().chars().count()).max();
+    assert!(widest <= Some(80), "{shown}");
     unnamed.set_team(&TEAM.replace("model = \"openai/gpt-5.1\"\n", ""));
     unnamed.set("ANTHROPIC_API_KEY", "a-key-for-nobody");
     let said = unnamed.run(["doctor"]).await.expect(0).stdout;
     assert!(said.contains("ANTHROPIC_API_KEY is set"), "{said}");
     assert!(!said.contains("a-key-for-nobody"), "{said}");
+}
+
+#[tokio::test]
+async fn doctor_fails_for_no_key_of_the_shell_that_ran_up() {
+    let server = FakeModelServer::start(by_model(finish("gpt-5.1"))).await;
+    let mut rig = rig(&server, TEAM);
+    rig.ok(["up", "--detach"]).await;
+    // Another shell.
+    rig.unset("OPENAI_API_KEY");
+    rig.unset("OPENAI_BASE_URL");
+    let said = rig.run(["doctor"]).await.expect(0).stdout;
+    for part in [
+        "lead: openai requires a key: set OPENAI_API_KEY",
+        "its members use the environment of the shell that ran agent-team up",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    rig.ok(["down"]).await;
+    let said = rig.run(["doctor"]).await.expect(1).stdout;
+    assert!(said.contains("✗ model"), "{said}");
+    assert!(!said.contains("that ran agent-team up"), "{said}");
 }
 
 #[tokio::test]

@@ -151,7 +151,7 @@ async fn top_shows_changes_and_reacts_to_keys() {
     terminal.until(&format!("to {owner} ▸")).await;
     terminal.press("hello there").await;
     terminal.press("Enter").await;
-    terminal.until("is in the inbox of").await;
+    terminal.until("sent M-").await;
     terminal.press("4").await;
     terminal.until("hello there").await;
 
@@ -259,7 +259,7 @@ async fn top_obeys_the_mouse_and_enters_the_board() {
     terminal.click("T-3 By hand").await;
     terminal.until("▸ ○ T-3").await;
     terminal.press("c").await;
-    terminal.until("cancel T-3 By hand? y yes").await;
+    terminal.until("cancel T-3 By hand? y/N").await;
     terminal.press("y").await;
     terminal.until("– T-3 By hand").await;
     terminal.press("q").await;

@@ -159,11 +159,21 @@ async fn verbs_can_be_typed_with_a_slash() {
     tmux.until_shown(&pane, "there is no member called zoe")
         .await;
     type_in(&tmux, &pane, "/task add Mend the parser", ["Enter"]).await;
-    tmux.until_shown(&pane, "T-1 is on the board").await;
+    tmux.until_shown(&pane, "T-1 added").await;
     let listed = rig.json(["task", "list"]).await;
     assert_eq!(listed["tasks"][0]["title"], "Mend the parser");
+    let title = "Write down ".repeat(20);
+    rig.ok(["task", "add", &title]).await;
+    type_in(&tmux, &pane, "/task list", ["Enter"]).await;
+    until("a table that fits the pane", async || {
+        let shown = tmux.capture(&pane).await;
+        let mut head = shown.lines().filter(|line| line.contains("TITLE"));
+        head.any(|line| line.trim_end().ends_with("RESULT"))
+            .then_some(())
+    })
+    .await;
     type_in(&tmux, &pane, "/send lead it's mended", ["Enter"]).await;
-    tmux.until_shown(&pane, "is in the inbox of lead").await;
+    tmux.until_shown(&pane, "sent M-").await;
     type_in(&tmux, &pane, "/tsk", ["Enter"]).await;
     tmux.until_shown(&pane, "unknown command /tsk; did you mean /task?")
         .await;

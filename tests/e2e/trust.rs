@@ -159,7 +159,7 @@ async fn a_script_that_changed_since_it_was_trusted_does_not_run() {
     rig.write("check.sh", "exit 0\n");
     let mut screen = rig.on_terminal(["up", "--detach"]);
     screen.until("changed since you trusted them").await;
-    screen.until("+ the script run.sh (SHA-256 ").await;
+    screen.until("~ the script run.sh (SHA-256 ").await;
     screen.until("Trust this? [y/N]").await;
     screen.type_in("y\r").await;
     let (ended, seen) = screen.end().await;

@@ -129,8 +129,8 @@ async fn a_dry_run_of_a_new_team_lists_actions_and_leaves_no_trace() {
     rig.run(["up", "--dry-run", "--panes", "headless"])
         .await
         .expect(0)
-        .assert_says("member ada")
-        .assert_says("task Build")
+        .assert_says("would start   member ada")
+        .assert_says("would add     task Build")
         .assert_says("would run headless");
     assert_eq!(
         entries(&rig.directories().teams()),

@@ -27,7 +27,12 @@ async fn reasoning_details_are_sent_back_unchanged() {
         "[DONE]".to_owned(),
     ];
     let events = events.each_ref().map(String::as_str);
-    let replies = in_turn([Reply::events(&events), Reply::text("ok"), Reply::text("ok")]);
+    let replies = in_turn([
+        Reply::events(&events),
+        Reply::text("ok"),
+        Reply::text("ok"),
+        Reply::text("ok"),
+    ]);
     let server = FakeModelServer::start(replies).await;
     let model = model_at("openrouter/anthropic/claude-opus-4.6", &server);
     let answered = first_answer(&*model).await.expect("an answer");
@@ -44,7 +49,13 @@ async fn reasoning_details_are_sent_back_unchanged() {
         let (again, _) = answer(&*model_at(name, &server), &items, &[tool("read")]).await;
         again.expect("an answer");
     }
+    let mut moved = items.clone();
+    moved[0] = said("A summary");
+    let (again, _) = answer(&*model, &moved, &[tool("read")]).await;
+    again.expect("an answer");
     let requests = server.requests();
+    let behind_another_prefix = requests[3].messages();
+    assert_eq!(behind_another_prefix[2].get("reasoning_details"), None);
     let own = requests[1].messages();
     assert_eq!(
         own[2]["reasoning_details"],

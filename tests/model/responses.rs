@@ -126,6 +126,36 @@ async fn a_truncated_answer_keeps_no_reasoning_at_its_end() {
 }
 
 #[tokio::test]
+async fn a_truncated_call_is_rebuilt_for_the_next_request() {
+    let mut begun = call("b");
+    begun["arguments"] = "".into();
+    let events = [
+        json!({ "type": "response.output_item.added", "output_index": 0, "item": call("a") }),
+        json!({ "type": "response.output_item.done", "output_index": 0, "item": call("a") }),
+        json!({ "type": "response.output_item.added", "output_index": 1, "item": begun }),
+        json!({ "type": "response.incomplete", "response": {
+            "usage": { "input_tokens": 1, "output_tokens": 1 },
+            "incomplete_details": { "reason": "max_output_tokens" },
+        } }),
+    ];
+    let events = events.map(|event| event.to_string());
+    let reply = Reply::events(&events.each_ref().map(String::as_str));
+    let server = FakeModelServer::start(move |_| reply.clone()).await;
+    let model = model_at(NAME, &server);
+    let (answered, _) = answer(&*model, &[said("Go")], &[tool("read")]).await;
+    let answered = answered.expect("an answer");
+    assert_eq!((answered.calls.len(), &answered.verbatim), (2, &None));
+    let items = [said("Go"), Item::Answered(answered), results(&["a", "b"])];
+    let (again, _) = answer(&*model, &items, &[tool("read")]).await;
+    again.expect("an answer");
+    let requests = server.requests();
+    let input = &requests[1].body["input"];
+    assert_eq!(input[1]["call_id"], "call_a");
+    assert_eq!(input[2]["call_id"], "call_b");
+    assert_eq!(input[3]["type"], "function_call_output");
+}
+
+#[tokio::test]
 async fn older_models_and_other_wires_keep_chat_completions() {
     let reply = Reply::text("ok");
     let server = FakeModelServer::start(move |_| reply.clone()).await;

@@ -213,10 +213,8 @@ fn stream(blocks: Vec<Value>, prompt: usize, read: usize) -> Reply {
         let deltas = parts.iter().map(|(field, kind, part)| {
             let whole = block[*field].take();
             let text = whole.as_str().map_or_else(|| whole.to_string(), str::to_owned);
-            block[*field] = match whole {
-                Value::String(_) => json!(""),
-                _ => json!({}),
-            };
+            let is_text = whole.is_string();
+            block[*field] = if is_text { json!("") } else { json!({}) };
             json!({ "type": "content_block_delta", "index": index, "delta": { "type": kind, *part: text } })
         });
         let deltas: Vec<_> = deltas.collect();

@@ -1,16 +1,16 @@
 //! `cargo xtask pictures`: makes the SVG pictures of the documentation from real runs of the demo team in a real tmux.
 //!
 //! ```text
-//!   scenes.rs   the runs, and the moments at which a picture is taken
-//!   stage.rs    a team, and the terminals that show it
-//!   screen.rs   the cells of a terminal, without what differs between two runs
-//!   svg.rs      draws cells
-//!   album.rs    writes pictures, or compares them with the stored ones
+//!   scenes.rs         the runs, and the moments at which a picture is taken
+//!   stage.rs          a team, and the terminals that show it
+//!   screen.rs         the cells of a terminal, without what differs between two runs
+//!   svg.rs            draws cells
+//!   picture_files.rs  writes pictures, or compares them with the stored ones
 //! ```
-//! `--check` makes the pictures again: each must equal the stored one. Agents must not act in an order that depends on
-//! chance, and their commands must run in the sandbox of bubblewrap, as in CI.
+//! `--check` makes the pictures again and fails if one differs from the stored one. Without bubblewrap the agents use
+//! another sandbox, which their panes name, so the pictures need it.
 
-mod album;
+mod picture_files;
 mod scenes;
 mod screen;
 mod stage;
@@ -21,7 +21,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 
-use self::album::Album;
+use self::picture_files::PictureFiles;
 use self::scenes::SIZES;
 use self::svg::Theme;
 use crate::demo;
@@ -42,18 +42,18 @@ pub(crate) fn run(is_check: bool) -> Result<()> {
         }
     }
     demo::build()?;
-    let album = match is_check {
-        true => Album::Compare,
-        false => Album::Write,
+    let files = match is_check {
+        true => PictureFiles::Compare,
+        false => PictureFiles::Write,
     };
-    let mut scenes: Vec<Scene> = vec![Box::new(move || scenes::hosted(&album))];
+    let mut scenes: Vec<Scene> = vec![Box::new(move || scenes::hosted(&files))];
     for theme in Theme::ALL {
         for size in SIZES {
-            scenes.push(Box::new(move || scenes::commands(&album, size, theme)));
-            scenes.push(Box::new(move || scenes::agents(&album, size, theme)));
+            scenes.push(Box::new(move || scenes::commands(&files, size, theme)));
+            scenes.push(Box::new(move || scenes::agents(&files, size, theme)));
         }
     }
-    play(scenes)?;
+    run_scenes(scenes)?;
     if is_check {
         println!("   the pictures are up to date");
     }
@@ -61,22 +61,22 @@ pub(crate) fn run(is_check: bool) -> Result<()> {
 }
 
 /// Runs the scenes, the last one first. After a failure no further scene starts.
-fn play(scenes: Vec<Scene>) -> Result<()> {
-    let waiting = Mutex::new(scenes);
-    let waiting = || waiting.lock().unwrap_or_else(PoisonError::into_inner);
-    let play = || {
+fn run_scenes(scenes: Vec<Scene>) -> Result<()> {
+    let scenes = Mutex::new(scenes);
+    let remaining = || scenes.lock().unwrap_or_else(PoisonError::into_inner);
+    let run = || {
         loop {
-            let Some(scene) = waiting().pop() else {
+            let Some(scene) = remaining().pop() else {
                 return Ok(());
             };
             if let Err(error) = scene() {
-                waiting().clear();
+                remaining().clear();
                 return Err(error);
             }
         }
     };
     thread::scope(|scope| {
-        let threads: Vec<_> = (0..SCENES).map(|_| scope.spawn(play)).collect();
+        let threads: Vec<_> = (0..SCENES).map(|_| scope.spawn(run)).collect();
         let outcomes = threads.into_iter().map(thread::ScopedJoinHandle::join);
         let outcomes: Vec<_> = outcomes.collect();
         for outcome in outcomes {
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_documentation_shows_every_picture() {
-        let stored = stored(&album::directory(), "").into_iter();
+        let stored = stored(&picture_files::directory(), "").into_iter();
         let stored: BTreeSet<_> = stored.map(|(name, _)| name).collect();
         assert_eq!(named("docs/screens.md"), stored);
         for page in [
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn the_pictures_are_small() {
-        let bytes: u64 = stored(&album::directory(), "")
+        let bytes: u64 = stored(&picture_files::directory(), "")
             .iter()
             .map(|(_, bytes)| bytes)
             .sum();

@@ -1,14 +1,19 @@
 //! Waits for the result of a run.
 
-use agent_team_protocol::RunId;
-use agent_team_protocol::method::{ListRounds, Nothing, RunRounds, RunWait, TeamShow, WaitRun};
+use agent_team_client::{DeniedCalls, Notice};
+use agent_team_policy::call_line;
+use agent_team_protocol::method::{
+    EventSubscribe, ListRounds, Nothing, RunRounds, RunWait, Subscribe, TeamShow, WaitRun,
+};
 use agent_team_protocol::result::RunResult;
+use agent_team_protocol::{Revision, RunId};
 
 use crate::team_thread::{CallFailed, SupervisorClient};
 
 pub(crate) async fn wait_for(
     supervisor: &SupervisorClient,
     run: RunId,
+    after: Revision,
 ) -> Result<RunResult, CallFailed> {
     let view = supervisor.ask::<RunWait>(WaitRun { run }).await?;
     let mut rounds = Vec::new();
@@ -22,5 +27,31 @@ pub(crate) async fn wait_for(
     let tasks = supervisor.tasks().await?;
     let ended_at = view.ended_at.unwrap_or(view.started_at);
     let total_ms = ended_at.saturating_sub(view.started_at);
-    Ok(RunResult::of_run(view, rounds, team, tasks, total_ms))
+    let mut result = RunResult::of_run(view, rounds, team, tasks, total_ms);
+    match denied(supervisor, after).await {
+        Ok(denied) => result.denied = denied,
+        // The result must not be lost.
+        Err(error) => tracing::warn!(%error, "cannot read which requests were denied"),
+    }
+    Ok(result)
+}
+
+/// The calls that rules or decisions denied after this revision, in order.
+async fn denied(supervisor: &SupervisorClient, after: Revision) -> Result<Vec<String>, CallFailed> {
+    let (supervisor, mut incoming) = supervisor.open_another().await?;
+    let subscribe = Subscribe {
+        after,
+        transient: false,
+    };
+    let head = supervisor.ask::<EventSubscribe>(subscribe).await?.head;
+    let mut denied = DeniedCalls::default();
+    let mut last = after;
+    while last < head {
+        let arrival = incoming.next().await.ok_or(CallFailed::Ended)?;
+        if let Some(Notice::Event(event)) = Notice::of(&arrival) {
+            last = event.revision;
+            denied.on_event(event.event);
+        }
+    }
+    Ok(denied.lines(call_line))
 }

@@ -5,8 +5,8 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use agent_team_protocol::RunId;
 use agent_team_protocol::envelope::{AgUi, Envelope};
+use agent_team_protocol::{Revision, RunId};
 use futures_core::Stream;
 
 use crate::result;
@@ -32,6 +32,8 @@ type NextEnvelopes = Pin<Box<dyn Future<Output = (Vec<Envelope>, Option<RunEnvel
 struct RunEnvelopes {
     subscription: Subscription,
     run: RunId,
+    /// The revision of the team before the run.
+    before: Revision,
     /// Envelopes that arrived before the `RUN_STARTED`; they are yielded after it. `None`: the run has started.
     early: Option<Vec<Envelope>>,
 }
@@ -40,6 +42,7 @@ impl RunStream {
     /// `subscription` must have begun before the run starts.
     pub(crate) fn new(run: RunId, subscription: Subscription) -> Self {
         let source = RunEnvelopes {
+            before: subscription.last(),
             subscription,
             run,
             early: Some(Vec::new()),
@@ -104,8 +107,8 @@ impl RunEnvelopes {
                     continue;
                 }
                 if let AgUi::RunFinished { result, .. } = &mut envelope.event
-                    && let Ok(full) =
-                        result::wait_for(self.subscription.supervisor(), self.run).await
+                    && let supervisor = self.subscription.supervisor()
+                    && let Ok(full) = result::wait_for(supervisor, self.run, self.before).await
                     && let Ok(full) = serde_json::to_value(full)
                 {
                     *result = full;

@@ -60,6 +60,11 @@ impl Subscription {
         }
     }
 
+    /// The last stored event that was received; before the first, the revision at the start.
+    pub(crate) fn last(&self) -> Revision {
+        self.last
+    }
+
     pub(crate) fn supervisor(&self) -> &SupervisorClient {
         &self.supervisor
     }

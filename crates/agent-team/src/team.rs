@@ -84,8 +84,10 @@ impl Team {
     /// # Errors
     /// When a run is under way, the team has no lead, no member can continue the run, or the team has ended.
     pub async fn run(&self, goal: impl Into<String>) -> Result<RunResult, RunError> {
+        let supervisor = self.thread.supervisor();
+        let before = supervisor.ask::<TeamShow>(Nothing {}).await?.revision;
         let run = self.start(goal.into()).await?;
-        Ok(result::wait_for(self.thread.supervisor(), run).await?)
+        Ok(result::wait_for(supervisor, run, before).await?)
     }
 
     /// Gives the lead a goal, and streams the events of the team until the run ends. Dropping the stream does not stop

@@ -75,6 +75,11 @@ Administration:
 Options:
 {options}
 
+Global options:
+  -t, --team <NAME>   Team name or id [default: the team of this directory]
+      --json          Print JSON: one document, or one line per item for streams
+      --color <WHEN>  Use colours: auto, always or never [default: auto]
+
 Examples:
   agent-team init && agent-team up
   agent-team up --wait --json | jq .outcome
@@ -93,20 +98,22 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
-/// Sorts the global options below those of the verb.
-const LAST: usize = 100;
+/// The heading of [`Global`] in the help of each verb. The help of the program lists these options by hand: clap shows
+/// options with a heading of their own only in its own layout.
+const GLOBAL: &str = "Global options";
 
 /// The options of every verb.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Team name or id [default: the team of this directory]
-    #[arg(short, long, global = true, value_name = "NAME", display_order = LAST, add = complete::teams())]
+    #[arg(short, long, global = true, value_name = "NAME", help_heading = GLOBAL, add = complete::teams())]
     pub(crate) team: Option<String>,
     /// Print JSON: one document, or one line per item for streams
-    #[arg(long, global = true, display_order = LAST)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub(crate) json: bool,
-    /// When to use colours; `auto`: on a terminal, unless NO_COLOR is set. AGENT_TEAM_THEME selects the theme
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", display_order = LAST)]
+    /// Use colours: auto, always or never [default: auto]
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = GLOBAL,
+        hide_default_value = true, hide_possible_values = true)]
     pub(crate) color: Color,
 }
 
@@ -156,6 +163,7 @@ pub(crate) enum Verb {
     Stats,
     /// Explain the state of a member
     Why {
+        /// Name of the member, as `ps` lists it
         #[arg(add = complete::members())]
         member: MemberName,
     },
@@ -175,6 +183,7 @@ pub(crate) enum Verb {
     },
     /// Show the team, or one member's pane, in this terminal
     Attach {
+        /// Name of the member, as `ps` lists it [default: the whole team]
         #[arg(add = complete::members())]
         member: Option<MemberName>,
         /// Show only; keys typed here do not reach the panes
@@ -199,6 +208,7 @@ pub(crate) enum Verb {
     ///
     /// A member that is working may object; the command then fails with its reason.
     Stop {
+        /// Name of the member, as `ps` lists it
         #[arg(add = complete::members())]
         member: MemberName,
         /// Stop it without asking
@@ -207,11 +217,13 @@ pub(crate) enum Verb {
     },
     /// Kill the process tree of a member, and keep it stopped
     Kill {
+        /// Name of the member, as `ps` lists it
         #[arg(add = complete::members())]
         member: MemberName,
     },
     /// Restart a member in the same pane
     Restart {
+        /// Name of the member, as `ps` lists it
         #[arg(add = complete::members())]
         member: MemberName,
     },
@@ -317,6 +329,7 @@ pub(crate) enum Verb {
     },
     /// Print completions for a shell
     Completions {
+        /// The shell
         shell: clap_complete::Shell,
     },
     /// Print a manual page, or write all pages to a directory
@@ -346,6 +359,7 @@ pub(crate) enum GoalCommand {
 pub(crate) enum MemberCommand {
     /// Stop a spawned member and remove it from the team: its name becomes free, its tasks return to the board
     Remove {
+        /// Name of the member, as `ps` lists it
         #[arg(add = complete::members())]
         member: MemberName,
         /// Stop it without asking
@@ -605,6 +619,7 @@ pub(crate) enum TeamCommand {
     List,
     /// Show one team: project, members, task counts
     Show {
+        /// Name or id of the team [default: the team of this directory]
         #[arg(add = complete::teams())]
         name: Option<String>,
     },
@@ -612,6 +627,7 @@ pub(crate) enum TeamCommand {
     ///
     /// On a terminal, asks first.
     Delete {
+        /// Name or id of the team [default: the team of this directory]
         #[arg(add = complete::teams())]
         name: Option<String>,
         /// Do not ask
@@ -626,6 +642,7 @@ pub(crate) enum RoleCommand {
     List,
     /// Show one role: its definition, where it is defined, and the roles of the same name that it hides
     Show {
+        /// Name of the role, as `role list` lists it
         #[arg(add = complete::roles())]
         role: RoleName,
     },
@@ -634,15 +651,22 @@ pub(crate) enum RoleCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Show all settings, or one, and where each is defined
-    Get { key: Option<String> },
+    Get {
+        /// The setting [default: all]
+        key: Option<String>,
+    },
     /// Override a setting; limits apply at once, other settings from the next launch on
     Set {
         /// The setting, such as `model`, `members.ada.limits.tokens` or `roles.worker.model`
         key: String,
+        /// The new value
         value: String,
     },
     /// Remove an override
-    Reset { key: String },
+    Reset {
+        /// The setting, as `config get` lists it
+        key: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, Subcommand)]
@@ -681,99 +705,4 @@ fn engine_help() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use agent_team_protocol::command_line::CommandLine;
-    use agent_team_protocol::{RequestId, Revision, TaskId};
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_clap_definition_is_valid() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn command_lines_of_hints_can_be_parsed() {
-        use CommandLine as C;
-        let (member, request, task) = ("ada".parse().unwrap(), RequestId(1), TaskId(1));
-        for line in [
-            C::Up,
-            C::UpInTmux,
-            C::Down,
-            C::DownForced,
-            C::Ps,
-            C::KillAny,
-            C::Cancel,
-            C::ShowGoal,
-            C::SendLead,
-            C::Send(&member),
-            C::Messages,
-            C::Requests,
-            C::ShowAnyRequest,
-            C::ShowRequest(request),
-            C::DenyRequest(request),
-            C::ListRules,
-            C::ListTasks,
-            C::ReleaseTask(task),
-            C::RetryTask(task),
-            C::Restart(&member),
-            C::StopForced(&member),
-            C::RemoveMember(&member),
-            C::RemoveForced(&member),
-            C::FollowLog(&member),
-            C::Attach(&member),
-            C::AttachAny,
-            C::WatchAny,
-            C::ReopenPanes,
-            C::ReopenPane(&member),
-            C::ListTeams,
-            C::EventsAfter(Revision(1)),
-            C::RestartSupervisor,
-            C::RaiseLimit {
-                member: None,
-                key: "tokens",
-            },
-            C::RaiseLimit {
-                member: Some("ada"),
-                key: "tokens",
-            },
-        ] {
-            let line = line.to_string();
-            let inserted = line.replace("MEMBER", "ada").replace("REQUEST", "P-1");
-            let inserted = inserted.replace("MORE", "1000");
-            let parsed = Cli::try_parse_from(inserted.split(' '));
-            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
-        }
-    }
-
-    #[test]
-    fn ids_are_accepted_as_printed_in_lower_case_and_as_numbers() {
-        for typed in ["T-3", "t-3", "3"] {
-            let parsed = Cli::try_parse_from(["agent-team", "task", "claim", typed]).unwrap();
-            let Verb::Task(TaskCommand::Claim { task }) = parsed.verb else {
-                panic!("it is `task claim`");
-            };
-            assert_eq!(task, Some(TaskId(3)));
-        }
-        for typed in ["P-3", "3-", "-3", "", "T3", "TT-3"] {
-            assert!(id::<TaskId>(typed).is_err(), "{typed}");
-        }
-    }
-
-    #[test]
-    fn the_help_page_lists_every_verb() {
-        let verbs = HELP.split("Options:").next().unwrap();
-        let listed: Vec<_> = verbs
-            .lines()
-            .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())
-            .collect();
-        let mut missing: Vec<_> = Cli::command()
-            .get_subcommands()
-            .map(|verb| verb.get_name().to_owned())
-            .collect();
-        missing.retain(|verb| !listed.contains(&verb.as_str()));
-        assert!(missing.is_empty(), "not in the help: {missing:?}");
-        assert_eq!(listed.len(), Cli::command().get_subcommands().count());
-    }
-}
+mod tests;

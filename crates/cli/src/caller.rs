@@ -10,6 +10,7 @@ use agent_team_protocol::placement::{CallerTerminal, TERMINAL_VARIABLES};
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_system::spawn::READY_FD;
 use agent_team_system::terminal;
+use agent_team_terminal_ui::COLUMNS;
 
 use crate::args::Global;
 use crate::error::Failure;
@@ -43,7 +44,7 @@ pub(crate) fn is_terminal() -> bool {
 }
 
 /// Variables that describe this process and, like those of its terminal, must not reach the members.
-const NOT_PASSED_ON: [&str; 2] = [LAUNCH_MARKER, READY_FD];
+const NOT_PASSED_ON: [&str; 3] = [LAUNCH_MARKER, READY_FD, COLUMNS];
 
 /// The environment of this process for the members, and the names of the variables that are not UTF-8 and cannot be
 /// passed.

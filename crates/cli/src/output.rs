@@ -124,11 +124,15 @@ impl Output {
     }
 }
 
-/// Columns of the terminal on stdout; `None` when stdout is not a terminal, so that nothing is cut.
+/// Columns of the terminal on stdout, or of the view that shows the output of this command. `None` without both, so
+/// that nothing is cut.
 pub(crate) fn columns() -> Option<usize> {
     let stdout = std::io::stdout();
     if !terminal::is_terminal(&stdout) {
-        return None;
+        return std::env::var(agent_team_terminal_ui::COLUMNS)
+            .ok()?
+            .parse()
+            .ok();
     }
     Some(terminal::size(&stdout).map_or(80, |(columns, _)| usize::from(columns)))
 }

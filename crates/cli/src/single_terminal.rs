@@ -56,6 +56,8 @@ enum CallResult {
     RequestRead(MemberName, RequestId, Result<Box<RequestView>, Failure>),
     /// With the member that was shown when the action started.
     ActionDone(MemberName, Result<String, Failure>),
+    /// The user's decision about this request of the member did not reach the supervisor, or was refused.
+    NotDecided(MemberName, RequestId, Failure),
     /// For the prompt of this member.
     NamesFound(MemberName, Names, Vec<Candidate>),
 }
@@ -258,10 +260,13 @@ impl EventLoop {
                 self.state.offer(&member, &names, candidates);
             }
             CallResult::ActionDone(member, Ok(text)) => self.state.append_output(&member, &text),
-            CallResult::ActionDone(member, Err(failure)) => {
-                self.state
-                    .append_output(&member, &format!("✗ {}", failure.one_line()));
-                self.state.reopen_request(&member);
+            CallResult::ActionDone(member, Err(failure)) => self
+                .state
+                .append_output(&member, &format!("✗ {}", failure.one_line())),
+            CallResult::NotDecided(member, request, failure) => {
+                let text = format!("✗ cannot send the decision: {}", failure.one_line());
+                self.state.append_output(&member, &text);
+                self.state.fetch_request_again(&member, request);
             }
         }
     }
@@ -276,10 +281,23 @@ impl EventLoop {
             });
             return;
         }
-        let team = self.state.team.clone();
+        let (team, columns) = (self.state.team.clone(), self.state.columns());
+        let decided = match &action {
+            Action::Decide(decide) => Some(decide.request),
+            Action::Send { .. }
+            | Action::Task { .. }
+            | Action::Interrupt(_)
+            | Action::Complete(_)
+            | Action::Verb(_) => None,
+        };
         self.calls.spawn(async move {
-            let done = actions::perform(session, &team, action).await;
-            CallResult::ActionDone(shown, done)
+            match (
+                actions::perform(session, &team, action, columns).await,
+                decided,
+            ) {
+                (Err(failure), Some(request)) => CallResult::NotDecided(shown, request, failure),
+                (done, _) => CallResult::ActionDone(shown, done),
+            }
         });
     }
 }

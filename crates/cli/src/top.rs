@@ -177,12 +177,23 @@ pub(crate) async fn once(global: &Global, columns: u16, rows: u16) -> Result<Str
 
 /// The data of the view, for `--json`.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Snapshot {
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<TeamView>"))]
     team: TeamView,
+    #[cfg_attr(test, schemars(with = "Vec<crate::reference::json::Wire<TaskView>>"))]
     tasks: Vec<TaskView>,
     /// Pending, oldest first.
+    #[cfg_attr(
+        test,
+        schemars(with = "Vec<crate::reference::json::Wire<RequestView>>")
+    )]
     requests: Vec<RequestView>,
     /// The newest, newest last.
+    #[cfg_attr(
+        test,
+        schemars(with = "Vec<crate::reference::json::Wire<MessageView>>")
+    )]
     messages: Vec<MessageView>,
 }
 

@@ -4,6 +4,7 @@
 //! - calls that survive a lost connection or a restart of the supervisor, and following events: [`Session`],
 //!   [`Subscription`]
 //! - notices as AG-UI events: [`Envelopes`]
+//! - the denied calls of a run: [`DeniedCalls`]
 //! - names for the completion of a prompt: [`names`]
 //! - finding the supervisor, and starting it if none runs: [`connect()`], [`connect_or_start`]
 //! - typed calls over one connection: [`Client`]
@@ -12,12 +13,14 @@
 
 mod client;
 mod connect;
+mod denied_calls;
 mod envelopes;
 pub mod names;
 mod session;
 
 pub use client::{Arrival, CallError, Client, ConnectError, Disconnected, Handshake, Incoming};
 pub use connect::{ConnectOrStartError, connect, connect_or_start};
+pub use denied_calls::DeniedCalls;
 pub use envelopes::Envelopes;
 pub use session::error::SessionError;
 pub use session::{Notice, Session, Step, Subscription};

@@ -38,7 +38,7 @@ use crate::team::round::{Question, Round, Strategy};
 use crate::team::run::{Run, RunTotals};
 use crate::team::spec::TeamSpec;
 use crate::team::task::{Board, Task};
-use crate::team::user_mail::UserMail;
+use crate::team::user_mail::{UserMail, UserQuestion};
 use crate::time::Tick;
 use crate::timer::Timer;
 
@@ -189,6 +189,33 @@ impl Team {
 
     pub fn user_mail(&self) -> &UserMail {
         &self.user_mail
+    }
+
+    /// The open questions to the user. Questions of held and stopped members are hidden until the members run again.
+    pub fn user_questions(&self) -> impl Iterator<Item = &UserQuestion> {
+        let questions = self.user_mail.questions();
+        questions.filter(|question| self.can_receive_answer(&question.member))
+    }
+
+    /// The member's question among [`Team::user_questions`].
+    pub fn user_question_of(&self, member: &MemberName) -> Option<&UserQuestion> {
+        let question = self.user_mail.question_of(member)?;
+        self.can_receive_answer(member).then_some(question)
+    }
+
+    /// The message with which the member asks the user: its open question, or else its newest unread message.
+    pub fn asked_user_by(&self, member: &MemberName) -> Option<MessageId> {
+        if self.can_receive_answer(member) {
+            return self.user_mail.asked_by(member);
+        }
+        let hidden = self.user_mail.question_of(member).map(|it| it.message);
+        let newest = self.user_mail.newest_from(member);
+        newest.filter(|message| Some(*message) != hidden)
+    }
+
+    fn can_receive_answer(&self, member: &MemberName) -> bool {
+        let member = self.member(member);
+        member.is_some_and(|it| !matches!(it.life, Life::Held { .. } | Life::Stopped))
     }
 
     pub fn requests(&self) -> &Requests {

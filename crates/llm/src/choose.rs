@@ -32,12 +32,13 @@ pub struct Choice {
 #[derive(Debug, thiserror::Error)]
 pub enum ChooseError {
     #[error(
-        "no model is available: set a key ({keys}), start a local server ({servers}), or configure a model at another \
-         URL. Teams of command members need no model.{found}"
+        "no model is available: set a key ({keys}), start a local server ({servers}), or set the URL of a server \
+         ({urls}). Teams of command members need no model.{found}"
     )]
     None {
         keys: String,
         servers: String,
+        urls: String,
         /// One sentence, with a leading space, for each server that lists no model, and for each configured server that
         /// does not respond.
         found: String,
@@ -94,7 +95,14 @@ pub async fn choose(config: &OpenConfig) -> Result<Choice, ChooseError> {
     let keys: Vec<_> = keys
         .filter_map(|provider| provider.key_vars.first().copied())
         .collect();
+    let mut chat = PROVIDERS
+        .iter()
+        .filter(|it| it.wire == Wire::ChatCompletions);
     let local = PROVIDERS.iter().filter(|provider| provider.is_local());
+    let urls = chat.next().into_iter().chain(local.clone());
+    let urls: Vec<_> = urls
+        .filter_map(|provider| provider.base_url_vars.first().copied())
+        .collect();
     let servers = local.filter(|provider| !provider.base_url.is_empty());
     let servers: Vec<_> = servers
         .map(|provider| format!("{} at {}", provider.name, provider.base_url))
@@ -102,6 +110,7 @@ pub async fn choose(config: &OpenConfig) -> Result<Choice, ChooseError> {
     Err(ChooseError::None {
         keys: keys.join(", "),
         servers: servers.join(", "),
+        urls: urls.join(", "),
         found,
     })
 }

@@ -17,6 +17,8 @@ pub struct FallbackModel {
     models: Vec<Box<dyn Model>>,
     /// The index of the model that answers.
     current: AtomicUsize,
+    /// Why configured models are missing in the list.
+    warnings: Vec<String>,
 }
 
 impl FallbackModel {
@@ -27,7 +29,15 @@ impl FallbackModel {
         Self {
             models,
             current: AtomicUsize::new(0),
+            warnings: Vec::new(),
         }
+    }
+
+    /// `warnings`: why configured models could not be opened, for the user.
+    #[must_use]
+    pub fn with_warnings(mut self, warnings: Vec<String>) -> Self {
+        self.warnings = warnings;
+        self
     }
 
     fn model(&self) -> &dyn Model {
@@ -92,6 +102,10 @@ impl Model for FallbackModel {
 
     fn price(&self) -> Option<Price> {
         self.model().price()
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// A search by the provider is offered only if each of the models has it: the tools are chosen once per launch.

@@ -34,7 +34,7 @@ use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use self::decode::{Decode, EventError, Progress};
-use self::draft::{Draft, OnDelta};
+use self::draft::{Author, Draft, OnDelta};
 use self::failure::{Target, looks_like_html};
 use self::sse::Unreadable;
 use crate::catalogue::ModelData;
@@ -136,17 +136,25 @@ impl HttpModel {
             url: &self.shown_url,
             key: self.endpoint.key.as_ref(),
         };
-        let draft = Draft::new(&prompt, &self.name);
+        let author = self.author();
+        let draft = Draft::new(&prompt, author);
         let (mut body, decoder): (Value, Box<dyn Decode>) = match self.wire {
-            Wire::ChatCompletions => (
-                chat::request(&self.dialect(), &prompt),
-                Box::new(chat::AnswerDecoder::new(draft)),
-            ),
+            Wire::ChatCompletions => {
+                let chat::Request { body, prefix } = chat::request(&self.dialect(), &prompt);
+                let draft = match prefix {
+                    Some(prefix) => draft.bound_to(prefix),
+                    None => draft,
+                };
+                (
+                    body,
+                    Box::new(chat::AnswerDecoder::new(draft, &provider.quirks)),
+                )
+            }
             Wire::Responses => {
                 let effort = self.effort.unwrap_or_default();
                 let effort = effort::of_openai(&self.model, effort);
                 (
-                    responses::request(&self.model, &self.name, effort, &prompt),
+                    responses::request(&self.model, author, effort, &prompt),
                     Box::new(responses::AnswerDecoder::new(draft)),
                 )
             }
@@ -154,7 +162,7 @@ impl HttpModel {
                 let thinking = effort::of_messages(&self.model, self.effort.unwrap_or_default());
                 let messages::Request { body, prefix } = messages::request(
                     &self.model,
-                    &self.name,
+                    author,
                     self.model_data.output,
                     &thinking,
                     &prompt,
@@ -179,10 +187,18 @@ impl HttpModel {
         }
     }
 
+    fn author(&self) -> Author<'_> {
+        Author {
+            by: &self.name,
+            wire: self.wire,
+            default_wire: self.endpoint.default_wire(&self.model),
+        }
+    }
+
     fn dialect(&self) -> chat::Dialect<'_> {
         chat::Dialect {
             model: &self.model,
-            by: &self.name,
+            author: self.author(),
             quirks: &self.endpoint.provider.quirks,
             takes_thoughts: self.endpoint.takes_thoughts,
             effort: self.effort,
@@ -284,12 +300,15 @@ fn no_stream(target: &Target<'_>, body: &[u8]) -> ModelError {
 impl Endpoint {
     /// The API for this model.
     fn wire_of(&self, model: &str) -> Wire {
-        self.wire.unwrap_or_else(|| {
-            match effort::needs_responses(self.provider.quirks.effort, model) {
-                true => Wire::Responses,
-                false => self.provider.wire,
-            }
-        })
+        self.wire.unwrap_or_else(|| self.default_wire(model))
+    }
+
+    /// The API for this model if the user configured none.
+    fn default_wire(&self, model: &str) -> Wire {
+        match effort::needs_responses(self.provider.quirks.effort, model) {
+            true => Wire::Responses,
+            false => self.provider.wire,
+        }
     }
 
     pub(super) fn client(&self) -> Result<Client, ClientError> {

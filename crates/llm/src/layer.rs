@@ -32,6 +32,10 @@ impl<L: ModelLayer> Model for L {
         self.inner().search_support()
     }
 
+    fn warnings(&self) -> &[String] {
+        self.inner().warnings()
+    }
+
     fn answer<'a>(
         &'a self,
         prompt: Prompt<'a>,

@@ -10,7 +10,7 @@
 //! - model names, and the table of providers: the crate `providers`
 //! - keys, base URLs, proxies: `open`, `key`, `http_client`; the default model: `choose`
 //! - window sizes and prices: `catalogue`
-//! - the two HTTP APIs: `http`
+//! - the three HTTP APIs: `http`
 //! - models around other models: `layer`; retries: `retry`; a list of models: `fallback`; recording and replay:
 //!   `recording`
 //!

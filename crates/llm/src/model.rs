@@ -7,6 +7,7 @@
 use std::pin::Pin;
 use std::time::Duration;
 
+use agent_team_protocol::spec::Wire;
 use serde::{Deserialize, Serialize};
 
 use crate::usage::{Price, Usage};
@@ -70,6 +71,10 @@ pub struct Answer {
 pub struct Verbatim {
     /// The author as `provider/model`. Other models receive only the rest of the answer.
     pub by: String,
+    /// The API of the blocks. Another API receives only the rest of the answer. `None`: the API that the provider and
+    /// the model use without a setting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wire: Option<Wire>,
     pub blocks: Vec<serde_json::Value>,
     /// The digest of everything before the answer in the request that produced it. Thoughts among the blocks are sent
     /// back only behind the same prefix. `None`: they are never sent back.
@@ -262,6 +267,11 @@ pub trait Model: Send + Sync + std::fmt::Debug {
     /// Whether the provider can search the web.
     fn search_support(&self) -> SearchSupport {
         SearchSupport::Unsupported
+    }
+
+    /// Problems of the configuration that do not prevent answers, for the user.
+    fn warnings(&self) -> &[String] {
+        &[]
     }
 
     /// Requests one answer. `on_delta` receives its deltas and must not block.

@@ -180,12 +180,14 @@ impl OpenConfig {
                 vars: provider.base_url_vars.join(" or "),
             });
         }
-        let base_url = base_url(provider, url).map_err(|why| OpenError::BaseUrl {
+        let wire = self.wire(provider);
+        let base_url = base_url(provider, wire, url).map_err(|why| OpenError::BaseUrl {
             provider: provider.name.to_owned(),
             url: shown(url),
             why,
         })?;
-        let is_own = self::base_url(provider, provider.base_url).is_ok_and(|own| own == base_url);
+        let is_own =
+            self::base_url(provider, wire, provider.base_url).is_ok_and(|own| own == base_url);
         let key = Key::find(provider, &self.environment)?;
         if !self.is_permitted(provider, &base_url) {
             let var = key.as_ref().map(|key| key.var.as_str());
@@ -199,15 +201,14 @@ impl OpenConfig {
             }
         }
         let spec = self.spec(provider);
-        let wire = spec.and_then(|spec| spec.wire);
         Ok(Endpoint {
             provider,
-            search_support: match wire.unwrap_or(provider.wire) {
+            search_support: match wire {
                 Wire::ChatCompletions | Wire::Responses => SearchSupport::Unsupported,
                 Wire::Messages if is_own => SearchSupport::Supported,
                 Wire::Messages => SearchSupport::Unknown,
             },
-            wire,
+            wire: spec.and_then(|spec| spec.wire),
             takes_thoughts: provider.quirks.takes_thoughts
                 || spec.is_some_and(|spec| spec.reasoning_content),
             extra_body: spec.map(|spec| spec.extra_body.clone()).unwrap_or_default(),
@@ -241,6 +242,12 @@ impl OpenConfig {
         self.providers.get(provider.name)
     }
 
+    /// The API of the provider: the user's setting, or else its own.
+    fn wire(&self, provider: &Provider) -> Wire {
+        let configured = self.spec(provider).and_then(|spec| spec.wire);
+        configured.unwrap_or(provider.wire)
+    }
+
     fn url_of_environment(&self, provider: &Provider) -> Option<&str> {
         let mut vars = provider.base_url_vars.iter();
         vars.find_map(|var| set(&self.environment, var))
@@ -252,9 +259,10 @@ impl OpenConfig {
         match configured {
             Some(BaseUrl::Own(_)) | None => true,
             Some(BaseUrl::OfProject(_)) => {
+                let wire = self.wire(provider);
                 let known = [self.url_of_environment(provider), Some(provider.base_url)];
                 let mut known = known.into_iter().flatten();
-                known.any(|known| base_url(provider, known).is_ok_and(|known| known == url))
+                known.any(|known| base_url(provider, wire, known).is_ok_and(|known| known == url))
             }
         }
     }
@@ -292,8 +300,8 @@ impl OpenConfig {
     }
 }
 
-/// Normalizes a base URL of the user, so that paths can be appended.
-fn base_url(provider: &Provider, given: &str) -> Result<String, String> {
+/// Normalizes a base URL of the user, so that the paths of this API can be appended.
+fn base_url(provider: &Provider, wire: Wire, given: &str) -> Result<String, String> {
     let given = given.trim().trim_end_matches('/');
     let bare = !given.contains("://");
     let scheme = if bare { "http://" } else { "" };
@@ -318,7 +326,7 @@ fn base_url(provider: &Provider, given: &str) -> Result<String, String> {
         url.set_port(own).map_err(cannot)?;
     }
     let path = url.path().trim_end_matches('/').to_owned();
-    let versioned = match provider.wire {
+    let versioned = match wire {
         Wire::ChatCompletions | Wire::Responses => !path.is_empty(),
         // Anthropic's own tools append the version to any path.
         Wire::Messages => path.ends_with("/v1"),
@@ -363,7 +371,7 @@ mod tests {
 
     fn url(provider: &str, given: &str) -> String {
         let provider = Provider::named(provider).expect("a known provider");
-        base_url(provider, given).unwrap_or_else(|why| why)
+        base_url(provider, provider.wire, given).unwrap_or_else(|why| why)
     }
 
     #[test]
@@ -401,6 +409,18 @@ mod tests {
             ("openai", "http://x/v1?a=b", "it has a query or a fragment"),
         ] {
             assert_eq!(url(provider, given), is, "{provider} {given}");
+        }
+    }
+
+    #[test]
+    fn base_urls_depend_on_the_configured_api() {
+        let provider = Provider::named("openai").expect("a known provider");
+        let given = "https://gate.example/claude";
+        for (wire, is) in [
+            (Wire::Messages, "https://gate.example/claude/v1"),
+            (Wire::ChatCompletions, "https://gate.example/claude"),
+        ] {
+            assert_eq!(base_url(provider, wire, given), Ok(is.to_owned()));
         }
     }
 

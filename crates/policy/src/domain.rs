@@ -1,5 +1,8 @@
 //! Host names in URLs and in rules. Called by the rules, the judge, the offers, and where a URL is shown.
 
+use agent_team_protocol::request::summary;
+use serde_json::Value;
+
 use super::pattern::{Fault, Reach};
 
 /// `example.com`, or `*.example.com` for its subdomains.
@@ -71,9 +74,19 @@ pub(crate) fn host_of(address: &str) -> Option<String> {
 
 /// The ASCII form (`xn--…`) of a URL's host, if the host contains other characters. Programs disagree on some of these
 /// names, so only deny and ask rules compare this form.
-pub fn ascii_host(address: &str) -> Option<String> {
+pub(crate) fn ascii_host(address: &str) -> Option<String> {
     let host = written_host(address).filter(|host| !host.is_ascii())?;
     normal(&to_ascii(host)?)
+}
+
+/// A call of a tool on one line, for the user. If the host of its URL has non-ASCII letters, appends the host in punycode,
+/// the name that is looked up: letters of other scripts can look like ASCII letters.
+pub fn call_line(tool: &str, arguments: &Value) -> String {
+    let mut line = summary(tool, arguments);
+    if let Some(host) = arguments["url"].as_str().and_then(ascii_host) {
+        line.push_str(&format!(" (host {host})"));
+    }
+    line
 }
 
 fn written_host(address: &str) -> Option<&str> {
@@ -119,4 +132,22 @@ fn normal(host: &str) -> Option<String> {
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     (host.len() <= 253 && host.split('.').all(is_label)).then(|| host.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::call_line;
+
+    #[test]
+    fn non_ascii_hosts_are_shown_in_punycode_too() {
+        let url = |url: &str| call_line("fetch", &json!({ "url": url }));
+        assert_eq!(
+            // The second letter is Cyrillic.
+            url("https://g\u{456}thub.com/xn--gthub-n2e.com"),
+            "fetch: https://g\u{456}thub.com/xn--gthub-n2e.com (host xn--gthub-n2e.com)"
+        );
+        assert_eq!(url("https://GitHub.com/a"), "fetch: https://GitHub.com/a");
+    }
 }

@@ -37,7 +37,7 @@ pub use agent_team_protocol::request::Containment;
 pub use call::{Action, ToolCall};
 pub use decision::{Decision, Part, PartAction, Reason, Ruling};
 pub use digest::{Digest, canonical};
-pub use domain::ascii_host;
+pub use domain::call_line;
 pub use offer::{Offer, offers};
 pub use path::{CallPath, CallPaths, RuleContext};
 pub use reading::reading_commands;

@@ -28,7 +28,7 @@ pub struct Offer {
 pub fn offers(call: &ToolCall, context: &RuleContext) -> Vec<Offer> {
     let mut offers = vec![Offer {
         rules: Vec::new(),
-        covers: "exactly this request, whenever it is repeated".to_owned(),
+        covers: "exactly this request".to_owned(),
     }];
     if !call.environment.is_empty() {
         return offers;

@@ -259,6 +259,25 @@ fn a_line_that_may_write_is_not_read_only() {
 }
 
 #[test]
+fn built_in_rules_allow_no_program_of_the_project() {
+    let allowed = [(Effect::Allow, "Bash(cargo test:*)")];
+    let of = |rules: &[(Effect, &str)], mode, line| -> Vec<bool> {
+        let decision = judged(rules, mode, line, Containment::Protects);
+        let steps = decision.run.unwrap().steps.into_iter();
+        let commands = steps.flat_map(|step| step.pipeline);
+        commands.map(|command| command.built_in).collect()
+    };
+    let line = "cargo test | head -5 && echo done";
+    assert_eq!(of(&allowed, Mode::Default, line), [false, true, true]);
+    assert_eq!(of(&allowed, Mode::Default, "cargo test"), [false]);
+    assert_eq!(of(&[], Mode::Default, "echo done"), [true]);
+    assert_eq!(of(&[], Mode::Default, "ls | head -5"), [true, true]);
+    // A rule of the user names the program, so it may be one of the project.
+    let head = [allowed[0], (Effect::Allow, "Bash(head:*)")];
+    assert_eq!(of(&head, Mode::Default, line), [false, false, true]);
+}
+
+#[test]
 fn mode_sandboxed_allows_what_the_sandbox_contains() {
     for line in [
         "touch inside",

@@ -97,6 +97,7 @@ const fn custom(name: &'static str, value: &'static str, meaning: &'static str) 
 
 /// One event with its team, member and run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Envelope {
     pub team_id: TeamId,
     /// `member@team`; `None`: the event belongs to no member.
@@ -116,6 +117,7 @@ pub struct Envelope {
 
 /// An event of the AG-UI protocol. Timestamps are Unix time in milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(
     tag = "type",
     rename_all = "SCREAMING_SNAKE_CASE",
@@ -226,6 +228,7 @@ pub enum AgUi {
 
 /// The author of a message, in AG-UI's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Speaker {
     Assistant,

@@ -149,6 +149,9 @@ pub struct RunnableCommand {
     pub argv: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redirects: Vec<RunnableRedirect>,
+    /// A built-in rule allowed the command because of the name of its program: start no program of the project.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub built_in: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -340,7 +343,7 @@ impl RequestView {
         let directory = self.directory.display().to_string();
         text.push_str(&format!("\n  in\n      {}", visible_line(&directory)));
         for why in &self.why {
-            text.push_str(&format!("\nasked because  {}", visible_line(why)));
+            text.push_str(&format!("\nreason     {}", visible_line(why)));
         }
         text
     }

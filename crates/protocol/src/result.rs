@@ -10,8 +10,7 @@ use crate::view::{
 };
 use crate::{MemberName, Party, TeamId};
 
-/// The result of a run (`run`), or of waiting until no task of the board can run (`up --wait`). `O` is the type of the
-/// outcome, which differs between the two.
+/// The result of a run (`run`), or of waiting until no task of the board can run (`up --wait`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[cfg_attr(test, schemars(rename = "RunResult"))]

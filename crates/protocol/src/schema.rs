@@ -7,6 +7,7 @@ use std::path::Path;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use crate::envelope::Envelope;
 use crate::initialize::{self, Initialize, Initialized, PROTOCOL};
 use crate::result::RunResult;
 use crate::rpc::{TeamRef, WireError};
@@ -51,7 +52,10 @@ fn schema() -> String {
         "error": generator.subschema_for::<WireError>(),
         "methods": methods,
         "notifications": notifications,
-        "documents": { "run": generator.subschema_for::<RunResult>() },
+        "documents": {
+            "event": generator.subschema_for::<Envelope>(),
+            "run": generator.subschema_for::<RunResult>(),
+        },
         "$defs": generator.take_definitions(true),
     });
     let mut text = serde_json::to_string_pretty(&document).expect("a schema has string keys");

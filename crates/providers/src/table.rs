@@ -41,7 +41,7 @@ pub struct Quirks {
     pub is_openrouter: bool,
 }
 
-/// How a provider is told how much its model thinks.
+/// The field in which a provider receives how much its model thinks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EffortField {
     /// `reasoning_effort`, only if the user set an effort: other models of this provider may reject the field.

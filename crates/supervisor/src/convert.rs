@@ -570,6 +570,11 @@ fn hint(refused: &Refused) -> Option<String> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "most refusals need no hint")]
     Some(match refused {
         Refused::UnknownMember(_) => format!("list the members with: {}", CommandLine::Ps),
+        Refused::NoLead => format!(
+            "add a task with {}, or add a [lead] table to the team file and run: {}",
+            CommandLine::AddTask,
+            CommandLine::Up
+        ),
         Refused::UnknownMessage(_) => format!("list the messages with: {}", CommandLine::Messages),
         Refused::UnknownRequest(_) => format!("list pending requests with: {}", CommandLine::Requests),
         Refused::UnknownGrant(_) => format!("list the grants with: {}", CommandLine::ListRules),

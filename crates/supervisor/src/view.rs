@@ -81,7 +81,7 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
     if let (Life::Ready { .. }, Some(reason)) = (&member.life, &member.turn_failure) {
         why.push_str(&format!("; its last turn could not continue: {reason}"));
     }
-    if let Some(message) = team.user_mail().asked_by(name) {
+    if let Some(message) = team.asked_user_by(name) {
         why.push_str(&format!(
             "; it asks you in {message}: read the message with {}, answer with {}",
             CommandLine::Messages,
@@ -121,7 +121,7 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
                 .count(),
         )
         .unwrap_or(u32::MAX),
-        asks_user: team.user_mail().asked_by(&member.spec.name),
+        asks_user: team.asked_user_by(&member.spec.name),
         plan: plan(team, member),
         restarts: u32::try_from(member.restarts.recent(now)).unwrap_or(u32::MAX),
         last_result: member.last_result.as_deref().map(str::to_owned),
@@ -285,7 +285,7 @@ pub(crate) fn waiting(team: &Team, member: &Member, reported: Option<&Waiting>) 
                 },
             });
             waiting.or_else(|| {
-                let question = team.user_mail().question_of(&member.spec.name);
+                let question = team.user_question_of(&member.spec.name);
                 match (reported, question) {
                     (Some(Waiting::Reply { .. }), Some(question)) => Some(Waiting::Answer {
                         message: question.message,

@@ -262,7 +262,8 @@ fn read(
         mode.map(|found| found.value),
     );
     let table = root.table("providers", Level::Providers);
-    defaults.agent_keys.providers = provider::read(source, table, reader.project, reader.overrides);
+    let providers = provider::read(source, table, reader.project, reader.overrides);
+    defaults.agent_keys.providers = providers.specs;
     let (placement, layout) = panes(root.table("panes", Level::Panes));
     let mut limits = limits(root.table("limits", Level::Limits));
     let budget_of_file = limits.budget;
@@ -345,6 +346,7 @@ fn read(
         tasks: &tasks,
         search: search_of_file.as_ref(),
         providers: &defaults.agent_keys.providers,
+        certificate_files: &providers.certificate_files,
     });
     let mut warnings = settings::ineffective(&members, &roles, reader.overrides);
     let mut roles = roles.finish(defaults.engine, &defaults.agent_keys);

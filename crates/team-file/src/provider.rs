@@ -5,7 +5,7 @@
 //! there.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agent_team_protocol::spec::{BaseUrl, ProviderSpec, Wire};
 use agent_team_providers::{PROVIDERS, Provider};
@@ -30,14 +30,27 @@ const CLIENT_FIELDS: [&str; 7] = [
     "tools",
 ];
 
+/// The lines around a certificate in PEM.
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
+
+/// The providers of a team, by name.
+#[derive(Debug, Default)]
+pub(super) struct Providers {
+    pub(super) specs: BTreeMap<String, ProviderSpec>,
+    /// The resolved files from which `ca` was read.
+    pub(super) certificate_files: BTreeMap<String, PathBuf>,
+}
+
 /// Reads the providers of the file; base URLs in `overrides` take precedence.
 pub(super) fn read(
     source: &Source<'_>,
     table: Option<Table<'_>>,
     project: &Path,
     overrides: &Overrides,
-) -> BTreeMap<String, ProviderSpec> {
+) -> Providers {
     let mut providers = BTreeMap::new();
+    let mut certificate_files = BTreeMap::new();
     let tables = table.map(|table| table.named_tables(Level::Provider));
     for (name, mut table) in tables.unwrap_or_default() {
         let base_url = table.string("base_url").and_then(|found| {
@@ -60,10 +73,11 @@ pub(super) fn read(
         let wire = table.word("wire", &Wire::NAMES).map(|found| found.value);
         let reasoning_content = table.boolean("reasoning_content").unwrap_or(false);
         let ca = table.string("ca").and_then(|found| {
-            let text = read_text(&project.join(found.value));
-            text.map_err(|error| source.fault(found.at, format!("cannot read `ca`: {error}")))
+            let read = certificates(&project.join(found.value));
+            read.map_err(|why| source.fault(found.at, format!("cannot read `ca`: {why}")))
                 .ok()
         });
+        let (ca_file, ca) = ca.unzip();
         table.finish();
         match Provider::named(name.value) {
             Some(provider) => {
@@ -77,6 +91,9 @@ pub(super) fn read(
                     ca,
                 };
                 providers.insert(provider.name.to_owned(), spec);
+                if let Some(file) = ca_file {
+                    certificate_files.insert(provider.name.to_owned(), file);
+                }
             }
             None => {
                 let known: Vec<_> = PROVIDERS.iter().map(|known| known.name).collect();
@@ -91,7 +108,33 @@ pub(super) fn read(
             spec.base_url = Some(BaseUrl::Own(url.to_owned()));
         }
     }
-    providers
+    Providers {
+        specs: providers,
+        certificate_files,
+    }
+}
+
+/// Reads the certificates of a PEM file. Returns the resolved path and the certificates.
+fn certificates(file: &Path) -> Result<(PathBuf, String), String> {
+    let file = file.canonicalize().map_err(|error| error.to_string())?;
+    let text = read_text(&file).map_err(|error| error.to_string())?;
+    let found = certificates_in(&text);
+    match found.is_empty() {
+        true => Err("the file contains no certificate in PEM".to_owned()),
+        false => Ok((file, found)),
+    }
+}
+
+/// Returns only the certificates of a text. The path comes from the project, so it may name a private key of the user,
+/// and the specification of each agent stores the result.
+fn certificates_in(text: &str) -> String {
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/= \t\r\n".contains(c);
+    let certificates = text.split(BEGIN).skip(1).filter_map(|rest| {
+        let (base64, _) = rest.split_once(END)?;
+        let is_certificate = base64.chars().all(is_base64);
+        is_certificate.then(|| format!("{BEGIN}{base64}{END}\n"))
+    });
+    certificates.collect()
 }
 
 /// Checks a header when the file is read, so that an invalid header is reported before a member starts.
@@ -107,4 +150,25 @@ fn check_header(name: &str, value: &str) -> Result<(), String> {
         return Err(format!("the value of {name} contains a control character"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_certificates_of_a_file_are_kept() {
+        let one = "-----BEGIN CERTIFICATE-----\nMIIB+/==\n-----END CERTIFICATE-----\n";
+        let key = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
+        for (text, kept) in [
+            (one.to_owned(), one.to_owned()),
+            (format!("a note\n{one}{key}{one}"), one.repeat(2)),
+            (key.to_owned(), String::new()),
+            (format!("{BEGIN}\n{key}{one}"), one.to_owned()),
+            (format!("{BEGIN}\n{key}{END}\n"), String::new()),
+            (format!("{one}{BEGIN}\nMIIB"), one.to_owned()),
+        ] {
+            assert_eq!(certificates_in(&text), kept, "{text}");
+        }
+    }
 }

@@ -15,12 +15,16 @@ mod agents;
 mod overrides;
 mod permissions;
 
-/// A project with a directory `web` and a file `notes`.
+/// A certificate in PEM, which the reader does not decode.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+
+/// A project with a directory `web`, a file `notes` and a file with a certificate.
 fn project() -> tempfile::TempDir {
     let project = tempfile::tempdir().unwrap();
     fs::create_dir_all(project.path().join(".agent-team/roles")).unwrap();
     fs::create_dir(project.path().join("web")).unwrap();
     fs::write(project.path().join("notes"), "").unwrap();
+    fs::write(project.path().join("gateway.pem"), CERTIFICATE).unwrap();
     project
 }
 

@@ -7,7 +7,7 @@ mod git_config;
 mod scripts;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agent_team_policy::Digest;
 use agent_team_protocol::permissions::Mode;
@@ -53,6 +53,8 @@ pub(super) struct Team<'a> {
     /// The search of the project's file.
     pub(super) search: Option<&'a Search>,
     pub(super) providers: &'a BTreeMap<String, ProviderSpec>,
+    /// The resolved files from which `ca` of the providers was read.
+    pub(super) certificate_files: &'a BTreeMap<String, PathBuf>,
 }
 
 pub(super) struct Trust {
@@ -97,7 +99,7 @@ pub(super) fn of(team: Team<'_>) -> Trust {
         lines.extend(verify.map(|line| format!("task {key:?} is verified by {line}")));
     }
     lines.extend(team.search.and_then(search));
-    lines.extend(providers(team.providers));
+    lines.extend(providers(&team));
 
     let mut scripts = Scripts::new(team.project);
     let mut directories: Vec<&Path> = vec![team.project];
@@ -244,9 +246,9 @@ fn search(search: &Search) -> Option<String> {
     }
 }
 
-fn providers(providers: &BTreeMap<String, ProviderSpec>) -> Vec<String> {
+fn providers(team: &Team<'_>) -> Vec<String> {
     let mut lines = Vec::new();
-    for (name, provider) in providers {
+    for (name, provider) in team.providers {
         if let Some(BaseUrl::OfProject(url)) = &provider.base_url {
             lines.push(format!("the model provider {name} is at {url}"));
         }
@@ -260,10 +262,11 @@ fn providers(providers: &BTreeMap<String, ProviderSpec>) -> Vec<String> {
                 "the model provider {name} is sent the fields {fields}"
             ));
         }
-        if let Some(pem) = &provider.ca {
+        if let (Some(pem), Some(file)) = (&provider.ca, team.certificate_files.get(name)) {
             let sha256 = Digest::of_bytes(pem.as_bytes());
+            let file = file.strip_prefix(team.project).unwrap_or(file);
             lines.push(format!(
-                "the model provider {name} is identified by the certificates in `ca` (SHA-256 {sha256})"
+                "the model provider {name} is identified by the certificates in {file:?} (SHA-256 {sha256})"
             ));
         }
     }

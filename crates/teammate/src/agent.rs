@@ -259,10 +259,7 @@ impl Agent {
                 shell.pane.view.lines(tone, &text);
                 Self::log_and_stream(&text, shell);
             }
-            OutputEvent::Thinking(thinks) => {
-                let thinking = thinks.then(|| ("thinking".to_owned(), now));
-                shell.pane.view.set_work(thinking);
-            }
+            OutputEvent::Work(work) => shell.pane.view.set_work(work.map(|what| (what, now))),
             OutputEvent::Begun { call, header } => {
                 shell.pane.view.begin_call(&call, &header, now);
                 Self::log_and_stream(&header, shell);
@@ -310,7 +307,9 @@ impl Agent {
         let _ended = match event {
             AgentEvent::Message(text) => shell.config.typed.actions.send(Action::Line(text)),
             AgentEvent::Decided(decide) => shell.config.typed.actions.send(Action::Decide(decide)),
-            AgentEvent::Verb(report) => return shell.config.typed.verb(report),
+            AgentEvent::Verb(words) => {
+                return shell.config.typed.verb(words, shell.pane.surface.size());
+            }
             AgentEvent::Complete(names) => return shell.config.typed.complete(names),
             AgentEvent::Interrupt => return self.inputs.send(Input::Interrupt),
             AgentEvent::Gone => return self.lose_pane(shell),

@@ -233,7 +233,10 @@ impl Tasks {
                 // The receiver of the actions exists until the process exits.
                 let _ended = shell.config.typed.actions.send(Action::Line(line));
             }
-            PaneEvent::Verb(words) => shell.config.typed.verb(words),
+            PaneEvent::Verb(words) => {
+                let size = shell.pane.surface.size();
+                shell.config.typed.verb(words, size);
+            }
             PaneEvent::Complete(names) => shell.config.typed.complete(names),
             PaneEvent::Keys(keys) => {
                 if let Some(task) = &self.task

@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 
 use self::names::NameFinder;
 use self::verb::Verbs;
+use crate::engine::Size;
 
 /// An action of the user.
 #[derive(Debug)]
@@ -106,12 +107,13 @@ impl Typed {
         });
     }
 
-    /// Runs a slash command concurrently with other actions, since it may take long.
-    pub(crate) fn verb(&self, words: Vec<String>) {
+    /// Runs a slash command concurrently with other actions, since it may take long. `pane`: the size of the pane.
+    pub(crate) fn verb(&self, words: Vec<String>, pane: Option<Size>) {
         let verbs = Arc::clone(&self.verbs);
         let to_worker = self.to_worker.clone();
         tokio::spawn(async move {
-            let done = verbs.run(words).await.map(ActionResult::Printed);
+            let columns = pane.map(|(columns, _)| columns);
+            let done = verbs.run(words, columns).await.map(ActionResult::Printed);
             let what = "cannot run the command";
             let _worker_gone =
                 to_worker.send(done.map_err(|refusal| FailedAction { what, refusal }));

@@ -8,8 +8,9 @@
 //!   [y] once  for the team: [1] src/lib.rs  [n] no  [e] no, because…
 //! ```
 //! The member chooses commands, paths and diffs. They are escaped, they are always inside the frame, and no text in the
-//! border contains characters of the frame. The gutter of a line's first row is never blank and that of its further
-//! rows always is, so that no line looks like the rest of the line before.
+//! border contains characters of the frame. The gutter of a line's first row has the sign of the line; the gutter of a
+//! further row is blank, or has the sign `↪` if the row continues a word. So no line looks like the rest of the line
+//! before, and two lines that differ only in a blank look different.
 
 mod diff;
 #[cfg(test)]
@@ -21,7 +22,7 @@ use agent_team_protocol::text::{visible_label, visible_line};
 use agent_team_protocol::{MemberName, Party, RequestId};
 use serde_json::Value;
 
-use self::diff::{Diff, beside};
+use self::diff::Diff;
 use crate::line::Line;
 use crate::style::{SemanticColour, Style};
 
@@ -73,6 +74,7 @@ impl Card {
     pub(crate) fn of(view: &RequestView) -> Self {
         let input: Value = serde_json::from_str(view.input.get()).unwrap_or_default();
         let text = |name: &str| input[name].as_str();
+        let number = |name: &str| input[name].as_u64();
         let content = match (view.plan, text("diff"), text("path")) {
             (Some(number), ..) => Content::Plan {
                 number,
@@ -82,7 +84,10 @@ impl Card {
             (None, Some(diff), Some(path)) if !is_foreign(&view.tool) => Content::Change {
                 tool: view.tool.clone(),
                 path: path.to_owned(),
-                diff: Diff::of(diff),
+                diff: match (number("added"), number("removed")) {
+                    (Some(added), Some(removed)) => Diff::of(diff).counted(added, removed),
+                    _ => Diff::of(diff),
+                },
             },
             (None, ..) => Content::Call {
                 tool: view.tool.clone(),
@@ -179,7 +184,7 @@ impl Card {
         let columns = columns.saturating_sub(SIDES).max(4);
         let mut rows = Vec::new();
         let mut row = |sign: &str, of: Style, text: &Line| {
-            rows.extend(beside(&Line::of(of, &format!("{sign} ")), text, columns));
+            rows.extend(text.beside(&Line::of(of, &format!("{sign} ")), columns));
         };
         let bad = Style::of(SemanticColour::Failure).bold();
         for warning in &self.warnings {
@@ -373,8 +378,11 @@ fn arguments(tool: &str, input: &Value) -> Vec<(String, String)> {
 }
 
 fn field(name: &str, value: &str) -> Line {
-    let mut line = Line::of(Style::BOLD, &format!("{name}: "));
-    line.push(Style::PLAIN, value);
+    let mut line = Line::of(Style::BOLD, &format!("{name}:"));
+    if !value.is_empty() {
+        line.push(Style::BOLD, " ");
+        line.push(Style::PLAIN, value);
+    }
     line
 }
 

@@ -131,8 +131,7 @@ impl Dialog {
         });
         for (number, offer) in long {
             let rules = offer.rules.join(" ");
-            let line = Line::of(Style::PLAIN, &format!("[{number}] {rules}"));
-            rows.extend(line.wrapped(columns.saturating_sub(4).max(2), 4));
+            rows.extend(numbered(number, &rules, columns.saturating_sub(4)));
         }
         rows
     }
@@ -144,8 +143,7 @@ impl Dialog {
         lines.extend(rows.iter().map(|row| self.card.side(row, columns)));
         lines.push(self.card.bottom(0, columns));
         for (number, offer) in (1..).zip(&self.offers) {
-            let line = Line::of(Style::PLAIN, &format!("[{number}] {}", label(offer)));
-            lines.extend(line.wrapped(columns, 4));
+            lines.extend(numbered(number, &label(offer), columns));
         }
         lines
     }
@@ -350,15 +348,22 @@ impl Dialog {
         keys.push(("esc".to_owned(), "later".to_owned(), ""));
         let mut rows: Vec<Line> = Vec::new();
         for (key, what, before) in keys {
-            let mut entry = Line::of(Style::DIM, before);
-            entry.push(self.card.style().bold(), &format!("[{key}]"));
-            entry.push(Style::PLAIN, &format!(" {what}"));
+            let mut gutter = Line::of(self.card.style().bold(), &format!("[{key}]"));
+            gutter.push(Style::PLAIN, " ");
+            let before = Line::of(Style::DIM, before);
+            let mut entry = before.clone();
+            entry.append(&gutter);
+            entry.push(Style::PLAIN, &what);
             match rows.last_mut() {
                 Some(row) if row.width() + 2 + entry.width() <= columns => {
                     row.push(Style::PLAIN, "  ");
                     row.append(&entry);
                 }
-                Some(_) | None => rows.extend(entry.wrapped(columns, 4)),
+                Some(_) | None if entry.width() <= columns => rows.push(entry),
+                Some(_) | None => {
+                    rows.extend((!before.is_empty()).then(|| before.clipped(columns)));
+                    rows.extend(Line::of(Style::PLAIN, &what).beside(&gutter, columns));
+                }
             }
         }
         rows
@@ -386,6 +391,12 @@ impl Dialog {
         let cursor = (lines.len().saturating_sub(1), (last + 1).min(columns));
         Screen { lines, cursor }
     }
+}
+
+/// An offer and the digit that allows it.
+fn numbered(number: u8, offer: &str, columns: usize) -> Vec<Line> {
+    let gutter = Line::of(Style::PLAIN, &format!("[{number}] "));
+    Line::of(Style::PLAIN, offer).beside(&gutter, columns)
 }
 
 /// What an offer covers: its rules without the tool, where the request shows the tool.

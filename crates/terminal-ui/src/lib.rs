@@ -36,6 +36,6 @@ mod transcript_view;
 
 pub use complete::Names;
 pub use menu::Candidate;
-pub use slash::PromptKind;
 pub use slash::help as prompt_help;
+pub use slash::{COLUMNS, PromptKind, columns_of_output};
 pub use transcript_view::{TextKind, Tone, TranscriptView, UserAction};

@@ -11,6 +11,9 @@ use crate::style::{SemanticColour, Style, Theme};
 /// The replacement for a tab.
 const TAB: &str = "    ";
 
+/// The end of the gutter of a row that continues the word of the row before.
+const CONTINUED: &str = "↪ ";
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Span {
     style: Style,
@@ -224,6 +227,33 @@ impl Line {
         rows
     }
 
+    /// Wraps the line beside a gutter so that different lines have different rows. At most one blank is left out between
+    /// two rows. If none is left out, the row continues a word, and its gutter has the sign `↪`; otherwise the gutter of
+    /// a further row is blank. Blanks at the end of a row are in reverse video. `gutter` ends with a blank.
+    pub(crate) fn beside(&self, gutter: &Self, columns: usize) -> Vec<Self> {
+        let width = gutter.width();
+        let room = columns.saturating_sub(width).max(2);
+        let all: Vec<(Style, char)> = self.characters().collect();
+        let mut rows = Vec::new();
+        let (mut rest, mut row) = (all.as_slice(), gutter.clone());
+        loop {
+            let end = exact_end_of_row(rest, room);
+            let words = end - trailing_blanks(&rest[..end]);
+            for (at, (style, c)) in rest[..end].iter().enumerate() {
+                let is_word = at < words;
+                row.put(if is_word { *style } else { style.reversed() }, *c);
+            }
+            rows.push(row);
+            let Some((_, next)) = rest.get(end) else {
+                return rows;
+            };
+            let is_between_words = *next == ' ' && words == end;
+            row = Self::of(Style::PLAIN, &" ".repeat(width.saturating_sub(2)));
+            row.push(Style::DIM, if is_between_words { "  " } else { CONTINUED });
+            rest = &rest[end + usize::from(is_between_words)..];
+        }
+    }
+
     /// Removes trailing blanks.
     fn without_trailing_blanks(mut self) -> Self {
         while let Some(last) = self.spans.last_mut() {
@@ -287,6 +317,23 @@ fn end_of_row(all: &[(Style, char)], room: usize) -> usize {
     all.len()
 }
 
+/// The number of characters in a row of [`Line::beside`]: up to the first blank after the last word that fits, or else
+/// as many as fit.
+fn exact_end_of_row(rest: &[(Style, char)], room: usize) -> usize {
+    let most = fitting(rest, room);
+    if most == rest.len() {
+        return most;
+    }
+    let is_end_of_word = |at: &usize| rest[*at].1 == ' ' && rest[*at - 1].1 != ' ';
+    let end_of_word = (1..=most).rev().find(is_end_of_word);
+    // Never split a character, and never return an empty row.
+    end_of_word.unwrap_or(most.max(1))
+}
+
+fn trailing_blanks(row: &[(Style, char)]) -> usize {
+    row.iter().rev().take_while(|(_, c)| *c == ' ').count()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -305,6 +352,38 @@ mod tests {
         assert_eq!(rows("abcdefgh", 3, 0), ["abc", "def", "gh"]);
         assert_eq!(rows("名前名前", 5, 0), ["名前", "名前"]);
         assert_eq!(rows("", 5, 0), [""]);
+    }
+
+    /// The rows beside the gutter `> `, with trailing blanks as `_`.
+    fn beside(text: &str, columns: usize) -> Vec<String> {
+        let rows = Line::of(Style::PLAIN, text).beside(&Line::of(Style::PLAIN, "> "), columns);
+        let text = |row: &Line| {
+            let spans = row.spans().map(|(style, text)| match style.reversed {
+                true => text.replace(' ', "_"),
+                false => text.to_owned(),
+            });
+            spans.collect()
+        };
+        rows.iter().map(text).collect()
+    }
+
+    #[test]
+    fn a_row_that_continues_a_word_has_a_sign() {
+        assert_eq!(beside("rm ab cd", 7), ["> rm ab", "  cd"]);
+        assert_eq!(beside("rm abcd", 7), ["> rm", "  abcd"]);
+        assert_eq!(beside("abcde fghij", 7), ["> abcde", "  fghij"]);
+        assert_eq!(beside("abcdefghij", 7), ["> abcde", "↪ fghij"]);
+        assert_eq!(beside("名前名前", 7), ["> 名前", "↪ 名前"]);
+    }
+
+    #[test]
+    fn blanks_at_the_end_of_a_row_are_visible() {
+        assert_eq!(beside("abcde  fgh", 7), ["> abcde", "   fgh"]);
+        assert_eq!(beside("ab ", 7), ["> ab_"]);
+        assert_eq!(beside("abcde ", 7), ["> abcde", "  "]);
+        assert_eq!(beside("abcde  ", 7), ["> abcde", "  _"]);
+        assert_eq!(beside("       a", 7), ["> _____", "↪   a"]);
+        assert_eq!(beside("", 7), ["> "]);
     }
 
     #[test]
@@ -396,6 +475,24 @@ mod tests {
             prop_assert_eq!(bare(&all), bare(&text));
             let cut = line.cut(most);
             prop_assert!(cut.width() <= most, "{cut:?} in {most}");
+        }
+
+        /// The text can be read back from the rows: a blank gutter stands for one blank, a sign for nothing.
+        #[test]
+        fn rows_beside_a_gutter_show_every_character(text in "[ab名 é]{0,60}", columns in 4_usize..30) {
+            let rows = Line::of(Style::PLAIN, &text).beside(&Line::of(Style::PLAIN, "> "), columns);
+            let mut read = String::new();
+            for row in &rows {
+                prop_assert!(row.width() <= columns, "{row:?} in {columns}");
+                let row = row.text();
+                let mut row = row.chars();
+                match row.next() {
+                    Some('>' | '↪') => {}
+                    _ => read.push(' '),
+                }
+                read.extend(row.skip(1));
+            }
+            prop_assert_eq!(read, text);
         }
     }
 }

@@ -8,6 +8,15 @@ use agent_team_protocol::MemberName;
 
 use crate::menu::Candidate;
 
+/// The environment variable that tells a slash command how many columns its output may have: the command writes to a
+/// pipe, and the view shows the output in its terminal.
+pub const COLUMNS: &str = "AGENT_TEAM_COLUMNS";
+
+/// The value of [`COLUMNS`] in a terminal of this width. The view leaves the last column free.
+pub fn columns_of_output(terminal: u16) -> String {
+    terminal.saturating_sub(1).to_string()
+}
+
 /// What lines at a prompt are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PromptKind {

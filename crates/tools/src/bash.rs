@@ -152,8 +152,8 @@ async fn run(bash: &Bash, arguments: BashArguments, call: Call<'_>) -> Result<St
         false => sandbox,
     };
     let line = match run {
-        Some(run) => Line::words(run),
-        None => Line::text(&arguments.command),
+        Some(run) => Line::words(run, &context.env, &context.project),
+        None => Line::text(&arguments.command, &context.env),
     };
     if arguments.background {
         let id = bash.jobs.start(context, line, sandbox, limit).await?;

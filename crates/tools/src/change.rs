@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use similar::{Algorithm, TextDiff};
+use similar::{Algorithm, DiffTag, TextDiff};
 
 /// The largest diff that is shown, in bytes.
 const DIFF_MAX: usize = 64 << 10;
@@ -13,6 +13,9 @@ const SEARCH: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub(super) struct Diff {
     pub(super) text: String,
+    /// The numbers of lines of the whole change, also if the text is truncated.
+    pub(super) added: usize,
+    pub(super) removed: usize,
     /// The diff is not truncated, and the new content is valid UTF-8.
     pub(super) whole: bool,
 }
@@ -33,6 +36,13 @@ pub(super) fn diff(name: &str, old: Option<&[u8]>, new: &[u8]) -> Diff {
         .context_radius(3)
         .header(&from, &format!("b/{name}"))
         .to_string();
+    let (mut added, mut removed) = (0, 0);
+    for op in diff.ops() {
+        if op.tag() != DiffTag::Equal {
+            added += op.new_range().len();
+            removed += op.old_range().len();
+        }
+    }
     let whole = text.len() <= DIFF_MAX && std::str::from_utf8(new).is_ok();
     if text.len() > DIFF_MAX {
         let end = text[..text.floor_char_boundary(DIFF_MAX)]
@@ -42,5 +52,28 @@ pub(super) fn diff(name: &str, old: Option<&[u8]>, new: &[u8]) -> Diff {
         text.truncate(end);
         text.push_str(&format!("… {rest} more lines of the diff are not shown\n"));
     }
-    Diff { text, whole }
+    Diff {
+        text,
+        added,
+        removed,
+        whole,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_truncated_diff_has_the_size_of_the_whole_change() {
+        let old: String = (0..10).map(|line| format!("old {line}\n")).collect();
+        let new: String = (0..20_000).map(|line| format!("new {line}\n")).collect();
+        let change = diff("a", Some(old.as_bytes()), new.as_bytes());
+        assert!(!change.whole && change.text.len() < DIFF_MAX + 100);
+        assert!(change.text.lines().count() < 10_000);
+        assert_eq!((change.added, change.removed), (20_000, 10));
+        let change = diff("a", Some(b"1\n2\n3\n"), b"1\ntwo\n3\n4");
+        assert!(change.whole);
+        assert_eq!((change.added, change.removed), (2, 1));
+    }
 }

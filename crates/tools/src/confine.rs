@@ -46,7 +46,7 @@ use crate::beneath::Beneath;
 use crate::guard::Guard;
 
 /// The directories that are searched for bubblewrap before the user's `PATH`: only an administrator can write there.
-const SYSTEM_PATH: &str = "/usr/bin:/usr/local/bin:/bin:/run/current-system/sw/bin";
+pub(crate) const SYSTEM_PATH: &str = "/usr/bin:/usr/local/bin:/bin:/run/current-system/sw/bin";
 
 /// Directories for temporary files. Commands get their own instead.
 const SCRATCH: [&str; 2] = ["/tmp", "/var/tmp"];

@@ -122,7 +122,9 @@ impl Change {
         let mut request = json!({ "path": given, "diff": diff });
         if !self.diff.whole || diff != self.diff.text {
             // A truncated or redacted diff does not show every change, so the request's digest also covers the new
-            // content.
+            // content, and the numbers of lines are those of the whole change.
+            request["added"] = self.diff.added.into();
+            request["removed"] = self.diff.removed.into();
             request["sha256"] = Digest::of_bytes(&self.new).to_string().into();
         }
         let _permit = permission.ask(call, &request, None).await?;

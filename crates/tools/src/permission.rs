@@ -159,10 +159,10 @@ impl Permission {
         match open.decided().await.map_err(refused)? {
             Decided::Allowed { .. } => {}
             Decided::Denied { by, reason } if reason.is_empty() => {
-                return Err(denied(&format!("{request}: by {by}")));
+                return Err(denied(&format!("{request} was denied by {by}")));
             }
             Decided::Denied { by, reason } => {
-                return Err(denied(&format!("{request}: by {by}: {reason}")));
+                return Err(denied(&format!("{request} was denied by {by}: {reason}")));
             }
             Decided::Over | Decided::Unknown => {
                 return Err(denied(&format!(
@@ -237,9 +237,10 @@ fn look_up(cwd: &Path, given: String) -> Option<ResolvedCallPath> {
     })
 }
 
+/// The pane shows the first line to the user; the second is for the model.
 fn denied(why: &str) -> ToolError {
     ToolError::Failed(format!(
-        "Not permitted: {why}. The call was not executed; do not attempt the same by other means."
+        "Not permitted: {why}.\nThe call was not executed; do not attempt the same by other means."
     ))
 }
 

@@ -1,15 +1,16 @@
 //! The runs that the pictures show: agents in panes, agents in one terminal, and a team of commands. Used by [`super`].
 //!
 //! A screen must be the same in each run, but the order in which members act depends on chance, and the numbers of
-//! messages and requests depend on that order. So a scene lets the members act one after the other: ben asks before it
-//! edits, dora gets its task when cleo waits, and a member gets an answer when the lead has seen everything before it.
+//! messages and the text of the lead depend on that order. So a scene lets the members act one after the other: a hook keeps the first
+//! task open until the lead waits for it, dora gets its task when cleo waits for an answer, and a member gets an answer
+//! when the lead waits again.
 
 use std::fs;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::album::Album;
+use super::picture_files::PictureFiles;
 use super::stage::{Size, Stage, Terminal};
 use super::svg::Theme;
 use crate::demo::{Team, goal};
@@ -20,8 +21,10 @@ pub(super) const SMALL: Size = (80, 24);
 
 pub(super) const SIZES: [Size; 3] = [SMALL, (120, 40), (200, 50)];
 
-/// The rule of the demo's team file that lets ben edit without a request.
-const BENS_RULE: &str = "\"Edit(src/**)\", ";
+/// Keeps each task open until [`COMPLETION`] exists. The directory above the project is the demo's.
+const HOOK: &str =
+    "[hooks]\ntask_completed = \"until test -e ../completion; do sleep 0.1; done\"\n";
+const COMPLETION: &str = "completion";
 
 /// The input tokens of each step in the recording.
 const STEP_TOKENS: u64 = 100;
@@ -31,28 +34,28 @@ const STEP_TOKENS: u64 = 100;
 const COMMANDS: &str = include_str!("commands.toml");
 
 /// A team whose lead has a goal, at one size and in one theme.
-pub(super) fn agents(album: &Album, size: Size, theme: Theme) -> Result<()> {
+pub(super) fn agents(files: &PictureFiles, size: Size, theme: Theme) -> Result<()> {
     let stage = agents_stage()?;
     let team = stage.open(size, theme, &["up", &goal()?])?;
     ask_questions(&stage)?;
     next_window(&team)?;
     team.wait_for("[n] no")?;
-    album.take("request", &team)?;
+    files.take("request", &team)?;
 
     let top = stage.open(size, theme, &["top"])?;
     top.wait_for("q quit")?;
     top.press(&["3", "2"])?;
     top.wait_for("T-3 Document")?;
-    album.take("top", &top)?;
+    files.take("top", &top)?;
     top.press(&["Down", "Down"])?;
     top.wait_for("▸ ✓ T-1")?;
     top.press(&["Enter"])?;
     top.wait_for("completed by ben")?;
-    album.take("task", &top)?;
+    files.take("task", &top)?;
 
-    stage.run(&["requests", "allow", "P-2"])?;
+    stage.run(&["requests", "allow", "P-1"])?;
     stage.wait_for_members("the end of T-3", |member| {
-        is_idle(&member("dora")) && waits_after(&member("lead"), 6)
+        is_idle(&member("dora")) && waits_after(&member("lead"), 5)
     })?;
     stage.run(&["send", "cleo", "yes"])?;
     stage.wait_for_members("the answer of the lead", |member| {
@@ -60,14 +63,14 @@ pub(super) fn agents(album: &Album, size: Size, theme: Theme) -> Result<()> {
     })?;
     next_window(&team)?;
     team.wait_for("✓ Done in")?;
-    album.take("goal", &team)?;
+    files.take("goal", &team)?;
     team.press(&["/"])?;
     team.wait_for("show this help")?;
-    album.take("menu", &team)
+    files.take("menu", &team)
 }
 
 /// A team in one process, at all sizes and in all themes: the terminals attach to the same team.
-pub(super) fn hosted(album: &Album) -> Result<()> {
+pub(super) fn hosted(files: &PictureFiles) -> Result<()> {
     let stage = agents_stage()?;
     stage.run(&["up", "--detach", "--panes", "hosted", &goal()?])?;
     ask_questions(&stage)?;
@@ -75,47 +78,41 @@ pub(super) fn hosted(album: &Album) -> Result<()> {
         for size in SIZES {
             let view = stage.open(size, theme, &["attach", "dora"])?;
             view.wait_for("[n] no")?;
-            album.take("hosted", &view)?;
+            files.take("hosted", &view)?;
         }
     }
     Ok(())
 }
 
-pub(super) fn commands(album: &Album, size: Size, theme: Theme) -> Result<()> {
-    let stage = Stage::new(Team::Commands, Some(COMMANDS))?;
+/// A team of commands after its tasks, at one size and in one theme.
+pub(super) fn commands(files: &PictureFiles, size: Size, theme: Theme) -> Result<()> {
+    let stage = Stage::new(Team::Commands, COMMANDS)?;
     let team = stage.open(size, theme, &["up"])?;
     team.wait_for("✓4")?;
-    album.take("commands", &team)
+    files.take("commands", &team)
 }
 
-/// The agents of the demo. The edit of ben needs a decision, too.
+/// The agents of the demo, with the hook.
 fn agents_stage() -> Result<Stage> {
     let file = root().join("scripts/demo/team.toml");
     let text = fs::read_to_string(&file);
     let text = text.with_context(|| format!("cannot read {}", file.display()))?;
-    ensure!(
-        text.contains(BENS_RULE),
-        "{} does not contain {BENS_RULE}",
-        file.display()
-    );
-    Stage::new(Team::Agents, Some(&text.replace(BENS_RULE, "")))
+    Stage::new(Team::Agents, &format!("{text}\n{HOOK}"))
 }
 
 /// Plays the recording until ben has completed its task, cleo waits for an answer, and dora for a decision.
 fn ask_questions(stage: &Stage) -> Result<()> {
-    stage.wait_for_members("the request of ben", |member| {
-        member("ben")["requests"] == 1 && waits_after(&member("lead"), 3)
-    })?;
+    stage.wait_for_members("the tasks", |member| waits_after(&member("lead"), 2))?;
     // Its own task keeps cleo busy, so T-3 waits.
     stage.run(&["task", "assign", "T-3", "cleo"])?;
-    stage.run(&["requests", "allow", "P-1"])?;
+    stage.create_file(COMPLETION)?;
     stage.wait_for_members("the question of cleo", |member| {
         let asks = !member("cleo")["asks_user"].is_null();
-        asks && is_idle(&member("ben")) && waits_after(&member("lead"), 4)
+        asks && is_idle(&member("ben")) && waits_after(&member("lead"), 3)
     })?;
     stage.run(&["task", "assign", "T-3", "dora"])?;
     stage.wait_for_members("the request of dora", |member| {
-        member("dora")["requests"] == 1 && waits_after(&member("lead"), 5)
+        member("dora")["requests"] == 1 && waits_after(&member("lead"), 4)
     })
 }
 

@@ -1,11 +1,12 @@
 //! A demo team, and the terminals that show it: panes of a private tmux server. Used by [`super::scenes`].
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::screen::{SHOWN_PROJECT, Screen};
@@ -49,8 +50,8 @@ pub(super) struct Terminal<'a> {
 }
 
 impl Stage {
-    /// Creates the sample project. `team_file` replaces its team file.
-    pub(super) fn new(team: Team, team_file: Option<&str>) -> Result<Self> {
+    /// Creates the sample project with this team file.
+    pub(super) fn new(team: Team, team_file: &str) -> Result<Self> {
         // The project's path must be as long as the shown one, so it cannot depend on `TMPDIR`.
         let directory = tempfile::Builder::new()
             .prefix("demo-")
@@ -58,34 +59,28 @@ impl Stage {
             .tempdir_in("/tmp")
             .context("cannot create a directory in /tmp")?;
         let demo = Demo::in_directory(directory, team, None)?;
-        if let Some(text) = team_file {
-            let file = demo.project().join(".agent-team/team.toml");
-            std::fs::write(&file, text)
-                .with_context(|| format!("cannot write {}", file.display()))?;
-            // The lead shows the uncommitted changes, which must be those of the team.
-            let mut commit = Command::new("git");
-            commit.args([
-                "-c",
-                "user.name=sample",
-                "-c",
-                "user.email=sample@example.invalid",
-            ]);
-            commit.args(["-c", "commit.gpgsign=false", "commit", "--quiet", "--all"]);
-            check(
-                commit
-                    .args(["--message", "A team"])
-                    .current_dir(demo.project()),
-            )?;
-        }
-        demo.trust(Stdio::null())?;
-        let socket = demo.directory().join("tmux.sock");
-        let shown = SHOWN_PROJECT.len();
         let project = demo.project();
-        anyhow::ensure!(
+        let shown = SHOWN_PROJECT.len();
+        ensure!(
             project.as_os_str().len() == shown,
             "the path {} does not have {shown} bytes",
             project.display()
         );
+        let file = project.join(".agent-team/team.toml");
+        fs::write(&file, team_file).with_context(|| format!("cannot write {}", file.display()))?;
+        // The lead shows the uncommitted changes, which must be those of the team.
+        let mut commit = Command::new("git");
+        for setting in [
+            "user.name=sample",
+            "user.email=sample@example.invalid",
+            "commit.gpgsign=false",
+        ] {
+            commit.args(["-c", setting]);
+        }
+        commit.args(["commit", "--quiet", "--all", "--message", "Another team"]);
+        check(commit.current_dir(project))?;
+        demo.trust(Stdio::null())?;
+        let socket = demo.directory().join("tmux.sock");
         Ok(Self { demo, socket })
     }
 
@@ -106,6 +101,12 @@ impl Stage {
     /// Runs a verb, which prints nothing that a picture shows.
     pub(super) fn run(&self, arguments: &[&str]) -> Result<()> {
         check(self.demo.agent_team(arguments).stdout(Stdio::null()))
+    }
+
+    /// Creates an empty file beside the project.
+    pub(super) fn create_file(&self, name: &str) -> Result<()> {
+        let file = self.demo.directory().join(name);
+        fs::write(&file, "").with_context(|| format!("cannot write {}", file.display()))
     }
 
     /// Starts a verb in a new terminal.

@@ -76,6 +76,44 @@ async fn a_teammate_does_the_leads_task_with_real_tools() {
 }
 
 #[tokio::test]
+async fn a_result_lists_the_calls_denied_in_its_run() {
+    let model = ScriptedModel::new("scripted/denied", |prompt| match prompt.items.last() {
+        Some(Item::Input { .. }) => {
+            let goal = inputs(prompt).last().unwrap_or_default();
+            let path = if goal.contains("one") {
+                "one.txt"
+            } else {
+                "two.txt"
+            };
+            call("write", json!({ "path": path, "content": "x" }))
+        }
+        Some(Item::Returned { .. }) => call("finish", json!({ "answer": "denied" })),
+        _ => text("Done."),
+    });
+    let project = tempfile::tempdir().unwrap();
+    let team = Team::builder()
+        .project(project.path())
+        .permission_mode(PermissionMode::Default)
+        .model(model);
+    let team = within("the team", team.build()).await.unwrap();
+    for name in ["one", "two"] {
+        let goal = format!("write {name}");
+        let result = within("the answer", team.run(goal)).await.unwrap();
+        assert_eq!(result.denied, [format!("write: {name}.txt")]);
+    }
+    let mut stream = within("the stream", team.run_streaming("write one"))
+        .await
+        .unwrap();
+    let mut denied = serde_json::Value::Null;
+    while let Some(envelope) = within("the stream", stream.next()).await {
+        if let AgUi::RunFinished { result, .. } = envelope.event {
+            denied = result["denied"].clone();
+        }
+    }
+    assert_eq!(denied, json!(["write: one.txt"]));
+}
+
+#[tokio::test]
 async fn a_named_model_is_called_over_http() {
     let server = FakeModelServer::start(in_turn([
         Reply::call("finish", json!({ "answer": "by wire" })),

@@ -26,11 +26,13 @@ pub(crate) enum RequestsCommand {
     },
     /// Show one request: the full action, why it needs a decision, and the rules you can allow
     Show {
+        /// Id of the request, such as P-1
         #[arg(value_parser = id::<RequestId>, add = complete::requests())]
         request: RequestId,
     },
     /// Allow a request
     Allow {
+        /// Id of the request, such as P-1
         #[arg(value_parser = id::<RequestId>, add = complete::requests())]
         request: RequestId,
         /// Scope of the permission [default: once, or default_scope of your settings]
@@ -42,6 +44,7 @@ pub(crate) enum RequestsCommand {
     },
     /// Deny a request
     Deny {
+        /// Id of the request, such as P-1
         #[arg(value_parser = id::<RequestId>, add = complete::requests())]
         request: RequestId,
         /// Reason to give the member

@@ -26,13 +26,16 @@ pub(crate) enum TaskCommand {
     List,
     /// Show all details of one task
     Show {
+        /// Id of the task, such as T-3
         #[arg(value_parser = id::<TaskId>, add = complete::tasks(|_| true))]
         task: TaskId,
     },
     /// Change fields of a task; the other fields keep their values
     Update {
+        /// Id of the task, such as T-3
         #[arg(value_parser = id::<TaskId>, add = complete::tasks(is_open))]
         task: TaskId,
+        /// Short title
         #[arg(long)]
         title: Option<String>,
         /// Only this member may claim it
@@ -48,18 +51,22 @@ pub(crate) enum TaskCommand {
     },
     /// Claim a task for yourself [default: the ready task with the highest priority]
     Claim {
+        /// Id of the task, such as T-3
         #[arg(value_parser = id::<TaskId>, add = complete::tasks(is_open))]
         task: Option<TaskId>,
     },
     /// Assign a task to a member
     Assign {
+        /// Id of the task, such as T-3
         #[arg(value_parser = id::<TaskId>, add = complete::tasks(is_open))]
         task: TaskId,
+        /// Name of the member, as `ps` lists it
         #[arg(add = complete::members())]
         member: MemberName,
     },
     /// Mark a task as completed
     Complete {
+        /// Id of the task, such as T-3
         #[arg(value_parser = id::<TaskId>, add = complete::tasks(is_open))]
         task: TaskId,
         /// The result; `-` reads stdin
@@ -68,6 +75,7 @@ pub(crate) enum TaskCommand {
     },
     /// Mark a task as failed
     Fail {
+        /// Id of the task, such as T-3
         #[arg(value_parser = id::<TaskId>, add = complete::tasks(is_open))]
         task: TaskId,
         /// The reason; `-` reads stdin
@@ -76,11 +84,13 @@ pub(crate) enum TaskCommand {
     },
     /// Make a failed or cancelled task pending
     Retry {
+        /// Id of the task, such as T-3
         #[arg(value_parser = id::<TaskId>, add = complete::tasks(has_failed))]
         task: TaskId,
     },
     /// Release a claimed task: it becomes pending
     Release {
+        /// Id of the task, such as T-3
         #[arg(value_parser = id::<TaskId>, add = complete::tasks(is_open))]
         task: TaskId,
         /// Note for the next owner; `-` reads stdin
@@ -89,11 +99,13 @@ pub(crate) enum TaskCommand {
     },
     /// Cancel a task
     Cancel {
+        /// Id of the task, such as T-3
         #[arg(value_parser = id::<TaskId>, add = complete::tasks(is_open))]
         task: TaskId,
     },
     /// Wait until a task ends and print its result; exit with 1 unless it completed
     Wait {
+        /// Id of the task, such as T-3
         #[arg(value_parser = id::<TaskId>, add = complete::tasks(|_| true))]
         task: TaskId,
         /// Give up after this many seconds and exit with 1

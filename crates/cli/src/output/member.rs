@@ -9,11 +9,14 @@ use agent_team_protocol::view::{MemberState, MemberView, Waiting};
 use agent_team_system::clock;
 use agent_team_terminal_ui::style::Style;
 
-use super::table::{Cell, Table, elastic, fixed};
+use super::table::{Cell, Table, elastic_to, firm, fixed, optional};
 use super::{columns, style, text, usage};
 
 /// Maximum width of the text about what a member waits for, such as "tasks T-3, T-4".
 const CAUSE_WIDTH: usize = 24;
+
+/// The width of a member's last result while less important columns are shown.
+const RESULT_WIDTH: usize = 20;
 
 fn state(state: MemberState) -> &'static str {
     match state {
@@ -95,29 +98,34 @@ fn short(pane: &str) -> &str {
     pane.split_once('-').map_or(pane, |(begin, _)| begin)
 }
 
+/// The table for the terminal on stdout.
 pub(crate) fn table(members: &[MemberView]) -> String {
+    table_for(members, columns())
+}
+
+fn table_for(members: &[MemberView], columns: Option<usize>) -> String {
     // Teams without agents use no tokens: leave out the columns.
     let spends = members.iter().any(|member| member.usage.tokens() > 0);
     // Most teams use the default effort: leave out the column.
     let has_effort = |member: &MemberView| member.effort.is_some_and(|it| it != Effort::default());
     let shows_effort = members.iter().any(has_effort);
     let mut columns_shown = vec![
-        fixed("NAME"),
-        fixed("ROLE"),
-        fixed("STATE"),
-        fixed("FOR"),
+        firm("NAME"),
+        optional("ROLE", 5),
+        firm("STATE"),
+        optional("FOR", 7),
         fixed("TASK"),
-        fixed("UNREAD"),
-        fixed("PID"),
-        fixed("PANE"),
+        optional("UNREAD", 4),
+        optional("PID", 1),
+        optional("PANE", 2),
     ];
     if spends {
-        columns_shown.extend([fixed("TOKENS"), fixed("COST")]);
+        columns_shown.extend([optional("TOKENS", 3), optional("COST", 6)]);
     }
     if shows_effort {
-        columns_shown.push(fixed("EFFORT"));
+        columns_shown.push(optional("EFFORT", 8));
     }
-    columns_shown.push(elastic("LAST RESULT"));
+    columns_shown.push(elastic_to("LAST RESULT", RESULT_WIDTH));
     let or_dash = |text: Option<String>| Cell::new(text.as_deref().unwrap_or("–"));
     let mut table = Table::new(columns_shown);
     for member in members {
@@ -143,5 +151,56 @@ pub(crate) fn table(members: &[MemberView]) -> String {
         row.push(or_dash(member.last_result.as_deref().map(text::line)));
         table.row(row);
     }
-    table.render(columns())
+    table.render(columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use unicode_width::UnicodeWidthStr;
+
+    use super::*;
+
+    fn member(name: &str, role: &str, waiting: &Value, result: &str) -> MemberView {
+        let member = json!({
+            "name": name, "role": role, "lead": false, "engine": "native", "model": null, "colour": "green",
+            "placement": "tmux", "state": "waiting", "waiting": waiting, "why": "", "for_ms": 754_000,
+            "pid": 3_194_532, "launch": null, "task": "T-1042", "pane": "%12", "unread": 3, "requests": 1,
+            "restarts": 0, "last_result": result,
+            "usage": {"input": 1_203_400, "output": 90_000, "micro_usd": 4_120_000},
+        });
+        serde_json::from_value(member).expect("a member")
+    }
+
+    #[test]
+    fn the_table_fits_80_columns() {
+        let long = "the parser reads empty files, and the tests of the crate pass";
+        let members = [
+            member(
+                "lead",
+                "lead",
+                &json!({"kind": "permission", "request": "P-31"}),
+                long,
+            ),
+            member(
+                "security-reviewer-2",
+                "security-reviewer",
+                &json!({"kind": "reply", "what": "tasks T-1030, T-1031, T-1032"}),
+                long,
+            ),
+        ];
+        let plain = |columns| {
+            let table = table_for(&members, columns);
+            anstream::adapter::strip_str(&table).to_string()
+        };
+        let narrow = plain(Some(80));
+        assert!(narrow.lines().all(|line| line.width() <= 80), "{narrow}");
+        for kept in ["? waiting (P-31)", "T-1042", "security-reviewer-2", "…"] {
+            assert!(narrow.contains(kept), "{kept}: {narrow}");
+        }
+        assert!(!narrow.contains("PID"), "{narrow}");
+        let wide = plain(None);
+        assert!(wide.contains(long) && wide.contains("3194532"), "{wide}");
+        assert_eq!(plain(Some(200)), wide);
+    }
 }

@@ -1,8 +1,8 @@
 //! Short texts of permission requests and of questions to the user, for every list of requests.
 
-use agent_team_policy::ascii_host;
+use agent_team_policy::call_line;
 use agent_team_protocol::command_line::CommandLine;
-use agent_team_protocol::request::{RequestState, RequestView, UserQuestionView, summary};
+use agent_team_protocol::request::{RequestState, RequestView, UserQuestionView};
 use agent_team_protocol::text::{visible, visible_line};
 use agent_team_terminal_ui::style::Style;
 use serde_json::Value;
@@ -52,17 +52,7 @@ pub(crate) fn action_line(view: &RequestView) -> String {
         };
         return format!("plan {number}: {}{more}", visible_line(first));
     }
-    call(&view.tool, &input)
-}
-
-/// A tool call. If the host of its URL has non-ASCII letters, appends the host in punycode, the name that is looked up:
-/// letters of other scripts can look like ASCII letters.
-pub(crate) fn call(tool: &str, input: &Value) -> String {
-    let mut text = summary(tool, input);
-    if let Some(host) = input["url"].as_str().and_then(ascii_host) {
-        text.push_str(&format!(" (host {host})"));
-    }
-    text
+    call_line(&view.tool, &input)
 }
 
 pub(crate) fn state(view: &RequestView) -> &'static str {
@@ -77,23 +67,5 @@ pub(crate) fn state(view: &RequestView) -> &'static str {
         RequestState::Denied => "denied",
         RequestState::Withdrawn => "withdrawn",
         RequestState::Unknown => "unknown",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::call;
-
-    #[test]
-    fn non_ascii_hosts_are_shown_in_punycode_too() {
-        let url = |url: &str| call("fetch", &json!({ "url": url }));
-        assert_eq!(
-            // The second letter is Cyrillic.
-            url("https://g\u{456}thub.com/xn--gthub-n2e.com"),
-            "fetch: https://g\u{456}thub.com/xn--gthub-n2e.com (host xn--gthub-n2e.com)"
-        );
-        assert_eq!(url("https://GitHub.com/a"), "fetch: https://GitHub.com/a");
     }
 }

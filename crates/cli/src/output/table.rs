@@ -1,4 +1,5 @@
-//! Tables without borders: a header, one line per row. Elastic columns are cut when the terminal is too narrow.
+//! Tables without borders: a header, one line per row. When the terminal is too narrow, elastic columns are cut, then
+//! optional columns are left out, then firm columns are cut.
 
 use agent_team_terminal_ui::style::Style;
 use unicode_width::UnicodeWidthStr;
@@ -14,25 +15,53 @@ const MIN_WIDTH: usize = 8;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Column {
-    pub(crate) title: &'static str,
-    /// Whether the column may be cut.
-    pub(crate) elastic: bool,
+    title: &'static str,
+    when_narrow: WhenNarrow,
 }
 
-/// A column that is never cut.
+/// The change of a column when the terminal is too narrow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WhenNarrow {
+    None,
+    /// The first change. `least`: the width that is kept while optional columns are shown.
+    Cut {
+        least: usize,
+    },
+    /// The column is left out if cutting is not enough, the lowest rank first.
+    LeaveOut {
+        rank: u8,
+    },
+    /// The last change.
+    CutLast,
+}
+
+const fn column(title: &'static str, when_narrow: WhenNarrow) -> Column {
+    Column { title, when_narrow }
+}
+
+/// A column that is always shown in full.
 pub(crate) const fn fixed(title: &'static str) -> Column {
-    Column {
-        title,
-        elastic: false,
-    }
+    column(title, WhenNarrow::None)
 }
 
-/// A column that is cut when the terminal is too narrow.
+/// A column that is cut first when the terminal is too narrow.
 pub(crate) const fn elastic(title: &'static str) -> Column {
-    Column {
-        title,
-        elastic: true,
-    }
+    elastic_to(title, MIN_WIDTH)
+}
+
+/// An elastic column that keeps this width while optional columns are shown.
+pub(crate) const fn elastic_to(title: &'static str, least: usize) -> Column {
+    column(title, WhenNarrow::Cut { least })
+}
+
+/// A column that is left out when the terminal is too narrow, the lowest rank first.
+pub(crate) const fn optional(title: &'static str, rank: u8) -> Column {
+    column(title, WhenNarrow::LeaveOut { rank })
+}
+
+/// A column that is cut only when all optional columns are left out.
+pub(crate) const fn firm(title: &'static str) -> Column {
+    column(title, WhenNarrow::CutLast)
 }
 
 #[derive(Debug)]
@@ -75,10 +104,9 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The table as text. Cuts the elastic columns until the rows fit into a terminal of this width, but cuts no column
-    /// below [`MIN_WIDTH`].
+    /// The table as text, for a terminal of this width. No column is cut below [`MIN_WIDTH`].
     pub(crate) fn render(&self, columns: Option<usize>) -> String {
-        let widths = self.widths(columns);
+        let widths = self.widths(columns.unwrap_or(usize::MAX));
         let mut text = String::new();
         let head = self.columns.iter().map(|column| (column.title, Style::DIM));
         line(&mut text, head, &widths);
@@ -89,35 +117,77 @@ impl Table {
         text
     }
 
-    fn widths(&self, columns: Option<usize>) -> Vec<usize> {
+    /// The width of each column; `None` for a column that is left out.
+    fn widths(&self, limit: usize) -> Vec<Option<usize>> {
         let widest = |index: usize| {
             let cells = self.rows.iter().map(|row| row[index].text.width());
-            cells
-                .max()
-                .unwrap_or(0)
-                .max(self.columns[index].title.width())
+            let title = self.columns[index].title.width();
+            Some(cells.max().unwrap_or(0).max(title))
         };
-        let mut widths: Vec<usize> = (0..self.columns.len()).map(widest).collect();
-        let gaps = GAP * self.columns.len().saturating_sub(1);
-        while let Some(limit) = columns
-            && widths.iter().sum::<usize>() + gaps > limit
-        {
-            let elastic = (0..widths.len())
-                .filter(|index| self.columns[*index].elastic && widths[*index] > MIN_WIDTH);
-            let Some(widest) = elastic.max_by_key(|index| widths[*index]) else {
-                break;
+        let mut full: Vec<Option<usize>> = (0..self.columns.len()).map(widest).collect();
+        loop {
+            let mut widths = full.clone();
+            self.cut(&mut widths, limit, |when| match when {
+                WhenNarrow::Cut { least } => Some(least),
+                WhenNarrow::None | WhenNarrow::LeaveOut { .. } | WhenNarrow::CutLast => None,
+            });
+            if total(&widths) <= limit {
+                return widths;
+            }
+            let rank = |index: &usize| match self.columns[*index].when_narrow {
+                WhenNarrow::LeaveOut { rank } => full[*index].and(Some(rank)),
+                WhenNarrow::None | WhenNarrow::Cut { .. } | WhenNarrow::CutLast => None,
             };
-            widths[widest] -= 1;
+            let optional = (0..full.len()).filter(|index| rank(index).is_some());
+            let Some(least) = optional.min_by_key(rank) else {
+                self.cut(&mut widths, limit, |when| match when {
+                    WhenNarrow::Cut { .. } | WhenNarrow::CutLast => Some(MIN_WIDTH),
+                    WhenNarrow::None | WhenNarrow::LeaveOut { .. } => None,
+                });
+                return widths;
+            };
+            full[least] = None;
         }
-        widths
+    }
+
+    /// Cuts columns, the widest first, until the rows fit. `least`: the width to which a column may be cut, if it may.
+    fn cut(
+        &self,
+        widths: &mut [Option<usize>],
+        limit: usize,
+        least: impl Fn(WhenNarrow) -> Option<usize>,
+    ) {
+        while total(widths) > limit {
+            let columns = self.columns.iter().zip(&mut *widths);
+            let wide = columns.filter_map(|(column, width)| {
+                let least = least(column.when_narrow)?;
+                width.as_mut().filter(|width| **width > least)
+            });
+            let Some(widest) = wide.max() else { return };
+            *widest -= 1;
+        }
     }
 }
 
-fn line<'a>(text: &mut String, cells: impl Iterator<Item = (&'a str, Style)>, widths: &[usize]) {
+/// The width of a row.
+fn total(widths: &[Option<usize>]) -> usize {
+    let shown = widths.iter().flatten();
+    shown
+        .map(|width| width + GAP)
+        .sum::<usize>()
+        .saturating_sub(GAP)
+}
+
+fn line<'a>(
+    text: &mut String,
+    cells: impl Iterator<Item = (&'a str, Style)>,
+    widths: &[Option<usize>],
+) {
     let begin = text.len();
     let mut padding = 0;
     for ((cell, style), width) in cells.zip(widths) {
-        let cell = text::cut(cell, *width);
+        let Some(width) = *width else { continue };
+        let cell = text::cut(cell, width);
         text.extend(std::iter::repeat_n(' ', padding));
         text.push_str(&paint(style, &cell));
         // The padding is written before the next cell: the last cell needs none.
@@ -169,5 +239,30 @@ mod tests {
         let text = plain(&table(), Some(24));
         assert_eq!(text.lines().nth(1), Some("T-1   Build ever…  ada"));
         assert!(text.lines().all(|line| line.width() <= 24), "{text}");
+    }
+
+    #[test]
+    fn optional_columns_are_left_out_before_firm_ones_are_cut() {
+        let mut table = Table::new([
+            firm("NAME"),
+            optional("PID", 1),
+            optional("FOR", 2),
+            elastic("RESULT"),
+        ]);
+        let row = ["a-long-name", "12345", "3 min", "all tests pass"];
+        table.row(row.map(Cell::new));
+        for (columns, expected) in [
+            (41, "a-long-name  12345  3 min  all tests pass"),
+            (40, "a-long-name  12345  3 min  all tests pa…"),
+            (35, "a-long-name  12345  3 min  all tes…"),
+            (34, "a-long-name  3 min  all tests pass"),
+            (27, "a-long-name  all tests pass"),
+            (21, "a-long-name  all tes…"),
+            (20, "a-long-na…  all tes…"),
+            (10, "a-long-…  all tes…"),
+        ] {
+            let text = plain(&table, Some(columns));
+            assert_eq!(text.lines().nth(1), Some(expected), "{columns}");
+        }
     }
 }

@@ -22,6 +22,17 @@ pub(crate) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
+/// Cuts a text to the columns of the terminal that the rest of its line leaves; cuts nothing without a terminal.
+pub(crate) fn cut_beside<'a>(rest: &str, text: &'a str) -> Cow<'a, str> {
+    match super::columns() {
+        Some(columns) => cut(text, columns.saturating_sub(rest.width()).max(LEAST)),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// The columns that [`cut_beside`] leaves of a text on any terminal.
+const LEAST: usize = 8;
+
 /// `3 tasks`, `1 task`.
 pub(crate) fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })

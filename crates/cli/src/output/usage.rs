@@ -17,10 +17,10 @@ pub(crate) fn tokens(count: u64) -> String {
 pub(crate) fn sentence(usage: &Usage) -> Option<String> {
     let spent = tokens(usage.tokens());
     let cost = match usage.usd() {
-        None if usage.micro_usd == 0 => "at an unknown price".to_owned(),
-        Some(_) | None => format!("for {}", cost(usage)),
+        None if usage.micro_usd == 0 => " (price unknown)".to_owned(),
+        Some(_) | None => format!(" for {}", cost(usage)),
     };
-    (usage.tokens() > 0).then(|| format!("{spent} tokens {cost}"))
+    (usage.tokens() > 0).then(|| format!("{spent} tokens{cost}"))
 }
 
 /// `12.3k tokens · $0.42`, `3.3k tokens · cost unknown`.
@@ -52,7 +52,7 @@ mod tests {
         }
         assert_eq!(
             sentence(&usage(12_345, 0, 12_345)).as_deref(),
-            Some("12.3k tokens at an unknown price")
+            Some("12.3k tokens (price unknown)")
         );
         assert_eq!(sentence(&usage(0, 0, 0)), None);
         assert_eq!(spent(&usage(3_300, 0, 3_300)), "3.3k tokens · cost unknown");

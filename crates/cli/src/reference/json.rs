@@ -1,113 +1,49 @@
 //! The page of the documents that `--json` prints. The shapes come from the types: those of the command line from this
-//! crate, those of the protocol from its generated schema.
+//! crate, those of the protocol from its generated schema. The list of the verbs is in `documents.rs`.
 
-use std::borrow::Cow;
+mod documents;
+mod wire;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::marker::PhantomData;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema, schema_for};
+use agent_team_protocol::envelope::CUSTOM;
+use schemars::generate::SchemaSettings;
+
 use serde_json::Value;
 
+use self::documents::DOCUMENTS;
+pub(crate) use self::documents::{RoleDefinition, Setting};
+pub(crate) use self::wire::Wire;
 use super::cell::cell;
-use crate::error::ErrorDocument;
-use crate::verb::audit::entry::Entry;
-use crate::verb::doctor::Report;
-use crate::verb::messages::Messages;
-use crate::verb::ps::TeamStatus;
-use crate::verb::requests::Requests;
-use crate::verb::task::Board;
 
 const PROTOCOL: &str = include_str!("../../../protocol/schema/protocol.json");
 
-/// A type of the protocol, which derives its schema only in the tests of its own crate.
-pub(crate) struct Wire<T>(PhantomData<T>);
-
-impl<T> JsonSchema for Wire<T> {
-    fn schema_name() -> Cow<'static, str> {
-        let name = std::any::type_name::<T>();
-        name.rsplit("::").next().unwrap_or(name).into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "$ref": format!("#/$defs/{}", Self::schema_name()) })
-    }
-}
-
-/// Verbs whose document is the answer of a method of the protocol.
-const ANSWERS: [(&str, &str); 10] = [
-    ("up", "team/up"),
-    ("down", "team/down"),
-    ("task show", "task/show"),
-    ("requests show", "request/show"),
-    ("send", "message/send"),
-    ("cancel", "run/cancel"),
-    ("panes reopen", "pane/reopen"),
-    ("team list", "team/list"),
-    ("team show", "team/show"),
-    ("supervisor status", "supervisor/status"),
-];
-
 pub(super) fn page() -> String {
-    let protocol: Value = serde_json::from_str(PROTOCOL).expect("the schema is JSON");
-    let mut types: BTreeMap<String, Value> = BTreeMap::new();
-    let mut add = |definitions: Option<&Value>| {
-        let definitions = definitions.and_then(Value::as_object);
-        for (name, definition) in definitions.into_iter().flatten() {
-            types.insert(name.clone(), definition.clone());
-        }
-    };
-    add(protocol.get("$defs"));
-    let mut documents: Vec<(String, Value)> = [
-        ("ps", schema_for!(TeamStatus<'_>)),
-        ("task list", schema_for!(Board)),
-        ("requests", schema_for!(Requests)),
-        ("messages", schema_for!(Messages)),
-        ("audit", schema_for!(Entry)),
-        ("doctor", schema_for!(Report)),
-        ("An error", schema_for!(ErrorDocument<'_>)),
-    ]
-    .map(|(verb, schema)| {
-        let schema = schema.to_value();
-        add(schema.get("$defs"));
-        (verb.to_owned(), schema)
-    })
-    .into();
-    documents.extend(ANSWERS.map(|(verb, method)| {
-        (
-            verb.to_owned(),
-            protocol["methods"][method]["result"].clone(),
-        )
-    }));
-    documents.push(("run".to_owned(), protocol["documents"]["run"].clone()));
-    documents.sort_by(|(one, _), (other, _)| one.cmp(other));
-    let mut page = String::from(INTRODUCTION);
+    let types = types();
     let mut used = BTreeSet::new();
-    for (verb, schema) in &documents {
-        let heading = match verb.as_str() {
-            "An error" => verb.clone(),
-            verb => format!("`agent-team {verb} --json`"),
-        };
-        let schema = resolved(schema, &types);
-        page.push_str(&format!("\n## {heading}\n\n{}", shape(schema, &mut used)));
+    let mut page = linked(INTRODUCTION, &mut used);
+    page.push_str("\n## The document of each verb\n\n| verb | document |\n|---|---|\n");
+    for (verb, document) in DOCUMENTS {
+        let document = linked(document, &mut used);
+        page.push_str(&format!("| `{verb}` | {} |\n", cell(&document)));
+    }
+    page.push_str("\n## `CUSTOM` events\n\nEvents of `events` and `run --events` that AG-UI does not define.\n\n");
+    page.push_str("| name | value | meaning |\n|---|---|---|\n");
+    for event in CUSTOM {
+        let (name, value, meaning) = (event.name, cell(event.value), cell(event.meaning));
+        page.push_str(&format!("| `{name}` | `{value}` | {meaning} |\n"));
     }
     page.push_str("\n## Types\n");
     let mut done = BTreeSet::new();
     loop {
         let next = used.difference(&done).next().cloned();
         let Some(name) = next else { break };
-        if let Some(definition) = types.get(&name) {
-            // Collects the types that this type uses; the text is made below, in the order of the names.
-            shape(definition, &mut used);
-        }
+        // Collects the types that this type uses; the text is made below, in the order of the names.
+        shape(definition(&types, &name), &mut used);
         done.insert(name);
     }
     for name in done {
-        let definition = types.get(&name).unwrap_or(&Value::Null);
-        let text = shape(definition, &mut BTreeSet::new());
+        let text = shape(definition(&types, &name), &mut BTreeSet::new());
         page.push_str(&format!("\n### {name}\n\n{text}"));
     }
     page
@@ -116,18 +52,57 @@ pub(super) fn page() -> String {
 const INTRODUCTION: &str = "\
 # The documents of `--json`
 
-With `--json` each verb prints exactly one document. `audit`, `events`, `logs -f` and `requests watch` print one document
-per line. Documents may get further fields; no field is renamed or removed. A field that is marked optional can be
-absent. Times are Unix times in milliseconds, durations end with `_ms`.
+With `--json` each verb prints exactly one document, except those that print one document per line. Documents may get
+further fields; no field is renamed or removed. A field that is marked optional can be absent. Times are Unix times in
+milliseconds, durations end with `_ms`.
 
-An error is one line on stderr, and the exit code is the same as without `--json`. `events --json` and `run --events`
-print [AG-UI](https://docs.ag-ui.com) events; `agent-team events --help` lists those that AG-UI does not define.
+An error is one line on stderr, an [ErrorDocument]. The exit code is the same as without `--json`.
 ";
 
-/// The definition that a schema refers to, or the schema itself.
-fn resolved<'a>(schema: &'a Value, types: &'a BTreeMap<String, Value>) -> &'a Value {
-    let name = schema["$ref"].as_str().and_then(|to| to.rsplit('/').next());
-    name.and_then(|name| types.get(name)).unwrap_or(schema)
+/// The definitions of all types, by name.
+fn types() -> BTreeMap<String, Value> {
+    let protocol: Value = serde_json::from_str(PROTOCOL).expect("the schema is JSON");
+    let mut types = BTreeMap::new();
+    let of_protocol = protocol["$defs"].as_object().into_iter().flatten();
+    types.extend(of_protocol.map(|(name, definition)| (name.clone(), definition.clone())));
+    // Documents are only written: a field that can be left out is optional, and others are always there.
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let mut generator = settings.into_generator();
+    documents::register(&mut generator);
+    for (name, definition) in generator.take_definitions(true) {
+        let known = types.insert(name.clone(), definition);
+        assert!(
+            known.is_none(),
+            "two types are called {name}: rename one with schemars(rename)"
+        );
+    }
+    types
+}
+
+fn definition<'a>(types: &'a BTreeMap<String, Value>, name: &str) -> &'a Value {
+    types
+        .get(name)
+        .unwrap_or_else(|| panic!("there is no type {name}"))
+}
+
+/// The text with a link for each `[Name]`. Adds the names to `used`.
+fn linked(text: &str, used: &mut BTreeSet<String>) -> String {
+    let mut linked = String::new();
+    let mut rest = text;
+    while let Some((before, (name, after))) = rest
+        .split_once('[')
+        .and_then(|(before, rest)| Some((before, rest.split_once(']')?)))
+    {
+        linked.push_str(before);
+        linked.push_str(&link(name, used));
+        rest = after;
+    }
+    linked + rest
+}
+
+fn link(name: &str, used: &mut BTreeSet<String>) -> String {
+    used.insert(name.to_owned());
+    format!("[{name}](#{})", name.to_lowercase())
 }
 
 /// The description of a type and its fields or variants. Adds the types that it names to `used`.
@@ -156,25 +131,33 @@ fn shape(schema: &Value, used: &mut BTreeSet<String>) -> String {
 }
 
 fn rows(schema: &Value, used: &mut BTreeSet<String>) -> String {
-    let required: Vec<&str> = schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    let fields = schema["properties"].as_object();
-    let fields = fields.into_iter().flatten();
+    let row = |field: Field<'_>| {
+        let optional = if field.required { "" } else { ", optional" };
+        format!(
+            "| `{}` | {}{optional} | {} |\n",
+            field.name,
+            cell(&type_of(field.schema, used)),
+            cell(&description(field.schema))
+        )
+    };
+    fields(schema).into_iter().map(row).collect()
+}
+
+struct Field<'a> {
+    name: &'a str,
+    schema: &'a Value,
+    required: bool,
+}
+
+fn fields(schema: &Value) -> Vec<Field<'_>> {
+    let required = schema["required"].as_array().into_iter().flatten();
+    let required: Vec<_> = required.filter_map(Value::as_str).collect();
+    let fields = schema["properties"].as_object().into_iter().flatten();
     fields
-        .map(|(name, field)| {
-            let optional = match required.contains(&name.as_str()) {
-                true => "",
-                false => ", optional",
-            };
-            format!(
-                "| `{name}` | {}{optional} | {} |\n",
-                cell(&type_of(field, used)),
-                cell(&description(field))
-            )
+        .map(|(name, schema)| Field {
+            name,
+            schema,
+            required: required.contains(&name.as_str()),
         })
         .collect()
 }
@@ -191,8 +174,7 @@ fn description(schema: &Value) -> String {
 /// The type in a few words.
 fn type_of(schema: &Value, used: &mut BTreeSet<String>) -> String {
     if let Some(name) = schema["$ref"].as_str().and_then(|to| to.rsplit('/').next()) {
-        used.insert(name.to_owned());
-        return format!("[{name}](#{})", name.to_lowercase());
+        return link(name, used);
     }
     if let Some(value) = schema.get("const") {
         return format!("`{value}`");
@@ -240,11 +222,17 @@ fn type_of(schema: &Value, used: &mut BTreeSet<String>) -> String {
 
 /// The fields of a variant, within a line.
 fn fields_in_words(schema: &Value, used: &mut BTreeSet<String>) -> String {
-    let fields = schema["properties"].as_object();
-    let fields: Vec<_> = fields
-        .into_iter()
-        .flatten()
-        .map(|(name, field)| format!("`{name}`: {}", type_of(field, used)))
-        .collect();
+    let field = |field: Field<'_>| {
+        let optional = if field.required { "" } else { "optional " };
+        format!(
+            "{optional}`{}`: {}",
+            field.name,
+            type_of(field.schema, used)
+        )
+    };
+    let mut fields = fields(schema);
+    // The field that distinguishes the variants comes first.
+    fields.sort_by_key(|field| field.schema.get("const").is_none());
+    let fields: Vec<_> = fields.into_iter().map(field).collect();
     format!("object with {}", fields.join(", "))
 }

@@ -14,7 +14,7 @@ use agent_team_protocol::method::{
 use agent_team_protocol::request::{OneRequest, RequestView};
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::{MemberName, Recipient, RequestId, TeamId};
-use agent_team_terminal_ui::{Candidate, Names};
+use agent_team_terminal_ui::{COLUMNS, Candidate, Names, columns_of_output};
 use tokio::process::Command;
 
 use super::state::Action;
@@ -64,11 +64,12 @@ pub(super) async fn candidates(
         .collect()
 }
 
-/// Carries out an action; returns the text to show.
+/// Carries out an action; returns the text to show on a terminal with these columns.
 pub(super) async fn perform(
     mut session: Session,
     team: &TeamId,
     action: Action,
+    columns: u16,
 ) -> Result<String, Failure> {
     match action {
         Action::Send { to, text } => {
@@ -100,12 +101,12 @@ pub(super) async fn perform(
         }
         // The event loop looks names up itself: the result is not a text.
         Action::Complete(_) => Ok(String::new()),
-        Action::Verb(words) => run_verb(team, words).await,
+        Action::Verb(words) => run_verb(team, words, columns).await,
     }
 }
 
 /// Runs this program with these arguments as a child process; returns its output.
-async fn run_verb(team: &TeamId, words: Vec<String>) -> Result<String, Failure> {
+async fn run_verb(team: &TeamId, words: Vec<String>, columns: u16) -> Result<String, Failure> {
     let cannot_run = |error: &std::io::Error| Failure::io("cannot run agent-team", error);
     let program = std::env::current_exe().map_err(|error| cannot_run(&error))?;
     let mut command = Command::new(program);
@@ -116,6 +117,7 @@ async fn run_verb(team: &TeamId, words: Vec<String>) -> Result<String, Failure> 
     let output = command
         .args(words)
         .env("NO_COLOR", "1")
+        .env(COLUMNS, columns_of_output(columns))
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();

@@ -13,7 +13,7 @@ use agent_team_protocol::engine::{OutputKind, TypedLine};
 use agent_team_protocol::event::ClientEvent;
 use agent_team_protocol::goal::GoalView;
 use agent_team_protocol::notification::{OutputFragment, TransientNotice};
-use agent_team_protocol::request::{Channel, DecideRequest, Decided, RequestView};
+use agent_team_protocol::request::{Channel, DecideRequest, Decided, RequestState, RequestView};
 use agent_team_protocol::spec::Notify;
 use agent_team_protocol::status::Status;
 use agent_team_protocol::view::{MemberState, MemberView, RunState, TeamView, Waiting};
@@ -125,7 +125,7 @@ impl State {
             prelude: Vec::new(),
             notices,
             notify: team.notify.clone(),
-            in_tmux: std::env::var_os("TMUX").is_some(),
+            in_tmux: std::env::var_os("TMUX").is_some_and(|tmux| !tmux.is_empty()),
             run: None,
             read_only,
             theme,
@@ -179,6 +179,10 @@ impl State {
             row.transcript.resize(size);
         }
         self.update_strip();
+    }
+
+    pub(super) fn columns(&self) -> u16 {
+        self.size.0
     }
 
     /// Appends plain text to the transcript of a member.
@@ -280,10 +284,19 @@ impl State {
         unfetched.collect()
     }
 
-    /// Shows the dialog of a request, if the member still waits for it.
+    /// Fetches a request again after a decision about it failed. Its card is shown again if the request is still pending.
+    pub(super) fn fetch_request_again(&mut self, member: &MemberName, request: RequestId) {
+        let row = self.row(member).and_then(|row| row.request.as_mut());
+        if let Some((_, was_fetched)) = row.filter(|(awaited, _)| *awaited == request) {
+            *was_fetched = false;
+        }
+    }
+
+    /// Shows the dialog of a request, if the member still waits for it and no decision was made.
     pub(super) fn open_request(&mut self, member: &MemberName, view: RequestView) {
         if let Some(row) = self.row(member)
             && row.request.is_some_and(|(request, _)| request == view.id)
+            && view.state == RequestState::Pending
         {
             row.transcript.ask(view, Channel::Top);
         }
@@ -353,13 +366,6 @@ impl State {
         };
         for row in &mut self.members {
             row.transcript.end_request(request, &decided);
-        }
-    }
-
-    /// Shows the card of the member's request again: the answer has not reached the supervisor.
-    pub(super) fn reopen_request(&mut self, member: &MemberName) {
-        if let Some(row) = self.row(member) {
-            row.transcript.reopen_request();
         }
     }
 

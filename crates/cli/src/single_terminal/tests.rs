@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use agent_team_client::Notice;
 use agent_team_protocol::notification::{OutputFragment, TransientNotice};
+use agent_team_protocol::request::RequestView;
 use agent_team_protocol::spec::Notify;
 use agent_team_protocol::view::{MemberState, TeamView};
-use agent_team_protocol::{Revision, TeamId};
+use agent_team_protocol::{RequestId, Revision, TeamId};
 use agent_team_terminal_ui::Candidate;
 use agent_team_terminal_ui::keys::Key;
 use agent_team_terminal_ui::notices::{Notices, Protocol};
@@ -223,14 +224,19 @@ fn with_open_request(columns: u16) -> Terminal {
         terminal.state.take_unfetched_requests().is_empty(),
         "it is fetched once"
     );
-    let view = json!({
-        "id": "P-1", "member": "ada", "tool": "bash", "input": {"command": "ls"}, "directory": "/project",
-        "state": "pending", "digest": "d".repeat(64), "asked_at": 0, "why": [], "offers": [],
-    });
-    let view = serde_json::from_value(view).unwrap();
-    terminal.state.open_request(&unfetched[0].0, view);
+    terminal
+        .state
+        .open_request(&unfetched[0].0, request("pending"));
     terminal.press(&[Key::Tab]);
     terminal
+}
+
+fn request(state: &str) -> RequestView {
+    let view = json!({
+        "id": "P-1", "member": "ada", "tool": "bash", "input": {"command": "ls"}, "directory": "/project",
+        "state": state, "digest": "d".repeat(64), "asked_at": 0, "why": [], "offers": [],
+    });
+    serde_json::from_value(view).unwrap()
 }
 
 #[test]
@@ -461,6 +467,28 @@ fn a_key_answers_the_shown_request() {
         ),
         "{decided:?}"
     );
+}
+
+#[test]
+fn a_failed_decision_reopens_only_a_pending_request() {
+    for (state, is_open) in [("pending", true), ("allowed", false), ("withdrawn", false)] {
+        let now = Instant::now();
+        let mut terminal = with_open_request(80);
+        terminal.shown();
+        terminal.state.on_painted(now);
+        let later = now + Duration::from_secs(1);
+        terminal.state.on_keys(&[Key::Char('y')], later);
+        assert!(!terminal.shown().contains("[y] once"));
+        let ada = "ada".parse().unwrap();
+        terminal.state.fetch_request_again(&ada, RequestId(1));
+        let unfetched = terminal.state.take_unfetched_requests();
+        assert_eq!(unfetched, [(ada.clone(), RequestId(1))]);
+        terminal.state.open_request(&ada, request(state));
+        assert_eq!(terminal.shown().contains("[y] once"), is_open, "{state}");
+        // Another request of the member is not fetched.
+        terminal.state.fetch_request_again(&ada, RequestId(2));
+        assert!(terminal.state.take_unfetched_requests().is_empty());
+    }
 }
 
 #[test]

@@ -103,7 +103,7 @@ pub(super) async fn perform(mut session: Session, action: Action) -> Result<Stri
                     "{} has no recipient: the team has no other members",
                     sent.id
                 ),
-                names => format!("{} is in the inbox of {}", sent.id, names.join(", ")),
+                names => format!("sent {} to {}", sent.id, names.join(", ")),
             }
         }
         Action::Spawn { role, name } => {
@@ -127,7 +127,7 @@ pub(super) async fn perform(mut session: Session, action: Action) -> Result<Stri
             let id = added.task;
             let view = session.query::<TaskShow>(OneTask { task: id }).await;
             let team = session.query::<TeamShow>(Nothing {}).await;
-            let mut text = format!("{id} is on the board");
+            let mut text = format!("{id} added");
             // The task is stored: a failure here must not make the user repeat it.
             if let (Ok(view), Ok(team)) = (view, team)
                 && let Some(why) = task::unclaimable(&view, &team.members)

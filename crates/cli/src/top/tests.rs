@@ -389,7 +389,7 @@ fn destructive_keys_need_a_confirmation() {
     assert_eq!(press(&mut top, "K", now), []);
     let asked = screen(&top, now, 80, 24);
     assert!(
-        asked.contains("kill ada and all its processes? y yes"),
+        asked.contains("kill ada and all its processes? y/N"),
         "{asked}"
     );
     assert_eq!(press(&mut top, "n", now), []);
@@ -443,7 +443,10 @@ fn a_typed_line_is_sent_to_the_selected_member() {
 fn spawn_takes_a_role_and_an_optional_name() {
     let (mut top, now) = top();
     press(&mut top, "+", now);
-    assert!(screen(&top, now, 80, 24).contains("role (worker reviewer) [name] ▸"));
+    assert!(screen(&top, now, 80, 24).contains("worker  reviewer\nrole [name] ▸"));
+    press(&mut top, "re", now);
+    assert!(screen(&top, now, 80, 24).contains("\nreviewer\nrole [name] ▸ re"));
+    press(&mut top, "⎋+", now);
     let effects = press(&mut top, "reviewer rex⏎", now);
     let expected = Action::Spawn {
         role: "reviewer".parse().unwrap(),

@@ -7,10 +7,12 @@
 //! ```
 //! The terminal stays in its usual mode: an answer is a line, and `^C` ends the wait as before. Input that was typed
 //! before a question is discarded. A request that does not fit the screen can only be allowed after all of it was
-//! shown. Another client can decide a request at any time.
+//! shown. Another client can decide a request at any time. In the background no question is asked: requests stay in the
+//! queue until the process is in the foreground.
 
 use std::collections::VecDeque;
 use std::io::Write;
+use std::time::Duration;
 
 use agent_team_client::{Notice, Session, SessionError, Subscription};
 use agent_team_protocol::event::ClientEvent;
@@ -21,6 +23,7 @@ use agent_team_protocol::request::{
 use agent_team_protocol::{RequestId, Revision};
 use agent_team_system::terminal::{self, Tty};
 use agent_team_terminal_ui::dialog::Dialog;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::requests;
 use crate::error::Failure;
@@ -37,6 +40,10 @@ const FREE_ROWS: usize = 3;
 /// The number of rows that are shown on a screen of any size.
 const ROWS_MIN: usize = 5;
 
+/// Interval for checking whether a process with queued requests came to the foreground. A shell sends no signal to a
+/// job that runs already.
+const FOREGROUND_INTERVAL: Duration = Duration::from_millis(200);
+
 pub(super) struct Asker {
     tty: Tty,
     session: Session,
@@ -45,6 +52,7 @@ pub(super) struct Asker {
     /// Requests that were not shown yet, oldest first.
     queue: VecDeque<RequestId>,
     question: Option<Question>,
+    foreground_check: Interval,
 }
 
 /// The request that is open for an answer.
@@ -61,6 +69,8 @@ pub(super) enum AskerEvent {
     Notice(Result<Notice, SessionError>),
     /// The input of one read. `None`: the terminal was closed, or the user typed `^D`.
     Typed(Option<String>),
+    /// Requests are queued, and the process may be in the foreground now.
+    ForegroundCheck,
 }
 
 /// The meaning of a typed line.
@@ -76,17 +86,17 @@ enum Typed {
 }
 
 impl Asker {
-    /// `None` if there is no terminal to ask on: stdin and stderr must be terminals, and this process must be in the
-    /// foreground.
+    /// `None` if there is no terminal to ask on: stdin and stderr must be terminals.
     pub(super) async fn new(
         session: &Session,
         output: Output,
         after: Revision,
     ) -> Result<Option<Self>, Failure> {
-        let tty = may_ask(output).then(Tty::open).and_then(Result::ok);
-        let Some(tty) = tty.filter(Tty::is_in_foreground) else {
+        let Some(tty) = may_ask(output).then(Tty::open).and_then(Result::ok) else {
             return Ok(None);
         };
+        let mut foreground_check = interval(FOREGROUND_INTERVAL);
+        foreground_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut asker = Self {
             tty,
             session: session.separate(),
@@ -94,6 +104,7 @@ impl Asker {
             output,
             queue: VecDeque::new(),
             question: None,
+            foreground_check,
         };
         let list = ListRequests { all: false };
         let pending = asker.session.query::<RequestList>(list).await?.requests;
@@ -104,6 +115,11 @@ impl Asker {
 
     pub(super) fn is_open(&self) -> bool {
         self.question.is_some()
+    }
+
+    /// Whether requests are asked about now: this process is in the foreground.
+    pub(super) fn can_ask(&self) -> bool {
+        self.tty.is_in_foreground()
     }
 
     /// The next event. Cancel-safe.
@@ -117,6 +133,9 @@ impl Asker {
                 let typed = (read > 0).then(|| String::from_utf8_lossy(&buffer[..read]).into_owned());
                 AskerEvent::Typed(typed)
             }
+            _ = self.foreground_check.tick(), if self.question.is_none() && !self.queue.is_empty() => {
+                AskerEvent::ForegroundCheck
+            }
         }
     }
 
@@ -126,15 +145,10 @@ impl Asker {
         match event {
             AskerEvent::Notice(notice) => self.on_notice(&notice?).await,
             AskerEvent::Typed(Some(typed)) => self.on_typed(&typed).await,
-            AskerEvent::Typed(None) => {
-                let id = self.question.as_ref().map(|question| question.view.id);
-                self.leave();
-                let id = id.map(|id| id.to_string()).unwrap_or_default();
-                self.output.note(&format!(
-                    "no more questions: decide with agent-team requests allow {id}, or deny"
-                ));
-                Err(Failure::usage("the terminal is closed"))
-            }
+            AskerEvent::Typed(None) => Err(Failure::usage(
+                "the terminal is closed; decide with: agent-team requests",
+            )),
+            AskerEvent::ForegroundCheck => self.open_next().await,
         }
     }
 
@@ -221,26 +235,16 @@ impl Asker {
         };
         let view = question.view;
         let request = view.id;
-        let stores = matches!(
-            decision,
-            Decision::Allow {
-                scope: Scope::Always,
-                ..
-            }
-        );
         let decide = DecideRequest {
-            request: view.id,
+            request,
             digest: Some(view.digest),
             decision,
             via: Some(Channel::Cli),
         };
         match self.session.call::<RequestDecide>(decide).await {
             Ok(_) => {
-                let view = requests::show(&mut self.session, view.id).await?;
+                let view = requests::show(&mut self.session, request).await?;
                 self.output.note(&decided(&view));
-                if stores {
-                    requests::store_rules(&mut self.session, self.output, &[]).await?;
-                }
             }
             // For example, another client was faster. A request that is still pending is asked about again.
             Err(error) => {
@@ -254,7 +258,7 @@ impl Asker {
     /// Shows the next pending request, unless a question is open.
     async fn open_next(&mut self) -> Result<(), Failure> {
         while self.question.is_none() {
-            // A process in the background must not ask: reading the terminal would stop it. The next event tries again.
+            // A process in the background must not ask: reading the terminal would stop it. The next check tries again.
             if !self.tty.is_in_foreground() {
                 return Ok(());
             }

@@ -3,13 +3,14 @@
 
 mod decisions;
 pub(crate) mod entry;
-mod export;
+pub(crate) mod export;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use agent_team_client::{Notice, Session, Subscription};
+use agent_team_client::{DeniedCalls, Notice, Session, Subscription};
+use agent_team_policy::call_line;
 use agent_team_protocol::event::ClientEvent;
 use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_protocol::result::RunResult;
@@ -18,7 +19,7 @@ use agent_team_system::directories::Directories;
 use tokio::time::timeout;
 
 pub(crate) use self::decisions::{DecisionEntry, Decisions};
-use self::entry::{call_line, entry, line};
+use self::entry::{entry, line};
 use super::events::report_unreadable;
 use crate::args::{AuditCommand, Global};
 use crate::error::Failure;
@@ -93,14 +94,13 @@ pub(super) async fn fill_denied<O>(
 /// The calls that rules or decisions denied after this revision, in order.
 async fn denied(session: Session, after: Revision) -> Result<Vec<String>, Failure> {
     let mut events = Subscription::new(session, after, false).await?;
-    let (mut subjects, mut denied) = (BTreeMap::new(), Vec::new());
+    let mut denied = DeniedCalls::default();
     let mut last = after;
     while last < events.head() {
         if let Notice::Event(event) = events.next().await? {
             last = event.revision;
-            let entry = entry(&event, &mut subjects).filter(|entry| entry.what == "denied");
-            denied.extend(entry.as_ref().and_then(call_line));
+            denied.on_event(event.event);
         }
     }
-    Ok(denied)
+    Ok(denied.lines(call_line))
 }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use clap_complete::env::Shells;
 use clap_complete::{CompleteEnv, Shell};
+use serde::Serialize;
 
 use crate::args::Cli;
 use crate::error::Failure;
@@ -22,12 +23,14 @@ const PROGRAM: &str = "agent-team";
 const ZSH_AUTOLOAD: &str =
     "\n[[ $funcstack[1] = _agent-team ]] && _clap_dynamic_completer_agent_team \"$@\"\n";
 
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct CompletionScript {
+    shell: String,
+    script: String,
+}
+
 pub(super) fn run(output: Output, shell: Shell) -> Result<ExitCode, Failure> {
-    #[derive(serde::Serialize)]
-    struct CompletionScript {
-        shell: String,
-        script: String,
-    }
     let script = script(shell);
     let document = CompletionScript {
         shell: shell.to_string(),

@@ -21,13 +21,17 @@ use crate::output::table::{Cell, Table, elastic, fixed};
 use crate::output::{Output, columns, text};
 
 #[derive(Serialize)]
-struct Settings {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Settings {
+    #[cfg_attr(test, schemars(with = "Vec<crate::reference::json::Setting>"))]
     settings: Vec<Setting>,
 }
 
 /// The result of `set` and `reset`.
 #[derive(Serialize)]
-struct Changed {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ChangedSetting {
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Setting"))]
     setting: Setting,
     /// The file that stores the override.
     file: String,
@@ -122,7 +126,7 @@ async fn change(
         value: overrides.get(&key).map(str::to_owned),
         from: overrides.place(),
     });
-    let changed = Changed {
+    let changed = ChangedSetting {
         setting,
         file: overrides.place(),
         applies: if now { "now" } else { "next_launch" },
@@ -198,7 +202,7 @@ fn table(settings: &[Setting]) -> String {
     table.render(columns())
 }
 
-fn text_of(changed: &Changed) -> String {
+fn text_of(changed: &ChangedSetting) -> String {
     let Setting { key, value, from } = &changed.setting;
     let value = value.as_deref().unwrap_or("not set");
     let applies = match changed.applies {

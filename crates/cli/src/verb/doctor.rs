@@ -9,9 +9,12 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use agent_team_client::Session;
+use agent_team_protocol::TeamId;
 use agent_team_protocol::engine::ENGINES;
 use agent_team_protocol::exit;
 use agent_team_protocol::initialize::BUILD;
+use agent_team_protocol::method::{Nothing, TeamList};
+use agent_team_protocol::view::TeamState;
 use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
 use agent_team_system::sandbox;
@@ -56,16 +59,29 @@ pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
     let (project, loaded) = project();
     let has_file = project.ok.is_some();
     checks.push(project);
+    let is_up = match &loaded {
+        Some(loaded) => is_up(loaded).await,
+        None => false,
+    };
     checks.extend(model::checks(loaded.as_ref()).into_iter().map(|check| {
         match check.ok {
             // Without a team file a missing model is not a problem: command members need none.
             Some(false) if !has_file => Check { ok: None, ..check },
+            // The keys may be set only in the shell that started the team.
+            Some(false) if is_up => Check::neutral(check.name, format!(
+                "{} (in this shell; the team is up, and its members use the environment of the shell that ran \
+                 agent-team up)",
+                check.detail
+            )),
             Some(_) | None => check,
         }
     }));
     let document = Report { checks };
     output.show(&document, || {
-        document.checks.iter().map(Check::text).collect()
+        let checks = &document.checks;
+        let width = checks.iter().map(|check| check.name.len()).max();
+        let text = |check: &Check| check.text(width.unwrap_or(0));
+        checks.iter().map(text).collect()
     })?;
     let bad = document.checks.iter().any(|check| check.ok == Some(false));
     Ok(if bad {
@@ -180,6 +196,19 @@ async fn running_supervisor() -> Check {
         }
         Err(error) => Check::failed(NAME, error.into()),
     }
+}
+
+/// Whether the team of this file is up. The check of the supervisor reports why it cannot be asked.
+async fn is_up(loaded: &agent_team_file::Loaded) -> bool {
+    let team = TeamId::new(&loaded.spec.name, &loaded.spec.project);
+    let Ok(Some(mut session)) = Session::of_running(None).await else {
+        return false;
+    };
+    let listed = session.query::<TeamList>(Nothing {}).await;
+    listed.is_ok_and(|answer| {
+        let mut teams = answer.teams.iter();
+        teams.any(|entry| entry.team == team && entry.state == TeamState::Up)
+    })
 }
 
 fn project() -> (Check, Option<agent_team_file::Loaded>) {

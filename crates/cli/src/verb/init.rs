@@ -94,17 +94,20 @@ fn detected(project: &Path) -> Vec<Step> {
 }
 
 #[derive(Serialize)]
-struct WrittenFile<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct WrittenFile<'a> {
     path: PathBuf,
     template: &'a str,
 }
 
 #[derive(Serialize)]
-struct Templates {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Templates {
     templates: Vec<TemplateEntry>,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct TemplateEntry {
     name: &'static str,
     description: &'static str,
@@ -249,6 +252,8 @@ fn write(project: &Path, template: &Template) -> Result<PathBuf, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use agent_team_protocol::spec::Layout;
+
     use super::*;
 
     #[test]
@@ -266,6 +271,11 @@ mod tests {
                 .unwrap_or_else(|error| panic!("{}: {error:?}", template.name))
                 .spec;
             assert!(spec.members.len() >= 2, "{}", template.name);
+            let layout = match spec.members.iter().any(|member| member.lead) {
+                true => Layout::MainVertical,
+                false => Layout::Tiled,
+            };
+            assert_eq!(spec.layout, layout, "{}", template.name);
             assert_eq!(
                 spec.tasks.is_empty(),
                 ["agents", "commands", "empty"].contains(&template.name),

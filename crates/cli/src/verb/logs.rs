@@ -22,20 +22,26 @@ use crate::log::{Log, LogLine, LogLines};
 use crate::output::style::{member_name, paint};
 use crate::output::{Output, text, time};
 
+/// The document for one member; with `-f`, one for each new piece of output.
 #[derive(Serialize)]
-struct MemberOutput<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct MemberOutput<'a> {
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<MemberName>"))]
     member: &'a MemberName,
     text: &'a str,
 }
 
 /// The document of `--json` without `-f` for several members.
 #[derive(Serialize)]
-struct Lines<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Lines<'a> {
     lines: Vec<OutputLine<'a>>,
 }
 
 #[derive(Serialize)]
-struct OutputLine<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct OutputLine<'a> {
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<MemberName>"))]
     member: &'a MemberName,
     /// Unix time in milliseconds; `null` when it was not recorded.
     at: Option<u64>,

@@ -2,20 +2,31 @@
 //! file and of the user's settings in section 5.
 
 mod file_format;
+mod verb_page;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use agent_team_file::reference::{Manual, SETTINGS, TEAM_FILE};
-use clap::CommandFactory;
 use serde::Serialize;
 
-use crate::args::Cli;
 use crate::error::Failure;
 use crate::output::{Output, text};
 
 /// The manuals of section 5.
 const MANUALS: [&Manual; 2] = [&TEAM_FILE, &SETTINGS];
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ManualPage {
+    page: String,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct WrittenPages<'a> {
+    directory: &'a Path,
+}
 
 pub(super) fn run(
     output: Output,
@@ -31,19 +42,10 @@ pub(super) fn run(
 
 /// Prints a page of section 5, or else the page of the program.
 fn print(output: Output, manual: Option<&Manual>) -> Result<ExitCode, Failure> {
-    #[derive(Serialize)]
-    struct ManualPage {
-        page: String,
-    }
-    let mut page = Vec::new();
-    let rendered = match manual {
-        Some(manual) => {
-            page = file_format::page(manual).into_bytes();
-            Ok(())
-        }
-        None => clap_mangen::Man::new(Cli::command()).render(&mut page),
+    let page = match manual {
+        Some(manual) => file_format::page(manual).into_bytes(),
+        None => verb_page::program().map_err(|error| Failure::output(&error))?,
     };
-    rendered.map_err(|error| Failure::output(&error))?;
     let document = ManualPage {
         page: String::from_utf8_lossy(&page).into_owned(),
     };
@@ -52,12 +54,13 @@ fn print(output: Output, manual: Option<&Manual>) -> Result<ExitCode, Failure> {
 }
 
 fn write(output: Output, directory: &Path) -> Result<ExitCode, Failure> {
-    #[derive(Serialize)]
-    struct WrittenPages<'a> {
-        directory: &'a Path,
-    }
     let written = std::fs::create_dir_all(directory)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), directory))
+        .and_then(|()| verb_page::pages())
+        .and_then(|pages| {
+            pages.iter().try_for_each(|(name, page)| {
+                std::fs::write(directory.join(format!("{name}.1")), page)
+            })
+        })
         .and_then(|()| {
             MANUALS.iter().try_for_each(|manual| {
                 let file = directory.join(manual.name).with_added_extension("5");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use agent_team_protocol::method::{Nothing, SetMode, TeamMode, TeamShow};
+use agent_team_protocol::method::{MemberShow, Nothing, OneMember, SetMode, TeamMode, TeamShow};
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::view::TeamView;
 use agent_team_protocol::{ErrorCode, MemberName};
@@ -23,9 +23,16 @@ const CYCLE: [Mode; 4] = [
 ];
 
 #[derive(Serialize)]
-struct Modes<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Modes<'a> {
+    /// The mode of the team. `None`: the team was never brought up.
+    #[cfg_attr(test, schemars(with = "Option<crate::reference::json::Wire<Mode>>"))]
     mode: Option<Mode>,
     /// Members whose mode differs.
+    #[cfg_attr(
+        test,
+        schemars(with = "BTreeMap<String, crate::reference::json::Wire<Mode>>")
+    )]
     members: BTreeMap<&'a MemberName, Mode>,
 }
 
@@ -36,8 +43,17 @@ pub(super) async fn run(
     member: Option<MemberName>,
 ) -> Result<ExitCode, Failure> {
     let mut session = global.session()?;
+    let member = match member {
+        // The supervisor finds the member, also as `lead`, and suggests a similar name.
+        Some(member) => {
+            let shown = session.query::<MemberShow>(OneMember { member }).await?;
+            Some(shown.member)
+        }
+        None => None,
+    };
     let team = session.query::<TeamShow>(Nothing {}).await?;
-    let now = mode_of(&team, member.as_ref())?;
+    let now = member.as_ref().and_then(|member| member.mode).or(team.mode);
+    let member = member.map(|member| member.name);
     let wanted = match wanted {
         None => return show(output, &team, member.as_ref()),
         Some(WantedMode::Next) => next(now.unwrap_or_default()).await,
@@ -51,20 +67,6 @@ pub(super) async fn run(
     session.call::<TeamMode>(set).await?;
     let team = session.query::<TeamShow>(Nothing {}).await?;
     show(output, &team, member.as_ref())
-}
-
-/// The mode of the member, or of the team.
-fn mode_of(team: &TeamView, member: Option<&MemberName>) -> Result<Option<Mode>, Failure> {
-    let Some(name) = member else {
-        return Ok(team.mode);
-    };
-    let found = team.members.iter().find(|member| member.name == *name);
-    let Some(found) = found else {
-        let text = format!("there is no member called {name}");
-        let failure = Failure::of(ErrorCode::UnknownMember, text);
-        return Err(failure.hint("list the members with: agent-team ps"));
-    };
-    Ok(found.mode.or(team.mode))
 }
 
 fn show(output: Output, team: &TeamView, member: Option<&MemberName>) -> Result<ExitCode, Failure> {
@@ -98,7 +100,7 @@ fn text(modes: &Modes<'_>) -> String {
 }
 
 /// What agents may do without a decision.
-fn effect(mode: Mode) -> &'static str {
+pub(super) fn effect(mode: Mode) -> &'static str {
     match mode {
         Mode::Plan => "agents read and change nothing",
         Mode::DontAsk => "what no rule allows is denied",

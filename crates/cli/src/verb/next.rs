@@ -15,8 +15,13 @@ use crate::error::Failure;
 use crate::output::{Output, text};
 
 #[derive(Serialize)]
-struct NextMember<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct NextMember<'a> {
     /// `null` when no member waits.
+    #[cfg_attr(
+        test,
+        schemars(with = "Option<crate::reference::json::Wire<MemberName>>")
+    )]
     member: Option<&'a MemberName>,
     /// The reason of the wait.
     why: Option<&'a str>,

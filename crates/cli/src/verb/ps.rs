@@ -87,15 +87,16 @@ fn goal(team: &TeamView) -> String {
         | RunState::Abandoned
         | RunState::Unknown => Status::Failure,
     };
-    let headline = format!("{} {} {}", status.sign(), goal.run, goal.headline());
-    let rest = goal.answer.as_ref().unwrap_or(&goal.goal);
-    let headline = paint(Style::of(status.into()), headline);
+    let headline = format!("{} {} {}: ", status.sign(), goal.run, goal.headline());
+    let rest = text::line(goal.answer.as_ref().unwrap_or(&goal.goal));
+    let rest = text::cut_beside(&headline, &rest);
     let waits = match (goal.state, team.state) {
-        (RunState::UnderWay, TeamState::Up) => format!("  {}\n", waits(team)),
+        (RunState::UnderWay, TeamState::Up) => waits(team),
         (RunState::Finished, _) => format!("  whole answer: {}\n", CommandLine::ShowGoal),
         _ => String::new(),
     };
-    format!("{headline}: {}\n{waits}", text::line(rest))
+    let headline = paint(Style::of(status.into()), headline.trim_end_matches(": "));
+    format!("{headline}: {rest}\n{waits}")
 }
 
 /// The storage error of the team, and the command that still works.
@@ -112,13 +113,13 @@ pub(super) fn storage_error(team: &TeamView) -> String {
 /// The placement of a team that is up.
 fn placement(team: &TeamView) -> String {
     match team.state {
-        TeamState::Up => format!("{}\n", text::line(&team.placement)),
+        TeamState::Up => format!("{}\n", text::cut_beside("", &text::line(&team.placement))),
         TeamState::Down => format!("the team is down; start it with: {}\n", CommandLine::Up),
     }
 }
 
 /// `mode accept-edits (ben: plan)`, for a team that is up and has agents.
-fn mode(team: &TeamView) -> String {
+pub(super) fn mode(team: &TeamView) -> String {
     let has_agents = team.members.iter().any(|member| member.engine.uses_model());
     let Some(mode) = team
         .mode
@@ -129,10 +130,11 @@ fn mode(team: &TeamView) -> String {
     let own = team.members.iter();
     let own = own.filter_map(|member| Some(format!("{}: {}", member.name, member.mode?)));
     let own: Vec<String> = own.collect();
-    match own.as_slice() {
-        [] => format!("mode {mode}\n"),
-        own => format!("mode {mode} ({})\n", own.join(", ")),
-    }
+    let line = match own.as_slice() {
+        [] => format!("mode {mode}"),
+        own => format!("mode {mode} ({})", own.join(", ")),
+    };
+    format!("{}\n", text::cut_beside("", &line))
 }
 
 /// The members that the goal under way waits for.
@@ -141,18 +143,21 @@ fn waits(team: &TeamView) -> String {
     let is_busy = |member: &&MemberView| {
         matches!(member.state, MemberState::Working | MemberState::Waiting) || member.task.is_some()
     };
-    match (
+    let line = match (
         names(team.members.iter().filter(needs_user)),
         names(team.members.iter().filter(is_busy)),
     ) {
-        (Some(names), _) => format!("waits for you: {names}"),
-        (None, Some(names)) => format!("waits for {names}"),
-        (None, None) => format!(
-            "no member works on it: continue with {}, or end it with {}",
-            CommandLine::SendLead,
-            CommandLine::Cancel
-        ),
-    }
+        (Some(names), _) => format!("  waits for you: {names}"),
+        (None, Some(names)) => format!("  waits for {names}"),
+        (None, None) => {
+            return format!(
+                "  no member works on it\n  continue with: {}\n  or end it with: {}\n",
+                CommandLine::SendLead,
+                CommandLine::Cancel
+            );
+        }
+    };
+    format!("{}\n", text::cut_beside("", &line))
 }
 
 /// The names of these members; `None` without members.
@@ -168,10 +173,11 @@ fn without_pane(members: &[MemberView]) -> String {
     match names.as_slice() {
         [] => String::new(),
         [name] => format!("{name} runs without a pane: agent-team panes reopen {name}\n"),
-        names => format!(
-            "{} run without panes: agent-team panes reopen\n",
-            names.join(", ")
-        ),
+        names => {
+            let rest = " run without panes: agent-team panes reopen";
+            let names = names.join(", ");
+            format!("{}{rest}\n", text::cut_beside(rest, &names))
+        }
     }
 }
 
@@ -186,10 +192,8 @@ fn unread(messages: u32) -> String {
 
 /// Name, project and task counts of the team, on one line.
 pub(super) fn head(team: &TeamView) -> String {
-    let tasks = task::counts(team.tasks);
-    format!(
-        "{} in {}: {tasks}\n",
-        team.name,
-        text::line(&team.project.to_string_lossy())
-    )
+    let (name, tasks) = (&team.name, task::counts(team.tasks));
+    let project = text::line(&team.project.to_string_lossy());
+    let project = text::cut_beside(&format!("{name} in : {tasks}"), &project);
+    format!("{name} in {project}: {tasks}\n")
 }

@@ -21,7 +21,9 @@ use crate::output::table::{Cell, Column, Table, elastic, fixed};
 use crate::output::{Output, columns, text};
 
 #[derive(Serialize)]
-struct Roles {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Roles {
+    #[cfg_attr(test, schemars(with = "Vec<crate::reference::json::RoleDefinition>"))]
     roles: Vec<RoleView>,
 }
 

@@ -19,15 +19,21 @@ use agent_team_system::{path, sandbox};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 
+use super::mode;
 use crate::args::{Global, RulesCommand};
 use crate::caller;
 use crate::error::Failure;
 use crate::output::Output;
 
 #[derive(Serialize)]
-struct Rules {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Rules {
+    /// The permission mode of the team.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<crate::reference::json::Wire<Mode>>"))]
     mode: Option<Mode>,
+    /// In evaluation order.
+    #[cfg_attr(test, schemars(with = "Vec<crate::reference::json::Wire<RuleView>>"))]
     rules: Vec<RuleView>,
     /// The commands that the built-in rule for reading allows.
     reading_commands: Vec<String>,
@@ -35,16 +41,27 @@ struct Rules {
 
 /// The result of `check`; `commands` are the parts of the shell line.
 #[derive(Serialize)]
-struct CheckResult {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct CheckResult {
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<RulingView>"))]
     decision: RulingView,
     commands: Vec<CheckedCommand>,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct CheckedCommand {
     command: String,
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<RulingView>"))]
     decision: RulingView,
     why: String,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Revoked {
+    /// As typed: the id of a request, or the text of a rule.
+    revoked: String,
 }
 
 pub(super) async fn run(
@@ -82,16 +99,14 @@ pub(super) async fn run(
 /// The mode, the rules, and the built-in rule for reading.
 fn list(document: &Rules) -> String {
     let mut text = match document.mode {
-        Some(mode) => format!("mode {mode}\n"),
+        Some(mode) => format!("mode {mode}: {}\n", mode::effect(mode)),
         None => String::new(),
     };
     text.extend(document.rules.iter().map(line));
     if document.rules.is_empty() {
-        text.push_str(
-            "no rules: every action except reading needs a decision, unless the mode allows it\n",
-        );
+        text.push_str("no rules: the mode decides\n");
     }
-    if !document.reading_commands.is_empty() {
+    if !document.reading_commands.is_empty() && document.mode != Some(Mode::Bypass) {
         text.push_str(&format!(
             "allow  reading, in a sandbox with the project read-only, built in: {}\n",
             document.reading_commands.join(", ")
@@ -105,7 +120,9 @@ fn list(document: &Rules) -> String {
 async fn revoke(session: &mut Session, output: Output, what: String) -> Result<(), Failure> {
     let team = session.query::<TeamShow>(Nothing {}).await?.team;
     let settings = Directories::from_environment()?.config;
-    let document = serde_json::json!({ "revoked": what });
+    let document = Revoked {
+        revoked: what.clone(),
+    };
     let mut rules = session.query::<RuleList>(Nothing {}).await?.rules;
     rules.retain(|view| view.scope == Some(Scope::Always));
     let Ok(request) = RequestId::from_typed(&what) else {

@@ -73,15 +73,18 @@ async fn pursue(
     let (started_here, after) = match target {
         Target::Up(team) => {
             refuse_flags(&args.start, &team)?;
+            let shown = session.query::<TeamShow>(Nothing {}).await?;
+            let members = shown.members.iter();
+            up::check_lead(members.map(|member| (member.lead, member.engine)))?;
             let decide = match !args.events && asking::may_ask(output) {
                 true => String::new(),
                 false => format!(": {DECIDE}"),
             };
             output.note(&format!("note: {} is already up{decide}", team.name));
-            let revision = session.query::<TeamShow>(Nothing {}).await?.revision;
-            (false, revision)
+            (false, shown.revision)
         }
         Target::Down(_, loaded) => {
+            up::check_lead(up::leads(&loaded.spec))?;
             let spec = up::settle(output, *loaded, &args.start)?;
             mode::check_sandbox(spec.permission_defaults.mode).await?;
             (true, start(&mut session, output, args, spec).await?)
@@ -240,7 +243,6 @@ async fn start(
     args: &args::Run,
     mut spec: TeamSpec,
 ) -> Result<Revision, Failure> {
-    up::check_lead(&spec)?;
     spec.placement = PlacementChoice::Headless;
     let asks = spec.permission_defaults.mode != Mode::Bypass;
     if asks && !terminal::is_terminal(std::io::stderr()) {

@@ -1,6 +1,6 @@
 //! `send`: sends a message of the user; with `--wait` waits for the reply.
 
-mod reply;
+pub(crate) mod reply;
 
 use std::process::ExitCode;
 
@@ -35,7 +35,7 @@ pub(super) async fn run(
                 "{} has no recipient: the team has no other members\n",
                 answer.id
             ),
-            names => format!("{} is in the inbox of {}\n", answer.id, names.join(", ")),
+            names => format!("sent {} to {}\n", answer.id, names.join(", ")),
         }
     })?;
     Ok(ExitCode::SUCCESS)

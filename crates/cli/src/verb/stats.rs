@@ -14,7 +14,9 @@ use crate::output::table::{Cell, Table, elastic, fixed};
 use crate::output::{Output, columns, usage};
 
 #[derive(Serialize)]
-struct TeamStats<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct TeamStats<'a> {
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<TeamId>"))]
     team: &'a TeamId,
     members: Vec<MemberStats<'a>>,
     /// Includes removed members. Its times count the periods in which at least one member was up, or worked.
@@ -22,12 +24,15 @@ struct TeamStats<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct MemberStats<'a> {
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<MemberName>"))]
     name: &'a MemberName,
     stats: Stats,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Stats {
     tokens_in: u64,
     tokens_out: u64,

@@ -34,7 +34,8 @@ pub(super) async fn run(output: Output, command: SupervisorCommand) -> Result<Ex
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Serialize)]
-struct LogText<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct LogText<'a> {
     text: &'a str,
 }
 
@@ -82,7 +83,8 @@ async fn stop(output: Output) -> Result<ExitCode, Failure> {
 }
 
 #[derive(Serialize)]
-struct Restarted {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Restarted {
     /// The process id of the previous supervisor; `None` when none was running.
     before: Option<u32>,
     pid: Option<u32>,

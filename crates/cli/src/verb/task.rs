@@ -55,10 +55,7 @@ pub(super) async fn run(
                 assignee,
                 ..spec(title, key, fields)?
             };
-            (
-                session.call::<TaskAdd>(AddTask { spec }).await?,
-                "is on the board",
-            )
+            (session.call::<TaskAdd>(AddTask { spec }).await?, "added")
         }
         TaskCommand::Update {
             task,

@@ -130,11 +130,12 @@ fn details(team: &TeamView) -> String {
     let placement = text::line(&team.placement);
     let state = state(team.state);
     format!(
-        "{}{}{} is {state} at revision {}; {placement}\n{}",
+        "{}{}{} is {state} at revision {}; {placement}\n{}{}",
         ps::head(team),
         ps::storage_error(team),
         team.team,
         team.revision.0,
+        ps::mode(team),
         member::table(&team.members),
     )
 }

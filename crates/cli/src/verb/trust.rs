@@ -123,19 +123,29 @@ fn changes(required_trust: &RequiredTrust, before: Option<&[String]>) -> String 
         return text;
     };
     let mut text = "these lines of the project changed since you trusted them:".to_owned();
-    let removed = before
-        .iter()
-        .filter(|line| !required_trust.lines.contains(line));
-    let new = required_trust
+    let mut removed: Vec<&String> = before.iter().collect();
+    removed.retain(|line| !required_trust.lines.contains(line));
+    let mut new = String::new();
+    for line in required_trust
         .lines
         .iter()
-        .filter(|line| !before.contains(line));
-    for (mark, line) in removed
-        .map(|line| ('-', line))
-        .chain(new.map(|line| ('+', line)))
+        .filter(|line| !before.contains(line))
     {
-        text.push_str(&format!("\n  {mark} {}", visible_line(line)));
+        let is_before = |old: &&String| subject(line).is_some() && subject(old) == subject(line);
+        match removed.iter().position(is_before) {
+            Some(at) => {
+                let (old, subject) = (removed.remove(at), subject(line).unwrap_or_default());
+                let old = old.strip_prefix(subject).unwrap_or(old);
+                let (line, old) = (visible_line(line), visible_line(old));
+                new.push_str(&format!("\n  ~ {line}\n    before:{old}"));
+            }
+            None => new.push_str(&format!("\n  + {}", visible_line(line))),
+        }
     }
+    for line in removed {
+        text.push_str(&format!("\n  - {}", visible_line(line)));
+    }
+    text.push_str(&new);
     let kept = required_trust
         .lines
         .iter()
@@ -145,6 +155,28 @@ fn changes(required_trust: &RequiredTrust, before: Option<&[String]>) -> String 
         kept => text.push_str(&format!("\n  ({kept} more are unchanged)")),
     }
     text
+}
+
+/// The beginning of a line that stays the same when the line changes, such as `task "Check" runs`. `None`: the line has no
+/// such beginning.
+fn subject(line: &str) -> Option<&str> {
+    /// The ends of such beginnings; each is followed by a blank.
+    const ENDS: [&str; 4] = [" runs", " is verified by", " is at", " (SHA-256"];
+
+    // The key of a task is quoted, and can contain such an end.
+    let key = line.strip_prefix("task \"").map(|rest| {
+        let mut is_escaped = false;
+        let end = rest.find(|c| {
+            let was_escaped = is_escaped;
+            is_escaped = c == '\\' && !was_escaped;
+            c == '"' && !was_escaped
+        });
+        line.len() - rest.len() + end.unwrap_or_default()
+    });
+    let after = key.unwrap_or_default();
+    let end_of = |end: &&str| Some(after + line[after..].find(&format!("{end} "))? + end.len());
+    let end = ENDS.iter().filter_map(end_of).min()?;
+    Some(&line[..end])
 }
 
 /// The error for untrusted lines. With `--json` its message contains the lines; otherwise they were printed before.
@@ -180,6 +212,37 @@ mod tests {
         let change = changes(&now, Some(&before));
         assert!(change.contains(":\n  - x\n  + b\n  + c"), "{change}");
         assert!(change.ends_with("\n  (1 more are unchanged)"), "{change}");
+    }
+
+    #[test]
+    fn a_changed_line_is_listed_once() {
+        let now = required_trust(&[
+            "task \"a \\\" runs b\" runs make check",
+            "task \"New\" runs make",
+            "the script check.sh (SHA-256 2)",
+            "allow Bash(make:*)",
+        ]);
+        let before = [
+            "task \"Old\" runs make",
+            "task \"a \\\" runs b\" runs make",
+            "the script check.sh (SHA-256 1)",
+            "allow Bash(make check)",
+        ];
+        let change = changes(&now, Some(&before.map(str::to_owned)));
+        let lines: Vec<&str> = change.lines().skip(1).collect();
+        assert_eq!(
+            lines,
+            [
+                "  - task \"Old\" runs make",
+                "  - allow Bash(make check)",
+                "  ~ task \"a \\\" runs b\" runs make check",
+                "    before: make",
+                "  + task \"New\" runs make",
+                "  ~ the script check.sh (SHA-256 2)",
+                "    before: 1)",
+                "  + allow Bash(make:*)",
+            ]
+        );
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::time::Instant;
 
 use agent_team_client::Session;
 use agent_team_file::{Loaded, Reading, Variables};
+use agent_team_protocol::command_line::CommandLine;
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::{
     ChangeKind, Nothing, Outcome, RunStart, SECRET_MIN, StartRun, TeamList, TeamUp, TeamWait, Up,
     UpAnswer,
@@ -60,9 +62,6 @@ pub(super) async fn run(
     let secrets = secrets(&args.start.secret)?;
     let mut spec = load_and_settle(global, output, &args.start, goal.is_some()).await?;
     mode::check_sandbox(spec.permission_defaults.mode).await?;
-    if goal.is_some() {
-        check_lead(&spec)?;
-    }
     if let Some(placement) = args.panes {
         spec.placement = placement;
     }
@@ -127,13 +126,27 @@ pub(super) async fn run(
     }
 }
 
-/// Refuses a goal for a team without a lead.
-pub(super) fn check_lead(spec: &TeamSpec) -> Result<(), Failure> {
-    if spec.members.iter().any(|member| member.lead) {
+/// Refuses a goal for a team without a lead. Each member: whether it is the lead, and its engine.
+pub(super) fn check_lead(members: impl Iterator<Item = (bool, Engine)>) -> Result<(), Failure> {
+    let (leads, engines): (Vec<bool>, Vec<Engine>) = members.unzip();
+    if leads.contains(&true) {
         return Ok(());
     }
-    Err(Failure::usage("cannot give a goal: the team has no lead")
-        .hint("add mode = \"lead\" or a [lead] table to the team file"))
+    let only_lines = engines.iter().all(|engine| engine.runs_lines());
+    let run = if only_lines { " --run \"…\"" } else { "" };
+    let (up, add) = (CommandLine::Up, CommandLine::AddTask);
+    Err(
+        Failure::usage("cannot give a goal: the team has no lead").hint(format!(
+            "run {up}, then add a task with {add}{run}; or add a [lead] table to the team file"
+        )),
+    )
+}
+
+/// The argument of [`check_lead`] for the members of a file.
+pub(super) fn leads(spec: &TeamSpec) -> impl Iterator<Item = (bool, Engine)> {
+    spec.members
+        .iter()
+        .map(|member| (member.lead, member.engine))
 }
 
 /// Refuses `--panes` with a placement that differs from the placement of a running team: `up` does not move members.
@@ -344,6 +357,9 @@ async fn load_and_settle(
     for_goal: bool,
 ) -> Result<TeamSpec, Failure> {
     let loaded = load(global, args, for_goal).await?;
+    if for_goal {
+        check_lead(leads(&loaded.spec))?;
+    }
     settle(output, loaded, args)
 }
 
@@ -478,15 +494,19 @@ fn text_of(answer: &UpAnswer, dry_run: bool) -> String {
         text.push_str("  no changes: the team matches its file\n");
     }
     for change in &answer.changes {
-        let (word, style) = match change.change {
-            ChangeKind::Started => ("started", GOOD),
-            ChangeKind::Restarted => ("restarted", BUSY),
-            ChangeKind::Stopped => ("stopped", BUSY),
-            ChangeKind::Added => ("added", GOOD),
-            ChangeKind::Updated => ("updated", BUSY),
-            ChangeKind::Cancelled => ("cancelled", BUSY),
-            ChangeKind::Left => ("left", Style::DIM),
-            ChangeKind::Unknown => ("changed", Style::PLAIN),
+        let (done, infinitive, style) = match change.change {
+            ChangeKind::Started => ("started", "start", GOOD),
+            ChangeKind::Restarted => ("restarted", "restart", BUSY),
+            ChangeKind::Stopped => ("stopped", "stop", BUSY),
+            ChangeKind::Added => ("added", "add", GOOD),
+            ChangeKind::Updated => ("updated", "update", BUSY),
+            ChangeKind::Cancelled => ("cancelled", "cancel", BUSY),
+            ChangeKind::Left => ("left", "leave", Style::DIM),
+            ChangeKind::Unknown => ("changed", "change", Style::PLAIN),
+        };
+        let word = match dry_run {
+            true => format!("{:<13}", format!("would {infinitive}")),
+            false => format!("{done:<9}"),
         };
         let note = change
             .note
@@ -495,7 +515,7 @@ fn text_of(answer: &UpAnswer, dry_run: bool) -> String {
             .unwrap_or_default();
         text.push_str(&format!(
             "  {} {}{note}\n",
-            paint(style, format!("{word:<9}")),
+            paint(style, word),
             text::line(&change.what)
         ));
     }

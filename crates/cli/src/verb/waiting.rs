@@ -25,6 +25,9 @@ pub(super) const INTERRUPTED: u8 = 130;
 /// Interval for reading what members wait for, which no event reports.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
+/// Time limit for reading the events that a question kept unread.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The outcome of a wait.
 pub(super) enum WaitOutcome<T> {
     /// The awaited answer, with the board at that time.
@@ -64,8 +67,6 @@ pub(super) async fn until<T>(
     };
     clear(&mut progress);
     let mut asker = Asker::new(session, output, after).await?;
-    // Progress that arrived while a question was open: it would write into the line of the answer.
-    let mut delayed = Vec::new();
     let mut interrupt = interrupt()?;
     // The first poll comes after a full interval: shorter waits are not reported.
     let start = tokio::time::Instant::now() + POLL_INTERVAL;
@@ -83,40 +84,37 @@ pub(super) async fn until<T>(
             answer = &mut ended => break answer,
             event = next_of(&mut asker) => {
                 clear(&mut progress);
-                let handled = match &mut asker {
-                    Some(asker) => asker.handle(event).await,
-                    None => Ok(()),
-                };
-                if handled.is_err() {
-                    leave(&mut asker);
+                if let Some(asking) = &mut asker
+                    && let Err(failure) = asking.handle(event).await
+                {
+                    asking.leave();
+                    output.note(&format!("no more questions: {}", failure.one_line()));
                     asker = None;
-                }
-                if !is_asking(asker.as_ref()) {
-                    for notice in delayed.drain(..) {
-                        show(&mut progress, output, Ok(notice)).await;
-                    }
                 }
             }
             _ = poll.tick(), if progress.is_some() && !is_asking(asker.as_ref()) => {
+                let asks = asker.as_ref().is_some_and(Asker::can_ask);
                 if let Some(shown) = &mut progress
-                    && shown.poll(output, asker.is_some()).await.is_err()
+                    && shown.poll(output, asks).await.is_err()
                 {
                     progress = None;
                 }
             }
-            received = listen(&mut progress) => match received {
-                Ok(notice) if is_asking(asker.as_ref()) => delayed.push(notice),
-                received => show(&mut progress, output, received).await,
-            },
+            // While a question is open, events stay unread: they would write into the line of the answer. The queue of
+            // the connection is bounded. When it is full, the supervisor closes the connection, and the subscription
+            // continues after the last event that was read.
+            received = listen(&mut progress), if !is_asking(asker.as_ref()) => {
+                show(&mut progress, output, received).await;
+            }
         }
     };
     clear(&mut progress);
+    let was_asking = is_asking(asker.as_ref());
     leave(&mut asker);
-    for notice in delayed {
-        show(&mut progress, output, Ok(notice)).await;
-    }
-    clear(&mut progress);
     let answer = answer?;
+    if was_asking {
+        show_unread(&mut progress, session, output).await;
+    }
     let tasks = session.separate().board().await?;
     if let Some(progress) = &progress {
         progress.catch_up(output, &tasks);
@@ -154,6 +152,21 @@ async fn show(progress: &mut Option<Progress>, output: Output, received: Result<
     if shown.is_err() {
         *progress = None;
     }
+}
+
+/// Shows the events that were not read because a question was open when the wait ended.
+async fn show_unread(progress: &mut Option<Progress>, session: &Session, output: Output) {
+    let show_all = async {
+        let team = session.separate().query::<TeamShow>(Nothing {}).await;
+        let head = team.map_or(Revision(0), |team| team.revision);
+        while progress.as_ref().is_some_and(|shown| shown.last < head) {
+            let received = listen(progress).await;
+            show(progress, output, received).await;
+        }
+    };
+    // The result must not be lost if the events cannot be read.
+    let _elapsed = tokio::time::timeout(UNREAD_TIMEOUT, show_all).await;
+    clear(progress);
 }
 
 async fn next_of(asker: &mut Option<Asker>) -> AskerEvent {
@@ -198,6 +211,8 @@ struct Progress {
     last: Revision,
     /// Members whose wait was already reported.
     waiting: BTreeSet<MemberName>,
+    /// The ends of tasks that were printed, such as `T-3 Build failed`. The system's message about an end begins so.
+    ended: Vec<String>,
 }
 
 impl Progress {
@@ -208,6 +223,7 @@ impl Progress {
             line: StatusLine::new(),
             last: after,
             waiting: BTreeSet::new(),
+            ended: Vec::new(),
         };
         progress.paint().await?;
         Ok(progress)
@@ -222,14 +238,16 @@ impl Progress {
         if let ClientEvent::MessageAccepted { from, to, text, .. } = &notice.event
             && to.contains(&Party::User)
         {
-            // Print only the first line of the message: a failed task is also printed below, with its reason.
             let text = text::first_line(text);
             let line = match from {
-                Party::System => text,
-                from @ (Party::User | Party::Member(_)) => format!("{from}: {text}"),
+                Party::System if self.ended.iter().any(|end| text.starts_with(end)) => None,
+                Party::System => Some(text),
+                from @ (Party::User | Party::Member(_)) => Some(format!("{from}: {text}")),
             };
-            self.line.clear();
-            output.note(&line);
+            if let Some(line) = line {
+                self.line.clear();
+                output.note(&line);
+            }
         }
         if let ClientEvent::TaskCompleted { task, .. } | ClientEvent::TaskFailed { task, .. } =
             &notice.event
@@ -238,6 +256,12 @@ impl Progress {
             let task = self.session.query::<TaskShow>(one).await?;
             self.line.clear();
             output.note(&task::line(&task));
+            let (_, state) = task::state(&task);
+            self.ended.push(format!(
+                "{} {} {state}",
+                task.id,
+                text::first_line(&task.title)
+            ));
         }
         self.paint().await
     }

@@ -12,12 +12,17 @@ use crate::error::Failure;
 use crate::output::{Output, task, text};
 
 #[derive(Serialize)]
-struct Explanation<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Explanation<'a> {
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<MemberName>"))]
     member: &'a MemberName,
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<MemberState>"))]
     state: MemberState,
+    /// How long it has been in this state.
     for_ms: u64,
     why: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<crate::reference::json::Wire<Waiting>>"))]
     waiting: Option<&'a Waiting>,
     /// Tasks that wait for a failed or cancelled task, or that no member can claim, each with the commands that help.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]

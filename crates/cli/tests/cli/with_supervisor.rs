@@ -242,7 +242,7 @@ fn up_sends_the_environment_without_pane_variables() {
     assert_eq!(output.code, 0, "{}", output.stderr);
     assert_eq!(
         output.stdout,
-        "payments-00000000 would run headless: as asked\n  started   member ada\n  left      task \\u{202e}x: in progress\n"
+        "payments-00000000 would run headless: as asked\n  would start   member ada\n  would leave   task \\u{202e}x: in progress\n"
     );
 }
 

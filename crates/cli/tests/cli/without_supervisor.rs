@@ -306,7 +306,15 @@ fn completions_and_manual_pages_are_generated() {
     let pages = rig.project().join("pages");
     assert_eq!(rig.run(&["man", "--out", "pages"]).code, 0);
     assert!(pages.join("agent-team.1").is_file());
-    assert!(pages.join("agent-team-up.1").is_file());
+    let page = std::fs::read_to_string(pages.join("agent-team-task-add.1"));
+    let page = page.expect("each verb has a page");
+    for part in [
+        "agent\\-team task add [OPTIONS] <TITLE>",
+        "agent-team manual",
+        "agent\\-team(1), agent\\-team\\-task(1), agent\\-team.toml(5)",
+    ] {
+        assert!(page.contains(part), "{part:?} is not in {page}");
+    }
     for (page, key) in [
         ("agent-team.toml", "max_steps"),
         ("agent-team-config", "memory_mib"),

@@ -215,6 +215,18 @@ fn a_question_ends_with_the_turn_of_its_member() {
 }
 
 #[test]
+fn a_question_of_a_stopped_member_is_hidden() {
+    let mut rig = Rig::of(file(&["ada"]));
+    ask_user(&mut rig, "ada", "which port?");
+    assert_eq!(rig.team.asked_user_by(&name("ada")), Some(MessageId(1)));
+    rig.kill("ada");
+    rig.dies("ada");
+    assert_eq!(rig.team.user_questions().count(), 0);
+    assert_eq!(rig.team.asked_user_by(&name("ada")), None);
+    assert!(has_question(&rig, "ada"), "it is kept for the next launch");
+}
+
+#[test]
 fn unread_user_mail_is_bounded() {
     let mut rig = Rig::of(file(&["ada"]));
     for _ in 0..=UNREAD_MAX {

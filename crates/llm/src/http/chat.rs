@@ -9,8 +9,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::decode::{Decode, EventError, Progress};
-use super::draft::{Draft, OnDelta, as_object};
+use super::draft::{Author, Draft, OnDelta, as_object};
 use super::effort;
+use super::prefix::Prefix;
 use super::reasoning::Entries;
 use crate::model::{Item, Prompt, Stop, Thought, ToolResult};
 
@@ -21,8 +22,8 @@ const DONE: &str = "[DONE]";
 #[derive(Debug)]
 pub(super) struct Dialect<'a> {
     pub(super) model: &'a str,
-    /// The name of this model: the body includes only this model's thoughts.
-    pub(super) by: &'a str,
+    /// This model: the body includes only its thoughts.
+    pub(super) author: Author<'a>,
     pub(super) quirks: &'a Quirks,
     /// Requests repeat the model's reasoning in `reasoning_content`.
     pub(super) takes_thoughts: bool,
@@ -30,10 +31,21 @@ pub(super) struct Dialect<'a> {
     pub(super) effort: Option<Effort>,
 }
 
-/// The body of a request.
-pub(super) fn request(dialect: &Dialect<'_>, prompt: &Prompt<'_>) -> Value {
+/// A request, and what its answer must remember about it.
+pub(super) struct Request {
+    pub(super) body: Value,
+    /// The digest of the prefix to which the answer's `reasoning_details` are bound, at OpenRouter.
+    pub(super) prefix: Option<String>,
+}
+
+pub(super) fn request(dialect: &Dialect<'_>, prompt: &Prompt<'_>) -> Request {
     let Dialect { model, quirks, .. } = *dialect;
-    let mut messages = messages(dialect, prompt);
+    let mut prefix = quirks.is_openrouter.then(|| {
+        // As in `messages`, the prefix depends on whether thinking is off.
+        let thinks = dialect.effort != Some(Effort::None);
+        Prefix::new(&json!({ "model": model, "tools": prompt.tools, "thinks": thinks }))
+    });
+    let mut messages = messages(dialect, prompt, prefix.as_mut());
     if quirks.is_openrouter && model.contains("claude") {
         mark_for_cache(&mut messages);
     }
@@ -66,7 +78,8 @@ pub(super) fn request(dialect: &Dialect<'_>, prompt: &Prompt<'_>) -> Value {
             })
             .collect();
     }
-    body
+    let prefix = prefix.map(|prefix| prefix.digest());
+    Request { body, prefix }
 }
 
 /// Marks the system text, and the ends of the last inputs: OpenRouter passes the marks on to Anthropic, which caches
@@ -97,9 +110,16 @@ fn mark_for_cache(messages: &mut [Value]) {
     }
 }
 
-fn messages(dialect: &Dialect<'_>, prompt: &Prompt<'_>) -> Vec<Value> {
-    let Dialect { by, quirks, .. } = *dialect;
+/// The messages of the prompt, which are added to `prefix` too. `prefix` is present only for OpenRouter.
+fn messages(
+    dialect: &Dialect<'_>,
+    prompt: &Prompt<'_>,
+    mut prefix: Option<&mut Prefix>,
+) -> Vec<Value> {
+    let Dialect { author, quirks, .. } = *dialect;
     let mut messages = Vec::new();
+    // The number of messages in `prefix`. A message is added before the next answer, because inputs are appended to it.
+    let mut bound = 0;
     if !prompt.system.is_empty() {
         messages.push(json!({ "role": "system", "content": prompt.system }));
     }
@@ -119,15 +139,24 @@ fn messages(dialect: &Dialect<'_>, prompt: &Prompt<'_>) -> Vec<Value> {
                 }
                 let text = Some(&answer.text).filter(|text| !text.is_empty());
                 let mut message = json!({ "role": "assistant", "content": text });
-                let own = || answer.thoughts.iter().filter(|thought| thought.by == by);
+                let own = || {
+                    answer
+                        .thoughts
+                        .iter()
+                        .filter(|thought| thought.by == author.by)
+                };
                 let thoughts: String = own().map(|thought| thought.text.as_str()).collect();
                 if dialect.takes_thoughts && !thoughts.is_empty() {
                     message["reasoning_content"] = thoughts.into();
                 }
-                let verbatim = answer.verbatim.as_ref();
-                let details = verbatim.filter(|own| own.by == by && quirks.is_openrouter);
-                if let Some(details) = details {
-                    message["reasoning_details"] = details.blocks.clone().into();
+                if let Some(prefix) = prefix.as_deref_mut() {
+                    prefix.extend("", &messages[bound..]);
+                    bound = messages.len();
+                    let digest = prefix.digest();
+                    let own = author.own(answer);
+                    if let Some(own) = own.filter(|own| own.prefix.as_ref() == Some(&digest)) {
+                        message["reasoning_details"] = own.blocks.clone().into();
+                    }
                 }
                 let mut calls: Vec<_> = answer
                     .calls
@@ -154,6 +183,9 @@ fn messages(dialect: &Dialect<'_>, prompt: &Prompt<'_>) -> Vec<Value> {
             }
             Item::Returned { results } => messages.extend(results.iter().map(result)),
         }
+    }
+    if let Some(prefix) = prefix {
+        prefix.extend("", &messages[bound..]);
     }
     messages
 }
@@ -185,12 +217,14 @@ pub(super) struct AnswerDecoder {
     /// The calls so far: the server's index, the server's id, and the index in the draft.
     calls: Vec<(u64, String, usize)>,
     reasoning: Entries,
+    is_openrouter: bool,
 }
 
 impl AnswerDecoder {
-    pub(super) fn new(draft: Draft) -> Self {
+    pub(super) fn new(draft: Draft, quirks: &Quirks) -> Self {
         Self {
             draft,
+            is_openrouter: quirks.is_openrouter,
             calls: Vec::new(),
             reasoning: Entries::default(),
         }
@@ -250,7 +284,7 @@ impl Decode for AnswerDecoder {
             return Err(EventError::Error(error));
         }
         if let Some(usage) = chunk.usage {
-            usage.put_into(&mut self.draft);
+            usage.put_into(&mut self.draft, self.is_openrouter);
         }
         for choice in chunk.choices.into_iter().flatten().take(1) {
             let part = choice.delta.unwrap_or_default();
@@ -367,8 +401,10 @@ struct Counted {
     total_tokens: Option<u64>,
     prompt_tokens_details: Option<Details>,
     prompt_cache_hit_tokens: Option<u64>,
-    /// In US dollars. Sent by OpenRouter.
-    cost: Option<f64>,
+    /// In US dollars at OpenRouter. Other servers may send another value or type.
+    cost: Option<Value>,
+    cost_details: Option<Value>,
+    is_byok: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -378,7 +414,19 @@ struct Details {
 }
 
 impl Counted {
-    fn put_into(self, draft: &mut Draft) {
+    /// The dollars that OpenRouter reports for the answer. With the user's own key at the provider (BYOK), `cost` is
+    /// only OpenRouter's fee; the provider charges the rest.
+    fn dollars(&self) -> Option<f64> {
+        let cost = self.cost.as_ref()?.as_f64()?;
+        if self.is_byok != Some(Value::Bool(true)) {
+            return Some(cost);
+        }
+        let details = self.cost_details.as_ref()?;
+        Some(cost + details["upstream_inference_cost"].as_f64()?)
+    }
+
+    fn put_into(self, draft: &mut Draft, is_openrouter: bool) {
+        let cost = self.dollars().filter(|_| is_openrouter);
         let details = self.prompt_tokens_details.unwrap_or_default();
         let usage = &mut draft.usage;
         usage.input = self.prompt_tokens.unwrap_or(0);
@@ -388,8 +436,34 @@ impl Counted {
         let read = details.cached_tokens.or(self.prompt_cache_hit_tokens);
         usage.cache_read = read.unwrap_or(0);
         usage.cache_write = details.cache_write_tokens.unwrap_or(0);
-        let cost = self.cost.filter(|cost| cost.is_finite() && *cost >= 0.0);
+        let cost = cost.filter(|cost| cost.is_finite() && *cost >= 0.0);
         // Far below 2^52, so no digit is lost.
         usage.micro_usd = cost.map(|dollars| (dollars * 1e6).round() as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_include_those_of_the_users_own_key() {
+        for (usage, dollars) in [
+            (json!({ "cost": 0.5 }), Some(0.5)),
+            (json!({ "cost": { "total": 1 } }), None),
+            (json!({ "cost": "free" }), None),
+            (json!({ "cost": 0, "is_byok": true }), None),
+            (
+                json!({ "cost": 0.25, "is_byok": true, "cost_details": { "upstream_inference_cost": 0.5 } }),
+                Some(0.75),
+            ),
+            (
+                json!({ "cost": 0.25, "is_byok": false, "cost_details": { "upstream_inference_cost": null } }),
+                Some(0.25),
+            ),
+        ] {
+            let counted = Counted::deserialize(&usage).expect("a valid usage");
+            assert_eq!(counted.dollars(), dollars, "{usage}");
+        }
     }
 }

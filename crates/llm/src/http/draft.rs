@@ -3,11 +3,32 @@
 
 use std::collections::HashSet;
 
+use agent_team_protocol::spec::Wire;
+
 use crate::model::{Answer, Delta, Item, Prompt, Stop, Thought, ToolCall, Verbatim};
 use crate::usage::Usage;
 
 /// Receives the deltas of an answer.
 pub(super) type OnDelta<'a> = &'a mut (dyn FnMut(Delta) + Send);
+
+/// The model that receives a request and writes the answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Author<'a> {
+    /// `provider/model`.
+    pub(super) by: &'a str,
+    pub(super) wire: Wire,
+    /// The API that the provider and the model use without a setting.
+    pub(super) default_wire: Wire,
+}
+
+impl Author<'_> {
+    /// The provider's own blocks of an answer, if this model wrote them in this API.
+    pub(super) fn own<'v>(&self, answer: &'v Answer) -> Option<&'v Verbatim> {
+        let verbatim = answer.verbatim.as_ref()?;
+        let wire = verbatim.wire.unwrap_or(self.default_wire);
+        (verbatim.by == self.by && wire == self.wire).then_some(verbatim)
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -20,12 +41,13 @@ pub(super) struct Draft {
     items: usize,
     /// The name of this model, as the author of its thoughts and blocks.
     by: String,
+    wire: Wire,
     /// See [`Verbatim::prefix`].
     prefix: Option<String>,
 }
 
 impl Draft {
-    pub(super) fn new(prompt: &Prompt<'_>, by: &str) -> Self {
+    pub(super) fn new(prompt: &Prompt<'_>, author: Author<'_>) -> Self {
         let answers = prompt.items.iter().filter_map(|item| match item {
             Item::Answered(answer) => Some(answer),
             Item::Input { .. } | Item::Returned { .. } => None,
@@ -37,7 +59,8 @@ impl Draft {
             stop: None,
             ids: ids.collect(),
             items: prompt.items.len(),
-            by: by.to_owned(),
+            by: author.by.to_owned(),
+            wire: author.wire,
             prefix: None,
         }
     }
@@ -153,6 +176,7 @@ impl Draft {
         let blocks = blocks(&answer);
         answer.verbatim = blocks.map(|blocks| Verbatim {
             by: self.by,
+            wire: Some(self.wire),
             blocks,
             prefix: self.prefix,
         });
@@ -166,5 +190,38 @@ pub(super) fn as_object(input: &str) -> serde_json::Value {
     match serde_json::from_str(input) {
         Ok(value @ serde_json::Value::Object(_)) => value,
         _ => serde_json::json!({ "unparsable": input }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_belong_to_one_model_and_one_api() {
+        let author = |by, wire| Author {
+            by,
+            wire,
+            default_wire: Wire::Messages,
+        };
+        let answer = |wire| Answer {
+            verbatim: Some(Verbatim {
+                by: "a/m".to_owned(),
+                wire,
+                blocks: Vec::new(),
+                prefix: None,
+            }),
+            ..Answer::default()
+        };
+        for (wire, by, now, is_own) in [
+            (None, "a/m", Wire::Messages, true),
+            (None, "a/m", Wire::Responses, false),
+            (Some(Wire::Responses), "a/m", Wire::Responses, true),
+            (Some(Wire::Responses), "a/m", Wire::Messages, false),
+            (Some(Wire::Messages), "a/n", Wire::Messages, false),
+        ] {
+            let found = author(by, now).own(&answer(wire)).is_some();
+            assert_eq!(found, is_own, "{wire:?} {by} {now:?}");
+        }
     }
 }

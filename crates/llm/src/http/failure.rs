@@ -77,6 +77,10 @@ const NO_MODEL: [&str; 4] = [
 /// Error codes for an exhausted budget with status 429, which otherwise means that a retry can succeed.
 const NO_BUDGET: [&str; 2] = ["insufficient_quota", "billing_hard_limit"];
 
+/// Parts of errors for an exhausted credit with status 400 or 403, in lower case. Anthropic: "Your credit balance is
+/// too low to access the Anthropic API".
+const NO_CREDIT: [&str; 2] = ["credit balance is too low", "billing_error"];
+
 /// The server of a request, for errors.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Target<'a> {
@@ -130,6 +134,7 @@ impl Target<'_> {
         let kind = text("type").or_else(|| text("code")).unwrap_or("");
         let status = match kind {
             "authentication_error" => 401,
+            "billing_error" => 402,
             "permission_error" => 403,
             "not_found_error" => 404,
             "request_too_large" => 413,
@@ -165,6 +170,12 @@ impl Target<'_> {
                 status,
                 message,
             },
+            // `fallback` recognizes an exhausted budget by status 402.
+            400 | 403 if says(&NO_CREDIT) => ModelError::Refused {
+                provider,
+                status: 402,
+                message,
+            },
             401 | 403 => ModelError::Unauthenticated {
                 provider,
                 status,
@@ -196,7 +207,12 @@ impl Target<'_> {
         }
     }
 
-    fn busy(&self, status: u16, message: String, after: Option<Duration>) -> ModelError {
+    fn busy(&self, status: u16, mut message: String, after: Option<Duration>) -> ModelError {
+        if message.is_empty() {
+            let reason = StatusCode::from_u16(status).ok();
+            let reason = reason.and_then(|status| status.canonical_reason());
+            message = reason.unwrap_or("no message").to_owned();
+        }
         ModelError::Busy {
             provider: self.provider.to_owned(),
             status,
@@ -412,6 +428,14 @@ mod tests {
             (
                 r#"{"error":{"type":"invalid_request_error","message":"no"}}"#,
                 "openai refused the request (400): no",
+            ),
+            (
+                r#"{"error":{"type":"invalid_request_error","message":"Your credit balance is too low"}}"#,
+                "openai refused the request (402): Your credit balance is too low",
+            ),
+            (
+                r#"{"error":{"type":"billing_error","message":"pay"}}"#,
+                "openai refused the request (402): pay",
             ),
         ] {
             let error = serde_json::from_str(error).expect("JSON");

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::decode::{Decode, EventError, Progress};
-use super::draft::{Draft, OnDelta, as_object};
+use super::draft::{Author, Draft, OnDelta, as_object};
 use super::effort::Thinking;
 use super::prefix::Prefix;
 use super::verbatim::{self, Blocks};
@@ -26,11 +26,10 @@ pub(super) struct Request {
     pub(super) prefix: String,
 }
 
-/// A request for an answer of at most `output` tokens. `by` is the name of this model: the body includes only this
-/// model's blocks.
+/// A request for an answer of at most `output` tokens. The body includes only the blocks of `author`.
 pub(super) fn request(
     model: &str,
-    by: &str,
+    author: Author<'_>,
     output: u64,
     thinking: &Thinking,
     prompt: &Prompt<'_>,
@@ -40,7 +39,7 @@ pub(super) fn request(
     let mode = thinking.mode.as_ref().map(|mode| &mode["type"]);
     let fixed = json!({ "model": model, "system": prompt.system, "tools": tools, "mode": mode });
     let mut prefix = Prefix::new(&fixed);
-    let mut messages = messages(by, prompt, &mut prefix);
+    let mut messages = messages(author, prompt, &mut prefix);
     mark_inputs(&mut messages);
     let mut body = json!({
         "model": model,
@@ -98,12 +97,12 @@ fn tools(prompt: &Prompt<'_>) -> Vec<Value> {
 }
 
 /// The messages of the prompt, which are added to `prefix` too.
-fn messages(by: &str, prompt: &Prompt<'_>, prefix: &mut Prefix) -> Vec<Value> {
+fn messages(author: Author<'_>, prompt: &Prompt<'_>, prefix: &mut Prefix) -> Vec<Value> {
     let mut messages: Vec<Value> = Vec::new();
     for item in prompt.items {
         let (role, blocks) = match item {
             Item::Input { text } => ("user", text_block(text).into_iter().collect()),
-            Item::Answered(answer) => ("assistant", answered(by, answer, prefix)),
+            Item::Answered(answer) => ("assistant", answered(author, answer, prefix)),
             Item::Returned { results } => {
                 let results = results.iter().map(|result| {
                     json!({
@@ -140,11 +139,15 @@ fn text_block(text: &str) -> Option<Value> {
 }
 
 /// The blocks of an answer that follows `prefix`: as received, but without thoughts that are bound to another prefix.
-fn answered(by: &str, answer: &Answer, prefix: &Prefix) -> Vec<Value> {
-    if let Some(own) = answer.verbatim.as_ref().filter(|own| own.by == by) {
+fn answered(author: Author<'_>, answer: &Answer, prefix: &Prefix) -> Vec<Value> {
+    if let Some(own) = author.own(answer) {
         let mut blocks = own.blocks.clone();
         if own.prefix.as_deref() != Some(&*prefix.digest()) {
             blocks.retain(|block| !verbatim::is_thought(block));
+        }
+        // The API rejects a thought at the end of an answer, where only a truncated answer has one.
+        while blocks.last().is_some_and(verbatim::is_thought) {
+            blocks.pop();
         }
         return blocks;
     }
@@ -440,4 +443,41 @@ struct Counted {
 #[derive(Debug, Clone, Copy, Deserialize)]
 struct CacheCreation {
     ephemeral_1h_input_tokens: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_team_protocol::spec::Wire;
+
+    use super::*;
+    use crate::model::Verbatim;
+
+    #[test]
+    fn an_answer_is_sent_without_thoughts_at_its_end() {
+        let author = Author {
+            by: "anthropic/m",
+            wire: Wire::Messages,
+            default_wire: Wire::Messages,
+        };
+        let prefix = Prefix::new(&Value::Null);
+        let thought = json!({ "type": "thinking", "thinking": "Hm.", "signature": "sig" });
+        let sealed = json!({ "type": "redacted_thinking", "data": "x0" });
+        let text = json!({ "type": "text", "text": "ok" });
+        let sent = |blocks: &[&Value]| {
+            let verbatim = Verbatim {
+                by: author.by.to_owned(),
+                wire: None,
+                blocks: blocks.iter().copied().cloned().collect(),
+                prefix: Some(prefix.digest()),
+            };
+            let answer = Answer {
+                verbatim: Some(verbatim),
+                ..Answer::default()
+            };
+            answered(author, &answer, &prefix)
+        };
+        let kept = [thought.clone(), text.clone()];
+        assert_eq!(sent(&[&thought, &text, &thought, &sealed]), kept);
+        assert_eq!(sent(&[&sealed, &thought]), [Value::Null; 0]);
+    }
 }

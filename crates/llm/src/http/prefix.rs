@@ -1,4 +1,5 @@
-//! The digest of everything before an answer: model, system text, tools and earlier messages. Called by `messages`.
+//! The digest of everything before an answer: model, system text, tools and earlier messages. Called by `messages`
+//! and, for OpenRouter, by `chat`.
 //!
 //! Anthropic's newer models bind the signature of a thought to this prefix, and reject a thought behind another prefix
 //! with status 400, together with all later thoughts. The prefix changes when a summary replaces old messages, and when

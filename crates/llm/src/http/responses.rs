@@ -8,15 +8,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::decode::{Decode, EventError, Progress};
-use super::draft::{Draft, OnDelta, as_object};
+use super::draft::{Author, Draft, OnDelta, as_object};
 use super::prefix::Prefix;
 use crate::model::{Answer, Item, Prompt, Stop};
 
-/// The body of a request. `by` is the name of this model: the body includes only this model's items. `effort` is
-/// OpenAI's word, for a model that thinks.
+/// The body of a request. The body includes only the items of `author`. `effort` is OpenAI's word, for a
+/// model that thinks.
 pub(super) fn request(
     model: &str,
-    by: &str,
+    author: Author<'_>,
     effort: Option<&'static str>,
     prompt: &Prompt<'_>,
 ) -> Value {
@@ -41,7 +41,7 @@ pub(super) fn request(
         "store": false,
         "include": ["reasoning.encrypted_content"],
         "prompt_cache_key": Prefix::new(&fixed).digest(),
-        "input": input(by, prompt),
+        "input": input(author, prompt),
     });
     if !prompt.system.is_empty() {
         body["instructions"] = prompt.system.into();
@@ -56,12 +56,12 @@ pub(super) fn request(
     body
 }
 
-fn input(by: &str, prompt: &Prompt<'_>) -> Vec<Value> {
+fn input(author: Author<'_>, prompt: &Prompt<'_>) -> Vec<Value> {
     let mut input = Vec::new();
     for item in prompt.items {
         match item {
             Item::Input { text } => input.push(message("user", "input_text", text)),
-            Item::Answered(answer) => input.extend(answered(by, answer)),
+            Item::Answered(answer) => input.extend(answered(author, answer)),
             Item::Returned { results } => input.extend(results.iter().map(|result| {
                 // The API has no field for a failed call.
                 let failed = if result.failed { "error: " } else { "" };
@@ -76,8 +76,8 @@ fn input(by: &str, prompt: &Prompt<'_>) -> Vec<Value> {
     input
 }
 
-fn answered(by: &str, answer: &Answer) -> Vec<Value> {
-    if let Some(own) = answer.verbatim.as_ref().filter(|own| own.by == by) {
+fn answered(author: Author<'_>, answer: &Answer) -> Vec<Value> {
+    if let Some(own) = author.own(answer) {
         return own.blocks.clone();
     }
     let text = (!answer.text.is_empty()).then(|| message("assistant", "output_text", &answer.text));
@@ -223,11 +223,16 @@ impl Decode for AnswerDecoder {
             items.pop();
         }
         draft.finish_with(|answer| {
+            let is_call = |item: &Value| item["type"] == "function_call";
+            let complete = items.iter().filter(|item| is_call(item)).count();
+            // A truncated answer may have calls without an item. Their results would reference no call, and the API
+            // rejects such results, so the next request rebuilds the items from the calls.
+            let is_truncated = matches!(answer.stop, Stop::Length | Stop::Refused);
+            if is_truncated || complete != answer.calls.len() {
+                return None;
+            }
             let mut calls = answer.calls.iter();
-            for item in items
-                .iter_mut()
-                .filter(|item| item["type"] == "function_call")
-            {
+            for item in items.iter_mut().filter(|item| is_call(item)) {
                 // Use the id that the call's result will reference.
                 if let Some(call) = calls.next() {
                     item["call_id"] = call.id.clone().into();

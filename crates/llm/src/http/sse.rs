@@ -25,7 +25,7 @@ pub(super) enum Unreadable {
 
 impl Reader {
     /// Returns the data of every event that these bytes complete, in order. Event names, ids and comments are skipped:
-    /// in both APIs, the data contains the type.
+    /// in all APIs, the data contains the type.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, Unreadable> {
         let mut events = Vec::new();
         let mut searched = self.rest.len();
@@ -63,9 +63,11 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use agent_team_fuzz::{Target, must};
+    use agent_team_protocol::spec::Wire;
+    use agent_team_providers::Provider;
 
     use super::super::decode::Decode;
-    use super::super::draft::Draft;
+    use super::super::draft::{Author, Draft};
     use super::super::{chat, messages};
     use super::*;
     use crate::model::Prompt;
@@ -171,9 +173,15 @@ mod tests {
             tools: &[],
             search: false,
         };
-        let draft = || Draft::new(&prompt, "test");
+        let author = || Author {
+            by: "test",
+            wire: Wire::ChatCompletions,
+            default_wire: Wire::ChatCompletions,
+        };
+        let draft = || Draft::new(&prompt, author());
+        let quirks = &Provider::named("openai").expect("a provider").quirks;
         let decoders: [Box<dyn Decode>; 2] = [
-            Box::new(chat::AnswerDecoder::new(draft())),
+            Box::new(chat::AnswerDecoder::new(draft(), quirks)),
             Box::new(messages::AnswerDecoder::new(draft())),
         ];
         for mut decoder in decoders {

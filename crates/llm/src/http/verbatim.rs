@@ -93,7 +93,8 @@ impl Blocks {
     }
 
     /// Returns all blocks as the next request sends them back, or `None` if the text and the calls of `answer` restore
-    /// them. The tool calls among the blocks get the ids and arguments of the calls in `answer`.
+    /// them. The tool calls among the blocks get the ids and arguments of the calls in `answer`. An unfinished thought
+    /// has no signature, and the API rejects it.
     pub(super) fn finish(self, answer: &Answer) -> Option<Vec<Value>> {
         let is_call = |block: &Block| block.is("tool_use");
         let calls_from = self.0.iter().take_while(|block| block.is("text")).count();
@@ -113,8 +114,31 @@ impl Blocks {
             }
             // The API rejects blank texts.
             let blank = block.is("text") && block.text("text").trim().is_empty();
-            (!blank).then_some(Value::Object(block.value))
+            let unsigned = block.is("thinking") && block.text("signature").trim().is_empty();
+            (!blank && !unsigned).then_some(Value::Object(block.value))
         });
-        Some(blocks.collect())
+        let blocks: Vec<_> = blocks.collect();
+        (!blocks.is_empty()).then_some(blocks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unsigned_thought_is_not_kept() {
+        let thought = |signature: &str| json!({ "type": "thinking", "thinking": "Hm.", "signature": signature });
+        let mut blocks = Blocks::default();
+        blocks.begin(0, thought("sig"));
+        blocks.begin(1, json!({ "type": "text", "text": "ok" }));
+        blocks.begin(2, thought(""));
+        blocks.begin(3, json!({ "type": "thinking", "thinking": "Hm." }));
+        let kept = blocks.finish(&Answer::default());
+        let text = json!({ "type": "text", "text": "ok" });
+        assert_eq!(kept, Some(vec![thought("sig"), text]));
+        let mut blocks = Blocks::default();
+        blocks.begin(0, thought(""));
+        assert_eq!(blocks.finish(&Answer::default()), None);
     }
 }

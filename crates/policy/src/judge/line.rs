@@ -17,6 +17,9 @@ use crate::words;
 /// Programs that only print or return a status, regardless of their arguments.
 const PRINTING: &[&str] = &["echo", "false", "pwd", "true"];
 
+/// Why the built-in rule for printing allows a command.
+const PRINTS: &str = "it only prints";
+
 /// Why the built-in rule for reading allows a command.
 const READS: &str = "it only reads the project";
 
@@ -46,14 +49,16 @@ impl Judge<'_> {
             parts.push(self.cd(&step.pipeline[0], to.as_deref()));
         }
         let only_reads = self.only_reads(&line.steps[cds..], to.as_deref());
-        for step in &line.steps[cds..] {
-            for (index, command) in step.pipeline.iter().enumerate() {
+        let mut steps = line.steps[cds..].to_vec();
+        for step in &mut steps {
+            for index in 0..step.pipeline.len() {
+                let (before, later) = step.pipeline.split_at(index + 1);
+                let command = &before[index];
                 let fed = index > 0
                     || command
                         .redirects
                         .iter()
                         .any(|redirect| matches!(redirect.to, Target::Read(_)));
-                let later = &step.pipeline[index + 1..];
                 let in_line = CommandContext {
                     piped: index > 0,
                     fed,
@@ -61,8 +66,11 @@ impl Judge<'_> {
                     evaluated: later.iter().any(|it| program::evaluates(&it.argv)),
                 };
                 let reads = self.reads(command, to.as_deref(), only_reads);
-                parts.push(self.command(command, to.as_deref(), in_line, reads));
+                let part = self.command(command, to.as_deref(), in_line, reads);
+                let built_in = matches!(part.why, Reason::BuiltIn(READS | PRINTS));
+                parts.push(part);
                 parts.extend(self.redirects(command, to.as_deref()));
+                step.pipeline[index].built_in = built_in;
             }
         }
         let directory = match &to {
@@ -72,7 +80,7 @@ impl Judge<'_> {
         let read_by_rule = |part: &Part| part.why == Reason::BuiltIn(READS);
         let run = RunnableView {
             directory: directory.resolved,
-            steps: line.steps[cds..].to_vec(),
+            steps,
             reads_only: only_reads && parts.iter().any(read_by_rule),
         };
         (parts, Some(run))
@@ -177,7 +185,7 @@ impl Judge<'_> {
             .book
             .find(Effect::Allow, |rule| rule.allows_command(argv, in_line))
             .map(why)
-            .or_else(|| only_prints.then_some(Reason::BuiltIn("it only prints")))
+            .or_else(|| only_prints.then_some(Reason::BuiltIn(PRINTS)))
             .or_else(|| reads.then_some(Reason::BuiltIn(READS)));
         findings.contained = self.contains_commands()
             && !(findings.complex.is_some() && self.book.restricts(Rule::is_about_commands));

@@ -100,6 +100,7 @@ impl Reader<'_> {
         let mut command = Command {
             argv: Vec::new(),
             redirects: Vec::new(),
+            built_in: false,
         };
         let begin = self.at;
         let end = loop {

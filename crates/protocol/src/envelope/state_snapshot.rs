@@ -18,12 +18,14 @@ use crate::id::{Generation, MemberName, Party, RoleName, TaskId};
 use crate::view::TaskState;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StateSnapshot {
     pub members: BTreeMap<MemberName, MemberSnapshot>,
     pub tasks: BTreeMap<TaskId, TaskSnapshot>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberSnapshot {
     pub role: RoleName,
     pub lead: bool,
@@ -33,6 +35,7 @@ pub struct MemberSnapshot {
 
 /// The state of the member's launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LaunchState {
     Planned,
@@ -45,6 +48,7 @@ pub enum LaunchState {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskSnapshot {
     pub key: String,
     pub title: String,
@@ -72,6 +76,7 @@ pub struct TaskSnapshot {
 
 /// One operation of a JSON Patch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "op", rename_all = "lowercase")]
 pub enum Operation {
     Add { path: String, value: Value },

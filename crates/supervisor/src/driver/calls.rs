@@ -2,6 +2,7 @@
 //! the answer of the method.
 
 use agent_team_core::refusal::PLAN_FIRST;
+use agent_team_core::round::Strategy;
 use agent_team_core::{Answer, Call, CallKey, Effect, Input, Origin, ReplyTo};
 use agent_team_protocol::method::{
     CallerRole, CancelAnswer, Nothing, RunAnswer, SendAnswer, Spawn, TaskAnswer, TranscriptAnswer,
@@ -103,17 +104,33 @@ impl Driver {
         }
     }
 
-    /// Refuses a member's question to a user who cannot answer: the member would wait in vain.
+    /// Refuses a member's question to a user who cannot answer, or to a lead that reads messages only between rounds:
+    /// the member would wait in vain.
     fn check_question(&self, by: &Origin, call: &Call) -> Result<(), Refusal> {
-        let is_question = matches!(
-            (by, call),
-            (Origin::Member { .. }, Call::Send { to: Recipient::User, note, .. }) if note.wants_reply
-        );
-        if !is_question || !self.permissions().is_unattended() {
+        let (Origin::Member { .. }, Call::Send { to, note, .. }) = (by, call) else {
+            return Ok(());
+        };
+        if !note.wants_reply {
             return Ok(());
         }
-        let text = "cannot ask the user: the team runs without a terminal, so no user answers";
-        let hint = "decide without the user, and state the decision in your result";
+        let is_lead = match to {
+            Recipient::Lead => true,
+            Recipient::Member(name) => self.team.member(name).is_some_and(|it| it.spec.lead),
+            Recipient::User | Recipient::All => false,
+        };
+        let (text, hint) = if is_lead && self.team.spec().strategy != Strategy::Lead {
+            (
+                "cannot ask the lead: it works in rounds, and reads no message during a round",
+                "decide yourself, and state the decision in your result",
+            )
+        } else if *to == Recipient::User && self.permissions().is_unattended() {
+            (
+                "cannot ask the user: the team runs without a terminal, so no user answers",
+                "decide without the user, and state the decision in your result",
+            )
+        } else {
+            return Ok(());
+        };
         Err(Refusal::new(ErrorCode::NotPermitted, text).hint(hint))
     }
 

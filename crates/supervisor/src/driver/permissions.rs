@@ -422,8 +422,7 @@ impl Permissions<'_> {
         let requests: Result<_, _> = shown.map(|request| self.view(request)).collect();
         let mut questions: Vec<_> = self
             .team
-            .user_mail()
-            .questions()
+            .user_questions()
             .map(view::question_to_user)
             .collect();
         questions.sort_by_key(|question| question.id);
@@ -445,8 +444,9 @@ impl Permissions<'_> {
         }
         let call = permission::call(&ask)?;
         let judgement = self.judge(Some(&request.member), &call, None);
-        let why = judgement.parts.iter();
-        let why = why.map(|part| {
+        let asking = judgement.parts.iter();
+        let asking = asking.filter(|part| part.ruling != Ruling::Allow);
+        let why = asking.map(|part| {
             let mut what = part.action.to_string();
             if matches!(part.action, PartAction::Text(_)) {
                 // The request itself shows the full text.

@@ -175,7 +175,7 @@ impl Views<'_> {
         if let Some(mode) = mode.filter(|mode| is_agent && *mode != Mode::Default) {
             text = format!("{text} · {mode}");
         }
-        let has_mail = self.team.user_mail().asked_by(name).is_some();
+        let has_mail = self.team.asked_user_by(name).is_some();
         let mut requests = self.team.requests().pending();
         let asks = has_mail || requests.any(|request| request.member == *name);
         if has_mail {
@@ -224,7 +224,7 @@ impl Views<'_> {
     /// The members that wait for the user. Builds full views only for members that may be waiting.
     fn waiting_summary(&self) -> String {
         let may_wait = |member: &&Member| {
-            self.team.user_mail().asked_by(&member.spec.name).is_some()
+            self.team.asked_user_by(&member.spec.name).is_some()
                 || matches!(
                     self.state(member),
                     MemberState::Waiting | MemberState::Held | MemberState::Unresponsive
@@ -284,6 +284,7 @@ pub(super) fn refusal(team: &Team, refused: &Refused) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use agent_team_core::input::TurnProgress;
     use agent_team_core::{Answer, Call, Origin};
     use agent_team_protocol::spec::TaskSpec;
     use agent_team_protocol::view::Waiting;
@@ -361,6 +362,24 @@ mod tests {
         assert_eq!(label(&team), "worker · waiting T-1 build");
         let member = team.views().member_answer(&name("ada")).unwrap().member;
         assert_eq!(member.for_ms, 2_000, "the wait, not the task");
+    }
+
+    #[test]
+    fn a_member_is_idle_from_the_end_of_its_turn() {
+        let mut team = TestTeam::of(&["ada"]);
+        let _frames = team.hello("ada", 7);
+        for (at, turn_end) in [(10_000, None), (20_000, Some("Done.".into()))] {
+            team.now = Tick(at);
+            let progress = TurnProgress {
+                turn_end,
+                ..TurnProgress::default()
+            };
+            let ada = team.origin("ada");
+            team.call(ada, Call::Append(progress)).unwrap();
+        }
+        team.now = Tick(23_000);
+        let member = team.views().member_answer(&name("ada")).unwrap().member;
+        assert_eq!((member.state, member.for_ms), (MemberState::Idle, 3_000));
     }
 
     #[test]

@@ -41,7 +41,8 @@ fn load(text: &str) -> Result<Loaded, String> {
     let project = project();
     let project = project.path().canonicalize().unwrap();
     // The example of `ca`.
-    std::fs::write(project.join("gateway.pem"), "").unwrap();
+    let certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+    std::fs::write(project.join("gateway.pem"), certificate).unwrap();
     let reading = Reading {
         here: &project,
         settings: None,

@@ -7,7 +7,7 @@ use agent_team_protocol::spec::{BaseUrl, Wire};
 
 use super::super::{Fault, Key, Overrides, roles};
 use super::agents::member;
-use super::{Loaded, Reading, faults_of, parse, project, read_in};
+use super::{CERTIFICATE, Loaded, Reading, faults_of, parse, project, read_in};
 
 #[test]
 fn model_names_are_normalised() {
@@ -43,16 +43,15 @@ fn provider_settings_of_the_file_apply() {
 #[test]
 fn requests_of_a_provider_can_be_changed() {
     let project = project();
-    std::fs::write(project.path().join("gate.pem"), "certificates").unwrap();
     let text = "mode = \"lead\"\n[providers.openai]\nextra_body = { service_tier = \"flex\", n = 1 }\n\
-                wire = \"chat\"\nreasoning_content = true\nca = \"gate.pem\"\n";
+                wire = \"chat\"\nreasoning_content = true\nca = \"gateway.pem\"\n";
     let spec = read_in(project.path(), text).unwrap();
     let provider = &member(&spec, "lead").agent.providers["openai"];
     assert_eq!(provider.extra_body["service_tier"], "flex");
     assert_eq!(provider.extra_body["n"], 1);
     assert_eq!(provider.wire, Some(Wire::ChatCompletions));
     assert!(provider.reasoning_content);
-    assert_eq!(provider.ca.as_deref(), Some("certificates"));
+    assert_eq!(provider.ca.as_deref(), Some(CERTIFICATE));
     let wrong = "mode = \"lead\"\n[providers.openai]\nextra_body = { stream = false }\nca = \"absent.pem\"\n";
     let faults = faults_of(wrong);
     assert!(
@@ -62,6 +61,11 @@ fn requests_of_a_provider_can_be_changed() {
     assert!(
         faults.contains("team.toml:4:6: cannot read `ca`: "),
         "{faults}"
+    );
+    let faults = faults_of("mode = \"lead\"\n[providers.openai]\nca = \"notes\"\n");
+    assert_eq!(
+        faults,
+        "team.toml:3:6: cannot read `ca`: the file contains no certificate in PEM"
     );
 }
 

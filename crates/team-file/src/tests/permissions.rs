@@ -87,7 +87,7 @@ url = \"https://search.example\"
 base_url = \"https://model.example\"
 headers = { Y = \"z\" }
 extra_body = { store = true }
-ca = \"notes\"
+ca = \"gateway.pem\"
 ";
     assert_eq!(
         required_trust("", all),
@@ -110,7 +110,7 @@ ca = \"notes\"
             "the model provider openai is at https://model.example",
             "the model provider openai is sent Y=\"z\"",
             "the model provider openai is sent the fields {\"store\":true}",
-            "the model provider openai is identified by the certificates in `ca` (SHA-256 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855)",
+            "the model provider openai is identified by the certificates in \"gateway.pem\" (SHA-256 8010bfcee1842b2a4ce8f67c3e9455f0188f7a15bf39ec61a26feb75cd785821)",
         ]
     );
 }

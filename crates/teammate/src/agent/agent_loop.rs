@@ -75,6 +75,9 @@ impl AgentLoop {
 
     async fn run_until_end(&mut self) -> Result<Infallible, End> {
         self.conversation.read_back().await?;
+        for warning in self.conversation.model.warnings() {
+            self.conversation.sink.lines(Tone::Runtime, warning);
+        }
         if let Some(strategy) = self.agent.strategy.clone() {
             return self.lead_by_rounds(&strategy).await;
         }
@@ -201,7 +204,11 @@ impl AgentLoop {
                 Stepped::Interrupted(_) => continue,
                 Stepped::Failed(error) => return self.conversation.give_up(&error).await,
             };
-            let answer = text_calls::read(answer, self.conversation.transcript.entries());
+            // A provider that parses calls itself returns text only where the model wrote text.
+            let answer = match deps::parses_calls(self.conversation.model.name()) {
+                true => answer,
+                false => text_calls::read(answer, self.conversation.transcript.entries()),
+            };
             if !answer.text.trim().is_empty() {
                 report.clone_from(&answer.text);
             }
@@ -346,7 +353,14 @@ impl AgentLoop {
         let mut done = calls.iter().zip(&executed.results);
         let finished = done.any(|(call, result)| call.name == FINISH && !result.failed);
         let has_changed = !executed.changed.is_empty();
-        let repeated = repetition.record(&calls, &executed.results, has_changed);
+        // The results of interrupted calls state the interruption, not a failure of the model.
+        let repeated = match executed.interrupted {
+            true => None,
+            false => {
+                let reads_only = |call: &ToolCall| self.toolbox.reads_only(call);
+                repetition.record(&calls, &executed.results, has_changed, reads_only)
+            }
+        };
         let mut results = executed.results;
         results.extend(refused.into_iter().map(|call| ToolResult {
             id: call.id,

@@ -44,6 +44,8 @@ pub(super) struct CallResults {
     pub(super) changed: Vec<String>,
     /// The member must stop now.
     pub(super) stopped: bool,
+    /// Not all calls could run to their end.
+    pub(super) interrupted: bool,
 }
 
 impl Toolbox {
@@ -115,6 +117,7 @@ impl Toolbox {
         }
         CallResults {
             stopped: progress.finish_at.is_some(),
+            interrupted: progress.interrupted.is_some(),
             changed: std::mem::take(&mut progress.changed),
             results: progress.results(next),
         }
@@ -122,11 +125,16 @@ impl Toolbox {
 
     /// The number of calls, from the first, that may run concurrently.
     fn batch_length(&self, calls: &[ToolCall]) -> usize {
-        let reads = |call: &&ToolCall| match self.tools.get(&call.name) {
+        let reads = |call: &&ToolCall| self.reads_only(call);
+        calls.iter().take_while(reads).count().max(1)
+    }
+
+    /// Whether the call changes no state. A call of an unknown tool only fails.
+    pub(super) fn reads_only(&self, call: &ToolCall) -> bool {
+        match self.tools.get(&call.name) {
             Some(tool) => tool.reads_only(),
             None => true,
-        };
-        calls.iter().take_while(reads).count().max(1)
+        }
     }
 
     fn start(

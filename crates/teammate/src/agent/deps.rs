@@ -14,7 +14,7 @@ use agent_team_llm::fallback::FallbackModel;
 use agent_team_llm::open::{OpenConfig, open};
 use agent_team_llm::recording::Recorder;
 use agent_team_protocol::exit::ExitCode;
-use agent_team_protocol::spec::AgentSpec;
+use agent_team_protocol::spec::{AgentSpec, Wire};
 use agent_team_protocol::view::TeamView;
 use agent_team_protocol::with_causes;
 use agent_team_providers::{ModelName, PROVIDERS};
@@ -34,8 +34,8 @@ const OVERLOADED: Duration = Duration::from_secs(180);
 /// `config.toml`; `secrets` and the providers' keys are never written to a recording.
 ///
 /// # Errors
-/// If the user's `config.toml` or the model's name is invalid, if no model is available, or if the model or its
-/// recording cannot be opened. A restart would not help, so the member is held.
+/// If the user's `config.toml` or a model's name is invalid, if no model is available, if none of the models can be
+/// opened, or if the recording cannot be opened. A restart would not help, so the member is held.
 pub(crate) async fn model_of(
     agent: &AgentSpec,
     member: &str,
@@ -61,16 +61,29 @@ pub(crate) async fn model_of(
     for fallback in &agent.fallbacks {
         models.push(fallback.parse().map_err(|error| no_model(&error))?);
     }
-    let last = models.len() - 1;
     let mut opened = Vec::new();
-    for (at, name) in models.iter().enumerate() {
+    let mut warnings = Vec::new();
+    let mut first_error = None;
+    // From the last to the first: only the last model that can be opened is retried without a limit.
+    for name in models.iter().rev() {
         let config = OpenConfig {
-            retry_limit: (at < last).then_some(OVERLOADED),
+            retry_limit: (!opened.is_empty()).then_some(OVERLOADED),
             ..config.clone()
         };
-        opened.push(open(name, member, &config).map_err(|error| no_model(&error))?);
+        match open(name, member, &config) {
+            Ok(model) => opened.push(model),
+            Err(error) => {
+                warnings.push(unusable(name, &error));
+                first_error = Some(error);
+            }
+        }
     }
-    let model: Box<dyn Model> = Box::new(FallbackModel::new(opened));
+    opened.reverse();
+    warnings.reverse();
+    if let (true, Some(error)) = (opened.is_empty(), &first_error) {
+        return Err(no_model(error));
+    }
+    let model: Box<dyn Model> = Box::new(FallbackModel::new(opened).with_warnings(warnings));
     let Some(record) = &agent.record else {
         return Ok(Arc::from(model));
     };
@@ -102,9 +115,37 @@ pub(crate) async fn explain(
         let choice = choice.map_err(|error| with_causes(&error))?;
         return Ok((choice.name.to_string(), choice.why));
     };
-    let name: ModelName = name.parse().map_err(|error| with_causes(&error))?;
-    let why = config.why(&name).map_err(|error| with_causes(&error))?;
-    Ok((name.to_string(), why))
+    let mut usable = None;
+    let mut first_error = None;
+    let mut warnings = Vec::new();
+    for name in std::iter::once(name).chain(&agent.fallbacks) {
+        let name: ModelName = name.parse().map_err(|error| with_causes(&error))?;
+        match config.why(&name) {
+            Ok(why) => usable = usable.or(Some((name.to_string(), why))),
+            Err(error) => {
+                warnings.push(unusable(&name, &error));
+                first_error = first_error.or(Some(with_causes(&error)));
+            }
+        }
+    }
+    let Some((name, mut why)) = usable else {
+        return Err(first_error.unwrap_or_default());
+    };
+    for warning in warnings {
+        why.push_str(&format!("; {warning}"));
+    }
+    Ok((name, why))
+}
+
+/// A model of a list that is skipped.
+fn unusable(name: &ModelName, error: &dyn std::error::Error) -> String {
+    format!("cannot use the model {name}: {}", with_causes(error))
+}
+
+/// Whether the provider of the model always parses tool calls and thoughts itself. `model`: `provider/model`.
+pub(super) fn parses_calls(model: &str) -> bool {
+    let name = model.parse::<ModelName>();
+    matches!(name, Ok(ModelName::Of { provider, .. }) if provider.wire == Wire::Messages)
 }
 
 fn no_model(error: &dyn std::error::Error) -> ExitReport {

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agent_team_protocol::text::visible;
+use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::view::Waiting;
 use agent_team_terminal_ui::{TextKind, Tone};
 use tokio::sync::mpsc;
@@ -32,8 +32,8 @@ pub(crate) enum OutputEvent {
         /// Without a trailing newline.
         text: String,
     },
-    /// A request to the model starts or ends.
-    Thinking(bool),
+    /// What the model does, such as "thinking"; the pane shows it while it lasts. `None`: the request has ended.
+    Work(Option<String>),
     Begun {
         call: String,
         header: String,
@@ -132,9 +132,10 @@ impl OutputSink {
     }
 
     /// Shows the model as thinking until the value is dropped.
-    pub(super) fn show_thinking(&self) -> ThinkingGuard<'_> {
-        self.send(OutputEvent::Thinking(true));
-        ThinkingGuard(self)
+    pub(super) fn show_thinking(&self) -> WorkGuard<'_> {
+        let work = WorkGuard(self);
+        work.set(THINKING);
+        work
     }
 
     /// Queues lines that may be dropped if the queue is full.
@@ -180,13 +181,24 @@ impl OutputSink {
     }
 }
 
+/// What the pane shows during a request to the model.
+pub(super) const THINKING: &str = "thinking";
+
 /// See [`OutputSink::show_thinking`].
 #[derive(Debug)]
-pub(super) struct ThinkingGuard<'a>(&'a OutputSink);
+pub(super) struct WorkGuard<'a>(&'a OutputSink);
 
-impl Drop for ThinkingGuard<'_> {
+impl WorkGuard<'_> {
+    /// Replaces the shown work.
+    pub(super) fn set(&self, what: &str) {
+        let what = visible_line(what).into_owned();
+        self.0.send(OutputEvent::Work(Some(what)));
+    }
+}
+
+impl Drop for WorkGuard<'_> {
     fn drop(&mut self) {
-        self.0.send(OutputEvent::Thinking(false));
+        self.0.send(OutputEvent::Work(None));
     }
 }
 
@@ -320,7 +332,7 @@ mod tests {
                     texts.push(text);
                 }
                 OutputEvent::TextEnded
-                | OutputEvent::Thinking(_)
+                | OutputEvent::Work(_)
                 | OutputEvent::Begun { .. }
                 | OutputEvent::EndedCall(_)
                 | OutputEvent::Waiting(_) => {}

@@ -4,9 +4,10 @@
 //! ```text
 //! 5 equal calls, or 3 equal errors ──► note to the model ── again ──► the loop ends the turn
 //! ```
-//! Waiting is not repetition: a call of `wait` or `ask` blocks until something happens. Only its errors count.
+//! Waiting is not repetition: a call of `wait` or `ask` blocks until something happens, and `bash_output` polls a job.
+//! Only their errors count. A command, or another call that changes state, is progress if it is new in this turn.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use agent_team_llm::{ToolCall, ToolResult};
 use agent_team_tools::team::{ASK, WAIT};
@@ -19,6 +20,12 @@ const EQUAL_ERRORS: usize = 3;
 
 /// Alternating calls, such as two reads in turn, repeat themselves too.
 const RECENT: usize = 10;
+
+/// The number of answers without repetition after which the note no longer counts.
+const QUIET_ANSWERS: usize = 10;
+
+/// Tools that wait for an event.
+const WAITING: [&str; 3] = [WAIT, ASK, "bash_output"];
 
 /// A call with its result.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,7 +42,11 @@ pub(super) struct Repetition {
     /// The tool and the text of the last error, and how often it occurred in a row.
     error: Option<(String, String)>,
     errors: usize,
+    /// The names and arguments of the successful calls of this turn that change state.
+    known: HashSet<(String, String)>,
     is_noted: bool,
+    /// The answers without repetition since the note.
+    quiet: usize,
 }
 
 /// What follows from a repetition.
@@ -48,20 +59,47 @@ pub(super) enum Repeated {
 }
 
 impl Repetition {
-    /// Records the calls of one answer. Equal calls of one answer count once: the model has not seen their results.
-    /// `changed`: the calls have changed files, which is progress.
+    /// Records the calls of one answer. Equal calls, and equal errors, of one answer count once: the model has not seen
+    /// their results. `changed`: the calls have changed files, which is progress. `reads_only`: the call changes no
+    /// state.
     pub(super) fn record(
         &mut self,
         calls: &[ToolCall],
         results: &[ToolResult],
         changed: bool,
+        reads_only: impl Fn(&ToolCall) -> bool,
     ) -> Option<Repeated> {
-        if changed {
+        let repeated = if changed {
             self.forget();
+            None
+        } else {
+            self.find(calls, results, reads_only)
+        };
+        let Some(what) = repeated else {
+            self.quiet += 1;
+            if self.quiet >= QUIET_ANSWERS {
+                self.is_noted = false;
+            }
             return None;
-        }
+        };
+        self.forget();
+        self.quiet = 0;
+        Some(match std::mem::replace(&mut self.is_noted, true) {
+            false => Repeated::First(what),
+            true => Repeated::Again(what),
+        })
+    }
+
+    /// Records the calls, and names the first repetition among them.
+    fn find(
+        &mut self,
+        calls: &[ToolCall],
+        results: &[ToolResult],
+        reads_only: impl Fn(&ToolCall) -> bool,
+    ) -> Option<String> {
         let mut repeated = None;
         let mut seen: Vec<Done> = Vec::new();
+        let mut errors = HashSet::new();
         for (call, result) in calls.iter().zip(results) {
             let done = Done {
                 name: call.name.clone(),
@@ -71,17 +109,17 @@ impl Repetition {
             if seen.contains(&done) {
                 continue;
             }
-            let what = if result.failed {
-                self.count_error(call, result)
-            } else {
+            if !result.failed {
                 (self.error, self.errors) = (None, 0);
-                None
-            };
-            repeated = repeated.or(what);
+                self.note_progress(call, &reads_only);
+            } else if errors.insert((&call.name, &result.text)) {
+                let what = self.count_error(call, result);
+                repeated = repeated.or(what);
+            }
             seen.push(done);
         }
         for done in seen {
-            if [WAIT, ASK].contains(&done.name.as_str()) {
+            if WAITING.contains(&done.name.as_str()) {
                 continue;
             }
             let equal = 1 + self.calls.iter().filter(|it| **it == done).count();
@@ -94,12 +132,18 @@ impl Repetition {
         while self.calls.len() > RECENT {
             self.calls.pop_front();
         }
-        let what = repeated?;
-        self.forget();
-        Some(match std::mem::replace(&mut self.is_noted, true) {
-            false => Repeated::First(what),
-            true => Repeated::Again(what),
-        })
+        repeated
+    }
+
+    /// Forgets the earlier calls if this successful call changes state and is new in this turn. Known calls are never
+    /// forgotten, so that alternating commands count as repetition.
+    fn note_progress(&mut self, call: &ToolCall, reads_only: impl Fn(&ToolCall) -> bool) {
+        if WAITING.contains(&call.name.as_str()) || reads_only(call) {
+            return;
+        }
+        if self.known.insert((call.name.clone(), call.input.clone())) {
+            self.calls.clear();
+        }
     }
 
     fn count_error(&mut self, call: &ToolCall, result: &ToolResult) -> Option<String> {
@@ -139,13 +183,17 @@ mod tests {
         }
     }
 
+    fn reads_only(call: &ToolCall) -> bool {
+        call.name == "read"
+    }
+
     /// The answers until the first repetition, each with these calls and results in turn.
     fn answers_until(steps: &[(ToolCall, ToolResult)], most: usize) -> Option<usize> {
         let mut repetition = Repetition::default();
         let mut steps = steps.iter().cycle().take(most).enumerate();
         let found = steps.find(|(_, (call, result))| {
             let (call, result) = (std::slice::from_ref(call), std::slice::from_ref(result));
-            repetition.record(call, result, false).is_some()
+            repetition.record(call, result, false, reads_only).is_some()
         });
         found.map(|(index, _)| index + 1)
     }
@@ -173,14 +221,20 @@ mod tests {
                 call("read", "log"),
                 returned(&format!("line {index}"), false),
             );
-            assert_eq!(repetition.record(&[read], &[text], false), None);
+            assert_eq!(repetition.record(&[read], &[text], false, reads_only), None);
         }
         let (test, failed) = (call("bash", "make test"), returned("1 failed", true));
         for _ in 0..9 {
             let (test, failed) = (test.clone(), failed.clone());
-            assert_eq!(repetition.record(&[test], &[failed], false), None);
+            assert_eq!(
+                repetition.record(&[test], &[failed], false, reads_only),
+                None
+            );
             let (edit, edited) = (call("edit", "a"), returned("edited", false));
-            assert_eq!(repetition.record(&[edit], &[edited], true), None);
+            assert_eq!(
+                repetition.record(&[edit], &[edited], true, reads_only),
+                None
+            );
         }
     }
 
@@ -188,8 +242,58 @@ mod tests {
     fn a_second_repetition_follows_the_note() {
         let mut repetition = Repetition::default();
         let (calls, results) = ([call("read", "a")], [returned("text", false)]);
-        let mut repeat = || (0..5).find_map(|_| repetition.record(&calls, &results, false));
+        let mut repeat =
+            || (0..5).find_map(|_| repetition.record(&calls, &results, false, reads_only));
         assert!(matches!(repeat(), Some(Repeated::First(_))));
         assert!(matches!(repeat(), Some(Repeated::Again(what)) if what.contains("read 5 times")));
+    }
+
+    #[test]
+    fn polling_a_job_is_not_repetition() {
+        let poll = (
+            call("bash_output", r#"{"id":1}"#),
+            returned("(running)", false),
+        );
+        assert_eq!(answers_until(&[poll], 20), None);
+    }
+
+    #[test]
+    fn new_commands_are_progress_and_alternating_ones_are_not() {
+        let bash = |command: &str| (call("bash", command), returned("ok", false));
+        assert_eq!(answers_until(&[bash("a"), bash("b")], 20), Some(10));
+        let mut repetition = Repetition::default();
+        for index in 0..20 {
+            let read = (call("read", "a"), returned("text", false));
+            for (call, result) in [read, bash(&index.to_string())] {
+                let repeated = repetition.record(&[call], &[result], false, reads_only);
+                assert_eq!(repeated, None, "{index}");
+            }
+        }
+    }
+
+    #[test]
+    fn equal_errors_of_one_answer_count_once() {
+        let calls = ["a", "b", "c"].map(|path| call("read", path));
+        let results = [(); 3].map(|()| returned("not permitted", true));
+        let mut repetition = Repetition::default();
+        let mut record = || repetition.record(&calls, &results, false, reads_only);
+        assert_eq!((record(), record()), (None, None));
+        assert!(matches!(record(), Some(Repeated::First(what)) if what.contains("3 times")));
+    }
+
+    #[test]
+    fn a_note_expires_after_answers_without_repetition() {
+        let mut repetition = Repetition::default();
+        let mut record = |path: &str| {
+            let (call, text) = (call("read", path), returned("text", false));
+            repetition.record(&[call], &[text], false, reads_only)
+        };
+        for _ in 0..2 {
+            let repeated = (0..5).find_map(|_| record("a"));
+            assert!(matches!(repeated, Some(Repeated::First(_))), "{repeated:?}");
+            for index in 0..QUIET_ANSWERS {
+                assert_eq!(record(&format!("file {index}")), None);
+            }
+        }
     }
 }

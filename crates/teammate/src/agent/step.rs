@@ -10,7 +10,7 @@ use agent_team_tools::web_search;
 use serde_json::json;
 
 use super::inbox::{Inbox, Interruption};
-use super::output_sink::{EndedCall, OutputSink};
+use super::output_sink::{EndedCall, OutputSink, THINKING};
 
 /// The outcome of a request to the model.
 #[derive(Debug)]
@@ -43,14 +43,15 @@ pub(super) async fn ask(
         Ok(true) => return Stepped::Interrupted(Interruption::Read("its budget was raised")),
         Err(stop) => return Stepped::Interrupted(stop),
     }
-    let _thinking = sink.show_thinking();
+    let work = sink.show_thinking();
     let mut thoughts = sink.stream(TextKind::Thought);
     let mut answer = sink.stream(TextKind::Answer);
     let mut live_answer = sink.live.answer_stream();
-    let mut is_waiting = false;
+    let (mut is_waiting, mut has_waited) = (false, false);
     let mut on_delta = |delta| {
         if std::mem::take(&mut is_waiting) {
             sink.set_waiting(None);
+            work.set(THINKING);
         }
         match delta {
             Delta::Waiting { pause, why } => {
@@ -58,10 +59,12 @@ pub(super) async fn ask(
                 thoughts.end();
                 answer.end();
                 let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-                sink.lines(
-                    Tone::Runtime,
-                    &format!("… waiting {} for the model: {why}", duration(ms)),
-                );
+                let text = format!("{why}; next attempt in {}", duration(ms));
+                // The log and the scrollback get one line for each request, not one for each attempt.
+                if !std::mem::replace(&mut has_waited, true) {
+                    sink.lines(Tone::Runtime, &format!("… {text}"));
+                }
+                work.set(&text);
                 let until = clock::wall_ms().saturating_add(ms);
                 sink.set_waiting(Some(Waiting::RateLimit { until, why }));
                 is_waiting = true;

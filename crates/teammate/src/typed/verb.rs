@@ -13,6 +13,7 @@ use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::{Refusal, TeamId};
 use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
+use agent_team_terminal_ui::{COLUMNS, columns_of_output};
 use agent_team_tools::program::{Program, ProgramEnd};
 
 const PROGRAM: &str = "agent-team";
@@ -54,8 +55,12 @@ impl Verbs {
         }
     }
 
-    /// Runs the command and returns its output.
-    pub(super) async fn run(&self, words: Vec<String>) -> Result<String, Refusal> {
+    /// Runs the command and returns its output. `columns`: those of the pane, if there is one.
+    pub(super) async fn run(
+        &self,
+        words: Vec<String>,
+        columns: Option<u16>,
+    ) -> Result<String, Refusal> {
         let internal = |error: &dyn std::fmt::Display| Refusal::internal(error.to_string());
         let program = daemon::sibling_binary(PROGRAM).map_err(|error| internal(&error))?;
         let mut args: Vec<OsString> = Vec::new();
@@ -63,7 +68,9 @@ impl Verbs {
             args.extend(["--team".into(), self.team.as_str().into()]);
         }
         args.extend(words.into_iter().map(OsString::from));
-        let env = self.environment.clone().into_iter().collect();
+        let mut env = self.environment.clone();
+        env.extend(columns.map(|columns| (COLUMNS.into(), columns_of_output(columns).into())));
+        let env = env.into_iter().collect();
         let mut running = Program::start(None, program, args, env, self.project.clone())
             .await
             .map_err(|error| internal(&error))?;

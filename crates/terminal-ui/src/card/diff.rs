@@ -36,8 +36,10 @@ struct DiffLine {
 #[derive(Debug)]
 pub(super) struct Diff {
     lines: Vec<DiffLine>,
-    pub(super) added: usize,
-    pub(super) removed: usize,
+    added: u64,
+    removed: u64,
+    /// The diff was cut, and the numbers of added and removed lines are those of the rest.
+    is_cut: bool,
     /// The diff creates the file.
     pub(super) is_new: bool,
     /// The name of the file in the diff's header.
@@ -50,6 +52,7 @@ impl Diff {
             lines: Vec::new(),
             added: 0,
             removed: 0,
+            is_cut: false,
             is_new: false,
             file: None,
         };
@@ -63,6 +66,7 @@ impl Diff {
             diff.file = Some(to.strip_prefix("b/").unwrap_or(to).to_owned());
             rest.drain(..2);
         }
+        diff.is_cut = rest.last().is_some_and(|line| line.starts_with('…'));
         // The numbers of the next line in the old and in the new file.
         let (mut old, mut new) = (1, 1);
         let mut all: Vec<(Kind, usize, &str)> = Vec::new();
@@ -94,17 +98,29 @@ impl Diff {
                 Some(_) => all.push((Kind::Note, 0, line)),
             }
         }
-        let count = |kind| all.iter().filter(|(it, ..)| *it == kind).count();
+        let count = |kind| all.iter().filter(|(it, ..)| *it == kind).count() as u64;
         (diff.added, diff.removed) = (count(Kind::Added), count(Kind::Removed));
         diff.lines = styled(&all);
         diff
     }
 
-    /// `(+1 −1)`, or `(new file, +12)`.
+    /// Sets the numbers of added and removed lines, which were counted before the diff was cut.
+    pub(super) fn counted(self, added: u64, removed: u64) -> Self {
+        Self {
+            added,
+            removed,
+            is_cut: false,
+            ..self
+        }
+    }
+
+    /// `(+1 −1)`, or `(new file, +12)`; with `≥` for the diff of an earlier version that did not count.
     pub(super) fn size(&self) -> String {
+        let at_least = if self.is_cut { "≥" } else { "" };
+        let Self { added, removed, .. } = self;
         match self.is_new {
-            true => format!("(new file, +{})", self.added),
-            false => format!("(+{} −{})", self.added, self.removed),
+            true => format!("(new file, +{at_least}{added})"),
+            false => format!("(+{at_least}{added} −{at_least}{removed})"),
         }
     }
 
@@ -115,6 +131,8 @@ impl Diff {
         let mut rows = Vec::new();
         for line in &self.lines {
             let (sign, style) = match line.kind {
+                // Without a number, a blank would mean that the row continues the line before.
+                Kind::Kept if digits == 0 => ("=", Style::DIM),
                 Kind::Kept => (" ", Style::PLAIN),
                 Kind::Removed => ("-", Style::of(SemanticColour::Removed)),
                 Kind::Added => ("+", Style::of(SemanticColour::Added)),
@@ -130,7 +148,7 @@ impl Diff {
                 gutter.push(Style::DIM, &format!("{number:>digits$} "));
             }
             gutter.push(style, &format!("{sign} "));
-            rows.extend(beside(&gutter, &line.text, columns));
+            rows.extend(line.text.beside(&gutter, columns));
         }
         rows
     }
@@ -209,21 +227,6 @@ fn changed_words(old: &str, new: &str) -> Option<(Line, Line)> {
     Some((before, after))
 }
 
-/// The rows of a line to the right of its gutter. The further rows have a blank gutter.
-pub(super) fn beside(gutter: &Line, text: &Line, columns: usize) -> Vec<Line> {
-    let width = gutter.width();
-    let wrapped = text.wrapped(columns.saturating_sub(width).max(2), 0);
-    let rows = wrapped.iter().enumerate().map(|(number, row)| {
-        let mut line = match number {
-            0 => gutter.clone(),
-            _ => Line::of(Style::PLAIN, &" ".repeat(width)),
-        };
-        line.append(row);
-        line
-    });
-    rows.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,8 +283,8 @@ mod tests {
     }
 
     #[test]
-    fn wrapped_rows_have_no_sign() {
-        let rows = rows("@@ -1 +1,2 @@\n+aaaa bbbb\n+- c\n", 8);
-        assert_eq!(rows, ["+ aaaa", "  bbbb", "+ - c"]);
+    fn a_row_that_begins_a_line_has_its_sign() {
+        let rows = rows("@@ -1 +1,2 @@\n+aaaa bbbbbbbb\n+- c\n d\n", 8);
+        assert_eq!(rows, ["+ aaaa", "  bbbbbb", "↪ bb", "+ - c", "= d"]);
     }
 }

@@ -31,7 +31,7 @@ fn edit() -> RequestView {
     }
     diff.push_str(" }\n");
     let offers = json!([
-        { "rules": [], "covers": "exactly this request, again" },
+        { "rules": [], "covers": "exactly this request" },
         { "rules": ["Edit(./src/lib.rs)"], "covers": "changing src/lib.rs" },
         { "rules": ["Edit(src/**)"], "covers": "changing everything below src" },
     ]);
@@ -114,13 +114,61 @@ fn a_command_is_shown_in_full() {
     let shown = text(&lines);
     let bare: String = shown.replace(['│', ' ', '\n', '$', '>'], "");
     assert!(bare.contains(&command.replace(['\n', ' '], "")), "{shown}");
-    // Only the first row of a line has a sign.
+    // Only the first row of a line has its sign.
     let signs = |sign: &str| shown.lines().filter(|line| line.starts_with(sign)).count();
     assert_eq!(
         (signs("│ $ printf"), signs("│ >   # not"), signs("│ > rm")),
         (1, 1, 1),
         "{shown}"
     );
+}
+
+/// Every renderer shows the rows of the dialog: panes, the single-terminal view and `top` as pages, `run` as lines.
+#[test]
+fn a_blank_at_the_end_of_a_row_changes_the_card() {
+    let renderings = |view: RequestView, columns: usize| {
+        let page = screen(view.clone(), columns, 40);
+        let lines = Dialog::of(view, Channel::Cli).lines(columns);
+        [page, lines].map(|lines| {
+            let lines = lines.iter().map(|line| line.ansi(Theme::None));
+            lines.collect::<Vec<_>>().join("\n")
+        })
+    };
+    let command = |text: &str| view("bash", json!({ "command": text }), json!({}));
+    let path = |text: &str| {
+        let input = json!({ "path": text, "diff": "@@ -1 +1 @@\n-a\n+b\n" });
+        view("edit", input, json!({}))
+    };
+    let rule = |text: &str| {
+        let offers = json!([{ "rules": [format!("Bash({text}:*)")], "covers": "it" }]);
+        view(
+            "bash",
+            json!({ "command": "ls" }),
+            json!({ "offers": offers }),
+        )
+    };
+    let requests: [&dyn Fn(&str) -> RequestView; 3] = [&command, &path, &rule];
+    for request in requests {
+        for columns in [30, 31, 60, 61] {
+            // The blank is at each column once, so also at the end of a row.
+            for at in 1..60 {
+                let (begin, end) = ("a".repeat(at), "b".repeat(70 - at));
+                let texts = [
+                    format!("{begin}{end}"),
+                    format!("{begin} {end}"),
+                    format!("{begin}  {end}"),
+                ];
+                let cards = texts.map(|text| renderings(request(&text), columns));
+                for (one, other) in [(0, 1), (1, 2), (0, 2)] {
+                    assert_ne!(cards[one][0], cards[other][0]);
+                    assert_ne!(cards[one][1], cards[other][1]);
+                }
+            }
+        }
+    }
+    let ends = ["ls", "ls ", "ls  "].map(|text| renderings(command(text), 60));
+    assert!(ends[0] != ends[1] && ends[1] != ends[2], "{ends:?}");
+    assert!(renderings(command(&"x".repeat(60)), 60)[0].contains("│ \u{1b}[2m↪ "));
 }
 
 #[test]
@@ -132,6 +180,23 @@ fn a_link_shows_the_file_that_changes() {
         shown.starts_with("╭─ ? P-2 edit link → config/x (+1 −1) "),
         "{shown}"
     );
+}
+
+#[test]
+fn the_size_of_a_cut_diff_is_that_of_the_whole_change() {
+    let diff =
+        "--- a/x\n+++ b/x\n@@ -1 +1,900 @@\n-a\n+b\n… 898 more lines of the diff are not shown\n";
+    let title = |input: Value| text(&screen(view("edit", input, json!({})), 80, 24));
+    let counted = json!({ "path": "x", "diff": diff, "added": 900, "removed": 1 });
+    let shown = title(counted);
+    assert!(shown.starts_with("╭─ ? P-2 edit x (+900 −1) "), "{shown}");
+    // Workers of an earlier version do not count.
+    let shown = title(json!({ "path": "x", "diff": diff }));
+    assert!(shown.starts_with("╭─ ? P-2 edit x (+≥1 −≥1) "), "{shown}");
+    // A number in a call of another tool is one of its arguments.
+    let foreign = json!({ "path": "x", "diff": diff, "added": 900 });
+    let shown = text(&screen(view("mcp__a__edit", foreign, json!({})), 80, 24));
+    assert!(shown.contains("• added: 900"), "{shown}");
 }
 
 #[test]

@@ -8,36 +8,43 @@ use agent_team_protocol::request::{
     RunnableCommand, RunnableJoin, RunnableRedirect, RunnableTarget, RunnableView,
 };
 
+use crate::confine::SYSTEM_PATH;
 use crate::git;
 use crate::program::is_outside;
 
+/// The arguments and the environment of one shell.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) args: Vec<OsString>,
+    pub(super) env: Vec<(OsString, OsString)>,
     /// Replaces the member's working directory.
     pub(super) directory: Option<PathBuf>,
-    /// Remove the environment variables with which bash would run other code than these words.
-    strict: bool,
-    /// The line consists of reading commands: run no program of the project, and no program that a repository names.
-    reads_only: bool,
 }
 
 impl Line {
-    pub(super) fn text(command: &str) -> Self {
+    /// The command text as requested, with the environment of the member.
+    pub(super) fn text(command: &str, env: &[(OsString, OsString)]) -> Self {
         Self {
             args: vec!["-c".into(), command.into()],
+            env: env.to_vec(),
             directory: None,
-            strict: false,
-            reads_only: false,
         }
     }
 
-    /// The words of a line that needed no decision: rules were matched against exactly these words. The shell does not
-    /// parse them again: its script contains only positional parameters such as `"${1}"`.
-    pub(super) fn words(run: RunnableView) -> Self {
+    /// The words that the rule was matched against. The shell does not parse them again: its script contains only
+    /// positional parameters such as `"${1}"`. `env` is the environment of the member.
+    ///
+    /// A command that a built-in rule allowed runs no program of the project, although the project may be in `PATH`. In
+    /// a line that only reads, no command does, and none runs a program that a repository names.
+    pub(super) fn words(run: RunnableView, env: &[(OsString, OsString)], project: &Path) -> Self {
+        let mut env: Vec<_> = env
+            .iter()
+            .filter(|(name, _)| !runs_code(name))
+            .cloned()
+            .collect();
+        let outside = outside(&env, project);
+        let mut words = Words(vec![outside.clone()]);
         let mut script = String::new();
-        let mut words: Vec<String> = Vec::new();
-        let reads_only = run.reads_only;
         for (index, step) in run.steps.into_iter().enumerate() {
             if index > 0 {
                 script.push_str(match step.join {
@@ -53,49 +60,56 @@ impl Line {
                 write(&mut script, &mut words, command);
             }
         }
+        if run.reads_only {
+            let replaced = ["PATH", "LD_LIBRARY_PATH", "LD_PRELOAD"];
+            env.retain(|(name, _)| !replaced.iter().any(|it| name == it));
+            env.push(("PATH".into(), outside));
+            env.extend(git::settings_of_environment());
+        }
         let mut args: Vec<OsString> = vec!["-c".into(), script.into(), "bash".into()];
-        args.extend(words.into_iter().map(OsString::from));
+        args.extend(words.0);
         Self {
             args,
+            env,
             directory: Some(run.directory),
-            strict: true,
-            reads_only,
         }
-    }
-
-    pub(super) fn env(
-        &self,
-        env: &[(OsString, OsString)],
-        project: &Path,
-    ) -> Vec<(OsString, OsString)> {
-        // Before the command, bash runs the script that `BASH_ENV` names; an interactive POSIX shell runs the script
-        // that `ENV` names. Instead of the program NAME, bash runs a function that it imports from `BASH_FUNC_NAME%%`.
-        let runs_code = |name: &OsString| {
-            let name = name.as_encoded_bytes();
-            name == b"BASH_ENV" || name == b"ENV" || name.starts_with(b"BASH_FUNC_")
-        };
-        let kept = env
-            .iter()
-            .filter(|(name, _)| !self.strict || !runs_code(name));
-        let mut kept: Vec<_> = kept.cloned().collect();
-        if self.reads_only {
-            kept.retain(|(name, _)| name != "LD_LIBRARY_PATH" && name != "LD_PRELOAD");
-            for (_, path) in kept.iter_mut().filter(|(name, _)| name == "PATH") {
-                let outside = std::env::split_paths(path).filter(|it| is_outside(project, it));
-                // The directories were separated by colons, so they contain none.
-                *path = std::env::join_paths(outside).unwrap_or_default();
-            }
-            kept.extend(git::settings_of_environment());
-        }
-        kept
     }
 }
 
-fn write(script: &mut String, words: &mut Vec<String>, command: RunnableCommand) {
+/// Whether bash runs the value of a variable. Before the command, bash runs the script that `BASH_ENV` names; an
+/// interactive POSIX shell runs the script that `ENV` names. Instead of the program NAME, bash runs a function that it
+/// imports from `BASH_FUNC_NAME%%`.
+fn runs_code(name: &OsString) -> bool {
+    let name = name.as_encoded_bytes();
+    name == b"BASH_ENV" || name == b"ENV" || name.starts_with(b"BASH_FUNC_")
+}
+
+/// The directories of `PATH` outside the project; without any, the directories of the system. An empty `PATH` would mean
+/// the current directory.
+fn outside(env: &[(OsString, OsString)], project: &Path) -> OsString {
+    let path = env.iter().find(|(name, _)| name == "PATH");
+    let all = path.map(|(_, path)| std::env::split_paths(path));
+    let outside = all
+        .into_iter()
+        .flatten()
+        .filter(|it| is_outside(project, it));
+    // The directories were separated by colons, so they contain none.
+    let outside = std::env::join_paths(outside).unwrap_or_default();
+    match outside.is_empty() {
+        true => SYSTEM_PATH.into(),
+        false => outside,
+    }
+}
+
+fn write(script: &mut String, words: &mut Words, command: RunnableCommand) {
+    if command.built_in {
+        // The shell finds `env`, and `env` finds the program, in this `PATH`. Dynamic linkers ignore empty variables.
+        script.push_str("PATH=\"${1}\" LD_LIBRARY_PATH= LD_PRELOAD= ");
+    }
     // Run a program through `env`, never a shell builtin or function of the same name.
     script.push_str("env --");
     for word in command.argv {
-        script.push_str(&parameter(words, word));
+        script.push_str(&format!(" {}", words.parameter(word)));
     }
     for RunnableRedirect { fd, to } in command.redirects {
         let (operator, path) = match to {
@@ -107,17 +121,19 @@ fn write(script: &mut String, words: &mut Vec<String>, command: RunnableCommand)
                 continue;
             }
         };
-        script.push_str(&format!(
-            " {fd}{operator}{}",
-            parameter(words, path).trim_start()
-        ));
+        script.push_str(&format!(" {fd}{operator}{}", words.parameter(path)));
     }
 }
 
-/// Adds a word and returns its positional parameter.
-fn parameter(words: &mut Vec<String>, word: String) -> String {
-    words.push(word);
-    format!(" \"${{{}}}\"", words.len())
+/// The positional parameters of a script. The first is the `PATH` of commands that a built-in rule allowed.
+struct Words(Vec<OsString>);
+
+impl Words {
+    /// Adds a word and returns its parameter.
+    fn parameter(&mut self, word: String) -> String {
+        self.0.push(word.into());
+        format!("\"${{{}}}\"", self.0.len())
+    }
 }
 
 #[cfg(test)]
@@ -128,6 +144,7 @@ mod tests {
         RunnableCommand {
             argv: argv.iter().map(|word| (*word).to_owned()).collect(),
             redirects: Vec::new(),
+            built_in: false,
         }
     }
 
@@ -144,8 +161,9 @@ mod tests {
             steps: Vec::new(),
             reads_only: false,
         };
-        assert_eq!(Line::words(run).env(&env, Path::new("/project")), env[..1]);
-        assert_eq!(Line::text("ls").env(&env, Path::new("/project")), env);
+        let line = Line::words(run, &env, Path::new("/project"));
+        assert_eq!(line.env, env[..1]);
+        assert_eq!(Line::text("ls", &env).env, env);
     }
 
     #[test]
@@ -161,6 +179,8 @@ mod tests {
                 to: RunnableTarget::Fd(1),
             },
         ];
+        let mut last = command(&["d"]);
+        last.built_in = true;
         let run = RunnableView {
             directory: "/p".into(),
             steps: vec![
@@ -170,16 +190,19 @@ mod tests {
                 },
                 agent_team_protocol::request::RunnableStep {
                     join: RunnableJoin::Or,
-                    pipeline: vec![command(&["d"])],
+                    pipeline: vec![last],
                 },
             ],
             reads_only: false,
         };
-        let line = Line::words(run);
+        let env = [("PATH".into(), "/project/bin:/usr/bin:.:/".into())];
+        let line = Line::words(run, &env, Path::new("/project"));
         let expected = [
             "-c",
-            "env -- \"${1}\" \"${2}\" \"${3}\" 1>\"${4}\" 2>&1 | env -- \"${5}\" || env -- \"${6}\"",
+            "env -- \"${2}\" \"${3}\" \"${4}\" 1>\"${5}\" 2>&1 | env -- \"${6}\" || \
+             PATH=\"${1}\" LD_LIBRARY_PATH= LD_PRELOAD= env -- \"${7}\"",
             "bash",
+            "/usr/bin:/",
             "a b",
             "$(x)",
             "';'",
@@ -188,5 +211,7 @@ mod tests {
             "d",
         ];
         assert_eq!(line.args, expected.map(OsString::from));
+        let of_project = [("PATH".into(), "/project/bin:.:".into())];
+        assert_eq!(outside(&of_project, Path::new("/project")), SYSTEM_PATH);
     }
 }

@@ -1,12 +1,11 @@
 //! Starts the shell of a command. Called by `bash`, for the foreground and for jobs.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::line::Line;
 use crate::confine::ActiveSandbox;
 use crate::context::ToolContext;
-use crate::program::Program;
+use crate::program::{Program, find_outside};
 use crate::tool::ToolError;
 
 /// Starts a command in its own session.
@@ -15,21 +14,17 @@ pub(super) async fn shell(
     line: Line,
     sandbox: Option<ActiveSandbox>,
 ) -> Result<Program, ToolError> {
-    let shell = find_bash(&context.env);
-    let env = line.env(&context.env, &context.project);
+    let shell = find_bash(context);
     let directory = line.directory.unwrap_or_else(|| context.cwd.clone());
-    Program::start(sandbox, shell.clone(), line.args, env, directory)
+    Program::start(sandbox, shell.clone(), line.args, line.env, directory)
         .await
         .map_err(|error| ToolError::Failed(format!("cannot start {}: {error}", shell.display())))
 }
 
-/// Finds bash on `PATH`, else falls back to `/bin/sh`, which every system has.
-fn find_bash(env: &[(OsString, OsString)]) -> PathBuf {
-    let path = env.iter().find(|(name, _)| name == "PATH");
-    path.map(|(_, value)| std::env::split_paths(value))
-        .into_iter()
-        .flatten()
-        .map(|directory| directory.join("bash"))
-        .find(|bash| bash.is_absolute() && bash.is_file())
+/// Finds bash on `PATH`, never in the project, which can contain a program of this name. Falls back to `/bin/sh`, which
+/// every system has.
+fn find_bash(context: &ToolContext) -> PathBuf {
+    let path = context.env.iter().find(|(name, _)| name == "PATH");
+    path.and_then(|(_, path)| find_outside(&context.project, path, "bash"))
         .unwrap_or_else(|| "/bin/sh".into())
 }

@@ -169,6 +169,13 @@ impl Arrivals {
         senders
     }
 
+    /// Whether an unread message from this sender was sent after the message `sent`. Ids ascend.
+    pub(super) fn has_since(&self, sender: &Party, sent: MessageId) -> bool {
+        let inbox = self.inbox();
+        let mut unread = inbox.unread.iter();
+        unread.any(|message| message.from == *sender && message.id > sent)
+    }
+
     /// Records that this member sent a message. If it is not a reply, returns a message to which one of the recipients
     /// awaits a reply. Returns each such message only once: the worker is not notified when a sender stops waiting.
     pub(super) fn sent(&self, to: &[Party], reply_to: Option<MessageId>) -> Option<MessageId> {

@@ -83,7 +83,10 @@ async fn ask(team_context: Arc<TeamContext>, args: Ask) -> Result<String, ToolEr
         let senders = team_context.shared.arrivals.senders();
         let requests = team_context.shared.arrivals.requests();
         if !senders.is_empty() || !requests.is_empty() {
-            return Ok(ended(sent, &asked, &senders, requests));
+            // An older message, which the model has not read yet, is not the reply.
+            let has_replied = team_context.shared.arrivals.has_since(&asked, sent);
+            let waited_for = (!has_replied).then_some(&asked);
+            return Ok(ended(sent, waited_for, &senders, requests));
         }
         if Instant::now() >= until {
             return Ok(format!(
@@ -96,13 +99,19 @@ async fn ask(team_context: Arc<TeamContext>, args: Ask) -> Result<String, ToolEr
     }
 }
 
-fn ended(sent: MessageId, asked: &Party, senders: &[Party], requests: Vec<String>) -> String {
+/// `waited_for`: the party that has not replied yet.
+fn ended(
+    sent: MessageId,
+    waited_for: Option<&Party>,
+    senders: &[Party],
+    requests: Vec<String>,
+) -> String {
     let mut lines = Vec::new();
     if !senders.is_empty() {
         lines.push(message_notice(senders));
     }
     lines.extend(requests);
-    if !senders.contains(asked) {
+    if let Some(asked) = waited_for {
         lines.push(format!(
             "{asked} has not replied to {sent} yet. Act on what arrived, then call wait for messages."
         ));

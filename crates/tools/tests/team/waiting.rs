@@ -232,6 +232,17 @@ async fn a_question_ends_with_other_messages_and_timeouts() {
     assert!(result.contains("within 3600 s"), "{result}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_older_message_is_not_the_reply() {
+    let rig = with_members(true);
+    let older = message(6, "ada", "I begin.");
+    rig.shared.arrivals.deliver(vec![older]);
+    let input = json!({"to": "ada", "question": "Tabs or spaces?"});
+    let result = rig.run("ask", input).await.unwrap();
+    assert!(result.contains("messages from ada"), "{result}");
+    assert!(result.contains("ada has not replied to M-7"), "{result}");
+}
+
 #[tokio::test]
 async fn only_a_party_that_can_reply_is_asked() {
     let rig = with_members(true);

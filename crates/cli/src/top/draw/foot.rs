@@ -36,7 +36,7 @@ pub(super) fn foot(top: &Top, columns: usize) -> Foot {
     match (&top.mode, &top.status) {
         (Mode::Prompt { prompt, editor }, _) => prompt_rows(prompt, editor, top, columns),
         (Mode::Confirm(action), _) => {
-            let text = format!("{} y yes · any other key no", confirmation(action, top));
+            let text = format!("{} y/N", confirmation(action, top));
             wrapped(ATTENTION, &text, columns)
         }
         (Mode::Browse, Some(status)) => {
@@ -151,17 +151,11 @@ fn prompt_rows(prompt: &Prompt, editor: &Editor, top: &Top, columns: usize) -> F
             let how = if *urgent { ", urgent" } else { "" };
             format!("to {to}{how} ▸ ")
         }
-        Prompt::Spawn => {
-            let roles: Vec<_> = top.team.roles.iter().map(|it| it.name.as_str()).collect();
-            match roles.as_slice() {
-                [] => "role [name] ▸ ".to_owned(),
-                roles => format!("role ({}) [name] ▸ ", roles.join(" ")),
-            }
-        }
+        Prompt::Spawn => "role [name] ▸ ".to_owned(),
         Prompt::AddTask => "new task ▸ ".to_owned(),
         Prompt::Search => "/".to_owned(),
     };
-    // The editor cuts a label in the middle; roles can be many.
+    // The editor cuts a label in the middle.
     let label = Line::of(ATTENTION, &label);
     let label = match label.width() > columns / 2 {
         true => label.cut((columns / 2).saturating_sub(2)),
@@ -179,10 +173,29 @@ fn prompt_rows(prompt: &Prompt, editor: &Editor, top: &Top, columns: usize) -> F
         };
         last.push(Style::DIM, &found);
     }
+    let mut above = match prompt {
+        Prompt::Spawn => roles(editor.text(), top).wrapped(columns, 0),
+        Prompt::Send { .. } | Prompt::AddTask | Prompt::Search => Vec::new(),
+    };
+    above.retain(|row| row.width() > 0);
+    above.truncate(PROMPT_ROWS);
+    let cursor = (cursor.0 + above.len(), cursor.1);
+    above.append(&mut rows);
     Foot {
-        rows,
+        rows: above,
         cursor: Some(cursor),
     }
+}
+
+/// The roles that begin with the typed word; all of them if there is none.
+fn roles(typed: &str, top: &Top) -> Line {
+    let typed = typed.split_whitespace().next().unwrap_or_default();
+    let all = top.team.roles.iter().map(|role| role.name.as_str());
+    let mut shown: Vec<_> = all.clone().filter(|name| name.starts_with(typed)).collect();
+    if shown.is_empty() {
+        shown = all.collect();
+    }
+    Line::of(Style::DIM, &shown.join("  "))
 }
 
 fn confirmation(action: &Action, top: &Top) -> String {

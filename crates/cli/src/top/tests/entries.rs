@@ -207,7 +207,7 @@ fn board_keys_retry_cancel_add_explain_and_show_output() {
     assert!(shown(&mut top, now).contains("cannot cancel T-6: it has ended"));
     press(&mut top, "kk", now);
     press(&mut top, "c", now);
-    assert!(shown(&mut top, now).contains("cancel T-2 Validate the input of all handlers? y yes"));
+    assert!(shown(&mut top, now).contains("cancel T-2 Validate the input of all handlers? y/N"));
     assert_eq!(press(&mut top, "n", now), []);
     assert_eq!(
         press(&mut top, "cy", now),

@@ -64,7 +64,7 @@ impl Decisions {
             member: entry.subject.as_ref().map(|subject| subject.member.clone()),
             at: entry.at,
             how: entry::how(&entry) + &why.unwrap_or_default(),
-            what: entry::call_line(&entry).unwrap_or_default(),
+            what: entry::what(&entry).unwrap_or_default(),
         });
         self.newest.truncate(KEPT);
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use agent_team_policy::call_line;
 use agent_team_protocol::event::ClientEvent as E;
 use agent_team_protocol::notification::EventNotice;
 use agent_team_protocol::permissions::Mode;
@@ -13,12 +14,11 @@ use agent_team_protocol::{MemberName, Party, RequestId, Revision};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::output::request::call;
 use crate::output::time;
 
 /// One line of the output; with `--json` one object.
 #[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AuditEntry"))]
 pub(crate) struct Entry {
     #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<Revision>"))]
     pub(super) revision: Revision,
@@ -217,7 +217,7 @@ pub(super) fn line(entry: &Entry) -> String {
     let member = subject.map(|subject| &subject.member);
     parts.extend(member.or(entry.member.as_ref()).map(ToString::to_string));
     parts.push(how(entry));
-    parts.extend(call_line(entry));
+    parts.extend(what(entry));
     parts.extend(why(entry));
     format!("{}\n", parts.join("  "))
 }
@@ -265,8 +265,8 @@ fn parts(why: &str) -> impl Iterator<Item = &str> {
 }
 
 /// `bash: cargo test`, without control characters; `None` for an entry without a call.
-pub(super) fn call_line(entry: &Entry) -> Option<String> {
+pub(super) fn what(entry: &Entry) -> Option<String> {
     let subject = entry.subject.as_ref()?;
     let (tool, input) = (&subject.call["tool"], &subject.call["arguments"]);
-    Some(call(tool.as_str().unwrap_or("?"), input))
+    Some(call_line(tool.as_str().unwrap_or("?"), input))
 }

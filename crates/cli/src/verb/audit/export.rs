@@ -14,11 +14,15 @@ use crate::secrets::Secrets;
 
 /// One decision.
 #[derive(Debug, Serialize)]
-pub(super) struct Decision<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AuditDecision"))]
+pub(crate) struct Decision<'a> {
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<TeamId>"))]
     team: &'a TeamId,
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<Revision>"))]
     revision: Revision,
     /// Unix time in milliseconds.
     at: u64,
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<MemberName>"))]
     member: &'a MemberName,
     /// `allowed` or `denied`.
     decision: &'static str,
@@ -29,18 +33,28 @@ pub(super) struct Decision<'a> {
     digest: &'a str,
     /// `None` when a rule decided without a request.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        test,
+        schemars(with = "Option<crate::reference::json::Wire<RequestId>>")
+    )]
     request: Option<RequestId>,
     /// `rules`, `user`, or the name of the lead.
     by: String,
     /// `rules`, `pane`, `cli`, `top`, `lead`, or `other`.
     channel: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<crate::reference::json::Wire<Scope>>"))]
     scope: Option<Scope>,
     /// Rules that the decision granted instead of the exact call.
     #[serde(skip_serializing_if = "<[Arc<str>]>::is_empty")]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     rules: &'a [Arc<str>],
     /// The request whose grant covered this request.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(
+        test,
+        schemars(with = "Option<crate::reference::json::Wire<RequestId>>")
+    )]
     through: Option<RequestId>,
     /// The rules that decided, or the reason of the decision.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
+use agent_team_terminal_ui::line::Line;
 use agent_team_terminal_ui::style::Style;
 use serde::Serialize;
 
 use crate::error::{ErrorReport, Failure};
 use crate::output::style::{BAD, GOOD, paint};
-use crate::output::text;
+use crate::output::{columns, text};
 
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -38,7 +39,7 @@ impl Check {
         }
     }
 
-    pub(super) fn neutral(name: &'static str, detail: impl Into<String>) -> Self {
+    pub(super) fn neutral(name: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             ok: None,
@@ -76,7 +77,8 @@ impl Check {
         }
     }
 
-    pub(super) fn text(&self) -> String {
+    /// `width`: that of the names.
+    pub(super) fn text(&self, width: usize) -> String {
         let sign = match self.ok {
             Some(true) => paint(GOOD, "✓"),
             Some(false) => paint(BAD, "✗"),
@@ -86,10 +88,15 @@ impl Check {
             .hint
             .as_deref()
             .map(|hint| format!("    hint: {}\n", text::line(hint)));
+        // The sign and two blanks.
+        let indent = width + 3;
+        let room = columns().map_or(usize::MAX, |columns| columns.saturating_sub(indent));
+        let detail = Line::of(Style::PLAIN, &text::line(&self.detail)).wrapped(room, 0);
+        let detail: Vec<_> = detail.iter().map(Line::text).collect();
         format!(
-            "{sign} {:<14} {}\n{}",
+            "{sign} {:<width$} {}\n{}",
             self.name,
-            text::line(&self.detail),
+            detail.join(&format!("\n{:indent$}", "")),
             hint.unwrap_or_default()
         )
     }

@@ -22,6 +22,9 @@ pub(in crate::verb) struct Explained {
     why: String,
 }
 
+/// A model and its fallbacks.
+type Models<'a> = (Option<&'a str>, &'a [String]);
+
 /// One check for each group of members with the same model and environment.
 pub(super) fn checks(loaded: Option<&Loaded>) -> Vec<Check> {
     let neutral = |detail| vec![Check::neutral(NAME, detail)];
@@ -32,16 +35,18 @@ pub(super) fn checks(loaded: Option<&Loaded>) -> Vec<Check> {
     let mut alike: BTreeMap<_, Vec<&MemberSpec>> = BTreeMap::new();
     for member in loaded.spec.members.iter().filter(is_agent) {
         let model = member.agent.model.as_deref();
-        alike.entry((model, &member.env)).or_default().push(member);
+        let models = (model, member.agent.fallbacks.as_slice());
+        alike.entry((models, &member.env)).or_default().push(member);
     }
     if alike.is_empty() {
         return neutral("no member of this team uses a model");
     }
-    let check = |((model, env), members): ((Option<&str>, _), Vec<&MemberSpec>)| {
+    let check = |(((model, fallbacks), env), members): ((Models<'_>, _), Vec<&MemberSpec>)| {
         let names: Vec<_> = members.iter().map(|member| member.name.as_str()).collect();
         let names = names.join(", ");
         let agent = AgentSpec {
             model: model.map(str::to_owned),
+            fallbacks: fallbacks.to_vec(),
             providers: members[0].agent.providers.clone(),
             ..AgentSpec::default()
         };

@@ -10,7 +10,7 @@ use agent_team_protocol::method::{
     ListMessages, MemberShow, MessageList, MessageSend, Nothing, OneMember, SendAnswer,
     SendMessage, TeamShow,
 };
-use agent_team_protocol::view::{MemberState, MemberView, MessageView};
+use agent_team_protocol::view::{MemberState, MessageView};
 use agent_team_protocol::{ErrorCode, MemberName, MessageId, Party, Recipient};
 use serde::Serialize;
 
@@ -23,9 +23,13 @@ const SEARCHED: u32 = 1_000;
 
 /// The document of `--json`.
 #[derive(Debug, Serialize)]
-pub(super) struct SentAndAnswered {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct SentAndAnswered {
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<MessageId>"))]
     id: MessageId,
+    #[cfg_attr(test, schemars(with = "Vec<crate::reference::json::Wire<Party>>"))]
     to: Vec<Party>,
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<MessageView>"))]
     pub(super) reply: MessageView,
 }
 
@@ -35,8 +39,8 @@ pub(super) async fn send_and_wait(
     message: SendMessage,
     timeout: Option<u64>,
 ) -> Result<SentAndAnswered, Failure> {
+    let member = recipient(session, &message.to).await?;
     let team = session.query::<TeamShow>(Nothing {}).await?;
-    let member = recipient(&message.to, &team.members)?.clone();
     // Subscribe from a revision before the message: otherwise an early reply would be missed.
     let mut events = Subscription::new(session.separate(), team.revision, false).await?;
     let sent = session.call::<MessageSend>(message).await?;
@@ -51,25 +55,24 @@ pub(super) async fn send_and_wait(
 }
 
 /// The member that receives the message; exactly one agent.
-fn recipient<'a>(to: &Recipient, members: &'a [MemberView]) -> Result<&'a MemberName, Failure> {
-    let found = match to {
-        Recipient::Lead => members.iter().find(|member| member.lead),
-        Recipient::Member(name) => members.iter().find(|member| member.name == *name),
+async fn recipient(session: &mut Session, to: &Recipient) -> Result<MemberName, Failure> {
+    let name = match to {
+        Recipient::Lead | Recipient::Member(_) => to.to_string(),
         Recipient::All | Recipient::User => {
             return Err(Failure::usage("--wait needs a single recipient"));
         }
     };
-    let Some(member) = found else {
-        return Err(
-            Failure::of(ErrorCode::UnknownMember, format!("unknown member {to}"))
-                .hint("list the members with: agent-team ps"),
-        );
-    };
+    let member = name.parse::<MemberName>();
+    let member = member.map_err(|error| Failure::usage(error.to_string()))?;
+    let member = session
+        .query::<MemberShow>(OneMember { member })
+        .await?
+        .member;
     if member.engine.runs_lines() {
         let text = format!("{} is a command member and sends no replies", member.name);
         return Err(Failure::usage(text).hint("omit --wait"));
     }
-    Ok(&member.name)
+    Ok(member.name)
 }
 
 async fn reply(

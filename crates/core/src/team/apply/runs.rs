@@ -8,6 +8,7 @@ use agent_team_protocol::value::{RoundChoice, RoundEnd};
 
 use crate::team::Team;
 use crate::team::event::{Event, Record, RunEvent};
+use crate::team::member::Life;
 use crate::team::round::{Round, Work};
 use crate::team::run::{Run, RunState, TranscriptSummary};
 
@@ -110,6 +111,7 @@ impl Team {
             RunEvent::TranscriptGrown { member, summary } => {
                 let teammate_active =
                     summary.active && self.member(member).is_some_and(|member| !member.spec.lead);
+                let has_task = self.task_of(member).is_some();
                 if let Some(member) = self.members.get_mut(member) {
                     if summary.active {
                         member.turn_failure = None;
@@ -117,6 +119,10 @@ impl Team {
                         self.user_mail.withdraw(&member.spec.name);
                     }
                     let more = summary.spent.minus(member.transcript.spent);
+                    let turn_ends = member.transcript.active && !summary.active;
+                    if turn_ends && !has_task && matches!(member.life, Life::Ready { .. }) {
+                        member.since = tick;
+                    }
                     member.transcript = *summary;
                     self.spent = self.spent.plus(more);
                 }

@@ -1,4 +1,4 @@
-//! The stored pictures: writes a new one, or compares it with the stored one. Used by [`super::scenes`].
+//! The files of the pictures: writes a picture, or compares it with the stored one. Used by [`super::scenes`].
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,12 +19,12 @@ const SETTLED: Duration = Duration::from_millis(1500);
 const LIMIT: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Album {
+pub(super) enum PictureFiles {
     Write,
     Compare,
 }
 
-impl Album {
+impl PictureFiles {
     /// Takes the picture with this name of a terminal.
     pub(super) fn take(self, name: &str, terminal: &Terminal<'_>) -> Result<()> {
         let file = directory().join(file_name(name, terminal.size, terminal.theme));
