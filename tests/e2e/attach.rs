@@ -144,7 +144,8 @@ async fn lines_typed_during_a_task_reach_the_task() {
     if !tmux::is_here() {
         return;
     }
-    let run = "stty -echo; echo your name?; read name; echo \"hello $name\"";
+    // The pane shows the command before the program owns the terminal. Two blanks tell it from the output.
+    let run = "stty -echo; echo your  name?; read name; echo \"hello $name\"";
     let rig = in_panes(&["ada"], &task("Ask", run, ""));
     rig.ok(["up"]).await;
     let mut screen = rig.on_terminal(["attach", "ada"]);
@@ -161,12 +162,12 @@ async fn an_interrupt_in_the_pane_reaches_only_the_task() {
     }
     let rig = in_panes(
         &["ada"],
-        &task("Wait", "echo waiting; mkfifo gate; cat gate", ""),
+        &task("Wait", "echo now  waiting; mkfifo gate; cat gate", ""),
     );
     rig.ok(["up"]).await;
     let before = rig.until_member_is("ada", MemberState::Working).await;
     let mut screen = rig.on_terminal(["attach", "ada"]);
-    screen.until("waiting").await;
+    screen.until("now waiting").await;
     screen.type_in("\u{3}").await;
     rig.until_task_is("T-1", TaskState::Failed).await;
     assert_eq!(rig.member("ada").await.launch, before.launch);
