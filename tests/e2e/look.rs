@@ -1,7 +1,8 @@
 //! The end of a goal as the user sees it, notifications, and the colours for the terminal's background.
 
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
-use agent_team_tests::{Rig, tmux, until};
+use agent_team_tests::tmux::{self, Tmux};
+use agent_team_tests::{Rig, until};
 use serde_json::json;
 
 use crate::agents::{greeting, rig};
@@ -22,19 +23,25 @@ engine = \"command\"
 colour = \"blue\"
 ";
 
-#[tokio::test]
-async fn the_end_of_a_goal_is_shown_and_notified_once() {
-    if !tmux::is_here() {
-        return;
-    }
-    let server = FakeModelServer::start(by_model(greeting())).await;
-    let rig = rig(&server);
+/// A team in tmux, whose option `@bells` gets one letter for each bell.
+async fn with_counted_bells(server: &FakeModelServer) -> (Rig, Tmux) {
+    let rig = rig(server);
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     rig.set_team(&file.replace("headless", "tmux"));
     rig.ok(["up", "--detach"]).await;
     let tmux = rig.tmux();
     let count = "set-option -ga @bells x";
     tmux.ask(["set-hook", "-g", "alert-bell", count]).await;
+    (rig, tmux)
+}
+
+#[tokio::test]
+async fn the_end_of_a_goal_is_shown_and_notified_once() {
+    if !tmux::is_here() {
+        return;
+    }
+    let server = FakeModelServer::start(by_model(greeting())).await;
+    let (rig, tmux) = with_counted_bells(&server).await;
     rig.ok(["run", "Greet the world"]).await;
 
     let lead = rig.until_member("lead", |lead| lead.pane.is_some()).await;
@@ -82,13 +89,7 @@ async fn a_cancelled_goal_is_shown_and_notified() {
     }
     let lead = ("lead", vec![Reply::hang(), Reply::text("I have stopped.")]);
     let server = FakeModelServer::start(by_model([lead])).await;
-    let rig = rig(&server);
-    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
-    rig.set_team(&file.replace("headless", "tmux"));
-    rig.ok(["up", "--detach"]).await;
-    let tmux = rig.tmux();
-    let count = "set-option -ga @bells x";
-    tmux.ask(["set-hook", "-g", "alert-bell", count]).await;
+    let (rig, tmux) = with_counted_bells(&server).await;
     let run = async { rig.run(["run", "Greet the world"]).await.expect(1) };
     let cancel = async {
         server.until_asked("lead", 1).await;
@@ -160,13 +161,7 @@ async fn a_pane_with_the_focus_does_not_notify() {
     // The lead receives the reports of ada's turns.
     let lead = (0..4).map(|_| Reply::text("Noted.")).collect();
     let server = FakeModelServer::start(by_model([("ada", ada), ("lead", lead)])).await;
-    let rig = rig(&server);
-    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
-    rig.set_team(&file.replace("headless", "tmux"));
-    rig.ok(["up", "--detach"]).await;
-    let tmux = rig.tmux();
-    let count = "set-option -ga @bells x";
-    tmux.ask(["set-hook", "-g", "alert-bell", count]).await;
+    let (rig, tmux) = with_counted_bells(&server).await;
     let mut screen = rig.on_terminal(["attach", "ada"]);
     screen.until("ada ▸").await;
     let pane = rig.member("ada").await.pane.expect("a pane");

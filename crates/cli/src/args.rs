@@ -133,11 +133,7 @@ pub(crate) enum Verb {
     /// The members stay up, unless a `run` that started the team waits for the goal: it then stops them. The lead is
     /// notified, and the open tasks that members added for the goal are cancelled;
     /// your own tasks stay. A command that waits for the goal prints the outcome `cancelled` and exits with 1.
-    Cancel {
-        /// Reason to give the lead; `-` reads stdin
-        #[arg(long, value_name = "TEXT", default_value = "")]
-        reason: String,
-    },
+    Cancel(CancelGoal),
     /// Manage the current goal: show, cancel
     #[command(subcommand)]
     Goal(GoalCommand),
@@ -348,11 +344,14 @@ pub(crate) enum GoalCommand {
     /// Show the newest goal with its whole answer, or why it has none
     Show,
     /// Cancel the current goal and its tasks; the same as `agent-team cancel`
-    Cancel {
-        /// Reason to give the lead; `-` reads stdin
-        #[arg(long, value_name = "TEXT", default_value = "")]
-        reason: String,
-    },
+    Cancel(CancelGoal),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CancelGoal {
+    /// Reason to give the lead; `-` reads stdin
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) reason: String,
 }
 
 #[derive(Debug, Subcommand)]

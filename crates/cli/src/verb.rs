@@ -55,8 +55,8 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match verb {
         Verb::Up(args) => up::run(&global, output, args).await,
         Verb::Run(args) => run::run(&global, output, args).await,
-        Verb::Cancel { reason } | Verb::Goal(GoalCommand::Cancel { reason }) => {
-            cancel::run(&global, output, reason).await
+        Verb::Cancel(args) | Verb::Goal(GoalCommand::Cancel(args)) => {
+            cancel::run(&global, output, args.reason).await
         }
         Verb::Goal(GoalCommand::Show) => goal::show::run(&global, output).await,
         Verb::Down { force } => down::run(&global, output, force).await,

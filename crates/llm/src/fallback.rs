@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use agent_team_protocol::with_causes;
 
-use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, SearchSupport};
-use crate::usage::Price;
+use crate::layer::ModelLayer;
+use crate::model::{Answer, Delta, Model, ModelError, Prompt, SearchSupport};
 
 /// A non-empty list of models.
 #[derive(Debug)]
@@ -39,9 +39,39 @@ impl FallbackModel {
         self.warnings = warnings;
         self
     }
+}
 
-    fn model(&self) -> &dyn Model {
+/// Whether another model may answer although this model failed.
+fn is_replaceable(error: &ModelError) -> bool {
+    match error {
+        ModelError::Unauthenticated { .. }
+        | ModelError::UnknownModel { .. }
+        | ModelError::Busy { .. }
+        | ModelError::Unreachable { .. } => true,
+        // An exhausted budget.
+        ModelError::Refused { status, .. } => matches!(status, 402 | 429),
+        ModelError::TooLong(_) | ModelError::InvalidResponse { .. } | ModelError::Unrecorded(_) => {
+            false
+        }
+    }
+}
+
+impl ModelLayer for FallbackModel {
+    fn inner(&self) -> &dyn Model {
         &*self.models[self.current.load(Ordering::Relaxed)]
+    }
+
+    /// A search by the provider is offered only if each of the models has it: the tools are chosen once per launch.
+    fn search_support(&self) -> SearchSupport {
+        let mut all = self.models.iter().map(|model| model.search_support());
+        match all.any(|support| support == SearchSupport::Unsupported) {
+            true => SearchSupport::Unsupported,
+            false => self.inner().search_support(),
+        }
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     async fn ask(
@@ -63,7 +93,7 @@ impl FallbackModel {
                 return Err(error);
             };
             tracing::warn!(
-                model = self.model().name(),
+                model = self.inner().name(),
                 by = next.name(),
                 "model replaced"
             );
@@ -73,55 +103,5 @@ impl FallbackModel {
             });
             self.current.store(current + 1, Ordering::Relaxed);
         }
-    }
-}
-
-/// Whether another model may answer although this model failed.
-fn is_replaceable(error: &ModelError) -> bool {
-    match error {
-        ModelError::Unauthenticated { .. }
-        | ModelError::UnknownModel { .. }
-        | ModelError::Busy { .. }
-        | ModelError::Unreachable { .. } => true,
-        // An exhausted budget.
-        ModelError::Refused { status, .. } => matches!(status, 402 | 429),
-        ModelError::TooLong(_) | ModelError::InvalidResponse { .. } | ModelError::Unrecorded(_) => {
-            false
-        }
-    }
-}
-
-impl Model for FallbackModel {
-    fn name(&self) -> &str {
-        self.model().name()
-    }
-
-    fn window(&self) -> u64 {
-        self.model().window()
-    }
-
-    fn price(&self) -> Option<Price> {
-        self.model().price()
-    }
-
-    fn warnings(&self) -> &[String] {
-        &self.warnings
-    }
-
-    /// A search by the provider is offered only if each of the models has it: the tools are chosen once per launch.
-    fn search_support(&self) -> SearchSupport {
-        let mut all = self.models.iter().map(|model| model.search_support());
-        match all.any(|support| support == SearchSupport::Unsupported) {
-            true => SearchSupport::Unsupported,
-            false => self.model().search_support(),
-        }
-    }
-
-    fn answer<'a>(
-        &'a self,
-        prompt: Prompt<'a>,
-        on_delta: &'a mut (dyn FnMut(Delta) + Send),
-    ) -> Answering<'a> {
-        Box::pin(self.ask(prompt, on_delta))
     }
 }

@@ -382,6 +382,10 @@ impl Model for HttpModel {
         self.model_data.price
     }
 
+    fn parses_calls(&self) -> bool {
+        self.wire == Wire::Messages
+    }
+
     fn search_support(&self) -> SearchSupport {
         self.endpoint.search_support
     }

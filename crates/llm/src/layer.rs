@@ -1,12 +1,20 @@
-//! The trait of a model that wraps another model and has its name, window, price and search support. Implemented by
-//! `retry` and `recorder`.
+//! The trait of a model that passes each prompt to another model, and has its name, window and price. Implemented by
+//! `retry`, `recorder` and `fallback`.
 
 use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, SearchSupport};
 use crate::usage::Price;
 
-/// Changes how the inner model answers, and nothing else.
+/// Changes how the inner model answers. By default, a layer changes nothing else.
 pub(crate) trait ModelLayer: Send + Sync + std::fmt::Debug {
     fn inner(&self) -> &dyn Model;
+
+    fn search_support(&self) -> SearchSupport {
+        self.inner().search_support()
+    }
+
+    fn warnings(&self) -> &[String] {
+        self.inner().warnings()
+    }
 
     fn ask(
         &self,
@@ -28,12 +36,16 @@ impl<L: ModelLayer> Model for L {
         self.inner().price()
     }
 
+    fn parses_calls(&self) -> bool {
+        self.inner().parses_calls()
+    }
+
     fn search_support(&self) -> SearchSupport {
-        self.inner().search_support()
+        ModelLayer::search_support(self)
     }
 
     fn warnings(&self) -> &[String] {
-        self.inner().warnings()
+        ModelLayer::warnings(self)
     }
 
     fn answer<'a>(

@@ -264,6 +264,11 @@ pub trait Model: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// Whether the API parses tool calls and thoughts: a call in the text of an answer is then only text.
+    fn parses_calls(&self) -> bool {
+        false
+    }
+
     /// Whether the provider can search the web.
     fn search_support(&self) -> SearchSupport {
         SearchSupport::Unsupported

@@ -413,6 +413,30 @@ mod tests {
     }
 
     #[test]
+    fn the_configured_api_parses_calls() {
+        for (model, wire, parses_calls) in [
+            ("anthropic/m", None, true),
+            ("anthropic/m", Some(Wire::ChatCompletions), false),
+            ("openai/m", None, false),
+            ("openai/m", Some(Wire::Messages), true),
+        ] {
+            let name: ModelName = model.parse().expect("a model's name");
+            let key = [("ANTHROPIC_API_KEY", "k"), ("OPENAI_API_KEY", "k")];
+            let spec = ProviderSpec {
+                wire,
+                ..ProviderSpec::default()
+            };
+            let provider = model.split('/').next().unwrap_or_default();
+            let config = OpenConfig {
+                providers: [(provider.to_owned(), spec)].into(),
+                ..config(&key)
+            };
+            let opened = open(&name, "ada", &config).expect("a model");
+            assert_eq!(opened.parses_calls(), parses_calls, "{model} {wire:?}");
+        }
+    }
+
+    #[test]
     fn base_urls_depend_on_the_configured_api() {
         let provider = Provider::named("openai").expect("a known provider");
         let given = "https://gate.example/claude";

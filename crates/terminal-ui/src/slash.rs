@@ -8,7 +8,7 @@ use agent_team_protocol::MemberName;
 
 use crate::menu::Candidate;
 
-/// The environment variable that tells a slash command how many columns its output may have: the command writes to a
+/// The environment variable with the maximum width of a slash command's output, in columns: the command writes to a
 /// pipe, and the view shows the output in its terminal.
 pub const COLUMNS: &str = "AGENT_TEAM_COLUMNS";
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::decode::{Decode, EventError, Progress};
-use super::draft::{Author, Draft, OnDelta, as_object};
+use super::draft::{Author, Draft, OnDelta, as_object, result_text};
 use super::effort;
 use super::prefix::Prefix;
 use super::reasoning::Entries;
@@ -196,12 +196,10 @@ fn append(message: &mut Value, text: &str) {
 }
 
 fn result(result: &ToolResult) -> Value {
-    // The API has no field for a failed call.
-    let failed = if result.failed { "error: " } else { "" };
     json!({
         "role": "tool",
         "tool_call_id": result.id,
-        "content": format!("{failed}{}", result.text),
+        "content": result_text(result),
     })
 }
 

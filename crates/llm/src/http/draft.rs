@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use agent_team_protocol::spec::Wire;
 
-use crate::model::{Answer, Delta, Item, Prompt, Stop, Thought, ToolCall, Verbatim};
+use crate::model::{Answer, Delta, Item, Prompt, Stop, Thought, ToolCall, ToolResult, Verbatim};
 use crate::usage::Usage;
 
 /// Receives the deltas of an answer.
@@ -191,6 +191,12 @@ pub(super) fn as_object(input: &str) -> serde_json::Value {
         Ok(value @ serde_json::Value::Object(_)) => value,
         _ => serde_json::json!({ "unparsable": input }),
     }
+}
+
+/// The result of a call, for an API without a field for a failed call.
+pub(super) fn result_text(result: &ToolResult) -> String {
+    let failed = if result.failed { "error: " } else { "" };
+    format!("{failed}{}", result.text)
 }
 
 #[cfg(test)]

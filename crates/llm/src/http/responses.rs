@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::decode::{Decode, EventError, Progress};
-use super::draft::{Author, Draft, OnDelta, as_object};
+use super::draft::{Author, Draft, OnDelta, as_object, result_text};
 use super::prefix::Prefix;
 use crate::model::{Answer, Item, Prompt, Stop};
 
@@ -63,12 +63,10 @@ fn input(author: Author<'_>, prompt: &Prompt<'_>) -> Vec<Value> {
             Item::Input { text } => input.push(message("user", "input_text", text)),
             Item::Answered(answer) => input.extend(answered(author, answer)),
             Item::Returned { results } => input.extend(results.iter().map(|result| {
-                // The API has no field for a failed call.
-                let failed = if result.failed { "error: " } else { "" };
                 json!({
                     "type": "function_call_output",
                     "call_id": result.id,
-                    "output": format!("{failed}{}", result.text),
+                    "output": result_text(result),
                 })
             })),
         }

@@ -204,8 +204,7 @@ impl AgentLoop {
                 Stepped::Interrupted(_) => continue,
                 Stepped::Failed(error) => return self.conversation.give_up(&error).await,
             };
-            // A provider that parses calls itself returns text only where the model wrote text.
-            let answer = match deps::parses_calls(self.conversation.model.name()) {
+            let answer = match self.conversation.model.parses_calls() {
                 true => answer,
                 false => text_calls::read(answer, self.conversation.transcript.entries()),
             };

@@ -14,7 +14,7 @@ use agent_team_llm::fallback::FallbackModel;
 use agent_team_llm::open::{OpenConfig, open};
 use agent_team_llm::recording::Recorder;
 use agent_team_protocol::exit::ExitCode;
-use agent_team_protocol::spec::{AgentSpec, Wire};
+use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::view::TeamView;
 use agent_team_protocol::with_causes;
 use agent_team_providers::{ModelName, PROVIDERS};
@@ -140,12 +140,6 @@ pub(crate) async fn explain(
 /// A model of a list that is skipped.
 fn unusable(name: &ModelName, error: &dyn std::error::Error) -> String {
     format!("cannot use the model {name}: {}", with_causes(error))
-}
-
-/// Whether the provider of the model always parses tool calls and thoughts itself. `model`: `provider/model`.
-pub(super) fn parses_calls(model: &str) -> bool {
-    let name = model.parse::<ModelName>();
-    matches!(name, Ok(ModelName::Of { provider, .. }) if provider.wire == Wire::Messages)
 }
 
 fn no_model(error: &dyn std::error::Error) -> ExitReport {

@@ -12,7 +12,9 @@ use agent_team_protocol::method::{
 use agent_team_protocol::notification::{Allowance, Assignment, Deliver, DeliveredMessage};
 use agent_team_protocol::spec::{AgentSpec, Notify};
 use agent_team_protocol::view::{TaskCounts, TeamState, TeamView, Usage};
-use agent_team_protocol::{Generation, MessageId, Party, Recipient, Revision, TaskId};
+use agent_team_protocol::{
+    ErrorCode, Generation, MessageId, Party, Recipient, Refusal, Revision, TaskId,
+};
 use agent_team_teammate::hosted::HostedLaunch;
 use agent_team_teammate::{RunError, RunOutcome};
 use serde_json::value::{RawValue, to_raw_value};
@@ -210,6 +212,17 @@ impl Scene {
         };
         self.member.answer(&sent, &answer).await;
         sent.args().text.clone()
+    }
+
+    /// The model answers the request for a summary, and cannot read the board for its digest.
+    pub(crate) async fn summarises(&mut self, text: &str) {
+        let summary = self.asked().await;
+        assert!(summary.tools.is_empty());
+        summary.say(text);
+        let shown = self.member.asked::<TeamShow>().await;
+        let refusal = Refusal::new(ErrorCode::UnknownTeam, "gone");
+        self.member.refuse(&shown, refusal).await;
+        self.stores().await;
     }
 
     /// Assigns a task and accepts the append that stores it.

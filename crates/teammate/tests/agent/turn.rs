@@ -4,7 +4,7 @@ use agent_team_llm::{Answer, Item, ModelError, Stop};
 use agent_team_protocol::method::{TaskComplete, TaskList, TaskListAnswer, TaskRelease, TeamShow};
 use agent_team_protocol::notification::RequestNotice;
 use agent_team_protocol::spec::AgentSpec;
-use agent_team_protocol::{ErrorCode, MessageId, Refusal, RequestId, Revision};
+use agent_team_protocol::{MessageId, RequestId, Revision};
 
 use crate::scene::{Opening, Scene, changed, items, task};
 use crate::scripted::{calls_for, says};
@@ -405,15 +405,7 @@ async fn a_too_long_error_triggers_a_summary() {
         .asked()
         .await
         .fail(ModelError::TooLong("200001 tokens".into()));
-    let summary = scene.asked().await;
-    assert!(summary.tools.is_empty());
-    summary.say("A story was heard.");
-    let shown = scene.member.asked::<TeamShow>().await;
-    scene
-        .member
-        .refuse(&shown, Refusal::new(ErrorCode::UnknownTeam, "gone"))
-        .await;
-    scene.stores().await;
+    scene.summarises("A story was heard.").await;
     let asked = scene.asked().await;
     assert!(asked.input().contains("A story was heard."));
     assert!(!asked.input().contains("a long story"));
@@ -439,15 +431,7 @@ async fn an_unexplained_refusal_triggers_one_summary() {
     scene.deliver(1, &text, false).await;
     scene.stores().await;
     scene.asked().await.fail(refused());
-    let summary = scene.asked().await;
-    assert!(summary.tools.is_empty());
-    summary.say("A story was heard.");
-    let shown = scene.member.asked::<TeamShow>().await;
-    scene
-        .member
-        .refuse(&shown, Refusal::new(ErrorCode::UnknownTeam, "gone"))
-        .await;
-    scene.stores().await;
+    scene.summarises("A story was heard.").await;
     let asked = scene.asked().await;
     assert!(!asked.input().contains("a long story"));
     asked.fail(refused());
