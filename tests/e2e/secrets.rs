@@ -180,7 +180,7 @@ async fn a_request_with_a_diff_shows_no_secret_and_none_is_stored() {
 }
 
 #[tokio::test]
-async fn a_models_key_is_in_its_requests_and_nowhere_else() {
+async fn a_models_key_is_only_in_requests_and_the_environment_file() {
     const KEY: &str = "sk-of-no-user-at-all";
     let server = FakeModelServer::start(in_turn([
         Reply::call("todo", json!({"items": []})),
@@ -223,7 +223,7 @@ async fn a_models_key_is_in_its_requests_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_secret_reaches_the_task_but_no_pane_result_or_log() {
+async fn a_secret_reaches_the_task_but_no_pane_no_result_and_no_log() {
     if !tmux::is_here() {
         return;
     }

@@ -138,7 +138,7 @@ async fn tasks_carry_metadata_and_an_active_form() {
 }
 
 #[tokio::test]
-async fn spawned_members_use_their_directory_and_environment() {
+async fn spawned_members_use_their_directory_model_and_tools() {
     let helper = vec![Reply::text("Ready.")];
     let server =
         FakeModelServer::start(by_model([("lead", Vec::new()), ("helper", helper.clone())])).await;
@@ -184,7 +184,7 @@ async fn spawned_members_use_their_directory_and_environment() {
 }
 
 #[tokio::test]
-async fn a_lead_gives_teammates_a_directory_of_the_project_only() {
+async fn a_lead_can_give_teammates_only_directories_of_the_project() {
     let lead = vec![
         Reply::call(
             "spawn_teammate",

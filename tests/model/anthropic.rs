@@ -173,6 +173,7 @@ async fn a_step_with_30_results_reads_the_cache() {
         let returned = results(&answer);
         items.extend([Item::Answered(answer), returned]);
     }
-    // The system text, the goal; then 30 calls and 30 results more.
+    // The first request reads nothing from the cache. The second reads 2 blocks: the system text and the goal. The third
+    // also reads the 30 calls and 30 results of the first step.
     assert_eq!(cached, [0, 2, 62]);
 }

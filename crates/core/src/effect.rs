@@ -1,5 +1,5 @@
-//! Actions outside of the core. The driver runs the effects of a step after it has stored the events of the step. If
-//! the events could not be stored, it runs only [`Effect::EndTree`]. Each effect is safe to repeat.
+//! Actions outside of the core. The driver runs the effects of an input after it has stored the input's events. If the
+//! events could not be stored, it runs only [`Effect::EndTree`]. Each effect is safe to repeat.
 
 use std::sync::Arc;
 

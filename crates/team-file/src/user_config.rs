@@ -1,5 +1,5 @@
-//! Reads the user's `config.toml` once per load: the tables and keys that a team file can have, too. Called when a team
-//! or its roles are read. The supervisor and the workers read the other keys.
+//! Reads the user's `config.toml` once per load, but only the tables and keys that a team file can have as well. Called
+//! when a team or its roles are read. The supervisor and the workers read the other keys.
 
 use std::path::Path;
 

@@ -180,7 +180,8 @@ impl Agent {
         calls: mpsc::UnboundedReceiver<ClientCall>,
         engine: Box<dyn Engine>,
     ) -> Self {
-        // The embedding program also supplied the `verify` lines, so they need neither sandbox nor permission.
+        // No sandbox and no permission here: a `verify` line comes from the embedding program or the user, or permission for it
+        // was obtained when a member created the task.
         let verify_sandbox = VerifySandbox {
             project: worker_config.program_context.cwd.clone(),
             confinement: None,
@@ -319,7 +320,7 @@ impl Agent {
     /// Handles the end of the loop. The processes that the loop started have exited too.
     fn loop_ended(&mut self, end: End, shell: &mut Shell) {
         while let Ok(output) = self.shown.try_recv() {
-            // Show the last lines even if the terminal is slow.
+            // Output that the loop sent just before its end can still be queued.
             self.output(output, shell);
         }
         match (&shell.life, end) {
@@ -327,7 +328,7 @@ impl Agent {
                 shell.note(&format!("✗ {}", visible(&report.reason)));
                 shell.ended(Some(report));
             }
-            // The worker is stopping, or the task was aborted after its end had been reported.
+            // The loop received a stop, or was aborted, or the worker was already ending when the loop ended.
             (_, End::Report(_) | End::Stopped) => shell.ended(None),
         }
     }
@@ -471,7 +472,7 @@ impl Work for Agent {
     }
 
     fn show(&mut self, show: &ShowPane, shell: &mut Shell) {
-        // An agent's pane leaves no messages unconfirmed.
+        // The list of messages that the previous terminal did not show is always empty for an agent.
         let _none = shell.move_pane(show);
         self.supervisor_calls.look_up_request(shell);
     }

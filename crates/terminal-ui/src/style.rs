@@ -115,8 +115,8 @@ pub const THEME: &str = "AGENT_TEAM_THEME";
 
 impl Theme {
     /// The theme that the environment of a terminal's programs selects: [`Self::None`] with `NO_COLOR`, else the theme
-    /// that [`THEME`] names, else the theme for the background that `COLORFGBG` reports. `None`: the environment
-    /// selects no theme.
+    /// that [`THEME`] names, else the theme for the background that `COLORFGBG` reports. Returns
+    /// `Ok(None)` if the environment selects no theme.
     ///
     /// # Errors
     /// The value of [`THEME`] if it names no theme.

@@ -1,5 +1,5 @@
-//! The files that `Read` rules deny or ask about. Called by the tools that read and by the sandbox: such a file needs
-//! permission if a call names it, a search skips it, and bubblewrap hides it from commands.
+//! The files that `Read` rules deny or ask about. Called by the tools that read and by the sandbox: a call that
+//! names such a file needs permission, a search skips the file, and bubblewrap hides it from commands.
 //!
 //! The guard can only restrict; the supervisor decides whether such a file may be read.
 
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use agent_team_policy::{CallPath, Effect, RuleBook, RuleContext, Source};
 use agent_team_system::path::resolve;
 
-/// The files of the project that need permission to be read. The default is empty.
+/// The rules for files that may be read only with permission. The default has no rules.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     book: RuleBook,
@@ -75,7 +75,8 @@ impl Guard {
     }
 }
 
-/// Returns the path before a rule's first wildcard or `~`: `src/keys` for `Read(src/keys/*.pem)`.
+/// Returns the absolute path of a rule's components before the first one with a wildcard or `~`:
+/// `PROJECT/src/keys` for `Read(src/keys/*.pem)`.
 fn named(rule: &str, project: &Path) -> PathBuf {
     let pattern = rule.split_once('(').map_or("", |(_, pattern)| pattern);
     let pattern = pattern.strip_suffix(')').unwrap_or(pattern);

@@ -1,5 +1,6 @@
-//! The simulated disk: commits are answered at once or after a seeded delay. While the disk is full, each commit that
-//! is not urgent fails as on a full disk or with a locked database. The journal itself is the real store's.
+//! The simulated disk: commits are answered at once or after a seeded delay. While the simulated
+//! disk is full, each commit that is not urgent fails: the error says that the disk is full, or that the database is
+//! locked. The journal itself is the real store's.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -18,11 +19,11 @@ pub(super) struct Disk {
     under_way: Option<UnderWay>,
 }
 
-/// A submitted batch without an answer.
+/// A submitted batch whose answer the caller has not received yet.
 enum UnderWay {
     /// Not stored yet: a crash loses it.
     Batch(Box<Batch>),
-    /// Stored: a crash keeps it, though the caller receives no answer.
+    /// Committed, with this result: a crash keeps what was stored, though the caller receives no answer.
     Answer(Box<CommitResult>),
 }
 

@@ -1,8 +1,8 @@
 //! Measurements of messages: latency, the effect of a long history, and stored messages per second.
 //!
-//! Both ends are stub members, each in its own process, which blocks on its socket. To measure the limit, two processes
-//! of the same program exchange messages through a bare relay in a third process. Rounds of both measurements
-//! alternate.
+//! In the exchanges, both ends are stub members, each in its own process, which blocks on its socket. The limit of the
+//! latency is what is possible without a supervisor: two processes of the same program exchange messages through a bare
+//! relay in a third process. Rounds of members and of the relay alternate.
 
 use std::io::Write;
 use std::os::unix::net::UnixListener;
@@ -64,7 +64,7 @@ impl Pair {
     }
 }
 
-/// The relay of the limit, and the two processes at its ends.
+/// The relay that measures the limit of the latency, and the two processes at its ends.
 struct Relay {
     sender: Commanded,
     children: Vec<Child>,

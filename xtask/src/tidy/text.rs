@@ -58,7 +58,7 @@ pub(super) fn no_machine_paths(tree: &Tree) -> Vec<Finding> {
 }
 
 /// Whether the line contains this top-level directory with a name below it. `root` and `work` also count without such a
-/// name. A directory of the same name at the end of a longer path does not count.
+/// name. A directory of the same name further down in a path does not count.
 fn has_path_below(line: &str, directory: &str) -> bool {
     let is_path_character = |c: char| in_a_name(c) || "./-~}{)*>$%".contains(c);
     line.match_indices(directory).any(|(at, _)| {
@@ -75,7 +75,7 @@ fn has_path_below(line: &str, directory: &str) -> bool {
     })
 }
 
-/// Checks that comments cite only the invariants that ARCHITECTURE.md lists, with bold numbers.
+/// Checks that comments cite only invariants whose numbers ARCHITECTURE.md lists in bold.
 pub(super) fn cited_invariants_exist(tree: &Tree) -> Vec<Finding> {
     let listed = tree
         .find("ARCHITECTURE.md")

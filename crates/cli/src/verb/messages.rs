@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refused_read_state_is_ignored() {
+    fn a_supervisor_that_stores_no_read_state_causes_no_error() {
         let refused = |code| {
             let refusal = CallError::Refused(Refusal::new(code, "no"));
             accept_older_supervisor(Err(refusal.into()))

@@ -1,6 +1,6 @@
 //! Claims of members: how a claim starts, moves to a successor launch, and ends without a result.
 //!
-//! Called by the lifecycle, the board's calls and the settling of a step. A task with `rerun = false` starts once: when
+//! Called by the lifecycle, the board's calls and `settle`. A task with `rerun = false` starts once: when
 //! a member's claim ends without a result, the task fails, and only a retry makes it pending again. The core cannot
 //! know whether the worker had really started the task, so the claim counts as a start.
 
@@ -123,7 +123,7 @@ impl Decider<'_> {
 
     fn fail_unrepeatable(&mut self, task: &Task, why: &str) {
         let reason = format!(
-            "{why}. Its run must not be repeated (rerun = false); run `{}` to start it again",
+            "{why}. The task is not repeated automatically (rerun = false); run `{}` to start it again",
             CommandLine::RetryTask(task.id)
         );
         self.record(Event::TaskFailed {

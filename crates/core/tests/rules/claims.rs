@@ -126,7 +126,7 @@ fn a_task_completes_once() {
 }
 
 #[test]
-fn a_claim_without_a_number_takes_the_best_task() {
+fn a_claim_that_names_no_task_takes_the_best_one() {
     let mut rig = passive(&["ada"]);
     let mut add = |title: &str, priority| {
         let mut spec = task_spec(title);

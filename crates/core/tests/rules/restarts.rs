@@ -189,7 +189,7 @@ fn a_started_task_without_rerun_fails_however_its_claim_ends() {
             panic!("after {how}: {:?}", rig.task(task));
         };
         let says = match how {
-            "release" => "user released it: not now. Its run must not be repeated",
+            "release" => "user released it: not now. The task is not repeated automatically",
             _ => "worker lost: ",
         };
         assert!(reason.starts_with(says), "after {how}: {reason}");

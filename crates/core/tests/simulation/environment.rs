@@ -9,7 +9,7 @@ use agent_team_protocol::id::{LaunchId, MemberName};
 use crate::calls::MadeCall;
 use crate::world::{World, target};
 
-/// `how` selects a fault; this value selects none.
+/// The argument `how` of [`World::outside`] with which no fault happens.
 pub(crate) const NO_FAULT: u8 = 7;
 
 #[derive(Debug, Clone)]

@@ -20,8 +20,8 @@ const MESSAGE: usize = 600;
 /// The largest length, in characters, of an unrecognized response in an error.
 const SHOWN: usize = 200;
 
-/// Parts of errors for a conversation that exceeds the model's window, in lower case. A comment names the server of a
-/// text that no other server uses.
+/// Parts of errors for a conversation that exceeds the model's window, in lower case. If only one or two servers send
+/// a text, the comment above it names them.
 const TOO_LONG: [&str; 24] = [
     "context_length_exceeded",
     "exceed_context_size",

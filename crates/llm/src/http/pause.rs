@@ -41,8 +41,8 @@ const LIMITS: [(&str, &str); 8] = [
 const EPOCH_MILLISECONDS: f64 = 1e11;
 const EPOCH_SECONDS: f64 = 1e9;
 
-/// The pause that the headers request. The pause until a date begins at the time in the `date` header, or at `now` if
-/// that header is missing.
+/// The pause that the headers request. If they give a point in time, the pause is counted from the time in the
+/// `date` header, or from `now` if that header is missing or invalid.
 pub(super) fn requested(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let now = text("date")

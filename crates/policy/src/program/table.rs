@@ -1,6 +1,6 @@
 //! The tables of programs, by name in lower case. Read only by the parent module.
 
-/// Builtins of bash that change the shell itself or evaluate code; they cannot be started as programs.
+/// Builtins of bash that usually have no program of the same name. Most change the shell itself or evaluate code.
 pub(super) const BUILTINS: &[&str] = &[
     ".",
     ":",
@@ -61,7 +61,7 @@ pub(super) const SHELLS: &[&str] = &[
     "tcsh", "xonsh", "yash", "zsh",
 ];
 
-/// Programs that run a script in their first argument, and code in an option.
+/// Programs that run the script file that their first argument names, or the code that an option contains.
 pub(super) const INTERPRETERS: &[&str] = &[
     "bun", "deno", "guile", "irb", "julia", "lua", "luajit", "node", "nodejs", "perl", "php",
     "pypy", "python", "rscript", "ruby", "scala", "tclsh", "ts-node", "tsx", "wish",
@@ -222,8 +222,8 @@ pub(super) const RUNNING: &[(&str, &[&str])] = &[
     ("kubectl", &["run", "exec"]),
 ];
 
-/// Options that make a program run another one, evaluate code, or write a file that no rule checks; also in any
-/// abbreviation.
+/// Options that make a program run another one, evaluate code, or write a file that no rule checks, in the notation of
+/// `options::has_any`.
 pub(super) const OPTIONS: &[(&str, &[&str])] = &[
     ("base64", &["--output", "-o"]),
     ("cargo", &["--config"]),
@@ -451,7 +451,8 @@ pub(super) const INERT: &[&str] = &[
     "whoami",
 ];
 
-/// Git's own subcommands: aliases cannot replace them, and without the options of [`OPTIONS`] they run no argument.
+/// Git's own subcommands that run none of their arguments as a program unless an option of [`OPTIONS`] is given. An
+/// alias cannot replace them.
 pub(super) const GIT_BUILTINS: &[&str] = &[
     "add",
     "blame",
@@ -490,14 +491,14 @@ pub(super) const GIT_BUILTINS: &[&str] = &[
 /// Git subcommands that write the files in their arguments.
 pub(super) const GIT_WRITES: &[&str] = &["checkout", "mv", "restore", "rm"];
 
-/// The last component of a compiler's name, after the target.
+/// The last component of a compiler's name, after the target if there is one: `gcc` in `aarch64-linux-gnu-gcc`.
 pub(super) const COMPILERS: &[&str] = &[
     "c++", "cc", "clang", "clang++", "cpp", "g++", "gcc", "gfortran",
 ];
 
 pub(super) const LINKERS: &[&str] = &["ld", "ld.bfd", "ld.gold", "ld.lld", "lld", "mold"];
 
-/// Programs that read options from a file that is named after `@`.
+/// Programs that read options from the file whose name follows an `@`.
 pub(super) const RESPONSE_FILES: &[&str] = &[
     "ar", "as", "cc", "ghc", "jar", "java", "javac", "javadoc", "kotlinc", "ld", "nm", "objcopy",
     "objdump", "ranlib", "readelf", "rustc", "rustdoc", "scalac", "strip", "swiftc",

@@ -100,7 +100,7 @@ pub struct AnswerStop {
 pub struct MemberAnswer {
     pub revision: Revision,
     pub member: MemberView,
-    /// The team's state including this member. Older supervisors omit it.
+    /// Whether the team is up or down at the same revision. Older supervisors omit it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub team: Option<TeamState>,
 }

@@ -1,4 +1,5 @@
-//! Answers the callers whose condition holds, and completes a `down`. Called by the driver after each commit.
+//! Answers the callers that wait for a condition which now holds, and completes a `down`. Called by the driver after
+//! each commit.
 
 use agent_team_protocol::LaunchId;
 use agent_team_protocol::view::{Receipt, ReceiptKind, ReceiptOutcome};

@@ -27,8 +27,8 @@ const SUSPECT: u64 = 60;
 /// The largest number of bytes of a tool result in the text to summarise.
 const RESULT_MAX: usize = 2000;
 
-/// The number of bytes to summarise at once, per token of the window. At four bytes per token, these
-/// bytes fill about half the window; at two, they do not exceed it.
+/// The maximum bytes of text to summarise at once is the window, in tokens, times this number. Text with four bytes per
+/// token then fills about half the window, and text with two does not exceed it.
 const BYTES_PER_TOKEN: u64 = 2;
 
 const SYSTEM: &str = "\

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 /// Columns and rows of a terminal.
 pub(crate) type Size = (u16, u16);
 
-/// The largest part of a line's output, in bytes, that a result or a failure contains.
+/// Maximum bytes of a shell line's output that a result or a failure contains: the end of that output.
 pub(crate) const TAIL_BYTES: usize = 4 << 10;
 
 /// The terminal size without a pane.

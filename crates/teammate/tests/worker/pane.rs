@@ -191,7 +191,7 @@ async fn a_task_waits_for_the_program_of_a_typed_line() {
 }
 
 #[tokio::test]
-async fn a_line_after_task_becomes_a_task_of_the_user() {
+async fn the_command_task_adds_its_line_as_a_task() {
     let supervisor = ScriptedSupervisor::new();
     let (_worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;
@@ -273,7 +273,7 @@ async fn a_half_typed_line_does_not_reach_the_task() {
 }
 
 #[tokio::test]
-async fn a_message_is_read_once_it_is_in_the_log_and_the_pane() {
+async fn a_message_counts_as_read_when_log_and_pane_have_it() {
     let supervisor = ScriptedSupervisor::new();
     let (_worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;

@@ -237,7 +237,7 @@ fn member_events(member: &Member) -> Vec<Event> {
             }
             #[expect(
                 clippy::wildcard_enum_match_arm,
-                reason = "the other states are complete at this point"
+                reason = "the events so far already rebuild the other states"
             )]
             match &member.life {
                 Life::StopRequested { asked, .. } => events.push(Event::LaunchAsked {

@@ -152,7 +152,7 @@ impl Sandbox {
                     rustix::thread::set_capabilities(None, NO_CAPABILITIES)?;
                     #[expect(
                         unsafe_code,
-                        reason = "restrict_self of the landlock crate consumes the rule set"
+                        reason = "landlock consumes the rule set, which this closure only borrows"
                     )]
                     // SAFETY: `rules` is an open descriptor, and the call takes no pointers.
                     let restricted = unsafe {

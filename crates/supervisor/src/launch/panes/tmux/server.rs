@@ -61,8 +61,8 @@ setw -gq allow-passthrough off
 const BAR: u8 = 236;
 const BAR_TEXT: u8 = 250;
 
-/// Maximum characters of the team's name and of the waiting members, so that 80 columns have room for both, for the
-/// counts and for the key.
+/// Maximum characters of the team's name and of the list of waiting members. Both then fit into 80 columns, together
+/// with the counts and the hint `^B d detach`.
 const NAME_CHARACTERS: usize = 16;
 const WAITING_CHARACTERS: usize = 28;
 
@@ -319,7 +319,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tmux_variable_parses_with_any_path() {
+    fn the_tmux_variable_parses_with_commas_in_its_path() {
         let inside = TmuxVariable::parse("/tmp/a,b/default,4711,3").unwrap();
         assert_eq!(inside.socket, PathBuf::from("/tmp/a,b/default"));
         assert_eq!((inside.pid, inside.session.as_str()), (4711, "$3"));

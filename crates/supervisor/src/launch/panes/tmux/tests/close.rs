@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn closing_all_leaves_no_pane_server_or_socket() {
+async fn closing_all_leaves_no_pane_no_server_and_no_socket() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
     let running = rig.start(&["lead", "ada"]).await;
