@@ -469,7 +469,7 @@ pub(crate) struct Start {
     bypass: bool,
     /// How much the models of all members think for this goal, overriding the team file: none, low, medium, high or
     /// max
-    #[arg(long, value_name = "EFFORT", value_parser = effort)]
+    #[arg(long, value_name = "EFFORT")]
     pub(crate) effort: Option<Effort>,
     /// Trust the project's lines that were shown with this digest
     #[arg(long, value_name = "DIGEST")]
@@ -541,14 +541,6 @@ fn mode(text: &str) -> Result<Mode, String> {
     })
 }
 
-fn effort(text: &str) -> Result<Effort, String> {
-    let found = Effort::NAMES.iter().find(|(name, _)| *name == text);
-    found.map(|(_, effort)| *effort).ok_or_else(|| {
-        let names = Effort::NAMES.map(|(name, _)| name);
-        format!("expected one of {}", names.join(", "))
-    })
-}
-
 /// The part of `events --help` about the state document and the CUSTOM events, which AG-UI does not define.
 fn events_help() -> String {
     let mut help = "\
@@ -598,6 +590,9 @@ pub(crate) struct Spawn {
     /// Model, as provider/model [default: the role's]
     #[arg(long)]
     pub(crate) model: Option<String>,
+    /// How much the model thinks: none, low, medium, high or max [default: the role's]
+    #[arg(long, value_name = "EFFORT")]
+    pub(crate) effort: Option<Effort>,
     /// Require an approved plan before the member changes anything
     #[arg(long)]
     pub(crate) plan: bool,

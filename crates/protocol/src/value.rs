@@ -3,6 +3,7 @@
 //! or a field.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -370,5 +371,17 @@ impl Effort {
     pub fn name(self) -> &'static str {
         let named = Self::NAMES.iter().find(|(_, effort)| *effort == self);
         named.map_or("", |(name, _)| name)
+    }
+}
+
+impl FromStr for Effort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::NAMES.iter().find(|(name, _)| *name == text);
+        found.map(|(_, effort)| *effort).ok_or_else(|| {
+            let names = Self::NAMES.map(|(name, _)| name);
+            format!("expected one of {}", names.join(", "))
+        })
     }
 }

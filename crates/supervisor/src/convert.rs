@@ -336,6 +336,7 @@ pub(crate) fn spawn_spec(
         budget: spec::Budget::default(),
         agent: AgentSpec {
             must_plan: role.agent.must_plan || spawn.must_plan,
+            effort: spawn.effort.or(role.agent.effort),
             ..spawned_agent(role.agent, model, spawn.prompt, spawn.tools)
         },
     };

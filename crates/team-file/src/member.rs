@@ -125,6 +125,7 @@ impl Defaults {
             at: table.at,
             role: defaults.role.is_some(),
             model: defaults.agent_keys.model.is_some(),
+            effort: defaults.agent_keys.effort.is_some(),
             max_steps: defaults.agent_keys.max_steps.is_some(),
             limits: false,
             network: defaults.agent_keys.network == Some(true),
@@ -146,7 +147,10 @@ impl Defaults {
             agent_keys.model = Some(model.to_owned());
             agent_keys.fallbacks.clear();
         }
-        if let Some(steps) = overrides.number(&Key::Team(Item::MaxSteps)) {
+        agent_keys.effort = overrides
+            .parsed(&Key::Team(Item::Effort))
+            .or(agent_keys.effort);
+        if let Some(steps) = overrides.parsed(&Key::Team(Item::MaxSteps)) {
             agent_keys.max_steps = Some(steps);
         }
         if let Some(role) = overrides.get(&Key::Team(Item::Role)) {
@@ -162,6 +166,7 @@ pub(super) struct SetKeys {
     pub(super) at: usize,
     pub(super) role: bool,
     pub(super) model: bool,
+    pub(super) effort: bool,
     pub(super) max_steps: bool,
     pub(super) limits: bool,
     /// Whether the table sets `network = true`.
@@ -331,6 +336,7 @@ pub(super) fn read(
         at: table_at,
         role: role_in_table.is_some(),
         model: agent_keys.model.is_some(),
+        effort: agent_keys.effort.is_some(),
         max_steps: agent_keys.max_steps.is_some(),
         limits: !budget.is_empty(),
         network: agent_keys.network == Some(true),
@@ -374,7 +380,8 @@ fn apply_overrides(overrides: &Overrides, member: &MemberName, agent_keys: &mut 
         agent_keys.model = Some(model.to_owned());
         agent_keys.fallbacks.clear();
     }
-    if let Some(steps) = overrides.number(&key(Item::MaxSteps)) {
+    agent_keys.effort = overrides.parsed(&key(Item::Effort)).or(agent_keys.effort);
+    if let Some(steps) = overrides.parsed(&key(Item::MaxSteps)) {
         agent_keys.max_steps = Some(steps);
     }
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use agent_team_protocol::spec::Budget;
+use agent_team_protocol::value::Effort;
 use agent_team_protocol::{MemberName, RoleName, TeamId};
 use agent_team_providers::{ModelName, PROVIDERS, Provider};
 use serde::Serialize;
@@ -26,6 +27,7 @@ use super::table::suggest;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Item {
     Model,
+    Effort,
     Role,
     MaxSteps,
     Tokens,
@@ -33,8 +35,9 @@ pub enum Item {
     Minutes,
 }
 
-pub(super) const ITEMS: [(&str, Item); 6] = [
+pub(super) const ITEMS: [(&str, Item); 7] = [
     ("model", Item::Model),
+    ("effort", Item::Effort),
     ("role", Item::Role),
     ("max_steps", Item::MaxSteps),
     ("limits.tokens", Item::Tokens),
@@ -113,6 +116,7 @@ impl Item {
                 Ok(name) => Ok(name.to_string()),
                 Err(error) => Err(error.to_string()),
             },
+            Self::Effort => Ok(value.parse::<Effort>()?.name().to_owned()),
             Self::Role => match value.parse::<RoleName>() {
                 Ok(role) => Ok(role.to_string()),
                 Err(error) => Err(error.to_string()),
@@ -146,7 +150,9 @@ impl Key {
 
     fn is_text(&self) -> bool {
         match self {
-            Self::Team(item) | Self::Member(_, item) => matches!(item, Item::Model | Item::Role),
+            Self::Team(item) | Self::Member(_, item) => {
+                matches!(item, Item::Model | Item::Effort | Item::Role)
+            }
             Self::RoleModel(_) | Self::BaseUrl(_) => true,
         }
     }
@@ -211,9 +217,12 @@ impl FromStr for Key {
                 .map_err(|error| unknown(format!("roles.<name>.model: {error}")))?;
             return match item(&key)? {
                 Item::Model => Ok(Self::RoleModel(name)),
-                Item::Role | Item::MaxSteps | Item::Tokens | Item::Usd | Item::Minutes => {
-                    Err(unknown("only the model of a role can be set".to_owned()))
-                }
+                Item::Effort
+                | Item::Role
+                | Item::MaxSteps
+                | Item::Tokens
+                | Item::Usd
+                | Item::Minutes => Err(unknown("only the model of a role can be set".to_owned())),
             };
         }
         if let Some((name, key)) = text.strip_prefix("providers.").and_then(named) {
@@ -337,7 +346,8 @@ impl Overrides {
         self.values.keys()
     }
 
-    pub(super) fn number<T: FromStr>(&self, key: &Key) -> Option<T> {
+    /// The parsed value; `None` also if it is not a `T`.
+    pub(super) fn parsed<T: FromStr>(&self, key: &Key) -> Option<T> {
         self.get(key)?.parse().ok()
     }
 
@@ -345,9 +355,9 @@ impl Overrides {
     pub(super) fn budget(&self, given: Budget, key: impl Fn(Item) -> Key) -> Budget {
         budget::with(
             given,
-            self.number(&key(Item::Tokens)),
-            self.number(&key(Item::Usd)),
-            self.number(&key(Item::Minutes)),
+            self.parsed(&key(Item::Tokens)),
+            self.parsed(&key(Item::Usd)),
+            self.parsed(&key(Item::Minutes)),
         )
     }
 }

@@ -12,6 +12,8 @@ use super::source::{Fault, Source};
 
 /// The default model and step limit, for display.
 const FIRST_MODEL: &str = "the first provider with a key or a server";
+/// Shown as the origin of an effort that is not set.
+const EFFORT: &str = "built in: medium, for models that think";
 pub(super) const STEPS: (&str, &str) = ("100", "built in");
 
 /// All settings of the team, of each role and of each member. A role without a model is listed without a value.
@@ -38,6 +40,11 @@ pub(super) fn list(
             Key::Team(Item::Model),
             agent_keys.model.clone(),
             lister.origin(team.model, team, FIRST_MODEL),
+        ),
+        lister.setting(
+            Key::Team(Item::Effort),
+            agent_keys.effort.map(|effort| effort.name().to_owned()),
+            lister.origin(team.effort, team, EFFORT),
         ),
         lister.setting(
             Key::Team(Item::MaxSteps),
@@ -98,6 +105,13 @@ pub(super) fn list(
             key(Item::Model),
             member.agent.model.clone(),
             lister.origin(set_keys.model, set_keys, &from),
+        ));
+        let effort_of_role = role.and_then(|role| of_role(role.agent_keys.effort.is_some(), None));
+        let from = inherited(effort_of_role, agent_keys.effort.is_some(), EFFORT);
+        all.push(lister.setting(
+            key(Item::Effort),
+            member.agent.effort.map(|effort| effort.name().to_owned()),
+            lister.origin(set_keys.effort, set_keys, &from),
         ));
         let from = inherited(steps_of_role, agent_keys.max_steps.is_some(), STEPS.1);
         all.push(lister.setting(

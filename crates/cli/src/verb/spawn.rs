@@ -35,6 +35,7 @@ pub(super) async fn run(
         engine,
         prompt,
         model,
+        effort,
         plan,
         cwd,
         tools,
@@ -49,6 +50,7 @@ pub(super) async fn run(
     };
     let spawn = Spawn {
         model,
+        effort,
         prompt,
         must_plan: plan,
         engine,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::Engine;
 use crate::id::{MemberName, Revision, RoleName};
 use crate::placement::PlacementChoice;
+use crate::value::Effort;
 use crate::view::{MemberView, TeamState};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -24,6 +25,9 @@ pub struct Spawn {
     /// `None`: the role's.
     #[serde(default)]
     pub model: Option<String>,
+    /// `None`: the role's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effort: Option<Effort>,
     /// Appended to the role's prompt.
     #[serde(default)]
     pub prompt: Option<String>,
@@ -47,6 +51,7 @@ impl Spawn {
             engine: None,
             placement: None,
             model: None,
+            effort: None,
             prompt: None,
             tools: None,
             cwd: None,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use agent_team_protocol::TeamId;
 use agent_team_protocol::spec::{BaseUrl, Wire};
+use agent_team_protocol::value::Effort;
 
 use super::super::{Fault, Key, Overrides, roles};
 use super::agents::member;
@@ -127,6 +128,8 @@ fn overrides_take_precedence_and_settings_have_origins() {
     let mut overrides = Overrides::load(settings.path(), &team).unwrap();
     for (key, value) in [
         ("model", "claude-opus-4-5"),
+        ("effort", "low"),
+        ("members.ada.effort", "high"),
         ("members.ada.role", "planner"),
         ("members.ben.limits.usd", "2"),
         ("roles.planner.model", "openai/gpt-5.1"),
@@ -152,6 +155,8 @@ fn overrides_take_precedence_and_settings_have_origins() {
         Some("openai/gpt-4o"),
         "the member's model takes precedence over the team's override"
     );
+    assert_eq!(member(&spec, "ada").agent.effort, Some(Effort::High));
+    assert_eq!(member(&spec, "ben").agent.effort, Some(Effort::Low));
     assert_eq!(member(&spec, "ada").role.as_str(), "planner");
     assert_eq!(member(&spec, "ben").budget.micro_usd, Some(2_000_000));
     assert_eq!(spec.limits.budget.tokens, Some(5));
