@@ -216,7 +216,7 @@ impl Client {
         Client::over_frames(reader, FrameWriter::new(writer), initialize).await
     }
 
-    /// [`Client::over`] for any pair of byte streams whose frames may have [`FRAME_MAX`] bytes.
+    /// [`Client::over`] for any pair of byte streams. `reader` must accept frames of up to [`FRAME_MAX`] bytes.
     ///
     /// # Errors
     /// As [`Handshake::finish`].

@@ -1,6 +1,7 @@
 //! Connects to the supervisor, and starts it if none runs. Called by commands, workers and the library.
 //!
-//! Any number of processes may do this at once: only one supervisor gets the lock, and all callers connect to it.
+//! Any number of processes may do this at once: only one supervisor gets the lock, and all callers connect to that
+//! supervisor.
 
 use std::ffi::OsString;
 use std::io;
@@ -202,7 +203,7 @@ async fn start(directories: &Directories) -> Result<Started, ConnectOrStartError
 }
 
 /// The environment of a new supervisor: the variables that [`daemon::is_neutral`] accepts, and the variables that name
-/// the same directories.
+/// `directories`.
 fn environment(directories: &Directories) -> Vec<(OsString, OsString)> {
     let variables = directories.variables();
     std::env::vars_os()

@@ -1,5 +1,5 @@
-//! The calls that rules or decisions denied, read from the events of a team. Used for the result of a run, by the command
-//! line and the library. Does no I/O.
+//! The denied calls of a team, with or without a request, read from the team's events. Used for the result of a run, by
+//! the command line and the library. Does no I/O.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -30,7 +30,6 @@ pub struct Envelopes {
     members: BTreeMap<MemberName, MemberProgress>,
     /// The owner of each task in progress, if the owner is a member.
     owners: BTreeMap<TaskId, MemberName>,
-    /// The current run.
     run: Option<RunId>,
     /// The state at the start. [`Envelopes::snapshot`] takes it.
     start: StateSnapshot,
@@ -38,7 +37,6 @@ pub struct Envelopes {
     start_at: Revision,
 }
 
-/// State of one member.
 #[derive(Debug)]
 struct MemberProgress {
     role: RoleName,
@@ -128,7 +126,6 @@ impl Envelopes {
         }
     }
 
-    /// The envelopes of a stored event.
     fn event(&mut self, notice: &EventNotice) -> Vec<Envelope> {
         let origin = Origin {
             revision: Some(notice.revision),
@@ -137,7 +134,6 @@ impl Envelopes {
         self.convert(&notice.event, origin)
     }
 
-    /// The envelopes of a transient event.
     fn transient(&mut self, notice: &TransientNotice) -> Vec<Envelope> {
         let origin = Origin {
             revision: None,
@@ -516,7 +512,6 @@ impl Envelopes {
         self.change(owner.as_ref(), changed, origin)
     }
 
-    /// The task loses its owner.
     fn owner_removed(
         &mut self,
         task: TaskId,

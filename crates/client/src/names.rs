@@ -1,8 +1,9 @@
 //! The names that complete the user's text in a prompt: members, tasks, and files of the workspace. Called by the panes
 //! and by the single-terminal view.
 //!
-//! A completion must not block: names that are not found within [`TIMEOUT`] are not offered. After an error no name is
-//! offered. Of the workspace, only file names and ignore files such as `.gitignore` are read.
+//! A completion must not block: names that are not found within [`TIMEOUT`] are not offered. If the supervisor or the
+//! directory cannot be read, no name is offered. Of the workspace, only file names and ignore files such as
+//! `.gitignore` are read.
 
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};

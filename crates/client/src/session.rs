@@ -2,8 +2,8 @@
 //! that loses its connection is repeated over a new connection. Used by the command line and by the panes of members.
 //!
 //! Each changing call carries its own idempotency key, so repeating it after a lost connection has one effect. Creating
-//! a session starts no process. Only [`Session::of_running`] and [`Session::of_supervisor_to_stop`] connect already
-//! when they create the session.
+//! a session starts no process. Only [`Session::of_running`] and [`Session::of_supervisor_to_stop`] may connect before
+//! the first call.
 
 use std::time::{Duration, Instant};
 
@@ -94,8 +94,7 @@ impl Session {
         Self::new(Some(team), Start::Always)
     }
 
-    /// Like [`Session::to_create`], with these directories instead of those of the environment. The caller has prepared
-    /// them.
+    /// Like [`Session::to_create`], but uses `directories`, which the caller has prepared, instead of the environment.
     pub fn to_create_in(directories: Directories, team: TeamRef) -> Self {
         Self {
             directories: Some(directories),
@@ -110,7 +109,7 @@ impl Session {
     /// refuses the connection.
     pub async fn of_running(team: Option<TeamRef>) -> Result<Option<Self>, SessionError> {
         let mut session = Self::new(team, Start::Never);
-        // Completion calls this: without a supervisor it must create nothing.
+        // Completion calls this function, which must create nothing when no supervisor runs.
         if !is_running(&Directories::from_environment()?)? {
             return Ok(None);
         }

@@ -1,6 +1,6 @@
 //! Calls over a real socket: responses, refusals, lost connections.
 
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+#![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use agent_team_client::{Arrival, CallError, Client, ConnectError, Disconnected, Incoming};
 use agent_team_protocol::codec::FRAME_MAX;

@@ -3,7 +3,7 @@
 //! A [`Decider`] handles one input. It reads the team, records events, which are applied immediately, and collects
 //! effects. A call is refused before its first event, so a refused call changes nothing; the one exception is a
 //! completion that a hook refused, which is counted. The driver has already checked that the caller may use the method;
-//! decisions check only what depends on the objects of the call.
+//! decisions check what depends on the objects of the call.
 
 mod budgets;
 mod cancel;
@@ -54,7 +54,7 @@ struct Decider<'a> {
     team: &'a mut Team,
     context: &'a Context,
     step: Step,
-    /// How many launches this step has started: each gets its own randomness.
+    /// How many launches this input has started: each gets its own randomness.
     launches: u64,
     /// An event was recorded after which [`Decider::settle`] may find more to do.
     unsettled: bool,

@@ -1,8 +1,8 @@
 //! Whether two globs can match the same file. Called to warn about tasks that declare overlapping files.
 
-/// `*` and `?` do not cross a `/`, `**` does. `[…]` and `{…}` count as any text up to the first closing bracket, so the
-/// answer may be yes although no file matches both globs. A wrong no is possible only if braces are nested, `[…]`
-/// contains a `]`, or a character is escaped.
+/// `*` and `?` do not cross a `/`, `**` does. A `[…]` or `{…}`, which ends at its first closing bracket, matches any
+/// text. So the answer may be yes although no file matches both globs. A wrong no is possible only if braces are
+/// nested, `[…]` contains a `]`, or a character is escaped.
 pub(crate) fn may_overlap(one: &str, other: &str) -> bool {
     let (one, other) = (tokens(one), tokens(other));
     // reach[i][j]: some text is matched by the first i tokens of `one` and the first j tokens of `other`.

@@ -338,7 +338,7 @@ pub struct UpSpec {
 pub struct SpawnSpec {
     pub name: Option<MemberName>,
     pub role: RoleName,
-    /// The other fields. Its name, role, `lead` and `by_hand` are ignored.
+    /// The other fields of the spec. The fields `name`, `role`, `lead` and `by_hand` of this value are ignored.
     pub like: MemberSpec,
 }
 

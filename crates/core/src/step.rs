@@ -15,9 +15,9 @@ pub struct Step {
     /// To be stored, in this order, before any effect runs.
     pub records: Vec<Record>,
     pub effects: Vec<Effect>,
-    /// Tasks that this step completed, with their results. They have left the board.
+    /// Tasks that the input completed, with their results. They have left the board.
     pub completed: Vec<CompletedTask>,
-    /// Items that this step added to transcripts, to be stored with the records.
+    /// Items that the input added to transcripts, to be stored with the records.
     pub transcript_items: Vec<TranscriptItems>,
 }
 
@@ -35,7 +35,7 @@ pub struct CompletedTask {
     pub task: Task,
     pub owner: Party,
     pub result: Arc<str>,
-    /// The tasks that depended on it.
+    /// The tasks that depended on the completed task.
     pub blocks: Vec<TaskId>,
     /// The revision of the completion, and its Unix time in milliseconds.
     pub revision: Revision,

@@ -158,14 +158,14 @@ impl Team {
         added.saturating_sub(u64::try_from(open).unwrap_or(u64::MAX))
     }
 
-    /// Whether the run is under way while no member works, although the lead was notified. Such a run cannot end by
-    /// itself.
+    /// Whether the run is under way and no member works, although the lead was notified that all members are idle. Such
+    /// a run cannot end by itself.
     pub fn is_stalled(&self) -> bool {
         let was_notified = |run: &Run| run.is_under_way() && run.idle_notified;
         self.run.as_ref().is_some_and(was_notified) && !self.is_busy()
     }
 
-    /// Whether any member works or is about to.
+    /// Whether any member works, starts, stops, waits for its restart, or is ready and has unread messages.
     pub(crate) fn is_busy(&self) -> bool {
         self.members.values().any(|member| match &member.life {
             Life::Held { .. } | Life::Stopped => false,
@@ -293,7 +293,7 @@ impl Team {
         TaskId(self.board.last + 1)
     }
 
-    /// Whether a message of this number was ever accepted.
+    /// Whether a message with this id was ever accepted.
     pub(crate) fn has_sent(&self, message: MessageId) -> bool {
         (1..=self.last_message).contains(&message.0)
     }
@@ -323,7 +323,7 @@ impl Team {
         })
     }
 
-    /// The member that works next when all members collaborate: first the members in the order of the file, then the
+    /// The member that works next in the strategy `collaborate`: first the members in the order of the file, then the
     /// members that this order leaves out, by name.
     pub(crate) fn next_collaborator(&self) -> Option<&Member> {
         let Strategy::Collaborate { order } = &self.spec.strategy else {

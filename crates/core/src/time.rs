@@ -22,13 +22,13 @@ impl Tick {
     }
 }
 
-/// The time of a step, and the randomness that it may use.
+/// The time of an input, and the randomness for the decision on it.
 #[derive(Debug, Clone, Copy)]
 pub struct Context {
     pub now: Tick,
     /// Unix time in milliseconds, for display only.
     pub wall: u64,
-    /// Fresh random bits for this step; everything random in the step is derived from them.
+    /// Fresh random bits for this input; everything random in the decision is derived from them.
     pub seed: [u8; 32],
 }
 
@@ -59,7 +59,7 @@ impl TokenHash {
 }
 
 impl Context {
-    /// The `n`th launch of this step.
+    /// The `n`th launch that this input starts.
     pub(crate) fn new_launch(&self, n: u64) -> NewLaunch {
         let id = self.derive("launch", n);
         let token = hex(&self.derive("token", n));

@@ -1,5 +1,5 @@
-//! The wake-ups of a team. All except the two for pings are derived from the state, so that none is lost in a restart.
-//! The driver sleeps until the earliest; a team at rest has none.
+//! The wake-ups of a team. All except the two for pings are derived from the state, so a restart of the supervisor does
+//! not lose them. The driver sleeps until the earliest; a team at rest has none.
 
 use agent_team_protocol::id::{LaunchId, MemberName, RequestId};
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use agent_team_core::{Event, Record, Team};
 use agent_team_protocol::id::{Generation, TaskId};
 
-/// The lines of all journals. The journal of a later version contains only the events that this version added.
+/// The lines of all journals. The journal of a later version contains only the events that the version added.
 fn lines() -> Vec<String> {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/journal");
     let mut lines = Vec::new();
@@ -83,7 +83,7 @@ fn snapshots_of_version_1_restore_the_same_tasks() {
     .map(read);
     let mut team = Team::default();
     team.extend(records);
-    let task = team.board().get(TaskId(2)).expect("it is there");
+    let task = team.board().get(TaskId(2)).expect("T-2 is on the board");
     assert_eq!((task.generation, task.attempts), (Generation(3), 2));
     assert_eq!((task.created_at, task.changed_at), (7, 9));
     let mut again = Team::default();

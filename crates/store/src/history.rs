@@ -26,7 +26,7 @@ const PAGE_BYTES: usize = 1 << 20;
 /// Idle connections kept per team.
 const IDLE_MAX: usize = 1;
 
-/// Maximum size of a page of a transcript: together with the longest item it fits into a frame.
+/// Maximum size of a page of a transcript, in bytes. A longer item is a page of its own; every page fits into a frame.
 const TRANSCRIPT_BYTES: usize = 512 << 10;
 
 /// The read side of one team's database. Cheap to clone; usable from any thread; every call blocks.

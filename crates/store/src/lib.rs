@@ -1,4 +1,4 @@
-//! The journal of one team and its read models, in SQLite. Only the supervisor calls it.
+//! The journal of one team and its read models, in SQLite. Only the supervisor calls this crate.
 //!
 //! ```text
 //!            open(dir) ──► the state from the last snapshot and the journal after it

@@ -1,13 +1,13 @@
 //! The lock of one team: it excludes a second writer, and its file contains the newest acknowledged revision.
 //!
 //! If a write-ahead log was removed, emptied or replaced by an older one, the database is readable but has lost
-//! its newest events. The revision in the lock file reveals that. [`crate::Writer`] holds the lock, on a separate file:
-//! SQLite's POSIX locks on the database end when any descriptor of the database is closed in this process.
+//! its newest events. The revision in the lock file reveals this loss. [`crate::Writer`] holds the lock, on a separate
+//! file: SQLite's POSIX locks on the database end when any descriptor of the database is closed in this process.
 //!
-//! The file is written at each open and each commit, and never synced. After a power cut it may contain an older
+//! The lock file is written at each open and each commit, and never synced. After a power cut it may contain an older
 //! revision, which is harmless. With [`Durability::Process`] the journal itself may lose its newest events in a power
-//! cut. Therefore the file of such a team contains the id of the boot under which it was written, and is valid only
-//! under that boot.
+//! cut. Therefore the lock file of such a team contains the id of the boot under which it was written, and is valid
+//! only under that boot.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ pub(crate) struct TeamLock {
 }
 
 impl TeamLock {
-    /// `None` when another writer holds it.
+    /// `None` when another writer holds the lock.
     pub(crate) fn acquire(dir: &Path, durability: Durability) -> io::Result<Option<Self>> {
         let path = path(dir);
         let Some(file) = FileLock::try_acquire(&path)? else {

@@ -1,4 +1,5 @@
-//! Opens a team's database: creates it, checks which team it belongs to, and sets it aside when it is damaged.
+//! Opens a team's database: creates it if it is missing, checks which team it belongs to, and sets it aside if it is
+//! damaged.
 //!
 //! The file is first read through a read-only connection, so that nothing is written to a file of another program or of
 //! an unknown version.
@@ -39,8 +40,8 @@ pub struct Opened<T> {
 /// beside the database, held until the writer is dropped, excludes every other writer.
 ///
 /// # Errors
-/// See [`OpenError`]. A damaged database is renamed before [`OpenError::Damaged`] is returned; with
-/// [`OpenError::NotSetAside`] a part of its files may have been renamed.
+/// See [`OpenError`]. A damaged database is renamed before [`OpenError::Damaged`] is returned; before
+/// [`OpenError::NotSetAside`], some of its files may have been renamed.
 pub fn open<T: Default + Extend<Record>>(
     dir: &Path,
     identity: &TeamIdentity,
@@ -77,7 +78,7 @@ pub fn open<T: Default + Extend<Record>>(
 /// Changes nothing.
 ///
 /// # Errors
-/// If the database cannot be read, is damaged, is newer than this build, or is not one of agent-team.
+/// If the database cannot be read, is damaged, is newer than this build, or is not a database of agent-team.
 pub fn identity(dir: &Path) -> Result<Option<TeamIdentity>, OpenError> {
     let file = dir.join(FILE_NAME);
     match open_read_only(&file)? {
@@ -174,11 +175,11 @@ fn open_read_only(file: &Path) -> Result<Option<Connection>, OpenError> {
         source,
     };
     if length(file)? == 0 {
-        // SQLite would delete a write-ahead log without a database.
+        // If the database is missing or empty, SQLite would delete its write-ahead log.
         return match length(&beside(file, "-wal"))? {
             0 => Ok(None),
             _ => Err(read(ReadError::Damaged(
-                "it is missing, but its write-ahead log exists".into(),
+                "it is missing or empty, but its write-ahead log is not".into(),
             ))),
         };
     }

@@ -13,10 +13,10 @@ pub type Sink = Box<dyn Fn(Result<Committed, CommitError>) + Send>;
 
 #[derive(Debug)]
 pub struct Store {
-    /// `None` once it is closed.
+    /// `None` once the store is closed.
     work: Option<mpsc::Sender<Work>>,
     thread: Option<JoinHandle<()>>,
-    /// `None` once it is closed. Locked by the thread that commits.
+    /// `None` once the store is closed. Locked by the thread that commits.
     writer: Option<Arc<Mutex<Writer>>>,
 }
 

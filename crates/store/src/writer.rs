@@ -3,8 +3,8 @@
 //!
 //! A batch is one transaction: all of it is stored or nothing. `Ok` means that it is stored, at the path where the next
 //! supervisor will look for it, as durably as the team requires. After a final error ([`CommitError::is_final`])
-//! nothing more is stored. One reason: after a failed sync the kernel may have dropped the data, and a later sync
-//! succeeds without it.
+//! nothing more is stored. One reason: after a failed sync the kernel may have dropped the data, and a later sync still
+//! reports success.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -230,7 +230,7 @@ impl Writer {
     }
 
     /// Stores the last batch's snapshot and checkpoints the write-ahead log, when due. A failure here loses nothing;
-    /// the next commit reports it if it is final.
+    /// the next commit reports a final failure.
     pub fn upkeep(&mut self) {
         let snapshot = self.snapshot.take();
         if self.ended.is_some() {

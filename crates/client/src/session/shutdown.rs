@@ -17,8 +17,8 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Session {
     /// Closes the connection and waits for the supervisor's exit; returns the receipts of its process and socket. Does
-    /// not wait while a member of any team is not stopped (no receipts), or while other clients are connected (receipts
-    /// of a kept process and socket).
+    /// not wait if a member of any team is not stopped (no receipts), or if other clients are connected (receipts of a
+    /// kept process and socket).
     ///
     /// # Errors
     /// As [`Session::call`].
@@ -32,7 +32,7 @@ impl Session {
             return Ok(Vec::new());
         }
         drop(self);
-        // Other clients are connected: the supervisor exits after the last one.
+        // Other clients are connected: the supervisor exits after the last client has disconnected.
         if supervisor.is_some() && status.connections > 1 {
             return Ok(receipts(
                 &status,
@@ -68,7 +68,6 @@ impl Session {
     }
 }
 
-/// Waits for the supervisor's exit.
 async fn await_exit(status: &SupervisorView, supervisor: Option<ProcessId>) -> Vec<Receipt> {
     let exited = match supervisor {
         None => true,

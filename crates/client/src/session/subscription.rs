@@ -1,5 +1,5 @@
-//! A subscription to the events of a team that survives restarts of the supervisor. Used by commands that follow events
-//! or wait for an event.
+//! A subscription to the events of a team. The subscription survives restarts of the supervisor. Used by commands that
+//! follow events or wait for an event.
 
 use agent_team_protocol::Revision;
 use agent_team_protocol::method::{EventSubscribe, Subscribe};
@@ -36,7 +36,7 @@ pub enum Step {
     Notice(Notice),
     /// The connection was lost; the next step reconnects.
     Lost,
-    /// Reconnected. Stored events continue without a gap; transient notifications from in between are lost.
+    /// Reconnected. Stored events continue without a gap; transient notifications sent meanwhile are lost.
     Resumed,
 }
 

@@ -162,8 +162,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Ends the member's launch, or its wait for the next one; `then` is its next state. Without a grace period, or
-    /// before the worker is ready, the process tree is killed immediately.
+    /// Ends the member's launch, or its wait for the next launch; `then` is the member's next state. Without a grace
+    /// period, or before the worker is ready, the process tree is killed immediately.
     pub(super) fn end(
         &mut self,
         name: &MemberName,
@@ -397,7 +397,7 @@ impl Decider<'_> {
     }
 
     /// Ends a launch whose worker has exited. If the worker was the launch's only process and the member continues, the
-    /// launch ends in the same step. This saves a scan for processes and one commit.
+    /// launch ends immediately. This saves a scan for processes and one commit.
     fn end_worker(
         &mut self,
         name: &MemberName,
@@ -420,7 +420,7 @@ impl Decider<'_> {
         let Some(name) = self.current(launch) else {
             return;
         };
-        // A late report must not undo that the worker is ready, nor replace the decided next state.
+        // A late report must neither end a ready launch nor replace the decided next state.
         if !self
             .team
             .member(&name)

@@ -97,8 +97,8 @@ impl Decider<'_> {
         message
     }
 
-    /// Sends a notice from the system. If a recipient has left the team or its inbox is full, the user receives that
-    /// copy instead, so that no notice is lost.
+    /// Sends a notice from the system. If a recipient has left the team or its inbox is full, the user receives the
+    /// notice in its place, so that no notice is lost.
     pub(super) fn notify(&mut self, to: impl IntoIterator<Item = Party>, text: String) {
         let mut recipients: Vec<Party> = Vec::new();
         for party in to {

@@ -13,8 +13,8 @@ use crate::refusal::Refused;
 use crate::team::answers::Answer;
 
 impl Decider<'_> {
-    /// Adds a plan for approval; rules do not apply to it. It replaces the member's previous plan and withdraws the
-    /// member's open requests. If the same plan is already pending, returns its request.
+    /// Adds a plan for approval; rules do not apply to it. The plan replaces the member's previous plan, and the
+    /// member's open requests are withdrawn. If the same plan is already pending, returns its request.
     pub(super) fn propose(&mut self, by: &Origin, digest: Arc<str>, call: Arc<str>) -> CallResult {
         let (name, _) = by.member()?;
         check_size("the plan", &call, CALL_MAX)?;
@@ -51,8 +51,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Withdraws the member's open requests if its plan is for another task: an approval for that task must not carry
-    /// over to this one.
+    /// Withdraws the member's open requests if its plan is for another task: an approval for the other task must not
+    /// carry over to `task`.
     pub(super) fn withdraw_for_task(&mut self, name: &MemberName, task: TaskId) {
         let lock = self.team.member(name).filter(|it| it.spec.must_plan);
         let Some(lock) = lock.map(|member| member.lock) else {

@@ -161,7 +161,8 @@ impl Decider<'_> {
         let request = self.request(id)?;
         match (by, &decision) {
             (Origin::User, _) => {}
-            // The lead may allow a request of another member that the user delegated to it, only with scope `once`.
+            // The lead may allow a request of another member if the user delegated the decision, but only with scope
+            // `once` and without rules.
             (
                 Origin::Member { name, .. },
                 RequestDecision::Allow {
@@ -333,8 +334,8 @@ impl Decider<'_> {
         Ok(Answer::Done.into())
     }
 
-    /// Withdraws the member's open requests, for example at the end of its turn: it no longer waits for decisions, and
-    /// must not use a permission from this turn later.
+    /// Withdraws the member's open requests, for example at the end of its turn: the member no longer waits for
+    /// decisions, and must not use a permission from that turn later.
     pub(super) fn withdraw_open_requests(&mut self, name: &MemberName) {
         for (request, was_pending) in self.open_requests_of(name) {
             self.withdraw(request, was_pending);

@@ -1,6 +1,6 @@
 //! Runs in rounds: chooses the next member, acts on replies of the lead's model, and fails runs that cannot continue.
 //!
-//! The next step of a run is derived from the stored state, so a run continues after a crash of the supervisor.
+//! The next round of a run is derived from the stored state, so a run continues after a crash of the supervisor.
 
 use std::sync::Arc;
 
@@ -95,7 +95,7 @@ impl Decider<'_> {
         }
     }
 
-    /// Advances the run as far as the state after this step permits.
+    /// Advances the run as far as the state permits.
     pub(super) fn advance_run(&mut self) {
         self.end_round();
         let Some(run) = self.team.run.as_ref().filter(|run| run.is_under_way()) else {
@@ -202,7 +202,7 @@ impl Decider<'_> {
         }
     }
 
-    /// Ends the round whose task has ended or can no longer be claimed.
+    /// Ends the round under way if its task has ended or can no longer be claimed.
     pub(super) fn end_round(&mut self) {
         let Some(run) = &self.team.run else { return };
         let Some((round, member, id)) = run.round_under_way() else {
@@ -211,7 +211,7 @@ impl Decider<'_> {
         let (run, member) = (run.id, member.clone());
         let (end, output) = match self.team.board.get(id).map(|task| &task.state) {
             None => {
-                // A completed task has left the board in this step.
+                // This input completed the task, which has left the board.
                 let mut completed = self.step.completed.iter();
                 let completed = completed.find(|completed| completed.task.id == id);
                 let result = completed.map(|completed| completed.result.clone());

@@ -21,7 +21,7 @@ use crate::team::task::TaskState;
 /// Maximum number of tasks that a refusal names.
 const NAMED_MAX: usize = 20;
 
-/// Maximum number of changed files that are counted for a run.
+/// Maximum number of changed files that are recorded for a run.
 const FILES_MAX: usize = 1_000;
 
 /// Maximum length of the path of a changed file, in bytes: the limit of Linux.
@@ -45,7 +45,7 @@ impl Decider<'_> {
         };
         let before = self.team.run.as_ref().filter(|run| run.is_under_way());
         if let Some(run) = before {
-            // A run without a working member never ends by itself: another goal may replace it.
+            // A stalled run never ends by itself: another goal may replace it.
             if !anew && !self.team.is_stalled() {
                 return Err(Refused::RunUnderWay {
                     run: run.id,
@@ -159,8 +159,8 @@ impl Decider<'_> {
         .into())
     }
 
-    /// Records the files that a member was the first to change during the run. A file over a limit is not counted: a
-    /// worker must not fill the memory of the supervisor.
+    /// Records the files that a member was the first to change during the run. Files beyond the limits are not
+    /// recorded: a worker must not fill the memory of the supervisor.
     fn record_changed_files(&mut self, name: &MemberName, changed: Vec<Arc<str>>) {
         let Some(run) = self.team.run.as_ref().filter(|run| run.is_under_way()) else {
             return;
@@ -205,8 +205,8 @@ impl Decider<'_> {
         Ok(Answer::Done.into())
     }
 
-    /// Notifies the lead, once, that no member works. Without the notice a lead that waits for its members would wait
-    /// forever.
+    /// Notifies the lead that no member works: once until a task is claimed or a teammate is in a turn. Without the
+    /// notice a lead that waits for its members would wait forever.
     pub(super) fn notice_idleness(&mut self) {
         let Some(run) = &self.team.run else { return };
         let Some(lead) = self.team.lead() else { return };

@@ -57,7 +57,7 @@ impl Decider<'_> {
             token_hash: new.token_hash,
             give_up_at,
         });
-        // The claims of the dead launch move to its successor in the same commit.
+        // Claims of the member's previous launch move to this launch in the same commit.
         self.renew_claims(&member);
         self.effect(Effect::Launch {
             member,
@@ -73,11 +73,11 @@ impl Decider<'_> {
             .filter(|member| matches!(member.life, Life::Ready { .. }))
             .filter(|member| !self.team.leads_in_rounds(member))
             .filter(|member| self.team.task_of(&member.spec.name).is_none())
-            // Skip a blocked member: it could not start the task, and another member may be able to.
+            // Skip a member that a budget blocks: it could not start the task, and another member may be able to.
             .filter(|member| self.team.out_of_budget(member).is_none())
             .map(|member| (member.since, member.spec.name.clone()))
             .collect();
-        // The member that has been idle longest chooses first.
+        // The member that has been idle longest receives a task first.
         idle.sort_unstable();
         for (_, name) in idle {
             let Some(member) = self.team.member(&name) else {

@@ -1,5 +1,5 @@
 //! Stop requests: a member in a turn may object and give a reason. `down`, `kill`, `restart`, `up` and `--force` stop
-//! the member without a request.
+//! members without a request.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ impl Decider<'_> {
         .into())
     }
 
-    /// Ends a member, or asks it first if it may object.
+    /// Stops the member, or asks it to stop if it may object.
     pub(super) fn stop_or_request(
         &mut self,
         by: &Origin,
@@ -33,8 +33,7 @@ impl Decider<'_> {
         force: bool,
     ) -> Result<(), Refused> {
         let member = self.member(name)?;
-        // A member without a turn has nothing to interrupt, and the lead of a team in rounds has no tool to object
-        // with.
+        // Outside a turn there is no work to interrupt. The lead of a team in rounds has no tool to object with.
         let may_object = member.transcript.active && !self.team.leads_in_rounds(member) && !force;
         match &member.life {
             Life::Ready { .. } if may_object => self.request_stop(by, name, then),
@@ -84,7 +83,7 @@ impl Decider<'_> {
         });
     }
 
-    /// `None`: the member agrees.
+    /// `objection`: `None` if the member agrees.
     pub(super) fn answer_stop(&mut self, by: &Origin, objection: Option<Arc<str>>) -> CallResult {
         let (name, launch) = by.member()?;
         let Life::StopRequested { asked, .. } = self.member(name)?.life.clone() else {

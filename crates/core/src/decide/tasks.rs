@@ -20,7 +20,7 @@ use crate::team::task::{GraphError, REFUSALS_MAX, Task, TaskState};
 /// still fits into a frame.
 const SPEC_MAX: usize = 96 << 10;
 
-/// Longest metadata of a task, in bytes.
+/// Maximum length of a task's metadata, in bytes.
 const METADATA_MAX: usize = 32 << 10;
 
 /// Maximum number of blocked tasks that a notice names.

@@ -107,7 +107,7 @@ impl Decider<'_> {
         Ok(())
     }
 
-    /// Checks every task of the file; returns an order in which each comes after its dependencies.
+    /// Checks every task of the file; returns an order in which each task comes after its dependencies.
     fn check_tasks(&self, wanted: &UpSpec) -> Result<Vec<usize>, Refused> {
         let mut indices: BTreeMap<&str, usize> = BTreeMap::new();
         for (index, task) in wanted.tasks.iter().enumerate() {
@@ -227,7 +227,7 @@ impl Decider<'_> {
         tasks: Vec<FileTask>,
         order: &[usize],
     ) -> Vec<(Arc<str>, ChangeKind)> {
-        // Numbers follow the order of the file, regardless of dependencies.
+        // The ids of new tasks follow the order of the file, regardless of dependencies.
         let first_new = self.team.next_task();
         let mut next = first_new;
         let ids: Vec<TaskId> = tasks
@@ -263,8 +263,8 @@ impl Decider<'_> {
         changes.into_iter().flatten().collect()
     }
 
-    /// The task of an earlier file with the key of this task. A failed, cancelled or completed one counts only if its
-    /// spec is unchanged; otherwise the file describes a new task.
+    /// The newest task that an earlier `up` added with the key of `spec`. A failed, cancelled or completed task counts
+    /// only if its digest is unchanged; otherwise the file describes a new task.
     fn matching_task(&self, spec: &TaskSpec) -> Option<TaskId> {
         let (id, same) = match self.team.board.of_file(&spec.key)? {
             KeyedTask::Open(task) => match task.state {
@@ -322,7 +322,7 @@ impl Decider<'_> {
             .into_iter()
             .map(|(task, key, pending)| {
                 if pending {
-                    // Give up the key: if the file contains the key again later, it describes a new task.
+                    // Give up the key: if the file contains the key again later, the key describes a new task.
                     if let Some(spec) = self.team.board.get(task).map(|task| task.spec.clone()) {
                         let spec = TaskSpec {
                             from_file: false,

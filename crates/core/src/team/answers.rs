@@ -1,7 +1,9 @@
 //! Answers of calls that changed the team, kept by caller and key: a repeated call gets its first answer and changes
-//! nothing. Called by the decider and by replay. Only the newest `KEPT` answers of a caller are kept. Answers of a
-//! launch are dropped with the launch and at a reboot.
-//! Answers of a client may be dropped ten minutes after the last of them was added; a reboot restarts this time.
+//! nothing. Called by the decider and by replay.
+//!
+//! Only the newest `KEPT` answers of a caller are kept. Answers of a launch are dropped with the launch and at a
+//! reboot. Answers of a client may be dropped ten minutes after the last of them was added; a reboot restarts this
+//! time.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -66,7 +66,7 @@ macro_rules! events {
             }
         )*
 
-        /// An event by its family, the part of the team that it changes: see `apply`.
+        /// An event with its family: the part of the team that the event changes. See `apply`.
         #[derive(Debug, Clone, Copy)]
         pub enum Family<'a> {
             $($family($of_family<'a>),)*
@@ -408,7 +408,7 @@ events! {
     RequestEnded {
         request: RequestId,
     },
-    /// The user revoked the grant of this decision.
+    /// The user revoked the grant that the decision of this request created.
     GrantRevoked {
         request: RequestId,
     },

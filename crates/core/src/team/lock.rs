@@ -6,9 +6,9 @@
 //!     ▲                   N pending                            │
 //!     └────────────────── a new plan, task or goal ────────────┘
 //! ```
-//! A plan is a request and appears in the list of requests. Only an approved plan opens the lock.
-//! Members without [`MemberSpec::must_plan`](crate::team::spec::MemberSpec) are never locked, regardless of this
-//! state.
+//! A plan is a request and appears in the list of requests. Only an approved plan opens the lock. A new goal closes
+//! only the lead's lock. Members without [`MemberSpec::must_plan`](crate::team::spec::MemberSpec) are never locked,
+//! regardless of this state.
 
 use serde::{Deserialize, Serialize};
 

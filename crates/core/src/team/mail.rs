@@ -124,7 +124,7 @@ impl InboxCursor {
         Some((id, unread))
     }
 
-    /// Whether the message was offered over this connection.
+    /// Whether the message is unread and was offered on this connection.
     pub fn has_offered(&self, message: MessageId, inbox: &Inbox) -> bool {
         (0..LANES).any(|lane| {
             inbox.lanes[lane].contains_key(&message)
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_connection_is_offered_everything_again() {
+    fn a_new_connection_is_offered_old_messages_again() {
         let inbox = inbox(&[2, 2]);
         let mut first = InboxCursor::default();
         first.next(&inbox);

@@ -53,8 +53,8 @@ pub const GRACE_MS: u64 = 10_000;
 pub struct Member {
     pub spec: MemberSpec,
     pub life: Life,
-    /// When `life` last changed. For a ready member, the start and the end of a claim count as changes, and the end of a
-    /// turn without a task.
+    /// When `life` last changed. For a ready member, the start or end of a claim and the end of a turn without a task
+    /// also count as changes.
     pub since: Tick,
     /// When `life` last changed, regardless of claims. [`Restarts::count`] derives from it how long the worker ran.
     pub(crate) life_since: Tick,

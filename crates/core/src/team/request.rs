@@ -9,7 +9,7 @@
 //! [`crate::team::lock`].
 //!
 //! Only a decision leads to `Allowed`; a timeout can only deny. The first decision wins. A permission is consumed
-//! before the call runs (`Begun`), so that the call is not repeated after a crash in between.
+//! before the call runs (`Begun`), so a call that a crash interrupted is not run again.
 //!
 //! The core reads neither calls nor rules: with each decision the driver names the other requests that the decision
 //! covers.
@@ -73,7 +73,7 @@ pub enum RequestState {
         by: Party,
         reason: Arc<str>,
     },
-    /// The member no longer waits for it.
+    /// The member no longer waits for the decision.
     Withdrawn,
 }
 
@@ -173,7 +173,7 @@ impl Requests {
             .find(|request| request.plan.is_some() && request.member == *member)
     }
 
-    /// The member's open request for the same call.
+    /// The member's open request for the call with this digest.
     pub(crate) fn open(&self, member: &MemberName, digest: &str) -> Option<&Request> {
         self.iter().find(|request| {
             request.is_open() && request.member == *member && &*request.digest == digest
@@ -253,7 +253,7 @@ impl Requests {
             .filter_map(|request| Some((request.expires_at?, Timer::RequestExpiry(request.id))))
     }
 
-    /// The member's launch ended: calls that it had begun become `Unknown`. If the member continues, its other requests
+    /// The member's launch ended: calls that it had begun become `Unknown`. If the member continues, its open requests
     /// stay open; otherwise they are withdrawn.
     pub(crate) fn end(&mut self, member: &MemberName, next: &Next) {
         self.mark_unknown(member);
@@ -263,7 +263,6 @@ impl Requests {
         }
     }
 
-    /// Marks the member's begun calls as `Unknown`.
     fn mark_unknown(&mut self, member: &MemberName) {
         for request in self.all.values_mut() {
             if request.member == *member && matches!(request.state, RequestState::Begun { .. }) {
@@ -273,7 +272,6 @@ impl Requests {
         self.forget_finished();
     }
 
-    /// Withdraws all open requests of a member that does not continue.
     fn withdraw_all(&mut self, member: &MemberName) {
         for request in self.all.values_mut() {
             if request.is_open() && request.member == *member {

@@ -67,7 +67,7 @@ pub enum Work {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Question {
     pub run: RunId,
-    /// The round that the reply opens.
+    /// The number of the question's round: one more than the rounds so far.
     pub round: u32,
     pub expected_reply: ExpectedReply,
 }

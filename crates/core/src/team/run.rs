@@ -32,11 +32,11 @@ pub struct Run {
     pub rounds: Vec<Round>,
     /// The lead was notified that all members are idle. Since then no task was claimed, and no teammate was in a turn.
     pub(crate) idle_notified: bool,
-    /// Tasks from this number on were added during the run.
+    /// Tasks from this number on were added after the run began.
     pub(crate) first_task: TaskId,
     /// The files that members changed during the run, each with the member that changed it first.
     pub files: BTreeMap<Arc<str>, MemberName>,
-    /// What the run has completed and used, once it has ended. `None` also for a run that an older version ended.
+    /// What the run completed and used. `None` if it is under way or was abandoned, or if an older version ended it.
     pub totals: Option<RunTotals>,
 }
 

@@ -7,9 +7,9 @@
 //!      │  TaskRetried              ▼
 //!      └──────────────── Failed, Cancelled
 //! ```
-//! Completed tasks are not kept in memory: a number that was given and is not on the board belongs to a completed
-//! task.
-//! Ready tasks are indexed by the members that may claim them, so a claim costs O(log n) of the board.
+//! `TaskCancelled` leads to `Cancelled` from every other state. Completed tasks are not kept in memory: an id that was
+//! given and is not on the board belongs to a completed task. Ready tasks are indexed by the members that may claim
+//! them, so a claim costs O(log n) of the board.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,7 +55,7 @@ pub struct Task {
     pub created_at: u64,
     pub changed_at: u64,
     pub revision: Revision,
-    /// How many tasks of `spec.after` are not completed. Counted by the board whenever it adds or changes the task.
+    /// How many tasks of `spec.after` are not completed. The board keeps this count current.
     #[serde(skip)]
     pub(crate) open: u32,
 }
@@ -64,8 +64,8 @@ pub struct Task {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskState {
-    /// `note`: why the task was returned, if it was. `taken_from`: the member that lost it and does not claim it again
-    /// on its own.
+    /// `note`: why the task was returned, if it was. `taken_from`: the member that lost the task and does not claim it
+    /// again on its own.
     Pending {
         note: Option<Arc<str>>,
         taken_from: Option<MemberName>,
@@ -124,7 +124,7 @@ impl Task {
     }
 }
 
-/// Ready tasks with the same key can be claimed by the same members.
+/// A key of the index of ready tasks: the same members can claim all tasks below one key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct ReadyKey {
     wanted: Claimants,
@@ -186,7 +186,7 @@ impl Board {
         self.tasks.is_empty()
     }
 
-    /// The tasks with a higher number.
+    /// The tasks with a higher number than `last`.
     pub fn after(&self, last: TaskId) -> impl Iterator<Item = &Task> {
         self.tasks
             .range((std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded))
@@ -389,7 +389,7 @@ impl Board {
         self.tasks.insert(id, shared);
     }
 
-    /// Removes a completed task from the board. Tasks that depended on nothing else become ready.
+    /// Removes a completed task from the board. Pending tasks without another open dependency become ready.
     pub(crate) fn complete(&mut self, id: TaskId) -> Option<Task> {
         let task = self.tasks.remove(&id)?;
         self.index(&task, false);
@@ -495,7 +495,7 @@ fn put<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: K, value: V, p
 }
 
 /// A digest of the fields that make a task of the team file a different task when they change. It leaves out
-/// dependencies, since a completed task has none, and `active_form` and `metadata`, which do not change the work.
+/// dependencies, `active_form` and `metadata`, which do not change the work.
 pub(crate) fn digest(spec: &TaskSpec) -> u64 {
     let list = |list: &[Arc<str>]| list.join("\u{1}");
     let parts: [&str; 11] = [

@@ -1,9 +1,10 @@
-//! The messages that the user has not read, and the questions that wait for an answer of the user. Changed when the team
-//! applies events; read by the decider and the driver.
+//! The messages that the user has not read, and the questions that wait for an answer of the user. Changed when the
+//! team applies events; read by the decider and the driver.
 //!
-//! A message counts as read when a client reports it as read, as `agent-team messages` does, or when the user sends a
-//! message only to its sender. The text of a message is in the journal and not here. Only the newest [`UNREAD_MAX`]
-//! messages are kept; older messages count as read. This bounds the memory of a team whose user never reads messages.
+//! A message counts as read when a client reports it as read, as `agent-team messages` does, or when the user writes
+//! only to the member that sent it. The text of a message is in the journal and not here. Only the newest
+//! [`UNREAD_MAX`] messages are kept; older messages count as read. This bounds the memory of a team whose user never
+//! reads messages.
 //!
 //! A question is a message of a member to the user that wants a reply. It is open until the user writes only to this
 //! member, or the member asks another question, ends its turn or leaves the team. Reading does not answer it.
@@ -96,7 +97,7 @@ impl UserMail {
         self.questions.remove(member);
     }
 
-    /// The user has written to this member: it has seen the messages from it, and answers its question.
+    /// The user wrote only to this member: the member's messages count as read and its question as answered.
     pub(crate) fn answer(&mut self, member: &MemberName) {
         self.withdraw(member);
         self.unread

@@ -212,7 +212,7 @@ fn agents_can_edit_other_fields_of_tasks_with_shell_lines() {
 }
 
 #[test]
-fn only_owner_lead_and_user_change_a_claimed_task() {
+fn other_teammates_cannot_change_a_claimed_task() {
     let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
     let task = rig.add("Build");
     let owner = rig.owner(task).expect("taken");
@@ -233,7 +233,7 @@ fn only_owner_lead_and_user_change_a_claimed_task() {
 }
 
 #[test]
-fn invalid_task_texts_are_refused() {
+fn invalid_task_fields_are_refused() {
     let mut rig = Rig::of(file(&[]));
     let mut refuse = |change: fn(&mut agent_team_core::spec::TaskSpec)| {
         let mut spec = task_spec("Build");
@@ -323,7 +323,7 @@ fn a_cancelled_dependency_can_be_removed() {
 }
 
 #[test]
-fn every_field_of_a_task_is_set_and_cleared() {
+fn fields_of_a_task_can_be_set_and_cleared() {
     let mut rig = Rig::of(file(&[]));
     let task = rig.add("Build");
     let set = TaskChanges {

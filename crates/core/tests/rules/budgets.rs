@@ -41,7 +41,7 @@ fn with_models(team: Budget, ada: Budget) -> UpSpec {
     spec
 }
 
-/// A model reply of the member that costs this many tokens.
+/// The member's model returns a reply that costs this many tokens.
 fn spends(rig: &mut Rig, member: &str, input: u64) -> Done {
     let progress = TurnProgress {
         items: vec!["1".into()],
@@ -73,7 +73,7 @@ fn blocked_by(rig: &Rig, member: &str) -> Option<Measure> {
     out.map(|out| out.measure)
 }
 
-/// The members whose allowance is sent in this step.
+/// The members that receive their allowance after this input.
 fn informed(done: &Done) -> Vec<&str> {
     let informed = done.effects.iter().filter_map(|effect| {
         if let Effect::SendAllowance { member } = effect {
@@ -99,7 +99,7 @@ fn at_80_percent_lead_and_user_are_warned_once() {
 }
 
 #[test]
-fn at_100_percent_only_that_member_is_blocked() {
+fn only_the_member_at_its_limit_is_blocked() {
     let mut rig = Rig::of(with_models(Budget::default(), tokens(100)));
     let task = rig.add("Build");
     let owner = rig.owner(task);

@@ -1,4 +1,4 @@
-//! Ownership of tasks, and who may claim them.
+//! Ownership of tasks, and which members may claim them.
 
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, ClaimRef, Verdict};
@@ -97,7 +97,7 @@ fn a_member_must_give_the_generation() {
 }
 
 #[test]
-fn only_owner_lead_and_user_end_a_claim() {
+fn other_teammates_cannot_end_a_claim() {
     let mut rig = passive(&["ada", "bob"]);
     let task = rig.add("Build");
     rig.claim("ada", task);

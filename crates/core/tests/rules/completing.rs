@@ -184,7 +184,7 @@ fn a_result_reaches_lead_and_creator_once() {
 }
 
 #[test]
-fn a_result_names_task_owner_and_text() {
+fn the_notice_of_a_result_names_its_task_and_owner() {
     let mut rig = Rig::of(file(&["ada"]));
     let task = rig.add("Build");
     let claim = rig.claim_of(task);

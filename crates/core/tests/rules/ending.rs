@@ -68,14 +68,14 @@ fn a_stopping_member_claims_nothing() {
     let claim = Call::ClaimTask { task: Some(task) };
     let stopping = Refused::MemberStopping(name("ada"));
     assert_eq!(rig.by("ada", claim.clone()).refusal(), stopping);
-    // The process search was ordered before this claim, so it would miss processes of a task claimed now.
+    // The kill orders the process search before the second claim, so the search would miss the processes of that task.
     assert_eq!(end_tree(&rig.kill("ada").effects), Some(Scan::ProcessAlone));
     assert_eq!(rig.by("ada", claim).refusal(), stopping);
     assert!(rig.is_pending(task));
 }
 
 #[test]
-fn a_claim_during_down_is_refused_as_the_team_stops() {
+fn a_claim_during_down_is_refused() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.user(Call::Down { force: false }).answer();
     let claim = Call::ClaimTask { task: None };
@@ -114,7 +114,7 @@ fn late_start_faults_do_not_stop_a_ready_member() {
 }
 
 #[test]
-fn a_stopped_member_may_finish_within_its_grace() {
+fn a_stopping_member_may_finish_within_its_grace() {
     let mut rig = Rig::of(file(&["ada"]));
     let task = rig.add("Build");
     rig.user(stop("ada")).answer();

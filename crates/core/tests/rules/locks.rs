@@ -77,7 +77,7 @@ fn send_back(request: RequestId) -> Call {
 
 fn state(rig: &Rig, request: RequestId) -> RequestState {
     let request = rig.team.requests().get(request);
-    request.expect("it is remembered").state.clone()
+    request.expect("the request is kept").state.clone()
 }
 
 fn is_locked(rig: &Rig) -> bool {
@@ -132,8 +132,8 @@ fn a_rejected_plan_opens_nothing() {
     let second = propose(&mut rig, "one");
     assert_ne!(first, second);
     let numbers = [first, second].map(|request| {
-        let request = rig.team.requests().get(request).expect("it is there");
-        request.plan.expect("it is a plan").number
+        let request = rig.team.requests().get(request).expect("a request");
+        request.plan.expect("a plan").number
     });
     assert_eq!(numbers, [1, 2]);
 }
@@ -199,7 +199,7 @@ fn plans_and_approvals_survive_the_worker() {
 }
 
 #[test]
-fn a_plan_is_approved_once_without_rules() {
+fn a_plan_is_approved_with_scope_once_and_no_rules() {
     let mut rig = team();
     let plan = propose(&mut rig, "one");
     for (scope, rules) in [
@@ -302,7 +302,8 @@ proptest! {
     fn only_the_last_approved_plan_permits_calls(moves in moves()) {
         let mut rig = team();
         let tasks = ["a", "b", "c"].map(|title| rig.add(title));
-        // The task of the approved plan, while no newer plan and no other task has replaced it.
+        // The task of the approved plan. The outer `None`: no plan is approved, or a newer plan or another task has
+        // locked ada again.
         let mut approved = None;
         let mut proposed = BTreeMap::new();
         for step in moves {

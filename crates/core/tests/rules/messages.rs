@@ -1,4 +1,4 @@
-//! Recipients of messages, and idempotency keys of calls.
+//! Recipients of messages, unread messages, questions to the user, and idempotency keys of calls.
 
 use agent_team_core::input::{Call, TurnProgress};
 use agent_team_core::mail::{INBOX_MAX, InboxCursor};
@@ -288,7 +288,7 @@ fn answers_of_idle_clients_are_dropped_for_a_new_client() {
     let first = rig.client_keyed("away", "k1", call()).answer();
     rig.client_keyed("here", "k1", call()).answer();
     rig.wait(700_000);
-    // The rig compares the snapshot with the state, so this also checks what a snapshot keeps.
+    // The rig compares the snapshot with the state, so this test also checks the answers in a snapshot.
     rig.client_keyed("here", "k2", call()).answer();
     assert_eq!(rig.client_keyed("away", "k1", call()).answer(), first);
     rig.client_keyed("new", "k1", call()).answer();
@@ -339,7 +339,7 @@ fn queued_messages_keep_their_lane_when_the_lead_changes() {
     rig.up(spec).answer();
     rig.dies("lead");
 
-    // The rig has compared snapshots after each step; this checks the order that a member sees.
+    // The rig has compared snapshots after each input; the loop checks the order in which a member receives messages.
     let rebuilt = replayed(&rig.team.snapshot());
     for team in [&rig.team, &rebuilt] {
         let inbox = &team.member(&name("ada")).expect("ada").inbox;

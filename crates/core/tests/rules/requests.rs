@@ -60,7 +60,7 @@ fn deny(request: RequestId) -> Call {
 
 fn state(rig: &Rig, request: RequestId) -> RequestState {
     let request = rig.team.requests().get(request);
-    request.expect("it is remembered").state.clone()
+    request.expect("the request is kept").state.clone()
 }
 
 #[test]
@@ -98,7 +98,11 @@ fn a_permission_is_consumed_before_the_call_runs() {
     ));
     rig.by("ada", Call::EndRequest { request }).answer();
     assert_eq!(state(&rig, request), RequestState::Ended);
-    assert_ne!(asked(&mut rig, "ada", "d"), request, "it is used up");
+    assert_ne!(
+        asked(&mut rig, "ada", "d"),
+        request,
+        "the permission is used up"
+    );
 }
 
 #[test]
@@ -249,7 +253,7 @@ fn members_cannot_act_for_each_other() {
 }
 
 #[test]
-fn a_grant_settles_covered_requests_in_the_same_step() {
+fn a_grant_also_allows_the_covered_requests() {
     let mut rig = Rig::of(file(&["ada", "bob", "eve"]));
     let requests = ["ada", "bob", "eve"].map(|member| asked(&mut rig, member, "d"));
     let other = asked(&mut rig, "bob", "other");
@@ -319,7 +323,7 @@ fn a_revoked_grant_leaves_its_request_allowed() {
 }
 
 #[test]
-fn grants_end_with_the_team() {
+fn down_ends_all_grants() {
     let mut rig = Rig::of(file(&["ada"]));
     let request = asked(&mut rig, "ada", "d");
     rig.user(allow_for(request, Scope::Team, &[])).answer();
@@ -327,7 +331,7 @@ fn grants_end_with_the_team() {
     assert!(rig.team.requests().grants().is_empty());
 }
 
-/// The requests that the lead was informed of in this step.
+/// The requests that the lead is informed of after this input.
 fn informed(done: &crate::rig::Done) -> Vec<RequestId> {
     let informed = done.effects.iter().filter_map(|effect| {
         if let Effect::Inform { member, request } = effect {
@@ -416,7 +420,7 @@ enum Move {
     Begin(usize, u64),
     End(usize, u64),
     Withdraw(usize, u64),
-    /// The first number selects the party; only the last party is the user.
+    /// The party that decides (the highest number is the user), the request, and whether the party allows it.
     Decide(usize, u64, bool),
     Die(usize),
     /// The supervisor crashes, and another one starts.
@@ -537,7 +541,7 @@ fn a_stale_launch_cannot_make_requests() {
 }
 
 #[test]
-fn a_task_shell_line_needs_its_approved_request() {
+fn a_members_shell_line_needs_a_permission() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     let add = |title: &str, allowed: bool| Call::AddTask {
         spec: TaskSpec {

@@ -1,4 +1,4 @@
-//! Restarts after a crash, and the order of starts.
+//! Restarts of members, the order of their starts, and their tasks after a crash.
 
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, Input, StartFault};
@@ -250,7 +250,7 @@ fn no_successor_starts_before_the_old_tree_is_gone() {
 }
 
 #[test]
-fn an_unused_worker_is_replaced_in_the_same_step() {
+fn an_unused_worker_is_replaced_at_once() {
     let mut rig = Rig::of(file(&["ada"]));
     let before = rig.launch("ada");
     assert_eq!(rig.exits("ada").launches(), ["ada"]);
@@ -308,7 +308,7 @@ fn the_sixth_crash_holds_and_notifies() {
 }
 
 #[test]
-fn spaced_crashes_never_hold() {
+fn crashes_a_minute_apart_never_hold_a_member() {
     let mut rig = Rig::of(file(&["ada"]));
     for _ in 0..20 {
         rig.dies("ada");

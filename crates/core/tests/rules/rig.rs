@@ -1,7 +1,7 @@
 //! One team without a supervisor: the clock moves only when a test moves it, and effects are returned but do not run.
 //!
-//! After every step the rig rebuilds the team from its journal, and from a snapshot of itself, so every test of a rule
-//! also tests replay.
+//! After every input, except those of [`Rig::user_unchecked`], the rig rebuilds the team from its journal and from a
+//! snapshot. So every test of a rule also tests replay.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ impl Done {
         launched.collect()
     }
 
-    /// The notices of this step, with their recipients.
+    /// The notices that this input caused, with their recipients.
     pub(crate) fn notices(&self) -> Vec<(Vec<Party>, &str)> {
         let notices = self.events.iter().filter_map(|event| {
             if let Event::MessageAccepted {
@@ -200,7 +200,7 @@ impl Rig {
         self.called(by, None, call)
     }
 
-    /// A call of the user without the checks afterwards, for tests of many steps in which checking one step is enough.
+    /// A call of the user after which the team is not rebuilt: in a test with many calls, rebuilding would take long.
     pub(crate) fn user_unchecked(&mut self, call: Call) {
         let context = self.context();
         let input = Input::Called {

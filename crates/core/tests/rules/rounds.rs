@@ -1,4 +1,4 @@
-//! Runs in rounds: a coordinator that names the next member, and collaborators that work in turn.
+//! Runs in rounds: a coordinator that names the next member, and collaborators that work one by one.
 
 use agent_team_core::input::{Call, UpSpec, Verdict};
 use agent_team_core::memory::Memory;
@@ -109,7 +109,7 @@ fn remembered<'a>(rig: &'a Rig, key: &str) -> Option<&'a str> {
 #[test]
 fn a_coordinator_routes_rounds_until_done() {
     let mut rig = coordinator(5);
-    assert_eq!(rig.inbox("lead"), [""; 0], "its model is asked instead");
+    assert_eq!(rig.inbox("lead"), [""; 0], "its model receives a question");
     lead_replies(&mut rig, "ROUTE: ada\nLook at a.rs").answer();
     assert_eq!(rig.team.question(), None, "the run waits for ada");
     let task = rig
@@ -317,7 +317,7 @@ fn a_run_survives_down_in_the_middle_of_a_round() {
 }
 
 #[test]
-fn a_round_output_is_kept_while_the_lead_is_away() {
+fn a_round_output_is_kept_while_the_lead_is_stopped() {
     let mut rig = coordinator(5);
     lead_replies(&mut rig, "ROUTE: ada").answer();
     rig.kill("lead").answer();
@@ -361,14 +361,14 @@ fn a_lead_in_rounds_claims_no_tasks() {
 }
 
 #[test]
-fn collaborators_work_in_turn_before_the_synthesis() {
+fn collaborators_work_one_by_one_before_the_synthesis() {
     let mut rig = collaborators();
     assert_eq!(rig.team.question(), None);
     completes(&mut rig, "ben", "one half").answer();
     let task = rig
         .team
         .task_of(&name("ada"))
-        .expect("it is ada's turn")
+        .expect("ada works next")
         .clone();
     assert!(task.spec.description.contains("one half"));
     completes(&mut rig, "ada", "the other").answer();

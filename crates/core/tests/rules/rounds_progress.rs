@@ -1,4 +1,5 @@
-//! A run in rounds always has a member or a question to wait for, whatever happens to its team.
+//! While its lead is ready, a run in rounds waits for a member or for a reply of the lead's model, whatever happens to
+//! its team.
 
 use agent_team_core::input::{Call, UpSpec};
 use agent_team_core::member::Life;
@@ -131,7 +132,7 @@ fn assert_continues(rig: &Rig) {
         panic!("the run waits for no member: {:?}", run.rounds);
     };
     let task = rig.task(*task);
-    let assignee = task.spec.assignee.as_ref().expect("it is for a member");
+    let assignee = task.spec.assignee.as_ref().expect("an assignee");
     match &task.state {
         TaskState::InProgress { .. } => {}
         TaskState::Pending { .. } => assert!(

@@ -308,7 +308,7 @@ fn adds(rig: &mut Rig, member: &str, title: &str) -> TaskId {
 }
 
 #[test]
-fn cancelling_a_goal_cancels_its_members_tasks() {
+fn cancelling_a_goal_cancels_tasks_added_by_members() {
     let mut rig = Rig::of(file(&["ada"]));
     let before = rig.add("Before");
     assert_eq!(rig.owner(before).as_deref(), Some("ada"));

@@ -1,4 +1,4 @@
-//! `up` changes only what differs.
+//! `up` changes only what differs from the file. Also names, limits and removal of spawned members.
 
 use agent_team_core::input::{Call, SpawnSpec, UpSpec, Verdict};
 use agent_team_core::member::Life;
@@ -315,7 +315,7 @@ fn a_leaving_member_named_again_stays() {
 }
 
 #[test]
-fn the_new_lead_counts_while_the_former_one_leaves() {
+fn the_new_lead_leads_while_the_former_one_leaves() {
     let mut rig = Rig::of(file(&["zoe"]));
     let mut spec = file(&[]);
     spec.members[0].name = name("mia");
@@ -377,7 +377,7 @@ fn the_highest_member_number_does_not_overflow() {
 }
 
 #[test]
-fn invalid_spawn_names_are_refused() {
+fn invalid_spawns_are_refused() {
     let mut spec = file(&["ada"]);
     spec.team.teammates = 2;
     let mut rig = Rig::of(spec);

@@ -33,7 +33,7 @@ pub(crate) struct Calls {
     pub(crate) waiting: BTreeMap<ReplyTo, MadeCall>,
     /// The answers that the core must still have, by caller and key.
     kept: BTreeMap<(Caller, String), (u64, Answer)>,
-    /// Calls whose answer may have been dropped, because their client was away for long.
+    /// Calls whose answer may have been dropped, because their client made no call for long.
     doubtful: BTreeSet<(Caller, String)>,
     last_used: BTreeMap<Caller, Tick>,
 }
@@ -46,7 +46,7 @@ impl Calls {
         } else if let Event::Booted { .. } = &record.event {
             let is_launch = |caller: &Caller| matches!(caller, Caller::Launch(_));
             self.kept.retain(|(caller, _), _| !is_launch(caller));
-            // The last call before the reboot may have dropped the answers of a client that was away for long.
+            // The last call before the reboot may have dropped the answers of a client that made no call for long.
             let last_call = self.last_used.values().max().copied().unwrap_or_default();
             let was_away: BTreeSet<Caller> = self
                 .last_used
@@ -78,8 +78,8 @@ impl Calls {
         }
     }
 
-    /// Whether the core must still have the caller's answers. The core may drop the answers of a client that was away
-    /// for long.
+    /// Whether the core must still have the caller's answers. The core may drop the answers of a client that made no
+    /// call for long.
     fn is_fresh(&self, caller: &Caller, now: Tick) -> bool {
         let last_used = self.last_used.get(caller);
         matches!(caller, Caller::Launch(_)) || last_used.is_some_and(|at| now.since(*at) < KEPT_MS)
@@ -312,7 +312,7 @@ pub(crate) fn reply_in(step: &Step) -> Option<Result<Answer, Refused>> {
     })
 }
 
-/// The task that a call claims by number, or whose claim it ends.
+/// The task that the call claims by its id, fails or releases.
 fn named(call: &Call) -> Option<TaskId> {
     if let Call::ClaimTask { task } = call {
         *task

@@ -1,7 +1,7 @@
 //! Schedules: the commands that a simulation runs, and their generators.
 //!
-//! Commands contain small numbers that are resolved when the command runs. So every part of a schedule is also a valid
-//! schedule, and a failing schedule shrinks to a few lines.
+//! A command contains small numbers, which select tasks, members and launches when the command runs. So every part of a
+//! schedule is also a valid schedule, and a failing schedule shrinks to a few lines.
 
 use std::fmt;
 
@@ -26,12 +26,12 @@ pub(crate) enum Command {
         ask: Ask,
         keyed: bool,
     },
-    /// Repeats an earlier call with its key, with the same arguments or others.
+    /// Repeats an earlier call with its key, and with the same or other arguments.
     Repeat {
         which: u8,
         changed: bool,
     },
-    /// Every member and the user claim one task at the same time.
+    /// Every member and the user claim the same task.
     Race {
         task: u8,
     },
@@ -59,7 +59,7 @@ pub(crate) enum Command {
         ms: u32,
     },
     SaveSnapshot,
-    /// Kills the supervisor with all effects under way; another one starts later.
+    /// Kills the supervisor with all effects under way; another supervisor starts later.
     Crash {
         snapshot: u8,
         down_ms: u32,
@@ -139,7 +139,7 @@ pub(crate) enum Gen {
     Omitted,
 }
 
-/// A team file. Each mask has a bit for each worker that it may contain.
+/// A team file. Each mask has a bit for each worker that the file may contain.
 #[derive(Debug, Clone)]
 pub(crate) struct FileChoice {
     pub(crate) workers: u8,
@@ -166,7 +166,7 @@ pub(crate) struct TaskChoice {
     pub(crate) assignee: Option<u8>,
 }
 
-/// The faults of a schedule.
+/// How often each kind of fault occurs in a schedule: weights beside those of the other commands.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Faults {
     pub(crate) deaths: u32,
@@ -200,7 +200,7 @@ fn death() -> impl Strategy<Value = Command> {
     ]
 }
 
-/// One of the names; mostly one that occurs in most teams.
+/// The position of a member name, usually of a name that most teams contain.
 fn member() -> impl Strategy<Value = u8> {
     prop_oneof![6 => 0_u8..4, 1 => 4_u8..8]
 }

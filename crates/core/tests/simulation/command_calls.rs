@@ -1,4 +1,4 @@
-//! Turns the commands of a schedule into calls: their small numbers select existing tasks, members and files.
+//! Turns the commands of a schedule into calls: the small numbers of a command select tasks, members and roles.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The environment of the core: effects under way, reports of them, and the next action.
+//! The environment of the core: runs effects, delivers reports, and lets workers act.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ impl World {
             return false;
         }
         match moves.swap_remove(usize::from(which) % moves.len()) {
-            Move::Pending(at) => match self.pending.remove(at).expect("it is there") {
+            Move::Pending(at) => match self.pending.remove(at).expect("a pending entry") {
                 Pending::Effect(effect) => self.carry_out(effect, how),
                 Pending::Report(input) => drop(self.step(input)),
                 Pending::CallAgain(made) => drop(self.send(*made)),

@@ -1,8 +1,8 @@
 //! Simulates a team: the real core, a clock that jumps, and an environment that runs effects correctly, badly, late or
 //! never.
 //!
-//! A schedule is random; after each of its steps the whole team is compared with a small model. At the end faults stop,
-//! and all remaining work must complete. A failing schedule is shrunk and printed, one command per line.
+//! A schedule of commands is random; after each input the whole team is compared with a small model. At the end faults
+//! stop, and all remaining work must complete. A failing schedule is shrunk and printed, one command per line.
 //! `PROPTEST_CASES` sets the number of schedules.
 
 mod calls;

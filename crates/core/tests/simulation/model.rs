@@ -1,7 +1,7 @@
 //! A simple model of a team: the owner of each task, unread messages, and the restarts of each member.
 //!
-//! It receives the journal's records one by one, with the team before each, and rejects those that break a rule. It
-//! shares no code with the core.
+//! The model receives the journal's records one by one, with the team before each record, and rejects a record that
+//! breaks a rule. It uses the core's types and queries, but none of its decisions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,15 +34,15 @@ pub(crate) struct Mail {
     pub(crate) lane: u8,
 }
 
-/// Facts about the step that a record belongs to.
+/// Facts about the input that led to a record.
 pub(crate) struct Facts<'a> {
     /// Members with a process that may still run.
     pub(crate) trees: &'a BTreeSet<MemberName>,
-    /// The task that a call of this step claims, or whose claim it ends.
+    /// The task that the call claims by its id, fails or releases.
     pub(crate) named: Option<TaskId>,
-    /// The step was caused by a call and not by a report.
+    /// The input is a call and not a report.
     pub(crate) is_called: bool,
-    /// Members launched in this step.
+    /// Members that this input has launched so far.
     pub(crate) launched: BTreeSet<MemberName>,
 }
 
@@ -87,7 +87,7 @@ impl Model {
             }
             Event::TaskCancelled { task } => drop(self.owners.remove(task)),
             Event::TaskRetried { task } => drop(self.started.remove(task)),
-            // Starts before this change do not count if the task could be rerun then.
+            // If the task had `rerun` before this change, its earlier starts do not count.
             Event::TaskChanged { task, .. } => {
                 let was = before.board().get(*task).map(|task| task.spec.rerun);
                 if was == Some(true) {

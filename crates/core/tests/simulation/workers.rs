@@ -243,7 +243,7 @@ impl World {
         self.call_as(launch, Call::Read { messages });
     }
 
-    /// The worker continues its task, and mostly completes it.
+    /// The worker continues its task, and usually completes it.
     pub(crate) fn work(&mut self, launch: &LaunchId, how: u8) {
         let Some((task, generation)) = self.workers[launch].task else {
             return;

@@ -1,5 +1,5 @@
-//! The simulated environment: clock, journal, supervisors and boots. Every input goes through [`World::step`],
-//! which compares each step with the model.
+//! The simulated environment: clock, journal, supervisors and boots. Every input goes through [`World::step`], which
+//! compares the resulting team with the model.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -28,7 +28,7 @@ pub(crate) struct World {
     steps: u64,
     pub(crate) pending: VecDeque<Pending>,
     pub(crate) workers: BTreeMap<LaunchId, Worker>,
-    /// Launches whose file was removed, so that no process of theirs can start.
+    /// Launches whose launch file was removed, so that no process can start for them.
     pub(crate) retired: BTreeSet<LaunchId>,
     pub(crate) former: Vec<(MemberName, LaunchId)>,
     pub(crate) calls: Calls,

@@ -133,8 +133,8 @@ fn an_urgent_batch_uses_the_reserve_immediately() {
 }
 
 #[test]
-fn a_full_disk_can_be_opened_and_read() {
-    let Some(team) = team_in_child("disk_full::a_full_disk_can_be_opened_and_read", SMALL_DISK)
+fn a_team_on_a_full_disk_can_be_opened() {
+    let Some(team) = team_in_child("disk_full::a_team_on_a_full_disk_can_be_opened", SMALL_DISK)
     else {
         return;
     };

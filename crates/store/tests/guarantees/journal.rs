@@ -1,4 +1,4 @@
-//! Committed records are read back, in order, and atomically.
+//! Committed records are read back in order, and each batch is atomic.
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::mpsc;

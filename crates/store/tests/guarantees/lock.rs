@@ -58,7 +58,11 @@ fn a_removed_log_is_reported_until_accepted() {
 
     let copy = after_a_crash(&team, &["team.db", LOCK]);
     let owner = agent_team_store::identity(&copy.dir).unwrap();
-    assert_eq!(owner, Some(identity("payments")), "it needs no log");
+    assert_eq!(
+        owner,
+        Some(identity("payments")),
+        "the identity is readable without the log"
+    );
     assert_lost(&copy, 0, 50);
     // An empty lock file accepts the loss.
     fs::write(copy.path(LOCK), "").unwrap();

@@ -129,8 +129,8 @@ pub(crate) fn commit(writer: &mut Writer, batch: Batch) -> Result<Committed, Com
     committed
 }
 
-/// Runs the test called `name` again, in a child that the shell `script` starts with `exec "$@"`, and in which
-/// [`in_child`] returns `dir`. False if the script failed before the test started.
+/// Runs the test called `name` again in a child process, which the shell `script` starts with `exec "$@"`. In the
+/// child, [`in_child`] returns `dir`. False if the script failed before the test started.
 pub(crate) fn run_in_child(name: &str, script: &str, dir: &Path) -> bool {
     let output = Command::new("sh")
         .args(["-c", script, "sh"])

@@ -166,7 +166,7 @@ impl Team {
         }
     }
 
-    /// A member works again: the lead must be notified again when all members are idle later.
+    /// A member works again: the lead must be notified the next time that all members are idle.
     pub(super) fn clear_idle_notice(&mut self) {
         if let Some(run) = &mut self.run {
             run.idle_notified = false;
