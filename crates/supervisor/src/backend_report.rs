@@ -1,5 +1,5 @@
 //! `agent-teamd --places`: reports which terminal backends are available to members. Called by `agent-team doctor`,
-//! which does not link the backends. The command neither starts nor contacts a supervisor.
+//! which does not link the backends. `agent-teamd --places` neither starts nor contacts a supervisor.
 
 use std::io::{self, Write};
 

@@ -77,7 +77,7 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
     }
 }
 
-/// How long a supervisor without a team waits for its first client.
+/// How long a supervisor whose teams are all down waits for its first client.
 const FIRST_CLIENT_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
 
 async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::Result<u8> {

@@ -2,14 +2,14 @@
 //! events and for history.
 //!
 //! This file does not compile until it publishes or leaves out each event of the core and each field of an event. It
-//! leaves out times of the monotonic clock, hashes of tokens, settings, and counters of the core.
+//! leaves out settings, token hashes, times of the monotonic clock, and counters of the core.
 
 use agent_team_core::{Event, member, run::TranscriptSummary, spec};
 use agent_team_protocol::event::{ClientEvent, MemberSummary, Next, TranscriptSize};
 use agent_team_protocol::spec::{Limits, TaskSpec};
 
-/// Matches an event. A line `Kind { fields };` converts to the same kind with the same fields, without the fields after
-/// `without`. The other arms follow after `else`.
+/// Matches an event. A line `Kind { fields };` converts the event to the same kind with the same fields, and leaves out
+/// the fields after `without`. Ordinary match arms follow after `else`.
 macro_rules! convert {
     ($event:expr, {
         $($kind:ident { $($field:ident),* } $(without { $($hidden:ident),* })?;)*

@@ -11,8 +11,8 @@ use std::time::Duration;
 use agent_team_store::{Batch, CommitError, Committed, Store, Writer};
 use tokio::sync::mpsc;
 
-/// A sync of at most this duration may block the driver's thread. The two hand-overs cost about as much on a busy
-/// machine.
+/// A sync of at most this duration may block the driver's thread. Handing the batch to the store's thread and the
+/// result back costs about as much on a busy machine.
 const FAST_SYNC: Duration = Duration::from_millis(1);
 
 pub type CommitResult = Result<Committed, CommitError>;

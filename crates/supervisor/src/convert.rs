@@ -155,8 +155,9 @@ fn check_engine(name: &str, engine: Engine) -> Result<(), Refusal> {
     )))
 }
 
-/// The agent of a spawned member: the role's agent with the overrides of the call. If the role limits the tools, the
-/// call can only remove tools from that list.
+/// The agent of a spawned member: the role's agent, changed by the call. The prompt of the call follows the role's
+/// prompt. If the role limits the tools, the call can only remove tools from that list. A model in the call also
+/// drops the role's fallbacks.
 fn spawned_agent(
     role: AgentSpec,
     model: Option<String>,
@@ -460,7 +461,7 @@ fn object(object: Map<String, Value>) -> Arc<str> {
     Value::Object(object).to_string().into()
 }
 
-/// The change of an optional field: `Some(None)` clears it, `None` leaves it.
+/// The change of an optional field: `Some(None)` clears the field, `None` changes nothing.
 fn change<T>(value: Option<T>, clears: bool) -> Option<Option<T>> {
     if clears { Some(None) } else { value.map(Some) }
 }
@@ -584,7 +585,7 @@ fn hint(refused: &Refused) -> Option<String> {
             format!("pass a rule with --as; see suggested rules with: {}", CommandLine::ShowAnyRequest)
         }
         Refused::LineNotAllowed(_) => {
-            "use create_task, which requests permission; only the user writes lines without permission".to_owned()
+            "use create_task, which requests permission; only the user may set a shell line without it".to_owned()
         }
         Refused::NoTask(_) => "use --for member, which is valid until the team goes down".to_owned(),
         Refused::ApprovedOnce => {
@@ -635,7 +636,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_task_may_be_for_each_role_that_can_be_spawned() {
+    fn only_the_default_role_needs_no_definition() {
         let (team, settings) = (Team::default(), ParsedSettings::default());
         let check = |role: &str| check_known_role(&role.parse().unwrap(), &team, &settings);
         check("worker").unwrap();

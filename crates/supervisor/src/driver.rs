@@ -162,8 +162,8 @@ pub(crate) struct Driver {
     subscribers: Subscribers,
 }
 
-/// Source of randomness for the core: random bytes drawn once, made unique per step by a counter. The core hashes the
-/// seed, so that a derived value does not reveal the seed.
+/// Source of randomness for the core: random bytes drawn once, and a counter that makes the seed unique for each input.
+/// The core hashes the seed, so that a derived value does not reveal the seed.
 struct Seed {
     drawn: [u8; 24],
     step: u64,
@@ -194,7 +194,7 @@ enum Storage {
     /// Nothing can be stored until the supervisor is restarted; contains the reason. Queries are answered, changes are
     /// refused.
     Failed(String),
-    /// The process is about to exit; contains the reason. Requests are dropped: their callers repeat them at the next
+    /// The process is about to exit; contains the reason. Calls are dropped: their callers repeat them at the next
     /// supervisor, which opens the store again.
     Ending(String),
 }
@@ -417,7 +417,6 @@ impl Driver {
         self.step(input);
     }
 
-    /// All timers of the team and of its launches.
     fn timers(&self) -> impl Iterator<Item = (Tick, Timer<'_>)> {
         self.team.timers().chain(self.launches.timers())
     }
@@ -440,7 +439,6 @@ impl Driver {
         }
     }
 
-    /// Sends the team's placement to the launcher.
     fn send_placement(&mut self) {
         if let Some(settings) = self.settings.team() {
             let (team_placement, layout) = (settings.team_placement.clone(), settings.layout);
@@ -507,9 +505,9 @@ impl Driver {
 
     async fn close(mut self, goodbye: GoodbyeReason, done: oneshot::Sender<()>) {
         if goodbye == GoodbyeReason::Closed {
-            // Close the channel before draining it. A request sent later fails at the sender, which refuses it (see
-            // `server::send_to_driver`); a request already queued is refused here. So no request of a deleted team
-            // stays unanswered.
+            // Close the channel before draining it. Sending a later call fails, and the sender refuses the call (see
+            // `server::send_to_driver`); a call already queued is refused here. So no call for a deleted team stays
+            // unanswered.
             self.flags.is_deleted.set(true);
             self.messages.close();
             while let Ok(message) = self.messages.try_recv() {

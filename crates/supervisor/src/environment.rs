@@ -52,8 +52,8 @@ impl Environment {
         }
     }
 
-    /// The environment of a hook: without secrets and model providers' keys, because its output is stored and the
-    /// programs that it starts may come from the project.
+    /// The environment of hooks and of the program that notifies the user: without secrets and model providers' keys,
+    /// because a hook's output is stored, and the programs that a hook starts may come from the project.
     pub(crate) fn of_hooks(mut self) -> BTreeMap<String, String> {
         self.variables
             .retain(|name, _| !self.secrets.contains_key(name) && !holds_key(name));

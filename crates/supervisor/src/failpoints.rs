@@ -4,7 +4,7 @@
 //! The program `agent-teamd-planted` of the `tests` package selects a point before it runs the supervisor. No shipped
 //! program calls [`crash_at`], and release builds contain no failpoints.
 
-/// A position between two steps that recovery must treat as one.
+/// A position in the sequence: decide, commit, act, reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failpoint {
     /// Decided and applied, not stored.

@@ -1,6 +1,6 @@
 //! Runs the user's hooks: shell lines that can refuse the completion of a task, or make an idle member continue. Called
-//! by the driver, in a separate task. Only exit 0 approves: a hook that fails approves nothing. Also runs the program
-//! that notifies the user.
+//! by the driver, in a separate task. Only exit 0 approves a completion. A hook that fails does not make a member
+//! continue. Also runs the program that notifies the user.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

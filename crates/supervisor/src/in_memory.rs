@@ -1,4 +1,4 @@
-//! A supervisor without socket, lock and signals: the same server, drivers and stores on a machine and connections
+//! A supervisor without socket, lock and signals: the same server, drivers and stores, on a [`Machine`] and connections
 //! that the caller provides. Called by the simulation of the `tests` package.
 //!
 //! All of its work runs in tasks of the `LocalSet` in which it was started. Dropping that `LocalSet` at any moment is

@@ -60,7 +60,7 @@ pub(crate) enum Order {
     SetSummary(TeamSummary),
     /// Lays out the panes again, because a pane has become too small.
     Arrange,
-    /// Answers whether the pane with this id has the focus; false if it is unknown.
+    /// Answers whether the pane with this id has the focus; false if the backend cannot determine it.
     AskFocus(String, oneshot::Sender<bool>),
     Close(MemberName),
     /// Reports when the hosted worker of this launch has ended; at once if the launch is unknown. The process is the
@@ -73,8 +73,8 @@ pub(crate) enum Order {
         process: Option<ProcessId>,
         gone: oneshot::Sender<()>,
     },
-    /// Closes all panes of the team, and our tmux server if it has no other sessions. Waits for the exit of the host
-    /// process.
+    /// Closes all panes of the team, and the tmux server of agent-team if it has no other sessions. Waits for the exit
+    /// of the host process.
     CloseAll(oneshot::Sender<Vec<Receipt>>),
     Attach {
         member: Option<MemberName>,
@@ -89,7 +89,8 @@ pub(crate) enum Order {
 /// How a member without a pane is shown in the caller's terminal.
 #[derive(Debug)]
 pub(crate) struct TerminalLoan {
-    /// Pids of the processes that can show the member. The member's pane is the pane in which one of them runs.
+    /// Pids of the processes that can show the member. If one of them runs in a pane, that pane is the member's pane
+    /// and is shown instead.
     pub(crate) shown_by: Vec<u32>,
     pub(crate) answer: AttachAnswer,
 }
@@ -191,7 +192,7 @@ struct LauncherTask {
     machine: Rc<dyn Machine>,
     team: TeamId,
     directories: Directories,
-    /// `None`: all members are headless.
+    /// `None`: no member has a pane.
     panes: Option<Box<dyn Panes>>,
     /// `None`: no worker runs inside this process.
     hosted: Option<HostedWorkers>,
@@ -217,8 +218,8 @@ impl LauncherTask {
                 },
             };
             let Some(mut order) = order else { return };
-            // Consecutive start orders are combined: with tmux they cost one call. Any other order ends the batch, so
-            // that it runs after the starts before it.
+            // Consecutive start orders are combined: with tmux they cost one call. Label, summary and layout changes
+            // between them are collected. Any other order ends the batch and runs after its starts.
             let mut starts = Vec::new();
             let other = loop {
                 match order {
@@ -317,7 +318,6 @@ impl LauncherTask {
         }
     }
 
-    /// Reports the existing panes to the driver.
     async fn report_panes(&mut self) {
         if let Some(panes) = &mut self.panes {
             self.reports
@@ -439,17 +439,21 @@ impl LauncherTask {
 pub(crate) fn no_pane(member: Option<&MemberName>) -> Refusal {
     let code = ErrorCode::NoPane;
     match member {
-        Some(member) => Refusal::new(code, format!("{member} has no pane: it runs headless")).hint(
-            format!("follow its output with: {}", CommandLine::FollowLog(member)),
-        ),
-        None => {
-            Refusal::new(code, "the team has no panes: its members run headless").hint(format!(
-                "show a member in this terminal with {}; get panes with {} and {}",
-                CommandLine::AttachAny,
-                CommandLine::Down,
-                CommandLine::UpInTmux
-            ))
+        Some(member) => {
+            Refusal::new(code, format!("{member} has no pane: its team has no panes")).hint(
+                format!("follow its output with: {}", CommandLine::FollowLog(member)),
+            )
         }
+        None => Refusal::new(
+            code,
+            "the team has no panes: its members run headless or hosted",
+        )
+        .hint(format!(
+            "show a member in this terminal with {}; get panes with {} and {}",
+            CommandLine::AttachAny,
+            CommandLine::Down,
+            CommandLine::UpInTmux
+        )),
     }
 }
 

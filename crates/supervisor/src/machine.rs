@@ -3,8 +3,8 @@
 //!
 //! [`ThisMachine`] is the real machine. The simulation of the `tests` package provides a machine with virtual time, and
 //! with tasks in place of processes. Therefore no other code of this crate may read a clock that influences a decision,
-//! start or end a worker process, or move work to a thread. Panes, hosted members and hooks are exempt: they start
-//! other programs, and the simulation does not cover them.
+//! start or end a worker process, or move work to a thread. Panes, hosted members, hooks and notifications are exempt:
+//! the simulation does not cover them.
 
 use std::io;
 use std::path::PathBuf;

@@ -16,13 +16,13 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::failpoints::{self, Failpoint};
 
-/// Maximum bytes queued for one peer; a single frame may exceed it.
+/// Bytes queued for one peer at which further frames are refused. The last accepted frame may exceed the limit.
 const QUEUED_MAX: usize = 1 << 20;
 
 /// Maximum frames queued for one peer.
 const FRAMES_MAX: usize = 4_096;
 
-/// Maximum unanswered calls of one peer; beyond it no further frame is read.
+/// Unanswered calls of one peer at which no further frame of the peer is read.
 const CALLS_MAX: usize = 256;
 
 /// Maximum calls of one peer that wait for a condition.
@@ -46,7 +46,8 @@ struct Shared {
     /// Number of unanswered calls, without calls that wait for a condition.
     calls: AtomicUsize,
     waiting: AtomicUsize,
-    /// Notified when frames were written, when a call was answered, and when the connection must close.
+    /// Notified when frames were written, when the number of calls falls below its maximum or to 0, and when the
+    /// connection must close.
     changed: Notify,
     closed: AtomicBool,
 }
@@ -109,8 +110,8 @@ impl Outbox {
         self.until(Self::has_room).await;
     }
 
-    /// Waits until the peer may make another call, or the connection is closed. A peer that does not read its
-    /// answers, or has too many unanswered calls, is not read: the socket's buffer fills and the peer blocks.
+    /// Waits until the peer may make another call, or the connection is closed. While a peer does not read its answers
+    /// or has too many unanswered calls, its frames are not read: the socket's buffer fills and the peer blocks.
     pub(crate) async fn room_for_call(&self) {
         self.until(|outbox| outbox.has_room() && outbox.calls() < CALLS_MAX)
             .await;
@@ -453,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_closes_when_its_peer_does_not_read() {
+    fn close_has_a_time_limit_if_the_peer_does_not_read() {
         run(async {
             let (outbox, _peer) = connected();
             while outbox.send("y".repeat(10_000) + "\n").is_ok() {

@@ -1,8 +1,8 @@
 //! The settings in a team's state, parsed. Called by the driver.
 //!
 //! [`ParsedSettings`] parses each text once, when the state that contains it changes. A text that this version cannot
-//! read, for example from the journal of a newer version, is an [`Unreadable`] error: the members concerned are held
-//! and all of their calls are denied. Using defaults instead would drop every deny rule.
+//! read, for example from the journal of a newer version, is an [`Unreadable`] error: the members concerned are held,
+//! and unreadable settings of the team deny every call. Using defaults instead would drop every deny rule.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -143,7 +143,7 @@ fn effects(permissions: &Permissions) -> [(Effect, &[String]); 3] {
     ]
 }
 
-/// `book` with the calls that the user delegated to the lead. Deny and ask rules still come first.
+/// `book` with the rules for calls that the user delegated to the lead. Deny and ask rules still take precedence.
 pub(crate) fn delegated(book: &RuleBook, settings: &TeamSettings) -> Result<RuleBook, RuleError> {
     let mut book = book.clone();
     for (_, permissions) in sources(&settings.permissions, &settings.own_permissions) {
@@ -186,7 +186,7 @@ pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Derives the facts that workers need from the rules, and stores them in the settings of each agent.
+/// Derives from the rules the facts that workers need, and stores them in the settings of each agent.
 pub(crate) fn inform_agents(spec: &mut TeamSpec) -> Result<(), Refusal> {
     let mut book = RuleBook::new();
     add_all(&mut book, &spec.permissions, &spec.own_permissions)
@@ -311,7 +311,6 @@ pub(crate) fn first_invalid(rules: &[Arc<str>]) -> Option<RuleError> {
         .find_map(|rule| Rule::parse(rule, Effect::Allow).err())
 }
 
-/// The scope of a grant.
 fn grant_scope(grant: &Grant) -> Scope {
     match (&grant.member, grant.task) {
         _ if grant.always => Scope::Always,
@@ -321,7 +320,7 @@ fn grant_scope(grant: &Grant) -> Scope {
     }
 }
 
-/// The current state of a teammate's request for the lead, in one line.
+/// The state of a member's request, in one line. `None` after the allowed call has begun.
 pub(crate) fn lead_notice(request: &Request) -> Option<String> {
     let Request { id, member, .. } = request;
     let state_text = match &request.state {

@@ -1,8 +1,8 @@
 //! The server: accepts connections, authenticates them as client or member, and routes calls.
 //!
 //! A client connection acts as the user. A member connection acts as the member of its launch token; the content of its
-//! frames does not change that. Calls for one team go to its driver (`dispatch`); the server itself answers only calls
-//! about the supervisor as a whole (`supervisor_calls`).
+//! frames does not change that. Most calls for a team go to its driver (`dispatch`); the server itself answers calls
+//! about the supervisor and calls that list, create or delete teams (`supervisor_calls`).
 
 mod dispatch;
 mod supervisor_calls;
@@ -123,8 +123,8 @@ impl Server {
         self.client_connected.notified().await;
     }
 
-    /// Whether one more connection leaves enough descriptors: at most `quarters` quarters of the limit are for
-    /// connections.
+    /// Whether there is room for one more connection: `connections` and the new one may together use `quarters`
+    /// quarters of the descriptors.
     fn is_room_for(&self, connections: u32, quarters: u64) -> bool {
         u64::from(connections) < self.descriptors_max / 4 * quarters
     }
@@ -179,7 +179,8 @@ impl Server {
         }
     }
 
-    /// Sends a refusal, unless it is only caused by the shutdown of this supervisor: see [`Phase::Closing`].
+    /// Sends a refusal, except while the supervisor is closing. The closing may have caused the refusal: see
+    /// [`Phase::Closing`].
     fn refuse(&self, reply: Reply, refusal: Refusal) {
         if !self.is_closing() {
             reply.refuse(refusal);
@@ -361,7 +362,7 @@ impl Server {
             reply,
         };
         let _driver_gone = driver.messages.send(Message::Hello(hello));
-        // The driver has already sent the refusal.
+        // The driver has refused the hello, or has stopped.
         let Ok(name) = admission.await else { return };
         let context = ConnectionContext {
             by: Origin::Member {
@@ -472,7 +473,7 @@ impl Server {
         let destination = MethodCall::decode(method.name, envelope.args).and_then(destination);
         let (key, digest) = (envelope.key.clone(), envelope.digest);
         if let Some(driver) = &peer.driver {
-            // Only the driver knows whether its member is the lead, so the driver checks the caller. Refusals of
+            // Only the driver knows whether the member is the lead, so the driver checks the caller. Refusals of
             // unreadable arguments, and of calls about the supervisor, are sent by the driver after that check.
             let kind = match destination {
                 Ok(Destination::Team(kind)) => kind,

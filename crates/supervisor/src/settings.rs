@@ -53,7 +53,7 @@ pub(crate) struct MemberSettings {
     pub(crate) engine: Engine,
     pub(crate) cwd: PathBuf,
     pub(crate) env: BTreeMap<String, String>,
-    /// Runs without a terminal, regardless of the team's placement.
+    /// Runs without a terminal, regardless of the team's placement, except in an embedding program.
     pub(crate) headless: bool,
     /// Runs in a process shared with other members, regardless of the team's placement.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -76,7 +76,6 @@ impl TeamSettings {
     }
 }
 
-/// Serialises settings for the core.
 pub(crate) fn to_json(settings: &impl Serialize) -> Arc<str> {
     serde_json::to_string(settings)
         .expect("settings have string keys")

@@ -1,4 +1,4 @@
-//! Reads `durability` from the user's `config.toml`, the only key that the supervisor uses. Called at start-up and
+//! Reads `durability`, the only key that the supervisor uses, from the user's `config.toml`. Called at start-up and
 //! before a restart. An invalid value is refused with its position, never ignored.
 
 use std::io;

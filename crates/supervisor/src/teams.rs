@@ -138,7 +138,7 @@ impl Teams {
         }
     }
 
-    /// The team of a project, created if it is new.
+    /// The driver of the specified team, which is created if it is new.
     pub(crate) fn for_up(&self, spec: &TeamSpec) -> Result<DriverHandle, Refusal> {
         self.open_driver(&TeamIdentity {
             team: TeamId::new(&spec.name, &spec.project),
@@ -243,8 +243,9 @@ impl Teams {
             .all(|driver| driver.flags.is_down.get())
     }
 
-    /// Closes every team: members receive the reason, and accepted calls are stored. Sets `closing` first, because
-    /// opening a team again while its old driver still closes would create a second writer of its journal.
+    /// Closes every team after its accepted calls are stored. The server sends the goodbye to the connections
+    /// afterwards. Sets `closing` first, because opening a team again while its old driver still closes would create a
+    /// second writer of its journal.
     pub(crate) async fn close(&self, goodbye: GoodbyeReason) {
         self.closing.set(true);
         let drivers = std::mem::take(&mut *self.open.borrow_mut());
@@ -490,7 +491,7 @@ mod tests {
     }
 
     #[test]
-    fn references_match_a_team_by_its_id_alone() {
+    fn a_team_id_suffices_to_match_every_kind_of_reference() {
         let id = team("pay", "/w/x").team;
         let means = |team: TeamRef| precision_of_id(&team, &id).is_some();
         assert!(means(TeamRef::Id(id.clone())));

@@ -47,7 +47,7 @@ pub(crate) struct RuntimeFacts<'a> {
     pub(crate) disconnected: bool,
 }
 
-/// The roles that can be spawned.
+/// The roles that the team defines.
 pub(crate) fn roles(settings: &TeamSettings) -> Vec<RoleView> {
     let view = |role: &RoleSpec| RoleView {
         name: role.name.clone(),
@@ -128,8 +128,8 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
     }
 }
 
-/// How long the member has been in its state. A turn without a task begins later than the last task, and a wait later
-/// than the task or the turn that it interrupts.
+/// How long the member has been in its state: in a turn without a task, since the start of the turn; in a wait other
+/// than for budget, since the start of the wait.
 fn in_state_ms(
     team: &Team,
     member: &Member,
@@ -319,7 +319,7 @@ fn plan(team: &Team, member: &Member) -> Option<PlanView> {
     })
 }
 
-/// The state shown for a member. `is_working`: the member holds a task, or its model is in a turn.
+/// The state shown for a member. `is_working`: the member holds a task or is in a turn.
 pub(crate) fn state(
     member: &Member,
     is_working: bool,

@@ -134,7 +134,7 @@ impl Driver {
         Err(Refusal::new(ErrorCode::NotPermitted, text).hint(hint))
     }
 
-    /// Refuses a task for a role that the team does not have. The core knows the roles of members only.
+    /// Refuses a task for a role that the team does not have. The core knows only the roles of members.
     fn check_role(&self, call: &Call) -> Result<(), Refusal> {
         #[expect(clippy::wildcard_enum_match_arm, reason = "other calls name no role")]
         let role = match call {

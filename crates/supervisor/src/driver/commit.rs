@@ -19,7 +19,7 @@ const SNAPSHOT_AFTER: u64 = 10_000;
 
 impl Driver {
     /// Submits the pending batch to the store. A batch without events needs no commit: its work is done at once, and a
-    /// probe is submitted instead if requests wait for room on the disk.
+    /// probe is submitted instead if calls wait for room on the disk.
     pub(super) fn submit(&mut self) {
         if self.in_flight.is_some() {
             return;
@@ -144,8 +144,9 @@ impl Driver {
         self.flags.is_down.set(is_down);
     }
 
-    /// Handles a batch that was not stored. Restores the state from the store, unless the error is fatal, and refuses
-    /// the calls of the batch.
+    /// Handles a batch that was not stored. Restores the state from the store, unless the error is fatal. Refuses the
+    /// calls of the batch, with two exceptions: repeated calls get their stored answer, and calls of a batch that was
+    /// not attempted get no answer.
     fn not_stored(&mut self, error: &CommitError, follow_up: FollowUp) {
         tracing::error!(error = %with_causes(error), "a commit failed");
         let refusal = storage_refusal(error);
@@ -229,8 +230,8 @@ impl Driver {
         })
     }
 
-    /// Drops the state and restores it from the store, the same path as a start. The hellos of connected workers are
-    /// fed to the new state first, so that `adopt` finds these members ready.
+    /// Drops the state and restores it from the store, as at a start. Before `adopt`, the hellos of connected workers
+    /// are fed to the new state, so that `adopt` finds these members ready.
     fn rebuild(&mut self) {
         match self.reader.history().restore::<Team>() {
             Ok(restored) => {
@@ -247,7 +248,7 @@ impl Driver {
         }
     }
 
-    /// Returns the request if it may be processed now. Otherwise the request is refused or dropped, or waits in
+    /// Returns the call if it may be processed now. Otherwise the call is refused or dropped, or waits in
     /// [`Storage::Full`] for the next probe of the disk.
     pub(super) fn admit(&mut self, request: Request) -> Option<Request> {
         let urgent = request.kind.is_urgent();

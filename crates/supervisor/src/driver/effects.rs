@@ -1,5 +1,5 @@
-//! Carries out effects after the events of their step were committed. Each effect is safe to repeat: after a crash or a
-//! failed commit, the core derives it again from the state or from a repeated call.
+//! Carries out the effects of a decision after its events are committed. Each effect is safe to repeat: after a crash
+//! or a failed commit, the core derives the effect again from the state or from a repeated call.
 
 use std::path::Path;
 

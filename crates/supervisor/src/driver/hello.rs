@@ -67,9 +67,9 @@ impl Driver {
             {
                 Ok(())
             }
-            Life::Ready { .. } | Life::StopRequested { .. } | Life::Draining { .. } => Err(
-                refused("another process is already connected as this launch's worker"),
-            ),
+            Life::Ready { .. } | Life::StopRequested { .. } | Life::Draining { .. } => {
+                Err(refused("another process is already this launch's worker"))
+            }
             Life::Ending { .. }
             | Life::Planned
             | Life::Cooling { .. }

@@ -1,5 +1,6 @@
 //! State of launches that the core does not keep: connections, processes, panes, and the messages offered to each
-//! member. All of it is derived again after a restart. Called by the driver; it starts and ends no process itself.
+//! member. After a restart of the supervisor, this state is derived again. Called by the driver. Starts and ends no
+//! process.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ use super::liveness::{Liveness, Overdue};
 use crate::launch::{FoundPane, StartedWorker};
 use crate::outbox::{Outbox, Reply};
 
-/// Maximum bytes of text in one delivery. A single larger message is delivered alone.
+/// Bytes of text at which a delivery ends. Its last message may exceed the limit.
 const DELIVERY_MAX: usize = 256 << 10;
 
 /// The launches of one team.
@@ -333,7 +334,7 @@ impl Launches {
     }
 
     /// Sends a frame to the member's worker. If the worker is not connected, the frame is dropped. A dropped report of
-    /// state is repeated when the worker connects; a dropped notification of the user is lost.
+    /// state is repeated when the worker connects; a dropped notification to the user is lost.
     pub(super) fn notify<N: Notification>(
         &mut self,
         team: &Team,
@@ -420,7 +421,8 @@ impl Launches {
         runtimes.filter_map(|(launch, runtime)| runtime.liveness.timer(launch))
     }
 
-    /// Pings each worker with an expired timer. Returns the launches that have become unresponsive.
+    /// Checks each worker with an expired timer: pings the worker, or returns its launch if the worker has become
+    /// unresponsive.
     pub(super) fn check_liveness(&mut self, now: Tick) -> Vec<LaunchId> {
         let mut unresponsive = Vec::new();
         for (launch, runtime) in &mut self.runtimes {
@@ -494,7 +496,7 @@ impl LaunchRuntime {
                 },
             };
             let ping = rpc::request::<agent_team_protocol::method::MemberPing>(0, &call);
-            // A full queue means that the worker does not read. The ping counts as missed like any other.
+            // A full queue means that the worker does not read: the ping counts as missed.
             let _full = connection.outbox.send(ping);
         }
     }

@@ -18,7 +18,6 @@ use super::subscribers::CatchUp;
 use crate::launch::LaunchReport;
 use crate::outbox::Reply;
 
-/// Inputs of a driver.
 #[derive(Debug)]
 pub(crate) enum Message {
     Called(Request),
@@ -75,7 +74,7 @@ pub(crate) enum Message {
         reply: Reply,
         query: Query,
     },
-    /// A subscriber has read history up to its `after`.
+    /// A subscriber has read history, or its queue has room again.
     CaughtUp(CatchUp),
     PanesClosed(Vec<Receipt>),
     /// The member's pane does not have the focus, or its focus is unknown: the user is to be notified.

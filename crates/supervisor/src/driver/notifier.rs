@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// The minimum interval between two notifications that a member waits. Members that begin to wait within it are not
-/// notified separately: the user has just been called.
+/// The minimum interval between two notifications of requests or messages. A request or message within the interval
+/// after a notification does not notify the user again.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The kind of an event of which the user is notified.
@@ -28,7 +28,7 @@ impl Kind {
 
 #[derive(Default)]
 pub(super) struct Notifier {
-    /// When the user was last notified that a member waits.
+    /// When the user was last notified of a request or a message.
     waits_at: Option<Instant>,
     /// The user's program has failed before; only its first failure is a warning in the log.
     pub(super) has_failed: Rc<Cell<bool>>,

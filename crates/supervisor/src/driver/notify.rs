@@ -1,6 +1,6 @@
-//! Notifies the user when a member waits for the user and when a goal ends: through the terminal that shows the member,
-//! or with the user's program. Called with each event after its commit, so that an event notifies at most once: neither
-//! a restart of the supervisor nor a repeated call notifies again.
+//! Notifies the user of requests, of messages to the user, and of the end of a goal: through the terminal that shows
+//! the member, or with the user's program. Called with each event after its commit, so that an event notifies at most
+//! once: neither a restart of the supervisor nor a repeated call notifies again.
 //!
 //! ```text
 //! event ─┬─ the user's program runs
@@ -105,7 +105,7 @@ impl Driver {
                 Some((Kind::Message, from.clone(), format!("{from}: {line}")))
             }
             Event::RunFinished { answer, .. } => {
-                // A lead with tools has shown the end of the goal itself.
+                // A lead that does not work in rounds has shown the end of the goal itself.
                 let shown = self.team.spec().strategy == Strategy::Lead;
                 self.goal_ended(answer, shown)
             }

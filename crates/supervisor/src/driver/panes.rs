@@ -251,7 +251,7 @@ impl Driver {
     }
 }
 
-/// The attach helper is part of every worker program; the command engine's is the smallest.
+/// The attach helper is part of every worker program; the program of the command engine is the smallest.
 fn attach_helper_program() -> Result<PathBuf, daemon::FindBinaryError> {
     daemon::sibling_binary(Engine::Command.worker())
 }

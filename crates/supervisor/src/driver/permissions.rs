@@ -1,4 +1,4 @@
-//! Permissions of one team: judges calls by the rules and the grants, and finds the requests that a decision covers.
+//! Permissions of one team: judges calls by rules, grants and modes, and finds the requests that a decision covers.
 //! [`Permissions`] changes nothing: the driver passes the results to the core, which keeps the requests.
 
 use std::path::Path;
@@ -208,7 +208,8 @@ impl Permissions<'_> {
         })
     }
 
-    /// The pending requests that are reported to this member: the lead receives those of all other members.
+    /// The pending requests that are reported to this member: for the lead, the requests of all other members; for a
+    /// teammate, none.
     pub(super) fn pending_for(&self, name: &MemberName) -> Vec<RequestId> {
         if self.team.lead().is_none_or(|lead| lead.spec.name != *name) {
             return Vec::new();
@@ -277,12 +278,10 @@ impl Permissions<'_> {
         Ok(Some(Call::Settle { settings }))
     }
 
-    /// The permission mode of a member.
     fn mode_of(&self, member: &MemberName, rules: &TeamRules) -> Mode {
         mode_of(self.team, member, rules.settings.permission_defaults.mode)
     }
 
-    /// The change of the permission mode.
     pub(super) fn set_mode(&self, set: SetMode) -> Result<Call, Refusal> {
         let SetMode { member, mode } = set;
         let wrong = |text: String, hint: &str| {
@@ -351,7 +350,7 @@ impl Permissions<'_> {
         Ok(permission::judgement(&judgement))
     }
 
-    /// Judges a pending call with the rules of a grant. A mode that is wider than `Default` does not count: the rules
+    /// Judges a pending call as if this grant applied. A mode that is wider than `Default` does not count: the rules
     /// must cover the call.
     fn judge_by_rules(
         &self,
@@ -362,8 +361,8 @@ impl Permissions<'_> {
         self.judge_within(Mode::Default, Some(member), call, Some(grant))
     }
 
-    /// Judges a call by the rules, the grants and optionally one more grant. Without a member only grants to the whole
-    /// team count.
+    /// Judges a call by the rules, the mode, the grants and optionally one more grant. Without a member, only the mode
+    /// of the team and grants to the whole team count.
     fn judge(
         &self,
         member: Option<&MemberName>,

@@ -23,7 +23,7 @@ use crate::convert;
 use crate::launch::{Order, Started};
 use crate::machine::Machine;
 
-/// How long a process tree may take to end before its survivors are reported. Then it is killed again.
+/// How long a process tree may take to end before its survivors are reported and killed again.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
 impl Driver {
@@ -51,7 +51,7 @@ impl Driver {
                 // launch without any marked process never started. Otherwise the worker may connect until `give_up_at`.
                 Ok(false) if self.is_without_process(&launch) => self.report_untaken(launch),
                 Ok(false) => {}
-                Err(error) => tracing::warn!(%launch, %error, "cannot check for the launch file"),
+                Err(error) => tracing::warn!(%launch, %error, "cannot remove the launch file"),
             }
         }
         let processes: Vec<_> = self
@@ -169,7 +169,7 @@ impl Driver {
                 tracing::warn!(%member, %launch, why, "the launcher reported a failure, but the worker is running");
             }
             Err(why) => {
-                tracing::warn!(%member, %launch, why, "cannot start");
+                tracing::warn!(%member, %launch, why, "cannot start the worker");
                 let fault = StartFault::Failed(why);
                 self.urgent(Input::NotStarted { launch, fault });
             }
@@ -196,7 +196,8 @@ impl Driver {
         let root = process.or(runtime.started_process());
         let sessions = runtime.sessions().to_vec();
         // A hosted worker shares the process of its host: killing that pid would end the host, or this supervisor. The
-        // host ends the worker. The launch marker and the registered sessions identify the programs that it started.
+        // host ends the worker. The launch marker and the registered sessions identify the programs that the worker
+        // started.
         let is_hosted = self.is_hosted(&launch, root);
         let hosted_end = is_hosted.then(|| {
             let (gone, hosted_end) = oneshot::channel();
@@ -280,7 +281,7 @@ impl Driver {
 
     pub(super) fn tree_survived(&mut self, launch: &LaunchId, pids: &[u32]) {
         self.note_ended(launch, pids, ReceiptOutcome::Survived);
-        // A process survives SIGKILL: callers of `down` are answered now, while the end is retried.
+        // A process survives SIGKILL: callers of `down` are answered now, while the kill is retried.
         self.down.answer();
     }
 }

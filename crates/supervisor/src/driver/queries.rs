@@ -63,7 +63,7 @@ impl Driver {
     }
 
     /// Lists a page of tasks. The page is built only when a reader is free, so that queued calls hold no tasks in
-    /// memory, and a burst of calls delays other calls by at most one page.
+    /// memory, and a burst of calls delays other calls by at most one page per reader.
     pub(crate) fn list_tasks(&self, by: &Origin, reply: Reply, list: ListTasks) {
         let by = by.clone();
         let (reader, driver) = (self.reader.clone(), self.to_self.clone());
@@ -124,8 +124,8 @@ impl Driver {
         };
         let (mut rounds, mut bytes) = (Vec::new(), 0);
         let mut remaining = view::rounds(run).skip(list.after as usize).peekable();
-        // JSON escaping can make text six times longer (`\u0000`), so a page of an eighth of the limit fits into a
-        // frame even with one more round.
+        // JSON escaping can make text six times longer (`\u0000`). A page ends at an eighth of `PAGE_BYTES`, so that it
+        // fits into a frame even if its last round exceeds that size.
         while let Some(round) = remaining.next_if(|_| bytes < PAGE_BYTES / 8) {
             bytes += round.output.as_ref().map_or(0, String::len);
             rounds.push(round);
@@ -304,7 +304,7 @@ struct Page {
     more: bool,
 }
 
-/// The first tasks of the board in order of their ids: all, or at least as many as fit into a page.
+/// The tasks of the board after a given id, in order of their ids: all, or at least as many as fit into a page.
 #[derive(Debug)]
 struct BoardPage {
     tasks: Vec<TaskView>,

@@ -34,7 +34,7 @@ pub(super) struct PendingReply {
     pub(super) key: Option<CallKey>,
 }
 
-/// The decided calls that are not yet answered, by the number that the core uses for each.
+/// The decided calls that are not yet answered, by the ids that the core uses for them.
 #[derive(Debug, Default)]
 pub(super) struct Replies {
     pending: HashMap<ReplyTo, PendingReply>,

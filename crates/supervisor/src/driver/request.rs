@@ -1,5 +1,5 @@
-//! Decoded requests to one team's driver, as the server hands them over: changes, which the core decides, and
-//! queries, which are answered from the state once everything before them is stored.
+//! Decoded calls for one team's driver, as the server passes them on: changes, which the core decides, and queries,
+//! which are answered from the state once all events before them are stored.
 
 use std::fmt;
 
@@ -67,7 +67,7 @@ impl fmt::Debug for Query {
     }
 }
 
-/// An `up` request: the team specification and the parameters that are not part of the team file.
+/// An `up` call: the team specification and the parameters that are not part of the team file.
 #[derive(Debug)]
 pub(crate) struct UpRequest {
     pub(crate) spec: TeamSpec,
@@ -77,8 +77,8 @@ pub(crate) struct UpRequest {
 }
 
 impl RequestKind {
-    /// Whether the request stops a member or the team, denies a permission, removes a rule or reports an exit. Such
-    /// requests are accepted even when the disk is full.
+    /// Whether the call stops, kills or removes a member, takes the team down, denies a request, removes a rule or
+    /// reports an exit. Such calls are accepted even when the disk is full.
     pub(super) fn is_urgent(&self) -> bool {
         match self {
             Self::Change(Change::Call(call)) => matches!(

@@ -135,7 +135,7 @@ impl Subscribers {
     }
 }
 
-/// Disconnects a subscriber that does not read. It resumes after its last revision.
+/// Disconnects a subscriber that does not read. The client can subscribe again after the last received revision.
 fn cut_off(outbox: &Outbox) {
     tracing::info!("disconnecting a subscriber that fell behind");
     let error = Refusal::new(

@@ -1,5 +1,5 @@
 //! A team for unit tests of the driver's components. The team has no process, no runtime and no disk: connections are
-//! queues that the test reads, and the clock does not advance.
+//! queues that the test reads, and the clock advances only when the test sets it.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(super) struct TestTeam {
 pub(super) struct Frames(mpsc::UnboundedReceiver<Arc<str>>);
 
 impl TestTeam {
-    /// A team with a lead and these teammates. Each has been launched; no worker has connected.
+    /// A team with a lead and these teammates. Each member is launching: no worker has connected.
     pub(super) fn of(teammates: &[&str]) -> Self {
         Self::with(teammates, json!({}))
     }

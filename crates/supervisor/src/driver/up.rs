@@ -1,4 +1,4 @@
-//! The `up` call: turns the team specification into one change of the core, or previews it (`dry_run`).
+//! The `up` call: converts the team specification into one call of the core, or previews the changes (`dry_run`).
 
 use std::io;
 use std::path::Path;

@@ -110,7 +110,6 @@ impl Views<'_> {
         }
     }
 
-    /// The permission mode of the team.
     fn mode(&self) -> Option<Mode> {
         let planned = self.settings.team()?.permission_defaults.mode;
         Some(self.team.spec().modes.of_team(planned))
@@ -158,7 +157,6 @@ impl Views<'_> {
         }
     }
 
-    /// The label of the member's pane.
     pub(super) fn label(&self, member: &Member) -> Option<Label> {
         let name = &member.spec.name;
         let state = serde_json::to_value(self.state(member)).ok()?;
@@ -258,7 +256,7 @@ pub(super) fn unknown_member(team: &Team, name: &MemberName) -> Refusal {
     refusal(team, &Refused::UnknownMember(name.to_string()))
 }
 
-/// A refusal of the core, with the most similar name if the call named a member or a task that does not exist.
+/// A refusal of the core, with the most similar name if the call named an unknown member or an unknown dependency.
 pub(super) fn refusal(team: &Team, refused: &Refused) -> Refusal {
     #[expect(
         clippy::wildcard_enum_match_arm,

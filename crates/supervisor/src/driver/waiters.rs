@@ -33,7 +33,7 @@ pub(super) enum Until {
     Request(RequestId),
     /// The run waits for the lead's model to answer a question.
     Question,
-    /// No task is in progress and none can be claimed.
+    /// No task is in progress, and no member can claim one.
     Quiet,
 }
 
@@ -52,7 +52,7 @@ struct Waiter {
 pub(super) struct Waiters {
     by: BTreeMap<Until, Vec<Waiter>>,
     count: usize,
-    /// The number of callers at which the next insertion first drops disconnected callers.
+    /// From this number of callers on, an insertion first drops the disconnected callers.
     sweep_at: usize,
 }
 
@@ -85,8 +85,8 @@ impl Waiters {
         self.count += 1;
     }
 
-    /// Drops disconnected callers. Each sweep follows at least as many insertions as the previous sweep kept callers,
-    /// so the cost of an insertion is constant on average.
+    /// Drops disconnected callers. After a sweep that keeps N callers, at least N insertions precede the next sweep, so
+    /// the cost of an insertion is constant on average.
     fn sweep(&mut self) {
         self.by.retain(|_, waiters| {
             waiters.retain(|waiter| !waiter.reply.is_abandoned());

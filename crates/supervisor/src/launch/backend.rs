@@ -12,7 +12,6 @@ use super::panes::interface::{Offer, Purpose, Unavailable};
 use super::panes::{BACKENDS, PaneBackend, TerminalBackend};
 use crate::settings::TeamPlacement;
 
-/// Chooses the backend for a team's members.
 pub(crate) async fn choose(
     choice: PlacementChoice,
     terminal: &CallerTerminal,
@@ -245,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn headless_does_not_run_tmux() {
+    async fn headless_needs_no_working_tmux() {
         let team_placement = Fixture::new(Some("#!/bin/sh\nexit 1\n"))
             .choose(PlacementChoice::Headless)
             .await

@@ -35,7 +35,7 @@ fn environment(order: &LaunchOrder) -> Vec<(OsString, OsString)> {
         .collect()
 }
 
-/// The environment of a process that belongs to no single launch: a few variables of the supervisor's environment.
+/// A few variables of the supervisor's environment, for headless workers and for the host process.
 pub(super) fn own_environment() -> impl Iterator<Item = (OsString, OsString)> {
     let names = ["PATH", "HOME", "LANG", "AGENT_TEAM_LOG", "RUST_BACKTRACE"];
     let variable = |name: &str| Some((name.into(), std::env::var_os(name)?));

@@ -1,9 +1,9 @@
 //! The host process of a team's hosted members: started on demand, exits with its last member. Called by the team's
 //! launcher.
 //!
-//! Each order uses a new connection, so that a restarted supervisor can continue with the running host process. The end
-//! of a connection means that the member, or the whole process, has ended. If nothing listens at the socket, the
-//! process itself is watched, because the socket file may have been removed.
+//! Each order uses a new connection, so that a restarted supervisor can continue with the running host process. For an
+//! order to watch or to end a member, the end of the connection means that the member, or the whole process, has ended.
+//! If nothing listens at the socket, the process itself is watched, because the socket file may have been removed.
 
 use std::cell::Cell;
 use std::io;
@@ -173,8 +173,8 @@ impl HostProcess {
         });
     }
 
-    /// Waits until the host process has exited after its last member, and removes its socket. `None` if there was no
-    /// host process.
+    /// Waits until the host process has exited after its last member, and removes its socket. `None` if no host process
+    /// is known and none is left.
     pub(super) async fn wait_gone(&self) -> Option<Receipt> {
         let gone = async {
             loop {

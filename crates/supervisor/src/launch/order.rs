@@ -39,7 +39,7 @@ pub(crate) enum ProgramTask {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Label {
     pub(crate) colour: Colour,
-    /// Role, state and task.
+    /// For example role, state and task.
     pub(crate) text: String,
     /// The member waits for the user.
     pub(crate) asks: bool,
@@ -55,7 +55,7 @@ pub(crate) struct TeamSummary {
     pub(crate) in_progress: u64,
     /// The members that wait for the user; empty for none.
     pub(crate) waiting: String,
-    /// Empty if no price is known.
+    /// Empty if the known cost is zero.
     pub(crate) cost: String,
     /// Empty for the default mode.
     pub(crate) mode: &'static str,

@@ -1,5 +1,5 @@
 //! The list of terminal backends, and the backend of a team. A backend is a directory here and a registration in this
-//! file: a variant of [`TerminalBackend`] with its two arms, and a row of [`BACKENDS`].
+//! file: a variant of [`TerminalBackend`], its match arms in the two methods, and a row of [`BACKENDS`].
 //!
 //! A backend only shows workers: to start a worker, it runs the worker's program in a pane. Liveness, stopping and exit
 //! status are handled elsewhere, identically for all backends.
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn backends_keep_their_words_in_the_journal() {
+    fn backends_keep_their_json_form_in_the_journal() {
         let stored = [
             r#"{"kind":"headless"}"#,
             r#"{"kind":"hosted"}"#,

@@ -1,5 +1,5 @@
-//! Calls about the supervisor as a whole: status, stop and restart, and listing, `up` and deletion of teams. They can
-//! wait for several teams, so each runs in its own task.
+//! Calls that the server answers itself: status, stop and restart of the supervisor, and listing, `up` and deletion of
+//! teams. A call can wait for several teams, so each call runs in its own task.
 
 use agent_team_core::Call;
 use agent_team_protocol::initialize::{BUILD, PROTOCOL};
@@ -19,7 +19,7 @@ use crate::launch::backend;
 use crate::outbox::Reply;
 use crate::settings_file;
 
-/// The next step of an `up` call.
+/// How an `up` call continues.
 enum UpStep {
     Run(DriverHandle, Box<UpRequest>),
     /// The preview for a team that would be created or replaced; nothing was written.

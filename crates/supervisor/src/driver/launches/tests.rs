@@ -1,4 +1,4 @@
-//! Tests of connections, deliveries and panes, on queues instead of connections.
+//! Tests of connections, deliveries and panes. Queues replace the sockets.
 
 use agent_team_core::{Call, Origin};
 use agent_team_protocol::Recipient;
@@ -39,7 +39,7 @@ fn delivered(frames: &mut Frames) -> Vec<(String, bool)> {
 }
 
 #[test]
-fn a_new_connection_is_offered_messages_again_and_marked() {
+fn a_new_connection_marks_messages_offered_before() {
     let mut team = TestTeam::of(&["ada"]);
     let mut frames = team.hello("ada", 7);
     send(&mut team, "one");
@@ -119,7 +119,7 @@ fn an_early_hello_waits_for_the_start_report() {
 }
 
 #[test]
-fn an_unanswered_frame_sets_a_timer_and_any_frame_ends_it() {
+fn a_sent_frame_sets_a_timer_that_a_received_frame_ends() {
     let mut team = TestTeam::of(&["ada"]);
     let (launch, ada) = (team.launch_of("ada"), name("ada"));
     let mut frames = team.hello("ada", 7);

@@ -17,7 +17,8 @@ pub(in crate::launch) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>
 
 /// The panes of one team.
 pub(in crate::launch) trait Panes: Debug {
-    /// Starts a worker for each order, in the member's existing pane if there is one. One result per order, in order.
+    /// Runs the program of each order, in the member's existing pane if there is one. Returns the results in the same
+    /// sequence.
     fn start<'a>(
         &'a mut self,
         orders: &'a [LaunchOrder],
@@ -45,7 +46,7 @@ pub(in crate::launch) trait Panes: Debug {
     }
 
     /// Whether the user looks at the pane with this id: it is the active pane of a terminal that has the focus. False if
-    /// the terminal does not report it, which is the default.
+    /// the terminal does not report its focus, as the default implementation assumes.
     fn has_focus<'a>(&'a self, _pane: &'a str) -> Pending<'a, bool> {
         Box::pin(std::future::ready(false))
     }
@@ -63,8 +64,8 @@ pub(in crate::launch) trait Panes: Debug {
     /// Closes the member's pane. Best effort: remaining panes are closed with the team.
     fn close<'a>(&'a mut self, member: &'a MemberName) -> Pending<'a, ()>;
 
-    /// Closes all panes of the team and no other pane. Returns a receipt for each closed pane, and for each pane that
-    /// it keeps.
+    /// Closes the panes of the team and no other pane. Returns a receipt for each pane that is closed or survives, and
+    /// for each pane that is kept because the user opened it or runs another program in it.
     fn close_all(&mut self) -> Pending<'_, Vec<Receipt>>;
 }
 
@@ -106,13 +107,13 @@ impl<S> Offer<S> {
 #[derive(Debug)]
 pub(in crate::launch) struct Unavailable {
     pub(in crate::launch) why: String,
-    /// For a user who requested this backend.
+    /// For a user who requested this backend, or who runs `auto` in a terminal of this backend.
     pub(in crate::launch) hint: Option<&'static str>,
     /// For a user who runs `doctor`.
     pub(in crate::launch) doctor_hint: Option<&'static str>,
     /// Whether `doctor` reports an error.
     pub(in crate::launch) is_fault: bool,
-    /// The caller is in a terminal of this backend, so `auto` explains why it uses another backend.
+    /// The caller is in a terminal of this backend, so `auto` explains why it does not use the backend.
     pub(in crate::launch) is_here: bool,
 }
 

@@ -2,9 +2,9 @@
 //! at a time.
 //!
 //! As in tmux, a session is only a display, found by its tag and addressed by its id. The backend closes only the
-//! team's own sessions, and only while no process of the user runs in them. It splits only tabs that contain no session
-//! except the team's. Starting a worker does not move the focus. The backend types nothing into a session, and the app
-//! never evaluates text from users or models.
+//! team's own sessions, and only while no process of the user runs in them. For a member without a session, the backend
+//! splits only tabs that contain no session except the team's. Starting a worker does not move the focus. The backend
+//! types nothing into a session, and the app never evaluates text from users or models.
 //!
 //! ```text
 //! start.rs    starts workers in sessions       survey.rs       lists sessions and their members

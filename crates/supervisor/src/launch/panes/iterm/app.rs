@@ -65,7 +65,6 @@ impl App {
         Ok((pid, tag))
     }
 
-    /// Sets the tag of a session.
     pub(super) async fn tag(&self, session: &str, tag: &Tag) -> Result<(), ItermError> {
         let set = vec![Assignment {
             name: Some(TAG.to_owned()),
@@ -101,7 +100,7 @@ impl App {
         Ok(answer.values)
     }
 
-    /// Opens a session beside another one, in its tab.
+    /// Splits a session: opens a new session in the same tab.
     pub(super) async fn split(
         &self,
         session: &str,
@@ -157,7 +156,6 @@ impl App {
             .ok_or_else(|| failed("open a tab", "the response contains no session"))
     }
 
-    /// Sets the name of a session.
     pub(super) async fn name(&self, session: &str, name: &str) -> Result<(), ItermError> {
         let name = serde_json::Value::from(name);
         let ask = Invoke {

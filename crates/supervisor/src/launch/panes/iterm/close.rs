@@ -26,7 +26,7 @@ impl ItermPanes {
     }
 
     /// Closes every session with the team's tag, except sessions in which another process runs now. Returns a receipt
-    /// for each session, closed or kept.
+    /// for each session with the tag.
     pub(super) async fn close_all(&mut self) -> Vec<Receipt> {
         self.named.clear();
         let before = match self.survey().await {

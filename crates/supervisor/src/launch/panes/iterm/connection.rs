@@ -1,9 +1,9 @@
 //! The connection to iTerm2's API: a WebSocket over the app's Unix socket, one request at a time. Used by
 //! [`super::app`] only.
 //!
-//! All teams share one connection, because the cookie that authenticates it can be used only once. The cookie comes
-//! from the environment of the caller, or else from the app, which may ask the user first. It is never stored. A
-//! failed connection is dropped; the next request opens a new one.
+//! All teams share one connection to an app, because the cookie that authenticates it can be used only once. The
+//! cookie comes from the environment of the caller, or else from the app, which may ask the user first. The cookie is
+//! never stored. A failed connection is dropped; the next request opens a new one.
 
 use std::collections::BTreeMap;
 use std::io;

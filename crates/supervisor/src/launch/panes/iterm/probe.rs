@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_callers_own_app_is_contacted() {
+    async fn callers_outside_or_on_another_machine_are_refused() {
         let mut terminal = CallerTerminal::default();
         let run = Path::new("/run");
         let unusable = find(&terminal, run, Duration::from_secs(1)).await;

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_those_of_the_palette() {
+    fn colours_match_the_256_colour_palette() {
         assert_eq!(rgb(Colour::Blue.ansi256()), (95, 175, 255));
         assert_eq!(rgb(Colour::Grey.ansi256()), (168, 168, 168));
         assert_eq!((rgb(16), rgb(231)), ((0, 0, 0), (255, 255, 255)));

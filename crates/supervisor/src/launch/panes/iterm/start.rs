@@ -19,7 +19,7 @@ use crate::launch::report::StartedWorker;
 const POLL_INTERVAL: std::time::Duration = std::time::Duration::from_millis(5);
 
 impl ItermPanes {
-    /// Starts a worker for each order. One result per order, in order.
+    /// Runs the program of each order. Returns the results in the same sequence.
     pub(super) async fn start(
         &mut self,
         orders: &[LaunchOrder],
