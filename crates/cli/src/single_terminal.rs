@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use agent_team_client::{Session, Step, Subscription};
+use agent_team_client::{Session, Subscription, Update};
 use agent_team_protocol::exit::ExitCode as ExitStatus;
 use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_protocol::request::RequestView;
@@ -207,10 +207,10 @@ impl EventLoop {
                     Ok(result) => self.on_call_result(result),
                     Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
                 },
-                step = events.step() => match step? {
-                    Step::Notice(notice) => self.state.on_notice(notice, Instant::now()),
-                    Step::Lost => self.state.note("disconnected from the supervisor, reconnecting"),
-                    Step::Resumed => {
+                update = events.next_update() => match update? {
+                    Update::Notice(notice) => self.state.on_notice(notice, Instant::now()),
+                    Update::Lost => self.state.note("disconnected from the supervisor, reconnecting"),
+                    Update::Resumed => {
                         self.state.note("reconnected");
                         self.state.stale = true;
                     }

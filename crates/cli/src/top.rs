@@ -36,7 +36,7 @@ mod view;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use agent_team_client::{Session, Step, Subscription};
+use agent_team_client::{Session, Subscription, Update};
 use agent_team_protocol::method::{Attach, AttachAnswer, Nothing, TeamAttach, TeamShow};
 use agent_team_protocol::request::RequestView;
 use agent_team_protocol::view::{MessageView, TaskView, TeamView};
@@ -301,10 +301,10 @@ impl EventLoop {
                     Ok(result) => self.on_call_result(result),
                     Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
                 },
-                step = events.step() => match step? {
-                    Step::Notice(notice) => self.top.on_notice(&notice),
-                    Step::Lost => self.top.set_disconnected(true),
-                    Step::Resumed => self.top.set_disconnected(false),
+                update = events.next_update() => match update? {
+                    Update::Notice(notice) => self.top.on_notice(&notice),
+                    Update::Lost => self.top.set_disconnected(true),
+                    Update::Resumed => self.top.set_disconnected(false),
                 },
                 () = tokio::time::sleep_until(wake.into()) => {
                     self.top.changed |= self.top.next_age(now).is_some_and(|next| Instant::now() >= now + next);

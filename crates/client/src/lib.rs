@@ -23,4 +23,4 @@ pub use connect::{ConnectOrStartError, connect, connect_or_start};
 pub use denied_calls::DeniedCalls;
 pub use envelopes::Envelopes;
 pub use session::error::SessionError;
-pub use session::{Notice, Session, Step, Subscription};
+pub use session::{Notice, Session, Subscription, Update};

@@ -25,7 +25,7 @@ pub(crate) mod error;
 mod shutdown;
 mod subscription;
 
-pub use subscription::{Notice, Step, Subscription};
+pub use subscription::{Notice, Subscription, Update};
 
 /// How long a call is repeated while supervisors keep exiting before they answer it.
 const REPEAT_LIMIT: Duration = Duration::from_secs(10);

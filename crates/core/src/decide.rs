@@ -27,12 +27,12 @@ use agent_team_protocol::id::{LaunchId, MemberName, Party};
 use crate::effect::Effect;
 use crate::input::{Call, Input, Origin, ReplyTo};
 use crate::refusal::{Oversized, Refused};
-use crate::step::{CompletedTask, Step};
 use crate::team::Team;
 use crate::team::answers::{Answer, AnsweredCall, CallKey};
 use crate::team::event::{Event, Record};
 use crate::team::member::Member;
 use crate::time::Context;
+use crate::transition::{CompletedTask, Transition};
 
 /// Maximum length of a message, a result, a description or a shell line, in bytes.
 const TEXT_MAX: usize = 64 << 10;
@@ -42,18 +42,18 @@ const LABEL_MAX: usize = 1 << 10;
 
 impl Team {
     /// Handles an input: applies its events, and returns them with the effects.
-    pub fn step(&mut self, context: &Context, input: Input) -> Step {
+    pub fn advance(&mut self, context: &Context, input: Input) -> Transition {
         let mut decider = Decider::new(self, context);
         decider.handle(input);
         decider.settle();
-        decider.step
+        decider.transition
     }
 }
 
 struct Decider<'a> {
     team: &'a mut Team,
     context: &'a Context,
-    step: Step,
+    transition: Transition,
     /// How many launches this input has started: each gets its own randomness.
     launches: u64,
     /// An event was recorded after which [`Decider::settle`] may find more to do.
@@ -79,7 +79,7 @@ impl<'a> Decider<'a> {
         Self {
             team,
             context,
-            step: Step::default(),
+            transition: Transition::default(),
             launches: 0,
             unsettled: false,
         }
@@ -115,7 +115,7 @@ impl<'a> Decider<'a> {
                 .map(|answer| answer.cloned()),
             None => Ok(None),
         };
-        let before = self.step.records.len();
+        let before = self.transition.records.len();
         let outcome = match first {
             Err(refused) => Err(refused),
             Ok(Some(answer)) => Ok(CallOutcome::Answered(answer)),
@@ -124,7 +124,8 @@ impl<'a> Decider<'a> {
         let outcome = match outcome {
             Ok(CallOutcome::Deferred) => return,
             Ok(CallOutcome::Answered(answer)) => {
-                if let (Some(key), Some(last)) = (key, self.step.records[before..].last_mut()) {
+                if let (Some(key), Some(last)) = (key, self.transition.records[before..].last_mut())
+                {
                     let call = AnsweredCall {
                         key,
                         answer: answer.clone(),
@@ -271,7 +272,7 @@ impl<'a> Decider<'a> {
         };
         let completed = self.team.apply(&record);
         if let (Some(task), Event::TaskCompleted { result, .. }) = (completed, &record.event) {
-            self.step.completed.push(CompletedTask {
+            self.transition.completed.push(CompletedTask {
                 owner: task.owner().cloned().unwrap_or(Party::User),
                 task,
                 result: result.clone(),
@@ -280,11 +281,11 @@ impl<'a> Decider<'a> {
                 at: record.at,
             });
         }
-        self.step.records.push(record);
+        self.transition.records.push(record);
     }
 
     fn effect(&mut self, effect: Effect) {
-        self.step.effects.push(effect);
+        self.transition.effects.push(effect);
     }
 
     fn member(&self, name: &MemberName) -> Result<&Member, Refused> {

@@ -1,6 +1,6 @@
 //! One team as a pure state machine: inputs in, events and effects out.
 //!
-//! [`Team::step`] decides on an input and applies the events; a replay of the journal only applies events, with
+//! [`Team::advance`] decides on an input and applies the events; a replay of the journal only applies events, with
 //! [`Team::apply`]. The core reads no clock, draws no random number, does no I/O and never waits. Time and randomness
 //! arrive in a [`Context`]. Actions outside the core are returned as [`Effect`]s, which the driver runs after it has
 //! stored the events; [`effect`] names the exception.
@@ -13,15 +13,14 @@ pub mod effect;
 mod globs;
 pub mod input;
 pub mod refusal;
-mod step;
 mod team;
 pub mod time;
 mod timer;
+mod transition;
 
 pub use effect::Effect;
 pub use input::{Call, Input, Origin, ReplyTo};
 pub use refusal::Refused;
-pub use step::{CompletedTask, Step, TranscriptItems};
 pub use team::answers::{Answer, AnsweredCall, CallKey, Caller, Change, ChangeKind, Changed};
 pub use team::event::{Event, Record};
 pub use team::{
@@ -30,3 +29,4 @@ pub use team::{
 };
 pub use time::{Context, Tick};
 pub use timer::Timer;
+pub use transition::{CompletedTask, TranscriptItems, Transition};

@@ -84,7 +84,7 @@ pub enum Refused {
     #[error("{task} belongs to {owner}")]
     NotOwner { task: TaskId, owner: Party },
     #[error("{task} is for {wanted}")]
-    NotForYou { task: TaskId, wanted: String },
+    NotClaimable { task: TaskId, wanted: String },
     #[error("{member} holds {task} already")]
     HasClaim { member: MemberName, task: TaskId },
     #[error("no task is ready to claim")]

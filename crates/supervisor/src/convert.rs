@@ -532,7 +532,7 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::Blocked { .. } => ErrorCode::Blocked,
         Refused::StaleClaim { .. } => ErrorCode::StaleClaim,
         Refused::NotOwner { .. } => ErrorCode::NotOwner,
-        Refused::NotForYou { .. } => ErrorCode::NotClaimable,
+        Refused::NotClaimable { .. } => ErrorCode::NotClaimable,
         Refused::NothingToClaim => ErrorCode::NothingToClaim,
         Refused::CompletionRefused { .. } => ErrorCode::CompletionRefused,
         Refused::KeyReused(_) => ErrorCode::KeyReused,

@@ -166,14 +166,14 @@ pub(crate) struct Driver {
 /// The core hashes the seed, so that a derived value does not reveal the seed.
 struct Seed {
     drawn: [u8; 24],
-    step: u64,
+    inputs: u64,
 }
 
 impl Seed {
     fn bytes(&self) -> [u8; 32] {
         let mut bytes = [0; 32];
         bytes[..24].copy_from_slice(&self.drawn);
-        bytes[24..].copy_from_slice(&self.step.to_be_bytes());
+        bytes[24..].copy_from_slice(&self.inputs.to_be_bytes());
         bytes
     }
 }
@@ -251,7 +251,7 @@ impl Driver {
             launcher,
             seed: Seed {
                 drawn: machine.random(),
-                step: 0,
+                inputs: 0,
             },
             next_batch: NextBatch::default(),
             in_flight: None,
@@ -369,7 +369,7 @@ impl Driver {
                     result,
                     verdict,
                 };
-                self.step(Input::Called {
+                self.advance(Input::Called {
                     by,
                     key,
                     reply,
@@ -377,7 +377,7 @@ impl Driver {
                 });
             }
             Message::IdleRefused { launch, reason } => {
-                self.step(Input::IdleRefused { launch, reason })
+                self.advance(Input::IdleRefused { launch, reason })
             }
             Message::Read { by, reply, query } => {
                 self.next_batch.then(PostCommit::Read { by, reply, query });
@@ -392,29 +392,29 @@ impl Driver {
     }
 
     /// Runs the core on one input. The resulting effects are carried out after the commit.
-    fn step(&mut self, input: Input) {
-        self.seed.step += 1;
+    fn advance(&mut self, input: Input) {
+        self.seed.inputs += 1;
         let context = Context {
             now: self.now(),
             wall: self.machine.wall_ms(),
             seed: self.seed.bytes(),
         };
-        let step = self.team.step(&context, input);
-        if step
+        let transition = self.team.advance(&context, input);
+        if transition
             .records
             .iter()
             .any(|record| record.event.changes_settings())
         {
             self.settings.refresh(&self.team);
         }
-        self.next_batch.add(step);
+        self.next_batch.add(transition);
     }
 
     /// Takes an input that must be stored even on a full disk, because it is a fact that cannot be refused. The store
     /// may use its reserve file for it.
     fn urgent(&mut self, input: Input) {
         self.next_batch.set_urgent();
-        self.step(input);
+        self.advance(input);
     }
 
     fn timers(&self) -> impl Iterator<Item = (Tick, Timer<'_>)> {
@@ -435,7 +435,7 @@ impl Driver {
         }
         for launch in self.launches.check_liveness(now) {
             tracing::warn!(%launch, "worker is unresponsive");
-            self.step(Input::Unresponsive { launch });
+            self.advance(Input::Unresponsive { launch });
         }
     }
 

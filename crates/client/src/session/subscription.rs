@@ -30,11 +30,11 @@ impl Notice {
     }
 }
 
-/// One step of a subscription.
+/// One update of a subscription.
 #[derive(Debug)]
-pub enum Step {
+pub enum Update {
     Notice(Notice),
-    /// The connection was lost; the next step reconnects.
+    /// The connection was lost; the next call of [`Subscription::next_update`] reconnects.
     Lost,
     /// Reconnected. Stored events continue without a gap; transient notifications sent meanwhile are lost.
     Resumed,
@@ -104,7 +104,7 @@ impl Subscription {
     /// started.
     pub async fn next(&mut self) -> Result<Notice, SessionError> {
         loop {
-            if let Step::Notice(notice) = self.step().await? {
+            if let Update::Notice(notice) = self.next_update().await? {
                 return Ok(notice);
             }
         }
@@ -114,18 +114,18 @@ impl Subscription {
     ///
     /// # Errors
     /// As [`Subscription::next`].
-    pub async fn step(&mut self) -> Result<Step, SessionError> {
+    pub async fn next_update(&mut self) -> Result<Update, SessionError> {
         loop {
             let connection = self.session.connection.as_mut();
             let Some(connection) = connection.filter(|_| self.is_subscribed) else {
                 // The connection was lost, or a previous call was cancelled while it reconnected.
                 self.subscribe().await?;
-                return Ok(Step::Resumed);
+                return Ok(Update::Resumed);
             };
             let Some(arrival) = connection.incoming.next().await else {
                 self.is_subscribed = false;
                 may_reconnect(self.goodbye.take(), OnStop::End)?;
-                return Ok(Step::Lost);
+                return Ok(Update::Lost);
             };
             if let Some(goodbye) = goodbye(&arrival) {
                 self.goodbye = Some(goodbye);
@@ -134,7 +134,7 @@ impl Subscription {
                 if let Notice::Event(event) = &notice {
                     self.last = event.revision;
                 }
-                return Ok(Step::Notice(notice));
+                return Ok(Update::Notice(notice));
             }
         }
     }

@@ -80,7 +80,7 @@ impl Decider<'_> {
         let message = self.team.next_message();
         for party in &to {
             if let Party::Member(member) = party {
-                self.step.effects.push(Effect::Deliver {
+                self.transition.effects.push(Effect::Deliver {
                     member: member.clone(),
                 });
             }

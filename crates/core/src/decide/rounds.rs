@@ -212,7 +212,7 @@ impl Decider<'_> {
         let (end, output) = match self.team.board.get(id).map(|task| &task.state) {
             None => {
                 // This input completed the task, which has left the board.
-                let mut completed = self.step.completed.iter();
+                let mut completed = self.transition.completed.iter();
                 let completed = completed.find(|completed| completed.task.id == id);
                 let result = completed.map(|completed| completed.result.clone());
                 (RoundEnd::Completed, result.unwrap_or_default())

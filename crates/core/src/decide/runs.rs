@@ -9,7 +9,6 @@ use agent_team_protocol::value::MessageNote;
 use super::{CallResult, Decider, LABEL_MAX, TEXT_MAX, check_size, first_line};
 use crate::input::{Origin, TurnProgress};
 use crate::refusal::Refused;
-use crate::step::TranscriptItems;
 use crate::team::answers::Answer;
 use crate::team::event::Event;
 use crate::team::member::{GRACE_MS, Life};
@@ -17,6 +16,7 @@ use crate::team::memory::{self, Memory};
 use crate::team::round::Strategy;
 use crate::team::run::TranscriptSummary;
 use crate::team::task::TaskState;
+use crate::transition::TranscriptItems;
 
 /// Maximum number of tasks that a refusal names.
 const NAMED_MAX: usize = 20;
@@ -132,7 +132,7 @@ impl Decider<'_> {
         }
         self.record_changed_files(name, changed);
         if !items.is_empty() {
-            self.step.transcript_items.push(TranscriptItems {
+            self.transition.transcript_items.push(TranscriptItems {
                 member: name.clone(),
                 after: before.length,
                 items,

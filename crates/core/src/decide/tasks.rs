@@ -157,7 +157,7 @@ impl Decider<'_> {
         if let Some(member) = claimant
             && !self.team.board.may_take(member, task)
         {
-            return Err(Refused::NotForYou {
+            return Err(Refused::NotClaimable {
                 task: id,
                 wanted: wanted(&task.spec),
             });

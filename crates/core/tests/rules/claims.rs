@@ -193,7 +193,7 @@ fn role_and_assignee_restrict_claims() {
     assert!(matches!(
         rig.by("ada", Call::ClaimTask { task: Some(second) })
             .refusal(),
-        Refused::NotForYou { .. }
+        Refused::NotClaimable { .. }
     ));
 }
 

@@ -282,7 +282,7 @@ enum Move {
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
-    let step = prop_oneof![
+    let a_move = prop_oneof![
         3 => (0..3_u8).prop_map(Move::Propose),
         3 => Just(Move::Ask),
         3 => (1..8_u64).prop_map(Move::Begin),
@@ -292,7 +292,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::Release),
         1 => Just(Move::Die),
     ];
-    prop::collection::vec(step, 1..50)
+    prop::collection::vec(a_move, 1..50)
 }
 
 proptest! {
@@ -306,9 +306,9 @@ proptest! {
         // locked ada again.
         let mut approved = None;
         let mut proposed = BTreeMap::new();
-        for step in moves {
+        for a_move in moves {
             let held = rig.team.task_of(&"ada".parse().unwrap()).map(|task| task.id);
-            match step {
+            match a_move {
                 Move::Propose(text) => {
                     let request = propose(&mut rig, &text.to_string());
                     // Proposing the same text again while it is pending returns the same plan.

@@ -430,7 +430,7 @@ enum Move {
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let (member, request) = (0..3_usize, 1..6_u64);
-    let step = prop_oneof![
+    let a_move = prop_oneof![
         3 => (member.clone(), 0..3_usize).prop_map(|(who, what)| Move::Ask(who, what)),
         3 => (member.clone(), request.clone()).prop_map(|(who, id)| Move::Begin(who, id)),
         2 => (member.clone(), request.clone()).prop_map(|(who, id)| Move::End(who, id)),
@@ -441,7 +441,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::Resume),
         1 => (0..400_000_u64).prop_map(Move::Wait),
     ];
-    prop::collection::vec(step, 1..40)
+    prop::collection::vec(a_move, 1..40)
 }
 
 proptest! {
@@ -457,8 +457,8 @@ proptest! {
         let mut allowed = std::collections::BTreeSet::new();
         let mut begun = std::collections::BTreeSet::new();
         let mut final_states = std::collections::BTreeMap::new();
-        for step in moves {
-            match step {
+        for a_move in moves {
+            match a_move {
                 Move::Ask(who, what) => {
                     rig.by(MEMBERS[who], ask(["a", "b", "c"][what])).answer();
                 }

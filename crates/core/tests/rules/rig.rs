@@ -117,8 +117,8 @@ impl Rig {
 
     pub(crate) fn input(&mut self, input: Input) -> Done {
         let context = self.context();
-        let step = self.team.step(&context, input);
-        self.journal.extend(step.records.iter().cloned());
+        let transition = self.team.advance(&context, input);
+        self.journal.extend(transition.records.iter().cloned());
         assert_eq!(
             replayed(&self.journal),
             self.team,
@@ -129,7 +129,7 @@ impl Rig {
             self.team,
             "a snapshot gives the same team"
         );
-        let outcome = step.effects.iter().find_map(|effect| {
+        let outcome = transition.effects.iter().find_map(|effect| {
             if let Effect::Reply { outcome, .. } = effect {
                 Some(outcome.clone())
             } else {
@@ -138,12 +138,12 @@ impl Rig {
         });
         Done {
             outcome,
-            events: step
+            events: transition
                 .records
                 .into_iter()
                 .map(|record| record.event)
                 .collect(),
-            effects: step.effects,
+            effects: transition.effects,
         }
     }
 
@@ -209,8 +209,8 @@ impl Rig {
             reply: ReplyTo(1),
             call: Box::new(call),
         };
-        let step = self.team.step(&context, input);
-        self.journal.extend(step.records);
+        let transition = self.team.advance(&context, input);
+        self.journal.extend(transition.records);
     }
 
     pub(crate) fn up(&mut self, spec: UpSpec) -> Done {

@@ -6,7 +6,7 @@ use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, Input, Origin, ReplyTo, UpSpec};
 use agent_team_core::member::Life;
 use agent_team_core::task::TaskState;
-use agent_team_core::{Answer, CallKey, Caller, Event, Record, Refused, Step, Tick};
+use agent_team_core::{Answer, CallKey, Caller, Event, Record, Refused, Tick, Transition};
 use agent_team_protocol::id::{MemberName, TaskId};
 
 use crate::command::{Ask, By};
@@ -174,7 +174,7 @@ impl World {
         self.calls.replies += 1;
         let reply = ReplyTo(self.calls.replies);
         self.calls.waiting.insert(reply, made.clone());
-        let step = self.step_naming(
+        let transition = self.advance_naming(
             Input::Called {
                 by: made.by.clone(),
                 key: made.key.clone(),
@@ -183,7 +183,7 @@ impl World {
             },
             named(&made.call),
         );
-        let outcome = reply_in(&step);
+        let outcome = reply_in(&transition);
         if let Some(expected) = expected {
             assert_eq!(
                 outcome,
@@ -191,14 +191,14 @@ impl World {
                 "a repeated call gets its first answer: {made:?}"
             );
             assert!(
-                step.records.is_empty() && step.effects.len() == 1,
-                "a repeated call does nothing: {step:?}"
+                transition.records.is_empty() && transition.effects.len() == 1,
+                "a repeated call does nothing: {transition:?}"
             );
         } else if let Some(Err(refused)) = &outcome
             && !matches!(refused, Refused::CompletionRefused { .. })
         {
             assert!(
-                step.records.is_empty() && self.team == before,
+                transition.records.is_empty() && self.team == before,
                 "a refusal changes nothing: {made:?} {refused}"
             );
         } else if !is_known && self.must_be_refused(&made, &before) {
@@ -242,14 +242,14 @@ impl World {
             reply: ReplyTo(0),
             call,
         };
-        let step = self.team.clone().step(&self.context(), input);
+        let transition = self.team.clone().advance(&self.context(), input);
         assert!(
-            step.records.is_empty(),
+            transition.records.is_empty(),
             "a second up changes nothing: {:?}",
-            step.records
+            transition.records
         );
-        let Some(Ok(Answer::Up { changes })) = reply_in(&step) else {
-            panic!("a second up is answered: {step:?}");
+        let Some(Ok(Answer::Up { changes })) = reply_in(&transition) else {
+            panic!("a second up is answered: {transition:?}");
         };
         let is_left_in_progress =
             |it: &agent_team_core::Change| it.change == agent_team_core::ChangeKind::LeftInProgress;
@@ -302,8 +302,8 @@ impl World {
     }
 }
 
-pub(crate) fn reply_in(step: &Step) -> Option<Result<Answer, Refused>> {
-    step.effects.iter().find_map(|effect| {
+pub(crate) fn reply_in(transition: &Transition) -> Option<Result<Answer, Refused>> {
+    transition.effects.iter().find_map(|effect| {
         if let Effect::Reply { outcome, .. } = effect {
             Some(outcome.clone())
         } else {

@@ -37,7 +37,7 @@ impl World {
         match moves.swap_remove(usize::from(which) % moves.len()) {
             Move::Pending(at) => match self.pending.remove(at).expect("a pending entry") {
                 Pending::Effect(effect) => self.carry_out(effect, how),
-                Pending::Report(input) => drop(self.step(input)),
+                Pending::Report(input) => drop(self.advance(input)),
                 Pending::CallAgain(made) => drop(self.send(*made)),
             },
             Move::Hello(launch) => self.hello(&launch),
@@ -143,7 +143,7 @@ impl World {
                     result,
                     verdict,
                 });
-                self.step(Input::Called {
+                self.advance(Input::Called {
                     by,
                     key,
                     reply,

@@ -74,7 +74,7 @@ fn call(team: &mut Team, call: Call) -> Result<Answer, Refused> {
         reply: ReplyTo(1),
         call: Box::new(call),
     };
-    reply_in(&team.step(&context, input)).expect("every call is answered")
+    reply_in(&team.advance(&context, input)).expect("every call is answered")
 }
 
 fn ids(after: &[u64]) -> Vec<After> {

@@ -188,7 +188,7 @@ impl World {
     pub(crate) fn hello(&mut self, launch: &LaunchId) {
         let worker = &self.workers[launch];
         let (member, process) = (worker.member.clone(), worker.process);
-        self.step(Input::HelloReceived {
+        self.advance(Input::HelloReceived {
             launch: launch.clone(),
             process,
         });

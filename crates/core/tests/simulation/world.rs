@@ -1,4 +1,4 @@
-//! The simulated environment: clock, journal, supervisors and boots. Every input goes through [`World::step`], which
+//! The simulated environment: clock, journal, supervisors and boots. Every input goes through [`World::advance`], which
 //! compares the resulting team with the model.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Input, StartFault};
 use agent_team_core::member::Life;
-use agent_team_core::{Context, Event, Record, Step, Team, Tick};
+use agent_team_core::{Context, Event, Record, Team, Tick, Transition};
 use agent_team_protocol::id::{LaunchId, MemberName, Party, TaskId};
 
 use crate::calls::Calls;
@@ -25,7 +25,7 @@ pub(crate) struct World {
     snapshots: Vec<(usize, Vec<Record>)>,
     pub(crate) now: Tick,
     boot: u32,
-    steps: u64,
+    inputs: u64,
     pub(crate) pending: VecDeque<Pending>,
     pub(crate) workers: BTreeMap<LaunchId, Worker>,
     /// Launches whose launch file was removed, so that no process can start for them.
@@ -71,36 +71,36 @@ impl World {
 
     pub(crate) fn context(&self) -> Context {
         let mut seed = [0; 32];
-        seed[..8].copy_from_slice(&self.steps.to_be_bytes());
+        seed[..8].copy_from_slice(&self.inputs.to_be_bytes());
         Context {
             now: self.now,
-            wall: 1_700_000_000_000 + self.steps,
+            wall: 1_700_000_000_000 + self.inputs,
             seed,
         }
     }
 
-    pub(crate) fn step(&mut self, input: Input) -> Step {
-        self.step_naming(input, None)
+    pub(crate) fn advance(&mut self, input: Input) -> Transition {
+        self.advance_naming(input, None)
     }
 
-    pub(crate) fn step_naming(&mut self, input: Input, named: Option<TaskId>) -> Step {
-        self.steps += 1;
+    pub(crate) fn advance_naming(&mut self, input: Input, named: Option<TaskId>) -> Transition {
+        self.inputs += 1;
         let is_called = matches!(input, Input::Called { .. });
         let before = self.team.clone();
-        let step = self.team.step(&self.context(), input);
-        self.replay(before, &step.records, named, is_called);
+        let transition = self.team.advance(&self.context(), input);
+        self.replay(before, &transition.records, named, is_called);
         recount::check(&self.team, &self.model);
-        if self.steps.is_multiple_of(8) {
+        if self.inputs.is_multiple_of(8) {
             assert_eq!(
                 replayed(&self.team.snapshot()),
                 self.team,
                 "a snapshot gives the same team"
             );
         }
-        self.journal.extend(step.records.iter().cloned());
+        self.journal.extend(transition.records.iter().cloned());
         self.pending
-            .extend(step.effects.iter().cloned().map(Pending::Effect));
-        step
+            .extend(transition.effects.iter().cloned().map(Pending::Effect));
+        transition
     }
 
     /// Checks that the records alone rebuild the same team, also after a round trip through text.
@@ -157,9 +157,9 @@ impl World {
         }
         self.now = until;
         let before = self.team.clone();
-        let step = self.step(Input::DeadlineReached);
+        let transition = self.advance(Input::DeadlineReached);
         assert!(
-            step.effects.is_empty() && self.team == before,
+            transition.effects.is_empty() && self.team == before,
             "nothing was due"
         );
     }
@@ -170,7 +170,7 @@ impl World {
             return false;
         };
         self.now = self.now.max(due);
-        self.step(Input::DeadlineReached);
+        self.advance(Input::DeadlineReached);
         assert!(
             self.team.next_deadline().is_none_or(|next| next > self.now),
             "a deadline that was met is gone"
@@ -205,9 +205,9 @@ impl World {
             },
         };
         let before = self.team.clone();
-        let step = self.step(input);
+        let transition = self.advance(input);
         assert!(
-            step.effects.is_empty() && step.records.is_empty() && self.team == before,
+            transition.effects.is_empty() && transition.records.is_empty() && self.team == before,
             "a late report changes nothing"
         );
     }
@@ -228,14 +228,14 @@ impl World {
         self.rebuild(snapshot);
         self.boot += 1;
         self.now = Tick(u64::from(snapshot));
-        let step = self.resume();
+        let transition = self.resume();
         // A notice about a failed task is delivered when its recipient connects.
         let harmless =
             |effect: &Effect| matches!(effect, Effect::ClosePane { .. } | Effect::Deliver { .. });
         assert!(
-            step.effects.iter().all(harmless),
+            transition.effects.iter().all(harmless),
             "nothing is done to processes of another boot: {:?}",
-            step.effects
+            transition.effects
         );
         let at_rest = |life: &Life| matches!(life, Life::Stopped | Life::Held { .. });
         assert!(
@@ -251,9 +251,9 @@ impl World {
         );
     }
 
-    fn resume(&mut self) -> Step {
+    fn resume(&mut self) -> Transition {
         let boot = format!("boot {}", self.boot).into();
-        self.step(Input::Resumed { boot })
+        self.advance(Input::Resumed { boot })
     }
 
     /// Discards the team and rebuilds it from a snapshot and the records after it.

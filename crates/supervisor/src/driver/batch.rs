@@ -1,6 +1,6 @@
 //! Events and follow-up work collected for the next commit. Called by the driver.
 
-use agent_team_core::{Effect, Event, Origin, Record, Step, TranscriptItems};
+use agent_team_core::{Effect, Event, Origin, Record, TranscriptItems, Transition};
 use agent_team_protocol::{MemberName, Party, Revision};
 use agent_team_store::{Archived, Batch};
 use agent_team_system::planted::{self, Plant};
@@ -47,14 +47,17 @@ pub(super) enum PostCommit {
 
 impl NextBatch {
     /// Adds the result of one input.
-    pub(super) fn add(&mut self, step: Step) {
-        self.follow_up.visible |= step.records.iter().any(|record| is_visible(&record.event));
-        self.follow_up.records += step.records.len();
-        self.records.extend(step.records);
-        self.transcript_items.extend(step.transcript_items);
-        let effects = step.effects.into_iter();
+    pub(super) fn add(&mut self, transition: Transition) {
+        self.follow_up.visible |= transition
+            .records
+            .iter()
+            .any(|record| is_visible(&record.event));
+        self.follow_up.records += transition.records.len();
+        self.records.extend(transition.records);
+        self.transcript_items.extend(transition.transcript_items);
+        let effects = transition.effects.into_iter();
         self.follow_up.work.extend(effects.map(PostCommit::Effect));
-        let archived = step.completed.iter().map(|completed| Archived {
+        let archived = transition.completed.iter().map(|completed| Archived {
             task: completed.task.id,
             view: serde_json::to_string(&view::completed(completed))
                 .expect("task views have string keys"),
@@ -135,7 +138,7 @@ mod tests {
     use super::super::testing::{TestTeam, name};
     use super::*;
 
-    fn step(team: &mut TestTeam, by: Origin, call: Call) -> Step {
+    fn advance(team: &mut TestTeam, by: Origin, call: Call) -> Transition {
         let context = Context {
             now: team.now,
             wall: 0,
@@ -147,7 +150,7 @@ mod tests {
             reply: ReplyTo(0),
             call: Box::new(call),
         };
-        team.team.step(&context, input)
+        team.team.advance(&context, input)
     }
 
     fn send(to: Recipient) -> Call {
@@ -170,14 +173,14 @@ mod tests {
             member: name(member),
         };
         let mut batch = NextBatch::default();
-        batch.add(Step {
+        batch.add(Transition {
             effects: vec![reply(1), close("ada"), reply(2)],
-            ..Step::default()
+            ..Transition::default()
         });
         batch.then(PostCommit::DeliverMessages(name("ada")));
-        batch.add(Step {
+        batch.add(Transition {
             effects: vec![close("bob")],
-            ..Step::default()
+            ..Transition::default()
         });
         assert!(batch.is_empty(), "the batch contains no event");
         let shown = batch.into_follow_up().in_order();
@@ -199,7 +202,7 @@ mod tests {
         let mut team = TestTeam::of(&["ada"]);
         let stored = team.team.revision();
         let mut batch = NextBatch::default();
-        batch.add(step(&mut team, Origin::User, send(Recipient::All)));
+        batch.add(advance(&mut team, Origin::User, send(Recipient::All)));
         batch.set_urgent();
         let (batch, follow_up) = batch.seal(team.team.revision(), None);
         assert_eq!(batch.first, Revision(stored.0 + 1));
@@ -214,7 +217,7 @@ mod tests {
         let ada = team.origin("ada");
         let mut visible = |to| {
             let mut batch = NextBatch::default();
-            batch.add(step(&mut team, ada.clone(), send(to)));
+            batch.add(advance(&mut team, ada.clone(), send(to)));
             assert!(!batch.is_empty());
             batch.into_follow_up().visible
         };

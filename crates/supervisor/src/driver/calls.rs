@@ -217,7 +217,7 @@ impl Driver {
         call: Call,
     ) {
         let to = self.replies.add(reply, shape, key.clone());
-        self.step(Input::Called {
+        self.advance(Input::Called {
             by,
             key,
             reply: to,

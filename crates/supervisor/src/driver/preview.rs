@@ -41,7 +41,7 @@ pub(super) fn try_up(
         wall: 0,
         seed: [0; 32],
     };
-    let step = team.clone().step(
+    let transition = team.clone().advance(
         &context,
         Input::Called {
             by: Origin::User,
@@ -50,7 +50,7 @@ pub(super) fn try_up(
             call: Box::new(Call::Up(Box::new(wanted))),
         },
     );
-    let outcome = step.effects.into_iter().find_map(|effect| {
+    let outcome = transition.effects.into_iter().find_map(|effect| {
         if let Effect::Reply { outcome, .. } = effect {
             Some(outcome)
         } else {

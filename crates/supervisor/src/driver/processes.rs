@@ -72,7 +72,7 @@ impl Driver {
     }
 
     fn report_untaken(&mut self, launch: LaunchId) {
-        self.step(Input::NotStarted {
+        self.advance(Input::NotStarted {
             launch,
             fault: StartFault::Untaken,
         });

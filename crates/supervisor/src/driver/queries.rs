@@ -418,7 +418,7 @@ mod tests {
                 reply: ReplyTo(0),
                 call: Box::new(call),
             };
-            team.step(&context, input);
+            team.advance(&context, input);
         }
         BoardPage::after(&team, TaskId(0))
     }

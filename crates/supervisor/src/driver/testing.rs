@@ -91,7 +91,7 @@ impl TestTeam {
             wall: 0,
             seed,
         };
-        let effects = self.team.step(&context, input).effects;
+        let effects = self.team.advance(&context, input).effects;
         self.settings.refresh(&self.team);
         effects
     }

@@ -1,4 +1,4 @@
-//! The result of [`Team::step`](crate::Team::step): what the driver stores for one input, and the effects that it runs
+//! The result of [`Team::advance`](crate::Team::advance): what the driver stores for one input, and the effects that it runs
 //! afterwards.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::team::task::Task;
 
 /// The result of one input.
 #[derive(Debug, Default)]
-pub struct Step {
+pub struct Transition {
     /// To be stored, in this order, before any effect runs.
     pub records: Vec<Record>,
     pub effects: Vec<Effect>,
