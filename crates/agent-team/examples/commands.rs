@@ -1,4 +1,4 @@
-//! A team with one command member: runs two tasks in order and prints their results.
+//! A team with one command member: runs two tasks in order and prints their states.
 //!
 //! `cargo run -p agent-team --example commands`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]

@@ -59,7 +59,7 @@ pub enum Mode {
     Lead,
     /// In each round the lead's model names the next member, or gives the answer.
     Coordinator,
-    /// Every member works on the goal once in turn; then the lead's model writes a synthesis.
+    /// The members work on the goal one after another, each once. Then the lead's model writes a synthesis.
     Collaborate,
     /// The caller manages the board.
     Manual,

@@ -1,7 +1,7 @@
-//! The members' workers: one thread with its own runtime per launch. Called by the supervisor, which knows a worker
-//! only by its launch.
+//! The threads of the members' workers: each launch gets a thread with its own runtime. The worker starts a second
+//! thread, for its connection. Called by the supervisor, which knows a worker only by its launch.
 //!
-//! A member that blocks its thread or panics does not affect the others.
+//! A member that blocks its thread or panics does not affect other members.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

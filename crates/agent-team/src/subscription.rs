@@ -9,7 +9,7 @@ use crate::team_thread::{CallFailed, SupervisorClient};
 
 pub(crate) type Callback = Box<dyn Fn(&Envelope) + Send + Sync>;
 
-/// A subscription. A subscription that falls behind resumes: it reads the stored events that it missed, and loses only
+/// A subscription that resumes when it has fallen behind: it reads the stored events that it missed, and loses only
 /// transient events.
 pub(crate) struct Subscription {
     supervisor: SupervisorClient,
@@ -60,7 +60,7 @@ impl Subscription {
         }
     }
 
-    /// The last stored event that was received; before the first, the revision at the start.
+    /// The last stored event that was received; before the first event, the revision at the start.
     pub(crate) fn last(&self) -> Revision {
         self.last
     }

@@ -152,8 +152,8 @@ impl Team {
         Ok(())
     }
 
-    /// Stops the team: its members finish within a grace period, then its threads end. Returns a receipt for each thing
-    /// that was stopped or removed.
+    /// Stops the team: its members finish within a grace period, then its threads end. Returns a receipt for each
+    /// object that was stopped, removed or kept, or that survived.
     ///
     /// # Errors
     /// When the team had already ended.
@@ -169,7 +169,7 @@ pub struct Board<'a>(&'a SupervisorClient);
 /// Changes return the task's id, its generation, and the tasks in progress that declare overlapping files. Every call
 /// fails when the supervisor refuses it, and when the team has ended. The error of a refusal contains the reason.
 impl Board<'_> {
-    /// All tasks, in the order of their numbers.
+    /// All tasks, in the order of their ids.
     pub async fn list(&self) -> Result<Vec<TaskView>, CallFailed> {
         self.0.tasks().await
     }
@@ -229,7 +229,7 @@ impl Board<'_> {
         self.0.call::<TaskRetry>(OneTask { task }).await
     }
 
-    /// Cancels a task that is not completed. A member that works on it abandons it.
+    /// Cancels a task that is not completed. A member that works on the task abandons it.
     pub async fn cancel(&self, task: TaskId) -> Result<TaskAnswer, CallFailed> {
         self.0.call::<TaskCancel>(OneTask { task }).await
     }

@@ -1,5 +1,5 @@
-//! The directories of a team. Sockets are always in a private temporary directory; state and project are in the
-//! caller's store, or without a store in the private directory.
+//! The directories of a team. Sockets are always in a private temporary directory. The state and the default project
+//! are in the caller's store, or without a store in the private directory.
 //!
 //! The journal of a team without a store is therefore also a file, which is never synced and is removed at the end. An
 //! in-memory SQLite database could not be read beside its writer, and would need a second code path in the crate
@@ -15,7 +15,7 @@ use agent_team_system::directories::Directories;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-/// The number of characters of the user's and the session's name in the name of a session's directory.
+/// Maximum length of the readable part of a session directory's name, in characters.
 const NAME_CHARACTERS: usize = 32;
 
 /// A team's directories. Dropping this value removes the private directories.

@@ -122,7 +122,7 @@ impl SupervisorClient {
 /// A team's thread. Dropping it stops the team without a grace period.
 pub(crate) struct TeamThread {
     supervisor: SupervisorClient,
-    /// Sending or dropping it makes the supervisor exit.
+    /// Sending a value, or dropping the sender, makes the supervisor exit.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), ServeError>>>,
 }
@@ -151,7 +151,7 @@ impl TeamThread {
             });
         };
         let id = random::id();
-        // This connection has no subscription, so it receives no notifications.
+        // This connection has no subscription, so its notifications are not needed.
         let (client, _incoming) = connect(&runtime, &directories, &id).await?;
         Ok(Self {
             supervisor: SupervisorClient {

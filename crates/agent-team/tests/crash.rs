@@ -1,4 +1,4 @@
-//! A program crashes with its team: the next program finds everything that was acknowledged.
+//! A program crashes with its team: the next program completes the task that was acknowledged.
 
 use agent_team::protocol::view::{MemberState, TaskState};
 use agent_team::{

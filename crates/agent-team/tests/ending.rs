@@ -22,7 +22,7 @@ fn files(directory: &std::path::Path) -> BTreeSet<PathBuf> {
 const ALONE: &str = "AGENT_TEAM_TEST_ALONE";
 
 #[test]
-fn an_ended_team_leaves_nothing_behind() {
+fn an_ended_team_leaves_no_threads_and_no_files() {
     if std::env::var_os(ALONE).is_none() {
         let temporary = tempfile::tempdir().expect("a directory");
         let own = std::env::current_exe().expect("this test");

@@ -171,7 +171,6 @@ impl Target {
         text.into_iter().collect()
     }
 
-    /// The violation, if the property fails for this input.
     fn violation(&self, input: &str) -> Option<String> {
         match catch_unwind(AssertUnwindSafe(|| (self.property)(input))) {
             Ok(result) => result.err(),

@@ -12,8 +12,8 @@ use super::shell::{self, Line, Target};
 /// Maximum number of paths of a call that are resolved. Deny and ask rules still match further paths as written.
 const PATHS_MAX: usize = 256;
 
-/// After this many separators of an argument, all the following text is tried as one path: a file name can contain
-/// separators, too.
+/// For the first separators of an argument, up to this many, all the text after each separator is tried as one path: a
+/// file name can contain separators.
 const SUFFIXES_MAX: usize = 16;
 
 /// In an option cluster, the text after the first letter and after each of this many last letters is tried as a path.
@@ -181,7 +181,8 @@ pub(crate) fn paths_in(argument: &str) -> impl Iterator<Item = &str> {
         .filter(|path| !path.is_empty())
 }
 
-/// The possible values in a cluster of options: the text after each of its letters.
+/// The possible values in a cluster of options: the text after a letter. In a long cluster, [`LETTERS_MAX`] limits the
+/// letters.
 fn after_letters(argument: &str) -> impl Iterator<Item = &str> {
     let cluster = argument
         .strip_prefix('-')

@@ -179,8 +179,8 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A word as it can be typed again: in single quotes if a shell would not accept it unquoted.
-/// Invisible characters are shown as escapes.
+/// A word in shell syntax: unquoted if it contains only plain characters, else in quotes. Deceptive characters are
+/// shown as escapes.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%^".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -23,9 +23,9 @@ impl Digest {
     }
 }
 
-/// One JSON document: the tool, its arguments, whether it is confined, the directory and the changes to the
-/// environment, with sorted keys in every object. Calls with the same document do the same. The resolved paths of the
-/// arguments, and what the sandbox guarantees, are not part of it.
+/// One JSON document: the tool, its arguments, whether a sandbox confines the call, the directory and the changes to
+/// the environment, with sorted keys in every object. A decision about an exact call applies to each call with the same
+/// document. The resolved paths of the arguments, and what the sandbox guarantees, are not part of the document.
 pub fn canonical(call: &ToolCall) -> String {
     let mut text = String::from("{\"arguments\":");
     write(&mut text, &call.arguments);

@@ -1,4 +1,4 @@
-//! Host names in URLs and in rules. Called by the rules, the judge, the offers, and where a URL is shown.
+//! Host names in URLs and in rules. Called by the rules, the judge, the offers, and the code that shows calls.
 
 use agent_team_protocol::request::summary;
 use serde_json::Value;
@@ -79,8 +79,8 @@ pub(crate) fn ascii_host(address: &str) -> Option<String> {
     normal(&to_ascii(host)?)
 }
 
-/// A call of a tool on one line, for the user. If the host of its URL has non-ASCII letters, appends the host in punycode,
-/// the name that is looked up: letters of other scripts can look like ASCII letters.
+/// A call of a tool on one line, for the user. If the host of the URL has non-ASCII letters, appends the host in
+/// punycode: letters of other scripts can look like ASCII letters.
 pub fn call_line(tool: &str, arguments: &Value) -> String {
     let mut line = summary(tool, arguments);
     if let Some(host) = arguments["url"].as_str().and_then(ascii_host) {
@@ -110,19 +110,19 @@ fn written_host(address: &str) -> Option<&str> {
         Some((host, port)) => (host, port),
         None => (authority, ""),
     };
-    // An IPv6 address is in brackets, so the colon before a port is the only one outside of them.
+    // An IPv6 address is in brackets, so the colon before a port is the only colon outside the brackets.
     let plain = port.bytes().all(|b| b.is_ascii_digit());
     let is_port = port.is_empty() || port.parse::<u16>().is_ok();
     (plain && is_port).then_some(host)
 }
 
-/// The `url` crate's own mapping, so that the judged host is the one that is contacted.
+/// The `url` crate's own mapping, so that the judged host is the contacted host.
 fn to_ascii(host: &str) -> Option<String> {
     let ascii = idna::domain_to_ascii_cow(host.as_bytes(), idna::AsciiDenyList::URL).ok()?;
     Some(ascii.into_owned())
 }
 
-/// In lower case and without the final dot.
+/// The host in lower case and without the final dot; `None` if it is not a valid host name.
 fn normal(host: &str) -> Option<String> {
     let host = host.strip_suffix('.').unwrap_or(host);
     let is_label = |label: &str| {

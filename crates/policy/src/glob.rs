@@ -98,7 +98,8 @@ impl PathPattern {
         })
     }
 
-    /// An allow rule must match both the path as written and the resolved path; a deny or ask rule either of them.
+    /// An allow rule must match both the path as written and the resolved path. A deny or ask rule needs to match only
+    /// one of the two.
     pub(crate) fn fits(&self, call_path: &CallPath, context: &RuleContext, reach: Reach) -> bool {
         let fits = |path: &PathBuf| self.fits_path(path, context, reach);
         match reach {

@@ -2,10 +2,10 @@
 //! the offers.
 //!
 //! A call is split into parts: each command, each file that it reads or writes, each URL. Each part is evaluated by the
-//! steps of [`Judge::weigh`]; the first step that applies decides: deny rules, mode plan, protected paths, mode bypass,
-//! ask rules, features that no rule can allow (except for contained commands in mode sandboxed), allow rules, modes
-//! accept-edits and sandboxed. An exact grant then allows all parts whose ruling is ask. Without a grant, mode dont-ask
-//! denies these parts. The strictest ruling of a part is the ruling of the call; every part is evaluated.
+//! checks of [`Judge::weigh`]; the first check that applies decides: deny rules, mode plan, protected paths, mode
+//! bypass, ask rules, features that no rule can allow (except for contained commands in mode sandboxed), allow rules,
+//! modes accept-edits and sandboxed. An exact grant then allows all parts whose ruling is ask. Without a grant, mode
+//! dont-ask denies these parts. The strictest ruling of a part is the ruling of the call; every part is evaluated.
 //!
 //! In mode sandboxed, a command that the sandbox confines completely needs no rule: [`Judge::contains_commands`].
 
@@ -104,7 +104,7 @@ impl Judge<'_> {
         self.allow_exact_grant(&mut parts);
         let ruling = parts.iter().map(|part| part.ruling).max();
         let ruling = ruling.unwrap_or(Ruling::Ask);
-        // Mode sandboxed allows the command as text. Its words can be builtins, so bash must run it.
+        // Mode sandboxed allows the command as text. The words can be builtins, so bash must run the text.
         let runs_text = parts.iter().any(|part| {
             matches!(part.action, PartAction::Command(_))
                 && part.why == Reason::Mode(Mode::Sandboxed)
@@ -243,7 +243,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Combines rules, built-in checks and the mode: the first step below that applies decides. No other function
+    /// Combines rules, built-in checks and the mode: the first check below that applies decides. No other function
     /// combines them.
     fn weigh(&self, findings: Findings) -> (Ruling, Reason) {
         let mode = Reason::Mode(self.mode);

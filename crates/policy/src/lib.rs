@@ -1,5 +1,5 @@
 //! Permission rules as pure functions: no I/O, no clock, no async. The supervisor judges calls with them. The tools and
-//! the command line use the paths and the protected list, and the team file checks its rules and digests its scripts.
+//! the command line use the paths and the protected list. The crate `team-file` checks rules and digests scripts.
 //!
 //! A [`ToolCall`] is what a member wants to do. A [`RuleBook`] contains the rules of all sources. [`RuleBook::judge`]
 //! returns a [`Decision`], which lists for every command, file and host in the call which rule of which source decided.
@@ -9,10 +9,10 @@
 //!
 //! Where to look:
 //! - the syntax of rules and its errors: [`rule`]; paths in rules: [`glob`]
-//! - which shell text is understood: [`shell`]; which programs run others: [`program`]; which
+//! - which shell text is understood: [`shell`]; which programs run other programs: [`program`]; which
 //!   commands only read: [`reading`]
 //! - the evaluation order and the effect of each mode: [`judge`]; the actions of each tool: [`call`]
-//! - what a decision is bound to: [`digest`]; the rules offered to the user beside "once": [`offer`]
+//! - what a decision is bound to: [`digest`]; the rules offered to the user: [`offer`]
 
 mod call;
 mod decision;

@@ -1,4 +1,5 @@
-//! Rules offered to the user beside "once", derived from the request itself. Called where a request is shown.
+//! Rules that the user can allow instead of only the exact request, derived from the request itself. Called by the
+//! supervisor for the view of a request.
 //!
 //! The rules of an offer together cover the request. The prefix of an offered rule never begins with a program that
 //! runs its arguments.
@@ -18,7 +19,7 @@ use super::shell::{self, Command};
 /// One of the alternatives that [`offers`] returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// One for each part of the request. Empty: the exact request, by its digest.
+    /// Together, the rules cover every part of the request. Empty: the exact request, by its digest.
     pub rules: Vec<String>,
     /// What the rules allow, as a phrase without a subject.
     pub covers: String,

@@ -6,14 +6,14 @@ use std::path::{Component, Path, PathBuf};
 
 use super::protected::is_protected_name;
 
-/// The base directories of relative and `~` rules. Both canonical.
+/// The base directories of relative and `~` rules, which are canonical, and the protected paths of the project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleContext {
     pub project: PathBuf,
     /// `None`: rules that begin with `~` never match.
     pub home: Option<PathBuf>,
-    /// Protected paths besides the names in [`crate::protected`]: scripts that the user trusted and that run outside
-    /// the sandbox, and the directories of hooks and included files that git's configuration names.
+    /// Protected paths in addition to the names in [`crate::protected`]: scripts that the user trusted and that run
+    /// outside the sandbox, and the directories of hooks and included files that git's configuration names.
     pub scripts: Vec<PathBuf>,
 }
 

@@ -1,5 +1,5 @@
-//! Knowledge about programs: which run others, which evaluate an argument as code, and which write the files in their
-//! arguments. Called by the rules, the judge and the offers.
+//! Knowledge about programs: which run other programs, which evaluate an argument as code, and which write the files in
+//! their arguments. Called by the rules, the judge and the offers.
 //!
 //! A program that is not listed counts as plain: the user who allows it is responsible for that. An entry can only
 //! narrow what an allow rule covers, with one exception: `timeout`, `nice`, `nohup` and `stdbuf` before a command are
@@ -359,7 +359,7 @@ fn git(args: &[&str]) -> Form {
     Form::Plain
 }
 
-/// Options are combined in the first word, with or without a dash.
+/// The first word can combine options, with or without a dash.
 fn tar(args: &[&str], first: Option<&str>) -> Form {
     let letters = first.is_some_and(|word| !word.starts_with("--") && word.contains(['I', 'F']));
     if letters || has_any(args, &["-I", "-F"]) || takes("tar", args) {

@@ -12,7 +12,7 @@ use crate::program::{self, Form};
 pub(crate) struct Reading<'a> {
     /// Arguments that are, or may be, files.
     pub(crate) paths: Vec<&'a str>,
-    /// The program may start others, which the repository configures, so the project must be read-only.
+    /// The program may start other programs, which the repository configures, so the project must be read-only.
     pub(crate) starts_programs: bool,
     /// The command may print committed versions of files, which a sandbox cannot hide.
     pub(crate) prints_history: bool,
@@ -333,8 +333,8 @@ pub fn reading_commands() -> Vec<String> {
     names
 }
 
-/// What this command reads; `None` if it is not a reading command. Only programs found through `PATH` are: a file of
-/// the project can have any name.
+/// What this command reads; `None` if it is not a reading command. A command whose program is given as a path is not
+/// one: a file of the project can have any name.
 pub(crate) fn reading(argv: &[String]) -> Option<Reading<'_>> {
     let (program, args) = argv.split_first()?;
     let plain = |paths| Reading {

@@ -1,4 +1,4 @@
-//! Rules as users write them, and their matching. Called by the rule book, the judge and the team file.
+//! Rules as users write them, and their matching. Called by the rule book, the judge and the crate `team-file`.
 //!
 //! - `Bash(cargo test:*)`: every command with this prefix; `Bash(git status)`: exactly this command
 //! - `Edit(src/**)`, `Read`: files
@@ -69,7 +69,7 @@ impl Rule {
         matches!(self.pattern, Pattern::Plan)
     }
 
-    /// For allow rules: whether it covers this command and everything that the command runs.
+    /// For allow rules: whether the rule covers this command and everything that the command runs.
     pub(crate) fn allows_command(&self, argv: &[String], in_line: CommandContext) -> bool {
         let Pattern::Bash(command) = &self.pattern else {
             return false;
@@ -79,8 +79,8 @@ impl Rule {
             .is_none_or(|command| command.allows(argv, in_line))
     }
 
-    /// For deny and ask rules: whether it matches this command, or one that it may run. `evaluated`: another program
-    /// may execute the output of this one.
+    /// For deny and ask rules: whether the rule matches this command, or a command that this command may run.
+    /// `evaluated`: another program may execute the output of this command.
     pub(crate) fn catches_command(&self, argv: &[String], evaluated: bool) -> bool {
         let Pattern::Bash(command) = &self.pattern else {
             return false;
@@ -113,7 +113,7 @@ impl Rule {
             .is_none_or(|path| path.fits(call_path, context, reach))
     }
 
-    /// For deny and ask rules: whether it matches this file in a program's arguments.
+    /// For deny and ask rules: whether the rule matches this file in a program's arguments.
     pub(crate) fn names_read(&self, call_path: &CallPath, context: &RuleContext) -> bool {
         matches!(&self.pattern, Pattern::Read(Some(path)) if path.fits(call_path, context, Reach::Wide))
     }

@@ -16,10 +16,10 @@ pub use agent_team_protocol::request::{
 };
 pub use reader::read;
 
-/// Maximum length of a line in bytes; a longer one is complex.
+/// Maximum length of a line in bytes; a longer line is complex.
 pub const LINE_MAX: usize = 16 * 1024;
 
-/// Maximum number of commands in a line; one with more is complex.
+/// Maximum number of commands in a line; a line with more commands is complex.
 pub const COMMANDS_MAX: usize = 64;
 
 /// A literal line: its steps in order.

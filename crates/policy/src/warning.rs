@@ -1,10 +1,10 @@
-//! What a call does beyond the sandbox and the project, as warnings for the user. Called where a request is shown;
-//! decides nothing.
+//! Warnings for the user about a call: a program that runs outside the sandbox, a change outside the project, or a
+//! change of a protected path. Called by the supervisor for the view of a request; decides nothing.
 
 use super::call::{Action, ToolCall};
 use super::path::RuleContext;
 
-/// The warnings about a call: phrases without a subject. A call that stays in the sandbox and the project has none.
+/// The warnings about a call, as phrases without a subject.
 pub fn warnings(call: &ToolCall, context: &RuleContext) -> Vec<String> {
     let mut warnings = Vec::new();
     match call.action() {
@@ -43,7 +43,6 @@ mod tests {
     use super::*;
     use crate::{CallPath, CallPaths, Containment};
 
-    /// `resolved`: the path with its links resolved.
     fn of(tool: &str, input: serde_json::Value, confined: bool, resolved: &str) -> Vec<String> {
         let project = std::path::PathBuf::from("/project");
         let given = input["path"].as_str().unwrap_or_default().to_owned();
@@ -73,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn leaving_the_sandbox_or_the_project_warns() {
+    fn unconfined_commands_and_risky_edits_warn() {
         let none: [&str; 0] = [];
         let run = json!({ "command": "ls" });
         assert_eq!(of("bash", run.clone(), true, ""), none);

@@ -4,7 +4,7 @@
 //! Quotes and backslashes are removed, as a shell does, and the text is split at every possible separator. A match may
 //! be a false alarm, but a word of a rule is always found if the text spells it out.
 
-/// The words of a text, and of texts within its words.
+/// The words of a text. A quoted text is split into words, too.
 pub(crate) fn of(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();

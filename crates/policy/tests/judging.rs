@@ -93,7 +93,7 @@ fn an_exact_grant_covers_one_call_and_no_denial() {
     let decide = |call: &ToolCall, mode| book.judge(call, &context(), mode);
     let decision = decide(&complex, Mode::Default);
     assert_eq!(decision.ruling, Ruling::Allow);
-    // The user decided about the text, so that text is handed to bash.
+    // The user decided about the text, so bash runs the text.
     assert_eq!(decision.run, None);
     assert!(decision.to_string().contains("grant P-4"), "{decision}");
     assert_eq!(decide(&complex, Mode::DontAsk).ruling, Ruling::Allow);

@@ -75,7 +75,7 @@ fn reading_commands_run_read_only() {
 }
 
 #[test]
-fn options_that_write_run_or_leave_the_project_ask() {
+fn commands_that_may_do_more_than_read_are_not_allowed() {
     for line in [
         // Programs.
         "git diff --ext-diff",
@@ -259,7 +259,7 @@ fn a_line_that_may_write_is_not_read_only() {
 }
 
 #[test]
-fn built_in_rules_allow_no_program_of_the_project() {
+fn commands_allowed_by_built_in_rules_are_marked() {
     let allowed = [(Effect::Allow, "Bash(cargo test:*)")];
     let of = |rules: &[(Effect, &str)], mode, line| -> Vec<bool> {
         let decision = judged(rules, mode, line, Containment::Protects);
@@ -316,7 +316,7 @@ fn mode_sandboxed_allows_what_the_sandbox_contains() {
 }
 
 #[test]
-fn mode_sandboxed_asks_about_everything_else() {
+fn mode_sandboxed_asks_about_uncontained_calls() {
     let ask = |call: &ToolCall| {
         book::<&str>(&[])
             .judge(call, &context(), Mode::Sandboxed)

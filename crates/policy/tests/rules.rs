@@ -32,7 +32,7 @@ fn call(tool: &str, arguments: serde_json::Value, paths: Vec<CallPath>) -> ToolC
     }
 }
 
-/// A call with one path, and the path that it resolves to. `None`: it contains no symbolic link.
+/// A call with one path. `resolved`: the path with its symbolic links resolved, if it contains a link.
 fn file(tool: &str, path: &str, resolved: Option<&str>) -> ToolCall {
     let lexical = CallPath::lexical(Path::new("/p"), path);
     let place = CallPath {

@@ -5,7 +5,7 @@ use crate::MemberName;
 use crate::request::RequestView;
 use crate::view::{MemberState, MemberView, Waiting};
 
-/// Maximum number of members that [`summary`] names. It only counts the rest.
+/// Maximum number of members that [`summary`] names. [`summary`] only counts the rest.
 const NAMED: usize = 3;
 
 /// What a member needs from the user.
@@ -13,7 +13,7 @@ const NAMED: usize = 3;
 pub enum Need {
     /// A decision about a permission request or a plan.
     Decision,
-    /// An answer: the member has asked a question, or the user has not read its newest message.
+    /// An answer to a question, or to the newest message from the member that the user has not read.
     Answer,
     /// A higher limit.
     Limit,

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_utf8_is_refused() {
+    fn invalid_utf8_and_nul_bytes_are_refused() {
         assert_eq!(
             frames(&mut Decoder::new(64), b"\xff\n"),
             Err(FrameError::NotText)

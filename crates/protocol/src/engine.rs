@@ -83,7 +83,7 @@ pub const ENGINES: &[EngineInfo] = &[
     },
 ];
 
-/// The engines by their words.
+/// The name of each engine, with the engine.
 pub const ENGINE_WORDS: &[(&str, Engine)] = &{
     let mut words = [("", Engine::Unknown); ENGINES.len()];
     let mut at = 0;

@@ -1,7 +1,7 @@
 //! The public event stream: AG-UI events, each in an envelope that names its team, member and run.
 //!
 //! `events --json` and `run --events` print envelopes, one per line, and the library yields them. The crate `client`
-//! makes them from a subscriber's notices; the socket carries client events ([`crate::event`]) instead.
+//! makes the envelopes from notices; the socket carries client events ([`crate::event`]) instead.
 //!
 //! [`AgUi`] uses the names and fields of the [AG-UI protocol](https://docs.ag-ui.com/concepts/events), so that AG-UI
 //! front ends can read the events. The thread is the team. The state is the document in [`state_snapshot`], transferred

@@ -72,7 +72,7 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident => $exit:ident,)*) => {
-        /// What went wrong, as a word on the wire. A word that this build does not know reads as `unknown`.
+        /// What went wrong. A code that this build does not know is parsed as `unknown`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(test, derive(schemars::JsonSchema))]
         #[serde(rename_all = "snake_case")]
@@ -176,7 +176,7 @@ codes! {
     /// The request was not allowed, or its permission was already consumed.
     NotAllowed => Denied,
 
-    /// Only the user, the lead or the owner may do this.
+    /// The caller may not make this call, or not with these arguments.
     NotPermitted => Denied,
 }
 

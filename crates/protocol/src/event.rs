@@ -348,7 +348,7 @@ pub struct MemberSummary {
     pub budget: Option<Budget>,
 }
 
-/// The next step for a member without a launch.
+/// What happens next to a member without a launch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

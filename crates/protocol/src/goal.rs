@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_headline_names_only_what_is_known() {
+    fn a_headline_omits_zero_counts_and_costs() {
         let mut goal = GoalView {
             run: RunId(1),
             state: RunState::Finished,

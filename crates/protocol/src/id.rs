@@ -1,4 +1,4 @@
-//! Ids: names chosen by users, and numbers given by the supervisor.
+//! Ids: names, numbers that the supervisor assigns, and the random ids of launches.
 //!
 //! The `Display` of an id is also its JSON form. The parsers of numbered ids also accept leading zeros, and the parser
 //! of recipients accepts `*` for `all`.
@@ -185,11 +185,11 @@ macro_rules! number {
 }
 
 number! {
-    /// An entry on the board, `T-<n>`. A number is never reused.
+    /// A task on the board, `T-<n>`. A team never reuses the number; `up --fresh` starts a new board.
     TaskId, "T-", "task's id"
 }
 number! {
-    /// A message, `M-<n>`, in the order in which the team accepted them.
+    /// A message, `M-<n>`, numbered in the order in which the team accepts messages.
     MessageId, "M-", "message's id"
 }
 number! {
@@ -197,7 +197,7 @@ number! {
     RequestId, "P-", "request's id"
 }
 number! {
-    /// A goal that the lead was given, `R-<n>`.
+    /// A run, `R-<n>`: the work on one goal.
     RunId, "R-", "run's id"
 }
 

@@ -11,8 +11,6 @@ use crate::notification::{Allowance, Assignment};
 pub const METHOD: &str = "initialize";
 
 /// The protocol versions that this build speaks.
-///
-/// Version 1 is the first.
 pub const PROTOCOL: Versions = Versions { min: 1, max: 1 };
 
 /// This build, for users and logs.
@@ -163,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_agree_on_the_highest_common_version() {
+    fn both_sides_agree_on_the_highest_common_version() {
         assert_eq!(agree(versions(1, 2), versions(2, 3)), Ok(2));
         assert_eq!(agree(versions(2, 3), versions(2, 3)), Ok(3));
     }

@@ -17,7 +17,7 @@ pub const LAUNCH_MARKER: &str = "AGENT_TEAM_LAUNCH";
 #[expect(missing_debug_implementations, reason = "it holds secrets")]
 #[derive(Serialize, Deserialize)]
 pub struct LaunchFile {
-    /// The supervisor's lock file. It contains the path of the socket, also after the supervisor was restarted.
+    /// The supervisor's lock file, which contains the path of the socket. A restarted supervisor uses the same file.
     pub supervisor_lock: PathBuf,
     pub team: TeamId,
     pub member: MemberName,
@@ -35,7 +35,7 @@ pub struct LaunchFile {
     /// Variables for the member's programs only; their values are hidden in all output.
     #[serde(default)]
     pub secrets: BTreeMap<String, String>,
-    /// The member's log, appended to.
+    /// The member's log, to which the worker appends.
     pub log: PathBuf,
     pub engine: Engine,
     pub role: RoleName,

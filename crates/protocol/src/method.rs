@@ -53,7 +53,7 @@ use crate::request::{
 use crate::rule::{CheckRules, ForgetRule, JudgementView, RuleListAnswer};
 use crate::view::{QuestionView, RunView, SupervisorView, TaskView, TeamView};
 
-/// A method's entry of the table below, its arguments and its answer. A call travels as [`crate::rpc::Call`].
+/// A method: its entry in [`METHODS`], its arguments and its answer. A call is sent as a [`crate::rpc::Call`].
 pub trait Method {
     const ENTRY: MethodEntry;
     const NAME: &'static str = Self::ENTRY.name;
@@ -148,7 +148,7 @@ methods! {
     /// Returns the command that shows the team, or one member's pane, in the caller's terminal.
     TeamAttach = "team/attach" by User (Attach) -> AttachAnswer;
 
-    /// Opens panes for members that have lost their pane.
+    /// Opens panes for members that should have a pane and have none.
     PaneReopen = "pane/reopen" by User (ReopenPanes) -> ReopenAnswer;
     /// Lends the caller's terminal to a member for as long as the calling process lives.
     PaneHold = "pane/hold" by User (LendTerminal) -> LendTerminalAnswer;
@@ -164,7 +164,8 @@ methods! {
     StopAnswer = "stop/answer" by Member (AnswerStop) -> Nothing;
     /// Kills a member's whole process tree immediately, and keeps the member stopped.
     MemberKill = "member/kill" by User (OneMember) -> MemberAnswer;
-    /// Starts a new launch in the same pane. The lead cannot restart itself.
+    /// Ends the current launch of a member and starts a new launch, in the same pane if the member has a pane. The lead
+    /// cannot restart itself.
     MemberRestart = "member/restart" by UserOrLead (OneMember) -> MemberAnswer;
     /// Interrupts the current turn of an agent: its model request and its running calls end. The agent keeps its task
     /// and waits for the next message of the user. Does nothing between turns.
@@ -183,7 +184,7 @@ methods! {
     MessageList = "message/list" by Everyone (ListMessages) -> MessageListAnswer;
 
     TaskAdd = "task/add" by Everyone (AddTask) -> TaskAnswer;
-    /// The board by number, a page at a time.
+    /// The tasks of the board in the order of their ids, a page at a time.
     TaskList = "task/list" by Everyone (ListTasks) -> TaskListAnswer;
     TaskShow = "task/show" by Everyone (OneTask) -> TaskView;
     TaskUpdate = "task/update" by Everyone (UpdateTask) -> TaskAnswer;
@@ -248,7 +249,7 @@ methods! {
     /// A member's transcript, a page at a time. A member may read only its own.
     TranscriptRead = "transcript/read" by Everyone (ReadTranscript) -> TranscriptPage;
 
-    /// The team's shared memory.
+    /// Sets a value in the team's shared memory.
     MemoryPut = "memory/put" by Everyone (PutMemory) -> Nothing;
     MemoryGet = "memory/get" by Everyone (GetMemory) -> Memory;
 

@@ -73,7 +73,7 @@ pub struct Assignment {
     pub run: Option<String>,
     #[serde(default)]
     pub verify: Option<String>,
-    /// 1 for the first run.
+    /// 1 for the first claim of the task.
     pub attempt: u32,
     /// The scripts that `run` and `verify` start, with the content that the user trusted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -30,7 +30,7 @@ pub struct PlacementInfo {
     pub help: Option<&'static str>,
     /// `None`: see [`PlacementChoice::Auto`].
     pub placement: Option<Placement>,
-    /// Whether a single member can have this placement. iTerm2 can only be chosen for the whole team.
+    /// Whether a single member can have this placement. iTerm2 can be chosen only for the whole team.
     pub for_members: bool,
 }
 

@@ -33,8 +33,8 @@ pub struct AskRequest {
 
 impl AskRequest {
     /// The request to add this shell line to a task. The owner of the task runs the line later, in the project and
-    /// without a sandbox. Its paths may lead elsewhere by then, so none is resolved here. The member and the supervisor
-    /// must compute the same digest, so both use this function.
+    /// without a sandbox. By then, the paths in the line may lead elsewhere, so no path is resolved here. The member
+    /// and the supervisor must compute the same digest, so both use this function.
     pub fn for_task_line(line: &str, project: PathBuf) -> Self {
         let arguments = serde_json::json!({ "command": line, "for": "a task, without a sandbox" });
         Self {
@@ -133,7 +133,7 @@ pub struct RunnableStep {
     pub pipeline: Vec<RunnableCommand>,
 }
 
-/// When a step runs, depending on the status of the previous one.
+/// When a pipeline runs, depending on the status of the previous pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -309,7 +309,7 @@ pub struct RequestView {
     pub asked_at: u64,
     /// Why a decision is needed, one line for each part of the call.
     pub why: Vec<String>,
-    /// What the call does beyond the sandbox and the project, as phrases without a subject.
+    /// Warnings about the call, such as a change outside the project, as phrases without a subject.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// What a decision can allow, from the narrowest to the widest. The first entry is exactly this call. Empty for a
@@ -349,8 +349,8 @@ impl RequestView {
     }
 }
 
-/// A call of a tool on one line of plain text: the tool, each argument that changes what the call does, and its
-/// subject. `bash (outside the sandbox): cargo test`
+/// A call of a tool on one line of plain text: the tool, each argument that changes what the call does, and the subject
+/// of the call. `bash (outside the sandbox): cargo test`. For a change with a diff, only the tool and the subject.
 ///
 /// The arguments come before the command, whose text could imitate them.
 pub fn summary(tool: &str, input: &serde_json::Value) -> String {
@@ -433,7 +433,7 @@ mod tests {
     use super::summary;
 
     #[test]
-    fn summaries_contain_all_non_default_arguments() {
+    fn a_summary_omits_defaults_and_diffs() {
         for (tool, input, expected) in [
             ("bash", json!({"command": "cargo test"}), "bash: cargo test"),
             (

@@ -131,7 +131,7 @@ impl Outputs {
             (Some(Party::Member(owner)), Some(result)) => Some((owner.clone(), result.clone())),
             _ => None,
         };
-        // A later task of a member replaces the earlier ones.
+        // A later result of a member replaces the earlier results.
         Self::Last(ended.into_iter().filter_map(output).collect())
     }
 
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn repeated_rounds_keep_all_outputs() {
+    fn a_member_keeps_the_outputs_of_all_its_rounds() {
         let rounds = vec![
             round(1, Some("ada"), Some("one")),
             round(2, None, Some("nobody")),
@@ -201,7 +201,7 @@ mod tests {
             round(4, Some("ben"), None),
         ];
         let Outputs::ByRound(outputs) = Outputs::by_round(rounds) else {
-            panic!("they are by round");
+            panic!("the outputs are by round");
         };
         let members: Vec<_> = outputs.into_iter().collect();
         assert_eq!(members.len(), 1);

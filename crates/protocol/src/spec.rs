@@ -212,7 +212,6 @@ pub const TOOLS: [&str; 11] = [
     "write",
 ];
 
-/// The tools of [`TOOLS`] that can change something.
 const CHANGING_TOOLS: [&str; 3] = ["bash", "edit", "write"];
 
 /// The tools of [`TOOLS`] that change nothing.
@@ -382,7 +381,7 @@ pub enum Strategy {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         prompt: Option<String>,
     },
-    /// Every member works once in turn, then the lead's model writes a synthesis.
+    /// The members work one after another, each once. Then the lead's model writes a synthesis.
     Collaborate,
 }
 

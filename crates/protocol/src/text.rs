@@ -100,8 +100,8 @@ pub fn position(text: &str, at: usize) -> (usize, usize) {
 /// and characters that change the order of text.
 ///
 /// This is the only list of such characters: the policy's shell parser refuses the characters that the display escapes,
-/// so that a command never looks different from the command that was evaluated. The list contains Unicode's White_Space
-/// and Default_Ignorable_Code_Point.
+/// so that a command never looks different from the command that was evaluated. The list contains Unicode's
+/// White_Space, except U+0020, and Default_Ignorable_Code_Point.
 pub fn is_deceptive(c: char) -> bool {
     c.is_control()
         || (c.is_whitespace() && c != ' ')
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn an_age_has_one_unit_and_a_duration_two() {
+    fn an_age_has_one_unit_and_a_duration_at_most_two() {
         let cases = [
             (0, "0 ms", "0 ms"),
             (999, "999 ms", "999 ms"),

@@ -289,7 +289,7 @@ impl MessageNote {
     }
 }
 
-/// Identifies a process: its pid together with its start time. A pid alone can be reused before the machine restarts.
+/// Identifies a process: its pid together with its start time. The kernel reuses pids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProcessStamp {
@@ -298,8 +298,8 @@ pub struct ProcessStamp {
     pub start_time: u64,
 }
 
-/// The decision about calls that no rule matches. `Plan` also overrides rules that allow, and `Bypass` rules that ask.
-/// Ordered from the narrowest to the widest.
+/// The decision about calls that no rule matches. `Plan` also overrides rules that allow; `Bypass` also overrides rules
+/// that ask. Ordered from the narrowest to the widest.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -308,7 +308,7 @@ pub enum Mode {
     Plan,
     /// Like `Default`, and calls that would need a decision are denied.
     DontAsk,
-    /// Calls that only read the project, or change nothing, are allowed; all others need a decision.
+    /// Calls that only read the project, or change nothing, are allowed; all other calls need a decision.
     #[default]
     Default,
     /// Like `Default`, and files of the project may be changed.

@@ -1,8 +1,8 @@
 //! Model providers as bare data: the table of providers, and the names of their models.
 //!
-//! The team file, the supervisor and the model clients read the same table. The table is in a separate crate below
-//! `llm`, so that the supervisor knows which variables contain keys without linking an HTTP client. Nothing here does
-//! I/O.
+//! The crates `team-file`, `supervisor`, `llm` and `teammate` read the same table. The table is in a separate crate
+//! below `llm`, so that the supervisor knows which variables contain keys without linking an HTTP client. Nothing here
+//! does I/O.
 //!
 //! - `table`: one row per provider
 //! - `name`: `provider/model` and its other spellings

@@ -12,7 +12,6 @@ use agent_team_protocol::text::visible_label;
 
 use crate::table::{PROVIDERS, Provider};
 
-/// The example in error texts.
 const EXAMPLE: &str = "anthropic/claude-sonnet-4-6";
 
 const REPLAY: &str = "replay:";

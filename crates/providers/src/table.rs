@@ -8,7 +8,7 @@ pub struct Provider {
     /// The text before the slash of a model name.
     pub name: &'static str,
     pub aliases: &'static [&'static str],
-    /// Model names with such a prefix belong to this provider even without the provider in front.
+    /// A model name without a provider belongs to this provider if the name begins with one of these prefixes.
     pub prefixes: &'static [&'static str],
     /// Environment variables that set the base URL; the first that is set applies.
     pub base_url_vars: &'static [&'static str],
@@ -19,7 +19,7 @@ pub struct Provider {
     pub wire: Wire,
     /// Empty: a base URL must be configured.
     pub base_url: &'static str,
-    /// Whether the provider requires a key at its own base URL. A server at a configured URL may need none.
+    /// Whether the provider requires a key at its own base URL. A server at a configured URL may need no key.
     pub needs_key: bool,
     /// The default model; `None`: the server is asked for its models.
     pub default_model: Option<&'static str>,
@@ -29,24 +29,24 @@ pub struct Provider {
 /// Differences between implementations of Chat Completions.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Quirks {
-    /// Reports the token counts of a stream only if the request asks for them. Providers that always report the counts
-    /// reject this request option.
+    /// Reports the token counts of a stream only if the request asks for them. Not set for a provider that always
+    /// reports the counts and rejects this request option.
     pub usage_on_request: bool,
     /// Accepts no user message directly after a tool result: the text is appended to the last result.
     pub results_before_answers: bool,
     /// Requires that later requests repeat the model's reasoning in `reasoning_content`.
     pub takes_thoughts: bool,
     pub effort: EffortField,
-    /// Takes back `reasoning_details`, and cache marks for Claude models.
+    /// Accepts `reasoning_details` in later requests and cache marks for Claude models, and reports the cost.
     pub is_openrouter: bool,
 }
 
 /// The field in which a provider receives how much its model thinks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EffortField {
-    /// `reasoning_effort`, only if the user set an effort: other models of this provider may reject the field.
+    /// `reasoning_effort`, only if the user set an effort: some models of this provider may reject the field.
     IfSet,
-    /// `reasoning_effort` with OpenAI's words, for its reasoning models.
+    /// `reasoning_effort` with OpenAI's values, for its reasoning models.
     OpenAi,
     /// `reasoning_effort`, which Google maps to a thinking level or budget.
     Gemini,

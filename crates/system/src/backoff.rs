@@ -1,8 +1,8 @@
 //! Pauses between repeated attempts. Called by the client, by the worker's link to the supervisor, and by the clients
 //! of language models.
 //!
-//! Only computes pauses: the caller counts its failures, waits, and decides when to give up. Restarts of members have a
-//! count of their own in `core`, which does not link this crate and derives its jitter from the seed of a step.
+//! Only computes pauses: the caller counts its failures, waits, and decides when to give up. Restarts of members have
+//! their own backoff in `core`, which does not link this crate and derives its jitter from the seed of an input.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ impl Backoff {
         }
     }
 
-    /// [`Self::after`], shortened at random to at least its half, so that many callers do not repeat at the same
-    /// moment. `chance` is in 0..1.
+    /// [`Self::after`], shortened at random by at most half, so that many callers do not repeat at the same moment.
+    /// `chance` is in 0..1.
     pub fn jittered(self, failures: u32, chance: f64) -> Duration {
         self.after(failures).mul_f64(0.5 + 0.5 * chance)
     }

@@ -34,7 +34,7 @@ pub struct GroupEvents {
     pub processes: u64,
 }
 
-/// The group of one launch. Dropping it removes the group, unless it still contains a process.
+/// The group of one launch. Dropping the value removes the group, unless it still contains a process.
 #[derive(Debug)]
 pub struct Group {
     directory: PathBuf,
@@ -112,7 +112,7 @@ impl Drop for Group {
     }
 }
 
-/// Removes the group of a killed worker below a delegated directory. Its processes must have exited.
+/// Removes the group of a killed worker below a delegated directory. All processes of the group must have exited.
 pub fn remove(unit: &Path, name: &str) {
     let directory = directory(unit, name);
     if let Err(error) = fs::remove_dir(&directory)

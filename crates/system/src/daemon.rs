@@ -26,7 +26,7 @@ use crate::{clock, private_file};
 /// How long a connection to a socket may take to show that a supervisor listens there.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
-/// Names of the variables for which [`is_neutral`] is true, besides those that begin with `LC_`.
+/// Names of the variables for which [`is_neutral`] is true, in addition to variables that begin with `LC_`.
 const NEUTRAL: [&str; 10] = [
     "AGENT_TEAM_LOG",
     "HOME",

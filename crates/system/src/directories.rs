@@ -230,7 +230,7 @@ impl Directories {
         self.team(team_id).join("typed-lines")
     }
 
-    /// The lines of a project's files that the user trusted, with their digest.
+    /// The file with the lines of the project's files that the user trusted, and with the digest of these lines.
     pub fn trusted(&self, team_id: &str) -> PathBuf {
         self.state.join("trusted").join(team_id)
     }
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn home_variable_moves_all_directories() {
+    fn the_home_variable_overrides_xdg_and_must_be_absolute() {
         let all = from(&[
             (HOME_VARIABLE, "/x"),
             ("XDG_STATE_HOME", "/y"),

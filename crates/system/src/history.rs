@@ -14,7 +14,7 @@ use crate::private_file;
 /// Above this size in bytes, the older half of the texts is dropped.
 const FILE_MAX: usize = 256 << 10;
 
-/// Largest text in bytes; longer ones are not stored.
+/// Maximum length of a text, in bytes; a longer text is not stored.
 const TEXT_MAX: usize = 8 << 10;
 
 #[derive(Debug)]

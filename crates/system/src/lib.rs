@@ -1,6 +1,6 @@
 //! The operating system, and the only crate that may contain `unsafe`.
 //!
-//! Other crates reach processes, sockets, terminals, locks, directories, signals and time through this one. Code that
+//! Other crates reach processes, sockets, terminals, locks, directories, signals and time through this crate. Code that
 //! differs between systems is in one module, `os`; `os/linux.rs` and `os/macos.rs` export the same names.
 //!
 //! Where to look:
@@ -13,7 +13,7 @@
 //! - time: [`clock`]; pauses between attempts: [`backoff`]; randomness: [`random`]
 //! - open descriptors and their limit: [`descriptors`]
 //! - digests of trusted scripts: [`trusted`]
-//! - faults that only test builds contain: [`planted`]
+//! - faults that only debug builds contain: [`planted`]
 //!
 //! A function that returns `io::Result` fails with the error of the system call that it makes. A section "Errors" lists
 //! other causes.

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use nix::libc;
 
-/// A held lock; dropping it releases it.
+/// A held lock. Dropping the value releases the lock.
 #[derive(Debug)]
 pub struct FileLock {
     file: File,
@@ -66,7 +66,7 @@ impl FileLock {
     }
 
     /// Overwrites the beginning of the file in one write, without a sync. If the old and the new text have the same
-    /// length, the file contains one or the other after a crash of this process.
+    /// length, the file contains one of the two texts after a crash of this process.
     pub fn overwrite(&self, text: &str) -> io::Result<()> {
         self.file.write_all_at(text.as_bytes(), 0)
     }

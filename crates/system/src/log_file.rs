@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_log_is_rotated_and_a_new_process_appends() {
+    fn a_full_log_is_rotated_and_a_new_writer_appends() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ada.log");
         let mut log = LogFile::new(path.clone());

@@ -1,4 +1,4 @@
-//! Resolution of paths. Called where a path is checked against permission rules.
+//! Resolution of paths. Called before a path is checked against permission rules.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,8 @@
-//! Faults that prove that the checkers of the torture test find violations. Called by the code that each guarantee
-//! depends on.
+//! Faults that prove that the checkers of the torture test and of the simulation find violations. Called by the code
+//! that each guarantee depends on.
 //!
-//! The program `agent-teamd-planted` of the `tests` package plants a fault before it runs the supervisor. No shipped
-//! program calls [`plant`], and release builds contain none of the faults.
+//! Two programs of the `tests` package plant a fault before they run the supervisor: `agent-teamd-planted` and
+//! `agent-team-simulation`. No shipped program calls [`plant`], and release builds contain none of the faults.
 
 /// A fault that violates one guarantee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

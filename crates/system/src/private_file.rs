@@ -1,7 +1,7 @@
 //! Files that only their owner may read: launch files with their tokens, environments, keys and secrets. Called by the
 //! supervisor, the store, the workers, the clients of language models and the command line.
 //!
-//! No function follows a symlink, and no file is read that another user could have written. Errors contain the path.
+//! No function follows a symlink, and no function reads a file that other users may access. Errors contain the path.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};

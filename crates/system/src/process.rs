@@ -105,7 +105,7 @@ pub fn resident_bytes(pid: u32) -> io::Result<Option<u64>> {
     os::resident_bytes(pid)
 }
 
-/// Reports the exit of one process, which need not be a child of this one.
+/// Reports the exit of one process, which need not be a child of this process.
 #[derive(Debug)]
 pub struct ExitWatch {
     process: ProcessId,

@@ -67,7 +67,7 @@ pub struct Profile {
     pub readable: Vec<PathBuf>,
     /// Symbolic links within `hidden`, and their targets.
     pub links: Vec<(PathBuf, PathBuf)>,
-    /// Hidden directories. Under bubblewrap the program gets empty writable ones in their place.
+    /// Hidden directories. Under bubblewrap the program gets empty writable directories in their place.
     pub scratch: Vec<PathBuf>,
     /// Files that the program sees with another content, if the sandbox supports it.
     pub replaced: Vec<(PathBuf, Vec<u8>)>,

@@ -105,7 +105,7 @@ impl Child {
         Ok(*self.status.insert(ExitStatus::from_raw(status.as_raw())))
     }
 
-    /// Signals this process only. False if it has already exited.
+    /// Signals only the child. False if the child has already exited.
     pub fn signal(&self, signal: Signal) -> io::Result<bool> {
         self.watch.signal(signal)
     }
@@ -125,7 +125,7 @@ pub fn spawn_session_with(spec: &ProgramSpec, stdio: [OwnedFd; 3]) -> io::Result
     Child::of(|| os::spawn_session(spec, [input.as_fd(), output.as_fd(), errors.as_fd()]))
 }
 
-/// Adds the steps that every child takes between fork and exec: its own session, default signal dispositions (std
+/// Adds the actions of every child between fork and exec: its own session, default signal dispositions (std
 /// resets only the mask and SIGPIPE), the original limit of open files, all descriptors above stderr close-on-exec.
 /// `then` runs last.
 ///
@@ -149,7 +149,7 @@ pub(crate) fn before_exec(
     };
     #[expect(unsafe_code, reason = "code between fork and exec")]
     // SAFETY: `prepare` makes system calls only: it neither allocates nor takes a lock that another
-    // thread may have held at the fork. Its callers in this crate pass `then` of the same kind.
+    // thread may have held at the fork. The callers of `before_exec` pass a `then` that obeys the same rule.
     unsafe {
         command.pre_exec(prepare);
     }

@@ -188,7 +188,7 @@ async fn a_secret_reaches_only_tools() {
 }
 
 #[tokio::test]
-async fn a_team_file_excludes_the_builders_settings() {
+async fn a_team_file_cannot_be_combined_with_members() {
     let project = tempfile::tempdir().unwrap();
     let file = project.path().join(".agent-team/team.toml");
     std::fs::create_dir(file.parent().unwrap()).unwrap();
@@ -319,7 +319,7 @@ async fn invalid_settings_fail_the_build() {
 }
 
 #[tokio::test]
-async fn a_member_without_a_working_model_is_held() {
+async fn a_member_without_a_key_reports_the_missing_variable() {
     let team = Team::builder().model("openai/gpt-x").clear_env();
     let team = within("the team", team.build()).await.unwrap();
     let error = within("the refusal", team.run("anything")).await;

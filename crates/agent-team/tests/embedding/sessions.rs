@@ -7,7 +7,7 @@ use crate::scripted::{ScriptedModel, call, inputs, text, within};
 use serde_json::json;
 
 #[tokio::test]
-async fn a_session_restores_board_messages_and_transcripts() {
+async fn a_session_restores_the_state_of_its_team() {
     let store = tempfile::tempdir().unwrap();
     let team = |goal: &'static str| {
         let model = ScriptedModel::new("scripted/keeper", move |prompt| {

@@ -23,7 +23,6 @@ const PRINTS: &str = "it only prints";
 /// Why the built-in rule for reading allows a command.
 const READS: &str = "it only reads the project";
 
-/// Stores and returns nothing.
 const NULL: &str = "/dev/null";
 
 /// In these functions, `to` is the directory that the leading `cd`s of the line lead to, relative to the call's
@@ -209,7 +208,8 @@ impl Judge<'_> {
             if program::is_inert(argv) && !in_line.evaluated {
                 return None;
             }
-            // A command that runs others may do anything with the files that it names; any other may read them.
+            // A command that runs other programs may do anything with the files in its arguments. Any other command may
+            // read the files in its arguments.
             let writes = in_line.evaluated || program::form(argv) != Form::Plain;
             self.find_path(effect, to, &words::of(&argv[1..].join(" ")), writes)
         };

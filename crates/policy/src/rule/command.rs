@@ -30,8 +30,8 @@ impl CommandPattern {
             || matches!(form, Form::Wraps { inner, clear: true } if self.allows(&argv[inner..], in_line))
     }
 
-    /// Matches by any path of the program, with options between the words, and anywhere in the arguments of
-    /// another program. `evaluated`: another program may execute the output of this one.
+    /// Matches the program under any path, permits options between the words, and finds the words anywhere in the
+    /// arguments of another program. `evaluated`: another program may execute the output of this command.
     pub(super) fn catches(&self, argv: &[String], evaluated: bool) -> bool {
         let Some((program, args)) = argv.split_first() else {
             return false;

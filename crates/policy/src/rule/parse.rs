@@ -1,4 +1,5 @@
-//! Parses rules, and explains what is wrong with invalid ones. Called where rules are loaded.
+//! Parses rules, and explains what is wrong with invalid ones. Called by the rule book, the supervisor and
+//! the crate `team-file`.
 
 use super::command::CommandPattern;
 use super::{Pattern, Rule, RuleError};
@@ -180,7 +181,7 @@ fn mcp(tool: &str, specifier: Option<(&str, usize)>) -> Result<Pattern, Fault> {
     ))
 }
 
-/// The text of a command, with `:*` at the end for any further words.
+/// The text of a command, with `:*` or ` *` at the end for any further words.
 fn command(text: &str, effect: Effect) -> Result<CommandPattern, Fault> {
     let (body, more) = match text.strip_suffix(":*").or_else(|| text.strip_suffix(" *")) {
         Some(body) => (body, true),

@@ -1,4 +1,5 @@
-//! Calls in a project `/p` of the user with the home directory `/h/u`, for all tests of decisions.
+//! Calls in a project `/p` of the user with the home directory `/h/u`, for the corpus, `judging`, `reading` and
+//! `shell_lines`.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Fuzz targets: mutates corpus inputs for a bounded time and checks properties that hold for any input.
+//! Fuzz targets, which mutate corpus inputs for a bounded time and check properties that hold for any input.
 //!
 //! `cargo xtask fuzz` runs them for longer; a failing input is kept in `regressions/`.
 
@@ -191,7 +191,7 @@ const ALLOWED: [(Effect, &str); 4] = [
     (Effect::Allow, "WebFetch"),
 ];
 
-/// The rules for lines, paths and URLs. Built once: parsing rules takes longer than parsing lines.
+// The rule books for lines, paths and URLs are built once: parsing rules takes longer than parsing lines.
 static ALL: LazyLock<RuleBook> = LazyLock::new(|| all_but(&[]));
 static NARROWED: LazyLock<RuleBook> =
     LazyLock::new(|| all_but(&["Bash(rm:*)", "Read(.env)", "Edit(.env)"]));
@@ -259,7 +259,7 @@ fn shell_line(line: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The line with every word and path in single quotes; one that contains a single quote is in double quotes.
+/// The line with every word and path in single quotes; a word that contains a single quote is in double quotes.
 fn quoted(line: &shell::Line) -> String {
     let word = |word: &String| match word.contains('\'') {
         true => format!("\"{word}\""),
@@ -385,7 +385,7 @@ fn frames(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The frames of these bytes, received in chunks of `size`, and whether they ended in an error.
+/// The frames of these bytes, received in chunks of `size`, and whether the decoder returned an error.
 fn decoded(bytes: &[u8], size: usize) -> (Vec<String>, bool) {
     const LIMIT: usize = 4 << 10;
     let (mut decoder, mut frames) = (Decoder::new(LIMIT), Vec::new());

@@ -1,11 +1,11 @@
-//! Denied commands in every form in which a line can contain them.
+//! Lines that contain a denied command or a denied path, in many forms of shell syntax.
 
 use agent_team_policy::Ruling;
 
 use super::check;
 
 #[test]
-fn denied_commands_are_found_anywhere() {
+fn denied_commands_and_paths_are_found_anywhere() {
     check(
         Ruling::Deny,
         &[

@@ -5,9 +5,9 @@
 //!   "tasks":   { "T-3": { "title": "…", "state": "in_progress", "owner": "ada", … } } }
 //! ```
 //! A member's state is `planned`, `launching`, `ready`, `draining`, `cooling`, `held` or `stopped`; `why` is a reason
-//! for the user. A task has the states of `task list --json`, and its fields except fields derived from other tasks. A
-//! patch contains only `add` and `remove` operations; in RFC 6902, `add` also replaces a value. Each value is complete,
-//! never a difference.
+//! for the user. A task has a state of `task list --json`, and most fields of a task in that list. A patch contains
+//! only `add` and `remove` operations; in RFC 6902, `add` also replaces a value. Each value is complete, never a
+//! difference.
 
 use std::collections::BTreeMap;
 

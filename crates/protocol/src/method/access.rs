@@ -1,6 +1,6 @@
 //! The permitted callers of a method. The supervisor checks the caller once for each call, before it reports unreadable
-//! arguments. Rules that depend on the arguments, such as the owner of a task, are checked where the arguments are
-//! handled.
+//! arguments. Rules that depend on the arguments, such as the owner of a task, are checked by the code that handles
+//! the arguments.
 
 use crate::error::{ErrorCode, Refusal};
 

@@ -1,4 +1,4 @@
-//! Arguments and answers of `pane/*` and `team/attach`: where members are shown.
+//! Arguments and answers of `pane/*` and `team/attach`.
 
 use serde::{Deserialize, Serialize};
 

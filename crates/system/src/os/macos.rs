@@ -421,7 +421,7 @@ impl Sandbox {
         false
     }
 
-    /// Checks that this sandbox can enforce `profile`. Never fails on macOS.
+    /// Checks that this sandbox can hide the hidden paths of `profile`. Never fails on macOS.
     pub fn supports(&self, _profile: &Profile) -> io::Result<()> {
         Ok(())
     }

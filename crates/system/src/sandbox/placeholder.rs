@@ -12,7 +12,7 @@
 //! ```
 //! Since Linux 3.18 unlinking a mount point detaches the mount in other namespaces, and the path would be unprotected
 //! in a sandbox that still runs. Hence the lock: placeholders are removed only when no sandbox runs in this project.
-//! The kernel releases the lock with the last process, also after SIGKILL. The next
+//! The kernel releases the lock when the last process exits, even by SIGKILL. The next
 //! [`AbsentPaths::remove_placeholders`] removes leftover placeholders.
 //!
 //! A placeholder is recognised by its content, mode and time stamp together; any other file belongs to the user and is

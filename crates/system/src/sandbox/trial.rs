@@ -13,13 +13,12 @@ use std::time::Duration;
 use crate::lock::FileLock;
 use crate::os;
 
-/// Prefix of the names of all trial directories.
 const PREFIX: &str = "agent-team-trial-";
 
 /// Directories younger than this are not removed: their process may not have created the lock yet.
 const YOUNG: Duration = Duration::from_secs(60);
 
-/// The directories of one trial. Dropping it removes them with their content.
+/// The directories of one trial. Dropping the value removes them with their content.
 pub(super) struct Trial {
     pub(super) root: PathBuf,
     _lock: FileLock,
@@ -34,7 +33,7 @@ impl Trial {
     }
 
     pub(super) fn within(directory: &Path) -> io::Result<Trial> {
-        // Members that share a process run their trials at the same time.
+        // Members that share a process can run trials at the same time.
         static TRIALS: AtomicU64 = AtomicU64::new(0);
         let name = format!(
             "{PREFIX}{}-{}-{}",

@@ -99,7 +99,7 @@ impl Detached {
                         unsafe_code,
                         reason = "the copy of this process must run no destructors"
                     )]
-                    // SAFETY: _exit only ends this process, the intermediate one.
+                    // SAFETY: _exit only terminates this process, which is the intermediate process.
                     unsafe {
                         libc::_exit(0)
                     }

@@ -169,7 +169,7 @@ fn replace_leaves_one_private_file() {
 }
 
 #[test]
-fn files_that_others_could_write_are_not_read() {
+fn only_private_regular_files_are_read() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("file");
     private_file::create(&path, b"token").unwrap();

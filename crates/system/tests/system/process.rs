@@ -22,7 +22,7 @@ async fn a_reused_pid_is_a_different_process() {
 async fn a_zombie_is_not_alive() {
     let mut script = Script::start("exit 0", &[]);
     let process = script.child.process;
-    // The process may exit before or after the open. Afterwards it has exited and is not reaped.
+    // The process may exit before or after `open`. After this block it has exited in both cases, and is not reaped.
     if let Some(mut watch) = ExitWatch::open(process).unwrap() {
         assert!(watch.exited_within(LIMIT).await.unwrap());
     }
@@ -32,7 +32,7 @@ async fn a_zombie_is_not_alive() {
 }
 
 #[tokio::test]
-async fn exit_of_another_processs_child_is_reported() {
+async fn the_exit_of_a_grandchild_is_reported() {
     let mut script = Script::start("sleep 600 & echo $!; wait", &[]);
     let grandchild = script.process().await;
     let _killed = KillOnDrop(grandchild);

@@ -11,7 +11,7 @@ use agent_team_system::spawn::{Child, ProgramSpec, spawn_session};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::unix::pipe;
 
-/// Timeout of each step; longer than any step takes on the slowest machine.
+/// Timeout of each wait; longer than any wait takes on the slowest machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 pub(crate) fn shell(script: &str, env: &[(&str, &str)]) -> ProgramSpec {

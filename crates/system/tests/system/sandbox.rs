@@ -266,7 +266,7 @@ async fn only_writable_paths_can_be_written() {
 }
 
 #[tokio::test]
-async fn hidden_paths_cannot_be_read_or_replaced() {
+async fn links_and_renames_do_not_reveal_hidden_files() {
     for sandbox in sandboxes().await {
         let fixture = Fixture::new();
         let script = r#"cat "$1/home/.ssh/key"; ln "$1/home/.ssh/key" "$1/work/key"; cat "$1/work/key"

@@ -10,7 +10,7 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 
 use crate::rig::LIMIT;
 
-/// A terminal that is not the controlling terminal of a process: its keyboard side, the terminal, its name.
+/// A terminal that is not the controlling terminal of a process: its master side, the terminal itself, and its name.
 fn terminal() -> (File, OwnedFd, PathBuf) {
     let window = nix::pty::Winsize {
         ws_row: 31,

@@ -81,7 +81,7 @@ impl Sandbox {
         matches!(self, Sandbox::Bubblewrap { .. })
     }
 
-    /// Checks that this sandbox can enforce `profile`.
+    /// Checks that this sandbox can hide the hidden paths of `profile`.
     ///
     /// # Errors
     /// Landlock cannot hide a path within a writable one.
@@ -145,8 +145,8 @@ impl Sandbox {
                 let mut command = spec.command();
                 before_exec(&mut command, move || {
                     enter(group.as_ref())?;
-                    // Must come first: without no_new_privs the kernel refuses landlock_restrict_self and seccomp
-                    // filters of unprivileged processes.
+                    // Must precede the calls below: without no_new_privs the kernel refuses landlock_restrict_self and
+                    // seccomp filters of unprivileged processes.
                     rustix::thread::set_no_new_privs(true)?;
                     // Drop capabilities: with them root could read the memory of other processes.
                     rustix::thread::set_capabilities(None, NO_CAPABILITIES)?;

@@ -14,8 +14,8 @@ use crate::spawn::ProgramSpec;
 #[path = "bubblewrap_tests.rs"]
 mod tests;
 
-/// Directories of /proc through which the kernel's settings can be changed. bwrap (0.8) makes a directory of /proc
-/// read-only only if its user may write to that directory. Root can write to files in the other directories, and
+/// Directories of /proc through which the kernel's settings can be changed. bwrap (0.8) leaves a directory of /proc
+/// unprotected if the user of bwrap may not write to the directory. Root can write to files in such a directory, and
 /// `core_pattern` names a program that the kernel runs outside the sandbox.
 const KERNEL: [&str; 7] = [
     "/proc/sys",
@@ -125,8 +125,8 @@ fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
     };
     let absent = profile.absent.iter().flat_map(|absent| &absent.all);
     let absent = absent.filter(|absent| absent.path.exists());
-    // Do not mount protected paths within a hidden one: that would reveal them. Compare depths, because a writable path
-    // within the hidden one is visible again.
+    // Do not mount protected paths within a hidden path: the mounts would reveal them. Compare depths, because a
+    // writable path within the hidden path is visible again.
     let depth = |parents: &[PathBuf], path: &Path| {
         let around = parents.iter().filter(|parent| path.starts_with(parent));
         around.map(|parent| parent.components().count()).max()
@@ -166,7 +166,7 @@ fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
             .map(|path| (path.as_path(), Mount::Writable)),
     );
     mounts.extend(ancestors.map(|path| (path, Mount::Writable)));
-    // These include absent paths that the user has created since the profile was made.
+    // `kept` includes placeholders, and absent paths that the user has created since the profile was made.
     mounts.extend(kept.iter().map(|path| (*path, Mount::ReadOnly)));
     // The sort is stable: at the same path the order of the kinds above remains.
     mounts.sort_by_key(|(path, _)| path.components().count());
