@@ -331,7 +331,7 @@ async fn a_run_in_a_running_team_leaves_it_up() {
     assert_eq!(output.stdout, "The greeting is written.\n");
     let lead = rig.member("lead").await;
     assert_eq!(lead.launch, before, "the running lead answered");
-    assert!(lead.pid.is_some(), "and it still runs");
+    assert!(lead.pid.is_some(), "the lead still runs");
     rig.until_member_is("lead", MemberState::Idle).await;
     let requests = server.requests();
     let of_lead = requests.iter().filter(|asked| asked.model() == "lead");

@@ -1,5 +1,5 @@
-//! Output to the user during and after a goal: questions on the terminal of `run`, the headline of a goal that ends
-//! without an answer, and the user's `notify` command.
+//! Output to the user during and after a goal: permission prompts on the terminal of `run`, the headline of a goal that
+//! ends without an answer, and the user's `notify` command.
 
 use std::path::Path;
 
@@ -32,7 +32,7 @@ async fn team(mut calls: Vec<Reply>) -> (FakeModelServer, Rig) {
 async fn run_asks_on_its_terminal_and_continues() {
     let (_server, rig) = team(vec![write("hello\n")]).await;
     let mut screen = rig.on_terminal(["run", "Greet"]);
-    // This line is typed before the question and answers nothing.
+    // This line is typed before the prompt, so it answers nothing.
     screen.type_in("n\r").await;
     screen.until("write out.txt (new file, +1)").await;
     screen.until("[n] no [e] no, because…").await;
@@ -70,7 +70,7 @@ async fn a_denial_on_the_terminal_has_a_reason_and_is_counted() {
 }
 
 #[tokio::test]
-async fn a_decision_elsewhere_closes_the_question() {
+async fn a_decision_elsewhere_closes_the_prompt() {
     let (_server, rig) = team(vec![write("hello\n")]).await;
     rig.ok(["up", "--detach"]).await;
     let mut screen = rig.on_terminal(["run", "Greet"]);
@@ -122,7 +122,7 @@ async fn a_job_asks_when_it_comes_to_the_foreground() {
     screen
         .type_in(&format!("'{}' run Greet &\r", program.display()))
         .await;
-    // The note is printed for a request that the job cannot ask about.
+    // A background job prints this note instead of the prompt.
     screen.until("lead waits for permission").await;
     assert!(!screen.seen().contains("[y] once"), "{}", screen.seen());
     screen.type_in("fg\r").await;
@@ -134,8 +134,8 @@ async fn a_job_asks_when_it_comes_to_the_foreground() {
 }
 
 #[tokio::test]
-async fn events_during_a_question_are_shown_after_it() {
-    /// Each has three events; together more than the queue of the connection has room for.
+async fn events_during_a_prompt_are_shown_after_it() {
+    /// Each task has three events. Together the events exceed the queue of the connection.
     const TASKS: usize = 700;
     let (_server, rig) = team(vec![write("hello\n")]).await;
     rig.ok(["up", "--detach"]).await;
@@ -164,7 +164,9 @@ async fn events_during_a_question_are_shown_after_it() {
     screen.type_in("y\r").await;
     let (code, seen) = screen.end().await;
     assert_eq!(code, 0, "{seen}");
-    let (question, _) = seen.split_once("P-1 is allowed").expect("it was allowed");
+    let (question, _) = seen
+        .split_once("P-1 is allowed")
+        .expect("the request is allowed");
     assert!(!question.contains("Step"), "{question}");
     for number in 1..=TASKS {
         let line = format!("Step {number}\r\n");
@@ -173,7 +175,7 @@ async fn events_during_a_question_are_shown_after_it() {
 }
 
 #[tokio::test]
-async fn an_end_of_input_ends_the_questions_with_a_note() {
+async fn an_end_of_input_ends_the_prompts_with_a_note() {
     let (_server, rig) = team(vec![write("hello\n")]).await;
     rig.ok(["up", "--detach"]).await;
     let mut screen = rig.on_terminal(["run", "Greet"]);
@@ -189,7 +191,7 @@ async fn an_end_of_input_ends_the_questions_with_a_note() {
 }
 
 #[tokio::test]
-async fn an_interrupt_leaves_the_question_pending() {
+async fn an_interrupt_leaves_the_request_pending() {
     let (_server, rig) = team(vec![write("hello\n")]).await;
     rig.ok(["up", "--detach"]).await;
     let mut screen = rig.on_terminal(["run", "Greet"]);
@@ -202,7 +204,7 @@ async fn an_interrupt_leaves_the_question_pending() {
 }
 
 #[tokio::test]
-async fn without_a_terminal_denied_calls_are_counted() {
+async fn the_result_lists_denied_calls() {
     let (_server, rig) = team(vec![write("hello\n")]).await;
     rig.set_settings("[permissions]\ndeny = [\"Edit\"]\n");
     let up = rig.run(["up", "--wait", "--json", "Greet"]).await.expect(0);
@@ -268,7 +270,7 @@ async fn a_changed_file_counts_once_until_the_goal_ends() {
     rig.ok(["up", "--detach"]).await;
     rig.ok(["run", "Write"]).await;
     rig.ok(["send", "lead", "Go on"]).await;
-    until("the third file is written", async || rig.read("three.txt")).await;
+    until("the third file", async || rig.read("three.txt")).await;
     rig.until_member_is("lead", MemberState::Idle).await;
     let goal = &rig.json(["ps"]).await["goal"];
     assert_eq!(goal["files"], 2, "{goal}");

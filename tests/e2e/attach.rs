@@ -144,7 +144,8 @@ async fn lines_typed_during_a_task_reach_the_task() {
     if !tmux::is_here() {
         return;
     }
-    // The pane shows the command before the program owns the terminal. Two blanks tell it from the output.
+    // The pane shows the command before the program owns the terminal. Two blanks distinguish the command from the
+    // output.
     let run = "stty -echo; echo your  name?; read name; echo \"hello $name\"";
     let rig = in_panes(&["ada"], &task("Ask", run, ""));
     rig.ok(["up"]).await;

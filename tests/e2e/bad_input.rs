@@ -125,7 +125,7 @@ async fn invalid_agent_settings_are_reported_with_their_line() {
 }
 
 #[tokio::test]
-async fn unsupported_settings_and_goals_are_refused() {
+async fn unsupported_settings_and_goals_without_a_lead_are_refused() {
     let engine = "[[member]]\nname = \"ada\"\nengine = \"acp\"\n";
     let command = format!("{MEMBER}command = \"aider\"\n");
     assert_refused(&[
@@ -302,7 +302,7 @@ async fn a_member_cannot_complete_a_task_of_another() {
 }
 
 #[tokio::test]
-async fn every_verb_names_an_unknown_member() {
+async fn an_unknown_member_or_role_is_named_in_the_error() {
     let rig = headless(&["ada"], &task("One", "true", "for = \"ada\""));
     rig.ok(["up", "--wait"]).await;
     rig.ok(["task", "add", "Two"]).await;

@@ -1,4 +1,4 @@
-//! The board: every task verb, claims that race, claims that are stale, dependencies, and the hooks.
+//! The board: the verbs of `task`, concurrent and stale claims, dependencies, and hooks.
 
 use agent_team_client::CallError;
 use agent_team_protocol::method::{
@@ -165,7 +165,7 @@ async fn the_graph_is_shown_as_text_and_for_graphviz() {
 }
 
 #[tokio::test]
-async fn one_concurrent_claim_wins_and_the_others_name_its_owner() {
+async fn one_concurrent_claim_wins_and_refusals_name_its_owner() {
     const CLAIMANTS: usize = 32;
     const TASKS: u64 = 40;
     let rig = board("").await;
@@ -355,7 +355,7 @@ async fn a_hook_runs_for_an_idle_member() {
 }
 
 #[tokio::test]
-async fn task_list_shows_a_result_and_task_show_the_whole_output() {
+async fn only_task_show_prints_the_whole_output() {
     let run = "echo much before; echo; echo it came to this; echo";
     let rig = headless(&["ada"], &task("Talk", run, ""));
     rig.ok(["up", "--wait"]).await;
@@ -420,7 +420,7 @@ async fn tasks_that_no_member_can_claim_are_named_at_once() {
 }
 
 #[tokio::test]
-async fn a_misspelt_name_suggests_the_right_one() {
+async fn the_error_for_a_misspelt_name_suggests_the_nearest_one() {
     let rig = headless(&["ada", "grace"], &task("Build", "true", ""));
     rig.ok(["up", "--wait"]).await;
     for (arguments, suggested) in [

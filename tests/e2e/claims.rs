@@ -73,7 +73,7 @@ async fn events_help_lists_every_custom_event() {
 }
 
 #[tokio::test]
-async fn config_get_shows_every_setting_and_its_origin() {
+async fn config_get_shows_the_value_and_origin_of_a_setting() {
     let rig = Rig::with_team(
         "name = \"demo\"\nmode = \"lead\"\n[defaults]\nrole = \"worker\"\n[[member]]\nname = \"ada\"\n",
     );
@@ -405,7 +405,7 @@ async fn up_continues_a_stopped_team() {
         rig.json(["task", "list"]).await["tasks"][0]["state"],
         "pending"
     );
-    std::fs::remove_file(rig.project().join("gate")).expect("the run made it");
+    std::fs::remove_file(rig.project().join("gate")).expect("the task made it");
     rig.ok(["up"]).await;
     let again = rig.until_task_is("T-1", TaskState::InProgress).await;
     assert_eq!(again.attempts, 2);

@@ -48,7 +48,7 @@ async fn verbs_have_help_that_starts_no_process() {
 }
 
 #[tokio::test]
-async fn completions_are_scripts_that_their_shells_accept() {
+async fn each_shell_has_completions_and_bash_accepts_its_own() {
     let rig = Rig::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = rig.ok(["completions", shell]).await.stdout;
@@ -125,13 +125,13 @@ async fn init_detects_the_kind_of_project_from_its_files() {
     let init = rig.json(["init"]).await;
     assert_eq!(init["template"], "make");
     let ran = rig.run(["up", "--wait", "--panes", "headless"]).await;
-    // Without make on this machine, the tasks report its absence.
+    // Without make on this machine, the tasks fail.
     let has_make = std::process::Command::new("make").arg("--version").output();
     ran.expect(if has_make.is_ok() { 0 } else { 1 });
 }
 
 #[tokio::test]
-async fn doctor_passes_here_and_reports_problems_elsewhere() {
+async fn doctor_passes_or_reports_bad_files_and_missing_binaries() {
     let mut rig = headless(&["ada"], "");
     let doctor = rig.json(["doctor"]).await;
     let checks = doctor["checks"].as_array().unwrap();
@@ -300,7 +300,7 @@ async fn ps_and_task_list_have_the_documented_fields() {
 }
 
 #[tokio::test]
-async fn colour_needs_a_terminal_unless_forced_or_disabled() {
+async fn colour_needs_a_terminal_or_a_flag_and_obeys_no_color() {
     let mut rig = headless(&["ada"], &task("Build", "true", ""));
     rig.ok(["up", "--wait"]).await;
     let colour = "\u{1b}[";
@@ -382,7 +382,7 @@ async fn an_unresponsive_member_is_shown_and_not_killed() {
 }
 
 #[tokio::test]
-async fn a_stopped_worker_delays_neither_the_others_nor_down() {
+async fn a_stopped_worker_delays_neither_other_members_nor_down() {
     use agent_team_system::process::Signal;
 
     let rig = headless(&["ada", "bob"], "");
@@ -398,7 +398,7 @@ async fn a_stopped_worker_delays_neither_the_others_nor_down() {
 }
 
 #[tokio::test]
-async fn verbs_print_one_json_object_with_the_flag() {
+async fn verbs_with_the_flag_json_print_one_object() {
     let rig = headless(&["ada", "bob"], &task("Build", "true", ""));
     let verbs: [&[&str]; 31] = [
         &["up", "--dry-run"],

@@ -30,7 +30,7 @@ pub(crate) async fn successor_of(rig: &Rig, pid: u32) -> User {
 }
 
 #[tokio::test]
-async fn tasks_outlive_the_supervisor_and_a_worker_restarts_it() {
+async fn tasks_outlive_a_supervisor_that_a_worker_restarts() {
     let tasks = [
         task(
             "Long",
@@ -41,7 +41,7 @@ async fn tasks_outlive_the_supervisor_and_a_worker_restarts_it() {
     ];
     let rig = headless(&["ada", "bob"], &tasks.concat());
     rig.ok(["up"]).await;
-    until("both to run", async || {
+    until("both tasks to run", async || {
         let open = ["gate", "other"].map(|gate| rig.project().join(gate).exists());
         open.iter().all(|open| *open).then_some(())
     })
@@ -136,8 +136,8 @@ async fn only_a_command_restarts_a_terminated_supervisor() {
 #[tokio::test]
 async fn a_supervisor_starts_after_its_predecessor_exits() {
     let mut rig = headless(&["ada"], "");
-    // The test holds the lock, as an exiting supervisor does. The script passes on the report of the first new
-    // supervisor only after the test has released the lock.
+    // The test holds the supervisor's lock, as an exiting supervisor does. The script passes on the report of the first
+    // new supervisor only after the test has released the lock.
     rig.script_supervisor(
         "cd \"$AGENT_TEAM_HOME\"\n\
          if mkfifo gone; then\n\
@@ -258,7 +258,7 @@ impl Dice {
 }
 
 #[tokio::test]
-async fn random_kills_leave_no_impossible_history() {
+async fn random_kills_leave_a_consistent_history() {
     const KILLS: u32 = 24;
     const TASKS: u64 = 60;
     let seed = u64::from(std::process::id()) << 20 | 0x9e37;
@@ -297,7 +297,7 @@ async fn random_kills_leave_no_impossible_history() {
                 processes::ended(process).await;
             }
         }
-        // If all workers are dead too, this command starts the next supervisor.
+        // If neither the supervisor nor a worker is alive, this command starts the next supervisor.
         rig.ok(["ps"]).await;
         user = rig.user_as("torturer").await;
     }
@@ -307,7 +307,7 @@ async fn random_kills_leave_no_impossible_history() {
             rig.ok(["restart", name]).await;
         }
     }
-    until("every task to be over", async || {
+    until("the completion of every task", async || {
         let list = rig.json(["task", "list"]).await;
         let tasks = list["tasks"].as_array().unwrap();
         tasks

@@ -1,7 +1,7 @@
-//! The recording that `cargo xtask demo` plays: the script from which it was made, and a test that plays it in another
+//! The recording that `cargo xtask demo` plays: the script from which it was made, and tests that play it in another
 //! directory.
 //!
-//! `AGENT_TEAM_WRITE_RECORDING=1 cargo nextest run -p agent-team-tests demo` records it again.
+//! `AGENT_TEAM_WRITE_RECORDING=1 cargo nextest run -p agent-team-tests demo` makes the recording again.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,7 +23,6 @@ const ANSWER: &str = "tally::top returns the most frequent words, tests/top.rs t
 const QUESTION: &str = "Words with equal counts: in alphabetical order? (I am a recording and continue with yes, \
     whatever you answer.)";
 
-/// The lead's goal.
 pub(crate) fn goal() -> String {
     let goal = std::fs::read_to_string(scripts().join("demo/goal.txt")).unwrap();
     goal.trim_end().to_owned()
@@ -242,8 +241,7 @@ async fn the_demo_recording_matches_its_script() {
     );
 }
 
-/// Plays the recording in the mode that asks. Answers cleo's question and allows the one request. Returns the answer to
-/// the goal.
+/// Plays the recording, answers cleo's question and allows the one request. Returns the answer to the goal.
 async fn play(rig: &Rig, meanwhile: impl AsyncFnOnce()) -> String {
     rig.ok(["up", "--detach", "--panes", "headless"]).await;
     let mut run = rig.start(["run", &goal()]);

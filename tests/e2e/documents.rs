@@ -1,4 +1,4 @@
-//! Compares what each verb prints with `--json` with `docs/reference/json.md`.
+//! Checks the documents that verbs print with `--json` against `docs/reference/json.md`.
 
 mod page;
 

@@ -52,7 +52,7 @@ async fn up_to_the_gate(rig: &Rig) {
 }
 
 #[tokio::test]
-async fn down_leaves_nothing_and_has_a_receipt_for_each_thing() {
+async fn down_leaves_nothing_and_prints_receipts() {
     let run = "(setsid sleep 1000 > /dev/null 2>&1 &); mkfifo gate; cat gate";
     let rig = headless(&["ada", "bob"], &task("Long", run, ""));
     up_to_the_gate(&rig).await;
@@ -108,7 +108,7 @@ async fn down_kills_a_program_after_the_grace_period() {
 }
 
 #[tokio::test]
-async fn down_of_a_program_that_keeps_forking_ends_it() {
+async fn down_ends_a_program_that_keeps_forking() {
     let run =
         "f() { (trap '' TERM HUP; touch forked; while :; do setsid true; done) & }; f; f; wait";
     let rig = headless(&["ada"], &task("Restless", run, ""));
@@ -288,7 +288,7 @@ async fn a_surviving_process_has_a_receipt_and_sets_the_exit_code() {
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code(), json, errors)
     };
-    // Trust is stored per user, so the user `nobody` must trust the file too.
+    // Trust is stored per user, so the user `nobody` must also trust the file.
     let (code, _, errors) = as_nobody(&["up", "--json"]).await;
     assert_eq!(code, Some(4), "{errors}");
     let error: Value = serde_json::from_str(&errors).unwrap();

@@ -236,7 +236,7 @@ async fn a_guarded_file_needs_permission_and_no_search_finds_it() {
 }
 
 #[tokio::test]
-async fn an_unattended_run_denies_requests_and_reports_it_once() {
+async fn an_unattended_run_denies_requests_and_prints_one_note() {
     let edit = || write("new.txt", "new\n");
     let finish = || Reply::call("finish", json!({ "answer": "Done." }));
     for (arguments, written) in [

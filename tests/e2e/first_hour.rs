@@ -1,6 +1,6 @@
-//! Five first hours of a user, each typed into a real shell on a real terminal, with what the screen shows at each
-//! step: a team of commands, agents that play the demo's recording, a machine without tmux, the user's own tmux, and a
-//! pipe.
+//! The first hour of a user, in five settings: a team of commands, agents that play the demo's recording, a machine
+//! without tmux, the user's own tmux, and pipes. Commands are typed into a shell on a real terminal, or run in pipes;
+//! each test checks what the user reads.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ const PROMPT: &str = "ready>";
 /// How often the screen of the terminal is read: a terminal sends no event when it changes.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The rule of `cargo xtask tidy` that refuses translated idiom, and pronouns for members.
+/// The rule of `cargo xtask tidy` that refuses translated idiom, and gendered pronouns for members.
 const WORDS: &str = include_str!("../../xtask/src/tidy/words.rs");
 
 /// The phrases that no screen may show.
@@ -121,7 +121,7 @@ impl Shell {
             .await
     }
 
-    /// Waits until the terminal shows these texts at once.
+    /// Waits until the terminal shows all of these texts at the same time.
     async fn shows_all(&self, texts: &[&str]) -> String {
         let mut shown = String::new();
         let mut ticks = tokio::time::interval(POLL_INTERVAL);

@@ -2,12 +2,12 @@
 //!
 //! Indented blocks, and blocks fenced as `sh`, contain shell lines, which run in order. A line `$ …` shows a command,
 //! and the lines below it are its output. Invisible comments before a block describe its world:
-//! - `<!-- test: WORLD -->` begins a new world, one of [`World`]; without it the block continues in the world of the
-//!   block before it
+//! - `<!-- test: WORLD -->` begins a new world, one of [`World`]; a block without a comment continues in the world of
+//!   the previous block
 //! - `<!-- test: WORLD, each -->` runs each line of the block in a world of its own
 //! - `<!-- test: not run, REASON -->` leaves the block out; [`NOT_RUN`] counts these blocks
 //!
-//! A command within a sentence is only parsed: `--help` is appended to it. TOML is parsed as the program parses it.
+//! A command within a sentence is only parsed: `--help` is appended to it. Settings in TOML are also only parsed.
 
 mod page;
 
@@ -24,10 +24,11 @@ use serde_json::{Value, json};
 use self::page::{Block, BlockWorld, World, commands, names, page};
 use crate::requests::there_is_a_sandbox;
 
-/// The blocks that are left out, in all pages.
+/// The number of blocks in all pages that are not run.
 const NOT_RUN: usize = 2;
 
-/// The models of the guide. A lead answers a question at once; for another goal it adds a task that never ends.
+/// The models of the guide. The lead answers the goal about the build at once; for the goal about input validation it
+/// adds a task that never ends.
 fn reply(request: &Request) -> Reply {
     let new = request.messages().iter().rev();
     let new = new.take_while(|message| message["role"] != "assistant");
@@ -132,7 +133,7 @@ impl Scene {
         }
     }
 
-    /// Ends the running tasks: they run the fake `cargo`, which waits for this call to imitate a long build.
+    /// Ends the running tasks. They run the fake `cargo`, which imitates a long build: it waits until this call.
     fn end_tasks(&self) {
         let (gate, opened) = (self.rig.root().join("gate"), self.rig.root().join("opened"));
         if std::fs::rename(gate, &opened).is_ok() {

@@ -12,7 +12,7 @@ pub(crate) async fn history(rig: &Rig) -> Vec<Event> {
         let mut events = rig.events().await;
         let mut history = Vec::new();
         while events.last() < revision {
-            // If the connection closes, the supervisor has died: read all events again from the next one.
+            // If the connection closes, the supervisor has died: read all events again from the next supervisor.
             history.push(events.next().await?);
         }
         Some(history)

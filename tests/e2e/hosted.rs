@@ -15,7 +15,7 @@ fn hosted(members: &[&str], rest: &str) -> Rig {
     Rig::with_team(&file(members, "hosted", "ready", rest))
 }
 
-/// A task that writes its pid to a file, and ends when the test calls [`finish`].
+/// A task that writes the pid of its shell to a file, and ends when the test calls [`finish`].
 fn gated(member: &str) -> String {
     let run = format!(
         "echo $$ > {member}.pid; test -p {member} || mkfifo {member}; cat {member}; echo done"
@@ -148,7 +148,7 @@ async fn members_and_tasks_restart_when_their_process_dies() {
 }
 
 #[tokio::test]
-async fn killing_a_member_of_a_stopped_process_restarts_the_rest() {
+async fn killing_a_member_of_a_stopped_host_restarts_other_members() {
     let rig = hosted(&["ada", "bob"], &["ada", "bob"].map(gated).concat());
     rig.ok(["up"]).await;
     let ada = until_begun(&rig, "ada").await;

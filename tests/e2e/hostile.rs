@@ -1,4 +1,5 @@
-//! Names, titles, directories and messages with deceptive or executable text: every output shows them harmlessly.
+//! Names, titles, directories and messages with deceptive or executable text: the output for the user is harmless, and
+//! no command in the text runs.
 
 use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_tests::{Rig, tmux};
@@ -65,7 +66,7 @@ fn toml_string(text: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_verb_shows_hostile_texts_harmlessly() {
+async fn verbs_show_hostile_texts_harmlessly() {
     let rig = with_hostile_texts("headless").await;
     let verbs: [&[&str]; 14] = [
         &["logs", "ada"],

@@ -25,7 +25,7 @@ enum Rule {
     Never,
     /// The call may fail, but is not refused because of its caller.
     May,
-    /// Not called here: the call would block or end the member, or the table of methods refuses it.
+    /// Not called here: the call would block or end the member, or the table of methods does not permit it.
     Skipped,
 }
 

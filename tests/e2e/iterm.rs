@@ -204,8 +204,8 @@ async fn a_new_supervisor_adopts_the_sessions_with_a_new_cookie() {
 #[tokio::test]
 async fn when_a_tab_is_full_the_next_member_gets_a_new_tab() {
     let members = ["ada", "bob", "cyd", "dan"];
-    // In 80×24 agent-team puts at most two sessions into a tab. With `--least-columns 120` the app itself refuses the
-    // second one.
+    // In 80×24 agent-team puts at most two sessions into a tab. With `--least-columns 120` the app itself refuses a
+    // second session in a tab.
     for options in [
         &["--columns", "80", "--rows", "24"][..],
         &["--least-columns", "120"],
@@ -455,7 +455,7 @@ async fn outside_iterm2_attach_uses_the_callers_terminal() {
 }
 
 #[tokio::test]
-async fn iterm2_draws_our_tmux_on_request() {
+async fn iterm2_draws_the_teams_tmux_on_request() {
     if !tmux::is_here() {
         return;
     }

@@ -1,4 +1,4 @@
-//! The cost of one client, or of a hundred teams, to the supervisor: threads, descriptors, waiting calls.
+//! The cost of one client, or of a hundred teams, to the supervisor: threads, descriptors, memory, waiting calls.
 
 use std::fs;
 
@@ -79,7 +79,7 @@ async fn one_connection_has_a_limited_number_of_waiting_calls() {
 }
 
 #[tokio::test]
-async fn the_soft_limit_is_raised_for_the_supervisor_alone() {
+async fn only_the_supervisor_gets_a_raised_descriptor_limit() {
     let mut rig = headless(&["ada"], &task("Soft", "ulimit -Sn > soft", ""));
     rig.script_supervisor("ulimit -Sn 300\nexec \"$SUPERVISOR\"\n");
     rig.ok(["up"]).await;
@@ -115,7 +115,8 @@ async fn a_hundred_teams_of_four_fit_into_1024_descriptors() {
     rig.run(["ps"]).await.expect(0).assert_says("ada");
 }
 
-/// A supervisor with 128 descriptors uses at most half of them for clients, and three quarters for all connections.
+/// A supervisor with 128 descriptors uses at most half of them for clients, and at most three quarters for all
+/// connections.
 #[tokio::test]
 async fn connections_are_limited_and_freed() {
     const CLIENTS: usize = 64;
@@ -133,7 +134,7 @@ async fn connections_are_limited_and_freed() {
     clients.truncate(CLIENTS - 4);
     rig.ok(["ps"]).await;
 
-    // A silent connection counts until the supervisor closes it after 2 s. ada's connection counts too.
+    // A silent connection counts until the supervisor closes it after 2 s. ada's connection also counts.
     let silent = async || {
         UnixStream::connect(rig.directories().socket())
             .await
@@ -146,7 +147,11 @@ async fn connections_are_limited_and_freed() {
     let mut byte = [0];
     let last = held.last_mut().expect("a connection");
     let read = within("the end of the connection", last.read(&mut byte)).await;
-    assert_eq!(read.unwrap(), 0, "the supervisor closes it unanswered");
+    assert_eq!(
+        read.unwrap(),
+        0,
+        "the supervisor closes the connection without an answer"
+    );
     until("a free connection", async || {
         let output = rig.run(["ps"]).await;
         (output.code == 0).then_some(())

@@ -48,7 +48,7 @@ async fn logs_of_all_members_are_merged_by_time() {
     let texts: Vec<&Value> = lines.iter().map(|line| &line["text"]).collect();
     assert!(texts.contains(&&Value::from("two")), "{two}");
     assert_eq!(rig.ok(["logs", "--since", "0s"]).await.stdout, "");
-    // The lines of a single selected member have no name.
+    // The lines of a single selected member are printed without its name.
     let of_ben = rig.ok(["logs", "ben", "--tail", "2"]).await.stdout;
     assert!(of_ben.starts_with("two\n"), "{of_ben}");
 

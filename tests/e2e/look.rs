@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::agents::{greeting, rig};
 
-const QUESTION: &str = "\x1b]11;?\x1b\\\x1b[c";
+const QUERY: &str = "\x1b]11;?\x1b\\\x1b[c";
 
-/// ada's colour in the dark and in the light theme.
+/// ada's colour in the dark theme. [`LIGHT_BLUE`] is its colour in the light theme.
 const DARK_BLUE: &str = "38;5;75";
 const LIGHT_BLUE: &str = "38;5;26";
 
@@ -67,19 +67,19 @@ async fn an_interrupt_ends_the_query_for_the_background() {
     rig.ok(["up", "--detach"]).await;
     rig.set("AGENT_TEAM_THEME", "auto");
     let mut screen = rig.on_terminal(["top"]);
-    screen.until(QUESTION).await;
+    screen.until(QUERY).await;
     screen.type_in("\x03").await;
     let (code, _) = screen.end().await;
     assert_ne!(code, 0);
 }
 
 #[tokio::test]
-async fn a_theme_of_the_command_line_is_not_replaced() {
+async fn a_theme_on_the_command_line_prevents_the_query() {
     let mut rig = Rig::with_team(TEAM);
     rig.set("AGENT_TEAM_THEME", "auto");
     let screen = rig.on_terminal(["up", "--env", "AGENT_TEAM_THEME=dark"]);
     let (_, shown) = screen.end().await;
-    assert!(!shown.contains(QUESTION), "{shown:?}");
+    assert!(!shown.contains(QUERY), "{shown:?}");
 }
 
 #[tokio::test]
@@ -167,12 +167,12 @@ async fn a_pane_with_the_focus_does_not_notify() {
     let pane = rig.member("ada").await.pane.expect("a pane");
     rig.ok(["send", "ada", "Go on"]).await;
     tmux.until_shown(&pane, "I have asked.").await;
-    // The launcher answers in order, so it has answered for the message.
+    // The launcher handles its calls in order, so before this call it has handled the message.
     rig.ok(["panes", "reopen"]).await;
     rig.ok(["send", "ada", "Wait"]).await;
     tmux.until_shown(&pane, "I wait.").await;
     let bells = async || tmux.ask(["show-options", "-gqv", "@bells"]).await;
-    assert_eq!(bells().await, "", "it rings before this text is shown");
+    assert_eq!(bells().await, "", "a pane with the focus rings no bell");
 
     // The terminal reports that the user has left it.
     screen.type_in("\x1b[O").await;
@@ -186,7 +186,7 @@ async fn a_pane_with_the_focus_does_not_notify() {
 }
 
 #[tokio::test]
-async fn the_team_file_turns_notifications_off() {
+async fn the_team_file_selects_the_notification() {
     let seen = seen_after_a_message("off").await;
     assert!(!seen.contains("\x1b]9;"), "{seen:?}");
     assert!(!seen.contains('\x07'), "{seen:?}");
@@ -209,7 +209,7 @@ async fn a_light_background_selects_light_colours() {
         ("", DARK_BLUE),
     ] {
         let mut screen = rig.on_terminal(["top"]);
-        screen.until(QUESTION).await;
+        screen.until(QUERY).await;
         screen.type_in(answer).await;
         screen.until(colour).await;
         screen.type_in("q").await;

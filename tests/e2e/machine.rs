@@ -125,7 +125,7 @@ async fn members_outlive_a_supervisor_that_cannot_read() {
     let before = rig.member("ada").await;
     shim.fail_reads(true);
     processes::kill(rig.supervisor().await).await;
-    // Connections of workers and commands reach a supervisor that cannot read the team.
+    // Workers and commands connect to a supervisor that cannot read the team.
     let refusal = rig.refused(1, ["ps"]).await;
     assert_eq!(refusal["code"], "storage_failed", "{refusal}");
     let log = rig.directories().supervisor_log();
@@ -140,7 +140,7 @@ async fn members_outlive_a_supervisor_that_cannot_read() {
 }
 
 #[tokio::test]
-async fn after_a_reboot_nothing_runs_until_up() {
+async fn after_a_reboot_no_member_runs_until_up() {
     let run = "echo run >> runs; mkfifo gate; cat gate";
     let Some((rig, shim)) = shimmed(&task("Long", run, "")).await else {
         return;

@@ -5,8 +5,8 @@ use agent_team_tests::{Rig, processes};
 
 use crate::teams::{assigned, file, headless, task};
 
-/// A task that starts a child, a process in its own session and a daemon, and then waits. Each of them writes its pid
-/// into a file.
+/// A task that starts a child, a process in its own session and a daemon, and then waits. Each of these three processes
+/// writes its pid into a file.
 const FAMILY: &str = "\
     (echo $$ > child; exec cat gate) & \
     setsid sh -c 'echo $$ > session; exec cat gate' & \
@@ -81,7 +81,7 @@ async fn a_member_killed_from_outside_restarts_with_its_task() {
 }
 
 #[tokio::test]
-async fn a_run_that_may_not_be_repeated_fails_with_its_worker() {
+async fn a_task_that_may_not_run_again_fails_with_its_worker() {
     let rig = headless(
         &["ada"],
         &task(
@@ -190,7 +190,7 @@ async fn restart_gives_a_member_a_new_launch_and_its_task() {
 }
 
 #[tokio::test]
-async fn stop_grants_a_grace_period_and_keeps_the_member_stopped() {
+async fn a_stopped_member_stays_stopped_until_up() {
     let rig = headless(&["ada", "bob"], "");
     rig.ok(["up"]).await;
     let worker = rig.worker("ada").await;

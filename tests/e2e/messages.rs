@@ -42,7 +42,7 @@ async fn a_message_to_all_reaches_every_living_member_once() {
     rig.ok(["stop", "cyd"]).await;
     let sent = rig.json(["send", "all", "good morning"]).await;
     assert_eq!(sent["to"].to_string(), "[\"ada\",\"bob\"]");
-    until("both to have read it", async || {
+    until("both members to read the message", async || {
         let messages = messages(&rig).await;
         let read = messages.iter().filter(|message| message["state"] == "read");
         (read.count() == 2).then_some(())

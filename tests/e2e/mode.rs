@@ -142,7 +142,7 @@ async fn a_changed_mode_outlives_the_supervisor() {
     rig.ok(["requests", "allow", "P-1"]).await;
     server.until_asked("ada", 3).await;
     assert!(rig.read("two").is_some());
-    // `up` sets the mode again.
+    // `up --mode` sets the mode again.
     rig.ok(DEFAULT).await;
     assert_eq!(rig.json(["mode"]).await["mode"], "default");
 }
@@ -331,7 +331,7 @@ async fn filters_and_echo_run_no_program_of_the_project() {
     let mut rig = rig(&server);
     rig.set_settings("[permissions]\nallow = [\"Bash(printf:*)\"]\n");
     rig.write("kept", "first line\n");
-    // The repository has programs with the names of others, in a directory that the user's PATH names first.
+    // The project contains programs with the names of system programs, in the first directory of the user's PATH.
     for name in ["bash", "cat", "echo", "head", "printf"] {
         let script = format!("#!/bin/sh\ntouch ran-{name}\nexec /usr/bin/{name} \"$@\"\n");
         rig.write(&format!("bin/{name}"), &script);

@@ -1,4 +1,4 @@
-//! Panes of a real tmux: one per member, lost without harm, and no other pane is touched.
+//! Panes of a real tmux: each member has one pane and outlives it, and no other pane is touched.
 
 use std::fs;
 
@@ -371,7 +371,7 @@ async fn a_tmux_server_is_found_after_its_socket_was_deleted() {
         .await;
     assert_eq!(ada.placement, Placement::Tmux);
     rig.ok(["down", "--force"]).await;
-    assert_eq!(rig.processes(), [], "neither of the servers is left");
+    assert_eq!(rig.processes(), [], "neither tmux server is left");
 }
 
 #[tokio::test]

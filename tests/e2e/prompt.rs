@@ -12,7 +12,7 @@ use crate::agents::asking;
 use crate::teams::in_panes;
 use crate::transcript::{team, type_in};
 
-/// A model that streams without end, and completes its task after the next message.
+/// A model whose first answer never ends, and that completes its task after the next message.
 fn interrupted() -> Vec<Reply> {
     let done = json!({"task": "T-1", "result": "written with tabs"});
     vec![
@@ -157,7 +157,7 @@ async fn only_the_slash_command_task_adds_a_task() {
     assert_eq!(done.created_by.to_string(), "user");
     // Up recalls the lines of this prompt.
     tmux.until_shown(&pane, "✓ T-1 completed").await;
-    // Keys before the prompt are discarded.
+    // Keys that arrive before the prompt is shown are discarded.
     tmux.until_shown(&pane, "ada ▸").await;
     tmux.ask(["send-keys", "-t", &pane, "Up", "Up", "Up"]).await;
     tmux.until_shown(&pane, "ada ▸ echo abc; read x").await;

@@ -84,7 +84,7 @@ async fn each_table_of_the_settings_is_described() {
     let tables = tables.filter_map(|heading| heading.strip_prefix('['));
     described.extend(tables.filter_map(|table| table.split(['.', ']']).next()));
     described.sort_unstable();
-    // `notify` is described twice: its value is a word or a table.
+    // `notify` is described twice: its value is a string or a table.
     described.dedup();
     assert_eq!(known, described);
 }

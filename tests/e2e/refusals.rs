@@ -1,5 +1,4 @@
-//! The refusals of each team tool as the model sees them: the supervisor decides, and the model receives the reason and
-//! a hint.
+//! The refusals of each team tool as the model sees them: the supervisor decides, and the model receives the reason.
 
 use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model, in_turn};
@@ -39,7 +38,7 @@ fn results(server: &FakeModelServer, model: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_refused_call_of_the_lead_has_a_reason_and_a_hint() {
+async fn refused_calls_of_the_lead_have_a_reason() {
     // The first task is T-1, and no member claims it.
     let create = json!({"title": "Build"});
     let calls: [(&str, Value, &str); 22] = [

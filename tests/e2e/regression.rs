@@ -5,8 +5,8 @@ use agent_team_tests::tmux;
 
 use crate::teams::in_panes;
 
-/// Services and CI have no UTF-8 locale. tmux then prints every control character as an underscore, also the tabs in
-/// our listing of panes. So no pane was found, and every launch failed.
+/// Services and CI often have no UTF-8 locale. tmux then prints every control character as an underscore, including the
+/// tabs in our listing of panes. So no pane was found, and every launch failed.
 #[tokio::test]
 async fn panes_are_found_in_an_environment_without_a_utf_8_locale() {
     if !tmux::is_here() {

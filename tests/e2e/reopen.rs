@@ -253,7 +253,7 @@ async fn the_detach_key_works_during_a_task_and_the_task_continues() {
     screen.until("ada is attached; press").await;
     screen.type_in(LEAVE).await;
     assert_eq!(screen.end().await.0, 0);
-    // A killed `attach` detaches too.
+    // A killed `attach` also detaches.
     let mut screen = rig.on_terminal(["attach", "ada"]);
     screen.until("ada is attached; press").await;
     drop(screen);

@@ -79,7 +79,7 @@ async fn a_card_fits_12_rows_and_takes_a_reason() {
 
     // A key counts only after a pause without keys.
     let mut ticks = tokio::time::interval(std::time::Duration::from_millis(600));
-    until("the reason to be asked for", async || {
+    until("the prompt for the reason", async || {
         ticks.tick().await;
         tmux.ask(["send-keys", "-t", &pane, "e"]).await;
         let screen = tmux.ask(["capture-pane", "-p", "-t", &pane]).await;

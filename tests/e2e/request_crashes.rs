@@ -1,6 +1,6 @@
-//! The crash matrix of a permission request: worker, supervisor and client are each killed at each of its steps. The
-//! request is listed until it is decided, never approved without a decision, never executed twice, and becomes `lost`
-//! when its progress is unknown.
+//! The crash matrix of a permission request: worker, supervisor and client are each killed at each stage of the
+//! request. The request is listed until it is decided, never approved without a decision, never executed twice, and
+//! becomes `lost` when its progress is unknown.
 
 use agent_team_protocol::RequestId;
 use agent_team_protocol::method::{RequestList, RequestShow};
@@ -21,9 +21,9 @@ enum Victim {
     Client,
 }
 
-/// The progress of the request at the kill.
+/// The stage of the request at the kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
-enum Step {
+enum Stage {
     Asked,
     Shown,
     Decided,
@@ -31,12 +31,12 @@ enum Step {
     Ended,
 }
 
-const STEPS: [Step; 5] = [
-    Step::Asked,
-    Step::Shown,
-    Step::Decided,
-    Step::Begun,
-    Step::Ended,
+const STAGES: [Stage; 5] = [
+    Stage::Asked,
+    Stage::Shown,
+    Stage::Decided,
+    Stage::Begun,
+    Stage::Ended,
 ];
 
 /// The command of the request: reports its start, and ends once the gate exists.
@@ -77,8 +77,8 @@ async fn listed(rig: &Rig) -> Vec<RequestId> {
 }
 
 /// One cell of the matrix.
-async fn cell(victim: Victim, step: Step) {
-    let cell = format!("{victim:?} at {step:?}");
+async fn cell(victim: Victim, stage: Stage) {
+    let cell = format!("{victim:?} at {stage:?}");
     let server = FakeModelServer::start(script).await;
     let rig = rig(&server);
     rig.ok(["up", "--detach"]).await;
@@ -87,21 +87,21 @@ async fn cell(victim: Victim, step: Step) {
     rig.ok(["send", "ada", "Go on"]).await;
     rig.until_member("ada", asks).await;
     let worker = rig.worker("ada").await;
-    if step >= Step::Shown {
+    if stage >= Stage::Shown {
         watch.line_with("P-1 ada").await;
     }
-    if step == Step::Decided {
+    if stage == Stage::Decided {
         // A worker that is not stopped begins the call at once.
         worker.signal(Signal::SIGSTOP).expect("the signal is sent");
     }
-    if step >= Step::Decided {
+    if stage >= Stage::Decided {
         rig.ok(["requests", "allow", "P-1"]).await;
     }
-    if step >= Step::Begun {
+    if stage >= Stage::Begun {
         until_state(&rig, RequestState::Begun).await;
         rig.until_written("ran.txt").await;
     }
-    if step == Step::Ended {
+    if stage == Stage::Ended {
         rig.write("gate", "");
         until_state(&rig, RequestState::Ended).await;
     }
@@ -111,11 +111,11 @@ async fn cell(victim: Victim, step: Step) {
         Victim::Supervisor => processes::kill(rig.supervisor().await).await,
         Victim::Client => processes::kill(processes::living(watch.pid())).await,
     }
-    if step == Step::Decided && victim != Victim::Worker {
+    if stage == Stage::Decided && victim != Victim::Worker {
         worker.signal(Signal::SIGCONT).expect("the signal is sent");
     }
 
-    if step < Step::Decided {
+    if stage < Stage::Decided {
         // A killed worker or supervisor restarts. The request is still pending, and listed once.
         rig.until_member("ada", asks).await;
         assert_eq!(listed(&rig).await, [RequestId(1)], "{cell}");
@@ -123,7 +123,7 @@ async fn cell(victim: Victim, step: Step) {
         assert_eq!(rig.read("ran.txt"), None, "{cell}: not allowed yet");
         rig.ok(["requests", "allow", "P-1"]).await;
     }
-    if (victim, step) == (Victim::Worker, Step::Begun) {
+    if (victim, stage) == (Victim::Worker, Stage::Begun) {
         // The progress of the call is unknown, so the call is not repeated: another attempt is another request.
         until_state(&rig, RequestState::Lost).await;
         rig.until_member("ada", asks).await;
@@ -139,35 +139,35 @@ async fn cell(victim: Victim, step: Step) {
         Some("ran\nover\n"),
         "{cell}: once"
     );
-    if (victim, step) != (Victim::Worker, Step::Ended) {
+    if (victim, stage) != (Victim::Worker, Stage::Ended) {
         assert_eq!(listed(&rig).await, [], "{cell}");
     }
 }
 
 #[tokio::test]
-async fn a_worker_dies_at_each_step() {
-    for step in STEPS {
-        if step != Step::Decided {
-            cell(Victim::Worker, step).await;
+async fn a_worker_dies_at_each_stage() {
+    for stage in STAGES {
+        if stage != Stage::Decided {
+            cell(Victim::Worker, stage).await;
         }
     }
 }
 
 #[tokio::test]
 async fn a_stopped_worker_dies_before_an_allowed_call_begins() {
-    cell(Victim::Worker, Step::Decided).await;
+    cell(Victim::Worker, Stage::Decided).await;
 }
 
 #[tokio::test]
-async fn the_supervisor_dies_at_each_step() {
-    for step in STEPS {
-        cell(Victim::Supervisor, step).await;
+async fn the_supervisor_dies_at_each_stage() {
+    for stage in STAGES {
+        cell(Victim::Supervisor, stage).await;
     }
 }
 
 #[tokio::test]
-async fn a_client_dies_at_each_step() {
-    for step in STEPS {
-        cell(Victim::Client, step).await;
+async fn a_client_dies_at_each_stage() {
+    for stage in STAGES {
+        cell(Victim::Client, stage).await;
     }
 }

@@ -1,4 +1,5 @@
-//! Permissions: a member asks before it runs a command that nothing allows, and waits until the request is decided.
+//! Permissions: a member asks before it runs a command that neither a rule nor the mode allows, and waits until the
+//! request is decided.
 
 use agent_team_protocol::method::{
     Method, MethodEntry, Nothing, RequestDecide, RequestShow, TeamShow,
@@ -67,7 +68,7 @@ async fn a_command_waits_until_it_is_allowed_and_runs_once() {
         "{}",
         shown.stdout
     );
-    // Only the part that needs the decision is a reason: `echo ran` alone would run.
+    // Only the part that needs the decision is a reason: `echo ran` alone would run without a request.
     let why = request(&rig, 1).await.why;
     assert_eq!(why.len(), 1, "{why:?}");
     assert!(why[0].starts_with("write "), "{why:?}");
@@ -515,7 +516,7 @@ async fn the_lead_allows_only_what_the_user_delegates() {
     })
     .await;
     rig.ok(["send", "lead", "Go on"]).await;
-    // The lead's own command is a request like any other.
+    // The lead's own command also needs permission.
     rig.until_member("lead", |lead| waits_for(lead, 2)).await;
     rig.ok(["requests", "deny", "P-2"]).await;
     rig.until_member("ada", |ada| waits_for(ada, 3)).await;
@@ -697,7 +698,7 @@ async fn a_lead_is_woken_by_a_request_that_it_may_decide() {
 }
 
 #[tokio::test]
-async fn a_teammate_waits_for_the_answer_to_its_question() {
+async fn a_teammate_waits_for_the_reply_to_its_message() {
     let ada = vec![
         Reply::call("send_message", json!({ "to": "lead", "text": "Tabs?" }))
             .and_call("wait", json!({ "timeout_s": 3600 })),

@@ -306,7 +306,7 @@ async fn a_killed_lead_repeats_no_completed_round() {
 }
 
 #[tokio::test]
-async fn a_member_killed_in_its_round_resumes_it() {
+async fn a_member_killed_in_its_round_resumes_the_round() {
     let server = FakeModelServer::start(by_model([
         (
             "lead",

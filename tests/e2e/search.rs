@@ -148,7 +148,7 @@ async fn provider_search_results_are_replayed_to_the_provider() {
 }
 
 #[tokio::test]
-async fn the_users_search_endpoint_is_used_and_its_key_never_shown() {
+async fn the_users_search_endpoint_is_called_with_its_key() {
     let script = |request: &Request| {
         let is_search = request.method == "GET";
         match request.path.split('?').next() {
@@ -204,7 +204,7 @@ async fn the_users_search_endpoint_is_used_and_its_key_never_shown() {
 }
 
 #[tokio::test]
-async fn the_tool_is_not_offered_without_a_search_backend() {
+async fn web_search_needs_a_backend_and_permission() {
     for (model, search, bypass, why) in [
         ("openai/lead", "", true, ""),
         // A proxy in front of the provider may not support the search.
@@ -250,7 +250,7 @@ async fn the_tool_is_not_offered_without_a_search_backend() {
 }
 
 #[tokio::test]
-async fn a_response_of_another_api_is_a_clear_error() {
+async fn an_unusable_search_response_is_explained() {
     for (reply, said) in [
         (
             Reply::html(403, "<h1>Forbidden</h1>"),

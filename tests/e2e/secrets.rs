@@ -1,4 +1,4 @@
-//! `--secret`: tools receive the value, and it appears nowhere else.
+//! `--secret`: tools receive the value; output, logs, the journal and recordings do not contain it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -1,4 +1,4 @@
-//! Stop requests: a working member may object, and the caller receives its reason.
+//! Stop requests: a working member may object, and the caller receives the reason.
 
 use std::time::{Duration, Instant};
 

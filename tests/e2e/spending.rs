@@ -113,7 +113,7 @@ fn finish_in_two_steps() -> Vec<Reply> {
 }
 
 #[tokio::test]
-async fn a_member_over_its_budget_waits_until_it_is_raised() {
+async fn a_member_at_its_limit_waits_until_the_limit_is_raised() {
     let server = FakeModelServer::start(by_model([("lead", finish_in_two_steps())])).await;
     let rig = rig(&server, LIMITED);
     rig.ok(["up", "--detach", "Do it"]).await;
@@ -326,7 +326,7 @@ async fn doctor_explains_each_model_and_shows_no_key() {
 }
 
 #[tokio::test]
-async fn doctor_fails_for_no_key_of_the_shell_that_ran_up() {
+async fn doctor_needs_no_key_while_the_team_is_up() {
     let server = FakeModelServer::start(by_model(finish("gpt-5.1"))).await;
     let mut rig = rig(&server, TEAM);
     rig.ok(["up", "--detach"]).await;

@@ -1,5 +1,5 @@
-//! Full disks, and files that are removed, damaged, too new or owned by others: the supervisor acknowledges only
-//! stored changes.
+//! Full disks, and files that are removed, damaged, too new or owned by other users: the supervisor acknowledges
+//! only stored changes.
 
 use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
@@ -22,7 +22,7 @@ fn database(rig: &Rig) -> PathBuf {
 }
 
 #[tokio::test]
-async fn on_a_full_disk_only_reads_and_kills_work_until_it_recovers() {
+async fn on_a_full_disk_only_reads_and_kills_work() {
     let rig = assigned(&["ada", "bob"], &task("Long", "mkfifo gate; cat gate", ""));
     let Some(disk) = SmallDisk::mount(&rig.directories().state, 16 << 20) else {
         return;
@@ -359,7 +359,7 @@ async fn a_team_without_files_is_listed_with_an_error() {
 }
 
 #[tokio::test]
-async fn a_journal_that_lost_its_log_is_never_a_new_team() {
+async fn a_database_that_lost_its_wal_is_refused() {
     let rig = headless(&["ada"], &task("Build", "true", ""));
     rig.ok(["up", "--wait"]).await;
     processes::end(rig.root()).await;

@@ -29,7 +29,7 @@ async fn timed<const N: usize>(rig: &Rig, arguments: [&str; N]) -> Duration {
 }
 
 /// Asserts that a command took less than the sum of [`REACHED`] and [`NOISE`] times `control`, which is the duration of
-/// the same command, in the same run, with nothing removed.
+/// the same command in the same test, with nothing removed.
 fn assert_within_limit(what: &str, took: Duration, control: Duration) {
     let limit = REACHED + NOISE * control;
     assert!(took < limit, "{what}: {took:?}, the control {control:?}");
@@ -105,7 +105,7 @@ async fn a_team_that_another_process_writes_is_not_opened() {
     rig.ok(["up"]).await;
 }
 
-/// A team with a running task, from which `remove` has removed files.
+/// A rig with a running task, after `remove` has removed files.
 async fn without_socket(remove: impl Fn(&Rig)) -> Rig {
     let rig = headless(&["ada"], &task("Long", "mkfifo gate; cat gate", ""));
     rig.ok(["up"]).await;
@@ -189,7 +189,7 @@ async fn a_removed_lock_file_makes_no_second_supervisor() {
     let before = rig.supervisor().await;
     let files = ["supervisor.lock", "supervisor.pid", "run/supervisor.sock"];
     let lock = rig.directories().supervisor_lock();
-    // The supervisor is found by its record, by its socket, or by its record if the socket is missing too.
+    // The supervisor is found by its record, by its socket without a record, and by its record without a socket.
     for removed in [&files[..1], &files[..2], &[files[0], files[2]]] {
         for file in removed {
             let path = match file.strip_prefix("run/") {
@@ -232,7 +232,7 @@ async fn stop_ends_the_teams_of_a_killed_supervisor() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
     let ada = rig.worker("ada").await;
-    // The worker starts no supervisor meanwhile.
+    // A stopped worker starts no supervisor.
     ada.signal(Signal::SIGSTOP).unwrap();
     processes::kill(rig.supervisor().await).await;
     let mut stop = rig.start(["supervisor", "stop"]);
@@ -329,7 +329,7 @@ async fn a_worker_reconnects_soon_after_many_crashes() {
     for _ in 0..CRASHES {
         crash().await;
     }
-    // The pause before the next attempt to start a supervisor would be 25 s.
+    // If the worker counted each crash as a failed attempt, its next pause would be 25 s.
     assert_within_limit("the connection", connected().await, control);
 }
 
@@ -352,7 +352,10 @@ async fn a_command_repeats_its_call_when_supervisors_crash() {
         fs::write(rig.home().join(format!("crash-{number}")), "").unwrap();
     }
     rig.ok(["task", "add", "Once"]).await;
-    assert!(!rig.home().join("crash-7").exists(), "all of them died");
+    assert!(
+        !rig.home().join("crash-7").exists(),
+        "all seven supervisors crashed"
+    );
     let list = rig.json(["task", "list"]).await;
     assert_eq!(list["tasks"].as_array().map(Vec::len), Some(1), "{list}");
 }
@@ -373,7 +376,7 @@ async fn the_log_has_requests_commits_and_launches_on_demand() {
     up.env("AGENT_TEAM_LOG", "debug");
     assert!(up.output().await.unwrap().status.success());
     rig.ok(["down"]).await;
-    // `supervisor logs` needs no supervisor. Repeat it, because the thread that writes the log may lag.
+    // `supervisor logs` needs no supervisor. The thread that writes the log may lag, so repeat the command.
     let ended = async {
         loop {
             let log = rig.ok(["supervisor", "logs"]).await.stdout;

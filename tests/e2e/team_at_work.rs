@@ -171,7 +171,7 @@ async fn a_job_in_panes_survives_a_killed_member() {
 }
 
 #[tokio::test]
-async fn an_ended_team_resumes_its_goal_board_and_conversations() {
+async fn an_ended_team_resumes_its_goal_and_its_conversations() {
     let [mut ada, ben, cleo] = teammates();
     ada.1.insert(2, Reply::hang());
     let server = FakeModelServer::start(by_model([("lead", lead()), ada, ben, cleo])).await;
@@ -208,7 +208,7 @@ async fn an_ended_team_resumes_its_goal_board_and_conversations() {
 }
 
 #[tokio::test]
-async fn a_reopened_team_remembers_unless_it_is_fresh() {
+async fn a_later_run_remembers_earlier_goals_unless_it_is_fresh() {
     let answers = || vec![Reply::call("finish", json!({"answer": "Done."}))];
     let three = [answers(), answers(), answers()].concat();
     let server = FakeModelServer::start(by_model([("lead", three)])).await;

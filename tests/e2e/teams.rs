@@ -8,12 +8,12 @@ use agent_team_protocol::method::Up;
 use agent_team_protocol::placement::CallerTerminal;
 use agent_team_tests::Rig;
 
-/// Members of the role `worker` without a terminal, which claim ready tasks; `rest` is appended to the file.
+/// Headless members that claim ready tasks; `rest` is appended to the file.
 pub(crate) fn headless(members: &[&str], rest: &str) -> Rig {
     Rig::with_team(&file(members, "headless", "ready", rest))
 }
 
-/// Members without a terminal, which take only assigned tasks.
+/// Headless members that take only assigned tasks.
 pub(crate) fn assigned(members: &[&str], rest: &str) -> Rig {
     Rig::with_team(&file(members, "headless", "assigned", rest))
 }
@@ -39,8 +39,8 @@ pub(crate) fn task(title: &str, run: &str, more: &str) -> String {
     format!("[[task]]\ntitle = {title:?}\nrun = {run:?}\n{more}\n")
 }
 
-/// The arguments of `team/up` for a team with members that take only assigned tasks. `agent-team up` would check its
-/// arguments; these are not checked.
+/// The arguments of `team/up` for a team with members that take only assigned tasks. A test can make them invalid.
+/// `agent-team up` would refuse invalid arguments before the call.
 pub(crate) fn up_call(project: &Path, name: &str, members: &[&str]) -> Up {
     let project = project.canonicalize().expect("the project exists");
     let text = file(members, "headless", "assigned", "").replace("demo", name);

@@ -118,7 +118,7 @@ async fn top_shows_changes_and_reacts_to_keys() {
     }
     terminal.until("said by the task").await;
 
-    // A terminal of another size shows the same.
+    // `top` adapts to a smaller terminal.
     terminal
         .tmux
         .ask(["resize-window", "-x", "44", "-y", "12"])
@@ -254,7 +254,7 @@ async fn top_obeys_the_mouse_and_enters_the_board() {
     terminal.until("new task ▸").await;
     terminal.type_bytes("By hand").await;
     terminal.press("Enter").await;
-    // No member can do a task without a command, which the status line reports.
+    // The status line reports that no member can claim a task without a command.
     terminal.until("no member can claim T-3").await;
     terminal.click("T-3 By hand").await;
     terminal.until("▸ ○ T-3").await;

@@ -112,7 +112,7 @@ async fn several_lines_are_one_message_and_a_paste_waits_for_enter() {
     })
     .await;
 
-    // A new process restores the history of typed lines, and no other user can read it.
+    // A new process restores the history of typed lines, and no other user can read the stored history.
     let process = async || {
         let asked = ["display-message", "-p", "-t", &pane, "#{pane_pid}"];
         tmux.ask(asked).await
@@ -247,6 +247,10 @@ async fn agent_text_changes_nothing_outside_its_pane() {
     for (before, after) in before.iter().zip(&seen().await) {
         assert_eq!(before, after);
     }
-    assert_eq!(tmux.ask(["list-buffers"]).await, "", "the clipboard stays");
+    assert_eq!(
+        tmux.ask(["list-buffers"]).await,
+        "",
+        "the clipboard is unchanged"
+    );
     assert_eq!(rig.read("owned"), None);
 }

@@ -1,4 +1,4 @@
-//! `up`: starts the team of a project, waits for its tasks, lists the changes of a dry run, and applies only edits.
+//! `up`: starting the team of a project, waiting for its tasks, dry runs, and applying edits of the team file.
 
 use agent_team_client::CallError;
 use agent_team_protocol::method::TeamUp;
@@ -49,7 +49,7 @@ async fn wait_exits_1_when_no_member_may_take_a_task() {
 }
 
 #[tokio::test]
-async fn wait_ignores_tasks_blocked_by_a_failed_task() {
+async fn wait_ends_despite_tasks_blocked_by_a_failed_task() {
     let tasks = [
         task("Build", "exit 1", ""),
         task("Test", "true", "after = [\"Build\"]"),
@@ -87,7 +87,7 @@ async fn a_task_goes_to_its_role_and_to_its_member() {
 }
 
 #[tokio::test]
-async fn higher_priority_is_taken_first() {
+async fn tasks_with_higher_priority_are_taken_first() {
     let tasks = [
         task("Low", "echo low >> order", "priority = -1"),
         task("Middle", "echo middle >> order", ""),
@@ -378,7 +378,7 @@ async fn a_dry_run_of_a_fresh_start_keeps_the_team() {
 async fn a_refused_fresh_start_keeps_the_existing_team() {
     let rig = assigned(&["ada"], &task("Build", "true", ""));
     rig.ok(["up"]).await;
-    // The supervisor keeps running for this listener.
+    // The supervisor keeps running while this client is connected.
     let _listener = rig.user().await;
     rig.ok(["down"]).await;
     let mut twice = up_call(&rig.project(), "demo", &["ada"]);
@@ -392,7 +392,7 @@ async fn a_refused_fresh_start_keeps_the_existing_team() {
     assert_eq!(board["tasks"][0]["title"], "Build");
 }
 
-/// A repeated call executes nothing again: when it is repeated, the disk may be full or the file edited.
+/// A call that is repeated with its key executes nothing again: the disk may be full or the file edited by then.
 #[tokio::test]
 async fn a_repeated_up_gets_its_first_answer() {
     use std::os::unix::fs::MetadataExt;

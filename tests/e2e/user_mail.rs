@@ -28,7 +28,7 @@ async fn team_with_question(placement: &str) -> (FakeModelServer, Rig) {
 }
 
 #[tokio::test]
-async fn a_question_to_the_user_is_shown_everywhere() {
+async fn ps_next_top_and_watch_show_a_question_to_the_user() {
     let (_server, rig) = team_with_question("placement = \"headless\"").await;
     let lead = rig
         .until_member("lead", |lead| lead.why.contains("waits"))
@@ -61,10 +61,14 @@ async fn a_question_to_the_user_is_shown_everywhere() {
     assert_eq!(rig.until_written("seen.txt").await, message);
     let input = rig.read("seen.json").expect("the program ran");
     let input: Value = serde_json::from_str(&input).expect("JSON");
-    assert_eq!(input, line, "the program reads the line of --json");
+    assert_eq!(input, line, "the program receives the printed line");
 
     rig.ok(["messages", "--peek"]).await.assert_says("unread");
-    assert_eq!(rig.json(["ps"]).await["unread"], 1, "peeking reads nothing");
+    assert_eq!(
+        rig.json(["ps"]).await["unread"],
+        1,
+        "--peek marks nothing as read"
+    );
     rig.ok(["messages", "user"])
         .await
         .assert_says("Which port?");
@@ -167,7 +171,7 @@ async fn a_pane_shows_a_question_and_takes_its_answer() {
     let pane = rig.member("lead").await.pane.expect("a pane");
     team.ask(["send-keys", "-t", &pane, "8080", "Enter"]).await;
     server.until_asked("lead", 3).await;
-    until("the border to show it no longer", async || {
+    until("the border without the question", async || {
         (!label().await.contains("asks you")).then_some(())
     })
     .await;

@@ -1,4 +1,4 @@
-//! Verbs for scripts that wait, and the fields that tasks, messages and spawned members carry.
+//! Verbs that wait for a task or a reply, and fields of tasks, messages and spawned members.
 
 use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_tests::Rig;

@@ -135,7 +135,7 @@ async fn an_invalid_call_is_refused_and_its_connection_continues() {
     assert!(answer(3)["result"]["teams"].is_array());
 }
 
-/// A script writes its calls to the socket, closes its sending side, and then reads. The supervisor is stopped
+/// A script writes its call to the socket, closes its sending side, and then reads. The supervisor is stopped
 /// meanwhile, so that it reads the call and the EOF together; it answers the call only after the member's process has
 /// ended.
 #[tokio::test]
@@ -161,7 +161,7 @@ async fn calls_before_a_half_close_are_answered() {
     assert!(last["id"] == 1 && last["result"].is_object(), "{last}");
 }
 
-/// The end of a worker's connection is the first sign of its exit, also while a call of the member is open.
+/// The end of a worker's connection is the first sign of its exit, even while a call of the member is open.
 #[tokio::test]
 async fn a_lead_that_exits_during_its_call_is_replaced_at_once() {
     let mut rig = assigned(&[], "[lead]\n");
@@ -210,8 +210,8 @@ async fn an_unauthenticated_connection_has_4_kib_and_2_s() {
     assert!(said[0]["error"].is_object(), "{said:?}");
 }
 
-/// Clients without a subscription receive the reason too: a client that lost a call must know whether to start the next
-/// supervisor.
+/// Clients without a subscription also receive the reason: a client that lost a call must know whether to start the
+/// next supervisor.
 #[tokio::test]
 async fn every_client_receives_the_reason_of_a_stop() {
     let rig = up().await;
@@ -369,7 +369,7 @@ async fn add_tasks(user: &User, count: u64, bytes: usize) {
 }
 
 #[tokio::test]
-async fn a_slow_reader_is_cut_off_and_resumes_without_a_gap() {
+async fn a_slow_client_is_disconnected_and_resumes_without_a_gap() {
     const TASKS: u64 = 200;
     let rig = assigned(&["ada"], "");
     rig.ok(["up"]).await;
@@ -389,10 +389,10 @@ async fn a_slow_reader_is_cut_off_and_resumes_without_a_gap() {
     let status = user.ask::<SupervisorStatus>(Nothing {}).await;
     assert!(
         status.resident_bytes < 100 << 20,
-        "{} bytes for a reader that does not read",
+        "{} bytes for a client that does not read",
         status.resident_bytes
     );
-    // The client reads its remaining frames only now; the notice that it was cut off may be missing.
+    // The client reads its remaining frames only now. The notice of the disconnection may be missing.
     let said = slow.until_closed().await;
     let seen = said
         .iter()
@@ -400,7 +400,10 @@ async fn a_slow_reader_is_cut_off_and_resumes_without_a_gap() {
         .filter_map(|frame| frame["params"]["revision"].as_u64())
         .max()
         .unwrap();
-    assert!(seen < status.teams[0].revision.0, "the client was cut off");
+    assert!(
+        seen < status.teams[0].revision.0,
+        "the client was disconnected"
+    );
     let mut events = rig.user().await.events(seen).await.unwrap();
     // `until` panics at a gap.
     events
@@ -416,7 +419,7 @@ async fn a_large_board_is_listed_completely() {
     let user = rig.user().await;
     add_tasks(&user, TASKS, 20_000).await;
     let page = user.ask::<TaskList>(ListTasks { after: 0 }).await;
-    assert!(page.more, "one frame does not hold them all");
+    assert!(page.more, "one frame does not hold all tasks");
     let list = rig.json(["task", "list"]).await;
     assert_eq!(list["tasks"].as_array().unwrap().len() as u64, TASKS);
 }

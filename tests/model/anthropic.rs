@@ -44,7 +44,7 @@ async fn ask(
     within("an answer", model.answer(prompt, &mut drop)).await
 }
 
-/// The item as it is after a restart, which reads it from the stored transcript.
+/// The item as a restarted worker reads it from the stored transcript.
 fn restored(item: &Item) -> Item {
     let json = serde_json::to_string(item).expect("JSON");
     serde_json::from_str(&json).expect("an item")
@@ -110,7 +110,7 @@ async fn interleaved_blocks_are_sent_back_in_order() {
 }
 
 #[tokio::test]
-async fn thoughts_behind_a_changed_prefix_are_dropped() {
+async fn thoughts_after_a_changed_prefix_are_dropped() {
     let (before, read) = ("You are ada.", [tool("read")]);
     let both = [tool("read"), tool("grep")];
     let goal = said("Read both");

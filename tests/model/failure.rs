@@ -1,4 +1,4 @@
-//! Servers that refuse, disconnect, stay silent, or are not models.
+//! Servers that refuse, disconnect or stay silent, and servers that are not model servers.
 
 use std::time::Duration;
 
@@ -107,7 +107,7 @@ async fn json_in_place_of_a_stream_is_reported_by_its_content() {
 }
 
 #[tokio::test]
-async fn events_that_do_not_parse_are_malformed() {
+async fn an_event_that_does_not_parse_is_quoted_in_the_error() {
     for name in WIRES {
         let server = FakeModelServer::start(in_turn([Reply::events(&["{\"choi"])])).await;
         let error = first_answer(&*model_at(name, &server)).await;
@@ -213,7 +213,7 @@ async fn dropping_an_answer_closes_its_connection() {
         let model = model_at(name, &server);
         deltas_until(&*model, |delta| matches!(delta, Delta::Text(_))).await;
         server.hung_up(1).await;
-        assert_eq!(server.requests().len(), 1, "nothing is asked again");
+        assert_eq!(server.requests().len(), 1, "no request is repeated");
     }
 }
 

@@ -1,4 +1,4 @@
-//! A list of models: what makes the next model answer.
+//! A list of models: which errors replace a model by the next one.
 
 use agent_team_llm::fallback::FallbackModel;
 use agent_team_llm::{Delta, Model};
@@ -22,7 +22,7 @@ fn both(server: &FakeModelServer) -> FallbackModel {
 }
 
 #[tokio::test]
-async fn a_rejected_key_or_an_empty_budget_replaces_the_model() {
+async fn an_unusable_model_is_replaced_by_the_next_one() {
     let no_budget = json!({ "error": { "code": "insufficient_quota", "message": "pay" } });
     for reply in [
         Reply::error(401, "wrong key"),
@@ -40,7 +40,7 @@ async fn a_rejected_key_or_an_empty_budget_replaces_the_model() {
             _ => false,
         };
         assert!(deltas.iter().any(replaced), "{deltas:?}");
-        // The next answer comes from the same model at once.
+        // The next request goes to the second model at once.
         assert_eq!(model.name(), "openai/second");
         answer(&model, &[said("Hello")], &[])
             .await

@@ -26,10 +26,9 @@ use agent_team_tests::within;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-/// One model of each wire format.
+/// A model with the wire Chat Completions, and one with the wire Messages.
 const WIRES: [&str; 2] = ["openai/m", "anthropic/m"];
 
-/// The key of these tests.
 const KEY: &str = "sk-secret-1";
 
 /// Every provider at this base URL, with keys for the providers that the tests use.
@@ -96,7 +95,7 @@ async fn answer(
     (answer, deltas)
 }
 
-/// An answer to a first question.
+/// The answer to the first input of a conversation.
 async fn first_answer(model: &dyn Model) -> Result<Answer, ModelError> {
     answer(model, &[said("Hello")], &[tool("read")]).await.0
 }
@@ -143,7 +142,6 @@ async fn first_failure(model: &dyn Model) -> String {
     }
 }
 
-/// The text of the deltas.
 fn text(deltas: &[Delta]) -> String {
     let text = deltas.iter().filter_map(|delta| match delta {
         Delta::Text(text) => Some(text.as_str()),

@@ -156,7 +156,7 @@ async fn a_restarted_member_resumes_its_replay() {
     let (again, _) = answer(&replay(&file, "ada"), &items, &[tool("read")]).await;
     assert_eq!(again.expect("an answer"), answers[1]);
 
-    // A recording continues after a restart too.
+    // A restarted recorder appends to the recording.
     record(&file, "ada", "one").await;
     let text = std::fs::read_to_string(&file).expect("the file exists");
     let last: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
@@ -190,9 +190,9 @@ async fn a_restarted_member_resumes_its_replay_after_compaction() {
         items.extend([Item::Answered(answered), said("go on")]);
     }
     let again = ask(&replay(&file, "ada"), &shortened, &tools).await;
-    assert_eq!(again.text, "two", "not its first answer");
+    assert_eq!(again.text, "two", "resumed after the summary");
     let again = ask(&replay(&file, "ada"), &items[..3], &tools).await;
-    assert_eq!(again.text, "three", "not its second answer");
+    assert_eq!(again.text, "three", "resumed after the last answer");
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn a_difference_from_the_recording_is_reported() {
     let model = replay(&file, "ada");
     converse(&model, "one").await;
     let (error, _) = answer(&model, &[said("one")], &[tool("read")]).await;
-    let error = error.expect_err("there are no more").to_string();
+    let error = error.expect_err("there is no fourth exchange").to_string();
     assert!(
         error.contains("it contains only 3 exchanges of ada"),
         "{error}"

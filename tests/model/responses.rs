@@ -156,7 +156,7 @@ async fn a_truncated_call_is_rebuilt_for_the_next_request() {
 }
 
 #[tokio::test]
-async fn older_models_and_other_wires_keep_chat_completions() {
+async fn older_models_and_other_providers_use_chat_completions() {
     let reply = Reply::text("ok");
     let server = FakeModelServer::start(move |_| reply.clone()).await;
     for name in [

@@ -1,4 +1,4 @@
-//! Model selection: the default without a named model, and the proxy of its connections.
+//! Model selection: the default if no model is named, and the URL, key and proxy of a provider.
 
 use agent_team_llm::Model;
 use agent_team_llm::choose::choose;
@@ -66,7 +66,7 @@ async fn without_any_model_the_error_lists_the_options() {
         ("LLAMACPP_BASE_URL", &url),
         ("VLLM_BASE_URL", &closed),
     ];
-    let error = chosen(&vars).await.expect_err("there is nothing");
+    let error = chosen(&vars).await.expect_err("no model is available");
     for says in [
         "ANTHROPIC_API_KEY",
         "ollama at http://127.0.0.1:11434/v1",

@@ -1,4 +1,4 @@
-//! The two wire formats, in both directions.
+//! The wires Chat Completions and Messages: requests and answers.
 
 use agent_team_llm::open::OpenConfig;
 use agent_team_llm::{Answer, Delta, Item, Stop, Thought, ToolCall, ToolResult, Usage};
@@ -94,7 +94,7 @@ async fn stop_reasons_are_distinguished() {
         let answered = first_answer(&*model_at(name, &server)).await;
         assert_eq!(answered.expect("an answer").stop, stop, "{name} {reason}");
     }
-    // Some servers send `stop` although they request calls.
+    // Some servers send the stop reason `stop` although the answer contains calls.
     let call = Reply::call("read", json!({})).stop("stop");
     let server = FakeModelServer::start(in_turn([call])).await;
     let answered = first_answer(&*model_at("openai/m", &server)).await;
@@ -166,7 +166,7 @@ async fn a_transcript_is_sent_in_the_format_of_each_api() {
             "{name}: {}",
             request.said()
         );
-        // Input that did not parse is sent back as valid JSON.
+        // Arguments that did not parse are sent back as valid JSON.
         let body = request.body.to_string();
         assert!(body.contains("unparsable"), "{body}");
     }
@@ -351,7 +351,7 @@ async fn models_at_one_server_are_distinguished() {
         assert_eq!(answered.expect("an answer").text, text);
     }
     let over = first_answer(&*model_at("openai/worker", &server)).await;
-    over.expect_err("the script has no more for it");
+    over.expect_err("the script has no more replies for this model");
 }
 
 #[tokio::test]

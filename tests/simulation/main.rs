@@ -1,4 +1,5 @@
-//! The simulation repeats itself exactly, passes without a planted fault, and finds each planted one.
+//! The same seed gives the same journal, a simulation without a planted fault violates no promise, and each planted
+//! fault is found.
 
 use std::process::Command;
 

@@ -5,8 +5,8 @@
 //! a recording of the service:
 //! - The signature of a thought covers model, system text, tools and all blocks before the thought.
 //! - Results follow their calls directly, and are the first blocks of their message.
-//! - A request has at most four cache marks, and marks with a longer lifetime come first. A mark reads the entry of an
-//!   earlier mark if the entry ends at most 20 blocks before it.
+//! - A request has at most four cache marks, and marks with a longer lifetime come first. A mark finds a cached prefix
+//!   that ends at the block of the mark, or at one of the 19 blocks before that block.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,12 +18,12 @@ use crate::fake_model_server::{Reply, Request};
 /// The token count of each block.
 pub const BLOCK_TOKENS: u64 = 100;
 
-/// The number of blocks that a mark searches for an entry, itself included.
+/// The number of blocks at which a mark looks for the end of a cached prefix, including the block of the mark.
 const LOOKBACK: usize = 20;
 
 const MARKS_MAX: usize = 4;
 
-/// The state of the provider: the answers that it still gives, and its cache.
+/// The state of the provider: the remaining answers, and its cache.
 #[derive(Debug)]
 pub struct FakeAnthropic {
     answers: std::vec::IntoIter<Vec<Value>>,
@@ -61,7 +61,7 @@ impl FakeAnthropic {
         )
     }
 
-    /// The number of blocks before the end of the longest cached prefix.
+    /// The number of blocks in the longest cached prefix that a mark finds.
     fn read_cache(&self, conversation: &Conversation) -> usize {
         let found = conversation.marks.iter().filter_map(|mark| {
             let first = (mark + 1).saturating_sub(LOOKBACK);
@@ -188,7 +188,7 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// Streams an answer to a prompt with this many blocks, of which the first `read` ones come from the cache.
+/// Streams an answer to a prompt of `prompt` blocks, of which the first `read` blocks come from the cache.
 fn stream(blocks: Vec<Value>, prompt: usize, read: usize) -> Reply {
     let tokens = |blocks: usize| blocks as u64 * BLOCK_TOKENS;
     let usage = json!({

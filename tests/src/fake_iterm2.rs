@@ -43,7 +43,7 @@ pub fn client() -> Option<PathBuf> {
     here
 }
 
-/// A running app.
+/// A running fake of the app.
 #[derive(Debug)]
 pub struct FakeIterm {
     client: PathBuf,
@@ -56,7 +56,7 @@ pub struct FakeIterm {
 }
 
 impl FakeIterm {
-    /// Starts the app, and sets the rig's environment so that its verbs run in the app's first session, with a cookie.
+    /// Starts the app, and sets the rig's environment so that verbs run in the app's first session, with a cookie.
     pub async fn start(rig: &mut Rig, client: PathBuf, options: &[&str]) -> Self {
         let home = rig.root().join("home");
         let mut child = Command::new(client.join("python"))
@@ -138,7 +138,7 @@ impl FakeIterm {
             .collect()
     }
 
-    /// Waits for a session whose name begins with this.
+    /// Waits for a session whose name begins with this text.
     pub async fn until_named(&mut self, begins: &str) -> Value {
         until(&format!("a session named {begins:?}"), async || {
             let sessions = self.sessions().await;
@@ -149,7 +149,7 @@ impl FakeIterm {
         .await
     }
 
-    /// Waits until a session has printed this.
+    /// Waits until a session has printed this text.
     pub async fn until_shown(&mut self, session: &str, what: &str) -> String {
         until(&format!("{what:?} in session {session}"), async || {
             let command = json!({ "do": "screen", "session": session });

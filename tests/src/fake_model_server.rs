@@ -113,7 +113,7 @@ impl FakeModelServer {
         waited.expect("the server runs");
     }
 
-    /// Waits until this many clients have disconnected before the end of their reply.
+    /// Waits until this many clients have disconnected without reading their whole reply.
     pub async fn hung_up(&self, clients: usize) {
         let mut hung_up = self.hung_up.clone();
         let enough = hung_up.wait_for(|left| *left >= clients);
@@ -159,7 +159,7 @@ impl Request {
         self.body["messages"].as_array().map_or(&[], Vec::as_slice)
     }
 
-    /// The text of the first message of the role `user`: the situation, and what follows it.
+    /// The text of the first message of the role `user`, which begins with the situation.
     pub fn situation(&self) -> String {
         let mut messages = self.messages().iter();
         let user = messages.find(|message| message["role"] == "user");

@@ -5,14 +5,15 @@
 //! the service:
 //! - Function tools of GPT-5.6 need this API: Chat Completions refuses them.
 //! - Without storage, a reasoning item needs its encrypted content, unchanged.
-//! - A reasoning item is followed by the item that followed it, and that item by no other reasoning.
+//! - A reasoning item and the item after it in the answer belong together: a request contains both, one directly after
+//!   the other, or neither.
 //! - Each call has an output, and each output its call.
 
 use serde_json::{Value, json};
 
 use crate::fake_model_server::{Reply, Request};
 
-/// The state of the provider: the answers that it still gives, and the items that it has produced.
+/// The state of the provider: the remaining answers, and the items that it has produced.
 #[derive(Debug)]
 pub struct FakeResponses {
     answers: std::vec::IntoIter<Vec<Value>>,

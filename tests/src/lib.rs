@@ -1,4 +1,5 @@
-//! Helpers of the end-to-end tests in `e2e/`: the real binaries in an isolated world that ends with the test.
+//! Helpers of the tests in `e2e/`, `model/`, `simulation/` and `torture/`. End-to-end tests run the real binaries in an
+//! isolated world that ends with the test.
 //!
 //! Where to look:
 //! - the world, its directories and running a verb in it: [`rig`]
@@ -10,12 +11,14 @@
 //! - a worker that the test scripts: [`stub`]
 //! - a model provider that the test scripts: [`fake_model_server`]
 //! - a disk that can be filled: [`small_disk`]; other faults of the machine: [`shim`]
-//! - random faults and the checks of every promise: [`torture`]; the same in virtual time: [`simulation`]
+//! - random faults and the checks of every promise: [`torture`]; faults in virtual time, with these checks:
+//!   [`simulation`]
 //! - which processes belong to a world: [`processes`]
 //! - where the binaries come from: [`binaries`]
 //!
-//! Tests use only public interfaces of the binaries: command line, socket, terminal, files. They must never end or
-//! change anything that they did not start, so that they can run beside a user's real team and beside each other.
+//! End-to-end tests use only public interfaces of the binaries: command line, socket, terminal, files. They must never
+//! end a process or change a file of another world, so that they can run beside a user's real team and beside each
+//! other.
 //! Helpers panic with the cause when they fail.
 
 #![expect(clippy::print_stderr, reason = "failed and skipped tests print why")]
@@ -53,7 +56,7 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 /// Interval between two polls of [`until`].
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Waits for the future's value; `what` names it in the panic message.
+/// Waits for the future's value; `what` names the value in the panic message.
 ///
 /// # Panics
 /// When the future is not ready within [`LIMIT`].

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 /// How many bytes at the end of each log are printed.
 const PRINTED_BYTES: usize = 6_000;
 
-/// Prints the logs of a state directory.
 pub(crate) fn print(state: &Path) {
     for (path, text) in below(state) {
         let from = text.ceil_char_boundary(text.len().saturating_sub(PRINTED_BYTES));
@@ -14,7 +13,7 @@ pub(crate) fn print(state: &Path) {
     }
 }
 
-/// The lines of all logs that contain `text`.
+/// The lines with `text` in all logs.
 pub(crate) fn lines(state: &Path, text: &str) -> Vec<String> {
     let logs = below(state).into_iter();
     logs.flat_map(|(_, log)| log.lines().map(str::to_owned).collect::<Vec<_>>())

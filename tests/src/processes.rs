@@ -2,8 +2,8 @@
 //! Called by the rig, and by tests that check that no process is left.
 //!
 //! The environment of the supervisor and of all its processes contains this directory, and so does the command line of
-//! tmux. The directory's name is random, so no process of another world contains it. Processes that a test lets escape
-//! on purpose contain it too.
+//! tmux. The directory's name is random, so no process of another world contains it. A process that leaves its session
+//! or its parent in a test keeps its environment, and is found as well.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -18,7 +18,7 @@ use crate::within;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     pub process: ProcessId,
-    /// The file name of the first argument, which is the program. Select processes by this name where possible: the
+    /// The file name of the first argument, which is the program. Select processes by this name if possible: the
     /// rest of the command line contains paths of the checkout, in which the name of a program can occur.
     pub program: String,
     /// Its command line, with blanks between the arguments.
@@ -26,13 +26,13 @@ pub struct Found {
 }
 
 impl Found {
-    /// Whether it runs one of the project's own programs.
+    /// Whether the process runs one of the project's own programs.
     pub fn is_ours(&self) -> bool {
         crate::binaries::NAMES.contains(&self.program.as_str())
     }
 }
 
-/// The living processes of the world in `directory`, except for this one. Empty where there is no `/proc`.
+/// The living processes of the world in `directory`, except the calling process. Empty if there is no `/proc`.
 pub fn of(directory: &Path) -> Vec<Found> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
@@ -91,7 +91,7 @@ pub async fn end(directory: &Path) {
 /// The process with this pid.
 ///
 /// # Panics
-/// When there is none.
+/// When no process has this pid.
 pub fn living(pid: u64) -> ProcessId {
     let pid = u32::try_from(pid).expect("a pid");
     ProcessId::of(pid)

@@ -102,7 +102,7 @@ impl Rig {
         self.trusts = false;
     }
 
-    /// Stores the user's trust in the team file that these arguments of `up` or `run` read in this directory.
+    /// Stores the user's trust in the team file that `up` or `run` with these arguments reads in this directory.
     fn trust_file(&self, directory: &Path, arguments: &[&str]) {
         let starts = |argument: &&str| ["up", "run"].contains(argument);
         if !self.trusts || !arguments.iter().any(starts) {
@@ -324,7 +324,7 @@ impl Rig {
     /// Removes the runtime directory, even if processes of this world create files in it meanwhile.
     ///
     /// # Panics
-    /// When it cannot be removed for another reason.
+    /// When the removal fails for another reason.
     pub fn remove_runtime_directory(&self) {
         let run = self.directories().run;
         while let Err(error) = fs::remove_dir_all(&run) {
@@ -475,7 +475,7 @@ impl Rig {
     /// Waits until a member satisfies a condition.
     pub async fn until_member(&self, name: &str, is: impl Fn(&MemberView) -> bool) -> MemberView {
         let known: MemberName = name.parse().expect("a name");
-        until(&format!("{name} to be as wanted"), async || {
+        until(&format!("the expected state of {name}"), async || {
             // A member that is being spawned may not exist yet.
             let members = self.ask::<TeamShow>(Nothing {}).await.members;
             let member = members.into_iter().find(|member| member.name == known)?;

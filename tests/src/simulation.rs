@@ -140,7 +140,7 @@ impl World {
         alive.iter().find(of_member).copied().unwrap_or_default()
     }
 
-    /// The workers of a member with this pid or a higher one.
+    /// The pids of the workers of a member, from `first` on.
     fn workers_of(&self, member: &str, first: u32) -> Vec<u32> {
         let workers = self.workers.borrow();
         let since = workers.range(first..);

@@ -1,8 +1,8 @@
 //! A stub worker whose frames the test writes. Created by the rig instead of the real `agent-teammate`.
 //!
 //! Only the launched process may connect as the member, so the test process cannot. The launched process takes the
-//! launch file, connects to the supervisor, and copies bytes between that connection and one to the test. It is the
-//! test's own program, started again to run only [`carry`].
+//! launch file, connects to the supervisor, and copies bytes between that connection and one to the test. The process
+//! runs the test's own program, but only [`carry`] in it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

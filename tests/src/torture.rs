@@ -6,7 +6,7 @@
 //! nemesis ─── faults ─────┼─► evidence ─► check ─► violations
 //! product ─── journal ────┘
 //! ```
-//! `cargo xtask torture` runs it; the tests in `tests/torture/` prove with planted faults that the checkers can fail.
+//! `cargo xtask torture` runs it; the tests in `tests/torture/` plant faults that the checkers must find.
 //! The torture runs in a world of its own, and terminates and removes only processes and files of that world. The same
 //! seed repeats the random choices, but not the timing of the machine.
 //!

@@ -95,7 +95,7 @@ impl Running {
         }
     }
 
-    /// The next line that it prints.
+    /// The next line that the verb prints on stdout.
     pub async fn line(&mut self) -> String {
         let line = within(&self.verb, self.stdout.next_line()).await;
         line.expect("its output is text")

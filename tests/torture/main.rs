@@ -1,5 +1,5 @@
-//! The checkers of the torture can fail: each planted fault is reported as a violation of its promise, and a short
-//! torture without a planted fault passes.
+//! The torture reports each planted fault as a violation of its promise. Without a planted fault, a short torture
+//! passes.
 
 #![expect(clippy::print_stderr, reason = "a failed test prints the report")]
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 const PAGE: &str = include_str!("../../../docs/reference/json.md");
 
-/// The page: the type of each verb's document, and the types.
+/// The page: the type of each verb's document, and the definitions of the types.
 #[derive(Debug)]
 pub(super) struct Page {
     /// The text beside each verb.
@@ -17,7 +17,7 @@ pub(super) struct Page {
 #[derive(Debug, Default)]
 struct Type {
     fields: Vec<Field<'static>>,
-    /// The texts of the variants; of a type that is neither an object nor a choice, its text.
+    /// The texts of the variants. A type that is neither an object nor a choice has one: its text.
     variants: Vec<&'static str>,
 }
 
@@ -49,7 +49,7 @@ impl Page {
         }
     }
 
-    /// The type in the document's description that the value has.
+    /// Checks a verb's document: it must have one of the types that the page names beside the verb.
     pub(super) fn check_document(&self, verb: &str, value: &Value) {
         let text = self
             .verbs
@@ -200,7 +200,8 @@ impl Type {
     }
 }
 
-/// The fields of a variant within a line, without the meaning behind them: `` `kind`: `"plan"`, optional `n`: integer``.
+/// The fields of a variant that one line describes, such as `` `kind`: `"plan"`, optional `n`: integer``. Ignores the
+/// meaning at the end of the line.
 fn fields_of(text: &str) -> Vec<Field<'_>> {
     let mut fields = Vec::new();
     let mut rest = Some(text);

@@ -29,7 +29,7 @@ const PRINTED_MAX: usize = 10;
 #[derive(Parser)]
 #[command(name = "cargo xtask simulate", bin_name = "cargo xtask simulate")]
 struct Arguments {
-    /// Simulate rounds until this many steps were made: frames delivered, processes started and ended.
+    /// Start no more rounds after this many steps. A step is a delivered frame, or the start or end of a process.
     #[arg(long, default_value_t = 1_000_000)]
     steps: u64,
     /// Repeat an earlier simulation exactly. Rounds after the first use seeds derived from this one.
@@ -51,7 +51,6 @@ fn plant(name: &str) -> Result<Plant, String> {
         .ok_or_else(|| format!("use one of {}", Plant::ALL.map(Plant::name).join(", ")))
 }
 
-/// The sum of all rounds.
 #[derive(Default)]
 struct Total {
     rounds: usize,
@@ -140,7 +139,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Prints some violations of each promise, and their number.
+/// Prints at most [`PRINTED_MAX`] violations of each promise, and the number of all its violations.
 fn print_violations(round: &Round) {
     for promise in Promise::ALL {
         let of_it = round.violations.iter();
@@ -155,7 +154,7 @@ fn print_violations(round: &Round) {
     }
 }
 
-/// The number of threads: no more than there are rounds. A team makes about 500 steps per second of virtual time.
+/// The number of threads: at most one per expected round. A team makes about 500 steps per second of virtual time.
 fn threads_for(arguments: &Arguments) -> usize {
     let rounds = arguments.steps / (500 * arguments.seconds.max(1));
     let useful = usize::try_from(rounds).unwrap_or(THREADS_MAX);
@@ -214,7 +213,7 @@ impl Drop for Rounds {
     fn drop(&mut self) {
         for worker in self.0.drain(..) {
             drop(worker.begin);
-            // A panic was already reported by its thread.
+            // The thread has already reported its panic.
             let _ended = worker.thread.join();
         }
     }

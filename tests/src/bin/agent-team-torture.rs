@@ -83,7 +83,6 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Waits for SIGTERM or SIGINT.
 async fn interrupted() {
     let mut terminate = signal(SignalKind::terminate()).expect("signals can be received");
     let mut interrupt = signal(SignalKind::interrupt()).expect("signals can be received");

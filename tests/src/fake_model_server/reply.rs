@@ -1,4 +1,4 @@
-//! The replies of the server: how a test describes one, and its encoding in each of the two protocols.
+//! The replies of the server: how a test describes a reply, and how each of the two protocols encodes it.
 
 use serde_json::{Value, json};
 
@@ -194,7 +194,7 @@ impl Reply {
         match &mut self.content {
             Content::Answer(answer) => answer,
             Content::Events(_) | Content::Whole { .. } | Content::Nothing => {
-                panic!("only a model's answer has this")
+                panic!("this setting needs a model's answer")
             }
         }
     }

@@ -1,6 +1,6 @@
-//! The simulated disk: commits are answered at once or after a seeded delay. While the simulated
-//! disk is full, each commit that is not urgent fails: the error says that the disk is full, or that the database is
-//! locked. The journal itself is the real store's.
+//! The simulated disk: commits are answered at once or after a seeded delay. While the simulated disk is full, each
+//! commit that is not urgent fails with one of two errors: a full disk or a locked database. The journal itself is the
+//! real store's.
 
 use std::path::PathBuf;
 use std::pin::Pin;

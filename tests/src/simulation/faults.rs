@@ -57,7 +57,7 @@ impl From<Kind> for FaultKind {
     }
 }
 
-/// How often each fault happens, relative to the others.
+/// How often each fault happens, relative to the other faults.
 const WEIGHTS: [(Kind, u64); 11] = [
     (Kind::KillSupervisor, 24),
     (Kind::KillWorker, 18),
@@ -84,7 +84,7 @@ const FLOOD: usize = 200;
 /// How long a supervisor may take to reach the failpoint at which it must crash.
 const CRASH_LIMIT: Duration = Duration::from_millis(500);
 
-/// Injects faults until the time `lasts` is over.
+/// Injects faults for the duration `lasts`.
 pub(super) async fn run(world: &Rc<World>, target: &Target, lasts: Duration, mut dice: Dice) {
     let total: u64 = WEIGHTS.iter().map(|(_, weight)| weight).sum();
     while world.recorder.now() < lasts {
@@ -116,7 +116,7 @@ pub(super) async fn run(world: &Rc<World>, target: &Target, lasts: Duration, mut
     }
 }
 
-/// Injects one fault. Ends a lasting fault, except a freeze, which ends by itself. Returns the processes that it
+/// Injects one fault and ends it. The freeze of a worker ends later, by itself. Returns the processes that the fault
 /// killed.
 async fn inject(kind: Kind, world: &Rc<World>, target: &Target, dice: &mut Dice) -> Vec<u32> {
     let (machine, supervisors) = (&world.machine, &world.supervisors);

@@ -92,7 +92,7 @@ impl Network {
         self.0.frames.load(Ordering::Relaxed)
     }
 
-    /// Returns the receiver of new connections, in place of the receiver of an earlier supervisor.
+    /// Returns the receiver of new connections. The receiver of an earlier supervisor gets no more connections.
     pub(super) fn listen(&self) -> mpsc::UnboundedReceiver<Accepted> {
         let (listener, accepted) = mpsc::unbounded_channel();
         self.0.listener.replace(Some(listener));

@@ -81,12 +81,14 @@ impl Promise {
                 "a task has one owner at any instant, and a stale owner changes nothing"
             }
             Self::Rerun => {
-                "a task ends once unless it is retried, and runs at most once per attempt, or with rerun = false at most once"
+                "a task ends once unless it is retried; it runs at most once per attempt, with rerun = false at most once"
             }
             Self::Requests => {
                 "a request is listed until it is decided; a command runs once, and only after the user allowed it"
             }
-            Self::Supervisor => "a new supervisor serves within 2 s of kill -9",
+            Self::Supervisor => {
+                "a new supervisor serves within 2 s of a kill, or within 10 s of the last of several kills"
+            }
             Self::Worker => {
                 "a launch ends only when its process was killed or asked to stop, and no member has two launches at once"
             }
@@ -96,7 +98,7 @@ impl Promise {
             }
             Self::Storage => "every acknowledged change is stored, and no refused change is stored",
             Self::OneWriter => {
-                "the journal has one writer: no change is refused, repeated or lost because of a second one"
+                "the journal has one writer: no change is refused, repeated or lost because of a second writer"
             }
             Self::Time => {
                 "a clock jump changes no state and no timeout; after a reboot no recorded process is trusted"

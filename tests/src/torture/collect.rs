@@ -122,7 +122,7 @@ impl World {
         Ok(tasks.iter().map(read).collect())
     }
 
-    /// The members, and the panes of the team's tmux server; `None` where members have no panes.
+    /// The members, and the panes of the team's tmux server; `None` if members have no panes.
     async fn panes(&self) -> Result<Option<(Vec<Shown>, Vec<Pane>)>, String> {
         if self.placement != "tmux" {
             return Ok(None);

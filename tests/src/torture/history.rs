@@ -66,7 +66,7 @@ pub enum Outcome {
     Unknown,
 }
 
-/// The parts of an answer that the checkers compare; empty where a call's answer has none.
+/// The parts of an answer that the checkers compare. A part that the answer of a call does not have is 0 or empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     /// The number of the message, task or request.
@@ -86,7 +86,7 @@ pub struct Fault {
     pub pids: Vec<u32>,
 }
 
-/// The kinds of faults. Only the simulation injects `CutConnections`; the nemesis injects all others.
+/// The kinds of faults. Only the simulation injects `CutConnections`; the nemesis injects all other kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FaultKind {
     KillSupervisor,
@@ -178,14 +178,14 @@ pub struct Probe {
     pub longest: Duration,
 }
 
-/// A request that a list did not contain, after an earlier list did.
+/// A request that was missing from a list, although an earlier list contained it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unlisted {
     pub request: u64,
     pub at: Duration,
 }
 
-/// A member as the team shows it in the end.
+/// A member as the team shows it at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown {
     pub member: String,
@@ -210,14 +210,14 @@ pub struct Stall {
     pub lasted: Duration,
 }
 
-/// A task as the board shows it in the end.
+/// A task as the board shows it at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
     pub id: u64,
     pub key: String,
     pub state: String,
     pub rerun: bool,
-    /// Whether a member runs a line for it.
+    /// Whether the task has a `run` line.
     pub runs: bool,
 }
 
@@ -240,10 +240,10 @@ pub struct Evidence {
     /// Events as a subscriber received them during the faults.
     pub published: Vec<Event>,
     pub tasks: Vec<Task>,
-    /// Why the journal, the board, the members or the panes could not be read in the end.
+    /// Why the journal, the board, the members or the panes could not be read at the end.
     pub unread: Vec<String>,
     pub unlisted: Vec<Unlisted>,
-    /// Members and panes in the end; `None` where members have no panes.
+    /// Members and panes at the end; `None` if members have no panes.
     pub panes: Option<(Vec<Shown>, Vec<Pane>)>,
     /// The marks of each task by its key, in the order in which they were written.
     pub runs: BTreeMap<String, Vec<Mark>>,

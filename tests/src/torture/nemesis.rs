@@ -1,9 +1,9 @@
-//! The nemesis injects one random fault after another. It affects only processes of its own world, which it finds by
-//! the world's directory, and heals each fault.
+//! The nemesis injects one random fault after another, and heals each fault. It affects only processes and files of its
+//! own world.
 //!
-//! After a fault that ends a supervisor it waits for the first answer of the next one, so that each recovery is
-//! measured separately. The kind, pause and numbers of each fault depend only on the seed and the fault's number, not
-//! on earlier faults.
+//! After a fault that ends a supervisor, the nemesis waits for the first answer of the next supervisor, so that each
+//! recovery is measured separately. The kind of a fault, the pause before it and its other random choices depend only
+//! on the seed and the fault's number, not on earlier faults.
 
 use std::fs;
 use std::time::Duration;
@@ -42,7 +42,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// First stream of random numbers for faults; each fault uses its own.
 const STREAMS: u64 = 1_000;
 
-/// How often each fault happens, relative to the others.
+/// How often each fault happens, relative to the other faults.
 const WEIGHTS: [(FaultKind, u64); 22] = [
     (FaultKind::KillSupervisor, 24),
     (FaultKind::KillSupervisors, 3),
@@ -115,7 +115,7 @@ pub(crate) async fn run(world: &World, options: &Options, recorder: &Recorder) {
 }
 
 /// Waits until a supervisor that is not in `not_by` has answered a probe, but no longer than `limit`. If the next fault
-/// were injected earlier, it would hide that no supervisor recovered from this one.
+/// came sooner, it would hide that no supervisor answers after the current fault.
 pub(crate) async fn until_answered(
     recorder: &Recorder,
     since: Duration,
@@ -135,7 +135,7 @@ struct Hit {
     ended: Duration,
 }
 
-/// Injects one fault and heals it; `None` if it is not possible now.
+/// Injects one fault and heals it; `None` if the fault is not possible now.
 async fn inject(
     kind: FaultKind,
     world: &World,

@@ -155,7 +155,7 @@ pub(crate) async fn planner(target: Target, recorder: Recorder, mut dice: Dice) 
         }
         let key = format!("task-{count}");
         let seconds = dice.below(4);
-        // Some tasks start a session of processes. `kill` of the member must end this session too.
+        // Some tasks start a session of processes. `kill` of the member must also end this session.
         let work = match dice.below(3) {
             0 => format!("setsid -w sleep 0.{seconds}"),
             1 => format!("git -c alias.nap='!sleep 0.{seconds}' nap"),

@@ -315,7 +315,7 @@ fn each_running_member_has_one_pane() {
 }
 
 #[test]
-fn a_jump_of_the_clock_ages_no_state() {
+fn a_clock_jump_ages_no_state_and_expires_no_request() {
     let of = |longest| {
         let at = Duration::from_secs(10);
         broken(&Evidence {
@@ -397,7 +397,7 @@ fn runs(marks: &[(&str, bool)], rerun: bool, attempts: u64) -> Vec<Promise> {
 }
 
 #[test]
-fn a_task_that_completed_ran() {
+fn a_completed_task_has_run() {
     assert_eq!(runs(&[("1", true), ("1", false)], true, 1), []);
     assert_eq!(runs(&[], true, 1), [Promise::Rerun], "an empty log");
     let added = json!({ "task": "T-1", "plan": { "key": "k" } });
@@ -443,7 +443,10 @@ fn a_command_runs_only_when_it_was_allowed() {
     assert_eq!(of(refused, &[]), [Promise::Requests]);
     let failed = Outcome::Refused("storage_failed".to_owned());
     let failed = of(vec![operation(allow(), failed)], &allowed);
-    assert!(!failed.contains(&Promise::Requests), "it may be stored");
+    assert!(
+        !failed.contains(&Promise::Requests),
+        "the decision may be stored"
+    );
 }
 
 /// The promises broken when a supervisor is killed at 10 s and the next one answers after `answered_ms`. `before_ms` is

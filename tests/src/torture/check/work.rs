@@ -186,7 +186,7 @@ pub(super) fn requests(evidence: &Evidence) -> Vec<String> {
     found
 }
 
-/// A request must be listed until it is decided or withdrawn. Stopping or holding its member withdraws it.
+/// A request must be listed until it is decided or withdrawn. Stopping or holding the member withdraws its requests.
 fn unlisted(evidence: &Evidence) -> Vec<String> {
     let mut open: BTreeMap<u64, &str> = BTreeMap::new();
     for event in &evidence.journal {
