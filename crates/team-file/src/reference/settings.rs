@@ -2,9 +2,11 @@
 //!
 //! Other crates read `durability`, `[models]` and `[sandbox]`; the end-to-end test `reference` compares their keys.
 
+use agent_team_protocol::value::Effort;
+
 use super::key::DefaultValue::{Depends, Is, Unset};
 use super::key::Kind::{Integer, Number, Strings, Word};
-use super::key::{KeyInfo, Kind, Manual, Section};
+use super::key::{KeyInfo, Kind, Manual, Section, words};
 use super::roles::ROLE;
 use super::team_file::{NOTIFY, NOTIFY_KEY, PERMISSIONS, SEARCH};
 
@@ -167,7 +169,7 @@ static MODEL: Section = Section {
 pub(crate) static OVERRIDES: Section = Section {
     heading: "agent-team config set",
     summary: "Settings of one team, stored in `teams/<team-id>.toml` beside `config.toml`. They override the team file. \
-              Each of the first six keys also applies to one member, as `members.<name>.<key>`.",
+              Each of the first seven keys also applies to one member, as `members.<name>.<key>`.",
     groups: &[&[
         KeyInfo::new(
             "model",
@@ -175,6 +177,13 @@ pub(crate) static OVERRIDES: Section = Section {
             Depends("the model of the team file"),
             "Model of agents. For a recording, use the team file.",
             "agent-team config set members.ada.model openai/gpt-5.1",
+        ),
+        KeyInfo::new(
+            "effort",
+            Word(|| words(&Effort::NAMES)),
+            Depends("the effort of the team file"),
+            "How much the models of agents think before they answer.",
+            "agent-team config set members.ada.effort high",
         ),
         KeyInfo::new(
             "role",
