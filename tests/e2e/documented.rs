@@ -399,7 +399,10 @@ async fn up_continues_a_stopped_team() {
     let rig = headless(&["ada"], &task("Long", "mkfifo gate; cat gate", ""));
     rig.ok(["up"]).await;
     rig.until_task_is("T-1", TaskState::InProgress).await;
-    rig.ok(["spawn", "worker", "--name", "rita"]).await;
+    rig.run(["spawn", "worker", "--name", "rita"])
+        .await
+        .expect(0)
+        .assert_says("rita spawned (pid ");
     rig.ok(["down"]).await;
     assert_eq!(
         rig.json(["task", "list"]).await["tasks"][0]["state"],

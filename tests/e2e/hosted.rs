@@ -58,6 +58,11 @@ async fn members_in_one_process_work_send_messages_and_stop() {
         .await
         .expect(0)
         .assert_says("runs hosted: in one process");
+    let refused = rig.refused(4, ["attach", "ada"]).await;
+    assert_eq!(
+        refused["message"],
+        "ada has no pane: the team runs without panes"
+    );
     let (ada, bob) = (rig.member("ada").await, rig.member("bob").await);
     assert_eq!(
         (ada.placement, bob.placement),

@@ -196,6 +196,22 @@ async fn the_team_file_selects_the_notification() {
 }
 
 #[tokio::test]
+async fn the_theme_of_up_reaches_tmux() {
+    if !tmux::is_here() {
+        return;
+    }
+    let mut rig = Rig::with_team(&TEAM.replace("headless", "tmux"));
+    rig.set("AGENT_TEAM_THEME", "light");
+    rig.ok(["up", "--detach"]).await;
+    let tmux = rig.tmux();
+    let colours = tmux.panes("#{@agent_team_colour}").await;
+    assert_eq!(colours, ["colour26"]);
+    let session = tmux.panes("#{session_id}").await.remove(0);
+    let style = ["show-options", "-v", "-t", &session, "status-style"];
+    assert_eq!(tmux.ask(style).await, "fg=colour238,bg=colour254");
+}
+
+#[tokio::test]
 async fn a_light_background_selects_light_colours() {
     let mut rig = Rig::with_team(TEAM);
     rig.ok(["up", "--detach"]).await;

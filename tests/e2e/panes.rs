@@ -54,6 +54,37 @@ async fn each_member_has_its_own_pane_on_the_teams_server() {
 }
 
 #[tokio::test]
+async fn panes_follow_the_size_of_their_terminal() {
+    if !tmux::is_here() {
+        return;
+    }
+    let members = ["ada", "bob", "cyd", "dan", "eve"];
+    let rig = in_panes(&members, "");
+    rig.ok(["up", "--detach"]).await;
+    let tmux = rig.tmux();
+    let windows = async || {
+        let mut windows = tmux.panes("#{window_id}").await;
+        windows.dedup();
+        windows.len()
+    };
+    assert_eq!(windows().await, 1);
+    let resize = async |columns, rows| {
+        let resize = ["resize-window", "-t", "@0", "-x", columns, "-y", rows];
+        tmux.ask(resize).await;
+    };
+    resize("80", "24").await;
+    until("several windows", async || {
+        (windows().await > 1).then_some(())
+    })
+    .await;
+    resize("200", "50").await;
+    until("one window", async || (windows().await == 1).then_some(())).await;
+    for name in members {
+        rig.until_member_is(name, MemberState::Idle).await;
+    }
+}
+
+#[tokio::test]
 async fn a_task_runs_in_its_members_pane_with_live_output() {
     if !tmux::is_here() {
         return;

@@ -287,7 +287,11 @@ async fn doctor_explains_each_model_and_shows_no_key() {
         .run(["doctor"])
         .await
         .expect(1)
-        .assert_says("no model is available: set a key");
+        .assert_says("no model is available\n")
+        .assert_says(" - set a key: ");
+    let refused = unnamed.run(["up", "--detach", "Greet"]).await.expect(3);
+    let expected = "error: no model is available\n  - set a key: ";
+    assert!(refused.stderr.starts_with(expected), "{}", refused.stderr);
     unnamed.set_team(&format!(
         "{TEAM}[[member]]\nname = \"ada\"\nmodel = \"groq/qwen\"\n"
     ));
@@ -304,7 +308,7 @@ async fn doctor_explains_each_model_and_shows_no_key() {
         .run(["doctor"])
         .await
         .expect(0)
-        .assert_says("no model is available: set a key");
+        .assert_says("no model is available\n");
     // On a terminal, a long text is wrapped between words, below its beginning.
     let mut screen = unnamed.on_terminal_of((80, 24), ["--color", "never", "doctor"]);
     screen.until("OPENAI_BASE_URL").await;

@@ -117,6 +117,16 @@ pub(crate) struct Global {
     pub(crate) color: Color,
 }
 
+/// `--team` of a verb that ignores it: accepted, because earlier versions listed it, and not shown. clap does not add the
+/// global option to a verb that has an option of this name.
+fn unused_team() -> clap::Arg {
+    clap::Arg::new("team")
+        .short('t')
+        .long("team")
+        .help("Ignored by this verb")
+        .hide(true)
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Color {
     Auto,
@@ -313,8 +323,10 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Supervisor(SupervisorCommand),
     /// Check the installation
+    #[command(arg(unused_team()))]
     Doctor,
     /// Write a team file for this project
+    #[command(arg(unused_team()))]
     Init {
         /// Template to use [default: detected from the files of the project]
         #[arg(long, value_name = "NAME")]
@@ -324,11 +336,13 @@ pub(crate) enum Verb {
         list: bool,
     },
     /// Print completions for a shell
+    #[command(arg(unused_team()))]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
     },
     /// Print a manual page, or write all pages to a directory
+    #[command(arg(unused_team()))]
     Man {
         /// `agent-team.toml`: the keys of the team file; `agent-team-config`: the keys of your settings
         #[arg(value_name = "PAGE", value_parser = ["agent-team", "agent-team.toml", "agent-team-config"])]

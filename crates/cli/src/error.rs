@@ -51,6 +51,8 @@ pub(crate) struct ErrorReport {
     pub(crate) code: Cow<'static, str>,
     pub(crate) exit: ExitCode,
     pub(crate) message: String,
+    /// Further lines of the message.
+    pub(crate) details: Vec<String>,
     pub(crate) causes: Vec<String>,
     pub(crate) hint: Option<String>,
     /// Further errors of the same kind, such as the other faults of a team file.
@@ -67,6 +69,7 @@ impl Failure {
             code: code.into(),
             exit,
             message: message.into(),
+            details: Vec::new(),
             causes: Vec::new(),
             hint: None,
             others: Vec::new(),
@@ -123,6 +126,14 @@ impl Failure {
     }
 
     #[must_use]
+    /// Adds lines to the message.
+    pub(crate) fn details<'a>(mut self, lines: impl Iterator<Item = &'a str>) -> Self {
+        if let Self::Reported(report) = &mut self {
+            report.details.extend(lines.map(str::to_owned));
+        }
+        self
+    }
+
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         if let Self::Reported(report) = &mut self {
             report.hint = Some(hint.into());
@@ -168,6 +179,9 @@ impl ErrorReport {
 
     fn to_text(&self) -> String {
         let mut text = format!("{} {}\n", paint(BAD, "error:"), visible_line(&self.message));
+        for line in &self.details {
+            text.push_str(&format!("  {}\n", visible_line(line)));
+        }
         for cause in &self.causes {
             text.push_str(&format!(
                 "  {} {}\n",
@@ -191,7 +205,9 @@ impl ErrorReport {
     fn to_json(&self) -> String {
         let message_of = |report: &ErrorReport| {
             let parts = std::iter::once(&report.message).chain(&report.causes);
-            parts.map(String::as_str).collect::<Vec<_>>().join(": ")
+            let message = parts.map(String::as_str).collect::<Vec<_>>().join(": ");
+            let lines = std::iter::once(&message).chain(&report.details);
+            lines.map(String::as_str).collect::<Vec<_>>().join("\n")
         };
         let all: Vec<_> = std::iter::once(self)
             .chain(&self.others)
@@ -332,6 +348,7 @@ impl From<LoadTeamError> for Failure {
             code: code_name(ErrorCode::Invalid).into(),
             exit: ExitCode::Usage,
             message: fault.to_string(),
+            details: Vec::new(),
             causes: Vec::new(),
             hint: fault.hint,
             others: Vec::new(),
@@ -391,6 +408,18 @@ mod tests {
         };
         let text = anstream::adapter::strip_str(&report.to_text()).to_string();
         assert_eq!(text, "error: a\\e[2J\\nb\n  hint: \\u{202e}x\n");
+    }
+
+    #[test]
+    fn further_lines_of_a_message_are_indented() {
+        let failure = Failure::usage("no model").details("- set a key\n\u{1b}[2J".lines());
+        let Failure::Reported(report) = failure.hint("choose one") else {
+            panic!("a usage error is reported")
+        };
+        let text = anstream::adapter::strip_str(&report.to_text()).to_string();
+        let expected = "error: no model\n  - set a key\n  \\e[2J\n  hint: choose one\n";
+        assert_eq!(text, expected);
+        assert!(report.to_json().contains(r"no model\n- set a key\n"));
     }
 
     #[test]

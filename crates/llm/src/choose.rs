@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use agent_team_protocol::spec::Wire;
+use agent_team_protocol::with_causes;
 use agent_team_providers::{ModelName, PROVIDERS, Provider};
 use serde::Deserialize;
 use tokio::net::TcpStream;
@@ -47,6 +48,33 @@ pub enum ChooseError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Open(#[from] OpenError),
+}
+
+impl ChooseError {
+    /// The text for a display with several lines: the options for the user are a list.
+    pub fn in_lines(&self) -> String {
+        let Self::None {
+            keys,
+            servers,
+            urls,
+            found,
+        } = self
+        else {
+            return with_causes(self);
+        };
+        let found = found.trim_start();
+        let mut lines = vec![
+            "no model is available".to_owned(),
+            format!("- set a key: {keys}"),
+            format!("- or start a local server: {servers}"),
+            format!("- or set the URL of a server: {urls}"),
+            "Teams of command members need no model.".to_owned(),
+        ];
+        if !found.is_empty() {
+            lines.push(found.to_owned());
+        }
+        lines.join("\n")
+    }
 }
 
 /// Chooses the first usable provider in table order.

@@ -51,6 +51,7 @@ notifications! {
     "member/pane_lost" => PaneLost,
     "pane/shown" => PaneShown,
     "pane/too_small" => PaneTooSmall,
+    "pane/grown" => PaneGrown,
     "member/waits" => MemberWaits,
     // Supervisor to subscriber.
     "event" => EventNotice,
@@ -280,6 +281,11 @@ pub struct PaneLost {}
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PaneTooSmall {}
+
+/// The member's pane has more columns or rows than before, so its window may have room for more panes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PaneGrown {}
 
 /// The member shows itself on the terminal that the process `pid` holds open. Repeated on every connect.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -53,6 +53,7 @@ use std::time::{Duration, Instant};
 use agent_team_core::{Context, Input, Team, Tick, Timer};
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::notification::GoodbyeReason;
+use agent_team_protocol::style::Theme;
 use agent_team_protocol::view::{CommitView, DriverView};
 use agent_team_protocol::{ErrorCode, MemberName, Refusal};
 use agent_team_store::{Durability, History, TeamIdentity};
@@ -337,7 +338,7 @@ impl Driver {
             Message::Output(launch, output) => self.output(&launch, output),
             Message::Session(launch, session) => self.session(&launch, session),
             Message::PaneLost(launch) => self.pane_lost(&launch),
-            Message::PaneTooSmall => self.launcher.order(Order::Arrange),
+            Message::PaneResized => self.launcher.order(Order::Arrange),
             Message::PaneShown(launch, shown) => self.pane_shown(&launch, &shown),
             Message::Waiting(launch, waits) => self.set_waiting(&launch, waits),
             Message::Launch(LaunchReport::Started(started)) => self.started(started),
@@ -442,9 +443,19 @@ impl Driver {
     fn send_placement(&mut self) {
         if let Some(settings) = self.settings.team() {
             let (team_placement, layout) = (settings.team_placement.clone(), settings.layout);
+            let theme = self.theme();
             self.launcher
-                .order(Order::SetBackend(team_placement, layout));
+                .order(Order::SetBackend(team_placement, layout, theme));
         }
+    }
+
+    /// The theme of the terminal in which the last `up` ran. Members choose the colours of their panes in the same way.
+    fn theme(&self) -> Theme {
+        let environment = self.environment().unwrap_or_default();
+        let variable = |name: &str| environment.variables.get(name).cloned();
+        // The CLI refuses an unknown theme before it starts a team.
+        let theme = Theme::of_environment(variable).ok().flatten();
+        theme.unwrap_or_default()
     }
 
     /// Holds each member if this build cannot read its settings or the team's settings, for example because a newer

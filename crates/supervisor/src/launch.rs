@@ -22,6 +22,8 @@ use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::{AttachAnswer, Reopened};
 use agent_team_protocol::placement::{CallerTerminal, Placement};
+use agent_team_protocol::spec::Layout;
+use agent_team_protocol::style::Theme;
 use agent_team_protocol::view::Receipt;
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal, TeamId};
 use agent_team_system::daemon::FindBinaryError;
@@ -47,8 +49,8 @@ const LABEL_PAUSE: Duration = Duration::from_millis(30);
 
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Sets the terminal backend and layout.
-    SetBackend(TeamPlacement, agent_team_protocol::spec::Layout),
+    /// Sets the terminal backend, the layout and the colours of panes.
+    SetBackend(TeamPlacement, Layout, Theme),
     Start(LaunchOrder),
     /// Opens panes for running workers without a pane. Answers for each worker with its pane, or with the reason why it
     /// has none.
@@ -58,7 +60,7 @@ pub(crate) enum Order {
     Label(MemberName, Label),
     /// Sets the summary for status lines.
     SetSummary(TeamSummary),
-    /// Lays out the panes again, because a pane has become too small.
+    /// Lays out the panes again, because a pane has become too small or has grown.
     Arrange,
     /// Answers whether the pane with this id has the focus; false if the backend cannot determine it.
     AskFocus(String, oneshot::Sender<bool>),
@@ -157,7 +159,7 @@ struct PendingLabels {
     labels: Vec<(MemberName, Label)>,
     /// The summary for status lines, if it changed.
     summary: Option<TeamSummary>,
-    /// A pane has become too small. A terminal that is being resized reports this many times.
+    /// A pane has become too small or has grown. A terminal that is being resized reports this many times.
     arrange: bool,
     due: Option<Instant>,
 }
@@ -361,11 +363,11 @@ impl LauncherTask {
 
     async fn carry_out(&mut self, order: Order) {
         match order {
-            Order::SetBackend(team_placement, layout) => {
+            Order::SetBackend(team_placement, layout, theme) => {
                 let team = self.team.clone();
                 self.panes = team_placement
                     .terminal
-                    .open(team, layout, &self.directories);
+                    .open(team, layout, theme, &self.directories);
                 self.report_panes().await;
             }
             Order::FindPanes => self.report_panes().await,
@@ -439,16 +441,15 @@ impl LauncherTask {
 pub(crate) fn no_pane(member: Option<&MemberName>) -> Refusal {
     let code = ErrorCode::NoPane;
     match member {
-        Some(member) => {
-            Refusal::new(code, format!("{member} has no pane: its team has no panes")).hint(
-                format!("follow its output with: {}", CommandLine::FollowLog(member)),
-            )
-        }
-        None => Refusal::new(
+        Some(member) => Refusal::new(
             code,
-            "the team has no panes: its members run headless or hosted",
+            format!("{member} has no pane: the team runs without panes"),
         )
         .hint(format!(
+            "follow its output with: {}",
+            CommandLine::FollowLog(member)
+        )),
+        None => Refusal::new(code, "the team runs without panes").hint(format!(
             "show a member in this terminal with {}; get panes with {} and {}",
             CommandLine::AttachAny,
             CommandLine::Down,

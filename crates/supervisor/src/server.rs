@@ -558,7 +558,9 @@ fn handle_notification(
             notification::TaskOutput::NAME => Message::Output(launch, read(params)?),
             notification::TaskSession::NAME => Message::Session(launch, read(params)?),
             notification::PaneLost::NAME => Message::PaneLost(launch),
-            notification::PaneTooSmall::NAME => Message::PaneTooSmall,
+            notification::PaneTooSmall::NAME | notification::PaneGrown::NAME => {
+                Message::PaneResized
+            }
             notification::PaneShown::NAME => Message::PaneShown(launch, read(params)?),
             notification::MemberWaits::NAME => Message::Waiting(launch, read(params)?),
             _ => return Ok(()),

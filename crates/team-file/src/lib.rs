@@ -58,7 +58,7 @@ pub use permissions::{allow_always, revoke_always};
 pub use role::{Layer, RoleSource, RoleView};
 pub use source::Fault;
 pub use table::suggest;
-pub use trust::RequiredTrust;
+pub use trust::{ABSENT, RequiredTrust};
 pub use variables::{Variables, is_variable};
 
 /// Maximum number of members whose panes share a window. A larger team gets a window per member, unless its file sets

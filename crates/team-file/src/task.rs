@@ -142,7 +142,6 @@ fn resolve(
     drafts: &[Draft<'_>],
     by_key: &HashMap<&str, usize>,
 ) -> Vec<Vec<At<usize>>> {
-    let known: Vec<_> = drafts.iter().map(|draft| draft.spec.key.as_str()).collect();
     let mut edges = Vec::with_capacity(drafts.len());
     for (index, draft) in drafts.iter().enumerate() {
         let mut of_task = Vec::new();
@@ -155,11 +154,20 @@ fn resolve(
                     value: *other,
                     at: wanted.at,
                 }),
-                None => source.fault_with_hint(
-                    wanted.at,
-                    format!("`after`: there is no task {:?}", wanted.value),
-                    suggest(wanted.value, &known),
-                ),
+                None => {
+                    let others = drafts
+                        .iter()
+                        .enumerate()
+                        .filter(|(other, _)| *other != index);
+                    let known: Vec<_> = others.map(|(_, it)| it.spec.key.as_str()).collect();
+                    let text = format!("`after`: there is no task {:?}", wanted.value);
+                    match known.as_slice() {
+                        [] => source.fault(wanted.at, text),
+                        known => {
+                            source.fault_with_hint(wanted.at, text, suggest(wanted.value, known))
+                        }
+                    }
+                }
             }
         }
         edges.push(of_task);

@@ -507,6 +507,10 @@ fn faults_have_positions_and_hints() {
             "team.toml:7:10: `after`: there is no task \"Biuld\" | did you mean `Build`?",
         ),
         (
+            "title = \"A\"\nafter = [\"B\"]",
+            "team.toml:5:10: `after`: there is no task \"B\"",
+        ),
+        (
             "title = \"A\"\nafter = [\"A\"]",
             "team.toml:5:10: \"A\" waits for itself",
         ),

@@ -273,10 +273,13 @@ fn providers(team: &Team<'_>) -> Vec<String> {
     lines
 }
 
+/// The end of the line about a script that does not exist.
+pub const ABSENT: &str = " (does not exist yet)";
+
 fn script(project: &Path, file: &FileDigest) -> String {
     let path = file.path.strip_prefix(project).unwrap_or(&file.path);
     match file.is_absent() {
-        true => format!("the script {} (does not exist yet)", path.display()),
+        true => format!("the script {}{ABSENT}", path.display()),
         false => format!("the script {} (SHA-256 {})", path.display(), file.sha256),
     }
 }

@@ -31,7 +31,7 @@ use agent_team_client::{
     CallError, Client, ConnectError, ConnectOrStartError, Handshake, Incoming,
 };
 use agent_team_protocol::initialize::Initialize;
-use agent_team_protocol::notification::{PaneLost, PaneTooSmall};
+use agent_team_protocol::notification::{PaneGrown, PaneLost, PaneTooSmall};
 use agent_team_protocol::rpc::Call;
 use agent_team_protocol::{ErrorCode, with_causes};
 use agent_team_system::backoff::Backoff;
@@ -408,6 +408,7 @@ async fn send_notice(client: &Client, notice: Notice) {
         Notice::PaneLost => client.notify(&PaneLost {}).await,
         Notice::PaneShown(shown) => client.notify(&shown).await,
         Notice::PaneTooSmall => client.notify(&PaneTooSmall {}).await,
+        Notice::PaneGrown => client.notify(&PaneGrown {}).await,
         Notice::Waits(waits) => client.notify(&waits).await,
     };
     if sent.is_err() {

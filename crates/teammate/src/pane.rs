@@ -35,6 +35,7 @@ use agent_team_tools::vt::Position;
 use self::event::Event;
 use self::terminal::{Command, ProgramOf};
 use crate::engine::{HEADLESS_SIZE, ProgramContext, Size};
+use crate::link::Notice;
 use crate::timer::sleep_until;
 
 /// The byte of ^C.
@@ -56,6 +57,9 @@ const HINT: &str = "/help lists the keys and commands";
 /// A member's pane, as its worker uses it.
 pub(crate) trait MemberPane {
     fn surface(&self) -> &Surface;
+
+    /// See [`Surface::size_notice`].
+    fn size_notice(&mut self) -> Option<Notice>;
 
     /// Shows one line of the runtime. `text` must be free of control characters.
     fn line(&mut self, text: &str);
@@ -484,6 +488,10 @@ fn inserted_line(position: &mut Position, text: &str) -> Vec<u8> {
 impl MemberPane for Pane {
     fn surface(&self) -> &Surface {
         &self.surface
+    }
+
+    fn size_notice(&mut self) -> Option<Notice> {
+        self.surface.size_notice()
     }
 
     fn line(&mut self, text: &str) {

@@ -268,8 +268,8 @@ impl<W: Work> Worker<W> {
             Event::Signal(SignalEvent::Hangup) => work.lose_pane(shell),
             Event::Signal(SignalEvent::WindowChanged) => {
                 work.resize(shell);
-                if shell.pane.surface().is_too_small() {
-                    shell.config.link.notify(Notice::PaneTooSmall);
+                if let Some(notice) = shell.pane.size_notice() {
+                    shell.config.link.notify(notice);
                 }
             }
             Event::Signal(SignalEvent::Info) => {

@@ -13,7 +13,7 @@
 //! - the prompt: [`editor`]; its menu and completion: `menu`, `complete`; slash commands: `slash`; a pending permission
 //!   request: [`dialog`], its rows: `card`
 //! - tool calls as lines: [`call`]; decoding of keystrokes: [`keys`]; styled text without control characters: [`line`];
-//!   styles and themes: [`style`], [`background`]; notifications of the user: [`notices`]
+//!   styles and themes: [`style`], of the protocol crate, and [`background`]; notifications of the user: [`notices`]
 //!
 //! Reads no terminal, no clock and no file.
 
@@ -31,9 +31,9 @@ pub mod markdown;
 mod menu;
 pub mod notices;
 mod slash;
-pub mod style;
 mod transcript_view;
 
+pub use agent_team_protocol::style;
 pub use complete::Names;
 pub use menu::Candidate;
 pub use slash::help as prompt_help;

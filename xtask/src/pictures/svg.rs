@@ -2,6 +2,12 @@
 //!
 //! Each run of characters of one style is an element with a column and a width, so that frames and tables are straight in
 //! every font. An image in a page cannot load a style sheet or a font, so each picture contains the styles that it uses.
+//!
+//! The crate `anstyle-svg` (1.1.1) cannot draw these pictures. It gives a row a start, but its texts no columns and no
+//! widths: a sign from another font, such as `✓`, `◐` or `⎿`, moves the rest of its row, and the borders of panes and cards
+//! are no longer straight. It draws a background as `█` characters with an outline, so the background moves too and leaves
+//! gaps between rows. Its input is text with escape sequences, so [`super::screen`] would still parse and normalise cells,
+//! and then write escape sequences again.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};

@@ -41,6 +41,27 @@ fn the_help_page_lists_the_global_options() {
 }
 
 #[test]
+fn verbs_without_a_team_do_not_list_its_option() {
+    let help = |verb: &str| {
+        let mut command = Cli::command();
+        command.build();
+        let verb = command.find_subcommand_mut(verb).unwrap();
+        verb.render_long_help().to_string()
+    };
+    for verb in ["init", "doctor", "man", "completions"] {
+        let help = help(verb);
+        assert!(
+            !help.contains("--team") && help.contains("--json"),
+            "{help}"
+        );
+        let typed = ["agent-team", verb, "-t", "payments", "bash"];
+        let words = if verb == "completions" { 5 } else { 4 };
+        assert!(Cli::try_parse_from(&typed[..words]).is_ok(), "{verb}");
+    }
+    assert!(help("ps").contains("-t, --team <NAME>"));
+}
+
+#[test]
 fn command_lines_of_hints_can_be_parsed() {
     use CommandLine as C;
     let (member, request, task) = ("ada".parse().unwrap(), RequestId(1), TaskId(1));

@@ -41,12 +41,7 @@ pub(super) async fn restart(
 ) -> Result<ExitCode, Failure> {
     let what = format!("{member} to stop and start");
     let answer = call::<MemberRestart>(global, output, &what, OneMember { member }).await?;
-    let MemberView { name, pid, .. } = &answer.member;
-    let Some(pid) = pid else {
-        return show(output, &answer, "restarted");
-    };
-    output.show(&answer, || format!("{name} restarted (pid {pid})\n"))?;
-    Ok(ExitCode::SUCCESS)
+    show_started(output, &answer, "restarted")
 }
 
 pub(super) async fn remove(
@@ -76,6 +71,20 @@ async fn call<M: Method<Args: Clone>>(
     let mut session = global.session()?;
     let answer = session.call::<M>(args);
     Ok(output.waiting_for(what, answer).await?)
+}
+
+/// Prints that the member was started, with its pid; the state of a member without a process. `done` is as for [`show`].
+pub(super) fn show_started(
+    output: Output,
+    answer: &MemberAnswer,
+    done: &str,
+) -> Result<ExitCode, Failure> {
+    let MemberView { name, pid, .. } = &answer.member;
+    let Some(pid) = pid else {
+        return show(output, answer, done);
+    };
+    output.show(answer, || format!("{name} {done} (pid {pid})\n"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the new state of the member. If it was the last member, also prints that the team is down. `done` is the past

@@ -73,7 +73,7 @@ pub(super) async fn run(
             )),
         );
     }
-    super::member::show(output, &answer, "spawned")
+    super::member::show_started(output, &answer, "spawned")
 }
 
 /// Returns the member's state after a check whether its worker can open the model.

@@ -8,7 +8,7 @@
 use std::io::{BufRead, Write};
 use std::path::Path;
 
-use agent_team_file::{Loaded, RequiredTrust};
+use agent_team_file::{ABSENT, Loaded, RequiredTrust};
 use agent_team_protocol::TeamId;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::text::visible_line;
@@ -142,8 +142,14 @@ fn changes(required_trust: &RequiredTrust, before: Option<&[String]>) -> String 
             None => new.push_str(&format!("\n  + {}", visible_line(line))),
         }
     }
+    // The lines that start it are unchanged, so it exists, and a script would have a line with its digest.
+    let is_built =
+        new.is_empty() && !removed.is_empty() && removed.iter().all(|line| line.ends_with(ABSENT));
     for line in removed {
         text.push_str(&format!("\n  - {}", visible_line(line)));
+    }
+    if is_built {
+        text.push_str("\n  (it exists now and is not a script, so its content is not checked)");
     }
     text.push_str(&new);
     let kept = required_trust
@@ -243,6 +249,19 @@ mod tests {
                 "  + allow Bash(make:*)",
             ]
         );
+    }
+
+    #[test]
+    fn a_built_program_is_explained() {
+        let before = ["a".to_owned(), format!("the script built{ABSENT}")];
+        let built = changes(&required_trust(&["a"]), Some(&before));
+        assert!(
+            built.contains("(it exists now and is not a script"),
+            "{built}"
+        );
+        // The line that starts it is gone, so it may still be absent.
+        let removed = changes(&required_trust(&["b"]), Some(&before));
+        assert!(!removed.contains("exists now"), "{removed}");
     }
 
     #[test]

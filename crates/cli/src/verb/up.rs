@@ -192,7 +192,9 @@ async fn check_model(session: &mut Session, up: &Up) -> Result<(), Failure> {
     environment.extend(lead.env.clone());
     let explained = model::explain(&lead.agent, &environment);
     explained.map(drop).map_err(|why| {
-        Failure::new("no_model", exit::ExitCode::NotFound, why).hint(
+        let mut lines = why.lines();
+        let message = lines.next().unwrap_or_default();
+        Failure::new("no_model", exit::ExitCode::NotFound, message).details(lines).hint(
             "nothing was started; choose a model with: agent-team config set model PROVIDER/MODEL",
         )
     })

@@ -32,7 +32,8 @@ pub(crate) enum Message {
     Output(LaunchId, TaskOutput),
     Session(LaunchId, TaskSession),
     PaneLost(LaunchId),
-    PaneTooSmall,
+    /// A member's pane has become too small or has grown.
+    PaneResized,
     PaneShown(LaunchId, PaneShown),
     Waiting(LaunchId, MemberWaits),
     Launch(LaunchReport),

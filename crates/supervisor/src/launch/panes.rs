@@ -11,6 +11,7 @@ pub(super) mod tmux;
 use agent_team_protocol::TeamId;
 use agent_team_protocol::placement::{CallerTerminal, Placement, PlacementChoice};
 use agent_team_protocol::spec::Layout;
+use agent_team_protocol::style::Theme;
 use agent_team_system::directories::Directories;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,7 @@ impl TerminalBackend {
         self,
         team: TeamId,
         layout: Layout,
+        theme: Theme,
         directories: &Directories,
     ) -> Option<Box<dyn Panes>> {
         match self {
@@ -52,6 +54,7 @@ impl TerminalBackend {
                 team,
                 site,
                 layout,
+                theme,
                 directories,
             ))),
             Self::Iterm(site) => Some(Box::new(iterm::ItermPanes::new(team, site, layout))),

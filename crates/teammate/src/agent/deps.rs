@@ -112,7 +112,7 @@ pub(crate) async fn explain(
     };
     let Some(name) = &agent.model else {
         let choice = choose(&config).await;
-        let choice = choice.map_err(|error| with_causes(&error))?;
+        let choice = choice.map_err(|error| error.in_lines())?;
         return Ok((choice.name.to_string(), choice.why));
     };
     let mut usable = None;

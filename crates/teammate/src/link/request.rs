@@ -37,5 +37,6 @@ pub(crate) enum Notice {
     PaneLost,
     PaneShown(PaneShown),
     PaneTooSmall,
+    PaneGrown,
     Waits(MemberWaits),
 }

@@ -22,6 +22,7 @@ use super::surface::{Surface, how_to_leave};
 use super::terminal::Command;
 use super::{HOW_TO_DETACH, MemberPane, NEXT_MODE};
 use crate::engine::{ProgramContext, Size};
+use crate::link::Notice;
 use crate::timer::sleep_until;
 
 /// The minimum interval between two frames.
@@ -207,6 +208,10 @@ impl AgentPane {
 impl MemberPane for AgentPane {
     fn surface(&self) -> &Surface {
         &self.surface
+    }
+
+    fn size_notice(&mut self) -> Option<Notice> {
+        self.surface.size_notice()
     }
 
     fn line(&mut self, text: &str) {

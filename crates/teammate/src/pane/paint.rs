@@ -13,6 +13,9 @@ use agent_team_protocol::{Party, TaskId};
 /// The largest length, in characters, of a title, line or reason within a runtime line.
 const LABEL: usize = 120;
 
+/// The largest number of lines of a message of the system.
+const SYSTEM_LINES: usize = 3;
+
 pub(crate) fn header(assignment: &Assignment) -> String {
     let title = visible_label(&assignment.title, LABEL);
     let attempt = match assignment.attempt {
@@ -69,8 +72,23 @@ pub(crate) fn abandoned(task: TaskId, reason: &str) -> String {
     format!("✗ {task} abandoned: {}", visible_label(reason, LABEL))
 }
 
+/// A message in full; of a message of the system, which can contain the whole output of a task, only the first lines.
 pub(crate) fn message(message: &DeliveredMessage) -> String {
-    format!("✉ {}: {}", message.from, visible(&message.text))
+    let text = visible(&message.text);
+    let shown = format!("✉ {}: {text}", message.from);
+    let more = match message.from {
+        Party::System => text.lines().count().saturating_sub(SYSTEM_LINES),
+        Party::User | Party::Member(_) => 0,
+    };
+    if more == 0 {
+        return shown;
+    }
+    let kept: Vec<_> = shown.lines().take(SYSTEM_LINES).collect();
+    let lines = if more == 1 { "line" } else { "lines" };
+    format!(
+        "{}\n  … {more} more {lines}: agent-team messages",
+        kept.join("\n")
+    )
 }
 
 /// The goal of a run with rounds.
@@ -125,16 +143,31 @@ mod tests {
         assert!(header.starts_with("── T-3 Build\\e]0;x"));
         assert!(header.contains(" (attempt 2) ── printf"));
         assert!(!header.chars().any(char::is_control));
-        let message = message(&DeliveredMessage {
+        let message = message(&delivered(Party::User, "two\nlines\x1b[2J"));
+        assert_eq!(message, "✉ user: two\nlines\\e[2J");
+    }
+
+    fn delivered(from: Party, text: &str) -> DeliveredMessage {
+        DeliveredMessage {
             id: MessageId(1),
-            from: Party::User,
-            text: "two\nlines\x1b[2J".into(),
+            from,
+            text: text.into(),
             urgent: false,
             reply_to: None,
             summary: None,
             wants_reply: false,
             redelivered: false,
-        });
-        assert_eq!(message, "✉ user: two\nlines\\e[2J");
+        }
+    }
+
+    #[test]
+    fn only_messages_of_the_system_are_folded() {
+        let text = "T-1 Test completed (ada): 1\n2\n3\n4\n5";
+        assert_eq!(
+            message(&delivered(Party::System, text)),
+            "✉ system: T-1 Test completed (ada): 1\n2\n3\n  … 2 more lines: agent-team messages"
+        );
+        let of_user = message(&delivered(Party::User, text));
+        assert_eq!(of_user, format!("✉ user: {text}"));
     }
 }

@@ -26,6 +26,8 @@ const STALL_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Surface {
     terminal: Option<Terminal>,
     state: SurfaceState,
+    /// The size of the terminal when [`Self::size_notice`] last read it.
+    last_size: Option<Size>,
 }
 
 /// The terminal as reported to the supervisor.
@@ -49,6 +51,7 @@ impl Surface {
                 .ok()
         });
         Self {
+            last_size: terminal.as_ref().and_then(Terminal::size),
             terminal,
             ..Self::none()
         }
@@ -59,6 +62,7 @@ impl Surface {
         Self {
             terminal: None,
             state: SurfaceState::AsStarted,
+            last_size: None,
         }
     }
 
@@ -72,6 +76,7 @@ impl Surface {
         let shown = lender.shown();
         let terminal = Terminal::start(tty, Some(lender))?;
         self.lose();
+        self.last_size = terminal.size();
         self.terminal = Some(terminal);
         self.state = SurfaceState::Lent(shown, show.hold);
         Ok(())
@@ -102,10 +107,20 @@ impl Surface {
         )
     }
 
-    /// Returns whether the member's own pane is smaller than the minimum.
-    pub(crate) fn is_too_small(&self) -> bool {
-        let is_small = |(columns, rows): Size| columns < MIN_PANE.0 || rows < MIN_PANE.1;
-        self.is_own() && self.size().is_some_and(is_small)
+    /// The notification about the new size of the member's own pane. `None` if the pane has no reason to be laid out
+    /// again: it is large enough and has not grown.
+    pub(crate) fn size_notice(&mut self) -> Option<Notice> {
+        let (columns, rows) = self.size()?;
+        let before = self.last_size.replace((columns, rows));
+        if !self.is_own() {
+            None
+        } else if columns < MIN_PANE.0 || rows < MIN_PANE.1 {
+            Some(Notice::PaneTooSmall)
+        } else if before.is_some_and(|before| columns > before.0 || rows > before.1) {
+            Some(Notice::PaneGrown)
+        } else {
+            None
+        }
     }
 
     pub(crate) fn is_open(&self) -> bool {

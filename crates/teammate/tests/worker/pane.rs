@@ -3,7 +3,8 @@
 use agent_team_protocol::initialize::ConnectionRole;
 use agent_team_protocol::method::{MessageRead, TaskAdd, TaskAnswer, TaskComplete, TaskFail};
 use agent_team_protocol::notification::{
-    Assignment, Deliver, DeliveredMessage, MemberWaits, PaneLost, TaskOutput, TaskSession,
+    Assignment, Deliver, DeliveredMessage, MemberWaits, PaneGrown, PaneLost, PaneTooSmall,
+    TaskOutput, TaskSession,
 };
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::{Generation, MessageId, Party, TaskId};
@@ -110,6 +111,20 @@ async fn a_resized_pane_resizes_the_task() {
     pane.shows("ready\r\n").await;
     pane.resize(60, 20);
     pane.shows("20 60").await;
+}
+
+#[tokio::test]
+async fn a_pane_that_is_too_small_or_grows_is_reported() {
+    let supervisor = ScriptedSupervisor::new();
+    let (_worker, mut pane) = supervisor.in_pane();
+    let mut member = supervisor.member(None).await;
+    pane.shows(PROMPT).await;
+    pane.resize(60, 5);
+    member.noticed::<PaneTooSmall>(|_| true).await;
+    pane.resize(60, 20);
+    member.noticed::<PaneGrown>(|_| true).await;
+    pane.resize(70, 18);
+    member.noticed::<PaneGrown>(|_| true).await;
 }
 
 #[tokio::test]

@@ -91,8 +91,10 @@ impl Check {
         // The sign and two blanks.
         let indent = width + 3;
         let room = columns().map_or(usize::MAX, |columns| columns.saturating_sub(indent));
-        let detail = Line::of(Style::PLAIN, &text::line(&self.detail)).wrapped(room, 0);
-        let detail: Vec<_> = detail.iter().map(Line::text).collect();
+        let lines = self.detail.lines();
+        let detail =
+            lines.flat_map(|line| Line::of(Style::PLAIN, &text::line(line)).wrapped(room, 0));
+        let detail: Vec<_> = detail.map(|line| line.text()).collect();
         format!(
             "{sign} {:<width$} {}\n{}",
             self.name,

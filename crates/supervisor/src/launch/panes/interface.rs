@@ -39,8 +39,8 @@ pub(in crate::launch) trait Panes: Debug {
         Box::pin(std::future::ready(()))
     }
 
-    /// Lays out the panes again, because a pane has become too small. Does nothing by default, for terminals that lay
-    /// out panes themselves.
+    /// Lays out the panes again, because a pane has become too small or has grown. Does nothing by default, for terminals
+    /// that lay out panes themselves.
     fn arrange(&mut self) -> Pending<'_, ()> {
         Box::pin(std::future::ready(()))
     }

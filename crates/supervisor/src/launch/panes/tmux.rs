@@ -10,7 +10,8 @@
 //! create.rs  builds calls that make panes  layout.rs  panes per window and their layout
 //! close.rs   closes panes                  server.rs  identity of servers; our own server
 //! call.rs    runs tmux, classifies errors  probe.rs   whether the caller's tmux is usable
-//! site.rs    which server shows a team     arrange.rs lays out windows that have shrunk
+//! site.rs    which server shows a team     arrange.rs lays out windows of another size
+//! look.rs    borders and status lines      tags.rs    options that the borders and status lines read
 //! ```
 
 mod arrange;
@@ -18,6 +19,7 @@ mod call;
 mod close;
 mod create;
 mod layout;
+mod look;
 mod probe;
 mod server;
 mod site;
@@ -34,6 +36,7 @@ use std::collections::BTreeMap;
 use agent_team_protocol::method::AttachAnswer;
 use agent_team_protocol::placement::{CallerTerminal, Placement};
 use agent_team_protocol::spec::Layout;
+use agent_team_protocol::style::{SemanticColour, Theme};
 use agent_team_protocol::view::Receipt;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, TeamId};
 use agent_team_system::directories::Directories;
@@ -61,6 +64,8 @@ pub(super) struct TmuxPanes {
     /// Columns and rows of a window created before a client is attached.
     size: (u16, u16),
     layout: Layout,
+    /// The colours of new windows, and of labels.
+    theme: Theme,
     /// Clients that attach from iTerm2 use control mode, in which iTerm2 draws windows and panes.
     control_mode: bool,
     tmux: Tmux,
@@ -83,6 +88,7 @@ impl TmuxPanes {
         team: TeamId,
         site: TmuxSite,
         layout: Layout,
+        theme: Theme,
         directories: &Directories,
     ) -> Self {
         let own = match site.session {
@@ -97,6 +103,7 @@ impl TmuxPanes {
             // The status line takes the terminal's last line.
             size: (columns, rows.saturating_sub(1).max(1)),
             layout,
+            theme,
             control_mode: site.control_mode,
             tmux: Tmux::new(site.binary, site.socket, configuration),
             own,
@@ -225,7 +232,7 @@ impl TmuxPanes {
             .collect();
         let commands = shown
             .iter()
-            .flat_map(|(pane, _, label)| label_commands(Some(pane), label))
+            .flat_map(|(pane, _, label)| self.label_commands(Some(pane), label))
             .collect();
         for call in call::calls(commands) {
             self.tmux.run(&call).await?;
@@ -236,6 +243,15 @@ impl TmuxPanes {
                 .map(|(_, member, label)| (member.clone(), label.clone())),
         );
         Ok(())
+    }
+
+    fn label_commands(&self, pane: Option<&str>, label: &Label) -> [Command; 3] {
+        let colour = look::colour(self.theme, SemanticColour::Member(label.colour));
+        [
+            Command::set("-p", pane, LABEL_TAG, &label_text(&label.text)),
+            Command::set("-p", pane, COLOUR_TAG, &colour),
+            Command::set("-p", pane, ASKS_TAG, if label.asks { "1" } else { "" }),
+        ]
     }
 
     /// Shows the summary in status lines. Best effort: status lines are cosmetic.
@@ -432,13 +448,4 @@ impl Panes for TmuxPanes {
     fn close_all(&mut self) -> Pending<'_, Vec<Receipt>> {
         Box::pin(self.close_all())
     }
-}
-
-fn label_commands(pane: Option<&str>, label: &Label) -> [Command; 3] {
-    let colour = format!("colour{}", label.colour.ansi256());
-    [
-        Command::set("-p", pane, LABEL_TAG, &label_text(&label.text)),
-        Command::set("-p", pane, COLOUR_TAG, &colour),
-        Command::set("-p", pane, ASKS_TAG, if label.asks { "1" } else { "" }),
-    ]
 }

@@ -1,19 +1,33 @@
-//! Lays out windows again after their size has changed and panes have become smaller than the minimum. Called by the
-//! team's launcher.
+//! Lays out windows again after their size has changed. Called by the team's launcher.
 //!
-//! Panes that no longer fit move to the team's next window with room, or to a new window; the active pane stays. A window
-//! keeps its layout, which the user may have changed, if it has the size of its last layout, if its panes are all large
-//! enough, or if one of them is the user's.
+//! If panes have become smaller than the minimum, those that no longer fit move to the team's next window with room, or to
+//! a new window; the active pane stays. If fewer windows have room for all panes, the panes of the last windows move to
+//! the first ones. A window keeps its layout, which the user may have changed, if it has the size of its last layout, if
+//! no pane leaves or joins it and its panes are all large enough, or if one of its panes is the user's.
+
+use std::collections::BTreeMap;
 
 use super::TmuxPanes;
 use super::call::{self, Command, TmuxError};
-use super::layout::{Frame, is_small};
+use super::layout::{self, Frame, is_small};
 use super::survey::{Pane, Window};
 
-/// A pane that moves to another window.
-struct Moved {
-    id: String,
-    member: String,
+/// A window of the team.
+struct TeamWindow {
+    window: Window,
+    /// The panes of members.
+    members: Vec<Pane>,
+    /// All panes of the window are members', and none is zoomed.
+    is_ours: bool,
+    /// The window has another size than at its last layout.
+    is_resized: bool,
+}
+
+impl TeamWindow {
+    fn is_cramped(&self) -> bool {
+        let is_any_small = self.members.iter().any(|pane| is_small(pane.size_of_pane));
+        self.is_ours && self.is_resized && self.window.panes > 1 && is_any_small
+    }
 }
 
 impl TmuxPanes {
@@ -24,58 +38,110 @@ impl TmuxPanes {
         }
         // Panes may be in other windows now.
         self.survey = None;
+        let laid_out = self.laid_out.clone();
         if self.survey().await.is_ok() {
             self.note_sizes();
+            // A window that has changed its size again meanwhile was laid out for its earlier size. The reports of its
+            // panes cause the next layout.
+            for (window, size) in &mut self.laid_out {
+                *size = laid_out.get(window).copied().unwrap_or(*size);
+            }
         }
     }
 
     async fn try_arrange(&mut self) -> Result<(), TmuxError> {
         self.survey = None;
-        let (team, layout) = (self.team.clone(), self.layout);
-        let laid_out = self.laid_out.clone();
+        let (team, laid_out) = (self.team.clone(), self.laid_out.clone());
         let survey = self.survey().await?;
-        let windows = survey.windows_of(&team);
-        let members_of = |window: &Window| -> Vec<&Pane> {
+        let windows = survey.windows_of(&team).into_iter().map(|window| {
             let is_here = |pane: &&Pane| pane.window == window.id && pane.is_of(&team);
-            survey.panes().filter(is_here).collect()
-        };
-        let is_cramped = |window: &Window| {
-            let members = members_of(window);
-            // In a window with a pane of the user, the members' panes may stay too small. Each layout would then cause
-            // another layout.
-            let is_members_only = members.len() == window.panes;
-            let is_any_small = members.iter().any(|pane| is_small(pane.size_of_pane));
-            // A pane can also be small because the user has dragged a border. The window then has its old size.
-            let is_resized = laid_out.get(&window.id) != Some(&window.size);
-            let is_group = !window.zoomed && window.panes > 1 && is_members_only;
-            is_group && is_any_small && is_resized
-        };
-        if !windows.iter().any(is_cramped) {
-            return Ok(());
+            let members: Vec<_> = survey.panes().filter(is_here).cloned().collect();
+            TeamWindow {
+                // In a window with a pane of the user, the members' panes may stay too small. Each layout would then
+                // cause another layout.
+                is_ours: !window.zoomed && members.len() == window.panes,
+                // A pane also changes its size when the user drags a border. The window then has its old size.
+                is_resized: laid_out.get(&window.id) != Some(&window.size),
+                members,
+                window,
+            }
+        });
+        let windows: Vec<_> = windows.collect();
+        self.note_sizes();
+        if windows.iter().any(TeamWindow::is_cramped) {
+            return self.spread(&windows).await;
         }
+        let sizes: Vec<_> = windows.iter().map(|it| it.window.size).collect();
+        let panes = windows.iter().map(|it| it.window.panes).sum();
+        let needed = layout::windows_needed(self.layout, &sizes, panes);
+        let are_ours = windows.iter().all(|it| it.is_ours);
+        if needed < windows.len() && are_ours && windows.iter().any(|it| it.is_resized) {
+            return self.gather(&windows, needed).await;
+        }
+        Ok(())
+    }
+
+    /// Moves the panes of the last windows to the first ones, which have room for all panes. The emptied windows close.
+    async fn gather(&self, windows: &[TeamWindow], needed: usize) -> Result<(), TmuxError> {
+        let (kept, emptied) = windows.split_at(needed);
+        let mut moved = emptied.iter().flat_map(|it| &it.members);
+        let mut commands = Vec::new();
+        let mut targets = BTreeMap::new();
+        for (index, TeamWindow { window, .. }) in kept.iter().enumerate() {
+            let frame = Frame {
+                layout: self.layout,
+                size: window.size,
+                first: index == 0,
+            };
+            let room = frame.capacity().saturating_sub(window.panes);
+            let mut count = window.panes;
+            for pane in moved.by_ref().take(room) {
+                commands.extend(join(&pane.id, &window.id, frame));
+                targets.insert(&pane.id, &window.id);
+                count += 1;
+            }
+            if count > window.panes {
+                commands.extend(select_layouts(&window.id, frame, count));
+            }
+        }
+        // The user keeps looking at the same pane.
+        let is_shown = |it: &&TeamWindow| it.members.iter().any(|pane| pane.window_active);
+        if let Some(shown) = emptied.iter().find(is_shown)
+            && let Some(target) = targets.get(&shown.window.active)
+        {
+            commands.extend([
+                Command::of(&["select-window", "-t", target]),
+                Command::of(&["select-pane", "-t", &shown.window.active]),
+            ]);
+        }
+        for call in call::calls(commands) {
+            self.tmux.run(&call).await?;
+        }
+        Ok(())
+    }
+
+    /// Moves panes that no longer fit into their window to the next windows.
+    async fn spread(&self, windows: &[TeamWindow]) -> Result<(), TmuxError> {
+        let layout = self.layout;
         let (mut moved, mut joins, mut layouts) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, window) in windows.iter().enumerate() {
+        for (index, it) in windows.iter().enumerate() {
+            let TeamWindow {
+                window, members, ..
+            } = it;
             let frame = Frame {
                 layout,
                 size: window.size,
                 first: index == 0,
             };
             let mut count = window.panes;
-            if is_cramped(window) {
-                let members = members_of(window);
+            if it.is_cramped() {
                 // One member's pane must stay: without it, the window would no longer be the team's.
                 let excess = count
                     .saturating_sub(frame.capacity())
                     .min(members.len() - 1);
                 // The last panes leave, in their order.
                 let others = members.iter().rev().filter(|pane| pane.id != window.active);
-                let mut leaving: Vec<Moved> = others
-                    .take(excess)
-                    .map(|pane| Moved {
-                        id: pane.id.clone(),
-                        member: pane.member.clone(),
-                    })
-                    .collect();
+                let mut leaving: Vec<&Pane> = others.take(excess).collect();
                 leaving.reverse();
                 moved.extend(leaving);
                 count -= excess;
@@ -84,12 +150,12 @@ impl TmuxPanes {
             }
             let room = frame.capacity().saturating_sub(window.panes);
             for pane in moved.drain(..room.min(moved.len())) {
-                joins.extend(join(&pane, &window.id, frame));
+                joins.extend(join(&pane.id, &window.id, frame));
                 count += 1;
             }
             layouts.extend(select_layouts(&window.id, frame, count));
         }
-        let (session, size) = (windows[0].session.clone(), windows[0].size);
+        let Window { session, size, .. } = &windows[0].window;
         for call in call::calls(joins) {
             self.tmux.run(&call).await?;
         }
@@ -97,11 +163,11 @@ impl TmuxPanes {
         while !moved.is_empty() {
             let frame = Frame {
                 layout,
-                size,
+                size: *size,
                 first: false,
             };
             let panes: Vec<_> = moved.drain(..frame.capacity().min(moved.len())).collect();
-            self.break_out(&panes, &session, number, frame).await?;
+            self.break_out(&panes, session, number, frame).await?;
             number += 1;
         }
         // Lay out the old windows last, when the panes that do not fit have left.
@@ -114,7 +180,7 @@ impl TmuxPanes {
     /// Moves the panes to a new window of the session.
     async fn break_out(
         &self,
-        panes: &[Moved],
+        panes: &[&Pane],
         session: &str,
         number: usize,
         frame: Frame,
@@ -131,7 +197,7 @@ impl TmuxPanes {
         let printed = self.tmux.run(&[new]).await?;
         let window = printed.trim();
         let mut commands = self.window_options(window, frame.size);
-        commands.extend(others.iter().flat_map(|pane| join(pane, window, frame)));
+        commands.extend(others.iter().flat_map(|pane| join(&pane.id, window, frame)));
         commands.extend(select_layouts(window, frame, panes.len()));
         for call in call::calls(commands) {
             self.tmux.run(&call).await?;
@@ -141,10 +207,10 @@ impl TmuxPanes {
 }
 
 /// Moves a pane to the end of a window. The layout makes room for the next pane.
-fn join(pane: &Moved, window: &str, frame: Frame) -> [Command; 2] {
+fn join(pane: &str, window: &str, frame: Frame) -> [Command; 2] {
     let last = format!("{window}.{{bottom-right}}");
     [
-        Command::of(&["join-pane", "-d", "-s", &pane.id, "-t", &last]),
+        Command::of(&["join-pane", "-d", "-s", pane, "-t", &last]),
         Command::of(&["select-layout", "-t", window, frame.interim_layout()]),
     ]
 }

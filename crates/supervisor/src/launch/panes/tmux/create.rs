@@ -3,50 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use agent_team_protocol::status::Status;
-
 use super::call::{self, CALL_MAX, Command, TmuxError, path_text};
 use super::layout::Frame;
 use super::survey::{
     FORMAT, LAUNCH_TAG, MEMBER_TAG, Pane, SESSION_TAG, TEAM_TAG, WINDOW_TAG, Window,
 };
-use super::tags::{ACTIVE_BORDER_TAG, ASKS_TAG, BORDER_TAG};
-use super::{TmuxPanes, label_commands, layout};
+use super::{TmuxPanes, layout, look};
 use crate::launch::order::LaunchOrder;
-
-/// The format of a pane's border: the member's name in the member's colour, then the label. While the member waits for
-/// the user, the label has the colour of waiting. The border of a foreign pane shows the pane's number.
-fn border() -> String {
-    let waiting = Status::Waiting.ansi256();
-    format!(
-        "#{{?@agent_team_member,#[fg=#{{@agent_team_colour}}]#[bold] #{{@agent_team_member}}#[default]\
-         #{{?{ASKS_TAG},#[fg=colour{waiting}]#[bold],}} #{{@agent_team_label}} #[default], #{{pane_index}} }}"
-    )
-}
-
-/// True for tmux 3.2 and newer, which expand formats in the styles of borders. Older versions refuse such styles.
-const HAS_STYLE_FORMATS: &str = "#{m/r:^(3\\.[2-9]|[4-9]|[1-9][0-9]|next|openbsd),#{version}}";
-
-/// The commands that give the border of each pane the colour of waiting while its member waits for the user. Otherwise
-/// the border keeps the style that the user's configuration sets.
-fn border_styles(window: &str) -> Vec<Command> {
-    let waiting = Status::Waiting.ansi256();
-    let styles = [
-        ("pane-border-style", BORDER_TAG),
-        ("pane-active-border-style", ACTIVE_BORDER_TAG),
-    ];
-    let commands = styles.into_iter().flat_map(|(option, tag)| {
-        let style = format!("#{{?{ASKS_TAG},fg=colour{waiting},#{{{tag}}}}}");
-        let set = format!("set-option -w -t {window} {option} \"{style}\"");
-        [
-            // `-o` sets the tag only once. When these commands run again for the window, its style is ours, and the tag
-            // keeps the user's style.
-            Command::set("-oqwF", Some(window), tag, &format!("#{{{option}}}")),
-            Command::of(&["if-shell", "-F", "-t", window, HAS_STYLE_FORMATS, &set]),
-        ]
-    });
-    commands.collect()
-}
 
 /// The text of a pane after its program has exited, if tmux supports `remain-on-exit-format`. After an attach helper
 /// has exited, the member itself can still be running.
@@ -248,6 +211,10 @@ impl TmuxPanes {
             Command::of(&["resize-window", "-t", target]).with(&size),
             Command::of(&["set-option", "-wu", "-t", target, "window-size"]),
         ];
+        let status_line = look::status_line(self.theme).into_iter();
+        commands.extend(status_line.map(|(option, value)| {
+            Command::of(&["set-option", "-t", target, "--", option, &value])
+        }));
         commands.extend(self.window_options(target, self.size));
         Ok(commands)
     }
@@ -262,10 +229,8 @@ impl TmuxPanes {
             set("automatic-rename", "off"),
             set("allow-rename", "off"),
             set("main-pane-width", &width),
-            set("pane-border-status", "top"),
-            set("pane-border-format", &border()),
         ];
-        commands.extend(border_styles(window));
+        commands.extend(look::borders(window, self.theme, &self.session));
         commands
     }
 
@@ -276,7 +241,7 @@ impl TmuxPanes {
             set(MEMBER_TAG, order.member.as_str()),
             set(LAUNCH_TAG, order.launch.as_str()),
         ];
-        commands.extend(label_commands(pane, &order.label));
+        commands.extend(self.label_commands(pane, &order.label));
         commands
     }
 }

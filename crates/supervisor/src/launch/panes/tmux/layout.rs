@@ -183,6 +183,24 @@ fn tiled(across: usize, down: usize) -> usize {
     panes
 }
 
+/// How many of these windows, from the first, have room for all panes. `sizes` are the columns and rows of the windows.
+pub(super) fn windows_needed(layout: Layout, sizes: &[(u16, u16)], panes: usize) -> usize {
+    let mut room = 0;
+    for (index, &size) in sizes.iter().enumerate() {
+        let first = index == 0;
+        room += Frame {
+            layout,
+            size,
+            first,
+        }
+        .capacity();
+        if room >= panes {
+            return index + 1;
+        }
+    }
+    sizes.len()
+}
+
 /// Whether a pane of these columns and rows is smaller than the minimum.
 pub(super) fn is_small((columns, rows): (u16, u16)) -> bool {
     columns < MIN_PANE.0 || rows < MIN_PANE.1
@@ -236,6 +254,18 @@ mod tests {
     fn a_window_always_has_room_for_one() {
         assert_eq!(frame(Layout::Tiled, (10, 3)).capacity(), 1);
         assert_eq!(frame(Layout::MainVertical, (10, 3)).capacity(), 1);
+    }
+
+    #[test]
+    fn panes_need_the_fewest_windows_with_room() {
+        let (small, large) = ((80, 23), (200, 49));
+        let needed = |layout, sizes: &[(u16, u16)], panes| windows_needed(layout, sizes, panes);
+        assert_eq!(needed(Layout::Tiled, &[small; 3], 7), 3);
+        assert_eq!(needed(Layout::Tiled, &[large, small, small], 7), 1);
+        // Windows that no client shows keep their size.
+        assert_eq!(needed(Layout::Tiled, &[small, large, small], 7), 2);
+        assert_eq!(needed(Layout::Windows, &[large; 3], 3), 3);
+        assert_eq!(needed(Layout::Tiled, &[], 0), 0);
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent_team_protocol::status::Status;
 use agent_team_protocol::view::{Receipt, ReceiptKind, ReceiptOutcome};
 use agent_team_system::directories::Directories;
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
@@ -17,9 +16,6 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::call::LIMIT;
-use super::tags::{
-    COMPLETED_TAG, COST_TAG, FAILED_TAG, IN_PROGRESS_TAG, MODE_TAG, NAME_TAG, WAITING_TAG,
-};
 
 /// Interval between checks for a socket that the server was asked to bind again.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
@@ -31,7 +27,7 @@ const BIND_LIMIT: Duration = Duration::from_secs(1);
 /// Held while our own server may be started, and while it ends and its socket is removed.
 pub(super) static OWN_SERVER: Mutex<()> = Mutex::const_new(());
 
-/// The configuration of our own server, which does not use the user's configuration. [`configuration`] adds the status
+/// The configuration of our own server, which does not use the user's configuration. Each session sets its own status
 /// line.
 ///
 /// `default-terminal`: if the name begins with "screen", tmux shows italics in reverse video. So `screen-256color`,
@@ -51,77 +47,13 @@ set -g destroy-unattached off
 set -g status-interval 0
 set -g status-left-length 60
 set -g status-right-length 120
+setw -g window-status-format "#{?#{==:#{session_windows},1},, #I #W }"
+setw -g window-status-current-format "#{?#{==:#{session_windows},1},,#[bold] #I #W #[nobold]}"
 setw -g window-status-separator ""
 setw -g automatic-rename off
 setw -g allow-rename off
 setw -gq allow-passthrough off
 "##;
-
-/// The colours of the status line, as numbers of the 256-colour palette.
-const BAR: u8 = 236;
-const BAR_TEXT: u8 = 250;
-
-/// Maximum characters of the team's name and of the list of waiting members. Both then fit into 80 columns, together
-/// with the counts and the hint `^B d detach`.
-const NAME_CHARACTERS: usize = 16;
-const WAITING_CHARACTERS: usize = 28;
-
-fn configuration() -> String {
-    let colour = |status: Status| format!("#[fg=colour{}]", status.ansi256());
-    let text = format!("#[fg=colour{BAR_TEXT}]");
-    let when = |condition: &str, then: &str| format!("#{{?{condition},{then},}}");
-    let value = |tag: &str| format!("#{{{tag}}}");
-    let cut = |tag: &str, most: usize| format!("#{{={most}:{tag}}}");
-    let count = |tag: &str, status: Status| {
-        when(
-            tag,
-            &format!("  {}{}{}", colour(status), status.sign(), value(tag)),
-        )
-    };
-    let attention = colour(Status::Waiting);
-    // Reversed, so that the user notices a waiting team without reading the status line.
-    let marked = format!("#[bg=colour{}]#[fg=colour{BAR}]", Status::Waiting.ansi256());
-    let left = [
-        format!(
-            "#[bold]{}{}#[default]",
-            when(WAITING_TAG, &marked),
-            cut(NAME_TAG, NAME_CHARACTERS)
-        ),
-        count(COMPLETED_TAG, Status::Success),
-        count(FAILED_TAG, Status::Failure),
-        count(IN_PROGRESS_TAG, Status::Working),
-        text.clone(),
-    ];
-    // A status line that is too long loses the beginning of its right part.
-    let waiting = cut(WAITING_TAG, WAITING_CHARACTERS);
-    let sign = Status::Waiting.sign();
-    let right = [
-        when(COST_TAG, &format!("{}  ", value(COST_TAG))),
-        when(MODE_TAG, &format!("{attention}{}{text}  ", value(MODE_TAG))),
-        when(
-            WAITING_TAG,
-            &format!("{marked}#[bold]{sign} {waiting}#[default]  "),
-        ),
-    ];
-    let team = |parts: &[String]| format!("#{{W:{}}}", when(NAME_TAG, &parts.concat()));
-    let is_alone = "#{==:#{session_windows},1}";
-    let window = |style: &str| format!("#{{?{is_alone},,{style} #I #W #[nobold]}}");
-    [
-        CONFIGURATION.to_owned(),
-        format!("set -g status-style \"fg=colour{BAR_TEXT},bg=colour{BAR}\"\n"),
-        format!("set -g status-left \" {} \"\n", team(&left)),
-        format!(
-            "set -g status-right \"{}#{{?{is_alone},,^B n next  }}^B d detach \"\n",
-            team(&right)
-        ),
-        format!("setw -g window-status-format \"{}\"\n", window("")),
-        format!(
-            "setw -g window-status-current-format \"{}\"\n",
-            window("#[bold]")
-        ),
-    ]
-    .concat()
-}
 
 /// The files of our own server, shared by its teams.
 #[derive(Debug, Clone)]
@@ -154,10 +86,9 @@ impl OwnFiles {
     /// Writes the configuration file. Its directory must exist.
     pub(super) fn write_configuration(&self) -> io::Result<()> {
         // Written only if it differs: writing syncs to disk, which would delay every start of a team.
-        let configuration = configuration();
         match private_file::read(&self.configuration) {
-            Ok(existing) if existing == configuration.as_bytes() => Ok(()),
-            Ok(_) | Err(_) => private_file::replace(&self.configuration, configuration.as_bytes()),
+            Ok(existing) if existing == CONFIGURATION.as_bytes() => Ok(()),
+            Ok(_) | Err(_) => private_file::replace(&self.configuration, CONFIGURATION.as_bytes()),
         }
     }
 

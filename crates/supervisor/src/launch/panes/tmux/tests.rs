@@ -110,7 +110,7 @@ fn panes(server: &Server, session: TmuxSession, layout: Layout, size: (u16, u16)
         config: home.join("config"),
     };
     directories.prepare().unwrap();
-    TmuxPanes::new(team(), site, layout, &directories)
+    TmuxPanes::new(team(), site, layout, Theme::Dark, &directories)
 }
 
 /// A caller inside or outside tmux.

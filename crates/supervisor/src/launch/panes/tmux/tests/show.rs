@@ -72,23 +72,34 @@ fn client_of(rig: &Rig) -> Server {
     screen
 }
 
-/// The status line at 80 columns.
-async fn status_line(rig: &Rig, expected: &str) -> String {
-    let screen = client_of(rig);
+/// The rows of a screen, with escape sequences, once they contain the text.
+async fn rows_with(screen: &Server, expected: &str) -> Vec<String> {
     let shown = async {
         // Polls, because a screen changes without a notification.
         let mut polls = tokio::time::interval(Duration::from_millis(20));
         loop {
             polls.tick().await;
-            let rows = screen.tmux(&["capture-pane", "-p"]);
-            let last = rows.lines().last().unwrap_or_default();
-            if last.contains(expected) {
-                return last.to_owned();
+            let rows = screen.tmux(&["capture-pane", "-p", "-e"]);
+            if rows.contains(expected) {
+                return rows.lines().map(str::to_owned).collect();
             }
         }
     };
     let shown = tokio::time::timeout(Duration::from_secs(10), shown).await;
-    shown.unwrap_or_else(|_| panic!("{expected:?}: {}", screen.tmux(&["capture-pane", "-p"])))
+    shown.unwrap_or_else(|_| {
+        panic!(
+            "{expected:?}: {}",
+            screen.tmux(&["capture-pane", "-p", "-e"])
+        )
+    })
+}
+
+/// The status line at 80 columns.
+async fn status_line(rig: &Rig, expected: &str) -> String {
+    let screen = client_of(rig);
+    rows_with(&screen, expected).await;
+    let rows = screen.tmux(&["capture-pane", "-p"]);
+    rows.lines().last().unwrap_or_default().to_owned()
 }
 
 #[tokio::test]
@@ -127,6 +138,117 @@ async fn the_status_line_shows_the_team_at_80_columns() {
     assert!(shown.starts_with(&left), "{shown}");
     let right = "? ada asks · ben is at a limit  ^B d detach";
     assert!(shown.trim_end().ends_with(right), "{shown}");
+}
+
+#[tokio::test]
+async fn a_tight_status_line_lists_all_windows() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let server = Server::not_started(binary);
+    let mut rig = Rig::over(server, TmuxSession::Own, Layout::Tiled, (80, 24));
+    rig.start(&["lead", "ada", "ben", "cleo", "dora", "eve", "finn"])
+        .await;
+    let mut summary = TeamSummary {
+        name: "tally".to_owned(),
+        completed: 1,
+        in_progress: 2,
+        cost: "$0.31".to_owned(),
+        mode: "accept-edits",
+        ..TeamSummary::default()
+    };
+    rig.panes.show_summary(&summary).await;
+    let shown = status_line(&rig, "tally").await;
+    let left = " tally  ✓1  ◐2  0 team  1 team-2  2 team-3 ";
+    assert!(shown.starts_with(left), "{shown}");
+    assert!(
+        shown.trim_end().ends_with(" accept-edits  ^B d detach"),
+        "{shown}"
+    );
+
+    summary.waiting = "cleo asks you · dora asks".to_owned();
+    summary.failed = 1;
+    rig.panes.show_summary(&summary).await;
+    let shown = status_line(&rig, "cleo").await;
+    let left = " tally  ✓1  ✗1  ◐2  0 team  1 team-2  2 team-3 ";
+    assert!(shown.starts_with(left), "{shown}");
+    assert!(
+        shown.trim_end().ends_with(" ? cleo asks you · dora ask…"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn borders_and_status_line_have_the_colours_of_the_theme() {
+    let Some(binary) = tmux_or_skip() else { return };
+    // Name of ada, label of a waiting member, active border, background of the status line.
+    let dark = ["38;5;78m", "38;5;220m", "38;5;75m", "48;5;236m"];
+    let light = ["38;5;22m", "38;5;130m", "38;5;25m", "48;5;254m"];
+    for (theme, expected, absent) in [
+        (Theme::Dark, dark.as_slice(), light.as_slice()),
+        (Theme::Light, &light, &dark),
+        (Theme::None, &[";7m"], &["38;5;", "48;5;"]),
+    ] {
+        let mut rig = Rig::own(binary.clone());
+        rig.panes.theme = theme;
+        rig.start(&["lead", "ada"]).await;
+        let asks = Label {
+            asks: true,
+            ..label("worker, waiting")
+        };
+        rig.panes.label(vec![("ada".parse().unwrap(), asks)]).await;
+        let summary = TeamSummary {
+            name: "shop".to_owned(),
+            completed: 3,
+            waiting: "ada asks".to_owned(),
+            ..TeamSummary::default()
+        };
+        rig.panes.show_summary(&summary).await;
+        let rows = rows_with(&client_of(&rig), "ada asks").await.join("\n");
+        for colour in expected {
+            assert!(rows.contains(colour), "{theme:?} {colour}: {rows:?}");
+        }
+        for colour in absent {
+            assert!(!rows.contains(colour), "{theme:?} {colour}: {rows:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_users_server_keeps_its_borders_and_status_line() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::users(binary);
+    rig.panes.theme = Theme::Light;
+    rig.server
+        .tmux(&["set-option", "-g", "pane-active-border-style", "fg=red"]);
+    let theirs = ["show-options", "-t", "$0"];
+    let before = rig.server.tmux(&theirs);
+    let running = rig.start(&["lead", "ada"]).await;
+    assert_eq!(rig.server.tmux(&theirs), before);
+    let style = [
+        "display-message",
+        "-p",
+        "-t",
+        id(&running[0]),
+        "#{E:pane-active-border-style}",
+    ];
+    assert_eq!(rig.server.tmux(&style).trim(), "fg=red");
+}
+
+#[tokio::test]
+async fn a_blank_follows_the_text_of_a_border() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    // The border of ada, which is not active, has the default style.
+    rig.start(&["lead", "ada"]).await;
+    let screen = client_of(&rig);
+    // A longer text does not fit the border.
+    for length in 1..=28 {
+        let text = "x".repeat(length);
+        let labels = vec![("ada".parse().unwrap(), label(&text))];
+        rig.panes.label(labels).await;
+        rows_with(&screen, &format!(" {text}")).await;
+        let rows = screen.tmux(&["capture-pane", "-p"]);
+        assert!(rows.contains(&format!(" ada {text} ─")), "{length}: {rows}");
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
-//! Styles of text: the meanings of text, and the themes that give each meaning a colour. Used by every screen, and by
-//! the tables that the CLI prints. No information is shown by a colour alone.
+//! Styles of text: the meanings of text, and the themes that give each meaning a colour. Used by every screen, by the
+//! tables that the CLI prints, and by the supervisor for the borders and the status line of tmux. No information is
+//! shown by a colour alone. Pure.
 
-use agent_team_protocol::spec::Colour;
-use agent_team_protocol::status::Status;
+use crate::spec::Colour;
+use crate::status::Status;
 
 /// A meaning of a text that a colour can show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -172,7 +173,8 @@ impl Theme {
         }
     }
 
-    /// The background of the selected row, a number of the 256-colour palette. `None`: a sign alone marks the row.
+    /// The background of the selected row and of tmux's status line, a number of the 256-colour palette. `None`: a sign
+    /// alone marks the row.
     pub fn selection(self) -> Option<u8> {
         match self {
             Self::None => None,

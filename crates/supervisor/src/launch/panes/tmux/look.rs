@@ -1,0 +1,159 @@
+//! The colours and texts of borders and status lines, as tmux formats. Used by [`super`] and [`super::create`]; pure.
+//!
+//! Teams on our own server can have different themes, so nothing here is an option of the whole server. The status line
+//! reads the summary of its team from options of the team's first window: see [`super::tags`].
+
+use agent_team_protocol::status::Status;
+use agent_team_protocol::style::{SemanticColour, Theme};
+
+use super::call::Command;
+use super::site::TmuxSession;
+use super::tags::{
+    ACTIVE_BORDER_TAG, ASKS_TAG, BORDER_TAG, COMPLETED_TAG, COST_TAG, FAILED_TAG, IN_PROGRESS_TAG,
+    MODE_TAG, NAME_TAG, WAITING_TAG,
+};
+
+/// True for tmux 3.2 and newer, which expand formats in the styles of borders. Older versions refuse such styles.
+const HAS_STYLE_FORMATS: &str = "#{m/r:^(3\\.[2-9]|[4-9]|[1-9][0-9]|next|openbsd),#{version}}";
+
+/// A blank at the end of a border's text. tmux does not store a blank in the default style at the end of a text, and
+/// shows a piece of the border line there. `dim` makes the style another one, and is invisible on a blank.
+const LAST_BLANK: &str = "#[default]#[dim] #[default]";
+
+/// True if the list of windows is shown in a narrow terminal. Formats of tmux before 3.2 are never true: these versions
+/// cannot compare numbers.
+const IS_TIGHT: &str = "#{&&:#{e|>:#{session_windows},1},#{e|<:#{client_width},120}}";
+
+/// True if the session has a single window: its list is not shown.
+const IS_ALONE: &str = "#{==:#{session_windows},1}";
+
+/// Maximum characters of the team's name and of the list of waiting members. Both then fit into 80 columns, together
+/// with the counts and the hint `^B d detach`.
+const NAME_CHARACTERS: usize = 16;
+const WAITING_CHARACTERS: usize = 28;
+
+/// The same if the status line is tight: 80 columns then also have room for a list of three windows.
+const TIGHT_NAME_CHARACTERS: usize = 10;
+const TIGHT_WAITING_CHARACTERS: usize = 24;
+
+/// The name of a theme's colour in styles of tmux.
+pub(super) fn colour(theme: Theme, colour: SemanticColour) -> String {
+    let number = theme.colour(colour);
+    number.map_or("default".to_owned(), |number| format!("colour{number}"))
+}
+
+/// The commands that set the borders of a window's panes. The border of a pane has the colour of waiting while its
+/// member waits for the user. Otherwise it has the style that the user's configuration sets, or on our own server the
+/// style of the theme.
+pub(super) fn borders(window: &str, theme: Theme, session: &TmuxSession) -> Vec<Command> {
+    let active = match theme {
+        Theme::None => "bold".to_owned(),
+        Theme::Dark | Theme::Light => format!("fg={}", colour(theme, SemanticColour::Heading)),
+    };
+    let waiting = colour(theme, SemanticColour::Attention);
+    let set = |option: &str, value: &str| Command::set("-w", Some(window), option, value);
+    let mut commands = vec![
+        set("pane-border-status", "top"),
+        set("pane-border-format", &border_text(&waiting)),
+    ];
+    for (option, tag, own) in [
+        ("pane-border-style", BORDER_TAG, "default"),
+        ("pane-active-border-style", ACTIVE_BORDER_TAG, &*active),
+    ] {
+        if *session == TmuxSession::Own {
+            commands.push(set(option, own));
+        }
+        let style = format!("#{{?{ASKS_TAG},fg={waiting},#{{{tag}}}}}");
+        let set = format!("set-option -w -t {window} {option} \"{style}\"");
+        commands.extend([
+            // `-o` sets the tag only once. When these commands run again for the window, its style is ours, and the tag
+            // keeps the user's style.
+            Command::set("-oqwF", Some(window), tag, &format!("#{{{option}}}")),
+            Command::of(&["if-shell", "-F", "-t", window, HAS_STYLE_FORMATS, &set]),
+        ]);
+    }
+    commands
+}
+
+/// The format of a pane's border: the member's name in the member's colour, then the label. While the member waits for
+/// the user, the label has the colour of waiting. The border of a foreign pane shows the pane's number.
+fn border_text(waiting: &str) -> String {
+    format!(
+        "#{{?@agent_team_member,#[fg=#{{@agent_team_colour}}]#[bold] #{{@agent_team_member}}#[default]\
+         #{{?{ASKS_TAG},#[fg={waiting}]#[bold],}} #{{@agent_team_label}}, #{{pane_index}}}}{LAST_BLANK}"
+    )
+}
+
+/// The options of a session that make up its status line. A status line that is too long loses parts of the list of
+/// windows first, so a tight one shortens the names, and leaves out the cost, `^B n`, and while a member waits also the
+/// mode, which the borders show, and `^B d`.
+pub(super) fn status_line(theme: Theme) -> [(&'static str, String); 3] {
+    let (style, text, marked) = match theme.selection() {
+        // Reversed again, which is not reversed.
+        None => (
+            "reverse".to_owned(),
+            "default".to_owned(),
+            "#[noreverse]".to_owned(),
+        ),
+        Some(bar) => {
+            let text = if theme == Theme::Light { 238 } else { 250 };
+            let attention = colour(theme, SemanticColour::Attention);
+            (
+                format!("fg=colour{text},bg=colour{bar}"),
+                format!("colour{text}"),
+                format!("#[bg={attention}]#[fg=colour{bar}]"),
+            )
+        }
+    };
+    let when = |condition: &str, then: &str| either(condition, then, "");
+    let value = |tag: &str| format!("#{{{tag}}}");
+    let of_state = |status: Status| format!("#[fg={}]", colour(theme, status.into()));
+    let count = |tag: &str, status: Status| {
+        let shown = format!("  {}{}{}", of_state(status), status.sign(), value(tag));
+        when(tag, &shown)
+    };
+    let cut = |tag: &str, most: usize, tight: usize| {
+        let tight = format!("#{{=|{tight}|…:{tag}}}");
+        either(IS_TIGHT, &tight, &format!("#{{={most}:{tag}}}"))
+    };
+    let name = cut(NAME_TAG, NAME_CHARACTERS, TIGHT_NAME_CHARACTERS);
+    let text = format!("#[fg={text}]");
+    let left = [
+        // Marked, so that the user notices a waiting team without reading the status line.
+        format!("#[bold]{}{name}#[default]", when(WAITING_TAG, &marked)),
+        count(COMPLETED_TAG, Status::Success),
+        count(FAILED_TAG, Status::Failure),
+        count(IN_PROGRESS_TAG, Status::Working),
+        text.clone(),
+    ];
+    let cost = when(COST_TAG, &format!("{}  ", value(COST_TAG)));
+    let attention = of_state(Status::Waiting);
+    let mode = when(MODE_TAG, &format!("{attention}{}{text}  ", value(MODE_TAG)));
+    let waiting = cut(WAITING_TAG, WAITING_CHARACTERS, TIGHT_WAITING_CHARACTERS);
+    let sign = Status::Waiting.sign();
+    let waiting = format!("{marked}#[bold]{sign} {waiting}#[default]  ");
+    let right = [
+        either(IS_TIGHT, "", &cost),
+        either(&both(IS_TIGHT, &value(WAITING_TAG)), "", &mode),
+        when(WAITING_TAG, &waiting),
+    ];
+    let team = |parts: &[String]| format!("#{{W:{}}}", when(NAME_TAG, &parts.concat()));
+    let is_waiting = format!("#{{W:{}}}", value(WAITING_TAG));
+    let keys = [
+        either(&format!("#{{||:{IS_ALONE},{IS_TIGHT}}}"), "", "^B n next  "),
+        either(&both(IS_TIGHT, &is_waiting), "", "^B d detach "),
+    ];
+    [
+        ("status-style", style),
+        ("status-left", format!(" {} ", team(&left))),
+        ("status-right", team(&right) + &keys.concat()),
+    ]
+}
+
+fn either(condition: &str, then: &str, otherwise: &str) -> String {
+    format!("#{{?{condition},{then},{otherwise}}}")
+}
+
+fn both(a: &str, b: &str) -> String {
+    format!("#{{&&:{a},{b}}}")
+}
