@@ -383,3 +383,98 @@ async fn a_key_is_sent_to_a_team_files_url_only_by_consent() {
     let journal = rig.run(["events"]).await;
     assert!(!journal.stdout.contains("open sesame"));
 }
+
+/// The lead may spend a dollar, and its model has no known price.
+const UNPRICED: &str = "\
+name = \"demo\"
+mode = \"lead\"
+[panes]
+placement = \"headless\"
+[lead]
+model = [\"openai/gpt-5.1\", \"openai/gpt-of-tomorrow\"]
+limits.usd = 1.0
+";
+
+#[tokio::test]
+async fn a_limit_in_dollars_needs_a_known_price() {
+    let server = FakeModelServer::start(by_model(finish("gpt-5.1"))).await;
+    let rig = rig(&server, UNPRICED);
+    let refused = [
+        rig.run(["up", "--detach"]).await,
+        rig.run(["up", "--dry-run"]).await,
+        rig.run(["run", "Do it"]).await,
+    ];
+    for refused in refused {
+        let file = rig.directories().settings_file();
+        refused
+            .expect(2)
+            .assert_says("the price of openai/gpt-of-tomorrow, the model of lead, is unknown")
+            .assert_says(&format!("[models.openai] in {}", file.display()))
+            .assert_says("\"gpt-of-tomorrow\" = { input = …, output = … }");
+    }
+    assert!(server.requests().is_empty(), "nothing was started");
+    rig.set_settings("[models.openai]\n\"gpt-of-tomorrow\" = { input = 1.0, output = 2.0 }\n");
+    rig.ok(["run", "Do it"]).await;
+}
+
+#[tokio::test]
+async fn config_set_refuses_a_limit_without_a_known_price() {
+    let server = FakeModelServer::start(by_model(finish("gpt-5.1"))).await;
+    let rig = rig(&server, &UNPRICED.replace("limits.usd = 1.0\n", ""));
+    rig.ok(["up", "--detach"]).await;
+    rig.run(["config", "set", "limits.usd", "3"])
+        .await
+        .expect(2)
+        .assert_says("the price of openai/gpt-of-tomorrow");
+    rig.ok(["config", "set", "limits.tokens", "3000"]).await;
+}
+
+#[tokio::test]
+async fn models_update_adds_to_the_users_catalogue() {
+    let server = FakeModelServer::start(by_model(finish("gpt-of-tomorrow"))).await;
+    let rig = rig(&server, &TEAM.replace("gpt-5.1", "gpt-of-tomorrow"));
+    let list = rig.root().join("api.json");
+    let write = |text: &str| std::fs::write(&list, text).expect("the file can be written");
+    write("{\n  \"openai\": {\"models\": {\"x\": {\"cost\": {\"input\": \"a\"}}}}\n}");
+    let file = list.to_str().expect("a UTF-8 path");
+    rig.run(["models", "update", file])
+        .await
+        .expect(1)
+        .assert_says("line 2");
+    write(
+        &json!({ "openai": { "models": { "gpt-of-tomorrow": {
+            "tool_call": true,
+            "limit": { "context": 300_000, "output": 5_000 },
+            "cost": { "input": 10, "output": 20 },
+        } } } })
+        .to_string(),
+    );
+    let updated = rig
+        .run(["models", "update", file, "--json"])
+        .await
+        .expect(0)
+        .json();
+    assert_eq!(
+        (&updated["models"], &updated["priced"]),
+        (&json!(1), &json!(1))
+    );
+    let listed = rig.run(["models", "list", "--json"]).await.expect(0).json();
+    let models = listed["models"].as_array().expect("a list");
+    let model = models
+        .iter()
+        .find(|model| model["name"] == "openai/gpt-of-tomorrow");
+    let model = model.expect("the new model");
+    assert_eq!(model["from"], "models.toml");
+    assert_eq!(
+        (&model["window"], &model["price"]["output"]),
+        (&json!(300_000), &json!(20.0))
+    );
+    let table = rig.run(["models"]).await.expect(0).stdout;
+    let line = table
+        .lines()
+        .find(|line| line.starts_with("openai/gpt-of-tomorrow"));
+    let words: Vec<_> = line.expect("a line").split_whitespace().collect();
+    assert_eq!(words[1..4], ["300.0k", "$10", "$20"], "{words:?}");
+    let run = rig.run(["run", "--json", "Do it"]).await.expect(0).json();
+    assert_eq!(run["cost"], 12.0);
+}

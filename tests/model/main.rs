@@ -9,8 +9,11 @@
 )]
 
 mod anthropic;
+mod azure;
 mod failure;
 mod fallback;
+mod gemini;
+mod local_servers;
 mod openrouter;
 mod recording;
 mod responses;

@@ -73,6 +73,32 @@ async fn reasoning_details_are_sent_back_unchanged() {
 }
 
 #[tokio::test]
+async fn signatures_of_other_makers_outlast_another_prefix() {
+    let details = |format: &str| {
+        json!({ "choices": [{
+            "delta": { "content": "ok", "reasoning_details": [
+                { "type": "reasoning.encrypted", "index": 0, "data": "sig", "format": format },
+            ] },
+            "finish_reason": "stop",
+        }] })
+        .to_string()
+    };
+    for (format, is_kept) in [("google-gemini-v1", true), ("anthropic-claude-v1", false)] {
+        let first = details(format);
+        let replies = in_turn([Reply::events(&[&first, "[DONE]"]), Reply::text("ok")]);
+        let server = FakeModelServer::start(replies).await;
+        let model = model_at("openrouter/google/gemini-4-argon", &server);
+        let answered = first_answer(&*model).await.expect("an answer");
+        let moved = [said("A summary"), Item::Answered(answered), said("Go on")];
+        let (again, _) = answer(&*model, &moved, &[]).await;
+        again.expect("an answer");
+        let requests = server.requests();
+        let kept = requests[1].messages()[2].get("reasoning_details").cloned();
+        assert_eq!(kept.is_some(), is_kept, "{format}: {kept:?}");
+    }
+}
+
+#[tokio::test]
 async fn provider_settings_change_the_request() {
     let replies = in_turn([Reply::text("ok").thinking("Hm.", ""), Reply::text("ok")]);
     let server = FakeModelServer::start(replies).await;

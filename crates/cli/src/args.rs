@@ -66,6 +66,7 @@ Administration:
   init         Write a team file for this project
   team         Manage the teams on this machine: list, show, delete
   role         List roles and where each is defined
+  models       List known models and their prices: list, update
   config       Override models, roles and limits for yourself
   supervisor   Manage the supervisor process: status, logs, stop, restart, run
   doctor       Check the installation
@@ -311,6 +312,14 @@ pub(crate) enum Verb {
     /// List roles and where each is defined
     #[command(subcommand)]
     Role(RoleCommand),
+    /// List known models with their windows and prices, or update them
+    ///
+    /// Prices are in US dollars per million tokens. Your config.toml takes precedence over your catalogue, models.toml,
+    /// and that over the built-in list.
+    Models {
+        #[command(subcommand)]
+        command: Option<ModelsCommand>,
+    },
     /// Override models, roles and limits for yourself
     ///
     /// Keys: `model`, `role`, `max_steps`, `limits.tokens`, `limits.usd` and `limits.minutes` of the team, or of one
@@ -653,6 +662,19 @@ pub(crate) enum RoleCommand {
         /// Name of the role, as `role list` lists it
         #[arg(add = complete::roles())]
         role: RoleName,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelsCommand {
+    /// List the known models
+    List,
+    /// Add a list in the form of https://models.dev/api.json to your catalogue
+    ///
+    /// Models of the list replace models of the same name; others stay. An invalid list changes nothing.
+    Update {
+        /// The JSON file; `-` reads stdin
+        file: String,
     },
 }
 

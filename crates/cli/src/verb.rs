@@ -18,8 +18,11 @@ pub(crate) mod man;
 mod member;
 pub(crate) mod messages;
 pub(crate) mod mode;
+pub(crate) mod models;
+mod native_worker;
 pub(crate) mod next;
 mod panes;
+mod prices;
 pub(crate) mod ps;
 pub(crate) mod requests;
 pub(crate) mod role;
@@ -107,6 +110,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Task(command) => task::run(&global, output, command).await,
         Verb::Team(command) => team::run(&global, output, command).await,
         Verb::Role(command) => role::run(&global, output, command).await,
+        Verb::Models { command } => models::run(output, command),
         Verb::Config(command) => config::run(&global, output, command).await,
         Verb::Supervisor(command) => supervisor::run(output, command).await,
         Verb::Doctor => doctor::run(output).await,

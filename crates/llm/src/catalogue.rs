@@ -1,17 +1,26 @@
 //! Static data about models: window sizes and prices. Loaded by the callers of `open`, which looks each model up here.
 //!
-//! The data is in `catalogue.toml`; entries in the user's `config.toml` below `[models.<provider>]` take precedence. A
-//! model that is in neither has a conservative window and no price.
+//! ```text
+//!  config.toml [models.<provider>] ─► models.toml ─► catalogue.toml (built in) ─► defaults
+//!    the user's entries                 written by `import`
+//! ```
+//! An earlier source takes precedence. A model that is in none has a conservative window and no price.
 
-use std::collections::BTreeMap;
+mod import;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use agent_team_providers::{ModelName, Provider};
-use serde::Deserialize;
+use agent_team_providers::{ModelName, PROVIDERS, Provider};
+use serde::{Deserialize, Serialize};
 
-use crate::usage::Price;
+pub use self::import::{Imported, import};
+use crate::usage::{Price, Rates, Tier};
 
 const BUILT_IN: &str = include_str!("catalogue.toml");
+
+/// The user's own catalogue, beside `config.toml`.
+const OWN_FILE: &str = "models.toml";
 
 /// The assumed window size, in tokens, of an unknown model of a remote provider.
 const WINDOW: u64 = 128_000;
@@ -25,55 +34,112 @@ const OUTPUT: u64 = 8_192;
 /// The entries by provider name, then by model name or by a prefix followed by a star.
 type Tables = BTreeMap<String, BTreeMap<String, Entry>>;
 
+/// A file with entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Config,
+    OwnFile,
+    BuiltIn,
+}
+
 /// The data about models.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
-    /// The user's entries. They take precedence over `built_in`.
-    of_user: Tables,
-    built_in: Tables,
+    /// An earlier source takes precedence.
+    sources: [(Source, Tables); 3],
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
+    #[serde(skip_serializing_if = "Option::is_none")]
     window: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     max_output: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     input: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cache_read: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_write: Option<f64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tiers: Vec<TierEntry>,
+}
+
+/// The prices of requests with more input tokens than `above`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct TierEntry {
+    above: u64,
+    input: f64,
+    output: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_read: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     cache_write: Option<f64>,
 }
 
 /// The data about one model.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ModelData {
     /// The window for prompt and answer together, in tokens.
     pub window: u64,
+    /// Whether the window is an assumption: no source states it.
+    pub window_is_assumed: bool,
     /// The longest answer, in tokens.
     pub output: u64,
     /// `None`: the price is unknown.
     pub price: Option<Price>,
 }
 
-/// Why the models in the user's `config.toml` cannot be used.
+/// One model, or a family whose name ends in a star, as `agent-team models list` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Listed {
+    /// `provider/model`.
+    pub name: String,
+    pub provider: &'static str,
+    pub window: u64,
+    pub max_output: u64,
+    pub price: Option<Price>,
+    /// The source of the price; without a price, of the window.
+    pub from: &'static str,
+    /// Whether agents without a configured model use it if its provider has a key.
+    pub default: bool,
+}
+
+/// Why the data about models cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
     #[error("cannot read {0}")]
     Read(PathBuf, #[source] std::io::Error),
     #[error("{0}: [models] must be a table of models")]
-    Parse(PathBuf, #[source] toml::de::Error),
-    #[error("{0}: unknown provider \"{1}\" in [models.{1}]")]
-    Provider(PathBuf, String),
-    #[error("{0}: the price of {1}/{2} must set `input` and `output` in dollars, none negative")]
+    Config(PathBuf, #[source] toml::de::Error),
+    #[error("cannot use {0}: repair it, or remove it and run agent-team models update FILE")]
+    OwnFile(PathBuf, #[source] toml::de::Error),
+    #[error("{0}: unknown provider \"{1}\" in [{2}{1}]")]
+    Provider(PathBuf, String, &'static str),
+    #[error(
+        "{0}: the price of {1}/{2} must set `input` and `output` in dollars, none negative, and `tiers` in ascending \
+         order of `above`"
+    )]
     Price(PathBuf, String, String),
+}
+
+impl Source {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Config => "config.toml",
+            Self::OwnFile => OWN_FILE,
+            Self::BuiltIn => "built in",
+        }
+    }
 }
 
 impl Default for Catalogue {
     fn default() -> Self {
-        Self {
-            of_user: Tables::new(),
-            built_in: toml::from_str(BUILT_IN).expect("a test parses the built-in data"),
-        }
+        Self::of(Tables::new(), Tables::new())
     }
 }
 
@@ -85,38 +151,29 @@ struct Settings {
 }
 
 impl Catalogue {
-    /// Returns the built-in data and the entries of the file `settings`, the user's `config.toml`, which may be absent.
+    fn of(config: Tables, own_file: Tables) -> Self {
+        let built_in = toml::from_str(BUILT_IN).expect("a test parses the built-in data");
+        Self {
+            sources: [
+                (Source::Config, config),
+                (Source::OwnFile, own_file),
+                (Source::BuiltIn, built_in),
+            ],
+        }
+    }
+
+    /// Returns the built-in data, the entries of the file `settings`, the user's `config.toml`, and those of
+    /// `models.toml` beside it. Both files may be absent.
     ///
     /// # Errors
-    /// If the file cannot be read, or contains invalid entries.
+    /// If a file cannot be read, or contains invalid entries.
     pub fn with(settings: &Path) -> Result<Self, CatalogueError> {
-        let text = match std::fs::read_to_string(settings) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(CatalogueError::Read(settings.to_owned(), error)),
-        };
-        let Settings { models: of_user } = toml::from_str(&text)
-            .map_err(|error| CatalogueError::Parse(settings.to_owned(), error))?;
-        for (provider, models) in &of_user {
-            if Provider::named(provider).is_none_or(|known| known.name != provider) {
-                return Err(CatalogueError::Provider(
-                    settings.to_owned(),
-                    provider.clone(),
-                ));
-            }
-            let unusable = models.iter().find(|(_, entry)| !entry.is_usable());
-            if let Some((model, _)) = unusable {
-                return Err(CatalogueError::Price(
-                    settings.to_owned(),
-                    provider.clone(),
-                    model.clone(),
-                ));
-            }
-        }
-        Ok(Self {
-            of_user,
-            ..Self::default()
-        })
+        let text = read_optional(settings)?;
+        let Settings { models } = toml::from_str(&text)
+            .map_err(|error| CatalogueError::Config(settings.to_owned(), error))?;
+        check(settings, "models.", &models)?;
+        let own_file = read_own(&settings.with_file_name(OWN_FILE))?;
+        Ok(Self::of(models, own_file))
     }
 
     /// Returns the data about a model. Fields that no entry sets have conservative defaults. A recording is free.
@@ -124,24 +181,90 @@ impl Catalogue {
         let ModelName::Of { provider, model } = name else {
             return Entry::default().model_data(WINDOW, true);
         };
+        self.entry(provider, model).0.data_at(provider)
+    }
+
+    /// All entries, in the order of the table of providers.
+    pub fn list(&self) -> Vec<Listed> {
+        let of = |provider: &'static Provider| {
+            let tables = self
+                .sources
+                .iter()
+                .filter_map(|(_, tables)| tables.get(provider.name));
+            let names: BTreeSet<&String> = tables.flat_map(BTreeMap::keys).collect();
+            names.into_iter().map(move |name| {
+                let (entry, from) = self.entry(provider, name);
+                let data = entry.data_at(provider);
+                Listed {
+                    name: format!("{}/{name}", provider.name),
+                    provider: provider.name,
+                    window: data.window,
+                    max_output: data.output,
+                    price: data.price,
+                    from: from.unwrap_or(Source::BuiltIn).name(),
+                    default: provider.default_model == Some(name),
+                }
+            })
+        };
+        PROVIDERS.iter().flat_map(of).collect()
+    }
+
+    /// Returns the fields that any source sets, and the source of the price or else of the first field.
+    fn entry(&self, provider: &Provider, model: &str) -> (Entry, Option<Source>) {
         let mut entry = Entry::default();
-        for tables in [&self.of_user, &self.built_in] {
+        let mut from = None;
+        for (source, tables) in &self.sources {
+            let had_price = entry.has_price();
+            let before = entry.clone();
             entry.complete_with(tables, provider.name, model);
-            if let Some((maker, model)) = model.split_once('/')
+            // The prices of a maker are those of a gateway. A provider that runs models of several makers has its own.
+            let is_gateway = provider.quirks.is_openrouter || provider.base_url.is_empty();
+            if is_gateway
+                && let Some((maker, model)) = model.split_once('/')
                 && let Some(maker) = Provider::named(maker)
             {
                 entry.complete_with(tables, maker.name, model);
             }
+            if (!had_price && entry.has_price()) || (from.is_none() && entry != before) {
+                from = Some(*source);
+            }
         }
-        let window = if provider.is_local() {
-            LOCAL_WINDOW
-        } else {
-            WINDOW
-        };
-        // A provider without its own base URL, `openai-compatible`, may be any server: its prices are unknown.
-        let free = provider.is_local() && !provider.base_url.is_empty();
-        entry.model_data(window, free)
+        (entry, from)
     }
+}
+
+fn read_optional(path: &Path) -> Result<String, CatalogueError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(CatalogueError::Read(path.to_owned(), error)),
+    }
+}
+
+/// Reads the user's own catalogue, which may be absent.
+fn read_own(path: &Path) -> Result<Tables, CatalogueError> {
+    let tables = toml::from_str(&read_optional(path)?)
+        .map_err(|error| CatalogueError::OwnFile(path.to_owned(), error))?;
+    check(path, "", &tables)?;
+    Ok(tables)
+}
+
+/// Checks providers and prices. `above` is the beginning of the tables' names.
+fn check(path: &Path, above: &'static str, tables: &Tables) -> Result<(), CatalogueError> {
+    for (provider, models) in tables {
+        let path = || path.to_owned();
+        if Provider::named(provider).is_none_or(|known| known.name != provider) {
+            return Err(CatalogueError::Provider(path(), provider.clone(), above));
+        }
+        if let Some((model, _)) = models.iter().find(|(_, entry)| !entry.is_usable()) {
+            return Err(CatalogueError::Price(
+                path(),
+                provider.clone(),
+                model.clone(),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Returns the entry that names the model, with or without its version, and the entry with the longest matching prefix.
@@ -171,18 +294,27 @@ fn is_version(rest: &str) -> bool {
 }
 
 impl Entry {
+    fn has_price(&self) -> bool {
+        self.prices().next().is_some()
+    }
+
     fn prices(&self) -> impl Iterator<Item = f64> {
         [self.input, self.output, self.cache_read, self.cache_write]
             .into_iter()
             .flatten()
     }
 
-    /// Returns whether no price is set, or `input` and `output` are both set and all prices are finite and not
-    /// negative.
+    /// Returns whether no price is set, or `input` and `output` are both set, all prices are finite and not negative,
+    /// and the tiers ascend.
     fn is_usable(&self) -> bool {
         let complete = self.input.is_some() && self.output.is_some();
         let plausible = |price: f64| price.is_finite() && price >= 0.0;
-        self.prices().next().is_none() || (complete && self.prices().all(plausible))
+        let without = !self.has_price() && self.tiers.is_empty();
+        without
+            || (complete
+                && self.prices().all(plausible)
+                && self.tiers.is_sorted_by(|one, next| one.above < next.above)
+                && self.tiers.iter().flat_map(TierEntry::prices).all(plausible))
     }
 
     /// Sets missing fields from the entries of this model in `tables`. All prices come from the same entry.
@@ -190,29 +322,70 @@ impl Entry {
         for other in find(tables, provider, model).into_iter().flatten() {
             self.window = self.window.or(other.window);
             self.max_output = self.max_output.or(other.max_output);
-            if self.prices().next().is_none() {
+            if !self.has_price() {
                 *self = Self {
                     window: self.window,
                     max_output: self.max_output,
-                    ..*other
+                    ..other.clone()
                 };
             }
         }
     }
 
+    /// The data about a model of this provider with these fields.
+    fn data_at(&self, provider: &Provider) -> ModelData {
+        let window = if provider.is_local() {
+            LOCAL_WINDOW
+        } else {
+            WINDOW
+        };
+        // A provider without its own base URL, `openai-compatible`, may be any server: `open` knows where it is.
+        let free = provider.is_local() && !provider.base_url.is_empty();
+        self.model_data(window, free)
+    }
+
     fn model_data(&self, window: u64, free: bool) -> ModelData {
-        let input = self.input.unwrap_or(0.0);
+        let rates = rates(
+            self.input.unwrap_or(0.0),
+            self.output.unwrap_or(0.0),
+            self.cache_read,
+            self.cache_write,
+        );
+        let tier = |tier: &TierEntry| Tier {
+            above: tier.above,
+            rates: tier.rates(),
+        };
         let price = Price {
-            input,
-            output: self.output.unwrap_or(0.0),
-            cache_read: self.cache_read.unwrap_or(input),
-            cache_write: self.cache_write.unwrap_or(input),
+            rates,
+            tiers: self.tiers.iter().map(tier).collect(),
         };
         ModelData {
             window: self.window.unwrap_or(window),
+            window_is_assumed: self.window.is_none(),
             output: self.max_output.unwrap_or(OUTPUT),
-            price: (free || self.prices().next().is_some()).then_some(price),
+            price: (free || self.has_price()).then_some(price),
         }
+    }
+}
+
+impl TierEntry {
+    fn prices(&self) -> impl Iterator<Item = f64> {
+        let cache = [self.cache_read, self.cache_write].into_iter().flatten();
+        [self.input, self.output].into_iter().chain(cache)
+    }
+
+    fn rates(&self) -> Rates {
+        rates(self.input, self.output, self.cache_read, self.cache_write)
+    }
+}
+
+/// Cached tokens cost as much as other input if no other price is set.
+fn rates(input: f64, output: f64, cache_read: Option<f64>, cache_write: Option<f64>) -> Rates {
+    Rates {
+        input,
+        output,
+        cache_read: cache_read.unwrap_or(input),
+        cache_write: cache_write.unwrap_or(input),
     }
 }
 
@@ -229,7 +402,7 @@ mod tests {
     #[test]
     fn prices_apply_to_a_model_and_its_dated_versions() {
         let catalogue = Catalogue::default();
-        let price = |name| known(&catalogue, name).price.map(|price| price.input);
+        let price = |name| known(&catalogue, name).price.map(|price| price.rates.input);
         assert_eq!(price("anthropic/claude-opus-4-1-20250805"), Some(15.0));
         assert_eq!(price("anthropic/claude-opus-4-5"), Some(5.0));
         assert_eq!(price("openai/gpt-4o-mini-2024-07-18"), Some(0.15));
@@ -259,7 +432,7 @@ mod tests {
 
     #[test]
     fn built_in_data_is_valid() {
-        let built_in = Catalogue::default().built_in;
+        let [.., (_, built_in)] = Catalogue::default().sources;
         for (provider, models) in &built_in {
             assert!(Provider::named(provider).is_some(), "{provider}");
             for (model, entry) in models {
@@ -279,7 +452,7 @@ mod tests {
         assert_eq!(local.window, LOCAL_WINDOW);
         for free in [local, known(&catalogue, "replay:run.jsonl")] {
             let price = free.price.expect("a local model is free");
-            assert_eq!((price.input, price.output), (0.0, 0.0));
+            assert_eq!(price, Price::FREE);
         }
     }
 
@@ -299,6 +472,29 @@ mod tests {
     }
 
     #[test]
+    fn a_long_prompt_has_its_own_rates() {
+        let price = known(&Catalogue::default(), "openai/gpt-6.1-sol").price;
+        let price = price.expect("a known price");
+        let usage = |input| Usage {
+            input,
+            output: 1_000,
+            ..Usage::default()
+        };
+        assert_eq!(price.of(&usage(272_000)), 544_000 + 10_000);
+        assert_eq!(price.of(&usage(272_001)), 1_088_004 + 15_000);
+    }
+
+    #[test]
+    fn models_at_a_provider_have_no_price_of_their_maker() {
+        let price = |name| known(&Catalogue::default(), name).price;
+        let own = price("zai/glm-5.2");
+        assert!(own.is_some());
+        assert_eq!(price("openrouter/z-ai/glm-5.2"), own);
+        assert_eq!(price("groq/z-ai/glm-5.2"), None);
+        assert_eq!(price("vllm/z-ai/glm-5.2"), Some(Price::FREE));
+    }
+
+    #[test]
     fn user_entries_take_precedence() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("config.toml");
@@ -314,7 +510,7 @@ mod tests {
         let gpt = known(&catalogue, "openai/gpt-5.1");
         assert_eq!(gpt.window, 400_000);
         let price = gpt.price.expect("a known price");
-        assert_eq!((price.input, price.cache_read), (9.0, 9.0));
+        assert_eq!((price.rates.input, price.rates.cache_read), (9.0, 9.0));
 
         for (text, says) in [
             ("[models.openai]\ngpt-5 = { windw = 1 }", "unknown field"),
@@ -331,6 +527,10 @@ mod tests {
             (
                 "[models.openai]\ngpt-5 = { input = 1.0 }",
                 "must set `input` and `output` in dollars",
+            ),
+            (
+                "[models.openai]\ngpt-5 = { input = 1.0, output = 1.0, tiers = [{ above = 9, input = -2.0, output = 1.0 }] }",
+                "in ascending order of `above`",
             ),
         ] {
             write(text);

@@ -172,7 +172,7 @@ async fn served_model(
     config: &OpenConfig,
 ) -> Result<Served, OpenError> {
     let endpoint = config.endpoint(provider)?;
-    let url = format!("{}/models", endpoint.base_url);
+    let url = endpoint.url("/models");
     if !listens(&url).await {
         return Ok(Served::NoResponse);
     }

@@ -45,6 +45,10 @@ use crate::usage::Price;
 /// The default time without any byte after which the connection counts as dead.
 pub(super) const SILENCE: Duration = Duration::from_secs(120);
 
+/// The same for a server on this machine: without a fast graphics card, it may read a long prompt for minutes before it
+/// sends the first byte.
+pub(super) const LOOPBACK_SILENCE: Duration = Duration::from_secs(600);
+
 /// The largest part of an error response that is read, in bytes.
 const REFUSAL_MAX: usize = 64 << 10;
 
@@ -55,10 +59,12 @@ const ANSWER_MAX: usize = 64 << 20;
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 
 /// The address and authentication of a model. Has no `Debug`: URLs of servers and proxies may contain passwords.
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     pub(super) provider: &'static Provider,
     /// With the version in its path, without a trailing slash.
     pub(super) base_url: String,
+    /// The query of each request, such as Azure's `api-version=2024-10-21`.
+    pub(super) query: Option<String>,
     pub(super) search_support: SearchSupport,
     /// The API that the user configured.
     pub(super) wire: Option<Wire>,
@@ -122,8 +128,8 @@ impl HttpModel {
             wire,
             client: endpoint.client()?,
             headers: endpoint.headers()?,
-            url: format!("{}{path}", endpoint.base_url),
-            shown_url: shown(&format!("{}{path}", endpoint.base_url)),
+            url: endpoint.url(path),
+            shown_url: shown(&endpoint.url(path)),
             endpoint,
         })
     }
@@ -298,6 +304,22 @@ fn no_stream(target: &Target<'_>, body: &[u8]) -> ModelError {
 }
 
 impl Endpoint {
+    /// The URL of this path of the API.
+    pub(super) fn url(&self, path: &str) -> String {
+        match &self.query {
+            Some(query) => format!("{}{path}?{query}", self.base_url),
+            None => format!("{}{path}", self.base_url),
+        }
+    }
+
+    /// Whether this is Azure's classic API, which has its version in the query and the key in its own header.
+    fn is_classic_azure(&self) -> bool {
+        let query = self.query.as_deref().unwrap_or("");
+        query
+            .split('&')
+            .any(|pair| pair.starts_with("api-version="))
+    }
+
     /// The API for this model.
     fn wire_of(&self, model: &str) -> Wire {
         self.wire.unwrap_or_else(|| self.default_wire(model))
@@ -332,6 +354,9 @@ impl Endpoint {
         if let Some(key) = &self.key {
             let key = key.reveal();
             let (name, value) = match wire {
+                _ if self.is_classic_azure() => {
+                    (HeaderName::from_static("api-key"), key.to_owned())
+                }
                 Wire::ChatCompletions | Wire::Responses => (AUTHORIZATION, format!("Bearer {key}")),
                 Wire::Messages => (HeaderName::from_static("x-api-key"), key.to_owned()),
             };
@@ -379,7 +404,7 @@ impl Model for HttpModel {
     }
 
     fn price(&self) -> Option<Price> {
-        self.model_data.price
+        self.model_data.price.clone()
     }
 
     fn parses_calls(&self) -> bool {

@@ -9,7 +9,7 @@
 //! - the trait, prompts, answers and errors: `model`; tokens and cost: `usage`
 //! - model names, and the table of providers: the crate `providers`
 //! - keys, base URLs, proxies: `open`, `key`, `http_client`; the default model: `choose`
-//! - window sizes and prices: `catalogue`
+//! - window sizes and prices: `catalogue`; the windows of local servers: `window`
 //! - the three HTTP APIs: `http`
 //! - models around other models: `layer`; retries: `retry`; a list of models: `fallback`; recording and replay:
 //!   `recording`
@@ -28,9 +28,10 @@ pub mod open;
 pub mod recording;
 pub mod retry;
 mod usage;
+mod window;
 
 pub use model::{
     Answer, Answering, Delta, Item, Model, ModelError, Prompt, SearchSupport, Stop, Thought,
     ToolCall, ToolResult, ToolSpec, Verbatim,
 };
-pub use usage::{Price, Usage};
+pub use usage::{Price, Rates, Tier, Usage};

@@ -4,6 +4,7 @@
 //! to the provider itself or to a URL that the user configured, never to a URL that only a project file names.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use agent_team_protocol::spec::{BaseUrl, ProviderSpec, Wire};
@@ -12,13 +13,15 @@ use agent_team_providers::{ModelName, Provider};
 use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Certificate, Url};
 
-use crate::catalogue::Catalogue;
-use crate::http::{ClientError, Endpoint, HttpModel, SILENCE, shown};
+use crate::catalogue::{Catalogue, ModelData};
+use crate::http::{ClientError, Endpoint, HttpModel, LOOPBACK_SILENCE, SILENCE, shown};
 use crate::http_client::{NoProxy, proxies};
 use crate::key::{Key, KeyError, set};
 use crate::model::{Model, SearchSupport};
 use crate::recording::{Replay, ReplayError, Speed};
 use crate::retry::RetryingModel;
+use crate::usage::Price;
+use crate::window;
 
 /// The configuration with which a model is opened.
 #[expect(missing_debug_implementations, reason = "it holds secrets")]
@@ -30,11 +33,14 @@ pub struct OpenConfig {
     /// environment's. Headers are sent in addition to the required ones, and can replace them.
     pub providers: BTreeMap<String, ProviderSpec>,
     pub catalogue: Catalogue,
+    /// The windows that local servers reported, in tokens, by `provider/model`: see [`OpenConfig::ask_window`].
+    pub windows: BTreeMap<String, u64>,
     /// How much the model thinks. `None`: medium, for models that are known to think.
     pub effort: Option<Effort>,
     /// The longest time for the retries of one answer. `None`: no limit.
     pub retry_limit: Option<Duration>,
-    /// The time without any byte after which a connection counts as dead. Default: two minutes.
+    /// The time without any byte after which a connection counts as dead. A provider's setting takes precedence.
+    /// Default: two minutes, and ten for a server on this machine.
     pub silence: Option<Duration>,
 }
 
@@ -107,7 +113,6 @@ pub fn open(
             Ok(Box::new(replay.at_speed(config.replay_speed()?)))
         }
         ModelName::Of { provider, model } => {
-            let known = config.catalogue.look_up(name);
             let endpoint = config.endpoint(provider)?;
             if endpoint.key.is_none() && provider.needs_key && config.url(provider).is_none() {
                 return Err(OpenError::NoKey {
@@ -116,6 +121,7 @@ pub fn open(
                     first: provider.key_vars.join("_FILE or "),
                 });
             }
+            let known = config.data_of(name, provider);
             let model = HttpModel::new(
                 name.to_string(),
                 model.clone(),
@@ -153,6 +159,53 @@ impl OpenConfig {
             true => format!("at {}", shown(&endpoint.base_url)),
             false => reasons.join(", "),
         })
+    }
+
+    /// Whether the cost of this model will be known: it has a price, or its provider reports the cost of each answer.
+    pub fn knows_cost_of(&self, name: &ModelName) -> bool {
+        match name {
+            ModelName::Replay(_) => true,
+            ModelName::Of { provider, .. } => {
+                provider.quirks.is_openrouter || self.data_of(name, provider).price.is_some()
+            }
+        }
+    }
+
+    /// Asks the server of a local provider for the window of this model, for [`open`]. A window that the user set in the
+    /// catalogue takes precedence. A server that does not answer within seconds is not an error.
+    pub async fn ask_window(&mut self, name: &ModelName) {
+        let ModelName::Of { provider, model } = name else {
+            return;
+        };
+        if !provider.is_local() || !self.catalogue.look_up(name).window_is_assumed {
+            return;
+        }
+        let Ok(endpoint) = self.endpoint(provider) else {
+            return;
+        };
+        if let Some(window) = window::read(&endpoint, model).await {
+            self.windows.insert(name.to_string(), window);
+        }
+    }
+
+    /// The catalogue's data about a model of this provider. A server on this machine that needs no key is free, unless
+    /// the catalogue has a price.
+    fn data_of(&self, name: &ModelName, provider: &Provider) -> ModelData {
+        let mut data = self.catalogue.look_up(name);
+        if let Some(window) = self.windows.get(&name.to_string()) {
+            data.window = *window;
+        }
+        if provider.is_local() && self.is_on_loopback(provider) {
+            data.price = data.price.or(Some(Price::FREE));
+        }
+        data
+    }
+
+    /// Whether the provider's server runs on this machine.
+    fn is_on_loopback(&self, provider: &Provider) -> bool {
+        let url = self.url(provider).unwrap_or(provider.base_url);
+        let url = base_url(provider, self.wire(provider), url);
+        url.is_ok_and(|url| is_loopback(&url))
     }
 
     fn replay_speed(&self) -> Result<Option<Speed>, OpenError> {
@@ -200,7 +253,17 @@ impl OpenConfig {
                 });
             }
         }
+        let (base_url, query) = match base_url.split_once('?') {
+            Some((base_url, query)) => (base_url.to_owned(), Some(query.to_owned())),
+            None => (base_url, None),
+        };
         let spec = self.spec(provider);
+        let default_silence = match is_loopback(&base_url) {
+            true => LOOPBACK_SILENCE,
+            false => SILENCE,
+        };
+        let own_silence = spec.and_then(|spec| spec.silence_seconds);
+        let own_silence = own_silence.map(Duration::from_secs);
         Ok(Endpoint {
             provider,
             search_support: match wire {
@@ -214,10 +277,11 @@ impl OpenConfig {
             extra_body: spec.map(|spec| spec.extra_body.clone()).unwrap_or_default(),
             certificates: self.certificates(provider)?,
             base_url,
+            query,
             key,
             headers: self.extra_headers(provider)?,
             proxies: proxies(|var| set(&self.environment, var))?,
-            silence: self.silence.unwrap_or(SILENCE),
+            silence: own_silence.or(self.silence).unwrap_or(default_silence),
         })
     }
 
@@ -300,6 +364,15 @@ impl OpenConfig {
     }
 }
 
+/// Whether a URL names this machine.
+fn is_loopback(url: &str) -> bool {
+    let url = Url::parse(url).ok();
+    let host = url.as_ref().and_then(Url::host_str).unwrap_or("");
+    let host = host.trim_matches(['[', ']']);
+    let address = host.parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
 /// Normalizes a base URL of the user, so that the paths of this API can be appended.
 fn base_url(provider: &Provider, wire: Wire, given: &str) -> Result<String, String> {
     let given = given.trim().trim_end_matches('/');
@@ -309,8 +382,8 @@ fn base_url(provider: &Provider, wire: Wire, given: &str) -> Result<String, Stri
     if !matches!(url.scheme(), "http" | "https") {
         return Err("the scheme is not http or https".to_owned());
     }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err("it has a query or a fragment".to_owned());
+    if url.fragment().is_some() {
+        return Err("it has a fragment".to_owned());
     }
     let cannot = |_| "it has no host".to_owned();
     // `OLLAMA_HOST` is also the address on which the server listens. A server that listens on 0.0.0.0, all interfaces,
@@ -406,7 +479,12 @@ mod tests {
             ("ollama", "gpu.lan:8080", "http://gpu.lan:8080/v1"),
             ("ollama", "http://gpu.lan:8080/", "http://gpu.lan:8080/v1"),
             ("groq", "ftp://x", "the scheme is not http or https"),
-            ("openai", "http://x/v1?a=b", "it has a query or a fragment"),
+            ("openai", "http://x/v1#a", "it has a fragment"),
+            (
+                "openai",
+                "https://x.example/openai/deployments/d?api-version=2024-10-21",
+                "https://x.example/openai/deployments/d?api-version=2024-10-21",
+            ),
         ] {
             assert_eq!(url(provider, given), is, "{provider} {given}");
         }

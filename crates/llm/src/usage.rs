@@ -26,26 +26,49 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// The price of a model's tokens, in US dollars per million.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Price {
+/// Prices of tokens, in US dollars per million.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Rates {
     pub input: f64,
     pub output: f64,
     pub cache_read: f64,
     pub cache_write: f64,
 }
 
+/// The rates of requests with a long prompt. They apply to all tokens of such a request, including its output.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Tier {
+    /// The rates apply to requests with more input tokens than this number, cached or not.
+    pub above: u64,
+    #[serde(flatten)]
+    pub rates: Rates,
+}
+
+/// The price of a model's tokens.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Price {
+    #[serde(flatten)]
+    pub rates: Rates,
+    /// In ascending order of `above`.
+    pub tiers: Vec<Tier>,
+}
+
 impl Price {
     /// The price of free models.
     pub const FREE: Self = Self {
-        input: 0.0,
-        output: 0.0,
-        cache_read: 0.0,
-        cache_write: 0.0,
+        rates: Rates {
+            input: 0.0,
+            output: 0.0,
+            cache_read: 0.0,
+            cache_write: 0.0,
+        },
+        tiers: Vec::new(),
     };
 
-    /// The cost in millionths of a US dollar.
+    /// The cost of one answer in millionths of a US dollar.
     pub fn of(&self, usage: &Usage) -> u64 {
+        let tier = self.tiers.iter().rfind(|tier| usage.input > tier.above);
+        let rates = tier.map_or(&self.rates, |tier| &tier.rates);
         let plain = usage
             .input
             .saturating_sub(usage.cache_read + usage.cache_write);
@@ -53,11 +76,11 @@ impl Price {
         let short = usage.cache_write - hour;
         let tokens = [plain, usage.cache_read, short, hour, usage.output];
         let prices = [
-            self.input,
-            self.cache_read,
-            self.cache_write,
-            2.0 * self.input,
-            self.output,
+            rates.input,
+            rates.cache_read,
+            rates.cache_write,
+            2.0 * rates.input,
+            rates.output,
         ];
         // Dollars per million tokens equal millionths of a dollar per token.
         let micro_usd = |(tokens, price): (u64, f64)| tokens as f64 * price;

@@ -328,6 +328,10 @@ pub struct ProviderSpec {
     /// Later requests repeat the model's reasoning in `reasoning_content`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reasoning_content: bool,
+    /// The time without any byte from the server after which a request is repeated. `None`: 120 s, and 600 s for a server
+    /// on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence_seconds: Option<u64>,
     /// Certificates in PEM that are trusted in addition to the built-in ones. The text of a file, not its path: the user
     /// trusts this content.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -16,6 +16,27 @@ const EXAMPLE: &str = "anthropic/claude-sonnet-4-6";
 
 const REPLAY: &str = "replay:";
 
+/// Services whose authentication is not implemented: the text before the slash, the service, and its authentication.
+const NEEDS_GATEWAY: [(&str, &str, &str); 5] = [
+    ("bedrock", "Amazon Bedrock", "signed AWS requests"),
+    ("amazon-bedrock", "Amazon Bedrock", "signed AWS requests"),
+    (
+        "vertex",
+        "Google Vertex AI",
+        "tokens of a Google Cloud account",
+    ),
+    (
+        "vertexai",
+        "Google Vertex AI",
+        "tokens of a Google Cloud account",
+    ),
+    (
+        "google-vertex",
+        "Google Vertex AI",
+        "tokens of a Google Cloud account",
+    ),
+];
+
 /// The largest number of characters of an invalid name that an error repeats.
 const SHOWN: usize = 60;
 
@@ -41,6 +62,11 @@ pub enum ModelNameError {
         "the provider of \"{0}\" is unknown: write <provider>/{0}, where <provider> is one of {1}"
     )]
     MissingProvider(String, String),
+    #[error(
+        "{0} needs {1}, which agent-team does not support: run a gateway such as LiteLLM, and write model = \
+         \"openai-compatible/{2}\" and, below [providers.openai-compatible], base_url = \"http://127.0.0.1:4000/v1\""
+    )]
+    NeedsGateway(&'static str, &'static str, String),
     #[error("{0} needs a model: write {0}/<model>")]
     NoModel(String),
     #[error("replay: needs a file: write replay:<file>")]
@@ -71,6 +97,11 @@ impl FromStr for ModelName {
             return parse_bare(text);
         };
         let Some(provider) = Provider::named(before) else {
+            let mut gateways = NEEDS_GATEWAY.iter();
+            if let Some((_, service, needs)) = gateways.find(|(name, ..)| *name == before) {
+                let model = visible_label(model, SHOWN);
+                return Err(ModelNameError::NeedsGateway(service, needs, model));
+            }
             let before = visible_label(before, SHOWN);
             let known = nearest_first(&before);
             return Err(ModelNameError::UnknownProvider(before, known));
@@ -184,6 +215,11 @@ mod tests {
                 "qwen3",
                 "write <provider>/qwen3, where <provider> is one of ",
             ),
+            (
+                "bedrock/anthropic.claude-opus-5-5",
+                "write model = \"openai-compatible/anthropic.claude-opus-5-5\"",
+            ),
+            ("vertex/gemini-4-argon", "Google Vertex AI needs tokens"),
             ("openai", "openai needs a model"),
             ("openai/", "openai needs a model"),
             ("replay:", "replay:<file>"),

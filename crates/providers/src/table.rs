@@ -24,6 +24,20 @@ pub struct Provider {
     /// The default model; `None`: the server is asked for its models.
     pub default_model: Option<&'static str>,
     pub quirks: Quirks,
+    pub window_report: WindowReport,
+}
+
+/// How the server reports the window with which it runs a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WindowReport {
+    None,
+    LlamaCpp,
+    Ollama,
+    LmStudio,
+    /// In the list of models, as vLLM does.
+    Models,
+    /// Unknown: as `Models`, or as llama.cpp.
+    Any,
 }
 
 /// Differences between implementations of Chat Completions.
@@ -74,6 +88,7 @@ const REMOTE: Provider = Provider {
     needs_key: true,
     default_model: None,
     quirks: PLAIN,
+    window_report: WindowReport::None,
 };
 
 /// The usual properties of a server that requires no key, such as one on the user's own machine.
@@ -92,7 +107,7 @@ pub static PROVIDERS: &[Provider] = &[
         key_vars: &["ANTHROPIC_API_KEY"],
         wire: Wire::Messages,
         base_url: "https://api.anthropic.com",
-        default_model: Some("claude-sonnet-4-6"),
+        default_model: Some("claude-sonnet-5-5"),
         ..REMOTE
     },
     Provider {
@@ -101,7 +116,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url_vars: &["OPENAI_BASE_URL", "OPENAI_API_BASE"],
         key_vars: &["OPENAI_API_KEY"],
         base_url: "https://api.openai.com/v1",
-        default_model: Some("gpt-5.1"),
+        default_model: Some("gpt-6.1-sol"),
         quirks: Quirks {
             effort: EffortField::OpenAi,
             ..PLAIN
@@ -115,7 +130,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url_vars: &["GEMINI_BASE_URL"],
         key_vars: &["GEMINI_API_KEY", "GOOGLE_API_KEY"],
         base_url: "https://generativelanguage.googleapis.com/v1beta/openai",
-        default_model: Some("gemini-2.5-pro"),
+        default_model: Some("gemini-3.8-flash"),
         quirks: Quirks {
             effort: EffortField::Gemini,
             ..PLAIN
@@ -127,7 +142,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url_vars: &["OPENROUTER_BASE_URL"],
         key_vars: &["OPENROUTER_API_KEY"],
         base_url: "https://openrouter.ai/api/v1",
-        default_model: Some("anthropic/claude-sonnet-4.6"),
+        default_model: Some("anthropic/claude-sonnet-5.5"),
         quirks: Quirks {
             effort: EffortField::OpenRouter,
             is_openrouter: true,
@@ -169,10 +184,58 @@ pub static PROVIDERS: &[Provider] = &[
         ..REMOTE
     },
     Provider {
+        name: "xai",
+        aliases: &["x-ai"],
+        prefixes: &["grok-"],
+        base_url_vars: &["XAI_BASE_URL"],
+        key_vars: &["XAI_API_KEY"],
+        base_url: "https://api.x.ai/v1",
+        default_model: Some("grok-4.3"),
+        ..REMOTE
+    },
+    Provider {
+        name: "moonshot",
+        aliases: &["moonshotai"],
+        prefixes: &["kimi-"],
+        base_url_vars: &["MOONSHOT_BASE_URL"],
+        key_vars: &["MOONSHOT_API_KEY"],
+        base_url: "https://api.moonshot.ai/v1",
+        default_model: Some("kimi-k2.7-code"),
+        quirks: Quirks {
+            takes_thoughts: true,
+            ..PLAIN
+        },
+        ..REMOTE
+    },
+    Provider {
+        name: "zai",
+        aliases: &["z-ai"],
+        prefixes: &["glm-"],
+        base_url_vars: &["ZAI_BASE_URL"],
+        key_vars: &["ZAI_API_KEY", "ZHIPU_API_KEY"],
+        base_url: "https://api.z.ai/api/paas/v4",
+        default_model: Some("glm-5.2"),
+        quirks: Quirks {
+            takes_thoughts: true,
+            ..PLAIN
+        },
+        ..REMOTE
+    },
+    Provider {
+        name: "alibaba",
+        aliases: &["qwen"],
+        base_url_vars: &["DASHSCOPE_BASE_URL"],
+        key_vars: &["DASHSCOPE_API_KEY"],
+        base_url: "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        default_model: Some("qwen3.7-max"),
+        ..REMOTE
+    },
+    Provider {
         name: "openai-compatible",
         aliases: &["compatible"],
         base_url_vars: &["OPENAI_COMPATIBLE_BASE_URL"],
         key_vars: &["OPENAI_COMPATIBLE_API_KEY"],
+        window_report: WindowReport::Any,
         ..LOCAL
     },
     Provider {
@@ -180,6 +243,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url_vars: &["OLLAMA_HOST"],
         key_vars: &["OLLAMA_API_KEY"],
         base_url: "http://127.0.0.1:11434/v1",
+        window_report: WindowReport::Ollama,
         ..LOCAL
     },
     Provider {
@@ -188,6 +252,16 @@ pub static PROVIDERS: &[Provider] = &[
         base_url_vars: &["LLAMACPP_BASE_URL"],
         key_vars: &["LLAMACPP_API_KEY", "LLAMA_API_KEY"],
         base_url: "http://127.0.0.1:8080/v1",
+        window_report: WindowReport::LlamaCpp,
+        ..LOCAL
+    },
+    Provider {
+        name: "lmstudio",
+        aliases: &["lm-studio"],
+        base_url_vars: &["LMSTUDIO_BASE_URL"],
+        key_vars: &["LMSTUDIO_API_KEY"],
+        base_url: "http://127.0.0.1:1234/v1",
+        window_report: WindowReport::LmStudio,
         ..LOCAL
     },
     Provider {
@@ -195,6 +269,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url_vars: &["VLLM_BASE_URL"],
         key_vars: &["VLLM_API_KEY"],
         base_url: "http://127.0.0.1:8000/v1",
+        window_report: WindowReport::Models,
         ..LOCAL
     },
 ];

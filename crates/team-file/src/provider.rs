@@ -72,6 +72,7 @@ pub(super) fn read(
         }
         let wire = table.word("wire", &Wire::NAMES).map(|found| found.value);
         let reasoning_content = table.boolean("reasoning_content").unwrap_or(false);
+        let silence_seconds = table.count("silence_seconds");
         let ca = table.string("ca").and_then(|found| {
             let read = certificates(&project.join(found.value));
             read.map_err(|why| source.fault(found.at, format!("cannot read `ca`: {why}")))
@@ -88,6 +89,7 @@ pub(super) fn read(
                     extra_body,
                     wire,
                     reasoning_content,
+                    silence_seconds,
                     ca,
                 };
                 providers.insert(provider.name.to_owned(), spec);

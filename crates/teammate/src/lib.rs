@@ -50,12 +50,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agent_team_llm::Model;
+use agent_team_llm::catalogue::{self, Catalogue};
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::text::visible_line;
+use agent_team_protocol::with_causes;
 use agent_team_system::cgroup::{self, Group};
 use agent_team_system::directories::Directories;
 use agent_team_system::history::History;
@@ -219,17 +221,40 @@ async fn model_of(launch: &LaunchFile, settings: &Path) -> Result<Arc<dyn Model>
 /// If `agent` is invalid, or no model can be used. The reason is a text for the user.
 pub fn explain_model(agent: &str) -> Result<String, String> {
     let agent: AgentSpec = serde_json::from_str(agent).map_err(|error| error.to_string())?;
-    let directories = Directories::from_environment().map_err(|error| error.to_string())?;
+    let settings = settings_file()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let settings = directories.settings_file();
     let explained = deps::explain(&agent, environment.collect(), &settings);
-    let (model, why) = runtime.block_on(explained)?;
-    Ok(serde_json::json!({ "model": model, "why": why }).to_string())
+    let explained = runtime.block_on(explained)?;
+    Ok(serde_json::to_string(&explained).expect("it has string keys"))
+}
+
+/// The known models as JSON.
+///
+/// # Errors
+/// If a file with data about models is invalid. The reason is a text for the user.
+pub fn list_models() -> Result<String, String> {
+    let catalogue = Catalogue::with(&settings_file()?).map_err(|error| with_causes(&error))?;
+    Ok(serde_json::to_string(&catalogue.list()).expect("it has string keys"))
+}
+
+/// Adds a list in the form of models.dev's `api.json` to the user's catalogue of models. Returns the result as JSON.
+///
+/// # Errors
+/// If the list is invalid, or the catalogue cannot be written. The reason is a text for the user.
+pub fn import_models(list: &str) -> Result<String, String> {
+    let imported =
+        catalogue::import(list, &settings_file()?).map_err(|error| with_causes(&error))?;
+    Ok(serde_json::to_string(&imported).expect("it has string keys"))
+}
+
+fn settings_file() -> Result<PathBuf, String> {
+    let directories = Directories::from_environment().map_err(|error| error.to_string())?;
+    Ok(directories.settings_file())
 }
 
 /// Runs the agent loop with this model and the tools of the launch, or reports why the loop cannot run. Returns the
@@ -253,8 +278,9 @@ async fn run_agent_loop(
     let config = model.and_then(|model| {
         let confinement = confinement(launch, &worker_config).map_err(no_sandbox)?;
         let agent_confinement = confinement.clone();
-        let tools = |client: &SupervisorClient, shared: &Shared| {
-            deps::tools_of(&launch.agent, client, shared, confinement)
+        let window = model.window();
+        let tools = move |client: &SupervisorClient, shared: &Shared| {
+            deps::tools_of(&launch.agent, client, shared, confinement, window)
         };
         config(
             launch,

@@ -10,6 +10,7 @@
 //! - the context of all team tools and their constructors: `context`
 //! - the conditions that end a `wait`: `wait`
 //! - state shared by the engine and the tools: [`Claims`], [`Arrivals`], [`Verify`]
+//! - the profile of models with a small window: `small_window`
 //! - the system prompt, the situation, and the digest after a cut: [`system_prompt`], [`situation`], [`digest`]
 
 mod arrivals;
@@ -24,6 +25,7 @@ mod messages;
 mod plan;
 mod plan_first;
 mod requests;
+pub mod small_window;
 mod system_prompt;
 mod wait;
 

@@ -49,6 +49,10 @@ pub(super) fn page() -> String {
             all.settings_file(),
             "your settings for every team: see [config.md](config.md)",
         ),
+        (
+            all.config.join("models.toml"),
+            "your catalogue of models, written by `agent-team models update`",
+        ),
         (all.config.join("roles/*.md"), "your role files"),
         (
             overrides,

@@ -1,6 +1,7 @@
 //! `config …`: the user's own overrides of a team's settings. They are stored outside the project and take precedence
 //! over the team file.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use agent_team_client::Session;
@@ -13,7 +14,7 @@ use agent_team_protocol::{ErrorCode, MemberName, TeamId};
 use agent_team_system::directories::Directories;
 use serde::Serialize;
 
-use super::up;
+use super::{prices, up};
 use crate::args::{ConfigCommand, Global};
 use crate::caller;
 use crate::error::Failure;
@@ -114,6 +115,9 @@ async fn change(
         let (_, why) = warning.message.split_once(": ").unwrap_or_default();
         let failure = Failure::of(ErrorCode::Invalid, format!("cannot set {name}: {why}"));
         return Err(failure.hint("list the settings with: agent-team config get"));
+    }
+    if key.to_string().ends_with("limits.usd") && !is_reset {
+        prices::check(&after.spec, &BTreeMap::new())?;
     }
     overrides.save(&label)?;
     let now = match key.is_limit() {

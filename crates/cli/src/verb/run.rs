@@ -27,7 +27,7 @@ use serde_json::value::RawValue;
 use self::stream::Stream;
 use super::text_argument::text_or_stdin;
 use super::waiting::{self, WaitOutcome};
-use super::{asking, audit, goal, mode, up};
+use super::{asking, audit, goal, mode, prices, up};
 use crate::args::{self, Global};
 use crate::caller;
 use crate::error::Failure;
@@ -250,6 +250,7 @@ async fn start(
         output.note(UNATTENDED);
     }
     let (environment, named) = up::environment(output, &args.start.env)?;
+    prices::check(&spec, &environment)?;
     let up = Up {
         environment,
         named,

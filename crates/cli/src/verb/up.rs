@@ -28,7 +28,7 @@ use agent_team_terminal_ui::style::{Style, THEME, Theme};
 use super::doctor::model;
 use super::text_argument::text_or_stdin;
 use super::waiting::{self, WaitOutcome};
-use super::{attach, audit, goal, mode, trust};
+use super::{attach, audit, goal, mode, prices, trust};
 use crate::args::{self, Global};
 use crate::caller;
 use crate::error::{self, Failure};
@@ -62,6 +62,7 @@ pub(super) async fn run(
     let secrets = secrets(&args.start.secret)?;
     let mut spec = load_and_settle(global, output, &args.start, goal.is_some()).await?;
     mode::check_sandbox(spec.permission_defaults.mode).await?;
+    prices::check(&spec, &environment)?;
     if let Some(placement) = args.panes {
         spec.placement = placement;
     }

@@ -12,11 +12,15 @@ use super::decode::{Decode, EventError, Progress};
 use super::draft::{Author, Draft, OnDelta, as_object, result_text};
 use super::effort;
 use super::prefix::Prefix;
-use super::reasoning::Entries;
+use super::reasoning::{self, Entries};
 use crate::model::{Item, Prompt, Stop, Thought, ToolResult};
 
 /// The last event of a stream.
 const DONE: &str = "[DONE]";
+
+/// Google's signature for calls that another model made. Without a signature, Gemini 3 and later reject a call of the
+/// current turn. Source: ai.google.dev/gemini-api/docs/thought-signatures, read in November 2026.
+const FOREIGN_CALL: &str = "skip_thought_signature_validator";
 
 /// What a request depends on, besides the prompt.
 #[derive(Debug)]
@@ -34,7 +38,7 @@ pub(super) struct Dialect<'a> {
 /// A request, and what its answer must remember about it.
 pub(super) struct Request {
     pub(super) body: Value,
-    /// The digest of the prefix to which the answer's `reasoning_details` are bound, at OpenRouter.
+    /// The digest of the prefix to which the answer's `reasoning_details` may be bound, at OpenRouter.
     pub(super) prefix: Option<String>,
 }
 
@@ -116,7 +120,13 @@ fn messages(
     prompt: &Prompt<'_>,
     mut prefix: Option<&mut Prefix>,
 ) -> Vec<Value> {
-    let Dialect { author, quirks, .. } = *dialect;
+    let Dialect {
+        author,
+        quirks,
+        model,
+        ..
+    } = *dialect;
+    let needs_signature = effort::is_signing_gemini(quirks.effort, model);
     let mut messages = Vec::new();
     // The number of messages in `prefix`. A message is added before the next answer, because inputs are appended to it.
     let mut bound = 0;
@@ -153,9 +163,15 @@ fn messages(
                     prefix.extend("", &messages[bound..]);
                     bound = messages.len();
                     let digest = prefix.digest();
-                    let own = author.own(answer);
-                    if let Some(own) = own.filter(|own| own.prefix.as_ref() == Some(&digest)) {
-                        message["reasoning_details"] = own.blocks.clone().into();
+                    if let Some(own) = author.own(answer) {
+                        let is_behind_prefix = own.prefix.as_ref() == Some(&digest);
+                        let entries = own.blocks.iter();
+                        let entries = entries
+                            .filter(|entry| is_behind_prefix || !reasoning::binds(entry, model));
+                        let entries: Vec<_> = entries.cloned().collect();
+                        if !entries.is_empty() {
+                            message["reasoning_details"] = entries.into();
+                        }
                     }
                 }
                 let mut calls: Vec<_> = answer
@@ -173,7 +189,9 @@ fn messages(
                     })
                     .collect();
                 if let Some(first) = calls.first_mut() {
-                    if let Some(signature) = own().find_map(signature_of_calls) {
+                    let signature = own().find_map(signature_of_calls);
+                    let foreign = needs_signature.then_some(FOREIGN_CALL);
+                    if let Some(signature) = signature.or(foreign) {
                         first["extra_content"] =
                             json!({ "google": { "thought_signature": signature } });
                     }

@@ -137,11 +137,20 @@ pub(super) fn gpt_version(model: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
+/// Whether the model is a Gemini that requires a signature for each step with calls: Gemini 3 and later.
+pub(super) fn is_signing_gemini(field: EffortField, model: &str) -> bool {
+    field == EffortField::Gemini && gemini_version(model).is_some_and(|version| version >= 3.0)
+}
+
+/// The version in a name such as `gemini-3.8-flash`.
+fn gemini_version(model: &str) -> Option<f64> {
+    let version = model.strip_prefix("gemini-")?;
+    version.split('-').next()?.parse().ok()
+}
+
 /// Google's word for this effort, for a model that thinks. Most of them cannot stop thinking.
 fn of_gemini(model: &str, effort: Effort) -> Option<&'static str> {
-    let version = model.strip_prefix("gemini-")?;
-    let major: f64 = version.split('-').next()?.parse().ok()?;
-    if major < 2.5 {
+    if gemini_version(model)? < 2.5 {
         return None;
     }
     Some(match effort {

@@ -45,3 +45,12 @@ impl Entries {
         (!entries.is_empty()).then_some(entries)
     }
 }
+
+/// Whether the entry is bound to the messages before it: Anthropic rejects a signed thought behind others. The reasoning of
+/// other makers stays valid, and Gemini requires its signatures. `format` names the maker; without it, the model does.
+pub(super) fn binds(entry: &Value, model: &str) -> bool {
+    match entry["format"].as_str() {
+        Some(format) => format.starts_with("anthropic"),
+        None => model.contains("claude"),
+    }
+}

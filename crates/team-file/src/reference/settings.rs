@@ -5,7 +5,7 @@
 use agent_team_protocol::value::Effort;
 
 use super::key::DefaultValue::{Depends, Is, Unset};
-use super::key::Kind::{Integer, Number, Strings, Word};
+use super::key::Kind::{Integer, Number, Strings, Tables, Word};
 use super::key::{KeyInfo, Kind, Manual, Section, words};
 use super::roles::ROLE;
 use super::team_file::{NOTIFY, NOTIFY_KEY, PERMISSIONS, SEARCH};
@@ -119,7 +119,7 @@ static SANDBOX: Section = Section {
 static MODEL: Section = Section {
     heading: "[models.<provider>]",
     summary: "Data about models: each key is the name of a model, or a prefix followed by `*`; its value is a table with \
-              these keys. They override the built-in data. Prices are in US dollars per million tokens.",
+              these keys. They override `models.toml`, which `agent-team models update` writes, and the built-in data. Prices are in US dollars per million tokens.",
     groups: &[&[
         KeyInfo::new(
             "window",
@@ -162,6 +162,14 @@ static MODEL: Section = Section {
             Depends("the price of input"),
             "Price of input that the provider wrote to its cache.",
             "\"claude-*\" = { input = 3.0, output = 15.0, cache_write = 3.75 }",
+        ),
+        KeyInfo::new(
+            "tiers",
+            Tables,
+            Unset,
+            "Prices of requests with more input tokens than `above`, for all of their tokens. Each table sets `above`, \
+             `input` and `output`, and can set `cache_read` and `cache_write`.",
+            "\"gpt-5.4\" = { input = 2.5, output = 15.0, tiers = [{ above = 272000, input = 5.0, output = 22.5 }] }",
         ),
     ]],
 };

@@ -761,6 +761,13 @@ pub(super) static PROVIDER: Section = Section {
             "reasoning_content = true",
         ),
         KeyInfo::new(
+            "silence_seconds",
+            Integer,
+            Depends("120, or 600 for a server on this machine"),
+            "Time without any byte from the server after which a request is repeated.",
+            "silence_seconds = 1800",
+        ),
+        KeyInfo::new(
             "ca",
             Kind::String,
             Unset,

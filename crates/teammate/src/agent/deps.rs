@@ -21,9 +21,11 @@ use agent_team_providers::{ModelName, PROVIDERS};
 use agent_team_tools::confine::Confinement;
 use agent_team_tools::supervisor_client::SupervisorClient;
 use agent_team_tools::team::{
-    Briefing, Shared, plan_first, plan_tool, request_tools, situation, system_prompt, team_tools,
+    Briefing, Shared, plan_first, plan_tool, request_tools, situation, small_window, system_prompt,
+    team_tools,
 };
 use agent_team_tools::{Options, Permission, Tool, domain_tools, may_use};
+use serde::Serialize;
 
 use crate::worker::ExitReport;
 
@@ -43,7 +45,7 @@ pub(crate) async fn model_of(
     mut secrets: Vec<String>,
     settings: &Path,
 ) -> Result<Arc<dyn Model>, ExitReport> {
-    let config = OpenConfig {
+    let mut config = OpenConfig {
         environment: environment.clone(),
         catalogue: Catalogue::with(settings).map_err(|error| no_model(&error))?,
         providers: agent.providers.clone(),
@@ -60,6 +62,9 @@ pub(crate) async fn model_of(
     let mut models = vec![name];
     for fallback in &agent.fallbacks {
         models.push(fallback.parse().map_err(|error| no_model(&error))?);
+    }
+    for name in &models {
+        config.ask_window(name).await;
     }
     let mut opened = Vec::new();
     let mut warnings = Vec::new();
@@ -95,7 +100,17 @@ pub(crate) async fn model_of(
     }
 }
 
-/// Returns the name of the model that the agent would use, and the reason, as texts for the user.
+/// The model that an agent would use.
+#[derive(Debug, Serialize)]
+pub(crate) struct Explained {
+    model: String,
+    /// The reason, for the user.
+    why: String,
+    /// The agent's models whose cost would be unknown, fallbacks included.
+    unpriced: Vec<String>,
+}
+
+/// Explains the model that the agent would use.
 ///
 /// # Errors
 /// As [`model_of`], as a text for the user.
@@ -103,7 +118,7 @@ pub(crate) async fn explain(
     agent: &AgentSpec,
     environment: BTreeMap<String, String>,
     settings: &Path,
-) -> Result<(String, String), String> {
+) -> Result<Explained, String> {
     let config = OpenConfig {
         environment,
         catalogue: Catalogue::with(settings).map_err(|error| with_causes(&error))?,
@@ -113,28 +128,44 @@ pub(crate) async fn explain(
     let Some(name) = &agent.model else {
         let choice = choose(&config).await;
         let choice = choice.map_err(|error| error.in_lines())?;
-        return Ok((choice.name.to_string(), choice.why));
+        let is_unpriced = !config.knows_cost_of(&choice.name);
+        let model = choice.name.to_string();
+        return Ok(Explained {
+            unpriced: is_unpriced.then(|| model.clone()).into_iter().collect(),
+            model,
+            why: choice.why,
+        });
     };
     let mut usable = None;
+    let mut unpriced = Vec::new();
     let mut first_error = None;
     let mut warnings = Vec::new();
     for name in std::iter::once(name).chain(&agent.fallbacks) {
         let name: ModelName = name.parse().map_err(|error| with_causes(&error))?;
         match config.why(&name) {
-            Ok(why) => usable = usable.or(Some((name.to_string(), why))),
+            Ok(why) => {
+                if !config.knows_cost_of(&name) {
+                    unpriced.push(name.to_string());
+                }
+                usable = usable.or(Some((name.to_string(), why)));
+            }
             Err(error) => {
                 warnings.push(unusable(&name, &error));
                 first_error = first_error.or(Some(with_causes(&error)));
             }
         }
     }
-    let Some((name, mut why)) = usable else {
+    let Some((model, mut why)) = usable else {
         return Err(first_error.unwrap_or_default());
     };
     for warning in warnings {
         why.push_str(&format!("; {warning}"));
     }
-    Ok((name, why))
+    Ok(Explained {
+        model,
+        why,
+        unpriced,
+    })
 }
 
 /// A model of a list that is skipped.
@@ -158,30 +189,31 @@ pub(crate) fn permission_of(agent: &AgentSpec, client: &SupervisorClient) -> Per
     }
 }
 
-/// The tools of this member: the team's tools, and those built-in tools that its role permits.
+/// The tools of this member: the team's tools, and those built-in tools that its role permits. `window`: the window of its
+/// model. If it is small, the member has only the most important tools, and the built-in tools that its role names.
 pub(crate) fn tools_of(
     agent: &AgentSpec,
     client: &SupervisorClient,
     shared: &Shared,
     confinement: Option<Arc<Confinement>>,
+    window: u64,
 ) -> Vec<Box<dyn Tool>> {
     let permission = permission_of(agent, client);
+    let is_small = small_window::is_small(window);
+    let has =
+        |tool: &Box<dyn Tool>| !is_small || small_window::has_tool(&tool.spec().name, client.lead);
     let mut tools = domain_tools(Options {
         permission: permission.clone(),
         confinement,
         private_addresses: false,
     });
-    tools.retain(|tool| may_use(agent, &tool.spec().name));
+    tools.retain(|tool| may_use(agent, &tool.spec().name) && (agent.tools.is_some() || has(tool)));
     if agent.must_plan {
         tools = plan_first(tools, client);
         tools.push(plan_tool(client, shared));
     }
-    tools.extend(team_tools(
-        client,
-        shared,
-        &permission,
-        agent.may_spawn.as_deref(),
-    ));
+    let of_team = team_tools(client, shared, &permission, agent.may_spawn.as_deref());
+    tools.extend(of_team.into_iter().filter(has));
     if client.lead && agent.may_allow {
         tools.extend(request_tools(client, shared));
     }
@@ -194,6 +226,7 @@ pub(crate) fn prompts_of(
     client: &SupervisorClient,
     agent: &AgentSpec,
     team: &TeamView,
+    window: u64,
     cwd: &Path,
     problems: &str,
 ) -> (String, String) {
@@ -202,6 +235,7 @@ pub(crate) fn prompts_of(
         agent,
         team,
         cwd,
+        window,
         platform: &format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         date: &today(),
     };

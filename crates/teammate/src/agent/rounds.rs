@@ -95,6 +95,7 @@ impl AgentLoop {
             &self.conversation.client,
             &self.agent,
             &team,
+            self.conversation.model.window(),
             self.toolbox.cwd(),
             "",
         );

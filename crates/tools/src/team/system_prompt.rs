@@ -13,6 +13,7 @@ use agent_team_protocol::view::{MemberView, TaskState, TaskView, TeamView};
 
 use super::lines::{is_open, member_line, task_line};
 use super::members::{role_line, role_of, spawnable};
+use super::small_window;
 use crate::supervisor_client::SupervisorClient;
 
 /// The number of finished tasks (the latest) and of open tasks in a digest.
@@ -29,6 +30,8 @@ pub struct Briefing<'a> {
     pub team: &'a TeamView,
     /// The member's working directory, within the project.
     pub cwd: &'a Path,
+    /// The window of the member's model, in tokens.
+    pub window: u64,
     /// Such as `linux x86_64`.
     pub platform: &'a str,
     /// Such as `2026-01-31`.
@@ -49,7 +52,14 @@ pub fn system_prompt(briefing: &Briefing<'_>) -> String {
         section(&mut prompt, "Environment", &environment(briefing));
         return prompt;
     }
-    if briefing.client.lead {
+    let is_small = small_window::is_small(briefing.window);
+    if is_small {
+        let (heading, text) = match briefing.client.lead {
+            true => ("Leading", small_window::LEADING),
+            false => ("Working", small_window::WORKING),
+        };
+        section(&mut prompt, heading, text);
+    } else if briefing.client.lead {
         section(&mut prompt, "Leading", LEADING);
     } else {
         section(&mut prompt, "Working", WORKING);
@@ -57,9 +67,11 @@ pub fn system_prompt(briefing: &Briefing<'_>) -> String {
     if briefing.agent.must_plan {
         section(&mut prompt, "Planning first", PLANNING);
     }
-    section(&mut prompt, "The board", BOARD);
-    section(&mut prompt, "Talking", TALKING);
-    section(&mut prompt, "Files", FILES);
+    if !is_small {
+        section(&mut prompt, "The board", BOARD);
+        section(&mut prompt, "Talking", TALKING);
+        section(&mut prompt, "Files", FILES);
+    }
     section(&mut prompt, "Environment", &environment(briefing));
     prompt
 }

@@ -4,13 +4,19 @@ use std::path::Path;
 
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_tools::supervisor_client::SupervisorClient;
-use agent_team_tools::team::{Briefing, digest, situation, system_prompt};
+use agent_team_tools::team::{Briefing, digest, situation, small_window, system_prompt};
+use agent_team_tools::{Options, Permission, domain_tools};
 use serde_json::json;
 
-use super::rig::{member, task_view, team_view};
+use super::rig::{Rig, member, task_view, team_view, unexpected};
 
 /// The system prompt and the situation in a team with this additional member, on this date.
 fn prompts(lead: bool, other: &str, date: &str) -> (String, String) {
+    prompts_within(200_000, lead, other, date)
+}
+
+/// The same for a model with this window.
+fn prompts_within(window: u64, lead: bool, other: &str, date: &str) -> (String, String) {
     let (name, role) = if lead {
         ("grace", "lead")
     } else {
@@ -32,6 +38,7 @@ fn prompts(lead: bool, other: &str, date: &str) -> (String, String) {
         agent: &agent,
         team: &team,
         cwd: Path::new("/project/web"),
+        window,
         platform: "linux x86_64",
         date,
     };
@@ -39,6 +46,38 @@ fn prompts(lead: bool, other: &str, date: &str) -> (String, String) {
         system_prompt(&briefing),
         situation(&briefing, "\n# Unavailable tools\n"),
     )
+}
+
+#[tokio::test]
+async fn a_small_window_keeps_prompt_and_tools_below_2500_tokens() {
+    for lead in [true, false] {
+        let rig = Rig::new(lead, |method, _| unexpected(method));
+        let of_team = rig.names();
+        let of_team = of_team.iter().map(|name| rig.tool(name).spec().clone());
+        let built_in = domain_tools(Options {
+            permission: Permission::Bypass,
+            confinement: None,
+            private_addresses: false,
+        });
+        let built_in = built_in.iter().map(|tool| tool.spec().clone());
+        let all: Vec<_> = built_in.chain(of_team).collect();
+        let tokens = |window| {
+            let (prompt, _) = prompts_within(window, lead, "ada", "2026-01-31");
+            let small = small_window::is_small(window);
+            let offered = all.iter();
+            let offered = offered.filter(|spec| !small || small_window::has_tool(&spec.name, lead));
+            let tools: usize = offered
+                .map(|spec| serde_json::to_string(spec).unwrap().len())
+                .sum();
+            (prompt.len() + tools) / 4
+        };
+        let (small, large) = (tokens(16_384), tokens(16_385));
+        assert!(
+            small < 2_300,
+            "{small}: the prompt of the role needs the rest"
+        );
+        assert!(large > 2 * small, "{large}");
+    }
 }
 
 #[test]

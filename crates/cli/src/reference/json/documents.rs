@@ -20,6 +20,7 @@ use crate::verb::logs::{Lines, MemberOutput};
 use crate::verb::man::{ManualPage, WrittenPages};
 use crate::verb::messages::Messages;
 use crate::verb::mode::Modes;
+use crate::verb::models::{Models, UpdatedModels};
 use crate::verb::next::NextMember;
 use crate::verb::ps::TeamStatus;
 use crate::verb::requests::Requests;
@@ -108,6 +109,9 @@ pub(super) const DOCUMENTS: &[(&str, &str)] = &[
     ("team delete", "[DownAnswer]"),
     ("role list", "[Roles]"),
     ("role show", "[RoleDefinition]"),
+    ("models", "[Models]"),
+    ("models list", "[Models]"),
+    ("models update", "[UpdatedModels]"),
     ("config get", "[Settings]"),
     ("config set", "[ChangedSetting]"),
     ("config reset", "[ChangedSetting]"),
@@ -147,6 +151,7 @@ pub(super) fn register(generator: &mut SchemaGenerator) {
         ManualPage,
         MemberOutput<'_>,
         Messages,
+        Models,
         Modes<'_>,
         NextMember<'_>,
         Report,
@@ -161,6 +166,7 @@ pub(super) fn register(generator: &mut SchemaGenerator) {
         TeamStats<'_>,
         TeamStatus<'_>,
         Templates,
+        UpdatedModels,
         WrittenFile<'_>,
         WrittenPages<'_>,
     );

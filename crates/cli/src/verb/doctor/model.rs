@@ -1,17 +1,14 @@
-//! Finds the model that each member would use, and the reason, by running the worker's program: only that program knows
-//! providers and keys. The program prints no key. Called by `doctor`, by `spawn`, and by `up` before it gives a goal.
+//! Finds the model that each member would use, and the reason. Called by `doctor`, by `spawn`, and by `up` before it
+//! gives a goal.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::process::{Command, Stdio};
 
 use agent_team_file::{Loaded, Setting};
-use agent_team_protocol::engine::Engine;
 use agent_team_protocol::spec::{AgentSpec, MemberSpec};
-use agent_team_system::daemon;
 use serde::Deserialize;
 
 use super::check::Check;
+use crate::verb::native_worker;
 
 const NAME: &str = "model";
 
@@ -20,6 +17,8 @@ const NAME: &str = "model";
 pub(in crate::verb) struct Explained {
     model: String,
     why: String,
+    /// Its models without a known price, fallbacks included.
+    pub(in crate::verb) unpriced: Vec<String>,
 }
 
 /// A model and its fallbacks.
@@ -51,7 +50,9 @@ pub(super) fn checks(loaded: Option<&Loaded>) -> Vec<Check> {
             ..AgentSpec::default()
         };
         match explain(&agent, env) {
-            Ok(Explained { model: name, why }) => {
+            Ok(Explained {
+                model: name, why, ..
+            }) => {
                 let from = model.map(|_| from(&loaded.settings, &members));
                 let from = from.map(|from| format!("set in {from}; "));
                 let from = from.unwrap_or_default();
@@ -81,28 +82,6 @@ pub(in crate::verb) fn explain(
     agent: &AgentSpec,
     env: &BTreeMap<String, String>,
 ) -> Result<Explained, String> {
-    let worker = Engine::Native.worker();
-    let path = daemon::sibling_binary(worker).map_err(|error| error.to_string())?;
-    let cannot = |error: std::io::Error| format!("cannot run {worker}: {error}");
-    let mut child = Command::new(path)
-        .arg("--model")
-        .envs(env)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(cannot)?;
     let agent = serde_json::to_vec(agent).expect("a spec has string keys");
-    let mut stdin = child.stdin.take().expect("stdin is piped");
-    stdin.write_all(&agent).map_err(cannot)?;
-    drop(stdin);
-    let output = child.wait_with_output().map_err(cannot)?;
-    if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stderr);
-        let text = text.trim();
-        let text = text.strip_prefix(&format!("{worker}: ")).unwrap_or(text);
-        return Err(text.to_owned());
-    }
-    serde_json::from_slice(&output.stdout)
-        .map_err(|error| format!("cannot read the output of {worker}: {error}"))
+    native_worker::ask("--model", &agent, env)
 }

@@ -1,0 +1,58 @@
+//! Refuses a limit in dollars that cannot hold: tokens of a model without a known price do not count as money. Called
+//! by `up`, `run` and `config set` before they apply the limit.
+
+use std::collections::BTreeMap;
+
+use agent_team_protocol::exit::ExitCode;
+use agent_team_protocol::spec::{Budget, MemberSpec, TeamSpec};
+use agent_team_protocol::text::visible_line;
+use agent_team_system::directories::Directories;
+
+use super::doctor::model;
+use crate::error::Failure;
+
+/// Checks each model of a member that has `limits.usd`, or belongs to a team that has it. `environment`: the variables
+/// that the members will have, besides their own. A member whose model cannot be found is not checked: its state will
+/// name the reason.
+pub(super) fn check(
+    spec: &TeamSpec,
+    environment: &BTreeMap<String, String>,
+) -> Result<(), Failure> {
+    let has_limit = |budget: &Budget| budget.micro_usd.is_some();
+    let is_limited = |member: &&MemberSpec| {
+        member.engine.uses_model() && (has_limit(&spec.limits.budget) || has_limit(&member.budget))
+    };
+    let mut checked = Vec::new();
+    for member in spec.members.iter().filter(is_limited) {
+        let models = (&member.agent.model, &member.agent.fallbacks, &member.env);
+        if checked.contains(&models) {
+            continue;
+        }
+        checked.push(models);
+        let mut environment = environment.clone();
+        environment.extend(member.env.clone());
+        let Ok(explained) = model::explain(&member.agent, &environment) else {
+            continue;
+        };
+        if let Some(model) = explained.unpriced.first() {
+            return Err(unknown_price(member, model)?);
+        }
+    }
+    Ok(())
+}
+
+fn unknown_price(member: &MemberSpec, model: &str) -> Result<Failure, Failure> {
+    let settings = Directories::from_environment()?.settings_file();
+    let model = visible_line(model);
+    let (provider, name) = model.split_once('/').unwrap_or(("", &model));
+    let text = format!(
+        "cannot apply limits.usd: the price of {model}, the model of {}, is unknown",
+        member.name
+    );
+    let failure = Failure::new("no_price", ExitCode::Usage, text);
+    Ok(failure.hint(format!(
+        "write its price in dollars per million tokens into [models.{provider}] in {}: \"{name}\" = {{ input = …, output \
+         = … }}; or update the prices with: agent-team models update FILE",
+        settings.display()
+    )))
+}
