@@ -11,6 +11,7 @@ mod attach;
 mod bad_input;
 mod board;
 mod cli;
+mod compaction;
 mod crash;
 mod demo;
 mod documented;

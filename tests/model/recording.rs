@@ -6,7 +6,7 @@ use std::time::Duration;
 use agent_team_llm::recording::{Recorder, Replay};
 use agent_team_llm::{Answer, Delta, Item, Model, ToolResult};
 use agent_team_protocol::with_causes;
-use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, in_turn};
 use serde_json::{Value, json};
 
 use crate::{answer, model_at, said, tool};
@@ -193,6 +193,39 @@ async fn a_restarted_member_resumes_its_replay_after_compaction() {
     assert_eq!(again.text, "two", "resumed after the summary");
     let again = ask(&replay(&file, "ada"), &items[..3], &tools).await;
     assert_eq!(again.text, "three", "resumed after the last answer");
+}
+
+#[tokio::test]
+async fn two_models_of_a_member_share_its_recording() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("run.jsonl");
+    let words = ["zero", "In short: zero.", "one"];
+    let server = FakeModelServer::start(in_turn(words.map(Reply::text))).await;
+    let recorder = Recorder::open(model_at("openai/m", &server), &file, "ada", Vec::new());
+    let recorder = recorder.expect("the file can be written");
+    let cheap = recorder.beside(model_at("openai/cheap", &server));
+    let tools = [tool("read")];
+    let prompts: [(&dyn Model, _, &[_]); 3] = [
+        (&recorder, said("goal"), &tools),
+        (&cheap, said("goal zero"), &[]),
+        (&recorder, said("In short: zero."), &tools),
+    ];
+    let mut recorded = Vec::new();
+    for (model, item, tools) in &prompts {
+        let (answered, _) = answer(*model, std::slice::from_ref(item), tools).await;
+        recorded.push(answered.expect("an answer").text);
+    }
+    let again = replay(&file, "ada");
+    let mut replayed = Vec::new();
+    for (_, item, tools) in &prompts {
+        let (answered, _) = answer(&again, std::slice::from_ref(item), tools).await;
+        replayed.push(answered.expect("an answer").text);
+    }
+    assert_eq!(recorded, words);
+    assert_eq!(replayed, words);
+    let requests = server.requests();
+    let models: Vec<_> = requests.iter().map(Request::model).collect();
+    assert_eq!(models, ["m", "cheap", "m"]);
 }
 
 #[tokio::test]

@@ -53,6 +53,7 @@ Members:
   stop         Ask a member to stop, and keep it stopped
   kill         Kill the process tree of a member, and keep it stopped
   restart      Restart a member in the same pane
+  compact      Summarise the conversation of an agent, to make room in its model's window
   member       Manage the roster: remove
 Work:
   send         Send a message to one member or to all
@@ -230,6 +231,15 @@ pub(crate) enum Verb {
     },
     /// Restart a member in the same pane
     Restart {
+        /// Name of the member, as `ps` lists it
+        #[arg(add = complete::members())]
+        member: MemberName,
+    },
+    /// Summarise the conversation of an agent, to make room in its model's window
+    ///
+    /// The agent replaces the older part of its conversation by a summary, before its next step or at once between two
+    /// turns. Goal, task, plan, todo list, files and open questions are kept word for word.
+    Compact {
         /// Name of the member, as `ps` lists it
         #[arg(add = complete::members())]
         member: MemberName,

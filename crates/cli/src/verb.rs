@@ -76,6 +76,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Stop { member, force } => member::stop(&global, output, member, force).await,
         Verb::Kill { member } => member::kill(&global, output, member).await,
         Verb::Restart { member } => member::restart(&global, output, member).await,
+        Verb::Compact { member } => member::compact(&global, output, member).await,
         Verb::Member(MemberCommand::Remove { member, force }) => {
             member::remove(&global, output, member, force).await
         }

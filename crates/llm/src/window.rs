@@ -1,7 +1,7 @@
 //! Asks a server for the window with which it runs a model. Called once per launch, before the model is opened.
 //!
 //! Only the server knows this number: the user chooses it when the server starts, and it is often far below the model's
-//! own. A server that does not answer in time, or not in this form, is no error: the window is then assumed.
+//! own. A server that does not answer in time, or not in this form, is not a error: the window is then assumed.
 //!
 //! | server | request | field |
 //! |---|---|---|
@@ -105,8 +105,11 @@ impl Server {
         let url = format!("{}/api/show", self.root);
         let shown = self.receive(self.client.post(url).body(body)).await?;
         let parameters = shown["parameters"].as_str().unwrap_or("").lines();
-        let set = parameters.filter_map(|line| line.trim().strip_prefix("num_ctx"));
-        if let Some(window) = set.last().and_then(|number| number.trim().parse().ok()) {
+        // The last one counts.
+        let mut set = parameters
+            .rev()
+            .filter_map(|line| line.trim().strip_prefix("num_ctx"));
+        if let Some(window) = set.next().and_then(|number| number.trim().parse().ok()) {
             return Some(window);
         }
         let info = shown["model_info"].as_object()?;

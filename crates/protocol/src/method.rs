@@ -170,6 +170,8 @@ methods! {
     /// Interrupts the current turn of an agent: its model request and its running calls end. The agent keeps its task
     /// and waits for the next message of the user. Does nothing between turns.
     MemberInterrupt = "member/interrupt" by User (OneMember) -> Nothing;
+    /// Asks an agent to compact its conversation: before its next step, or at once between turns.
+    MemberCompact = "member/compact" by User (OneMember) -> Nothing;
     MemberShow = "member/show" by Everyone (OneMember) -> MemberAnswer;
     /// The path of a member's log.
     MemberLog = "member/log" by User (OneMember) -> LogAnswer;

@@ -11,7 +11,7 @@ use crate::id::{
     Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, TaskId, TeamId,
 };
 use crate::spec::FileDigest;
-use crate::view::Waiting;
+use crate::view::{ContextView, Waiting};
 
 /// A notification's name and parameters.
 pub trait Notification: Serialize + for<'de> Deserialize<'de> {
@@ -40,6 +40,7 @@ notifications! {
     "message/deliver" => Deliver,
     "member/stop" => StopMember,
     "member/interrupt" => InterruptTurn,
+    "member/compact" => CompactConversation,
     "member/allowance" => Allowance,
     "pane/show" => ShowPane,
     "member/inform" => RequestNotice,
@@ -53,6 +54,7 @@ notifications! {
     "pane/too_small" => PaneTooSmall,
     "pane/grown" => PaneGrown,
     "member/waits" => MemberWaits,
+    "member/model" => MemberModel,
     // Supervisor to subscriber.
     "event" => EventNotice,
     "event/transient" => TransientNotice,
@@ -129,6 +131,11 @@ pub struct StopMember {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InterruptTurn {}
+
+/// The user asks the member to compact its conversation: see `member/compact`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CompactConversation {}
 
 /// A change of a teammate's request, for the lead's pane and the lead's next step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -303,6 +310,17 @@ pub struct MemberWaits {
     /// `None`: the member is no longer blocked.
     #[serde(default)]
     pub on: Option<Waiting>,
+}
+
+/// The model that answers for an agent, and how full its window is. Transient: shown live, never stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MemberModel {
+    /// `provider/model`; a fallback if it has replaced the configured model.
+    pub model: String,
+    /// `None`: the window is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<ContextView>,
 }
 
 /// A durable event, after its commit.

@@ -253,6 +253,9 @@ pub struct AgentSpec {
     /// `None`: medium, for models that are known to think.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<Effort>,
+    /// The model that writes the summaries of long conversations. `None`: the member's own model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compact: Option<String>,
     /// Describes the member's role, to the member itself and to other members.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,

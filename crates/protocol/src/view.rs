@@ -26,7 +26,11 @@ pub struct MemberView {
     pub role: RoleName,
     pub lead: bool,
     pub engine: Engine,
+    /// The model that answers, once the agent runs; before, the configured model.
     pub model: Option<String>,
+    /// How full the window of the model is. `None`: unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<ContextView>,
     /// How much the member's model thinks. `None`: the member has no model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<Effort>,
@@ -80,6 +84,30 @@ pub struct MemberView {
     pub restarts: u32,
     /// How the member's last finished task ended, in one line.
     pub last_result: Option<String>,
+}
+
+/// How full the window of a model is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ContextView {
+    /// The approximate number of tokens of the conversation.
+    pub tokens: u64,
+    /// The size of the window, in tokens.
+    pub window: u64,
+}
+
+impl ContextView {
+    /// `None`: a window of this size is unknown or unlimited.
+    pub fn new(tokens: u64, window: u64) -> Option<Self> {
+        let is_known = (1..u64::MAX).contains(&window);
+        is_known.then_some(Self { tokens, window })
+    }
+
+    /// The used part of the window, in percent.
+    pub fn percent(&self) -> u64 {
+        let percent = u128::from(self.tokens) * 100 / u128::from(self.window.max(1));
+        u64::try_from(percent).unwrap_or(u64::MAX)
+    }
 }
 
 /// The state of a member's last plan.

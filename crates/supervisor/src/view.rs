@@ -12,7 +12,7 @@ use agent_team_protocol::Party;
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::goal::GoalView;
-use agent_team_protocol::notification::Assignment;
+use agent_team_protocol::notification::{Assignment, MemberModel};
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::request::UserQuestionView;
 use agent_team_protocol::spec::{FileDigest, RoleSpec};
@@ -39,6 +39,8 @@ pub(crate) struct RuntimeFacts<'a> {
     pub(crate) waiting: Option<Waiting>,
     /// When the worker began to report a wait.
     pub(crate) waiting_since: Option<Tick>,
+    /// The model that answers, if the worker has reported it.
+    pub(crate) model: Option<MemberModel>,
     pub(crate) placement: Placement,
     pub(crate) pane: Option<String>,
     /// The member should have a pane, but runs without one.
@@ -70,6 +72,10 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
         }
         None => (Engine::Unknown, None, None),
     };
+    let (model, context) = match facts.model.clone() {
+        Some(reported) => (Some(reported.model), reported.context),
+        None => (model, None),
+    };
     let mut why = why(member, task, waiting.as_ref(), &facts, now);
     if facts.disconnected {
         why.push_str("; its worker is not connected");
@@ -94,6 +100,7 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
         lead: member.spec.lead,
         engine,
         model,
+        context,
         effort,
         usage: member.transcript.spent,
         up_ms: member.account.up.read(now),

@@ -28,6 +28,8 @@ pub(super) struct AgentKeys {
     /// The models after the first in `model`.
     pub(super) fallbacks: Vec<String>,
     pub(super) effort: Option<Effort>,
+    /// The model that writes summaries.
+    pub(super) compact: Option<String>,
     pub(super) prompt: String,
     pub(super) max_steps: Option<u32>,
     pub(super) tools: Option<Vec<String>>,
@@ -63,6 +65,9 @@ impl AgentKeys {
         if let Some(found) = table.word("effort", &Effort::NAMES) {
             keys.note_key("effort", found.at);
             keys.effort = Some(found.value);
+        }
+        if let Some(found) = table.string("compact") {
+            keys.read_compact(source, found, reader.project);
         }
         if let Some(found) = table.string("prompt") {
             keys.note_key("prompt", found.at);
@@ -104,12 +109,17 @@ impl AgentKeys {
         self.note_key("model", found.first().map_or(table_at, |first| first.at));
         let mut models = found
             .iter()
-            .filter_map(|name| model(source, *name, project));
+            .filter_map(|name| model(source, "model", *name, project));
         self.model = models.next();
         self.fallbacks = models.collect();
         if found.is_empty() {
             source.fault(table_at, "`model` is an empty list".to_owned());
         }
+    }
+
+    pub(super) fn read_compact(&mut self, source: &Source<'_>, found: At<&str>, project: &Path) {
+        self.note_key("compact", found.at);
+        self.compact = model(source, "compact", found, project);
     }
 
     pub(super) fn note_key(&mut self, key: &'static str, at: usize) {
@@ -154,6 +164,9 @@ impl AgentKeys {
                 .map(|keys| keys.fallbacks.clone())
                 .unwrap_or_default(),
             effort: member.effort.or(self.effort).or(defaults.effort),
+            compact: [member, self, defaults]
+                .iter()
+                .find_map(|keys| keys.compact.clone()),
             description: description.to_owned(),
             prompt: prompts.join("\n\n"),
             max_steps: member.max_steps.or(self.max_steps).or(defaults.max_steps),
@@ -189,16 +202,21 @@ pub(super) fn max_steps(table: &mut Table<'_>) -> Option<u32> {
     steps.map(i32::unsigned_abs)
 }
 
-/// Reads a model in canonical form. The path of a recording becomes absolute, because members have different working
+/// Reads the model of the key `key` in canonical form. The path of a recording becomes absolute, because members have different working
 /// directories.
-pub(super) fn model(source: &Source<'_>, found: At<&str>, project: &Path) -> Option<String> {
+pub(super) fn model(
+    source: &Source<'_>,
+    key: &str,
+    found: At<&str>,
+    project: &Path,
+) -> Option<String> {
     let text = found.value.trim();
     if let Some(file) = text.strip_prefix(REPLAY) {
         let path = project.join(file);
         if !path.is_file() {
             source.fault_with_hint(
                 found.at,
-                format!("`model`: recording {} does not exist", path.display()),
+                format!("`{key}`: recording {} does not exist", path.display()),
                 "relative paths start at the project directory",
             );
             return None;
@@ -210,7 +228,7 @@ pub(super) fn model(source: &Source<'_>, found: At<&str>, project: &Path) -> Opt
         Err(error) => {
             source.fault_with_hint(
                 found.at,
-                format!("`model`: {error}"),
+                format!("`{key}`: {error}"),
                 "write provider/model, such as \"anthropic/claude-sonnet-4-6\", or \"replay:FILE\"",
             );
             None

@@ -100,6 +100,10 @@ impl Defaults {
             defaults.agent_keys.note_key("effort", found.at);
             defaults.agent_keys.effort = Some(found.value);
         }
+        if let Some(found) = table.string("compact") {
+            let agent_keys = &mut defaults.agent_keys;
+            agent_keys.read_compact(source, found, project);
+        }
         if let Some(steps) = agent::max_steps(&mut table) {
             defaults.agent_keys.note_key("max_steps", table.at);
             defaults.agent_keys.max_steps = Some(steps);

@@ -14,7 +14,8 @@
 //! - engines of an embedding program: `custom`
 //! - inputs for the model, and interruptions: `inbox`; their texts: `prompts`
 //! - a lead without tools, asked round by round: `rounds`; the text of its questions: `question`
-//! - the stored conversation: `transcript`; its summaries: `compact`
+//! - the stored conversation: `transcript`; what the member has done in it: `work_record`
+//! - room in the window of the model: `compact`
 //! - calls to the supervisor, and the task that the member owns: `supervisor_calls`
 //!
 //! Only the loop's task waits for the model and for the supervisor's answers, so the worker always responds to events.
@@ -37,11 +38,11 @@ mod supervisor_calls;
 mod text_calls;
 mod transcript;
 mod verify;
+mod work_record;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use agent_team_llm::Model;
 use agent_team_protocol::Refusal;
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::notification::{
@@ -63,6 +64,7 @@ use self::agent_loop::AgentLoop;
 use self::calls::Toolbox;
 use self::conversation::{Conversation, End};
 use self::custom::{Custom, Inputs};
+use self::deps::Models;
 use self::inbox::{Inbox, Input, InputSender};
 use self::output_sink::{EndedCall, OutputEvent, OutputSink, escaped, whole_lines};
 use self::supervisor_calls::SupervisorCalls;
@@ -82,7 +84,7 @@ const HINT: &str = "/help lists the commands";
 /// The configuration of an agent.
 pub(crate) struct AgentConfig<T> {
     pub(crate) agent: AgentSpec,
-    pub(crate) model: Arc<dyn Model>,
+    pub(crate) models: Models,
     pub(crate) client: SupervisorClient,
     pub(crate) calls: mpsc::UnboundedReceiver<ClientCall>,
     pub(crate) context: ToolContext,
@@ -128,7 +130,7 @@ impl Agent {
     {
         let AgentConfig {
             agent,
-            model,
+            models,
             client,
             calls,
             context,
@@ -155,7 +157,8 @@ impl Agent {
                     confinement,
                     lead: None,
                     conversation: Conversation {
-                        model,
+                        model: models.main,
+                        compact: models.compact,
                         specs: toolbox.specs(),
                         search: false,
                         system: String::new(),
@@ -289,6 +292,7 @@ impl Agent {
                 }
             }
             OutputEvent::Waiting(on) => self.supervisor_calls.set_wait(on, shell),
+            OutputEvent::Model(model) => self.supervisor_calls.set_model(model, shell),
         }
     }
 
@@ -363,7 +367,7 @@ impl Work for Agent {
         // Accept the allowance even if its revision is smaller than the last: the supervisor may have lost its last
         // events in a crash of the machine, and it then assigns their revisions again.
         self.inputs.send(Input::Welcomed(welcome.allowance.clone()));
-        self.supervisor_calls.report_wait(shell);
+        self.supervisor_calls.report_again(shell);
         shell.pane.view.open(HINT);
     }
 
@@ -487,6 +491,10 @@ impl Work for Agent {
 
     fn interrupt(&mut self, _shell: &mut Shell) {
         self.inputs.send(Input::Interrupt);
+    }
+
+    fn compact(&mut self, _shell: &mut Shell) {
+        self.inputs.send(Input::Compact);
     }
 
     fn is_busy(&self) -> bool {

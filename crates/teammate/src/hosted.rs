@@ -23,14 +23,14 @@ use agent_team_tools::team::Shared;
 pub use engine::{Engine, EngineFuture, TaskResult};
 pub use team_handle::TeamHandle;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, deps};
 use crate::engine::task_engine;
 use crate::launch::{self, TakeLaunchError};
 use crate::link::{Link, WhenAbsent};
 use crate::pane::Surface;
 use crate::worker::{Worker, WorkerConfig};
 use crate::{
-    RunError, agent_pane, config, confinement, introduction, model_of, run_agent_loop, work_dir,
+    RunError, agent_pane, config, confinement, introduction, models_of, run_agent_loop, work_dir,
     work_on_tasks, worker_config,
 };
 
@@ -122,14 +122,21 @@ impl HostedLaunch {
 
     async fn run_agent(self, model: Option<Arc<dyn Model>>) -> Result<u8, RunError> {
         let worker_config = self.worker_config().await?;
-        let model = match (work_dir(&self.launch), model) {
+        let settings = worker_config.directories.settings_file();
+        let LaunchFile {
+            agent,
+            member,
+            environment,
+            ..
+        } = &self.launch;
+        let models = match (work_dir(&self.launch), model) {
             (Err(report), _) => Err(report),
-            (Ok(_), Some(model)) => Ok(model),
-            (Ok(_), None) => {
-                model_of(&self.launch, &worker_config.directories.settings_file()).await
+            (Ok(_), Some(model)) => {
+                deps::models_around(model, agent, member.as_str(), environment, &settings)
             }
+            (Ok(_), None) => models_of(&self.launch, &settings).await,
         };
-        Ok(run_agent_loop(&self.launch, worker_config, Surface::none(), model).await)
+        Ok(run_agent_loop(&self.launch, worker_config, Surface::none(), models).await)
     }
 
     /// Runs the agent loop with this model and these tools. Returns the exit code.
@@ -145,7 +152,7 @@ impl HostedLaunch {
         let config = config(
             &self.launch,
             &worker_config.program_context,
-            model,
+            model.into(),
             confinement,
             tools,
         )?;

@@ -49,7 +49,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use agent_team_llm::Model;
 use agent_team_llm::catalogue::{self, Catalogue};
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::exit::ExitCode;
@@ -80,7 +79,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::agent::{Agent, AgentConfig, deps};
+use crate::agent::deps::{self, Models};
+use crate::agent::{Agent, AgentConfig};
 use crate::engine::{ProgramContext, TaskEngine, task_engine};
 use crate::launch::TakeLaunchError;
 use crate::link::{Link, WhenAbsent};
@@ -137,11 +137,11 @@ pub fn run_agent(launch_file: &Path) -> Result<RunOutcome, RunError> {
         |engine| engine.uses_model().then_some(()),
         async |launch, (), worker_config, surface, unfit| {
             let program_context = Arc::clone(&worker_config.program_context);
-            let model = match unfit {
+            let models = match unfit {
                 Some(report) => Err(report),
-                None => model_of(launch, &worker_config.directories.settings_file()).await,
+                None => models_of(launch, &worker_config.directories.settings_file()).await,
             };
-            let code = run_agent_loop(launch, worker_config, surface, model).await;
+            let code = run_agent_loop(launch, worker_config, surface, models).await;
             end_tree(&program_context).await;
             code
         },
@@ -201,10 +201,10 @@ fn introduction(launch: &LaunchFile) -> Initialize {
     )
 }
 
-async fn model_of(launch: &LaunchFile, settings: &Path) -> Result<Arc<dyn Model>, ExitReport> {
+async fn models_of(launch: &LaunchFile, settings: &Path) -> Result<Models, ExitReport> {
     let member = launch.member.as_str();
     let secrets = launch.secrets.values().cloned().collect();
-    deps::model_of(
+    deps::models_of(
         &launch.agent,
         member,
         &launch.environment,
@@ -257,13 +257,13 @@ fn settings_file() -> Result<PathBuf, String> {
     Ok(directories.settings_file())
 }
 
-/// Runs the agent loop with this model and the tools of the launch, or reports why the loop cannot run. Returns the
+/// Runs the agent loop with these models and the tools of the launch, or reports why the loop cannot run. Returns the
 /// exit code.
 async fn run_agent_loop(
     launch: &LaunchFile,
     worker_config: WorkerConfig,
     surface: Surface,
-    model: Result<Arc<dyn Model>, ExitReport>,
+    models: Result<Models, ExitReport>,
 ) -> u8 {
     let unusable = |error: io::Error| ExitReport {
         code: ExitCode::Failed as u8,
@@ -275,17 +275,17 @@ async fn run_agent_loop(
         reason: format!("cannot prepare the sandbox: {error}"),
         hold: true,
     };
-    let config = model.and_then(|model| {
+    let config = models.and_then(|models| {
         let confinement = confinement(launch, &worker_config).map_err(no_sandbox)?;
         let agent_confinement = confinement.clone();
-        let window = model.window();
+        let window = models.main.window();
         let tools = move |client: &SupervisorClient, shared: &Shared| {
             deps::tools_of(&launch.agent, client, shared, confinement, window)
         };
         config(
             launch,
             &worker_config.program_context,
-            model,
+            models,
             agent_confinement,
             tools,
         )
@@ -404,7 +404,7 @@ fn guard(launch: &LaunchFile, program_context: &ProgramContext) -> Guard {
 fn config<T>(
     launch: &LaunchFile,
     program_context: &ProgramContext,
-    model: Arc<dyn Model>,
+    models: Models,
     confinement: Option<Arc<Confinement>>,
     tools: T,
 ) -> io::Result<AgentConfig<T>> {
@@ -427,7 +427,7 @@ fn config<T>(
     };
     Ok(AgentConfig {
         agent: launch.agent.clone(),
-        model,
+        models,
         client,
         calls,
         context,

@@ -410,6 +410,7 @@ async fn send_notice(client: &Client, notice: Notice) {
         Notice::PaneTooSmall => client.notify(&PaneTooSmall {}).await,
         Notice::PaneGrown => client.notify(&PaneGrown {}).await,
         Notice::Waits(waits) => client.notify(&waits).await,
+        Notice::Model(model) => client.notify(&model).await,
     };
     if sent.is_err() {
         tracing::debug!("a notification was lost with its connection");

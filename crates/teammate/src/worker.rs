@@ -128,6 +128,9 @@ pub(crate) trait Work: Sized {
     /// Called when the user interrupts the current turn through another client.
     fn interrupt(&mut self, _shell: &mut Shell<Self::Pane>) {}
 
+    /// Called when the user asks to compact the conversation. Does nothing by default: only agents have one.
+    fn compact(&mut self, _shell: &mut Shell<Self::Pane>) {}
+
     /// Returns whether work is running that must end before the exit report.
     fn is_busy(&self) -> bool;
 
@@ -295,6 +298,7 @@ impl<W: Work> Worker<W> {
             LinkEvent::Abandon(abandon) => work.abandon(abandon, shell),
             LinkEvent::Deliver(deliver) => work.deliver(deliver, shell),
             LinkEvent::Interrupt => work.interrupt(shell),
+            LinkEvent::Compact => work.compact(shell),
             LinkEvent::RequestNotice(inform) => work.inform(inform, shell),
             LinkEvent::GoalEnded(ended) => work.goal_ended(&ended, shell),
             LinkEvent::NotifyUser(notify) => work.notify_user(&notify, shell),

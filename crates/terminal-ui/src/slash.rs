@@ -69,6 +69,11 @@ const COMMANDS: &[(&str, &str, &str)] = &[
         "[MEMBER]",
         "restart a member with its conversation",
     ),
+    (
+        "compact",
+        "[MEMBER]",
+        "summarise this member's conversation, to make room in its model's window",
+    ),
     ("ps", "", "list members and their tasks"),
     ("why", "[MEMBER]", "explain the state of a member"),
     ("messages", "[MEMBER]", "show messages"),
@@ -158,7 +163,7 @@ pub(crate) fn read(text: &str, member: &MemberName, kind: PromptKind) -> Option<
         ("plan", _) if rest.is_empty() => verb(&["requests", "list"]),
         ("plan", _) => verb(&["requests", "show", rest]),
         ("requests" | "rules", _) => Slash::Verb(with_default(name, "list")),
-        ("stop" | "kill" | "restart" | "why", _) => Slash::Verb(with_member(name)),
+        ("stop" | "kill" | "restart" | "compact" | "why", _) => Slash::Verb(with_member(name)),
         ("team", Some((workers, goal))) if workers.parse::<u32>().is_ok() => {
             verb(&["up", "--detach", "-n", workers, "--", goal.trim()])
         }
@@ -351,6 +356,7 @@ mod tests {
     #[test]
     fn this_member_is_the_default() {
         assert_eq!(verb("/stop"), ["stop", "ada"]);
+        assert_eq!(verb("/compact"), ["compact", "ada"]);
         assert_eq!(verb("/stop ben --force"), ["stop", "ben", "--force"]);
         assert_eq!(
             verb("/send ben it's done"),

@@ -37,11 +37,11 @@ use crate::supervisor_client::SupervisorClient;
 use crate::tool::Tool;
 
 pub use arrivals::{Arrivals, PendingRequest};
-pub use ask::NAME as ASK;
+pub use ask::{NAME as ASK, unanswered};
 pub use board::ENDS_TASK;
 pub use claims::Claims;
 pub use context::{Shared, Verify, Verifying};
-pub use lines::{message_line, without_middle};
+pub use lines::{ReceivedMessage, message_line, quoted, received_message, without_middle};
 pub use members::{FINISH, role_of};
 pub use plan::{plan_status, plan_tool};
 pub use plan_first::plan_first;

@@ -125,6 +125,10 @@ fn table_for(members: &[MemberView], columns: Option<usize>) -> String {
     if shows_effort {
         columns_shown.push(optional("EFFORT", 8));
     }
+    let shows_context = members.iter().any(|member| member.context.is_some());
+    if shows_context {
+        columns_shown.push(optional("CONTEXT", 4));
+    }
     columns_shown.push(elastic_to("LAST RESULT", RESULT_WIDTH));
     let or_dash = |text: Option<String>| Cell::new(text.as_deref().unwrap_or("–"));
     let mut table = Table::new(columns_shown);
@@ -147,6 +151,10 @@ fn table_for(members: &[MemberView], columns: Option<usize>) -> String {
             row.push(or_dash(
                 member.effort.map(|effort| effort.name().to_owned()),
             ));
+        }
+        if shows_context {
+            let percent = member.context.map(|context| context.percent());
+            row.push(or_dash(percent.map(|percent| format!("{percent} %"))));
         }
         row.push(or_dash(member.last_result.as_deref().map(text::line)));
         table.row(row);

@@ -154,6 +154,10 @@ fn of_member(top: &Top, name: &MemberName, columns: usize, clock: Clock) -> Vec<
         Style::PLAIN,
         &text::line(view.model.as_deref().unwrap_or_default()),
     );
+    if let Some(context) = view.context {
+        let text = format!("{} % of the window is used", context.percent());
+        page.field("context", Style::PLAIN, &text);
+    }
     if view.usage.tokens() > 0 {
         page.field("used", Style::PLAIN, &usage::spent(&view.usage));
     }

@@ -1,11 +1,11 @@
-//! `stop`, `kill`, `restart` and `member remove`.
+//! `stop`, `kill`, `restart`, `compact` and `member remove`.
 
 use std::process::ExitCode;
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::method::{
-    MemberAnswer, MemberKill, MemberRemove, MemberRestart, MemberStop, Method, OneMember,
-    RemoveMember, Stop,
+    MemberAnswer, MemberCompact, MemberKill, MemberRemove, MemberRestart, MemberStop, Method,
+    OneMember, RemoveMember, Stop,
 };
 use agent_team_protocol::view::{MemberView, TeamState};
 
@@ -42,6 +42,22 @@ pub(super) async fn restart(
     let what = format!("{member} to stop and start");
     let answer = call::<MemberRestart>(global, output, &what, OneMember { member }).await?;
     show_started(output, &answer, "restarted")
+}
+
+pub(super) async fn compact(
+    global: &Global,
+    output: Output,
+    member: MemberName,
+) -> Result<ExitCode, Failure> {
+    let mut session = global.session()?;
+    let asked = OneMember {
+        member: member.clone(),
+    };
+    let answer = session.call::<MemberCompact>(asked).await?;
+    output.show(&answer, || {
+        format!("{member} compacts its conversation before its next step\n")
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn remove(

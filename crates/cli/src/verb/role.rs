@@ -145,6 +145,9 @@ fn details(role: &RoleView) -> String {
     if let Some(effort) = role.effort {
         row("effort", effort.name().to_owned());
     }
+    if let Some(compact) = &role.compact {
+        row("compact", compact.clone());
+    }
     if let Some(steps) = role.max_steps {
         row("max_steps", steps.to_string());
     }

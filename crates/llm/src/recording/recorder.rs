@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
@@ -18,8 +18,14 @@ use crate::model::{Answer, Delta, Model, ModelError, Prompt};
 const HIDDEN: &str = "[secret]";
 
 /// A model whose exchanges are appended to a file.
+#[derive(Debug)]
 pub struct Recorder {
     inner: Box<dyn Model>,
+    recording: Arc<Recording>,
+}
+
+/// The file of a member's models.
+struct Recording {
     path: PathBuf,
     member: String,
     /// Longest first: one secret may be a prefix of another.
@@ -28,10 +34,9 @@ pub struct Recorder {
 }
 
 /// Omits the secrets.
-impl std::fmt::Debug for Recorder {
+impl std::fmt::Debug for Recording {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recorder")
-            .field("inner", &self.inner)
+        f.debug_struct("Recording")
             .field("path", &self.path)
             .field("member", &self.member)
             .finish_non_exhaustive()
@@ -90,20 +95,33 @@ impl Recorder {
         file.unlock()?;
         Ok(Self {
             inner,
-            path: path.to_owned(),
-            member: member.to_owned(),
-            secrets,
-            writing: Mutex::new(Writing { file, written }),
+            recording: Arc::new(Recording {
+                path: path.to_owned(),
+                member: member.to_owned(),
+                secrets,
+                writing: Mutex::new(Writing { file, written }),
+            }),
         })
     }
 
-    fn write(&self, shape: Shape, outcome: Outcome) -> io::Result<()> {
+    /// Another model of the same member, in the same file: exchanges of both are in the order in which they ended.
+    #[must_use]
+    pub fn beside(&self, inner: Box<dyn Model>) -> Self {
+        Self {
+            inner,
+            recording: Arc::clone(&self.recording),
+        }
+    }
+}
+
+impl Recording {
+    fn write(&self, model: &dyn Model, shape: Shape, outcome: Outcome) -> io::Result<()> {
         let mut writing = self.writing.lock().expect("no holder of the lock panics");
         let exchange = Exchange {
             member: self.member.clone(),
             exchange: writing.written + 1,
-            model: self.inner.name().to_owned(),
-            window: self.inner.window(),
+            model: model.name().to_owned(),
+            window: model.window(),
             answered: shape.answered,
             last: shape.last,
             tools: shape.tools,
@@ -152,12 +170,13 @@ impl ModelLayer for Recorder {
             Err(ModelError::TooLong(why)) => Outcome::TooLong(why.clone()),
             Err(_) => return answered,
         };
-        match self.write(Shape::of(&prompt), outcome) {
+        let recording = &self.recording;
+        match recording.write(self.inner(), Shape::of(&prompt), outcome) {
             Ok(()) => answered,
             // An incomplete recording is useless, so the answer fails as well.
             Err(error) => Err(ModelError::Unrecorded(format!(
                 "cannot write the recording {}: {error}",
-                self.path.display()
+                recording.path.display()
             ))),
         }
     }

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use agent_team_core::mail::InboxCursor;
 use agent_team_core::member::Member;
 use agent_team_core::{Team, Tick, Timer};
-use agent_team_protocol::notification::{Deliver, DeliveredMessage, Notification, Ping};
+use agent_team_protocol::notification::{
+    Deliver, DeliveredMessage, MemberModel, Notification, Ping,
+};
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::view::Waiting;
 use agent_team_protocol::{LaunchId, MemberName, MessageId, rpc};
@@ -48,6 +50,8 @@ pub(super) struct LaunchRuntime {
     /// What the worker currently waits for. Never stored: the worker repeats it after each connect.
     waiting: Option<Waiting>,
     waiting_since: Option<Tick>,
+    /// The model that answers for the agent. Never stored: the worker repeats it after each connect.
+    model: Option<MemberModel>,
     watch: Watch,
     liveness: Liveness,
 }
@@ -149,6 +153,7 @@ impl Launches {
                 attach_helper: None,
                 waiting: None,
                 waiting_since: None,
+                model: None,
                 watch: Watch::Unwatched,
                 liveness: Liveness::Quiet,
             })
@@ -292,6 +297,17 @@ impl Launches {
         let since = runtime.waiting_since.unwrap_or(now);
         runtime.waiting_since = waiting.is_some().then_some(since);
         runtime.waiting = waiting;
+        Some(runtime.member.clone())
+    }
+
+    /// Records the model that the worker reports. Returns the worker's member.
+    pub(super) fn set_model(
+        &mut self,
+        launch: &LaunchId,
+        model: MemberModel,
+    ) -> Option<MemberName> {
+        let runtime = self.runtimes.get_mut(launch)?;
+        runtime.model = Some(model);
         Some(runtime.member.clone())
     }
 
@@ -476,6 +492,10 @@ impl LaunchRuntime {
 
     pub(super) fn waiting_since(&self) -> Option<Tick> {
         self.waiting_since
+    }
+
+    pub(super) fn model(&self) -> Option<&MemberModel> {
+        self.model.as_ref()
     }
 
     pub(super) fn is_watched(&self) -> bool {

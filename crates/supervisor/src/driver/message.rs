@@ -5,7 +5,7 @@ use std::sync::Arc;
 use agent_team_core::input::{ClaimRef, StartFault, Verdict};
 use agent_team_core::{CallKey, Origin, ReplyTo};
 use agent_team_protocol::notification::{
-    GoodbyeReason, MemberWaits, NotifyUser, PaneShown, TaskOutput, TaskSession,
+    GoodbyeReason, MemberModel, MemberWaits, NotifyUser, PaneShown, TaskOutput, TaskSession,
 };
 use agent_team_protocol::view::{DriverView, Receipt};
 use agent_team_protocol::{LaunchId, MemberName, RunId};
@@ -36,6 +36,7 @@ pub(crate) enum Message {
     PaneResized,
     PaneShown(LaunchId, PaneShown),
     Waiting(LaunchId, MemberWaits),
+    Model(LaunchId, MemberModel),
     Launch(LaunchReport),
     NotStarted {
         launch: LaunchId,

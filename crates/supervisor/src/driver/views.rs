@@ -21,6 +21,9 @@ use crate::view::{self, RuntimeFacts};
 /// Maximum number of task keys that are compared with an unknown key: a comparison takes microseconds.
 const COMPARED_TASKS: usize = 1_000;
 
+/// The fill level of a model's window, in percent, from which on the label of the pane shows it.
+const SHOWN_CONTEXT: u64 = 50;
+
 /// The inputs of a team's views.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Views<'a> {
@@ -103,6 +106,7 @@ impl Views<'_> {
                 && !runtime.is_some_and(LaunchRuntime::is_connected),
             waiting: runtime.and_then(LaunchRuntime::waiting).cloned(),
             waiting_since: runtime.and_then(LaunchRuntime::waiting_since),
+            model: runtime.and_then(LaunchRuntime::model).cloned(),
         };
         MemberView {
             mode: self.own_mode(&member.spec.name),
@@ -172,6 +176,13 @@ impl Views<'_> {
             .is_ok_and(|it| it.engine.uses_model());
         if let Some(mode) = mode.filter(|mode| is_agent && *mode != Mode::Default) {
             text = format!("{text} · {mode}");
+        }
+        let model = self.runtime(member).and_then(LaunchRuntime::model);
+        let context = model.and_then(|model| model.context);
+        if let Some(percent) = context.map(|context| context.percent())
+            && percent >= SHOWN_CONTEXT
+        {
+            text = format!("{text} · context {percent} %");
         }
         let has_mail = self.team.asked_user_by(name).is_some();
         let mut requests = self.team.requests().pending();

@@ -2,7 +2,8 @@
 
 use agent_team_protocol::method::Nothing;
 use agent_team_protocol::notification::{
-    Goodbye, GoodbyeReason, InterruptTurn, MemberWaits, Notification, TaskOutput, TaskSession,
+    CompactConversation, Goodbye, GoodbyeReason, InterruptTurn, MemberModel, MemberWaits,
+    Notification, TaskOutput, TaskSession,
 };
 use agent_team_protocol::view::MessageState;
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Refusal};
@@ -32,6 +33,14 @@ impl Driver {
         }
     }
 
+    pub(super) fn set_model(&mut self, launch: &LaunchId, model: MemberModel) {
+        self.launches.note_activity(launch);
+        if let Some(member) = self.launches.set_model(launch, model) {
+            self.refresh_labels();
+            self.publish_change(&member);
+        }
+    }
+
     pub(super) fn output(&mut self, launch: &LaunchId, output: TaskOutput) {
         self.launches.note_activity(launch);
         if let Some(runtime) = self.launches.get(launch) {
@@ -50,16 +59,36 @@ impl Driver {
         if self.team.member(member).is_none() {
             return reply.refuse(unknown_member(&self.team, member));
         }
-        let runtime = self.launches.of(&self.team, member);
-        if runtime
-            .and_then(|(_, runtime)| LaunchRuntime::process(runtime))
-            .is_none()
-        {
+        if !self.has_connection(member) {
             let why = format!("cannot interrupt {member}: its worker is not connected");
             return reply.refuse(Refusal::new(ErrorCode::WrongState, why));
         }
         self.notify(member, &InterruptTurn {});
         reply.ok(&Nothing {});
+    }
+
+    /// Asks an agent to compact its conversation. Not stored: the agent stores the compaction in its transcript.
+    pub(crate) fn compact(&mut self, reply: Reply, member: &MemberName) {
+        if self.team.member(member).is_none() {
+            return reply.refuse(unknown_member(&self.team, member));
+        }
+        let settings = self.settings.member(member);
+        let has_conversation = settings.is_ok_and(|settings| settings.engine.uses_model());
+        let why = match (has_conversation, self.has_connection(member)) {
+            (false, _) => "it has no model, and no conversation",
+            (true, false) => "its worker is not connected",
+            (true, true) => {
+                self.notify(member, &CompactConversation {});
+                return reply.ok(&Nothing {});
+            }
+        };
+        let why = format!("cannot compact the conversation of {member}: {why}");
+        reply.refuse(Refusal::new(ErrorCode::WrongState, why));
+    }
+
+    fn has_connection(&self, member: &MemberName) -> bool {
+        let runtime = self.launches.of(&self.team, member);
+        runtime.is_some_and(|(_, runtime)| LaunchRuntime::process(runtime).is_some())
     }
 
     pub(super) fn deliver_messages(&mut self, name: &MemberName) {

@@ -114,6 +114,9 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
         C::MemberInterrupt(m::OneMember { member }) => {
             query(move |driver, _, reply| driver.interrupt(reply, &member))
         }
+        C::MemberCompact(m::OneMember { member }) => {
+            query(move |driver, _, reply| driver.compact(reply, &member))
+        }
         C::MemberShow(m::OneMember { member }) => {
             query(move |driver, _, reply| driver.show_member(reply, &member))
         }

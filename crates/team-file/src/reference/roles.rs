@@ -28,6 +28,14 @@ const EFFORT: KeyInfo = KeyInfo::new(
     "effort = \"high\"",
 );
 
+const COMPACT: KeyInfo = KeyInfo::new(
+    "compact",
+    Kind::String,
+    Depends("the value of the role, else of `[defaults]`, else the agent's own model"),
+    "Model that writes the summaries of long conversations: `provider/model`, such as a cheaper one.",
+    "compact = \"anthropic/claude-haiku-4-5\"",
+);
+
 const PROMPT: KeyInfo = KeyInfo::new(
     "prompt",
     Kind::String,
@@ -78,7 +86,7 @@ const NETWORK: KeyInfo = KeyInfo::new(
 
 /// The keys of an agent, in `[lead]` and `[[member]]`.
 pub(super) const AGENT_KEYS: &[KeyInfo] = &[
-    MODEL, EFFORT, PROMPT, MAX_STEPS, TOOLS, DENY_TOOLS, PLAN, NETWORK,
+    MODEL, EFFORT, COMPACT, PROMPT, MAX_STEPS, TOOLS, DENY_TOOLS, PLAN, NETWORK,
 ];
 
 /// The same keys in `[roles.<name>]`.
@@ -92,6 +100,10 @@ const ROLE_AGENT_KEYS: &[KeyInfo] = &[
     KeyInfo {
         default: Depends("the value of `[defaults]`, else `medium`"),
         ..EFFORT
+    },
+    KeyInfo {
+        default: Depends("the value of `[defaults]`, else the agent's own model"),
+        ..COMPACT
     },
     KeyInfo {
         summary: "Instructions for the agents of the role.",
@@ -212,6 +224,13 @@ pub(crate) static ROLE_FILE: Section = Section {
             Depends("the team's"),
             "How much the model thinks before it answers.",
             "effort: high",
+        ),
+        KeyInfo::new(
+            "compact",
+            Kind::String,
+            Depends("the team's, else the agent's own model"),
+            "Model that writes the summaries of long conversations: `provider/model`.",
+            "compact: anthropic/claude-haiku-4-5",
         ),
         KeyInfo::new(
             "max_steps",

@@ -489,6 +489,14 @@ pub(super) static DEFAULTS: Section = Section {
             "effort = \"high\"",
         ),
         KeyInfo::new(
+            "compact",
+            Kind::String,
+            Depends("the agent's own model"),
+            "Model that writes the summaries of long conversations: `provider/model`, such as a cheaper one. If it \
+             fails, the agent's own model writes them.",
+            "compact = \"anthropic/claude-haiku-4-5\"",
+        ),
+        KeyInfo::new(
             "max_steps",
             Integer,
             Depends("100"),

@@ -171,7 +171,12 @@ fn read_fields(
             }
             ("model", Value::Text(value)) => {
                 role.agent_keys.note_key("model", at);
-                role.agent_keys.model = agent::model(source, At { value, at }, reader.project);
+                role.agent_keys.model =
+                    agent::model(source, "model", At { value, at }, reader.project);
+            }
+            ("compact", Value::Text(value)) => {
+                let agent_keys = &mut role.agent_keys;
+                agent_keys.read_compact(source, At { value, at }, reader.project);
             }
             ("effort", Value::Text(value)) => {
                 role.agent_keys.note_key("effort", at);

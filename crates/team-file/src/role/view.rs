@@ -29,6 +29,9 @@ pub struct RoleView {
     /// `None`: the team's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effort: Option<Effort>,
+    /// `None`: the team's default, else the agent's own model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compact: Option<String>,
     pub max_steps: Option<u32>,
     /// `None`: all.
     pub tools: Option<Vec<String>>,
@@ -59,6 +62,7 @@ impl RoleView {
             model: agent.model,
             model_from: role.model_from,
             effort: agent.effort,
+            compact: agent.compact,
             max_steps: agent.max_steps,
             tools: agent.tools,
             deny_tools: agent.deny_tools,

@@ -58,6 +58,7 @@ engine = "native"
 model = "openai/gpt-5"
 max_steps = 40
 effort = "low"
+compact = "claude-haiku-4-5"
 
 [[member]]
 name = "ada"
@@ -68,6 +69,7 @@ deny_tools = ["fetch"]
 [[member]]
 name = "bob"
 effort = "none"
+compact = "ollama/qwen3:8b"
 model = ["ollama/qwen3:8b", "gpt-5.1"]
 max_steps = 7
 tools = ["read", "bash"]
@@ -104,6 +106,7 @@ fn an_agent_combines_role_and_member_keys() {
             model: Some("openai/gpt-5".to_owned()),
             fallbacks: Vec::new(),
             effort: Some(Effort::High),
+            compact: Some("anthropic/claude-haiku-4-5".to_owned()),
             description: "Knows CSS".to_owned(),
             prompt: "You write CSS.\n\nMind the forms.".to_owned(),
             max_steps: Some(40),
@@ -127,6 +130,7 @@ fn an_agent_combines_role_and_member_keys() {
     let bob = &member(&spec, "bob").agent;
     let grace = &member(&spec, "grace").agent;
     assert_eq!(bob.fallbacks, ["openai/gpt-5.1"]);
+    assert_eq!(bob.compact.as_deref(), Some("ollama/qwen3:8b"));
     assert_eq!(
         (bob.effort, grace.effort),
         (Some(Effort::None), Some(Effort::Low))

@@ -33,6 +33,7 @@ use super::ending::{Reminders, Retries, Turn, Unusable};
 use super::inbox::ModelInput;
 use super::repetition::{Repeated, Repetition};
 use super::step::Stepped;
+use super::work_record::TODO;
 use super::{deps, prompts, text_calls};
 
 /// The default step limit of a turn.
@@ -86,7 +87,10 @@ impl AgentLoop {
             if self.conversation.inbox.wait_for_work().await.is_err() {
                 return Err(End::Stopped);
             }
-            self.turn().await?;
+            match self.conversation.inbox.takes_compaction() {
+                true => self.conversation.compact_by_hand(true).await?,
+                false => self.turn().await?,
+            }
         }
     }
 
@@ -128,9 +132,17 @@ impl AgentLoop {
         Ok(prompts::problems(&offered.problems))
     }
 
+    /// Repeats the call that the todo list was last written with: the tool itself forgets the list in a restart.
+    async fn restore_todo(&self) {
+        if let Some(todo) = &self.conversation.transcript.record().todo {
+            self.toolbox.repeat(TODO, &todo.input).await;
+        }
+    }
+
     /// Reads the team, and resumes the turn in which the transcript ends, if any.
     async fn resume(&mut self) -> Result<(), End> {
         let problems = self.connect().await?;
+        self.restore_todo().await;
         let team = self.conversation.client.call::<TeamShow>(&Nothing {}).await;
         let team = team.map_err(|refusal| cannot("cannot read the team", &refusal))?;
         (self.conversation.system, self.conversation.situation) = deps::prompts_of(
@@ -180,6 +192,9 @@ impl AgentLoop {
         let mut has_called = false;
         loop {
             self.conversation.wait_if_interrupted().await?;
+            if self.conversation.inbox.takes_compaction() {
+                self.conversation.compact_by_hand(false).await?;
+            }
             let mut model_inputs = self.conversation.inbox.take();
             if model_inputs
                 .iter()
@@ -286,12 +301,13 @@ impl AgentLoop {
     /// Makes room if necessary, and runs one step.
     async fn step(&mut self) -> Result<Stepped, End> {
         if self.conversation.is_full()
+            && !self.conversation.prune().await?
             && let Some(stepped) = self.make_room_for(&mut SHARES.into_iter().take(1)).await?
         {
             return Ok(stepped);
         }
         let mut shares = SHARES.into_iter();
-        let mut may_guess = true;
+        let (mut may_guess, mut may_prune) = (true, true);
         loop {
             let stepped = self.conversation.ask().await?;
             let is_too_long = match &stepped {
@@ -304,6 +320,9 @@ impl AgentLoop {
             };
             if !is_too_long || shares.len() == 0 {
                 return Ok(stepped);
+            }
+            if std::mem::take(&mut may_prune) && self.conversation.prune().await? {
+                continue;
             }
             if let Some(stepped) = self.make_room_for(&mut shares).await? {
                 return Ok(stepped);

@@ -175,6 +175,16 @@ impl Toolbox {
         running
     }
 
+    /// Repeats a call of an earlier launch that restores the state of its tool. Its result is not used.
+    pub(super) async fn repeat(&self, name: &str, input: &str) {
+        if let Some(tool) = self.tools.get(name)
+            && let Ok(input) = serde_json::from_str(input)
+            && let Err(error) = tool.run(input, &self.context, &|_| {}).await
+        {
+            tracing::warn!(name, %error, "cannot restore the state of a tool");
+        }
+    }
+
     fn unknown(&self, name: &str) -> ToolError {
         let names: Vec<&str> = self.tools.keys().map(String::as_str).collect();
         ToolError::Input(format!(

@@ -1,31 +1,62 @@
-//! Keeps the conversation within the model's window: replaces its oldest part by a summary that the model writes.
-//! Called by the agent loop before each step.
+//! Keeps the conversation within the model's window. Called by the agent loop before a step, after a refusal of the
+//! model, and when the user asks for it.
 //!
-//! The current task is repeated verbatim and the team's state is read from the supervisor, so neither depends on the
-//! summary.
+//! ```text
+//! too long ──► prune old results ── frees enough ──► continue
+//!                   │ else
+//!                   └──► summary by a model ── empty, cut, refused or too long ──► asked again twice
+//!                              │ usable                                              │ still unusable
+//!                              ▼                                                     ▼
+//!                   summary + state of the work                   shortened oldest part + state of the work
+//! ```
+//! Pruning needs no model: `prune` replaces each old result by one line. `state` builds the state of the work from the
+//! supervisor's answers and the work record, so that goal, task, plan, files and open questions do not depend on a
+//! model. Neither changes an answer.
+
+mod prune;
+mod state;
 
 use std::fmt::Write;
+use std::sync::Arc;
 
-use agent_team_llm::{Item, ModelError, Prompt};
-use agent_team_protocol::method::{Nothing, TaskList, TaskListAnswer, TeamShow};
+use agent_team_llm::{Answer, Item, Model, ModelError, Prompt, Stop};
+use agent_team_protocol::method::{
+    AppendTranscript, Nothing, RunShow, TaskList, TaskListAnswer, TeamShow, TurnEnd,
+};
+use agent_team_protocol::view::{RunState, TeamView, Usage};
+use agent_team_protocol::with_causes;
 use agent_team_terminal_ui::Tone;
-use agent_team_tools::team::{digest, without_middle};
+use agent_team_tools::team::{digest, plan_status, without_middle};
 
+pub(super) use self::prune::prune;
+use self::state::{WorkState, without_state};
 use super::conversation::{Conversation, End, unless_stopped};
 use super::inbox::Interruption;
-use super::prompts;
 use super::step::{Stepped, TextVisibility, ask};
 use super::transcript::{Mark, spent};
 
-/// The fill level of the window, in percent, at which the conversation is summarised: the rest is for the answer.
+/// The fill level of the window, in percent, at which room is made: the rest is for the answer.
 const FULL: u64 = 75;
 
 /// The fill level of the window, in percent, above which an unexplained refusal may mean that the conversation is too
 /// long: the window of the model may be smaller than assumed.
 const SUSPECT: u64 = 60;
 
+/// The newest part of the conversation that pruning leaves unchanged, as a percentage of the window.
+const UNPRUNED: u64 = 25;
+
+/// Pruning must free one part of this many parts of the conversation. A smaller gain is soon used up, and each change
+/// of the conversation loses the provider's cache.
+const GAIN: u64 = 3;
+
+/// How often a model is asked again for a usable summary.
+const RETRIES: u32 = 2;
+
 /// The largest number of bytes of a tool result in the text to summarise.
 const RESULT_MAX: usize = 2000;
+
+/// The largest number of bytes that replace the oldest part of a conversation without a summary.
+const SHORTENED_MAX: usize = 32 << 10;
 
 /// The maximum bytes of text to summarise at once is the window, in tokens, times this number. Text with four bytes per
 /// token then fills about half the window, and text with two does not exceed it.
@@ -48,6 +79,64 @@ pub(super) enum Room {
     Failed(ModelError),
 }
 
+/// The outcome of asking for a summary.
+enum Summary {
+    Written(String),
+    /// No answer was usable.
+    Unusable,
+    Interrupted(Interruption),
+    Failed(ModelError),
+}
+
+/// Why a summary cannot replace a part of the conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Defect {
+    Empty,
+    Truncated,
+    Refused,
+    /// It is not shorter than the text that it summarises.
+    TooLong,
+}
+
+impl Defect {
+    /// `replaced`: the size of the text to summarise, in bytes.
+    fn of(answer: &Answer, replaced: usize) -> Option<Self> {
+        match answer.stop {
+            Stop::Refused => Some(Self::Refused),
+            Stop::Length => Some(Self::Truncated),
+            Stop::Finished | Stop::Calls | Stop::Paused if answer.text.trim().is_empty() => {
+                Some(Self::Empty)
+            }
+            Stop::Finished | Stop::Calls | Stop::Paused if answer.text.len() >= replaced => {
+                Some(Self::TooLong)
+            }
+            Stop::Finished | Stop::Calls | Stop::Paused => None,
+        }
+    }
+
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Empty => "the summary is empty",
+            Self::Truncated => "the summary reached the length limit",
+            Self::Refused => "the model, or the filter of its provider, refused the summary",
+            Self::TooLong => "the summary is longer than what it replaces",
+        }
+    }
+
+    /// The request for another summary.
+    fn note(self) -> &'static str {
+        match self {
+            Self::Empty => "Your summary was empty. Write the summary as plain text.",
+            Self::Truncated | Self::TooLong => {
+                "Your summary was too long. Write it again in at most 500 words."
+            }
+            Self::Refused => {
+                "Your summary was refused by a filter. Leave out what the filter may have refused."
+            }
+        }
+    }
+}
+
 impl Conversation {
     /// Returns whether the next step would exceed the threshold.
     pub(super) fn is_full(&self) -> bool {
@@ -61,78 +150,225 @@ impl Conversation {
 
     /// Returns whether the next prompt exceeds this percentage of the window.
     fn exceeds(&self, percent: u64) -> bool {
-        let tokens = self.transcript.tokens(self.prompt());
-        tokens > self.model.window() / 100 * percent
+        self.tokens() > self.model.window() / 100 * percent
     }
 
-    /// Replaces the oldest items by a summary. `kept`: the percentage of the window to keep unchanged.
-    pub(super) async fn make_room(&mut self, kept: u64) -> Result<Room, End> {
-        let kept = self.transcript.newest(self.model.window() / 100 * kept);
+    /// Replaces old results by one line each, if this frees enough. Returns whether it did.
+    pub(super) async fn prune(&mut self) -> Result<bool, End> {
+        let newest = self.transcript.newest(self.model.window() / 100 * UNPRUNED);
+        let kept = newest.max(self.transcript.unanswered());
+        let saved = self.transcript.prunable_tokens(kept);
+        let tokens = self.tokens();
+        if saved == 0 || saved.saturating_mul(GAIN) < tokens {
+            return Ok(false);
+        }
+        self.append_mark(Mark::Pruned { kept }, Usage::default(), None)
+            .await?;
+        self.show_room_made("removed old results of tools", tokens);
+        Ok(true)
+    }
+
+    /// Replaces the oldest items by a summary. `share`: the percentage of the window to keep unchanged.
+    pub(super) async fn make_room(&mut self, share: u64) -> Result<Room, End> {
+        let kept = self.transcript.newest(self.model.window() / 100 * share);
+        self.replace_oldest(kept, None).await
+    }
+
+    /// Replaces everything that the model has answered by a summary, because the user asked for it. `is_idle`: the
+    /// member is between two turns.
+    pub(super) async fn compact_by_hand(&mut self, is_idle: bool) -> Result<(), End> {
+        let kept = self.transcript.unanswered();
+        let turn_end = is_idle.then(TurnEnd::default);
+        let not_compacted = match self.replace_oldest(kept, turn_end).await? {
+            Room::Made => return Ok(()),
+            Room::NothingOlder => "the conversation is not compacted: it is empty".to_owned(),
+            Room::Interrupted(_) => "the conversation is not compacted: interrupted".to_owned(),
+            Room::Failed(error) => {
+                format!("cannot compact the conversation: {}", with_causes(&error))
+            }
+        };
+        self.sink
+            .lines(Tone::Runtime, &format!("… {not_compacted}"));
+        Ok(())
+    }
+
+    /// Replaces all items but the last `kept` ones by a summary. `turn_end`: the member is between two turns.
+    async fn replace_oldest(
+        &mut self,
+        kept: usize,
+        turn_end: Option<TurnEnd>,
+    ) -> Result<Room, End> {
         let items = self.transcript.items();
         let oldest = &items[..items.len() - kept];
         if oldest.is_empty() {
             return Ok(Room::NothingOlder);
         }
+        let tokens = self.tokens();
+        let text = rendered(oldest);
+        let mut shortened = oldest.to_vec();
+        prune(&mut shortened);
+        let shortened = without_middle(rendered(&shortened), self.shortened_max());
+        let mut usage = Usage::default();
+        let summary = match self.summary(text, &mut usage).await? {
+            Summary::Written(summary) => {
+                format!("Your own summary of the conversation so far:\n{summary}")
+            }
+            Summary::Unusable => {
+                let line = "… no usable summary: the oldest part of the conversation is shortened";
+                self.sink.lines(Tone::Runtime, line);
+                format!("The oldest part of the conversation, shortened:\n{shortened}")
+            }
+            Summary::Interrupted(why) => {
+                self.count(usage, turn_end).await?;
+                return Ok(Room::Interrupted(why));
+            }
+            Summary::Failed(error) => {
+                self.count(usage, turn_end).await?;
+                return Ok(Room::Failed(error));
+            }
+        };
+        let text = format!("{summary}\n\n{}", self.state().await);
+        self.append_mark(Mark::Summarised { text, kept }, usage, turn_end)
+            .await?;
+        self.show_room_made("compacted the conversation", tokens);
+        Ok(Room::Made)
+    }
+
+    /// The largest size of a shortened part: a tenth of the window, at four bytes per token.
+    fn shortened_max(&self) -> usize {
+        let bytes = self.model.window() / 10 * 4;
+        usize::try_from(bytes).map_or(SHORTENED_MAX, |bytes| bytes.min(SHORTENED_MAX))
+    }
+
+    /// Asks a model for the summary of this text. Adds what the answers cost to `usage`.
+    async fn summary(&mut self, mut text: String, usage: &mut Usage) -> Result<Summary, End> {
         self.sink.lines(
             Tone::Dim,
             "… summarising the oldest part of the conversation",
         );
-        let mut text = rendered(oldest);
-        let mut bytes_max = usize::try_from(self.model.window().saturating_mul(BYTES_PER_TOKEN))
-            .unwrap_or(usize::MAX);
-        let answer = loop {
+        let mut model = Arc::clone(self.compact.as_ref().unwrap_or(&self.model));
+        let mut bytes_max = bytes_to_summarise(&*model);
+        let mut defect: Option<Defect> = None;
+        let mut retries = 0;
+        loop {
             text = without_middle(text, bytes_max);
-            let items = [Item::Input { text: text.clone() }];
+            let inputs = [Some(text.as_str()), defect.map(Defect::note)];
+            let inputs = inputs.into_iter().flatten();
+            let items: Vec<_> = inputs
+                .map(|text| Item::Input { text: text.into() })
+                .collect();
             let prompt = Prompt {
                 system: SYSTEM,
                 items: &items,
                 tools: &[],
                 search: false,
             };
-            let (model, inbox) = (&*self.model, &mut self.inbox);
-            let stepped = ask(model, prompt, inbox, &self.sink, TextVisibility::Hidden).await;
+            let inbox = &mut self.inbox;
+            let stepped = ask(&*model, prompt, inbox, &self.sink, TextVisibility::Hidden).await;
             match unless_stopped(stepped)? {
-                Stepped::Answered(answer) => break answer,
+                Stepped::Answered(answer) => {
+                    *usage = usage.plus(spent(answer.usage, model.price()));
+                    let Some(found) = Defect::of(&answer, text.len()) else {
+                        return Ok(Summary::Written(answer.text));
+                    };
+                    if retries == RETRIES {
+                        return Ok(Summary::Unusable);
+                    }
+                    retries += 1;
+                    let line = format!("… {}: the model is asked again", found.reason());
+                    self.sink.lines(Tone::Runtime, &line);
+                    defect = Some(found);
+                }
                 Stepped::Failed(ModelError::TooLong(_)) if bytes_max > RESULT_MAX => bytes_max /= 2,
-                Stepped::Failed(error) => return Ok(Room::Failed(error)),
-                Stepped::Interrupted(why) => return Ok(Room::Interrupted(why)),
+                Stepped::Failed(ModelError::TooLong(_)) => return Ok(Summary::Unusable),
+                Stepped::Failed(error) if !Arc::ptr_eq(&model, &self.model) => {
+                    let line = format!(
+                        "… {} cannot write the summary: {}; {} writes it",
+                        model.name(),
+                        with_causes(&error),
+                        self.model.name()
+                    );
+                    self.sink.lines(Tone::Runtime, &line);
+                    model = Arc::clone(&self.model);
+                    bytes_max = bytes_max.min(bytes_to_summarise(&*model));
+                }
+                Stepped::Failed(error) => return Ok(Summary::Failed(error)),
+                Stepped::Interrupted(why) => return Ok(Summary::Interrupted(why)),
             }
-        };
-        let mut summary = format!(
-            "Your own summary of the conversation so far:\n{}",
-            answer.text
-        );
-        if let Some(task) = self.inbox.task() {
-            summary.push_str("\n\n");
-            summary.push_str(&prompts::assignment(task));
         }
-        if let Some(digest) = self.digest().await {
-            summary.push_str("\n\n");
-            summary.push_str(&digest);
+    }
+
+    /// Counts the usage of answers that are not stored. A turn that this would begin ends at once with `turn_end`.
+    async fn count(&mut self, usage: Usage, turn_end: Option<TurnEnd>) -> Result<(), End> {
+        if usage == Usage::default() {
+            return Ok(());
         }
-        let mark = Mark::Summarised {
-            text: summary,
-            kept,
+        self.store(AppendTranscript {
+            usage,
+            turn_end,
+            ..AppendTranscript::default()
+        })
+        .await
+    }
+
+    fn show_room_made(&self, what: &str, before: u64) {
+        let line = format!("… {what}: {before} → {} tokens", self.tokens());
+        self.sink.lines(Tone::Runtime, &line);
+        self.report_model();
+    }
+
+    /// The state of the work, and of the team. Parts that cannot be read from the supervisor are missing.
+    async fn state(&self) -> String {
+        let team = self.client.call::<TeamShow>(&Nothing {}).await.ok();
+        let goal = self.goal().await;
+        let mut members = team.iter().flat_map(|team| &team.members);
+        let me = members.find(|member| member.name == self.client.member);
+        let plan = me.and_then(|me| me.plan.as_ref());
+        let state = WorkState {
+            goal: goal.as_deref(),
+            task: self.inbox.task(),
+            plan_status: plan.map(plan_status),
+            record: self.transcript.record(),
+            window: self.model.window(),
         };
-        self.append_mark(mark, spent(answer.usage, self.model.price()), None)
-            .await?;
-        Ok(Room::Made)
+        let mut text = state.text();
+        if let Some(team) = &team
+            && let Some(digest) = self.digest(team).await
+        {
+            text.push_str("\n\n");
+            text.push_str(&digest);
+        }
+        text
+    }
+
+    /// The whole goal under way. `None` for members other than the lead.
+    async fn goal(&self) -> Option<String> {
+        if !self.client.lead {
+            return None;
+        }
+        let run = self.client.call::<RunShow>(&Nothing {}).await.ok()?;
+        (run.state == RunState::UnderWay).then_some(run.goal)
     }
 
     /// The team's state from the supervisor; `None` if it cannot be read.
-    async fn digest(&self) -> Option<String> {
-        let team = self.client.call::<TeamShow>(&Nothing {}).await.ok()?;
+    async fn digest(&self, team: &TeamView) -> Option<String> {
         let page = |list| async move { self.client.call::<TaskList>(&list).await };
         let tasks = TaskListAnswer::read_all(page).await.ok()?;
-        Some(digest(&self.client, &team, &tasks))
+        Some(digest(&self.client, team, &tasks))
     }
+}
+
+/// The largest text that this model can summarise at once, in bytes.
+fn bytes_to_summarise(model: &dyn Model) -> usize {
+    let bytes = model.window().saturating_mul(BYTES_PER_TOKEN);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 fn rendered(items: &[Item]) -> String {
     let mut text = String::new();
     for item in items {
         let written = match item {
-            Item::Input { text: input } => writeln!(text, "[input]\n{input}\n"),
+            Item::Input { text: input } => writeln!(text, "[input]\n{}\n", without_state(input)),
             Item::Answered(answer) => {
                 let calls = answer.calls.iter();
                 let calls = calls.map(|call| format!("[call {}] {}\n", call.name, call.input));
@@ -154,4 +390,30 @@ fn rendered(items: &[Item]) -> String {
         written.expect("writing to a String cannot fail");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(text: &str, stop: Stop) -> Answer {
+        Answer {
+            text: text.into(),
+            stop,
+            ..Answer::default()
+        }
+    }
+
+    #[test]
+    fn only_a_whole_and_shorter_summary_is_usable() {
+        for (text, stop, defect) in [
+            ("Short.", Stop::Finished, None),
+            (" \n", Stop::Finished, Some(Defect::Empty)),
+            ("Short", Stop::Length, Some(Defect::Truncated)),
+            ("I cannot.", Stop::Refused, Some(Defect::Refused)),
+            ("As long as it was.", Stop::Finished, Some(Defect::TooLong)),
+        ] {
+            assert_eq!(Defect::of(&answer(text, stop), 18), defect, "{text}");
+        }
+    }
 }

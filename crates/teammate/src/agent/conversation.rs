@@ -11,7 +11,8 @@ use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
     AppendTranscript, ReadTranscript, TranscriptAppend, TranscriptRead, TurnEnd,
 };
-use agent_team_protocol::view::{Usage, Waiting};
+use agent_team_protocol::notification::MemberModel;
+use agent_team_protocol::view::{ContextView, Usage, Waiting};
 use agent_team_protocol::{MessageId, Refusal, with_causes};
 use agent_team_terminal_ui::Tone;
 use agent_team_tools::supervisor_client::SupervisorClient;
@@ -38,6 +39,8 @@ pub(crate) enum End {
 #[derive(Debug)]
 pub(super) struct Conversation {
     pub(super) model: Arc<dyn Model>,
+    /// The model that writes summaries. `None`: `model` does.
+    pub(super) compact: Option<Arc<dyn Model>>,
     /// The tool specs that are offered to the model.
     pub(super) specs: Vec<ToolSpec>,
     /// The provider may search the web.
@@ -111,6 +114,7 @@ impl Conversation {
     }
 
     pub(super) async fn ask(&mut self) -> Result<Stepped, End> {
+        self.report_model();
         let prompt = Prompt {
             system: &self.system,
             items: self.transcript.items(),
@@ -124,7 +128,23 @@ impl Conversation {
             &self.sink,
             TextVisibility::Shown,
         );
-        unless_stopped(stepped.await)
+        let stepped = stepped.await;
+        // A fallback may have answered.
+        self.report_model();
+        unless_stopped(stepped)
+    }
+
+    /// The approximate number of tokens of the next prompt.
+    pub(super) fn tokens(&self) -> u64 {
+        self.transcript.tokens(self.prompt())
+    }
+
+    /// Reports the model that answers, and how full its window is.
+    pub(super) fn report_model(&self) {
+        self.sink.report_model(MemberModel {
+            model: self.model.name().to_owned(),
+            context: ContextView::new(self.tokens(), self.model.window()),
+        });
     }
 
     /// Stores an interruption by the user, and waits for the user's next message. Does nothing without one.
@@ -204,6 +224,7 @@ impl Conversation {
         Ok(())
     }
 
+    /// Stores a mark, which changes the items that the model sees, or ends the turn.
     pub(super) async fn append_mark(
         &mut self,
         mark: Mark,

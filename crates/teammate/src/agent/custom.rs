@@ -139,6 +139,7 @@ impl Inputs {
             | Input::RequestOver(_)
             | Input::Informed(_)
             | Input::Interrupt
+            | Input::Compact
             | Input::Welcomed(_)
             | Input::Allowance(_) => None,
             Input::Task(task) => {

@@ -32,26 +32,39 @@ use crate::worker::ExitReport;
 /// The time after which a fallback replaces an overloaded model.
 const OVERLOADED: Duration = Duration::from_secs(180);
 
-/// The model of this member: the configured model, or else the first available model. `settings` is the user's
-/// `config.toml`; `secrets` and the providers' keys are never written to a recording.
+/// The models of a member.
+#[derive(Debug)]
+pub(crate) struct Models {
+    pub(crate) main: Arc<dyn Model>,
+    /// The model that writes summaries. `None`: the main model does.
+    pub(crate) compact: Option<Arc<dyn Model>>,
+}
+
+impl From<Arc<dyn Model>> for Models {
+    fn from(main: Arc<dyn Model>) -> Self {
+        Self {
+            main,
+            compact: None,
+        }
+    }
+}
+
+/// The models of this member: the configured model, or else the first available model; and the model that writes its
+/// summaries. `settings` is the user's `config.toml`; `secrets` and the providers' keys are never written to a
+/// recording.
 ///
 /// # Errors
-/// If the user's `config.toml` or a model's name is invalid, if no model is available, if none of the models can be
-/// opened, or if the recording cannot be opened. A restart would not help, so the member is held.
-pub(crate) async fn model_of(
+/// If the user's `config.toml` or a model's name is invalid, if no model is available, if none of the models or the
+/// model for summaries cannot be opened, or if the recording cannot be opened. A restart would not help, so the member
+/// is held.
+pub(crate) async fn models_of(
     agent: &AgentSpec,
     member: &str,
     environment: &BTreeMap<String, String>,
     mut secrets: Vec<String>,
     settings: &Path,
-) -> Result<Arc<dyn Model>, ExitReport> {
-    let mut config = OpenConfig {
-        environment: environment.clone(),
-        catalogue: Catalogue::with(settings).map_err(|error| no_model(&error))?,
-        providers: agent.providers.clone(),
-        effort: agent.effort,
-        ..OpenConfig::default()
-    };
+) -> Result<Models, ExitReport> {
+    let mut config = open_config(agent, environment, settings)?;
     let name = match &agent.model {
         Some(name) => name.parse().map_err(|error| no_model(&error))?,
         None => {
@@ -88,15 +101,91 @@ pub(crate) async fn model_of(
     if let (true, Some(error)) = (opened.is_empty(), &first_error) {
         return Err(no_model(error));
     }
-    let model: Box<dyn Model> = Box::new(FallbackModel::new(opened).with_warnings(warnings));
+    let main: Box<dyn Model> = Box::new(FallbackModel::new(opened).with_warnings(warnings));
+    let compact = match to_compact(agent, &models[0]) {
+        Some(name) => Some(open_to_compact(name, member, &config).map_err(no_compact)?),
+        None => None,
+    };
     let Some(record) = &agent.record else {
-        return Ok(Arc::from(model));
+        return Ok(Models {
+            main: Arc::from(main),
+            compact: compact.map(Arc::from),
+        });
     };
     let vars = PROVIDERS.iter().flat_map(|provider| provider.key_vars);
     secrets.extend(vars.filter_map(|var| environment.get(*var).cloned()));
-    match Recorder::open(model, record, member, secrets) {
-        Ok(recorder) => Ok(Arc::new(recorder)),
-        Err(error) => Err(no_model(&error)),
+    let recorder = Recorder::open(main, record, member, secrets);
+    let recorder = recorder.map_err(|error| no_model(&error))?;
+    let compact = compact.map(|compact| Arc::new(recorder.beside(compact)) as Arc<dyn Model>);
+    Ok(Models {
+        main: Arc::new(recorder),
+        compact,
+    })
+}
+
+/// The models of a member whose main model an embedding program supplies.
+///
+/// # Errors
+/// If the user's `config.toml` is invalid, or if the model for summaries cannot be opened.
+pub(crate) fn models_around(
+    main: Arc<dyn Model>,
+    agent: &AgentSpec,
+    member: &str,
+    environment: &BTreeMap<String, String>,
+    settings: &Path,
+) -> Result<Models, ExitReport> {
+    let Some(name) = &agent.compact else {
+        return Ok(main.into());
+    };
+    let config = open_config(agent, environment, settings)?;
+    let compact = open_to_compact(name, member, &config).map_err(no_compact)?;
+    Ok(Models {
+        main,
+        compact: Some(Arc::from(compact)),
+    })
+}
+
+fn open_config(
+    agent: &AgentSpec,
+    environment: &BTreeMap<String, String>,
+    settings: &Path,
+) -> Result<OpenConfig, ExitReport> {
+    Ok(OpenConfig {
+        environment: environment.clone(),
+        catalogue: Catalogue::with(settings).map_err(|error| no_model(&error))?,
+        providers: agent.providers.clone(),
+        effort: agent.effort,
+        ..OpenConfig::default()
+    })
+}
+
+/// The name of the model that writes summaries. A recording contains the summaries of its member.
+fn to_compact<'a>(agent: &'a AgentSpec, main: &ModelName) -> Option<&'a str> {
+    let name = agent.compact.as_deref();
+    name.filter(|_| !matches!(main, ModelName::Replay(_)))
+}
+
+fn open_to_compact(
+    name: &str,
+    member: &str,
+    config: &OpenConfig,
+) -> Result<Box<dyn Model>, String> {
+    let cannot = |error: &dyn std::error::Error| {
+        format!("cannot use compact = \"{name}\": {}", with_causes(error))
+    };
+    let parsed: ModelName = name.parse().map_err(|error| cannot(&error))?;
+    let config = OpenConfig {
+        retry_limit: Some(OVERLOADED),
+        ..config.clone()
+    };
+    open(&parsed, member, &config).map_err(|error| cannot(&error))
+}
+
+fn no_compact(reason: String) -> ExitReport {
+    ExitReport {
+        code: ExitCode::NotFound as u8,
+        reason,
+        hold: true,
     }
 }
 
@@ -128,6 +217,7 @@ pub(crate) async fn explain(
     let Some(name) = &agent.model else {
         let choice = choose(&config).await;
         let choice = choice.map_err(|error| error.in_lines())?;
+        check_compact(agent, &choice.name, &config)?;
         let is_unpriced = !config.knows_cost_of(&choice.name);
         let model = choice.name.to_string();
         return Ok(Explained {
@@ -158,6 +248,8 @@ pub(crate) async fn explain(
     let Some((model, mut why)) = usable else {
         return Err(first_error.unwrap_or_default());
     };
+    let main = model.parse().map_err(|error| with_causes(&error))?;
+    check_compact(agent, &main, &config)?;
     for warning in warnings {
         why.push_str(&format!("; {warning}"));
     }
@@ -166,6 +258,13 @@ pub(crate) async fn explain(
         why,
         unpriced,
     })
+}
+
+fn check_compact(agent: &AgentSpec, main: &ModelName, config: &OpenConfig) -> Result<(), String> {
+    match to_compact(agent, main) {
+        Some(name) => open_to_compact(name, "doctor", config).map(drop),
+        None => Ok(()),
+    }
 }
 
 /// A model of a list that is skipped.
@@ -200,20 +299,22 @@ pub(crate) fn tools_of(
 ) -> Vec<Box<dyn Tool>> {
     let permission = permission_of(agent, client);
     let is_small = small_window::is_small(window);
-    let has =
-        |tool: &Box<dyn Tool>| !is_small || small_window::has_tool(&tool.spec().name, client.lead);
+    let has = |name: &str| !is_small || small_window::has_tool(name, client.lead);
     let mut tools = domain_tools(Options {
         permission: permission.clone(),
         confinement,
         private_addresses: false,
     });
-    tools.retain(|tool| may_use(agent, &tool.spec().name) && (agent.tools.is_some() || has(tool)));
+    tools.retain(|tool| {
+        let name = &tool.spec().name;
+        may_use(agent, name) && (agent.tools.is_some() || has(name))
+    });
     if agent.must_plan {
         tools = plan_first(tools, client);
         tools.push(plan_tool(client, shared));
     }
     let of_team = team_tools(client, shared, &permission, agent.may_spawn.as_deref());
-    tools.extend(of_team.into_iter().filter(has));
+    tools.extend(of_team.into_iter().filter(|tool| has(&tool.spec().name)));
     if client.lead && agent.may_allow {
         tools.extend(request_tools(client, shared));
     }

@@ -48,6 +48,8 @@ pub(super) enum Input {
     Allowance(Allowance),
     /// The user interrupts the current step.
     Interrupt,
+    /// The user asks to compact the conversation.
+    Compact,
     /// Stop. A running call may continue until this time.
     Stop {
         finish_at: Instant,
@@ -106,6 +108,8 @@ pub(super) struct Inbox {
     /// The arrivals may contain something new.
     arrived: bool,
     interruption: Option<Interruption>,
+    /// The user has asked to compact the conversation.
+    wants_compaction: bool,
     /// The task that the model was last notified of.
     known_task: Option<Assignment>,
     allowance: Allowance,
@@ -124,6 +128,7 @@ impl Inbox {
             waiting: VecDeque::new(),
             arrived: false,
             interruption: None,
+            wants_compaction: false,
             known_task: None,
             allowance: Allowance::default(),
         }
@@ -196,7 +201,13 @@ impl Inbox {
         model_inputs
     }
 
-    /// Waits for an input that starts a turn. Cancel-safe.
+    /// Returns whether the user has asked to compact the conversation, once for each time.
+    pub(super) fn takes_compaction(&mut self) -> bool {
+        self.drain();
+        std::mem::take(&mut self.wants_compaction)
+    }
+
+    /// Waits for an input that starts a turn, or for the request to compact the conversation. Cancel-safe.
     ///
     /// # Errors
     /// On a stop.
@@ -210,7 +221,7 @@ impl Inbox {
             // The user interrupted a turn that had already ended.
             self.interruption
                 .take_if(|interruption| *interruption == Interruption::ByUser);
-            if self.waiting.iter().any(ModelInput::wakes) {
+            if self.wants_compaction || self.waiting.iter().any(ModelInput::wakes) {
                 return Ok(());
             }
             self.receive().await;
@@ -325,6 +336,7 @@ impl Inbox {
             Input::Interrupt => {
                 self.interruption.get_or_insert(Interruption::ByUser);
             }
+            Input::Compact => self.wants_compaction = true,
             Input::Stop { finish_at } => self.stop(finish_at),
         }
     }

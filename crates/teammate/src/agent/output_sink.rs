@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use agent_team_protocol::notification::MemberModel;
 use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::view::Waiting;
 use agent_team_terminal_ui::{TextKind, Tone};
@@ -49,6 +50,8 @@ pub(crate) enum OutputEvent {
     EndedCall(EndedCall),
     /// The agent's wait. `None`: the agent continues.
     Waiting(Option<Waiting>),
+    /// The model that answers, and how full its window is.
+    Model(MemberModel),
 }
 
 /// A finished call.
@@ -151,6 +154,10 @@ impl OutputSink {
             let call = call.cloned();
             self.send(OutputEvent::Printed { call, text, weight });
         }
+    }
+
+    pub(super) fn report_model(&self, model: MemberModel) {
+        self.send(OutputEvent::Model(model));
     }
 
     pub(super) fn set_waiting(&self, on: Option<Waiting>) {
@@ -335,7 +342,8 @@ mod tests {
                 | OutputEvent::Work(_)
                 | OutputEvent::Begun { .. }
                 | OutputEvent::EndedCall(_)
-                | OutputEvent::Waiting(_) => {}
+                | OutputEvent::Waiting(_)
+                | OutputEvent::Model(_) => {}
             }
         }
         texts

@@ -72,6 +72,9 @@ impl AgentLoop {
                 input = self.conversation.inbox.next_input() => match input {
                     Err(_) => return Err(End::Stopped),
                     Ok(true) => self.conversation.sink.lines(Tone::Dim, "… added to the next question"),
+                    Ok(false) if self.conversation.inbox.takes_compaction() => {
+                        self.conversation.sink.lines(Tone::Dim, "… nothing to compact: each run starts a new conversation");
+                    }
                     Ok(false) => {}
                 },
                 question = &mut next_question => {

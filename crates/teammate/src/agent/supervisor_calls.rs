@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use agent_team_protocol::method::{
     EndTask, Method, RequestWait, TaskComplete, TaskFail, TaskRelease,
 };
-use agent_team_protocol::notification::{Abandon, Assignment, MemberWaits};
+use agent_team_protocol::notification::{Abandon, Assignment, MemberModel, MemberWaits};
 use agent_team_protocol::request::{Channel, Decided, OneRequest, RequestState, RequestView};
 use agent_team_protocol::view::Waiting;
 use agent_team_protocol::{ErrorCode, Refusal, RequestId};
@@ -32,6 +32,8 @@ pub(super) struct SupervisorCalls {
     pending: HashMap<Ticket, PendingCall>,
     /// The wait that was last reported to the supervisor.
     waits: Option<Waiting>,
+    /// The model that was last reported to the supervisor.
+    model: Option<MemberModel>,
     /// The permission request on which a tool is waiting.
     awaited: Option<RequestId>,
 }
@@ -52,6 +54,7 @@ impl SupervisorCalls {
             assignment: None,
             pending: HashMap::new(),
             waits: None,
+            model: None,
             awaited: None,
         }
     }
@@ -180,8 +183,25 @@ impl SupervisorCalls {
         shell.config.link.notify(Notice::Waits(MemberWaits { on }));
     }
 
-    /// Reports the wait once more, over a new connection.
-    pub(super) fn report_wait(&self, shell: &Shell<AgentPane>) {
+    /// Reports the model that answers, and how full its window is, if this has changed by a percent.
+    pub(super) fn set_model(&mut self, model: MemberModel, shell: &Shell<AgentPane>) {
+        let shown = |it: &MemberModel| {
+            (
+                it.model.clone(),
+                it.context.map(|context| context.percent()),
+            )
+        };
+        if self.model.as_ref().map(shown) != Some(shown(&model)) {
+            shell.config.link.notify(Notice::Model(model.clone()));
+            self.model = Some(model);
+        }
+    }
+
+    /// Reports the wait and the model once more, over a new connection.
+    pub(super) fn report_again(&self, shell: &Shell<AgentPane>) {
+        if let Some(model) = self.model.clone() {
+            shell.config.link.notify(Notice::Model(model));
+        }
         if let Some(on) = self.waits.clone() {
             let waits = MemberWaits { on: Some(on) };
             shell.config.link.notify(Notice::Waits(waits));

@@ -7,6 +7,8 @@
 //! ```
 //! The supervisor's copy is append-only. Marks among its entries define how to derive the conversation that the model
 //! sees.
+//!
+//! A mark `pruned` keeps the items, but replaces the long results of tools among them by one line each.
 
 use agent_team_llm::{Answer, Item, Price, Prompt, ToolResult, Usage};
 use agent_team_protocol::RunId;
@@ -15,7 +17,9 @@ use agent_team_tools::team::without_middle;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::compact::prune;
 use super::prompts;
+use super::work_record::WorkRecord;
 
 /// The estimated number of bytes per token, for text that no model has counted yet.
 const TOKEN_BYTES: u64 = 4;
@@ -26,6 +30,8 @@ const TOKEN_BYTES: u64 = 4;
 pub(super) enum Mark {
     /// All items so far, except the last `kept` ones, are replaced by this text.
     Summarised { text: String, kept: usize },
+    /// The long results of tools in all items so far, except in the last `kept` ones, are replaced by one line each.
+    Pruned { kept: usize },
     /// A question of a run with rounds. It replaces the previous question of the same run; the first question of a run
     /// replaces all items before it.
     Asked { asked: QuestionKey, text: String },
@@ -57,6 +63,7 @@ pub(super) struct Transcript {
     question: Option<(QuestionKey, usize)>,
     /// The model's token count of the prompt with this many items.
     counted: Option<(usize, u64)>,
+    record: WorkRecord,
 }
 
 impl Transcript {
@@ -91,6 +98,7 @@ impl Transcript {
         }
         self.entries += 1;
         self.rested = false;
+        self.record.add(&item);
         self.items.push(item);
     }
 
@@ -102,6 +110,17 @@ impl Transcript {
                 self.items.insert(0, Item::Input { text });
                 self.counted = None;
                 self.question = None;
+            }
+            Mark::Pruned { kept } => {
+                let end = self.items.len().saturating_sub(kept);
+                let saved = prune(&mut self.items[..end]) as u64 / TOKEN_BYTES;
+                match &mut self.counted {
+                    Some((counted, tokens)) if *counted >= end => {
+                        *tokens = tokens.saturating_sub(saved);
+                    }
+                    // The counted prompt ends before the last pruned result.
+                    counted => *counted = None,
+                }
             }
             Mark::Asked { asked, text } => {
                 match self.question {
@@ -123,6 +142,27 @@ impl Transcript {
     /// The items that the model sees.
     pub(super) fn items(&self) -> &[Item] {
         &self.items
+    }
+
+    /// What the member has done, over all entries.
+    pub(super) fn record(&self) -> &WorkRecord {
+        &self.record
+    }
+
+    /// The estimated number of tokens that a mark `pruned` would save.
+    pub(super) fn prunable_tokens(&self, kept: usize) -> u64 {
+        let end = self.items.len().saturating_sub(kept);
+        prune(&mut self.items[..end].to_vec()) as u64 / TOKEN_BYTES
+    }
+
+    /// The number of newest items that the model has not answered. Results count together with the answer that called
+    /// for them.
+    pub(super) fn unanswered(&self) -> usize {
+        let is_answer = |item: &Item| matches!(item, Item::Answered(_));
+        let first = self.items.iter().rposition(is_answer);
+        let first = first.map_or(0, |answer| answer + 1);
+        let has_results = matches!(self.items.get(first), Some(Item::Returned { .. }));
+        self.items.len() - first + usize::from(has_results)
     }
 
     /// Whether the model sees this note of the runtime, or the note is empty.
@@ -293,7 +333,7 @@ mod tests {
             calls: vec![ToolCall {
                 id: id.into(),
                 name: "read".into(),
-                input: "{}".into(),
+                input: "{\"path\": \"src/a.rs\"}".into(),
             }],
             ..Answer::default()
         })
@@ -350,6 +390,80 @@ mod tests {
     }
 
     #[test]
+    fn pruning_leaves_the_newest_results() {
+        let long = "long result\n".repeat(100);
+        let mut live = read(&[
+            raw(&input("goal")),
+            raw(&called("1")),
+            raw(&returned("1", &long)),
+            raw(&called("2")),
+            raw(&returned("2", &long)),
+        ]);
+        let tokens = live.tokens(NOTHING);
+        assert_eq!(live.unanswered(), 2, "results belong to their calls");
+        let saved = live.prunable_tokens(2);
+        let mark = Mark::Pruned { kept: 2 };
+        let entry = raw(&mark);
+        live.mark(mark);
+        assert!(saved > 200 && live.tokens(NOTHING) <= tokens - saved + 1);
+        assert_eq!(live.items()[4], returned("2", &long));
+        let Item::Returned { results } = &live.items()[2] else {
+            panic!("another item");
+        };
+        assert!(
+            results[0]
+                .text
+                .starts_with("Removed to make room: the result of read(")
+        );
+        assert_eq!(live.prunable_tokens(2), 0);
+        assert_eq!(entry.get(), r#"{"kind":"pruned","kept":2}"#);
+    }
+
+    #[test]
+    fn pruning_reduces_the_counted_tokens() {
+        let mut transcript = Transcript::default();
+        transcript.push(called("1"));
+        transcript.push(returned("1", &"x".repeat(4120)));
+        transcript.push(Item::Answered(Answer {
+            usage: Usage {
+                input: 5000,
+                ..Usage::default()
+            },
+            ..Answer::default()
+        }));
+        let saved = transcript.prunable_tokens(1);
+        transcript.mark(Mark::Pruned { kept: 1 });
+        assert_eq!(transcript.tokens(NOTHING), 5000 - saved);
+    }
+
+    #[test]
+    fn the_record_survives_a_summary() {
+        let transcript = read(&[
+            raw(&called("1")),
+            raw(&returned("1", "text")),
+            raw(&Mark::Summarised {
+                text: "so far".into(),
+                kept: 0,
+            }),
+        ]);
+        assert_eq!(transcript.items(), [input("so far")]);
+        assert_eq!(transcript.record().read, ["src/a.rs"]);
+    }
+
+    #[test]
+    fn entries_of_earlier_versions_load() {
+        let entry = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
+        let transcript = read(&[
+            entry(r#"{"kind":"said","text":"goal"}"#),
+            entry(r#"{"kind":"answered","text":"I look.","stop":"finished"}"#),
+            entry(r#"{"kind":"summarised","text":"so far","kept":1}"#),
+            entry(r#"{"kind":"rested"}"#),
+        ]);
+        assert_eq!(transcript.items()[0], input("so far"));
+        assert!(!transcript.is_unfinished() && transcript.items().len() == 2);
+    }
+
+    #[test]
     fn calls_in_flight_at_a_crash_get_a_result() {
         let lost = read(&[raw(&input("goal")), raw(&called("7"))]).lost_calls();
         assert_eq!(
@@ -392,11 +506,11 @@ mod tests {
         let transcript = read(&entries);
         assert_eq!(transcript.newest(50), 1);
         assert_eq!(
-            transcript.newest(103),
+            transcript.newest(108),
             1,
             "the results fit, their call does not"
         );
-        assert_eq!(transcript.newest(104), 3);
+        assert_eq!(transcript.newest(109), 3);
         assert_eq!(transcript.newest(1000), 4);
     }
 

@@ -3,8 +3,8 @@
 use agent_team_client::{Arrival, Client};
 use agent_team_protocol::method::{MemberPing, Method, Nothing};
 use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, GoalEnded, Goodbye, GoodbyeReason, InterruptTurn,
-    Notification, NotifyUser, RequestNotice, ShowPane, StopMember,
+    Abandon, Allowance, Assignment, CompactConversation, Deliver, GoalEnded, Goodbye,
+    GoodbyeReason, InterruptTurn, Notification, NotifyUser, RequestNotice, ShowPane, StopMember,
 };
 use agent_team_protocol::{ErrorCode, Refusal};
 use serde_json::value::RawValue;
@@ -52,6 +52,7 @@ fn notified(method: &str, params: &RawValue) -> serde_json::Result<Arrived> {
         Deliver::NAME => Arrived::Event(LinkEvent::Deliver(serde_json::from_str(params)?)),
         StopMember::NAME => Arrived::Event(LinkEvent::Stop(serde_json::from_str(params)?)),
         InterruptTurn::NAME => Arrived::Event(LinkEvent::Interrupt),
+        CompactConversation::NAME => Arrived::Event(LinkEvent::Compact),
         RequestNotice::NAME => {
             Arrived::Event(LinkEvent::RequestNotice(serde_json::from_str(params)?))
         }

@@ -20,6 +20,8 @@ pub(crate) enum LinkEvent {
     Stop(StopMember),
     /// The user has interrupted the current turn.
     Interrupt,
+    /// The user asks to compact the conversation.
+    Compact,
     Allowance(Allowance),
     Show(ShowPane),
     RequestNotice(RequestNotice),

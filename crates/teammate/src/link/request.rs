@@ -1,7 +1,9 @@
 //! The requests and notifications that the worker sends to the supervisor.
 
 use agent_team_protocol::method::Method;
-use agent_team_protocol::notification::{MemberWaits, PaneShown, TaskOutput, TaskSession};
+use agent_team_protocol::notification::{
+    MemberModel, MemberWaits, PaneShown, TaskOutput, TaskSession,
+};
 use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -39,4 +41,5 @@ pub(crate) enum Notice {
     PaneTooSmall,
     PaneGrown,
     Waits(MemberWaits),
+    Model(MemberModel),
 }

@@ -408,7 +408,7 @@ async fn a_too_long_error_triggers_a_summary() {
     scene.summarises("A story was heard.").await;
     let asked = scene.asked().await;
     assert!(asked.input().contains("A story was heard."));
-    assert!(!asked.input().contains("a long story"));
+    assert!(!asked.input().contains("Message M-1"));
 }
 
 fn refused() -> ModelError {
@@ -433,7 +433,7 @@ async fn an_unexplained_refusal_triggers_one_summary() {
     scene.asked().await.fail(refused());
     scene.summarises("A story was heard.").await;
     let asked = scene.asked().await;
-    assert!(!asked.input().contains("a long story"));
+    assert!(asked.input().len() < 10_000, "{}", asked.input());
     asked.fail(refused());
     assert!(scene.messages_the_user().await.contains("refused"));
 }

@@ -24,6 +24,9 @@ pub const NAME: &str = "ask";
 const MEMBER_S: u64 = 300;
 const USER_S: u64 = 3600;
 
+/// In results: the text between the asked party and the message with the question.
+const NO_REPLY: &str = " has not replied to ";
+
 pub(super) fn tool(team_context: &Arc<TeamContext>) -> Box<dyn Tool> {
     changing(
         team_context,
@@ -90,7 +93,7 @@ async fn ask(team_context: Arc<TeamContext>, args: Ask) -> Result<String, ToolEr
         }
         if Instant::now() >= until {
             return Ok(format!(
-                "{asked} has not replied to {sent} within {seconds} s. If you can decide without the reply, do so and \
+                "{asked}{NO_REPLY}{sent} within {seconds} s. If you can decide without the reply, do so and \
                  state your decision in the result. Otherwise continue with other work, or call wait for messages."
             ));
         }
@@ -113,10 +116,20 @@ fn ended(
     lines.extend(requests);
     if let Some(asked) = waited_for {
         lines.push(format!(
-            "{asked} has not replied to {sent} yet. Act on what arrived, then call wait for messages."
+            "{asked}{NO_REPLY}{sent} yet. Act on what arrived, then call wait for messages."
         ));
     }
     lines.join("\n")
+}
+
+/// The party that has not replied, and the question's message, according to the result of a call of `ask`.
+pub fn unanswered(result: &str) -> Option<(Party, MessageId)> {
+    let line = |line: &str| {
+        let (asked, sent) = line.split_once(NO_REPLY)?;
+        let sent = sent.split(' ').next()?;
+        Some((asked.parse().ok()?, sent.parse().ok()?))
+    };
+    result.lines().find_map(line)
 }
 
 /// The party that receives the question.

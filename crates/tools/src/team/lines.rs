@@ -6,11 +6,14 @@ use std::fmt::Write;
 use agent_team_protocol::notification::DeliveredMessage;
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
-use agent_team_protocol::{MemberName, MessageId, TaskId};
+use agent_team_protocol::{MemberName, MessageId, Party, TaskId};
 
 /// The width, in columns, of a title and of a result or report in a line.
 const TITLE: usize = 160;
 const RESULT: usize = 240;
+
+/// The beginning of the line after a message whose sender waits for the reply.
+const WANTS_REPLY: &str = "The sender waits for your reply";
 
 /// The largest size, in bytes, of the note that replaces cut text.
 const CUT_NOTE_MAX: usize = 64;
@@ -143,13 +146,40 @@ pub fn message_line(message: &DeliveredMessage) -> String {
         put(
             &mut line,
             format_args!(
-                "\nThe sender waits for your reply: call send_message with to {} and reply_to {}. No other message \
+                "\n{WANTS_REPLY}: call send_message with to {} and reply_to {}. No other message \
                  counts as the reply.",
                 message.from, message.id
             ),
         );
     }
     line
+}
+
+/// A message as the model has received it, read back from its [`message_line`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedMessage {
+    pub id: MessageId,
+    pub from: Party,
+    pub text: String,
+    pub wants_reply: bool,
+}
+
+/// Reads the text of an input. `None`: the input is not a message.
+pub fn received_message(input: &str) -> Option<ReceivedMessage> {
+    let (head, rest) = input.split_once('\n')?;
+    let (id, from) = head.strip_prefix("Message ")?.split_once(" from ")?;
+    let from = from.split([',', ':', ' ']).next()?;
+    let lines: Vec<_> = rest
+        .lines()
+        .map_while(|line| line.strip_prefix("> "))
+        .collect();
+    Some(ReceivedMessage {
+        id: id.parse().ok()?,
+        from: from.parse().ok()?,
+        // Every line of the text is quoted, so this line is by the runtime.
+        wants_reply: rest.lines().any(|line| line.starts_with(WANTS_REPLY)),
+        text: lines.join("\n"),
+    })
 }
 
 /// `, in reply to M-3`.
@@ -159,7 +189,7 @@ pub(super) fn in_reply_to(message: Option<MessageId>) -> String {
 
 /// Quotes text by another party line by line, so that no part of it can pass for the heading of another message or for
 /// text of the runtime.
-pub(super) fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let lines: Vec<_> = text.lines().map(|line| format!("> {line}")).collect();
     lines.join("\n")
 }
@@ -233,4 +263,51 @@ pub fn without_middle(text: String, max: usize) -> String {
     let tail = &text[text.ceil_char_boundary(text.len() - max / 2)..];
     let cut = text.len() - head.len() - tail.len();
     format!("{head}\n… {cut} bytes omitted …\n{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(text: &str) -> DeliveredMessage {
+        DeliveredMessage {
+            id: MessageId(7),
+            from: Party::User,
+            text: text.into(),
+            urgent: true,
+            reply_to: Some(MessageId(3)),
+            summary: Some("from ada: done".into()),
+            wants_reply: false,
+            redelivered: true,
+        }
+    }
+
+    #[test]
+    fn a_message_can_be_read_back() {
+        let text = "Fix it.\n\nThe sender waits for your reply: no";
+        let received = received_message(&message_line(&message(text)));
+        let mut expected = ReceivedMessage {
+            id: MessageId(7),
+            from: Party::User,
+            text: text.into(),
+            wants_reply: false,
+        };
+        assert_eq!(received.as_ref(), Some(&expected));
+        let asks = DeliveredMessage {
+            from: "ben".parse().expect("a name"),
+            wants_reply: true,
+            ..message("Which?")
+        };
+        expected = ReceivedMessage {
+            from: asks.from.clone(),
+            text: "Which?".into(),
+            wants_reply: true,
+            ..expected
+        };
+        assert_eq!(received_message(&message_line(&asks)), Some(expected));
+        assert_eq!(
+            received_message("(From the team's runtime) Message M-1"),
+            None
+        );
+    }
 }

@@ -21,8 +21,8 @@ pub(in crate::verb) struct Explained {
     pub(in crate::verb) unpriced: Vec<String>,
 }
 
-/// A model and its fallbacks.
-type Models<'a> = (Option<&'a str>, &'a [String]);
+/// A model, its fallbacks, and the model for summaries.
+type Models<'a> = (Option<&'a str>, &'a [String], Option<&'a str>);
 
 /// One check for each group of members with the same model and environment.
 pub(super) fn checks(loaded: Option<&Loaded>) -> Vec<Check> {
@@ -34,18 +34,21 @@ pub(super) fn checks(loaded: Option<&Loaded>) -> Vec<Check> {
     let mut alike: BTreeMap<_, Vec<&MemberSpec>> = BTreeMap::new();
     for member in loaded.spec.members.iter().filter(is_agent) {
         let model = member.agent.model.as_deref();
-        let models = (model, member.agent.fallbacks.as_slice());
+        let compact = member.agent.compact.as_deref();
+        let models = (model, member.agent.fallbacks.as_slice(), compact);
         alike.entry((models, &member.env)).or_default().push(member);
     }
     if alike.is_empty() {
         return neutral("no member of this team uses a model");
     }
-    let check = |(((model, fallbacks), env), members): ((Models<'_>, _), Vec<&MemberSpec>)| {
+    let check = |((models, env), members): ((Models<'_>, _), Vec<&MemberSpec>)| {
+        let (model, fallbacks, compact) = models;
         let names: Vec<_> = members.iter().map(|member| member.name.as_str()).collect();
         let names = names.join(", ");
         let agent = AgentSpec {
             model: model.map(str::to_owned),
             fallbacks: fallbacks.to_vec(),
+            compact: compact.map(str::to_owned),
             providers: members[0].agent.providers.clone(),
             ..AgentSpec::default()
         };

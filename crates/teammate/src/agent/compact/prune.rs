@@ -1,0 +1,134 @@
+//! Replaces old results of tools by one line each: what the result was, and how to see it again. Pure. Called by the
+//! transcript when it applies a mark.
+//!
+//! Answers stay as they are: a provider refuses changed thoughts and calls. Thoughts behind a changed result no longer
+//! bind; the model's client drops them.
+
+use std::collections::HashMap;
+
+use agent_team_llm::{Item, ToolCall};
+use agent_team_protocol::text::visible_label;
+use agent_team_terminal_ui::call::header;
+
+/// The size in bytes from which on a result is replaced.
+const LONG: usize = 512;
+
+/// The largest number of characters of a result's last line.
+const LAST_LINE: usize = 100;
+
+/// Replaces the long results among the items. Returns the number of bytes that this saves.
+pub(in crate::agent) fn prune(items: &mut [Item]) -> usize {
+    let mut calls: HashMap<String, ToolCall> = HashMap::new();
+    let mut saved = 0;
+    for item in items {
+        match item {
+            Item::Input { .. } => {}
+            Item::Answered(answer) => {
+                let of_answer = answer.calls.iter();
+                calls = of_answer
+                    .map(|call| (call.id.clone(), call.clone()))
+                    .collect();
+            }
+            Item::Returned { results } => {
+                for result in results {
+                    if result.text.len() < LONG {
+                        continue;
+                    }
+                    if let Some(call) = calls.get(&result.id) {
+                        let line = line(call, &result.text);
+                        saved += result.text.len().saturating_sub(line.len());
+                        result.text = line;
+                    }
+                }
+            }
+        }
+    }
+    saved
+}
+
+fn line(call: &ToolCall, text: &str) -> String {
+    let shown = header(&call.name, &call.input);
+    let shown = shown.trim_start_matches(['●', ' ']);
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let last = lines.next_back().unwrap_or_default().trim();
+    format!(
+        "Removed to make room: the result of {shown}: {} lines, {} bytes, ending with `{}`. To see it again, repeat the \
+         call, unless the call changes something.",
+        text.lines().count(),
+        text.len(),
+        visible_label(last, LAST_LINE)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_team_llm::{Answer, ToolResult};
+
+    use super::*;
+
+    fn items(text: &str) -> Vec<Item> {
+        let call = ToolCall {
+            id: "1".into(),
+            name: "bash".into(),
+            input: "{\"command\": \"cargo test\"}".into(),
+        };
+        let result = ToolResult {
+            id: "1".into(),
+            text: text.into(),
+            failed: false,
+        };
+        vec![
+            Item::Answered(Answer {
+                calls: vec![call],
+                ..Answer::default()
+            }),
+            Item::Returned {
+                results: vec![result],
+            },
+        ]
+    }
+
+    fn result(items: &[Item]) -> &str {
+        match &items[1] {
+            Item::Returned { results } => &results[0].text,
+            other @ (Item::Input { .. } | Item::Answered(_)) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_long_result_becomes_one_line() {
+        let text = format!("{}\ntest result: ok\n\n", "line\n".repeat(200));
+        let mut items = items(&text);
+        let saved = prune(&mut items);
+        let line = result(&items).to_owned();
+        assert_eq!(line.lines().count(), 1);
+        for part in [
+            "bash(command: cargo test)",
+            "1018 bytes",
+            "`test result: ok`",
+        ] {
+            assert!(line.contains(part), "{part} is not in {line}");
+        }
+        assert_eq!(saved, text.len() - line.len());
+        assert_eq!(prune(&mut items), 0, "the line stays");
+    }
+
+    #[test]
+    fn short_results_and_results_without_a_call_stay() {
+        let mut short = items("ok");
+        assert_eq!(prune(&mut short), 0);
+        let long = "x".repeat(LONG);
+        let mut orphan = items(&long);
+        assert_eq!(prune(&mut orphan[1..]), 0);
+        assert_eq!(result(&orphan), long);
+    }
+
+    #[test]
+    fn the_line_of_a_hostile_result_is_bounded() {
+        let text = format!("x\n{}\u{1b}[2J", "y".repeat(100_000));
+        let mut items = items(&text);
+        prune(&mut items);
+        let line = result(&items);
+        assert!(line.len() < LONG && !line.contains('\u{1b}'), "{line}");
+    }
+}

@@ -1,0 +1,125 @@
+//! Room in the window: pruned results, summaries and their defects, compaction by hand.
+
+use agent_team_llm::{Answer, Stop};
+use agent_team_protocol::ErrorCode;
+use agent_team_protocol::Refusal;
+use agent_team_protocol::method::TeamShow;
+use agent_team_protocol::notification::CompactConversation;
+
+use crate::scene::{Opening, Scene, task};
+use crate::scripted::says;
+
+async fn scene(window: u64) -> Scene {
+    Scene::open(Opening {
+        window,
+        ..Opening::default()
+    })
+    .await
+}
+
+/// Calls `look` four times in one answer, with long results.
+async fn looks(scene: &mut Scene) {
+    scene.asked().await.call(&[("look", "{}"); 4]);
+    scene.stores().await;
+    for _ in 0..4 {
+        scene.called().await.returns(&"words ".repeat(2000));
+    }
+    scene.stores().await;
+}
+
+#[tokio::test]
+async fn old_results_are_removed_without_a_model() {
+    let mut scene = scene(30_000).await;
+    scene.assign(&task()).await;
+    looks(&mut scene).await;
+    looks(&mut scene).await;
+    let mark = scene.stores().await;
+    assert!(mark.items[0].get().starts_with(r#"{"kind":"pruned""#));
+    let asked = scene.asked().await;
+    assert!(!asked.tools.is_empty(), "no summary");
+    let texts = format!("{:?}", asked.items);
+    assert_eq!(texts.matches("Removed to make room").count(), 4);
+    assert_eq!(asked.results()[0].len(), 12_000, "the newest results stay");
+    let mut scene = scene.restart(Some(task())).await;
+    scene.stores().await;
+    scene.stores().await;
+    let again = scene.asked().await;
+    assert_eq!(again.items[..asked.items.len()], asked.items);
+}
+
+/// The member cannot read the board for the state of its work.
+async fn has_no_board(scene: &mut Scene) {
+    let shown = scene.member.asked::<TeamShow>().await;
+    let refusal = Refusal::new(ErrorCode::UnknownTeam, "gone");
+    scene.member.refuse(&shown, refusal).await;
+}
+
+#[tokio::test]
+async fn without_a_usable_summary_the_work_continues() {
+    let mut scene = scene(10_000).await;
+    scene.assign(&task()).await;
+    looks(&mut scene).await;
+    let stops = |text, stop| Answer { stop, ..says(text) };
+    for answer in [
+        says(" "),
+        stops("So f", Stop::Length),
+        stops("I cannot.", Stop::Refused),
+    ] {
+        let summary = scene.asked().await;
+        assert!(summary.tools.is_empty());
+        summary.answer(answer);
+    }
+    has_no_board(&mut scene).await;
+    let mark = scene.stores().await;
+    assert_eq!(mark.usage.input, 30, "each answer counts");
+    let asked = scene.asked().await;
+    let input = asked.input();
+    for part in [
+        "shortened",
+        "[call look]",
+        "Removed to make room",
+        "Every endpoint.",
+    ] {
+        assert!(input.contains(part), "{part} is not in {input}");
+    }
+    assert!(!input.contains("So f") && !input.contains("I cannot."));
+    assert!(input.len() < 10_000, "{}", input.len());
+}
+
+#[tokio::test]
+async fn during_a_turn_compaction_waits_for_the_step() {
+    let mut scene = scene(100_000).await;
+    scene.assign(&task()).await;
+    scene.asked().await.call(&[("look", "{}")]);
+    scene.stores().await;
+    let call = scene.called().await;
+    scene.member.notify(&CompactConversation {}).await;
+    call.returns("The door is open.");
+    scene.stores().await;
+    scene.asked().await.say("Nothing yet.");
+    has_no_board(&mut scene).await;
+    let mark = scene.stores().await;
+    assert!(mark.turn_end.is_none(), "the turn continues");
+    let asked = scene.asked().await;
+    assert!(asked.input().contains("Nothing yet."));
+    assert_eq!(asked.results(), ["The door is open."], "not answered yet");
+}
+
+#[tokio::test]
+async fn between_turns_compaction_starts_no_turn() {
+    let mut scene = scene(100_000).await;
+    scene.deliver(1, "hello", false).await;
+    scene.stores().await;
+    scene.asked().await.say("Hello.");
+    scene.rests().await;
+    scene.member.notify(&CompactConversation {}).await;
+    scene.asked().await.say("The user said hello.");
+    has_no_board(&mut scene).await;
+    let mark = scene.stores().await;
+    assert!(mark.turn_end.is_some());
+    scene.nothing_is_asked();
+    scene.deliver(2, "and now?", false).await;
+    scene.stores().await;
+    let asked = scene.asked().await;
+    assert!(asked.input().contains("The user said hello."));
+}
