@@ -1,7 +1,7 @@
 //! Asks a server for the window with which it runs a model. Called once per launch, before the model is opened.
 //!
 //! Only the server knows this number: the user chooses it when the server starts, and it is often far below the model's
-//! own. A server that does not answer in time, or not in this form, is not a error: the window is then assumed.
+//! own. A server that does not answer in time, or not in this form, is not an error; the window is then assumed.
 //!
 //! | server | request | field |
 //! |---|---|---|
