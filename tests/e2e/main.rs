@@ -32,6 +32,7 @@ mod logs;
 mod look;
 mod machine;
 mod mcp;
+mod mcp_abilities;
 mod members;
 mod messages;
 mod mode;

@@ -420,6 +420,13 @@ pub enum Search {
 pub struct McpServer {
     pub name: String,
     pub via: McpTransport,
+    /// The time limit of a call without progress, in seconds. `None`: 300.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_s: Option<u32>,
+    /// Whether the model finds the server's tools by search. `None`: if all tools together are too many to be offered
+    /// in each request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<bool>,
     /// The scripts that the server's program consists of or receives as arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileDigest>,

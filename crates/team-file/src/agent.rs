@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use agent_team_protocol::spec::{AgentSpec, ProviderSpec, TOOLS, is_tool, with_parts};
+use agent_team_protocol::spec::{AgentSpec, McpServer, ProviderSpec, TOOLS, is_tool, with_parts};
 use agent_team_protocol::value::Effort;
 use agent_team_providers::ModelName;
 
@@ -38,6 +38,12 @@ pub(super) struct AgentKeys {
     pub(super) must_plan: bool,
     /// Whether sandboxed commands have network access.
     pub(super) network: Option<bool>,
+    /// The names of the MCP servers that the agent uses. `None`: all servers of the file.
+    pub(super) mcp: Option<Vec<String>>,
+    /// The position of `mcp`.
+    pub(super) mcp_at: usize,
+    /// Set only in `[defaults]`: the MCP servers of the whole file.
+    pub(super) servers: Vec<McpServer>,
     /// Set only in `[defaults]`: the providers of the whole file.
     pub(super) providers: BTreeMap<String, ProviderSpec>,
     /// The first of these keys that concerns tools, with its position.
@@ -95,7 +101,29 @@ impl AgentKeys {
         if keys.network.is_some() {
             keys.note_tool_key("network", table.at);
         }
+        if let Some(found) = table.strings("mcp") {
+            keys.mcp_at = found.first().map_or(table.at, |name| name.at);
+            keys.note_tool_key("mcp", keys.mcp_at);
+            let names = found.iter().map(|name| name.value.to_owned());
+            keys.mcp = Some(names.collect());
+        }
         keys
+    }
+
+    /// Reports names in `mcp` that are not among the servers of the file.
+    pub(super) fn check_servers(&self, source: &Source<'_>, servers: &[McpServer]) {
+        let known: Vec<_> = servers.iter().map(|server| server.name.as_str()).collect();
+        let unknown = |name: &&String| !known.contains(&name.as_str());
+        for name in self.mcp.iter().flatten().filter(unknown) {
+            source.fault_with_hint(
+                self.mcp_at,
+                format!("`mcp`: there is no MCP server {name:?}"),
+                match known.is_empty() {
+                    true => format!("add [mcp.{name}]"),
+                    false => suggest(name, &known),
+                },
+            );
+        }
     }
 
     /// Reads `model`: a model, or a list whose later models are fallbacks.
@@ -182,7 +210,7 @@ impl AgentKeys {
                 .find_map(|keys| keys.network)
                 .unwrap_or(false),
             may_spawn: None,
-            mcp: Vec::new(),
+            mcp: chosen(&defaults.servers, member.mcp.as_ref().or(self.mcp.as_ref())),
             search: None,
             guarded: Vec::new(),
             kept: Vec::new(),
@@ -194,6 +222,12 @@ impl AgentKeys {
             record: None,
         }
     }
+}
+
+/// The servers with these names; all servers without names.
+fn chosen(servers: &[McpServer], names: Option<&Vec<String>>) -> Vec<McpServer> {
+    let is_chosen = |server: &&McpServer| names.is_none_or(|names| names.contains(&server.name));
+    servers.iter().filter(is_chosen).cloned().collect()
 }
 
 /// Reads `max_steps`: the maximum number of model replies for one task or turn.

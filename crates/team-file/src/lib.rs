@@ -36,7 +36,7 @@ use std::path::Path;
 
 use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
 use agent_team_protocol::placement::PlacementChoice;
-use agent_team_protocol::spec::{Hooks, Layout, Limits, TeamSpec};
+use agent_team_protocol::spec::{Hooks, Layout, Limits, McpServer, TeamSpec};
 use agent_team_protocol::{TeamId, TeamName, with_causes};
 use toml::de::DeTable;
 
@@ -252,6 +252,7 @@ fn read(
     let mode = root.word("mode", MODES);
     let strategy = strategy::read(source, &mut root, mode, reader);
     let config = UserConfig::read(settings, reader);
+    let mut servers = mcp::read(source, root.table("mcp", Level::Mcp));
     let table = root.table("roles", Level::Roles);
     let mut roles = Roles::read(source, table, settings, config.roles, reader);
     let mut defaults = Defaults::read(
@@ -264,6 +265,8 @@ fn read(
     let table = root.table("providers", Level::Providers);
     let providers = provider::read(source, table, reader.project, reader.overrides);
     defaults.agent_keys.providers = providers.specs;
+    defaults.agent_keys.servers.clone_from(&servers);
+    roles.check_servers(source, &servers);
     let (placement, layout) = panes(root.table("panes", Level::Panes));
     let mut limits = limits(root.table("limits", Level::Limits));
     let budget_of_file = limits.budget;
@@ -284,7 +287,6 @@ fn read(
         // The user's own setting takes precedence, so the project's needs no trust.
         notify_of_file = None;
     }
-    let mut servers = mcp::read(source, root.table("mcp", Level::Mcp));
     let search_of_file = search::read(source, root.table("search", Level::Search));
     let search = search_of_file.clone().or(config.search);
 
@@ -363,7 +365,9 @@ fn read(
     // Also roles with the command engine: `spawn --engine native` makes a member of any role an agent.
     let of_roles = roles.specs.iter_mut().map(|role| &mut role.agent);
     for agent in of_members.chain(of_roles) {
-        agent.mcp.clone_from(&servers);
+        // `servers` contains the digests of the scripts, which were not known before.
+        let is_chosen = |server: &&McpServer| agent.mcp.iter().any(|it| it.name == server.name);
+        agent.mcp = servers.iter().filter(is_chosen).cloned().collect();
         agent.search.clone_from(&search);
     }
     let permission_defaults = permissions::defaults(&permissions, &user_permissions);

@@ -11,6 +11,9 @@ use super::unsupported::Level;
 /// name.
 const NAME_MAX: usize = 24;
 
+/// The largest `timeout_s`: a day.
+const TIMEOUT_MAX: i32 = 24 * 60 * 60;
+
 const SECRET_HEADERS: [&str; 4] = [
     "authorization",
     "cookie",
@@ -47,6 +50,8 @@ fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<M
     let args = table.strings("args");
     let env = table.string_map("env", check_variable);
     let headers = table.string_map("headers", check_header);
+    let timeout_s = table.integer("timeout_s", 1..=TIMEOUT_MAX);
+    let search = table.boolean("search");
     table.finish();
     let via = match (command, url) {
         (Some(command), None) if command.value.trim().is_empty() => {
@@ -97,6 +102,8 @@ fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<M
     Some(McpServer {
         name: name.value.to_owned(),
         via,
+        timeout_s: timeout_s.map(i32::unsigned_abs),
+        search,
         files: Vec::new(),
     })
 }

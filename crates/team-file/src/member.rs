@@ -313,6 +313,7 @@ pub(super) fn read(
     let of_role = roles.used(&role);
     let engine = table.word("engine", ENGINE_WORDS);
     let mut agent_keys = AgentKeys::read(source, &mut table, reader);
+    agent_keys.check_servers(source, &defaults.agent_keys.servers);
     let mut budget = Budget::default();
     if let Some(mut limits) = table.table("limits", Level::Budget) {
         agent_keys.note_key("limits", limits.at);

@@ -6,6 +6,7 @@
 
 mod key;
 mod roles;
+mod services;
 mod settings;
 mod team_file;
 #[cfg(test)]
@@ -29,13 +30,13 @@ pub(super) fn section(level: Level) -> Option<&'static Section> {
         Level::Budget => Some(&team_file::BUDGET),
         Level::Panes => Some(&team_file::PANES),
         Level::Role => Some(&roles::ROLE),
-        Level::Provider => Some(&team_file::PROVIDER),
+        Level::Provider => Some(&services::PROVIDER),
         Level::Task => Some(&team_file::TASK),
         Level::Hooks => Some(&team_file::HOOKS),
         Level::Notify => Some(&team_file::NOTIFY),
         Level::Permissions => Some(&team_file::PERMISSIONS),
-        Level::McpServer => Some(&team_file::MCP_SERVER),
-        Level::Search => Some(&team_file::SEARCH),
+        Level::McpServer => Some(&services::MCP_SERVER),
+        Level::Search => Some(&services::SEARCH),
         Level::Roles | Level::Providers | Level::Mcp => None,
     }
 }

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use agent_team_protocol::RoleName;
 use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
-use agent_team_protocol::spec::RoleSpec;
+use agent_team_protocol::spec::{McpServer, RoleSpec};
 
 use super::agent::{self, AgentKeys, Reader};
 use super::overrides::Key;
@@ -126,6 +126,16 @@ impl Roles {
                         hint: Some(hint),
                     });
                 }
+            }
+        }
+    }
+
+    /// Checks the names in `mcp` of the roles in the team file. Other roles are used in several projects, whose servers
+    /// can differ.
+    pub(super) fn check_servers(&self, source: &Source<'_>, servers: &[McpServer]) {
+        for role in self.0.values() {
+            if role.place.from == Layer::TeamFile {
+                role.agent_keys.check_servers(source, servers);
             }
         }
     }

@@ -50,8 +50,9 @@ use agent_team_protocol::notification::{
 };
 use agent_team_protocol::spec::{AgentSpec, Colour};
 use agent_team_protocol::text::{visible, visible_line};
-use agent_team_terminal_ui::{TextKind, Tone};
+use agent_team_terminal_ui::{CustomCommand, TextKind, Tone};
 use agent_team_tools::confine::Confinement;
+use agent_team_tools::mcp::Prompts;
 use agent_team_tools::supervisor_client::{ClientCall, SupervisorClient};
 use agent_team_tools::team::{Arrivals, Claims, PendingRequest, Shared};
 use agent_team_tools::{Permission, Tool, ToolContext};
@@ -106,6 +107,8 @@ type Shell = crate::worker::Shell<AgentPane>;
 pub(crate) struct Agent {
     /// Text for the log that does not form a complete line yet.
     log_text: String,
+    /// The prompts of MCP servers.
+    prompts: Prompts,
     /// The task of the loop. `None` after the loop has ended.
     agent_loop: Option<JoinHandle<End>>,
     inputs: InputSender,
@@ -156,6 +159,7 @@ impl Agent {
                     agent,
                     confinement,
                     lead: None,
+                    servers: None,
                     conversation: Conversation {
                         model: models.main,
                         compact: models.compact,
@@ -235,6 +239,7 @@ impl Agent {
         let agent_loop = agent_loop(receiver, shared.clone(), sink);
         Self {
             log_text: String::new(),
+            prompts: Prompts::default(),
             agent_loop: Some(tokio::spawn(agent_loop)),
             supervisor_calls: SupervisorCalls::new(inputs.clone(), shared.claims),
             arrivals: shared.arrivals,
@@ -291,9 +296,22 @@ impl Agent {
                     Self::log_and_stream(text, shell);
                 }
             }
+            OutputEvent::Status { call, text } => shell.pane.view.set_call_status(&call, &text),
+            OutputEvent::Commands(prompts) => self.set_prompts(prompts, shell),
             OutputEvent::Waiting(on) => self.supervisor_calls.set_wait(on, shell),
             OutputEvent::Model(model) => self.supervisor_calls.set_model(model, shell),
         }
+    }
+
+    /// Offers the prompts as slash commands of the pane.
+    fn set_prompts(&mut self, prompts: Prompts, shell: &mut Shell) {
+        let commands = prompts.commands().iter().map(|command| CustomCommand {
+            name: command.name.clone(),
+            arguments: command.arguments.clone(),
+            description: command.description.clone(),
+        });
+        shell.pane.view.set_commands(commands.collect());
+        self.prompts = prompts;
     }
 
     /// Writes complete lines to the log and sends them to connected clients.
@@ -314,6 +332,9 @@ impl Agent {
             AgentEvent::Decided(decide) => shell.config.typed.actions.send(Action::Decide(decide)),
             AgentEvent::Verb(words) => {
                 return shell.config.typed.verb(words, shell.pane.surface.size());
+            }
+            AgentEvent::Prompt(name, words) => {
+                return shell.config.typed.prompt(&self.prompts, name, words);
             }
             AgentEvent::Complete(names) => return shell.config.typed.complete(names),
             AgentEvent::Interrupt => return self.inputs.send(Input::Interrupt),

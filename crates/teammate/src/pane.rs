@@ -296,8 +296,12 @@ impl Pane {
                 return None;
             }
             UserAction::Leave => PaneEvent::Gone,
-            // This pane shows no requests, its prompt interrupts nothing, and `press` has cancelled the lines.
-            UserAction::Interrupt | UserAction::CancelLines | UserAction::Decide(_) => return None,
+            // This pane shows no requests and no custom commands, its prompt interrupts nothing, and `press` has
+            // cancelled the lines.
+            UserAction::Interrupt
+            | UserAction::CancelLines
+            | UserAction::Decide(_)
+            | UserAction::Custom(..) => return None,
         })
     }
 

@@ -22,6 +22,7 @@ use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::{MemberName, Recipient, Refusal, RequestId, TaskId, TeamId};
 use agent_team_system::directories::Directories;
 use agent_team_terminal_ui::{Candidate, Names};
+use agent_team_tools::mcp::Prompts;
 use tokio::sync::mpsc;
 
 use self::names::NameFinder;
@@ -104,6 +105,23 @@ impl Typed {
         tokio::spawn(async move {
             let found = finder.candidates(&names).await;
             let _worker_gone = to_worker.send(Ok(ActionResult::Found(names, found)));
+        });
+    }
+
+    /// Sends the text of an MCP server's prompt as the user's message. Concurrent with other actions: the server may be
+    /// slow.
+    pub(crate) fn prompt(&self, prompts: &Prompts, name: String, words: Vec<String>) {
+        let (prompts, actions) = (prompts.clone(), self.actions.clone());
+        let to_worker = self.to_worker.clone();
+        tokio::spawn(async move {
+            let _worker_gone = match prompts.text(&name, &words).await {
+                Ok(text) => actions.send(Action::Line(text)).is_ok(),
+                Err(why) => {
+                    let what = "cannot send the prompt";
+                    let refusal = Refusal::internal(why);
+                    to_worker.send(Err(FailedAction { what, refusal })).is_ok()
+                }
+            };
         });
     }
 

@@ -103,8 +103,11 @@ fn of_slash(before: &str, rest: &str, kind: PromptKind) -> Option<Completion> {
         from,
     };
     if start == 0 {
-        // A path of a shell line can begin with a slash too.
-        let is_verb = rest.chars().all(|c| c.is_ascii_lowercase());
+        let is_verb = match kind {
+            PromptKind::Message => !rest.contains('/'),
+            // A path of a shell line can begin with a slash too.
+            PromptKind::Shell => rest.chars().all(|c| c.is_ascii_lowercase()),
+        };
         return is_verb.then(|| name(From::Known(slash::candidates(&typed, kind))));
     }
     let words: Vec<&str> = before[..start].split_whitespace().collect();

@@ -10,7 +10,8 @@
 //! - the layout of the screen, and key bindings: `transcript_view`
 //! - live rows and the terminal's scrollback: `canvas`
 //! - Markdown, code: [`markdown`], `code`
-//! - the prompt: [`editor`]; its menu and completion: `menu`, `complete`; slash commands: `slash`; a pending permission
+//! - the prompt: [`editor`]; its menu and completion: `menu`, `complete`; slash commands: `slash`,
+//!   `custom_command`; a pending permission
 //!   request: [`dialog`], its rows: `card`
 //! - tool calls as lines: [`call`]; decoding of keystrokes: [`keys`]; styled text without control characters: [`line`];
 //!   styles and themes: [`style`], of the protocol crate, and [`background`]; notifications of the user: [`notices`]
@@ -23,6 +24,7 @@ mod canvas;
 mod card;
 mod code;
 mod complete;
+mod custom_command;
 pub mod dialog;
 pub mod editor;
 pub mod keys;
@@ -35,6 +37,7 @@ mod transcript_view;
 
 pub use agent_team_protocol::style;
 pub use complete::Names;
+pub use custom_command::CustomCommand;
 pub use menu::Candidate;
 pub use slash::help as prompt_help;
 pub use slash::{COLUMNS, PromptKind, columns_of_output};

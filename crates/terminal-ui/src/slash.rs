@@ -261,7 +261,7 @@ pub fn help(kind: PromptKind) -> String {
 }
 
 /// Splits into words like a shell. If a quote is not closed, all quotes are ordinary characters.
-fn words(text: &str) -> Vec<String> {
+pub(crate) fn words(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let (mut quote, mut within) = (None, false);
     for c in text.chars() {

@@ -36,6 +36,7 @@ use self::prompt::{Entered, Prompt};
 use crate::call;
 use crate::canvas::Canvas;
 use crate::complete::Names;
+use crate::custom_command::{self, CustomCommand};
 use crate::dialog::{Dialog, KeyEffect, Screen};
 use crate::keys::Key;
 use crate::line::Line;
@@ -85,6 +86,8 @@ pub enum UserAction {
     Typed(String),
     /// A slash command: the typed text, and its arguments for `agent-team`.
     Run(String, Vec<String>),
+    /// A command of [`TranscriptView::set_commands`]: the typed text, its name, and its words.
+    Custom(String, String, Vec<String>),
     /// A new task of a member that runs shell lines: the typed text, and the line.
     Task(String, String),
     /// Interrupt the current turn.
@@ -110,6 +113,7 @@ impl UserAction {
             | Self::Complete(_)
             | Self::Decide(_)
             | Self::NextMode
+            | Self::Custom(..)
             | Self::Leave => None,
         }
     }
@@ -352,6 +356,17 @@ impl TranscriptView {
         self.changed = true;
     }
 
+    /// Sets the slash commands that the program around the view carries out, in addition to those of the command line.
+    pub fn set_commands(&mut self, commands: Vec<CustomCommand>) {
+        self.prompt.custom = commands;
+    }
+
+    /// Sets the status line of a running call. An empty text removes it.
+    pub fn set_call_status(&mut self, call: &str, text: &str) {
+        self.activity.set_status(call, text);
+        self.changed = true;
+    }
+
     /// Ends a call and folds it to a line that [`TranscriptView::press`] can unfold. `all`: the complete result.
     pub fn end_call(&mut self, call: &str, first_line: &str, diff: Option<&str>, all: &str) {
         let header = self.activity.end(call);
@@ -479,6 +494,10 @@ impl TranscriptView {
         if text.trim().is_empty() {
             return None;
         }
+        if let Some((name, words)) = custom_command::read(&text, &self.prompt.custom) {
+            self.lines(Tone::Dim, &format!("▸ {text}"));
+            return Some(UserAction::Custom(text, name, words));
+        }
         let Some(slash) = slash::read(&text, &self.member, self.prompt.kind()) else {
             return Some(UserAction::Typed(text));
         };
@@ -486,7 +505,8 @@ impl TranscriptView {
         match slash {
             Slash::Help => {
                 let columns = self.columns();
-                let help = slash::help(self.prompt.kind());
+                let mut help = slash::help(self.prompt.kind());
+                help.push_str(&custom_command::help(&self.prompt.custom));
                 let lines = Line::all(Style::PLAIN, &help);
                 let lines: Vec<Line> = lines.flat_map(|line| line.wrapped(columns, 4)).collect();
                 self.finish(lines);

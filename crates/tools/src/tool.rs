@@ -20,7 +20,8 @@ pub trait Tool: Send + Sync + std::fmt::Debug {
     /// Returns whether the tool changes nothing. Calls of such tools may run concurrently.
     fn reads_only(&self) -> bool;
 
-    /// Executes one call. `progress` receives progress output for the user and must not block. Dropping the future
+    /// Executes one call. `progress` receives progress output for the user and must not block. A text that begins with
+    /// `\r` is a status line, which replaces the previous status line of the call. Dropping the future
     /// terminates the call and every process that it started.
     fn run<'a>(
         &'a self,

@@ -592,8 +592,8 @@ impl MemberRow {
             UserAction::Run(typed, words) => (Action::Verb(words), Some(typed)),
             UserAction::Task(typed, line) => (Action::Task { member, line }, Some(typed)),
             UserAction::Interrupt => (Action::Interrupt(member), None),
-            // A line becomes a task at once.
-            UserAction::CancelLines => return None,
+            // A line becomes a task at once, and this view sets no custom commands.
+            UserAction::CancelLines | UserAction::Custom(..) => return None,
             UserAction::Complete(names) => (Action::Complete(names), None),
             UserAction::Decide(decide) => (Action::Decide(decide), None),
             UserAction::NextMode => {

@@ -84,9 +84,17 @@ const NETWORK: KeyInfo = KeyInfo::new(
     "network = true",
 );
 
+const MCP: KeyInfo = KeyInfo::new(
+    "mcp",
+    Strings,
+    Depends("the servers of the role, else all"),
+    "The MCP servers whose tools the agent has, by their names in `[mcp.<name>]`. `[]`: none.",
+    "mcp = []",
+);
+
 /// The keys of an agent, in `[lead]` and `[[member]]`.
 pub(super) const AGENT_KEYS: &[KeyInfo] = &[
-    MODEL, EFFORT, COMPACT, PROMPT, MAX_STEPS, TOOLS, DENY_TOOLS, PLAN, NETWORK,
+    MODEL, EFFORT, COMPACT, PROMPT, MAX_STEPS, TOOLS, DENY_TOOLS, PLAN, NETWORK, MCP,
 ];
 
 /// The same keys in `[roles.<name>]`.
@@ -125,6 +133,10 @@ const ROLE_AGENT_KEYS: &[KeyInfo] = &[
     KeyInfo {
         default: Depends("the value of `[defaults]`, else `false`"),
         ..NETWORK
+    },
+    KeyInfo {
+        default: Depends("all"),
+        ..MCP
     },
 ];
 

@@ -8,7 +8,8 @@ use super::key::DefaultValue::{Depends, Is, Unset};
 use super::key::Kind::{Integer, Number, Strings, Tables, Word};
 use super::key::{KeyInfo, Kind, Manual, Section, words};
 use super::roles::ROLE;
-use super::team_file::{NOTIFY, NOTIFY_KEY, PERMISSIONS, SEARCH};
+use super::services::SEARCH;
+use super::team_file::{NOTIFY, NOTIFY_KEY, PERMISSIONS};
 
 pub static SETTINGS: Manual = Manual {
     name: "agent-team-config",

@@ -19,11 +19,12 @@ use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::view::Usage;
 use agent_team_protocol::{MemberName, Party};
 use agent_team_terminal_ui::Tone;
-use agent_team_tools::BASH;
 use agent_team_tools::confine::Confinement;
+use agent_team_tools::mcp::{Servers, UserForms};
 use agent_team_tools::team::{ENDS_TASK, FINISH, plan_first, plan_status};
+use agent_team_tools::web_search;
 use agent_team_tools::web_search::Search;
-use agent_team_tools::{mcp, web_search};
+use agent_team_tools::{BASH, ToolContext};
 use serde_json::Value;
 
 use super::calls::Toolbox;
@@ -48,6 +49,8 @@ pub(super) struct AgentLoop {
     pub(super) agent: AgentSpec,
     pub(super) confinement: Option<Arc<Confinement>>,
     pub(super) toolbox: Toolbox,
+    /// The member's MCP servers, once they are connected.
+    pub(super) servers: Option<Servers>,
     /// The team's lead, once the team is known.
     pub(super) lead: Option<MemberName>,
     pub(super) conversation: Conversation,
@@ -94,15 +97,22 @@ impl AgentLoop {
         }
     }
 
-    /// Connects to MCP servers and sets up the web search. Returns the section of the situation about servers and a
-    /// search that failed; the member works without them.
+    /// Connects to MCP servers and sets up the web search. Returns the sections of the situation about servers, and about
+    /// servers and a search that failed; the member works without them.
     async fn connect(&mut self) -> Result<String, End> {
         let permission = deps::permission_of(&self.agent, &self.conversation.client);
         let context = self.toolbox.context();
-        let mut offered = tokio::select! {
-            offered = mcp::connect(&self.agent, &permission, context) => offered,
+        let forms = UserForms {
+            client: self.conversation.client.clone(),
+            arrivals: self.conversation.shared.arrivals.clone(),
+            display: Arc::new(self.conversation.sink.clone()),
+        };
+        let mut servers = tokio::select! {
+            servers = Servers::connect(&self.agent, &permission, context, forms) => servers,
             () = self.conversation.inbox.stop_requested() => return Err(End::Stopped),
         };
+        let mut problems = servers.take_problems();
+        let mut tools = Vec::new();
         match web_search::of(
             &self.agent,
             self.conversation.model.search_support(),
@@ -111,8 +121,8 @@ impl AgentLoop {
         ) {
             Ok(Search::None) => {}
             Ok(Search::Provider) => self.conversation.search = true,
-            Ok(Search::Tool(tool)) => offered.tools.push(tool),
-            Err(why) => offered.problems.push(format!("web_search: {why}")),
+            Ok(Search::Tool(tool)) => tools.push(tool),
+            Err(why) => problems.push(format!("web_search: {why}")),
         }
         if self.conversation.specs.iter().any(|spec| spec.name == BASH) {
             let sandbox = match &self.confinement {
@@ -121,15 +131,44 @@ impl AgentLoop {
             };
             self.conversation.sink.lines(Tone::Dim, &sandbox);
         }
-        for problem in &offered.problems {
+        for problem in &problems {
             self.conversation.sink.lines(Tone::Runtime, problem);
         }
         if self.agent.must_plan {
-            offered.tools = plan_first(offered.tools, &self.conversation.client);
+            tools = plan_first(tools, &self.conversation.client);
         }
-        self.toolbox.add(offered.tools);
+        tools.extend(servers.tools());
+        self.toolbox.add(tools);
         self.conversation.specs = self.toolbox.specs();
-        Ok(prompts::problems(&offered.problems))
+        self.conversation.sink.commands(servers.prompts());
+        let description = without_secrets(self.toolbox.context(), &servers.description());
+        self.servers = Some(servers);
+        Ok(format!("{}{description}", prompts::problems(&problems)))
+    }
+
+    /// Takes over changes that MCP servers have reported since the last step.
+    async fn refresh_servers(&mut self) -> Result<(), End> {
+        let Some(servers) = &mut self.servers else {
+            return Ok(());
+        };
+        let changes = tokio::select! {
+            changes = servers.refresh() => changes,
+            () = self.conversation.inbox.stop_requested() => return Err(End::Stopped),
+        };
+        for problem in servers.take_problems() {
+            let problem = without_secrets(self.toolbox.context(), &problem);
+            self.conversation.sink.lines(Tone::Runtime, &problem);
+        }
+        if changes.prompts {
+            self.conversation.sink.commands(servers.prompts());
+        }
+        if !changes.tools.is_empty() {
+            self.toolbox.replace_mcp(servers.tools());
+            self.conversation.specs = self.toolbox.specs();
+            self.conversation.sink.lines(Tone::Runtime, &changes.tools);
+            self.conversation.inbox.note(changes.tools);
+        }
+        Ok(())
     }
 
     /// Repeats the call that the todo list was last written with: the tool itself forgets the list in a restart.
@@ -195,6 +234,7 @@ impl AgentLoop {
             if self.conversation.inbox.takes_compaction() {
                 self.conversation.compact_by_hand(false).await?;
             }
+            self.refresh_servers().await?;
             let mut model_inputs = self.conversation.inbox.take();
             if model_inputs
                 .iter()
@@ -425,6 +465,11 @@ impl AgentLoop {
             )),
         }
     }
+}
+
+/// The text of a server without the member's secrets, which the server may know.
+fn without_secrets(context: &ToolContext, text: &str) -> String {
+    context.secrets.redact(text).into_owned()
 }
 
 /// The answer to the goal in a call of the tool `finish`.

@@ -13,7 +13,7 @@ use agent_team_protocol::view::Waiting;
 use agent_team_terminal_ui::Tone;
 use agent_team_terminal_ui::call::{first_line, header};
 use agent_team_tools::team::{self, without_middle};
-use agent_team_tools::{Output, Tool, ToolContext, ToolError};
+use agent_team_tools::{Output, Tool, ToolContext, ToolError, mcp};
 use serde_json::Value;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
@@ -60,6 +60,12 @@ impl Toolbox {
     pub(super) fn add(&mut self, tools: Vec<Box<dyn Tool>>) {
         let named = |tool: Box<dyn Tool>| (tool.spec().name.clone(), Arc::from(tool));
         self.tools.extend(tools.into_iter().map(named));
+    }
+
+    /// Replaces all tools of MCP servers.
+    pub(super) fn replace_mcp(&mut self, tools: Vec<Box<dyn Tool>>) {
+        self.tools.retain(|name, _| !mcp::is_mcp(name));
+        self.add(tools);
     }
 
     pub(super) fn context(&self) -> &ToolContext {
@@ -155,7 +161,10 @@ impl Toolbox {
                         let watch = sink.watch(Some(&id));
                         let redactor = Mutex::new(context.secrets.stream());
                         let redactor = || redactor.lock().unwrap_or_else(PoisonError::into_inner);
-                        let shown = |text: &str| watch.push(&redactor().text(text));
+                        let shown = |text: &str| match text.strip_prefix('\r') {
+                            Some(status) => sink.status(&id, &context.secrets.redact(status)),
+                            None => watch.push(&redactor().text(text)),
+                        };
                         let outcome = tool.run(input, &context, &shown).await;
                         watch.push(&redactor().rest_of_text());
                         Done {
@@ -186,6 +195,13 @@ impl Toolbox {
     }
 
     fn unknown(&self, name: &str) -> ToolError {
+        if name.starts_with("mcp__") && self.tools.contains_key(mcp::CALL) {
+            let text = format!(
+                "there is no tool {name} in your list: call it with {}",
+                mcp::CALL
+            );
+            return ToolError::Input(text);
+        }
         let names: Vec<&str> = self.tools.keys().map(String::as_str).collect();
         ToolError::Input(format!(
             "there is no tool {name}. Tools: {}",

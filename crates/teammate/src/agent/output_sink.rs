@@ -11,6 +11,7 @@ use agent_team_protocol::notification::MemberModel;
 use agent_team_protocol::text::{visible, visible_line};
 use agent_team_protocol::view::Waiting;
 use agent_team_terminal_ui::{TextKind, Tone};
+use agent_team_tools::mcp::{Prompts, QuestionDisplay};
 use tokio::sync::mpsc;
 
 use crate::live_output::LiveOutput;
@@ -48,6 +49,13 @@ pub(crate) enum OutputEvent {
         weight: Weight,
     },
     EndedCall(EndedCall),
+    /// The status line of a running call. Replaces the previous one.
+    Status {
+        call: String,
+        text: String,
+    },
+    /// The prompts of MCP servers, which are slash commands.
+    Commands(Prompts),
     /// The agent's wait. `None`: the agent continues.
     Waiting(Option<Waiting>),
     /// The model that answers, and how full its window is.
@@ -160,6 +168,19 @@ impl OutputSink {
         self.send(OutputEvent::Model(model));
     }
 
+    /// Shows the status line of a running call. It is not written to the log.
+    pub(super) fn status(&self, call: &str, text: &str) {
+        self.send(OutputEvent::Status {
+            call: call.to_owned(),
+            text: visible_line(text).into_owned(),
+        });
+    }
+
+    /// Offers the prompts of MCP servers as slash commands.
+    pub(super) fn commands(&self, prompts: &Prompts) {
+        self.send(OutputEvent::Commands(prompts.clone()));
+    }
+
     pub(super) fn set_waiting(&self, on: Option<Waiting>) {
         self.send(OutputEvent::Waiting(on));
     }
@@ -185,6 +206,16 @@ impl OutputSink {
     fn send(&self, event: OutputEvent) {
         // The receiver is gone only when the worker is exiting.
         let _gone = self.events.send(event);
+    }
+}
+
+impl QuestionDisplay for OutputSink {
+    fn question(&self, text: &str) {
+        self.lines(Tone::Runtime, text);
+    }
+
+    fn set_waiting(&self, what: Option<String>) {
+        OutputSink::set_waiting(self, what.map(|what| Waiting::Reply { what }));
     }
 }
 
@@ -342,6 +373,8 @@ mod tests {
                 | OutputEvent::Work(_)
                 | OutputEvent::Begun { .. }
                 | OutputEvent::EndedCall(_)
+                | OutputEvent::Status { .. }
+                | OutputEvent::Commands(_)
                 | OutputEvent::Waiting(_)
                 | OutputEvent::Model(_) => {}
             }

@@ -38,6 +38,8 @@ pub(crate) enum AgentEvent {
     Message(String),
     /// `agent-team` with these arguments.
     Verb(Vec<String>),
+    /// The prompt of an MCP server with this name and these words.
+    Prompt(String, Vec<String>),
     /// Interrupt the current turn.
     Interrupt,
     /// Look up names to complete the prompt.
@@ -170,6 +172,10 @@ impl AgentPane {
             UserAction::Run(typed, words) => {
                 self.add_to_history(&typed);
                 AgentEvent::Verb(words)
+            }
+            UserAction::Custom(typed, name, words) => {
+                self.add_to_history(&typed);
+                AgentEvent::Prompt(name, words)
             }
             // Does not occur: only a prompt for shell lines creates tasks.
             UserAction::Task(typed, line) => {

@@ -29,6 +29,7 @@ struct Call {
     id: String,
     header: String,
     since: Instant,
+    status: String,
     /// The last lines of output.
     printed: VecDeque<String>,
 }
@@ -66,6 +67,7 @@ impl Activity {
             id: id.to_owned(),
             header: header.to_owned(),
             since: now,
+            status: String::new(),
             printed: VecDeque::new(),
         });
     }
@@ -80,6 +82,12 @@ impl Activity {
             if call.printed.len() > PRINTED {
                 call.printed.pop_front();
             }
+        }
+    }
+
+    pub(super) fn set_status(&mut self, id: &str, text: &str) {
+        if let Some(call) = self.calls.iter_mut().find(|call| call.id == id) {
+            text[..text.floor_char_boundary(LINE_MAX)].clone_into(&mut call.status);
         }
     }
 
@@ -129,6 +137,9 @@ impl Activity {
         for call in &self.calls[hidden..] {
             let header = call.header.trim_start_matches(['●', ' ']);
             rows.push(self.row(header, call.since, now));
+            if !call.status.is_empty() {
+                rows.push(Line::of(Style::DIM, &format!("  {}", call.status)));
+            }
         }
         if let Some(call) = self.calls.last() {
             let lines = call.printed.iter();

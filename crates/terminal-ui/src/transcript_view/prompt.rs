@@ -12,6 +12,7 @@
 use std::time::{Duration, Instant};
 
 use crate::complete::{self, Change, Completion, From, Names};
+use crate::custom_command::{self, CustomCommand};
 use crate::editor::Editor;
 use crate::keys::Key;
 use crate::line::Line;
@@ -37,6 +38,8 @@ pub(super) enum Entered {
 pub(super) struct Prompt {
     pub(super) editor: Editor,
     kind: PromptKind,
+    /// Further slash commands.
+    pub(super) custom: Vec<CustomCommand>,
     menu: Option<OpenMenu>,
     /// The user closed the menu of commands; it stays closed for the rest of the command.
     verbs_closed: bool,
@@ -141,7 +144,11 @@ impl Prompt {
             self.verbs_closed = false;
         }
         let verbs = match is_verb && !self.verbs_closed {
-            true => slash::candidates(text, self.kind),
+            true => {
+                let mut verbs = slash::candidates(text, self.kind);
+                verbs.extend(custom_command::candidates(text, &self.custom));
+                verbs
+            }
             false => Vec::new(),
         };
         match &mut self.menu {

@@ -16,8 +16,9 @@ use agent_team_protocol::text::visible_label;
 use agent_team_protocol::with_causes;
 use agent_team_system::trusted;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, Implementation,
-    PaginatedRequestParams, Tool as ForeignTool,
+    CallToolRequestParams, GetPromptRequestParams, GetPromptResult, PaginatedRequestParams, Prompt,
+    ReadResourceRequestParams, ReadResourceResult, Resource, ResourceTemplate, ServerCapabilities,
+    Tool as ForeignTool,
 };
 use rmcp::service::{
     ClientInitializeError, Peer, RoleClient, RunningService, ServiceError, ServiceExt,
@@ -29,7 +30,9 @@ use tokio::net::unix::pipe;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::calling::{self, CallError, Called, Caller};
 use super::headers;
+use super::server_events::{Handler, ServerEvents};
 use crate::context::{ToolContext, variable};
 use crate::program::Program;
 use crate::tail::Tail;
@@ -56,12 +59,14 @@ const END_LIMIT: Duration = Duration::from_millis(500);
 pub(super) struct Endpoint {
     pub(super) server: McpServer,
     project: PathBuf,
+    /// The member's working directory, which is declared as the root.
+    pub(super) root: PathBuf,
     env: Vec<(OsString, OsString)>,
 }
 
 /// An initialized connection. Dropping it terminates the server's program.
 pub(super) struct Connection {
-    running: RunningService<RoleClient, ClientConfig>,
+    running: RunningService<RoleClient, Handler>,
     program: Option<ServerProgram>,
 }
 
@@ -73,7 +78,7 @@ impl fmt::Debug for Connection {
 
 type Handshake = Pin<
     Box<
-        dyn Future<Output = Result<RunningService<RoleClient, ClientConfig>, ClientInitializeError>>
+        dyn Future<Output = Result<RunningService<RoleClient, Handler>, ClientInitializeError>>
             + Send,
     >,
 >;
@@ -83,14 +88,17 @@ impl Endpoint {
         Self {
             server: server.clone(),
             project: context.project.clone(),
+            root: context.cwd.clone(),
             env: context.env.clone(),
         }
     }
 
     /// Starts the program, or prepares to call the URL, without sending anything yet.
-    fn start(&self) -> Result<(Handshake, Option<ServerProgram>), String> {
-        let implementation = Implementation::new("agent-team", env!("CARGO_PKG_VERSION"));
-        let client_config = ClientConfig::new(ClientCapabilities::default(), implementation);
+    fn start(
+        &self,
+        events: &Arc<ServerEvents>,
+    ) -> Result<(Handshake, Option<ServerProgram>), String> {
+        let handler = Handler(Arc::clone(events));
         match &self.server.via {
             McpTransport::Program { command, args, env } => {
                 trusted::check(&self.server.files).map_err(|changed| changed.to_string())?;
@@ -107,7 +115,7 @@ impl Endpoint {
                 )
                 .map_err(|error| format!("cannot start {command}: {error}"))?;
                 let (watched, messages) = ServerProgram::start(program, stdout);
-                let handshake = async move { client_config.serve((messages, stdin)).await };
+                let handshake = async move { handler.serve((messages, stdin)).await };
                 Ok((Box::pin(handshake), Some(watched)))
             }
             McpTransport::Http { url, headers } => {
@@ -116,7 +124,7 @@ impl Endpoint {
                 config.custom_headers = headers::expanded(headers, variable)?;
                 let transport =
                     StreamableHttpClientTransport::with_client(client(variable)?, config);
-                let handshake = async move { client_config.serve(transport).await };
+                let handshake = async move { handler.serve(transport).await };
                 Ok((Box::pin(handshake), None))
             }
         }
@@ -128,8 +136,11 @@ impl Connection {
     ///
     /// # Errors
     /// If the connection fails, with the reason.
-    pub(super) async fn to(endpoint: &Endpoint) -> Result<(Self, Vec<ForeignTool>), String> {
-        let (handshake, program) = endpoint.start()?;
+    pub(super) async fn to(
+        endpoint: &Endpoint,
+        events: &Arc<ServerEvents>,
+    ) -> Result<(Self, Vec<ForeignTool>), String> {
+        let (handshake, program) = endpoint.start(events)?;
         let introduced = async {
             let running = handshake.await.map_err(|error| handshake_error(&error))?;
             let tools = tools_of(running.peer()).await?;
@@ -155,6 +166,17 @@ impl Connection {
             || self.program.as_ref().is_some_and(ended)
     }
 
+    /// The text with which the server describes its use.
+    pub(super) fn instructions(&self) -> Option<String> {
+        self.running.peer().peer_info()?.instructions.clone()
+    }
+
+    pub(super) fn capabilities(&self) -> ServerCapabilities {
+        let info = self.running.peer().peer_info();
+        info.map(|info| info.capabilities.clone())
+            .unwrap_or_default()
+    }
+
     /// Calls a tool of the server.
     ///
     /// # Errors
@@ -162,18 +184,94 @@ impl Connection {
     /// name.
     pub(super) async fn call(
         &self,
+        events: &Arc<ServerEvents>,
         params: CallToolRequestParams,
-    ) -> Result<CallToolResponse, String> {
-        match self.running.peer().call_tool_once(params).await {
-            Ok(response) => Ok(response),
-            Err(ServiceError::McpError(refusal)) => {
-                Err(format!("refused the call: {}", refusal.message))
-            }
-            Err(error) => {
-                let why = explained(with_causes(&error), self.program.as_ref()).await;
-                Err(format!("did not respond: {why}"))
-            }
+        caller: Caller<'_>,
+    ) -> Result<Called, String> {
+        match calling::call(self.running.peer(), events, params, caller).await {
+            Ok(called) => Ok(called),
+            Err(CallError::Service(error)) => Err(self.failed("the call", error).await),
+            Err(CallError::TimedOut(after)) => Err(format!(
+                "did not respond within {} s; it is unknown whether the call took effect",
+                after.as_secs()
+            )),
         }
+    }
+
+    /// Reads the list of tools again.
+    ///
+    /// # Errors
+    /// As [`Connection::call`].
+    pub(super) async fn tools(&self) -> Result<Vec<ForeignTool>, String> {
+        tools_of(self.running.peer()).await
+    }
+
+    /// # Errors
+    /// As [`Connection::call`].
+    pub(super) async fn prompts(&self) -> Result<Vec<Prompt>, String> {
+        let listed = self.running.peer().list_prompts(None).await;
+        listed
+            .map(|page| page.prompts)
+            .map_err(|error| format!("cannot list its prompts: {}", with_causes(&error)))
+    }
+
+    /// # Errors
+    /// As [`Connection::call`].
+    pub(super) async fn prompt(
+        &self,
+        params: GetPromptRequestParams,
+    ) -> Result<GetPromptResult, String> {
+        match self.running.get_prompt(params).await {
+            Ok(prompt) => Ok(prompt),
+            Err(error) => Err(self.failed("the prompt", error).await),
+        }
+    }
+
+    /// The first page of resources, and of templates for the addresses of resources.
+    ///
+    /// # Errors
+    /// As [`Connection::call`].
+    pub(super) async fn resources(
+        &self,
+        cursor: Option<String>,
+    ) -> Result<(Vec<Resource>, Vec<ResourceTemplate>, Option<String>), String> {
+        let peer = self.running.peer();
+        let mut page = PaginatedRequestParams::default();
+        let is_first = cursor.is_none();
+        page.cursor = cursor;
+        let listed = match peer.list_resources(Some(page)).await {
+            Ok(listed) => listed,
+            Err(error) => return Err(self.failed("the list of resources", error).await),
+        };
+        // Servers without templates may not know the method.
+        let templates = match is_first {
+            true => peer.list_resource_templates(None).await.ok(),
+            false => None,
+        };
+        let templates = templates.map(|listed| listed.resource_templates);
+        Ok((
+            listed.resources,
+            templates.unwrap_or_default(),
+            listed.next_cursor,
+        ))
+    }
+
+    /// # Errors
+    /// As [`Connection::call`].
+    pub(super) async fn read_resource(&self, uri: &str) -> Result<ReadResourceResult, String> {
+        let params = ReadResourceRequestParams::new(uri);
+        match self.running.read_resource(params).await {
+            Ok(read) => Ok(read),
+            Err(error) => Err(self.failed("the resource", error).await),
+        }
+    }
+
+    async fn failed(&self, what: &str, error: ServiceError) -> String {
+        if let ServiceError::McpError(refusal) = error {
+            return format!("refused {what}: {}", refusal.message);
+        }
+        let why = explained(with_causes(&error), self.program.as_ref()).await;
+        format!("did not respond: {why}")
     }
 
     /// The first line on stdout that is not JSON-RPC.

@@ -6,11 +6,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rmcp::model::{CallToolRequestParams, CallToolResponse, Tool as ForeignTool};
+use rmcp::model::{
+    CallToolRequestParams, GetPromptRequestParams, GetPromptResult, Prompt, ReadResourceResult,
+    Resource, ResourceTemplate, ServerCapabilities, Tool as ForeignTool,
+};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use super::calling::{Called, Caller};
 use super::connection::{Connection, Endpoint};
+use super::elicitation::{FormCaller, UserForms};
+use super::server_events::ServerEvents;
+use crate::adapter::Call;
 
 /// The largest number of consecutive quick reconnects.
 const QUICK_RECONNECTS_MAX: u32 = 3;
@@ -18,10 +25,31 @@ const QUICK_RECONNECTS_MAX: u32 = 3;
 /// A reconnect this long after the previous one resets the count.
 const RESET_AFTER: Duration = Duration::from_secs(60);
 
+/// The default time limit of a call without progress.
+const CALL_LIMIT: Duration = Duration::from_secs(300);
+
+/// The time limit of a list that is read between two steps of the model.
+const LIST_LIMIT: Duration = Duration::from_secs(5);
+
+/// The largest number of pages of a list of resources.
+const PAGES_MAX: usize = 10;
+
 #[derive(Debug)]
 pub(super) struct Server {
     endpoint: Endpoint,
+    pub(super) events: Arc<ServerEvents>,
+    pub(super) capabilities: ServerCapabilities,
+    /// The text with which the server describes its use.
+    pub(super) instructions: Option<String>,
+    forms: UserForms,
     state: Mutex<State>,
+}
+
+/// A page of a server's resources.
+#[derive(Debug, Default)]
+pub(super) struct Resources {
+    pub(super) resources: Vec<Resource>,
+    pub(super) templates: Vec<ResourceTemplate>,
 }
 
 #[derive(Debug)]
@@ -39,23 +67,38 @@ impl Server {
     /// If the connection fails, with the reason.
     pub(super) async fn connect(
         endpoint: Endpoint,
+        forms: UserForms,
     ) -> Result<(Self, Vec<ForeignTool>, Option<String>), String> {
-        let (connection, tools) = Connection::to(&endpoint).await?;
+        let events = ServerEvents::new(endpoint.root.clone());
+        let (connection, tools) = Connection::to(&endpoint, &events).await?;
         let stray = connection.stray();
-        let state = State {
-            connection: Arc::new(connection),
-            since: Instant::now(),
-            quick_reconnects: 0,
-        };
         let server = Self {
+            events,
+            capabilities: connection.capabilities(),
+            instructions: connection.instructions(),
+            forms,
             endpoint,
-            state: Mutex::new(state),
+            state: Mutex::new(State {
+                connection: Arc::new(connection),
+                since: Instant::now(),
+                quick_reconnects: 0,
+            }),
         };
         Ok((server, tools, stray))
     }
 
     pub(super) fn name(&self) -> &str {
         &self.endpoint.server.name
+    }
+
+    /// The setting `search` of the server.
+    pub(super) fn search(&self) -> Option<bool> {
+        self.endpoint.server.search
+    }
+
+    fn limit(&self) -> Duration {
+        let seconds = self.endpoint.server.timeout_s;
+        seconds.map_or(CALL_LIMIT, |seconds| Duration::from_secs(seconds.into()))
     }
 
     /// Calls a tool of the server; reconnects first if the connection is gone.
@@ -65,12 +108,117 @@ impl Server {
     pub(super) async fn call(
         &self,
         params: CallToolRequestParams,
-    ) -> Result<CallToolResponse, String> {
+        call: Call<'_>,
+    ) -> Result<Called, String> {
+        let caller = Caller {
+            form_caller: FormCaller {
+                server: self.name(),
+                tool: call.tool,
+                secrets: &call.context.secrets,
+            },
+            limit: self.limit(),
+            forms: &self.forms,
+            progress: call.progress,
+        };
         let answered = match self.connection().await {
-            Ok(connection) => connection.call(params).await,
+            Ok(connection) => connection.call(&self.events, params, caller).await,
             Err(why) => Err(why),
         };
-        answered.map_err(|why| format!("the MCP server {} {why}", self.name()))
+        self.named(answered)
+    }
+
+    /// Reads the list of tools again. Returns `None` if the server is not connected: the next call reconnects.
+    ///
+    /// # Errors
+    /// If the server does not respond in time, or refuses.
+    pub(super) async fn tools(&self) -> Result<Option<Vec<ForeignTool>>, String> {
+        let Some(connection) = self.current().await else {
+            return Ok(None);
+        };
+        let listed = self.within(LIST_LIMIT, connection.tools()).await;
+        self.named(listed.map(Some))
+    }
+
+    /// Lists the prompts. A server that is not connected has none.
+    ///
+    /// # Errors
+    /// As [`Server::tools`].
+    pub(super) async fn prompts(&self) -> Result<Vec<Prompt>, String> {
+        let Some(connection) = self.current().await else {
+            return Ok(Vec::new());
+        };
+        let listed = self.within(LIST_LIMIT, connection.prompts()).await;
+        self.named(listed)
+    }
+
+    /// # Errors
+    /// As [`Server::call`].
+    pub(super) async fn prompt(
+        &self,
+        params: GetPromptRequestParams,
+    ) -> Result<GetPromptResult, String> {
+        let answered = match self.connection().await {
+            Ok(connection) => self.within(self.limit(), connection.prompt(params)).await,
+            Err(why) => Err(why),
+        };
+        self.named(answered)
+    }
+
+    /// Lists the resources, up to a number of pages.
+    ///
+    /// # Errors
+    /// As [`Server::call`].
+    pub(super) async fn resources(&self) -> Result<Resources, String> {
+        let listed = async {
+            let connection = self.connection().await?;
+            let (mut all, mut cursor) = (Resources::default(), None);
+            for _ in 0..PAGES_MAX {
+                let (resources, templates, next) = connection.resources(cursor).await?;
+                all.resources.extend(resources);
+                all.templates.extend(templates);
+                cursor = next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            Ok(all)
+        };
+        let listed = self.within(self.limit(), listed).await;
+        self.named(listed)
+    }
+
+    /// # Errors
+    /// As [`Server::call`].
+    pub(super) async fn read_resource(&self, uri: &str) -> Result<ReadResourceResult, String> {
+        let read = match self.connection().await {
+            Ok(connection) => {
+                self.within(self.limit(), connection.read_resource(uri))
+                    .await
+            }
+            Err(why) => Err(why),
+        };
+        self.named(read)
+    }
+
+    fn named<T>(&self, result: Result<T, String>) -> Result<T, String> {
+        result.map_err(|why| format!("the MCP server {} {why}", self.name()))
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        request: impl Future<Output = Result<T, String>>,
+    ) -> Result<T, String> {
+        match tokio::time::timeout(limit, request).await {
+            Ok(answered) => answered,
+            Err(_) => Err(format!("did not respond within {} s", limit.as_secs())),
+        }
+    }
+
+    /// The connection, unless it is gone.
+    async fn current(&self) -> Option<Arc<Connection>> {
+        let state = self.state.lock().await;
+        (!state.connection.is_gone()).then(|| Arc::clone(&state.connection))
     }
 
     /// Returns the current connection, or reconnects. Concurrent calls wait for the reconnect.
@@ -90,11 +238,13 @@ impl Server {
         }
         state.quick_reconnects += 1;
         state.since = Instant::now();
-        let (connection, _tools) = Connection::to(&self.endpoint)
+        let (connection, _tools) = Connection::to(&self.endpoint, &self.events)
             .await
             .map_err(|why| format!("has exited and cannot be restarted: {why}"))?;
         state.connection = Arc::new(connection);
         state.since = Instant::now();
+        // The restarted program may have other tools.
+        self.events.set_changed();
         Ok(Arc::clone(&state.connection))
     }
 }

@@ -176,6 +176,25 @@ impl Arrivals {
         unread.any(|message| message.from == *sender && message.id > sent)
     }
 
+    /// The first unread message from this sender after the message `sent`, without taking it. Ids ascend.
+    pub(crate) fn first_since(
+        &self,
+        sender: &Party,
+        sent: MessageId,
+    ) -> Option<(MessageId, String)> {
+        let inbox = self.inbox();
+        let mut unread = inbox.unread.iter();
+        let found = unread.find(|message| message.from == *sender && message.id > sent);
+        found.map(|message| (message.id, message.text.clone()))
+    }
+
+    /// Takes an unread message that a tool has used up. Its id is then returned by [`Arrivals::taken_by_tool`].
+    pub(crate) fn show_one(&self, id: MessageId) {
+        let mut inbox = self.inbox();
+        inbox.unread.retain(|message| message.id != id);
+        inbox.taken_by_tool.push(id);
+    }
+
     /// Records that this member sent a message. If it is not a reply, returns a message to which one of the recipients
     /// awaits a reply. Returns each such message only once: the worker is not notified when a sender stops waiting.
     pub(super) fn sent(&self, to: &[Party], reply_to: Option<MessageId>) -> Option<MessageId> {
