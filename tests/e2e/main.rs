@@ -26,6 +26,7 @@ mod history;
 mod hosted;
 mod hostile;
 mod impersonation;
+mod instructions;
 mod iterm;
 mod limits;
 mod logs;

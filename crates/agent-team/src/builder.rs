@@ -111,6 +111,7 @@ struct LimitsTable {
 struct Defaults {
     engine: &'static str,
     model: Option<String>,
+    instructions: bool,
 }
 
 impl Default for Defaults {
@@ -118,6 +119,7 @@ impl Default for Defaults {
         Self {
             engine: "native",
             model: None,
+            instructions: false,
         }
     }
 }
@@ -210,6 +212,13 @@ impl TeamBuilder {
     /// directory of the team, or with [`TeamBuilder::store`] a directory of the session in the store.
     pub fn project(mut self, directory: impl Into<PathBuf>) -> Self {
         self.project = Some(directory.into());
+        self
+    }
+
+    /// Adds the project's `AGENTS.md`, `CLAUDE.md` and `GEMINI.md` to the members' system prompts. Default: `false`,
+    /// because the program that builds the team need not trust the project. A team file decides for itself.
+    pub fn instructions(mut self, on: bool) -> Self {
+        self.table.defaults.instructions = on;
         self
     }
 

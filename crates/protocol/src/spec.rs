@@ -221,7 +221,10 @@ pub fn reading_tools() -> Vec<String> {
 }
 
 /// Tools that belong to another tool. They are available exactly when that tool is available.
-const PARTS: &[(&str, &[&str])] = &[("bash", &["bash_kill", "bash_output"])];
+const PARTS: &[(&str, &[&str])] = &[
+    ("bash", &["bash_kill", "bash_output"]),
+    ("read", &["skill"]),
+];
 
 /// Whether this is the name of a built-in tool, or begins with `mcp__` like the tools of MCP servers.
 pub fn is_tool(name: &str) -> bool {
@@ -276,6 +279,12 @@ pub struct AgentSpec {
     /// Programs in the sandbox have the network access of this machine.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub network: bool,
+    /// The files whose texts are in the agent's system prompt, from the lowest to the highest precedence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instructions: Vec<InstructionFile>,
+    /// The skills that the agent can read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skills: Vec<Skill>,
     /// Roles that the lead may spawn. `None`: all roles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub may_spawn: Option<Vec<RoleName>>,
@@ -310,6 +319,27 @@ pub struct AgentSpec {
     /// A file to which every exchange with the model is appended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<PathBuf>,
+}
+
+/// A file with instructions of the user or of the project. The member reads it when it starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct InstructionFile {
+    /// Canonical.
+    pub path: PathBuf,
+    /// The maximum number of bytes of the file that the prompt contains.
+    pub max_bytes: u64,
+}
+
+/// Instructions for one kind of work, in the file `SKILL.md` of a directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Skill {
+    pub name: String,
+    /// One line.
+    pub description: String,
+    /// Canonical.
+    pub directory: PathBuf,
 }
 
 /// Settings of a provider that differ from its defaults.

@@ -46,6 +46,7 @@ pub mod process;
 pub mod pty;
 pub mod random;
 mod readiness;
+pub mod regular_file;
 pub mod sandbox;
 pub mod signals;
 pub mod socket;

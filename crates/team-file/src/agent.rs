@@ -8,7 +8,9 @@ use agent_team_protocol::spec::{AgentSpec, McpServer, ProviderSpec, TOOLS, is_to
 use agent_team_protocol::value::Effort;
 use agent_team_providers::ModelName;
 
+use super::instructions::{self, FoundInstructions, InstructionsKey};
 use super::overrides::Overrides;
+use super::skills::FoundSkills;
 use super::source::Source;
 use super::table::{At, Table, suggest};
 use super::variables::{self, Variables};
@@ -44,6 +46,11 @@ pub(super) struct AgentKeys {
     pub(super) mcp_at: usize,
     /// Set only in `[defaults]`: the MCP servers of the whole file.
     pub(super) servers: Vec<McpServer>,
+    pub(super) instructions: Option<InstructionsKey>,
+    /// Set only in `[defaults]`: the instruction files of project and user.
+    pub(super) found_instructions: FoundInstructions,
+    /// Set only in `[defaults]`: the skills of project and user.
+    pub(super) found_skills: FoundSkills,
     /// Set only in `[defaults]`: the providers of the whole file.
     pub(super) providers: BTreeMap<String, ProviderSpec>,
     /// The first of these keys that concerns tools, with its position.
@@ -107,6 +114,7 @@ impl AgentKeys {
             let names = found.iter().map(|name| name.value.to_owned());
             keys.mcp = Some(names.collect());
         }
+        keys.read_instructions(source, table, reader.project);
         keys
     }
 
@@ -123,6 +131,28 @@ impl AgentKeys {
                     false => suggest(name, &known),
                 },
             );
+        }
+    }
+
+    /// Reads `instructions`: whether the agent receives instruction files, or the project's files that it receives.
+    pub(super) fn read_instructions(
+        &mut self,
+        source: &Source<'_>,
+        table: &mut Table<'_>,
+        project: &Path,
+    ) {
+        const KEY: &str = "instructions";
+        self.instructions = if table.is_array(KEY) {
+            let names = table.strings(KEY);
+            names.map(|names| instructions::of_list(source, &names, project))
+        } else {
+            table.boolean(KEY).map(|is_on| match is_on {
+                true => InstructionsKey::On,
+                false => InstructionsKey::Off,
+            })
+        };
+        if self.instructions.is_some() {
+            self.note_key(KEY, table.position_of(KEY).unwrap_or(table.at));
         }
     }
 
@@ -183,6 +213,9 @@ impl AgentKeys {
         deny_tools.sort();
         deny_tools.dedup();
         // A list belongs to the keys that set it: its fallbacks do not follow the model of other keys.
+        let instructions = [member, self, defaults]
+            .into_iter()
+            .find_map(|keys| keys.instructions.as_ref());
         let of_model = [member, self, defaults]
             .into_iter()
             .find(|keys| keys.model.is_some());
@@ -209,6 +242,11 @@ impl AgentKeys {
                 .iter()
                 .find_map(|keys| keys.network)
                 .unwrap_or(false),
+            instructions: defaults.found_instructions.of_agent(instructions),
+            skills: match instructions {
+                Some(InstructionsKey::Off) => Vec::new(),
+                Some(_) | None => defaults.found_skills.all(),
+            },
             may_spawn: None,
             mcp: chosen(&defaults.servers, member.mcp.as_ref().or(self.mcp.as_ref())),
             search: None,

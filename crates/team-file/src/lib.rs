@@ -7,6 +7,7 @@
 mod agent;
 mod budget;
 mod environment;
+mod instructions;
 mod mcp;
 mod member;
 mod mode;
@@ -20,6 +21,7 @@ pub mod reference;
 mod role;
 mod search;
 mod settings;
+mod skills;
 mod source;
 mod strategy;
 mod table;
@@ -36,18 +38,21 @@ use std::path::Path;
 
 use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
 use agent_team_protocol::placement::PlacementChoice;
-use agent_team_protocol::spec::{Hooks, Layout, Limits, McpServer, TeamSpec};
+use agent_team_protocol::spec::{AgentSpec, Hooks, Layout, Limits, McpServer, TeamSpec};
 use agent_team_protocol::{TeamId, TeamName, with_causes};
 use toml::de::DeTable;
 
-use agent::Reader;
+use agent::{AgentKeys, Reader};
+use instructions::FoundInstructions;
 use member::{Defaults, LAYOUTS, Member, placements};
 use mode::{MODES, Mode};
 use names::slug;
 use open::open;
 use role::Roles;
+use skills::FoundSkills;
 use source::Source;
 use table::{At, Table};
+use trust::ProjectTexts;
 use unsupported::Level;
 use user_config::UserConfig;
 
@@ -267,6 +272,11 @@ fn read(
     defaults.agent_keys.providers = providers.specs;
     defaults.agent_keys.servers.clone_from(&servers);
     roles.check_servers(source, &servers);
+    // Without the user's settings, ignore the user's home directory too.
+    let home = settings.and_then(|_| std::env::home_dir());
+    defaults.agent_keys.found_instructions =
+        FoundInstructions::find(project, settings, home.as_deref());
+    defaults.agent_keys.found_skills = FoundSkills::find(project, settings, home.as_deref());
     let (placement, layout) = panes(root.table("panes", Level::Panes));
     let mut limits = limits(root.table("limits", Level::Limits));
     let budget_of_file = limits.budget;
@@ -319,8 +329,11 @@ fn read(
     let tasks = task::read(source, tables, &members, &roles);
     root.finish();
 
-    // Without the user's settings, ignore the user's home directory too.
-    let home = settings.and_then(|_| std::env::home_dir());
+    let has_agents = members.iter().any(|member| member.spec.engine.uses_model());
+    let project_texts = match has_agents {
+        true => project_texts(&defaults, &members, &roles),
+        false => ProjectTexts::default(),
+    };
     let settings = settings::list(
         source,
         &defaults,
@@ -342,6 +355,7 @@ fn read(
         notify: notify_of_file.as_mut(),
         servers: &mut servers,
         networked,
+        texts: &project_texts,
         home: home.as_deref(),
         defaults: &defaults,
         members: &members,
@@ -351,6 +365,12 @@ fn read(
         certificate_files: &providers.certificate_files,
     });
     let mut warnings = settings::ineffective(&members, &roles, reader.overrides);
+    let found_instructions = defaults.agent_keys.found_instructions.clone();
+    let found_skills = defaults.agent_keys.found_skills.clone();
+    if has_agents {
+        warnings.extend(found_instructions.warnings.iter().cloned());
+        warnings.extend(found_skills.warnings.iter().cloned());
+    }
     let mut roles = roles.finish(defaults.engine, &defaults.agent_keys);
     warnings.extend(roles.warnings);
     warnings.extend(trust::absent_scripts(source, project, &protected));
@@ -369,6 +389,13 @@ fn read(
         let is_chosen = |server: &&McpServer| agent.mcp.iter().any(|it| it.name == server.name);
         agent.mcp = servers.iter().filter(is_chosen).cloned().collect();
         agent.search.clone_from(&search);
+        if !has_agents {
+            // The project's files are not among the trusted lines of a team of commands.
+            agent
+                .instructions
+                .retain(|file| found_instructions.is_own(file));
+            agent.skills.retain(|skill| found_skills.is_own(skill));
+        }
     }
     let permission_defaults = permissions::defaults(&permissions, &user_permissions);
     let layout = layout.unwrap_or(match members.len() {
@@ -414,6 +441,34 @@ fn networked(defaults: &Defaults, members: &[Member], roles: &Roles) -> Vec<Stri
     let members = members.map(|member| format!("member {}", member.spec.name));
     let roles = roles.networked().map(|role| format!("role {role}"));
     all.into_iter().chain(members).chain(roles).collect()
+}
+
+/// The project's texts that agents, and members spawned in any role, receive.
+fn project_texts(defaults: &Defaults, members: &[Member], roles: &Roles) -> ProjectTexts {
+    let AgentKeys {
+        found_instructions,
+        found_skills,
+        ..
+    } = &defaults.agent_keys;
+    let agents = members
+        .iter()
+        .filter(|member| member.spec.engine.uses_model());
+    let mut agents: Vec<AgentSpec> = agents.map(|member| member.agent.clone()).collect();
+    agents.extend(roles.agents(&defaults.agent_keys));
+    let files = agents.iter().flat_map(|agent| &agent.instructions);
+    let files = files.filter(|file| !found_instructions.is_own(file));
+    let has_skill = |name: &str| {
+        let mut skills = agents.iter().flat_map(|agent| &agent.skills);
+        skills.any(|skill| skill.name == name)
+    };
+    let skills = found_skills.of_project().iter();
+    ProjectTexts {
+        instructions: files.map(|file| file.path.clone()).collect(),
+        skills: skills
+            .filter(|(skill, _)| has_skill(&skill.name))
+            .cloned()
+            .collect(),
+    }
 }
 
 /// Ensures that a team of agents has a lead that is an agent: the file's lead, or else the default lead.

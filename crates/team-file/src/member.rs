@@ -112,6 +112,9 @@ impl Defaults {
         if defaults.agent_keys.network.is_some() {
             defaults.agent_keys.note_key("network", table.at);
         }
+        defaults
+            .agent_keys
+            .read_instructions(source, &mut table, project);
         match engine {
             Some(engine) => defaults.engine = engine.value,
             None if defaults.agent_keys.first_key.is_some() => defaults.engine = Engine::Native,

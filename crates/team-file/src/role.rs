@@ -6,7 +6,7 @@
 mod built_in;
 mod definition;
 mod file;
-mod front_matter;
+pub(super) mod front_matter;
 mod import;
 mod view;
 
@@ -15,7 +15,7 @@ use std::path::Path;
 
 use agent_team_protocol::RoleName;
 use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
-use agent_team_protocol::spec::{McpServer, RoleSpec};
+use agent_team_protocol::spec::{AgentSpec, McpServer, RoleSpec};
 
 use super::agent::{self, AgentKeys, Reader};
 use super::overrides::Key;
@@ -181,6 +181,12 @@ impl Roles {
             .iter()
             .filter(move |(_, role)| role.agent_keys.network == Some(true) && of_project(role));
         networked.map(|(name, _)| name)
+    }
+
+    /// The agents that are spawned in these roles.
+    pub(super) fn agents(&self, defaults: &AgentKeys) -> impl Iterator<Item = AgentSpec> {
+        let roles = self.0.values();
+        roles.map(|role| role.agent(&AgentKeys::default(), defaults))
     }
 
     /// Marks a role as used by a member and returns it.

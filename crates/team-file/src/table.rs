@@ -70,7 +70,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn is_array(&self, key: &str) -> bool {
+    pub(super) fn is_array(&self, key: &str) -> bool {
         let value = self.table.get(key);
         value.is_some_and(|value| matches!(value.get_ref(), DeValue::Array(_)))
     }

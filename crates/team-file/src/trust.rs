@@ -3,10 +3,10 @@
 //!
 //! Rules that deny or ask apply without trust and are not listed.
 
-mod git_config;
+pub(super) mod git_config;
 mod scripts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use agent_team_policy::Digest;
@@ -14,7 +14,7 @@ use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::Scope;
 use agent_team_protocol::spec::{
     BaseUrl, FileDigest, Hooks, KeptPath, McpServer, McpTransport, Notify, NotifyCommand,
-    ProviderSpec, Search, TaskSpec, TrustedLine,
+    ProviderSpec, Search, Skill, TaskSpec, TrustedLine,
 };
 use serde_json::Value;
 
@@ -45,6 +45,7 @@ pub(super) struct Team<'a> {
     pub(super) servers: &'a mut [McpServer],
     /// The members and roles whose commands have network access.
     pub(super) networked: Vec<String>,
+    pub(super) texts: &'a ProjectTexts,
     /// The user's home directory, for the user's git configuration.
     pub(super) home: Option<&'a Path>,
     pub(super) defaults: &'a Defaults,
@@ -55,6 +56,14 @@ pub(super) struct Team<'a> {
     pub(super) providers: &'a BTreeMap<String, ProviderSpec>,
     /// The resolved files from which `ca` of the providers was read.
     pub(super) certificate_files: &'a BTreeMap<String, PathBuf>,
+}
+
+/// The texts of the project that agents receive.
+#[derive(Debug, Default)]
+pub(super) struct ProjectTexts {
+    pub(super) instructions: BTreeSet<PathBuf>,
+    /// With the digests of their files.
+    pub(super) skills: Vec<(Skill, String)>,
 }
 
 pub(super) struct Trust {
@@ -100,6 +109,21 @@ pub(super) fn of(team: Team<'_>) -> Trust {
     }
     lines.extend(team.search.and_then(search));
     lines.extend(providers(&team));
+    // Without a digest: these texts change with the project and give no permission, and agents cannot change them.
+    lines.extend(team.texts.instructions.iter().map(|file| {
+        let file = file.strip_prefix(team.project).unwrap_or(file);
+        format!("the instructions in {}", file.display())
+    }));
+    lines.extend(team.texts.skills.iter().map(|(skill, sha256)| {
+        let Skill {
+            name, directory, ..
+        } = skill;
+        let directory = directory.strip_prefix(team.project).unwrap_or(directory);
+        format!(
+            "the skill {name} in {} (SHA-256 {sha256})",
+            directory.display()
+        )
+    }));
 
     let mut scripts = Scripts::new(team.project);
     let mut directories: Vec<&Path> = vec![team.project];
@@ -138,6 +162,14 @@ pub(super) fn of(team: Team<'_>) -> Trust {
         path: file.path.clone(),
         is_directory: false,
         is_absent: file.is_absent(),
+    }));
+    let files = team.texts.instructions.iter().map(|file| (file, false));
+    let skills = team.texts.skills.iter();
+    let texts = files.chain(skills.map(|(skill, _)| (&skill.directory, true)));
+    protected.extend(texts.map(|(path, is_directory)| KeptPath {
+        path: path.clone(),
+        is_directory,
+        is_absent: false,
     }));
     protected.sort();
     protected.dedup_by(|a, b| a.path == b.path);

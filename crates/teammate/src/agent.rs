@@ -16,6 +16,7 @@
 //! - a lead without tools, asked round by round: `rounds`; the text of its questions: `question`
 //! - the stored conversation: `transcript`; what the member has done in it: `work_record`
 //! - room in the window of the model: `compact`
+//! - texts of instruction files: `instructions`
 //! - calls to the supervisor, and the task that the member owns: `supervisor_calls`
 //!
 //! Only the loop's task waits for the model and for the supervisor's answers, so the worker always responds to events.
@@ -28,6 +29,7 @@ mod custom;
 pub(crate) mod deps;
 mod ending;
 mod inbox;
+mod instructions;
 pub(crate) mod output_sink;
 mod prompts;
 mod question;

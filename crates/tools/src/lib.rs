@@ -7,7 +7,7 @@
 //!
 //! Where to look:
 //! - the trait: `tool`; the constructor of tools: `adapter`; schemas and parsing of arguments: `arguments`
-//! - the built-in tools: `built_in`; the team tools: [`team`]; MCP tools: [`mcp`]; web search: [`web_search`]
+//! - the built-in tools: `built_in`; skills: [`skill`]; the team tools: [`team`]; MCP tools: [`mcp`]; web search: [`web_search`]
 //! - path checks: `resolved_path`; opening paths: `beneath`; replacing a file: `file`; diffs: `change`
 //! - directory walks: `walk`; git's ignore rules: `ignored`
 //! - child processes: [`program`]; their output: `capture`, [`tail`], as plain text: [`vt`], without secrets: [`secret`]
@@ -36,6 +36,7 @@ pub mod program;
 mod read;
 mod resolved_path;
 pub mod secret;
+pub mod skill;
 pub mod supervisor_client;
 pub mod tail;
 pub mod team;

@@ -92,9 +92,28 @@ const MCP: KeyInfo = KeyInfo::new(
     "mcp = []",
 );
 
+pub(super) const INSTRUCTIONS: KeyInfo = KeyInfo::new(
+    "instructions",
+    Boolean,
+    Depends("the value of the role, else of `[defaults]`, else `true`"),
+    "Whether the agent receives the instruction files of the user and of the project, such as `AGENTS.md`, and \
+     their skills. A list names other instruction files of the project.",
+    "instructions = false",
+);
+
 /// The keys of an agent, in `[lead]` and `[[member]]`.
 pub(super) const AGENT_KEYS: &[KeyInfo] = &[
-    MODEL, EFFORT, COMPACT, PROMPT, MAX_STEPS, TOOLS, DENY_TOOLS, PLAN, NETWORK, MCP,
+    MODEL,
+    EFFORT,
+    COMPACT,
+    PROMPT,
+    MAX_STEPS,
+    TOOLS,
+    DENY_TOOLS,
+    PLAN,
+    NETWORK,
+    MCP,
+    INSTRUCTIONS,
 ];
 
 /// The same keys in `[roles.<name>]`.
@@ -137,6 +156,10 @@ const ROLE_AGENT_KEYS: &[KeyInfo] = &[
     KeyInfo {
         default: Depends("all"),
         ..MCP
+    },
+    KeyInfo {
+        default: Depends("the value of `[defaults]`, else `true`"),
+        ..INSTRUCTIONS
     },
 ];
 
@@ -303,5 +326,10 @@ pub(crate) static ROLE_FILE: Section = Section {
             "Whether sandboxed commands of the agent have network access.",
             "network: true",
         ),
+        KeyInfo {
+            default: Depends("the value of `[defaults]`, else `true`"),
+            example: "instructions: false",
+            ..INSTRUCTIONS
+        },
     ]],
 };

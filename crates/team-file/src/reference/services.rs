@@ -3,7 +3,7 @@
 use agent_team_protocol::spec::Wire;
 
 use super::key::DefaultValue::{Depends, Is, Required, Unset};
-use super::key::Kind::{Boolean, Integer, Number, StringTable, Strings, Table, Tables, Word};
+use super::key::Kind::{Boolean, Integer, StringTable, Strings, Table, Word};
 use super::key::{KeyInfo, Kind, Section, words};
 use crate::search::APIS;
 

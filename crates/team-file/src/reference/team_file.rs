@@ -7,7 +7,7 @@ use agent_team_protocol::value::Effort;
 use super::key::DefaultValue::{Depends, Is, Required, Unset};
 use super::key::Kind::{Boolean, Integer, Number, StringTable, Strings, Table, Tables, Word};
 use super::key::{KeyInfo, Kind, Manual, Section, words};
-use super::roles::{AGENT_KEYS, COLOUR, ROLE, ROLE_FILE};
+use super::roles::{AGENT_KEYS, COLOUR, INSTRUCTIONS, ROLE, ROLE_FILE};
 use super::services::{MCP_SERVER, PROVIDER, SEARCH};
 use crate::member::{CLAIMS, LAYOUTS, member_placements, placements};
 use crate::mode::MODES;
@@ -466,7 +466,7 @@ pub(super) static DEFAULTS: Section = Section {
             "engine",
             Word(|| words(ENGINE_WORDS)),
             Depends(
-                "`native` if `mode` is set and is not `manual`, or if `model`, `max_steps` or `network` is set here; else \
+                "`native` if `mode` is set and is not `manual`, or if a key of agents, such as `model`, is set here; else \
                  `command`",
             ),
             "Engine of members.",
@@ -509,6 +509,10 @@ pub(super) static DEFAULTS: Section = Section {
             "Whether sandboxed commands of agents have network access.",
             "network = true",
         ),
+        KeyInfo {
+            default: Depends("`true`"),
+            ..INSTRUCTIONS
+        },
         KeyInfo::new(
             "cwd",
             Kind::String,

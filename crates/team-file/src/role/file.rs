@@ -8,6 +8,7 @@ use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
 use agent_team_protocol::value::Effort;
 
 use super::super::agent::{self, Reader};
+use super::super::instructions::{self, InstructionsKey};
 use super::super::names::slug;
 use super::super::open::read_text;
 use super::super::reference::ROLE_FILE;
@@ -221,6 +222,10 @@ fn read_fields(
                 role.agent_keys.note_key("network", at);
                 role.agent_keys.network = switch(source, field, value);
             }
+            ("instructions", value) => {
+                role.agent_keys.note_key("instructions", at);
+                role.agent_keys.instructions = instructions(source, field, value, reader.project);
+            }
             (key, _) => {
                 source.fault(at, format!("`{key}` must be a single-line string"));
             }
@@ -238,6 +243,29 @@ fn switch(source: &Source<'_>, field: &Field, value: &Value) -> Option<bool> {
             source.fault(*at, format!("`{key}` must be true or false"));
             None
         }
+    }
+}
+
+fn instructions(
+    source: &Source<'_>,
+    field: &Field<'_>,
+    value: &Value,
+    project: &Path,
+) -> Option<InstructionsKey> {
+    if let Value::List(items) = value {
+        let names: Vec<_> = items.iter().map(borrowed).collect();
+        return Some(instructions::of_list(source, &names, project));
+    }
+    switch(source, field, value).map(|is_on| match is_on {
+        true => InstructionsKey::On,
+        false => InstructionsKey::Off,
+    })
+}
+
+fn borrowed(item: &At<String>) -> At<&str> {
+    At {
+        value: item.value.as_str(),
+        at: item.at,
     }
 }
 

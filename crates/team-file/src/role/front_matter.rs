@@ -5,22 +5,22 @@ use super::super::table::At;
 
 /// A role file, split into front matter and body.
 #[derive(Debug)]
-pub(super) struct RoleText<'a> {
-    pub(super) fields: Vec<Field<'a>>,
-    pub(super) body: At<&'a str>,
+pub(crate) struct RoleText<'a> {
+    pub(crate) fields: Vec<Field<'a>>,
+    pub(crate) body: At<&'a str>,
 }
 
 /// One top-level key.
 #[derive(Debug)]
-pub(super) struct Field<'a> {
-    pub(super) key: At<&'a str>,
-    pub(super) value: Value,
+pub(crate) struct Field<'a> {
+    pub(crate) key: At<&'a str>,
+    pub(crate) value: Value,
     /// For a block scalar (`|` or `>`): the separator of its lines, which are always text.
     block: Option<char>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Text(String),
     List(Vec<At<String>>),
     /// The key has nested keys.
@@ -28,10 +28,10 @@ pub(super) enum Value {
 }
 
 /// A syntax error with its position.
-pub(super) type Unreadable = At<String>;
+pub(crate) type Unreadable = At<String>;
 
 /// Splits a role file. A text without front matter is only a body.
-pub(super) fn read(text: &str) -> Result<RoleText<'_>, Unreadable> {
+pub(crate) fn read(text: &str) -> Result<RoleText<'_>, Unreadable> {
     let mut lines = text.split_inclusive('\n');
     let Some(first) = lines.next().filter(|line| line.trim_end() == "---") else {
         let body = At { value: text, at: 0 };

@@ -110,10 +110,12 @@ fn an_agent_combines_role_and_member_keys() {
             description: "Knows CSS".to_owned(),
             prompt: "You write CSS.\n\nMind the forms.".to_owned(),
             max_steps: Some(40),
-            tools: Some(strings(&["read", "edit"])),
+            tools: Some(strings(&["read", "edit", "skill"])),
             deny_tools: strings(&["fetch", "web_search"]),
             must_plan: false,
             network: false,
+            instructions: Vec::new(),
+            skills: Vec::new(),
             may_spawn: None,
             mcp: Vec::new(),
             search: None,
@@ -141,7 +143,13 @@ fn an_agent_combines_role_and_member_keys() {
     );
     assert_eq!(
         bob.tools,
-        Some(strings(&["read", "bash", "bash_kill", "bash_output"])),
+        Some(strings(&[
+            "read",
+            "bash",
+            "bash_kill",
+            "bash_output",
+            "skill"
+        ])),
         "a tool includes its companion tools"
     );
     assert!(
@@ -378,7 +386,7 @@ fn an_imported_role_is_mapped_with_warnings() {
     let tools = |name| member(&spec, name).agent.tools.clone().unwrap();
     assert_eq!(
         tools("ada"),
-        ["grep", "read", "todo"],
+        ["grep", "read", "todo", "skill"],
         "never more tools than in the other program"
     );
     assert_eq!(
@@ -387,7 +395,7 @@ fn an_imported_role_is_mapped_with_warnings() {
     );
     assert_eq!(
         (tools("cid"), member(&spec, "cid").agent.max_steps),
-        (vec!["read".to_owned()], Some(9))
+        (["read", "skill"].map(str::to_owned).to_vec(), Some(9))
     );
 
     let faults: Vec<_> = warnings.iter().map(ToString::to_string).collect();

@@ -35,7 +35,7 @@ use super::inbox::ModelInput;
 use super::repetition::{Repeated, Repetition};
 use super::step::Stepped;
 use super::work_record::TODO;
-use super::{deps, prompts, text_calls};
+use super::{deps, instructions, prompts, text_calls};
 
 /// The default step limit of a turn.
 const MAX_STEPS: u32 = 100;
@@ -184,12 +184,18 @@ impl AgentLoop {
         self.restore_todo().await;
         let team = self.conversation.client.call::<TeamShow>(&Nothing {}).await;
         let team = team.map_err(|refusal| cannot("cannot read the team", &refusal))?;
+        let files = self.agent.instructions.clone();
+        let instructions = instructions::read(files, &team.project).await;
+        for notice in &instructions.notices {
+            self.conversation.sink.lines(Tone::Runtime, notice);
+        }
         (self.conversation.system, self.conversation.situation) = deps::prompts_of(
             &self.conversation.client,
             &self.agent,
             &team,
             self.conversation.model.window(),
             self.toolbox.cwd(),
+            &self.toolbox.context().secrets.redact(&instructions.text),
             &problems,
         );
         let mut members = team.members.iter();

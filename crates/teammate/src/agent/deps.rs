@@ -24,7 +24,7 @@ use agent_team_tools::team::{
     Briefing, Shared, plan_first, plan_tool, request_tools, situation, small_window, system_prompt,
     team_tools,
 };
-use agent_team_tools::{Options, Permission, Tool, domain_tools, may_use};
+use agent_team_tools::{Options, Permission, Tool, domain_tools, may_use, skill};
 use serde::Serialize;
 
 use crate::worker::ExitReport;
@@ -305,6 +305,9 @@ pub(crate) fn tools_of(
         confinement,
         private_addresses: false,
     });
+    if !agent.skills.is_empty() {
+        tools.push(skill::tool_for(agent.skills.clone()));
+    }
     tools.retain(|tool| {
         let name = &tool.spec().name;
         may_use(agent, name) && (agent.tools.is_some() || has(name))
@@ -322,13 +325,14 @@ pub(crate) fn tools_of(
 }
 
 /// Returns the system prompt, and the situation for the beginning of the conversation. `problems`: the section about
-/// tools that are missing in this launch.
+/// tools that are missing in this launch. `instructions`: the texts of instruction files.
 pub(crate) fn prompts_of(
     client: &SupervisorClient,
     agent: &AgentSpec,
     team: &TeamView,
     window: u64,
     cwd: &Path,
+    instructions: &str,
     problems: &str,
 ) -> (String, String) {
     let briefing = Briefing {
@@ -337,6 +341,7 @@ pub(crate) fn prompts_of(
         team,
         cwd,
         window,
+        instructions,
         platform: &format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         date: &today(),
     };

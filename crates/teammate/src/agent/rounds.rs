@@ -101,6 +101,7 @@ impl AgentLoop {
             self.conversation.model.window(),
             self.toolbox.cwd(),
             "",
+            "",
         );
         let (begins, first_new) = match question.expected_reply {
             ExpectedReply::Decision { .. } => (rounds.is_empty(), rounds.len().saturating_sub(1)),

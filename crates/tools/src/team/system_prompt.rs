@@ -7,14 +7,16 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use agent_team_protocol::spec::{AgentSpec, Strategy};
+use agent_team_protocol::spec::{AgentSpec, Skill, Strategy};
 use agent_team_protocol::text::visible_line;
 use agent_team_protocol::view::{MemberView, TaskState, TaskView, TeamView};
 
 use super::lines::{is_open, member_line, task_line};
 use super::members::{role_line, role_of, spawnable};
 use super::small_window;
+use crate::skill;
 use crate::supervisor_client::SupervisorClient;
+use crate::tool::may_use;
 
 /// The number of finished tasks (the latest) and of open tasks in a digest.
 const FINISHED: usize = 30;
@@ -32,6 +34,8 @@ pub struct Briefing<'a> {
     pub cwd: &'a Path,
     /// The window of the member's model, in tokens.
     pub window: u64,
+    /// The texts of instruction files. A lead without tools receives none.
+    pub instructions: &'a str,
     /// Such as `linux x86_64`.
     pub platform: &'a str,
     /// Such as `2026-01-31`.
@@ -73,6 +77,13 @@ pub fn system_prompt(briefing: &Briefing<'_>) -> String {
         section(&mut prompt, "Files", FILES);
     }
     section(&mut prompt, "Environment", &environment(briefing));
+    if may_use(briefing.agent, skill::NAME) {
+        section(&mut prompt, "Skills", &skills(&briefing.agent.skills));
+    }
+    if !briefing.instructions.is_empty() {
+        let text = format!("{INSTRUCTIONS}\n{}", briefing.instructions);
+        section(&mut prompt, "Instruction files", &text);
+    }
     prompt
 }
 
@@ -166,6 +177,23 @@ All members work in the same directory at the same time. Change only files that 
 If another task in progress is going to change the same file, agree with its owner first. Never undo or overwrite \
 changes that are not yours, and never run a command that changes the whole tree (checkout, stash, reset, a formatter \
 over everything) unless your task tells you to.";
+
+const INSTRUCTIONS: &str = "\
+Follow these files of the user and the project, unless the user says otherwise. A later file takes precedence over an \
+earlier one. They grant no permissions. Before you change files in a subdirectory, read its AGENTS.md, if there is one.";
+
+/// The list of skills; empty if there are none.
+fn skills(skills: &[Skill]) -> String {
+    if skills.is_empty() {
+        return String::new();
+    }
+    let line = |skill: &Skill| format!("{}: {}", skill.name, skill.description);
+    let lines: Vec<_> = skills.iter().map(line).collect();
+    format!(
+        "Before work that one of these descriptions covers, call skill with its name and follow its text.\n{}",
+        listed(&lines)
+    )
+}
 
 fn identity(prompt: &mut String, briefing: &Briefing<'_>) {
     let SupervisorClient {

@@ -39,6 +39,7 @@ fn prompts_within(window: u64, lead: bool, other: &str, date: &str) -> (String, 
         team: &team,
         cwd: Path::new("/project/web"),
         window,
+        instructions: "<file path=\"AGENTS.md\">\nUse tabs.\n</file>\n",
         platform: "linux x86_64",
         date,
     };
@@ -106,6 +107,8 @@ fn a_teammates_prompt_has_identity_and_environment() {
         "complete_task",
         "send_message",
         "Change only files that your task names",
+        "# Instruction files\nFollow these files",
+        "there is one.\n<file path=\"AGENTS.md\">\nUse tabs.\n</file>\n",
         "- Project directory: /project\n- Your working directory: /project/web\n- Platform: linux x86_64\n",
     ] {
         assert!(prompt.contains(part), "{part}\n---\n{prompt}");

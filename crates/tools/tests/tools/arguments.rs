@@ -1,7 +1,7 @@
 //! The offered tools, their schemas, and errors for invalid arguments.
 
 use agent_team_protocol::spec::{TOOLS, with_parts};
-use agent_team_tools::{ToolError, web_search};
+use agent_team_tools::{ToolError, skill, web_search};
 use serde_json::{Value, json};
 
 use crate::context::Rig;
@@ -32,8 +32,8 @@ fn the_built_in_tools_are_complete() {
 #[test]
 fn roles_can_name_every_built_in_tool() {
     let mut named = with_parts(&TOOLS.map(str::to_owned));
-    // Offered only if a search is configured.
-    named.retain(|name| name != web_search::NAME);
+    // Offered only if a search is configured, or if there are skills.
+    named.retain(|name| ![web_search::NAME, skill::NAME].contains(&name.as_str()));
     named.sort();
     let offered = Rig::new().tools;
     let mut names: Vec<_> = offered

@@ -13,4 +13,5 @@ mod limits;
 mod protected;
 mod reading;
 mod searching;
+mod skills;
 mod todo;
