@@ -55,6 +55,7 @@ fn results(answer: &Answer) -> Item {
         id: call.id.clone(),
         text: "42".to_owned(),
         failed: false,
+        media: Vec::new(),
     });
     Item::Returned {
         results: results.collect(),

@@ -52,6 +52,7 @@ fn returned() -> Item {
             id: "c1".to_owned(),
             text: "42".to_owned(),
             failed: false,
+            media: Vec::new(),
         }],
     }
 }

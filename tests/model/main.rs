@@ -14,6 +14,7 @@ mod failure;
 mod fallback;
 mod gemini;
 mod local_servers;
+mod media;
 mod openrouter;
 mod recording;
 mod responses;

@@ -42,6 +42,7 @@ async fn reasoning_details_are_sent_back_unchanged() {
             id: "c1".to_owned(),
             text: "42".to_owned(),
             failed: false,
+            media: Vec::new(),
         }],
     };
     let items = [said("Hello"), Item::Answered(answered), returned];

@@ -22,6 +22,7 @@ async fn converse(model: &dyn Model, word: &str) -> Vec<Answer> {
             id: call.id.clone(),
             text: word.to_owned(),
             failed: false,
+            media: Vec::new(),
         });
         let results: Vec<_> = results.collect();
         items.push(Item::Answered(answered.clone()));

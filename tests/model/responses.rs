@@ -35,6 +35,7 @@ fn results(ids: &[&str]) -> Item {
         id: format!("call_{id}"),
         text: "42".to_owned(),
         failed: false,
+        media: Vec::new(),
     });
     Item::Returned {
         results: results.collect(),

@@ -112,6 +112,7 @@ fn transcript() -> Vec<Item> {
         id: id.to_owned(),
         text: text.to_owned(),
         failed,
+        media: Vec::new(),
     };
     vec![
         said("Read both"),

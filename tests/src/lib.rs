@@ -26,6 +26,7 @@
 pub mod binaries;
 pub mod fake_anthropic;
 pub mod fake_iterm2;
+pub mod fake_media;
 pub mod fake_model_server;
 pub mod fake_responses;
 mod logs;

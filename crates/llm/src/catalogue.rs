@@ -15,6 +15,7 @@ use agent_team_providers::{ModelName, PROVIDERS, Provider};
 use serde::{Deserialize, Serialize};
 
 pub use self::import::{Imported, import};
+use crate::media::MediaSupport;
 use crate::usage::{Price, Rates, Tier};
 
 const BUILT_IN: &str = include_str!("catalogue.toml");
@@ -66,6 +67,10 @@ struct Entry {
     cache_write: Option<f64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tiers: Vec<TierEntry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vision: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pdf: Option<bool>,
 }
 
 /// The prices of requests with more input tokens than `above`.
@@ -92,6 +97,8 @@ pub struct ModelData {
     pub output: u64,
     /// `None`: the price is unknown.
     pub price: Option<Price>,
+    /// Whether the model accepts images and PDFs.
+    pub media: MediaSupport,
 }
 
 /// One model, or a family whose name ends in a star, as `agent-team models list` shows it.
@@ -322,10 +329,14 @@ impl Entry {
         for other in find(tables, provider, model).into_iter().flatten() {
             self.window = self.window.or(other.window);
             self.max_output = self.max_output.or(other.max_output);
+            self.vision = self.vision.or(other.vision);
+            self.pdf = self.pdf.or(other.pdf);
             if !self.has_price() {
                 *self = Self {
                     window: self.window,
                     max_output: self.max_output,
+                    vision: self.vision,
+                    pdf: self.pdf,
                     ..other.clone()
                 };
             }
@@ -364,6 +375,10 @@ impl Entry {
             window_is_assumed: self.window.is_none(),
             output: self.max_output.unwrap_or(OUTPUT),
             price: (free || self.has_price()).then_some(price),
+            media: MediaSupport {
+                images: self.vision,
+                documents: self.pdf,
+            },
         }
     }
 }
@@ -428,6 +443,21 @@ mod tests {
             known(&catalogue, "anthropic/claude-new").window,
             known(&catalogue, "anthropic/claude-sonnet-4").window
         );
+    }
+
+    #[test]
+    fn a_model_family_accepts_images_and_pdfs() {
+        let catalogue = Catalogue::default();
+        let media = |name| {
+            let MediaSupport { images, documents } = known(&catalogue, name).media;
+            (images, documents)
+        };
+        let both = (Some(true), Some(true));
+        assert_eq!(media("anthropic/claude-opus-4-5"), both);
+        assert_eq!(media("openai/gpt-5.4-mini"), both);
+        assert_eq!(media("openrouter/anthropic/claude-opus-4.5"), both);
+        assert_eq!(media("gemini/gemini-2.5-pro"), (Some(true), Some(false)));
+        assert_eq!(media("ollama/qwen3:8b"), (None, None));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod decode;
 mod draft;
 mod effort;
 mod failure;
+mod loaded;
 mod messages;
 mod pause;
 mod prefix;
@@ -20,7 +21,9 @@ mod responses;
 mod sse;
 mod verbatim;
 
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use agent_team_protocol::spec::Wire;
@@ -36,9 +39,11 @@ use tokio::time::timeout;
 use self::decode::{Decode, EventError, Progress};
 use self::draft::{Author, Draft, OnDelta};
 use self::failure::{Target, looks_like_html};
+use self::loaded::Loaded;
 use self::sse::Unreadable;
 use crate::catalogue::ModelData;
 use crate::key::Key;
+use crate::media::MediaSupport;
 use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, SearchSupport};
 use crate::usage::Price;
 
@@ -95,6 +100,8 @@ pub(super) struct HttpModel {
     url: String,
     /// The URL for errors, without credentials.
     shown_url: String,
+    /// The digests of images and PDFs that the provider may have refused; they are not sent again.
+    refused_media: Mutex<HashSet<String>>,
 }
 
 /// Why the client cannot be created.
@@ -130,11 +137,47 @@ impl HttpModel {
             headers: endpoint.headers()?,
             url: endpoint.url(path),
             shown_url: shown(&endpoint.url(path)),
+            refused_media: Mutex::default(),
             endpoint,
         })
     }
 
+    /// A provider refuses the whole request if it cannot decode an image, so a refused request is repeated without
+    /// images and PDFs.
     async fn ask(&self, prompt: Prompt<'_>, on_delta: OnDelta<'_>) -> Result<Answer, ModelError> {
+        let refused = || {
+            let refused = self.refused_media.lock();
+            refused.unwrap_or_else(PoisonError::into_inner)
+        };
+        let loaded = {
+            let refused = refused();
+            let is_refused = |digest: &str| refused.contains(digest);
+            Loaded::of(&prompt, self.model_data.media, is_refused)
+        };
+        match self.request(prompt, &loaded, &mut *on_delta).await {
+            Err(
+                ModelError::Refused {
+                    status: 400 | 413 | 422,
+                    ..
+                }
+                | ModelError::TooLong(_),
+            ) if !loaded.is_empty() => {
+                let answer = self.request(prompt, &Loaded::default(), on_delta).await;
+                if answer.is_ok() {
+                    refused().extend(loaded.digests().cloned());
+                }
+                answer
+            }
+            answer => answer,
+        }
+    }
+
+    async fn request(
+        &self,
+        prompt: Prompt<'_>,
+        loaded: &Loaded,
+        on_delta: OnDelta<'_>,
+    ) -> Result<Answer, ModelError> {
         let provider = self.endpoint.provider;
         let target = Target {
             provider: provider.name,
@@ -146,7 +189,8 @@ impl HttpModel {
         let draft = Draft::new(&prompt, author);
         let (mut body, decoder): (Value, Box<dyn Decode>) = match self.wire {
             Wire::ChatCompletions => {
-                let chat::Request { body, prefix } = chat::request(&self.dialect(), &prompt);
+                let chat::Request { body, prefix } =
+                    chat::request(&self.dialect(), &prompt, loaded);
                 let draft = match prefix {
                     Some(prefix) => draft.bound_to(prefix),
                     None => draft,
@@ -160,7 +204,7 @@ impl HttpModel {
                 let effort = self.effort.unwrap_or_default();
                 let effort = effort::of_openai(&self.model, effort);
                 (
-                    responses::request(&self.model, author, effort, &prompt),
+                    responses::request(&self.model, author, effort, &prompt, loaded),
                     Box::new(responses::AnswerDecoder::new(draft)),
                 )
             }
@@ -172,6 +216,7 @@ impl HttpModel {
                     self.model_data.output,
                     &thinking,
                     &prompt,
+                    loaded,
                 );
                 let draft = draft.bound_to(prefix);
                 (body, Box::new(messages::AnswerDecoder::new(draft)))
@@ -413,6 +458,10 @@ impl Model for HttpModel {
 
     fn search_support(&self) -> SearchSupport {
         self.endpoint.search_support
+    }
+
+    fn media_support(&self) -> MediaSupport {
+        self.model_data.media
     }
 
     fn answer<'a>(

@@ -1,6 +1,7 @@
 //! The trait of a model that passes each prompt to another model, and has its name, window and price. Implemented by
 //! `retry`, `recorder` and `fallback`.
 
+use crate::media::MediaSupport;
 use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, SearchSupport};
 use crate::usage::Price;
 
@@ -42,6 +43,10 @@ impl<L: ModelLayer> Model for L {
 
     fn search_support(&self) -> SearchSupport {
         ModelLayer::search_support(self)
+    }
+
+    fn media_support(&self) -> MediaSupport {
+        self.inner().media_support()
     }
 
     fn warnings(&self) -> &[String] {

@@ -6,6 +6,7 @@
 //!              └───► Replay (a recording instead)
 //! ```
 //! Where to look:
+//! - images and PDFs in results: `media`
 //! - the trait, prompts, answers and errors: `model`; tokens and cost: `usage`
 //! - model names, and the table of providers: the crate `providers`
 //! - keys, base URLs, proxies: `open`, `key`, `http_client`; the default model: `choose`
@@ -23,6 +24,7 @@ mod http;
 pub mod http_client;
 mod key;
 mod layer;
+mod media;
 mod model;
 pub mod open;
 pub mod recording;
@@ -30,6 +32,7 @@ pub mod retry;
 mod usage;
 mod window;
 
+pub use media::{Media, MediaKind, MediaSupport};
 pub use model::{
     Answer, Answering, Delta, Item, Model, ModelError, Prompt, SearchSupport, Stop, Thought,
     ToolCall, ToolResult, ToolSpec, Verbatim,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use agent_team_protocol::spec::Wire;
 use serde::{Deserialize, Serialize};
 
+use crate::media::{Media, MediaSupport};
 use crate::usage::{Price, Usage};
 
 /// One entry of a member's transcript. The entries contain everything that the model received and answered, in order.
@@ -20,6 +21,10 @@ pub enum Item {
     #[serde(rename = "said")]
     Input {
         text: String,
+    },
+    /// Images and PDFs that the input before this entry names.
+    Shown {
+        media: Vec<Media>,
     },
     Answered(Answer),
     /// The results of the previous answer's calls, in the order of those calls.
@@ -111,13 +116,16 @@ pub struct ToolCall {
     pub input: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ToolResult {
     /// The call's id.
     pub id: String,
     pub text: String,
     #[serde(default)]
     pub failed: bool,
+    /// The images and PDFs that the result shows to a model that accepts them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub media: Vec<Media>,
 }
 
 /// Why an answer ended.
@@ -272,6 +280,11 @@ pub trait Model: Send + Sync + std::fmt::Debug {
     /// Whether the provider can search the web.
     fn search_support(&self) -> SearchSupport {
         SearchSupport::Unsupported
+    }
+
+    /// Whether the model accepts images and PDFs.
+    fn media_support(&self) -> MediaSupport {
+        MediaSupport::default()
     }
 
     /// Problems of the configuration that do not prevent answers, for the user.

@@ -142,7 +142,7 @@ impl Shape {
             answered: answers.count(),
             last: match prompt.items.last() {
                 None => Last::Nothing,
-                Some(Item::Input { .. }) => Last::Input,
+                Some(Item::Input { .. } | Item::Shown { .. }) => Last::Input,
                 Some(Item::Answered(_)) => Last::Answered,
                 Some(Item::Returned { .. }) => Last::Returned,
             },

@@ -45,8 +45,8 @@ pub enum Action {
     Run(String),
     /// Reads this file, or files below this directory.
     Read(String),
-    /// Creates, changes or removes this file.
-    Edit(String),
+    /// Creates, changes or removes these files.
+    Edit(Vec<String>),
     /// Fetches this URL.
     Fetch(String),
     /// Searches the web.
@@ -71,7 +71,8 @@ impl Action {
             "bash" => text("command").map(Action::Run),
             "read" => text("path").map(Action::Read),
             "glob" | "grep" | "git_status" | "git_diff" => path().map(Action::Read),
-            "write" | "edit" => text("path").map(Action::Edit),
+            "write" | "edit" => text("path").map(|path| Action::Edit(vec![path])),
+            "apply_patch" => paths(&arguments["paths"]).map(Action::Edit),
             "fetch" => text("url").map(Action::Fetch),
             "web_search" => Some(Action::Search),
             "todo" | "bash_output" | "bash_kill" => Some(Action::Own),
@@ -84,7 +85,8 @@ impl Action {
     /// The paths that the judge needs resolved, relative to the call's directory.
     pub fn paths(&self) -> Vec<String> {
         let mut paths = match self {
-            Action::Read(path) | Action::Edit(path) => vec![path.clone()],
+            Action::Read(path) => vec![path.clone()],
+            Action::Edit(paths) => paths.clone(),
             Action::Run(line) => shell::read(line.as_bytes())
                 .map_or_else(|_| Vec::new(), |line| paths_in_line(&line)),
             Action::Fetch(_) | Action::Search | Action::Mcp(_) | Action::Own | Action::Unknown => {
@@ -94,6 +96,13 @@ impl Action {
         paths.truncate(PATHS_MAX);
         paths
     }
+}
+
+/// The paths of a list. `None` if it is empty or contains anything else.
+fn paths(list: &Value) -> Option<Vec<String>> {
+    let list = list.as_array().filter(|list| !list.is_empty())?;
+    let paths = list.iter().map(|path| path.as_str().map(str::to_owned));
+    paths.collect()
 }
 
 impl ToolCall {

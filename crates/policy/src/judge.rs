@@ -74,7 +74,7 @@ impl Judge<'_> {
                 parts
             }
             Action::Read(path) => vec![self.read(&path)],
-            Action::Edit(path) => vec![self.edit(&path)],
+            Action::Edit(paths) => paths.iter().map(|path| self.edit(path)).collect(),
             Action::Fetch(address) => vec![self.fetch(address)],
             Action::Search => {
                 vec![self.by_name("web_search", Changes::Nothing, |rule, _| rule.fits_search())]

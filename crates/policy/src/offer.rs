@@ -36,8 +36,9 @@ pub fn offers(call: &ToolCall, context: &RuleContext) -> Vec<Offer> {
     }
     match call.action() {
         Action::Run(line) => offers.extend(commands(&line)),
-        Action::Edit(path) => {
-            offers.extend(files("Edit", "changing", &call.path_of(&path), context))
+        Action::Edit(paths) => {
+            let of = |path: &String| files("Edit", "changing", &call.path_of(path), context);
+            offers.extend(together(paths.iter().map(of).collect()));
         }
         Action::Read(path) => {
             offers.extend(files("Read", "reading", &call.path_of(&path), context))
@@ -161,6 +162,20 @@ fn files(tool: &str, doing: &str, call_path: &CallPath, context: &RuleContext) -
         });
     }
     offers
+}
+
+/// The offers for several files: the files, and their directories. An offer needs a part for each file.
+fn together(each: Vec<Vec<Offer>>) -> Vec<Offer> {
+    let levels = each.iter().map(Vec::len).min().unwrap_or_default();
+    let level = |at: usize| {
+        let of_level = || each.iter().map(|offers| &offers[at]);
+        let covers: Vec<&str> = of_level().map(|offer| offer.covers.as_str()).collect();
+        Offer {
+            rules: unique(of_level().flat_map(|offer| offer.rules.clone())),
+            covers: unique(covers.into_iter().map(str::to_owned)).join(", "),
+        }
+    };
+    (0..levels).map(level).collect()
 }
 
 fn words(argv: &[String]) -> String {

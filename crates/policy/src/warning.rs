@@ -11,13 +11,13 @@ pub fn warnings(call: &ToolCall, context: &RuleContext) -> Vec<String> {
         Action::Run(_) if !call.confined => {
             warnings.push("runs outside the sandbox, with all your rights".to_owned());
         }
-        Action::Edit(path) => {
-            let call_path = call.path_of(&path);
-            if !call_path.is_inside(context) {
+        Action::Edit(paths) => {
+            let call_paths: Vec<_> = paths.iter().map(|path| call.path_of(path)).collect();
+            for call_path in call_paths.iter().filter(|path| !path.is_inside(context)) {
                 let resolved = call_path.resolved.display();
                 warnings.push(format!("changes a file outside the project: {resolved}"));
             }
-            if call_path.is_protected(context) {
+            if call_paths.iter().any(|path| path.is_protected(context)) {
                 warnings.push("changes a file that other programs run or obey".to_owned());
             }
         }

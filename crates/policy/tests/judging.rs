@@ -412,3 +412,49 @@ fn changes_of_trusted_scripts_need_a_decision() {
         assert_eq!(book.judge(&touch, &context, mode).ruling, ruling, "{path}");
     }
 }
+
+#[test]
+fn every_path_of_a_patch_is_judged() {
+    let patch = |paths: &[&str]| call("apply_patch", json!({ "paths": paths, "diff": "" }));
+    let rules = [
+        (Effect::Allow, "Edit(src/**)"),
+        (Effect::Deny, "Edit(src/secret/**)"),
+    ];
+    for (paths, expected) in [
+        (&["src/a", "src/b"][..], Ruling::Allow),
+        (&["src/a", "other"][..], Ruling::Ask),
+        (&["src/a", "src/secret/b"][..], Ruling::Deny),
+        (&["src/a", ".git/hooks/x"][..], Ruling::Ask),
+        (&["src/a", "link/passwd"][..], Ruling::Ask),
+        (&[][..], Ruling::Ask),
+    ] {
+        assert_eq!(
+            ruling(&rules, &patch(paths), Mode::Default),
+            expected,
+            "{paths:?}"
+        );
+    }
+    assert_eq!(
+        ruling(&[], &patch(&["a", "b"]), Mode::AcceptEdits),
+        Ruling::Allow
+    );
+    assert_eq!(
+        ruling(&[], &patch(&["a", "../b"]), Mode::AcceptEdits),
+        Ruling::Ask
+    );
+    let odd = call("apply_patch", json!({ "paths": ["a", 1] }));
+    assert_eq!(ruling(&[], &odd, Mode::AcceptEdits), Ruling::Ask);
+    // A path that the member did not resolve is never allowed by a rule.
+    let mut unresolved = patch(&["src/a", "src/b"]);
+    unresolved.paths.0.pop();
+    assert_eq!(ruling(&rules, &unresolved, Mode::Default), Ruling::Ask);
+    let many: Vec<String> = (0..300).map(|n| format!("src/{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(
+        ruling(&rules, &patch(&many), Mode::AcceptEdits),
+        Ruling::Ask
+    );
+    let offered = offers(&patch(&["lib/a", "lib/b"]), &context());
+    let rules: Vec<_> = offered.iter().map(|offer| offer.rules.join(" ")).collect();
+    assert_eq!(rules, ["", "Edit(./lib/a) Edit(./lib/b)", "Edit(lib/**)"]);
+}

@@ -359,15 +359,17 @@ pub fn summary(tool: &str, input: &serde_json::Value) -> String {
 
     let text = |name: &str| input[name].as_str();
     let subject = SUBJECTS.into_iter().find(|name| text(name).is_some());
+    // `requests show` has the complete change as a diff.
+    if let Some(paths) = changed_paths(tool, input) {
+        return visible_line(&format!("{tool}: {paths}")).into_owned();
+    }
     let (Some(subject), Some(fields)) = (subject, input.as_object()) else {
         return visible_line(&format!("{tool}: {input}")).into_owned();
     };
-    // `requests show` has the complete change as a diff.
-    let is_change = !is_foreign(tool) && input["diff"].is_string();
     let shows = |value| is_foreign(tool) || !is_default(value);
     let options: Vec<String> = fields
         .iter()
-        .filter(|(name, value)| *name != subject && !is_change && shows(value))
+        .filter(|(name, value)| *name != subject && shows(value))
         .map(|(name, value)| match (name.as_str(), value) {
             ("outside_sandbox", serde_json::Value::Bool(true)) => "outside the sandbox".to_owned(),
             ("background", serde_json::Value::Bool(true)) => "in the background".to_owned(),
@@ -381,6 +383,19 @@ pub fn summary(tool: &str, input: &serde_json::Value) -> String {
     };
     let subject = text(subject).unwrap_or_default();
     visible_line(&format!("{tool}{options}: {subject}")).into_owned()
+}
+
+/// The paths of a change of files by a built-in tool, separated by commas. The argument `diff` has the change itself.
+pub fn changed_paths(tool: &str, input: &serde_json::Value) -> Option<String> {
+    if is_foreign(tool) || !input["diff"].is_string() {
+        return None;
+    }
+    let several = || {
+        let paths = input["paths"].as_array()?.iter();
+        let paths: Option<Vec<&str>> = paths.map(serde_json::Value::as_str).collect();
+        Some(paths?.join(", "))
+    };
+    input["path"].as_str().map(str::to_owned).or_else(several)
 }
 
 /// Whether the tool belongs to an MCP server. The meaning of its arguments is unknown here, so clients must show all of
@@ -460,6 +475,11 @@ mod tests {
                 "edit",
                 json!({"path": "src/a.rs", "diff": "-a\n+b"}),
                 "edit: src/a.rs",
+            ),
+            (
+                "apply_patch",
+                json!({"paths": ["a.rs", "b\n.rs"], "diff": "-a\n+b"}),
+                "apply_patch: a.rs, b\\n.rs",
             ),
             (
                 "mcp__x__run",

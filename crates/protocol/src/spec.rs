@@ -198,7 +198,8 @@ pub struct MemberSpec {
 }
 
 /// The built-in tools, by the names that the user and models write.
-pub const TOOLS: [&str; 11] = [
+pub const TOOLS: [&str; 12] = [
+    "apply_patch",
     "bash",
     "edit",
     "fetch",
@@ -212,7 +213,8 @@ pub const TOOLS: [&str; 11] = [
     "write",
 ];
 
-const CHANGING_TOOLS: [&str; 3] = ["bash", "edit", "write"];
+/// The tools of [`TOOLS`] that can change something.
+const CHANGING_TOOLS: [&str; 4] = ["apply_patch", "bash", "edit", "write"];
 
 /// The tools of [`TOOLS`] that change nothing.
 pub fn reading_tools() -> Vec<String> {

@@ -19,7 +19,7 @@ use super::variables::{self, Variables};
 pub(super) const PLANS: &[(&str, ())] = &[("required", ())];
 
 /// Tools that a coordinating role does not have.
-pub(super) const EDITING: [&str; 3] = ["bash", "edit", "write"];
+pub(super) const EDITING: [&str; 4] = ["apply_patch", "bash", "edit", "write"];
 
 const REPLAY: &str = "replay:";
 

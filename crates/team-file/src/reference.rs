@@ -4,9 +4,9 @@
 //!
 //! The tables are in `reference/team_file.rs`, `reference/roles.rs` and `reference/settings.rs`.
 
+mod external;
 mod key;
 mod roles;
-mod services;
 mod settings;
 mod team_file;
 #[cfg(test)]
@@ -30,13 +30,13 @@ pub(super) fn section(level: Level) -> Option<&'static Section> {
         Level::Budget => Some(&team_file::BUDGET),
         Level::Panes => Some(&team_file::PANES),
         Level::Role => Some(&roles::ROLE),
-        Level::Provider => Some(&services::PROVIDER),
+        Level::Provider => Some(&external::PROVIDER),
         Level::Task => Some(&team_file::TASK),
         Level::Hooks => Some(&team_file::HOOKS),
         Level::Notify => Some(&team_file::NOTIFY),
         Level::Permissions => Some(&team_file::PERMISSIONS),
-        Level::McpServer => Some(&services::MCP_SERVER),
-        Level::Search => Some(&services::SEARCH),
+        Level::McpServer => Some(&external::MCP_SERVER),
+        Level::Search => Some(&external::SEARCH),
         Level::Roles | Level::Providers | Level::Mcp => None,
     }
 }

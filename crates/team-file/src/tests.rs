@@ -12,6 +12,7 @@ use super::open::FILE_MAX;
 use super::{Fault, LoadTeamError, Loaded, Reading, Variables, parse, slug};
 
 mod agents;
+mod mcp;
 mod overrides;
 mod permissions;
 

@@ -152,10 +152,13 @@ impl Agent {
             calls,
             verify_sandbox,
             |inputs, shared, sink| {
-                let tools = match agent.strategy {
+                let mut tools = match agent.strategy {
                     Some(_) => Vec::new(),
                     None => tools(&client, &shared),
                 };
+                tools.retain(|tool| {
+                    deps::suits_model(&agent, models.main.name(), &tool.spec().name)
+                });
                 let toolbox = Toolbox::new(tools, context);
                 let agent_loop = AgentLoop {
                     agent,

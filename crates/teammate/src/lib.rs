@@ -424,6 +424,8 @@ fn config<T>(
         output_max: OUTPUT_MAX,
         seen: Mutex::new(HashMap::new()),
         guard: guard(launch, program_context),
+        model: models.main.name().to_owned(),
+        media: models.main.media_support(),
     };
     Ok(AgentConfig {
         agent: launch.agent.clone(),

@@ -219,6 +219,7 @@ impl AnswerStream<'_> {
             id: call.id.clone(),
             text: found,
             failed: false,
+            media: Vec::new(),
         });
     }
 

@@ -16,7 +16,9 @@ mod diff;
 #[cfg(test)]
 mod tests;
 
-use agent_team_protocol::request::{Decided, Decision, RequestView, Scope, is_foreign, summary};
+use agent_team_protocol::request::{
+    Decided, Decision, RequestView, Scope, changed_paths, is_foreign, summary,
+};
 use agent_team_protocol::status::Status;
 use agent_team_protocol::text::{visible_label, visible_line};
 use agent_team_protocol::{MemberName, Party, RequestId};
@@ -75,15 +77,16 @@ impl Card {
         let input: Value = serde_json::from_str(view.input.get()).unwrap_or_default();
         let text = |name: &str| input[name].as_str();
         let number = |name: &str| input[name].as_u64();
-        let content = match (view.plan, text("diff"), text("path")) {
+        let paths = changed_paths(&view.tool, &input);
+        let content = match (view.plan, text("diff"), paths) {
             (Some(number), ..) => Content::Plan {
                 number,
                 text: text("text").unwrap_or_default().trim_end().to_owned(),
             },
             // Only of built-in tools it is known that their other arguments change nothing.
-            (None, Some(diff), Some(path)) if !is_foreign(&view.tool) => Content::Change {
+            (None, Some(diff), Some(path)) => Content::Change {
                 tool: view.tool.clone(),
-                path: path.to_owned(),
+                path,
                 diff: match (number("added"), number("removed")) {
                     (Some(added), Some(removed)) => Diff::of(diff).counted(added, removed),
                     _ => Diff::of(diff),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::confine::Confinement;
 use crate::permission::Permission;
 use crate::tool::Tool;
-use crate::{bash, edit, fetch, git, glob, grep, read, todo, write};
+use crate::{apply_patch, bash, edit, fetch, git, glob, grep, read, todo, write};
 
 /// The permissions and the sandbox of one member's built-in tools.
 #[derive(Debug, Clone)]
@@ -28,6 +28,7 @@ pub fn domain_tools(options: Options) -> Vec<Box<dyn Tool>> {
         read::read(permission.clone()),
         write::write(permission.clone()),
         edit::edit(permission.clone()),
+        apply_patch::apply_patch(permission.clone()),
         glob::glob(),
         grep::grep(permission.clone()),
     ];

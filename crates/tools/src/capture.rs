@@ -276,6 +276,8 @@ mod tests {
             output_max: 1000,
             seen: Mutex::default(),
             guard: Default::default(),
+            model: "openai/m".to_owned(),
+            media: Default::default(),
         };
         let mut capture = Capture::new(&context);
         let chunk = vec![b'x'; 64 << 10];

@@ -1,4 +1,4 @@
-//! The diff of a change, for the user. Called by `file`, for `write` and `edit`.
+//! The diff of a change, for the user. Called by `file`, for the tools that change files.
 
 use std::time::Duration;
 
@@ -20,22 +20,24 @@ pub(super) struct Diff {
     pub(super) whole: bool,
 }
 
-pub(super) fn diff(name: &str, old: Option<&[u8]>, new: &[u8]) -> Diff {
-    let before = String::from_utf8_lossy(old.unwrap_or_default());
-    let after = String::from_utf8_lossy(new);
-    let from = match old {
-        Some(_) => format!("a/{name}"),
+/// The diff of a file: its name and content before and after the change. `None`: it does not exist.
+pub(super) fn diff(old: Option<(&str, &[u8])>, new: Option<(&str, &[u8])>) -> Diff {
+    let content = |side: Option<(&str, &[u8])>| {
+        let bytes = side.map_or(&[][..], |(_, bytes)| bytes);
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    let (before, after) = (content(old), content(new));
+    let name = |letter: char, side: Option<(&str, &[u8])>| match side {
+        Some((name, _)) => format!("{letter}/{name}"),
         None => "/dev/null".to_owned(),
     };
     let diff = TextDiff::configure()
         .algorithm(Algorithm::Myers)
         .timeout(SEARCH)
-        .diff_lines(before.as_ref(), after.as_ref());
-    let mut text = diff
-        .unified_diff()
-        .context_radius(3)
-        .header(&from, &format!("b/{name}"))
-        .to_string();
+        .diff_lines(&before, &after);
+    let hunks = diff.unified_diff().context_radius(3).to_string();
+    // A new empty file and a renamed file have a header without hunks.
+    let mut text = format!("--- {}\n+++ {}\n{hunks}", name('a', old), name('b', new));
     let (mut added, mut removed) = (0, 0);
     for op in diff.ops() {
         if op.tag() != DiffTag::Equal {
@@ -43,21 +45,48 @@ pub(super) fn diff(name: &str, old: Option<&[u8]>, new: &[u8]) -> Diff {
             removed += op.old_range().len();
         }
     }
-    let whole = text.len() <= DIFF_MAX && std::str::from_utf8(new).is_ok();
-    if text.len() > DIFF_MAX {
-        let end = text[..text.floor_char_boundary(DIFF_MAX)]
-            .rfind('\n')
-            .map_or(0, |at| at + 1);
-        let rest = text[end..].lines().count();
-        text.truncate(end);
-        text.push_str(&format!("… {rest} more lines of the diff are not shown\n"));
-    }
+    let is_utf8 = new.is_none_or(|(_, bytes)| std::str::from_utf8(bytes).is_ok());
+    let whole = is_utf8 && !cut(&mut text);
     Diff {
         text,
         added,
         removed,
         whole,
     }
+}
+
+impl Diff {
+    /// One diff of several files.
+    pub(super) fn joined(diffs: impl IntoIterator<Item = Diff>) -> Diff {
+        let mut all = Diff {
+            text: String::new(),
+            added: 0,
+            removed: 0,
+            whole: true,
+        };
+        for diff in diffs {
+            all.text.push_str(&diff.text);
+            all.added += diff.added;
+            all.removed += diff.removed;
+            all.whole &= diff.whole;
+        }
+        all.whole &= !cut(&mut all.text);
+        all
+    }
+}
+
+/// Truncates a diff that is too large to be shown. Returns whether it was.
+fn cut(text: &mut String) -> bool {
+    if text.len() <= DIFF_MAX {
+        return false;
+    }
+    let end = text[..text.floor_char_boundary(DIFF_MAX)]
+        .rfind('\n')
+        .map_or(0, |at| at + 1);
+    let rest = text[end..].lines().count();
+    text.truncate(end);
+    text.push_str(&format!("… {rest} more lines of the diff are not shown\n"));
+    true
 }
 
 #[cfg(test)]
@@ -68,11 +97,11 @@ mod tests {
     fn a_truncated_diff_has_the_size_of_the_whole_change() {
         let old: String = (0..10).map(|line| format!("old {line}\n")).collect();
         let new: String = (0..20_000).map(|line| format!("new {line}\n")).collect();
-        let change = diff("a", Some(old.as_bytes()), new.as_bytes());
+        let change = diff(Some(("a", old.as_bytes())), Some(("a", new.as_bytes())));
         assert!(!change.whole && change.text.len() < DIFF_MAX + 100);
         assert!(change.text.lines().count() < 10_000);
         assert_eq!((change.added, change.removed), (20_000, 10));
-        let change = diff("a", Some(b"1\n2\n3\n"), b"1\ntwo\n3\n4");
+        let change = diff(Some(("a", b"1\n2\n3\n")), Some(("a", b"1\ntwo\n3\n4")));
         assert!(change.whole);
         assert_eq!((change.added, change.removed), (2, 1));
     }

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
+use agent_team_llm::MediaSupport;
+
 use crate::guard::Guard;
 use crate::secret::Secrets;
 
@@ -30,6 +32,9 @@ pub struct ToolContext {
     pub seen: Mutex<HashMap<PathBuf, Version>>,
     /// The files of the project that need permission to be read.
     pub guard: Guard,
+    /// The model, as `provider/model`, and whether it accepts images and PDFs.
+    pub model: String,
+    pub media: MediaSupport,
 }
 
 impl ToolContext {

@@ -1,17 +1,22 @@
-//! `edit`: replaces one text in a file. The file's line endings are kept.
+//! `edit`: replaces texts in a file: all of them, or none. The file's line endings are kept.
+//!
+//! A text that does not occur in the file is searched again without regard to indentation and trailing blanks. A single
+//! such place is replaced, and the new text is re-indented like the file: see `white_space`.
 
-mod nearest;
+pub(super) mod nearest;
 
 use agent_team_protocol::text::is_text;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::adapter::{Access, Call, tool};
 use crate::context::Version;
-use crate::file::{Change, Existing};
+use crate::file::{Change, Existing, apply};
 use crate::permission::Permission;
 use crate::resolved_path::{Purpose, ResolvedPath};
 use crate::tool::{Output, Tool, ToolError, off_thread};
+use crate::white_space::{Difference, is_blank, places, trimmed};
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -19,18 +24,29 @@ struct Arguments {
     /// The file, relative to the working directory or absolute.
     path: String,
     /// The text to replace, exactly as in the file, including indentation. Include enough context to make it unique.
-    old: String,
+    old: Option<String>,
     /// The new text.
-    new: String,
+    new: Option<String>,
     /// Replace every occurrence of `old`. Default: false.
+    #[serde(default)]
+    all: bool,
+    /// Several edits, instead of `old` and `new`. They apply in order; if one fails, none is made.
+    edits: Option<Vec<Replacement>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Replacement {
+    old: String,
+    new: String,
     #[serde(default)]
     all: bool,
 }
 
 pub(super) fn edit(permission: Permission) -> Box<dyn Tool> {
-    let description = "Replace a text in a file of the project. `old` must occur exactly once unless `all` is \
-                       set. The file must have been read, and not have changed since. Line numbers shown by read \
-                       are not part of the text.";
+    let description = "Replace a text in a file of the project, or several with `edits`. `old` must occur exactly \
+                       once unless `all` is set. The file must have been read, and not have changed since. Line \
+                       numbers shown by read are not part of the text.";
     tool("edit", description, Access::Changes, permission, run)
 }
 
@@ -39,26 +55,44 @@ async fn run(
     arguments: Arguments,
     call: Call<'_>,
 ) -> Result<Output, ToolError> {
-    if arguments.old.is_empty() {
-        return Err(ToolError::Input(
-            "`old` is empty: use write to create a file or replace its whole content".to_owned(),
-        ));
-    }
-    if arguments.old == arguments.new {
-        return Err(ToolError::Input("`old` and `new` are the same".to_owned()));
-    }
-    let resolved = ResolvedPath::find(call.context, &arguments.path, Purpose::Writing)?;
-    let known = call.context.known(&resolved);
     let given = arguments.path.clone();
-    let change = off_thread(move || replace(resolved, known, &arguments)).await?;
-    change.apply(call, &given, permission).await
+    let replacements = replacements(arguments)?;
+    let resolved = ResolvedPath::find(call.context, &given, Purpose::Writing)?;
+    let known = call.context.known(&resolved);
+    let (change, done) = off_thread(move || replace(resolved, known, &replacements)).await?;
+    let request = json!({ "path": given });
+    apply(vec![change], done, request, call, permission).await
+}
+
+/// The edits of a call, in order.
+fn replacements(arguments: Arguments) -> Result<Vec<Replacement>, ToolError> {
+    let wrong = |text: &str| Err(ToolError::Input(text.to_owned()));
+    let replacements = match (arguments.old, arguments.new, arguments.edits) {
+        (Some(old), Some(new), None) => vec![Replacement {
+            old,
+            new,
+            all: arguments.all,
+        }],
+        (None, None, Some(edits)) if !edits.is_empty() => edits,
+        _ => return wrong("set either `old` and `new`, or `edits` with at least one edit"),
+    };
+    for Replacement { old, new, .. } in &replacements {
+        if old.is_empty() {
+            let text = "`old` is empty: use write to create a file or replace its whole content";
+            return wrong(text);
+        }
+        if old == new {
+            return wrong("`old` and `new` are the same");
+        }
+    }
+    Ok(replacements)
 }
 
 fn replace(
     resolved: ResolvedPath,
     known: Option<Version>,
-    arguments: &Arguments,
-) -> Result<Change, ToolError> {
+    replacements: &[Replacement],
+) -> Result<(Change, String), ToolError> {
     let name = resolved.display();
     let Some(file) = Existing::read(&resolved, known)? else {
         return Err(ToolError::Failed(format!(
@@ -70,40 +104,152 @@ fn replace(
             "{name} is binary and cannot be edited as text"
         )));
     }
-    let Found { old, new, offsets } = find(&file.bytes, &arguments.old, &arguments.new);
-    let lines: Vec<String> = offsets
-        .iter()
-        .take(20)
-        .map(|&at| line_at(&file.bytes, at).to_string())
-        .collect();
-    let lines = lines.join(", ");
-    match offsets.len() {
-        0 => {
-            let hint = nearest::hint(&file.bytes, &arguments.old);
-            return Err(ToolError::Failed(format!("`old` is not in {name}. {hint}")));
+    let count = replacements.len();
+    let mut bytes = file.bytes.clone();
+    let (mut lines, mut reindented) = (Vec::new(), Vec::new());
+    for (number, replacement) in (1..).zip(replacements) {
+        let edited = edited(&name, &bytes, replacement).map_err(|why| {
+            ToolError::Failed(match count {
+                1 => why,
+                _ => format!("edit {number} of {count}: {why}\nNo edit was made."),
+            })
+        })?;
+        bytes = edited.bytes;
+        lines.extend(edited.lines);
+        if edited.reindented {
+            reindented.push(number.to_string());
         }
+    }
+    if bytes == file.bytes {
+        let text = "the edits leave the file unchanged";
+        return Err(ToolError::Input(text.to_owned()));
+    }
+    let mut done = match lines.as_slice() {
+        [line] => format!("edited {name} at line {line}"),
+        lines => format!(
+            "edited {name} at {} places: lines {}",
+            lines.len(),
+            listed(lines)
+        ),
+    };
+    if !reindented.is_empty() {
+        let of = match count {
+            1 => String::new(),
+            _ => format!(" of edit {}", reindented.join(", ")),
+        };
+        done.push_str(&format!(
+            ". `old`{of} differed from the file in white space; `new` was indented like the file"
+        ));
+    }
+    Ok((Change::new(resolved, Some(file), bytes), done))
+}
+
+/// The file after one edit.
+struct Edited {
+    bytes: Vec<u8>,
+    /// The first lines of the replaced texts, before the edit.
+    lines: Vec<usize>,
+    /// The text differed in white space.
+    reindented: bool,
+}
+
+fn edited(name: &str, bytes: &[u8], replacement: &Replacement) -> Result<Edited, String> {
+    let Found { old, new, offsets } = find(bytes, &replacement.old, &replacement.new);
+    let lines: Vec<usize> = offsets.iter().map(|&at| line_at(bytes, at)).collect();
+    match offsets.len() {
+        0 => return similar(name, bytes, &replacement.old, &new),
         1 => {}
-        count if !arguments.all => {
-            return Err(ToolError::Failed(format!(
-                "`old` occurs {count} times in {name} (lines {lines}): include more context to make it unique, or set \
-                 `all`"
-            )));
+        count if !replacement.all => {
+            return Err(format!(
+                "`old` occurs {count} times in {name} (lines {}): include more context to make it unique, or set `all`",
+                listed(&lines)
+            ));
         }
         _ => {}
     }
-    let mut bytes = Vec::with_capacity(file.bytes.len() + new.len());
+    let mut edited = Vec::with_capacity(bytes.len() + new.len());
     let mut from = 0;
     for &at in &offsets {
-        bytes.extend_from_slice(&file.bytes[from..at]);
-        bytes.extend_from_slice(new.as_bytes());
+        edited.extend_from_slice(&bytes[from..at]);
+        edited.extend_from_slice(new.as_bytes());
         from = at + old.len();
     }
-    bytes.extend_from_slice(&file.bytes[from..]);
-    let done = match offsets.len() {
-        1 => format!("edited {name} at line {lines}"),
-        count => format!("edited {name} at {count} places: lines {lines}"),
+    edited.extend_from_slice(&bytes[from..]);
+    Ok(Edited {
+        bytes: edited,
+        lines,
+        reindented: false,
+    })
+}
+
+/// Replaces the only lines that differ from `old` in white space alone. `new` has the file's line endings.
+fn similar(name: &str, bytes: &[u8], old: &str, new: &str) -> Result<Edited, String> {
+    let wanted: Vec<&[u8]> = old
+        .strip_suffix('\n')
+        .unwrap_or(old)
+        .split('\n')
+        .map(str::as_bytes)
+        .collect();
+    let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+    if bytes.ends_with(b"\n") {
+        lines.pop();
+    }
+    let found = match wanted.iter().all(|line| is_blank(line)) {
+        true => Vec::new(),
+        false => places(&lines, &wanted, 0, trimmed),
     };
-    Ok(Change::new(resolved, Some(file), bytes, done))
+    let missing = || format!("`old` is not in {name}. {}", nearest::hint(bytes, old));
+    let at = match found.as_slice() {
+        [at] => *at,
+        [] => return Err(missing()),
+        all => {
+            let numbers: Vec<usize> = all.iter().map(|at| at + 1).collect();
+            return Err(format!(
+                "`old` is not in {name}, and {} places differ from it only in white space (lines {}): copy the text \
+                 exactly, with more context",
+                all.len(),
+                listed(&numbers)
+            ));
+        }
+    };
+    let end = at + wanted.len();
+    let pairs = wanted.iter().copied().zip(lines[at..end].iter().copied());
+    let difference = Difference::between(pairs).ok_or_else(missing)?;
+    let (new, crlf) = (new.as_bytes(), lines[end - 1].ends_with(b"\r"));
+    let mut text = Vec::new();
+    for (index, line) in new.split(|byte| *byte == b'\n').enumerate() {
+        if index > 0 {
+            text.push(b'\n');
+        }
+        text.extend(difference.apply(line).ok_or_else(missing)?);
+        if is_blank(line) && line.ends_with(b"\r") {
+            text.push(b'\r');
+        }
+    }
+    let start: usize = lines[..at].iter().map(|line| line.len() + 1).sum();
+    let length: usize = lines[at..end].iter().map(|line| line.len() + 1).sum();
+    let mut stop = start + length;
+    // Without a newline at its end, `old` does not contain the line ending of its last line.
+    if !old.ends_with('\n') {
+        stop -= if crlf { 2 } else { 1 };
+    } else if stop > bytes.len() {
+        // The last line of the file has no newline, and keeps none.
+        let ending = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n'));
+        text.truncate(ending.map_or(0, |at| at + 1));
+    }
+    let stop = stop.min(bytes.len());
+    Ok(Edited {
+        bytes: [&bytes[..start], &text, &bytes[stop..]].concat(),
+        lines: vec![at + 1],
+        reindented: true,
+    })
+}
+
+/// At most twenty line numbers.
+fn listed(lines: &[usize]) -> String {
+    let shown: Vec<String> = lines.iter().take(20).map(usize::to_string).collect();
+    let more = if lines.len() > 20 { ", …" } else { "" };
+    format!("{}{more}", shown.join(", "))
 }
 
 /// `old` and `new` with the file's line endings, and the offsets of `old`.

@@ -1,7 +1,10 @@
-//! Reads and replaces whole text files. Called by `write` and `edit`.
+//! Reads, replaces, creates and removes whole text files. Called by `write`, `edit` and `apply_patch`.
 //!
 //! A file is replaced atomically by a complete file, and only if it is still the version that the model has read. The
 //! permission request contains the diff. The bytes from which the diff was made are written afterwards.
+//!
+//! A call changes all its files or none: the new files are complete on the disk before the first one gets its name, and
+//! if a later one fails, the earlier ones are restored. A crash between two of these renames leaves a part.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,7 +16,7 @@ use agent_team_policy::Digest;
 use agent_team_system::random;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use serde_json::json;
+use serde_json::Value;
 
 use crate::adapter::Call;
 use crate::change::{Diff, diff};
@@ -83,100 +86,256 @@ fn check(resolved: &ResolvedPath, now: Version, known: Option<Version>) -> Resul
 pub(super) struct Change {
     resolved: ResolvedPath,
     old: Option<Existing>,
-    new: Vec<u8>,
-    /// The tool's result after the change.
-    done: String,
-    diff: Diff,
+    /// `None`: the file is removed.
+    new: Option<Vec<u8>>,
+    /// The permissions of the new file. `None`: those of any new file.
+    mode: Option<u32>,
+    /// `None`: the diff of another change contains this change.
+    diff: Option<Diff>,
 }
 
 impl Change {
-    pub(super) fn new(
-        resolved: ResolvedPath,
-        old: Option<Existing>,
-        new: Vec<u8>,
-        done: String,
-    ) -> Self {
-        let before = old.as_ref().map(|old| old.bytes.as_slice());
-        let diff = diff(&resolved.display(), before, &new);
+    /// Replaces a file, or creates it.
+    pub(super) fn new(resolved: ResolvedPath, old: Option<Existing>, new: Vec<u8>) -> Self {
+        let name = resolved.display();
+        let before = old.as_ref().map(|old| (name.as_str(), &old.bytes[..]));
+        let diff = diff(before, Some((&name, &new)));
         Self {
             resolved,
+            mode: old.as_ref().map(|old| old.mode),
             old,
-            new,
-            done,
-            diff,
+            new: Some(new),
+            diff: Some(diff),
         }
     }
 
-    /// Requests permission and writes the file. `given` is the path from the call.
-    ///
-    /// # Errors
-    /// If permission is denied, the file has changed meanwhile, or it cannot be written.
-    pub(super) async fn apply(
-        self,
-        call: Call<'_>,
-        given: &str,
-        permission: &Permission,
-    ) -> Result<Output, ToolError> {
-        let context = call.context;
-        let diff = context.secrets.redact(&self.diff.text);
-        let mut request = json!({ "path": given, "diff": diff });
-        if !self.diff.whole || diff != self.diff.text {
-            // A truncated or redacted diff does not show every change, so the request's digest also covers the new
-            // content, and the numbers of lines are those of the whole change.
-            request["added"] = self.diff.added.into();
-            request["removed"] = self.diff.removed.into();
-            request["sha256"] = Digest::of_bytes(&self.new).to_string().into();
+    pub(super) fn removal(resolved: ResolvedPath, old: Existing) -> Self {
+        let diff = diff(Some((&resolved.display(), &old.bytes)), None);
+        Self {
+            resolved,
+            old: Some(old),
+            new: None,
+            mode: None,
+            diff: Some(diff),
         }
-        let _permit = permission.ask(call, &request, None).await?;
-        let (resolved, version, output) = off_thread(move || {
-            let version = replace(&self.resolved, self.old.as_ref(), &self.new)?;
-            let output = Output {
-                text: self.done,
-                diff: Some(self.diff.text),
-                changed: Some(self.resolved.path()),
-            };
-            Ok((self.resolved, version, output))
-        })
-        .await?;
-        context.remember(&resolved, version);
-        Ok(output)
+    }
+
+    /// Moves a file to `to`, where `replaced` is the present file, and gives it the content `new`.
+    pub(super) fn moved(
+        from: (ResolvedPath, Existing),
+        to: (ResolvedPath, Option<Existing>),
+        new: Vec<u8>,
+    ) -> [Self; 2] {
+        let ((source, old), (target, replaced)) = (from, to);
+        let (before, after) = (source.display(), target.display());
+        let diff = diff(Some((&before, &old.bytes)), Some((&after, &new)));
+        let target = Self {
+            resolved: target,
+            old: replaced,
+            new: Some(new),
+            mode: Some(old.mode),
+            diff: Some(diff),
+        };
+        let source = Self {
+            resolved: source,
+            old: Some(old),
+            new: None,
+            mode: None,
+            diff: None,
+        };
+        [target, source]
     }
 }
 
-/// Atomically replaces `old`, or creates the file, with `bytes`.
+/// Requests one permission for all the changes and makes them. `request`: the paths as written in the call. `done`: the
+/// tool's result after the changes.
 ///
 /// # Errors
-/// If the file has changed since `old` was read, or on an I/O error.
-fn replace(
-    resolved: &ResolvedPath,
-    old: Option<&Existing>,
-    bytes: &[u8],
-) -> Result<Version, ToolError> {
-    let name = resolved.name()?;
-    let wrong = |error: std::io::Error| failed(&resolved.display(), &error);
-    let directory = resolved
-        .directory(old.is_none())
-        .map_err(|error| wrong(error.into()))?;
-    let temporary = format!(".agent-team-{}", random::id());
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = Mode::from(if old.is_some() { 0o600 } else { 0o666 });
-    let written = rustix::fs::openat(&directory, &temporary, flags, mode)
-        .map_err(std::io::Error::from)
-        .and_then(|file| fill(File::from(file), old, bytes));
-    let replaced = written.map_err(wrong).and_then(|version| {
-        unchanged(resolved, old)?;
-        match old {
-            Some(_) => rustix::fs::renameat(&directory, &temporary, &directory, name),
-            None => create_new(&directory, &temporary, name),
-        }
-        .map_err(|error| wrong(error.into()))?;
-        Ok(version)
-    });
-    if replaced.is_err() {
-        // The temporary file may not exist; only the first error is reported.
-        let _removed = rustix::fs::unlinkat(&directory, &temporary, AtFlags::empty());
+/// If permission is denied, a file has changed meanwhile, or one cannot be written. No file is changed then.
+pub(super) async fn apply(
+    mut changes: Vec<Change>,
+    done: String,
+    mut request: Value,
+    call: Call<'_>,
+    permission: &Permission,
+) -> Result<Output, ToolError> {
+    let context = call.context;
+    let diffs = changes.iter_mut().filter_map(|change| change.diff.take());
+    let all = Diff::joined(diffs);
+    let diff = context.secrets.redact(&all.text);
+    request["diff"] = diff.as_ref().into();
+    if !all.whole || diff != all.text {
+        // A truncated or redacted diff does not show every change, so the request's digest also covers the new
+        // content, and the numbers of lines are those of the whole change.
+        request["added"] = all.added.into();
+        request["removed"] = all.removed.into();
+        request["sha256"] = digest(&changes).to_string().into();
     }
-    replaced
+    let _permit = permission.ask(call, &request, None).await?;
+    let (changes, versions) = off_thread(move || {
+        let versions = make(&changes)?;
+        Ok((changes, versions))
+    })
+    .await?;
+    for (change, version) in changes.iter().zip(versions) {
+        match version {
+            Some(version) => context.remember(&change.resolved, version),
+            None => context.forget(&change.resolved),
+        }
+    }
+    Ok(Output {
+        text: done,
+        diff: Some(all.text),
+        changed: changes.iter().map(|it| it.resolved.path()).collect(),
+        media: Vec::new(),
+    })
+}
+
+/// Covers the new content of all files.
+fn digest(changes: &[Change]) -> Digest {
+    let contents: Vec<&[u8]> = changes.iter().filter_map(|it| it.new.as_deref()).collect();
+    match contents.as_slice() {
+        [content] => Digest::of_bytes(content),
+        contents => {
+            let digests = contents.iter().map(|it| Digest::of_bytes(it).to_string());
+            Digest::of_bytes(digests.collect::<Vec<_>>().join("\n").as_bytes())
+        }
+    }
+}
+
+/// Makes all the changes, or none. Returns the version of each file; `None` for a removed one.
+fn make(changes: &[Change]) -> Result<Vec<Option<Version>>, ToolError> {
+    let staged: Result<Vec<Staged<'_>>, ToolError> = changes.iter().map(Staged::new).collect();
+    let mut staged = staged?;
+    for change in changes {
+        unchanged(&change.resolved, change.old.as_ref())?;
+    }
+    for index in 0..staged.len() {
+        let Err(error) = staged[index].commit() else {
+            continue;
+        };
+        let not_restored: Vec<String> = staged[..index]
+            .iter()
+            .rev()
+            .filter(|earlier| earlier.restore().is_err())
+            .map(|earlier| earlier.change.resolved.display())
+            .collect();
+        return Err(match not_restored.as_slice() {
+            [] => error,
+            names => ToolError::Failed(format!(
+                "{error}. These files are already changed and cannot be restored: {}",
+                names.join(", ")
+            )),
+        });
+    }
+    Ok(staged.iter().map(|staged| staged.version).collect())
+}
+
+/// A change whose new file is complete beside its path. Dropping it removes a file that has not got its name.
+struct Staged<'a> {
+    change: &'a Change,
+    directory: OwnedFd,
+    temporary: Option<String>,
+    version: Option<Version>,
+}
+
+impl<'a> Staged<'a> {
+    fn new(change: &'a Change) -> Result<Self, ToolError> {
+        let (resolved, old) = (&change.resolved, change.old.as_ref());
+        let wrong = |error: std::io::Error| failed(&resolved.display(), &error);
+        resolved.name()?;
+        let directory = resolved
+            .directory(old.is_none())
+            .map_err(|error| wrong(error.into()))?;
+        let mut staged = Self {
+            change,
+            directory,
+            temporary: None,
+            version: None,
+        };
+        if let Some(new) = &change.new {
+            let temporary = staged.temporary.insert(temporary_name());
+            let version =
+                write_new(&staged.directory, temporary, change.mode, new).map_err(wrong)?;
+            staged.version = Some(version);
+        }
+        Ok(staged)
+    }
+
+    /// # Errors
+    /// If the file has changed since the model read it, or on an I/O error.
+    fn commit(&mut self) -> Result<(), ToolError> {
+        let Change { resolved, old, .. } = self.change;
+        let name = resolved.name()?;
+        unchanged(resolved, old.as_ref())?;
+        let directory = &self.directory;
+        match (&self.temporary, old) {
+            (Some(temporary), Some(_)) => {
+                rustix::fs::renameat(directory, temporary, directory, name)
+            }
+            (Some(temporary), None) => create_new(directory, temporary, name),
+            (None, _) => rustix::fs::unlinkat(directory, name, AtFlags::empty()),
+        }
+        .map_err(|error| failed(&resolved.display(), &error.into()))?;
+        self.temporary = None;
+        Ok(())
+    }
+
+    /// Restores the file before [`Self::commit`], unless another program has changed it since.
+    fn restore(&self) -> Result<(), ToolError> {
+        let Change { resolved, old, .. } = self.change;
+        let name = resolved.name()?;
+        let wrong = |error: std::io::Error| failed(&resolved.display(), &error);
+        let now = resolved.open()?.map(|(_, version)| version);
+        if now != self.version {
+            return Err(changed(resolved));
+        }
+        let directory = &self.directory;
+        let Some(old) = old else {
+            return rustix::fs::unlinkat(directory, name, AtFlags::empty())
+                .map_err(|error| wrong(error.into()));
+        };
+        let temporary = temporary_name();
+        let written = write_new(directory, &temporary, Some(old.mode), &old.bytes);
+        let restored = written.and_then(|_| {
+            let renamed = rustix::fs::renameat(directory, &temporary, directory, name);
+            Ok(renamed?)
+        });
+        restored.map_err(|error| {
+            remove(directory, &temporary);
+            wrong(error)
+        })
+    }
+}
+
+impl Drop for Staged<'_> {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            remove(&self.directory, temporary);
+        }
+    }
+}
+
+fn temporary_name() -> String {
+    format!(".agent-team-{}", random::id())
+}
+
+/// Removes a temporary file, which may not exist; only the first error is reported.
+fn remove(directory: &OwnedFd, temporary: &str) {
+    let _removed = rustix::fs::unlinkat(directory, temporary, AtFlags::empty());
+}
+
+/// Creates a complete file. `mode`: its permissions if it replaces a file.
+fn write_new(
+    directory: &OwnedFd,
+    name: &str,
+    mode: Option<u32>,
+    bytes: &[u8],
+) -> std::io::Result<Version> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let created = Mode::from(if mode.is_some() { 0o600 } else { 0o666 });
+    let file = rustix::fs::openat(directory, name, flags, created)?;
+    fill(File::from(file), mode, bytes)
 }
 
 /// Creates a file without replacing an existing one: a hard link fails if the name exists, but a rename replaces the
@@ -191,10 +350,10 @@ fn create_new(directory: &OwnedFd, temporary: &str, name: &OsStr) -> rustix::io:
     }
 }
 
-fn fill(mut file: File, old: Option<&Existing>, bytes: &[u8]) -> std::io::Result<Version> {
+fn fill(mut file: File, mode: Option<u32>, bytes: &[u8]) -> std::io::Result<Version> {
     file.write_all(bytes)?;
-    if let Some(old) = old {
-        file.set_permissions(PermissionsExt::from_mode(old.mode))?;
+    if let Some(mode) = mode {
+        file.set_permissions(PermissionsExt::from_mode(mode))?;
     }
     file.sync_all()?;
     Ok(Version::of(&file.metadata()?))
@@ -206,10 +365,14 @@ fn unchanged(resolved: &ResolvedPath, old: Option<&Existing>) -> Result<(), Tool
     if now == old.map(|old| old.version) {
         return Ok(());
     }
-    Err(ToolError::Failed(format!(
+    Err(changed(resolved))
+}
+
+fn changed(resolved: &ResolvedPath) -> ToolError {
+    ToolError::Failed(format!(
         "{} has changed since you read it: read it before you change it",
         resolved.display()
-    )))
+    ))
 }
 
 impl ToolContext {
@@ -228,5 +391,13 @@ impl ToolContext {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         seen.insert(resolved.path(), version);
+    }
+
+    fn forget(&self, resolved: &ResolvedPath) {
+        let mut seen = self
+            .seen
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        seen.remove(&resolved.path());
     }
 }

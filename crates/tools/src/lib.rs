@@ -8,12 +8,15 @@
 //! Where to look:
 //! - the trait: `tool`; the constructor of tools: `adapter`; schemas and parsing of arguments: `arguments`
 //! - the built-in tools: `built_in`; skills: [`skill`]; the team tools: [`team`]; MCP tools: [`mcp`]; web search: [`web_search`]
-//! - path checks: `resolved_path`; opening paths: `beneath`; replacing a file: `file`; diffs: `change`
+//! - path checks: `resolved_path`; opening paths: `beneath`; changing files: `file`; diffs: `change`
+//! - texts that differ from a file in white space: `white_space`
+//! - images and PDFs for the model: `media`
 //! - directory walks: `walk`; git's ignore rules: `ignored`
 //! - child processes: [`program`]; their output: `capture`, [`tail`], as plain text: [`vt`], without secrets: [`secret`]
 //! - permission requests: `permission`; `Read` rules: [`guard`]; the sandbox: [`confine`]
 
 mod adapter;
+mod apply_patch;
 mod arguments;
 mod bash;
 mod beneath;
@@ -31,6 +34,7 @@ mod grep;
 pub mod guard;
 mod ignored;
 pub mod mcp;
+mod media;
 mod permission;
 pub mod program;
 mod read;
@@ -47,10 +51,12 @@ mod tool;
 pub mod vt;
 mod walk;
 pub mod web_search;
+mod white_space;
 mod write;
 
 pub use bash::BASH;
 pub use built_in::{Options, domain_tools};
 pub use context::{ToolContext, Version};
+pub use media::attached;
 pub use permission::{Permission, Permit};
-pub use tool::{Output, Tool, ToolError, ToolFuture, may_use};
+pub use tool::{APPLY_PATCH, Output, Tool, ToolError, ToolFuture, may_use};

@@ -1,4 +1,4 @@
-//! `read`: part of a text file, with line numbers.
+//! `read`: part of a text file, with line numbers; or an image or a PDF, for a model that accepts it.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -11,9 +11,10 @@ use serde::Deserialize;
 use crate::adapter::{Access, Call, tool};
 use crate::context::Version;
 use crate::file::WHOLE_MAX;
+use crate::media;
 use crate::permission::Permission;
 use crate::resolved_path::{Purpose, ResolvedPath, failed};
-use crate::tool::{Tool, ToolError, off_thread};
+use crate::tool::{Output, Tool, ToolError, off_thread};
 
 /// The default number of lines.
 const LINES: usize = 2000;
@@ -34,7 +35,8 @@ struct Arguments {
 
 pub(super) fn read(permission: Permission) -> Box<dyn Tool> {
     let description = "Show a text file of the project; each line is preceded by its number and a tab. Read a \
-                       file before you edit or replace it. For a long file, set `offset` and `limit`.";
+                       file before you edit or replace it. For a long file, set `offset` and `limit`. Also shows \
+                       images (PNG, JPEG, GIF, WebP) and PDFs.";
     tool("read", description, Access::Reads, permission, run)
 }
 
@@ -42,7 +44,7 @@ async fn run(
     permission: &Permission,
     arguments: Arguments,
     call: Call<'_>,
-) -> Result<String, ToolError> {
+) -> Result<Output, ToolError> {
     if arguments.offset == Some(0) || arguments.limit == Some(0) {
         return Err(ToolError::Input(
             "`offset` and `limit` count from 1".to_owned(),
@@ -55,17 +57,22 @@ async fn run(
         .await?;
     let room = context.output_max;
     let path = resolved.clone();
-    let (text, version) = off_thread(move || show(&path, &arguments, room)).await?;
+    let sink = media::Sink::of(context);
+    let (output, version) = off_thread(move || show(&path, &arguments, room, &sink)).await?;
     context.remember(&resolved, version);
-    Ok(text)
+    Ok(output)
 }
 
 fn show(
     resolved: &ResolvedPath,
     arguments: &Arguments,
     room: usize,
-) -> Result<(String, Version), ToolError> {
+    sink: &media::Sink,
+) -> Result<(Output, Version), ToolError> {
     let name = resolved.display();
+    if let Some(shown) = sink.read(resolved)? {
+        return Ok(shown);
+    }
     let Some((mut file, version)) = resolved.open()? else {
         return Err(ToolError::Failed(format!("{name} does not exist")));
     };
@@ -90,7 +97,7 @@ fn show(
     }
     file.rewind().map_err(wrong)?;
     let text = lines(file, arguments, room).map_err(wrong)?;
-    Ok((text, version))
+    Ok((text.into(), version))
 }
 
 /// The requested lines, as far as they fit into `room` bytes, and the offset at which to continue.

@@ -102,6 +102,8 @@ fn definition_of_the_web_search() {
         output_max: 1000,
         seen: Mutex::new(HashMap::new()),
         guard: Guard::default(),
+        model: "openai/m".to_owned(),
+        media: Default::default(),
     };
     let url = "https://search.example.org".to_owned();
     let agent = AgentSpec {

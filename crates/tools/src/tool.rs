@@ -4,11 +4,14 @@
 use std::path::PathBuf;
 use std::pin::Pin;
 
-use agent_team_llm::ToolSpec;
+use agent_team_llm::{Media, ToolSpec};
 use agent_team_protocol::spec::AgentSpec;
 use serde_json::Value;
 
 use crate::context::ToolContext;
+
+/// The name of the tool that applies patches.
+pub const APPLY_PATCH: &str = "apply_patch";
 
 /// A running call.
 pub type ToolFuture<'a> = Pin<Box<dyn Future<Output = Result<Output, ToolError>> + Send + 'a>>;
@@ -38,8 +41,10 @@ pub struct Output {
     pub text: String,
     /// A unified diff of the change, for the user.
     pub diff: Option<String>,
-    /// The file that the call has changed, as an absolute path.
-    pub changed: Option<PathBuf>,
+    /// The files that the call has changed, as absolute paths.
+    pub changed: Vec<PathBuf>,
+    /// The images and PDFs that the result shows to the model.
+    pub media: Vec<Media>,
 }
 
 impl From<String> for Output {
@@ -62,10 +67,17 @@ pub enum ToolError {
     Failed(String),
 }
 
-/// Returns whether the role and the member's settings permit the tool of this name.
+/// Returns whether the role and the member's settings permit the tool of this name. A patch does what `edit` and `write`
+/// do, so denying one of them denies patches too.
 pub fn may_use(agent: &AgentSpec, name: &str) -> bool {
     let names = |list: &[String]| list.iter().any(|tool| tool == name);
-    agent.tools.as_deref().is_none_or(names) && !names(&agent.deny_tools)
+    let also_denied: &[&str] = if name == APPLY_PATCH {
+        &["edit", "write"]
+    } else {
+        &[]
+    };
+    let denies = |tool: &String| tool == name || also_denied.contains(&tool.as_str());
+    agent.tools.as_deref().is_none_or(names) && !agent.deny_tools.iter().any(denies)
 }
 
 /// Runs blocking work on a blocking thread. The work continues if the future is dropped.
@@ -75,5 +87,26 @@ pub(crate) async fn off_thread<T: Send + 'static>(
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(ToolError::Failed(format!("a bug in this tool: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_without_edits_has_no_patches() {
+        let strings = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let may = |tools: Option<&[&str]>, deny: &[&str]| {
+            let agent = AgentSpec {
+                tools: tools.map(strings),
+                deny_tools: strings(deny),
+                ..AgentSpec::default()
+            };
+            may_use(&agent, APPLY_PATCH)
+        };
+        assert!(may(None, &[]) && may(Some(&["apply_patch"]), &[]));
+        assert!(!may(Some(&["edit", "write"]), &[]));
+        assert!(!may(None, &["edit"]) && !may(None, &["write"]) && !may(None, &["apply_patch"]));
     }
 }

@@ -2,9 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::adapter::{Access, Call, tool};
-use crate::file::{Change, Existing};
+use crate::file::{Change, Existing, apply};
 use crate::permission::Permission;
 use crate::resolved_path::{Purpose, ResolvedPath};
 use crate::tool::{Output, Tool, ToolError, off_thread};
@@ -32,14 +33,15 @@ async fn run(
     let Arguments { path, content } = arguments;
     let resolved = ResolvedPath::find(call.context, &path, Purpose::Writing)?;
     let known = call.context.known(&resolved);
-    let change = off_thread(move || {
+    let (change, done) = off_thread(move || {
         let old = Existing::read(&resolved, known)?;
         let done = if old.is_some() { "replaced" } else { "created" };
         let lines = content.lines().count();
         let noun = if lines == 1 { "line" } else { "lines" };
         let done = format!("{done} {}: {lines} {noun}", resolved.display());
-        Ok(Change::new(resolved, old, content.into_bytes(), done))
+        Ok((Change::new(resolved, old, content.into_bytes()), done))
     })
     .await?;
-    change.apply(call, &path, permission).await
+    let request = json!({ "path": path });
+    apply(vec![change], done, request, call, permission).await
 }

@@ -36,7 +36,7 @@ async fn a_teammate_does_the_leads_task_with_real_tools() {
     let lead = ScriptedModel::new("scripted/lead", |prompt| {
         let results = prompt.items.iter().filter_map(|item| match item {
             Item::Returned { results } => Some(results[0].text.as_str()),
-            Item::Input { .. } | Item::Answered(_) => None,
+            Item::Input { .. } | Item::Shown { .. } | Item::Answered(_) => None,
         });
         match results.count() {
             0 => call(

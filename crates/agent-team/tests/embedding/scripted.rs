@@ -80,7 +80,7 @@ impl Model for ScriptedModel {
 pub(crate) fn inputs<'a>(prompt: &Prompt<'a>) -> impl Iterator<Item = &'a str> {
     prompt.items.iter().filter_map(|item| match item {
         Item::Input { text } => Some(text.as_str()),
-        Item::Answered(_) | Item::Returned { .. } => None,
+        Item::Shown { .. } | Item::Answered(_) | Item::Returned { .. } => None,
     })
 }
 

@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 use super::decode::{Decode, EventError, Progress};
 use super::draft::{Author, Draft, OnDelta, as_object, result_text};
 use super::effort;
+use super::loaded::{Loaded, data_url};
 use super::prefix::Prefix;
 use super::reasoning::{self, Entries};
+use crate::media::Media;
 use crate::model::{Item, Prompt, Stop, Thought, ToolResult};
 
 /// The last event of a stream.
@@ -42,14 +44,14 @@ pub(super) struct Request {
     pub(super) prefix: Option<String>,
 }
 
-pub(super) fn request(dialect: &Dialect<'_>, prompt: &Prompt<'_>) -> Request {
+pub(super) fn request(dialect: &Dialect<'_>, prompt: &Prompt<'_>, loaded: &Loaded) -> Request {
     let Dialect { model, quirks, .. } = *dialect;
     let mut prefix = quirks.is_openrouter.then(|| {
         // As in `messages`, the prefix depends on whether thinking is off.
         let thinks = dialect.effort != Some(Effort::None);
         Prefix::new(&json!({ "model": model, "tools": prompt.tools, "thinks": thinks }))
     });
-    let mut messages = messages(dialect, prompt, prefix.as_mut());
+    let mut messages = messages(dialect, prompt, loaded, prefix.as_mut());
     if quirks.is_openrouter && model.contains("claude") {
         mark_for_cache(&mut messages);
     }
@@ -106,8 +108,11 @@ fn mark_for_cache(messages: &mut [Value]) {
         ends.push(0);
     }
     for at in ends {
-        if let Some(text) = messages[at]["content"].as_str() {
-            let mark = json!({ "type": "ephemeral" });
+        let mark = json!({ "type": "ephemeral" });
+        let parts = messages[at]["content"].as_array_mut();
+        if let Some(part) = parts.and_then(|parts| parts.last_mut()) {
+            part["cache_control"] = mark;
+        } else if let Some(text) = messages[at]["content"].as_str() {
             let part = json!({ "type": "text", "text": text, "cache_control": mark });
             messages[at]["content"] = json!([part]);
         }
@@ -118,6 +123,7 @@ fn mark_for_cache(messages: &mut [Value]) {
 fn messages(
     dialect: &Dialect<'_>,
     prompt: &Prompt<'_>,
+    loaded: &Loaded,
     mut prefix: Option<&mut Prefix>,
 ) -> Vec<Value> {
     let Dialect {
@@ -143,6 +149,19 @@ fn messages(
                 }
                 _ => messages.push(json!({ "role": "user", "content": text })),
             },
+            Item::Shown { media } => {
+                let mut shown = with_media(&loaded.title(media), loaded.shown(media));
+                // Many chat templates require user and assistant messages to alternate.
+                if let Some(last) = messages.pop_if(|last| last["role"] == "user") {
+                    let mut parts = match last["content"].as_array() {
+                        Some(parts) => parts.clone(),
+                        None => vec![json!({ "type": "text", "text": last["content"] })],
+                    };
+                    parts.extend(shown["content"].as_array().cloned().unwrap_or_default());
+                    shown["content"] = parts.into();
+                }
+                messages.push(shown);
+            }
             Item::Answered(answer) => {
                 if answer.text.is_empty() && answer.calls.is_empty() {
                     continue;
@@ -199,7 +218,14 @@ fn messages(
                 }
                 messages.push(message);
             }
-            Item::Returned { results } => messages.extend(results.iter().map(result)),
+            Item::Returned { results } => {
+                let shown = match quirks.results_before_answers {
+                    true => &Loaded::default(),
+                    false => loaded,
+                };
+                messages.extend(results.iter().map(|it| result(it, shown)));
+                messages.extend(media_of(results, shown));
+            }
         }
     }
     if let Some(prefix) = prefix {
@@ -209,16 +235,47 @@ fn messages(
 }
 
 fn append(message: &mut Value, text: &str) {
+    if let Some(parts) = message["content"].as_array_mut() {
+        return parts.push(json!({ "type": "text", "text": text }));
+    }
     let before = message["content"].as_str().unwrap_or("");
     message["content"] = format!("{before}\n\n{text}").into();
 }
 
-fn result(result: &ToolResult) -> Value {
+fn result(result: &ToolResult, loaded: &Loaded) -> Value {
     json!({
         "role": "tool",
         "tool_call_id": result.id,
-        "content": result_text(result),
+        "content": loaded.text(result, &result_text(result)),
     })
+}
+
+/// The images and PDFs of these results, in a message of their own: the API accepts only text in a message with the
+/// role `tool`.
+fn media_of(results: &[ToolResult], loaded: &Loaded) -> Option<Value> {
+    let shown: Vec<_> = results
+        .iter()
+        .flat_map(|it| loaded.shown(&it.media))
+        .collect();
+    let names: Vec<&str> = shown.iter().map(|(media, _)| media.name.as_str()).collect();
+    let text = format!("Files of the results above, in order: {}", names.join(", "));
+    (!names.is_empty()).then(|| with_media(&text, shown))
+}
+
+/// A message of the user with a text, images and PDFs.
+fn with_media(text: &str, shown: Vec<(&Media, &str)>) -> Value {
+    let parts = shown.into_iter().map(|(media, data)| {
+        let url = data_url(media, data);
+        match media.kind.is_image() {
+            true => json!({ "type": "image_url", "image_url": { "url": url } }),
+            false => {
+                json!({ "type": "file", "file": { "filename": media.name, "file_data": url } })
+            }
+        }
+    });
+    let text = json!({ "type": "text", "text": text });
+    let content: Vec<Value> = std::iter::once(text).chain(parts).collect();
+    json!({ "role": "user", "content": content })
 }
 
 /// The signature of an answer's calls. Gemini signs the first call, and requires the signature in later requests.

@@ -50,7 +50,7 @@ impl Draft {
     pub(super) fn new(prompt: &Prompt<'_>, author: Author<'_>) -> Self {
         let answers = prompt.items.iter().filter_map(|item| match item {
             Item::Answered(answer) => Some(answer),
-            Item::Input { .. } | Item::Returned { .. } => None,
+            Item::Input { .. } | Item::Shown { .. } | Item::Returned { .. } => None,
         });
         let ids = answers.flat_map(|answer| answer.calls.iter().map(|call| call.id.clone()));
         Self {

@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 use super::decode::{Decode, EventError, Progress};
 use super::draft::{Author, Draft, OnDelta, as_object};
 use super::effort::Thinking;
+use super::loaded::Loaded;
 use super::prefix::Prefix;
 use super::verbatim::{self, Blocks};
-use crate::model::{Answer, Delta, Item, Prompt, Stop};
+use crate::media::Media;
+use crate::model::{Answer, Delta, Item, Prompt, Stop, ToolResult};
 
 /// The type of the provider's search tool.
 const SEARCH: &str = "web_search_20250305";
@@ -33,13 +35,14 @@ pub(super) fn request(
     output: u64,
     thinking: &Thinking,
     prompt: &Prompt<'_>,
+    loaded: &Loaded,
 ) -> Request {
     let tools = tools(prompt);
     // A request that turns thinking off must not contain earlier thoughts, so the mode is part of the prefix.
     let mode = thinking.mode.as_ref().map(|mode| &mode["type"]);
     let fixed = json!({ "model": model, "system": prompt.system, "tools": tools, "mode": mode });
     let mut prefix = Prefix::new(&fixed);
-    let mut messages = messages(author, prompt, &mut prefix);
+    let mut messages = messages(author, prompt, loaded, &mut prefix);
     mark_inputs(&mut messages);
     let mut body = json!({
         "model": model,
@@ -97,18 +100,32 @@ fn tools(prompt: &Prompt<'_>) -> Vec<Value> {
 }
 
 /// The messages of the prompt, which are added to `prefix` too.
-fn messages(author: Author<'_>, prompt: &Prompt<'_>, prefix: &mut Prefix) -> Vec<Value> {
+fn messages(
+    author: Author<'_>,
+    prompt: &Prompt<'_>,
+    loaded: &Loaded,
+    prefix: &mut Prefix,
+) -> Vec<Value> {
     let mut messages: Vec<Value> = Vec::new();
     for item in prompt.items {
         let (role, blocks) = match item {
             Item::Input { text } => ("user", text_block(text).into_iter().collect()),
+            Item::Shown { media } => {
+                let text = text_block(&loaded.title(media));
+                (
+                    "user",
+                    text.into_iter()
+                        .chain(blocks(loaded.shown(media)))
+                        .collect(),
+                )
+            }
             Item::Answered(answer) => ("assistant", answered(author, answer, prefix)),
             Item::Returned { results } => {
                 let results = results.iter().map(|result| {
                     json!({
                         "type": "tool_result",
                         "tool_use_id": result.id,
-                        "content": result.text,
+                        "content": content(result, loaded),
                         "is_error": result.failed,
                     })
                 });
@@ -130,6 +147,29 @@ fn messages(author: Author<'_>, prompt: &Prompt<'_>, prefix: &mut Prefix) -> Vec
         }
     }
     messages
+}
+
+/// The content of a result: its text, or blocks with its images and PDFs.
+fn content(result: &ToolResult, loaded: &Loaded) -> Value {
+    let text = loaded.text(result, &result.text);
+    let shown = loaded.shown(&result.media);
+    if shown.is_empty() {
+        return text.into();
+    }
+    text_block(&text).into_iter().chain(blocks(shown)).collect()
+}
+
+/// The blocks of images and PDFs.
+fn blocks(shown: Vec<(&Media, &str)>) -> impl Iterator<Item = Value> {
+    shown.into_iter().map(|(media, data)| {
+        let kind = if media.kind.is_image() {
+            "image"
+        } else {
+            "document"
+        };
+        let source = json!({ "type": "base64", "media_type": media.kind.mime(), "data": data });
+        json!({ "type": kind, "source": source })
+    })
 }
 
 /// The API rejects blank texts.

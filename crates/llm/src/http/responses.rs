@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 
 use super::decode::{Decode, EventError, Progress};
 use super::draft::{Author, Draft, OnDelta, as_object, result_text};
+use super::loaded::{Loaded, data_url};
 use super::prefix::Prefix;
-use crate::model::{Answer, Item, Prompt, Stop};
+use crate::media::Media;
+use crate::model::{Answer, Item, Prompt, Stop, ToolResult};
 
 /// The body of a request. The body includes only the items of `author`. `effort` is OpenAI's word, for a
 /// model that thinks.
@@ -19,6 +21,7 @@ pub(super) fn request(
     author: Author<'_>,
     effort: Option<&'static str>,
     prompt: &Prompt<'_>,
+    loaded: &Loaded,
 ) -> Value {
     let tools: Vec<Value> = prompt
         .tools
@@ -41,7 +44,7 @@ pub(super) fn request(
         "store": false,
         "include": ["reasoning.encrypted_content"],
         "prompt_cache_key": Prefix::new(&fixed).digest(),
-        "input": input(author, prompt),
+        "input": input(author, prompt, loaded),
     });
     if !prompt.system.is_empty() {
         body["instructions"] = prompt.system.into();
@@ -56,22 +59,51 @@ pub(super) fn request(
     body
 }
 
-fn input(author: Author<'_>, prompt: &Prompt<'_>) -> Vec<Value> {
+fn input(author: Author<'_>, prompt: &Prompt<'_>, loaded: &Loaded) -> Vec<Value> {
     let mut input = Vec::new();
     for item in prompt.items {
         match item {
             Item::Input { text } => input.push(message("user", "input_text", text)),
+            Item::Shown { media } => {
+                let text = json!({ "type": "input_text", "text": loaded.title(media) });
+                let content: Vec<Value> = std::iter::once(text)
+                    .chain(parts(loaded.shown(media)))
+                    .collect();
+                input.push(json!({ "type": "message", "role": "user", "content": content }));
+            }
             Item::Answered(answer) => input.extend(answered(author, answer)),
             Item::Returned { results } => input.extend(results.iter().map(|result| {
                 json!({
                     "type": "function_call_output",
                     "call_id": result.id,
-                    "output": result_text(result),
+                    "output": output(result, loaded),
                 })
             })),
         }
     }
     input
+}
+
+/// The output of a call: its text, or parts with its images and PDFs.
+fn output(result: &ToolResult, loaded: &Loaded) -> Value {
+    let text = loaded.text(result, &result_text(result));
+    let shown = loaded.shown(&result.media);
+    if shown.is_empty() {
+        return text.into();
+    }
+    let text = json!({ "type": "input_text", "text": text });
+    std::iter::once(text).chain(parts(shown)).collect()
+}
+
+/// The parts of images and PDFs.
+fn parts(shown: Vec<(&Media, &str)>) -> impl Iterator<Item = Value> {
+    shown.into_iter().map(|(media, data)| {
+        let url = data_url(media, data);
+        match media.kind.is_image() {
+            true => json!({ "type": "input_image", "image_url": url, "detail": "auto" }),
+            false => json!({ "type": "input_file", "filename": media.name, "file_data": url }),
+        }
+    })
 }
 
 fn answered(author: Author<'_>, answer: &Answer) -> Vec<Value> {

@@ -155,7 +155,7 @@ impl Replay {
         let before = || self.exchanges[..at].iter().rev().map(|(_, before)| before);
         let last_answer = prompt.items.iter().rev().find_map(|item| match item {
             Item::Answered(answer) => Some(answer),
-            Item::Input { .. } | Item::Returned { .. } => None,
+            Item::Input { .. } | Item::Shown { .. } | Item::Returned { .. } => None,
         });
         if let Some(answer) = last_answer {
             let mut conversation = before().filter(|before| !before.is_summary());

@@ -4,11 +4,11 @@
 
 use agent_team_protocol::value::Effort;
 
+use super::external::SEARCH;
 use super::key::DefaultValue::{Depends, Is, Unset};
-use super::key::Kind::{Integer, Number, Strings, Tables, Word};
+use super::key::Kind::{Boolean, Integer, Number, Strings, Tables, Word};
 use super::key::{KeyInfo, Kind, Manual, Section, words};
 use super::roles::ROLE;
-use super::services::SEARCH;
 use super::team_file::{NOTIFY, NOTIFY_KEY, PERMISSIONS};
 
 pub static SETTINGS: Manual = Manual {
@@ -135,6 +135,21 @@ static MODEL: Section = Section {
             Depends("8192"),
             "Longest answer, in tokens.",
             "\"gpt-5.1\" = { max_output = 128000 }",
+        ),
+        KeyInfo::new(
+            "vision",
+            Boolean,
+            Unset,
+            "Whether the model accepts images. Without it, `read` refuses images for models that the built-in data does not \
+             contain.",
+            "\"qwen3-vl*\" = { vision = true }",
+        ),
+        KeyInfo::new(
+            "pdf",
+            Boolean,
+            Unset,
+            "Whether the model accepts PDFs.",
+            "\"qwen3-vl*\" = { vision = true, pdf = false }",
         ),
         KeyInfo::new(
             "input",

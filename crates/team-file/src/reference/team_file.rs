@@ -4,11 +4,11 @@ use agent_team_protocol::engine::ENGINE_WORDS;
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::value::Effort;
 
+use super::external::{MCP_SERVER, PROVIDER, SEARCH};
 use super::key::DefaultValue::{Depends, Is, Required, Unset};
 use super::key::Kind::{Boolean, Integer, Number, StringTable, Strings, Table, Tables, Word};
 use super::key::{KeyInfo, Kind, Manual, Section, words};
 use super::roles::{AGENT_KEYS, COLOUR, INSTRUCTIONS, ROLE, ROLE_FILE};
-use super::services::{MCP_SERVER, PROVIDER, SEARCH};
 use crate::member::{CLAIMS, LAYOUTS, member_placements, placements};
 use crate::mode::MODES;
 use crate::notify::WORDS;

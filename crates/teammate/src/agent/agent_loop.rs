@@ -221,7 +221,7 @@ impl AgentLoop {
             self.conversation
                 .append(vec![note], Vec::new(), Usage::default())
                 .await?;
-            self.conversation.store_inputs(model_inputs).await?;
+            self.store_inputs(model_inputs).await?;
             return self.turn().await;
         }
         Ok(())
@@ -260,7 +260,7 @@ impl AgentLoop {
                     self.conversation.inbox.task(),
                 )));
             }
-            self.conversation.store_inputs(model_inputs).await?;
+            self.store_inputs(model_inputs).await?;
             let answer = match self.step().await? {
                 Stepped::Answered(answer) => answer,
                 Stepped::Interrupted(_) => continue,
@@ -328,6 +328,11 @@ impl AgentLoop {
                 Turn::Continues => {}
             }
         }
+    }
+
+    pub(super) async fn store_inputs(&mut self, model_inputs: Vec<ModelInput>) -> Result<(), End> {
+        let context = self.toolbox.context();
+        self.conversation.store_inputs(model_inputs, context).await
     }
 
     /// Returns whether the input gives the model new work: a new task, or a message of the user or the lead. After new
@@ -431,6 +436,7 @@ impl AgentLoop {
             id: call.id,
             text: allowed.refusal().into(),
             failed: true,
+            media: Vec::new(),
         }));
         self.conversation
             .append_results(results, read, executed.changed)

@@ -236,10 +236,15 @@ fn without_secrets(outcome: Outcome, context: &ToolContext) -> Outcome {
             text,
             diff,
             changed,
+            media,
         }) => Ok(Output {
             text: without_middle(hide(text), context.output_max),
             diff: diff.map(hide),
-            changed: changed.map(|path| hide(path.to_string_lossy().into_owned()).into()),
+            changed: changed
+                .into_iter()
+                .map(|path| hide(path.to_string_lossy().into_owned()).into())
+                .collect(),
+            media,
         }),
         Err(ToolError::Input(text)) => Err(ToolError::Input(hide(text))),
         Err(ToolError::Failed(text)) => Err(ToolError::Failed(hide(text))),
@@ -317,10 +322,10 @@ impl CallProgress<'_> {
                 (error.id(), Done::failed(ToolError::Failed(text)))
             }
         };
-        if let Ok(output) = &done.outcome
-            && let Some(path) = &output.changed
-        {
-            self.changed.push(path.to_string_lossy().into_owned());
+        if let Ok(output) = &done.outcome {
+            let paths = output.changed.iter();
+            self.changed
+                .extend(paths.map(|path| path.to_string_lossy().into_owned()));
         }
         if let Some(&index) = indices.get(&id) {
             self.results[index] = Some(show_result(&self.calls[index], &done, self.sink));
@@ -409,9 +414,12 @@ fn unshown_part<'a>(text: &'a str, seen: Option<&Ends>) -> Option<&'a str> {
 
 /// Shows the result of a call, and converts it for the model.
 fn show_result(call: &ToolCall, done: &Done, sink: &OutputSink) -> ToolResult {
-    let (text, diff, failed) = match &done.outcome {
-        Ok(output) => (output.text.clone(), output.diff.clone(), false),
-        Err(error) => (error.to_string(), None, true),
+    let (text, diff, media, failed) = match &done.outcome {
+        Ok(output) => {
+            let Output { diff, media, .. } = output.clone();
+            (output.text.clone(), diff, media, false)
+        }
+        Err(error) => (error.to_string(), None, Vec::new(), true),
     };
     let unseen = unshown_part(&text, done.seen.as_ref());
     sink.ended(EndedCall {
@@ -425,6 +433,7 @@ fn show_result(call: &ToolCall, done: &Done, sink: &OutputSink) -> ToolResult {
         id: call.id.clone(),
         text,
         failed,
+        media,
     };
     sink.live.returned(&result);
     result

@@ -13,7 +13,7 @@
 //! supervisor's answers and the work record, so that goal, task, plan, files and open questions do not depend on a
 //! model. Neither changes an answer.
 
-mod prune;
+pub(super) mod prune;
 mod state;
 
 use std::fmt::Write;
@@ -28,7 +28,7 @@ use agent_team_protocol::with_causes;
 use agent_team_terminal_ui::Tone;
 use agent_team_tools::team::{digest, plan_status, without_middle};
 
-pub(super) use self::prune::prune;
+use self::prune::prune;
 use self::state::{WorkState, without_state};
 use super::conversation::{Conversation, End, unless_stopped};
 use super::inbox::Interruption;
@@ -369,6 +369,10 @@ fn rendered(items: &[Item]) -> String {
     for item in items {
         let written = match item {
             Item::Input { text: input } => writeln!(text, "[input]\n{}\n", without_state(input)),
+            Item::Shown { media } => {
+                let names = media.iter().map(|media| format!(" {}", media.name));
+                writeln!(text, "[attached]{}\n", names.collect::<String>())
+            }
             Item::Answered(answer) => {
                 let calls = answer.calls.iter();
                 let calls = calls.map(|call| format!("[call {}] {}\n", call.name, call.input));

@@ -12,11 +12,13 @@ use agent_team_protocol::method::{
     AppendTranscript, ReadTranscript, TranscriptAppend, TranscriptRead, TurnEnd,
 };
 use agent_team_protocol::notification::MemberModel;
+use agent_team_protocol::text::visible_line;
 use agent_team_protocol::view::{ContextView, Usage, Waiting};
-use agent_team_protocol::{MessageId, Refusal, with_causes};
+use agent_team_protocol::{MessageId, Party, Refusal, with_causes};
 use agent_team_terminal_ui::Tone;
 use agent_team_tools::supervisor_client::SupervisorClient;
 use agent_team_tools::team::Shared;
+use agent_team_tools::{ToolContext, attached};
 
 use super::inbox::{Inbox, Interruption, ModelInput};
 use super::output_sink::OutputSink;
@@ -80,8 +82,12 @@ impl Conversation {
         }
     }
 
-    /// Stores inputs for the model, and acknowledges the messages among them.
-    pub(super) async fn store_inputs(&mut self, model_inputs: Vec<ModelInput>) -> Result<(), End> {
+    /// Stores inputs for the model with the images that the user's messages name, and acknowledges the messages.
+    pub(super) async fn store_inputs(
+        &mut self,
+        model_inputs: Vec<ModelInput>,
+        context: &ToolContext,
+    ) -> Result<(), End> {
         let mut items = Vec::new();
         let mut read = Vec::new();
         let mut bytes = 0;
@@ -104,6 +110,14 @@ impl Conversation {
             bytes += length;
             items.push(item);
             if let ModelInput::Message(message) = input {
+                if message.from == Party::User {
+                    let media = attached(context, &message.text).await;
+                    for file in &media {
+                        let line = format!("attached {}", visible_line(&file.name));
+                        self.sink.lines(Tone::Dim, &line);
+                    }
+                    items.extend((!media.is_empty()).then_some(Item::Shown { media }));
+                }
                 read.push(message.id);
             }
         }

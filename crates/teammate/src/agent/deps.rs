@@ -24,7 +24,7 @@ use agent_team_tools::team::{
     Briefing, Shared, plan_first, plan_tool, request_tools, situation, small_window, system_prompt,
     team_tools,
 };
-use agent_team_tools::{Options, Permission, Tool, domain_tools, may_use, skill};
+use agent_team_tools::{APPLY_PATCH, Options, Permission, Tool, domain_tools, may_use, skill};
 use serde::Serialize;
 
 use crate::worker::ExitReport;
@@ -324,6 +324,15 @@ pub(crate) fn tools_of(
     tools
 }
 
+/// Whether to offer a tool to this model. Patches suit only the models that were trained to write them; for others the
+/// role must name the tool.
+pub(crate) fn suits_model(agent: &AgentSpec, model: &str, tool: &str) -> bool {
+    let model = model.rsplit('/').next().unwrap_or(model);
+    let writes_patches = || model.starts_with("gpt-") || model.contains("codex");
+    let is_named = || agent.tools.iter().flatten().any(|name| name == tool);
+    tool != APPLY_PATCH || writes_patches() || is_named()
+}
+
 /// Returns the system prompt, and the situation for the beginning of the conversation. `problems`: the section about
 /// tools that are missing in this launch. `instructions`: the texts of instruction files.
 pub(crate) fn prompts_of(
@@ -351,4 +360,28 @@ pub(crate) fn prompts_of(
 /// The date, such as `2026-01-31`.
 pub(crate) fn today() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%d").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patches_are_offered_to_models_that_write_them() {
+        let any = AgentSpec::default();
+        let named = AgentSpec {
+            tools: Some(vec![APPLY_PATCH.to_owned()]),
+            ..AgentSpec::default()
+        };
+        for (model, expected) in [
+            ("openai/gpt-5.4", true),
+            ("openrouter/openai/gpt-5.1-codex", true),
+            ("anthropic/claude-opus-4-5", false),
+            ("ollama/qwen3:8b", false),
+        ] {
+            assert_eq!(suits_model(&any, model, APPLY_PATCH), expected, "{model}");
+            assert!(suits_model(&named, model, APPLY_PATCH));
+            assert!(suits_model(&any, model, "edit"));
+        }
+    }
 }

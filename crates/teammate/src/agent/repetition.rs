@@ -180,6 +180,7 @@ mod tests {
             id: "1".into(),
             text: text.into(),
             failed,
+            media: Vec::new(),
         }
     }
 

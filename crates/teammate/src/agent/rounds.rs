@@ -142,7 +142,7 @@ impl AgentLoop {
         loop {
             self.conversation.wait_if_interrupted().await?;
             let model_inputs = self.conversation.inbox.take();
-            self.conversation.store_inputs(model_inputs).await?;
+            self.store_inputs(model_inputs).await?;
             match self.conversation.ask().await? {
                 Stepped::Answered(answer) => return self.store_reply(answer).await,
                 Stepped::Interrupted(_) => {}
@@ -188,7 +188,7 @@ impl AgentLoop {
             .await?;
         let reply = match &item {
             Item::Answered(answer) => question::reply(answer),
-            Item::Input { .. } | Item::Returned { .. } => String::new(),
+            Item::Input { .. } | Item::Shown { .. } | Item::Returned { .. } => String::new(),
         };
         self.conversation.transcript.push(item);
         self.conversation.transcript.mark(Mark::Rested);

@@ -10,19 +10,16 @@
 //!
 //! A mark `pruned` keeps the items, but replaces the long results of tools among them by one line each.
 
-use agent_team_llm::{Answer, Item, Price, Prompt, ToolResult, Usage};
+use agent_team_llm::{Answer, Item, Media, Price, Prompt, ToolResult, Usage};
 use agent_team_protocol::RunId;
 use agent_team_protocol::method::ITEM_MAX;
 use agent_team_tools::team::without_middle;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::compact::prune;
+use super::compact::prune::{TOKEN_BYTES, prune};
 use super::prompts;
 use super::work_record::WorkRecord;
-
-/// The estimated number of bytes per token, for text that no model has counted yet.
-const TOKEN_BYTES: u64 = 4;
 
 /// Entries of the stored transcript that are not items: each changes the items that the model sees, or ends a turn.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -113,7 +110,7 @@ impl Transcript {
             }
             Mark::Pruned { kept } => {
                 let end = self.items.len().saturating_sub(kept);
-                let saved = prune(&mut self.items[..end]) as u64 / TOKEN_BYTES;
+                let saved = prune(&mut self.items[..end]);
                 match &mut self.counted {
                     Some((counted, tokens)) if *counted >= end => {
                         *tokens = tokens.saturating_sub(saved);
@@ -152,7 +149,7 @@ impl Transcript {
     /// The estimated number of tokens that a mark `pruned` would save.
     pub(super) fn prunable_tokens(&self, kept: usize) -> u64 {
         let end = self.items.len().saturating_sub(kept);
-        prune(&mut self.items[..end].to_vec()) as u64 / TOKEN_BYTES
+        prune(&mut self.items[..end].to_vec())
     }
 
     /// The number of newest items that the model has not answered. Results count together with the answer that called
@@ -203,6 +200,7 @@ impl Transcript {
             id: call.id.clone(),
             text: prompts::LOST_CALL.into(),
             failed: true,
+            media: Vec::new(),
         });
         Some(Item::Returned {
             results: results.collect(),
@@ -241,12 +239,21 @@ impl Transcript {
 }
 
 fn estimated_tokens(item: &Item) -> u64 {
-    bytes(item) as u64 / TOKEN_BYTES + 1
+    let media: u64 = match item {
+        Item::Returned { results } => {
+            let media = results.iter().flat_map(|result| &result.media);
+            media.map(Media::tokens).sum()
+        }
+        Item::Shown { media } => media.iter().map(Media::tokens).sum(),
+        Item::Input { .. } | Item::Answered(_) => 0,
+    };
+    bytes(item) as u64 / TOKEN_BYTES + 1 + media
 }
 
 fn bytes(item: &Item) -> usize {
     match item {
         Item::Input { text } => text.len(),
+        Item::Shown { .. } => 0,
         Item::Answered(answer) => {
             if let Some(verbatim) = &answer.verbatim {
                 let blocks = verbatim.blocks.iter().map(|block| block.to_string().len());
@@ -282,6 +289,10 @@ pub(super) fn raw(entry: &impl Serialize) -> Box<RawValue> {
 fn shorten(item: &mut Item) {
     let longest = match item {
         Item::Input { text } => Some(text),
+        Item::Shown { media } => {
+            media.pop();
+            None
+        }
         Item::Answered(answer) => {
             // A provider rejects its own thoughts and blocks if they were changed.
             answer.thoughts.clear();
@@ -344,6 +355,7 @@ mod tests {
             id: id.into(),
             text: text.into(),
             failed: false,
+            media: Vec::new(),
         };
         Item::Returned {
             results: vec![result],
@@ -473,6 +485,7 @@ mod tests {
                     id: "7".into(),
                     text: prompts::LOST_CALL.into(),
                     failed: true,
+                    media: Vec::new(),
                 }],
             })
         );

@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use agent_team_llm::{Item, ToolCall, ToolResult};
 use agent_team_protocol::request::PROPOSE_PLAN;
 use agent_team_protocol::{MessageId, Party};
+use agent_team_tools::APPLY_PATCH;
 use agent_team_tools::team::{ASK, ReceivedMessage, received_message, unanswered};
 use serde_json::Value;
 
@@ -19,6 +20,17 @@ const READ: &str = "read";
 const EDIT: &str = "edit";
 const WRITE: &str = "write";
 const SEND_MESSAGE: &str = "send_message";
+
+/// The paths of the files that a patch leaves behind.
+fn patched(patch: &str) -> impl Iterator<Item = &str> {
+    const SECTIONS: [&str; 3] = ["*** Add File: ", "*** Update File: ", "*** Move to: "];
+    let path = |line| {
+        SECTIONS
+            .iter()
+            .find_map(|start| str::strip_prefix(line, *start))
+    };
+    patch.lines().filter_map(path).map(str::trim)
+}
 
 /// The largest number of files in a list.
 const FILES_MAX: usize = 100;
@@ -69,6 +81,7 @@ impl WorkRecord {
                     self.add_message(message);
                 }
             }
+            Item::Shown { .. } => {}
             Item::Answered(answer) => {
                 let calls = answer.calls.iter();
                 self.calls = calls.map(|call| (call.id.clone(), call.clone())).collect();
@@ -102,6 +115,13 @@ impl WorkRecord {
             self.plan = text("text").or(self.plan.take());
         }
         if result.failed {
+            return;
+        }
+        if call.name == APPLY_PATCH {
+            for path in patched(&text("input").unwrap_or_default()) {
+                self.read.retain(|read| read != path);
+                push_once(&mut self.changed, path.to_owned());
+            }
             return;
         }
         match (call.name.as_str(), text("path")) {
@@ -187,6 +207,7 @@ mod tests {
                 id: "1".into(),
                 text: result.into(),
                 failed,
+                media: Vec::new(),
             }],
         });
     }

@@ -1,6 +1,9 @@
 //! Execution of the tool calls of an answer, and their results for the model.
 
-use crate::scene::Scene;
+use agent_team_llm::{Item, Media, MediaKind};
+use agent_team_tools::Output;
+
+use crate::scene::{Scene, items};
 
 async fn begun(calls: &[(&str, &str)]) -> Scene {
     let mut scene = Scene::new().await;
@@ -82,4 +85,47 @@ async fn a_tool_that_panics_is_an_error_for_the_model() {
     let results = scene.asked().await.results();
     assert!(results[0].contains("panicked"), "{results:?}");
     assert_eq!(results[1], "fine");
+}
+
+#[tokio::test]
+async fn an_image_of_a_result_is_stored_as_a_reference() {
+    let mut scene = begun(&[("look", "{}")]).await;
+    scene.stores().await;
+    let image = Media {
+        kind: MediaKind::Png,
+        name: "shot.png".into(),
+        file: "/outputs/media-1".into(),
+        bytes: 3_000_000,
+        sha256: "1".into(),
+    };
+    scene.called().await.returns_output(Output {
+        text: "shot.png".into(),
+        media: vec![image.clone()],
+        ..Output::default()
+    });
+    let stored = items(&scene.stores().await);
+    let asked = scene.asked().await;
+    for item in [stored.last(), asked.items.last()] {
+        let Some(Item::Returned { results }) = item else {
+            panic!("{item:?}");
+        };
+        assert_eq!(results[0].media, std::slice::from_ref(&image));
+    }
+}
+
+#[tokio::test]
+async fn an_image_named_by_the_user_is_attached() {
+    let mut scene = Scene::new().await;
+    let project = scene.supervisor.path("project");
+    std::fs::write(project.join("shot.png"), b"\x89PNG\r\n\x1a\n image").unwrap();
+    std::fs::write(project.join("false.png"), b"no image").unwrap();
+    let text = "Compare @shot.png, @false.png, @missing.png and @/etc/passwd.";
+    scene.deliver(1, text, false).await;
+    scene.stores().await;
+    let asked = scene.asked().await;
+    let [.., Item::Input { .. }, Item::Shown { media }] = &asked.items[..] else {
+        panic!("{:?}", asked.items);
+    };
+    let names: Vec<&str> = media.iter().map(|media| media.name.as_str()).collect();
+    assert_eq!(names, ["shot.png"]);
 }

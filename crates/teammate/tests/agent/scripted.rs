@@ -1,7 +1,8 @@
 //! A model and tools that a test controls.
 
 use agent_team_llm::{
-    Answer, Answering, Delta, Item, Model, ModelError, Prompt, Stop, ToolCall, ToolSpec, Usage,
+    Answer, Answering, Delta, Item, MediaSupport, Model, ModelError, Prompt, Stop, ToolCall,
+    ToolSpec, Usage,
 };
 use agent_team_tools::{Output, Tool, ToolContext, ToolError, ToolFuture};
 use serde_json::Value;
@@ -26,7 +27,7 @@ impl ModelRequest {
     pub(crate) fn input(&self) -> String {
         let texts = self.items.iter().filter_map(|item| match item {
             Item::Input { text } => Some(text.as_str()),
-            Item::Answered(_) | Item::Returned { .. } => None,
+            Item::Shown { .. } | Item::Answered(_) | Item::Returned { .. } => None,
         });
         texts.collect::<Vec<_>>().join("\n")
     }
@@ -105,6 +106,13 @@ impl Model for ScriptedModel {
         self.window
     }
 
+    fn media_support(&self) -> MediaSupport {
+        MediaSupport {
+            images: Some(true),
+            documents: None,
+        }
+    }
+
     fn answer<'a>(
         &'a self,
         prompt: Prompt<'a>,
@@ -139,10 +147,13 @@ pub(crate) struct PendingCall {
 
 impl PendingCall {
     pub(crate) fn returns(self, text: &str) {
-        let output = Output {
+        self.returns_output(Output {
             text: text.into(),
             ..Output::default()
-        };
+        });
+    }
+
+    pub(crate) fn returns_output(self, output: Output) {
         self.answer.send(Ok(output)).unwrap();
     }
 

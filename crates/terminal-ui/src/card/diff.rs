@@ -1,5 +1,7 @@
 //! A unified diff as rows with line numbers and marked words. Used by the card of a request; pure.
 
+use std::borrow::Cow;
+
 use agent_team_protocol::text::visible_line;
 use similar::{ChangeTag, TextDiff};
 
@@ -12,6 +14,9 @@ const NUMBERED_MIN: usize = 30;
 /// The longest line, in bytes, whose changed words are marked.
 const MARKED_MAX: usize = 400;
 
+/// The name of a file that does not exist.
+const NO_FILE: &str = "/dev/null";
+
 /// The least similarity of two lines whose changed words are marked. Below it the whole line is new.
 const SIMILAR: f32 = 0.5;
 
@@ -20,6 +25,8 @@ enum Kind {
     Kept,
     Removed,
     Added,
+    /// The name of a file, in a diff of several.
+    File,
     /// Lines between two hunks are left out.
     Gap,
     /// A note of the program that made the diff.
@@ -40,10 +47,52 @@ pub(super) struct Diff {
     removed: u64,
     /// The diff was cut, and the numbers of added and removed lines are those of the rest.
     is_cut: bool,
-    /// The diff creates the file.
+    /// The diff creates its only file.
     pub(super) is_new: bool,
-    /// The name of the file in the diff's header.
+    /// The diff removes its only file.
+    is_removed: bool,
+    /// The name of the only file in the diff's header.
     pub(super) file: Option<String>,
+}
+
+/// The two lines of a file's header.
+#[derive(Clone, Copy)]
+struct Header<'a> {
+    from: &'a str,
+    to: &'a str,
+}
+
+impl<'a> Header<'a> {
+    fn of(lines: &[&'a str]) -> Option<Self> {
+        let [from, to, ..] = lines else { return None };
+        let (from, to) = (from.strip_prefix("--- ")?, to.strip_prefix("+++ ")?);
+        Some(Self {
+            from: from.strip_prefix("a/").unwrap_or(from),
+            to: to.strip_prefix("b/").unwrap_or(to),
+        })
+    }
+
+    fn is_new(self) -> bool {
+        self.from == NO_FILE
+    }
+
+    fn is_removed(self) -> bool {
+        self.to == NO_FILE
+    }
+
+    fn is_renamed(self) -> bool {
+        !self.is_new() && !self.is_removed() && self.from != self.to
+    }
+
+    fn title(self) -> String {
+        let Self { from, to } = self;
+        match (self.is_new(), self.is_removed(), self.is_renamed()) {
+            (true, ..) => format!("{to} (new file)"),
+            (_, true, _) => format!("{from} (removed)"),
+            (.., true) => format!("{from} → {to}"),
+            _ => to.to_owned(),
+        }
+    }
 }
 
 impl Diff {
@@ -54,49 +103,59 @@ impl Diff {
             removed: 0,
             is_cut: false,
             is_new: false,
+            is_removed: false,
             file: None,
         };
         // Not `lines`, which drops the carriage returns that a change may add.
-        let mut rest: Vec<&str> = text.split_terminator('\n').collect();
-        if let [from, to, ..] = rest.as_slice()
-            && from.starts_with("--- ")
-            && let Some(to) = to.strip_prefix("+++ ")
-        {
-            diff.is_new = *from == "--- /dev/null";
-            diff.file = Some(to.strip_prefix("b/").unwrap_or(to).to_owned());
-            rest.drain(..2);
-        }
-        diff.is_cut = rest.last().is_some_and(|line| line.starts_with('…'));
-        // The numbers of the next line in the old and in the new file.
-        let (mut old, mut new) = (1, 1);
-        let mut all: Vec<(Kind, usize, &str)> = Vec::new();
-        for line in rest {
-            // Each line of a file has a sign before it, so that none begins like a hunk.
+        let lines: Vec<&str> = text.split_terminator('\n').collect();
+        diff.is_cut = lines.last().is_some_and(|line| line.starts_with('…'));
+        let mut headers: Vec<Header<'_>> = Vec::new();
+        // The numbers of the next line in the old and in the new file, and the rest of the hunk.
+        let (mut old, mut new) = (Side::default(), Side::default());
+        let mut all: Vec<(Kind, usize, Cow<'_, str>)> = Vec::new();
+        let mut at = 0;
+        while at < lines.len() {
+            // In a hunk, each line of a file has a sign before it, so a line of a file can look like a header.
+            if let (0, 0, Some(header)) = (old.rest, new.rest, Header::of(&lines[at..])) {
+                headers.push(header);
+                all.push((Kind::File, 0, header.title().into()));
+                at += 2;
+                continue;
+            }
+            let line = lines[at];
+            at += 1;
             match line.chars().next() {
                 Some('@') => {
-                    let Some(starts) = hunk(line) else {
-                        all.push((Kind::Note, 0, line));
+                    let Some(sides) = hunk(line) else {
+                        all.push((Kind::Note, 0, line.into()));
                         continue;
                     };
-                    (old, new) = starts;
-                    if !all.is_empty() {
-                        all.push((Kind::Gap, 0, ""));
+                    (old, new) = sides;
+                    if all.last().is_some_and(|(kind, ..)| *kind != Kind::File) {
+                        all.push((Kind::Gap, 0, "".into()));
                     }
                 }
-                Some('-') => {
-                    all.push((Kind::Removed, old, &line[1..]));
-                    old = old.saturating_add(1);
-                }
-                Some('+') => {
-                    all.push((Kind::Added, new, &line[1..]));
-                    new = new.saturating_add(1);
-                }
+                Some('-') => all.push((Kind::Removed, old.next(), line[1..].into())),
+                Some('+') => all.push((Kind::Added, new.next(), line[1..].into())),
                 Some(' ') | None => {
-                    all.push((Kind::Kept, new, line.get(1..).unwrap_or_default()));
-                    (old, new) = (old.saturating_add(1), new.saturating_add(1));
+                    old.next();
+                    let text = line.get(1..).unwrap_or_default();
+                    all.push((Kind::Kept, new.next(), text.into()));
                 }
-                Some(_) => all.push((Kind::Note, 0, line)),
+                Some(_) => all.push((Kind::Note, 0, line.into())),
             }
+        }
+        if let [only] = headers.as_slice()
+            && !only.is_renamed()
+        {
+            all.retain(|(kind, ..)| *kind != Kind::File);
+            (diff.is_new, diff.is_removed) = (only.is_new(), only.is_removed());
+            let name = if only.is_removed() {
+                only.from
+            } else {
+                only.to
+            };
+            diff.file = Some(name.to_owned());
         }
         let count = |kind| all.iter().filter(|(it, ..)| *it == kind).count() as u64;
         (diff.added, diff.removed) = (count(Kind::Added), count(Kind::Removed));
@@ -118,9 +177,10 @@ impl Diff {
     pub(super) fn size(&self) -> String {
         let at_least = if self.is_cut { "≥" } else { "" };
         let Self { added, removed, .. } = self;
-        match self.is_new {
-            true => format!("(new file, +{at_least}{added})"),
-            false => format!("(+{at_least}{added} −{at_least}{removed})"),
+        match (self.is_new, self.is_removed) {
+            (true, _) => format!("(new file, +{at_least}{added})"),
+            (_, true) => format!("(removed, −{at_least}{removed})"),
+            _ => format!("(+{at_least}{added} −{at_least}{removed})"),
         }
     }
 
@@ -136,12 +196,13 @@ impl Diff {
                 Kind::Kept => (" ", Style::PLAIN),
                 Kind::Removed => ("-", Style::of(SemanticColour::Removed)),
                 Kind::Added => ("+", Style::of(SemanticColour::Added)),
+                Kind::File => ("•", Style::DIM),
                 Kind::Gap => ("⋮", Style::DIM),
                 Kind::Note => ("·", Style::of(SemanticColour::Attention)),
             };
             let number = match line.kind {
                 Kind::Kept | Kind::Removed | Kind::Added => line.number.to_string(),
-                Kind::Gap | Kind::Note => String::new(),
+                Kind::File | Kind::Gap | Kind::Note => String::new(),
             };
             let mut gutter = Line::default();
             if digits > 0 {
@@ -154,16 +215,39 @@ impl Diff {
     }
 }
 
-/// The first lines of a hunk in the old and in the new file: `@@ -1,3 +1,4 @@`.
-fn hunk(line: &str) -> Option<(usize, usize)> {
+/// The old or the new file of a hunk: the number of the next line, and the number of lines that follow.
+#[derive(Default)]
+struct Side {
+    number: usize,
+    rest: usize,
+}
+
+impl Side {
+    /// Takes the next line, and returns its number.
+    fn next(&mut self) -> usize {
+        let number = self.number;
+        self.number = number.saturating_add(1);
+        self.rest = self.rest.saturating_sub(1);
+        number
+    }
+}
+
+/// The old and the new file of a hunk: `@@ -1,3 +1,4 @@`.
+fn hunk(line: &str) -> Option<(Side, Side)> {
     let ranges = line.strip_prefix("@@ -")?.split(" @@").next()?;
     let (old, new) = ranges.split_once(" +")?;
-    let start = |text: &str| text.split(',').next()?.parse().ok();
-    Some((start(old)?, start(new)?))
+    let side = |text: &str| {
+        let (number, rest) = text.split_once(',').unwrap_or((text, "1"));
+        Some(Side {
+            number: number.parse().ok()?,
+            rest: rest.parse().ok()?,
+        })
+    };
+    Some((side(old)?, side(new)?))
 }
 
 /// The lines with their styles. Each removed line is compared with the added line at the same place after it.
-fn styled(all: &[(Kind, usize, &str)]) -> Vec<DiffLine> {
+fn styled(all: &[(Kind, usize, Cow<'_, str>)]) -> Vec<DiffLine> {
     let mut marked: Vec<Option<Line>> = vec![None; all.len()];
     let end_of = |kind: Kind, from: usize| {
         let run = all[from..].iter().take_while(|(it, ..)| *it == kind);
@@ -174,7 +258,7 @@ fn styled(all: &[(Kind, usize, &str)]) -> Vec<DiffLine> {
         let added = end_of(Kind::Removed, at);
         let end = end_of(Kind::Added, added);
         for (old, new) in (at..added).zip(added..end) {
-            if let Some((before, after)) = changed_words(all[old].2, all[new].2) {
+            if let Some((before, after)) = changed_words(&all[old].2, &all[new].2) {
                 (marked[old], marked[new]) = (Some(before), Some(after));
             }
         }
@@ -192,6 +276,7 @@ fn styled(all: &[(Kind, usize, &str)]) -> Vec<DiffLine> {
 fn style(kind: Kind) -> Style {
     match kind {
         Kind::Kept | Kind::Gap => Style::PLAIN,
+        Kind::File => Style::BOLD,
         Kind::Removed => Style::of(SemanticColour::Removed),
         Kind::Added => Style::of(SemanticColour::Added),
         Kind::Note => Style::of(SemanticColour::Attention),
@@ -256,6 +341,27 @@ mod tests {
         let diff = Diff::of(diff);
         assert_eq!((diff.size(), diff.is_new), ("(+3 −2)".to_owned(), false));
         assert_eq!(diff.file.as_deref(), Some("x"));
+    }
+
+    #[test]
+    fn the_files_of_a_diff_have_their_names() {
+        let diff = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n--- a/y\n+++ b/y\n--- /dev/null\n+++ b/z\n@@ -0,0 +1 @@\n+z\n\
+                    --- a/v\n+++ /dev/null\n@@ -1 +0,0 @@\n-v\n--- a/old\n+++ b/new\n";
+        let expected = [
+            "  • x",
+            "1 - -- a/y",
+            "1 + ++ b/y",
+            "  • z (new file)",
+            "1 + z",
+            "  • v (removed)",
+            "1 - v",
+            "  • old → new",
+        ];
+        assert_eq!(rows(diff, 40), expected);
+        let diff = Diff::of(diff);
+        assert_eq!((diff.size(), diff.file), ("(+2 −2)".to_owned(), None));
+        let removed = Diff::of("--- a/x\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n");
+        assert_eq!(removed.size(), "(removed, −1)");
     }
 
     #[test]

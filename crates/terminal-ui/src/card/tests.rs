@@ -89,6 +89,21 @@ snapshots! {
 }
 
 #[test]
+fn a_patch_shows_all_its_files() {
+    let diff = "--- a/a.rs\n+++ b/a.rs\n@@ -1 +1 @@\n-a\n+b\n--- /dev/null\n+++ b/n.rs\n@@ -0,0 +1 @@\n+n\n";
+    let input = json!({ "paths": ["a.rs", "n.rs"], "diff": diff });
+    let shown = text(&screen(view("apply_patch", input, json!({})), 60, 20));
+    for part in [
+        "apply_patch a.rs, n.rs (+2 −1)",
+        "• a.rs",
+        "• n.rs (new file)",
+        "+ n",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+}
+
+#[test]
 fn a_frame_is_red_if_the_request_has_a_warning() {
     let red = |view| painted(view, Theme::Dark).contains("38;5;203m╭");
     assert!(red(outside()) && !red(edit()));

@@ -13,7 +13,7 @@ const LINE_MAX: usize = 200;
 const SIMILARITY_MIN: f64 = 0.6;
 
 /// Returns a hint, with the most similar lines if there are any.
-pub(super) fn hint(bytes: &[u8], old: &str) -> String {
+pub(crate) fn hint(bytes: &[u8], old: &str) -> String {
     let file = String::from_utf8_lossy(bytes);
     let lines: Vec<&str> = file.lines().take(FILE_LINES).collect();
     let wanted: Vec<&str> = old.lines().take(TEXT_LINES).collect();

@@ -1,5 +1,8 @@
-//! Converts the result of an MCP tool call to text for the model.
+//! Converts the result of an MCP tool call to text for the model, and its images for a model that accepts them.
 
+use agent_team_llm::{Media, MediaKind};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rmcp::model::{
     CallToolResponse, CallToolResult, ContentBlock, GetPromptResult, ReadResourceResult,
     ResourceContents,
@@ -8,13 +11,17 @@ use rmcp::model::{
 use super::calling::Called;
 use crate::capture::Capture;
 use crate::context::ToolContext;
-use crate::tool::ToolError;
+use crate::media::Sink;
+use crate::tool::{Output, ToolError};
+
+/// The largest number of images of one result that the model sees.
+const IMAGES_MAX: usize = 8;
 
 /// Converts a result, limited to the size for a model; a longer result is stored in a file, like a program's output.
 ///
 /// # Errors
 /// If the server returned an error, requests more input, or returned a result of an unknown kind.
-pub(super) fn output(called: Called, context: &ToolContext) -> Result<String, ToolError> {
+pub(super) fn output(called: Called, context: &ToolContext) -> Result<Output, ToolError> {
     let result = match called.response {
         CallToolResponse::Complete(result) => result,
         CallToolResponse::InputRequired(_) => {
@@ -27,14 +34,18 @@ pub(super) fn output(called: Called, context: &ToolContext) -> Result<String, To
         }
     };
     let failed = result.is_error == Some(true);
-    let mut text = limited(&text(&result), context);
+    let mut media = Vec::new();
+    let mut text = limited(&text(&result, &Sink::of(context), &mut media), context);
     for note in called.notes {
         text = format!("{}\n({note})", text.trim_end());
     }
     if failed {
         return Err(ToolError::Failed(text));
     }
-    Ok(text)
+    Ok(Output {
+        media,
+        ..Output::from(text)
+    })
 }
 
 /// Converts the contents of a resource, limited like a result.
@@ -61,8 +72,18 @@ fn limited(text: &str, context: &ToolContext) -> String {
     }
 }
 
-fn text(result: &CallToolResult) -> String {
-    let mut parts: Vec<String> = result.content.iter().map(block).collect();
+/// The text of a result. Its images are added to `media`.
+fn text(result: &CallToolResult, sink: &Sink, media: &mut Vec<Media>) -> String {
+    let mut show = |content: &ContentBlock| {
+        if let ContentBlock::Image(image) = content
+            && media.len() < IMAGES_MAX
+            && let Some(text) = shown(&image.data, sink, media)
+        {
+            return text;
+        }
+        block(content)
+    };
+    let mut parts: Vec<String> = result.content.iter().map(&mut show).collect();
     let is_text = |block: &ContentBlock| matches!(block, ContentBlock::Text(_));
     // Structured content repeats the text content, so use it only if there is no text.
     if let Some(data) = &result.structured_content
@@ -71,6 +92,16 @@ fn text(result: &CallToolResult) -> String {
         parts.push(format!("{data:#}"));
     }
     parts.join("\n")
+}
+
+/// Shows an image to the model. `None` if the data is not an image or is too large, or if the model accepts no images.
+fn shown(data: &str, sink: &Sink, media: &mut Vec<Media>) -> Option<String> {
+    let bytes = STANDARD.decode(data).ok()?;
+    let kind = MediaKind::of(&bytes).filter(|kind| kind.is_image())?;
+    let name = format!("image {}", media.len() + 1);
+    let output = sink.shown(kind, &name, &bytes).ok()?;
+    media.extend(output.media);
+    Some(output.text)
 }
 
 fn block(block: &ContentBlock) -> String {
@@ -103,4 +134,48 @@ fn contents(contents: &ResourceContents) -> String {
 /// Describes content that is not shown. `data` is base64.
 fn placeholder(noun: &str, kind: &str, data: &str) -> String {
     format!("({noun}, {kind}, {} bytes: not shown)", data.len() / 4 * 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_team_llm::MediaSupport;
+    use serde_json::json;
+
+    use super::*;
+
+    fn sink(images: Option<bool>, directory: &std::path::Path) -> Sink {
+        let support = MediaSupport {
+            images,
+            documents: None,
+        };
+        Sink::new("openai/m", support, directory)
+    }
+
+    #[test]
+    fn images_are_shown_to_a_model_that_sees() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = STANDARD.encode(b"\x89PNG\r\n\x1a\n image");
+        let image = |data: &str| json!({ "type": "image", "mimeType": "image/png", "data": data });
+        let content = [image(&data), image("bm90IGFuIGltYWdl"), image("%%%")];
+        let result = json!({ "content": content });
+        let result: CallToolResult = serde_json::from_value(result).unwrap();
+        let shown = |images| {
+            let mut media = Vec::new();
+            let text = text(&result, &sink(images, directory.path()), &mut media);
+            (text.lines().map(str::to_owned).collect::<Vec<_>>(), media)
+        };
+        let (lines, media) = shown(Some(true));
+        assert_eq!(media.len(), 1);
+        assert_eq!(lines[0], "image 1: image/png, 14 bytes");
+        assert!(
+            lines[1].contains("not shown") && lines[2].contains("not shown"),
+            "{lines:?}"
+        );
+        let (lines, media) = shown(None);
+        assert!(media.is_empty());
+        assert!(
+            lines.iter().all(|line| line.contains("not shown")),
+            "{lines:?}"
+        );
+    }
 }

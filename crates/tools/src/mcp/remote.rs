@@ -10,7 +10,7 @@ use super::answer;
 use super::server::Server;
 use crate::adapter::{Access, Call, tool_with};
 use crate::permission::Permission;
-use crate::tool::{Tool, ToolError};
+use crate::tool::{Output, Tool, ToolError};
 
 /// The longest tool name that every provider accepts, in characters.
 const NAME_MAX: usize = 64;
@@ -49,7 +49,7 @@ impl RemoteTool {
 
     /// Calls the tool after permission is given. The permission is judged by the tool's own name and arguments, also if
     /// the model calls the tool through another tool.
-    pub(super) async fn call(&self, input: Value, call: Call<'_>) -> Result<String, ToolError> {
+    pub(super) async fn call(&self, input: Value, call: Call<'_>) -> Result<Output, ToolError> {
         let call = Call {
             tool: &self.spec.name,
             input: &input,
@@ -75,7 +75,7 @@ impl RemoteTool {
     }
 }
 
-async fn run(remote: &Arc<RemoteTool>, input: Value, call: Call<'_>) -> Result<String, ToolError> {
+async fn run(remote: &Arc<RemoteTool>, input: Value, call: Call<'_>) -> Result<Output, ToolError> {
     remote.call(input, call).await
 }
 

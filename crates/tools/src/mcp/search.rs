@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::remote::RemoteTool;
 use crate::adapter::{Access, Call, tool};
-use crate::tool::{Tool, ToolError};
+use crate::tool::{Output, Tool, ToolError};
 
 pub(super) const SEARCH: &str = "search_tools";
 pub const CALL: &str = "call_mcp_tool";
@@ -91,7 +91,7 @@ async fn search(catalog: &Catalog, args: Search, _call: Call<'_>) -> Result<Stri
     Ok(result(&args.query, tools.values().map(|tool| &tool.spec)))
 }
 
-async fn call(catalog: &Catalog, args: CallTool, call: Call<'_>) -> Result<String, ToolError> {
+async fn call(catalog: &Catalog, args: CallTool, call: Call<'_>) -> Result<Output, ToolError> {
     let Some(remote) = catalog.get(&args.name) else {
         let name = visible_label(&args.name, 80);
         return Err(ToolError::Input(format!(

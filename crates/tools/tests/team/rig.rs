@@ -124,6 +124,8 @@ fn context() -> ToolContext {
         output_max: 4096,
         seen: Mutex::new(HashMap::new()),
         guard: Default::default(),
+        model: "openai/m".to_owned(),
+        media: Default::default(),
     }
 }
 

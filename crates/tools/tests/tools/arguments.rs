@@ -16,6 +16,7 @@ fn the_built_in_tools_are_complete() {
             "read",
             "write",
             "edit",
+            "apply_patch",
             "glob",
             "grep",
             "git_status",

@@ -235,3 +235,81 @@ async fn binary_and_huge_files_are_not_edited() {
         assert!(refusal.contains(expected), "{refusal}");
     }
 }
+
+#[tokio::test]
+async fn a_unique_text_may_differ_in_white_space() {
+    let rig = Rig::new();
+    rig.put(
+        "a.rs",
+        "mod a {\n    fn b() {\n        c();  \n    }\n}\n\nfn x() {\n\ty();\n}\n",
+    );
+    rig.text("read", json!({"path": "a.rs"})).await;
+    let edit = json!({"path": "a.rs", "old": "fn b() {\n    c();\n}", "new": "fn b() {\n    d(\n        e);\n}"});
+    let text = rig.text("edit", edit).await;
+    assert_eq!(
+        text,
+        "edited a.rs at line 2. `old` differed from the file in white space; `new` was indented like the file"
+    );
+    let edit = json!({"path": "a.rs", "old": "fn x() {\n    y();\n", "new": "fn x() {\n    z();\n    y();\n"});
+    rig.text("edit", edit).await;
+    assert_eq!(
+        rig.content("a.rs"),
+        "mod a {\n    fn b() {\n        d(\n            e);\n    }\n}\n\nfn x() {\n\tz();\n\ty();\n}\n"
+    );
+    rig.put("crlf", "a\r\n    b\r\n    c\r\nd");
+    rig.text("read", json!({"path": "crlf"})).await;
+    rig.text(
+        "edit",
+        json!({"path": "crlf", "old": "b\nc\n", "new": "b\n\ne\n"}),
+    )
+    .await;
+    assert_eq!(rig.content("crlf"), "a\r\n    b\r\n\r\n    e\r\nd");
+}
+
+#[tokio::test]
+async fn two_places_that_differ_in_white_space_are_refused() {
+    let rig = Rig::new();
+    let content = "  if a {\n    b();\n  }\n    if a {\n      b();\n    }\n";
+    rig.put("a.rs", content);
+    rig.text("read", json!({"path": "a.rs"})).await;
+    for all in [false, true] {
+        let edit = json!({"path": "a.rs", "old": "if a {\n  b();\n}", "new": "c();", "all": all});
+        let refusal = rig.refusal("edit", edit).await;
+        assert!(
+            refusal.contains("2 places") && refusal.contains("lines 1, 4"),
+            "{refusal}"
+        );
+    }
+    assert_eq!(rig.content("a.rs"), content);
+}
+
+#[tokio::test]
+async fn several_edits_apply_in_order_or_not_at_all() {
+    let rig = Rig::new();
+    rig.put("a.txt", "one\ntwo\nthree\n");
+    rig.text("read", json!({"path": "a.txt"})).await;
+    let edits = |second: &str| json!({"path": "a.txt", "edits": [{"old": "one", "new": "1"}, {"old": second, "new": "1\n2"}]});
+    let refusal = rig.refusal("edit", edits("one\ntwo")).await;
+    assert!(
+        refusal.contains("edit 2 of 2: `old` is not in a.txt")
+            && refusal.contains("No edit was made"),
+        "{refusal}"
+    );
+    assert_eq!(rig.content("a.txt"), "one\ntwo\nthree\n");
+    let output = rig.call("edit", edits("1\ntwo")).await.unwrap();
+    assert_eq!(output.text, "edited a.txt at 2 places: lines 1, 1");
+    assert_eq!(rig.content("a.txt"), "1\n2\nthree\n");
+    assert_eq!(output.diff.unwrap().matches("--- a/a.txt").count(), 1);
+    for input in [
+        json!({"path": "a.txt", "edits": []}),
+        json!({"path": "a.txt", "old": "1"}),
+        json!({"path": "a.txt", "old": "1", "new": "2", "edits": [{"old": "a", "new": "b"}]}),
+        json!({"path": "a.txt", "edits": [{"old": "1", "new": "x"}, {"old": "x", "new": "1"}]}),
+    ] {
+        let refusal = rig.refusal("edit", input).await;
+        assert!(
+            refusal.contains("set either") || refusal.contains("unchanged"),
+            "{refusal}"
+        );
+    }
+}

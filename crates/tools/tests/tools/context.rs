@@ -46,6 +46,8 @@ impl Rig {
                 output_max: OUTPUT_MAX,
                 seen: Mutex::new(HashMap::new()),
                 guard: Default::default(),
+                model: "openai/m".to_owned(),
+                media: Default::default(),
             },
             tools: domain_tools(Options {
                 permission: Permission::Bypass,

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
+use agent_team_llm::{MediaKind, MediaSupport};
 use serde_json::json;
 
 use crate::context::{OUTPUT_MAX, Rig, utf8};
@@ -217,4 +218,76 @@ async fn a_link_within_the_project_is_followed() {
         .await;
     assert_eq!(rig.content("real/a.txt"), "new\n");
     assert!(rig.path("a").is_symlink());
+}
+
+/// A context of a model that accepts images, and perhaps PDFs.
+fn seeing(documents: Option<bool>) -> Rig {
+    let mut rig = Rig::new();
+    rig.context.media = MediaSupport {
+        images: Some(true),
+        documents,
+    };
+    rig
+}
+
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n image \0";
+
+#[tokio::test]
+async fn an_image_is_shown_to_a_model_that_sees() {
+    let rig = seeing(Some(true));
+    for (name, bytes, kind) in [
+        ("a.png", PNG, MediaKind::Png),
+        ("a.jpg", b"\xff\xd8\xff\xe0 image", MediaKind::Jpeg),
+        ("a.gif", b"GIF89a image", MediaKind::Gif),
+        ("a.webp", b"RIFF\x10\0\0\0WEBPVP8 ", MediaKind::Webp),
+        ("a.pdf", b"%PDF-1.7 text", MediaKind::Pdf),
+        // The content decides, not the name.
+        ("b.txt", PNG, MediaKind::Png),
+    ] {
+        rig.put(name, bytes);
+        let output = rig.call("read", json!({ "path": name })).await.unwrap();
+        let [media] = &output.media[..] else {
+            panic!("{name}: {output:?}")
+        };
+        assert_eq!((media.kind, media.name.as_str()), (kind, name));
+        assert_eq!(std::fs::read(&media.file).unwrap(), bytes);
+        assert!(media.file.starts_with(&rig.context.outputs));
+        assert_eq!(
+            output.text,
+            format!("{name}: {}, {} bytes", kind.mime(), bytes.len())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_may_not_see_gets_a_reason() {
+    let rig = Rig::new();
+    rig.put("a.png", PNG);
+    let refusal = rig.refusal("read", json!({ "path": "a.png" })).await;
+    assert!(
+        refusal.contains("unknown whether openai/m accepts images")
+            && refusal.contains("\"m\" = { vision = true } in [models.openai]"),
+        "{refusal}"
+    );
+    let rig = seeing(Some(false));
+    rig.put("a.pdf", b"%PDF-1.7 text");
+    let refusal = rig.refusal("read", json!({ "path": "a.pdf" })).await;
+    assert!(refusal.contains("openai/m accepts no PDFs"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_huge_or_false_image_is_refused() {
+    let rig = seeing(None);
+    let huge = std::fs::File::create(rig.path("huge.png")).unwrap();
+    std::io::Write::write_all(&mut &huge, PNG).unwrap();
+    huge.set_len(100 << 20).unwrap();
+    let refusal = rig.refusal("read", json!({ "path": "huge.png" })).await;
+    assert!(
+        refusal.contains("104857600 bytes; the limit for images is 3750000 bytes"),
+        "{refusal}"
+    );
+    rig.put("false.png", b"\x89PNX\0\0 not an image");
+    let refusal = rig.refusal("read", json!({ "path": "false.png" })).await;
+    assert!(refusal.contains("binary"), "{refusal}");
+    assert_eq!(std::fs::read_dir(&rig.context.outputs).unwrap().count(), 0);
 }

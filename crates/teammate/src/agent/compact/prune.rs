@@ -1,12 +1,12 @@
-//! Replaces old results of tools by one line each: what the result was, and how to see it again. Pure. Called by the
-//! transcript when it applies a mark.
+//! Replaces old results of tools by one line each: what the result was, and how to see it again; and removes old images
+//! and documents. Pure. Called by the transcript when it applies a mark.
 //!
 //! Answers stay as they are: a provider refuses changed thoughts and calls. Thoughts behind a changed result no longer
 //! bind; the model's client drops them.
 
 use std::collections::HashMap;
 
-use agent_team_llm::{Item, ToolCall};
+use agent_team_llm::{Item, Media, ToolCall};
 use agent_team_protocol::text::visible_label;
 use agent_team_terminal_ui::call::header;
 
@@ -16,13 +16,24 @@ const LONG: usize = 512;
 /// The largest number of characters of a result's last line.
 const LAST_LINE: usize = 100;
 
-/// Replaces the long results among the items. Returns the number of bytes that this saves.
-pub(in crate::agent) fn prune(items: &mut [Item]) -> usize {
+/// The estimated number of bytes per token, for text that no model has counted yet.
+pub(in crate::agent) const TOKEN_BYTES: u64 = 4;
+
+/// Replaces the long results among the items, and removes images and documents. Returns the estimated number of tokens
+/// that this saves.
+pub(in crate::agent) fn prune(items: &mut [Item]) -> u64 {
     let mut calls: HashMap<String, ToolCall> = HashMap::new();
-    let mut saved = 0;
+    let mut bytes = 0;
+    let mut media_tokens = 0;
     for item in items {
         match item {
             Item::Input { .. } => {}
+            Item::Shown { media } => {
+                media_tokens += media.iter().map(Media::tokens).sum::<u64>();
+                let names: Vec<_> = media.iter().map(|media| media.name.as_str()).collect();
+                let text = format!("Removed to make room: the attached {}.", names.join(", "));
+                *item = Item::Input { text };
+            }
             Item::Answered(answer) => {
                 let of_answer = answer.calls.iter();
                 calls = of_answer
@@ -31,19 +42,21 @@ pub(in crate::agent) fn prune(items: &mut [Item]) -> usize {
             }
             Item::Returned { results } => {
                 for result in results {
-                    if result.text.len() < LONG {
+                    let Some(call) = calls.get(&result.id) else {
                         continue;
-                    }
-                    if let Some(call) = calls.get(&result.id) {
+                    };
+                    let media = std::mem::take(&mut result.media);
+                    media_tokens += media.iter().map(Media::tokens).sum::<u64>();
+                    if result.text.len() >= LONG || !media.is_empty() {
                         let line = line(call, &result.text);
-                        saved += result.text.len().saturating_sub(line.len());
+                        bytes += result.text.len().saturating_sub(line.len());
                         result.text = line;
                     }
                 }
             }
         }
     }
-    saved
+    bytes as u64 / TOKEN_BYTES + media_tokens
 }
 
 fn line(call: &ToolCall, text: &str) -> String {
@@ -62,7 +75,7 @@ fn line(call: &ToolCall, text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use agent_team_llm::{Answer, ToolResult};
+    use agent_team_llm::{Answer, MediaKind, ToolResult};
 
     use super::*;
 
@@ -76,6 +89,7 @@ mod tests {
             id: "1".into(),
             text: text.into(),
             failed: false,
+            media: Vec::new(),
         };
         vec![
             Item::Answered(Answer {
@@ -91,7 +105,9 @@ mod tests {
     fn result(items: &[Item]) -> &str {
         match &items[1] {
             Item::Returned { results } => &results[0].text,
-            other @ (Item::Input { .. } | Item::Answered(_)) => panic!("{other:?}"),
+            other @ (Item::Input { .. } | Item::Shown { .. } | Item::Answered(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 
@@ -109,7 +125,7 @@ mod tests {
         ] {
             assert!(line.contains(part), "{part} is not in {line}");
         }
-        assert_eq!(saved, text.len() - line.len());
+        assert_eq!(saved, (text.len() - line.len()) as u64 / TOKEN_BYTES);
         assert_eq!(prune(&mut items), 0, "the line stays");
     }
 
@@ -121,6 +137,31 @@ mod tests {
         let mut orphan = items(&long);
         assert_eq!(prune(&mut orphan[1..]), 0);
         assert_eq!(result(&orphan), long);
+    }
+
+    #[test]
+    fn images_are_removed_with_their_names_kept() {
+        let image = Media {
+            kind: MediaKind::Png,
+            name: "shot.png".into(),
+            file: "shot.png".into(),
+            bytes: 1_000_000,
+            sha256: String::new(),
+        };
+        let mut items = items("shot.png: image/png");
+        if let Item::Returned { results } = &mut items[1] {
+            results[0].media = vec![image.clone()];
+        }
+        items.push(Item::Shown {
+            media: vec![image.clone()],
+        });
+        assert!(prune(&mut items) >= 2 * image.tokens());
+        assert!(result(&items).contains("Removed to make room"));
+        let Item::Input { text } = &items[2] else {
+            panic!("{:?}", items[2]);
+        };
+        assert_eq!(text, "Removed to make room: the attached shot.png.");
+        assert_eq!(prune(&mut items), 0, "nothing is left to remove");
     }
 
     #[test]

@@ -1,0 +1,107 @@
+//! The images and PDFs of one request, read from their files. Called by `http`, and by the API modules, which give them
+//! the form of their API.
+
+use std::collections::HashMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::media::{Media, MediaSupport};
+use crate::model::{Item, Prompt, ToolResult};
+
+/// The largest total in one request, in bytes; base64 makes it 16 MB. The oldest files are left out.
+const TOTAL_MAX: u64 = 12_000_000;
+
+/// The files of one request, in base64.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    by_digest: HashMap<String, String>,
+}
+
+impl Loaded {
+    /// Reads the newest files of the prompt that the model accepts, except those that `is_refused` names.
+    pub(super) fn of(
+        prompt: &Prompt<'_>,
+        support: MediaSupport,
+        is_refused: impl Fn(&str) -> bool,
+    ) -> Self {
+        let mut loaded = Self::default();
+        let mut rest = TOTAL_MAX;
+        for media in prompt.items.iter().rev().flat_map(media_of) {
+            if support.of(media.kind) != Some(true)
+                || is_refused(&media.sha256)
+                || loaded.by_digest.contains_key(&media.sha256)
+            {
+                continue;
+            }
+            // Older files than the first that does not fit are left out too: a gap would change with each request.
+            let Some(remaining) = rest.checked_sub(media.bytes) else {
+                break;
+            };
+            if let Some(bytes) = media.read() {
+                rest = remaining;
+                let encoded = STANDARD.encode(bytes);
+                loaded.by_digest.insert(media.sha256.clone(), encoded);
+            }
+        }
+        loaded
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_digest.is_empty()
+    }
+
+    pub(super) fn digests(&self) -> impl Iterator<Item = &String> {
+        self.by_digest.keys()
+    }
+
+    /// Those of the files that this request contains.
+    pub(super) fn shown<'a>(&'a self, media: &'a [Media]) -> Vec<(&'a Media, &'a str)> {
+        let found = |media: &'a Media| {
+            let data = self.by_digest.get(&media.sha256)?;
+            Some((media, data.as_str()))
+        };
+        media.iter().filter_map(found).collect()
+    }
+
+    /// The text of a result, with a note about each file that this request does not contain.
+    pub(super) fn text(&self, result: &ToolResult, text: &str) -> String {
+        let is_hidden = |media: &&Media| !self.by_digest.contains_key(&media.sha256);
+        let hidden = result.media.iter().filter(is_hidden);
+        let notes = hidden.map(|media| format!("\n({} is not shown in this request)", media.name));
+        format!("{text}{}", notes.collect::<String>())
+    }
+
+    /// The text before the files of an input: it says which of them this request contains.
+    pub(super) fn title(&self, media: &[Media]) -> String {
+        let names = media.iter().map(|media| {
+            let is_shown = self.by_digest.contains_key(&media.sha256);
+            let note = if is_shown {
+                ""
+            } else {
+                " (not shown in this request)"
+            };
+            format!("{}{note}", media.name)
+        });
+        format!("Attached: {}", names.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// The files that an item shows, the last one first.
+fn media_of(item: &Item) -> impl Iterator<Item = &Media> {
+    let (results, media): (&[ToolResult], &[Media]) = match item {
+        Item::Returned { results } => (results, &[]),
+        Item::Shown { media } => (&[], media),
+        Item::Input { .. } | Item::Answered(_) => (&[], &[]),
+    };
+    let of_results = results
+        .iter()
+        .rev()
+        .flat_map(|result| result.media.iter().rev());
+    media.iter().rev().chain(of_results)
+}
+
+/// A `data:` URL.
+pub(super) fn data_url(media: &Media, data: &str) -> String {
+    format!("data:{};base64,{data}", media.kind.mime())
+}

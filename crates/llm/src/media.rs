@@ -1,0 +1,147 @@
+//! Images and PDFs that a result or an input shows to a model. Created by the tools, loaded for a request by
+//! `http/loaded`.
+//!
+//! A transcript contains only a reference: the bytes are in a file of the member, stored once under their digest. A file
+//! that is missing or was changed is not sent, and the model reads a note instead.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The largest image, in bytes: Anthropic accepts 5 MB in base64.
+const IMAGE_MAX: u64 = 3_750_000;
+
+/// The largest PDF, in bytes.
+const DOCUMENT_MAX: u64 = 10_000_000;
+
+/// The approximate number of tokens of an image, and of this many bytes of a PDF.
+const TOKENS: u64 = 1_600;
+const DOCUMENT_BYTES: u64 = 50_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaKind {
+    Png,
+    Jpeg,
+    Gif,
+    Webp,
+    Pdf,
+}
+
+impl MediaKind {
+    /// The kind of a file with this beginning; its name does not count.
+    pub fn of(beginning: &[u8]) -> Option<Self> {
+        let is_webp = beginning.starts_with(b"RIFF") && beginning.get(8..12) == Some(b"WEBP");
+        match beginning {
+            _ if beginning.starts_with(b"\x89PNG\r\n\x1a\n") => Some(Self::Png),
+            _ if beginning.starts_with(b"\xff\xd8\xff") => Some(Self::Jpeg),
+            _ if beginning.starts_with(b"GIF87a") || beginning.starts_with(b"GIF89a") => {
+                Some(Self::Gif)
+            }
+            _ if is_webp => Some(Self::Webp),
+            _ if beginning.starts_with(b"%PDF-") => Some(Self::Pdf),
+            _ => None,
+        }
+    }
+
+    pub fn mime(self) -> &'static str {
+        match self {
+            Self::Png => "image/png",
+            Self::Jpeg => "image/jpeg",
+            Self::Gif => "image/gif",
+            Self::Webp => "image/webp",
+            Self::Pdf => "application/pdf",
+        }
+    }
+
+    pub fn is_image(self) -> bool {
+        self != Self::Pdf
+    }
+
+    /// The largest file of this kind, in bytes.
+    pub fn limit(self) -> u64 {
+        match self.is_image() {
+            true => IMAGE_MAX,
+            false => DOCUMENT_MAX,
+        }
+    }
+}
+
+/// A stored image or PDF.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Media {
+    pub kind: MediaKind,
+    /// The name for the model.
+    pub name: String,
+    /// Absolute. The file that contains the bytes.
+    pub file: PathBuf,
+    pub bytes: u64,
+    /// SHA-256 of the bytes, in hexadecimal digits.
+    pub sha256: String,
+}
+
+impl Media {
+    /// Stores the bytes in the directory, unless they are stored there already.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn store(kind: MediaKind, name: &str, bytes: &[u8], directory: &Path) -> io::Result<Self> {
+        let sha256 = digest(bytes);
+        let file = directory.join(format!("media-{sha256}"));
+        let media = Self {
+            kind,
+            name: name.to_owned(),
+            bytes: bytes.len() as u64,
+            sha256,
+            file,
+        };
+        if media.read().is_none() {
+            let temporary = media.file.with_extension("new");
+            let mut options = fs::OpenOptions::new();
+            options.write(true).create(true).truncate(true).mode(0o600);
+            options.open(&temporary)?.write_all(bytes)?;
+            fs::rename(&temporary, &media.file)?;
+        }
+        Ok(media)
+    }
+
+    /// The stored bytes. `None` if they are missing or were changed.
+    pub(crate) fn read(&self) -> Option<Vec<u8>> {
+        let size = fs::metadata(&self.file).ok()?.len();
+        let bytes = (size == self.bytes).then(|| fs::read(&self.file).ok())??;
+        (digest(&bytes) == self.sha256).then_some(bytes)
+    }
+
+    /// The approximate number of tokens for a model.
+    pub fn tokens(&self) -> u64 {
+        match self.kind.is_image() {
+            true => TOKENS,
+            false => TOKENS * (self.bytes / DOCUMENT_BYTES + 1),
+        }
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let digits = Sha256::digest(bytes);
+    digits.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether a model accepts images and PDFs. `None`: unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MediaSupport {
+    pub images: Option<bool>,
+    pub documents: Option<bool>,
+}
+
+impl MediaSupport {
+    pub fn of(self, kind: MediaKind) -> Option<bool> {
+        match kind.is_image() {
+            true => self.images,
+            false => self.documents,
+        }
+    }
+}

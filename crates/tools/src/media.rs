@@ -1,0 +1,164 @@
+//! Images and PDFs for the model: whether it accepts them, their limits and their storage. Called by `read`, by the
+//! results of MCP tools, and for the messages of the user.
+
+use std::io::{Read, Seek};
+use std::path::{Path, PathBuf};
+
+use agent_team_llm::{Media, MediaKind, MediaSupport};
+
+use crate::context::{ToolContext, Version};
+use crate::resolved_path::{Purpose, ResolvedPath, failed};
+use crate::tool::{Output, ToolError, off_thread};
+
+/// The number of bytes that show the kind of a file.
+const BEGINNING: u64 = 16;
+
+/// The largest number of files that one message attaches.
+const ATTACHED_MAX: usize = 8;
+
+/// Receives the images and PDFs of a member.
+pub(super) struct Sink {
+    model: String,
+    support: MediaSupport,
+    /// The member's own directory.
+    directory: PathBuf,
+}
+
+impl Sink {
+    pub(super) fn of(context: &ToolContext) -> Self {
+        Self::new(&context.model, context.media, &context.outputs)
+    }
+
+    pub(super) fn new(model: &str, support: MediaSupport, directory: &Path) -> Self {
+        Self {
+            model: model.to_owned(),
+            support,
+            directory: directory.to_owned(),
+        }
+    }
+
+    /// # Errors
+    /// If the model does not accept this kind, or the file is too large.
+    pub(super) fn check(&self, kind: MediaKind, name: &str, bytes: u64) -> Result<(), ToolError> {
+        let Self { model, .. } = self;
+        let (noun, key) = match kind.is_image() {
+            true => ("images", "vision"),
+            false => ("PDFs", "pdf"),
+        };
+        let (provider, short) = model.split_once('/').unwrap_or(("<provider>", model));
+        let why = match self.support.of(kind) {
+            Some(true) if bytes <= kind.limit() => return Ok(()),
+            Some(true) => format!(
+                "{name} has {bytes} bytes; the limit for {noun} is {} bytes: make a smaller file",
+                kind.limit()
+            ),
+            Some(false) => format!("cannot show {name}: {model} accepts no {noun}"),
+            None => format!(
+                "cannot show {name}: it is unknown whether {model} accepts {noun}. If it does, the user can set \
+                 \"{short}\" = {{ {key} = true }} in [models.{provider}] of config.toml"
+            ),
+        };
+        Err(ToolError::Failed(why))
+    }
+
+    /// Shows this file to the model. `None` if it is neither an image nor a PDF, or does not exist.
+    ///
+    /// # Errors
+    /// Those of [`Self::shown`], or if the file cannot be read.
+    pub(super) fn read(
+        &self,
+        resolved: &ResolvedPath,
+    ) -> Result<Option<(Output, Version)>, ToolError> {
+        let name = resolved.display();
+        let wrong = |error: std::io::Error| failed(&name, &error);
+        let Some((mut file, version)) = resolved.open()? else {
+            return Ok(None);
+        };
+        let mut beginning = Vec::new();
+        (&file)
+            .take(BEGINNING)
+            .read_to_end(&mut beginning)
+            .map_err(wrong)?;
+        let Some(kind) = MediaKind::of(&beginning) else {
+            return Ok(None);
+        };
+        self.check(kind, &name, version.len)?;
+        file.rewind().map_err(wrong)?;
+        let mut bytes = Vec::new();
+        (&file)
+            .take(kind.limit() + 1)
+            .read_to_end(&mut bytes)
+            .map_err(wrong)?;
+        Ok(Some((self.shown(kind, &name, &bytes)?, version)))
+    }
+
+    /// Stores the bytes and shows them to the model.
+    ///
+    /// # Errors
+    /// Those of [`Self::check`], or if the bytes cannot be stored.
+    pub(super) fn shown(
+        &self,
+        kind: MediaKind,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<Output, ToolError> {
+        self.check(kind, name, bytes.len() as u64)?;
+        let media = Media::store(kind, name, bytes, &self.directory)
+            .map_err(|error| ToolError::Failed(format!("cannot store {name}: {error}")))?;
+        let text = format!("{name}: {}, {} bytes", kind.mime(), bytes.len());
+        Ok(Output {
+            media: vec![media],
+            ..Output::from(text)
+        })
+    }
+}
+
+/// The images and PDFs that a message of the user names as `@PATH` or `@"PATH"`. Leaves out the files that `read` would
+/// refuse, and those that need permission.
+pub async fn attached(context: &ToolContext, text: &str) -> Vec<Media> {
+    let mut all: Vec<Media> = Vec::new();
+    for path in mentioned(text).take(ATTACHED_MAX) {
+        let Ok(resolved) = ResolvedPath::find(context, path, Purpose::Reading) else {
+            continue;
+        };
+        let guard = &context.guard;
+        if guard.covers_given(&context.cwd, path) || guard.covers(&resolved.path()) {
+            continue;
+        }
+        let sink = Sink::of(context);
+        let read = off_thread(move || sink.read(&resolved)).await;
+        let found = read.ok().flatten().map(|(output, _)| output.media);
+        all.extend(found.into_iter().flatten());
+    }
+    all
+}
+
+/// The paths after `@` at the beginning of a word.
+fn mentioned(text: &str) -> impl Iterator<Item = &str> {
+    let starts = text.match_indices('@').filter(|(at, _)| {
+        let before = text[..*at].chars().next_back();
+        before.is_none_or(char::is_whitespace)
+    });
+    starts.filter_map(|(at, sign)| {
+        let rest = &text[at + sign.len()..];
+        match rest.strip_prefix('"') {
+            Some(quoted) => Some(quoted.split_once('"')?.0),
+            None => {
+                let word = rest.split(char::is_whitespace).next().unwrap_or("");
+                Some(word.trim_end_matches([',', ';', ':', '.', '?', '!', ')']))
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mention_is_a_path_after_a_sign() {
+        let text = "@a.png see @b/c.jpg, (me@example.org) and @\"d e.gif\" or @f.pdf.";
+        let found: Vec<_> = mentioned(text).collect();
+        assert_eq!(found, ["a.png", "b/c.jpg", "d e.gif", "f.pdf"]);
+    }
+}
