@@ -186,6 +186,7 @@ async fn no_member_acts_as_another_or_as_the_user() {
         confined: true,
         containment: Default::default(),
         paths: Vec::new(),
+        hook: None,
     };
     let asked = bob.call::<RequestAsk>(ask, "3").await.expect("asked");
     let request = RequestId(1);

@@ -325,6 +325,7 @@ async fn a_repeated_decision_gets_its_first_answer() {
         confined: false,
         containment: Default::default(),
         paths: Vec::new(),
+        hook: None,
     };
     let asked = ada.call::<RequestAsk>(ask, "1").await.unwrap();
     let Permission::Asked { request } = asked else {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use agent_team_protocol::hook::HookDecision;
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::RunnableView;
 use agent_team_protocol::text::{is_deceptive, visible_line};
@@ -68,6 +69,10 @@ pub enum Reason {
     NoRule,
     /// The call has this feature, so no rule can allow it.
     Complex(&'static str),
+    /// A hook allows it.
+    AllowedByHook,
+    /// A hook requires a decision, for this reason.
+    AskedByHook(String),
 }
 
 impl Decision {
@@ -96,6 +101,32 @@ impl Decision {
         }
         if self.ruling == Ruling::Ask {
             self.ruling = Ruling::Deny;
+        }
+        self
+    }
+
+    /// Applies the decision of a hook. `Allow` allows the parts that no rule decides, and nothing else: it changes
+    /// neither a denial nor an ask rule, a protected path, or a feature that no rule can allow. `Ask` asks about each
+    /// allowed part.
+    #[must_use]
+    pub fn with_hook(mut self, hook: &HookDecision) -> Self {
+        for part in &mut self.parts {
+            match (hook, part.ruling) {
+                (HookDecision::Allow, Ruling::Ask) if part.why == Reason::NoRule => {
+                    part.ruling = Ruling::Allow;
+                    part.why = Reason::AllowedByHook;
+                }
+                (HookDecision::Ask { reason }, Ruling::Allow) => {
+                    part.ruling = Ruling::Ask;
+                    part.why = Reason::AskedByHook(reason.clone());
+                }
+                _ => {}
+            }
+        }
+        let ruling = self.parts.iter().map(|part| part.ruling).max();
+        self.ruling = ruling.unwrap_or(self.ruling);
+        if self.ruling != Ruling::Allow {
+            self.run = None;
         }
         self
     }
@@ -175,6 +206,13 @@ impl fmt::Display for Reason {
             Reason::BuiltIn(why) => f.write_str(why),
             Reason::NoRule => f.write_str("no rule allows it"),
             Reason::Complex(why) => write!(f, "no rule can allow it: it has {why}"),
+            Reason::AllowedByHook => f.write_str("allowed by a hook"),
+            Reason::AskedByHook(reason) if reason.is_empty() => {
+                f.write_str("a hook requires a decision")
+            }
+            Reason::AskedByHook(reason) => {
+                write!(f, "a hook requires a decision: {}", visible_line(reason))
+            }
         }
     }
 }

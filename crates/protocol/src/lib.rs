@@ -2,8 +2,8 @@
 //!
 //! This crate is the only definition of the frames that clients, members and the supervisor exchange. It does no I/O:
 //! [`codec`] converts between bytes and frames. Most other modules are types with a JSON form; [`attention`],
-//! [`command_line`], [`status`], [`style`], [`template`] and [`text`] are functions on such data that several programs
-//! share. JSON field names are a public interface: fields are added, never renamed.
+//! [`command_line`], [`hook`], [`status`], [`style`], [`template`] and [`text`] are functions on such data that several
+//! programs share. JSON field names are a public interface: fields are added, never renamed.
 
 pub mod attention;
 pub mod codec;
@@ -14,6 +14,7 @@ pub mod error;
 pub mod event;
 pub mod exit;
 pub mod goal;
+pub mod hook;
 pub mod host;
 pub mod id;
 pub mod initialize;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::hook::HookDecision;
 use crate::id::{MemberName, MessageId, Party, RequestId};
 use crate::text::{visible, visible_line};
 
@@ -29,6 +30,9 @@ pub struct AskRequest {
     /// The paths in the call, resolved.
     #[serde(rename = "places", default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<ResolvedCallPath>,
+    /// What the hooks of the member decided. `None`: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<HookDecision>,
 }
 
 impl AskRequest {
@@ -44,6 +48,7 @@ impl AskRequest {
             confined: false,
             containment: Containment::Unknown,
             paths: Vec::new(),
+            hook: None,
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::engine::Engine;
+use crate::hook::HookEvent;
 use crate::id::{MemberName, RoleName, TeamName};
 use crate::permissions::{PermissionDefaults, Permissions};
 use crate::placement::PlacementChoice;
@@ -143,7 +144,8 @@ impl Default for Limits {
     }
 }
 
-/// Shell lines that the supervisor runs in the project directory, with JSON on stdin, for at most 60 s.
+/// Shell lines that the supervisor runs in the project directory, with JSON on stdin, for at most 60 s. The hooks of
+/// [`AgentSpec::hooks`] run in the worker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Hooks {
@@ -293,6 +295,9 @@ pub struct AgentSpec {
     /// Servers whose tools the agent may use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mcp: Vec<McpServer>,
+    /// In the order in which they run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookSpec>,
     /// How the agent searches the web. `None`: through its model's provider, if the provider supports searching.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<Search>,
@@ -342,6 +347,22 @@ pub struct Skill {
     pub description: String,
     /// Canonical.
     pub directory: PathBuf,
+}
+
+/// One hook of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct HookSpec {
+    pub event: HookEvent,
+    /// A shell line. It runs in the project directory, with JSON on stdin.
+    pub run: String,
+    /// The subjects of the event for which the hook runs, see [`crate::hook::matches`]. Empty: all.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub matcher: String,
+    pub timeout_seconds: u32,
+    /// The scripts that the line starts, with the content that the user trusted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileDigest>,
 }
 
 /// Settings of a provider that differ from its defaults.

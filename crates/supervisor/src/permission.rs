@@ -78,6 +78,7 @@ pub(crate) fn plan(plan: ProposePlan, project: &Path) -> Result<(Arc<str>, Arc<s
         confined: false,
         containment: Containment::Unknown,
         paths: Vec::new(),
+        hook: None,
     };
     let digest = Digest::of(&call(&ask)?).to_string();
     let ask = serde_json::to_string(&ask).map_err(|error| Refusal::internal(error.to_string()))?;

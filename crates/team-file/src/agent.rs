@@ -249,6 +249,7 @@ impl AgentKeys {
             },
             may_spawn: None,
             mcp: chosen(&defaults.servers, member.mcp.as_ref().or(self.mcp.as_ref())),
+            hooks: Vec::new(),
             search: None,
             guarded: Vec::new(),
             kept: Vec::new(),

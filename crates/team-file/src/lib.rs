@@ -7,6 +7,7 @@
 mod agent;
 mod budget;
 mod environment;
+mod hooks;
 mod instructions;
 mod mcp;
 mod member;
@@ -38,7 +39,7 @@ use std::path::Path;
 
 use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
 use agent_team_protocol::placement::PlacementChoice;
-use agent_team_protocol::spec::{AgentSpec, Hooks, Layout, Limits, McpServer, TeamSpec};
+use agent_team_protocol::spec::{AgentSpec, Layout, Limits, McpServer, TeamSpec};
 use agent_team_protocol::{TeamId, TeamName, with_causes};
 use toml::de::DeTable;
 
@@ -281,7 +282,8 @@ fn read(
     let mut limits = limits(root.table("limits", Level::Limits));
     let budget_of_file = limits.budget;
     limits.budget = reader.overrides.budget(budget_of_file, Key::Team);
-    let hooks = hooks(root.table("hooks", Level::Hooks));
+    let (hooks, mut hooks_of_file) = hooks::read(source, root.table("hooks", Level::Hooks));
+    let mut user_hooks = config.hooks;
     let mut notify_of_file = notify::read(source, &mut root);
     let permissions = root.table("permissions", Level::Permissions);
     let permissions = permissions.map(|table| permissions::read(source, table));
@@ -352,6 +354,8 @@ fn read(
         permissions: &permissions,
         user: &user_permissions,
         hooks: &hooks,
+        agent_hooks: &mut hooks_of_file,
+        user_hooks: &mut user_hooks,
         notify: notify_of_file.as_mut(),
         servers: &mut servers,
         networked,
@@ -388,6 +392,8 @@ fn read(
         // `servers` contains the digests of the scripts, which were not known before.
         let is_chosen = |server: &&McpServer| agent.mcp.iter().any(|it| it.name == server.name);
         agent.mcp = servers.iter().filter(is_chosen).cloned().collect();
+        // The user's hooks see a call as the hooks of the file have changed it.
+        agent.hooks = [hooks_of_file.as_slice(), &user_hooks].concat();
         agent.search.clone_from(&search);
         if !has_agents {
             // The project's files are not among the trusted lines of a team of commands.
@@ -570,17 +576,6 @@ fn limits(table: Option<Table<'_>>) -> Limits {
         table.finish();
     }
     limits
-}
-
-fn hooks(table: Option<Table<'_>>) -> Hooks {
-    let mut hooks = Hooks::default();
-    if let Some(mut table) = table {
-        let mut line = |key| table.string(key).map(|found| found.value.to_owned());
-        hooks.task_completed = line("task_completed");
-        hooks.teammate_idle = line("teammate_idle");
-        table.finish();
-    }
-    hooks
 }
 
 fn check_members(source: &Source<'_>, members: &[Member], limits: Limits) {

@@ -2,9 +2,10 @@
 //! and the pages of `docs/reference` about these files, are generated from it. [`super::table::Table`] reads only keys
 //! that it describes: a key without a description is refused as unknown.
 //!
-//! The tables are in `reference/team_file.rs`, `reference/roles.rs` and `reference/settings.rs`.
+//! The tables are in `reference/team_file.rs`, `reference/roles.rs`, `reference/hooks.rs` and `reference/settings.rs`.
 
 mod external;
+mod hooks;
 mod key;
 mod roles;
 mod settings;
@@ -32,7 +33,9 @@ pub(super) fn section(level: Level) -> Option<&'static Section> {
         Level::Role => Some(&roles::ROLE),
         Level::Provider => Some(&external::PROVIDER),
         Level::Task => Some(&team_file::TASK),
-        Level::Hooks => Some(&team_file::HOOKS),
+        Level::Hooks => Some(&hooks::HOOKS),
+        Level::UserHooks => Some(&hooks::USER_HOOKS),
+        Level::Hook => Some(&hooks::HOOK),
         Level::Notify => Some(&team_file::NOTIFY),
         Level::Permissions => Some(&team_file::PERMISSIONS),
         Level::McpServer => Some(&external::MCP_SERVER),

@@ -12,6 +12,7 @@ use super::open::FILE_MAX;
 use super::{Fault, LoadTeamError, Loaded, Reading, Variables, parse, slug};
 
 mod agents;
+mod hooks;
 mod mcp;
 mod overrides;
 mod permissions;
@@ -274,7 +275,7 @@ fn faults_have_positions_and_hints() {
         ),
         (
             "[hooks]\nqqqqqqqqq = \"x\"",
-            "team.toml:2:1: unknown key `qqqqqqqqq` | expected one of: task_completed, teammate_idle",
+            "team.toml:2:1: unknown key `qqqqqqqqq` | expected one of: task_completed, teammate_idle, session_start, user_prompt, pre_tool, post_tool, pre_compact, stop, notification",
         ),
         (
             "[roles.x]\nclaim = \"ready\"",

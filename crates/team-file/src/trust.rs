@@ -13,7 +13,7 @@ use agent_team_policy::Digest;
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::Scope;
 use agent_team_protocol::spec::{
-    BaseUrl, FileDigest, Hooks, KeptPath, McpServer, McpTransport, Notify, NotifyCommand,
+    BaseUrl, FileDigest, HookSpec, Hooks, KeptPath, McpServer, McpTransport, Notify, NotifyCommand,
     ProviderSpec, Search, Skill, TaskSpec, TrustedLine,
 };
 use serde_json::Value;
@@ -40,6 +40,10 @@ pub(super) struct Team<'a> {
     /// The user's files, which take precedence over the project's file.
     pub(super) user: &'a [PermissionSettings],
     pub(super) hooks: &'a Hooks,
+    /// The hooks of agents in the project's file.
+    pub(super) agent_hooks: &'a mut [HookSpec],
+    /// The user's own hooks. They need no trust, but the scripts of the project that they start do.
+    pub(super) user_hooks: &'a mut [HookSpec],
     /// The notifications of the project's file.
     pub(super) notify: Option<&'a mut Notify>,
     pub(super) servers: &'a mut [McpServer],
@@ -75,8 +79,8 @@ pub(super) struct Trust {
     pub(super) protected: Vec<KeptPath>,
 }
 
-/// Finds the parts of a team that require trust. Stores the digests of scripts that an MCP server or `notify` starts in
-/// its specification.
+/// Finds the parts of a team that require trust. Stores the digests of scripts that an MCP server, `notify` or a hook of
+/// agents starts in its specification.
 pub(super) fn of(team: Team<'_>) -> Trust {
     let mut lines = rules(team.permissions, team.user);
     let hooks = [
@@ -86,6 +90,7 @@ pub(super) fn of(team: Team<'_>) -> Trust {
     for (event, line) in hooks {
         lines.extend(line.iter().map(|line| format!("hook {event} runs {line}")));
     }
+    lines.extend(team.agent_hooks.iter().map(agent_hook));
     if let Some(Notify::Command(command)) = &team.notify {
         let argv: String = command.argv.iter().map(|arg| format!(" {arg:?}")).collect();
         lines.push(format!("notify runs{argv}"));
@@ -145,6 +150,10 @@ pub(super) fn of(team: Team<'_>) -> Trust {
             let line = line.to_owned();
             trusted.push(TrustedLine { line, files });
         }
+    }
+    for hook in team.agent_hooks.iter_mut().chain(team.user_hooks) {
+        let line = in_project(&hook.run);
+        hook.files = scripts.of_line(&line, &[team.project]);
     }
     if let Some(Notify::Command(NotifyCommand { argv, files })) = team.notify
         && let Some((program, args)) = argv.split_first()
@@ -227,6 +236,32 @@ fn rules(file: &PermissionSettings, user: &[PermissionSettings]) -> Vec<String> 
         lines.extend(rules.iter().map(|rule| format!("{key} {rule}")));
     }
     lines
+}
+
+fn agent_hook(hook: &HookSpec) -> String {
+    let HookSpec {
+        event,
+        run,
+        matcher,
+        ..
+    } = hook;
+    let event = event.name();
+    match matcher.as_str() {
+        "" => format!("hook {event} runs {run}"),
+        matcher => format!("hook {event} for {matcher:?} runs {run}"),
+    }
+}
+
+/// The line with `.` for the variable that names the project: hooks written for Claude Code start their scripts with it.
+fn in_project(line: &str) -> String {
+    let variables = [
+        "\"$CLAUDE_PROJECT_DIR\"",
+        "\"${CLAUDE_PROJECT_DIR}\"",
+        "${CLAUDE_PROJECT_DIR}",
+        "$CLAUDE_PROJECT_DIR",
+    ];
+    let replace = |line: String, variable: &&str| line.replace(*variable, ".");
+    variables.iter().fold(line.to_owned(), replace)
 }
 
 fn server(server: &McpServer) -> String {

@@ -17,6 +17,9 @@ pub(super) enum Level {
     Provider,
     Task,
     Hooks,
+    /// `[hooks]` of the user's settings.
+    UserHooks,
+    Hook,
     Notify,
     Permissions,
     Mcp,

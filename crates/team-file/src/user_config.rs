@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use agent_team_protocol::RoleName;
-use agent_team_protocol::spec::{Notify, Search};
+use agent_team_protocol::spec::{HookSpec, Notify, Search};
 
 use super::agent::Reader;
 use super::open::read_user_file;
@@ -12,7 +12,7 @@ use super::permissions::{self, PermissionSettings};
 use super::role::{self, Role};
 use super::source::Fault;
 use super::unsupported::Level;
-use super::{notify, search};
+use super::{hooks, notify, search};
 
 /// The user's `config.toml`. If the file does not exist, it has no values and no faults.
 #[derive(Debug, Default)]
@@ -20,6 +20,7 @@ pub(super) struct UserConfig {
     pub(super) permissions: Option<PermissionSettings>,
     pub(super) notify: Option<Notify>,
     pub(super) search: Option<Search>,
+    pub(super) hooks: Vec<HookSpec>,
     /// Each role contains its own faults, which matter only if the team uses the role.
     pub(super) roles: Vec<(RoleName, Role)>,
     /// The faults outside the roles.
@@ -38,6 +39,7 @@ impl UserConfig {
             config.permissions = permissions.map(|table| permissions::read(source, table));
             config.notify = notify::read(source, root);
             config.search = search::read(source, root.table("search", Level::Search));
+            config.hooks = hooks::of_user(source, root.table("hooks", Level::UserHooks));
             let roles = root.table("roles", Level::Roles);
             let roles = roles.map(|table| table.named_tables(Level::Role));
             // Take these faults now: `role::of_user` assigns all faults of `source` to the role.

@@ -12,6 +12,7 @@
 //! - calls that a model writes as text: `text_calls`; a model that repeats itself: `repetition`
 //! - what the model sees, and how it is stored: `conversation`
 //! - engines of an embedding program: `custom`
+//! - shell lines of the user at events of the agent: `hooks`
 //! - inputs for the model, and interruptions: `inbox`; their texts: `prompts`
 //! - a lead without tools, asked round by round: `rounds`; the text of its questions: `question`
 //! - the stored conversation: `transcript`; what the member has done in it: `work_record`
@@ -28,6 +29,7 @@ mod conversation;
 mod custom;
 pub(crate) mod deps;
 mod ending;
+mod hooks;
 mod inbox;
 mod instructions;
 pub(crate) mod output_sink;
@@ -68,6 +70,7 @@ use self::calls::Toolbox;
 use self::conversation::{Conversation, End};
 use self::custom::{Custom, Inputs};
 use self::deps::Models;
+use self::hooks::{HookContext, Hooks};
 use self::inbox::{Inbox, Input, InputSender};
 use self::output_sink::{EndedCall, OutputEvent, OutputSink, escaped, whole_lines};
 use self::supervisor_calls::SupervisorCalls;
@@ -159,10 +162,19 @@ impl Agent {
                 tools.retain(|tool| {
                     deps::suits_model(&agent, models.main.name(), &tool.spec().name)
                 });
-                let toolbox = Toolbox::new(tools, context);
+                let context = Arc::new(context);
+                let hooks = Hooks::new(HookContext {
+                    specs: agent.hooks.clone(),
+                    context: Arc::clone(&context),
+                    client: client.clone(),
+                    claims: shared.claims.clone(),
+                    sink: sink.clone(),
+                });
+                let toolbox = Toolbox::new(tools, context, hooks.clone());
                 let agent_loop = AgentLoop {
                     agent,
                     confinement,
+                    hooks: hooks.clone(),
                     lead: None,
                     servers: None,
                     conversation: Conversation {
@@ -180,7 +192,7 @@ impl Agent {
                     },
                     toolbox,
                 };
-                agent_loop.run()
+                (Some(hooks), agent_loop.run())
             },
         )
     }
@@ -213,17 +225,21 @@ impl Agent {
                     },
                     inputs: Inputs::new(inputs),
                 };
-                custom.run()
+                (None, custom.run())
             },
         )
     }
 
-    /// Spawns the loop that `agent_loop` creates.
+    /// Spawns the loop that `agent_loop` creates, with the hooks of the agent.
     fn spawn<F>(
         worker_config: &WorkerConfig,
         calls: mpsc::UnboundedReceiver<ClientCall>,
         verify_sandbox: VerifySandbox,
-        agent_loop: impl FnOnce(mpsc::UnboundedReceiver<Input>, Shared, OutputSink) -> F,
+        agent_loop: impl FnOnce(
+            mpsc::UnboundedReceiver<Input>,
+            Shared,
+            OutputSink,
+        ) -> (Option<Hooks>, F),
     ) -> Self
     where
         F: Future<Output = End> + Send + 'static,
@@ -241,12 +257,12 @@ impl Agent {
                 permission: verify_sandbox.permission,
             }),
         };
-        let agent_loop = agent_loop(receiver, shared.clone(), sink);
+        let (hooks, agent_loop) = agent_loop(receiver, shared.clone(), sink);
         Self {
             log_text: String::new(),
             prompts: Prompts::default(),
             agent_loop: Some(tokio::spawn(agent_loop)),
-            supervisor_calls: SupervisorCalls::new(inputs.clone(), shared.claims),
+            supervisor_calls: SupervisorCalls::new(inputs.clone(), shared.claims, hooks),
             arrivals: shared.arrivals,
             inputs,
             shown,

@@ -15,7 +15,7 @@ use crate::env_allowlist::is_allowed;
 const MEMBER_VARIABLE: &str = "AGENT_TEAM_MEMBER";
 
 /// The environment variable with the team's id, for its programs.
-const TEAM_VARIABLE: &str = "AGENT_TEAM_TEAM";
+pub(crate) const TEAM_VARIABLE: &str = "AGENT_TEAM_TEAM";
 
 /// Variables that the member's programs must not inherit: they describe another terminal or name another launch.
 const NOT_PASSED_ON: [&str; 6] = [

@@ -8,6 +8,7 @@
 use std::path::{Component, Path};
 
 use agent_team_policy::{Action, CallPath};
+use agent_team_protocol::hook::HookDecision;
 use agent_team_protocol::method::{
     RequestAsk, RequestBegin, RequestEnd, RequestWait, RequestWithdraw,
 };
@@ -18,12 +19,23 @@ use agent_team_protocol::request::{
 use agent_team_protocol::{Refusal, RequestId};
 use agent_team_system::path::resolve;
 use serde_json::Value;
+use tokio::task_local;
 
 use crate::adapter::{Access, Call, Progress};
 use crate::context::ToolContext;
 use crate::resolved_path::ResolvedPath;
 use crate::supervisor_client::SupervisorClient;
 use crate::tool::{ToolError, off_thread};
+
+task_local! {
+    /// What a hook decided about the call of this task.
+    static HOOK: HookDecision;
+}
+
+/// Runs a call that a hook allows. The call still asks for its permission: a hook overrides no rule.
+pub async fn allowed_by_hook<T>(call: impl Future<Output = T>) -> T {
+    HOOK.scope(HookDecision::Allow, call).await
+}
 
 /// How calls get their permission.
 #[derive(Debug, Clone)]
@@ -121,8 +133,35 @@ impl Permission {
             confined: sandbox.is_some(),
             containment: sandbox.unwrap_or_default(),
             paths: resolve_paths(Action::of(call.tool, arguments).paths(), call.context).await?,
+            hook: HOOK.try_with(Clone::clone).ok(),
         };
         self.request(&ask, call.progress).await
+    }
+
+    /// Waits for the decision of the user that a hook requires. The call asks for its own permission afterwards.
+    ///
+    /// # Errors
+    /// If permission is denied; the text gives the model the reason.
+    pub async fn ask_for_hook(
+        &self,
+        tool: &str,
+        arguments: &Value,
+        reason: String,
+        context: &ToolContext,
+        progress: Progress<'_>,
+    ) -> Result<Permit, ToolError> {
+        let ask = AskRequest {
+            tool: tool.to_owned(),
+            arguments: serde_json::value::to_raw_value(arguments)
+                .map_err(|error| ToolError::Input(error.to_string()))?,
+            directory: context.cwd.clone(),
+            // The call's own request reports a missing sandbox.
+            confined: true,
+            containment: Containment::Unknown,
+            paths: resolve_paths(Action::of(tool, arguments).paths(), context).await?,
+            hook: Some(HookDecision::Ask { reason }),
+        };
+        self.request(&ask, progress).await
     }
 
     /// Waits for permission to add this shell line to a task.

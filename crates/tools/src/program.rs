@@ -1,5 +1,5 @@
 //! Runs one program for a call and terminates everything that it starts. Called by `bash`, the git tools, MCP
-//! connections, and the worker for `verify` lines and for `agent-team` verbs that the user types.
+//! connections, and the worker for `verify` lines, for hooks and for `agent-team` verbs that the user types.
 //!
 //! ```text
 //! start ── own session, stdout and stderr in one pipe
@@ -144,7 +144,10 @@ impl Program {
     }
 
     /// Starts a program without a sandbox, with pipes for its stdin and stdout; its output is then its stderr.
-    pub(super) fn start_with_stdio(
+    ///
+    /// # Errors
+    /// If the program cannot be started.
+    pub fn start_with_stdio(
         program: PathBuf,
         args: Vec<OsString>,
         env: Vec<(OsString, OsString)>,

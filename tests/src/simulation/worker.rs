@@ -430,6 +430,7 @@ async fn run_command(shared: &Shared, command: u64) {
         confined: false,
         containment: Default::default(),
         paths: Vec::new(),
+        hook: None,
     };
     let request = match shared.call::<RequestAsk>(ask).await {
         Ok(Permission::Allowed { .. }) => None,

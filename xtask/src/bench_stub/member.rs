@@ -265,6 +265,7 @@ impl Line for Member {
             confined: true,
             containment: Default::default(),
             paths: Vec::new(),
+            hook: None,
         })?;
         let Permission::Asked { request } = permission else {
             bail!("expected a pending request, but it was decided immediately: {permission:?}");

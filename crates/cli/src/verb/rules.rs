@@ -176,6 +176,7 @@ async fn bash_request(line: &str, directory: &Path) -> AskRequest {
                 })
             })
             .collect(),
+        hook: None,
     }
 }
 

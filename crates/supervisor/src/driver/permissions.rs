@@ -10,6 +10,7 @@ use agent_team_policy::{
     Action, Decision as Judgement, PartAction, Reason, RuleBook, RuleContext, Ruling,
 };
 use agent_team_protocol::command_line::CommandLine;
+use agent_team_protocol::hook::HookDecision;
 use agent_team_protocol::method::SetMode;
 use agent_team_protocol::notification::RequestNotice;
 use agent_team_protocol::permissions::{Mode, PermissionDefaults};
@@ -48,7 +49,7 @@ impl Permissions<'_> {
         ask: &AskRequest,
     ) -> Result<(Call, ReplyShape), Refusal> {
         let call = permission::call(ask)?;
-        let judgement = self.judge(Some(name), &call, None);
+        let judgement = self.judge_with_hook(name, &call, ask.hook.as_ref());
         let why = judgement.to_string();
         let (ruling, shape) = match judgement.ruling {
             Ruling::Allow => {
@@ -176,9 +177,11 @@ impl Permissions<'_> {
             .filter(|other| other.id != request.id && other.plan.is_none())
             .filter(|other| grant.is_for(&other.member));
         let covered = others.filter(|other| {
-            permission::stored_call(&other.call)
-                .and_then(|ask| permission::call(&ask))
-                .is_ok_and(|call| {
+            // A hook wants a decision about that call, whatever the rules are.
+            let by_rules = |ask: &AskRequest| !matches!(ask.hook, Some(HookDecision::Ask { .. }));
+            let ask = permission::stored_call(&other.call).ok().filter(by_rules);
+            ask.and_then(|ask| permission::call(&ask).ok())
+                .is_some_and(|call| {
                     let judgement = self.judge_by_rules(&other.member, &call, &grant);
                     judgement.ruling == Ruling::Allow
                 })
@@ -358,7 +361,7 @@ impl Permissions<'_> {
         call: &agent_team_policy::ToolCall,
         grant: &Grant,
     ) -> Judgement {
-        self.judge_within(Mode::Default, Some(member), call, Some(grant))
+        self.judge_within(Mode::Default, Some(member), call, Some(grant), None)
     }
 
     /// Judges a call by the rules, the mode, the grants and optionally one more grant. Without a member, only the mode
@@ -369,7 +372,17 @@ impl Permissions<'_> {
         call: &agent_team_policy::ToolCall,
         more: Option<&Grant>,
     ) -> Judgement {
-        self.judge_within(Mode::Bypass, member, call, more)
+        self.judge_within(Mode::Bypass, member, call, more, None)
+    }
+
+    /// Judges a call as [`Self::judge`], with the decision of the member's hooks.
+    fn judge_with_hook(
+        &self,
+        member: &MemberName,
+        call: &agent_team_policy::ToolCall,
+        hook: Option<&HookDecision>,
+    ) -> Judgement {
+        self.judge_within(Mode::Bypass, Some(member), call, None, hook)
     }
 
     /// `widest`: the widest mode that counts.
@@ -379,6 +392,7 @@ impl Permissions<'_> {
         member: Option<&MemberName>,
         call: &agent_team_policy::ToolCall,
         more: Option<&Grant>,
+        hook: Option<&HookDecision>,
     ) -> Judgement {
         let (mut book, defaults) = match self.settings.rules() {
             Ok(Some(rules)) => (rules.book.clone(), rules.settings.permission_defaults),
@@ -396,7 +410,13 @@ impl Permissions<'_> {
             None => self.team.spec().modes.of_team(defaults.mode),
         };
         let mode = mode.min(widest);
-        let judgement = book.judge(call, &self.rule_context(), mode);
+        let mut judgement = book.judge(call, &self.rule_context(), mode);
+        if let Some(hook) = hook {
+            judgement = judgement.with_hook(hook);
+            if mode == Mode::DontAsk {
+                judgement = judgement.without_asking(&Reason::Mode(mode));
+            }
+        }
         let lead_may = || member.is_some_and(|member| self.is_delegated(member, call));
         match defaults.unattended && judgement.ruling == Ruling::Ask && !lead_may() {
             true => judgement.without_asking(&Reason::BuiltIn("unattended: no user to ask")),
@@ -442,7 +462,7 @@ impl Permissions<'_> {
             return Ok(permission::view(request, ask, judged, Scope::Once));
         }
         let call = permission::call(&ask)?;
-        let judgement = self.judge(Some(&request.member), &call, None);
+        let judgement = self.judge_with_hook(&request.member, &call, ask.hook.as_ref());
         let asking = judgement.parts.iter();
         let asking = asking.filter(|part| part.ruling != Ruling::Allow);
         let why = asking.map(|part| {

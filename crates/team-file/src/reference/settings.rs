@@ -5,6 +5,7 @@
 use agent_team_protocol::value::Effort;
 
 use super::external::SEARCH;
+use super::hooks::{HOOK, USER_HOOKS};
 use super::key::DefaultValue::{Depends, Is, Unset};
 use super::key::Kind::{Boolean, Integer, Number, Strings, Tables, Word};
 use super::key::{KeyInfo, Kind, Manual, Section, words};
@@ -18,7 +19,7 @@ pub static SETTINGS: Manual = Manual {
         "`config.toml` in the directory of your settings applies to every team: \
          `$XDG_CONFIG_HOME/agent-team/config.toml`, by default `~/.config/agent-team/config.toml`. With \
          `AGENT_TEAM_HOME` it is `$AGENT_TEAM_HOME/config/config.toml`. The file is TOML and need not exist.",
-        "Rules of this file and of the team file apply together. `notify` of this file, and `mode` and `default_scope` \
+        "Rules and hooks of this file and of the team file apply together. `notify` of this file, and `mode` and `default_scope` \
          of its `[permissions]`, override the team file. A role or `[search]` of the team file overrides this file.",
         "`agent-team config set KEY VALUE` stores settings for one team in another file of the same directory; the last \
          section lists its keys.",
@@ -27,6 +28,8 @@ pub static SETTINGS: Manual = Manual {
     sections: &[
         &ROOT,
         &NOTIFY,
+        &USER_HOOKS,
+        &HOOK,
         &SANDBOX,
         &MODEL,
         &PERMISSIONS,

@@ -5,6 +5,7 @@ use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::value::Effort;
 
 use super::external::{MCP_SERVER, PROVIDER, SEARCH};
+use super::hooks::{HOOK, HOOKS};
 use super::key::DefaultValue::{Depends, Is, Required, Unset};
 use super::key::Kind::{Boolean, Integer, Number, StringTable, Strings, Table, Tables, Word};
 use super::key::{KeyInfo, Kind, Manual, Section, words};
@@ -36,6 +37,7 @@ pub static TEAM_FILE: Manual = Manual {
         &LIMITS,
         &PANES,
         &HOOKS,
+        &HOOK,
         &NOTIFY,
         &PERMISSIONS,
         &MCP_SERVER,
@@ -139,7 +141,7 @@ pub(super) static ROOT: Section = Section {
             "hooks",
             Table,
             Unset,
-            "Shell lines that check work: see `[hooks]`.",
+            "Shell lines that check work and follow the events of agents: see `[hooks]`.",
             "[hooks]",
         ),
         KeyInfo::new(
@@ -551,29 +553,6 @@ pub(super) static PANES: Section = Section {
             ),
             "Arrangement of the panes. `windows`: one window for each member.",
             "layout = \"tiled\"",
-        ),
-    ]],
-};
-
-pub(super) static HOOKS: Section = Section {
-    heading: "[hooks]",
-    summary: "Shell lines that run in the project directory, with JSON on stdin, for at most 60 s.",
-    groups: &[&[
-        KeyInfo::new(
-            "task_completed",
-            Kind::String,
-            Unset,
-            "Runs before a task counts as completed. Exit code 0 accepts, any other refuses; with 2, stderr is the \
-             reason.",
-            "task_completed = \"scripts/check.sh\"",
-        ),
-        KeyInfo::new(
-            "teammate_idle",
-            Kind::String,
-            Unset,
-            "Runs when a member has nothing to do. With exit code 2 the member receives stderr as the reason to \
-             continue.",
-            "teammate_idle = \"scripts/next.sh\"",
         ),
     ]],
 };

@@ -12,7 +12,7 @@ use crate::settings::STEPS;
 use crate::unsupported::Level;
 use crate::{Loaded, Reading, Variables, parse};
 
-const LEVELS: [Level; 15] = [
+const LEVELS: [Level; 17] = [
     Level::Root,
     Level::Lead,
     Level::Member,
@@ -24,6 +24,8 @@ const LEVELS: [Level; 15] = [
     Level::Provider,
     Level::Task,
     Level::Hooks,
+    Level::UserHooks,
+    Level::Hook,
     Level::Notify,
     Level::Permissions,
     Level::McpServer,
@@ -98,7 +100,9 @@ fn surroundings(level: Level, key: &str) -> Surroundings {
             "[[member]]\nname = \"ada\"\n[[task]]\ntitle = \"Build\"\n[[task]]\ntitle = \"Test\"\n",
             "",
         ),
-        (Level::Hooks, _) => around("[hooks]\n", ""),
+        (Level::Hooks | Level::UserHooks, _) => around("[hooks]\n", ""),
+        (Level::Hook, "run") => around("[[hooks.pre_tool]]\n", ""),
+        (Level::Hook, _) => around("[[hooks.pre_tool]]\nrun = \"true\"\n", ""),
         (Level::Notify, _) => around("[notify]\n", ""),
         (Level::Permissions, _) => around("[permissions]\n", ""),
         (Level::McpServer, "command" | "url") => around("[mcp.github]\n", ""),

@@ -31,6 +31,7 @@ use super::calls::Toolbox;
 use super::compact::Room;
 use super::conversation::{Conversation, End, cannot};
 use super::ending::{Reminders, Retries, Turn, Unusable};
+use super::hooks::{Hooks, SessionStart, StopBlocks};
 use super::inbox::ModelInput;
 use super::repetition::{Repeated, Repetition};
 use super::step::Stepped;
@@ -51,6 +52,7 @@ pub(super) struct AgentLoop {
     pub(super) toolbox: Toolbox,
     /// The member's MCP servers, once they are connected.
     pub(super) servers: Option<Servers>,
+    pub(super) hooks: Hooks,
     /// The team's lead, once the team is known.
     pub(super) lead: Option<MemberName>,
     pub(super) conversation: Conversation,
@@ -91,7 +93,7 @@ impl AgentLoop {
                 return Err(End::Stopped);
             }
             match self.conversation.inbox.takes_compaction() {
-                true => self.conversation.compact_by_hand(true).await?,
+                true => self.compact_by_hand(true).await?,
                 false => self.turn().await?,
             }
         }
@@ -202,6 +204,11 @@ impl AgentLoop {
         self.lead = members
             .find(|member| member.lead)
             .map(|lead| lead.name.clone());
+        self.session_starts(match self.conversation.transcript.entries() {
+            0 => SessionStart::New,
+            _ => SessionStart::Restart,
+        })
+        .await?;
         if let Some(returned) = self.conversation.transcript.lost_calls() {
             self.conversation
                 .append(vec![returned], Vec::new(), Usage::default())
@@ -234,14 +241,16 @@ impl AgentLoop {
         let mut reminders = Reminders::default();
         let mut retries = Retries::default();
         let mut repetition = Repetition::default();
+        let mut stop_blocks = StopBlocks::default();
         let mut has_called = false;
         loop {
             self.conversation.wait_if_interrupted().await?;
             if self.conversation.inbox.takes_compaction() {
-                self.conversation.compact_by_hand(false).await?;
+                self.compact_by_hand(false).await?;
             }
             self.refresh_servers().await?;
             let mut model_inputs = self.conversation.inbox.take();
+            let had_inputs = !model_inputs.is_empty();
             if model_inputs
                 .iter()
                 .any(|input| matches!(input, ModelInput::Task(_)))
@@ -251,6 +260,7 @@ impl AgentLoop {
             if model_inputs.iter().any(|input| self.gives_new_work(input)) {
                 reminders.reset();
                 repetition = Repetition::default();
+                stop_blocks = StopBlocks::default();
             }
             steps += 1;
             let is_last = steps >= limit;
@@ -260,7 +270,11 @@ impl AgentLoop {
                     self.conversation.inbox.task(),
                 )));
             }
-            self.store_inputs(model_inputs).await?;
+            let has_stored = self.store_inputs(model_inputs).await?;
+            if had_inputs && !has_stored && steps == 1 {
+                // Hooks withheld everything that started this turn.
+                return self.conversation.rest(String::new()).await;
+            }
             let answer = match self.step().await? {
                 Stepped::Answered(answer) => answer,
                 Stepped::Interrupted(_) => continue,
@@ -300,9 +314,22 @@ impl AgentLoop {
                     Turn::Continues
                 }
                 None if !has_calls => {
-                    self.conversation
-                        .conclude(answer, &report, &mut reminders, is_last)
-                        .await?
+                    let must_continue = match is_last {
+                        true => None,
+                        false => self.must_continue(&answer, &mut stop_blocks).await?,
+                    };
+                    match must_continue {
+                        Some(reason) => {
+                            self.conversation.store_answer(answer).await?;
+                            self.conversation.inbox.note(reason);
+                            Turn::Continues
+                        }
+                        None => {
+                            self.conversation
+                                .conclude(answer, &report, &mut reminders, is_last)
+                                .await?
+                        }
+                    }
                 }
                 None => {
                     let allowed = match is_last {
@@ -312,6 +339,7 @@ impl AgentLoop {
                     if !is_last {
                         reminders.reset();
                     }
+                    stop_blocks = StopBlocks::default();
                     has_called = true;
                     self.execute_calls(answer, allowed, &mut repetition).await?
                 }
@@ -328,11 +356,6 @@ impl AgentLoop {
                 Turn::Continues => {}
             }
         }
-    }
-
-    pub(super) async fn store_inputs(&mut self, model_inputs: Vec<ModelInput>) -> Result<(), End> {
-        let context = self.toolbox.context();
-        self.conversation.store_inputs(model_inputs, context).await
     }
 
     /// Returns whether the input gives the model new work: a new task, or a message of the user or the lead. After new
@@ -387,15 +410,24 @@ impl AgentLoop {
         &mut self,
         shares: &mut impl Iterator<Item = u64>,
     ) -> Result<Option<Stepped>, End> {
+        self.before_compaction("auto").await?;
         for share in shares {
             match self.conversation.make_room(share).await? {
-                Room::Made => break,
+                Room::Made => {
+                    self.session_starts(SessionStart::Compaction).await?;
+                    break;
+                }
                 Room::NothingOlder => {}
                 Room::Interrupted(why) => return Ok(Some(Stepped::Interrupted(why))),
                 Room::Failed(error) => return Ok(Some(Stepped::Failed(error))),
             }
         }
         Ok(None)
+    }
+
+    async fn compact_by_hand(&mut self, is_idle: bool) -> Result<(), End> {
+        self.before_compaction("manual").await?;
+        self.conversation.compact_by_hand(is_idle).await
     }
 
     /// Executes the permitted calls of the answer, and stores the results of all calls.
@@ -445,7 +477,12 @@ impl AgentLoop {
             return Err(End::Stopped);
         }
         if let Some(call) = calls.iter().find(|call| finished && call.name == FINISH) {
-            self.conversation.show_goal_end(&answer_of(call)).await;
+            let answer = answer_of(call);
+            self.conversation.show_goal_end(&answer).await;
+            self.finished(&answer).await?;
+        }
+        if let (Some(reason), false) = (executed.stopped_by_hook, finished) {
+            return Ok(Turn::GivenUp(format!("stopped by a hook: {reason}")));
         }
         // The task or run is over: another answer would only cost tokens.
         let ended = owned && allowed == Allowed::Endings;

@@ -18,6 +18,7 @@ use serde_json::Value;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::hooks::{HookedCall, Hooks};
 use super::inbox::{Inbox, Interruption};
 use super::output_sink::{EndedCall, Ends, OutputSink};
 use crate::timer::sleep_until;
@@ -33,6 +34,7 @@ const WAIT_IDS_MAX: usize = 8;
 pub(super) struct Toolbox {
     tools: BTreeMap<String, Arc<dyn Tool>>,
     context: Arc<ToolContext>,
+    hooks: Hooks,
 }
 
 /// The results of an answer's calls.
@@ -46,14 +48,17 @@ pub(super) struct CallResults {
     pub(super) stopped: bool,
     /// Not all calls could run to their end.
     pub(super) interrupted: bool,
+    /// A hook ends the turn, for this reason.
+    pub(super) stopped_by_hook: Option<String>,
 }
 
 impl Toolbox {
-    pub(super) fn new(tools: Vec<Box<dyn Tool>>, context: ToolContext) -> Self {
+    pub(super) fn new(tools: Vec<Box<dyn Tool>>, context: Arc<ToolContext>, hooks: Hooks) -> Self {
         let named = |tool: Box<dyn Tool>| (tool.spec().name.clone(), Arc::from(tool));
         Self {
             tools: tools.into_iter().map(named).collect(),
-            context: Arc::new(context),
+            context,
+            hooks,
         }
     }
 
@@ -97,13 +102,14 @@ impl Toolbox {
             changed: Vec::new(),
             interrupted: None,
             finish_at: None,
+            stopped_by_hook: None,
         };
         let mut next = 0;
         while next < calls.len() {
             if let Some(interruption) = inbox.interrupted() {
                 progress.interrupt(interruption);
             }
-            if !progress.may_continue() {
+            if !progress.may_continue() || progress.stopped_by_hook.is_some() {
                 break;
             }
             let end = next + self.batch_length(&calls[next..]);
@@ -114,6 +120,7 @@ impl Toolbox {
             }
             for question in calls[next..end].iter().filter_map(question_to_user) {
                 sink.lines(Tone::Runtime, &question);
+                self.hooks.notify("elicitation_dialog", question);
             }
             progress.finish(running, inbox, waits.is_some()).await;
             if waits.is_some() {
@@ -124,6 +131,7 @@ impl Toolbox {
         CallResults {
             stopped: progress.finish_at.is_some(),
             interrupted: progress.interrupted.is_some(),
+            stopped_by_hook: progress.stopped_by_hook.clone(),
             changed: std::mem::take(&mut progress.changed),
             results: progress.results(next),
         }
@@ -157,6 +165,7 @@ impl Toolbox {
                 (Some(tool), Ok(input)) => {
                     let (tool, context) = (Arc::clone(tool), Arc::clone(&self.context));
                     let (sink, id) = (sink.clone(), call.id.clone());
+                    let hooks = self.hooks.clone();
                     running.tasks.spawn(async move {
                         let watch = sink.watch(Some(&id));
                         let redactor = Mutex::new(context.secrets.stream());
@@ -165,11 +174,13 @@ impl Toolbox {
                             Some(status) => sink.status(&id, &context.secrets.redact(status)),
                             None => watch.push(&redactor().text(text)),
                         };
-                        let outcome = tool.run(input, &context, &shown).await;
+                        let HookedCall { outcome, stopped } =
+                            hooks.call(&*tool, &id, input, &shown).await;
                         watch.push(&redactor().rest_of_text());
                         Done {
                             outcome: without_secrets(outcome, &context),
                             seen: watch.seen(),
+                            stopped_by_hook: stopped,
                         }
                     })
                 }
@@ -216,6 +227,7 @@ type Outcome = Result<Output, ToolError>;
 struct Done {
     outcome: Outcome,
     seen: Option<Ends>,
+    stopped_by_hook: Option<String>,
 }
 
 impl Done {
@@ -224,6 +236,7 @@ impl Done {
         Self {
             outcome: Err(error),
             seen: None,
+            stopped_by_hook: None,
         }
     }
 }
@@ -268,6 +281,8 @@ struct CallProgress<'a> {
     interrupted: Option<&'static str>,
     /// The member must stop: running calls may continue until this time.
     finish_at: Option<Instant>,
+    /// A hook ends the turn, for this reason: no other call begins.
+    stopped_by_hook: Option<String>,
 }
 
 impl CallProgress<'_> {
@@ -327,6 +342,9 @@ impl CallProgress<'_> {
             self.changed
                 .extend(paths.map(|path| path.to_string_lossy().into_owned()));
         }
+        if done.stopped_by_hook.is_some() {
+            self.stopped_by_hook.clone_from(&done.stopped_by_hook);
+        }
         if let Some(&index) = indices.get(&id) {
             self.results[index] = Some(show_result(&self.calls[index], &done, self.sink));
         }
@@ -334,7 +352,10 @@ impl CallProgress<'_> {
 
     /// Creates the results; calls from index `begun` on were not started.
     fn results(self, begun: usize) -> Vec<ToolResult> {
-        let why = self.interrupted.unwrap_or("this member is stopping");
+        let why = match self.stopped_by_hook {
+            Some(_) => "a hook ends this turn",
+            None => self.interrupted.unwrap_or("this member is stopping"),
+        };
         let results = self.results.into_iter().enumerate();
         let results = results.map(|(index, result)| {
             result.unwrap_or_else(|| {

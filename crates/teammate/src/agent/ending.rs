@@ -259,7 +259,7 @@ impl Conversation {
     }
 
     /// Sends a message to the user. The lead receives the same text as the turn's report.
-    async fn message_user(&self, text: &str) {
+    pub(super) async fn message_user(&self, text: &str) {
         let message = SendMessage {
             to: Recipient::User,
             text: without_middle(text.to_owned(), UNCUT_MAX),

@@ -34,6 +34,14 @@ pub(super) fn note(text: &str) -> String {
     format!("(From the team's runtime) {text}")
 }
 
+/// The text of a hook.
+pub(super) fn from_hook(text: &str) -> String {
+    format!("A hook of the user reports: {text}")
+}
+
+/// In place of a message of the user that a hook blocked.
+pub(super) const WITHHELD_MESSAGE: &str = "A hook withheld a message of the user from you.";
+
 pub(super) fn assignment(task: &Assignment) -> String {
     let mut text = format!("You now own the task {}: {}", task.task, task.title);
     if task.attempt > 1 {

@@ -15,6 +15,7 @@ use agent_team_tools::team::Claims;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
+use super::hooks::Hooks;
 use super::inbox::{Input, InputSender};
 use crate::engine::Claim;
 use crate::link::{Notice, Request, Ticket};
@@ -26,6 +27,8 @@ pub(super) struct SupervisorCalls {
     /// Inputs of the agent loop.
     inputs: InputSender,
     claims: Claims,
+    /// `None` for an engine of an embedding program.
+    hooks: Option<Hooks>,
     /// The task that this member owns according to the supervisor.
     assignment: Option<Assignment>,
     /// Calls that are not answered yet.
@@ -47,10 +50,11 @@ struct PendingCall {
 }
 
 impl SupervisorCalls {
-    pub(super) fn new(inputs: InputSender, claims: Claims) -> Self {
+    pub(super) fn new(inputs: InputSender, claims: Claims, hooks: Option<Hooks>) -> Self {
         Self {
             inputs,
             claims,
+            hooks,
             assignment: None,
             pending: HashMap::new(),
             waits: None,
@@ -120,7 +124,13 @@ impl SupervisorCalls {
         } = call;
         let ends = ended_claim(method, &args);
         let awaited = awaited_request(method, &args);
-        if awaited.is_some() {
+        if let Some(request) = awaited {
+            if let Some(hooks) = &self.hooks {
+                hooks.notify(
+                    "permission_prompt",
+                    format!("{request} waits for a decision"),
+                );
+            }
             self.awaited = awaited;
             self.show_waits(shell);
             self.look_up_request(shell);

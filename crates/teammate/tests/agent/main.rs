@@ -5,6 +5,7 @@
 
 mod calls;
 mod compact;
+mod hooks;
 mod interrupt;
 mod pane;
 mod resume;

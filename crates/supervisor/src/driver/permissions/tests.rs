@@ -29,6 +29,7 @@ fn bash(line: &str) -> AskRequest {
         confined: true,
         containment: Default::default(),
         paths: Vec::new(),
+        hook: None,
     }
 }
 
@@ -231,4 +232,58 @@ fn a_changed_mode_decides_the_next_call_of_every_member() {
         .set_mode(set(None, Mode::Bypass))
         .unwrap_err();
     assert_eq!(bypass.code, ErrorCode::WrongState);
+}
+
+#[test]
+fn a_hook_widens_no_rule_and_its_questions_always_count() {
+    let team = team(&Rules {
+        allow: rules(&["Bash(make:*)"]),
+        ask: rules(&["Bash(make test:*)"]),
+        deny: rules(&["Bash(make deploy:*)"]),
+        ..Rules::default()
+    });
+    let ruling = |line: &str, hook: HookDecision| {
+        let hook = Some(hook);
+        let ask = AskRequest { hook, ..bash(line) };
+        let (call, _) = team.permissions().ask(&name("ada"), &ask).unwrap();
+        let Call::Ask { ruling, .. } = call else {
+            panic!("{call:?}");
+        };
+        ruling
+    };
+    let allows = |line| ruling(line, HookDecision::Allow);
+    assert!(matches!(allows("curl x.y"), input::Ruling::Allow { .. }));
+    assert!(matches!(allows("make test"), input::Ruling::Ask));
+    assert!(matches!(allows("make deploy"), input::Ruling::Deny { .. }));
+    let asks = |line| {
+        let reason = "it costs money".to_owned();
+        ruling(line, HookDecision::Ask { reason })
+    };
+    assert!(matches!(asks("make all"), input::Ruling::Ask));
+    assert!(matches!(asks("make deploy"), input::Ruling::Deny { .. }));
+}
+
+#[test]
+fn a_rule_for_another_call_answers_no_hooks_question() {
+    let mut team = team(&Rules::default());
+    let first = asks(&mut team, "make one");
+    let reason = "\x1b[2Jlook".to_owned();
+    let ask = AskRequest {
+        hook: Some(HookDecision::Ask { reason }),
+        ..bash("make two")
+    };
+    let (call, _) = team.permissions().ask(&name("ada"), &ask).unwrap();
+    let Ok(Answer::Request { request }) = team.call(team.origin("ada"), call) else {
+        panic!("a request");
+    };
+    let decide = allow(first, Scope::Team, &["Bash(make:*)"]);
+    let call = team.permissions().decide(&Origin::User, decide).unwrap();
+    let Call::Decide { covers, .. } = &call else {
+        panic!("{call:?}");
+    };
+    assert_eq!(covers, &[]);
+    team.call(Origin::User, call).unwrap();
+    let why = team.permissions().show(request).unwrap().why.join("\n");
+    assert!(why.contains("a hook requires a decision"), "{why}");
+    assert!(!why.contains('\x1b'), "{why}");
 }

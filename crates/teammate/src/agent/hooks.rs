@@ -1,0 +1,223 @@
+//! The lifecycle hooks of an agent: shell lines of the user and of the trusted team file that run at its events. Called
+//! by the agent loop, by `calls` and by `supervisor_calls`.
+//!
+//! ```text
+//! event ── hooks of the team file, then of the user, one after the other
+//!            └── program: JSON on stdin ──► exit code, stdout, stderr ──► answer ──► outcome
+//! ```
+//! - one program: `program`; what it prints: `answer`; names of tools and arguments in Claude Code: `claude`
+//! - a tool call between its hooks: `call`; the other events of the agent loop: `lifecycle`
+//!
+//! A hook runs with the user's rights, outside the sandbox. What it prints is untrusted text: escapes and secrets are
+//! removed, and its length is limited. Text for the model is added at the end of the conversation.
+
+mod answer;
+mod call;
+mod claude;
+mod lifecycle;
+mod program;
+
+use std::sync::Arc;
+
+use agent_team_protocol::MemberName;
+use agent_team_protocol::hook::{HookDecision, HookEvent, matches};
+use agent_team_protocol::spec::HookSpec;
+use agent_team_protocol::text::visible_label;
+use agent_team_terminal_ui::Tone;
+use agent_team_tools::ToolContext;
+use agent_team_tools::supervisor_client::SupervisorClient;
+use agent_team_tools::team::Claims;
+use serde_json::{Map, Value, json};
+
+use self::answer::Answer;
+pub(super) use self::call::HookedCall;
+pub(super) use self::lifecycle::{SessionStart, StopBlocks};
+use super::output_sink::OutputSink;
+use crate::launch::TEAM_VARIABLE;
+
+/// The largest width of a hook's shell line in a line of the pane.
+const LINE_WIDTH: usize = 60;
+
+/// The hooks of one agent. Clones share them.
+#[derive(Debug, Clone)]
+pub(super) struct Hooks(Arc<HookContext>);
+
+/// The inputs of hooks.
+#[derive(Debug)]
+pub(super) struct HookContext {
+    pub(super) specs: Vec<HookSpec>,
+    pub(super) context: Arc<ToolContext>,
+    pub(super) client: SupervisorClient,
+    pub(super) claims: Claims,
+    pub(super) sink: OutputSink,
+}
+
+/// What the hooks of one event decided together.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// What the event stands for must not happen, for this reason.
+    pub(super) blocked: Option<String>,
+    /// The turn must end, for this reason.
+    pub(super) stopped: Option<String>,
+    pub(super) decision: Option<HookDecision>,
+    /// The arguments that replace those of the call, in the names of Claude Code.
+    pub(super) input: Option<Map<String, Value>>,
+    /// Texts for the model.
+    pub(super) context: Vec<String>,
+}
+
+impl Outcome {
+    /// Adds the answer of the next hook. A deny or ask remains. An allow of an earlier hook is dropped if this hook
+    /// changes the arguments: it was given for others.
+    fn add(&mut self, answer: Answer) {
+        if answer.input.is_some() {
+            self.decision.take_if(|it| *it == HookDecision::Allow);
+            self.input = answer.input;
+        }
+        let asks = matches!(self.decision, Some(HookDecision::Ask { .. }));
+        if let (Some(decision), false) = (answer.decision, asks) {
+            self.decision = Some(decision);
+        }
+        self.blocked = answer.blocked;
+        self.stopped = answer.stopped;
+        self.context.extend(answer.context);
+    }
+
+    /// The texts for the model as one text.
+    pub(super) fn text(&self) -> Option<String> {
+        (!self.context.is_empty()).then(|| self.context.join("\n\n"))
+    }
+}
+
+impl Hooks {
+    pub(super) fn new(context: HookContext) -> Self {
+        Self(Arc::new(context))
+    }
+
+    /// Returns whether a hook runs at this event.
+    pub(super) fn has(&self, event: HookEvent) -> bool {
+        self.0.specs.iter().any(|spec| spec.event == event)
+    }
+
+    /// Runs the hooks of the event whose matcher selects one of the subjects, until one of them blocks or stops.
+    /// Dropping the future terminates the running hook.
+    async fn run(&self, event: HookEvent, subjects: &[&str], fields: &[(&str, Value)]) -> Outcome {
+        let mut outcome = Outcome::default();
+        let HookContext {
+            specs,
+            context,
+            sink,
+            ..
+        } = &*self.0;
+        let selects = |matcher: &str| {
+            subjects.is_empty() || subjects.iter().any(|subject| matches(matcher, subject))
+        };
+        for spec in specs {
+            if spec.event != event || !selects(&spec.matcher) {
+                continue;
+            }
+            let mut document = self.document(event);
+            let fields = fields.iter();
+            document.extend(fields.map(|(name, value)| ((*name).to_owned(), value.clone())));
+            if let Some(input) = &outcome.input {
+                document.insert("tool_input".to_owned(), Value::Object(input.clone()));
+            }
+            let ended = program::run(spec, context, &Value::Object(document)).await;
+            let answer = Answer::read(event, ended, &context.secrets);
+            for line in answer.lines() {
+                let run = visible_label(&spec.run, LINE_WIDTH);
+                let line = format!("… hook {} ({run}): {line}", event.name());
+                sink.lines(Tone::Runtime, &line);
+            }
+            outcome.add(answer);
+            if outcome.blocked.is_some() || outcome.stopped.is_some() {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// The fields that every hook receives.
+    fn document(&self, event: HookEvent) -> Map<String, Value> {
+        let HookContext {
+            context,
+            client,
+            claims,
+            ..
+        } = &*self.0;
+        let member: &MemberName = &client.member;
+        let mut variables = context.env.iter();
+        let team = variables.find(|(name, _)| name == TEAM_VARIABLE);
+        let team = team.map_or_else(Default::default, |(_, team)| team.to_string_lossy());
+        let task = claims.tasks().first().map(ToString::to_string);
+        let fields = [
+            ("session_id", format!("{team}-{member}").into()),
+            // The conversation is in the team's journal, not in a file.
+            ("transcript_path", "".into()),
+            ("cwd", json!(context.cwd)),
+            ("hook_event_name", event.claude_name().into()),
+            ("team", team.into()),
+            ("member", member.as_str().into()),
+            ("task", task.into()),
+        ];
+        let named = fields.map(|(name, value): (&str, Value)| (name.to_owned(), value));
+        named.into_iter().collect()
+    }
+
+    /// Runs the hooks of `notification` in their own task: no answer of theirs matters.
+    pub(super) fn notify(&self, kind: &'static str, message: String) {
+        if !self.has(HookEvent::Notification) {
+            return;
+        }
+        let hooks = self.clone();
+        tokio::spawn(async move {
+            let fields = [
+                ("notification_type", kind.into()),
+                ("message", message.into()),
+            ];
+            hooks.run(HookEvent::Notification, &[kind], &fields).await;
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decides(decision: HookDecision) -> Answer {
+        Answer {
+            decision: Some(decision),
+            ..Answer::default()
+        }
+    }
+
+    fn changes() -> Answer {
+        Answer {
+            input: Some(Map::new()),
+            ..Answer::default()
+        }
+    }
+
+    #[test]
+    fn an_allow_ends_when_a_later_hook_changes_the_call() {
+        let mut outcome = Outcome::default();
+        outcome.add(decides(HookDecision::Allow));
+        assert_eq!(outcome.decision, Some(HookDecision::Allow));
+        outcome.add(changes());
+        assert_eq!(outcome.decision, None);
+        outcome.add(decides(HookDecision::Allow));
+        assert_eq!(outcome.decision, Some(HookDecision::Allow));
+    }
+
+    #[test]
+    fn an_ask_of_one_hook_outlasts_an_allow_of_another() {
+        let reason = "it costs money".to_owned();
+        let asks = HookDecision::Ask { reason };
+        let mut outcome = Outcome::default();
+        outcome.add(decides(HookDecision::Allow));
+        outcome.add(decides(asks.clone()));
+        outcome.add(decides(HookDecision::Allow));
+        outcome.add(changes());
+        assert_eq!(outcome.decision, Some(asks));
+    }
+}

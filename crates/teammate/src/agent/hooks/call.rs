@@ -1,0 +1,140 @@
+//! A tool call between its hooks: `pre_tool`, the call, `post_tool`. Called by `calls`, in the task of the call.
+//!
+//! The answer with the call is already stored, so a worker that is killed here leaves a call of which it is unknown
+//! whether it took effect. The result is stored after `post_tool`, with what the hooks add to it.
+
+use agent_team_protocol::hook::{HookDecision, HookEvent};
+use agent_team_tools::{Output, Permission, Tool, ToolContext, ToolError, allowed_by_hook};
+use serde_json::Value;
+
+use super::{Hooks, Outcome, claude};
+
+/// A call that was executed or refused.
+pub(in crate::agent) struct HookedCall {
+    pub(in crate::agent) outcome: Result<Output, ToolError>,
+    /// A hook ends the turn, for this reason.
+    pub(in crate::agent) stopped: Option<String>,
+}
+
+impl From<Result<Output, ToolError>> for HookedCall {
+    fn from(outcome: Result<Output, ToolError>) -> Self {
+        Self {
+            outcome,
+            stopped: None,
+        }
+    }
+}
+
+type Progress<'a> = &'a (dyn Fn(&str) + Send + Sync);
+
+impl Hooks {
+    /// Executes the call, if its hooks permit. Dropping the future terminates the call or the running hook.
+    pub(in crate::agent) async fn call(
+        &self,
+        tool: &dyn Tool,
+        id: &str,
+        input: Value,
+        progress: Progress<'_>,
+    ) -> HookedCall {
+        let context = &*self.0.context;
+        let mut input = input;
+        let mut notes = Vec::new();
+        let mut decision = None;
+        if self.has(HookEvent::PreTool) {
+            let before = self.of_call(HookEvent::PreTool, tool, id, &input, None);
+            let before = before.await;
+            if let Some(reason) = before.stopped {
+                return HookedCall {
+                    outcome: Err(blocked(&reason)),
+                    stopped: Some(reason),
+                };
+            }
+            if let Some(reason) = before.blocked {
+                return Err(blocked(&reason)).into();
+            }
+            notes.extend(before.context);
+            decision = before.decision;
+            if let Some(changed) = before.input {
+                input = claude::own_arguments(&tool.spec().name, changed);
+                let changed = context.secrets.redact(&input.to_string()).into_owned();
+                progress(&format!("a hook changed the arguments: {changed}\n"));
+                notes.insert(0, format!("A hook changed the arguments: {changed}"));
+            }
+        }
+        let ran = self.permitted(tool, &input, decision, context, progress);
+        let mut output = match ran.await {
+            Ok(output) => output,
+            Err(error) => return Err(error).into(),
+        };
+        let mut stopped = None;
+        if self.has(HookEvent::PostTool) {
+            let text = context.secrets.redact(&output.text).into_owned();
+            let after = self.of_call(HookEvent::PostTool, tool, id, &input, Some(&text));
+            let after = after.await;
+            notes.extend(after.context);
+            notes.extend(after.blocked);
+            stopped = after.stopped;
+        }
+        for note in notes {
+            output
+                .text
+                .push_str(&format!("\n\n(From a hook of the user) {note}"));
+        }
+        HookedCall {
+            outcome: Ok(output),
+            stopped,
+        }
+    }
+
+    /// Runs the tool after the decision that a hook made. The tool asks for its own permission then.
+    async fn permitted(
+        &self,
+        tool: &dyn Tool,
+        input: &Value,
+        decision: Option<HookDecision>,
+        context: &ToolContext,
+        progress: Progress<'_>,
+    ) -> Result<Output, ToolError> {
+        let _permit = match decision {
+            None => return tool.run(input.clone(), context, progress).await,
+            Some(HookDecision::Allow) => None,
+            Some(HookDecision::Ask { reason }) => {
+                // Also in mode bypass, whose tools ask for nothing: a question of a hook always counts.
+                let permission = Permission::Ask(self.0.client.clone());
+                let name = &tool.spec().name;
+                let asked = permission.ask_for_hook(name, input, reason, context, progress);
+                Some(asked.await?)
+            }
+        };
+        allowed_by_hook(tool.run(input.clone(), context, progress)).await
+    }
+
+    /// Runs the hooks of a call. `text`: its result, after the call.
+    async fn of_call(
+        &self,
+        event: HookEvent,
+        tool: &dyn Tool,
+        id: &str,
+        input: &Value,
+        text: Option<&str>,
+    ) -> Outcome {
+        let name = tool.spec().name.as_str();
+        let theirs = claude::tool_name(name);
+        let arguments = claude::arguments(name, input, &self.0.context.cwd);
+        let response = text.map(|text| claude::response(name, &arguments, text));
+        let mut fields = vec![
+            ("tool_name", theirs.into()),
+            ("tool_use_id", id.into()),
+            ("tool_input", arguments),
+        ];
+        fields.extend(response.map(|response| ("tool_response", response)));
+        self.run(event, &[theirs, name], &fields).await
+    }
+}
+
+/// The pane shows the first line to the user; the second is for the model.
+fn blocked(reason: &str) -> ToolError {
+    ToolError::Failed(format!(
+        "Blocked by a hook: {reason}\nThe call was not executed; do not attempt the same by other means."
+    ))
+}

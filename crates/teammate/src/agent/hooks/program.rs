@@ -1,0 +1,108 @@
+//! Runs the program of one hook: JSON on stdin, bounded output, a time limit, and the end of every process that it
+//! started. Called by `hooks`.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use agent_team_protocol::spec::HookSpec;
+use agent_team_system::trusted;
+use agent_team_tools::ToolContext;
+use agent_team_tools::program::{Program, ProgramEnd};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+
+/// The variable with the project's directory in the hooks of Claude Code.
+const PROJECT_VARIABLE: &str = "CLAUDE_PROJECT_DIR";
+
+/// The largest number of bytes of stdout that are kept. The rest is read and dropped: a closed pipe would kill the hook.
+const STDOUT_MAX: usize = 64 << 10;
+
+/// The largest number of bytes of stderr that are kept.
+const STDERR_MAX: usize = 16 << 10;
+
+/// How long to read stdout after the hook has exited. A process that escaped can hold the pipe open.
+const DRAIN_LIMIT: Duration = Duration::from_secs(1);
+
+/// How a hook ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    Exited {
+        code: i32,
+        stdout: Vec<u8>,
+        stderr: Vec<u8>,
+    },
+    /// The hook gave no answer, for this reason.
+    Failed(String),
+}
+
+/// Runs the hook in the project directory. Dropping the future terminates it.
+pub(super) async fn run(hook: &HookSpec, context: &ToolContext, input: &Value) -> Ended {
+    // Agents can write the project's files, so the scripts are checked before each run.
+    if let Err(untrusted) = trusted::check(&hook.files) {
+        return Ended::Failed(untrusted.to_string());
+    }
+    let mut env = context.env.clone();
+    env.push((PROJECT_VARIABLE.into(), context.project.clone().into()));
+    let args: Vec<OsString> = vec!["-c".into(), hook.run.clone().into()];
+    let started = Program::start_with_stdio("/bin/sh".into(), args, env, context.project.clone());
+    let (mut program, mut stdin, stdout) = match started {
+        Ok(started) => started,
+        Err(error) => return Ended::Failed(format!("cannot start /bin/sh: {error}")),
+    };
+    let mut text = input.to_string();
+    text.push('\n');
+    let (mut printed, mut errors) = (Vec::new(), Vec::new());
+    let write = async move {
+        // A hook may exit without reading its input: ignore EPIPE.
+        let _unread = stdin.write_all(text.as_bytes()).await;
+    };
+    let mut streams = Box::pin(async {
+        tokio::join!(write, read_head(stdout, &mut printed));
+    });
+    let limit = Duration::from_secs(hook.timeout_seconds.into());
+    let finish = program.finish(Some(limit), std::future::pending(), |bytes| {
+        keep_head(&mut errors, bytes, STDERR_MAX);
+    });
+    let mut finish = Box::pin(finish);
+    let mut is_open = true;
+    let ended = loop {
+        tokio::select! {
+            ended = &mut finish => break ended,
+            () = &mut streams, if is_open => is_open = false,
+        }
+    };
+    if is_open {
+        let _escaped = tokio::time::timeout(DRAIN_LIMIT, &mut streams).await;
+    }
+    drop((streams, finish));
+    match ended {
+        Ok(ProgramEnd::Exited(status)) => match status.code() {
+            Some(code) => Ended::Exited {
+                code,
+                stdout: printed,
+                stderr: errors,
+            },
+            None => Ended::Failed("it was killed by a signal".to_owned()),
+        },
+        Ok(ProgramEnd::TimedOut(limit)) => {
+            Ended::Failed(format!("it was terminated after {} s", limit.as_secs()))
+        }
+        Ok(ended @ (ProgramEnd::Exceeded(_) | ProgramEnd::Stopped)) => {
+            Ended::Failed(ended.to_string())
+        }
+        Err(error) => Ended::Failed(format!("cannot wait for it: {error}")),
+    }
+}
+
+/// Reads to the end, and keeps the beginning.
+async fn read_head(mut from: impl AsyncRead + Unpin, head: &mut Vec<u8>) {
+    let mut buffer = vec![0; 8 << 10];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        keep_head(head, &buffer[..read], STDOUT_MAX);
+    }
+}
+
+fn keep_head(head: &mut Vec<u8>, bytes: &[u8], max: usize) {
+    let room = max.saturating_sub(head.len());
+    head.extend_from_slice(&bytes[..bytes.len().min(room)]);
+}
