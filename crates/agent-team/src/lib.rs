@@ -126,6 +126,10 @@
 //! - `examples/commands.rs`: a command member runs two tasks in order
 //! - `examples/agent.rs`: an agent with a custom model uses a tool and answers a goal
 //! - `examples/events.rs`: a custom engine does a task; the program prints the events of the run
+//! - `examples/own_tool.rs`: a tool of the program, which a model calls
+//! - `examples/permission.rs`: a callback decides what a member may do
+//! - `examples/foreign_loop.rs`: an agent loop of the program uses the team tools
+//! - `examples/coordinator.rs`: the lead's model chooses the member of each round
 //!
 //! # Persistence
 //!
@@ -140,14 +144,19 @@
 //! program.
 //!
 //! Where to look:
-//! - from a builder to a team: `builder`, `member`
+//! - from a builder to a team: `builder`, `settings`, `member`; rules, hooks and MCP servers: `access`
+//! - goals: `goal`; the callbacks that decide and answer as the user: `decisions`
 //! - the team's thread and its end: `team_thread`; the members' threads: `member_threads`; the directories: `team_dirs`
 //! - the caller's API: `team`; events: `subscription`, `stream`, `result`
 
+mod access;
 mod builder;
+mod decisions;
+mod goal;
 mod member;
 mod member_threads;
 mod result;
+mod settings;
 mod stream;
 mod subscription;
 mod team;
@@ -160,9 +169,12 @@ mod team_thread;
 #[doc = include_str!("../../../docs/guide/embedding.md")]
 enum GuidePage {}
 
-pub use builder::{BuildError, Mode, TeamBuilder};
+pub use access::McpServer;
+pub use builder::TeamBuilder;
+pub use goal::Goal;
 pub use member::{Member, ModelChoice, Role};
 pub use member_threads::MemberInfo;
+pub use settings::{BuildError, Mode};
 pub use stream::RunStream;
 pub use team::{Board, Members, Messages, RunError, Team};
 pub use team_thread::CallFailed;
@@ -170,8 +182,13 @@ pub use team_thread::CallFailed;
 pub use agent_team_llm::{self as model, Model};
 pub use agent_team_protocol as protocol;
 pub use agent_team_protocol::envelope::{AgUi, Envelope};
+pub use agent_team_protocol::method::Spawn;
 pub use agent_team_protocol::notification::{Assignment, DeliveredMessage};
 pub use agent_team_protocol::permissions::Mode as PermissionMode;
+pub use agent_team_protocol::request::{Decision, RequestView, Scope, UserQuestionView};
 pub use agent_team_protocol::result::{Durations, Outputs, RoundOutput, RunResult};
 pub use agent_team_protocol::spec::{Budget, TaskSpec};
-pub use agent_team_teammate::hosted::{Engine, EngineFuture, TaskResult, TeamHandle};
+pub use agent_team_protocol::value::Effort;
+pub use agent_team_teammate::hosted::{
+    CustomCall, CustomTool, Engine, EngineFuture, TaskResult, TeamHandle, TeamTools, ToolError,
+};

@@ -15,6 +15,24 @@ pub enum ModelChoice {
     Own(Arc<dyn Model>),
 }
 
+impl ModelChoice {
+    /// The name, if the model was set by name.
+    pub(crate) fn name(&self) -> Option<String> {
+        match self {
+            Self::Named(name) => Some(name.clone()),
+            Self::Own(_) => None,
+        }
+    }
+
+    /// The caller's own model.
+    pub(crate) fn own(&self) -> Option<&Arc<dyn Model>> {
+        match self {
+            Self::Named(_) => None,
+            Self::Own(model) => Some(model),
+        }
+    }
+}
+
 impl From<&str> for ModelChoice {
     fn from(name: &str) -> Self {
         Self::Named(name.to_owned())
@@ -148,10 +166,7 @@ impl Member {
     #[must_use]
     pub fn model(mut self, model: impl Into<ModelChoice>) -> Self {
         let model = model.into();
-        self.model_name = match &model {
-            ModelChoice::Named(name) => Some(name.clone()),
-            ModelChoice::Own(_) => None,
-        };
+        self.model_name = model.name();
         self.model = Some(model);
         self
     }
@@ -180,7 +195,11 @@ pub struct Role {
     pub(crate) name: String,
     description: Option<String>,
     prompt: Option<String>,
-    model: Option<String>,
+    #[serde(skip)]
+    pub(crate) model: Option<ModelChoice>,
+    /// The name of the model, if it was set by name.
+    #[serde(rename = "model")]
+    model_name: Option<String>,
     effort: Option<Effort>,
     max_steps: Option<u32>,
     tools: Option<Vec<String>>,
@@ -196,6 +215,7 @@ impl Role {
             description: None,
             prompt: None,
             model: None,
+            model_name: None,
             effort: None,
             max_steps: None,
             tools: None,
@@ -213,10 +233,12 @@ impl Role {
         self
     }
 
-    /// Sets the model of the role's members: `provider/model`, or `replay:FILE`.
+    /// Sets the model of the role's members: a name such as `openai/gpt-5`, or an implementation of the trait [`Model`].
     #[must_use]
-    pub fn model(mut self, name: impl Into<String>) -> Self {
-        self.model = Some(name.into());
+    pub fn model(mut self, model: impl Into<ModelChoice>) -> Self {
+        let model = model.into();
+        self.model_name = model.name();
+        self.model = Some(model);
         self
     }
 

@@ -15,7 +15,7 @@ use agent_team_llm::Model;
 use agent_team_protocol::{MemberName, RoleName};
 use agent_team_supervisor::embed::{Host, Hosted};
 use agent_team_teammate::RunError;
-use agent_team_teammate::hosted::{Engine, HostedLaunch, thread};
+use agent_team_teammate::hosted::{CustomTool, Engine, HostedLaunch, thread};
 use tokio::sync::oneshot;
 
 /// A member that is about to start: the input for the caller's choice of an engine.
@@ -30,12 +30,23 @@ pub struct MemberInfo {
 /// Makes a member's engine. `None`: the member uses its model.
 pub(crate) type MakeEngine = Box<dyn Fn(&MemberInfo) -> Option<Box<dyn Engine>> + Send + Sync>;
 
-/// The models and engines that the caller provides.
+/// Returns whether a member is offered a tool.
+pub(crate) type IsOffered = Box<dyn Fn(&MemberInfo) -> bool + Send + Sync>;
+
+/// The models, engines and tools that the caller provides.
 #[derive(Default)]
 pub(crate) struct Engines {
     /// The caller's models, by their names.
     pub(crate) models: BTreeMap<String, Arc<dyn Model>>,
     pub(crate) engine: Option<MakeEngine>,
+    pub(crate) tools: Vec<(CustomTool, IsOffered)>,
+}
+
+impl Engines {
+    fn tools_of(&self, member: &MemberInfo) -> Vec<CustomTool> {
+        let offered = self.tools.iter().filter(|(_, offered)| offered(member));
+        offered.map(|(tool, _)| tool.clone()).collect()
+    }
 }
 
 pub(crate) struct MemberThreads {
@@ -131,6 +142,7 @@ async fn work(engines: &Engines, launch_file: &Path) -> Result<(), RunError> {
         Some(engine) => launch.work(engine).await?,
         None => {
             let model = launch.model().and_then(|name| engines.models.get(name));
+            let launch = launch.with_custom_tools(engines.tools_of(&member));
             launch.run(model.map(Arc::clone)).await?
         }
     };

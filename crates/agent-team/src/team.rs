@@ -8,17 +8,21 @@ use agent_team_protocol::method::{
     MemberSpawn, MemberStop, MemoryGet, MessageList, MessageSend, Method, Nothing, OneMember,
     OneTask, RunStart, SendAnswer, SendMessage, SetBudget, Spawn, StartRun, Stop, TaskAdd,
     TaskAnswer, TaskAssign, TaskCancel, TaskChanges, TaskClaim, TaskComplete, TaskFail,
-    TaskRelease, TaskRetry, TaskShow, TaskUpdate, TeamBudget, TeamShow, UpdateTask,
+    TaskRelease, TaskRetry, TaskShow, TaskUpdate, TeamBudget, TeamShow, TeamUp, UpdateTask,
 };
 use agent_team_protocol::result::RunResult;
 use agent_team_protocol::spec::{Budget, TaskSpec};
-use agent_team_protocol::view::{MemberView, MessageView, Receipt, TaskView};
+use agent_team_protocol::view::{MemberView, MessageView, Receipt, RunState, TaskView};
 use agent_team_protocol::{
     ErrorCode, MemberName, Party, Recipient, Refusal, RoleName, RunId, TaskId, TeamId,
 };
 use serde_json::Value;
+use serde_json::value::to_raw_value;
+use tokio::sync::Mutex;
 
+use crate::goal::Goal;
 use crate::result;
+use crate::settings::{BuildError, TeamSettings};
 use crate::stream::RunStream;
 use crate::subscription::Subscription;
 use crate::team_thread::{CallFailed, SupervisorClient, TeamThread};
@@ -38,6 +42,9 @@ pub enum RunError {
     /// The team was shut down, or its journal could not be stored.
     #[error("the team has ended")]
     Ended,
+    /// The variables of the goal cannot be used.
+    #[error("cannot use the variables of the goal: {0}")]
+    Variables(#[source] BuildError),
     /// The answer does not have the form that this build expects.
     #[error(transparent)]
     Answer(CallFailed),
@@ -64,13 +71,26 @@ pub struct Team {
     /// Whether this process has given the team a goal. A run that is under way before the first goal belongs to an
     /// earlier process, which has ended, so the first goal replaces it.
     begun: AtomicBool,
+    settings: Mutex<AppliedSettings>,
+}
+
+/// The settings of the team, and the variables of the run for which they were last applied.
+#[derive(Debug)]
+struct AppliedSettings {
+    settings: TeamSettings,
+    variables: BTreeMap<String, String>,
 }
 
 impl Team {
-    pub(crate) fn new(thread: TeamThread) -> Self {
+    pub(crate) fn new(thread: TeamThread, settings: TeamSettings) -> Self {
+        let variables = BTreeMap::new();
         Self {
             thread,
             begun: AtomicBool::new(false),
+            settings: Mutex::new(AppliedSettings {
+                settings,
+                variables,
+            }),
         }
     }
 
@@ -82,11 +102,13 @@ impl Team {
     /// Gives the lead a goal, and waits for the result. Dropping the future does not stop the run.
     ///
     /// # Errors
-    /// When a run is under way, the team has no lead, no member can continue the run, or the team has ended.
-    pub async fn run(&self, goal: impl Into<String>) -> Result<RunResult, RunError> {
-        let supervisor = self.thread.supervisor();
+    /// When a run is under way, the team has no lead, no member can continue the run, the goal's memory or variables
+    /// cannot be used, or the team has ended.
+    pub async fn run(&self, goal: impl Into<Goal>) -> Result<RunResult, RunError> {
+        let (supervisor, goal) = (self.thread.supervisor(), goal.into());
+        self.apply_variables(&goal.variables).await?;
         let before = supervisor.ask::<TeamShow>(Nothing {}).await?.revision;
-        let run = self.start(goal.into()).await?;
+        let run = self.start(goal).await?;
         Ok(result::wait_for(supervisor, run, before).await?)
     }
 
@@ -94,19 +116,45 @@ impl Team {
     /// the run.
     ///
     /// # Errors
-    /// When a run is under way, the team has no lead, or the team has ended.
-    pub async fn run_streaming(&self, goal: impl Into<String>) -> Result<RunStream, RunError> {
+    /// When a run is under way, the team has no lead, the goal's memory or variables cannot be used, or the team has
+    /// ended.
+    pub async fn run_streaming(&self, goal: impl Into<Goal>) -> Result<RunStream, RunError> {
+        let goal = goal.into();
+        self.apply_variables(&goal.variables).await?;
         let subscription = Subscription::start(self.thread.supervisor()).await?;
-        let run = self.start(goal.into()).await?;
+        let run = self.start(goal).await?;
         Ok(RunStream::new(run, subscription))
     }
 
-    async fn start(&self, goal: String) -> Result<RunId, CallFailed> {
+    /// Launches the members again whose prompts differ with these variables of a goal.
+    async fn apply_variables(&self, variables: &BTreeMap<String, String>) -> Result<(), RunError> {
+        let mut applied = self.settings.lock().await;
+        if applied.variables == *variables {
+            return Ok(());
+        }
+        let supervisor = self.thread.supervisor();
+        let goal = supervisor.ask::<TeamShow>(Nothing {}).await?.goal;
+        let is_running = goal.is_some_and(|goal| goal.state == RunState::UnderWay);
+        if is_running && self.begun.load(Ordering::Relaxed) {
+            return Err(RunError::UnderWay);
+        }
+        let up = applied.settings.up(variables, false);
+        supervisor
+            .call::<TeamUp>(up.map_err(RunError::Variables)?)
+            .await?;
+        applied.variables.clone_from(variables);
+        Ok(())
+    }
+
+    async fn start(&self, goal: Goal) -> Result<RunId, CallFailed> {
+        let memory = goal.memory.into_iter();
+        let memory = memory.map(|(key, value)| Ok((key, to_raw_value(&value)?)));
+        let memory: Result<_, serde_json::Error> = memory.collect();
         let start = StartRun {
-            goal,
+            goal: goal.text,
             then_down: false,
             anew: !self.begun.swap(true, Ordering::Relaxed),
-            memory: BTreeMap::new(),
+            memory: memory.map_err(|error| Refusal::internal(error.to_string()))?,
         };
         Ok(self.thread.supervisor().call::<RunStart>(start).await?.run)
     }
@@ -318,8 +366,29 @@ impl Members<'_> {
         role: RoleName,
         name: Option<MemberName>,
     ) -> Result<MemberView, CallFailed> {
-        let spawned = self.0.call::<MemberSpawn>(Spawn::of(role, name));
-        Ok(spawned.await?.member)
+        self.spawn_with(Spawn::of(role, name)).await
+    }
+
+    /// Adds a member with settings of its own, such as a prompt, an effort or a working directory. `model` is a name such
+    /// as `openai/gpt-5`. For a model of the caller, spawn a role that has this model: see [`Role::model`].
+    ///
+    /// ```no_run
+    /// # async fn spawn(team: &agent_team::Team) -> Result<(), Box<dyn std::error::Error>> {
+    /// use agent_team::Spawn;
+    ///
+    /// let reviewer = Spawn {
+    ///     prompt: Some("Review only the tests.".to_owned()),
+    ///     cwd: Some("crates/api".into()),
+    ///     ..Spawn::of("reviewer".parse()?, None)
+    /// };
+    /// team.members().spawn_with(reviewer).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [`Role::model`]: crate::Role::model
+    pub async fn spawn_with(&self, spawn: Spawn) -> Result<MemberView, CallFailed> {
+        Ok(self.0.call::<MemberSpawn>(spawn).await?.member)
     }
 
     /// Asks a member to stop, terminates it after a grace period, and keeps it stopped.

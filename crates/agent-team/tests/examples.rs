@@ -44,6 +44,39 @@ fn events_cover_a_run() {
 }
 
 #[test]
+fn a_model_calls_a_tool_of_the_program() {
+    assert_eq!(
+        printed("own_tool"),
+        "ada looks up apples\nanswer: 12 apples\n"
+    );
+}
+
+#[test]
+fn a_callback_decides_what_a_member_may_write() {
+    assert_eq!(
+        printed("permission"),
+        "docs/greeting.txt: true\nrelease.txt: false\ndenied: write: release.txt\n"
+    );
+}
+
+#[test]
+fn a_foreign_loop_uses_the_team_tools() {
+    assert_eq!(
+        printed("foreign_loop"),
+        "finish is offered: true\nremember: Stored \"language\".\nrecall: \"Rust\"\n\
+         finish: R-1 is finished.\nanswer: use \"Rust\"\n"
+    );
+}
+
+#[test]
+fn a_coordinator_chooses_members_and_answers() {
+    assert_eq!(
+        printed("coordinator"),
+        "round 1: ada: Otter\nanswer: The name is Otter.\n"
+    );
+}
+
+#[test]
 fn every_example_is_run_here() {
     let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     for entry in std::fs::read_dir(package.join("examples")).expect("the directory exists") {

@@ -23,7 +23,7 @@
 //! Only the loop's task waits for the model and for the supervisor's answers, so the worker always responds to events.
 
 mod agent_loop;
-mod calls;
+pub(crate) mod calls;
 mod compact;
 mod conversation;
 mod custom;
@@ -79,6 +79,7 @@ use self::verify::Verifier;
 use crate::engine::Claim;
 use crate::hosted::engine::Engine;
 use crate::hosted::team_handle::TeamHandle;
+use crate::hosted::team_tools::TeamTools;
 use crate::link::Ticket;
 use crate::pane::{AgentEvent, AgentPane};
 use crate::typed::{Action, ActionResult};
@@ -200,6 +201,8 @@ impl Agent {
     /// Creates the agent of a member with an engine of the embedding program.
     pub(crate) fn with_engine(
         worker_config: &WorkerConfig,
+        agent: &AgentSpec,
+        context: ToolContext,
         client: SupervisorClient,
         calls: mpsc::UnboundedReceiver<ClientCall>,
         engine: Box<dyn Engine>,
@@ -216,11 +219,13 @@ impl Agent {
             calls,
             verify_sandbox,
             |inputs, shared, sink| {
+                let tools = deps::team_tools_of(agent, &client, &shared);
                 let custom = Custom {
                     engine,
                     team: TeamHandle {
                         client,
                         shared,
+                        tools: TeamTools::new(tools, context, sink.clone()),
                         sink,
                     },
                     inputs: Inputs::new(inputs),

@@ -6,32 +6,37 @@
 
 pub(crate) mod engine;
 pub(crate) mod team_handle;
+pub(crate) mod team_tools;
 pub mod thread;
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use agent_team_llm::Model;
+use agent_team_llm::{MediaSupport, Model};
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::{LaunchId, MemberName, RoleName};
 use agent_team_system::directories::Directories;
-use agent_team_tools::Tool;
 use agent_team_tools::supervisor_client::SupervisorClient;
 use agent_team_tools::team::Shared;
+use agent_team_tools::{Tool, ToolContext};
 
+pub use agent_team_tools::ToolError;
+pub use agent_team_tools::custom::{self, CustomCall, CustomTool};
 pub use engine::{Engine, EngineFuture, TaskResult};
 pub use team_handle::TeamHandle;
+pub use team_tools::TeamTools;
 
 use crate::agent::{Agent, deps};
-use crate::engine::task_engine;
+use crate::engine::{ProgramContext, task_engine};
 use crate::launch::{self, TakeLaunchError};
 use crate::link::{Link, WhenAbsent};
 use crate::pane::Surface;
 use crate::worker::{Worker, WorkerConfig};
 use crate::{
-    RunError, agent_pane, config, confinement, introduction, models_of, run_agent_loop, work_dir,
-    work_on_tasks, worker_config,
+    OUTPUT_MAX, RunError, agent_pane, config, confinement, guard, introduction, models_of,
+    run_agent_loop, work_dir, work_on_tasks, worker_config,
 };
 
 /// A launch that this process has taken: no other process can become its worker.
@@ -40,6 +45,7 @@ pub struct HostedLaunch {
     launch: LaunchFile,
     directories: Directories,
     when_absent: WhenAbsent,
+    custom_tools: Vec<CustomTool>,
 }
 
 impl HostedLaunch {
@@ -73,7 +79,15 @@ impl HostedLaunch {
             launch,
             directories,
             when_absent: WhenAbsent::Start,
+            custom_tools: Vec::new(),
         }))
+    }
+
+    /// Offers these tools of the embedding program to the member's model.
+    #[must_use]
+    pub fn with_custom_tools(mut self, tools: Vec<CustomTool>) -> Self {
+        self.custom_tools = tools;
+        self
     }
 
     pub fn launch(&self) -> &LaunchId {
@@ -136,7 +150,8 @@ impl HostedLaunch {
             }
             (Ok(_), None) => models_of(&self.launch, &settings).await,
         };
-        Ok(run_agent_loop(&self.launch, worker_config, Surface::none(), models).await)
+        let (surface, tools) = (Surface::none(), &self.custom_tools);
+        Ok(run_agent_loop(&self.launch, worker_config, surface, models, tools).await)
     }
 
     /// Runs the agent loop with this model and these tools. Returns the exit code.
@@ -168,12 +183,34 @@ impl HostedLaunch {
     pub async fn work(self, engine: Box<dyn Engine>) -> Result<u8, RunError> {
         let worker_config = self.worker_config().await?;
         let pane = agent_pane(&self.launch, &worker_config, Surface::none());
+        let context = self.team_tool_context(&worker_config.program_context);
         let LaunchFile {
-            member, role, lead, ..
+            member,
+            role,
+            lead,
+            agent,
+            ..
         } = self.launch;
         let (client, calls) = SupervisorClient::new(member, role, lead);
-        let agent = Agent::with_engine(&worker_config, client, calls, engine);
+        let agent = Agent::with_engine(&worker_config, &agent, context, client, calls, engine);
         Ok(Worker::new(worker_config, pane, agent).run().await)
+    }
+
+    /// The context of the team tools that an engine calls. These tools use no file, so no directory is created.
+    fn team_tool_context(&self, program_context: &ProgramContext) -> ToolContext {
+        ToolContext {
+            project: self.launch.project.clone(),
+            cwd: self.launch.project.clone(),
+            env: program_context.env.clone(),
+            secrets: program_context.secrets.clone(),
+            outputs: self.launch.log.with_extension("outputs"),
+            output_max: OUTPUT_MAX,
+            seen: Mutex::new(HashMap::new()),
+            guard: guard(&self.launch, program_context),
+            // The team tools show no images.
+            model: String::new(),
+            media: MediaSupport::default(),
+        }
     }
 
     async fn worker_config(&self) -> Result<WorkerConfig, RunError> {

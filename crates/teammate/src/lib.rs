@@ -69,6 +69,7 @@ use agent_team_terminal_ui::notices::Notices;
 use agent_team_terminal_ui::style::Theme;
 use agent_team_tools::ToolContext;
 use agent_team_tools::confine::{Confinement, Settings, User};
+use agent_team_tools::custom::CustomTool;
 use agent_team_tools::guard::Guard;
 use agent_team_tools::secret::Secrets;
 use agent_team_tools::supervisor_client::SupervisorClient;
@@ -141,7 +142,7 @@ pub fn run_agent(launch_file: &Path) -> Result<RunOutcome, RunError> {
                 Some(report) => Err(report),
                 None => models_of(launch, &worker_config.directories.settings_file()).await,
             };
-            let code = run_agent_loop(launch, worker_config, surface, models).await;
+            let code = run_agent_loop(launch, worker_config, surface, models, &[]).await;
             end_tree(&program_context).await;
             code
         },
@@ -264,6 +265,7 @@ async fn run_agent_loop(
     worker_config: WorkerConfig,
     surface: Surface,
     models: Result<Models, ExitReport>,
+    custom_tools: &[CustomTool],
 ) -> u8 {
     let unusable = |error: io::Error| ExitReport {
         code: ExitCode::Failed as u8,
@@ -280,7 +282,14 @@ async fn run_agent_loop(
         let agent_confinement = confinement.clone();
         let window = models.main.window();
         let tools = move |client: &SupervisorClient, shared: &Shared| {
-            deps::tools_of(&launch.agent, client, shared, confinement, window)
+            deps::tools_of(
+                &launch.agent,
+                client,
+                shared,
+                confinement,
+                custom_tools,
+                window,
+            )
         };
         config(
             launch,

@@ -8,6 +8,7 @@
 //! Where to look:
 //! - the trait: `tool`; the constructor of tools: `adapter`; schemas and parsing of arguments: `arguments`
 //! - the built-in tools: `built_in`; skills: [`skill`]; the team tools: [`team`]; MCP tools: [`mcp`]; web search: [`web_search`]
+//! - tools of an embedding program: [`custom`]
 //! - path checks: `resolved_path`; opening paths: `beneath`; changing files: `file`; diffs: `change`
 //! - texts that differ from a file in white space: `white_space`
 //! - images and PDFs for the model: `media`
@@ -25,6 +26,7 @@ mod capture;
 mod change;
 pub mod confine;
 mod context;
+pub mod custom;
 mod edit;
 mod fetch;
 mod file;

@@ -4,7 +4,7 @@
 //! refusal is returned as text that the model can act on. A tool that the role does not permit is not offered.
 //!
 //! Where to look:
-//! - the list of tools: [`team_tools`]
+//! - the list of tools: [`team_tools`]; all names: [`tool_names`]
 //! - members and the end of the run: `members`; tasks: `board`; messages: `messages`, `ask`; shared memory: `memory`
 //! - plans that need approval: `plan`, `plan_first`; requests that the lead may allow: `requests`
 //! - the context of all team tools and their constructors: `context`
@@ -29,7 +29,9 @@ pub mod small_window;
 mod system_prompt;
 mod wait;
 
-use agent_team_protocol::RoleName;
+use std::sync::Arc;
+
+use agent_team_protocol::{RoleName, TaskId};
 
 use self::context::TeamContext;
 use crate::permission::Permission;
@@ -69,6 +71,32 @@ pub fn team_tools(
     tools.push(ask::tool(&team_context));
     tools.push(wait::tool(&team_context));
     tools
+}
+
+/// The names of all team tools, including those that only some members have.
+pub fn tool_names() -> Vec<String> {
+    let member = "lead".parse().expect("a valid name");
+    let role = "lead".parse().expect("a valid name");
+    let (client, _calls) = SupervisorClient::new(member, role, true);
+    let shared = Shared {
+        claims: Claims::default(),
+        arrivals: Arrivals::default(),
+        verify: Arc::new(NeverCalled),
+    };
+    let mut tools = team_tools(&client, &shared, &Permission::Bypass, None);
+    tools.extend(request_tools(&client, &shared));
+    tools.push(plan_tool(&client, &shared));
+    tools.iter().map(|tool| tool.spec().name.clone()).collect()
+}
+
+/// For tools that are created only for their names.
+#[derive(Debug)]
+struct NeverCalled;
+
+impl Verify for NeverCalled {
+    fn verify<'a>(&'a self, _task: TaskId, _line: &'a str) -> Verifying<'a> {
+        Box::pin(async { Err("not available".to_owned()) })
+    }
 }
 
 /// Additional tools of a lead that the user permits to allow some of the teammates' requests.

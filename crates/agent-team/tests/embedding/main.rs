@@ -1,7 +1,13 @@
 //! The embedding API with custom models and engines.
 
+mod decisions;
 mod engines;
+mod foreign_loops;
+mod goals;
+mod own_tools;
+mod rounds;
 mod runs;
 mod scripted;
 mod sessions;
+mod settings;
 mod streams;

@@ -30,7 +30,12 @@ impl ScriptedModel {
 
     /// A lead that answers each goal immediately with the goal in capitals.
     pub(crate) fn shouting() -> Arc<Self> {
-        Self::new("scripted/shouting", |prompt| {
+        Self::shouting_as("scripted/shouting")
+    }
+
+    /// [`ScriptedModel::shouting`] with another name.
+    pub(crate) fn shouting_as(name: &str) -> Arc<Self> {
+        Self::new(name, |prompt| {
             let goal = inputs(prompt).filter(|text| text.contains("goal ")).last();
             match (prompt.items.last(), goal) {
                 (Some(Item::Input { .. }), Some(goal)) => {
@@ -81,6 +86,33 @@ pub(crate) fn inputs<'a>(prompt: &Prompt<'a>) -> impl Iterator<Item = &'a str> {
     prompt.items.iter().filter_map(|item| match item {
         Item::Input { text } => Some(text.as_str()),
         Item::Shown { .. } | Item::Answered(_) | Item::Returned { .. } => None,
+    })
+}
+
+/// The texts of the tool results so far.
+pub(crate) fn results<'a>(prompt: &Prompt<'a>) -> Vec<&'a str> {
+    let results = prompt.items.iter().filter_map(|item| match item {
+        Item::Returned { results } => Some(results),
+        Item::Input { .. } | Item::Shown { .. } | Item::Answered(_) => None,
+    });
+    results
+        .flatten()
+        .map(|result| result.text.as_str())
+        .collect()
+}
+
+/// A lead that makes these calls one after another for its first goal, then finishes with the last result.
+pub(crate) fn lead_that_calls(calls: Vec<(&'static str, Value)>) -> Arc<ScriptedModel> {
+    ScriptedModel::new("scripted/caller", move |prompt| {
+        let results = results(prompt);
+        match calls.get(results.len()) {
+            Some((name, input)) => call(name, input.clone()),
+            None if results.len() == calls.len() => {
+                let last = results.last().copied().unwrap_or_default();
+                call("finish", json!({ "answer": last }))
+            }
+            None => text("Done."),
+        }
     })
 }
 

@@ -221,7 +221,7 @@ impl Toolbox {
     }
 }
 
-type Outcome = Result<Output, ToolError>;
+pub(crate) type Outcome = Result<Output, ToolError>;
 
 /// The result of a call, and the first and last line of the output that was shown while the call ran.
 struct Done {
@@ -242,7 +242,7 @@ impl Done {
 }
 
 /// Redacts secrets in the result, for both the model and the user. Limits the length of a successful result's text.
-fn without_secrets(outcome: Outcome, context: &ToolContext) -> Outcome {
+pub(crate) fn without_secrets(outcome: Outcome, context: &ToolContext) -> Outcome {
     let hide = |text: String| context.secrets.redact(&text).into_owned();
     match outcome {
         Ok(Output {
@@ -393,7 +393,7 @@ fn arguments(call: &ToolCall) -> Result<Value, ToolError> {
 }
 
 /// What a call of `wait` or `ask` waits for, as reported to the supervisor. `None` for other calls.
-fn waits_for(call: &ToolCall) -> Option<Waiting> {
+pub(crate) fn waits_for(call: &ToolCall) -> Option<Waiting> {
     if call.name == team::ASK {
         let ask = arguments(call).unwrap_or_default();
         let asked = match ask["to"].as_str().unwrap_or_default() {

@@ -19,6 +19,7 @@ use agent_team_protocol::view::TeamView;
 use agent_team_protocol::with_causes;
 use agent_team_providers::{ModelName, PROVIDERS};
 use agent_team_tools::confine::Confinement;
+use agent_team_tools::custom::CustomTool;
 use agent_team_tools::supervisor_client::SupervisorClient;
 use agent_team_tools::team::{
     Briefing, Shared, plan_first, plan_tool, request_tools, situation, small_window, system_prompt,
@@ -288,13 +289,15 @@ pub(crate) fn permission_of(agent: &AgentSpec, client: &SupervisorClient) -> Per
     }
 }
 
-/// The tools of this member: the team's tools, and those built-in tools that its role permits. `window`: the window of its
-/// model. If it is small, the member has only the most important tools, and the built-in tools that its role names.
+/// The tools of this member: the team's tools, those built-in tools that its role permits, and `custom`, the tools of the
+/// embedding program. `window`: the window of its model. If it is small, the member has only the most important tools,
+/// the built-in tools that its role names, and `custom`.
 pub(crate) fn tools_of(
     agent: &AgentSpec,
     client: &SupervisorClient,
     shared: &Shared,
     confinement: Option<Arc<Confinement>>,
+    custom: &[CustomTool],
     window: u64,
 ) -> Vec<Box<dyn Tool>> {
     let permission = permission_of(agent, client);
@@ -312,12 +315,40 @@ pub(crate) fn tools_of(
         let name = &tool.spec().name;
         may_use(agent, name) && (agent.tools.is_some() || has(name))
     });
+    let (reading, changing): (Vec<_>, Vec<_>) =
+        custom.iter().partition(|tool| tool.changes_nothing());
+    let offer = |tool: &CustomTool| tool.for_member(client, &permission);
+    tools.extend(changing.into_iter().map(offer));
     if agent.must_plan {
         tools = plan_first(tools, client);
+    }
+    tools.extend(reading.into_iter().map(offer));
+    tools.extend(team_tools_where(agent, client, shared, has));
+    tools
+}
+
+/// The team tools of this member.
+pub(crate) fn team_tools_of(
+    agent: &AgentSpec,
+    client: &SupervisorClient,
+    shared: &Shared,
+) -> Vec<Box<dyn Tool>> {
+    team_tools_where(agent, client, shared, |_| true)
+}
+
+/// The team tools whose names `has` accepts, and the tools for plans and requests.
+fn team_tools_where(
+    agent: &AgentSpec,
+    client: &SupervisorClient,
+    shared: &Shared,
+    has: impl Fn(&str) -> bool,
+) -> Vec<Box<dyn Tool>> {
+    let permission = permission_of(agent, client);
+    let mut tools = team_tools(client, shared, &permission, agent.may_spawn.as_deref());
+    tools.retain(|tool| has(&tool.spec().name));
+    if agent.must_plan {
         tools.push(plan_tool(client, shared));
     }
-    let of_team = team_tools(client, shared, &permission, agent.may_spawn.as_deref());
-    tools.extend(of_team.into_iter().filter(|tool| has(&tool.spec().name)));
     if client.lead && agent.may_allow {
         tools.extend(request_tools(client, shared));
     }

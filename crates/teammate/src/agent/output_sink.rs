@@ -181,7 +181,7 @@ impl OutputSink {
         self.send(OutputEvent::Commands(prompts.clone()));
     }
 
-    pub(super) fn set_waiting(&self, on: Option<Waiting>) {
+    pub(crate) fn set_waiting(&self, on: Option<Waiting>) {
         self.send(OutputEvent::Waiting(on));
     }
 

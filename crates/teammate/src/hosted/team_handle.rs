@@ -20,6 +20,7 @@ use agent_team_tools::team::Shared;
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 
+use super::team_tools::TeamTools;
 use crate::agent::output_sink::OutputSink;
 
 /// One member's access to its team.
@@ -27,6 +28,7 @@ use crate::agent::output_sink::OutputSink;
 pub struct TeamHandle {
     pub(crate) client: SupervisorClient,
     pub(crate) shared: Shared,
+    pub(crate) tools: TeamTools,
     pub(crate) sink: OutputSink,
 }
 
@@ -41,6 +43,11 @@ impl TeamHandle {
 
     pub fn is_lead(&self) -> bool {
         self.client.lead
+    }
+
+    /// The team tools of this member, for an agent loop of the embedding program.
+    pub fn team_tools(&self) -> TeamTools {
+        self.tools.clone()
     }
 
     /// Shows text to connected clients and writes it to the member's log. No member is notified.
