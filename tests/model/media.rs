@@ -150,6 +150,94 @@ async fn a_refused_image_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn other_refusals_of_images_are_repeated_without_them() {
+    let directory = tempfile::tempdir().expect("a valid value");
+    let items = conversation(stored(directory.path()));
+    // A failure of the server need not be due to the files, so they are sent again.
+    for (status, requests) in [(403, 3), (404, 3), (413, 4), (500, 4)] {
+        let server = FakeModelServer::start(move |request| {
+            match media(request).expect("a valid value").is_empty() {
+                true => Reply::text("ok"),
+                false => Reply::error(status, "No endpoints found that support image input"),
+            }
+        })
+        .await;
+        let model = model_at("anthropic/claude-opus-4-5", &server);
+        for _ in 0..2 {
+            let (answered, _) = answer(&*model, &items, &[tool("read")]).await;
+            assert_eq!(answered.expect("a valid value").text, "ok", "{status}");
+        }
+        assert_eq!(server.requests().len(), requests, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_error_counts_if_requests_without_images_fail() {
+    let directory = tempfile::tempdir().expect("a valid value");
+    let items = conversation(stored(directory.path()));
+    let server =
+        FakeModelServer::start(
+            |request| match media(request).expect("a valid value").is_empty() {
+                true => Reply::error(400, "second"),
+                false => Reply::error(404, "first"),
+            },
+        )
+        .await;
+    let model = model_at("anthropic/claude-opus-4-5", &server);
+    let (answered, _) = answer(&*model, &items, &[tool("read")]).await;
+    let error = answered.expect_err("a refusal").to_string();
+    assert!(error.contains("first"), "{error}");
+}
+
+#[tokio::test]
+async fn only_new_files_are_left_out_after_a_refusal() {
+    let directory = tempfile::tempdir().expect("a valid value");
+    let [png, pdf] = &stored(directory.path())[..] else {
+        panic!("not two files");
+    };
+    let mut items = conversation(vec![png.clone()]);
+    items.extend(conversation(vec![pdf.clone()]));
+    let server = FakeModelServer::start(|request| {
+        let files = media(request).expect("a valid value");
+        match files.iter().any(|(mime, _)| mime == "application/pdf") {
+            true => Reply::error(400, "Could not process PDF"),
+            false => Reply::text("ok"),
+        }
+    })
+    .await;
+    let model = model_at("anthropic/claude-opus-4-5", &server);
+    for requests in [2, 3] {
+        let (answered, _) = answer(&*model, &items, &[tool("read")]).await;
+        assert_eq!(answered.expect("a valid value").text, "ok");
+        assert_eq!(server.requests().len(), requests);
+        let last = media(&server.requests()[requests - 1]).expect("a valid value");
+        assert_eq!(last, [("image/png".to_owned(), PNG_BASE64.to_owned())]);
+    }
+}
+
+#[tokio::test]
+async fn the_title_of_hidden_files_is_plain_text() {
+    let directory = tempfile::tempdir().expect("a valid value");
+    let files = stored(directory.path());
+    let mut items = conversation(Vec::new());
+    items.pop();
+    items.push(Item::Shown { media: files });
+    for (name, role) in [("mistral/m", "tool"), ("openai/unknown", "user")] {
+        let server = server().await;
+        let (answered, _) = answer(&*model_at(name, &server), &items, &[tool("read")]).await;
+        assert!(answered.is_ok(), "{name}: {answered:?}");
+        let requests = server.requests();
+        let last = requests[0].messages().last().expect("a message");
+        assert_eq!(last["role"], role, "{name}");
+        let content = last["content"].as_str().expect("a text");
+        assert!(
+            content.contains("Attached: shot.png (not shown"),
+            "{content}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_changed_or_missing_file_is_not_sent() {
     let directory = tempfile::tempdir().expect("a valid value");
     let files = stored(directory.path());

@@ -23,7 +23,8 @@ mod verbatim;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agent_team_protocol::spec::Wire;
@@ -142,34 +143,62 @@ impl HttpModel {
         })
     }
 
-    /// A provider refuses the whole request if it cannot decode an image, so a refused request is repeated without
-    /// images and PDFs.
+    /// A provider refuses the whole request if it cannot decode an image or accepts none, so a refused request is
+    /// repeated: first without the files behind the last answer, then without any. Files are remembered as refused only
+    /// if the repetition without them succeeds and their number or size cannot be the reason. If all fail, the first
+    /// error is the result, unless the conversation is too long without files too.
     async fn ask(&self, prompt: Prompt<'_>, on_delta: OnDelta<'_>) -> Result<Answer, ModelError> {
-        let refused = || {
-            let refused = self.refused_media.lock();
-            refused.unwrap_or_else(PoisonError::into_inner)
-        };
         let loaded = {
-            let refused = refused();
+            let refused = self.refused_media();
             let is_refused = |digest: &str| refused.contains(digest);
             Loaded::of(&prompt, self.model_data.media, is_refused)
         };
-        match self.request(prompt, &loaded, &mut *on_delta).await {
-            Err(
-                ModelError::Refused {
-                    status: 400 | 413 | 422,
-                    ..
-                }
-                | ModelError::TooLong(_),
-            ) if !loaded.is_empty() => {
-                let answer = self.request(prompt, &Loaded::default(), on_delta).await;
-                if answer.is_ok() {
-                    refused().extend(loaded.digests().cloned());
-                }
-                answer
-            }
-            answer => answer,
+        let has_begun = AtomicBool::new(false);
+        let mut on_delta = |delta: Delta| {
+            has_begun.store(true, Ordering::Relaxed);
+            on_delta(delta);
+        };
+        let answer = self.request(prompt, &loaded, &mut on_delta).await;
+        let mut failure = match answer {
+            Err(error) if !loaded.is_empty() && !has_begun.load(Ordering::Relaxed) => error,
+            answer => return answer,
+        };
+        let Some(cause) = media_as_cause(&failure) else {
+            return Err(failure);
+        };
+        let (all, new) = (loaded.digests(), loaded.new_digests(&prompt));
+        let older = loaded.without(&new);
+        let mut repetitions = Vec::new();
+        if !new.is_empty() && !older.is_empty() {
+            repetitions.push((older, new));
         }
+        repetitions.push((Loaded::default(), all));
+        for (kept, left_out) in repetitions {
+            match self.request(prompt, &kept, &mut on_delta).await {
+                Ok(answer) => {
+                    if cause == Cause::Content {
+                        self.refused_media().extend(left_out);
+                    }
+                    return Ok(answer);
+                }
+                // A later attempt of `retry` can succeed.
+                Err(error @ (ModelError::Busy { .. } | ModelError::Unreachable { .. }))
+                    if cause == Cause::Content =>
+                {
+                    return Err(error);
+                }
+                Err(error) if has_begun.load(Ordering::Relaxed) => return Err(error),
+                // The transcript must be shortened, with or without files.
+                Err(error @ ModelError::TooLong(_)) => failure = error,
+                Err(_) => {}
+            }
+        }
+        Err(failure)
+    }
+
+    fn refused_media(&self) -> MutexGuard<'_, HashSet<String>> {
+        let refused = self.refused_media.lock();
+        refused.unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn request(
@@ -331,6 +360,35 @@ impl HttpModel {
         decoder
             .finish(false)
             .ok_or_else(|| target.unreachable("the answer was truncated"))
+    }
+}
+
+/// How images and PDFs can cause an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// The provider cannot decode a file, or the model accepts none.
+    Content,
+    /// The files are too large together, or the server failed, perhaps for another reason.
+    Unsure,
+}
+
+/// `None`: images and PDFs do not cause this error. OpenRouter reports a model without images as an unknown model: "No
+/// endpoints found that support image input".
+fn media_as_cause(error: &ModelError) -> Option<Cause> {
+    match error {
+        ModelError::Refused {
+            status: 400 | 413 | 422,
+            ..
+        }
+        | ModelError::Unauthenticated { status: 403, .. }
+        | ModelError::UnknownModel { .. } => Some(Cause::Content),
+        ModelError::TooLong(_) | ModelError::Busy { status: 500, .. } => Some(Cause::Unsure),
+        ModelError::Refused { .. }
+        | ModelError::Unauthenticated { .. }
+        | ModelError::Busy { .. }
+        | ModelError::Unreachable { .. }
+        | ModelError::InvalidResponse { .. }
+        | ModelError::Unrecorded(_) => None,
     }
 }
 

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use agent_team_system::random;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -21,6 +22,9 @@ const DOCUMENT_MAX: u64 = 10_000_000;
 /// The approximate number of tokens of an image, and of this many bytes of a PDF.
 const TOKENS: u64 = 1_600;
 const DOCUMENT_BYTES: u64 = 50_000;
+
+/// The largest estimate for a PDF, in images. Bytes do not measure pages: a scan has many bytes per page.
+const DOCUMENT_IMAGES: u64 = 15;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -100,11 +104,18 @@ impl Media {
             file,
         };
         if media.read().is_none() {
-            let temporary = media.file.with_extension("new");
+            // Another call can store the same bytes at the same time.
+            let temporary = media.file.with_extension(random::id());
             let mut options = fs::OpenOptions::new();
-            options.write(true).create(true).truncate(true).mode(0o600);
-            options.open(&temporary)?.write_all(bytes)?;
-            fs::rename(&temporary, &media.file)?;
+            options.write(true).create_new(true).mode(0o600);
+            let mut file = options.open(&temporary)?;
+            let stored = file.write_all(bytes);
+            let stored = stored.and_then(|()| fs::rename(&temporary, &media.file));
+            if stored.is_err() {
+                // Only the first error is reported.
+                let _removed = fs::remove_file(&temporary);
+            }
+            stored?;
         }
         Ok(media)
     }
@@ -120,7 +131,7 @@ impl Media {
     pub fn tokens(&self) -> u64 {
         match self.kind.is_image() {
             true => TOKENS,
-            false => TOKENS * (self.bytes / DOCUMENT_BYTES + 1),
+            false => TOKENS * (self.bytes / DOCUMENT_BYTES + 1).min(DOCUMENT_IMAGES),
         }
     }
 }
@@ -143,5 +154,34 @@ impl MediaSupport {
             true => self.images,
             false => self.documents,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_estimate_for_a_pdf_has_a_limit() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = |kind| Media::store(kind, "a", b"a", directory.path()).unwrap();
+        let mut pdf = store(MediaKind::Pdf);
+        assert_eq!(pdf.tokens(), TOKENS);
+        pdf.bytes = 5_000_000;
+        assert_eq!(pdf.tokens(), DOCUMENT_IMAGES * TOKENS);
+    }
+
+    #[test]
+    fn parallel_stores_of_the_same_bytes_succeed() {
+        let directory = tempfile::tempdir().unwrap();
+        let bytes = vec![1; 1 << 20];
+        let store = || Media::store(MediaKind::Png, "a", &bytes, directory.path()).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(store);
+            }
+        });
+        assert_eq!(store().read(), Some(bytes.clone()));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 }

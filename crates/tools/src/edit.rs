@@ -12,11 +12,11 @@ use serde_json::json;
 
 use crate::adapter::{Access, Call, tool};
 use crate::context::Version;
-use crate::file::{Change, Existing, apply};
+use crate::file::{Change, Existing, WHOLE_MAX, apply};
 use crate::permission::Permission;
 use crate::resolved_path::{Purpose, ResolvedPath};
 use crate::tool::{Output, Tool, ToolError, off_thread};
-use crate::white_space::{Difference, is_blank, places, trimmed};
+use crate::white_space::{Difference, differ_in_white_space_alone, is_blank, places, trimmed};
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -167,7 +167,15 @@ fn edited(name: &str, bytes: &[u8], replacement: &Replacement) -> Result<Edited,
         }
         _ => {}
     }
-    let mut edited = Vec::with_capacity(bytes.len() + new.len());
+    // Several edits can multiply the size: check it before the allocation.
+    let size = bytes.len() - offsets.len() * old.len();
+    let size = size.saturating_add(offsets.len().saturating_mul(new.len()));
+    if size as u64 > WHOLE_MAX {
+        return Err(format!(
+            "the edit would make {name} larger than {WHOLE_MAX} bytes"
+        ));
+    }
+    let mut edited = Vec::with_capacity(size);
     let mut from = 0;
     for &at in &offsets {
         edited.extend_from_slice(&bytes[from..at]);
@@ -199,6 +207,9 @@ fn similar(name: &str, bytes: &[u8], old: &str, new: &str) -> Result<Edited, Str
         false => places(&lines, &wanted, 0, trimmed),
     };
     let missing = || format!("`old` is not in {name}. {}", nearest::hint(bytes, old));
+    if differ_in_white_space_alone(old.lines(), new.lines()) {
+        return Err(missing());
+    }
     let at = match found.as_slice() {
         [at] => *at,
         [] => return Err(missing()),

@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use agent_team_policy::Digest;
 use agent_team_system::random;
@@ -171,7 +172,8 @@ pub(super) async fn apply(
         request["removed"] = all.removed.into();
         request["sha256"] = digest(&changes).to_string().into();
     }
-    let _permit = permission.ask(call, &request, None).await?;
+    let targets: Vec<PathBuf> = changes.iter().map(|it| it.resolved.path()).collect();
+    let _permit = permission.ask_about(call, &request, &targets).await?;
     let (changes, versions) = off_thread(move || {
         let versions = make(&changes)?;
         Ok((changes, versions))
@@ -191,25 +193,30 @@ pub(super) async fn apply(
     })
 }
 
-/// Covers the new content of all files.
+/// Covers the new content of all files. For several files, it covers which content each of them gets.
 fn digest(changes: &[Change]) -> Digest {
-    let contents: Vec<&[u8]> = changes.iter().filter_map(|it| it.new.as_deref()).collect();
-    match contents.as_slice() {
-        [content] => Digest::of_bytes(content),
-        contents => {
-            let digests = contents.iter().map(|it| Digest::of_bytes(it).to_string());
-            Digest::of_bytes(digests.collect::<Vec<_>>().join("\n").as_bytes())
-        }
+    if let [Change { new: Some(new), .. }] = changes {
+        return Digest::of_bytes(new);
     }
+    let lines = changes.iter().map(|change| {
+        let content = match &change.new {
+            Some(new) => Digest::of_bytes(new).to_string(),
+            None => "removed".to_owned(),
+        };
+        // The form for debugging escapes newlines in paths.
+        format!("{content} {:?}\n", change.resolved.path())
+    });
+    Digest::of_bytes(lines.collect::<String>().as_bytes())
 }
 
 /// Makes all the changes, or none. Returns the version of each file; `None` for a removed one.
 fn make(changes: &[Change]) -> Result<Vec<Option<Version>>, ToolError> {
-    let staged: Result<Vec<Staged<'_>>, ToolError> = changes.iter().map(Staged::new).collect();
-    let mut staged = staged?;
+    // Check all files first: staging creates directories, which remain after an error.
     for change in changes {
         unchanged(&change.resolved, change.old.as_ref())?;
     }
+    let staged: Result<Vec<Staged<'_>>, ToolError> = changes.iter().map(Staged::new).collect();
+    let mut staged = staged?;
     for index in 0..staged.len() {
         let Err(error) = staged[index].commit() else {
             continue;

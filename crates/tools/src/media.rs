@@ -5,13 +5,11 @@ use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use agent_team_llm::{Media, MediaKind, MediaSupport};
+use agent_team_protocol::text::{INSPECTED, is_text};
 
 use crate::context::{ToolContext, Version};
 use crate::resolved_path::{Purpose, ResolvedPath, failed};
 use crate::tool::{Output, ToolError, off_thread};
-
-/// The number of bytes that show the kind of a file.
-const BEGINNING: u64 = 16;
 
 /// The largest number of files that one message attaches.
 const ATTACHED_MAX: usize = 8;
@@ -61,7 +59,8 @@ impl Sink {
         Err(ToolError::Failed(why))
     }
 
-    /// Shows this file to the model. `None` if it is neither an image nor a PDF, or does not exist.
+    /// Shows this file to the model. `None` if it is neither an image nor a PDF, or does not exist, or if it is text
+    /// and the model does not accept its kind.
     ///
     /// # Errors
     /// Those of [`Self::shown`], or if the file cannot be read.
@@ -76,12 +75,16 @@ impl Sink {
         };
         let mut beginning = Vec::new();
         (&file)
-            .take(BEGINNING)
+            .take(INSPECTED as u64)
             .read_to_end(&mut beginning)
             .map_err(wrong)?;
         let Some(kind) = MediaKind::of(&beginning) else {
             return Ok(None);
         };
+        // A text file can begin like an image or a PDF: a note about GIF89a, a PDF written by hand.
+        if self.support.of(kind) != Some(true) && is_utf8(&beginning) {
+            return Ok(None);
+        }
         self.check(kind, &name, version.len)?;
         file.rewind().map_err(wrong)?;
         let mut bytes = Vec::new();
@@ -111,6 +114,12 @@ impl Sink {
             ..Output::from(text)
         })
     }
+}
+
+/// Whether a file with this beginning is UTF-8 text. Its last character can be incomplete.
+fn is_utf8(beginning: &[u8]) -> bool {
+    let utf8 = std::str::from_utf8(beginning);
+    is_text(beginning) && utf8.map_or_else(|error| error.error_len().is_none(), |_| true)
 }
 
 /// The images and PDFs that a message of the user names as `@PATH` or `@"PATH"`. Leaves out the files that `read` would

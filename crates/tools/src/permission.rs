@@ -5,7 +5,7 @@
 //! pending request is allowed, the supervisor records the start of the call before the call does anything, so that a
 //! crash cannot make another member execute it a second time.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use agent_team_policy::{Action, CallPath};
 use agent_team_protocol::hook::HookDecision;
@@ -94,8 +94,7 @@ impl Permission {
         }
     }
 
-    /// Requests permission to read a file, if a `Read` rule covers it. `found` is the resolved path of `given`: if a
-    /// link changes meanwhile, both this check and the read still concern `found`.
+    /// Requests permission to read a file, if a `Read` rule covers it. `found` is the resolved path of `given`.
     pub(super) async fn ask_to_read(
         &self,
         call: Call<'_>,
@@ -106,7 +105,7 @@ impl Permission {
         let is_guarded = context.guard.covers_given(&context.cwd, given);
         if is_guarded || context.guard.covers(&found.path()) {
             let arguments = serde_json::json!({ "path": given });
-            let _permit = self.ask(call, &arguments, None).await?;
+            let _permit = self.ask_about(call, &arguments, &[found.path()]).await?;
         }
         Ok(())
     }
@@ -122,8 +121,37 @@ impl Permission {
         arguments: &Value,
         sandbox: Option<Containment>,
     ) -> Result<Permit, ToolError> {
+        self.ask_with(call, arguments, sandbox, None).await
+    }
+
+    /// Like [`Self::ask`], for a call that uses only the files `targets`. They were resolved earlier: if a link has
+    /// changed since, the supervisor would decide about another file than the call uses.
+    ///
+    /// # Errors
+    /// Also if the paths of the call now lead to other files.
+    pub(super) async fn ask_about(
+        &self,
+        call: Call<'_>,
+        arguments: &Value,
+        targets: &[PathBuf],
+    ) -> Result<Permit, ToolError> {
+        self.ask_with(call, arguments, None, Some(targets)).await
+    }
+
+    async fn ask_with(
+        &self,
+        call: Call<'_>,
+        arguments: &Value,
+        sandbox: Option<Containment>,
+        targets: Option<&[PathBuf]>,
+    ) -> Result<Permit, ToolError> {
         if !self.is_asked() {
             return Ok(Permit::free(None));
+        }
+        let paths = resolve_paths(Action::of(call.tool, arguments).paths(), call.context).await?;
+        if targets.is_some_and(|targets| leads_elsewhere(&paths, targets)) {
+            let text = "a link on the path changed: repeat the call";
+            return Err(ToolError::Failed(text.to_owned()));
         }
         let ask = AskRequest {
             tool: call.tool.to_owned(),
@@ -132,7 +160,7 @@ impl Permission {
             directory: call.context.cwd.clone(),
             confined: sandbox.is_some(),
             containment: sandbox.unwrap_or_default(),
-            paths: resolve_paths(Action::of(call.tool, arguments).paths(), call.context).await?,
+            paths,
             hook: HOOK.try_with(Clone::clone).ok(),
         };
         self.request(&ask, call.progress).await
@@ -244,6 +272,11 @@ impl Drop for OpenRequest {
     }
 }
 
+/// A path of the request leads to a file that is not among the targets.
+fn leads_elsewhere(paths: &[ResolvedCallPath], targets: &[PathBuf]) -> bool {
+    paths.iter().any(|path| !targets.contains(&path.resolved))
+}
+
 async fn resolve_paths(
     given: Vec<String>,
     context: &ToolContext,
@@ -285,4 +318,25 @@ fn denied(why: &str) -> ToolError {
 
 fn refused(refusal: Refusal) -> ToolError {
     denied(&refusal.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_changed_leads_elsewhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let project = directory.path().canonicalize().unwrap();
+        let link = project.join("link");
+        std::fs::write(project.join("one"), "1").unwrap();
+        std::fs::write(project.join("two"), "2").unwrap();
+        std::os::unix::fs::symlink("one", &link).unwrap();
+        let targets = [project.join("one")];
+        let judged = || [look_up(&project, "link".to_owned()).unwrap()];
+        assert!(!leads_elsewhere(&judged(), &targets));
+        std::fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink("two", &link).unwrap();
+        assert!(leads_elsewhere(&judged(), &targets));
+    }
 }

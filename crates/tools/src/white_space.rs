@@ -125,6 +125,16 @@ pub(super) fn trimmed(line: &[u8]) -> &[u8] {
     &line[indentation(line).len()..]
 }
 
+/// The lines are equal apart from indentation and trailing blanks. A tolerant match of such an edit is refused: the
+/// file may already have the new indentation.
+pub(super) fn differ_in_white_space_alone<'a>(
+    old: impl Iterator<Item = &'a str>,
+    new: impl Iterator<Item = &'a str>,
+) -> bool {
+    let old = old.map(|line| trimmed(line.as_bytes()));
+    old.eq(new.map(|line| trimmed(line.as_bytes())))
+}
+
 /// The indices in `file`, from `from` on, at which all the `wanted` lines follow, compared in the form `of`.
 pub(super) fn places(
     file: &[&[u8]],

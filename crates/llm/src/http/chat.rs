@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::decode::{Decode, EventError, Progress};
 use super::draft::{Author, Draft, OnDelta, as_object, result_text};
 use super::effort;
-use super::loaded::{Loaded, data_url};
+use super::loaded::{Loaded, data_url, file_name};
 use super::prefix::Prefix;
 use super::reasoning::{self, Entries};
 use crate::media::Media;
@@ -133,7 +133,7 @@ fn messages(
         ..
     } = *dialect;
     let needs_signature = effort::is_signing_gemini(quirks.effort, model);
-    let mut messages = Vec::new();
+    let mut messages: Vec<Value> = Vec::new();
     // The number of messages in `prefix`. A message is added before the next answer, because inputs are appended to it.
     let mut bound = 0;
     if !prompt.system.is_empty() {
@@ -141,16 +141,20 @@ fn messages(
     }
     for item in prompt.items {
         match item {
-            Item::Input { text } => match messages.last_mut() {
-                // Many chat templates require user and assistant messages to alternate.
-                Some(last) if last["role"] == "user" => append(last, text),
-                Some(last) if last["role"] == "tool" && quirks.results_before_answers => {
-                    append(last, text);
-                }
-                _ => messages.push(json!({ "role": "user", "content": text })),
-            },
+            Item::Input { text } => push_input(&mut messages, quirks, text),
             Item::Shown { media } => {
-                let mut shown = with_media(&loaded.title(media), loaded.shown(media));
+                let is_behind_results = quirks.results_before_answers
+                    && messages.last().is_some_and(|last| last["role"] == "tool");
+                let loaded = match is_behind_results {
+                    true => &Loaded::default(),
+                    false => loaded,
+                };
+                let (title, files) = (loaded.title(media), loaded.shown(media));
+                if files.is_empty() {
+                    push_input(&mut messages, quirks, &title);
+                    continue;
+                }
+                let mut shown = with_media(&title, files);
                 // Many chat templates require user and assistant messages to alternate.
                 if let Some(last) = messages.pop_if(|last| last["role"] == "user") {
                     let mut parts = match last["content"].as_array() {
@@ -234,6 +238,18 @@ fn messages(
     messages
 }
 
+/// Adds a text of the user.
+fn push_input(messages: &mut Vec<Value>, quirks: &Quirks, text: &str) {
+    match messages.last_mut() {
+        // Many chat templates require user and assistant messages to alternate.
+        Some(last) if last["role"] == "user" => append(last, text),
+        Some(last) if last["role"] == "tool" && quirks.results_before_answers => {
+            append(last, text);
+        }
+        _ => messages.push(json!({ "role": "user", "content": text })),
+    }
+}
+
 fn append(message: &mut Value, text: &str) {
     if let Some(parts) = message["content"].as_array_mut() {
         return parts.push(json!({ "type": "text", "text": text }));
@@ -269,7 +285,7 @@ fn with_media(text: &str, shown: Vec<(&Media, &str)>) -> Value {
         match media.kind.is_image() {
             true => json!({ "type": "image_url", "image_url": { "url": url } }),
             false => {
-                json!({ "type": "file", "file": { "filename": media.name, "file_data": url } })
+                json!({ "type": "file", "file": { "filename": file_name(media), "file_data": url } })
             }
         }
     });

@@ -1,7 +1,8 @@
 //! The images and PDFs of one request, read from their files. Called by `http`, and by the API modules, which give them
 //! the form of their API.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -51,8 +52,31 @@ impl Loaded {
         self.by_digest.is_empty()
     }
 
-    pub(super) fn digests(&self) -> impl Iterator<Item = &String> {
-        self.by_digest.keys()
+    pub(super) fn digests(&self) -> HashSet<String> {
+        self.by_digest.keys().cloned().collect()
+    }
+
+    /// The digests of the files that the prompt shows behind its last answer.
+    pub(super) fn new_digests(&self, prompt: &Prompt<'_>) -> HashSet<String> {
+        let is_answer = |item: &&Item| matches!(item, Item::Answered(_));
+        let new = prompt
+            .items
+            .iter()
+            .rev()
+            .take_while(|item| !is_answer(item));
+        let digests = new.flat_map(media_of).map(|media| &media.sha256);
+        let loaded = digests.filter(|digest| self.by_digest.contains_key(*digest));
+        loaded.cloned().collect()
+    }
+
+    pub(super) fn without(&self, digests: &HashSet<String>) -> Self {
+        let kept = self.by_digest.iter();
+        let kept = kept.filter(|(digest, _)| !digests.contains(*digest));
+        Self {
+            by_digest: kept
+                .map(|(digest, data)| (digest.clone(), data.clone()))
+                .collect(),
+        }
     }
 
     /// Those of the files that this request contains.
@@ -99,6 +123,15 @@ fn media_of(item: &Item) -> impl Iterator<Item = &Media> {
         .rev()
         .flat_map(|result| result.media.iter().rev());
     media.iter().rev().chain(of_results)
+}
+
+/// The name of a document's file. Some servers read the type from its ending.
+pub(super) fn file_name(media: &Media) -> String {
+    let extension = Path::new(&media.name).extension();
+    match extension.is_some_and(|it| it.eq_ignore_ascii_case("pdf")) {
+        true => media.name.clone(),
+        false => format!("{}.pdf", media.name),
+    }
 }
 
 /// A `data:` URL.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::decode::{Decode, EventError, Progress};
 use super::draft::{Author, Draft, OnDelta, as_object, result_text};
-use super::loaded::{Loaded, data_url};
+use super::loaded::{Loaded, data_url, file_name};
 use super::prefix::Prefix;
 use crate::media::Media;
 use crate::model::{Answer, Item, Prompt, Stop, ToolResult};
@@ -101,7 +101,9 @@ fn parts(shown: Vec<(&Media, &str)>) -> impl Iterator<Item = Value> {
         let url = data_url(media, data);
         match media.kind.is_image() {
             true => json!({ "type": "input_image", "image_url": url, "detail": "auto" }),
-            false => json!({ "type": "input_file", "filename": media.name, "file_data": url }),
+            false => {
+                json!({ "type": "input_file", "filename": file_name(media), "file_data": url })
+            }
         }
     })
 }

@@ -5,7 +5,7 @@
 
 use super::super::edit::nearest;
 use super::parse::{Hunk, Sign};
-use crate::white_space::{Difference, places, trimmed, trimmed_end};
+use crate::white_space::{Difference, differ_in_white_space_alone, places, trimmed, trimmed_end};
 
 #[derive(Debug)]
 pub(super) struct Patched {
@@ -49,6 +49,22 @@ impl Hunk {
         let kept = self.lines.iter().filter(|(sign, _)| *sign != Sign::Added);
         kept.map(|(_, text)| text.as_str()).collect()
     }
+
+    /// The hunk replaces lines by the same lines with other white space.
+    fn changes_white_space_alone(&self) -> bool {
+        let of = |wanted: Sign| {
+            let lines = self.lines.iter().filter(move |(sign, _)| *sign == wanted);
+            lines.map(|(_, text)| text.as_str())
+        };
+        of(Sign::Removed).next().is_some()
+            && differ_in_white_space_alone(of(Sign::Removed), of(Sign::Added))
+    }
+
+    /// The last line that the file must have is an empty line of context.
+    fn ends_with_blank_context(&self) -> bool {
+        let last = self.lines.iter().rfind(|(sign, _)| *sign != Sign::Added);
+        last.is_some_and(|(sign, text)| *sign == Sign::Context && text.is_empty())
+    }
 }
 
 /// Where a hunk applies.
@@ -76,17 +92,19 @@ impl<'a> File<'a> {
         if is_ended {
             lines.pop();
         }
-        let crlf: Vec<bool> = lines.iter().map(|line| line.ends_with(b"\r")).collect();
+        // The `\r` of a last line without a newline belongs to its text.
+        let ended = lines.len() - usize::from(!is_ended);
+        let crlf: Vec<bool> = (0..)
+            .zip(&lines)
+            .map(|(at, line)| at < ended && line.ends_with(b"\r"))
+            .collect();
         let count = crlf.iter().filter(|crlf| **crlf).count();
         Self {
-            ending: if count * 2 > lines.len() {
-                b"\r\n"
-            } else {
-                b"\n"
-            },
+            ending: if count * 2 > ended { b"\r\n" } else { b"\n" },
             lines: lines
                 .into_iter()
-                .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+                .zip(&crlf)
+                .map(|(line, crlf)| &line[..line.len() - usize::from(*crlf)])
                 .collect(),
             is_ended,
             crlf,
@@ -121,7 +139,7 @@ impl<'a> File<'a> {
         let found = self.seek(name, hunk, &wanted, from)?;
         // A blank line at the end of the hunk is often only the distance to the next one.
         let found = match found {
-            None if wanted.len() > 1 && wanted.last().is_some_and(|line| line.is_empty()) => {
+            None if wanted.len() > 1 && hunk.ends_with_blank_context() => {
                 wanted.pop();
                 self.seek(name, hunk, &wanted, from)?
             }
@@ -153,6 +171,9 @@ impl<'a> File<'a> {
         let exact = in_order(places(&self.lines, wanted, from, |line| line));
         if let Some(at) = exact.first() {
             return Ok(Some(found(*at, None)));
+        }
+        if hunk.changes_white_space_alone() {
+            return Ok(None);
         }
         for of in [trimmed_end, trimmed] {
             match in_order(places(&self.lines, wanted, from, of)).as_slice() {
@@ -272,8 +293,24 @@ mod tests {
         );
         assert_eq!(patch("a\nb", "@@\n-a\n+c\n b").unwrap(), "c\nb");
         assert_eq!(patch("a", "@@\n+b").unwrap(), "a\nb\n");
+        assert_eq!(patch("a\r\nb\r", "@@\n-a\n+c").unwrap(), "c\r\nb\r");
         assert_eq!(patch("", "@@\n+b").unwrap(), "b\n");
         assert_eq!(patch("a\nb\n", "@@ a\n+c").unwrap(), "a\nc\nb\n");
         assert_eq!(patch("a\nb\n", "@@\n-a\n+c\n").unwrap(), "c\nb\n");
+    }
+
+    #[test]
+    fn a_repeated_white_space_change_is_refused() {
+        let hunk = "@@\n def f():\n-  return 1\n+    return 1";
+        let once = patch("def f():\n  return 1\n", hunk).unwrap();
+        assert_eq!(once, "def f():\n    return 1\n");
+        let error = patch(&once, hunk).unwrap_err();
+        assert!(error.contains("a hunk is not in f"), "{error}");
+    }
+
+    #[test]
+    fn a_removed_blank_line_must_be_in_the_file() {
+        let error = patch("a\nb\n", "@@\n-a\n-\n+c").unwrap_err();
+        assert!(error.contains("a hunk is not in f"), "{error}");
     }
 }

@@ -155,6 +155,10 @@ fn add_to_hunks(
         return Ok(());
     }
     if hunks.last().is_none_or(|hunk| hunk.is_at_end) {
+        // An empty line outside a hunk only separates parts of the patch.
+        if line.is_empty() {
+            return Ok(());
+        }
         hunks.push(Hunk::default());
     }
     let Some(hunk) = hunks.last_mut() else {
@@ -224,6 +228,15 @@ mod tests {
         ];
         assert_eq!(parse(patch).unwrap(), expected);
         assert_eq!(expected[2].paths().collect::<Vec<_>>(), ["c.py", "d.py"]);
+    }
+
+    #[test]
+    fn empty_lines_outside_of_hunks_are_ignored() {
+        let parsed =
+            |body: &str| parse(&format!("*** Begin Patch\n{body}\n*** End Patch")).unwrap();
+        let dense = "*** Update File: a\n*** Move to: b\n@@\n-x\n*** End of File";
+        let spaced = "*** Update File: a\n\n*** Move to: b\n\n@@\n-x\n*** End of File\n";
+        assert_eq!(parsed(spaced), parsed(dense));
     }
 
     #[test]

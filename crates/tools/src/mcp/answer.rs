@@ -35,7 +35,9 @@ pub(super) fn output(called: Called, context: &ToolContext) -> Result<Output, To
     };
     let failed = result.is_error == Some(true);
     let mut media = Vec::new();
-    let mut text = limited(&text(&result, &Sink::of(context), &mut media), context);
+    // A failed result shows no images, so they are not stored.
+    let sink = (!failed).then(|| Sink::of(context));
+    let mut text = limited(&text(&result, sink.as_ref(), &mut media), context);
     for note in called.notes {
         text = format!("{}\n({note})", text.trim_end());
     }
@@ -72,10 +74,11 @@ fn limited(text: &str, context: &ToolContext) -> String {
     }
 }
 
-/// The text of a result. Its images are added to `media`.
-fn text(result: &CallToolResult, sink: &Sink, media: &mut Vec<Media>) -> String {
+/// The text of a result. Its images are added to `media`, if there is a sink for them.
+fn text(result: &CallToolResult, sink: Option<&Sink>, media: &mut Vec<Media>) -> String {
     let mut show = |content: &ContentBlock| {
         if let ContentBlock::Image(image) = content
+            && let Some(sink) = sink
             && media.len() < IMAGES_MAX
             && let Some(text) = shown(&image.data, sink, media)
         {
@@ -161,7 +164,8 @@ mod tests {
         let result: CallToolResult = serde_json::from_value(result).unwrap();
         let shown = |images| {
             let mut media = Vec::new();
-            let text = text(&result, &sink(images, directory.path()), &mut media);
+            let sink = sink(images, directory.path());
+            let text = text(&result, Some(&sink), &mut media);
             (text.lines().map(str::to_owned).collect::<Vec<_>>(), media)
         };
         let (lines, media) = shown(Some(true));
@@ -171,6 +175,8 @@ mod tests {
             lines[1].contains("not shown") && lines[2].contains("not shown"),
             "{lines:?}"
         );
+        let stored = || std::fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(stored(), 1);
         let (lines, media) = shown(None);
         assert!(media.is_empty());
         assert!(

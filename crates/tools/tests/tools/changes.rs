@@ -267,6 +267,19 @@ async fn a_unique_text_may_differ_in_white_space() {
 }
 
 #[tokio::test]
+async fn a_repeated_white_space_edit_is_refused() {
+    let rig = Rig::new();
+    let content = "def f():\n    return 1\n";
+    rig.put("a.py", content);
+    rig.text("read", json!({"path": "a.py"})).await;
+    let edit =
+        json!({"path": "a.py", "old": "def f():\n  return 1", "new": "def f():\n    return 1"});
+    let refusal = rig.refusal("edit", edit).await;
+    assert!(refusal.contains("`old` is not in a.py"), "{refusal}");
+    assert_eq!(rig.content("a.py"), content);
+}
+
+#[tokio::test]
 async fn two_places_that_differ_in_white_space_are_refused() {
     let rig = Rig::new();
     let content = "  if a {\n    b();\n  }\n    if a {\n      b();\n    }\n";
@@ -281,6 +294,19 @@ async fn two_places_that_differ_in_white_space_are_refused() {
         );
     }
     assert_eq!(rig.content("a.rs"), content);
+}
+
+#[tokio::test]
+async fn edits_that_multiply_the_size_are_refused() {
+    let rig = Rig::new();
+    rig.put("a.txt", "a\n");
+    rig.text("read", json!({"path": "a.txt"})).await;
+    let edits = vec![json!({"old": "a", "new": "aa", "all": true}); 40];
+    let refusal = rig
+        .refusal("edit", json!({"path": "a.txt", "edits": edits}))
+        .await;
+    assert!(refusal.contains("larger than 8388608 bytes"), "{refusal}");
+    assert_eq!(rig.content("a.txt"), "a\n");
 }
 
 #[tokio::test]

@@ -270,9 +270,17 @@ async fn a_model_that_may_not_see_gets_a_reason() {
         "{refusal}"
     );
     let rig = seeing(Some(false));
-    rig.put("a.pdf", b"%PDF-1.7 text");
+    rig.put("a.pdf", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n");
     let refusal = rig.refusal("read", json!({ "path": "a.pdf" })).await;
     assert!(refusal.contains("openai/m accepts no PDFs"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_text_that_begins_like_a_pdf_is_read_as_text() {
+    let rig = seeing(Some(false));
+    rig.put("a.txt", b"%PDF-1.7 is a version");
+    let text = rig.text("read", json!({ "path": "a.txt" })).await;
+    assert!(text.contains("%PDF-1.7 is a version"), "{text}");
 }
 
 #[tokio::test]
