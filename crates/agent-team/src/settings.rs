@@ -205,6 +205,9 @@ impl TeamSettings {
                 let loaded = agent_team_file::of_text(&text, project, reading);
                 let mut spec = loaded.map_err(invalid)?;
                 spec.permission_defaults.mode = PermissionMode::AcceptEdits;
+                if !self.table.defaults.instructions {
+                    remove_instructions(&mut spec);
+                }
                 spec
             }
         };
@@ -322,6 +325,15 @@ fn agents(spec: &mut TeamSpec) -> impl Iterator<Item = &mut AgentSpec> {
     members.chain(spec.roles.iter_mut().map(|role| &mut role.agent))
 }
 
+/// Removes the instructions and skills of the project. A role file of the project can ask for them, and the builder
+/// requires no trust for it.
+fn remove_instructions(spec: &mut TeamSpec) {
+    for agent in agents(spec) {
+        agent.instructions.clear();
+        agent.skills.clear();
+    }
+}
+
 /// Formats the faults of the generated team file. Omits their positions, because the caller never sees that file.
 fn invalid(faults: Vec<Fault>) -> BuildError {
     let sentence = |fault: Fault| match fault.hint {
@@ -355,5 +367,33 @@ impl From<StartError> for BuildError {
                 Self::Start(Box::new(other))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_file_cannot_turn_instructions_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let project = directory.path().canonicalize().unwrap();
+        let roles = project.join(".agent-team/roles");
+        std::fs::create_dir_all(&roles).unwrap();
+        let role = "---\ninstructions: true\n---\nBe brief.\n";
+        std::fs::write(roles.join("terse.md"), role).unwrap();
+        std::fs::write(project.join("AGENTS.md"), "Use tabs.").unwrap();
+        let reading = Reading {
+            here: &project,
+            settings: None,
+            variables: None,
+            overrides: None,
+        };
+        let text = "name = \"t\"\n[defaults]\ninstructions = false\n[[member]]\nname = \"ada\"\n\
+                    engine = \"native\"\nrole = \"terse\"\n";
+        let mut spec = agent_team_file::of_text(text, &project, reading).unwrap();
+        assert!(agents(&mut spec).any(|agent| !agent.instructions.is_empty()));
+        remove_instructions(&mut spec);
+        assert!(agents(&mut spec).all(|agent| agent.instructions.is_empty()));
     }
 }

@@ -347,6 +347,9 @@ pub struct Skill {
     pub description: String,
     /// Canonical.
     pub directory: PathBuf,
+    /// The digest of the files that the user trusted, in hexadecimal digits. `None`: a skill of the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
 }
 
 /// One hook of an agent.

@@ -12,7 +12,7 @@
 //! - the connection to the supervisor: [`socket`], [`connection`] (frames), [`daemon`] (finding it)
 //! - time: [`clock`]; pauses between attempts: [`backoff`]; randomness: [`random`]
 //! - open descriptors and their limit: [`descriptors`]
-//! - digests of trusted scripts: [`trusted`]
+//! - digests of trusted scripts: [`trusted`]; of the files of skills: [`skill_files`]
 //! - faults that only debug builds contain: [`planted`]
 //!
 //! A function that returns `io::Result` fails with the error of the system call that it makes. A section "Errors" lists
@@ -49,6 +49,7 @@ mod readiness;
 pub mod regular_file;
 pub mod sandbox;
 pub mod signals;
+pub mod skill_files;
 pub mod socket;
 pub mod spawn;
 pub mod terminal;

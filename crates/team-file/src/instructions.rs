@@ -5,6 +5,7 @@
 //! The project may be hostile. Each of its files must be a Markdown or text file within the repository, also after
 //! symlinks are resolved, and the trust question lists each of them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,13 @@ const TOTAL_BYTES: u64 = 64 << 10;
 
 /// The maximum number of files of the user, and of the project.
 const MAX_FILES: usize = 16;
+
+/// The maximum number of files that are read for the user, and for the project. A file that only imports others is read
+/// without being one of the [`MAX_FILES`].
+const MAX_READ: usize = 4 * MAX_FILES;
+
+/// The maximum number of warnings about the files of the user, and about those of the project. Others are dropped.
+const MAX_WARNINGS: usize = 20;
 
 /// The maximum number of imports between an instruction file and a file that it imports indirectly.
 const MAX_DEPTH: usize = 5;
@@ -157,6 +165,8 @@ fn exists(path: &Path) -> bool {
 enum Unusable {
     #[error("it leads out of {}", .0.display())]
     Outside(PathBuf),
+    #[error("it is in the project, whose files need trust")]
+    InProject,
     #[error("it is not a Markdown or text file (.md, .mdc, .markdown, .rst, .txt)")]
     NotADocument,
     #[error("it is not a regular file")]
@@ -170,6 +180,8 @@ struct Search<'a> {
     /// The directory that no file may be outside of. `None`: the user's own files.
     root: Option<&'a Path>,
     home: Option<&'a Path>,
+    /// The canonical paths of all files that were read, for cycles of imports.
+    seen: BTreeSet<PathBuf>,
     found: Vec<FoundFile>,
     warnings: Vec<Fault>,
 }
@@ -188,6 +200,7 @@ impl<'a> Search<'a> {
             project,
             root,
             home,
+            seen: BTreeSet::new(),
             found: Vec::new(),
             warnings: Vec::new(),
         }
@@ -215,13 +228,18 @@ impl<'a> Search<'a> {
             Ok(canonical) => canonical,
             Err(why) => return self.warn(path, import, &why.to_string()),
         };
-        if self.found.iter().any(|found| found.path == canonical) {
+        if self.seen.contains(&canonical) {
             return;
         }
         if self.found.len() >= MAX_FILES {
             let why = format!("there are more than {MAX_FILES} instruction files");
             return self.warn(path, import, &why);
         }
+        if self.seen.len() >= MAX_READ {
+            let why = format!("there are more than {MAX_READ} files with imports");
+            return self.warn(path, import, &why);
+        }
+        self.seen.insert(canonical.clone());
         let (text, bytes) = match read(&canonical) {
             Ok(read) => read,
             Err(error) => return self.warn(path, import, &error.to_string()),
@@ -237,7 +255,7 @@ impl<'a> Search<'a> {
                 bytes,
             });
         }
-        for (line, target) in imports {
+        for (line, target) in imports.into_iter().take(MAX_READ) {
             let import = Import {
                 file: &canonical,
                 line,
@@ -273,6 +291,9 @@ impl<'a> Search<'a> {
         if let Some(root) = self.root.filter(|root| !canonical.starts_with(root)) {
             return Err(Unusable::Outside(root.to_owned()));
         }
+        if self.root.is_none() && canonical.starts_with(self.project) {
+            return Err(Unusable::InProject);
+        }
         let extension = canonical.extension().and_then(|name| name.to_str());
         let extension = extension.map(str::to_lowercase).unwrap_or_default();
         if !EXTENSIONS.contains(&extension.as_str()) {
@@ -285,6 +306,9 @@ impl<'a> Search<'a> {
     }
 
     fn warn(&mut self, path: &Path, import: Option<Import<'_>>, why: &str) {
+        if self.warnings.len() == MAX_WARNINGS {
+            return;
+        }
         let (file, line, message) = match import {
             Some(Import { file, line, target }) => {
                 let target = visible_line(target).into_owned();

@@ -5,12 +5,12 @@
 //! of all its files, because a skill can contain scripts.
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use agent_team_policy::Digest;
 use agent_team_protocol::spec::Skill;
-use agent_team_protocol::text::{visible_label, visible_line};
+use agent_team_protocol::text::visible_label;
+use agent_team_system::skill_files::{self, Unreadable};
 
 use super::role::front_matter::{self, Value};
 use super::source::Fault;
@@ -26,10 +26,8 @@ const MAX_SKILLS: usize = 16;
 /// The maximum length of a description, in characters.
 const DESCRIPTION: usize = 250;
 
-/// Limits of the files of a project's skill, which are read for the digest.
-const MAX_FILES: usize = 200;
-const MAX_BYTES: u64 = 4 << 20;
-const MAX_DEPTH: usize = 8;
+/// The maximum number of warnings. Others are dropped.
+const MAX_WARNINGS: usize = 20;
 
 /// The largest `SKILL.md`, in bytes.
 const MAX_TEXT: u64 = 256 << 10;
@@ -88,7 +86,9 @@ impl FoundSkills {
         skills.retain(|skill| fs::symlink_metadata(skill.join(FILE)).is_ok());
         skills.sort();
         for skill in skills {
-            if let Err(why) = self.add(&skill, root) {
+            if let Err(why) = self.add(&skill, root, project)
+                && self.warnings.len() < MAX_WARNINGS
+            {
                 let file = skill.join(FILE);
                 let file = file.strip_prefix(project).unwrap_or(&file);
                 self.warnings.push(Fault {
@@ -102,9 +102,17 @@ impl FoundSkills {
         }
     }
 
-    fn add(&mut self, directory: &Path, root: Option<&Path>) -> Result<(), Unusable> {
+    fn add(
+        &mut self,
+        directory: &Path,
+        root: Option<&Path>,
+        project: &Path,
+    ) -> Result<(), Unusable> {
         let directory = directory.canonicalize()?;
         let file = directory.join(FILE).canonicalize()?;
+        if root.is_none() && file.starts_with(project) {
+            return Err(Unusable::InProject);
+        }
         let is_outside = |root: &&Path| !file.starts_with(root);
         if let Some(root) = root.filter(is_outside) {
             return Err(Unusable::Outside(root.to_owned()));
@@ -112,7 +120,8 @@ impl FoundSkills {
         if file.parent() != Some(&directory) {
             return Err(Unusable::Link);
         }
-        let text = String::from_utf8(read(&file, MAX_TEXT)?).map_err(|_| Unusable::NotText)?;
+        let text = String::from_utf8(skill_files::read(&file, MAX_TEXT)?);
+        let text = text.map_err(|_| Unusable::NotText)?;
         let (name, description) = front_matter_of(&text)?;
         let name = match name {
             Some(name) => name,
@@ -127,10 +136,11 @@ impl FoundSkills {
         if self.all().iter().any(|known| known.name == name) {
             return Err(Unusable::Known(name));
         }
-        let skill = Skill {
+        let mut skill = Skill {
             name,
             description: visible_label(&description, DESCRIPTION),
             directory,
+            sha256: None,
         };
         let count = match root {
             Some(_) => self.project.len(),
@@ -141,7 +151,8 @@ impl FoundSkills {
         }
         match root {
             Some(_) => {
-                let digest = digest(&skill.directory)?;
+                let digest = skill_files::digest(&skill.directory)?;
+                skill.sha256 = Some(digest.clone());
                 self.project.push((skill, digest));
             }
             None => self.own.push(skill),
@@ -155,6 +166,8 @@ impl FoundSkills {
 enum Unusable {
     #[error("it leads out of {}", .0.display())]
     Outside(PathBuf),
+    #[error("it is in the project, whose files need trust")]
+    InProject,
     #[error("{FILE} is a link")]
     Link,
     #[error("{FILE} is not UTF-8 text")]
@@ -169,10 +182,8 @@ enum Unusable {
     Known(String),
     #[error("there are more than {MAX_SKILLS} skills")]
     TooMany,
-    #[error("it has more than {MAX_FILES} files, {} MiB, or {MAX_DEPTH} levels", MAX_BYTES >> 20)]
-    TooLarge,
-    #[error("it contains {}, which is neither a file nor a directory", .0.display())]
-    Special(PathBuf),
+    #[error(transparent)]
+    Files(#[from] Unreadable),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -195,65 +206,6 @@ fn front_matter_of(text: &str) -> Result<(Option<String>, String), Unusable> {
     };
     let description = field("description").ok_or(Unusable::NoDescription)?;
     Ok((field("name"), description))
-}
-
-/// Reads a regular file. Checks it before opening it: opening a FIFO would block.
-fn read(path: &Path, max: u64) -> Result<Vec<u8>, Unusable> {
-    if !fs::symlink_metadata(path)?.is_file() {
-        return Err(Unusable::Special(path.to_owned()));
-    }
-    let mut bytes = Vec::new();
-    fs::File::open(path)?
-        .take(max + 1)
-        .read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > max {
-        true => Err(Unusable::TooLarge),
-        false => Ok(bytes),
-    }
-}
-
-/// The digest of the names and contents of all files of a skill. Links count with their targets; the tool `skill` does
-/// not follow a link out of the skill.
-fn digest(directory: &Path) -> Result<String, Unusable> {
-    let mut files = Vec::new();
-    list(directory, 0, &mut files)?;
-    files.sort();
-    let mut text = String::new();
-    let mut remaining = MAX_BYTES;
-    for path in files {
-        let name = path.strip_prefix(directory).unwrap_or(&path);
-        let content = if fs::symlink_metadata(&path)?.is_symlink() {
-            format!("link to {:?}", fs::read_link(&path)?)
-        } else {
-            let bytes = read(&path, remaining)?;
-            remaining -= bytes.len() as u64;
-            Digest::of_bytes(&bytes).to_string()
-        };
-        text.push_str(&format!("{name:?} {content}\n"));
-    }
-    Ok(Digest::of_bytes(text.as_bytes()).to_string())
-}
-
-fn list(directory: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Unusable> {
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            if depth == MAX_DEPTH {
-                return Err(Unusable::TooLarge);
-            }
-            list(&entry.path(), depth + 1, files)?;
-        } else if kind.is_file() || kind.is_symlink() {
-            files.push(entry.path());
-        } else {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            return Err(Unusable::Special(visible_line(&name).into_owned().into()));
-        }
-        if files.len() > MAX_FILES {
-            return Err(Unusable::TooLarge);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

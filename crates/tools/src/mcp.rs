@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::text::visible;
-use rmcp::model::Tool as ForeignTool;
+use rmcp::model::{Prompt, Tool as ForeignTool};
 use tokio::task::JoinSet;
 
 use self::connection::Endpoint;
@@ -44,6 +44,7 @@ use self::search::Catalog;
 use self::server::Server;
 use crate::context::ToolContext;
 use crate::permission::Permission;
+use crate::secret::Secrets;
 use crate::team::plan_first;
 use crate::tool::Tool;
 
@@ -62,7 +63,8 @@ const SEARCHED_MAX: usize = 2000;
 /// The largest size of a server's instructions, in bytes.
 const INSTRUCTIONS_MAX: usize = 2000;
 
-/// The number of times that the changed tools of one server are read. Each change costs the provider's cache.
+/// The number of times that one server changes its tools, and its prompts. Each change of tools costs the provider's
+/// cache. A list that cannot be read counts as a change.
 const CHANGES_MAX: u32 = 20;
 
 /// The number of tools that a note about a change names.
@@ -80,6 +82,7 @@ pub struct Servers {
     /// All permitted tools.
     catalog: Catalog,
     prompts: Prompts,
+    secrets: Secrets,
     forms: UserForms,
     /// One line for each problem that was not taken yet, for the model and the user.
     problems: Vec<String>,
@@ -91,8 +94,11 @@ pub struct Servers {
 struct Connected {
     server: Arc<Server>,
     tools: Vec<ForeignTool>,
-    /// The number of times that the tools were read again.
+    /// The number of times that the tools changed or could not be read again.
     changes: u32,
+    prompts: Vec<Prompt>,
+    /// As `changes`, for the prompts.
+    prompt_changes: u32,
 }
 
 /// A change of the servers between two steps.
@@ -116,7 +122,7 @@ impl Servers {
             let (name, secrets) = (server.name.clone(), context.secrets.clone());
             let (endpoint, forms) = (Endpoint::new(server, context), forms.clone());
             connecting.spawn(async move {
-                let found = Server::connect(endpoint, forms).await;
+                let found = connect(endpoint, forms).await;
                 let redacted = |why: String| secrets.redact(&why).into_owned();
                 (index, name, found.map_err(redacted))
             });
@@ -130,13 +136,14 @@ impl Servers {
             searched: BTreeSet::new(),
             catalog: Catalog::default(),
             prompts: Prompts::default(),
+            secrets: context.secrets.clone(),
             forms,
             problems: Vec::new(),
             known_problems: BTreeSet::new(),
         };
         for (_, name, found) in found {
             match found {
-                Ok((server, tools, stray)) => {
+                Ok((server, tools, stray, prompts)) => {
                     if let Some(printed) = stray {
                         servers.report(format!(
                             "MCP server {name} wrote a line that is not JSON-RPC to stdout: {printed}"
@@ -146,13 +153,15 @@ impl Servers {
                         server: Arc::new(server),
                         tools,
                         changes: 0,
+                        prompts,
+                        prompt_changes: 0,
                     });
                 }
                 Err(why) => servers.report(format!("MCP server {name}: {why}")),
             }
         }
         servers.select();
-        servers.list_prompts().await;
+        servers.set_prompts();
         servers
     }
 
@@ -222,32 +231,37 @@ impl Servers {
     /// Reads the lists again that servers have reported as changed. A server that does not respond keeps its tools.
     pub async fn refresh(&mut self) -> Changes {
         let mut changes = Changes::default();
-        let mut lists_prompts = false;
         let mut problems = Vec::new();
         let mut reads_tools = false;
         for connected in &mut self.connected {
             let server = Arc::clone(&connected.server);
-            lists_prompts |= server.events.take_prompts_changed();
+            changes.prompts |= connected.read_prompts().await;
             if connected.changes > CHANGES_MAX || !server.events.take_tools_changed() {
                 continue;
             }
-            connected.changes += 1;
-            if connected.changes > CHANGES_MAX {
+            if connected.changes == CHANGES_MAX {
+                connected.changes += 1;
                 problems.push(format!(
-                    "MCP server {}: it has changed its tools {CHANGES_MAX} times; later changes are ignored until this \
-                     member restarts",
+                    "MCP server {}: it has changed its tools {CHANGES_MAX} times, or they could not be read; later \
+                     changes are ignored until this member restarts",
                     server.name()
                 ));
                 continue;
             }
             match server.tools().await {
+                Ok(Some(tools)) if tools == connected.tools => {}
                 Ok(Some(tools)) => {
                     connected.tools = tools;
+                    connected.changes += 1;
                     reads_tools = true;
                 }
                 // The next call reconnects, and marks the tools as changed.
                 Ok(None) => {}
-                Err(why) => problems.push(why),
+                Err(why) => {
+                    connected.changes += 1;
+                    server.events.set_tools_changed();
+                    problems.push(why);
+                }
             }
         }
         problems
@@ -258,16 +272,16 @@ impl Servers {
             self.select();
             changes.tools = difference(&before, &self.catalog.all());
         }
-        if lists_prompts {
-            self.list_prompts().await;
-            changes.prompts = true;
+        if changes.prompts {
+            self.set_prompts();
         }
         changes
     }
 
-    async fn list_prompts(&mut self) {
-        let servers = self.connected.iter().map(|it| &it.server);
-        self.prompts = Prompts::of(servers).await;
+    fn set_prompts(&mut self) {
+        let connected = self.connected.iter();
+        let prompts = connected.map(|it| (&it.server, it.prompts.as_slice()));
+        self.prompts = Prompts::of(prompts, &self.secrets);
     }
 
     /// Selects the permitted tools, and the servers whose tools are found by search.
@@ -355,6 +369,49 @@ impl Servers {
             self.problems.push(problem);
         }
     }
+}
+
+impl Connected {
+    /// Reads the prompts again if the server has reported a change. Returns whether they differ. A server that does not
+    /// respond keeps its prompts.
+    async fn read_prompts(&mut self) -> bool {
+        if self.server.capabilities.prompts.is_none()
+            || self.prompt_changes >= CHANGES_MAX
+            || !self.server.events.take_prompts_changed()
+        {
+            return false;
+        }
+        match self.server.prompts().await {
+            Ok(Some(prompts)) if prompts != self.prompts => {
+                self.prompts = prompts;
+                self.prompt_changes += 1;
+                true
+            }
+            // The next call reconnects, and marks the prompts as changed.
+            Ok(Some(_) | None) => false,
+            Err(_) => {
+                self.prompt_changes += 1;
+                self.server.events.set_prompts_changed();
+                false
+            }
+        }
+    }
+}
+
+type ConnectedParts = (Server, Vec<ForeignTool>, Option<String>, Vec<Prompt>);
+
+/// Connects to a server, and lists its prompts. Prompts that it does not list in time are read before a later step.
+async fn connect(endpoint: Endpoint, forms: UserForms) -> Result<ConnectedParts, String> {
+    let (server, tools, stray) = Server::connect(endpoint, forms).await?;
+    let prompts = match server.capabilities.prompts {
+        Some(_) => server.prompts().await,
+        None => Ok(None),
+    };
+    if prompts.is_err() {
+        server.events.set_prompts_changed();
+    }
+    let prompts = prompts.ok().flatten().unwrap_or_default();
+    Ok((server, tools, stray, prompts))
 }
 
 /// Returns whether a tool of this name belongs to [`Servers::tools`].

@@ -5,7 +5,9 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use agent_team_protocol::spec::Skill;
+use agent_team_protocol::text::{visible, visible_line};
 use agent_team_system::regular_file::read_beginning;
+use agent_team_system::skill_files;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -65,12 +67,17 @@ async fn run(
     if call.context.guard.covers(&resolved) {
         return Err(cannot(&"a rule denies it or asks about it; call read"));
     }
+    let checked = skill.clone();
+    let checked = off_thread(move || Ok(skill_files::check(&checked))).await?;
+    checked.map_err(|changed| cannot(&changed))?;
     let beginning = off_thread(move || Ok(read_beginning(&resolved, max))).await?;
     let beginning = beginning.map_err(|error| cannot(&error))?;
-    let mut text = String::from_utf8_lossy(&beginning.bytes).into_owned();
+    let text = String::from_utf8_lossy(&beginning.bytes).replace("\r\n", "\n");
+    let mut text = visible(&text).into_owned();
     if beginning.is_cut {
         text.push_str(&format!("\n(cut after {max} bytes)"));
     }
-    let directory = skill.directory.display();
+    let directory = skill.directory.to_string_lossy();
+    let directory = visible_line(&directory);
     Ok(format!("Directory of the skill: {directory}\n{text}"))
 }

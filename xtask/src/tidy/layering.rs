@@ -81,6 +81,7 @@ const EDGES: &[Edge] = &[
             "agent-team-protocol",
             "agent-team-policy",
             "agent-team-providers",
+            "agent-team-system",
         ]),
         why: "reading a team file does not access a team",
     },

@@ -158,6 +158,24 @@ fn imports_are_limited_in_depth_and_number() {
 }
 
 #[test]
+fn files_that_only_import_each_other_are_read_once() {
+    let home = Home::new();
+    home.write("repo/app/AGENTS.md", &"@AGENTS.md\n".repeat(500));
+    home.write("repo/app/CLAUDE.md", &"@GEMINI.md\n".repeat(500));
+    home.write("repo/app/GEMINI.md", &"@CLAUDE.md\n".repeat(500));
+    assert_eq!(home.names(), [""; 0]);
+    assert_eq!(home.warnings(), "");
+}
+
+#[test]
+fn warnings_are_limited_in_number() {
+    let home = Home::new();
+    let missing: String = (0..400).map(|number| format!("@{number}.md\n")).collect();
+    home.write("repo/app/AGENTS.md", &format!("x\n{missing}"));
+    assert_eq!(home.warnings().lines().count(), MAX_WARNINGS);
+}
+
+#[test]
 fn a_project_loads_no_file_from_outside() {
     let home = Home::new();
     home.write("repo/app/.env", "KEY=s3cr3t");
@@ -203,6 +221,22 @@ fn the_users_files_may_import_from_anywhere() {
         home.names(),
         [".claude/CLAUDE.md", "secret.md", "repo/shared.md"]
     );
+}
+
+#[test]
+fn the_users_files_do_not_import_the_project() {
+    let home = Home::new();
+    home.write(".claude/CLAUDE.md", "x\n@~/repo/app/AGENTS.md\n");
+    home.write("repo/app/AGENTS.md", "Use tabs.");
+    assert_eq!(home.names(), [".claude/CLAUDE.md", "repo/app/AGENTS.md"]);
+    let file = InstructionFile {
+        path: home.path.join("repo/app/AGENTS.md"),
+        max_bytes: 0,
+    };
+    assert!(!home.find().is_own(&file));
+    let warnings = home.warnings();
+    let why = "cannot import ~/repo/app/AGENTS.md: it is in the project, whose files need trust";
+    assert!(warnings.contains(why), "{warnings}");
 }
 
 #[test]

@@ -165,6 +165,22 @@ fn a_hostile_skill_is_not_loaded() {
 }
 
 #[test]
+fn a_link_of_the_user_to_the_project_is_no_trust() {
+    let home = Home::new();
+    home.skill("project/.agents/skills/lint", "lint", "Lints");
+    fs::create_dir_all(home.path.join(".claude/skills")).unwrap();
+    let lint = home.path.join("project/.agents/skills/lint");
+    symlink(lint, home.path.join(".claude/skills/lint")).unwrap();
+    let found = home.find();
+    assert_eq!(found.of_project().len(), 1);
+    let [skill] = &found.all()[..] else {
+        panic!("one skill");
+    };
+    assert!(skill.sha256.is_some() && !found.is_own(skill));
+    assert!(home.warnings().contains("it is in the project"));
+}
+
+#[test]
 fn a_change_of_any_file_of_a_skill_asks_again() {
     let home = Home::new();
     home.skill("project/.agents/skills/lint", "lint", "Lints");

@@ -108,6 +108,7 @@ impl AgentLoop {
             client: self.conversation.client.clone(),
             arrivals: self.conversation.shared.arrivals.clone(),
             display: Arc::new(self.conversation.sink.clone()),
+            open: Arc::default(),
         };
         let mut servers = tokio::select! {
             servers = Servers::connect(&self.agent, &permission, context, forms) => servers,

@@ -17,6 +17,9 @@ use crate::tool::{Output, ToolError};
 /// The largest number of images of one result that the model sees.
 const IMAGES_MAX: usize = 8;
 
+/// The text of a result without text.
+const EMPTY: &str = "(empty result)";
+
 /// Converts a result, limited to the size for a model; a longer result is stored in a file, like a program's output.
 ///
 /// # Errors
@@ -37,10 +40,8 @@ pub(super) fn output(called: Called, context: &ToolContext) -> Result<Output, To
     let mut media = Vec::new();
     // A failed result shows no images, so they are not stored.
     let sink = (!failed).then(|| Sink::of(context));
-    let mut text = limited(&text(&result, sink.as_ref(), &mut media), context);
-    for note in called.notes {
-        text = format!("{}\n({note})", text.trim_end());
-    }
+    let text = text(&result, sink.as_ref(), &mut media);
+    let text = limited(&with_notes(text, &called.notes), context);
     if failed {
         return Err(ToolError::Failed(text));
     }
@@ -63,13 +64,30 @@ pub(super) fn prompt(prompt: &GetPromptResult) -> String {
     texts.join("\n\n")
 }
 
+/// Appends the notes about forms.
+fn with_notes(mut text: String, notes: &[String]) -> String {
+    if notes.is_empty() {
+        return text;
+    }
+    text.truncate(text.trim_end().len());
+    if text.is_empty() {
+        text.push_str(EMPTY);
+    }
+    for note in notes {
+        text.push_str("\n(");
+        text.push_str(note);
+        text.push(')');
+    }
+    text
+}
+
 fn limited(text: &str, context: &ToolContext) -> String {
     let mut capture = Capture::new(context);
     capture.push(text.as_bytes());
     capture.end();
     let text = capture.take();
     match text.trim().is_empty() {
-        true => "(empty result)".to_owned(),
+        true => EMPTY.to_owned(),
         false => text,
     }
 }
@@ -152,6 +170,15 @@ mod tests {
             documents: None,
         };
         Sink::new("openai/m", support, directory)
+    }
+
+    #[test]
+    fn notes_follow_the_text_of_a_result() {
+        let notes = ["a".to_owned(), "b".to_owned()];
+        assert_eq!(with_notes("text\n".to_owned(), &[]), "text\n");
+        assert_eq!(with_notes("text\n".to_owned(), &notes), "text\n(a)\n(b)");
+        let empty = with_notes(" \n".to_owned(), &notes);
+        assert_eq!(empty, "(empty result)\n(a)\n(b)");
     }
 
     #[test]

@@ -25,6 +25,9 @@ use crate::adapter;
 /// The longest duration of a call with progress, as a multiple of its time limit.
 const LONGEST: u32 = 12;
 
+/// The largest number of forms of a call. Later forms are declined.
+const FORMS_MAX: usize = 5;
+
 /// The minimum interval between two lines of progress.
 const INTERVAL: Duration = Duration::from_millis(250);
 
@@ -79,6 +82,7 @@ pub(super) async fn call(
     let mut shown = ShownProgress::default();
     let mut asking: Option<Asking<'_>> = None;
     let mut notes = Vec::new();
+    let mut forms = 0;
     loop {
         tokio::select! {
             biased;
@@ -94,6 +98,10 @@ pub(super) async fn call(
             }
             Some(form) = events.forms.recv(), if asking.is_none() => {
                 timeout.pause();
+                forms += 1;
+                if forms == FORMS_MAX {
+                    events.decline_forms();
+                }
                 asking = Some(Box::pin(caller.forms.answer(caller.form_caller, form)));
             }
             Ok(()) = events.progress.changed() => {

@@ -15,6 +15,7 @@ use agent_team_protocol::method::{MessageSend, SendMessage};
 use agent_team_protocol::text::visible;
 use agent_team_protocol::{MessageId, Party, Recipient};
 use rmcp::model::{ElicitRequestParams, ElicitResult, ElicitationAction};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use self::fields::{Form, Reply};
@@ -52,12 +53,18 @@ pub struct UserForms {
     pub client: SupervisorClient,
     pub arrivals: Arrivals,
     pub display: Arc<dyn QuestionDisplay>,
+    /// Held while a form is open, so that a reply cannot answer another form.
+    pub open: Arc<Mutex<()>>,
 }
 
 impl UserForms {
     /// Answers the form. Returns a note for the model if the user did not accept it.
     pub(super) async fn answer(&self, caller: FormCaller<'_>, form: FormRequest) -> Option<String> {
         let FormRequest { params, mut answer } = form;
+        if answer.is_closed() {
+            // The server has withdrawn it.
+            return None;
+        }
         let asked = tokio::select! {
             asked = self.ask(caller, &params) => asked,
             () = answer.closed() => Err(Unanswered::cancelled("the server withdrew it")),
@@ -94,6 +101,7 @@ impl UserForms {
                 return Err(Unanswered::declined("only forms are supported"));
             }
         };
+        let _open = self.open.lock().await;
         let mut text = form.question(caller.server, caller.tool);
         for _ in 0..ATTEMPTS_MAX {
             // The server may know secrets of its environment.

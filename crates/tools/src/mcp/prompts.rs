@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 
 use agent_team_protocol::method::TEXT_MAX;
-use agent_team_protocol::text::visible_label;
+use agent_team_protocol::text::{visible, visible_label};
 use rmcp::model::{GetPromptRequestParams, Prompt};
 use serde_json::{Map, Value};
 
 use super::answer;
 use super::server::Server;
+use crate::secret::Secrets;
 
 /// The largest number of prompts of one server.
 const PROMPTS_MAX: usize = 50;
@@ -37,6 +38,8 @@ pub struct PromptCommand {
     /// The name that the server gives the prompt.
     prompt: String,
     parameters: Vec<Parameter>,
+    /// The server may know secrets of its environment.
+    secrets: Secrets,
 }
 
 #[derive(Debug)]
@@ -46,14 +49,16 @@ struct Parameter {
 }
 
 impl Prompts {
-    /// Lists the prompts of these servers. Servers that do not respond have none.
-    pub(super) async fn of(servers: impl Iterator<Item = &Arc<Server>>) -> Self {
+    /// The commands for the prompts of these servers.
+    pub(super) fn of<'a>(
+        servers: impl Iterator<Item = (&'a Arc<Server>, &'a [Prompt])>,
+        secrets: &Secrets,
+    ) -> Self {
         let mut commands = Vec::new();
         let mut names = BTreeSet::new();
-        for server in servers.filter(|server| server.capabilities.prompts.is_some()) {
-            let prompts = server.prompts().await.unwrap_or_default();
-            for prompt in prompts.into_iter().take(PROMPTS_MAX) {
-                let command = PromptCommand::new(server, prompt);
+        for (server, prompts) in servers {
+            for prompt in prompts.iter().take(PROMPTS_MAX) {
+                let command = PromptCommand::new(server, prompt.clone(), secrets.clone());
                 if names.insert(command.name.clone()) {
                     commands.push(command);
                 }
@@ -95,7 +100,8 @@ impl Prompts {
             return Err(format!("the prompt /{name} is empty"));
         }
         let text = format!(
-            "The user chose the prompt /{name}. Its text comes from the MCP server {server_name}:\n\n{text}"
+            "The user chose the prompt /{name}. Its text comes from the MCP server {server_name}:\n\n{}",
+            quoted(&text, &command.secrets)
         );
         match text.len() > TEXT_MAX {
             true => Err(format!(
@@ -107,7 +113,7 @@ impl Prompts {
 }
 
 impl PromptCommand {
-    fn new(server: &Arc<Server>, prompt: Prompt) -> Self {
+    fn new(server: &Arc<Server>, prompt: Prompt, secrets: Secrets) -> Self {
         let parameters = prompt.arguments.unwrap_or_default();
         let parameters: Vec<_> = parameters
             .into_iter()
@@ -133,8 +139,18 @@ impl PromptCommand {
             server_name: server.name().to_owned(),
             prompt: prompt.name,
             parameters,
+            secrets,
         }
     }
+}
+
+/// The text of a server as quoted lines, without secrets and hidden characters.
+fn quoted(text: &str, secrets: &Secrets) -> String {
+    let text = text.replace("\r\n", "\n");
+    let redacted = secrets.redact(&text);
+    let visible = visible(&redacted);
+    let lines: Vec<_> = visible.lines().map(|line| format!("> {line}")).collect();
+    lines.join("\n")
 }
 
 /// `None`: a required argument is missing, or there are too many words.
@@ -170,6 +186,17 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_text_of_a_prompt_is_quoted_and_redacted() {
+        let values = [("KEY".to_owned(), "hunter2-hunter2".to_owned())];
+        let secrets = Secrets::new(&values.into_iter().collect());
+        let text = "Use hunter2-hunter2.\r\n# Rules\u{1b}[2J";
+        assert_eq!(
+            quoted(text, &secrets),
+            "> Use [secret KEY].\n> # Rules\\e[2J"
+        );
+    }
 
     #[test]
     fn words_become_the_arguments_of_a_prompt() {

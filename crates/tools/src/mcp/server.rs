@@ -139,16 +139,16 @@ impl Server {
         self.named(listed.map(Some))
     }
 
-    /// Lists the prompts. A server that is not connected has none.
+    /// Lists the prompts. Returns `None` if the server is not connected: the next call reconnects.
     ///
     /// # Errors
     /// As [`Server::tools`].
-    pub(super) async fn prompts(&self) -> Result<Vec<Prompt>, String> {
+    pub(super) async fn prompts(&self) -> Result<Option<Vec<Prompt>>, String> {
         let Some(connection) = self.current().await else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
         let listed = self.within(LIST_LIMIT, connection.prompts()).await;
-        self.named(listed)
+        self.named(listed.map(Some))
     }
 
     /// # Errors

@@ -110,7 +110,15 @@ impl ServerEvents {
 
     /// Marks the tools and prompts as changed.
     pub(super) fn set_changed(&self) {
+        self.set_tools_changed();
+        self.set_prompts_changed();
+    }
+
+    pub(super) fn set_tools_changed(&self) {
         self.tools_changed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_prompts_changed(&self) {
         self.prompts_changed.store(true, Ordering::Relaxed);
     }
 
@@ -136,6 +144,17 @@ impl CallEvents {
         let mut running = calls.running.iter_mut();
         if let Some(call) = running.find(|call| call.number == self.number) {
             call.token = Some(token);
+        }
+    }
+
+    /// Declines all forms from now on.
+    pub(super) fn decline_forms(&mut self) {
+        self.forms.close();
+        while let Ok(form) = self.forms.try_recv() {
+            // If the receiver is gone, the server has withdrawn the form.
+            let _gone = form
+                .answer
+                .send(ElicitResult::new(ElicitationAction::Decline));
         }
     }
 }
@@ -209,11 +228,11 @@ impl ClientHandler for Handler {
     }
 
     async fn on_tool_list_changed(&self, _context: NotificationContext<RoleClient>) {
-        self.0.tools_changed.store(true, Ordering::Relaxed);
+        self.0.set_tools_changed();
     }
 
     async fn on_prompt_list_changed(&self, _context: NotificationContext<RoleClient>) {
-        self.0.prompts_changed.store(true, Ordering::Relaxed);
+        self.0.set_prompts_changed();
     }
 }
 
@@ -232,6 +251,28 @@ mod tests {
     use rmcp::model::NumberOrString;
 
     use super::*;
+
+    #[tokio::test]
+    async fn forms_beyond_the_limit_are_declined() {
+        let events = ServerEvents::new(PathBuf::from("/"));
+        let mut call = events.begin_call();
+        let sender = events.calls().running[0].forms.clone();
+        let params: ElicitRequestParams = serde_json::from_value(serde_json::json!({
+            "mode": "form", "message": "x", "requestedSchema": {"type": "object", "properties": {}}
+        }))
+        .unwrap();
+        let (answer, answered) = oneshot::channel();
+        let form = FormRequest {
+            params: params.clone(),
+            answer,
+        };
+        sender.try_send(form).unwrap();
+        call.decline_forms();
+        let action = answered.await.unwrap().action;
+        assert!(matches!(action, ElicitationAction::Decline));
+        let (answer, _answered) = oneshot::channel();
+        assert!(sender.try_send(FormRequest { params, answer }).is_err());
+    }
 
     #[test]
     fn progress_is_shown_on_one_line_without_escapes() {

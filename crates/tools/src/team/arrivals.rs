@@ -176,7 +176,8 @@ impl Arrivals {
         unread.any(|message| message.from == *sender && message.id > sent)
     }
 
-    /// The first unread message from this sender after the message `sent`, without taking it. Ids ascend.
+    /// The first unread message from this sender after the message `sent`, without taking it. Ids ascend. A reply to
+    /// another message does not count.
     pub(crate) fn first_since(
         &self,
         sender: &Party,
@@ -184,7 +185,10 @@ impl Arrivals {
     ) -> Option<(MessageId, String)> {
         let inbox = self.inbox();
         let mut unread = inbox.unread.iter();
-        let found = unread.find(|message| message.from == *sender && message.id > sent);
+        let found = unread.find(|message| {
+            let is_about = message.reply_to.is_none_or(|answered| answered == sent);
+            message.from == *sender && message.id > sent && is_about
+        });
         found.map(|message| (message.id, message.text.clone()))
     }
 
@@ -217,5 +221,40 @@ impl Arrivals {
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
         self.0.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_to_another_message_is_not_an_answer() {
+        let id = |text: &str| text.parse::<MessageId>().unwrap();
+        let message = |number: &str, reply_to: Option<&str>| DeliveredMessage {
+            id: id(number),
+            from: Party::User,
+            text: number.to_owned(),
+            urgent: false,
+            reply_to: reply_to.map(id),
+            summary: None,
+            wants_reply: false,
+            redelivered: false,
+        };
+        let arrivals = Arrivals::default();
+        arrivals.deliver(vec![
+            message("M-3", None),
+            message("M-6", Some("M-4")),
+            message("M-7", Some("M-5")),
+            message("M-8", None),
+        ]);
+        let first = |sent: &str| {
+            let found = arrivals.first_since(&Party::User, id(sent));
+            found.map(|(_, text)| text)
+        };
+        assert_eq!(first("M-4").as_deref(), Some("M-6"));
+        assert_eq!(first("M-5").as_deref(), Some("M-7"));
+        assert_eq!(first("M-7").as_deref(), Some("M-8"));
+        assert_eq!(first("M-8"), None);
     }
 }

@@ -3,6 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use agent_team_protocol::spec::Skill;
+use agent_team_system::skill_files;
 use agent_team_tools::guard::Guard;
 use agent_team_tools::{Tool, skill};
 use serde_json::{Value, json};
@@ -25,6 +26,7 @@ fn rig() -> (Rig, Box<dyn Tool>) {
         name: "lint".to_owned(),
         description: "Lints".to_owned(),
         directory,
+        sha256: None,
     };
     (rig, skill::tool_for(vec![skill]))
 }
@@ -51,6 +53,37 @@ async fn a_skill_and_its_files_are_read() {
         .await
         .unwrap_err();
     assert!(unknown.contains("the skills are: lint"), "{unknown}");
+}
+
+#[tokio::test]
+async fn a_skill_that_changed_after_trust_is_not_read() {
+    let (rig, _) = rig();
+    let directory = rig.outside("skills/lint");
+    let skill = Skill {
+        name: "lint".to_owned(),
+        description: "Lints".to_owned(),
+        sha256: Some(skill_files::digest(&directory).unwrap()),
+        directory: directory.clone(),
+    };
+    let tool = skill::tool_for(vec![skill]);
+    assert!(read(&rig, &*tool, json!({"name": "lint"})).await.is_ok());
+    std::fs::write(directory.join("scripts/run.sh"), "curl evil").unwrap();
+    let refused = read(&rig, &*tool, json!({"name": "lint"})).await;
+    let refused = refused.unwrap_err();
+    assert!(
+        refused.contains("changed since you trusted it"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn hidden_characters_of_a_skill_are_escaped() {
+    let (rig, tool) = rig();
+    let file = rig.outside("skills/lint/SKILL.md");
+    std::fs::write(file, "a\u{200b}\u{e0041}b\r\nc").unwrap();
+    let text = read(&rig, &*tool, json!({"name": "lint"})).await.unwrap();
+    assert!(text.ends_with("b\nc"), "{text}");
+    assert!(!text.contains(['\u{200b}', '\u{e0041}']), "{text:?}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! The schema and the message are untrusted text of the server: they are quoted and limited in size.
 
-use agent_team_protocol::text::{visible, visible_label};
+use agent_team_protocol::text::{is_deceptive, visible, visible_label};
 use rmcp::model::ElicitationSchema;
 use serde_json::{Map, Value, json};
 
@@ -12,6 +12,9 @@ const FIELDS_MAX: usize = 20;
 /// The largest number of characters of the server's message, and of a field's description.
 const MESSAGE_MAX: usize = 2000;
 const DESCRIPTION_MAX: usize = 200;
+
+/// The largest number of characters of a field's name.
+const NAME_MAX: usize = 60;
 
 /// Parts of the names of secrets, in lower case and without separators.
 const SECRETS: &[&str] = &[
@@ -101,6 +104,9 @@ impl Form {
             let Some(property) = schema.properties.get(&name) else {
                 continue;
             };
+            if !is_name(&name) {
+                return Err("it has a field whose name cannot be shown on a line".to_owned());
+            }
             let property = serde_json::to_value(property).unwrap_or_default();
             fields.push(Field::read(
                 name.clone(),
@@ -147,7 +153,7 @@ impl Form {
         let example = match self.fields.first() {
             Some(field) => format!(
                 "one line for each field, such as `{}: {}`",
-                visible_label(&field.name, DESCRIPTION_MAX),
+                field.label(),
                 field.example()
             ),
             None => "`accept`".to_owned(),
@@ -176,7 +182,7 @@ impl Form {
             match named {
                 Some((field, value)) => match field.parse(value) {
                     Ok(value) => drop(content.insert(field.name.clone(), value)),
-                    Err(why) => return Reply::Invalid(format!("`{}` {why}.", field.name)),
+                    Err(why) => return Reply::Invalid(format!("`{}` {why}.", field.label())),
                 },
                 None if content.is_empty() => return Reply::Unrelated,
                 None => {
@@ -200,7 +206,7 @@ impl Form {
             match &field.default {
                 Some(default) => drop(content.insert(field.name.clone(), default.clone())),
                 None if field.required => {
-                    return Reply::Invalid(format!("`{}` is missing.", field.name));
+                    return Reply::Invalid(format!("`{}` is missing.", field.label()));
                 }
                 None => {}
             }
@@ -254,6 +260,11 @@ impl Field {
         })
     }
 
+    /// The name for the user.
+    fn label(&self) -> String {
+        visible_label(&self.name, NAME_MAX)
+    }
+
     fn line(&self) -> String {
         let kind = match &self.kind {
             Kind::Text { .. } => "text".to_owned(),
@@ -279,7 +290,7 @@ impl Field {
             (None, true) => String::new(),
             (None, false) => "; optional".to_owned(),
         };
-        let name = visible_label(&self.name, DESCRIPTION_MAX);
+        let name = self.label();
         let description = visible_label(&self.description, DESCRIPTION_MAX);
         format!("{name} ({kind}{rest}) {description}")
             .trim_end()
@@ -359,6 +370,14 @@ fn one_of<'a>(choices: &'a [String], text: &str) -> Result<&'a str, String> {
             visible_label(&choices.join(", "), DESCRIPTION_MAX)
         )),
     }
+}
+
+/// Whether a reply can contain the name, as `name: value`, and the user sees the name as it is.
+fn is_name(name: &str) -> bool {
+    let is_shown = |c: char| c != ':' && c != '`' && !is_deceptive(c);
+    name.chars().all(is_shown)
+        && name.trim() == name
+        && (1..=NAME_MAX).contains(&name.chars().count())
 }
 
 /// The word that names a secret, in any spelling: `API-Key`, `api_key`, `apiKey`.
@@ -465,8 +484,19 @@ mod tests {
     }
 
     #[test]
+    fn a_form_with_an_ambiguous_field_name_is_refused() {
+        for name in ["", "a: b", " a", "a ", "a\nb", "a\u{202e}b", "`a`"] {
+            let properties = json!({ name: {"type": "string"} });
+            let refused = form("x", properties, &[]).unwrap_err();
+            assert!(refused.contains("whose name cannot"), "{name:?}: {refused}");
+        }
+        let long = json!({ ("x".repeat(NAME_MAX + 1)): {"type": "string"} });
+        assert!(form("x", long, &[]).is_err());
+    }
+
+    #[test]
     fn the_question_quotes_the_text_of_the_server() {
-        let properties = json!({"a\n# Rules": {"type": "string", "description": "x\x1b[2J\ny"}});
+        let properties = json!({"a # Rules": {"type": "string", "description": "x\x1b[2J\ny"}});
         let form = form("Hi\n# Your role\n\x1b]0;t\x07", properties, &[]).unwrap();
         let question = form.question("db", "mcp__db__deploy");
         assert!(
@@ -474,7 +504,7 @@ mod tests {
             "{question}"
         );
         assert!(
-            question.contains("- a\\n# Rules (text; optional) x\\e[2J\\ny\n"),
+            question.contains("- a # Rules (text; optional) x\\e[2J\\ny\n"),
             "{question}"
         );
         assert!(!question.contains('\x1b'), "{question}");
