@@ -94,7 +94,7 @@ async fn each_local_server_reports_its_window() {
         ),
         ("ollama/m", Box::new(fake_ollama(None, Some(8_192))), 8_192),
         // Ollama runs a model without num_ctx with a smaller window than the model's.
-        ("ollama/m", Box::new(fake_ollama(None, None)), 32_768),
+        ("ollama/m", Box::new(fake_ollama(None, None)), 4_096),
         ("openai-compatible/m", Box::new(fake_vllm()), 40_960),
         ("openai-compatible/m", Box::new(fake_llama_cpp()), 8_192),
         ("openai-compatible/absent", Box::new(fake_vllm()), 32_768),

@@ -118,6 +118,13 @@ impl Team {
         }
     }
 
+    /// Whether a limit in dollars applies to this member: its own, or the team's.
+    pub fn has_usd_limit(&self, member: &Member) -> bool {
+        let is_set = |budget: &Budget| budget.micro_usd.is_some();
+        let own = member.spec.budget.as_ref();
+        own.is_some_and(|own| is_set(own) || is_set(&self.spec.budget))
+    }
+
     /// The usage of the whole team, including former members.
     pub fn account(&self) -> (&Account, &Usage) {
         (&self.account, &self.spent)

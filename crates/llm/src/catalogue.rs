@@ -97,6 +97,8 @@ pub struct ModelData {
     pub output: u64,
     /// `None`: the price is unknown.
     pub price: Option<Price>,
+    /// Whether no source states a price: if it is free, then only as a local model.
+    pub price_is_assumed: bool,
     /// Whether the model accepts images and PDFs.
     pub media: MediaSupport,
 }
@@ -274,7 +276,7 @@ fn check(path: &Path, above: &'static str, tables: &Tables) -> Result<(), Catalo
     Ok(())
 }
 
-/// Returns the entry that names the model, with or without its version, and the entry with the longest matching prefix.
+/// Returns the entry that names the model, preferably with its version, and the entry with the longest matching prefix.
 /// A dot in a name matches a dash.
 fn find<'a>(tables: &'a Tables, provider: &str, model: &str) -> [Option<&'a Entry>; 2] {
     let plain = |name: &str| name.replace('.', "-");
@@ -285,7 +287,8 @@ fn find<'a>(tables: &'a Tables, provider: &str, model: &str) -> [Option<&'a Entr
     let rest = |beginning: &str| model.strip_prefix(&*plain(beginning)).map(str::to_owned);
     let exact = entries
         .iter()
-        .find(|(name, _)| rest(name).is_some_and(|rest| is_version(&rest)));
+        .filter(|(name, _)| rest(name).is_some_and(|rest| is_version(&rest)))
+        .max_by_key(|(name, _)| name.len());
     let family = entries
         .iter()
         .filter(|(name, _)| name.strip_suffix('*').and_then(rest).is_some())
@@ -375,6 +378,7 @@ impl Entry {
             window_is_assumed: self.window.is_none(),
             output: self.max_output.unwrap_or(OUTPUT),
             price: (free || self.has_price()).then_some(price),
+            price_is_assumed: !self.has_price(),
             media: MediaSupport {
                 images: self.vision,
                 documents: self.pdf,
@@ -432,6 +436,18 @@ mod tests {
         ] {
             assert_eq!(price(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_dated_model_keeps_its_own_price() {
+        let tables = "[openai]\n\
+             \"gpt-x\" = { input = 1.0, output = 1.0 }\n\
+             \"gpt-x-2024-05-13\" = { input = 5.0, output = 5.0 }\n";
+        let tables: Tables = toml::from_str(tables).expect("valid tables");
+        let input = |model| find(&tables, "openai", model)[0].and_then(|entry| entry.input);
+        assert_eq!(input("gpt-x-2024-05-13"), Some(5.0));
+        assert_eq!(input("gpt-x-2025-01-01"), Some(1.0));
+        assert_eq!(input("gpt-x"), Some(1.0));
     }
 
     #[test]

@@ -428,9 +428,11 @@ impl Endpoint {
         self.wire.unwrap_or_else(|| self.default_wire(model))
     }
 
-    /// The API for this model if the user configured none.
+    /// The API for this model if the user configured none. Azure's classic API has no Responses path.
     fn default_wire(&self, model: &str) -> Wire {
-        match effort::needs_responses(self.provider.quirks.effort, model) {
+        match !self.is_classic_azure()
+            && effort::needs_responses(self.provider.quirks.effort, model)
+        {
             true => Wire::Responses,
             false => self.provider.wire,
         }

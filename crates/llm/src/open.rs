@@ -188,15 +188,20 @@ impl OpenConfig {
         }
     }
 
-    /// The catalogue's data about a model of this provider. A server on this machine that needs no key is free, unless
-    /// the catalogue has a price.
+    /// The catalogue's data about a model of this provider. A server on this machine is free if no key is set for it,
+    /// unless the catalogue has a price.
     fn data_of(&self, name: &ModelName, provider: &Provider) -> ModelData {
         let mut data = self.catalogue.look_up(name);
         if let Some(window) = self.windows.get(&name.to_string()) {
             data.window = *window;
         }
-        if provider.is_local() && self.is_on_loopback(provider) {
-            data.price = data.price.or(Some(Price::FREE));
+        if provider.is_local() {
+            let has_no_key = matches!(Key::find(provider, &self.environment), Ok(None));
+            if has_no_key && self.is_on_loopback(provider) {
+                data.price = data.price.or(Some(Price::FREE));
+            } else if data.price_is_assumed {
+                data.price = None;
+            }
         }
         data
     }
@@ -445,6 +450,18 @@ mod tests {
     fn url(provider: &str, given: &str) -> String {
         let provider = Provider::named(provider).expect("a known provider");
         base_url(provider, provider.wire, given).unwrap_or_else(|why| why)
+    }
+
+    #[test]
+    fn only_a_server_on_this_machine_without_a_key_is_free() {
+        let is_free = |vars: &[(&str, &str)]| {
+            let name = "ollama/m".parse().expect("a model's name");
+            config(vars).knows_cost_of(&name)
+        };
+        assert!(is_free(&[]));
+        assert!(is_free(&[("OLLAMA_HOST", "0.0.0.0")]));
+        assert!(!is_free(&[("OLLAMA_HOST", "https://ollama.com")]));
+        assert!(!is_free(&[("OLLAMA_API_KEY", "k")]));
     }
 
     #[test]

@@ -32,9 +32,9 @@ const RESPONSE_MAX: usize = 4 << 20;
 /// Windows outside this range, in tokens, are errors of the server.
 const PLAUSIBLE: std::ops::RangeInclusive<u64> = 512..=100_000_000;
 
-/// Ollama truncates a prompt at its own default window, which it does not report before it loads the model. A larger
-/// window than this is not assumed for a model that is not loaded.
-const OLLAMA_UNLOADED: u64 = 32_768;
+/// Ollama truncates a prompt at its own default window, which it does not report before it loads the model. This is its
+/// smallest default, so a larger window is not assumed for a model that is not loaded.
+const OLLAMA_UNLOADED: u64 = 4_096;
 
 /// The window of this model in tokens, if the server reports it.
 pub(crate) async fn read(endpoint: &Endpoint, model: &str) -> Option<u64> {

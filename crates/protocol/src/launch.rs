@@ -44,4 +44,7 @@ pub struct LaunchFile {
     pub project: PathBuf,
     #[serde(default)]
     pub agent: AgentSpec,
+    /// Whether a limit in dollars applies to the member or its team: the price of each of its models must be known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub usd_limit: bool,
 }

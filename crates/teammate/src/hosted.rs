@@ -146,7 +146,7 @@ impl HostedLaunch {
         let models = match (work_dir(&self.launch), model) {
             (Err(report), _) => Err(report),
             (Ok(_), Some(model)) => {
-                deps::models_around(model, agent, member.as_str(), environment, &settings)
+                deps::models_around(model, agent, member.as_str(), environment, &settings).await
             }
             (Ok(_), None) => models_of(&self.launch, &settings).await,
         };

@@ -153,6 +153,7 @@ mod tests {
             lead: false,
             project: "/".into(),
             agent: AgentSpec::default(),
+            usd_limit: false,
         }
     }
 

@@ -211,6 +211,7 @@ async fn models_of(launch: &LaunchFile, settings: &Path) -> Result<Models, ExitR
         &launch.environment,
         secrets,
         settings,
+        launch.usd_limit,
     )
     .await
 }

@@ -24,7 +24,8 @@ pub(super) fn check(
     };
     let mut checked = Vec::new();
     for member in spec.members.iter().filter(is_limited) {
-        let models = (&member.agent.model, &member.agent.fallbacks, &member.env);
+        let agent = &member.agent;
+        let models = (&agent.model, &agent.fallbacks, &agent.compact, &member.env);
         if checked.contains(&models) {
             continue;
         }

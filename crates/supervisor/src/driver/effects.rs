@@ -166,6 +166,7 @@ impl Driver {
             lead: spec.lead,
             project: self.identity.project.clone(),
             agent: settings.agent.clone(),
+            usd_limit: self.team.has_usd_limit(found),
         };
         let path = self.directories.launch_file(launch.as_str());
         let bytes = serde_json::to_vec(&file).expect("a launch file has string keys");

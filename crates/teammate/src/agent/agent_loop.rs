@@ -201,6 +201,7 @@ impl AgentLoop {
             &self.toolbox.context().secrets.redact(&instructions.text),
             &problems,
         );
+        self.conversation.warn_of_small_window();
         let mut members = team.members.iter();
         self.lead = members
             .find(|member| member.lead)
@@ -375,8 +376,10 @@ impl AgentLoop {
 
     /// Makes room if necessary, and runs one step.
     async fn step(&mut self) -> Result<Stepped, End> {
+        if self.conversation.is_full() {
+            self.conversation.prune().await?;
+        }
         if self.conversation.is_full()
-            && !self.conversation.prune().await?
             && let Some(stepped) = self.make_room_for(&mut SHARES.into_iter().take(1)).await?
         {
             return Ok(stepped);

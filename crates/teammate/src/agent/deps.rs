@@ -52,18 +52,19 @@ impl From<Arc<dyn Model>> for Models {
 
 /// The models of this member: the configured model, or else the first available model; and the model that writes its
 /// summaries. `settings` is the user's `config.toml`; `secrets` and the providers' keys are never written to a
-/// recording.
+/// recording. `usd_limit`: a limit in dollars applies to the member.
 ///
 /// # Errors
-/// If the user's `config.toml` or a model's name is invalid, if no model is available, if none of the models or the
-/// model for summaries cannot be opened, or if the recording cannot be opened. A restart would not help, so the member
-/// is held.
+/// If a limit in dollars applies and the price of a model is unknown, if the user's `config.toml` or a model's name is
+/// invalid, if no model is available, if none of the models or the model for summaries cannot be opened, or if the
+/// recording cannot be opened. A restart would not help, so the member is held.
 pub(crate) async fn models_of(
     agent: &AgentSpec,
     member: &str,
     environment: &BTreeMap<String, String>,
     mut secrets: Vec<String>,
     settings: &Path,
+    usd_limit: bool,
 ) -> Result<Models, ExitReport> {
     let mut config = open_config(agent, environment, settings)?;
     let name = match &agent.model {
@@ -80,7 +81,9 @@ pub(crate) async fn models_of(
     for name in &models {
         config.ask_window(name).await;
     }
+    ask_window_to_compact(agent, &models[0], &mut config).await;
     let mut opened = Vec::new();
+    let mut unpriced = Vec::new();
     let mut warnings = Vec::new();
     let mut first_error = None;
     // From the last to the first: only the last model that can be opened is retried without a limit.
@@ -90,7 +93,12 @@ pub(crate) async fn models_of(
             ..config.clone()
         };
         match open(name, member, &config) {
-            Ok(model) => opened.push(model),
+            Ok(model) => {
+                if !config.knows_cost_of(name) {
+                    unpriced.push(name.to_string());
+                }
+                opened.push(model);
+            }
             Err(error) => {
                 warnings.push(unusable(name, &error));
                 first_error = Some(error);
@@ -101,6 +109,10 @@ pub(crate) async fn models_of(
     warnings.reverse();
     if let (true, Some(error)) = (opened.is_empty(), &first_error) {
         return Err(no_model(error));
+    }
+    unpriced.extend(unpriced_to_compact(agent, &models[0], &config));
+    if let (true, Some(name)) = (usd_limit, unpriced.first()) {
+        return Err(no_price(name));
     }
     let main: Box<dyn Model> = Box::new(FallbackModel::new(opened).with_warnings(warnings));
     let compact = match to_compact(agent, &models[0]) {
@@ -124,11 +136,20 @@ pub(crate) async fn models_of(
     })
 }
 
+/// Tokens without a price do not count as money, so the limit would not hold. A restart would not help.
+fn no_price(name: &str) -> ExitReport {
+    ExitReport {
+        code: ExitCode::Usage as u8,
+        reason: format!("cannot apply limits.usd: the price of {name} is unknown"),
+        hold: true,
+    }
+}
+
 /// The models of a member whose main model an embedding program supplies.
 ///
 /// # Errors
 /// If the user's `config.toml` is invalid, or if the model for summaries cannot be opened.
-pub(crate) fn models_around(
+pub(crate) async fn models_around(
     main: Arc<dyn Model>,
     agent: &AgentSpec,
     member: &str,
@@ -138,7 +159,10 @@ pub(crate) fn models_around(
     let Some(name) = &agent.compact else {
         return Ok(main.into());
     };
-    let config = open_config(agent, environment, settings)?;
+    let mut config = open_config(agent, environment, settings)?;
+    if let Ok(name) = name.parse::<ModelName>() {
+        config.ask_window(&name).await;
+    }
     let compact = open_to_compact(name, member, &config).map_err(no_compact)?;
     Ok(Models {
         main,
@@ -164,6 +188,13 @@ fn open_config(
 fn to_compact<'a>(agent: &'a AgentSpec, main: &ModelName) -> Option<&'a str> {
     let name = agent.compact.as_deref();
     name.filter(|_| !matches!(main, ModelName::Replay(_)))
+}
+
+/// Asks for the window of the model that writes summaries. An invalid name is an error when the model is opened.
+async fn ask_window_to_compact(agent: &AgentSpec, main: &ModelName, config: &mut OpenConfig) {
+    if let Some(Ok(name)) = to_compact(agent, main).map(str::parse::<ModelName>) {
+        config.ask_window(&name).await;
+    }
 }
 
 fn open_to_compact(
@@ -196,7 +227,7 @@ pub(crate) struct Explained {
     model: String,
     /// The reason, for the user.
     why: String,
-    /// The agent's models whose cost would be unknown, fallbacks included.
+    /// The agent's models whose cost would be unknown, fallbacks and the model for summaries included.
     unpriced: Vec<String>,
 }
 
@@ -219,11 +250,11 @@ pub(crate) async fn explain(
         let choice = choose(&config).await;
         let choice = choice.map_err(|error| error.in_lines())?;
         check_compact(agent, &choice.name, &config)?;
-        let is_unpriced = !config.knows_cost_of(&choice.name);
-        let model = choice.name.to_string();
+        let main = (!config.knows_cost_of(&choice.name)).then(|| choice.name.to_string());
+        let compact = unpriced_to_compact(agent, &choice.name, &config);
         return Ok(Explained {
-            unpriced: is_unpriced.then(|| model.clone()).into_iter().collect(),
-            model,
+            unpriced: main.into_iter().chain(compact).collect(),
+            model: choice.name.to_string(),
             why: choice.why,
         });
     };
@@ -251,6 +282,7 @@ pub(crate) async fn explain(
     };
     let main = model.parse().map_err(|error| with_causes(&error))?;
     check_compact(agent, &main, &config)?;
+    unpriced.extend(unpriced_to_compact(agent, &main, &config));
     for warning in warnings {
         why.push_str(&format!("; {warning}"));
     }
@@ -266,6 +298,12 @@ fn check_compact(agent: &AgentSpec, main: &ModelName, config: &OpenConfig) -> Re
         Some(name) => open_to_compact(name, "doctor", config).map(drop),
         None => Ok(()),
     }
+}
+
+/// The model that writes summaries, if its cost would be unknown.
+fn unpriced_to_compact(agent: &AgentSpec, main: &ModelName, config: &OpenConfig) -> Option<String> {
+    let name: ModelName = to_compact(agent, main)?.parse().ok()?;
+    (!config.knows_cost_of(&name)).then(|| name.to_string())
 }
 
 /// A model of a list that is skipped.
@@ -315,6 +353,11 @@ pub(crate) fn tools_of(
         let name = &tool.spec().name;
         may_use(agent, name) && (agent.tools.is_some() || has(name))
     });
+    let shorten = |tools| match is_small {
+        true => small_window::with_short_specs(tools),
+        false => tools,
+    };
+    tools = shorten(tools);
     let (reading, changing): (Vec<_>, Vec<_>) =
         custom.iter().partition(|tool| tool.changes_nothing());
     let offer = |tool: &CustomTool| tool.for_member(client, &permission);
@@ -323,7 +366,7 @@ pub(crate) fn tools_of(
         tools = plan_first(tools, client);
     }
     tools.extend(reading.into_iter().map(offer));
-    tools.extend(team_tools_where(agent, client, shared, has));
+    tools.extend(shorten(team_tools_where(agent, client, shared, has)));
     tools
 }
 
@@ -396,6 +439,23 @@ pub(crate) fn today() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_usd_limit_needs_the_price_of_each_model() {
+        let agent = AgentSpec {
+            model: Some("replay:none.jsonl".into()),
+            fallbacks: vec!["openai/gpt-99".into()],
+            ..AgentSpec::default()
+        };
+        let key = BTreeMap::from([("OPENAI_API_KEY".to_owned(), "k".to_owned())]);
+        let settings = Path::new("/nowhere/config.toml");
+        let open = |limit| models_of(&agent, "ada", &key, Vec::new(), settings, limit);
+        assert!(open(false).await.is_ok());
+        let held = open(true).await.expect_err("the price is unknown");
+        let reason = "cannot apply limits.usd: the price of openai/gpt-99 is unknown";
+        assert!(held.hold);
+        assert_eq!(held.reason, reason);
+    }
 
     #[test]
     fn patches_are_offered_to_models_that_write_them() {

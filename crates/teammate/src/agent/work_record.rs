@@ -32,6 +32,12 @@ fn patched(patch: &str) -> impl Iterator<Item = &str> {
     patch.lines().filter_map(path).map(str::trim)
 }
 
+/// The recipient `lead` in the arguments of a call.
+const LEAD: &str = "lead";
+
+/// The beginning of the result of a call of which it is unknown whether it took effect.
+const INTERRUPTED: &str = "interrupted";
+
 /// The largest number of files in a list.
 const FILES_MAX: usize = 100;
 
@@ -68,8 +74,25 @@ pub(super) struct Todo {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Question {
     pub(super) to: Party,
-    pub(super) message: MessageId,
+    /// `None`: the call was interrupted, so its message is unknown. The supervisor may have stored it.
+    pub(super) message: Option<MessageId>,
     pub(super) text: String,
+}
+
+impl Question {
+    /// A message of a member is the reply only if it says so; the user's next message is.
+    fn is_answered_by(&self, message: &ReceivedMessage) -> bool {
+        match (message.reply_to, self.message) {
+            (Some(replied), Some(asked)) => replied == asked,
+            // The lead may have another name.
+            (Some(_), None) => message.from == self.to || self.to.to_string() == LEAD,
+            (None, asked) => {
+                message.from == Party::User
+                    && self.to == Party::User
+                    && asked.is_none_or(|asked| asked < message.id)
+            }
+        }
+    }
 }
 
 impl WorkRecord {
@@ -98,7 +121,7 @@ impl WorkRecord {
 
     fn add_message(&mut self, message: ReceivedMessage) {
         self.questions
-            .retain(|question| question.to != message.from);
+            .retain(|question| !question.is_answered_by(&message));
         if message.from == Party::User {
             push(&mut self.of_user, message.text.clone(), MESSAGES_MAX);
         }
@@ -113,6 +136,9 @@ impl WorkRecord {
         // A plan that was sent back is revised, so the model needs it too.
         if call.name == PROPOSE_PLAN {
             self.plan = text("text").or(self.plan.take());
+        }
+        if call.name == ASK {
+            self.add_question(text("to"), text("question"), result);
         }
         if result.failed {
             return;
@@ -138,14 +164,6 @@ impl WorkRecord {
                     list: result.text.clone(),
                 });
             }
-            (ASK, _) => {
-                if let (Some((to, message)), Some(text)) =
-                    (unanswered(&result.text), text("question"))
-                {
-                    let question = Question { to, message, text };
-                    push(&mut self.questions, question, MESSAGES_MAX);
-                }
-            }
             (SEND_MESSAGE, _) => {
                 let answered: Option<MessageId> =
                     text("reply_to").and_then(|reply_to| reply_to.parse().ok());
@@ -153,6 +171,28 @@ impl WorkRecord {
                     .retain(|message| Some(message.id) != answered);
             }
             _ => {}
+        }
+    }
+
+    /// Adds the question of a call of `ask`, if it has no reply yet.
+    fn add_question(&mut self, to: Option<String>, text: Option<String>, result: &ToolResult) {
+        let Some(text) = text else {
+            return;
+        };
+        let question = match result.failed {
+            true if result.text.starts_with(INTERRUPTED) => {
+                let to: Option<Party> = to.and_then(|to| to.parse().ok());
+                to.map(|to| (to, None))
+            }
+            true => return,
+            false => unanswered(&result.text).map(|(to, message)| (to, Some(message))),
+        };
+        // The model has repeated an interrupted call.
+        self.questions
+            .retain(|known| known.message.is_some() || known.text != text);
+        if let Some((to, message)) = question {
+            let question = Question { to, message, text };
+            push(&mut self.questions, question, MESSAGES_MAX);
         }
     }
 }
@@ -247,6 +287,41 @@ mod tests {
         let plan = "{\"text\": \"1. Look.\"}";
         call(&mut record, "propose_plan", plan, "sent back", true);
         assert_eq!(record.plan.as_deref(), Some("1. Look."));
+    }
+
+    #[test]
+    fn another_message_of_the_asked_party_is_no_reply() {
+        let mut record = WorkRecord::default();
+        let ask = "{\"to\": \"ben\", \"question\": \"Tabs?\"}";
+        let result = "ben has not replied to M-4 within 300 s.";
+        call(&mut record, "ask", ask, result, false);
+        record.add(&message(5, "ben", false));
+        record.add(&message(6, "user", false));
+        assert_eq!(record.questions[0].message, Some(MessageId(4)));
+        let reply = "Message M-7 from ben, in reply to M-4:\n> Yes.";
+        record.add(&Item::Input { text: reply.into() });
+        assert!(record.questions.is_empty());
+    }
+
+    #[test]
+    fn an_interrupted_question_is_open() {
+        use crate::agent::prompts::LOST_CALL;
+        let mut record = WorkRecord::default();
+        let ask = "{\"to\": \"user\", \"question\": \"Tabs?\"}";
+        call(&mut record, "ask", ask, "not executed", true);
+        assert!(record.questions.is_empty());
+        call(&mut record, "ask", ask, LOST_CALL, true);
+        let question = Question {
+            to: Party::User,
+            message: None,
+            text: "Tabs?".into(),
+        };
+        assert_eq!(record.questions, [question]);
+        let result = "user has not replied to M-4 yet. Act on what arrived.";
+        call(&mut record, "ask", ask, result, false);
+        assert_eq!(record.questions.len(), 1, "asked again");
+        record.add(&message(6, "user", false));
+        assert!(record.questions.is_empty());
     }
 
     #[test]

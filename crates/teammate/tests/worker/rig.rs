@@ -107,6 +107,7 @@ impl ScriptedSupervisor {
             lead: false,
             project: self.path("project"),
             agent,
+            usd_limit: false,
         };
         let path = self.path("run/launch").join(self.launch.as_str());
         let bytes = serde_json::to_vec(&file).unwrap();

@@ -12,6 +12,9 @@ use agent_team_protocol::{MemberName, MessageId, Party, TaskId};
 const TITLE: usize = 160;
 const RESULT: usize = 240;
 
+/// In the heading of a message: the text between its sender and the message that it replies to.
+const IN_REPLY_TO: &str = ", in reply to ";
+
 /// The beginning of the line after a message whose sender waits for the reply.
 const WANTS_REPLY: &str = "The sender waits for your reply";
 
@@ -161,6 +164,7 @@ pub struct ReceivedMessage {
     pub id: MessageId,
     pub from: Party,
     pub text: String,
+    pub reply_to: Option<MessageId>,
     pub wants_reply: bool,
 }
 
@@ -168,7 +172,11 @@ pub struct ReceivedMessage {
 pub fn received_message(input: &str) -> Option<ReceivedMessage> {
     let (head, rest) = input.split_once('\n')?;
     let (id, from) = head.strip_prefix("Message ")?.split_once(" from ")?;
-    let from = from.split([',', ':', ' ']).next()?;
+    let ends = [',', ':', ' '];
+    let (from, after) = from.split_at(from.find(ends)?);
+    let reply_to = after
+        .strip_prefix(IN_REPLY_TO)
+        .and_then(|after| after.split(ends).next());
     let lines: Vec<_> = rest
         .lines()
         .map_while(|line| line.strip_prefix("> "))
@@ -176,6 +184,7 @@ pub fn received_message(input: &str) -> Option<ReceivedMessage> {
     Some(ReceivedMessage {
         id: id.parse().ok()?,
         from: from.parse().ok()?,
+        reply_to: reply_to.and_then(|message| message.parse().ok()),
         // Every line of the text is quoted, so this line is by the runtime.
         wants_reply: rest.lines().any(|line| line.starts_with(WANTS_REPLY)),
         text: lines.join("\n"),
@@ -184,7 +193,7 @@ pub fn received_message(input: &str) -> Option<ReceivedMessage> {
 
 /// `, in reply to M-3`.
 pub(super) fn in_reply_to(message: Option<MessageId>) -> String {
-    message.map_or_else(String::new, |message| format!(", in reply to {message}"))
+    message.map_or_else(String::new, |message| format!("{IN_REPLY_TO}{message}"))
 }
 
 /// Quotes text by another party line by line, so that no part of it can pass for the heading of another message or for
@@ -290,17 +299,21 @@ mod tests {
             id: MessageId(7),
             from: Party::User,
             text: text.into(),
+            reply_to: Some(MessageId(3)),
             wants_reply: false,
         };
         assert_eq!(received.as_ref(), Some(&expected));
         let asks = DeliveredMessage {
             from: "ben".parse().expect("a name"),
+            reply_to: None,
+            summary: Some("x, in reply to M-9".into()),
             wants_reply: true,
             ..message("Which?")
         };
         expected = ReceivedMessage {
             from: asks.from.clone(),
             text: "Which?".into(),
+            reply_to: None,
             wants_reply: true,
             ..expected
         };

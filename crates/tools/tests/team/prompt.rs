@@ -68,7 +68,11 @@ async fn a_small_window_keeps_prompt_and_tools_below_2500_tokens() {
             let offered = all.iter();
             let offered = offered.filter(|spec| !small || small_window::has_tool(&spec.name, lead));
             let tools: usize = offered
-                .map(|spec| serde_json::to_string(spec).unwrap().len())
+                .map(|spec| match small {
+                    true => small_window::short_spec(spec),
+                    false => spec.clone(),
+                })
+                .map(|spec| serde_json::to_string(&spec).unwrap().len())
                 .sum();
             (prompt.len() + tools) / 4
         };
@@ -78,6 +82,22 @@ async fn a_small_window_keeps_prompt_and_tools_below_2500_tokens() {
             "{small}: the prompt of the role needs the rest"
         );
         assert!(large > 2 * small, "{large}");
+    }
+}
+
+#[tokio::test]
+async fn short_specs_keep_every_required_field() {
+    let rig = Rig::new(true, |method, _| unexpected(method));
+    for name in rig.names() {
+        let short = small_window::short_spec(rig.tool(&name).spec());
+        let required = short.input["required"].as_array();
+        for field in required.into_iter().flatten() {
+            let field = field.as_str().unwrap();
+            assert!(
+                !short.input["properties"][field].is_null(),
+                "{name}: {field}"
+            );
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 //!
 //! Text of other parties is quoted line by line, as in messages, so that it cannot pass for text of the runtime.
 
+use std::collections::VecDeque;
+
 use agent_team_protocol::Party;
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::text::visible_line;
@@ -14,6 +16,12 @@ use super::super::work_record::WorkRecord;
 /// The beginning of the text, after the mark of a note.
 const HEADING: &str =
     "The state of your work. It is exact: rely on it where it differs from the summary.";
+
+/// The largest size, in bytes, of the note that replaces cut text, and of its quotes.
+const CUT_NOTE_MAX: usize = 64;
+
+/// The largest window, in tokens, that the sizes of the sections follow: the supervisor limits an entry's size.
+const WINDOW_MAX: u64 = 200_000;
 
 pub(super) struct WorkState<'a> {
     /// The goal under way. Only for the lead.
@@ -27,9 +35,11 @@ pub(super) struct WorkState<'a> {
 }
 
 impl WorkState<'_> {
+    /// All sections together have about 40 % of the window.
     pub(super) fn text(&self) -> String {
-        // A token has about four bytes: a text may use a quarter of the window.
-        let text_max = usize::try_from(self.window).unwrap_or(usize::MAX);
+        // A token has about four bytes.
+        let window = usize::try_from(self.window.min(WINDOW_MAX) * 4).unwrap_or(usize::MAX);
+        let share = |percent: usize| window / 100 * percent;
         let mut text = prompts::note(HEADING);
         let mut section = |heading: &str, body: &str| {
             let body = body.trim_end();
@@ -38,26 +48,30 @@ impl WorkState<'_> {
             }
         };
         if let Some(goal) = self.goal {
-            let goal = without_middle(goal.to_owned(), text_max);
-            section("The goal that the user gave you", &quoted(&goal));
+            let goal = quoted_within(goal, share(9));
+            section("The goal that the user gave you", &goal);
         }
-        let of_user = self.messages_of_user(text_max / 4);
+        let of_user = self.messages_of_user(share(5));
         section("The newest messages of the user", &of_user);
         if let Some(task) = self.task {
-            section("Your task", &prompts::assignment(task));
+            let task = without_middle(prompts::assignment(task), share(10));
+            section("Your task", &task);
         }
-        let plan = self.record.plan.clone().unwrap_or_default();
-        let mut plan = without_middle(plan, text_max);
+        let mut plan = self.record.plan.clone().unwrap_or_default();
         if let Some(status) = &self.plan_status {
             plan = format!("Plan status: {status}\n{plan}");
         }
-        section("Your plan", &plan);
+        section("Your plan", &without_middle(plan, share(5)));
         let todo = self.record.todo.as_ref();
-        section("Your todo list", todo.map_or("", |todo| todo.list.as_str()));
-        section("Files that you changed", &listed(&self.record.changed));
-        section("Files that you read", &listed(&self.record.read));
+        let todo = todo.map_or_else(String::new, |todo| todo.list.clone());
+        section("Your todo list", &without_middle(todo, share(3)));
+        let changed = listed(&self.record.changed, share(2));
+        section("Files that you changed", &changed);
+        let read = listed(&self.record.read, share(1));
+        section("Files that you read", &read);
+        let text_max = share(3) / self.record.to_answer.len().max(1);
         let to_answer = self.record.to_answer.iter().map(|message| {
-            let text = quoted(&message.text);
+            let text = quoted_within(&message.text, text_max);
             format!("{} from {}:\n{text}", message.id, message.from)
         });
         let to_answer: Vec<_> = to_answer.collect();
@@ -65,12 +79,17 @@ impl WorkState<'_> {
             "Messages that wait for your reply: call send_message with reply_to",
             &to_answer.join("\n"),
         );
+        let text_max = share(2) / self.record.questions.len().max(1);
         let questions = self.record.questions.iter().map(|question| {
             let to = match &question.to {
                 Party::User => "the user".to_owned(),
                 other @ (Party::System | Party::Member(_)) => other.to_string(),
             };
-            format!("{} to {to}:\n{}", question.message, quoted(&question.text))
+            let text = quoted_within(&question.text, text_max);
+            match question.message {
+                Some(message) => format!("{message} to {to}:\n{text}"),
+                None => format!("To {to}; the call was interrupted:\n{text}"),
+            }
         });
         let questions: Vec<_> = questions.collect();
         section("Your questions without a reply", &questions.join("\n"));
@@ -89,28 +108,57 @@ impl WorkState<'_> {
             if text.len() > remaining && !texts.is_empty() {
                 break;
             }
-            let text = without_middle(text.clone(), remaining);
+            let text = quoted_within(text, remaining);
             remaining = remaining.saturating_sub(text.len());
-            texts.push(quoted(&text));
+            texts.push(text);
         }
         texts.reverse();
         texts.join("\n\n")
     }
 }
 
-fn listed<'a>(paths: impl IntoIterator<Item = &'a String>) -> String {
-    let lines: Vec<_> = paths
-        .into_iter()
-        .map(|path| format!("- {}", visible_line(path)))
-        .collect();
+/// The text in quotes, of about this size at most. Quotes make short lines longer.
+fn quoted_within(text: &str, bytes_max: usize) -> String {
+    let mut text_max = bytes_max;
+    loop {
+        let quoted = quoted(&without_middle(text.to_owned(), text_max));
+        if text_max == 0 || quoted.len() <= bytes_max.saturating_add(CUT_NOTE_MAX) {
+            return quoted;
+        }
+        text_max /= 2;
+    }
+}
+
+/// The newest paths whose lines have at most this many bytes together, oldest first.
+fn listed(paths: &VecDeque<String>, bytes_max: usize) -> String {
+    let mut lines = Vec::new();
+    let mut remaining = bytes_max;
+    for path in paths.iter().rev() {
+        let line = format!("- {}", visible_line(path));
+        let Some(rest) = remaining.checked_sub(line.len() + 1) else {
+            lines.push(format!("- {} older files", paths.len() - lines.len()));
+            break;
+        };
+        remaining = rest;
+        lines.push(line);
+    }
+    lines.reverse();
     lines.join("\n")
 }
 
 /// The summary without the state of the work behind it: a later summary gets the current state.
 pub(super) fn without_state(text: &str) -> &str {
+    text[..state_in(text).unwrap_or(text.len())].trim_end()
+}
+
+/// Returns whether the text of an input is a summary with the state of the work behind it.
+pub(super) fn is_summary(text: &str) -> bool {
+    state_in(text).is_some()
+}
+
+fn state_in(text: &str) -> Option<usize> {
     // A quoted line cannot begin like this.
-    let state = text.find(&format!("\n\n{}", prompts::note(HEADING)));
-    text[..state.unwrap_or(text.len())].trim_end()
+    text.find(&format!("\n\n{}", prompts::note(HEADING)))
 }
 
 #[cfg(test)]
@@ -144,7 +192,7 @@ mod tests {
         record.read.push_back("src/b.rs".into());
         record.questions.push_back(Question {
             to: Party::User,
-            message: MessageId(4),
+            message: Some(MessageId(4)),
             text: "Which port?".into(),
         });
         let task = Assignment {
@@ -190,10 +238,39 @@ mod tests {
     }
 
     #[test]
+    fn the_state_is_bounded_and_keeps_ids() {
+        let mut record = WorkRecord::default();
+        for number in 0..20 {
+            record.questions.push_back(Question {
+                to: Party::User,
+                message: Some(MessageId(number)),
+                text: "\nwhy?".repeat(10_000),
+            });
+            record
+                .changed
+                .push_back(format!("{number}{}", "x".repeat(1000)));
+        }
+        record.plan = Some("p".repeat(100_000));
+        record.todo = Some(Todo {
+            input: String::new(),
+            list: "t".repeat(100_000),
+        });
+        let text = WorkState {
+            window: 10_000,
+            ..state(&record, &"g".repeat(100_000))
+        }
+        .text();
+        assert!(text.len() < 20_000, "{}", text.len());
+        assert!(text.contains("M-0 to the user") && text.contains("M-19 to the user"));
+        assert!(text.contains("older files"));
+    }
+
+    #[test]
     fn an_earlier_state_is_not_summarised_again() {
         let record = WorkRecord::default();
         let text = format!("So far.\n\n{}", state(&record, "Ship it.").text());
         assert_eq!(without_state(&text), "So far.");
+        assert!(is_summary(&text) && !is_summary(&quoted(&text)));
         for text in ["So far.", &quoted(&text)] {
             assert_eq!(without_state(text), text);
         }
