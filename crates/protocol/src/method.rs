@@ -171,7 +171,7 @@ methods! {
     /// and waits for the next message of the user. Does nothing between turns.
     MemberInterrupt = "member/interrupt" by User (OneMember) -> Nothing;
     /// Asks an agent to compact its conversation: before its next step, or at once between turns.
-    MemberCompact = "member/compact" by User (OneMember) -> Nothing;
+    MemberCompact = "member/compact" by User (OneMember) -> MemberAnswer;
     MemberShow = "member/show" by Everyone (OneMember) -> MemberAnswer;
     /// The path of a member's log.
     MemberLog = "member/log" by User (OneMember) -> LogAnswer;

@@ -50,12 +50,10 @@ pub(super) async fn compact(
     member: MemberName,
 ) -> Result<ExitCode, Failure> {
     let mut session = global.session()?;
-    let asked = OneMember {
-        member: member.clone(),
-    };
-    let answer = session.call::<MemberCompact>(asked).await?;
+    let answer = session.call::<MemberCompact>(OneMember { member }).await?;
     output.show(&answer, || {
-        format!("{member} compacts its conversation before its next step\n")
+        let name = &answer.member.name;
+        format!("{name} compacts its conversation before its next step\n")
     })?;
     Ok(ExitCode::SUCCESS)
 }

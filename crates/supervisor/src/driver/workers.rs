@@ -79,7 +79,7 @@ impl Driver {
             (true, false) => "its worker is not connected",
             (true, true) => {
                 self.notify(member, &CompactConversation {});
-                return reply.ok(&Nothing {});
+                return self.show_member(reply, member);
             }
         };
         let why = format!("cannot compact the conversation of {member}: {why}");

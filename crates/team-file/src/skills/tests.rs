@@ -165,7 +165,7 @@ fn a_hostile_skill_is_not_loaded() {
 }
 
 #[test]
-fn a_link_of_the_user_to_the_project_is_no_trust() {
+fn a_link_of_the_user_to_the_project_needs_trust() {
     let home = Home::new();
     home.skill("project/.agents/skills/lint", "lint", "Lints");
     fs::create_dir_all(home.path.join(".claude/skills")).unwrap();

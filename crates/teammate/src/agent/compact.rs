@@ -178,7 +178,7 @@ impl Conversation {
 
     /// Replaces old results by one line each, if this frees enough. Returns whether it did.
     pub(super) async fn prune(&mut self) -> Result<bool, End> {
-        let newest = self.transcript.newest(self.model.window() / 100 * UNPRUNED);
+        let newest = self.newest(UNPRUNED);
         let kept = newest.max(self.transcript.unanswered());
         let saved = self.transcript.prunable_tokens(kept);
         let tokens = self.tokens();
@@ -191,9 +191,16 @@ impl Conversation {
         Ok(true)
     }
 
+    /// The number of newest items within this percentage of the window, or of the conversation if it is smaller. A
+    /// provider can refuse a conversation as too long although it fits into the assumed window.
+    fn newest(&self, percent: u64) -> usize {
+        let full = self.model.window().min(self.tokens());
+        self.transcript.newest(full.saturating_mul(percent) / 100)
+    }
+
     /// Replaces the oldest items by a summary. `share`: the percentage of the window to keep unchanged.
     pub(super) async fn make_room(&mut self, share: u64) -> Result<Room, End> {
-        let kept = self.transcript.newest(self.model.window() / 100 * share);
+        let kept = self.newest(share);
         self.replace_oldest(kept, None).await
     }
 

@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn another_message_of_the_asked_party_is_no_reply() {
+    fn another_message_of_the_asked_party_closes_no_question() {
         let mut record = WorkRecord::default();
         let ask = "{\"to\": \"ben\", \"question\": \"Tabs?\"}";
         let result = "ben has not replied to M-4 within 300 s.";

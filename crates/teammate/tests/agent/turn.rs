@@ -427,7 +427,7 @@ async fn an_unexplained_refusal_triggers_one_summary() {
     })
     .await;
     // With the system text, more than 60 % of the window and less than 75 %.
-    let text = format!("a long story {}", "x".repeat(22_400));
+    let text = format!("a long story {}", "x".repeat(25_500));
     scene.deliver(1, &text, false).await;
     scene.stores().await;
     scene.asked().await.fail(refused());

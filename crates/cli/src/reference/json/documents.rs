@@ -69,6 +69,7 @@ pub(super) const DOCUMENTS: &[(&str, &str)] = &[
     ("stop", "[MemberAnswer]"),
     ("kill", "[MemberAnswer]"),
     ("restart", "[MemberAnswer]"),
+    ("compact", "[MemberAnswer]"),
     ("member remove", "[RemoveAnswer]"),
     ("send", "[SendAnswer]"),
     ("send --wait", "[SentAndAnswered]"),
