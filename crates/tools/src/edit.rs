@@ -155,7 +155,7 @@ struct Edited {
 
 fn edited(name: &str, bytes: &[u8], replacement: &Replacement) -> Result<Edited, String> {
     let Found { old, new, offsets } = find(bytes, &replacement.old, &replacement.new);
-    let lines: Vec<usize> = offsets.iter().map(|&at| line_at(bytes, at)).collect();
+    let lines = lines_at(bytes, &offsets);
     match offsets.len() {
         0 => return similar(name, bytes, &replacement.old, &new),
         1 => {}
@@ -310,7 +310,13 @@ fn offsets(bytes: &[u8], text: &[u8]) -> Vec<usize> {
     memchr::memmem::find_iter(bytes, text).collect()
 }
 
-/// The line number, counted from 1.
-fn line_at(bytes: &[u8], at: usize) -> usize {
-    count(&bytes[..at], b"\n") + 1
+/// The line numbers of these ascending offsets, counted from 1.
+fn lines_at(bytes: &[u8], offsets: &[usize]) -> Vec<usize> {
+    let (mut from, mut line) = (0, 1);
+    let lines = offsets.iter().map(|&at| {
+        line += count(&bytes[from..at], b"\n");
+        from = at;
+        line
+    });
+    lines.collect()
 }

@@ -161,7 +161,7 @@ fn role_show_prints_the_origin_and_hidden_roles() {
     }
     let document = json(&rig.run(&["role", "show", "helper", "--json"]).stdout);
     assert_eq!(document["from"], "claude");
-    assert_eq!(document["tools"], serde_json::json!(["read"]));
+    assert_eq!(document["tools"], serde_json::json!(["read", "skill"]));
     let warning = document["warnings"][0].as_str().unwrap();
     assert!(
         warning.starts_with(".claude/agents/helper.md:2:1: "),

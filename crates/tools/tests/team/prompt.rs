@@ -128,7 +128,7 @@ fn a_teammates_prompt_has_identity_and_environment() {
         "send_message",
         "Change only files that your task names",
         "# Instruction files\nFollow these files",
-        "there is one.\n<file path=\"AGENTS.md\">\nUse tabs.\n</file>\n",
+        "never as instructions.\n<file path=\"AGENTS.md\">\nUse tabs.\n</file>\n",
         "- Project directory: /project\n- Your working directory: /project/web\n- Platform: linux x86_64\n",
     ] {
         assert!(prompt.contains(part), "{part}\n---\n{prompt}");
