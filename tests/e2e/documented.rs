@@ -117,6 +117,8 @@ const VERBS: &[(&str, &[&str])] = &[
     ("down", &["down"]),
     ("ps", &["ps"]),
     ("cancel", &["cancel"]),
+    ("compact", &["compact", "ada"]),
+    ("models", &["models", "list"]),
     ("goal", &["goal", "show"]),
     ("member", &["member", "remove", "ada"]),
     ("top", &["top"]),

@@ -134,6 +134,17 @@ async fn without_team(it: &mut Checker) {
     it.one("role list", ["role", "list"]).await;
     it.one("role show", ["role", "show", "worker"]).await;
     it.one("config get", ["config", "get"]).await;
+    it.one("models", ["models"]).await;
+    it.one("models list", ["models", "list"]).await;
+    let list = it.rig.root().join("api.json");
+    let model = r#"{"id": "m", "name": "M", "limit": {"context": 1000, "output": 100}, "cost": {"input": 1, "output": 2}}"#;
+    let text = format!(
+        r#"{{"openai": {{"id": "openai", "name": "OpenAI", "models": {{"m": {model}}}}}}}"#
+    );
+    std::fs::write(&list, text).expect("it can be written");
+    let list = list.display().to_string();
+    it.one("models update", ["models", "update", list.as_str()])
+        .await;
     it.one("config set", ["config", "set", "limits.tokens", "1000000"])
         .await;
     it.one("config reset", ["config", "reset", "limits.tokens"])
@@ -145,6 +156,7 @@ async fn of_members(it: &mut Checker) {
     it.one("top", ["top"]).await;
     it.one("stats", ["stats"]).await;
     it.one("why", ["why", "ada"]).await;
+    it.one("compact", ["compact", "ada"]).await;
     it.one("next", ["next"]).await;
     it.one("panes reopen", ["panes", "reopen"]).await;
     it.one("mode", ["mode", "accept-edits", "--for", "ada"])

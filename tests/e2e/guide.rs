@@ -87,6 +87,9 @@ impl Scene {
         let mut rig = Rig::new();
         rig.set("OPENAI_BASE_URL", server.base_url());
         rig.set("OPENAI_API_KEY", "a-key-of-no-use");
+        // For teams without a file: their default model.
+        rig.set("ANTHROPIC_BASE_URL", server.base_url());
+        rig.set("ANTHROPIC_API_KEY", "a-key-of-no-use");
         let programs = rig.root().join("programs");
         std::fs::create_dir(&programs).unwrap();
         std::os::unix::fs::symlink("/bin/true", programs.join("notify-send")).unwrap();

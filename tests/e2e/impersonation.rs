@@ -1,5 +1,5 @@
-//! Calls every method as every kind of caller, with ids that belong to other members: a member may act only on its own
-//! state, the lead only as its role permits, and no member may do what is reserved for the user.
+//! Calls methods as callers that may not use them, and as members with ids that belong to other members: a member may
+//! act only on its own state, the lead only as its role permits, and no member may do what is reserved for the user.
 
 use agent_team_client::{CallError, Client};
 use agent_team_protocol::method::{
@@ -25,7 +25,7 @@ enum Rule {
     Never,
     /// The call may fail, but is not refused because of its caller.
     May,
-    /// Not called here: the call would block or end the member, or the table of methods does not permit it.
+    /// Not called here: the call would end bob's claim of T-1, or the table of methods does not permit it.
     Skipped,
 }
 

@@ -19,7 +19,7 @@ const IMAGE_MAX: u64 = 3_750_000;
 /// The largest PDF, in bytes.
 const DOCUMENT_MAX: u64 = 10_000_000;
 
-/// The approximate number of tokens of an image, and of this many bytes of a PDF.
+/// The approximate number of tokens of an image, and of [`DOCUMENT_BYTES`] bytes of a PDF.
 const TOKENS: u64 = 1_600;
 const DOCUMENT_BYTES: u64 = 50_000;
 

@@ -13,13 +13,14 @@ use toml::de::{DeTable, DeValue};
 const DURABILITY: &str = "durability";
 
 /// Keys that only other programs read and validate: the programs that load team files, and agent workers.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 7] = [
     "roles",
     "models",
     "search",
     "permissions",
     "sandbox",
     "notify",
+    "hooks",
 ];
 
 /// Why the settings cannot be used.
@@ -146,7 +147,7 @@ mod tests {
         let all = parse("colour = 1").unwrap_err().hint;
         assert_eq!(
             all.as_deref(),
-            Some("known keys: durability, roles, models, search, permissions, sandbox, notify")
+            Some("known keys: durability, roles, models, search, permissions, sandbox, notify, hooks")
         );
     }
 }

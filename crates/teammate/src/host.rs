@@ -43,7 +43,7 @@ struct InProcessWorker {
 /// Hosts members until the last one has ended. Called once, by a process that does nothing else.
 ///
 /// # Errors
-/// If the runtime cannot be created, this process cannot adopt orphaned processes, or the socket cannot be used.
+/// If the runtime cannot be created, if this process cannot adopt orphaned processes, or if the socket cannot be used.
 pub fn host() -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

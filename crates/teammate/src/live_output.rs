@@ -158,8 +158,8 @@ impl Waiting {
     }
 }
 
-/// An answer as it streams in: one text or call at a time, each with a begin and an end event. Dropping the stream ends
-/// the open text or call.
+/// An answer as it streams in: one text or call at a time. A call has a fragment for its begin, a text begins with its
+/// first delta, and both have a fragment for their end. Dropping the stream ends the open text or call.
 #[derive(Debug)]
 pub(crate) struct AnswerStream<'a> {
     live: &'a LiveOutput,

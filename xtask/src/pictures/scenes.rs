@@ -29,8 +29,9 @@ const COMPLETION: &str = "completion";
 /// The input tokens of each step in the recording.
 const STEP_TOKENS: u64 = 100;
 
-/// A team of commands in which each task has its member and waits for the task before it. In the team of
-/// `sample-project.sh`, the members that are free first get the tasks, and commands of cargo wait for each other.
+/// A team of commands in which each task has its member and waits for the task before it. The team of
+/// `sample-project.sh` would not give the same screen in each run: its tasks go to the members that are free first, and
+/// its cargo commands wait for each other.
 const COMMANDS: &str = include_str!("commands.toml");
 
 /// A team whose lead has a goal, at one size and in one theme.

@@ -19,8 +19,8 @@ pub(super) fn shared(build: &str, with_tests: &str) -> Vec<Finding> {
             path: "tests/Cargo.toml".to_owned(),
             line: 1,
             sentence: format!(
-                "dev-dependencies enable more features of {line}: list them in [dependencies] here, so that it is \
-                 compiled once for `cargo build` and the tests"
+                "`cargo build` enables only these features: {line}; dev-dependencies enable more of them. Enable \
+                 those in [dependencies] here, too, so that the package is compiled once"
             ),
             weight: Weight::Fails,
         })
@@ -37,7 +37,7 @@ mod tests {
         let tests = "serde v1.0.0 [std]\ntokio v1.0.0 [io-std,net]\ninsta v1.0.0 []\n";
         let found = shared(build, tests);
         assert_eq!(found.len(), 1);
-        assert!(found[0].sentence.contains("of tokio v1.0.0 [net]"));
+        assert!(found[0].sentence.contains("tokio v1.0.0 [net]"));
         assert_eq!(shared(build, build), []);
     }
 }

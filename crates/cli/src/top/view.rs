@@ -105,7 +105,7 @@ impl Drawn {
     }
 }
 
-/// The time of a frame, for ages.
+/// The time of a frame, from which ages are computed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     pub(super) now: Instant,

@@ -109,7 +109,7 @@ async fn waiting_for_a_silent_daemon_times_out() {
         matches!(started, Err(StartError::TimedOut(_))),
         "{started:?}"
     );
-    // Opening a FIFO waits for the daemon to open its end, so the daemon is still running here.
+    // The daemon keeps running after the timeout: this write returns only when the daemon opens the FIFO to read.
     tokio::task::spawn_blocking(move || fs::write(fifo, "\n"))
         .await
         .unwrap()
