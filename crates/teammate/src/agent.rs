@@ -207,8 +207,8 @@ impl Agent {
         calls: mpsc::UnboundedReceiver<ClientCall>,
         engine: Box<dyn Engine>,
     ) -> Self {
-        // No sandbox and no permission here: a `verify` line comes from the embedding program or the user, or permission for it
-        // was obtained when a member created the task.
+        // No sandbox and no permission here: a `verify` line comes from the embedding program or the user, or
+        // permission for it was obtained when a member created the task.
         let verify_sandbox = VerifySandbox {
             project: worker_config.program_context.cwd.clone(),
             confinement: None,
@@ -235,7 +235,7 @@ impl Agent {
         )
     }
 
-    /// Spawns the loop that `agent_loop` creates, with the hooks of the agent.
+    /// Spawns the agent's loop. `agent_loop` creates it, and returns it with the hooks of the agent.
     fn spawn<F>(
         worker_config: &WorkerConfig,
         calls: mpsc::UnboundedReceiver<ClientCall>,

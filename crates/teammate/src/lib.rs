@@ -216,8 +216,9 @@ async fn models_of(launch: &LaunchFile, settings: &Path) -> Result<Models, ExitR
     .await
 }
 
-/// Returns the model that an agent would use with this process's environment, and the reason, both as JSON. `agent` is
-/// an `AgentSpec` as JSON. The reason can name the variable of a key, but never contains the key.
+/// Returns, as JSON, the model that an agent would use with this process's environment, the reason for the choice, and
+/// the agent's models whose price is unknown. `agent` is an `AgentSpec` as JSON. The reason can name the variable of a
+/// key, but never contains the key.
 ///
 /// # Errors
 /// If `agent` is invalid, or no model can be used. The reason is a text for the user.

@@ -128,7 +128,7 @@ pub(crate) trait Work: Sized {
     /// Called when the user interrupts the current turn through another client.
     fn interrupt(&mut self, _shell: &mut Shell<Self::Pane>) {}
 
-    /// Called when the user asks to compact the conversation. Does nothing by default: only agents have one.
+    /// Called when the user asks to compact the conversation. Does nothing by default: only agents have a conversation.
     fn compact(&mut self, _shell: &mut Shell<Self::Pane>) {}
 
     /// Returns whether work is running that must end before the exit report.

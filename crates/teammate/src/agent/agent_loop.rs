@@ -99,8 +99,8 @@ impl AgentLoop {
         }
     }
 
-    /// Connects to MCP servers and sets up the web search. Returns the sections of the situation about servers, and about
-    /// servers and a search that failed; the member works without them.
+    /// Connects to MCP servers and sets up the web search. Returns sections of the situation: the problems of servers
+    /// and of the search, and the description of the servers. The member works without what failed.
     async fn connect(&mut self) -> Result<String, End> {
         let permission = deps::permission_of(&self.agent, &self.conversation.client);
         let context = self.toolbox.context();
@@ -149,7 +149,7 @@ impl AgentLoop {
         Ok(format!("{}{description}", prompts::problems(&problems)))
     }
 
-    /// Takes over changes that MCP servers have reported since the last step.
+    /// Applies the changes that MCP servers have reported since the last step.
     async fn refresh_servers(&mut self) -> Result<(), End> {
         let Some(servers) = &mut self.servers else {
             return Ok(());
@@ -174,7 +174,7 @@ impl AgentLoop {
         Ok(())
     }
 
-    /// Repeats the call that the todo list was last written with: the tool itself forgets the list in a restart.
+    /// Repeats the call that last wrote the todo list: the tool has the list only in memory, and loses it in a restart.
     async fn restore_todo(&self) {
         if let Some(todo) = &self.conversation.transcript.record().todo {
             self.toolbox.repeat(TODO, &todo.input).await;

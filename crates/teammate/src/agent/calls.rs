@@ -195,7 +195,7 @@ impl Toolbox {
         running
     }
 
-    /// Repeats a call of an earlier launch that restores the state of its tool. Its result is not used.
+    /// Repeats a call of an earlier launch to restore the state of the tool. The result is dropped.
     pub(super) async fn repeat(&self, name: &str, input: &str) {
         if let Some(tool) = self.tools.get(name)
             && let Ok(input) = serde_json::from_str(input)

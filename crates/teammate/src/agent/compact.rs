@@ -9,9 +9,9 @@
 //!                              ▼                                                     ▼
 //!                   summary + state of the work                   shortened oldest part + state of the work
 //! ```
-//! Pruning needs no model: `prune` replaces each old result by one line. `state` builds the state of the work from the
-//! supervisor's answers and the work record, so that goal, task, plan, files and open questions do not depend on a
-//! model. Neither changes an answer.
+//! Pruning needs no model and changes no answer: `prune` replaces each long, old result by one line. `state` builds the
+//! state of the work from the supervisor's answers and the work record, so that goal, task, plan, files and open
+//! questions do not depend on a model.
 
 pub(super) mod prune;
 mod state;
@@ -42,14 +42,14 @@ const FULL: u64 = 75;
 /// long: the window of the model may be smaller than assumed.
 const SUSPECT: u64 = 60;
 
-/// The part of the window, in percent, that system prompt and tools may fill.
+/// The part of the window, in percent, that system prompt and tools may fill before the user is warned.
 const FIXED_MAX: u64 = 60;
 
 /// The newest part of the conversation that pruning leaves unchanged, as a percentage of the window.
 const UNPRUNED: u64 = 25;
 
-/// Pruning must free one part of this many parts of the conversation. A smaller gain is soon used up, and each change
-/// of the conversation loses the provider's cache.
+/// Pruning must free at least the fraction 1/`GAIN` of the next prompt. A smaller gain is soon used up, and each change
+/// of the conversation invalidates the provider's cache.
 const GAIN: u64 = 3;
 
 /// How often a model is asked again for a usable summary.
@@ -58,7 +58,7 @@ const RETRIES: u32 = 2;
 /// The largest number of bytes of a tool result in the text to summarise.
 const RESULT_MAX: usize = 2000;
 
-/// The largest number of bytes that replace the oldest part of a conversation without a summary.
+/// The largest number of bytes of the text that replaces the oldest part of a conversation if no summary is usable.
 const SHORTENED_MAX: usize = 32 << 10;
 
 /// The largest text of a mark, in bytes of JSON. The rest of the entry is for the mark's other fields.
@@ -149,7 +149,7 @@ impl Conversation {
         self.exceeds(FULL)
     }
 
-    /// Tells the user if system prompt and tools fill so much of the window that no summary makes enough room.
+    /// Warns the user if system prompt and tools fill so much of the window that a summary cannot make enough room.
     pub(super) fn warn_of_small_window(&self) {
         let window = self.model.window();
         let fixed = Prompt {
@@ -176,7 +176,7 @@ impl Conversation {
         self.tokens() > self.model.window() / 100 * percent
     }
 
-    /// Replaces old results by one line each, if this frees enough. Returns whether it did.
+    /// Replaces long, old results by one line each, if this frees enough. Returns whether it did.
     pub(super) async fn prune(&mut self) -> Result<bool, End> {
         let newest = self.newest(UNPRUNED);
         let kept = newest.max(self.transcript.unanswered());
@@ -191,7 +191,7 @@ impl Conversation {
         Ok(true)
     }
 
-    /// The number of newest items within this percentage of the window, or of the conversation if it is smaller. A
+    /// The number of newest items within this percentage of the window or of the next prompt, whichever is smaller. A
     /// provider can refuse a conversation as too long although it fits into the assumed window.
     fn newest(&self, percent: u64) -> usize {
         let full = self.model.window().min(self.tokens());
@@ -204,7 +204,7 @@ impl Conversation {
         self.replace_oldest(kept, None).await
     }
 
-    /// Replaces everything that the model has answered by a summary, because the user asked for it. `is_idle`: the
+    /// Replaces all items that the model has already answered by a summary, at the user's request. `is_idle`: the
     /// member is between two turns.
     pub(super) async fn compact_by_hand(&mut self, is_idle: bool) -> Result<(), End> {
         let kept = self.transcript.unanswered();
@@ -275,7 +275,7 @@ impl Conversation {
         usize::try_from(bytes).map_or(SHORTENED_MAX, |bytes| bytes.min(SHORTENED_MAX))
     }
 
-    /// Asks a model for the summary of this text. Adds what the answers cost to `usage`.
+    /// Asks a model for the summary of this text. Adds the usage and cost of all answers to `usage`.
     async fn summary(&mut self, mut text: String, usage: &mut Usage) -> Result<Summary, End> {
         self.sink.lines(
             Tone::Dim,
@@ -333,7 +333,7 @@ impl Conversation {
         }
     }
 
-    /// Counts the usage of answers that are not stored. A turn that this would begin ends at once with `turn_end`.
+    /// Stores the usage of answers that are not stored themselves. If this begins a turn, `turn_end` ends it at once.
     async fn count(&mut self, usage: Usage, turn_end: Option<TurnEnd>) -> Result<(), End> {
         if usage == Usage::default() {
             return Ok(());
@@ -352,7 +352,7 @@ impl Conversation {
         self.report_model();
     }
 
-    /// The state of the work, and of the team. Parts that cannot be read from the supervisor are missing.
+    /// The state of the work and of the team, without the parts that cannot be read from the supervisor.
     async fn state(&self) -> String {
         let team = self.client.call::<TeamShow>(&Nothing {}).await.ok();
         let goal = self.goal().await;
@@ -376,7 +376,7 @@ impl Conversation {
         text
     }
 
-    /// The whole goal under way. `None` for members other than the lead.
+    /// The whole goal under way. `None` if there is none, if it cannot be read, or if this member is not the lead.
     async fn goal(&self) -> Option<String> {
         if !self.client.lead {
             return None;
@@ -397,7 +397,7 @@ fn is_summarised(item: &Item) -> bool {
     matches!(item, Item::Input { text } if is_summary(text))
 }
 
-/// The text of a mark that the supervisor accepts: shortens the longer part until both fit.
+/// The text of a mark, small enough for the supervisor: halves the longer part until both fit.
 fn within_mark(mut summary: String, mut state: String) -> String {
     loop {
         let text = format!("{summary}\n\n{state}");
@@ -408,7 +408,7 @@ fn within_mark(mut summary: String, mut state: String) -> String {
             let half = summary.len() / 2;
             summary = without_middle(summary, half);
         } else {
-            // The end of a quoted line has no quote: keep only the beginning.
+            // Cut only the end: a cut in the middle could leave the rest of a quoted line without its `>`.
             state.truncate(state.floor_char_boundary(state.len() / 2));
             state.push_str("\n… the rest is omitted …");
         }

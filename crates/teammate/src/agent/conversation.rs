@@ -82,7 +82,7 @@ impl Conversation {
         }
     }
 
-    /// Stores inputs for the model with the images that the user's messages name, and acknowledges the messages.
+    /// Stores inputs for the model, with the images and PDFs that the user's messages name. Acknowledges the messages.
     pub(super) async fn store_inputs(
         &mut self,
         model_inputs: Vec<ModelInput>,

@@ -56,8 +56,8 @@ impl From<Arc<dyn Model>> for Models {
 ///
 /// # Errors
 /// If a limit in dollars applies and the price of a model is unknown, if the user's `config.toml` or a model's name is
-/// invalid, if no model is available, if none of the models or the model for summaries cannot be opened, or if the
-/// recording cannot be opened. A restart would not help, so the member is held.
+/// invalid, if no model is available, if none of the configured models can be opened, or if the model for summaries or
+/// the recording cannot be opened. A restart would not help, so the member is held.
 pub(crate) async fn models_of(
     agent: &AgentSpec,
     member: &str,
@@ -184,13 +184,13 @@ fn open_config(
     })
 }
 
-/// The name of the model that writes summaries. A recording contains the summaries of its member.
+/// The configured model for summaries. `None` for a replayed main model: its recording contains the summaries.
 fn to_compact<'a>(agent: &'a AgentSpec, main: &ModelName) -> Option<&'a str> {
     let name = agent.compact.as_deref();
     name.filter(|_| !matches!(main, ModelName::Replay(_)))
 }
 
-/// Asks for the window of the model that writes summaries. An invalid name is an error when the model is opened.
+/// Asks for the window of the model that writes summaries. Ignores an invalid name: opening the model reports it.
 async fn ask_window_to_compact(agent: &AgentSpec, main: &ModelName, config: &mut OpenConfig) {
     if let Some(Ok(name)) = to_compact(agent, main).map(str::parse::<ModelName>) {
         config.ask_window(&name).await;
@@ -234,7 +234,8 @@ pub(crate) struct Explained {
 /// Explains the model that the agent would use.
 ///
 /// # Errors
-/// As [`model_of`], as a text for the user.
+/// If the user's `config.toml` or a model's name is invalid, if no model can be used, or if the model for summaries
+/// cannot be opened. The error is a text for the user.
 pub(crate) async fn explain(
     agent: &AgentSpec,
     environment: BTreeMap<String, String>,
@@ -327,9 +328,9 @@ pub(crate) fn permission_of(agent: &AgentSpec, client: &SupervisorClient) -> Per
     }
 }
 
-/// The tools of this member: the team's tools, those built-in tools that its role permits, and `custom`, the tools of the
-/// embedding program. `window`: the window of its model. If it is small, the member has only the most important tools,
-/// the built-in tools that its role names, and `custom`.
+/// The tools of this member: the team's tools, the built-in tools that its role permits, and `custom`, the tools of the
+/// embedding program. `window`: the window of the member's model. If the window is small, the member has only the most
+/// important tools, the built-in tools that its role names, and `custom`.
 pub(crate) fn tools_of(
     agent: &AgentSpec,
     client: &SupervisorClient,
@@ -398,8 +399,8 @@ fn team_tools_where(
     tools
 }
 
-/// Whether to offer a tool to this model. Patches suit only the models that were trained to write them; for others the
-/// role must name the tool.
+/// Whether to offer a tool to this model. `apply_patch` suits only models that were trained to write patches. Other
+/// models get this tool only if the role names it.
 pub(crate) fn suits_model(agent: &AgentSpec, model: &str, tool: &str) -> bool {
     let model = model.rsplit('/').next().unwrap_or(model);
     let writes_patches = || model.starts_with("gpt-") || model.contains("codex");

@@ -1,15 +1,16 @@
-//! The lifecycle hooks of an agent: shell lines of the user and of the trusted team file that run at its events. Called
-//! by the agent loop, by `calls` and by `supervisor_calls`.
+//! The lifecycle hooks of an agent: shell lines of the user and of the trusted team file that run at events of the
+//! agent. Called by the agent loop, by `calls` and by `supervisor_calls`.
 //!
 //! ```text
 //! event ── hooks of the team file, then of the user, one after the other
 //!            └── program: JSON on stdin ──► exit code, stdout, stderr ──► answer ──► outcome
 //! ```
-//! - one program: `program`; what it prints: `answer`; names of tools and arguments in Claude Code: `claude`
+//! - running the program of a hook: `program`; reading its answer: `answer`
+//! - names of tools and arguments in Claude Code: `claude`
 //! - a tool call between its hooks: `call`; the other events of the agent loop: `lifecycle`
 //!
-//! A hook runs with the user's rights, outside the sandbox. What it prints is untrusted text: escapes and secrets are
-//! removed, and its length is limited. Text for the model is added at the end of the conversation.
+//! A hook runs with the user's rights, outside the sandbox. The texts in its answer are untrusted: escapes and secrets
+//! are removed, and the length is limited. Text for the model is added at the end of the conversation.
 
 mod answer;
 mod call;
@@ -42,7 +43,6 @@ const LINE_WIDTH: usize = 60;
 #[derive(Debug, Clone)]
 pub(super) struct Hooks(Arc<HookContext>);
 
-/// The inputs of hooks.
 #[derive(Debug)]
 pub(super) struct HookContext {
     pub(super) specs: Vec<HookSpec>,
@@ -52,23 +52,23 @@ pub(super) struct HookContext {
     pub(super) sink: OutputSink,
 }
 
-/// What the hooks of one event decided together.
+/// The combined answers of the hooks of one event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// What the event stands for must not happen, for this reason.
+    /// A hook blocks, for this reason. The event decides what this prevents, if anything.
     pub(super) blocked: Option<String>,
-    /// The turn must end, for this reason.
+    /// A hook asks to end the turn, for this reason.
     pub(super) stopped: Option<String>,
     pub(super) decision: Option<HookDecision>,
-    /// The arguments that replace those of the call, in the names of Claude Code.
+    /// The new arguments of the call, with the names of Claude Code.
     pub(super) input: Option<Map<String, Value>>,
     /// Texts for the model.
     pub(super) context: Vec<String>,
 }
 
 impl Outcome {
-    /// Adds the answer of the next hook. A deny or ask remains. An allow of an earlier hook is dropped if this hook
-    /// changes the arguments: it was given for others.
+    /// Adds the answer of the next hook. An earlier `ask` remains. An earlier `allow` is dropped if this hook changes
+    /// the arguments: the `allow` was for other arguments.
     fn add(&mut self, answer: Answer) {
         if answer.input.is_some() {
             self.decision.take_if(|it| *it == HookDecision::Allow);
@@ -94,13 +94,13 @@ impl Hooks {
         Self(Arc::new(context))
     }
 
-    /// Returns whether a hook runs at this event.
+    /// Returns whether the agent has a hook for this event.
     pub(super) fn has(&self, event: HookEvent) -> bool {
         self.0.specs.iter().any(|spec| spec.event == event)
     }
 
-    /// Runs the hooks of the event whose matcher selects one of the subjects, until one of them blocks or stops.
-    /// Dropping the future terminates the running hook.
+    /// Runs the hooks of the event in order, until a hook blocks or stops. Skips a hook whose matcher selects none of
+    /// the subjects; without subjects, skips no hook. Dropping the future terminates the running hook.
     async fn run(&self, event: HookEvent, subjects: &[&str], fields: &[(&str, Value)]) -> Outcome {
         let mut outcome = Outcome::default();
         let HookContext {
@@ -164,7 +164,7 @@ impl Hooks {
         named.into_iter().collect()
     }
 
-    /// Runs the hooks of `notification` in their own task: no answer of theirs matters.
+    /// Runs the `notification` hooks in a separate tokio task. Their decisions have no effect.
     pub(super) fn notify(&self, kind: &'static str, message: String) {
         if !self.has(HookEvent::Notification) {
             return;

@@ -201,13 +201,13 @@ impl Inbox {
         model_inputs
     }
 
-    /// Returns whether the user has asked to compact the conversation, once for each time.
+    /// Returns whether the user has asked to compact the conversation since the previous call.
     pub(super) fn takes_compaction(&mut self) -> bool {
         self.drain();
         std::mem::take(&mut self.wants_compaction)
     }
 
-    /// Waits for an input that starts a turn, or for the request to compact the conversation. Cancel-safe.
+    /// Waits for an input that starts a turn, or until the user asks to compact the conversation. Cancel-safe.
     ///
     /// # Errors
     /// On a stop.

@@ -1,8 +1,8 @@
-//! Reads the instruction files of a member for its system prompt. Called by the agent loop once in a launch, so that the
-//! prompt stays the same.
+//! Reads the instruction files of a member for its system prompt. Called by the agent loop once in a launch, so that
+//! the prompt stays the same.
 //!
-//! The texts come from the user and from files of the project that the user trusted. Their characters are made visible:
-//! a text cannot hide instructions from a user who reads the file.
+//! The texts come from the user and from files of the project that the user trusted. Invisible and control characters
+//! are escaped, so that a file cannot give the model instructions that its text hides from the user.
 
 use std::io;
 use std::path::Path;
@@ -11,7 +11,7 @@ use agent_team_protocol::spec::InstructionFile;
 use agent_team_protocol::text::{visible, visible_line};
 use agent_team_system::regular_file::read_beginning;
 
-/// The end of a file in the prompt. [`without_tags`] removes it from a text.
+/// The end of a file in the prompt. [`without_tags`] escapes it in a text.
 const END: &str = "</file>";
 
 /// The texts of instruction files.
@@ -19,11 +19,10 @@ const END: &str = "</file>";
 pub(super) struct Instructions {
     /// The section of the system prompt. Empty: there are no instructions.
     pub(super) text: String,
-    /// Files that are cut or missing, for the user.
+    /// Notices for the user about files that are cut or cannot be read.
     pub(super) notices: Vec<String>,
 }
 
-/// Reads the files.
 pub(super) async fn read(files: Vec<InstructionFile>, project: &Path) -> Instructions {
     let project = project.to_owned();
     let read = tokio::task::spawn_blocking(move || {
@@ -74,7 +73,7 @@ fn text_of(file: &InstructionFile) -> io::Result<(String, bool)> {
     Ok((text.trim().to_owned(), beginning.is_cut))
 }
 
-/// Escapes the `<` of each `<file` and `</file` in upper and lower case, so that a text cannot begin or end a section.
+/// Escapes the `<` of each `<file` and `</file`, ignoring case, so that a text cannot begin or end a section.
 fn without_tags(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for (at, c) in text.char_indices() {

@@ -193,7 +193,7 @@ impl SupervisorCalls {
         shell.config.link.notify(Notice::Waits(MemberWaits { on }));
     }
 
-    /// Reports the model that answers, and how full its window is, if this has changed by a percent.
+    /// Reports the model that answers, and how full its window is, if the model or the percentage has changed.
     pub(super) fn set_model(&mut self, model: MemberModel, shell: &Shell<AgentPane>) {
         let shown = |it: &MemberModel| {
             (

@@ -8,7 +8,8 @@
 //! The supervisor's copy is append-only. Marks among its entries define how to derive the conversation that the model
 //! sees.
 //!
-//! A mark `pruned` keeps the items, but replaces the long results of tools among them by one line each.
+//! A mark `pruned` keeps all items, but replaces long, old tool results by one line each, and removes old images and
+//! documents.
 
 use agent_team_llm::{Answer, Item, Media, Price, Prompt, ToolResult, Usage};
 use agent_team_protocol::RunId;
@@ -27,7 +28,8 @@ use super::work_record::WorkRecord;
 pub(super) enum Mark {
     /// All items so far, except the last `kept` ones, are replaced by this text.
     Summarised { text: String, kept: usize },
-    /// The long results of tools in all items so far, except in the last `kept` ones, are replaced by one line each.
+    /// In all items so far, except the last `kept` ones, long tool results are replaced by one line each, and images
+    /// and documents are removed.
     Pruned { kept: usize },
     /// A question of a run with rounds. It replaces the previous question of the same run; the first question of a run
     /// replaces all items before it.
@@ -115,7 +117,7 @@ impl Transcript {
                     Some((counted, tokens)) if *counted >= end => {
                         *tokens = tokens.saturating_sub(saved);
                     }
-                    // The counted prompt ends before the last pruned result.
+                    // The counted prompt does not contain all pruned items, so `saved` does not apply to it.
                     counted => *counted = None,
                 }
             }

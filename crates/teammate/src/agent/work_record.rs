@@ -1,8 +1,8 @@
 //! What a member has read, changed, planned and asked, taken from its transcript. Pure. Kept by the transcript, which
 //! adds every item; read when a summary replaces items, and after a restart.
 //!
-//! The record covers the whole transcript, also the items that the model no longer sees. Its sizes are bounded: the
-//! oldest entries are dropped first.
+//! The record covers the whole transcript, including the items that the model no longer sees. Its lists are bounded:
+//! the oldest entries are dropped first.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -21,7 +21,7 @@ const EDIT: &str = "edit";
 const WRITE: &str = "write";
 const SEND_MESSAGE: &str = "send_message";
 
-/// The paths of the files that a patch leaves behind.
+/// The paths that a patch adds, updates or moves files to.
 fn patched(patch: &str) -> impl Iterator<Item = &str> {
     const SECTIONS: [&str; 3] = ["*** Add File: ", "*** Update File: ", "*** Move to: "];
     let path = |line| {
@@ -35,20 +35,20 @@ fn patched(patch: &str) -> impl Iterator<Item = &str> {
 /// The recipient `lead` in the arguments of a call.
 const LEAD: &str = "lead";
 
-/// The beginning of the result of a call of which it is unknown whether it took effect.
+/// The beginning of the result of an interrupted call, which may have taken effect.
 const INTERRUPTED: &str = "interrupted";
 
 /// The largest number of files in a list.
 const FILES_MAX: usize = 100;
 
-/// The largest number of messages and questions in a list.
+/// The largest number of messages or questions in a list.
 const MESSAGES_MAX: usize = 20;
 
 #[derive(Debug, Default)]
 pub(super) struct WorkRecord {
     /// The calls of the last answer, by id.
     calls: HashMap<String, ToolCall>,
-    /// The files that the member has read and not changed, as the model wrote them; the last one is the newest.
+    /// The paths, as the model wrote them, of files that the member has read and not changed; the last is the newest.
     pub(super) read: VecDeque<String>,
     pub(super) changed: VecDeque<String>,
     /// The last call that replaced the todo list.
@@ -80,11 +80,12 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// A message of a member is the reply only if it says so; the user's next message is.
+    /// Returns whether the message is the reply: it names this question, or it is a later message of the user that
+    /// names none. The id of an interrupted question is unknown, so any reply of the asked party counts.
     fn is_answered_by(&self, message: &ReceivedMessage) -> bool {
         match (message.reply_to, self.message) {
             (Some(replied), Some(asked)) => replied == asked,
-            // The lead may have another name.
+            // A question to `lead` gets its reply under the lead's name.
             (Some(_), None) => message.from == self.to || self.to.to_string() == LEAD,
             (None, asked) => {
                 message.from == Party::User
@@ -133,7 +134,7 @@ impl WorkRecord {
     fn add_result(&mut self, call: &ToolCall, result: &ToolResult) {
         let arguments: Value = serde_json::from_str(&call.input).unwrap_or_default();
         let text = |name: &str| arguments[name].as_str().map(str::to_owned);
-        // A plan that was sent back is revised, so the model needs it too.
+        // Record the plan even if it was sent back: the model then has to revise it.
         if call.name == PROPOSE_PLAN {
             self.plan = text("text").or(self.plan.take());
         }
@@ -187,7 +188,7 @@ impl WorkRecord {
             true => return,
             false => unanswered(&result.text).map(|(to, message)| (to, Some(message))),
         };
-        // The model has repeated an interrupted call.
+        // If the model repeats an interrupted call, this question replaces the interrupted one.
         self.questions
             .retain(|known| known.message.is_some() || known.text != text);
         if let Some((to, message)) = question {

@@ -1,8 +1,8 @@
 //! The worker of a member with the native engine. The only program that links HTTP, TLS and search.
 //!
 //! `--model` reads an agent from stdin and prints the model that the agent would use, both as JSON; `agent-team doctor`
-//! runs this command. `--models` prints the known models, and `--import-models` adds a list from stdin to them; `agent-team
-//! models` runs these commands. `--host` hosts members of any engine in one process.
+//! runs this command. `--models` prints the known models, and `--import-models` adds a list from stdin to them;
+//! `agent-team models` runs these commands. `--host` hosts members of any engine in one process.
 
 use std::ffi::OsStr;
 use std::process::ExitCode;

@@ -45,8 +45,8 @@ impl TeamTools {
 
     /// Runs one call and returns the text for the model, at most 30,000 bytes. Secrets of the team are redacted.
     ///
-    /// `wait` and `ask` wait for other members; dropping the future ends the wait. Must be called within a Tokio runtime
-    /// with a timer.
+    /// `wait` and `ask` wait for other members or the user; dropping the future ends the wait. Must be called within a
+    /// Tokio runtime with a timer.
     ///
     /// # Errors
     /// [`ToolError::Input`] if there is no such tool or the arguments do not match its schema. [`ToolError::Failed`] if

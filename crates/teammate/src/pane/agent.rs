@@ -38,7 +38,7 @@ pub(crate) enum AgentEvent {
     Message(String),
     /// `agent-team` with these arguments.
     Verb(Vec<String>),
-    /// The prompt of an MCP server with this name and these words.
+    /// A prompt of an MCP server: its name and its arguments.
     Prompt(String, Vec<String>),
     /// Interrupt the current turn.
     Interrupt,

@@ -72,7 +72,7 @@ pub(crate) fn abandoned(task: TaskId, reason: &str) -> String {
     format!("✗ {task} abandoned: {}", visible_label(reason, LABEL))
 }
 
-/// A message in full; of a message of the system, which can contain the whole output of a task, only the first lines.
+/// Shows a message in full, but only the first lines of a message of the system: it can contain a task's whole result.
 pub(crate) fn message(message: &DeliveredMessage) -> String {
     let text = visible(&message.text);
     let shown = format!("✉ {}: {text}", message.from);

@@ -107,8 +107,8 @@ impl Surface {
         )
     }
 
-    /// The notification about the new size of the member's own pane. `None` if the pane has no reason to be laid out
-    /// again: it is large enough and has not grown.
+    /// The notification about the new size of the member's own pane. `None` without a terminal, on an attached
+    /// terminal, and if the pane is large enough and has not grown.
     pub(crate) fn size_notice(&mut self) -> Option<Notice> {
         let (columns, rows) = self.size()?;
         let before = self.last_size.replace((columns, rows));

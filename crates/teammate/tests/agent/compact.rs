@@ -17,7 +17,7 @@ async fn scene(window: u64) -> Scene {
     .await
 }
 
-/// Calls `look` four times in one answer, with long results.
+/// The model calls `look` four times in one answer; each result is long.
 async fn looks(scene: &mut Scene) {
     scene.asked().await.call(&[("look", "{}"); 4]);
     scene.stores().await;
@@ -47,7 +47,7 @@ async fn old_results_are_removed_without_a_model() {
     assert_eq!(again.items[..asked.items.len()], asked.items);
 }
 
-/// The member cannot read the board for the state of its work.
+/// Refuses the request for the team with which the member builds the state of its work.
 async fn has_no_board(scene: &mut Scene) {
     let shown = scene.member.asked::<TeamShow>().await;
     let refusal = Refusal::new(ErrorCode::UnknownTeam, "gone");

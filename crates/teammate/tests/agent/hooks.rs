@@ -1,4 +1,4 @@
-//! Lifecycle hooks with real programs: what they receive, what their answers do, and what a hostile one cannot do.
+//! Lifecycle hooks with real programs: what hooks receive, what their answers do, and what a hostile hook cannot do.
 
 use std::path::PathBuf;
 
@@ -41,7 +41,7 @@ async fn scene(hooks: Vec<HookSpec>) -> Scene {
     .await
 }
 
-/// A member with these hooks, whose model has made the call of `change`.
+/// A member with these hooks. Its model has called `change`.
 async fn changing(hooks: Vec<HookSpec>) -> Scene {
     let mut scene = scene(hooks).await;
     scene.deliver(1, "go", false).await;
@@ -51,7 +51,7 @@ async fn changing(hooks: Vec<HookSpec>) -> Scene {
     scene
 }
 
-/// The result of the call, which the tool never received.
+/// The result that the model gets for the call. The tool did not receive the call.
 async fn refusal(scene: &mut Scene) -> String {
     scene.stores().await;
     let result = scene.asked().await.results().remove(0);

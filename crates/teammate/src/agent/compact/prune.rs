@@ -1,8 +1,8 @@
-//! Replaces old results of tools by one line each: what the result was, and how to see it again; and removes old images
-//! and documents. Pure. Called by the transcript when it applies a mark.
+//! Replaces each long, old tool result by one line, which describes the result and how to see it again. Removes old
+//! images and documents. Pure. Called by the transcript for a mark `pruned`, and when a conversation is shortened.
 //!
-//! Answers stay as they are: a provider refuses changed thoughts and calls. Thoughts behind a changed result no longer
-//! bind; the model's client drops them.
+//! Answers stay unchanged: a provider refuses changed thoughts and calls. A provider may bind a thought to everything
+//! before it; the model's client then drops the thoughts that follow a changed result.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use agent_team_llm::{Item, Media, ToolCall};
 use agent_team_protocol::text::visible_label;
 use agent_team_terminal_ui::call::header;
 
-/// The size in bytes from which on a result is replaced.
+/// The smallest size, in bytes, of a result that is replaced. A result with images or documents is always replaced.
 const LONG: usize = 512;
 
-/// The largest number of characters of a result's last line.
+/// The largest number of characters of a result's last line in the replacement.
 const LAST_LINE: usize = 100;
 
 /// The estimated number of bytes per token, for text that no model has counted yet.

@@ -1,7 +1,7 @@
 //! The state of a member's work as a text for its model: what a summary must not lose. Pure. Built by code from the
 //! supervisor's answers and from the work record, never by a model.
 //!
-//! Text of other parties is quoted line by line, as in messages, so that it cannot pass for text of the runtime.
+//! The goal, messages and questions are quoted line by line, so that their text cannot pass for text of the runtime.
 
 use std::collections::VecDeque;
 
@@ -13,14 +13,14 @@ use agent_team_tools::team::{quoted, without_middle};
 use super::super::prompts;
 use super::super::work_record::WorkRecord;
 
-/// The beginning of the text, after the mark of a note.
+/// The first line of the text, after the prefix of a note.
 const HEADING: &str =
     "The state of your work. It is exact: rely on it where it differs from the summary.";
 
-/// The largest size, in bytes, of the note that replaces cut text, and of its quotes.
+/// The number of bytes by which a quoted text may exceed its limit, for the note that replaces cut text.
 const CUT_NOTE_MAX: usize = 64;
 
-/// The largest window, in tokens, that the sizes of the sections follow: the supervisor limits an entry's size.
+/// The sections grow with the window only up to this number of tokens: the supervisor limits the size of an entry.
 const WINDOW_MAX: u64 = 200_000;
 
 pub(super) struct WorkState<'a> {
@@ -35,7 +35,7 @@ pub(super) struct WorkState<'a> {
 }
 
 impl WorkState<'_> {
-    /// All sections together have about 40 % of the window.
+    /// All sections together fill at most about 40 % of the window.
     pub(super) fn text(&self) -> String {
         // A token has about four bytes.
         let window = usize::try_from(self.window.min(WINDOW_MAX) * 4).unwrap_or(usize::MAX);
@@ -96,8 +96,8 @@ impl WorkState<'_> {
         text
     }
 
-    /// The newest messages that have at most this many bytes together, oldest first. The newest one is cut if it is
-    /// longer. The goal is not repeated.
+    /// The newest messages of the user that together have about `bytes_max` bytes at most, oldest first. If the newest
+    /// message alone is longer, it is cut. A message that repeats the goal is left out.
     fn messages_of_user(&self, bytes_max: usize) -> String {
         let mut texts = Vec::new();
         let mut remaining = bytes_max;
@@ -117,7 +117,7 @@ impl WorkState<'_> {
     }
 }
 
-/// The text in quotes, of about this size at most. Quotes make short lines longer.
+/// Quotes the text, cut to about `bytes_max` bytes. Each quoted line gets longer, so a text of many lines is cut more.
 fn quoted_within(text: &str, bytes_max: usize) -> String {
     let mut text_max = bytes_max;
     loop {
@@ -129,7 +129,7 @@ fn quoted_within(text: &str, bytes_max: usize) -> String {
     }
 }
 
-/// The newest paths whose lines have at most this many bytes together, oldest first.
+/// A list of the newest paths, of about `bytes_max` bytes at most, oldest first. Its first line counts omitted paths.
 fn listed(paths: &VecDeque<String>, bytes_max: usize) -> String {
     let mut lines = Vec::new();
     let mut remaining = bytes_max;
@@ -146,18 +146,18 @@ fn listed(paths: &VecDeque<String>, bytes_max: usize) -> String {
     lines.join("\n")
 }
 
-/// The summary without the state of the work behind it: a later summary gets the current state.
+/// The summary without the state of the work that follows it: a later summary gets the current state.
 pub(super) fn without_state(text: &str) -> &str {
     text[..state_in(text).unwrap_or(text.len())].trim_end()
 }
 
-/// Returns whether the text of an input is a summary with the state of the work behind it.
+/// Returns whether the text of an input is a summary that the state of the work follows.
 pub(super) fn is_summary(text: &str) -> bool {
     state_in(text).is_some()
 }
 
 fn state_in(text: &str) -> Option<usize> {
-    // A quoted line cannot begin like this.
+    // A quoted line begins with `>`, so quoted text cannot contain this heading.
     text.find(&format!("\n\n{}", prompts::note(HEADING)))
 }
 

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | 0 | stdout is JSON, or text for the model at `session_start` and `user_prompt` |
 //! | 2 | blocks; stderr is the reason |
+//! | 126, 127 | the shell could not start the program: no answer |
 //! | others | a warning for the user |
 //!
-//! A `pre_tool` hook that gives no readable answer blocks the call: it may have wanted to deny it.
+//! A `pre_tool` hook without a readable answer blocks the call: the hook may have meant to deny the call. At the other
+//! events, a missing answer is a warning for the user.
 
 use agent_team_protocol::hook::{HookDecision, HookEvent};
 use agent_team_tools::secret::Secrets;
@@ -16,7 +18,7 @@ use serde_json::{Map, Value};
 
 use super::program::Ended;
 
-/// The longest text of a hook, in bytes.
+/// The largest number of bytes of a text of a hook that are kept.
 const TEXT_MAX: usize = 10_000;
 
 const BLOCKS: i32 = 2;
@@ -24,13 +26,12 @@ const BLOCKS: i32 = 2;
 /// The codes with which the shell reports that it cannot start a program.
 const NOT_STARTED: [i32; 2] = [126, 127];
 
-/// What one hook answered.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) blocked: Option<String>,
     pub(super) stopped: Option<String>,
     pub(super) decision: Option<HookDecision>,
-    /// `updatedInput`.
+    /// The field `updatedInput`.
     pub(super) input: Option<Map<String, Value>>,
     /// Texts for the model.
     pub(super) context: Vec<String>,
@@ -159,7 +160,7 @@ impl Answer {
         answer
     }
 
-    /// The lines for the user. The caller shows a blocked or stopped event.
+    /// The warning and the message for the user, without the reason of a block or stop.
     pub(super) fn lines(&self) -> impl Iterator<Item = &str> {
         let lines = self.warning.iter().chain(&self.message);
         lines.map(String::as_str)

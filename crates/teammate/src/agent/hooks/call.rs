@@ -1,7 +1,8 @@
 //! A tool call between its hooks: `pre_tool`, the call, `post_tool`. Called by `calls`, in the task of the call.
 //!
-//! The answer with the call is already stored, so a worker that is killed here leaves a call of which it is unknown
-//! whether it took effect. The result is stored after `post_tool`, with what the hooks add to it.
+//! The model's answer with the call is stored before the hooks run, and the result after `post_tool`, with the text
+//! that the hooks add. If the worker is killed in between, the next launch stores that it is unknown whether the call
+//! took effect.
 
 use agent_team_protocol::hook::{HookDecision, HookEvent};
 use agent_team_tools::{Output, Permission, Tool, ToolContext, ToolError, allowed_by_hook};
@@ -86,7 +87,7 @@ impl Hooks {
         }
     }
 
-    /// Runs the tool after the decision that a hook made. The tool asks for its own permission then.
+    /// Runs the tool, after a decision if a hook requires one. The tool still asks for its own permission.
     async fn permitted(
         &self,
         tool: &dyn Tool,
@@ -99,7 +100,7 @@ impl Hooks {
             None => return tool.run(input.clone(), context, progress).await,
             Some(HookDecision::Allow) => None,
             Some(HookDecision::Ask { reason }) => {
-                // Also in mode bypass, whose tools ask for nothing: a question of a hook always counts.
+                // Ask in mode `bypass` too, in which tools need no permission: the `ask` of a hook always counts.
                 let permission = Permission::Ask(self.0.client.clone());
                 let name = &tool.spec().name;
                 let asked = permission.ask_for_hook(name, input, reason, context, progress);
@@ -109,7 +110,7 @@ impl Hooks {
         allowed_by_hook(tool.run(input.clone(), context, progress)).await
     }
 
-    /// Runs the hooks of a call. `text`: its result, after the call.
+    /// Runs the hooks of a call. `text`: the text of the call's result, only at `post_tool`.
     async fn of_call(
         &self,
         event: HookEvent,

@@ -1,5 +1,5 @@
-//! The names of tools and of their arguments in Claude Code, so that hooks written for it find what they look for.
-//! Pure. Called by `hooks::call`.
+//! Translates the names of tools and of their arguments to those of Claude Code and back, so that hooks for Claude Code
+//! work here. Pure. Called by `hooks::call`.
 //!
 //! Arguments without a counterpart keep their names.
 
@@ -7,10 +7,11 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-/// A tool with its name in Claude Code, and its arguments with theirs.
+/// The names of a tool and of its arguments, here and in Claude Code.
 struct Counterpart {
     ours: &'static str,
     theirs: &'static str,
+    /// Pairs: the name here, the name in Claude Code.
     arguments: &'static [(&'static str, &'static str)],
 }
 
@@ -81,12 +82,12 @@ fn counterpart(tool: &str) -> Option<&'static Counterpart> {
     COUNTERPARTS.iter().find(|known| known.ours == tool)
 }
 
-/// The tool's name in Claude Code; our own if it has none there.
+/// The tool's name in Claude Code, or its own name if Claude Code has no such tool.
 pub(super) fn tool_name(tool: &str) -> &str {
     counterpart(tool).map_or(tool, |known| known.theirs)
 }
 
-/// The arguments in the names of Claude Code. Relative paths of files become absolute, starting at `cwd`.
+/// The arguments with the names of Claude Code. Resolves a relative `file_path` against `cwd`.
 pub(super) fn arguments(tool: &str, ours: &Value, cwd: &Path) -> Value {
     let Some(known) = counterpart(tool) else {
         return ours.clone();
@@ -114,7 +115,7 @@ pub(super) fn arguments(tool: &str, ours: &Value, cwd: &Path) -> Value {
     theirs
 }
 
-/// The arguments that a hook gave, in our names.
+/// The arguments from a hook, with the names that the tool uses.
 pub(super) fn own_arguments(tool: &str, theirs: Map<String, Value>) -> Value {
     let Some(known) = counterpart(tool) else {
         return Value::Object(theirs);
@@ -135,7 +136,7 @@ pub(super) fn own_arguments(tool: &str, theirs: Map<String, Value>) -> Value {
     ours
 }
 
-/// The value with renamed fields, also in lists: a call can contain several edits.
+/// Renames the fields of the value at every depth: a call can contain a list of edits.
 fn renamed(value: &Value, rename: &dyn Fn(&str) -> String) -> Value {
     match value {
         Value::Object(fields) => {
@@ -148,7 +149,7 @@ fn renamed(value: &Value, rename: &dyn Fn(&str) -> String) -> Value {
     }
 }
 
-/// The result of a call. `text` is always there; the other fields are those that hooks of Claude Code read.
+/// The result of a call, in the field `text`. Hooks for Claude Code read the other fields.
 pub(super) fn response(tool: &str, input: &Value, text: &str) -> Value {
     let mut response = json!({ "success": true, "text": text });
     if tool == "bash" {

@@ -20,7 +20,7 @@ use super::Outcome;
 /// How often in a row the `stop` hooks may make an agent continue.
 const STOPS_MAX: u32 = 3;
 
-/// Why a session begins, in the words of Claude Code.
+/// Why a session starts: the `source` of Claude Code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::agent) enum SessionStart {
     New,
@@ -73,8 +73,8 @@ impl AgentLoop {
         Ok(())
     }
 
-    /// Runs the `user_prompt` hooks for each message of the user, and stores the inputs that they let pass. Returns
-    /// whether something was stored for the model.
+    /// Runs the `user_prompt` hooks for each message of the user, and stores the inputs. Stores a note in place of each
+    /// message that a hook blocks. Returns whether any input passed.
     pub(in crate::agent) async fn store_inputs(
         &mut self,
         inputs: Vec<ModelInput>,
@@ -123,7 +123,8 @@ impl AgentLoop {
         Ok(is_any)
     }
 
-    /// Runs the `pre_compact` hooks. `trigger`: `auto` or `manual`. They cannot prevent the compaction: the conversation would exceed the window.
+    /// Runs the `pre_compact` hooks. `trigger`: `auto` or `manual`. The hooks cannot prevent the compaction: without
+    /// it, the conversation can exceed the window.
     pub(in crate::agent) async fn before_compaction(
         &mut self,
         trigger: &'static str,
@@ -142,13 +143,13 @@ impl AgentLoop {
         Ok(())
     }
 
-    /// Runs the `stop` hooks before the answer ends the turn. Returns the reason for which the agent must continue.
+    /// Runs the `stop` hooks before the answer ends the turn. If the agent must continue, returns a text for the model.
     pub(in crate::agent) async fn must_continue(
         &mut self,
         answer: &Answer,
         blocks: &mut StopBlocks,
     ) -> Result<Option<String>, End> {
-        // An agent that owns a task is first reminded of it.
+        // An agent that owns a task is reminded of the task, and the hooks do not run.
         if !self.hooks.has(HookEvent::Stop) || self.conversation.inbox.task().is_some() {
             return Ok(None);
         }
@@ -185,7 +186,7 @@ impl AgentLoop {
         Ok(())
     }
 
-    /// Shows a block that the event cannot obey.
+    /// Shows the reason of a block or stop that has no effect at this event.
     fn show_ineffective(&self, event: HookEvent, outcome: &Outcome) {
         if let Some(reason) = outcome.blocked.as_ref().or(outcome.stopped.as_ref()) {
             let line = format!("… a {} hook reports: {reason}", event.name());

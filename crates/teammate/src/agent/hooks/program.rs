@@ -1,5 +1,5 @@
-//! Runs the program of one hook: JSON on stdin, bounded output, a time limit, and the end of every process that it
-//! started. Called by `hooks`.
+//! Runs the program of one hook with JSON on stdin, bounded output and a time limit. Terminates the processes that the
+//! hook leaves behind. Called by `hooks`.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -11,16 +11,17 @@ use agent_team_tools::program::{Program, ProgramEnd};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
-/// The variable with the project's directory in the hooks of Claude Code.
+/// The variable in which hooks for Claude Code find the project's directory.
 const PROJECT_VARIABLE: &str = "CLAUDE_PROJECT_DIR";
 
-/// The largest number of bytes of stdout that are kept. The rest is read and dropped: a closed pipe would kill the hook.
+/// The largest number of bytes of stdout that are kept. The rest is read and dropped: a closed pipe could kill the
+/// hook.
 const STDOUT_MAX: usize = 64 << 10;
 
 /// The largest number of bytes of stderr that are kept.
 const STDERR_MAX: usize = 16 << 10;
 
-/// How long to read stdout after the hook has exited. A process that escaped can hold the pipe open.
+/// How long to read stdout after the hook has exited. A process that escaped termination can hold the pipe open.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// How a hook ended.
@@ -35,7 +36,7 @@ pub(super) enum Ended {
     Failed(String),
 }
 
-/// Runs the hook in the project directory. Dropping the future terminates it.
+/// Runs the hook in the project's directory. Dropping the future terminates the hook.
 pub(super) async fn run(hook: &HookSpec, context: &ToolContext, input: &Value) -> Ended {
     // Agents can write the project's files, so the scripts are checked before each run.
     if let Err(untrusted) = trusted::check(&hook.files) {
