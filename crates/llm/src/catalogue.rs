@@ -4,7 +4,8 @@
 //!  config.toml [models.<provider>] ─► models.toml ─► catalogue.toml (built in) ─► defaults
 //!    the user's entries                 written by `import`
 //! ```
-//! An earlier source takes precedence. A model that is in none has a conservative window and no price.
+//! An earlier source takes precedence. A model that no source contains has a conservative window and, unless it is
+//! local, no price.
 
 mod import;
 
@@ -97,7 +98,7 @@ pub struct ModelData {
     pub output: u64,
     /// `None`: the price is unknown.
     pub price: Option<Price>,
-    /// Whether no source states a price: if it is free, then only as a local model.
+    /// Whether no source states a price. `price` is then `None`, or zero for a local model or a recording.
     pub price_is_assumed: bool,
     /// Whether the model accepts images and PDFs.
     pub media: MediaSupport,
@@ -112,9 +113,9 @@ pub struct Listed {
     pub window: u64,
     pub max_output: u64,
     pub price: Option<Price>,
-    /// The source of the price; without a price, of the window.
+    /// The source of the price. Without a price: the first source that sets any field.
     pub from: &'static str,
-    /// Whether agents without a configured model use it if its provider has a key.
+    /// Whether agents without a configured model use this model if its provider has a key.
     pub default: bool,
 }
 
@@ -171,8 +172,8 @@ impl Catalogue {
         }
     }
 
-    /// Returns the built-in data, the entries of the file `settings`, the user's `config.toml`, and those of
-    /// `models.toml` beside it. Both files may be absent.
+    /// Returns the built-in data and the user's entries. `settings` is the path of the user's `config.toml`;
+    /// `models.toml` is in the same directory. Both files may be absent.
     ///
     /// # Errors
     /// If a file cannot be read, or contains invalid entries.
@@ -218,7 +219,8 @@ impl Catalogue {
         PROVIDERS.iter().flat_map(of).collect()
     }
 
-    /// Returns the fields that any source sets, and the source of the price or else of the first field.
+    /// Returns the fields that the sources set, and the source of the price. Without a price, the source is the first
+    /// one that sets any field.
     fn entry(&self, provider: &Provider, model: &str) -> (Entry, Option<Source>) {
         let mut entry = Entry::default();
         let mut from = None;
@@ -226,7 +228,8 @@ impl Catalogue {
             let had_price = entry.has_price();
             let before = entry.clone();
             entry.complete_with(tables, provider.name, model);
-            // The prices of a maker are those of a gateway. A provider that runs models of several makers has its own.
+            // A gateway charges the prices of the model's maker. A provider that runs models of other makers itself has
+            // its own prices.
             let is_gateway = provider.quirks.is_openrouter || provider.base_url.is_empty();
             if is_gateway
                 && let Some((maker, model)) = model.split_once('/')
@@ -258,7 +261,7 @@ fn read_own(path: &Path) -> Result<Tables, CatalogueError> {
     Ok(tables)
 }
 
-/// Checks providers and prices. `above` is the beginning of the tables' names.
+/// Checks providers and prices. `above`: the part of a table's name before the provider.
 fn check(path: &Path, above: &'static str, tables: &Tables) -> Result<(), CatalogueError> {
     for (provider, models) in tables {
         let path = || path.to_owned();
@@ -353,7 +356,8 @@ impl Entry {
         } else {
             WINDOW
         };
-        // A provider without its own base URL, `openai-compatible`, may be any server: `open` knows where it is.
+        // A provider without its own base URL, `openai-compatible`, may be any server: `open` checks whether it runs on
+        // this machine.
         let free = provider.is_local() && !provider.base_url.is_empty();
         self.model_data(window, free)
     }

@@ -143,10 +143,11 @@ impl HttpModel {
         })
     }
 
-    /// A provider refuses the whole request if it cannot decode an image or accepts none, so a refused request is
-    /// repeated: first without the files behind the last answer, then without any. Files are remembered as refused only
-    /// if the repetition without them succeeds and their number or size cannot be the reason. If all fail, the first
-    /// error is the result, unless the conversation is too long without files too.
+    /// A provider refuses the whole request if it cannot decode an image or accepts none. A request that may have
+    /// failed for this reason is repeated: first without the files after the last answer, then without any file. Files
+    /// are remembered as refused only if a repetition without them succeeds and the error was a refusal: an error about
+    /// the total size, or of the server, may have another reason. If all repetitions fail, the result is the first
+    /// error; the branches below return the exceptions.
     async fn ask(&self, prompt: Prompt<'_>, on_delta: OnDelta<'_>) -> Result<Answer, ModelError> {
         let loaded = {
             let refused = self.refused_media();
@@ -372,7 +373,7 @@ enum Cause {
     Unsure,
 }
 
-/// `None`: images and PDFs do not cause this error. OpenRouter reports a model without images as an unknown model: "No
+/// `None`: images and PDFs do not cause this error. OpenRouter reports a model that accepts no images as unknown: "No
 /// endpoints found that support image input".
 fn media_as_cause(error: &ModelError) -> Option<Cause> {
     match error {

@@ -1,8 +1,8 @@
 //! Images and PDFs that a result or an input shows to a model. Created by the tools, loaded for a request by
 //! `http/loaded`.
 //!
-//! A transcript contains only a reference: the bytes are in a file of the member, stored once under their digest. A file
-//! that is missing or was changed is not sent, and the model reads a note instead.
+//! A transcript contains only a reference: the bytes are in a file of the member, stored once under their digest. A
+//! file that is missing or was changed is not sent, and the model receives a note instead.
 
 use std::fs;
 use std::io::{self, Write};
@@ -81,7 +81,7 @@ pub struct Media {
     pub kind: MediaKind,
     /// The name for the model.
     pub name: String,
-    /// Absolute. The file that contains the bytes.
+    /// The absolute path of the file that contains the bytes.
     pub file: PathBuf,
     pub bytes: u64,
     /// SHA-256 of the bytes, in hexadecimal digits.
@@ -104,7 +104,7 @@ impl Media {
             file,
         };
         if media.read().is_none() {
-            // Another call can store the same bytes at the same time.
+            // Another call can store the same bytes at the same time, so each call writes its own temporary file.
             let temporary = media.file.with_extension(random::id());
             let mut options = fs::OpenOptions::new();
             options.write(true).create_new(true).mode(0o600);

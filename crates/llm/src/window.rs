@@ -1,7 +1,8 @@
 //! Asks a server for the window with which it runs a model. Called once per launch, before the model is opened.
 //!
-//! Only the server knows this number: the user chooses it when the server starts, and it is often far below the model's
-//! own. A server that does not answer in time, or not in this form, is not an error; the window is then assumed.
+//! Only the server knows this number: the user chooses it when the server starts, and it is often far below the largest
+//! window of the model. A server that does not answer in time and in one of these forms is not an error; the window is
+//! then assumed.
 //!
 //! | server | request | field |
 //! |---|---|---|
@@ -32,8 +33,8 @@ const RESPONSE_MAX: usize = 4 << 20;
 /// Windows outside this range, in tokens, are errors of the server.
 const PLAUSIBLE: std::ops::RangeInclusive<u64> = 512..=100_000_000;
 
-/// Ollama truncates a prompt at its own default window, which it does not report before it loads the model. This is its
-/// smallest default, so a larger window is not assumed for a model that is not loaded.
+/// Ollama truncates a prompt at its own default window, which it does not report before it loads the model. This is
+/// Ollama's smallest default, so a larger window is not assumed for a model that is not loaded.
 const OLLAMA_UNLOADED: u64 = 4_096;
 
 /// The window of this model in tokens, if the server reports it.
@@ -105,7 +106,7 @@ impl Server {
         let url = format!("{}/api/show", self.root);
         let shown = self.receive(self.client.post(url).body(body)).await?;
         let parameters = shown["parameters"].as_str().unwrap_or("").lines();
-        // The last one counts.
+        // The last `num_ctx` counts.
         let mut set = parameters
             .rev()
             .filter_map(|line| line.trim().strip_prefix("num_ctx"));

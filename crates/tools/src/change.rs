@@ -20,7 +20,8 @@ pub(super) struct Diff {
     pub(super) whole: bool,
 }
 
-/// The diff of a file: its name and content before and after the change. `None`: it does not exist.
+/// The diff of a file. `old` and `new`: its name and content before and after the change; `None`: it does not exist
+/// then.
 pub(super) fn diff(old: Option<(&str, &[u8])>, new: Option<(&str, &[u8])>) -> Diff {
     let content = |side: Option<(&str, &[u8])>| {
         let bytes = side.map_or(&[][..], |(_, bytes)| bytes);
@@ -36,7 +37,7 @@ pub(super) fn diff(old: Option<(&str, &[u8])>, new: Option<(&str, &[u8])>) -> Di
         .timeout(SEARCH)
         .diff_lines(&before, &after);
     let hunks = diff.unified_diff().context_radius(3).to_string();
-    // A new empty file and a renamed file have a header without hunks.
+    // The diff of a new empty file, or of a file that is only renamed, is a header without hunks.
     let mut text = format!("--- {}\n+++ {}\n{hunks}", name('a', old), name('b', new));
     let (mut added, mut removed) = (0, 0);
     for op in diff.ops() {
@@ -75,7 +76,7 @@ impl Diff {
     }
 }
 
-/// Truncates a diff that is too large to be shown. Returns whether it was.
+/// Truncates a diff that is too large to be shown. Returns whether it has truncated the diff.
 fn cut(text: &mut String) -> bool {
     if text.len() <= DIFF_MAX {
         return false;

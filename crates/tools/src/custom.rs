@@ -1,7 +1,8 @@
 //! Tools that an embedding program defines, and their form for a member's model. Called by the embedding library, which
 //! checks them, and by the worker, which offers them.
 //!
-//! The program's code runs outside the sandbox. It decides what a call may do, unless the tool asks for permission.
+//! The program's code runs outside the sandbox, and nothing but this code limits what a call does. A tool can require
+//! permission for each call.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -73,7 +74,8 @@ impl CustomTool {
         }
     }
 
-    /// The tool changes nothing: its calls may run concurrently, and before a required plan is approved.
+    /// The tool changes nothing: its calls may run before a required plan is approved, and concurrently unless they
+    /// need permission.
     #[must_use]
     pub fn reads_only(mut self) -> Self {
         self.reads_only = true;

@@ -1,7 +1,7 @@
 //! `edit`: replaces texts in a file: all of them, or none. The file's line endings are kept.
 //!
-//! A text that does not occur in the file is searched again without regard to indentation and trailing blanks. A single
-//! such place is replaced, and the new text is re-indented like the file: see `white_space`.
+//! If a text does not occur in the file, a second search ignores indentation and trailing blanks. If it finds exactly
+//! one place, this place is replaced, and the new text is re-indented like the file: see `white_space`.
 
 pub(super) mod nearest;
 
@@ -147,7 +147,7 @@ fn replace(
 /// The file after one edit.
 struct Edited {
     bytes: Vec<u8>,
-    /// The first lines of the replaced texts, before the edit.
+    /// The numbers of the lines at which the replaced texts began before the edit.
     lines: Vec<usize>,
     /// The text differed in white space.
     reindented: bool,
@@ -190,7 +190,8 @@ fn edited(name: &str, bytes: &[u8], replacement: &Replacement) -> Result<Edited,
     })
 }
 
-/// Replaces the only lines that differ from `old` in white space alone. `new` has the file's line endings.
+/// Replaces the lines that differ from `old` in white space alone, if exactly one place has such lines. `new` has the
+/// file's line endings.
 fn similar(name: &str, bytes: &[u8], old: &str, new: &str) -> Result<Edited, String> {
     let wanted: Vec<&[u8]> = old
         .strip_suffix('\n')

@@ -3,8 +3,9 @@
 //! A file is replaced atomically by a complete file, and only if it is still the version that the model has read. The
 //! permission request contains the diff. The bytes from which the diff was made are written afterwards.
 //!
-//! A call changes all its files or none: the new files are complete on the disk before the first one gets its name, and
-//! if a later one fails, the earlier ones are restored. A crash between two of these renames leaves a part.
+//! A call changes all its files or none: all new files are complete on the disk, under temporary names, before the
+//! first file is changed. If a later change fails, the earlier files are restored, unless another program has changed
+//! them meanwhile. A crash between two changes leaves the earlier files changed.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -89,7 +90,7 @@ pub(super) struct Change {
     old: Option<Existing>,
     /// `None`: the file is removed.
     new: Option<Vec<u8>>,
-    /// The permissions of the new file. `None`: those of any new file.
+    /// The permissions of the new file. `None`: the default permissions of new files.
     mode: Option<u32>,
     /// `None`: the diff of another change contains this change.
     diff: Option<Diff>,
@@ -121,7 +122,7 @@ impl Change {
         }
     }
 
-    /// Moves a file to `to`, where `replaced` is the present file, and gives it the content `new`.
+    /// Moves a file and gives it the content `new`. `to`: the new path, and the file there that the move replaces.
     pub(super) fn moved(
         from: (ResolvedPath, Existing),
         to: (ResolvedPath, Option<Existing>),
@@ -152,7 +153,8 @@ impl Change {
 /// tool's result after the changes.
 ///
 /// # Errors
-/// If permission is denied, a file has changed meanwhile, or one cannot be written. No file is changed then.
+/// If permission is denied, a file has changed meanwhile, or a file cannot be written. No file is changed then, except
+/// files that cannot be restored: the error names them.
 pub(super) async fn apply(
     mut changes: Vec<Change>,
     done: String,
@@ -166,8 +168,8 @@ pub(super) async fn apply(
     let diff = context.secrets.redact(&all.text);
     request["diff"] = diff.as_ref().into();
     if !all.whole || diff != all.text {
-        // A truncated or redacted diff does not show every change, so the request's digest also covers the new
-        // content, and the numbers of lines are those of the whole change.
+        // A truncated or redacted diff does not show every change, so the request's digest also covers the new content,
+        // and `added` and `removed` count the lines of the whole change.
         request["added"] = all.added.into();
         request["removed"] = all.removed.into();
         request["sha256"] = digest(&changes).to_string().into();
@@ -193,7 +195,7 @@ pub(super) async fn apply(
     })
 }
 
-/// Covers the new content of all files. For several files, it covers which content each of them gets.
+/// Covers the new content. For several files, or a removed file, it also covers the path of each file.
 fn digest(changes: &[Change]) -> Digest {
     if let [Change { new: Some(new), .. }] = changes {
         return Digest::of_bytes(new);
@@ -203,13 +205,14 @@ fn digest(changes: &[Change]) -> Digest {
             Some(new) => Digest::of_bytes(new).to_string(),
             None => "removed".to_owned(),
         };
-        // The form for debugging escapes newlines in paths.
+        // `{:?}` escapes newlines in paths.
         format!("{content} {:?}\n", change.resolved.path())
     });
     Digest::of_bytes(lines.collect::<String>().as_bytes())
 }
 
-/// Makes all the changes, or none. Returns the version of each file; `None` for a removed one.
+/// Makes all the changes. If one fails, restores the files of the earlier ones. Returns the version of each file;
+/// `None` for a removed one.
 fn make(changes: &[Change]) -> Result<Vec<Option<Version>>, ToolError> {
     // Check all files first: staging creates directories, which remain after an error.
     for change in changes {
@@ -238,7 +241,8 @@ fn make(changes: &[Change]) -> Result<Vec<Option<Version>>, ToolError> {
     Ok(staged.iter().map(|staged| staged.version).collect())
 }
 
-/// A change whose new file is complete beside its path. Dropping it removes a file that has not got its name.
+/// A change whose new file is complete, under a temporary name in the same directory. Dropping this value removes a
+/// file that still has the temporary name.
 struct Staged<'a> {
     change: &'a Change,
     directory: OwnedFd,
@@ -288,7 +292,7 @@ impl<'a> Staged<'a> {
         Ok(())
     }
 
-    /// Restores the file before [`Self::commit`], unless another program has changed it since.
+    /// Undoes [`Self::commit`]. Fails if another program has changed the file since.
     fn restore(&self) -> Result<(), ToolError> {
         let Change { resolved, old, .. } = self.change;
         let name = resolved.name()?;
@@ -332,7 +336,7 @@ fn remove(directory: &OwnedFd, temporary: &str) {
     let _removed = rustix::fs::unlinkat(directory, temporary, AtFlags::empty());
 }
 
-/// Creates a complete file. `mode`: its permissions if it replaces a file.
+/// Creates a complete file. `mode`: its permissions; `None`: the default permissions of new files.
 fn write_new(
     directory: &OwnedFd,
     name: &str,

@@ -8,10 +8,10 @@
 //!                           │                          └── list_changed: read again before the next step
 //!                           └── fails or times out: reported to model and user, nothing offered
 //! ```
-//! A server is foreign code: a crash, a hang or an invalid message is an error of one call and never ends the member.
-//! The names, descriptions and instructions that it returns are untrusted data. A tool that appears later is judged by
-//! the same settings and rules as one that was listed at the start. A server's program is terminated, with all
-//! processes that it started, when the last of its tools is dropped.
+//! A server is foreign code: a crash, a hang or an invalid message only makes calls to this server fail. The names,
+//! descriptions and instructions that it returns are untrusted data. A tool that appears later is judged by the same
+//! settings and rules as one that was listed at the start. A server's program is terminated, with all processes that it
+//! started, when [`Servers`] and the last of the server's tools are dropped.
 //!
 //! - a server and its reconnects: `server`; connecting: `connection`; a call with progress and forms: `calling`
 //! - requests and notifications of the server: `server_events`; its forms for the user: `elicitation`
@@ -52,19 +52,20 @@ pub use elicitation::{QuestionDisplay, UserForms};
 pub use prompts::{PromptCommand, Prompts};
 pub use search::CALL;
 
-/// Above these limits, for all servers together, tools are found by search: the largest server first.
+/// The largest number and size of the tools that requests list, for all servers without the setting `search` together.
+/// Above either limit, the tools of the largest server are found by search, then those of the next largest.
 const OFFERED_MAX: usize = 20;
 const OFFERED_BYTES_MAX: usize = 8 << 10;
 
-/// The largest number of tools of one server: listed in each request, and found by search.
+/// The largest number of tools of one server: with the setting `search = false`, and without it.
 const LISTED_MAX: usize = 200;
 const SEARCHED_MAX: usize = 2000;
 
 /// The largest size of a server's instructions, in bytes.
 const INSTRUCTIONS_MAX: usize = 2000;
 
-/// The number of times that one server changes its tools, and its prompts. Each change of tools costs the provider's
-/// cache. A list that cannot be read counts as a change.
+/// The number of changes that are accepted from one server: of its tools, and separately of its prompts. Each change of
+/// tools invalidates the provider's cache. A list that cannot be read counts as a change.
 const CHANGES_MAX: u32 = 20;
 
 /// The number of tools that a note about a change names.
@@ -77,9 +78,9 @@ pub struct Servers {
     permission: Permission,
     /// In the order of the team file.
     connected: Vec<Connected>,
-    /// The servers whose tools are found by search. A server stays here, so that the offered tools change rarely.
+    /// The servers whose tools are found by search. Names stay in this set, so that the offered tools change rarely.
     searched: BTreeSet<String>,
-    /// All permitted tools.
+    /// The permitted tools of all servers.
     catalog: Catalog,
     prompts: Prompts,
     secrets: Secrets,
@@ -165,12 +166,13 @@ impl Servers {
         servers
     }
 
-    /// The problems since the last call.
+    /// Returns the problems that no earlier `take_problems` has returned.
     pub fn take_problems(&mut self) -> Vec<String> {
         std::mem::take(&mut self.problems)
     }
 
-    /// The current tools. A member that must plan first gets them wrapped.
+    /// The current tools. If the member must plan first, `plan_first` wraps all of them except `search_tools` and
+    /// `list_mcp_resources`.
     pub fn tools(&self) -> Vec<Box<dyn Tool>> {
         let catalog = self.catalog.all();
         let offered = catalog.values().filter(|tool| !self.is_searched(tool));
@@ -228,7 +230,7 @@ impl Servers {
         text
     }
 
-    /// Reads the lists again that servers have reported as changed. A server that does not respond keeps its tools.
+    /// Reads the changed lists of tools and prompts again. If a server does not respond, its previous lists stay valid.
     pub async fn refresh(&mut self) -> Changes {
         let mut changes = Changes::default();
         let mut problems = Vec::new();
@@ -387,7 +389,7 @@ impl Connected {
                 self.prompt_changes += 1;
                 true
             }
-            // The next call reconnects, and marks the prompts as changed.
+            // `None`: the next call reconnects, and marks the prompts as changed.
             Ok(Some(_) | None) => false,
             Err(_) => {
                 self.prompt_changes += 1;
@@ -400,7 +402,7 @@ impl Connected {
 
 type ConnectedParts = (Server, Vec<ForeignTool>, Option<String>, Vec<Prompt>);
 
-/// Connects to a server, and lists its prompts. Prompts that it does not list in time are read before a later step.
+/// Connects to a server, and lists its prompts. If the list fails, the prompts are read before a later step.
 async fn connect(endpoint: Endpoint, forms: UserForms) -> Result<ConnectedParts, String> {
     let (server, tools, stray) = Server::connect(endpoint, forms).await?;
     let prompts = match server.capabilities.prompts {
@@ -443,7 +445,7 @@ fn instructions(server: &Server) -> Option<String> {
     Some(format!("## Server {name}\n{lines}{cut}\n"))
 }
 
-/// The note about the tools that differ.
+/// The note for the model about added, changed and removed tools.
 fn difference(
     before: &BTreeMap<String, Arc<RemoteTool>>,
     after: &BTreeMap<String, Arc<RemoteTool>>,

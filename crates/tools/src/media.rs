@@ -1,5 +1,5 @@
-//! Images and PDFs for the model: whether it accepts them, their limits and their storage. Called by `read`, by the
-//! results of MCP tools, and for the messages of the user.
+//! Images and PDFs for the model: whether it accepts them, their limits and their storage. Called by `read`, by
+//! `mcp/answer` for results, and by the agent loop for messages of the user.
 
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ use crate::tool::{Output, ToolError, off_thread};
 /// The largest number of files that one message attaches.
 const ATTACHED_MAX: usize = 8;
 
-/// Receives the images and PDFs of a member.
+/// Stores images and PDFs for the model of a member.
 pub(super) struct Sink {
     model: String,
     support: MediaSupport,
-    /// The member's own directory.
+    /// The member's directory for these files.
     directory: PathBuf,
 }
 
@@ -59,8 +59,8 @@ impl Sink {
         Err(ToolError::Failed(why))
     }
 
-    /// Shows this file to the model. `None` if it is neither an image nor a PDF, or does not exist, or if it is text
-    /// and the model does not accept its kind.
+    /// Shows this file to the model. `None` if the file does not exist, or is neither an image nor a PDF. Also `None`
+    /// if the file begins like one of them but as UTF-8 text, and the model is not known to accept this kind.
     ///
     /// # Errors
     /// Those of [`Self::shown`], or if the file cannot be read.
@@ -116,7 +116,7 @@ impl Sink {
     }
 }
 
-/// Whether a file with this beginning is UTF-8 text. Its last character can be incomplete.
+/// Whether a file with this beginning is UTF-8 text. The last character of the beginning can be incomplete.
 fn is_utf8(beginning: &[u8]) -> bool {
     let utf8 = std::str::from_utf8(beginning);
     is_text(beginning) && utf8.map_or_else(|error| error.error_len().is_none(), |_| true)

@@ -28,7 +28,7 @@ use crate::supervisor_client::SupervisorClient;
 use crate::tool::{ToolError, off_thread};
 
 task_local! {
-    /// What a hook decided about the call of this task.
+    /// What a hook decided about the call that this tokio task runs.
     static HOOK: HookDecision;
 }
 
@@ -124,8 +124,8 @@ impl Permission {
         self.ask_with(call, arguments, sandbox, None).await
     }
 
-    /// Like [`Self::ask`], for a call that uses only the files `targets`. They were resolved earlier: if a link has
-    /// changed since, the supervisor would decide about another file than the call uses.
+    /// Like [`Self::ask`], for a call whose paths were resolved to `targets` earlier. If a link on a path has changed
+    /// since, the supervisor would decide about another file than the call uses.
     ///
     /// # Errors
     /// Also if the paths of the call now lead to other files.

@@ -143,7 +143,8 @@ impl Program {
         started.map_err(io::Error::other).flatten()
     }
 
-    /// Starts a program without a sandbox, with pipes for its stdin and stdout; its output is then its stderr.
+    /// Starts a program without a sandbox, with pipes for its stdin and stdout. Only its stderr is the output of the
+    /// returned [`Program`].
     ///
     /// # Errors
     /// If the program cannot be started.

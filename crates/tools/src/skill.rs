@@ -1,5 +1,5 @@
-//! `skill`: reads the text of a skill, or another file of it. The skill can be outside the project, so that `read` would
-//! refuse it.
+//! `skill`: reads the text of a skill, or another file of it. A skill can be outside the project, where `read` refuses
+//! files.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::tool::{Tool, ToolError, off_thread};
 /// The name of the tool.
 pub const NAME: &str = "skill";
 
-/// The text of a skill.
+/// The file with the instructions of a skill.
 const FILE: &str = "SKILL.md";
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -4,17 +4,17 @@
 /// How the indentation of a file's lines differs from the indentation of a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Difference {
-    /// The file has these blanks before the indentation of the text.
+    /// Each line of the file begins with these additional blanks.
     Added(Vec<u8>),
-    /// The text has these blanks before the indentation of the file.
+    /// Each line of the text begins with these additional blanks.
     Removed(Vec<u8>),
     /// The file indents by another unit, such as a tab instead of four blanks.
     Units { text: Vec<u8>, file: Vec<u8> },
 }
 
 impl Difference {
-    /// The difference of lines that are equal apart from white space, as pairs of the text's and the file's line.
-    /// `None`: the lines differ in more than one way, so the right indentation of other lines is unknown.
+    /// `lines`: pairs of a line of the text and a line of the file that are equal apart from white space. `None`: the
+    /// lines differ in more than one way, so the right indentation of other lines is unknown.
     pub(super) fn between<'a>(
         lines: impl Iterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Option<Difference> {
@@ -35,7 +35,7 @@ impl Difference {
     fn units(pairs: &[(&[u8], &[u8])]) -> Option<Difference> {
         let text = unit(pairs.iter().map(|(text, _)| *text))?;
         let file = unit(pairs.iter().map(|(_, file)| *file))?;
-        // A line with several tabs shows how many blanks replace one tab.
+        // The deepest line shows how many blanks correspond to one tab.
         let per_tab = |tabs: &[u8], blanks: &[u8]| {
             let width = blanks.len() / tabs.len().max(1);
             vec![b' '; width.max(1)]
@@ -49,7 +49,7 @@ impl Difference {
         Some(Self::Units { text, file })
     }
 
-    /// The file's indentation for an indentation of the text. `None` if the text is indented less than it can be.
+    /// The file's indentation for an indentation of the text. `None` if `text` lacks the blanks that must be removed.
     fn indent(&self, text: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Added(blanks) => Some([blanks, text].concat()),
@@ -79,7 +79,8 @@ impl Difference {
     }
 }
 
-/// The smallest step of these indentations, which must all consist of tabs, or all of blanks.
+/// The unit of these indentations: one tab, or the greatest number of blanks that divides all of them. `None` if they
+/// mix tabs and blanks, or are all empty.
 fn unit<'a>(indentations: impl Iterator<Item = &'a [u8]>) -> Option<Vec<u8>> {
     let all: Vec<&[u8]> = indentations.filter(|blanks| !blanks.is_empty()).collect();
     let sign = *all.first()?.first()?;
@@ -125,8 +126,8 @@ pub(super) fn trimmed(line: &[u8]) -> &[u8] {
     &line[indentation(line).len()..]
 }
 
-/// The lines are equal apart from indentation and trailing blanks. A tolerant match of such an edit is refused: the
-/// file may already have the new indentation.
+/// Whether an edit changes only indentation and trailing blanks. Callers require an exact match for such an edit: if
+/// only an inexact one exists, the file may already have the new indentation.
 pub(super) fn differ_in_white_space_alone<'a>(
     old: impl Iterator<Item = &'a str>,
     new: impl Iterator<Item = &'a str>,
@@ -135,7 +136,8 @@ pub(super) fn differ_in_white_space_alone<'a>(
     old.eq(new.map(|line| trimmed(line.as_bytes())))
 }
 
-/// The indices in `file`, from `from` on, at which all the `wanted` lines follow, compared in the form `of`.
+/// The indices in `file`, not below `from`, at which the `wanted` lines begin. `of` returns the part of a line that is
+/// compared.
 pub(super) fn places(
     file: &[&[u8]],
     wanted: &[&[u8]],

@@ -2,7 +2,7 @@
 //! `agent-team models update`.
 //!
 //! The whole list is checked before the file is replaced, so an invalid list changes nothing. Entries of `models.toml`
-//! that the list does not contain stay. Providers that agent-team does not know, and models without tool calls, are
+//! that the list does not contain are kept. Providers that agent-team does not know, and models without tool calls, are
 //! skipped; so are local providers, whose servers report the window.
 
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ pub struct Imported {
 /// Why a list cannot be imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The source names the line.
+    /// The source contains the line number.
     #[error("the list is not in the form of models.dev's api.json")]
     List(#[source] serde_json::Error),
     #[error("the list contains no model of a provider that agent-team knows")]

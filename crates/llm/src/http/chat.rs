@@ -20,8 +20,8 @@ use crate::model::{Item, Prompt, Stop, Thought, ToolResult};
 /// The last event of a stream.
 const DONE: &str = "[DONE]";
 
-/// Google's signature for calls that another model made. Without a signature, Gemini 3 and later reject a call of the
-/// current turn. Source: ai.google.dev/gemini-api/docs/thought-signatures, read in November 2026.
+/// The signature that Google defines for calls of another model. Without a signature, Gemini 3 and later reject a call
+/// of the current turn. Source: ai.google.dev/gemini-api/docs/thought-signatures, read in November 2026.
 const FOREIGN_CALL: &str = "skip_thought_signature_validator";
 
 /// What a request depends on, besides the prompt.

@@ -35,7 +35,7 @@ impl Loaded {
             {
                 continue;
             }
-            // Older files than the first that does not fit are left out too: a gap would change with each request.
+            // If a file does not fit, all older files are left out too: a gap would change with each request.
             let Some(remaining) = rest.checked_sub(media.bytes) else {
                 break;
             };
@@ -56,7 +56,7 @@ impl Loaded {
         self.by_digest.keys().cloned().collect()
     }
 
-    /// The digests of the files that the prompt shows behind its last answer.
+    /// The digests of the files that the prompt shows after its last answer.
     pub(super) fn new_digests(&self, prompt: &Prompt<'_>) -> HashSet<String> {
         let is_answer = |item: &&Item| matches!(item, Item::Answered(_));
         let new = prompt
@@ -79,7 +79,7 @@ impl Loaded {
         }
     }
 
-    /// Those of the files that this request contains.
+    /// The files in `media` that this request contains, with their data in base64.
     pub(super) fn shown<'a>(&'a self, media: &'a [Media]) -> Vec<(&'a Media, &'a str)> {
         let found = |media: &'a Media| {
             let data = self.by_digest.get(&media.sha256)?;
@@ -96,7 +96,7 @@ impl Loaded {
         format!("{text}{}", notes.collect::<String>())
     }
 
-    /// The text before the files of an input: it says which of them this request contains.
+    /// The text before the files of an input. It names all files and marks those that this request does not contain.
     pub(super) fn title(&self, media: &[Media]) -> String {
         let names = media.iter().map(|media| {
             let is_shown = self.by_digest.contains_key(&media.sha256);
@@ -134,7 +134,6 @@ pub(super) fn file_name(media: &Media) -> String {
     }
 }
 
-/// A `data:` URL.
 pub(super) fn data_url(media: &Media, data: &str) -> String {
     format!("data:{};base64,{data}", media.kind.mime())
 }

@@ -46,8 +46,9 @@ impl Entries {
     }
 }
 
-/// Whether the entry is bound to the messages before it: Anthropic rejects a signed thought behind others. The reasoning of
-/// other makers stays valid, and Gemini requires its signatures. `format` names the maker; without it, the model does.
+/// Whether the entry is valid only after the same messages: Anthropic rejects a signed thought after other messages.
+/// The reasoning of other makers stays valid, and Gemini requires its signatures. `format` names the maker; without
+/// `format`, the model's name does.
 pub(super) fn binds(entry: &Value, model: &str) -> bool {
     match entry["format"].as_str() {
         Some(format) => format.starts_with("anthropic"),

@@ -24,7 +24,7 @@ pub struct Recorder {
     recording: Arc<Recording>,
 }
 
-/// The file of a member's models.
+/// The recording that all models of a member share.
 struct Recording {
     path: PathBuf,
     member: String,
@@ -104,7 +104,8 @@ impl Recorder {
         })
     }
 
-    /// Another model of the same member, in the same file: exchanges of both are in the order in which they ended.
+    /// Records another model of the same member in the same file. The exchanges of both models are in the order in
+    /// which they ended.
     #[must_use]
     pub fn beside(&self, inner: Box<dyn Model>) -> Self {
         Self {

@@ -1,7 +1,8 @@
 //! Applies the hunks of one section to a file's content. Pure.
 //!
-//! Hunks apply in the order of the file: each is searched after the one before it. Its lines are compared exactly, then
-//! without trailing blanks, then without indentation. An inexact match must be the only one.
+//! Hunks apply in the order of the file: the search for a hunk begins after the previous hunk. The lines of a hunk are
+//! compared exactly, then without trailing blanks, then also without indentation. An inexact match must be the only
+//! one.
 
 use super::super::edit::nearest;
 use super::parse::{Hunk, Sign};
@@ -25,7 +26,7 @@ pub(super) fn apply(name: &str, bytes: &[u8], hunks: &[Hunk]) -> Result<Patched,
         lines: Vec::new(),
         differed: false,
     };
-    // The number of lines that are copied or replaced.
+    // The number of the file's lines that are already copied or replaced.
     let mut copied = 0;
     for hunk in hunks {
         let found = file.find(name, bytes, hunk, copied)?;
@@ -92,7 +93,7 @@ impl<'a> File<'a> {
         if is_ended {
             lines.pop();
         }
-        // The `\r` of a last line without a newline belongs to its text.
+        // The `\r` of a last line without a newline belongs to the line's text.
         let ended = lines.len() - usize::from(!is_ended);
         let crlf: Vec<bool> = (0..)
             .zip(&lines)
@@ -137,7 +138,7 @@ impl<'a> File<'a> {
             });
         }
         let found = self.seek(name, hunk, &wanted, from)?;
-        // A blank line at the end of the hunk is often only the distance to the next one.
+        // A blank line at the end of a hunk often only separates it from the next hunk.
         let found = match found {
             None if wanted.len() > 1 && hunk.ends_with_blank_context() => {
                 wanted.pop();
@@ -208,8 +209,8 @@ impl<'a> File<'a> {
         }
     }
 
-    /// Writes the new lines of the hunk. Returns the number of the file's lines up to its end; `None` if an added line
-    /// cannot be indented like the file.
+    /// Writes the new lines of the hunk. Returns the index of the file's first line after the hunk; `None` if an added
+    /// line cannot be indented like the file.
     fn replace(&self, hunk: &Hunk, found: &Found, to: &mut Vec<u8>) -> Option<usize> {
         let mut at = found.at;
         let end = found.at + found.length;

@@ -59,7 +59,7 @@ impl Section {
 }
 
 /// # Errors
-/// If the text is not a complete patch, with the number of the line.
+/// If the text is not a valid patch. The error contains the line number if one line is invalid.
 pub(super) fn parse(text: &str) -> Result<Vec<Section>, String> {
     let text = text.trim();
     let body = text
@@ -68,7 +68,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Section>, String> {
         .ok_or("the patch must begin with `*** Begin Patch` and end with `*** End Patch`")?;
     let mut sections: Vec<Section> = Vec::new();
     for (index, line) in body.lines().enumerate() {
-        // A line of the file always has a sign before it, so that none begins like a section.
+        // A patch puts a sign before each line of a file, so no such line begins with `*** `.
         let marker = line.strip_prefix("*** ").map(str::trim_end);
         let section = marker.and_then(begin);
         let added = match (section, sections.last_mut()) {
@@ -144,7 +144,7 @@ fn add_to_hunks(
             hunks.push(Hunk::default());
         }
         let above = above.trim();
-        // The line numbers of a unified diff are guesses of the model.
+        // Skip a range such as `-1,2 +1,2`: its line numbers are guesses of the model.
         let is_range = above.starts_with('-') && above.contains(" +");
         if let Some(hunk) = hunks.last_mut()
             && !above.is_empty()

@@ -1,4 +1,5 @@
-//! Converts the result of an MCP tool call to text for the model, and its images for a model that accepts them.
+//! Converts results of MCP tool calls, resources and prompts to text. Shows the images of a result to a model that
+//! accepts images.
 
 use agent_team_llm::{Media, MediaKind};
 use base64::Engine;

@@ -3,7 +3,7 @@
 //! ```text
 //! sent ──► waits ──► response
 //!           ├─ progress that increases: the time limit begins again, up to LONGEST times the limit
-//!           ├─ form: the user is asked; the time does not count
+//!           ├─ form: the user is asked; the time limit begins again after the answer
 //!           └─ time limit, or dropped: notifications/cancelled
 //! ```
 
@@ -44,7 +44,7 @@ pub(super) struct Caller<'a> {
 #[derive(Debug)]
 pub(super) struct Called {
     pub(super) response: CallToolResponse,
-    /// For the model: the reason for each form that the user did not fill in.
+    /// For the model: notes about forms that were not filled in, with the reasons.
     pub(super) notes: Vec<String>,
 }
 
@@ -130,7 +130,7 @@ fn response_of(result: ServerResult) -> Result<CallToolResponse, ServiceError> {
     }
 }
 
-/// Completes when the user has answered. Never completes while no form is open.
+/// Completes when the open form is answered, declined, cancelled or withdrawn. Never completes while no form is open.
 async fn next_answer(asking: &mut Option<Asking<'_>>) -> Option<String> {
     match asking {
         Some(asking) => asking.await,
@@ -165,7 +165,7 @@ struct Timeout {
     limit: Duration,
     begun: Instant,
     at: Instant,
-    /// Progress extends the time up to this moment.
+    /// Progress does not extend the limit beyond this moment. An open form postpones the moment.
     last: Instant,
     paused: Option<Instant>,
 }
@@ -216,7 +216,7 @@ impl Default for ShownProgress {
 }
 
 impl ShownProgress {
-    /// Returns whether the progress increased, as the protocol requires. A repeated value must not extend the call.
+    /// Returns whether the progress increased. The protocol requires this; a repeated value must not extend the call.
     fn update(&mut self, progress: &Progress) -> bool {
         self.line = Some(progress.line.clone());
         let increased = progress.value > self.value;

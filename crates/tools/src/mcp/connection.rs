@@ -227,7 +227,8 @@ impl Connection {
         }
     }
 
-    /// The first page of resources, and of templates for the addresses of resources.
+    /// The page of resources at `cursor`. The first page, without `cursor`, includes templates for the addresses of
+    /// resources.
     ///
     /// # Errors
     /// As [`Connection::call`].

@@ -1,9 +1,12 @@
 //! A server's form as a question to the user. Called by `calling`, while a call of the server runs.
 //!
-//! The question is a message with an id, like the questions of `ask`. Only a reply in the syntax of the form goes to the
-//! server; any other message cancels the form and stays for the model. A form that asks for a secret, or for a visit to
-//! a URL, is declined without a question: the protocol forbids the first, and the client does not declare the second.
-//! In an unattended run the supervisor refuses the question, and the form is declined.
+//! The question is a message with an id, like the questions of `ask`. Only a valid reply in the syntax of the form goes
+//! to the server. After an invalid reply, the user is asked again. Any other new message of the user cancels the form
+//! and stays for the model. A reply to a message other than the question is ignored here.
+//!
+//! Two kinds of forms are declined without a question: those for secrets, which the protocol forbids, and visits to a
+//! URL, which the client does not support. In an unattended run the supervisor refuses the question, and the form is
+//! declined.
 
 mod fields;
 
@@ -27,14 +30,14 @@ use crate::team::Arrivals;
 /// The time for one answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3600);
 
-/// The number of times that the user is asked the same form, if answers are invalid.
+/// The largest number of questions about one form: after an invalid reply, the user is asked again.
 const ATTEMPTS_MAX: usize = 3;
 
 /// Shows an open question of a call in the member's pane.
 pub trait QuestionDisplay: Send + Sync + fmt::Debug {
     fn question(&self, text: &str);
 
-    /// What the member waits for. `None`: it continues.
+    /// Sets what the member waits for. `None`: the member continues.
     fn set_waiting(&self, what: Option<String>);
 }
 
@@ -58,11 +61,11 @@ pub struct UserForms {
 }
 
 impl UserForms {
-    /// Answers the form. Returns a note for the model if the user did not accept it.
+    /// Asks the user and sends the result to the server. Returns a note for the model if the form was not filled in.
     pub(super) async fn answer(&self, caller: FormCaller<'_>, form: FormRequest) -> Option<String> {
         let FormRequest { params, mut answer } = form;
         if answer.is_closed() {
-            // The server has withdrawn it.
+            // The server has withdrawn the form.
             return None;
         }
         let asked = tokio::select! {
@@ -76,7 +79,7 @@ impl UserForms {
             }
             Err(Unanswered { action, why }) => (ElicitResult::new(action), Some(why)),
         };
-        // If the receiver is gone, the server has ended.
+        // If the receiver is gone, the server has withdrawn the form or exited.
         let _gone = answer.send(result);
         why.map(|why| {
             format!(
@@ -104,7 +107,7 @@ impl UserForms {
         let _open = self.open.lock().await;
         let mut text = form.question(caller.server, caller.tool);
         for _ in 0..ATTEMPTS_MAX {
-            // The server may know secrets of its environment.
+            // The form is text of the server, which may know secrets from its environment.
             let question = caller.secrets.redact(&text).into_owned();
             match self.reply(&form, question).await? {
                 Reply::Accepted(content) => return Ok(content),

@@ -16,7 +16,7 @@ use crate::secret::Secrets;
 /// The largest number of prompts of one server.
 const PROMPTS_MAX: usize = 50;
 
-/// The number of characters of a prompt's description, and of a name.
+/// The largest number of characters of a prompt's description, and of a name.
 const DESCRIPTION_MAX: usize = 80;
 const NAME_MAX: usize = 40;
 
@@ -32,13 +32,13 @@ pub struct PromptCommand {
     /// Such as `NUMBER [FOCUS]`.
     pub arguments: String,
     pub description: String,
-    /// The prompts do not keep the server running after its member's loop has ended.
+    /// `Weak`: the prompts do not keep the server running after the member's agent loop has ended.
     server: Weak<Server>,
     server_name: String,
     /// The name that the server gives the prompt.
     prompt: String,
     parameters: Vec<Parameter>,
-    /// The server may know secrets of its environment.
+    /// Redacted in the prompt's text: the server may know secrets from its environment.
     secrets: Secrets,
 }
 
@@ -74,7 +74,8 @@ impl Prompts {
     /// Gets the text of a prompt. `words`: the arguments in their order; the last argument takes all remaining words.
     ///
     /// # Errors
-    /// If there is no such prompt, an argument is missing, or the server does not return the prompt.
+    /// If there is no such prompt, the arguments do not match its parameters, the server does not return the prompt, or
+    /// the text is empty or too large.
     pub async fn text(&self, name: &str, words: &[String]) -> Result<String, String> {
         let command = self.0.iter().find(|command| command.name == name);
         let Some(command) = command else {
@@ -153,7 +154,7 @@ fn quoted(text: &str, secrets: &Secrets) -> String {
     lines.join("\n")
 }
 
-/// `None`: a required argument is missing, or there are too many words.
+/// `None`: a required argument is missing, or the prompt has no parameters but there are words.
 fn arguments(parameters: &[Parameter], words: &[String]) -> Option<Map<String, Value>> {
     if parameters.is_empty() && !words.is_empty() {
         return None;
@@ -172,7 +173,7 @@ fn arguments(parameters: &[Parameter], words: &[String]) -> Option<Map<String, V
     Some(arguments)
 }
 
-/// The name in characters that the prompt of the pane accepts in a command.
+/// The name in characters that the pane accepts in a slash command.
 fn plain(name: &str) -> String {
     let plain = |c: char| match c {
         'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.' => c,

@@ -1,4 +1,4 @@
-//! One tool of a server as the model sees it, and its calls. Called by the tool itself, and by `search`.
+//! One tool of a server: its description for the model, and its calls. Used by the parent module and by `search`.
 
 use std::sync::Arc;
 
@@ -47,8 +47,8 @@ impl RemoteTool {
         self.spec.name.len() + self.spec.description.len() + schema
     }
 
-    /// Calls the tool after permission is given. The permission is judged by the tool's own name and arguments, also if
-    /// the model calls the tool through another tool.
+    /// Requests permission, then calls the tool. The request contains the tool's own name and arguments, even if the
+    /// model calls the tool through `call_mcp_tool`.
     pub(super) async fn call(&self, input: Value, call: Call<'_>) -> Result<Output, ToolError> {
         let call = Call {
             tool: &self.spec.name,
@@ -66,7 +66,8 @@ impl RemoteTool {
 
     /// The tool with its own schema.
     pub(super) fn tool(self: &Arc<Self>) -> Box<dyn Tool> {
-        // The server's read-only hint only decides whether calls run concurrently, never permissions.
+        // The server's read-only hint decides only whether calls may run concurrently, never whether they need
+        // permission.
         let access = match self.reads_only {
             true => self.permission.access(),
             false => Access::Changes,

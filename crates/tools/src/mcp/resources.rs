@@ -20,7 +20,7 @@ pub(super) const READ: &str = "read_mcp_resource";
 /// The largest number of resources of one server in a list.
 const LISTED_MAX: usize = 200;
 
-/// The number of characters of a resource in a list.
+/// The largest number of characters of a resource in a list.
 const LINE_MAX: usize = 300;
 
 #[derive(Debug, Clone)]

@@ -18,11 +18,11 @@ use crate::tool::{Output, Tool, ToolError};
 pub(super) const SEARCH: &str = "search_tools";
 pub const CALL: &str = "call_mcp_tool";
 
-/// The largest number of tools in a result, and its largest size in bytes, unless one tool is larger.
+/// The largest number of tools in a result, and their largest total size in bytes. The best match is always included.
 const FOUND_MAX: usize = 10;
 const BYTES_MAX: usize = 12 << 10;
 
-/// The number of names that follow the tools of a result.
+/// The largest number of names of further matches in a result.
 const NAMES_MAX: usize = 60;
 
 /// The tools of a member's servers, by name. All clones share one state.
@@ -100,7 +100,7 @@ async fn call(catalog: &Catalog, args: CallTool, call: Call<'_>) -> Result<Outpu
     };
     let arguments = match args.arguments {
         Value::Null => Value::Object(Map::new()),
-        // Some models write the arguments as a text of JSON.
+        // Some models write the arguments as a string that contains JSON.
         Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
         given @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => given,
     };
@@ -139,7 +139,7 @@ fn result<'a>(query: &str, tools: impl Iterator<Item = &'a agent_team_llm::ToolS
             "None of the {all} tools matches. Search with other words, or with an empty query."
         );
     }
-    // Of equal matches, the shortest name has the fewest words beside those of the query.
+    // Among matches with the same score, a shorter name usually has fewer words that the query does not contain.
     found.sort_by_key(|(score, spec)| (std::cmp::Reverse(*score), spec.name.len(), &spec.name));
     let mut text = String::new();
     let mut shown = 0;

@@ -164,7 +164,7 @@ impl Server {
         self.named(answered)
     }
 
-    /// Lists the resources, up to a number of pages.
+    /// Lists the resources of at most [`PAGES_MAX`] pages.
     ///
     /// # Errors
     /// As [`Server::call`].
@@ -243,7 +243,7 @@ impl Server {
             .map_err(|why| format!("has exited and cannot be restarted: {why}"))?;
         state.connection = Arc::new(connection);
         state.since = Instant::now();
-        // The restarted program may have other tools.
+        // After a reconnect, the server may have other tools and prompts.
         self.events.set_changed();
         Ok(Arc::clone(&state.connection))
     }

@@ -1,8 +1,8 @@
 //! The client side of a connection: its capabilities, and its reactions to requests and notifications of the server.
-//! Called by the SDK; the events are read by `server` and `calling`.
+//! Called by the SDK; the events are read by the parent module and by `calling`.
 //!
-//! A server sends requests and notifications at any time and at any rate. Each kind is coalesced or limited, and no
-//! handler waits, except for the user's answer to a form.
+//! A server sends requests and notifications at any time and at any rate. Notifications are coalesced, and the number
+//! of forms is limited. Only the handler of a form waits: for the user's answer.
 
 #![expect(
     deprecated,
@@ -23,7 +23,7 @@ use rmcp::model::{
 use rmcp::service::{NotificationContext, RequestContext, RoleClient};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// The number of characters of a progress line.
+/// The largest number of characters of a progress line.
 const LINE_MAX: usize = 160;
 
 /// The events of one server, over all its connections.
@@ -60,14 +60,14 @@ pub(super) struct Progress {
     pub(super) line: String,
 }
 
-/// A form that the server asks the user to fill in. Dropping it cancels the form.
+/// A form that the server asks the user to fill in. Dropping this value cancels the form.
 #[derive(Debug)]
 pub(super) struct FormRequest {
     pub(super) params: ElicitRequestParams,
     pub(super) answer: oneshot::Sender<ElicitResult>,
 }
 
-/// The receivers of a running call. Dropping it ends the call's events.
+/// The receivers of a running call. Dropping this value ends the call's events.
 #[derive(Debug)]
 pub(super) struct CallEvents {
     events: Arc<ServerEvents>,
@@ -89,7 +89,7 @@ impl ServerEvents {
     /// Begins to receive the events of a call. Must be called before the call is sent.
     pub(super) fn begin_call(self: &Arc<Self>) -> CallEvents {
         let (progress_sender, progress) = watch::channel(Progress::default());
-        // A server that sends a second form before the first is answered gets a refusal.
+        // While a form is open, one more form of the call can wait. A further form is declined.
         let (forms_sender, forms) = mpsc::channel(1);
         let mut calls = self.calls();
         let number = calls.next;
@@ -122,12 +122,12 @@ impl ServerEvents {
         self.prompts_changed.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether the tools have changed since the last call.
+    /// Returns whether the tools are marked as changed, and clears the mark.
     pub(super) fn take_tools_changed(&self) -> bool {
         self.tools_changed.swap(false, Ordering::Relaxed)
     }
 
-    /// Returns whether the prompts have changed since the last call.
+    /// Returns whether the prompts are marked as changed, and clears the mark.
     pub(super) fn take_prompts_changed(&self) -> bool {
         self.prompts_changed.swap(false, Ordering::Relaxed)
     }
@@ -199,7 +199,7 @@ impl ClientHandler for Handler {
         let form = FormRequest { params, answer };
         let sent = match self.0.calls().running.first() {
             Some(call) => call.forms.try_send(form).is_ok(),
-            // The user could not know what the form is for.
+            // Without a running call, the user could not know what the form is for.
             None => false,
         };
         if !sent {

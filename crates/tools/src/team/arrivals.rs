@@ -176,8 +176,8 @@ impl Arrivals {
         unread.any(|message| message.from == *sender && message.id > sent)
     }
 
-    /// The first unread message from this sender after the message `sent`, without taking it. Ids ascend. A reply to
-    /// another message does not count.
+    /// The first unread message from this sender after the message `sent`, without taking it. Ids ascend. A reply to a
+    /// message other than `sent` does not count.
     pub(crate) fn first_since(
         &self,
         sender: &Party,

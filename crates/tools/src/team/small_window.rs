@@ -1,7 +1,8 @@
 //! The profile of a member whose model has a small window: a short system prompt and fewer tools, together below 2,500
 //! tokens. Called when the tools and the system prompt of a launch are built.
 //!
-//! The tools themselves are complete: only their descriptions are shorter, and rarely needed fields are not offered.
+//! Each of these tools works as for other models. Only its description is shorter, and rarely needed fields are not
+//! offered.
 
 use agent_team_llm::ToolSpec;
 use serde_json::Value;

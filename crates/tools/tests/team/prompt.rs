@@ -15,7 +15,7 @@ fn prompts(lead: bool, other: &str, date: &str) -> (String, String) {
     prompts_within(200_000, lead, other, date)
 }
 
-/// The same for a model with this window.
+/// The result of `prompts` for a model with this window.
 fn prompts_within(window: u64, lead: bool, other: &str, date: &str) -> (String, String) {
     let (name, role) = if lead {
         ("grace", "lead")

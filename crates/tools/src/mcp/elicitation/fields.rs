@@ -41,7 +41,7 @@ const SECRETS: &[&str] = &[
     "seedphrase",
 ];
 
-/// Words that name a secret by themselves.
+/// Names of secrets that count only as whole words, in singular or plural.
 const SECRET_WORDS: &[&str] = &["token", "secret", "pin", "otp", "cvv", "cvc", "pwd", "ssn"];
 
 #[derive(Debug)]
@@ -127,7 +127,8 @@ impl Form {
         }
     }
 
-    /// The word that shows that the form asks for a secret. The message counts only if the user can enter free text.
+    /// The word that shows that the form asks for a secret. Only a form with a field for text or a number can ask for
+    /// one.
     fn secret(&self) -> Option<&'static str> {
         let is_free =
             |field: &&Field| matches!(field.kind, Kind::Text { .. } | Kind::Number { .. });
