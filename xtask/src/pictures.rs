@@ -7,8 +7,8 @@
 //!   svg.rs            draws cells
 //!   picture_files.rs  writes pictures, or compares them with the stored ones
 //! ```
-//! `--check` makes the pictures again and fails if one differs from the stored one. Without bubblewrap the agents use
-//! another sandbox, which their panes name, so the pictures need it.
+//! `--check` makes the pictures again and fails if one differs from the stored one. The pictures need bubblewrap:
+//! without it, the agents use another sandbox, and their panes show its name.
 
 mod picture_files;
 mod scenes;

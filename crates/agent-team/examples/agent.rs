@@ -1,4 +1,4 @@
-//! An agent in this process: a custom model calls a real tool and answers a goal. It needs no key.
+//! An agent in this process: a custom model calls a real tool and answers a goal. The example needs no key.
 //!
 //! `cargo run -p agent-team --example agent`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]

@@ -1,4 +1,4 @@
-//! A team in rounds: the lead's model chooses the member of each round, or gives the answer. It needs no key.
+//! A team in rounds: the lead's model chooses the member of each round, or gives the answer. The example needs no key.
 //!
 //! `cargo run -p agent-team --example coordinator`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
@@ -45,7 +45,7 @@ impl Model for Coordinator {
     }
 }
 
-/// A member's model: completes its task.
+/// The model of `ada`: completes the task of the round.
 #[derive(Debug)]
 struct Namer;
 

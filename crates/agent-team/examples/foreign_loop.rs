@@ -1,5 +1,5 @@
 //! An agent loop of the program: it gets the team tools with their JSON schemas, and runs the calls of its model as a
-//! member of the team. It needs no key.
+//! member of the team. The example needs no key.
 //!
 //! `cargo run -p agent-team --example foreign_loop`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]

@@ -1,4 +1,4 @@
-//! A tool of the program: a model calls it and answers a goal with its result. It needs no key.
+//! A tool of the program: a model calls it and answers a goal with its result. The example needs no key.
 //!
 //! `cargo run -p agent-team --example own_tool`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]

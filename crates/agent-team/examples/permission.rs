@@ -1,4 +1,4 @@
-//! A permission callback: the program decides which files a member may write. It needs no key.
+//! A permission callback: the program decides which files a member may write. The example needs no key.
 //!
 //! `cargo run -p agent-team --example permission`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
@@ -53,7 +53,7 @@ fn call(name: &str, input: Value) -> Answer {
     }
 }
 
-/// Allows files in `docs` once, and denies everything else.
+/// Allows a call once if its path is in `docs`, and denies every other call.
 async fn decide(request: RequestView) -> Decision {
     let input: Value = serde_json::from_str(request.input.get()).unwrap_or_default();
     let path = input["path"].as_str().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Rules, hooks and MCP servers of a team, as tables of its generated team file. Filled by the builder.
+//! The rules and MCP servers of a team, as tables of its generated team file. Filled by the builder.
 
 use std::collections::BTreeMap;
 

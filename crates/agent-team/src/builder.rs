@@ -1,4 +1,4 @@
-//! The settings of a team as its caller writes them, and the start of the team.
+//! The builder of a team: receives the settings from the caller, and starts the team.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -124,8 +124,9 @@ impl TeamBuilder {
         self
     }
 
-    /// Adds the project's `AGENTS.md`, `CLAUDE.md` and `GEMINI.md` to the members' system prompts. Default: `false`,
-    /// because the program that builds the team need not trust the project. A team file decides for itself.
+    /// Offers the project's skills to the members, and adds its instruction files (`AGENTS.md`, `CLAUDE.md` and
+    /// `GEMINI.md`) to their system prompts. Default: `false`, because the program that builds the team need not trust
+    /// the project. Has no effect with [`TeamBuilder::file`]: the team file decides.
     pub fn instructions(mut self, on: bool) -> Self {
         self.settings.table.defaults.instructions = on;
         self
@@ -183,14 +184,15 @@ impl TeamBuilder {
         self
     }
 
-    /// Offers the tools of an MCP server to the agents. Calls of these tools need permission.
+    /// Offers the tools of an MCP server to the agents. Each call of such a tool needs permission, by a rule, the mode
+    /// or a decision.
     pub fn mcp(mut self, server: McpServer) -> Self {
         self.settings.table.mcp.insert(server.name.clone(), server);
         self
     }
 
-    /// Sets a hook of a team file, such as `task_completed`: a shell line that the supervisor runs in the project
-    /// directory.
+    /// Sets the hook `task_completed` or `teammate_idle` of a team file: a shell line that the supervisor runs in the
+    /// project directory.
     pub fn hook(mut self, name: impl Into<String>, line: impl Into<String>) -> Self {
         self.settings.table.hooks.insert(name.into(), line.into());
         self
@@ -209,17 +211,17 @@ impl TeamBuilder {
         self
     }
 
-    /// Allows the calls that match a rule.
+    /// Allows the calls that match a rule. Rules that deny or ask, and the mode `plan`, take precedence.
     pub fn allow(mut self, rule: impl Into<String>) -> Self {
         self.settings.table.permissions.allow.push(rule.into());
         self
     }
 
-    /// Decides the permission requests and the plans of members as the user. Without this callback, they are denied.
-    /// `decide` is called once for each request. The member waits for the decision without a time limit. A decision that
-    /// does not fit the request, and a panic, deny the request.
+    /// Decides the permission requests and the plans of members as the user. Without this callback, requests to the
+    /// user are denied. `decide` is called once for each request. The member waits without a time limit. If the
+    /// decision does not fit the request, or `decide` panics, the request is denied.
     ///
-    /// `decide` is called on a thread of its own, within a Tokio runtime. Concurrent requests share this thread.
+    /// A separate thread with a Tokio runtime runs the callbacks for all requests and questions of the team.
     pub fn on_permission<F, D>(mut self, decide: D) -> Self
     where
         D: Fn(RequestView) -> F + Send + Sync + 'static,
@@ -229,8 +231,9 @@ impl TeamBuilder {
         self
     }
 
-    /// Answers the questions that members ask the user. Without this callback, no member can ask the user, or with
-    /// [`TeamBuilder::on_permission`], members receive the reply that no user answers. Called like that callback.
+    /// Answers the questions that members ask the user. Without this callback and [`TeamBuilder::on_permission`], no
+    /// member can ask the user. With only `on_permission`, members can ask, and receive the reply that no user can
+    /// answer. Runs on the same thread as `on_permission`.
     pub fn on_question<F, A>(mut self, answer: A) -> Self
     where
         A: Fn(UserQuestionView) -> F + Send + Sync + 'static,

@@ -1,5 +1,5 @@
 //! Lets the embedding program decide the permission requests and answer the questions of the members. Started by the
-//! builder, on a thread of its own: a callback that blocks does not block the team.
+//! builder on a separate thread: a callback that blocks does not block the team.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use agent_team_protocol::{MessageId, Party, Recipient, RequestId};
 
 use crate::team_thread::{CallFailed, SupervisorClient};
 
-/// The answer to questions if the program has no callback for them.
+/// The answer to a question if the program has no callback for questions, or the callback panics.
 const NO_ANSWER: &str =
     "No user can answer. Decide without the user, and state the decision in your result.";
 
@@ -34,12 +34,12 @@ pub(crate) struct Decisions {
 }
 
 impl Decisions {
-    /// Whether there is a callback, so that members need not run unattended.
+    /// Whether there is a callback. Without callbacks, the members run unattended.
     pub(crate) fn exist(&self) -> bool {
         self.permission.is_some() || self.question.is_some()
     }
 
-    /// Decides requests and answers questions until the team ends.
+    /// Starts the thread that decides requests and answers questions until the team ends.
     pub(crate) fn start(self, supervisor: SupervisorClient) -> std::io::Result<()> {
         let thread = std::thread::Builder::new().name("agent-team decisions".to_owned());
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -96,7 +96,7 @@ impl Decisions {
     }
 }
 
-/// The requests and questions that a callback has received.
+/// The requests and questions whose handling has started. Each is handled once.
 #[derive(Default)]
 struct Seen {
     requests: BTreeSet<RequestId>,
@@ -139,7 +139,8 @@ async fn decide(callback: Option<OnPermission>, request: RequestView, to: Superv
     };
     if let Err(error) = to.call::<RequestDecide>(decide.clone()).await {
         tracing::warn!(request = %id, %error, "cannot decide a request as the callback did");
-        // Deny instead, because the member would wait forever. If the request is over, this call is refused too.
+        // Deny instead, because otherwise the member would wait forever. If the request is over, this call is refused
+        // too.
         let decision = deny(&format!("the decision was refused: {error}"));
         drop(
             to.call::<RequestDecide>(DecideRequest { decision, ..decide })

@@ -1,4 +1,4 @@
-//! A goal for a run, with the settings of this run alone.
+//! A goal for a run, with values for the shared memory and with the variables of this run.
 
 use std::collections::BTreeMap;
 

@@ -144,7 +144,7 @@
 //! program.
 //!
 //! Where to look:
-//! - from a builder to a team: `builder`, `settings`, `member`; rules, hooks and MCP servers: `access`
+//! - from a builder to a team: `builder`, `settings`, `member`; rules and MCP servers: `access`
 //! - goals: `goal`; the callbacks that decide and answer as the user: `decisions`
 //! - the team's thread and its end: `team_thread`; the members' threads: `member_threads`; the directories: `team_dirs`
 //! - the caller's API: `team`; events: `subscription`, `stream`, `result`

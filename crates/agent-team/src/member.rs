@@ -233,7 +233,8 @@ impl Role {
         self
     }
 
-    /// Sets the model of the role's members: a name such as `openai/gpt-5`, or an implementation of the trait [`Model`].
+    /// Sets the model of the role's members: a name such as `openai/gpt-5`, or an implementation of the trait
+    /// [`Model`].
     #[must_use]
     pub fn model(mut self, model: impl Into<ModelChoice>) -> Self {
         let model = model.into();

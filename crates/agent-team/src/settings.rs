@@ -69,7 +69,7 @@ pub enum Mode {
 pub(crate) struct TeamSettings {
     pub(crate) table: TeamFileTable,
     pub(crate) file: Option<PathBuf>,
-    /// The caller's directory; from the start of the team, the canonical path of the project.
+    /// The directory that the caller chose; after [`TeamSettings::prepare`], the canonical path of the project.
     pub(crate) project: Option<PathBuf>,
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) environment: BTreeMap<String, String>,
@@ -77,7 +77,7 @@ pub(crate) struct TeamSettings {
     pub(crate) clears_env: bool,
     pub(crate) model: Option<ModelChoice>,
     pub(crate) permissions: Option<PermissionMode>,
-    /// The program decides about permission requests.
+    /// The program has a callback that acts as the user.
     pub(crate) attended: bool,
     pub(crate) trust: Option<String>,
 }
@@ -148,7 +148,7 @@ impl TeamSettings {
         Ok(())
     }
 
-    /// The request that brings the team up. `variables` take precedence over those of the builder.
+    /// The request that brings the team up. `variables` take precedence over the builder's variables.
     pub(crate) fn up(
         &self,
         variables: &BTreeMap<String, String>,
@@ -325,8 +325,8 @@ fn agents(spec: &mut TeamSpec) -> impl Iterator<Item = &mut AgentSpec> {
     members.chain(spec.roles.iter_mut().map(|role| &mut role.agent))
 }
 
-/// Removes the instructions and skills of the project. A role file of the project can ask for them, and the builder
-/// requires no trust for it.
+/// Removes the instructions and skills of the project. A role file of the project can turn them on, and the builder
+/// requires no trust for role files.
 fn remove_instructions(spec: &mut TeamSpec) {
     for agent in agents(spec) {
         agent.instructions.clear();

@@ -126,7 +126,7 @@ impl Team {
         Ok(RunStream::new(run, subscription))
     }
 
-    /// Launches the members again whose prompts differ with these variables of a goal.
+    /// Applies the variables of a goal. Members whose prompts change are launched again.
     async fn apply_variables(&self, variables: &BTreeMap<String, String>) -> Result<(), RunError> {
         let mut applied = self.settings.lock().await;
         if applied.variables == *variables {
@@ -369,8 +369,8 @@ impl Members<'_> {
         self.spawn_with(Spawn::of(role, name)).await
     }
 
-    /// Adds a member with settings of its own, such as a prompt, an effort or a working directory. `model` is a name such
-    /// as `openai/gpt-5`. For a model of the caller, spawn a role that has this model: see [`Role::model`].
+    /// Adds a member with settings of its own, such as a prompt, an effort or a working directory. `model` is a name
+    /// such as `openai/gpt-5`. For a model of the caller, spawn a role that has this model: see [`Role::model`].
     ///
     /// ```no_run
     /// # async fn spawn(team: &agent_team::Team) -> Result<(), Box<dyn std::error::Error>> {

@@ -119,8 +119,8 @@ pub(crate) struct Global {
     pub(crate) color: Color,
 }
 
-/// `--team` of a verb that ignores it: accepted, because earlier versions listed it, and not shown. clap does not add the
-/// global option to a verb that has an option of this name.
+/// The option `--team` of a verb that ignores it. It is accepted, because earlier versions listed it, but hidden. clap
+/// does not add the global option to a verb that has an option of this name.
 fn unused_team() -> clap::Arg {
     clap::Arg::new("team")
         .short('t')

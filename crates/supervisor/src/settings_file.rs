@@ -147,7 +147,9 @@ mod tests {
         let all = parse("colour = 1").unwrap_err().hint;
         assert_eq!(
             all.as_deref(),
-            Some("known keys: durability, roles, models, search, permissions, sandbox, notify, hooks")
+            Some(
+                "known keys: durability, roles, models, search, permissions, sandbox, notify, hooks"
+            )
         );
     }
 }

@@ -212,10 +212,10 @@ impl AgentKeys {
         let mut deny_tools = [self.deny_tools.as_slice(), member.deny_tools.as_slice()].concat();
         deny_tools.sort();
         deny_tools.dedup();
-        // A list belongs to the keys that set it: its fallbacks do not follow the model of other keys.
         let instructions = [member, self, defaults]
             .into_iter()
             .find_map(|keys| keys.instructions.as_ref());
+        // A list belongs to the keys that set it: its fallbacks do not follow the model of other keys.
         let of_model = [member, self, defaults]
             .into_iter()
             .find(|keys| keys.model.is_some());
@@ -263,7 +263,7 @@ impl AgentKeys {
     }
 }
 
-/// The servers with these names; all servers without names.
+/// The servers with these names; all servers if `names` is `None`.
 fn chosen(servers: &[McpServer], names: Option<&Vec<String>>) -> Vec<McpServer> {
     let is_chosen = |server: &&McpServer| names.is_none_or(|names| names.contains(&server.name));
     servers.iter().filter(is_chosen).cloned().collect()
@@ -275,8 +275,8 @@ pub(super) fn max_steps(table: &mut Table<'_>) -> Option<u32> {
     steps.map(i32::unsigned_abs)
 }
 
-/// Reads the model of the key `key` in canonical form. The path of a recording becomes absolute, because members have different working
-/// directories.
+/// Reads the value of `key`, a model, in canonical form. The path of a recording becomes absolute, because members have
+/// different working directories.
 pub(super) fn model(
     source: &Source<'_>,
     key: &str,

@@ -1,5 +1,5 @@
-//! `[hooks]`: the shell lines that check work and follow the events of agents. Read from the team file and, without the
-//! keys of the supervisor's hooks, from the user's `config.toml`.
+//! `[hooks]`: the shell lines that run at events of the board and of agents. Both kinds are read from the team file,
+//! and the hooks of agents also from the user's `config.toml`.
 
 use agent_team_protocol::hook::{HOOK_SECONDS, HookEvent, check_matcher};
 use agent_team_protocol::spec::{HookSpec, Hooks};

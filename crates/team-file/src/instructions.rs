@@ -23,7 +23,7 @@ const NAMES: [&str; 3] = ["AGENTS.md", "CLAUDE.md", "GEMINI.md"];
 /// The files of other programs in the user's home directory.
 const OF_HOME: [&str; 3] = [".codex/AGENTS.md", ".claude/CLAUDE.md", ".gemini/GEMINI.md"];
 
-/// The extensions of files that can be instructions. Others may contain secrets, such as `.env`.
+/// The extensions of files that can be instructions. Other files, such as `.env`, may contain secrets.
 const EXTENSIONS: [&str; 5] = ["markdown", "md", "mdc", "rst", "txt"];
 
 /// The maximum number of bytes of a file, and of all files of an agent, that a prompt contains.
@@ -33,11 +33,11 @@ const TOTAL_BYTES: u64 = 64 << 10;
 /// The maximum number of files of the user, and of the project.
 const MAX_FILES: usize = 16;
 
-/// The maximum number of files that are read for the user, and for the project. A file that only imports others is read
-/// without being one of the [`MAX_FILES`].
+/// The maximum number of files that are read for the user, and for the project. A file that only imports other files is
+/// read without being one of the [`MAX_FILES`].
 const MAX_READ: usize = 4 * MAX_FILES;
 
-/// The maximum number of warnings about the files of the user, and about those of the project. Others are dropped.
+/// The maximum number of warnings about the user's files, and about the project's files. Further warnings are dropped.
 const MAX_WARNINGS: usize = 20;
 
 /// The maximum number of imports between an instruction file and a file that it imports indirectly.
@@ -107,7 +107,7 @@ impl FoundInstructions {
         let of_project = of_project.iter().filter(|file| !self.own.contains(file));
         let mut remaining = TOTAL_BYTES;
         let mut files: Vec<InstructionFile> = Vec::new();
-        // The files of the highest precedence are complete if any are.
+        // Starts at the highest precedence, so that the limit cuts the files of the lowest precedence first.
         for file in self.own.iter().chain(of_project).rev() {
             let max_bytes = remaining.min(FILE_BYTES);
             remaining -= max_bytes.min(file.bytes);
@@ -141,7 +141,7 @@ pub(super) fn of_list(source: &Source<'_>, names: &[At<&str>], project: &Path) -
 }
 
 /// The directories whose files apply to a project, the outermost first: from the root of its repository, or else from
-/// the directory below the home directory, to the project.
+/// the directory below the home directory, to the project. Otherwise only the project.
 fn directories<'a>(project: &'a Path, home: Option<&Path>) -> Vec<&'a Path> {
     let ancestors = project.ancestors();
     let mut directories: Vec<&Path> = match (repository_around(project), home) {
@@ -155,7 +155,7 @@ fn directories<'a>(project: &'a Path, home: Option<&Path>) -> Vec<&'a Path> {
     directories
 }
 
-/// Whether there is an entry of this name, also one that cannot be read.
+/// Whether the path names a directory entry, even one that cannot be read.
 fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
@@ -177,10 +177,10 @@ enum Unusable {
 
 struct Search<'a> {
     project: &'a Path,
-    /// The directory that no file may be outside of. `None`: the user's own files.
+    /// All files must be in this directory. `None` for the user's own files.
     root: Option<&'a Path>,
     home: Option<&'a Path>,
-    /// The canonical paths of all files that were read, for cycles of imports.
+    /// The canonical paths of all files that were read, so that cycles of imports end.
     seen: BTreeSet<PathBuf>,
     found: Vec<FoundFile>,
     warnings: Vec<Fault>,
@@ -206,7 +206,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Adds those files that exist and whose texts differ.
+    /// Adds the files that exist. Skips a file with the text of an earlier one.
     fn add_alternatives(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
         let mut texts = Vec::new();
         for path in paths {
@@ -216,7 +216,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Adds a file and its imports, unless its text is one of `texts`.
+    /// Adds a file and the files that it imports, unless `texts` contains the text of the file.
     fn add(
         &mut self,
         path: &Path,
@@ -274,7 +274,7 @@ impl<'a> Search<'a> {
         texts.push(text);
     }
 
-    /// The path that an import names. Only the user's own files may import files of the home directory.
+    /// The path that an import names. Only the user's own files may import with `~/`.
     fn resolve(&self, file: &Path, target: &str) -> Result<PathBuf, Unusable> {
         let directory = file.parent().unwrap_or(file);
         match (target.strip_prefix("~/"), self.root, self.home) {
@@ -327,7 +327,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Reads the beginning of a file that [`Search::check`] accepted. Returns the file's whole size, too.
+/// Reads the beginning of a file that [`Search::check`] accepted. Also returns the size of the whole file.
 fn read(path: &Path) -> io::Result<(String, u64)> {
     let file = fs::File::open(path)?;
     let size = file.metadata()?.len();
@@ -336,8 +336,8 @@ fn read(path: &Path) -> io::Result<(String, u64)> {
     Ok((String::from_utf8_lossy(&bytes).into_owned(), size))
 }
 
-/// The lines `@path` outside code blocks, with their numbers. A line may be an item of a list. A name without a dot or a
-/// slash, such as `@alice`, is not an import.
+/// The lines `@path` outside code blocks, with their line numbers. A line may be an item of a list. A name without a
+/// dot or a slash, such as `@alice`, is not an import.
 fn imports(text: &str) -> Vec<(usize, &str)> {
     let mut is_code = false;
     let mut imports = Vec::new();

@@ -389,7 +389,7 @@ fn read(
     // Also roles with the command engine: `spawn --engine native` makes a member of any role an agent.
     let of_roles = roles.specs.iter_mut().map(|role| &mut role.agent);
     for agent in of_members.chain(of_roles) {
-        // `servers` contains the digests of the scripts, which were not known before.
+        // Only now does `servers` contain the digests of the scripts.
         let is_chosen = |server: &&McpServer| agent.mcp.iter().any(|it| it.name == server.name);
         agent.mcp = servers.iter().filter(is_chosen).cloned().collect();
         // The user's hooks see a call as the hooks of the file have changed it.

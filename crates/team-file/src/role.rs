@@ -130,8 +130,8 @@ impl Roles {
         }
     }
 
-    /// Checks the names in `mcp` of the roles in the team file. Other roles are used in several projects, whose servers
-    /// can differ.
+    /// Checks the names in `mcp` of the roles in the team file. Roles of the user's `config.toml` are used in
+    /// several projects, whose servers can differ.
     pub(super) fn check_servers(&self, source: &Source<'_>, servers: &[McpServer]) {
         for role in self.0.values() {
             if role.place.from == Layer::TeamFile {
@@ -183,7 +183,7 @@ impl Roles {
         networked.map(|(name, _)| name)
     }
 
-    /// The agents that are spawned in these roles.
+    /// For each role, the settings of an agent that is spawned in the role.
     pub(super) fn agents(&self, defaults: &AgentKeys) -> impl Iterator<Item = AgentSpec> {
         let roles = self.0.values();
         roles.map(|role| role.agent(&AgentKeys::default(), defaults))
@@ -232,8 +232,8 @@ impl Roles {
     }
 }
 
-/// Reads `[roles.<name>]` of the user's `config.toml`. `at` is the position of the name. The role contains the faults of
-/// its table.
+/// Reads `[roles.<name>]` of the user's `config.toml`. `at` is the position of the name. The role contains the faults
+/// of its table.
 pub(super) fn of_user(
     source: &Source<'_>,
     at: usize,

@@ -10,10 +10,11 @@ use super::overrides::{Item, Key, Overrides, Setting};
 use super::role::Roles;
 use super::source::{Fault, Source};
 
-/// The default model and step limit, for display.
+/// Shown as the origin of a model that is not set.
 const FIRST_MODEL: &str = "the first provider with a key or a server";
 /// Shown as the origin of an effort that is not set.
 const EFFORT: &str = "built in: medium, for models that think";
+/// The default step limit and its origin.
 pub(super) const STEPS: (&str, &str) = ("100", "built in");
 
 /// All settings of the team, of each role and of each member. A role without a model is listed without a value.

@@ -2,7 +2,7 @@
 //! team is read. Agents see names and descriptions, and read the text with the tool `skill`.
 //!
 //! The project may be hostile: each of its skills must be within the project, and the trust question contains a digest
-//! of all its files, because a skill can contain scripts.
+//! of all files of each skill, because a skill can contain scripts.
 
 use std::fs;
 use std::io;
@@ -15,7 +15,7 @@ use agent_team_system::skill_files::{self, Unreadable};
 use super::role::front_matter::{self, Value};
 use super::source::Fault;
 
-/// The directories of skills in the project, and in the user's home directory.
+/// The directories of skills that other programs also use, in the project and in the user's home directory.
 const DIRECTORIES: [&str; 2] = [".agents/skills", ".claude/skills"];
 
 const FILE: &str = "SKILL.md";
@@ -26,7 +26,7 @@ const MAX_SKILLS: usize = 16;
 /// The maximum length of a description, in characters.
 const DESCRIPTION: usize = 250;
 
-/// The maximum number of warnings. Others are dropped.
+/// The maximum number of warnings. Further warnings are dropped.
 const MAX_WARNINGS: usize = 20;
 
 /// The largest `SKILL.md`, in bytes.
@@ -77,7 +77,7 @@ impl FoundSkills {
         &self.project
     }
 
-    /// Adds the skills in a directory. `root`: the project, for its own skills.
+    /// Adds the skills in a directory. `root`: the project, for the project's own skills.
     fn add_directory(&mut self, directory: &Path, root: Option<&Path>, project: &Path) {
         let Ok(entries) = fs::read_dir(directory) else {
             return;

@@ -1,5 +1,6 @@
 //! Lists the parts of a project's files that require the user's trust: lines that allow calls, start programs or send
-//! data without asking, and the scripts that these lines start. Called when the team is read.
+//! data without asking, the scripts that these lines start, and the instructions and skills that agents receive. Called
+//! when the team is read.
 //!
 //! Rules that deny or ask apply without trust and are not listed.
 
@@ -79,8 +80,8 @@ pub(super) struct Trust {
     pub(super) protected: Vec<KeptPath>,
 }
 
-/// Finds the parts of a team that require trust. Stores the digests of scripts that an MCP server, `notify` or a hook of
-/// agents starts in its specification.
+/// Finds the parts of a team that require trust. Stores the digests of the scripts that an MCP server, `notify` or an
+/// agent's hook starts: the specification of the server, of `notify` or of the hook receives them.
 pub(super) fn of(team: Team<'_>) -> Trust {
     let mut lines = rules(team.permissions, team.user);
     let hooks = [
@@ -114,7 +115,8 @@ pub(super) fn of(team: Team<'_>) -> Trust {
     }
     lines.extend(team.search.and_then(search));
     lines.extend(providers(&team));
-    // Without a digest: these texts change with the project and give no permission, and agents cannot change them.
+    // The lines of instruction files have no digest: the files change with the project and give no permission, and they
+    // are protected paths.
     lines.extend(team.texts.instructions.iter().map(|file| {
         let file = file.strip_prefix(team.project).unwrap_or(file);
         format!("the instructions in {}", file.display())
@@ -252,7 +254,8 @@ fn agent_hook(hook: &HookSpec) -> String {
     }
 }
 
-/// The line with `.` for the variable that names the project: hooks written for Claude Code start their scripts with it.
+/// Replaces the variable of the project directory by `.`. Hooks written for Claude Code start their scripts with this
+/// variable.
 fn in_project(line: &str) -> String {
     let variables = [
         "\"$CLAUDE_PROJECT_DIR\"",

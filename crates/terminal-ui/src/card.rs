@@ -83,7 +83,7 @@ impl Card {
                 number,
                 text: text("text").unwrap_or_default().trim_end().to_owned(),
             },
-            // Only of built-in tools it is known that their other arguments change nothing.
+            // Only for built-in tools: an MCP tool could change something that the diff does not show.
             (None, Some(diff), Some(path)) => Content::Change {
                 tool: view.tool.clone(),
                 path,

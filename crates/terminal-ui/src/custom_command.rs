@@ -1,5 +1,5 @@
-//! Slash commands that the program around the view adds and carries out, such as the prompts of MCP servers. Used by the
-//! transcript view; pure.
+//! Slash commands that the program around the view adds and carries out, such as the prompts of MCP servers. Used by
+//! the transcript view; pure.
 
 use crate::menu::Candidate;
 use crate::slash::words;
@@ -15,7 +15,7 @@ pub struct CustomCommand {
     pub description: String,
 }
 
-/// Parses a text that begins with one of these commands: its name and its words.
+/// Parses a text that begins with one of these commands. Returns the name of the command and its arguments.
 pub(crate) fn read(text: &str, commands: &[CustomCommand]) -> Option<(String, Vec<String>)> {
     let typed = text.strip_prefix('/')?;
     let (name, rest) = typed.split_once(char::is_whitespace).unwrap_or((typed, ""));

@@ -86,7 +86,7 @@ pub enum UserAction {
     Typed(String),
     /// A slash command: the typed text, and its arguments for `agent-team`.
     Run(String, Vec<String>),
-    /// A command of [`TranscriptView::set_commands`]: the typed text, its name, and its words.
+    /// A command of [`TranscriptView::set_commands`]: the typed text, the name of the command, and its arguments.
     Custom(String, String, Vec<String>),
     /// A new task of a member that runs shell lines: the typed text, and the line.
     Task(String, String),
@@ -356,12 +356,12 @@ impl TranscriptView {
         self.changed = true;
     }
 
-    /// Sets the slash commands that the program around the view carries out, in addition to those of the command line.
+    /// Sets the slash commands that the program around the view carries out, in addition to the built-in ones.
     pub fn set_commands(&mut self, commands: Vec<CustomCommand>) {
         self.prompt.custom = commands;
     }
 
-    /// Sets the status line of a running call. An empty text removes it.
+    /// Sets the status line of a running call. An empty text removes the line.
     pub fn set_call_status(&mut self, call: &str, text: &str) {
         self.activity.set_status(call, text);
         self.changed = true;

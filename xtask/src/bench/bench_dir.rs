@@ -1,5 +1,5 @@
-//! The directory of a bench and its cleanup: no process and no file of a bench is left, however the bench ends (`^C`
-//! and panics included).
+//! The directory of a bench and its cleanup: removes the processes and the files of a bench when it ends, also after
+//! `^C` or a panic.
 //!
 //! The measuring process is a child of this process. This process can therefore clean up however the child ends.
 //! Processes of the bench are identified by the random name of the directory, which is in their environment or

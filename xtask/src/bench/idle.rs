@@ -24,7 +24,7 @@ const MEMBERS: [&str; 10] = [
     "ada", "bob", "cyd", "dee", "eve", "fay", "gus", "hal", "ida", "joe",
 ];
 
-/// Measures an empty team, the team with many tasks, and the same team after a restart of the supervisor.
+/// Measures a team without tasks, the same team with many tasks, and that team after a restart of the supervisor.
 pub(super) fn memory(bench: &Bench) -> Result<Vec<Row>> {
     let mut installation = Installation::start(
         &bench.directory,

@@ -25,7 +25,7 @@ pub(super) enum PictureFiles {
 }
 
 impl PictureFiles {
-    /// Takes the picture with this name of a terminal.
+    /// Takes a picture of a terminal, and writes it under this name or compares it with the stored one.
     pub(super) fn take(self, name: &str, terminal: &Terminal<'_>) -> Result<()> {
         let file = directory().join(file_name(name, terminal.size, terminal.theme));
         let picture = || Ok(draw(&terminal.screen()?, terminal.theme));

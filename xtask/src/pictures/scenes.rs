@@ -1,9 +1,9 @@
 //! The runs that the pictures show: agents in panes, agents in one terminal, and a team of commands. Used by [`super`].
 //!
 //! A screen must be the same in each run, but the order in which members act depends on chance, and the numbers of
-//! messages and the text of the lead depend on that order. So a scene lets the members act one after the other: a hook keeps the first
-//! task open until the lead waits for it, dora gets its task when cleo waits for an answer, and a member gets an answer
-//! when the lead waits again.
+//! messages and the text of the lead depend on that order. So a scene lets the members act one after the other: a hook
+//! keeps the first task open until the lead waits for the task, dora gets its task when cleo waits for an answer, and a
+//! member gets an answer when the lead waits again.
 
 use std::fs;
 
@@ -21,7 +21,7 @@ pub(super) const SMALL: Size = (80, 24);
 
 pub(super) const SIZES: [Size; 3] = [SMALL, (120, 40), (200, 50)];
 
-/// Keeps each task open until [`COMPLETION`] exists. The directory above the project is the demo's.
+/// Keeps each task open until [`COMPLETION`] exists in the directory of the demo, which contains the project.
 const HOOK: &str =
     "[hooks]\ntask_completed = \"until test -e ../completion; do sleep 0.1; done\"\n";
 const COMPLETION: &str = "completion";

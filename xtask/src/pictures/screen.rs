@@ -11,10 +11,10 @@
 /// The path of the project in the pictures.
 pub(super) const SHOWN_PROJECT: &str = "/data/projects/tally";
 
-/// The text before a team's id and before the hash in the name of a test program. Both depend on the project's path.
+/// The text before the hash in a team's id and in the name of a test program. Both hashes depend on the project's path.
 const BEFORE_ID: &str = "tally-";
 
-/// The least digits of such an id.
+/// The minimum number of digits of such a hash.
 const ID_DIGITS: usize = 8;
 
 /// The characters of the animated sign, and the one of the pictures.
@@ -153,7 +153,7 @@ impl Style {
     /// This style after a sequence with these parameters.
     fn after(self, parameters: &str) -> Self {
         let mut style = self;
-        // A sub-parameter, such as the kind of an underline, follows a colon.
+        // Ignores sub-parameters, which follow a colon, such as the kind of an underline.
         let mut codes = parameters.split(';').map(|code| {
             let code = code.split(':').next().unwrap_or_default();
             code.parse().unwrap_or(0_u8)
@@ -231,7 +231,7 @@ fn fix_ids(row: &mut [Cell]) {
     }
 }
 
-/// Sets each duration to two of its largest unit: `2 s`, `2 min`, `0.20s`.
+/// Replaces each duration by `2 s`, or by `0.20s` if it contains no blank.
 fn fix_durations(row: &mut Vec<Cell>) {
     let mut from = 0;
     while from < row.len() {
@@ -283,7 +283,7 @@ fn quantity(text: &[char]) -> Option<usize> {
     (number > 0).then_some(number + unit.len())
 }
 
-/// The least cells of blanks or of a border that end a text. Two blanks separate words of one text.
+/// The minimum number of blanks or border cells that end a text. Two blanks may separate words of one text.
 const GAP: usize = 3;
 
 /// Moves what follows a replaced text back to its column: lengthens or shortens the next blanks or border.

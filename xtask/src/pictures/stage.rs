@@ -68,7 +68,7 @@ impl Stage {
         );
         let file = project.join(".agent-team/team.toml");
         fs::write(&file, team_file).with_context(|| format!("cannot write {}", file.display()))?;
-        // The lead shows the uncommitted changes, which must be those of the team.
+        // The lead shows the uncommitted changes. Commit the team file, so that only the members' changes remain.
         let mut commit = Command::new("git");
         for setting in [
             "user.name=sample",
@@ -98,7 +98,7 @@ impl Stage {
         tmux
     }
 
-    /// Runs a verb, which prints nothing that a picture shows.
+    /// Runs a verb and discards its output.
     pub(super) fn run(&self, arguments: &[&str]) -> Result<()> {
         check(self.demo.agent_team(arguments).stdout(Stdio::null()))
     }
@@ -123,7 +123,7 @@ impl Stage {
         let kept = KEPT
             .iter()
             .filter_map(|name| Some((*name, std::env::var(name).ok()?)));
-        // In the user's directory, cargo would print that it waits for the lock of another cargo.
+        // With the user's `CARGO_HOME`, cargo could print that it waits for the lock of another cargo.
         let cargo_home = self.demo.directory().join("cargo");
         let own = [
             ("CARGO_HOME", &*cargo_home.to_string_lossy()),
@@ -174,7 +174,7 @@ impl Stage {
         })
     }
 
-    /// Waits until the members, by name, are in a state.
+    /// Waits until `is_reached` returns true. Its argument returns the member with a name.
     pub(super) fn wait_for_members(
         &self,
         what: &str,
@@ -226,7 +226,7 @@ impl Terminal<'_> {
 impl Drop for Stage {
     fn drop(&mut self) {
         let _stopped = succeeds(&mut self.demo.agent_team(&["down", "--force"]));
-        // The server ends with its last terminal.
+        // The server may have exited already: it exits with its last terminal.
         let _gone = succeeds(&mut self.tmux_command(&["kill-server"]));
     }
 }

@@ -1,21 +1,21 @@
 //! Draws a screen as an SVG picture. Used by [`super`]; pure: the same screen always gives the same text.
 //!
-//! Each run of characters of one style is an element with a column and a width, so that frames and tables are straight in
-//! every font. An image in a page cannot load a style sheet or a font, so each picture contains the styles that it uses.
+//! Each run of characters of one style is an element with a column and a width, so that frames and tables are straight
+//! in every font. An image in a page cannot load a style sheet or a font, so each picture contains its styles.
 //!
-//! The crate `anstyle-svg` (1.1.1) cannot draw these pictures. It gives a row a start, but its texts no columns and no
-//! widths: a sign from another font, such as `✓`, `◐` or `⎿`, moves the rest of its row, and the borders of panes and cards
-//! are no longer straight. It draws a background as `█` characters with an outline, so the background moves too and leaves
-//! gaps between rows. Its input is text with escape sequences, so [`super::screen`] would still parse and normalise cells,
-//! and then write escape sequences again.
+//! The crate `anstyle-svg` (1.1.1) cannot draw these pictures. It sets the start of a row, but no columns and no widths
+//! of texts: a sign from another font, such as `✓`, `◐` or `⎿`, moves the rest of its row, and the borders of panes and
+//! cards are no longer straight. It draws a background as `█` characters with an outline, so the background moves too
+//! and leaves gaps between rows. Its input is text with escape sequences, so [`super::screen`] would still parse and
+//! normalise cells, and then write escape sequences again.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use super::screen::{Cell, Colour, Screen, Style};
 
-/// Columns and rows of a cell, in the units of the picture. The font has 10 units: most monospaced fonts are 0.6 of
-/// their size wide.
+/// Width and height of a cell, in the units of the picture. The font size is 10 units: the characters of most
+/// monospaced fonts are 0.6 of the font size wide.
 const CELL: (usize, usize) = (6, 12);
 
 /// The base line of a row, below its top.
@@ -215,7 +215,8 @@ fn backgrounds(row: &[Cell], theme: Theme) -> Vec<(usize, usize, Rgb)> {
     parts
 }
 
-/// The column and the cells of each text with one style. A text contains single blanks only.
+/// The column and the cells of each text with one style. Blanks within a text are single, unless they are
+/// underlined or struck.
 fn runs(row: &[Cell], theme: Theme) -> Vec<(usize, Vec<Cell>)> {
     let mut runs: Vec<(usize, Vec<Cell>)> = Vec::new();
     for (column, cell) in row.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Rules about names and words in all committed files.
+//! Rules about names of modules, absolute paths and cited invariants.
 
 use super::code::{in_a_name, words};
 use super::tree::{Finding, Tree};

@@ -28,7 +28,7 @@ fn lead(replies: &'static [&'static str]) -> (Member, Questions) {
     (Member::new("boss").model(model), questions)
 }
 
-/// A member that completes each of its tasks with its name and the number of the task.
+/// A member that completes each task with the name of the member and the id of the task.
 fn member(name: &'static str) -> Member {
     let model = ScriptedModel::new(&format!("scripted/{name}"), move |prompt| {
         match prompt.items.last() {

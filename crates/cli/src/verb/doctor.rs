@@ -1,5 +1,5 @@
-//! `doctor`: checks the installation and this project, and prints a hint for a problem if it has one. It creates
-//! missing directories of agent-team; it starts no supervisor and repairs nothing else.
+//! `doctor`: checks the installation and this project, and prints the result of each check, with a hint if there is
+//! one. It creates missing directories of agent-team; it starts no supervisor and repairs nothing else.
 
 mod check;
 pub(super) mod model;
@@ -67,7 +67,7 @@ pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
         match check.ok {
             // Without a team file a missing model is not a problem: command members need none.
             Some(false) if !has_file => Check { ok: None, ..check },
-            // Perhaps the keys are set in no shell but the one that started the team.
+            // The shell that started the team may have keys that this shell does not have.
             Some(false) if is_up => Check::neutral(check.name, format!(
                 "{} (in this shell; the team is up, and its members use the environment of the shell that ran \
                  agent-team up)",
@@ -198,8 +198,8 @@ async fn running_supervisor() -> Check {
     }
 }
 
-/// Whether the team of this file is up; `false` if the supervisor cannot be asked, for which [`running_supervisor`]
-/// reports the reason.
+/// Whether the team of this file is up. Also `false` if the supervisor cannot be asked; [`running_supervisor`] reports
+/// why.
 async fn is_up(loaded: &agent_team_file::Loaded) -> bool {
     let team = TeamId::new(&loaded.spec.name, &loaded.spec.project);
     let Ok(Some(mut session)) = Session::of_running(None).await else {

@@ -87,7 +87,8 @@ async fn call<M: Method<Args: Clone>>(
     Ok(output.waiting_for(what, answer).await?)
 }
 
-/// Prints that the member was started, with its pid; the state of a member without a process. `done` is as for [`show`].
+/// Prints `done` and the pid of the member. If the member has no process, prints its state. `done` is as for
+/// [`show`].
 pub(super) fn show_started(
     output: Output,
     answer: &MemberAnswer,

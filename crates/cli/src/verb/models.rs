@@ -1,5 +1,5 @@
-//! `models …`: lists the known models with their windows and prices, and updates the user's own catalogue. The program of
-//! native workers holds the catalogue; this file reads the new list and prints.
+//! `models …`: lists the known models with their windows and prices, and updates the user's own catalogue. The program
+//! of native workers reads and writes the catalogue. This file reads the new list and prints results.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,7 +16,7 @@ use crate::output::table::{Cell, Table, elastic_to, fixed, optional};
 use crate::output::usage::tokens;
 use crate::output::{Output, columns, text};
 
-/// The largest list that is read, in bytes. That of models.dev has less than a tenth.
+/// The maximum size of a list, in bytes. The list of models.dev has less than a tenth of this size.
 const LIST_MAX: u64 = 64 << 20;
 
 #[derive(Serialize)]

@@ -1,5 +1,5 @@
 //! Runs the program of native workers for an answer about models: only that program knows providers, keys and prices.
-//! The program prints no key. Called by `doctor`, `models`, `spawn`, and `up` before it starts members.
+//! The program prints no key. Called by `models`, and by [`super::doctor::model`] for the model of a member.
 
 use std::collections::BTreeMap;
 use std::io::Write;

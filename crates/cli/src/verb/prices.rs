@@ -1,5 +1,5 @@
-//! Refuses a limit in dollars that cannot hold: tokens of a model without a known price do not count as money. Called
-//! by `up`, `run` and `config set` before they apply the limit.
+//! Refuses a limit in dollars that cannot be enforced: tokens of a model without a known price do not count as money.
+//! Called by `up`, `run` and `config set` before they apply the limit.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ use agent_team_system::directories::Directories;
 use super::doctor::model;
 use crate::error::Failure;
 
-/// Checks each model of a member that has `limits.usd`, or belongs to a team that has it. `environment`: the variables
-/// that the members will have, besides their own. A member whose model cannot be found is not checked: its state will
-/// name the reason.
+/// Checks the models of each member that has a limit in dollars, or whose team has one. `environment`: the variables
+/// that all members will have. A member whose model cannot be found is not checked: after its start, the state of the
+/// member names the reason.
 pub(super) fn check(
     spec: &TeamSpec,
     environment: &BTreeMap<String, String>,

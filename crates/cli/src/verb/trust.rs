@@ -142,7 +142,8 @@ fn changes(required_trust: &RequiredTrust, before: Option<&[String]>) -> String 
             None => new.push_str(&format!("\n  + {}", visible_line(line))),
         }
     }
-    // The lines that start it are unchanged, so it exists, and a script would have a line with its digest.
+    // If only lines about absent files were removed, the lines that start the files are unchanged: the files exist now.
+    // They are not scripts, because a script would have a new line with its digest.
     let is_built =
         new.is_empty() && !removed.is_empty() && removed.iter().all(|line| line.ends_with(ABSENT));
     for line in removed {
@@ -163,8 +164,8 @@ fn changes(required_trust: &RequiredTrust, before: Option<&[String]>) -> String 
     text
 }
 
-/// The beginning of a line that stays the same when the line changes, such as `task "Check" runs`. `None`: the line has no
-/// such beginning.
+/// The beginning of a line that stays the same when the line changes, such as `task "Check" runs`. `None`: the line has
+/// no such beginning.
 fn subject(line: &str) -> Option<&str> {
     /// The ends of such beginnings; each is followed by a blank.
     const ENDS: [&str; 4] = [" runs", " is verified by", " is at", " (SHA-256"];
@@ -259,7 +260,7 @@ mod tests {
             built.contains("(it exists now and is not a script"),
             "{built}"
         );
-        // The line that starts it is gone, so it may still be absent.
+        // The line that starts the program is gone, so the program may still be absent.
         let removed = changes(&required_trust(&["b"]), Some(&before));
         assert!(!removed.contains("exists now"), "{removed}");
     }

@@ -1,9 +1,10 @@
-//! Parses the front matter of a role file: a subset of YAML with top-level keys whose values are strings or lists of
-//! strings. Nested keys are not read; their top-level key gets the value [`Value::Nested`]. Called by [`super::file`].
+//! Parses the front matter of a role file or a `SKILL.md`: a subset of YAML with top-level keys whose values are
+//! strings or lists of strings. Nested keys are not read; their top-level key gets the value [`Value::Nested`]. Called
+//! by [`super::file`] and by the search for skills.
 
 use super::super::table::At;
 
-/// A role file, split into front matter and body.
+/// A file, split into front matter and body.
 #[derive(Debug)]
 pub(crate) struct RoleText<'a> {
     pub(crate) fields: Vec<Field<'a>>,
@@ -30,7 +31,7 @@ pub(crate) enum Value {
 /// A syntax error with its position.
 pub(crate) type Unreadable = At<String>;
 
-/// Splits a role file. A text without front matter is only a body.
+/// Splits a file. A text without front matter is only a body.
 pub(crate) fn read(text: &str) -> Result<RoleText<'_>, Unreadable> {
     let mut lines = text.split_inclusive('\n');
     let Some(first) = lines.next().filter(|line| line.trim_end() == "---") else {

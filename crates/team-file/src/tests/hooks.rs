@@ -1,4 +1,4 @@
-//! `[hooks]` for agents: where they are read, what needs trust, and what is refused.
+//! The hooks of agents in `[hooks]`: their sources, the trust that they need, and their faults.
 
 use std::fs;
 use std::path::Path;

@@ -14,7 +14,7 @@ const NUMBERED_MIN: usize = 30;
 /// The longest line, in bytes, whose changed words are marked.
 const MARKED_MAX: usize = 400;
 
-/// The name of a file that does not exist.
+/// The name in a header for a file that does not exist.
 const NO_FILE: &str = "/dev/null";
 
 /// The least similarity of two lines whose changed words are marked. Below it the whole line is new.
@@ -25,7 +25,7 @@ enum Kind {
     Kept,
     Removed,
     Added,
-    /// The name of a file, in a diff of several.
+    /// The name of a file, in a diff of several files or of a renamed file.
     File,
     /// Lines between two hunks are left out.
     Gap,
@@ -51,7 +51,7 @@ pub(super) struct Diff {
     pub(super) is_new: bool,
     /// The diff removes its only file.
     is_removed: bool,
-    /// The name of the only file in the diff's header.
+    /// The name of the only file in the headers; `None` if the diff renames it.
     pub(super) file: Option<String>,
 }
 
@@ -110,7 +110,7 @@ impl Diff {
         let lines: Vec<&str> = text.split_terminator('\n').collect();
         diff.is_cut = lines.last().is_some_and(|line| line.starts_with('…'));
         let mut headers: Vec<Header<'_>> = Vec::new();
-        // The numbers of the next line in the old and in the new file, and the rest of the hunk.
+        // The numbers of the next line in the old and in the new file, and the numbers of remaining lines in the hunk.
         let (mut old, mut new) = (Side::default(), Side::default());
         let mut all: Vec<(Kind, usize, Cow<'_, str>)> = Vec::new();
         let mut at = 0;
@@ -215,7 +215,7 @@ impl Diff {
     }
 }
 
-/// The old or the new file of a hunk: the number of the next line, and the number of lines that follow.
+/// The old or the new side of a hunk: the number of the next line, and the number of remaining lines.
 #[derive(Default)]
 struct Side {
     number: usize,
@@ -232,7 +232,7 @@ impl Side {
     }
 }
 
-/// The old and the new file of a hunk: `@@ -1,3 +1,4 @@`.
+/// Parses the header of a hunk, such as `@@ -1,3 +1,4 @@`, into the old and the new side.
 fn hunk(line: &str) -> Option<(Side, Side)> {
     let ranges = line.strip_prefix("@@ -")?.split(" @@").next()?;
     let (old, new) = ranges.split_once(" +")?;

@@ -1,5 +1,5 @@
-//! Finds the model that each member would use, and the reason. Called by `doctor`, by `spawn`, and by `up` before it
-//! gives a goal.
+//! Finds the model that each member would use, and the reason. Called by `doctor`, by `spawn`, by `up` before it gives
+//! a goal, and by the check of prices.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ const NAME: &str = "model";
 pub(in crate::verb) struct Explained {
     model: String,
     why: String,
-    /// Its models without a known price, fallbacks included.
+    /// The models without a known price, among the member's model, its fallbacks and its model for summaries.
     pub(in crate::verb) unpriced: Vec<String>,
 }
 
