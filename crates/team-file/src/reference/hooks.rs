@@ -109,7 +109,7 @@ pub(super) static HOOK: Section = Section {
             Is("\"\""),
             "What the hook runs for: tools by the names that Claude Code or agent-team gives them, the `source` of \
              session_start, the `trigger` of pre_compact, or the `notification_type` of notification. A \
-             vertical bar separates names, and `*` or `.*` stands for any characters. Empty: everything.",
+             vertical bar separates names, and `*` or `.*` matches any characters. Empty: everything.",
             "matcher = \"Edit|Write\"",
         ),
         KeyInfo::new(
