@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use agent_team_protocol::view::TaskState;
 use agent_team_tests::tmux::Tmux;
 use agent_team_tests::{LIMIT, Rig, tmux, until};
 
@@ -232,6 +233,13 @@ async fn until_attached(rig: &Rig) {
     .await;
 }
 
+/// Waits until the tasks of the Makefile template are completed: `ps` shows one moment.
+async fn until_both_are_completed(rig: &Rig) {
+    for id in ["T-1", "T-2"] {
+        rig.until_task_is(id, TaskState::Completed).await;
+    }
+}
+
 fn is_unchanged(project: &Path) -> bool {
     !project.join(".agent-team").exists()
 }
@@ -361,6 +369,7 @@ async fn a_first_hour_on_a_machine_without_tmux() {
     shell.shows_all(&["━━ ada (worker) ━━", "ada ▸"]).await;
     shell.press(&["Tab"]).await;
     shell.shows("grace ▸").await;
+    until_both_are_completed(&rig).await;
     shell.type_in("/ps").await;
     shell.press(&["Enter"]).await;
     shell.shows_all(&["2 completed", "hosted"]).await;
@@ -414,6 +423,7 @@ async fn a_first_hour_inside_the_users_own_tmux() {
     let panes = shell.tmux.panes("#{@agent_team_member}").await;
     assert_eq!(panes.iter().filter(|member| !member.is_empty()).count(), 2);
     shell.tmux.ask(["select-window", "-t", "own:0"]).await;
+    until_both_are_completed(&rig).await;
     shell.run("agent-team ps", &["2 completed"]).await;
     shell.run("agent-team down", &["ended", "closed"]).await;
     assert_eq!(shell.tmux.panes("#{pane_id}").await, ["%0"]);
