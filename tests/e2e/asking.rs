@@ -90,7 +90,7 @@ async fn a_request_must_be_shown_in_full_before_yes() {
     screen.until("more lines: type a").await;
     screen.until("[a] all").await;
     screen.type_in("y\r").await;
-    screen.until("not all of it was shown").await;
+    screen.until("not all of the request was shown").await;
     assert_eq!(rig.read("out.txt"), None);
     screen.type_in("a\r").await;
     screen.until("line 100").await;

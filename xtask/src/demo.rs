@@ -207,8 +207,8 @@ impl Demo {
         command
     }
 
-    /// Trusts the lines of the team file, as a user does after reading them: `lines` receives them. Returns their
-    /// digest, if there are any.
+    /// Trusts the lines of the team file that need trust, and writes them to `lines`. Returns their digest, if there
+    /// are any.
     pub(crate) fn trust(&self, lines: Stdio) -> Result<Option<String>> {
         let refused = self.agent_team(&["up", "--dry-run", "--json"]).output()?;
         if refused.status.success() {

@@ -125,7 +125,7 @@ fn copy_tree(programs: &Path, generated: &Path, tree: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The line of `sha256sum` for a file, whose path is relative to a directory.
+/// The line of `sha256sum` for a file, with the path of the file relative to this directory.
 fn sum_line(directory: &Path, file: &Path) -> Result<String> {
     let path = file.strip_prefix(directory)?.display();
     let content = fs::read(file).with_context(|| format!("cannot read {path}"))?;

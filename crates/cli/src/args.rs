@@ -479,7 +479,7 @@ pub(crate) struct Start {
     /// Number of workers of a team without a team file [default: 3]
     #[arg(short = 'n', long = "workers", value_name = "N")]
     pub(crate) number: Option<u32>,
-    /// Discard the board, conversations and spawned members of the previous run
+    /// Discard the earlier board, conversations and spawned members of the team
     #[arg(long)]
     pub(crate) fresh: bool,
     /// Value of `{{K}}` in prompts and role files; repeatable

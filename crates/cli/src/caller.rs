@@ -43,7 +43,7 @@ pub(crate) fn is_terminal() -> bool {
     terminal::is_terminal(std::io::stdin()) && terminal::is_terminal(std::io::stdout())
 }
 
-/// Variables that describe this process and, like those of its terminal, must not reach the members.
+/// Variables of this process that must not reach the members, in addition to [`TERMINAL_VARIABLES`].
 const NOT_PASSED_ON: [&str; 3] = [LAUNCH_MARKER, READY_FD, COLUMNS];
 
 /// The environment of this process for the members, and the names of the variables that are not UTF-8 and cannot be

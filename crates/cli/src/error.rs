@@ -21,7 +21,7 @@ use crate::output::style::{BAD, paint};
 /// Why a command did not succeed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The reader of stdout closed it, as `head` does. Prints nothing and exits with 0.
+    /// The program at the other end of stdout has closed the pipe, as `head` does. Prints nothing and exits with 0.
     BrokenPipe,
     Reported(Box<ErrorReport>),
 }

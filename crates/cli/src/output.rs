@@ -4,7 +4,7 @@
 //!
 //! Text may be styled: `anstream` strips the styles when stdout is not a terminal, and with `NO_COLOR` or
 //! `--color never`. Text of members, models and programs passes through `protocol::text`, which escapes characters that
-//! could mislead the terminal or the reader.
+//! could mislead the terminal or the user.
 
 pub(crate) mod graph;
 pub(crate) mod member;

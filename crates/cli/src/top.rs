@@ -7,7 +7,7 @@
 //!   claims.rs  the history of tasks              rows.rs       the rows of lists and texts; pages.rs: of pages
 //!   diff.rs    the uncommitted changes           selection.rs  the selected entry of a list; search.rs: the search
 //!                                                output.rs     a member's output; message_bodies.rs: texts of messages
-//!                                                question.rs   an open request and its guard; wrap.rs: its rows
+//!                                                question.rs   an open request and its guard
 //!                                                stale.rs      the data that events outdate
 //! ```
 //! This file is the event loop. It reads data again when an event outdates it, never periodically; timers only advance
@@ -175,7 +175,7 @@ pub(crate) async fn once(global: &Global, columns: u16, rows: u16) -> Result<Str
     ))
 }
 
-/// The data of the view, for `--json`.
+/// The data that `top` shows.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Snapshot {

@@ -1,8 +1,10 @@
-//! A list of models of which one answers. Created when a member with several models is launched.
+//! A list of models of which one answers. Created at each launch of an agent whose models
+//! this crate opens, even for a single model.
 //!
-//! The first model answers until it fails in a way that another model may not: it rejects the key, its budget is
-//! exhausted, it does not exist, or it stays overloaded or unreachable after all retries. Then the next model answers,
-//! until the launch ends: a change of model loses the provider's cache and the model's thoughts, so it is rare.
+//! The first model answers until it fails in a way that another model may not: its provider rejects the key, the budget
+//! is exhausted, the model does not exist, or it stays overloaded or unreachable after all retries. Then the next model
+//! answers, until the launch ends. A change of model loses the provider's cache and the model's thoughts, so models are
+//! changed rarely.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -61,7 +63,8 @@ impl ModelLayer for FallbackModel {
         &*self.models[self.current.load(Ordering::Relaxed)]
     }
 
-    /// A search by the provider is offered only if each of the models has it: the tools are chosen once per launch.
+    /// A search by the provider is offered only if each of the models has it or may have it: the tools are chosen once
+    /// per launch.
     fn search_support(&self) -> SearchSupport {
         let mut all = self.models.iter().map(|model| model.search_support());
         match all.any(|support| support == SearchSupport::Unsupported) {

@@ -5,7 +5,8 @@
 //!                                          │
 //!                                          └─► failure (maps error responses and broken streams)
 //! ```
-//! Each attempt is one request; `retry` repeats attempts. Keys and headers are never shown.
+//! Each attempt is one request, which is repeated without images and PDFs if they may be the cause of an error. `retry`
+//! repeats attempts. Keys and headers are never shown.
 
 mod chat;
 mod decode;
@@ -72,7 +73,7 @@ pub(crate) struct Endpoint {
     /// The query of each request, such as Azure's `api-version=2024-10-21`.
     pub(super) query: Option<String>,
     pub(super) search_support: SearchSupport,
-    /// The API that the user configured.
+    /// The configured API.
     pub(super) wire: Option<Wire>,
     /// Later requests repeat the model's reasoning.
     pub(super) takes_thoughts: bool,
@@ -81,7 +82,7 @@ pub(crate) struct Endpoint {
     /// Trusted in addition to the built-in certificates.
     pub(super) certificates: Vec<Certificate>,
     pub(super) key: Option<Key>,
-    /// Additional headers that the user configured, in lower case.
+    /// The configured additional headers, in lower case.
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) proxies: Vec<Proxy>,
     /// The time without any byte after which the connection counts as dead.
@@ -429,7 +430,7 @@ impl Endpoint {
         self.wire.unwrap_or_else(|| self.default_wire(model))
     }
 
-    /// The API for this model if the user configured none. Azure's classic API has no Responses path.
+    /// The API for this model if none is configured. Azure's classic API has no Responses path.
     fn default_wire(&self, model: &str) -> Wire {
         match !self.is_classic_azure()
             && effort::needs_responses(self.provider.quirks.effort, model)

@@ -1,5 +1,5 @@
-//! The trait of a model that passes each prompt to another model, and has its name, window and price. Implemented by
-//! `retry`, `recorder` and `fallback`.
+//! The trait of a model that passes each prompt to an inner model, and has the inner model's name, window and price.
+//! Implemented by `retry`, `recorder` and `fallback`.
 
 use crate::media::MediaSupport;
 use crate::model::{Answer, Answering, Delta, Model, ModelError, Prompt, SearchSupport};

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::media::{Media, MediaSupport};
 use crate::usage::{Price, Usage};
 
-/// One entry of a member's transcript. The entries contain everything that the model received and answered, in order.
+/// One entry of a member's transcript. Together with the system text and the tools, the entries contain everything that
+/// the model received and answered, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Item {
@@ -82,7 +83,7 @@ pub struct Verbatim {
     pub wire: Option<Wire>,
     pub blocks: Vec<serde_json::Value>,
     /// The digest of everything before the answer in the request that produced it. Thoughts among the blocks are sent
-    /// back only behind the same prefix. `None`: they are never sent back.
+    /// back only after the same prefix. `None`: they are never sent back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
 }
@@ -206,7 +207,7 @@ pub enum ModelError {
     /// The transcript must be shortened.
     #[error("the conversation is longer than the model's window: {0}")]
     TooLong(String),
-    /// Worth a retry. `after` is the pause that the provider requested.
+    /// A retry may succeed. `after` is the pause that the provider requested.
     #[error("{provider} is busy ({status}): {message}")]
     Busy {
         provider: String,
@@ -214,7 +215,7 @@ pub enum ModelError {
         message: String,
         after: Option<Duration>,
     },
-    /// Worth a retry: no response, or a truncated one.
+    /// There is no response, or only a truncated one. A retry may succeed.
     #[error("cannot get a complete response from {url}")]
     Unreachable {
         url: String,

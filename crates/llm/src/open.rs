@@ -1,4 +1,5 @@
-//! Opens a model by name: base URL, key, headers, proxies. Called once per launch of a member, and by `doctor`.
+//! Opens a model by name: base URL, key, headers, proxies. Called for each model of a member at its launch, and
+//! by `doctor`.
 //!
 //! Variables are read from the member's environment, never from the environment of this process. Secrets are sent only
 //! to the provider itself or to a URL that the user configured, never to a URL that only a project file names.
@@ -100,8 +101,8 @@ const REPLAY_SPEED: &str = "AGENT_TEAM_REPLAY_SPEED";
 /// Opens the model of this name for this member, with retries. A recording is read here; no connection is made yet.
 ///
 /// # Errors
-/// If the key or the base URL is missing, invalid or not permitted; if a header, a variable of a header, or a proxy is
-/// invalid; if the HTTP client cannot be created; if the recording cannot be read.
+/// If the key or the base URL is missing, invalid or not permitted; if a header, a certificate or a proxy is invalid,
+/// or a variable of a header is not set; if the HTTP client cannot be created; if the recording cannot be read.
 pub fn open(
     name: &ModelName,
     member: &str,
@@ -171,8 +172,8 @@ impl OpenConfig {
         }
     }
 
-    /// Asks the server of a local provider for the window of this model, for [`open`]. A window that the user set in the
-    /// catalogue takes precedence. A server that does not answer within seconds is not an error.
+    /// Asks the server of a local provider for the window of this model, for [`open`]. A window in the catalogue takes
+    /// precedence. A server that does not answer within seconds is not an error.
     pub async fn ask_window(&mut self, name: &ModelName) {
         let ModelName::Of { provider, model } = name else {
             return;
@@ -311,7 +312,7 @@ impl OpenConfig {
         self.providers.get(provider.name)
     }
 
-    /// The API of the provider: the user's setting, or else its own.
+    /// The configured API, or else the provider's own.
     fn wire(&self, provider: &Provider) -> Wire {
         let configured = self.spec(provider).and_then(|spec| spec.wire);
         configured.unwrap_or(provider.wire)
@@ -378,7 +379,7 @@ fn is_loopback(url: &str) -> bool {
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// Normalizes a base URL of the user, so that the paths of this API can be appended.
+/// Normalizes a configured base URL, so that the paths of this API can be appended.
 fn base_url(provider: &Provider, wire: Wire, given: &str) -> Result<String, String> {
     let given = given.trim().trim_end_matches('/');
     let bare = !given.contains("://");

@@ -15,11 +15,12 @@
 //! recorded: they are transient, or end the turn.
 //!
 //! # What matches
-//! A member's exchanges are replayed in order. A prompt matches if it has the same tool names as the line, and the same
-//! kind of last item; input and results count as the same kind. Texts are not compared, since ids, paths, times and
-//! other members' texts differ between runs. The digest is not compared either; a mismatch error shows the digests of
-//! the recording and of the prompt if they differ. A restarted member continues after the exchange that recorded the
-//! last answer in its prompt, or after the exchange that recorded the summary at the beginning of its prompt.
+//! A member's exchanges are replayed in order. A prompt matches if it has the same tool names as the recorded prompt,
+//! and the same kind of last item; input and results count as the same kind. Texts are not compared, since ids, paths,
+//! times and other members' texts differ between runs. The digest is not compared either; a mismatch error shows
+//! the digests of the recording and of the prompt if they differ. A restarted member continues after the exchange that
+//! recorded the last answer in its prompt, or after the exchange that recorded the summary at the beginning of its
+//! prompt.
 
 mod recorder;
 mod replay;

@@ -47,7 +47,8 @@ impl RetryingModel {
         }
     }
 
-    /// Fails rather than wait longer than this for one answer. `None`: no limit.
+    /// Returns the last error if the next pause would end more than `limit` after the start of the first attempt.
+    /// `None`: no limit.
     #[must_use]
     pub fn for_at_most(self, limit: Option<Duration>) -> Self {
         Self { limit, ..self }

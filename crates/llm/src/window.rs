@@ -1,4 +1,4 @@
-//! Asks a server for the window with which it runs a model. Called once per launch, before the model is opened.
+//! Asks a server for the window with which it runs a model. Called at a launch for each model, before it is opened.
 //!
 //! Only the server knows this number: the user chooses it when the server starts, and it is often far below the largest
 //! window of the model. A server that does not answer in time and in one of these forms is not an error; the window is

@@ -13,7 +13,7 @@ pub const HOOK_SECONDS: u32 = 60;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HookEvent {
-    /// An agent starts, or continues after a compaction.
+    /// An agent starts, or continues after an automatic summary.
     SessionStart,
     /// A message of the user reaches the agent.
     UserPrompt,

@@ -101,7 +101,7 @@ pub(crate) struct AgentConfig<T> {
     pub(crate) tools: T,
 }
 
-/// Where, and with which permission, the `verify` lines of the member's tasks run.
+/// The directory, sandbox and permission with which the `verify` lines of the member's tasks run.
 struct VerifySandbox {
     project: PathBuf,
     confinement: Option<Arc<Confinement>>,
@@ -368,7 +368,6 @@ impl Agent {
         };
     }
 
-    /// Handles the end of the loop. The processes that the loop started have exited too.
     fn loop_ended(&mut self, end: End, shell: &mut Shell) {
         while let Ok(output) = self.shown.try_recv() {
             // Output that the loop sent just before its end can still be queued.

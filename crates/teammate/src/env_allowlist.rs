@@ -1,9 +1,9 @@
 //! The allow-list of environment variables: an agent's tools receive them even if the configuration does not name them.
 //! Called by `launch`.
 //!
-//! A user's environment contains values that a model must not see: access keys, tokens, URLs with passwords. The list
-//! therefore contains only variables that programs need for lookup, locale and builds. Any other variable must be named
-//! explicitly.
+//! A user's environment contains values that a model must not see: access keys, tokens, database URLs. The list
+//! therefore contains only variables that programs need to find files and proxies, for the locale, for commits and for
+//! builds. Any other variable must be named explicitly.
 
 /// Paths of programs, homes, caches and proxies; locale; build settings.
 const NAMES: [&str; 89] = [

@@ -118,13 +118,13 @@ async fn gone(members: &Members, launch: &LaunchId) {
         .get(launch)
         .map(|worker| worker.gone.clone());
     if let Some(mut gone) = worker {
-        // An error means that the sender was dropped: the member's thread has ended then, too.
+        // An error means that the sender was dropped: the member's thread has ended in this case as well.
         let _gone = gone.wait_for(|gone| *gone).await;
     }
 }
 
-/// Takes the launch file and starts the member's thread. Does nothing if another process has taken the launch: that
-/// process reports the outcome.
+/// Takes the launch file and starts the member's thread. Does nothing if the launch was withdrawn, or if another
+/// process has taken it: that process then reports the outcome.
 fn start(members: &Rc<Members>, file: &Path) -> Result<(), String> {
     let taken = HostedLaunch::take_in_host_process(file).map_err(|error| error.to_string())?;
     let Some(hosted) = taken else { return Ok(()) };

@@ -19,8 +19,8 @@
 //! - the tools of a model, its system prompt, and the redaction of secrets: the crate `tools`
 //!
 //! A worker starts no task before the supervisor has accepted its connection. When a task ends or is taken away, the
-//! command engine terminates the processes of its lines. Background jobs of an agent last at most as long as its
-//! worker.
+//! command engine terminates the processes of the task's lines. Background jobs of an agent last at most as long as the
+//! agent's worker.
 
 mod agent;
 mod engine;
@@ -499,7 +499,7 @@ fn worker_config(
         cwd: launch.cwd.clone(),
         secrets: Secrets::new(&launch.secrets),
         marker: launch.launch.to_string(),
-        // Without signals, the member is hosted: other members have programs below the same process.
+        // Without signals, the member is hosted: programs of other members descend from the same process.
         alone: launch.engine.runs_lines() && signals.is_some(),
     });
     WorkerConfig {

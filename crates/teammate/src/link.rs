@@ -8,8 +8,8 @@
 //!            │  ▲ jitter, or 2 s after               │
 //!            └──┘ goodbye{restarting}; backoff       └ answers pings
 //! ```
-//! The pauses limit how often members start a supervisor that fails at start. They delay only the start of another
-//! supervisor: if a supervisor is serving already, the link connects at once.
+//! The pauses limit how often members start a supervisor that fails at start. During a pause, the link checks at short
+//! intervals whether another supervisor is serving already, and then connects to it without waiting longer.
 //!
 //! The link makes no decisions about tasks. It stores each request until the answer arrives, and repeats the stored
 //! requests in order, with their idempotency keys, on every new connection. It does not repeat notifications. After a
@@ -57,8 +57,7 @@ const JITTER: Duration = Duration::from_millis(20);
 /// After `goodbye{restarting}`, the time that the supervisor gets to restart by itself.
 const RESTART_LIMIT: Duration = Duration::from_secs(2);
 
-/// The intervals at which the link checks for a supervisor that is already serving, while it must not start one
-/// itself.
+/// The intervals at which the link checks, during a pause, whether another supervisor is serving already.
 const POLLS: Backoff = Backoff {
     first: Duration::from_millis(5),
     longest: Duration::from_millis(500),
@@ -93,8 +92,8 @@ enum Outgoing {
 pub(crate) struct Link {
     // Unbounded: a worker has few unanswered requests at a time.
     outgoing: mpsc::UnboundedSender<Outgoing>,
-    /// The permit for live output: only one piece at a time waits for the connection. Until the piece is sent, the
-    /// worker collects further output.
+    /// The permit for live output: only one notification with output at a time waits for the connection. Until this
+    /// notification is sent, the worker collects further output.
     pub(crate) output_slot: Arc<Semaphore>,
     // Unbounded: the supervisor limits a member's inbox, and the link must not block, because it answers pings.
     events: mpsc::UnboundedReceiver<LinkEvent>,
@@ -417,7 +416,7 @@ async fn send_notice(client: &Client, notice: Notice) {
     }
 }
 
-/// The pause after this many consecutive failed attempts.
+/// The pause after this many consecutive failed attempts and short connections.
 fn pause_after(failures: u32) -> Duration {
     match failures {
         0 => JITTER.mul_f64(random::fraction()),

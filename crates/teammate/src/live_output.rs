@@ -1,7 +1,7 @@
-//! Streams a member's output to connected clients. Written by the agent loop, read by the worker's loop.
+//! Streams a member's output to connected clients. Written by the agent and its loop, read by the worker's loop.
 //!
-//! A slow pane does not delay this stream. Pieces that are not taken in time are dropped. The transcript contains the
-//! model's complete text.
+//! A slow pane does not delay this stream. While the queue is full, new fragments are dropped. The transcript contains
+//! the model's complete text.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,11 +11,11 @@ use agent_team_protocol::notification::OutputFragment;
 use agent_team_tools::team::without_middle;
 use tokio::sync::Notify;
 
-/// The number of queued bytes above which pieces are dropped.
+/// The number of queued bytes above which fragments are dropped.
 const WAITING_MAX: usize = 128 << 10;
 
-/// The weight of each piece in addition to its text, in bytes.
-const PIECE_COST: usize = 128;
+/// The weight of each fragment in addition to its text, in bytes.
+const FRAGMENT_COST: usize = 128;
 
 /// The largest part of a call's result, in bytes, that is sent.
 const RETURNED_MAX: usize = 16 << 10;
@@ -48,14 +48,14 @@ impl LiveOutput {
         }
     }
 
-    /// Takes the pieces since the last call.
+    /// Takes the fragments since the last call.
     pub(crate) fn take(&self) -> Vec<OutputFragment> {
         let mut waiting = self.waiting();
         waiting.weight = 0;
         std::mem::take(&mut waiting.fragments)
     }
 
-    /// Returns when pieces are available. Cancel-safe.
+    /// Returns when fragments are available. Cancel-safe.
     pub(crate) async fn changed(&self) {
         loop {
             if !self.waiting().fragments.is_empty() {
@@ -115,7 +115,7 @@ impl Waiting {
             | OutputFragment::CallEnded { .. }
             | OutputFragment::Unknown => 0,
         };
-        if self.weight + length + PIECE_COST > WAITING_MAX {
+        if self.weight + length + FRAGMENT_COST > WAITING_MAX {
             if let OutputFragment::Text { .. } = fragment {
                 self.dropped += length;
             }
@@ -151,15 +151,15 @@ impl Waiting {
                 delta.push_str(&more);
             }
             (_, fragment) => {
-                self.weight += length + PIECE_COST;
+                self.weight += length + FRAGMENT_COST;
                 self.fragments.push(fragment);
             }
         }
     }
 }
 
-/// An answer as it streams in: one text or call at a time. A call has a fragment for its begin, a text begins with its
-/// first delta, and both have a fragment for their end. Dropping the stream ends the open text or call.
+/// An answer as it streams in: one text or call at a time. A fragment marks the start of a call; a text starts with its
+/// first delta. A fragment marks the end of each. Dropping the stream ends the open text or call.
 #[derive(Debug)]
 pub(crate) struct AnswerStream<'a> {
     live: &'a LiveOutput,
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn dropped_pieces_leave_a_note() {
+    fn dropped_text_leaves_a_note() {
         let live = live();
         let mut stream = live.answer_stream();
         for _ in 0..10_000 {

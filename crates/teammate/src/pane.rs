@@ -6,8 +6,8 @@
 //!
 //! Between programs, the pane of a command member shows a prompt, like an agent's pane. While a task or a typed line
 //! runs, every keystroke goes to its program; the text at the prompt is kept. `keyboard` separates keystrokes for the
-//! prompt from keystrokes for programs. The pane may be lost at any time; its methods then do nothing. Write errors are
-//! never reported.
+//! prompt from keystrokes for programs. The terminal may be lost at any time; the pane then shows nothing. Write errors
+//! are never reported.
 
 mod agent;
 mod event;
@@ -105,7 +105,7 @@ pub(crate) struct Pane {
     prompt: TranscriptView,
     /// Actions that wait for the running task or line to end: the user typed them before its program started.
     actions: VecDeque<UserAction>,
-    /// The number of programs that the terminal was handed to so far: also the number of the current or last program.
+    /// Counts the programs that were given the terminal. The count is the id of the current or last program.
     programs: u64,
     history: Option<TypedHistory>,
     pub(crate) surface: Surface,
@@ -407,7 +407,7 @@ impl Pane {
         });
     }
 
-    /// Takes the terminal back from a program of the task, which has exited.
+    /// Takes the terminal back from a program that has exited.
     pub(crate) fn end_program(&mut self) {
         let View::Program { position, queued } = &mut self.view else {
             return;

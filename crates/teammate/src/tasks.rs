@@ -7,9 +7,9 @@
 //!    │               └ abandoned, replaced, stopped ──► ending ─► idle, or the next run
 //!    └─ typed ──► line ── ended ──► idle, or the task that was assigned meanwhile
 //! ```
-//! A typed line runs like the line of a task, in the same environment and without permission: the user's own hand has
-//! entered it. It is not a task: the board and the journal do not contain it, the member's log does, with its output. A task
-//! that is assigned meanwhile waits: the program of a user is not terminated for it.
+//! A typed line runs like the `run` line of a task, in the same environment, and needs no permission: the user has
+//! typed it. It is not a task: the member's log contains it with its output; the board and the journal do not. A task
+//! that is assigned meanwhile waits until the line has ended: the worker does not terminate the user's program for it.
 
 mod report;
 
@@ -54,12 +54,12 @@ struct Task {
     after_run: AfterRun,
 }
 
-/// The next step after a run has ended.
+/// The action after a run has ended.
 enum AfterRun {
     Report,
     /// The run is being terminated, and is not reported.
     Idle,
-    /// Like `Idle`; this is the next run.
+    /// Like `Idle`; then this task begins.
     Start(Assignment),
 }
 
@@ -344,7 +344,11 @@ impl Work for Tasks {
                 after_run: AfterRun::Report,
                 ..
             }) if *claim == Some(Claim::from(&assignment)) => {}
-            Some(_) => self.end_run("it was assigned again", AfterRun::Start(assignment), shell),
+            Some(_) => self.end_run(
+                "a new assignment replaces it",
+                AfterRun::Start(assignment),
+                shell,
+            ),
         }
     }
 
@@ -366,7 +370,7 @@ impl Work for Tasks {
             AfterRun::Report if task.claim == Some(abandoned) => {
                 self.end_run(&abandon.reason, AfterRun::Idle, shell);
             }
-            // The run is being terminated already; its next step does not change.
+            // The claim is not the current one, or the run is being terminated already.
             AfterRun::Report | AfterRun::Idle | AfterRun::Start(_) => {}
         }
     }

@@ -51,8 +51,8 @@ pub enum LendError {
     System(#[from] io::Error),
 }
 
-/// Lends this process's terminal to the worker of a launch, until the worker exits or releases it, or until the
-/// terminal is closed. Called once, by a process that does nothing else.
+/// Lends this process's terminal to the worker of a launch, until the worker exits or releases it, until the user
+/// presses `^\` outside a pane, or until the terminal is closed. Called once, by a process that does nothing else.
 ///
 /// # Errors
 /// If there is no terminal, no supervisor, or no such running member, or if a system call fails.

@@ -1,4 +1,4 @@
-//! A timeout that may be absent. Called by every loop of the worker.
+//! A timeout that may be absent. Called by the loops of the worker, the link, the pane and the attach helper.
 
 use tokio::time::Instant;
 

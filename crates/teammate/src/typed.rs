@@ -1,5 +1,5 @@
-//! The user's actions in the pane. At the prompt, a text becomes a task or a message, which depends on the member's
-//! engine; a keystroke at a permission request is a decision. Called by the worker.
+//! The user's actions in the pane. A text at the prompt becomes a task or a message: the member's engine determines
+//! which. A keystroke at a permission request is a decision. Called by the worker.
 //!
 //! `verb` runs slash commands through the command line; `names` finds what Tab can complete.
 //!
@@ -45,7 +45,7 @@ pub(crate) enum ActionResult {
     /// A message or a decision. The delivery of a message is reported separately.
     Accepted,
     Shown(Box<RequestView>),
-    /// A decision that the supervisor did not take: the request may still be pending.
+    /// A decision that the supervisor did not accept: the request may still be pending.
     NotDecided(Refusal),
     /// The output of a slash command.
     Printed(String),

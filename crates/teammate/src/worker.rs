@@ -101,7 +101,7 @@ pub(crate) trait Work: Sized {
     /// Shows the end of the goal. Does nothing by default: only an agent can be the lead.
     fn goal_ended(&mut self, _ended: &GoalEnded, _shell: &mut Shell<Self::Pane>) {}
 
-    /// Notifies the user through the terminal. Does nothing by default: only agents wait for the user.
+    /// Notifies the user through the terminal. Does nothing by default: only agents cause notifications.
     fn notify_user(&mut self, _notify: &NotifyUser, _shell: &mut Shell<Self::Pane>) {}
 
     fn allow(&mut self, _allowance: Allowance) {}
@@ -114,7 +114,7 @@ pub(crate) trait Work: Sized {
         shell: &mut Shell<Self::Pane>,
     );
 
-    /// Called when an action of the user has succeeded.
+    /// Called with the result of an action of the user.
     fn acted(&mut self, result: ActionResult, shell: &mut Shell<Self::Pane>);
 
     /// Moves the pane to a lent terminal.

@@ -20,9 +20,9 @@ const SHOW_CURSOR: &str = "\x1b[?25h";
 /// Turns wrapping off: the terminal may show a character wider than this crate computes.
 const NO_WRAP: &str = "\x1b[?7l";
 const WRAP: &str = "\x1b[?7h";
-/// Erases the cursor's line, then the lines below it, and returns to the line. `CSI J` alone, from the first cell of the
-/// screen, makes tmux move all erased lines to its scrollback (`screen_write_clearendofscreen`): each repaint of rows that
-/// fill the screen would be kept.
+/// Erases the cursor's line, then the lines below it, and returns to the cursor's line. `CSI J` alone, from the first
+/// cell of the screen, makes tmux move all erased lines to its scrollback (`screen_write_clearendofscreen`): the
+/// scrollback would contain each repaint of rows that fill the screen.
 const ERASE_BELOW: &str = "\x1b[2K\x1b7\x1b[B\x1b[J\x1b8";
 
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! A permission request as a framed card: what is decided, in as many rows as the screen has. Used by the dialog; pure.
+//! A permission request as a framed card: the action to decide about, and the reasons. Used by the dialog; pure.
 //!
 //! ```text
 //!   ╭─ ? P-2 edit src/lib.rs (+1 −1) ───────────── ada ─╮
@@ -7,10 +7,10 @@
 //!   ╰─ … 40 more lines, ^O ─────────────── in /project ─╯
 //!   [y] once  for the team: [1] src/lib.rs  [n] no  [e] no, because…
 //! ```
-//! The member chooses commands, paths and diffs. They are escaped, they are always inside the frame, and no text in the
-//! border contains characters of the frame. The gutter of a line's first row has the sign of the line; the gutter of a
-//! further row is blank, or has the sign `↪` if the row continues a word. So no line looks like the rest of the line
-//! before, and two lines that differ only in a blank look different.
+//! The member chooses commands, paths and diffs. These texts are escaped, they are always inside the frame, and no text
+//! in the border contains characters of the frame. The gutter of a line's first row has the sign of the line; the
+//! gutter of a further row is blank, or has the sign `↪` if the row continues a word. So no line looks like the rest of
+//! the line before, and two lines that differ only in a blank look different.
 
 mod diff;
 #[cfg(test)]
@@ -34,13 +34,13 @@ const SIDES: usize = 4;
 /// The columns that the border below the rows needs beside the directory.
 const BORDER: usize = 36;
 
-/// The most characters of a call in the line that remains of a decided request.
+/// The most characters of a call in the one-line form of its request.
 const NAMED: usize = 80;
 
-/// The reason of a request that no rule covers, which is the usual one.
+/// The end of the usual reason. The card does not show this reason.
 const USUAL_REASON: &str = ": no rule allows it";
 
-/// The member wants to do something beyond the sandbox or the project.
+/// The sign of a request with warnings, and of each warning.
 const WARNING_SIGN: &str = "!";
 
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl Card {
         columns.saturating_sub("╭─  ─╮".chars().count() + self.head().chars().count())
     }
 
-    /// The title if it says everything about the call, or else its beginning.
+    /// The title, and whether it contains the whole call. A call that does not fit has a short title.
     fn title(&self, columns: usize) -> (Line, bool) {
         let room = self.title_room(columns);
         let whole = match &self.content {
@@ -271,7 +271,7 @@ impl Card {
         line
     }
 
-    /// The border below the rows. `hidden`: the number of rows that are not shown below the last one.
+    /// The border below the rows. `hidden`: the number of rows after the last shown row.
     pub(crate) fn bottom(&self, hidden: usize, columns: usize) -> Line {
         let style = self.style();
         let mut line = Line::of(style, "╰─");
@@ -293,7 +293,7 @@ impl Card {
         line.clipped(columns)
     }
 
-    /// The request and its call, for a line.
+    /// The request and its call, on one line.
     pub(crate) fn name(&self) -> String {
         let call = match &self.content {
             Content::Plan { number, .. } => format!("plan {number}"),
@@ -362,7 +362,8 @@ fn by_whom(party: &Party) -> String {
     }
 }
 
-/// The arguments that are set, as text; short ones first, the command last. All arguments of a tool of an MCP server.
+/// The arguments as text: arguments of one line first, the command last. Leaves out arguments that are null or false,
+/// except for tools of MCP servers.
 fn arguments(tool: &str, input: &Value) -> Vec<(String, String)> {
     let Some(fields) = input.as_object() else {
         return vec![("input".to_owned(), input.to_string())];

@@ -1,9 +1,9 @@
-//! A pending request on a terminal: its card, and what each key does. Called by the transcript view and by `top`, so that
-//! the same keys do the same everywhere. Pure.
+//! A pending request on a terminal: its card, and what each key does. Called by the transcript view and by `top`, so
+//! that the same keys do the same everywhere; `run` and `up --wait` print the card as lines. Pure.
 //!
-//! The card comes from the request as the supervisor stores it, never from the model's words, and a decision is bound
-//! to the digest of the shown request. A request with more rows than the screen is shown in pages, and can be denied at
-//! once but allowed only after its last page.
+//! The card shows the request as the supervisor stores it, never a description by the model, and a decision is bound to
+//! the digest of the shown request. A request with more rows than the screen is shown in pages. It can be allowed only
+//! after its last page was shown, and denied earlier.
 //!
 //! ```text
 //!   shown ── y, digit, n ─────────► decided
@@ -40,7 +40,7 @@ pub const QUIET: Duration = Duration::from_millis(300);
 /// The maximum number of offers: each is chosen with a digit key.
 pub const OFFERS: usize = 9;
 
-/// The most characters of an offered rule among the keys. A longer one is shown in full inside the card.
+/// The most characters of an offered rule among the keys. A longer rule is shown in full inside the card.
 const OFFER_CHARACTERS: usize = 36;
 
 /// The maximum number of rows for the typed reason.
@@ -91,7 +91,7 @@ struct Layout {
 impl Dialog {
     pub fn of(view: RequestView, via: Channel) -> Self {
         let card = Card::of(&view);
-        // The exact call again is worth a key only if no rule is offered.
+        // An offer without rules allows only the exact call. It gets a key only if no offer has rules.
         let has_rules = view.offers.iter().any(|offer| !offer.rules.is_empty());
         let offers = view.offers.into_iter();
         let offers = offers.filter(|offer| !has_rules || !offer.rules.is_empty());
@@ -112,7 +112,7 @@ impl Dialog {
         self.request
     }
 
-    /// The request and its call, for a line.
+    /// The request and its call, on one line.
     pub fn name(&self) -> String {
         self.card.name()
     }
@@ -153,7 +153,7 @@ impl Dialog {
         &self.offers
     }
 
-    /// The dialog on a screen of this size. `rows`: those of this width.
+    /// The dialog on a screen of this size. `rows`: the result of [`Self::rows`] for this width.
     pub fn screen(&self, rows: &[Line], columns: usize, height: usize) -> Screen {
         let Some(layout) = self.layout(rows.len(), columns, height) else {
             return self.no_room(columns, height);
@@ -172,7 +172,7 @@ impl Dialog {
             let cursor = (above + row, column);
             return Screen { lines, cursor };
         }
-        // A row that was never on the screen keeps the keys that allow away.
+        // Show the keys that allow only if every row has been on the screen, or is on this screen.
         let can_allow = self.is_read() || (hidden == 0 && layout.height == rows.len());
         lines.extend(self.keys(can_allow, columns));
         let last = lines.last().map_or(0, Line::width);
@@ -187,7 +187,8 @@ impl Dialog {
 
     /// `None` if the screen has no room for a row of the request.
     fn layout(&self, total: usize, columns: usize, height: usize) -> Option<Layout> {
-        // The keys that allow may be higher than the others: the height must not change when they appear.
+        // With the keys that allow, there can be more rows of keys. Reserve these rows, so that the height of the card
+        // does not change when the keys appear.
         let keys = [true, false].map(|can_allow| self.keys(can_allow, columns).len());
         let keys = match &self.reason {
             Some(reason) => self.reason_rows(reason, columns).0.len(),
@@ -236,8 +237,8 @@ impl Dialog {
         self.reason.is_some()
     }
 
-    /// Handles a keystroke. `is_only_key`: the read of the terminal returned no other key. Keys from the same read as
-    /// others were not typed as an answer.
+    /// Handles a keystroke. `is_only_key`: the read of the terminal returned no other key. Several keys in one read
+    /// were not typed as an answer.
     pub fn press(&mut self, key: &Key, is_only_key: bool, now: Instant) -> KeyEffect {
         if self.reason.is_some() {
             return self.press_in_reason(key);
@@ -296,7 +297,7 @@ impl Dialog {
         }
     }
 
-    /// Handles a key of the reason. Leaving the text decides nothing.
+    /// Handles a key while a reason is typed. Esc and ^C leave the reason and decide nothing.
     fn press_in_reason(&mut self, key: &Key) -> KeyEffect {
         if matches!(key, Key::Escape | Key::Control('c')) {
             self.reason = None;
@@ -399,7 +400,7 @@ fn numbered(number: u8, offer: &str, columns: usize) -> Vec<Line> {
     Line::of(Style::PLAIN, offer).beside(&gutter, columns)
 }
 
-/// What an offer covers: its rules without the tool, where the request shows the tool.
+/// What an offer covers: its rules without the tool, which the card shows.
 fn label(offer: &OfferView) -> String {
     if offer.rules.is_empty() {
         return "this again".to_owned();
@@ -560,7 +561,7 @@ mod tests {
 
     #[test]
     fn a_digit_chooses_the_rule_that_is_shown_for_it() {
-        // The exact call again is not offered beside a rule.
+        // The exact call has no key, because a rule is offered.
         let rules = Some(Decision::Allow {
             scope: Scope::Team,
             rules: vec!["Bash(rm:*)".into()],

@@ -79,7 +79,7 @@ impl Editor {
         self.search = None;
     }
 
-    /// Replaces a part of the text, and moves the cursor to its end.
+    /// Replaces a part of the text, and moves the cursor to the end of the new part.
     pub(crate) fn replace(&mut self, range: std::ops::Range<usize>, text: &str) {
         self.remove(range);
         self.insert(text);

@@ -117,7 +117,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Returns the keys that these bytes complete. `read`: the bytes of one read.
+    /// Returns the keys that these bytes complete; none while the last byte is an escape byte. `read`: the bytes of one
+    /// read.
     pub fn read(&mut self, read: &[u8]) -> Vec<Key> {
         self.begun.extend_from_slice(read);
         if self.is_unsettled() {

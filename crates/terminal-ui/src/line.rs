@@ -227,9 +227,9 @@ impl Line {
         rows
     }
 
-    /// Wraps the line beside a gutter so that different lines have different rows. At most one blank is left out between
-    /// two rows. If none is left out, the row continues a word, and its gutter has the sign `↪`; otherwise the gutter of
-    /// a further row is blank. Blanks at the end of a row are in reverse video. `gutter` ends with a blank.
+    /// Wraps the line beside a gutter so that different lines have different rows. At most one blank is left out
+    /// between two rows. If a blank is left out, the gutter of the second row is blank. If none is left out, that
+    /// gutter has the sign `↪`. Blanks at the end of a row are in reverse video. `gutter` ends with a blank.
     pub(crate) fn beside(&self, gutter: &Self, columns: usize) -> Vec<Self> {
         let width = gutter.width();
         let room = columns.saturating_sub(width).max(2);
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn found_text_is_reversed_in_any_case() {
+    fn found_text_is_reversed_in_upper_and_lower_case() {
         let mut line = Line::of(Style::BOLD, "Write ");
         line.push(Style::PLAIN, "the writers");
         let found: Vec<_> = line
@@ -477,7 +477,7 @@ mod tests {
             prop_assert!(cut.width() <= most, "{cut:?} in {most}");
         }
 
-        /// The text can be read back from the rows: a blank gutter stands for one blank, a sign for nothing.
+        /// The text can be read back from the rows: a blank gutter stands for one blank, a gutter with a sign for none.
         #[test]
         fn rows_beside_a_gutter_show_every_character(text in "[ab名 é]{0,60}", columns in 4_usize..30) {
             let rows = Line::of(Style::PLAIN, &text).beside(&Line::of(Style::PLAIN, "> "), columns);

@@ -1,6 +1,6 @@
 //! Slash commands: verbs of the command line, typed at the prompt. Used by the transcript view; pure.
 //!
-//! The words are passed to `agent-team`, so syntax and errors are those of the command line. This module adds
+//! The words are passed to `agent-team`, so they have the syntax and the errors of the command line. This module adds
 //! three things: free text needs no quotes, arguments have defaults such as this member's name, and `/plan` and `/team`
 //! are short for other verbs.
 
@@ -244,7 +244,7 @@ pub fn help(kind: PromptKind) -> String {
         PromptKind::Message => String::from(
             "enter sends; @ and tab complete a file name\n\
              esc interrupts the model; a second one clears the prompt\n\
-             ^O shows the complete result of the last tool call; each further ^O, of the previous call\n",
+             ^O shows the complete result of the last tool call; each further ^O shows the result of an earlier call\n",
         ),
         PromptKind::Shell => String::from(
             "enter runs the line in a shell, not as a task; /task LINE adds it to the board\n\

@@ -104,7 +104,7 @@ pub enum UserAction {
 }
 
 impl UserAction {
-    /// The line that the user has entered; `None` for the effect of a key.
+    /// The line that the user has entered; `None` for the effect of a key and for a custom command.
     pub fn line(&self) -> Option<&str> {
         match self {
             Self::Typed(typed) | Self::Run(typed, _) | Self::Task(typed, _) => Some(typed),
@@ -432,7 +432,8 @@ impl TranscriptView {
         self.prompt.editor.is_empty() && is_open
     }
 
-    /// Handles keystrokes. `keys`: the keys of one read. Only a key that is alone in its read decides a request.
+    /// Handles keystrokes. `keys`: the keys of one read. Only a key that is alone in its read answers a request; every
+    /// key counts in the reason of a denial.
     pub fn press(&mut self, keys: &[Key], now: Instant) -> Vec<UserAction> {
         self.changed = true;
         let is_only_key = keys.len() == 1;
@@ -628,7 +629,7 @@ impl TranscriptView {
             let name = pending.dialog.name();
             let style = Style::of(SemanticColour::Attention);
             let sign = Status::Waiting.sign();
-            // How to get to the request comes first, so that it is visible in a narrow pane.
+            // The way to the request precedes its name, so that the way is visible in a narrow pane.
             let text = format!("{sign} {how}: {name}");
             below.push(Line::of(style, &text).clipped(columns));
         }

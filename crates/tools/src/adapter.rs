@@ -1,8 +1,10 @@
-//! The adapter from an async function to a [`Tool`]. Creates every tool; only `team::plan_first` wraps created tools.
+//! The adapter from an async function to a [`Tool`]. Creates every tool; `team::plan_first` and `team::small_window`
+//! wrap created tools.
 //!
 //! A tool is a name, a description, an argument type, its access, a state and one function:
-//! `async fn(&State, Arguments, Call<'_>) -> Result<String, ToolError>`, or with an [`Output`] that also has a diff.
-//! Schema and parser are derived from the argument type, see `arguments`.
+//! `async fn(&State, Arguments, Call<'_>) -> Result<String, ToolError>`, or with an [`Output`] instead of the text.
+//! Schema and parser are derived from the argument type (see `arguments`), except that an MCP tool and a tool of an
+//! embedding program have their own schema.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,7 +1,7 @@
 //! `apply_patch`: creates, changes, removes and renames files with one patch, in the form that OpenAI's models write.
 //!
 //! All sections of the patch apply, or none. Each existing file must have been read, as for `edit`. The permission
-//! request names every path and contains the whole diff. The form: `parse`; a section's hunks: `hunks`.
+//! request names every path and contains the diff of all files. The form: `parse`; a section's hunks: `hunks`.
 
 mod hunks;
 mod parse;
@@ -97,7 +97,7 @@ impl Target {
     }
 
     /// The text file that the patch removes or moves from this path. A path through a symbolic link is refused: the
-    /// patch would take the link's target, and the link would remain.
+    /// patch would remove or move the link's target, and the link would remain.
     fn taken_file(&self) -> Result<Existing, ToolError> {
         if self.is_link {
             return Err(ToolError::Failed(format!(

@@ -33,7 +33,7 @@ pub(super) struct TruncatedText {
 }
 
 impl TruncatedText {
-    /// Keeps at most `max` bytes. Before a trim, the buffers may contain half of `max` and 4 KiB more.
+    /// Keeps at most `max` bytes. Between two trims, the buffers may contain another half of `max` and 4 KiB.
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
@@ -176,8 +176,8 @@ impl Capture {
         !self.unread.is_empty()
     }
 
-    /// Takes the output since the last call, truncated in the middle, with a note about the complete output if it was
-    /// truncated.
+    /// Takes the output since the last call. If it is too long, its middle is cut out, and a note about the complete
+    /// output is appended.
     pub(super) fn take(&mut self) -> String {
         let (mut text, lost) = self.unread.take();
         if lost == 0 {
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_and_disk_use_are_bounded() {
+    fn shown_returned_and_stored_output_is_bounded() {
         let directory = tempfile::tempdir().unwrap();
         let context = ToolContext {
             project: directory.path().to_owned(),

@@ -13,15 +13,15 @@ const SEARCH: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub(super) struct Diff {
     pub(super) text: String,
-    /// The numbers of lines of the whole change, also if the text is truncated.
+    /// The numbers of added and removed lines of the whole change, even if the text is truncated.
     pub(super) added: usize,
     pub(super) removed: usize,
     /// The diff is not truncated, and the new content is valid UTF-8.
     pub(super) whole: bool,
 }
 
-/// The diff of a file. `old` and `new`: its name and content before and after the change; `None`: it does not exist
-/// then.
+/// The diff of a file. `old` and `new`: its name and content before and after the change; `None`: the file
+/// does not exist at that time.
 pub(super) fn diff(old: Option<(&str, &[u8])>, new: Option<(&str, &[u8])>) -> Diff {
     let content = |side: Option<(&str, &[u8])>| {
         let bytes = side.map_or(&[][..], |(_, bytes)| bytes);
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_truncated_diff_has_the_size_of_the_whole_change() {
+    fn a_truncated_diff_counts_the_lines_of_the_whole_change() {
         let old: String = (0..10).map(|line| format!("old {line}\n")).collect();
         let new: String = (0..20_000).map(|line| format!("new {line}\n")).collect();
         let change = diff(Some(("a", old.as_bytes())), Some(("a", new.as_bytes())));

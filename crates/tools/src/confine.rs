@@ -1,12 +1,12 @@
 //! The sandbox of an agent's commands. Called by `bash` for commands that do not request to run outside it, by the git
 //! tools, and by the worker for `verify` lines.
 //!
-//! Commands have no network unless the member's settings permit it. They write only to the project and to their own
-//! temporary directory. Of the home directory they can read a list of paths ([`home`]); of the rest of the machine they
-//! can read everything but agent-team's directories, temporary and runtime directories, and secrets that [`home`]
-//! knows. Files that other programs run or obey later in the user's name are protected
-//! ([`agent_team_policy::protected`]): bubblewrap mounts them read-only. Changes of files that bubblewrap cannot
-//! protect, and of all protected files under Landlock, are reported afterwards ([`changes`]).
+//! Commands have no network unless the member's settings permit it. They write only to the project, to the git
+//! directory of a linked worktree, and to temporary directories of their own. Of the home directory they can read a
+//! list of paths ([`home`]); of the rest of the machine, everything but agent-team's directories, temporary and runtime
+//! directories, and secrets that [`home`] knows. Files that other programs run or obey later in the user's
+//! name are protected ([`agent_team_policy::protected`]): bubblewrap mounts them read-only. Changes of files that
+//! bubblewrap cannot protect, and of all protected files under Landlock, are reported afterwards ([`changes`]).
 
 mod changes;
 mod denied;
@@ -184,7 +184,7 @@ impl Confinement {
         }
     }
 
-    /// The search path for the sandbox's own program: never a directory that commands can write to.
+    /// The search path for the sandbox's own program, without the directories that commands can write to.
     fn program_path(&self) -> OsString {
         let of_user = self.user.variable("PATH").unwrap_or_default();
         let writable = self.writable();
@@ -509,8 +509,8 @@ fn absent_git(project: &Path) -> Option<Absent> {
 }
 
 /// Git's directory of this project. For a linked worktree, the file `.git` names a directory elsewhere, which is
-/// accepted only if it links back: otherwise an agent could write a `.git` file that opens a directory outside the
-/// project. A symbolic link is never followed.
+/// accepted only if it links back: otherwise an agent could write a `.git` file that makes a directory outside the
+/// project writable. A symbolic link is never followed.
 fn git_directory(project: &Path) -> Option<PathBuf> {
     let link = project.join(GIT_DIRECTORY);
     if is_directory(&link) {

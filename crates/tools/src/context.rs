@@ -28,7 +28,7 @@ pub struct ToolContext {
     pub outputs: PathBuf,
     /// The largest size of a result for the model, in bytes. Longer results lose their middle.
     pub output_max: usize,
-    /// The versions of the files that the model has read or written. The model may not change any other existing file.
+    /// The versions of the files that the model has read or written. The edit tools change no other existing file.
     pub seen: Mutex<HashMap<PathBuf, Version>>,
     /// The files of the project that need permission to be read.
     pub guard: Guard,

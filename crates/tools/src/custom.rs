@@ -83,7 +83,8 @@ impl CustomTool {
     }
 
     /// Each call is a permission request under the tool's name. Without this setting, every call runs. No rule can name
-    /// the tool, so every call needs a decision, except in the mode `bypass`.
+    /// the tool: the mode `bypass` allows its calls, the modes `plan` and `dont-ask` deny them, and in all other modes
+    /// each call needs a decision.
     #[must_use]
     pub fn needs_permission(mut self) -> Self {
         self.needs_permission = true;

@@ -23,7 +23,7 @@ use crate::capture::Capture;
 use crate::permission::Permission;
 use crate::tool::{Tool, ToolError, off_thread};
 
-/// The limit of the whole call, including redirects.
+/// The time limit of all requests of a call, including redirects.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 const REDIRECTS_MAX: usize = 5;
@@ -31,7 +31,7 @@ const REDIRECTS_MAX: usize = 5;
 /// The largest number of decompressed bytes of a response that are read.
 const BODY_MAX: usize = 4 << 20;
 
-/// The largest size of an error response that is reported, in bytes.
+/// The largest part of an error response that is reported, in bytes.
 const ERROR_TEXT_MAX: usize = 500;
 
 const ACCEPTED: &str =

@@ -1,4 +1,4 @@
-//! Reads, replaces, creates and removes whole text files. Called by `write`, `edit` and `apply_patch`.
+//! Reads, replaces, creates and removes whole files. Called by `write`, `edit` and `apply_patch`.
 //!
 //! A file is replaced atomically by a complete file, and only if it is still the version that the model has read. The
 //! permission request contains the diff. The bytes from which the diff was made are written afterwards.
@@ -331,7 +331,7 @@ fn temporary_name() -> String {
     format!(".agent-team-{}", random::id())
 }
 
-/// Removes a temporary file, which may not exist; only the first error is reported.
+/// Removes a temporary file if it exists. Errors are ignored.
 fn remove(directory: &OwnedFd, temporary: &str) {
     let _removed = rustix::fs::unlinkat(directory, temporary, AtFlags::empty());
 }

@@ -8,7 +8,7 @@
 //!                           │                          └── list_changed: read again before the next step
 //!                           └── fails or times out: reported to model and user, nothing offered
 //! ```
-//! A server is foreign code: a crash, a hang or an invalid message only makes calls to this server fail. The names,
+//! A server is foreign code: a crash, a hang or an invalid message affects only the calls to this server. The names,
 //! descriptions and instructions that it returns are untrusted data. A tool that appears later is judged by the same
 //! settings and rules as one that was listed at the start. A server's program is terminated, with all processes that it
 //! started, when [`Servers`] and the last of the server's tools are dropped.
@@ -52,8 +52,8 @@ pub use elicitation::{QuestionDisplay, UserForms};
 pub use prompts::{PromptCommand, Prompts};
 pub use search::CALL;
 
-/// The largest number and size of the tools that requests list, for all servers without the setting `search` together.
-/// Above either limit, the tools of the largest server are found by search, then those of the next largest.
+/// The largest number and size of the tools that requests list, summed over the servers without the setting `search`.
+/// Above either limit, the tools of the largest server are found by search, then the tools of the next largest server.
 const OFFERED_MAX: usize = 20;
 const OFFERED_BYTES_MAX: usize = 8 << 10;
 

@@ -60,7 +60,7 @@ impl Sink {
     }
 
     /// Shows this file to the model. `None` if the file does not exist, or is neither an image nor a PDF. Also `None`
-    /// if the file begins like one of them but as UTF-8 text, and the model is not known to accept this kind.
+    /// if a file with the beginning of an image or a PDF is UTF-8 text, and the model is not known to accept this kind.
     ///
     /// # Errors
     /// Those of [`Self::shown`], or if the file cannot be read.
@@ -122,8 +122,8 @@ fn is_utf8(beginning: &[u8]) -> bool {
     is_text(beginning) && utf8.map_or_else(|error| error.error_len().is_none(), |_| true)
 }
 
-/// The images and PDFs that a message of the user names as `@PATH` or `@"PATH"`. Leaves out the files that `read` would
-/// refuse, and those that need permission.
+/// The images and PDFs that a message of the user names as `@PATH` or `@"PATH"`. Leaves out files that `read` would
+/// refuse, and files that need permission.
 pub async fn attached(context: &ToolContext, text: &str) -> Vec<Media> {
     let mut all: Vec<Media> = Vec::new();
     for path in mentioned(text).take(ATTACHED_MAX) {

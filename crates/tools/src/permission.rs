@@ -166,7 +166,7 @@ impl Permission {
         self.request(&ask, call.progress).await
     }
 
-    /// Waits for the decision of the user that a hook requires. The call asks for its own permission afterwards.
+    /// Waits for the decision that a hook requires. The call asks for its own permission afterwards.
     ///
     /// # Errors
     /// If permission is denied; the text gives the model the reason.

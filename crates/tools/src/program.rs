@@ -93,8 +93,8 @@ pub(super) fn is_outside(project: &Path, directory: &Path) -> bool {
     directory.is_absolute() && real.is_ok_and(|real| !real.starts_with(project))
 }
 
-/// Finds a program in the directories of `path`. Skips relative directories and those within the project, since members
-/// can write there.
+/// Finds a program in the directories of `path`. Skips relative directories, and directories within the project, where
+/// members can write.
 pub(super) fn find_outside(project: &Path, path: &OsStr, name: &str) -> Option<PathBuf> {
     let programs = std::env::split_paths(path)
         .filter(|directory| is_outside(project, directory))
@@ -356,7 +356,7 @@ struct Descendants {
 }
 
 impl Descendants {
-    /// Scans the process table twice, and reads the environment of processes of this launch.
+    /// The processes that are found by descent or session or, if the launch has a marker, by the call's marker.
     fn survivors(&self) -> io::Result<Vec<ProcessId>> {
         let tree = Tree {
             root: Some(self.leader),

@@ -2,7 +2,7 @@
 //!
 //! A path is checked twice: as given, and with symbolic links resolved; both must be within the project, or, for
 //! reading, within the directory of stored outputs. The checked path is then opened below the root's descriptor without
-//! following any link (see `beneath`), so a link that is created in between has no effect.
+//! following any link (see `beneath`), so a link that is created after the check is not followed.
 
 use std::ffi::OsStr;
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! The RPC handle with which team tools call the supervisor, over the member's current connection.
+//! The RPC handle with which a member's tools call the supervisor, over the member's current connection.
 //!
 //! The worker's loop keeps a call until it is answered, and repeats it with its idempotency key on every new
 //! connection. A restart of the supervisor is therefore only a delay for the caller.

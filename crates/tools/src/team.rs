@@ -73,7 +73,7 @@ pub fn team_tools(
     tools
 }
 
-/// The names of all team tools, including those that only some members have.
+/// The names of all team tools, including tools that only some members have.
 pub fn tool_names() -> Vec<String> {
     let member = "lead".parse().expect("a valid name");
     let role = "lead".parse().expect("a valid name");

@@ -1,5 +1,5 @@
-//! The definitions of all tools that a model can be offered, as snapshots: every word and every byte of a schema is
-//! part of the prompt.
+//! The definitions of the built-in tools, the team tools and the web search, as snapshots: every word and every byte of
+//! a schema is part of the prompt.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

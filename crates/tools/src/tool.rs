@@ -37,7 +37,7 @@ pub trait Tool: Send + Sync + std::fmt::Debug {
 /// The result of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Output {
-    /// For the model, within [`ToolContext::output_max`].
+    /// For the model. The agent loop cuts out the middle of a text that exceeds [`ToolContext::output_max`].
     pub text: String,
     /// A unified diff of the change, for the user.
     pub diff: Option<String>,
@@ -59,7 +59,7 @@ impl From<String> for Output {
 /// The reason why a call failed; the model receives the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ToolError {
-    /// The arguments do not match the schema. The text names the field and the expected type.
+    /// The arguments are invalid. The text states what to correct.
     #[error("{0}")]
     Input(String),
     /// The call was refused, or failed while it ran.
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_role_without_edits_has_no_patches() {
+    fn denying_edit_or_write_denies_patches() {
         let strings = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let may = |tools: Option<&[&str]>, deny: &[&str]| {
             let agent = AgentSpec {

@@ -1,5 +1,5 @@
-//! The directory of a bench and its cleanup: removes the processes and the files of a bench when it ends, also after
-//! `^C` or a panic.
+//! The directory of a bench and its cleanup: when the bench ends, also after `^C` or a panic, kills its processes and
+//! removes its files.
 //!
 //! The measuring process is a child of this process. This process can therefore clean up however the child ends.
 //! Processes of the bench are identified by the random name of the directory, which is in their environment or
@@ -26,7 +26,7 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 /// Interval between two reads of the process table.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Runs the measuring process in a new directory below `top`, then removes its processes and files.
+/// Runs the measuring process in a new directory below `top`, then kills its processes and removes its files.
 pub(super) fn measured_within(top: &Path, measure: impl FnOnce(&Path) -> Command) -> Result<()> {
     let directory = tempfile::Builder::new().prefix("bench").tempdir_in(top)?;
     let root = directory.path().canonicalize()?;

@@ -17,7 +17,7 @@ const BEFORE_ID: &str = "tally-";
 /// The minimum number of digits of such a hash.
 const ID_DIGITS: usize = 8;
 
-/// The characters of the animated sign, and the one of the pictures.
+/// The characters of the animated sign, and the character that the pictures show instead.
 const SPINNER: std::ops::RangeInclusive<char> = '\u{2800}'..='\u{28ff}';
 const STILL_SPINNER: char = '⠹';
 

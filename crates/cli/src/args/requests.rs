@@ -35,7 +35,7 @@ pub(crate) enum RequestsCommand {
         /// Id of the request, such as P-1
         #[arg(value_parser = id::<RequestId>, add = complete::requests())]
         request: RequestId,
-        /// Scope of the permission [default: once, or default_scope of your settings]
+        /// Scope of the permission [default: once, unless `default_scope` is set]
         #[arg(long = "for", value_name = "SCOPE")]
         scope: Option<Scope>,
         /// Allow everything this rule covers, such as 'Bash(cargo test:*)', instead of this action only; repeatable

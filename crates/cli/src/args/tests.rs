@@ -41,7 +41,7 @@ fn the_help_page_lists_the_global_options() {
 }
 
 #[test]
-fn verbs_without_a_team_do_not_list_its_option() {
+fn verbs_without_a_team_do_not_list_the_team_option() {
     let help = |verb: &str| {
         let mut command = Cli::command();
         command.build();
@@ -117,7 +117,7 @@ fn command_lines_of_hints_can_be_parsed() {
 }
 
 #[test]
-fn ids_are_accepted_as_printed_in_lower_case_and_as_numbers() {
+fn ids_are_accepted_in_three_forms() {
     for typed in ["T-3", "t-3", "3"] {
         let parsed = Cli::try_parse_from(["agent-team", "task", "claim", typed]).unwrap();
         let Verb::Task(TaskCommand::Claim { task }) = parsed.verb else {

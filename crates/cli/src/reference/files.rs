@@ -9,7 +9,7 @@ use super::cell::cell;
 
 const TEAM: &str = "<team-id>";
 
-/// The variables that the user may set, besides those of model providers.
+/// The variables that the user may set, besides the variables of model providers.
 const VARIABLES: [(&str, &str); 6] = [
     (
         HOME_VARIABLE,
@@ -17,7 +17,8 @@ const VARIABLES: [(&str, &str); 6] = [
     ),
     (
         "AGENT_TEAM_LOG",
-        "Adds connections, requests, commits and launches to the logs.",
+        "The level of the supervisor's log: `debug` adds connections, requests, commits and launches. Also makes each \
+         worker write a trace beside its log.",
     ),
     (
         "AGENT_TEAM_THEME",
@@ -81,7 +82,7 @@ pub(super) fn page() -> String {
         ),
         (
             all.typed_file(TEAM),
-            "what you typed at the prompts of one team",
+            "what you typed at the prompts of one team; shell lines are in `typed-lines` beside it",
         ),
         (all.socket(), "the socket of the supervisor"),
         (
@@ -116,7 +117,7 @@ pub(super) fn page() -> String {
          | RUN | `$XDG_RUNTIME_DIR/agent-team`, else `agent-team-<uid>` in the directory of temporary files | `${HOME_VARIABLE}/run` |\n\
          | CONFIG | `$XDG_CONFIG_HOME/agent-team`, else `~/.config/agent-team` | `${HOME_VARIABLE}/config` |\n\n\
          STATE and RUN are accessible only to you (mode 0700): agent-team refuses a directory that other users \
-         can access. STATE survives a reboot, RUN need not. A socket whose path is too long for the system is in `/tmp/agent-team-<uid>` instead.\n\n\
+         can access. STATE survives a reboot; RUN may be lost. A socket whose path is too long for the system is in `/tmp/agent-team-<uid>` instead.\n\n\
          `<team-id>` is the name of the team and a digest of its project directory; `agent-team team list` prints it. \
          `agent-team team delete` removes the files of a team.\n\n\
          | file | content |\n|---|---|\n{files}\n\

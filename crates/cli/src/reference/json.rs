@@ -1,5 +1,5 @@
-//! The page of the documents that `--json` prints. The shapes come from the types: those of the command line from this
-//! crate, those of the protocol from its generated schema. The list of the verbs is in `documents.rs`.
+//! The page of the documents that `--json` prints. The shapes come from the types of the command line in this
+//! crate and from the generated schema of the protocol. The list of the verbs is in `documents.rs`.
 
 mod documents;
 mod wire;
@@ -52,9 +52,9 @@ pub(super) fn page() -> String {
 const INTRODUCTION: &str = "\
 # The documents of `--json`
 
-With `--json` each verb prints exactly one document, except those that print one document per line. Documents may get
-further fields; no field is renamed or removed. A field that is marked optional can be absent. Times are Unix times in
-milliseconds, durations end with `_ms`.
+With `--json` each verb prints exactly one document, except the verbs that print one document per line. Documents may
+get further fields; no field is renamed or removed. A field that is marked optional can be absent. Times are Unix times
+in milliseconds, durations end with `_ms`.
 
 An error is one line on stderr, an [ErrorDocument]. The exit code is the same as without `--json`.
 ";
@@ -65,7 +65,7 @@ fn types() -> BTreeMap<String, Value> {
     let mut types = BTreeMap::new();
     let of_protocol = protocol["$defs"].as_object().into_iter().flatten();
     types.extend(of_protocol.map(|(name, definition)| (name.clone(), definition.clone())));
-    // Documents are only written: a field that can be left out is optional, and others are always there.
+    // Documents are only written: a field that can be left out is optional, and all other fields are always present.
     let settings = SchemaSettings::draft2020_12().for_serialize();
     let mut generator = settings.into_generator();
     documents::register(&mut generator);

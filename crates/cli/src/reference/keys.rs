@@ -1,4 +1,5 @@
-//! The cheat sheet of keys. The keys of `top` and of the prompt come from their help; all other keys are listed here.
+//! The page of keys. The keys of `top` and of the prompt come from the help of these views; all other keys are listed
+//! here.
 
 use agent_team_terminal_ui::{PromptKind, prompt_help};
 
@@ -9,7 +10,7 @@ use crate::top::help_lines;
 const REQUEST: [(&str, &str); 6] = [
     (
         "`y`",
-        "allow the request: once, or as `default_scope` of your settings",
+        "allow the request: once, or for the scope of `default_scope`",
     ),
     ("`1` to `9`", "allow the numbered rule for the whole team"),
     ("`n`", "deny the request"),
@@ -18,7 +19,7 @@ const REQUEST: [(&str, &str); 6] = [
     ("esc", "fold the request to a line; `^O` shows it again"),
 ];
 
-/// Keys of the view of a team in one terminal, besides those of the prompt.
+/// Keys of the view of a team in one terminal, besides the keys of the prompt.
 const SINGLE_TERMINAL: [(&str, &str); 3] = [
     ("tab", "at an empty prompt: show the next member"),
     ("`^T`", "show the previous member"),
@@ -63,8 +64,9 @@ pub(super) fn page() -> String {
          ## The prompt of an agent\n\n`/help` shows this list. Shift-Tab changes the permission mode of the team.\n\n\
          ```text\n{}```\n\n\
          ## The prompt of a command member\n\n```text\n{}```\n\n\
-         ## A permission request in a pane\n\nThe keys work after the whole request has been on the screen for a moment in \
-         which you pressed no key.\n\n{}\n\
+         ## A permission request in a pane\n\n`y` and the digits work after every line of the request has been on the \
+         screen. Keys that decide are ignored until the request has been on the screen for a moment in which you \
+         pressed no key.\n\n{}\n\
          ## A team in one terminal\n\n{}\n\
          ## `agent-team attach` to a member without a pane\n\n{}\n\
          ## tmux\n\nThese are keys of tmux with its default prefix, `^B`.\n\n{}\n\

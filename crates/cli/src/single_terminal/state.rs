@@ -412,7 +412,7 @@ impl State {
         Vec::new()
     }
 
-    /// Tab completes a text that is being typed.
+    /// Whether Tab shows the next member. While the user types a text, Tab completes the text.
     fn tab_switches(&self) -> bool {
         self.read_only || self.members[self.shown].transcript.is_prompt_empty()
     }

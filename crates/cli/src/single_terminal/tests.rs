@@ -356,7 +356,7 @@ fn a_typed_line_goes_to_the_shown_member() {
         matches!(&typed(&mut state)[..], [Effect::Perform { action: Action::Send { to, .. }, .. }] if to.as_str() == "lea")
     );
     state.on_keys(&[Key::Tab], now);
-    // A draft stays with its member. Tab would complete it.
+    // Each member keeps its draft. In a draft, Tab does not switch.
     state.on_keys(&[Key::Char('y')], now);
     state.on_keys(&[Key::Tab], now);
     assert_eq!(state.shown().as_str(), "ada");

@@ -128,7 +128,7 @@ pub(super) async fn perform(mut session: Session, action: Action) -> Result<Stri
             let view = session.query::<TaskShow>(OneTask { task: id }).await;
             let team = session.query::<TeamShow>(Nothing {}).await;
             let mut text = format!("{id} added");
-            // The task is stored: a failure here must not make the user repeat it.
+            // The task is stored: a failure here must not make the user add it again.
             if let (Ok(view), Ok(team)) = (view, team)
                 && let Some(why) = task::unclaimable(&view, &team.members)
             {

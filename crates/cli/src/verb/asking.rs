@@ -37,7 +37,7 @@ const DEFAULT_SIZE: (u16, u16) = (80, 24);
 /// Rows that a request leaves free on the screen: for the line about omitted rows, and for the prompt.
 const FREE_ROWS: usize = 3;
 
-/// The number of rows that are shown on a screen of any size.
+/// The minimum number of shown rows, also on a smaller screen.
 const ROWS_MIN: usize = 5;
 
 /// Interval for checking whether a process with queued requests came to the foreground. A shell sends no signal to a
@@ -218,7 +218,7 @@ impl Asker {
                 Ok(())
             }
             Typed::Unread => {
-                self.output.note("not all of it was shown: type a");
+                self.output.note("not all of the request was shown: type a");
                 self.prompt();
                 Ok(())
             }

@@ -91,7 +91,7 @@ pub(super) async fn fill_denied<O>(
     }
 }
 
-/// The calls that rules or decisions denied after this revision, in order.
+/// The calls that were denied after this revision, in order.
 async fn denied(session: Session, after: Revision) -> Result<Vec<String>, Failure> {
     let mut events = Subscription::new(session, after, false).await?;
     let mut denied = DeniedCalls::default();

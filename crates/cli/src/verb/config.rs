@@ -69,7 +69,7 @@ async fn get(global: &Global, output: Output, key: Option<String>) -> Result<(),
             return Err(no_such_setting(&key));
         }
     } else {
-        // Every known role has a model key; leave out those without a value.
+        // Every known role has a model key; leave out the keys without a value.
         settings.retain(|setting| setting.value.is_some() || !setting.key.starts_with("roles."));
     }
     let listing = Settings { settings };

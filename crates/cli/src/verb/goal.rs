@@ -86,7 +86,7 @@ pub(super) fn note(result: &RunResult, output: Output) {
 
 /// `2 requests were denied: write: out.txt, bash: make`
 pub(super) fn denied(calls: &[String]) -> Option<String> {
-    /// Calls to name; the others are only counted.
+    /// Calls to name; further calls are only counted.
     const NAMED: usize = 5;
     let mut different: Vec<_> = calls.iter().map(|call| text::first_line(call)).collect();
     let mut seen = BTreeSet::new();

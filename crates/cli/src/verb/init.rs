@@ -56,7 +56,7 @@ const TEMPLATES: &[Template] = &[
     },
     Template {
         name: "make",
-        description: "a Makefile: its first target, and lint, check and test if it has them",
+        description: "a Makefile: its first target, and its targets lint and check (or test), if it has them",
         detected_by: &["Makefile", "makefile", "GNUmakefile"],
         text: include_str!("../../templates/make.toml"),
         steps: steps::make,

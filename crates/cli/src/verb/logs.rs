@@ -31,7 +31,7 @@ pub(crate) struct MemberOutput<'a> {
     text: &'a str,
 }
 
-/// The document of `--json` without `-f` for several members.
+/// The document of `--json` without `-f`, for several members or selected lines.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Lines<'a> {

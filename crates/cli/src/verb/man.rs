@@ -1,5 +1,5 @@
-//! `man`: prints a manual page, or writes all pages to a directory: one per verb in section 1, and those of the team
-//! file and of the user's settings in section 5.
+//! `man`: prints a manual page, or writes all pages to a directory: one per verb in section 1, and the pages of the
+//! team file and of the user's settings in section 5.
 
 mod file_format;
 mod verb_page;

@@ -28,7 +28,7 @@ pub(crate) struct Modes<'a> {
     /// The mode of the team. `None`: the team was never brought up.
     #[cfg_attr(test, schemars(with = "Option<crate::reference::json::Wire<Mode>>"))]
     mode: Option<Mode>,
-    /// Members whose mode differs.
+    /// Members whose mode differs from the team's.
     #[cfg_attr(
         test,
         schemars(with = "BTreeMap<String, crate::reference::json::Wire<Mode>>")
@@ -103,7 +103,7 @@ fn text(modes: &Modes<'_>) -> String {
 pub(super) fn effect(mode: Mode) -> &'static str {
     match mode {
         Mode::Plan => "agents read and change nothing",
-        Mode::DontAsk => "what no rule allows is denied",
+        Mode::DontAsk => "agents read and do what rules allow; everything else is denied",
         Mode::Default => "agents read; everything else needs a rule or a decision",
         Mode::AcceptEdits => "agents change files of the project without asking",
         Mode::Sandboxed => {

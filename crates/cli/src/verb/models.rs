@@ -59,7 +59,7 @@ struct ModelPrice {
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct PriceTier {
-    /// The prices apply to requests with more input tokens.
+    /// The prices apply to requests with more input tokens than this.
     above: u64,
     input: f64,
     output: f64,

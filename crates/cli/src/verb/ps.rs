@@ -110,7 +110,7 @@ pub(super) fn storage_error(team: &TeamView) -> String {
     )
 }
 
-/// The placement of a team that is up.
+/// The placement of a team that is up; for a team that is down, the command that starts it.
 fn placement(team: &TeamView) -> String {
     match team.state {
         TeamState::Up => format!("{}\n", text::cut_beside("", &text::line(&team.placement))),

@@ -211,7 +211,8 @@ struct Progress {
     last: Revision,
     /// Members whose wait was already reported.
     waiting: BTreeSet<MemberName>,
-    /// The ends of tasks that were printed, such as `T-3 Build failed`. The system's message about an end begins so.
+    /// The ends of tasks that were printed, such as `T-3 Build failed`. The system's message about an end begins with
+    /// this text.
     ended: Vec<String>,
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Explanation<'a> {
     member: &'a MemberName,
     #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<MemberState>"))]
     state: MemberState,
-    /// How long it has been in this state.
+    /// How long the member has been in this state, in milliseconds.
     for_ms: u64,
     why: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -33,7 +33,7 @@ pub(super) struct Dialect<'a> {
     pub(super) quirks: &'a Quirks,
     /// Requests repeat the model's reasoning in `reasoning_content`.
     pub(super) takes_thoughts: bool,
-    /// `None`: the user set none.
+    /// `None`: no effort is configured.
     pub(super) effort: Option<Effort>,
 }
 
@@ -536,7 +536,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn costs_include_those_of_the_users_own_key() {
+    fn the_cost_includes_the_charge_of_the_users_own_key() {
         for (usage, dollars) in [
             (json!({ "cost": 0.5 }), Some(0.5)),
             (json!({ "cost": { "total": 1 } }), None),

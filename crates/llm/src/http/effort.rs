@@ -79,7 +79,7 @@ pub(super) fn needs_responses(field: EffortField, model: &str) -> bool {
     field == EffortField::OpenAi && gpt_version(model) >= Some((5, 4))
 }
 
-/// The field of a Chat Completions request, and its value. `effort` is `None` if the user set none.
+/// The field of a Chat Completions request, and its value. `effort` is `None` if none is configured.
 pub(super) fn of_chat(
     field: EffortField,
     model: &str,
@@ -112,7 +112,7 @@ fn up_to_high(effort: Effort) -> &'static str {
     }
 }
 
-/// OpenAI's word for this effort, for a reasoning model.
+/// OpenAI's value for this effort, for a reasoning model.
 pub(super) fn of_openai(model: &str, effort: Effort) -> Option<&'static str> {
     let is_old = ["o1", "o3", "o4"].iter().any(|old| model.starts_with(old));
     let version = gpt_version(model);
@@ -148,7 +148,7 @@ fn gemini_version(model: &str) -> Option<f64> {
     version.split('-').next()?.parse().ok()
 }
 
-/// Google's word for this effort, for a model that thinks. Most of them cannot stop thinking.
+/// Google's value for this effort, for a model that thinks. Most of these models cannot stop thinking.
 fn of_gemini(model: &str, effort: Effort) -> Option<&'static str> {
     if gemini_version(model)? < 2.5 {
         return None;
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn each_provider_gets_its_own_word() {
+    fn each_provider_gets_its_own_value() {
         use EffortField::{Gemini, IfSet, OpenAi, OpenRouter};
         for (field, model, effort, value) in [
             (OpenAi, "gpt-4.1", Some(Effort::High), None),

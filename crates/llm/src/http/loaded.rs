@@ -1,5 +1,5 @@
-//! The images and PDFs of one request, read from their files. Called by `http`, and by the API modules, which give them
-//! the form of their API.
+//! The images and PDFs of one request, read from their files. Called by `http`, and by `chat`, `responses` and
+//! `messages`, which write the images and PDFs in the form of each API.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -20,7 +20,8 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// Reads the newest files of the prompt that the model accepts, except those that `is_refused` names.
+    /// Reads the newest files of the prompt that the model accepts. Skips a file if `is_refused` returns true for its
+    /// digest.
     pub(super) fn of(
         prompt: &Prompt<'_>,
         support: MediaSupport,
@@ -96,7 +97,7 @@ impl Loaded {
         format!("{text}{}", notes.collect::<String>())
     }
 
-    /// The text before the files of an input. It names all files and marks those that this request does not contain.
+    /// The text before the files of an input. Names all files, and marks the files that this request does not contain.
     pub(super) fn title(&self, media: &[Media]) -> String {
         let names = media.iter().map(|media| {
             let is_shown = self.by_digest.contains_key(&media.sha256);

@@ -28,7 +28,8 @@ pub(super) struct Request {
     pub(super) prefix: String,
 }
 
-/// A request for an answer of at most `output` tokens. The body includes only the blocks of `author`.
+/// A request for an answer of at most `output` tokens. An earlier answer is sent in the provider's own blocks only if
+/// `author` wrote it.
 pub(super) fn request(
     model: &str,
     author: Author<'_>,
@@ -70,8 +71,8 @@ pub(super) fn request(
 }
 
 /// Marks the ends of the last user messages for the cache. The last mark writes an entry; the mark before it is where
-/// the previous request wrote its entry. Without that mark the API searches only the 20 blocks before the last one, and
-/// a step with many calls has more.
+/// the previous request wrote its entry. Without that mark the API searches only the 20 blocks before the last mark,
+/// and a step with many calls has more.
 fn mark_inputs(messages: &mut [Value]) {
     let inputs = messages
         .iter_mut()

@@ -1,10 +1,10 @@
-//! The digest of everything before an answer: model, system text, tools and earlier messages. Called by `messages`
-//! and, for OpenRouter, by `chat`.
+//! The digest of everything before an answer: model, system text, tools and earlier messages. Called by `messages`,
+//! by `chat` for OpenRouter, and by `responses` for the key of the provider's cache.
 //!
-//! Anthropic's newer models bind the signature of a thought to this prefix, and reject a thought behind another prefix
+//! Anthropic's newer models bind the signature of a thought to this prefix, and reject a thought after another prefix
 //! with status 400, together with all later thoughts. The prefix changes when a summary replaces old messages, and when
 //! another launch has another system text or other tools. Each answer stores the digest of its prefix, so that the next
-//! request drops thoughts that no longer bind. A digest covers the blocks as they are sent: without a dropped thought,
+//! request drops thoughts with another prefix. A digest covers the blocks as they are sent: once a thought is dropped,
 //! later thoughts do not match either. Cache marks are not part of the digest.
 //!
 //! Source: platform.claude.com/docs/en/build-with-claude/preserved-thinking, read in November 2026.

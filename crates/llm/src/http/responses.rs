@@ -14,8 +14,8 @@ use super::prefix::Prefix;
 use crate::media::Media;
 use crate::model::{Answer, Item, Prompt, Stop, ToolResult};
 
-/// The body of a request. The body includes only the items of `author`. `effort` is OpenAI's word, for a
-/// model that thinks.
+/// The body of a request. An earlier answer is sent in the provider's own items only if `author` wrote it. `effort` is
+/// OpenAI's value; `None` for a model that does not think.
 pub(super) fn request(
     model: &str,
     author: Author<'_>,

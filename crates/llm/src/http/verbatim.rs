@@ -93,8 +93,8 @@ impl Blocks {
     }
 
     /// Returns all blocks as the next request sends them back, or `None` if the text and the calls of `answer` restore
-    /// them. The tool calls among the blocks get the ids and arguments of the calls in `answer`. An unfinished thought
-    /// has no signature, and the API rejects it.
+    /// them. The tool calls among the blocks get the ids and arguments of the calls in `answer`. Unfinished
+    /// thoughts are left out: they have no signature, and the API rejects them.
     pub(super) fn finish(self, answer: &Answer) -> Option<Vec<Value>> {
         let is_call = |block: &Block| block.is("tool_use");
         let calls_from = self.0.iter().take_while(|block| block.is("text")).count();

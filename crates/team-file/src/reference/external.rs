@@ -57,7 +57,8 @@ pub(super) static MCP_SERVER: Section = Section {
             "search",
             Boolean,
             Depends(
-                "`true` if all tools of the servers together exceed 20 tools or 8 kB, largest server first",
+                "`false` while the tools of all servers together are at most 20 and at most 8 KiB; else `true` for the \
+                 largest servers",
             ),
             "Whether the model finds the tools by search, instead of having all of them in each request.",
             "search = true",
@@ -121,7 +122,7 @@ pub(super) static PROVIDER: Section = Section {
         KeyInfo::new(
             "wire",
             Word(|| words(&Wire::NAMES)),
-            Depends("that of the provider; `responses` for GPT-5.4 and later at `openai`"),
+            Depends("the API of the provider; `responses` for GPT-5.4 and later at `openai`"),
             "API of the endpoint: Chat Completions, Responses or Anthropic's Messages.",
             "wire = \"chat\"",
         ),

@@ -43,7 +43,7 @@ const EVENTS: &[KeyInfo] = &[
         "session_start",
         Tables,
         Is("[]"),
-        "Runs when an agent starts, and after a compaction. With exit code 0, the model receives stdout.",
+        "Runs when an agent starts, and after an automatic summary. With exit code 0, the model receives stdout.",
         "[[hooks.session_start]]\nrun = \"git status --short\"",
     ),
     KeyInfo::new(
@@ -79,8 +79,8 @@ const EVENTS: &[KeyInfo] = &[
         "stop",
         Tables,
         Is("[]"),
-        "Runs when an agent ends its turn. With exit code 2 the agent continues, and its model receives stderr as the \
-         reason.",
+        "Runs when an agent ends its turn and owns no task. With exit code 2 the agent continues, and its model receives \
+         stderr as the reason.",
         "[[hooks.stop]]\nrun = \"scripts/is-done.sh\"",
     ),
     KeyInfo::new(

@@ -384,14 +384,14 @@ pub(super) static TASK: Section = Section {
             "labels",
             Strings,
             Is("[]"),
-            "Words for filters of `task list`.",
+            "Words about the task, for agents and for `task show`.",
             "labels = [\"ci\"]",
         ),
         KeyInfo::new(
             "after",
             Strings,
             Is("[]"),
-            "Keys of the tasks that must be completed before this one starts.",
+            "Keys of the tasks that must be completed before this task starts.",
             "after = [\"Build\"]",
         ),
         KeyInfo::new(

@@ -100,7 +100,7 @@ impl AgentLoop {
     }
 
     /// Connects to MCP servers and sets up the web search. Returns sections of the situation: the problems of servers
-    /// and of the search, and the description of the servers. The member works without what failed.
+    /// and of the search, and the description of the servers. The member works without the parts that failed.
     async fn connect(&mut self) -> Result<String, End> {
         let permission = deps::permission_of(&self.agent, &self.conversation.client);
         let context = self.toolbox.context();
@@ -502,12 +502,12 @@ impl AgentLoop {
         Ok(self.break_repetition(repeated))
     }
 
-    /// Notes the first repetition of a turn to the model, and gives up after the second.
+    /// Notifies the model of the first repetition in a turn, and gives up after the second.
     fn break_repetition(&mut self, repeated: Option<Repeated>) -> Turn {
         match repeated {
             None => Turn::Continues,
             Some(Repeated::First(what)) => {
-                let line = format!("… its model repeats itself: it {what}");
+                let line = format!("… the model repeats itself: it {what}");
                 self.conversation.sink.lines(Tone::Runtime, &line);
                 let note = prompts::repetition(&what, self.conversation.inbox.task());
                 self.conversation.inbox.note(note);
@@ -520,7 +520,7 @@ impl AgentLoop {
     }
 }
 
-/// The text of a server without the member's secrets, which the server may know.
+/// Redacts the member's secrets in the text of a server. A server may know these secrets.
 fn without_secrets(context: &ToolContext, text: &str) -> String {
     context.secrets.redact(text).into_owned()
 }

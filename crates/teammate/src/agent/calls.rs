@@ -1,5 +1,5 @@
-//! Executes the tool calls of one answer: read-only calls concurrently, the others one by one, in order. Called by the
-//! agent loop.
+//! Executes the tool calls of one answer in order: adjacent read-only calls concurrently, all other calls one by one.
+//! Called by the agent loop.
 //!
 //! Every call gets a result. A failure or a panic becomes text for the model.
 
@@ -23,10 +23,10 @@ use super::inbox::{Inbox, Interruption};
 use super::output_sink::{EndedCall, Ends, OutputSink};
 use crate::timer::sleep_until;
 
-/// The largest number of characters in the description of a `wait` or `ask` call.
+/// The largest number of characters in the text that reports what a `wait` or `ask` call waits for.
 const WAIT_TEXT_MAX: usize = 120;
 
-/// The largest number of ids in the description of a `wait` call.
+/// The largest number of ids in this text for a `wait` call.
 const WAIT_IDS_MAX: usize = 8;
 
 /// The tools of this member.
@@ -298,8 +298,8 @@ impl CallProgress<'_> {
         }
     }
 
-    /// Waits for all calls. An interruption for the model terminates them at once. A stop terminates them at
-    /// `finish_at`, or at once if they only wait (`idle`).
+    /// Waits for all calls. A stop terminates them at `finish_at`, or at once if they only wait (`idle`). Any other
+    /// interruption terminates them at once.
     async fn finish(&mut self, mut running: RunningCalls, inbox: &mut Inbox, idle: bool) {
         loop {
             tokio::select! {
@@ -374,7 +374,6 @@ impl CallProgress<'_> {
     }
 }
 
-/// Parses the arguments of a call.
 fn arguments(call: &ToolCall) -> Result<Value, ToolError> {
     let text = match call.input.trim() {
         // Some models send an empty string for no arguments.
@@ -414,7 +413,7 @@ pub(crate) fn waits_for(call: &ToolCall) -> Option<Waiting> {
     })
 }
 
-/// The whole question of a call of `ask` to the user. The line of the call shows only its beginning.
+/// The whole question of a call of `ask` to the user. The call's line shows only the beginning of the question.
 fn question_to_user(call: &ToolCall) -> Option<String> {
     let ask = (call.name == team::ASK).then(|| arguments(call).ok())??;
     let question = (ask["to"] == "user").then(|| ask["question"].as_str())??;

@@ -161,7 +161,8 @@ impl Conversation {
         });
     }
 
-    /// Stores an interruption by the user, and waits for the user's next message. Does nothing without one.
+    /// If the user has interrupted the turn, stores a note about the interruption, and waits until an input continues
+    /// the turn.
     pub(super) async fn wait_if_interrupted(&mut self) -> Result<(), End> {
         if !self.inbox.is_interrupted_by_user() {
             return Ok(());
@@ -219,7 +220,7 @@ impl Conversation {
         Ok(())
     }
 
-    /// Stores the results of calls, and reports the files that the calls have changed in the same request.
+    /// Stores the results of calls. The same request reports the files that the calls have changed.
     pub(super) async fn append_results(
         &mut self,
         results: Vec<ToolResult>,
@@ -256,8 +257,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// Stores entries. The same request acknowledges the messages `read`, counts `usage` and the changed files, and
-    /// ends the turn if `turn_end` is set.
+    /// Stores entries. The same request acknowledges the messages `read`, counts `usage`, reports the changed files,
+    /// and ends the turn if `turn_end` is set.
     pub(super) async fn store(&mut self, args: AppendTranscript) -> Result<(), End> {
         let stored = self.client.call::<TranscriptAppend>(&args).await;
         let stored = stored.map_err(|refusal| cannot("cannot store the transcript", &refusal))?;

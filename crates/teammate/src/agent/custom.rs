@@ -6,7 +6,8 @@
 //!   ▲ └────task────► work ──► verified ──► reported
 //!   └───────────────────────────────────────────┘
 //! ```
-//! A call of the engine is dropped when the call's task is taken away, or when the grace period is over.
+//! A call of the engine is dropped when the call's task is taken away, or when the call does not finish in time after a
+//! stop was requested.
 
 use std::pin::pin;
 
@@ -162,7 +163,7 @@ impl Inputs {
         }
     }
 
-    /// Waits for a call of the engine. Drops the call if its claim is taken away, or when the grace period is over.
+    /// Waits for a call of the engine. Drops the call if its claim is taken away, or at the `finish_at` of a stop.
     async fn while_held<T>(
         &mut self,
         claim: Option<Claim>,

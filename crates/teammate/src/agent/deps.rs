@@ -1,6 +1,6 @@
 //! Builds the dependencies of a native member: its model, its tools and its system prompt. Called when a worker builds
-//! its agent, by the agent loop, and by `doctor`, which explains the choice of the model. No other module reads the
-//! launch's agent settings to choose a model or tools.
+//! its agent, by the agent loop, and by `doctor`, which explains the choice of the model. No other module of this crate
+//! chooses a model.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -307,7 +307,7 @@ fn unpriced_to_compact(agent: &AgentSpec, main: &ModelName, config: &OpenConfig)
     (!config.knows_cost_of(&name)).then(|| name.to_string())
 }
 
-/// A model of a list that is skipped.
+/// The warning about a configured model that is skipped.
 fn unusable(name: &ModelName, error: &dyn std::error::Error) -> String {
     format!("cannot use the model {name}: {}", with_causes(error))
 }

@@ -2,8 +2,8 @@
 //! the agent loop.
 //!
 //! ```text
-//! empty, refused or truncated answer ── the first two in a row ──► note, next step
-//!                                    └── the third ──► release with the reason
+//! unusable answer ── the first two in a row ──► note, next step
+//!                 └── the third ──► release with the reason
 //! answer without calls
 //!     ├── the member owns no task ──► report
 //!     └── the member owns a task ── first time ──► reminder, next step
@@ -29,8 +29,8 @@ use super::transcript::Mark;
 use super::{prompts, text_calls};
 use crate::worker::{ExitReport, refused};
 
-/// The longest text that is sent to the supervisor in full, in bytes. It is smaller than the supervisor's limit, which
-/// leaves room for the note about omitted bytes.
+/// The longest text that is sent to the supervisor in full, in bytes. Smaller than the supervisor's limit, to leave
+/// room for the note about omitted bytes.
 pub(super) const UNCUT_MAX: usize = TEXT_MAX - 256;
 
 /// The longest reason for the end of a turn, in bytes: one line of `why` and `ps`.
@@ -96,7 +96,7 @@ impl Unusable {
         }
     }
 
-    /// Asks the model again. `has_calls`: the results of the answer's calls already do so.
+    /// The note that asks the model again. `has_calls`: the results of the answer's calls already ask it.
     fn note(self, has_calls: bool) -> Option<&'static str> {
         match self {
             _ if has_calls => None,
@@ -152,7 +152,7 @@ impl Conversation {
         self.sink.lines(
             Tone::Runtime,
             &format!(
-                "… {reason}: it is asked again ({} of {RETRIES})",
+                "… {reason}: the model is asked again ({} of {RETRIES})",
                 retries.used
             ),
         );

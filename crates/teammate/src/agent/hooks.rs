@@ -36,10 +36,10 @@ pub(super) use self::lifecycle::{SessionStart, StopBlocks};
 use super::output_sink::OutputSink;
 use crate::launch::TEAM_VARIABLE;
 
-/// The largest width of a hook's shell line in a line of the pane.
+/// The largest width of a hook's shell line in a notice of the pane.
 const LINE_WIDTH: usize = 60;
 
-/// The hooks of one agent. Clones share them.
+/// The hooks of one agent. Clones share the hooks.
 #[derive(Debug, Clone)]
 pub(super) struct Hooks(Arc<HookContext>);
 
@@ -99,8 +99,8 @@ impl Hooks {
         self.0.specs.iter().any(|spec| spec.event == event)
     }
 
-    /// Runs the hooks of the event in order, until a hook blocks or stops. Skips a hook whose matcher selects none of
-    /// the subjects; without subjects, skips no hook. Dropping the future terminates the running hook.
+    /// Runs the hooks of the event in order, until a hook blocks or asks to end the turn. Skips a hook whose matcher
+    /// selects none of the subjects; without subjects, skips no hook. Dropping the future terminates the running hook.
     async fn run(&self, event: HookEvent, subjects: &[&str], fields: &[(&str, Value)]) -> Outcome {
         let mut outcome = Outcome::default();
         let HookContext {

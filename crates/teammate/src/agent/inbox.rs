@@ -105,7 +105,7 @@ pub(super) struct Inbox {
     arrivals: Arrivals,
     claims: Claims,
     waiting: VecDeque<ModelInput>,
-    /// The arrivals may contain something new.
+    /// The arrivals may contain new messages or requests.
     arrived: bool,
     interruption: Option<Interruption>,
     /// The user has asked to compact the conversation.
@@ -471,11 +471,11 @@ mod tests {
         arrivals.deliver(vec![from_ben.clone()]);
         inputs.send(Input::Arrived { urgent: false }).unwrap();
         let waits = tokio::time::timeout(std::time::Duration::ZERO, inbox.wait_for_user());
-        assert!(waits.await.is_err(), "a teammate continues it");
+        assert!(waits.await.is_err(), "a teammate continues the turn");
         arrivals.deliver(vec![message(2, false)]);
         inputs.send(Input::Arrived { urgent: false }).unwrap();
         inbox.wait_for_user().await.unwrap();
-        assert_eq!(inbox.take().len(), 2, "with what arrived meanwhile");
+        assert_eq!(inbox.take().len(), 2, "the teammate's message is kept");
         assert!(!inbox.is_interrupted_by_user());
     }
 

@@ -66,7 +66,7 @@ fn text_of(file: &InstructionFile) -> io::Result<(String, bool)> {
     let beginning = read_beginning(&file.path, file.max_bytes)?;
     let mut text = String::from_utf8_lossy(&beginning.bytes).into_owned();
     if beginning.is_cut {
-        // The limit may have cut a character, which then reads as a replacement character.
+        // The limit may have cut a character. Its remaining bytes were decoded to a replacement character.
         text.truncate(text.trim_end_matches(char::REPLACEMENT_CHARACTER).len());
     }
     let text = without_tags(&visible(&text.replace("\r\n", "\n")));

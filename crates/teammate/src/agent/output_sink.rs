@@ -34,7 +34,7 @@ pub(crate) enum OutputEvent {
         /// Without a trailing newline.
         text: String,
     },
-    /// What the model does, such as "thinking"; the pane shows it while it lasts. `None`: the request has ended.
+    /// The current work of the model, such as "thinking", for the pane. `None`: the request has ended.
     Work(Option<String>),
     Begun {
         call: String,
@@ -71,7 +71,7 @@ pub(crate) struct EndedCall {
     pub(super) first_line: String,
     /// The part of the result that was not shown while the call ran; `None` if all was shown.
     pub(super) unseen: Option<String>,
-    /// The complete result, shown when the user unfolds it.
+    /// The complete result, shown when the user unfolds the call.
     pub(super) all: String,
 }
 
@@ -149,7 +149,7 @@ impl OutputSink {
         work
     }
 
-    /// Queues lines that may be dropped if the queue is full.
+    /// Queues lines, or drops them if the queue is full.
     fn watched_lines(&self, call: Option<&String>, text: &str) {
         let text = escaped(text);
         let bytes = text.len();

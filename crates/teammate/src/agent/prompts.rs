@@ -85,7 +85,7 @@ pub(super) fn problems(lines: &[String]) -> String {
 pub(super) fn restarted(task: Option<&Assignment>) -> String {
     let owns = match task {
         Some(task) => format!("You own {}.", task.task),
-        None => "You own no task: the task that you were working on is no longer yours.".into(),
+        None => "You own no task: if you were working on one, it is no longer yours.".into(),
     };
     format!(
         "You were restarted in the middle of a turn; processes that you had started were terminated. {owns} Continue."
@@ -166,7 +166,7 @@ pub(super) fn repetition(what: &str, task: Option<&Assignment>) -> String {
 /// The result of calls that are not permitted in the last step.
 pub(super) const AFTER_LAST_STEP: &str = "not executed: that was the last step";
 
-/// The text that replaces an earlier question of a run: the next question repeats its content.
+/// The text that replaces an earlier question of a run. The next question repeats the content of the replaced one.
 pub(super) fn asked_before(round: u32) -> String {
     note(&format!("The question for round {round} was here."))
 }
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_assignment_contains_every_field_of_the_task() {
+    fn an_assignment_contains_description_check_and_attempt() {
         let task = Assignment {
             task: TaskId(3),
             generation: Generation(1),

@@ -12,13 +12,13 @@ use std::collections::{HashSet, VecDeque};
 use agent_team_llm::{ToolCall, ToolResult};
 use agent_team_tools::team::{ASK, WAIT};
 
-/// Maximum number of calls with the same name, arguments and result among the last [`RECENT`] calls.
+/// This many calls with the same name, arguments and result among the last [`RECENT`] calls are repetition.
 const EQUAL_CALLS: usize = 5;
 
-/// Maximum number of errors with the same text, without a successful call between them.
+/// This many errors of one tool with the same text, without a successful call between them, are repetition.
 const EQUAL_ERRORS: usize = 3;
 
-/// Alternating calls, such as two reads in turn, repeat themselves too.
+/// The number of latest calls that are compared. Alternating calls, such as two reads in turn, are repetition as well.
 const RECENT: usize = 10;
 
 /// The number of answers without repetition after which the note no longer counts.
@@ -39,8 +39,9 @@ struct Done {
 #[derive(Debug, Default)]
 pub(super) struct Repetition {
     calls: VecDeque<Done>,
-    /// The tool and the text of the last error, and how often it occurred in a row.
+    /// The tool and the text of the last error.
     error: Option<(String, String)>,
+    /// How often this error occurred in a row.
     errors: usize,
     /// The names and arguments of the successful calls of this turn that change state.
     known: HashSet<(String, String)>,
@@ -188,7 +189,7 @@ mod tests {
         call.name == "read"
     }
 
-    /// The answers until the first repetition, each with these calls and results in turn.
+    /// The number of answers until the first repetition. Each answer makes one of these calls, in turn.
     fn answers_until(steps: &[(ToolCall, ToolResult)], most: usize) -> Option<usize> {
         let mut repetition = Repetition::default();
         let mut steps = steps.iter().cycle().take(most).enumerate();

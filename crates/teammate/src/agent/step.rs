@@ -107,7 +107,7 @@ pub(super) async fn ask(
             }
         }
     };
-    // If both are ready, keep the answer: its tokens are already spent.
+    // If an answer and an interruption are both ready, keep the answer: its tokens are already spent.
     let stepped = tokio::select! {
         biased;
         answer = model.answer(prompt, &mut on_delta) => match answer {

@@ -78,7 +78,7 @@ impl SupervisorCalls {
         if self.claim() == Some(claim) {
             return;
         }
-        self.lose_claim("it was assigned again");
+        self.lose_claim("a new assignment replaces it");
         self.claims.note(claim.task, claim.generation);
         self.assignment = Some(assignment.clone());
         self.inputs.send(Input::Task(assignment));

@@ -23,8 +23,8 @@ struct WrittenCall {
     arguments: Value,
 }
 
-/// Removes thoughts from the answer's text, and replaces a text of calls with these calls. `id` makes the ids of the
-/// calls unique within the transcript.
+/// Removes thoughts from the answer's text. Converts a text that consists only of calls to calls. `id` makes the ids of
+/// the calls unique within the transcript.
 pub(super) fn read(mut answer: Answer, id: u64) -> Answer {
     // The answer must be sent back to its provider unchanged, and that provider parses calls itself.
     if answer.verbatim.is_some() {

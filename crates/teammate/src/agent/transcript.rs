@@ -189,8 +189,8 @@ impl Transcript {
         }
     }
 
-    /// Results for calls that were in flight when the process ended: it is unknown whether they took effect, so they
-    /// are never repeated.
+    /// Results for calls that were in flight when the process ended. It is unknown whether these calls took effect, so
+    /// they are never repeated.
     pub(super) fn lost_calls(&self) -> Option<Item> {
         let Some(Item::Answered(answer)) = self.items.last() else {
             return None;

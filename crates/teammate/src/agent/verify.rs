@@ -1,8 +1,8 @@
 //! Runs a task's `verify` line for an agent. Called by the tool `complete_task`, and by `custom`.
 //!
-//! The user wrote the line, but the agent can change the files that the line runs: a script, a Makefile, the tests
-//! themselves. The line therefore runs in the sandbox of the agent's commands; without a sandbox, it needs permission
-//! like any command.
+//! The user wrote the line, or a member obtained permission for the line when creating the task. But the agent can
+//! change the files that the line runs: a script, a Makefile, the tests themselves. The line therefore runs in the
+//! sandbox of the agent's commands; without a sandbox, the line needs permission like any command.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -21,7 +21,7 @@ const EDIT: &str = "edit";
 const WRITE: &str = "write";
 const SEND_MESSAGE: &str = "send_message";
 
-/// The paths that a patch adds, updates or moves files to.
+/// The paths of the files that a patch adds or updates, and the new paths of the files that it moves.
 fn patched(patch: &str) -> impl Iterator<Item = &str> {
     const SECTIONS: [&str; 3] = ["*** Add File: ", "*** Update File: ", "*** Move to: "];
     let path = |line| {
@@ -80,8 +80,9 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Returns whether the message is the reply: it names this question, or it is a later message of the user that
-    /// names none. The id of an interrupted question is unknown, so any reply of the asked party counts.
+    /// Returns whether the message is the reply: it names this question, or the question is to the user and the message
+    /// is a later one of the user that names no question. The id of an interrupted question is unknown, so any reply of
+    /// the asked party counts.
     fn is_answered_by(&self, message: &ReceivedMessage) -> bool {
         match (message.reply_to, self.message) {
             (Some(replied), Some(asked)) => replied == asked,

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 /// Columns and rows of a terminal.
 pub(crate) type Size = (u16, u16);
 
-/// Maximum bytes of a shell line's output that a result or a failure contains: the end of that output.
+/// A result or a failure contains the end of a shell line's output, at most this many bytes.
 pub(crate) const TAIL_BYTES: usize = 4 << 10;
 
 /// The terminal size without a pane.
@@ -33,7 +33,7 @@ pub(crate) struct Lines {
     /// A task without a `run` line fails.
     pub(crate) run: Option<String>,
     pub(crate) verify: Option<String>,
-    /// The scripts that the lines start, with the content that the user trusted.
+    /// The scripts that the lines start, with the digests of the content that the user trusted.
     pub(crate) files: Vec<FileDigest>,
 }
 
@@ -63,7 +63,7 @@ impl From<&Assignment> for Claim {
     }
 }
 
-/// The environment of this member's programs.
+/// The context in which this member's programs run.
 #[derive(Debug)]
 pub(crate) struct ProgramContext {
     /// The complete environment of the programs.

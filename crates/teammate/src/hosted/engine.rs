@@ -8,9 +8,9 @@ use super::team_handle::TeamHandle;
 
 /// Does a member's work instead of a model. Created anew for each launch of the member.
 ///
-/// One call is in progress at a time. The future of the call is dropped when the task is taken away, the member is
-/// killed, or the grace period after a stop is over: do necessary cleanup in a `Drop`. A panic kills only the member,
-/// which is restarted as after a crash.
+/// One call is in progress at a time. The future of the call is dropped when the task is taken away, when the member is
+/// killed, or when the call does not finish in time after a stop: do necessary cleanup in a `Drop`. A panic kills only
+/// the member, which is restarted as after a crash.
 pub trait Engine: Send {
     /// Works on a task that the member owns. `Ok` completes the task with this result, once the task's `verify` line
     /// (if any) has succeeded. `Err` fails the task for this reason.
@@ -20,9 +20,9 @@ pub trait Engine: Send {
         team: &'a TeamHandle,
     ) -> EngineFuture<'a, TaskResult>;
 
-    /// Receives messages that arrived while there was no task, in order. The lead receives the goal of a run as a
-    /// message of the user. The messages count as read when this method returns; if it does not return, the next launch
-    /// receives them again.
+    /// Receives the messages that have arrived and that the engine has not taken itself, in order. The lead receives
+    /// the goal of a run as a message of the user. The messages count as read when this method returns; if it does not
+    /// return, the next launch receives them again.
     fn receive<'a>(
         &'a mut self,
         messages: &'a [DeliveredMessage],

@@ -1,7 +1,7 @@
 //! The interface of an embedding program's engine to its member's team.
 //!
-//! Every method is a request to the supervisor over the member's own connection, so an engine can act only as its own
-//! member. An answer means done and stored.
+//! Requests go to the supervisor over the member's own connection, so an engine can act only as its own member. An
+//! answer means done and stored.
 
 use std::collections::BTreeMap;
 

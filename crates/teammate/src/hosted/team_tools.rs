@@ -82,7 +82,7 @@ impl fmt::Debug for TeamTools {
     }
 }
 
-/// Reports the end of a wait when it is dropped, also if the call is dropped.
+/// Reports the end of a wait when this value is dropped, even if the whole call is dropped.
 struct ReportedWait<'a>(&'a OutputSink);
 
 impl Drop for ReportedWait<'_> {

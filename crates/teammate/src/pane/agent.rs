@@ -183,7 +183,7 @@ impl AgentPane {
                 AgentEvent::Verb(["task", "add", &line].map(str::to_owned).to_vec())
             }
             UserAction::Interrupt => AgentEvent::Interrupt,
-            // A message is sent at once.
+            // No lines wait in this pane: a message is sent at once.
             UserAction::CancelLines => return None,
             UserAction::Complete(names) => AgentEvent::Complete(names),
             UserAction::Decide(decide) => AgentEvent::Decided(decide),

@@ -13,7 +13,7 @@ pub(super) enum Event {
         bytes: Vec<u8>,
     },
     Shown(Vec<MessageId>),
-    /// All output before the command `Confirm` is written.
+    /// All output that was queued before the command `Confirm` has been written.
     Written,
     Gone,
 }

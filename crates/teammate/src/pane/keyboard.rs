@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) enum Route {
     Discarded,
     Prompt,
-    /// The program with this number.
+    /// The program with this id.
     Program(u64),
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn cancelled(lines: usize) -> String {
     format!("✗ cancelled {lines} that had not begun")
 }
 
-/// A line that the user has typed while the member stops.
+/// A line that the user has typed and that does not run, because the member is stopping.
 pub(crate) fn line_not_run(line: &str) -> String {
     let line = visible_label(line, LABEL);
     format!("✗ not run, because this member is stopping: {line}")

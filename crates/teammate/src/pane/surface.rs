@@ -1,7 +1,7 @@
 //! The terminal that shows a member: the terminal in which the worker was started, a lent terminal, or none. Used by
 //! the panes, which define the content.
 //!
-//! The terminal may be lost at any time; all methods then do nothing.
+//! The terminal may be lost at any time. All methods then do nothing, except `move_to`, which takes a lent terminal.
 
 use std::io;
 use std::sync::Arc;

@@ -20,13 +20,13 @@ use crate::engine::Size;
 /// The largest number of queued pieces of output.
 const OUTPUT_PIECES: usize = 4;
 
-/// Begins bracketed paste.
+/// Turns bracketed paste on.
 const BRACKETED_PASTE: &[u8] = b"\x1b[?2004h";
 
-/// Ends bracketed paste.
+/// Turns bracketed paste off.
 const END_BRACKETED_PASTE: &[u8] = b"\x1b[?2004l";
 
-/// Ends bracketed paste, shows the cursor, and clears its line and everything below.
+/// Turns bracketed paste off, shows the cursor, and clears its line and everything below.
 const RESTORE: &[u8] = b"\x1b[?2004l\x1b[?25h\r\x1b[J";
 
 /// The time limit for the last output when the worker exits.
@@ -42,7 +42,7 @@ pub(super) enum Command {
     },
     /// Pass every keystroke to the program of a task, or of the line that was just typed.
     Raw {
-        /// The number of the program, for [`Event::Typed`].
+        /// The id of the program, for [`Event::Typed`].
         program: u64,
         program_of: ProgramOf,
     },
@@ -50,7 +50,7 @@ pub(super) enum Command {
     Keys,
     /// Let the terminal edit lines.
     Cooked,
-    /// Report [`Event::Written`] when all previous output is written.
+    /// Report [`Event::Written`] when all previous output has been written.
     Confirm,
 }
 

@@ -8,8 +8,8 @@ use std::io;
 use agent_team_protocol::notification::{Hold, PaneShown, ShowPane};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 
-/// `^\` returns a lent terminal to the user. In cooked mode the kernel turns this key into a signal for the attach
-/// helper.
+/// `^\` returns a terminal that the user has attached, read-only or not. In cooked mode the kernel turns this key into
+/// a signal for the attach helper.
 const LEAVE: u8 = 0x1c;
 
 /// ^C and ^D return a read-only terminal as well.

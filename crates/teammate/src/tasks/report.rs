@@ -54,13 +54,13 @@ impl Reports {
         reports.any(|report| report.end_of() == Some(claim))
     }
 
-    /// Returns whether the end of every task is answered.
+    /// Returns whether every reported end of a task is answered.
     pub(super) fn is_settled(&self) -> bool {
         let mut reports = self.pending.values();
         reports.all(|report| report.end_of().is_none())
     }
 
-    /// Reports the end of a run that took this time.
+    /// Reports the end of a run. `took`: the duration of the run.
     pub(super) fn end(
         &mut self,
         claim: Claim,

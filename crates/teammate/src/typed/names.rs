@@ -12,7 +12,7 @@ use agent_team_terminal_ui::{Candidate, Names};
 pub(super) struct NameFinder {
     pub(super) directories: Directories,
     pub(super) team: TeamId,
-    /// The member's directory.
+    /// The member's working directory.
     pub(super) cwd: PathBuf,
 }
 

@@ -1,5 +1,5 @@
-//! Runs a slash command that was typed in the pane by starting `agent-team`, so that syntax, output and errors are
-//! those of the command line. Called by the parent module.
+//! Runs a slash command that the user has typed in the pane. Starts `agent-team` for it, so that syntax, output and
+//! errors are the same as on the command line. Called by the parent module.
 //!
 //! The command runs with the user's environment and is not a call of the member. It has no terminal and no input. If
 //! the member ends first, the command is terminated.
@@ -27,7 +27,6 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// The largest output that is shown, in bytes.
 const PRINTED_MAX: usize = 64 << 10;
 
-/// The settings for running slash commands.
 pub(super) struct Verbs {
     team: TeamId,
     project: PathBuf,
@@ -55,7 +54,7 @@ impl Verbs {
         }
     }
 
-    /// Runs the command and returns its output. `columns`: those of the pane, if there is one.
+    /// Runs the command and returns its output. `columns`: the width of the pane, if there is one.
     pub(super) async fn run(
         &self,
         words: Vec<String>,

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 /// sent, before the supervisor kills the worker.
 const RESERVE: Duration = Duration::from_millis(1_500);
 
-/// The time limit for reports, unless a grace period ends later, and for the exit report.
+/// The time limit for the exit report, and the shortest time limit for the reports before it.
 const EXIT_REPORT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The exit report and the exit code of a worker.

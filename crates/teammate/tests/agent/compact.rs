@@ -36,7 +36,7 @@ async fn old_results_are_removed_without_a_model() {
     let mark = scene.stores().await;
     assert!(mark.items[0].get().starts_with(r#"{"kind":"pruned""#));
     let asked = scene.asked().await;
-    assert!(!asked.tools.is_empty(), "no summary");
+    assert!(!asked.tools.is_empty(), "no summary is requested");
     let texts = format!("{:?}", asked.items);
     assert_eq!(texts.matches("Removed to make room").count(), 4);
     assert_eq!(asked.results()[0].len(), 12_000, "the newest results stay");
@@ -47,7 +47,7 @@ async fn old_results_are_removed_without_a_model() {
     assert_eq!(again.items[..asked.items.len()], asked.items);
 }
 
-/// Refuses the request for the team with which the member builds the state of its work.
+/// Refuses the member's request for the team, so that the state of its work contains no board.
 async fn has_no_board(scene: &mut Scene) {
     let shown = scene.member.asked::<TeamShow>().await;
     let refusal = Refusal::new(ErrorCode::UnknownTeam, "gone");

@@ -170,7 +170,7 @@ async fn a_script_that_changed_since_it_was_trusted_is_not_run() {
 }
 
 #[tokio::test]
-async fn floods_and_daemons_of_a_hook_end_with_it() {
+async fn a_hook_can_neither_flood_nor_leave_a_daemon() {
     let run = "setsid sleep 1000 & echo $! > daemon; head -c 3000000 /dev/zero >&2; head -c 3000000 /dev/zero";
     let mut scene = changing(vec![hook(HookEvent::PreTool, run)]).await;
     scene.called().await.returns("changed");
@@ -315,7 +315,7 @@ async fn a_withheld_message_does_not_reach_the_model() {
 }
 
 #[tokio::test]
-async fn text_of_session_start_is_an_input_after_the_earlier_ones() {
+async fn text_of_session_start_reaches_the_model() {
     let start = hook(HookEvent::SessionStart, "echo branch main");
     let mut scene = scene(vec![start]).await;
     scene.deliver(1, "go", false).await;

@@ -1,4 +1,4 @@
-//! Interruptions of a step: urgent messages, a task that is taken away, a stop.
+//! Interruptions of a step: by an urgent message, by the user, by the loss of a task, by a stop.
 
 use agent_team_llm::Item;
 use agent_team_protocol::MessageId;

@@ -128,7 +128,7 @@ async fn question_and_answer_are_stored_before_the_reply() {
 }
 
 #[tokio::test]
-async fn an_answer_before_a_restart_is_not_asked_again() {
+async fn a_question_answered_before_a_restart_is_not_repeated() {
     let mut scene = coordinator(ScriptedSupervisor::new(), Vec::new()).await;
     asks(&mut scene, 1, &[]).await;
     scene.stores().await;

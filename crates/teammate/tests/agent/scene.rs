@@ -214,7 +214,7 @@ impl Scene {
         sent.args().text.clone()
     }
 
-    /// The model answers the request for a summary, and cannot read the board for its digest.
+    /// The model answers the request for a summary. The supervisor refuses the member's request for the team.
     pub(crate) async fn summarises(&mut self, text: &str) {
         let summary = self.asked().await;
         assert!(summary.tools.is_empty());

@@ -62,7 +62,7 @@ async fn a_message_during_a_step_joins_the_next_step() {
 }
 
 #[tokio::test]
-async fn an_unfinished_task_is_reminded_then_released() {
+async fn an_owner_is_reminded_before_its_task_is_released() {
     let mut scene = Scene::new().await;
     scene.assign(&task()).await;
     let asked = scene.asked().await;
@@ -93,7 +93,7 @@ async fn releases_the_task(scene: &mut Scene, why: &str) {
 }
 
 #[tokio::test]
-async fn an_unusable_answer_is_asked_again_twice() {
+async fn after_unusable_answers_the_model_is_asked_twice_more() {
     let with_stop = |stop, text| Answer { stop, ..says(text) };
     let cases = [
         (says(""), "was empty", "empty answer"),
@@ -238,7 +238,7 @@ async fn calls_of_an_incomplete_answer_are_not_executed() {
 }
 
 #[tokio::test]
-async fn calls_of_three_unusable_answers_release_the_task() {
+async fn three_unusable_answers_with_calls_release_the_task() {
     let mut scene = Scene::new().await;
     scene.assign(&task()).await;
     for stop in [Stop::Refused, Stop::Length, Stop::Refused] {
@@ -459,7 +459,7 @@ async fn a_rejected_key_holds_the_member() {
 }
 
 #[tokio::test]
-async fn an_unreachable_model_releases_the_task() {
+async fn an_overloaded_model_releases_the_task() {
     let mut scene = Scene::new().await;
     scene.assign(&task()).await;
     scene.asked().await.fail(ModelError::Busy {

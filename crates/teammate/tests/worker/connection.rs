@@ -200,7 +200,7 @@ async fn the_wait_for_an_announced_restart_ends_early() {
 }
 
 #[tokio::test]
-async fn after_a_stop_the_worker_starts_no_supervisor() {
+async fn a_stopped_supervisor_ends_the_worker_and_its_task() {
     let (_supervisor, mut worker, mut member, session) = at_work().await;
     member.notify(&goodbye(GoodbyeReason::Stopped, None)).await;
     assert_eq!(worker.exit_code().await, Some(0));

@@ -74,8 +74,8 @@ async fn keys_for_an_ended_program_are_not_a_shell_line() {
     pane.type_in("echo fresh\r").await;
     pane.shows("fresh\r\n").await;
     pane.shows(PROMPT).await;
-    assert!(!supervisor.log().contains("secret"), "it was run");
-    assert!(!pane.seen().contains("secret"), "it was shown");
+    assert!(!supervisor.log().contains("secret"), "the keys were run");
+    assert!(!pane.seen().contains("secret"), "the keys were shown");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ const MARKED_MAX: usize = 400;
 /// The name in a header for a file that does not exist.
 const NO_FILE: &str = "/dev/null";
 
-/// The least similarity of two lines whose changed words are marked. Below it the whole line is new.
+/// The least similarity of two lines whose changed words are marked.
 const SIMILAR: f32 = 0.5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,13 +45,14 @@ pub(super) struct Diff {
     lines: Vec<DiffLine>,
     added: u64,
     removed: u64,
-    /// The diff was cut, and the numbers of added and removed lines are those of the rest.
+    /// The diff was cut, and `added` and `removed` count only the lines that are left.
     is_cut: bool,
     /// The diff creates its only file.
     pub(super) is_new: bool,
     /// The diff removes its only file.
     is_removed: bool,
-    /// The name of the only file in the headers; `None` if the diff renames it.
+    /// The name of the only file in the headers; `None` without a header, with several files, or if the file is
+    /// renamed.
     pub(super) file: Option<String>,
 }
 
@@ -173,7 +174,7 @@ impl Diff {
         }
     }
 
-    /// `(+1 −1)`, or `(new file, +12)`; with `≥` for the diff of an earlier version that did not count.
+    /// `(+1 −1)`, or `(new file, +12)`; with `≥` for a cut diff without numbers, from a worker of an earlier version.
     pub(super) fn size(&self) -> String {
         let at_least = if self.is_cut { "≥" } else { "" };
         let Self { added, removed, .. } = self;
@@ -246,7 +247,8 @@ fn hunk(line: &str) -> Option<(Side, Side)> {
     Some((side(old)?, side(new)?))
 }
 
-/// The lines with their styles. Each removed line is compared with the added line at the same place after it.
+/// The lines with their styles. The first line of removed lines is compared with the first line of the added lines that
+/// follow, the second with the second, and so on.
 fn styled(all: &[(Kind, usize, Cow<'_, str>)]) -> Vec<DiffLine> {
     let mut marked: Vec<Option<Line>> = vec![None; all.len()];
     let end_of = |kind: Kind, from: usize| {

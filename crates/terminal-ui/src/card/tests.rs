@@ -107,7 +107,7 @@ fn a_patch_shows_all_its_files() {
 fn a_frame_is_red_if_the_request_has_a_warning() {
     let red = |view| painted(view, Theme::Dark).contains("38;5;203m╭");
     assert!(red(outside()) && !red(edit()));
-    // Without colours, the sign and the text carry it.
+    // Without colours, the sign and the text show the warning.
     let plain = painted(outside(), Theme::None);
     assert!(
         plain.contains("! P-2") && plain.contains("! runs outside the sandbox"),
@@ -205,7 +205,7 @@ fn the_size_of_a_cut_diff_is_that_of_the_whole_change() {
     let counted = json!({ "path": "x", "diff": diff, "added": 900, "removed": 1 });
     let shown = title(counted);
     assert!(shown.starts_with("╭─ ? P-2 edit x (+900 −1) "), "{shown}");
-    // Workers of an earlier version do not count.
+    // Workers of an earlier version do not send these numbers.
     let shown = title(json!({ "path": "x", "diff": diff }));
     assert!(shown.starts_with("╭─ ? P-2 edit x (+≥1 −≥1) "), "{shown}");
     // A number in a call of another tool is one of its arguments.
@@ -239,8 +239,8 @@ fn text_of_the_agent_cannot_imitate_the_border() {
 }
 
 proptest! {
-    /// For any text in any place of a request: each line is inside the frame, as wide as the screen, and free of
-    /// control characters; the keys are below the frame alone.
+    /// For any text in any place of a request: each row above the bottom border is inside the frame, each line is
+    /// narrower than the terminal and free of control characters, and only keys are below the frame.
     #[test]
     fn hostile_text_stays_inside_the_frame(
         command in "(\\[y\\] once|[╭╮╰╯─│ ?P\\-2a名é\u{301}\n\t\r\u{1b}\\[;\u{7}\u{9b}\u{202e}\u{2028}+\\-@]){0,60}",

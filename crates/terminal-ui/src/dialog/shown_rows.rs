@@ -1,9 +1,9 @@
 //! Tracks which rows of a request have been on the screen. Used by the dialog; pure.
 //!
 //! ```text
-//!   nothing shown ─ was_shown ─► some rows seen ─ turn, was_shown ─► all rows seen: read
-//!         ▲                             │                                  │
-//!         └──────── another width or another number of rows ──────────────┘
+//!   nothing shown ─ was_shown ─► some rows seen ─ scroll, was_shown ─► all rows seen: read
+//!         ▲                             │                                    │
+//!         └──────── another width or another number of rows ─────────────────┘
 //! ```
 
 use std::ops::Range;
@@ -54,7 +54,7 @@ impl ShownRows {
         self.total > 0 && self.seen >= self.total
     }
 
-    /// Whether the text has more rows than the screen showed.
+    /// Whether the text has more rows than the screen.
     pub(super) fn is_cut(&self) -> bool {
         self.total > self.height
     }
@@ -103,7 +103,7 @@ mod tests {
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let turn = proptest::sample::select(&[
+        let scroll = proptest::sample::select(&[
             Scroll::Up,
             Scroll::Down,
             Scroll::PageUp,
@@ -115,7 +115,7 @@ mod tests {
             // Mostly one width: after a change of width, all rows must be shown again.
             (prop_oneof![9 => Just(40_usize), 1 => Just(80)], 0_usize..8)
                 .prop_map(|(columns, height)| Step::Show { columns, height }),
-            turn.prop_map(Step::Scroll),
+            scroll.prop_map(Step::Scroll),
         ];
         proptest::collection::vec(step, 0..60)
     }
@@ -127,7 +127,7 @@ mod tests {
             let (mut width, mut shown) = (0, vec![false; total]);
             for step in steps {
                 match step {
-                    Step::Scroll(turn) => tracker.scroll(turn),
+                    Step::Scroll(by) => tracker.scroll(by),
                     Step::Show { columns, height } => {
                         if std::mem::replace(&mut width, columns) != columns {
                             shown = vec![false; total];

@@ -308,7 +308,7 @@ fn pasted_or_combined_keys_decide_nothing() {
 }
 
 #[test]
-fn calls_fold_and_a_key_unfolds_each() {
+fn a_key_unfolds_calls_with_long_results() {
     let mut transcript = transcript(80);
     transcript.open("/help lists the commands");
     let now = Instant::now();
@@ -481,7 +481,7 @@ fn a_decided_request_folds_to_one_line() {
 }
 
 #[test]
-fn an_answer_that_is_not_taken_shows_the_card_again() {
+fn an_answer_that_was_not_sent_shows_the_card_again() {
     let mut transcript = transcript(80);
     transcript.open("");
     transcript.ask(request(), Channel::Pane);

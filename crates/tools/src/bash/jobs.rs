@@ -1,5 +1,5 @@
-//! Background commands. For each job, a task reads the output and waits for the exit. An exited job is kept, so that
-//! its output can still be read; beyond [`KEPT_MAX`] jobs, the oldest exited job is dropped. Called by `bash`,
+//! Background commands. For each job, a tokio task reads the output and waits for the exit. An exited job is kept, so
+//! that its output can still be read; beyond [`KEPT_MAX`] jobs, the oldest exited job is dropped. Called by `bash`,
 //! `bash_output` and `bash_kill`. When the last of these tools is dropped, all jobs are terminated.
 
 use std::collections::BTreeMap;
@@ -155,7 +155,7 @@ impl Job {
     pub(super) async fn stop(&self) {
         self.stop.send_replace(true);
         let mut progress = self.progress.clone();
-        // The task sets the exit status as its last step, so the command has exited then.
+        // The tokio task sets the exit status last, so the command has exited then.
         let _ended = progress.wait_for(Option::is_some).await;
     }
 }

@@ -1,5 +1,5 @@
-//! The arguments with which a shell is started: the command text as requested, or the parsed words of a line that
-//! needed no decision.
+//! The arguments with which a shell is started: the command text as requested, or the parsed words that the
+//! supervisor has permitted instead.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -31,11 +31,11 @@ impl Line {
         }
     }
 
-    /// The words that the rule was matched against. The shell does not parse them again: its script contains only
-    /// positional parameters such as `"${1}"`. `env` is the environment of the member.
+    /// The parsed words, which the rules were matched against. The shell does not parse them again: its script contains
+    /// only positional parameters such as `"${1}"`. `env` is the environment of the member.
     ///
     /// A command that a built-in rule allowed runs no program of the project, although the project may be in `PATH`. In
-    /// a line that only reads, no command does, and none runs a program that a repository names.
+    /// a line that only reads, no command runs a program of the project or a program that a repository names.
     pub(super) fn words(run: RunnableView, env: &[(OsString, OsString)], project: &Path) -> Self {
         let mut env: Vec<_> = env
             .iter()

@@ -1,8 +1,9 @@
 //! Finds protected paths that were created or changed while a command ran. Called after each sandboxed command.
 //!
-//! bubblewrap protects the protected paths at the top of the project, but none in nested directories (a nested
-//! repository, a package with its own settings); Landlock protects none. Changes are detected by ctime, which a program
-//! cannot set. The user may have made the change, so it is reported and nothing is removed or moved.
+//! bubblewrap protects trusted scripts, and the listed paths at the top of the project, but no listed path in a nested
+//! directory (a nested repository, a package with its own settings). Landlock protects no path. Changes are detected by
+//! ctime, which a program cannot set. The user may have made the change, so it is reported and nothing is removed or
+//! moved.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -194,7 +195,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The target of a link within the project. Targets outside are skipped: commands cannot write there.
+    /// The target of a link; `None` if it is outside the project, where commands cannot write.
     fn target(&self, link: &Path) -> Option<PathBuf> {
         let is_link = link.is_symlink();
         let target = is_link.then(|| link.canonicalize().ok()).flatten()?;

@@ -232,7 +232,7 @@ const TOOLCHAINS: [&str; 18] = [
     "VIRTUAL_ENV",
 ];
 
-/// Variables that contain the path of a secret; hidden wherever it is.
+/// The user's variables that contain the path of a secret, which is hidden wherever it is.
 const SECRET_VARIABLES: [&str; 16] = [
     "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
@@ -272,7 +272,8 @@ const SYSTEM: [&str; 10] = [
 /// The largest number of links to follow from one path.
 const LINKS_MAX: usize = 16;
 
-/// Hidden paths, and readable paths within them. All absolute and without links, except for `links`.
+/// Hidden paths, and paths that are readable even within a hidden path. All absolute and without links, except for
+/// `links`.
 #[derive(Debug, Default)]
 pub(super) struct View {
     pub(super) hidden: Vec<PathBuf>,

@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_command_is_killed_for_the_sum() {
+    fn the_sum_counts_against_the_largest_command() {
         let commands = Commands::default();
         let watch = || Watch::new(Settings::default(), &commands, Vec::new()).unwrap();
         let (small, large) = (watch(), watch());

@@ -1,4 +1,5 @@
-//! Finds the lines of a file that are most similar to a text that the file does not contain. Called by `edit`; pure.
+//! Finds the lines of a file that are most similar to a text that the file does not contain. Called by `edit` and
+//! `apply_patch`; pure.
 
 use std::fmt::Write as _;
 

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn images_are_shown_to_a_model_that_sees() {
+    fn images_are_shown_to_a_model_that_accepts_them() {
         let directory = tempfile::tempdir().unwrap();
         let data = STANDARD.encode(b"\x89PNG\r\n\x1a\n image");
         let image = |data: &str| json!({ "type": "image", "mimeType": "image/png", "data": data });

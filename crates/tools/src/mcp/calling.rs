@@ -216,7 +216,8 @@ impl Default for ShownProgress {
 }
 
 impl ShownProgress {
-    /// Returns whether the progress increased. The protocol requires this; a repeated value must not extend the call.
+    /// Returns whether the progress increased. The protocol requires an increase; a repeated value must not extend the
+    /// call.
     fn update(&mut self, progress: &Progress) -> bool {
         self.line = Some(progress.line.clone());
         let increased = progress.value > self.value;

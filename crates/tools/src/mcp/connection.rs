@@ -303,7 +303,7 @@ async fn tools_of(peer: &Peer<RoleClient>) -> Result<Vec<ForeignTool>, String> {
             return Ok(tools);
         }
     }
-    Err(format!("its tool list has more than {PAGES_MAX} pages"))
+    Err(format!("has more than {PAGES_MAX} pages of tools"))
 }
 
 fn client<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<reqwest::Client, String> {

@@ -4,9 +4,9 @@
 //! to the server. After an invalid reply, the user is asked again. Any other new message of the user cancels the form
 //! and stays for the model. A reply to a message other than the question is ignored here.
 //!
-//! Two kinds of forms are declined without a question: those for secrets, which the protocol forbids, and visits to a
-//! URL, which the client does not support. In an unattended run the supervisor refuses the question, and the form is
-//! declined.
+//! Three kinds of requests are declined without a question: a form for a secret, which the protocol forbids; a form
+//! that cannot be shown; and a visit to a URL, which the client does not support. In an unattended run the supervisor
+//! refuses the question, and the form is declined.
 
 mod fields;
 
@@ -27,7 +27,7 @@ use crate::secret::Secrets;
 use crate::supervisor_client::SupervisorClient;
 use crate::team::Arrivals;
 
-/// The time for one answer.
+/// The time limit of one answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3600);
 
 /// The largest number of questions about one form: after an invalid reply, the user is asked again.

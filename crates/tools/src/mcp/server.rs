@@ -1,4 +1,4 @@
-//! One MCP server with reconnects. Called by the server's tools.
+//! One MCP server with reconnects. Called by the parent module, and by `remote`, `resources` and `prompts`.
 //!
 //! A call that was in flight when the server died is never repeated, since it may have taken effect. The next call
 //! restarts the server, unless it has died several times soon after its start.
@@ -45,7 +45,7 @@ pub(super) struct Server {
     state: Mutex<State>,
 }
 
-/// A page of a server's resources.
+/// A server's resources, and templates for the addresses of resources.
 #[derive(Debug, Default)]
 pub(super) struct Resources {
     pub(super) resources: Vec<Resource>,

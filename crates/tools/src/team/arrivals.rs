@@ -1,9 +1,9 @@
 //! The messages, and the pending requests of teammates, that have arrived and that the model has not seen yet. The
 //! agent loop adds them. It takes them for the next step, unless the tool `read_messages` takes them first; an arrival
-//! ends the tool `wait`.
+//! ends a call of `wait` or `ask`.
 //!
 //! ```text
-//! deliver ──► unread ──take (loop)──────────► its step's append ──► acknowledged
+//! deliver ──► unread ──take (loop)──────────► the step's append ──► acknowledged
 //!                └────take (read_messages)──► taken_by_tool ──► the append that holds its result ──► acknowledged
 //! ```
 //! The supervisor offers a message again on every connection until it is acknowledged, and a request until it is

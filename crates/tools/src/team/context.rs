@@ -28,8 +28,8 @@ pub struct Shared {
 /// A running check; its error is the tail of its output, for the model.
 pub type Verifying<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
 
-/// Runs a task's `verify` line, which must exit 0 before the task counts as completed. The line was written or allowed
-/// by the user.
+/// Runs a task's `verify` line, which must exit 0 before the task counts as completed. The user has written the line,
+/// or the member that created the task had permission for it.
 pub trait Verify: Send + Sync + fmt::Debug {
     fn verify<'a>(&'a self, task: TaskId, line: &'a str) -> Verifying<'a>;
 }
@@ -99,7 +99,7 @@ where
     team_tool(team_context, name, description, Access::Reads, run)
 }
 
-/// Creates a tool whose function needs only the team. Its result is cut to the size for a model.
+/// Creates a tool whose function needs only the team context. Its result is cut to the size for a model.
 fn team_tool<A, F>(
     team_context: &Arc<TeamContext>,
     name: &str,

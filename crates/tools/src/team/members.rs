@@ -291,7 +291,7 @@ pub(super) fn member_lines(team: &TeamView, me: &MemberName) -> Vec<String> {
     members.map(|member| member_line(member, me)).collect()
 }
 
-/// The roles that the lead can spawn: those of `may_spawn` but its own, since a team has one lead.
+/// The roles that the lead can spawn: the roles in `may_spawn` except the lead's own, since a team has one lead.
 pub(super) fn spawnable<'a>(
     team: &'a TeamView,
     may_spawn: Option<&'a [RoleName]>,

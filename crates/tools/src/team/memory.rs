@@ -1,5 +1,5 @@
-//! `remember` and `recall`: JSON by key, shared by the whole team. The start of each run replaces the contents by the
-//! run's initial values, if it has any.
+//! `remember` and `recall`: JSON by key, shared by the whole team. Each run starts with its initial values; earlier
+//! contents are dropped.
 
 use std::sync::Arc;
 

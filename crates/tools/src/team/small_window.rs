@@ -1,7 +1,7 @@
 //! The profile of a member whose model has a small window: a short system prompt and fewer tools, together below 2,500
 //! tokens. Called when the tools and the system prompt of a launch are built.
 //!
-//! Each of these tools works as for other models. Only its description is shorter, and rarely needed fields are not
+//! Each of these tools works as for other models, but its description is shorter, and rarely needed fields are not
 //! offered.
 
 use agent_team_llm::ToolSpec;

@@ -1,5 +1,5 @@
-//! `wait`: blocks a member until an event that it must act on. A teammate waits for messages and tasks, the lead also
-//! for members.
+//! `wait`: blocks a member until an event that it must act on, or a timeout. A teammate waits for messages and
+//! tasks, the lead also for members.
 //!
 //! ```text
 //! poll ──► changes? ─► returned

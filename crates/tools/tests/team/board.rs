@@ -76,7 +76,7 @@ async fn an_assigned_task_ends_under_its_recorded_claim() {
 }
 
 #[tokio::test]
-async fn only_an_owned_task_can_be_ended() {
+async fn a_teammate_can_end_only_tasks_that_it_owns() {
     let rig = Rig::new(false, |method, _| unexpected(method));
     rig.shared.claims.note(TaskId(1), Generation(1));
     let result = rig
@@ -219,7 +219,7 @@ async fn the_board_is_paged_and_filtered() {
 }
 
 #[tokio::test]
-async fn a_created_task_contains_every_field() {
+async fn a_created_task_contains_the_given_fields() {
     let rig = Rig::new(true, |_, _| Ok(json!({"task": "T-8", "generation": 0})));
     let input = json!({
         "title": "Check", "description": "d", "priority": 2, "labels": ["l"], "after": ["T-1", "Build"],

@@ -102,7 +102,7 @@ async fn short_specs_keep_every_required_field() {
 }
 
 #[test]
-fn the_system_prompt_outlasts_a_new_member_and_a_new_day() {
+fn a_new_member_or_day_leaves_the_system_prompt_unchanged() {
     for lead in [true, false] {
         let (before, old) = prompts(lead, "ada", "2026-01-31");
         let (after, new) = prompts(lead, "ben", "2026-02-01");

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::rig::{Rig, member, message, task, team, unexpected};
 
-/// The tasks' numbers and states.
+/// The tasks' ids and states.
 type Board = Arc<Mutex<Vec<(u64, String)>>>;
 
 /// A rig whose supervisor serves this board. The test changes the states of the tasks.
@@ -165,7 +165,7 @@ async fn a_wait_for_finished_tasks_returns_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_can_end_allows_an_empty_one_again() {
+async fn a_wait_for_open_tasks_permits_an_empty_wait_again() {
     let (rig, board) = with_board(&[(1, "completed")]);
     let tasks = || json!({"for": "tasks", "timeout_s": 3});
     rig.run("wait", tasks()).await.unwrap();
@@ -209,7 +209,7 @@ async fn a_question_waits_for_its_reply() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_ends_with_other_messages_and_timeouts() {
+async fn other_messages_and_timeouts_end_the_wait_for_a_reply() {
     let rig = with_members(true);
     rig.shared
         .arrivals
@@ -263,7 +263,7 @@ async fn only_a_party_that_can_reply_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_of_a_teammate_ends_every_wait() {
+async fn a_request_of_a_teammate_ends_a_wait() {
     let (rig, _board) = with_board(&[(1, "in_progress")]);
     for (number, input, may_allow, expected) in [
         (

@@ -163,7 +163,7 @@ async fn long_output_is_truncated_and_stored() {
 }
 
 #[tokio::test]
-async fn endless_output_uses_bounded_memory_and_disk() {
+async fn large_output_uses_bounded_memory_and_disk() {
     let rig = Rig::new();
     let before = agent_team_system::process::resident_bytes(std::process::id())
         .unwrap()

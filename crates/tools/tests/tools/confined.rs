@@ -343,7 +343,7 @@ async fn the_users_settings_make_paths_readable() {
     }
 }
 
-/// bubblewrap hides known secrets. Landlock cannot, so it does not start the command.
+/// bubblewrap hides known secrets. Landlock cannot, so no command starts under Landlock.
 #[tokio::test]
 async fn a_project_that_is_the_home_directory_shows_no_known_secret() {
     for sandbox in sandboxes().await {
@@ -567,7 +567,7 @@ async fn pipes_in_place_of_git_files_do_not_block() {
 }
 
 #[tokio::test]
-async fn a_linked_git_directory_is_reported_not_followed() {
+async fn a_linked_git_directory_is_not_followed() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
         fs::remove_dir_all(rig.path(".git")).unwrap();

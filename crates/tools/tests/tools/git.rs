@@ -176,7 +176,7 @@ async fn a_guarded_file_is_not_shown_under_its_new_name() {
     }
 }
 
-/// Filters and attributes in every location that git reads, and a nested repository whose status git would query.
+/// A filter and attributes of the project and of a nested repository, whose status git would query.
 #[tokio::test]
 async fn no_filter_of_the_project_runs() {
     let rig = repository();

@@ -15,8 +15,8 @@ async fn read(rig: &Rig, path: &str) {
     rig.text("read", json!({ "path": path })).await;
 }
 
-/// The names in the project, without those of directories.
-fn files(rig: &Rig) -> Vec<String> {
+/// The names of the files and directories directly in the project.
+fn entries(rig: &Rig) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(rig.path(""))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -51,7 +51,7 @@ async fn a_patch_creates_changes_moves_and_removes_files() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o755);
-    assert_eq!(files(&rig), ["a.rs", "bin", "new"]);
+    assert_eq!(entries(&rig), ["a.rs", "bin", "new"]);
     let diff = output.diff.unwrap();
     for part in [
         "--- /dev/null\n+++ b/new/b.txt\n",
@@ -80,7 +80,7 @@ async fn a_patch_with_a_wrong_section_changes_nothing() {
         read(&rig, path).await;
     }
     rig.put("b.txt", "b, changed\n");
-    let before = files(&rig);
+    let before = entries(&rig);
     let good = "*** Add File: new.txt\n+n\n*** Update File: a.txt\n@@\n-a\n+A\n";
     for (bad, expected) in [
         ("*** Update File: a2.txt\n@@\n-a\n+b", "does not exist"),
@@ -105,7 +105,7 @@ async fn a_patch_with_a_wrong_section_changes_nothing() {
             .await;
         assert!(refusal.contains(expected), "{bad}: {refusal}");
         assert_eq!(
-            (rig.content("a.txt").as_str(), files(&rig)),
+            (rig.content("a.txt").as_str(), entries(&rig)),
             ("a\n", before.clone())
         );
     }
@@ -128,7 +128,7 @@ async fn a_failed_write_restores_the_earlier_files() {
     rig.refusal("apply_patch", patch(sections)).await;
     assert_eq!(rig.content("a.txt"), "a\n");
     assert_eq!(rig.content("b.txt"), "b\n");
-    assert_eq!(files(&rig), ["a.txt", "b.txt", "x"]);
+    assert_eq!(entries(&rig), ["a.txt", "b.txt", "x"]);
     assert_eq!(std::fs::read_dir(rig.path("x")).unwrap().count(), 0);
 }
 

@@ -17,7 +17,7 @@ async fn both_sandboxes_know_every_protected_path() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
         confine_with(&mut rig, sandbox.clone(), &Settings::default());
-        // One file exists, all others do not.
+        // One of the files exists; the other paths are absent.
         rig.put(".npmrc", "mine\n");
         let project = PROJECT.iter().map(|protected| (protected, ""));
         let git = GIT.iter().map(|protected| (protected, ".git/"));
@@ -59,7 +59,7 @@ async fn both_sandboxes_know_every_protected_path() {
 }
 
 #[tokio::test]
-async fn commands_cannot_change_trusted_scripts() {
+async fn changes_of_trusted_scripts_are_prevented_or_reported() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
         rig.put("ci/check.sh", "true\n");
@@ -103,7 +103,7 @@ async fn commands_cannot_change_trusted_scripts() {
 }
 
 #[tokio::test]
-async fn a_command_cannot_create_a_repository() {
+async fn creating_a_repository_is_prevented_or_reported() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
         fs::remove_dir_all(rig.path(".git")).unwrap();

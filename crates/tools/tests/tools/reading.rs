@@ -220,7 +220,7 @@ async fn a_link_within_the_project_is_followed() {
     assert!(rig.path("a").is_symlink());
 }
 
-/// A context of a model that accepts images, and perhaps PDFs.
+/// A rig with a model that accepts images. `documents`: whether it accepts PDFs.
 fn seeing(documents: Option<bool>) -> Rig {
     let mut rig = Rig::new();
     rig.context.media = MediaSupport {
@@ -233,7 +233,7 @@ fn seeing(documents: Option<bool>) -> Rig {
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n image \0";
 
 #[tokio::test]
-async fn an_image_is_shown_to_a_model_that_sees() {
+async fn images_and_pdfs_are_shown_to_a_model_that_accepts_them() {
     let rig = seeing(Some(true));
     for (name, bytes, kind) in [
         ("a.png", PNG, MediaKind::Png),
@@ -260,7 +260,7 @@ async fn an_image_is_shown_to_a_model_that_sees() {
 }
 
 #[tokio::test]
-async fn a_model_that_may_not_see_gets_a_reason() {
+async fn the_refusal_of_an_image_or_pdf_has_a_reason() {
     let rig = Rig::new();
     rig.put("a.png", PNG);
     let refusal = rig.refusal("read", json!({ "path": "a.png" })).await;

@@ -173,7 +173,8 @@ pub(super) fn register(generator: &mut SchemaGenerator) {
     );
 }
 
-/// A role of the project. The fields of [`agent_team_file::RoleView`], which derives no schema.
+/// A role of the project.
+// The fields of [`agent_team_file::RoleView`], which derives no schema.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct RoleDefinition {
@@ -202,9 +203,9 @@ pub(crate) struct RoleDefinition {
     #[schemars(with = "Option<Wire<Colour>>")]
     colour: Option<Colour>,
     prompt: String,
-    /// Faults that prevent its use.
+    /// Faults that prevent the use of the role.
     faults: Vec<String>,
-    /// Keys without effect in its file.
+    /// Keys without effect in the role's file.
     warnings: Vec<String>,
 }
 
@@ -229,7 +230,8 @@ struct RoleSource {
     place: String,
 }
 
-/// The current value of one key and its origin. The fields of [`agent_team_file::Setting`], which derives no schema.
+/// The current value of one key and its origin.
+// The fields of [`agent_team_file::Setting`], which derives no schema.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct Setting {

@@ -61,7 +61,7 @@ fn wrapped(style: Style, text: &str, columns: usize) -> Foot {
     }
 }
 
-/// The keys that are possible at this place. Those at the end are omitted first when the line is too narrow.
+/// The keys that are possible at this place. A narrow line omits the last keys first.
 fn hints(top: &Top, columns: usize) -> Line {
     let mut keys: Vec<(&str, &str)> = Vec::new();
     let mut line = Line::default();
@@ -187,7 +187,7 @@ fn prompt_rows(prompt: &Prompt, editor: &Editor, top: &Top, columns: usize) -> F
     }
 }
 
-/// The roles that begin with the typed word; all of them if there is none.
+/// The roles that begin with the typed word; all roles if no role does.
 fn roles(typed: &str, top: &Top) -> Line {
     let typed = typed.split_whitespace().next().unwrap_or_default();
     let all = top.team.roles.iter().map(|role| role.name.as_str());

@@ -1,5 +1,5 @@
-//! One line of `audit`: a request, a decision, the outcome of a decision or the end of a grant, translated from an
-//! event.
+//! One line of `audit`, translated from an event: a request, a decision, the outcome of a decision, the end of grants, or
+//! a change of the mode.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::output::time;
 
-/// One line of the output; with `--json` one object.
+/// A request, a decision, the outcome of a decision, the end of grants, or a change of the mode.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AuditEntry"))]
 pub(crate) struct Entry {
@@ -34,17 +34,19 @@ pub(crate) struct Entry {
     pub(super) request: Option<RequestId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) subject: Option<Subject>,
-    /// The new permission mode, and the member that it is for; `None`: the whole team.
+    /// The new permission mode; `None`: the mode was not changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Option<crate::reference::json::Wire<Mode>>"))]
     pub(super) mode: Option<Mode>,
+    /// The member whose mode was changed; `None`: the whole team, if the mode was changed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         test,
         schemars(with = "Option<crate::reference::json::Wire<MemberName>>")
     )]
     pub(super) member: Option<MemberName>,
-    /// The user or the member that decided; `None` when rules decided, and in entries that are not decisions.
+    /// The user, the member or the system that decided; `None` when rules or the mode decided, and in entries that are
+    /// not decisions.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Option<crate::reference::json::Wire<Party>>"))]
     pub(super) by: Option<Party>,
@@ -65,7 +67,7 @@ pub(crate) struct Entry {
         schemars(with = "Option<crate::reference::json::Wire<RequestId>>")
     )]
     pub(super) through: Option<RequestId>,
-    /// The reason of the decision, or the rules that decided.
+    /// The reason of the decision, or the rules or the mode that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) why: Option<Arc<str>>,

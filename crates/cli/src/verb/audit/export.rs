@@ -26,19 +26,22 @@ pub(crate) struct Decision<'a> {
     member: &'a MemberName,
     /// `allowed` or `denied`.
     decision: &'static str,
-    /// The exact call: tool, arguments, directory, and their digest.
+    /// The tool of the call.
     tool: &'a Value,
+    /// The arguments of the call.
     input: &'a Value,
+    /// The directory of the call.
     directory: &'a Value,
+    /// The digest of the exact call: tool, arguments and directory.
     digest: &'a str,
-    /// `None` when a rule decided without a request.
+    /// `None` when rules or the mode decided without a request.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(
         test,
         schemars(with = "Option<crate::reference::json::Wire<RequestId>>")
     )]
     request: Option<RequestId>,
-    /// `rules`, `user`, or the name of the lead.
+    /// `rules` (rules or the mode), `user`, `system`, or the name of the lead.
     by: String,
     /// `rules`, `pane`, `cli`, `top`, `lead`, or `other`.
     channel: &'a str,
@@ -56,10 +59,11 @@ pub(crate) struct Decision<'a> {
         schemars(with = "Option<crate::reference::json::Wire<RequestId>>")
     )]
     through: Option<RequestId>,
-    /// The rules that decided, or the reason of the decision.
+    /// The rules or the mode that decided, or the reason of the decision.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
-    /// `carried_out`, `begun`, `not_begun`, `withdrawn` or `not_carried_out`; `permitted` when a rule allowed the call.
+    /// `carried_out`, `begun`, `not_begun`, `withdrawn` or `not_carried_out`; `permitted` for a call that was allowed
+    /// without a request.
     outcome: &'static str,
 }
 

@@ -77,7 +77,7 @@ impl Check {
         }
     }
 
-    /// `width`: that of the names.
+    /// `width`: the width of the names.
     pub(super) fn text(&self, width: usize) -> String {
         let sign = match self.ok {
             Some(true) => paint(GOOD, "✓"),

@@ -1,5 +1,5 @@
-//! The manual pages of section 1: one for the program and one for each verb. clap renders most sections; the synopsis is
-//! the usage line of `--help`, because clap's own names no values of options.
+//! The manual pages of section 1: one for the program and one for each verb. clap renders most sections; the synopsis
+//! is the usage line of `--help`, because clap's own synopsis does not name the values of options.
 
 use std::io;
 
@@ -29,7 +29,7 @@ fn command() -> Command {
     command
 }
 
-/// `above`: the names of the pages of the program and of the verbs that contain this one.
+/// `above`: the names of the pages of the program and of the verbs that contain this verb.
 fn add_pages(
     command: &Command,
     above: &mut Vec<String>,

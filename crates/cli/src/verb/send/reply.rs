@@ -21,7 +21,7 @@ use crate::verb::waiting::within;
 /// Number of newest messages to search for the reply.
 const SEARCHED: u32 = 1_000;
 
-/// The document of `--json`.
+/// The message that was sent, and the reply.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct SentAndAnswered {

@@ -5,7 +5,7 @@
 //! | 0 | stdout is JSON, or text for the model at `session_start` and `user_prompt` |
 //! | 2 | blocks; stderr is the reason |
 //! | 126, 127 | the shell could not start the program: no answer |
-//! | others | a warning for the user |
+//! | any other | a warning for the user |
 //!
 //! A `pre_tool` hook without a readable answer blocks the call: the hook may have meant to deny the call. At the other
 //! events, a missing answer is a warning for the user.
@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 use super::program::Ended;
 
-/// The largest number of bytes of a text of a hook that are kept.
+/// The largest number of bytes that are kept of each text of a hook.
 const TEXT_MAX: usize = 10_000;
 
 const BLOCKS: i32 = 2;
@@ -167,7 +167,7 @@ impl Answer {
     }
 }
 
-/// The text without escapes and secrets, and not too long.
+/// The text without escapes and secrets, cut to about [`TEXT_MAX`] bytes.
 fn clean(bytes: &[u8], secrets: &Secrets) -> String {
     let mut text = String::new();
     Plain::default().feed(bytes, &mut text);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn every_permission_decision_is_understood() {
+    fn current_and_older_decisions_are_understood() {
         assert_eq!(decision("allow").decision, Some(HookDecision::Allow));
         let reason = "why".to_owned();
         assert_eq!(decision("ask").decision, Some(HookDecision::Ask { reason }));

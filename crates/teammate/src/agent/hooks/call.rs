@@ -100,7 +100,7 @@ impl Hooks {
             None => return tool.run(input.clone(), context, progress).await,
             Some(HookDecision::Allow) => None,
             Some(HookDecision::Ask { reason }) => {
-                // Ask in mode `bypass` too, in which tools need no permission: the `ask` of a hook always counts.
+                // Ask even in mode `bypass`: tools need no permission in this mode, but the `ask` of a hook counts.
                 let permission = Permission::Ask(self.0.client.clone());
                 let name = &tool.spec().name;
                 let asked = permission.ask_for_hook(name, input, reason, context, progress);

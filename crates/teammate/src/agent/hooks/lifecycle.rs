@@ -167,12 +167,12 @@ impl AgentLoop {
             return Ok(None);
         }
         blocks.0 += 1;
-        let line = format!("… a stop hook makes it continue: {reason}");
+        let line = format!("… a stop hook makes the agent continue: {reason}");
         self.conversation.sink.lines(Tone::Runtime, &line);
         Ok(Some(prompts::from_hook(&reason)))
     }
 
-    /// Runs the `stop` hooks after the tool `finish`, which has already ended the turn.
+    /// Runs the `stop` hooks after the tool `finish`. The goal has ended, so the hooks cannot make the agent continue.
     pub(in crate::agent) async fn finished(&mut self, answer: &str) -> Result<(), End> {
         if !self.hooks.has(HookEvent::Stop) {
             return Ok(());

@@ -316,9 +316,9 @@ impl Field {
                 if min.is_some_and(|min| length < min) || max.is_some_and(|max| length > max) {
                     let (min, max) = (
                         min.unwrap_or(0),
-                        max.map_or("more".to_owned(), |max| max.to_string()),
+                        max.map_or(" or more".to_owned(), |max| format!(" to {max}")),
                     );
-                    return Err(format!("must have {min} to {max} characters"));
+                    return Err(format!("must have {min}{max} characters"));
                 }
                 Ok(json!(text))
             }

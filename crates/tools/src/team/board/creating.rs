@@ -24,7 +24,7 @@ pub(super) fn create_task(
         "create_task",
         "Put a task on the board. Idle teammates claim ready tasks by themselves; a task with dependencies is ready \
          when all of them are completed. Describe it so that a member that has not seen your conversation can do it \
-         and knows when it is done. The user is asked about `run` and `verify` before the task is created.",
+         and knows when it is done. Before the task is created, the user may be asked about `run` and `verify`.",
         Access::Changes,
         (Arc::clone(team_context), permission.clone()),
         create,

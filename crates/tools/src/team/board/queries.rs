@@ -7,7 +7,7 @@ use super::super::context::TeamContext;
 use super::super::lines::{ids, is_open};
 use crate::tool::ToolError;
 
-/// All tasks, by number.
+/// All tasks, in the order of their ids.
 pub(crate) async fn whole_board(team_context: &TeamContext) -> Result<Vec<TaskView>, ToolError> {
     TaskListAnswer::read_all(|list| team_context.call::<TaskList>(list)).await
 }
