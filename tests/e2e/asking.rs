@@ -87,7 +87,7 @@ async fn a_request_must_be_shown_in_full_before_yes() {
     let lines: String = (1..=100).map(|line| format!("line {line}\n")).collect();
     let (_server, rig) = team(vec![write(&lines)]).await;
     let mut screen = rig.on_terminal_of((80, 24), ["run", "Greet"]);
-    screen.until("more lines: type a").await;
+    screen.until("more lines: type `a`").await;
     screen.until("[a] all").await;
     screen.type_in("y\r").await;
     screen.until("not all of the request was shown").await;

@@ -402,7 +402,7 @@ async fn a_tmux_server_is_found_after_its_socket_was_deleted() {
         .await;
     assert_eq!(ada.placement, Placement::Tmux);
     rig.ok(["down", "--force"]).await;
-    assert_eq!(rig.processes(), [], "neither tmux server is left");
+    assert_eq!(rig.processes(), [], "the tmux server is gone too");
 }
 
 #[tokio::test]

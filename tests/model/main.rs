@@ -35,7 +35,8 @@ const WIRES: [&str; 2] = ["openai/m", "anthropic/m"];
 
 const KEY: &str = "sk-secret-1";
 
-/// Every provider at this base URL, with keys for the providers that the tests use.
+/// Every provider at this base URL, with keys for four of them. A provider with a configured base URL can be used
+/// without a key.
 fn config(base_url: &str) -> OpenConfig {
     let keys = [
         "OPENAI_API_KEY",

@@ -56,8 +56,8 @@ pub enum ConnectOrStartError {
     Lock(#[from] io::Error),
 }
 
-/// Connects to a supervisor whose socket file may have been removed, and which may be stopped. If the socket is
-/// unreachable, asks the supervisor to bind it again and retries for [`REBIND_LIMIT`].
+/// Connects to a supervisor whose socket file may have been removed, and whose process may be suspended (SIGSTOP). If
+/// the socket is unreachable, asks the supervisor to bind it again and retries for [`REBIND_LIMIT`].
 async fn connect_to(
     announced: &Announced,
     directories: &Directories,

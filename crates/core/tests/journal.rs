@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use agent_team_core::{Event, Record, Team};
 use agent_team_protocol::id::{Generation, TaskId};
 
-/// The lines of all journals. The journal of a later version contains only the events that the version added.
+/// The lines of all fixtures. The fixture of a later version contains only the events that this version added or
+/// changed.
 fn lines() -> Vec<String> {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/journal");
     let mut lines = Vec::new();

@@ -1,4 +1,5 @@
-//! Static data about models: window sizes and prices. Loaded by the callers of `open`, which looks each model up here.
+//! Static data about models: window sizes and prices. Loaded by workers, by `doctor`, and to list the known models.
+//! [`crate::open`] looks each model up here.
 //!
 //! ```text
 //!  config.toml [models.<provider>] ─► models.toml ─► catalogue.toml (built in) ─► defaults
@@ -124,7 +125,7 @@ pub struct Listed {
 pub enum CatalogueError {
     #[error("cannot read {0}")]
     Read(PathBuf, #[source] std::io::Error),
-    #[error("{0}: [models] must be a table of models")]
+    #[error("cannot read the [models] tables of {0}")]
     Config(PathBuf, #[source] toml::de::Error),
     #[error("cannot use {0}: repair it, or remove it and run agent-team models update FILE")]
     OwnFile(PathBuf, #[source] toml::de::Error),
@@ -535,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn models_at_a_provider_have_no_price_of_their_maker() {
+    fn only_a_gateway_charges_the_price_of_the_maker() {
         let price = |name| known(&Catalogue::default(), name).price;
         let own = price("zai/glm-5.2");
         assert!(own.is_some());

@@ -24,7 +24,7 @@ use crate::settings::TeamSettings;
 /// Maximum width, in columns, of the line that reports a request to the lead.
 const NOTICE_WIDTH: usize = 240;
 
-/// The fixed inputs of judgements about files. `home` is the home directory of the user who runs this process;
+/// The fixed inputs of every judgement. `home` is the home directory of the user who runs this process;
 /// `protected` are the trusted scripts and the paths to which git's configuration refers.
 pub(crate) fn rule_context(project: &Path, protected: Vec<PathBuf>) -> RuleContext {
     RuleContext {
@@ -116,7 +116,7 @@ pub(crate) fn book(settings: &TeamSettings) -> Result<RuleBook, RuleError> {
     Ok(book)
 }
 
-/// One unreadable rule makes the whole book unreadable: without a deny rule the rest would allow more.
+/// One unreadable rule makes the whole book unreadable: if a deny rule were left out, the other rules would allow more.
 fn add_all(book: &mut RuleBook, file: &Permissions, own: &[Permissions]) -> Result<(), RuleError> {
     for (source, permissions) in sources(file, own) {
         for (effect, rules) in effects(permissions) {

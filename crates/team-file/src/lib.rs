@@ -88,7 +88,8 @@ pub struct Reading<'a> {
 #[derive(Debug)]
 pub struct Loaded {
     pub spec: TeamSpec,
-    /// Changed or ignored parts of imported roles, overrides without effect, and absent scripts.
+    /// Changed or ignored parts of imported roles, overrides without effect, instruction files and skills that are not
+    /// loaded, and absent scripts.
     pub warnings: Vec<Fault>,
     /// The current values of all keys of `agent-team config`.
     pub settings: Vec<Setting>,
@@ -108,7 +109,7 @@ pub fn load(file: &Path, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> 
 /// Parses the text of a team file that an embedding program provides.
 ///
 /// # Errors
-/// All faults of the text.
+/// All faults of the text, of the roles in use and of the user's settings.
 pub fn of_text(text: &str, project: &Path, reading: Reading<'_>) -> Result<TeamSpec, Vec<Fault>> {
     Ok(parse("the team", text, project, reading)?.spec)
 }
@@ -386,7 +387,7 @@ fn read(
         .iter_mut()
         .filter(|member| member.engine.uses_model());
     let of_members = agents.map(|member| &mut member.agent);
-    // Also roles with the command engine: `spawn --engine native` makes a member of any role an agent.
+    // Also roles with the command engine: with `spawn --engine native`, a member in any role can be an agent.
     let of_roles = roles.specs.iter_mut().map(|role| &mut role.agent);
     for agent in of_members.chain(of_roles) {
         // Only now does `servers` contain the digests of the scripts.
@@ -396,7 +397,7 @@ fn read(
         agent.hooks = [hooks_of_file.as_slice(), &user_hooks].concat();
         agent.search.clone_from(&search);
         if !has_agents {
-            // The project's files are not among the trusted lines of a team of commands.
+            // For a team without agents, the user was not asked to trust the project's instruction files and skills.
             agent
                 .instructions
                 .retain(|file| found_instructions.is_own(file));

@@ -122,8 +122,8 @@ pub enum RunOutcome {
 /// by a process that does nothing else.
 ///
 /// # Errors
-/// If the launch file cannot be used, another program runs the engine, or threads, signals or directories cannot be set
-/// up.
+/// If the launch file cannot be used, if the launch's engine belongs to another program, or if threads, signals or
+/// directories cannot be set up.
 pub fn run_tasks(launch_file: &Path) -> Result<RunOutcome, RunError> {
     run(launch_file, task_engine, work_on_tasks)
 }
@@ -149,8 +149,8 @@ pub fn run_agent(launch_file: &Path) -> Result<RunOutcome, RunError> {
     )
 }
 
-/// Takes a launch and runs its worker. `engine_of` returns `None` for an engine that another program runs. `engine_of`
-/// and `work` are parameters, so that a program links only its own engines.
+/// Takes a launch and runs its worker. `engine_of` returns `None` for an engine that is not in this program.
+/// `engine_of` and `work` are parameters, so that a program links only its own engines.
 fn run<E, W>(
     launch_file: &Path,
     engine_of: impl FnOnce(Engine) -> Option<E>,
@@ -382,7 +382,8 @@ fn confinement(
         false => Network::None,
     };
     let settings = Settings::read(&directories.settings_file()).map_err(io::Error::other)?;
-    // Leave out variables that the team file sets: a project must not be able to open the sandbox with them.
+    // Leave out all variables that were named explicitly: the team file may have named some of them, and a project must
+    // not be able to open the sandbox with them.
     let environment = launch.environment.iter();
     let environment = environment.filter(|(name, _)| !launch.named.contains(*name));
     let environment = environment.map(|(name, value)| (name.into(), value.into()));
@@ -499,7 +500,7 @@ fn worker_config(
         cwd: launch.cwd.clone(),
         secrets: Secrets::new(&launch.secrets),
         marker: launch.launch.to_string(),
-        // Without signals, the member is hosted: programs of other members descend from the same process.
+        // Only a hosted member has no `signals`: programs of other members then descend from the same process.
         alone: launch.engine.runs_lines() && signals.is_some(),
     });
     WorkerConfig {

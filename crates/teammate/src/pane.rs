@@ -61,7 +61,8 @@ pub(crate) trait MemberPane {
     /// See [`Surface::size_notice`].
     fn size_notice(&mut self) -> Option<Notice>;
 
-    /// Shows one line of the runtime. `text` must be free of control characters.
+    /// Shows a runtime line: a line of agent-team itself, as opposed to a program's output. `text` must be free of
+    /// control characters.
     fn line(&mut self, text: &str);
 
     /// Moves to a lent terminal; `recent` is the latest output, free of control characters. Returns the messages that
@@ -103,7 +104,8 @@ pub(crate) struct Pane {
     view: View,
     /// The prompt, painted only in [`View::Prompt`].
     prompt: TranscriptView,
-    /// Actions that wait for the running task or line to end: the user typed them before its program started.
+    /// Actions that the user entered before the current program started. They wait until the task or the typed line has
+    /// ended.
     actions: VecDeque<UserAction>,
     /// Counts the programs that were given the terminal. The count is the id of the current or last program.
     programs: u64,
@@ -203,7 +205,7 @@ impl Pane {
         self.surface.size().unwrap_or(HEADLESS_SIZE)
     }
 
-    /// The next event. Cancel-safe. Never returns without a terminal.
+    /// The next event. Cancel-safe. Without a terminal, returns only actions that are already queued.
     pub(crate) async fn next(&mut self) -> PaneEvent {
         loop {
             if let View::Prompt = self.view
@@ -336,8 +338,8 @@ impl Pane {
         self.paint(Vec::new());
     }
 
-    /// Shows messages, each as a line. They count as shown at [`PaneEvent::Shown`]. Without a terminal they are
-    /// returned at once.
+    /// Shows messages. Without a terminal, returns all of them: they count as shown already. Otherwise returns none,
+    /// and the messages count as shown at [`PaneEvent::Shown`].
     pub(crate) fn messages(&mut self, text: &str, messages: Vec<MessageId>) -> Vec<MessageId> {
         if !self.surface.is_open() {
             return messages;
@@ -367,7 +369,8 @@ impl Pane {
         self.show(bytes, messages, None);
     }
 
-    /// The lines of a text, each in the style of its sign, without a newline at the end.
+    /// The lines of a text, each in the style that its leading sign selects (see [`Line::runtime`]), without a newline
+    /// at the end.
     fn runtime_lines(&self, text: &str) -> String {
         let lines = text
             .lines()
@@ -476,12 +479,12 @@ impl Pane {
     }
 }
 
-/// Returns whether a line of the runtime can be inserted at this position.
+/// Returns whether a runtime line can be inserted at this position.
 fn fits(position: &Position) -> bool {
     !position.alternate_screen && position.between_characters()
 }
 
-/// Formats a line of the runtime for insertion into a program's output.
+/// Formats a runtime line for insertion into a program's output.
 fn inserted_line(position: &mut Position, text: &str) -> Vec<u8> {
     let before = if position.at_line_start() { "" } else { "\r\n" };
     let bytes = format!("{before}{text}\r\n").into_bytes();

@@ -6,7 +6,8 @@ use crate::style::Style;
 /// The most rows that a menu takes.
 pub(crate) const ROWS_MAX: usize = 8;
 
-/// Descriptions are aligned beside labels of at most this width, in columns.
+/// The greatest label width, in columns, for which descriptions are aligned. A longer label moves its description to
+/// the right.
 const LABEL_MAX: usize = 28;
 
 /// One entry: a possible text for the prompt.

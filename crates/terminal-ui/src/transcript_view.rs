@@ -71,7 +71,7 @@ pub enum TextKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
     Plain,
-    /// Lines of the runtime, such as messages and headers: the sign of each line selects its style.
+    /// Runtime lines, such as messages and headers: the leading sign of each line selects its style.
     Runtime,
     /// Less important text.
     Dim,

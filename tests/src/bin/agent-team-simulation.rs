@@ -239,5 +239,5 @@ fn report(total: &Total, took: Duration) {
         took.as_secs_f64(),
         u128::from(total.steps) * 1000 / took.as_millis().max(1)
     );
-    println!("all promises kept");
+    println!("no violations");
 }

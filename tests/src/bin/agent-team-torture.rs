@@ -73,7 +73,7 @@ fn main() -> ExitCode {
     };
     print!("{report}");
     if report.violations.is_empty() {
-        println!("all promises kept");
+        println!("no violations");
         return ExitCode::SUCCESS;
     }
     println!(

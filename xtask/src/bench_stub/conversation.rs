@@ -1,4 +1,5 @@
-//! The conversation of the two ends over any transport: `ping`, answered with its time of arrival.
+//! The conversation between the two programs whose connection is measured: one sends `ping`, the other answers with the
+//! time at which the ping arrived. Works over any [`Line`].
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -27,8 +28,10 @@ pub(crate) fn echo(line: &mut impl Line) -> Result<()> {
 
 /// Executes the commands of the bench from the control socket, and answers each with a line.
 ///
-/// `ping N` → the one-way and the round-trip time of each of N exchanges, in nanoseconds; `flood N WINDOW` → the
-/// duration in nanoseconds and the number of refusals; `ask N` → 1 when allowed, 0 when denied.
+/// - `ping N` sends N pings, one after the other → the one-way and the round-trip time of each, in nanoseconds
+/// - `flood N WINDOW` sends N messages, at most WINDOW of them unanswered → the duration in nanoseconds, and the number
+///   of temporary refusals
+/// - `ask NUMBER` asks permission for the command with that number → 1 when allowed, 0 when denied
 pub(crate) fn run_commands(line: &mut impl Line, control: &Path) -> Result<()> {
     let mut control = UnixStream::connect(control).context("cannot connect to the bench")?;
     writeln!(control, "{}", std::process::id())?;

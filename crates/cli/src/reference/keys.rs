@@ -64,8 +64,8 @@ pub(super) fn page() -> String {
          ## The prompt of an agent\n\n`/help` shows this list. Shift-Tab changes the permission mode of the team.\n\n\
          ```text\n{}```\n\n\
          ## The prompt of a command member\n\n```text\n{}```\n\n\
-         ## A permission request in a pane\n\n`y` and the digits work after every line of the request has been on the \
-         screen. Keys that decide are ignored until the request has been on the screen for a moment in which you \
+         ## A permission request in a pane\n\n`y` and the digits work only after every line of the request has been on \
+         the screen. Keys that decide are ignored until the request has been on the screen for a moment in which you \
          pressed no key.\n\n{}\n\
          ## A team in one terminal\n\n{}\n\
          ## `agent-team attach` to a member without a pane\n\n{}\n\

@@ -40,7 +40,7 @@ impl View {
         }
     }
 
-    /// Whether the view appends new entries at its end and starts there.
+    /// Whether new entries appear at the end of the view, which then opens scrolled to its end.
     pub(super) fn is_newest_last(self) -> bool {
         matches!(self, Self::Output | Self::Messages)
     }
@@ -53,7 +53,7 @@ pub(super) struct Drawn {
     pub(super) titles: Vec<(Rect, View)>,
     /// The open page, unless it is a request.
     pub(super) page: Option<ShownPage>,
-    /// Columns and rows of the open request, if any.
+    /// Columns and rows of the area of the open request. `None`: no request is open.
     pub(super) question: Option<(usize, usize)>,
 }
 

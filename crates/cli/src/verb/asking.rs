@@ -80,7 +80,7 @@ enum Typed {
     /// A denial; its reason follows.
     NeedsReason,
     ShowAll,
-    /// The request may not be allowed before all of it was shown.
+    /// An approval that does not count, because not all of the request was shown yet.
     Unread,
     Unknown,
 }
@@ -218,7 +218,8 @@ impl Asker {
                 Ok(())
             }
             Typed::Unread => {
-                self.output.note("not all of the request was shown: type a");
+                self.output
+                    .note("not all of the request was shown: type `a` to see all of it");
                 self.prompt();
                 Ok(())
             }
@@ -277,7 +278,7 @@ impl Asker {
             if omitted > 0 {
                 let rows = if omitted == 1 { "line" } else { "lines" };
                 self.output.note(&format!(
-                    "… {omitted} more {rows}: type a, or see agent-team requests show {id}"
+                    "… {omitted} more {rows}: type `a`, or run: agent-team requests show {id}"
                 ));
             }
             self.question = Some(Question {

@@ -30,7 +30,8 @@ pub(super) async fn run(output: Output, command: SupervisorCommand) -> Result<Ex
     }
 }
 
-/// Interval for reading a followed log. Polling also works if the supervisor, which sends notifications, has failed.
+/// Interval at which `logs --follow` reads the log file. The file is polled: a failed supervisor could not send
+/// notifications of new lines.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Serialize)]

@@ -39,7 +39,7 @@ pub(crate) fn best_for(team: &Team, member: &Member) -> Option<TaskId> {
         .map(|task| task.id)
 }
 
-/// How many members are starting a foreign agent.
+/// How many members with `spec.foreign` are launching; these count against `limits.starting`.
 pub(crate) fn starting(team: &Team) -> usize {
     let starts = |it: &&Member| it.spec.foreign && matches!(it.life, Life::Launching { .. });
     team.members().filter(starts).count()
@@ -74,7 +74,7 @@ fn check_board(team: &Team, model: &Model) {
         assert_eq!(
             task.is_blocked(),
             open(team, task) > 0,
-            "{} is blocked",
+            "whether {} is blocked",
             task.id
         );
         let waiting = board
@@ -101,11 +101,12 @@ fn check_board(team: &Team, model: &Model) {
     }
     assert!(
         model.owners.values().all(|owner| parties.contains(owner)),
-        "every owner is a member"
+        "every owner is a member or the user"
     );
 }
 
-/// Removes tasks without open dependencies until none is left.
+/// Repeatedly removes a task whose dependencies are all removed or not on the board. The tasks that remain depend on a
+/// cycle.
 fn check_graph(team: &Team) {
     let mut left: BTreeSet<TaskId> = team.board().iter().map(|task| task.id).collect();
     while let Some(free) = left.iter().copied().find(|task| {
@@ -196,7 +197,7 @@ fn check_inbox(member: &Member, model: &Model) {
         assert_eq!(
             offered.first(),
             Some(&first.id),
-            "the highest lane goes first"
+            "the most urgent lane goes first"
         );
     }
 }

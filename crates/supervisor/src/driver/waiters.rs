@@ -18,7 +18,7 @@ use super::views::{Views, unknown_member};
 use crate::outbox::Reply;
 use crate::view;
 
-/// A condition that callers wait for. Checked once per batch, regardless of the number of callers.
+/// A condition that callers wait for. Checked once after each commit, regardless of the number of callers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Until {
     /// The member's state is not transient.

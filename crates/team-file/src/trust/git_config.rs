@@ -2,8 +2,10 @@
 //! Called when the team is read.
 //!
 //! A program that can change one of these paths can run code when the user runs git. The list in
-//! `agent_team_policy::protected` covers git's own directory; the paths found here can be anywhere in the project. The
-//! files are parsed as git parses them; lines that git refuses are skipped.
+//! `agent_team_policy::protected` covers git's own directory; the paths found here can be anywhere in the project.
+//!
+//! The parser can find more than git applies: it also follows a conditional include whose condition is false, and
+//! ignores the names of subsections. It reports no syntax errors: it also reads a file that git refuses.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -46,8 +48,8 @@ pub(crate) fn kept(project: &Path, home: Option<&Path>) -> Vec<KeptPath> {
     paths
 }
 
-/// The root of the working tree around `directory`. As in git, an empty `.git` is not a repository: a sandbox in a
-/// project without a repository creates an empty `.git` as a placeholder.
+/// The root of the working tree around `directory`. As in git, an empty `.git` is not a repository: a sandbox creates
+/// an empty `.git` as a placeholder in a project that has none, even if the project is a part of a repository.
 pub(crate) fn repository_around(directory: &Path) -> Option<&Path> {
     directory.ancestors().find(|directory| {
         let git = directory.join(".git");

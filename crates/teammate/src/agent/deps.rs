@@ -247,30 +247,33 @@ pub(crate) async fn explain(
         providers: agent.providers.clone(),
         ..OpenConfig::default()
     };
-    let Some(name) = &agent.model else {
-        let choice = choose(&config).await;
-        let choice = choice.map_err(|error| error.in_lines())?;
-        check_compact(agent, &choice.name, &config)?;
-        let main = (!config.knows_cost_of(&choice.name)).then(|| choice.name.to_string());
-        let compact = unpriced_to_compact(agent, &choice.name, &config);
-        return Ok(Explained {
-            unpriced: main.into_iter().chain(compact).collect(),
-            model: choice.name.to_string(),
-            why: choice.why,
-        });
+    let parse = |name: &String| {
+        name.parse::<ModelName>()
+            .map_err(|error| with_causes(&error))
     };
+    // Each model, and the reason if it was chosen and not configured.
+    let mut models = vec![match &agent.model {
+        Some(name) => (parse(name)?, None),
+        None => {
+            let choice = choose(&config).await;
+            let choice = choice.map_err(|error| error.in_lines())?;
+            (choice.name, Some(choice.why))
+        }
+    }];
+    for fallback in &agent.fallbacks {
+        models.push((parse(fallback)?, None));
+    }
     let mut usable = None;
     let mut unpriced = Vec::new();
     let mut first_error = None;
     let mut warnings = Vec::new();
-    for name in std::iter::once(name).chain(&agent.fallbacks) {
-        let name: ModelName = name.parse().map_err(|error| with_causes(&error))?;
+    for (name, chosen) in models {
         match config.why(&name) {
             Ok(why) => {
                 if !config.knows_cost_of(&name) {
                     unpriced.push(name.to_string());
                 }
-                usable = usable.or(Some((name.to_string(), why)));
+                usable = usable.or(Some((name, chosen.unwrap_or(why))));
             }
             Err(error) => {
                 warnings.push(unusable(&name, &error));
@@ -278,17 +281,16 @@ pub(crate) async fn explain(
             }
         }
     }
-    let Some((model, mut why)) = usable else {
+    let Some((main, mut why)) = usable else {
         return Err(first_error.unwrap_or_default());
     };
-    let main = model.parse().map_err(|error| with_causes(&error))?;
     check_compact(agent, &main, &config)?;
     unpriced.extend(unpriced_to_compact(agent, &main, &config));
     for warning in warnings {
         why.push_str(&format!("; {warning}"));
     }
     Ok(Explained {
-        model,
+        model: main.to_string(),
         why,
         unpriced,
     })

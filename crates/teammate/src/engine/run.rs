@@ -1,4 +1,5 @@
-//! A run of a task, and the interface between its engine and the worker.
+//! One execution of a task's lines or of a typed line (not the run of a goal), and the interface through which the
+//! worker uses the engine that executes the lines.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

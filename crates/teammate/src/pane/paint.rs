@@ -1,5 +1,5 @@
-//! The lines of the runtime between programs' output, as plain text. Called by the worker, which logs them, and by the
-//! pane. Pure.
+//! The runtime lines between programs' output, as plain text. Called by the worker, which logs them, and by the pane.
+//! Pure.
 //!
 //! Titles, lines and messages may contain control characters; they are escaped here.
 

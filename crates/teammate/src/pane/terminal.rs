@@ -69,7 +69,7 @@ pub(crate) type Room = OwnedSemaphorePermit;
 /// The pane's handle. Dropping it restores the terminal.
 #[derive(Debug)]
 pub(super) struct Terminal {
-    // Unbounded: output needs a permit, and everything else is a few lines of the runtime.
+    // Unbounded: output needs a permit, and everything else is a few runtime lines.
     pub(super) commands: mpsc::UnboundedSender<Command>,
     // Unbounded: keystrokes of a user.
     events: mpsc::UnboundedReceiver<Event>,

@@ -18,7 +18,8 @@ use agent_team_tools::program::{Program, ProgramEnd};
 
 const PROGRAM: &str = "agent-team";
 
-/// The verb that takes the team as an argument and accepts no `--team`.
+/// The verb that is started without `--team`. With `--team`, `up` refuses `-n` and requires a team file, which the
+/// default team for a goal does not have.
 const UP: &str = "up";
 
 /// The time limit: `stop` may wait for the whole grace period of a member.

@@ -74,7 +74,8 @@ impl Scene {
         scene
     }
 
-    /// Starts a member that cannot read its transcript. Returns its exit report and its outcome.
+    /// Starts a member whose stored transcript contains an entry that it cannot decode, so it exits. Returns its exit
+    /// report and its outcome.
     pub(crate) async fn refusing(
         supervisor: ScriptedSupervisor,
         opening: Opening,
@@ -214,7 +215,8 @@ impl Scene {
         sent.args().text.clone()
     }
 
-    /// The model answers the request for a summary. The supervisor refuses the member's request for the team.
+    /// The model answers the request for a summary. The supervisor refuses the `team/show` that follows, and accepts
+    /// the append.
     pub(crate) async fn summarises(&mut self, text: &str) {
         let summary = self.asked().await;
         assert!(summary.tools.is_empty());

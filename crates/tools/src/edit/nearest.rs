@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 const TEXT_LINES: usize = 40;
 const FILE_LINES: usize = 50_000;
 
-/// The number of bytes of a line that are compared or shown.
+/// The number of bytes of a line from which its similarity is computed, and which are shown.
 const LINE_MAX: usize = 200;
 
 /// If no line is equal, the most similar line is shown only from this similarity on.
@@ -22,10 +22,12 @@ pub(crate) fn hint(bytes: &[u8], old: &str) -> String {
         return "The file contains no similar text: read it again".to_owned();
     };
     let end = (at + wanted.len()).min(lines.len());
-    let advice = if same == wanted.len() {
-        "It differs only in white space"
-    } else {
-        "Copy the text from there"
+    let advice = match same == wanted.len() {
+        true if old.lines().nth(TEXT_LINES).is_some() => {
+            format!("Its first {TEXT_LINES} lines differ at most in white space")
+        }
+        true => "It differs only in white space".to_owned(),
+        false => "Copy the text from there".to_owned(),
     };
     let mut hint = format!("The most similar text is at line {}. {advice}:\n", at + 1);
     for (number, line) in lines[at..end].iter().enumerate() {

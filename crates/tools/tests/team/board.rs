@@ -49,7 +49,7 @@ async fn a_claim_is_recorded_and_fences_the_completion() {
 }
 
 #[tokio::test]
-async fn an_assigned_task_ends_under_its_recorded_claim() {
+async fn failing_or_releasing_a_task_sends_its_recorded_generation() {
     let rig = Rig::new(false, |method, args| match method {
         "task/fail" | "task/release" => Ok(answered(&args["task"], 4)),
         method => unexpected(method),

@@ -166,6 +166,18 @@ async fn a_missing_text_is_answered_with_the_nearest() {
         strange.contains("The file contains no similar text"),
         "{strange}"
     );
+    // Only the first 40 lines of a text are compared.
+    let long: String = (1..=40).map(|line| format!("let x{line} = 1;\n")).collect();
+    rig.put("long.rs", long.replace("let", "  let"));
+    rig.text("read", json!({"path": "long.rs"})).await;
+    let old = format!("{long}let other = 2;\n");
+    let result = rig
+        .refusal("edit", json!({"path": "long.rs", "old": old, "new": "x"}))
+        .await;
+    assert!(
+        result.contains("Its first 40 lines differ at most in white space"),
+        "{result}"
+    );
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ async fn both_sandboxes_know_every_protected_path() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
         confine_with(&mut rig, sandbox.clone(), &Settings::default());
-        // One of the files exists; the other paths are absent.
+        // Of the project's paths only this one exists. `git init` has created some of git's.
         rig.put(".npmrc", "mine\n");
         let project = PROJECT.iter().map(|protected| (protected, ""));
         let git = GIT.iter().map(|protected| (protected, ".git/"));

@@ -59,7 +59,7 @@ async fn recipient(session: &mut Session, to: &Recipient) -> Result<MemberName, 
     let name = match to {
         Recipient::Lead | Recipient::Member(_) => to.to_string(),
         Recipient::All | Recipient::User => {
-            return Err(Failure::usage("--wait needs a single recipient"));
+            return Err(Failure::usage("--wait needs one member as the recipient"));
         }
     };
     let member = name.parse::<MemberName>();

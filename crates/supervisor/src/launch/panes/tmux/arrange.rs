@@ -1,9 +1,15 @@
 //! Lays out windows again after their size has changed. Called by the team's launcher.
 //!
-//! If panes have become smaller than the minimum, those that no longer fit move to the team's next window with room, or to
-//! a new window; the active pane stays. If fewer windows have room for all panes, the panes of the last windows move to
-//! the first ones. A window keeps its layout, which the user may have changed, if it has the size of its last layout, if
-//! no pane leaves or joins it and its panes are all large enough, or if one of its panes is the user's.
+//! - A window is *cramped* if it has several panes, all of them members', none zoomed and one smaller than the minimum,
+//!   and if it has changed its size since its last layout. The panes that do not fit move to later windows with room,
+//!   then to new windows; the active pane stays. The cramped window is laid out again. While panes still need a place,
+//!   each later window without a zoomed pane is laid out again too, even if no pane joins it or a pane of the user is
+//!   in it.
+//! - If no window is cramped, a window has changed its size, and fewer windows have room for all panes, the panes of
+//!   the last windows move to the first ones. A window that panes join is laid out again. Nothing moves if a window
+//!   contains a pane of the user or a zoomed pane.
+//!
+//! All other windows keep their layouts, which the user may have changed.
 
 use std::collections::BTreeMap;
 
@@ -41,8 +47,8 @@ impl TmuxPanes {
         let laid_out = self.laid_out.clone();
         if self.survey().await.is_ok() {
             self.note_sizes();
-            // A window that has changed its size again meanwhile was laid out for its earlier size. The reports of its
-            // panes cause the next layout.
+            // Keep the size that each window had when it was laid out. If a window has changed its size again
+            // meanwhile, the size reports of its panes cause another layout, which then detects the change.
             for (window, size) in &mut self.laid_out {
                 *size = laid_out.get(window).copied().unwrap_or(*size);
             }

@@ -57,7 +57,7 @@ enum UserServerError {
     Silent(#[from] TmuxError),
 }
 
-/// Offers the caller's own server if the caller is inside one, otherwise our own server.
+/// Offers the caller's own server if the caller is inside one that can be used, otherwise our own server.
 pub(in crate::launch::panes) async fn probe(
     terminal: &CallerTerminal,
     directories: &Directories,
@@ -138,7 +138,8 @@ async fn find(
 struct InstalledTmux {
     binary: PathBuf,
     version: String,
-    /// Columns and rows of the caller's terminal.
+    /// Columns and rows for new windows: those of the caller's terminal, or [`SIZE`] without a terminal; at least
+    /// [`SIZE_MIN`].
     size: (u16, u16),
 }
 
