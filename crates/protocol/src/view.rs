@@ -16,7 +16,7 @@ use crate::spec::{Colour, Notify};
 use crate::value::{Effort, Mode};
 
 pub use crate::goal::RunState;
-pub use crate::value::{ExpectedReply, Usage};
+pub use crate::value::{ExpectedReply, TaskCounts, Usage};
 
 /// One member, as `ps` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -243,16 +243,6 @@ pub enum TeamState {
     /// Some member is not stopped.
     Up,
     Down,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct TaskCounts {
-    pub pending: u64,
-    pub in_progress: u64,
-    pub completed: u64,
-    pub failed: u64,
-    pub cancelled: u64,
 }
 
 /// One team on disk, as `team list` shows it.

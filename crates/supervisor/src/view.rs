@@ -20,7 +20,7 @@ use agent_team_protocol::text::{age, duration, visible_label};
 use agent_team_protocol::value::RunFailure;
 use agent_team_protocol::view::{
     MemberState, MemberView, PlanView, QuestionView, RoleView, RoundState, RoundView, RunState,
-    RunView, TaskCounts, TaskState, TaskView, Waiting,
+    RunView, TaskState, TaskView, Waiting,
 };
 
 use crate::settings::{self, MemberSettings, TeamSettings};
@@ -515,22 +515,6 @@ fn task_view(
         revision: task.revision,
         result: result.map(str::to_owned),
     }
-}
-
-pub(crate) fn counts(team: &Team) -> TaskCounts {
-    let mut counts = TaskCounts {
-        completed: team.board().completed(),
-        ..TaskCounts::default()
-    };
-    for task in team.board().iter() {
-        match task.state {
-            task::TaskState::Pending { .. } => counts.pending += 1,
-            task::TaskState::InProgress { .. } => counts.in_progress += 1,
-            task::TaskState::Failed { .. } => counts.failed += 1,
-            task::TaskState::Cancelled => counts.cancelled += 1,
-        }
-    }
-    counts
 }
 
 pub(crate) fn assignment(task: &Task, settings: Option<&TeamSettings>) -> Assignment {

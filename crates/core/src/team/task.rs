@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use agent_team_protocol::id::{
     Generation, MemberName, Party, Revision, RoleName, TaskId, stable_hash,
 };
+use agent_team_protocol::value::TaskCounts;
 
 use crate::team::member::Member;
 use crate::team::spec::TaskSpec;
@@ -163,6 +164,8 @@ pub struct Board {
     blocks: BTreeSet<(TaskId, TaskId)>,
     ready: BTreeMap<ReadyKey, BTreeSet<ReadyRank>>,
     claims: BTreeMap<Party, BTreeSet<TaskId>>,
+    failed: BTreeSet<TaskId>,
+    cancelled: BTreeSet<TaskId>,
     /// Tasks by the hash of their key. The key itself is in the task.
     keys: BTreeSet<(u64, TaskId)>,
     /// For each key of the team file whose newest task is completed: that task, and the digest of its spec.
@@ -175,6 +178,20 @@ pub struct Board {
 impl Board {
     pub fn get(&self, task: TaskId) -> Option<&Task> {
         self.tasks.get(&task).map(Arc::as_ref)
+    }
+
+    /// How many tasks are in each state. Does not visit the tasks: the status lines show the counts after each commit.
+    pub fn counts(&self) -> TaskCounts {
+        let in_progress = self.claims.values().map(BTreeSet::len).sum::<usize>();
+        let (failed, cancelled) = (self.failed.len(), self.cancelled.len());
+        let pending = self.tasks.len() - in_progress - failed - cancelled;
+        TaskCounts {
+            pending: pending as u64,
+            in_progress: in_progress as u64,
+            completed: self.completed,
+            failed: failed as u64,
+            cancelled: cancelled as u64,
+        }
     }
 
     /// How many tasks are not completed.
@@ -462,6 +479,15 @@ impl Board {
         if let Some(owner) = task.owner() {
             put(&mut self.claims, owner.clone(), task.id, present);
         }
+        let ended = match task.state {
+            TaskState::Failed { .. } => &mut self.failed,
+            TaskState::Cancelled => &mut self.cancelled,
+            TaskState::Pending { .. } | TaskState::InProgress { .. } => return,
+        };
+        match present {
+            true => ended.insert(task.id),
+            false => ended.remove(&task.id),
+        };
     }
 }
 

@@ -7,6 +7,7 @@ use agent_team_core::mail::InboxCursor;
 use agent_team_core::member::{AfterLaunch, Life, Member};
 use agent_team_core::task::{Task, TaskState};
 use agent_team_protocol::id::{Party, TaskId};
+use agent_team_protocol::value::TaskCounts;
 
 use crate::model::Model;
 
@@ -89,6 +90,15 @@ fn check_board(team: &Team, model: &Model) {
         claims += usize::from(task.owner().is_some());
     }
     assert_eq!(claims, model.owners.len());
+    let count = |is: fn(&TaskState) -> bool| board.iter().filter(|it| is(&it.state)).count() as u64;
+    let counts = TaskCounts {
+        pending: count(|state| matches!(state, TaskState::Pending { .. })),
+        in_progress: claims as u64,
+        completed: board.completed(),
+        failed: count(|state| matches!(state, TaskState::Failed { .. })),
+        cancelled: count(|state| matches!(state, TaskState::Cancelled)),
+    };
+    assert_eq!(board.counts(), counts);
     for party in &parties {
         let owned = board
             .iter()

@@ -69,7 +69,7 @@ impl Views<'_> {
             revision: self.team.revision(),
             mode: self.mode(),
             members: self.members(),
-            tasks: view::counts(self.team),
+            tasks: self.team.board().counts(),
             usage: *spent,
             up_ms: account.up.read(self.now),
             working_ms: account.working.read(self.now),
@@ -211,7 +211,7 @@ impl Views<'_> {
 
     /// The summary for status lines.
     pub(super) fn summary(&self) -> TeamSummary {
-        let tasks = view::counts(self.team);
+        let tasks = self.team.board().counts();
         let (_, spent) = self.team.account();
         TeamSummary {
             name: self.identity.name.to_string(),
