@@ -145,6 +145,14 @@ async fn without_team(it: &mut Checker) {
     let list = list.display().to_string();
     it.one("models update", ["models", "update", list.as_str()])
         .await;
+    it.one("notes add", ["notes", "add", "deploy", "Tag first."])
+        .await;
+    it.rig.set("EDITOR", "true");
+    it.one("notes edit", ["notes", "edit", "deploy"]).await;
+    it.one("notes", ["notes"]).await;
+    it.one("notes list", ["notes", "list"]).await;
+    it.one("notes show", ["notes", "show", "deploy"]).await;
+    it.one("notes remove", ["notes", "remove", "deploy"]).await;
     it.one("config set", ["config", "set", "limits.tokens", "1000000"])
         .await;
     it.one("config reset", ["config", "reset", "limits.tokens"])

@@ -37,6 +37,7 @@ mod mcp_abilities;
 mod members;
 mod messages;
 mod mode;
+mod notes;
 mod panes;
 mod placement;
 mod plans;

@@ -17,11 +17,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::complete;
 
 mod logs;
+mod notes;
 mod requests;
 mod rules;
 mod task;
 
 pub(crate) use logs::Logs;
+pub(crate) use notes::NotesCommand;
 pub(crate) use requests::{RequestsCommand, Scope};
 pub(crate) use rules::RulesCommand;
 pub(crate) use task::{Clear, TaskCommand, TaskFields};
@@ -63,6 +65,7 @@ Work:
   rules        Inspect permission rules: list, check, revoke
   audit        Show permission decisions
   task         Manage the task board: add, list, show, claim, complete, wait, ...
+  notes        Keep notes of the team, the project and yourself: list, show, edit, add, remove
 Administration:
   init         Write a team file for this project
   team         Manage the teams on this machine: list, show, delete
@@ -316,6 +319,15 @@ pub(crate) enum Verb {
     /// Manage the task board
     #[command(subcommand)]
     Task(TaskCommand),
+    /// List, show and edit notes of the team, of the project and of yourself
+    ///
+    /// A note is a Markdown file that agents can read. Notes of the team are in its state directory, notes of the project in
+    /// `.agent-team/notes`, and your notes, for all projects, in `notes` of your settings directory. A note has at most
+    /// 16 KiB, and a level at most 64 notes. The commands work while the team is down.
+    Notes {
+        #[command(subcommand)]
+        command: Option<NotesCommand>,
+    },
     /// Manage the teams on this machine
     #[command(subcommand)]
     Team(TeamCommand),

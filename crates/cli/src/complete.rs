@@ -13,6 +13,8 @@ use agent_team_protocol::request::ListRequests;
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::view::TaskState;
+use agent_team_system::directories::Directories;
+use agent_team_system::notes::Notes;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
 use crate::output::request::action_line;
@@ -83,6 +85,23 @@ pub(crate) fn teams() -> ArgValueCandidates {
         let teams = answer.into_iter().flat_map(|answer| answer.teams);
         teams
             .map(|team| candidate(team.name, &team.project.to_string_lossy()))
+            .collect()
+    })
+}
+
+/// The user's notes, and the notes of the project of the current directory.
+pub(crate) fn notes() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let here = std::env::current_dir().and_then(|here| here.canonicalize());
+        let (Ok(here), Ok(directories)) = (here, Directories::from_environment()) else {
+            return Vec::new();
+        };
+        let mut above = here.ancestors();
+        let project = above.find(|directory| directory.join(agent_team_file::DIRECTORY).is_dir());
+        let notes = Notes::new(&directories, None, project.unwrap_or(&here));
+        let names = notes.all_names().into_iter();
+        names
+            .map(|name| CompletionCandidate::new(name.to_string()))
             .collect()
     })
 }

@@ -21,6 +21,7 @@ pub(crate) mod mode;
 pub(crate) mod models;
 mod native_worker;
 pub(crate) mod next;
+pub(crate) mod notes;
 mod panes;
 mod prices;
 pub(crate) mod ps;
@@ -108,6 +109,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Rules(command) => rules::run(&global, output, command).await,
         Verb::Audit { member, command } => audit::run(&global, output, member, command).await,
         Verb::Requests { command } => requests::run(&global, output, command).await,
+        Verb::Notes { command } => notes::run(&global, output, command).await,
         Verb::Task(command) => task::run(&global, output, command).await,
         Verb::Team(command) => team::run(&global, output, command).await,
         Verb::Role(command) => role::run(&global, output, command).await,

@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use agent_team_protocol::note::{NOTE_TOOL, NoteLevel};
 use agent_team_protocol::request::Containment;
 use serde_json::Value;
 
-use super::path::{CallPath, CallPaths};
+use super::path::{CallPath, CallPaths, RuleContext};
 use super::shell::{self, Line, Target};
 
 /// Maximum number of paths of a call that are resolved. Deny and ask rules still match further paths as written.
@@ -71,7 +72,8 @@ impl Action {
             "bash" => text("command").map(Action::Run),
             "read" => text("path").map(Action::Read),
             "glob" | "grep" | "git_status" | "git_diff" => path().map(Action::Read),
-            "write" | "edit" => text("path").map(|path| Action::Edit(vec![path])),
+            NOTE_TOOL if arguments["level"] == NoteLevel::Team.word() => Some(Action::Own),
+            "write" | "edit" | NOTE_TOOL => text("path").map(|path| Action::Edit(vec![path])),
             "apply_patch" => paths(&arguments["paths"]).map(Action::Edit),
             "fetch" => text("url").map(Action::Fetch),
             "web_search" => Some(Action::Search),
@@ -113,6 +115,20 @@ impl ToolCall {
     /// Whether the tool starts git, which runs programs that a repository configures.
     pub(crate) fn runs_git(&self) -> bool {
         matches!(self.tool.as_str(), "git_status" | "git_diff")
+    }
+
+    /// Whether the call changes a note of the user, which agents in all projects of the user read.
+    pub(crate) fn changes_user_note(&self) -> bool {
+        self.tool == NOTE_TOOL && self.arguments["level"] == NoteLevel::User.word()
+    }
+
+    /// Whether this path of the call is protected. The tool for notes may change the notes of the project, although
+    /// their directory is protected.
+    pub(crate) fn is_protected(&self, call_path: &CallPath, context: &RuleContext) -> bool {
+        match self.tool == NOTE_TOOL && call_path.is_project_note(context) {
+            true => call_path.is_script(context),
+            false => call_path.is_protected(context),
+        }
     }
 
     /// The path as the worker resolved it. `None` if the worker did not resolve it, or reported another absolute path

@@ -98,6 +98,10 @@ impl PathPattern {
         })
     }
 
+    pub(crate) fn begins_in_project(&self) -> bool {
+        matches!(self.base, Base::Project)
+    }
+
     /// An allow rule must match both the path as written and the resolved path. A deny or ask rule needs to match only
     /// one of the two.
     pub(crate) fn fits(&self, call_path: &CallPath, context: &RuleContext, reach: Reach) -> bool {

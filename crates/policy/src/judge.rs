@@ -183,7 +183,8 @@ impl Judge<'_> {
                 rule.fits_edit(&call_path, self.context, reach)
             })
         };
-        let inside = known && call_path.is_inside(self.context);
+        let of_user = self.call.changes_user_note();
+        let inside = known && !of_user && call_path.is_inside(self.context);
         let mut findings = Findings::new(if inside {
             Changes::Project
         } else {
@@ -191,8 +192,11 @@ impl Judge<'_> {
         });
         findings.deny = find(Effect::Deny, Reach::Wide).map(why);
         findings.ask = find(Effect::Ask, Reach::Wide).map(why);
-        findings.protected = call_path.is_protected(self.context);
-        if known {
+        findings.protected = self.call.is_protected(&call_path, self.context);
+        if known && of_user {
+            let names = |rule: &Rule| rule.names_edit_outside(&call_path, self.context);
+            findings.allow = self.book.find(Effect::Allow, names).map(why);
+        } else if known {
             findings.allow = find(Effect::Allow, Reach::Narrow).map(why);
         }
         self.part(PartAction::Edit(path.to_owned()), findings)

@@ -37,11 +37,17 @@ pub fn offers(call: &ToolCall, context: &RuleContext) -> Vec<Offer> {
     match call.action() {
         Action::Run(line) => offers.extend(commands(&line)),
         Action::Edit(paths) => {
-            let of = |path: &String| files("Edit", "changing", &call.path_of(path), context);
+            let of = |path: &String| {
+                let call_path = call.path_of(path);
+                let is_protected = call.is_protected(&call_path, context);
+                files("Edit", "changing", &call_path, context, is_protected)
+            };
             offers.extend(together(paths.iter().map(of).collect()));
         }
         Action::Read(path) => {
-            offers.extend(files("Read", "reading", &call.path_of(&path), context))
+            let call_path = call.path_of(&path);
+            let is_protected = call_path.is_protected(context);
+            offers.extend(files("Read", "reading", &call_path, context, is_protected));
         }
         Action::Fetch(address) => offers.extend(host_of(&address).map(|host| Offer {
             rules: vec![format!("WebFetch(domain:{host})")],
@@ -125,9 +131,15 @@ fn prefix(argv: &[String]) -> Option<&[String]> {
     (!program::is_too_wide(prefix) && program::reaches(prefix.len(), argv)).then_some(prefix)
 }
 
-/// At most two offers: the file, and its directory.
-fn files(tool: &str, doing: &str, call_path: &CallPath, context: &RuleContext) -> Vec<Offer> {
-    if call_path.is_protected(context) || call_path.path != call_path.resolved {
+/// At most two offers: the file, and its directory. None for a protected path.
+fn files(
+    tool: &str,
+    doing: &str,
+    call_path: &CallPath,
+    context: &RuleContext,
+    is_protected: bool,
+) -> Vec<Offer> {
+    if is_protected || call_path.path != call_path.resolved {
         return Vec::new();
     }
     let from = |path: &Path| -> Option<String> {

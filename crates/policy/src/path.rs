@@ -2,7 +2,10 @@
 //!
 //! The caller reads the file system; this crate does not.
 
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
+
+use agent_team_protocol::note::{NoteName, PROJECT_NOTES};
 
 use super::protected::is_protected_name;
 
@@ -54,19 +57,34 @@ impl CallPath {
     /// Whether the path or the resolved path has a protected component, or is at or below one of
     /// [`RuleContext::scripts`].
     pub(crate) fn is_protected(&self, context: &RuleContext) -> bool {
+        self.has_protected_name() || self.is_script(context)
+    }
+
+    fn has_protected_name(&self) -> bool {
         let has_name = |path: &PathBuf| {
             path.components()
                 .any(|part| is_protected_name(part.as_os_str()))
         };
+        has_name(&self.path) || has_name(&self.resolved)
+    }
+
+    /// Whether the path or the resolved path is at or below one of [`RuleContext::scripts`].
+    pub(crate) fn is_script(&self, context: &RuleContext) -> bool {
         let is_script = |path: &PathBuf| {
             context
                 .scripts
                 .iter()
                 .any(|script| path.starts_with(script))
         };
-        [&self.path, &self.resolved]
-            .into_iter()
-            .any(|path| is_script(path) || has_name(path))
+        is_script(&self.path) || is_script(&self.resolved)
+    }
+
+    /// Whether the path is the file of a note of the project, and no link leads from it.
+    pub(crate) fn is_project_note(&self, context: &RuleContext) -> bool {
+        let is_note = |file: &OsStr| file.to_str().and_then(NoteName::of_file).is_some();
+        self.path == self.resolved
+            && self.path.parent() == Some(&context.project.join(PROJECT_NOTES))
+            && self.path.file_name().is_some_and(is_note)
     }
 }
 

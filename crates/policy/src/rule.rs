@@ -131,6 +131,13 @@ impl Rule {
             .is_none_or(|path| path.fits(call_path, context, reach))
     }
 
+    /// For allow rules: whether the rule matches this file by a path that does not begin in the project. `Edit` alone
+    /// and `Edit(**)` are about the files of the project.
+    pub(crate) fn names_edit_outside(&self, call_path: &CallPath, context: &RuleContext) -> bool {
+        matches!(&self.pattern, Pattern::Edit(Some(path))
+            if !path.begins_in_project() && path.fits(call_path, context, Reach::Narrow))
+    }
+
     /// Only deny and ask rules match a URL whose host is unknown.
     pub(crate) fn fits_host(&self, host: Option<&str>, address: &str, reach: Reach) -> bool {
         let Pattern::Fetch(domain) = &self.pattern else {

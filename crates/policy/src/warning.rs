@@ -17,7 +17,13 @@ pub fn warnings(call: &ToolCall, context: &RuleContext) -> Vec<String> {
                 let resolved = call_path.resolved.display();
                 warnings.push(format!("changes a file outside the project: {resolved}"));
             }
-            if call_paths.iter().any(|path| path.is_protected(context)) {
+            if call.changes_user_note() {
+                warnings.push("changes what agents in all your projects read".to_owned());
+            }
+            if call_paths
+                .iter()
+                .any(|path| call.is_protected(path, context))
+            {
                 warnings.push("changes a file that other programs run or obey".to_owned());
             }
         }

@@ -458,3 +458,110 @@ fn every_path_of_a_patch_is_judged() {
     let rules: Vec<_> = offered.iter().map(|offer| offer.rules.join(" ")).collect();
     assert_eq!(rules, ["", "Edit(./lib/a) Edit(./lib/b)", "Edit(lib/**)"]);
 }
+
+fn note(level: &str, path: &str) -> ToolCall {
+    call("note", json!({ "level": level, "path": path }))
+}
+
+#[test]
+fn notes_of_team_and_project_follow_the_modes() {
+    let team = call("note", json!({ "level": "team" }));
+    let project = note("project", ".agent-team/notes/a.md");
+    use Ruling::{Allow as Y, Ask as A, Deny as N};
+    for (mode, expected) in MODES
+        .iter()
+        .zip([[Y, N], [Y, N], [Y, A], [Y, Y], [Y, Y], [Y, Y]])
+    {
+        let rulings = [&team, &project].map(|call| ruling(&[], call, *mode));
+        assert_eq!(rulings, expected, "{mode:?}");
+    }
+    let rule = |rule| [(Effect::Allow, rule)];
+    for allowed in ["Edit", "Edit(.agent-team/notes/**)"] {
+        assert_eq!(
+            ruling(&rule(allowed), &project, Mode::Default),
+            Y,
+            "{allowed}"
+        );
+    }
+    let denied = [(Effect::Deny, "Edit(.agent-team/**)")];
+    assert_eq!(ruling(&denied, &project, Mode::AcceptEdits), N);
+    let rules: Vec<_> = offers(&project, &context())
+        .iter()
+        .map(|offer| offer.rules.join(" "))
+        .collect();
+    assert_eq!(
+        rules,
+        [
+            "",
+            "Edit(./.agent-team/notes/a.md)",
+            "Edit(.agent-team/notes/**)"
+        ]
+    );
+}
+
+#[test]
+fn only_the_notes_of_the_project_are_exempt_from_protection() {
+    for path in [
+        ".agent-team/team.toml",
+        ".agent-team/notes/A.md",
+        ".agent-team/notes/a.toml",
+        ".agent-team/notes/x/a.md",
+        "sub/.agent-team/notes/a.md",
+        ".agent-team/notes/../team.toml",
+        ".git/config",
+    ] {
+        let protected = ruling(
+            &[(Effect::Allow, "Edit")],
+            &note("project", path),
+            Mode::AcceptEdits,
+        );
+        assert_eq!(protected, Ruling::Ask, "{path}");
+    }
+    let edit = call("write", json!({ "path": ".agent-team/notes/a.md" }));
+    assert_eq!(
+        ruling(&[(Effect::Allow, "Edit")], &edit, Mode::AcceptEdits),
+        Ruling::Ask
+    );
+    let mut linked = note("project", ".agent-team/notes/a.md");
+    linked.paths.0[0].resolved = "/p/.agent-team/team.toml".into();
+    assert_eq!(
+        ruling(&[(Effect::Allow, "Edit")], &linked, Mode::AcceptEdits),
+        Ruling::Ask
+    );
+}
+
+#[test]
+fn a_note_of_the_user_needs_a_decision_or_a_rule_with_its_path() {
+    let user = note("user", "/h/u/.config/agent-team/notes/a.md");
+    // The settings can be below the project, if the project is the home directory.
+    let inside = note("user", "config/notes/a.md");
+    for call in [&user, &inside] {
+        for rules in [
+            &[][..],
+            &[(Effect::Allow, "Edit")],
+            &[(Effect::Allow, "Edit(**)")],
+        ] {
+            for mode in [Mode::Default, Mode::AcceptEdits, Mode::Sandboxed] {
+                assert_eq!(ruling(rules, call, mode), Ruling::Ask, "{rules:?} {mode:?}");
+            }
+        }
+    }
+    for rule in [
+        "Edit(~/.config/agent-team/notes/**)",
+        "Edit(//h/u/.config/agent-team/notes/a.md)",
+    ] {
+        let rules = [(Effect::Allow, rule)];
+        assert_eq!(
+            ruling(&rules, &user, Mode::Default),
+            Ruling::Allow,
+            "{rule}"
+        );
+    }
+    let warnings = agent_team_policy::warnings(&user, &context());
+    assert!(
+        warnings
+            .iter()
+            .any(|text| text.contains("all your projects")),
+        "{warnings:?}"
+    );
+}

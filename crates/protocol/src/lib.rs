@@ -20,6 +20,7 @@ pub mod id;
 pub mod initialize;
 pub mod launch;
 pub mod method;
+pub mod note;
 pub mod notification;
 pub mod permissions;
 pub mod placement;

@@ -200,7 +200,7 @@ pub struct MemberSpec {
 }
 
 /// The built-in tools, by the names that the user and models write.
-pub const TOOLS: [&str; 12] = [
+pub const TOOLS: [&str; 13] = [
     "apply_patch",
     "bash",
     "edit",
@@ -209,6 +209,7 @@ pub const TOOLS: [&str; 12] = [
     "git_status",
     "glob",
     "grep",
+    "note",
     "read",
     "todo",
     "web_search",
@@ -216,7 +217,7 @@ pub const TOOLS: [&str; 12] = [
 ];
 
 /// The tools of [`TOOLS`] that can change something.
-const CHANGING_TOOLS: [&str; 4] = ["apply_patch", "bash", "edit", "write"];
+const CHANGING_TOOLS: [&str; 5] = ["apply_patch", "bash", "edit", "note", "write"];
 
 /// The tools of [`TOOLS`] that change nothing.
 pub fn reading_tools() -> Vec<String> {
@@ -227,7 +228,7 @@ pub fn reading_tools() -> Vec<String> {
 /// Tools that belong to another tool. They are available exactly when that tool is available.
 const PARTS: &[(&str, &[&str])] = &[
     ("bash", &["bash_kill", "bash_output"]),
-    ("read", &["skill"]),
+    ("read", &["notes", "skill"]),
 ];
 
 /// Whether this is the name of a built-in tool, or begins with `mcp__` like the tools of MCP servers.

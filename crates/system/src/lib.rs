@@ -8,7 +8,8 @@
 //! - starting programs: [`spawn`] (daemons, sessions), [`pty`] (with their own terminal)
 //! - restricting programs: [`sandbox`], [`limits`], [`cgroup`]
 //! - the user's terminal: [`terminal`]; signals to this process: [`signals`]
-//! - files and directories: [`directories`], [`private_file`], [`log_file`], [`lock`], [`disk`], [`history`], [`path`]
+//! - files and directories: [`directories`], [`private_file`], [`log_file`], [`lock`], [`disk`], [`history`], [`path`],
+//!   [`beneath`] (opening without following links), [`notes`]
 //! - the connection to the supervisor: [`socket`], [`connection`] (frames), [`daemon`] (finding it)
 //! - time: [`clock`]; pauses between attempts: [`backoff`]; randomness: [`random`]
 //! - open descriptors and their limit: [`descriptors`]
@@ -25,6 +26,7 @@
 #![deny(clippy::undocumented_unsafe_blocks)]
 
 pub mod backoff;
+pub mod beneath;
 pub mod cgroup;
 pub mod clock;
 pub mod connection;
@@ -36,6 +38,7 @@ pub mod history;
 pub mod limits;
 pub mod lock;
 pub mod log_file;
+pub mod notes;
 #[cfg_attr(target_os = "linux", path = "os/linux.rs")]
 #[cfg_attr(target_os = "macos", path = "os/macos.rs")]
 mod os;

@@ -35,7 +35,7 @@ use crate::link::{Link, WhenAbsent};
 use crate::pane::Surface;
 use crate::worker::{Worker, WorkerConfig};
 use crate::{
-    OUTPUT_MAX, RunError, agent_pane, config, confinement, guard, introduction, models_of,
+    OUTPUT_MAX, RunError, agent_pane, config, confinement, guard, introduction, models_of, notes,
     run_agent_loop, work_dir, work_on_tasks, worker_config,
 };
 
@@ -167,6 +167,7 @@ impl HostedLaunch {
         let config = config(
             &self.launch,
             &worker_config.program_context,
+            &worker_config.directories,
             model.into(),
             confinement,
             tools,
@@ -207,6 +208,7 @@ impl HostedLaunch {
             output_max: OUTPUT_MAX,
             seen: Mutex::new(HashMap::new()),
             guard: guard(&self.launch, program_context),
+            notes: notes(&self.launch, &self.directories),
             // The team tools show no images.
             model: String::new(),
             media: MediaSupport::default(),

@@ -60,6 +60,7 @@ use agent_team_protocol::with_causes;
 use agent_team_system::cgroup::{self, Group};
 use agent_team_system::directories::Directories;
 use agent_team_system::history::History;
+use agent_team_system::notes::Notes;
 use agent_team_system::process::ProcessId;
 use agent_team_system::sandbox::Network;
 use agent_team_system::signals::Signals;
@@ -296,6 +297,7 @@ async fn run_agent_loop(
         config(
             launch,
             &worker_config.program_context,
+            &worker_config.directories,
             models,
             agent_confinement,
             tools,
@@ -412,10 +414,21 @@ fn guard(launch: &LaunchFile, program_context: &ProgramContext) -> Guard {
     Guard::new(&launch.agent.guarded, launch.project.clone(), home)
 }
 
+/// The notes of the member's team, project and user.
+fn notes(launch: &LaunchFile, directories: &Directories) -> Notes {
+    let mut notes = Notes::new(directories, Some(launch.team.as_str()), &launch.project);
+    // A member of an embedding program has no settings of the user: see `HostedLaunch::take`.
+    if directories.config.starts_with(&directories.run) {
+        notes.user = None;
+    }
+    notes
+}
+
 /// The configuration of the agent. Creates the directory for long outputs of tools.
 fn config<T>(
     launch: &LaunchFile,
     program_context: &ProgramContext,
+    directories: &Directories,
     models: Models,
     confinement: Option<Arc<Confinement>>,
     tools: T,
@@ -436,6 +449,7 @@ fn config<T>(
         output_max: OUTPUT_MAX,
         seen: Mutex::new(HashMap::new()),
         guard: guard(launch, program_context),
+        notes: notes(launch, directories),
         model: models.main.name().to_owned(),
         media: models.main.media_support(),
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::confine::Confinement;
 use crate::permission::Permission;
 use crate::tool::Tool;
-use crate::{apply_patch, bash, edit, fetch, git, glob, grep, read, todo, write};
+use crate::{apply_patch, bash, edit, fetch, git, glob, grep, notes, read, todo, write};
 
 /// The permissions and the sandbox of one member's built-in tools.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub fn domain_tools(options: Options) -> Vec<Box<dyn Tool>> {
     ];
     tools.extend(git::tools(permission.clone(), confinement.clone()));
     tools.push(todo::todo());
+    tools.push(notes::notes());
+    tools.push(notes::note(permission.clone()));
     tools.extend(bash::tools(permission.clone(), confinement));
     tools.push(fetch::fetch(permission, private_addresses));
     tools

@@ -276,6 +276,7 @@ mod tests {
             output_max: 1000,
             seen: Mutex::default(),
             guard: Default::default(),
+            notes: Default::default(),
             model: "openai/m".to_owned(),
             media: Default::default(),
         };

@@ -1,8 +1,12 @@
-//! The diff of a change, for the user. Called by `file`, for the tools that change files.
+//! The diff of a change, for the user. Called by `file` and `notes`.
 
 use std::time::Duration;
 
+use agent_team_policy::Digest;
+use serde_json::Value;
 use similar::{Algorithm, DiffTag, TextDiff};
+
+use crate::secret::Secrets;
 
 /// The largest diff that is shown, in bytes.
 const DIFF_MAX: usize = 64 << 10;
@@ -57,6 +61,23 @@ pub(super) fn diff(old: Option<(&str, &[u8])>, new: Option<(&str, &[u8])>) -> Di
 }
 
 impl Diff {
+    /// Adds the diff to a permission request. A truncated or redacted diff does not show every change, so the request's
+    /// digest then also covers the new content, and `added` and `removed` count the lines of the whole change.
+    pub(super) fn put_into(
+        &self,
+        request: &mut Value,
+        secrets: &Secrets,
+        digest: impl FnOnce() -> Digest,
+    ) {
+        let shown = secrets.redact(&self.text);
+        request["diff"] = shown.as_ref().into();
+        if !self.whole || shown != self.text {
+            request["added"] = self.added.into();
+            request["removed"] = self.removed.into();
+            request["sha256"] = digest().to_string().into();
+        }
+    }
+
     /// One diff of several files.
     pub(super) fn joined(diffs: impl IntoIterator<Item = Diff>) -> Diff {
         let mut all = Diff {

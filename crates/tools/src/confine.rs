@@ -28,6 +28,7 @@ use agent_team_policy::protected::{
 };
 use agent_team_protocol::request::Containment;
 use agent_team_protocol::spec::KeptPath;
+use agent_team_system::beneath::Beneath;
 use agent_team_system::cgroup::Group;
 use agent_team_system::clock::file_time;
 use agent_team_system::directories::Directories;
@@ -42,7 +43,6 @@ pub use self::home::User;
 use self::limits::Commands;
 pub(super) use self::limits::{CHECK_INTERVAL, Exceeded, Watch};
 pub use self::settings::{Settings, SettingsError};
-use crate::beneath::Beneath;
 use crate::guard::Guard;
 
 /// The directories that are searched for bubblewrap before the user's `PATH`: only an administrator can write there.

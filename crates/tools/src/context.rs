@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 
 use agent_team_llm::MediaSupport;
+use agent_team_system::notes::Notes;
 
 use crate::guard::Guard;
 use crate::secret::Secrets;
@@ -32,6 +33,8 @@ pub struct ToolContext {
     pub seen: Mutex<HashMap<PathBuf, Version>>,
     /// The files of the project that need permission to be read.
     pub guard: Guard,
+    /// The notes of the member's team, project and user.
+    pub notes: Notes,
     /// The model, as `provider/model`, and whether it accepts images and PDFs.
     pub model: String,
     pub media: MediaSupport,

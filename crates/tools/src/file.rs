@@ -165,15 +165,7 @@ pub(super) async fn apply(
     let context = call.context;
     let diffs = changes.iter_mut().filter_map(|change| change.diff.take());
     let all = Diff::joined(diffs);
-    let diff = context.secrets.redact(&all.text);
-    request["diff"] = diff.as_ref().into();
-    if !all.whole || diff != all.text {
-        // A truncated or redacted diff does not show every change, so the request's digest also covers the new content,
-        // and `added` and `removed` count the lines of the whole change.
-        request["added"] = all.added.into();
-        request["removed"] = all.removed.into();
-        request["sha256"] = digest(&changes).to_string().into();
-    }
+    all.put_into(&mut request, &context.secrets, || digest(&changes));
     let targets: Vec<PathBuf> = changes.iter().map(|it| it.resolved.path()).collect();
     let _permit = permission.ask_about(call, &request, &targets).await?;
     let (changes, versions) = off_thread(move || {

@@ -11,11 +11,10 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use agent_team_system::beneath::{Beneath, directory_at, regular_at};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use rustix::fs::AtFlags;
-
-use crate::beneath::{Beneath, directory_at, regular_at};
 
 /// The largest ignore file that is read, in bytes. Typical files have dozens of lines; millions of lines take minutes
 /// to compile.

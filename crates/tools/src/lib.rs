@@ -7,9 +7,9 @@
 //!
 //! Where to look:
 //! - the trait: `tool`; the constructor of tools: `adapter`; schemas and parsing of arguments: `arguments`
-//! - the built-in tools: `built_in`; skills: [`skill`]; the team tools: [`team`]; MCP tools: [`mcp`]; web search: [`web_search`]
+//! - the built-in tools: `built_in`; skills: [`skill`]; notes: [`notes`]; the team tools: [`team`]; MCP tools: [`mcp`]; web search: [`web_search`]
 //! - tools of an embedding program: [`custom`]
-//! - path checks: `resolved_path`; opening paths: `beneath`; changing files: `file`; diffs: `change`
+//! - path checks: `resolved_path`; changing files: `file`; diffs: `change`
 //! - texts that differ from a file in white space: `white_space`
 //! - images and PDFs for the model: `media`
 //! - directory walks: `walk`; git's ignore rules: `ignored`
@@ -20,7 +20,6 @@ mod adapter;
 mod apply_patch;
 mod arguments;
 mod bash;
-mod beneath;
 mod built_in;
 mod capture;
 mod change;
@@ -37,6 +36,7 @@ pub mod guard;
 mod ignored;
 pub mod mcp;
 mod media;
+pub mod notes;
 mod permission;
 pub mod program;
 mod read;

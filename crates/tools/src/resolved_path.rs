@@ -2,7 +2,7 @@
 //!
 //! A path is checked twice: as given, and with symbolic links resolved; both must be within the project, or, for
 //! reading, within the directory of stored outputs. The checked path is then opened below the root's descriptor without
-//! following any link (see `beneath`), so a link that is created after the check is not followed.
+//! following any link (see `system::beneath`), so a link that is created after the check is not followed.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -11,10 +11,11 @@ use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 use agent_team_policy::CallPath;
+use agent_team_system::beneath::Beneath;
 use agent_team_system::path::resolve;
+use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use crate::beneath::Beneath;
 use crate::context::{ToolContext, Version};
 use crate::tool::ToolError;
 
@@ -148,7 +149,7 @@ impl ResolvedPath {
         let root = Beneath::new(&self.root)?;
         let parent = self.relative.parent().unwrap_or(Path::new(""));
         match make {
-            true => root.make_directory(parent),
+            true => root.make_directory(parent, Mode::from(0o777)),
             false => root.directory(parent),
         }
     }

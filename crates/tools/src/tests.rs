@@ -102,6 +102,7 @@ fn definition_of_the_web_search() {
         output_max: 1000,
         seen: Mutex::new(HashMap::new()),
         guard: Guard::default(),
+        notes: Default::default(),
         model: "openai/m".to_owned(),
         media: Default::default(),
     };
@@ -126,7 +127,7 @@ fn definition_of_the_web_search() {
 #[test]
 fn tools_that_may_wait_for_a_decision_run_alone() {
     let tools = built_in(Permission::Ask(client(false)), None);
-    let reads = ["read", "glob", "grep", "git_status", "git_diff"];
+    let reads = ["read", "glob", "grep", "git_status", "git_diff", "notes"];
     assert_eq!(reading(&tools), reads);
     let wrapped = plan_first(tools, &client(false));
     assert_eq!(reading(&wrapped), reads);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 
 use agent_team_llm::{Media, ToolSpec};
+use agent_team_protocol::note::NOTE_TOOL;
 use agent_team_protocol::spec::AgentSpec;
 use serde_json::Value;
 
@@ -68,13 +69,13 @@ pub enum ToolError {
 }
 
 /// Returns whether the role and the member's settings permit the tool of this name. A patch does what `edit` and `write`
-/// do, so denying one of them denies patches too.
+/// do, so denying one of them denies patches too. A note is a file, so denying `write` denies notes too.
 pub fn may_use(agent: &AgentSpec, name: &str) -> bool {
     let names = |list: &[String]| list.iter().any(|tool| tool == name);
-    let also_denied: &[&str] = if name == APPLY_PATCH {
-        &["edit", "write"]
-    } else {
-        &[]
+    let also_denied: &[&str] = match name {
+        APPLY_PATCH => &["edit", "write"],
+        NOTE_TOOL => &["write"],
+        _ => &[],
     };
     let denies = |tool: &String| tool == name || also_denied.contains(&tool.as_str());
     agent.tools.as_deref().is_none_or(names) && !agent.deny_tools.iter().any(denies)
@@ -107,6 +108,11 @@ mod tests {
         };
         assert!(may(None, &[]) && may(Some(&["apply_patch"]), &[]));
         assert!(!may(Some(&["edit", "write"]), &[]));
+        let no_files = AgentSpec {
+            deny_tools: strings(&["write"]),
+            ..AgentSpec::default()
+        };
+        assert!(!may_use(&no_files, NOTE_TOOL) && may_use(&AgentSpec::default(), NOTE_TOOL));
         assert!(!may(None, &["edit"]) && !may(None, &["write"]) && !may(None, &["apply_patch"]));
     }
 }

@@ -1,8 +1,9 @@
 //! Walks the files of a directory as git sees them: without ignored files and without `.git`. Called by `glob` and
 //! `grep`.
 //!
-//! Each walk runs on its own thread. It opens every file by descriptor below the project (see `beneath`), follows no
-//! link, and stops when its caller is gone or its time is up. A thread that is blocked by the file system is abandoned.
+//! Each walk runs on its own thread. It opens every file by descriptor below the project (see `system::beneath`),
+//! follows no link, and stops when its caller is gone or its time is up. A thread that is blocked by the file system is
+//! abandoned.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,10 +15,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use agent_team_system::beneath::Beneath;
 use globset::{GlobBuilder, GlobMatcher};
 use rustix::fs::{AtFlags, Dir, FileType};
 
-use crate::beneath::Beneath;
 use crate::guard::Guard;
 use crate::ignored::{IGNORE_FILES, Ignored, Level};
 use crate::resolved_path::{ResolvedPath, failed};

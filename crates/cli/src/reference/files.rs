@@ -47,6 +47,10 @@ pub(super) fn page() -> String {
         (project.join(FILE), "the team file of the project"),
         (project.join("roles/*.md"), "role files of the project"),
         (
+            project.join("notes/*.md"),
+            "notes of the project: `agent-team notes`",
+        ),
+        (
             all.settings_file(),
             "your settings for every team: see [config.md](config.md)",
         ),
@@ -55,6 +59,7 @@ pub(super) fn page() -> String {
             "your catalogue of models, written by `agent-team models update`",
         ),
         (all.config.join("roles/*.md"), "your role files"),
+        (all.config.join("notes/*.md"), "your notes for all projects"),
         (
             overrides,
             "your settings for one team, written by `agent-team config set`",
@@ -80,6 +85,7 @@ pub(super) fn page() -> String {
             all.team(TEAM).join("log"),
             "the output of the members: `agent-team logs`",
         ),
+        (all.team(TEAM).join("notes/*.md"), "notes of one team"),
         (
             all.typed_file(TEAM),
             "what you typed at the prompts of one team; shell lines are in `typed-lines` beside it",

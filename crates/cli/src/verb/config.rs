@@ -169,7 +169,10 @@ fn budget_of(key: &Key, loaded: &Loaded) -> (Option<MemberName>, Budget) {
 }
 
 /// Loads the team of `--team` or of this project; without a team file, the default team.
-async fn load(global: &Global, overrides: Option<&Overrides>) -> Result<Loaded, Failure> {
+pub(super) async fn load(
+    global: &Global,
+    overrides: Option<&Overrides>,
+) -> Result<Loaded, Failure> {
     let here = caller::current_directory()?;
     let directories = Directories::from_environment()?;
     let reading = Reading {

@@ -68,7 +68,7 @@ async fn known(global: &Global) -> Result<Vec<RoleView>, Failure> {
 
 /// The directory of a project without a team file: the nearest directory with `.agent-team`, else the current
 /// directory.
-fn project(here: &Path) -> &Path {
+pub(super) fn project(here: &Path) -> &Path {
     let mut above = here.ancestors();
     above
         .find(|directory| directory.join(agent_team_file::DIRECTORY).is_dir())

@@ -462,14 +462,20 @@ fn no_file_here() -> Failure {
 
 /// The team file of the team with this name or id, in any project.
 pub(super) async fn known_file(global: &Global, name: &str) -> Result<PathBuf, Failure> {
+    let directory = known_team(global, name)
+        .await?
+        .project
+        .join(agent_team_file::DIRECTORY);
+    Ok(directory.join(agent_team_file::FILE))
+}
+
+/// The team with this name or id, in any project.
+pub(super) async fn known_team(global: &Global, name: &str) -> Result<TeamEntry, Failure> {
     let teams = global.session()?.query::<TeamList>(Nothing {}).await?.teams;
     let is_meant = |team: &&TeamEntry| [team.name.as_str(), team.team.as_str()].contains(&name);
     let meant: Vec<_> = teams.iter().filter(is_meant).collect();
     match meant.as_slice() {
-        [team] => Ok(team
-            .project
-            .join(agent_team_file::DIRECTORY)
-            .join(agent_team_file::FILE)),
+        [team] => Ok((*team).clone()),
         [] => Err(
             Failure::of(ErrorCode::UnknownTeam, format!("unknown team {name:?}"))
                 .hint("run agent-team team list, or change to the directory of its project"),

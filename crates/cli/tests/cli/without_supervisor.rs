@@ -161,7 +161,8 @@ fn role_show_prints_the_origin_and_hidden_roles() {
     }
     let document = json(&rig.run(&["role", "show", "helper", "--json"]).stdout);
     assert_eq!(document["from"], "claude");
-    assert_eq!(document["tools"], serde_json::json!(["read", "skill"]));
+    let tools = serde_json::json!(["read", "notes", "skill"]);
+    assert_eq!(document["tools"], tools);
     let warning = document["warnings"][0].as_str().unwrap();
     assert!(
         warning.starts_with(".claude/agents/helper.md:2:1: "),

@@ -206,7 +206,7 @@ const ROLE_KEYS: &[KeyInfo] = &[
         "coordinate",
         Boolean,
         Is("false"),
-        "With `true`, members of the role have no tools that change files: `apply_patch`, `bash`, `edit` and `write`.",
+        "With `true`, members of the role have no tools that change files: `apply_patch`, `bash`, `edit`, `write` and `note`.",
         "coordinate = true",
     ),
 ];
@@ -302,7 +302,7 @@ pub(crate) static ROLE_FILE: Section = Section {
             "coordinate",
             Boolean,
             Depends("`false`"),
-            "With `true`, members of the role have no tools that change files: `apply_patch`, `bash`, `edit` and `write`.",
+            "With `true`, members of the role have no tools that change files: `apply_patch`, `bash`, `edit`, `write` and `note`.",
             "coordinate: true",
         ),
         KeyInfo::new(

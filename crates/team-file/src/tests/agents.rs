@@ -110,7 +110,7 @@ fn an_agent_combines_role_and_member_keys() {
             description: "Knows CSS".to_owned(),
             prompt: "You write CSS.\n\nMind the forms.".to_owned(),
             max_steps: Some(40),
-            tools: Some(strings(&["read", "edit", "skill"])),
+            tools: Some(strings(&["read", "edit", "notes", "skill"])),
             deny_tools: strings(&["fetch", "web_search"]),
             must_plan: false,
             network: false,
@@ -149,6 +149,7 @@ fn an_agent_combines_role_and_member_keys() {
             "bash",
             "bash_kill",
             "bash_output",
+            "notes",
             "skill"
         ])),
         "a tool includes its companion tools"
@@ -295,7 +296,7 @@ fn invalid_agent_keys_are_faults_with_positions() {
         ),
         (
             format!("{ada}deny_tools = [\"shell\"]"),
-            "team.toml:3:15: `deny_tools`: there is no tool \"shell\" | expected one of: apply_patch, bash, edit, fetch, git_diff, git_status, glob, grep, read, todo, web_search, write",
+            "team.toml:3:15: `deny_tools`: there is no tool \"shell\" | expected one of: apply_patch, bash, edit, fetch, git_diff, git_status, glob, grep, note, read, todo, web_search, write",
         ),
         (
             format!("{ada}max_steps = 0"),
@@ -387,7 +388,7 @@ fn an_imported_role_is_mapped_with_warnings() {
     let tools = |name| member(&spec, name).agent.tools.clone().unwrap();
     assert_eq!(
         tools("ada"),
-        ["grep", "read", "todo", "skill"],
+        ["grep", "read", "todo", "notes", "skill"],
         "never more tools than in the other program"
     );
     assert_eq!(
@@ -396,7 +397,10 @@ fn an_imported_role_is_mapped_with_warnings() {
     );
     assert_eq!(
         (tools("cid"), member(&spec, "cid").agent.max_steps),
-        (["read", "skill"].map(str::to_owned).to_vec(), Some(9))
+        (
+            ["read", "notes", "skill"].map(str::to_owned).to_vec(),
+            Some(9)
+        )
     );
 
     let faults: Vec<_> = warnings.iter().map(ToString::to_string).collect();

@@ -21,6 +21,7 @@ use agent_team_protocol::{MemberName, Party};
 use agent_team_terminal_ui::Tone;
 use agent_team_tools::confine::Confinement;
 use agent_team_tools::mcp::{Servers, UserForms};
+use agent_team_tools::notes;
 use agent_team_tools::team::{ENDS_TASK, FINISH, plan_first, plan_status};
 use agent_team_tools::web_search;
 use agent_team_tools::web_search::Search;
@@ -146,7 +147,8 @@ impl AgentLoop {
         self.conversation.sink.commands(servers.prompts());
         let description = without_secrets(self.toolbox.context(), &servers.description());
         self.servers = Some(servers);
-        Ok(format!("{}{description}", prompts::problems(&problems)))
+        let problems = prompts::problems(&problems);
+        Ok(format!("{problems}{description}{}", self.notes()))
     }
 
     /// Applies the changes that MCP servers have reported since the last step.
@@ -178,6 +180,15 @@ impl AgentLoop {
     async fn restore_todo(&self) {
         if let Some(todo) = &self.conversation.transcript.record().todo {
             self.toolbox.repeat(TODO, &todo.input).await;
+        }
+    }
+
+    /// The section about notes; empty if there are none, or if the agent cannot read them.
+    fn notes(&self) -> String {
+        let mut specs = self.conversation.specs.iter();
+        match specs.any(|spec| spec.name == notes::NAME) {
+            true => prompts::notes(&notes::listed_names(&self.toolbox.context().notes)),
+            false => String::new(),
         }
     }
 

@@ -25,7 +25,9 @@ use agent_team_tools::team::{
     Briefing, Shared, plan_first, plan_tool, request_tools, situation, small_window, system_prompt,
     team_tools,
 };
-use agent_team_tools::{APPLY_PATCH, Options, Permission, Tool, domain_tools, may_use, skill};
+use agent_team_tools::{
+    APPLY_PATCH, Options, Permission, Tool, domain_tools, may_use, notes, skill,
+};
 use serde::Serialize;
 
 use crate::worker::ExitReport;
@@ -354,7 +356,9 @@ pub(crate) fn tools_of(
     }
     tools.retain(|tool| {
         let name = &tool.spec().name;
-        may_use(agent, name) && (agent.tools.is_some() || has(name))
+        // A role with `read` has `notes` without naming it.
+        let is_named = agent.tools.is_some() && name != notes::NAME;
+        may_use(agent, name) && (is_named || has(name))
     });
     let shorten = |tools| match is_small {
         true => small_window::with_short_specs(tools),

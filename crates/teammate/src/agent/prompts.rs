@@ -81,6 +81,16 @@ pub(super) fn problems(lines: &[String]) -> String {
     )
 }
 
+/// The section of the situation about these notes.
+pub(super) fn notes(names: &str) -> String {
+    match names.is_empty() {
+        true => String::new(),
+        false => {
+            format!("\n# Notes\nRead a note with `notes` before work that it may cover.\n{names}")
+        }
+    }
+}
+
 /// The note to the model after a restart in the middle of a turn.
 pub(super) fn restarted(task: Option<&Assignment>) -> String {
     let owns = match task {

@@ -124,6 +124,7 @@ fn context() -> ToolContext {
         output_max: 4096,
         seen: Mutex::new(HashMap::new()),
         guard: Default::default(),
+        notes: Default::default(),
         model: "openai/m".to_owned(),
         media: Default::default(),
     }

@@ -22,6 +22,8 @@ fn the_built_in_tools_are_complete() {
             "git_status",
             "git_diff",
             "todo",
+            "notes",
+            "note",
             "bash",
             "bash_output",
             "bash_kill",

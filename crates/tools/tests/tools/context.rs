@@ -46,6 +46,7 @@ impl Rig {
                 output_max: OUTPUT_MAX,
                 seen: Mutex::new(HashMap::new()),
                 guard: Default::default(),
+                notes: Default::default(),
                 model: "openai/m".to_owned(),
                 media: Default::default(),
             },

@@ -10,6 +10,7 @@ mod context;
 mod fetching;
 mod git;
 mod limits;
+mod notes;
 mod patching;
 mod protected;
 mod reading;

@@ -22,6 +22,7 @@ use crate::verb::messages::Messages;
 use crate::verb::mode::Modes;
 use crate::verb::models::{Models, UpdatedModels};
 use crate::verb::next::NextMember;
+use crate::verb::notes::{ChangedNote, NoteList, NoteText};
 use crate::verb::ps::TeamStatus;
 use crate::verb::requests::Requests;
 use crate::verb::role::Roles;
@@ -103,6 +104,12 @@ pub(super) const DOCUMENTS: &[(&str, &str)] = &[
     ("task cancel", "[TaskAnswer]"),
     ("task wait", "[TaskView]"),
     ("task graph", "[Board]"),
+    ("notes", "[NoteList]"),
+    ("notes list", "[NoteList]"),
+    ("notes show", "[NoteText]"),
+    ("notes edit", "[ChangedNote]"),
+    ("notes add", "[ChangedNote]"),
+    ("notes remove", "[ChangedNote]"),
     ("init", "[WrittenFile]"),
     ("init --list", "[Templates]"),
     ("team list", "[TeamListAnswer]"),
@@ -140,6 +147,7 @@ pub(super) fn register(generator: &mut SchemaGenerator) {
     }
     register!(
         Board,
+        ChangedNote,
         ChangedSetting,
         CheckResult,
         CompletionScript,
@@ -155,6 +163,8 @@ pub(super) fn register(generator: &mut SchemaGenerator) {
         Models,
         Modes<'_>,
         NextMember<'_>,
+        NoteList,
+        NoteText,
         Report,
         Requests,
         Restarted,

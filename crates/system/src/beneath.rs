@@ -1,5 +1,4 @@
-//! Opens files and directories below one root directory by descriptor. Called by `resolved_path`, `walk`, `ignored` and
-//! `confine`.
+//! Opens files and directories below one root directory by descriptor. Called by the tools of agents and by `notes`.
 //!
 //! A sandboxed command can run at the same time and change the project, so a path that was checked can name another
 //! file a moment later. Every open therefore starts at the descriptor of the root and follows no symbolic link in any
@@ -18,7 +17,7 @@ use rustix::io::Errno;
 
 /// A root directory, open.
 #[derive(Debug)]
-pub(super) struct Beneath {
+pub struct Beneath {
     root: OwnedFd,
 }
 
@@ -34,13 +33,13 @@ impl Beneath {
     ///
     /// # Errors
     /// If it is a symbolic link, or cannot be opened as a directory.
-    pub(super) fn new(root: &Path) -> rustix::io::Result<Beneath> {
+    pub fn new(root: &Path) -> rustix::io::Result<Beneath> {
         let root = rustix::fs::open(root, DIRECTORY | NO_LINK, Mode::empty())?;
         Ok(Beneath { root })
     }
 
     /// Opens a file of any type without blocking.
-    pub(super) fn any(&self, relative: &Path) -> rustix::io::Result<OwnedFd> {
+    pub fn any(&self, relative: &Path) -> rustix::io::Result<OwnedFd> {
         self.open(relative, FILE)
     }
 
@@ -48,18 +47,18 @@ impl Beneath {
     ///
     /// # Errors
     /// `EINVAL` for any other type.
-    pub(super) fn regular(&self, relative: &Path) -> rustix::io::Result<File> {
+    pub fn regular(&self, relative: &Path) -> rustix::io::Result<File> {
         regular(self.any(relative)?)
     }
 
     /// Opens a directory; an empty path is the root.
-    pub(super) fn directory(&self, relative: &Path) -> rustix::io::Result<OwnedFd> {
+    pub fn directory(&self, relative: &Path) -> rustix::io::Result<OwnedFd> {
         self.open(relative, DIRECTORY)
     }
 
-    /// Opens a directory and creates the missing components.
-    pub(super) fn make_directory(&self, relative: &Path) -> rustix::io::Result<OwnedFd> {
-        self.open_by_component(relative, DIRECTORY, true)
+    /// Opens a directory and creates the missing components with this mode, less the umask.
+    pub fn make_directory(&self, relative: &Path, mode: Mode) -> rustix::io::Result<OwnedFd> {
+        self.open_by_component(relative, DIRECTORY, Some(mode))
     }
 
     fn open(&self, relative: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
@@ -78,15 +77,15 @@ impl Beneath {
                 opened => return opened,
             }
         }
-        self.open_by_component(relative, flags, false)
+        self.open_by_component(relative, flags, None)
     }
 
-    /// Opens one component after the other. `make`: create missing directories.
+    /// Opens one component after the other. `make`: create missing directories with this mode.
     fn open_by_component(
         &self,
         relative: &Path,
         flags: OFlags,
-        make: bool,
+        make: Option<Mode>,
     ) -> rustix::io::Result<OwnedFd> {
         let mut opened = rustix::fs::openat(&self.root, ".", DIRECTORY | NO_LINK, Mode::empty())?;
         let mut parts = relative.components().peekable();
@@ -104,14 +103,12 @@ impl Beneath {
                 None => flags,
             };
             let open = || rustix::fs::openat(&opened, name, flags | NO_LINK, Mode::empty());
-            opened = match open() {
-                Err(Errno::NOENT) if make => {
-                    match rustix::fs::mkdirat(&opened, name, Mode::from(0o777)) {
-                        Ok(()) | Err(Errno::EXIST) => open()?,
-                        Err(error) => return Err(error),
-                    }
-                }
-                result => result?,
+            opened = match (open(), make) {
+                (Err(Errno::NOENT), Some(mode)) => match rustix::fs::mkdirat(&opened, name, mode) {
+                    Ok(()) | Err(Errno::EXIST) => open()?,
+                    Err(error) => return Err(error),
+                },
+                (result, _) => result?,
             };
         }
         Ok(opened)
@@ -122,13 +119,13 @@ impl Beneath {
 ///
 /// # Errors
 /// `EINVAL` for any other type.
-pub(super) fn regular_at(directory: &OwnedFd, name: &str) -> rustix::io::Result<File> {
+pub fn regular_at(directory: &OwnedFd, name: &str) -> rustix::io::Result<File> {
     let flags = FILE | NO_LINK;
     regular(rustix::fs::openat(directory, name, flags, Mode::empty())?)
 }
 
 /// Opens a directory in an open directory as a new root.
-pub(super) fn directory_at(directory: &OwnedFd, name: &str) -> rustix::io::Result<Beneath> {
+pub fn directory_at(directory: &OwnedFd, name: &str) -> rustix::io::Result<Beneath> {
     let root = rustix::fs::openat(directory, name, DIRECTORY | NO_LINK, Mode::empty())?;
     Ok(Beneath { root })
 }
@@ -159,7 +156,7 @@ mod tests {
         let path = Path::new(path);
         [
             text(below.open(path, FILE)),
-            text(below.open_by_component(path, FILE, false)),
+            text(below.open_by_component(path, FILE, None)),
         ]
     }
 
