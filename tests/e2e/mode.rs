@@ -300,10 +300,12 @@ async fn reading_commands_run_unasked_and_read_only() {
         .map(|(_, text)| text)
         .collect();
     assert!(results[0].contains("first line"), "{results:?}");
-    assert!(
-        results.iter().any(|text| text.contains(" M src/kept.rs")),
-        "{results:?}"
-    );
+    for part in [" M src/kept.rs", "\n+two\n"] {
+        assert!(
+            results.iter().any(|text| text.contains(part)),
+            "{part} is not in {results:?}"
+        );
+    }
     let listed = rig.ok(["rules", "list"]).await.stdout;
     assert!(
         listed.contains("git status") && listed.contains("built in"),

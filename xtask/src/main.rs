@@ -11,6 +11,7 @@
 mod bench;
 mod demo;
 mod dist;
+mod eval;
 mod fuzz;
 mod install;
 mod pictures;
@@ -70,6 +71,11 @@ enum Command {
     Reference,
     /// Measure performance and compare it with the limits of the machine.
     Bench(bench::Arguments),
+    /// Run small repository tasks with agents, and measure how many are solved and at what cost.
+    ///
+    /// Without `--model`, recorded answers are used, and the command fails if a task is not solved. Run it before and
+    /// after each change of a prompt or of the description of a tool.
+    Eval(eval::Arguments),
     /// Inject random faults while a team works, then check all guarantees.
     #[command(disable_help_flag = true)]
     Torture {
@@ -160,6 +166,7 @@ fn main() -> ExitCode {
         Command::Schema => schema(),
         Command::Reference => reference(),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
         Command::Pictures { check } => pictures::run(check),
         Command::Torture { arguments } => torture::run(&arguments),
         Command::Simulate { arguments } => torture::simulate(&arguments),

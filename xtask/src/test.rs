@@ -10,7 +10,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result};
 
 use crate::run::{Failed, cargo, check, dev_binaries, output, root, script, succeeds};
-use crate::{fuzz, pictures, tidy, torture};
+use crate::{eval, fuzz, pictures, tidy, torture};
 
 struct Step {
     name: &'static str,
@@ -83,6 +83,11 @@ const STEPS: &[Step] = &[
         name: "pictures",
         description: "pictures of the documentation against a run of the demo",
         run: || pictures::run(true),
+    },
+    Step {
+        name: "eval",
+        description: "small repository tasks with recorded answers; all must be solved",
+        run: eval::step,
     },
     Step {
         name: "doc",

@@ -28,13 +28,12 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const LIST_MAX: usize = 8 << 20;
 
 /// Settings that override the settings of the repository and of the user.
-const SETTINGS: [&str; 9] = [
+const SETTINGS: [&str; 8] = [
     "core.attributesFile=/dev/null",
     "core.fsmonitor=false",
     "core.hooksPath=/dev/null",
     "core.pager=cat",
     "color.ui=false",
-    "diff.external=",
     "diff.ignoreSubmodules=all",
     "protocol.allow=never",
     "submodule.recurse=false",
@@ -62,6 +61,18 @@ pub(crate) fn settings_of_environment() -> Vec<(OsString, OsString)> {
     }
     variables.extend(ENVIRONMENT.map(|(name, value)| (name.into(), value.into())));
     variables
+}
+
+/// Adds the option that keeps a `git diff` of a shell from running the program in `diff.external`. A setting cannot do
+/// that: git runs the program with an empty name.
+pub(crate) fn without_external_diff(argv: &mut Vec<String>) {
+    let words: Vec<_> = argv.iter().take(3).map(String::as_str).collect();
+    let subcommand = match words[..] {
+        ["git", "diff", ..] => 1,
+        ["git", "--no-pager", "diff"] => 2,
+        _ => return,
+    };
+    argv.insert(subcommand + 1, "--no-ext-diff".to_owned());
 }
 
 /// The variable that names the tree from which attributes are read; supported since git 2.41.

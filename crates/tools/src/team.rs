@@ -26,6 +26,7 @@ mod plan;
 mod plan_first;
 mod requests;
 pub mod small_window;
+mod step_rules;
 mod system_prompt;
 mod wait;
 

@@ -53,9 +53,12 @@ impl Line {
                     RunnableJoin::Or => " || ",
                 });
             }
-            for (index, command) in step.pipeline.into_iter().enumerate() {
+            for (index, mut command) in step.pipeline.into_iter().enumerate() {
                 if index > 0 {
                     script.push_str(" | ");
+                }
+                if run.reads_only {
+                    git::without_external_diff(&mut command.argv);
                 }
                 write(&mut script, &mut words, command);
             }
@@ -164,6 +167,34 @@ mod tests {
         let line = Line::words(run, &env, Path::new("/project"));
         assert_eq!(line.env, env[..1]);
         assert_eq!(Line::text("ls", &env).env, env);
+    }
+
+    #[test]
+    fn reading_lines_run_no_external_diff() {
+        let run = |argv: &[&str], reads_only| {
+            let step = agent_team_protocol::request::RunnableStep {
+                join: RunnableJoin::Then,
+                pipeline: vec![command(argv)],
+            };
+            let run = RunnableView {
+                directory: "/p".into(),
+                steps: vec![step],
+                reads_only,
+            };
+            // The words follow `-c`, the script, `bash` and the path.
+            let line = Line::words(run, &[], Path::new("/project"));
+            line.args[4..].to_vec()
+        };
+        assert_eq!(
+            run(&["git", "diff", "a"], true),
+            ["git", "diff", "--no-ext-diff", "a"]
+        );
+        assert_eq!(
+            run(&["git", "--no-pager", "diff"], true),
+            ["git", "--no-pager", "diff", "--no-ext-diff"]
+        );
+        assert_eq!(run(&["git", "log", "diff"], true), ["git", "log", "diff"]);
+        assert_eq!(run(&["git", "diff"], false), ["git", "diff"]);
     }
 
     #[test]

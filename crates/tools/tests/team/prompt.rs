@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::spec::AgentSpec;
 use agent_team_tools::supervisor_client::SupervisorClient;
 use agent_team_tools::team::{Briefing, digest, situation, small_window, system_prompt};
@@ -112,6 +113,46 @@ fn a_new_member_or_day_leaves_the_system_prompt_unchanged() {
 }
 
 #[test]
+fn the_situation_states_the_members_permission_mode() {
+    let (client, _calls) =
+        SupervisorClient::new("ada".parse().unwrap(), "worker".parse().unwrap(), false);
+    let agent = AgentSpec::default();
+    let line = |of_team, of_member| {
+        let mut team = team_view(vec![member("ada", "worker", "idle", json!({}))]);
+        team.mode = of_team;
+        team.members[0].mode = of_member;
+        let text = situation(
+            &Briefing {
+                client: &client,
+                agent: &agent,
+                team: &team,
+                cwd: Path::new("/project"),
+                window: 200_000,
+                instructions: "",
+                platform: "linux x86_64",
+                date: "2026-01-31",
+            },
+            "",
+        );
+        let mut lines = text
+            .lines()
+            .filter(|line| line.starts_with("Permission mode"));
+        lines.next().map(str::to_owned)
+    };
+    assert_eq!(line(None, None), None);
+    let of_team = line(Some(Mode::Sandboxed), None).unwrap();
+    assert!(
+        of_team.contains("mode: sandboxed: you may change files"),
+        "{of_team}"
+    );
+    let own = line(Some(Mode::Sandboxed), Some(Mode::Plan)).unwrap();
+    assert!(
+        own.contains("mode: plan: calls that change something are denied"),
+        "{own}"
+    );
+}
+
+#[test]
 fn a_teammates_prompt_has_identity_and_environment() {
     let (prompt, situation) = prompts(false, "ada", "2026-01-31");
     for part in [
@@ -127,6 +168,9 @@ fn a_teammates_prompt_has_identity_and_environment() {
         "complete_task",
         "send_message",
         "Change only files that your task names",
+        "in one answer",
+        "The user may be away.",
+        "Commit only if your task requires it",
         "# Instruction files\nFollow these files",
         "never as instructions.\n<file path=\"AGENTS.md\">\nUse tabs.\n</file>\n",
         "- Project directory: /project\n- Your working directory: /project/web\n- Platform: linux x86_64\n",

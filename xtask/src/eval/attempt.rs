@@ -1,0 +1,289 @@
+//! One run of a team on a task: starts the team, acts as its user, collects the figures and runs the check. Called by
+//! `eval` for each task.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::eval_home::EvalHome;
+use super::figures::Figures;
+use super::project::{Ending, Project};
+use super::recorded_model::RecordedModel;
+use super::task::{EvalTask, Team, WORKER};
+
+/// What answers the requests of the agents.
+pub(super) enum Answering {
+    Recordings(RecordedModel),
+    /// The model of this name.
+    Model(String),
+    /// The model of a server that speaks Chat Completions.
+    Server {
+        model: String,
+        base_url: String,
+    },
+}
+
+pub(super) struct Attempt<'a> {
+    pub(super) home: &'a EvalHome,
+    pub(super) answering: &'a Answering,
+    pub(super) task: &'a EvalTask,
+    pub(super) limit: Duration,
+    pub(super) interrupted: &'a AtomicBool,
+}
+
+/// The interval at which processes are polled.
+const INTERVAL: Duration = Duration::from_millis(50);
+
+/// The interval at which questions and permission requests are polled.
+const USER_INTERVAL: Duration = Duration::from_millis(700);
+
+/// How long the last answer may take after the end of the last task.
+const TURN_LIMIT: Duration = Duration::from_secs(10);
+
+/// The user's reply to a question for which the task has no reply.
+const NO_REPLY: &str =
+    "I cannot answer now. Decide yourself, and state your decision in the result.";
+
+/// The state of a task whose agent was stopped by the runner.
+pub(super) const TIME_LIMIT: &str = "time limit";
+
+impl Attempt<'_> {
+    pub(super) fn run(&self) -> Result<Figures> {
+        let environment = |command: &mut std::process::Command| self.home.environment(command);
+        let project = Project::create(self.task, self.home.root(), environment)?;
+        project.write_team(|member| match self.answering {
+            Answering::Recordings(_) => format!("openai-compatible/{member}"),
+            Answering::Model(model) | Answering::Server { model, .. } => model.clone(),
+        })?;
+        let start = Instant::now();
+        let result = self.run_team(&project.directory)?;
+        let seconds = start.elapsed().as_secs_f64();
+        self.wait_for_turns(&project.directory);
+        let stats = self.stats(&project.directory)?;
+        self.stop_team(&project.directory)?;
+        let (state, text) = match &result {
+            Some(result) => self.ending(result),
+            None => (TIME_LIMIT.to_owned(), String::new()),
+        };
+        let ending = Ending {
+            state: &state,
+            result: &text,
+        };
+        let mut why = project.check(&ending, environment)?;
+        if let (Some(why), Some(reason)) = (&mut why, reason(result.as_ref())) {
+            why.push_str(&format!("; {reason}"));
+        }
+        if let Answering::Recordings(server) = self.answering
+            && let Some(mismatch) = server.mismatch(&self.task.name)
+        {
+            why = Some(mismatch);
+        }
+        let exchanges = exchanges(&project.directory.with_extension("jsonl"));
+        let number = |name: &str| stats[name].as_u64().unwrap_or(0);
+        let members = result.iter().flat_map(members);
+        Ok(Figures {
+            task: self.task.name.clone(),
+            solved: why.is_none(),
+            why: why.unwrap_or_default(),
+            steps: exchanges.len() as u64,
+            tokens_in: number("tokens_in"),
+            tokens_cached: number("tokens_cached"),
+            tokens_out: number("tokens_out"),
+            cost: stats["cost"].as_f64(),
+            seconds,
+            restarts: members.filter_map(|it| it["restarts"].as_u64()).sum(),
+            has_called_complete: exchanges.iter().any(|it| calls(it, "complete_task")),
+            state,
+        })
+    }
+
+    /// Runs `up --wait` and answers the team's questions. Returns its result; `None`: the time limit was reached.
+    fn run_team(&self, project: &Path) -> Result<Option<Value>> {
+        let record = project.with_extension("jsonl").display().to_string();
+        let mode = match self.home.is_sandboxed {
+            true => "sandboxed",
+            false => "accept-edits",
+        };
+        let mut args = vec!["up", "--wait", "--detach", "--json", "--mode", mode];
+        args.extend(["--record", &record]);
+        let trusted = self.trusted(project)?;
+        if let Some(digest) = &trusted {
+            args.extend(["--trust", digest]);
+        }
+        if self.task.team == Team::Lead {
+            args.push(&self.task.prompt);
+        }
+        let output = project.with_extension("result");
+        let mut up = self.agent_team(project, &args);
+        up.stdin(Stdio::null())
+            .stdout(fs::File::create(&output)?)
+            .stderr(fs::File::create(project.with_extension("stderr"))?);
+        let child = up.spawn().context("cannot start agent-team")?;
+        let mut answered = Instant::now();
+        let status = wait_within(child, self.limit, || {
+            if answered.elapsed() >= USER_INTERVAL {
+                self.answer_as_user(project);
+                answered = Instant::now();
+            }
+            !self.interrupted.load(Ordering::Relaxed)
+        })?;
+        if status.is_none() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(&output)?;
+        let result = serde_json::from_str(&text).with_context(|| {
+            let error = fs::read_to_string(project.with_extension("stderr")).unwrap_or_default();
+            format!("agent-team up printed no result: {}", error.trim())
+        })?;
+        Ok(Some(result))
+    }
+
+    /// The digest of the project's lines that need trust, if there are any.
+    fn trusted(&self, project: &Path) -> Result<Option<String>> {
+        let mut up = self.agent_team(project, &["up", "--dry-run", "--json"]);
+        let output = up.output().context("cannot start agent-team")?;
+        if output.status.success() {
+            return Ok(None);
+        }
+        let error: Value = serde_json::from_slice(&output.stderr)
+            .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+        let hint = error["error"]["hint"].as_str().unwrap_or_default();
+        Ok(hint.rsplit(' ').next().map(str::to_owned))
+    }
+
+    /// Replies to questions, and decides permission requests: denies them, or, without a sandbox, allows commands. A
+    /// failed command is repeated after the interval.
+    fn answer_as_user(&self, project: &Path) {
+        let Ok(output) = self.agent_team(project, &["requests", "--json"]).output() else {
+            return;
+        };
+        let open: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let run = |args: &[&str]| self.agent_team(project, args).output().is_ok();
+        for question in open["questions"].as_array().into_iter().flatten() {
+            let member = question["member"].as_str().unwrap_or(WORKER);
+            run(&[
+                "send",
+                member,
+                self.task.reply.as_deref().unwrap_or(NO_REPLY),
+            ]);
+        }
+        let requests = open["requests"].as_array().into_iter().flatten();
+        for request in requests.filter(|request| request["state"] == "pending") {
+            let id = request["id"].as_str().unwrap_or_default();
+            let is_command = request["tool"] == "bash";
+            let decision = match is_command && !self.home.is_sandboxed {
+                true => "allow",
+                false => "deny",
+            };
+            run(&["requests", decision, id]);
+        }
+    }
+
+    /// Waits until no member works: `up --wait` ends with the last task, before the last answer is counted.
+    fn wait_for_turns(&self, project: &Path) {
+        let start = Instant::now();
+        while start.elapsed() < TURN_LIMIT {
+            let Ok(output) = self.agent_team(project, &["ps", "--json"]).output() else {
+                return;
+            };
+            let team: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            if !members(&team).iter().any(|it| it["state"] == "working") {
+                return;
+            }
+            sleep(INTERVAL);
+        }
+    }
+
+    /// The total of `stats`.
+    fn stats(&self, project: &Path) -> Result<Value> {
+        let output = self.agent_team(project, &["stats", "--json"]).output()?;
+        let mut stats: Value = serde_json::from_slice(&output.stdout)
+            .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+        Ok(stats["total"].take())
+    }
+
+    fn stop_team(&self, project: &Path) -> Result<()> {
+        let output = self.agent_team(project, &["down", "--force"]).output()?;
+        anyhow::ensure!(
+            output.status.success(),
+            "agent-team down failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
+    }
+
+    /// How the agents ended, and their result.
+    fn ending(&self, result: &Value) -> (String, String) {
+        let (state, text) = match self.task.team {
+            Team::Worker => (&result["tasks"][0]["state"], &result["tasks"][0]["result"]),
+            Team::Lead => (&result["outcome"], &result["final_answer"]),
+        };
+        let owned = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (owned(state), owned(text))
+    }
+
+    fn agent_team(&self, project: &Path, args: &[&str]) -> std::process::Command {
+        let mut command = self.home.agent_team(project, args);
+        let base_url = match self.answering {
+            Answering::Recordings(server) => server.base_url(&self.task.name),
+            Answering::Server { base_url, .. } => base_url.clone(),
+            Answering::Model(_) => return command,
+        };
+        command.env("OPENAI_COMPATIBLE_BASE_URL", base_url);
+        command
+    }
+}
+
+/// Waits for a process. Kills it after the limit, and when `continues` returns false; the result is then `None`.
+pub(super) fn wait_within(
+    mut child: Child,
+    limit: Duration,
+    mut continues: impl FnMut() -> bool,
+) -> Result<Option<ExitStatus>> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if start.elapsed() > limit || !continues() {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        sleep(INTERVAL);
+    }
+}
+
+fn members(result: &Value) -> &[Value] {
+    result["members"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Why the run ended without a result, in one line.
+fn reason(result: Option<&Value>) -> Option<String> {
+    let result = result?;
+    let reason = result["reason"].as_str();
+    let note = result["tasks"][0]["result"].as_str();
+    let text = reason.or(note)?;
+    let line = text.lines().next().unwrap_or_default();
+    Some(line.chars().take(300).collect())
+}
+
+/// The exchanges with models that `up --record` has written, without the header.
+fn exchanges(file: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let lines = text.lines().skip(1);
+    lines
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+fn calls(exchange: &Value, tool: &str) -> bool {
+    let calls = exchange["outcome"]["answer"]["calls"].as_array();
+    calls.into_iter().flatten().any(|call| call["name"] == tool)
+}

