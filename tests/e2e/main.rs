@@ -13,6 +13,7 @@ mod board;
 mod cli;
 mod compaction;
 mod crash;
+mod delegate;
 mod demo;
 mod documented;
 mod documents;

@@ -204,7 +204,7 @@ async fn two_models_of_a_member_share_its_recording() {
     let server = FakeModelServer::start(in_turn(words.map(Reply::text))).await;
     let recorder = Recorder::open(model_at("openai/m", &server), &file, "ada", Vec::new());
     let recorder = recorder.expect("the file can be written");
-    let cheap = recorder.beside(model_at("openai/cheap", &server));
+    let cheap = recorder.beside(model_at("openai/cheap", &server).into());
     let tools = [tool("read")];
     let prompts: [(&dyn Model, _, &[_]); 3] = [
         (&recorder, said("goal"), &tools),

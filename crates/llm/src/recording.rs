@@ -12,7 +12,8 @@
 //! prompt. `last` is the kind of the prompt's last item. `digest` is the first 8 bytes of the SHA-256 of the prompt's
 //! stable parts: the system text, and the tools with their descriptions and schemas. The outcome is `answer`, or
 //! `too_long` with the provider's text, after which the member shortens its conversation. Other failures are not
-//! recorded: they are transient, or end the turn.
+//! recorded: they are transient, or end the turn. The exchanges of each helper of a member have a name of their own,
+//! such as `ada/3f2a90c1`, in place of the member's name.
 //!
 //! # What matches
 //! A member's exchanges are replayed in order. A prompt matches if it has the same tool names as the recorded prompt,
@@ -36,6 +37,13 @@ pub use replay::{Replay, ReplayError, Speed};
 
 const RECORDING: &str = "agent-team";
 const VERSION: u32 = 1;
+
+/// The name under which the exchanges of a helper are recorded. It depends only on the question: helpers run at the same
+/// time, so a number would differ between runs.
+pub fn helper_name(member: &str, question: &str) -> String {
+    let digest = Sha256::digest(question);
+    format!("{member}/{}", hex(&digest[..4]))
+}
 
 /// The first line of the file.
 #[derive(Debug, Serialize, Deserialize)]

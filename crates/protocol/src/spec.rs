@@ -264,6 +264,9 @@ pub struct AgentSpec {
     /// The model that writes the summaries of long conversations. `None`: the member's own model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compact: Option<String>,
+    /// Whether the member may delegate questions to helpers, and their limits. `None`: it may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegate: Option<DelegateSpec>,
     /// Describes the member's role, to the member itself and to other members.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
@@ -327,6 +330,29 @@ pub struct AgentSpec {
     /// A file to which every exchange with the model is appended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<PathBuf>,
+}
+
+/// The helpers of a member. A helper answers one question of the member, and can only read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DelegateSpec {
+    /// `None`: the member's own model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Maximum number of model replies for one question.
+    pub steps: u32,
+    /// Maximum number of input and output tokens for one question.
+    pub tokens: u64,
+}
+
+impl Default for DelegateSpec {
+    fn default() -> Self {
+        Self {
+            model: None,
+            steps: 20,
+            tokens: 200_000,
+        }
+    }
 }
 
 /// A file with instructions of the user or of the project. The member reads it when it starts.

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use agent_team_protocol::spec::{AgentSpec, McpServer, ProviderSpec, TOOLS, is_tool, with_parts};
+use agent_team_protocol::spec::{
+    AgentSpec, DelegateSpec, McpServer, ProviderSpec, TOOLS, is_tool, with_parts,
+};
 use agent_team_protocol::value::Effort;
 use agent_team_providers::ModelName;
 
@@ -13,6 +15,7 @@ use super::overrides::Overrides;
 use super::skills::FoundSkills;
 use super::source::Source;
 use super::table::{At, Table, suggest};
+use super::unsupported::Level;
 use super::variables::{self, Variables};
 
 /// Values of `plan`. Without the key no plan is required.
@@ -32,6 +35,7 @@ pub(super) struct AgentKeys {
     pub(super) effort: Option<Effort>,
     /// The model that writes summaries.
     pub(super) compact: Option<String>,
+    pub(super) delegate: Option<DelegateKey>,
     pub(super) prompt: String,
     pub(super) max_steps: Option<u32>,
     pub(super) tools: Option<Vec<String>>,
@@ -59,6 +63,22 @@ pub(super) struct AgentKeys {
     pub(super) first_key: Option<At<&'static str>>,
 }
 
+/// The value of `delegate`.
+#[derive(Debug, Clone)]
+pub(super) enum DelegateKey {
+    Off,
+    On(DelegateSpec),
+}
+
+impl From<bool> for DelegateKey {
+    fn from(is_on: bool) -> Self {
+        match is_on {
+            true => Self::On(DelegateSpec::default()),
+            false => Self::Off,
+        }
+    }
+}
+
 /// Inputs for reading keys, besides the file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reader<'a> {
@@ -82,6 +102,7 @@ impl AgentKeys {
         if let Some(found) = table.string("compact") {
             keys.read_compact(source, found, reader.project);
         }
+        keys.read_delegate(source, table, reader.project);
         if let Some(found) = table.string("prompt") {
             keys.note_key("prompt", found.at);
             keys.prompt = prompt(source, found, reader.variables);
@@ -180,6 +201,28 @@ impl AgentKeys {
         self.compact = model(source, "compact", found, project);
     }
 
+    /// Reads `delegate`: whether the agent may delegate questions to helpers, or the settings of its helpers.
+    pub(super) fn read_delegate(
+        &mut self,
+        source: &Source<'_>,
+        table: &mut Table<'_>,
+        project: &Path,
+    ) {
+        const KEY: &str = "delegate";
+        self.delegate = if table.is_table(KEY) {
+            table.table(KEY, Level::Delegate).map(|mut table| {
+                let settings = delegate(source, &mut table, project);
+                table.finish();
+                DelegateKey::On(settings)
+            })
+        } else {
+            table.boolean(KEY).map(DelegateKey::from)
+        };
+        if self.delegate.is_some() {
+            self.note_key(KEY, table.position_of(KEY).unwrap_or(table.at));
+        }
+    }
+
     pub(super) fn note_key(&mut self, key: &'static str, at: usize) {
         self.first_key.get_or_insert(At { value: key, at });
     }
@@ -228,6 +271,13 @@ impl AgentKeys {
             compact: [member, self, defaults]
                 .iter()
                 .find_map(|keys| keys.compact.clone()),
+            delegate: match [member, self, defaults]
+                .iter()
+                .find_map(|keys| keys.delegate.as_ref())
+            {
+                Some(DelegateKey::On(settings)) => Some(settings.clone()),
+                Some(DelegateKey::Off) | None => None,
+            },
             description: description.to_owned(),
             prompt: prompts.join("\n\n"),
             max_steps: member.max_steps.or(self.max_steps).or(defaults.max_steps),
@@ -267,6 +317,20 @@ impl AgentKeys {
 fn chosen(servers: &[McpServer], names: Option<&Vec<String>>) -> Vec<McpServer> {
     let is_chosen = |server: &&McpServer| names.is_none_or(|names| names.contains(&server.name));
     servers.iter().filter(is_chosen).cloned().collect()
+}
+
+/// Reads the settings of helpers.
+fn delegate(source: &Source<'_>, table: &mut Table<'_>, project: &Path) -> DelegateSpec {
+    let mut settings = DelegateSpec::default();
+    let found = table.string("model");
+    settings.model = found.and_then(|found| model(source, "delegate.model", found, project));
+    if let Some(steps) = table.integer("steps", 1..=i32::MAX) {
+        settings.steps = steps.unsigned_abs();
+    }
+    if let Some(tokens) = table.count("tokens") {
+        settings.tokens = tokens;
+    }
+    settings
 }
 
 /// Reads `max_steps`: the maximum number of model replies for one task or turn.

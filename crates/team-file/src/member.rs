@@ -104,6 +104,9 @@ impl Defaults {
             let agent_keys = &mut defaults.agent_keys;
             agent_keys.read_compact(source, found, project);
         }
+        defaults
+            .agent_keys
+            .read_delegate(source, &mut table, project);
         if let Some(steps) = agent::max_steps(&mut table) {
             defaults.agent_keys.note_key("max_steps", table.at);
             defaults.agent_keys.max_steps = Some(steps);

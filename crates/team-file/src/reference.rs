@@ -29,6 +29,7 @@ pub(super) fn section(level: Level) -> Option<&'static Section> {
         Level::Defaults => Some(&team_file::DEFAULTS),
         Level::Limits => Some(&team_file::LIMITS),
         Level::Budget => Some(&team_file::BUDGET),
+        Level::Delegate => Some(&roles::DELEGATE_SETTINGS),
         Level::Panes => Some(&team_file::PANES),
         Level::Role => Some(&roles::ROLE),
         Level::Provider => Some(&external::PROVIDER),

@@ -10,6 +10,8 @@ pub(super) enum Level {
     Defaults,
     Limits,
     Budget,
+    /// `delegate` of an agent.
+    Delegate,
     Panes,
     Roles,
     Role,

@@ -18,15 +18,19 @@
 //! - the stored conversation: `transcript`; what the member has done in it: `work_record`
 //! - room in the window of the model: `compact`
 //! - texts of instruction files: `instructions`
+//! - questions that helpers of the member answer: `delegate`; whether models may be called: `allowances`
 //! - calls to the supervisor, and the task that the member owns: `supervisor_calls`
 //!
 //! Only the loop's task waits for the model and for the supervisor's answers, so the worker always responds to events.
 
 mod agent_loop;
+mod allowances;
 pub(crate) mod calls;
 mod compact;
 mod conversation;
 mod custom;
+mod delegate;
+mod delegate_models;
 pub(crate) mod deps;
 mod ending;
 mod hooks;
@@ -69,6 +73,7 @@ use self::agent_loop::AgentLoop;
 use self::calls::Toolbox;
 use self::conversation::{Conversation, End};
 use self::custom::{Custom, Inputs};
+use self::delegate::Delegation;
 use self::deps::Models;
 use self::hooks::{HookContext, Hooks};
 use self::inbox::{Inbox, Input, InputSender};
@@ -171,6 +176,16 @@ impl Agent {
                     claims: shared.claims.clone(),
                     sink: sink.clone(),
                 });
+                let inbox = Inbox::new(inputs, shared.arrivals.clone(), shared.claims.clone());
+                let delegation = Delegation {
+                    agent: agent.clone(),
+                    models: models.helpers,
+                    client: client.clone(),
+                    confinement: confinement.clone(),
+                    hooks: hooks.clone(),
+                    allowances: inbox.allowances(),
+                };
+                tools.extend(delegate::tool_for(delegation, models.main.window()));
                 let toolbox = Toolbox::new(tools, context, hooks.clone());
                 let agent_loop = AgentLoop {
                     agent,
@@ -186,7 +201,7 @@ impl Agent {
                         system: String::new(),
                         situation: String::new(),
                         client,
-                        inbox: Inbox::new(inputs, shared.arrivals.clone(), shared.claims.clone()),
+                        inbox,
                         shared,
                         transcript: Transcript::default(),
                         sink,

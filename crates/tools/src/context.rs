@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-use agent_team_llm::MediaSupport;
+use agent_team_llm::{MediaSupport, Model};
 use agent_team_system::notes::Notes;
 
 use crate::guard::Guard;
@@ -41,6 +41,24 @@ pub struct ToolContext {
 }
 
 impl ToolContext {
+    /// The context of a helper with this model. The helper has read no file: the member may not change a file that only
+    /// its helper has read.
+    pub fn for_helper(&self, model: &dyn Model) -> Self {
+        Self {
+            project: self.project.clone(),
+            cwd: self.cwd.clone(),
+            env: self.env.clone(),
+            secrets: self.secrets.clone(),
+            outputs: self.outputs.clone(),
+            output_max: self.output_max,
+            seen: Mutex::default(),
+            guard: self.guard.clone(),
+            notes: self.notes.clone(),
+            model: model.name().to_owned(),
+            media: model.media_support(),
+        }
+    }
+
     /// Returns the value of an environment variable of the started programs, trimmed; `None` if it is unset or empty.
     /// The value may be a secret.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {

@@ -60,5 +60,5 @@ pub use bash::BASH;
 pub use built_in::{Options, domain_tools};
 pub use context::{ToolContext, Version};
 pub use media::attached;
-pub use permission::{Permission, Permit, allowed_by_hook};
+pub use permission::{Permission, Permit, allowed_by_hook, without_hook};
 pub use tool::{APPLY_PATCH, Output, Tool, ToolError, ToolFuture, may_use};

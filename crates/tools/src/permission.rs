@@ -29,12 +29,17 @@ use crate::tool::{ToolError, off_thread};
 
 task_local! {
     /// What a hook decided about the call that this tokio task runs.
-    static HOOK: HookDecision;
+    static HOOK: Option<HookDecision>;
 }
 
 /// Runs a call that a hook allows. The call still asks for its permission: a hook overrides no rule.
 pub async fn allowed_by_hook<T>(call: impl Future<Output = T>) -> T {
-    HOOK.scope(HookDecision::Allow, call).await
+    HOOK.scope(Some(HookDecision::Allow), call).await
+}
+
+/// Runs a call within another call: the hook that allowed the outer call has not seen the inner one.
+pub async fn without_hook<T>(call: impl Future<Output = T>) -> T {
+    HOOK.scope(None, call).await
 }
 
 /// How calls get their permission.
@@ -161,7 +166,7 @@ impl Permission {
             confined: sandbox.is_some(),
             containment: sandbox.unwrap_or_default(),
             paths,
-            hook: HOOK.try_with(Clone::clone).ok(),
+            hook: HOOK.try_with(Clone::clone).ok().flatten(),
         };
         self.request(&ask, call.progress).await
     }

@@ -25,7 +25,9 @@ pub(super) fn check(
     let mut checked = Vec::new();
     for member in spec.members.iter().filter(is_limited) {
         let agent = &member.agent;
-        let models = (&agent.model, &agent.fallbacks, &agent.compact, &member.env);
+        let delegate = agent.delegate.as_ref();
+        let others = (&agent.compact, delegate.map(|delegate| &delegate.model));
+        let models = (&agent.model, &agent.fallbacks, others, &member.env);
         if checked.contains(&models) {
             continue;
         }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use agent_team_file::{Layer, Reading, RoleSource, RoleView};
 use agent_team_protocol::engine::Engine;
+use agent_team_protocol::spec::DelegateSpec;
 use agent_team_protocol::text::visible;
 use agent_team_protocol::{ErrorCode, RoleName};
 use agent_team_system::directories::Directories;
@@ -147,6 +148,18 @@ fn details(role: &RoleView) -> String {
     }
     if let Some(compact) = &role.compact {
         row("compact", compact.clone());
+    }
+    if let Some(DelegateSpec {
+        model,
+        steps,
+        tokens,
+    }) = &role.delegate
+    {
+        let model = model.as_deref().unwrap_or("its own model");
+        row(
+            "delegate",
+            format!("{model}, {steps} steps, {tokens} tokens"),
+        );
     }
     if let Some(steps) = role.max_steps {
         row("max_steps", steps.to_string());

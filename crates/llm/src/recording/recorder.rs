@@ -20,7 +20,7 @@ const HIDDEN: &str = "[secret]";
 /// A model whose exchanges are appended to a file.
 #[derive(Debug)]
 pub struct Recorder {
-    inner: Box<dyn Model>,
+    inner: Arc<dyn Model>,
     recording: Arc<Recording>,
 }
 
@@ -56,7 +56,7 @@ impl Recorder {
     /// # Errors
     /// If the file cannot be written, or is not a recording.
     pub fn open(
-        inner: Box<dyn Model>,
+        inner: impl Into<Arc<dyn Model>>,
         path: &Path,
         member: &str,
         mut secrets: Vec<String>,
@@ -94,7 +94,7 @@ impl Recorder {
         };
         file.unlock()?;
         Ok(Self {
-            inner,
+            inner: inner.into(),
             recording: Arc::new(Recording {
                 path: path.to_owned(),
                 member: member.to_owned(),
@@ -107,7 +107,7 @@ impl Recorder {
     /// Records another model of the same member in the same file. The exchanges of both models are in the order in
     /// which they ended.
     #[must_use]
-    pub fn beside(&self, inner: Box<dyn Model>) -> Self {
+    pub fn beside(&self, inner: Arc<dyn Model>) -> Self {
         Self {
             inner,
             recording: Arc::clone(&self.recording),

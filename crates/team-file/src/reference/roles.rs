@@ -36,6 +36,44 @@ const COMPACT: KeyInfo = KeyInfo::new(
     "compact = \"anthropic/claude-haiku-4-5\"",
 );
 
+pub(super) const DELEGATE: KeyInfo = KeyInfo::new(
+    "delegate",
+    Boolean,
+    Depends("the value of the role, else of `[defaults]`, else `false`"),
+    "Whether the agent may delegate questions to helpers, which only read. A table sets the model and the limits of the \
+     helpers.",
+    "delegate = true",
+);
+
+pub(super) static DELEGATE_SETTINGS: Section = Section {
+    heading: "delegate of an agent",
+    summary: "The helpers of the agent, such as `delegate = { model = \"anthropic/claude-haiku-4-5\" }`. The table turns \
+              delegation on.",
+    groups: &[&[
+        KeyInfo::new(
+            "model",
+            Kind::String,
+            Depends("the agent's own model"),
+            "Model of the helpers: `provider/model`, such as a cheaper one.",
+            "model = \"anthropic/claude-haiku-4-5\"",
+        ),
+        KeyInfo::new(
+            "steps",
+            Integer,
+            Is("20"),
+            "Maximum number of model replies for one question.",
+            "steps = 10",
+        ),
+        KeyInfo::new(
+            "tokens",
+            Integer,
+            Is("200_000"),
+            "Maximum number of input and output tokens for one question.",
+            "tokens = 60_000",
+        ),
+    ]],
+};
+
 const PROMPT: KeyInfo = KeyInfo::new(
     "prompt",
     Kind::String,
@@ -106,6 +144,7 @@ pub(super) const AGENT_KEYS: &[KeyInfo] = &[
     MODEL,
     EFFORT,
     COMPACT,
+    DELEGATE,
     PROMPT,
     MAX_STEPS,
     TOOLS,
@@ -131,6 +170,10 @@ const ROLE_AGENT_KEYS: &[KeyInfo] = &[
     KeyInfo {
         default: Depends("the value of `[defaults]`, else the agent's own model"),
         ..COMPACT
+    },
+    KeyInfo {
+        default: Depends("the value of `[defaults]`, else `false`"),
+        ..DELEGATE
     },
     KeyInfo {
         summary: "Instructions for the agents of the role.",
@@ -267,6 +310,12 @@ pub(crate) static ROLE_FILE: Section = Section {
             "Model that writes the summaries of long conversations: `provider/model`.",
             "compact: anthropic/claude-haiku-4-5",
         ),
+        KeyInfo {
+            default: Depends("the value of `[defaults]`, else `false`"),
+            summary: "Whether the agent may delegate questions to helpers, which only read.",
+            example: "delegate: true",
+            ..DELEGATE
+        },
         KeyInfo::new(
             "max_steps",
             Integer,

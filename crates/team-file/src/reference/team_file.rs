@@ -9,7 +9,9 @@ use super::hooks::{HOOK, HOOKS};
 use super::key::DefaultValue::{Depends, Is, Required, Unset};
 use super::key::Kind::{Boolean, Integer, Number, StringTable, Strings, Table, Tables, Word};
 use super::key::{KeyInfo, Kind, Manual, Section, words};
-use super::roles::{AGENT_KEYS, COLOUR, INSTRUCTIONS, ROLE, ROLE_FILE};
+use super::roles::{
+    AGENT_KEYS, COLOUR, DELEGATE, DELEGATE_SETTINGS, INSTRUCTIONS, ROLE, ROLE_FILE,
+};
 use crate::member::{CLAIMS, LAYOUTS, member_placements, placements};
 use crate::mode::MODES;
 use crate::notify::WORDS;
@@ -32,6 +34,7 @@ pub static TEAM_FILE: Manual = Manual {
         &LEAD,
         &MEMBER,
         &BUDGET,
+        &DELEGATE_SETTINGS,
         &TASK,
         &DEFAULTS,
         &LIMITS,
@@ -497,6 +500,10 @@ pub(super) static DEFAULTS: Section = Section {
              fails, the agent's own model writes them.",
             "compact = \"anthropic/claude-haiku-4-5\"",
         ),
+        KeyInfo {
+            default: Depends("`false`"),
+            ..DELEGATE
+        },
         KeyInfo::new(
             "max_steps",
             Integer,

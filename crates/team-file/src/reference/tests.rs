@@ -12,13 +12,14 @@ use crate::settings::STEPS;
 use crate::unsupported::Level;
 use crate::{Loaded, Reading, Variables, parse};
 
-const LEVELS: [Level; 17] = [
+const LEVELS: [Level; 18] = [
     Level::Root,
     Level::Lead,
     Level::Member,
     Level::Defaults,
     Level::Limits,
     Level::Budget,
+    Level::Delegate,
     Level::Panes,
     Level::Role,
     Level::Provider,
@@ -86,6 +87,10 @@ fn surroundings(level: Level, key: &str) -> Surroundings {
         (Level::Member, "engine") => around("[[member]]\nname = \"ada\"\n", ""),
         (Level::Member, _) => around("[[member]]\nname = \"ada\"\nengine = \"native\"\n", ""),
         (Level::Budget, _) => around("[[member]]\nname = \"ada\"\n[member.limits]\n", ""),
+        (Level::Delegate, _) => around(
+            "[[member]]\nname = \"ada\"\nengine = \"native\"\n[member.delegate]\n",
+            "",
+        ),
         (Level::Defaults, "engine") => around("[defaults]\n", ""),
         (Level::Defaults, _) => around("[defaults]\n", ada),
         (Level::Limits, _) => around("[limits]\n", ""),

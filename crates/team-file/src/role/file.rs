@@ -7,7 +7,7 @@ use agent_team_protocol::RoleName;
 use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
 use agent_team_protocol::value::Effort;
 
-use super::super::agent::{self, Reader};
+use super::super::agent::{self, DelegateKey, Reader};
 use super::super::instructions::{self, InstructionsKey};
 use super::super::names::slug;
 use super::super::open::read_text;
@@ -178,6 +178,10 @@ fn read_fields(
             ("compact", Value::Text(value)) => {
                 let agent_keys = &mut role.agent_keys;
                 agent_keys.read_compact(source, At { value, at }, reader.project);
+            }
+            ("delegate", value) => {
+                role.agent_keys.note_key("delegate", at);
+                role.agent_keys.delegate = switch(source, field, value).map(DelegateKey::from);
             }
             ("effort", Value::Text(value)) => {
                 role.agent_keys.note_key("effort", at);

@@ -2,7 +2,7 @@
 
 use agent_team_protocol::RoleName;
 use agent_team_protocol::engine::Engine;
-use agent_team_protocol::spec::Colour;
+use agent_team_protocol::spec::{Colour, DelegateSpec};
 use agent_team_protocol::value::Effort;
 use serde::Serialize;
 
@@ -32,6 +32,9 @@ pub struct RoleView {
     /// `None`: the team's default, else the agent's own model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compact: Option<String>,
+    /// `None`: the team's default, else no delegation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delegate: Option<DelegateSpec>,
     pub max_steps: Option<u32>,
     /// `None`: all.
     pub tools: Option<Vec<String>>,
@@ -63,6 +66,7 @@ impl RoleView {
             model_from: role.model_from,
             effort: agent.effort,
             compact: agent.compact,
+            delegate: agent.delegate,
             max_steps: agent.max_steps,
             tools: agent.tools,
             deny_tools: agent.deny_tools,

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use agent_team_protocol::engine::Engine;
-use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, MemberSpec, Strategy, TeamSpec};
+use agent_team_protocol::spec::{
+    AgentSpec, Budget, ClaimPolicy, DelegateSpec, MemberSpec, Strategy, TeamSpec,
+};
 use agent_team_protocol::value::Effort;
 
 use super::super::{LoadTeamError, RoleView, roles};
@@ -59,6 +61,7 @@ model = "openai/gpt-5"
 max_steps = 40
 effort = "low"
 compact = "claude-haiku-4-5"
+delegate = true
 
 [[member]]
 name = "ada"
@@ -70,6 +73,7 @@ deny_tools = ["fetch"]
 name = "bob"
 effort = "none"
 compact = "ollama/qwen3:8b"
+delegate = { model = "gpt-5.1", steps = 5 }
 model = ["ollama/qwen3:8b", "gpt-5.1"]
 max_steps = 7
 tools = ["read", "bash"]
@@ -77,6 +81,7 @@ tools = ["read", "bash"]
 [roles.front]
 description = "Knows CSS"
 effort = "high"
+delegate = false
 prompt = "You write CSS."
 tools = ["read", "edit"]
 deny_tools = ["web_search"]
@@ -107,6 +112,7 @@ fn an_agent_combines_role_and_member_keys() {
             fallbacks: Vec::new(),
             effort: Some(Effort::High),
             compact: Some("anthropic/claude-haiku-4-5".to_owned()),
+            delegate: None,
             description: "Knows CSS".to_owned(),
             prompt: "You write CSS.\n\nMind the forms.".to_owned(),
             max_steps: Some(40),
@@ -134,6 +140,13 @@ fn an_agent_combines_role_and_member_keys() {
     let grace = &member(&spec, "grace").agent;
     assert_eq!(bob.fallbacks, ["openai/gpt-5.1"]);
     assert_eq!(bob.compact.as_deref(), Some("ollama/qwen3:8b"));
+    let helpers = DelegateSpec {
+        model: Some("openai/gpt-5.1".to_owned()),
+        steps: 5,
+        ..DelegateSpec::default()
+    };
+    assert_eq!(bob.delegate, Some(helpers));
+    assert_eq!(grace.delegate, Some(DelegateSpec::default()));
     assert_eq!(
         (bob.effort, grace.effort),
         (Some(Effort::None), Some(Effort::Low))

@@ -374,7 +374,7 @@ impl CallProgress<'_> {
     }
 }
 
-fn arguments(call: &ToolCall) -> Result<Value, ToolError> {
+pub(super) fn arguments(call: &ToolCall) -> Result<Value, ToolError> {
     let text = match call.input.trim() {
         // Some models send an empty string for no arguments.
         "" => "{}",

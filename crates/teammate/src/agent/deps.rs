@@ -30,6 +30,7 @@ use agent_team_tools::{
 };
 use serde::Serialize;
 
+use super::delegate_models::HelperModels;
 use crate::worker::ExitReport;
 
 /// The time after which a fallback replaces an overloaded model.
@@ -41,25 +42,27 @@ pub(crate) struct Models {
     pub(crate) main: Arc<dyn Model>,
     /// The model that writes summaries. `None`: the main model does.
     pub(crate) compact: Option<Arc<dyn Model>>,
+    pub(crate) helpers: HelperModels,
 }
 
 impl From<Arc<dyn Model>> for Models {
     fn from(main: Arc<dyn Model>) -> Self {
         Self {
+            helpers: HelperModels::shared(Arc::clone(&main)),
             main,
             compact: None,
         }
     }
 }
 
-/// The models of this member: the configured model, or else the first available model; and the model that writes its
-/// summaries. `settings` is the user's `config.toml`; `secrets` and the providers' keys are never written to a
+/// The models of this member: the configured model, or else the first available model; the model that writes its
+/// summaries; and the models of its helpers. `settings` is the user's `config.toml`; `secrets` and the providers' keys are never written to a
 /// recording. `usd_limit`: a limit in dollars applies to the member.
 ///
 /// # Errors
 /// If a limit in dollars applies and the price of a model is unknown, if the user's `config.toml` or a model's name is
-/// invalid, if no model is available, if none of the configured models can be opened, or if the model for summaries or
-/// the recording cannot be opened. A restart would not help, so the member is held.
+/// invalid, if no model is available, if none of the configured models can be opened, or if the model for summaries, the
+/// model of helpers or the recording cannot be opened. A restart would not help, so the member is held.
 pub(crate) async fn models_of(
     agent: &AgentSpec,
     member: &str,
@@ -83,7 +86,8 @@ pub(crate) async fn models_of(
     for name in &models {
         config.ask_window(name).await;
     }
-    ask_window_to_compact(agent, &models[0], &mut config).await;
+    let others = OtherModels::of(agent, &models[0]);
+    others.ask_windows(&mut config).await;
     let mut opened = Vec::new();
     let mut unpriced = Vec::new();
     let mut warnings = Vec::new();
@@ -112,29 +116,39 @@ pub(crate) async fn models_of(
     if let (true, Some(error)) = (opened.is_empty(), &first_error) {
         return Err(no_model(error));
     }
-    unpriced.extend(unpriced_to_compact(agent, &models[0], &config));
+    unpriced.extend(others.unpriced(&config));
     if let (true, Some(name)) = (usd_limit, unpriced.first()) {
         return Err(no_price(name));
     }
-    let main: Box<dyn Model> = Box::new(FallbackModel::new(opened).with_warnings(warnings));
-    let compact = match to_compact(agent, &models[0]) {
-        Some(name) => Some(open_to_compact(name, member, &config).map_err(no_compact)?),
-        None => None,
+    let main: Arc<dyn Model> = Arc::new(FallbackModel::new(opened).with_warnings(warnings));
+    let OpenedModels { compact, delegate } = others.open(member, &config).map_err(no_other)?;
+    let helpers = match &models[0] {
+        ModelName::Replay(_) => {
+            let (name, config) = (models[0].clone(), config.clone());
+            HelperModels::new(move |helper| {
+                let model = open(&name, helper, &config);
+                model.map(Arc::from).map_err(|error| with_causes(&error))
+            })
+        }
+        ModelName::Of { .. } => HelperModels::shared(delegate.unwrap_or(Arc::clone(&main))),
     };
     let Some(record) = &agent.record else {
         return Ok(Models {
-            main: Arc::from(main),
-            compact: compact.map(Arc::from),
+            main,
+            compact,
+            helpers,
         });
     };
     let vars = PROVIDERS.iter().flat_map(|provider| provider.key_vars);
     secrets.extend(vars.filter_map(|var| environment.get(*var).cloned()));
+    let helpers = helpers.recorded(record.clone(), secrets.clone());
     let recorder = Recorder::open(main, record, member, secrets);
     let recorder = recorder.map_err(|error| no_model(&error))?;
     let compact = compact.map(|compact| Arc::new(recorder.beside(compact)) as Arc<dyn Model>);
     Ok(Models {
         main: Arc::new(recorder),
         compact,
+        helpers,
     })
 }
 
@@ -150,7 +164,7 @@ fn no_price(name: &str) -> ExitReport {
 /// The models of a member whose main model an embedding program supplies.
 ///
 /// # Errors
-/// If the user's `config.toml` is invalid, or if the model for summaries cannot be opened.
+/// If the user's `config.toml` is invalid, or if the model for summaries or the model of helpers cannot be opened.
 pub(crate) async fn models_around(
     main: Arc<dyn Model>,
     agent: &AgentSpec,
@@ -158,17 +172,17 @@ pub(crate) async fn models_around(
     environment: &BTreeMap<String, String>,
     settings: &Path,
 ) -> Result<Models, ExitReport> {
-    let Some(name) = &agent.compact else {
+    let others = OtherModels::of_agent(agent);
+    if others.names().next().is_none() {
         return Ok(main.into());
-    };
-    let mut config = open_config(agent, environment, settings)?;
-    if let Ok(name) = name.parse::<ModelName>() {
-        config.ask_window(&name).await;
     }
-    let compact = open_to_compact(name, member, &config).map_err(no_compact)?;
+    let mut config = open_config(agent, environment, settings)?;
+    others.ask_windows(&mut config).await;
+    let OpenedModels { compact, delegate } = others.open(member, &config).map_err(no_other)?;
     Ok(Models {
+        helpers: HelperModels::shared(delegate.unwrap_or(Arc::clone(&main))),
         main,
-        compact: Some(Arc::from(compact)),
+        compact,
     })
 }
 
@@ -186,26 +200,78 @@ fn open_config(
     })
 }
 
-/// The configured model for summaries. `None` for a replayed main model: its recording contains the summaries.
-fn to_compact<'a>(agent: &'a AgentSpec, main: &ModelName) -> Option<&'a str> {
-    let name = agent.compact.as_deref();
-    name.filter(|_| !matches!(main, ModelName::Replay(_)))
+/// The configured models beside the main one.
+#[derive(Debug, Default)]
+struct OtherModels<'a> {
+    /// The model for summaries.
+    compact: Option<&'a str>,
+    /// The model of helpers.
+    delegate: Option<&'a str>,
 }
 
-/// Asks for the window of the model that writes summaries. Ignores an invalid name: opening the model reports it.
-async fn ask_window_to_compact(agent: &AgentSpec, main: &ModelName, config: &mut OpenConfig) {
-    if let Some(Ok(name)) = to_compact(agent, main).map(str::parse::<ModelName>) {
-        config.ask_window(&name).await;
+impl<'a> OtherModels<'a> {
+    /// There are none beside a replayed main model: its recording contains their exchanges.
+    fn of(agent: &'a AgentSpec, main: &ModelName) -> Self {
+        match main {
+            ModelName::Replay(_) => Self::default(),
+            ModelName::Of { .. } => Self::of_agent(agent),
+        }
+    }
+
+    fn of_agent(agent: &'a AgentSpec) -> Self {
+        let delegate = agent.delegate.as_ref();
+        Self {
+            compact: agent.compact.as_deref(),
+            delegate: delegate.and_then(|delegate| delegate.model.as_deref()),
+        }
+    }
+
+    fn names(&self) -> impl Iterator<Item = &'a str> {
+        [self.compact, self.delegate].into_iter().flatten()
+    }
+
+    /// Asks for the windows of the models. Ignores an invalid name: opening the model reports it.
+    async fn ask_windows(&self, config: &mut OpenConfig) {
+        for name in self.names() {
+            if let Ok(name) = name.parse::<ModelName>() {
+                config.ask_window(&name).await;
+            }
+        }
+    }
+
+    /// The models whose cost would be unknown.
+    fn unpriced(&self, config: &OpenConfig) -> impl Iterator<Item = String> {
+        let names = self.names().filter_map(|name| name.parse().ok());
+        let unpriced = names.filter(|name: &ModelName| !config.knows_cost_of(name));
+        unpriced.map(|name| name.to_string())
+    }
+
+    /// Opens the models. The error is a text for the user.
+    fn open(&self, member: &str, config: &OpenConfig) -> Result<OpenedModels, String> {
+        let open = |key: &str, name: Option<&str>| {
+            let model = name.map(|name| open_other(key, name, member, config));
+            Ok::<_, String>(model.transpose()?.map(Arc::from))
+        };
+        Ok(OpenedModels {
+            compact: open("compact", self.compact)?,
+            delegate: open("delegate.model", self.delegate)?,
+        })
     }
 }
 
-fn open_to_compact(
+struct OpenedModels {
+    compact: Option<Arc<dyn Model>>,
+    delegate: Option<Arc<dyn Model>>,
+}
+
+fn open_other(
+    key: &str,
     name: &str,
     member: &str,
     config: &OpenConfig,
 ) -> Result<Box<dyn Model>, String> {
     let cannot = |error: &dyn std::error::Error| {
-        format!("cannot use compact = \"{name}\": {}", with_causes(error))
+        format!("cannot use {key} = \"{name}\": {}", with_causes(error))
     };
     let parsed: ModelName = name.parse().map_err(|error| cannot(&error))?;
     let config = OpenConfig {
@@ -215,7 +281,7 @@ fn open_to_compact(
     open(&parsed, member, &config).map_err(|error| cannot(&error))
 }
 
-fn no_compact(reason: String) -> ExitReport {
+fn no_other(reason: String) -> ExitReport {
     ExitReport {
         code: ExitCode::NotFound as u8,
         reason,
@@ -229,15 +295,16 @@ pub(crate) struct Explained {
     model: String,
     /// The reason, for the user.
     why: String,
-    /// The agent's models whose cost would be unknown, fallbacks and the model for summaries included.
+    /// The agent's models whose cost would be unknown: fallbacks, the model for summaries and the model of helpers
+    /// included.
     unpriced: Vec<String>,
 }
 
 /// Explains the model that the agent would use.
 ///
 /// # Errors
-/// If the user's `config.toml` or a model's name is invalid, if no model can be used, or if the model for summaries
-/// cannot be opened. The error is a text for the user.
+/// If the user's `config.toml` or a model's name is invalid, if no model can be used, or if the model for summaries or
+/// the model of helpers cannot be opened. The error is a text for the user.
 pub(crate) async fn explain(
     agent: &AgentSpec,
     environment: BTreeMap<String, String>,
@@ -286,8 +353,9 @@ pub(crate) async fn explain(
     let Some((main, mut why)) = usable else {
         return Err(first_error.unwrap_or_default());
     };
-    check_compact(agent, &main, &config)?;
-    unpriced.extend(unpriced_to_compact(agent, &main, &config));
+    let others = OtherModels::of(agent, &main);
+    others.open("doctor", &config)?;
+    unpriced.extend(others.unpriced(&config));
     for warning in warnings {
         why.push_str(&format!("; {warning}"));
     }
@@ -296,19 +364,6 @@ pub(crate) async fn explain(
         why,
         unpriced,
     })
-}
-
-fn check_compact(agent: &AgentSpec, main: &ModelName, config: &OpenConfig) -> Result<(), String> {
-    match to_compact(agent, main) {
-        Some(name) => open_to_compact(name, "doctor", config).map(drop),
-        None => Ok(()),
-    }
-}
-
-/// The model that writes summaries, if its cost would be unknown.
-fn unpriced_to_compact(agent: &AgentSpec, main: &ModelName, config: &OpenConfig) -> Option<String> {
-    let name: ModelName = to_compact(agent, main)?.parse().ok()?;
-    (!config.knows_cost_of(&name)).then(|| name.to_string())
 }
 
 /// The warning about a configured model that is skipped.

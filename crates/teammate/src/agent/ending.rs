@@ -68,7 +68,7 @@ pub(super) enum Unusable {
 }
 
 /// How often the model is asked again after an unusable answer.
-const RETRIES: u32 = 2;
+pub(super) const RETRIES: u32 = 2;
 
 impl Unusable {
     /// `may_be_empty`: the turn has made calls and the member owns no task, so an empty answer ends the turn.
@@ -87,7 +87,7 @@ impl Unusable {
         }
     }
 
-    fn reason(self) -> &'static str {
+    pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Empty => "its model gave an empty answer",
             Self::Refused => "its model, or the filter of its provider, refused to answer",

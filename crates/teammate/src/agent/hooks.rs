@@ -94,6 +94,24 @@ impl Hooks {
         Self(Arc::new(context))
     }
 
+    /// The same hooks for the calls of a helper, which have this context.
+    pub(super) fn with_context(&self, context: Arc<ToolContext>) -> Self {
+        let HookContext {
+            specs,
+            client,
+            claims,
+            sink,
+            ..
+        } = &*self.0;
+        Self::new(HookContext {
+            specs: specs.clone(),
+            context,
+            client: client.clone(),
+            claims: claims.clone(),
+            sink: sink.clone(),
+        })
+    }
+
     /// Returns whether the agent has a hook for this event.
     pub(super) fn has(&self, event: HookEvent) -> bool {
         self.0.specs.iter().any(|spec| spec.event == event)

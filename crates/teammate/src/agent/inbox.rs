@@ -12,6 +12,7 @@ use agent_team_tools::team::{Arrivals, Claims, PendingRequest};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::allowances::Allowances;
 use crate::engine::Claim;
 
 /// Sends inputs to an agent loop.
@@ -112,7 +113,7 @@ pub(super) struct Inbox {
     wants_compaction: bool,
     /// The task that the model was last notified of.
     known_task: Option<Assignment>,
-    allowance: Allowance,
+    allowances: Allowances,
 }
 
 impl Inbox {
@@ -130,15 +131,18 @@ impl Inbox {
             interruption: None,
             wants_compaction: false,
             known_task: None,
-            allowance: Allowance::default(),
+            allowances: Allowances::default(),
         }
+    }
+
+    /// The allowances that this inbox receives.
+    pub(super) fn allowances(&self) -> Allowances {
+        self.allowances.clone()
     }
 
     /// Updates the allowance. An update with an older revision is ignored.
     pub(super) fn allow(&mut self, allowance: Allowance) {
-        if allowance.as_of >= self.allowance.as_of {
-            self.allowance = allowance;
-        }
+        self.allowances.update(allowance);
     }
 
     /// Waits until the model may be called. Calls `on_wait` with each new reason to wait. Returns whether it has
@@ -156,12 +160,12 @@ impl Inbox {
             if let Some(stop @ Interruption::Stop { .. }) = &self.interruption {
                 return Err(stop.clone());
             }
-            let Some(why) = &self.allowance.waits else {
+            let Some(why) = self.allowances.waits() else {
                 return Ok(waited.is_some());
             };
-            if waited.as_ref() != Some(why) {
-                on_wait(why);
-                waited = Some(why.clone());
+            if waited.as_ref() != Some(&why) {
+                on_wait(&why);
+                waited = Some(why);
             }
             self.receive().await;
         }
@@ -331,7 +335,7 @@ impl Inbox {
                 self.waiting.retain(|model_input| !is_over(model_input));
             }
             Input::Informed(text) => self.note(text),
-            Input::Welcomed(allowance) => self.allowance = allowance,
+            Input::Welcomed(allowance) => self.allowances.replace(allowance),
             Input::Allowance(allowance) => self.allow(allowance),
             Input::Interrupt => {
                 self.interruption.get_or_insert(Interruption::ByUser);

@@ -5,6 +5,7 @@
 
 mod calls;
 mod compact;
+mod delegate;
 mod hooks;
 mod interrupt;
 mod pane;

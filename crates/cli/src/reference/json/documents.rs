@@ -3,7 +3,7 @@
 
 use agent_team_protocol::RoleName;
 use agent_team_protocol::engine::Engine;
-use agent_team_protocol::spec::Colour;
+use agent_team_protocol::spec::{Colour, DelegateSpec};
 use clap::{Command, CommandFactory};
 use schemars::{JsonSchema, SchemaGenerator};
 
@@ -204,6 +204,10 @@ pub(crate) struct RoleDefinition {
     /// The file that sets the model, if it is not the role's file.
     #[serde(skip_serializing_if = "Option::is_none")]
     model_from: Option<String>,
+    /// `None`: the team's default, else no delegation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Wire<DelegateSpec>>")]
+    delegate: Option<DelegateSpec>,
     max_steps: Option<u32>,
     /// `None`: all.
     tools: Option<Vec<String>>,

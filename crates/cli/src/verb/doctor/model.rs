@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use agent_team_file::{Loaded, Setting};
-use agent_team_protocol::spec::{AgentSpec, MemberSpec};
+use agent_team_protocol::spec::{AgentSpec, DelegateSpec, MemberSpec};
 use serde::Deserialize;
 
 use super::check::Check;
@@ -17,12 +17,18 @@ const NAME: &str = "model";
 pub(in crate::verb) struct Explained {
     model: String,
     why: String,
-    /// The models without a known price, among the member's model, its fallbacks and its model for summaries.
+    /// The models without a known price, among the member's model, its fallbacks, its model for summaries and the model
+    /// of its helpers.
     pub(in crate::verb) unpriced: Vec<String>,
 }
 
-/// A model, its fallbacks, and the model for summaries.
-type Models<'a> = (Option<&'a str>, &'a [String], Option<&'a str>);
+/// A model, its fallbacks, the model for summaries, and the model of helpers.
+type Models<'a> = (
+    Option<&'a str>,
+    &'a [String],
+    Option<&'a str>,
+    Option<&'a str>,
+);
 
 /// One check for each group of members with the same model and environment.
 pub(super) fn checks(loaded: Option<&Loaded>) -> Vec<Check> {
@@ -35,20 +41,27 @@ pub(super) fn checks(loaded: Option<&Loaded>) -> Vec<Check> {
     for member in loaded.spec.members.iter().filter(is_agent) {
         let model = member.agent.model.as_deref();
         let compact = member.agent.compact.as_deref();
-        let models = (model, member.agent.fallbacks.as_slice(), compact);
+        let delegate = member.agent.delegate.as_ref();
+        let of_helpers = delegate.and_then(|delegate| delegate.model.as_deref());
+        let fallbacks = member.agent.fallbacks.as_slice();
+        let models = (model, fallbacks, compact, of_helpers);
         alike.entry((models, &member.env)).or_default().push(member);
     }
     if alike.is_empty() {
         return neutral("no member of this team uses a model");
     }
     let check = |((models, env), members): ((Models<'_>, _), Vec<&MemberSpec>)| {
-        let (model, fallbacks, compact) = models;
+        let (model, fallbacks, compact, of_helpers) = models;
         let names: Vec<_> = members.iter().map(|member| member.name.as_str()).collect();
         let names = names.join(", ");
         let agent = AgentSpec {
             model: model.map(str::to_owned),
             fallbacks: fallbacks.to_vec(),
             compact: compact.map(str::to_owned),
+            delegate: of_helpers.map(|model| DelegateSpec {
+                model: Some(model.to_owned()),
+                ..DelegateSpec::default()
+            }),
             providers: members[0].agent.providers.clone(),
             ..AgentSpec::default()
         };

@@ -1,0 +1,39 @@
+//! Whether the models of a member may be called. The inbox updates it; the agent loop and the helpers wait for it.
+
+use agent_team_protocol::notification::Allowance;
+use tokio::sync::watch;
+
+/// The newest allowance of a member. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Allowances(watch::Sender<Allowance>);
+
+impl Allowances {
+    /// Sets the allowance, regardless of its revision.
+    pub(super) fn replace(&self, allowance: Allowance) {
+        self.0.send_replace(allowance);
+    }
+
+    /// Updates the allowance. An update with an older revision is ignored.
+    pub(super) fn update(&self, allowance: Allowance) {
+        self.0.send_if_modified(|newest| {
+            let is_newer = allowance.as_of >= newest.as_of;
+            if is_newer {
+                *newest = allowance;
+            }
+            is_newer
+        });
+    }
+
+    /// Why no model may be called now.
+    pub(super) fn waits(&self) -> Option<String> {
+        self.0.borrow().waits.clone()
+    }
+
+    /// Waits until a model may be called. Cancel-safe.
+    pub(super) async fn until_allowed(&self) {
+        let mut allowance = self.0.subscribe();
+        let allowed = allowance.wait_for(|allowance| allowance.waits.is_none());
+        // This value holds a sender, so the wait cannot fail.
+        let _allowed = allowed.await;
+    }
+}
