@@ -35,6 +35,7 @@ mod look;
 mod machine;
 mod mcp;
 mod mcp_abilities;
+mod mcp_shared;
 mod members;
 mod messages;
 mod mode;

@@ -145,6 +145,8 @@ async fn a_failing_server_is_reported_and_affects_no_other() {
     let servers = format!(
         "[mcp.absent]\ncommand = \"no-such-program\"\n\
          [mcp.broken]\ncommand = \"sh\"\nargs = [\"-c\", \"echo no database >&2; exit 7\"]\n\
+         [mcp.absent-shared]\ncommand = \"no-such-program\"\nshared = true\n\
+         [mcp.broken-shared]\ncommand = \"sh\"\nargs = [\"-c\", \"echo no database >&2; exit 7\"]\nshared = true\n\
          [mcp.babbling]\ncommand = \"sh\"\nargs = [\"-c\", \"echo Welcome to babble; read line\"]\n\
          [mcp.nowhere]\nurl = \"http://127.0.0.1:1/mcp\"\n\
          [mcp.chatty]\ncommand = \"sh\"\nargs = [\"-c\", \"echo Listening on stdio; exec '{}' stdio\"]\n",
@@ -156,6 +158,8 @@ async fn a_failing_server_is_reported_and_affects_no_other() {
     for trouble in [
         "- MCP server absent: cannot start no-such-program",
         "- MCP server broken: the program exited (exit 7); its last output: no database",
+        "- MCP server absent-shared: cannot start no-such-program",
+        "- MCP server broken-shared: the program exited (exit 7); its last output: no database",
         "- MCP server babbling: the program exited (exit 0); it wrote a line that is not JSON-RPC to stdout: Welcome to babble",
         "- MCP server nowhere: Client error: ",
         "- MCP server chatty wrote a line that is not JSON-RPC to stdout: Listening on stdio",

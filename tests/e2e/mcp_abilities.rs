@@ -262,7 +262,7 @@ async fn many_tools_are_found_by_search_with_a_stable_prefix() {
     );
     let situation = requests[0].situation();
     assert!(
-        situation.contains("only 2000 of its 10010 tools are offered"),
+        situation.contains("only 2000 of its 10013 tools are offered"),
         "{situation}"
     );
     let found = result(&requests[1]);

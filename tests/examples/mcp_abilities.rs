@@ -6,6 +6,7 @@
     reason = "current servers use roots; a later version of the protocol removes them"
 )]
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use rmcp::model::{
 use rmcp::service::{RequestContext, RoleServer};
 use rmcp::{ServerHandler, ServiceExt};
 use serde_json::{Value, json};
+use tokio::sync::{Barrier, Notify};
 
 /// Text that imitates a section of the system prompt and contains a control sequence that clears the screen.
 const INSTRUCTIONS: &str =
@@ -36,6 +38,17 @@ const MANY: usize = 10_000;
 struct Abilities {
     many: bool,
     has_grown: Arc<AtomicBool>,
+    meeting: Arc<Meeting>,
+    was_cancelled: Arc<Notify>,
+}
+
+/// Completes the calls of `meet` in pairs.
+struct Meeting(Barrier);
+
+impl Default for Meeting {
+    fn default() -> Self {
+        Self(Barrier::new(2))
+    }
 }
 
 fn text(text: impl Into<String>) -> CallToolResult {
@@ -122,6 +135,7 @@ impl ServerHandler for Abilities {
         if self.many {
             names.extend((0..MANY).map(|number| format!("tool_{number}")));
         }
+        names.extend(["meet", "wait", "see_cancelled"].map(str::to_owned));
         let tools = names.into_iter().map(tool).collect();
         Ok(ListToolsResult::with_all_items(tools))
     }
@@ -149,6 +163,29 @@ impl ServerHandler for Abilities {
             "slow" => {
                 Self::report(&context, 8, true).await;
                 text("copied")
+            }
+            "meet" => {
+                self.meeting.0.wait().await;
+                let arguments = request.arguments.unwrap_or_default();
+                text(format!(
+                    "{} met",
+                    arguments["name"].as_str().unwrap_or_default()
+                ))
+            }
+            "wait" => {
+                let mut file = std::fs::File::options()
+                    .append(true)
+                    .create(true)
+                    .open("waiting")
+                    .map_err(|error| ErrorData::internal_error(error.to_string(), None))?;
+                let _full_disk = writeln!(file, "a call waits");
+                context.ct.cancelled().await;
+                self.was_cancelled.notify_one();
+                text("cancelled")
+            }
+            "see_cancelled" => {
+                self.was_cancelled.notified().await;
+                text("a call was cancelled")
             }
             "stuck" => {
                 Self::report(&context, u32::MAX, false).await;

@@ -299,6 +299,10 @@ pub struct AgentSpec {
     /// Servers whose tools the agent may use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mcp: Vec<McpServer>,
+    /// The socket of the process that hosts the team's shared MCP servers. Set by the supervisor at each launch. `None`:
+    /// the team has no such process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp_host: Option<PathBuf>,
     /// In the order in which they run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<HookSpec>,
@@ -510,6 +514,9 @@ pub struct McpServer {
     /// in each request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<bool>,
+    /// All members use one process of the server's program. Only for [`McpTransport::Program`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     /// The scripts that the server's program consists of or receives as arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileDigest>,

@@ -8,6 +8,7 @@ pub(crate) mod backend;
 mod headless;
 mod host_process;
 mod in_process;
+mod mcp_host;
 mod order;
 pub(crate) mod panes;
 mod program;
@@ -35,6 +36,7 @@ use tokio::time::Instant;
 use crate::host::Host;
 use crate::launch::host_process::HostProcess;
 use crate::launch::in_process::HostedWorkers;
+use crate::launch::mcp_host::McpHost;
 pub(crate) use crate::launch::order::{Label, LaunchOrder, ProgramTask, TeamSummary};
 use crate::launch::panes::Panes;
 pub(crate) use crate::launch::report::{
@@ -55,6 +57,8 @@ pub(crate) enum Order {
     /// Opens panes for running workers without a pane. Answers for each worker with its pane, or with the reason why it
     /// has none.
     OpenPanes(Vec<LaunchOrder>, oneshot::Sender<Vec<Reopened>>),
+    /// Starts the process that hosts the team's shared MCP servers when a member connects to it. Idempotent.
+    ShareMcp,
     /// Reports the existing panes.
     FindPanes,
     Label(MemberName, Label),
@@ -76,7 +80,7 @@ pub(crate) enum Order {
         gone: oneshot::Sender<()>,
     },
     /// Closes all panes of the team, and the tmux server of agent-team if it has no other sessions. Waits for the exit
-    /// of the host process.
+    /// of the host process, and ends the shared MCP servers.
     CloseAll(oneshot::Sender<Vec<Receipt>>),
     Attach {
         member: Option<MemberName>,
@@ -121,6 +125,7 @@ impl Launcher {
             directories: directories.clone(),
             panes: None,
             host_process: HostProcess::new(directories.host_socket(team.as_str()), reports.clone()),
+            mcp_host: McpHost::new(directories.mcp_socket(team.as_str())),
             team,
             hosted: host.map(|host| HostedWorkers::new(host, reports.clone())),
             summary: TeamSummary::default(),
@@ -202,6 +207,7 @@ struct LauncherTask {
     summary: TeamSummary,
     /// The host process for hosted workers outside this process.
     host_process: HostProcess,
+    mcp_host: McpHost,
     reports: ReportSender,
 }
 
@@ -238,6 +244,7 @@ impl LauncherTask {
                     Order::Arrange => labels.put_arrange(),
                     Order::SetBackend(..)
                     | Order::OpenPanes(..)
+                    | Order::ShareMcp
                     | Order::FindPanes
                     | Order::AskFocus(..)
                     | Order::Close(_)
@@ -370,6 +377,7 @@ impl LauncherTask {
                     .open(team, layout, theme, &self.directories);
                 self.report_panes().await;
             }
+            Order::ShareMcp => self.mcp_host.listen(),
             Order::FindPanes => self.report_panes().await,
             Order::OpenPanes(orders, reply) => {
                 let shown = self.show_workers(&orders).await;
@@ -405,6 +413,7 @@ impl LauncherTask {
                     None => Vec::new(),
                 };
                 receipts.extend(self.host_process.wait_gone().await);
+                receipts.extend(self.mcp_host.end().await);
                 let _asker_gone = reply.send(receipts);
             }
             Order::Attach {

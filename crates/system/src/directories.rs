@@ -211,6 +211,11 @@ impl Directories {
         self.socket_path(&format!("host-{team_id}.sock"))
     }
 
+    /// The socket of the process that hosts a team's shared MCP servers.
+    pub fn mcp_socket(&self, team_id: &str) -> PathBuf {
+        self.socket_path(&format!("mcp-{team_id}.sock"))
+    }
+
     pub fn teams(&self) -> PathBuf {
         self.state.join("teams")
     }

@@ -13,10 +13,12 @@ use std::path::Path;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, ToFsName};
 use interprocess::os::unix::local_socket::ListenerOptionsExt;
 use interprocess::os::unix::uds_local_socket::Listener as NamedListener;
+use tokio::io::Interest;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::lock::FileLock;
+use crate::readiness::register;
 
 pub type ReadHalf = OwnedReadHalf;
 pub type WriteHalf = OwnedWriteHalf;
@@ -73,6 +75,15 @@ impl Listener {
 /// process binds.
 pub fn bind_for(path: &Path) -> io::Result<OwnedFd> {
     bind(path).map(OwnedFd::from)
+}
+
+/// Waits until a client connects to a socket of [`bind_for`] that no process accepts from. Accepts no connection. Must be
+/// called within a tokio runtime.
+pub async fn has_client(listener: &OwnedFd) -> io::Result<()> {
+    // A new registration reports connections that arrived before.
+    let watched = register(listener.try_clone()?, Interest::READABLE)?;
+    let _ready = watched.readable().await?;
+    Ok(())
 }
 
 /// Binds with mode 0600 and replaces an existing file.

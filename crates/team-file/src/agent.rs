@@ -299,6 +299,7 @@ impl AgentKeys {
             },
             may_spawn: None,
             mcp: chosen(&defaults.servers, member.mcp.as_ref().or(self.mcp.as_ref())),
+            mcp_host: None,
             hooks: Vec::new(),
             search: None,
             guarded: Vec::new(),

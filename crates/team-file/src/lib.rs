@@ -319,6 +319,7 @@ fn read(
     ensure_lead(source, mode, &mut members, &defaults, &mut roles, reader);
     strategy::check(source, mode, &members);
     environment::check(source, &members);
+    mcp::check_shared(source, &members);
     check_members(source, &members, limits);
 
     let tables = root.tables("task", Level::Task);

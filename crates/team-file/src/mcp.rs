@@ -1,8 +1,10 @@
 //! `[mcp.<name>]`: the MCP servers whose tools the agents get. Called when the team is read.
 
+use std::collections::BTreeMap;
+
 use agent_team_protocol::spec::{McpServer, McpTransport};
 
-use super::member::check_variable;
+use super::member::{Member, check_variable};
 use super::source::Source;
 use super::table::{At, Table};
 use super::unsupported::Level;
@@ -52,6 +54,7 @@ fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<M
     let headers = table.string_map("headers", check_header);
     let timeout_s = table.integer("timeout_s", 1..=TIMEOUT_MAX);
     let search = table.boolean("search");
+    let shared = table.boolean("shared") == Some(true);
     table.finish();
     let via = match (command, url) {
         (Some(command), None) if command.value.trim().is_empty() => {
@@ -72,6 +75,13 @@ fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<M
             env,
         },
         (None, Some(url)) => {
+            if shared {
+                source.fault_with_hint(
+                    url.at,
+                    "`shared` requires `command`, not `url`: the members already share a server at a URL",
+                    "remove `shared`",
+                );
+            }
             if args.is_some() || !env.is_empty() {
                 source.fault(url.at, "`args` and `env` require `command`, not `url`");
             }
@@ -104,8 +114,38 @@ fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<M
         via,
         timeout_s: timeout_s.map(i32::unsigned_abs),
         search,
+        shared,
         files: Vec::new(),
     })
+}
+
+/// Refuses a shared server whose members need different processes: the server's environment and root are theirs.
+pub(super) fn check_shared(source: &Source<'_>, members: &[Member]) {
+    let mut first_users: BTreeMap<&str, &Member> = BTreeMap::new();
+    let agents = members
+        .iter()
+        .filter(|member| member.spec.engine.uses_model());
+    for member in agents {
+        for server in member.agent.mcp.iter().filter(|server| server.shared) {
+            let first = *first_users.entry(&server.name).or_insert(member);
+            let (one, other) = (&first.spec, &member.spec);
+            let key = match (one.env == other.env, one.cwd == other.cwd) {
+                (false, _) => "env",
+                (true, false) => "cwd",
+                (true, true) => continue,
+            };
+            source.fault_with_hint(
+                member.at,
+                format!(
+                    "MCP server {:?} is shared, but {} and {} have different `{key}`",
+                    server.name, one.name, other.name
+                ),
+                format!(
+                    "give both the same `{key}`, remove the server from the `mcp` of one of them, or remove `shared`"
+                ),
+            );
+        }
+    }
 }
 
 /// Checks a header's name and value. Refuses a credential in the value, since the file is usually committed.

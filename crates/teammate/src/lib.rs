@@ -13,7 +13,7 @@
 //! - pings, reconnects and repeated requests: `link`
 //! - engines that work on one task at a time, such as `command`: `engine`
 //! - workers in a shared process, and engines that an embedding program implements: `hosted`
-//! - the process of hosted members: `host`
+//! - the process of hosted members: `host`; the process of the team's shared MCP servers: `mcp_host`
 //! - the pane's output and input: `pane`, `typed`
 //! - the attach helper, which lends a terminal to a worker: `terminal_lender`
 //! - the tools of a model, its system prompt, and the redaction of secrets: the crate `tools`
@@ -31,6 +31,7 @@ mod launch;
 mod link;
 mod live_output;
 mod log;
+pub mod mcp_host;
 mod pane;
 pub mod program;
 mod tasks;

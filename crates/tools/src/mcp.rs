@@ -14,6 +14,7 @@
 //! started, when [`Servers`] and the last of the server's tools are dropped.
 //!
 //! - a server and its reconnects: `server`; connecting: `connection`; a call with progress and forms: `calling`
+//! - a server's program: `server_program`; a program that the team shares: `shared` in the member, `host` in its process
 //! - requests and notifications of the server: `server_events`; its forms for the user: `elicitation`
 //! - HTTP headers for a server at a URL: `headers`; results as text: `answer`
 //! - a tool: `remote`; too many tools: `search`; resources: `resources`; prompts: `prompts`
@@ -23,12 +24,15 @@ mod calling;
 mod connection;
 mod elicitation;
 mod headers;
+pub mod host;
 mod prompts;
 mod remote;
 mod resources;
 mod search;
 mod server;
 mod server_events;
+mod server_program;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -121,7 +125,10 @@ impl Servers {
         let mut connecting = JoinSet::new();
         for (index, server) in agent.mcp.iter().enumerate() {
             let (name, secrets) = (server.name.clone(), context.secrets.clone());
-            let (endpoint, forms) = (Endpoint::new(server, context), forms.clone());
+            let (endpoint, forms) = (
+                Endpoint::new(server, context, agent.mcp_host.as_deref()),
+                forms.clone(),
+            );
             connecting.spawn(async move {
                 let found = connect(endpoint, forms).await;
                 let redacted = |why: String| secrets.redact(&why).into_owned();

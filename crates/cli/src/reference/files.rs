@@ -100,6 +100,10 @@ pub(super) fn page() -> String {
             "the socket of the process that hosts members of one team",
         ),
         (
+            all.mcp_socket(TEAM),
+            "the socket of the process that hosts the shared MCP servers of one team",
+        ),
+        (
             all.launch_file("<launch-id>"),
             "the token and the environment of a worker that starts; the worker removes it",
         ),

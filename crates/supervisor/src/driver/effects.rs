@@ -8,6 +8,7 @@ use agent_team_core::input::{ClaimRef, StartFault, Verdict};
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::notification::{Abandon, StopMember};
+use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::{LaunchId, MemberName};
 use agent_team_system::planted::{self, Plant};
 use agent_team_system::private_file;
@@ -113,11 +114,21 @@ impl Driver {
         match self.write_launch_file(&member, &launch, token) {
             Ok(order) => {
                 tracing::debug!(%member, %launch, placement = ?order.placement, "launching");
+                self.share_mcp(&member);
                 self.launches.ordered(&member, &launch);
                 self.labels.started(member, order.label.clone());
                 self.launcher.order(Order::Start(order));
             }
             Err(fault) => self.send_to_self(Message::NotStarted { launch, fault }),
+        }
+    }
+
+    /// Prepares the host of shared MCP servers if the member uses one.
+    pub(super) fn share_mcp(&self, member: &MemberName) {
+        let is_shared = |agent: &AgentSpec| agent.mcp.iter().any(|server| server.shared);
+        let settings = self.settings.member(member);
+        if !self.launcher.hosts() && settings.is_ok_and(|settings| is_shared(&settings.agent)) {
+            self.launcher.order(Order::ShareMcp);
         }
     }
 
@@ -150,6 +161,9 @@ impl Driver {
         self.directories
             .prepare_team(team)
             .map_err(|error| StartFault::Unfit(error.to_string()))?;
+        let mut agent = settings.agent.clone();
+        // An embedding program has no such process.
+        agent.mcp_host = (!self.launcher.hosts()).then(|| self.directories.mcp_socket(team));
         let file = LaunchFile {
             supervisor_lock: self.directories.supervisor_lock(),
             team: self.identity.team.clone(),
@@ -165,7 +179,7 @@ impl Driver {
             role: spec.role.clone(),
             lead: spec.lead,
             project: self.identity.project.clone(),
-            agent: settings.agent.clone(),
+            agent,
             usd_limit: self.team.has_usd_limit(found),
         };
         let path = self.directories.launch_file(launch.as_str());

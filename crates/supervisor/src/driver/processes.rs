@@ -54,6 +54,9 @@ impl Driver {
                 Err(error) => tracing::warn!(%launch, %error, "cannot remove the launch file"),
             }
         }
+        let members = self.team.members();
+        let launched = members.filter(|member| member.life.launch().is_some());
+        launched.for_each(|member| self.share_mcp(&member.spec.name));
         let processes: Vec<_> = self
             .team
             .members()

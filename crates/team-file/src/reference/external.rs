@@ -63,6 +63,13 @@ pub(super) static MCP_SERVER: Section = Section {
             "Whether the model finds the tools by search, instead of having all of them in each request.",
             "search = true",
         ),
+        KeyInfo::new(
+            "shared",
+            Boolean,
+            Is("false"),
+            "Whether all members use one process of the program. Requires `command`, and the same `env` and `cwd` for these members.",
+            "shared = true",
+        ),
     ]],
 };
 

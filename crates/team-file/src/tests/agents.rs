@@ -124,6 +124,7 @@ fn an_agent_combines_role_and_member_keys() {
             skills: Vec::new(),
             may_spawn: None,
             mcp: Vec::new(),
+            mcp_host: None,
             hooks: Vec::new(),
             search: None,
             guarded: Vec::new(),

@@ -21,6 +21,7 @@ fn every_agent_gets_the_mcp_servers_of_the_file() {
             },
             timeout_s: Some(5),
             search: None,
+            shared: false,
             files: Vec::new(),
         },
         McpServer {
@@ -31,6 +32,7 @@ fn every_agent_gets_the_mcp_servers_of_the_file() {
             },
             timeout_s: None,
             search: Some(true),
+            shared: false,
             files: Vec::new(),
         },
     ];
@@ -105,6 +107,10 @@ fn invalid_mcp_servers_are_faults() {
         ),
         ("[mcp.x]\ncomand = \"a\"", "unknown key `comand`"),
         (
+            "[mcp.x]\nurl = \"http://b\"\nshared = true",
+            "`shared` requires `command`",
+        ),
+        (
             "[mcp.x]\ncommand = \"a\"\ntimeout_s = 0",
             "must be from 1 to 86400",
         ),
@@ -112,5 +118,26 @@ fn invalid_mcp_servers_are_faults() {
         let faults = read_in(project.path(), &format!("mode = \"lead\"\n{file}\n")).unwrap_err();
         let text = format!("{faults:?}");
         assert!(text.contains(why), "{file}: {text}");
+    }
+}
+
+#[test]
+fn members_of_a_shared_server_have_the_same_env_and_cwd() {
+    let project = project();
+    let read = |ben: &str, server: &str| {
+        let file = format!(
+            "mode = \"lead\"\n[defaults]\nenv = {{ LEVEL = \"1\" }}\n[[member]]\nname = \"ben\"\n{ben}\n\
+             [mcp.db]\ncommand = \"db-mcp\"\n{server}\n"
+        );
+        read_in(project.path(), &file)
+    };
+    let spec = read("", "shared = true").unwrap();
+    assert!(spec.members.iter().all(|member| member.agent.mcp[0].shared));
+    for (ben, key) in [("env = { LEVEL = \"2\" }", "env"), ("cwd = \"web\"", "cwd")] {
+        assert!(read(ben, "").is_ok(), "{ben}");
+        assert!(read(&format!("{ben}\nmcp = []"), "shared = true").is_ok());
+        let text = format!("{:?}", read(ben, "shared = true").unwrap_err());
+        let why = format!("is shared, but lead and ben have different `{key}`");
+        assert!(text.contains(&why), "{text}");
     }
 }

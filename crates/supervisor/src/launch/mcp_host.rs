@@ -1,0 +1,186 @@
+//! The process that hosts a team's shared MCP servers. Called by the team's launcher.
+//!
+//! ```text
+//! listen ─► a member connects ─► host runs ─┬─ host exits ─► its processes are killed ─► backoff ─► (listen)
+//!                                           └─ the team goes down ─► the host and its processes are killed
+//! ```
+//! The supervisor binds the socket and never accepts: the host inherits the socket as stdin. So a member can connect at
+//! any time, and waits while no host runs. The host exits when its stdout, the read end of a pipe, reports that this
+//! process has closed the pipe or has died. The servers are foreign programs: none of their output reaches this process.
+
+use std::io::{self, PipeWriter};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agent_team_protocol::engine::Engine;
+use agent_team_protocol::launch::LAUNCH_MARKER;
+use agent_team_protocol::view::{Receipt, ReceiptKind, ReceiptOutcome};
+use agent_team_system::backoff::Backoff;
+use agent_team_system::process::ProcessId;
+use agent_team_system::socket::{bind_for, has_client};
+use agent_team_system::spawn::{Child, ProgramSpec, spawn_session_with};
+use agent_team_system::tree::Tree;
+use agent_team_system::{daemon, private_file};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::headless;
+
+/// The pauses before the host is started again.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    longest: Duration::from_secs(30),
+};
+
+/// A host that has run this long resets the backoff.
+const RESET_AFTER: Duration = Duration::from_secs(60);
+
+/// How long the host, and then its processes, may take to end.
+const END_LIMIT: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct McpHost {
+    socket: PathBuf,
+    /// `None`: the socket is not bound.
+    listening: Option<Listening>,
+}
+
+/// Dropping it ends the host without an answer.
+#[derive(Debug)]
+struct Listening {
+    end: oneshot::Sender<()>,
+    ended: oneshot::Receiver<Option<Receipt>>,
+}
+
+impl McpHost {
+    pub(super) fn new(socket: PathBuf) -> Self {
+        Self {
+            socket,
+            listening: None,
+        }
+    }
+
+    /// Binds the socket. Idempotent.
+    pub(super) fn listen(&mut self) {
+        if self.listening.is_some() {
+            return;
+        }
+        let listener = match bind_for(&self.socket) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, "cannot listen for members with shared MCP servers");
+                return;
+            }
+        };
+        let (end, ending) = oneshot::channel();
+        let (answer, ended) = oneshot::channel();
+        let socket = self.socket.clone();
+        tokio::task::spawn_local(async move {
+            let receipt = supervise(&socket, &listener, ending).await;
+            if let Err(error) = private_file::discard(&socket) {
+                tracing::warn!(%error, "cannot remove the socket of the MCP host");
+            }
+            let _asker_gone = answer.send(receipt);
+        });
+        self.listening = Some(Listening { end, ended });
+    }
+
+    /// Ends the host and all servers. `None` if no host was running.
+    pub(super) async fn end(&mut self) -> Option<Receipt> {
+        let Listening { end, ended } = self.listening.take()?;
+        let _ended_before = end.send(());
+        ended.await.ok().flatten()
+    }
+}
+
+/// Runs the host whenever a member connects, until `ending` completes. Returns the receipt of the running host.
+async fn supervise(
+    socket: &Path,
+    listener: &OwnedFd,
+    mut ending: oneshot::Receiver<()>,
+) -> Option<Receipt> {
+    // After a crash of the supervisor, processes of its host may be left.
+    end_processes(socket, None).await;
+    let mut failures = 0;
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut ending => return None,
+            waiting = has_client(listener) => {
+                if let Err(error) = waiting {
+                    tracing::error!(%error, "cannot wait for members with shared MCP servers");
+                }
+            }
+        }
+        let started = Instant::now();
+        match start(socket, listener) {
+            Ok((mut host, lifeline)) => {
+                let has_exited = tokio::select! {
+                    exited = host.wait() => {
+                        tracing::warn!(?exited, "the MCP host has exited");
+                        true
+                    }
+                    _ = &mut ending => false,
+                };
+                drop(lifeline);
+                if !has_exited {
+                    // A host that does not exit in time is killed with its servers.
+                    let _exited = tokio::time::timeout(END_LIMIT, host.wait()).await;
+                }
+                let outcome = end_processes(socket, Some(host.process)).await;
+                // Reap a killed host.
+                let _reaped = tokio::time::timeout(END_LIMIT, host.wait()).await;
+                if !has_exited {
+                    return Some(Receipt {
+                        kind: ReceiptKind::Process,
+                        what: format!("{} (MCP host)", host.process.pid),
+                        outcome,
+                    });
+                }
+            }
+            Err(error) => tracing::error!(%error, "cannot start the MCP host"),
+        }
+        if started.elapsed() >= RESET_AFTER {
+            failures = 0;
+        }
+        failures += 1;
+        tokio::select! {
+            biased;
+            _ = &mut ending => return None,
+            () = tokio::time::sleep(BACKOFF.after(failures)) => {}
+        }
+    }
+}
+
+fn start(socket: &Path, listener: &OwnedFd) -> io::Result<(Child, PipeWriter)> {
+    let program = daemon::sibling_binary(Engine::Native.worker()).map_err(io::Error::other)?;
+    let null = std::fs::File::options().write(true).open("/dev/null")?;
+    let (lifeline, kept) = io::pipe()?;
+    let spec = ProgramSpec {
+        program,
+        args: vec!["--mcp-host".into()],
+        env: headless::own_environment()
+            .chain([(LAUNCH_MARKER.into(), socket.into())])
+            .collect(),
+        cwd: "/".into(),
+    };
+    let stdio = [listener.try_clone()?, lifeline.into(), null.into()];
+    Ok((spawn_session_with(&spec, stdio)?, kept))
+}
+
+/// Kills the host and all processes that it started. The socket's path is their marker: a later supervisor knows it, too.
+async fn end_processes(socket: &Path, host: Option<ProcessId>) -> ReceiptOutcome {
+    let tree = Tree {
+        root: host,
+        sessions: Vec::new(),
+        marker: socket.to_string_lossy().into_owned(),
+    };
+    match tree.end(END_LIMIT).await {
+        Ok(_ended) => ReceiptOutcome::Ended,
+        Err(error) => {
+            tracing::error!(%error, "processes of shared MCP servers do not end");
+            ReceiptOutcome::Survived
+        }
+    }
+}

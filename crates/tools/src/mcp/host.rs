@@ -1,0 +1,276 @@
+//! The process that hosts the shared MCP servers of a team: `agent-teammate-native --mcp-host`. The supervisor starts it
+//! with the listening socket that members connect to.
+//!
+//! ```text
+//! member ─ socket ─┐                       ┌─ stdin, stdout ─ server "db"
+//! member ─ socket ─┼─ router of "db" ──────┘
+//! member ─ socket ─┴─ router of "docs" ───── stdin, stdout ─ server "docs"
+//! ```
+//! A server starts with its first member, and is killed when its last member has disconnected. Only processes of the same
+//! user can connect; the sandbox of an agent's commands refuses Unix sockets. The host decides nothing: the members check
+//! permissions and treat the server's messages as untrusted. Nothing waits for a member or for a server except their own
+//! connection: queues are bounded, and a member that does not read is disconnected.
+
+mod router;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use agent_team_protocol::launch::LAUNCH_MARKER;
+use agent_team_system::socket::{Listener, ReadHalf, Stream, WriteHalf};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::pipe;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use self::router::{ClientId, Inbox, Line, Router};
+use super::server_program::{Messages, ServerProgram, explained};
+use super::shared::{Hello, Welcome};
+
+/// The largest message, in bytes. Longer ones are dropped, as the SDK does.
+const LINE_MAX: u64 = 16 << 20;
+
+/// The number of messages that wait for a server to read its stdin.
+const WAITING_MAX: usize = 64;
+
+/// How long a new connection may take to send its [`Hello`].
+const HELLO_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a member may take to read a message, and how long a member's message may wait for the server. After that, the
+/// member is disconnected: a server that all members have left is killed.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+
+/// The pause after an error of the listening socket, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The running servers by name.
+#[derive(Default)]
+struct Pool(RefCell<BTreeMap<String, Rc<SharedServer>>>);
+
+struct SharedServer {
+    hello: Hello,
+    router: RefCell<Router>,
+    /// To the server's stdin.
+    messages: mpsc::Sender<Line>,
+    /// Aborting it kills the server.
+    task: RefCell<Option<AbortHandle>>,
+}
+
+/// Serves members until the process ends. Must be called within a `LocalSet`.
+pub async fn serve(listener: Listener) {
+    let pool = Rc::new(Pool::default());
+    loop {
+        match listener.accept().await {
+            Ok(stream) => drop(tokio::task::spawn_local(serve_member(
+                Rc::clone(&pool),
+                stream,
+            ))),
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+async fn serve_member(pool: Rc<Pool>, stream: Stream) {
+    let (read, mut write) = stream.into_halves();
+    let mut lines = Lines::new(read);
+    let Ok(Some(hello)) = timeout(HELLO_LIMIT, lines.next()).await else {
+        return;
+    };
+    let attached = match serde_json::from_str(hello) {
+        Ok(hello) => pool.attach(hello),
+        Err(error) => Err(format!("the host has another version: {error}")),
+    };
+    let welcome = Welcome {
+        failed: attached.as_ref().err().cloned(),
+    };
+    let welcome = serde_json::to_string(&welcome).expect("it has string keys");
+    let welcomed = write.write_all(format!("{welcome}\n").as_bytes()).await;
+    let Ok((server, client, inbox)) = attached else {
+        return;
+    };
+    if welcomed.is_ok() {
+        tokio::select! {
+            () = send(write, inbox) => {}
+            () = receive(&server, client, lines) => {}
+        }
+    }
+    pool.detach(&server, client);
+}
+
+async fn send(mut write: WriteHalf, mut inbox: Inbox) {
+    while let Some(line) = inbox.next().await {
+        let written = timeout(WRITE_LIMIT, write.write_all(line.as_bytes())).await;
+        if !matches!(written, Ok(Ok(()))) {
+            return;
+        }
+        inbox.sent(&line);
+    }
+}
+
+/// Passes on the messages of a member until the member disconnects or the server does not read.
+async fn receive(server: &SharedServer, client: ClientId, mut lines: Lines<ReadHalf>) {
+    while let Some(line) = lines.next().await {
+        // If the server does not read its stdin, only this member waits.
+        let place = match timeout(WRITE_LIMIT, server.messages.reserve()).await {
+            Ok(Ok(place)) => place,
+            // The server has exited: the reasons are in the member's inbox, and `send` ends after them.
+            Ok(Err(_)) => return std::future::pending().await,
+            Err(_) => return,
+        };
+        if let Some(line) = server.router.borrow_mut().handle_client(client, line) {
+            place.send(line);
+        }
+    }
+}
+
+impl Pool {
+    /// Connects a member to a server, which is started if it does not run.
+    fn attach(
+        self: &Rc<Self>,
+        hello: Hello,
+    ) -> Result<(Rc<SharedServer>, ClientId, Inbox), String> {
+        let mut servers = self.0.borrow_mut();
+        let server = match servers.get(&hello.server.name) {
+            Some(server) => match server.hello.difference(&hello) {
+                None => Rc::clone(server),
+                Some(what) => {
+                    return Err(format!(
+                        "it is shared, and runs for other members with another {what}; run `agent-team down` and \
+                         `agent-team up`, or remove `shared`"
+                    ));
+                }
+            },
+            None => {
+                let server = self.start(hello)?;
+                servers.insert(server.hello.server.name.clone(), Rc::clone(&server));
+                server
+            }
+        };
+        let (client, inbox) = server.router.borrow_mut().attach();
+        Ok((server, client, inbox))
+    }
+
+    fn start(self: &Rc<Self>, hello: Hello) -> Result<Rc<SharedServer>, String> {
+        let env = hello.env.iter();
+        let mut env: Vec<_> = env
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        // With the host's marker, the supervisor finds all processes of the server.
+        let marker = std::env::var_os(LAUNCH_MARKER);
+        env.extend(marker.map(|marker| (LAUNCH_MARKER.into(), marker)));
+        let (program, stdout, stdin) = ServerProgram::launch(&hello.server, &env, &hello.project)?;
+        let (messages, waiting) = mpsc::channel(WAITING_MAX);
+        let server = Rc::new(SharedServer {
+            hello,
+            router: RefCell::default(),
+            messages,
+            task: RefCell::default(),
+        });
+        let run = run(
+            Rc::clone(self),
+            Rc::clone(&server),
+            program,
+            stdout,
+            stdin,
+            waiting,
+        );
+        let task = tokio::task::spawn_local(run).abort_handle();
+        server.task.replace(Some(task));
+        Ok(server)
+    }
+
+    /// Disconnects a member. Kills the server after its last member.
+    fn detach(&self, server: &Rc<SharedServer>, client: ClientId) {
+        let mut router = server.router.borrow_mut();
+        for line in router.detach(client) {
+            // A server that does not read its stdin is not informed.
+            let _full = server.messages.try_send(line);
+        }
+        if router.is_unused() {
+            self.remove(server);
+            if let Some(task) = server.task.take() {
+                task.abort();
+            }
+        }
+    }
+
+    /// The next member starts a new process.
+    fn remove(&self, server: &Rc<SharedServer>) {
+        let mut servers = self.0.borrow_mut();
+        servers.retain(|_, running| !Rc::ptr_eq(running, server));
+    }
+}
+
+/// Exchanges messages with a server until it exits or closes a pipe.
+async fn run(
+    pool: Rc<Pool>,
+    server: Rc<SharedServer>,
+    program: ServerProgram,
+    stdout: Messages,
+    mut stdin: pipe::Sender,
+    mut waiting: mpsc::Receiver<Line>,
+) {
+    let mut lines = Lines::new(stdout);
+    let reading = async {
+        while let Some(line) = lines.next().await {
+            let reply = server.router.borrow_mut().handle_server(line);
+            if let Some(reply) = reply {
+                // A server that floods its client with requests without reading the replies loses replies.
+                let _full = server.messages.try_send(reply);
+            }
+            // A server that writes without a pause must not keep the others from running.
+            tokio::task::yield_now().await;
+        }
+    };
+    let writing = async {
+        while let Some(line) = waiting.recv().await {
+            if stdin.write_all(line.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = reading => {}
+        () = writing => {}
+    }
+    let why = explained("it closed its output".to_owned(), Some(&program)).await;
+    pool.remove(&server);
+    server.router.borrow_mut().server_gone(&why);
+}
+
+/// Reads lines of limited length.
+struct Lines<R> {
+    reader: BufReader<R>,
+    line: Vec<u8>,
+}
+
+impl<R: AsyncRead + Unpin> Lines<R> {
+    fn new(reader: R) -> Self {
+        Self {
+            reader: BufReader::new(reader),
+            line: Vec::new(),
+        }
+    }
+
+    /// The next line with its newline. Skips lines that are too long or not UTF-8. `None` at the end of the stream.
+    async fn next(&mut self) -> Option<&str> {
+        let mut is_rest = false;
+        loop {
+            self.line.clear();
+            let mut limited = (&mut self.reader).take(LINE_MAX);
+            let read = limited.read_until(b'\n', &mut self.line).await;
+            if !read.is_ok_and(|read| read > 0) {
+                return None;
+            }
+            let is_whole = self.line.ends_with(b"\n");
+            if is_whole && !is_rest && std::str::from_utf8(&self.line).is_ok() {
+                break;
+            }
+            is_rest = !is_whole;
+        }
+        std::str::from_utf8(&self.line).ok()
+    }
+}

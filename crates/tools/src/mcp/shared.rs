@@ -1,0 +1,133 @@
+//! A member's connection to a server that the team shares, through the process of `host`. Called by `connection`.
+//!
+//! The member sends a [`Hello`], the host answers with a [`Welcome`], each as a line of JSON. After that, both sides send
+//! the messages of MCP. Permissions, limits and the treatment of untrusted text are the member's, as for its own servers.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agent_team_protocol::launch::LAUNCH_MARKER;
+use agent_team_protocol::spec::McpServer;
+use agent_team_system::socket::{ReadHalf, Stream, WriteHalf};
+use rmcp::model::ErrorCode;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::time::Instant;
+
+/// The error code with which the host answers requests whose server has exited. The message contains the reason.
+pub(super) const SERVER_GONE: ErrorCode = ErrorCode(-32099);
+
+/// How long to wait for the supervisor to listen for the host, after the supervisor was killed.
+const LISTEN_LIMIT: Duration = Duration::from_secs(10);
+
+/// The pause between two attempts to connect.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The largest answer of the host, in bytes.
+const ANSWER_MAX: u64 = 64 << 10;
+
+/// Variables that differ between members and that a shared server does not receive.
+const OF_MEMBER: [&str; 3] = ["TERM", "AGENT_TEAM_MEMBER", LAUNCH_MARKER];
+
+/// The server that a member connects to, with everything that its process depends on. Contains secrets.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Hello {
+    pub(super) server: McpServer,
+    /// The working directory of the server.
+    pub(super) project: PathBuf,
+    /// The root that the member declares to the server.
+    pub(super) root: PathBuf,
+    /// The environment of the server, without the variables of its own table.
+    pub(super) env: BTreeMap<String, String>,
+}
+
+/// The host's answer to a [`Hello`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Welcome {
+    /// Why the server cannot be used.
+    pub(super) failed: Option<String>,
+}
+
+impl Hello {
+    pub(super) fn new(
+        server: &McpServer,
+        project: &Path,
+        root: &Path,
+        env: &[(OsString, OsString)],
+    ) -> Self {
+        let text = |(name, value): &(OsString, OsString)| {
+            Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
+        };
+        let env = env.iter().filter_map(text);
+        Self {
+            server: server.clone(),
+            project: project.to_owned(),
+            root: root.to_owned(),
+            env: env
+                .filter(|(name, _)| !OF_MEMBER.contains(&name.as_str()))
+                .collect(),
+        }
+    }
+
+    /// Why these two members cannot use the same process. `None`: they can.
+    pub(super) fn difference(&self, other: &Self) -> Option<String> {
+        if self.server.via != other.server.via || self.server.files != other.server.files {
+            return Some("command".to_owned());
+        }
+        if (&self.project, &self.root) != (&other.project, &other.root) {
+            return Some("working directory".to_owned());
+        }
+        let names = self.env.keys().chain(other.env.keys());
+        let mut differing = names.filter(|name| self.env.get(*name) != other.env.get(*name));
+        differing.next().map(|name| format!("value of {name}"))
+    }
+
+    /// Connects to the host at this socket, and through it to the server.
+    ///
+    /// # Errors
+    /// If the host cannot be reached, or cannot start the server.
+    pub(super) async fn connect(
+        &self,
+        host: &Path,
+    ) -> Result<(BufReader<ReadHalf>, WriteHalf), String> {
+        let connected = async {
+            let (read, mut write) = connect(host).await?.into_halves();
+            let hello = format!("{}\n", serde_json::to_string(self)?);
+            write.write_all(hello.as_bytes()).await?;
+            let mut read = BufReader::new(read);
+            let mut answer = String::new();
+            (&mut read).take(ANSWER_MAX).read_line(&mut answer).await?;
+            if answer.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            Ok((serde_json::from_str(&answer)?, read, write))
+        };
+        let connected: io::Result<(Welcome, _, _)> = connected.await;
+        let (welcome, read, write) = connected
+            .map_err(|error| format!("cannot connect to the host of shared servers: {error}"))?;
+        match welcome.failed {
+            Some(why) => Err(why),
+            None => Ok((read, write)),
+        }
+    }
+}
+
+/// Connects as soon as a supervisor listens. Without a host, the connection waits in the socket's queue until the
+/// supervisor has started one.
+async fn connect(host: &Path) -> io::Result<Stream> {
+    let deadline = Instant::now() + LISTEN_LIMIT;
+    loop {
+        match Stream::connect(host).await {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) && Instant::now() < deadline => {}
+            connected => return connected,
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
