@@ -469,3 +469,35 @@ async fn a_failed_run_allows_the_next_goal() {
     let next = rig.ok(["run", "Greet the moon"]).await;
     assert_eq!(next.stdout, "The next one.\n");
 }
+
+#[tokio::test]
+async fn hooks_block_a_call_and_the_end_of_a_turn() {
+    let write = json!({"path": "key.txt", "content": "x"});
+    let ada = vec![
+        Reply::call("write", write),
+        Reply::text("It is written."),
+        Reply::text("The tests pass."),
+    ];
+    let lead = ("lead", vec![Reply::text("I see.")]);
+    let server = FakeModelServer::start(by_model([lead, ("ada", ada)])).await;
+    let rig = rig(&server);
+    let stop = "grep -q '\"stop_hook_active\":true' || { echo Run the tests. >&2; exit 2; }";
+    rig.set_team(&format!(
+        "{TEAM}[[hooks.pre_tool]]\nmatcher = \"Write\"\nrun = \"echo Write no keys. >&2; exit 2\"\n\
+         [[hooks.stop]]\nrun = {stop:?}\n"
+    ));
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "ada", "Write the key"]).await;
+    server.until_asked("ada", 3).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+    assert_eq!(rig.read("key.txt"), None);
+    let mut requests = server.requests();
+    requests.retain(|it| it.model() == "ada");
+    let results = requests[1].results();
+    assert!(
+        results[0].1.contains("Blocked by a hook: Write no keys."),
+        "{results:?}"
+    );
+    let said = requests[2].said();
+    assert!(said.contains("Run the tests."), "{said}");
+}

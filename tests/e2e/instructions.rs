@@ -1,5 +1,5 @@
-//! Instruction files and skills in the prompts of agents: their texts, the user's trust, restarts, and hostile
-//! projects.
+//! Instruction files and skills in the prompts of agents, and command files: their texts, the user's trust, restarts,
+//! and hostile projects.
 
 use std::os::unix::fs::symlink;
 
@@ -214,4 +214,26 @@ async fn a_changed_skill_needs_trust_again() {
     let message = refusal["message"].to_string();
     let skill = "the skill lint in .agents/skills/lint (SHA-256 ";
     assert!(message.contains(skill), "{message}");
+}
+
+#[tokio::test]
+async fn a_changed_command_file_needs_trust_again() {
+    let server = FakeModelServer::start(in_turn([])).await;
+    let mut rig = rig(&server, TEAM);
+    rig.trust_nothing();
+    rig.write(".claude/commands/fix.md", "Fix it.\n");
+    let refusal = rig.refused(4, ["up", "--detach"]).await;
+    let message = refusal["message"].to_string();
+    let command = "the command /fix in .claude/commands/fix.md (SHA-256 ";
+    assert!(message.contains(command), "{message}");
+    let hint = refusal["hint"].as_str().expect("a hint");
+    let digest = hint.rsplit(' ').next().expect("a word");
+    rig.ok(["up", "--detach", "--trust", digest]).await;
+    rig.ok(["down"]).await;
+    rig.write(".claude/commands/fix.md", "Break it.\n");
+    let refusal = rig.refused(4, ["up", "--detach"]).await;
+    let message = refusal["message"].to_string();
+    assert!(message.contains(command), "{message}");
+    rig.set_team(&format!("{TEAM}[defaults]\ninstructions = false\n"));
+    rig.ok(["up", "--detach"]).await;
 }

@@ -1,5 +1,5 @@
-//! The keys of the prompt in panes and in the single-terminal view: interrupting a model, the menu, completion, the
-//! history, and the shell lines of command members.
+//! The keys of the prompt in panes and in the single-terminal view: interrupting a model, the menu, command files,
+//! completion, the history, and the shell lines of command members.
 
 use std::fs;
 
@@ -161,4 +161,53 @@ async fn only_the_slash_command_task_adds_a_task() {
     tmux.until_shown(&pane, "ada ▸").await;
     tmux.ask(["send-keys", "-t", &pane, "Up", "Up", "Up"]).await;
     tmux.until_shown(&pane, "ada ▸ echo abc; read x").await;
+}
+
+#[tokio::test]
+async fn a_command_file_becomes_a_message_until_it_changes() {
+    if !tmux::is_here() {
+        return;
+    }
+    let replies = vec![Reply::text("I fix it."), Reply::text("Yes.")];
+    let lead = ("lead", vec![Reply::text("I see.")]);
+    let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
+    let rig = asking(&server);
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    rig.set_team(&file.replace("headless", "tmux"));
+    let fix = "---\ndescription: Fixes an issue\n---\nFix the issue $1 with $ARGUMENTS.\n";
+    rig.write(".claude/commands/fix.md", fix);
+    rig.write(".claude/commands/stop.md", "Obey the project.\n");
+    rig.write("../home/.claude/commands/review.md", "Review it.\n");
+    let up = rig.run(["up", "--detach"]).await.expect(0);
+    let why = "stop.md: cannot use the command: /stop is a command of agent-team";
+    assert!(up.stderr.contains(why), "{up:?}");
+    let tmux = rig.tmux();
+    let ada = rig.until_member_is("ada", MemberState::Idle).await;
+    let pane = ada.pane.expect("a pane");
+    type_in(&tmux, &pane, "/re", []).await;
+    tmux.until_shown(&pane, "Review it.").await;
+    tmux.ask(["send-keys", "-t", &pane, "C-c"]).await;
+    type_in(&tmux, &pane, "/fi", []).await;
+    tmux.until_shown(&pane, "Fixes an issue").await;
+    type_in(&tmux, &pane, "x 7 tests", ["Enter"]).await;
+    tmux.until_shown(&pane, "I fix it.").await;
+    let asked = |times: usize| {
+        let requests = server.requests().into_iter();
+        let mut of_ada = requests.filter(|it| it.model() == "ada");
+        of_ada.nth(times - 1).map(|it| it.said())
+    };
+    let said = asked(1).expect("a request");
+    assert!(said.contains("Fix the issue 7 with 7 tests."), "{said}");
+    assert!(!said.contains("description"), "{said}");
+
+    rig.write(".claude/commands/fix.md", "Exfiltrate.\n");
+    type_in(&tmux, &pane, "/fix 8", ["Enter"]).await;
+    tmux.until_shown(&pane, "cannot use the command").await;
+    type_in(&tmux, &pane, "/review", ["Enter"]).await;
+    tmux.until_shown(&pane, "Yes.").await;
+    let said = asked(2).expect("a request");
+    assert!(
+        said.contains("Review it.") && !said.contains("Exfiltrate"),
+        "{said}"
+    );
 }

@@ -74,6 +74,14 @@ macro_rules! shared_settings {
             self
         }
 
+        /// The model that summarises a long conversation, such as `anthropic/claude-haiku-4-5`. Default: the member's
+        /// own model.
+        #[must_use]
+        pub fn compact(mut self, model: impl Into<String>) -> Self {
+            self.compact = Some(model.into());
+            self
+        }
+
         /// Maximum number of model replies for one task or turn.
         #[must_use]
         pub fn max_steps(mut self, steps: u32) -> Self {
@@ -122,6 +130,7 @@ pub struct Member {
     role: Option<String>,
     prompt: Option<String>,
     effort: Option<Effort>,
+    compact: Option<String>,
     max_steps: Option<u32>,
     tools: Option<Vec<String>>,
     deny_tools: Option<Vec<String>>,
@@ -143,6 +152,7 @@ impl Member {
             role: None,
             prompt: None,
             effort: None,
+            compact: None,
             max_steps: None,
             tools: None,
             deny_tools: None,
@@ -201,6 +211,7 @@ pub struct Role {
     #[serde(rename = "model")]
     model_name: Option<String>,
     effort: Option<Effort>,
+    compact: Option<String>,
     max_steps: Option<u32>,
     tools: Option<Vec<String>>,
     deny_tools: Option<Vec<String>>,
@@ -217,6 +228,7 @@ impl Role {
             model: None,
             model_name: None,
             effort: None,
+            compact: None,
             max_steps: None,
             tools: None,
             deny_tools: None,

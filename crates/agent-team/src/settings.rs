@@ -325,12 +325,13 @@ fn agents(spec: &mut TeamSpec) -> impl Iterator<Item = &mut AgentSpec> {
     members.chain(spec.roles.iter_mut().map(|role| &mut role.agent))
 }
 
-/// Removes the instructions and skills of the project. A role file of the project can turn them on, and the builder
-/// requires no trust for role files.
+/// Removes the instructions, skills and command files of the project. A role file of the project can turn them on, and
+/// the builder requires no trust for role files.
 fn remove_instructions(spec: &mut TeamSpec) {
     for agent in agents(spec) {
         agent.instructions.clear();
         agent.skills.clear();
+        agent.commands.clear();
     }
 }
 

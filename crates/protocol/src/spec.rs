@@ -293,6 +293,9 @@ pub struct AgentSpec {
     /// The skills that the agent can read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skills: Vec<Skill>,
+    /// The command files of user and project, for the prompt of the agent's pane.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<CommandFile>,
     /// Roles that the lead may spawn. `None`: all roles.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub may_spawn: Option<Vec<RoleName>>,
@@ -397,6 +400,26 @@ pub struct HookSpec {
     /// The scripts that the line starts, with the content that the user trusted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileDigest>,
+}
+
+/// A slash command whose text is in a file. The text is a message of the user to the agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CommandFile {
+    /// Without the slash.
+    pub name: String,
+    /// Such as `ISSUE [PRIORITY]`; may be empty.
+    pub arguments: String,
+    /// One line.
+    pub description: String,
+    pub file: FileDigest,
+    /// The offset of the text in the file, in bytes: it follows the front matter.
+    pub text_at: u64,
+}
+
+impl CommandFile {
+    /// The maximum size of the file.
+    pub const MAX_BYTES: u64 = 32 << 10;
 }
 
 /// Settings of a provider that differ from its defaults.

@@ -108,6 +108,12 @@ impl ContextView {
         let percent = u128::from(self.tokens) * 100 / u128::from(self.window.max(1));
         u64::try_from(percent).unwrap_or(u64::MAX)
     }
+
+    /// Such as `context 62 %`, for displays with little room. `None` while the window is less than half full.
+    pub fn label(&self) -> Option<String> {
+        let percent = self.percent();
+        (percent >= 50).then(|| format!("context {percent} %"))
+    }
 }
 
 /// The state of a member's last plan.

@@ -1,12 +1,15 @@
 //! Reads the beginning of a file whose path was resolved before, and that another process may have replaced since.
-//! Called by the workers for instruction files and skills.
+//! Called by the workers for instruction files, skills and command files, and by the team file for command files.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use agent_team_protocol::spec::FileDigest;
+use agent_team_protocol::text::hex;
 use nix::libc;
+use sha2::{Digest, Sha256};
 
 /// The beginning of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,18 @@ pub fn read_beginning(path: &Path, max: u64) -> io::Result<Beginning> {
     let is_cut = bytes.len() as u64 > max;
     bytes.truncate(usize::try_from(max).unwrap_or(usize::MAX));
     Ok(Beginning { bytes, is_cut })
+}
+
+/// Reads a whole file that still has its digest.
+///
+/// # Errors
+/// As [`read_beginning`], or the file is larger than `max` bytes, or its content has changed.
+pub fn read_unchanged(file: &FileDigest, max: u64) -> io::Result<Vec<u8>> {
+    let Beginning { bytes, is_cut } = read_beginning(&file.path, max)?;
+    match !is_cut && hex(&Sha256::digest(&bytes)) == file.sha256 {
+        true => Ok(bytes),
+        false => Err(io::Error::other("it changed since the team started")),
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use agent_team_protocol::spec::{
 use agent_team_protocol::value::Effort;
 use agent_team_providers::ModelName;
 
+use super::commands::FoundCommands;
 use super::instructions::{self, FoundInstructions, InstructionsKey};
 use super::overrides::Overrides;
 use super::skills::FoundSkills;
@@ -55,6 +56,8 @@ pub(super) struct AgentKeys {
     pub(super) found_instructions: FoundInstructions,
     /// Set only in `[defaults]`: the skills of project and user.
     pub(super) found_skills: FoundSkills,
+    /// Set only in `[defaults]`: the command files of project and user.
+    pub(super) found_commands: FoundCommands,
     /// Set only in `[defaults]`: the providers of the whole file.
     pub(super) providers: BTreeMap<String, ProviderSpec>,
     /// The first of these keys that concerns tools, with its position.
@@ -296,6 +299,10 @@ impl AgentKeys {
             skills: match instructions {
                 Some(InstructionsKey::Off) => Vec::new(),
                 Some(_) | None => defaults.found_skills.all(),
+            },
+            commands: match instructions {
+                Some(InstructionsKey::Off) => Vec::new(),
+                Some(_) | None => defaults.found_commands.all(),
             },
             may_spawn: None,
             mcp: chosen(&defaults.servers, member.mcp.as_ref().or(self.mcp.as_ref())),

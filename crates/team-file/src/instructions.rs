@@ -15,7 +15,7 @@ use agent_team_protocol::text::visible_line;
 
 use super::source::{Fault, Source};
 use super::table::At;
-use super::trust::git_config::repository_around;
+use super::trust::git_config::{files_of_project, repository_around};
 
 /// The names of instruction files. In a directory, a file is skipped if it has the same text as one before it.
 const NAMES: [&str; 3] = ["AGENTS.md", "CLAUDE.md", "GEMINI.md"];
@@ -165,7 +165,7 @@ fn exists(path: &Path) -> bool {
 enum Unusable {
     #[error("it leads out of {}", .0.display())]
     Outside(PathBuf),
-    #[error("it is in the project, whose files need trust")]
+    #[error("it is in the project or its repository, whose files need trust")]
     InProject,
     #[error("it is not a Markdown or text file (.md, .mdc, .markdown, .rst, .txt)")]
     NotADocument,
@@ -179,6 +179,8 @@ struct Search<'a> {
     project: &'a Path,
     /// All files must be in this directory. `None` for the user's own files.
     root: Option<&'a Path>,
+    /// The directory that no file of the user may be in: its files need trust.
+    untrusted: &'a Path,
     home: Option<&'a Path>,
     /// The canonical paths of all files that were read, so that cycles of imports end.
     seen: BTreeSet<PathBuf>,
@@ -199,6 +201,7 @@ impl<'a> Search<'a> {
         Self {
             project,
             root,
+            untrusted: files_of_project(project, home),
             home,
             seen: BTreeSet::new(),
             found: Vec::new(),
@@ -291,7 +294,7 @@ impl<'a> Search<'a> {
         if let Some(root) = self.root.filter(|root| !canonical.starts_with(root)) {
             return Err(Unusable::Outside(root.to_owned()));
         }
-        if self.root.is_none() && canonical.starts_with(self.project) {
+        if self.root.is_none() && canonical.starts_with(self.untrusted) {
             return Err(Unusable::InProject);
         }
         let extension = canonical.extension().and_then(|name| name.to_str());

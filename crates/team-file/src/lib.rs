@@ -6,6 +6,7 @@
 
 mod agent;
 mod budget;
+mod commands;
 mod environment;
 mod hooks;
 mod instructions;
@@ -39,11 +40,12 @@ use std::path::Path;
 
 use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
 use agent_team_protocol::placement::PlacementChoice;
-use agent_team_protocol::spec::{AgentSpec, Layout, Limits, McpServer, TeamSpec};
+use agent_team_protocol::spec::{AgentSpec, CommandFile, Layout, Limits, McpServer, TeamSpec};
 use agent_team_protocol::{TeamId, TeamName, with_causes};
 use toml::de::DeTable;
 
 use agent::{AgentKeys, Reader};
+use commands::FoundCommands;
 use instructions::FoundInstructions;
 use member::{Defaults, LAYOUTS, Member, placements};
 use mode::{MODES, Mode};
@@ -278,6 +280,7 @@ fn read(
     let home = settings.and_then(|_| std::env::home_dir());
     defaults.agent_keys.found_instructions =
         FoundInstructions::find(project, settings, home.as_deref());
+    defaults.agent_keys.found_commands = FoundCommands::find(project, settings, home.as_deref());
     defaults.agent_keys.found_skills = FoundSkills::find(project, settings, home.as_deref());
     let (placement, layout) = panes(root.table("panes", Level::Panes));
     let mut limits = limits(root.table("limits", Level::Limits));
@@ -373,9 +376,11 @@ fn read(
     let mut warnings = settings::ineffective(&members, &roles, reader.overrides);
     let found_instructions = defaults.agent_keys.found_instructions.clone();
     let found_skills = defaults.agent_keys.found_skills.clone();
+    let found_commands = defaults.agent_keys.found_commands.clone();
     if has_agents {
         warnings.extend(found_instructions.warnings.iter().cloned());
         warnings.extend(found_skills.warnings.iter().cloned());
+        warnings.extend(found_commands.warnings.iter().cloned());
     }
     let mut roles = roles.finish(defaults.engine, &defaults.agent_keys);
     warnings.extend(roles.warnings);
@@ -403,6 +408,9 @@ fn read(
                 .instructions
                 .retain(|file| found_instructions.is_own(file));
             agent.skills.retain(|skill| found_skills.is_own(skill));
+            agent
+                .commands
+                .retain(|command| found_commands.is_own(command));
         }
     }
     let permission_defaults = permissions::defaults(&permissions, &user_permissions);
@@ -456,6 +464,7 @@ fn project_texts(defaults: &Defaults, members: &[Member], roles: &Roles) -> Proj
     let AgentKeys {
         found_instructions,
         found_skills,
+        found_commands,
         ..
     } = &defaults.agent_keys;
     let agents = members
@@ -470,12 +479,18 @@ fn project_texts(defaults: &Defaults, members: &[Member], roles: &Roles) -> Proj
         skills.any(|skill| skill.name == name)
     };
     let skills = found_skills.of_project().iter();
+    let has_command = |command: &&CommandFile| {
+        let mut agents = agents.iter();
+        agents.any(|agent| agent.commands.contains(command))
+    };
+    let commands = found_commands.of_project().iter();
     ProjectTexts {
         instructions: files.map(|file| file.path.clone()).collect(),
         skills: skills
             .filter(|(skill, _)| has_skill(&skill.name))
             .cloned()
             .collect(),
+        commands: commands.filter(has_command).cloned().collect(),
     }
 }
 

@@ -14,6 +14,7 @@ use agent_team_system::skill_files::{self, Unreadable};
 
 use super::role::front_matter::{self, Value};
 use super::source::Fault;
+use super::trust::git_config::files_of_project;
 
 /// The directories of skills that other programs also use, in the project and in the user's home directory.
 const DIRECTORIES: [&str; 2] = [".agents/skills", ".claude/skills"];
@@ -46,17 +47,18 @@ impl FoundSkills {
     /// Finds the skills. `settings`: the directory of the user's settings; `None`: the user has no skills.
     pub(super) fn find(project: &Path, settings: Option<&Path>, home: Option<&Path>) -> Self {
         let mut found = Self::default();
+        let untrusted = files_of_project(project, home);
         if let Some(settings) = settings {
             let of_home = home
                 .into_iter()
                 .flat_map(|home| DIRECTORIES.map(|name| home.join(name)));
             for directory in std::iter::once(settings.join("skills")).chain(of_home) {
-                found.add_directory(&directory, None, project);
+                found.add_directory(&directory, None, untrusted, project);
             }
         }
         let own = std::iter::once(".agent-team/skills");
         for name in own.chain(DIRECTORIES) {
-            found.add_directory(&project.join(name), Some(project), project);
+            found.add_directory(&project.join(name), Some(project), untrusted, project);
         }
         found
     }
@@ -77,8 +79,15 @@ impl FoundSkills {
         &self.project
     }
 
-    /// Adds the skills in a directory. `root`: the project, for the project's own skills.
-    fn add_directory(&mut self, directory: &Path, root: Option<&Path>, project: &Path) {
+    /// Adds the skills in a directory. `root`: the project, for the project's own skills. `untrusted`: the directory
+    /// into which no skill of the user may lead.
+    fn add_directory(
+        &mut self,
+        directory: &Path,
+        root: Option<&Path>,
+        untrusted: &Path,
+        project: &Path,
+    ) {
         let Ok(entries) = fs::read_dir(directory) else {
             return;
         };
@@ -86,7 +95,7 @@ impl FoundSkills {
         skills.retain(|skill| fs::symlink_metadata(skill.join(FILE)).is_ok());
         skills.sort();
         for skill in skills {
-            if let Err(why) = self.add(&skill, root, project)
+            if let Err(why) = self.add(&skill, root, untrusted)
                 && self.warnings.len() < MAX_WARNINGS
             {
                 let file = skill.join(FILE);
@@ -106,11 +115,11 @@ impl FoundSkills {
         &mut self,
         directory: &Path,
         root: Option<&Path>,
-        project: &Path,
+        untrusted: &Path,
     ) -> Result<(), Unusable> {
         let directory = directory.canonicalize()?;
         let file = directory.join(FILE).canonicalize()?;
-        if root.is_none() && file.starts_with(project) {
+        if root.is_none() && file.starts_with(untrusted) {
             return Err(Unusable::InProject);
         }
         let is_outside = |root: &&Path| !file.starts_with(root);
@@ -166,7 +175,7 @@ impl FoundSkills {
 enum Unusable {
     #[error("it leads out of {}", .0.display())]
     Outside(PathBuf),
-    #[error("it is in the project, whose files need trust")]
+    #[error("it is in the project or its repository, whose files need trust")]
     InProject,
     #[error("{FILE} is a link")]
     Link,

@@ -1,6 +1,6 @@
 //! Lists the parts of a project's files that require the user's trust: lines that allow calls, start programs or send
-//! data without asking, the scripts that these lines start, and the instructions and skills that agents receive. Called
-//! when the team is read.
+//! data without asking, the scripts that these lines start, and the instructions, skills and command files of the
+//! project. Called when the team is read.
 //!
 //! Rules that deny or ask apply without trust and are not listed.
 
@@ -14,8 +14,8 @@ use agent_team_policy::Digest;
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::Scope;
 use agent_team_protocol::spec::{
-    BaseUrl, FileDigest, HookSpec, Hooks, KeptPath, McpServer, McpTransport, Notify, NotifyCommand,
-    ProviderSpec, Search, Skill, TaskSpec, TrustedLine,
+    BaseUrl, CommandFile, FileDigest, HookSpec, Hooks, KeptPath, McpServer, McpTransport, Notify,
+    NotifyCommand, ProviderSpec, Search, Skill, TaskSpec, TrustedLine,
 };
 use serde_json::Value;
 
@@ -69,6 +69,7 @@ pub(super) struct ProjectTexts {
     pub(super) instructions: BTreeSet<PathBuf>,
     /// With the digests of their files.
     pub(super) skills: Vec<(Skill, String)>,
+    pub(super) commands: Vec<CommandFile>,
 }
 
 pub(super) struct Trust {
@@ -131,6 +132,15 @@ pub(super) fn of(team: Team<'_>) -> Trust {
             directory.display()
         )
     }));
+    lines.extend(team.texts.commands.iter().map(|command| {
+        let CommandFile { name, file, .. } = command;
+        let path = file.path.strip_prefix(team.project).unwrap_or(&file.path);
+        format!(
+            "the command /{name} in {} (SHA-256 {})",
+            path.display(),
+            file.sha256
+        )
+    }));
 
     let mut scripts = Scripts::new(team.project);
     let mut directories: Vec<&Path> = vec![team.project];
@@ -174,7 +184,10 @@ pub(super) fn of(team: Team<'_>) -> Trust {
         is_directory: false,
         is_absent: file.is_absent(),
     }));
-    let files = team.texts.instructions.iter().map(|file| (file, false));
+    let commands = team.texts.commands.iter();
+    let files = team.texts.instructions.iter();
+    let files = files.chain(commands.map(|command| &command.file.path));
+    let files = files.map(|file| (file, false));
     let skills = team.texts.skills.iter();
     let texts = files.chain(skills.map(|(skill, _)| (&skill.directory, true)));
     protected.extend(texts.map(|(path, is_directory)| KeptPath {

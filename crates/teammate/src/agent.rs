@@ -14,6 +14,7 @@
 //! - engines of an embedding program: `custom`
 //! - shell lines of the user at events of the agent: `hooks`
 //! - inputs for the model, and interruptions: `inbox`; their texts: `prompts`
+//! - commands of the pane beside the verbs of the command line: `slash_commands`
 //! - a lead without tools, asked round by round: `rounds`; the text of its questions: `question`
 //! - the stored conversation: `transcript`; what the member has done in it: `work_record`
 //! - room in the window of the model: `compact`
@@ -41,6 +42,7 @@ mod prompts;
 mod question;
 mod repetition;
 mod rounds;
+mod slash_commands;
 mod step;
 mod supervisor_calls;
 mod text_calls;
@@ -58,9 +60,8 @@ use agent_team_protocol::notification::{
 };
 use agent_team_protocol::spec::{AgentSpec, Colour};
 use agent_team_protocol::text::{visible, visible_line};
-use agent_team_terminal_ui::{CustomCommand, TextKind, Tone};
+use agent_team_terminal_ui::{TextKind, Tone};
 use agent_team_tools::confine::Confinement;
-use agent_team_tools::mcp::Prompts;
 use agent_team_tools::supervisor_client::{ClientCall, SupervisorClient};
 use agent_team_tools::team::{Arrivals, Claims, PendingRequest, Shared};
 use agent_team_tools::{Permission, Tool, ToolContext};
@@ -78,6 +79,7 @@ use self::deps::Models;
 use self::hooks::{HookContext, Hooks};
 use self::inbox::{Inbox, Input, InputSender};
 use self::output_sink::{EndedCall, OutputEvent, OutputSink, escaped, whole_lines};
+use self::slash_commands::SlashCommands;
 use self::supervisor_calls::SupervisorCalls;
 use self::transcript::Transcript;
 use self::verify::Verifier;
@@ -118,8 +120,7 @@ type Shell = crate::worker::Shell<AgentPane>;
 pub(crate) struct Agent {
     /// Text for the log that does not form a complete line yet.
     log_text: String,
-    /// The prompts of MCP servers.
-    prompts: Prompts,
+    commands: SlashCommands,
     /// The task of the loop. `None` after the loop has ended.
     agent_loop: Option<JoinHandle<End>>,
     inputs: InputSender,
@@ -156,7 +157,8 @@ impl Agent {
             confinement: confinement.clone(),
             permission: deps::permission_of(&agent, &client),
         };
-        Self::spawn(
+        let files = agent.commands.clone();
+        let mut member = Self::spawn(
             worker_config,
             calls,
             verify_sandbox,
@@ -210,7 +212,9 @@ impl Agent {
                 };
                 (Some(hooks), agent_loop.run())
             },
-        )
+        );
+        member.commands.files = files;
+        member
     }
 
     /// Creates the agent of a member with an engine of the embedding program.
@@ -280,7 +284,7 @@ impl Agent {
         let (hooks, agent_loop) = agent_loop(receiver, shared.clone(), sink);
         Self {
             log_text: String::new(),
-            prompts: Prompts::default(),
+            commands: SlashCommands::default(),
             agent_loop: Some(tokio::spawn(agent_loop)),
             supervisor_calls: SupervisorCalls::new(inputs.clone(), shared.claims, hooks),
             arrivals: shared.arrivals,
@@ -338,21 +342,13 @@ impl Agent {
                 }
             }
             OutputEvent::Status { call, text } => shell.pane.view.set_call_status(&call, &text),
-            OutputEvent::Commands(prompts) => self.set_prompts(prompts, shell),
+            OutputEvent::Commands(prompts) => {
+                self.commands.prompts = prompts;
+                shell.pane.view.set_commands(self.commands.offered());
+            }
             OutputEvent::Waiting(on) => self.supervisor_calls.set_wait(on, shell),
             OutputEvent::Model(model) => self.supervisor_calls.set_model(model, shell),
         }
-    }
-
-    /// Offers the prompts as slash commands of the pane.
-    fn set_prompts(&mut self, prompts: Prompts, shell: &mut Shell) {
-        let commands = prompts.commands().iter().map(|command| CustomCommand {
-            name: command.name.clone(),
-            arguments: command.arguments.clone(),
-            description: command.description.clone(),
-        });
-        shell.pane.view.set_commands(commands.collect());
-        self.prompts = prompts;
     }
 
     /// Writes complete lines to the log and sends them to connected clients.
@@ -374,9 +370,7 @@ impl Agent {
             AgentEvent::Verb(words) => {
                 return shell.config.typed.verb(words, shell.pane.surface.size());
             }
-            AgentEvent::Prompt(name, words) => {
-                return shell.config.typed.prompt(&self.prompts, name, words);
-            }
+            AgentEvent::Custom(called) => return self.commands.run(called, &shell.config.typed),
             AgentEvent::Complete(names) => return shell.config.typed.complete(names),
             AgentEvent::Interrupt => return self.inputs.send(Input::Interrupt),
             AgentEvent::Gone => return self.lose_pane(shell),
@@ -429,6 +423,7 @@ impl Work for Agent {
         // events in a crash of the machine, and it then assigns their revisions again.
         self.inputs.send(Input::Welcomed(welcome.allowance.clone()));
         self.supervisor_calls.report_again(shell);
+        shell.pane.view.set_commands(self.commands.offered());
         shell.pane.view.open(HINT);
     }
 

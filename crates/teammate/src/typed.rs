@@ -1,10 +1,12 @@
 //! The user's actions in the pane. A text at the prompt becomes a task or a message: the member's engine determines
 //! which. A keystroke at a permission request is a decision. Called by the worker.
 //!
-//! `verb` runs slash commands through the command line; `names` finds what Tab can complete.
+//! `verb` runs slash commands through the command line; `command_file` reads command files; `names` finds what Tab
+//! can complete.
 //!
 //! Actions use their own connection as a client: the member's connection never carries the user's actions.
 
+mod command_file;
 mod names;
 mod verb;
 
@@ -18,7 +20,7 @@ use agent_team_protocol::method::{
 };
 use agent_team_protocol::request::{DecideRequest, OneRequest, RequestView};
 use agent_team_protocol::rpc::TeamRef;
-use agent_team_protocol::spec::TaskSpec;
+use agent_team_protocol::spec::{CommandFile, TaskSpec};
 use agent_team_protocol::{MemberName, Recipient, Refusal, RequestId, TaskId, TeamId};
 use agent_team_system::directories::Directories;
 use agent_team_terminal_ui::{Candidate, Names};
@@ -28,6 +30,7 @@ use tokio::sync::mpsc;
 use self::names::NameFinder;
 use self::verb::Verbs;
 use crate::engine::Size;
+use crate::pane::CalledCommand;
 
 /// An action of the user.
 #[derive(Debug)]
@@ -111,13 +114,30 @@ impl Typed {
     /// Sends the text of an MCP server's prompt as the user's message. Concurrent with other actions: the server may be
     /// slow.
     pub(crate) fn prompt(&self, prompts: &Prompts, name: String, words: Vec<String>) {
-        let (prompts, actions) = (prompts.clone(), self.actions.clone());
-        let to_worker = self.to_worker.clone();
+        let prompts = prompts.clone();
+        let text = async move { prompts.text(&name, &words).await };
+        self.send("cannot send the prompt", text);
+    }
+
+    /// Sends the text of a command file as the user's message.
+    pub(crate) fn command_file(&self, file: CommandFile, called: CalledCommand) {
+        self.send(
+            "cannot use the command",
+            command_file::message(file, called),
+        );
+    }
+
+    /// Sends a text as the user's message when it is ready. `what`: the error text for a failure.
+    fn send(
+        &self,
+        what: &'static str,
+        text: impl Future<Output = Result<String, String>> + Send + 'static,
+    ) {
+        let (actions, to_worker) = (self.actions.clone(), self.to_worker.clone());
         tokio::spawn(async move {
-            let _worker_gone = match prompts.text(&name, &words).await {
+            let _worker_gone = match text.await {
                 Ok(text) => actions.send(Action::Line(text)).is_ok(),
                 Err(why) => {
-                    let what = "cannot send the prompt";
                     let refusal = Refusal::internal(why);
                     to_worker.send(Err(FailedAction { what, refusal })).is_ok()
                 }

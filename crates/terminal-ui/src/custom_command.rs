@@ -1,5 +1,5 @@
-//! Slash commands that the program around the view adds and carries out, such as the prompts of MCP servers. Used by
-//! the transcript view; pure.
+//! Slash commands that the program around the view adds and carries out, such as command files and the prompts of
+//! MCP servers. Used by the transcript view; pure.
 
 use crate::menu::Candidate;
 use crate::slash::words;

@@ -39,6 +39,6 @@ pub use agent_team_protocol::style;
 pub use complete::Names;
 pub use custom_command::CustomCommand;
 pub use menu::Candidate;
-pub use slash::help as prompt_help;
 pub use slash::{COLUMNS, PromptKind, columns_of_output};
+pub use slash::{help as prompt_help, is_verb as is_prompt_verb};
 pub use transcript_view::{TextKind, Tone, TranscriptView, UserAction};

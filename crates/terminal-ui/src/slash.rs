@@ -126,6 +126,11 @@ pub(crate) enum Slash {
     Wrong(String),
 }
 
+/// Whether `/name` is a verb at the prompt, or is refused there.
+pub fn is_verb(name: &str) -> bool {
+    COMMANDS.iter().any(|(verb, ..)| *verb == name) || REFUSED.contains(&name)
+}
+
 /// Parses a slash command; `None` if the text is not a slash command.
 pub(crate) fn read(text: &str, member: &MemberName, kind: PromptKind) -> Option<Slash> {
     // A text that begins with a space is not a command.

@@ -356,8 +356,10 @@ impl TranscriptView {
         self.changed = true;
     }
 
-    /// Sets the slash commands that the program around the view carries out, in addition to the built-in ones.
-    pub fn set_commands(&mut self, commands: Vec<CustomCommand>) {
+    /// Sets the slash commands that the program around the view carries out, in addition to the built-in ones. A
+    /// command with the name of a built-in one is dropped.
+    pub fn set_commands(&mut self, mut commands: Vec<CustomCommand>) {
+        commands.retain(|command| !slash::is_verb(&command.name));
         self.prompt.custom = commands;
     }
 

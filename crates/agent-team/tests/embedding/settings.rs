@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent_team::protocol::view::TaskState;
-use agent_team::{BuildError, McpServer, Member, Mode, PermissionMode, TaskSpec, Team};
+use agent_team::{BuildError, McpServer, Member, Mode, PermissionMode, Role, TaskSpec, Team};
 use serde_json::json;
 
 use crate::scripted::{
@@ -84,10 +84,18 @@ async fn an_mcp_server_of_the_builder_is_started() {
 }
 
 #[tokio::test]
-async fn invalid_rules_hooks_and_servers_fail_the_build() {
+async fn invalid_settings_fail_the_build() {
     for (team, expected) in [
         (Team::builder().deny("Bash("), "Bash("),
         (Team::builder().hook("no_such", "true"), "no_such"),
+        (
+            Team::builder().member(Member::new("ada").compact("no-such/model")),
+            "no-such",
+        ),
+        (
+            Team::builder().role(Role::new("helper").compact("no-such/model")),
+            "no-such",
+        ),
         (Team::builder().mcp(McpServer::program("a__b", "x")), "a__b"),
         (
             Team::builder().mcp(McpServer::http("a", "https://x").header("Authorization", "key")),

@@ -466,12 +466,17 @@ impl State {
         bytes
     }
 
-    /// Updates the strip above the prompt, or clears it if there is only one member.
+    /// Updates the strip above the prompt: the members if there are several, and how full the window of the shown
+    /// member's model is.
     fn update_strip(&mut self) {
+        let context = self.members[self.shown].view.context;
+        let context = context.and_then(|context| context.label());
+        let mut label = Line::default();
+        if let Some(context) = context {
+            label.push(Style::DIM, &format!(" {context}"));
+        }
         if self.members.len() < 2 {
-            return self.members[self.shown]
-                .transcript
-                .set_strip(Line::default());
+            return self.members[self.shown].transcript.set_strip(label);
         }
         let marks = self.members.iter().map(|row| {
             let (sign, style) = row.sign();
@@ -483,8 +488,9 @@ impl State {
                 has_unread: row.has_unread,
             }
         });
-        let columns = usize::from(self.size.0).saturating_sub(1);
-        let strip = strip::strip(&marks.collect::<Vec<_>>(), self.shown, columns);
+        let columns = usize::from(self.size.0).saturating_sub(1 + label.width());
+        let mut strip = strip::strip(&marks.collect::<Vec<_>>(), self.shown, columns);
+        strip.append(&label);
         self.members[self.shown].transcript.set_strip(strip);
     }
 }
@@ -592,7 +598,7 @@ impl MemberRow {
             UserAction::Run(typed, words) => (Action::Verb(words), Some(typed)),
             UserAction::Task(typed, line) => (Action::Task { member, line }, Some(typed)),
             UserAction::Interrupt => (Action::Interrupt(member), None),
-            // A line becomes a task at once, and this view sets no custom commands.
+            // A line becomes a task at once, and this view sets no custom commands: they need the member's process.
             UserAction::CancelLines | UserAction::Custom(..) => return None,
             UserAction::Complete(names) => (Action::Complete(names), None),
             UserAction::Decide(decide) => (Action::Decide(decide), None),

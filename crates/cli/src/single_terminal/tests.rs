@@ -7,7 +7,7 @@ use agent_team_client::Notice;
 use agent_team_protocol::notification::{OutputFragment, TransientNotice};
 use agent_team_protocol::request::RequestView;
 use agent_team_protocol::spec::Notify;
-use agent_team_protocol::view::{MemberState, TeamView};
+use agent_team_protocol::view::{ContextView, MemberState, TeamView};
 use agent_team_protocol::{RequestId, Revision, TeamId};
 use agent_team_terminal_ui::Candidate;
 use agent_team_terminal_ui::keys::Key;
@@ -250,6 +250,25 @@ fn members_with_unread_output_are_marked() {
     assert!(terminal.shown().contains(" lea ○ [ada ○]"));
     terminal.press(&[Key::Control('t')]);
     assert!(terminal.shown().contains("[lea ○] ada ○  ben"));
+}
+
+#[test]
+fn the_strip_shows_how_full_the_window_is() {
+    let mut team = team("idle");
+    let context = |percent: u64| ContextView::new(percent * 10, 1000);
+    team.members[0].context = context(62);
+    team.members[1].context = context(49);
+    let mut terminal = Terminal::of(&team, 80);
+    let shown = terminal.shown();
+    assert!(shown.contains("ben ○  context 62 %"), "{shown}");
+    terminal.press(&[Key::Tab]);
+    assert!(!terminal.shown().contains("49 %"));
+    team.members[1].context = context(50);
+    terminal.state.on_refresh(team.clone(), Instant::now());
+    assert!(terminal.shown().contains("context 50 %"));
+
+    let mut alone = Terminal::of(&only(&team, &["ada"]), 40);
+    assert!(alone.shown().contains(" context 50 %"));
 }
 
 #[test]

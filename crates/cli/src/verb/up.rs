@@ -18,11 +18,12 @@ use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::result::RunResult;
 use agent_team_protocol::rpc::TeamRef;
-use agent_team_protocol::spec::{MemberSpec, TeamSpec};
+use agent_team_protocol::spec::{CommandFile, MemberSpec, TeamSpec};
 use agent_team_protocol::view::TeamEntry;
 use agent_team_protocol::{ErrorCode, Revision, RunId, TeamId, exit};
 use agent_team_system::directories::Directories;
 use agent_team_system::private_file;
+use agent_team_terminal_ui::is_prompt_verb;
 use agent_team_terminal_ui::style::{Style, THEME, Theme};
 
 use super::doctor::model;
@@ -391,6 +392,9 @@ pub(super) fn settle(
     for warning in &warnings {
         output.note(&text::line(&format!("warning: {warning}")));
     }
+    for warning in unused_commands(&spec) {
+        output.note(&text::line(&warning));
+    }
     let team = TeamId::new(&spec.name, &spec.project);
     trust::check(
         output,
@@ -411,6 +415,24 @@ pub(super) fn settle(
         agent.effort = args.effort.or(agent.effort);
     }
     Ok(spec)
+}
+
+/// Warnings about command files that have the name of a verb.
+fn unused_commands(spec: &TeamSpec) -> BTreeSet<String> {
+    let of_members = spec.members.iter().map(|member| &member.agent);
+    let of_roles = spec.roles.iter().map(|role| &role.agent);
+    let commands = of_members.chain(of_roles).flat_map(|agent| &agent.commands);
+    let unused = commands.filter(|command| is_prompt_verb(&command.name));
+    let warning = |command: &CommandFile| {
+        let path = &command.file.path;
+        let path = path.strip_prefix(&spec.project).unwrap_or(path);
+        let name = &command.name;
+        format!(
+            "warning: {}: cannot use the command: /{name} is a command of agent-team; rename the file",
+            path.display()
+        )
+    };
+    unused.map(warning).collect()
 }
 
 async fn load_with(

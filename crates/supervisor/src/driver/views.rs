@@ -21,9 +21,6 @@ use crate::view::{self, RuntimeFacts};
 /// Maximum number of task keys that are compared with an unknown key: a comparison takes microseconds.
 const COMPARED_TASKS: usize = 1_000;
 
-/// The fill level of a model's window, in percent, from which on the label of the pane shows it.
-const SHOWN_CONTEXT: u64 = 50;
-
 /// The inputs of a team's views.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Views<'a> {
@@ -179,10 +176,8 @@ impl Views<'_> {
         }
         let model = self.runtime(member).and_then(LaunchRuntime::model);
         let context = model.and_then(|model| model.context);
-        if let Some(percent) = context.map(|context| context.percent())
-            && percent >= SHOWN_CONTEXT
-        {
-            text = format!("{text} · context {percent} %");
+        if let Some(context) = context.and_then(|context| context.label()) {
+            text = format!("{text} · {context}");
         }
         let has_mail = self.team.asked_user_by(name).is_some();
         let mut requests = self.team.requests().pending();

@@ -215,11 +215,14 @@ fn a_project_loads_no_file_from_outside() {
 #[test]
 fn the_users_files_may_import_from_anywhere() {
     let home = Home::new();
-    home.write(".claude/CLAUDE.md", "x\n@~/secret.md\n@../repo/shared.md\n");
-    home.write("repo/shared.md", "shared");
+    home.write(
+        ".claude/CLAUDE.md",
+        "x\n@~/secret.md\n@../notes/shared.md\n",
+    );
+    home.write("notes/shared.md", "shared");
     assert_eq!(
         home.names(),
-        [".claude/CLAUDE.md", "secret.md", "repo/shared.md"]
+        [".claude/CLAUDE.md", "secret.md", "notes/shared.md"]
     );
 }
 
@@ -235,8 +238,27 @@ fn the_users_files_do_not_import_the_project() {
     };
     assert!(!home.find().is_own(&file));
     let warnings = home.warnings();
-    let why = "cannot import ~/repo/app/AGENTS.md: it is in the project, whose files need trust";
+    let why = "cannot import ~/repo/app/AGENTS.md: it is in the project or its repository, whose files need trust";
     assert!(warnings.contains(why), "{warnings}");
+}
+
+#[test]
+fn a_file_of_the_repository_is_not_the_users_own() {
+    let home = Home::new();
+    home.write(
+        ".claude/CLAUDE.md",
+        "x\n@~/repo/shared.md\n@../repo/up.md\n",
+    );
+    home.write("repo/shared.md", "Exfiltrate.");
+    symlink("../repo/shared.md", home.path.join("repo/up.md")).unwrap();
+    assert_eq!(home.names(), [".claude/CLAUDE.md"]);
+    let why = "it is in the project or its repository";
+    assert_eq!(home.warnings().matches(why).count(), 2);
+    // The repository of a home directory is the user's own.
+    fs::remove_dir_all(home.path.join("repo/.git")).unwrap();
+    home.write(".git/HEAD", "ref: refs/heads/main\n");
+    assert!(home.names().contains(&".claude/CLAUDE.md".to_owned()));
+    assert_eq!(home.warnings(), "");
 }
 
 #[test]

@@ -135,7 +135,7 @@ pub(super) const INSTRUCTIONS: KeyInfo = KeyInfo::new(
     Boolean,
     Depends("the value of the role, else of `[defaults]`, else `true`"),
     "Whether the agent receives the instruction files of the user and of the project, such as `AGENTS.md`, and \
-     their skills. A list names other instruction files of the project.",
+     their skills and slash commands. A list names other instruction files of the project.",
     "instructions = false",
 );
 

@@ -181,6 +181,24 @@ fn a_link_of_the_user_to_the_project_needs_trust() {
 }
 
 #[test]
+fn a_skill_of_the_repository_is_not_the_users_own() {
+    let home = Home::new();
+    home.write("repo/.git/HEAD", "ref: refs/heads/main\n");
+    home.skill("repo/lint", "lint", "Lints");
+    fs::create_dir_all(home.path.join(".claude/skills")).unwrap();
+    symlink(
+        home.path.join("repo/lint"),
+        home.path.join(".claude/skills/lint"),
+    )
+    .unwrap();
+    let project = home.path.join("repo/app");
+    fs::create_dir(&project).unwrap();
+    let found = FoundSkills::find(&project, Some(&home.path), Some(&home.path));
+    assert!(found.all().is_empty());
+    assert!(found.warnings[0].message.contains("its repository"));
+}
+
+#[test]
 fn a_change_of_any_file_of_a_skill_asks_again() {
     let home = Home::new();
     home.skill("project/.agents/skills/lint", "lint", "Lints");

@@ -122,6 +122,7 @@ fn an_agent_combines_role_and_member_keys() {
             network: false,
             instructions: Vec::new(),
             skills: Vec::new(),
+            commands: Vec::new(),
             may_spawn: None,
             mcp: Vec::new(),
             mcp_host: None,

@@ -57,6 +57,15 @@ pub(crate) fn repository_around(directory: &Path) -> Option<&Path> {
     })
 }
 
+/// The directory whose files are not the user's own: the working tree around the project, or else the project. A
+/// working tree that contains the home directory is the user's own.
+pub(crate) fn files_of_project<'a>(project: &'a Path, home: Option<&Path>) -> &'a Path {
+    let home = home.and_then(|home| home.canonicalize().ok());
+    let is_of_user = |top: &&Path| home.as_ref().is_some_and(|home| home.starts_with(top));
+    let top = repository_around(project).filter(|top| !is_of_user(top));
+    top.unwrap_or(project)
+}
+
 /// The configuration files of a repository. Its `.git` is a directory, or a file that names one (a linked worktree).
 fn files_of(git: &Path) -> Vec<PathBuf> {
     let named_path = |file: PathBuf, from: &Path| {

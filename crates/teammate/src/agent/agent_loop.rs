@@ -425,8 +425,14 @@ impl AgentLoop {
         &mut self,
         shares: &mut impl Iterator<Item = u64>,
     ) -> Result<Option<Stepped>, End> {
-        self.before_compaction("auto").await?;
+        let mut is_announced = false;
         for share in shares {
+            if !self.conversation.can_make_room(share) {
+                continue;
+            }
+            if !std::mem::replace(&mut is_announced, true) {
+                self.before_compaction("auto").await?;
+            }
             match self.conversation.make_room(share).await? {
                 Room::Made => {
                     self.session_starts(SessionStart::Compaction).await?;
@@ -441,7 +447,9 @@ impl AgentLoop {
     }
 
     async fn compact_by_hand(&mut self, is_idle: bool) -> Result<(), End> {
-        self.before_compaction("manual").await?;
+        if self.conversation.can_compact_by_hand() {
+            self.before_compaction("manual").await?;
+        }
         self.conversation.compact_by_hand(is_idle).await
     }
 

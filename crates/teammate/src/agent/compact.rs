@@ -198,6 +198,22 @@ impl Conversation {
         self.transcript.newest(full.saturating_mul(percent) / 100)
     }
 
+    /// Whether [`Self::make_room`] has anything to replace.
+    pub(super) fn can_make_room(&self, share: u64) -> bool {
+        self.is_replaceable(self.newest(share))
+    }
+
+    /// Whether [`Self::compact_by_hand`] has anything to replace.
+    pub(super) fn can_compact_by_hand(&self) -> bool {
+        self.is_replaceable(self.transcript.unanswered())
+    }
+
+    /// Whether anything is older than the last `kept` items. The summary of a summary alone frees nothing.
+    fn is_replaceable(&self, kept: usize) -> bool {
+        let items = self.transcript.items();
+        !items[..items.len() - kept].iter().all(is_summarised)
+    }
+
     /// Replaces the oldest items by a summary. `share`: the percentage to keep unchanged, as in [`Self::newest`].
     pub(super) async fn make_room(&mut self, share: u64) -> Result<Room, End> {
         let kept = self.newest(share);
@@ -230,12 +246,11 @@ impl Conversation {
         kept: usize,
         turn_end: Option<TurnEnd>,
     ) -> Result<Room, End> {
-        let items = self.transcript.items();
-        let oldest = &items[..items.len() - kept];
-        // The summary of a summary alone frees nothing.
-        if oldest.iter().all(is_summarised) {
+        if !self.is_replaceable(kept) {
             return Ok(Room::NothingOlder);
         }
+        let items = self.transcript.items();
+        let oldest = &items[..items.len() - kept];
         let tokens = self.tokens();
         let text = rendered(oldest);
         let mut shortened = oldest.to_vec();

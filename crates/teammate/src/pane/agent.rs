@@ -31,6 +31,16 @@ const FRAME: Duration = Duration::from_millis(50);
 /// The assumed size of a terminal that does not report one.
 const SIZE: Size = (80, 24);
 
+/// A slash command that the user has entered.
+#[derive(Debug)]
+pub(crate) struct CalledCommand {
+    /// The whole line.
+    pub(crate) typed: String,
+    pub(crate) name: String,
+    /// The arguments.
+    pub(crate) words: Vec<String>,
+}
+
 /// An action of the user, or the loss of the pane.
 #[derive(Debug)]
 pub(crate) enum AgentEvent {
@@ -38,8 +48,8 @@ pub(crate) enum AgentEvent {
     Message(String),
     /// `agent-team` with these arguments.
     Verb(Vec<String>),
-    /// A prompt of an MCP server: its name and its arguments.
-    Prompt(String, Vec<String>),
+    /// A slash command that is not a verb of the command line.
+    Custom(CalledCommand),
     /// Interrupt the current turn.
     Interrupt,
     /// Look up names to complete the prompt.
@@ -175,7 +185,7 @@ impl AgentPane {
             }
             UserAction::Custom(typed, name, words) => {
                 self.add_to_history(&typed);
-                AgentEvent::Prompt(name, words)
+                AgentEvent::Custom(CalledCommand { typed, name, words })
             }
             // Does not occur: only a prompt for shell lines creates tasks.
             UserAction::Task(typed, line) => {

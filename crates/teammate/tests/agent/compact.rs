@@ -3,8 +3,10 @@
 use agent_team_llm::{Answer, Stop};
 use agent_team_protocol::ErrorCode;
 use agent_team_protocol::Refusal;
+use agent_team_protocol::hook::{HOOK_SECONDS, HookEvent};
 use agent_team_protocol::method::TeamShow;
 use agent_team_protocol::notification::CompactConversation;
+use agent_team_protocol::spec::{AgentSpec, HookSpec};
 
 use crate::scene::{Opening, Scene, task};
 use crate::scripted::says;
@@ -122,4 +124,55 @@ async fn between_turns_compaction_starts_no_turn() {
     scene.stores().await;
     let asked = scene.asked().await;
     assert!(asked.input().contains("The user said hello."));
+}
+
+#[tokio::test]
+async fn pre_compact_runs_only_before_a_compaction() {
+    let hook = HookSpec {
+        event: HookEvent::PreCompact,
+        run: "echo >> compactions".to_owned(),
+        matcher: String::new(),
+        timeout_seconds: HOOK_SECONDS,
+        files: Vec::new(),
+    };
+    let agent = AgentSpec {
+        // Fills the window, so that each step looks for something to compact.
+        prompt: "words ".repeat(60_000),
+        hooks: vec![hook],
+        ..AgentSpec::default()
+    };
+    let mut scene = Scene::open(Opening {
+        agent,
+        window: 100_000,
+        ..Opening::default()
+    })
+    .await;
+    let compactions = scene.supervisor.path("project").join("compactions");
+    let count = || std::fs::read_to_string(&compactions).map_or(0, |text| text.lines().count());
+    scene.deliver(1, "hello", false).await;
+    scene.stores().await;
+    for _ in 0..2 {
+        let asked = scene.asked().await;
+        assert!(!asked.tools.is_empty(), "no summary");
+        asked.call(&[("look", "{}")]);
+        scene.stores().await;
+        scene.called().await.returns("a door");
+        scene.stores().await;
+    }
+    scene.asked().await.say("Hello.");
+    scene.rests().await;
+    assert_eq!(count(), 0);
+
+    scene.member.notify(&CompactConversation {}).await;
+    scene.asked().await.say("The user said hello.");
+    has_no_board(&mut scene).await;
+    scene.stores().await;
+    assert_eq!(count(), 1);
+    // A second compaction has nothing to replace.
+    scene.member.notify(&CompactConversation {}).await;
+    scene.deliver(2, "and now?", false).await;
+    scene.stores().await;
+    let asked = scene.asked().await;
+    assert!(!asked.tools.is_empty(), "no summary");
+    assert_eq!(count(), 1);
 }

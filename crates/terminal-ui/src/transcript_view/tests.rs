@@ -139,6 +139,43 @@ fn a_turn_renders_at_200_columns() {
 }
 
 #[test]
+fn a_custom_command_never_replaces_a_verb() {
+    let mut transcript = transcript(80);
+    transcript.open("");
+    let command = |name: &str| CustomCommand {
+        name: name.into(),
+        arguments: "ISSUE".into(),
+        description: "of a file".into(),
+    };
+    transcript.set_commands(["stop", "up", "help", "fix_2"].map(command).to_vec());
+    let now = Instant::now();
+    let mut enter = |text: &str| {
+        transcript.press(&keys(text), now);
+        transcript.press(&[Key::Enter], now)
+    };
+    let called = enter("/fix_2  issue 7 ");
+    assert!(
+        matches!(&called[..], [UserAction::Custom(_, name, words)] if name == "fix_2" && *words == ["issue", "7"]),
+        "{called:?}"
+    );
+    let stopped = enter("/stop ben");
+    assert!(
+        matches!(&stopped[..], [UserAction::Run(_, words)] if *words == ["stop", "ben"]),
+        "{stopped:?}"
+    );
+    assert!(enter("/up").is_empty());
+    assert!(enter("/help").is_empty());
+    transcript.press(&keys("/fi"), now);
+    let seen = shown(&transcript.paint(now));
+    assert!(seen.contains("ISSUE of a file"), "{seen}");
+    assert_eq!(
+        seen.matches("of a file").count(),
+        2,
+        "in the help and in the menu: {seen}"
+    );
+}
+
+#[test]
 fn text_is_sent_and_slash_commands_run() {
     let mut transcript = transcript(80);
     transcript.open("/help lists the commands");
