@@ -115,12 +115,34 @@ async fn a_note_that_cannot_be_saved_is_kept_for_the_user() {
         rig.read(".agent-team/notes/deploy.md").as_deref(),
         Some("theirs\n")
     );
+    // The limit is within a character.
+    rig.set(
+        "EDITOR",
+        "sh -c 'yes ä | tr -d \"\\n\" | head -c 20000 > $1' sh",
+    );
+    let refusal = rig.refused(2, ["notes", "edit", "deploy"]).await;
+    assert_eq!(
+        refusal["message"],
+        "cannot save the note: it is larger than 16 KiB"
+    );
+    let kept = refusal["hint"].as_str().unwrap();
+    let kept = kept.strip_prefix("your text is in ").expect(kept);
+    assert_eq!(fs::metadata(kept).unwrap().len(), 20_000);
     rig.set("EDITOR", "false");
     let refusal = rig.refused(2, ["notes", "edit", "deploy"]).await;
     assert!(
         refusal["hint"].as_str().unwrap().contains("EDITOR"),
         "{refusal}"
     );
+}
+
+#[tokio::test]
+async fn an_interrupted_verb_still_saves_the_text_of_the_editor() {
+    let mut rig = Rig::with_team(TEAM);
+    rig.set("EDITOR", "exec sh -c 'kill -INT $PPID; echo mine > $1' sh");
+    rig.ok(["notes", "edit", "deploy"]).await;
+    let saved = rig.read(".agent-team/notes/deploy.md");
+    assert_eq!(saved.as_deref(), Some("mine\n"));
 }
 
 #[tokio::test]

@@ -18,13 +18,13 @@ mod small_model;
 mod task;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 
-use self::attempt::{Answering, Attempt};
+use self::attempt::{Answering, Attempt, RUNNER_ERROR};
 use self::eval_home::EvalHome;
 use self::figures::{Evaluation, Figures};
 use self::recorded_model::RecordedModel;
@@ -115,11 +115,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(file) = &arguments.json {
         evaluation.write(file)?;
     }
+    let failed = |task: &&Figures| task.state == RUNNER_ERROR;
+    let failed = evaluation.tasks.iter().filter(failed).count();
     let unsolved = evaluation.tasks.iter().filter(|task| !task.solved);
     let unsolved: Vec<_> = unsolved.map(|task| task.task.as_str()).collect();
     if arguments.model.is_none() && !unsolved.is_empty() {
         bail!("recorded tasks were not solved: {}", unsolved.join(", "));
     }
+    ensure!(failed == 0, "{failed} tasks could not be evaluated");
     Ok(())
 }
 
@@ -148,14 +151,9 @@ fn evaluate(
     limit: Duration,
     jobs: usize,
 ) -> Result<Vec<Figures>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))
-            .context("cannot watch for signals")?;
-    }
+    let interrupted = home.interrupted();
     let next = AtomicUsize::new(0);
-    let finished: Mutex<Vec<Option<Result<Figures>>>> =
-        Mutex::new(tasks.iter().map(|_| None).collect());
+    let finished: Mutex<Vec<Option<Figures>>> = Mutex::new(vec![None; tasks.len()]);
     std::thread::scope(|scope| {
         for _ in 0..jobs.min(tasks.len()) {
             scope.spawn(|| {
@@ -170,14 +168,12 @@ fn evaluate(
                         answering,
                         task,
                         limit,
-                        interrupted: &interrupted,
+                        interrupted,
                     };
                     let figures = attempt.run();
-                    if let Ok(figures) = &figures {
-                        figures.print_progress();
-                    }
+                    figures.print_progress();
                     let mut finished = finished.lock().unwrap_or_else(PoisonError::into_inner);
-                    finished[at] = Some(figures.with_context(|| task.name.clone()));
+                    finished[at] = Some(figures);
                 }
             });
         }
@@ -185,5 +181,5 @@ fn evaluate(
     ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
     let finished = finished.into_inner();
     let finished = finished.unwrap_or_else(PoisonError::into_inner);
-    finished.into_iter().flatten().collect()
+    Ok(finished.into_iter().flatten().collect())
 }

@@ -88,15 +88,14 @@ impl ModelLayer for FallbackModel {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let Some(next) = self
-                .models
-                .get(current + 1)
-                .filter(|_| is_replaceable(&error))
-            else {
+            // Helpers share this list: another request may have replaced the model in the meantime.
+            let index = self.current.load(Ordering::Relaxed).max(current + 1);
+            let next = self.models.get(index);
+            let Some(next) = next.filter(|_| is_replaceable(&error)) else {
                 return Err(error);
             };
             tracing::warn!(
-                model = self.inner().name(),
+                model = self.models[current].name(),
                 by = next.name(),
                 "model replaced"
             );
@@ -104,7 +103,7 @@ impl ModelLayer for FallbackModel {
                 by: next.name().to_owned(),
                 why: with_causes(&error),
             });
-            self.current.store(current + 1, Ordering::Relaxed);
+            self.current.fetch_max(index, Ordering::Relaxed);
         }
     }
 }

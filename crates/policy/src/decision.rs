@@ -106,8 +106,8 @@ impl Decision {
     }
 
     /// Applies the decision of a hook. `Allow` allows the parts that no rule decides, and nothing else: it changes
-    /// neither a denial nor an ask rule, a protected path, or a feature that no rule can allow. `Ask` asks about each
-    /// allowed part.
+    /// neither a denial nor an ask rule, a protected path, a note of the user, or a feature that no rule can allow.
+    /// `Ask` asks about each allowed part.
     #[must_use]
     pub fn with_hook(mut self, hook: &HookDecision) -> Self {
         for part in &mut self.parts {

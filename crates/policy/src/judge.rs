@@ -50,6 +50,8 @@ struct Findings {
     allow: Option<Reason>,
     /// The part changes a protected path, so it needs a decision.
     protected: bool,
+    /// The part changes a note of the user, so neither the mode nor a hook allows it.
+    of_user: bool,
     changes: Changes,
     /// A feature because of which no rule can allow the part.
     complex: Option<&'static str>,
@@ -193,6 +195,7 @@ impl Judge<'_> {
         findings.deny = find(Effect::Deny, Reach::Wide).map(why);
         findings.ask = find(Effect::Ask, Reach::Wide).map(why);
         findings.protected = self.call.is_protected(&call_path, self.context);
+        findings.of_user = of_user;
         if known && of_user {
             let names = |rule: &Rule| rule.names_edit_outside(&call_path, self.context);
             findings.allow = self.book.find(Effect::Allow, names).map(why);
@@ -274,6 +277,10 @@ impl Judge<'_> {
             (None, Some(why)) => return (Ruling::Allow, why),
             (None, None) => {}
         }
+        if findings.of_user {
+            let why = "agents in all projects of the user read this note";
+            return (Ruling::Ask, Reason::BuiltIn(why));
+        }
         let accepts_edits = matches!(self.mode, Mode::AcceptEdits | Mode::Sandboxed);
         if contained || (accepts_edits && findings.changes == Changes::Project) {
             return (Ruling::Allow, mode);
@@ -289,6 +296,7 @@ impl Findings {
             ask: None,
             allow: None,
             protected: false,
+            of_user: false,
             changes,
             complex: None,
             contained: false,

@@ -7,6 +7,7 @@ use agent_team_policy::{
     CallPath, Digest, Effect, Mode, Rule, RuleBook, Ruling, Source, ToolCall, canonical, offers,
     shell,
 };
+use agent_team_protocol::hook::HookDecision;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -557,6 +558,13 @@ fn a_note_of_the_user_needs_a_decision_or_a_rule_with_its_path() {
             "{rule}"
         );
     }
+    let judged = book(&[(Effect::Allow, "Edit")]).judge(&user, &context(), Mode::Default);
+    let judged = judged.with_hook(&HookDecision::Allow);
+    assert_eq!(
+        judged.ruling,
+        Ruling::Ask,
+        "a hook allows no note of the user"
+    );
     let warnings = agent_team_policy::warnings(&user, &context());
     assert!(
         warnings

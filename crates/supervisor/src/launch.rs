@@ -242,9 +242,10 @@ impl LauncherTask {
                         labels.put_summary(summary);
                     }
                     Order::Arrange => labels.put_arrange(),
+                    // Each start of a member with shared servers follows such an order.
+                    Order::ShareMcp => self.mcp_host.listen(),
                     Order::SetBackend(..)
                     | Order::OpenPanes(..)
-                    | Order::ShareMcp
                     | Order::FindPanes
                     | Order::AskFocus(..)
                     | Order::Close(_)
@@ -377,7 +378,6 @@ impl LauncherTask {
                     .open(team, layout, theme, &self.directories);
                 self.report_panes().await;
             }
-            Order::ShareMcp => self.mcp_host.listen(),
             Order::FindPanes => self.report_panes().await,
             Order::OpenPanes(orders, reply) => {
                 let shown = self.show_workers(&orders).await;
@@ -441,7 +441,11 @@ impl LauncherTask {
                 let _asker_gone = reply.send(answer);
             }
             // `run` handles these orders itself.
-            Order::Start(_) | Order::Label(..) | Order::SetSummary(_) | Order::Arrange => {}
+            Order::Start(_)
+            | Order::Label(..)
+            | Order::SetSummary(_)
+            | Order::Arrange
+            | Order::ShareMcp => {}
         }
     }
 }

@@ -207,15 +207,27 @@ impl Notes {
         written
     }
 
-    /// Removes a note, also one that cannot be read. Returns whether it existed.
+    /// Removes a note if its text is still `old`. `old` is `None`: removes any note, also one that cannot be read.
+    /// Returns whether it existed.
     ///
     /// # Errors
-    /// The file cannot be removed, or is a directory.
-    pub fn remove(&self, level: NoteLevel, name: &NoteName) -> Result<bool, NoteError> {
+    /// The file cannot be removed, is a directory, or does not have the text `old`.
+    pub fn remove(
+        &self,
+        level: NoteLevel,
+        name: &NoteName,
+        old: Option<&str>,
+    ) -> Result<bool, NoteError> {
         let Some(directory) = self.directory(level)? else {
             return Ok(false);
         };
         let _lock = lock(&directory)?;
+        if old.is_some() {
+            let now = read_in(&directory, name)?;
+            if now.as_ref().map(|note| note.text.as_str()) != old {
+                return Err(NoteError::Changed);
+            }
+        }
         match rustix::fs::unlinkat(&directory, name.file(), AtFlags::empty()) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),

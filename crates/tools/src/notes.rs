@@ -88,8 +88,8 @@ impl From<Level> for NoteLevel {
     }
 }
 
-/// The names of all notes for the prompt of an agent; empty without notes. A valid name carries no text of a hostile
-/// repository that a model could follow, so the list needs no trust of the user.
+/// The names of all notes for the prompt of an agent; empty without notes. A hostile repository chooses the names of
+/// its notes. A name is one word, but its hyphens can separate words, so the prompt must call the names data.
 pub fn listed_names(notes: &Notes) -> String {
     let mut text = String::new();
     for level in NoteLevel::ALL {
@@ -257,7 +257,7 @@ async fn change(
     off_thread(move || {
         let changed = match &new {
             Some(new) => notes.write(level, &name, old.as_deref(), new),
-            None => notes.remove(level, &name).map(drop),
+            None => notes.remove(level, &name, old.as_deref()).map(drop),
         };
         changed.map_err(cannot)
     })

@@ -16,7 +16,7 @@ use agent_team_protocol::request::{
     AskRequest, Containment, Decided, OneRequest, Permission as Answer, ResolvedCallPath,
     RunnableView,
 };
-use agent_team_protocol::{Refusal, RequestId};
+use agent_team_protocol::{ErrorCode, Refusal, RequestId};
 use agent_team_system::path::resolve;
 use serde_json::Value;
 use tokio::task_local;
@@ -216,39 +216,47 @@ impl Permission {
             Permission::Bypass => return Ok(Permit::free(None)),
             Permission::Ask(client) => client,
         };
-        let request = match client.call::<RequestAsk>(ask).await.map_err(refused)? {
-            Answer::Allowed { run } => return Ok(Permit::free(run)),
-            Answer::Denied { why } => return Err(denied(&why)),
-            Answer::Asked { request } => request,
-            Answer::Unknown => {
-                return Err(denied("the supervisor's answer is unknown to this version"));
+        loop {
+            let request = match client.call::<RequestAsk>(ask).await.map_err(refused)? {
+                Answer::Allowed { run } => return Ok(Permit::free(run)),
+                Answer::Denied { why } => return Err(denied(&why)),
+                Answer::Asked { request } => request,
+                Answer::Unknown => {
+                    return Err(denied("the supervisor's answer is unknown to this version"));
+                }
+            };
+            let mut open = OpenRequest::new(client.clone(), request);
+            progress(&format!(
+                "{request} waits for permission: agent-team requests show {request}\n"
+            ));
+            match open.decided().await.map_err(refused)? {
+                Decided::Allowed { .. } => {}
+                Decided::Denied { by, reason } if reason.is_empty() => {
+                    return Err(denied(&format!("{request} was denied by {by}")));
+                }
+                Decided::Denied { by, reason } => {
+                    return Err(denied(&format!("{request} was denied by {by}: {reason}")));
+                }
+                Decided::Over | Decided::Unknown => {
+                    return Err(denied(&format!(
+                        "{request} was withdrawn: repeat the call if it is still necessary"
+                    )));
+                }
             }
-        };
-        let mut open = OpenRequest::new(client.clone(), request);
-        progress(&format!(
-            "{request} waits for permission: agent-team requests show {request}\n"
-        ));
-        match open.decided().await.map_err(refused)? {
-            Decided::Allowed { .. } => {}
-            Decided::Denied { by, reason } if reason.is_empty() => {
-                return Err(denied(&format!("{request} was denied by {by}")));
+            let one = OneRequest { request };
+            match client.call::<RequestBegin>(&one).await {
+                Ok(_) => {}
+                // Equal calls that run at the same time, such as those of two helpers, share a request, and only one of
+                // them may begin it. The others ask again.
+                Err(refusal) if refusal.code == ErrorCode::NotAllowed => continue,
+                Err(refusal) => return Err(refused(refusal)),
             }
-            Decided::Denied { by, reason } => {
-                return Err(denied(&format!("{request} was denied by {by}: {reason}")));
-            }
-            Decided::Over | Decided::Unknown => {
-                return Err(denied(&format!(
-                    "{request} was withdrawn: repeat the call if it is still necessary"
-                )));
-            }
+            open.begun = true;
+            return Ok(Permit {
+                run: None,
+                _open: Some(open),
+            });
         }
-        let one = OneRequest { request };
-        client.call::<RequestBegin>(&one).await.map_err(refused)?;
-        open.begun = true;
-        Ok(Permit {
-            run: None,
-            _open: Some(open),
-        })
     }
 }
 
@@ -327,7 +335,46 @@ fn refused(refusal: Refusal) -> ToolError {
 
 #[cfg(test)]
 mod tests {
+    use agent_team_protocol::method::Method;
+    use serde::Serialize;
+    use serde_json::value::{RawValue, to_raw_value};
+
     use super::*;
+
+    fn raw(answer: &impl Serialize) -> Box<RawValue> {
+        to_raw_value(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_call_asks_again_if_an_equal_call_began_its_request() {
+        let (member, role) = ("ada".parse().unwrap(), "worker".parse().unwrap());
+        let (client, mut calls) = SupervisorClient::new(member, role, false);
+        let request = RequestId(1);
+        let (by, scope) = (None, None);
+        let begun = Refusal::new(ErrorCode::NotAllowed, "r1 was begun");
+        let script = [
+            (RequestAsk::NAME, Ok(raw(&Answer::Asked { request }))),
+            (RequestWait::NAME, Ok(raw(&Decided::Allowed { by, scope }))),
+            (RequestBegin::NAME, Err(begun)),
+            (RequestAsk::NAME, Ok(raw(&Answer::Allowed { run: None }))),
+        ];
+        let answer = async {
+            for (method, answer) in script {
+                let mut call = calls.recv().await.unwrap();
+                // The shared request is withdrawn, which the supervisor ignores.
+                while call.method == RequestWithdraw::NAME {
+                    call = calls.recv().await.unwrap();
+                }
+                assert_eq!(call.method, method);
+                call.answer.send(answer).unwrap();
+            }
+        };
+        let permission = Permission::Ask(client);
+        let ask = AskRequest::for_task_line("make", PathBuf::from("/project"));
+        let ignore = |_: &str| ();
+        let (permit, ()) = tokio::join!(permission.request(&ask, &ignore), answer);
+        permit.unwrap();
+    }
 
     #[test]
     fn a_link_that_changed_leads_elsewhere() {

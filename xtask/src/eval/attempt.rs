@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use agent_team_protocol::text::visible_label;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::eval_home::EvalHome;
 use super::figures::Figures;
-use super::project::{Ending, Project};
+use super::project::{Ending, Project, REASON_MAX};
 use super::recorded_model::RecordedModel;
 use super::task::{EvalTask, Team, WORKER};
 
@@ -53,20 +54,33 @@ const NO_REPLY: &str =
 /// The state of a task whose agent was stopped by the runner.
 pub(super) const TIME_LIMIT: &str = "time limit";
 
+/// The state of a task that the runner could not evaluate. It says nothing about the model.
+pub(super) const RUNNER_ERROR: &str = "runner error";
+
 impl Attempt<'_> {
-    pub(super) fn run(&self) -> Result<Figures> {
+    /// Evaluates the task. An error of the runner becomes the reason, so that it does not cost the figures of other
+    /// tasks.
+    pub(super) fn run(&self) -> Figures {
+        self.evaluate().unwrap_or_else(|error| Figures {
+            task: self.task.name.clone(),
+            why: visible_label(&format!("{error:#}"), REASON_MAX),
+            state: RUNNER_ERROR.to_owned(),
+            ..Figures::default()
+        })
+    }
+
+    fn evaluate(&self) -> Result<Figures> {
         let environment = |command: &mut std::process::Command| self.home.environment(command);
         let project = Project::create(self.task, self.home.root(), environment)?;
         project.write_team(|member| match self.answering {
             Answering::Recordings(_) => format!("openai-compatible/{member}"),
             Answering::Model(model) | Answering::Server { model, .. } => model.clone(),
         })?;
-        let start = Instant::now();
-        let result = self.run_team(&project.directory)?;
-        let seconds = start.elapsed().as_secs_f64();
-        self.wait_for_turns(&project.directory);
-        let stats = self.stats(&project.directory)?;
-        self.stop_team(&project.directory)?;
+        let measured = self.measure(&project.directory);
+        // Also after an error: a team that continues costs tokens.
+        let stopped = self.stop_team(&project.directory);
+        let (result, seconds, stats) = measured?;
+        stopped?;
         let (state, text) = match &result {
             Some(result) => self.ending(result),
             None => (TIME_LIMIT.to_owned(), String::new()),
@@ -101,6 +115,15 @@ impl Attempt<'_> {
             has_called_complete: exchanges.iter().any(|it| calls(it, "complete_task")),
             state,
         })
+    }
+
+    /// Runs the team. Returns its result, the time that it took in seconds, and its statistics.
+    fn measure(&self, project: &Path) -> Result<(Option<Value>, f64, Value)> {
+        let start = Instant::now();
+        let result = self.run_team(project)?;
+        let seconds = start.elapsed().as_secs_f64();
+        self.wait_for_turns(project);
+        Ok((result, seconds, self.stats(project)?))
     }
 
     /// Runs `up --wait` and answers the team's questions. Returns its result; `None`: the time limit was reached.
@@ -153,6 +176,10 @@ impl Attempt<'_> {
         }
         let error: Value = serde_json::from_slice(&output.stderr)
             .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+        // `up` reports any other error again.
+        if error["error"]["code"] != "untrusted" {
+            return Ok(None);
+        }
         let hint = error["error"]["hint"].as_str().unwrap_or_default();
         Ok(hint.rsplit(' ').next().map(str::to_owned))
     }
@@ -271,19 +298,51 @@ fn reason(result: Option<&Value>) -> Option<String> {
     let note = result["tasks"][0]["result"].as_str();
     let text = reason.or(note)?;
     let line = text.lines().next().unwrap_or_default();
-    Some(line.chars().take(300).collect())
+    Some(visible_label(line, REASON_MAX))
 }
 
-/// The exchanges with models that `up --record` has written, without the header.
+/// The answers of models that `up --record` has written.
 fn exchanges(file: &Path) -> Vec<Value> {
     let text = fs::read_to_string(file).unwrap_or_default();
+    // The first line is a header.
     let lines = text.lines().skip(1);
     lines
         .filter_map(|line| serde_json::from_str(line).ok())
+        .filter(|exchange: &Value| exchange["outcome"]["answer"].is_object())
         .collect()
 }
 
 fn calls(exchange: &Value, tool: &str) -> bool {
     let calls = exchange["outcome"]["answer"]["calls"].as_array();
     calls.into_iter().flatten().any(|call| call["name"] == tool)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_request_is_no_step() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("record.jsonl");
+        let lines = [
+            r#"{"recording":1}"#,
+            r#"{"outcome":{"too_long":"the window is 8192"}}"#,
+            r#"{"outcome":{"answer":{"calls":[{"name":"read"}]}}}"#,
+        ];
+        fs::write(&file, lines.join("\n")).unwrap();
+        let exchanges = exchanges(&file);
+        assert_eq!(exchanges.len(), 1);
+        assert!(calls(&exchanges[0], "read") && !calls(&exchanges[0], "complete_task"));
+    }
+
+    #[test]
+    fn a_reason_is_one_visible_line() {
+        let result = serde_json::json!({ "reason": "stop\u{1b}[2J\nmore" });
+        let reason = reason(Some(&result)).unwrap();
+        assert!(
+            reason.starts_with("stop") && !reason.contains(['\u{1b}', '\n']),
+            "{reason}"
+        );
+    }
 }

@@ -1,13 +1,17 @@
 //! The directories and the environment of one evaluation: a temporary directory with its own supervisor, home and git
-//! identity. Drop stops the supervisor.
+//! identity. Drop stops the supervisor. From `new` to the end of drop, no terminating signal ends this process.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 
 use super::attempt::Answering;
 use crate::run::{dev_binaries, succeeds};
@@ -21,10 +25,35 @@ pub(super) struct EvalHome {
     path: OsString,
     /// Whether the commands of agents run in a sandbox. Otherwise the runner allows each of them.
     pub(super) is_sandboxed: bool,
+    signals: Signals,
+}
+
+/// What terminating signals do.
+struct Signals {
+    /// Set by a signal.
+    interrupted: Arc<AtomicBool>,
+    /// Whether signals end the process again: the later steps of `cargo xtask test` have nothing to clean up.
+    is_over: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn watch() -> Result<Self> {
+        let signals = Self {
+            interrupted: Arc::default(),
+            is_over: Arc::default(),
+        };
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            flag::register_conditional_default(signal, Arc::clone(&signals.is_over))
+                .and_then(|_| flag::register(signal, Arc::clone(&signals.interrupted)))
+                .context("cannot watch for signals")?;
+        }
+        Ok(signals)
+    }
 }
 
 impl EvalHome {
     pub(super) fn new(answering: &Answering, no_sandbox: bool) -> Result<Self> {
+        let signals = Signals::watch()?;
         let directory = tempfile::Builder::new()
             .prefix("agent-team-eval-")
             .tempdir()
@@ -41,6 +70,7 @@ impl EvalHome {
             program: dev_binaries()?.join("agent-team"),
             path,
             is_sandboxed: true,
+            signals,
         };
         home.is_sandboxed = home.finds_sandbox()?;
         if !home.is_sandboxed {
@@ -54,6 +84,11 @@ impl EvalHome {
             println!("no sandbox: the commands of agents run with your rights");
         }
         Ok(home)
+    }
+
+    /// Whether a signal has asked this process to end.
+    pub(super) fn interrupted(&self) -> &AtomicBool {
+        &self.signals.interrupted
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -99,11 +134,12 @@ impl EvalHome {
 impl Drop for EvalHome {
     fn drop(&mut self) {
         let _stopped = succeeds(&mut self.agent_team(&self.root, &["supervisor", "stop"]));
-        if self.root.join("keep").exists()
-            && let Some(directory) = self.directory.take()
-        {
-            let _kept = directory.keep();
+        let is_kept = self.root.join("keep").exists();
+        match self.directory.take() {
+            Some(directory) if is_kept => drop(directory.keep()),
+            directory => drop(directory),
         }
+        self.signals.is_over.store(true, Ordering::SeqCst);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use agent_team_protocol::text::visible;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
@@ -119,7 +120,7 @@ impl Evaluation {
         rows.push(total);
         print!("{}", table(&rows));
         for task in self.tasks.iter().filter(|task| !task.solved) {
-            println!("{} ({}): {}", task.task, task.state, task.why);
+            println!("{} ({}): {}", task.task, task.state, visible(&task.why));
         }
         let claims = self.tasks.iter().filter(|task| task.is_false_claim());
         println!(

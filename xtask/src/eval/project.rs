@@ -2,17 +2,31 @@
 //! the agent wrote, outside a sandbox.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use agent_team_protocol::text::visible_label;
 use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 use super::attempt::wait_within;
 use super::task::{EvalTask, LEAD, Team, WORKER};
 
 /// The time limit of a check.
 const CHECK_LIMIT: Duration = Duration::from_mins(1);
+
+/// The largest file that a check may write, in blocks of 512 bytes (1024 in bash). A program of the agent that prints
+/// without end could fill the disk before the time limit.
+const CHECK_BLOCKS: u32 = 65_536;
+
+/// The variables of this process that checks see. The others can contain keys of models.
+const CHECK_VARIABLES: [&str; 2] = ["LD_LIBRARY_PATH", "TMPDIR"];
+
+/// The largest number of characters of a reason.
+pub(super) const REASON_MAX: usize = 300;
 
 /// A repository with the files of a task.
 pub(super) struct Project<'a> {
@@ -70,15 +84,23 @@ impl<'a> Project<'a> {
         Ok(())
     }
 
-    /// Runs the check. Returns why the task is not solved; `None` if it is.
+    /// Runs the check, and ends all its processes. Returns why the task is not solved; `None` if it is.
     pub(super) fn check(
         &self,
         ending: &Ending<'_>,
         environment: impl Fn(&mut Command),
     ) -> Result<Option<String>> {
         let mut check = Command::new("sh");
+        let limit = format!("ulimit -f {CHECK_BLOCKS}");
+        let inherited = CHECK_VARIABLES.map(|name| (name, std::env::var_os(name)));
+        let inherited = inherited
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
         check
-            .args(["-c", &format!("set -eu\n{}", self.task.check)])
+            .args(["-c", &format!("set -eu\n{limit}\n{}", self.task.check)])
+            .env_clear()
+            .envs(inherited)
+            .process_group(0)
             .current_dir(&self.directory)
             .env("STATE", ending.state)
             .env("RESULT", ending.result)
@@ -88,14 +110,19 @@ impl<'a> Project<'a> {
         let file = fs::File::create(&output)?;
         check.stdout(file.try_clone()?).stderr(file);
         let child = check.spawn().context("cannot start sh")?;
-        match wait_within(child, CHECK_LIMIT, || true)? {
+        let group = Pid::from_raw(child.id().cast_signed());
+        let ended = wait_within(child, CHECK_LIMIT, || true);
+        // Programs of the agent can continue after the shell.
+        let _none_left = killpg(group, Signal::SIGKILL);
+        match ended? {
             Some(status) if status.success() => return Ok(None),
             Some(_) => {}
             None => return Ok(Some("the check reached its time limit".to_owned())),
         }
         let text = String::from_utf8_lossy(&fs::read(&output)?).into_owned();
         let last = text.lines().rfind(|line| !line.trim().is_empty());
-        Ok(Some(last.unwrap_or("the check failed").to_owned()))
+        let last = last.unwrap_or("the check failed");
+        Ok(Some(visible_label(last, REASON_MAX)))
     }
 }
 
@@ -175,6 +202,55 @@ mod tests {
     #[test]
     fn no_task_is_solved_by_giving_up_alone() {
         check_untouched("failed", "I cannot do this.");
+    }
+
+    /// Runs this check in the repository of a task.
+    fn run_check(check: &str, after: impl FnOnce(&Path)) -> Option<String> {
+        let parent = tempfile::tempdir().unwrap();
+        let path = set_up(parent.path()).unwrap();
+        let home = parent.path().join("home");
+        let environment = |command: &mut Command| tools(command, &home, &path);
+        let task = EvalTask {
+            setup: String::new(),
+            check: check.to_owned(),
+            ..load(&[]).unwrap()[0].clone()
+        };
+        let project = Project::create(&task, parent.path(), environment).unwrap();
+        let ending = Ending {
+            state: "completed",
+            result: "",
+        };
+        let why = project.check(&ending, environment).unwrap();
+        after(&project.directory);
+        why
+    }
+
+    #[test]
+    fn a_check_leaves_no_process() {
+        let why = run_check("(sleep 0.5; : > late) &", |directory| {
+            std::thread::sleep(Duration::from_secs(1));
+            assert!(!directory.join("late").exists());
+        });
+        assert_eq!(why, None);
+    }
+
+    #[test]
+    fn a_check_sees_no_keys() {
+        let known = "AGENT_TEAM_HOME|GIT_CONFIG_NOSYSTEM|HOME|LC_ALL|LD_LIBRARY_PATH|NO_PROXY|OLDPWD|PATH|PWD|\
+                     PYTHONDONTWRITEBYTECODE|RESULT|SHLVL|STATE|TMPDIR|_";
+        let check = format!("if env | cut -d= -f1 | grep -vxE '{known}'; then exit 1; fi");
+        assert_eq!(run_check(&check, |_| {}), None);
+    }
+
+    #[test]
+    fn the_output_of_a_check_is_limited_and_escaped() {
+        let why = run_check("yes; exit 1", |directory| {
+            let output = directory.with_extension("check");
+            assert!(fs::metadata(output).unwrap().len() <= 2 * 512 * u64::from(CHECK_BLOCKS));
+        });
+        assert!(why.is_some());
+        let why = run_check("printf '\\033[2Jred\\n'; exit 1", |_| {}).unwrap();
+        assert!(why.contains("red") && !why.contains('\u{1b}'), "{why}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::attempt::{Answering, TIME_LIMIT};
+use super::attempt::{Answering, RUNNER_ERROR, TIME_LIMIT};
 use super::eval_home::EvalHome;
 use super::figures::{Evaluation, Figures};
 use super::{evaluate, task};
@@ -62,6 +62,11 @@ pub(super) fn run(keep: bool) -> Result<()> {
 /// Checks what must hold for any model.
 fn check(figures: &Figures) -> Result<()> {
     let task = &figures.task;
+    ensure!(
+        figures.state != RUNNER_ERROR,
+        "{task} could not be evaluated: {}",
+        figures.why
+    );
     ensure!(figures.state != TIME_LIMIT, "{task} reached its time limit");
     ensure!(figures.restarts == 0, "a worker of {task} crashed");
     ensure!(figures.steps > 0, "the model of {task} gave no answer");

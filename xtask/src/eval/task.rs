@@ -46,8 +46,8 @@ pub(super) struct EvalTask {
     /// A shell script that runs in the repository after its first commit.
     #[serde(default)]
     pub(super) setup: String,
-    /// A shell script that runs in the repository after the agent has ended. Exit code 0: the task is solved. The
-    /// agent never sees it.
+    /// A shell script that runs in the repository after the agent has ended. Exit code 0: the task is solved. It
+    /// is not in the project while the agent works.
     pub(super) check: String,
     #[serde(rename = "answer")]
     pub(super) answers: Vec<RecordedAnswer>,

@@ -330,13 +330,20 @@ fn add(
     output.show(&changed, || text_of(&changed))
 }
 
-/// Reads stdin up to one byte more than the limit of a note, so that the caller can detect a text that is too long.
+/// Reads stdin up to one byte more than the limit of a note, and refuses a longer text: it would be cut, possibly
+/// within a character.
 fn stdin() -> Result<String, Failure> {
     let mut bytes = Vec::new();
     let read = std::io::stdin()
         .take(NOTE_MAX as u64 + 1)
         .read_to_end(&mut bytes);
     read.map_err(|error| Failure::io("cannot read stdin", &error))?;
+    if bytes.len() > NOTE_MAX {
+        let limit = NOTE_MAX >> 10;
+        return Err(Failure::usage(format!(
+            "cannot add the text: it is larger than {limit} KiB"
+        )));
+    }
     String::from_utf8(bytes)
         .map_err(|error| Failure::usage("cannot read stdin: it is not UTF-8 text").because(&error))
 }
@@ -369,7 +376,7 @@ fn remove(
     level: Option<NoteLevel>,
 ) -> Result<(), Failure> {
     let level = found.level(name, level);
-    let removed = found.notes.remove(level, name);
+    let removed = found.notes.remove(level, name, None);
     let removed = removed.map_err(|error| found.failure("remove", level, name, error))?;
     if !removed {
         return Err(found.unknown("remove", level, name));

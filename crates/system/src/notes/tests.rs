@@ -42,7 +42,7 @@ fn a_note_of_each_level_is_written_listed_read_and_removed() {
     for level in NoteLevel::ALL {
         let deploy = name("deploy");
         assert_eq!(notes.read(level, &deploy).unwrap(), None);
-        assert!(!notes.remove(level, &deploy).unwrap());
+        assert!(!notes.remove(level, &deploy, None).unwrap());
         notes.write(level, &deploy, None, "# Deploy\n").unwrap();
         let changed = notes.write(level, &deploy, None, "other\n");
         assert!(matches!(changed, Err(NoteError::Changed)), "{changed:?}");
@@ -62,7 +62,9 @@ fn a_note_of_each_level_is_written_listed_read_and_removed() {
         }
         let files = fs::read_dir(path.parent().unwrap()).unwrap().count();
         assert_eq!(files, 1, "no temporary file remains");
-        assert!(notes.remove(level, &deploy).unwrap());
+        let changed = notes.remove(level, &deploy, Some("# Deploy\n"));
+        assert!(matches!(changed, Err(NoteError::Changed)), "{changed:?}");
+        assert!(notes.remove(level, &deploy, Some("# Steps\n")).unwrap());
         assert_eq!(texts(notes, level), [""; 0]);
     }
     let project = directory.path().join("project/.agent-team/notes");
@@ -100,9 +102,9 @@ fn hostile_files_are_refused_and_never_block() {
     let listed = notes.names(level).unwrap();
     assert_eq!((listed.names.len(), listed.ignored), (5, 1));
     for file in ["link", "fifo", "huge", "binary"] {
-        assert!(notes.remove(level, &name(file)).unwrap(), "{file}");
+        assert!(notes.remove(level, &name(file), None).unwrap(), "{file}");
     }
-    assert!(notes.remove(level, &name("directory")).is_err());
+    assert!(notes.remove(level, &name("directory"), None).is_err());
     assert_eq!(fs::read_to_string(&secret).unwrap(), "s3cr3t");
 }
 
@@ -117,7 +119,7 @@ fn a_link_above_the_notes_is_refused() {
     assert!(notes.names(level).is_err());
     assert!(notes.read(level, &a).is_err());
     assert!(notes.write(level, &a, Some("x"), "y").is_err());
-    assert!(notes.remove(level, &a).is_err());
+    assert!(notes.remove(level, &a, None).is_err());
     assert_eq!(
         fs::read_to_string(elsewhere.join("notes/a.md")).unwrap(),
         "x"

@@ -56,8 +56,8 @@ impl From<Arc<dyn Model>> for Models {
 }
 
 /// The models of this member: the configured model, or else the first available model; the model that writes its
-/// summaries; and the models of its helpers. `settings` is the user's `config.toml`; `secrets` and the providers' keys are never written to a
-/// recording. `usd_limit`: a limit in dollars applies to the member.
+/// summaries; and the models of its helpers. `settings` is the user's `config.toml`; `secrets` and the providers' keys
+/// are never written to a recording. `usd_limit`: a limit in dollars applies to the member.
 ///
 /// # Errors
 /// If a limit in dollars applies and the price of a model is unknown, if the user's `config.toml` or a model's name is

@@ -1,6 +1,6 @@
 //! Delegation: what a helper can do, what ends it, and what its member gets.
 
-use agent_team_llm::{Answer, Usage};
+use agent_team_llm::{Answer, Item, Stop, Usage};
 use agent_team_protocol::Revision;
 use agent_team_protocol::hook::{HOOK_SECONDS, HookDecision, HookEvent};
 use agent_team_protocol::method::{RequestAsk, TranscriptAnswer};
@@ -167,6 +167,21 @@ async fn a_helper_that_repeats_itself_is_ended() {
     }
     let answer = result(&mut scene).await;
     assert!(answer.contains("it repeats itself"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_paused_answer_of_a_helper_is_continued() {
+    let mut scene = asking(20, 200_000).await;
+    let first = scene.asked().await;
+    let paused = Answer {
+        stop: Stop::Paused,
+        ..says("Searching.")
+    };
+    answers(&mut scene, first, paused).await;
+    let second = scene.asked().await;
+    assert!(matches!(second.items.last(), Some(Item::Answered(_))));
+    answers(&mut scene, second, says("Ada.")).await;
+    assert!(result(&mut scene).await.ends_with("\nAda."));
 }
 
 #[tokio::test]

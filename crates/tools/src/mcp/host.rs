@@ -236,8 +236,9 @@ async fn run(
         () = reading => {}
         () = writing => {}
     }
-    let why = explained("it closed its output".to_owned(), Some(&program)).await;
+    // Before the wait for the exit status: a member that connects meanwhile gets a new process, not this failure.
     pool.remove(&server);
+    let why = explained("it closed its output".to_owned(), Some(&program)).await;
     server.router.borrow_mut().server_gone(&why);
 }
 

@@ -29,8 +29,17 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The largest answer of the host, in bytes.
 const ANSWER_MAX: u64 = 64 << 10;
 
-/// Variables that differ between members and that a shared server does not receive.
-const OF_MEMBER: [&str; 3] = ["TERM", "AGENT_TEAM_MEMBER", LAUNCH_MARKER];
+/// Variables of one member, terminal or login. A shared server does not receive them: members that are started after an
+/// `up` in another terminal could not share it otherwise.
+const NOT_SHARED: [&str; 7] = [
+    "TERM",
+    "COLORTERM",
+    "XDG_SESSION_ID",
+    "XDG_SEAT",
+    "XDG_VTNR",
+    "AGENT_TEAM_MEMBER",
+    LAUNCH_MARKER,
+];
 
 /// The server that a member connects to, with everything that its process depends on. Contains secrets.
 #[derive(Clone, Serialize, Deserialize)]
@@ -67,7 +76,7 @@ impl Hello {
             project: project.to_owned(),
             root: root.to_owned(),
             env: env
-                .filter(|(name, _)| !OF_MEMBER.contains(&name.as_str()))
+                .filter(|(name, _)| !NOT_SHARED.contains(&name.as_str()))
                 .collect(),
         }
     }
@@ -129,5 +138,39 @@ async fn connect(host: &Path) -> io::Result<Stream> {
             connected => return connected,
         }
         tokio::time::sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_team_protocol::spec::McpTransport;
+
+    use super::*;
+
+    fn hello(env: &[(&str, &str)]) -> Hello {
+        let server = McpServer {
+            name: "db".to_owned(),
+            via: McpTransport::Program {
+                command: "db".to_owned(),
+                args: Vec::new(),
+                env: BTreeMap::new(),
+            },
+            timeout_s: None,
+            search: None,
+            shared: true,
+            files: Vec::new(),
+        };
+        let env = env.iter().map(|(name, value)| (name.into(), value.into()));
+        let env: Vec<(OsString, OsString)> = env.collect();
+        Hello::new(&server, Path::new("/p"), Path::new("/p"), &env)
+    }
+
+    #[test]
+    fn members_of_different_terminals_can_share() {
+        let ada = hello(&[("HOME", "/h"), ("COLORTERM", "truecolor")]);
+        let ben = hello(&[("HOME", "/h"), ("XDG_SESSION_ID", "7")]);
+        let cleo = hello(&[("HOME", "/other")]);
+        assert_eq!(ada.difference(&ben), None);
+        assert_eq!(ada.difference(&cleo).as_deref(), Some("value of HOME"));
     }
 }

@@ -1,6 +1,7 @@
 //! The user's editor on a private copy of a note. The note itself can be a file of a hostile repository, so the editor
 //! never opens it. Called by `notes edit`.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
 use std::io::Read;
@@ -11,6 +12,7 @@ use std::process::{Command, Stdio};
 use agent_team_protocol::note::{NOTE_MAX, NoteName};
 use agent_team_system::directories::Directories;
 use agent_team_system::{private_file, random};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::Failure;
 use crate::output::{Output, text};
@@ -20,6 +22,7 @@ pub(super) struct NoteCopy {
     directory: PathBuf,
     file: PathBuf,
     text: String,
+    is_kept: Cell<bool>,
 }
 
 impl NoteCopy {
@@ -32,6 +35,7 @@ impl NoteCopy {
             file: directory.join(name.file()),
             directory,
             text: text.to_owned(),
+            is_kept: Cell::new(false),
         };
         let made = DirBuilder::new().mode(0o700).create(&copy.directory);
         made.and_then(|()| private_file::create(&copy.file, text.as_bytes()))
@@ -42,8 +46,13 @@ impl NoteCopy {
     /// Runs the editor and returns the new text.
     pub(super) fn edit(&self, output: Output) -> Result<String, Failure> {
         let editor = editor();
-        // The variables contain a shell command, such as `code --wait`.
-        let mut line = editor.clone();
+        // The variables contain a shell command, such as `code --wait`. Ctrl-C sends SIGINT to the shell and to this
+        // process too. Editors such as `ed` continue, so both must wait for the editor. The trap does not reach the
+        // editor: a program starts with the default effect of a trapped signal.
+        let _interrupt = signal(SignalKind::interrupt())
+            .map_err(|error| Failure::io("cannot listen for signals", &error))?;
+        let mut line = OsString::from("trap : INT; ");
+        line.push(&editor);
         line.push(" \"$@\"");
         let mut command = Command::new("sh");
         command.arg("-c").arg(line).arg(&editor).arg(&self.file);
@@ -66,35 +75,38 @@ impl NoteCopy {
         })
     }
 
-    /// Reads at most one byte more than a note may have.
+    /// Reads at most one byte more than a note may have, and refuses a longer text: it would be cut, possibly within a
+    /// character.
     fn read(&self) -> Result<String, Failure> {
         let mut bytes = Vec::new();
         let read = File::open(&self.file)
             .and_then(|file| file.take(NOTE_MAX as u64 + 1).read_to_end(&mut bytes));
         read.map_err(|error| Failure::io("cannot read the edited note", &error))?;
+        if bytes.len() > NOTE_MAX {
+            let limit = NOTE_MAX >> 10;
+            let text = format!("cannot save the note: it is larger than {limit} KiB");
+            return Err(self.keep(Failure::usage(text)));
+        }
         String::from_utf8(bytes)
             .map_err(|_| self.keep(Failure::usage("cannot save the note: it is not UTF-8 text")))
     }
 
     /// The failure with a hint at the copy, which is not removed.
     pub(super) fn keep(&self, failure: Failure) -> Failure {
-        let kept = self.directory.with_extension("kept");
-        let name = self.file.file_name().unwrap_or_default();
-        let place = match fs::rename(&self.directory, &kept) {
-            Ok(()) => kept.join(name),
-            Err(_) => return failure,
-        };
+        self.is_kept.set(true);
         failure.hint(format!(
             "your text is in {}",
-            text::line(&place.to_string_lossy())
+            text::line(&self.file.to_string_lossy())
         ))
     }
 }
 
 impl Drop for NoteCopy {
     fn drop(&mut self) {
-        // The editor may have left a backup beside the copy. A kept copy has another directory.
-        let _removed = fs::remove_dir_all(&self.directory);
+        if !self.is_kept.get() {
+            // The editor may have left a backup beside the copy.
+            let _removed = fs::remove_dir_all(&self.directory);
+        }
     }
 }
 

@@ -173,6 +173,11 @@ impl<'a> Helper<'a> {
                 }
                 continue;
             }
+            unusable_answers = 0;
+            if calls.is_empty() {
+                // The provider has paused the answer; the next request continues it.
+                continue;
+            }
             let mut results = Vec::new();
             for call in &calls {
                 results.push(match self.stopped {

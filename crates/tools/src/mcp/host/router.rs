@@ -8,9 +8,9 @@
 //! | member | response | to the server, if the request went to this member |
 //! | server | response, progress | to the member that made the request |
 //! | server | `ping` | answered |
-//! | server | `roots/list` | to any member: all have the same root |
+//! | server | `roots/list` | to any initialized member: all have the same root |
 //! | server | other request | to the member whose call is in flight; refused if there is not exactly one |
-//! | server | other notification | to all members |
+//! | server | other notification | to all initialized members |
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -55,7 +55,7 @@ pub(super) struct Router {
     clients: BTreeMap<ClientId, Outbox>,
     /// The requests of members that the server has not answered, by the id that the server knows.
     pending: HashMap<u64, Pending>,
-    /// The requests of the server that a member has not answered, by id.
+    /// The requests of the server that a member has not answered, by the [`key`] of the id.
     asked: HashMap<String, ClientId>,
 }
 
@@ -83,6 +83,8 @@ struct Pending {
 struct Outbox {
     lines: mpsc::UnboundedSender<Line>,
     bytes: Rc<Cell<usize>>,
+    /// Before the result of `initialize`, the SDK ignores requests and notifications: a request would stay unanswered.
+    is_initialized: bool,
 }
 
 /// The other end of an [`Outbox`].
@@ -150,6 +152,7 @@ impl Router {
         let outbox = Outbox {
             lines: sender,
             bytes: Rc::clone(&bytes),
+            is_initialized: false,
         };
         self.clients.insert(client, outbox);
         (client, Inbox { lines, bytes })
@@ -168,8 +171,9 @@ impl Router {
             (Some(CANCELLED), None) => self.cancel(client, message.params?),
             (None, Some(id)) => {
                 // A member can answer only its own requests.
-                (self.asked.get(id.get()) == Some(&client)).then(|| {
-                    self.asked.remove(id.get());
+                let key = key(id);
+                (self.asked.get(&key) == Some(&client)).then(|| {
+                    self.asked.remove(&key);
                     line.into()
                 })
             }
@@ -186,7 +190,7 @@ impl Router {
         match &mut self.initialization {
             Initialization::Done(result) => {
                 let line = response(id, "result", result);
-                self.send(client, line, Delivery::Required);
+                self.initialized(client, line);
                 None
             }
             Initialization::Sent { waiting, .. } => {
@@ -272,7 +276,7 @@ impl Router {
                     LOG => Delivery::Optional,
                     _ => Delivery::Required,
                 };
-                let clients: Vec<_> = self.clients.keys().copied().collect();
+                let clients: Vec<_> = self.initialized_clients().collect();
                 for client in clients {
                     self.send(client, Rc::clone(&line), delivery);
                 }
@@ -306,7 +310,11 @@ impl Router {
             false => Initialization::Done(value.to_owned()),
         };
         for (client, id) in waiting {
-            self.send(client, response(&id, kind, value), Delivery::Required);
+            let line = response(&id, kind, value);
+            match has_failed {
+                true => self.send(client, line, Delivery::Required),
+                false => self.initialized(client, line),
+            }
         }
         let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
         (!has_failed).then(|| line_of(&initialized))
@@ -317,16 +325,14 @@ impl Router {
         let client = match method {
             _ if self.asked.len() >= ASKED_MAX => Err("too many requests wait for an answer"),
             "roots/list" => self
-                .clients
-                .keys()
+                .initialized_clients()
                 .next()
-                .copied()
                 .ok_or("no member is connected"),
             _ => self.caller(),
         };
         match client {
             Ok(client) => {
-                self.asked.insert(id.get().to_owned(), client);
+                self.asked.insert(key(id), client);
                 self.send(client, line.into(), Delivery::Required);
                 None
             }
@@ -400,6 +406,20 @@ impl Router {
         self.clients.clear();
     }
 
+    /// Sends a member the result of `initialize`.
+    fn initialized(&mut self, client: ClientId, line: Line) {
+        if let Some(outbox) = self.clients.get_mut(&client) {
+            outbox.is_initialized = true;
+        }
+        self.send(client, line, Delivery::Required);
+    }
+
+    fn initialized_clients(&self) -> impl Iterator<Item = ClientId> {
+        let clients = self.clients.iter();
+        let initialized = clients.filter(|(_, outbox)| outbox.is_initialized);
+        initialized.map(|(client, _)| *client)
+    }
+
     fn send(&mut self, client: ClientId, line: Line, delivery: Delivery) {
         let outbox = self.clients.get(&client);
         if outbox.is_some_and(|outbox| !outbox.push(line, delivery)) {
@@ -412,6 +432,12 @@ impl Router {
         self.last += 1;
         self.last
     }
+}
+
+/// The id of a server's request in one spelling. A member's answer can spell a string with other escapes.
+fn key(id: &RawValue) -> String {
+    let value: Result<Value, _> = serde_json::from_str(id.get());
+    value.map_or_else(|_| id.get().to_owned(), |value| value.to_string())
 }
 
 fn request(id: u64, method: &str, params: Option<&str>) -> Line {
@@ -476,6 +502,14 @@ mod tests {
             .collect()
     }
 
+    /// Connects a member that has received the result of `initialize`.
+    fn joined(router: &mut Router) -> (ClientId, Inbox) {
+        let (client, mut inbox) = router.attach();
+        router.initialized(client, line(&json!({"id": 0, "result": {}})).into());
+        received(&mut inbox);
+        (client, inbox)
+    }
+
     fn form(id: &str) -> Value {
         json!({"jsonrpc": "2.0", "id": id, "method": "elicitation/create", "params": {}})
     }
@@ -532,9 +566,34 @@ mod tests {
     }
 
     #[test]
+    fn requests_wait_for_no_member_in_its_handshake() {
+        let mut router = Router::default();
+        let (_ada, mut to_ada) = router.attach();
+        let roots = |id: u64| json!({"id": id, "method": "roots/list"});
+        let refused = server_sends(&mut router, &roots(1)).unwrap();
+        assert_eq!(refused["error"]["message"], "no member is connected");
+        let (_ben, mut to_ben) = joined(&mut router);
+        assert_eq!(server_sends(&mut router, &roots(2)), None);
+        let changed = json!({"method": "notifications/tools/list_changed"});
+        assert_eq!(server_sends(&mut router, &changed), None);
+        assert_eq!(received(&mut to_ben), [roots(2), changed]);
+        assert!(received(&mut to_ada).is_empty());
+    }
+
+    #[test]
+    fn an_answer_can_spell_the_id_with_other_escapes() {
+        let mut router = Router::default();
+        let (ada, _to_ada) = joined(&mut router);
+        let roots = "{\"id\":\"\\u0061\\/1\",\"method\":\"roots/list\"}\n";
+        assert!(router.handle_server(roots).is_none());
+        let answer = line(&json!({"id": "a/1", "result": {}}));
+        assert!(router.handle_client(ada, &answer).is_some());
+    }
+
+    #[test]
     fn a_form_goes_to_the_only_member_with_a_call() {
         let mut router = Router::default();
-        let ((ada, mut to_ada), (ben, mut to_ben)) = (router.attach(), router.attach());
+        let ((ada, mut to_ada), (ben, mut to_ben)) = (joined(&mut router), joined(&mut router));
         let refused = server_sends(&mut router, &form("one")).unwrap();
         assert_eq!(refused["error"]["message"], "no call is in flight");
         let of_ben = calls(&mut router, ben, 1);
@@ -596,7 +655,7 @@ mod tests {
     #[test]
     fn a_member_that_does_not_read_is_disconnected() {
         let mut router = Router::default();
-        let ((_ada, mut to_ada), (_ben, mut to_ben)) = (router.attach(), router.attach());
+        let ((_ada, mut to_ada), (_ben, mut to_ben)) = (joined(&mut router), joined(&mut router));
         let text = "x".repeat(1 << 20);
         let log = line(&json!({"method": LOG, "params": {"data": text}}));
         let changed = line(&json!({"method": "notifications/tools/list_changed", "params": text}));
