@@ -141,7 +141,7 @@ async fn members_outlive_a_supervisor_that_cannot_read() {
 
 #[tokio::test]
 async fn after_a_reboot_no_member_runs_until_up() {
-    let run = "echo run >> runs; mkfifo gate; cat gate";
+    let run = "mkfifo gate; echo run >> runs; cat gate";
     let Some((rig, shim)) = shimmed(&task("Long", run, "")).await else {
         return;
     };
