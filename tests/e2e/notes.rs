@@ -205,7 +205,7 @@ async fn a_note_of_one_member_reaches_others_and_the_next_up() {
     rig.ok(["send", "ada", "Note how to deploy"]).await;
     server.until_asked("ada", 2).await;
     assert_eq!(results(&server, "ada"), ["created the team note deploy"]);
-    rig.ok(["send", "lead", "Hello"]).await;
+    // The report of ada wakes the lead.
     server.until_asked("lead", 1).await;
     rig.ok(["send", "lead", "How to deploy?"]).await;
     server.until_asked("lead", 3).await;
