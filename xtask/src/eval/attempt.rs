@@ -322,7 +322,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refused_request_is_no_step() {
+    fn a_refused_request_does_not_count_as_a_step() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("record.jsonl");
         let lines = [
