@@ -251,7 +251,7 @@ model = \"openai/ada\"
 }
 
 #[tokio::test]
-async fn a_changed_file_counts_once_until_the_goal_ends() {
+async fn a_goal_counts_a_changed_file_once_and_none_after_its_end() {
     let write =
         |path: &str, content: &str| Reply::call("write", json!({"path": path, "content": content}));
     let lead = vec![

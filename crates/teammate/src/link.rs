@@ -2,14 +2,17 @@
 //! Called by the worker through [`Link`].
 //!
 //! ```text
-//!            ┌────────────── lost ───────────────┐
+//!            ┌─ lost, goodbye{restarting}: pause ┐
 //!            ▼                                   │
 //! start ► connecting ── initialize answered ► serving ── goodbye{stopped}, retired ► over
-//!            │  ▲ jitter, or 2 s after               │
-//!            └──┘ goodbye{restarting}; backoff       └ answers pings
+//!            │  ▲ │                              └ answers pings
+//!            └──┘ └─ retired ► over
+//!        failed: pause
 //! ```
-//! The pauses limit how often members start a supervisor that fails at start. During a pause, the link checks at short
-//! intervals whether another supervisor is serving already, and then connects to it without waiting longer.
+//! The first pause is a short random delay; after repeated failures, the pauses become longer. After
+//! `goodbye{restarting}`, the pause is 2 s. The pauses limit how often members start a supervisor that fails at start.
+//! During a pause, the link checks at short intervals whether another supervisor is serving already, and then connects
+//! to it without waiting longer.
 //!
 //! The link makes no decisions about tasks. It stores each request until the answer arrives, and repeats the stored
 //! requests in order, with their idempotency keys, on every new connection. It does not repeat notifications. After a

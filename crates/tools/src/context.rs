@@ -41,8 +41,8 @@ pub struct ToolContext {
 }
 
 impl ToolContext {
-    /// The context of a helper with this model. The helper has read no file: the member may not change a file that only
-    /// its helper has read.
+    /// The context of a helper with this model. Files that the helper reads are not added to the member's `seen`: the
+    /// member may not change a file that only its helper has read.
     pub fn for_helper(&self, model: &dyn Model) -> Self {
         Self {
             project: self.project.clone(),

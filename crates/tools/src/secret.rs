@@ -1,9 +1,9 @@
 //! Redacts the user's secrets, which tools receive as environment variables, in the output of programs and tools,
 //! before it reaches a model, a pane, a log or the supervisor.
 //!
-//! A secret is redacted as the value itself, even split over consecutive pieces of output, as each of its lines, and in
-//! its encodings in JSON, URLs and base64. Other transformations (reversed, hashed, encrypted, hexadecimal) are not
-//! recognized, nor are values that were truncated before redaction.
+//! Recognizes the value of a secret, each of its lines of at least [`SECRET_MIN`] bytes, and their encodings in JSON,
+//! URLs and base64, even if consecutive pieces of output split them. Other transformations (reversed, hashed,
+//! encrypted, hexadecimal) are not recognized, nor are values that were truncated before redaction.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_of_a_long_secret_is_redacted() {
+    fn each_line_that_is_not_too_short_is_redacted() {
         let secrets = secrets(&[("KEY", "-----BEGIN-----\nMIIabcdef\nab\n-----END KEY-----\n")]);
         let shown = secrets.redact("  1\t-----BEGIN-----\n  2\tMIIabcdef\n  3\tab\n");
         assert_eq!(shown, "  1\t[secret KEY]\n  2\t[secret KEY]\n  3\tab\n");

@@ -92,8 +92,8 @@ async fn interrupted() {
     }
 }
 
-/// Restarts this process in its own mount namespace, if permitted: the kernel then unmounts the small disk even if the
-/// torture is killed.
+/// Restarts this process in its own mount namespace, if permitted. The torture mounts a small disk, which it fills; in
+/// this namespace, the kernel unmounts the disk even if the torture is killed.
 fn own_mounts() {
     if std::env::var_os(OWN_MOUNTS).is_some() {
         return;

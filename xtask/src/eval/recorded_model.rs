@@ -30,7 +30,7 @@ pub(super) struct RecordedModel {
 /// The rest of one member's recording.
 struct Conversation {
     answers: VecDeque<RecordedAnswer>,
-    /// Whether the first of these answers was given and is given again until its text arrives.
+    /// Whether the first of these answers was given and repeats until a request contains its `until` text.
     is_repeating: bool,
     /// The number of answers so far.
     given: usize,
@@ -74,7 +74,7 @@ impl RecordedModel {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let recordings = Arc::clone(&served);
-                // A client that closes its connection has its own reason.
+                // Ignore errors of a connection, such as a client that closes it early.
                 thread::spawn(move || recordings.serve(stream).ok());
             }
         });
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_repeated_until_its_text_arrives() {
+    fn an_answer_repeats_until_a_request_has_its_until_text() {
         let mut lead = conversation(
             "[[answer]]\nuntil = \"done\"\ntext = \"wait\"\n[[answer]]\ntext = \"end\"\n",
         );

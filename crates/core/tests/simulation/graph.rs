@@ -108,7 +108,7 @@ fn wait_for(team: &mut Team, graph: &mut Graph, task: u64, after: &[u64]) {
     };
     let known = |n: &u64| (1..=graph.last).contains(n) || *n == task;
     if !is_new && !graph.open_tasks.contains_key(&task) {
-        assert!(answer.is_err(), "there is no T-{task} to be changed");
+        assert!(answer.is_err(), "T-{task} is completed, but was changed");
     } else if !after.iter().all(known) {
         assert!(
             matches!(

@@ -4,9 +4,9 @@
 //!
 //! ```text
 //! event ─┬─ the user's program runs
-//!        ├─ the member has no pane ───────────────────────────────┬─ its terminal notifies
-//!        └─ the launcher asks for the focus ── not in this pane ──┘
-//!                                           └─ in this pane: the user sees the event
+//!        ├─ the member has no pane ───────────────────────────┬─ the terminal that shows the member notifies
+//!        └─ does its pane have the focus? ── no, or unknown ──┘
+//!                                        └─ yes: the user sees the event
 //! ```
 //! The notification contains text of agents. It is one line without control characters; the program receives it as an
 //! argument and as JSON, never as part of a shell line.

@@ -87,7 +87,7 @@ fn only_the_hooks_of_the_file_require_trust() {
 }
 
 #[test]
-fn scripts_of_a_project_that_hooks_start_are_trusted_by_content() {
+fn project_scripts_started_by_hooks_are_trusted_by_content() {
     let project = project();
     fs::write(project.path().join("guard.sh"), "exit 0\n").unwrap();
     let by_user = "[[hooks.pre_tool]]\nrun = \"./guard.sh --strict\"\n";

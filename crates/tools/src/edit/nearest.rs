@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 const TEXT_LINES: usize = 40;
 const FILE_LINES: usize = 50_000;
 
-/// The number of bytes of a line from which its similarity is computed, and which are shown.
+/// The similarity of a line is computed from its first `LINE_MAX` bytes, and only these bytes are shown.
 const LINE_MAX: usize = 200;
 
 /// If no line is equal, the most similar line is shown only from this similarity on.
