@@ -51,9 +51,15 @@ fn main() -> ExitCode {
         placement: arguments.placement,
         plant: arguments.plant,
     };
+    let planted = arguments
+        .plant
+        .map(|plant| format!(" --plant {}", plant.name()));
     let again = format!(
-        "cargo xtask torture --minutes {} --seed {} --placement {}",
-        arguments.minutes, options.seed, options.placement
+        "cargo xtask torture --minutes {} --seed {} --placement {}{}",
+        arguments.minutes,
+        options.seed,
+        options.placement,
+        planted.unwrap_or_default()
     );
     println!("seed          {}", options.seed);
     let runtime = tokio::runtime::Builder::new_current_thread()

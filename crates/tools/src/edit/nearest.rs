@@ -37,7 +37,7 @@ pub(crate) fn hint(bytes: &[u8], old: &str) -> String {
 }
 
 /// Returns the index of the line at which the text matches best, and the number of lines that are equal there apart
-/// from white space. Empty lines count only if all non-empty lines are equal.
+/// from white space. Empty lines of the text count only if all its lines are equal there.
 fn best(lines: &[&str], wanted: &[&str]) -> Option<(usize, usize)> {
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let have: Vec<String> = lines.iter().map(|line| words(line)).collect();
@@ -53,8 +53,8 @@ fn best(lines: &[&str], wanted: &[&str]) -> Option<(usize, usize)> {
         .map(|at| (at, same(at)))
         .max_by_key(|&(at, same)| (same, std::cmp::Reverse(at)))?;
     if most > 0 {
-        let whole = want.iter().filter(|line| is_filled(line)).count();
-        return Some((at, if most == whole { wanted.len() } else { most }));
+        let is_whole = have[at..].starts_with(&want);
+        return Some((at, if is_whole { wanted.len() } else { most }));
     }
     // If no line is equal, use the line most similar to the first non-empty line of the text.
     let (offset, first) = want.iter().enumerate().find(|(_, line)| is_filled(line))?;
@@ -70,4 +70,16 @@ fn best(lines: &[&str], wanted: &[&str]) -> Option<(usize, usize)> {
 
 fn cut(line: &str) -> &str {
     &line[..line.floor_char_boundary(LINE_MAX)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hint_names_white_space_only_if_all_lines_are_equal() {
+        let hint_for = |file: &str| hint(file.as_bytes(), "a\n\nb\n");
+        assert!(hint_for("  a\n\nb\n").contains("only in white space"));
+        assert!(!hint_for("  a\nx\nb\n").contains("only in white space"));
+    }
 }
