@@ -259,7 +259,7 @@ async fn up_repeats_an_edited_task_only_if_it_is_finished() {
 }
 
 #[tokio::test]
-async fn env_values_reach_tasks_and_only_the_private_file() {
+async fn env_values_reach_tasks_and_are_stored_in_one_private_file() {
     let run = "echo \"$SECRET $OWN\"; test -z \"$TMUX\"";
     let rest = [
         "env = { OWN = \"mine\" }\n".to_owned(),
@@ -392,7 +392,8 @@ async fn a_refused_fresh_start_keeps_the_existing_team() {
     assert_eq!(board["tasks"][0]["title"], "Build");
 }
 
-/// A call that is repeated with its key executes nothing again: the disk may be full or the file edited by then.
+/// A call that is repeated with its idempotency key returns the first answer and writes no file: by then the disk may
+/// be full.
 #[tokio::test]
 async fn a_repeated_up_gets_its_first_answer() {
     use std::os::unix::fs::MetadataExt;

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::{answer, first_answer, model_at, said, tool};
 
-/// Answers the first request with a signed call, and later requests only with signatures that it accepts.
+/// If the request contains no calls, answers with a signed call. Refuses a request in which the first call of a message
+/// has no accepted signature.
 fn fake_gemini(request: &Request) -> Reply {
     let messages = request.messages();
     let calls = messages
@@ -81,10 +82,10 @@ async fn calls_of_other_models_are_marked_for_gemini() {
     let model = model_at("gemini/gemini-3.8-flash", &server);
     let (again, _) = answer(&*model, &items, &[tool("read")]).await;
     again.expect("the call is marked");
-    // Earlier models need no signature.
+    // Earlier models need no signature, so the call has none. The fake ignores the model's name and refuses the call.
     let old = model_at("gemini/gemini-2.5-pro", &server);
     answer(&*old, &items, &[])
         .await
         .0
-        .expect_err("no signature");
+        .expect_err("a refusal of the call without a signature");
 }

@@ -24,7 +24,7 @@ pub enum PlacementChoice {
 /// The properties of a [`PlacementChoice`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlacementInfo {
-    /// The value of `--panes`, of `placement` in the team file, and the name of its report.
+    /// The value of `--panes` and of `placement` in the team file, and the `name` in a [`PlacementReport`].
     pub word: &'static str,
     /// Explains the word in `--help`.
     pub help: Option<&'static str>,

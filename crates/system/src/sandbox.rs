@@ -65,7 +65,7 @@ pub struct Profile {
     pub hidden: Vec<PathBuf>,
     /// Exceptions from `hidden`, which are readable.
     pub readable: Vec<PathBuf>,
-    /// Symbolic links within `hidden`, and their targets.
+    /// Symbolic links within `hidden`, and their targets. Under bubblewrap the program still sees these links.
     pub links: Vec<(PathBuf, PathBuf)>,
     /// Hidden directories. Under bubblewrap the program gets empty writable directories in their place.
     pub scratch: Vec<PathBuf>,

@@ -90,8 +90,8 @@ pub struct Reading<'a> {
 #[derive(Debug)]
 pub struct Loaded {
     pub spec: TeamSpec,
-    /// Changed or ignored parts of imported roles, overrides without effect, instruction files and skills that are not
-    /// loaded, and absent scripts.
+    /// Changed or ignored parts of imported roles; overrides without effect; instruction files, skills and command
+    /// files that are not loaded; absent scripts.
     pub warnings: Vec<Fault>,
     /// The current values of all keys of `agent-team config`.
     pub settings: Vec<Setting>,
@@ -399,7 +399,7 @@ fn read(
         // Only now does `servers` contain the digests of the scripts.
         let is_chosen = |server: &&McpServer| agent.mcp.iter().any(|it| it.name == server.name);
         agent.mcp = servers.iter().filter(is_chosen).cloned().collect();
-        // The user's hooks see a call as the hooks of the file have changed it.
+        // The user's hooks come last, so they receive a call with the changes that the file's hooks made to it.
         agent.hooks = [hooks_of_file.as_slice(), &user_hooks].concat();
         agent.search.clone_from(&search);
         if !has_agents {

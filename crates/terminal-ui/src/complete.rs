@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_blank_before_the_cursor_ends_a_word() {
+    fn a_multibyte_blank_before_the_cursor_ends_a_word() {
         for text in ["bonjour\u{a0}", "@\u{3000}"] {
             assert!(
                 at(text, text.len(), PromptKind::Message).is_none(),
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(completion.range, 6..11);
     }
 
-    /// The text after the candidate is taken.
+    /// Returns the text with the candidate in place of the typed part.
     fn taken(text: &str, kind: PromptKind, candidate: &str) -> String {
         let completion = completed(text, kind);
         let Change { range, text: with } = completion.taken(&Candidate::new(candidate, ""));

@@ -1,7 +1,8 @@
 //! Reads, replaces, creates and removes whole files. Called by `write`, `edit` and `apply_patch`.
 //!
 //! A file is replaced atomically by a complete file, and only if it is still the version that the model has read. The
-//! permission request contains the diff. The bytes from which the diff was made are written afterwards.
+//! permission request contains the diff. Once permission is granted, the call writes the same new bytes that it
+//! compared for the diff.
 //!
 //! A call changes all its files or none: all new files are complete on the disk, under temporary names, before the
 //! first file is changed. If a later change fails, the earlier files are restored, unless another program has changed

@@ -47,7 +47,7 @@ async fn run(
 ) -> Result<Output, ToolError> {
     if arguments.offset == Some(0) || arguments.limit == Some(0) {
         return Err(ToolError::Input(
-            "`offset` and `limit` count from 1".to_owned(),
+            "`offset` and `limit` must be at least 1".to_owned(),
         ));
     }
     let context = call.context;

@@ -157,7 +157,7 @@ pub(crate) fn member_prompt(
         text.push_str(&format!("\n## {member}, round {round}{how}\n{output}"));
         if output.len() < whole.len() {
             text.push_str(&format!(
-                "\n… truncated: recall the key {member} for the full text"
+                "\n… truncated: recall key {member} for its latest output"
             ));
         }
     }

@@ -109,7 +109,11 @@ fn remembered<'a>(rig: &'a Rig, key: &str) -> Option<&'a str> {
 #[test]
 fn a_coordinator_routes_rounds_until_done() {
     let mut rig = coordinator(5);
-    assert_eq!(rig.inbox("lead"), [""; 0], "its model receives a question");
+    assert_eq!(
+        rig.inbox("lead"),
+        [""; 0],
+        "the lead receives a question, not a message"
+    );
     lead_replies(&mut rig, "ROUTE: ada\nLook at a.rs").answer();
     assert_eq!(rig.team.question(), None, "the run waits for ada");
     let task = rig

@@ -13,13 +13,15 @@ fn half(cells: u16) -> u16 {
     cells.saturating_sub(1) / 2
 }
 
-/// Whether splitting side by side gives the squarer halves. A cell is about twice as high as wide.
+/// Whether to prefer a split side by side: for a pane with at least three columns for each row. A cell is about twice
+/// as high as wide, so such a pane is clearly wider than high.
 pub(super) fn is_wide((columns, rows): (u16, u16)) -> bool {
     columns / 3 >= rows
 }
 
 /// The pane to split and the direction; `None` if the next pane needs a new tab. `sizes` are columns and rows of the
-/// tab's panes, the oldest first. The team's `first` tab holds the lead, or the first member started.
+/// tab's panes, the oldest first. `first`: whether this is the team's first tab, which holds the lead, or the
+/// first member started.
 pub(super) fn next(
     layout: Layout,
     sizes: &[(u16, u16)],
@@ -58,7 +60,7 @@ pub(super) fn next(
 mod tests {
     use super::*;
 
-    /// Splits until there is no room, as the app does; returns the final sizes.
+    /// Splits panes until [`next`] finds none to split, and halves each as iTerm2 does. Returns the final sizes.
     fn fill(layout: Layout, size: (u16, u16)) -> Vec<(u16, u16)> {
         let mut panes = vec![size];
         while let Some((at, direction)) = next(layout, &panes, true) {
