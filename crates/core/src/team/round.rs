@@ -18,8 +18,9 @@ use agent_team_protocol::value::ExpectedReply;
 /// Maximum number of outputs shown to a member; older ones are left out.
 const OUTPUTS_MAX: usize = 64;
 
-/// Bytes reserved for the heading of each text.
-const HEADING: usize = 128;
+/// Bytes reserved for the heading of each text and for the line that says that it is truncated. Both contain the name
+/// of the member.
+const HEADING: usize = 192;
 
 /// How a team with a lead reaches its goals.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -265,13 +266,13 @@ mod tests {
     proptest! {
         #[test]
         fn a_round_prompt_fits_its_limit(
-            lengths in prop::collection::vec(0_usize..70_000, 0..20),
+            lengths in prop::collection::vec(0_usize..70_000, 0..OUTPUTS_MAX),
             goal in 0_usize..65_537,
         ) {
             let rounds: Vec<Round> = lengths.iter().map(|length| Round::Worked {
-                member: "ada".parse().expect("a valid name"),
+                member: "a".repeat(32).parse().expect("a valid name"),
                 task: None,
-                work: Work::Completed { output: "é".repeat(length / 2).into() },
+                work: Work::Failed { output: "é".repeat(length / 2).into() },
             }).collect();
             let max = 64 << 10;
             let text = member_prompt(&"g".repeat(goal), "i", &rounds, max);
