@@ -1,4 +1,4 @@
-//! The same seed gives the same journal, a simulation without a planted fault violates no promise, and each planted
+//! The same seed gives the same journal, a simulation without a planted fault violates no guarantee, and each planted
 //! fault is found.
 
 use std::process::Command;
@@ -32,7 +32,7 @@ fn the_same_seed_gives_the_same_journal() {
 }
 
 #[test]
-fn a_short_simulation_violates_no_promise() {
+fn a_short_simulation_violates_no_guarantee() {
     let (found, text) = simulate(&["--steps", "10000", "--seconds", "20", "--seed", "20261122"]);
     assert!(!found, "{text}");
     for fault in ["KillSupervisor", "KillWorker", "CutConnections"] {
@@ -40,8 +40,8 @@ fn a_short_simulation_violates_no_promise() {
     }
 }
 
-/// Asserts that a simulation with this planted fault reports this promise as violated, with this evidence.
-fn assert_found(plant: &str, promise: &str, evidence: &str) {
+/// Asserts that a simulation with this planted fault reports this guarantee as violated, with this evidence.
+fn assert_found(plant: &str, guarantee: &str, evidence: &str) {
     let (found, text) = simulate(&[
         "--steps",
         "40000",
@@ -53,7 +53,7 @@ fn assert_found(plant: &str, promise: &str, evidence: &str) {
         plant,
     ]);
     assert!(found, "{plant} was not found: {text}");
-    let violated = format!("VIOLATED      {promise}: ");
+    let violated = format!("VIOLATED      {guarantee}: ");
     let has_evidence = |line: &str| line.starts_with(&violated) && line.contains(evidence);
     assert!(text.lines().any(has_evidence), "no evidence: {text}");
     let again = format!("--plant {plant}");

@@ -11,7 +11,7 @@
 //! - a worker that the test scripts: [`stub`]
 //! - a model provider that the test scripts: [`fake_model_server`]
 //! - a disk that can be filled: [`small_disk`]; other faults of the machine: [`shim`]
-//! - random faults and the checks of every promise: [`torture`]; faults in virtual time, with these checks:
+//! - random faults and the checks of every guarantee: [`torture`]; faults in virtual time, with these checks:
 //!   [`simulation`]
 //! - which processes belong to a world: [`processes`]
 //! - where the binaries come from: [`binaries`]

@@ -1,4 +1,4 @@
-//! The torture test: random faults against the real binaries while a team works, and a checker for each promise of the
+//! The torture test: random faults against the real binaries while a team works, and a checker for each guarantee of the
 //! product.
 //!
 //! ```text
@@ -32,7 +32,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use caller::Phase;
-use check::{Promise, Violation};
+use check::{Guarantee, Violation};
 use history::{Dice, Evidence, Recorder};
 use world::World;
 
@@ -49,14 +49,14 @@ pub struct Options {
     pub plant: Option<Plant>,
 }
 
-/// The promise that a planted fault breaks, and a text in the evidence that only this fault produces.
-pub fn broken_by(plant: Plant) -> (Promise, &'static str) {
+/// The guarantee that a planted fault breaks, and a text in the evidence that only this fault produces.
+pub fn broken_by(plant: Plant) -> (Guarantee, &'static str) {
     match plant {
-        Plant::LostMessage => (Promise::Delivery, " to []"),
-        Plant::DoubleClaim => (Promise::Claims, " at once"),
-        Plant::SecondWriter => (Promise::OneWriter, "storage_failed"),
-        Plant::UnaskedRun => (Promise::Requests, "ran and was never allowed"),
-        Plant::StaleOwner => (Promise::Claims, "was changed by generation"),
+        Plant::LostMessage => (Guarantee::Delivery, " to []"),
+        Plant::DoubleClaim => (Guarantee::Claims, " at once"),
+        Plant::SecondWriter => (Guarantee::OneWriter, "storage_failed"),
+        Plant::UnaskedRun => (Guarantee::Requests, "ran and was never allowed"),
+        Plant::StaleOwner => (Guarantee::Claims, "was changed by generation"),
     }
 }
 

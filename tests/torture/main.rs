@@ -1,4 +1,4 @@
-//! The torture reports each planted fault as a violation of its promise. Without a planted fault, a short torture
+//! The torture reports each planted fault as a violation of its guarantee. Without a planted fault, a short torture
 //! passes.
 
 #![expect(clippy::print_stderr, reason = "a failed test prints the report")]
@@ -26,15 +26,18 @@ async fn torture(seconds: u64, plant: Option<Plant>) -> Report {
 
 async fn assert_found(plant: Plant) {
     let report = torture(10, Some(plant)).await;
-    let (promise, evidence) = torture::broken_by(plant);
+    let (guarantee, evidence) = torture::broken_by(plant);
     let mut violations = report.violations.iter();
     let found = violations
-        .any(|violation| violation.promise == promise && violation.evidence.contains(evidence));
-    assert!(found, "{plant:?} was not found: {promise:?}, {evidence:?}");
+        .any(|violation| violation.guarantee == guarantee && violation.evidence.contains(evidence));
+    assert!(
+        found,
+        "{plant:?} was not found: {guarantee:?}, {evidence:?}"
+    );
 }
 
 #[tokio::test]
-async fn a_short_torture_violates_no_promise() {
+async fn a_short_torture_violates_no_guarantee() {
     let report = torture(10, None).await;
     assert_eq!(report.violations, []);
     assert!(!report.evidence.faults.is_empty() && !report.evidence.operations.is_empty());

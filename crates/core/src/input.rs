@@ -31,7 +31,7 @@ pub enum Input {
         call: Box<Call>,
     },
     /// This version cannot read the settings of the member or of its team: the member is held.
-    Unreadable {
+    UnreadableSettings {
         member: MemberName,
         reason: Arc<str>,
     },
@@ -75,9 +75,9 @@ pub enum StartFault {
     /// Starting failed with this error.
     Failed(String),
     /// Another attempt cannot succeed, for this reason.
-    Unfit(String),
+    Permanent(String),
     /// The previous supervisor died before it started anything, so starting again is safe.
-    Untaken,
+    NeverStarted,
 }
 
 /// The caller, as its connection identifies it.
@@ -164,7 +164,7 @@ pub enum Call {
     CompleteTask {
         claim: ClaimRef,
         result: Arc<str>,
-        verdict: Verdict,
+        hook: CompletionHook,
     },
     FailTask {
         claim: ClaimRef,
@@ -317,10 +317,10 @@ pub struct ClaimRef {
     pub generation: Option<Generation>,
 }
 
-/// The verdict of the hook that runs before a task counts as completed.
+/// The result of the hook that runs before a task counts as completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    Unasked,
+pub enum CompletionHook {
+    NotRun,
     Passed,
     Refused(String),
 }

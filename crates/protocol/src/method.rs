@@ -37,8 +37,8 @@ pub use task::{
     TaskChanges, TaskListAnswer, UpdateTask,
 };
 pub use team::{
-    Change, ChangeKind, Down, DownAnswer, Outcome, SECRET_MIN, SetBudget, SetMode, TeamListAnswer,
-    UnreadableTeam, Up, UpAnswer, WaitAnswer,
+    Change, ChangeKind, Down, DownAnswer, SECRET_MIN, SetBudget, SetMode, TeamListAnswer,
+    UnreadableTeam, Up, UpAnswer, WaitAnswer, WaitResult,
 };
 pub use transcript::{
     AppendTranscript, ITEM_MAX, ReadTranscript, TranscriptAnswer, TranscriptPage, TurnEnd,

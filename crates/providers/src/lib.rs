@@ -11,4 +11,4 @@ mod name;
 mod table;
 
 pub use name::{ModelName, ModelNameError};
-pub use table::{EffortField, PROVIDERS, Provider, Quirks, WindowReport, holds_key, leads_keys};
+pub use table::{EffortField, PROVIDERS, Provider, Quirks, WindowReport, affects_keys, holds_key};

@@ -302,7 +302,7 @@ pub fn holds_key(variable: &str) -> bool {
 
 /// Whether this variable influences where a key is sent: it contains a key, sets the address of a provider, or sets a
 /// proxy.
-pub fn leads_keys(variable: &str) -> bool {
+pub fn affects_keys(variable: &str) -> bool {
     let proxy = variable.to_lowercase();
     holds_key(variable)
         || PROXIES.contains(&proxy.as_str())
@@ -335,11 +335,11 @@ mod tests {
     #[test]
     fn variables_that_redirect_keys_are_recognised() {
         for variable in ["GROQ_API_KEY", "GROQ_API_KEY_FILE"] {
-            assert!(holds_key(variable) && leads_keys(variable), "{variable}");
+            assert!(holds_key(variable) && affects_keys(variable), "{variable}");
         }
         for variable in ["OLLAMA_HOST", "OPENAI_API_BASE", "HTTPS_PROXY", "no_proxy"] {
-            assert!(leads_keys(variable) && !holds_key(variable), "{variable}");
+            assert!(affects_keys(variable) && !holds_key(variable), "{variable}");
         }
-        assert!(!leads_keys("PATH"));
+        assert!(!affects_keys("PATH"));
     }
 }

@@ -358,18 +358,18 @@ impl Driver {
             Message::RunStuck { run, reason } => self.urgent(Input::RunStuck { run, reason }),
             Message::TreeEnded { launch, ended } => self.tree_ended(launch, ended),
             Message::TreeSurvived { launch, pids } => self.tree_survived(&launch, &pids),
-            Message::Verdict {
+            Message::CompletionHook {
                 by,
                 key,
                 reply,
                 claim,
                 result,
-                verdict,
+                hook,
             } => {
                 let call = agent_team_core::Call::CompleteTask {
                     claim,
                     result,
-                    verdict,
+                    hook,
                 };
                 self.advance(Input::Called {
                     by,
@@ -465,7 +465,7 @@ impl Driver {
         for (member, unreadable) in self.settings.unreadable() {
             tracing::error!(%member, %unreadable, "holding a member: its settings cannot be used");
             let reason = format!("{unreadable}; replace them with: {}", CommandLine::Up);
-            self.urgent(Input::Unreadable {
+            self.urgent(Input::UnreadableSettings {
                 member,
                 reason: reason.into(),
             });

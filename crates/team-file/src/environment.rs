@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use agent_team_providers::leads_keys;
+use agent_team_providers::affects_keys;
 
 use super::member::Member;
 use super::source::Source;
@@ -75,7 +75,7 @@ pub(super) fn check(source: &Source<'_>, members: &[Member]) {
     for member in agents {
         for name in member.spec.env.keys() {
             let at = member.env_at.get(name).copied().unwrap_or(member.at);
-            if leads_keys(name) && reported.insert(at) {
+            if affects_keys(name) && reported.insert(at) {
                 source.fault_with_hint(
                     at,
                     format!(

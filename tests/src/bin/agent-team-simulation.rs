@@ -1,5 +1,5 @@
 //! `cargo xtask simulate`: runs rounds of [`agent_team_tests::simulation`] and prints the violations. Exits with 1 when
-//! a promise is violated.
+//! a guarantee is violated.
 
 #![expect(clippy::print_stdout, reason = "a command's output is its purpose")]
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use agent_team_tests::simulation::{self, Lengths, Round};
 use agent_team_tests::torture::Plant;
-use agent_team_tests::torture::check::Promise;
+use agent_team_tests::torture::check::Guarantee;
 use agent_team_tests::torture::history::{FaultKind, Outcome};
 use clap::Parser;
 
@@ -22,10 +22,10 @@ const CALM: Duration = Duration::from_secs(180);
 /// The maximum number of concurrent rounds. Each needs about 12 MiB of disk space.
 const THREADS_MAX: usize = 4;
 
-/// The maximum number of violations that are printed for one promise.
+/// The maximum number of violations that are printed for one guarantee.
 const PRINTED_MAX: usize = 10;
 
-/// Simulate a team and its faults in virtual time, then check every promise.
+/// Simulate a team and its faults in virtual time, then check every guarantee.
 #[derive(Parser)]
 #[command(name = "cargo xtask simulate", bin_name = "cargo xtask simulate")]
 struct Arguments {
@@ -139,17 +139,20 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Prints at most [`PRINTED_MAX`] violations of each promise, and the number of all its violations.
+/// Prints at most [`PRINTED_MAX`] violations of each guarantee, and the number of all its violations.
 fn print_violations(round: &Round) {
-    for promise in Promise::ALL {
+    for guarantee in Guarantee::ALL {
         let of_it = round.violations.iter();
-        let of_it: Vec<_> = of_it.filter(|found| found.promise == promise).collect();
+        let of_it: Vec<_> = of_it.filter(|found| found.guarantee == guarantee).collect();
         for violation in of_it.iter().take(PRINTED_MAX) {
             println!("VIOLATED      {violation}");
         }
         match of_it.len() {
             0 => {}
-            found => println!("              {found} times; promised: {}", promise.text()),
+            found => println!(
+                "              {found} times; guaranteed: {}",
+                guarantee.text()
+            ),
         }
     }
 }

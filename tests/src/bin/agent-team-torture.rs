@@ -1,4 +1,4 @@
-//! `cargo xtask torture`: see [`agent_team_tests::torture`]. Exits with 1 when a promise is violated.
+//! `cargo xtask torture`: see [`agent_team_tests::torture`]. Exits with 1 when a guarantee is violated.
 #![expect(clippy::print_stdout, reason = "a command's output is its purpose")]
 
 use std::os::unix::process::CommandExt;
@@ -15,7 +15,7 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(90);
 /// The variable that is set in a process with its own mount namespace.
 const OWN_MOUNTS: &str = "AGENT_TEAM_TEST_OWN_MOUNTS";
 
-/// Inject random faults (kills, stops, full disks and others) while a team works, then check every promise.
+/// Inject random faults (kills, stops, full disks and others) while a team works, then check every guarantee.
 #[derive(Parser)]
 #[command(name = "cargo xtask torture", bin_name = "cargo xtask torture")]
 struct Arguments {

@@ -1,23 +1,23 @@
-//! The checkers, one for each promise: pure functions from the evidence to the violations.
+//! The checkers, one for each guarantee: pure functions from the evidence to the violations.
 //!
 //! The checkers compare the journal with the answers that clients received, the files that commands wrote, and the
 //! injected faults. `--plant` plants one of five faults in the supervisor to prove that a checker finds it;
 //! hand-written histories in `tests.rs` prove that the checkers find other violations.
 //!
-//! The promises of the product and their checkers:
+//! The guarantees of the product and their checkers:
 //!
-//! | promise | checker | parts that only an end-to-end test covers |
+//! | guarantee | checker | parts that only an end-to-end test covers |
 //! |---|---|---|
-//! | delivery | [`Promise::Delivery`]: stored once, read once, in order | |
-//! | claims | [`Promise::Claims`], [`Promise::Rerun`], [`Promise::Stopping`] (free within 1 s) | |
-//! | requests | [`Promise::Requests`]: listed until decided, run only when allowed | |
-//! | supervisor | [`Promise::Supervisor`] (2 s), [`Promise::Worker`] (nothing launched twice), [`Promise::Storage`] | |
-//! | worker | [`Promise::Worker`], [`Promise::Liveness`] (the successor works) | a held member: `members::` |
-//! | panes | [`Promise::Panes`], with placement tmux; iTerm2: `iterm::` | |
-//! | stopping | [`Promise::Stopping`]: after `down`, and after `kill` of one member | a surviving process: `down::` |
-//! | storage | [`Promise::Storage`], [`Promise::OneWriter`] | an unlinked or damaged database: `storage::` |
-//! | time | [`Promise::Time`], [`Promise::Delivery`] (order) | |
-//! | load | [`Promise::Load`] | |
+//! | delivery | [`Guarantee::Delivery`]: stored once, read once, in order | |
+//! | claims | [`Guarantee::Claims`], [`Guarantee::Rerun`], [`Guarantee::Stopping`] (free within 1 s) | |
+//! | requests | [`Guarantee::Requests`]: listed until decided, run only when allowed | |
+//! | supervisor | [`Guarantee::Supervisor`] (2 s), [`Guarantee::Worker`] (nothing launched twice), [`Guarantee::Storage`] | |
+//! | worker | [`Guarantee::Worker`], [`Guarantee::Liveness`] (the successor works) | a held member: `members::` |
+//! | panes | [`Guarantee::Panes`], with placement tmux; iTerm2: `iterm::` | |
+//! | stopping | [`Guarantee::Stopping`]: after `down`, and after `kill` of one member | a surviving process: `down::` |
+//! | storage | [`Guarantee::Storage`], [`Guarantee::OneWriter`] | an unlinked or damaged database: `storage::` |
+//! | time | [`Guarantee::Time`], [`Guarantee::Delivery`] (order) | |
+//! | load | [`Guarantee::Load`] | |
 //! | skew | none: there is one version of the protocol | a recorded client: `skew::` |
 
 mod delivery;
@@ -36,9 +36,9 @@ pub use life::{Recovery, recoveries};
 use super::history::Evidence;
 use crate::Event;
 
-/// The promises; each has a checker.
+/// The guarantees; each has a checker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Promise {
+pub enum Guarantee {
     Delivery,
     Claims,
     Rerun,
@@ -54,24 +54,24 @@ pub enum Promise {
     Liveness,
 }
 
-impl Promise {
-    pub const ALL: [Promise; 13] = [
-        Promise::Delivery,
-        Promise::Claims,
-        Promise::Rerun,
-        Promise::Requests,
-        Promise::Supervisor,
-        Promise::Worker,
-        Promise::Panes,
-        Promise::Stopping,
-        Promise::Storage,
-        Promise::OneWriter,
-        Promise::Time,
-        Promise::Load,
-        Promise::Liveness,
+impl Guarantee {
+    pub const ALL: [Guarantee; 13] = [
+        Guarantee::Delivery,
+        Guarantee::Claims,
+        Guarantee::Rerun,
+        Guarantee::Requests,
+        Guarantee::Supervisor,
+        Guarantee::Worker,
+        Guarantee::Panes,
+        Guarantee::Stopping,
+        Guarantee::Storage,
+        Guarantee::OneWriter,
+        Guarantee::Time,
+        Guarantee::Load,
+        Guarantee::Liveness,
     ];
 
-    /// The text of the promise in the report.
+    /// The text of the guarantee in the report.
     pub fn text(self) -> &'static str {
         match self {
             Self::Delivery => {
@@ -141,26 +141,29 @@ impl Promise {
     }
 }
 
-/// A violated promise.
+/// A violated guarantee.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    pub promise: Promise,
+    pub guarantee: Guarantee,
     pub evidence: String,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.promise, self.evidence)
+        write!(f, "{:?}: {}", self.guarantee, self.evidence)
     }
 }
 
-/// All violations of all promises.
+/// All violations of all guarantees.
 pub fn check(evidence: &Evidence) -> Vec<Violation> {
-    let of = |promise: Promise| {
-        let found = promise.check(evidence).into_iter();
-        found.map(move |evidence| Violation { promise, evidence })
+    let of = |guarantee: Guarantee| {
+        let found = guarantee.check(evidence).into_iter();
+        found.map(move |evidence| Violation {
+            guarantee,
+            evidence,
+        })
     };
-    Promise::ALL.into_iter().flat_map(of).collect()
+    Guarantee::ALL.into_iter().flat_map(of).collect()
 }
 
 /// The number in a field: `7`, or an id such as `"T-7"` with the prefix `T-`. 0 if the field has neither form.

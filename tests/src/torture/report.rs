@@ -86,7 +86,11 @@ impl fmt::Display for Report {
         }
         for violation in &self.violations {
             writeln!(f, "VIOLATED      {violation}")?;
-            writeln!(f, "              promised: {}", violation.promise.text())?;
+            writeln!(
+                f,
+                "              guaranteed: {}",
+                violation.guarantee.text()
+            )?;
         }
         Ok(())
     }

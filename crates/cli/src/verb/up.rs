@@ -11,8 +11,8 @@ use agent_team_file::{Loaded, Reading, Variables};
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::{
-    ChangeKind, Nothing, Outcome, RunStart, SECRET_MIN, StartRun, TeamList, TeamUp, TeamWait, Up,
-    UpAnswer,
+    ChangeKind, Nothing, RunStart, SECRET_MIN, StartRun, TeamList, TeamUp, TeamWait, Up, UpAnswer,
+    WaitResult,
 };
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::placement::Placement;
@@ -256,8 +256,8 @@ async fn wait(mut session: Session, output: Output, after: Revision) -> Result<E
         }
     }
     Ok(match result.outcome {
-        Outcome::Completed => ExitCode::SUCCESS,
-        Outcome::Failed => ExitCode::FAILURE,
+        WaitResult::Completed => ExitCode::SUCCESS,
+        WaitResult::Failed => ExitCode::FAILURE,
     })
 }
 

@@ -11,7 +11,7 @@ use crate::refusal::Refused;
 use crate::team::answers::Answer;
 use crate::team::event::Event;
 use crate::team::member::{AfterLaunch, GRACE_MS, Life, Member, Next, StopRequest};
-use crate::team::restarts::{INTENSITY, Verdict};
+use crate::team::restarts::{INTENSITY, RestartDecision};
 use crate::team::run::TranscriptSummary;
 use crate::team::spec::MemberSpec;
 
@@ -433,13 +433,13 @@ impl Decider<'_> {
                 let reason = format!("it could not be started: {}", reason_line(&why));
                 self.end_launch(&name, &reason, AfterLaunch::Recover { ready_since: None });
             }
-            StartFault::Unfit(why) => {
+            StartFault::Permanent(why) => {
                 let then = AfterLaunch::Hold {
                     reason: reason_line(&why),
                 };
                 self.end_launch(&name, "it cannot be started", then);
             }
-            StartFault::Untaken => {
+            StartFault::NeverStarted => {
                 self.end_launch(&name, "it was never started", AfterLaunch::Restart)
             }
         }
@@ -506,9 +506,9 @@ impl Decider<'_> {
                 let (counted, verdict) = restarts.count(self.context, *ready_since);
                 restarts = counted;
                 match verdict {
-                    Verdict::AtOnce => Next::Launch,
-                    Verdict::After(restart_at) => Next::Cool { restart_at },
-                    Verdict::Hold => Next::Hold {
+                    RestartDecision::AtOnce => Next::Launch,
+                    RestartDecision::After(restart_at) => Next::Cool { restart_at },
+                    RestartDecision::Hold => Next::Hold {
                         reason: format!(
                             "it died {} times within a minute; the last reason: {reason}",
                             INTENSITY + 1

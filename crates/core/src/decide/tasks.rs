@@ -7,7 +7,7 @@ use agent_team_protocol::id::{MemberName, NumberedId, Party, TaskId};
 use super::{CallOutcome, CallResult, Decider, LABEL_MAX, TEXT_MAX, check_size, first_line, party};
 use crate::effect::Effect;
 use crate::globs::may_overlap;
-use crate::input::{After, ClaimRef, Origin, ReplyTo, TaskChanges, TaskLine, Verdict};
+use crate::input::{After, ClaimRef, CompletionHook, Origin, ReplyTo, TaskChanges, TaskLine};
 use crate::refusal::{Oversized, Refused, StateName};
 use crate::team::answers::{Answer, CallKey};
 use crate::team::event::Event;
@@ -206,13 +206,13 @@ impl Decider<'_> {
         reply: ReplyTo,
         claim: ClaimRef,
         result: Arc<str>,
-        verdict: Verdict,
+        hook: CompletionHook,
     ) -> CallResult {
         check_size(Oversized::Result, &result, TEXT_MAX)?;
         let task = self.claimed(by, claim, "completed")?.clone();
         self.check_unlocked(by)?;
-        match verdict {
-            Verdict::Unasked
+        match hook {
+            CompletionHook::NotRun
                 if self.team.spec.asks_before_completing && task.refusals < REFUSALS_MAX =>
             {
                 let claim = ClaimRef {
@@ -228,7 +228,7 @@ impl Decider<'_> {
                 });
                 return Ok(CallOutcome::Deferred);
             }
-            Verdict::Refused(reason) if task.refusals < REFUSALS_MAX => {
+            CompletionHook::Refused(reason) if task.refusals < REFUSALS_MAX => {
                 let refusals = task.refusals + 1;
                 self.record(Event::TaskRefused {
                     task: task.id,
@@ -241,7 +241,7 @@ impl Decider<'_> {
                     reason,
                 });
             }
-            Verdict::Unasked | Verdict::Passed | Verdict::Refused(_) => {}
+            CompletionHook::NotRun | CompletionHook::Passed | CompletionHook::Refused(_) => {}
         }
         // Only the owner's worker runs `verify`: a completion by the user, or by a lead that is not the owner, is
         // unverified.

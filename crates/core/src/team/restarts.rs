@@ -23,9 +23,9 @@ pub struct Restarts {
     pub streak: u32,
 }
 
-/// What follows a crash.
+/// Whether and when a member restarts after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RestartDecision {
     /// Restart immediately (first crash).
     AtOnce,
     /// Restart at this time.
@@ -36,7 +36,7 @@ pub enum Verdict {
 
 impl Restarts {
     /// Counts a crash. `ready_since`: see [`AfterLaunch::Recover`](crate::team::member::AfterLaunch::Recover).
-    pub fn count(&self, context: &Context, ready_since: Option<Tick>) -> (Self, Verdict) {
+    pub fn count(&self, context: &Context, ready_since: Option<Tick>) -> (Self, RestartDecision) {
         let now = context.now;
         let was_steady = ready_since.is_some_and(|since| now.since(since) >= PERIOD_MS);
         let streak = if was_steady { 1 } else { self.streak + 1 };
@@ -47,19 +47,21 @@ impl Restarts {
             .filter(|at| now.since(*at) < PERIOD_MS)
             .collect();
         if granted.len() >= INTENSITY {
-            return (Self { granted, streak }, Verdict::Hold);
+            return (Self { granted, streak }, RestartDecision::Hold);
         }
-        let verdict = if streak == 1 {
-            Verdict::AtOnce
+        let decision = if streak == 1 {
+            RestartDecision::AtOnce
         } else {
             let backoff = (BACKOFF_FIRST_MS << (streak - 2).min(16)).min(BACKOFF_MAX_MS);
-            Verdict::After(now.after_ms(backoff + context.jitter(u64::from(streak), backoff)))
+            RestartDecision::After(
+                now.after_ms(backoff + context.jitter(u64::from(streak), backoff)),
+            )
         };
-        granted.push(match verdict {
-            Verdict::After(at) => at,
-            Verdict::AtOnce | Verdict::Hold => now,
+        granted.push(match decision {
+            RestartDecision::After(at) => at,
+            RestartDecision::AtOnce | RestartDecision::Hold => now,
         });
-        (Self { granted, streak }, verdict)
+        (Self { granted, streak }, decision)
     }
 
     /// How many restarts count now.
@@ -88,15 +90,15 @@ mod tests {
     #[test]
     fn restarts_back_off_after_the_first() {
         let (restarts, first) = Restarts::default().count(&at(0), None);
-        assert_eq!(first, Verdict::AtOnce);
+        assert_eq!(first, RestartDecision::AtOnce);
         let (restarts, second) = restarts.count(&at(10), None);
         let (_, third) = restarts.count(&at(20), None);
         assert!(
-            matches!(second, Verdict::After(at) if (510..=610).contains(&at.0)),
+            matches!(second, RestartDecision::After(at) if (510..=610).contains(&at.0)),
             "{second:?}"
         );
         assert!(
-            matches!(third, Verdict::After(at) if (1020..=1220).contains(&at.0)),
+            matches!(third, RestartDecision::After(at) if (1020..=1220).contains(&at.0)),
             "{third:?}"
         );
     }
@@ -105,12 +107,12 @@ mod tests {
     fn the_sixth_crash_within_a_minute_holds() {
         let mut restarts = Restarts::default();
         for death in 0..5 {
-            let (counted, verdict) = restarts.count(&at(death * 1_000), None);
-            assert_ne!(verdict, Verdict::Hold, "death {death}");
+            let (counted, decision) = restarts.count(&at(death * 1_000), None);
+            assert_ne!(decision, RestartDecision::Hold, "death {death}");
             restarts = counted;
         }
-        assert_eq!(restarts.count(&at(59_999), None).1, Verdict::Hold);
-        assert_ne!(restarts.count(&at(60_000), None).1, Verdict::Hold);
+        assert_eq!(restarts.count(&at(59_999), None).1, RestartDecision::Hold);
+        assert_ne!(restarts.count(&at(60_000), None).1, RestartDecision::Hold);
     }
 
     #[test]
@@ -119,11 +121,11 @@ mod tests {
         let (restarts, _) = restarts.count(&at(1_000), None);
         assert_eq!(
             restarts.count(&at(70_000), Some(Tick(9_000))).1,
-            Verdict::AtOnce
+            RestartDecision::AtOnce
         );
         assert_ne!(
             restarts.count(&at(70_000), Some(Tick(11_000))).1,
-            Verdict::AtOnce
+            RestartDecision::AtOnce
         );
     }
 
@@ -133,13 +135,13 @@ mod tests {
             let (mut now, mut restarts, mut granted) = (0, Restarts::default(), Vec::new());
             for gap in gaps {
                 now += gap;
-                let (counted, verdict) = restarts.count(&at(now), None);
+                let (counted, decision) = restarts.count(&at(now), None);
                 restarts = counted;
-                match verdict {
-                    Verdict::AtOnce => granted.push(now),
-                    Verdict::After(then) => { now = then.0; granted.push(now) }
+                match decision {
+                    RestartDecision::AtOnce => granted.push(now),
+                    RestartDecision::After(then) => { now = then.0; granted.push(now) }
                     // The user starts the member again: a new count.
-                    Verdict::Hold => { restarts = Restarts::default(); granted.clear() }
+                    RestartDecision::Hold => { restarts = Restarts::default(); granted.clear() }
                 }
                 let within = granted.iter().filter(|at| now - **at < PERIOD_MS).count();
                 prop_assert!(within <= INTENSITY, "{within} restarts in a window");

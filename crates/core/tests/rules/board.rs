@@ -1,6 +1,6 @@
 //! The fields of tasks, and their dependencies.
 
-use agent_team_core::input::{After, Call, TaskChanges, Verdict};
+use agent_team_core::input::{After, Call, CompletionHook, TaskChanges};
 use agent_team_core::refusal::Oversized;
 use agent_team_core::{Refused, Team};
 use agent_team_protocol::id::TaskId;
@@ -41,7 +41,7 @@ fn finish(rig: &mut Rig, task: TaskId) {
     let call = Call::CompleteTask {
         claim,
         result: "".into(),
-        verdict: Verdict::Unasked,
+        hook: CompletionHook::NotRun,
     };
     rig.user(call).answer();
 }

@@ -1,7 +1,7 @@
 //! Ownership of tasks, and which members may claim them.
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, ClaimRef, Verdict};
+use agent_team_core::input::{Call, ClaimRef, CompletionHook};
 use agent_team_core::task::TaskState;
 use agent_team_core::{Answer, Event, Refused};
 use agent_team_protocol::id::{Generation, Party, TaskId};
@@ -22,7 +22,7 @@ fn complete(claim: ClaimRef) -> Call {
     Call::CompleteTask {
         claim,
         result: "done".into(),
-        verdict: Verdict::Unasked,
+        hook: CompletionHook::NotRun,
     }
 }
 

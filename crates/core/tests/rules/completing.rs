@@ -1,7 +1,7 @@
 //! The completion hook, and the notices about the end of a task.
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, ClaimRef, Verdict};
+use agent_team_core::input::{Call, ClaimRef, CompletionHook};
 use agent_team_core::task::REFUSALS_MAX;
 use agent_team_core::{Event, Refused};
 use agent_team_protocol::id::{Party, TaskId};
@@ -9,11 +9,11 @@ use agent_team_protocol::id::{Party, TaskId};
 use crate::rig::{Done, Rig, file};
 use crate::specs::{name, task_spec};
 
-fn complete(claim: ClaimRef, verdict: Verdict) -> Call {
+fn complete(claim: ClaimRef, hook: CompletionHook) -> Call {
     Call::CompleteTask {
         claim,
         result: "all green".into(),
-        verdict,
+        hook,
     }
 }
 
@@ -46,9 +46,10 @@ fn hooked() -> (Rig, TaskId) {
 fn the_hook_runs_before_a_completion() {
     let (mut rig, task) = hooked();
     let claim = rig.claim_of(task);
-    let asked = rig.by("ada", complete(claim, Verdict::Unasked));
+    let asked = rig.by("ada", complete(claim, CompletionHook::NotRun));
     assert!(is_asked(&asked) && asked.events.is_empty() && asked.outcome.is_none());
-    rig.by("ada", complete(claim, Verdict::Passed)).answer();
+    rig.by("ada", complete(claim, CompletionHook::Passed))
+        .answer();
     assert!(rig.team.board().is_completed(task));
 }
 
@@ -57,8 +58,13 @@ fn a_hook_refuses_at_most_three_times_in_a_row() {
     let (mut rig, task) = hooked();
     let claim = rig.claim_of(task);
     for _ in 0..REFUSALS_MAX {
-        assert!(is_asked(&rig.by("ada", complete(claim, Verdict::Unasked))));
-        let refused = rig.by("ada", complete(claim, Verdict::Refused("no tests".into())));
+        assert!(is_asked(
+            &rig.by("ada", complete(claim, CompletionHook::NotRun))
+        ));
+        let refused = rig.by(
+            "ada",
+            complete(claim, CompletionHook::Refused("no tests".into())),
+        );
         assert!(matches!(
             refused.outcome,
             Some(Err(Refused::CompletionRefused { .. }))
@@ -69,7 +75,7 @@ fn a_hook_refuses_at_most_three_times_in_a_row() {
             "the member keeps working"
         );
     }
-    let fourth = rig.by("ada", complete(claim, Verdict::Unasked));
+    let fourth = rig.by("ada", complete(claim, CompletionHook::NotRun));
     assert!(!is_asked(&fourth));
     fourth.answer();
 }
@@ -79,9 +85,9 @@ fn concurrent_hook_refusals_stop_at_the_limit() {
     let (mut rig, task) = hooked();
     let claim = rig.claim_of(task);
     for _ in 0..REFUSALS_MAX {
-        rig.by("ada", complete(claim, Verdict::Refused("no".into())));
+        rig.by("ada", complete(claim, CompletionHook::Refused("no".into())));
     }
-    rig.by("ada", complete(claim, Verdict::Refused("no".into())))
+    rig.by("ada", complete(claim, CompletionHook::Refused("no".into())))
         .answer();
     assert!(rig.team.board().is_completed(task));
 }
@@ -91,12 +97,14 @@ fn a_new_claim_resets_the_refusals() {
     let (mut rig, task) = hooked();
     for _ in 0..REFUSALS_MAX {
         let claim = rig.claim_of(task);
-        rig.by("ada", complete(claim, Verdict::Refused("no".into())));
+        rig.by("ada", complete(claim, CompletionHook::Refused("no".into())));
     }
     rig.dies("ada");
     rig.hello("ada");
     let claim = rig.claim_of(task);
-    assert!(is_asked(&rig.by("ada", complete(claim, Verdict::Unasked))));
+    assert!(is_asked(
+        &rig.by("ada", complete(claim, CompletionHook::NotRun))
+    ));
 }
 
 #[test]
@@ -119,15 +127,15 @@ fn a_completion_by_the_user_is_marked_unverified() {
     ];
     let [by_owner, by_user, without] = tasks.map(|task| rig.claim_of(task));
     let owner = rig.owner(by_owner.task).expect("taken");
-    let done = rig.by(&owner, complete(by_owner, Verdict::Unasked));
+    let done = rig.by(&owner, complete(by_owner, CompletionHook::NotRun));
     assert_eq!(
         unverified(&done),
         Some(false),
         "the owner's worker has run verify"
     );
-    let done = rig.user(complete(by_user, Verdict::Unasked));
+    let done = rig.user(complete(by_user, CompletionHook::NotRun));
     assert_eq!(unverified(&done), Some(true));
-    let done = rig.user(complete(without, Verdict::Unasked));
+    let done = rig.user(complete(without, CompletionHook::NotRun));
     assert_eq!(
         unverified(&done),
         Some(false),
@@ -148,7 +156,7 @@ fn a_completion_by_the_lead_is_marked_unverified() {
         })
         .task();
     let claim = rig.claim_of(task);
-    let done = rig.by("lead", complete(claim, Verdict::Unasked));
+    let done = rig.by("lead", complete(claim, CompletionHook::NotRun));
     assert_eq!(unverified(&done), Some(true));
 }
 
@@ -161,7 +169,7 @@ fn a_result_reaches_lead_and_creator_once() {
     let by_user = rig.add("Build");
     let claim = rig.claim_of(by_user);
     let owner = rig.owner(by_user).expect("taken");
-    let done = rig.by(&owner, complete(claim, Verdict::Unasked));
+    let done = rig.by(&owner, complete(claim, CompletionHook::NotRun));
     assert_eq!(recipients(&done), [vec![lead.clone(), Party::User]]);
 
     let add = |title: &str| Call::AddTask {
@@ -179,7 +187,7 @@ fn a_result_reaches_lead_and_creator_once() {
 
     let by_lead = rig.by("lead", add("Plan")).task();
     let claim = rig.claim_of(by_lead);
-    let done = rig.user(complete(claim, Verdict::Unasked));
+    let done = rig.user(complete(claim, CompletionHook::NotRun));
     assert_eq!(recipients(&done), [vec![lead]]);
 }
 
@@ -188,7 +196,8 @@ fn the_notice_of_a_result_names_its_task_and_owner() {
     let mut rig = Rig::of(file(&["ada"]));
     let task = rig.add("Build");
     let claim = rig.claim_of(task);
-    rig.by("ada", complete(claim, Verdict::Unasked)).answer();
+    rig.by("ada", complete(claim, CompletionHook::NotRun))
+        .answer();
     assert_eq!(
         rig.inbox("lead"),
         [format!("{task} Build completed (ada): all green")]

@@ -85,9 +85,9 @@ fn a_claim_during_down_is_refused() {
 #[test]
 fn late_start_reports_do_not_revive_a_killed_member() {
     for fault in [
-        StartFault::Untaken,
+        StartFault::NeverStarted,
         StartFault::Failed("tmux said no".into()),
-        StartFault::Unfit("there is no such program".into()),
+        StartFault::Permanent("there is no such program".into()),
     ] {
         let mut rig = Rig::planned(file(&["ada"]));
         let launch = rig.launch("ada");
@@ -108,7 +108,7 @@ fn late_start_faults_do_not_stop_a_ready_member() {
     let launch = rig.launch("ada");
     rig.input(Input::NotStarted {
         launch,
-        fault: StartFault::Untaken,
+        fault: StartFault::NeverStarted,
     });
     assert!(rig.is_ready("ada"));
 }
@@ -123,7 +123,7 @@ fn a_stopping_member_may_finish_within_its_grace() {
     let complete = Call::CompleteTask {
         claim,
         result: "built".into(),
-        verdict: agent_team_core::input::Verdict::Unasked,
+        hook: agent_team_core::input::CompletionHook::NotRun,
     };
     rig.by("ada", complete).answer();
     assert!(rig.team.board().is_completed(task));
@@ -277,7 +277,7 @@ fn a_stale_launch_changes_nothing() {
         },
         Input::NotStarted {
             launch: old.clone(),
-            fault: StartFault::Untaken,
+            fault: StartFault::NeverStarted,
         },
     ] {
         let done = rig.input(late);

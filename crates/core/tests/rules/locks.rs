@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use agent_team_core::input::{Call, RequestDecision, Ruling, Verdict};
+use agent_team_core::input::{Call, CompletionHook, RequestDecision, Ruling};
 use agent_team_core::request::RequestState;
 use agent_team_core::{Answer, Refused};
 use agent_team_protocol::id::RequestId;
@@ -113,7 +113,7 @@ fn a_locked_member_does_not_complete_its_task() {
     let complete = |rig: &Rig| Call::CompleteTask {
         claim: rig.claim_of(task),
         result: "done".into(),
-        verdict: Verdict::Unasked,
+        hook: CompletionHook::NotRun,
     };
     let call = complete(&rig);
     assert_eq!(rig.by("ada", call).refusal(), Refused::PlanFirst);

@@ -1,7 +1,9 @@
 //! Permission requests: only a decision allows a request, the first decision wins, and no call runs twice.
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, RequestDecision, Ruling, TaskLine, TurnProgress, Verdict};
+use agent_team_core::input::{
+    Call, CompletionHook, RequestDecision, Ruling, TaskLine, TurnProgress,
+};
 use agent_team_core::request::RequestState;
 use agent_team_core::spec::TaskSpec;
 use agent_team_core::{Answer, Refused};
@@ -220,7 +222,7 @@ fn a_task_grant_ends_with_the_task() {
     let done = Call::CompleteTask {
         claim: rig.claim_of(task),
         result: "done".into(),
-        verdict: Verdict::Unasked,
+        hook: CompletionHook::NotRun,
     };
     rig.by("ada", done).answer();
     assert_eq!(rig.team.requests().grants(), []);

@@ -37,7 +37,7 @@ fn unreadable_settings_hold_running_members() {
     rig.kill("bob");
     rig.tree_is_gone("bob");
     for member in ["ada", "bob"] {
-        rig.input(Input::Unreadable {
+        rig.input(Input::UnreadableSettings {
             member: name(member),
             reason: "cannot read".into(),
         });
@@ -267,7 +267,7 @@ fn a_worker_that_ran_a_task_needs_a_process_scan() {
         Call::CompleteTask {
             claim,
             result: "done".into(),
-            verdict: agent_team_core::input::Verdict::Unasked,
+            hook: agent_team_core::input::CompletionHook::NotRun,
         },
     )
     .answer();
@@ -346,7 +346,7 @@ fn an_untaken_launch_is_repeated_and_not_counted() {
         let launch = rig.launch("ada");
         rig.input(Input::NotStarted {
             launch,
-            fault: StartFault::Untaken,
+            fault: StartFault::NeverStarted,
         });
         assert_eq!(rig.tree_is_gone("ada").launches(), ["ada"]);
     }
@@ -358,7 +358,7 @@ fn a_start_that_cannot_succeed_holds_at_once() {
     let launch = rig.launch("ada");
     rig.input(Input::NotStarted {
         launch,
-        fault: StartFault::Unfit("there is no directory web".into()),
+        fault: StartFault::Permanent("there is no directory web".into()),
     });
     rig.tree_is_gone("ada");
     assert_eq!(

@@ -1,6 +1,6 @@
 //! Runs in rounds: a coordinator that names the next member, and collaborators that work one by one.
 
-use agent_team_core::input::{Call, UpSpec, Verdict};
+use agent_team_core::input::{Call, CompletionHook, UpSpec};
 use agent_team_core::memory::Memory;
 use agent_team_core::round::{Question, Round, Strategy, Work};
 use agent_team_core::run::RunState;
@@ -68,7 +68,7 @@ pub(crate) fn completes(rig: &mut Rig, member: &str, result: &str) -> Done {
         Call::CompleteTask {
             claim,
             result: result.into(),
-            verdict: Verdict::Unasked,
+            hook: CompletionHook::NotRun,
         },
     )
 }

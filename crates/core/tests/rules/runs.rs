@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, Input, TurnProgress, Verdict};
+use agent_team_core::input::{Call, CompletionHook, Input, TurnProgress};
 use agent_team_core::member::Life;
 use agent_team_core::memory::Memory;
 use agent_team_core::run::RunState;
@@ -321,7 +321,7 @@ fn cancelling_a_goal_cancels_tasks_added_by_members() {
         Call::CompleteTask {
             claim,
             result: "done".into(),
-            verdict: Verdict::Unasked,
+            hook: CompletionHook::NotRun,
         },
     )
     .answer();

@@ -1,6 +1,6 @@
 //! `up` changes only what differs from the file. Also names, limits and removal of spawned members.
 
-use agent_team_core::input::{Call, SpawnSpec, UpSpec, Verdict};
+use agent_team_core::input::{Call, CompletionHook, SpawnSpec, UpSpec};
 use agent_team_core::member::Life;
 use agent_team_core::spec::FileTask;
 use agent_team_core::task::TaskState;
@@ -73,7 +73,7 @@ fn finish(rig: &mut Rig, task: TaskId) {
     let call = Call::CompleteTask {
         claim,
         result: "".into(),
-        verdict: Verdict::Unasked,
+        hook: CompletionHook::NotRun,
     };
     rig.user(call).answer();
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent_team_core::input::{
-    After, Call, ClaimRef, Origin, SpawnSpec, TaskChanges, UpSpec, Verdict,
+    After, Call, ClaimRef, CompletionHook, Origin, SpawnSpec, TaskChanges, UpSpec,
 };
 use agent_team_core::spec::{FileTask, MemberSpec, TaskSpec};
 use agent_team_protocol::id::{Generation, MemberName, Recipient, RoleName, TaskId};
@@ -153,7 +153,7 @@ pub(crate) fn complete(claim: ClaimRef) -> Call {
     Call::CompleteTask {
         claim,
         result: "done".into(),
-        verdict: Verdict::Unasked,
+        hook: CompletionHook::NotRun,
     }
 }
 

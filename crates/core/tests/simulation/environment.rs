@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, Input, Verdict};
+use agent_team_core::input::{Call, CompletionHook, Input};
 use agent_team_protocol::id::{LaunchId, MemberName};
 
 use crate::calls::MadeCall;
@@ -133,15 +133,15 @@ impl World {
                 claim,
                 result,
             } => {
-                let verdict = if how.is_multiple_of(3) {
-                    Verdict::Refused("not yet".into())
+                let hook = if how.is_multiple_of(3) {
+                    CompletionHook::Refused("not yet".into())
                 } else {
-                    Verdict::Passed
+                    CompletionHook::Passed
                 };
                 let call = Box::new(Call::CompleteTask {
                     claim,
                     result,
-                    verdict,
+                    hook,
                 });
                 self.advance(Input::Called {
                     by,

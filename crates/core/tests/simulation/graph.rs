@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_team_core::input::{After, Call, ClaimRef, Input, Origin, ReplyTo, TaskChanges, Verdict};
+use agent_team_core::input::{
+    After, Call, ClaimRef, CompletionHook, Input, Origin, ReplyTo, TaskChanges,
+};
 use agent_team_core::{Answer, Context, Refused, Team, Tick};
 use agent_team_protocol::id::TaskId;
 use proptest::collection::vec;
@@ -149,7 +151,7 @@ fn complete(team: &mut Team, graph: &mut Graph, task: u64) {
         let complete = Call::CompleteTask {
             claim,
             result: "".into(),
-            verdict: Verdict::Unasked,
+            hook: CompletionHook::NotRun,
         };
         call(team, complete).expect("its owner completes it");
         graph.open_tasks.remove(&task);

@@ -72,7 +72,7 @@ impl World {
         );
         if how.is_multiple_of(16) {
             let fault = if how.is_multiple_of(64) {
-                StartFault::Unfit("no such program".into())
+                StartFault::Permanent("no such program".into())
             } else {
                 StartFault::Failed("tmux says no".into())
             };
@@ -315,7 +315,7 @@ impl World {
             self.retired.insert(launch.clone());
             self.report(Input::NotStarted {
                 launch,
-                fault: StartFault::Untaken,
+                fault: StartFault::NeverStarted,
             });
         }
     }

@@ -189,7 +189,7 @@ impl World {
             2 => Input::Unresponsive { launch },
             3 => Input::NotStarted {
                 launch,
-                fault: StartFault::Untaken,
+                fault: StartFault::NeverStarted,
             },
             4 => Input::NotStarted {
                 launch,

@@ -118,14 +118,14 @@ pub struct UnreadableTeam {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WaitAnswer {
     pub team: TeamId,
-    pub outcome: Outcome,
+    pub outcome: WaitResult,
     pub members: Vec<MemberView>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum WaitResult {
     /// Every task is completed or cancelled.
     Completed,
     /// A task failed, or no member can claim a remaining task.

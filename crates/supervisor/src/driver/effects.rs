@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use agent_team_core::Effect;
-use agent_team_core::input::{ClaimRef, StartFault, Verdict};
+use agent_team_core::input::{ClaimRef, CompletionHook, StartFault};
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::notification::{Abandon, StopMember};
@@ -142,10 +142,10 @@ impl Driver {
         let found = self
             .team
             .member(member)
-            .ok_or_else(|| StartFault::Unfit("the member has left the team".to_owned()))?;
+            .ok_or_else(|| StartFault::Permanent("the member has left the team".to_owned()))?;
         let spec = &found.spec;
         let settings = self.settings.member(member);
-        let settings = settings.map_err(|error| StartFault::Unfit(error.to_string()))?;
+        let settings = settings.map_err(|error| StartFault::Permanent(error.to_string()))?;
         let program = self
             .launcher
             .program(settings.engine)
@@ -160,7 +160,7 @@ impl Driver {
         environment.extend(settings.env.clone());
         self.directories
             .prepare_team(team)
-            .map_err(|error| StartFault::Unfit(error.to_string()))?;
+            .map_err(|error| StartFault::Permanent(error.to_string()))?;
         let mut agent = settings.agent.clone();
         // An embedding program has no such process.
         agent.mcp_host = (!self.launcher.hosts()).then(|| self.directories.mcp_socket(team));
@@ -188,7 +188,7 @@ impl Driver {
         let label = self
             .views()
             .label(found)
-            .ok_or_else(|| StartFault::Unfit("the member has left the team".to_owned()))?;
+            .ok_or_else(|| StartFault::Permanent("the member has left the team".to_owned()))?;
         Ok(LaunchOrder {
             member: member.clone(),
             launch: launch.clone(),
@@ -206,7 +206,7 @@ impl Driver {
             .environment_file(self.identity.team.as_str());
         let bytes = private_file::read(&file).map_err(|error| {
             if error.kind() == std::io::ErrorKind::NotFound {
-                StartFault::Unfit(format!(
+                StartFault::Permanent(format!(
                     "the team's environment file is missing; write it again with: {}",
                     CommandLine::Up
                 ))
@@ -217,7 +217,7 @@ impl Driver {
         serde_json::from_slice(&bytes).map_err(|error| {
             // A power cut can leave the file empty.
             let file = file.display();
-            StartFault::Unfit(format!(
+            StartFault::Permanent(format!(
                 "cannot read {file}: {error}; write it again with: {}",
                 CommandLine::Up
             ))
@@ -252,20 +252,20 @@ impl Driver {
             |hooks| hooks.task_completed.as_deref(),
             input,
             move |outcome| {
-                let verdict = match outcome {
-                    HookOutcome::Approved => Verdict::Passed,
+                let hook = match outcome {
+                    HookOutcome::Approved => CompletionHook::Passed,
                     // Without a positive answer the completion is refused.
                     HookOutcome::Refused(reason) | HookOutcome::Failed(reason) => {
-                        Verdict::Refused(reason)
+                        CompletionHook::Refused(reason)
                     }
                 };
-                Some(Message::Verdict {
+                Some(Message::CompletionHook {
                     by,
                     key,
                     reply,
                     claim,
                     result,
-                    verdict,
+                    hook,
                 })
             },
         );

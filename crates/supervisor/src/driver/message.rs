@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use agent_team_core::input::{ClaimRef, StartFault, Verdict};
+use agent_team_core::input::{ClaimRef, CompletionHook, StartFault};
 use agent_team_core::{CallKey, Origin, ReplyTo};
 use agent_team_protocol::notification::{
     GoodbyeReason, MemberModel, MemberWaits, NotifyUser, PaneShown, TaskOutput, TaskSession,
@@ -52,13 +52,13 @@ pub(crate) enum Message {
         pids: Vec<u32>,
     },
     /// The result of the `task_completed` hook.
-    Verdict {
+    CompletionHook {
         by: Origin,
         key: Option<CallKey>,
         reply: ReplyTo,
         claim: ClaimRef,
         result: Arc<str>,
-        verdict: Verdict,
+        hook: CompletionHook,
     },
     /// A caller waits for a run that can no longer end by itself.
     RunStuck {

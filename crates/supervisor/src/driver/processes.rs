@@ -77,7 +77,7 @@ impl Driver {
     fn report_untaken(&mut self, launch: LaunchId) {
         self.advance(Input::NotStarted {
             launch,
-            fault: StartFault::Untaken,
+            fault: StartFault::NeverStarted,
         });
     }
 

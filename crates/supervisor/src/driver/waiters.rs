@@ -8,7 +8,7 @@ use agent_team_core::member::Life;
 use agent_team_core::request::{Request, RequestState};
 use agent_team_core::task::TaskState;
 use agent_team_protocol::command_line::CommandLine;
-use agent_team_protocol::method::{Outcome, RemoveAnswer, UpAnswer, WaitAnswer};
+use agent_team_protocol::method::{RemoveAnswer, UpAnswer, WaitAnswer, WaitResult};
 use agent_team_protocol::request::Decided;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RequestId, Revision, RunId};
 use serde::Serialize;
@@ -204,9 +204,9 @@ fn quiet(views: &Views<'_>) -> WaitAnswer {
     WaitAnswer {
         team: views.identity.team.clone(),
         outcome: if is_completed {
-            Outcome::Completed
+            WaitResult::Completed
         } else {
-            Outcome::Failed
+            WaitResult::Failed
         },
         members: views.members(),
     }
@@ -270,7 +270,7 @@ fn raw(answer: &impl Serialize) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use agent_team_core::input::{ClaimRef, Verdict};
+    use agent_team_core::input::{ClaimRef, CompletionHook};
     use agent_team_core::{Answer as CoreAnswer, Call, Input, Origin};
     use agent_team_protocol::placement::Placement;
     use agent_team_protocol::spec::TaskSpec;
@@ -373,7 +373,7 @@ mod tests {
         let call = Call::CompleteTask {
             claim,
             result: "done".into(),
-            verdict: Verdict::Unasked,
+            hook: CompletionHook::NotRun,
         };
         team.call(Origin::User, call).unwrap();
         check(&mut waiters, &team);

@@ -3,7 +3,7 @@
 //!
 //! This file does not check the caller: the server and the driver do, with the protocol's table of methods.
 
-use agent_team_core::input::{ClaimRef, Verdict};
+use agent_team_core::input::{ClaimRef, CompletionHook};
 use agent_team_core::{Call, Origin};
 use agent_team_protocol::id::stable_hash;
 use agent_team_protocol::method::{self as m, Method, MethodCall as C};
@@ -170,7 +170,7 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
         C::TaskComplete(end) => change(Call::CompleteTask {
             claim: claim(&end),
             result: end.text.into(),
-            verdict: Verdict::Unasked,
+            hook: CompletionHook::NotRun,
         }),
         C::TaskFail(end) => change(Call::FailTask {
             claim: claim(&end),

@@ -1,4 +1,4 @@
-//! Hand-written histories, each with the promises that the checkers must report as violated.
+//! Hand-written histories, each with the guarantees that the checkers must report as violated.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::super::history::{
     Answer, Call, Evidence, Fault, FaultKind, Mark, Operation, Outcome, Pane, Probe, Shown, Stall,
     Task, Unlisted,
 };
-use super::{Promise, check};
+use super::{Guarantee, check};
 use crate::Event;
 
 fn journal(events: &[(&str, Value)]) -> Vec<Event> {
@@ -77,14 +77,14 @@ fn read(id: u64) -> (&'static str, Value) {
     )
 }
 
-/// The promises that the evidence breaks.
-fn broken(evidence: &Evidence) -> Vec<Promise> {
-    let mut broken: Vec<Promise> = check(evidence).into_iter().map(|it| it.promise).collect();
+/// The guarantees that the evidence breaks.
+fn broken(evidence: &Evidence) -> Vec<Guarantee> {
+    let mut broken: Vec<Guarantee> = check(evidence).into_iter().map(|it| it.guarantee).collect();
     broken.dedup();
     broken
 }
 
-fn delivery(operations: Vec<Operation>, events: &[(&str, Value)]) -> Vec<Promise> {
+fn delivery(operations: Vec<Operation>, events: &[(&str, Value)]) -> Vec<Guarantee> {
     broken(&Evidence {
         operations,
         journal: journal(events),
@@ -103,7 +103,11 @@ fn a_message_is_stored_and_read_once() {
         vec![stored(1, "a"), stored(2, "a"), read(1), read(2)],
         vec![stored(7, "a"), read(7)],
     ] {
-        assert_eq!(delivery(one(), &events), [Promise::Delivery], "{events:?}");
+        assert_eq!(
+            delivery(one(), &events),
+            [Guarantee::Delivery],
+            "{events:?}"
+        );
     }
 }
 
@@ -115,16 +119,20 @@ fn unknown_outcomes_may_be_stored_but_refusals_may_not() {
     let refused = Outcome::Refused("inbox_full".to_owned());
     assert_eq!(
         delivery(vec![sent("a", refused)], &events),
-        [Promise::Delivery]
+        [Guarantee::Delivery]
     );
-    assert_eq!(delivery(vec![], &events), [Promise::Delivery], "never sent");
+    assert_eq!(
+        delivery(vec![], &events),
+        [Guarantee::Delivery],
+        "never sent"
+    );
 }
 
 #[test]
 fn messages_of_one_sender_keep_their_order() {
     let operations = vec![sent("a", accepted(2)), sent("b", accepted(1))];
     let events = [stored(1, "b"), stored(2, "a"), read(1), read(2)];
-    assert_eq!(delivery(operations, &events), [Promise::Delivery]);
+    assert_eq!(delivery(operations, &events), [Guarantee::Delivery]);
 }
 
 fn released() -> (&'static str, Value) {
@@ -145,8 +153,14 @@ fn a_task_has_one_owner() {
         })
     };
     assert_eq!(of(&[claimed("m0", 1), released(), claimed("m1", 2)]), []);
-    assert_eq!(of(&[claimed("m0", 1), claimed("m1", 2)]), [Promise::Claims]);
-    assert_eq!(of(&[claimed("m0", 2), claimed("m0", 2)]), [Promise::Claims]);
+    assert_eq!(
+        of(&[claimed("m0", 1), claimed("m1", 2)]),
+        [Guarantee::Claims]
+    );
+    assert_eq!(
+        of(&[claimed("m0", 2), claimed("m0", 2)]),
+        [Guarantee::Claims]
+    );
 }
 
 #[test]
@@ -174,7 +188,7 @@ fn a_stale_generation_ends_nothing() {
         })
     };
     assert_eq!(of(2), []);
-    assert_eq!(of(1), [Promise::Claims, Promise::Storage]);
+    assert_eq!(of(1), [Guarantee::Claims, Guarantee::Storage]);
 }
 
 #[test]
@@ -201,12 +215,12 @@ fn a_claim_and_its_end_are_stored_once() {
     let both = [claimed("user", 1), released()];
     let claim = &both[..1];
     assert_eq!(of(done(0), &both), []);
-    assert_eq!(of(done(0), &[]), [Promise::Storage], "neither");
-    assert_eq!(of(done(0), claim), [Promise::Storage], "no end");
+    assert_eq!(of(done(0), &[]), [Guarantee::Storage], "neither");
+    assert_eq!(of(done(0), claim), [Guarantee::Storage], "no end");
     assert_eq!(of(Outcome::Unknown, claim), []);
     let refused = || Outcome::Refused("stale_claim".to_owned());
     assert_eq!(of(refused(), claim), []);
-    assert_eq!(of(refused(), &both), [Promise::Storage]);
+    assert_eq!(of(refused(), &both), [Guarantee::Storage]);
 }
 
 #[test]
@@ -226,9 +240,9 @@ fn a_decision_is_stored_once_and_as_it_was_made() {
     let (allowed, denied) = (decision("request_allowed"), decision("request_denied"));
     let twice = [allowed.clone(), allowed];
     assert_eq!(of(&twice[..1]), []);
-    assert_eq!(of(&[]), [Promise::Storage]);
-    assert_eq!(of(&[denied]), [Promise::Storage]);
-    assert_eq!(of(&twice), [Promise::Storage]);
+    assert_eq!(of(&[]), [Guarantee::Storage]);
+    assert_eq!(of(&[denied]), [Guarantee::Storage]);
+    assert_eq!(of(&twice), [Guarantee::Storage]);
 }
 
 #[test]
@@ -252,8 +266,8 @@ fn a_request_is_listed_until_it_is_decided() {
     assert_eq!(of(&[asked.clone(), withdrawn]), []);
     assert_eq!(of(&[asked.clone(), ended("stop")]), []);
     let restarted = [asked.clone(), ended("launch")];
-    assert_eq!(of(&restarted), [Promise::Requests]);
-    assert_eq!(of(&[asked]), [Promise::Requests]);
+    assert_eq!(of(&restarted), [Guarantee::Requests]);
+    assert_eq!(of(&[asked]), [Guarantee::Requests]);
 }
 
 #[test]
@@ -275,7 +289,7 @@ fn a_stopped_member_keeps_no_task() {
     let held = json!({ "hold": { "reason": "crashes" } });
     for next in [json!("stop"), held] {
         assert_eq!(of(next.clone(), &[released(), started("two")]), []);
-        assert_eq!(of(next, &[started("two")]), [Promise::Claims]);
+        assert_eq!(of(next, &[started("two")]), [Guarantee::Claims]);
     }
     assert_eq!(of(json!("launch"), &[started("two")]), [], "a crash");
 }
@@ -308,10 +322,10 @@ fn each_running_member_has_one_pane() {
         vec![pane("%1", "m0", true), pane("%2", "m0", true)],
         vec![pane("%1", "m0", true), pane("%2", "m7", true)],
     ] {
-        assert_eq!(of(shown(), &panes), [Promise::Panes], "{panes:?}");
+        assert_eq!(of(shown(), &panes), [Guarantee::Panes], "{panes:?}");
     }
     let stopped = member(false, None);
-    assert_eq!(of(stopped, &[pane("%1", "m0", true)]), [Promise::Panes]);
+    assert_eq!(of(stopped, &[pane("%1", "m0", true)]), [Guarantee::Panes]);
 }
 
 #[test]
@@ -329,12 +343,12 @@ fn a_clock_jump_ages_no_state_and_expires_no_request() {
         })
     };
     assert_eq!(of(Duration::from_secs(12)), []);
-    assert_eq!(of(Duration::from_secs(86_400)), [Promise::Time]);
+    assert_eq!(of(Duration::from_secs(86_400)), [Guarantee::Time]);
     let expired = (
         "request_denied",
         json!({ "request": "P-1", "by": "system" }),
     );
-    assert_eq!(broken(&of_journal(&[expired])), [Promise::Time]);
+    assert_eq!(broken(&of_journal(&[expired])), [Guarantee::Time]);
 }
 
 #[test]
@@ -344,7 +358,7 @@ fn after_a_reboot_a_recorded_launch_is_void() {
     let started = event("launch_started");
     assert_eq!(broken(&of_journal(&[started.clone(), booted.clone()])), []);
     let trusted = broken(&of_journal(&[started, booted, event("launch_draining")]));
-    assert_eq!(trusted, [Promise::Time]);
+    assert_eq!(trusted, [Guarantee::Time]);
 }
 
 #[test]
@@ -353,7 +367,7 @@ fn leftovers_of_a_killed_member_are_a_violation() {
         kept: vec!["m0 was killed and has T-1".to_owned()],
         ..Evidence::default()
     };
-    assert_eq!(broken(&evidence), [Promise::Stopping]);
+    assert_eq!(broken(&evidence), [Guarantee::Stopping]);
 }
 
 #[test]
@@ -362,15 +376,15 @@ fn unreadable_evidence_is_a_violation() {
         unread: vec!["the board".to_owned()],
         ..Evidence::default()
     };
-    assert_eq!(broken(&evidence), [Promise::Storage]);
+    assert_eq!(broken(&evidence), [Guarantee::Storage]);
     let added = json!({ "task": "T-1", "plan": { "key": "k" } });
     evidence = of_journal(&[("task_added", added)]);
     assert_eq!(broken(&evidence), []);
     evidence.tasks.clear();
-    assert_eq!(broken(&evidence), [Promise::Storage], "an empty board");
+    assert_eq!(broken(&evidence), [Guarantee::Storage], "an empty board");
 }
 
-fn runs(marks: &[(&str, bool)], rerun: bool, attempts: u64) -> Vec<Promise> {
+fn runs(marks: &[(&str, bool)], rerun: bool, attempts: u64) -> Vec<Guarantee> {
     let mark = |(process, began): &(&str, bool)| match began {
         true => Mark::Began {
             member: "m0".to_owned(),
@@ -399,11 +413,11 @@ fn runs(marks: &[(&str, bool)], rerun: bool, attempts: u64) -> Vec<Promise> {
 #[test]
 fn a_completed_task_has_run() {
     assert_eq!(runs(&[("1", true), ("1", false)], true, 1), []);
-    assert_eq!(runs(&[], true, 1), [Promise::Rerun], "an empty log");
+    assert_eq!(runs(&[], true, 1), [Guarantee::Rerun], "an empty log");
     let added = json!({ "task": "T-1", "plan": { "key": "k" } });
     let mut evidence = of_journal(&[("task_added", added)]);
     evidence.tasks[0].state = "completed".to_owned();
-    assert_eq!(broken(&evidence), [Promise::Rerun], "no log");
+    assert_eq!(broken(&evidence), [Guarantee::Rerun], "no log");
     evidence.tasks[0].runs = false;
     assert_eq!(broken(&evidence), [], "the user completed it");
 }
@@ -411,13 +425,16 @@ fn a_completed_task_has_run() {
 #[test]
 fn a_task_runs_once_per_attempt_and_alone() {
     assert_eq!(runs(&[("1", true), ("2", true), ("2", false)], true, 2), []);
-    assert_eq!(runs(&[("1", true), ("2", true)], true, 1), [Promise::Rerun]);
+    assert_eq!(
+        runs(&[("1", true), ("2", true)], true, 1),
+        [Guarantee::Rerun]
+    );
     assert_eq!(
         runs(&[("1", true), ("2", true)], false, 2),
-        [Promise::Rerun]
+        [Guarantee::Rerun]
     );
     let both = [("1", true), ("2", true), ("1", false)];
-    assert_eq!(runs(&both, true, 2), [Promise::Claims], "side by side");
+    assert_eq!(runs(&both, true, 2), [Guarantee::Claims], "side by side");
 }
 
 #[test]
@@ -437,21 +454,21 @@ fn a_command_runs_only_when_it_was_allowed() {
     assert_eq!(of(vec![operation(allow(), Outcome::Unknown)], &[]), []);
     let denied = operation(Call::Deny { command: 3 }, done());
     let denial = [("request_denied", decided)];
-    assert_eq!(of(vec![denied], &denial), [Promise::Requests]);
+    assert_eq!(of(vec![denied], &denial), [Guarantee::Requests]);
     let refused = Outcome::Refused("already_decided".to_owned());
     let refused = vec![operation(allow(), refused)];
-    assert_eq!(of(refused, &[]), [Promise::Requests]);
+    assert_eq!(of(refused, &[]), [Guarantee::Requests]);
     let failed = Outcome::Refused("storage_failed".to_owned());
     let failed = of(vec![operation(allow(), failed)], &allowed);
     assert!(
-        !failed.contains(&Promise::Requests),
+        !failed.contains(&Guarantee::Requests),
         "the decision may be stored"
     );
 }
 
-/// The promises broken when a supervisor is killed at 10 s and the next one answers after `answered_ms`. `before_ms` is
+/// The guarantees broken when a supervisor is killed at 10 s and the next one answers after `answered_ms`. `before_ms` is
 /// the time between an earlier kill and this one.
-fn recovery(answered_ms: Option<u64>, stalled_ms: u64, before_ms: Option<u64>) -> Vec<Promise> {
+fn recovery(answered_ms: Option<u64>, stalled_ms: u64, before_ms: Option<u64>) -> Vec<Guarantee> {
     let at = Duration::from_secs(10);
     let fault = |at, pids| Fault {
         kind: FaultKind::KillSupervisor,
@@ -486,7 +503,7 @@ fn recovery(answered_ms: Option<u64>, stalled_ms: u64, before_ms: Option<u64>) -
 
 #[test]
 fn a_supervisor_restarts_within_2_s_of_machine_time() {
-    let supervisor = [Promise::Supervisor];
+    let supervisor = [Guarantee::Supervisor];
     assert_eq!(recovery(Some(1_900), 0, None), []);
     assert_eq!(recovery(Some(2_600), 0, None), supervisor);
     assert_eq!(recovery(Some(2_600), 700, None), [], "the machine was busy");
@@ -524,13 +541,13 @@ fn a_launch_ends_only_by_a_fault() {
         })
     };
     assert_eq!(of(9), []);
-    assert_eq!(of(8), [Promise::Worker]);
+    assert_eq!(of(8), [Guarantee::Worker]);
     let twice = [events[0].clone(), events[0].clone()];
     let evidence = Evidence {
         journal: journal(&twice),
         ..Evidence::default()
     };
-    assert_eq!(broken(&evidence), [Promise::Worker]);
+    assert_eq!(broken(&evidence), [Guarantee::Worker]);
 }
 
 #[test]
@@ -549,16 +566,16 @@ fn acknowledged_changes_are_stored_by_one_writer() {
         )
     };
     assert_eq!(of(accepted(1), &[added()]), []);
-    assert_eq!(of(accepted(1), &[]), [Promise::Storage]);
-    assert_eq!(of(accepted(1), &[added(), added()]), [Promise::Storage]);
+    assert_eq!(of(accepted(1), &[]), [Guarantee::Storage]);
+    assert_eq!(of(accepted(1), &[added(), added()]), [Guarantee::Storage]);
     let full = || Outcome::Refused("storage_full".to_owned());
     assert_eq!(of(full(), &[]), []);
-    assert_eq!(of(full(), &[added()]), [Promise::Storage]);
+    assert_eq!(of(full(), &[added()]), [Guarantee::Storage]);
     let failed = Outcome::Refused("storage_failed".to_owned());
-    assert_eq!(of(failed, &[]), [Promise::OneWriter], "on a sound disk");
+    assert_eq!(of(failed, &[]), [Guarantee::OneWriter], "on a sound disk");
     let mut evidence = of_journal(&[added()]);
     evidence.published = evidence.journal.clone();
     assert_eq!(broken(&evidence), []);
     evidence.published[0].revision = 2;
-    assert_eq!(broken(&evidence), [Promise::OneWriter]);
+    assert_eq!(broken(&evidence), [Guarantee::OneWriter]);
 }

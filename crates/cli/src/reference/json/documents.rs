@@ -38,7 +38,7 @@ pub(super) const DOCUMENTS: &[(&str, &str)] = &[
     ("up", "[UpAnswer]"),
     (
         "up --wait",
-        "[RunResult]; without a goal, its `outcome` is an [Outcome]",
+        "[RunResult]; without a goal, its `outcome` is a [WaitResult]",
     ),
     ("down", "[DownAnswer]"),
     ("run", "[RunResult]"),
