@@ -116,6 +116,39 @@ async fn each_template_creates_a_team_that_up_accepts() {
 }
 
 #[tokio::test]
+async fn an_imported_team_is_accepted_and_started_by_up() {
+    let mut rig = Rig::new();
+    // The agents get no work, so they call no model.
+    for provider in ["OPENAI", "ANTHROPIC"] {
+        rig.set(&format!("{provider}_API_KEY"), "a-key");
+        rig.set(&format!("{provider}_BASE_URL"), "http://127.0.0.1:9/v1");
+    }
+    rig.write(
+        ".claude/agents/reviewer.md",
+        "---\nname: code-reviewer\ndescription: Reviews\ntools: Read, Grep\nmodel: haiku\n---\nReview it.\n",
+    );
+    rig.write(
+        ".qwen/agents/tester.md",
+        "---\nname: tester\napprovalMode: plan\nmodel: openai:gpt-4o\n---\nTest {{this}}.\n",
+    );
+    for (program, name, model) in [
+        ("claude", "code-reviewer", "anthropic/claude-haiku-4-5"),
+        ("qwen", "tester", "openai/gpt-4o"),
+    ] {
+        let imported = rig.json(["init", "--from", program]).await;
+        assert_eq!(imported["members"], serde_json::json!([name]));
+        let up = rig.json(["up", "--dry-run"]).await;
+        let changes = up["changes"].as_array().unwrap();
+        assert_eq!(changes.len(), 2, "the lead and {name}: {up}");
+        rig.ok(["up", "--detach", "--panes", "headless"]).await;
+        let member = rig.until_member(name, |_| true).await;
+        assert_eq!(member.model.as_deref(), Some(model));
+        rig.ok(["down"]).await;
+        std::fs::remove_file(rig.project().join(".agent-team/team.toml")).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn init_detects_the_kind_of_project_from_its_files() {
     let rig = Rig::new();
     rig.write(

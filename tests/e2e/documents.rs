@@ -124,6 +124,10 @@ async fn each_verb_prints_the_document_of_the_reference() {
 
 async fn without_team(it: &mut Checker) {
     it.one("init --list", ["init", "--list"]).await;
+    it.rig
+        .write(".qwen/agents/x.md", "---\nname: x\n---\nWork.\n");
+    let from = ["init", "--from", "qwen", "--dry-run"];
+    it.one("init --from", from).await;
     it.one("init", ["init"]).await;
     // The exit code depends on the machine.
     let report = it.rig.run(["doctor", "--json"]).await.json();

@@ -16,12 +16,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::complete;
 
+mod init;
 mod logs;
 mod notes;
 mod requests;
 mod rules;
 mod task;
 
+pub(crate) use init::Init;
 pub(crate) use logs::Logs;
 pub(crate) use notes::NotesCommand;
 pub(crate) use requests::{RequestsCommand, Scope};
@@ -356,16 +358,8 @@ pub(crate) enum Verb {
     /// Check the installation
     #[command(arg(unused_team()))]
     Doctor,
-    /// Write a team file for this project
     #[command(arg(unused_team()))]
-    Init {
-        /// Template to use [default: detected from the files of the project]
-        #[arg(long, value_name = "NAME")]
-        template: Option<String>,
-        /// List the templates
-        #[arg(long, conflicts_with = "template")]
-        list: bool,
-    },
+    Init(Init),
     /// Print completions for a shell
     #[command(arg(unused_team()))]
     Completions {

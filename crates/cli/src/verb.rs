@@ -117,7 +117,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Config(command) => config::run(&global, output, command).await,
         Verb::Supervisor(command) => supervisor::run(output, command).await,
         Verb::Doctor => doctor::run(output).await,
-        Verb::Init { template, list } => init::run(output, template, list),
+        Verb::Init(options) => init::run(output, options),
         Verb::Completions { shell } => completions::run(output, shell),
         Verb::Man { page, out } => man::run(output, page.as_deref(), out),
     }

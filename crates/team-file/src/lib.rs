@@ -7,6 +7,7 @@
 mod agent;
 mod budget;
 mod commands;
+mod convert;
 mod environment;
 mod hooks;
 mod instructions;
@@ -42,7 +43,6 @@ use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
 use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::spec::{AgentSpec, CommandFile, Layout, Limits, McpServer, TeamSpec};
 use agent_team_protocol::{TeamId, TeamName, with_causes};
-use toml::de::DeTable;
 
 use agent::{AgentKeys, Reader};
 use commands::FoundCommands;
@@ -50,7 +50,7 @@ use instructions::FoundInstructions;
 use member::{Defaults, LAYOUTS, Member, placements};
 use mode::{MODES, Mode};
 use names::slug;
-use open::open;
+use open::{open, parse_toml};
 use role::Roles;
 use skills::FoundSkills;
 use source::Source;
@@ -59,6 +59,7 @@ use trust::ProjectTexts;
 use unsupported::Level;
 use user_config::UserConfig;
 
+pub use convert::{Converted, Origin, OtherProgram};
 pub use member::check_variable;
 pub use open::{DIRECTORY, FILE, LoadTeamError, find};
 pub use overrides::{Item, Key, KeyError, Overrides, OverridesError, Setting};
@@ -114,6 +115,39 @@ pub fn load(file: &Path, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> 
 /// All faults of the text, of the roles in use and of the user's settings.
 pub fn of_text(text: &str, project: &Path, reading: Reading<'_>) -> Result<TeamSpec, Vec<Fault>> {
     Ok(parse("the team", text, project, reading)?.spec)
+}
+
+/// Converts the agents and teams of another program into the text of a team file, and reads the text back. Changes no
+/// file. The text's file must become `shown`; `origin.project` must be canonical.
+///
+/// # Errors
+/// The faults of the other program's files, or of the project's and the user's own files; or there is nothing to
+/// convert.
+pub fn convert(
+    origin: &Origin<'_>,
+    shown: &str,
+    reading: Reading<'_>,
+) -> Result<Converted, LoadTeamError> {
+    let project = origin.project;
+    let known = roles(None, project, reading)?;
+    let overrides = Overrides::default();
+    let reader = Reader {
+        project,
+        variables: None,
+        overrides: &overrides,
+    };
+    let converted = convert::convert(origin, &known, reader).map_err(LoadTeamError::Faults)?;
+    // The text must contain no variable, so none has a value.
+    let reading = Reading {
+        variables: Some(&Variables::new()),
+        ..reading
+    };
+    let loaded = parse(shown, &converted.text, project, reading).map_err(LoadTeamError::Faults)?;
+    let faults = converted.differences(&loaded.spec);
+    match faults.is_empty() {
+        true => Ok(converted),
+        false => Err(LoadTeamError::Faults(faults)),
+    }
 }
 
 /// The default team of a project without a team file: a lead and `workers` workers. The project is the repository
@@ -174,24 +208,6 @@ pub fn roles(
     } else {
         Err(LoadTeamError::Faults(faults))
     }
-}
-
-fn parse_toml<'a>(
-    source: &Source<'_>,
-    text: &'a str,
-) -> Result<toml::Spanned<DeTable<'a>>, Vec<Fault>> {
-    let (document, errors) = DeTable::parse_recoverable(text);
-    if errors.is_empty() {
-        return Ok(document);
-    }
-    for error in errors {
-        let at = error.span().map_or(0, |span| span.start);
-        source.fault(at, error.message());
-    }
-    let mut faults = source.take_faults();
-    // A single typing error can cause several parser errors in one line; keep the first.
-    faults.dedup_by_key(|fault| fault.line);
-    Err(faults)
 }
 
 /// Reads the text of a team file. `project` must be canonical.

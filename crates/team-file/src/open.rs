@@ -108,6 +108,28 @@ pub(super) fn read_text(path: &Path) -> Result<String, ReadTextError> {
     })
 }
 
+/// Parses the text of a TOML file.
+///
+/// # Errors
+/// The syntax errors, at most one for each line.
+pub(super) fn parse_toml<'a>(
+    source: &Source<'_>,
+    text: &'a str,
+) -> Result<toml::Spanned<DeTable<'a>>, Vec<Fault>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if errors.is_empty() {
+        return Ok(document);
+    }
+    for error in errors {
+        let at = error.span().map_or(0, |span| span.start);
+        source.fault(at, error.message());
+    }
+    let mut faults = source.take_faults();
+    // A single typing error can cause several parser errors in one line; keep the first.
+    faults.dedup_by_key(|fault| fault.line);
+    Err(faults)
+}
+
 /// Reads a file of the user, which may be absent, and returns its faults. A file that cannot be read is a fault: its
 /// `deny` rules would not be enforced.
 pub(super) fn read_user_file(

@@ -7,7 +7,7 @@ mod built_in;
 mod definition;
 mod file;
 pub(super) mod front_matter;
-mod import;
+pub(super) mod import;
 mod view;
 
 use std::collections::BTreeMap;
@@ -229,6 +229,23 @@ impl Roles {
         views
             .map(|(name, role)| RoleView::new(name, role))
             .collect()
+    }
+}
+
+/// Reads the text of a role file of another program. The warnings of the role are the parts that are changed or ignored.
+/// `None` if neither the front matter nor `stem` is a name from which a role name can be made.
+///
+/// # Errors
+/// The front matter cannot be read.
+pub(super) fn of_other_program(
+    shown: &str,
+    stem: &str,
+    text: &str,
+    reader: Reader<'_>,
+) -> Result<Option<(RoleName, Role)>, Vec<Fault>> {
+    match file::parse(shown, stem, text, Layer::Claude, reader) {
+        Some((_, role)) if !role.faults.is_empty() => Err(role.faults),
+        read => Ok(read),
     }
 }
 

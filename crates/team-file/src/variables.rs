@@ -51,6 +51,19 @@ pub(super) fn fill_known(text: &str, variables: &Variables) -> String {
     filled
 }
 
+/// Separates the braces of every variable, so that the text contains none. Returns the names of the variables.
+pub(super) fn escape(text: &str) -> (String, Vec<&str>) {
+    let (mut escaped, mut names, mut done) = (String::with_capacity(text.len()), Vec::new(), 0);
+    for placeholder in placeholders(text) {
+        escaped.push_str(&text[done..placeholder.at]);
+        escaped.push_str("{ {");
+        done = placeholder.at + 2;
+        names.push(placeholder.name);
+    }
+    escaped.push_str(&text[done..]);
+    (escaped, names)
+}
+
 /// Whether a text is a valid variable name.
 pub fn is_variable(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -100,6 +113,14 @@ mod tests {
             [Unknown { at: 6, name: "x" }]
         );
         assert_eq!(fill_known("{{k}} {{x}}", &variables()), "{{v}} {{x}}");
+    }
+
+    #[test]
+    fn an_escaped_text_contains_no_variable() {
+        let (escaped, names) = escape("a {{k}}, {{ x }} {{{{k}}}} {{");
+        assert_eq!(escaped, "a { {k}}, { { x }} {{{ {k}}}} {{");
+        assert_eq!(names, ["k", "x", "k"]);
+        assert_eq!(fill(&escaped, &variables()).unwrap(), escaped);
     }
 
     #[test]

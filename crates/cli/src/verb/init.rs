@@ -1,6 +1,7 @@
 //! `init`: writes a team file for this project from a template, with tasks for the build steps that the project has. It
-//! never changes an existing file.
+//! never changes an existing file. `from` imports the team of another program instead.
 
+pub(crate) mod from;
 mod steps;
 
 use std::fs::{self, File};
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 use self::steps::Step;
 use super::trust;
+use crate::args::Init;
 use crate::caller;
 use crate::error::Failure;
 use crate::output::table::{Cell, Column, Table, elastic, fixed};
@@ -113,13 +115,19 @@ struct TemplateEntry {
     description: &'static str,
 }
 
-pub(super) fn run(
-    output: Output,
-    template: Option<String>,
-    list_them: bool,
-) -> Result<ExitCode, Failure> {
-    if list_them {
+pub(super) fn run(output: Output, options: Init) -> Result<ExitCode, Failure> {
+    let Init {
+        template,
+        list: is_list,
+        from,
+        from_team,
+        dry_run,
+    } = options;
+    if is_list {
         return list(output);
+    }
+    if let Some(program) = from {
+        return from::run(output, program, from_team.as_deref(), dry_run);
     }
     let here = caller::current_directory()?;
     let template = match template {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
 mod completion;
+mod init_from;
 mod rig;
 mod terminal;
 mod with_supervisor;

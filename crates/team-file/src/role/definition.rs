@@ -58,12 +58,12 @@ pub(crate) struct Role {
     /// Faults of the role's file. Reported only if a member uses the role.
     pub(super) faults: Vec<Fault>,
     /// Keys without effect in an imported file.
-    pub(super) warnings: Vec<Fault>,
+    pub(crate) warnings: Vec<Fault>,
     pub(super) used: bool,
 }
 
 impl Role {
-    pub(super) fn new(from: Layer, place: impl Into<String>) -> Self {
+    pub(crate) fn new(from: Layer, place: impl Into<String>) -> Self {
         let place = place.into();
         Self {
             place: RoleSource { from, place },

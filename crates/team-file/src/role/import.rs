@@ -1,9 +1,10 @@
-//! Imports role files of other programs, `.claude/agents/*.md` and `.nyzhi/agents/*.md`: maps their tools, models and
-//! keys. Called by [`super::file`].
+//! Imports role files of other programs, such as `.claude/agents/*.md` and `.nyzhi/agents/*.md`: maps their tools, models
+//! and keys. Called by [`super::file`], and by the conversion of other programs' teams.
 //!
 //! Unknown keys and tools cause a warning. An imported role never has more tools than in the other program.
 
 use agent_team_protocol::spec::{Colour, is_tool, reading_tools};
+use agent_team_protocol::value::Effort;
 use agent_team_providers::ModelName;
 
 use super::super::source::Source;
@@ -14,12 +15,9 @@ use super::front_matter::{Field, RoleText, Value, split};
 /// Other programs' tools, each with the tool of agent-team that corresponds to it.
 const TOOLS: &[(&str, &str)] = &[
     ("Bash", "bash"),
-    ("BashOutput", "bash"),
     ("Edit", "edit"),
     ("Glob", "glob"),
     ("Grep", "grep"),
-    ("KillBash", "bash"),
-    ("KillShell", "bash"),
     ("LS", "glob"),
     ("MultiEdit", "edit"),
     ("Read", "read"),
@@ -34,10 +32,31 @@ const TOOLS: &[(&str, &str)] = &[
     ("todoread", "todo"),
     ("multiedit", "edit"),
     ("list_dir", "glob"),
+    // The names and the display names of Qwen Code that differ from all others.
+    ("FindFiles", "glob"),
+    ("ListFiles", "glob"),
+    ("ReadFile", "read"),
+    ("ReadFolder", "glob"),
+    ("ReadManyFiles", "read"),
+    ("SearchFiles", "grep"),
+    ("Shell", "bash"),
+    ("WriteFile", "write"),
+    ("grep_search", "grep"),
+    ("list_directory", "glob"),
+    ("read_file", "read"),
+    ("read_many_files", "read"),
+    ("replace", "edit"),
+    ("run_shell_command", "bash"),
+    ("search_file_content", "grep"),
+    ("todo_write", "todo"),
+    ("write_file", "write"),
 ];
 
+/// Other programs' tools that are parts of `bash` here. Allowing one of them alone does not allow commands.
+const PARTS_OF_BASH: [&str; 3] = ["BashOutput", "KillBash", "KillShell"];
+
 /// Other programs' team tools. They are dropped silently: every member has agent-team's own.
-const TEAM_TOOLS: [&str; 8] = [
+const TEAM_TOOLS: [&str; 15] = [
     "Agent",
     "SendMessage",
     "Task",
@@ -46,10 +65,59 @@ const TEAM_TOOLS: [&str; 8] = [
     "TaskList",
     "TaskUpdate",
     "TeamCreate",
+    "agent",
+    "send_message",
+    "task",
+    "task_create",
+    "task_get",
+    "task_list",
+    "task_update",
+];
+
+/// The keys of permission modes, and what happens instead of each mode. `None`: nothing is lost.
+const MODES: &[(&str, Option<&str>)] = &[
+    ("default", None),
+    // The role gets only tools that read.
+    (PLAN, None),
+    (
+        "acceptEdits",
+        Some("is ignored: the mode of the team decides about edits"),
+    ),
+    (
+        "auto",
+        Some("is ignored: the mode and the rules of the team decide"),
+    ),
+    (
+        "auto-edit",
+        Some("is ignored: the mode of the team decides about edits"),
+    ),
+    ("bubble", Some("is ignored: every request reaches the user")),
+    (
+        "dontAsk",
+        Some("is ignored: calls that need a decision ask the user"),
+    ),
+    ("bypassPermissions", Some(REFUSED_MODE)),
+    ("yolo", Some(REFUSED_MODE)),
+];
+
+const PLAN: &str = "plan";
+
+const REFUSED_MODE: &str = "is refused: a role cannot skip permission requests";
+
+/// Keys that have no counterpart in a role, and what to do instead.
+const INSTEAD: &[(&str, &str)] = &[
+    ("hooks", "add the hooks to [hooks] of the team file"),
+    ("mcpServers", "add the servers to [mcp] of the team file"),
+    (
+        "isolation",
+        "the member works in the directory of the project",
+    ),
+    ("memory", "agents keep notes with their own tools"),
+    ("skills", "agents find the skills of the project themselves"),
 ];
 
 /// Short names of models. `inherit` and `default` select the team's model.
-const MODELS: &[(&str, Option<&str>)] = &[
+const MODEL_ALIASES: &[(&str, Option<&str>)] = &[
     ("inherit", None),
     ("default", None),
     ("sonnet", Some("anthropic/claude-sonnet-4-6")),
@@ -79,10 +147,16 @@ pub(super) fn read(
             ("model", Value::Text(value)) => role.agent_keys.model = model(source, value, at),
             ("tools" | "allowed_tools", Value::Text(value))
                 if ["*", "all"].contains(&value.as_str()) => {}
-            ("tools" | "allowed_tools", _) => role.agent_keys.tools = Some(tools(source, field)),
-            ("disallowedTools" | "disallowed_tools", _) => {
-                role.agent_keys.deny_tools = denied(source, field);
+            ("tools" | "allowed_tools", _) => {
+                role.agent_keys.tools = Some(tools(source, items(field)));
             }
+            ("disallowedTools" | "disallowed_tools", _) => {
+                role.agent_keys.deny_tools = denied(source, items(field));
+            }
+            ("permissionMode" | "approvalMode", Value::Text(value)) => {
+                read_only |= permission_mode(source, field.key, value);
+            }
+            ("effort", Value::Text(value)) => role.agent_keys.effort = effort(source, value, at),
             ("maxTurns" | "max_steps", Value::Text(value)) => match value.parse() {
                 Ok(steps) if steps > 0 => role.agent_keys.max_steps = Some(steps),
                 Ok(_) | Err(_) => source.fault(
@@ -93,38 +167,71 @@ pub(super) fn read(
                     ),
                 ),
             },
-            ("color" | "colour", Value::Text(value)) => {
-                let known = colours();
-                let mut known = known.iter().chain(COLOURS);
-                role.colour = known
-                    .find(|(word, _)| word == value)
-                    .map(|(_, colour)| *colour);
-            }
+            ("color" | "colour", Value::Text(value)) => role.colour = colour(value),
             ("read_only", Value::Text(value)) if value == "true" => read_only = true,
             ("read_only", Value::Text(value)) if value == "false" => {}
-            (key, _) => source.fault(
-                at,
-                format!("`{key}` is ignored: agent-team has no such key"),
-            ),
+            (key, _) => source.fault(at, format!("`{key}` is ignored: {}", instead(key))),
         }
     }
     if read_only {
-        let mut only = reading_tools();
-        if let Some(tools) = role.agent_keys.tools.take() {
-            only.retain(|tool| tools.contains(tool));
-        }
-        role.agent_keys.tools = Some(only);
+        limit_to_reading(role);
     }
     name
 }
 
-fn model(source: &Source<'_>, value: &str, at: usize) -> Option<String> {
-    if let Some((_, model)) = MODELS.iter().find(|(alias, _)| *alias == value) {
+/// What to do instead of a key that has no counterpart.
+fn instead(key: &str) -> &'static str {
+    let known = INSTEAD.iter().find(|(theirs, _)| *theirs == key);
+    known.map_or("agent-team has no such key", |(_, instead)| *instead)
+}
+
+/// Takes away all tools of a role that can change something.
+pub(crate) fn limit_to_reading(role: &mut Role) {
+    let mut only = reading_tools();
+    if let Some(tools) = role.agent_keys.tools.take() {
+        only.retain(|tool| tools.contains(tool));
+    }
+    role.agent_keys.tools = Some(only);
+}
+
+/// Reports a permission mode that is not imported. Returns whether the mode permits only tools that read.
+pub(crate) fn permission_mode(source: &Source<'_>, key: At<&str>, value: &str) -> bool {
+    let mode = MODES.iter().find(|(mode, _)| *mode == value);
+    let At { value: key, at } = key;
+    match mode {
+        Some((_, None)) => {}
+        Some((_, Some(why))) => source.fault(at, format!("`{key}: {value}` {why}")),
+        None => source.fault(at, format!("`{key}: {value}` is ignored: it is unknown")),
+    }
+    value == PLAN
+}
+
+pub(crate) fn effort(source: &Source<'_>, value: &str, at: usize) -> Option<Effort> {
+    let effort = value.parse().ok();
+    if effort.is_none() {
+        let names = Effort::NAMES.map(|(name, _)| name).join(", ");
+        let message = format!("`effort: {value}` is ignored: the efforts are {names}");
+        source.fault(at, message);
+    }
+    effort
+}
+
+pub(crate) fn colour(value: &str) -> Option<Colour> {
+    let known = colours();
+    let mut known = known.iter().chain(COLOURS);
+    let found = known.find(|(word, _)| *word == value);
+    found.map(|(_, colour)| *colour)
+}
+
+/// The model in our form. An unknown model is reported. A recording is unknown too: it is not a model of the other
+/// program.
+pub(crate) fn model(source: &Source<'_>, value: &str, at: usize) -> Option<String> {
+    if let Some((_, model)) = MODEL_ALIASES.iter().find(|(alias, _)| *alias == value) {
         return model.map(str::to_owned);
     }
     match value.parse::<ModelName>() {
-        Ok(name) => Some(name.to_string()),
-        Err(_) => {
+        Ok(name @ ModelName::Of { .. }) => Some(name.to_string()),
+        Ok(ModelName::Replay(_)) | Err(_) => {
             source.fault(
                 at,
                 format!("`model: {value}` is not known: the team's model is used"),
@@ -148,9 +255,9 @@ fn items(field: &Field<'_>) -> Vec<At<String>> {
 
 /// The allowed tools. A tool that is allowed only for some arguments is dropped: a role cannot limit arguments, and
 /// allowing the whole tool would allow more than the file does.
-fn tools(source: &Source<'_>, field: &Field<'_>) -> Vec<String> {
+pub(crate) fn tools(source: &Source<'_>, items: Vec<At<String>>) -> Vec<String> {
     let mut tools = Vec::new();
-    for item in items(field) {
+    for item in items {
         let name = item.value.as_str();
         let (bare, only_for) = match name.split_once('(') {
             Some((bare, _)) => (bare, true),
@@ -162,7 +269,7 @@ fn tools(source: &Source<'_>, field: &Field<'_>) -> Vec<String> {
                 format!("`{name}` is ignored: a role cannot limit a tool to some arguments"),
             ),
             Some(tool) => tools.push(tool.to_owned()),
-            None if TEAM_TOOLS.contains(&bare) => {}
+            None if TEAM_TOOLS.contains(&bare) || PARTS_OF_BASH.contains(&bare) => {}
             None => source.fault(item.at, format!("unknown tool {name:?} is ignored")),
         }
     }
@@ -172,10 +279,13 @@ fn tools(source: &Source<'_>, field: &Field<'_>) -> Vec<String> {
 }
 
 /// The denied tools. A tool that is denied for some arguments is denied completely.
-fn denied(source: &Source<'_>, field: &Field<'_>) -> Vec<String> {
+pub(crate) fn denied(source: &Source<'_>, items: Vec<At<String>>) -> Vec<String> {
     let mut tools = Vec::new();
-    for item in items(field) {
-        let bare = item.value.split('(').next().unwrap_or_default();
+    for item in items {
+        let bare = match item.value.split('(').next().unwrap_or_default() {
+            part if PARTS_OF_BASH.contains(&part) => "bash",
+            bare => bare,
+        };
         match corresponding_tool(bare) {
             Some(tool) => tools.push(tool.to_owned()),
             None if TEAM_TOOLS.contains(&bare) => {}

@@ -373,7 +373,7 @@ fn an_imported_role_is_mapped_with_warnings() {
         agents.join("helper.md"),
         "---\nname: Code Helper\ndescription: Helps\nmodel: sonnet\n\
          tools: Read, Grep, Bash(git log:*), TodoWrite, Task, NotebookEdit\n\
-         permissionMode: plan\ncolor: purple\n---\nKeep {{this}}.\n",
+         permissionMode: dontAsk\ncolor: purple\n---\nKeep {{this}}.\n",
     )
     .unwrap();
     fs::write(
@@ -424,7 +424,7 @@ fn an_imported_role_is_mapped_with_warnings() {
         [
             ".claude/agents/helper.md:5:1: `Bash(git log:*)` is ignored: a role cannot limit a tool to some arguments",
             ".claude/agents/helper.md:5:1: unknown tool \"NotebookEdit\" is ignored",
-            ".claude/agents/helper.md:6:1: `permissionMode` is ignored: agent-team has no such key",
+            ".claude/agents/helper.md:6:1: `permissionMode: dontAsk` is ignored: calls that need a decision ask the user",
             ".claude/agents/helper.md:2:1: role \"Code Helper\" is renamed to code-helper",
         ]
     );

@@ -15,6 +15,7 @@ use crate::verb::audit::export::Decision;
 use crate::verb::completions::CompletionScript;
 use crate::verb::config::{ChangedSetting, Settings};
 use crate::verb::doctor::Report;
+use crate::verb::init::from::ImportedTeam;
 use crate::verb::init::{Templates, WrittenFile};
 use crate::verb::logs::{Lines, MemberOutput};
 use crate::verb::man::{ManualPage, WrittenPages};
@@ -111,6 +112,7 @@ pub(super) const DOCUMENTS: &[(&str, &str)] = &[
     ("notes add", "[ChangedNote]"),
     ("notes remove", "[ChangedNote]"),
     ("init", "[WrittenFile]"),
+    ("init --from", "[ImportedTeam]"),
     ("init --list", "[Templates]"),
     ("team list", "[TeamListAnswer]"),
     ("team show", "[TeamView]"),
@@ -156,6 +158,7 @@ pub(super) fn register(generator: &mut SchemaGenerator) {
         ErrorDocument<'_>,
         Explanation<'_>,
         Lines<'_>,
+        ImportedTeam<'_>,
         LogText<'_>,
         ManualPage,
         MemberOutput<'_>,

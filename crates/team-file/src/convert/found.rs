@@ -1,0 +1,184 @@
+//! What a conversion collects: agents, faults, notes and the names of the files. Filled by the modules that read the
+//! files of the other program.
+
+use std::str::FromStr;
+
+use agent_team_protocol::RoleName;
+use agent_team_protocol::id::{NAME_MAX, RESERVED_NAMES};
+
+use super::super::names::slug;
+use super::super::role::{Layer, Role, RoleView};
+use super::super::source::{Fault, Source};
+use super::super::variables;
+
+/// A position in a file of the other program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) file: String,
+    pub(super) line: usize,
+    pub(super) column: usize,
+}
+
+impl Place {
+    pub(super) fn start_of(file: String) -> Self {
+        Self {
+            file,
+            line: 1,
+            column: 1,
+        }
+    }
+
+    /// The position of a byte offset.
+    pub(super) fn at(source: &Source<'_>, at: usize) -> Self {
+        let Fault {
+            file, line, column, ..
+        } = source.warning(at, String::new());
+        Self { file, line, column }
+    }
+
+    pub(super) fn fault(&self, message: String) -> Fault {
+        Fault {
+            file: self.file.clone(),
+            line: self.line,
+            column: self.column,
+            message,
+            hint: None,
+        }
+    }
+}
+
+/// An agent of the other program as a role.
+#[derive(Debug)]
+pub(super) struct Agent {
+    pub(super) name: RoleName,
+    pub(super) role: Role,
+    /// The position of its name.
+    pub(super) place: Place,
+    /// The number of its directory or file, in the order of precedence.
+    pub(super) rank: usize,
+    /// agent-team reads the role from the agent's file, so that the team file does not contain it.
+    pub(super) in_place: bool,
+    pub(super) notes: Vec<Fault>,
+}
+
+impl Agent {
+    /// Replaces what a team file would change in the texts: variables, and control characters and line breaks in the
+    /// description.
+    pub(super) fn escape(&mut self) {
+        if self.in_place {
+            return;
+        }
+        let prompt = self.escaped(&self.role.agent_keys.prompt.clone());
+        self.role.agent_keys.prompt = prompt;
+        let words: Vec<_> = self.role.description.split_whitespace().collect();
+        let description = words.join(" ").replace(char::is_control, " ");
+        self.role.description = self.escaped(&description);
+    }
+
+    fn escaped(&mut self, text: &str) -> String {
+        let (escaped, names) = variables::escape(text);
+        for name in names {
+            let message = format!(
+                "`{{{{{name}}}}}` is written as `{{ {{{name}}}}}`: double braces mark variables in a team file"
+            );
+            self.notes.push(self.place.fault(message));
+        }
+        escaped
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// In the order of precedence; each name once after [`Found::settle`].
+    pub(super) agents: Vec<Agent>,
+    pub(super) notes: Vec<Fault>,
+    pub(super) faults: Vec<Fault>,
+    /// The files that contain something to convert.
+    pub(super) sources: Vec<String>,
+    rank: usize,
+}
+
+impl Found {
+    /// Starts the next directory or file, which has a lower precedence than all others before. Returns its number.
+    pub(super) fn next_rank(&mut self) -> usize {
+        self.rank += 1;
+        self.rank
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Agent> {
+        self.agents.iter().find(|agent| agent.name.as_str() == name)
+    }
+
+    /// Adds an agent, unless an agent of a higher precedence has its name. Two agents of one name in one directory are
+    /// a fault.
+    pub(super) fn add(&mut self, agent: Agent) {
+        let name = agent.name.as_str();
+        if RESERVED_NAMES.contains(&name) {
+            let fault = agent.place.fault(format!("{name:?} is a reserved name"));
+            self.faults.push(Fault {
+                hint: Some(format!(
+                    "give the agent a name other than {}",
+                    RESERVED_NAMES.join(", ")
+                )),
+                ..fault
+            });
+            return;
+        }
+        let Some(first) = self.get(name) else {
+            return self.agents.push(agent);
+        };
+        let Place { file, line, .. } = &first.place;
+        if first.rank == agent.rank {
+            let message = format!("name {name:?} is already used by the agent in {file}:{line}");
+            self.faults.push(agent.place.fault(message));
+        } else {
+            let message = format!("agent {name} is not imported: {file} defines the same name");
+            self.notes.push(agent.place.fault(message));
+        }
+    }
+
+    /// Determines which agents are used where they are: those that agent-team itself reads. An agent that a role of
+    /// the project hides is a fault.
+    pub(super) fn settle(&mut self, known: &[RoleView]) {
+        for agent in &mut self.agents {
+            let same = known.iter().find(|role| role.name == agent.name);
+            let Some(same) = same else {
+                agent.in_place = false;
+                continue;
+            };
+            agent.in_place &= same.place == agent.place.file;
+            match same.from {
+                Layer::Project => {
+                    let message = format!(
+                        "role {} already exists in {}, which is not changed",
+                        agent.name, same.place
+                    );
+                    self.faults.push(Fault {
+                        hint: Some(
+                            "move one of the two files away, then repeat the command".to_owned(),
+                        ),
+                        ..agent.place.fault(message)
+                    });
+                }
+                Layer::BuiltIn | Layer::User if !agent.in_place => {
+                    let message =
+                        format!("role {} replaces the role of {}", agent.name, same.place);
+                    agent.notes.push(agent.place.fault(message));
+                }
+                Layer::TeamFile | Layer::Claude | Layer::Nyzhi | Layer::BuiltIn | Layer::User => {}
+            }
+        }
+    }
+}
+
+/// The name of a role or a member made from a name of the other program, and whether it differs. `None`: the text
+/// contains no letter from a to z.
+pub(super) fn name_of<T: FromStr>(text: &str) -> Option<(T, bool)> {
+    if let Ok(name) = text.parse() {
+        return Some((name, false));
+    }
+    let has_letter = text.chars().any(|c| c.is_ascii_alphabetic());
+    let slug = slug(text.get(..NAME_MAX * 4).unwrap_or(text));
+    let name = has_letter.then(|| slug.as_str().parse().ok()).flatten()?;
+    Some((name, true))
+}
