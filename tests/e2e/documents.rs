@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use self::page::Page;
 
-/// Rows of the page whose verbs are not run: `attach` needs panes, and `supervisor run` prints no document.
-const NOT_RUN: [&str; 2] = ["attach", "supervisor run"];
+/// Rows of the page whose verbs are not run: `attach` needs panes, `serve` runs until a signal, and `supervisor run` prints no document.
+const NOT_RUN: [&str; 3] = ["attach", "serve", "supervisor run"];
 
 const TEAM: &str = "\
 name = \"demo\"

@@ -55,6 +55,7 @@ mod rounds;
 mod running_team;
 mod search;
 mod secrets;
+mod serve;
 mod shutdown;
 mod skew;
 mod spending;

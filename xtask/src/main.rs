@@ -141,16 +141,16 @@ fn schema() -> anyhow::Result<()> {
 /// first.
 fn reference() -> anyhow::Result<()> {
     schema()?;
-    let mut write = run::cargo(&[
-        "test",
-        "--quiet",
-        "--package",
-        "agent-team-cli",
-        "--bin",
-        "agent-team",
-        "reference::",
-    ]);
-    run::check(write.env("AGENT_TEAM_WRITE_REFERENCE", "1"))
+    let of_cli = ["agent-team-cli", "--bin", "agent-team"];
+    let of_gateway = ["agent-team-gateway", "--lib"];
+    for tests in [&of_cli[..], &of_gateway[..]] {
+        let mut arguments = vec!["test", "--quiet", "--package"];
+        arguments.extend(tests);
+        arguments.push("reference::");
+        let mut write = run::cargo(&arguments);
+        run::check(write.env("AGENT_TEAM_WRITE_REFERENCE", "1"))?;
+    }
+    Ok(())
 }
 
 fn main() -> ExitCode {

@@ -21,6 +21,7 @@ mod logs;
 mod notes;
 mod requests;
 mod rules;
+mod serve;
 mod task;
 
 pub(crate) use init::Init;
@@ -28,6 +29,7 @@ pub(crate) use logs::Logs;
 pub(crate) use notes::NotesCommand;
 pub(crate) use requests::{RequestsCommand, Scope};
 pub(crate) use rules::RulesCommand;
+pub(crate) use serve::Serve;
 pub(crate) use task::{Clear, TaskCommand, TaskFields};
 
 /// The help page, with the verbs in groups. Clap cannot group subcommands, so the list is written by hand and a test
@@ -52,6 +54,7 @@ A team:
   why          Explain the state of a member
   logs         Print the output of members
   events       Print the events of the team
+  serve        Serve the team over HTTP
 Members:
   spawn        Add a member with a role
   stop         Ask a member to stop, and keep it stopped
@@ -194,6 +197,7 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "REV", value_parser = revision, default_value = "0")]
         after: Revision,
     },
+    Serve(Serve),
     /// Show the team, or one member's pane, in this terminal
     Attach {
         /// Name of the member, as `ps` lists it [default: the whole team]

@@ -119,7 +119,7 @@ fn report_clap_error(error: &clap::Error) -> ExitCode {
 /// The verb on the command line, if it is planned but not implemented.
 fn planned_verb(error: &clap::Error) -> Option<&str> {
     /// README lists these verbs under "Limits".
-    const PLANNED: [&str; 4] = ["acp", "mcp", "serve", "web"];
+    const PLANNED: [&str; 3] = ["acp", "mcp", "web"];
     if error.kind() != ErrorKind::InvalidSubcommand {
         return None;
     }

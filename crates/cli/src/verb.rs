@@ -17,23 +17,24 @@ pub(crate) mod logs;
 pub(crate) mod man;
 mod member;
 pub(crate) mod messages;
-pub(crate) mod mode;
+mod mode;
 pub(crate) mod models;
 mod native_worker;
 pub(crate) mod next;
 pub(crate) mod notes;
 mod panes;
 mod prices;
-pub(crate) mod ps;
+mod ps;
 pub(crate) mod requests;
 pub(crate) mod role;
 pub(crate) mod rules;
 mod run;
 pub(crate) mod send;
+pub(crate) mod serve;
 mod spawn;
-pub(crate) mod stats;
+mod stats;
 pub(crate) mod supervisor;
-pub(crate) mod task;
+mod task;
 mod team;
 mod text_argument;
 mod top;
@@ -70,6 +71,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Why { member } => why::run(&global, output, member).await,
         Verb::Logs(args) => logs::run(&global, output, args).await,
         Verb::Events { follow, after } => events::run(&global, output, follow, after).await,
+        Verb::Serve(args) => serve::run(&global, output, args).await,
         Verb::Attach { member, read_only } => attach::run(&global, output, member, read_only).await,
         Verb::Next { print } => next::run(&global, output, print).await,
         Verb::Panes(command) => panes::run(&global, output, command).await,

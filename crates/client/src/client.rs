@@ -229,6 +229,11 @@ impl Client {
         handshake.finish().await
     }
 
+    /// Whether the connection has closed: every call fails from now on.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.calls.waiting().is_none()
+    }
+
     /// The supervisor's answer to `initialize`.
     pub fn initialized(&self) -> &Initialized {
         &self.initialized

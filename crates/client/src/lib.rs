@@ -3,6 +3,7 @@
 //! Where to look:
 //! - calls that survive a lost connection or a restart of the supervisor, and following events: [`Session`],
 //!   [`Subscription`]
+//! - concurrent calls over one connection, by the names of their methods: [`SharedSession`]
 //! - notices as AG-UI events: [`Envelopes`]
 //! - the denied calls of a run: [`DeniedCalls`]
 //! - names for the completion of a prompt: [`names`]
@@ -23,4 +24,4 @@ pub use connect::{ConnectOrStartError, connect, connect_or_start};
 pub use denied_calls::DeniedCalls;
 pub use envelopes::Envelopes;
 pub use session::error::SessionError;
-pub use session::{Notice, Session, Subscription, Update};
+pub use session::{Notice, Session, SharedSession, Subscription, Update};

@@ -22,9 +22,11 @@ use crate::client::{Arrival, CallError, Client, ConnectError, Incoming};
 use crate::connect::{ConnectOrStartError, connect, connect_or_start};
 
 pub(crate) mod error;
+mod shared;
 mod shutdown;
 mod subscription;
 
+pub use shared::SharedSession;
 pub use subscription::{Notice, Subscription, Update};
 
 /// How long a call is repeated while supervisors keep exiting before they answer it.

@@ -8,6 +8,7 @@
 pub mod attention;
 pub mod codec;
 pub mod command_line;
+pub mod document;
 pub mod engine;
 pub mod envelope;
 pub mod error;

@@ -7,6 +7,7 @@ use std::path::Path;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use crate::document::{Board, Modes, TeamStats, TeamStatus};
 use crate::envelope::Envelope;
 use crate::initialize::{self, Initialize, Initialized, PROTOCOL};
 use crate::result::RunResult;
@@ -55,6 +56,10 @@ fn schema() -> String {
         "documents": {
             "event": generator.subschema_for::<Envelope>(),
             "run": generator.subschema_for::<RunResult>(),
+            "board": generator.subschema_for::<Board>(),
+            "modes": generator.subschema_for::<Modes<'_>>(),
+            "stats": generator.subschema_for::<TeamStats<'_>>(),
+            "team": generator.subschema_for::<TeamStatus<'_>>(),
         },
         "$defs": generator.take_definitions(true),
     });

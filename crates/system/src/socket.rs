@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener as StdListener;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::Path;
@@ -41,6 +42,23 @@ impl Listener {
     /// lock guarantees that no other process listens there. The socket file is not removed on drop. Must be called
     /// within a tokio runtime.
     pub fn bind_replacing_stale(_held: &FileLock, path: &Path) -> io::Result<Listener> {
+        Listener::from_std(bind(path)?)
+    }
+
+    /// Binds with mode 0600 at a path that the user named. Replaces a socket file at which no process listens. Must be
+    /// called within a tokio runtime.
+    ///
+    /// # Errors
+    /// `AddrInUse` when the path is another file, or a process listens there.
+    pub fn bind_new(path: &Path) -> io::Result<Listener> {
+        if let Ok(metadata) = std::fs::symlink_metadata(path) {
+            let refuses = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+            let is_stale =
+                metadata.file_type().is_socket() && StdStream::connect(path).is_err_and(refuses);
+            if !is_stale {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
+        }
         Listener::from_std(bind(path)?)
     }
 

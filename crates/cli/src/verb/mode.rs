@@ -1,14 +1,13 @@
 //! `mode`: shows or changes the permission mode of the running team, or of one member.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use agent_team_protocol::document::Modes;
 use agent_team_protocol::method::{MemberShow, Nothing, OneMember, SetMode, TeamMode, TeamShow};
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::view::TeamView;
 use agent_team_protocol::{ErrorCode, MemberName};
 use agent_team_system::sandbox;
-use serde::Serialize;
 
 use crate::args::{Global, WantedMode};
 use crate::error::Failure;
@@ -21,20 +20,6 @@ const CYCLE: [Mode; 4] = [
     Mode::Sandboxed,
     Mode::Plan,
 ];
-
-#[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct Modes<'a> {
-    /// The mode of the team. `None`: the team was never brought up.
-    #[cfg_attr(test, schemars(with = "Option<crate::reference::json::Wire<Mode>>"))]
-    mode: Option<Mode>,
-    /// Members whose mode differs from the team's.
-    #[cfg_attr(
-        test,
-        schemars(with = "BTreeMap<String, crate::reference::json::Wire<Mode>>")
-    )]
-    members: BTreeMap<&'a MemberName, Mode>,
-}
 
 pub(super) async fn run(
     global: &Global,
@@ -70,12 +55,7 @@ pub(super) async fn run(
 }
 
 fn show(output: Output, team: &TeamView, member: Option<&MemberName>) -> Result<ExitCode, Failure> {
-    let differ = team.members.iter();
-    let differ = differ.filter_map(|member| Some((&member.name, member.mode?)));
-    let document = Modes {
-        mode: team.mode,
-        members: differ.collect(),
-    };
+    let document = Modes::of(team);
     output.show(&document, || match member {
         Some(name) => match document.members.get(name).copied().or(team.mode) {
             Some(mode) => format!("{name} is in mode {mode}: {}\n", effect(mode)),

@@ -4,59 +4,20 @@ use std::process::ExitCode;
 
 use agent_team_protocol::attention::Need;
 use agent_team_protocol::command_line::CommandLine;
-use agent_team_protocol::goal::GoalView;
+use agent_team_protocol::document::TeamStatus;
 use agent_team_protocol::method::{Nothing, TeamShow};
-use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::status::Status;
 use agent_team_protocol::view::{MemberState, MemberView, RunState, TeamState, TeamView};
-use agent_team_protocol::{Revision, TeamId};
 use agent_team_terminal_ui::style::Style;
-use serde::Serialize;
 
 use crate::args::Global;
 use crate::error::Failure;
 use crate::output::style::paint;
 use crate::output::{Output, member, task, text};
 
-#[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct TeamStatus<'a> {
-    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<TeamId>"))]
-    team: &'a TeamId,
-    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<Revision>"))]
-    revision: Revision,
-    /// The permission mode.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(test, schemars(with = "Option<crate::reference::json::Wire<Mode>>"))]
-    mode: Option<Mode>,
-    /// The chosen placement and the reason.
-    placement: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(
-        test,
-        schemars(with = "Option<crate::reference::json::Wire<GoalView>>")
-    )]
-    goal: Option<&'a GoalView>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    storage_error: Option<&'a str>,
-    #[cfg_attr(test, schemars(with = "Vec<crate::reference::json::Wire<MemberView>>"))]
-    members: &'a [MemberView],
-    /// Messages to the user that the user has not read.
-    unread: u32,
-}
-
 pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Failure> {
     let team = global.session()?.query::<TeamShow>(Nothing {}).await?;
-    let document = TeamStatus {
-        team: &team.team,
-        revision: team.revision,
-        mode: team.mode,
-        placement: &team.placement,
-        goal: team.goal.as_ref(),
-        storage_error: team.storage_error.as_deref(),
-        members: &team.members,
-        unread: team.unread,
-    };
+    let document = TeamStatus::of(&team);
     output.show(&document, || {
         let table = member::table(&team.members);
         format!(

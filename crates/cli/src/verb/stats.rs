@@ -2,109 +2,38 @@
 
 use std::process::ExitCode;
 
+use agent_team_protocol::document::{Stats, TeamStats};
 use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_protocol::text::duration;
-use agent_team_protocol::view::{MemberView, TeamView, Usage};
-use agent_team_protocol::{MemberName, TeamId};
-use serde::Serialize;
+use agent_team_protocol::view::{TeamView, Usage};
 
 use crate::args::Global;
 use crate::error::Failure;
 use crate::output::table::{Cell, Table, elastic, fixed};
 use crate::output::{Output, columns, usage};
 
-#[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct TeamStats<'a> {
-    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<TeamId>"))]
-    team: &'a TeamId,
-    members: Vec<MemberStats<'a>>,
-    /// Includes removed members. Its times count the periods in which at least one member was up, or worked.
-    total: Stats,
-}
-
-#[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-struct MemberStats<'a> {
-    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<MemberName>"))]
-    name: &'a MemberName,
-    stats: Stats,
-}
-
-#[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-struct Stats {
-    tokens_in: u64,
-    tokens_out: u64,
-    /// Part of `tokens_in`.
-    tokens_cached: u64,
-    /// US dollars. `None` when a price is unknown.
-    cost: Option<f64>,
-    up_ms: u64,
-    working_ms: u64,
-    tasks_completed: u64,
-}
-
-impl Stats {
-    fn new(usage: &Usage, up_ms: u64, working_ms: u64, tasks_completed: u64) -> Self {
-        Self {
-            tokens_in: usage.input,
-            tokens_out: usage.output,
-            tokens_cached: usage.cached,
-            cost: usage.usd(),
-            up_ms,
-            working_ms,
-            tasks_completed,
-        }
-    }
-
-    fn of(member: &MemberView) -> Self {
-        let MemberView {
-            usage,
-            up_ms,
-            working_ms,
-            completed,
-            ..
-        } = member;
-        Self::new(usage, *up_ms, *working_ms, *completed)
-    }
-
-    fn total(team: &TeamView) -> Self {
-        let completed = team.tasks.completed;
-        Self::new(&team.usage, team.up_ms, team.working_ms, completed)
-    }
-
-    /// `spends`: with the columns of tokens and costs.
-    fn cells(&self, usage: &Usage, spends: bool) -> Vec<Cell> {
-        let mut cells = Vec::new();
-        if spends {
-            cells.extend([
-                Cell::new(usage::tokens(self.tokens_in)),
-                Cell::new(usage::tokens(self.tokens_out)),
-                Cell::new(usage::tokens(self.tokens_cached)),
-                Cell::new(usage::cost(usage)),
-            ]);
-        }
+/// `spends`: with the columns of tokens and costs.
+fn cells(stats: &Stats, usage: &Usage, spends: bool) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    if spends {
         cells.extend([
-            Cell::new(duration(self.up_ms)),
-            Cell::new(duration(self.working_ms)),
-            Cell::new(self.tasks_completed.to_string()),
+            Cell::new(usage::tokens(stats.tokens_in)),
+            Cell::new(usage::tokens(stats.tokens_out)),
+            Cell::new(usage::tokens(stats.tokens_cached)),
+            Cell::new(usage::cost(usage)),
         ]);
-        cells
     }
+    cells.extend([
+        Cell::new(duration(stats.up_ms)),
+        Cell::new(duration(stats.working_ms)),
+        Cell::new(stats.tasks_completed.to_string()),
+    ]);
+    cells
 }
 
 pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Failure> {
     let team = global.session()?.query::<TeamShow>(Nothing {}).await?;
-    let members = team.members.iter().map(|member| MemberStats {
-        name: &member.name,
-        stats: Stats::of(member),
-    });
-    let document = TeamStats {
-        team: &team.team,
-        members: members.collect(),
-        total: Stats::total(&team),
-    };
+    let document = TeamStats::of(&team);
     output.show(&document, || table(&team, &document))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -121,7 +50,7 @@ fn table(team: &TeamView, document: &TeamStats<'_>) -> String {
     let mut table = Table::new(columns_shown);
     let mut row = |name: &str, stats: &Stats, usage: &Usage| {
         let mut cells = vec![Cell::new(name)];
-        cells.extend(stats.cells(usage, spends));
+        cells.extend(self::cells(stats, usage, spends));
         table.row(cells);
     };
     for (entry, member) in document.members.iter().zip(&team.members) {

@@ -5,28 +5,21 @@ mod wait;
 use std::process::ExitCode;
 
 use agent_team_client::Session;
+use agent_team_protocol::document::Board;
 use agent_team_protocol::method::{
     AddTask, AssignTask, ClaimTask, ClearField, EndTask, Nothing, OneTask, TaskAdd, TaskAnswer,
     TaskAssign, TaskCancel, TaskChanges, TaskClaim, TaskComplete, TaskFail, TaskRelease, TaskRetry,
     TaskShow, TaskUpdate, TeamShow, UpdateTask,
 };
 use agent_team_protocol::spec::TaskSpec;
-use agent_team_protocol::view::{TaskState, TaskView};
+use agent_team_protocol::view::TaskState;
 use agent_team_protocol::{ErrorCode, TaskId};
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::text_argument::text_or_stdin;
 use crate::args::{Clear, Global, TaskCommand, TaskFields};
 use crate::error::Failure;
 use crate::output::{Output, graph, task as render};
-
-#[derive(Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct Board {
-    #[cfg_attr(test, schemars(with = "Vec<crate::reference::json::Wire<TaskView>>"))]
-    tasks: Vec<TaskView>,
-}
 
 pub(super) async fn run(
     global: &Global,

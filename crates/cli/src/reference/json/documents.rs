@@ -20,18 +20,15 @@ use crate::verb::init::{Templates, WrittenFile};
 use crate::verb::logs::{Lines, MemberOutput};
 use crate::verb::man::{ManualPage, WrittenPages};
 use crate::verb::messages::Messages;
-use crate::verb::mode::Modes;
 use crate::verb::models::{Models, UpdatedModels};
 use crate::verb::next::NextMember;
 use crate::verb::notes::{ChangedNote, NoteList, NoteText};
-use crate::verb::ps::TeamStatus;
 use crate::verb::requests::Requests;
 use crate::verb::role::Roles;
 use crate::verb::rules::{CheckResult, Revoked, Rules};
 use crate::verb::send::reply::SentAndAnswered;
-use crate::verb::stats::TeamStats;
+use crate::verb::serve::ServiceAddress;
 use crate::verb::supervisor::{LogText, Restarted};
-use crate::verb::task::Board;
 use crate::verb::why::Explanation;
 
 /// Each verb with its document, in the order of the help. `[Name]` is a type of the page.
@@ -67,6 +64,10 @@ pub(super) const DOCUMENTS: &[(&str, &str)] = &[
          each new piece of output",
     ),
     ("events", "one [Envelope] per line"),
+    (
+        "serve",
+        "[ServiceAddress] on one line, when the service accepts requests",
+    ),
     ("spawn", "[MemberAnswer]"),
     ("stop", "[MemberAnswer]"),
     ("kill", "[MemberAnswer]"),
@@ -148,7 +149,6 @@ pub(super) fn register(generator: &mut SchemaGenerator) {
         };
     }
     register!(
-        Board,
         ChangedNote,
         ChangedSetting,
         CheckResult,
@@ -164,7 +164,6 @@ pub(super) fn register(generator: &mut SchemaGenerator) {
         MemberOutput<'_>,
         Messages,
         Models,
-        Modes<'_>,
         NextMember<'_>,
         NoteList,
         NoteText,
@@ -175,10 +174,9 @@ pub(super) fn register(generator: &mut SchemaGenerator) {
         Roles,
         Rules,
         SentAndAnswered,
+        ServiceAddress,
         Settings,
         crate::top::Snapshot,
-        TeamStats<'_>,
-        TeamStatus<'_>,
         Templates,
         UpdatedModels,
         WrittenFile<'_>,

@@ -1,0 +1,159 @@
+//! `serve`: serves the team over HTTP until a signal ends the command. The crate `gateway` is the service; this file
+//! chooses the address and the tokens, and prints the URL.
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+
+use agent_team_client::Session;
+use agent_team_gateway::{Gateway, Settings, Tokens};
+use agent_team_protocol::TeamId;
+use agent_team_protocol::method::{Nothing, TeamShow};
+use agent_team_protocol::rpc::TeamRef;
+use agent_team_system::directories::Directories;
+use agent_team_system::{descriptors, private_file};
+use serde::Serialize;
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::{Global, Serve};
+use crate::error::Failure;
+use crate::output::{Output, text};
+
+/// The address of the service.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ServiceAddress {
+    /// With the token in its fragment, except for a token of `--token-file`. `None`: the service has a Unix socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    /// The path of the Unix socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    socket: Option<PathBuf>,
+}
+
+pub(super) async fn run(global: &Global, output: Output, args: Serve) -> Result<ExitCode, Failure> {
+    let Serve {
+        listen,
+        open,
+        token_file,
+        read_only,
+    } = args;
+    if listen.is_public() && token_file.is_none() {
+        let text = "cannot listen on an address of the network without a token file";
+        return Err(
+            Failure::usage(text).hint("add --token-file FILE, or use --listen 127.0.0.1:PORT")
+        );
+    }
+    let tokens = match &token_file {
+        Some(file) => read_tokens(file)?,
+        None => Tokens::random(),
+    };
+    let (team, session) = team(global).await?;
+    // Each client of the service that follows events uses a descriptor.
+    if let Err(error) = descriptors::raise_limit() {
+        output.note(&format!(
+            "warning: cannot raise the limit of open files: {error}"
+        ));
+    }
+    let (is_public, settings) = (
+        listen.is_public(),
+        Settings {
+            listen,
+            tokens,
+            read_only,
+        },
+    );
+    // Before the URL is printed: from then on a signal ends the command in order.
+    let ended = |kind| signal(kind).map_err(|error| Failure::io("cannot wait for signals", &error));
+    let (mut interrupt, mut terminate) = (
+        ended(SignalKind::interrupt())?,
+        ended(SignalKind::terminate())?,
+    );
+    let gateway = Gateway::bind(settings, TeamRef::Id(team), session).await;
+    let gateway = gateway.map_err(|error| Failure::io("cannot listen", &error))?;
+    if is_public {
+        output.warn(
+            "warning: other machines can reach this service, and its traffic is not encrypted: a program that reads \
+             the traffic learns the token",
+        );
+    }
+    let address = ServiceAddress {
+        url: gateway.url(),
+        socket: gateway.socket().map(Path::to_owned),
+    };
+    output.item(&address, || {
+        let path = |path: &PathBuf| format!("unix:{}\n", text::line(&path.to_string_lossy()));
+        let url = address.url.as_ref().map(|url| format!("{url}\n"));
+        url.or(address.socket.as_ref().map(path))
+            .unwrap_or_default()
+    })?;
+    let _opened = match (open, &address.url) {
+        (true, Some(url)) => Some(OpenedPage::open(url)?),
+        (true, None) | (false, _) => None,
+    };
+    tokio::select! {
+        () = gateway.serve() => {}
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The team, and a session for the service. A request must not start a supervisor that the user stopped, so only this
+/// first call may start one.
+async fn team(global: &Global) -> Result<(TeamId, Session), Failure> {
+    let mut session = global.session()?;
+    let team = session.query::<TeamShow>(Nothing {}).await?.team;
+    Ok((team, session.separate().only_running()))
+}
+
+fn read_tokens(file: &Path) -> Result<Tokens, Failure> {
+    Tokens::read(file).map_err(|error| {
+        let text = format!("cannot use the token file {}", file.display());
+        Failure::usage(text)
+            .because(&error)
+            .hint("make one with: (umask 077; openssl rand -hex 32 > FILE)")
+    })
+}
+
+/// A private file that forwards the browser to the URL. Other users can read the arguments of processes, so the token
+/// must not be in the arguments of the browser. Removed on drop.
+struct OpenedPage(PathBuf);
+
+impl OpenedPage {
+    fn open(url: &str) -> Result<Self, Failure> {
+        let directories = Directories::from_environment()?;
+        let file = directories
+            .run
+            .join(format!("open-{}.html", std::process::id()));
+        let forward =
+            format!("<!doctype html><meta http-equiv=\"refresh\" content=\"0;url={url}\">\n");
+        let cannot = |error| Failure::io("cannot open the page", &error);
+        private_file::replace(&file, forward.as_bytes()).map_err(cannot)?;
+        let page = Self(file);
+        let program = if cfg!(target_os = "macos") {
+            "open"
+        } else {
+            "xdg-open"
+        };
+        let opened = Command::new(program)
+            .arg(&page.0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        // The URL is already printed.
+        opened.map_err(|error| {
+            Failure::io(format!("cannot open the page with {program}"), &error)
+                .hint("open the printed URL, and omit --open")
+        })?;
+        Ok(page)
+    }
+}
+
+impl Drop for OpenedPage {
+    fn drop(&mut self) {
+        // The user may have removed the file.
+        let _removed = private_file::discard(&self.0);
+    }
+}

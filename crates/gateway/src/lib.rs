@@ -1,0 +1,198 @@
+//! The HTTP service of a team: a client of the supervisor, which it reaches like any other client. Called by
+//! `agent-team serve`.
+//!
+//! Where to look:
+//! - the routes: [`resources`], a table; performing a row: [`call`]
+//! - server-sent events: [`events`]
+//! - what a request must have: [`security`]; tokens: [`access`]
+//! - errors: [`problem`]
+//! - connections and their limits: [`listen`], [`stall`]
+//! - the page: [`static_files`]
+//!
+//! The service stores nothing and knows no team: it passes on calls, and the supervisor decides.
+
+mod access;
+mod call;
+mod events;
+mod listen;
+mod problem;
+#[cfg(test)]
+mod reference;
+mod resources;
+mod security;
+mod stall;
+mod static_files;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use agent_team_client::{Session, SharedSession};
+use agent_team_protocol::rpc::TeamRef;
+use axum::Router;
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodFilter, get, on};
+use tokio::sync::Semaphore;
+
+pub use access::{TokenFileError, Tokens};
+pub use listen::Listen;
+
+use access::Permissions;
+use listen::Listener;
+use problem::Problem;
+use resources::{BASE, RESOURCES, Verb};
+use security::{Entry, Guard, Hosts};
+
+/// The OpenAPI document, generated from the table of resources and the types of the protocol.
+const OPENAPI: &str = include_str!("../schema/openapi.json");
+
+/// Calls in progress at once; the supervisor answers each within milliseconds, except stops.
+const CALLS_MAX: usize = 64;
+
+/// Clients that follow events at once.
+const STREAMS_MAX: usize = 2048;
+
+/// Clients at once that read stored events which the ring no longer has.
+const REPLAYS_MAX: usize = 4;
+
+/// Connections at once; further ones wait.
+const CONNECTIONS_MAX: usize = STREAMS_MAX + 256;
+
+/// The shared state of all requests.
+#[derive(Debug)]
+pub(crate) struct Service {
+    session: SharedSession,
+    team: TeamRef,
+    calls: Semaphore,
+    streams: Arc<Semaphore>,
+    replays: Arc<Semaphore>,
+    feeds: events::Feeds,
+}
+
+impl Service {
+    /// The team that the query names, else the team of the service.
+    fn team_of(&self, query: &mut call::Query) -> TeamRef {
+        let named = query.take(call::TEAM).map(TeamRef::Name);
+        named.unwrap_or_else(|| self.team.clone())
+    }
+}
+
+/// How the service is reached and by whom.
+#[derive(Debug)]
+pub struct Settings {
+    pub listen: Listen,
+    pub tokens: Tokens,
+    /// No request may change anything.
+    pub read_only: bool,
+}
+
+/// A service that listens.
+#[derive(Debug)]
+pub struct Gateway {
+    listener: Listener,
+    address: Option<SocketAddr>,
+    guard: Arc<Guard>,
+    service: Arc<Service>,
+}
+
+impl Gateway {
+    /// Binds the address. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The address is in use or cannot be bound.
+    pub async fn bind(settings: Settings, team: TeamRef, session: Session) -> io::Result<Self> {
+        let Settings {
+            listen,
+            tokens,
+            read_only,
+        } = settings;
+        let listener = Listener::bind(&listen).await?;
+        let address = match &listener {
+            Listener::Tcp(listener) => Some(listener.local_addr()?),
+            Listener::Unix(..) => None,
+        };
+        let entry = match address {
+            Some(address) => Entry::Tcp {
+                hosts: Hosts::of(address),
+                tokens,
+            },
+            None => Entry::Unix,
+        };
+        let most = match read_only {
+            true => Permissions::READ_ONLY,
+            false => Permissions::ALL,
+        };
+        Ok(Self {
+            listener,
+            address,
+            guard: Arc::new(Guard { entry, most }),
+            service: Arc::new(Service {
+                session: SharedSession::new(session),
+                team,
+                calls: Semaphore::new(CALLS_MAX),
+                streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+                replays: Arc::new(Semaphore::new(REPLAYS_MAX)),
+                feeds: events::Feeds::default(),
+            }),
+        })
+    }
+
+    /// The URL of the page; with the token in its fragment, which browsers do not send. The tokens of a file are not
+    /// part of it. `None` on a Unix socket.
+    pub fn url(&self) -> Option<String> {
+        let url = format!("http://{}/", self.address?);
+        let token = match &self.guard.entry {
+            Entry::Tcp { tokens, .. } => tokens.to_print(),
+            Entry::Unix => None,
+        };
+        Some(match token {
+            Some(token) => format!("{url}#{token}"),
+            None => url,
+        })
+    }
+
+    /// The path of the Unix socket.
+    pub fn socket(&self) -> Option<&Path> {
+        match &self.listener {
+            Listener::Unix(_, path) => Some(path),
+            Listener::Tcp(_) => None,
+        }
+    }
+
+    /// Serves until the future is dropped.
+    pub async fn serve(&self) {
+        let router = router(Arc::clone(&self.service), Arc::clone(&self.guard));
+        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        self.listener.serve(router, connections).await;
+    }
+}
+
+fn router(service: Arc<Service>, guard: Arc<Guard>) -> Router {
+    let mut router = Router::new()
+        .route(&format!("{BASE}/events"), get(events::answer))
+        .route(
+            &format!("{BASE}/openapi.json"),
+            get(async || call::json(OPENAPI.to_owned())),
+        );
+    for resource in RESOURCES {
+        let method = match resource.verb {
+            Verb::Get => MethodFilter::GET,
+            Verb::Post => MethodFilter::POST,
+            Verb::Put => MethodFilter::PUT,
+            Verb::Patch => MethodFilter::PATCH,
+            Verb::Delete => MethodFilter::DELETE,
+        };
+        let answer =
+            move |State(service): State<Arc<Service>>,
+                  path: Result<RawPathParams, _>,
+                  request: Request| { call::answer(service, resource, path, request) };
+        router = router.route(&format!("{BASE}{}", resource.path), on(method, answer));
+    }
+    static_files::add_to(router)
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not_found", "unknown path"))
+        .with_state(service)
+        .layer(from_fn_with_state(guard, security::guard))
+}
