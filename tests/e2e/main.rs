@@ -40,6 +40,7 @@ mod members;
 mod messages;
 mod mode;
 mod notes;
+mod one_file;
 mod panes;
 mod placement;
 mod plans;

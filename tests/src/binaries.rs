@@ -16,6 +16,9 @@ pub(crate) const NAMES: [&str; 4] = [
     "agent-teammate-native",
 ];
 
+/// The file that contains all programs.
+pub(crate) const ONE_FILE: &str = "agent-team-programs";
+
 /// The directory of the binaries, built from the current sources.
 ///
 /// # Panics
@@ -48,7 +51,8 @@ fn is_current(profile: &Path, stamp: &Path) -> bool {
     let workspace = workspace();
     let newest = newest_source(&workspace.join("crates")).expect("the sources can be read");
     let lock = fs::metadata(workspace.join("Cargo.lock")).and_then(|lock| lock.modified());
-    NAMES.iter().all(|name| profile.join(name).is_file())
+    let mut files = NAMES.iter().chain([&ONE_FILE]);
+    files.all(|name| profile.join(name).is_file())
         && newest <= built
         && lock.is_ok_and(|lock| lock <= built)
 }

@@ -218,6 +218,28 @@ impl Rig {
         }
     }
 
+    /// Replaces the binaries by one file with their names, as `cargo xtask install` installs them.
+    pub fn install_one_file(&mut self) {
+        let real = self.link_binaries([]);
+        let [first, others @ ..] = binaries::NAMES.map(|name| self.binary(name));
+        fs::copy(real.join(binaries::ONE_FILE), &first).expect("the file can be copied");
+        for other in others {
+            link(&first, &other);
+        }
+    }
+
+    /// Replaces the file of [`Rig::install_one_file`] by a new one, as `cargo xtask install` does.
+    pub fn update_one_file(&self) {
+        let [first, others @ ..] = binaries::NAMES.map(|name| self.binary(name));
+        let new = self.binary("new");
+        fs::copy(&first, &new).expect("the file can be copied");
+        fs::rename(&new, &first).expect("the file can be replaced");
+        for other in others {
+            link(&first, &new);
+            fs::rename(&new, &other).expect("the file can be replaced");
+        }
+    }
+
     /// Plants a fault in the supervisor; preloads the shim as [`Rig::preload_shim`] does.
     pub fn plant_fault(&mut self, fault: Plant) -> Option<Shim> {
         let shim = Shim::build(self.root());

@@ -31,7 +31,7 @@ use anyhow::{Context as _, Result, bail};
 
 use self::rig::Programs;
 use self::table::Row;
-use crate::install;
+use crate::programs;
 use crate::run::{Failed, built, check, root};
 
 #[derive(Debug, clap::Args)]
@@ -184,7 +184,7 @@ fn measure(
         .context("this executable has no parent directory")?;
     let bench = Bench {
         programs: Programs {
-            real: release.to_owned(),
+            real: programs::name(release, within.join("programs"))?,
             stub: release.join("agent-team-bench-stub"),
         },
         directory: within.to_owned(),
@@ -234,9 +234,9 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Group>> {
 
 /// Builds the release binaries and continues in the release build of this program with the same arguments.
 fn in_release() -> Result<()> {
-    // Build this program together with the packages of `install`: cargo then enables the same features for both, and
+    // Build this program together with the programs: cargo then enables the same features for both, and
     // compiles no dependency twice.
-    let mut build = install::build("release");
+    let mut build = programs::build("release");
     check(build.args(["--quiet", "--package", "agent-team-xtask"]))?;
     let mut again = Command::new(built("release")?.join("agent-team-xtask"));
     // `exec` keeps the pid, so that a signal to this process reaches the bench.

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use self::user::Acts;
 use crate::run::{cargo, check, dev_binaries, root, script, succeeds};
-use crate::{install, test};
+use crate::{programs, test};
 
 /// The action of `cargo xtask demo`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -100,7 +100,7 @@ pub(crate) fn run(action: Action, fast: bool) -> Result<()> {
 /// of the tests does not compile the dependencies again.
 pub(crate) fn build() -> Result<()> {
     let mut build = cargo(&["build"]);
-    for program in install::BINARIES {
+    for program in programs::NAMES {
         build.args(["--bin", program]);
     }
     check(&mut build)

@@ -1,13 +1,14 @@
 //! `cargo xtask dist`: an archive and a Debian package of the programs, for machines without Rust.
 //!
 //! The programs are linked statically with musl if the target and its C compiler are installed; otherwise they use the
-//! C library of this machine, and the output reports the reason. Archive and package contain the programs, man pages,
-//! completions, documents and licences; the archive also contains their SHA-256 sums. With GNU tar, equal files give
-//! equal archives.
+//! C library of this machine, and the output reports the reason. Archive and package contain the programs, which are
+//! hard links to one file, man pages, completions, documents and licences; the archive also contains their SHA-256 sums.
+//! With GNU tar, equal files give equal archives.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,7 +16,8 @@ use agent_team_protocol::text::hex;
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 
-use crate::install::{self, SUMS};
+use crate::install::{self, Item, SUMS};
+use crate::programs;
 use crate::run::{built, check, output, root, succeeds};
 
 const PROFILE: &str = "dist";
@@ -33,7 +35,7 @@ const DOCUMENTS: [&str; 5] = [
 
 /// Makes the archive and the Debian package in `target/packages`.
 pub(crate) fn run() -> Result<()> {
-    let (programs, target) = build(&host()?)?;
+    let (built_programs, target) = build(&host()?)?;
     let packages = built("packages")?;
     fs::create_dir_all(&packages)?;
     let stage = tempfile::tempdir().context("cannot create a directory")?;
@@ -41,7 +43,10 @@ pub(crate) fn run() -> Result<()> {
     let tree = stage.path().join(&name);
     let generated = stage.path().join("generated");
     fs::create_dir(&generated)?;
-    copy_tree(&programs, &generated, &tree)?;
+    let programs = programs::name(&built_programs, stage.path().join("programs"))?;
+    let items = items(&programs, &generated)?;
+    programs::check_size(&items).context("cannot make an archive")?;
+    copy_tree(&items, &tree)?;
     let archive = packages.join(format!("{name}.tar.gz"));
     pack_files(stage.path(), &name, &archive)?;
     let mut made = vec![archive];
@@ -67,11 +72,11 @@ fn build(host: &str) -> Result<(PathBuf, String)> {
     };
     if let Some(missing) = missing {
         println!("── the programs use the C library of this machine: {missing}");
-        check(&mut install::build(PROFILE))?;
+        check(&mut programs::build(PROFILE))?;
         return Ok((built(PROFILE)?, host.to_owned()));
     }
     println!("── building static programs for {target}");
-    let mut build = install::build(PROFILE);
+    let mut build = programs::build(PROFILE);
     build.args(["--target", &target]);
     if target != host {
         build.env(format!("CC_{}", target.replace('-', "_")), "musl-gcc");
@@ -100,19 +105,24 @@ fn host() -> Result<String> {
     Ok(host.context("rustc does not print its host")?.to_owned())
 }
 
-/// Copies all packed files to `tree`, and writes their SHA-256 sums.
-fn copy_tree(programs: &Path, generated: &Path, tree: &Path) -> Result<()> {
+/// All packed files. `generated` is a directory for those that the programs generate.
+fn items(programs: &Path, generated: &Path) -> Result<Vec<Item>> {
     let mut items = install::gather(programs, generated)?;
-    items.extend(DOCUMENTS.map(|name| install::Item {
+    items.extend(DOCUMENTS.map(|name| Item {
         from: root().join(name),
         to: format!("share/doc/agent-team/{name}"),
     }));
     items.sort_by(|one, other| one.to.cmp(&other.to));
+    Ok(items)
+}
+
+/// Copies the items to `tree`, and writes their SHA-256 sums.
+fn copy_tree(items: &[Item], tree: &Path) -> Result<()> {
     let mut sums = String::new();
-    for item in items {
+    for (at, item) in items.iter().enumerate() {
         let to = tree.join(&item.to);
         fs::create_dir_all(to.parent().context("every item has a directory")?)?;
-        fs::copy(&item.from, &to).with_context(|| format!("cannot copy {}", item.to))?;
+        programs::place(item, &items[..at], tree, &to)?;
         let mode = if item.to.starts_with("bin/") {
             0o755
         } else {
@@ -249,29 +259,29 @@ fn write_member(archive: &mut impl std::io::Write, name: &str, content: &[u8]) -
     Ok(())
 }
 
+/// The size of the files below `directory`. Counts a file with several names once.
 fn size_in_kib(directory: &Path) -> Result<u64> {
-    let mut size = 0;
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        size += match path.is_dir() {
-            true => size_in_kib(&path)?,
-            false => fs::metadata(&path)?.len().div_ceil(1024),
-        };
+    let mut files = Vec::new();
+    list_files(directory, Path::new(""), &mut files)?;
+    let mut sizes = BTreeMap::new();
+    for file in files {
+        let metadata = fs::metadata(directory.join(file))?;
+        sizes.insert((metadata.dev(), metadata.ino()), metadata.len());
     }
-    Ok(size)
+    Ok(sizes.values().map(|size| size.div_ceil(1024)).sum())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A directory with four copies of a script in place of the programs. The script writes man pages and completions.
+    /// A directory with four copies of a script in place of the programs; their hard links are lost. The script writes man pages and completions.
     fn programs(directory: &Path) -> PathBuf {
         let bin = directory.join("programs");
         fs::create_dir(&bin).unwrap();
         let script = "#!/bin/sh\ncase $1 in\nman) echo .TH > \"$3/agent-team.1\"; echo .TH > \"$3/agent-team.toml.5\" ;;\n\
             completions) echo \"# $2\" ;;\n--version) echo agent-team 0 ;;\nesac\n";
-        for name in install::BINARIES {
+        for name in programs::NAMES {
             fs::write(bin.join(name), script).unwrap();
             fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
         }
@@ -281,7 +291,7 @@ mod tests {
     fn staged(directory: &Path) -> PathBuf {
         let (tree, generated) = (directory.join("tree"), directory.join("generated"));
         fs::create_dir(&generated).unwrap();
-        copy_tree(&programs(directory), &generated, &tree).unwrap();
+        copy_tree(&items(&programs(directory), &generated).unwrap(), &tree).unwrap();
         tree
     }
 
@@ -291,9 +301,20 @@ mod tests {
         let tree = staged(directory.path());
         let sums = fs::read_to_string(tree.join(SUMS)).unwrap();
         assert!(sums.contains("  bin/agent-teamd\n") && sums.contains("LICENSE-MIT\n"));
-        assert_eq!(install::prebuilt(&tree).unwrap(), tree.join("bin"));
+        let prebuilt = |tree| install::prebuilt(tree, directory.path());
+        assert_eq!(prebuilt(&tree).unwrap(), tree.join("bin"));
         fs::write(tree.join("share/man/man1/agent-team.1"), "changed").unwrap();
-        assert!(install::prebuilt(&tree).is_err());
+        assert!(prebuilt(&tree).is_err());
+    }
+
+    /// Asserts that the programs in this directory are one file.
+    fn assert_one_file(bin: &Path) {
+        let file = |name| {
+            let metadata = fs::metadata(bin.join(name)).unwrap();
+            (metadata.ino(), metadata.nlink())
+        };
+        let files = programs::NAMES.map(file);
+        assert_eq!(files, [(files[0].0, 4); 4], "{}", bin.display());
     }
 
     #[test]
@@ -315,11 +336,19 @@ mod tests {
             0o700,
             "unpacking keeps the modes of directories"
         );
+        assert_one_file(&bin);
+        let stripped = path.join("stripped");
+        fs::create_dir(&stripped).unwrap();
+        let mut tar = Command::new("tar");
+        tar.arg("-xzf").arg(path.join("tree.tar.gz"));
+        check(tar.arg("--strip-components=1").arg("-C").arg(&stripped)).unwrap();
+        assert_one_file(&stripped.join("bin"));
         let source = install::Source::Prebuilt(unpacked.join("tree"));
         let prefix = path.join("prefix");
         install::install(Some(prefix.clone()), source).unwrap();
         assert!(prefix.join("share/man/man1/agent-team.1").is_file());
         assert!(prefix.join("share/man/man5/agent-team.toml.5").is_file());
+        assert_one_file(&prefix.join("bin"));
         let version = output(Command::new(prefix.join("bin/agent-team")).arg("--version"));
         assert_eq!(version.unwrap(), "agent-team 0\n");
         install::uninstall(Some(prefix.clone())).unwrap();
@@ -349,5 +378,9 @@ mod tests {
             program.is_some_and(|line| line.starts_with("-rwxr-xr-x 0/0")),
             "{contents}"
         );
+        let unpacked = path.join("unpacked");
+        let mut extract = Command::new("dpkg-deb");
+        check(extract.arg("--extract").arg(&package).arg(&unpacked)).unwrap();
+        assert_one_file(&unpacked.join("usr/bin"));
     }
 }

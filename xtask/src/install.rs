@@ -9,22 +9,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::dist;
-use crate::run::{built, cargo, check, output};
-
-/// The packages of the programs.
-const PACKAGES: [&str; 3] = [
-    "agent-team-cli",
-    "agent-team-supervisor",
-    "agent-team-teammate",
-];
-
-pub(crate) const BINARIES: [&str; 4] = [
-    "agent-team",
-    "agent-teamd",
-    "agent-teammate",
-    "agent-teammate-native",
-];
+use crate::run::{built, check, output};
+use crate::{dist, programs};
 
 /// The path of the completions of each shell, below the prefix.
 const COMPLETIONS: [(&str, &str); 3] = [
@@ -49,30 +35,22 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// Builds the programs for this machine, unless they are prebuilt; returns their directory.
-    fn programs(self) -> Result<PathBuf> {
+    /// Builds the programs for this machine, unless they are prebuilt; returns a directory that contains them under
+    /// their names. `stage` is a directory for temporary files.
+    fn programs(&self, stage: &Path) -> Result<PathBuf> {
         match self {
             Self::Profile(profile) => {
-                check(&mut build(profile))?;
-                built(profile)
+                check(&mut programs::build(profile))?;
+                programs::name(&built(profile)?, stage.join("programs"))
             }
-            Self::Prebuilt(directory) => prebuilt(&directory),
+            Self::Prebuilt(directory) => prebuilt(directory, stage),
         }
     }
 }
 
-/// The command that builds the programs with this profile.
-pub(crate) fn build(profile: &str) -> Command {
-    let mut build = cargo(&["build", "--profile", profile, "--bins"]);
-    for package in PACKAGES {
-        build.args(["--package", package]);
-    }
-    build
-}
-
-/// Finds the directory of the programs: `bin` in this directory, or this directory itself. Checks the sums of an
-/// archive of `dist`.
-pub(crate) fn prebuilt(directory: &Path) -> Result<PathBuf> {
+/// Finds the programs in `bin` of this directory, or in this directory itself: four files, or one file with all
+/// programs. Checks the sums of an archive of `dist`.
+pub(crate) fn prebuilt(directory: &Path, stage: &Path) -> Result<PathBuf> {
     let directory = std::path::absolute(directory)?;
     let sums = directory.join(SUMS);
     match sums.try_exists()? {
@@ -80,12 +58,15 @@ pub(crate) fn prebuilt(directory: &Path) -> Result<PathBuf> {
         false => eprintln!("{}", unverified(&directory)),
     }
     let bin = directory.join("bin");
-    let programs = if bin.is_dir() { bin } else { directory };
-    for name in BINARIES {
-        let program = programs.join(name);
+    let found = if bin.is_dir() { bin } else { directory };
+    if programs::is_build(&found) {
+        return programs::name(&found, stage.join("programs"));
+    }
+    for name in programs::NAMES {
+        let program = found.join(name);
         ensure!(program.is_file(), "{} does not exist", program.display());
     }
-    Ok(programs)
+    Ok(found)
 }
 
 /// The note about prebuilt programs without sums.
@@ -109,9 +90,13 @@ pub(crate) fn install(prefix: Option<PathBuf>, source: Source) -> Result<()> {
         None => String::new(),
     };
     let prefix = prefix_or_default(prefix)?;
-    let programs = source.programs()?;
     let stage = tempfile::tempdir().context("cannot create a directory")?;
+    let programs = source.programs(stage.path())?;
     let items = gather(&programs, stage.path())?;
+    // Prebuilt programs can be debug builds.
+    if let Source::Profile(_) = source {
+        programs::check_size(&items).context("cannot install")?;
+    }
     install_items(&prefix, &items)?;
     println!(
         "installed in {}; remove it with: cargo xtask uninstall{option}",
@@ -146,7 +131,7 @@ fn prefix_or_default(prefix: Option<PathBuf>) -> Result<PathBuf> {
 
 /// Collects the binaries, and the man pages and completions that they generate into `stage`.
 pub(crate) fn gather(built: &Path, stage: &Path) -> Result<Vec<Item>> {
-    let mut items: Vec<Item> = BINARIES
+    let mut items: Vec<Item> = programs::NAMES
         .iter()
         .map(|name| Item {
             from: built.join(name),
@@ -206,12 +191,15 @@ fn install_items(prefix: &Path, items: &[Item]) -> Result<()> {
     // List old and new files until the old files are removed, so that uninstall knows all files even if this process
     // crashes in between.
     write_manifest(prefix, &before.union(&now).cloned().collect())?;
-    for item in items {
+    for (at, item) in items.iter().enumerate() {
         let to = prefix.join(&item.to);
         fs::create_dir_all(to.parent().context("every item has a directory")?)?;
-        // Writing to a running program fails with ETXTBSY; renaming another file over it works.
-        let temporary = to.with_extension("agent-team-new");
-        fs::copy(&item.from, &temporary)
+        // Writing to a running program fails with ETXTBSY; renaming another file over it works. Remove a temporary file
+        // of an interrupted installation first: it may be a hard link to an installed program.
+        let temporary = format!("{}.agent-team-new", item.to);
+        remove(prefix, &temporary)?;
+        let temporary = prefix.join(temporary);
+        programs::place(item, &items[..at], prefix, &temporary)
             .with_context(|| format!("cannot install {}", to.display()))?;
         fs::rename(&temporary, &to).with_context(|| format!("cannot install {}", to.display()))?;
     }
@@ -311,6 +299,8 @@ fn write_manifest(prefix: &Path, paths: &BTreeSet<String>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     /// Items whose contents are their names.
@@ -384,6 +374,24 @@ mod tests {
         assert_eq!(files(&prefix), ["bin/a", "bin/new", MANIFEST]);
         remove_installed(&prefix).unwrap();
         assert_eq!(fs::read_dir(&prefix).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn equal_programs_are_hard_links_to_a_new_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let prefix = dir.path().join("prefix");
+        let items = items(dir.path(), &["bin/a", "bin/b", "bin/c"]);
+        fs::copy(&items[0].from, &items[2].from).unwrap();
+        install_items(&prefix, &items).unwrap();
+        let inode = |name: &str| fs::metadata(prefix.join(name)).unwrap().ino();
+        let first = inode("bin/a");
+        assert!(first == inode("bin/c") && first != inode("bin/b"));
+        // A supervisor can run the old file while the new one is installed. An interrupted installation left a link.
+        let _running = fs::File::open(prefix.join("bin/a")).unwrap();
+        fs::hard_link(prefix.join("bin/a"), prefix.join("bin/c.agent-team-new")).unwrap();
+        install_items(&prefix, &items).unwrap();
+        assert!(inode("bin/a") == inode("bin/c") && inode("bin/a") != first);
+        assert_eq!(files(&prefix), ["bin/a", "bin/b", "bin/c", MANIFEST]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod eval;
 mod fuzz;
 mod install;
 mod pictures;
+mod programs;
 mod run;
 mod test;
 mod tidy;
@@ -141,7 +142,7 @@ fn schema() -> anyhow::Result<()> {
 /// first.
 fn reference() -> anyhow::Result<()> {
     schema()?;
-    let of_cli = ["agent-team-cli", "--bin", "agent-team"];
+    let of_cli = ["agent-team-cli", "--lib"];
     let of_gateway = ["agent-team-gateway", "--lib"];
     for tests in [&of_cli[..], &of_gateway[..]] {
         let mut arguments = vec!["test", "--quiet", "--package"];

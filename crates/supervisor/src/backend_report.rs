@@ -11,7 +11,7 @@ use anyhow::Context;
 use crate::launch::backend;
 
 /// Reads the caller's terminal as JSON from stdin, and prints a JSON list of reports.
-pub fn report_backends() -> u8 {
+pub(crate) fn report_backends() -> u8 {
     match report() {
         Ok(()) => ExitCode::Done as u8,
         Err(error) => {

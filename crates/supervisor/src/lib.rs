@@ -23,6 +23,7 @@ pub mod machine;
 mod outbox;
 mod parsed_settings;
 mod permission;
+mod program;
 mod server;
 mod settings;
 mod settings_file;
@@ -30,6 +31,6 @@ mod socket_server;
 mod teams;
 mod view;
 
-pub use backend_report::report_backends;
 pub use boot::run;
 pub use failpoints::crash_at;
+pub use program::main;

@@ -1,5 +1,9 @@
-//! The common `main` of the worker programs in `bin/`: `PROGRAM --launch FILE`. The supervisor starts them, as a pane's
-//! command or without a terminal. With `--launch`, the programs differ only in the engines that they link.
+//! The worker programs, `PROGRAM --launch FILE`: `command` is `agent-teammate`, `native` is `agent-teammate-native`. The
+//! supervisor starts them, as a pane's command or without a terminal. With `--launch`, the programs differ only in the
+//! engines that they run.
+
+pub mod command;
+pub mod native;
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -8,19 +12,19 @@ use std::process::ExitCode;
 
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::exit::ExitCode as Exit;
-use agent_team_protocol::initialize::BUILD;
 use agent_team_protocol::with_causes;
 
 use crate::{RunError, RunOutcome};
 
 /// Runs a worker program of `engine` with the arguments of this process. `run` runs the worker.
-pub fn main(engine: Engine, run: fn(&Path) -> Result<RunOutcome, RunError>) -> ExitCode {
+fn worker(engine: Engine, run: fn(&Path) -> Result<RunOutcome, RunError>) -> ExitCode {
     let name = engine.worker();
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     match args.iter().map(OsString::as_os_str).collect::<Vec<_>>()[..] {
         [flag, file] if flag == "--launch" => ended(name, run(Path::new(file)), Path::new(file)),
         [flag] if flag == "--version" => {
-            print_to(&mut std::io::stdout(), BUILD);
+            let version = env!("CARGO_PKG_VERSION");
+            print_to(&mut std::io::stdout(), &format!("{name} {version}"));
             Exit::Done.into()
         }
         _ => {
@@ -34,7 +38,7 @@ pub fn main(engine: Engine, run: fn(&Path) -> Result<RunOutcome, RunError>) -> E
 }
 
 /// Returns the exit code of a command without output. Prints the reason of a failure.
-pub fn done(engine: Engine, done: Result<(), String>) -> ExitCode {
+fn done(engine: Engine, done: Result<(), String>) -> ExitCode {
     match done {
         Ok(()) => Exit::Done.into(),
         Err(why) => {
@@ -45,7 +49,7 @@ pub fn done(engine: Engine, done: Result<(), String>) -> ExitCode {
 }
 
 /// Prints an answer, or the reason of a failure. Returns the exit code.
-pub fn answer(engine: Engine, answer: Result<String, String>) -> ExitCode {
+fn answer(engine: Engine, answer: Result<String, String>) -> ExitCode {
     match answer {
         Ok(text) => {
             print_to(&mut std::io::stdout(), &text);

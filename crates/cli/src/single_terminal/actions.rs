@@ -14,6 +14,7 @@ use agent_team_protocol::method::{
 use agent_team_protocol::request::{OneRequest, RequestView};
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::{MemberName, Recipient, RequestId, TeamId};
+use agent_team_system::daemon;
 use agent_team_terminal_ui::{COLUMNS, Candidate, Names, columns_of_output};
 use tokio::process::Command;
 
@@ -24,6 +25,8 @@ use crate::log::Log;
 /// Lines of a member's log to show at the start, and bytes to read for them.
 const RECENT_LINES: usize = 12;
 const RECENT_BYTES: u64 = 8 << 10;
+
+const PROGRAM: &str = "agent-team";
 
 /// Timeout of a slash command: verbs such as `events -f` do not end by themselves.
 const VERB_TIMEOUT: Duration = Duration::from_secs(60);
@@ -105,10 +108,12 @@ pub(super) async fn perform(
     }
 }
 
-/// Runs this program with these arguments as a child process; returns its output.
+/// Runs `agent-team` with these arguments as a child process; returns its output.
 async fn run_verb(team: &TeamId, words: Vec<String>, columns: u16) -> Result<String, Failure> {
     let cannot_run = |error: &std::io::Error| Failure::io("cannot run agent-team", error);
-    let program = std::env::current_exe().map_err(|error| cannot_run(&error))?;
+    // Not `current_exe`: after an update this process runs a file that is deleted.
+    let program = daemon::sibling_binary(PROGRAM)
+        .map_err(|error| Failure::new("failed", ExitCode::Failed, error.to_string()))?;
     let mut command = Command::new(program);
     if words.first().is_none_or(|verb| verb != "up") {
         command.args(["--team", team.as_str()]);

@@ -1,0 +1,45 @@
+//! `agent-teammate`: the worker of a member with the command engine.
+//!
+//! `--hold`, `--attach` and `--watch`, each with `SOCKET TEAM LAUNCH`, run the attach helper: it lends this terminal to
+//! a member of any engine. `--hold` lends it as the member's pane, `--attach` for the user's input, `--watch`
+//! read-only.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{done, worker};
+use crate::{run_tasks, terminal_lender};
+use agent_team_protocol::engine::Engine;
+use agent_team_protocol::notification::Hold;
+use agent_team_protocol::{TeamId, with_causes};
+
+/// Runs `agent-teammate` with the arguments of this process.
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match lend_arguments(&args) {
+        Some((hold, [socket, team, launch])) => {
+            done(Engine::Command, lend(hold, socket, team, launch))
+        }
+        Some(_) | None => worker(Engine::Command, run_tasks),
+    }
+}
+
+fn lend_arguments(args: &[OsString]) -> Option<(Hold, &[OsString])> {
+    let (flag, rest) = args.split_first()?;
+    let hold = match flag.to_str()? {
+        "--hold" => Hold::Pane,
+        "--attach" => Hold::Attached,
+        "--watch" => Hold::ReadOnly,
+        _ => return None,
+    };
+    Some((hold, rest))
+}
+
+fn lend(hold: Hold, socket: &OsStr, team: &OsStr, launch: &OsStr) -> Result<(), String> {
+    let team = team.to_str().and_then(TeamId::from_directory_name);
+    let team = team.ok_or("invalid team id")?;
+    let launch = launch.to_str().and_then(|launch| launch.parse().ok());
+    let launch = launch.ok_or("invalid launch id")?;
+    terminal_lender::run(hold, Path::new(socket), team, launch).map_err(|error| with_causes(&error))
+}
