@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 
 use self::page::Page;
 
-/// Rows of the page whose verbs are not run: `attach` needs panes, `serve` runs until a signal, and `supervisor run` prints no document.
-const NOT_RUN: [&str; 3] = ["attach", "serve", "supervisor run"];
+/// Rows of the page whose verbs are not run: `attach` needs panes, `serve` runs until a signal, and `mcp` and
+/// `supervisor run` print no document.
+const NOT_RUN: [&str; 4] = ["attach", "mcp", "serve", "supervisor run"];
 
 const TEAM: &str = "\
 name = \"demo\"
@@ -133,6 +134,9 @@ async fn without_team(it: &mut Checker) {
     let report = it.rig.run(["doctor", "--json"]).await.json();
     it.check("doctor", &report);
     it.one("completions", ["completions", "bash"]).await;
+    it.one("mcp --how", ["mcp", "--how"]).await;
+    let created = Rig::new().json(["mcp", "--create"]).await;
+    it.check("mcp --create", &created);
     it.one("man", ["man"]).await;
     it.one("man --out", ["man", "--out", "pages"]).await;
     it.one("role list", ["role", "list"]).await;

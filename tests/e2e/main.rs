@@ -10,6 +10,7 @@ mod asking;
 mod attach;
 mod bad_input;
 mod board;
+mod chat_sessions;
 mod cli;
 mod compaction;
 mod crash;

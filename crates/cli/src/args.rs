@@ -18,6 +18,7 @@ use crate::complete;
 
 mod init;
 mod logs;
+mod mcp;
 mod notes;
 mod requests;
 mod rules;
@@ -26,6 +27,7 @@ mod task;
 
 pub(crate) use init::Init;
 pub(crate) use logs::Logs;
+pub(crate) use mcp::{Mcp, McpProgram};
 pub(crate) use notes::NotesCommand;
 pub(crate) use requests::{RequestsCommand, Scope};
 pub(crate) use rules::RulesCommand;
@@ -78,6 +80,7 @@ Administration:
   models       List known models and their prices: list, update
   config       Override models, roles and limits for yourself
   supervisor   Manage the supervisor process: status, logs, stop, restart, run
+  mcp          Connect a chat session of another program to a team, over MCP
   doctor       Check the installation
   completions  Print shell completions
   man          Print or write manual pages
@@ -359,6 +362,7 @@ pub(crate) enum Verb {
     /// Manage the supervisor, the process that runs the teams
     #[command(subcommand)]
     Supervisor(SupervisorCommand),
+    Mcp(Mcp),
     /// Check the installation
     #[command(arg(unused_team()))]
     Doctor,
@@ -481,7 +485,7 @@ pub(crate) enum AuditCommand {
 }
 
 /// The options of `up` and `run` that start or change a team.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Start {
     /// The team file [default: .agent-team/team.toml in this directory or a parent]
     #[arg(long, value_name = "FILE")]

@@ -15,6 +15,7 @@ mod goal;
 pub(crate) mod init;
 pub(crate) mod logs;
 pub(crate) mod man;
+pub(crate) mod mcp;
 mod member;
 pub(crate) mod messages;
 mod mode;
@@ -118,6 +119,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Models { command } => models::run(output, command),
         Verb::Config(command) => config::run(&global, output, command).await,
         Verb::Supervisor(command) => supervisor::run(output, command).await,
+        Verb::Mcp(args) => mcp::run(&global, output, args).await,
         Verb::Doctor => doctor::run(output).await,
         Verb::Init(options) => init::run(output, options),
         Verb::Completions { shell } => completions::run(output, shell),

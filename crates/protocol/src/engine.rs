@@ -14,6 +14,8 @@ pub enum Engine {
     Command,
     /// The agent of this project: a model with tools.
     Native,
+    /// A chat session of another program, which has joined with `agent-team mcp`.
+    Joined,
     /// A value from a newer version. Views show it; no member is launched with it.
     #[serde(other)]
     Unknown,
@@ -75,6 +77,17 @@ pub const ENGINES: &[EngineInfo] = &[
         word: "native",
         worker: "agent-teammate-native",
         uses_model: true,
+        runs_lines: false,
+        may_lead: true,
+        foreign: false,
+        typed: TypedLine::Message,
+        output: OutputKind::Transcript,
+    },
+    EngineInfo {
+        engine: Engine::Joined,
+        word: "joined",
+        worker: "agent-teammate-native",
+        uses_model: false,
         runs_lines: false,
         may_lead: true,
         foreign: false,

@@ -19,6 +19,7 @@ pub mod hook;
 pub mod host;
 pub mod id;
 pub mod initialize;
+pub mod joined;
 pub mod launch;
 pub mod method;
 pub mod note;

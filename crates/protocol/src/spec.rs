@@ -578,6 +578,18 @@ pub enum ClaimPolicy {
     Assigned,
 }
 
+impl ClaimPolicy {
+    /// The policy of a member whose configuration names none. A lead that is an agent distributes the tasks. A chat
+    /// session works only while its user lets it, so it claims tasks by a call.
+    pub fn default_of(engine: Engine, lead: bool) -> Self {
+        if engine == Engine::Joined || (lead && engine.uses_model()) {
+            Self::Assigned
+        } else {
+            Self::Ready
+        }
+    }
+}
+
 /// How the terminal backend arranges the panes of a team.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -332,7 +332,7 @@ pub(crate) fn spawn_spec(
         colour: Some(colour),
         cwd,
         env: Default::default(),
-        claim: ClaimPolicy::Ready,
+        claim: ClaimPolicy::default_of(engine, false),
         placement: spawn.placement,
         budget: spec::Budget::default(),
         agent: AgentSpec {

@@ -216,6 +216,11 @@ impl Directories {
         self.socket_path(&format!("mcp-{team_id}.sock"))
     }
 
+    /// The socket at which a chat session calls the team tools of its member.
+    pub fn joined_socket(&self, launch_id: &str) -> PathBuf {
+        self.socket_path(&format!("joined-{launch_id}.sock"))
+    }
+
     pub fn teams(&self) -> PathBuf {
         self.state.join("teams")
     }

@@ -62,6 +62,12 @@ impl Listener {
         Listener::from_std(bind(path)?)
     }
 
+    /// Binds with mode 0600, and replaces an existing file. Only for a path that no other process binds. Must be called
+    /// within a tokio runtime.
+    pub fn bind_own(path: &Path) -> io::Result<Listener> {
+        Listener::from_std(bind(path)?)
+    }
+
     /// The listening socket that the parent created with [`bind_for`] and passed as stdin.
     pub fn inherited() -> io::Result<Listener> {
         let stdin = io::stdin().as_fd().try_clone_to_owned()?;

@@ -156,13 +156,6 @@ pub fn convert(
 /// # Errors
 /// If `here` cannot be resolved, or if a role in use or the user's settings have faults.
 pub fn of_workers(workers: u32, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
-    let shown = "generated team file";
-    let here = reading.here.canonicalize();
-    let here = here.map_err(|source| LoadTeamError::Project {
-        file: shown.to_owned(),
-        source,
-    })?;
-    let project = trust::repository_around(&here);
     let mut text = format!(
         "mode = \"lead\"\n[limits]\nteammates = {}\n",
         Limits::default().teammates.max(workers)
@@ -172,7 +165,36 @@ pub fn of_workers(workers: u32, reading: Reading<'_>) -> Result<Loaded, LoadTeam
             "[[member]]\nname = \"worker-{number}\"\nrole = \"worker\"\nengine = \"native\"\n"
         ));
     }
-    parse(shown, &text, project.unwrap_or(&here), reading).map_err(LoadTeamError::Faults)
+    generated(&text, reading)
+}
+
+/// A team that a chat session of another program leads, for a project without a team file. `name`: by default the name
+/// of the project's directory.
+///
+/// # Errors
+/// As [`of_workers`].
+pub fn of_chat_session(
+    name: Option<&TeamName>,
+    reading: Reading<'_>,
+) -> Result<Loaded, LoadTeamError> {
+    let name = name.map(|name| format!("name = \"{name}\"\n"));
+    let text = format!(
+        "{}mode = \"lead\"\n[lead]\nengine = \"joined\"\nplacement = \"headless\"\n",
+        name.unwrap_or_default()
+    );
+    generated(&text, reading)
+}
+
+/// The team of a generated file, for the repository around the directory or else for the directory.
+fn generated(text: &str, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
+    let shown = "generated team file";
+    let here = reading.here.canonicalize();
+    let here = here.map_err(|source| LoadTeamError::Project {
+        file: shown.to_owned(),
+        source,
+    })?;
+    let project = trust::repository_around(&here);
+    parse(shown, text, project.unwrap_or(&here), reading).map_err(LoadTeamError::Faults)
 }
 
 /// Every role of a project, by name. Faults in tables other than `[roles]` are not reported.

@@ -248,11 +248,7 @@ impl Member {
             ..
         } = self;
         let is_agent = spec.engine.uses_model();
-        let default_claim = if spec.lead && is_agent {
-            ClaimPolicy::Assigned
-        } else {
-            ClaimPolicy::Ready
-        };
+        let default_claim = ClaimPolicy::default_of(spec.engine, spec.lead);
         spec.claim = claim.or(defaults.claim).unwrap_or(default_claim);
         if is_agent {
             spec.agent = agent;

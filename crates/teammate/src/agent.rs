@@ -11,7 +11,7 @@
 //! - a turn: `agent_loop`; one answer: `step`; its tool calls: `calls`; the end of a turn: `ending`
 //! - calls that a model writes as text: `text_calls`; a model that repeats itself: `repetition`
 //! - what the model sees, and how it is stored: `conversation`
-//! - engines of an embedding program: `custom`
+//! - engines of an embedding program: `custom`; chat sessions of other programs: `joined`
 //! - shell lines of the user at events of the agent: `hooks`
 //! - inputs for the model, and interruptions: `inbox`; their texts: `prompts`
 //! - commands of the pane beside the verbs of the command line: `slash_commands`
@@ -37,6 +37,7 @@ mod ending;
 mod hooks;
 mod inbox;
 mod instructions;
+mod joined;
 pub(crate) mod output_sink;
 mod prompts;
 mod question;
@@ -78,6 +79,7 @@ use self::delegate::Delegation;
 use self::deps::Models;
 use self::hooks::{HookContext, Hooks};
 use self::inbox::{Inbox, Input, InputSender};
+use self::joined::Joined;
 use self::output_sink::{EndedCall, OutputEvent, OutputSink, escaped, whole_lines};
 use self::slash_commands::SlashCommands;
 use self::supervisor_calls::SupervisorCalls;
@@ -250,6 +252,42 @@ impl Agent {
                     inputs: Inputs::new(inputs),
                 };
                 (None, custom.run())
+            },
+        )
+    }
+
+    /// Creates the agent of a joined member. `socket`: where its chat session calls the team tools. Must be called within
+    /// the worker's runtime.
+    pub(crate) fn with_chat_session(
+        worker_config: &WorkerConfig,
+        agent: &AgentSpec,
+        context: ToolContext,
+        client: SupervisorClient,
+        calls: mpsc::UnboundedReceiver<ClientCall>,
+        socket: PathBuf,
+    ) -> Self {
+        let verify_sandbox = VerifySandbox {
+            project: context.project.clone(),
+            confinement: None,
+            permission: deps::permission_of(agent, &client),
+        };
+        Self::spawn(
+            worker_config,
+            calls,
+            verify_sandbox,
+            |inputs, shared, sink| {
+                let tools = deps::team_tools_of(agent, &client, &shared);
+                let joined = Joined {
+                    team: TeamHandle {
+                        client,
+                        shared,
+                        tools: TeamTools::new(tools, context, sink.clone()),
+                        sink,
+                    },
+                    socket,
+                    inputs,
+                };
+                (None, joined.run())
             },
         )
     }

@@ -17,7 +17,7 @@ pub(crate) use self::run::{
 pub(crate) fn task_engine(engine: Engine) -> Option<Box<dyn TaskEngine>> {
     match engine {
         Engine::Command => Some(Box::new(command::Command)),
-        Engine::Native | Engine::Unknown => None,
+        Engine::Native | Engine::Joined | Engine::Unknown => None,
     }
 }
 

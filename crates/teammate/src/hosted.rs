@@ -9,18 +9,18 @@ pub(crate) mod team_handle;
 pub(crate) mod team_tools;
 pub mod thread;
 
-use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use agent_team_llm::{MediaSupport, Model};
+use agent_team_llm::Model;
+use agent_team_protocol::engine::Engine as ProtocolEngine;
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::{LaunchId, MemberName, RoleName};
 use agent_team_system::directories::Directories;
+use agent_team_tools::Tool;
 use agent_team_tools::supervisor_client::SupervisorClient;
 use agent_team_tools::team::Shared;
-use agent_team_tools::{Tool, ToolContext};
 
 pub use agent_team_tools::ToolError;
 pub use agent_team_tools::custom::{self, CustomCall, CustomTool};
@@ -29,14 +29,14 @@ pub use team_handle::TeamHandle;
 pub use team_tools::TeamTools;
 
 use crate::agent::{Agent, deps};
-use crate::engine::{ProgramContext, task_engine};
+use crate::engine::task_engine;
 use crate::launch::{self, TakeLaunchError};
 use crate::link::{Link, WhenAbsent};
 use crate::pane::Surface;
 use crate::worker::{Worker, WorkerConfig};
 use crate::{
-    OUTPUT_MAX, RunError, agent_pane, config, confinement, guard, introduction, models_of, notes,
-    run_agent_loop, work_dir, work_on_tasks, worker_config,
+    RunError, agent_pane, config, confinement, introduction, models_of, run_agent_loop,
+    run_chat_session, team_tool_context, work_dir, work_on_tasks, worker_config,
 };
 
 /// A launch that this process has taken: no other process can become its worker.
@@ -126,6 +126,10 @@ impl HostedLaunch {
         if self.launch.engine.uses_model() {
             return self.run_agent(model).await;
         }
+        if self.launch.engine == ProtocolEngine::Joined {
+            let worker_config = self.worker_config().await?;
+            return Ok(run_chat_session(&self.launch, worker_config, Surface::none()).await);
+        }
         let Some(engine) = task_engine(self.launch.engine) else {
             return Err(RunError::Engine(self.launch.engine));
         };
@@ -184,7 +188,7 @@ impl HostedLaunch {
     pub async fn work(self, engine: Box<dyn Engine>) -> Result<u8, RunError> {
         let worker_config = self.worker_config().await?;
         let pane = agent_pane(&self.launch, &worker_config, Surface::none());
-        let context = self.team_tool_context(&worker_config.program_context);
+        let context = team_tool_context(&self.launch, &worker_config);
         let LaunchFile {
             member,
             role,
@@ -195,24 +199,6 @@ impl HostedLaunch {
         let (client, calls) = SupervisorClient::new(member, role, lead);
         let agent = Agent::with_engine(&worker_config, &agent, context, client, calls, engine);
         Ok(Worker::new(worker_config, pane, agent).run().await)
-    }
-
-    /// The context of the team tools that an engine calls. These tools use no file, so no directory is created.
-    fn team_tool_context(&self, program_context: &ProgramContext) -> ToolContext {
-        ToolContext {
-            project: self.launch.project.clone(),
-            cwd: self.launch.project.clone(),
-            env: program_context.env.clone(),
-            secrets: program_context.secrets.clone(),
-            outputs: self.launch.log.with_extension("outputs"),
-            output_max: OUTPUT_MAX,
-            seen: Mutex::new(HashMap::new()),
-            guard: guard(&self.launch, program_context),
-            notes: notes(&self.launch, &self.directories),
-            // The team tools show no images.
-            model: String::new(),
-            media: MediaSupport::default(),
-        }
     }
 
     async fn worker_config(&self) -> Result<WorkerConfig, RunError> {

@@ -50,6 +50,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use agent_team_llm::MediaSupport;
 use agent_team_llm::catalogue::{self, Catalogue};
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::exit::ExitCode;
@@ -137,9 +138,14 @@ pub fn run_tasks(launch_file: &Path) -> Result<RunOutcome, RunError> {
 pub fn run_agent(launch_file: &Path) -> Result<RunOutcome, RunError> {
     run(
         launch_file,
-        |engine| engine.uses_model().then_some(()),
+        |engine| (engine.uses_model() || engine == Engine::Joined).then_some(()),
         async |launch, (), worker_config, surface, unfit| {
             let program_context = Arc::clone(&worker_config.program_context);
+            if launch.engine == Engine::Joined {
+                let code = run_chat_session(launch, worker_config, surface).await;
+                end_tree(&program_context).await;
+                return code;
+            }
             let models = match unfit {
                 Some(report) => Err(report),
                 None => models_of(launch, &worker_config.directories.settings_file()).await,
@@ -312,6 +318,50 @@ async fn run_agent_loop(
             Worker::new(worker_config, pane, agent).run().await
         }
         Err(report) => report_unfit(launch, worker_config, surface, report).await,
+    }
+}
+
+/// Serves the chat session of a joined member. Returns the exit code.
+async fn run_chat_session(
+    launch: &LaunchFile,
+    worker_config: WorkerConfig,
+    surface: Surface,
+) -> u8 {
+    let context = team_tool_context(launch, &worker_config);
+    let (client, calls) =
+        SupervisorClient::new(launch.member.clone(), launch.role.clone(), launch.lead);
+    let socket = worker_config
+        .directories
+        .joined_socket(launch.launch.as_str());
+    let pane = agent_pane(launch, &worker_config, surface);
+    let agent = Agent::with_chat_session(
+        &worker_config,
+        &launch.agent,
+        context,
+        client,
+        calls,
+        socket,
+    );
+    Worker::new(worker_config, pane, agent).run().await
+}
+
+/// The context of team tools that code outside of the agent loop calls. These tools use no file, so no directory is
+/// created.
+fn team_tool_context(launch: &LaunchFile, worker_config: &WorkerConfig) -> ToolContext {
+    let program_context = &worker_config.program_context;
+    ToolContext {
+        project: launch.project.clone(),
+        cwd: launch.project.clone(),
+        env: program_context.env.clone(),
+        secrets: program_context.secrets.clone(),
+        outputs: launch.log.with_extension("outputs"),
+        output_max: OUTPUT_MAX,
+        seen: Mutex::new(HashMap::new()),
+        guard: guard(launch, program_context),
+        notes: notes(launch, &worker_config.directories),
+        // The team tools show no images.
+        model: String::new(),
+        media: MediaSupport::default(),
     }
 }
 

@@ -49,7 +49,7 @@ pub use members::{FINISH, role_of};
 pub use plan::{plan_status, plan_tool};
 pub use plan_first::plan_first;
 pub use system_prompt::{Briefing, digest, situation, system_prompt};
-pub use wait::NAME as WAIT;
+pub use wait::{IN_NEXT_STEP, NAME as WAIT};
 
 /// Creates the team tools of this member. `may_spawn`: the roles that it may spawn; `None`: every role.
 pub fn team_tools(

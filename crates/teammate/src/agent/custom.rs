@@ -187,7 +187,7 @@ impl Inputs {
     }
 }
 
-async fn acknowledge(team: &TeamHandle, messages: Vec<MessageId>) {
+pub(super) async fn acknowledge(team: &TeamHandle, messages: Vec<MessageId>) {
     if messages.is_empty() {
         return;
     }

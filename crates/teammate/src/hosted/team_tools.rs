@@ -43,6 +43,11 @@ impl TeamTools {
             .collect()
     }
 
+    /// Whether a tool changes nothing.
+    pub(crate) fn reads_only(&self, name: &str) -> bool {
+        self.tools.get(name).is_some_and(|tool| tool.reads_only())
+    }
+
     /// Runs one call and returns the text for the model, at most 30,000 bytes. Secrets of the team are redacted.
     ///
     /// `wait` and `ask` wait for other members or the user; dropping the future ends the wait. Must be called within a

@@ -158,6 +158,11 @@ impl Arrivals {
         messages
     }
 
+    /// The number of unread messages.
+    pub fn unread(&self) -> usize {
+        self.inbox().unread.len()
+    }
+
     /// The senders of unread messages, without duplicates.
     pub(super) fn senders(&self) -> Vec<Party> {
         let mut senders: Vec<Party> = Vec::new();

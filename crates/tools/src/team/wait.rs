@@ -28,6 +28,9 @@ use crate::tool::{Tool, ToolError};
 
 pub const NAME: &str = "wait";
 
+/// The end of the result of a wait that messages have ended.
+pub const IN_NEXT_STEP: &str = "; they are in your next step.";
+
 /// The default and the longest timeout, in seconds.
 const DEFAULT_S: u64 = 300;
 pub(super) const MAX_S: u64 = 3600;
@@ -383,7 +386,7 @@ fn ends_wait(state: MemberState) -> bool {
 pub(super) fn message_notice(senders: &[Party]) -> String {
     let senders: Vec<_> = senders.iter().map(ToString::to_string).collect();
     format!(
-        "You have messages from {}; they are in your next step.",
+        "You have messages from {}{IN_NEXT_STEP}",
         senders.join(", ")
     )
 }

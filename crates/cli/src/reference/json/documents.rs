@@ -19,6 +19,7 @@ use crate::verb::init::from::ImportedTeam;
 use crate::verb::init::{Templates, WrittenFile};
 use crate::verb::logs::{Lines, MemberOutput};
 use crate::verb::man::{ManualPage, WrittenPages};
+use crate::verb::mcp::how::McpSetup;
 use crate::verb::messages::Messages;
 use crate::verb::models::{Models, UpdatedModels};
 use crate::verb::next::NextMember;
@@ -137,6 +138,9 @@ pub(super) const DOCUMENTS: &[(&str, &str)] = &[
     ),
     ("doctor", "[Report]"),
     ("completions", "[CompletionScript]"),
+    ("mcp", "none: it serves MCP on stdin and stdout"),
+    ("mcp --how", "[McpSetup]"),
+    ("mcp --create", "[UpAnswer]"),
     ("man", "[ManualPage]"),
     ("man --out", "[WrittenPages]"),
 ];
@@ -153,6 +157,7 @@ pub(super) fn register(generator: &mut SchemaGenerator) {
         ChangedSetting,
         CheckResult,
         CompletionScript,
+        McpSetup,
         Decision<'_>,
         Entry,
         ErrorDocument<'_>,

@@ -1,0 +1,53 @@
+//! `mcp`: serves MCP on stdin and stdout for a chat session of another program. `--how` prints how to add the server to
+//! a program, and `--create` starts a team that a chat session can lead.
+
+pub(crate) mod how;
+mod member;
+mod server;
+mod teams;
+mod tools;
+
+use std::process::ExitCode;
+
+use agent_team_protocol::launch::LAUNCH_MARKER;
+use rmcp::ServiceExt;
+
+use self::server::Server;
+use crate::args::{Global, Mcp};
+use crate::caller;
+use crate::error::Failure;
+use crate::output::Output;
+
+pub(super) async fn run(global: &Global, output: Output, args: Mcp) -> Result<ExitCode, Failure> {
+    if let Some(program) = args.how {
+        let setup = how::setup(program);
+        output.show(&setup, || how::text(&setup))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    // The server acts for the user when it creates a team. A member must not.
+    if std::env::var_os(LAUNCH_MARKER).is_some() {
+        return Err(Failure::usage(
+            "cannot serve MCP: this process is a program of a member",
+        ));
+    }
+    let here = caller::current_directory()?;
+    if args.create {
+        let answer = teams::create(teams::planned(&here, None).await?).await?;
+        let text = format!(
+            "{} waits 60 s for its lead: let the chat session call join_team with name lead\n",
+            answer.team
+        );
+        output.show(&answer, || text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let server = Server::new(here, global.team.clone());
+    let served = server.serve(rmcp::transport::stdio_pipes()).await;
+    let running = served.map_err(|error| {
+        Failure::usage("cannot serve MCP: the handshake failed").because(&error)
+    })?;
+    running
+        .waiting()
+        .await
+        .map_err(|error| Failure::bug(error.to_string()))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,129 @@
+//! Teams as `mcp` creates, lists and deletes them: calls of a client, which act for the user. The server asks the user
+//! before it creates or deletes a team.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use agent_team_client::{Session, SessionError};
+use agent_team_file::{Loaded, Reading};
+use agent_team_protocol::method::{
+    Down, Nothing, TeamDelete, TeamDown, TeamList, TeamListAnswer, TeamUp, Up, UpAnswer,
+};
+use agent_team_protocol::rpc::TeamRef;
+use agent_team_protocol::view::{TeamEntry, TeamState};
+use agent_team_protocol::{ErrorCode, TeamId, TeamName};
+use agent_team_system::directories::Directories;
+
+use super::super::up;
+use crate::args::Start;
+use crate::caller;
+use crate::error::Failure;
+use crate::output::Output;
+
+/// Variables of a program that runs inside another agent. A member with these variables would take itself for a part of
+/// that agent.
+const NESTED: [&str; 2] = ["CLAUDECODE", "CLAUDE_CODE_"];
+
+pub(super) async fn list() -> Result<Vec<TeamEntry>, Failure> {
+    let mut session = Session::of_team(TeamRef::Directory(caller::current_directory()?));
+    match session.query::<TeamList>(Nothing {}).await {
+        Ok(TeamListAnswer { teams, .. }) => Ok(teams),
+        Err(SessionError::NoTeams) => Ok(Vec::new()),
+        Err(error) if error.has_code(ErrorCode::UnknownTeam) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The team that `create` would start in this directory. Changes nothing.
+pub(super) async fn planned(here: &Path, name: Option<&TeamName>) -> Result<Loaded, Failure> {
+    if let Some(file) = agent_team_file::find(here) {
+        let text = format!(
+            "cannot create a team: this project has the team file {}",
+            file.display()
+        );
+        return Err(Failure::usage(text)
+            .hint("let the user start it with: agent-team up; then call join_team"));
+    }
+    let directories = Directories::from_environment()?;
+    let loaded = agent_team_file::of_chat_session(
+        name,
+        Reading {
+            here,
+            settings: Some(&directories.config),
+            variables: None,
+            overrides: None,
+        },
+    )?;
+    let team = TeamId::new(&loaded.spec.name, &loaded.spec.project);
+    let is_up = |known: &TeamEntry| known.team == team && known.state == TeamState::Up;
+    if list().await?.iter().any(is_up) {
+        return Err(Failure::of(
+            ErrorCode::TeamRunning,
+            format!("cannot create the team {team}: it is already up"),
+        )
+        .hint("call join_team"));
+    }
+    Ok(loaded)
+}
+
+/// Starts a planned team.
+pub(super) async fn create(planned: Loaded) -> Result<UpAnswer, Failure> {
+    // As with `--json`, nothing asks on a terminal and nothing is printed.
+    let spec = up::settle(Output::new(true), planned, &Start::default())?;
+    let team = TeamId::new(&spec.name, &spec.project);
+    let (environment, _not_utf8) = caller::environment();
+    let is_nested = |name: &str| NESTED.iter().any(|prefix| name.starts_with(prefix));
+    let environment: BTreeMap<_, _> = environment
+        .into_iter()
+        .filter(|(name, _)| !is_nested(name))
+        .collect();
+    let up = Up {
+        spec,
+        environment,
+        named: BTreeSet::new(),
+        secrets: BTreeMap::new(),
+        terminal: caller::terminal(),
+        dry_run: false,
+        fresh: false,
+    };
+    let mut session = Session::to_create(TeamRef::Id(team));
+    Ok(session.call::<TeamUp>(up).await?)
+}
+
+/// Stops a team and deletes it.
+pub(super) async fn delete(team: &TeamEntry) -> Result<(), Failure> {
+    let mut session = Session::of_team(TeamRef::Id(team.team.clone()));
+    if team.state == TeamState::Up {
+        session.call::<TeamDown>(Down { force: false }).await?;
+    }
+    session.call::<TeamDelete>(Nothing {}).await?;
+    Ok(())
+}
+
+/// The team with this name or id; without a name, the team whose project contains this directory.
+pub(super) async fn find(here: &Path, name: Option<&str>) -> Result<TeamEntry, Failure> {
+    let teams = list().await?;
+    let is_meant = |team: &&TeamEntry| match name {
+        Some(name) => [team.name.as_str(), team.team.as_str()].contains(&name),
+        None => here.starts_with(&team.project),
+    };
+    let meant: Vec<_> = teams.iter().filter(is_meant).collect();
+    match (meant.as_slice(), name) {
+        ([team], _) => Ok((*team).clone()),
+        ([], Some(name)) => Err(Failure::of(
+            ErrorCode::UnknownTeam,
+            format!("unknown team {name:?}"),
+        )
+        .hint("call list_teams")),
+        ([], None) => Err(
+            Failure::of(ErrorCode::UnknownTeam, "no team belongs to this directory")
+                .hint("call list_teams, or create_team"),
+        ),
+        (several, _) => {
+            let ids: Vec<_> = several.iter().map(|team| team.team.as_str()).collect();
+            let ids = ids.join(", ");
+            Err(Failure::of(ErrorCode::AmbiguousTeam, "several teams match")
+                .hint(format!("name one of these ids: {ids}")))
+        }
+    }
+}

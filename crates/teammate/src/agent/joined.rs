@@ -1,0 +1,363 @@
+//! The loop of a joined member: a chat session of another program does the member's work and calls the team tools
+//! through `agent-team mcp`. Replaces `agent_loop`; started by the worker's loop.
+//!
+//! ```text
+//! waiting for the chat session ──joined──► serving its calls ──disconnected──► held
+//!               └── no session within JOIN_LIMIT ──────────────────────────────► held
+//! ```
+//! The launch ends with the connection of the chat session, so its claims return to the board. The socket needs no
+//! token: programs in a sandbox cannot reach it, and only the process that has joined may call a tool. A message counts
+//! as read when a result that contains it was sent.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use agent_team_llm::ToolSpec;
+use agent_team_protocol::exit::ExitCode;
+use agent_team_protocol::joined::{JoinAnswer, JoinedOrder, JoinedTool, LINE_MAX, ToolAnswer};
+use agent_team_protocol::text::visible_line;
+use agent_team_system::connection::{FrameReader, FrameWriter};
+use agent_team_system::socket::{Listener, Stream};
+use agent_team_terminal_ui::Tone;
+use agent_team_tools::ToolError;
+use agent_team_tools::team::{ASK, IN_NEXT_STEP, WAIT, message_line};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::conversation::End;
+use super::custom::acknowledge;
+use super::inbox::Input;
+use crate::hosted::team_handle::TeamHandle;
+use crate::timer::sleep_until;
+use crate::worker::ExitReport;
+
+/// How long a launch waits for its chat session.
+const JOIN_LIMIT: Duration = Duration::from_secs(60);
+
+/// The longest wait of one call. Programs end a call of a tool that takes much longer.
+const WAIT_MAX_S: u64 = 100;
+
+const TIMEOUT: &str = "timeout_s";
+
+/// The largest number of calls at the same time.
+const CALLS_MAX: usize = 32;
+
+/// The largest number of notes that wait for a result.
+const NOTES_MAX: usize = 50;
+
+const READ_MESSAGES: &str = "read_messages";
+
+/// Replaces the description for agents that receive messages without a call.
+const READ_MESSAGES_DESCRIPTION: &str = "Read your unread messages; this acknowledges them. The result of each other \
+    tool ends with the number of unread messages.";
+
+pub(super) struct Joined {
+    pub(super) team: TeamHandle,
+    pub(super) socket: PathBuf,
+    pub(super) inputs: mpsc::UnboundedReceiver<Input>,
+}
+
+/// The team as the calls of the chat session use it.
+struct Served {
+    team: TeamHandle,
+    notes: Notes,
+}
+
+/// Texts for the next result, such as an assigned task.
+#[derive(Default)]
+struct Notes {
+    texts: Mutex<VecDeque<String>>,
+    added: Notify,
+}
+
+impl Notes {
+    fn add(&self, text: String) {
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        if texts.len() == NOTES_MAX {
+            texts.pop_front();
+        }
+        texts.push_back(text);
+        drop(texts);
+        self.added.notify_waiters();
+    }
+
+    fn is_empty(&self) -> bool {
+        let texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        texts.is_empty()
+    }
+
+    fn take(&self) -> Vec<String> {
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        texts.drain(..).collect()
+    }
+}
+
+/// The connection of the chat session.
+struct Session {
+    pid: Option<u32>,
+    reader: FrameReader,
+    _writer: FrameWriter,
+}
+
+impl Joined {
+    /// Runs until the chat session disconnects or the member is stopped.
+    pub(super) async fn run(self) -> End {
+        let Self {
+            team,
+            socket,
+            mut inputs,
+        } = self;
+        let listener = match Listener::bind_own(&socket) {
+            Ok(listener) => listener,
+            Err(error) => return held(format!("cannot open the socket of the member: {error}")),
+        };
+        let served = Arc::new(Served {
+            team,
+            notes: Notes::default(),
+        });
+        let end = served.serve(&listener, &mut inputs).await;
+        // Each launch has its own path, so a file that stays does no harm.
+        let _removed = std::fs::remove_file(&socket);
+        end
+    }
+}
+
+impl Served {
+    async fn serve(
+        self: &Arc<Self>,
+        listener: &Listener,
+        inputs: &mut mpsc::UnboundedReceiver<Input>,
+    ) -> End {
+        let join_until = Instant::now() + JOIN_LIMIT;
+        let mut session: Option<Session> = None;
+        // Dropping the set cancels the calls.
+        let mut calls = JoinSet::new();
+        loop {
+            let (is_joined, pid) = (session.is_some(), session.as_ref().and_then(|it| it.pid));
+            let deadline = (!is_joined).then_some(join_until);
+            tokio::select! {
+                biased;
+                input = inputs.recv() => match input {
+                    Some(Input::Stop { .. }) | None => return End::Stopped,
+                    Some(input) => self.accept_input(input),
+                },
+                () = closed(&mut session) => {
+                    return held("the chat session has disconnected".to_owned());
+                }
+                () = sleep_until(deadline) => {
+                    return held("no chat session has joined".to_owned());
+                }
+                Some(called) = calls.join_next() => if let Err(error) = called && error.is_panic() {
+                    std::panic::resume_unwind(error.into_panic());
+                },
+                accepted = listener.accept(), if calls.len() < CALLS_MAX => match accepted {
+                    Err(error) => return held(format!("cannot accept a connection: {error}")),
+                    Ok(stream) if !is_joined => session = self.join(stream).await,
+                    Ok(stream) if pid.is_some() && stream.peer().pid == pid => {
+                        calls.spawn(Arc::clone(self).call(stream));
+                    }
+                    Ok(stream) => refuse(stream).await,
+                },
+            }
+        }
+    }
+
+    fn accept_input(&self, input: Input) {
+        match input {
+            Input::Task(task) => self.notes.add(format!(
+                "{} is yours now: {}. Read it with list_tasks, and end it with complete_task, fail_task or release_task.",
+                task.task,
+                visible_line(&task.title)
+            )),
+            Input::Abandoned(abandon) => self.notes.add(format!(
+                "{} is no longer yours: {}. Stop working on it.",
+                abandon.task,
+                visible_line(&abandon.reason)
+            )),
+            Input::Informed(text) => self.notes.add(visible_line(&text).into_owned()),
+            Input::Interrupt => self
+                .notes
+                .add("The user asks you to stop your current work and to read your messages.".to_owned()),
+            // The arrivals contain messages and requests. The other program keeps its own conversation and accounts.
+            Input::Arrived { .. }
+            | Input::RequestOver(_)
+            | Input::Compact
+            | Input::Welcomed(_)
+            | Input::Allowance(_)
+            | Input::Stop { .. } => {}
+        }
+    }
+
+    /// Answers the first connection. `None` if it does not join.
+    async fn join(&self, stream: Stream) -> Option<Session> {
+        let pid = stream.peer().pid;
+        let (read, write) = stream.into_halves();
+        let mut reader = FrameReader::new(read, LINE_MAX);
+        let mut writer = FrameWriter::new(write);
+        // The process sends its order before it waits, so a connection without an order cannot delay others for long.
+        let order = tokio::time::timeout(Duration::from_secs(1), reader.next()).await;
+        let Ok(Ok(Some(order))) = order else {
+            return None;
+        };
+        if !matches!(serde_json::from_str(&order), Ok(JoinedOrder::Join {})) {
+            return None;
+        }
+        let specs = self.team.team_tools().specs().into_iter();
+        let answer = JoinAnswer {
+            tools: specs.map(|spec| self.offered(spec)).collect(),
+            unread: self.team.shared.arrivals.unread(),
+            refused: None,
+        };
+        send(&mut writer, &answer).await.ok()?;
+        self.team
+            .sink
+            .lines(Tone::Runtime, "a chat session has joined");
+        Some(Session {
+            pid,
+            reader,
+            _writer: writer,
+        })
+    }
+
+    /// A tool as the chat session receives it: no wait is longer than the session permits.
+    fn offered(&self, spec: ToolSpec) -> JoinedTool {
+        let mut input = spec.input;
+        if is_wait(&spec.name)
+            && let Some(timeout) = input.pointer_mut("/properties/timeout_s")
+        {
+            timeout["maximum"] = json!(WAIT_MAX_S);
+            timeout["description"] =
+                json!(format!("Default: {WAIT_MAX_S}. Call again to wait longer."));
+        }
+        let description = match spec.name.as_str() {
+            READ_MESSAGES => READ_MESSAGES_DESCRIPTION.to_owned(),
+            _ => spec.description,
+        };
+        JoinedTool {
+            reads: self.team.tools.reads_only(&spec.name),
+            name: spec.name,
+            description,
+            input: to_raw_value(&input).expect("a JSON value"),
+        }
+    }
+
+    /// Serves one call. Cancelled when its connection closes.
+    async fn call(self: Arc<Self>, stream: Stream) {
+        let (read, write) = stream.into_halves();
+        let mut reader = FrameReader::new(read, LINE_MAX);
+        let mut writer = FrameWriter::new(write);
+        let Ok(Some(order)) = reader.next().await else {
+            return;
+        };
+        let answer = match serde_json::from_str(&order) {
+            Ok(JoinedOrder::Call { tool, input }) => {
+                tokio::select! {
+                    answer = self.answer(&tool, &input) => answer,
+                    _closed = reader.next() => return,
+                }
+            }
+            Ok(JoinedOrder::Join {}) | Err(_) => return,
+        };
+        if send(&mut writer, &answer).await.is_ok() {
+            let read = self.team.shared.arrivals.taken_by_tool();
+            acknowledge(&self.team, read).await;
+        }
+    }
+
+    async fn answer(&self, tool: &str, input: &RawValue) -> ToolAnswer {
+        let (mut text, failed) = match self.result(tool, input).await {
+            Ok(text) => (text, false),
+            Err(ToolError::Input(text) | ToolError::Failed(text)) => (text, true),
+        };
+        let arrivals = &self.team.shared.arrivals;
+        if is_wait(tool) && !failed {
+            // The messages follow at once: no next step delivers them.
+            text = text.replace(IN_NEXT_STEP, ":");
+            for message in arrivals.show() {
+                text.push_str(&format!("\n\n{}", message_line(&message)));
+            }
+        }
+        for note in self.notes.take() {
+            text.push_str(&format!("\n\n{note}"));
+        }
+        ToolAnswer {
+            text,
+            failed,
+            unread: arrivals.unread(),
+        }
+    }
+
+    async fn result(&self, tool: &str, input: &RawValue) -> Result<String, ToolError> {
+        let mut input: Value = serde_json::from_str(input.get())
+            .map_err(|error| ToolError::Input(format!("cannot read the arguments: {error}")))?;
+        let tools = self.team.team_tools();
+        if !is_wait(tool) {
+            return tools.call(tool, input).await;
+        }
+        if let Some(arguments) = input.as_object_mut() {
+            arguments
+                .entry(TIMEOUT)
+                .and_modify(|seconds| {
+                    if seconds.as_u64().is_some_and(|seconds| seconds > WAIT_MAX_S) {
+                        *seconds = json!(WAIT_MAX_S);
+                    }
+                })
+                .or_insert(json!(WAIT_MAX_S));
+        }
+        let mut noted = std::pin::pin!(self.notes.added.notified());
+        // Register before the check, so that a note in between is not missed.
+        noted.as_mut().enable();
+        if tool == WAIT && !self.notes.is_empty() {
+            return Ok("Something has changed:".to_owned());
+        }
+        tokio::select! {
+            result = tools.call(tool, input) => result,
+            () = noted => Ok("Something has changed:".to_owned()),
+        }
+    }
+}
+
+/// Completes when the chat session has closed its connection. Never completes without a session. Cancel-safe.
+async fn closed(session: &mut Option<Session>) {
+    match session {
+        // The session sends nothing after its order.
+        Some(session) => drop(session.reader.next().await),
+        None => std::future::pending().await,
+    }
+}
+
+fn is_wait(tool: &str) -> bool {
+    [WAIT, ASK].contains(&tool)
+}
+
+async fn refuse(stream: Stream) {
+    tracing::warn!(peer = ?stream.peer(), "refused a connection to the member's team tools");
+    let (_read, write) = stream.into_halves();
+    let answer = JoinAnswer {
+        tools: Vec::new(),
+        unread: 0,
+        refused: Some("another chat session has joined as this member".to_owned()),
+    };
+    // A short line fits into the buffer of the socket. A peer that has gone needs no answer.
+    let _gone = send(&mut FrameWriter::new(write), &answer).await;
+}
+
+async fn send(writer: &mut FrameWriter, answer: &impl Serialize) -> io::Result<()> {
+    writer.queue(&format!("{}\n", serde_json::to_string(answer)?));
+    writer.flush().await
+}
+
+fn held(reason: String) -> End {
+    End::Report(ExitReport {
+        code: ExitCode::Failed as u8,
+        reason,
+        hold: true,
+    })
+}
