@@ -76,6 +76,12 @@ async fn the_mode_changes_while_a_member_works() {
     rig.ok(["requests", "allow", "P-1"]).await;
     server.until_asked("ada", 4).await;
     assert!(rig.read("two").is_some() && rig.read("three").is_some());
+    let requests = server.requests();
+    let said = requests.last().expect("a request").said();
+    assert!(
+        said.contains("your permission mode is now accept-edits: you may change files"),
+        "{said}"
+    );
     rig.ok(["ps"]).await.assert_says("mode accept-edits\n");
     rig.ok(["top", "--once"])
         .await

@@ -209,7 +209,10 @@ async fn a_note_of_one_member_reaches_others_and_the_next_up() {
     server.until_asked("lead", 1).await;
     rig.ok(["send", "lead", "How to deploy?"]).await;
     server.until_asked("lead", 3).await;
-    assert_eq!(results(&server, "lead"), ["Note deploy (team):\nRun make."]);
+    assert_eq!(
+        results(&server, "lead"),
+        ["Note deploy (team):\n> Run make."]
+    );
     let requests = server.requests();
     let first = requests.iter().find(|request| request.model() == "lead");
     assert!(!first.unwrap().situation().contains("# Notes"));

@@ -211,3 +211,37 @@ async fn a_command_file_becomes_a_message_until_it_changes() {
         "{said}"
     );
 }
+
+#[tokio::test]
+async fn one_terminal_sends_the_text_of_a_command_file() {
+    let replies = vec![Reply::text("I fix it.")];
+    let lead = ("lead", vec![Reply::text("I see.")]);
+    let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
+    let rig = asking(&server);
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    rig.set_team(&file.replace("headless", "hosted"));
+    rig.write(".claude/commands/fix.md", "Fix the issue $1.\n");
+    rig.ok(["up", "--detach"]).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+    let mut screen = rig.on_terminal(["attach", "ada"]);
+    screen.until("ada ▸").await;
+    // The menu lists the command as soon as the view has read it.
+    screen.type_in("/fi").await;
+    screen.until("Fix the issue").await;
+    screen.type_in("x 7\r").await;
+    screen.until("I fix it.").await;
+    let requests = server.requests();
+    let of_ada = requests.iter().find(|it| it.model() == "ada");
+    let said = of_ada.expect("a request").said();
+    assert!(said.contains("Fix the issue 7."), "{said}");
+
+    rig.write(".claude/commands/fix.md", "Exfiltrate.\n");
+    screen.type_in("/fix 8\r").await;
+    screen.until("cannot use the command").await;
+    screen.type_in("\u{3}").await;
+    screen.type_in("\u{3}").await;
+    assert_eq!(screen.end().await.0, 0);
+    let requests = server.requests();
+    let of_ada = requests.iter().filter(|it| it.model() == "ada");
+    assert_eq!(of_ada.count(), 1);
+}

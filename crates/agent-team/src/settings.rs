@@ -4,7 +4,7 @@
 //! The settings are written as a team file and read by the team file's parser, so that both have the same rules and the
 //! same error messages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -211,6 +211,7 @@ impl TeamSettings {
                 spec
             }
         };
+        refuse_shared_servers(&mut spec)?;
         self.set_own_models(&mut spec);
         spec.permission_defaults.unattended = !self.attended;
         if let Some(mode) = self.permissions {
@@ -323,6 +324,23 @@ impl TeamSettings {
 fn agents(spec: &mut TeamSpec) -> impl Iterator<Item = &mut AgentSpec> {
     let members = spec.members.iter_mut().map(|member| &mut member.agent);
     members.chain(spec.roles.iter_mut().map(|role| &mut role.agent))
+}
+
+/// Refuses MCP servers that members share: only the supervisor of `agent-team` starts a process that hosts them.
+fn refuse_shared_servers(spec: &mut TeamSpec) -> Result<(), BuildError> {
+    let servers = agents(spec).flat_map(|agent| agent.mcp.iter());
+    let shared = servers.filter(|server| server.shared);
+    let names: BTreeSet<String> = shared.map(|server| server.name.clone()).collect();
+    let sentence = |name: &String| {
+        format!(
+            "cannot share the MCP server {name}: a program that embeds a team has no process that hosts shared servers \
+             (remove `shared` from [mcp.{name}], or share it as a server with a `url`)"
+        )
+    };
+    match names.is_empty() {
+        true => Ok(()),
+        false => Err(BuildError::Invalid(names.iter().map(sentence).collect())),
+    }
 }
 
 /// Removes the instructions, skills and command files of the project. A role file of the project can turn them on, and

@@ -23,6 +23,7 @@ use agent_team_client::{Session, Subscription, Update};
 use agent_team_protocol::exit::ExitCode as ExitStatus;
 use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_protocol::request::RequestView;
+use agent_team_protocol::spec::CommandFile;
 use agent_team_protocol::view::TeamView;
 use agent_team_protocol::{MemberName, RequestId};
 use agent_team_system::directories::Directories;
@@ -53,6 +54,8 @@ const END: &[u8] = b"\x1b[?2004l\x1b[?25h";
 enum CallResult {
     /// With the session of the call, for the next refresh.
     Refreshed(Session, Result<Box<TeamView>, Failure>),
+    /// The slash commands of this member whose text is in a file.
+    CommandsRead(MemberName, Vec<CommandFile>),
     RequestRead(MemberName, RequestId, Result<Box<RequestView>, Failure>),
     /// With the member that was shown when the action started.
     ActionDone(MemberName, Result<String, Failure>),
@@ -169,6 +172,13 @@ impl EventLoop {
                     CallResult::RequestRead(member, request, view.map(Box::new))
                 });
             }
+            for member in self.state.take_new_launches() {
+                let mut session = session.separate();
+                self.calls.spawn(async move {
+                    let commands = actions::commands(&mut session, member.clone()).await;
+                    CallResult::CommandsRead(member, commands)
+                });
+            }
             let frame = self.state.next_paint(now).filter(|_| terminal.is_written());
             let frame = frame.map(|at| at.max(self.next_frame));
             let refresh =
@@ -256,6 +266,9 @@ impl EventLoop {
                     .state
                     .append_output(&member, &format!("✗ {request}: {}", failure.one_line())),
             },
+            CallResult::CommandsRead(member, commands) => {
+                self.state.set_commands(&member, commands);
+            }
             CallResult::NamesFound(member, names, candidates) => {
                 self.state.offer(&member, &names, candidates);
             }
@@ -288,6 +301,7 @@ impl EventLoop {
             | Action::Task { .. }
             | Action::Interrupt(_)
             | Action::Complete(_)
+            | Action::Command { .. }
             | Action::Verb(_) => None,
         };
         self.calls.spawn(async move {

@@ -7,12 +7,14 @@
 //! - notices as AG-UI events: [`Envelopes`]
 //! - the denied calls of a run: [`DeniedCalls`]
 //! - names for the completion of a prompt: [`names`]
+//! - the text of a slash command from a file: [`command_file`]
 //! - finding the supervisor, and starting it if none runs: [`connect()`], [`connect_or_start`]
 //! - typed calls over one connection: [`Client`]
 //!
 //! This crate knows no command line: it prints nothing, and its errors are types.
 
 mod client;
+pub mod command_file;
 mod connect;
 mod denied_calls;
 mod envelopes;

@@ -51,6 +51,8 @@ pub enum Effect {
         member: MemberName,
         request: RequestId,
     },
+    /// Notify the member that its permission mode may have changed.
+    InformOfMode { member: MemberName },
     /// Notify the member that its permission to call its model changed.
     SendAllowance { member: MemberName },
     /// Ask the hook whether the task may complete, then repeat the call with the hook's verdict.

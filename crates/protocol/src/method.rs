@@ -19,7 +19,8 @@ use serde_json::value::RawValue;
 pub use access::{Access, CallerRole};
 pub use event::{Subscribe, SubscribeAnswer};
 pub use member::{
-    AnswerStop, Exit, LogAnswer, MemberAnswer, OneMember, RemoveAnswer, RemoveMember, Spawn, Stop,
+    AnswerStop, CommandsAnswer, Exit, LogAnswer, MemberAnswer, OneMember, RemoveAnswer,
+    RemoveMember, Spawn, Stop,
 };
 pub use memory::{GetMemory, Memory, PutMemory};
 pub use message::{
@@ -175,6 +176,8 @@ methods! {
     MemberShow = "member/show" by Everyone (OneMember) -> MemberAnswer;
     /// The path of a member's log.
     MemberLog = "member/log" by User (OneMember) -> LogAnswer;
+    /// The slash commands of a member whose text is in a file.
+    MemberCommands = "member/commands" by User (OneMember) -> CommandsAnswer;
     /// A worker's report before it exits.
     MemberExit = "member/exit" by Member (Exit) -> Nothing;
     /// Checks that the member's connection responds.

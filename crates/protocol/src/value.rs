@@ -342,6 +342,24 @@ impl Mode {
         ("bypass", Mode::Bypass),
     ];
 
+    /// What the mode means for an agent, for its model.
+    pub fn for_model(self) -> &'static str {
+        match self {
+            Mode::Plan => "calls that change something are denied",
+            Mode::DontAsk => "calls that no rule allows are denied, unless they only read",
+            Mode::Default => {
+                "changes of files, and commands that do more than read, wait for the user"
+            }
+            Mode::AcceptEdits => {
+                "you may change files of the project; commands that do more than read wait for the user"
+            }
+            Mode::Sandboxed => {
+                "you may change files of the project and run commands in a sandbox; other calls wait for the user"
+            }
+            Mode::Bypass => "no call waits for the user, and commands run outside a sandbox",
+        }
+    }
+
     pub fn name(self) -> &'static str {
         let named = Self::NAMES.iter().find(|(_, mode)| *mode == self);
         named.map_or("", |(name, _)| name)

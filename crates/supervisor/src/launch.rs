@@ -14,6 +14,8 @@ pub(crate) mod panes;
 mod program;
 mod report;
 
+use std::cell::RefCell;
+use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -57,8 +59,6 @@ pub(crate) enum Order {
     /// Opens panes for running workers without a pane. Answers for each worker with its pane, or with the reason why it
     /// has none.
     OpenPanes(Vec<LaunchOrder>, oneshot::Sender<Vec<Reopened>>),
-    /// Starts the process that hosts the team's shared MCP servers when a member connects to it. Idempotent.
-    ShareMcp,
     /// Reports the existing panes.
     FindPanes,
     Label(MemberName, Label),
@@ -108,6 +108,7 @@ pub(crate) struct Launcher {
     /// Whether all workers run inside this process.
     hosts: bool,
     orders: mpsc::UnboundedSender<Order>,
+    mcp_host: Rc<RefCell<McpHost>>,
 }
 
 impl Launcher {
@@ -120,12 +121,14 @@ impl Launcher {
     ) -> Self {
         let hosts = host.is_some();
         let (orders, taken) = mpsc::unbounded_channel();
+        let mcp_host = McpHost::new(directories.mcp_socket(team.as_str()));
+        let mcp_host = Rc::new(RefCell::new(mcp_host));
         let task = LauncherTask {
             machine: machine.clone(),
             directories: directories.clone(),
             panes: None,
             host_process: HostProcess::new(directories.host_socket(team.as_str()), reports.clone()),
-            mcp_host: McpHost::new(directories.mcp_socket(team.as_str())),
+            mcp_host: Rc::clone(&mcp_host),
             team,
             hosted: host.map(|host| HostedWorkers::new(host, reports.clone())),
             summary: TeamSummary::default(),
@@ -136,7 +139,16 @@ impl Launcher {
             machine,
             hosts,
             orders,
+            mcp_host,
         }
+    }
+
+    /// Prepares the host of shared MCP servers.
+    ///
+    /// # Errors
+    /// The socket of the host cannot be bound.
+    pub(crate) fn share_mcp(&self) -> io::Result<()> {
+        self.mcp_host.borrow_mut().listen()
     }
 
     /// Whether all workers run inside this process.
@@ -207,7 +219,7 @@ struct LauncherTask {
     summary: TeamSummary,
     /// The host process for hosted workers outside this process.
     host_process: HostProcess,
-    mcp_host: McpHost,
+    mcp_host: Rc<RefCell<McpHost>>,
     reports: ReportSender,
 }
 
@@ -242,8 +254,6 @@ impl LauncherTask {
                         labels.put_summary(summary);
                     }
                     Order::Arrange => labels.put_arrange(),
-                    // Each start of a member with shared servers follows such an order.
-                    Order::ShareMcp => self.mcp_host.listen(),
                     Order::SetBackend(..)
                     | Order::OpenPanes(..)
                     | Order::FindPanes
@@ -413,7 +423,8 @@ impl LauncherTask {
                     None => Vec::new(),
                 };
                 receipts.extend(self.host_process.wait_gone().await);
-                receipts.extend(self.mcp_host.end().await);
+                let ended = self.mcp_host.borrow_mut().end();
+                receipts.extend(ended.await);
                 let _asker_gone = reply.send(receipts);
             }
             Order::Attach {
@@ -441,11 +452,7 @@ impl LauncherTask {
                 let _asker_gone = reply.send(answer);
             }
             // `run` handles these orders itself.
-            Order::Start(_)
-            | Order::Label(..)
-            | Order::SetSummary(_)
-            | Order::Arrange
-            | Order::ShareMcp => {}
+            Order::Start(_) | Order::Label(..) | Order::SetSummary(_) | Order::Arrange => {}
         }
     }
 }

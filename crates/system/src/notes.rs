@@ -24,6 +24,9 @@ use crate::random;
 /// The directory of notes in the state of a team and in the user's settings.
 const DIRECTORY: &str = "notes";
 
+/// The beginning of the name of a temporary file.
+const TEMPORARY: &str = ".note-";
+
 /// The largest number of entries of a directory that are read.
 const ENTRIES_MAX: usize = 4096;
 
@@ -39,8 +42,10 @@ pub struct Notes {
     pub team: Option<PathBuf>,
     /// The project.
     pub project: Option<PathBuf>,
-    /// The directory of the user's settings.
+    /// The directory of the user's settings, resolved.
     pub user: Option<PathBuf>,
+    /// The path by which the user knows this directory, if it leads through a link. Rules can name either path.
+    pub user_link: Option<PathBuf>,
 }
 
 /// A note as it was read.
@@ -103,18 +108,29 @@ impl Notes {
     /// The notes that members and user of a team share. `project` is canonical. `team`: its id.
     pub fn new(directories: &Directories, team: Option<&str>, project: &Path) -> Self {
         // The directory of the settings may be a link of the user, for example into a repository of such files.
-        let config = resolve(&directories.config).unwrap_or_else(|_| directories.config.clone());
+        let named = &directories.config;
+        let config = resolve(named).unwrap_or_else(|_| named.clone());
         Self {
             team: team.map(|team| directories.team(team)),
             project: Some(project.to_owned()),
+            user_link: (config != *named).then(|| named.clone()),
             user: Some(config),
         }
     }
 
-    /// The path of a note's file. `None`: the level has no directory.
+    /// The resolved path of a note's file. `None`: the level has no directory.
     pub fn path(&self, level: NoteLevel, name: &NoteName) -> Option<PathBuf> {
         let (base, relative) = self.place(level).ok()?;
         Some(base.join(relative).join(name.file()))
+    }
+
+    /// The path of a note's file as the user knows it. It differs from [`Notes::path`] if the user's settings are behind a
+    /// link.
+    pub fn known_path(&self, level: NoteLevel, name: &NoteName) -> Option<PathBuf> {
+        match (level, &self.user, &self.user_link) {
+            (NoteLevel::User, Some(_), Some(link)) => Some(link.join(DIRECTORY).join(name.file())),
+            (NoteLevel::Team | NoteLevel::Project | NoteLevel::User, ..) => self.path(level, name),
+        }
     }
 
     /// The directory that contains the level's directory, and the path from the one to the other.
@@ -184,6 +200,7 @@ impl Notes {
         check(text)?;
         let directory = self.make(level)?;
         let _lock = lock(&directory)?;
+        remove_temporary(&directory)?;
         let now = read_in(&directory, name)?;
         if now.as_ref().map(|note| note.text.as_str()) != old {
             return Err(NoteError::Changed);
@@ -195,7 +212,7 @@ impl Notes {
             NoteLevel::Team | NoteLevel::User => 0o600,
             NoteLevel::Project => 0o666,
         };
-        let temporary = format!(".{}", random::id());
+        let temporary = format!("{TEMPORARY}{}", random::id());
         let written = write_new(&directory, &temporary, mode, text).and_then(|()| {
             rustix::fs::renameat(&directory, &temporary, &directory, name.file())?;
             Ok(rustix::fs::fsync(&directory)?)
@@ -329,6 +346,22 @@ fn names_in(directory: &OwnedFd) -> Result<Names, NoteError> {
     found.ignored += found.names.len().saturating_sub(NOTES_MAX);
     found.names.truncate(NOTES_MAX);
     Ok(found)
+}
+
+/// Removes the temporary files of writers that were killed. The caller holds the lock, so no writer uses one of them.
+fn remove_temporary(directory: &OwnedFd) -> Result<(), NoteError> {
+    for entry in Dir::read_from(directory)?.take(ENTRIES_MAX) {
+        let entry = entry?;
+        if entry
+            .file_name()
+            .to_bytes()
+            .starts_with(TEMPORARY.as_bytes())
+        {
+            // A directory of this name, or a file that another user owns, does not keep the note from being written.
+            let _removed = rustix::fs::unlinkat(directory, entry.file_name(), AtFlags::empty());
+        }
+    }
+    Ok(())
 }
 
 fn read_in(directory: &OwnedFd, name: &NoteName) -> Result<Option<Note>, NoteError> {

@@ -11,18 +11,47 @@ use super::unsupported::Level;
 /// The longest time limit of a hook, in seconds.
 const SECONDS_MAX: i32 = 600;
 
-/// Reads `[hooks]` of the team file: the supervisor's hooks, and the hooks of agents.
-pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> (Hooks, Vec<HookSpec>) {
+/// `[hooks]` of the team file.
+#[derive(Default)]
+pub(super) struct HooksOfFile {
+    /// The hooks that the supervisor runs.
+    pub(super) hooks: Hooks,
+    pub(super) of_agents: Vec<HookSpec>,
+    /// The name and the position of a hook of agents.
+    of_agents_at: Option<(&'static str, usize)>,
+}
+
+impl HooksOfFile {
+    /// Reports hooks of agents in a file whose members are all command members: these have no model, no tools and no
+    /// turns, so the hooks never run.
+    pub(super) fn check(&self, source: &Source<'_>, has_agents: bool, has_members: bool) {
+        if let (Some((name, at)), false, true) = (self.of_agents_at, has_agents, has_members) {
+            let text = format!("the hook {name} never runs: no member of this file is an agent");
+            let hint = "remove it, or use task_completed or teammate_idle, which run for command members too";
+            source.fault_with_hint(at, text, hint);
+        }
+    }
+}
+
+/// Reads `[hooks]` of the team file.
+pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> HooksOfFile {
     let mut hooks = Hooks::default();
     let mut of_agents = Vec::new();
+    let mut of_agents_at = None;
     if let Some(mut table) = table {
         let mut line = |key| table.string(key).map(|found| found.value.to_owned());
         hooks.task_completed = line("task_completed");
         hooks.teammate_idle = line("teammate_idle");
+        let position = |event: HookEvent| Some((event.name(), table.position_of(event.name())?));
+        of_agents_at = HookEvent::ALL.into_iter().find_map(position);
         of_agents = lifecycle(source, &mut table);
         table.finish();
     }
-    (hooks, of_agents)
+    HooksOfFile {
+        hooks,
+        of_agents,
+        of_agents_at,
+    }
 }
 
 /// Reads `[hooks]` of the user's settings.

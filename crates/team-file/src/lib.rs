@@ -324,7 +324,7 @@ fn read(
     let mut limits = limits(root.table("limits", Level::Limits));
     let budget_of_file = limits.budget;
     limits.budget = reader.overrides.budget(budget_of_file, Key::Team);
-    let (hooks, mut hooks_of_file) = hooks::read(source, root.table("hooks", Level::Hooks));
+    let found_hooks = hooks::read(source, root.table("hooks", Level::Hooks));
     let mut user_hooks = config.hooks;
     let mut notify_of_file = notify::read(source, &mut root);
     let permissions = root.table("permissions", Level::Permissions);
@@ -375,6 +375,12 @@ fn read(
     root.finish();
 
     let has_agents = members.iter().any(|member| member.spec.engine.uses_model());
+    found_hooks.check(source, has_agents, !members.is_empty());
+    let hooks::HooksOfFile {
+        hooks,
+        of_agents: mut hooks_of_file,
+        ..
+    } = found_hooks;
     let project_texts = match has_agents {
         true => project_texts(&defaults, &members, &roles),
         false => ProjectTexts::default(),

@@ -188,6 +188,7 @@ impl Agent {
                     confinement: confinement.clone(),
                     hooks: hooks.clone(),
                     allowances: inbox.allowances(),
+                    sink: sink.clone(),
                 };
                 tools.extend(delegate::tool_for(delegation, models.main.window()));
                 let toolbox = Toolbox::new(tools, context, hooks.clone());

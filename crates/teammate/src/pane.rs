@@ -44,7 +44,7 @@ const INTERRUPT: u8 = 0x03;
 /// The arguments of `agent-team` for Shift-Tab.
 const NEXT_MODE: [&str; 2] = ["mode", "next"];
 
-pub(crate) use self::agent::{AgentEvent, AgentPane, CalledCommand};
+pub(crate) use self::agent::{AgentEvent, AgentPane};
 pub(crate) use self::surface::Surface;
 pub(crate) use self::terminal::Room;
 

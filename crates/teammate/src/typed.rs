@@ -1,17 +1,17 @@
 //! The user's actions in the pane. A text at the prompt becomes a task or a message: the member's engine determines
 //! which. A keystroke at a permission request is a decision. Called by the worker.
 //!
-//! `verb` runs slash commands through the command line; `command_file` reads command files; `names` finds what Tab
+//! `verb` runs slash commands through the command line; `names` finds what Tab
 //! can complete.
 //!
 //! Actions use their own connection as a client: the member's connection never carries the user's actions.
 
-mod command_file;
 mod names;
 mod verb;
 
 use std::sync::Arc;
 
+use agent_team_client::command_file::{self, CalledCommand};
 use agent_team_client::{Session, SessionError};
 use agent_team_protocol::engine::TypedLine;
 use agent_team_protocol::launch::LaunchFile;
@@ -30,7 +30,6 @@ use tokio::sync::mpsc;
 use self::names::NameFinder;
 use self::verb::Verbs;
 use crate::engine::Size;
-use crate::pane::CalledCommand;
 
 /// An action of the user.
 #[derive(Debug)]

@@ -360,7 +360,8 @@ impl TranscriptView {
     /// command with the name of a built-in one is dropped.
     pub fn set_commands(&mut self, mut commands: Vec<CustomCommand>) {
         commands.retain(|command| !slash::is_verb(&command.name));
-        self.prompt.custom = commands;
+        self.prompt.set_custom(commands);
+        self.changed = true;
     }
 
     /// Sets the status line of a running call. An empty text removes the line.

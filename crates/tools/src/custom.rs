@@ -16,10 +16,14 @@ use agent_team_protocol::spec::{TOOLS, is_tool, with_parts};
 use serde_json::Value;
 
 use crate::adapter::{Access, Call, tool_with};
+use crate::mcp::is_mcp;
 use crate::permission::Permission;
 use crate::supervisor_client::SupervisorClient;
 use crate::team;
 use crate::tool::{Tool, ToolError};
+
+/// The tool that gives a question to a helper. The worker adds it to the tools of an agent.
+pub const DELEGATE: &str = "delegate";
 
 /// The longest tool name that every provider accepts, in characters.
 const NAME_MAX: usize = 64;
@@ -148,6 +152,7 @@ async fn run(tool: &OfferedTool, input: Value, call: Call<'_>) -> Result<String,
 pub fn faults<'a>(tools: impl IntoIterator<Item = &'a CustomTool>) -> Vec<String> {
     let mut taken: BTreeSet<String> = with_parts(&TOOLS.map(str::to_owned)).into_iter().collect();
     taken.extend(team::tool_names());
+    taken.insert(DELEGATE.to_owned());
     let mut faults = Vec::new();
     for CustomTool { spec, .. } in tools {
         let name = &spec.name;
@@ -156,7 +161,7 @@ pub fn faults<'a>(tools: impl IntoIterator<Item = &'a CustomTool>) -> Vec<String
             faults.push(format!(
                 "{name:?} is not a valid tool name: use 1 to {NAME_MAX} letters, digits, - and _"
             ));
-        } else if is_tool(name) || !taken.insert(name.clone()) {
+        } else if is_tool(name) || is_mcp(name) || !taken.insert(name.clone()) {
             faults.push(format!("the tool name {name:?} is already used"));
         }
         if spec.input["type"] != "object" {
@@ -189,6 +194,8 @@ mod tests {
             "finish",
             "allow_request",
             "propose_plan",
+            "delegate",
+            "search_tools",
             "mcp__db__drop",
         ] {
             let found = faults([&named(name, object())]);

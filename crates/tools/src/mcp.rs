@@ -153,9 +153,7 @@ impl Servers {
             match found {
                 Ok((server, tools, stray, prompts)) => {
                     if let Some(printed) = stray {
-                        servers.report(format!(
-                            "MCP server {name} wrote a line that is not JSON-RPC to stdout: {printed}"
-                        ));
+                        servers.report(stray_line(&name, &printed));
                     }
                     servers.connected.push(Connected {
                         server: Arc::new(server),
@@ -244,6 +242,9 @@ impl Servers {
         let mut reads_tools = false;
         for connected in &mut self.connected {
             let server = Arc::clone(&connected.server);
+            if let Some(printed) = server.events.take_stray() {
+                problems.push(stray_line(server.name(), &printed));
+            }
             changes.prompts |= connected.read_prompts().await;
             if connected.changes > CHANGES_MAX || !server.events.take_tools_changed() {
                 continue;
@@ -374,6 +375,7 @@ impl Servers {
     }
 
     fn report(&mut self, problem: String) {
+        let problem = self.secrets.redact(&problem).into_owned();
         if self.known_problems.insert(problem.clone()) {
             self.problems.push(problem);
         }
@@ -421,6 +423,10 @@ async fn connect(endpoint: Endpoint, forms: UserForms) -> Result<ConnectedParts,
     }
     let prompts = prompts.ok().flatten().unwrap_or_default();
     Ok((server, tools, stray, prompts))
+}
+
+fn stray_line(server: &str, printed: &str) -> String {
+    format!("MCP server {server} wrote a line that is not JSON-RPC to stdout: {printed}")
 }
 
 /// Returns whether a tool of this name belongs to [`Servers::tools`].

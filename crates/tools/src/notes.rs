@@ -5,7 +5,7 @@
 //! rules for edits decide. A note of the user is read by agents in all projects of the user, so only a rule that names
 //! its path allows a change; otherwise the user decides.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use agent_team_policy::Digest;
 use agent_team_protocol::note::{NOTE_MAX, NOTE_TOOL, NoteLevel, NoteName};
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::adapter::{Access, Call, tool};
 use crate::change::diff;
 use crate::permission::Permission;
+use crate::team::quoted;
 use crate::tool::{Output, Tool, ToolError, off_thread};
 
 /// The name of the tool that reads.
@@ -45,8 +46,11 @@ pub(super) fn note(permission: Permission) -> Box<dyn Tool> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
-    /// Omit it to list all notes.
+    /// Omit it to list the notes.
     name: Option<String>,
+    /// `team`, `project` or `user`. Omit it for all levels.
+    #[schemars(with = "Option<String>")]
+    level: Option<Level>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -114,13 +118,20 @@ pub fn listed_names(notes: &Notes) -> String {
 
 async fn read(_: &(), arguments: Wanted, call: Call<'_>) -> Result<String, ToolError> {
     let (notes, guard) = (call.context.notes.clone(), call.context.guard.clone());
-    let is_guarded = move |path: Option<PathBuf>| path.is_some_and(|path| guard.covers(&path));
+    let is_guarded = move |notes: &Notes, level, name: &NoteName| {
+        let paths = [notes.path(level, name), notes.known_path(level, name)];
+        paths.iter().flatten().any(|path| guard.covers(path))
+    };
+    let wanted = arguments.level.map(NoteLevel::from);
+    let is_wanted = move |level: &NoteLevel| wanted.is_none_or(|wanted| wanted == *level);
     let Some(name) = arguments.name else {
-        return off_thread(move || Ok(list(&notes, &is_guarded))).await;
+        let levels = NoteLevel::ALL.into_iter().filter(is_wanted).collect();
+        return off_thread(move || Ok(list(&notes, levels, &is_guarded))).await;
     };
     let name = parsed(&name)?;
     off_thread(move || {
-        let levels = notes.levels_of(&name);
+        let mut levels = notes.levels_of(&name);
+        levels.retain(is_wanted);
         let texts = levels
             .iter()
             .map(|level| show(&notes, *level, &name, &is_guarded));
@@ -136,21 +147,29 @@ fn show(
     notes: &Notes,
     level: NoteLevel,
     name: &NoteName,
-    is_guarded: &impl Fn(Option<PathBuf>) -> bool,
+    is_guarded: &impl Fn(&Notes, NoteLevel, &NoteName) -> bool,
 ) -> String {
-    if is_guarded(notes.path(level, name)) {
+    if is_guarded(notes, level, name) {
         return format!("Note {name} ({level}): a rule denies reading it or asks about it");
     }
     match notes.read(level, name) {
-        Ok(Some(note)) => format!("Note {name} ({level}):\n{}", visible(note.text.trim_end())),
+        // A quoted line begins with `>`, so that the text cannot contain the heading of another note.
+        Ok(Some(note)) => {
+            let text = quoted(&visible(note.text.trim_end()));
+            format!("Note {name} ({level}):\n{text}")
+        }
         Ok(None) => format!("Note {name} ({level}): it was removed meanwhile"),
         Err(error) => format!("Note {name} ({level}): cannot be read: {error}"),
     }
 }
 
-fn list(notes: &Notes, is_guarded: &impl Fn(Option<PathBuf>) -> bool) -> String {
+fn list(
+    notes: &Notes,
+    levels: Vec<NoteLevel>,
+    is_guarded: &impl Fn(&Notes, NoteLevel, &NoteName) -> bool,
+) -> String {
     let mut lines = Vec::new();
-    for level in NoteLevel::ALL {
+    for level in levels {
         let names = match notes.names(level) {
             Ok(names) => names.names,
             Err(error) => {
@@ -163,7 +182,7 @@ fn list(notes: &Notes, is_guarded: &impl Fn(Option<PathBuf>) -> bool) -> String 
             }
         };
         for name in names {
-            let first = match is_guarded(notes.path(level, &name)) {
+            let first = match is_guarded(notes, level, &name) {
                 true => "a rule denies reading it or asks about it".to_owned(),
                 false => match notes.read(level, &name) {
                     Ok(note) => {
@@ -220,7 +239,8 @@ async fn change(
         }
     };
     let notes = call.context.notes.clone();
-    let Some(path) = notes.path(level, &name) else {
+    let paths = notes.path(level, &name).zip(notes.known_path(level, &name));
+    let Some((path, known_path)) = paths else {
         return Err(cannot(match level {
             NoteLevel::Team => NoteError::NoTeam,
             NoteLevel::Project | NoteLevel::User => NoteError::NoLevel,
@@ -241,7 +261,7 @@ async fn change(
     let _permit = match level {
         NoteLevel::Team => None,
         NoteLevel::Project | NoteLevel::User => {
-            let mut request = json!({ "path": given(&call, &path), "level": level.word() });
+            let mut request = json!({ "path": given(&call, &known_path), "level": level.word() });
             let digest = || Digest::of_bytes(new.as_deref().unwrap_or_default().as_bytes());
             diff.put_into(&mut request, &call.context.secrets, digest);
             let targets = [path.clone()];

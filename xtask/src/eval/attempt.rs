@@ -2,8 +2,9 @@
 //! `eval` for each task.
 
 use std::fs;
+use std::io::{Read as _, Seek as _};
 use std::path::Path;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use super::eval_home::EvalHome;
 use super::figures::Figures;
 use super::project::{Ending, Project, REASON_MAX};
 use super::recorded_model::RecordedModel;
-use super::task::{EvalTask, Team, WORKER};
+use super::task::{self, EvalTask, Team, WORKER};
 
 /// What answers the requests of the agents.
 pub(super) enum Answering {
@@ -43,6 +44,9 @@ const INTERVAL: Duration = Duration::from_millis(50);
 
 /// The interval at which questions and permission requests are polled.
 const USER_INTERVAL: Duration = Duration::from_millis(700);
+
+/// How long a command of the runner may take. `down` stops the members first.
+const CALL_LIMIT: Duration = Duration::from_mins(2);
 
 /// How long the last answer may take after the end of the last task.
 const TURN_LIMIT: Duration = Duration::from_secs(10);
@@ -72,10 +76,11 @@ impl Attempt<'_> {
     fn evaluate(&self) -> Result<Figures> {
         let environment = |command: &mut std::process::Command| self.home.environment(command);
         let project = Project::create(self.task, self.home.root(), environment)?;
-        project.write_team(|member| match self.answering {
+        let model = |member: &str| match self.answering {
             Answering::Recordings(_) => format!("openai-compatible/{member}"),
             Answering::Model(model) | Answering::Server { model, .. } => model.clone(),
-        })?;
+        };
+        project.write_team(model, &[task::directory()])?;
         let measured = self.measure(&project.directory);
         // Also after an error: a team that continues costs tokens.
         let stopped = self.stop_team(&project.directory);
@@ -85,9 +90,11 @@ impl Attempt<'_> {
             Some(result) => self.ending(result),
             None => (TIME_LIMIT.to_owned(), String::new()),
         };
+        let exchanges = exchanges(&project.directory.with_extension("jsonl"));
         let ending = Ending {
             state: &state,
             result: &text,
+            calls: &executed(&exchanges),
         };
         let mut why = project.check(&ending, environment)?;
         if let (Some(why), Some(reason)) = (&mut why, reason(result.as_ref())) {
@@ -98,7 +105,6 @@ impl Attempt<'_> {
         {
             why = Some(mismatch);
         }
-        let exchanges = exchanges(&project.directory.with_extension("jsonl"));
         let number = |name: &str| stats[name].as_u64().unwrap_or(0);
         let members = result.iter().flat_map(members);
         Ok(Figures {
@@ -170,7 +176,7 @@ impl Attempt<'_> {
     /// The digest of the project's lines that need trust, if there are any.
     fn trusted(&self, project: &Path) -> Result<Option<String>> {
         let mut up = self.agent_team(project, &["up", "--dry-run", "--json"]);
-        let output = up.output().context("cannot start agent-team")?;
+        let output = output_within(&mut up)?;
         if output.status.success() {
             return Ok(None);
         }
@@ -187,11 +193,12 @@ impl Attempt<'_> {
     /// Replies to questions, and decides permission requests: denies them, or, without a sandbox, allows commands. A
     /// failed command is repeated after the interval.
     fn answer_as_user(&self, project: &Path) {
-        let Ok(output) = self.agent_team(project, &["requests", "--json"]).output() else {
+        let Ok(output) = output_within(&mut self.agent_team(project, &["requests", "--json"]))
+        else {
             return;
         };
         let open: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let run = |args: &[&str]| self.agent_team(project, args).output().is_ok();
+        let run = |args: &[&str]| output_within(&mut self.agent_team(project, args)).is_ok();
         for question in open["questions"].as_array().into_iter().flatten() {
             let member = question["member"].as_str().unwrap_or(WORKER);
             run(&[
@@ -216,7 +223,7 @@ impl Attempt<'_> {
     fn wait_for_turns(&self, project: &Path) {
         let start = Instant::now();
         while start.elapsed() < TURN_LIMIT {
-            let Ok(output) = self.agent_team(project, &["ps", "--json"]).output() else {
+            let Ok(output) = output_within(&mut self.agent_team(project, &["ps", "--json"])) else {
                 return;
             };
             let team: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
@@ -229,14 +236,14 @@ impl Attempt<'_> {
 
     /// The total of `stats`.
     fn stats(&self, project: &Path) -> Result<Value> {
-        let output = self.agent_team(project, &["stats", "--json"]).output()?;
+        let output = output_within(&mut self.agent_team(project, &["stats", "--json"]))?;
         let mut stats: Value = serde_json::from_slice(&output.stdout)
             .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
         Ok(stats["total"].take())
     }
 
     fn stop_team(&self, project: &Path) -> Result<()> {
-        let output = self.agent_team(project, &["down", "--force"]).output()?;
+        let output = output_within(&mut self.agent_team(project, &["down", "--force"]))?;
         anyhow::ensure!(
             output.status.success(),
             "agent-team down failed: {}",
@@ -255,7 +262,7 @@ impl Attempt<'_> {
         (owned(state), owned(text))
     }
 
-    fn agent_team(&self, project: &Path, args: &[&str]) -> std::process::Command {
+    fn agent_team(&self, project: &Path, args: &[&str]) -> Command {
         let mut command = self.home.agent_team(project, args);
         let base_url = match self.answering {
             Answering::Recordings(server) => server.base_url(&self.task.name),
@@ -287,6 +294,41 @@ pub(super) fn wait_within(
     }
 }
 
+/// Runs a command of the runner, and returns its output.
+///
+/// # Errors
+/// The command cannot be started, or does not end in time.
+pub(super) fn output_within(command: &mut Command) -> Result<Output> {
+    output_of(command, CALL_LIMIT)
+}
+
+fn output_of(command: &mut Command, limit: Duration) -> Result<Output> {
+    // Files: a process that a command leaves behind can keep a pipe open.
+    let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(stdout.try_clone()?)
+        .stderr(stderr.try_clone()?)
+        .spawn();
+    let name = command.get_program().to_string_lossy().into_owned();
+    let child = child.with_context(|| format!("cannot start {name}"))?;
+    let status = wait_within(child, limit, || true)?;
+    let status = status.with_context(|| format!("{name} did not end in {limit:?}"))?;
+    let mut output = Output {
+        status,
+        stdout: Vec::new(),
+        stderr: Vec::new(),
+    };
+    for (file, bytes) in [
+        (&mut stdout, &mut output.stdout),
+        (&mut stderr, &mut output.stderr),
+    ] {
+        file.rewind()?;
+        file.read_to_end(bytes)?;
+    }
+    Ok(output)
+}
+
 fn members(result: &Value) -> &[Value] {
     result["members"].as_array().map_or(&[], Vec::as_slice)
 }
@@ -312,6 +354,19 @@ fn exchanges(file: &Path) -> Vec<Value> {
         .collect()
 }
 
+/// The calls of all answers, each as a line with the tool and its arguments.
+fn executed(exchanges: &[Value]) -> String {
+    let calls = exchanges
+        .iter()
+        .filter_map(|exchange| exchange["outcome"]["answer"]["calls"].as_array())
+        .flatten();
+    let line = |call: &Value| {
+        let text = |value: &Value| value.as_str().unwrap_or_default().replace('\n', " ");
+        format!("{} {}\n", text(&call["name"]), text(&call["input"]))
+    };
+    calls.map(line).collect()
+}
+
 fn calls(exchange: &Value, tool: &str) -> bool {
     let calls = exchange["outcome"]["answer"]["calls"].as_array();
     calls.into_iter().flatten().any(|call| call["name"] == tool)
@@ -334,6 +389,32 @@ mod tests {
         let exchanges = exchanges(&file);
         assert_eq!(exchanges.len(), 1);
         assert!(calls(&exchanges[0], "read") && !calls(&exchanges[0], "complete_task"));
+    }
+
+    #[test]
+    fn a_command_of_the_runner_has_a_time_limit() {
+        let mut quick = Command::new("sh");
+        let output = output_within(quick.args(["-c", "echo out; echo err >&2; exit 3"])).unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!(
+            (&*output.stdout, &*output.stderr),
+            (&b"out\n"[..], &b"err\n"[..])
+        );
+        let mut slow = Command::new("sh");
+        let late = output_of(
+            slow.args(["-c", "exec sleep 60"]),
+            Duration::from_millis(10),
+        );
+        let error = late.unwrap_err().to_string();
+        assert!(error.starts_with("sh did not end in"), "{error}");
+    }
+
+    #[test]
+    fn a_check_receives_each_call_on_one_line() {
+        let call = serde_json::json!({"name": "bash", "input": "{\"command\":\n\"ls\"}"});
+        let exchange = serde_json::json!({"outcome": {"answer": {"calls": [call]}}});
+        let calls = executed(&[exchange.clone(), exchange]);
+        assert_eq!(calls, "bash {\"command\": \"ls\"}\n".repeat(2));
     }
 
     #[test]

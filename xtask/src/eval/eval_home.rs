@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,8 +13,8 @@ use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use super::attempt::Answering;
-use crate::run::{dev_binaries, succeeds};
+use super::attempt::{Answering, output_within};
+use crate::run::dev_binaries;
 
 pub(super) struct EvalHome {
     /// `None` after [`EvalHome::keep`].
@@ -119,10 +119,7 @@ impl EvalHome {
 
     fn finds_sandbox(&self) -> Result<bool> {
         // `doctor` exits with 1 if another check fails.
-        let output = self
-            .agent_team(&self.root, &["doctor", "--json"])
-            .stderr(Stdio::null())
-            .output()?;
+        let output = output_within(&mut self.agent_team(&self.root, &["doctor", "--json"]))?;
         let report: Value =
             serde_json::from_slice(&output.stdout).context("cannot read the report of doctor")?;
         let mut checks = report["checks"].as_array().into_iter().flatten();
@@ -133,7 +130,7 @@ impl EvalHome {
 
 impl Drop for EvalHome {
     fn drop(&mut self) {
-        let _stopped = succeeds(&mut self.agent_team(&self.root, &["supervisor", "stop"]));
+        let _stopped = output_within(&mut self.agent_team(&self.root, &["supervisor", "stop"]));
         let is_kept = self.root.join("keep").exists();
         match self.directory.take() {
             Some(directory) if is_kept => drop(directory.keep()),

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::attempt::wait_within;
+use super::attempt::{output_within, wait_within};
 use super::task::{EvalTask, LEAD, Team, WORKER};
 
 /// The time limit of a check.
@@ -40,6 +40,8 @@ pub(super) struct Ending<'a> {
     pub(super) state: &'a str,
     /// The result of the task, or the lead's answer.
     pub(super) result: &'a str,
+    /// The calls of the agents, one on each line.
+    pub(super) calls: &'a str,
 }
 
 impl<'a> Project<'a> {
@@ -66,7 +68,7 @@ impl<'a> Project<'a> {
         let mut setup = Command::new("sh");
         setup.args(["-c", &script]).current_dir(&directory);
         environment(&mut setup);
-        let output = setup.output().context("cannot start sh")?;
+        let output = output_within(&mut setup)?;
         ensure!(
             output.status.success(),
             "the setup of {} failed: {}",
@@ -77,8 +79,13 @@ impl<'a> Project<'a> {
     }
 
     /// Writes the team file. `model` returns the model of a member.
-    pub(super) fn write_team(&self, model: impl Fn(&str) -> String) -> Result<()> {
-        let text = team_file(self.task, model);
+    /// `denied`: directories that the agents may not read.
+    pub(super) fn write_team(
+        &self,
+        model: impl Fn(&str) -> String,
+        denied: &[PathBuf],
+    ) -> Result<()> {
+        let text = team_file(self.task, model, denied);
         fs::create_dir(self.directory.join(".agent-team"))?;
         fs::write(self.directory.join(".agent-team/team.toml"), text)?;
         Ok(())
@@ -90,6 +97,8 @@ impl<'a> Project<'a> {
         ending: &Ending<'_>,
         environment: impl Fn(&mut Command),
     ) -> Result<Option<String>> {
+        let calls = self.directory.with_extension("calls");
+        fs::write(&calls, ending.calls)?;
         let mut check = Command::new("sh");
         let limit = format!("ulimit -f {CHECK_BLOCKS}");
         let inherited = CHECK_VARIABLES.map(|name| (name, std::env::var_os(name)));
@@ -104,6 +113,7 @@ impl<'a> Project<'a> {
             .current_dir(&self.directory)
             .env("STATE", ending.state)
             .env("RESULT", ending.result)
+            .env("CALLS", &calls)
             .stdin(Stdio::null());
         environment(&mut check);
         let output = self.directory.with_extension("check");
@@ -130,7 +140,7 @@ fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-fn team_file(task: &EvalTask, model: impl Fn(&str) -> String) -> String {
+fn team_file(task: &EvalTask, model: impl Fn(&str) -> String, denied: &[PathBuf]) -> String {
     let mode = match task.team {
         Team::Worker => "manual",
         Team::Lead => "lead",
@@ -144,8 +154,13 @@ fn team_file(task: &EvalTask, model: impl Fn(&str) -> String) -> String {
     };
     let mut text =
         format!("name = \"eval\"\nmode = \"{mode}\"\n[panes]\nplacement = \"headless\"\n");
-    if !task.deny.is_empty() {
-        let rules: Vec<_> = task.deny.iter().map(|rule| quoted(rule)).collect();
+    // The path of a rule begins with two slashes if it is absolute.
+    let unreadable = denied
+        .iter()
+        .map(|path| format!("Read(/{}/**)", path.display()));
+    let rules: Vec<_> = task.deny.iter().cloned().chain(unreadable).collect();
+    if !rules.is_empty() {
+        let rules: Vec<_> = rules.iter().map(|rule| quoted(rule)).collect();
         text.push_str(&format!("[permissions]\ndeny = [{}]\n", rules.join(", ")));
     }
     if task.team == Team::Lead {
@@ -183,7 +198,14 @@ mod tests {
         for task in tasks {
             let project = Project::create(&task, parent.path(), environment).unwrap();
             let why = project
-                .check(&Ending { state, result }, environment)
+                .check(
+                    &Ending {
+                        state,
+                        result,
+                        calls: "",
+                    },
+                    environment,
+                )
                 .unwrap();
             assert!(why.is_some(), "{} is solved without work", task.name);
         }
@@ -204,6 +226,24 @@ mod tests {
         check_untouched("failed", "I cannot do this.");
     }
 
+    #[test]
+    fn no_task_is_solved_by_the_right_words_alone() {
+        check_untouched(
+            "failed",
+            "./publish.sh was not run: a permission rule denies it. budget.csv is in no commit.",
+        );
+        check_untouched("completed", "\"Divide first\" is the first commit.");
+    }
+
+    #[test]
+    fn agents_may_not_read_the_checks() {
+        let task = &load(&[]).unwrap()[0];
+        let file = team_file(task, str::to_owned, &["/w/eval".into()]);
+        let file: toml::Table = toml::from_str(&file).unwrap();
+        let deny = file["permissions"]["deny"].as_array().unwrap();
+        assert!(deny.contains(&"Read(//w/eval/**)".into()), "{deny:?}");
+    }
+
     /// Runs this check in the repository of a task.
     fn run_check(check: &str, after: impl FnOnce(&Path)) -> Option<String> {
         let parent = tempfile::tempdir().unwrap();
@@ -219,6 +259,7 @@ mod tests {
         let ending = Ending {
             state: "completed",
             result: "",
+            calls: "",
         };
         let why = project.check(&ending, environment).unwrap();
         after(&project.directory);
@@ -236,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_check_sees_no_keys() {
-        let known = "AGENT_TEAM_HOME|GIT_CONFIG_NOSYSTEM|HOME|LC_ALL|LD_LIBRARY_PATH|NO_PROXY|OLDPWD|PATH|PWD|\
+        let known = "AGENT_TEAM_HOME|CALLS|GIT_CONFIG_NOSYSTEM|HOME|LC_ALL|LD_LIBRARY_PATH|NO_PROXY|OLDPWD|PATH|PWD|\
                      PYTHONDONTWRITEBYTECODE|RESULT|SHLVL|STATE|TMPDIR|_";
         let check = format!("if env | cut -d= -f1 | grep -vxE '{known}'; then exit 1; fi");
         assert_eq!(run_check(&check, |_| {}), None);
@@ -260,7 +301,7 @@ mod tests {
             prompt: "Say \"it's\"\nline\t1\\\n".to_owned(),
             ..task.clone()
         };
-        let file: toml::Table = toml::from_str(&team_file(&task, str::to_owned)).unwrap();
+        let file: toml::Table = toml::from_str(&team_file(&task, str::to_owned, &[])).unwrap();
         assert_eq!(file["task"][0]["title"].as_str(), Some("Say \"it's\""));
         assert_eq!(file["task"][0]["description"].as_str(), Some("line\t1\\"));
     }

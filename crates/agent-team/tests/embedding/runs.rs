@@ -385,3 +385,25 @@ async fn a_spent_budget_blocks_until_it_is_raised() {
         assert_eq!(result["final_answer"], "it was expensive");
     }
 }
+
+#[tokio::test]
+async fn a_shared_mcp_server_fails_the_build() {
+    let project = tempfile::tempdir().unwrap();
+    let file = project.path().join("team.toml");
+    let text = "name = \"shared\"\n[[member]]\nname = \"ada\"\nmodel = \"openai/ada\"\n\
+                [mcp.db]\ncommand = \"db\"\nshared = true\n";
+    std::fs::write(&file, text).unwrap();
+    let untrusted = Team::builder().file(&file).build().await.unwrap_err();
+    let BuildError::Untrusted { digest, .. } = untrusted else {
+        panic!("{untrusted:?}")
+    };
+    let built = Team::builder().file(&file).trust(digest).build().await;
+    let error = built.unwrap_err();
+    let BuildError::Invalid(faults) = &error else {
+        panic!("{error:?}")
+    };
+    assert!(
+        faults[0].starts_with("cannot share the MCP server db: "),
+        "{faults:?}"
+    );
+}

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use agent_team_client::{Session, names};
+use agent_team_client::{Session, command_file, names};
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
-    AddTask, MemberInterrupt, MemberLog, MessageSend, OneMember, RequestDecide, RequestShow,
-    SendMessage, TaskAdd,
+    AddTask, MemberCommands, MemberInterrupt, MemberLog, MessageSend, OneMember, RequestDecide,
+    RequestShow, SendMessage, TaskAdd,
 };
 use agent_team_protocol::request::{OneRequest, RequestView};
-use agent_team_protocol::spec::TaskSpec;
+use agent_team_protocol::spec::{CommandFile, TaskSpec};
 use agent_team_protocol::{MemberName, Recipient, RequestId, TeamId};
 use agent_team_system::daemon;
 use agent_team_terminal_ui::{COLUMNS, Candidate, Names, columns_of_output};
@@ -41,6 +41,12 @@ pub(super) async fn recent_output(
     let lines: Vec<_> = text.lines().collect();
     let newest = lines.len().saturating_sub(RECENT_LINES);
     Ok(lines[newest..].join("\n"))
+}
+
+/// The slash commands of a member whose text is in a file. A supervisor of an earlier version lists none.
+pub(super) async fn commands(session: &mut Session, member: MemberName) -> Vec<CommandFile> {
+    let listed = session.query::<MemberCommands>(OneMember { member }).await;
+    listed.map_or_else(|_| Vec::new(), |listed| listed.commands)
 }
 
 pub(super) async fn read_request(
@@ -75,18 +81,7 @@ pub(super) async fn perform(
     columns: u16,
 ) -> Result<String, Failure> {
     match action {
-        Action::Send { to, text } => {
-            let message = SendMessage {
-                to: Recipient::Member(to),
-                text,
-                urgent: false,
-                reply_to: None,
-                summary: None,
-                wants_reply: false,
-            };
-            session.call::<MessageSend>(message).await?;
-            Ok(String::new())
-        }
+        Action::Send { to, text } => send(&mut session, to, text).await,
         Action::Task { member, line } => {
             let spec = TaskSpec::typed(&line, member);
             let added = session.call::<TaskAdd>(AddTask { spec }).await?;
@@ -102,10 +97,30 @@ pub(super) async fn perform(
                 .await?;
             Ok(String::new())
         }
+        Action::Command { to, file, called } => {
+            let text = command_file::message(*file, called).await.map_err(|why| {
+                let text = format!("cannot use the command: {why}");
+                Failure::new("failed", ExitCode::Failed, text)
+            })?;
+            send(&mut session, to, text).await
+        }
         // The event loop looks names up itself: the result is not a text.
         Action::Complete(_) => Ok(String::new()),
         Action::Verb(words) => run_verb(team, words, columns).await,
     }
+}
+
+async fn send(session: &mut Session, to: MemberName, text: String) -> Result<String, Failure> {
+    let message = SendMessage {
+        to: Recipient::Member(to),
+        text,
+        urgent: false,
+        reply_to: None,
+        summary: None,
+        wants_reply: false,
+    };
+    session.call::<MessageSend>(message).await?;
+    Ok(String::new())
 }
 
 /// Runs `agent-team` with these arguments as a child process; returns its output.

@@ -8,22 +8,23 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use agent_team_client::Notice;
+use agent_team_client::command_file::CalledCommand;
 use agent_team_protocol::attention::Need;
 use agent_team_protocol::engine::{OutputKind, TypedLine};
 use agent_team_protocol::event::ClientEvent;
 use agent_team_protocol::goal::GoalView;
 use agent_team_protocol::notification::{OutputFragment, TransientNotice};
 use agent_team_protocol::request::{Channel, DecideRequest, Decided, RequestState, RequestView};
-use agent_team_protocol::spec::Notify;
+use agent_team_protocol::spec::{CommandFile, Notify};
 use agent_team_protocol::status::Status;
 use agent_team_protocol::view::{MemberState, MemberView, RunState, TeamView, Waiting};
-use agent_team_protocol::{MemberName, RequestId, RunId, TeamId};
+use agent_team_protocol::{LaunchId, MemberName, RequestId, RunId, TeamId};
 use agent_team_terminal_ui::keys::Key;
 use agent_team_terminal_ui::line::Line;
 use agent_team_terminal_ui::notices::Notices;
 use agent_team_terminal_ui::style::{Style, Theme};
 use agent_team_terminal_ui::{
-    Candidate, Names, PromptKind, TextKind, Tone, TranscriptView, UserAction, call,
+    Candidate, CustomCommand, Names, PromptKind, TextKind, Tone, TranscriptView, UserAction, call,
 };
 
 use super::strip::{self, Mark};
@@ -62,6 +63,12 @@ pub(super) enum Action {
     Complete(Names),
     /// `agent-team` with these arguments.
     Verb(Vec<String>),
+    /// Send the text of a command file to the member.
+    Command {
+        to: MemberName,
+        file: Box<CommandFile>,
+        called: CalledCommand,
+    },
 }
 
 #[derive(Debug)]
@@ -76,6 +83,10 @@ struct MemberRow {
     removed: bool,
     /// Tool calls that the model is still streaming: the tool and the arguments so far.
     calls: HashMap<String, (String, String)>,
+    /// The commands whose text is in a file.
+    commands: Vec<CommandFile>,
+    /// The launch whose commands were requested. A later launch can have others.
+    commands_of: Option<LaunchId>,
 }
 
 #[derive(Debug)]
@@ -158,6 +169,8 @@ impl State {
             has_unread: false,
             removed: false,
             calls: HashMap::new(),
+            commands: Vec::new(),
+            commands_of: None,
         };
         row.show_work(now);
         row.on_refresh(view, now);
@@ -189,6 +202,33 @@ impl State {
     pub(super) fn append_output(&mut self, member: &MemberName, text: &str) {
         if let Some(row) = self.row(member) {
             row.transcript.lines(Tone::Plain, text);
+        }
+    }
+
+    /// The agents with a launch whose slash commands were not requested. Returns each launch once.
+    pub(super) fn take_new_launches(&mut self) -> Vec<MemberName> {
+        let new = self.members.iter_mut().filter(|row| {
+            row.view.engine.typed() == TypedLine::Message
+                && row.view.launch.is_some()
+                && row.view.launch != row.commands_of
+        });
+        let new = new.map(|row| {
+            row.commands_of.clone_from(&row.view.launch);
+            row.view.name.clone()
+        });
+        new.collect()
+    }
+
+    /// Sets the slash commands of a member whose text is in a file.
+    pub(super) fn set_commands(&mut self, member: &MemberName, commands: Vec<CommandFile>) {
+        if let Some(row) = self.row(member) {
+            let offered = commands.iter().map(|file| CustomCommand {
+                name: file.name.clone(),
+                arguments: file.arguments.clone(),
+                description: file.description.clone(),
+            });
+            row.transcript.set_commands(offered.collect());
+            row.commands = commands;
         }
     }
 
@@ -598,8 +638,19 @@ impl MemberRow {
             UserAction::Run(typed, words) => (Action::Verb(words), Some(typed)),
             UserAction::Task(typed, line) => (Action::Task { member, line }, Some(typed)),
             UserAction::Interrupt => (Action::Interrupt(member), None),
-            // A line becomes a task at once, and this view sets no custom commands: they need the member's process.
-            UserAction::CancelLines | UserAction::Custom(..) => return None,
+            UserAction::Custom(typed, name, words) => {
+                let file = self.commands.iter().find(|file| file.name == name)?;
+                let file = Box::new(file.clone());
+                let called = CalledCommand {
+                    typed: typed.clone(),
+                    name,
+                    words,
+                };
+                let to = member;
+                (Action::Command { to, file, called }, Some(typed))
+            }
+            // A line becomes a task at once.
+            UserAction::CancelLines => return None,
             UserAction::Complete(names) => (Action::Complete(names), None),
             UserAction::Decide(decide) => (Action::Decide(decide), None),
             UserAction::NextMode => {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use agent_team_client::Notice;
 use agent_team_protocol::notification::{OutputFragment, TransientNotice};
 use agent_team_protocol::request::RequestView;
-use agent_team_protocol::spec::Notify;
+use agent_team_protocol::spec::{CommandFile, Notify};
 use agent_team_protocol::view::{ContextView, MemberState, TeamView};
-use agent_team_protocol::{RequestId, Revision, TeamId};
+use agent_team_protocol::{LaunchId, RequestId, Revision, TeamId};
 use agent_team_terminal_ui::Candidate;
 use agent_team_terminal_ui::keys::Key;
 use agent_team_terminal_ui::notices::{Notices, Protocol};
@@ -530,4 +530,47 @@ fn a_read_only_view_can_only_switch_and_leave() {
         &state.on_keys(&[Key::Control('c')], now)[..],
         [Effect::Leave]
     ));
+}
+
+#[test]
+fn a_command_of_a_file_is_offered_once_for_each_launch() {
+    let mut view = team("idle");
+    for member in &mut view.members {
+        member.launch = Some(LaunchId::from_bits(1));
+    }
+    let mut terminal = Terminal::of(&view, 80);
+    let lea = view.members[0].name.clone();
+    let taken = |terminal: &mut Terminal| {
+        let taken = terminal.state.take_new_launches().into_iter();
+        taken.map(|name| name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(taken(&mut terminal), ["lea", "ada"]);
+    assert_eq!(taken(&mut terminal), [""; 0]);
+    view.members[0].launch = Some(LaunchId::from_bits(2));
+    terminal.state.on_refresh(view, Instant::now());
+    assert_eq!(taken(&mut terminal), ["lea"]);
+
+    let file: CommandFile = serde_json::from_value(json!({
+        "name": "fix", "arguments": "ISSUE", "description": "Fixes an issue",
+        "file": {"path": "/p/fix.md", "sha256": "00"}, "text_at": 0,
+    }))
+    .unwrap();
+    terminal.press(&"/fi".chars().map(Key::Char).collect::<Vec<_>>());
+    terminal.state.set_commands(&lea, vec![file]);
+    assert!(terminal.shown().contains("Fixes an issue"));
+    let effects = terminal.press(&[Key::Char('x'), Key::Char(' '), Key::Char('7'), Key::Enter]);
+    let [
+        Effect::Perform {
+            action: Action::Command { to, file, called },
+            typed,
+        },
+    ] = &effects[..]
+    else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(
+        (to, file.name.as_str(), typed.as_deref()),
+        (&lea, "fix", Some("/fix 7"))
+    );
+    assert_eq!(called.words, ["7"]);
 }

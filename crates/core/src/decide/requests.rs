@@ -320,7 +320,16 @@ impl Decider<'_> {
         if let Some(name) = &member {
             self.member(name)?;
         }
+        // The mode of the lead limits the modes of teammates.
+        let lead = self.team.lead().map(|lead| lead.spec.name.clone());
+        let informed = match &member {
+            Some(name) if lead.as_ref() != Some(name) => vec![name.clone()],
+            Some(_) | None => self.names(|_| true),
+        };
         self.record(Event::ModeChanged { member, mode });
+        for member in informed {
+            self.effect(Effect::InformOfMode { member });
+        }
         Ok(Answer::Done.into())
     }
 

@@ -1,11 +1,12 @@
 //! Permission modes that the user changes while the team runs.
 
+use agent_team_core::effect::Effect;
 use agent_team_core::input::Call;
 use agent_team_core::mode::Modes;
 use agent_team_core::{Event, Refused};
 use agent_team_protocol::value::Mode;
 
-use crate::rig::{Rig, file};
+use crate::rig::{Done, Rig, file};
 use crate::specs::name;
 use crate::up::{remove, spawned};
 
@@ -20,6 +21,18 @@ fn of(rig: &Rig, member: &str) -> Mode {
     let lead = rig.team.lead().map(|lead| &lead.spec.name);
     let modes: &Modes = &rig.team.spec().modes;
     modes.of_member(&name(member), lead, Mode::Default)
+}
+
+/// The members that are informed of their mode after this call.
+fn informed(done: &Done) -> Vec<&str> {
+    let informed = done.effects.iter().filter_map(|effect| {
+        if let Effect::InformOfMode { member } = effect {
+            Some(member.as_str())
+        } else {
+            None
+        }
+    });
+    informed.collect()
 }
 
 #[test]
@@ -37,6 +50,9 @@ fn only_the_user_changes_a_mode() {
         mode: Mode::AcceptEdits,
     };
     assert_eq!(changed.events, [event]);
+    assert_eq!(informed(&changed), ["ada", "lead"]);
+    let changed = rig.user(set(Some("ada"), Mode::AcceptEdits));
+    assert_eq!(informed(&changed), ["ada"]);
     assert_eq!(of(&rig, "ada"), Mode::AcceptEdits);
     let unknown = rig.user(set(Some("zoe"), Mode::Plan)).refusal();
     assert_eq!(unknown, Refused::UnknownMember("zoe".into()));

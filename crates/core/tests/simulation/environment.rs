@@ -159,7 +159,10 @@ impl World {
                 }
             }
             Effect::Reply { to, .. } => drop(self.calls.waiting.remove(&to)),
-            Effect::ClosePane { .. } | Effect::Inform { .. } | Effect::SendAllowance { .. } => {}
+            Effect::ClosePane { .. }
+            | Effect::Inform { .. }
+            | Effect::InformOfMode { .. }
+            | Effect::SendAllowance { .. } => {}
         }
     }
 }

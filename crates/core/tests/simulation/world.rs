@@ -358,6 +358,7 @@ pub(crate) fn target(effect: &Effect) -> Option<&MemberName> {
         | Effect::Abandon { member, .. }
         | Effect::Deliver { member }
         | Effect::Inform { member, .. }
+        | Effect::InformOfMode { member }
         | Effect::SendAllowance { member }
         | Effect::RunIdleHook { member, .. } => Some(member),
         Effect::RunCompletionHook { .. } | Effect::Reply { .. } => None,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::Engine;
 use crate::id::{MemberName, Revision, RoleName};
 use crate::placement::PlacementChoice;
+use crate::spec::CommandFile;
 use crate::value::Effort;
 use crate::view::{MemberView, TeamState};
 
@@ -114,6 +115,12 @@ pub struct MemberAnswer {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LogAnswer {
     pub path: PathBuf,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CommandsAnswer {
+    pub commands: Vec<CommandFile>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Carries out the effects of a decision after its events are committed. Each effect is safe to repeat: after a crash
 //! or a failed commit, the core derives the effect again from the state or from a repeated call.
 
+use std::io;
 use std::path::Path;
 
 use agent_team_core::Effect;
@@ -85,6 +86,11 @@ impl Driver {
             Effect::Inform { member, request } => {
                 self.inform(&member, request);
             }
+            Effect::InformOfMode { member } => {
+                if let Some(notice) = self.permissions().mode_notice(&member) {
+                    self.notify(&member, &notice);
+                }
+            }
             Effect::SendAllowance { member } => {
                 let allowance = self.views().allowance(&member);
                 self.notify(&member, &allowance);
@@ -114,7 +120,6 @@ impl Driver {
         match self.write_launch_file(&member, &launch, token) {
             Ok(order) => {
                 tracing::debug!(%member, %launch, placement = ?order.placement, "launching");
-                self.share_mcp(&member);
                 self.launches.ordered(&member, &launch);
                 self.labels.started(member, order.label.clone());
                 self.launcher.order(Order::Start(order));
@@ -124,11 +129,13 @@ impl Driver {
     }
 
     /// Prepares the host of shared MCP servers if the member uses one.
-    pub(super) fn share_mcp(&self, member: &MemberName) {
+    pub(super) fn share_mcp(&self, member: &MemberName) -> io::Result<()> {
         let is_shared = |agent: &AgentSpec| agent.mcp.iter().any(|server| server.shared);
         let settings = self.settings.member(member);
-        if !self.launcher.hosts() && settings.is_ok_and(|settings| is_shared(&settings.agent)) {
-            self.launcher.order(Order::ShareMcp);
+        let shares = settings.is_ok_and(|settings| is_shared(&settings.agent));
+        match shares && !self.launcher.hosts() {
+            true => self.launcher.share_mcp(),
+            false => Ok(()),
         }
     }
 
@@ -161,6 +168,9 @@ impl Driver {
         self.directories
             .prepare_team(team)
             .map_err(|error| StartFault::Permanent(error.to_string()))?;
+        self.share_mcp(member).map_err(|error| {
+            StartFault::Failed(format!("cannot listen for shared MCP servers: {error}"))
+        })?;
         let mut agent = settings.agent.clone();
         // An embedding program has no such process.
         agent.mcp_host = (!self.launcher.hosts()).then(|| self.directories.mcp_socket(team));

@@ -10,6 +10,7 @@ use agent_team_policy::{
     Action, Decision as Judgement, PartAction, Reason, RuleBook, RuleContext, Ruling,
 };
 use agent_team_protocol::command_line::CommandLine;
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::hook::HookDecision;
 use agent_team_protocol::method::SetMode;
 use agent_team_protocol::notification::RequestNotice;
@@ -208,6 +209,22 @@ impl Permissions<'_> {
             request: Some(id),
             pending,
             decide: may_allow.then_some(id),
+        })
+    }
+
+    /// The notification of a running agent's permission mode. `None`: the member is not an agent.
+    pub(super) fn mode_notice(&self, member: &MemberName) -> Option<RequestNotice> {
+        let rules = self.settings.rules().ok()??;
+        let settings = self.settings.member(member).ok()?;
+        if settings.engine != Engine::Native {
+            return None;
+        }
+        let mode = self.mode_of(member, rules);
+        Some(RequestNotice {
+            text: format!("your permission mode is now {mode}: {}", mode.for_model()),
+            request: None,
+            pending: false,
+            decide: None,
         })
     }
 

@@ -56,7 +56,12 @@ impl Driver {
         }
         let members = self.team.members();
         let launched = members.filter(|member| member.life.launch().is_some());
-        launched.for_each(|member| self.share_mcp(&member.spec.name));
+        for member in launched {
+            // The member reports the error when it connects again.
+            if let Err(error) = self.share_mcp(&member.spec.name) {
+                tracing::error!(%error, "cannot listen for members with shared MCP servers");
+            }
+        }
         let processes: Vec<_> = self
             .team
             .members()

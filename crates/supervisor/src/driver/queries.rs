@@ -6,8 +6,8 @@ use std::collections::btree_map::Entry;
 
 use agent_team_core::{Origin, Team};
 use agent_team_protocol::method::{
-    ListMessages, ListRounds, ListTasks, LogAnswer, Memory, MessageListAnswer, ReadTranscript,
-    RoundListAnswer, TranscriptPage,
+    CommandsAnswer, ListMessages, ListRounds, ListTasks, LogAnswer, Memory, MessageListAnswer,
+    ReadTranscript, RoundListAnswer, TranscriptPage,
 };
 use agent_team_protocol::view::{MessageState, MessageView, TaskView, TeamView};
 use agent_team_protocol::{ErrorCode, MemberName, Party, Refusal, Revision, RunId, TaskId};
@@ -39,6 +39,18 @@ impl Driver {
             reply.ok(&LogAnswer { path });
         } else {
             reply.refuse(unknown_member(&self.team, name));
+        }
+    }
+
+    pub(crate) fn list_commands(&self, reply: Reply, name: &MemberName) {
+        if self.team.member(name).is_none() {
+            return reply.refuse(unknown_member(&self.team, name));
+        }
+        match self.settings.member(name) {
+            Ok(settings) => reply.ok(&CommandsAnswer {
+                commands: settings.agent.commands.clone(),
+            }),
+            Err(unreadable) => reply.refuse(unreadable.refusal()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The process that hosts a team's shared MCP servers. Called by the team's launcher.
+//! The process that hosts a team's shared MCP servers. Called by the launcher and by its handle.
 //!
 //! ```text
 //! listen ─► a member connects ─► host runs ─┬─ host exits ─► its processes are killed ─► backoff ─► (listen)
@@ -62,17 +62,14 @@ impl McpHost {
     }
 
     /// Binds the socket. Idempotent.
-    pub(super) fn listen(&mut self) {
+    ///
+    /// # Errors
+    /// The socket cannot be bound.
+    pub(super) fn listen(&mut self) -> io::Result<()> {
         if self.listening.is_some() {
-            return;
+            return Ok(());
         }
-        let listener = match bind_for(&self.socket) {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::error!(%error, "cannot listen for members with shared MCP servers");
-                return;
-            }
-        };
+        let listener = bind_for(&self.socket)?;
         let (end, ending) = oneshot::channel();
         let (answer, ended) = oneshot::channel();
         let socket = self.socket.clone();
@@ -84,13 +81,18 @@ impl McpHost {
             let _asker_gone = answer.send(receipt);
         });
         self.listening = Some(Listening { end, ended });
+        Ok(())
     }
 
-    /// Ends the host and all servers. `None` if no host was running.
-    pub(super) async fn end(&mut self) -> Option<Receipt> {
-        let Listening { end, ended } = self.listening.take()?;
-        let _ended_before = end.send(());
-        ended.await.ok().flatten()
+    /// Begins to end the host and all servers. The result completes when they have ended; it is `None` if no host was
+    /// running.
+    pub(super) fn end(&mut self) -> impl Future<Output = Option<Receipt>> + use<> {
+        let listening = self.listening.take();
+        async move {
+            let Listening { end, ended } = listening?;
+            let _ended_before = end.send(());
+            ended.await.ok().flatten()
+        }
     }
 }
 

@@ -23,6 +23,7 @@ fn home() -> Home {
         team: Some(root.join("team")),
         project: Some(root.join("project")),
         user: Some(root.join("config")),
+        user_link: None,
     };
     Home { directory, notes }
 }
@@ -163,4 +164,48 @@ fn a_lock_that_is_never_released_ends_the_wait() {
     let _held = lock(&directory).unwrap();
     let refused = notes.write(NoteLevel::User, &a, Some("x"), "y");
     assert!(matches!(refused, Err(NoteError::Busy)), "{refused:?}");
+}
+
+#[test]
+fn a_writer_removes_temporary_files_of_killed_writers() {
+    let Home { notes, directory } = &home();
+    let (level, a) = (NoteLevel::User, name("a"));
+    notes.write(level, &a, None, "x").unwrap();
+    let notes_directory = directory
+        .path()
+        .canonicalize()
+        .unwrap()
+        .join("config/notes");
+    let left = notes_directory.join(format!("{TEMPORARY}{}", random::id()));
+    fs::write(&left, "half").unwrap();
+    fs::write(notes_directory.join(".gitkeep"), "").unwrap();
+    notes.write(level, &a, Some("x"), "y").unwrap();
+    assert!(!left.exists() && notes_directory.join(".gitkeep").exists());
+}
+
+#[test]
+fn settings_behind_a_link_have_two_paths() {
+    let Home { notes, directory } = home();
+    let root = directory.path().canonicalize().unwrap();
+    let link = root.join("link");
+    let notes = Notes {
+        user_link: Some(link.clone()),
+        ..notes
+    };
+    let a = name("a");
+    for (level, known) in [
+        (NoteLevel::Team, root.join("team/notes/a.md")),
+        (NoteLevel::User, link.join("notes/a.md")),
+    ] {
+        assert_eq!(notes.known_path(level, &a), Some(known));
+    }
+    assert_eq!(
+        notes.path(NoteLevel::User, &a),
+        Some(root.join("config/notes/a.md"))
+    );
+    let without = Notes {
+        user: None,
+        ..notes
+    };
+    assert_eq!(without.known_path(NoteLevel::User, &a), None);
 }

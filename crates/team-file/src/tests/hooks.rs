@@ -135,3 +135,23 @@ fn a_hook_that_could_never_run_is_a_fault() {
         assert!(faults.contains(fault), "{text}{faults}");
     }
 }
+
+#[test]
+fn hooks_of_agents_are_refused_in_a_file_without_agents() {
+    let hook = "[[hooks.pre_tool]]\nrun = \"x\"\n";
+    let member = |engine: &str| format!("[[member]]\nname = \"ada\"\nengine = \"{engine}\"\n");
+    let faults = faults_of(&(member("command") + hook));
+    assert!(
+        faults.contains("the hook pre_tool never runs: no member of this file is an agent"),
+        "{faults}"
+    );
+    let project = project();
+    for text in [
+        member("native") + hook,
+        member("command") + "[hooks]\ntask_completed = \"x\"\n",
+    ] {
+        load(project.path(), "", &text);
+    }
+    // The hooks of the user apply to the agents of all projects.
+    load(project.path(), USER, &member("command"));
+}

@@ -1,11 +1,11 @@
 //! The slash commands that an agent's pane offers beside the verbs of the command line: command files, and prompts of
 //! MCP servers. Called by the parent module.
 
+use agent_team_client::command_file::CalledCommand;
 use agent_team_protocol::spec::CommandFile;
 use agent_team_terminal_ui::CustomCommand;
 use agent_team_tools::mcp::Prompts;
 
-use crate::pane::CalledCommand;
 use crate::typed::Typed;
 
 #[derive(Debug, Default)]

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use agent_team_client::command_file::CalledCommand;
 use agent_team_protocol::notification::ShowPane;
 use agent_team_protocol::request::DecideRequest;
 use agent_team_protocol::{MemberName, MessageId};
@@ -30,16 +31,6 @@ const FRAME: Duration = Duration::from_millis(50);
 
 /// The assumed size of a terminal that does not report one.
 const SIZE: Size = (80, 24);
-
-/// A slash command that the user has entered.
-#[derive(Debug)]
-pub(crate) struct CalledCommand {
-    /// The whole line.
-    pub(crate) typed: String,
-    pub(crate) name: String,
-    /// The arguments.
-    pub(crate) words: Vec<String>,
-}
 
 /// An action of the user, or the loss of the pane.
 #[derive(Debug)]

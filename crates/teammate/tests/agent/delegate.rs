@@ -328,3 +328,17 @@ async fn only_permitted_members_with_room_delegate() {
         assert_eq!(found, expected, "{tools:?}");
     }
 }
+
+#[tokio::test]
+async fn a_member_without_a_tool_that_reads_has_no_helper() {
+    let agent = AgentSpec {
+        delegate: Some(DelegateSpec::default()),
+        tools: Some(vec!["bash".to_owned()]),
+        ..AgentSpec::default()
+    };
+    let mut scene = open(agent, WINDOW).await;
+    scene.deliver(1, "go", false).await;
+    scene.stores().await;
+    let tools = scene.asked().await.tools;
+    assert!(!tools.contains(&"delegate".to_owned()), "{tools:?}");
+}

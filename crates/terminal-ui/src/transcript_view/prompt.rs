@@ -133,6 +133,18 @@ impl Prompt {
         entered
     }
 
+    /// Sets the further slash commands. An open menu of commands lists them at once.
+    pub(super) fn set_custom(&mut self, commands: Vec<CustomCommand>) {
+        self.custom = commands;
+        let completes = self
+            .menu
+            .as_ref()
+            .is_some_and(|open| open.completion.is_some());
+        if !completes {
+            self.follow();
+        }
+    }
+
     /// Opens, updates or closes the menu of commands after a change of the text.
     fn follow(&mut self) {
         let text = self.editor.text();

@@ -80,9 +80,8 @@ impl Endpoint {
         let handler = Handler(Arc::clone(events));
         match &self.server.via {
             McpTransport::Program { .. } if self.server.shared => {
-                let host = self.host.clone().ok_or(
-                    "`shared = true` requires the supervisor of `agent-team`: an embedding program cannot share it",
-                )?;
+                // Without a host, the team runs in an embedding program, which refuses shared servers.
+                let host = self.host.clone().ok_or("no process hosts shared servers")?;
                 let hello = Hello::new(&self.server, &self.project, &self.root, &self.env);
                 let handshake = async move {
                     let connected = hello.connect(&host).await?;

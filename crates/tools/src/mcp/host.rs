@@ -40,7 +40,7 @@ const WAITING_MAX: usize = 64;
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a member may take to read a message, and how long a member's message may wait for the server. After that, the
-/// member is disconnected: a server that all members have left is killed.
+/// member's requests fail and the member is disconnected: a server that all members have left is killed.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
 /// The pause after an error of the listening socket, such as too many open files.
@@ -118,7 +118,12 @@ async fn receive(server: &SharedServer, client: ClientId, mut lines: Lines<ReadH
             Ok(Ok(place)) => place,
             // The server has exited: the reasons are in the member's inbox, and `send` ends after them.
             Ok(Err(_)) => return std::future::pending().await,
-            Err(_) => return,
+            Err(_) => {
+                let seconds = WRITE_LIMIT.as_secs();
+                let why = format!("it has not read its input for {seconds} s");
+                server.router.borrow_mut().fail(client, line, &why);
+                return std::future::pending().await;
+            }
         };
         if let Some(line) = server.router.borrow_mut().handle_client(client, line) {
             place.send(line);
@@ -214,8 +219,17 @@ async fn run(
     mut waiting: mpsc::Receiver<Line>,
 ) {
     let mut lines = Lines::new(stdout);
+    let mut has_reported = false;
     let reading = async {
         while let Some(line) = lines.next().await {
+            // After another line than a message, the stray line is complete.
+            if !has_reported
+                && !line.trim_start().starts_with('{')
+                && let Some(stray) = program.stray()
+            {
+                has_reported = true;
+                server.router.borrow_mut().report_stray(&stray);
+            }
             let reply = server.router.borrow_mut().handle_server(line);
             if let Some(reply) = reply {
                 // A server that floods its client with requests without reading the replies loses replies.

@@ -16,14 +16,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use agent_team_protocol::text::visible_label;
 use rmcp::ClientHandler;
 use rmcp::model::{
-    ClientCapabilities, ClientConfig, ElicitRequestParams, ElicitResult, ElicitationAction,
-    ElicitationCapability, ErrorData, FormElicitationCapability, Implementation, ListRootsResult,
-    ProgressNotificationParam, ProgressToken, Root, RootsCapabilities,
+    ClientCapabilities, ClientConfig, CustomNotification, ElicitRequestParams, ElicitResult,
+    ElicitationAction, ElicitationCapability, ErrorData, FormElicitationCapability, Implementation,
+    ListRootsResult, ProgressNotificationParam, ProgressToken, Root, RootsCapabilities,
 };
 use rmcp::service::{NotificationContext, RequestContext, RoleClient};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// The largest number of characters of a progress line.
+use super::shared::STRAY;
+
+/// The largest number of characters of a line that is shown.
 const LINE_MAX: usize = 160;
 
 /// The events of one server, over all its connections.
@@ -33,6 +35,8 @@ pub(super) struct ServerEvents {
     root: PathBuf,
     tools_changed: AtomicBool,
     prompts_changed: AtomicBool,
+    /// The first line that the host of a shared server has reported, until it is taken.
+    stray: Mutex<Option<String>>,
     calls: Mutex<Calls>,
 }
 
@@ -82,6 +86,7 @@ impl ServerEvents {
             root,
             tools_changed: AtomicBool::new(false),
             prompts_changed: AtomicBool::new(false),
+            stray: Mutex::default(),
             calls: Mutex::default(),
         })
     }
@@ -130,6 +135,12 @@ impl ServerEvents {
     /// Returns whether the prompts are marked as changed, and clears the mark.
     pub(super) fn take_prompts_changed(&self) -> bool {
         self.prompts_changed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Returns a line on the stdout of a shared server that is not JSON-RPC, once.
+    pub(super) fn take_stray(&self) -> Option<String> {
+        let mut stray = self.stray.lock().unwrap_or_else(PoisonError::into_inner);
+        stray.take()
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
@@ -233,6 +244,21 @@ impl ClientHandler for Handler {
 
     async fn on_prompt_list_changed(&self, _context: NotificationContext<RoleClient>) {
         self.0.set_prompts_changed();
+    }
+
+    async fn on_custom_notification(
+        &self,
+        notification: CustomNotification,
+        _context: NotificationContext<RoleClient>,
+    ) {
+        let line = notification
+            .params
+            .as_ref()
+            .and_then(|it| it["line"].as_str());
+        if let (STRAY, Some(line)) = (notification.method.as_str(), line) {
+            let mut stray = self.0.stray.lock().unwrap_or_else(PoisonError::into_inner);
+            *stray = Some(visible_label(line, LINE_MAX));
+        }
     }
 }
 

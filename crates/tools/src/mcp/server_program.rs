@@ -130,7 +130,7 @@ impl ServerProgram {
         (watched, messages)
     }
 
-    /// The first line on stdout that is not JSON-RPC.
+    /// The first line on stdout that is not JSON-RPC. A line that has no end yet is cut.
     pub(super) fn stray(&self) -> Option<String> {
         let stray = lock(&self.stray);
         let text = String::from_utf8_lossy(&stray.line);

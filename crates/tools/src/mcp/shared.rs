@@ -20,6 +20,9 @@ use tokio::time::Instant;
 /// The error code with which the host answers requests whose server has exited. The message contains the reason.
 pub(super) const SERVER_GONE: ErrorCode = ErrorCode(-32099);
 
+/// The notification with which the host reports the first line on the server's stdout that is not JSON-RPC.
+pub(super) const STRAY: &str = "notifications/agent-team/stray";
+
 /// How long to wait for the supervisor to listen for the host, after the supervisor was killed.
 const LISTEN_LIMIT: Duration = Duration::from_secs(10);
 

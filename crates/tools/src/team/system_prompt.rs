@@ -14,7 +14,7 @@ use agent_team_protocol::view::{MemberView, TaskState, TaskView, TeamView};
 use super::lines::{is_open, member_line, task_line};
 use super::members::{role_line, role_of, spawnable};
 use super::small_window;
-use super::step_rules::{STEPS, mode_line};
+use super::step_rules::{mode_line, steps};
 use crate::skill;
 use crate::supervisor_client::SupervisorClient;
 use crate::tool::may_use;
@@ -58,22 +58,23 @@ pub fn system_prompt(briefing: &Briefing<'_>) -> String {
         return prompt;
     }
     let is_small = small_window::is_small(briefing.window);
+    let must_plan = briefing.agent.must_plan;
     if is_small {
         let (heading, text) = match briefing.client.lead {
-            true => ("Leading", small_window::LEADING),
-            false => ("Working", small_window::WORKING),
+            true => ("Leading", small_window::LEADING.to_owned()),
+            false => ("Working", small_window::working(must_plan)),
         };
-        section(&mut prompt, heading, text);
+        section(&mut prompt, heading, &text);
     } else if briefing.client.lead {
         section(&mut prompt, "Leading", LEADING);
     } else {
         section(&mut prompt, "Working", WORKING);
     }
-    if briefing.agent.must_plan {
+    if must_plan {
         section(&mut prompt, "Planning first", PLANNING);
     }
     if !is_small {
-        section(&mut prompt, "Every step", STEPS);
+        section(&mut prompt, "Every step", &steps(must_plan));
         section(&mut prompt, "The board", BOARD);
         section(&mut prompt, "Talking", TALKING);
         section(&mut prompt, "Files", FILES);

@@ -103,6 +103,48 @@ async fn short_specs_keep_every_required_field() {
 }
 
 #[test]
+fn a_member_that_must_plan_is_not_sent_on_without_approval() {
+    let (client, _calls) =
+        SupervisorClient::new("ada".parse().unwrap(), "worker".parse().unwrap(), false);
+    let team = team_view(vec![member("ada", "worker", "idle", json!({}))]);
+    let prompt = |must_plan, window| {
+        let agent = AgentSpec {
+            must_plan,
+            ..AgentSpec::default()
+        };
+        system_prompt(&Briefing {
+            client: &client,
+            agent: &agent,
+            team: &team,
+            cwd: Path::new("/project"),
+            window,
+            instructions: "",
+            platform: "linux x86_64",
+            date: "2026-01-31",
+        })
+    };
+    for (window, freely, planning) in [
+        (
+            200_000,
+            "Do not stop to announce a step or to request approval.",
+            "Request approval only for your plan, with propose_plan.",
+        ),
+        (
+            8_192,
+            "- Continue without approval:",
+            "- When your plan is approved, continue without approval:",
+        ),
+    ] {
+        let (free, plans) = (prompt(false, window), prompt(true, window));
+        assert!(free.contains(freely) && !free.contains(planning), "{free}");
+        assert!(
+            plans.contains(planning) && !plans.contains(freely),
+            "{plans}"
+        );
+    }
+}
+
+#[test]
 fn a_new_member_or_day_leaves_the_system_prompt_unchanged() {
     for lead in [true, false] {
         let (before, old) = prompts(lead, "ada", "2026-01-31");

@@ -18,7 +18,9 @@ use agent_team_llm::{
 use agent_team_protocol::method::{AppendTranscript, TranscriptAppend};
 use agent_team_protocol::spec::DelegateSpec;
 use agent_team_protocol::text::duration;
+use agent_team_protocol::view::Waiting;
 use agent_team_protocol::with_causes;
+use agent_team_system::clock;
 use agent_team_terminal_ui::call::{first_line, header};
 use agent_team_tools::supervisor_client::SupervisorClient;
 use agent_team_tools::{Output, Tool, ToolContext, ToolError, web_search, without_hook};
@@ -31,6 +33,7 @@ use super::super::hooks::{HookedCall, Hooks};
 use super::super::repetition::{Repeated, Repetition};
 use super::super::text_calls;
 use super::super::transcript::{Mark, Transcript, spent};
+use super::running::RunningHelper;
 
 /// The fill level of the window, in percent, at which the helper must answer.
 const FULL: u64 = 75;
@@ -75,6 +78,7 @@ pub(super) struct Helper<'a> {
     tokens: u64,
     /// A hook ends the work, for this reason.
     stopped: Option<String>,
+    running: RunningHelper,
 }
 
 type Progress<'a> = &'a (dyn Fn(&str) + Send + Sync);
@@ -86,6 +90,7 @@ impl<'a> Helper<'a> {
         model: Arc<dyn Model>,
         tools: Vec<Box<dyn Tool>>,
         search: bool,
+        running: RunningHelper,
     ) -> Self {
         let named = |tool: Box<dyn Tool>| (tool.spec().name.clone(), tool);
         let tools: BTreeMap<_, _> = tools.into_iter().map(named).collect();
@@ -102,6 +107,7 @@ impl<'a> Helper<'a> {
             calls: 0,
             tokens: 0,
             stopped: None,
+            running,
         }
     }
 
@@ -241,21 +247,26 @@ impl<'a> Helper<'a> {
 
     async fn ask(&self, progress: Progress<'_>) -> Result<Answer, ModelError> {
         self.show_status("", progress);
-        let mut on_delta = |delta| match delta {
-            Delta::Waiting { pause, why } => {
-                let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-                self.show_status(
-                    &format!("; {why}; next attempt in {}", duration(ms)),
-                    progress,
-                );
-            }
-            Delta::Replaced { by, why } => {
-                self.show(&format!("continues with {by}: {why}"), progress);
-            }
-            Delta::Thought(_) | Delta::Text(_) | Delta::Call { .. } | Delta::Input { .. } => {}
-            Delta::Searched { query, .. } => {
-                let input = json!({ "query": query }).to_string();
-                self.show(&header(web_search::NAME, &input), progress);
+        let mut waiting = None;
+        let mut on_delta = |delta| {
+            // Each delta ends the wait before it.
+            waiting = None;
+            match delta {
+                Delta::Waiting { pause, why } => {
+                    let ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                    let status = format!("; {why}; next attempt in {}", duration(ms));
+                    self.show_status(&status, progress);
+                    let until = clock::wall_ms().saturating_add(ms);
+                    waiting = Some(self.running.wait(Waiting::RateLimit { until, why }));
+                }
+                Delta::Replaced { by, why } => {
+                    self.show(&format!("continues with {by}: {why}"), progress);
+                }
+                Delta::Thought(_) | Delta::Text(_) | Delta::Call { .. } | Delta::Input { .. } => {}
+                Delta::Searched { query, .. } => {
+                    let input = json!({ "query": query }).to_string();
+                    self.show(&header(web_search::NAME, &input), progress);
+                }
             }
         };
         self.model.answer(self.prompt(), &mut on_delta).await

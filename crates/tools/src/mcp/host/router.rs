@@ -3,25 +3,28 @@
 //! | from | message | passed on |
 //! |---|---|---|
 //! | member | `initialize` | the first one to the server; later ones are answered with the server's result |
+//! | member | `tools/list`, `prompts/list` | answered with the server's last answer, until the server reports a change |
 //! | member | request | to the server, with an id and a progress token that are unique among all members |
 //! | member | `notifications/cancelled` | to the server; other notifications are dropped |
 //! | member | response | to the server, if the request went to this member |
 //! | server | response, progress | to the member that made the request |
 //! | server | `ping` | answered |
 //! | server | `roots/list` | to any initialized member: all have the same root |
-//! | server | other request | to the member whose call is in flight; refused if there is not exactly one |
+//! | server | other request | to the member whose call the server executes; refused if there is not exactly one |
 //! | server | other notification | to all initialized members |
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use crate::mcp::shared::SERVER_GONE;
+use crate::mcp::shared::{SERVER_GONE, STRAY};
 
 /// A message with its newline.
 pub(super) type Line = Rc<str>;
@@ -35,6 +38,9 @@ const OVERHEAD: usize = 256;
 
 /// The largest number of requests of a server that wait for members.
 const ASKED_MAX: usize = 64;
+
+/// How long a server may continue a cancelled call. Most servers stop, and no server has to report that.
+const CANCELLED_LIMIT: Duration = Duration::from_mins(1);
 
 /// The error code of a refused request of the server: the first of those that servers define.
 const REFUSED: i32 = -32000;
@@ -55,6 +61,13 @@ pub(super) struct Router {
     clients: BTreeMap<ClientId, Outbox>,
     /// The requests of members that the server has not answered, by the id that the server knows.
     pending: HashMap<u64, Pending>,
+    /// The cancelled calls of tools that the server may still execute.
+    cancelled: HashMap<u64, Cancelled>,
+    /// The results of lists by the [`list_key`] of the request. A server that handles one call at a time would delay the
+    /// start of a member until the calls of others have ended.
+    lists: HashMap<String, Box<RawValue>>,
+    /// The first line of the server that is not JSON-RPC, as a message for members.
+    stray: Option<Line>,
     /// The requests of the server that a member has not answered, by the [`key`] of the id.
     asked: HashMap<String, ClientId>,
 }
@@ -77,6 +90,19 @@ struct Pending {
     token: Option<Value>,
     /// During a call of a tool, the server may send requests to the member.
     is_call: bool,
+    /// The [`list_key`] of the request, if its result may be kept.
+    list: Option<String>,
+}
+
+struct Cancelled {
+    client: ClientId,
+    at: Instant,
+}
+
+impl Cancelled {
+    fn may_run(&self) -> bool {
+        self.at.elapsed() < CANCELLED_LIMIT
+    }
 }
 
 /// The messages that wait for a member.
@@ -167,7 +193,15 @@ impl Router {
         let message: Message<'_> = serde_json::from_str(line).ok()?;
         match (message.method.as_deref(), message.id) {
             (Some("initialize"), Some(id)) => self.initialize(client, id, message.params),
-            (Some(method), Some(id)) => Some(self.request(client, id, method, message.params)),
+            (Some(method), Some(id)) => {
+                let list = list_key(method, message.params);
+                if let Some(result) = list.as_ref().and_then(|list| self.lists.get(list)) {
+                    let line = response(id, "result", result);
+                    self.send(client, line, Delivery::Required);
+                    return None;
+                }
+                Some(self.request(client, id, method, message.params, list))
+            }
             (Some(CANCELLED), None) => self.cancel(client, message.params?),
             (None, Some(id)) => {
                 // A member can answer only its own requests.
@@ -214,6 +248,7 @@ impl Router {
         id: &RawValue,
         method: &str,
         params: Option<&RawValue>,
+        list: Option<String>,
     ) -> Line {
         let number = self.number();
         let params = params.map(RawValue::get);
@@ -228,6 +263,7 @@ impl Router {
             id: id.to_owned(),
             token,
             is_call: method == "tools/call",
+            list,
         };
         self.pending.insert(number, pending);
         let params = params.map(|params| params.to_string());
@@ -237,17 +273,31 @@ impl Router {
     fn cancel(&mut self, client: ClientId, params: &RawValue) -> Option<Line> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
-        struct Cancelled<'a> {
+        struct Params<'a> {
             #[serde(borrow)]
             request_id: &'a RawValue,
         }
-        let cancelled: Cancelled<'_> = serde_json::from_str(params.get()).ok()?;
+        let cancelled: Params<'_> = serde_json::from_str(params.get()).ok()?;
         let id = cancelled.request_id.get();
         let is_this = |pending: &Pending| pending.client == client && pending.id.get() == id;
         let mut all = self.pending.iter();
         let number = *all.find(|(_, pending)| is_this(pending))?.0;
-        self.pending.remove(&number);
+        self.remove_cancelled(number);
         Some(cancellation(number))
+    }
+
+    fn remove_cancelled(&mut self, number: u64) {
+        let Some(Pending {
+            client,
+            is_call: true,
+            ..
+        }) = self.pending.remove(&number)
+        else {
+            return;
+        };
+        self.cancelled.retain(|_, cancelled| cancelled.may_run());
+        let at = Instant::now();
+        self.cancelled.insert(number, Cancelled { client, at });
     }
 
     /// Handles a message of the server. Returns a reply for the server.
@@ -270,7 +320,10 @@ impl Router {
                 self.send(client, line.into(), Delivery::Required);
                 None
             }
+            // Only the host sends this message.
+            (Some(STRAY), None) => None,
             (Some(method), None) => {
+                self.drop_lists(method);
                 let line: Line = line.into();
                 let delivery = match method {
                     LOG => Delivery::Optional,
@@ -288,12 +341,16 @@ impl Router {
 
     fn answered(&mut self, id: &RawValue, message: &Message<'_>) -> Option<Line> {
         let number: u64 = id.get().parse().ok()?;
+        self.cancelled.remove(&number);
         let (kind, value) = match (message.error, message.result) {
             (Some(error), _) => ("error", error),
             (None, Some(result)) => ("result", result),
             (None, None) => return None,
         };
         if let Some(pending) = self.pending.remove(&number) {
+            if let (Some(list), "result") = (pending.list, kind) {
+                self.lists.insert(list, value.to_owned());
+            }
             let line = response(&pending.id, kind, value);
             self.send(pending.client, line, Delivery::Required);
             return None;
@@ -340,12 +397,21 @@ impl Router {
         }
     }
 
-    /// The only member whose call is in flight.
+    /// The only member whose call the server executes. While a cancelled call may run, the request can belong to that call:
+    /// another member than its caller must not receive it.
     fn caller(&self) -> Result<ClientId, &'static str> {
         let calls = self.pending.values().filter(|pending| pending.is_call);
         let callers: BTreeSet<_> = calls.map(|pending| pending.client).collect();
         match (callers.first(), callers.len()) {
-            (Some(caller), 1) => Ok(*caller),
+            (Some(caller), 1) => {
+                let mut cancelled = self.cancelled.values().filter(|it| it.may_run());
+                match cancelled.all(|it| it.client == *caller) {
+                    true => Ok(*caller),
+                    false => Err(
+                        "a cancelled call of another member may still run, so the request has no addressee",
+                    ),
+                }
+            }
             (Some(_), _) => {
                 Err("calls of several members are in flight, so the request has no addressee")
             }
@@ -374,14 +440,14 @@ impl Router {
     /// Removes a member. Returns the messages for the server: its calls are cancelled, and requests to it fail.
     pub(super) fn detach(&mut self, client: ClientId) -> Vec<Line> {
         self.clients.remove(&client);
+        let all = self.pending.iter();
+        let of_client = all.filter(|(_, pending)| pending.client == client);
+        let numbers: Vec<_> = of_client.map(|(number, _)| *number).collect();
         let mut lines = Vec::new();
-        self.pending.retain(|number, pending| {
-            let is_kept = pending.client != client;
-            if !is_kept {
-                lines.push(cancellation(*number));
-            }
-            is_kept
-        });
+        for number in numbers {
+            self.remove_cancelled(number);
+            lines.push(cancellation(number));
+        }
         self.asked.retain(|id, asked| {
             let is_kept = *asked != client;
             if !is_kept && let Ok(id) = RawValue::from_string(id.clone()) {
@@ -390,6 +456,52 @@ impl Router {
             is_kept
         });
         lines
+    }
+
+    /// Answers a member's message, and the member's other requests, with an error, and then disconnects the member.
+    pub(super) fn fail(&mut self, client: ClientId, line: &str, why: &str) {
+        let message: Result<Message<'_>, _> = serde_json::from_str(line);
+        let request = message.ok().filter(|message| message.method.is_some());
+        let mut ids: Vec<_> = request
+            .and_then(|it| it.id)
+            .map(ToOwned::to_owned)
+            .into_iter()
+            .collect();
+        let pending = self
+            .pending
+            .values()
+            .filter(|pending| pending.client == client);
+        ids.extend(pending.map(|pending| pending.id.clone()));
+        for id in ids {
+            let line = failure(&id, SERVER_GONE.0, why);
+            self.send(client, line, Delivery::Required);
+        }
+        // The inbox ends after these messages, and the connection with it.
+        self.clients.remove(&client);
+    }
+
+    /// Informs all members, also later ones, about a line of the server that is not JSON-RPC.
+    pub(super) fn report_stray(&mut self, text: &str) {
+        let params = json!({ "line": text });
+        let line = line_of(&json!({"jsonrpc": "2.0", "method": STRAY, "params": params}));
+        let clients: Vec<_> = self.initialized_clients().collect();
+        for client in clients {
+            self.send(client, Rc::clone(&line), Delivery::Optional);
+        }
+        self.stray = Some(line);
+    }
+
+    /// Drops the lists that a notification declares as changed. A list that is on its way can be the old one.
+    fn drop_lists(&mut self, method: &str) {
+        let changed = method.strip_prefix("notifications/");
+        let Some(changed) = changed.and_then(|it| it.strip_suffix("/list_changed")) else {
+            return;
+        };
+        let is_changed = |list: &String| list.starts_with(&format!("{changed}/list"));
+        self.lists.retain(|list, _| !is_changed(list));
+        for pending in self.pending.values_mut() {
+            pending.list.take_if(|list| is_changed(list));
+        }
     }
 
     /// Answers all requests with the reason why the server is gone, and disconnects all members.
@@ -412,6 +524,9 @@ impl Router {
             outbox.is_initialized = true;
         }
         self.send(client, line, Delivery::Required);
+        if let Some(stray) = self.stray.clone() {
+            self.send(client, stray, Delivery::Optional);
+        }
     }
 
     fn initialized_clients(&self) -> impl Iterator<Item = ClientId> {
@@ -432,6 +547,16 @@ impl Router {
         self.last += 1;
         self.last
     }
+}
+
+/// Identifies a request for a list of tools or prompts: the method and the page. `None`: another request.
+fn list_key(method: &str, params: Option<&RawValue>) -> Option<String> {
+    if !["tools/list", "prompts/list"].contains(&method) {
+        return None;
+    }
+    let params = params.map_or("null", RawValue::get);
+    let params: Value = serde_json::from_str(params).ok()?;
+    Some(format!("{method} {}", params["cursor"]))
 }
 
 /// The id of a server's request in one spelling. A member's answer can spell a string with other escapes.
@@ -466,261 +591,4 @@ fn line_of(message: &Value) -> Line {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(message: &Value) -> String {
-        line_of(message).to_string()
-    }
-
-    fn call(id: u64) -> String {
-        let params = json!({"name": "x", "_meta": {"progressToken": id}});
-        line(&json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}))
-    }
-
-    fn server_sends(router: &mut Router, message: &Value) -> Option<Value> {
-        let reply = router.handle_server(&line(message));
-        reply.map(|reply| serde_json::from_str(&reply).unwrap())
-    }
-
-    /// Sends a member's call. Returns the id that the server receives.
-    fn calls(router: &mut Router, client: ClientId, id: u64) -> u64 {
-        let sent = router.handle_client(client, &call(id)).unwrap();
-        let sent: Value = serde_json::from_str(&sent).unwrap();
-        assert_eq!(sent["params"]["_meta"]["progressToken"], sent["id"]);
-        sent["id"].as_u64().unwrap()
-    }
-
-    fn received(inbox: &mut Inbox) -> Vec<Value> {
-        let lines = std::iter::from_fn(|| {
-            let line = inbox.lines.try_recv().ok()?;
-            inbox.sent(&line);
-            Some(line)
-        });
-        lines
-            .map(|line| serde_json::from_str(&line).unwrap())
-            .collect()
-    }
-
-    /// Connects a member that has received the result of `initialize`.
-    fn joined(router: &mut Router) -> (ClientId, Inbox) {
-        let (client, mut inbox) = router.attach();
-        router.initialized(client, line(&json!({"id": 0, "result": {}})).into());
-        received(&mut inbox);
-        (client, inbox)
-    }
-
-    fn form(id: &str) -> Value {
-        json!({"jsonrpc": "2.0", "id": id, "method": "elicitation/create", "params": {}})
-    }
-
-    #[test]
-    fn members_receive_the_answers_to_their_own_ids() {
-        let mut router = Router::default();
-        let ((ada, mut to_ada), (ben, mut to_ben)) = (router.attach(), router.attach());
-        let (of_ada, of_ben) = (calls(&mut router, ada, 7), calls(&mut router, ben, 7));
-        assert_ne!(of_ada, of_ben);
-        let progress =
-            json!({"method": PROGRESS, "params": {"progressToken": of_ben, "progress": 1}});
-        assert_eq!(server_sends(&mut router, &progress), None);
-        // A number that no type of Rust can hold.
-        let big = "123456789012345678901234567890";
-        let answer = format!("{{\"id\":{of_ben},\"result\":{{\"n\":{big}}}}}\n");
-        assert!(router.handle_server(&answer).is_none());
-        let error = json!({"id": of_ada, "error": {"code": 1, "message": "no"}});
-        assert_eq!(server_sends(&mut router, &error), None);
-        let received_by_ada = received(&mut to_ada);
-        assert_eq!(received_by_ada.len(), 1);
-        assert_eq!(received_by_ada[0]["id"], 7);
-        assert_eq!(received_by_ada[0]["error"]["message"], "no");
-        let progress = to_ben.lines.try_recv().unwrap();
-        assert!(progress.contains("\"progressToken\":7"), "{progress}");
-        let answer = to_ben.lines.try_recv().unwrap();
-        assert!(
-            answer.contains("\"id\":7") && answer.contains(big),
-            "{answer}"
-        );
-        assert!(server_sends(&mut router, &error).is_none() && received(&mut to_ada).is_empty());
-    }
-
-    #[test]
-    fn a_server_is_initialized_once() {
-        let mut router = Router::default();
-        let initialize = line(&json!({"id": 0, "method": "initialize", "params": {"a": 1}}));
-        let ((ada, mut to_ada), (ben, mut to_ben)) = (router.attach(), router.attach());
-        let sent = router.handle_client(ada, &initialize).unwrap();
-        let sent: Value = serde_json::from_str(&sent).unwrap();
-        assert_eq!(sent["params"], json!({"a": 1}));
-        assert!(router.handle_client(ben, &initialize).is_none());
-        let result = json!({"id": sent["id"], "result": {"serverInfo": {}}});
-        let reply = server_sends(&mut router, &result).unwrap();
-        assert_eq!(reply["method"], "notifications/initialized");
-        let (cleo, mut to_cleo) = router.attach();
-        assert!(router.handle_client(cleo, &initialize).is_none());
-        for inbox in [&mut to_ada, &mut to_ben, &mut to_cleo] {
-            let received = received(inbox);
-            assert_eq!(received[0]["result"], json!({"serverInfo": {}}));
-        }
-        let initialized = line(&json!({"method": "notifications/initialized"}));
-        assert!(router.handle_client(ada, &initialized).is_none());
-    }
-
-    #[test]
-    fn requests_wait_for_no_member_in_its_handshake() {
-        let mut router = Router::default();
-        let (_ada, mut to_ada) = router.attach();
-        let roots = |id: u64| json!({"id": id, "method": "roots/list"});
-        let refused = server_sends(&mut router, &roots(1)).unwrap();
-        assert_eq!(refused["error"]["message"], "no member is connected");
-        let (_ben, mut to_ben) = joined(&mut router);
-        assert_eq!(server_sends(&mut router, &roots(2)), None);
-        let changed = json!({"method": "notifications/tools/list_changed"});
-        assert_eq!(server_sends(&mut router, &changed), None);
-        assert_eq!(received(&mut to_ben), [roots(2), changed]);
-        assert!(received(&mut to_ada).is_empty());
-    }
-
-    #[test]
-    fn an_answer_can_spell_the_id_with_other_escapes() {
-        let mut router = Router::default();
-        let (ada, _to_ada) = joined(&mut router);
-        let roots = "{\"id\":\"\\u0061\\/1\",\"method\":\"roots/list\"}\n";
-        assert!(router.handle_server(roots).is_none());
-        let answer = line(&json!({"id": "a/1", "result": {}}));
-        assert!(router.handle_client(ada, &answer).is_some());
-    }
-
-    #[test]
-    fn a_form_goes_to_the_only_member_with_a_call() {
-        let mut router = Router::default();
-        let ((ada, mut to_ada), (ben, mut to_ben)) = (joined(&mut router), joined(&mut router));
-        let refused = server_sends(&mut router, &form("one")).unwrap();
-        assert_eq!(refused["error"]["message"], "no call is in flight");
-        let of_ben = calls(&mut router, ben, 1);
-        calls(&mut router, ben, 2);
-        assert_eq!(server_sends(&mut router, &form("two")), None);
-        assert_eq!(received(&mut to_ben)[0]["method"], "elicitation/create");
-        let answer = line(&json!({"id": "two", "result": {"action": "accept"}}));
-        assert!(
-            router.handle_client(ada, &answer).is_none(),
-            "ada was not asked"
-        );
-        assert_eq!(
-            router.handle_client(ben, &answer).as_deref(),
-            Some(&*answer)
-        );
-        assert!(router.handle_client(ben, &answer).is_none(), "one answer");
-        calls(&mut router, ada, 1);
-        let refused = server_sends(&mut router, &form("three")).unwrap();
-        let why = refused["error"]["message"].as_str().unwrap();
-        assert!(why.starts_with("calls of several members"), "{why}");
-        let roots = json!({"id": 5, "method": "roots/list"});
-        assert_eq!(server_sends(&mut router, &roots), None);
-        assert_eq!(received(&mut to_ada).len(), 1);
-        let answer = json!({"id": of_ben, "result": {}});
-        assert_eq!(server_sends(&mut router, &answer), None);
-        assert!(received(&mut to_ada).is_empty());
-    }
-
-    #[test]
-    fn a_disconnected_member_cancels_only_its_calls() {
-        let mut router = Router::default();
-        let ((ada, _to_ada), (ben, mut to_ben)) = (router.attach(), router.attach());
-        let of_ada = calls(&mut router, ada, 1);
-        assert_eq!(server_sends(&mut router, &form("one")), None);
-        let of_ben = calls(&mut router, ben, 1);
-        let cancel = |id: u64| {
-            let params = json!({"requestId": id});
-            line(&json!({"method": CANCELLED, "params": params}))
-        };
-        assert!(router.handle_client(ben, &cancel(of_ada)).is_none());
-        let lines = router.detach(ada).join("");
-        assert!(
-            lines.contains(&format!("\"requestId\":{of_ada}")),
-            "{lines}"
-        );
-        assert!(lines.contains("the member has disconnected"), "{lines}");
-        assert!(!router.is_unused());
-        let answer = |id: u64| json!({"id": id, "result": {}});
-        assert_eq!(server_sends(&mut router, &answer(of_ada)), None);
-        assert_eq!(server_sends(&mut router, &answer(of_ben)), None);
-        assert_eq!(received(&mut to_ben).len(), 1);
-        let of_ben = calls(&mut router, ben, 2);
-        let cancelled = router.handle_client(ben, &cancel(2)).unwrap();
-        assert!(cancelled.contains(&format!("\"requestId\":{of_ben}")));
-        router.server_gone("it exited");
-        assert!(received(&mut to_ben).is_empty() && router.is_unused());
-    }
-
-    #[test]
-    fn a_member_that_does_not_read_is_disconnected() {
-        let mut router = Router::default();
-        let ((_ada, mut to_ada), (_ben, mut to_ben)) = (joined(&mut router), joined(&mut router));
-        let text = "x".repeat(1 << 20);
-        let log = line(&json!({"method": LOG, "params": {"data": text}}));
-        let changed = line(&json!({"method": "notifications/tools/list_changed", "params": text}));
-        let read = |inbox: &mut Inbox| {
-            let mut lines = 0;
-            while let Ok(line) = inbox.lines.try_recv() {
-                inbox.sent(&line);
-                lines += 1;
-            }
-            lines
-        };
-        let mut of_ben = 0;
-        for _ in 0..40 {
-            router.handle_server(&log);
-            of_ben += read(&mut to_ben);
-        }
-        assert_eq!(of_ben, 40);
-        assert!((16..20).contains(&to_ada.lines.len()), "logs are dropped");
-        for _ in 0..40 {
-            router.handle_server(&changed);
-            of_ben += read(&mut to_ben);
-        }
-        assert_eq!(of_ben, 80, "another member receives everything");
-        assert_eq!(router.clients.len(), 1);
-        assert!(read(&mut to_ada) < 40);
-        assert!(to_ada.lines.is_closed(), "ada is disconnected");
-    }
-
-    #[test]
-    fn pending_requests_name_the_reason_when_a_server_dies() {
-        let mut router = Router::default();
-        let (ada, mut to_ada) = router.attach();
-        let initialize = line(&json!({"id": 0, "method": "initialize"}));
-        router.handle_client(ada, &initialize);
-        calls(&mut router, ada, 1);
-        router.server_gone("the program exited (exit 3)");
-        let received = received(&mut to_ada);
-        assert_eq!(received.len(), 2);
-        for message in received {
-            assert_eq!(message["error"]["code"], SERVER_GONE.0);
-            assert_eq!(message["error"]["message"], "the program exited (exit 3)");
-        }
-    }
-
-    #[test]
-    fn invalid_messages_are_dropped() {
-        let mut router = Router::default();
-        let (ada, mut to_ada) = router.attach();
-        let deep = "[".repeat(100_000);
-        for text in [
-            "",
-            "{}",
-            "[]",
-            "null",
-            "{\"id\":1}",
-            "{\"id\":1,\"result\":{}}",
-            "{\"method\":3}",
-            "{\"method\":\"notifications/progress\",\"params\":[1]}",
-            "{\"method\":\"notifications/cancelled\",\"params\":{\"requestId\":{}}}",
-            "{\"id\":1,\"id\":2,\"method\":\"ping\"}",
-            &deep,
-        ] {
-            assert!(router.handle_server(text).is_none(), "{text}");
-            assert!(router.handle_client(ada, text).is_none(), "{text}");
-        }
-        assert!(received(&mut to_ada).is_empty());
-    }
-}
+mod tests;

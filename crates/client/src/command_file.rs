@@ -1,5 +1,5 @@
 //! The text of a command file as a message: checks that the file is unchanged since the team was read, and replaces its
-//! placeholders. Called by the parent module.
+//! placeholders. Called where the user types: by the workers, and by the single-terminal view.
 
 use std::io;
 
@@ -8,15 +8,23 @@ use agent_team_protocol::spec::CommandFile;
 use agent_team_protocol::text::visible;
 use agent_team_system::regular_file::read_unchanged;
 
-use crate::pane::CalledCommand;
-
 const ARGUMENTS: &str = "ARGUMENTS";
+
+/// A slash command that the user has entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CalledCommand {
+    /// The whole line.
+    pub typed: String,
+    pub name: String,
+    /// The arguments.
+    pub words: Vec<String>,
+}
 
 /// Reads the file of a command, and returns the message.
 ///
 /// # Errors
 /// The file has changed or cannot be read, or the message is too large.
-pub(super) async fn message(file: CommandFile, called: CalledCommand) -> Result<String, String> {
+pub async fn message(file: CommandFile, called: CalledCommand) -> Result<String, String> {
     let path = file.file.path.clone();
     let read = tokio::task::spawn_blocking(move || {
         let bytes = read_unchanged(&file.file, CommandFile::MAX_BYTES)?;
