@@ -238,10 +238,7 @@ async fn planned_verbs_and_engines_are_refused_by_name() {
         let message = error["message"].as_str().expect("a text");
         assert!(message.contains(verb), "{message}");
     }
-    assert!(documentation.contains("`engine = \"claude\"` and the like"));
-    for engine in [
-        "claude", "codex", "gemini", "qwen", "opencode", "acp", "terminal",
-    ] {
+    for engine in ["acp", "terminal"] {
         rig.set_team(&format!(
             "[[member]]\nname = \"ada\"\nengine = \"{engine}\"\n"
         ));

@@ -21,6 +21,7 @@ mod documents;
 mod down;
 mod edits;
 mod envelopes;
+mod external;
 mod failpoints;
 mod first_hour;
 mod guide;

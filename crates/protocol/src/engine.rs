@@ -14,6 +14,8 @@ pub enum Engine {
     Command,
     /// The agent of this project: a model with tools.
     Native,
+    /// Another vendor's agent: see [`ExternalAgent`](crate::spec::ExternalAgent).
+    External,
     /// A chat session of another program, which has joined with `agent-team mcp`.
     Joined,
     /// A value from a newer version. Views show it; no member is launched with it.
@@ -84,6 +86,17 @@ pub const ENGINES: &[EngineInfo] = &[
         output: OutputKind::Transcript,
     },
     EngineInfo {
+        engine: Engine::External,
+        word: "external",
+        worker: "agent-teammate-native",
+        uses_model: false,
+        runs_lines: false,
+        may_lead: true,
+        foreign: true,
+        typed: TypedLine::Message,
+        output: OutputKind::Transcript,
+    },
+    EngineInfo {
         engine: Engine::Joined,
         word: "joined",
         worker: "agent-teammate-native",
@@ -125,6 +138,10 @@ impl Engine {
 
     pub fn uses_model(self) -> bool {
         self.info().is_some_and(|info| info.uses_model)
+    }
+
+    pub fn is_external(self) -> bool {
+        self == Self::External
     }
 
     pub fn runs_lines(self) -> bool {

@@ -127,7 +127,7 @@ pub struct Limits {
     /// Maximum number of teammates that are not stopped; the lead does not count.
     pub teammates: u32,
     /// Maximum number of launches of foreign agents, such as the programs of other vendors, that are in progress at the
-    /// same time. No engine of this version launches a foreign agent.
+    /// same time.
     pub starting: u32,
     /// Limits on what all members spend together on one goal.
     #[serde(default)]
@@ -337,6 +337,44 @@ pub struct AgentSpec {
     /// A file to which every exchange with the model is appended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<PathBuf>,
+    /// The program of a member with the external engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalAgent>,
+}
+
+/// Another vendor's agent, which is started as a program and speaks the Agent Client Protocol on stdin and stdout.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ExternalAgent {
+    /// Its name in the team file, or the file name of its program.
+    pub name: String,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Environment variables that the program gets in addition to the member's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// The mode that every session is set to. `None`: the agent's own mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    #[serde(default)]
+    pub steering: Steering,
+}
+
+/// How a message reaches an external agent during a turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Steering {
+    /// By the request `_session/steering`, if the agent declares it; otherwise after the turn.
+    #[default]
+    Declared,
+    /// The agent asks for messages with `craft/drainMidTurnQueue`.
+    Drain,
+    /// A second prompt joins the turn.
+    Prompt,
+    /// After the turn.
+    #[serde(other)]
+    AfterTurn,
 }
 
 /// The helpers of a member. A helper answers one question of the member, and can only read.
@@ -582,7 +620,7 @@ impl ClaimPolicy {
     /// The policy of a member whose configuration names none. A lead that is an agent distributes the tasks. A chat
     /// session works only while its user lets it, so it claims tasks by a call.
     pub fn default_of(engine: Engine, lead: bool) -> Self {
-        if engine == Engine::Joined || (lead && engine.uses_model()) {
+        if engine == Engine::Joined || (lead && !engine.runs_lines()) {
             Self::Assigned
         } else {
             Self::Ready

@@ -221,6 +221,11 @@ impl Directories {
         self.socket_path(&format!("joined-{launch_id}.sock"))
     }
 
+    /// The socket at which the programs of a member's external agent reach the team's tools.
+    pub fn member_socket(&self, launch_id: &str) -> PathBuf {
+        self.socket_path(&format!("{launch_id}.sock"))
+    }
+
     pub fn teams(&self) -> PathBuf {
         self.state.join("teams")
     }

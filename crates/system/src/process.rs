@@ -46,6 +46,30 @@ impl ProcessId {
         Ok(ProcessId::of(self.pid)? == Some(*self))
     }
 
+    /// Whether the process with this pid is this process or one of its descendants. An orphan is a descendant of the
+    /// process that adopted it.
+    ///
+    /// # Errors
+    /// The process table cannot be read.
+    pub fn is_ancestor_of(&self, pid: u32) -> io::Result<bool> {
+        let mut pid = pid;
+        let mut youngest = u64::MAX;
+        while pid > 1 {
+            let Some(stat) = os::stat(pid)? else {
+                return Ok(false);
+            };
+            // A parent is older than its child: a younger process got the pid of a parent that exited meanwhile.
+            if stat.start_time > youngest {
+                return Ok(false);
+            }
+            if ProcessId::from(&stat) == *self {
+                return Ok(true);
+            }
+            (pid, youngest) = (stat.parent, stat.start_time);
+        }
+        Ok(false)
+    }
+
     /// Whether the process is stopped, for example by SIGSTOP.
     pub fn is_stopped(&self) -> io::Result<bool> {
         Ok(os::stat(self.pid)?.is_some_and(|stat| stat.stopped && ProcessId::from(&stat) == *self))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use agent_team_protocol::spec::{
-    AgentSpec, DelegateSpec, McpServer, ProviderSpec, TOOLS, is_tool, with_parts,
+    AgentSpec, DelegateSpec, ExternalAgent, McpServer, ProviderSpec, TOOLS, is_tool, with_parts,
 };
 use agent_team_protocol::value::Effort;
 use agent_team_providers::ModelName;
@@ -60,10 +60,14 @@ pub(super) struct AgentKeys {
     pub(super) found_commands: FoundCommands,
     /// Set only in `[defaults]`: the providers of the whole file.
     pub(super) providers: BTreeMap<String, ProviderSpec>,
+    /// The program of `engine`.
+    pub(super) external: Option<ExternalAgent>,
     /// The first of these keys that concerns tools, with its position.
     pub(super) tools_at: Option<At<&'static str>>,
     /// The first of these keys, with its position. `None`: no key is set.
     pub(super) first_key: Option<At<&'static str>>,
+    /// The first of these keys that an external agent does not use.
+    pub(super) native_key: Option<At<&'static str>>,
 }
 
 /// The value of `delegate`.
@@ -228,6 +232,9 @@ impl AgentKeys {
 
     pub(super) fn note_key(&mut self, key: &'static str, at: usize) {
         self.first_key.get_or_insert(At { value: key, at });
+        if key != "prompt" {
+            self.native_key.get_or_insert(At { value: key, at });
+        }
     }
 
     fn note_tool_key(&mut self, key: &'static str, at: usize) {
@@ -242,6 +249,17 @@ impl AgentKeys {
                 at,
                 format!("`{key}` applies only to agents, but `engine = \"command\"` runs commands"),
                 "set engine = \"native\", or remove `engine`",
+            );
+        }
+    }
+
+    /// Refuses keys of native agents beside an external engine, which does not use them.
+    pub(super) fn refuse_for_external_engine(&self, source: &Source<'_>) {
+        if let Some(At { value: key, at }) = self.native_key {
+            source.fault_with_hint(
+                at,
+                format!("`{key}` applies only to native agents, but `engine` names another agent"),
+                format!("remove `{key}`, or set engine = \"native\""),
             );
         }
     }
@@ -315,6 +333,9 @@ impl AgentKeys {
             provider_may_search: false,
             bypass: false,
             providers: defaults.providers.clone(),
+            external: [member, self, defaults]
+                .iter()
+                .find_map(|keys| keys.external.clone()),
             strategy: None,
             record: None,
         }

@@ -8,6 +8,7 @@ mod agent;
 mod budget;
 mod commands;
 mod convert;
+mod engine;
 mod environment;
 mod hooks;
 mod instructions;
@@ -547,8 +548,8 @@ fn ensure_lead(
     roles: &mut Roles,
     reader: Reader<'_>,
 ) {
-    let is_agent = |member: &Member| member.spec.engine.uses_model();
-    let default_mode = if defaults.engine.uses_model() || members.iter().any(is_agent) {
+    let is_agent = |member: &Member| !member.spec.engine.runs_lines();
+    let default_mode = if !defaults.engine.runs_lines() || members.iter().any(is_agent) {
         Mode::Lead
     } else {
         Mode::Manual
@@ -590,13 +591,17 @@ pub enum EngineError {
 /// # Errors
 /// If there is no engine of this name, or this version does not support it.
 pub fn engine(text: &str) -> Result<Engine, EngineError> {
-    if let Some((_, engine)) = ENGINE_WORDS.iter().find(|(word, _)| *word == text) {
+    let known = ENGINE_WORDS
+        .iter()
+        .filter(|(_, engine)| *engine != Engine::External);
+    if let Some((_, engine)) = known.clone().find(|(word, _)| *word == text) {
         return Ok(*engine);
     }
-    if unsupported::is_value("engine", text) {
+    // The command line cannot name a program yet.
+    if unsupported::is_value("engine", text) || engine::external(text).is_some() {
         return Err(EngineError::Unsupported);
     }
-    let known: Vec<_> = ENGINE_WORDS.iter().map(|(word, _)| *word).collect();
+    let known: Vec<_> = known.map(|(word, _)| *word).collect();
     Err(EngineError::Unknown {
         hint: table::suggest(text, &known),
     })

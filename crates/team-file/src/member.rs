@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::spec::{AgentSpec, Budget, ClaimPolicy, Layout, MemberSpec, Strategy};
@@ -13,6 +13,7 @@ use agent_team_protocol::{MemberName, RoleName};
 
 use super::agent::{self, AgentKeys, Reader};
 use super::budget;
+use super::engine;
 use super::mode::Mode;
 use super::overrides::{Item, Key, Overrides};
 use super::role::{LEAD, Roles, WORKER};
@@ -90,7 +91,7 @@ impl Defaults {
         defaults.role = table
             .string("role")
             .and_then(|name| roles.find(source, name));
-        let engine = table.word("engine", ENGINE_WORDS);
+        let engine = engine::read(source, &mut table, &mut defaults.agent_keys);
         if let Some(found) = table.string_or_strings("model") {
             defaults
                 .agent_keys
@@ -250,8 +251,17 @@ impl Member {
         let is_agent = spec.engine.uses_model();
         let default_claim = ClaimPolicy::default_of(spec.engine, spec.lead);
         spec.claim = claim.or(defaults.claim).unwrap_or(default_claim);
-        if is_agent {
+        if spec.engine.is_external() {
+            spec.agent = AgentSpec {
+                description: agent.description,
+                prompt: agent.prompt,
+                may_spawn: agent.may_spawn,
+                external: agent.external,
+                ..AgentSpec::default()
+            };
+        } else if is_agent {
             spec.agent = agent;
+            spec.agent.external = None;
             if spec.lead {
                 spec.agent.strategy.clone_from(strategy);
             }
@@ -313,8 +323,8 @@ pub(super) fn read(
         None
     };
     let of_role = roles.used(&role);
-    let engine = table.word("engine", ENGINE_WORDS);
     let mut agent_keys = AgentKeys::read(source, &mut table, reader);
+    let engine = engine::read(source, &mut table, &mut agent_keys);
     agent_keys.check_servers(source, &defaults.agent_keys.servers);
     let mut budget = Budget::default();
     if let Some(mut limits) = table.table("limits", Level::Budget) {
@@ -324,6 +334,9 @@ pub(super) fn read(
     }
     if engine.is_some_and(|engine| engine.value.runs_lines()) {
         agent_keys.refuse_for_command_engine(source);
+    }
+    if engine.is_some_and(|engine| engine.value == Engine::External) {
+        agent_keys.refuse_for_external_engine(source);
     }
     let colour = table.colour();
     let cwd = table

@@ -38,6 +38,7 @@ pub(super) fn section(level: Level) -> Option<&'static Section> {
         Level::UserHooks => Some(&hooks::USER_HOOKS),
         Level::Hook => Some(&hooks::HOOK),
         Level::Notify => Some(&team_file::NOTIFY),
+        Level::Engine => Some(&team_file::ENGINE),
         Level::Permissions => Some(&team_file::PERMISSIONS),
         Level::McpServer => Some(&external::MCP_SERVER),
         Level::Search => Some(&external::SEARCH),

@@ -14,10 +14,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use agent_team_protocol::RoleName;
-use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::spec::{AgentSpec, McpServer, RoleSpec};
 
 use super::agent::{self, AgentKeys, Reader};
+use super::engine;
 use super::overrides::Key;
 use super::source::{Fault, Source};
 use super::table::{At, Table, suggest};
@@ -278,14 +279,22 @@ pub(super) fn faults_of_file(text: &str, reader: Reader<'_>) -> Vec<Fault> {
 }
 
 fn from_table(source: &Source<'_>, mut table: Table<'_>, role: Role, reader: Reader<'_>) -> Role {
+    let description = table
+        .string("description")
+        .map(|found| agent::prompt(source, found, reader.variables))
+        .unwrap_or_default();
+    let mut of_engine = AgentKeys::default();
+    let engine = engine::read(source, &mut table, &mut of_engine);
+    let colour = table.colour();
+    let agent_keys = AgentKeys {
+        external: of_engine.external,
+        ..AgentKeys::read(source, &mut table, reader)
+    };
     let role = Role {
-        description: table
-            .string("description")
-            .map(|found| agent::prompt(source, found, reader.variables))
-            .unwrap_or_default(),
-        engine: table.word("engine", ENGINE_WORDS).map(|found| found.value),
-        colour: table.colour(),
-        agent_keys: AgentKeys::read(source, &mut table, reader),
+        description,
+        engine: engine.map(|found| found.value),
+        colour,
+        agent_keys,
         may_spawn: may_spawn(source, &mut table),
         coordinate: table.boolean("coordinate").unwrap_or(false),
         ..role

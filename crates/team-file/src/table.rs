@@ -372,6 +372,11 @@ impl<'a> Table<'a> {
         value.is_some_and(|value| value.get_ref().is_table())
     }
 
+    /// The string of a key, without reporting another type.
+    pub(super) fn string_at(&self, key: &str) -> Option<&'a str> {
+        self.table.get(key)?.get_ref().as_str()
+    }
+
     /// The position of a key's value.
     pub(super) fn position_of(&self, key: &str) -> Option<usize> {
         self.table.get(key).map(|value| value.span().start)

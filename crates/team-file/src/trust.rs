@@ -100,6 +100,7 @@ pub(super) fn of(team: Team<'_>) -> Trust {
     lines.extend(team.servers.iter().map(server));
     let networked = team.networked.iter();
     lines.extend(networked.map(|subject| format!("network = true for {subject}")));
+    lines.extend(team.members.iter().filter_map(external));
     lines.extend(environment(team.defaults, team.members));
     let outside = team
         .members
@@ -292,6 +293,18 @@ fn server(server: &McpServer) -> String {
             format!("MCP server {} is at {url}{headers}", server.name)
         }
     }
+}
+
+/// A known agent needs trust, too: it reads the project's own settings for it, such as `.claude/settings.json`, whose
+/// hooks, plugins and rules run programs without asking.
+fn external(member: &Member) -> Option<String> {
+    let external = member.agent.external.as_ref()?;
+    let words = external.command.iter();
+    let words: String = words.map(|word| format!(" {word:?}")).collect();
+    let name = &member.spec.name;
+    Some(format!(
+        "member {name} runs{words}, without the sandbox and with the project's settings for it"
+    ))
 }
 
 fn pairs(pairs: &BTreeMap<String, String>) -> String {

@@ -27,19 +27,14 @@ pub(super) enum Level {
     Mcp,
     McpServer,
     Search,
+    Engine,
 }
 
 /// Keys, by table.
 const KEYS: &[(Level, &[&str])] = &[(Level::Lead, &["command"]), (Level::Member, &["command"])];
 
 /// Values, by key.
-const VALUES: &[(&str, &[&str])] = &[(
-    "engine",
-    &[
-        "acp", "terminal", // Other agents' command lines.
-        "claude", "codex", "copilot", "gemini", "opencode", "qwen",
-    ],
-)];
+const VALUES: &[(&str, &[&str])] = &[("engine", &["acp", "terminal"])];
 
 pub(super) fn keys(level: Level) -> impl Iterator<Item = &'static str> {
     KEYS.iter()

@@ -11,7 +11,7 @@
 //! - a turn: `agent_loop`; one answer: `step`; its tool calls: `calls`; the end of a turn: `ending`
 //! - calls that a model writes as text: `text_calls`; a model that repeats itself: `repetition`
 //! - what the model sees, and how it is stored: `conversation`
-//! - engines of an embedding program: `custom`; chat sessions of other programs: `joined`
+//! - engines of an embedding program: `custom`; agents of other vendors: `external`; chat sessions: `joined`
 //! - shell lines of the user at events of the agent: `hooks`
 //! - inputs for the model, and interruptions: `inbox`; their texts: `prompts`
 //! - commands of the pane beside the verbs of the command line: `slash_commands`
@@ -34,6 +34,7 @@ mod delegate;
 mod delegate_models;
 pub(crate) mod deps;
 mod ending;
+pub(crate) mod external;
 mod hooks;
 mod inbox;
 mod instructions;
@@ -77,6 +78,7 @@ use self::conversation::{Conversation, End};
 use self::custom::{Custom, Inputs};
 use self::delegate::Delegation;
 use self::deps::Models;
+use self::external::External;
 use self::hooks::{HookContext, Hooks};
 use self::inbox::{Inbox, Input, InputSender};
 use self::joined::Joined;
@@ -247,12 +249,56 @@ impl Agent {
                     team: TeamHandle {
                         client,
                         shared,
-                        tools: TeamTools::new(tools, context, sink.clone()),
+                        tools: TeamTools::new(tools, Arc::new(context), sink.clone()),
                         sink,
                     },
                     inputs: Inputs::new(inputs),
                 };
                 (None, custom.run())
+            },
+        )
+    }
+
+    /// The member with another vendor's agent. `socket`: where the agent reaches the team's tools. Must be called
+    /// within the worker's runtime.
+    pub(crate) fn with_external(
+        worker_config: &WorkerConfig,
+        agent: AgentSpec,
+        context: ToolContext,
+        (client, calls): (SupervisorClient, mpsc::UnboundedReceiver<ClientCall>),
+        socket: PathBuf,
+    ) -> Self {
+        let external = agent.external.clone().unwrap_or_default();
+        let permission = deps::permission_of(&agent, &client);
+        let verify_sandbox = VerifySandbox {
+            project: context.project.clone(),
+            confinement: None,
+            permission: permission.clone(),
+        };
+        Self::spawn(
+            worker_config,
+            calls,
+            verify_sandbox,
+            |inputs, shared, sink| {
+                let tools = deps::team_tools_of(&agent, &client, &shared);
+                let context = Arc::new(context);
+                let external = External {
+                    external,
+                    team: TeamHandle {
+                        client,
+                        shared,
+                        tools: TeamTools::new(tools, Arc::clone(&context), sink.clone()),
+                        sink,
+                    },
+                    agent,
+                    context,
+                    permission,
+                    socket,
+                    door: None,
+                    unstored_session: None,
+                    inputs: external::Inputs::new(inputs),
+                };
+                (None, external.run())
             },
         )
     }
@@ -282,7 +328,7 @@ impl Agent {
                     team: TeamHandle {
                         client,
                         shared,
-                        tools: TeamTools::new(tools, context, sink.clone()),
+                        tools: TeamTools::new(tools, Arc::new(context), sink.clone()),
                         sink,
                     },
                     socket,

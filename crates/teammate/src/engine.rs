@@ -17,7 +17,7 @@ pub(crate) use self::run::{
 pub(crate) fn task_engine(engine: Engine) -> Option<Box<dyn TaskEngine>> {
     match engine {
         Engine::Command => Some(Box::new(command::Command)),
-        Engine::Native | Engine::Joined | Engine::Unknown => None,
+        Engine::Native | Engine::External | Engine::Joined | Engine::Unknown => None,
     }
 }
 
@@ -28,10 +28,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_engine_uses_a_model_or_does_tasks() {
+    fn every_engine_that_runs_lines_does_tasks() {
         for info in ENGINES {
             let does_tasks = task_engine(info.engine).is_some();
-            assert_ne!(does_tasks, info.uses_model, "{}", info.word);
+            assert_eq!(does_tasks, info.runs_lines, "{}", info.word);
         }
     }
 }

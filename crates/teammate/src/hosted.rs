@@ -36,7 +36,7 @@ use crate::pane::Surface;
 use crate::worker::{Worker, WorkerConfig};
 use crate::{
     RunError, agent_pane, config, confinement, introduction, models_of, run_agent_loop,
-    run_chat_session, team_tool_context, work_dir, work_on_tasks, worker_config,
+    run_chat_session, run_external, team_tool_context, work_dir, work_on_tasks, worker_config,
 };
 
 /// A launch that this process has taken: no other process can become its worker.
@@ -129,6 +129,11 @@ impl HostedLaunch {
         if self.launch.engine == ProtocolEngine::Joined {
             let worker_config = self.worker_config().await?;
             return Ok(run_chat_session(&self.launch, worker_config, Surface::none()).await);
+        }
+        if self.launch.engine.is_external() {
+            let worker_config = self.worker_config().await?;
+            let unfit = work_dir(&self.launch).err();
+            return Ok(run_external(&self.launch, worker_config, Surface::none(), unfit).await);
         }
         let Some(engine) = task_engine(self.launch.engine) else {
             return Err(RunError::Engine(self.launch.engine));

@@ -108,10 +108,12 @@ pub(crate) fn child_environment(
     let is_secret = |name: &str| file.secrets.contains_key(name);
     let is_given =
         |name: &str| !file.engine.uses_model() || is_allowed(name) || file.named.contains(name);
+    // Another vendor's agent calls its own model.
+    let is_kept = |name: &str| file.engine.is_external() || !holds_key(name);
     let variables = file
         .environment
         .iter()
-        .filter(|(name, _)| is_given(name) && !holds_key(name) && !is_secret(name));
+        .filter(|(name, _)| is_given(name) && is_kept(name) && !is_secret(name));
     let given = variables
         .chain(&file.secrets)
         .filter(|(name, _)| passed_on(name))

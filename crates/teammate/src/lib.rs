@@ -84,6 +84,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::agent::deps::{self, Models};
+use crate::agent::external::team_door;
 use crate::agent::{Agent, AgentConfig};
 use crate::engine::{ProgramContext, TaskEngine, task_engine};
 use crate::launch::TakeLaunchError;
@@ -138,9 +139,17 @@ pub fn run_tasks(launch_file: &Path) -> Result<RunOutcome, RunError> {
 pub fn run_agent(launch_file: &Path) -> Result<RunOutcome, RunError> {
     run(
         launch_file,
-        |engine| (engine.uses_model() || engine == Engine::Joined).then_some(()),
+        |engine| {
+            let is_ours = engine.uses_model() || engine.is_external() || engine == Engine::Joined;
+            is_ours.then_some(())
+        },
         async |launch, (), worker_config, surface, unfit| {
             let program_context = Arc::clone(&worker_config.program_context);
+            if launch.engine.is_external() {
+                let code = run_external(launch, worker_config, surface, unfit).await;
+                end_tree(&program_context).await;
+                return code;
+            }
             if launch.engine == Engine::Joined {
                 let code = run_chat_session(launch, worker_config, surface).await;
                 end_tree(&program_context).await;
@@ -244,6 +253,14 @@ pub fn explain_model(agent: &str) -> Result<String, String> {
     Ok(serde_json::to_string(&explained).expect("it has string keys"))
 }
 
+/// Connects stdin and stdout to the team's tools of a member: an MCP server for the member's external agent.
+///
+/// # Errors
+/// If the socket cannot be used. The reason is a text for the user.
+pub fn connect_team_tools(socket: &Path) -> Result<(), String> {
+    team_door::connect(socket).map_err(|error| error.to_string())
+}
+
 /// The known models as JSON.
 ///
 /// # Errors
@@ -319,6 +336,71 @@ async fn run_agent_loop(
         }
         Err(report) => report_unfit(launch, worker_config, surface, report).await,
     }
+}
+
+/// Runs another vendor's agent, or reports why the worker is unfit. Returns the exit code.
+async fn run_external(
+    launch: &LaunchFile,
+    worker_config: WorkerConfig,
+    surface: Surface,
+    unfit: Option<ExitReport>,
+) -> u8 {
+    let program_context = Arc::clone(&worker_config.program_context);
+    let prepared =
+        match unfit {
+            Some(report) => Err(report),
+            None => tool_context(launch, &program_context, &worker_config.directories).map_err(
+                |error| ExitReport {
+                    code: ExitCode::Failed as u8,
+                    reason: format!("cannot prepare the member's directories: {error}"),
+                    hold: true,
+                },
+            ),
+        };
+    let context = match prepared {
+        Ok(context) => context,
+        Err(report) => return report_unfit(launch, worker_config, surface, report).await,
+    };
+    let (client, calls) =
+        SupervisorClient::new(launch.member.clone(), launch.role.clone(), launch.lead);
+    let socket = worker_config
+        .directories
+        .member_socket(launch.launch.as_str());
+    let agent = Agent::with_external(
+        &worker_config,
+        launch.agent.clone(),
+        context,
+        (client, calls),
+        socket,
+    );
+    let pane = agent_pane(launch, &worker_config, surface);
+    Worker::new(worker_config, pane, agent).run().await
+}
+
+/// The context of tools that show no images. Creates the directory for long outputs.
+fn tool_context(
+    launch: &LaunchFile,
+    program_context: &ProgramContext,
+    directories: &Directories,
+) -> io::Result<ToolContext> {
+    let outputs = launch.log.with_extension("outputs");
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&outputs)?;
+    Ok(ToolContext {
+        project: launch.project.clone(),
+        cwd: work_dir(launch).map_err(|report| io::Error::other(report.reason))?,
+        env: program_context.env.clone(),
+        secrets: program_context.secrets.clone(),
+        outputs: outputs.canonicalize()?,
+        output_max: OUTPUT_MAX,
+        seen: Mutex::new(HashMap::new()),
+        guard: guard(launch, program_context),
+        notes: notes(launch, directories),
+        model: String::new(),
+        media: MediaSupport::default(),
+    })
 }
 
 /// Serves the chat session of a joined member. Returns the exit code.
@@ -484,25 +566,12 @@ fn config<T>(
     confinement: Option<Arc<Confinement>>,
     tools: T,
 ) -> io::Result<AgentConfig<T>> {
-    let outputs = launch.log.with_extension("outputs");
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&outputs)?;
     let (client, calls) =
         SupervisorClient::new(launch.member.clone(), launch.role.clone(), launch.lead);
     let context = ToolContext {
-        project: launch.project.clone(),
-        cwd: work_dir(launch).map_err(|report| io::Error::other(report.reason))?,
-        env: program_context.env.clone(),
-        secrets: program_context.secrets.clone(),
-        outputs: outputs.canonicalize()?,
-        output_max: OUTPUT_MAX,
-        seen: Mutex::new(HashMap::new()),
-        guard: guard(launch, program_context),
-        notes: notes(launch, directories),
         model: models.main.name().to_owned(),
         media: models.main.media_support(),
+        ..tool_context(launch, program_context, directories)?
     };
     Ok(AgentConfig {
         agent: launch.agent.clone(),

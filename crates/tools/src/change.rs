@@ -60,6 +60,12 @@ pub(super) fn diff(old: Option<(&str, &[u8])>, new: Option<(&str, &[u8])>) -> Di
     }
 }
 
+/// The unified diff of a change of one file. `None`: the diff is too large to be shown as a whole.
+pub fn unified_diff(path: &str, old: &str, new: &str) -> Option<String> {
+    let diff = diff(Some((path, old.as_bytes())), Some((path, new.as_bytes())));
+    diff.whole.then_some(diff.text)
+}
+
 impl Diff {
     /// Adds the diff to a permission request. A truncated or redacted diff does not show every change, so the request's
     /// digest then also covers the new content, and `added` and `removed` count the lines of the whole change.

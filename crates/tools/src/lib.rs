@@ -58,6 +58,7 @@ mod write;
 
 pub use bash::BASH;
 pub use built_in::{Options, domain_tools};
+pub use change::unified_diff;
 pub use context::{ToolContext, Version};
 pub use media::attached;
 pub use permission::{Permission, Permit, allowed_by_hook, without_hook};

@@ -197,6 +197,31 @@ impl Permission {
         self.request(&ask, progress).await
     }
 
+    /// Waits for permission for a call that the program of another vendor's agent executes. Nothing of this project
+    /// confines the call.
+    ///
+    /// # Errors
+    /// If permission is denied; the text gives the agent the reason.
+    pub async fn ask_for_external(
+        &self,
+        tool: &str,
+        arguments: &Value,
+        context: &ToolContext,
+        progress: Progress<'_>,
+    ) -> Result<Permit, ToolError> {
+        let ask = AskRequest {
+            tool: tool.to_owned(),
+            arguments: serde_json::value::to_raw_value(arguments)
+                .map_err(|error| ToolError::Input(error.to_string()))?,
+            directory: context.cwd.clone(),
+            confined: false,
+            containment: Containment::Unknown,
+            paths: resolve_paths(Action::of(tool, arguments).paths(), context).await?,
+            hook: None,
+        };
+        self.request(&ask, progress).await
+    }
+
     /// Waits for permission to add this shell line to a task.
     ///
     /// # Errors

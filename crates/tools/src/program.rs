@@ -95,7 +95,7 @@ pub(super) fn is_outside(project: &Path, directory: &Path) -> bool {
 
 /// Finds a program in the directories of `path`. Skips relative directories, and directories within the project, where
 /// members can write.
-pub(super) fn find_outside(project: &Path, path: &OsStr, name: &str) -> Option<PathBuf> {
+pub fn find_outside(project: &Path, path: &OsStr, name: &str) -> Option<PathBuf> {
     let programs = std::env::split_paths(path)
         .filter(|directory| is_outside(project, directory))
         .map(|directory| directory.join(name));
@@ -162,6 +162,12 @@ impl Program {
             spawn_session_with(spec, [input.into(), output.into(), errors])
         })?;
         Ok((program, stdin, stdout))
+    }
+
+    /// The process that was started. `None` after it has ended.
+    pub fn process(&self) -> Option<ProcessId> {
+        let running = self.running.as_ref();
+        running.map(|running| running.descendants.leader)
     }
 
     fn start_with(

@@ -48,6 +48,25 @@ async fn the_exit_of_a_grandchild_is_reported() {
 }
 
 #[tokio::test]
+async fn ancestors_are_found_by_parents_not_by_environment() {
+    let mut script = Script::start("sleep 600 & echo $!; wait", &[]);
+    let child = script.process().await;
+    let _killed = KillOnDrop(child);
+    let parent = script.child.process;
+    let own = ProcessId::current().unwrap();
+    assert!(parent.is_ancestor_of(child.pid).unwrap());
+    assert!(parent.is_ancestor_of(parent.pid).unwrap());
+    assert!(own.is_ancestor_of(child.pid).unwrap());
+    assert!(!child.is_ancestor_of(parent.pid).unwrap());
+    assert!(!parent.is_ancestor_of(own.pid).unwrap());
+    let reused = ProcessId {
+        start_time: parent.start_time - 1,
+        ..parent
+    };
+    assert!(!reused.is_ancestor_of(child.pid).unwrap());
+}
+
+#[tokio::test]
 async fn wait_can_be_repeated() {
     let mut script = Script::start("exit 7", &[]);
     assert_eq!(script.child.wait().await.unwrap().code(), Some(7));

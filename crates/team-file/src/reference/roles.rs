@@ -1,12 +1,12 @@
 //! The keys of roles, in the team file and in role files.
 
-use agent_team_protocol::engine::ENGINE_WORDS;
 use agent_team_protocol::value::Effort;
 
 use super::key::DefaultValue::{Depends, Is, Unset};
 use super::key::Kind::{Boolean, Integer, Strings, Word};
 use super::key::{KeyInfo, Kind, Section, words};
 use crate::agent::PLANS;
+use crate::engine::engine_words;
 use crate::table::colours;
 
 const MODEL: KeyInfo = KeyInfo::new(
@@ -227,7 +227,7 @@ const ROLE_KEYS: &[KeyInfo] = &[
     ),
     KeyInfo::new(
         "engine",
-        Word(|| words(ENGINE_WORDS)),
+        Word(|| words(&engine_words())),
         Depends(
             "`native` if a key of an agent, such as `model`, is set; else the engine of `[defaults]`",
         ),
@@ -282,7 +282,7 @@ pub(crate) static ROLE_FILE: Section = Section {
         ),
         KeyInfo::new(
             "engine",
-            Word(|| words(ENGINE_WORDS)),
+            Word(|| words(&engine_words())),
             Depends(
                 "`native` if the file has a prompt or a key of an agent, such as `model`; else the engine of `[defaults]`",
             ),

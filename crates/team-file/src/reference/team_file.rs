@@ -1,6 +1,5 @@
 //! The keys of the team file, except the keys of roles.
 
-use agent_team_protocol::engine::ENGINE_WORDS;
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::value::Effort;
 
@@ -12,6 +11,7 @@ use super::key::{KeyInfo, Kind, Manual, Section, words};
 use super::roles::{
     AGENT_KEYS, COLOUR, DELEGATE, DELEGATE_SETTINGS, INSTRUCTIONS, ROLE, ROLE_FILE,
 };
+use crate::engine::engine_words;
 use crate::member::{CLAIMS, LAYOUTS, member_placements, placements};
 use crate::mode::MODES;
 use crate::notify::WORDS;
@@ -42,6 +42,7 @@ pub static TEAM_FILE: Manual = Manual {
         &HOOKS,
         &HOOK,
         &NOTIFY,
+        &ENGINE,
         &PERMISSIONS,
         &MCP_SERVER,
         &SEARCH,
@@ -198,11 +199,13 @@ const ENV: KeyInfo = KeyInfo::new(
 const MEMBER_KEYS: &[KeyInfo] = &[
     KeyInfo::new(
         "engine",
-        Word(|| words(ENGINE_WORDS)),
+        Word(|| words(&engine_words())),
         Depends(
             "`native` if a key of an agent, such as `model`, is set; else the engine of the role, else of `[defaults]`",
         ),
-        "What the member does. `native`: it is an agent. `command`: it runs the `run` lines of tasks.",
+        "What the member does. `native`: it is an agent. `command`: it runs the `run` lines of tasks. Any other word: it \
+         is that vendor's agent, whose program must be installed. A table starts another program: see the section \
+         \"engine of a member\".",
         "engine = \"native\"",
     ),
     KeyInfo::new(
@@ -469,7 +472,7 @@ pub(super) static DEFAULTS: Section = Section {
         ),
         KeyInfo::new(
             "engine",
-            Word(|| words(ENGINE_WORDS)),
+            Word(|| words(&engine_words())),
             Depends(
                 "`native` if `mode` is set and is not `manual`, or if a key of agents, such as `model`, is set here; else \
                  `command`",
@@ -573,6 +576,18 @@ pub(super) const NOTIFY_KEY: KeyInfo = KeyInfo::new(
      terminal's bell. `bell`: only the bell. `off`: not at all. A table runs a command: see `[notify]`.",
     "notify = \"bell\"",
 );
+
+pub(super) static ENGINE: Section = Section {
+    heading: "engine of a member",
+    summary: "An agent that speaks the Agent Client Protocol on stdin and stdout.",
+    groups: &[&[KeyInfo::new(
+        "acp",
+        Strings,
+        Required,
+        "The program and its arguments.",
+        "acp = [\"gemini\", \"--acp\"]",
+    )]],
+};
 
 pub(super) static NOTIFY: Section = Section {
     heading: "[notify]",

@@ -12,7 +12,7 @@ use crate::settings::STEPS;
 use crate::unsupported::Level;
 use crate::{Loaded, Reading, Variables, parse};
 
-const LEVELS: [Level; 18] = [
+const LEVELS: [Level; 19] = [
     Level::Root,
     Level::Lead,
     Level::Member,
@@ -28,6 +28,7 @@ const LEVELS: [Level; 18] = [
     Level::UserHooks,
     Level::Hook,
     Level::Notify,
+    Level::Engine,
     Level::Permissions,
     Level::McpServer,
     Level::Search,
@@ -109,6 +110,7 @@ fn surroundings(level: Level, key: &str) -> Surroundings {
         (Level::Hook, "run") => around("[[hooks.pre_tool]]\n", ""),
         (Level::Hook, _) => around("[[hooks.pre_tool]]\nrun = \"true\"\n", ""),
         (Level::Notify, _) => around("[notify]\n", ""),
+        (Level::Engine, _) => around("[[member]]\nname = \"ada\"\n[member.engine]\n", ""),
         (Level::Permissions, _) => around("[permissions]\n", ""),
         (Level::McpServer, "command" | "url") => around("[mcp.github]\n", ""),
         (Level::McpServer, "headers") => {

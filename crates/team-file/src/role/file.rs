@@ -4,10 +4,11 @@
 use std::path::Path;
 
 use agent_team_protocol::RoleName;
-use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::value::Effort;
 
 use super::super::agent::{self, DelegateKey, Reader};
+use super::super::engine;
 use super::super::instructions::{self, InstructionsKey};
 use super::super::names::slug;
 use super::super::open::read_text;
@@ -165,7 +166,8 @@ fn read_fields(
                 role.description = agent::prompt(source, At { value, at }, reader.variables);
             }
             ("engine", Value::Text(value)) => {
-                role.engine = word(source, field, value, ENGINE_WORDS)
+                role.agent_keys.external = engine::external(value);
+                role.engine = word(source, field, value, &engine::engine_words())
             }
             ("colour" | "color", Value::Text(value)) => {
                 role.colour = word(source, field, value, &colours());

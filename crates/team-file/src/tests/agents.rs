@@ -134,6 +134,7 @@ fn an_agent_combines_role_and_member_keys() {
             provider_may_search: false,
             bypass: false,
             providers: Default::default(),
+            external: None,
             strategy: None,
             record: None,
         }

@@ -24,13 +24,17 @@ pub struct TeamTools {
 }
 
 impl TeamTools {
-    pub(crate) fn new(tools: Vec<Box<dyn Tool>>, context: ToolContext, sink: OutputSink) -> Self {
+    pub(crate) fn new(
+        tools: Vec<Box<dyn Tool>>,
+        context: Arc<ToolContext>,
+        sink: OutputSink,
+    ) -> Self {
         let named = tools
             .into_iter()
             .map(|tool| (tool.spec().name.clone(), tool));
         Self {
             tools: Arc::new(named.collect()),
-            context: Arc::new(context),
+            context,
             sink,
         }
     }

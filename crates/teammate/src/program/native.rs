@@ -4,13 +4,16 @@
 //! `--model` reads an agent from stdin and prints the model that the agent would use, both as JSON; `agent-team doctor`
 //! runs this command. `--models` prints the known models, and `--import-models` adds a list from stdin to them;
 //! `agent-team models` runs these commands. `--host` hosts members of any engine in one process;
-//! `--mcp-host` hosts the shared MCP servers of a team.
+//! `--mcp-host` hosts the shared MCP servers of a team. `--mcp SOCKET` connects an external agent to its team's tools.
 
 use std::ffi::OsStr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::{answer, done, worker};
-use crate::{explain_model, host, import_models, list_models, mcp_host, run_agent};
+use crate::{
+    connect_team_tools, explain_model, host, import_models, list_models, mcp_host, run_agent,
+};
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::with_causes;
 
@@ -28,6 +31,10 @@ pub fn main() -> ExitCode {
         Some("--mcp-host") => {
             let hosted = mcp_host::host();
             return done(Engine::Native, hosted.map_err(|error| with_causes(&error)));
+        }
+        Some("--mcp") => {
+            let socket = std::env::args_os().nth(2).unwrap_or_default();
+            return done(Engine::External, connect_team_tools(Path::new(&socket)));
         }
         Some(_) | None => return worker(Engine::Native, run_agent),
     };

@@ -1,0 +1,230 @@
+//! Decides whether an external agent may execute a call. Called by the loop, once for each question of the agent.
+//!
+//! A call of a kind that the rules know is judged as a call of the native tool: a shell line as `bash`, a change of one
+//! file as `edit`, a fetched address as `fetch`. Every other call needs a decision; so does a call with inputs that the
+//! rules do not judge, such as another directory, and the user sees all of its inputs. The agent's own program executes
+//! the call, so nothing confines it, and its shell reads the line.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::Arc;
+
+use agent_team_protocol::text::visible_line;
+use agent_team_terminal_ui::Tone;
+use agent_team_tools::{Permission, Permit, ToolContext};
+use serde_json::{Value, json};
+
+use super::acp::PermissionQuestion;
+use super::wire::{CallContent, ToolCall};
+use crate::agent::output_sink::OutputSink;
+
+/// The inputs of a shell line, besides the directory, that do not change what the line does.
+const RUN_INPUTS: &[&str] = &[
+    "command",
+    "description",
+    "reason",
+    "timeout",
+    "timeout_ms",
+    "is_background",
+    "run_in_background",
+    "parsed_cmd",
+    "call_id",
+    "turn_id",
+    "approval_id",
+    "threadId",
+    "turnId",
+    "itemId",
+    "available_decisions",
+    "availableDecisions",
+];
+
+/// The inputs that agents name the directory of a shell line with.
+const DIRECTORY_INPUTS: &[&str] = &["cwd", "workdir", "directory"];
+
+/// The inputs of a fetched address that send nothing to it.
+const FETCH_INPUTS: &[&str] = &["url", "prompt", "format", "timeout", "description"];
+
+/// The kinds of calls of the protocol. They are parts of the names that rules refer to.
+const KINDS: &[&str] = &[
+    "read",
+    "edit",
+    "delete",
+    "move",
+    "search",
+    "execute",
+    "think",
+    "fetch",
+    "switch_mode",
+];
+
+/// The outcome of a question.
+pub(super) struct Decided {
+    /// The id of the call.
+    pub(super) call: String,
+    /// Kept until the call has ended. `None`: the call was denied, or the question withdrawn.
+    pub(super) permit: Option<Permit>,
+    /// Why the call was denied, for the agent: its protocol has no field for it.
+    pub(super) denied: Option<String>,
+}
+
+/// Asks for permission, and answers the agent. Dropping the future withdraws the request.
+pub(super) async fn decide(
+    mut question: PermissionQuestion,
+    agent: String,
+    permission: Permission,
+    context: Arc<ToolContext>,
+    sink: OutputSink,
+) -> Decided {
+    let call = question.call.tool_call_id.clone();
+    let (tool, arguments) = as_call(&agent, &question.call, &context.cwd);
+    let progress = |text: &str| sink.lines(Tone::Runtime, text.trim_end());
+    let withdrawn = question.take_withdrawn();
+    let asked = permission.ask_for_external(&tool, &arguments, &context, &progress);
+    let (permit, denied) = tokio::select! {
+        asked = asked => match asked {
+            Ok(permit) => {
+                question.answer(true);
+                (Some(permit), None)
+            }
+            Err(error) => {
+                question.answer(false);
+                let title = question_title(&arguments, &tool);
+                (None, Some(format!("Your call `{title}` was denied. {error}")))
+            }
+        },
+        () = withdrawn => (None, None),
+    };
+    Decided {
+        call,
+        permit,
+        denied,
+    }
+}
+
+fn question_title(arguments: &Value, tool: &str) -> String {
+    let subject = ["command", "path", "url", "title"];
+    let mut subjects = subject.iter().filter_map(|name| arguments[name].as_str());
+    visible_line(subjects.next().unwrap_or(tool)).into_owned()
+}
+
+/// The call as the rules judge it, and as the user sees it: the tool and its arguments.
+fn as_call(agent: &str, call: &ToolCall, cwd: &Path) -> (String, Value) {
+    let kind = call.kind.as_deref().unwrap_or("other");
+    let input = call.raw_input.clone().unwrap_or(Value::Null);
+    let locations = call.locations.iter().flatten();
+    let mut paths: Vec<String> = locations
+        .map(|location| location.path.to_string_lossy().into_owned())
+        .collect();
+    let contents = call.content.iter().flatten();
+    let diffs = contents.filter_map(|content| match content {
+        CallContent::Diff {
+            path,
+            old_text,
+            new_text,
+        } => Some((path, old_text.as_deref().unwrap_or_default(), new_text)),
+        CallContent::Content { .. } | CallContent::Other => None,
+    });
+    let diffs: Vec<_> = diffs.collect();
+    let changed = diffs.iter().map(|(path, ..)| path.to_string_lossy());
+    paths.extend(changed.map(Cow::into_owned));
+    paths.sort();
+    paths.dedup();
+    match (kind, paths.as_slice()) {
+        ("execute", _) if is_plain_run(&input, cwd) => {
+            if let Some(line) = shell_line(&input["command"]) {
+                return ("bash".to_owned(), json!({ "command": line }));
+            }
+        }
+        ("edit", [path]) => {
+            if let [(_, old, new)] = diffs.as_slice()
+                && let Some(diff) = agent_team_tools::unified_diff(path, old, new)
+            {
+                return ("edit".to_owned(), json!({ "path": path, "diff": diff }));
+            }
+        }
+        ("fetch", _) if has_only(&input, &[FETCH_INPUTS]) => {
+            if let Some(url) = input["url"].as_str() {
+                return ("fetch".to_owned(), json!({ "url": url }));
+            }
+        }
+        _ => {}
+    }
+    let kind = match KINDS.contains(&kind) {
+        true => kind,
+        false => "other",
+    };
+    // The prefix keeps the name apart from the names of native tools.
+    let tool = format!("acp_{agent}_{kind}");
+    let title = call.title.clone().unwrap_or_default();
+    (
+        tool,
+        json!({ "title": title, "input": input, "paths": paths }),
+    )
+}
+
+/// Whether the shell line alone determines what is executed: it runs in the member's directory, with nothing added.
+fn is_plain_run(input: &Value, cwd: &Path) -> bool {
+    let mut directories = DIRECTORY_INPUTS.iter().map(|name| &input[*name]);
+    has_only(input, &[RUN_INPUTS, DIRECTORY_INPUTS])
+        && directories.all(|directory| {
+            let path = directory.as_str().map(Path::new);
+            directory.is_null() || path == Some(cwd)
+        })
+}
+
+/// Whether the input has no other fields than these.
+fn has_only(input: &Value, known: &[&[&str]]) -> bool {
+    let mut fields = input.as_object().into_iter().flatten();
+    fields.all(|(name, value)| {
+        value.is_null() || known.iter().any(|names| names.contains(&name.as_str()))
+    })
+}
+
+/// The shell line of a command: a text, or the words `bash -c LINE` or `bash -lc LINE`.
+fn shell_line(command: &Value) -> Option<String> {
+    if let Some(line) = command.as_str() {
+        return Some(line.to_owned());
+    }
+    let words: Option<Vec<&str>> = command.as_array()?.iter().map(Value::as_str).collect();
+    match words?.as_slice() {
+        [shell, "-c" | "-lc", line] if ["bash", "sh", "/bin/bash", "/bin/sh"].contains(shell) => {
+            Some((*line).to_owned())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tool_of(kind: &str, input: Value) -> String {
+        let call = json!({ "toolCallId": "call-1", "kind": kind, "rawInput": input });
+        let call = serde_json::from_value(call).unwrap();
+        as_call("ida", &call, Path::new("/project")).0
+    }
+
+    #[test]
+    fn a_call_with_unjudged_inputs_is_not_a_native_tool() {
+        let run = |input| tool_of("execute", input);
+        assert_eq!(run(json!({ "command": "ls", "timeout": 5 })), "bash");
+        let here = json!({ "command": ["bash", "-lc", "ls"], "cwd": "/project", "env": null });
+        assert_eq!(run(here), "bash");
+        let others = [
+            json!({ "command": "rm", "args": ["-rf", "."] }),
+            json!({ "command": "ls", "cwd": "/elsewhere" }),
+            json!({ "command": "ls", "env": { "PATH": "/elsewhere" } }),
+            json!({ "command": ["python", "-c", "1"] }),
+            json!(null),
+        ];
+        for other in others {
+            assert_eq!(run(other.clone()), "acp_ida_execute", "{other}");
+        }
+        assert_eq!(
+            tool_of("fetch", json!({ "url": "https://a.example" })),
+            "fetch"
+        );
+        let sent = json!({ "url": "https://a.example", "body": "text" });
+        assert_eq!(tool_of("fetch", sent), "acp_ida_fetch");
+    }
+}

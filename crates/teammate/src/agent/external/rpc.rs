@@ -1,0 +1,377 @@
+//! JSON-RPC over lines, with requests in both directions. Called by `acp`.
+//!
+//! Two tasks own the pipes. The reader waits while the loop is behind, so an agent that sends faster than its messages
+//! are handled is slowed down. The number and the bytes of queued messages are bounded. An agent that does not read its
+//! input loses the connection.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// The largest message, in bytes.
+const LINE_MAX: u32 = 16 << 20;
+
+/// The largest number of messages that are not handled yet, and the largest number that are not written yet.
+const QUEUED_MAX: usize = 256;
+
+/// The largest number of bytes of the messages that are not handled yet.
+const QUEUED_BYTES_MAX: u32 = 2 * LINE_MAX;
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum RpcError {
+    /// The other side answered with an error. The text is for the user.
+    Refused { code: i64, text: String },
+    /// The connection is closed, or the other side does not read its input.
+    Closed,
+}
+
+/// A message of the other side that is not a response.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) method: String,
+    pub(super) params: Value,
+    /// `None`: a notification.
+    pub(super) responder: Option<Responder>,
+    /// Its share of [`QUEUED_BYTES_MAX`].
+    _bytes: OwnedSemaphorePermit,
+}
+
+/// Answers one request. Dropping it without an answer reports an internal error.
+#[derive(Debug)]
+pub(super) struct Responder {
+    id: Value,
+    rpc: Rpc,
+    /// Completes when the other side cancels the request.
+    cancelled: Option<oneshot::Receiver<()>>,
+    is_answered: bool,
+}
+
+impl Responder {
+    pub(super) fn answer(mut self, result: Value) {
+        self.is_answered = true;
+        let answer = json!({ "jsonrpc": "2.0", "id": self.id, "result": result });
+        self.rpc.write(&answer);
+    }
+
+    pub(super) fn refuse(mut self, code: i64, message: &str) {
+        self.send_error(code, message);
+    }
+
+    /// Completes when the other side cancels the request. Can be taken once.
+    pub(super) fn take_cancelled(&mut self) -> impl Future<Output = ()> + Send + use<> {
+        let cancelled = self.cancelled.take();
+        async move {
+            let is_cancelled = match cancelled {
+                Some(cancelled) => cancelled.await.is_ok(),
+                None => false,
+            };
+            if !is_cancelled {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn send_error(&mut self, code: i64, message: &str) {
+        self.is_answered = true;
+        let error = json!({ "code": code, "message": message });
+        let answer = json!({ "jsonrpc": "2.0", "id": self.id, "error": error });
+        self.rpc.write(&answer);
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        self.rpc.lock().incoming.remove(&self.id.to_string());
+        if !self.is_answered {
+            self.send_error(-32603, "the request was not answered");
+        }
+    }
+}
+
+impl fmt::Display for RpcError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { text, .. } => formatter.write_str(text),
+            Self::Closed => formatter.write_str("it has closed the connection"),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    /// Requests to the other side that are not answered.
+    outgoing: HashMap<u64, oneshot::Sender<Result<Value, RpcError>>>,
+    is_closed: bool,
+    /// Requests of the other side that are not answered, by their ids.
+    incoming: HashMap<String, oneshot::Sender<()>>,
+}
+
+/// The writing side. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Rpc {
+    lines: mpsc::Sender<String>,
+    open: Arc<Mutex<Open>>,
+    last_id: Arc<AtomicU64>,
+}
+
+/// The tasks of a connection. Dropping it ends them.
+#[derive(Debug)]
+pub(super) struct Tasks([JoinHandle<()>; 2]);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        for task in &self.0 {
+            task.abort();
+        }
+    }
+}
+
+impl Rpc {
+    /// Connects to the pipes of a program. The receiver ends when the program closes its output. Must be called within
+    /// a tokio runtime.
+    pub(super) fn connect(
+        stdin: impl AsyncWrite + Send + Unpin + 'static,
+        stdout: impl AsyncRead + Send + Unpin + 'static,
+    ) -> (Self, mpsc::Receiver<Incoming>, Tasks) {
+        let (lines, to_write) = mpsc::channel(QUEUED_MAX);
+        let (to_loop, incoming) = mpsc::channel(QUEUED_MAX);
+        let rpc = Self {
+            lines,
+            open: Arc::default(),
+            last_id: Arc::default(),
+        };
+        let writing = tokio::spawn(write(stdin, to_write));
+        let reading = tokio::spawn({
+            let rpc = rpc.clone();
+            async move {
+                if let Err(error) = rpc.read(stdout, to_loop).await {
+                    tracing::warn!(%error, "cannot read the agent's messages");
+                }
+                rpc.close();
+            }
+        });
+        (rpc, incoming, Tasks([writing, reading]))
+    }
+
+    /// Sends a request. The future completes with the answer.
+    ///
+    /// # Errors
+    /// The error of the other side, or the end of the connection.
+    pub(super) fn request(
+        &self,
+        method: &str,
+        params: Value,
+    ) -> impl Future<Output = Result<Value, RpcError>> + Send + use<> {
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let (give, given) = oneshot::channel();
+        {
+            let mut open = self.lock();
+            if !open.is_closed {
+                open.outgoing.insert(id, give);
+            }
+        }
+        self.write(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
+        async move { given.await.unwrap_or(Err(RpcError::Closed)) }
+    }
+
+    pub(super) fn notify(&self, method: &str, params: Value) {
+        self.write(&json!({ "jsonrpc": "2.0", "method": method, "params": params }));
+    }
+
+    fn write(&self, message: &Value) {
+        // A full queue: the agent does not read its input. A lost answer would leave it waiting, so the connection
+        // ends.
+        if let Err(error) = self.lines.try_send(message.to_string()) {
+            tracing::warn!(%error, "cannot send a message to the agent");
+            self.close();
+        }
+    }
+
+    /// Fails all requests, now and later.
+    pub(super) fn close(&self) {
+        let mut open = self.lock();
+        open.is_closed = true;
+        open.outgoing.clear();
+    }
+
+    async fn read(
+        &self,
+        stdout: impl AsyncRead + Unpin,
+        to_loop: mpsc::Sender<Incoming>,
+    ) -> io::Result<()> {
+        let mut stdout = BufReader::new(stdout);
+        let room = Arc::new(Semaphore::new(QUEUED_BYTES_MAX as usize));
+        loop {
+            let mut line = Vec::new();
+            let mut limited = (&mut stdout).take(u64::from(LINE_MAX));
+            let read = limited.read_until(b'\n', &mut line).await?;
+            if read == 0 {
+                return Ok(());
+            }
+            if !line.ends_with(b"\n") && read == LINE_MAX as usize {
+                let text = format!("the agent sent a message of more than {LINE_MAX} bytes");
+                return Err(io::Error::other(text));
+            }
+            let bytes = u32::try_from(read).unwrap_or(LINE_MAX);
+            let bytes = Arc::clone(&room).acquire_many_owned(bytes).await;
+            let bytes = bytes.map_err(io::Error::other)?;
+            // Some agents print other lines before the first message.
+            let Ok(message) = serde_json::from_slice::<Value>(&line) else {
+                continue;
+            };
+            drop(line);
+            let Some(incoming) = self.handle(message, bytes) else {
+                continue;
+            };
+            if to_loop.send(incoming).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Handles responses and cancellations. Returns any other message.
+    fn handle(&self, mut message: Value, bytes: OwnedSemaphorePermit) -> Option<Incoming> {
+        if !message.is_object() {
+            return None;
+        }
+        let id = message["id"].take();
+        let Some(method) = message["method"].as_str().map(str::to_owned) else {
+            let waiting = self.lock().outgoing.remove(&id.as_u64()?)?;
+            let answer = match message["error"].is_null() {
+                true => Ok(message["result"].take()),
+                false => Err(error_of(&message["error"])),
+            };
+            // The request may have been given up.
+            let _given_up = waiting.send(answer);
+            return None;
+        };
+        let params = message["params"].take();
+        if method == "$/cancel_request" {
+            let id = params["requestId"].to_string();
+            if let Some(cancel) = self.lock().incoming.remove(&id) {
+                let _answered = cancel.send(());
+            }
+            return None;
+        }
+        let responder = (!id.is_null()).then(|| {
+            let (cancel, cancelled) = oneshot::channel();
+            self.lock().incoming.insert(id.to_string(), cancel);
+            Responder {
+                id,
+                rpc: self.clone(),
+                cancelled: Some(cancelled),
+                is_answered: false,
+            }
+        });
+        Some(Incoming {
+            method,
+            params,
+            responder,
+            _bytes: bytes,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn write(mut stdin: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<String>) {
+    while let Some(mut line) = lines.recv().await {
+        line.push('\n');
+        if let Err(error) = stdin.write_all(line.as_bytes()).await {
+            tracing::debug!(%error, "cannot write to the agent");
+            return;
+        }
+    }
+}
+
+fn error_of(error: &Value) -> RpcError {
+    let message = error["message"]
+        .as_str()
+        .unwrap_or("an error without a text");
+    let text = match &error["data"] {
+        Value::Null => message.to_owned(),
+        Value::String(data) => format!("{message}: {data}"),
+        data @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            format!("{message}: {data}")
+        }
+    };
+    RpcError::Refused {
+        code: error["code"].as_i64().unwrap_or_default(),
+        text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+
+    /// A connection, and the other side's input and output.
+    fn connected() -> (
+        Rpc,
+        mpsc::Receiver<Incoming>,
+        Tasks,
+        BufReader<DuplexStream>,
+        DuplexStream,
+    ) {
+        let (stdin, read) = duplex(1 << 10);
+        let (written, stdout) = duplex(1 << 10);
+        let (rpc, incoming, tasks) = Rpc::connect(stdin, stdout);
+        (rpc, incoming, tasks, BufReader::new(read), written)
+    }
+
+    #[tokio::test]
+    async fn lines_without_a_json_object_are_skipped() {
+        let (_rpc, mut incoming, _tasks, _read, mut written) = connected();
+        let lines = b"Loading...\n5\n[1]\nnull\n{\"method\":\"hello\"}\n";
+        written.write_all(lines).await.unwrap();
+        assert_eq!(incoming.recv().await.unwrap().method, "hello");
+    }
+
+    #[tokio::test]
+    async fn a_dropped_request_gets_an_error_response() {
+        let (_rpc, mut incoming, _tasks, mut read, mut written) = connected();
+        let request = b"{\"id\":\"a\",\"method\":\"ask\"}\n";
+        written.write_all(request).await.unwrap();
+        drop(incoming.recv().await.unwrap());
+        let mut answer = String::new();
+        read.read_line(&mut answer).await.unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["id"], "a");
+        assert_eq!(answer["error"]["code"], -32603);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_output_fails_open_requests() {
+        let (rpc, mut incoming, _tasks, _read, written) = connected();
+        let open = rpc.request("first", Value::Null);
+        drop(written);
+        assert_eq!(open.await, Err(RpcError::Closed));
+        assert_eq!(
+            rpc.request("next", Value::Null).await,
+            Err(RpcError::Closed)
+        );
+        assert!(incoming.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_side_that_does_not_read_loses_the_connection() {
+        let (rpc, _incoming, _tasks, _read, _written) = connected();
+        let open = rpc.request("first", Value::Null);
+        for _ in 0..=QUEUED_MAX {
+            rpc.notify("more", json!("x".repeat(1 << 10)));
+        }
+        assert_eq!(open.await, Err(RpcError::Closed));
+    }
+}

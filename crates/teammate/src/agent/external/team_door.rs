@@ -1,0 +1,195 @@
+//! The team's tools for the programs of an external agent: an MCP server at a Unix socket. Opened by the loop. The agent
+//! starts [`connect`] as its MCP server.
+//!
+//! The socket needs no token: only the agent's program and its descendants may connect, and they can act only as this
+//! member. The kernel reports the pid of a peer, and its ancestors are read from the process table: a process can forge
+//! its environment, but not its ancestors. An orphan of the agent is refused.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_team_protocol::text::visible_line;
+use agent_team_system::process::ProcessId;
+use agent_team_system::socket::{Listener, Stream};
+use agent_team_tools::ToolError;
+use rmcp::ServiceExt;
+use rmcp::handler::server::ServerHandler;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData,
+    ListToolsResult, PaginatedRequestParams, ProgressNotificationParam, ServerCapabilities,
+    ServerConfig, Tool, ToolAnnotations,
+};
+use rmcp::service::{RequestContext, RoleServer};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use crate::hosted::team_tools::TeamTools;
+
+/// Connects stdin and stdout to the socket of a member, until one of them is closed.
+///
+/// # Errors
+/// If the socket cannot be reached, or copying fails.
+pub(crate) fn connect(socket: &Path) -> std::io::Result<()> {
+    let mut requests = UnixStream::connect(socket)?;
+    let mut answers = requests.try_clone()?;
+    std::thread::spawn(move || {
+        let copied = std::io::copy(&mut std::io::stdin().lock(), &mut requests);
+        // The member answers what it has received, and closes the connection.
+        let _closed = requests.shutdown(Shutdown::Write);
+        copied
+    });
+    let mut stdout = std::io::stdout().lock();
+    let mut buffer = [0; 16 << 10];
+    loop {
+        let read = answers.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(());
+        }
+        stdout.write_all(&buffer[..read])?;
+        stdout.flush()?;
+    }
+}
+
+/// The interval of progress notifications. Clients end a call that makes no progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The largest number of connections.
+const CONNECTIONS_MAX: usize = 16;
+
+/// Dropping it closes the socket.
+pub(in crate::agent) struct TeamDoor {
+    socket: PathBuf,
+    accepting: JoinHandle<()>,
+}
+
+impl TeamDoor {
+    /// Listens at this path. `agent`: its descendants may connect. Must be called within a tokio runtime.
+    pub(super) fn open(socket: &Path, agent: ProcessId, tools: TeamTools) -> std::io::Result<Self> {
+        let listener = Listener::bind_own(socket)?;
+        let server = TeamServer(tools);
+        Ok(Self {
+            socket: socket.to_owned(),
+            accepting: tokio::spawn(accept(listener, agent, server)),
+        })
+    }
+}
+
+impl Drop for TeamDoor {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        // A launch has its own path, so the file may also stay.
+        let _removed = std::fs::remove_file(&self.socket);
+    }
+}
+
+async fn accept(listener: Listener, agent: ProcessId, server: TeamServer) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(slot) = Arc::clone(&room).acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection to the team's tools");
+                tokio::time::sleep(PROGRESS_INTERVAL).await;
+                continue;
+            }
+        };
+        let server = server.clone();
+        tokio::spawn(async move {
+            if !is_of(agent, &stream).await {
+                tracing::warn!(peer = ?stream.peer(), "refused a connection to the team's tools");
+                return;
+            }
+            let (reader, writer) = stream.into_halves();
+            match server.serve((reader, writer)).await {
+                Ok(running) => {
+                    let _ended = running.waiting().await;
+                }
+                Err(error) => tracing::debug!(%error, "the MCP handshake failed"),
+            }
+            drop(slot);
+        });
+    }
+}
+
+/// Whether the peer is the agent or one of its descendants.
+async fn is_of(agent: ProcessId, stream: &Stream) -> bool {
+    let Some(pid) = stream.peer().pid else {
+        return false;
+    };
+    let found = tokio::task::spawn_blocking(move || agent.is_ancestor_of(pid)).await;
+    found.is_ok_and(|is_ancestor| is_ancestor.unwrap_or(false))
+}
+
+/// Serves one connection.
+#[derive(Clone)]
+struct TeamServer(TeamTools);
+
+impl ServerHandler for TeamServer {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+            .with_instructions("The tools of your team: its board, its messages and its memory.")
+    }
+
+    async fn list_tools(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let tools = self.0.specs().into_iter().map(|spec| {
+            let input = spec.input.as_object().cloned().unwrap_or_default();
+            // Agents ask about each call of a tool that may be destructive, or that reaches out.
+            let annotations = ToolAnnotations::new().destructive(false).open_world(false);
+            let mut tool = Tool::new(spec.name, spec.description, Arc::new(input));
+            tool.annotations = Some(annotations);
+            // Claude Code loads other tools only after a search.
+            let mut meta = rmcp::model::MetaObject::default();
+            meta.0
+                .insert("anthropic/alwaysLoad".to_owned(), Value::Bool(true));
+            tool.meta = Some(meta);
+            tool
+        });
+        Ok(ListToolsResult::with_all_items(tools.collect()))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let input = Value::Object(request.arguments.unwrap_or_default());
+        let called = self.0.call(&request.name, input);
+        let mut called = std::pin::pin!(called);
+        let token = context.meta.get_progress_token();
+        let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
+        let mut done = 0.0;
+        let called = loop {
+            tokio::select! {
+                called = &mut called => break called,
+                () = context.ct.cancelled() => {
+                    return Err(ErrorData::internal_error("the call was cancelled", None));
+                }
+                _ = ticks.tick() => if let Some(token) = &token {
+                    done += 1.0;
+                    let progress = ProgressNotificationParam::new(token.clone(), done);
+                    let _gone = context.peer.notify_progress(progress).await;
+                },
+            }
+        };
+        let result = match called {
+            Ok(text) => CallToolResult::success(vec![ContentBlock::text(text)]),
+            Err(ToolError::Input(text) | ToolError::Failed(text)) => {
+                tracing::debug!(error = %visible_line(&text), "a team tool failed");
+                CallToolResult::error(vec![ContentBlock::text(text)])
+            }
+        };
+        Ok(result.into())
+    }
+}

@@ -1,0 +1,198 @@
+//! The messages of the Agent Client Protocol, version 1, that this client sends or reads. Bare data: `acp` exchanges
+//! them. Unknown fields are ignored, unknown variants become `Other`: agents are newer or older than this client.
+//!
+//! Written by hand: the official crate enables `serde_json/preserve_order` for the whole workspace, which would change
+//! the order of the fields in every JSON document and in every tool definition.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The version that this client speaks.
+pub(super) const VERSION: u64 = 1;
+
+/// The answer to `initialize`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Handshake {
+    pub(super) protocol_version: u64,
+    pub(super) agent_info: Option<AgentInfo>,
+    pub(super) auth_methods: Vec<AuthMethod>,
+    pub(super) agent_capabilities: Capabilities,
+    #[serde(rename = "_meta")]
+    pub(super) meta: Value,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct AgentInfo {
+    pub(super) name: String,
+    pub(super) version: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct AuthMethod {
+    pub(super) name: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Capabilities {
+    pub(super) load_session: bool,
+    pub(super) session_capabilities: SessionCapabilities,
+    #[serde(rename = "_meta")]
+    pub(super) meta: Value,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct SessionCapabilities {
+    pub(super) resume: Option<Value>,
+}
+
+/// The answer to the requests that open a session.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct OpenedSession {
+    pub(super) session_id: String,
+    pub(super) modes: Option<Modes>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Modes {
+    pub(super) available_modes: Vec<SessionMode>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct SessionMode {
+    pub(super) id: String,
+}
+
+/// The answer to `session/prompt`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PromptEnd {
+    pub(super) stop_reason: StopReason,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum StopReason {
+    EndTurn,
+    MaxTokens,
+    MaxTurnRequests,
+    Refusal,
+    Cancelled,
+    #[serde(other)]
+    Other,
+}
+
+/// The parameters of `session/update`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Updated {
+    pub(super) update: SessionUpdate,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "sessionUpdate", rename_all = "snake_case")]
+pub(super) enum SessionUpdate {
+    AgentMessageChunk {
+        content: ContentBlock,
+    },
+    AgentThoughtChunk {
+        content: ContentBlock,
+    },
+    ToolCall(ToolCall),
+    ToolCallUpdate(ToolCall),
+    Plan {
+        entries: Vec<PlanEntry>,
+    },
+    UsageUpdate {
+        used: u64,
+        size: u64,
+    },
+    #[serde(rename_all = "camelCase")]
+    CurrentModeUpdate {
+        current_mode_id: String,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct PlanEntry {
+    #[serde(default)]
+    pub(super) content: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum ContentBlock {
+    Text {
+        text: String,
+    },
+    #[serde(other)]
+    Other,
+}
+
+/// A call of the agent, or the fields of it that have changed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ToolCall {
+    pub(super) tool_call_id: String,
+    #[serde(default)]
+    pub(super) title: Option<String>,
+    #[serde(default)]
+    pub(super) kind: Option<String>,
+    #[serde(default)]
+    pub(super) status: Option<String>,
+    #[serde(default)]
+    pub(super) content: Option<Vec<CallContent>>,
+    #[serde(default)]
+    pub(super) locations: Option<Vec<Location>>,
+    #[serde(default)]
+    pub(super) raw_input: Option<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Location {
+    pub(super) path: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(super) enum CallContent {
+    Content {
+        content: ContentBlock,
+    },
+    #[serde(rename_all = "camelCase")]
+    Diff {
+        path: PathBuf,
+        #[serde(default)]
+        old_text: Option<String>,
+        new_text: String,
+    },
+    #[serde(other)]
+    Other,
+}
+
+/// The parameters of `session/request_permission`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PermissionAsked {
+    pub(super) tool_call: ToolCall,
+    #[serde(default)]
+    pub(super) options: Vec<PermissionOption>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PermissionOption {
+    pub(super) option_id: String,
+    #[serde(default)]
+    pub(super) kind: String,
+}
