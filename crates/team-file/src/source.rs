@@ -6,6 +6,10 @@ use std::fmt;
 
 use agent_team_protocol::text::position;
 
+/// The largest number of faults of one file. Each fault has a position, whose search reads the file: without the limit,
+/// a hostile file could delay the command for minutes.
+const MAX_FAULTS: usize = 1000;
+
 /// A fault or warning with its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -80,11 +84,18 @@ impl<'a> Source<'a> {
     }
 
     fn push(&self, at: usize, message: String, hint: Option<String>) {
-        let fault = Fault {
+        let mut faults = self.faults.borrow_mut();
+        if faults.len() >= MAX_FAULTS {
+            return;
+        }
+        let message = match faults.len() + 1 {
+            MAX_FAULTS => "there are more messages about this file, which are not listed".into(),
+            _ => message,
+        };
+        faults.push(Fault {
             hint,
             ..self.warning(at, message)
-        };
-        self.faults.borrow_mut().push(fault);
+        });
     }
 
     /// The first position at or after `from` at which all `parts` occur in order, separated only by whitespace.

@@ -80,7 +80,12 @@ struct Placeholder<'a> {
 
 fn placeholders(text: &str) -> impl Iterator<Item = Placeholder<'_>> {
     text.match_indices("{{").filter_map(|(at, _)| {
-        let (inside, _) = text[at + 2..].split_once("}}")?;
+        // A name contains no brace. Searching for `}}` up to the end of the text would take quadratic time.
+        let rest = &text[at + 2..];
+        let inside = &rest[..rest.find(['{', '}'])?];
+        if !rest[inside.len()..].starts_with("}}") {
+            return None;
+        }
         let name = inside.trim();
         is_variable(name).then(|| Placeholder {
             at,

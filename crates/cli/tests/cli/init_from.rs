@@ -193,6 +193,25 @@ fn a_claude_code_team_of_the_project_becomes_the_team() {
 }
 
 #[test]
+fn a_role_of_the_project_widens_no_agent_type() {
+    let rig = rig(&[(
+        ".agent-team/roles/explorer.md",
+        "---\nname: explorer\ntools: [bash, read]\n---\nWork.\n",
+    )]);
+    let config = document!({"members": [
+        {"name": "eve", "agentType": "plugin:expert", "cwd": rig.project()},
+        {"name": "kay", "agentType": "Explore", "cwd": rig.project()}
+    ]});
+    write(&rig, "~/.claude/teams/p/config.json", config.to_string());
+    let imported = import(&rig, "claude");
+    let text = imported["text"].as_str().unwrap();
+    for name in ["eve", "kay"] {
+        let part = format!("name = \"{name}\"\nrole = \"explorer\"\ntools = [\"read\"]\n");
+        assert!(text.contains(&part), "{part}\n{text}");
+    }
+}
+
+#[test]
 fn a_team_of_another_project_is_imported_by_its_name() {
     let rig = rig(&[
         (
@@ -272,6 +291,41 @@ fn agents_of_qwen_code_keep_at_most_their_rights() {
     assert_eq!(safe["tools"], Value::Null);
     let denied = safe["deny_tools"].as_array().unwrap();
     assert!(denied.contains(&document!("edit")) && denied.contains(&document!("bash")));
+}
+
+#[test]
+fn each_spelling_of_a_limit_is_kept() {
+    let rig = rig(&[
+        (
+            ".qwen/agents/lines.md",
+            "---\nname: lines\ndisallowedTools: [Bash, # why\n  Edit, # why\n  mcp__db__*] # why\n---\nWork.\n",
+        ),
+        (
+            ".qwen/agents/both.md",
+            "---\nname: both\ntools: Read, Grep\nallowed_tools: Bash, Read\ndisallowedTools: Edit\ndisallowed_tools: Write\n\
+             ---\nWork.\n",
+        ),
+        (
+            ".qwen/agents/argument.md",
+            "---\nname: argument\ntools: Bash(echo a, Write, b), Read\n---\nWork.\n",
+        ),
+        (
+            ".qwen/agents/reads.md",
+            "---\nname: reads\nread_only: True\n---\nWork.\n",
+        ),
+    ]);
+    import(&rig, "qwen");
+    let has = |agent: &str, key: &str, tool: &str| {
+        let tools = role(&rig, agent)[key].clone();
+        tools.as_array().unwrap().contains(&document!(tool))
+    };
+    for tool in ["bash", "edit", "mcp__db"] {
+        assert!(has("lines", "deny_tools", tool), "{tool}");
+    }
+    assert!(has("both", "tools", "read") && !has("both", "tools", "bash"));
+    assert!(has("both", "deny_tools", "edit") && has("both", "deny_tools", "write"));
+    assert!(has("argument", "tools", "read") && !has("argument", "tools", "write"));
+    assert!(has("reads", "tools", "read") && !has("reads", "tools", "write"));
 }
 
 #[test]
@@ -469,6 +523,18 @@ fn bad_files_are_named_with_their_line() {
             ".claude/agents/a.md",
             "---\nname: a\nb\n---\n",
             "a.md:3:1: a line of the front matter",
+        ),
+        (
+            "qwen",
+            ".qwen/agents/a.md",
+            "---\nname: a\n\"disallowedTools\": [Bash]\n---\n",
+            "a.md:3:1: key `\"disallowedTools\"` cannot be read",
+        ),
+        (
+            "qwen",
+            ".qwen/agents/a.md",
+            "---\nname: a\ndisallowedTools: *all\n---\n",
+            "a.md:3:1: `disallowedTools` cannot be read",
         ),
         (
             "qwen",

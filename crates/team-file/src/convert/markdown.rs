@@ -7,10 +7,16 @@ use agent_team_protocol::RoleName;
 
 use super::super::agent::Reader;
 use super::super::role::front_matter::{self, Field, Value};
-use super::super::role::{self, Layer};
+use super::super::role::{self, Layer, import};
 use super::super::source::{Fault, Source};
 use super::files::Files;
 use super::found::{Agent, Found, Place, name_of};
+
+/// The largest number of keys of one agent.
+const MAX_KEYS: usize = 1000;
+
+/// How a YAML key or value begins that is not plain text.
+const NOT_PLAIN: [char; 8] = ['"', '\'', '?', '&', '!', '*', '{', '['];
 
 pub(super) struct Directory {
     pub(super) path: PathBuf,
@@ -118,8 +124,12 @@ fn agent(
     }))
 }
 
-/// Reports keys that are set twice, and names that are not a text.
+/// Reports keys that are set twice, names that are not a text, and limits that cannot be read: without them, the agent
+/// would have more rights.
 fn check_fields(source: &Source<'_>, fields: &[Field<'_>]) {
+    if fields.len() > MAX_KEYS {
+        return source.fault(0, format!("contains more than {MAX_KEYS} keys"));
+    }
     let mut first: BTreeMap<&str, usize> = BTreeMap::new();
     for field in fields {
         let (key, at) = (field.key.value, field.key.at);
@@ -130,6 +140,32 @@ fn check_fields(source: &Source<'_>, fields: &[Field<'_>]) {
         if key == "name" && !matches!(field.value, Value::Text(_)) {
             source.fault(at, "`name` must be a text in one line");
         }
+        if key.starts_with(NOT_PLAIN) || key == "<<" {
+            let message = format!("key `{key}` cannot be read: write a plain name");
+            source.fault(at, message);
+        }
+        if !is_readable_limit(field) {
+            let message =
+                format!("`{key}` cannot be read: write plain names, without anchors, tags and `*`");
+            source.fault(at, message);
+        }
+    }
+}
+
+/// Whether a key that limits the agent has a value whose limit can be kept. True for all other keys.
+fn is_readable_limit(field: &Field<'_>) -> bool {
+    match (field.key.value, &field.value) {
+        ("permissionMode" | "approvalMode", Value::Text(text)) => !text.starts_with(NOT_PLAIN),
+        (
+            "disallowedTools" | "disallowed_tools" | "permissionMode" | "approvalMode",
+            Value::Nested,
+        )
+        | ("permissionMode" | "approvalMode", Value::List(_)) => false,
+        ("disallowedTools" | "disallowed_tools", _) => import::items(field)
+            .iter()
+            .map(|item| item.value.as_str())
+            .all(|tool| !tool.starts_with(NOT_PLAIN) && !["all", "mcp__*"].contains(&tool)),
+        _ => true,
     }
 }
 

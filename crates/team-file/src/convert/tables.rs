@@ -17,6 +17,9 @@ use super::super::table::At;
 use super::files::Files;
 use super::found::{Agent, Found, Place, name_of};
 
+/// The largest number of agents of one file.
+const MAX_AGENTS: usize = 500;
+
 /// A file being read: `faults` prevent the conversion, `notes` report what is changed or lost.
 struct File<'a> {
     shown: &'a str,
@@ -135,6 +138,10 @@ pub(super) fn nyzhi(path: &Path, files: &Files<'_>, found: &mut Found) {
         for (key, value) in agents {
             let name: &str = key.get_ref();
             match (name, value.get_ref().as_table()) {
+                ("roles", Some(roles)) if roles.len() > MAX_AGENTS => {
+                    let message = format!("`roles` contains more than {MAX_AGENTS} agents");
+                    file.faults.fault(key.span().start, message);
+                }
                 ("roles", Some(roles)) => {
                     for (name, value) in roles {
                         let at = name.span().start;
@@ -233,6 +240,10 @@ pub(super) fn codex(directories: &[PathBuf], files: &Files<'_>, found: &mut Foun
                 let Some(agents) = table(root, "agents") else {
                     return;
                 };
+                if agents.len() > MAX_AGENTS {
+                    let message = format!("`agents` contains more than {MAX_AGENTS} keys");
+                    return file.faults.fault(0, message);
+                }
                 for (key, value) in agents {
                     let (name, at): (&str, usize) = (key.get_ref(), key.span().start);
                     let Some(table) = value.get_ref().as_table() else {

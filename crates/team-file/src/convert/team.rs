@@ -10,7 +10,7 @@ use agent_team_protocol::{MemberName, RoleName, TeamName};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::super::role::{RoleView, import};
+use super::super::role::{Layer, RoleView, import};
 use super::super::source::{Fault, Source};
 use super::super::table::At;
 use super::super::variables;
@@ -390,7 +390,11 @@ impl Conversion<'_> {
             let message = format!("member {:?} is renamed to {name}", member.name);
             self.notes.fault(at, message);
         }
-        let role = self.role(member, lead, found);
+        let (role, must_read) = self.role(member, lead, found);
+        if must_read {
+            let message = "the member gets only tools that read, like its agent type";
+            self.notes.fault(at, message);
+        }
         let mut converted = TeamMember::new(name, role);
         if let Some(model) = &member.model {
             converted.model = import::model(&self.notes, model, at);
@@ -418,7 +422,7 @@ impl Conversion<'_> {
         }
         converted.cwd = member.cwd.as_deref().and_then(|cwd| self.cwd(cwd, at));
         converted.must_plan = member.plan_mode_required;
-        let mut read_only = member.read_only;
+        let mut read_only = member.read_only || must_read;
         if let Some(mode) = &member.mode {
             let key = At { value: "mode", at };
             read_only |= import::permission_mode(&self.notes, key, mode);
@@ -430,8 +434,14 @@ impl Conversion<'_> {
     }
 
     /// The role of a member. A member whose agent type is unknown could have been limited there, so it gets a role
-    /// that only reads.
-    fn role(&self, member: &ConfigMember, lead: At<bool>, found: &Found) -> Option<RoleName> {
+    /// that only reads. Also returns whether the member must be limited to tools that read: its agent type is, but a
+    /// role of the project or an agent can have the name of the role and more tools.
+    fn role(
+        &self,
+        member: &ConfigMember,
+        lead: At<bool>,
+        found: &Found,
+    ) -> (Option<RoleName>, bool) {
         let At { value: is_lead, at } = lead;
         let of_type = member.agent_type.as_deref();
         let wanted = match self.origin.program {
@@ -445,27 +455,40 @@ impl Conversion<'_> {
         let built_in = |name: &str| built_in(name).map(|role| role.name.clone());
         let wanted = match wanted {
             Some(wanted) => wanted,
-            None if is_lead => return None,
-            None => return built_in("worker"),
+            None if is_lead => return (None, false),
+            None => return (built_in("worker"), false),
         };
+        let theirs = BUILT_IN.iter().find(|(theirs, _)| *theirs == wanted);
+        let type_reads = theirs.is_some_and(|(_, ours)| *ours != "worker");
         if let Some((name, _)) = name_of::<RoleName>(wanted)
             && found.get(name.as_str()).is_some()
         {
-            return Some(name);
+            return (Some(name), type_reads);
         }
-        let theirs = BUILT_IN.iter().find(|(theirs, _)| *theirs == wanted);
         // The built-in roles of nyzhi have the names of ours.
         let same = self.origin.program == OtherProgram::Nyzhi;
         let ours = theirs.map(|(_, ours)| *ours).or(same.then_some(wanted));
         let role = ours.and_then(built_in);
+        let is_replaced =
+            |role: &RoleName| role.as_str() != "worker" && self.is_replaced(role, found);
         if role.is_some() || (is_lead && LEADS.contains(&wanted)) {
-            return role.filter(|_| !is_lead || theirs.is_none());
+            let must_read = role.as_ref().is_some_and(is_replaced) || (is_lead && type_reads);
+            return (role.filter(|_| !is_lead || theirs.is_none()), must_read);
         }
         let message = format!(
             "agent type {wanted:?} is defined in none of the files: the member gets the role {UNKNOWN}, which only reads"
         );
         self.notes.fault(at, message);
-        built_in(UNKNOWN)
+        let role = built_in(UNKNOWN);
+        let must_read = role.as_ref().is_some_and(is_replaced);
+        (role, must_read)
+    }
+
+    /// Whether a role of a file replaces the built-in role of this name.
+    fn is_replaced(&self, role: &RoleName, found: &Found) -> bool {
+        let known = self.known.iter().find(|known| known.name == *role);
+        found.get(role.as_str()).is_some()
+            || known.is_some_and(|known| known.from != Layer::BuiltIn)
     }
 
     /// The tools of a role that change nothing.

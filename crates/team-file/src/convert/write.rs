@@ -1,7 +1,7 @@
 //! Writes the text of the team file. Called when all agents and members are converted.
 
 use agent_team_protocol::spec::{AgentSpec, Limits, with_parts};
-use agent_team_protocol::text::visible_line;
+use agent_team_protocol::text::{is_deceptive, visible_line};
 
 use super::found::{Agent, Found};
 use super::origin::OtherProgram;
@@ -154,7 +154,7 @@ fn lines(text: &str) -> String {
 }
 
 /// In a multi-line string, newlines and tabs stay as they are, and so do quotation marks that do not end it: single
-/// ones that are not the last character.
+/// ones that are not the last character. Characters that can mislead the reader of the file are written as escapes.
 fn escaped(text: &str, is_multiline: bool) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
@@ -169,7 +169,7 @@ fn escaped(text: &str, is_multiline: bool) -> String {
             }
             '"' => escaped.push_str("\\\""),
             '\n' | '\t' if is_multiline => escaped.push(c),
-            c if c.is_control() => escaped.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c if is_deceptive(c) => escaped.push_str(&format!("\\U{:08X}", u32::from(c))),
             c => escaped.push(c),
         }
     }

@@ -178,8 +178,13 @@ impl Field<'_> {
         }
         match &mut self.value {
             Value::Text(text) if !text.is_empty() => {
+                // In a list in brackets, a comment would hide the items of the next lines.
+                let value = match text.starts_with('[') {
+                    true => line.value.split(" #").next().unwrap_or_default(),
+                    false => line.value,
+                };
                 text.push(' ');
-                text.push_str(line.value);
+                text.push_str(value);
             }
             Value::Text(text) if !is_key(line.value) => text.push_str(line.value),
             Value::Text(_) | Value::List(_) | Value::Nested => self.value = Value::Nested,

@@ -148,10 +148,16 @@ pub(super) fn read(
             ("tools" | "allowed_tools", Value::Text(value))
                 if ["*", "all"].contains(&value.as_str()) => {}
             ("tools" | "allowed_tools", _) => {
-                role.agent_keys.tools = Some(tools(source, items(field)));
+                let mut only = tools(source, items(field));
+                // Both keys are set: a tool must be in both lists.
+                if let Some(before) = &role.agent_keys.tools {
+                    only.retain(|tool| before.contains(tool));
+                }
+                role.agent_keys.tools = Some(only);
             }
             ("disallowedTools" | "disallowed_tools", _) => {
-                role.agent_keys.deny_tools = denied(source, items(field));
+                let denied = denied(source, items(field));
+                role.agent_keys.deny_tools.extend(denied);
             }
             ("permissionMode" | "approvalMode", Value::Text(value)) => {
                 read_only |= permission_mode(source, field.key, value);
@@ -168,8 +174,9 @@ pub(super) fn read(
                 ),
             },
             ("color" | "colour", Value::Text(value)) => role.colour = colour(value),
-            ("read_only", Value::Text(value)) if value == "true" => read_only = true,
             ("read_only", Value::Text(value)) if value == "false" => {}
+            // YAML has several words for true.
+            ("read_only", _) => read_only = true,
             (key, _) => source.fault(at, format!("`{key}` is ignored: {}", instead(key))),
         }
     }
@@ -241,11 +248,14 @@ pub(crate) fn model(source: &Source<'_>, value: &str, at: usize) -> Option<Strin
     }
 }
 
-fn items(field: &Field<'_>) -> Vec<At<String>> {
+pub(crate) fn items(field: &Field<'_>) -> Vec<At<String>> {
     match &field.value {
         Value::List(items) => items.clone(),
         Value::Text(text) => {
             let at = field.key.at;
+            // A list in brackets over several lines, or with a comment after it, is read as a text.
+            let text = text.strip_prefix('[').unwrap_or(text);
+            let text = text.strip_suffix(']').unwrap_or(text);
             let parts = split(At { value: text, at });
             parts.into_iter().map(|part| At { at, ..part }).collect()
         }
@@ -256,9 +266,17 @@ fn items(field: &Field<'_>) -> Vec<At<String>> {
 /// The allowed tools. A tool that is allowed only for some arguments is dropped: a role cannot limit arguments, and
 /// allowing the whole tool would allow more than the file does.
 pub(crate) fn tools(source: &Source<'_>, items: Vec<At<String>>) -> Vec<String> {
-    let mut tools = Vec::new();
+    let (mut tools, mut open) = (Vec::new(), 0_usize);
     for item in items {
         let name = item.value.as_str();
+        // In `Bash(a, Edit, b)`, `Edit` is an argument.
+        let is_argument = open > 0;
+        open = (open + name.matches('(').count()).saturating_sub(name.matches(')').count());
+        if is_argument {
+            let message = format!("`{name}` is ignored: it is an argument of another tool");
+            source.fault(item.at, message);
+            continue;
+        }
         let (bare, only_for) = match name.split_once('(') {
             Some((bare, _)) => (bare, true),
             None => (name, false),
@@ -282,8 +300,10 @@ pub(crate) fn tools(source: &Source<'_>, items: Vec<At<String>>) -> Vec<String> 
 pub(crate) fn denied(source: &Source<'_>, items: Vec<At<String>>) -> Vec<String> {
     let mut tools = Vec::new();
     for item in items {
-        let bare = match item.value.split('(').next().unwrap_or_default() {
+        let bare = match item.value.split('(').next().unwrap_or_default().trim() {
             part if PARTS_OF_BASH.contains(&part) => "bash",
+            // All tools of a server have the name `mcp__<server>` here.
+            all if all.starts_with("mcp__") => all.strip_suffix("__*").unwrap_or(all),
             bare => bare,
         };
         match corresponding_tool(bare) {

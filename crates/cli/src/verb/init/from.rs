@@ -131,8 +131,14 @@ fn write(here: &Path, path: &Path, text: &str) -> Result<(), Failure> {
         return Err(refused("outside", message).hint("replace the link by a directory"));
     }
     let temporary = directory.join(format!(".{FILE}.{}", std::process::id()));
-    let written = write_new(&temporary, text).and_then(|()| fs::hard_link(&temporary, path));
-    // The temporary file may not exist. Report the first error.
+    // A process with the same id may have left the file when it was killed.
+    let _removed = fs::remove_file(&temporary);
+    write_new(&temporary, text).map_err(|error| {
+        let _removed = fs::remove_file(&temporary);
+        failed(&error)
+    })?;
+    let written = fs::hard_link(&temporary, path);
+    // Report the first error.
     let _removed = fs::remove_file(&temporary);
     match written {
         Ok(()) => Ok(()),
