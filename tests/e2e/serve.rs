@@ -5,7 +5,8 @@ mod hostile;
 
 use std::os::unix::fs::PermissionsExt;
 
-use agent_team_tests::{Rig, until, within};
+use agent_team_system::process::Signal;
+use agent_team_tests::{Rig, processes, until, within};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
@@ -293,6 +294,18 @@ async fn a_unix_socket_serves_its_user_without_a_token() {
     )
     .await;
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+    // A service removes only its own socket.
+    std::fs::rename(&path, rig.root().join("moved.sock")).unwrap();
+    let mut second = rig.start(["serve", "--listen", &listen, "--json"]);
+    second.line().await;
+    let first = processes::living(verb.pid());
+    assert!(first.signal(Signal::SIGTERM).unwrap());
+    verb.wait().await;
+    UnixStream::connect(&path).await.unwrap();
+    let second_process = processes::living(second.pid());
+    assert!(second_process.signal(Signal::SIGTERM).unwrap());
+    second.wait().await;
+    assert!(!path.exists());
 }
 
 #[tokio::test]

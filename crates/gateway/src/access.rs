@@ -65,6 +65,9 @@ impl Permissions {
     }
 
     /// Parses `view,steer`.
+    ///
+    /// # Errors
+    /// A word is unknown. The error does not contain it: it may be a token, in a line with the wrong order.
     fn parse(words: &str) -> Result<Self, String> {
         let mut permissions = Self::READ_ONLY;
         for word in words.split(',') {
@@ -75,7 +78,7 @@ impl Permissions {
                 Some(Permission::View) => {}
                 Some(Permission::Decide) => permissions.decide = true,
                 Some(Permission::Steer) => permissions.steer = true,
-                None => return Err(format!("{word:?} is not view, decide or steer")),
+                None => return Err("a permission is view, decide or steer".to_owned()),
             }
         }
         Ok(permissions)
@@ -210,8 +213,10 @@ mod tests {
             "{short}"
         );
         let token = "x".repeat(40);
-        let wrong = error(&format!("{token} views\n"));
-        assert_eq!(wrong, "line 1: \"views\" is not view, decide or steer");
+        for line in [format!("{token} views\n"), format!("view {token}\n")] {
+            let wrong = error(&line);
+            assert_eq!(wrong, "line 1: a permission is view, decide or steer");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde_json::value::to_raw_value;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::Service;
 use crate::call::Query;
@@ -35,6 +35,13 @@ use crate::problem::Problem;
 /// Limits of the ring. The newest frame always fits.
 const RING_FRAMES: usize = 8192;
 const RING_BYTES: usize = 4 << 20;
+
+/// How long a client may read stored events after the first one that it lacks. Then it is cut off and resumes: a client
+/// that reads slowly must not keep its place from others.
+const REPLAY_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a client waits for such a place.
+const REPLAY_WAIT: Duration = Duration::from_secs(15);
 
 /// A client receives at most about this many bytes at once.
 const CHUNK_BYTES: usize = 32 << 10;
@@ -101,6 +108,8 @@ enum Position {
 struct Replay {
     subscription: Subscription,
     envelopes: Envelopes,
+    /// The end of [`REPLAY_LIMIT`]; `None` before the first event that the client lacks.
+    deadline: Option<Instant>,
     _replay: OwnedSemaphorePermit,
 }
 
@@ -157,7 +166,11 @@ async fn open(service: &Service, request: Request) -> Result<Reader, Problem> {
     }
     let complete_after = feed.ring().complete_after;
     let position = if after < complete_after {
-        let replays = Arc::clone(&service.replays).acquire_owned().await;
+        let replays = Arc::clone(&service.replays).acquire_owned();
+        let replays = timeout(REPLAY_WAIT, replays).await.map_err(|_elapsed| {
+            let detail = "too many clients read stored events";
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_calls", detail)
+        })?;
         let session = service
             .session
             .separate(TeamRef::Id(team.team.clone()))
@@ -165,6 +178,7 @@ async fn open(service: &Service, request: Request) -> Result<Reader, Problem> {
         Position::Before(Box::new(Replay {
             subscription: Subscription::new(session, Revision(0), false).await?,
             envelopes: Envelopes::new(team.team),
+            deadline: None,
             _replay: replays.expect("the semaphore is never closed"),
         }))
     } else {
@@ -205,13 +219,15 @@ impl Feed {
         if let Some(feed) = find(&service.feeds, team) {
             return Ok(feed);
         }
-        // The roles and the run of an event follow from earlier events, so the subscription starts with the first.
-        let session = service.session.separate(TeamRef::Id(team.clone())).await;
-        let subscription = Subscription::new(session, Revision(0), true).await?;
-        // Another client may have opened the feed meanwhile.
+        // After a stop of the supervisor, all clients return at once. Without the lock each of them would open a
+        // connection and read all events before the first one inserts its feed.
+        let _opening = service.opening.lock().await;
         if let Some(feed) = find(&service.feeds, team) {
             return Ok(feed);
         }
+        // The roles and the run of an event follow from earlier events, so the subscription starts with the first.
+        let session = service.session.separate(TeamRef::Id(team.clone())).await;
+        let subscription = Subscription::new(session, Revision(0), true).await?;
         let feed = Arc::new(Self {
             ring: Mutex::default(),
             changed: watch::Sender::new(0),
@@ -329,6 +345,12 @@ impl Reader {
         loop {
             self.join_if_complete();
             if let Position::Before(replay) = &mut self.position {
+                if replay
+                    .deadline
+                    .is_some_and(|deadline| Instant::now() >= deadline)
+                {
+                    return None;
+                }
                 let notice = match timeout_at(keep_alive, replay.subscription.next()).await {
                     Ok(notice) => notice.ok()?,
                     Err(_elapsed) => return Some(COMMENT),
@@ -340,6 +362,9 @@ impl Reader {
                 }) else {
                     continue;
                 };
+                replay
+                    .deadline
+                    .get_or_insert_with(|| Instant::now() + REPLAY_LIMIT);
                 self.after = revision;
                 return Some(frame.text);
             }

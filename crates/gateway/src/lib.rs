@@ -35,7 +35,7 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, get, on};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 pub use access::{TokenFileError, Tokens};
 pub use listen::Listen;
@@ -70,6 +70,8 @@ pub(crate) struct Service {
     streams: Arc<Semaphore>,
     replays: Arc<Semaphore>,
     feeds: events::Feeds,
+    /// Held while a feed opens.
+    opening: Mutex<()>,
 }
 
 impl Service {
@@ -136,6 +138,7 @@ impl Gateway {
                 streams: Arc::new(Semaphore::new(STREAMS_MAX)),
                 replays: Arc::new(Semaphore::new(REPLAYS_MAX)),
                 feeds: events::Feeds::default(),
+                opening: Mutex::default(),
             }),
         })
     }
@@ -157,7 +160,7 @@ impl Gateway {
     /// The path of the Unix socket.
     pub fn socket(&self) -> Option<&Path> {
         match &self.listener {
-            Listener::Unix(_, path) => Some(path),
+            Listener::Unix(_, file) => Some(&file.path),
             Listener::Tcp(_) => None,
         }
     }

@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,14 +73,49 @@ impl FromStr for Listen {
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    Unix(socket::Listener, PathBuf),
+    Unix(socket::Listener, SocketFile),
+}
+
+/// A bound socket file. Removed on drop, unless another process has replaced it.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    pub(crate) path: PathBuf,
+    /// `None` if the file was removed at once.
+    identity: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            identity: identity(path),
+        }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.identity.is_some() && self.identity == identity(&self.path) {
+            // The file may be removed at this moment.
+            let _removed = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The device and the inode of a path.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = std::fs::symlink_metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 impl Listener {
     pub(crate) async fn bind(listen: &Listen) -> io::Result<Self> {
         Ok(match listen {
             Listen::Tcp(address) => Self::Tcp(TcpListener::bind(address).await?),
-            Listen::Unix(path) => Self::Unix(socket::Listener::bind_new(path)?, path.clone()),
+            Listen::Unix(path) => {
+                let listener = socket::Listener::bind_new(path)?;
+                Self::Unix(listener, SocketFile::new(path))
+            }
         })
     }
 
@@ -120,15 +156,6 @@ impl Listener {
                 }
                 drop(permit);
             });
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Self::Unix(_, path) = self {
-            // The file may have been removed already.
-            let _removed = std::fs::remove_file(path);
         }
     }
 }

@@ -138,6 +138,8 @@ impl OpenedPage {
         };
         let opened = Command::new(program)
             .arg(&page.0)
+            // Ctrl-C in this terminal ends the service, but not the browser.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
