@@ -410,6 +410,24 @@ async fn creating_a_team_needs_the_users_consent() {
 }
 
 #[tokio::test]
+async fn a_leading_chat_session_allows_no_delegated_request() {
+    let rig = Rig::with_team(
+        "name = \"demo\"\nmode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nengine = \"joined\"\n\
+         [permissions]\napprove = [\"Bash(touch:*)\"]\n",
+    );
+    rig.ok(["up", "--detach"]).await;
+    let chat = Chat::start(&rig, User::Unasked).await;
+    let joined = chat.ok("join_team", json!({"name": "lead"})).await;
+    assert!(joined.contains("its lead"), "{joined}");
+    let tools = chat.tools().await;
+    assert!(tools.iter().any(|name| name == "deny_request"), "{tools:?}");
+    assert!(
+        !tools.iter().any(|name| name == "allow_request"),
+        "{tools:?}"
+    );
+}
+
+#[tokio::test]
 async fn clients_of_2026_07_28_answer_in_a_repeated_call() {
     let rig = Rig::new();
     let lifecycle = ClientLifecycleMode::Discover {

@@ -9,6 +9,7 @@ use agent_team_policy::{
     CallPath, CallPaths, Decision, Digest, Effect, Offer, Rule, RuleBook, RuleContext, RuleError,
     Ruling, Source, ToolCall,
 };
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::TEXT_MAX;
 use agent_team_protocol::permissions::Permissions;
 use agent_team_protocol::request::{
@@ -224,6 +225,11 @@ pub(crate) fn inform_agents(spec: &mut TeamSpec) -> Result<(), Refusal> {
         agent.guarded.clone_from(&guarded);
         agent.kept.clone_from(&existing);
         agent.may_allow = delegates;
+    }
+    // A chat session of another program allows no requests, whatever the rules delegate to the lead.
+    let chats = spec.members.iter_mut();
+    for chat in chats.filter(|member| member.engine == Engine::Joined) {
+        chat.agent.may_allow = false;
     }
     Ok(())
 }

@@ -164,7 +164,9 @@ impl Stream {
 
     fn checked(stream: UnixStream) -> io::Result<Stream> {
         let credentials = stream.peer_cred()?;
+        // Linux reports 0 for a process of another PID namespace.
         let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
+        let pid = pid.filter(|pid| *pid != 0);
         let peer = Peer {
             pid,
             uid: credentials.uid(),

@@ -242,6 +242,7 @@ impl Permissions<'_> {
     /// Returns true if the lead may allow this request, otherwise a refusal.
     fn check_delegated(&self, request: &request::Request) -> Result<bool, Refusal> {
         let is_delegated = match request.plan {
+            _ if self.is_led_by_chat() => false,
             Some(_) => {
                 let rules = self.settings.rules().ok().flatten();
                 rules.is_some_and(|rules| permission::lead_approves_plans(&rules.delegated))
@@ -263,7 +264,7 @@ impl Permissions<'_> {
     /// Whether the user delegated approval of this call to the lead. Never true for the lead's own calls.
     fn is_delegated(&self, member: &MemberName, call: &agent_team_policy::ToolCall) -> bool {
         let lead = self.team.lead().map(|lead| &lead.spec.name);
-        if lead.is_none_or(|lead| lead == member) {
+        if lead.is_none_or(|lead| lead == member) || self.is_led_by_chat() {
             return false;
         }
         let Ok(Some(rules)) = self.settings.rules() else {
@@ -273,6 +274,13 @@ impl Permissions<'_> {
         let mode = self.mode_of(member, rules).min(Mode::Default);
         let decision = rules.delegated.judge(call, &self.rule_context(), mode);
         decision.ruling == Ruling::Allow
+    }
+
+    /// Whether the lead is a chat session of another program. It allows no requests, whatever the rules delegate.
+    fn is_led_by_chat(&self) -> bool {
+        let lead = self.team.lead();
+        let settings = lead.and_then(|lead| self.settings.member(&lead.spec.name).ok());
+        settings.is_some_and(|settings| settings.engine == Engine::Joined)
     }
 
     /// The fixed inputs of every judgement: project and protected paths.

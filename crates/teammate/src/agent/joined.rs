@@ -18,6 +18,7 @@ use std::time::Duration;
 use agent_team_llm::ToolSpec;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::joined::{JoinAnswer, JoinedOrder, JoinedTool, LINE_MAX, ToolAnswer};
+use agent_team_protocol::notification::DeliveredMessage;
 use agent_team_protocol::text::visible_line;
 use agent_team_system::connection::{FrameReader, FrameWriter};
 use agent_team_system::socket::{Listener, Stream};
@@ -52,6 +53,12 @@ const CALLS_MAX: usize = 32;
 /// The largest number of notes that wait for a result.
 const NOTES_MAX: usize = 50;
 
+/// The largest total of the texts of the messages in one result, in bytes. The session reads the rest by another call.
+const MESSAGES_MAX: usize = 30_000;
+
+/// Why a second chat session cannot join.
+const TAKEN: &str = "another chat session has joined as this member";
+
 const READ_MESSAGES: &str = "read_messages";
 
 /// Replaces the description for agents that receive messages without a call.
@@ -80,7 +87,7 @@ struct Notes {
 impl Notes {
     fn add(&self, text: String) {
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
-        if texts.len() == NOTES_MAX {
+        while texts.len() >= NOTES_MAX {
             texts.pop_front();
         }
         texts.push_back(text);
@@ -97,11 +104,24 @@ impl Notes {
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         texts.drain(..).collect()
     }
+
+    fn put_back(&self, notes: Vec<String>) {
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        for note in notes.into_iter().rev() {
+            texts.push_front(note);
+        }
+    }
+}
+
+/// What an answer contains besides the result of its tool.
+struct Taken {
+    messages: Vec<DeliveredMessage>,
+    notes: Vec<String>,
 }
 
 /// The connection of the chat session.
 struct Session {
-    pid: Option<u32>,
+    pid: u32,
     reader: FrameReader,
     _writer: FrameWriter,
 }
@@ -140,7 +160,7 @@ impl Served {
         // Dropping the set cancels the calls.
         let mut calls = JoinSet::new();
         loop {
-            let (is_joined, pid) = (session.is_some(), session.as_ref().and_then(|it| it.pid));
+            let (is_joined, pid) = (session.is_some(), session.as_ref().map(|it| it.pid));
             let deadline = (!is_joined).then_some(join_until);
             tokio::select! {
                 biased;
@@ -160,10 +180,10 @@ impl Served {
                 accepted = listener.accept(), if calls.len() < CALLS_MAX => match accepted {
                     Err(error) => return held(format!("cannot accept a connection: {error}")),
                     Ok(stream) if !is_joined => session = self.join(stream).await,
-                    Ok(stream) if pid.is_some() && stream.peer().pid == pid => {
+                    Ok(stream) if stream.peer().pid == pid => {
                         calls.spawn(Arc::clone(self).call(stream));
                     }
-                    Ok(stream) => refuse(stream).await,
+                    Ok(stream) => refuse(stream, TAKEN).await,
                 },
             }
         }
@@ -197,7 +217,10 @@ impl Served {
 
     /// Answers the first connection. `None` if it does not join.
     async fn join(&self, stream: Stream) -> Option<Session> {
-        let pid = stream.peer().pid;
+        let Some(pid) = stream.peer().pid else {
+            refuse(stream, "its process is in another PID namespace").await;
+            return None;
+        };
         let (read, write) = stream.into_halves();
         let mut reader = FrameReader::new(read, LINE_MAX);
         let mut writer = FrameWriter::new(write);
@@ -238,6 +261,10 @@ impl Served {
         }
         let description = match spec.name.as_str() {
             READ_MESSAGES => READ_MESSAGES_DESCRIPTION.to_owned(),
+            ASK => spec.description.replace(
+                "The reply is in your next step",
+                "The result contains the reply",
+            ),
             _ => spec.description,
         };
         JoinedTool {
@@ -265,38 +292,67 @@ impl Served {
             }
             Ok(JoinedOrder::Join {}) | Err(_) => return,
         };
-        if send(&mut writer, &answer).await.is_ok() {
-            let read = self.team.shared.arrivals.taken_by_tool();
-            acknowledge(&self.team, read).await;
+        let (answer, taken) = answer;
+        match send(&mut writer, &answer).await {
+            Ok(()) => {
+                let read = taken.messages.iter().map(|message| message.id);
+                acknowledge(&self.team, read.collect()).await;
+            }
+            // The session has cancelled the call: the next result contains them.
+            Err(_) => {
+                self.team.shared.arrivals.put_back(taken.messages);
+                self.notes.put_back(taken.notes);
+            }
         }
     }
 
-    async fn answer(&self, tool: &str, input: &RawValue) -> ToolAnswer {
+    /// The answer, and what it contains besides the result. Cancel-safe: takes nothing before its last await.
+    async fn answer(&self, tool: &str, input: &RawValue) -> (ToolAnswer, Taken) {
         let (mut text, failed) = match self.result(tool, input).await {
             Ok(text) => (text, false),
             Err(ToolError::Input(text) | ToolError::Failed(text)) => (text, true),
         };
         let arrivals = &self.team.shared.arrivals;
-        if is_wait(tool) && !failed {
+        let (mut messages, mut notes) = (Vec::new(), self.notes.take());
+        let waits = is_wait(tool) && !failed;
+        let reads = serde_json::from_str(input.get())
+            .is_ok_and(|input: Value| is_read_of_unread(tool, &input));
+        if waits || reads {
+            messages = arrivals.take_within(MESSAGES_MAX);
+        }
+        if waits {
             // The messages follow at once: no next step delivers them.
             text = text.replace(IN_NEXT_STEP, ":");
-            for message in arrivals.show() {
-                text.push_str(&format!("\n\n{}", message_line(&message)));
+            // A request that is not taken would end every later wait at once.
+            let requests = arrivals.take_requests().into_iter();
+            let requests = requests.map(|request| request.text());
+            notes.extend(requests.filter(|request| !text.contains(request.as_str())));
+        }
+        let lines = messages.iter().map(message_line);
+        for part in lines.chain(notes.iter().cloned()) {
+            if !text.is_empty() {
+                text.push_str("\n\n");
             }
+            text.push_str(&part);
         }
-        for note in self.notes.take() {
-            text.push_str(&format!("\n\n{note}"));
+        if reads && text.is_empty() {
+            text = "No unread messages.".to_owned();
         }
-        ToolAnswer {
-            text,
+        let answer = ToolAnswer {
+            text: without_escapes(&self.team.tools.redacted(&text)),
             failed,
             unread: arrivals.unread(),
-        }
+        };
+        (answer, Taken { messages, notes })
     }
 
     async fn result(&self, tool: &str, input: &RawValue) -> Result<String, ToolError> {
         let mut input: Value = serde_json::from_str(input.get())
             .map_err(|error| ToolError::Input(format!("cannot read the arguments: {error}")))?;
+        if is_read_of_unread(tool, &input) {
+            // The answer contains the messages.
+            return Ok(String::new());
+        }
         let tools = self.team.team_tools();
         if !is_wait(tool) {
             return tools.call(tool, input).await;
@@ -311,10 +367,14 @@ impl Served {
                 })
                 .or_insert(json!(WAIT_MAX_S));
         }
+        if tool == ASK {
+            // A note must not end it: the session would not learn which message contains its question.
+            return tools.call(tool, input).await;
+        }
         let mut noted = std::pin::pin!(self.notes.added.notified());
         // Register before the check, so that a note in between is not missed.
         noted.as_mut().enable();
-        if tool == WAIT && !self.notes.is_empty() {
+        if !self.notes.is_empty() {
             return Ok("Something has changed:".to_owned());
         }
         tokio::select! {
@@ -337,13 +397,34 @@ fn is_wait(tool: &str) -> bool {
     [WAIT, ASK].contains(&tool)
 }
 
-async fn refuse(stream: Stream) {
-    tracing::warn!(peer = ?stream.peer(), "refused a connection to the member's team tools");
+/// Whether the call reads the unread messages. Other arguments are for the tool.
+fn is_read_of_unread(tool: &str, input: &Value) -> bool {
+    let Some(arguments) = input.as_object() else {
+        return false;
+    };
+    tool == READ_MESSAGES
+        && arguments.iter().all(|(name, value)| match name.as_str() {
+            "all" => *value == Value::Bool(false),
+            "limit" => value.is_null(),
+            _ => false,
+        })
+}
+
+/// Replaces control characters, except newlines and tabs: the other program may write results to its terminal.
+fn without_escapes(text: &str) -> String {
+    text.replace(
+        |c: char| c.is_control() && c != '\n' && c != '\t',
+        "\u{fffd}",
+    )
+}
+
+async fn refuse(stream: Stream, why: &str) {
+    tracing::warn!(peer = ?stream.peer(), why, "refused a connection to the member's team tools");
     let (_read, write) = stream.into_halves();
     let answer = JoinAnswer {
         tools: Vec::new(),
         unread: 0,
-        refused: Some("another chat session has joined as this member".to_owned()),
+        refused: Some(why.to_owned()),
     };
     // A short line fits into the buffer of the socket. A peer that has gone needs no answer.
     let _gone = send(&mut FrameWriter::new(write), &answer).await;

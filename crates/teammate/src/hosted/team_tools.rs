@@ -52,6 +52,11 @@ impl TeamTools {
         self.tools.get(name).is_some_and(|tool| tool.reads_only())
     }
 
+    /// The text without the secrets of the team.
+    pub(crate) fn redacted(&self, text: &str) -> String {
+        self.context.secrets.redact(text).into_owned()
+    }
+
     /// Runs one call and returns the text for the model, at most 30,000 bytes. Secrets of the team are redacted.
     ///
     /// `wait` and `ask` wait for other members or the user; dropping the future ends the wait. Must be called within a

@@ -158,6 +158,29 @@ impl Arrivals {
         messages
     }
 
+    /// Takes the oldest unread messages whose texts have at most `max` bytes in total, and at least one message. The
+    /// caller must acknowledge them, or put them back.
+    pub fn take_within(&self, max: usize) -> Vec<DeliveredMessage> {
+        let mut inbox = self.inbox();
+        let mut total = 0;
+        let fitting = inbox.unread.iter().take_while(|message| {
+            total += message.text.len();
+            total <= max
+        });
+        let count = fitting.count().max(1).min(inbox.unread.len());
+        inbox.unread.drain(..count).collect()
+    }
+
+    /// Makes messages unread again that [`Arrivals::take_within`] returned, because their recipient did not receive them.
+    pub fn put_back(&self, messages: Vec<DeliveredMessage>) {
+        let mut inbox = self.inbox();
+        for message in messages.into_iter().rev() {
+            inbox.unread.push_front(message);
+        }
+        drop(inbox);
+        self.0.arrived.notify_waiters();
+    }
+
     /// The number of unread messages.
     pub fn unread(&self) -> usize {
         self.inbox().unread.len()
@@ -233,10 +256,12 @@ impl Arrivals {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_reply_to_another_message_is_not_an_answer() {
-        let id = |text: &str| text.parse::<MessageId>().unwrap();
-        let message = |number: &str, reply_to: Option<&str>| DeliveredMessage {
+    fn id(text: &str) -> MessageId {
+        text.parse().unwrap()
+    }
+
+    fn message(number: &str, reply_to: Option<&str>) -> DeliveredMessage {
+        DeliveredMessage {
             id: id(number),
             from: Party::User,
             text: number.to_owned(),
@@ -245,7 +270,11 @@ mod tests {
             summary: None,
             wants_reply: false,
             redelivered: false,
-        };
+        }
+    }
+
+    #[test]
+    fn a_reply_to_another_message_is_not_an_answer() {
         let arrivals = Arrivals::default();
         arrivals.deliver(vec![
             message("M-3", None),
@@ -261,5 +290,23 @@ mod tests {
         assert_eq!(first("M-5").as_deref(), Some("M-7"));
         assert_eq!(first("M-7").as_deref(), Some("M-8"));
         assert_eq!(first("M-8"), None);
+    }
+
+    #[test]
+    fn messages_that_were_not_received_are_unread_again() {
+        let ids = |messages: &[DeliveredMessage]| -> Vec<String> {
+            messages.iter().map(|it| it.id.to_string()).collect()
+        };
+        let arrivals = Arrivals::default();
+        let numbers = ["M-3", "M-6", "M-7", "M-8"];
+        arrivals.deliver(numbers.map(|number| message(number, None)).to_vec());
+        let taken = arrivals.take_within(6);
+        assert_eq!(ids(&taken), ["M-3", "M-6"]);
+        assert_eq!(arrivals.unread(), 2);
+        arrivals.put_back(taken);
+        // A message that does not fit is taken alone.
+        assert_eq!(ids(&arrivals.take_within(1)), ["M-3"]);
+        assert_eq!(ids(&arrivals.take_within(100)), ["M-6", "M-7", "M-8"]);
+        assert_eq!(ids(&arrivals.take_within(100)), [] as [&str; 0]);
     }
 }

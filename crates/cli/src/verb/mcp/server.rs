@@ -349,7 +349,8 @@ async fn notify_tools(peer: &Peer<RoleServer>) {
 
 fn arguments<A: DeserializeOwned>(input: Value) -> Result<A, Stopped> {
     serde_json::from_value(input)
-        .map_err(|error| Stopped::Failed(format!("invalid arguments: {error}")))
+        .map_err(|error| error.to_string())
+        .map_err(|why| Stopped::Failed(format!("invalid arguments: {}", visible_line(&why))))
 }
 
 fn list_of(teams: &[TeamEntry]) -> String {
