@@ -289,7 +289,7 @@ async fn of_goals(it: &mut Checker) {
         .expect(1)
         .json();
     let of_run = result["outcome"].take();
-    it.page.check("[Outcome]", &of_run).unwrap();
+    it.page.check("[WaitResult]", &of_run).unwrap();
     result["outcome"] = json!("finished");
     it.check("up --wait", &result);
     it.lines("events", ["events", "--json"]).await;

@@ -156,7 +156,7 @@ fn check_wrong_usage(worker: &str) {
         .output()
         .unwrap();
     assert!(output.status.success());
-    assert!(output.stdout.starts_with(b"agent-team "));
+    assert!(output.stdout.starts_with(format!("{name} ").as_bytes()));
 }
 
 #[tokio::test]
