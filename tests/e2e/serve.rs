@@ -2,6 +2,7 @@
 
 mod client;
 mod hostile;
+mod page;
 
 use std::os::unix::fs::PermissionsExt;
 

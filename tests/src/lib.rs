@@ -57,6 +57,11 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 /// Interval between two polls of [`until`].
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
+/// Prints why a test ends without asserting anything.
+pub fn skipped(reason: &str) {
+    eprintln!("skipped: {reason}");
+}
+
 /// Waits for the future's value; `what` names the value in the panic message.
 ///
 /// # Panics

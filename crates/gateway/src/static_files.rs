@@ -16,7 +16,37 @@ struct File {
 }
 
 /// The page at `/` and the files that it loads.
-const FILES: &[File] = &[];
+const FILES: &[File] = &[
+    File {
+        path: "/",
+        media_type: "text/html; charset=utf-8",
+        content: include_str!("../page/index.html"),
+    },
+    File {
+        path: "/page/style.css",
+        media_type: "text/css; charset=utf-8",
+        content: include_str!("../page/style.css"),
+    },
+    script("/page/main.js", include_str!("../page/main.js")),
+    script("/page/api.js", include_str!("../page/api.js")),
+    script("/page/store.js", include_str!("../page/store.js")),
+    script("/page/text.js", include_str!("../page/text.js")),
+    script("/page/parts.js", include_str!("../page/parts.js")),
+    script("/page/waiting.js", include_str!("../page/waiting.js")),
+    script("/page/sections.js", include_str!("../page/sections.js")),
+    script("/page/vendor/htm-preact.js", VENDORED),
+];
+
+/// Preact and htm; `page/vendor/README.md` has the version, the licence and the hash.
+const VENDORED: &str = include_str!("../page/vendor/htm-preact.js");
+
+const fn script(path: &'static str, content: &'static str) -> File {
+    File {
+        path,
+        media_type: "text/javascript; charset=utf-8",
+        content,
+    }
+}
 
 /// Whether this request reads a file of the page.
 pub(crate) fn contain(method: &Method, path: &str) -> bool {
@@ -34,4 +64,28 @@ pub(crate) fn add_to<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Rou
         };
         router.route(file.path, get(answer))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::{FILES, VENDORED};
+
+    #[test]
+    fn the_vendored_file_has_the_recorded_hash() {
+        let hash = Sha256::digest(VENDORED.as_bytes());
+        let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        let record = include_str!("../page/vendor/README.md");
+        assert!(record.contains(&hash), "the file has the hash {hash}");
+    }
+
+    #[test]
+    fn no_file_makes_markup_from_strings() {
+        for file in FILES.iter().filter(|file| file.content != VENDORED) {
+            for sink in ["innerHTML", "outerHTML", "insertAdjacent", "eval("] {
+                assert!(!file.content.contains(sink), "{} uses {sink}", file.path);
+            }
+        }
+    }
 }

@@ -1,0 +1,70 @@
+// The page of a team: draws the state of `store.js`. Called once by `index.html`.
+
+import { html, render } from './vendor/htm-preact.js';
+import { post, takeToken } from './api.js';
+import { Confirm } from './parts.js';
+import { Board, Conversation, Members, Messages } from './sections.js';
+import { start, state, waiting } from './store.js';
+import { cost, visible } from './text.js';
+import { onKey, Waiting } from './waiting.js';
+
+const hasToken = takeToken();
+let told = new Set();
+
+const CONNECTION = { connecting: 'connecting…', live: 'live', lost: 'connection lost, reconnecting…', refused: 'refused' };
+
+function Head() {
+  const { team, connection } = state;
+  const { goal } = team ?? {};
+  const canNotify = 'Notification' in window && Notification.permission === 'default';
+  return html`<header class="head" role="banner">
+    <h1>${visible(team?.name ?? 'agent-team')}</h1>
+    <span class=${`connection ${connection}`} role="status">${CONNECTION[connection]}</span>
+    <span class="facts quiet">${[team?.mode && `mode ${team.mode.replaceAll('_', '-')}`, cost(team?.usage)].filter(Boolean).join(' · ')}</span>
+    <span class="buttons">
+      ${canNotify && html`<button type="button" onClick=${() => Notification.requestPermission()}>Notify me</button>`}
+      ${team?.state === 'up' && html`<${Confirm} label="Stop all" question="Stop all members?" danger act=${() => post('/team/down', { force: false })} />`}
+    </span>
+    ${goal && html`<p class="goal">${visible(goal.goal)}${goal.answer && html`<br /><span class="quiet">${visible(goal.answer)}</span>`}</p>`}
+    ${team?.storage_error && html`<p class="error" role="alert">${visible(team.storage_error)}</p>`}
+    ${state.trouble && connection !== 'live' && html`<p class="error">${visible(state.trouble)}</p>`}
+  </header>`;
+}
+
+function Page() {
+  if (!hasToken || state.connection === 'refused') {
+    return html`<main class="closed"><h1>agent-team</h1>
+      <p>Open the complete URL that <code>agent-team serve</code> prints. It contains the token of the service.</p></main>`;
+  }
+  return html`<${Head} /><main><${Waiting} /><${Members} /><${Conversation} /><${Board} /><${Messages} /></main>`;
+}
+
+/** The title, the icon and, with the user's permission, a notification show how many items wait. */
+function announce() {
+  const all = waiting();
+  const count = all.length;
+  document.title = `${count ? `(${count}) ` : ''}${state.team?.name ?? 'agent-team'}`;
+  const label = count > 99 ? '99+' : count || '';
+  const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="8" fill="${count ? '#b45309' : '#0f766e'}"/>`
+    + `<text x="16" y="23" font-family="sans-serif" font-size="19" font-weight="700" text-anchor="middle" fill="#fff">${label}</text></svg>`;
+  const link = document.querySelector('link[rel=icon]');
+  const href = `data:image/svg+xml,${encodeURIComponent(icon)}`;
+  if (link.href !== href) link.href = href;
+  const fresh = all.filter(({ id }) => !told.has(id));
+  told = new Set(all.map(({ id }) => id));
+  if (fresh.length && document.hidden && 'Notification' in window && Notification.permission === 'granted') {
+    new Notification(document.title, { body: `${fresh[0].member} waits for you`, tag: 'agent-team' });
+  }
+}
+
+function draw() {
+  render(html`<${Page} />`, document.getElementById('app'));
+  announce();
+}
+
+addEventListener('hashchange', () => {
+  if (takeToken()) location.reload();
+});
+document.addEventListener('keydown', onKey);
+draw();
+if (hasToken) start(draw);

@@ -1,0 +1,27 @@
+// Texts of members, models and tools are untrusted. They reach the page only as text nodes, and characters that change
+// the order or the look of other characters are shown by their number.
+
+/* eslint-disable no-control-regex */
+const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
+
+export function visible(text) {
+  return String(text ?? '').replace(HIDDEN, (char) => `\\u{${char.codePointAt(0).toString(16)}}`);
+}
+
+export function duration(ms) {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.floor(seconds / 3_600)} h ${Math.floor((seconds % 3_600) / 60)} min`;
+  return `${Math.floor(seconds / 86_400)} days`;
+}
+
+export function cost({ micro_usd = 0, unpriced = 0, input = 0, output = 0 } = {}) {
+  if (micro_usd) return `$${(micro_usd / 1e6).toFixed(2)}${unpriced ? ' + unpriced' : ''}`;
+  const tokens = input + output;
+  return tokens ? `${tokens.toLocaleString('en')} tokens` : '';
+}
+
+export function clock(at) {
+  return new Date(at).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+}

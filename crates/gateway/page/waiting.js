@@ -1,0 +1,117 @@
+// "Waiting for you": requests, plans, questions, held members and used-up limits, with what decides them.
+
+import { html, useRef, useState } from './vendor/htm-preact.js';
+import { post } from './api.js';
+import { Act, Text, useAction } from './parts.js';
+import { again, state, waiting } from './store.js';
+import { duration, visible } from './text.js';
+
+const TITLES = {
+  request: 'asks for permission', plan: 'proposes a plan', question: 'asks you', held: 'is held', limit: 'is at a limit',
+};
+
+export function Waiting() {
+  const all = waiting();
+  return html`<section aria-labelledby="waiting">
+    <h2 id="waiting">Waiting for you <span class="count">${all.length}</span></h2>
+    <p class="reader" role="status" aria-live="polite">${all.length === 1 ? '1 item waits for you' : `${all.length} items wait for you`}</p>
+    ${all.length === 0 && html`<p class="quiet">Nothing waits for you.</p>`}
+    <div class="cards">${all.slice(0, 30).map((item) => html`<${Card} key=${item.id} item=${item} />`)}</div>
+    ${all.length > 30 && html`<p class="quiet">${all.length - 30} more follow.</p>`}
+    ${all.length > 0 && html`<p class="keys quiet"><kbd>j</kbd> <kbd>k</kbd> move · <kbd>y</kbd> allow once · <kbd>n</kbd> deny with a reason</p>`}
+  </section>`;
+}
+
+function Card({ item }) {
+  const { kind, member, at } = item;
+  return html`<article class=${`card ${kind}`} tabindex="-1" data-item=${item.id} aria-label=${`${member} ${TITLES[kind]}`}>
+    <header><strong>${visible(member)}</strong> ${TITLES[kind]} <span class="quiet">${visible(item.request?.id ?? '')}</span>
+      <span class="since">${duration(Date.now() - at)}</span></header>
+    ${item.request && html`<${Request} request=${item.request} />`}
+    ${kind === 'question' && html`<${Question} question=${item.question} />`}
+    ${(kind === 'held' || kind === 'limit') && html`<${Text} text=${item.why} />`}
+    ${kind === 'held' && html`<div class="buttons"><${Act} label="Restart" name=${`Restart ${member}`}
+      act=${async () => { await post(`/members/${encodeURIComponent(member)}/restart`); again.team(); }} /></div>`}
+  </article>`;
+}
+
+/** The fields of a call in the order of a reader: short ones first, the change last. */
+function fields({ input, plan }) {
+  if (plan) return [['plan', input.text ?? '']];
+  if (input === null || typeof input !== 'object') return [['input', JSON.stringify(input)]];
+  const all = Object.entries(input).map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)]);
+  return all.sort(([, one], [, other]) => one.includes('\n') - other.includes('\n'));
+}
+
+function Request({ request }) {
+  const all = fields(request);
+  const [whole, setWhole] = useState(() => new Set());
+  const [reason, setReason] = useState(null);
+  const { busy, run, error } = useAction();
+  const field = useRef();
+  const isWhole = all.every(([name]) => whole.has(name));
+  const isDiff = (name) => name === 'diff' && !request.tool.startsWith('mcp__');
+  const decide = (decision) => run(async () => {
+    await post(`/requests/${request.id}/decision`, { decision, digest: request.digest });
+    state.requests = state.requests.filter(({ id }) => id !== request.id);
+    again.requests();
+    again.team();
+  });
+  const deny = () => (reason === null ? (setReason(''), setTimeout(() => field.current?.focus())) : decide({ kind: 'deny', reason }));
+  return html`
+    ${!request.plan && html`<p class="tool">${visible(request.tool)} <span class="quiet">in ${visible(request.directory)}</span></p>`}
+    <dl>${all.map(([name, value]) => html`<dt key=${name}>${visible(name)}</dt>
+      <dd><${Text} text=${value} diff=${isDiff(name)} onWhole=${() => setWhole((old) => new Set(old).add(name))} /></dd>`)}</dl>
+    ${request.warnings?.map((warning) => html`<p class="warning">▲ ${visible(warning)}</p>`)}
+    ${request.why?.map((why) => html`<p class="quiet why">${visible(why)}</p>`)}
+    <form class="buttons" onSubmit=${(event) => { event.preventDefault(); deny(); }}>
+      <button type="button" class="primary" data-key="y" disabled=${busy || !isWhole} aria-label=${`Allow ${request.id} once`}
+        onClick=${() => decide({ kind: 'allow', scope: 'once' })}>${request.plan ? 'Approve' : 'Allow once'}</button>
+      ${reason !== null && html`<input ref=${field} value=${reason} placeholder="Reason" aria-label="Reason for the denial"
+        onInput=${(event) => setReason(event.target.value)} />`}
+      <button type="submit" data-key="n" disabled=${busy} aria-label=${`Deny ${request.id}`}>${reason === null ? 'Deny…' : 'Deny'}</button>
+      ${!isWhole && html`<span class="quiet">Show the whole text to allow it.</span>`}
+    </form>${error}`;
+}
+
+function Question({ question }) {
+  const [text, setText] = useState('');
+  const { busy, run, error } = useAction();
+  const answer = async (event) => {
+    event.preventDefault();
+    if (!text.trim()) return;
+    await run(async () => {
+      await post('/messages', { to: question.member, text, reply_to: question.id });
+      again.requests();
+      again.messages();
+    });
+  };
+  return html`<${Text} text=${question.text} />
+    <form class="buttons" onSubmit=${answer}>
+      <input value=${text} aria-label=${`Answer to ${question.member}`} placeholder="Answer" data-key="y"
+        onInput=${(event) => setText(event.target.value)} />
+      <button class="primary" disabled=${busy}>Answer</button>
+    </form>${error}`;
+}
+
+/**
+ * The keys of the cards. `y` and `n` act only on the card that has the focus, and a card gets the focus only from the
+ * user: a new request never takes the place of the one that the user reads.
+ */
+export function onKey(event) {
+  const { key, target } = event;
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || target.closest('input, textarea, select')) return;
+  const cards = [...document.querySelectorAll('[data-item]')];
+  const here = target.closest('[data-item]');
+  if (key === 'j' || key === 'k') {
+    const next = here ? cards.indexOf(here) + (key === 'j' ? 1 : -1) : 0;
+    const card = cards[Math.max(0, Math.min(cards.length - 1, next))];
+    card?.focus();
+    card?.scrollIntoView({ block: 'nearest' });
+  } else if ((key === 'y' || key === 'n') && here) {
+    const control = here.querySelector(`[data-key=${key}]:not(:disabled)`);
+    if (control?.tagName === 'INPUT') control.focus();
+    else control?.click();
+  } else return;
+  event.preventDefault();
+}

@@ -1,0 +1,240 @@
+//! The page in a real browser: Chromium, driven through chromedriver. Skipped with a printed reason where chromedriver is
+//! not installed.
+
+use std::process::Stdio;
+
+use agent_team_protocol::view::MemberState;
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
+use agent_team_tests::{Rig, until, within};
+use fantoccini::{Client, ClientBuilder, Locator};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use super::client::Service;
+use crate::agents::asking;
+
+/// A browser with one tab of this width.
+struct Browser {
+    page: Client,
+    port: u16,
+    /// Ends chromedriver, and with it Chromium, when it is dropped.
+    _driver: Child,
+}
+
+impl Browser {
+    /// `None`: chromedriver is not installed.
+    async fn start(width: u32, dark: bool) -> Option<Self> {
+        let driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn();
+        let Ok(mut driver) = driver else {
+            agent_team_tests::skipped(
+                "chromedriver is not installed: run apt-get install chromium-driver",
+            );
+            return None;
+        };
+        let mut lines = BufReader::new(driver.stdout.take().expect("stdout is piped")).lines();
+        let port = within("chromedriver", async {
+            loop {
+                let line = lines.next_line().await.expect("text").expect("a port");
+                let number = line.split("on port ").nth(1);
+                if let Some(number) = number.filter(|_| line.contains("successfully")) {
+                    break number.trim_end_matches('.').parse().expect("a port");
+                }
+            }
+        });
+        let port = port.await;
+        let mut arguments = vec!["--headless=new", "--no-sandbox", "--disable-gpu"];
+        if dark {
+            arguments.push("--blink-settings=preferredColorScheme=0");
+        }
+        let metrics = json!({"width": width, "height": 900, "pixelRatio": 1});
+        let capabilities = json!({
+            "goog:chromeOptions": {"args": arguments, "mobileEmulation": {"deviceMetrics": metrics}},
+            "goog:loggingPrefs": {"browser": "ALL"},
+        });
+        let Value::Object(capabilities) = capabilities else {
+            unreachable!("the capabilities are an object")
+        };
+        let page = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await;
+        let page = page.expect("Chromium starts");
+        Some(Self {
+            page,
+            port,
+            _driver: driver,
+        })
+    }
+
+    async fn open(&self, service: &Service) {
+        let url = format!("http://{}/#{}", service.address, service.token);
+        self.page.goto(&url).await.expect("the page opens");
+    }
+
+    async fn click(&self, name: &str) {
+        let button = format!("//button[@aria-label='{name}' or normalize-space()='{name}']");
+        until(&format!("the button {name}"), async || {
+            let button = self.page.find(Locator::XPath(&button)).await.ok()?;
+            button.is_enabled().await.ok()?.then_some(())?;
+            button.click().await.ok()
+        })
+        .await;
+    }
+
+    async fn script(&self, script: &str) -> Value {
+        let value = self.page.execute(script, Vec::new()).await;
+        value.expect("the script runs")
+    }
+
+    async fn until_text(&self, text: &str) {
+        until(text, async || {
+            let shown = self.script("return document.body.innerText").await;
+            shown.as_str()?.contains(text).then_some(())
+        })
+        .await;
+    }
+
+    /// The page is not wider than its window.
+    async fn assert_fits(&self) {
+        let widths = self
+            .script("return [document.documentElement.scrollWidth, innerWidth]")
+            .await;
+        assert!(widths[0].as_u64() <= widths[1].as_u64(), "{widths}");
+    }
+
+    /// The browser reported no error, and no violation of the content security policy.
+    async fn assert_no_errors(&self) {
+        let session = self.page.session_id().await.expect("a session");
+        let session = session.expect("a session");
+        let body = r#"{"type":"browser"}"#;
+        let request = format!(
+            "POST /session/{session}/se/log HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+             Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // chromedriver keeps the connection open.
+        let mut answer = Vec::new();
+        let log: Value = within("the log of the browser", async {
+            loop {
+                let read = stream.read_buf(&mut answer).await.expect("an answer");
+                let text = String::from_utf8_lossy(&answer);
+                let body = text.split_once("\r\n\r\n").map(|(_, body)| body);
+                if let Some(log) = body.and_then(|body| serde_json::from_str(body).ok()) {
+                    break log;
+                }
+                assert!(read > 0, "{text}");
+            }
+        })
+        .await;
+        let severe = |entry: &&Value| entry["level"] == "SEVERE" || entry["source"] == "security";
+        let entries = log["value"].as_array().expect("a log");
+        assert_eq!(entries.iter().find(severe), None, "{log}");
+    }
+}
+
+/// A team whose lead makes this call, then finishes.
+async fn team(call: Reply) -> (FakeModelServer, Rig, Service) {
+    let finish = Reply::call("finish", json!({"answer": "It is finished."}));
+    let replies = [
+        ("lead", vec![call, finish]),
+        ("ada", vec![Reply::text("I see it.")]),
+    ];
+    let server = FakeModelServer::start(by_model(replies)).await;
+    let rig = asking(&server);
+    rig.ok(["up", "--detach"]).await;
+    let service = Service::start(&rig, &[]).await;
+    (server, rig, service)
+}
+
+#[tokio::test]
+async fn a_click_on_the_page_allows_a_request() {
+    let Some(browser) = Browser::start(1440, true).await else {
+        return;
+    };
+    let call = Reply::call("write", json!({"path": "out.txt", "content": "hello\n"}));
+    let (_server, rig, service) = team(call).await;
+    browser.open(&service).await;
+    browser.until_text("Nothing waits for you.").await;
+    assert_eq!(
+        browser
+            .script("return location.hash + document.cookie")
+            .await,
+        "",
+        "the token is not in the address"
+    );
+    let goal = json!({"goal": "Greet"});
+    service.post("/api/v1/goal", &goal).await.expect(200);
+    browser.until_text("+hello").await;
+    assert_eq!(
+        browser.script("return document.title").await,
+        "(1) demo",
+        "the title counts what waits"
+    );
+    browser.assert_fits().await;
+    browser.click("Allow P-1 once").await;
+    browser.until_text("Nothing waits for you.").await;
+    assert_eq!(rig.until_written("out.txt").await, "hello");
+
+    rig.until_member_is("ada", MemberState::Idle).await;
+    browser.click("Conversation of ada").await;
+    let field = until("the prompt", async || {
+        browser.page.find(Locator::Css("textarea")).await.ok()
+    })
+    .await;
+    field.send_keys("look at out.txt").await.expect("keys");
+    browser.click("Send").await;
+    browser.until_text("I see it.").await;
+    let messages = rig.json(["messages", "ada"]).await.to_string();
+    assert!(messages.contains("look at out.txt"), "{messages}");
+    browser.assert_no_errors().await;
+}
+
+#[tokio::test]
+async fn the_page_shows_hostile_texts_as_text() {
+    let Some(browser) = Browser::start(360, false).await else {
+        return;
+    };
+    let image = "<img src=x onerror=\"document.title='taken'\">";
+    let line = "x".repeat(50_000);
+    let command = format!("echo \"{image}\u{1b}[2J\u{202e}gpj.exe\" > out.txt\n# {line}");
+    let call = Reply::call("bash", json!({"command": command}));
+    let (_server, rig, service) = team(call).await;
+    browser.open(&service).await;
+    browser.until_text("Nothing waits for you.").await;
+    let goal = json!({"goal": format!("Greet {image}")});
+    service.post("/api/v1/goal", &goal).await.expect(200);
+    browser.until_text("Show the whole text to allow it.").await;
+    browser.until_text(image).await;
+    browser.until_text("\\u{202e}gpj.exe").await;
+    let images = browser.script("return document.images.length").await;
+    assert_eq!(images, 0);
+    assert_eq!(browser.script("return document.title").await, "(1) demo");
+    browser.assert_fits().await;
+    // A key does not allow a request that is not shown in full; `n` asks for the reason.
+    let keys = "const press = (key) => (document.activeElement ?? document.body)\
+        .dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true})); press('j'); press('y'); press('n')";
+    browser.script(keys).await;
+    until("the field for the reason", async || {
+        let focus = "return document.activeElement.getAttribute('aria-label')";
+        (browser.script(focus).await == "Reason for the denial").then_some(())
+    })
+    .await;
+    let field = browser.page.active_element().await.expect("a field");
+    field.send_keys("too long").await.expect("keys");
+    browser.click("Deny P-1").await;
+    until("the denial", async || {
+        let request = rig.json(["requests", "show", "P-1"]).await;
+        (request["state"] == "denied" && request["reason"] == "too long").then_some(())
+    })
+    .await;
+    assert_eq!(rig.read("out.txt"), None);
+    browser.assert_no_errors().await;
+}
