@@ -66,11 +66,15 @@ impl Connection {
             return Err("the arguments are larger than 1 MiB".to_owned());
         }
         self.writer.queue(&format!("{order}\n"));
+        // A worker that refuses a connection answers and closes it without reading the order. The write can then fail,
+        // but the answer can still be read.
         let flushed = self.writer.flush().await;
-        flushed.map_err(|error| error.to_string())?;
-        let answer = self.reader.next().await;
-        let answer = answer.map_err(|error| error.to_string())?;
-        let answer = answer.ok_or("the member has ended")?;
+        let answer = match (self.reader.next().await, flushed) {
+            (Ok(Some(answer)), _) => answer,
+            (_, Err(error)) => return Err(error.to_string()),
+            (Err(error), Ok(())) => return Err(error.to_string()),
+            (Ok(None), Ok(())) => return Err("the member has ended".to_owned()),
+        };
         serde_json::from_str(&answer).map_err(|error| error.to_string())
     }
 
