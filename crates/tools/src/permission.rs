@@ -184,15 +184,10 @@ impl Permission {
         progress: Progress<'_>,
     ) -> Result<Permit, ToolError> {
         let ask = AskRequest {
-            tool: tool.to_owned(),
-            arguments: serde_json::value::to_raw_value(arguments)
-                .map_err(|error| ToolError::Input(error.to_string()))?,
-            directory: context.cwd.clone(),
             // The call's own request reports a missing sandbox.
             confined: true,
-            containment: Containment::Unknown,
-            paths: resolve_paths(Action::of(tool, arguments).paths(), context).await?,
             hook: Some(HookDecision::Ask { reason }),
+            ..unconfined(tool, arguments, context).await?
         };
         self.request(&ask, progress).await
     }
@@ -209,16 +204,7 @@ impl Permission {
         context: &ToolContext,
         progress: Progress<'_>,
     ) -> Result<Permit, ToolError> {
-        let ask = AskRequest {
-            tool: tool.to_owned(),
-            arguments: serde_json::value::to_raw_value(arguments)
-                .map_err(|error| ToolError::Input(error.to_string()))?,
-            directory: context.cwd.clone(),
-            confined: false,
-            containment: Containment::Unknown,
-            paths: resolve_paths(Action::of(tool, arguments).paths(), context).await?,
-            hook: None,
-        };
+        let ask = unconfined(tool, arguments, context).await?;
         self.request(&ask, progress).await
     }
 
@@ -313,6 +299,24 @@ impl Drop for OpenRequest {
 /// A path of the request leads to a file that is not among the targets.
 fn leads_elsewhere(paths: &[ResolvedCallPath], targets: &[PathBuf]) -> bool {
     paths.iter().any(|path| !targets.contains(&path.resolved))
+}
+
+/// The request for a call without a sandbox.
+async fn unconfined(
+    tool: &str,
+    arguments: &Value,
+    context: &ToolContext,
+) -> Result<AskRequest, ToolError> {
+    Ok(AskRequest {
+        tool: tool.to_owned(),
+        arguments: serde_json::value::to_raw_value(arguments)
+            .map_err(|error| ToolError::Input(error.to_string()))?,
+        directory: context.cwd.clone(),
+        confined: false,
+        containment: Containment::Unknown,
+        paths: resolve_paths(Action::of(tool, arguments).paths(), context).await?,
+        hook: None,
+    })
 }
 
 async fn resolve_paths(
