@@ -148,10 +148,14 @@ impl Shell {
     /// Closes the terminal, and waits until no process of the rig is left.
     async fn end(self, rig: &Rig) {
         self.tmux.ask(["kill-server"]).await;
-        until("the end of every process", async || {
-            rig.processes().is_empty().then_some(())
-        })
-        .await;
+        let ended = async {
+            let mut ticks = tokio::time::interval(POLL_INTERVAL);
+            while !rig.processes().is_empty() {
+                ticks.tick().await;
+            }
+        };
+        let all_ended = tokio::time::timeout(LIMIT, ended).await.is_ok();
+        assert!(all_ended, "still running: {:?}", rig.processes());
     }
 
     async fn press(&self, keys: &[&str]) {
@@ -164,8 +168,10 @@ impl Shell {
         self.tmux.ask(["send-keys", "-l", "-t", "%0", text]).await;
     }
 
-    /// Enters a line on a cleared screen.
+    /// Enters a line on a cleared screen. tmux clears the screen at once: until the shell runs `clear`, the output of
+    /// the previous line would be taken for the output of this one.
     async fn enter(&self, line: &str) {
+        self.tmux.ask(["send-keys", "-R", "-t", "%0"]).await;
         self.tmux.ask(["clear-history", "-t", "%0"]).await;
         self.type_in(&format!("clear; {line}")).await;
         self.press(&["Enter"]).await;
