@@ -148,14 +148,7 @@ impl Shell {
     /// Closes the terminal, and waits until no process of the rig is left.
     async fn end(self, rig: &Rig) {
         self.tmux.ask(["kill-server"]).await;
-        let ended = async {
-            let mut ticks = tokio::time::interval(POLL_INTERVAL);
-            while !rig.processes().is_empty() {
-                ticks.tick().await;
-            }
-        };
-        let all_ended = tokio::time::timeout(LIMIT, ended).await.is_ok();
-        assert!(all_ended, "still running: {:?}", rig.processes());
+        rig.until_all_have_ended().await;
     }
 
     async fn press(&self, keys: &[&str]) {

@@ -34,6 +34,7 @@ use crate::stub::{self, Stubs};
 use crate::tmux::Tmux;
 use crate::user::{Events, User};
 use crate::verb::{Output, Running, run};
+use crate::{LIMIT, POLL_INTERVAL};
 use crate::{binaries, logs, until};
 
 /// Default size of a terminal: columns and rows.
@@ -543,6 +544,21 @@ impl Rig {
     /// The running processes of this world.
     pub fn processes(&self) -> Vec<Found> {
         processes::of(self.root())
+    }
+
+    /// Waits until no process of this world runs.
+    ///
+    /// # Panics
+    /// When a process runs after [`LIMIT`]. The message contains the processes.
+    pub async fn until_all_have_ended(&self) {
+        let ended = async {
+            let mut ticks = tokio::time::interval(POLL_INTERVAL);
+            while !self.processes().is_empty() {
+                ticks.tick().await;
+            }
+        };
+        let all_ended = tokio::time::timeout(LIMIT, ended).await.is_ok();
+        assert!(all_ended, "still running: {:?}", self.processes());
     }
 }
 
