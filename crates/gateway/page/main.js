@@ -2,9 +2,9 @@
 
 import { html, render } from './vendor/htm-preact.js';
 import { post, takeToken } from './api.js';
-import { Confirm } from './parts.js';
+import { Confirm, Text } from './parts.js';
 import { Board, Conversation, Members, Messages } from './sections.js';
-import { start, state, waiting } from './store.js';
+import { hold, start, state, waiting } from './store.js';
 import { cost, visible } from './text.js';
 import { onKey, Waiting } from './waiting.js';
 
@@ -15,7 +15,6 @@ const CONNECTION = { connecting: 'connecting…', live: 'live', lost: 'connectio
 
 function Head() {
   const { team, connection } = state;
-  const { goal } = team ?? {};
   const canNotify = 'Notification' in window && Notification.permission === 'default';
   return html`<header class="head" role="banner">
     <h1>${visible(team?.name ?? 'agent-team')}</h1>
@@ -25,10 +24,19 @@ function Head() {
       ${canNotify && html`<button type="button" onClick=${() => Notification.requestPermission()}>Notify me</button>`}
       ${team?.state === 'up' && html`<${Confirm} label="Stop all" question="Stop all members?" danger act=${() => post('/team/down', { force: false })} />`}
     </span>
-    ${goal && html`<p class="goal">${visible(goal.goal)}${goal.answer && html`<br /><span class="quiet">${visible(goal.answer)}</span>`}</p>`}
     ${team?.storage_error && html`<p class="error" role="alert">${visible(team.storage_error)}</p>`}
     ${state.trouble && connection !== 'live' && html`<p class="error">${visible(state.trouble)}</p>`}
   </header>`;
+}
+
+/** Below what waits: a goal that arrives must not move the buttons of a request. */
+function Goal() {
+  const { goal } = state.team ?? {};
+  return goal && html`<section aria-labelledby="goal">
+    <h2 id="goal">Goal</h2>
+    <${Text} text=${goal.goal} />
+    ${goal.answer && html`<h3>Answer</h3><${Text} text=${goal.answer} />`}
+  </section>`;
 }
 
 function Page() {
@@ -36,7 +44,7 @@ function Page() {
     return html`<main class="closed"><h1>agent-team</h1>
       <p>Open the complete URL that <code>agent-team serve</code> prints. It contains the token of the service.</p></main>`;
   }
-  return html`<${Head} /><main><${Waiting} /><${Members} /><${Conversation} /><${Board} /><${Messages} /></main>`;
+  return html`<${Head} /><main><${Waiting} /><${Goal} /><${Members} /><${Conversation} /><${Board} /><${Messages} /></main>`;
 }
 
 /** The title, the icon and, with the user's permission, a notification show how many items wait. */
@@ -66,5 +74,10 @@ addEventListener('hashchange', () => {
   if (takeToken()) location.reload();
 });
 document.addEventListener('keydown', onKey);
+addEventListener('pointerdown', () => hold(true), true);
+// The click follows the release.
+const release = () => setTimeout(() => hold(false));
+for (const end of ['pointerup', 'pointercancel']) addEventListener(end, release, true);
+addEventListener('blur', release);
 draw();
 if (hasToken) start(draw);

@@ -21,28 +21,59 @@ export const state = {
   conversation: { items: [], next: 0, live: '', note: '' },
 };
 
+const RETRY_MAX_MS = 8_000;
+
 let drawing = false;
+let isHeld = false;
 let draw = () => {};
 
 /** Draws the page once in the next frame, however often the state changes before it. */
 export function changed() {
-  if (drawing) return;
+  if (drawing || isHeld) return;
   drawing = true;
   requestAnimationFrame(() => {
     drawing = false;
-    draw();
+    if (!isHeld) draw();
   });
 }
 
-/** Reads a document again, at most once per interval. A read during another read follows it. */
+/**
+ * While a pointer is pressed, the page is not drawn. A browser sends a click only if the pointer is pressed and released
+ * on the same element: a card that moved in between would lose the click, or another card would receive it.
+ */
+export function hold(is) {
+  isHeld = is;
+  if (!is) changed();
+}
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/**
+ * Reads a document again, at most once per interval. A change during a read causes another read, because the service
+ * may have answered before the change. A read that fails is repeated.
+ */
 function rereading(interval, read) {
-  let timer = null;
-  return () => {
-    timer ??= setTimeout(async () => {
-      await read().catch(() => {}); // The stream reports a lost connection.
-      timer = null;
+  let isStale = false;
+  let isReading = false;
+  const readUntilFresh = async () => {
+    isReading = true;
+    for (let wait = interval; isStale;) {
+      await pause(wait);
+      isStale = false;
+      try {
+        await read();
+        wait = interval;
+      } catch {
+        isStale = true;
+        wait = Math.min(wait * 2, RETRY_MAX_MS);
+      }
       changed();
-    }, interval);
+    }
+    isReading = false;
+  };
+  return () => {
+    isStale = true;
+    if (!isReading) readUntilFresh();
   };
 }
 

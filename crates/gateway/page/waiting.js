@@ -1,10 +1,12 @@
 // "Waiting for you": requests, plans, questions, held members and used-up limits, with what decides them.
 
-import { html, useRef, useState } from './vendor/htm-preact.js';
+import { html, useLayoutEffect, useRef, useState } from './vendor/htm-preact.js';
 import { post } from './api.js';
 import { Act, Text, useAction } from './parts.js';
 import { again, state, waiting } from './store.js';
 import { duration, visible } from './text.js';
+
+const SETTLE_MS = 400;
 
 const TITLES = {
   request: 'asks for permission', plan: 'proposes a plan', question: 'asks you', held: 'is held', limit: 'is at a limit',
@@ -16,18 +18,18 @@ export function Waiting() {
     <h2 id="waiting">Waiting for you <span class="count">${all.length}</span></h2>
     <p class="reader" role="status" aria-live="polite">${all.length === 1 ? '1 item waits for you' : `${all.length} items wait for you`}</p>
     ${all.length === 0 && html`<p class="quiet">Nothing waits for you.</p>`}
-    <div class="cards">${all.slice(0, 30).map((item) => html`<${Card} key=${item.id} item=${item} />`)}</div>
+    <div class="cards">${all.slice(0, 30).map((item, place) => html`<${Card} key=${item.id} item=${item} place=${place} />`)}</div>
     ${all.length > 30 && html`<p class="quiet">${all.length - 30} more follow.</p>`}
     ${all.length > 0 && html`<p class="keys quiet"><kbd>j</kbd> <kbd>k</kbd> move · <kbd>y</kbd> allow once · <kbd>n</kbd> deny with a reason</p>`}
   </section>`;
 }
 
-function Card({ item }) {
+function Card({ item, place }) {
   const { kind, member, at } = item;
   return html`<article class=${`card ${kind}`} tabindex="-1" data-item=${item.id} aria-label=${`${member} ${TITLES[kind]}`}>
     <header><strong>${visible(member)}</strong> ${TITLES[kind]} <span class="quiet">${visible(item.request?.id ?? '')}</span>
       <span class="since">${duration(Date.now() - at)}</span></header>
-    ${item.request && html`<${Request} request=${item.request} />`}
+    ${item.request && html`<${Request} request=${item.request} place=${place} />`}
     ${kind === 'question' && html`<${Question} question=${item.question} />`}
     ${(kind === 'held' || kind === 'limit') && html`<${Text} text=${item.why} />`}
     ${kind === 'held' && html`<div class="buttons"><${Act} label="Restart" name=${`Restart ${member}`}
@@ -43,12 +45,30 @@ function fields({ input, plan }) {
   return all.sort(([, one], [, other]) => one.includes('\n') - other.includes('\n'));
 }
 
-function Request({ request }) {
+/**
+ * Whether this card has been at its place for a moment. Without the pause, the second click of a double click on one card
+ * could allow the next card, which takes its place. A card with the focus stays usable: keys do not depend on places.
+ */
+function useSettled(place, part) {
+  const [settled, settle] = useState(false);
+  useLayoutEffect(() => {
+    const hasFocus = part.current.contains(document.activeElement);
+    settle(hasFocus);
+    if (hasFocus) return undefined;
+    const timer = setTimeout(() => settle(true), SETTLE_MS);
+    return () => clearTimeout(timer);
+  }, [place]);
+  return settled;
+}
+
+function Request({ request, place }) {
   const all = fields(request);
   const [whole, setWhole] = useState(() => new Set());
   const [reason, setReason] = useState(null);
   const { busy, run, error } = useAction();
   const field = useRef();
+  const form = useRef();
+  const settled = useSettled(place, form);
   const isWhole = all.every(([name]) => whole.has(name));
   const isDiff = (name) => name === 'diff' && !request.tool.startsWith('mcp__');
   const decide = (decision) => run(async () => {
@@ -64,8 +84,8 @@ function Request({ request }) {
       <dd><${Text} text=${value} diff=${isDiff(name)} onWhole=${() => setWhole((old) => new Set(old).add(name))} /></dd>`)}</dl>
     ${request.warnings?.map((warning) => html`<p class="warning">▲ ${visible(warning)}</p>`)}
     ${request.why?.map((why) => html`<p class="quiet why">${visible(why)}</p>`)}
-    <form class="buttons" onSubmit=${(event) => { event.preventDefault(); deny(); }}>
-      <button type="button" class="primary" data-key="y" disabled=${busy || !isWhole} aria-label=${`Allow ${request.id} once`}
+    <form class="buttons" ref=${form} onSubmit=${(event) => { event.preventDefault(); deny(); }}>
+      <button type="button" class="primary" data-key="y" disabled=${busy || !settled || !isWhole} aria-label=${`Allow ${request.id} once`}
         onClick=${() => decide({ kind: 'allow', scope: 'once' })}>${request.plan ? 'Approve' : 'Allow once'}</button>
       ${reason !== null && html`<input ref=${field} value=${reason} placeholder="Reason" aria-label="Reason for the denial"
         onInput=${(event) => setReason(event.target.value)} />`}

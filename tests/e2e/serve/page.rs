@@ -6,6 +6,7 @@ use std::process::Stdio;
 use agent_team_protocol::view::MemberState;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use agent_team_tests::{Rig, until, within};
+use fantoccini::actions::{InputSource as _, MouseActions, PointerAction};
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -236,5 +237,99 @@ async fn the_page_shows_hostile_texts_as_text() {
     })
     .await;
     assert_eq!(rig.read("out.txt"), None);
+    browser.assert_no_errors().await;
+}
+
+/// Counts the requests for `/requests`, and keeps their answers back while `window.isHeld`.
+const HOLD_ANSWERS: &str = "const real = fetch; window.reads = 0; window.isHeld = arguments[0];\
+    window.fetch = async (...call) => {\
+        const answer = await real(...call);\
+        if (!/[/]requests([?]|$)/.test(call[0])) return answer;\
+        window.reads += 1;\
+        while (window.isHeld) await new Promise((next) => setTimeout(next, 20));\
+        return answer;\
+    }";
+
+/// Waits until the page has read the requests more than this number of times.
+async fn until_reads(browser: &Browser, more_than: u64) -> u64 {
+    until("a read of the requests", async || {
+        let reads = browser.script("return window.reads").await.as_u64()?;
+        (reads > more_than).then_some(reads)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_request_during_a_read_reaches_the_page() {
+    let Some(browser) = Browser::start(1440, false).await else {
+        return;
+    };
+    let call = Reply::call("write", json!({"path": "out.txt", "content": "hello\n"}));
+    let (_server, rig, service) = team(call).await;
+    browser.open(&service).await;
+    browser.until_text("Nothing waits for you.").await;
+    let hold = vec![json!(true)];
+    let held = browser.page.execute(HOLD_ANSWERS, hold).await;
+    held.expect("the script runs");
+    rig.ok(["send", "ada", "hello"]).await;
+    until_reads(&browser, 0).await;
+    let goal = json!({"goal": "Greet"});
+    service.post("/api/v1/goal", &goal).await.expect(200);
+    until("the request", async || {
+        let requests = rig.json(["requests", "list"]).await;
+        requests["requests"][0]["id"].as_str().map(drop)
+    })
+    .await;
+    // The page has received the event of the request once it shows the state that follows from it.
+    browser.until_text("waiting").await;
+    browser.script("window.isHeld = false").await;
+    browser.until_text("+hello").await;
+    browser.assert_no_errors().await;
+}
+
+#[tokio::test]
+async fn a_click_reaches_the_card_that_was_pressed() {
+    let Some(browser) = Browser::start(1440, false).await else {
+        return;
+    };
+    let write = |path| Reply::call("write", json!({"path": path, "content": "hello\n"}));
+    let replies = [
+        ("lead", vec![write("lead.txt"), Reply::text("Done.")]),
+        ("ada", vec![write("ada.txt"), Reply::text("Done.")]),
+    ];
+    let server = FakeModelServer::start(by_model(replies)).await;
+    let rig = asking(&server);
+    rig.ok(["up", "--detach"]).await;
+    let service = Service::start(&rig, &[]).await;
+    browser.open(&service).await;
+    browser.until_text("Nothing waits for you.").await;
+    for (member, request) in [("lead", "P-1"), ("ada", "P-2")] {
+        rig.ok(["send", member, "write"]).await;
+        browser.until_text(request).await;
+    }
+    let hold = vec![json!(false)];
+    let counted = browser.page.execute(HOLD_ANSWERS, hold).await;
+    counted.expect("the script runs");
+    let allow = until("the button", async || {
+        let button = Locator::Css("[aria-label='Allow P-2 once']:enabled");
+        browser.page.find(button).await.ok()
+    })
+    .await;
+    let press = MouseActions::new("mouse".to_owned())
+        .then(PointerAction::MoveToElement {
+            element: allow,
+            duration: None,
+            x: 0.0,
+            y: 0.0,
+        })
+        .then(PointerAction::Down { button: 0 });
+    browser.page.perform_actions(press).await.expect("a press");
+    // Without P-1, P-2 moves to its place.
+    rig.ok(["requests", "deny", "P-1"]).await;
+    let reads = until_reads(&browser, 0).await;
+    rig.ok(["send", "ada", "this causes another read"]).await;
+    until_reads(&browser, reads).await;
+    browser.page.release_actions().await.expect("a release");
+    assert_eq!(rig.until_written("ada.txt").await, "hello");
     browser.assert_no_errors().await;
 }
