@@ -141,6 +141,23 @@ pub(crate) enum Event {
     Pane(AgentEvent),
 }
 
+/// The access of code outside of the agent loop to the member's team.
+fn team_handle(
+    agent: &AgentSpec,
+    client: SupervisorClient,
+    shared: Shared,
+    context: Arc<ToolContext>,
+    sink: OutputSink,
+) -> TeamHandle {
+    let tools = deps::team_tools_of(agent, &client, &shared);
+    TeamHandle {
+        client,
+        shared,
+        tools: TeamTools::new(tools, context, sink.clone()),
+        sink,
+    }
+}
+
 impl Agent {
     /// Must be called within the worker's runtime.
     pub(crate) fn new<T>(worker_config: &WorkerConfig, config: AgentConfig<T>) -> Self
@@ -243,15 +260,9 @@ impl Agent {
             calls,
             verify_sandbox,
             |inputs, shared, sink| {
-                let tools = deps::team_tools_of(agent, &client, &shared);
                 let custom = Custom {
                     engine,
-                    team: TeamHandle {
-                        client,
-                        shared,
-                        tools: TeamTools::new(tools, Arc::new(context), sink.clone()),
-                        sink,
-                    },
+                    team: team_handle(agent, client, shared, Arc::new(context), sink),
                     inputs: Inputs::new(inputs),
                 };
                 (None, custom.run())
@@ -280,16 +291,10 @@ impl Agent {
             calls,
             verify_sandbox,
             |inputs, shared, sink| {
-                let tools = deps::team_tools_of(&agent, &client, &shared);
                 let context = Arc::new(context);
                 let external = External {
                     external,
-                    team: TeamHandle {
-                        client,
-                        shared,
-                        tools: TeamTools::new(tools, Arc::clone(&context), sink.clone()),
-                        sink,
-                    },
+                    team: team_handle(&agent, client, shared, Arc::clone(&context), sink),
                     agent,
                     context,
                     permission,
@@ -323,14 +328,8 @@ impl Agent {
             calls,
             verify_sandbox,
             |inputs, shared, sink| {
-                let tools = deps::team_tools_of(agent, &client, &shared);
                 let joined = Joined {
-                    team: TeamHandle {
-                        client,
-                        shared,
-                        tools: TeamTools::new(tools, Arc::new(context), sink.clone()),
-                        sink,
-                    },
+                    team: team_handle(agent, client, shared, Arc::new(context), sink),
                     socket,
                     inputs,
                 };

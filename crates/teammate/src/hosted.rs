@@ -175,8 +175,7 @@ impl HostedLaunch {
         let confinement = confinement(&self.launch, &worker_config)?;
         let config = config(
             &self.launch,
-            &worker_config.program_context,
-            &worker_config.directories,
+            &worker_config,
             model.into(),
             confinement,
             tools,

@@ -318,15 +318,7 @@ async fn run_agent_loop(
                 window,
             )
         };
-        config(
-            launch,
-            &worker_config.program_context,
-            &worker_config.directories,
-            models,
-            agent_confinement,
-            tools,
-        )
-        .map_err(unusable)
+        config(launch, &worker_config, models, agent_confinement, tools).map_err(unusable)
     });
     match config {
         Ok(config) => {
@@ -345,18 +337,14 @@ async fn run_external(
     surface: Surface,
     unfit: Option<ExitReport>,
 ) -> u8 {
-    let program_context = Arc::clone(&worker_config.program_context);
-    let prepared =
-        match unfit {
-            Some(report) => Err(report),
-            None => tool_context(launch, &program_context, &worker_config.directories).map_err(
-                |error| ExitReport {
-                    code: ExitCode::Failed as u8,
-                    reason: format!("cannot prepare the member's directories: {error}"),
-                    hold: true,
-                },
-            ),
-        };
+    let prepared = match unfit {
+        Some(report) => Err(report),
+        None => tool_context(launch, &worker_config).map_err(|error| ExitReport {
+            code: ExitCode::Failed as u8,
+            reason: format!("cannot prepare the member's directories: {error}"),
+            hold: true,
+        }),
+    };
     let context = match prepared {
         Ok(context) => context,
         Err(report) => return report_unfit(launch, worker_config, surface, report).await,
@@ -377,29 +365,17 @@ async fn run_external(
     Worker::new(worker_config, pane, agent).run().await
 }
 
-/// The context of tools that show no images. Creates the directory for long outputs.
-fn tool_context(
-    launch: &LaunchFile,
-    program_context: &ProgramContext,
-    directories: &Directories,
-) -> io::Result<ToolContext> {
-    let outputs = launch.log.with_extension("outputs");
+/// The context of an agent's tools. Creates the directory for long outputs.
+fn tool_context(launch: &LaunchFile, worker_config: &WorkerConfig) -> io::Result<ToolContext> {
+    let context = team_tool_context(launch, worker_config);
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(&outputs)?;
+        .create(&context.outputs)?;
     Ok(ToolContext {
-        project: launch.project.clone(),
         cwd: work_dir(launch).map_err(|report| io::Error::other(report.reason))?,
-        env: program_context.env.clone(),
-        secrets: program_context.secrets.clone(),
-        outputs: outputs.canonicalize()?,
-        output_max: OUTPUT_MAX,
-        seen: Mutex::new(HashMap::new()),
-        guard: guard(launch, program_context),
-        notes: notes(launch, directories),
-        model: String::new(),
-        media: MediaSupport::default(),
+        outputs: context.outputs.canonicalize()?,
+        ..context
     })
 }
 
@@ -560,8 +536,7 @@ fn notes(launch: &LaunchFile, directories: &Directories) -> Notes {
 /// The configuration of the agent. Creates the directory for long outputs of tools.
 fn config<T>(
     launch: &LaunchFile,
-    program_context: &ProgramContext,
-    directories: &Directories,
+    worker_config: &WorkerConfig,
     models: Models,
     confinement: Option<Arc<Confinement>>,
     tools: T,
@@ -571,7 +546,7 @@ fn config<T>(
     let context = ToolContext {
         model: models.main.name().to_owned(),
         media: models.main.media_support(),
-        ..tool_context(launch, program_context, directories)?
+        ..tool_context(launch, worker_config)?
     };
     Ok(AgentConfig {
         agent: launch.agent.clone(),
