@@ -45,6 +45,9 @@ impl Decider<'_> {
             let note = MessageNote::default();
             self.accept(Party::System, vec![lead], text.into(), true, None, note);
         }
+        for task in &tasks {
+            self.notify_cancelled(task, None);
+        }
         let tasks = tasks.iter().map(|task| task.id).collect();
         Ok(Answer::Cancelled { run: id, tasks }.into())
     }

@@ -318,9 +318,7 @@ impl Decider<'_> {
         }
         self.record(Event::TaskCancelled { task: id });
         self.abandon(by, &task, "it was cancelled");
-        if self.team.board.blocks(id).next().is_some() {
-            self.notify_result(&task, "was cancelled", "", Some(&party(by)));
-        }
+        self.notify_cancelled(&task, Some(&party(by)));
         Ok(self.task_answer(id))
     }
 
@@ -338,8 +336,16 @@ impl Decider<'_> {
         }
     }
 
-    /// Notifies the lead and the creator that a task ended, was released or was refused, except the party `by`. The end
-    /// of a round's task is part of the next question to the lead's model instead.
+    /// Like [`Self::notify_result`], for a cancelled task. No notice if no task waits for it.
+    pub(super) fn notify_cancelled(&mut self, task: &Task, by: Option<&Party>) {
+        if self.waiting_for(task.id).next().is_some() {
+            self.notify_result(task, "was cancelled", "", by);
+        }
+    }
+
+    /// Notifies the lead and the creator that a task ended, was released or was refused, except the party `by`. If the
+    /// task failed or was cancelled, the creators of the tasks that wait for it are notified, too. The end of a round's
+    /// task is part of the next question to the lead's model instead.
     pub(super) fn notify_result(&mut self, task: &Task, how: &str, text: &str, by: Option<&Party>) {
         let round = self.team.run.as_ref().and_then(Run::round_under_way);
         if round.is_some_and(|(_, _, id)| id == task.id) {
@@ -356,23 +362,27 @@ impl Decider<'_> {
             notice.truncate(notice.floor_char_boundary(TEXT_MAX - stuck.len()));
         }
         notice.push_str(&stuck);
-        let to = [self.lead(), task.created_by.clone()];
-        self.notify(to.into_iter().filter(|party| by != Some(party)), notice);
+        let mut to = vec![self.lead(), task.created_by.clone()];
+        to.extend(self.waiting_for(task.id).map(|it| it.created_by.clone()));
+        to.retain(|party| by != Some(party));
+        self.notify(to, notice);
     }
 
-    /// What to do about tasks that depend on a failed or cancelled task.
+    /// The pending tasks that depend on a failed or cancelled task. None for a task in another state.
+    fn waiting_for(&self, id: TaskId) -> impl Iterator<Item = &Task> {
+        let board = &self.team.board;
+        let ended = board
+            .get(id)
+            .filter(|task| matches!(task.state, TaskState::Failed { .. } | TaskState::Cancelled));
+        let dependents = ended.into_iter().flat_map(|task| board.blocks(task.id));
+        let dependents = dependents.filter_map(|dependent| board.get(dependent));
+        dependents.filter(|dependent| matches!(dependent.state, TaskState::Pending { .. }))
+    }
+
+    /// What to do about the tasks that wait for a failed or cancelled task.
     fn dependents_note(&self, id: TaskId) -> String {
-        let state = self.team.board.get(id).map(|task| &task.state);
-        if !matches!(state, Some(TaskState::Failed { .. } | TaskState::Cancelled)) {
-            return String::new();
-        }
-        let waiting: Vec<String> = self
-            .team
-            .board
-            .blocks(id)
-            .take(NAMED_MAX)
-            .map(|task| task.to_string())
-            .collect();
+        let waiting = self.waiting_for(id).take(NAMED_MAX);
+        let waiting: Vec<String> = waiting.map(|task| task.id.to_string()).collect();
         if waiting.is_empty() {
             return String::new();
         }

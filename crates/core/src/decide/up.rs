@@ -12,7 +12,7 @@ use crate::team::answers::{Answer, Change, ChangeKind, Changed};
 use crate::team::event::Event;
 use crate::team::member::{AfterLaunch, Life, Member};
 use crate::team::spec::{FileTask, MemberSpec, TaskSpec};
-use crate::team::task::{KeyedTask, TaskState, digest};
+use crate::team::task::{KeyedTask, Task, TaskState, digest};
 
 /// How long a member that `up` ends, or whose settings cannot be read, may take to finish its work, in milliseconds.
 pub(super) const CHANGE_GRACE_MS: u64 = 5_000;
@@ -307,35 +307,41 @@ impl Decider<'_> {
     }
 
     fn cancel_removed(&mut self, keys: &BTreeSet<Arc<str>>) -> Vec<(Arc<str>, ChangeKind)> {
-        let removed: Vec<(TaskId, Arc<str>, bool)> = self
+        let removed: Vec<Task> = self
             .team
             .board
             .iter()
             .filter(|task| task.spec.from_file && !keys.contains(&task.spec.key))
-            .filter_map(|task| match task.state {
-                TaskState::Pending { .. } => Some((task.id, task.spec.key.clone(), true)),
-                TaskState::InProgress { .. } => Some((task.id, task.spec.key.clone(), false)),
-                TaskState::Failed { .. } | TaskState::Cancelled => None,
+            .filter(|task| match task.state {
+                TaskState::Pending { .. } | TaskState::InProgress { .. } => true,
+                TaskState::Failed { .. } | TaskState::Cancelled => false,
             })
+            .cloned()
             .collect();
-        removed
-            .into_iter()
-            .map(|(task, key, pending)| {
-                if pending {
-                    // Give up the key: if the file contains the key again later, the key describes a new task.
-                    if let Some(spec) = self.team.board.get(task).map(|task| task.spec.clone()) {
-                        let spec = TaskSpec {
-                            from_file: false,
-                            ..spec
-                        };
-                        self.record(Event::TaskChanged { task, spec });
-                    }
-                    self.record(Event::TaskCancelled { task });
-                    (key, ChangeKind::Cancelled)
-                } else {
-                    (key, ChangeKind::LeftInProgress)
-                }
-            })
+        let is_pending = |task: &&Task| task.owner().is_none();
+        for task in removed.iter().filter(is_pending) {
+            // Give up the key: if the file contains the key again later, the key describes a new task.
+            let spec = TaskSpec {
+                from_file: false,
+                ..task.spec.clone()
+            };
+            self.record(Event::TaskChanged {
+                task: task.id,
+                spec,
+            });
+            self.record(Event::TaskCancelled { task: task.id });
+        }
+        // Only now: the file may have removed the dependent tasks, too.
+        for task in removed.iter().filter(is_pending) {
+            self.notify_cancelled(task, None);
+        }
+        let change_of = |task: &Task| match task.owner() {
+            None => ChangeKind::Cancelled,
+            Some(_) => ChangeKind::LeftInProgress,
+        };
+        let changes = removed.iter();
+        changes
+            .map(|task| (task.spec.key.clone(), change_of(task)))
             .collect()
     }
 }

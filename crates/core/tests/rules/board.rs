@@ -5,7 +5,7 @@ use agent_team_core::refusal::Oversized;
 use agent_team_core::{Refused, Team};
 use agent_team_protocol::id::TaskId;
 
-use crate::rig::{Rig, file};
+use crate::rig::{Done, Rig, file};
 use crate::specs::{name, task_spec};
 
 fn add_after(title: &str, after: &[After]) -> Call {
@@ -320,6 +320,55 @@ fn a_cancelled_dependency_can_be_removed() {
     };
     rig.user(update(second, free)).answer();
     assert_eq!(rig.owner(second).as_deref(), Some("ada"));
+}
+
+/// A task of the user, and a task that waits for it and was added by ada.
+fn awaited(rig: &mut Rig) -> (TaskId, TaskId) {
+    let mut first = task_spec("First");
+    first.assignee = Some(name("lead"));
+    let first = rig.add_spec(first);
+    let second = rig.by("ada", add_after("Second", &[After::Task(first)]));
+    (first, second.task())
+}
+
+/// The recipients of the notice that the task blocks another one.
+fn recipients_of_block(done: &Done, first: TaskId, second: TaskId) -> Vec<String> {
+    let text = format!("{first} blocks {second}");
+    let notices = done.notices().into_iter();
+    let mut notices = notices.filter(|(_, notice)| notice.contains(&text));
+    let (to, _) = notices.next().expect("a notice");
+    assert_eq!(notices.count(), 0, "one notice");
+    to.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn creators_of_waiting_tasks_learn_of_a_cancelled_task() {
+    let mut rig = Rig::of(file(&["ada", "ben"]));
+    let (first, second) = awaited(&mut rig);
+    let cancelled = rig.user(Call::CancelTask { task: first });
+    assert_eq!(
+        recipients_of_block(&cancelled, first, second),
+        ["lead", "ada"]
+    );
+}
+
+#[test]
+fn creators_of_waiting_tasks_learn_of_a_failed_task() {
+    let mut rig = Rig::of(file(&["ada", "ben"]));
+    let (first, second) = awaited(&mut rig);
+    let claim = rig.claim_of(first);
+    let reason = "exit 1".into();
+    let failed = rig.by("lead", Call::FailTask { claim, reason });
+    assert_eq!(recipients_of_block(&failed, first, second), ["user", "ada"]);
+}
+
+#[test]
+fn an_ended_dependent_waits_for_no_task() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let (first, second) = awaited(&mut rig);
+    rig.by("ada", Call::CancelTask { task: second }).answer();
+    let cancelled = rig.user(Call::CancelTask { task: first });
+    assert_eq!(cancelled.notices(), []);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, CompletionHook, Input, TurnProgress};
+use agent_team_core::input::{After, Call, CompletionHook, Input, TurnProgress};
 use agent_team_core::member::Life;
 use agent_team_core::memory::Memory;
 use agent_team_core::run::RunState;
@@ -327,7 +327,17 @@ fn cancelling_a_goal_cancels_tasks_added_by_members() {
     .answer();
     assert_eq!(rig.owner(pending).as_deref(), Some("ada"));
     let waiting = adds(&mut rig, "lead", "Waiting");
+    let after = vec![After::Task(waiting)];
+    let (spec, lines) = (task_spec("Publish"), Vec::new());
+    rig.user(Call::AddTask { spec, after, lines }).answer();
     let cancelled = rig.user(cancel("wrong branch"));
+    let blocked = |(to, text): &(Vec<Party>, &str)| {
+        to.contains(&Party::User) && text.contains("T-4 blocks T-5")
+    };
+    assert!(
+        cancelled.notices().iter().any(blocked),
+        "the user's task waits for a cancelled one"
+    );
     let abandons =
         |effect: &Effect| matches!(effect, Effect::Abandon { task, .. } if *task == pending);
     assert!(
@@ -345,11 +355,10 @@ fn cancelling_a_goal_cancels_tasks_added_by_members() {
         Some("ada"),
         "the user's own task stays"
     );
-    let text = rig.inbox("lead").pop().expect("the lead is notified");
-    assert!(
-        text.contains("wrong branch") && text.contains(&pending.to_string()),
-        "{text}"
-    );
+    let inbox = rig.inbox("lead");
+    let notified =
+        |text: &String| text.contains("wrong branch") && text.contains(&pending.to_string());
+    assert!(inbox.iter().any(notified), "{inbox:?}");
     let ended = rig.team.run().expect("there was one");
     assert!(matches!(
         &ended.state,

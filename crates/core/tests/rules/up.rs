@@ -1,11 +1,11 @@
 //! `up` changes only what differs from the file. Also names, limits and removal of spawned members.
 
-use agent_team_core::input::{Call, CompletionHook, SpawnSpec, UpSpec};
+use agent_team_core::input::{After, Call, CompletionHook, SpawnSpec, UpSpec};
 use agent_team_core::member::Life;
 use agent_team_core::spec::FileTask;
 use agent_team_core::task::TaskState;
 use agent_team_core::{Answer, Refused};
-use agent_team_protocol::id::TaskId;
+use agent_team_protocol::id::{Party, TaskId};
 
 use crate::rig::{Done, Rig, file};
 use crate::specs::{member_spec, name, task_spec};
@@ -167,6 +167,28 @@ fn a_removed_task_is_cancelled_only_if_pending() {
         "named again, it is a new task"
     );
     assert_ne!(newest_task(&rig, "Test"), test);
+}
+
+#[test]
+fn a_removed_task_notifies_the_creators_of_waiting_tasks() {
+    let spec = with(
+        file(&["ada"]),
+        &[("Build", &[]), ("Test", &["Build"]), ("Ship", &["Test"])],
+    );
+    let mut rig = Rig::of(spec.clone());
+    let waits = Call::AddTask {
+        spec: task_spec("Announce"),
+        after: vec![After::Key("Ship".into())],
+        lines: Vec::new(),
+    };
+    rig.by("ada", waits).answer();
+    let removed = rig.up(without(without(spec, "Ship"), "Test"));
+    let notices = removed.notices();
+    let [(to, text)] = &notices[..] else {
+        panic!("one notice: {notices:?}");
+    };
+    assert!(text.contains("T-3 blocks T-4"), "{text}");
+    assert!(to.contains(&Party::Member(name("ada"))), "{to:?}");
 }
 
 #[test]
