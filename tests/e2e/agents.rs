@@ -214,6 +214,24 @@ async fn a_killed_member_resumes_its_conversation() {
 }
 
 #[tokio::test]
+async fn fallback_minutes_limit_the_wait_for_a_model() {
+    let server = FakeModelServer::start(|request: &Request| match request.model() {
+        "lead" => Reply::error(529, "overloaded"),
+        _ => Reply::call("finish", json!({"answer": "It is done."})),
+    })
+    .await;
+    let list = "model = [\"openai/lead\", \"openai/spare\"]\nfallback_minutes = 0.001";
+    let mut rig = Rig::with_team(&TEAM.replace("model = \"openai/lead\"", list));
+    rig.set("OPENAI_BASE_URL", server.base_url());
+    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    let output = rig.run(["run", "Greet the world"]).await.expect(0);
+    assert_eq!(output.stdout, "It is done.\n");
+    let requests = server.requests();
+    let asked: Vec<_> = requests.iter().map(Request::model).collect();
+    assert_eq!(asked, ["lead", "spare"]);
+}
+
+#[tokio::test]
 async fn a_run_reports_why_the_model_refused_its_lead() {
     let server = FakeModelServer::start(|_: &_| Reply::error(401, "who are you?")).await;
     let rig = rig(&server);

@@ -258,6 +258,10 @@ pub struct AgentSpec {
     /// The models that replace `model`, in this order, when a model stays overloaded, rejects its key or has no budget.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fallbacks: Vec<String>,
+    /// How long a model may stay overloaded or unreachable before the next of `fallbacks` replaces it, in milliseconds.
+    /// `None`: 3 minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_ms: Option<u64>,
     /// `None`: medium, for models that are known to think.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<Effort>,

@@ -7,7 +7,7 @@ use std::path::Path;
 use agent_team_protocol::spec::{
     AgentSpec, DelegateSpec, ExternalAgent, McpServer, ProviderSpec, TOOLS, is_tool, with_parts,
 };
-use agent_team_protocol::value::Effort;
+use agent_team_protocol::value::{Effort, milliseconds};
 use agent_team_providers::ModelName;
 
 use super::commands::FoundCommands;
@@ -33,6 +33,8 @@ pub(super) struct AgentKeys {
     pub(super) model: Option<String>,
     /// The models after the first in `model`.
     pub(super) fallbacks: Vec<String>,
+    /// How long a model may stay overloaded before a fallback replaces it.
+    pub(super) fallback_ms: Option<u64>,
     pub(super) effort: Option<Effort>,
     /// The model that writes summaries.
     pub(super) compact: Option<String>,
@@ -102,6 +104,7 @@ impl AgentKeys {
         if let Some(found) = table.string_or_strings("model") {
             keys.read_models(source, &found, table.at, reader.project);
         }
+        keys.read_fallback_minutes(table);
         if let Some(found) = table.word("effort", &Effort::NAMES) {
             keys.note_key("effort", found.at);
             keys.effort = Some(found.value);
@@ -203,6 +206,15 @@ impl AgentKeys {
         }
     }
 
+    /// Reads `fallback_minutes`: how long a model may stay overloaded before a fallback replaces it.
+    pub(super) fn read_fallback_minutes(&mut self, table: &mut Table<'_>) {
+        const KEY: &str = "fallback_minutes";
+        self.fallback_ms = table.amount(KEY).map(milliseconds);
+        if self.fallback_ms.is_some() {
+            self.note_key(KEY, table.position_of(KEY).unwrap_or(table.at));
+        }
+    }
+
     pub(super) fn read_compact(&mut self, source: &Source<'_>, found: At<&str>, project: &Path) {
         self.note_key("compact", found.at);
         self.compact = model(source, "compact", found, project);
@@ -288,6 +300,9 @@ impl AgentKeys {
             fallbacks: of_model
                 .map(|keys| keys.fallbacks.clone())
                 .unwrap_or_default(),
+            fallback_ms: [member, self, defaults]
+                .iter()
+                .find_map(|keys| keys.fallback_ms),
             effort: member.effort.or(self.effort).or(defaults.effort),
             compact: [member, self, defaults]
                 .iter()

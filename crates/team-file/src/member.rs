@@ -97,6 +97,7 @@ impl Defaults {
                 .agent_keys
                 .read_models(source, &found, table.at, project);
         }
+        defaults.agent_keys.read_fallback_minutes(&mut table);
         if let Some(found) = table.word("effort", &Effort::NAMES) {
             defaults.agent_keys.note_key("effort", found.at);
             defaults.agent_keys.effort = Some(found.value);

@@ -279,7 +279,7 @@ fn faults_have_positions_and_hints() {
         ),
         (
             "[roles.x]\nclaim = \"ready\"",
-            "team.toml:2:1: unknown key `claim` | expected one of: description, engine, colour, model, effort, compact, delegate, prompt, max_steps, tools, deny_tools, plan, network, mcp, instructions, may_spawn, coordinate",
+            "team.toml:2:1: unknown key `claim` | expected one of: description, engine, colour, model, fallback_minutes, effort, compact, delegate, prompt, max_steps, tools, deny_tools, plan, network, mcp, instructions, may_spawn, coordinate",
         ),
         // Wrong types.
         (

@@ -3,7 +3,7 @@
 use agent_team_protocol::value::Effort;
 
 use super::key::DefaultValue::{Depends, Is, Unset};
-use super::key::Kind::{Boolean, Integer, Strings, Word};
+use super::key::Kind::{Boolean, Integer, Number, Strings, Word};
 use super::key::{KeyInfo, Kind, Section, words};
 use crate::agent::PLANS;
 use crate::engine::engine_words;
@@ -18,6 +18,15 @@ const MODEL: KeyInfo = KeyInfo::new(
     "Model of the agent: `provider/model`, or `replay:FILE` to play a recording. A list of models: a later model \
      replaces one that stays overloaded, rejects its key or has no budget.",
     "model = \"anthropic/claude-sonnet-4-6\"",
+);
+
+pub(super) const FALLBACK_MINUTES: KeyInfo = KeyInfo::new(
+    "fallback_minutes",
+    Number,
+    Depends("the value of the role, else of `[defaults]`, else 3"),
+    "Minutes for which a model of a list may stay overloaded or unreachable. Then the next model of the list replaces \
+     it. The last model is retried without this limit.",
+    "fallback_minutes = 10",
 );
 
 const EFFORT: KeyInfo = KeyInfo::new(
@@ -142,6 +151,7 @@ pub(super) const INSTRUCTIONS: KeyInfo = KeyInfo::new(
 /// The keys of an agent, in `[lead]` and `[[member]]`.
 pub(super) const AGENT_KEYS: &[KeyInfo] = &[
     MODEL,
+    FALLBACK_MINUTES,
     EFFORT,
     COMPACT,
     DELEGATE,
@@ -162,6 +172,10 @@ const ROLE_AGENT_KEYS: &[KeyInfo] = &[
             "the model of `[defaults]`, else of the first provider with a key or a server",
         ),
         ..MODEL
+    },
+    KeyInfo {
+        default: Depends("the value of `[defaults]`, else 3"),
+        ..FALLBACK_MINUTES
     },
     KeyInfo {
         default: Depends("the value of `[defaults]`, else `medium`"),

@@ -9,7 +9,8 @@ use super::key::DefaultValue::{Depends, Is, Required, Unset};
 use super::key::Kind::{Boolean, Integer, Number, StringTable, Strings, Table, Tables, Word};
 use super::key::{KeyInfo, Kind, Manual, Section, words};
 use super::roles::{
-    AGENT_KEYS, COLOUR, DELEGATE, DELEGATE_SETTINGS, INSTRUCTIONS, ROLE, ROLE_FILE,
+    AGENT_KEYS, COLOUR, DELEGATE, DELEGATE_SETTINGS, FALLBACK_MINUTES, INSTRUCTIONS, ROLE,
+    ROLE_FILE,
 };
 use crate::engine::engine_words;
 use crate::member::{CLAIMS, LAYOUTS, member_placements, placements};
@@ -488,6 +489,10 @@ pub(super) static DEFAULTS: Section = Section {
              replaces one that stays overloaded, rejects its key or has no budget.",
             "model = \"openai/gpt-5.1\"",
         ),
+        KeyInfo {
+            default: Depends("3"),
+            ..FALLBACK_MINUTES
+        },
         KeyInfo::new(
             "effort",
             Word(|| words(&Effort::NAMES)),

@@ -58,6 +58,7 @@ model = "anthropic/claude-opus-4-6"
 [defaults]
 engine = "native"
 model = "openai/gpt-5"
+fallback_minutes = 5
 max_steps = 40
 effort = "low"
 compact = "claude-haiku-4-5"
@@ -75,6 +76,7 @@ effort = "none"
 compact = "ollama/qwen3:8b"
 delegate = { model = "gpt-5.1", steps = 5 }
 model = ["ollama/qwen3:8b", "gpt-5.1"]
+fallback_minutes = 0.5
 max_steps = 7
 tools = ["read", "bash"]
 
@@ -110,6 +112,7 @@ fn an_agent_combines_role_and_member_keys() {
         AgentSpec {
             model: Some("openai/gpt-5".to_owned()),
             fallbacks: Vec::new(),
+            fallback_ms: Some(300_000),
             effort: Some(Effort::High),
             compact: Some("anthropic/claude-haiku-4-5".to_owned()),
             delegate: None,
@@ -142,6 +145,7 @@ fn an_agent_combines_role_and_member_keys() {
     let bob = &member(&spec, "bob").agent;
     let grace = &member(&spec, "grace").agent;
     assert_eq!(bob.fallbacks, ["openai/gpt-5.1"]);
+    assert_eq!(bob.fallback_ms, Some(30_000));
     assert_eq!(bob.compact.as_deref(), Some("ollama/qwen3:8b"));
     let helpers = DelegateSpec {
         model: Some("openai/gpt-5.1".to_owned()),

@@ -33,7 +33,7 @@ use serde::Serialize;
 use super::delegate_models::HelperModels;
 use crate::worker::ExitReport;
 
-/// The time after which a fallback replaces an overloaded model.
+/// The time after which another model replaces an overloaded one, unless the agent sets the time for its fallbacks.
 const OVERLOADED: Duration = Duration::from_secs(180);
 
 /// The models of a member.
@@ -92,10 +92,11 @@ pub(crate) async fn models_of(
     let mut unpriced = Vec::new();
     let mut warnings = Vec::new();
     let mut first_error = None;
+    let overloaded = agent.fallback_ms.map_or(OVERLOADED, Duration::from_millis);
     // From the last to the first: only the last model that can be opened is retried without a limit.
     for name in models.iter().rev() {
         let config = OpenConfig {
-            retry_limit: (!opened.is_empty()).then_some(OVERLOADED),
+            retry_limit: (!opened.is_empty()).then_some(overloaded),
             ..config.clone()
         };
         match open(name, member, &config) {
