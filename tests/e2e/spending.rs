@@ -81,6 +81,31 @@ async fn ps_shows_tokens_and_cost_only_if_there_are_any() {
 }
 
 #[tokio::test]
+async fn ps_shows_an_effort_and_the_cost_of_its_thoughts() {
+    let server = FakeModelServer::start(by_model(finish("gpt-5.1"))).await;
+    let rig = rig(&server, &format!("{TEAM}effort = \"high\"\n"));
+    rig.ok(["up", "--detach", "Do it"]).await;
+    agent_team_tests::until("the cost", async || {
+        let shown = rig.ok(["ps"]).await.stdout;
+        (shown.contains("$1.57")).then_some(())
+    })
+    .await;
+    let shown = rig.ok(["ps"]).await.stdout;
+    let mut lines = shown.lines().filter(|line| line.contains("EFFORT"));
+    let column = lines.next().and_then(|header| header.find("EFFORT"));
+    let column = column.expect("the column of the effort");
+    let mut lines = shown.lines().filter(|line| line.contains("$1.57"));
+    let lead = lines.next().expect("the line of the lead");
+    assert!(lead[column..].starts_with("high"), "{shown}");
+    let ps = rig.json(["ps"]).await;
+    assert_eq!(ps["members"][0]["effort"], "high");
+    assert_eq!(server.requests()[0].body["reasoning_effort"], "high");
+    // The tokens of thoughts are output tokens.
+    assert_eq!(ps["members"][0]["usage"]["output"], 100_000);
+    assert_eq!(ps["members"][0]["usage"]["micro_usd"], 1_575_000);
+}
+
+#[tokio::test]
 async fn an_invalid_price_file_fails_the_run() {
     let server = FakeModelServer::start(by_model(finish("gpt-5.1"))).await;
     let rig = rig(&server, TEAM);
@@ -427,6 +452,38 @@ async fn config_set_refuses_a_limit_without_a_known_price() {
         .expect(2)
         .assert_says("the price of openai/gpt-of-tomorrow");
     rig.ok(["config", "set", "limits.tokens", "3000"]).await;
+}
+
+#[tokio::test]
+async fn models_list_shows_windows_and_the_sources_of_prices() {
+    let rig = Rig::with_team(TEAM);
+    rig.set_settings("[models.openai]\n\"gpt-5.1\" = { input = 2.5, output = 20.0 }\n");
+    let shown = rig.ok(["models", "list"]).await.stdout;
+    let words = |name: &str| {
+        let mut lines = shown.lines().map(|line| line.split_whitespace());
+        let found = lines.find(|words| words.clone().next() == Some(name));
+        let found = found.unwrap_or_else(|| panic!("no line {name}: {shown}"));
+        found.skip(1).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        words("MODEL"),
+        "WINDOW INPUT OUTPUT CACHED LONG PROMPTS FROM"
+    );
+    assert_eq!(
+        words("openai/gpt-5.1"),
+        "400.0k $2.5 $20 $0.125 config.toml"
+    );
+    assert_eq!(
+        words("openai/gpt-5.4"),
+        "922.0k $2.5 $15 $0.25 above 272.0k: $5, $22.5 built in"
+    );
+    let listed = rig.json(["models", "list"]).await;
+    let models = listed["models"].as_array().expect("a list").iter();
+    let mut defaults = models.filter(|model| model["default"] == true);
+    assert!(
+        defaults.any(|model| model["provider"] == "openai"),
+        "a default"
+    );
 }
 
 #[tokio::test]

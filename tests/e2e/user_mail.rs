@@ -124,6 +124,35 @@ async fn a_question_is_listed_until_it_is_answered() {
 }
 
 #[tokio::test]
+async fn a_line_typed_in_the_pane_answers_a_question() {
+    if !tmux::is_here() {
+        return;
+    }
+    let lead = vec![
+        Reply::call("ask", json!({"to": "user", "question": "Which port?"})),
+        Reply::call("finish", json!({"answer": "It is chosen."})),
+    ];
+    let server = FakeModelServer::start(by_model([("lead", lead)])).await;
+    let rig = asking(&server);
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    rig.set_team(&file.replace("headless", "tmux"));
+    rig.ok(["up", "--detach", "Choose a port"]).await;
+    let waits = |lead: &MemberView| matches!(lead.waiting, Some(Waiting::Answer { .. }));
+    let pane = rig.until_member("lead", waits).await.pane;
+    let (team, pane) = (rig.tmux(), pane.expect("a pane"));
+    team.until_shown(&pane, "Which port?").await;
+    team.ask(["send-keys", "-t", &pane, "8080", "Enter"]).await;
+    server.until_asked("lead", 2).await;
+    let request = &server.requests()[1];
+    let inputs = format!("{:?}", request.messages());
+    assert!(inputs.contains("8080"), "{inputs}");
+    assert_eq!(request.results().len(), 1, "ask returns");
+    assert_eq!(rig.json(["requests"]).await["questions"], json!([]));
+    let goal = async || rig.json(["goal", "show"]).await["state"] == "finished";
+    until("the goal to end", async || goal().await.then_some(())).await;
+}
+
+#[tokio::test]
 async fn a_question_without_a_user_is_refused() {
     let lead = vec![
         Reply::call("ask", json!({"to": "user", "question": "Which port?"})),
