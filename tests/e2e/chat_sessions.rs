@@ -1,5 +1,8 @@
 //! `agent-team mcp`: a chat session of another program, played by a real MCP client, creates, joins and deletes teams.
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -289,6 +292,58 @@ async fn a_killed_session_holds_its_member_and_frees_its_task() {
 }
 
 #[tokio::test]
+async fn a_killed_worker_leaves_no_socket() {
+    let rig = Rig::with_team(COMMANDS);
+    rig.ok(["up", "--detach"]).await;
+    let chat = Chat::start(&rig, User::Unasked).await;
+    chat.ok("join_team", json!({"name": "chat"})).await;
+    let launch = rig.member("chat").await.launch.expect("a launch");
+    let socket = rig.directories().joined_socket(launch.as_str());
+    assert!(socket.exists());
+    kill(rig.worker("chat").await).await;
+    until("the end of the socket", async || {
+        (!socket.exists()).then_some(())
+    })
+    .await;
+}
+
+/// Sends this order over a new connection, and returns the connection with the answer.
+fn order(socket: &Path, order: &Value) -> (BufReader<UnixStream>, Value) {
+    let mut stream = BufReader::new(UnixStream::connect(socket).unwrap());
+    writeln!(stream.get_mut(), "{order}").unwrap();
+    let mut answer = String::new();
+    stream.read_line(&mut answer).unwrap();
+    (stream, serde_json::from_str(&answer).unwrap())
+}
+
+#[tokio::test]
+async fn an_unconfirmed_result_leaves_its_messages_unread() {
+    let rig = Rig::with_team(COMMANDS);
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["spawn", "--engine", "joined", "--name", "chat", "worker"])
+        .await;
+    let launch = rig.member("chat").await.launch.expect("a launch");
+    let socket = rig.directories().joined_socket(launch.as_str());
+    until("the socket", async || socket.exists().then_some(())).await;
+    let (_session, joined) = order(&socket, &json!({"join": {}}));
+    assert_eq!(joined["refused"], Value::Null);
+    rig.ok(["send", "chat", "Which port?"]).await;
+    let read = json!({"call": {"tool": "read_messages", "input": {}, "confirms": true}});
+    let reads = || {
+        let (stream, answer) = order(&socket, &read);
+        let text = answer["text"].as_str().unwrap_or_default();
+        text.contains("Which port?").then_some(stream)
+    };
+    // Each connection is closed without a confirmation.
+    until("the message", async || reads().map(drop)).await;
+    let mut confirmed = until("the message again", async || reads()).await;
+    assert_eq!(rig.member("chat").await.unread, 1);
+    writeln!(confirmed.get_mut(), "{}", json!({"received": {}})).unwrap();
+    rig.until_member("chat", |chat| chat.unread == 0).await;
+    assert!(reads().is_none());
+}
+
+#[tokio::test]
 async fn a_session_survives_a_killed_supervisor() {
     let rig = Rig::with_team(COMMANDS);
     rig.ok(["up", "--detach"]).await;
@@ -444,6 +499,13 @@ async fn clients_of_2026_07_28_answer_in_a_repeated_call() {
     let refused = chat.service.call_tool(unasked).await.unwrap();
     assert_eq!(refused.is_error, Some(true));
     assert_eq!(chat.questions().len(), 2);
+    // An answer counts only with the handle of its question.
+    let forged = CallToolRequestParams::new("create_team")
+        .with_input_responses([("confirm".to_owned(), json!({"action": "accept"}))].into())
+        .with_request_state(chat.questions()[0].clone());
+    let refused = chat.service.call_tool(forged).await.unwrap();
+    assert_eq!(refused.is_error, Some(true));
+    assert_eq!(chat.questions().len(), 3);
 
     let user = User::Answers(ElicitationAction::Accept);
     let chat = Chat::with(&rig, user, lifecycle).await;

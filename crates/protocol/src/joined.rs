@@ -1,5 +1,5 @@
 //! The conversation between `agent-team mcp` and the worker of a joined member, over the socket of the member's launch:
-//! one order and one answer per connection, each as one line of JSON.
+//! one order and one answer per connection, each as one line of JSON. The caller confirms an answer with another line.
 //!
 //! The first connection joins. It stays open for as long as the chat session lives; when it closes, the launch ends.
 //! Each call has a connection of its own; closing it cancels the call.
@@ -16,7 +16,16 @@ pub enum JoinedOrder {
     /// Become the member's chat session. Answered with [`JoinAnswer`].
     Join {},
     /// Call a team tool. Only the process that has joined may call. Answered with [`ToolAnswer`].
-    Call { tool: String, input: Box<RawValue> },
+    Call {
+        tool: String,
+        input: Box<RawValue>,
+        /// The caller sends [`Self::Received`] after the answer. A caller of an earlier version does not.
+        #[serde(default)]
+        confirms: bool,
+    },
+    /// The caller has received the answer, and its own caller still waits for the result. The messages in the answer
+    /// count as read.
+    Received {},
 }
 
 #[derive(Debug, Serialize, Deserialize)]

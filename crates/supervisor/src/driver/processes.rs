@@ -283,6 +283,14 @@ impl Driver {
         // The worker may have exited before anything watched it, and would stay a zombie.
         self.machine.reap();
         self.note_ended(&launch, &ended, ReceiptOutcome::Ended);
+        // A worker that was killed has not removed its sockets. Most workers have none.
+        let directories = &self.directories;
+        for socket in [
+            directories.joined_socket(launch.as_str()),
+            directories.member_socket(launch.as_str()),
+        ] {
+            let _absent = std::fs::remove_file(socket);
+        }
         self.launches.remove(&launch);
         self.urgent(Input::TreeGone { launch });
     }

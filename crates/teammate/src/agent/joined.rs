@@ -7,7 +7,7 @@
 //! ```
 //! The launch ends with the connection of the chat session, so its claims return to the board. The socket needs no
 //! token: programs in a sandbox cannot reach it, and only the process that has joined may call a tool. A message counts
-//! as read when a result that contains it was sent.
+//! as read when the process has confirmed a result that contains it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -46,6 +46,9 @@ const JOIN_LIMIT: Duration = Duration::from_secs(60);
 const WAIT_MAX_S: u64 = 100;
 
 const TIMEOUT: &str = "timeout_s";
+
+/// How long an answer waits for its confirmation.
+const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
 
 /// The largest number of calls at the same time.
 const CALLS_MAX: usize = 32;
@@ -283,26 +286,26 @@ impl Served {
         let Ok(Some(order)) = reader.next().await else {
             return;
         };
-        let answer = match serde_json::from_str(&order) {
-            Ok(JoinedOrder::Call { tool, input }) => {
-                tokio::select! {
-                    answer = self.answer(&tool, &input) => answer,
-                    _closed = reader.next() => return,
-                }
-            }
-            Ok(JoinedOrder::Join {}) | Err(_) => return,
+        let Ok(JoinedOrder::Call {
+            tool,
+            input,
+            confirms,
+        }) = serde_json::from_str(&order)
+        else {
+            return;
         };
-        let (answer, taken) = answer;
-        match send(&mut writer, &answer).await {
-            Ok(()) => {
-                let read = taken.messages.iter().map(|message| message.id);
-                acknowledge(&self.team, read.collect()).await;
-            }
+        let (answer, taken) = tokio::select! {
+            answer = self.answer(&tool, &input) => answer,
+            _closed = reader.next() => return,
+        };
+        let is_sent = send(&mut writer, &answer).await.is_ok();
+        if is_sent && (!confirms || is_confirmed(&mut reader).await) {
+            let read = taken.messages.iter().map(|message| message.id);
+            acknowledge(&self.team, read.collect()).await;
+        } else {
             // The session has cancelled the call: the next result contains them.
-            Err(_) => {
-                self.team.shared.arrivals.put_back(taken.messages);
-                self.notes.put_back(taken.notes);
-            }
+            self.team.shared.arrivals.put_back(taken.messages);
+            self.notes.put_back(taken.notes);
         }
     }
 
@@ -382,6 +385,15 @@ impl Served {
             () = noted => Ok("Something has changed:".to_owned()),
         }
     }
+}
+
+/// Whether the caller has received its answer.
+async fn is_confirmed(reader: &mut FrameReader) -> bool {
+    let line = tokio::time::timeout(CONFIRM_LIMIT, reader.next()).await;
+    let Ok(Ok(Some(line))) = line else {
+        return false;
+    };
+    matches!(serde_json::from_str(&line), Ok(JoinedOrder::Received {}))
 }
 
 /// Completes when the chat session has closed its connection. Never completes without a session. Cancel-safe.

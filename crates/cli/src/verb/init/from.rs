@@ -1,7 +1,7 @@
 //! `init --from`: writes a team file with the agents and teams of another program. Never changes an existing file, and
 //! never writes a part of a file: the whole text is read back before the file gets its name.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -140,6 +140,8 @@ fn write(here: &Path, path: &Path, text: &str) -> Result<(), Failure> {
     let written = fs::hard_link(&temporary, path);
     // Report the first error.
     let _removed = fs::remove_file(&temporary);
+    // The name of the file is stored with the directory.
+    let written = written.and_then(|()| File::open(&directory)?.sync_all());
     match written {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(exists(path)),

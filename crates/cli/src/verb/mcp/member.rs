@@ -78,13 +78,21 @@ impl Connection {
         serde_json::from_str(&answer).map_err(|error| error.to_string())
     }
 
+    /// Confirms an answer. If the worker has gone, its messages arrive again in the next launch.
+    async fn confirm(&mut self) {
+        let received =
+            serde_json::to_string(&JoinedOrder::Received {}).expect("it has string keys");
+        self.writer.queue(&format!("{received}\n"));
+        let _gone = self.writer.flush().await;
+    }
+
     /// Completes when the worker has closed the connection.
     pub(super) async fn closed(&mut self) {
         let _ended = self.reader.next().await;
     }
 }
 
-/// Calls a team tool. Dropping the future cancels the call.
+/// Calls a team tool. Dropping the future cancels the call: the messages of its answer stay unread.
 pub(super) async fn call(
     socket: &Path,
     tool: &str,
@@ -94,7 +102,14 @@ pub(super) async fn call(
         .await
         .map_err(|error| error.to_string())?;
     let tool = tool.to_owned();
-    connection.ask(&JoinedOrder::Call { tool, input }).await
+    let call = JoinedOrder::Call {
+        tool,
+        input,
+        confirms: true,
+    };
+    let answer = connection.ask(&call).await?;
+    connection.confirm().await;
+    Ok(answer)
 }
 
 /// Joins a team: as the member with this name if the team has it, or else as a new member.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use agent_team_protocol::text::visible_line;
 use agent_team_protocol::view::{TeamEntry, TeamState};
+use agent_team_system::random;
 use rmcp::handler::server::ServerHandler;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ElicitRequest,
@@ -46,6 +47,7 @@ struct Shared {
     joined: Mutex<Option<Arc<Joined>>>,
     /// Held while a call creates, joins or deletes a team.
     changing: tokio::sync::Mutex<()>,
+    asked: Mutex<Option<Asked>>,
 }
 
 /// The member of this session, without its connection.
@@ -54,6 +56,12 @@ struct Joined {
     name: String,
     tools: Vec<agent_team_protocol::joined::JoinedTool>,
     socket: PathBuf,
+}
+
+/// A question to the user whose answer is in a repeated call. The handle makes one answer valid.
+struct Asked {
+    handle: String,
+    question: String,
 }
 
 /// A call has failed for this reason, or needs an answer of the user first.
@@ -77,6 +85,7 @@ impl Server {
             team,
             joined: Mutex::new(None),
             changing: tokio::sync::Mutex::new(()),
+            asked: Mutex::new(None),
         }))
     }
 
@@ -125,7 +134,7 @@ impl Server {
             visible_line(&planned.spec.project.to_string_lossy())
         );
         let command = "agent-team mcp --create";
-        confirm(
+        self.confirm(
             &question,
             command,
             "join_team with name lead",
@@ -166,9 +175,74 @@ impl Server {
             visible_line(&team.project.to_string_lossy())
         );
         let command = format!("agent-team -t {id} down; agent-team team delete {id}");
-        confirm(&question, &command, "list_teams", request, context).await?;
+        self.confirm(&question, &command, "list_teams", request, context)
+            .await?;
         teams::delete(&team).await?;
         Ok(format!("The team {id} is deleted."))
+    }
+
+    /// Asks the user. `command`: what the user can type if the other program cannot ask; `then`: what the session calls
+    /// afterwards.
+    async fn confirm(
+        &self,
+        question: &str,
+        command: &str,
+        then: &str,
+        request: &CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<(), Stopped> {
+        let declared = context.client_capabilities().and_then(|it| it.elicitation);
+        // A client that names no kind shows forms.
+        let shows_forms = declared.is_some_and(|it| it.form.is_some() || it.url.is_none());
+        if !shows_forms {
+            return Err(Stopped::Failed(format!(
+                "cannot ask the user: this program does not show questions of MCP servers. Let the user type in a terminal in \
+             this directory: {command}. Then call {then}."
+            )));
+        }
+        let form = ElicitRequestParams::FormElicitationParams {
+            meta: None,
+            message: question.to_owned(),
+            requested_schema: ElicitationSchema::new(Default::default()),
+        };
+        let version = context.protocol_version();
+        let asks_in_results = version
+            .is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str());
+        let is_accepted = if asks_in_results {
+            let asked = self.set_asked(None).filter(|asked| {
+                asked.question == question && request.request_state.as_ref() == Some(&asked.handle)
+            });
+            let answers = asked.and(request.input_responses.as_ref());
+            let Some(answer) = answers.and_then(|answers| answers.get(CONFIRM)) else {
+                let handle = random::id();
+                self.set_asked(Some(Asked {
+                    handle: handle.clone(),
+                    question: question.to_owned(),
+                }));
+                let asked = InputRequest::Elicitation(ElicitRequest::new(form));
+                let asked = [(CONFIRM.to_owned(), asked)].into();
+                let result = InputRequiredResult::new(Some(asked), Some(handle));
+                return Err(Stopped::Asks(Box::new(result)));
+            };
+            answer["action"] == "accept"
+        } else {
+            let answer = context.peer.create_elicitation(form).await;
+            let answer =
+                answer.map_err(|error| Stopped::Failed(format!("cannot ask the user: {error}")))?;
+            answer.action == ElicitationAction::Accept
+        };
+        match is_accepted {
+            true => Ok(()),
+            false => Err(Stopped::Failed(
+                "the user has not agreed; nothing was changed".to_owned(),
+            )),
+        }
+    }
+
+    /// Returns the previous question.
+    fn set_asked(&self, asked: Option<Asked>) -> Option<Asked> {
+        let mut known = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *known, asked)
     }
 
     fn check_unjoined(&self) -> Result<(), Stopped> {
@@ -286,59 +360,6 @@ impl ServerHandler for Server {
             }
             Err(Stopped::Asks(question)) => (*question).into(),
         })
-    }
-}
-
-/// Asks the user. `command`: what the user can type if the other program cannot ask; `then`: what the session calls
-/// afterwards.
-async fn confirm(
-    question: &str,
-    command: &str,
-    then: &str,
-    request: &CallToolRequestParams,
-    context: &RequestContext<RoleServer>,
-) -> Result<(), Stopped> {
-    let declared = context.client_capabilities().and_then(|it| it.elicitation);
-    // A client that names no kind shows forms.
-    let shows_forms = declared.is_some_and(|it| it.form.is_some() || it.url.is_none());
-    if !shows_forms {
-        return Err(Stopped::Failed(format!(
-            "cannot ask the user: this program does not show questions of MCP servers. Let the user type in a terminal in \
-             this directory: {command}. Then call {then}."
-        )));
-    }
-    let form = ElicitRequestParams::FormElicitationParams {
-        meta: None,
-        message: question.to_owned(),
-        requested_schema: ElicitationSchema::new(Default::default()),
-    };
-    let version = context.protocol_version();
-    let asks_in_results =
-        version.is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str());
-    let is_accepted = if asks_in_results {
-        // The state binds the answer to the question that was shown.
-        let answered = request
-            .input_responses
-            .as_ref()
-            .filter(|_| request.request_state.as_deref() == Some(question));
-        let Some(answer) = answered.and_then(|answers| answers.get(CONFIRM)) else {
-            let asked = InputRequest::Elicitation(ElicitRequest::new(form));
-            let asked = [(CONFIRM.to_owned(), asked)].into();
-            let result = InputRequiredResult::new(Some(asked), Some(question.to_owned()));
-            return Err(Stopped::Asks(Box::new(result)));
-        };
-        answer["action"] == "accept"
-    } else {
-        let answer = context.peer.create_elicitation(form).await;
-        let answer =
-            answer.map_err(|error| Stopped::Failed(format!("cannot ask the user: {error}")))?;
-        answer.action == ElicitationAction::Accept
-    };
-    match is_accepted {
-        true => Ok(()),
-        false => Err(Stopped::Failed(
-            "the user has not agreed; nothing was changed".to_owned(),
-        )),
     }
 }
 
