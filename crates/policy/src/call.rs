@@ -152,17 +152,17 @@ impl ToolCall {
 }
 
 /// The directory that the leading `cd`s of a line lead to, relative to the call's directory, and the number of these
-/// steps. `None` if the directory of some command is uncertain: a `cd` has an option, a redirection or not exactly one
-/// argument, is not at the start, or is in a line that joins steps with another operator than `&&`.
+/// pipelines. `None` if the directory of some command is uncertain: a `cd` has an option, a redirection or not exactly one
+/// argument, is not at the start, or is in a line that joins pipelines with another operator than `&&`.
 pub(crate) fn leading_cds(line: &Line) -> Option<(Option<String>, usize)> {
-    let cd = |index: usize| match line.steps[index].pipeline.as_slice() {
+    let cd = |index: usize| match line.pipelines[index].commands.as_slice() {
         [command] if command.argv[0] == "cd" => Some(command),
         _ => None,
     };
     let mut to: Option<String> = None;
-    let mut steps = 0;
-    while steps < line.steps.len() {
-        let Some(command) = cd(steps) else { break };
+    let mut cds = 0;
+    while cds < line.pipelines.len() {
+        let Some(command) = cd(cds) else { break };
         let [_, directory] = command.argv.as_slice() else {
             return None;
         };
@@ -172,17 +172,17 @@ pub(crate) fn leading_cds(line: &Line) -> Option<(Option<String>, usize)> {
             return None;
         }
         to = Some(join(to.as_deref(), directory));
-        steps += 1;
+        cds += 1;
     }
-    let later = line.steps[steps..]
+    let later = line.pipelines[cds..]
         .iter()
-        .flat_map(|step| &step.pipeline)
+        .flat_map(|pipeline| &pipeline.commands)
         .any(|command| command.argv[0] == "cd");
-    let may_not_run = steps > 0
-        && line.steps[1..]
+    let may_not_run = cds > 0
+        && line.pipelines[1..]
             .iter()
-            .any(|step| step.join != shell::Join::And);
-    (!later && !may_not_run).then_some((to, steps))
+            .any(|pipeline| pipeline.join != shell::Join::And);
+    (!later && !may_not_run).then_some((to, cds))
 }
 
 /// A path relative to a directory that is itself relative.

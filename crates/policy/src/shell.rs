@@ -8,11 +8,11 @@
 mod lexical;
 mod reader;
 
-// In a line that was read, a step has at least one command, whose first argument is not empty. Redirections are
+// In a line that was read, a pipeline has at least one command, whose first argument is not empty. Redirections are
 // applied from left to right; their paths are as written, relative to the directory of the command.
 pub use agent_team_protocol::request::{
-    RunnableCommand as Command, RunnableJoin as Join, RunnableRedirect as Redirect,
-    RunnableStep as Step, RunnableTarget as Target,
+    RunnableCommand as Command, RunnableJoin as Join, RunnablePipeline as Pipeline,
+    RunnableRedirect as Redirect, RunnableTarget as Target,
 };
 pub use reader::read;
 
@@ -22,16 +22,18 @@ pub const LINE_MAX: usize = 16 * 1024;
 /// Maximum number of commands in a line; a line with more commands is complex.
 pub const COMMANDS_MAX: usize = 64;
 
-/// A literal line: its steps in order.
+/// A literal line: its pipelines in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    pub steps: Vec<Step>,
+    pub pipelines: Vec<Pipeline>,
 }
 
 impl Line {
     /// Every command, in the order of the text.
     pub fn commands(&self) -> impl Iterator<Item = &Command> {
-        self.steps.iter().flat_map(|step| &step.pipeline)
+        self.pipelines
+            .iter()
+            .flat_map(|pipeline| &pipeline.commands)
     }
 }
 

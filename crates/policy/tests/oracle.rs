@@ -86,8 +86,8 @@ fn expected(line: &Line) -> Ran {
     let mut argvs = Vec::new();
     let mut files = BTreeSet::from(["in".to_owned()]);
     let mut failed = false;
-    for step in &line.steps {
-        let runs = match step.join {
+    for pipeline in &line.pipelines {
+        let runs = match pipeline.join {
             Join::Then => true,
             Join::And => !failed,
             Join::Or => failed,
@@ -95,7 +95,7 @@ fn expected(line: &Line) -> Ran {
         if !runs {
             continue;
         }
-        for command in &step.pipeline {
+        for command in &pipeline.commands {
             let mut opened = true;
             for redirect in &command.redirects {
                 match &redirect.to {

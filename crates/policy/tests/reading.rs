@@ -263,8 +263,8 @@ fn commands_allowed_by_built_in_rules_are_marked() {
     let allowed = [(Effect::Allow, "Bash(cargo test:*)")];
     let of = |rules: &[(Effect, &str)], mode, line| -> Vec<bool> {
         let decision = judged(rules, mode, line, Containment::Protects);
-        let steps = decision.run.unwrap().steps.into_iter();
-        let commands = steps.flat_map(|step| step.pipeline);
+        let pipelines = decision.run.unwrap().pipelines.into_iter();
+        let commands = pipelines.flat_map(|pipeline| pipeline.commands);
         commands.map(|command| command.built_in).collect()
     };
     let line = "cargo test | head -5 && echo done";

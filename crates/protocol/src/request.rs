@@ -125,7 +125,8 @@ pub enum Permission {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunnableView {
     pub directory: PathBuf,
-    pub steps: Vec<RunnableStep>,
+    #[serde(rename = "steps")]
+    pub pipelines: Vec<RunnablePipeline>,
     /// The commands only read: they must be started with the project read-only and without network.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reads_only: bool,
@@ -133,9 +134,10 @@ pub struct RunnableView {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct RunnableStep {
+pub struct RunnablePipeline {
     pub join: RunnableJoin,
-    pub pipeline: Vec<RunnableCommand>,
+    #[serde(rename = "pipeline")]
+    pub commands: Vec<RunnableCommand>,
 }
 
 /// When a pipeline runs, depending on the status of the previous pipeline.

@@ -11,7 +11,7 @@ use crate::program::{self, Form};
 use crate::reading::reading;
 use crate::rule::Rule;
 use crate::rule_book::{Effect, Entry};
-use crate::shell::{self, Command, Step, Target};
+use crate::shell::{self, Command, Pipeline, Target};
 use crate::words;
 
 /// Programs that only print or return a status, regardless of their arguments.
@@ -44,14 +44,14 @@ impl Judge<'_> {
             findings.complex = Some("a directory outside the project");
             parts.push(self.part(PartAction::Text(text.to_owned()), findings));
         }
-        for step in &line.steps[..cds] {
-            parts.push(self.cd(&step.pipeline[0], to.as_deref()));
+        for pipeline in &line.pipelines[..cds] {
+            parts.push(self.cd(&pipeline.commands[0], to.as_deref()));
         }
-        let only_reads = self.only_reads(&line.steps[cds..], to.as_deref());
-        let mut steps = line.steps[cds..].to_vec();
-        for step in &mut steps {
-            for index in 0..step.pipeline.len() {
-                let (before, later) = step.pipeline.split_at(index + 1);
+        let only_reads = self.only_reads(&line.pipelines[cds..], to.as_deref());
+        let mut pipelines = line.pipelines[cds..].to_vec();
+        for pipeline in &mut pipelines {
+            for index in 0..pipeline.commands.len() {
+                let (before, later) = pipeline.commands.split_at(index + 1);
                 let command = &before[index];
                 let fed = index > 0
                     || command
@@ -69,7 +69,7 @@ impl Judge<'_> {
                 let built_in = matches!(part.why, Reason::BuiltIn(READS | PRINTS));
                 parts.push(part);
                 parts.extend(self.redirects(command, to.as_deref()));
-                step.pipeline[index].built_in = built_in;
+                pipeline.commands[index].built_in = built_in;
             }
         }
         let directory = match &to {
@@ -79,7 +79,7 @@ impl Judge<'_> {
         let read_by_rule = |part: &Part| part.why == Reason::BuiltIn(READS);
         let run = RunnableView {
             directory: directory.resolved,
-            steps,
+            pipelines,
             reads_only: only_reads && parts.iter().any(read_by_rule),
         };
         (parts, Some(run))
@@ -107,9 +107,9 @@ impl Judge<'_> {
         self.part(PartAction::Text(text.to_owned()), findings)
     }
 
-    /// Whether every command of these steps only reads or prints, and writes to no file.
-    fn only_reads(&self, steps: &[Step], to: Option<&str>) -> bool {
-        let mut commands = steps.iter().flat_map(|step| &step.pipeline);
+    /// Whether every command of these pipelines only reads or prints, and writes to no file.
+    fn only_reads(&self, pipelines: &[Pipeline], to: Option<&str>) -> bool {
+        let mut commands = pipelines.iter().flat_map(|pipeline| &pipeline.commands);
         let writes = |command: &Command| {
             let mut redirects = command.redirects.iter();
             redirects.any(|redirect| match &redirect.to {

@@ -1,7 +1,7 @@
 //! The parser: one pass without backtracking. It returns a line only if the whole text is literal.
 
 use super::lexical;
-use super::{COMMANDS_MAX, Command, Complex, Join, Line, Redirect, Step, Target};
+use super::{COMMANDS_MAX, Command, Complex, Join, Line, Pipeline, Redirect, Target};
 
 /// Parses a line, or a command in a rule.
 ///
@@ -55,25 +55,25 @@ struct Word {
 
 impl Reader<'_> {
     fn line(&mut self) -> Result<Line, Complex> {
-        let mut steps = Vec::new();
-        let mut pipeline = Vec::new();
+        let mut pipelines = Vec::new();
+        let mut commands = Vec::new();
         let mut join = Join::Then;
-        let mut commands = 0;
+        let mut count = 0;
         loop {
             let (command, end) = self.command()?;
             let Some(command) = command else {
                 // A line may end after `a;`, but not after `a &&` or `a |`.
-                let complete = pipeline.is_empty() && join == Join::Then && !steps.is_empty();
+                let complete = commands.is_empty() && join == Join::Then && !pipelines.is_empty();
                 if complete && matches!(end, Token::End) {
-                    return Ok(Line { steps });
+                    return Ok(Line { pipelines });
                 }
                 return Err(complex(self.at, "an empty command"));
             };
-            commands += 1;
-            if commands > COMMANDS_MAX {
+            count += 1;
+            if count > COMMANDS_MAX {
                 return Err(complex(self.at, "more than 64 commands"));
             }
-            pipeline.push(command);
+            commands.push(command);
             let next = match end {
                 Token::Pipe => continue,
                 Token::And => Some(Join::And),
@@ -84,13 +84,13 @@ impl Reader<'_> {
                     unreachable!("these tokens do not end a command")
                 }
             };
-            steps.push(Step {
+            pipelines.push(Pipeline {
                 join,
-                pipeline: std::mem::take(&mut pipeline),
+                commands: std::mem::take(&mut commands),
             });
             match next {
                 Some(next) => join = next,
-                None => return Ok(Line { steps }),
+                None => return Ok(Line { pipelines }),
             }
         }
     }

@@ -266,15 +266,15 @@ fn quoted(line: &shell::Line) -> String {
         false => format!("'{word}'"),
     };
     let mut text = String::new();
-    for (index, step) in line.steps.iter().enumerate() {
+    for (index, pipeline) in line.pipelines.iter().enumerate() {
         if index > 0 {
-            text.push_str(match step.join {
+            text.push_str(match pipeline.join {
                 shell::Join::Then => "; ",
                 shell::Join::And => " && ",
                 shell::Join::Or => " || ",
             });
         }
-        let commands = step.pipeline.iter().map(|command| {
+        let commands = pipeline.commands.iter().map(|command| {
             let mut words: Vec<String> = command.argv.iter().map(word).collect();
             for redirect in &command.redirects {
                 let fd = redirect.fd;

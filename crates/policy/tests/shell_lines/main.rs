@@ -93,9 +93,9 @@ fn allowed_lines_run_as_the_judged_words() {
         .expect("it is allowed");
     assert_eq!(run.directory, Path::new("/p/src"));
     let argvs: Vec<_> = run
-        .steps
+        .pipelines
         .iter()
-        .flat_map(|step| &step.pipeline)
+        .flat_map(|pipeline| &pipeline.commands)
         .map(|command| command.argv.join("|"))
         .collect();
     assert_eq!(argvs, ["cargo|test|a b", "cat"]);

@@ -45,15 +45,15 @@ impl Line {
         let outside = outside(&env, project);
         let mut words = Words(vec![outside.clone()]);
         let mut script = String::new();
-        for (index, step) in run.steps.into_iter().enumerate() {
+        for (index, pipeline) in run.pipelines.into_iter().enumerate() {
             if index > 0 {
-                script.push_str(match step.join {
+                script.push_str(match pipeline.join {
                     RunnableJoin::Then => " ; ",
                     RunnableJoin::And => " && ",
                     RunnableJoin::Or => " || ",
                 });
             }
-            for (index, mut command) in step.pipeline.into_iter().enumerate() {
+            for (index, mut command) in pipeline.commands.into_iter().enumerate() {
                 if index > 0 {
                     script.push_str(" | ");
                 }
@@ -161,7 +161,7 @@ mod tests {
         let env = env.map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let run = RunnableView {
             directory: "/p".into(),
-            steps: Vec::new(),
+            pipelines: Vec::new(),
             reads_only: false,
         };
         let line = Line::words(run, &env, Path::new("/project"));
@@ -172,13 +172,13 @@ mod tests {
     #[test]
     fn reading_lines_run_no_external_diff() {
         let run = |argv: &[&str], reads_only| {
-            let step = agent_team_protocol::request::RunnableStep {
+            let pipeline = agent_team_protocol::request::RunnablePipeline {
                 join: RunnableJoin::Then,
-                pipeline: vec![command(argv)],
+                commands: vec![command(argv)],
             };
             let run = RunnableView {
                 directory: "/p".into(),
-                steps: vec![step],
+                pipelines: vec![pipeline],
                 reads_only,
             };
             // The words follow `-c`, the script, `bash` and the path.
@@ -214,14 +214,14 @@ mod tests {
         last.built_in = true;
         let run = RunnableView {
             directory: "/p".into(),
-            steps: vec![
-                agent_team_protocol::request::RunnableStep {
+            pipelines: vec![
+                agent_team_protocol::request::RunnablePipeline {
                     join: RunnableJoin::Then,
-                    pipeline: vec![first, command(&["c"])],
+                    commands: vec![first, command(&["c"])],
                 },
-                agent_team_protocol::request::RunnableStep {
+                agent_team_protocol::request::RunnablePipeline {
                     join: RunnableJoin::Or,
-                    pipeline: vec![last],
+                    commands: vec![last],
                 },
             ],
             reads_only: false,
