@@ -152,8 +152,8 @@ impl ToolCall {
 }
 
 /// The directory that the leading `cd`s of a line lead to, relative to the call's directory, and the number of these
-/// pipelines. `None` if the directory of some command is uncertain: a `cd` has an option, a redirection or not exactly one
-/// argument, is not at the start, or is in a line that joins pipelines with another operator than `&&`.
+/// pipelines. `None` if the directory of some command is uncertain: a `cd` has an option, a redirection or not exactly
+/// one argument, is not at the start, or is in a line that joins pipelines with another operator than `&&`.
 pub(crate) fn leading_cds(line: &Line) -> Option<(Option<String>, usize)> {
     let cd = |index: usize| match line.pipelines[index].commands.as_slice() {
         [command] if command.argv[0] == "cd" => Some(command),

@@ -194,14 +194,14 @@ pub struct ShowPane {
     /// As in [`TaskSession`].
     pub start_time: u64,
     #[serde(rename = "as")]
-    pub hold: Hold,
+    pub attachment: Attachment,
 }
 
 /// How an attach helper lends its terminal to a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
-pub enum Hold {
+pub enum Attachment {
     /// The member's own pane.
     Pane,
     /// The user's own terminal; a key detaches from it.

@@ -525,7 +525,7 @@ impl MemberPane for Pane {
                 }
             }
         }
-        if let Some(line) = surface::how_to_leave(&self.member, show.hold) {
+        if let Some(line) = surface::how_to_leave(&self.member, show.attachment) {
             self.line(&line);
         }
         Ok(unconfirmed)

@@ -18,7 +18,7 @@ use std::time::Duration;
 use agent_team_client::{CallError, Client, ConnectError};
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::method::{LendTerminal, LendTerminalAnswer, PaneHold};
-use agent_team_protocol::notification::{Hold, ShowPane};
+use agent_team_protocol::notification::{Attachment, ShowPane};
 use agent_team_protocol::rpc::{Call, TeamRef};
 use agent_team_protocol::{LaunchId, TeamId};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
@@ -56,7 +56,12 @@ pub enum LendError {
 ///
 /// # Errors
 /// If there is no terminal, no supervisor, or no such running member, or if a system call fails.
-pub fn run(hold: Hold, socket: &Path, team: TeamId, launch: LaunchId) -> Result<(), LendError> {
+pub fn run(
+    attachment: Attachment,
+    socket: &Path,
+    team: TeamId,
+    launch: LaunchId,
+) -> Result<(), LendError> {
     let terminal = terminal::name(io::stdin()).map_err(LendError::NoTerminal)?;
     // Restore the terminal's modes here: a worker that is killed cannot restore them.
     let _modes = Modes::of(io::stdin())?;
@@ -67,7 +72,7 @@ pub fn run(hold: Hold, socket: &Path, team: TeamId, launch: LaunchId) -> Result<
             terminal,
             pid: own.pid,
             start_time: own.start_time,
-            hold,
+            attachment,
         },
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -80,7 +85,7 @@ pub fn run(hold: Hold, socket: &Path, team: TeamId, launch: LaunchId) -> Result<
         signal_hook::flag::register(SIGTSTP, Arc::new(AtomicBool::new(false)))?;
         let worker = ask(socket, team, request).await?;
         if let Some(worker) = ExitWatch::open(worker)? {
-            serve(hold, worker, signals, quit).await?;
+            serve(attachment, worker, signals, quit).await?;
         }
         Ok(())
     })
@@ -127,7 +132,7 @@ async fn register(
 
 /// Forwards signals to the worker until the worker exits, or this process must release the terminal.
 async fn serve(
-    hold: Hold,
+    attachment: Attachment,
     mut worker: ExitWatch,
     mut signals: Signals,
     mut quit: QuitKey,
@@ -138,7 +143,7 @@ async fn serve(
             ended = worker.exited() => return ended,
             () = sleep_until(until) => return Ok(()),
             // In a pane, `^\` is an ordinary keystroke.
-            () = quit.pressed(), if hold != Hold::Pane => Signal::SIGHUP,
+            () = quit.pressed(), if attachment != Attachment::Pane => Signal::SIGHUP,
             signal = signals.next() => match signal {
                 SignalEvent::Shutdown => return Ok(()),
                 SignalEvent::Hangup => Signal::SIGHUP,

@@ -229,7 +229,7 @@ impl MemberPane for AgentPane {
         self.surface.move_to(show)?;
         self.begin();
         self.view.lines(Tone::Runtime, recent);
-        if let Some(line) = how_to_leave(&self.member, show.hold) {
+        if let Some(line) = how_to_leave(&self.member, show.attachment) {
             self.view.lines(Tone::Runtime, &line);
         }
         Ok(Vec::new())

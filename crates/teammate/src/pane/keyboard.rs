@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use agent_team_protocol::notification::Hold;
+use agent_team_protocol::notification::Attachment;
 use agent_team_system::terminal::Tty;
 use agent_team_terminal_ui::keys::{Key, REST_OF_KEY, Reader};
 use tokio::sync::mpsc;
@@ -42,17 +42,20 @@ pub(super) struct Keyboard {
     /// The time at which an incomplete escape sequence counts as the escape key.
     settled_at: Option<Instant>,
     /// `None`: the terminal is this process's own.
-    hold: Option<Hold>,
+    attachment: Option<Attachment>,
     events: mpsc::UnboundedSender<Event>,
 }
 
 impl Keyboard {
-    pub(super) fn new(hold: Option<Hold>, events: mpsc::UnboundedSender<Event>) -> Self {
+    pub(super) fn new(
+        attachment: Option<Attachment>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
         Self {
             route: Route::Discarded,
             reader: Reader::default(),
             settled_at: None,
-            hold,
+            attachment,
             events,
         }
     }
@@ -104,14 +107,14 @@ impl Keyboard {
         let typed = match tty.read(&mut buffer).await {
             // In cooked mode, ^D reads as zero bytes too; a terminal that is gone has no size.
             Ok(0) if !self.is_raw() && tty.size().is_some() => {
-                return self.hold != Some(Hold::Attached);
+                return self.attachment != Some(Attachment::Attached);
             }
             Ok(0) | Err(_) => return false,
             Ok(read) => &buffer[..read],
         };
         if self
-            .hold
-            .is_some_and(|hold| terminal_lender::leaves(typed, hold))
+            .attachment
+            .is_some_and(|attachment| terminal_lender::leaves(typed, attachment))
         {
             return false;
         }
@@ -131,7 +134,7 @@ impl Keyboard {
 
     /// A read-only terminal is always in raw mode, because it must not echo keystrokes.
     fn is_raw(&self) -> bool {
-        self.hold == Some(Hold::ReadOnly) || self.route != Route::Discarded
+        self.attachment == Some(Attachment::ReadOnly) || self.route != Route::Discarded
     }
 
     fn settle(&mut self) {

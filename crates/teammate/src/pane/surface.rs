@@ -7,7 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_team_protocol::notification::{Hold, PaneShown, ShowPane};
+use agent_team_protocol::notification::{Attachment, PaneShown, ShowPane};
 use agent_team_protocol::placement::MIN_PANE;
 use agent_team_protocol::{MemberName, MessageId};
 use agent_team_system::terminal::{self as tty, Tty};
@@ -36,7 +36,7 @@ enum SurfaceState {
     /// The terminal that the process was started in.
     AsStarted,
     /// A lent terminal.
-    Lent(PaneShown, Hold),
+    Lent(PaneShown, Attachment),
     Lost,
 }
 
@@ -78,7 +78,7 @@ impl Surface {
         self.lose();
         self.last_size = terminal.size();
         self.terminal = Some(terminal);
-        self.state = SurfaceState::Lent(shown, show.hold);
+        self.state = SurfaceState::Lent(shown, show.attachment);
         Ok(())
     }
 
@@ -103,7 +103,7 @@ impl Surface {
     pub(crate) fn is_own(&self) -> bool {
         !matches!(
             self.state,
-            SurfaceState::Lent(_, Hold::Attached | Hold::ReadOnly)
+            SurfaceState::Lent(_, Attachment::Attached | Attachment::ReadOnly)
         )
     }
 
@@ -176,7 +176,7 @@ impl Surface {
 }
 
 /// The hint for a user who has attached their own terminal.
-pub(super) fn how_to_leave(member: &MemberName, hold: Hold) -> Option<String> {
-    (hold != Hold::Pane)
+pub(super) fn how_to_leave(member: &MemberName, attachment: Attachment) -> Option<String> {
+    (attachment != Attachment::Pane)
         .then(|| format!("{member} is attached; press ^\\ (Control and backslash) to detach"))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_team_protocol::MessageId;
-use agent_team_protocol::notification::Hold;
+use agent_team_protocol::notification::Attachment;
 use agent_team_system::terminal::{self as tty, Tty};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -159,14 +159,14 @@ async fn run(
         lender,
         has_bracketed_paste,
     } = &mut guard;
-    let hold = lender.as_ref().map(|lender| lender.hold);
+    let attachment = lender.as_ref().map(|lender| lender.attachment);
     // A read-only terminal is always in raw mode, so that it does not echo keystrokes.
-    let read_only = hold == Some(Hold::ReadOnly);
+    let read_only = attachment == Some(Attachment::ReadOnly);
     if read_only && tty.enter_raw_mode().is_err() {
         let _gone = events.send(Event::Gone);
         return;
     }
-    let mut keyboard = Keyboard::new(hold, events.clone());
+    let mut keyboard = Keyboard::new(attachment, events.clone());
     loop {
         let more = tokio::select! {
             biased;

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use agent_team_protocol::notification::{Hold, PaneShown, ShowPane};
+use agent_team_protocol::notification::{Attachment, PaneShown, ShowPane};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 
 /// `^\` returns a terminal that the user has attached, read-only or not. In cooked mode the kernel turns this key into
@@ -18,7 +18,7 @@ const LEAVE_READING: [u8; 3] = [LEAVE, 0x03, 0x04];
 /// The process of the attach helper. Dropping this value terminates the process.
 #[derive(Debug)]
 pub(super) struct TerminalLender {
-    pub(super) hold: Hold,
+    pub(super) attachment: Attachment,
     watch: ExitWatch,
 }
 
@@ -32,7 +32,7 @@ impl TerminalLender {
         let watch = ExitWatch::open(process)?;
         let ended = || io::Error::new(io::ErrorKind::NotFound, "the attach helper has exited");
         Ok(Self {
-            hold: show.hold,
+            attachment: show.attachment,
             watch: watch.ok_or_else(ended)?,
         })
     }
@@ -58,10 +58,10 @@ impl Drop for TerminalLender {
 }
 
 /// Returns whether these keystrokes return the terminal.
-pub(super) fn leaves(keys: &[u8], hold: Hold) -> bool {
-    match hold {
-        Hold::Pane => false,
-        Hold::Attached => keys.contains(&LEAVE),
-        Hold::ReadOnly => keys.iter().any(|key| LEAVE_READING.contains(key)),
+pub(super) fn leaves(keys: &[u8], attachment: Attachment) -> bool {
+    match attachment {
+        Attachment::Pane => false,
+        Attachment::Attached => keys.contains(&LEAVE),
+        Attachment::ReadOnly => keys.iter().any(|key| LEAVE_READING.contains(key)),
     }
 }

@@ -11,35 +11,41 @@ use std::process::ExitCode;
 use super::{done, worker};
 use crate::{run_tasks, terminal_lender};
 use agent_team_protocol::engine::Engine;
-use agent_team_protocol::notification::Hold;
+use agent_team_protocol::notification::Attachment;
 use agent_team_protocol::{TeamId, with_causes};
 
 /// Runs `agent-teammate` with the arguments of this process.
 pub fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     match lend_arguments(&args) {
-        Some((hold, [socket, team, launch])) => {
-            done(Engine::Command, lend(hold, socket, team, launch))
+        Some((attachment, [socket, team, launch])) => {
+            done(Engine::Command, lend(attachment, socket, team, launch))
         }
         Some(_) | None => worker(Engine::Command, run_tasks),
     }
 }
 
-fn lend_arguments(args: &[OsString]) -> Option<(Hold, &[OsString])> {
+fn lend_arguments(args: &[OsString]) -> Option<(Attachment, &[OsString])> {
     let (flag, rest) = args.split_first()?;
-    let hold = match flag.to_str()? {
-        "--hold" => Hold::Pane,
-        "--attach" => Hold::Attached,
-        "--watch" => Hold::ReadOnly,
+    let attachment = match flag.to_str()? {
+        "--hold" => Attachment::Pane,
+        "--attach" => Attachment::Attached,
+        "--watch" => Attachment::ReadOnly,
         _ => return None,
     };
-    Some((hold, rest))
+    Some((attachment, rest))
 }
 
-fn lend(hold: Hold, socket: &OsStr, team: &OsStr, launch: &OsStr) -> Result<(), String> {
+fn lend(
+    attachment: Attachment,
+    socket: &OsStr,
+    team: &OsStr,
+    launch: &OsStr,
+) -> Result<(), String> {
     let team = team.to_str().and_then(TeamId::from_directory_name);
     let team = team.ok_or("invalid team id")?;
     let launch = launch.to_str().and_then(|launch| launch.parse().ok());
     let launch = launch.ok_or("invalid launch id")?;
-    terminal_lender::run(hold, Path::new(socket), team, launch).map_err(|error| with_causes(&error))
+    terminal_lender::run(attachment, Path::new(socket), team, launch)
+        .map_err(|error| with_causes(&error))
 }
