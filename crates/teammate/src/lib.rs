@@ -15,7 +15,7 @@
 //! - workers in a shared process, and engines that an embedding program implements: `hosted`
 //! - the process of hosted members: `host`; the process of the team's shared MCP servers: `mcp_host`
 //! - the pane's output and input: `pane`, `typed`
-//! - the attach helper, which lends a terminal to a worker: `terminal_lender`
+//! - the attach helper, which lends a terminal to a worker: `attach_helper`
 //! - the tools of a model, its system prompt, and the redaction of secrets: the crate `tools`
 //!
 //! A worker starts no task before the supervisor has accepted its connection. When a task ends or is taken away, the
@@ -23,6 +23,7 @@
 //! agent's worker.
 
 mod agent;
+pub mod attach_helper;
 mod engine;
 mod env_allowlist;
 pub mod host;
@@ -35,7 +36,6 @@ pub mod mcp_host;
 mod pane;
 pub mod program;
 mod tasks;
-pub mod terminal_lender;
 mod timer;
 mod typed;
 mod worker;

@@ -10,12 +10,12 @@
 //! are never reported.
 
 mod agent;
+mod attach_helper;
 mod event;
 mod keyboard;
 pub(crate) mod paint;
 mod surface;
 mod terminal;
-mod terminal_lender;
 
 use std::collections::VecDeque;
 use std::io;

@@ -15,8 +15,8 @@ use agent_team_terminal_ui::keys::{Key, REST_OF_KEY, Reader};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::attach_helper;
 use super::event::Event;
-use super::terminal_lender;
 use crate::timer::sleep_until;
 
 /// The largest read: the longest line that a terminal edits.
@@ -114,7 +114,7 @@ impl Keyboard {
         };
         if self
             .attachment
-            .is_some_and(|attachment| terminal_lender::leaves(typed, attachment))
+            .is_some_and(|attachment| attach_helper::leaves(typed, attachment))
         {
             return false;
         }

@@ -13,9 +13,9 @@ use agent_team_protocol::{MemberName, MessageId};
 use agent_team_system::terminal::{self as tty, Tty};
 use tokio::sync::Semaphore;
 
+use super::attach_helper::AttachHelper;
 use super::event::Event;
 use super::terminal::{Command, Room, Terminal};
-use super::terminal_lender::TerminalLender;
 use crate::engine::Size;
 use crate::link::Notice;
 
@@ -71,10 +71,10 @@ impl Surface {
     /// # Errors
     /// If the terminal no longer exists; nothing has changed then.
     pub(super) fn move_to(&mut self, show: &ShowPane) -> io::Result<()> {
-        let lender = TerminalLender::of(show)?;
+        let attach_helper = AttachHelper::of(show)?;
         let tty = Tty::open_path(&show.terminal)?;
-        let shown = lender.shown();
-        let terminal = Terminal::start(tty, Some(lender))?;
+        let shown = attach_helper.shown();
+        let terminal = Terminal::start(tty, Some(attach_helper))?;
         self.lose();
         self.last_size = terminal.size();
         self.terminal = Some(terminal);

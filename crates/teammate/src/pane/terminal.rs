@@ -12,9 +12,9 @@ use agent_team_system::terminal::{self as tty, Tty};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
+use super::attach_helper::AttachHelper;
 use super::event::Event;
 use super::keyboard::{Keyboard, Route};
-use super::terminal_lender::TerminalLender;
 use crate::engine::Size;
 
 /// The largest number of queued pieces of output.
@@ -84,7 +84,7 @@ pub(super) struct Terminal {
 struct TtyGuard {
     tty: Tty,
     /// `None`: the terminal is this process's own.
-    lender: Option<TerminalLender>,
+    attach_helper: Option<AttachHelper>,
     /// Bracketed paste is on.
     has_bracketed_paste: bool,
 }
@@ -100,13 +100,13 @@ impl Drop for TtyGuard {
 
 impl Terminal {
     /// Must be called within the worker's [`tokio::task::LocalSet`].
-    pub(super) fn start(tty: Tty, lender: Option<TerminalLender>) -> io::Result<Self> {
+    pub(super) fn start(tty: Tty, attach_helper: Option<AttachHelper>) -> io::Result<Self> {
         let (commands, pane) = mpsc::unbounded_channel();
         let (to_pane, events) = mpsc::unbounded_channel();
         let window = tty.another()?;
         let guard = TtyGuard {
             tty,
-            lender,
+            attach_helper,
             has_bracketed_paste: false,
         };
         Ok(Self {
@@ -156,10 +156,12 @@ async fn run(
 ) {
     let TtyGuard {
         tty,
-        lender,
+        attach_helper,
         has_bracketed_paste,
     } = &mut guard;
-    let attachment = lender.as_ref().map(|lender| lender.attachment);
+    let attachment = attach_helper
+        .as_ref()
+        .map(|attach_helper| attach_helper.attachment);
     // A read-only terminal is always in raw mode, so that it does not echo keystrokes.
     let read_only = attachment == Some(Attachment::ReadOnly);
     if read_only && tty.enter_raw_mode().is_err() {
@@ -177,7 +179,7 @@ async fn run(
                     let pauses = keyboard.is_for_program();
                     *has_bracketed_paste = true;
                     tty.enter_raw_mode().is_ok()
-                        && hand_over(&mut keyboard, tty, lender, Route::Prompt, pauses).await
+                        && hand_over(&mut keyboard, tty, attach_helper, Route::Prompt, pauses).await
                         && tty.write_all(BRACKETED_PASTE).await.is_ok()
                 }
                 Some(Command::Raw { program, program_of }) => {
@@ -186,7 +188,7 @@ async fn run(
                     // Turn bracketed paste off only after the hand-over: while it is off, tmux drops the end marker of
                     // a paste.
                     tty.enter_raw_mode().is_ok()
-                        && hand_over(&mut keyboard, tty, lender, route, pauses).await
+                        && hand_over(&mut keyboard, tty, attach_helper, route, pauses).await
                         && (!std::mem::take(has_bracketed_paste)
                             || tty.write_all(END_BRACKETED_PASTE).await.is_ok())
                 }
@@ -204,7 +206,7 @@ async fn run(
                     let written = tokio::select! {
                         written = tty.write_all(&bytes) => written.is_ok(),
                         () = keyboard.forward(tty) => false,
-                        () = gone(lender) => false,
+                        () = gone(attach_helper) => false,
                     };
                     drop(room);
                     if written && !shown.is_empty() {
@@ -214,7 +216,7 @@ async fn run(
                 }
             },
             () = keyboard.forward(tty) => false,
-            () = gone(lender) => false,
+            () = gone(attach_helper) => false,
         };
         if !more {
             // Restore the terminal before reporting the loss.
@@ -229,20 +231,20 @@ async fn run(
 async fn hand_over(
     keyboard: &mut Keyboard,
     tty: &Tty,
-    lender: &mut Option<TerminalLender>,
+    attach_helper: &mut Option<AttachHelper>,
     route: Route,
     pauses: bool,
 ) -> bool {
     tokio::select! {
         is_open = keyboard.hand_over(tty, route, pauses) => is_open,
-        () = gone(lender) => false,
+        () = gone(attach_helper) => false,
     }
 }
 
 /// Returns when the terminal is no longer lent. Cancel-safe.
-async fn gone(lender: &mut Option<TerminalLender>) {
-    match lender {
-        Some(lender) => lender.gone().await,
+async fn gone(attach_helper: &mut Option<AttachHelper>) {
+    match attach_helper {
+        Some(attach_helper) => attach_helper.gone().await,
         None => std::future::pending().await,
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::{done, worker};
-use crate::{run_tasks, terminal_lender};
+use crate::{attach_helper, run_tasks};
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::notification::Attachment;
 use agent_team_protocol::{TeamId, with_causes};
@@ -46,6 +46,6 @@ fn lend(
     let team = team.ok_or("invalid team id")?;
     let launch = launch.to_str().and_then(|launch| launch.parse().ok());
     let launch = launch.ok_or("invalid launch id")?;
-    terminal_lender::run(attachment, Path::new(socket), team, launch)
+    attach_helper::run(attachment, Path::new(socket), team, launch)
         .map_err(|error| with_causes(&error))
 }

@@ -17,12 +17,12 @@ const LEAVE_READING: [u8; 3] = [LEAVE, 0x03, 0x04];
 
 /// The process of the attach helper. Dropping this value terminates the process.
 #[derive(Debug)]
-pub(super) struct TerminalLender {
+pub(super) struct AttachHelper {
     pub(super) attachment: Attachment,
     watch: ExitWatch,
 }
 
-impl TerminalLender {
+impl AttachHelper {
     /// Must be called within the worker's runtime.
     pub(super) fn of(show: &ShowPane) -> io::Result<Self> {
         let process = ProcessId {
@@ -51,7 +51,7 @@ impl TerminalLender {
     }
 }
 
-impl Drop for TerminalLender {
+impl Drop for AttachHelper {
     fn drop(&mut self) {
         let _gone = self.watch.signal(Signal::SIGTERM);
     }

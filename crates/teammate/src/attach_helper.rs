@@ -40,7 +40,7 @@ const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why the terminal could not be lent.
 #[derive(Debug, thiserror::Error)]
-pub enum LendError {
+pub enum AttachError {
     #[error("stdin is not a terminal")]
     NoTerminal(#[source] io::Error),
     #[error(transparent)]
@@ -61,8 +61,8 @@ pub fn run(
     socket: &Path,
     team: TeamId,
     launch: LaunchId,
-) -> Result<(), LendError> {
-    let terminal = terminal::name(io::stdin()).map_err(LendError::NoTerminal)?;
+) -> Result<(), AttachError> {
+    let terminal = terminal::name(io::stdin()).map_err(AttachError::NoTerminal)?;
     // Restore the terminal's modes here: a worker that is killed cannot restore them.
     let _modes = Modes::of(io::stdin())?;
     let own = ProcessId::current()?;
@@ -92,7 +92,7 @@ pub fn run(
 }
 
 /// Registers this terminal for the member. Returns the process of the member's worker.
-async fn ask(socket: &Path, team: TeamId, request: LendTerminal) -> Result<ProcessId, LendError> {
+async fn ask(socket: &Path, team: TeamId, request: LendTerminal) -> Result<ProcessId, AttachError> {
     let initialize = Initialize::client(format!("{}-hold", request.show.pid));
     let call = Call {
         team: Some(TeamRef::Id(team)),
@@ -106,8 +106,10 @@ async fn ask(socket: &Path, team: TeamId, request: LendTerminal) -> Result<Proce
                 pid, start_time, ..
             }) => return Ok(ProcessId { pid, start_time }),
             Err(
-                error @ (LendError::Connect(ConnectError::Unreachable { .. } | ConnectError::Ended)
-                | LendError::Call(CallError::Disconnected)),
+                error @ (AttachError::Connect(
+                    ConnectError::Unreachable { .. } | ConnectError::Ended,
+                )
+                | AttachError::Call(CallError::Disconnected)),
             ) => error,
             Err(error) => return Err(error),
         };
@@ -124,7 +126,7 @@ async fn register(
     socket: &Path,
     initialize: &Initialize,
     call: &Call<LendTerminal>,
-) -> Result<LendTerminalAnswer, LendError> {
+) -> Result<LendTerminalAnswer, AttachError> {
     // Notifications are dropped with the connection.
     let (client, _incoming) = Client::connect(socket, initialize).await?;
     Ok(client.call::<PaneHold>(call).await?)
