@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use agent_team_system::terminal::{RawMode, Tty};
 use agent_team_terminal_ui::background;
-use agent_team_terminal_ui::keys::{Key, REST_OF_KEY, Reader};
+use agent_team_terminal_ui::keys::{Key, KeyDecoder, REST_OF_KEY};
 use agent_team_terminal_ui::style::Theme;
 use anstream::AutoStream;
 use rustix::process::{Signal, getpid, kill_process};
@@ -106,7 +106,7 @@ pub(crate) enum TerminalEvent {
 #[derive(Debug)]
 pub(crate) struct Terminal {
     tty: Tty,
-    keys: Reader,
+    keys: KeyDecoder,
     /// Output that is not written yet.
     pending: Vec<u8>,
 }
@@ -120,7 +120,7 @@ impl Terminal {
         *ACTIVE.lock().unwrap_or_else(PoisonError::into_inner) = Some((modes, end));
         Ok(Self {
             tty,
-            keys: Reader::default(),
+            keys: KeyDecoder::default(),
             pending: begin.to_vec(),
         })
     }
@@ -175,18 +175,18 @@ async fn write(tty: &Tty, pending: &mut Vec<u8>) -> io::Result<()> {
 ///
 /// An escape byte may be the Escape key or the start of a sequence. If no further byte arrives within [`REST_OF_KEY`],
 /// an unfinished sequence counts as a key.
-async fn read(tty: &Tty, reader: &mut Reader) -> Option<Vec<Key>> {
+async fn read(tty: &Tty, decoder: &mut KeyDecoder) -> Option<Vec<Key>> {
     let mut buffer = [0; 4096];
     loop {
-        let read = if reader.is_unsettled() {
+        let read = if decoder.is_unsettled() {
             tokio::time::timeout(REST_OF_KEY, tty.read(&mut buffer)).await
         } else {
             Ok(tty.read(&mut buffer).await)
         };
         let keys = match read {
             Ok(Ok(0) | Err(_)) => return None,
-            Ok(Ok(read)) => reader.read(&buffer[..read]),
-            Err(_elapsed) => reader.settle(),
+            Ok(Ok(read)) => decoder.read(&buffer[..read]),
+            Err(_elapsed) => decoder.settle(),
         };
         if !keys.is_empty() {
             return Some(keys);

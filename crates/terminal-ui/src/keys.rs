@@ -109,14 +109,14 @@ const PASTE_ENDS: &[u8] = b"\x1b[201~";
 
 /// Decodes the bytes of a terminal, in pieces of any size. Buffers at most one key or one paste.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub struct KeyDecoder {
     /// The beginning of a key, or of the end marker of a paste.
     begun: Vec<u8>,
     /// The pasted bytes so far.
     paste: Option<Vec<u8>>,
 }
 
-impl Reader {
+impl KeyDecoder {
     /// Returns the keys that these bytes complete; none while the last byte is an escape byte. `read`: the bytes of one
     /// read.
     pub fn read(&mut self, read: &[u8]) -> Vec<Key> {
@@ -287,9 +287,9 @@ mod tests {
     use super::*;
 
     fn taken(bytes: &[u8]) -> (Vec<Key>, Vec<u8>) {
-        let mut reader = Reader::default();
-        let keys = reader.read(bytes);
-        (keys, reader.begun)
+        let mut decoder = KeyDecoder::default();
+        let keys = decoder.read(bytes);
+        (keys, decoder.begun)
     }
 
     #[test]
@@ -315,48 +315,48 @@ mod tests {
     fn an_incomplete_key_waits_for_its_rest() {
         assert_eq!(taken(b"a\x1b["), (vec![Key::Char('a')], b"\x1b[".to_vec()));
         assert_eq!(taken(b"\xc3"), (vec![], b"\xc3".to_vec()));
-        let mut reader = Reader::default();
-        assert_eq!(reader.read(b"\xe5\x90"), []);
-        assert_eq!(reader.read(&"名".as_bytes()[2..]), [Key::Char('名')]);
+        let mut decoder = KeyDecoder::default();
+        assert_eq!(decoder.read(b"\xe5\x90"), []);
+        assert_eq!(decoder.read(&"名".as_bytes()[2..]), [Key::Char('名')]);
     }
 
     #[test]
     fn escape_is_a_key_only_if_nothing_follows() {
-        let mut reader = Reader::default();
-        assert_eq!(reader.read(b"\x1b"), []);
-        assert!(reader.is_unsettled());
-        assert_eq!(reader.read(b"[A"), [Key::Up]);
+        let mut decoder = KeyDecoder::default();
+        assert_eq!(decoder.read(b"\x1b"), []);
+        assert!(decoder.is_unsettled());
+        assert_eq!(decoder.read(b"[A"), [Key::Up]);
         // Keys of the same read are reported together.
-        assert_eq!(reader.read(b"y\x1b"), []);
-        assert_eq!(reader.settle(), [Key::Char('y'), Key::Escape]);
-        assert!(!reader.is_unsettled());
+        assert_eq!(decoder.read(b"y\x1b"), []);
+        assert_eq!(decoder.settle(), [Key::Char('y'), Key::Escape]);
+        assert!(!decoder.is_unsettled());
     }
 
     #[test]
     fn a_paste_in_any_pieces_is_one_key() {
-        let mut reader = Reader::default();
-        assert_eq!(reader.read(PASTE_BEGINS), []);
+        let mut decoder = KeyDecoder::default();
+        assert_eq!(decoder.read(PASTE_BEGINS), []);
         for _ in 0..1_000 {
-            assert_eq!(reader.read(&[b'\r'; 4096]), []);
+            assert_eq!(decoder.read(&[b'\r'; 4096]), []);
             assert!(
-                reader.begun.len() + reader.paste.as_ref().map_or(0, Vec::len) < PASTE_MAX + 16
+                decoder.begun.len() + decoder.paste.as_ref().map_or(0, Vec::len) < PASTE_MAX + 16
             );
         }
-        assert_eq!(reader.read(b"\x1b"), [], "the beginning of its end");
-        assert!(!reader.is_unsettled());
-        let keys = reader.read(b"[201~y");
+        assert_eq!(decoder.read(b"\x1b"), [], "the beginning of its end");
+        assert!(!decoder.is_unsettled());
+        let keys = decoder.read(b"[201~y");
         assert_eq!(keys, [Key::Paste("\r".repeat(PASTE_MAX)), Key::Char('y')]);
     }
 
     #[test]
     fn an_endless_sequence_is_dropped() {
-        let mut reader = Reader::default();
-        reader.read(b"\x1b[");
+        let mut decoder = KeyDecoder::default();
+        decoder.read(b"\x1b[");
         for _ in 0..100 {
-            reader.read(&[b'1'; 100]);
-            assert!(reader.begun.len() < KEY_MAX);
+            decoder.read(&[b'1'; 100]);
+            assert!(decoder.begun.len() < KEY_MAX);
         }
-        let keys = reader.read(b"q");
+        let keys = decoder.read(b"q");
         assert_eq!(keys.last(), Some(&Key::Char('q')));
     }
 
@@ -412,10 +412,10 @@ mod tests {
         #[test]
         fn keys_do_not_depend_on_chunk_boundaries(bytes in proptest::collection::vec(prop_oneof![Just(ESCAPE), Just(b'['), Just(b'2'), Just(b'0'), Just(b'1'), Just(b'~'), any::<u8>()], 0..60), cut in 0_usize..60) {
             let cut = cut.min(bytes.len());
-            let mut whole = Reader::default();
+            let mut whole = KeyDecoder::default();
             let mut expected = whole.read(&bytes);
             expected.extend(whole.settle());
-            let mut pieces = Reader::default();
+            let mut pieces = KeyDecoder::default();
             let mut keys = pieces.read(&bytes[..cut]);
             keys.extend(pieces.read(&bytes[cut..]));
             keys.extend(pieces.settle());

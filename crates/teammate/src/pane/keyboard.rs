@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use agent_team_protocol::notification::Attachment;
 use agent_team_system::terminal::Tty;
-use agent_team_terminal_ui::keys::{Key, REST_OF_KEY, Reader};
+use agent_team_terminal_ui::keys::{Key, KeyDecoder, REST_OF_KEY};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -38,7 +38,7 @@ pub(super) enum Route {
 pub(super) struct Keyboard {
     route: Route,
     /// Decodes the keystrokes for the prompt.
-    reader: Reader,
+    decoder: KeyDecoder,
     /// The time at which an incomplete escape sequence counts as the escape key.
     settled_at: Option<Instant>,
     /// `None`: the terminal is this process's own.
@@ -53,7 +53,7 @@ impl Keyboard {
     ) -> Self {
         Self {
             route: Route::Discarded,
-            reader: Reader::default(),
+            decoder: KeyDecoder::default(),
             settled_at: None,
             attachment,
             events,
@@ -79,7 +79,7 @@ impl Keyboard {
     /// be returned to the attach helper.
     pub(super) async fn hand_over(&mut self, tty: &Tty, route: Route, pauses: bool) -> bool {
         let pause = pauses.then_some(PAUSE);
-        while let Some(pause) = self.reader.rest_within().or(pause) {
+        while let Some(pause) = self.decoder.rest_within().or(pause) {
             match tokio::time::timeout(pause, self.read(tty)).await {
                 Ok(true) => {}
                 Ok(false) => return false,
@@ -87,7 +87,7 @@ impl Keyboard {
             }
         }
         self.settle();
-        self.reader = Reader::default();
+        self.decoder = KeyDecoder::default();
         self.route = route;
         true
     }
@@ -121,7 +121,7 @@ impl Keyboard {
         match self.route {
             Route::Discarded => {}
             Route::Prompt => {
-                let keys = self.reader.read(typed);
+                let keys = self.decoder.read(typed);
                 self.report(keys);
             }
             Route::Program(program) => {
@@ -138,12 +138,12 @@ impl Keyboard {
     }
 
     fn settle(&mut self) {
-        let keys = self.reader.settle();
+        let keys = self.decoder.settle();
         self.report(keys);
     }
 
     fn report(&mut self, keys: Vec<Key>) {
-        let is_unsettled = self.reader.is_unsettled();
+        let is_unsettled = self.decoder.is_unsettled();
         self.settled_at = is_unsettled.then(|| Instant::now() + REST_OF_KEY);
         if !keys.is_empty() {
             self.send(Event::Pressed(keys));

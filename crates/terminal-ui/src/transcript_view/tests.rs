@@ -262,7 +262,7 @@ fn an_arrow_key_in_pieces_interrupts_nothing() {
     transcript.open("");
     let now = Instant::now();
     transcript.set_work(Some(("thinking".into(), now)));
-    let mut reader = crate::keys::Reader::default();
+    let mut reader = crate::keys::KeyDecoder::default();
     for piece in [&b"\x1b"[..], b"[", b"A", b"\x1bO", b"B"] {
         let keys = reader.read(piece);
         assert!(transcript.press(&keys, now).is_empty(), "{piece:?}");
@@ -699,7 +699,7 @@ proptest! {
     fn any_events_paint_within_the_screen(all in proptest::collection::vec(view_events(), 0..40)) {
         let mut transcript = transcript(80);
         transcript.open("/help lists the commands");
-        let mut reader = crate::keys::Reader::default();
+        let mut reader = crate::keys::KeyDecoder::default();
         let now = Instant::now();
         for it in all {
             let mut bytes = Vec::new();
@@ -744,7 +744,7 @@ proptest! {
         let (before, after) = text.as_bytes().split_at(cut.min(text.len()));
         let mut transcript = transcript(40);
         transcript.open("/help lists the commands");
-        let mut reader = crate::keys::Reader::default();
+        let mut reader = crate::keys::KeyDecoder::default();
         let now = Instant::now();
         for bytes in [before, after] {
             prop_assert!(transcript.press(&reader.read(bytes), now).is_empty());
