@@ -176,7 +176,7 @@ async fn a_chat_session_joins_and_uses_the_board_and_messages() {
         }
     }
     let member = rig.until_member_is("chat", MemberState::Idle).await;
-    assert_eq!(member.engine.word(), "joined");
+    assert_eq!(member.engine.name(), "joined");
 
     // A message of the user is counted, then read, then acknowledged.
     rig.ok(["send", "chat", "hello from the user"]).await;

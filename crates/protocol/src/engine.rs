@@ -28,7 +28,7 @@ pub enum Engine {
 pub struct EngineInfo {
     pub engine: Engine,
     /// Its name in files, on the command line and on the wire.
-    pub word: &'static str,
+    pub name: &'static str,
     /// The program of its workers.
     pub worker: &'static str,
     /// Its members are agents of agent-team: they have a model, tools, plans and a budget.
@@ -65,7 +65,7 @@ pub enum OutputKind {
 pub const ENGINES: &[EngineInfo] = &[
     EngineInfo {
         engine: Engine::Command,
-        word: "command",
+        name: "command",
         worker: "agent-teammate",
         uses_model: false,
         runs_lines: true,
@@ -76,7 +76,7 @@ pub const ENGINES: &[EngineInfo] = &[
     },
     EngineInfo {
         engine: Engine::Native,
-        word: "native",
+        name: "native",
         worker: "agent-teammate-native",
         uses_model: true,
         runs_lines: false,
@@ -87,7 +87,7 @@ pub const ENGINES: &[EngineInfo] = &[
     },
     EngineInfo {
         engine: Engine::External,
-        word: "external",
+        name: "external",
         worker: "agent-teammate-native",
         uses_model: false,
         runs_lines: false,
@@ -98,7 +98,7 @@ pub const ENGINES: &[EngineInfo] = &[
     },
     EngineInfo {
         engine: Engine::Joined,
-        word: "joined",
+        name: "joined",
         worker: "agent-teammate-native",
         uses_model: false,
         runs_lines: false,
@@ -114,7 +114,7 @@ pub const ENGINE_WORDS: &[(&str, Engine)] = &{
     let mut words = [("", Engine::Unknown); ENGINES.len()];
     let mut at = 0;
     while at < words.len() {
-        words[at] = (ENGINES[at].word, ENGINES[at].engine);
+        words[at] = (ENGINES[at].name, ENGINES[at].engine);
         at += 1;
     }
     words
@@ -126,8 +126,8 @@ impl Engine {
         ENGINES.iter().find(|info| info.engine == self)
     }
 
-    pub fn word(self) -> &'static str {
-        self.info().map_or("unknown", |info| info.word)
+    pub fn name(self) -> &'static str {
+        self.info().map_or("unknown", |info| info.name)
     }
 
     /// The worker binary of this engine.
@@ -166,8 +166,8 @@ mod tests {
     fn engines_are_named_as_on_the_wire() {
         for info in ENGINES {
             let wire = serde_json::to_value(info.engine).unwrap();
-            assert_eq!(wire, info.word);
-            assert_eq!(info.engine.info().unwrap().word, info.word);
+            assert_eq!(wire, info.name);
+            assert_eq!(info.engine.info().unwrap().name, info.name);
         }
     }
 

@@ -31,7 +31,7 @@ mod tests {
     fn every_engine_that_runs_lines_does_tasks() {
         for info in ENGINES {
             let does_tasks = task_engine(info.engine).is_some();
-            assert_eq!(does_tasks, info.runs_lines, "{}", info.word);
+            assert_eq!(does_tasks, info.runs_lines, "{}", info.name);
         }
     }
 }

@@ -101,7 +101,7 @@ fn table(roles: &[RoleView]) -> String {
         table.row([
             Cell::new(role.name.as_str()),
             Cell::new(layer(role.from)),
-            Cell::new(role.engine.map_or("the team's", Engine::word)),
+            Cell::new(role.engine.map_or("the team's", Engine::name)),
             Cell::new(summary),
         ]);
     }
@@ -135,7 +135,7 @@ fn details(role: &RoleView) -> String {
     }
     row(
         "engine",
-        role.engine.map_or("the team's", Engine::word).to_owned(),
+        role.engine.map_or("the team's", Engine::name).to_owned(),
     );
     row(
         "model",

@@ -130,7 +130,7 @@ pub(super) async fn join(
     let known = name.and_then(|name| member_of(&view, name));
     let member = match known {
         Some(member) if member.engine != Engine::Joined => {
-            let (name, engine) = (&member.name, member.engine.word());
+            let (name, engine) = (&member.name, member.engine.name());
             return Err(Failure::of(
                 ErrorCode::WrongState,
                 format!("cannot join as {name}: this member has the engine {engine}"),
