@@ -11,6 +11,8 @@
 //! restarted member continues the conversation. A message counts as read when the agent has accepted it.
 
 mod acp;
+mod channel;
+mod connection;
 mod inputs;
 mod permission;
 mod rpc;
@@ -44,11 +46,13 @@ use serde_json::value::{RawValue, to_raw_value};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use self::acp::{Acp, AcpError, AcpEvent, AcpProgram, Opened};
+use self::acp::Acp;
+use self::channel::{
+    AgentProgram, Event, OpenError, Opened, PermissionAnswer, SideChannel, TurnError, open_in_time,
+};
 pub(super) use self::inputs::Inputs;
 use self::inputs::{Prompt, stop_requested};
 use self::permission::{Decided, decide};
-use self::rpc::RpcError;
 use self::team_door::TeamDoor;
 use self::updates::Updates;
 use self::wire::StopReason;
@@ -126,48 +130,49 @@ enum Ended {
 impl External {
     /// Runs until the member is stopped, or cannot continue.
     pub(super) async fn run(mut self) -> End {
-        let mut acp = match self.start().await {
-            Ok(acp) => acp,
+        let mut channel = match self.start().await {
+            Ok(channel) => channel,
             Err(end) => return end,
         };
         let end = loop {
-            match self.work(&mut acp).await {
+            match self.work(&mut channel).await {
                 Ok(()) => {}
                 Err(end) => break end,
             }
         };
-        acp.stop().await;
+        channel.stop().await;
         end
     }
 
     /// Starts the agent, and opens its session.
-    async fn start(&mut self) -> Result<Acp, End> {
+    async fn start(&mut self) -> Result<Box<dyn SideChannel>, End> {
         let earlier = self.earlier_session().await?;
         let program = self.program()?;
-        let mut acp = Acp::start(&program).map_err(|error| {
+        let started = Acp::start(&program).map_err(|error| {
             let program = program.program.display();
             held(
                 ExitCode::NotFound,
                 format!("cannot start {program}: {error}"),
             )
         })?;
-        let opened = match self.open_door(&acp) {
-            Ok(()) => self.open(&mut acp, &program, earlier).await,
+        let mut channel: Box<dyn SideChannel> = Box::new(started);
+        let opened = match self.open_door(&*channel) {
+            Ok(()) => self.open(&mut *channel, &program, earlier).await,
             Err(end) => Err(end),
         };
         match opened {
-            Ok(()) => Ok(acp),
+            Ok(()) => Ok(channel),
             Err(end) => {
-                acp.stop().await;
+                channel.stop().await;
                 Err(end)
             }
         }
     }
 
-    fn open_door(&mut self, acp: &Acp) -> Result<(), End> {
+    fn open_door(&mut self, channel: &dyn SideChannel) -> Result<(), End> {
         // Closing the earlier door removes its socket.
         self.door = None;
-        let door = match acp.process() {
+        let door = match channel.process() {
             Some(agent) => TeamDoor::open(&self.socket, agent, self.team.team_tools()),
             None => Err(std::io::Error::other("the agent has exited")),
         };
@@ -184,25 +189,28 @@ impl External {
     /// Opens a session, unless the member is stopped meanwhile.
     async fn open(
         &mut self,
-        acp: &mut Acp,
-        program: &AcpProgram,
+        channel: &mut dyn SideChannel,
+        program: &AgentProgram,
         earlier: Option<(String, bool)>,
     ) -> Result<(), End> {
         let name = &self.external.name;
         let session = earlier.as_ref().map(|(session, _)| session.clone());
         let opened = tokio::select! {
-            opened = acp.open(program, session, self.external.mode.as_deref()) => opened,
+            opened = open_in_time(channel, program, session) => opened,
             () = stop_requested(&mut self.inputs) => return Err(End::Stopped),
         };
         let opened = opened.map_err(|error| match error {
-            AcpError::Login(methods) => held(
+            OpenError::Login(methods) => held(
                 ExitCode::Denied,
                 format!("{name} needs a login; it offers: {methods}"),
             ),
-            AcpError::Other(why) => held(ExitCode::NotFound, format!("cannot use {name}: {why}")),
+            OpenError::Other(why) => held(ExitCode::NotFound, format!("cannot use {name}: {why}")),
         })?;
         let sink = &self.team.sink;
-        sink.lines(Tone::Dim, &format!("connected to {}", acp.description));
+        sink.lines(
+            Tone::Dim,
+            &format!("connected to {}", channel.description()),
+        );
         if opened == Opened::New {
             if earlier.is_some() {
                 sink.lines(
@@ -210,7 +218,7 @@ impl External {
                     "its earlier session is lost: a new one begins",
                 );
             }
-            self.unstored_session = Some(acp.session());
+            self.unstored_session = Some(channel.session().to_owned());
         }
         if opened == Opened::New || earlier.is_some_and(|(_, is_briefed)| !is_briefed) {
             self.brief().await?;
@@ -248,7 +256,7 @@ impl External {
         }
     }
 
-    fn program(&self) -> Result<AcpProgram, End> {
+    fn program(&self) -> Result<AgentProgram, End> {
         let ExternalAgent { command, env, .. } = &self.external;
         let Some((program, args)) = command.split_first() else {
             let reason = "the external agent has no command".to_owned();
@@ -277,12 +285,14 @@ impl External {
         };
         let shim = sibling_binary(Engine::External.worker())
             .map_err(|error| held(ExitCode::NotFound, error.to_string()))?;
-        Ok(AcpProgram {
+        Ok(AgentProgram {
             program: found,
             args: args.to_vec(),
             env: environment,
             cwd: self.context.cwd.clone(),
             team_tools: vec![shim.into(), CONNECT.into(), self.socket.clone().into()],
+            mode: self.external.mode.clone(),
+            steering: self.external.steering,
         })
     }
 
@@ -305,7 +315,7 @@ impl External {
     }
 
     /// Waits for work, and does one turn of it.
-    async fn work(&mut self, acp: &mut Acp) -> Result<(), End> {
+    async fn work(&mut self, channel: &mut Box<dyn SideChannel>) -> Result<(), End> {
         let mut prompt = loop {
             self.inputs.accept_queued();
             if self.inputs.finish_at.is_some() {
@@ -316,14 +326,14 @@ impl External {
             }
             tokio::select! {
                 () = self.inputs.receive() => {}
-                event = acp.next() => self.between_turns(event)?,
+                event = channel.next() => self.between_turns(event)?,
             }
         };
         let mut is_reminded = false;
         loop {
             (self.inputs.is_interrupted, self.inputs.is_urgent) = (false, false);
             self.inputs.is_abandoned = false;
-            let (ended, report) = self.exchange(acp, prompt).await?;
+            let (ended, report) = self.exchange(&mut **channel, prompt).await?;
             if self.inputs.finish_at.is_some() {
                 return Err(End::Stopped);
             }
@@ -346,7 +356,7 @@ impl External {
                         CANCEL_LIMIT.as_secs()
                     );
                     self.team.sink.lines(Tone::Runtime, &line);
-                    *acp = self.start().await?;
+                    *channel = self.start().await?;
                     None
                 }
             };
@@ -377,19 +387,19 @@ impl External {
     }
 
     /// Handles a message of the agent outside a turn: there is no turn in which it may ask for anything.
-    fn between_turns(&self, event: AcpEvent) -> Result<(), End> {
+    fn between_turns(&self, event: Event) -> Result<(), End> {
         match event {
-            AcpEvent::Closed(why) => Err(self.exited(&why)),
-            AcpEvent::LeftMode(why) => Err(self.left_mode(&why)),
-            AcpEvent::Permission(question) => {
-                question.answer(false);
+            Event::Closed(why) => Err(self.exited(&why)),
+            Event::Unusable(why) => Err(self.unusable(&why)),
+            Event::Permission(question) => {
+                question.answer(PermissionAnswer::Deny);
                 Ok(())
             }
-            AcpEvent::Drain(question) => {
-                question.answer(&[]);
+            Event::Drain(answer) => {
+                answer(&[]);
                 Ok(())
             }
-            AcpEvent::Update(_) => Ok(()),
+            Event::Update(_) => Ok(()),
         }
     }
 
@@ -555,8 +565,8 @@ impl External {
         })
     }
 
-    /// The agent could act without asking.
-    fn left_mode(&self, why: &str) -> End {
+    /// The agent could act without asking, or its messages are not understood.
+    fn unusable(&self, why: &str) -> End {
         held(
             ExitCode::Denied,
             format!("cannot use {}: {why}", self.external.name),
@@ -564,12 +574,16 @@ impl External {
     }
 
     /// Sends a prompt, and follows the turn to its end. Returns the agent's text.
-    async fn exchange(&mut self, acp: &mut Acp, prompt: Prompt) -> Result<(Ended, String), End> {
+    async fn exchange(
+        &mut self,
+        channel: &mut dyn SideChannel,
+        prompt: Prompt,
+    ) -> Result<(Ended, String), End> {
         let sink = self.team.sink.clone();
         let name = self.external.name.clone();
         let context = Arc::clone(&self.context);
         let mut updates = Updates::new(&sink, &name, &context.secrets);
-        let ended = self.follow(acp, prompt, &mut updates).await;
+        let ended = self.follow(channel, prompt, &mut updates).await;
         let report = updates.finish();
         Ok((ended?, report))
     }
@@ -577,7 +591,7 @@ impl External {
     /// Sends a prompt, and passes the updates of the turn to `updates`.
     async fn follow(
         &mut self,
-        acp: &mut Acp,
+        channel: &mut dyn SideChannel,
         prompt: Prompt,
         updates: &mut Updates<'_>,
     ) -> Result<Ended, End> {
@@ -586,7 +600,7 @@ impl External {
         let mut steered: JoinSet<(Prompt, bool)> = JoinSet::new();
         let mut questions: JoinSet<Decided> = JoinSet::new();
         let mut permits = BTreeMap::new();
-        let mut response = std::pin::pin!(acp.prompt(&prompt.full_text()));
+        let mut response = channel.prompt(&prompt.full_text());
         let mut unaccepted = Some(prompt);
         // Set when the turn is cancelled.
         let mut ends_before = None;
@@ -606,14 +620,14 @@ impl External {
                 () = sleep_until(finish_at) => return Err(End::Stopped),
                 () = sleep_until(ends_before) => break Ended::Unresponsive,
                 () = self.inputs.receive() => {
-                    let steers = acp.steers(self.external.steering);
+                    let steers = channel.steers();
                     let must_cancel = self.inputs.is_interrupted
                         || self.inputs.is_abandoned
                         || self.inputs.finish_at.is_some()
                         || (self.inputs.is_urgent && !steers);
                     if must_cancel && ends_before.is_none() {
                         ends_before = Some(Instant::now() + CANCEL_LIMIT);
-                        acp.cancel();
+                        channel.cancel();
                         // The protocol requires an answer to each open question of a cancelled turn: the agent may
                         // wait for it before it ends the turn.
                         questions.abort_all();
@@ -623,7 +637,7 @@ impl External {
                     } else if steers && ends_before.is_none() {
                         let messages = self.steerable();
                         if !messages.read.is_empty() {
-                            let sent = acp.steer(&messages.text, self.external.steering);
+                            let sent = channel.steer(&messages.text);
                             steered.spawn(async move { (messages, sent.await) });
                         }
                     }
@@ -631,8 +645,8 @@ impl External {
                 response = &mut response, if over.is_none() => {
                     over = Some(match response {
                         Ok(reason) => Ended::Turn(reason),
-                        Err(RpcError::Closed) => {
-                            let (why, has_begun) = closed(acp, updates).await;
+                        Err(TurnError::Closed) => {
+                            let (why, has_begun) = closed(channel, updates).await;
                             if has_begun {
                                 self.accepted(unaccepted.take()).await?;
                             }
@@ -643,25 +657,25 @@ impl External {
                             self.inputs.keep(unaccepted.take());
                             Ended::Turn(StopReason::Cancelled)
                         }
-                        Err(error) => Ended::Failed(error.to_string()),
+                        Err(TurnError::Failed(why)) => Ended::Failed(why),
                     });
                 },
-                event = acp.next() => {
-                    if !matches!(event, AcpEvent::Closed(_) | AcpEvent::LeftMode(_)) {
+                event = channel.next() => {
+                    if !matches!(event, Event::Closed(_) | Event::Unusable(_)) {
                         self.accepted(unaccepted.take()).await?;
                     }
                     match event {
-                        AcpEvent::Update(update) => {
+                        Event::Update(update) => {
                             if let Some(call) = updates.show(update) {
                                 permits.remove(&call);
                             }
                         }
-                        AcpEvent::Permission(question)
+                        Event::Permission(question)
                             if ends_before.is_some() || questions.len() >= QUESTIONS_MAX =>
                         {
                             drop(question);
                         }
-                        AcpEvent::Permission(question) => {
+                        Event::Permission(question) => {
                             questions.spawn(decide(
                                 question,
                                 self.external.name.clone(),
@@ -670,14 +684,14 @@ impl External {
                                 sink.clone(),
                             ));
                         }
-                        AcpEvent::Drain(question) => {
+                        Event::Drain(answer) => {
                             let messages = self.steerable();
                             let texts = (!messages.read.is_empty()).then(|| messages.text.clone());
-                            question.answer(texts.as_slice());
+                            answer(texts.as_slice());
                             self.steered(messages, true).await?;
                         }
-                        AcpEvent::LeftMode(why) => return Err(self.left_mode(&why)),
-                        AcpEvent::Closed(why) => return Err(self.exited(&why)),
+                        Event::Unusable(why) => return Err(self.unusable(&why)),
+                        Event::Closed(why) => return Err(self.exited(&why)),
                     }
                 }
                 Some(decided) = questions.join_next() => if let Ok(decided) = decided {
@@ -692,15 +706,15 @@ impl External {
             }
         };
         // Updates that arrived before the response.
-        while let Some(event) = acp.try_next() {
+        while let Some(event) = channel.try_next() {
             match event {
-                AcpEvent::Update(update) => {
+                Event::Update(update) => {
                     self.accepted(unaccepted.take()).await?;
                     updates.show(update);
                 }
-                AcpEvent::LeftMode(why) => return Err(self.left_mode(&why)),
+                Event::Unusable(why) => return Err(self.unusable(&why)),
                 // Dropping a question answers it. `next` reports the end of the connection again.
-                AcpEvent::Permission(_) | AcpEvent::Drain(_) | AcpEvent::Closed(_) => {}
+                Event::Permission(_) | Event::Drain(_) | Event::Closed(_) => {}
             }
         }
         match &ended {
@@ -708,7 +722,7 @@ impl External {
             Ended::Failed(_) => self.inputs.keep(unaccepted),
             Ended::Unresponsive => {
                 self.inputs.keep(unaccepted);
-                acp.stop().await;
+                channel.stop().await;
                 // Each message that was offered during the turn fails now, and is kept.
                 while let Some(Ok((prompt, is_accepted))) = steered.join_next().await {
                     self.steered(prompt, is_accepted).await?;
@@ -720,18 +734,18 @@ impl External {
 }
 
 /// Why the connection has ended, and whether an update arrived before.
-async fn closed(acp: &mut Acp, updates: &mut Updates<'_>) -> (String, bool) {
+async fn closed(channel: &mut dyn SideChannel, updates: &mut Updates<'_>) -> (String, bool) {
     let mut has_begun = false;
     let closed = async {
         loop {
-            match acp.next().await {
-                AcpEvent::Closed(why) => return why,
-                AcpEvent::Update(update) => {
+            match channel.next().await {
+                Event::Closed(why) => return why,
+                Event::Update(update) => {
                     has_begun = true;
                     updates.show(update);
                 }
                 // Dropping a question answers it.
-                AcpEvent::Permission(_) | AcpEvent::Drain(_) | AcpEvent::LeftMode(_) => {}
+                Event::Permission(_) | Event::Drain(_) | Event::Unusable(_) => {}
             }
         }
     };

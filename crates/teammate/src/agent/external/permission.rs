@@ -14,7 +14,7 @@ use agent_team_terminal_ui::Tone;
 use agent_team_tools::{Permission, Permit, ToolContext};
 use serde_json::{Value, json};
 
-use super::acp::PermissionQuestion;
+use super::channel::{PermissionAnswer, PermissionQuestion};
 use super::wire::{CallContent, ToolCall};
 use crate::agent::output_sink::OutputSink;
 
@@ -83,11 +83,11 @@ pub(super) async fn decide(
     let (permit, denied) = tokio::select! {
         asked = asked => match asked {
             Ok(permit) => {
-                question.answer(true);
+                question.answer(PermissionAnswer::Allow);
                 (Some(permit), None)
             }
             Err(error) => {
-                question.answer(false);
+                question.answer(PermissionAnswer::Deny);
                 let title = question_title(&arguments, &tool);
                 (None, Some(format!("Your call `{title}` was denied. {error}")))
             }

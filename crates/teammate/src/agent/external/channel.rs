@@ -1,0 +1,200 @@
+//! What the loop needs of the protocol of an external agent: a session, prompts, messages during a turn, permission
+//! questions and updates. Each protocol implements [`SideChannel`]: `acp` does.
+//!
+//! Updates and calls have the form of the Agent Client Protocol, see `wire`. The other protocols convert theirs.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::Duration;
+
+use agent_team_protocol::spec::Steering;
+use agent_team_system::process::ProcessId;
+
+use super::wire::{SessionUpdate, StopReason, ToolCall};
+
+/// The time limit of the start: some programs look for updates first.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How to start an agent, and how to set its session.
+pub(super) struct AgentProgram {
+    pub(super) program: PathBuf,
+    pub(super) args: Vec<String>,
+    pub(super) env: Vec<(OsString, OsString)>,
+    pub(super) cwd: PathBuf,
+    /// The command that connects the agent to its team's tools.
+    pub(super) team_tools: Vec<OsString>,
+    /// The mode that the session is set to. `None`: the agent's own mode.
+    pub(super) mode: Option<String>,
+    pub(super) steering: Steering,
+}
+
+/// A running agent, and its session. Dropping it kills the program and every process that it started.
+pub(super) trait SideChannel: Send {
+    /// The process of the program, if it has not ended.
+    fn process(&self) -> Option<ProcessId>;
+
+    /// Opens a session: the earlier session, if the agent still has it. Must precede all other requests.
+    ///
+    /// # Errors
+    /// If the agent cannot be used.
+    fn open<'a>(
+        &'a mut self,
+        program: &'a AgentProgram,
+        earlier: Option<String>,
+    ) -> BoxFuture<'a, Result<Opened, OpenError>>;
+
+    /// The id of the session.
+    fn session(&self) -> &str;
+
+    /// The agent and its version, such as `Gemini CLI 0.61.0`.
+    fn description(&self) -> &str;
+
+    /// The next message of the agent that concerns the loop. Cancel-safe.
+    fn next(&mut self) -> BoxFuture<'_, Event>;
+
+    /// A message that has already arrived.
+    fn try_next(&mut self) -> Option<Event>;
+
+    /// Sends a prompt. The future completes at the end of the turn.
+    ///
+    /// # Errors
+    /// The agent's refusal, or the end of the connection.
+    fn prompt(&mut self, text: &str) -> BoxFuture<'static, Result<StopReason, TurnError>>;
+
+    /// Whether [`SideChannel::steer`] can add a message to the running turn.
+    fn steers(&self) -> bool;
+
+    /// Adds a message to the running turn. The future returns whether the agent has accepted it.
+    fn steer(&mut self, text: &str) -> BoxFuture<'static, bool>;
+
+    /// Asks the agent to end its turn.
+    fn cancel(&mut self);
+
+    /// Terminates the program: TERM, then KILL. Returns the last line of its errors, if any.
+    fn stop(&mut self) -> BoxFuture<'_, Option<String>>;
+}
+
+/// Answers with messages.
+pub(super) type DrainAnswer = Box<dyn FnOnce(&[String]) + Send>;
+
+/// A message or request of the agent.
+pub(super) enum Event {
+    Update(SessionUpdate),
+    Permission(PermissionQuestion),
+    /// The agent asks for messages that have arrived during the turn. Dropping the function answers with an error.
+    Drain(DrainAnswer),
+    /// The agent cannot be used any longer, such as after it left the mode of its session. For the user.
+    Unusable(String),
+    /// The program has exited, or closed the connection. For the user.
+    Closed(String),
+}
+
+/// The answer to a permission question. It concerns this one call, and never changes the agent's own rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PermissionAnswer {
+    Allow,
+    Deny,
+    /// The turn is cancelled.
+    Cancel,
+}
+
+/// Whether the agent may execute a call. Dropping it answers [`PermissionAnswer::Cancel`].
+pub(super) struct PermissionQuestion {
+    pub(super) call: ToolCall,
+    /// `None` once the question is answered.
+    respond: Option<Box<dyn FnOnce(PermissionAnswer) + Send>>,
+    /// Completes when the agent withdraws the question.
+    withdrawn: Option<BoxFuture<'static, ()>>,
+}
+
+impl PermissionQuestion {
+    pub(super) fn new(
+        call: ToolCall,
+        withdrawn: impl Future<Output = ()> + Send + 'static,
+        respond: impl FnOnce(PermissionAnswer) + Send + 'static,
+    ) -> Self {
+        Self {
+            call,
+            respond: Some(Box::new(respond)),
+            withdrawn: Some(Box::pin(withdrawn)),
+        }
+    }
+
+    /// Completes when the agent withdraws the question. Can be taken once.
+    pub(super) fn take_withdrawn(&mut self) -> impl Future<Output = ()> + Send + use<> {
+        let withdrawn = self.withdrawn.take();
+        async move {
+            match withdrawn {
+                Some(withdrawn) => withdrawn.await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    pub(super) fn answer(mut self, answer: PermissionAnswer) {
+        self.respond(answer);
+    }
+
+    fn respond(&mut self, answer: PermissionAnswer) {
+        if let Some(respond) = self.respond.take() {
+            respond(answer);
+        }
+    }
+}
+
+impl Drop for PermissionQuestion {
+    fn drop(&mut self) {
+        self.respond(PermissionAnswer::Cancel);
+    }
+}
+
+/// How a session was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opened {
+    New,
+    Resumed,
+}
+
+/// Why an agent cannot be used.
+#[derive(Debug)]
+pub(super) enum OpenError {
+    /// The user must log in first. The text names the ways to do so.
+    Login(String),
+    Other(String),
+}
+
+/// Why a turn failed.
+#[derive(Debug)]
+pub(super) enum TurnError {
+    /// The agent refused the prompt or failed. For the user.
+    Failed(String),
+    /// The connection is closed.
+    Closed,
+}
+
+/// Opens a session within the time limit of the start.
+///
+/// # Errors
+/// If the agent cannot be used.
+pub(super) async fn open_in_time(
+    channel: &mut dyn SideChannel,
+    program: &AgentProgram,
+    earlier: Option<String>,
+) -> Result<Opened, OpenError> {
+    let opened = tokio::time::timeout(START_LIMIT, channel.open(program, earlier)).await;
+    let opened = opened.unwrap_or_else(|_| {
+        let limit = START_LIMIT.as_secs();
+        Err(OpenError::Other(format!("no session within {limit} s")))
+    });
+    match opened {
+        // The last errors explain more than a closed connection.
+        Err(OpenError::Other(why)) => Err(OpenError::Other(match channel.stop().await {
+            Some(last) => format!("{why}: {last}"),
+            None => why,
+        })),
+        opened => opened,
+    }
+}
