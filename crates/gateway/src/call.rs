@@ -19,7 +19,7 @@ use axum::body::Body as Content;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use serde::Serialize;
@@ -27,7 +27,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use crate::Service;
-use crate::access::Permissions;
+use crate::access::{Permission, Permissions};
 use crate::problem::Problem;
 use crate::resources::{Body, Document, Kind, Resource};
 use crate::security::is_change;
@@ -73,7 +73,8 @@ async fn perform(
     path: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
 ) -> Result<Box<RawValue>, Problem> {
-    check_permission(resource, &request)?;
+    let permissions = permissions(request.extensions());
+    check_permission(permissions, resource.permission)?;
     let _running = service.calls.try_acquire().map_err(|_busy| {
         let detail = "too many requests are in progress";
         Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_calls", detail)
@@ -101,16 +102,20 @@ fn bad_request(detail: impl Into<String>) -> Problem {
     Problem::invalid(StatusCode::BAD_REQUEST, detail)
 }
 
-fn check_permission(resource: &Resource, request: &Request) -> Result<(), Problem> {
-    let permissions = request.extensions().get::<Permissions>().copied();
-    let permissions = permissions.unwrap_or(Permissions::READ_ONLY);
-    if permissions.allow(resource.permission) {
+/// The permissions that `security.rs` found; none without them.
+pub(crate) fn permissions(extensions: &Extensions) -> Permissions {
+    let permissions = extensions.get::<Permissions>().copied();
+    permissions.unwrap_or(Permissions::READ_ONLY)
+}
+
+pub(crate) fn check_permission(
+    permissions: Permissions,
+    needed: Permission,
+) -> Result<(), Problem> {
+    if permissions.allow(needed) {
         return Ok(());
     }
-    let detail = format!(
-        "the token has no permission to {}",
-        resource.permission.word()
-    );
+    let detail = format!("the token has no permission to {}", needed.word());
     Err(Problem::new(StatusCode::FORBIDDEN, "not_permitted", detail))
 }
 
@@ -159,7 +164,10 @@ impl Query {
 }
 
 /// The body of a request as JSON; `None` if it is empty.
-async fn read_body(headers: &HeaderMap, content: Content) -> Result<Option<Value>, Problem> {
+pub(crate) async fn read_body(
+    headers: &HeaderMap,
+    content: Content,
+) -> Result<Option<Value>, Problem> {
     let length = headers.get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > DISCARD_MAX as u64) {

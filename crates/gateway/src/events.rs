@@ -9,19 +9,17 @@
 //! resumes by itself, so a slow client delays no other and costs no memory.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use agent_team_client::{Envelopes, Notice, SessionError, Subscription};
+use agent_team_client::{Envelopes, Notice, Subscription};
 use agent_team_protocol::method::{Method, Nothing, TeamShow};
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::view::TeamView;
 use agent_team_protocol::{ErrorCode, Refusal, Revision, TeamId};
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Request, State};
-use axum::http::header::{CONTENT_TYPE, HeaderName};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde_json::value::to_raw_value;
@@ -30,7 +28,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::Service;
 use crate::call::Query;
+use crate::follow::Follower;
 use crate::problem::Problem;
+use crate::sse::{self, COMMENT, KEEP_ALIVE};
 
 /// Limits of the ring. The newest frame always fits.
 const RING_FRAMES: usize = 8192;
@@ -45,15 +45,6 @@ const REPLAY_WAIT: Duration = Duration::from_secs(15);
 
 /// A client receives at most about this many bytes at once.
 const CHUNK_BYTES: usize = 32 << 10;
-
-/// A comment is sent after this time without an event, so that both sides notice a lost connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// How long a feed waits for the next supervisor: a worker starts one within seconds.
-const SUCCESSOR_LIMIT: Duration = Duration::from_secs(10);
-const SUCCESSOR_PAUSE: Duration = Duration::from_millis(50);
-
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The feeds by team.
 pub(crate) type Feeds = Mutex<BTreeMap<TeamId, Arc<Feed>>>;
@@ -116,20 +107,10 @@ struct Replay {
 /// Answers `GET /events`.
 pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request) -> Response {
     match open(&service, request).await {
-        Ok(reader) => {
-            let chunks = stream::unfold(reader, async |mut reader| {
-                let chunk = reader.next().await?;
-                Some((Ok::<_, Infallible>(chunk), reader))
-            });
-            let mut response = Response::new(Body::from_stream(chunks));
-            let headers = response.headers_mut();
-            let media_type = HeaderValue::from_static("text/event-stream");
-            headers.insert(CONTENT_TYPE, media_type);
-            // Proxies must not collect the events.
-            let accel = HeaderName::from_static("x-accel-buffering");
-            headers.insert(accel, HeaderValue::from_static("no"));
-            response
-        }
+        Ok(reader) => sse::response(stream::unfold(reader, async |mut reader| {
+            let chunk = reader.next().await?;
+            Some((chunk, reader))
+        })),
         Err(problem) => problem.into_response(),
     }
 }
@@ -142,7 +123,8 @@ async fn open(service: &Service, request: Request) -> Result<Reader, Problem> {
     })?;
     let mut query = Query::parse(request.uri().query())?;
     let team = service.team_of(&mut query);
-    let after = resume_after(request.headers(), &mut query)?;
+    let after = sse::resume_after(request.headers(), query.take("after"))?;
+    let after = after.unwrap_or(Revision(0));
     query.end()?;
     let nothing = to_raw_value(&Nothing {}).expect("bare data has a JSON form");
     let shown = service
@@ -162,7 +144,7 @@ async fn open(service: &Service, request: Request) -> Result<Reader, Problem> {
     let mut greeting = String::from("retry: 1000\n\n");
     if after == Revision(0) {
         let snapshot = Envelopes::new(team.team.clone()).snapshot();
-        greeting.push_str(&data(&snapshot));
+        greeting.push_str(&sse::data(&snapshot));
     }
     let complete_after = feed.ring().complete_after;
     let position = if after < complete_after {
@@ -194,25 +176,6 @@ async fn open(service: &Service, request: Request) -> Result<Reader, Problem> {
     })
 }
 
-/// The revision in `Last-Event-ID`, else in the query, else 0.
-fn resume_after(headers: &HeaderMap, query: &mut Query) -> Result<Revision, Problem> {
-    let asked = query.take("after");
-    let header = headers.get(LAST_EVENT_ID);
-    let text = match header {
-        Some(header) => header.to_str().unwrap_or("?").to_owned(),
-        None => asked.unwrap_or_default(),
-    };
-    // A client without an event sends an empty header.
-    if text.is_empty() {
-        return Ok(Revision(0));
-    }
-    let revision = text.parse().map_err(|_error| {
-        let detail = format!("{text:?} is not a revision");
-        Problem::invalid(StatusCode::BAD_REQUEST, detail)
-    })?;
-    Ok(Revision(revision))
-}
-
 impl Feed {
     /// The feed of a team; opens one if there is none.
     async fn of(service: &Service, team: &TeamId) -> Result<Arc<Self>, Problem> {
@@ -235,7 +198,7 @@ impl Feed {
         lock(&service.feeds).insert(team.clone(), Arc::clone(&feed));
         tokio::spawn(fill(
             Arc::clone(&feed),
-            subscription,
+            Follower::new(subscription),
             Envelopes::new(team.clone()),
         ));
         Ok(feed)
@@ -257,22 +220,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Fills the ring until the user stops the supervisor. After a restart or a crash, waits for the next supervisor.
-async fn fill(feed: Arc<Feed>, mut subscription: Subscription, mut envelopes: Envelopes) {
-    let mut lost: Option<Instant> = None;
+async fn fill(feed: Arc<Feed>, mut follower: Follower, mut envelopes: Envelopes) {
     loop {
-        match subscription.next().await {
+        match follower.next().await {
             Ok(notice) => {
-                lost = None;
                 let Some(frame) = frame(&notice, &mut envelopes) else {
                     continue;
                 };
                 feed.ring().push(frame);
                 feed.changed.send_modify(|frames| *frames += 1);
-            }
-            Err(SessionError::NotRunning | SessionError::Connect(_))
-                if lost.get_or_insert_with(Instant::now).elapsed() < SUCCESSOR_LIMIT =>
-            {
-                tokio::time::sleep(SUCCESSOR_PAUSE).await;
             }
             Err(error) => {
                 tracing::info!(%error, "the events of a team ended");
@@ -284,28 +240,18 @@ async fn fill(feed: Arc<Feed>, mut subscription: Subscription, mut envelopes: En
     }
 }
 
-/// The text of a notice. Only its last event has the id: a client that is cut off within the notice receives the whole
-/// notice again.
+/// The text of a notice.
 fn frame(notice: &Notice, envelopes: &mut Envelopes) -> Option<Frame> {
-    let mut events: Vec<String> = envelopes.notice(notice).iter().map(data).collect();
+    let events = envelopes.notice(notice).iter().map(sse::data).collect();
     let revision = match notice {
         Notice::Event(event) => Some(event.revision),
         Notice::Transient(_) => None,
     };
-    if let Some(Revision(revision)) = revision {
-        let last = events.pop().unwrap_or_else(|| "\n".to_owned());
-        events.push(format!("id: {revision}\n{last}"));
-    }
-    let text = events.concat();
+    let text = sse::with_id(revision, events);
     (!text.is_empty()).then(|| Frame {
         text: text.into(),
         revision,
     })
-}
-
-fn data(envelope: &impl serde::Serialize) -> String {
-    let text = serde_json::to_string(envelope).expect("an envelope has a JSON form");
-    format!("data: {text}\n\n")
 }
 
 impl Ring {
@@ -417,5 +363,3 @@ impl Reader {
         (!chunk.is_empty() || !ring.has_ended).then_some(chunk)
     }
 }
-
-const COMMENT: Bytes = Bytes::from_static(b":\n\n");

@@ -3,7 +3,8 @@
 //!
 //! Where to look:
 //! - the routes: [`resources`], a table; performing a row: [`call`]
-//! - server-sent events: [`events`]
+//! - server-sent events: [`events`], [`sse`], [`follow`]
+//! - AG-UI: [`ag_ui`]
 //! - what a request must have: [`security`]; tokens: [`access`]
 //! - errors: [`problem`]
 //! - connections and their limits: [`listen`], [`stall`]
@@ -12,14 +13,17 @@
 //! The service stores nothing and knows no team: it passes on calls, and the supervisor decides.
 
 mod access;
+mod ag_ui;
 mod call;
 mod events;
+mod follow;
 mod listen;
 mod problem;
 #[cfg(test)]
 mod reference;
 mod resources;
 mod security;
+mod sse;
 mod stall;
 mod static_files;
 
@@ -34,7 +38,7 @@ use axum::Router;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodFilter, get, on};
+use axum::routing::{MethodFilter, get, on, post};
 use tokio::sync::{Mutex, Semaphore};
 
 pub use access::{TokenFileError, Tokens};
@@ -58,6 +62,9 @@ const STREAMS_MAX: usize = 2048;
 /// Clients at once that read stored events which the ring no longer has.
 const REPLAYS_MAX: usize = 4;
 
+/// Clients that follow an AG-UI run at once; each has a subscription of its own.
+const RUNS_MAX: usize = 64;
+
 /// Connections at once; further ones wait.
 const CONNECTIONS_MAX: usize = STREAMS_MAX + 256;
 
@@ -69,6 +76,8 @@ pub(crate) struct Service {
     calls: Semaphore,
     streams: Arc<Semaphore>,
     replays: Arc<Semaphore>,
+    runs: Arc<Semaphore>,
+    given: ag_ui::Given,
     feeds: events::Feeds,
     /// Held while a feed opens.
     opening: Mutex<()>,
@@ -137,6 +146,8 @@ impl Gateway {
                 calls: Semaphore::new(CALLS_MAX),
                 streams: Arc::new(Semaphore::new(STREAMS_MAX)),
                 replays: Arc::new(Semaphore::new(REPLAYS_MAX)),
+                runs: Arc::new(Semaphore::new(RUNS_MAX)),
+                given: ag_ui::Given::default(),
                 feeds: events::Feeds::default(),
                 opening: Mutex::default(),
             }),
@@ -176,6 +187,7 @@ impl Gateway {
 fn router(service: Arc<Service>, guard: Arc<Guard>) -> Router {
     let mut router = Router::new()
         .route(&format!("{BASE}/events"), get(events::answer))
+        .route("/ag-ui", post(ag_ui::answer))
         .route(
             &format!("{BASE}/openapi.json"),
             get(async || call::json(OPENAPI.to_owned())),

@@ -52,6 +52,11 @@ impl Problem {
         Self::new(status, "invalid_request", detail)
     }
 
+    /// Whether the supervisor refused the call with this code.
+    pub(crate) fn has_code(&self, code: ErrorCode) -> bool {
+        self.code == name(code)
+    }
+
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -125,12 +125,23 @@ impl Service {
 
     /// Follows the events.
     pub(super) async fn events(&self, target: &str, headers: &str) -> Events {
-        let head = self.head("GET", target);
+        self.stream("GET", target, headers, "").await
+    }
+
+    /// Sends a request whose answer is a stream of events.
+    pub(super) async fn stream(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &str,
+        body: &str,
+    ) -> Events {
+        let head = self.head(method, target);
         let socket = TcpSocket::new_v4().expect("a socket");
         // Small, so that a reader that stops is noticed early.
         socket.set_recv_buffer_size(8 << 10).expect("a buffer");
         let mut stream = socket.connect(self.address).await.expect("a connection");
-        let request = format!("{head}{headers}\r\n");
+        let request = format!("{head}{headers}\r\n{body}");
         stream
             .write_all(request.as_bytes())
             .await

@@ -1,0 +1,520 @@
+//! `POST /ag-ui`: the team as an agent of the AG-UI protocol 1.0. A `RunAgentInput` gives the lead a goal, and the answer
+//! streams the events of the team until the goal is answered.
+//!
+//! ```text
+//! no run under way:  user message ─► run/start ────► events ─► RUN_FINISHED
+//! run under way:     user message ─► message/send ─► events of that run
+//!                    no user message ──────────────► events of that run
+//! permission request or question ──────────────────► RUN_FINISHED with outcome `interrupt`
+//!                    `resume` ─► request/decide ───► events of that run
+//! ```
+//! A stream only watches: when its client disconnects, the run continues. A repeated request with the same `runId` has
+//! its effect once.
+
+mod convert;
+mod input;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use agent_team_client::{Envelopes, Notice, SessionError, Subscription};
+use agent_team_protocol::envelope::{AgUi, Envelope};
+use agent_team_protocol::goal::RunState;
+use agent_team_protocol::method::{
+    MessageSend, RequestDecide, RequestList, RequestShow, TaskList, TeamShow,
+};
+use agent_team_protocol::method::{
+    Method, Nothing, RunAnswer, RunShow, RunStart, SendMessage, StartRun, TaskListAnswer,
+};
+use agent_team_protocol::request::{
+    Channel, DecideRequest, Decision, ListRequests, OneRequest, RequestListAnswer, RequestState,
+    RequestView, Scope,
+};
+use agent_team_protocol::rpc::TeamRef;
+use agent_team_protocol::view::{RunView, TeamView};
+use agent_team_protocol::{
+    ErrorCode, MemberName, MessageId, Recipient, RequestId, Revision, RunId, TeamId,
+};
+use agent_team_system::random;
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde_json::{Value, json, value::to_raw_value};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+
+use self::convert::{Converter, End, Interrupt};
+use self::input::{Answer, Input, Message, Reply};
+use crate::Service;
+use crate::access::{Permission, Permissions};
+use crate::call::{self, Query};
+use crate::follow::Follower;
+use crate::problem::Problem;
+use crate::sse::{self, COMMENT, KEEP_ALIVE};
+
+/// Recent requests that gave a goal or a message, so that a repeated one is recognised.
+#[derive(Debug, Default)]
+pub(crate) struct Given(Mutex<VecDeque<GivenMessage>>);
+
+#[derive(Debug, Clone)]
+struct GivenMessage {
+    team: TeamId,
+    /// The ids of the client.
+    run_id: String,
+    message: String,
+    run: RunId,
+    /// The revision before the effect.
+    after: Revision,
+}
+
+const GIVEN_MAX: usize = 256;
+
+/// The stream of one request.
+struct Run {
+    service: Arc<Service>,
+    team: TeamRef,
+    follower: Follower,
+    envelopes: Envelopes,
+    converter: Converter,
+    /// The run of the team; `None` if there is none.
+    run: Option<RunId>,
+    /// Whether a needed decision ends the stream.
+    interrupts: bool,
+    phase: Phase,
+    _permit: OwnedSemaphorePermit,
+}
+
+enum Phase {
+    /// Nothing has been sent. Contains the end of a run that is not under way.
+    Begin(Option<End>),
+    Live,
+    Ended,
+}
+
+/// Answers `POST /ag-ui`.
+pub(crate) async fn answer(State(service): State<Arc<Service>>, request: Request) -> Response {
+    match open(&service, request).await {
+        Ok(run) => sse::response(stream::unfold(run, async |mut run| {
+            let chunk = run.next().await?;
+            Some((chunk, run))
+        })),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn open(service: &Arc<Service>, request: Request) -> Result<Run, Problem> {
+    let permit = Arc::clone(&service.runs).try_acquire_owned();
+    let permit = permit.map_err(|_full| {
+        let detail = "too many clients follow runs";
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_calls", detail)
+    })?;
+    let mut query = Query::parse(request.uri().query())?;
+    let team = service.team_of(&mut query);
+    query.end()?;
+    let (parts, content) = request.into_parts();
+    let permissions = call::permissions(&parts.extensions);
+    let resume = sse::resume_after(&parts.headers, None)?;
+    let body = call::read_body(&parts.headers, content).await?;
+    let input = Input::parse(body.unwrap_or_default())?;
+    for (needs, permission) in [
+        (input.message.is_some(), Permission::Steer),
+        (!input.answers.is_empty(), Permission::Decide),
+    ] {
+        if needs {
+            call::check_permission(permissions, permission)?;
+        }
+    }
+    let view = query_of::<TeamShow>(service, &team, &Nothing {}).await?;
+    let view: TeamView = view;
+    let team = TeamRef::Id(view.team.clone());
+    let tasks = TaskListAnswer::read_all(|page| {
+        let team = &team;
+        async move { query_of::<TaskList>(service, team, &page).await }
+    });
+    let tasks = tasks.await?;
+    let given = service.given.find(&view.team, &input);
+    let after = resume.or(given.as_ref().map(|given| given.after));
+    let after = after.unwrap_or(view.revision).min(view.revision);
+    // Before the run starts, so that none of its output is missed.
+    let session = service.session.separate(team.clone()).await;
+    let subscription = Subscription::new(session, after, true).await?;
+    let run = match (&given, &input.message) {
+        (Some(given), _) => Some(given.run),
+        (None, Some(message)) => {
+            let run = give(service, &team, &input.run_id, message).await?;
+            let given = GivenMessage {
+                team: view.team.clone(),
+                run_id: input.run_id.clone(),
+                message: message.id.clone(),
+                run,
+                after: view.revision,
+            };
+            service.given.insert(given);
+            Some(run)
+        }
+        (None, None) => {
+            decide(service, &team, permissions, &input.answers).await?;
+            None
+        }
+    };
+    let shown = match query_of::<RunShow>(service, &team, &Nothing {}).await {
+        Ok(shown) => Some(shown),
+        Err(problem) if problem.has_code(ErrorCode::UnknownRun) => None,
+        Err(problem) => return Err(problem),
+    };
+    let (run, end) = end_of(run, shown);
+    let lead = view.members.iter().find(|member| member.lead);
+    let lead: Option<MemberName> = lead.map(|member| member.name.clone());
+    Ok(Run {
+        service: Arc::clone(service),
+        team,
+        follower: Follower::new(subscription),
+        envelopes: Envelopes::from_views(&view, &tasks),
+        converter: Converter::new(input.thread_id, input.run_id, run, lead),
+        run,
+        interrupts: input.interrupts && permissions.allow(Permission::Decide),
+        phase: Phase::Begin(end),
+        _permit: permit,
+    })
+}
+
+/// The run to follow, and its end if it is not under way. `wanted`: the run of the request, if it names one.
+fn end_of(wanted: Option<RunId>, newest: Option<RunView>) -> (Option<RunId>, Option<End>) {
+    let Some(newest) = newest else {
+        return (None, Some(End::Idle));
+    };
+    let run = Some(newest.run);
+    if wanted.is_some_and(|wanted| wanted != newest.run) {
+        return (wanted, Some(End::Cancelled));
+    }
+    let end = match newest.state {
+        RunState::UnderWay => None,
+        // A request without a message does not repeat the answer of an earlier run.
+        _ if wanted.is_none() => Some(End::Idle),
+        RunState::Finished => Some(End::Answered(newest.answer.unwrap_or_default())),
+        RunState::Cancelled | RunState::Abandoned => Some(End::Cancelled),
+        RunState::MaxRounds | RunState::Failed | RunState::Unknown => Some(End::Failed {
+            message: newest.reason.unwrap_or_default(),
+            code: "failed".to_owned(),
+        }),
+    };
+    (run, end)
+}
+
+/// Gives the lead the goal; sends it as a message if a run is under way.
+async fn give(
+    service: &Service,
+    team: &TeamRef,
+    run_id: &str,
+    message: &Message,
+) -> Result<RunId, Problem> {
+    let start = StartRun {
+        goal: message.text.clone(),
+        then_down: false,
+        anew: false,
+        memory: Default::default(),
+    };
+    let key = format!("ag-ui:{run_id}");
+    let started: Result<RunAnswer, _> = change_of::<RunStart>(service, team, key, &start).await;
+    match started {
+        Ok(answer) => return Ok(answer.run),
+        Err(problem) if problem.has_code(ErrorCode::RunUnderWay) => {}
+        Err(problem) => return Err(problem),
+    }
+    let under_way = query_of::<RunShow>(service, team, &Nothing {}).await?;
+    let send = SendMessage {
+        to: Recipient::Lead,
+        text: message.text.clone(),
+        urgent: false,
+        reply_to: None,
+        summary: None,
+        wants_reply: false,
+    };
+    change_of::<MessageSend>(service, team, format!("ag-ui+{run_id}"), &send).await?;
+    Ok(under_way.run)
+}
+
+/// Carries out the answers to interrupts. Nothing changes if one of them is refused. A request that was decided
+/// elsewhere in the meantime keeps its decision.
+async fn decide(
+    service: &Service,
+    team: &TeamRef,
+    permissions: Permissions,
+    answers: &[Answer],
+) -> Result<(), Problem> {
+    if answers.is_empty() {
+        return Ok(());
+    }
+    let list = ListRequests { all: false };
+    let waiting = query_of::<RequestList>(service, team, &list).await?;
+    let mut replies = Vec::new();
+    let mut decisions = Vec::new();
+    for Answer { interrupt, reply } in answers {
+        if let Ok(message) = interrupt.parse::<MessageId>() {
+            call::check_permission(permissions, Permission::Steer)?;
+            let text = match reply {
+                Reply::Text(text) => text.clone(),
+                Reply::Deny { reason } => reason.clone(),
+                Reply::Approve => return Err(unfit(interrupt)),
+            };
+            let question = waiting.questions.iter().find(|open| open.id == message);
+            replies.extend(question.map(|question| (question.member.clone(), message, text)));
+            continue;
+        }
+        let request: RequestId = interrupt.parse().map_err(|_error| {
+            let detail = format!("no interrupt has the id {interrupt:?}");
+            Problem::new(StatusCode::NOT_FOUND, "unknown_request", detail)
+        })?;
+        let decision = match reply {
+            Reply::Approve => Decision::Allow {
+                scope: Scope::Once,
+                rules: Vec::new(),
+            },
+            Reply::Deny { reason } => Decision::Deny {
+                reason: reason.clone(),
+            },
+            Reply::Text(_) => return Err(unfit(interrupt)),
+        };
+        let shown = query_of::<RequestShow>(service, team, &OneRequest { request }).await?;
+        if shown.state == RequestState::Pending {
+            decisions.push((shown, decision));
+        }
+    }
+    for (RequestView { id, digest, .. }, decision) in decisions {
+        let decide = DecideRequest {
+            request: id,
+            digest: Some(digest),
+            decision,
+            via: Some(Channel::Other),
+        };
+        match change_of::<RequestDecide>(service, team, random::id(), &decide).await {
+            Err(problem) if !problem.has_code(ErrorCode::AlreadyDecided) => return Err(problem),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    for (member, question, text) in replies {
+        let send = SendMessage {
+            to: Recipient::Member(member),
+            text,
+            urgent: false,
+            reply_to: Some(question),
+            summary: None,
+            wants_reply: false,
+        };
+        change_of::<MessageSend>(service, team, random::id(), &send).await?;
+    }
+    Ok(())
+}
+
+fn unfit(interrupt: &str) -> Problem {
+    let detail = format!("the payload does not answer {interrupt:?}");
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_params", detail)
+        .hint("send a payload that fits the responseSchema of the interrupt")
+}
+
+async fn query_of<M: Method>(
+    service: &Service,
+    team: &TeamRef,
+    args: &M::Args,
+) -> Result<M::Answer, Problem> {
+    perform::<M>(service, team, None, args).await
+}
+
+async fn change_of<M: Method>(
+    service: &Service,
+    team: &TeamRef,
+    key: String,
+    args: &M::Args,
+) -> Result<M::Answer, Problem> {
+    perform::<M>(service, team, Some(key), args).await
+}
+
+async fn perform<M: Method>(
+    service: &Service,
+    team: &TeamRef,
+    key: Option<String>,
+    args: &M::Args,
+) -> Result<M::Answer, Problem> {
+    let args = to_raw_value(args).expect("bare data has a JSON form");
+    let call = service
+        .session
+        .call(M::NAME, Some(team.clone()), key, &args);
+    Ok(serde_json::from_str(call.await?.get())?)
+}
+
+impl Given {
+    /// The request with the same run, or with the same message of the user.
+    fn find(&self, team: &TeamId, input: &Input) -> Option<GivenMessage> {
+        let message = input.message.as_ref()?;
+        let given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of_team = given.iter().filter(|given| given.team == *team);
+        of_team
+            .find(|given| given.run_id == input.run_id || given.message == message.id)
+            .cloned()
+    }
+
+    fn insert(&self, message: GivenMessage) {
+        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if given.len() >= GIVEN_MAX {
+            given.pop_front();
+        }
+        given.push_back(message);
+    }
+}
+
+impl Run {
+    /// The next events, or a comment; `None`: the stream ends.
+    async fn next(&mut self) -> Option<Bytes> {
+        let keep_alive = Instant::now() + KEEP_ALIVE;
+        loop {
+            let (revision, events) = match &mut self.phase {
+                Phase::Ended => return None,
+                Phase::Begin(end) => {
+                    let end = end.take();
+                    (None, self.begin(end).await)
+                }
+                Phase::Live => match timeout_at(keep_alive, self.follower.next()).await {
+                    Ok(Ok(notice)) => {
+                        let revision = match &notice {
+                            Notice::Event(event) => Some(event.revision),
+                            Notice::Transient(_) => None,
+                        };
+                        (revision, self.notice(&notice).await)
+                    }
+                    Ok(Err(error)) => (None, self.fail(&error)),
+                    Err(_elapsed) => return Some(COMMENT),
+                },
+            };
+            if !events.is_empty() {
+                let events = events.iter().map(sse::data).collect();
+                return Some(sse::with_id(revision, events).into());
+            }
+        }
+    }
+
+    async fn begin(&mut self, end: Option<End>) -> Vec<Value> {
+        let mut events = vec![self.converter.start()];
+        let snapshot = self.envelopes.snapshot();
+        events.extend(self.converter.event(&snapshot));
+        self.phase = Phase::Live;
+        match end {
+            Some(end) => events.extend(self.end(end)),
+            None => events.extend(self.interrupt().await),
+        }
+        events
+    }
+
+    async fn notice(&mut self, notice: &Notice) -> Vec<Value> {
+        let mut events = Vec::new();
+        for envelope in self.envelopes.notice(notice) {
+            if let Some(end) = self.end_in(&envelope) {
+                events.extend(self.end(end));
+                return events;
+            }
+            events.extend(self.converter.event(&envelope));
+            if is_question(&envelope) {
+                events.extend(self.interrupt().await);
+            }
+            if matches!(self.phase, Phase::Ended) {
+                return events;
+            }
+        }
+        events
+    }
+
+    /// The end of the run, if this envelope contains it.
+    fn end_in(&self, envelope: &Envelope) -> Option<End> {
+        if envelope.run_id != self.run {
+            return None;
+        }
+        match &envelope.event {
+            AgUi::RunFinished { result, .. } => {
+                let answer = result["final_answer"].as_str().unwrap_or_default();
+                Some(End::Answered(answer.to_owned()))
+            }
+            AgUi::RunError { message, code, .. } => Some(match code.as_deref() {
+                Some("cancelled" | "abandoned") => End::Cancelled,
+                code => End::Failed {
+                    message: message.clone(),
+                    code: code.unwrap_or("failed").to_owned(),
+                },
+            }),
+            _ => None,
+        }
+    }
+
+    fn fail(&mut self, error: &SessionError) -> Vec<Value> {
+        self.end(End::Failed {
+            message: error.to_string(),
+            code: "unreachable".to_owned(),
+        })
+    }
+
+    fn end(&mut self, end: End) -> Vec<Value> {
+        self.phase = Phase::Ended;
+        self.converter.end(end)
+    }
+
+    /// Ends the stream if a decision of the user is needed.
+    async fn interrupt(&mut self) -> Vec<Value> {
+        if !self.interrupts {
+            return Vec::new();
+        }
+        let list = ListRequests { all: false };
+        let waiting = query_of::<RequestList>(&self.service, &self.team, &list).await;
+        // The subscription reports a lost supervisor.
+        let Ok(waiting) = waiting else {
+            return Vec::new();
+        };
+        let interrupts = interrupts(waiting);
+        match interrupts.is_empty() {
+            true => Vec::new(),
+            false => self.end(End::Interrupted(interrupts)),
+        }
+    }
+}
+
+/// Whether a decision of the user may be needed since this event.
+fn is_question(envelope: &Envelope) -> bool {
+    let AgUi::Custom { name, value, .. } = &envelope.event else {
+        return false;
+    };
+    match name.as_str() {
+        "permission" => value["state"] == "pending",
+        "message" => {
+            let to = value["to"].as_array();
+            to.is_some_and(|to| to.iter().any(|party| party == "user"))
+        }
+        _ => false,
+    }
+}
+
+fn interrupts(waiting: RequestListAnswer) -> Vec<Interrupt> {
+    let requests = waiting.requests.into_iter();
+    let requests = requests.filter(|request| request.state == RequestState::Pending);
+    let requests = requests.map(|request| Interrupt {
+        id: request.id.to_string(),
+        reason: match request.plan {
+            Some(_) => "confirmation",
+            None => "tool_call",
+        },
+        message: request.whole(),
+        member: request.member,
+        response_schema: json!({
+            "type": "object", "required": ["approved"],
+            "properties": {"approved": {"type": "boolean"}, "reason": {"type": "string"}},
+        }),
+    });
+    let questions = waiting.questions.into_iter().map(|question| Interrupt {
+        id: question.id.to_string(),
+        reason: "input_required",
+        message: question.text,
+        member: question.member,
+        response_schema: json!({
+            "type": "object", "required": ["answer"], "properties": {"answer": {"type": "string"}},
+        }),
+    });
+    requests.chain(questions).collect()
+}
