@@ -28,6 +28,7 @@ use serde_json::{Map, Value};
 
 use crate::Service;
 use crate::access::{Permission, Permissions};
+use crate::json;
 use crate::problem::Problem;
 use crate::resources::{Body, Document, Kind, Resource};
 use crate::security::is_change;
@@ -189,7 +190,7 @@ pub(crate) async fn read_body(
     if bytes.is_empty() {
         return Ok(None);
     }
-    let value = serde_json::from_slice(&bytes);
+    let value = json::parse(&bytes);
     let value = value.map_err(|error| bad_request(format!("the body is not JSON: {error}")))?;
     Ok(Some(value))
 }

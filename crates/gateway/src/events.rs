@@ -196,11 +196,24 @@ impl Feed {
             changed: watch::Sender::new(0),
         });
         lock(&service.feeds).insert(team.clone(), Arc::clone(&feed));
-        tokio::spawn(fill(
+        let filled = fill(
             Arc::clone(&feed),
             Follower::new(subscription),
             Envelopes::new(team.clone()),
-        ));
+        );
+        let (feeds, ended) = (Arc::clone(&service.feeds), Arc::clone(&feed));
+        let team = team.clone();
+        tokio::spawn(async move {
+            filled.await;
+            // The last client that still reads the ring then frees it.
+            let mut feeds = lock(&feeds);
+            if feeds
+                .get(&team)
+                .is_some_and(|feed| Arc::ptr_eq(feed, &ended))
+            {
+                feeds.remove(&team);
+            }
+        });
         Ok(feed)
     }
 

@@ -6,7 +6,7 @@
 //! - server-sent events: [`events`], [`sse`], [`follow`]
 //! - AG-UI: [`ag_ui`]
 //! - what a request must have: [`security`]; tokens: [`access`]
-//! - errors: [`problem`]
+//! - bodies: [`json`]; errors: [`problem`]
 //! - connections and their limits: [`listen`], [`stall`]
 //! - the page: [`static_files`]
 //!
@@ -17,6 +17,7 @@ mod ag_ui;
 mod call;
 mod events;
 mod follow;
+mod json;
 mod listen;
 mod problem;
 #[cfg(test)]
@@ -78,7 +79,7 @@ pub(crate) struct Service {
     replays: Arc<Semaphore>,
     runs: Arc<Semaphore>,
     given: ag_ui::Given,
-    feeds: events::Feeds,
+    feeds: Arc<events::Feeds>,
     /// Held while a feed opens.
     opening: Mutex<()>,
 }
@@ -148,7 +149,7 @@ impl Gateway {
                 replays: Arc::new(Semaphore::new(REPLAYS_MAX)),
                 runs: Arc::new(Semaphore::new(RUNS_MAX)),
                 given: ag_ui::Given::default(),
-                feeds: events::Feeds::default(),
+                feeds: Arc::default(),
                 opening: Mutex::default(),
             }),
         })

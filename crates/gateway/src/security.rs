@@ -6,7 +6,7 @@
 //! type. No answer has a CORS header, so no other origin can read an answer. The token is never a cookie: cookies
 //! ignore ports, so each development server on this machine would receive it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -83,7 +83,10 @@ impl Hosts {
             Self::Exactly(hosts) => hosts.iter().any(|known| known == host),
             Self::AnyAddress { port } => {
                 let address = host.parse::<SocketAddr>();
-                address.is_ok_and(|address| address.port() == *port)
+                // Browsers omit the default port.
+                let bare = host.trim_start_matches('[').trim_end_matches(']');
+                let is_bare = *port == 80 && bare.parse::<IpAddr>().is_ok();
+                is_bare || address.is_ok_and(|address| address.port() == *port)
             }
         }
     }
@@ -211,4 +214,24 @@ fn set_headers(headers: &mut HeaderMap) {
 /// Whether a request with this method changes something.
 pub(crate) fn is_change(method: &Method) -> bool {
     ![Method::GET, Method::HEAD].contains(method)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Hosts;
+
+    #[test]
+    fn only_port_80_accepts_a_host_without_a_port() {
+        let hosts = |address: &str| Hosts::of(address.parse().unwrap());
+        let any = hosts("0.0.0.0:80");
+        for host in ["10.0.0.1", "10.0.0.1:80", "[::1]", "[::1]:80"] {
+            assert!(any.contain(host), "{host}");
+        }
+        for host in ["evil.example", "evil.example:80", "10.0.0.1:81", ""] {
+            assert!(!any.contain(host), "{host}");
+        }
+        assert!(!hosts("0.0.0.0:8080").contain("10.0.0.1"));
+        assert!(hosts("127.0.0.1:80").contain("127.0.0.1"));
+        assert!(hosts("127.0.0.1:80").contain("localhost"));
+    }
 }

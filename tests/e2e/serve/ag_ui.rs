@@ -7,7 +7,7 @@ use std::process::Stdio;
 use agent_team_protocol::view::MemberState;
 use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, by_model};
-use agent_team_tests::within;
+use agent_team_tests::{until, within};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -211,7 +211,11 @@ async fn ag_ui_run_continues_without_its_client() {
     }
     drop(stream);
     rig.ok(["requests", "allow", "P-1"]).await;
-    rig.ok(["wait"]).await;
+    until("the end of the goal", async || {
+        let goal = rig.json(["goal", "show"]).await;
+        (goal["state"] == "finished").then_some(())
+    })
+    .await;
     // The same request gives no second goal, also after the end of the run.
     let last = format!("Last-Event-ID: {}\r\n", seen.expect("a revision"));
     for headers in ["", &last] {
@@ -270,12 +274,16 @@ async fn malformed_ag_ui_input_changes_nothing() {
         ("".to_owned(), 422),
         ("{".to_owned(), 400),
         ("[]".to_owned(), 422),
+        (
+            r#"{"threadId": "t", "runId": "r1", "runId": "r2", "messages": []}"#.to_owned(),
+            400,
+        ),
         (json!({"threadId": "t", "runId": "r"}).to_string(), 422),
         (input("", "Hi").to_string(), 422),
         (input(&long, "Hi").to_string(), 422),
         (input("r1", "  ").to_string(), 422),
         (media.to_string(), 422),
-        (input("r1", &"x".repeat(70_000)).to_string(), 413),
+        (input("r1", &"x".repeat(70_000)).to_string(), 422),
         (resume("r1", &json!("P-1"), json!(null)).to_string(), 422),
     ] {
         let request = service.request("POST", "/ag-ui", &body);
