@@ -429,20 +429,20 @@ impl Run {
         if envelope.run_id != self.run {
             return None;
         }
-        match &envelope.event {
-            AgUi::RunFinished { result, .. } => {
-                let answer = result["final_answer"].as_str().unwrap_or_default();
-                Some(End::Answered(answer.to_owned()))
-            }
-            AgUi::RunError { message, code, .. } => Some(match code.as_deref() {
-                Some("cancelled" | "abandoned") => End::Cancelled,
-                code => End::Failed {
-                    message: message.clone(),
-                    code: code.unwrap_or("failed").to_owned(),
-                },
-            }),
-            _ => None,
+        if let AgUi::RunFinished { result, .. } = &envelope.event {
+            let answer = result["final_answer"].as_str().unwrap_or_default();
+            return Some(End::Answered(answer.to_owned()));
         }
+        let AgUi::RunError { message, code, .. } = &envelope.event else {
+            return None;
+        };
+        Some(match code.as_deref() {
+            Some("cancelled" | "abandoned") => End::Cancelled,
+            code => End::Failed {
+                message: message.clone(),
+                code: code.unwrap_or("failed").to_owned(),
+            },
+        })
     }
 
     fn fail(&mut self, error: &SessionError) -> Vec<Value> {
