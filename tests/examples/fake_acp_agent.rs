@@ -13,6 +13,8 @@
 //! - `forget`: ends its turn without a call
 //! - `crash`: exits with 3
 //!
+//! It asks about each call of a team tool, as Claude does, unless the client allows these tools when it opens the session.
+//!
 //! The sessions that it knows are files in the directory `FAKE_ACP_SESSIONS`. With `FAKE_ACP_LOGIN`, it requires a
 //! login; with `FAKE_ACP_SILENT`, it opens no session.
 
@@ -26,6 +28,8 @@ struct Agent {
     lines: Lines<StdinLock<'static>>,
     session: String,
     team: Vec<String>,
+    /// The client allows the calls of the team's tools.
+    has_team_rule: bool,
     mode: String,
     requests: u64,
 }
@@ -35,6 +39,7 @@ fn main() {
         lines: std::io::stdin().lock().lines(),
         session: String::new(),
         team: Vec::new(),
+        has_team_rule: false,
         mode: "auto".to_owned(),
         requests: 0,
     };
@@ -79,6 +84,9 @@ impl Agent {
             .chain(args)
             .map(|word| word.as_str().expect("a word").to_owned())
             .collect();
+        let rules = &request["params"]["_meta"]["claudeCode"]["options"]["allowedTools"];
+        let mut rules = rules.as_array().into_iter().flatten();
+        self.has_team_rule = rules.any(|rule| rule == "mcp__team");
         json!({ "currentModeId": "auto", "availableModes": [
             { "id": "auto", "name": "Auto" }, { "id": "default", "name": "Ask" },
         ] })
@@ -211,6 +219,30 @@ impl Agent {
         let mut update = call.clone();
         update["sessionUpdate"] = json!("tool_call");
         self.update(update);
+        let status = match self.may_call(&call) {
+            true => {
+                let ended = Command::new("/bin/sh").args(["-c", command]).status();
+                assert!(ended.is_ok_and(|status| status.success()));
+                "completed"
+            }
+            false => "failed",
+        };
+        self.update(json!({ "sessionUpdate": "tool_call_update", "toolCallId": "call-1", "status": status }));
+        let (tool, field) = match status {
+            "completed" => ("complete_task", "result"),
+            _ => ("fail_task", "reason"),
+        };
+        let title = format!("mcp__team__{tool}");
+        let call = json!({ "toolCallId": "call-2", "title": title, "kind": "other" });
+        if !self.has_team_rule && !self.may_call(&call) {
+            return;
+        }
+        let result = self.team_tool(tool, json!({ "task": task, field: "the fake is done" }));
+        self.say(&format!("{tool}: {result}"));
+    }
+
+    /// Asks for the permission of a call.
+    fn may_call(&mut self, call: &Value) -> bool {
         self.requests += 1;
         let id = self.requests;
         let options = json!([
@@ -220,27 +252,12 @@ impl Agent {
         ]);
         let params = json!({ "sessionId": self.session, "toolCall": call, "options": options });
         self.send(json!({ "id": id, "method": "session/request_permission", "params": params }));
-        let chosen = loop {
-            let Some(message) = self.next() else { return };
+        while let Some(message) = self.next() {
             if message["id"] == id && message["method"].is_null() {
-                break message["result"]["outcome"]["optionId"].clone();
+                return message["result"]["outcome"]["optionId"] == "yes";
             }
-        };
-        let status = match chosen.as_str() {
-            Some("yes") => {
-                let ended = Command::new("/bin/sh").args(["-c", command]).status();
-                assert!(ended.is_ok_and(|status| status.success()));
-                "completed"
-            }
-            _ => "failed",
-        };
-        self.update(json!({ "sessionUpdate": "tool_call_update", "toolCallId": "call-1", "status": status }));
-        let (tool, field) = match status {
-            "completed" => ("complete_task", "result"),
-            _ => ("fail_task", "reason"),
-        };
-        let result = self.team_tool(tool, json!({ "task": task, field: "the fake is done" }));
-        self.say(&format!("{tool}: {result}"));
+        }
+        false
     }
 
     /// Calls a tool of the team, over MCP.

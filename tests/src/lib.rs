@@ -13,6 +13,7 @@
 //! - a disk that can be filled: [`small_disk`]; other faults of the machine: [`shim`]
 //! - random faults and the checks of every guarantee: [`torture`]; faults in virtual time, with these checks:
 //!   [`simulation`]
+//! - real agents of other vendors with scripted models: [`real_clis`]
 //! - which processes belong to a world: [`processes`]
 //! - where the binaries come from: [`binaries`]
 //!
@@ -31,6 +32,7 @@ pub mod fake_model_server;
 pub mod fake_responses;
 mod logs;
 pub mod processes;
+pub mod real_clis;
 pub mod rig;
 pub mod screen;
 pub mod shim;

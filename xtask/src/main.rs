@@ -16,6 +16,7 @@ mod fuzz;
 mod install;
 mod pictures;
 mod programs;
+mod real_clis;
 mod run;
 mod test;
 mod tidy;

@@ -10,7 +10,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result};
 
 use crate::run::{Failed, cargo, check, dev_binaries, output, root, script, succeeds};
-use crate::{eval, fuzz, pictures, tidy, torture};
+use crate::{eval, fuzz, pictures, real_clis, tidy, torture};
 
 struct Step {
     name: &'static str,
@@ -106,6 +106,13 @@ const STEPS: &[Step] = &[
     },
 ];
 
+/// Steps that run only if they are named: they need a network.
+const NAMED_STEPS: &[Step] = &[Step {
+    name: "real-clis",
+    description: "install the real agents of other vendors with npm, and run a team of them with scripted models",
+    run: real_clis::step,
+}];
+
 /// The variable that makes the tests skip cases that need tmux.
 const NO_TMUX: &str = "AGENT_TEAM_TEST_NO_TMUX";
 
@@ -114,6 +121,10 @@ const PLACEMENT: &str = "AGENT_TEAM_TEST_PLACEMENT";
 
 pub(crate) fn list() {
     for step in STEPS {
+        println!("{:<18} {}", step.name, step.description);
+    }
+    println!("only if named:");
+    for step in NAMED_STEPS {
         println!("{:<18} {}", step.name, step.description);
     }
 }
@@ -165,7 +176,8 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Step>> {
     names
         .iter()
         .map(|name| {
-            STEPS.iter().find(|step| step.name == name).ok_or_else(|| {
+            let mut known = STEPS.iter().chain(NAMED_STEPS);
+            known.find(|step| step.name == name).ok_or_else(|| {
                 Failed {
                     what: format!(
                         "unknown step {name}; list the steps with: cargo xtask test --list"
@@ -370,6 +382,16 @@ mod tests {
             ["doc", "fmt"]
         );
         assert_eq!(chosen(&[]).unwrap().len(), STEPS.len());
+    }
+
+    #[test]
+    fn the_step_of_real_agents_runs_only_if_named() {
+        let is_named = |names: &[String]| {
+            let steps = chosen(names).unwrap();
+            steps.iter().any(|step| step.name == "real-clis")
+        };
+        assert!(is_named(&["real-clis".to_owned()]));
+        assert!(!is_named(&[]));
     }
 
     #[test]

@@ -34,7 +34,8 @@ const OTHER: External = External {
 };
 
 /// The known external agents. The modes make an agent ask: the default modes of several agents let a model decide. Codex
-/// does not ask about what its own sandbox contains.
+/// does not ask about what its own sandbox contains. No agent asks about the team's tools, which only act as the member:
+/// Codex follows their annotations, Claude gets a rule when its session is opened.
 const EXTERNAL: &[External] = &[
     External {
         word: "claude",
@@ -52,25 +53,40 @@ const EXTERNAL: &[External] = &[
     External {
         word: "opencode",
         command: &["opencode", "acp"],
-        // Without this setting, it asks for nothing.
-        env: &[("OPENCODE_CONFIG_CONTENT", r#"{"permission":{"*":"ask"}}"#)],
+        // Without this setting, it asks for nothing. The team's tools need no permission.
+        env: &[(
+            "OPENCODE_CONFIG_CONTENT",
+            r#"{"permission":{"*":"ask","team_*":"allow"}}"#,
+        )],
         steering: Steering::Prompt,
         ..OTHER
     },
     External {
         word: "qwen",
-        command: &["qwen", "--acp"],
+        // Without `tool_search`, it offers the team's tools to the model from the start.
+        command: &[
+            "qwen",
+            "--acp",
+            "--exclude-tools",
+            "tool_search",
+            "--allowed-tools",
+            "mcp__team",
+        ],
+        // With its pool of MCP connections, the first turn begins before the team's tools are connected, and its agent
+        // for notes closes the connection when it ends (0.24.4).
+        env: &[("QWEN_SERVE_NO_MCP_POOL", "1")],
         mode: Some("default"),
         steering: Steering::Drain,
-        ..OTHER
     },
     External {
         word: "gemini",
-        command: &["gemini", "--acp"],
+        command: &["gemini", "--acp", "--allowed-tools", "mcp_team_*"],
+        // It connects no MCP server in a directory that it does not trust. The user has trusted the team file, which
+        // names the member as a program that runs with the project's settings.
+        env: &[("GEMINI_CLI_TRUST_WORKSPACE", "true")],
         mode: Some("default"),
         // A second prompt cancels the turn.
         steering: Steering::AfterTurn,
-        ..OTHER
     },
     External {
         word: "copilot",

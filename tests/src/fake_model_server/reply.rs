@@ -21,6 +21,8 @@ enum Content {
     Answer(ModelAnswer),
     /// A stream with the data of each event, unchanged.
     Events(Vec<String>),
+    /// A stream of events that have names.
+    NamedEvents(Vec<Value>),
     /// A complete body.
     Whole { kind: String, body: Vec<u8> },
     /// No response at all.
@@ -155,6 +157,11 @@ impl Reply {
         Self::new(200, Content::Events(data.collect()))
     }
 
+    /// A stream of events with this data. The field `type` of each is its name, too.
+    pub fn named_events(data: &[Value]) -> Self {
+        Self::new(200, Content::NamedEvents(data.to_vec()))
+    }
+
     /// Accepts the request and never answers it.
     pub fn hang() -> Self {
         Self::new(200, Content::Nothing).hang_after(0)
@@ -193,7 +200,10 @@ impl Reply {
     fn answer_mut(&mut self) -> &mut ModelAnswer {
         match &mut self.content {
             Content::Answer(answer) => answer,
-            Content::Events(_) | Content::Whole { .. } | Content::Nothing => {
+            Content::Events(_)
+            | Content::NamedEvents(_)
+            | Content::Whole { .. }
+            | Content::Nothing => {
                 panic!("this setting needs a model's answer")
             }
         }
@@ -211,6 +221,11 @@ impl Reply {
             Content::Whole { kind, body } => (kind, vec![body]),
             Content::Answer(answer) if messages_wire => (stream(), answer.messages(number)),
             Content::Answer(answer) => (stream(), answer.chat(number)),
+            Content::NamedEvents(data) => {
+                let events = data.iter();
+                let events = events.map(|data| event(data["type"].as_str(), &data.to_string()));
+                (stream(), events.collect())
+            }
             Content::Events(data) => {
                 let events = data.into_iter().map(|data| event(None, &data));
                 (stream(), events.collect())

@@ -211,16 +211,16 @@ impl External {
             Tone::Dim,
             &format!("connected to {}", channel.description()),
         );
-        if opened == Opened::New {
-            if earlier.is_some() {
-                sink.lines(
-                    Tone::Runtime,
-                    "its earlier session is lost: a new one begins",
-                );
-            }
+        if let Opened::Lost(why) = &opened {
+            let why = visible_line(why);
+            let line = format!("a new session begins: the earlier one is lost: {why}");
+            sink.lines(Tone::Runtime, &line);
+        }
+        let is_new = opened != Opened::Resumed;
+        if is_new {
             self.unstored_session = Some(channel.session().to_owned());
         }
-        if opened == Opened::New || earlier.is_some_and(|(_, is_briefed)| !is_briefed) {
+        if is_new || earlier.is_some_and(|(_, is_briefed)| !is_briefed) {
             self.brief().await?;
         }
         Ok(())

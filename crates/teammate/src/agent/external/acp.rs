@@ -218,40 +218,53 @@ impl Acp {
             None => "an unnamed agent".to_owned(),
         };
         let servers = team_server(&program.team_tools);
-        let reopened = match earlier {
-            Some(id) => self.reopen(&handshake, id, program, &servers).await,
-            None => None,
-        };
-        let (modes, opened) = match reopened {
-            Some(modes) => (modes, Opened::Resumed),
-            None => {
-                let params = json!({ "cwd": program.cwd, "mcpServers": servers });
-                let answer = self.connection.request("session/new", params).await;
-                let answer = answer.map_err(|error| match error {
-                    RpcError::Refused { code, .. } if code == LOGIN_REQUIRED => {
-                        let methods = handshake.auth_methods.iter();
-                        let methods: Vec<_> = methods.map(|it| it.name.as_str()).collect();
-                        OpenError::Login(methods.join(", "))
-                    }
-                    RpcError::Refused { .. } | RpcError::Closed => OpenError::from(error),
-                })?;
-                let session: OpenedSession = parse(answer).map_err(OpenError::Other)?;
-                self.session = session.session_id;
-                (session.modes, Opened::New)
-            }
+        let (modes, opened) = match earlier {
+            None => (
+                self.begin(&handshake, program, &servers).await?,
+                Opened::New,
+            ),
+            Some(id) => match self.reopen(&handshake, id, program, &servers).await {
+                Ok(modes) => (modes, Opened::Resumed),
+                Err(why) => {
+                    let modes = self.begin(&handshake, program, &servers).await?;
+                    (modes, Opened::Lost(why))
+                }
+            },
         };
         self.set_mode(modes, program.mode.as_deref()).await?;
         Ok(opened)
     }
 
-    /// Opens an earlier session, and returns its modes. `None`: the agent cannot do this, or no longer has the session.
+    /// Opens a new session, and returns its modes.
+    async fn begin(
+        &mut self,
+        handshake: &Handshake,
+        program: &AgentProgram,
+        servers: &Value,
+    ) -> Result<Option<Modes>, OpenError> {
+        let params = session_params(program, servers);
+        let answer = self.connection.request("session/new", params).await;
+        let answer = answer.map_err(|error| match error {
+            RpcError::Refused { code, .. } if code == LOGIN_REQUIRED => {
+                let methods = handshake.auth_methods.iter();
+                let methods: Vec<_> = methods.map(|it| it.name.as_str()).collect();
+                OpenError::Login(methods.join(", "))
+            }
+            RpcError::Refused { .. } | RpcError::Closed => OpenError::from(error),
+        })?;
+        let session: OpenedSession = parse(answer).map_err(OpenError::Other)?;
+        self.session = session.session_id;
+        Ok(session.modes)
+    }
+
+    /// Opens an earlier session, and returns its modes. The error says why the session is lost.
     async fn reopen(
         &mut self,
         handshake: &Handshake,
         id: String,
         program: &AgentProgram,
         servers: &Value,
-    ) -> Option<Option<Modes>> {
+    ) -> Result<Option<Modes>, String> {
         let capabilities = &handshake.agent_capabilities;
         let method = match (
             &capabilities.session_capabilities.resume,
@@ -259,19 +272,17 @@ impl Acp {
         ) {
             (Some(_), _) => "session/resume",
             (None, true) => "session/load",
-            (None, false) => return None,
+            (None, false) => return Err("it cannot resume sessions".to_owned()),
         };
-        let params = json!({ "sessionId": id, "cwd": program.cwd, "mcpServers": servers });
+        let mut params = session_params(program, servers);
+        params["sessionId"] = json!(id);
         match self.connection.request(method, params).await {
             Ok(answer) => {
                 self.session = id;
                 let session: OpenedSession = parse(answer).unwrap_or_default();
-                Some(session.modes)
+                Ok(session.modes)
             }
-            Err(error) => {
-                tracing::info!(%error, "the agent does not have the earlier session");
-                None
-            }
+            Err(error) => Err(error.to_string()),
         }
     }
 
@@ -388,6 +399,16 @@ fn chosen(options: &[PermissionOption], answer: PermissionAnswer) -> Option<&Per
         PermissionAnswer::Cancel => return None,
     };
     options.iter().find(|option| option.kind == kind)
+}
+
+/// The parameters of the requests that open a session. In `_meta`, the rule by which Claude does not ask about the calls
+/// of the team's tools; other agents ignore it.
+fn session_params(program: &AgentProgram, servers: &Value) -> Value {
+    json!({
+        "cwd": program.cwd,
+        "mcpServers": servers,
+        "_meta": { "claudeCode": { "options": { "allowedTools": ["mcp__team"] } } },
+    })
 }
 
 /// The member's team tools as an MCP server, which the agent starts.

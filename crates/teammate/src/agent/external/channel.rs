@@ -152,10 +152,12 @@ impl Drop for PermissionQuestion {
 }
 
 /// How a session was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Opened {
     New,
     Resumed,
+    /// A new session, because the agent cannot continue the earlier one. The reason is for the user.
+    Lost(String),
 }
 
 /// Why an agent cannot be used.

@@ -1,0 +1,150 @@
+//! The agents: their packages, and the settings with which they reach the scripted model.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::Rig;
+use crate::fake_model_server::FakeModelServer;
+
+/// An agent of another vendor.
+#[derive(Debug)]
+pub struct Cli {
+    /// Its word in `engine`. The member has the same name, and the paths of its model begin with it.
+    pub word: &'static str,
+    /// Its package in the npm registry.
+    pub package: &'static str,
+    pub version: &'static str,
+    /// The file that must exist after the installation.
+    pub program: &'static str,
+    /// Whether a message joins its turn.
+    pub(super) joins: bool,
+}
+
+/// All agents, with the tested versions.
+pub const CLIS: &[Cli] = &[
+    Cli {
+        word: "claude",
+        package: "@agentclientprotocol/claude-agent-acp",
+        version: "0.101.0",
+        program: "claude-agent-acp",
+        joins: true,
+    },
+    Cli {
+        word: "codex",
+        package: "@agentclientprotocol/codex-acp",
+        version: "2.6.0",
+        program: "codex-acp",
+        joins: true,
+    },
+    Cli {
+        word: "opencode",
+        package: "opencode-ai",
+        version: "1.18.33",
+        program: "opencode",
+        joins: true,
+    },
+    Cli {
+        word: "qwen",
+        package: "@qwen-code/qwen-code",
+        version: "0.24.4",
+        program: "qwen",
+        joins: true,
+    },
+    Cli {
+        word: "gemini",
+        package: "@google/gemini-cli",
+        version: "0.61.0",
+        program: "gemini",
+        joins: false,
+    },
+];
+
+/// The settings that make Codex use the scripted model.
+const CODEX: &str = r#"model = "gpt-5.1"
+model_provider = "scripted"
+[model_providers.scripted]
+name = "Scripted"
+wire_api = "responses"
+env_key = "SCRIPTED_KEY"
+"#;
+
+/// Writes a team of one member for each agent, and the settings of the agents in the empty home.
+pub(super) fn write_team(rig: &Rig, clis: &[&Cli], server: &FakeModelServer) {
+    let mut team = "mode = \"manual\"\n[panes]\nplacement = \"headless\"\n".to_owned();
+    for cli in clis {
+        let word = cli.word;
+        team.push_str(&format!(
+            "[[member]]\nname = {word:?}\nengine = {word:?}\n[member.env]\n"
+        ));
+        for (name, value) in environment(cli, rig, server) {
+            team.push_str(&format!("{name} = {value:?}\n"));
+        }
+    }
+    rig.set_team(&team);
+}
+
+/// The variables of a member. Writes the files that the agent reads in addition.
+fn environment(cli: &Cli, rig: &Rig, server: &FakeModelServer) -> Vec<(&'static str, String)> {
+    let home = rig.root().join("home");
+    let root = server.base_url();
+    let root = root.trim_end_matches("/v1");
+    let (root, versioned) = (
+        format!("{root}/{}", cli.word),
+        format!("{root}/{}/v1", cli.word),
+    );
+    let key = || "scripted".to_owned();
+    let write = |file: &str, text: &str| {
+        let file = home.join(file);
+        let directory = file.parent().expect("the file is in the home");
+        fs::create_dir_all(directory).expect("the home can be written");
+        fs::write(file, text).expect("the home can be written");
+    };
+    match cli.word {
+        "claude" => vec![
+            ("ANTHROPIC_BASE_URL", root),
+            ("ANTHROPIC_API_KEY", key()),
+            ("DISABLE_AUTOUPDATER", "1".to_owned()),
+            ("DISABLE_TELEMETRY", "1".to_owned()),
+        ],
+        "codex" => {
+            write(
+                "codex/config.toml",
+                &format!("{CODEX}base_url = {versioned:?}\n"),
+            );
+            let settings = home.join("codex").to_string_lossy().into_owned();
+            vec![("CODEX_HOME", settings), ("SCRIPTED_KEY", key())]
+        }
+        "opencode" => {
+            let model = json!({ "name": "scripted", "tool_call": true,
+                "limit": { "context": 200_000, "output": 8_000 } });
+            let provider = json!({
+                "npm": "@ai-sdk/openai-compatible",
+                "name": "Scripted",
+                "options": { "baseURL": versioned, "apiKey": "scripted" },
+                "models": { "scripted": model },
+            });
+            let settings = json!({
+                "model": "scripted/scripted",
+                "small_model": "scripted/scripted",
+                "provider": { "scripted": provider },
+            });
+            write(".config/opencode/opencode.json", &settings.to_string());
+            vec![
+                ("OPENCODE_DISABLE_AUTOUPDATE", "1".to_owned()),
+                ("OPENCODE_DISABLE_MODELS_FETCH", "1".to_owned()),
+            ]
+        }
+        "qwen" => vec![
+            ("OPENAI_BASE_URL", versioned),
+            ("OPENAI_API_KEY", key()),
+            ("OPENAI_MODEL", "scripted".to_owned()),
+        ],
+        "gemini" => vec![
+            ("GOOGLE_GEMINI_BASE_URL", root),
+            ("GEMINI_API_KEY", key()),
+            ("GEMINI_MODEL", "gemini-3-pro".to_owned()),
+        ],
+        other => panic!("the agent {other} has no settings"),
+    }
+}
