@@ -1,4 +1,4 @@
-//! Members whose work is done by another vendor's agent. `tests/examples/fake_acp_agent.rs` stands in for the agents,
+//! Members whose work is done by another vendor's agent. `fake_acp_agent` stands in for the agents,
 //! which need accounts.
 
 use std::io::Read;
@@ -8,11 +8,7 @@ use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_tests::{Rig, until};
 
 fn fake() -> PathBuf {
-    let own = std::env::current_exe().expect("the path of the test program");
-    let directory = own.parent().and_then(|deps| deps.parent());
-    directory
-        .expect("the build directory")
-        .join("examples/fake_acp_agent")
+    PathBuf::from(env!("CARGO_BIN_EXE_fake_acp_agent"))
 }
 
 /// A team of one external agent, with these lines at the end of its file.

@@ -8,14 +8,8 @@ use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
 use serde_json::json;
 
-/// `tests/examples/mcp_server.rs`, which is built with the tests.
 fn program() -> PathBuf {
-    let own = std::env::current_exe().unwrap();
-    own.parent()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .join("examples/mcp_server")
+    PathBuf::from(env!("CARGO_BIN_EXE_mcp_server"))
 }
 
 /// A team of a lead alone, with these servers, which the user trusts.

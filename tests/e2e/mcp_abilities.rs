@@ -10,11 +10,8 @@ use serde_json::json;
 
 use crate::transcript::type_in;
 
-/// `tests/examples/mcp_abilities.rs`, which is built with the tests.
 fn program() -> PathBuf {
-    let own = std::env::current_exe().unwrap();
-    let target = own.parent().unwrap().parent().unwrap();
-    target.join("examples/mcp_abilities")
+    PathBuf::from(env!("CARGO_BIN_EXE_mcp_abilities"))
 }
 
 /// A team of a lead with the server `db`. `keys`: further lines of the server's table and of the file.

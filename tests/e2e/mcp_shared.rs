@@ -5,14 +5,12 @@ use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_mo
 use agent_team_tests::{Rig, processes, until};
 use serde_json::{Value, json};
 
-/// The name of `tests/examples/mcp_abilities.rs`, which is built with the tests.
+/// The name of the MCP server.
 const PROGRAM: &str = "mcp_abilities";
 
 /// Ada and ben with the shared server `db`. `keys`: further lines of the server's table and of the file.
 async fn team(keys: &str, ada: Vec<Reply>, ben: Vec<Reply>) -> (FakeModelServer, Rig) {
-    let own = std::env::current_exe().unwrap();
-    let target = own.parent().unwrap().parent().unwrap();
-    let program = target.join("examples").join(PROGRAM);
+    let program = env!("CARGO_BIN_EXE_mcp_abilities");
     let server = FakeModelServer::start(by_model([
         ("ada", ada),
         ("ben", ben),

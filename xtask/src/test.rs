@@ -257,6 +257,10 @@ fn from_clone(settings: &str, clone: &Path) -> String {
     settings.replace(ADVISORY_DB, &format!("file://{}", clone.display()))
 }
 
+/// The targets that are built and tested. Without the examples: each would link the whole library again. A test contains
+/// them as modules.
+const TESTED: [&str; 4] = ["--workspace", "--lib", "--bins", "--tests"];
+
 /// Whether this process has built the binaries.
 static IS_BUILT: AtomicBool = AtomicBool::new(false);
 
@@ -270,7 +274,8 @@ pub(crate) fn build() -> Result<()> {
     let stamp = directory.join(".agent-team-binaries");
     discard_after_move(&stamp)?;
     fs::write(&new_stamp, root().as_os_str().as_encoded_bytes())?;
-    check(&mut cargo(&["build", "--workspace", "--all-targets"]))?;
+    let mut build = cargo(&["build"]);
+    check(build.args(TESTED))?;
     fs::rename(new_stamp, stamp)?;
     IS_BUILT.store(true, Ordering::Relaxed);
     Ok(())
@@ -311,10 +316,10 @@ fn install_iterm2() -> Result<()> {
 
 fn nextest() -> Result<()> {
     let tests = if has_nextest() {
-        cargo(&["nextest", "run", "--workspace"])
+        cargo(&["nextest", "run"])
     } else {
         println!("   cannot install cargo-nextest; using cargo test, which has no timeouts");
-        cargo(&["test", "--workspace", "--lib", "--bins", "--tests"])
+        cargo(&["test"])
     };
     run_tests(tests)
 }
@@ -325,7 +330,7 @@ fn with_placement(placement: &str) -> Result<()> {
         println!("   skipped: cannot install cargo-nextest, which selects the tests");
         return Ok(());
     }
-    let mut tests = cargo(&["nextest", "run", "--workspace", "--profile", placement]);
+    let mut tests = cargo(&["nextest", "run", "--profile", placement]);
     tests.env(PLACEMENT, placement);
     run_tests(tests)
 }
@@ -352,7 +357,7 @@ fn run_tests(mut tests: Command) -> Result<()> {
         println!("   tmux 3.0 or newer is not installed: tests that need it are skipped");
         tests.env(NO_TMUX, "1");
     }
-    check(&mut tests)
+    check(tests.args(TESTED))
 }
 
 /// Whether cargo-nextest is installed. If it is not, tries to install it first.

@@ -56,7 +56,7 @@ fn call(name: &str, input: Value) -> Answer {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let project = tempfile::tempdir()?;
     let team = Team::builder()
         .project(project.path())

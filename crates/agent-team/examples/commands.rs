@@ -11,7 +11,7 @@ use agent_team::{Member, Mode, TaskSpec, Team};
 use tokio::sync::Notify;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let changed = Arc::new(Notify::new());
     let notify = Arc::clone(&changed);
     let team = Team::builder()

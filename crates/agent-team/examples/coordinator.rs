@@ -84,7 +84,7 @@ impl Model for Namer {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let team = Team::builder()
         .mode(Mode::Coordinator)
         .lead(Member::new("boss").model(Arc::new(Coordinator::default())))

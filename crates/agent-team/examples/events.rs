@@ -53,7 +53,7 @@ impl Engine for Counter {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let team = Team::builder()
         .mode(Mode::Manual)
         .lead(Member::new("ada"))

@@ -63,7 +63,7 @@ impl Engine for ForeignLoop {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let team = Team::builder()
         .lead(Member::new("ada"))
         .engine(|_member| Some(Box::new(ForeignLoop)))

@@ -86,7 +86,7 @@ fn stock() -> CustomTool {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let team = Team::builder()
         .lead(Member::new("ada").model(Arc::new(Clerk)))
         .tool(stock())

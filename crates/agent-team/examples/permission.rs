@@ -69,7 +69,7 @@ async fn decide(request: RequestView) -> Decision {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let project = tempfile::tempdir()?;
     let team = Team::builder()
         .project(project.path())

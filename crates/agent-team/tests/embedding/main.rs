@@ -1,7 +1,10 @@
 //! The embedding API with custom models and engines.
 
+mod crash;
 mod decisions;
+mod ending;
 mod engines;
+mod examples;
 mod foreign_loops;
 mod goals;
 mod own_tools;

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::confined::{confine_with, ours, rig_with_home, sandboxes, settle, use_confinement};
 
-/// The list of protected paths is shared with the edit tools: see `policy/tests/protected.rs`.
+/// The list of protected paths is shared with the edit tools: see `policy/tests/policy/protected.rs`.
 #[tokio::test]
 async fn both_sandboxes_know_every_protected_path() {
     for sandbox in sandboxes().await {

@@ -4,7 +4,7 @@
 //! The lines are generated from letters, digits and shell syntax, so that most of them are one character away from text
 //! that bash would expand. Bash runs them in an empty directory without programs on its PATH: a stub records what it
 //! would start. The second and third tests parse random text of such characters. More cases:
-//! `PROPTEST_CASES=1000000 cargo nextest run -p agent-team-policy --test oracle`.
+//! `PROPTEST_CASES=1000000 cargo nextest run -p agent-team-policy oracle::`.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -2,8 +2,6 @@
 //! command lines; each new class gets a line here.
 
 mod complex;
-#[path = "../corpus/context.rs"]
-mod context;
 mod denied;
 mod literal;
 
@@ -12,7 +10,7 @@ use std::path::Path;
 use agent_team_policy::{Effect, Mode, Ruling};
 use serde_json::json;
 
-use self::context::{book, call, context};
+use crate::context::{book, call, context};
 
 const ALLOW: &[&str] = &[
     "Bash(cargo test:*)",

@@ -1,21 +1,68 @@
-//! Runs each program of `examples/`, which cargo builds with the tests.
+//! Runs each program of `examples/`. They are modules of this test: as programs, each would link the whole library.
 
+#[path = "../../examples/agent.rs"]
+mod agent;
+#[path = "../../examples/commands.rs"]
+mod commands;
+#[path = "../../examples/coordinator.rs"]
+mod coordinator;
+#[path = "../../examples/events.rs"]
+mod events;
+#[path = "../../examples/foreign_loop.rs"]
+mod foreign_loop;
+#[path = "../../examples/own_tool.rs"]
+mod own_tool;
+#[path = "../../examples/permission.rs"]
+mod permission;
+
+use std::error::Error;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The directory of the built examples. This test is in `target/PROFILE/deps`, the examples are in
-/// `target/PROFILE/examples`.
-fn directory() -> PathBuf {
-    let own = std::env::current_exe().expect("this test");
-    let profile = own.parent().and_then(|deps| deps.parent());
-    profile.expect("a target directory").join("examples")
+type Main = fn() -> Result<(), Box<dyn Error>>;
+
+const EXAMPLES: [(&str, Main); 7] = [
+    ("agent", agent::main),
+    ("commands", commands::main),
+    ("coordinator", coordinator::main),
+    ("events", events::main),
+    ("foreign_loop", foreign_loop::main),
+    ("own_tool", own_tool::main),
+    ("permission", permission::main),
+];
+
+/// Environment variable of a process that runs an example: its name.
+const NAME: &str = "AGENT_TEAM_TEST_EXAMPLE";
+
+/// The line before and after the output of an example: the test harness prints, too.
+const MARK: &str = "-- output of the example --\n";
+
+/// Runs the example of [`NAME`].
+#[test]
+#[expect(clippy::print_stdout, reason = "the output is what is tested")]
+fn in_a_process() {
+    let Some(name) = std::env::var_os(NAME) else {
+        return;
+    };
+    let example = EXAMPLES.iter().find(|(example, _)| name == *example);
+    let (_, main) = example.expect("an example");
+    print!("\n{MARK}");
+    main().expect("the example succeeds");
+    print!("{MARK}");
 }
 
+/// What the example prints.
 fn printed(name: &str) -> String {
-    let output = Command::new(directory().join(name)).output();
-    let output = output.expect("the example is built: run `cargo test` without `--tests`");
+    let own = std::env::current_exe().expect("this test");
+    let output = Command::new(own)
+        .args(["--exact", "examples::in_a_process", "--nocapture"])
+        .env(NAME, name)
+        .output();
+    let output = output.expect("it runs");
     assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).expect("text")
+    let printed = String::from_utf8(output.stdout).expect("text");
+    let example = printed.split(MARK).nth(1);
+    example.expect("the example has run").to_owned()
 }
 
 #[test]

@@ -1,12 +1,9 @@
 //! The built-in rule for reading, and mode sandboxed: what runs without a decision in a sandbox, and what does not.
 
-#[path = "corpus/context.rs"]
-mod context;
-
 use agent_team_policy::{Containment, Decision, Effect, Mode, Ruling, ToolCall};
 use serde_json::json;
 
-use self::context::{book, call, context};
+use crate::context::{book, call, context};
 
 fn bash(line: &str, containment: Containment) -> ToolCall {
     let mut call = call("bash", json!({ "command": line }));
@@ -326,7 +323,7 @@ fn mode_sandboxed_asks_about_uncontained_calls() {
     outside.confined = false;
     assert_eq!(ask(&outside), Ruling::Ask);
     let mut elsewhere = bash("touch inside", Containment::Protects);
-    elsewhere.directory = context::place("/etc");
+    elsewhere.directory = crate::context::place("/etc");
     assert_eq!(ask(&elsewhere), Ruling::Ask);
     for line in [
         "echo x > .git/hooks/pre-commit",

@@ -1,7 +1,6 @@
 //! The corpus of permission decisions, and the fuzz targets that start from it.
 
 mod cases;
-mod context;
 mod fuzz;
 
 use agent_team_policy::{Effect, Rule};

@@ -9,9 +9,12 @@ use agent_team_policy::{Effect, Mode, Rule, RuleBook, Ruling, shell};
 use agent_team_protocol::codec::{DEPTH_MAX, Decoder};
 use url::Url;
 
-use crate::cases::{JUDGED, RULES, book, call, judged};
+use super::cases::{JUDGED, RULES, book, call, judged};
 
-const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/regressions");
+const REGRESSIONS: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/policy/corpus/regressions"
+);
 
 const TARGETS: [Target; 5] = [
     Target {

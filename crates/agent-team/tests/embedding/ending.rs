@@ -1,5 +1,5 @@
-//! An ended team leaves no thread, no socket and no file. This file has only one test, because the threads of other
-//! tests in the process would be counted.
+//! An ended team leaves no thread, no socket and no file. The test runs in its own process, because the threads of other
+//! tests would be counted.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -21,6 +21,8 @@ fn files(directory: &std::path::Path) -> BTreeSet<PathBuf> {
 /// Environment variable: set in the process that runs only this test, with its own temporary directory.
 const ALONE: &str = "AGENT_TEAM_TEST_ALONE";
 
+const TEST: &str = "ending::an_ended_team_leaves_no_threads_and_no_files";
+
 #[test]
 fn an_ended_team_leaves_no_threads_and_no_files() {
     if std::env::var_os(ALONE).is_none() {
@@ -28,7 +30,9 @@ fn an_ended_team_leaves_no_threads_and_no_files() {
         let own = std::env::current_exe().expect("this test");
         let mut again = std::process::Command::new(own);
         again.env(ALONE, "1").env("TMPDIR", temporary.path());
-        let status = again.args(["--test-threads", "1"]).status();
+        let status = again
+            .args(["--exact", TEST, "--test-threads", "1"])
+            .status();
         assert!(status.expect("it runs").success());
         return;
     }

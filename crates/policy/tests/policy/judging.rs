@@ -1,8 +1,5 @@
 //! Evaluation order, modes, digests and offers, as properties.
 
-#[path = "corpus/context.rs"]
-mod context;
-
 use agent_team_policy::{
     CallPath, Digest, Effect, Mode, Rule, RuleBook, Ruling, Source, ToolCall, canonical, offers,
     shell,
@@ -11,7 +8,7 @@ use agent_team_protocol::hook::HookDecision;
 use proptest::prelude::*;
 use serde_json::json;
 
-use self::context::{book, call, context, place};
+use crate::context::{book, call, context, place};
 
 fn bash(line: &str) -> ToolCall {
     call("bash", json!({ "command": line }))

@@ -9,6 +9,8 @@ use agent_team::{
 /// Environment variable of the program that crashes: the directory of its store.
 const STORE: &str = "AGENT_TEAM_TEST_STORE";
 
+const TEST: &str = "crash::a_new_process_completes_the_work_of_a_crashed_one";
+
 /// Aborts the first program; in the next program, finishes each task immediately.
 struct CrashesFirst;
 
@@ -54,6 +56,7 @@ async fn a_new_process_completes_the_work_of_a_crashed_one() {
     let status = std::process::Command::new(own)
         .env(STORE, store.path())
         .env("TMPDIR", store.path())
+        .args(["--exact", TEST])
         .status();
     assert!(!status.expect("it runs").success());
 
