@@ -409,6 +409,7 @@ fn read(
         notify: notify_of_file.as_mut(),
         servers: &mut servers,
         networked,
+        external: trust::external(&defaults, &members, &roles),
         texts: &project_texts,
         home: home.as_deref(),
         defaults: &defaults,

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use agent_team_protocol::RoleName;
 use agent_team_protocol::engine::Engine;
-use agent_team_protocol::spec::{AgentSpec, McpServer, RoleSpec};
+use agent_team_protocol::spec::{AgentSpec, ExternalAgent, McpServer, RoleSpec};
 
 use super::agent::{self, AgentKeys, Reader};
 use super::engine;
@@ -182,6 +182,12 @@ impl Roles {
             .iter()
             .filter(move |(_, role)| role.agent_keys.network == Some(true) && of_project(role));
         networked.map(|(name, _)| name)
+    }
+
+    /// Roles that set an external engine, with the agent. Also roles of the user: the agent reads the project's settings.
+    pub(super) fn external(&self) -> impl Iterator<Item = (&RoleName, &ExternalAgent)> {
+        let roles = self.0.iter();
+        roles.filter_map(|(name, role)| Some((name, role.agent_keys.external.as_ref()?)))
     }
 
     /// For each role, the settings of an agent that is spawned in the role.

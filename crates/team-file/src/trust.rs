@@ -14,13 +14,14 @@ use agent_team_policy::Digest;
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::Scope;
 use agent_team_protocol::spec::{
-    BaseUrl, CommandFile, FileDigest, HookSpec, Hooks, KeptPath, McpServer, McpTransport, Notify,
-    NotifyCommand, ProviderSpec, Search, Skill, TaskSpec, TrustedLine,
+    BaseUrl, CommandFile, ExternalAgent, FileDigest, HookSpec, Hooks, KeptPath, McpServer,
+    McpTransport, Notify, NotifyCommand, ProviderSpec, Search, Skill, TaskSpec, TrustedLine,
 };
 use serde_json::Value;
 
 use super::member::{Defaults, Member};
 use super::permissions::PermissionSettings;
+use super::role::Roles;
 use super::source::{Fault, Source};
 pub(super) use git_config::repository_around;
 use scripts::Scripts;
@@ -50,6 +51,8 @@ pub(super) struct Team<'a> {
     pub(super) servers: &'a mut [McpServer],
     /// The members and roles whose commands have network access.
     pub(super) networked: Vec<String>,
+    /// See [`external`].
+    pub(super) external: Vec<String>,
     pub(super) texts: &'a ProjectTexts,
     /// The user's home directory, for the user's git configuration.
     pub(super) home: Option<&'a Path>,
@@ -100,7 +103,7 @@ pub(super) fn of(team: Team<'_>) -> Trust {
     lines.extend(team.servers.iter().map(server));
     let networked = team.networked.iter();
     lines.extend(networked.map(|subject| format!("network = true for {subject}")));
-    lines.extend(team.members.iter().filter_map(external));
+    lines.extend(team.external.iter().cloned());
     lines.extend(environment(team.defaults, team.members));
     let outside = team
         .members
@@ -295,16 +298,26 @@ fn server(server: &McpServer) -> String {
     }
 }
 
-/// A known agent needs trust, too: it reads the project's own settings for it, such as `.claude/settings.json`, whose
-/// hooks, plugins and rules run programs without asking.
-fn external(member: &Member) -> Option<String> {
-    let external = member.agent.external.as_ref()?;
-    let words = external.command.iter();
-    let words: String = words.map(|word| format!(" {word:?}")).collect();
-    let name = &member.spec.name;
-    Some(format!(
-        "member {name} runs{words}, without the sandbox and with the project's settings for it"
-    ))
+/// The external agents of members, and of members that may be spawned later. A known agent needs trust, too: it reads
+/// the project's own settings for it, such as `.claude/settings.json`, whose hooks, plugins and rules run programs without
+/// asking.
+pub(super) fn external(defaults: &Defaults, members: &[Member], roles: &Roles) -> Vec<String> {
+    let line = |subject: &str, agent: &ExternalAgent| {
+        let words = agent.command.iter();
+        let words: String = words.map(|word| format!(" {word:?}")).collect();
+        format!("{subject} runs{words}, without the sandbox and with the project's settings for it")
+    };
+    let is_external = |member: &&Member| member.spec.engine.is_external();
+    let of_members = members.iter().filter(is_external).filter_map(|member| {
+        let agent = member.agent.external.as_ref()?;
+        Some(line(&format!("member {}", member.spec.name), agent))
+    });
+    let of_defaults = defaults.agent_keys.external.as_ref();
+    let of_defaults = of_defaults.map(|agent| line("each spawned member", agent));
+    let of_roles = roles.external();
+    let of_roles =
+        of_roles.map(|(role, agent)| line(&format!("each member of role {role}"), agent));
+    of_members.chain(of_defaults).chain(of_roles).collect()
 }
 
 fn pairs(pairs: &BTreeMap<String, String>) -> String {

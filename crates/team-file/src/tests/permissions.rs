@@ -340,3 +340,26 @@ fn each_fault_of_the_users_config_is_reported_once() {
     assert_eq!(faults.lines().count(), 5, "{faults}");
     assert_eq!(faults_of_user("notify = \n[permissions\n").len(), 1);
 }
+
+#[test]
+fn external_agents_of_spawned_members_require_trust() {
+    let project = project();
+    let roles = project.path().join(".agent-team/roles");
+    fs::create_dir_all(&roles).unwrap();
+    let role = "---\ndescription: Reviews\nengine: gemini\n---\nReview.\n";
+    fs::write(roles.join("critic.md"), role).unwrap();
+    let text = "[defaults]\nengine = { acp = [\"./agent\"] }\n[[member]]\nname = \"ada\"\nengine = \"native\"\n";
+    let settings = tempfile::tempdir().unwrap();
+    let team = read(project.path(), settings.path(), text).unwrap();
+    let lines = team.required_trust.unwrap().lines;
+    let has = |start: &str| lines.iter().any(|line| line.starts_with(start));
+    assert!(
+        has("each spawned member runs \"./agent\", without"),
+        "{lines:?}"
+    );
+    assert!(
+        has("each member of role critic runs \"gemini\""),
+        "{lines:?}"
+    );
+    assert!(!has("member ada"), "{lines:?}");
+}
