@@ -8,6 +8,7 @@
 //! - the denied calls of a run: [`DeniedCalls`]
 //! - names for the completion of a prompt: [`names`]
 //! - the text of a slash command from a file: [`command_file`]
+//! - JSON-RPC over the pipes of an agent or an editor: [`json_rpc`]
 //! - finding the supervisor, and starting it if none runs: [`connect()`], [`connect_or_start`]
 //! - typed calls over one connection: [`Client`]
 //!
@@ -18,6 +19,7 @@ pub mod command_file;
 mod connect;
 mod denied_calls;
 mod envelopes;
+pub mod json_rpc;
 pub mod names;
 mod session;
 

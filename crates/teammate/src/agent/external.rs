@@ -15,7 +15,6 @@ mod channel;
 mod connection;
 mod inputs;
 mod permission;
-mod rpc;
 pub(crate) mod team_door;
 mod updates;
 mod wire;

@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use agent_team_client::json_rpc::{Incoming, Responder, RpcError};
 use agent_team_protocol::spec::Steering;
 use agent_team_system::process::ProcessId;
 use serde_json::{Value, json};
@@ -15,7 +16,6 @@ use super::channel::{
     SideChannel, TurnError,
 };
 use super::connection::{Connection, parse};
-use super::rpc::{Incoming, Responder, RpcError};
 use super::wire::{
     Handshake, Modes, OpenedSession, PermissionAsked, PermissionOption, PromptEnd, SessionUpdate,
     StopReason, Updated, VERSION,

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use agent_team_client::json_rpc::{Incoming, Rpc, RpcError, Tasks};
 use agent_team_system::process::ProcessId;
 use agent_team_tools::program::{Program, ProgramEnd, describe_exit};
 use agent_team_tools::tail::Tail;
@@ -14,7 +15,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::channel::{AgentProgram, OpenError, TurnError};
-use super::rpc::{Incoming, Rpc, RpcError, Tasks};
 
 /// The number of bytes of the program's last errors that are kept for the user.
 const TAIL_BYTES: usize = 1 << 10;

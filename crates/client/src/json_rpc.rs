@@ -1,19 +1,25 @@
-//! JSON-RPC over lines, with requests in both directions. Called by `acp`.
+//! JSON-RPC over the pipes of another program, with requests in both directions. Carries the Agent Client Protocol: the
+//! workers of external agents connect to agents, and the verb `acp` serves editors.
 //!
-//! Two tasks own the pipes. The reader waits while the loop is behind, so an agent that sends faster than its messages
-//! are handled is slowed down. The number and the bytes of queued messages are bounded. An agent that does not read its
-//! input loses the connection.
+//! Two tasks own the pipes. The reader waits while the messages are not handled, so a program that sends faster is
+//! slowed down. The number and the bytes of queued messages are bounded. [`Rpc::notify`], [`Rpc::request`] and the
+//! answers do not wait: a program that does not read its input loses the connection. [`Rpc::notify_when_read`],
+//! [`Rpc::ask`] and [`Responder::reply`] wait.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
+
+/// The notification that cancels a request.
+const CANCEL: &str = "$/cancel_request";
 
 /// The largest message, in bytes.
 const LINE_MAX: u32 = 16 << 20;
@@ -26,27 +32,42 @@ const QUEUED_BYTES_MAX: u32 = 2 * LINE_MAX;
 
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum RpcError {
+pub enum RpcError {
     /// The other side answered with an error. The text is for the user.
     Refused { code: i64, text: String },
     /// The connection is closed, or the other side does not read its input.
     Closed,
 }
 
+/// An error response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RpcFault {
+    pub code: i64,
+    pub message: String,
+}
+
+/// What happens to a line that is not a JSON-RPC message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InvalidLine {
+    /// Some agents print other lines before the first message.
+    Skipped,
+    Refused,
+}
+
 /// A message of the other side that is not a response.
 #[derive(Debug)]
-pub(super) struct Incoming {
-    pub(super) method: String,
-    pub(super) params: Value,
+pub struct Incoming {
+    pub method: String,
+    pub params: Value,
     /// `None`: a notification.
-    pub(super) responder: Option<Responder>,
+    pub responder: Option<Responder>,
     /// Its share of [`QUEUED_BYTES_MAX`].
     _bytes: OwnedSemaphorePermit,
 }
 
 /// Answers one request. Dropping it without an answer reports an internal error.
 #[derive(Debug)]
-pub(super) struct Responder {
+pub struct Responder {
     id: Value,
     rpc: Rpc,
     /// Completes when the other side cancels the request.
@@ -55,18 +76,18 @@ pub(super) struct Responder {
 }
 
 impl Responder {
-    pub(super) fn answer(mut self, result: Value) {
+    pub fn answer(mut self, result: Value) {
         self.is_answered = true;
         let answer = json!({ "jsonrpc": "2.0", "id": self.id, "result": result });
         self.rpc.write(&answer);
     }
 
-    pub(super) fn refuse(mut self, code: i64, message: &str) {
+    pub fn refuse(mut self, code: i64, message: &str) {
         self.send_error(code, message);
     }
 
     /// Completes when the other side cancels the request. Can be taken once.
-    pub(super) fn take_cancelled(&mut self) -> impl Future<Output = ()> + Send + use<> {
+    pub fn take_cancelled(&mut self) -> impl Future<Output = ()> + Send + use<> {
         let cancelled = self.cancelled.take();
         async move {
             let is_cancelled = match cancelled {
@@ -79,11 +100,46 @@ impl Responder {
         }
     }
 
+    /// Answers. Waits while the other side does not read its input.
+    pub async fn reply(mut self, outcome: Result<Value, RpcFault>) {
+        self.is_answered = true;
+        let answer = match outcome {
+            Ok(result) => json!({ "jsonrpc": "2.0", "id": self.id, "result": result }),
+            Err(RpcFault { code, message }) => error_response(&self.id, code, &message),
+        };
+        self.rpc.write_when_read(&answer).await;
+    }
+
     fn send_error(&mut self, code: i64, message: &str) {
         self.is_answered = true;
-        let error = json!({ "code": code, "message": message });
-        let answer = json!({ "jsonrpc": "2.0", "id": self.id, "error": error });
-        self.rpc.write(&answer);
+        self.rpc.write(&error_response(&self.id, code, message));
+    }
+}
+
+/// A request to the other side. Dropping it before its answer cancels it.
+#[derive(Debug)]
+pub struct PendingRequest {
+    id: u64,
+    rpc: Rpc,
+    given: oneshot::Receiver<Result<Value, RpcError>>,
+}
+
+impl PendingRequest {
+    /// # Errors
+    /// The error of the other side, or the end of the connection.
+    pub async fn answer(mut self) -> Result<Value, RpcError> {
+        (&mut self.given).await.unwrap_or(Err(RpcError::Closed))
+    }
+}
+
+impl Drop for PendingRequest {
+    fn drop(&mut self) {
+        if self.rpc.lock().outgoing.remove(&self.id).is_some() {
+            let cancel =
+                json!({ "jsonrpc": "2.0", "method": CANCEL, "params": { "requestId": self.id } });
+            // A lost cancellation leaves a question open on the other side. Its answer is then ignored.
+            let _full = self.rpc.lines.try_send(cancel.to_string());
+        }
     }
 }
 
@@ -116,7 +172,7 @@ struct Open {
 
 /// The writing side. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Rpc {
+pub struct Rpc {
     lines: mpsc::Sender<String>,
     open: Arc<Mutex<Open>>,
     last_id: Arc<AtomicU64>,
@@ -124,7 +180,17 @@ pub(super) struct Rpc {
 
 /// The tasks of a connection. Dropping it ends them.
 #[derive(Debug)]
-pub(super) struct Tasks([JoinHandle<()>; 2]);
+pub struct Tasks([JoinHandle<()>; 2]);
+
+impl Tasks {
+    /// Stops reading. Waits until the queued messages are written, for at most `limit`. The caller has dropped every
+    /// [`Rpc`] of the connection.
+    pub async fn finish(mut self, limit: Duration) {
+        let [writing, reading] = &mut self.0;
+        reading.abort();
+        let _too_slow = tokio::time::timeout(limit, writing).await;
+    }
+}
 
 impl Drop for Tasks {
     fn drop(&mut self) {
@@ -137,9 +203,26 @@ impl Drop for Tasks {
 impl Rpc {
     /// Connects to the pipes of a program. The receiver ends when the program closes its output. Must be called within
     /// a tokio runtime.
-    pub(super) fn connect(
+    pub fn connect(
         stdin: impl AsyncWrite + Send + Unpin + 'static,
         stdout: impl AsyncRead + Send + Unpin + 'static,
+    ) -> (Self, mpsc::Receiver<Incoming>, Tasks) {
+        Self::open(stdin, stdout, InvalidLine::Skipped)
+    }
+
+    /// [`Rpc::connect`] to the program that uses this process as a server: a line that is not a JSON-RPC message gets an
+    /// error response.
+    pub fn serve(
+        output: impl AsyncWrite + Send + Unpin + 'static,
+        input: impl AsyncRead + Send + Unpin + 'static,
+    ) -> (Self, mpsc::Receiver<Incoming>, Tasks) {
+        Self::open(output, input, InvalidLine::Refused)
+    }
+
+    fn open(
+        stdin: impl AsyncWrite + Send + Unpin + 'static,
+        stdout: impl AsyncRead + Send + Unpin + 'static,
+        invalid_line: InvalidLine,
     ) -> (Self, mpsc::Receiver<Incoming>, Tasks) {
         let (lines, to_write) = mpsc::channel(QUEUED_MAX);
         let (to_loop, incoming) = mpsc::channel(QUEUED_MAX);
@@ -152,8 +235,8 @@ impl Rpc {
         let reading = tokio::spawn({
             let rpc = rpc.clone();
             async move {
-                if let Err(error) = rpc.read(stdout, to_loop).await {
-                    tracing::warn!(%error, "cannot read the agent's messages");
+                if let Err(error) = rpc.read(stdout, to_loop, invalid_line).await {
+                    tracing::warn!(%error, "cannot read the messages of the other program");
                 }
                 rpc.close();
             }
@@ -165,38 +248,65 @@ impl Rpc {
     ///
     /// # Errors
     /// The error of the other side, or the end of the connection.
-    pub(super) fn request(
+    pub fn request(
         &self,
         method: &str,
         params: Value,
     ) -> impl Future<Output = Result<Value, RpcError>> + Send + use<> {
-        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        let (give, given) = oneshot::channel();
-        {
-            let mut open = self.lock();
-            if !open.is_closed {
-                open.outgoing.insert(id, give);
-            }
-        }
+        let (id, given) = self.new_request();
         self.write(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
         async move { given.await.unwrap_or(Err(RpcError::Closed)) }
     }
 
-    pub(super) fn notify(&self, method: &str, params: Value) {
+    pub fn notify(&self, method: &str, params: Value) {
         self.write(&json!({ "jsonrpc": "2.0", "method": method, "params": params }));
     }
 
+    /// [`Rpc::notify`] that waits while the other side does not read its input.
+    pub async fn notify_when_read(&self, method: &str, params: Value) {
+        let message = json!({ "jsonrpc": "2.0", "method": method, "params": params });
+        self.write_when_read(&message).await;
+    }
+
+    /// [`Rpc::request`] that waits while the other side does not read its input, and that can be cancelled.
+    pub async fn ask(&self, method: &str, params: Value) -> PendingRequest {
+        let (id, given) = self.new_request();
+        let pending = PendingRequest {
+            id,
+            rpc: self.clone(),
+            given,
+        };
+        let message = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        self.write_when_read(&message).await;
+        pending
+    }
+
+    fn new_request(&self) -> (u64, oneshot::Receiver<Result<Value, RpcError>>) {
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let (give, given) = oneshot::channel();
+        let mut open = self.lock();
+        if !open.is_closed {
+            open.outgoing.insert(id, give);
+        }
+        (id, given)
+    }
+
+    async fn write_when_read(&self, message: &Value) {
+        // Fails when the connection is closed. The reader notices that, too.
+        let _closed = self.lines.send(message.to_string()).await;
+    }
+
     fn write(&self, message: &Value) {
-        // A full queue: the agent does not read its input. A lost answer would leave it waiting, so the connection
+        // A full queue: the other side does not read its input. A lost answer would leave it waiting, so the connection
         // ends.
         if let Err(error) = self.lines.try_send(message.to_string()) {
-            tracing::warn!(%error, "cannot send a message to the agent");
+            tracing::warn!(%error, "cannot send a message to the other program");
             self.close();
         }
     }
 
     /// Fails all requests, now and later.
-    pub(super) fn close(&self) {
+    pub fn close(&self) {
         let mut open = self.lock();
         open.is_closed = true;
         open.outgoing.clear();
@@ -206,6 +316,7 @@ impl Rpc {
         &self,
         stdout: impl AsyncRead + Unpin,
         to_loop: mpsc::Sender<Incoming>,
+        invalid_line: InvalidLine,
     ) -> io::Result<()> {
         let mut stdout = BufReader::new(stdout);
         let room = Arc::new(Semaphore::new(QUEUED_BYTES_MAX as usize));
@@ -217,15 +328,25 @@ impl Rpc {
                 return Ok(());
             }
             if !line.ends_with(b"\n") && read == LINE_MAX as usize {
-                let text = format!("the agent sent a message of more than {LINE_MAX} bytes");
+                let text = format!("it sent a message of more than {LINE_MAX} bytes");
                 return Err(io::Error::other(text));
             }
             let bytes = u32::try_from(read).unwrap_or(LINE_MAX);
             let bytes = Arc::clone(&room).acquire_many_owned(bytes).await;
             let bytes = bytes.map_err(io::Error::other)?;
-            // Some agents print other lines before the first message.
-            let Ok(message) = serde_json::from_slice::<Value>(&line) else {
-                continue;
+            let message = match serde_json::from_slice::<Value>(&line) {
+                Ok(message) if message.is_object() => message,
+                invalid => {
+                    if invalid_line == InvalidLine::Refused && !line.trim_ascii().is_empty() {
+                        let (code, text) = match invalid {
+                            Ok(_) => (-32600, "the line is not a JSON-RPC message"),
+                            Err(_) => (-32700, "the line is not JSON"),
+                        };
+                        let refusal = error_response(&Value::Null, code, text);
+                        self.write_when_read(&refusal).await;
+                    }
+                    continue;
+                }
             };
             drop(line);
             let Some(incoming) = self.handle(message, bytes) else {
@@ -239,9 +360,6 @@ impl Rpc {
 
     /// Handles responses and cancellations. Returns any other message.
     fn handle(&self, mut message: Value, bytes: OwnedSemaphorePermit) -> Option<Incoming> {
-        if !message.is_object() {
-            return None;
-        }
         let id = message["id"].take();
         let Some(method) = message["method"].as_str().map(str::to_owned) else {
             let waiting = self.lock().outgoing.remove(&id.as_u64()?)?;
@@ -254,7 +372,7 @@ impl Rpc {
             return None;
         };
         let params = message["params"].take();
-        if method == "$/cancel_request" {
+        if method == CANCEL {
             let id = params["requestId"].to_string();
             if let Some(cancel) = self.lock().incoming.remove(&id) {
                 let _answered = cancel.send(());
@@ -288,10 +406,17 @@ async fn write(mut stdin: impl AsyncWrite + Unpin, mut lines: mpsc::Receiver<Str
     while let Some(mut line) = lines.recv().await {
         line.push('\n');
         if let Err(error) = stdin.write_all(line.as_bytes()).await {
-            tracing::debug!(%error, "cannot write to the agent");
+            tracing::debug!(%error, "cannot write to the other program");
             return;
         }
     }
+    if let Err(error) = stdin.flush().await {
+        tracing::debug!(%error, "cannot write to the other program");
+    }
+}
+
+fn error_response(id: &Value, code: i64, message: &str) -> Value {
+    json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } })
 }
 
 fn error_of(error: &Value) -> RpcError {
@@ -363,6 +488,53 @@ mod tests {
             Err(RpcError::Closed)
         );
         assert!(incoming.recv().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_server_refuses_lines_without_a_message() {
+        let (stdin, read) = duplex(1 << 10);
+        let (mut written, stdout) = duplex(1 << 10);
+        let (_rpc, mut incoming, _tasks) = Rpc::serve(stdin, stdout);
+        written
+            .write_all(b"{\n\n[1]\n{\"method\":\"hello\"}\n")
+            .await
+            .unwrap();
+        assert_eq!(incoming.recv().await.unwrap().method, "hello");
+        let mut read = BufReader::new(read).lines();
+        for code in [-32700, -32600] {
+            let line = read.next_line().await.unwrap().unwrap();
+            let answer: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(
+                (&answer["id"], &answer["error"]["code"]),
+                (&Value::Null, &json!(code))
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dropped_request_is_cancelled_once() {
+        let (rpc, _incoming, _tasks, read, mut written) = connected();
+        let mut read = read.lines();
+        let first = rpc.ask("ask", Value::Null).await;
+        let second = rpc.ask("ask", Value::Null).await;
+        written
+            .write_all(b"{\"id\":1,\"result\":7}\n")
+            .await
+            .unwrap();
+        assert_eq!(first.answer().await, Ok(json!(7)));
+        drop(second);
+        rpc.notify("end", Value::Null);
+        let mut seen = Vec::new();
+        while seen
+            .last()
+            .is_none_or(|last: &Value| last["method"] != "end")
+        {
+            let line = read.next_line().await.unwrap().unwrap();
+            seen.push(serde_json::from_str::<Value>(&line).unwrap());
+        }
+        let cancelled = seen.iter().filter(|seen| seen["method"] == CANCEL);
+        let ids: Vec<_> = cancelled.map(|seen| &seen["params"]["requestId"]).collect();
+        assert_eq!(ids, [&json!(2)]);
     }
 
     #[tokio::test]
