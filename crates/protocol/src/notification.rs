@@ -236,6 +236,11 @@ pub enum OutputFragment {
     TextEnded {
         message: String,
     },
+    /// What the model thinks before it answers. Has no end: the next fragment of another kind ends it.
+    Thought {
+        message: String,
+        delta: String,
+    },
     /// A call begins. Its arguments follow, then its end, and later its result.
     Call {
         call: String,

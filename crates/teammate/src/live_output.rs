@@ -69,6 +69,7 @@ impl LiveOutput {
         AnswerStream {
             live: self,
             text: None,
+            thought: None,
             message: None,
             call: None,
             sent: 0,
@@ -106,7 +107,9 @@ impl LiveOutput {
 impl Waiting {
     fn push(&mut self, mut fragment: OutputFragment) {
         let mut length = match &fragment {
-            OutputFragment::Text { delta, .. } | OutputFragment::Input { delta, .. } => delta.len(),
+            OutputFragment::Text { delta, .. }
+            | OutputFragment::Thought { delta, .. }
+            | OutputFragment::Input { delta, .. } => delta.len(),
             OutputFragment::Returned { text, .. } | OutputFragment::Lines { text, .. } => {
                 text.len()
             }
@@ -141,6 +144,16 @@ impl Waiting {
                 delta.push_str(&more);
             }
             (
+                Some(OutputFragment::Thought { message, delta }),
+                OutputFragment::Thought {
+                    message: same,
+                    delta: more,
+                },
+            ) if *message == same => {
+                self.weight += length;
+                delta.push_str(&more);
+            }
+            (
                 Some(OutputFragment::Input { call, delta }),
                 OutputFragment::Input {
                     call: same,
@@ -165,6 +178,8 @@ pub(crate) struct AnswerStream<'a> {
     live: &'a LiveOutput,
     /// The id of the open text.
     text: Option<String>,
+    /// The id of the open thought.
+    thought: Option<String>,
     /// The id of the last text, to which calls refer.
     message: Option<String>,
     /// The id of the open call.
@@ -181,10 +196,24 @@ impl AnswerStream<'_> {
             return;
         }
         self.end_call();
+        self.thought = None;
         self.sent += delta.len();
         let message = self.text.get_or_insert_with(|| self.live.next_message());
         self.message = Some(message.clone());
         self.live.push(OutputFragment::Text {
+            message: message.clone(),
+            delta: delta.to_owned(),
+        });
+    }
+
+    pub(crate) fn thought(&mut self, delta: &str) {
+        if delta.is_empty() {
+            return;
+        }
+        self.end_text();
+        self.end_call();
+        let message = self.thought.get_or_insert_with(|| self.live.next_message());
+        self.live.push(OutputFragment::Thought {
             message: message.clone(),
             delta: delta.to_owned(),
         });
@@ -241,12 +270,17 @@ impl AnswerStream<'_> {
         }
     }
 
-    /// Ends the open text or call, if any.
+    /// Ends the open text, thought or call, if any.
     fn end_open(&mut self) {
+        self.end_text();
+        self.thought = None;
+        self.end_call();
+    }
+
+    fn end_text(&mut self) {
         if let Some(message) = self.text.take() {
             self.live.push(OutputFragment::TextEnded { message });
         }
-        self.end_call();
     }
 
     fn end_call(&mut self) {

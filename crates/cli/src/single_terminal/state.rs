@@ -616,7 +616,7 @@ impl MemberRow {
                 let tone = if diff { Tone::Diff } else { Tone::Runtime };
                 self.transcript.lines(tone, &text);
             }
-            OutputFragment::Unknown => {}
+            OutputFragment::Thought { .. } | OutputFragment::Unknown => {}
         }
     }
 

@@ -93,8 +93,10 @@ impl Envelopes {
                 };
                 envelopes.push(self.wrap(Some(name), result, origin));
             }
-            // The CUSTOM event `output` contains these lines.
-            OutputFragment::Lines { .. } | OutputFragment::Unknown => {}
+            // The CUSTOM event `output` contains these lines. Thoughts are only for live views.
+            OutputFragment::Lines { .. }
+            | OutputFragment::Thought { .. }
+            | OutputFragment::Unknown => {}
         }
     }
 

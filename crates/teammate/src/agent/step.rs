@@ -76,7 +76,10 @@ pub(super) async fn ask(
                 sink.lines(Tone::Runtime, &format!("… continues with {by}: {why}"));
             }
             _ if visibility == TextVisibility::Hidden => {}
-            Delta::Thought(text) => thoughts.push(&text),
+            Delta::Thought(text) => {
+                thoughts.push(&text);
+                live_answer.thought(&text);
+            }
             Delta::Text(text) => {
                 thoughts.end();
                 answer.push(&text);

@@ -10,6 +10,7 @@ use agent_team_tools::team::without_middle;
 
 use super::wire::{CallContent, ContentBlock, PlanEntry, SessionUpdate, ToolCall};
 use crate::agent::output_sink::{EndedCall, OutputSink, Stream};
+use crate::live_output::AnswerStream;
 
 /// The largest output of a call that is shown, in bytes.
 const SHOWN_MAX: usize = 30_000;
@@ -56,6 +57,8 @@ struct Content {
 struct StreamedText<'a> {
     kind: TextKind,
     stream: Stream<'a>,
+    /// For connected clients.
+    live: AnswerStream<'a>,
     /// Holds back what could be the beginning of a secret.
     redacted: RedactedStream,
 }
@@ -64,7 +67,17 @@ impl Drop for StreamedText<'_> {
     fn drop(&mut self) {
         let rest = self.redacted.rest_of_text();
         if !rest.is_empty() {
-            self.stream.push(&rest);
+            self.push(&rest);
+        }
+    }
+}
+
+impl StreamedText<'_> {
+    fn push(&mut self, shown: &str) {
+        self.stream.push(shown);
+        match self.kind {
+            TextKind::Answer => self.live.text(shown),
+            TextKind::Thought => self.live.thought(shown),
         }
     }
 }
@@ -122,12 +135,13 @@ impl<'a> Updates<'a> {
             self.text = Some(StreamedText {
                 kind,
                 stream: self.sink.stream(kind),
+                live: self.sink.live.answer_stream(),
                 redacted: self.secrets.stream(),
             });
         }
         if let Some(current) = &mut self.text {
             let shown = current.redacted.text(&text);
-            current.stream.push(&shown);
+            current.push(&shown);
         }
         if kind == TextKind::Answer {
             self.last_text.push_str(&text);
@@ -287,6 +301,7 @@ fn bytes_of(part: &CallContent) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use agent_team_protocol::notification::OutputFragment;
     use serde_json::json;
 
     use super::*;
@@ -320,5 +335,36 @@ mod tests {
         let small = format!("{over}\none line");
         let expected = [("large".to_owned(), large), ("small".to_owned(), small)];
         assert_eq!(ended, expected);
+    }
+
+    #[test]
+    fn clients_receive_thoughts_and_text_without_secrets() {
+        let live = LiveOutput::new("01234567");
+        let (sink, _shown) = OutputSink::new(live.clone());
+        let secret = ("KEY".to_owned(), "hunter2-hunter2".to_owned());
+        let secrets = Secrets::new(&[secret].into());
+        let mut updates = Updates::new(&sink, "ida", &secrets);
+        for (kind, text) in [
+            ("agent_thought_chunk", "It is "),
+            ("agent_thought_chunk", "hunter2-hunter2."),
+            ("agent_message_chunk", "Done."),
+        ] {
+            let content = json!({ "type": "text", "text": text });
+            let update = json!({ "sessionUpdate": kind, "content": content });
+            updates.show(serde_json::from_value(update).unwrap());
+        }
+        updates.finish();
+        let mut seen = Vec::new();
+        for fragment in live.take() {
+            if let OutputFragment::Thought { delta, .. } = fragment {
+                seen.push(("thought", delta));
+            } else if let OutputFragment::Text { delta, .. } = fragment {
+                seen.push(("text", delta));
+            }
+        }
+        assert!(!format!("{seen:?}").contains("hunter2"), "{seen:?}");
+        assert_eq!(seen.first().unwrap().0, "thought");
+        assert!(seen[0].1.starts_with("It is "), "{seen:?}");
+        assert_eq!(seen[1..], [("text", "Done.".to_owned())]);
     }
 }
