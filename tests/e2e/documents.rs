@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use self::page::Page;
 
-/// Rows of the page whose verbs are not run: `attach` needs panes, `serve` runs until a signal, and `mcp` and
+/// Rows of the page whose verbs are not run: `attach` needs panes, `serve` runs until a signal, and `acp`, `mcp` and
 /// `supervisor run` print no document.
-const NOT_RUN: [&str; 4] = ["attach", "mcp", "serve", "supervisor run"];
+const NOT_RUN: [&str; 5] = ["acp", "attach", "mcp", "serve", "supervisor run"];
 
 const TEAM: &str = "\
 name = \"demo\"
@@ -135,6 +135,7 @@ async fn without_team(it: &mut Checker) {
     it.check("doctor", &report);
     it.one("completions", ["completions", "bash"]).await;
     it.one("mcp --how", ["mcp", "--how"]).await;
+    it.one("acp --how", ["acp", "--how"]).await;
     let created = Rig::new().json(["mcp", "--create"]).await;
     it.check("mcp --create", &created);
     it.one("man", ["man"]).await;

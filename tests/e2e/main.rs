@@ -19,6 +19,7 @@ mod demo;
 mod documented;
 mod documents;
 mod down;
+mod editors;
 mod edits;
 mod envelopes;
 mod external;

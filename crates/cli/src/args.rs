@@ -16,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::complete;
 
+mod acp;
 mod init;
 mod logs;
 mod mcp;
@@ -25,6 +26,7 @@ mod rules;
 mod serve;
 mod task;
 
+pub(crate) use acp::{Acp, AcpEditor};
 pub(crate) use init::Init;
 pub(crate) use logs::Logs;
 pub(crate) use mcp::{Mcp, McpProgram};
@@ -81,6 +83,7 @@ Administration:
   config       Override models, roles and limits for yourself
   supervisor   Manage the supervisor process: status, logs, stop, restart, run
   mcp          Connect a chat session of another program to a team, over MCP
+  acp          Serve the team of a directory to an editor, over ACP
   doctor       Check the installation
   completions  Print shell completions
   man          Print or write manual pages
@@ -363,6 +366,7 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Supervisor(SupervisorCommand),
     Mcp(Mcp),
+    Acp(Acp),
     /// Check the installation
     #[command(arg(unused_team()))]
     Doctor,

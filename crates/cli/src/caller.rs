@@ -62,3 +62,14 @@ pub(crate) fn environment() -> (BTreeMap<String, String>, Vec<String>) {
     }
     (environment, lost)
 }
+
+/// Variables of a program that runs inside another agent. A member with these variables would take itself for a part of
+/// that agent.
+const NESTED: [&str; 2] = ["CLAUDECODE", "CLAUDE_CODE_"];
+
+/// [`environment`] of a process that another program has started, such as a chat or an editor.
+pub(crate) fn environment_of_program() -> BTreeMap<String, String> {
+    let (mut environment, _not_utf8) = environment();
+    environment.retain(|name, _| !NESTED.iter().any(|prefix| name.starts_with(prefix)));
+    environment
+}

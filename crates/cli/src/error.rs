@@ -160,6 +160,16 @@ impl Failure {
         }
     }
 
+    /// [`Failure::one_line`], with the hint on a second line.
+    pub(crate) fn with_hint(&self) -> String {
+        let hint = match self {
+            Self::Reported(report) => report.hint.as_deref(),
+            Self::BrokenPipe => None,
+        };
+        let hint = hint.map(|hint| format!("\nhint: {}", visible_line(hint)));
+        self.one_line() + &hint.unwrap_or_default()
+    }
+
     pub(crate) fn print(&self, json: bool) {
         let Self::Reported(report) = self else { return };
         let text = if json {

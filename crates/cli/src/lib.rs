@@ -121,7 +121,7 @@ fn report_clap_error(error: &clap::Error) -> ExitCode {
 /// The verb on the command line, if it is planned but not implemented.
 fn planned_verb(error: &clap::Error) -> Option<&str> {
     /// README lists these verbs under "Limits".
-    const PLANNED: [&str; 2] = ["acp", "web"];
+    const PLANNED: [&str; 1] = ["web"];
     if error.kind() != ErrorKind::InvalidSubcommand {
         return None;
     }

@@ -2,6 +2,7 @@
 //! the file of a verb contacts the supervisor and prints. `goal.rs`, `trust.rs`, `waiting.rs` and `text_argument.rs`
 //! contain code that several verbs share.
 
+pub(crate) mod acp;
 mod asking;
 mod attach;
 pub(crate) mod audit;
@@ -120,6 +121,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Config(command) => config::run(&global, output, command).await,
         Verb::Supervisor(command) => supervisor::run(output, command).await,
         Verb::Mcp(args) => mcp::run(&global, output, args).await,
+        Verb::Acp(args) => acp::run(&global, output, args).await,
         Verb::Doctor => doctor::run(output).await,
         Verb::Init(options) => init::run(output, options),
         Verb::Completions { shell } => completions::run(output, shell),

@@ -4,7 +4,7 @@
 pub(crate) mod how;
 mod member;
 mod server;
-mod teams;
+pub(super) mod teams;
 mod tools;
 
 use std::process::ExitCode;

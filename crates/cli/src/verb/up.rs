@@ -172,7 +172,7 @@ async fn check_placement(session: &mut Session, up: &Up) -> Result<(), Failure> 
 }
 
 /// Refuses to start a lead without a usable model, before anything is started.
-async fn check_model(session: &mut Session, up: &Up) -> Result<(), Failure> {
+pub(super) async fn check_model(session: &mut Session, up: &Up) -> Result<(), Failure> {
     let is_agent_lead = |member: &&MemberSpec| member.lead && member.engine.uses_model();
     let Some(lead) = up.spec.members.iter().find(is_agent_lead) else {
         return Ok(());

@@ -10,6 +10,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use super::wire::Wire;
 use crate::args::Cli;
 use crate::error::ErrorDocument;
+use crate::verb::acp::how::AcpSetup;
 use crate::verb::audit::entry::Entry;
 use crate::verb::audit::export::Decision;
 use crate::verb::completions::CompletionScript;
@@ -141,6 +142,8 @@ pub(super) const DOCUMENTS: &[(&str, &str)] = &[
     ("mcp", "none: it serves MCP on stdin and stdout"),
     ("mcp --how", "[McpSetup]"),
     ("mcp --create", "[UpAnswer]"),
+    ("acp", "none: it serves ACP on stdin and stdout"),
+    ("acp --how", "[AcpSetup]"),
     ("man", "[ManualPage]"),
     ("man --out", "[WrittenPages]"),
 ];
@@ -157,6 +160,7 @@ pub(super) fn register(generator: &mut SchemaGenerator) {
         ChangedSetting,
         CheckResult,
         CompletionScript,
+        AcpSetup,
         McpSetup,
         Decision<'_>,
         Entry,

@@ -72,7 +72,7 @@ enum Stopped {
 
 impl From<Failure> for Stopped {
     fn from(failure: Failure) -> Self {
-        Self::Failed(text_of(&failure))
+        Self::Failed(failure.with_hint())
     }
 }
 
@@ -400,13 +400,4 @@ fn with_unread(mut text: String, unread: usize) -> String {
         several => text.push_str(&format!("\n\n{several} unread messages")),
     }
     text
-}
-
-fn text_of(failure: &Failure) -> String {
-    let hint = match failure {
-        Failure::Reported(report) => report.hint.as_deref(),
-        Failure::BrokenPipe => None,
-    };
-    let hint = hint.map(|hint| format!("\nhint: {}", visible_line(hint)));
-    failure.one_line() + &hint.unwrap_or_default()
 }

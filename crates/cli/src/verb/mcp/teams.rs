@@ -20,11 +20,7 @@ use crate::caller;
 use crate::error::Failure;
 use crate::output::Output;
 
-/// Variables of a program that runs inside another agent. A member with these variables would take itself for a part of
-/// that agent.
-const NESTED: [&str; 2] = ["CLAUDECODE", "CLAUDE_CODE_"];
-
-pub(super) async fn list() -> Result<Vec<TeamEntry>, Failure> {
+pub(in crate::verb) async fn list() -> Result<Vec<TeamEntry>, Failure> {
     let mut session = Session::of_team(TeamRef::Directory(caller::current_directory()?));
     match session.query::<TeamList>(Nothing {}).await {
         Ok(TeamListAnswer { teams, .. }) => Ok(teams),
@@ -71,15 +67,9 @@ pub(super) async fn create(planned: Loaded) -> Result<UpAnswer, Failure> {
     // As with `--json`, nothing asks on a terminal and nothing is printed.
     let spec = up::settle(Output::new(true), planned, &Start::default())?;
     let team = TeamId::new(&spec.name, &spec.project);
-    let (environment, _not_utf8) = caller::environment();
-    let is_nested = |name: &str| NESTED.iter().any(|prefix| name.starts_with(prefix));
-    let environment: BTreeMap<_, _> = environment
-        .into_iter()
-        .filter(|(name, _)| !is_nested(name))
-        .collect();
     let up = Up {
         spec,
-        environment,
+        environment: caller::environment_of_program(),
         named: BTreeSet::new(),
         secrets: BTreeMap::new(),
         terminal: caller::terminal(),
