@@ -68,6 +68,7 @@ mod supervisor;
 mod tall_requests;
 mod team_at_work;
 mod teams;
+mod terminal_programs;
 mod top;
 mod transcript;
 mod trust;

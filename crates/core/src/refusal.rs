@@ -85,6 +85,8 @@ pub enum Refused {
     NotOwner { task: TaskId, owner: Party },
     #[error("{task} is for {wanted}")]
     NotClaimable { task: TaskId, wanted: String },
+    #[error("{0} takes no tasks: its pane shows a program that knows nothing of the team")]
+    TakesNoTasks(MemberName),
     #[error("{member} holds {task} already")]
     HasClaim { member: MemberName, task: TaskId },
     #[error("no task is ready to claim")]

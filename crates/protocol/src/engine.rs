@@ -18,6 +18,8 @@ pub enum Engine {
     External,
     /// A chat session of another program, which has joined with `agent-team mcp`.
     Joined,
+    /// A program with a terminal interface of its own, which the member's pane shows.
+    Terminal,
     /// A value from a newer version. Views show it; no member is launched with it.
     #[serde(other)]
     Unknown,
@@ -35,6 +37,9 @@ pub struct EngineInfo {
     pub uses_model: bool,
     /// It runs the `run` lines of tasks, and takes no task without such a line. It sends no messages.
     pub runs_lines: bool,
+    /// The pane shows a program that knows nothing of the team. The member takes no tasks and sends no messages. The
+    /// worker shows messages to the user, and does not deliver them to the program.
+    pub shows_program: bool,
     /// The lead of a team of agents can have this engine.
     pub may_lead: bool,
     /// It starts a foreign agent, so a start counts against `limits.starting`.
@@ -69,6 +74,7 @@ pub const ENGINES: &[EngineInfo] = &[
         worker: "agent-teammate",
         uses_model: false,
         runs_lines: true,
+        shows_program: false,
         may_lead: false,
         foreign: false,
         typed: TypedLine::Task,
@@ -80,6 +86,7 @@ pub const ENGINES: &[EngineInfo] = &[
         worker: "agent-teammate-native",
         uses_model: true,
         runs_lines: false,
+        shows_program: false,
         may_lead: true,
         foreign: false,
         typed: TypedLine::Message,
@@ -91,6 +98,7 @@ pub const ENGINES: &[EngineInfo] = &[
         worker: "agent-teammate-native",
         uses_model: false,
         runs_lines: false,
+        shows_program: false,
         may_lead: true,
         foreign: true,
         typed: TypedLine::Message,
@@ -102,10 +110,23 @@ pub const ENGINES: &[EngineInfo] = &[
         worker: "agent-teammate-native",
         uses_model: false,
         runs_lines: false,
+        shows_program: false,
         may_lead: true,
         foreign: false,
         typed: TypedLine::Message,
         output: OutputKind::Transcript,
+    },
+    EngineInfo {
+        engine: Engine::Terminal,
+        name: "terminal",
+        worker: "agent-teammate",
+        uses_model: false,
+        runs_lines: false,
+        shows_program: true,
+        may_lead: false,
+        foreign: false,
+        typed: TypedLine::Message,
+        output: OutputKind::Plain,
     },
 ];
 
@@ -146,6 +167,15 @@ impl Engine {
 
     pub fn runs_lines(self) -> bool {
         self.info().is_some_and(|info| info.runs_lines)
+    }
+
+    pub fn shows_program(self) -> bool {
+        self.info().is_some_and(|info| info.shows_program)
+    }
+
+    /// Its members are agents, of this project or of another vendor.
+    pub fn is_agent(self) -> bool {
+        !self.runs_lines() && !self.shows_program()
     }
 
     pub fn typed(self) -> TypedLine {

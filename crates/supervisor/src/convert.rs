@@ -132,6 +132,7 @@ fn claimable(engine: Engine, claim: ClaimPolicy) -> ClaimableTasks {
     ClaimableTasks {
         unassigned: claim == ClaimPolicy::Ready,
         without_run: engine.info().is_some_and(|info| !info.runs_lines),
+        nothing: engine.shows_program(),
     }
 }
 
@@ -309,8 +310,8 @@ pub(crate) fn spawn_spec(
         .collect();
     let engine = spawn.engine.unwrap_or(role.engine);
     check_engine(spawn.role.as_str(), engine)?;
-    if spawn.must_plan && engine.runs_lines() {
-        let text = "a member with the command engine cannot plan";
+    if spawn.must_plan && !engine.is_agent() {
+        let text = format!("a member with the {} engine cannot plan", engine.name());
         return Err(
             Refusal::new(ErrorCode::Invalid, text).hint("spawn a role with the native engine")
         );
@@ -349,8 +350,8 @@ pub(crate) fn spawn_spec(
 }
 
 fn check_tools(tools: &[String], engine: Engine) -> Result<(), Refusal> {
-    if engine.runs_lines() {
-        let text = "a member with the command engine has no tools";
+    if !engine.is_agent() {
+        let text = format!("a member with the {} engine has no tools", engine.name());
         return Err(
             Refusal::new(ErrorCode::Invalid, text).hint("spawn a role with the native engine")
         );
@@ -532,7 +533,7 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::Blocked { .. } => ErrorCode::Blocked,
         Refused::StaleClaim { .. } => ErrorCode::StaleClaim,
         Refused::NotOwner { .. } => ErrorCode::NotOwner,
-        Refused::NotClaimable { .. } => ErrorCode::NotClaimable,
+        Refused::NotClaimable { .. } | Refused::TakesNoTasks(_) => ErrorCode::NotClaimable,
         Refused::NothingToClaim => ErrorCode::NothingToClaim,
         Refused::CompletionRefused { .. } => ErrorCode::CompletionRefused,
         Refused::KeyReused(_) => ErrorCode::KeyReused,
@@ -586,6 +587,9 @@ fn hint(refused: &Refused) -> Option<String> {
         }
         Refused::LineNotAllowed(_) => {
             "use create_task, which requests permission; only the user may set a shell line without it".to_owned()
+        }
+        Refused::TakesNoTasks(_) => {
+            "name a member with another engine, or omit the member".to_owned()
         }
         Refused::NoTask(_) => "use --for member, which is valid until the team goes down".to_owned(),
         Refused::ApprovedOnce => {

@@ -1,4 +1,5 @@
-//! A pseudo-terminal, and programs that have it as their controlling terminal. Called by the command engine.
+//! A pseudo-terminal, and programs that have it as their controlling terminal. Called by the command engine
+//! and by the inner pty of a terminal program.
 //!
 //! The master side is asynchronous and never blocks the runtime. Reads return the program's output as bytes; writes
 //! arrive as if typed, so a ^C byte interrupts the program. One pty serves one program at a time.
@@ -69,12 +70,16 @@ impl Pty {
     /// bytes may have been written.
     pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let written = self.master.async_io(Interest::WRITABLE, |master| {
-                Ok(rustix::io::write(master, bytes)?)
-            });
-            bytes = &bytes[written.await?..];
+            bytes = &bytes[self.write(bytes).await?..];
         }
         Ok(())
+    }
+
+    /// Waits until the terminal's input queue has room, writes as many of these bytes as it takes, and returns their
+    /// number. If cancelled, nothing was written.
+    pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let write = |master: &OwnedFd| Ok(rustix::io::write(master, bytes)?);
+        self.master.async_io(Interest::WRITABLE, write).await
     }
 
     /// Sets the size. The kernel sends SIGWINCH to the foreground program.

@@ -276,6 +276,17 @@ impl AgentKeys {
         }
     }
 
+    /// Refuses the keys of agents beside an engine that shows a program.
+    pub(super) fn refuse_for_terminal_engine(&self, source: &Source<'_>) {
+        if let Some(At { value: key, at }) = self.first_key {
+            source.fault_with_hint(
+                at,
+                format!("`{key}` applies only to agents, but `engine` shows a program"),
+                format!("remove `{key}`"),
+            );
+        }
+    }
+
     /// Combines the keys of a role (`self`), a member and `[defaults]`. A value of the member takes precedence over a
     /// value of the role, and both over the defaults. Prompts and denied tools of role and member are joined.
     pub(super) fn agent(&self, member: &Self, defaults: &Self, description: &str) -> AgentSpec {

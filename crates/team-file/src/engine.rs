@@ -1,6 +1,7 @@
 //! `engine`: what does a member's work. Called for members, roles and `[defaults]`.
 //!
 //! An external agent is named by a word of [`EXTERNAL`], or by its command: `engine = { acp = ["program", "argument"] }`.
+//! A program with a terminal interface is named by its command: `engine = { terminal = ["program", "argument"] }`.
 
 use std::path::Path;
 
@@ -112,10 +113,15 @@ const EXTERNAL: &[External] = &[
     },
 ];
 
+/// Whether the name of the engine alone does not say which program it starts.
+pub(super) fn needs_command(engine: Engine) -> bool {
+    engine.is_external() || engine.shows_program()
+}
+
 /// The words that `engine` accepts, with their engines.
 pub(super) fn engine_words() -> Vec<(&'static str, Engine)> {
     let engines = ENGINE_WORDS.iter().copied();
-    let engines = engines.filter(|(_, engine)| *engine != Engine::External);
+    let engines = engines.filter(|(_, engine)| !needs_command(*engine));
     let external = EXTERNAL.iter();
     let external = external.map(|external| (external.word, Engine::External));
     engines.chain(external).collect()
@@ -138,22 +144,44 @@ pub(super) fn read(
     const KEY: &str = "engine";
     if !table.is_table(KEY) {
         let word = table.string_at(KEY);
+        if word == Some(Engine::Terminal.name()) {
+            let at = table.string(KEY)?.at;
+            source.fault_with_hint(
+                at,
+                "`engine = \"terminal\"` names no program",
+                "set engine = { terminal = [\"vi\"] }",
+            );
+            return None;
+        }
         let found = table.word(KEY, &engine_words())?;
         keys.external = word.and_then(external);
         return Some(found);
     }
     let mut inner = table.table(KEY, Level::Engine)?;
     let at = inner.at;
-    let command = inner.strings("acp");
+    let commands = ["acp", "terminal"].map(|key| inner.strings(key));
     inner.finish();
-    let command = command.unwrap_or_default().into_iter();
+    let (engine, command) = match commands {
+        [Some(command), None] => (Engine::External, command),
+        [None, Some(command)] => (Engine::Terminal, command),
+        [Some(_), Some(_)] => {
+            source.fault_with_hint(
+                at,
+                "`engine` has both `acp` and `terminal`",
+                "remove one of them",
+            );
+            return None;
+        }
+        [None, None] => (Engine::External, Vec::new()),
+    };
+    let command = command.into_iter();
     let command: Vec<String> = command.map(|word| word.value.to_owned()).collect();
     let program = command.first().map(Path::new).and_then(Path::file_name);
     let Some(program) = program else {
         source.fault_with_hint(
             at,
-            "`engine` needs `acp`, a program and its arguments",
-            "set engine = { acp = [\"gemini\", \"--acp\"] }",
+            "`engine` needs `acp` or `terminal`, with a program and its arguments",
+            "set engine = { acp = [\"gemini\", \"--acp\"] }, or engine = { terminal = [\"vi\"] }",
         );
         return None;
     };
@@ -162,10 +190,7 @@ pub(super) fn read(
         command,
         ..ExternalAgent::default()
     });
-    Some(At {
-        value: Engine::External,
-        at,
-    })
+    Some(At { value: engine, at })
 }
 
 impl External {

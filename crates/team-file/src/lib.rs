@@ -549,8 +549,8 @@ fn ensure_lead(
     roles: &mut Roles,
     reader: Reader<'_>,
 ) {
-    let is_agent = |member: &Member| !member.spec.engine.runs_lines();
-    let default_mode = if !defaults.engine.runs_lines() || members.iter().any(is_agent) {
+    let is_agent = |member: &Member| member.spec.engine.is_agent();
+    let default_mode = if defaults.engine.is_agent() || members.iter().any(is_agent) {
         Mode::Lead
     } else {
         Mode::Manual
@@ -565,12 +565,12 @@ fn ensure_lead(
         Some(lead) => match lead.engine_at {
             None => lead.spec.engine = Engine::Native,
             Some(at) => {
-                // Without `mode`, the lead may have the command engine: the file does not ask for an agent.
+                // Without `mode`, the lead may have another engine: the file does not ask for an agent.
                 let Some(mode) = mode else { return };
                 source.fault_with_hint(
                     at,
                     format!(
-                        "with `mode = \"{}\"` the lead must be an agent, but this engine runs commands",
+                        "with `mode = \"{}\"` the lead must be an agent, but this engine is for commands and programs",
                         mode.word()
                     ),
                     "set engine = \"native\", or mode = \"manual\"",
@@ -594,12 +594,13 @@ pub enum EngineError {
 pub fn engine(text: &str) -> Result<Engine, EngineError> {
     let known = ENGINE_WORDS
         .iter()
-        .filter(|(_, engine)| *engine != Engine::External);
+        .filter(|(_, engine)| !engine::needs_command(*engine));
     if let Some((_, engine)) = known.clone().find(|(word, _)| *word == text) {
         return Ok(*engine);
     }
     // The command line cannot name a program yet.
-    if unsupported::is_value("engine", text) || engine::external(text).is_some() {
+    let is_program = text == Engine::Terminal.name() || engine::external(text).is_some();
+    if unsupported::is_value("engine", text) || is_program {
         return Err(EngineError::Unsupported);
     }
     let known: Vec<_> = known.map(|(word, _)| *word).collect();

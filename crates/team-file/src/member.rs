@@ -252,7 +252,14 @@ impl Member {
         let is_agent = spec.engine.uses_model();
         let default_claim = ClaimPolicy::default_of(spec.engine, spec.lead);
         spec.claim = claim.or(defaults.claim).unwrap_or(default_claim);
-        if spec.engine.is_external() {
+        if spec.engine.shows_program() {
+            spec.claim = ClaimPolicy::Assigned;
+            spec.agent = AgentSpec {
+                description: agent.description,
+                external: agent.external,
+                ..AgentSpec::default()
+            };
+        } else if spec.engine.is_external() {
             spec.agent = AgentSpec {
                 description: agent.description,
                 prompt: agent.prompt,
@@ -339,6 +346,9 @@ pub(super) fn read(
     if engine.is_some_and(|engine| engine.value == Engine::External) {
         agent_keys.refuse_for_external_engine(source);
     }
+    if engine.is_some_and(|engine| engine.value.shows_program()) {
+        agent_keys.refuse_for_terminal_engine(source);
+    }
     let colour = table.colour();
     let cwd = table
         .string("cwd")
@@ -348,9 +358,18 @@ pub(super) fn read(
     let mut env_at = defaults.env_at.clone();
     env_at.extend(table.positions_in("env"));
     let claim = table.word("claim", CLAIMS).map(|found| found.value);
-    let placement = table
-        .word("placement", &member_placements())
-        .map(|found| found.value);
+    let placement = table.word("placement", &member_placements());
+    if let (Some(engine), Some(placement)) = (engine, placement)
+        && engine.value.shows_program()
+        && placement.value == PlacementChoice::Hosted
+    {
+        source.fault_with_hint(
+            placement.at,
+            "a hosted member has no terminal, so `engine` cannot show a program",
+            "remove `placement`",
+        );
+    }
+    let placement = placement.map(|found| found.value);
     table.finish();
     let At { value: name, at } = name?;
     let set_keys = SetKeys {

@@ -308,6 +308,9 @@ fn from_table(source: &Source<'_>, mut table: Table<'_>, role: Role, reader: Rea
     if role.engine.is_some_and(Engine::runs_lines) {
         role.agent_keys.refuse_for_command_engine(source);
     }
+    if role.engine.is_some_and(Engine::shows_program) {
+        role.agent_keys.refuse_for_terminal_engine(source);
+    }
     table.finish();
     role
 }

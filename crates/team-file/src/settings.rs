@@ -85,7 +85,7 @@ pub(super) fn list(
             Some(member.spec.role.to_string()),
             lister.origin(set_keys.role, set_keys, &inherited_role),
         ));
-        if member.spec.engine.runs_lines() {
+        if !member.spec.engine.is_agent() {
             continue;
         }
         let of_role = |is_set: bool, from: Option<&String>| {
@@ -147,11 +147,13 @@ pub(super) fn ineffective(members: &[Member], roles: &Roles, overrides: &Overrid
                 let unknown = roles.known(role).is_none();
                 unknown.then(|| format!("there is no role {role}"))
             }
-            Some(member) => member
-                .spec
-                .engine
-                .runs_lines()
-                .then(|| format!("{name} runs commands and uses no model")),
+            Some(member) if member.spec.engine.runs_lines() => {
+                Some(format!("{name} runs commands and uses no model"))
+            }
+            Some(member) if member.spec.engine.shows_program() => Some(format!(
+                "{name} shows a program and uses no model of agent-team"
+            )),
+            Some(_) => None,
         },
     };
     let keys = overrides.keys().filter_map(|key| Some((key, why(key)?)));

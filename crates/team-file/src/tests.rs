@@ -16,6 +16,7 @@ mod hooks;
 mod mcp;
 mod overrides;
 mod permissions;
+mod terminal;
 
 /// A certificate in PEM, which the reader does not decode.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";

@@ -34,7 +34,7 @@ pub(super) enum Level {
 const KEYS: &[(Level, &[&str])] = &[(Level::Lead, &["command"]), (Level::Member, &["command"])];
 
 /// Values, by key.
-const VALUES: &[(&str, &[&str])] = &[("engine", &["acp", "terminal"])];
+const VALUES: &[(&str, &[&str])] = &[("engine", &["acp"])];
 
 pub(super) fn keys(level: Level) -> impl Iterator<Item = &'static str> {
     KEYS.iter()

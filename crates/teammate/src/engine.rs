@@ -12,12 +12,14 @@ pub(crate) use self::run::{
     Claim, Event, HEADLESS_SIZE, Lines, Outcome, ProgramContext, Run, Size, TAIL_BYTES, TaskEngine,
 };
 
-/// The only place outside `bin/` that names engines. `None` for an agent, and for an engine that this version does not
-/// know.
+/// The only place outside `bin/` that names engines. `None` for an agent, for a terminal program, and for an engine that this
+/// version does not know.
 pub(crate) fn task_engine(engine: Engine) -> Option<Box<dyn TaskEngine>> {
     match engine {
         Engine::Command => Some(Box::new(command::Command)),
-        Engine::Native | Engine::External | Engine::Joined | Engine::Unknown => None,
+        Engine::Native | Engine::External | Engine::Joined | Engine::Terminal | Engine::Unknown => {
+            None
+        }
     }
 }
 

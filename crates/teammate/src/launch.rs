@@ -108,8 +108,9 @@ pub(crate) fn child_environment(
     let is_secret = |name: &str| file.secrets.contains_key(name);
     let is_given =
         |name: &str| !file.engine.uses_model() || is_allowed(name) || file.named.contains(name);
-    // Another vendor's agent calls its own model.
-    let is_kept = |name: &str| file.engine.is_external() || !holds_key(name);
+    // Another vendor's agent calls its own model, also as a terminal program.
+    let calls_model = file.engine.is_external() || file.engine.shows_program();
+    let is_kept = |name: &str| calls_model || !holds_key(name);
     let variables = file
         .environment
         .iter()

@@ -9,6 +9,7 @@
 //! - the launch file that configures the process: `launch`
 //! - the event loop of a worker, and its exit: `worker`
 //! - the work in this loop: `tasks` (tasks one at a time) or `agent`
+//! - the program of a member with the terminal engine: `terminal_program`; its pty and its screen: `inner_pty`
 //! - output for connected clients: `live_output`
 //! - pings, reconnects and repeated requests: `link`
 //! - engines that work on one task at a time, such as `command`: `engine`
@@ -28,6 +29,7 @@ mod engine;
 mod env_allowlist;
 pub mod host;
 pub mod hosted;
+mod inner_pty;
 mod launch;
 mod link;
 mod live_output;
@@ -36,6 +38,7 @@ pub mod mcp_host;
 mod pane;
 pub mod program;
 mod tasks;
+mod terminal_program;
 mod timer;
 mod typed;
 mod worker;
@@ -91,8 +94,9 @@ use crate::launch::TakeLaunchError;
 use crate::link::{Link, WhenAbsent};
 use crate::live_output::LiveOutput;
 use crate::log::MemberLog;
-use crate::pane::{AgentPane, Pane, Surface};
+use crate::pane::{AgentPane, Pane, ProgramPane, Surface};
 use crate::tasks::Tasks;
+use crate::terminal_program::TerminalProgram;
 use crate::typed::Typed;
 use crate::worker::{ExitReport, Worker, WorkerConfig};
 
@@ -122,14 +126,24 @@ pub enum RunOutcome {
     Exited(u8),
 }
 
-/// Takes the launch of a member whose engine runs one task at a time, and runs until the launch is over. Called once,
-/// by a process that does nothing else.
+/// Takes the launch of a member whose engine runs one task at a time or shows a program, and runs until the launch is
+/// over. Called once, by a process that does nothing else.
 ///
 /// # Errors
 /// If the launch file cannot be used, if the launch's engine belongs to another program, or if threads, signals or
 /// directories cannot be set up.
 pub fn run_tasks(launch_file: &Path) -> Result<RunOutcome, RunError> {
-    run(launch_file, task_engine, work_on_tasks)
+    run(
+        launch_file,
+        |engine| match engine.shows_program() {
+            true => Some(None),
+            false => task_engine(engine).map(Some),
+        },
+        async |launch, engine, worker_config, surface, unfit| match engine {
+            Some(engine) => work_on_tasks(launch, engine, worker_config, surface, unfit).await,
+            None => show_program(launch, worker_config, surface, unfit).await,
+        },
+    )
 }
 
 /// Like [`run_tasks`], for an agent.
@@ -445,6 +459,22 @@ async fn work_on_tasks(
         .await
 }
 
+/// Runs the program of the member on a pty of this worker, or reports why the worker is unfit. Returns the exit code.
+async fn show_program(
+    launch: &LaunchFile,
+    worker_config: WorkerConfig,
+    surface: Surface,
+    unfit: Option<ExitReport>,
+) -> u8 {
+    if let Some(report) = unfit {
+        return report_unfit(launch, worker_config, surface, report).await;
+    }
+    let external = launch.agent.external.clone().unwrap_or_default();
+    let program = TerminalProgram::new(&external, launch.member.as_str(), &launch.project);
+    let pane = ProgramPane::on(surface, launch.member.clone(), worker_config.theme);
+    Worker::new(worker_config, pane, program).run().await
+}
+
 async fn report_unfit(
     launch: &LaunchFile,
     worker_config: WorkerConfig,
@@ -604,6 +634,10 @@ fn worker_config(
     term: Option<OsString>,
     signals: Option<Signals>,
 ) -> WorkerConfig {
+    let term = match launch.engine.shows_program() {
+        true => Some(inner_pty::TERM.into()),
+        false => term,
+    };
     let program_context = Arc::new(ProgramContext {
         env: launch::child_environment(launch, term),
         cwd: launch.cwd.clone(),

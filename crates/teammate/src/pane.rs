@@ -2,7 +2,8 @@
 //!
 //! - the pane of a member with the command engine: [`Pane`]; the member's tasks use its terminal
 //! - the pane of an agent: [`AgentPane`]
-//! - the terminal of both panes: [`Surface`]
+//! - the pane of a member with a terminal program: [`ProgramPane`]; `frame` paints the program's screen
+//! - the terminal of all panes: [`Surface`]
 //!
 //! Between programs, the pane of a command member shows a prompt, like an agent's pane. While a task or a typed line
 //! runs, every keystroke goes to its program; the text at the prompt is kept. `keyboard` separates keystrokes for the
@@ -12,8 +13,10 @@
 mod agent;
 mod attach_helper;
 mod event;
+mod frame;
 mod keyboard;
 pub(crate) mod paint;
+mod program;
 mod surface;
 mod terminal;
 
@@ -45,6 +48,7 @@ const INTERRUPT: u8 = 0x03;
 const NEXT_MODE: [&str; 2] = ["mode", "next"];
 
 pub(crate) use self::agent::{AgentEvent, AgentPane};
+pub(crate) use self::program::{ProgramEvent, ProgramPane};
 pub(crate) use self::surface::Surface;
 pub(crate) use self::terminal::Room;
 

@@ -192,11 +192,19 @@ pub(crate) fn unclaimable(task: &TaskView, members: &[MemberView]) -> Option<Str
         (None, Some(role)) => member.role == *role,
         (None, None) => true,
     };
-    let mut may_claim = members.iter().filter(may_claim).peekable();
+    let takes_tasks = |member: &&MemberView| !member.engine.shows_program();
+    let may_claim = members.iter().filter(may_claim).filter(takes_tasks);
+    let mut may_claim = may_claim.peekable();
     let id = task.id;
     if let (None, Some(assignee)) = (may_claim.peek(), &task.assignee) {
+        let is_member = members.iter().any(|member| member.name == *assignee);
+        let why = if is_member {
+            "takes no tasks"
+        } else {
+            "is not in the team"
+        };
         return Some(format!(
-            "no member can claim {id}, because {assignee} is not in the team: \
+            "no member can claim {id}, because {assignee} {why}: \
              agent-team task assign {id} MEMBER"
         ));
     }

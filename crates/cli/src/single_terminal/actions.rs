@@ -119,8 +119,8 @@ async fn send(session: &mut Session, to: MemberName, text: String) -> Result<Str
         summary: None,
         wants_reply: false,
     };
-    session.call::<MessageSend>(message).await?;
-    Ok(String::new())
+    let sent = session.call::<MessageSend>(message).await?;
+    Ok(sent.shown_not_delivered().unwrap_or_default())
 }
 
 /// Runs `agent-team` with these arguments as a child process; returns its output.

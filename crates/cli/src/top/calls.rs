@@ -103,7 +103,13 @@ pub(super) async fn perform(mut session: Session, action: Action) -> Result<Stri
                     "{} has no recipient: the team has no other members",
                     sent.id
                 ),
-                names => format!("sent {} to {}", sent.id, names.join(", ")),
+                names => {
+                    let text = format!("sent {} to {}", sent.id, names.join(", "));
+                    match sent.shown_not_delivered() {
+                        Some(note) => format!("{text}; {note}"),
+                        None => text,
+                    }
+                }
             }
         }
         Action::Spawn { role, name } => {

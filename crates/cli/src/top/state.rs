@@ -453,7 +453,7 @@ impl Top {
             let is_agent = member
                 .as_ref()
                 .and_then(|name| self.member(name))
-                .is_some_and(|it| !it.engine.runs_lines());
+                .is_some_and(|it| it.engine.is_agent());
             self.output = Output::of_member(member, is_agent);
             self.scroll[View::Output as usize] = 0;
         }

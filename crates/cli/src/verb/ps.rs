@@ -21,13 +21,14 @@ pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Fai
     output.show(&document, || {
         let table = member::table(&team.members);
         format!(
-            "{}{}{}{}{}{table}{}{}",
+            "{}{}{}{}{}{table}{}{}{}",
             head(&team),
             goal(&team),
             storage_error(&team),
             placement(&team),
             mode(&team),
             without_pane(&team.members),
+            with_program(&team.members),
             unread(team.unread)
         )
     })?;
@@ -137,6 +138,18 @@ fn without_pane(members: &[MemberView]) -> String {
         names => {
             let rest = " run without panes: agent-team panes reopen";
             let names = names.join(", ");
+            format!("{}{rest}\n", text::cut_beside(rest, &names))
+        }
+    }
+}
+
+/// Members whose pane shows a program that receives no messages.
+fn with_program(members: &[MemberView]) -> String {
+    let with_program = members.iter().filter(|it| it.engine.shows_program());
+    match names(with_program) {
+        None => String::new(),
+        Some(names) => {
+            let rest = ": messages are shown in the pane, not delivered to its program";
             format!("{}{rest}\n", text::cut_beside(rest, &names))
         }
     }

@@ -35,7 +35,13 @@ pub(super) async fn run(
                 "{} has no recipient: the team has no other members\n",
                 answer.id
             ),
-            names => format!("sent {} to {}\n", answer.id, names.join(", ")),
+            names => {
+                let sent = format!("sent {} to {}\n", answer.id, names.join(", "));
+                match answer.shown_not_delivered() {
+                    Some(note) => format!("{sent}{note}\n"),
+                    None => sent,
+                }
+            }
         }
     })?;
     Ok(ExitCode::SUCCESS)

@@ -155,6 +155,11 @@ impl Decider<'_> {
             return Err(Refused::Blocked { task: id, by });
         }
         if let Some(member) = claimant
+            && member.spec.claimable.nothing
+        {
+            return Err(Refused::TakesNoTasks(member.spec.name.clone()));
+        }
+        if let Some(member) = claimant
             && !self.team.board.may_take(member, task)
         {
             return Err(Refused::NotClaimable {
@@ -180,7 +185,7 @@ impl Decider<'_> {
         id: TaskId,
         member: &MemberName,
     ) -> CallResult {
-        self.member(member)?;
+        self.check_assignee(member)?;
         let task = self.open_task(id, "assigned")?;
         self.check_may_change(by, task)?;
         let TaskState::Pending { taken_from, .. } = &task.state else {
@@ -566,9 +571,16 @@ impl Decider<'_> {
             });
         }
         if let Some(assignee) = &spec.assignee {
-            self.member(assignee)?;
+            self.check_assignee(assignee)?;
         }
         Ok(())
+    }
+
+    fn check_assignee(&self, assignee: &MemberName) -> Result<(), Refused> {
+        match self.member(assignee)?.spec.claimable.nothing {
+            true => Err(Refused::TakesNoTasks(assignee.clone())),
+            false => Ok(()),
+        }
     }
 
     fn resolve(&self, dependent: &str, after: &[After]) -> Result<Vec<TaskId>, Refused> {

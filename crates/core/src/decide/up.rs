@@ -117,10 +117,15 @@ impl Decider<'_> {
                 ..task.spec.clone()
             };
             self.check_spec(&spec)?;
-            if let Some(assignee) = &task.spec.assignee
-                && !wanted.members.iter().any(|member| member.name == *assignee)
-            {
-                return Err(Refused::UnknownMember(assignee.to_string()));
+            if let Some(assignee) = &task.spec.assignee {
+                let mut members = wanted.members.iter();
+                match members.find(|member| member.name == *assignee) {
+                    None => return Err(Refused::UnknownMember(assignee.to_string())),
+                    Some(member) if member.claimable.nothing => {
+                        return Err(Refused::TakesNoTasks(assignee.clone()));
+                    }
+                    Some(_) => {}
+                }
             }
             if indices.insert(&task.spec.key, index).is_some() {
                 return Err(Refused::Duplicate {

@@ -295,6 +295,7 @@ impl Member {
 
     /// Rounds may give the member work: it is a teammate that takes tasks without a `run` line, and it is not leaving.
     pub(crate) fn takes_part_in_rounds(&self) -> bool {
-        !self.spec.lead && self.spec.claimable.without_run && !self.is_leaving()
+        let claimable = self.spec.claimable;
+        !self.spec.lead && claimable.without_run && !claimable.nothing && !self.is_leaving()
     }
 }

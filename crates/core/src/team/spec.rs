@@ -41,6 +41,9 @@ pub struct ClaimableTasks {
     pub unassigned: bool,
     /// Also tasks without a `run` line.
     pub without_run: bool,
+    /// No task at all, also none that is assigned to the member.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nothing: bool,
 }
 
 /// The desired state of one task, with resolved dependencies.

@@ -287,6 +287,9 @@ impl Board {
 
     /// The best ready task that the member may claim on its own: highest priority, then lowest number.
     pub(crate) fn next_for(&self, member: &Member) -> Option<TaskId> {
+        if member.spec.claimable.nothing {
+            return None;
+        }
         let mut wanted = vec![Claimants::Member(member.spec.name.clone())];
         if member.spec.claimable.unassigned {
             wanted.push(Claimants::Role(member.spec.role.clone()));
@@ -333,6 +336,9 @@ impl Board {
 
     /// Whether the task's assignee and role permit the member to claim it.
     pub(crate) fn may_take(&self, member: &Member, task: &Task) -> bool {
+        if member.spec.claimable.nothing {
+            return false;
+        }
         match (&task.spec.assignee, &task.spec.role) {
             (Some(assignee), _) => *assignee == member.spec.name,
             (None, Some(role)) => *role == member.spec.role,

@@ -24,6 +24,7 @@ pub(crate) fn member_spec(member: &str) -> MemberSpec {
         claimable: ClaimableTasks {
             unassigned: true,
             without_run: true,
+            nothing: false,
         },
         foreign: false,
         by_hand: false,

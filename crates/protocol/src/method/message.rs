@@ -32,6 +32,22 @@ pub struct SendAnswer {
     pub id: MessageId,
     /// The recipients.
     pub to: Vec<Party>,
+    /// The recipients whose pane shows the message to the user, and whose program does not receive it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only_shown: Vec<Party>,
+}
+
+impl SendAnswer {
+    /// A sentence about the recipients whose program does not receive the message. `None` without such recipients.
+    pub fn shown_not_delivered(&self) -> Option<String> {
+        let names: Vec<_> = self.only_shown.iter().map(Party::to_string).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "shown, not delivered: only the user sees it in the pane of {}",
+                names.join(", ")
+            )
+        })
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -287,7 +287,11 @@ impl Driver {
             (Answer::Length { .. }, _) => {
                 reply.refuse(Refusal::internal("only a member appends to a transcript"));
             }
-            (Answer::Sent { message, to }, _) => reply.ok(&SendAnswer { id: message, to }),
+            (Answer::Sent { message, to }, _) => reply.ok(&SendAnswer {
+                id: message,
+                only_shown: self.views().with_program(&to),
+                to,
+            }),
             (Answer::Member { member }, _) => self.waiters.add(Until::Member(member), reply),
             (Answer::Removed { member }, _) => self.waiters.add(Until::Removed(member), reply),
             (

@@ -7,7 +7,7 @@ use agent_team_protocol::notification::Allowance;
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::view::{MemberState, MemberView, TeamState, TeamView};
-use agent_team_protocol::{MemberName, Refusal, TaskId, attention, text};
+use agent_team_protocol::{MemberName, Party, Refusal, TaskId, attention, text};
 use agent_team_store::TeamIdentity;
 
 use super::launches::{LaunchRuntime, Launches};
@@ -129,9 +129,11 @@ impl Views<'_> {
 
     pub(super) fn wanted_placement(&self, member: &Member) -> Placement {
         let settings = self.settings.member(&member.spec.name);
-        let (headless, hosted) = settings.map_or((false, false), |settings| {
+        let (headless, hosted) = settings.as_ref().map_or((false, false), |settings| {
             (settings.headless, settings.hosted)
         });
+        // A hosted member has no terminal, so its program could never be shown.
+        let shows_program = settings.is_ok_and(|settings| settings.engine.shows_program());
         match self
             .settings
             .team()
@@ -139,11 +141,25 @@ impl Views<'_> {
         {
             // An embedding program has no terminals: all its members are hosted.
             Some(TerminalBackend::Hosted) if self.hosts => Placement::Hosted,
+            Some(TerminalBackend::Hosted) if shows_program => Placement::Headless,
+            _ if hosted && shows_program => Placement::Headless,
             _ if hosted => Placement::Hosted,
             _ if headless => Placement::Headless,
             Some(terminal) => terminal.placement(),
             None => Placement::Headless,
         }
+    }
+
+    /// The members among `parties` whose pane shows a program, which receives no messages.
+    pub(super) fn with_program(&self, parties: &[Party]) -> Vec<Party> {
+        let has_program = |party: &&Party| {
+            let Party::Member(name) = party else {
+                return false;
+            };
+            let settings = self.settings.member(name);
+            settings.is_ok_and(|settings| settings.engine.shows_program())
+        };
+        parties.iter().filter(has_program).cloned().collect()
     }
 
     /// The chosen placement and its reason.

@@ -584,14 +584,24 @@ pub(super) const NOTIFY_KEY: KeyInfo = KeyInfo::new(
 
 pub(super) static ENGINE: Section = Section {
     heading: "engine of a member",
-    summary: "An agent that speaks the Agent Client Protocol on stdin and stdout.",
-    groups: &[&[KeyInfo::new(
-        "acp",
-        Strings,
-        Required,
-        "The program and its arguments.",
-        "acp = [\"gemini\", \"--acp\"]",
-    )]],
+    summary: "The program of a member: exactly one of these keys.",
+    groups: &[&[
+        KeyInfo::new(
+            "acp",
+            Strings,
+            Unset,
+            "An agent that speaks the Agent Client Protocol on stdin and stdout: the program and its arguments.",
+            "acp = [\"gemini\", \"--acp\"]",
+        ),
+        KeyInfo::new(
+            "terminal",
+            Strings,
+            Unset,
+            "Any program with a terminal interface, which the pane shows: the program and its arguments. It receives no \
+             tasks. Messages to the member are shown in the pane, and not delivered to the program.",
+            "terminal = [\"htop\"]",
+        ),
+    ]],
 };
 
 pub(super) static NOTIFY: Section = Section {

@@ -300,7 +300,7 @@ fn invalid_agent_keys_are_faults_with_positions() {
         ),
         (
             format!("mode = \"lead\"\n{ada}[lead]\nengine = \"command\""),
-            "team.toml:5:10: with `mode = \"lead\"` the lead must be an agent, but this engine runs commands | set engine = \"native\", or mode = \"manual\"",
+            "team.toml:5:10: with `mode = \"lead\"` the lead must be an agent, but this engine is for commands and programs | set engine = \"native\", or mode = \"manual\"",
         ),
         (
             format!("{ada}model = \"gpt 5\""),

@@ -69,7 +69,7 @@ const CONNECT: &str = "--mcp";
 
 /// Variables of a program that runs inside another vendor's agent. A nested agent would take itself for a part of that
 /// agent.
-const NESTED: [&str; 2] = ["CLAUDECODE", "CLAUDE_CODE_"];
+pub(crate) const NESTED: [&str; 2] = ["CLAUDECODE", "CLAUDE_CODE_"];
 
 /// The first prompt of a session begins with the team's rules. They refer to tools by their plain names.
 const TOOLS: &str = "The tools named here are those of the MCP server `team`. Call them there.";

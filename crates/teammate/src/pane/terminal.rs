@@ -29,6 +29,12 @@ const END_BRACKETED_PASTE: &[u8] = b"\x1b[?2004l";
 /// Turns bracketed paste off, shows the cursor, and clears its line and everything below.
 const RESTORE: &[u8] = b"\x1b[?2004l\x1b[?25h\r\x1b[J";
 
+/// Resets what the frames of a terminal program set: attributes, alternate screen, modes, cursor. Saving the cursor before
+/// keeps its position on the main screen.
+pub(super) const RESET_SCREEN: &[u8] =
+    b"\x1b[m\x1b7\x1b[?1049l\x1b[?1l\x1b>\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\
+      \x1b[?1004l\x1b[?2004l\x1b[0 q\x1b[?25h\r\n";
+
 /// The time limit for the last output when the worker exits.
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 
@@ -46,6 +52,8 @@ pub(super) enum Command {
         program: u64,
         program_of: ProgramOf,
     },
+    /// Pass every keystroke to a terminal program, whose frames the pane shows. The terminal is reset when it is returned.
+    Screen,
     /// Report every keystroke to the prompt, with bracketed paste.
     Keys,
     /// Let the terminal edit lines.
@@ -87,6 +95,8 @@ struct TtyGuard {
     attach_helper: Option<AttachHelper>,
     /// Bracketed paste is on.
     has_bracketed_paste: bool,
+    /// The terminal shows frames of a terminal program.
+    has_screen: bool,
 }
 
 impl Drop for TtyGuard {
@@ -94,6 +104,9 @@ impl Drop for TtyGuard {
         if self.has_bracketed_paste {
             // A write error means that the terminal is gone.
             let _gone = self.tty.write_now(RESTORE);
+        }
+        if self.has_screen {
+            let _gone = self.tty.write_now(RESET_SCREEN);
         }
     }
 }
@@ -108,6 +121,7 @@ impl Terminal {
             tty,
             attach_helper,
             has_bracketed_paste: false,
+            has_screen: false,
         };
         Ok(Self {
             commands,
@@ -158,6 +172,7 @@ async fn run(
         tty,
         attach_helper,
         has_bracketed_paste,
+        has_screen,
     } = &mut guard;
     let attachment = attach_helper
         .as_ref()
@@ -174,6 +189,21 @@ async fn run(
             biased;
             command = commands.recv() => match command {
                 None => return,
+                Some(Command::Screen) => {
+                    *has_screen = true;
+                    let route = Route::Program(0);
+                    read_only
+                        || tty.enter_raw_mode().is_ok()
+                            && hand_over(&mut keyboard, tty, attach_helper, route, false).await
+                }
+                Some(Command::Cooked) if *has_screen => {
+                    *has_screen = false;
+                    keyboard.discard();
+                    if !read_only {
+                        tty.leave_raw_mode();
+                    }
+                    true
+                }
                 Some(Command::Raw { .. } | Command::Keys | Command::Cooked) if read_only => true,
                 Some(Command::Keys) => {
                     let pauses = keyboard.is_for_program();

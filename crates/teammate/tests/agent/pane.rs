@@ -44,6 +44,7 @@ async fn a_typed_line_is_a_message_to_this_member() {
     let answer = SendAnswer {
         id: MessageId(1),
         to: Vec::new(),
+        only_shown: Vec::new(),
     };
     client.answer(&sent, &answer).await;
     let message = DeliveredMessage {

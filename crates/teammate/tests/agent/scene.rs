@@ -210,6 +210,7 @@ impl Scene {
         let answer = SendAnswer {
             id: MessageId(9),
             to: vec![Party::User],
+            only_shown: Vec::new(),
         };
         self.member.answer(&sent, &answer).await;
         sent.args().text.clone()

@@ -176,6 +176,9 @@ fn cannot_reply(member: &MemberView) -> Option<&'static str> {
     if member.engine.runs_lines() {
         return Some("it only runs the commands of tasks");
     }
+    if member.engine.shows_program() {
+        return Some("its program receives no messages");
+    }
     match member.state {
         MemberState::Held => Some("it is held"),
         MemberState::Stopped => Some("it is stopped"),

@@ -216,7 +216,10 @@ async fn resume(team_context: Arc<TeamContext>, args: Resume) -> Result<String, 
             wants_reply: false,
         };
         match team_context.call::<MessageSend>(message).await {
-            Ok(sent) => text.push_str(&format!(" {} is in its inbox.", sent.id)),
+            Ok(sent) => match sent.shown_not_delivered() {
+                Some(note) => text.push_str(&format!(" {} is {note}.", sent.id)),
+                None => text.push_str(&format!(" {} is in its inbox.", sent.id)),
+            },
             Err(error) => text.push_str(&format!(" But the message was not sent. {error}")),
         }
     }

@@ -70,6 +70,9 @@ async fn send(team_context: Arc<TeamContext>, args: Send) -> Result<String, Tool
     }
     let names: Vec<_> = sent.to.iter().map(ToString::to_string).collect();
     let mut text = format!("{} is in the inbox of {}.", sent.id, names.join(", "));
+    if let Some(note) = sent.shown_not_delivered() {
+        text.push_str(&format!(" It is {note}."));
+    }
     if let Some(unanswered) = team_context.shared.arrivals.sent(&sent.to, reply_to) {
         text.push_str(&format!(
             " It does not count as the reply to {unanswered}, whose sender is still waiting: send the reply with reply_to {unanswered}."

@@ -72,6 +72,13 @@ async fn recipient(session: &mut Session, to: &Recipient) -> Result<MemberName, 
         let text = format!("{} is a command member and sends no replies", member.name);
         return Err(Failure::usage(text).hint("omit --wait"));
     }
+    if member.engine.shows_program() {
+        let text = format!(
+            "{} shows a program that receives no messages and sends no replies",
+            member.name
+        );
+        return Err(Failure::usage(text).hint("omit --wait"));
+    }
     Ok(member.name)
 }
 

@@ -1,0 +1,349 @@
+//! A program on a pseudo-terminal of its own, which no pane can take away. Called by `terminal_program`.
+//!
+//! ```text
+//! program ──► pty ──► redaction ──► Screen ── frames ──► pane, if there is one
+//!    ▲          keystrokes, answers to queries ◄───────── pane
+//!    └───────────┘
+//!
+//! Running ── exited, or end ──► Ending: HUP ── TERM ── KILL ──► Draining ──► Over
+//! ```
+//! The worker owns the pty, so the program survives its pane, tmux and every attached terminal. All work happens in
+//! [`InnerPty::next`], which the worker polls after its other events: a program that floods its output delays neither a
+//! stop nor a keystroke. The speed of the output is limited as well, because no terminal slows the program down.
+//!
+//! The children of the program belong to it: its end terminates them.
+
+pub(crate) mod screen;
+
+use std::ffi::OsString;
+use std::future::pending;
+use std::io;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use agent_team_system::process::{ProcessId, Signal};
+use agent_team_system::pty::Pty;
+use agent_team_system::spawn::{Child, ProgramSpec};
+use agent_team_system::tree::Tree;
+use agent_team_tools::secret::RedactedStream;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use self::screen::Screen;
+use crate::engine::{ProgramContext, Size};
+use crate::timer::sleep_until;
+
+/// The terminal type of the program: the sequences that the model of the screen reads.
+pub(crate) const TERM: &str = "xterm-256color";
+
+/// The largest read, in bytes.
+const READ_BYTES: usize = 16 << 10;
+
+/// The time that output may take to read before the reading pauses. A program that floods its terminal gets a third of a
+/// processor for its screen.
+const BUSY_LIMIT: Duration = Duration::from_millis(4);
+
+/// The length of this pause.
+const PAUSE: Duration = Duration::from_millis(8);
+
+/// The largest number of bytes that wait for a program that does not read its terminal. Further keystrokes are dropped.
+const INPUT_MAX: usize = 256 << 10;
+
+/// Bytes that may be the beginning of a secret are shown when no output has followed for this time.
+const HELD_LIMIT: Duration = Duration::from_millis(30);
+
+/// The time between HUP and TERM.
+const HANGUP_GRACE: Duration = Duration::from_millis(300);
+
+/// The time between TERM and KILL.
+const TERM_GRACE: Duration = Duration::from_secs(1);
+
+/// The time limit for a killed process to exit.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+
+/// The time limit for reading the rest of the output.
+const DRAIN_LIMIT: Duration = Duration::from_secs(1);
+
+#[derive(Debug)]
+pub(crate) enum PtyEvent {
+    /// The screen may have changed.
+    Output,
+    /// The program and its children are gone. `None`: the exit status is unknown. This is the last event.
+    Ended(Option<ExitStatus>),
+}
+
+pub(crate) struct InnerPty {
+    pty: Pty,
+    child: Child,
+    /// The program has exited, or its exit cannot be observed.
+    is_reaped: bool,
+    status: Option<ExitStatus>,
+    phase: Phase,
+    /// All processes that end with the program.
+    tree: Tree,
+    screen: Screen,
+    redaction: RedactedStream,
+    /// The time at which held-back bytes are shown.
+    held_until: Option<Instant>,
+    /// Keystrokes and answers that the program has not taken yet.
+    input: Vec<u8>,
+    /// A process still has the terminal open.
+    is_open: bool,
+    /// The time that output has taken since the last pause.
+    busy: Duration,
+    /// The end of the pause of the reading.
+    paused_until: Option<Instant>,
+    buffer: Vec<u8>,
+}
+
+enum Phase {
+    Running,
+    Ending(JoinHandle<()>),
+    Draining(Instant),
+    Over,
+}
+
+/// A completed step of [`InnerPty::next`].
+enum Step {
+    Exited(io::Result<ExitStatus>),
+    TreeEnded,
+    Drained,
+    Read(io::Result<usize>),
+    Written(io::Result<usize>),
+    HeldTooLong,
+    PauseOver,
+}
+
+impl InnerPty {
+    /// Starts a program with its arguments. Must be called within the worker's runtime.
+    ///
+    /// # Errors
+    /// If there is no pty, or the program cannot be started.
+    pub(crate) fn spawn(
+        context: &ProgramContext,
+        command: &[String],
+        env: Vec<(OsString, OsString)>,
+        size: Size,
+    ) -> io::Result<Self> {
+        let (program, args) = command
+            .split_first()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))?;
+        let (columns, rows) = size;
+        let pty = Pty::open(columns, rows)?;
+        let child = pty.spawn(&ProgramSpec {
+            program: program.into(),
+            args: args.iter().map(OsString::from).collect(),
+            env,
+            cwd: context.cwd.clone(),
+        })?;
+        let tree = Tree {
+            // This worker runs no other program.
+            root: ProcessId::current().ok(),
+            sessions: vec![child.process],
+            marker: context.marker.clone(),
+        };
+        Ok(Self {
+            pty,
+            child,
+            is_reaped: false,
+            status: None,
+            phase: Phase::Running,
+            tree,
+            screen: Screen::new(size),
+            redaction: context.secrets.stream(),
+            held_until: None,
+            input: Vec::new(),
+            is_open: true,
+            busy: Duration::ZERO,
+            paused_until: None,
+            buffer: vec![0; READ_BYTES],
+        })
+    }
+
+    /// The next event. Cancel-safe. Never returns after [`PtyEvent::Ended`].
+    pub(crate) async fn next(&mut self) -> PtyEvent {
+        loop {
+            let step = self.step().await;
+            if let Some(event) = self.apply(step) {
+                return event;
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Step {
+        let Self {
+            pty,
+            child,
+            is_reaped,
+            phase,
+            held_until,
+            input,
+            is_open,
+            paused_until,
+            buffer,
+            ..
+        } = self;
+        let (is_over, may_read) = (
+            matches!(phase, Phase::Over),
+            *is_open && paused_until.is_none(),
+        );
+        let phase_ended = async {
+            match phase {
+                Phase::Running | Phase::Over => pending().await,
+                Phase::Ending(task) => {
+                    if let Err(error) = task.await
+                        && error.is_panic()
+                    {
+                        std::panic::resume_unwind(error.into_panic());
+                    }
+                    Step::TreeEnded
+                }
+                Phase::Draining(until) => {
+                    sleep_until(Some(*until)).await;
+                    Step::Drained
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            step = phase_ended => step,
+            exited = child.wait(), if !*is_reaped && !is_over => Step::Exited(exited),
+            written = pty.write(input), if !input.is_empty() && !is_over => Step::Written(written),
+            () = sleep_until(*held_until) => Step::HeldTooLong,
+            read = pty.read(buffer), if may_read => Step::Read(read),
+            () = sleep_until(*paused_until) => Step::PauseOver,
+        }
+    }
+
+    fn apply(&mut self, step: Step) -> Option<PtyEvent> {
+        match step {
+            Step::Exited(status) => {
+                self.is_reaped = true;
+                match status {
+                    Ok(status) => self.status = Some(status),
+                    Err(error) => tracing::warn!(%error, "cannot wait for the program"),
+                }
+                self.end();
+                None
+            }
+            Step::TreeEnded => {
+                self.phase = Phase::Draining(Instant::now() + DRAIN_LIMIT);
+                self.drained()
+            }
+            Step::Drained => {
+                self.is_open = false;
+                self.drained()
+            }
+            Step::Read(Ok(0)) => {
+                self.is_open = false;
+                self.drained()
+            }
+            Step::Read(Ok(read)) => {
+                let began = Instant::now();
+                let shown = self.redaction.bytes(&self.buffer[..read]);
+                self.held_until = Some(Instant::now() + HELD_LIMIT);
+                self.show(&shown);
+                self.busy += began.elapsed();
+                if self.busy >= BUSY_LIMIT {
+                    self.busy = Duration::ZERO;
+                    self.paused_until = Some(Instant::now() + PAUSE);
+                }
+                Some(PtyEvent::Output)
+            }
+            Step::Read(Err(error)) => {
+                tracing::warn!(%error, "cannot read the program's terminal");
+                self.is_open = false;
+                self.drained()
+            }
+            Step::Written(Ok(written)) => {
+                self.input.drain(..written);
+                None
+            }
+            Step::Written(Err(error)) => {
+                tracing::debug!(%error, "cannot type into the program's terminal");
+                self.input.clear();
+                None
+            }
+            Step::HeldTooLong => {
+                self.held_until = None;
+                let held = self.redaction.rest();
+                self.show(&held);
+                (!held.is_empty()).then_some(PtyEvent::Output)
+            }
+            Step::PauseOver => {
+                self.paused_until = None;
+                None
+            }
+        }
+    }
+
+    /// Ends if the tree is gone and the output is read.
+    fn drained(&mut self) -> Option<PtyEvent> {
+        if self.is_open || !matches!(self.phase, Phase::Draining(_)) {
+            return None;
+        }
+        self.phase = Phase::Over;
+        self.held_until = None;
+        let held = self.redaction.rest();
+        self.show(&held);
+        Some(PtyEvent::Ended(self.status))
+    }
+
+    fn show(&mut self, bytes: &[u8]) {
+        let answers = self.screen.feed(bytes);
+        self.type_in(&answers);
+    }
+
+    /// Passes keystrokes to the program.
+    pub(crate) fn type_in(&mut self, bytes: &[u8]) {
+        if self.input.len() + bytes.len() <= INPUT_MAX {
+            self.input.extend_from_slice(bytes);
+        } else {
+            tracing::debug!("dropped keystrokes: the program does not read its terminal");
+        }
+    }
+
+    /// Resizes the screen. The kernel notifies the program.
+    pub(crate) fn resize(&mut self, size: Size) {
+        self.screen.resize(size);
+        let (columns, rows) = size;
+        if let Err(error) = self.pty.resize(columns, rows) {
+            tracing::debug!(%error, "cannot resize the program's terminal");
+        }
+    }
+
+    pub(crate) fn screen(&self) -> &Screen {
+        &self.screen
+    }
+
+    /// The process of the program, which leads the session of the pty.
+    pub(crate) fn process(&self) -> ProcessId {
+        self.child.process
+    }
+
+    /// Terminates the program and its children. [`PtyEvent::Ended`] follows.
+    pub(crate) fn end(&mut self) {
+        if let Phase::Running = self.phase {
+            self.phase = Phase::Ending(tokio::spawn(end_tree(self.tree.clone())));
+        }
+    }
+}
+
+/// Sends HUP to all processes, as a closed terminal does; then TERM, then KILL.
+async fn end_tree(tree: Tree) {
+    for (signal, grace) in [
+        (Signal::SIGHUP, HANGUP_GRACE),
+        (Signal::SIGTERM, TERM_GRACE),
+    ] {
+        if let Err(error) = tree.signal_all(signal) {
+            tracing::warn!(%error, "cannot list the program's processes");
+        }
+        if tree.gone(grace).await {
+            return;
+        }
+    }
+    if let Err(error) = tree.end(KILL_LIMIT).await {
+        // The supervisor terminates processes with the launch's marker before the next launch of this member.
+        tracing::warn!(%error, "some processes of the program remain");
+    }
+}

@@ -1,0 +1,293 @@
+//! The pane of a member with a terminal program: frames of the program's screen on a [`Surface`], and the keystrokes for
+//! the program. Called by the worker and by `terminal_program`.
+//!
+//! Frames are written one at a time. Output that arrives meanwhile is in the next frame, so a flood of output and a slow
+//! terminal cost frames, not memory. Messages and runtime lines appear as a notice over the last rows; they are never typed
+//! into the program. A keystroke removes a notice that was visible for a while.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use agent_team_protocol::notification::{Attachment, ShowPane};
+use agent_team_protocol::{MemberName, MessageId};
+use agent_team_terminal_ui::line::Line;
+use agent_team_terminal_ui::style::{Style, Theme};
+
+use super::MemberPane;
+use super::event::Event;
+use super::frame::Painter;
+use super::surface::{Surface, how_to_leave};
+use super::terminal::{Command, RESET_SCREEN};
+use crate::engine::{HEADLESS_SIZE, Size};
+use crate::inner_pty::screen::Screen;
+use crate::link::Notice;
+use crate::timer::sleep_until;
+
+/// The minimum interval between two frames.
+const FRAME: Duration = Duration::from_millis(16);
+
+/// The largest number of rows of a notice.
+const NOTICE_ROWS: usize = 6;
+
+/// A keystroke removes a notice only after this time: the user may be typing when the notice appears.
+const NOTICE_LEAST: Duration = Duration::from_secs(3);
+
+/// A notice disappears after this time.
+const NOTICE_MOST: Duration = Duration::from_secs(60);
+
+/// An action of the user, or the loss of the pane.
+#[derive(Debug)]
+pub(crate) enum ProgramEvent {
+    /// Keystrokes for the program.
+    Keys(Vec<u8>),
+    /// A frame is due.
+    Frame,
+    /// These messages are now visible in the pane.
+    Shown(Vec<MessageId>),
+    Gone,
+}
+
+#[derive(Debug)]
+pub(crate) struct ProgramPane {
+    member: MemberName,
+    theme: Theme,
+    pub(crate) surface: Surface,
+    /// `None` before the program starts and after its end: lines are then printed as they are.
+    painter: Option<Painter>,
+    /// The latest rows of the notice, and the time at which the last one was added.
+    notice: Option<(String, Instant)>,
+    /// The screen or the notice has changed since the last frame.
+    is_changed: bool,
+    /// A frame is being written.
+    painting: bool,
+    next_frame: Instant,
+    /// Messages of the notice that no frame has shown yet.
+    unpainted: Vec<MessageId>,
+    /// Messages passed to the terminal that are not confirmed as visible yet.
+    unconfirmed: Vec<MessageId>,
+}
+
+impl ProgramPane {
+    pub(crate) fn on(surface: Surface, member: MemberName, theme: Theme) -> Self {
+        Self {
+            member,
+            theme,
+            surface,
+            painter: None,
+            notice: None,
+            is_changed: false,
+            painting: false,
+            next_frame: Instant::now(),
+            unpainted: Vec::new(),
+            unconfirmed: Vec::new(),
+        }
+    }
+
+    /// Hands the terminal to the program.
+    pub(crate) fn begin_program(&mut self) {
+        self.painter = Some(Painter::new(true));
+        self.is_changed = true;
+        self.surface.command(Command::Screen);
+    }
+
+    /// Takes the terminal back from the program, which has ended. The last screen stays visible if it is the main one.
+    pub(crate) fn end_program(&mut self, screen: &Screen) {
+        self.notice = None;
+        self.paint(screen);
+        self.painter = None;
+        let mut bytes = Vec::new();
+        if !screen.modes().alternate_screen {
+            let (_, rows) = screen.size();
+            bytes.extend_from_slice(format!("\x1b[{rows};1H").as_bytes());
+        }
+        bytes.extend_from_slice(RESET_SCREEN);
+        self.surface.show(bytes, Vec::new(), None);
+        self.surface.command(Command::Cooked);
+    }
+
+    /// Called when the program's screen may have changed.
+    pub(crate) fn change(&mut self) {
+        self.is_changed = true;
+    }
+
+    /// Called after the terminal was resized.
+    pub(crate) fn resize(&mut self) {
+        if let Some(painter) = &mut self.painter {
+            painter.resized();
+        }
+        self.is_changed = true;
+    }
+
+    /// The size of the terminal; `None` without one.
+    pub(crate) fn size(&self) -> Option<Size> {
+        self.surface.size()
+    }
+
+    /// Shows messages. Without a terminal, returns all of them: they count as shown already. Otherwise returns none,
+    /// and the messages count as shown at [`ProgramEvent::Shown`].
+    pub(crate) fn messages(&mut self, text: &str, messages: Vec<MessageId>) -> Vec<MessageId> {
+        if !self.surface.is_open() {
+            return messages;
+        }
+        self.unconfirmed.extend(&messages);
+        self.unpainted.extend(messages);
+        self.line(text);
+        Vec::new()
+    }
+
+    /// The next event. Cancel-safe. Never returns without a terminal.
+    pub(crate) async fn next(&mut self) -> ProgramEvent {
+        loop {
+            let frame_at = self.frame_at();
+            let event = tokio::select! {
+                biased;
+                event = self.surface.next() => event,
+                () = sleep_until(frame_at.map(Into::into)) => return ProgramEvent::Frame,
+            };
+            match event {
+                Event::Typed { bytes, .. } => {
+                    self.dismiss_notice(NOTICE_LEAST);
+                    return ProgramEvent::Keys(bytes);
+                }
+                Event::Written => self.painting = false,
+                Event::Shown(messages) => {
+                    self.unconfirmed.retain(|it| !messages.contains(it));
+                    return ProgramEvent::Shown(messages);
+                }
+                // This pane has no prompt.
+                Event::Pressed(_) => {}
+                Event::Gone => return ProgramEvent::Gone,
+            }
+        }
+    }
+
+    fn frame_at(&self) -> Option<Instant> {
+        if self.painting || !self.surface.is_open() || self.painter.is_none() {
+            return None;
+        }
+        if self.is_changed {
+            return Some(self.next_frame);
+        }
+        self.notice.as_ref().map(|(_, since)| *since + NOTICE_MOST)
+    }
+
+    fn dismiss_notice(&mut self, least: Duration) {
+        let is_old = |(_, since): &(String, Instant)| since.elapsed() >= least;
+        if self.notice.as_ref().is_some_and(is_old) {
+            self.notice = None;
+            self.is_changed = true;
+        }
+    }
+
+    /// Shows the changes since the previous frame.
+    pub(crate) fn paint(&mut self, screen: &Screen) {
+        self.dismiss_notice(NOTICE_MOST);
+        let (columns, _) = self.size().unwrap_or(HEADLESS_SIZE);
+        let notice = match &self.notice {
+            Some((text, _)) => notice_rows(text, columns.into()),
+            None => Vec::new(),
+        };
+        let Some(painter) = &mut self.painter else {
+            return;
+        };
+        let bytes = painter.frame(screen, notice);
+        let messages = std::mem::take(&mut self.unpainted);
+        self.surface.show(bytes, messages, None);
+        self.surface.command(Command::Confirm);
+        self.is_changed = false;
+        self.painting = self.surface.is_open();
+        self.next_frame = Instant::now() + FRAME;
+    }
+
+    /// Starts with the terminal that the surface has now.
+    fn take_terminal(&mut self, attachment: Attachment) {
+        self.painting = false;
+        self.is_changed = true;
+        if self.painter.is_none() {
+            return;
+        }
+        // The history of a terminal that the user has attached is the user's own.
+        let is_pane = attachment == Attachment::Pane;
+        self.painter = Some(Painter::new(is_pane));
+        if !is_pane {
+            let (_, rows) = self.size().unwrap_or(HEADLESS_SIZE);
+            let blank = "\r\n".repeat(rows.into());
+            self.surface.show(blank.into_bytes(), Vec::new(), None);
+        }
+        self.surface.command(Command::Screen);
+    }
+}
+
+/// The last rows of a notice, in reverse video.
+fn notice_rows(text: &str, columns: usize) -> Vec<String> {
+    let rows = text
+        .lines()
+        .flat_map(|line| Line::of(Style::PLAIN, line).wrapped(columns, 2));
+    let rows: Vec<String> = rows
+        .map(|row| {
+            let blanks = " ".repeat(columns.saturating_sub(row.width()));
+            format!("\x1b[7m{}{blanks}", row.text())
+        })
+        .collect();
+    let first = rows.len().saturating_sub(NOTICE_ROWS);
+    rows.into_iter().skip(first).collect()
+}
+
+impl MemberPane for ProgramPane {
+    fn surface(&self) -> &Surface {
+        &self.surface
+    }
+
+    fn size_notice(&mut self) -> Option<Notice> {
+        self.surface.size_notice()
+    }
+
+    fn line(&mut self, text: &str) {
+        if self.painter.is_none() {
+            let lines = text
+                .lines()
+                .map(|line| Line::runtime(line).ansi(self.theme) + "\r\n");
+            let messages = std::mem::take(&mut self.unpainted);
+            let bytes = lines.collect::<String>().into_bytes();
+            return self.surface.show(bytes, messages, None);
+        }
+        let before = self.notice.take().map(|(text, _)| text + "\n");
+        let mut notice = before.unwrap_or_default() + text;
+        // Only the last rows are shown.
+        let lines: Vec<&str> = notice.lines().collect();
+        let first = lines.len().saturating_sub(NOTICE_ROWS);
+        notice = lines[first..].join("\n");
+        self.notice = Some((notice, Instant::now()));
+        self.is_changed = true;
+    }
+
+    /// The terminal shows the program's screen instead of `recent`.
+    fn move_to(&mut self, show: &ShowPane, _recent: &str) -> io::Result<Vec<MessageId>> {
+        self.surface.move_to(show)?;
+        let unconfirmed = self.take_unconfirmed();
+        self.take_terminal(show.attachment);
+        if let Some(line) = how_to_leave(&self.member, show.attachment) {
+            self.line(&line);
+        }
+        Ok(unconfirmed)
+    }
+
+    fn lose(&mut self) -> Vec<MessageId> {
+        self.surface.lose();
+        self.painting = false;
+        self.take_unconfirmed()
+    }
+
+    async fn close(&mut self) {
+        self.surface.command(Command::Cooked);
+        self.surface.close().await;
+    }
+}
+
+impl ProgramPane {
+    /// Returns the messages that the previous terminal did not show.
+    fn take_unconfirmed(&mut self) -> Vec<MessageId> {
+        self.unpainted.clear();
+        std::mem::take(&mut self.unconfirmed)
+    }
+}

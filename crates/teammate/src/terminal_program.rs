@@ -1,0 +1,397 @@
+//! The work of a member whose engine shows a program with a terminal interface of its own. Called by the worker.
+//!
+//! ```text
+//! not started ── connected ──► running on the inner pty ── exited ──► over: the exit status is reported
+//!                                        └── stopped: HUP, TERM, KILL ──► over
+//! ```
+//! The program knows nothing of the team. The member takes no tasks. Messages to the member are logged and shown in the
+//! pane, and count as read then; nothing is typed into the program except the user's keystrokes.
+//!
+//! The log contains the rows that have left the main screen, and the last screen. A program that draws the whole screen
+//! itself leaves only its last screen there.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
+use std::io;
+use std::path::Path;
+use std::process::ExitStatus;
+
+use agent_team_protocol::exit::ExitCode;
+use agent_team_protocol::initialize::Welcome;
+use agent_team_protocol::method::{MessageRead, ReadMessages};
+use agent_team_protocol::notification::{Abandon, Assignment, Deliver, ShowPane, TaskSession};
+use agent_team_protocol::spec::ExternalAgent;
+use agent_team_protocol::text::{visible_label, visible_line};
+use agent_team_protocol::{MessageId, Refusal};
+use agent_team_tools::program::describe_exit;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use crate::agent::external::NESTED;
+use crate::engine::{Claim, HEADLESS_SIZE, ProgramContext, Size};
+use crate::inner_pty::{InnerPty, PtyEvent};
+use crate::link::{Notice, Request, Ticket};
+use crate::pane::{MemberPane, ProgramEvent, ProgramPane, paint};
+use crate::typed::ActionResult;
+use crate::worker::{ExitReport, Stop, Work};
+
+type Shell = crate::worker::Shell<ProgramPane>;
+
+/// The largest length of the program's name in a line, in characters.
+const NAME: usize = 60;
+
+pub(crate) struct TerminalProgram {
+    /// The program and its arguments.
+    command: Vec<String>,
+    /// Variables in addition to the member's.
+    env: Vec<(OsString, OsString)>,
+    /// The program's name in lines for the user.
+    name: String,
+    member: String,
+    state: State,
+    /// The size of the terminal that showed the program last.
+    size: Size,
+    /// The number of past rows of the screen that are in the log.
+    logged: usize,
+    /// Messages that are being shown or acknowledged. They may be delivered again meanwhile.
+    in_progress: BTreeSet<MessageId>,
+    acknowledged: HashMap<Ticket, Vec<MessageId>>,
+}
+
+enum State {
+    NotStarted,
+    Running(Box<InnerPty>),
+    Over,
+}
+
+pub(crate) enum Event {
+    Pty(PtyEvent),
+    Pane(ProgramEvent),
+}
+
+impl TerminalProgram {
+    /// A program with a relative path is in the project.
+    pub(crate) fn new(spec: &ExternalAgent, member: &str, project: &Path) -> Self {
+        let mut command = spec.command.clone();
+        if let Some(program) = command.first_mut()
+            && program.contains('/')
+        {
+            *program = project.join(&*program).to_string_lossy().into_owned();
+        }
+        let env = spec.env.iter();
+        Self {
+            command,
+            env: env
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+            name: visible_label(&spec.name, NAME),
+            member: member.to_owned(),
+            state: State::NotStarted,
+            size: HEADLESS_SIZE,
+            logged: 0,
+            in_progress: BTreeSet::new(),
+            acknowledged: HashMap::new(),
+        }
+    }
+
+    fn begin(&mut self, shell: &mut Shell) {
+        let name = &self.name;
+        shell.announce(&format!("── {name}"));
+        self.size = shell.pane.size().unwrap_or(self.size);
+        let context = &shell.config.program_context;
+        let env = environment(context, &self.env);
+        match InnerPty::spawn(context, &self.command, env, self.size) {
+            Ok(pty) => {
+                if !shell.pane.surface().is_open() {
+                    let member = &self.member;
+                    shell.announce(&format!(
+                        "… no pane shows {name}: agent-team attach {member}"
+                    ));
+                }
+                self.state = State::Running(Box::new(pty));
+                self.report_session(shell);
+                shell.pane.begin_program();
+            }
+            Err(error) => {
+                self.state = State::Over;
+                let report = cannot_start(name, &error);
+                shell.announce(&format!("✗ {}", report.reason));
+                shell.ended(Some(report));
+            }
+        }
+    }
+
+    fn report_session(&self, shell: &Shell) {
+        if let State::Running(pty) = &self.state {
+            let leader = pty.process();
+            shell.config.link.notify(Notice::Session(TaskSession {
+                task: None,
+                pid: leader.pid,
+                start_time: leader.start_time,
+            }));
+        }
+    }
+
+    fn pty_event(&mut self, event: PtyEvent, shell: &mut Shell) {
+        match event {
+            PtyEvent::Output => {
+                shell.pane.change();
+                self.log_past(shell);
+            }
+            PtyEvent::Ended(status) => self.ended(status, shell),
+        }
+    }
+
+    /// Logs the rows that have left the screen.
+    fn log_past(&mut self, shell: &mut Shell) {
+        let State::Running(pty) = &self.state else {
+            return;
+        };
+        let screen = pty.screen();
+        let text: String = screen
+            .past_text_since(self.logged)
+            .flat_map(|row| [row, "\n"])
+            .collect();
+        self.logged = screen.past_rows();
+        log(&text, shell);
+    }
+
+    fn ended(&mut self, status: Option<ExitStatus>, shell: &mut Shell) {
+        self.log_past(shell);
+        let State::Running(pty) = std::mem::replace(&mut self.state, State::Over) else {
+            return;
+        };
+        let screen = pty.screen();
+        let text = screen.text();
+        if !text.is_empty() {
+            log(&(text + "\n"), shell);
+        }
+        shell.pane.end_program(screen);
+        if !shell.life.is_working() {
+            return shell.ended(None);
+        }
+        let report = exited(&self.name, status);
+        let sign = if report.code == 0 { '✓' } else { '✗' };
+        shell.announce(&format!("{sign} {}", report.reason));
+        shell.ended(Some(report));
+    }
+
+    fn pane_event(&mut self, event: ProgramEvent, shell: &mut Shell) {
+        match (event, &mut self.state) {
+            (ProgramEvent::Keys(keys), State::Running(pty)) => pty.type_in(&keys),
+            (ProgramEvent::Frame, State::Running(pty)) => shell.pane.paint(pty.screen()),
+            (ProgramEvent::Keys(_) | ProgramEvent::Frame, State::NotStarted | State::Over) => {}
+            (ProgramEvent::Shown(messages), _) => self.acknowledge(messages, shell),
+            (ProgramEvent::Gone, _) => self.lose_pane(shell),
+        }
+    }
+
+    fn acknowledge(&mut self, messages: Vec<MessageId>, shell: &mut Shell) {
+        if !messages.is_empty() {
+            let request = Request::of::<MessageRead>(&ReadMessages {
+                messages: messages.clone(),
+            });
+            let ticket = shell.config.link.request(request);
+            self.acknowledged.insert(ticket, messages);
+        }
+    }
+
+    fn end_program(&mut self) {
+        if let State::Running(pty) = &mut self.state {
+            pty.end();
+        }
+    }
+}
+
+/// Logs and streams text of the program's screen, without secrets.
+fn log(text: &str, shell: &mut Shell) {
+    let text = shell.config.program_context.secrets.redact(text);
+    // The log reports its own write errors; the program continues.
+    let _logged = shell.config.log.append(&text);
+    shell.add_output(&text);
+}
+
+/// The member's environment with these variables. Another vendor's agent would take itself for a part of the agent in
+/// which the team was started.
+fn environment(
+    context: &ProgramContext,
+    added: &[(OsString, OsString)],
+) -> Vec<(OsString, OsString)> {
+    let is_nested = |name: &OsString| {
+        let name = name.to_string_lossy();
+        NESTED.iter().any(|prefix| name.starts_with(prefix))
+    };
+    let is_added = |name: &OsString| added.iter().any(|(ours, _)| ours == name);
+    let kept = context.env.iter();
+    let kept = kept.filter(|(name, _)| !is_nested(name) && !is_added(name));
+    kept.chain(added).cloned().collect()
+}
+
+fn cannot_start(name: &str, error: &io::Error) -> ExitReport {
+    let is_missing = error.kind() == io::ErrorKind::NotFound;
+    let code = if is_missing {
+        ExitCode::NotFound
+    } else {
+        ExitCode::Failed
+    };
+    ExitReport {
+        code: code as u8,
+        reason: format!("cannot start {name}: {}", visible_line(&error.to_string())),
+        hold: true,
+    }
+}
+
+/// A program that fails is restarted with a pause; a member whose program succeeds is stopped.
+fn exited(name: &str, status: Option<ExitStatus>) -> ExitReport {
+    let (code, reason) = match status {
+        Some(status) if status.success() => (0, format!("{name} has exited")),
+        Some(status) => {
+            let code = status.code().and_then(|code| u8::try_from(code).ok());
+            let code = code.unwrap_or(ExitCode::Failed as u8);
+            (
+                code,
+                format!("{name} has failed: {}", describe_exit(status)),
+            )
+        }
+        None => (
+            ExitCode::Failed as u8,
+            format!("{name} has ended with an unknown status"),
+        ),
+    };
+    ExitReport {
+        code,
+        reason,
+        hold: false,
+    }
+}
+
+impl Work for TerminalProgram {
+    type Pane = ProgramPane;
+    type Event = Event;
+
+    async fn next(&mut self, pane: &mut ProgramPane) -> Event {
+        let pty_event = async {
+            match &mut self.state {
+                State::Running(pty) => pty.next().await,
+                State::NotStarted | State::Over => std::future::pending().await,
+            }
+        };
+        // The order matters: keystrokes and frames precede the output of a program that floods its terminal.
+        tokio::select! {
+            biased;
+            event = pane.next() => Event::Pane(event),
+            event = pty_event => Event::Pty(event),
+        }
+    }
+
+    fn apply(&mut self, event: Event, shell: &mut Shell) {
+        match event {
+            Event::Pty(event) => self.pty_event(event, shell),
+            Event::Pane(event) => self.pane_event(event, shell),
+        }
+    }
+
+    fn welcomed(&mut self, _welcome: &Welcome, shell: &mut Shell) {
+        match &self.state {
+            State::NotStarted if shell.life.is_working() => self.begin(shell),
+            State::Running(_) => self.report_session(shell),
+            State::NotStarted | State::Over => {}
+        }
+    }
+
+    /// The member takes no tasks.
+    fn claim(&self) -> Option<Claim> {
+        None
+    }
+
+    fn is_reported(&self, _claim: Claim) -> bool {
+        false
+    }
+
+    fn start(&mut self, _assignment: Assignment, _shell: &mut Shell) {}
+
+    fn abandon(&mut self, _abandon: Abandon, _shell: &mut Shell) {}
+
+    fn lose_claim(&mut self, _shell: &mut Shell) {}
+
+    /// Writes messages to the log and the pane. A message counts as read when it is logged and the pane, if any, has
+    /// shown it.
+    fn deliver(&mut self, deliver: Deliver, shell: &mut Shell) {
+        for message in deliver.messages {
+            // Skip a repeated delivery: the message still waits for the pane, or its acknowledgement is in flight.
+            if !self.in_progress.insert(message.id) {
+                continue;
+            }
+            let text = format!(
+                "{}\n  (shown here, not delivered to {})",
+                paint::message(&message),
+                self.name
+            );
+            if shell.config.log.line(&text).is_err() {
+                // A message that is not in the log does not count as read. The supervisor delivers it again.
+                self.in_progress.remove(&message.id);
+                continue;
+            }
+            let read = shell.pane.messages(&text, vec![message.id]);
+            self.acknowledge(read, shell);
+        }
+    }
+
+    fn answered(
+        &mut self,
+        ticket: Ticket,
+        _outcome: Result<Box<RawValue>, Refusal>,
+        _shell: &mut Shell,
+    ) {
+        for message in self.acknowledged.remove(&ticket).unwrap_or_default() {
+            self.in_progress.remove(&message);
+        }
+    }
+
+    /// The pane has no prompt, so the user causes no action there.
+    fn acted(&mut self, _result: ActionResult, _shell: &mut Shell) {}
+
+    fn show(&mut self, show: &ShowPane, shell: &mut Shell) {
+        let unconfirmed = shell.move_pane(show);
+        self.acknowledge(unconfirmed, shell);
+        self.resize(shell);
+    }
+
+    fn lose_pane(&mut self, shell: &mut Shell) {
+        let unconfirmed = shell.lose_pane();
+        self.acknowledge(unconfirmed, shell);
+    }
+
+    fn resize(&mut self, shell: &mut Shell) {
+        let Some(size) = shell.pane.size().filter(|size| *size != self.size) else {
+            return;
+        };
+        self.size = size;
+        shell.pane.resize();
+        if let State::Running(pty) = &mut self.state {
+            pty.resize(size);
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        matches!(self.state, State::Running(_))
+    }
+
+    /// The program is terminated at once: it has no work that it could finish.
+    fn stop(&mut self, _stop: &Stop<'_>, _shell: &mut Shell) -> Option<Instant> {
+        self.end_program();
+        None
+    }
+
+    fn end(&mut self, _why: &str, _shell: &mut Shell) -> bool {
+        self.end_program();
+        !self.is_busy()
+    }
+
+    async fn close(&mut self) {
+        self.end_program();
+        if let State::Running(pty) = &mut self.state {
+            while !matches!(pty.next().await, PtyEvent::Ended(_)) {}
+        }
+    }
+}
