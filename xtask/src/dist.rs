@@ -25,12 +25,13 @@ const PROFILE: &str = "dist";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The documents of the archive, below the repository.
-const DOCUMENTS: [&str; 5] = [
+const DOCUMENTS: [&str; 6] = [
     "CHANGELOG.md",
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",
     "SECURITY.md",
+    "THIRD-PARTY.md",
 ];
 
 /// Makes the archive and the Debian package in `target/packages`.
