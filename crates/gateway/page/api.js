@@ -3,19 +3,22 @@
 
 const KEY = 'agent-team-token';
 const SILENCE_MS = 40_000; // The service sends a comment every 15 s.
+const REPLAY_SILENCE_MS = 1_000;
+const TOKEN = /^[A-Za-z0-9_-]{32,}$/; // Other fragments, such as a link to a part of the page, are not tokens.
 
 let token = sessionStorage.getItem(KEY);
 
-/** Moves the token from the fragment into the storage of this tab. Returns whether the tab has a token. */
+/** Moves a token from the fragment into the storage of this tab. Returns whether the fragment had one. */
 export function takeToken() {
   const given = location.hash.slice(1);
-  if (given) {
-    token = given;
-    sessionStorage.setItem(KEY, given);
-    history.replaceState(null, '', location.pathname + location.search);
-  }
-  return Boolean(token);
+  if (!TOKEN.test(given)) return false;
+  token = given;
+  sessionStorage.setItem(KEY, given);
+  history.replaceState(history.state, '', location.pathname + location.search);
+  return true;
 }
+
+export const hasToken = () => Boolean(token);
 
 const team = new URLSearchParams(location.search).get('team');
 
@@ -63,10 +66,11 @@ export async function follow({ load, receive, connection }) {
   for (let wait = 500; ; wait = Math.min(wait * 2, 8_000)) {
     try {
       if (after === null) after = await load();
-      await read(after, (id) => { after = id; }, receive, () => {
+      const opened = () => {
         wait = 500;
         connection('live');
-      });
+      };
+      await read(after, (id) => { after = id; }, receive, opened, new AbortController());
     } catch (error) {
       if (error.status === 401) return connection('refused', error.message);
       if (error.status === 409) after = null;
@@ -76,8 +80,40 @@ export async function follow({ load, receive, connection }) {
   }
 }
 
-async function read(after, seen, receive, opened) {
-  const abort = new AbortController();
+/**
+ * Reads the stored events up to this revision, the oldest first. Continues after a cut as long as events arrive. Not
+ * each revision has an event, so silence also ends it.
+ */
+export async function replay(until, receive) {
+  for (let last = 0; last < until;) {
+    const before = last;
+    const abort = new AbortController();
+    let isSilent = false;
+    let silence;
+    const wait = () => {
+      clearTimeout(silence);
+      silence = setTimeout(() => {
+        isSilent = true;
+        abort.abort();
+      }, REPLAY_SILENCE_MS);
+    };
+    const seen = (id) => {
+      last = id;
+      wait();
+      if (id >= until) abort.abort();
+    };
+    try {
+      await read(last, seen, (envelope) => envelope.revision <= until && receive(envelope), wait, abort);
+    } catch (error) {
+      if (isSilent) return;
+      if (last === before) throw error;
+    } finally {
+      clearTimeout(silence);
+    }
+  }
+}
+
+async function read(after, seen, receive, opened, abort) {
   let silence = setTimeout(() => abort.abort(), SILENCE_MS);
   try {
     const headers = { Authorization: `Bearer ${token}`, 'Last-Event-ID': String(after) };

@@ -1,14 +1,19 @@
 // The page of a team: draws the state of `store.js`. Called once by `index.html`.
 
 import { html, render } from './vendor/htm-preact.js';
-import { post, takeToken } from './api.js';
-import { Confirm, Text } from './parts.js';
+import { hasToken, post, takeToken } from './api.js';
+import { Changes } from './changes.js';
+import { Decisions } from './decisions.js';
+import { Graph } from './graph.js';
+import { Confirm, Guarded, Text } from './parts.js';
+import { follow, link, route } from './route.js';
 import { Board, Conversation, Members, Messages } from './sections.js';
 import { hold, start, state, waiting } from './store.js';
 import { cost, visible } from './text.js';
+import { Timeline } from './timeline.js';
 import { onKey, Waiting } from './waiting.js';
 
-const hasToken = takeToken();
+takeToken();
 let told = new Set();
 
 const CONNECTION = { connecting: 'connecting…', live: 'live', lost: 'connection lost, reconnecting…', refused: 'refused' };
@@ -39,12 +44,32 @@ function Goal() {
   </section>`;
 }
 
+const VIEWS = [['now', 'Now'], ['timeline', 'Timeline'], ['graph', 'Graph'], ['changes', 'Changes'], ['decisions', 'Decisions']];
+
+function Views() {
+  const count = waiting().length;
+  return html`<nav class="views" aria-label="Views">${VIEWS.map(([view, title]) => html`<a key=${view} href=${link({ view })}
+    aria-current=${route.view === view ? 'page' : undefined} onClick=${follow({ view })}>${title}${view === 'now' && count > 0
+      && html` <span class="count">${count}<span class="reader"> waiting</span></span>`}</a>`)}</nav>`;
+}
+
+const part = (name, Part) => html`<${Guarded} key=${name} name=${name}><${Part} /></${Guarded}>`;
+
+const PARTS = {
+  now: () => [part('what waits', Waiting), part('the goal', Goal), part('the members', Members), part('the conversation', Conversation),
+    part('the board', Board), part('the messages', Messages)],
+  timeline: () => part('the timeline', Timeline),
+  graph: () => part('the graph', Graph),
+  changes: () => part('the changes', Changes),
+  decisions: () => part('the decisions', Decisions),
+};
+
 function Page() {
-  if (!hasToken || state.connection === 'refused') {
+  if (!hasToken() || state.connection === 'refused') {
     return html`<main class="closed"><h1>agent-team</h1>
       <p>Open the complete URL that <code>agent-team serve</code> prints. It contains the token of the service.</p></main>`;
   }
-  return html`<${Head} /><main><${Waiting} /><${Goal} /><${Members} /><${Conversation} /><${Board} /><${Messages} /></main>`;
+  return html`<${Head} /><${Views} /><main>${PARTS[route.view]()}</main>`;
 }
 
 /** The title, the icon and, with the user's permission, a notification show how many items wait. */
@@ -70,14 +95,36 @@ function draw() {
   announce();
 }
 
+let isStarted = false;
+
+function begin() {
+  if (isStarted || !hasToken()) return;
+  isStarted = true;
+  start(draw);
+}
+
 addEventListener('hashchange', () => {
-  if (takeToken()) location.reload();
+  if (!takeToken()) return;
+  if (isStarted) location.reload();
+  else begin();
 });
 document.addEventListener('keydown', onKey);
-addEventListener('pointerdown', () => hold(true), true);
+const pressed = new Set();
+addEventListener('pointerdown', ({ pointerId }) => {
+  pressed.add(pointerId);
+  hold(true);
+}, true);
 // The click follows the release.
-const release = () => setTimeout(() => hold(false));
-for (const end of ['pointerup', 'pointercancel']) addEventListener(end, release, true);
-addEventListener('blur', release);
+const release = () => setTimeout(() => hold(pressed.size > 0));
+for (const end of ['pointerup', 'pointercancel']) {
+  addEventListener(end, ({ pointerId }) => {
+    pressed.delete(pointerId);
+    release();
+  }, true);
+}
+addEventListener('blur', () => {
+  pressed.clear();
+  release();
+});
 draw();
-if (hasToken) start(draw);
+begin();

@@ -1,6 +1,6 @@
 // The parts that several sections use.
 
-import { html, useEffect, useRef, useState } from './vendor/htm-preact.js';
+import { html, useEffect, useErrorBoundary, useMemo, useRef, useState } from './vendor/htm-preact.js';
 import { visible } from './text.js';
 
 const LONG = 20_000;
@@ -13,11 +13,23 @@ const STATES = {
   cooling: ['◔', 'restarts soon'], stopped: ['–', 'stopped'], planned: ['·', 'planned'],
   pending: ['○', 'pending'], in_progress: ['●', 'in progress'], completed: ['✓', 'completed'],
   failed: ['✕', 'failed'], cancelled: ['–', 'cancelled'],
+  allowed: ['✓', 'allowed'], begun: ['●', 'allowed, runs'], ended: ['✓', 'allowed'], lost: ['▲', 'allowed, result unknown'],
+  denied: ['✕', 'denied'], withdrawn: ['–', 'withdrawn'],
 };
+
+export const signOf = (state) => STATES[state]?.[0] ?? '?';
 
 export function State({ of }) {
   const [sign, words] = STATES[of] ?? ['?', of];
   return html`<span class=${`state ${of}`}><span aria-hidden="true">${sign}</span> ${words}</span>`;
+}
+
+/** Shows an error of this part in its place: the other parts of the page stay usable. */
+export function Guarded({ name, children }) {
+  const [error, retry] = useErrorBoundary();
+  return error
+    ? html`<p class="error" role="alert">Cannot show ${name}: ${visible(error.message)} <button type="button" onClick=${retry}>Retry</button></p>`
+    : children;
 }
 
 /** Runs an action once at a time, and shows its error. */
@@ -46,11 +58,17 @@ export function Confirm({ label, question, act, name, danger }) {
   const [asking, ask] = useState(false);
   const { busy, run, error } = useAction();
   const cancel = useRef();
-  useEffect(() => asking && cancel.current?.focus(), [asking]);
+  const first = useRef();
+  const wasAsking = useRef(false);
+  useEffect(() => {
+    if (asking) cancel.current?.focus();
+    else if (wasAsking.current) first.current?.focus();
+    wasAsking.current = asking;
+  }, [asking]);
   if (!asking) {
-    return html`<button type="button" class=${danger && 'danger'} aria-label=${name} onClick=${() => ask(true)}>${label}</button>${error}`;
+    return html`<button type="button" ref=${first} class=${danger && 'danger'} aria-label=${name} onClick=${() => ask(true)}>${label}</button>${error}`;
   }
-  return html`<span class="confirm" role="group" aria-label=${question}>
+  return html`<span class="confirm" role="group" aria-label=${question} onKeyDown=${(event) => event.key === 'Escape' && ask(false)}>
     <span>${question}</span>
     <button type="button" class="danger" disabled=${busy} onClick=${async () => { await run(act); ask(false); }}>${label}</button>
     <button type="button" ref=${cancel} onClick=${() => ask(false)}>Cancel</button>
@@ -63,18 +81,25 @@ export function Act({ label, name, act }) {
   return html`<button type="button" aria-label=${name} disabled=${busy} onClick=${() => run(act)}>${label}</button>${error}`;
 }
 
+const kind = (line) => (line.startsWith('+') ? 'added' : line.startsWith('-') ? 'removed' : line.startsWith('@@') ? 'place' : '');
+
 /** A text in full, or its start until the user asks for the rest. `onWhole` is called when all of it is on the page. */
 export function Text({ text, diff, onWhole }) {
   const [whole, setWhole] = useState(false);
-  const all = visible(text);
+  const all = useMemo(() => visible(text), [text]);
   const shown = whole || all.length <= LONG ? all : all.slice(0, LONG);
   const isWhole = shown.length === all.length;
   useEffect(() => { if (isWhole) onWhole?.(); }, [isWhole]);
-  const kind = (line) => (line.startsWith('+') ? 'added' : line.startsWith('-') ? 'removed' : line.startsWith('@@') ? 'place' : '');
-  return html`<pre tabindex="0" role="group" aria-label=${diff ? 'Change' : 'Text'}>${diff
-    ? shown.split('\n').map((line) => html`<span class=${`line ${kind(line)}`}>${line}${'\n'}</span>`)
-    : shown}</pre>
+  // The page is drawn each second. Preact skips a part that is the same object.
+  return useMemo(() => {
+    // Only a text that can scroll needs the focus.
+    const scrolls = shown.length > 500 || shown.split('\n').length > 10;
+    const focus = scrolls ? { tabindex: 0, role: 'group', 'aria-label': diff ? 'Change' : 'Text' } : {};
+    return html`<pre ...${focus}>${diff
+      ? shown.split('\n').map((line) => html`<span class=${`line ${kind(line)}`}>${line}${'\n'}</span>`)
+      : shown}</pre>
     ${!isWhole && html`<button type="button" onClick=${() => setWhole(true)}>Show the other ${(all.length - LONG).toLocaleString('en')} characters</button>`}`;
+  }, [shown, all, diff]);
 }
 
 /** The first rows of a list, and a button for more: a long list costs only what is shown. */

@@ -3,7 +3,8 @@
 import { html, useEffect, useRef, useState } from './vendor/htm-preact.js';
 import { post } from './api.js';
 import { Act, Confirm, Rows, State, Text, useAction } from './parts.js';
-import { again, choose, state } from './store.js';
+import { follow, go, link, route } from './route.js';
+import { again, state } from './store.js';
 import { clock, cost, duration, visible } from './text.js';
 
 export function Members() {
@@ -27,8 +28,8 @@ function Member({ member }) {
   ].filter(Boolean);
   const isChosen = state.chosen === name;
   return html`<li class=${`member ${isChosen ? 'chosen' : ''}`}>
-    <button type="button" class="name" aria-pressed=${isChosen} onClick=${() => choose(isChosen ? null : name)}
-      aria-label=${`Conversation of ${name}`}>${visible(name)}${member.lead && html` <span class="quiet">lead</span>`}</button>
+    <button type="button" class="name" aria-pressed=${isChosen} onClick=${() => go({ member: isChosen ? null : name })}
+      aria-label=${`${name}${member.lead ? ' lead' : ''}: conversation`}>${visible(name)}${member.lead && html` <span class="quiet">lead</span>`}</button>
     <span class="now"><${State} of=${member.state} /> <span class="since">${duration(member.for_ms + Date.now() - state.read_at)}</span></span>
     <span class="facts quiet">${facts.join(' · ')}</span>
     <p class="why">${task ? html`<b>${member.task}</b> ${visible(task.active_form ?? task.title)}` : visible(member.why)}
@@ -71,20 +72,21 @@ export function Board() {
 }
 
 function Task({ task }) {
-  const [open, setOpen] = useState(false);
+  const [open, setOpen] = useState(route.task === task.id);
   const open_after = task.after.filter((id) => state.tasks.get(id)?.state !== 'completed');
   const isBlocked = task.state === 'pending' && open_after.length > 0;
   const lines = [
     ['after', task.after.join(', ')], ['role', task.role], ['for', task.for], ['labels', task.labels.join(', ')],
     ['files', task.files.join(', ')], ['run', task.run], ['verify', task.verify], ['attempts', task.attempts || ''],
   ].filter(([, value]) => value);
-  return html`<li class="task"><details onToggle=${(event) => setOpen(event.target.open)}>
+  return html`<li class="task"><details open=${open} onToggle=${(event) => setOpen(event.target.open)}>
     <summary><b>${task.id}</b> ${visible(task.title)}
       ${task.owner && html` <span class="quiet">${visible(task.owner)}</span>`}
       ${isBlocked && html` <span class="quiet">after ${open_after.join(', ')}</span>`}</summary>
     ${open && html`${task.description && html`<${Text} text=${task.description} />`}
       <dl>${lines.map(([name, value]) => html`<dt>${name}</dt><dd>${visible(value)}</dd>`)}</dl>
-      ${task.result && html`<${Text} text=${task.result} />`}`}
+      ${task.result && html`<${Text} text=${task.result} />`}
+      <p><a href=${link({ view: 'graph', task: task.id })} onClick=${follow({ view: 'graph', task: task.id })}>Dependencies</a></p>`}
   </details></li>`;
 }
 
@@ -94,20 +96,29 @@ export function Conversation() {
   const { chosen, conversation } = state;
   const [shown, show] = useState(ITEMS);
   const end = useRef();
+  const heading = useRef();
   const length = conversation.items.length + conversation.live.length;
   useEffect(() => {
     const list = end.current;
     // Follows the end unless the user has scrolled up.
     if (list && list.scrollHeight - list.scrollTop - list.clientHeight < 400) list.scrollTop = list.scrollHeight;
   }, [chosen, length]);
-  useEffect(() => show(ITEMS), [chosen]);
+  // The conversation is below the list of members, possibly out of sight.
+  useEffect(() => {
+    show(ITEMS);
+    heading.current?.focus();
+    heading.current?.scrollIntoView({ block: 'nearest' });
+  }, [chosen]);
   if (!chosen) return null;
   const first = Math.max(0, conversation.items.length - shown);
   return html`<section aria-labelledby="conversation" class="conversation">
-    <h2 id="conversation">Conversation of ${visible(chosen)} <button type="button" onClick=${() => choose(null)}>Close</button></h2>
+    <h2 id="conversation" tabindex="-1" ref=${heading}>Conversation of ${visible(chosen)}
+      <a href=${link({ view: 'changes' })} onClick=${follow({ view: 'changes' })}>Changes</a>
+      <button type="button" onClick=${() => go({ member: null })}>Close</button></h2>
     <div class="log" ref=${end} tabindex="0" role="log" aria-label=${`Conversation of ${chosen}`} aria-live="off">
       ${first > 0 && html`<button type="button" class="more" onClick=${() => show(shown + ITEMS)}>Show earlier (${first})</button>`}
-      ${conversation.items.slice(first).map((item, index) => html`<${Item} key=${first + index} item=${item} />`)}
+      ${first === 0 && conversation.dropped > 0 && html`<p class="quiet">The page does not keep the first ${conversation.dropped.toLocaleString('en')} entries.</p>`}
+      ${conversation.items.slice(first).map((item, index) => html`<${Item} key=${conversation.dropped + first + index} item=${item} />`)}
       ${conversation.live && html`<pre class="live">${visible(conversation.live)}</pre>`}
       ${!length && html`<p class="quiet">${visible(conversation.note) || 'Output appears here.'}</p>`}
     </div>
@@ -124,12 +135,24 @@ function Item({ item }) {
     </div>`;
     case 'returned': return html`<div class="item">${item.results.map((result) => html`<details class="call" key=${result.id}>
       <summary class=${result.failed ? 'failed' : ''}>← ${visible(result.text.slice(0, 120))}</summary><${Text} text=${result.text} /></details>`)}</div>`;
-    default: return null;
+    case 'summarised': return html`<details class="call"><summary class="quiet">The conversation before was summarised.</summary><${Text} text=${item.text} /></details>`;
+    case 'asked': return html`<div class="item input"><${Text} text=${item.text} /></div>`;
+    default:
   }
+  // The entries of another vendor's agent have no kind.
+  if (item.sent) return html`<div class="item input"><${Text} text=${item.sent} /></div>`;
+  return item.answer && html`<div class="item"><${Text} text=${item.answer} /></div>`;
 }
 
+/** Texts that were typed and not sent, of each member. */
+const drafts = new Map();
+
 function Prompt({ to }) {
-  const [text, setText] = useState('');
+  const [text, setState] = useState(drafts.get(to) ?? '');
+  const setText = (typed) => {
+    drafts.set(to, typed);
+    setState(typed);
+  };
   const [urgent, setUrgent] = useState(false);
   const { busy, run, error } = useAction();
   const send = async (event) => {

@@ -1,10 +1,13 @@
 // The state of the page. Documents give the start; events change it. The tasks are changed in place, because a board
 // can have 10,000 of them; the other documents are small and are read again, at most once per interval.
 
-import { follow, get } from './api.js';
+import { follow, get, replay } from './api.js';
+import { add, empty } from './history.js';
+import { onRoute, route } from './route.js';
 
 const LIVE_MAX = 20_000;
 const ITEMS_MAX = 2_000;
+const CONVERSATION_MAX = 16_000_000; // Characters.
 const MESSAGES = '200';
 
 export const state = {
@@ -18,8 +21,15 @@ export const state = {
   tasks: new Map(),
   tasks_version: 0,
   chosen: null,
-  conversation: { items: [], next: 0, live: '', note: '' },
+  conversation: conversation(),
+  decided: null,
+  history: null,
 };
+
+/** The items of a member's conversation. `dropped` items at the start were removed to bound memory. */
+function conversation() {
+  return { items: [], size: 0, dropped: 0, next: 0, live: '', note: '' };
+}
 
 const RETRY_MAX_MS = 8_000;
 
@@ -31,10 +41,13 @@ let draw = () => {};
 export function changed() {
   if (drawing || isHeld) return;
   drawing = true;
-  requestAnimationFrame(() => {
+  const now = () => {
     drawing = false;
     if (!isHeld) draw();
-  });
+  };
+  // A hidden tab has no frames, but its title, icon and notifications must show what waits.
+  if (document.hidden) setTimeout(now);
+  else requestAnimationFrame(now);
 }
 
 /**
@@ -87,6 +100,12 @@ async function readRequests() {
   Object.assign(state, { requests, questions });
 }
 
+async function readDecided() {
+  if (route.view !== 'decisions') return;
+  const { requests } = await get('/requests', { all: true });
+  state.decided = requests.filter(({ state: is }) => is !== 'pending').reverse();
+}
+
 async function readMessages() {
   state.messages = (await get('/messages', { limit: MESSAGES })).messages;
 }
@@ -97,6 +116,26 @@ async function readTasks() {
   state.tasks_version += 1;
 }
 
+/** Adds the parts of these items that the page shows. Media and the blocks of the provider can be large. */
+function append(conversation, items) {
+  conversation.next += items.length;
+  const all = conversation.items.slice();
+  for (const item of items) {
+    const { verbatim, media, thoughts, usage, ...shown } = item;
+    if (shown.results) shown.results = shown.results.map(({ media: _, ...result }) => result);
+    const size = JSON.stringify(shown).length;
+    conversation.size += size;
+    all.push({ ...shown, size });
+  }
+  let from = 0;
+  while (all.length - from > ITEMS_MAX || (conversation.size > CONVERSATION_MAX && from < all.length - 1)) {
+    conversation.size -= all[from].size;
+    from += 1;
+  }
+  conversation.dropped += from;
+  conversation.items = all.slice(from);
+}
+
 async function readConversation() {
   const { chosen, conversation } = state;
   if (!chosen) return;
@@ -104,8 +143,7 @@ async function readConversation() {
     for (let more = true; more;) {
       const page = await get(`/members/${encodeURIComponent(chosen)}/transcript`, { after: conversation.next });
       if (state.conversation !== conversation) return;
-      conversation.next += page.items.length;
-      conversation.items = conversation.items.concat(page.items).slice(-ITEMS_MAX);
+      append(conversation, page.items);
       if (page.items.length) conversation.live = '';
       more = page.more && page.items.length > 0;
     }
@@ -121,32 +159,79 @@ export const again = {
   messages: rereading(250, readMessages),
   tasks: rereading(1_000, readTasks),
   conversation: rereading(300, readConversation),
+  decided: rereading(300, readDecided),
 };
 
-export function choose(member) {
+/** Shows the member of the route. */
+function choose(member) {
+  if (state.chosen === member) return;
   state.chosen = member;
-  state.conversation = { items: [], next: 0, live: '', note: '' };
+  state.conversation = conversation();
   again.conversation();
+}
+
+/**
+ * Reads the stored events when a view needs them for the first time. Events that arrive meanwhile follow. After an error,
+ * the next view that needs them reads them again.
+ */
+async function readHistory() {
+  const history = empty();
+  state.history = history;
+  history.later = [];
+  try {
+    await replay(state.team.revision, (envelope) => add(history, envelope));
+  } catch (error) {
+    history.note = error.message;
+    return;
+  }
+  const { later } = history;
+  history.later = null;
+  for (const envelope of later) if (envelope.revision > history.revision) add(history, envelope);
+}
+
+const NEEDS = {
+  timeline: () => {
+    if (!state.team || (state.history && !state.history.note)) return;
+    readHistory().then(changed);
+  },
+  decisions: () => again.decided(),
+};
+
+/** Reads what the view of the route shows, beside the documents that each view needs. */
+function arrive() {
+  choose(route.member);
+  NEEDS[route.view]?.();
   changed();
 }
 
 async function load() {
   await readTeam();
   await Promise.all([readRequests(), readMessages(), readTasks()]);
-  changed();
+  // After a restart of the service, the events of another team could follow.
+  state.history = null;
+  arrive();
   return state.team.revision;
 }
 
-function patch({ op, path, value }) {
-  const [, part, id, ...deeper] = path.split('/');
-  if (part !== 'tasks' || !id || deeper.length) return part === 'tasks' && again.tasks();
+/** Applies a change of a task. Most name one field; a re-read of 10,000 tasks for each claim would be slow. */
+function patch({ op, path, value }, at) {
+  const [, part, id, field, ...deeper] = path.split('/');
+  if (part !== 'tasks') return;
   const task = state.tasks.get(id);
-  if (op === 'remove') state.tasks.delete(id);
-  else state.tasks.set(id, { ...task, ...value, id, changed_at: Date.now() });
+  if (!id || deeper.length || (field && !task)) {
+    again.tasks();
+    return;
+  }
+  if (op === 'remove' && !field) state.tasks.delete(id);
+  else state.tasks.set(id, { ...task, ...(field ? { [field]: value } : value), id, changed_at: at });
   state.tasks_version += 1;
 }
 
-function receive({ agent_id, event, revision }) {
+function receive(envelope) {
+  const { agent_id, event, revision } = envelope;
+  const { history } = state;
+  if (history?.later) history.later.push(envelope);
+  else if (history && !history.note) add(history, envelope);
   const member = agent_id?.split('@')[0];
   const live = (text) => {
     if (!member || member !== state.chosen) return;
@@ -154,9 +239,12 @@ function receive({ agent_id, event, revision }) {
     conversation.live = (conversation.live + text).slice(-LIVE_MAX);
   };
   switch (event.type) {
-    case 'STATE_DELTA': event.delta.forEach(patch); break;
+    case 'STATE_DELTA': event.delta.forEach((change) => patch(change, event.timestamp ?? Date.now())); break;
     case 'CUSTOM':
-      if (event.name === 'permission') again.requests();
+      if (event.name === 'permission') {
+        again.requests();
+        again.decided();
+      }
       if (event.name === 'message' || event.name === 'messages_read') {
         again.messages();
         again.requests(); // A message can be a question or answer one.
@@ -197,6 +285,8 @@ export function start(drawPage) {
     changed();
   };
   follow({ load, receive, connection });
+  onRoute(arrive);
+  document.addEventListener('visibilitychange', () => document.hidden || again.team());
   // What blocks a member is not stored, so no event reports it.
   setInterval(() => {
     if (!document.hidden && state.connection === 'live') again.team();

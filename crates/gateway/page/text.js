@@ -1,8 +1,7 @@
 // Texts of members, models and tools are untrusted. They reach the page only as text nodes, and characters that change
-// the order or the look of other characters are shown by their number.
+// the order or the look of other characters, or that are invisible, are shown by their number. U+FE0F is part of emoji.
 
-/* eslint-disable no-control-regex */
-const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]|[\u{e0000}-\u{e007f}]/gu;
+const HIDDEN = /(?![\n\t\ufe0f])[\p{Cc}\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\u2028\u2029\ufff9-\ufffb]/gu;
 
 export function visible(text) {
   return String(text ?? '').replace(HIDDEN, (char) => `\\u{${char.codePointAt(0).toString(16)}}`);

@@ -15,7 +15,7 @@ const TITLES = {
 export function Waiting() {
   const all = waiting();
   return html`<section aria-labelledby="waiting">
-    <h2 id="waiting">Waiting for you <span class="count">${all.length}</span></h2>
+    <h2 id="waiting" tabindex="-1">Waiting for you <span class="count">${all.length}</span></h2>
     <p class="reader" role="status" aria-live="polite">${all.length === 1 ? '1 item waits for you' : `${all.length} items wait for you`}</p>
     ${all.length === 0 && html`<p class="quiet">Nothing waits for you.</p>`}
     <div class="cards">${all.slice(0, 30).map((item, place) => html`<${Card} key=${item.id} item=${item} place=${place} />`)}</div>
@@ -38,7 +38,7 @@ function Card({ item, place }) {
 }
 
 /** The fields of a call in the order of a reader: short ones first, the change last. */
-function fields({ input, plan }) {
+export function fields({ input, plan }) {
   if (plan) return [['plan', input.text ?? '']];
   if (input === null || typeof input !== 'object') return [['input', JSON.stringify(input)]];
   const all = Object.entries(input).map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)]);
@@ -73,6 +73,8 @@ function Request({ request, place }) {
   const isDiff = (name) => name === 'diff' && !request.tool.startsWith('mcp__');
   const decide = (decision) => run(async () => {
     await post(`/requests/${request.id}/decision`, { decision, digest: request.digest });
+    // The card disappears. Its focus must not move to the next card, whose text the user has not read.
+    if (form.current?.closest('[data-item]')?.contains(document.activeElement)) document.getElementById('waiting')?.focus();
     state.requests = state.requests.filter(({ id }) => id !== request.id);
     again.requests();
     again.team();
@@ -85,7 +87,7 @@ function Request({ request, place }) {
     ${request.warnings?.map((warning) => html`<p class="warning">▲ ${visible(warning)}</p>`)}
     ${request.why?.map((why) => html`<p class="quiet why">${visible(why)}</p>`)}
     <form class="buttons" ref=${form} onSubmit=${(event) => { event.preventDefault(); deny(); }}>
-      <button type="button" class="primary" data-key="y" disabled=${busy || !settled || !isWhole} aria-label=${`Allow ${request.id} once`}
+      <button type="button" class="primary" data-key="y" disabled=${busy || !settled || !isWhole} aria-label=${`Allow once ${request.id}`}
         onClick=${() => decide({ kind: 'allow', scope: 'once' })}>${request.plan ? 'Approve' : 'Allow once'}</button>
       ${reason !== null && html`<input ref=${field} value=${reason} placeholder="Reason" aria-label="Reason for the denial"
         onInput=${(event) => setReason(event.target.value)} />`}

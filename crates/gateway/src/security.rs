@@ -22,8 +22,8 @@ use crate::access::{Permissions, Tokens};
 use crate::problem::Problem;
 use crate::static_files;
 
-/// The policy of the page: own scripts and requests only, no markup from strings. Inline styles are for xterm.js.
-const POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; \
+/// The policy of the page: own scripts and requests only, no inline styles, no markup from strings.
+const POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; \
     img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

@@ -34,6 +34,12 @@ const FILES: &[File] = &[
     script("/page/parts.js", include_str!("../page/parts.js")),
     script("/page/waiting.js", include_str!("../page/waiting.js")),
     script("/page/sections.js", include_str!("../page/sections.js")),
+    script("/page/route.js", include_str!("../page/route.js")),
+    script("/page/history.js", include_str!("../page/history.js")),
+    script("/page/timeline.js", include_str!("../page/timeline.js")),
+    script("/page/graph.js", include_str!("../page/graph.js")),
+    script("/page/changes.js", include_str!("../page/changes.js")),
+    script("/page/decisions.js", include_str!("../page/decisions.js")),
     script("/page/vendor/htm-preact.js", VENDORED),
 ];
 

@@ -17,8 +17,8 @@ use super::client::Service;
 use crate::agents::asking;
 
 /// A browser with one tab of this width.
-struct Browser {
-    page: Client,
+pub(super) struct Browser {
+    pub(super) page: Client,
     port: u16,
     /// Ends chromedriver, and with it Chromium, when it is dropped.
     _driver: Child,
@@ -26,7 +26,7 @@ struct Browser {
 
 impl Browser {
     /// `None`: chromedriver is not installed.
-    async fn start(width: u32, dark: bool) -> Option<Self> {
+    pub(super) async fn start(width: u32, dark: bool) -> Option<Self> {
         let driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -73,12 +73,17 @@ impl Browser {
         })
     }
 
-    async fn open(&self, service: &Service) {
-        let url = format!("http://{}/#{}", service.address, service.token);
+    pub(super) async fn open(&self, service: &Service) {
+        self.open_at(service, "/").await;
+    }
+
+    /// Opens this view of the page.
+    pub(super) async fn open_at(&self, service: &Service, path: &str) {
+        let url = format!("http://{}{path}#{}", service.address, service.token);
         self.page.goto(&url).await.expect("the page opens");
     }
 
-    async fn click(&self, name: &str) {
+    pub(super) async fn click(&self, name: &str) {
         let button = format!("//button[@aria-label='{name}' or normalize-space()='{name}']");
         until(&format!("the button {name}"), async || {
             let button = self.page.find(Locator::XPath(&button)).await.ok()?;
@@ -88,12 +93,12 @@ impl Browser {
         .await;
     }
 
-    async fn script(&self, script: &str) -> Value {
+    pub(super) async fn script(&self, script: &str) -> Value {
         let value = self.page.execute(script, Vec::new()).await;
         value.expect("the script runs")
     }
 
-    async fn until_text(&self, text: &str) {
+    pub(super) async fn until_text(&self, text: &str) {
         until(text, async || {
             let shown = self.script("return document.body.innerText").await;
             shown.as_str()?.contains(text).then_some(())
@@ -102,7 +107,7 @@ impl Browser {
     }
 
     /// The page is not wider than its window.
-    async fn assert_fits(&self) {
+    pub(super) async fn assert_fits(&self) {
         let widths = self
             .script("return [document.documentElement.scrollWidth, innerWidth]")
             .await;
@@ -110,7 +115,7 @@ impl Browser {
     }
 
     /// The browser reported no error, and no violation of the content security policy.
-    async fn assert_no_errors(&self) {
+    pub(super) async fn assert_no_errors(&self) {
         let session = self.page.session_id().await.expect("a session");
         let session = session.expect("a session");
         let body = r#"{"type":"browser"}"#;
@@ -142,7 +147,7 @@ impl Browser {
 }
 
 /// A team whose lead makes this call, then finishes.
-async fn team(call: Reply) -> (FakeModelServer, Rig, Service) {
+pub(super) async fn team(call: Reply) -> (FakeModelServer, Rig, Service) {
     let finish = Reply::call("finish", json!({"answer": "It is finished."}));
     let replies = [
         ("lead", vec![call, finish]),
@@ -180,12 +185,12 @@ async fn a_click_on_the_page_allows_a_request() {
         "the title counts what waits"
     );
     browser.assert_fits().await;
-    browser.click("Allow P-1 once").await;
+    browser.click("Allow once P-1").await;
     browser.until_text("Nothing waits for you.").await;
     assert_eq!(rig.until_written("out.txt").await, "hello");
 
     rig.until_member_is("ada", MemberState::Idle).await;
-    browser.click("Conversation of ada").await;
+    browser.click("ada: conversation").await;
     let field = until("the prompt", async || {
         browser.page.find(Locator::Css("textarea")).await.ok()
     })
@@ -311,7 +316,7 @@ async fn a_click_reaches_the_card_that_was_pressed() {
     let counted = browser.page.execute(HOLD_ANSWERS, hold).await;
     counted.expect("the script runs");
     let allow = until("the button", async || {
-        let button = Locator::Css("[aria-label='Allow P-2 once']:enabled");
+        let button = Locator::Css("[aria-label='Allow once P-2']:enabled");
         browser.page.find(button).await.ok()
     })
     .await;

@@ -1,0 +1,259 @@
+//! The views of the page, its accessibility, and its speed with a large team, in Chromium. Skipped like `page`.
+
+use std::path::Path;
+
+use agent_team_tests::until;
+use fantoccini::Locator;
+use serde_json::json;
+
+use super::client::Service;
+use super::page::{Browser, team};
+use crate::agents::asking;
+use agent_team_tests::Rig;
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
+
+/// A text that becomes an image if it is read as markup.
+const IMAGE: &str = "<img src=x onerror=\"document.title='taken'\">";
+
+/// A team whose lead has written a file with the permission of the user, with a goal that is answered.
+async fn finished() -> (FakeModelServer, Rig, Service) {
+    let call = Reply::call("write", json!({"path": "out.txt", "content": "hello\n"}));
+    let (server, rig, service) = team(call).await;
+    let goal = json!({"goal": "Greet"});
+    service.post("/api/v1/goal", &goal).await.expect(200);
+    until("the request", async || {
+        let requests = rig.json(["requests", "list"]).await;
+        requests["requests"][0]["id"].as_str().map(drop)
+    })
+    .await;
+    rig.ok(["requests", "allow", "P-1"]).await;
+    until("the answer", async || {
+        let goal = rig.json(["goal", "show"]).await;
+        goal["answer"].as_str().map(drop)
+    })
+    .await;
+    (server, rig, service)
+}
+
+#[tokio::test]
+async fn each_view_has_a_link() {
+    let Some(browser) = Browser::start(800, true).await else {
+        return;
+    };
+    let (_server, _rig, service) = finished().await;
+    browser.open_at(&service, "/?view=decisions").await;
+    browser.until_text("lead: write out.txt").await;
+    browser.until_text("allowed").await;
+    browser.assert_fits().await;
+    browser
+        .open_at(&service, "/?view=changes&member=lead")
+        .await;
+    browser.until_text("Changes of lead").await;
+    browser.until_text("+hello").await;
+    browser.assert_fits().await;
+    let timeline = Locator::LinkText("Timeline");
+    browser
+        .page
+        .find(timeline)
+        .await
+        .unwrap()
+        .click()
+        .await
+        .unwrap();
+    browser.until_text("asks for permission, P-1").await;
+    browser.until_text("the goal is answered").await;
+    browser.assert_fits().await;
+    browser.page.back().await.unwrap();
+    browser.until_text("Changes of lead").await;
+    browser.page.refresh().await.unwrap();
+    browser.until_text("Changes of lead").await;
+    browser.assert_no_errors().await;
+}
+
+#[tokio::test]
+async fn the_player_shows_an_earlier_moment() {
+    let Some(browser) = Browser::start(1440, false).await else {
+        return;
+    };
+    let (_server, _rig, service) = finished().await;
+    browser.open_at(&service, "/?view=timeline").await;
+    browser.until_text("the goal is answered").await;
+    let first = "const range = document.querySelector('input[type=range]'); range.value = range.min;\
+        range.dispatchEvent(new Event('input', {bubbles: true}))";
+    browser.script(first).await;
+    until("the start of the team", async || {
+        let text = browser.script("return document.body.innerText").await;
+        (!text.as_str()?.contains("the goal is answered")).then_some(())
+    })
+    .await;
+    browser.click("Back to now").await;
+    browser.until_text("the goal is answered").await;
+    browser.assert_no_errors().await;
+}
+
+#[tokio::test]
+async fn the_graph_shows_the_tasks_around_a_task() {
+    let Some(browser) = Browser::start(390, false).await else {
+        return;
+    };
+    let server = FakeModelServer::start(by_model([("lead", Vec::new())])).await;
+    let rig = asking(&server);
+    rig.ok(["up", "--detach"]).await;
+    let service = Service::start(&rig, &[]).await;
+    for (title, after) in [
+        (IMAGE, json!([])),
+        ("second", json!(["T-1"])),
+        ("third", json!(["T-2"])),
+        ("apart", json!([])),
+        ("alone", json!(["T-4"])),
+    ] {
+        let task = json!({"title": title, "after": after, "role": "architect"});
+        service.post("/api/v1/tasks", &task).await.expect(200);
+    }
+    browser.open_at(&service, "/?view=graph").await;
+    browser.until_text("T-5").await;
+    browser.assert_fits().await;
+    browser.open_at(&service, "/?view=graph&task=T-2").await;
+    browser.until_text("Dependencies of T-2").await;
+    let nodes =
+        "return [...document.querySelectorAll('.node .id')].map((node) => node.textContent).sort()";
+    assert_eq!(browser.script(nodes).await, json!(["T-1", "T-2", "T-3"]));
+    let images = browser.script("return document.images.length").await;
+    assert_eq!(images, 0);
+    browser.assert_no_errors().await;
+}
+
+#[tokio::test]
+async fn a_hidden_tab_counts_what_waits() {
+    let Some(browser) = Browser::start(800, false).await else {
+        return;
+    };
+    let call = Reply::call("write", json!({"path": "out.txt", "content": "hello\n"}));
+    let (_server, _rig, service) = team(call).await;
+    browser.open(&service).await;
+    browser.until_text("Nothing waits for you.").await;
+    // A hidden tab has no frames.
+    let hide = "Object.defineProperty(document, 'hidden', {value: true}); window.requestAnimationFrame = () => 0;";
+    browser.script(hide).await;
+    let goal = json!({"goal": "Greet"});
+    service.post("/api/v1/goal", &goal).await.expect(200);
+    until("the title", async || {
+        (browser.script("return document.title").await == "(1) demo").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn other_fragments_do_not_replace_the_token() {
+    let Some(browser) = Browser::start(800, false).await else {
+        return;
+    };
+    let (_server, _rig, service) = team(Reply::text("Done.")).await;
+    browser.open(&service).await;
+    browser.until_text("Nothing waits for you.").await;
+    browser.script("location.hash = 'members'").await;
+    browser.page.refresh().await.unwrap();
+    browser.until_text("Nothing waits for you.").await;
+    let stored = browser
+        .script("return sessionStorage.getItem('agent-team-token')")
+        .await;
+    assert_eq!(stored, service.token);
+}
+
+#[tokio::test]
+async fn axe_finds_no_serious_violation() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../target/axe/node_modules/axe-core/axe.min.js");
+    let Ok(axe) = std::fs::read_to_string(path) else {
+        agent_team_tests::skipped(
+            "axe-core is not installed: run npm install --prefix target/axe axe-core@4.14.1",
+        );
+        return;
+    };
+    for dark in [false, true] {
+        let Some(browser) = Browser::start(1440, dark).await else {
+            return;
+        };
+        let (_server, rig, service) = finished().await;
+        rig.ok(["send", "lead", "hello"]).await;
+        let task = json!({"title": "first", "role": "architect"});
+        service.post("/api/v1/tasks", &task).await.expect(200);
+        let task = json!({"title": "second", "after": ["T-1"], "role": "architect"});
+        service.post("/api/v1/tasks", &task).await.expect(200);
+        for (path, text) in [
+            ("/?member=lead", "Conversation of lead"),
+            ("/?view=timeline", "the goal is answered"),
+            ("/?view=graph", "T-2"),
+            ("/?view=changes&member=lead", "+hello"),
+            ("/?view=decisions", "allowed"),
+        ] {
+            browser.open_at(&service, path).await;
+            browser.until_text(text).await;
+            browser.script(&axe).await;
+            let run = "const done = arguments[arguments.length - 1];\
+                axe.run().then(({violations}) => done(violations.filter(({impact}) => ['serious', 'critical'].includes(impact))\
+                .map(({id, nodes}) => [id, nodes.map(({html}) => html)])), (error) => done(String(error)))";
+            let found = browser.page.execute_async(run, Vec::new()).await;
+            assert_eq!(found.expect("axe runs"), json!([]), "{path}, dark: {dark}");
+        }
+    }
+}
+
+/// Frames and blocking tasks of the page since the last call.
+const MEASURE: &str = "const sorted = window.times.splice(0).sort((one, other) => one - other);\
+    return {frames: sorted.length, p95: sorted[Math.floor(sorted.length * 0.95)], longest: Math.max(0, ...window.blocked.splice(0)),\
+    elements: document.querySelectorAll('*').length}";
+
+#[tokio::test]
+async fn a_large_team_keeps_the_page_responsive() {
+    let Some(browser) = Browser::start(1440, false).await else {
+        return;
+    };
+    let (_server, _rig, service) = team(Reply::text("Done.")).await;
+    let url = format!("http://{}/", service.address);
+    browser.page.goto(&url).await.expect("the page opens");
+    browser.until_text("Open the complete URL").await;
+    // 100 members, 10,000 tasks, 10,000 stored events, and 200 further events per second.
+    browser
+        .script(include_str!("../../fixtures/page/large_team.js"))
+        .await;
+    browser
+        .script(&format!("location.hash = '{}'", service.token))
+        .await;
+    for (view, text) in [
+        ("Now", "10,000"),
+        ("Timeline", "worked"),
+        ("Graph", "T-1"),
+        ("Decisions", "No request was decided."),
+    ] {
+        browser.until_text("live").await;
+        let link = Locator::XPath("//nav[@aria-label='Views']//a");
+        let links = browser.page.find_all(link).await.unwrap();
+        for link in links {
+            if link.text().await.unwrap().starts_with(view) {
+                link.click().await.unwrap();
+                break;
+            }
+        }
+        browser.until_text(text).await;
+        browser.script(MEASURE).await;
+        let figures = until("300 frames", async || {
+            let count = browser.script("return window.times.length").await;
+            (count.as_u64()? >= 150).then_some(())?;
+            Some(browser.script(MEASURE).await)
+        })
+        .await;
+        eprintln!("{view}: {figures}");
+        // The machine of a test can be busy; an idle one needs less than 50 ms.
+        assert!(figures["p95"].as_f64() < Some(100.0), "{view}: {figures}");
+        assert!(
+            figures["longest"].as_f64() < Some(500.0),
+            "{view}: {figures}"
+        );
+        assert!(
+            figures["elements"].as_u64() < Some(3_000),
+            "{view}: {figures}"
+        );
+    }
+    browser.assert_no_errors().await;
+}
