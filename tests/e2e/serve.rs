@@ -4,6 +4,7 @@ mod ag_ui;
 mod client;
 mod hostile;
 mod page;
+mod page_pictures;
 mod page_views;
 
 use std::os::unix::fs::PermissionsExt;

@@ -98,6 +98,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Make the pictures of the page of `agent-team serve` in `docs/page`, with Chromium.
+    PagePictures,
     /// Install the programs, man pages and completions.
     Install {
         #[command(flatten)]
@@ -170,6 +172,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Pictures { check } => pictures::run(check),
+        Command::PagePictures => test::page_pictures(),
         Command::Torture { arguments } => torture::run(&arguments),
         Command::Simulate { arguments } => torture::simulate(&arguments),
         Command::Install {

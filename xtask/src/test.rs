@@ -360,6 +360,16 @@ fn run_tests(mut tests: Command) -> Result<()> {
     check(tests.args(TESTED))
 }
 
+/// Runs the test that sees the page, and stores the pictures that it takes.
+pub(crate) fn page_pictures() -> Result<()> {
+    let directory = root().join("docs/page");
+    fs::create_dir_all(&directory)?;
+    let mut tests = cargo(&["test", "-p", "agent-team-tests", "--test", "e2e"]);
+    tests.arg("serve::page_pictures");
+    tests.env("AGENT_TEAM_PAGE_PICTURES", directory);
+    run_tests(tests)
+}
+
 /// Whether cargo-nextest is installed. If it is not, tries to install it first.
 fn has_nextest() -> bool {
     let installed = || succeeds(&mut cargo(&["nextest", "--version"]));
