@@ -181,7 +181,7 @@ async function readHistory() {
   try {
     await replay(state.team.revision, (envelope) => add(history, envelope));
   } catch (error) {
-    history.note = error.message;
+    Object.assign(history, { note: error.message, later: null });
     return;
   }
   const { later } = history;
