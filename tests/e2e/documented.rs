@@ -239,15 +239,11 @@ async fn planned_verbs_and_engines_are_refused_by_name() {
         let message = error["message"].as_str().expect("a text");
         assert!(message.contains(verb), "{message}");
     }
-    for engine in ["acp", "terminal"] {
-        rig.set_team(&format!(
-            "[[member]]\nname = \"ada\"\nengine = \"{engine}\"\n"
-        ));
-        rig.run(["up", "--dry-run"])
-            .await
-            .expect(2)
-            .assert_says("is not supported in this version");
-    }
+    rig.set_team("[[member]]\nname = \"ada\"\nengine = \"acp\"\n");
+    rig.run(["up", "--dry-run"])
+        .await
+        .expect(2)
+        .assert_says("is not supported in this version");
     let typo = rig.refused(2, ["serv"]).await;
     assert_eq!(typo["code"], "invalid");
 }
