@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use agent_team_policy::Digest;
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::Scope;
 use agent_team_protocol::spec::{
@@ -307,8 +308,9 @@ pub(super) fn external(defaults: &Defaults, members: &[Member], roles: &Roles) -
         let words: String = words.map(|word| format!(" {word:?}")).collect();
         format!("{subject} runs{words}, without the sandbox and with the project's settings for it")
     };
-    let is_external = |member: &&Member| member.spec.engine.is_external();
-    let of_members = members.iter().filter(is_external).filter_map(|member| {
+    let has_program =
+        |member: &&Member| matches!(member.spec.engine, Engine::External | Engine::Terminal);
+    let of_members = members.iter().filter(has_program).filter_map(|member| {
         let agent = member.agent.external.as_ref()?;
         Some(line(&format!("member {}", member.spec.name), agent))
     });

@@ -39,7 +39,6 @@ const MARK: &str = "-- output of the example --\n";
 
 /// Runs the example of [`NAME`].
 #[test]
-#[expect(clippy::print_stdout, reason = "the output is what is tested")]
 fn in_a_process() {
     let Some(name) = std::env::var_os(NAME) else {
         return;
