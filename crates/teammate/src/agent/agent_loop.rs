@@ -228,6 +228,12 @@ impl AgentLoop {
                 .await?;
         }
         if self.conversation.transcript.is_unfinished() {
+            // `run` stops the team when the run is finished, perhaps before the worker has stored the end of the turn.
+            let inbox = &mut self.conversation.inbox;
+            let has_work = inbox.task().is_some() || inbox.has_task();
+            if self.conversation.transcript.ends_with_finish() && !has_work {
+                return self.conversation.rest(String::new()).await;
+            }
             let model_inputs = self.conversation.inbox.take();
             let mut note = prompts::restarted(self.conversation.inbox.task());
             let mut members = team.members.iter();

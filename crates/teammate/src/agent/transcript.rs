@@ -14,7 +14,7 @@
 use agent_team_llm::{Answer, Item, Media, Price, Prompt, ToolResult, Usage};
 use agent_team_protocol::RunId;
 use agent_team_protocol::method::ITEM_MAX;
-use agent_team_tools::team::without_middle;
+use agent_team_tools::team::{FINISH, without_middle};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -179,6 +179,15 @@ impl Transcript {
     /// Returns whether a turn was started and not ended.
     pub(super) fn is_unfinished(&self) -> bool {
         !self.rested && self.entries > 0
+    }
+
+    /// Whether the last call that the model made has finished the run.
+    pub(super) fn ends_with_finish(&self) -> bool {
+        let [.., Item::Answered(answer), Item::Returned { results }] = self.items.as_slice() else {
+            return false;
+        };
+        let mut done = answer.calls.iter().zip(results);
+        done.any(|(call, result)| call.name == FINISH && !result.failed)
     }
 
     /// The model's answer to this question, if it has answered.
@@ -376,6 +385,27 @@ mod tests {
         tools: &[],
         search: false,
     };
+
+    #[test]
+    fn a_finished_run_is_found_unless_it_was_refused() {
+        let mut finish = called("1");
+        if let Item::Answered(answer) = &mut finish {
+            answer.calls[0].name = FINISH.to_owned();
+        }
+        let mut refused = returned("1", "no");
+        if let Item::Returned { results } = &mut refused {
+            results[0].failed = true;
+        }
+        let ends_with_finish = |call: &Item, result: &Item| {
+            let mut transcript = Transcript::default();
+            transcript.push(call.clone());
+            transcript.push(result.clone());
+            transcript.ends_with_finish()
+        };
+        assert!(ends_with_finish(&finish, &returned("1", "done")));
+        assert!(!ends_with_finish(&finish, &refused));
+        assert!(!ends_with_finish(&called("1"), &returned("1", "done")));
+    }
 
     #[test]
     fn stored_entries_restore_the_models_view() {
