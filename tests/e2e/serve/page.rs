@@ -4,6 +4,7 @@
 use std::process::Stdio;
 
 use agent_team_protocol::view::MemberState;
+use agent_team_system::process::kill_group;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use agent_team_tests::{Rig, until, within};
 use fantoccini::actions::{InputSource as _, MouseActions, PointerAction};
@@ -20,8 +21,19 @@ use crate::agents::asking;
 pub(super) struct Browser {
     pub(super) page: Client,
     port: u16,
-    /// Ends chromedriver, and with it Chromium, when it is dropped.
-    _driver: Child,
+    _driver: Driver,
+}
+
+/// chromedriver, the leader of a process group that contains Chromium. Dropping it kills the group: Chromium survives a
+/// killed chromedriver.
+struct Driver(Child);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0.id() {
+            kill_group(leader).expect("the group can be killed");
+        }
+    }
 }
 
 impl Browser {
@@ -30,15 +42,16 @@ impl Browser {
         let driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
-            .kill_on_drop(true)
+            .process_group(0)
             .spawn();
-        let Ok(mut driver) = driver else {
+        let Ok(driver) = driver else {
             agent_team_tests::skipped(
                 "chromedriver is not installed: run apt-get install chromium-driver",
             );
             return None;
         };
-        let mut lines = BufReader::new(driver.stdout.take().expect("stdout is piped")).lines();
+        let mut driver = Driver(driver);
+        let mut lines = BufReader::new(driver.0.stdout.take().expect("stdout is piped")).lines();
         let port = within("chromedriver", async {
             loop {
                 let line = lines.next_line().await.expect("text").expect("a port");
