@@ -109,22 +109,29 @@ addEventListener('hashchange', () => {
   else begin();
 });
 document.addEventListener('keydown', onKey);
+// A mouse sends its click at once after the release, a touch after the browser has recognized the gesture.
+const CLICK_MAX_MS = 500;
 const pressed = new Set();
+let releasing = null;
+const release = (delay) => {
+  clearTimeout(releasing);
+  releasing = setTimeout(() => hold(pressed.size > 0), delay);
+};
 addEventListener('pointerdown', ({ pointerId }) => {
+  clearTimeout(releasing);
   pressed.add(pointerId);
   hold(true);
 }, true);
-// The click follows the release.
-const release = () => setTimeout(() => hold(pressed.size > 0));
-for (const end of ['pointerup', 'pointercancel']) {
+for (const [end, delay] of [['pointerup', CLICK_MAX_MS], ['pointercancel', 0]]) {
   addEventListener(end, ({ pointerId }) => {
     pressed.delete(pointerId);
-    release();
+    release(delay);
   }, true);
 }
+addEventListener('click', () => release(0), true);
 addEventListener('blur', () => {
   pressed.clear();
-  release();
+  release(0);
 });
 draw();
 begin();

@@ -3,7 +3,6 @@
 
 use std::process::Stdio;
 
-use agent_team_protocol::view::MemberState;
 use agent_team_system::process::kill_group;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use agent_team_tests::{Rig, until, within};
@@ -202,7 +201,8 @@ async fn a_click_on_the_page_allows_a_request() {
     browser.until_text("Nothing waits for you.").await;
     assert_eq!(rig.until_written("out.txt").await, "hello");
 
-    rig.until_member_is("ada", MemberState::Idle).await;
+    // The answer moves the members: a click during that would hit another button.
+    browser.until_text("It is finished.").await;
     browser.click("ada: conversation").await;
     let field = until("the prompt", async || {
         browser.page.find(Locator::Css("textarea")).await.ok()
@@ -348,6 +348,8 @@ async fn a_click_reaches_the_card_that_was_pressed() {
     rig.ok(["send", "ada", "this causes another read"]).await;
     until_reads(&browser, reads).await;
     browser.page.release_actions().await.expect("a release");
+    // The page is drawn again: it shows the decision, or the error of the request that sends it.
+    browser.until_text("Nothing waits for you.").await;
     assert_eq!(rig.until_written("ada.txt").await, "hello");
     browser.assert_no_errors().await;
 }
