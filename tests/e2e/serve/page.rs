@@ -285,6 +285,8 @@ async fn a_request_during_a_read_reaches_the_page() {
     let call = Reply::call("write", json!({"path": "out.txt", "content": "hello\n"}));
     let (_server, rig, service) = team(call).await;
     browser.open(&service).await;
+    // Once the page is live, it has read the requests for the first time.
+    browser.until_text("live").await;
     browser.until_text("Nothing waits for you.").await;
     let hold = vec![json!(true)];
     let held = browser.page.execute(HOLD_ANSWERS, hold).await;
