@@ -47,14 +47,14 @@ impl Target {
 
     /// Test selection and test name of the target.
     fn test(self) -> (&'static [&'static str], &'static str) {
-        const CORPUS: &[&str] = &["--test", "corpus"];
+        const CORPUS: &[&str] = &["--test", "policy"];
         const LIBRARY: &[&str] = &["--lib"];
         match self {
-            Target::Shell => (CORPUS, "fuzz::fuzz_shell"),
-            Target::Rule => (CORPUS, "fuzz::fuzz_rule"),
-            Target::Path => (CORPUS, "fuzz::fuzz_path"),
-            Target::Url => (CORPUS, "fuzz::fuzz_url"),
-            Target::Frame => (CORPUS, "fuzz::fuzz_frame"),
+            Target::Shell => (CORPUS, "corpus::fuzz::fuzz_shell"),
+            Target::Rule => (CORPUS, "corpus::fuzz::fuzz_rule"),
+            Target::Path => (CORPUS, "corpus::fuzz::fuzz_path"),
+            Target::Url => (CORPUS, "corpus::fuzz::fuzz_url"),
+            Target::Frame => (CORPUS, "corpus::fuzz::fuzz_frame"),
             Target::Profile => (LIBRARY, "os::sandbox::bubblewrap::tests::fuzz_profile"),
             Target::Iterm => (LIBRARY, "launch::panes::iterm::wire::tests::fuzz_iterm"),
             Target::Sse => (LIBRARY, "http::sse::tests::fuzz_sse"),

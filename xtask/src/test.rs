@@ -315,12 +315,13 @@ fn install_iterm2() -> Result<()> {
 }
 
 fn nextest() -> Result<()> {
-    let tests = if has_nextest() {
+    let mut tests = if has_nextest() {
         cargo(&["nextest", "run"])
     } else {
         println!("   cannot install cargo-nextest; using cargo test, which has no timeouts");
         cargo(&["test"])
     };
+    tests.args(TESTED);
     run_tests(tests)
 }
 
@@ -331,7 +332,7 @@ fn with_placement(placement: &str) -> Result<()> {
         return Ok(());
     }
     let mut tests = cargo(&["nextest", "run", "--profile", placement]);
-    tests.env(PLACEMENT, placement);
+    tests.args(TESTED).env(PLACEMENT, placement);
     run_tests(tests)
 }
 
@@ -357,7 +358,7 @@ fn run_tests(mut tests: Command) -> Result<()> {
         println!("   tmux 3.0 or newer is not installed: tests that need it are skipped");
         tests.env(NO_TMUX, "1");
     }
-    check(tests.args(TESTED))
+    check(&mut tests)
 }
 
 /// Runs the test that sees the page, and stores the pictures that it takes.
