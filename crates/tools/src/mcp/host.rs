@@ -116,8 +116,11 @@ async fn receive(server: &SharedServer, client: ClientId, mut lines: Lines<ReadH
         // If the server does not read its stdin, only this member waits.
         let place = match timeout(WRITE_LIMIT, server.messages.reserve()).await {
             Ok(Ok(place)) => place,
-            // The server has exited: the reasons are in the member's inbox, and `send` ends after them.
-            Ok(Err(_)) => return std::future::pending().await,
+            // The server has exited. The reasons are in the member's inbox, and `send` ends after them.
+            Ok(Err(_)) => {
+                server.router.borrow_mut().refuse(client, line);
+                return std::future::pending().await;
+            }
             Err(_) => {
                 let seconds = WRITE_LIMIT.as_secs();
                 let why = format!("it has not read its input for {seconds} s");

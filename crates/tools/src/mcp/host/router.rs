@@ -70,6 +70,8 @@ pub(super) struct Router {
     stray: Option<Line>,
     /// The requests of the server that a member has not answered, by the [`key`] of the id.
     asked: HashMap<String, ClientId>,
+    /// Why the server has exited.
+    gone: Option<String>,
 }
 
 #[derive(Default)]
@@ -111,6 +113,8 @@ struct Outbox {
     bytes: Rc<Cell<usize>>,
     /// Before the result of `initialize`, the SDK ignores requests and notifications: a request would stay unanswered.
     is_initialized: bool,
+    /// The member has sent a message.
+    has_sent: bool,
 }
 
 /// The other end of an [`Outbox`].
@@ -179,6 +183,7 @@ impl Router {
             lines: sender,
             bytes: Rc::clone(&bytes),
             is_initialized: false,
+            has_sent: false,
         };
         self.clients.insert(client, outbox);
         (client, Inbox { lines, bytes })
@@ -190,6 +195,9 @@ impl Router {
 
     /// Handles a member's message. Returns the message for the server.
     pub(super) fn handle_client(&mut self, client: ClientId, line: &str) -> Option<Line> {
+        if let Some(outbox) = self.clients.get_mut(&client) {
+            outbox.has_sent = true;
+        }
         let message: Message<'_> = serde_json::from_str(line).ok()?;
         match (message.method.as_deref(), message.id) {
             (Some("initialize"), Some(id)) => self.initialize(client, id, message.params),
@@ -504,7 +512,8 @@ impl Router {
         }
     }
 
-    /// Answers all requests with the reason why the server is gone, and disconnects all members.
+    /// Answers all requests with the reason why the server is gone, and disconnects all members. A member that has not
+    /// sent its first request stays until then: it would see only a broken pipe, and no reason.
     pub(super) fn server_gone(&mut self, why: &str) {
         let pending = std::mem::take(&mut self.pending).into_values();
         let mut requests: Vec<_> = pending.map(|it| (it.client, it.id)).collect();
@@ -515,7 +524,15 @@ impl Router {
             let line = failure(&id, SERVER_GONE.0, why);
             self.send(client, line, Delivery::Required);
         }
-        self.clients.clear();
+        self.clients.retain(|_, outbox| !outbox.has_sent);
+        self.gone = Some(why.to_owned());
+    }
+
+    /// Answers a message for a server that is gone.
+    pub(super) fn refuse(&mut self, client: ClientId, line: &str) {
+        if let Some(why) = self.gone.clone() {
+            self.fail(client, line, &why);
+        }
     }
 
     /// Sends a member the result of `initialize`.

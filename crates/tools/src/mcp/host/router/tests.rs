@@ -330,6 +330,21 @@ fn pending_requests_name_the_reason_when_a_server_dies() {
 }
 
 #[test]
+fn a_first_request_after_the_exit_gets_the_reason() {
+    let mut router = Router::default();
+    let (ada, mut to_ada) = router.attach();
+    router.server_gone("the program exited (exit 7)");
+    assert!(!to_ada.lines.is_closed());
+    router.refuse(ada, &line(&json!({"id": 0, "method": "initialize"})));
+    let received = received(&mut to_ada);
+    assert_eq!(
+        received[0]["error"]["message"],
+        "the program exited (exit 7)"
+    );
+    assert!(to_ada.lines.is_closed() && router.is_unused());
+}
+
+#[test]
 fn invalid_messages_are_dropped() {
     let mut router = Router::default();
     let (ada, mut to_ada) = router.attach();
