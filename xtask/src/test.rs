@@ -119,14 +119,16 @@ const NO_TMUX: &str = "AGENT_TEAM_TEST_NO_TMUX";
 /// The variable with the placement that end-to-end tests use instead of `headless`.
 const PLACEMENT: &str = "AGENT_TEAM_TEST_PLACEMENT";
 
+/// Prints the steps of a run without names on stdout, where `.ci/run` reads them, and the other steps on stderr.
 pub(crate) fn list() {
-    for step in STEPS {
-        println!("{:<18} {}", step.name, step.description);
-    }
-    println!("only if named:");
-    for step in NAMED_STEPS {
-        println!("{:<18} {}", step.name, step.description);
-    }
+    print!("{}", listing(STEPS));
+    eprint!("only if named:\n{}", listing(NAMED_STEPS));
+}
+
+/// A line for each step, which begins with its name.
+fn listing(steps: &[Step]) -> String {
+    let line = |step: &Step| format!("{:<18} {}\n", step.name, step.description);
+    steps.iter().map(line).collect()
 }
 
 /// Runs the named steps, or all. Stops at the first failure.
@@ -398,6 +400,14 @@ mod tests {
             ["doc", "fmt"]
         );
         assert_eq!(chosen(&[]).unwrap().len(), STEPS.len());
+    }
+
+    #[test]
+    fn each_listed_step_can_be_named() {
+        let listed = listing(STEPS);
+        let names = listed.lines().filter_map(|line| line.split(' ').next());
+        let names: Vec<String> = names.map(str::to_owned).collect();
+        assert_eq!(chosen(&names).unwrap().len(), STEPS.len());
     }
 
     #[test]
