@@ -513,8 +513,16 @@ impl Rig {
     }
 
     pub async fn until_task_is(&self, id: &str, state: TaskState) -> TaskView {
+        let task = id.parse().expect("a task's id");
         until(&format!("{id} to be {state:?}"), async || {
-            Some(self.task(id).await).filter(|task| task.state == state)
+            let show = OneTask { task };
+            match self.user().await.call::<TaskShow>(show, None).await {
+                Ok(task) => Some(task).filter(|task| task.state == state),
+                Err(CallError::Disconnected) => None,
+                // A task that was typed may not be on the board yet.
+                Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::UnknownTask => None,
+                Err(error) => panic!("{id}: {error}"),
+            }
         })
         .await
     }
