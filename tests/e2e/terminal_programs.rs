@@ -169,7 +169,7 @@ async fn a_message_is_shown_and_not_delivered() {
     rig.ok(["send", "ada", "q is the key\u{1b}[2Jto press"])
         .await
         .assert_says("shown, not delivered: only the user sees it in the pane of ada");
-    let shown = tmux.until_shown(&pane, "✉ user: q is the key").await;
+    let shown = tmux.until_shown(&pane, "✉ you: q is the key").await;
     assert!(
         shown.contains("(shown here, not delivered to sh)"),
         "{shown}"

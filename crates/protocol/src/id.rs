@@ -333,6 +333,17 @@ impl FromStr for Party {
     }
 }
 
+impl Party {
+    /// The name in texts for the user: `you`, `agent-team`, or the member's name.
+    pub fn shown(&self) -> &str {
+        match self {
+            Self::User => "you",
+            Self::System => "agent-team",
+            Self::Member(name) => name.as_str(),
+        }
+    }
+}
+
 impl From<Party> for String {
     fn from(party: Party) -> Self {
         party.to_string()

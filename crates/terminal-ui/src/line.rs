@@ -52,7 +52,7 @@ impl Line {
     }
 
     /// A runtime line in the style of its leading sign: `✓ T-3 completed`, `✗ T-4 failed: exit 1`, `── T-5 Test`,
-    /// `✉ user: go on`, `● edit(…)`, `… waiting`.
+    /// `✉ you: go on`, `● edit(…)`, `… waiting`.
     pub fn runtime(text: &str) -> Self {
         let status = Status::ALL.into_iter().find(|status| {
             let rest = text.trim_start().strip_prefix(status.sign());

@@ -173,9 +173,9 @@ fn message_head(top: &Top, view: &MessageView, clock: Clock) -> Line {
         };
         member.map_or(Style::BOLD, |it| member_name(it.colour))
     };
-    let mut line = Line::of(style(&view.from), &view.from.to_string());
+    let mut line = Line::of(style(&view.from), view.from.shown());
     line.push(Style::DIM, " → ");
-    line.push(style(&view.to), &view.to.to_string());
+    line.push(style(&view.to), view.to.shown());
     let age = clock.age(view.at);
     line.push(
         Style::DIM,

@@ -78,14 +78,6 @@ fn is_unread_by_user(message: &&MessageView) -> bool {
     message.to == Party::User && message.state != MessageState::Read
 }
 
-fn party(party: &Party) -> &str {
-    match party {
-        Party::User => "you",
-        Party::System => "agent-team",
-        Party::Member(name) => name.as_str(),
-    }
-}
-
 pub(super) fn text(message: &MessageView) -> String {
     let state = match message.state {
         _ if is_unread_by_user(&message) => "unread",
@@ -98,7 +90,7 @@ pub(super) fn text(message: &MessageView) -> String {
     let answering = message.reply_to;
     let answering =
         answering.map_or_else(String::new, |answered| format!(", in reply to {answered}"));
-    let (from, to) = (party(&message.from), party(&message.to));
+    let (from, to) = (message.from.shown(), message.to.shown());
     let mut head = format!("{} {from} → {to}", message.id);
     if let Some(summary) = &message.summary {
         head.push_str(&format!(": {}", visible_line(summary)));

@@ -75,7 +75,7 @@ pub(crate) fn abandoned(task: TaskId, reason: &str) -> String {
 /// Shows a message in full, but only the first lines of a message of the system: it can contain a task's whole result.
 pub(crate) fn message(message: &DeliveredMessage) -> String {
     let text = visible(&message.text);
-    let shown = format!("✉ {}: {text}", message.from);
+    let shown = format!("✉ {}: {text}", message.from.shown());
     let more = match message.from {
         Party::System => text.lines().count().saturating_sub(SYSTEM_LINES),
         Party::User | Party::Member(_) => 0,
@@ -144,7 +144,7 @@ mod tests {
         assert!(header.contains(" (attempt 2) ── printf"));
         assert!(!header.chars().any(char::is_control));
         let message = message(&delivered(Party::User, "two\nlines\x1b[2J"));
-        assert_eq!(message, "✉ user: two\nlines\\e[2J");
+        assert_eq!(message, "✉ you: two\nlines\\e[2J");
     }
 
     fn delivered(from: Party, text: &str) -> DeliveredMessage {
@@ -165,9 +165,9 @@ mod tests {
         let text = "T-1 Test completed (ada): 1\n2\n3\n4\n5";
         assert_eq!(
             message(&delivered(Party::System, text)),
-            "✉ system: T-1 Test completed (ada): 1\n2\n3\n  … 2 more lines: agent-team messages"
+            "✉ agent-team: T-1 Test completed (ada): 1\n2\n3\n  … 2 more lines: agent-team messages"
         );
         let of_user = message(&delivered(Party::User, text));
-        assert_eq!(of_user, format!("✉ user: {text}"));
+        assert_eq!(of_user, format!("✉ you: {text}"));
     }
 }

@@ -62,7 +62,7 @@ async fn a_typed_line_is_a_message_to_this_member() {
             messages: vec![message],
         })
         .await;
-    pane.shows("✉ user:\u{1b}[m look at main.rs").await;
+    pane.shows("✉ you:\u{1b}[m look at main.rs").await;
     pane.shows("ada ▸ ").await;
     let append = member.asked::<TranscriptAppend>().await;
     assert_eq!(append.args().read, [MessageId(1)]);

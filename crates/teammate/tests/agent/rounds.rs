@@ -114,7 +114,7 @@ async fn question_and_answer_are_stored_before_the_reply() {
     scene.stores().await;
     scene.asked().await;
     let shown = [
-        "✉ user: Greet the world",
+        "✉ you: Greet the world",
         "── R-1 round 1 of 5",
         "ROUTE: ben",
         "◀ ben: hello said",

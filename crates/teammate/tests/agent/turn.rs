@@ -37,7 +37,7 @@ async fn an_answer_without_calls_ends_the_turn() {
     let answered = scene.stores().await;
     assert_eq!((answered.usage.input, answered.usage.output), (10, 5));
     assert_eq!(scene.rests().await, "Hello, user.");
-    assert!(scene.supervisor.log().contains("✉ user: hello"));
+    assert!(scene.supervisor.log().contains("✉ you: hello"));
     assert!(scene.supervisor.log().contains("Hello, user."));
     scene.deliver(2, "again", false).await;
     scene.stores().await;

@@ -294,11 +294,11 @@ async fn a_message_counts_as_read_when_log_and_pane_have_it() {
     let mut member = supervisor.member(None).await;
     pane.shows(PROMPT).await;
     member.notify(&message(1, "look\x1b[2J here")).await;
-    pane.shows("✉ user:\u{1b}[m look\\e[2J here").await;
+    pane.shows("✉ you:\u{1b}[m look\\e[2J here").await;
     pane.shows(PROMPT).await;
     let read = member.asked::<MessageRead>().await;
     assert_eq!(read.args().messages, [MessageId(1)]);
-    assert!(supervisor.log().contains("✉ user: look\\e[2J here\n"));
+    assert!(supervisor.log().contains("✉ you: look\\e[2J here\n"));
 }
 
 #[tokio::test]
@@ -329,7 +329,7 @@ async fn a_message_waits_for_a_full_screen_program_to_end() {
     member.notify(&message(1, "not now")).await;
     pane.type_in("\r").await;
     pane.shows("\x1b[?1049l").await;
-    pane.shows("✉ user:\u{1b}[m not now").await;
+    pane.shows("✉ you:\u{1b}[m not now").await;
     member.asked::<MessageRead>().await;
 }
 

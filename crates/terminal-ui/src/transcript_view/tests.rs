@@ -89,7 +89,7 @@ fn turn(columns: u16) -> String {
     transcript.open("/help lists the commands");
     transcript.lines(
         Tone::Runtime,
-        "✉ user: Count the lines of every source file, and say which is the longest one",
+        "✉ you: Count the lines of every source file, and say which is the longest one",
     );
     transcript.set_work(Some(("thinking".into(), start)));
     transcript.push_text(TextKind::Thought, "I should look at the sources first.\n");
