@@ -41,18 +41,23 @@ pub(crate) fn question(view: &UserQuestionView) -> String {
 /// The tool and its arguments, or the first line of a plan.
 pub(crate) fn action_line(view: &RequestView) -> String {
     let input: Value = serde_json::from_str(view.input.get()).unwrap_or_default();
-    if let Some(number) = view.plan {
-        let plan = input["text"].as_str().unwrap_or_default();
-        let mut lines = plan.lines().filter(|line| !line.trim().is_empty());
-        let first = lines.next().unwrap_or_default();
-        let more = match lines.count() {
-            0 => String::new(),
-            1 => " (+1 line)".to_owned(),
-            more => format!(" (+{more} lines)"),
-        };
-        return format!("plan {number}: {}{more}", visible_line(first));
+    match view.plan {
+        Some(number) => plan_line(number, &input),
+        None => call_line(&view.tool, &input),
     }
-    call_line(&view.tool, &input)
+}
+
+/// The first line of a plan, without control characters, and the number of its other lines.
+pub(crate) fn plan_line(number: u64, input: &Value) -> String {
+    let plan = input["text"].as_str().unwrap_or_default();
+    let mut lines = plan.lines().filter(|line| !line.trim().is_empty());
+    let first = lines.next().unwrap_or_default();
+    let more = match lines.count() {
+        0 => String::new(),
+        1 => " (+1 line)".to_owned(),
+        more => format!(" (+{more} lines)"),
+    };
+    format!("plan {number}: {}{more}", visible_line(first))
 }
 
 pub(crate) fn state(view: &RequestView) -> &'static str {

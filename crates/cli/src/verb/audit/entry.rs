@@ -14,6 +14,7 @@ use agent_team_protocol::{MemberName, Party, RequestId, Revision};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::output::request::plan_line;
 use crate::output::time;
 
 /// A request, a decision, the outcome of a decision, the end of grants, or a change of the mode.
@@ -83,6 +84,9 @@ pub(crate) struct Subject {
     pub(super) digest: Arc<str>,
     /// Tool, arguments and directory.
     pub(super) call: Value,
+    /// The number of the member's plan; `None`: not a plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) plan: Option<u64>,
 }
 
 impl Subject {
@@ -91,6 +95,7 @@ impl Subject {
             member: member.clone(),
             digest: digest.clone(),
             call: serde_json::from_str(call).unwrap_or_default(),
+            plan: None,
         }
     }
 }
@@ -145,11 +150,15 @@ pub(super) fn entry(
             member,
             digest,
             call,
-            plan: _,
+            plan,
         } => {
             entry.what = "asked";
             entry.request = Some(*request);
-            subjects.insert(*request, Subject::new(member, digest, call));
+            let subject = Subject {
+                plan: plan.as_ref().map(|plan| plan.number),
+                ..Subject::new(member, digest, call)
+            };
+            subjects.insert(*request, subject);
         }
         E::RequestAllowed {
             request,
@@ -266,9 +275,12 @@ fn parts(why: &str) -> impl Iterator<Item = &str> {
     lines.skip(skipped)
 }
 
-/// `bash: cargo test`, without control characters; `None` for an entry without a call.
+/// `bash: cargo test` or `plan 1: …`, without control characters; `None` for an entry without a call.
 pub(super) fn what(entry: &Entry) -> Option<String> {
     let subject = entry.subject.as_ref()?;
     let (tool, input) = (&subject.call["tool"], &subject.call["arguments"]);
-    Some(call_line(tool.as_str().unwrap_or("?"), input))
+    Some(match subject.plan {
+        Some(number) => plan_line(number, input),
+        None => call_line(tool.as_str().unwrap_or("?"), input),
+    })
 }
