@@ -129,6 +129,10 @@ fn table_for(members: &[MemberView], columns: Option<usize>) -> String {
     if shows_context {
         columns_shown.push(optional("CONTEXT", 4));
     }
+    let shows_restarts = members.iter().any(|member| member.restarts > 0);
+    if shows_restarts {
+        columns_shown.push(optional("RESTARTS", 3));
+    }
     columns_shown.push(elastic_to("LAST RESULT", RESULT_WIDTH));
     let or_dash = |text: Option<String>| Cell::new(text.as_deref().unwrap_or("–"));
     let mut table = Table::new(columns_shown);
@@ -155,6 +159,9 @@ fn table_for(members: &[MemberView], columns: Option<usize>) -> String {
         if shows_context {
             let percent = member.context.map(|context| context.percent());
             row.push(or_dash(percent.map(|percent| format!("{percent} %"))));
+        }
+        if shows_restarts {
+            row.push(Cell::new(member.restarts.to_string()));
         }
         row.push(or_dash(member.last_result.as_deref().map(text::line)));
         table.row(row);

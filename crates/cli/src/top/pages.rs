@@ -168,6 +168,9 @@ fn of_member(top: &Top, name: &MemberName, columns: usize, clock: Clock) -> Vec<
             &text::count(view.unread.into(), "message"),
         );
     }
+    if view.restarts > 0 {
+        page.field("restarts", Style::PLAIN, &view.restarts.to_string());
+    }
     page.field(
         "completed",
         Style::PLAIN,

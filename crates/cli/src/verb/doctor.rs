@@ -5,6 +5,7 @@ mod check;
 pub(super) mod model;
 mod placements;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -36,10 +37,9 @@ pub(crate) struct Report {
 }
 
 pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
-    let mut programs = vec![supervisor::BINARY];
-    programs.extend(ENGINES.iter().map(|engine| engine.worker));
-    programs.dedup();
-    let mut checks: Vec<_> = programs.into_iter().map(binary).collect();
+    let workers: BTreeSet<_> = ENGINES.iter().map(|engine| engine.worker).collect();
+    let programs = [supervisor::BINARY].into_iter().chain(workers);
+    let mut checks: Vec<_> = programs.map(binary).collect();
     match Directories::from_environment()
         .and_then(|directories| directories.prepare().map(|()| directories))
     {
