@@ -759,7 +759,7 @@ fn revision(text: &str) -> Result<Revision, std::num::ParseIntError> {
 
 fn engine_help() -> String {
     let words: Vec<_> = ENGINES.iter().map(|engine| engine.name).collect();
-    format!("Engine: {} [default: the role's]", words.join(" or "))
+    format!("Engine: {} [default: the role's]", words.join(", "))
 }
 
 #[cfg(test)]

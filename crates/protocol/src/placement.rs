@@ -27,7 +27,7 @@ pub struct PlacementInfo {
     /// The value of `--panes` and of `placement` in the team file, and the `name` in a [`PlacementReport`].
     pub word: &'static str,
     /// Explains the word in `--help`.
-    pub help: Option<&'static str>,
+    pub help: &'static str,
     /// `None`: see [`PlacementChoice::Auto`].
     pub placement: Option<Placement>,
     /// Whether a single member can have this placement. iTerm2 can be chosen only for the whole team.
@@ -46,28 +46,39 @@ impl PlacementChoice {
     ];
 
     pub fn info(self) -> PlacementInfo {
-        let plain = |word, placement| PlacementInfo {
+        let of_members = |word, help, placement| PlacementInfo {
             word,
-            help: None,
+            help,
             placement,
             for_members: true,
         };
         let of_teams = |word, help, placement| PlacementInfo {
-            help: Some(help),
             for_members: false,
-            ..plain(word, Some(placement))
+            ..of_members(word, help, Some(placement))
         };
         match self {
-            Self::Auto => plain("auto", None),
-            Self::Tmux => plain("tmux", Some(Placement::Tmux)),
+            Self::Auto => of_members(
+                "auto",
+                "Your tmux, your iTerm2, or a separate tmux server; without them hosted or headless",
+                None,
+            ),
+            Self::Tmux => of_members("tmux", "A pane for each member", Some(Placement::Tmux)),
             Self::Iterm => of_teams("iterm", "Native iTerm2 sessions", Placement::Iterm),
             Self::ItermTmux => of_teams(
                 "iterm-tmux",
                 "A separate tmux server, shown by iTerm2 (tmux -CC)",
                 Placement::Tmux,
             ),
-            Self::Headless => plain("headless", Some(Placement::Headless)),
-            Self::Hosted => plain("hosted", Some(Placement::Hosted)),
+            Self::Headless => of_members(
+                "headless",
+                "A process for each member, without a terminal",
+                Some(Placement::Headless),
+            ),
+            Self::Hosted => of_members(
+                "hosted",
+                "All members in one process, shown in this terminal",
+                Some(Placement::Hosted),
+            ),
         }
     }
 }
