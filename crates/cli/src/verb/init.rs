@@ -328,8 +328,18 @@ mod tests {
         );
         write("package-lock.json", "{}");
         assert_eq!(run_lines("node")[0], "npm ci");
+        write("pnpm-lock.yaml", "");
+        std::fs::remove_file(project.path().join("package-lock.json")).unwrap();
+        assert_eq!(run_lines("node")[0], "pnpm install --frozen-lockfile");
+        assert_eq!(run_lines("node")[2], "pnpm run test");
+        std::fs::remove_file(project.path().join("pnpm-lock.yaml")).unwrap();
+        write(
+            "package.json",
+            r#"{"scripts": {"test": "echo \"Error: no test specified\" && exit 1"}}"#,
+        );
+        assert_eq!(run_lines("node"), ["npm install"]);
         write("package.json", "not JSON");
-        assert_eq!(run_lines("node"), ["npm ci"]);
+        assert_eq!(run_lines("node"), ["npm install"]);
     }
 
     #[test]

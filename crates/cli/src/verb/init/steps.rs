@@ -10,12 +10,13 @@ use serde_json::Value;
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) title: &'static str,
-    pub(super) run: &'static str,
+    pub(super) run: String,
     /// The title of an earlier step.
     pub(super) after: Option<&'static str>,
 }
 
-fn step(title: &'static str, run: &'static str, after: Option<&'static str>) -> Step {
+fn step(title: &'static str, run: &str, after: Option<&'static str>) -> Step {
+    let run = run.to_owned();
     Step { title, run, after }
 }
 
@@ -28,25 +29,37 @@ pub(super) fn cargo(_: &Path) -> Vec<Step> {
     ]
 }
 
-/// The scripts of `package.json`.
+/// The text of the script `test` that `npm init` writes, which always fails.
+const NO_TEST: &str = "Error: no test specified";
+
+/// The scripts of `package.json`, with the package manager of the lock file.
 pub(super) fn npm(project: &Path) -> Vec<Step> {
     let package = fs::read_to_string(project.join("package.json")).unwrap_or_default();
     let package: Value = serde_json::from_str(&package).unwrap_or_default();
-    let has = |script: &str| package["scripts"][script].is_string();
-    let install = match project.join("package-lock.json").is_file() {
-        true => "npm ci",
-        false => "npm install",
+    let has = |script: &str| {
+        let line = package["scripts"][script].as_str();
+        line.is_some_and(|line| !line.contains(NO_TEST))
     };
+    let lock_files = [
+        ("package-lock.json", "npm", "npm ci"),
+        ("pnpm-lock.yaml", "pnpm", "pnpm install --frozen-lockfile"),
+        ("yarn.lock", "yarn", "yarn install"),
+    ];
+    let locked = lock_files
+        .into_iter()
+        .find(|(file, ..)| project.join(file).is_file());
+    let (_, program, install) = locked.unwrap_or(("", "npm", "npm install"));
+    let run = |script: &str| format!("{program} run {script}");
     let mut steps = vec![step("Install", install, None)];
     if has("lint") {
-        steps.push(step("Lint", "npm run lint", Some("Install")));
+        steps.push(step("Lint", &run("lint"), Some("Install")));
     }
     if has("build") {
-        steps.push(step("Build", "npm run build", Some("Install")));
+        steps.push(step("Build", &run("build"), Some("Install")));
     }
     if has("test") {
         let after = if has("build") { "Build" } else { "Install" };
-        steps.push(step("Test", "npm run test", Some(after)));
+        steps.push(step("Test", &run("test"), Some(after)));
     }
     steps
 }
