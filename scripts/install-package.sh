@@ -1,8 +1,10 @@
 #!/bin/sh
-# Installs tmux 3.0 or newer, or bubblewrap, with the package manager of this machine. Without the right
-# to install, prints the command to run and succeeds: the caller continues without the program.
-#   install-package.sh tmux|bubblewrap           does nothing when the program is installed
-#   install-package.sh tmux|bubblewrap --check   exit 0 when the program is installed, 1 when it is not; changes nothing
+# Installs a package with the package manager of this machine. Without the right to install, prints the command to run and
+# succeeds: the caller continues without the program.
+#   install-package.sh tmux|bubblewrap|zsh|fish            does nothing when the program is installed
+#   install-package.sh tmux|bubblewrap|zsh|fish --check    exit 0 when the program is installed, 1 when it is not; changes
+#                                                          nothing
+# tmux must be 3.0 or newer.
 set -eu
 
 package=$1
@@ -21,6 +23,7 @@ is_installed() {
     case $package in
         tmux) tmux_is_new_enough ;;
         bubblewrap) bwrap --version >/dev/null 2>&1 ;;
+        *) command -v "$package" >/dev/null ;;
     esac
 }
 
@@ -58,7 +61,9 @@ install() {
 case $package in
     tmux) what='tmux 3.0 or newer' how=https://github.com/tmux/tmux/wiki/Installing ;;
     bubblewrap) what=bubblewrap how=https://github.com/containers/bubblewrap ;;
-    *) echo "unknown package $package: tmux or bubblewrap" >&2 && exit 2 ;;
+    zsh) what=zsh how=https://www.zsh.org ;;
+    fish) what=fish how=https://fishshell.com ;;
+    *) echo "unknown package $package: tmux, bubblewrap, zsh or fish" >&2 && exit 2 ;;
 esac
 if is_installed; then
     exit 0

@@ -55,6 +55,11 @@ const STEPS: &[Step] = &[
         run: || install("bubblewrap"),
     },
     Step {
+        name: "install-shells",
+        description: "install zsh and fish, so that the tests press Tab in them",
+        run: || install("zsh").and_then(|()| install("fish")),
+    },
+    Step {
         name: "install-iterm2",
         description: "install the Python client of iTerm2, if possible",
         run: install_iterm2,

@@ -10,6 +10,7 @@ use agent_team_system::pty::Pty;
 use serde_json::json;
 
 use crate::rig::{Rig, Supervisor};
+use crate::with_supervisor::task;
 
 const PROMPT: &str = "ready> ";
 
@@ -102,8 +103,13 @@ async fn wait_for(pty: &Pty, screen: &mut vt100::Parser, shell: &Shell, text: &s
 }
 
 fn installed() -> impl Iterator<Item = Shell> {
-    let shells = SHELLS.into_iter();
-    shells.filter(|shell| shell.program == "/bin/bash" || Path::new(shell.program).exists())
+    SHELLS.into_iter().filter(|shell| {
+        let is_installed = shell.program == "/bin/bash" || Path::new(shell.program).exists();
+        if !is_installed {
+            eprintln!("skipped {}: not installed", shell.program);
+        }
+        is_installed
+    })
 }
 
 #[test]
@@ -154,16 +160,22 @@ fn tab_completes_names_of_a_running_team() {
             "members": [member], "placement": "hosted: so",
             "tasks": {"pending": 0, "in_progress": 0, "completed": 0, "failed": 0, "cancelled": 0},
         });
+        let board = json!({ "revision": 1, "tasks": [task("T-12", "pending", 1)] });
         thread::spawn(move || {
             loop {
                 let mut peer = supervisor.accept();
-                let call = peer.call("team/show");
-                peer.answer(&call, &team);
+                let call = peer.next_call();
+                match call["method"].as_str() {
+                    Some("team/show") => peer.answer(&call, &team),
+                    Some("task/list") => peer.answer(&call, &board),
+                    other => panic!("unexpected call {other:?}"),
+                }
             }
         });
         let lines = [
             ("agent-team why gr", "agent-team why grace"),
             ("agent-team send le", "agent-team send lead"),
+            ("agent-team task show T-", "agent-team task show T-12"),
         ];
         press_tab(&rig, &shell, &lines);
     }

@@ -190,11 +190,15 @@ pub(crate) struct Peer {
 impl Peer {
     /// Reads the next request, which must have this method.
     pub(crate) fn call(&mut self, method: &str) -> Value {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        let call = json(&line);
+        let call = self.next_call();
         assert_eq!(call["method"], method);
         call
+    }
+
+    pub(crate) fn next_call(&mut self) -> Value {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        json(&line)
     }
 
     pub(crate) fn answer(&mut self, call: &Value, result: &Value) {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::rig::{self, Peer, Rig, Supervisor};
 
-fn task(id: &str, state: &str, revision: u64) -> Value {
+pub(crate) fn task(id: &str, state: &str, revision: u64) -> Value {
     json!({
         "id": id, "key": id, "title": "Build \u{1b}[2J", "description": "", "state": state, "owner": null,
         "generation": 1, "role": null, "for": null, "after": [], "blocks": [], "blocked": false, "priority": 0,

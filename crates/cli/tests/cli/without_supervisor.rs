@@ -183,7 +183,7 @@ fn role_show_prints_the_origin_and_hidden_roles() {
     let missing = rig.run(&["role", "show", "reviewr"]);
     assert_eq!(missing.code, 3);
     assert!(
-        missing.stderr.contains("unknown role reviewr"),
+        missing.stderr.contains("there is no role reviewr"),
         "{}",
         missing.stderr
     );
