@@ -288,7 +288,7 @@ pub(crate) fn spawn_spec(
             }
             return Err(Refusal::new(
                 ErrorCode::UnknownRole,
-                format!("unknown role {}", spawn.role),
+                format!("there is no role {}", spawn.role),
             )
             .hint(
                 match most_similar(spawn.role.as_str(), names.iter().copied()) {

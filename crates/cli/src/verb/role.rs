@@ -81,7 +81,7 @@ fn find(roles: Vec<RoleView>, name: &RoleName) -> Result<RoleView, Failure> {
     let hint = agent_team_file::suggest(name.as_str(), &known);
     let mut roles = roles.into_iter();
     roles.find(|role| role.name == *name).ok_or_else(|| {
-        Failure::of(ErrorCode::UnknownRole, format!("unknown role {name}")).hint(hint)
+        Failure::of(ErrorCode::UnknownRole, format!("there is no role {name}")).hint(hint)
     })
 }
 

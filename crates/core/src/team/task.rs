@@ -446,7 +446,8 @@ impl Board {
         self.completed_keys.insert(key, (task, digest));
     }
 
-    pub(crate) fn completed_keys(&self) -> impl Iterator<Item = (&Arc<str>, TaskId, u64)> {
+    /// The keys of completed tasks, each with its task and the digest of its specification.
+    pub fn completed_keys(&self) -> impl Iterator<Item = (&Arc<str>, TaskId, u64)> {
         self.completed_keys
             .iter()
             .map(|(key, (task, digest))| (key, *task, *digest))

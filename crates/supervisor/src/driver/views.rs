@@ -290,8 +290,10 @@ pub(super) fn refusal(team: &Team, refused: &Refused) -> Refusal {
             convert::most_similar(name, names)
         }
         Refused::UnknownDependency { unknown, .. } => {
-            let tasks = team.board().after(TaskId(0)).take(COMPARED_TASKS);
-            convert::most_similar(unknown, tasks.map(|task| &*task.spec.key))
+            let on_board = team.board().after(TaskId(0)).map(|task| &task.spec.key);
+            let completed = team.board().completed_keys().map(|(key, ..)| key);
+            let keys = on_board.chain(completed).take(COMPARED_TASKS);
+            convert::most_similar(unknown, keys.map(|key| &**key))
         }
         _ => None,
     };
