@@ -182,6 +182,9 @@ async fn bypass_is_chosen_only_by_up() {
     assert!(hint.contains("agent-team up --mode bypass"), "{refused}");
     assert_eq!(rig.json(["mode"]).await["mode"], "default");
     rig.ok(["up", "--detach", "--mode=bypass"]).await;
+    assert_eq!(rig.json(["ps"]).await["mode"], "bypass");
+    rig.ok(["ps"]).await.assert_says("bypass");
+    rig.ok(["rules", "list"]).await.assert_says("mode bypass");
     let refused = rig.refused(4, ["mode", "plan"]).await;
     let hint = refused["hint"].as_str().expect("a hint");
     assert!(hint.contains("agent-team up --mode plan"), "{refused}");
