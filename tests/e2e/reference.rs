@@ -71,8 +71,8 @@ async fn each_table_of_the_settings_is_described() {
     rig.set_settings("not_a_key = 1\n");
     let refused = rig.run(["up"]).await.expect(2).stderr;
     // `up` prints the reason before the supervisor exits.
-    for refused in rig.processes() {
-        processes::ended(refused.process).await;
+    for found in rig.processes() {
+        processes::ended(found.process).await;
     }
     let (_, known) = refused.split_once("known keys: ").expect(&refused);
     let known = known.lines().next().unwrap_or_default();

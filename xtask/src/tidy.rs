@@ -94,7 +94,7 @@ fn check(tree: &Tree) -> Result<Vec<Finding>> {
     let manifests = manifest::manifests(tree)?;
     let mut findings = layering::edges(&manifests);
     findings.extend(manifest::lints_are_inherited(&manifests));
-    findings.extend(ids::core_knows_ids_and_values_only(tree));
+    findings.extend(ids::core_uses_only_allowed_modules(tree));
     findings.extend(circles::no_import_circles(tree));
     findings.extend(text::no_forbidden_names(tree));
     findings.extend(text::no_machine_paths(tree));

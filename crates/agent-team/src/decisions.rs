@@ -138,7 +138,7 @@ async fn decide(callback: Option<OnPermission>, request: RequestView, to: Superv
         via: None,
     };
     if let Err(error) = to.call::<RequestDecide>(decide.clone()).await {
-        tracing::warn!(request = %id, %error, "cannot decide a request as the callback did");
+        tracing::warn!(request = %id, %error, "cannot decide a request; denying it instead");
         // Deny instead, because otherwise the member would wait forever. If the request is over, this call is refused
         // too.
         let decision = deny(&format!("the decision was refused: {error}"));

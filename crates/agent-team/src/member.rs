@@ -89,14 +89,15 @@ macro_rules! shared_settings {
             self
         }
 
-        /// Allows only these built-in tools.
+        /// Allows only these built-in tools and MCP tools. `mcp__SERVER__TOOL` names one MCP tool, `mcp__SERVER` all tools of a
+        /// server.
         #[must_use]
         pub fn tools<T: Into<String>>(mut self, tools: impl IntoIterator<Item = T>) -> Self {
             self.tools = Some(tools.into_iter().map(Into::into).collect());
             self
         }
 
-        /// Removes these built-in tools.
+        /// Removes these built-in tools and MCP tools, named as in `tools`.
         #[must_use]
         pub fn deny_tools<T: Into<String>>(mut self, tools: impl IntoIterator<Item = T>) -> Self {
             self.deny_tools = Some(tools.into_iter().map(Into::into).collect());
@@ -140,7 +141,7 @@ pub struct Member {
     #[serde(rename = "model")]
     pub(crate) model_name: Option<String>,
     engine: Option<&'static str>,
-    /// `None` without limits: for a command member, the parser refuses even an empty table.
+    /// `None` if no limits are set: the parser refuses even an empty table for a command member.
     limits: Option<BudgetTable>,
 }
 
@@ -255,7 +256,7 @@ impl Role {
         self
     }
 
-    /// Removes the tools `bash`, `edit` and `write` from the role's members.
+    /// Removes the tools that change files from the role's members: `apply_patch`, `bash`, `edit`, `write` and `note`.
     #[must_use]
     pub fn coordinates(mut self) -> Self {
         self.coordinate = Some(true);

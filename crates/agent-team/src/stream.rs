@@ -1,4 +1,4 @@
-//! Streams the envelopes of a run.
+//! Streams the AG-UI events of a run, each in an envelope with its team, member and run.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;

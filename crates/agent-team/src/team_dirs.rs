@@ -1,9 +1,9 @@
 //! The directories of a team. Sockets are always in a private temporary directory. The state and the default project
 //! are in the caller's store, or without a store in the private directory.
 //!
-//! The journal of a team without a store is therefore also a file, which is never synced and is removed at the end. An
-//! in-memory SQLite database could not be read beside its writer, and would need a second code path in the crate
-//! `store`.
+//! The journal of a team without a store is therefore also a file; its commits are not synced, and it is removed at the
+//! end. With an in-memory SQLite database, readers and the writer would block each other, and the crate `store` would need
+//! a second code path.
 
 use std::fs::DirBuilder;
 use std::io;

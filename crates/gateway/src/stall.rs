@@ -1,5 +1,5 @@
-//! A connection whose peer must read: a write that makes no progress within a limit fails. So a half-open connection or
-//! a reader that stopped costs its buffers only for this time.
+//! A connection whose peer must read: a write that makes no progress within a limit fails. The service then
+//! frees the buffers of a half-open connection, or of a client that has stopped reading.
 
 use std::io;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// How long a peer may read nothing while data waits for it.
+/// How long a write may make no progress because the peer does not read.
 const STALL_LIMIT: Duration = Duration::from_secs(20);
 
 /// The connection with the limit.

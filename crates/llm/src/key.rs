@@ -38,8 +38,9 @@ pub enum KeyError {
 }
 
 impl Key {
-    /// Finds the key of the provider: for each of its variables in order, the value, or the content of the file that
-    /// `<VARIABLE>_FILE` names. The file must be private to the user. `None`: no such variable is set.
+    /// Finds the key of the provider: tries its variables in order, and uses the first that is set and not empty.
+    /// `<VARIABLE>` contains the key; `<VARIABLE>_FILE` names a file that contains it, which must be private to the user.
+    /// `None`: no such variable is set.
     pub(super) fn find(
         provider: &Provider,
         environment: &BTreeMap<String, String>,
@@ -63,7 +64,8 @@ impl Key {
 
     fn of(text: &str, var: &str) -> Result<Self, KeyError> {
         let text = text.trim();
-        // Other bytes cannot be sent in a header, and the header error might contain the key.
+        // A key consists of visible ASCII characters. A header also refuses control characters, but its error might contain
+        // the key.
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(KeyError::Shape(var.to_owned()));
         }

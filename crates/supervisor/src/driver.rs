@@ -342,7 +342,7 @@ impl Driver {
             Message::PaneShown(launch, shown) => self.pane_shown(&launch, &shown),
             Message::Waiting(launch, waits) => self.set_waiting(&launch, waits),
             Message::Model(launch, model) => self.set_model(&launch, model),
-            Message::Launch(LaunchReport::Started(started)) => self.started(started),
+            Message::Launch(LaunchReport::StartEnded(started)) => self.started(started),
             Message::Launch(LaunchReport::Exited(launch)) | Message::Exited(launch) => {
                 self.urgent(Input::Exited { launch })
             }

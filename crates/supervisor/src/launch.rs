@@ -42,7 +42,7 @@ use crate::launch::mcp_host::McpHost;
 pub(crate) use crate::launch::order::{Label, LaunchOrder, ProgramTask, TeamSummary};
 use crate::launch::panes::Panes;
 pub(crate) use crate::launch::report::{
-    FoundPane, LaunchReport, ReportSender, Started, StartedWorker,
+    FoundPane, LaunchReport, ReportSender, StartResult, StartedWorker,
 };
 use crate::machine::Machine;
 use crate::settings::TeamPlacement;
@@ -372,7 +372,7 @@ impl LauncherTask {
     }
 
     fn report(&self, start: LaunchOrder, outcome: Result<StartedWorker, String>) {
-        self.reports.send(LaunchReport::Started(Started {
+        self.reports.send(LaunchReport::StartEnded(StartResult {
             member: start.member,
             launch: start.launch,
             outcome,

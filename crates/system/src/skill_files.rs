@@ -18,7 +18,7 @@ const MAX_DEPTH: usize = 8;
 /// Why the files of a skill cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
-    #[error("it has more than {MAX_FILES} files, {} MiB, or {MAX_DEPTH} levels", MAX_BYTES >> 20)]
+    #[error("it is too large: the limits are {MAX_FILES} files, {} MiB together, {MAX_DEPTH} levels, and 256 KiB for SKILL.md", MAX_BYTES >> 20)]
     TooLarge,
     #[error("it contains {}, which is neither a file nor a directory", .0.display())]
     Special(PathBuf),
@@ -47,11 +47,11 @@ pub fn check(skill: &Skill) -> Result<(), Changed> {
     }
 }
 
-/// The digest of the names and contents of all files of a skill. Links count with their targets; the tool `skill` does
-/// not follow a link out of the skill.
+/// The digest of the names and contents of all files of a skill. Of a link, it contains the path of the target, not the
+/// target's content; the tool `skill` does not follow a link out of the skill.
 ///
 /// # Errors
-/// The files exceed a limit, are not all files and directories, or cannot be read.
+/// The skill exceeds a limit, contains an entry other than a file, a link or a directory, or cannot be read.
 pub fn digest(directory: &Path) -> Result<String, Unreadable> {
     let mut files = Vec::new();
     list(directory, 0, &mut files)?;

@@ -29,7 +29,7 @@ use super::open::FILE_MAX;
 use super::role::{Layer, RoleView};
 use super::source::Fault;
 use files::Files;
-use found::{Agent, Found, Place};
+use found::{Agent, FilePosition, Found};
 use team::{Team, TeamMember};
 
 pub use origin::{Origin, OtherProgram};
@@ -44,13 +44,13 @@ pub struct Converted {
     pub roles: Vec<String>,
     /// The files that were converted, and those whose roles are used where they are.
     pub sources: Vec<String>,
-    /// What is changed or not imported, each with file and line where it has one.
+    /// The changes and omissions of the conversion, each with its position if it has a position.
     pub notes: Vec<String>,
     agents: Vec<Agent>,
 }
 
 impl Converted {
-    /// The roles that differ from the agents after the text was read back.
+    /// A fault for each written agent whose role, read back from the text, is missing or differs from the agent.
     pub(super) fn differences(&self, spec: &TeamSpec) -> Vec<Fault> {
         let written = self.agents.iter().filter(|agent| !agent.in_place);
         let differs = |agent: &&Agent| {
@@ -59,7 +59,7 @@ impl Converted {
         };
         let fault = |agent: &Agent| {
             let message = format!("role {} cannot be written without a change", agent.name);
-            agent.place.fault(message)
+            agent.position.fault(message)
         };
         written.filter(differs).map(fault).collect()
     }
@@ -104,9 +104,9 @@ pub(super) fn convert(
     notes.extend(mailboxes(origin, &files));
     let text = write::text(origin.program, &team, &found, &notes);
     if text.len() as u64 > FILE_MAX {
-        let place = Place::start_of(found.sources.first().cloned().unwrap_or_default());
+        let position = FilePosition::start_of(found.sources.first().cloned().unwrap_or_default());
         let message = "the team file would be larger than 1 MiB: move some agents away first";
-        return Err(vec![place.fault(message.to_owned())]);
+        return Err(vec![position.fault(message.to_owned())]);
     }
     let in_text = found.agents.iter().filter(|agent| !agent.in_place);
     Ok(Converted {
@@ -185,10 +185,10 @@ fn each_agent(found: &mut Found) -> Team {
     if count > most {
         let message = format!(
             "{count} agents are roles without members, because a team starts at most {most} teammates by default: \
-             the lead spawns members in these roles, or add members to the file"
+             let the lead spawn members in these roles, or add members to the file"
         );
-        let place = found.agents[0].place.clone();
-        found.notes.push(place.fault(message));
+        let position = found.agents[0].position.clone();
+        found.notes.push(position.fault(message));
         return Team::default();
     }
     let member = |agent: &Agent| TeamMember::of_role(&agent.name);
@@ -200,14 +200,14 @@ fn each_agent(found: &mut Found) -> Team {
 
 fn nothing(origin: &Origin<'_>, files: &Files<'_>) -> Fault {
     let directory = origin.program.directory();
-    let place = Place::start_of(files.shown(&origin.project.join(directory)));
+    let position = FilePosition::start_of(files.shown(&origin.project.join(directory)));
     let title = origin.program.title();
     let user = files.shown(&origin.user());
     Fault {
         hint: Some(
             "run the command in the project's directory, or use a template: agent-team init".into(),
         ),
-        ..place.fault(format!(
+        ..position.fault(format!(
             "there is no agent or team of {title} to import, neither here nor in {user}"
         ))
     }

@@ -6,8 +6,8 @@ use std::fmt;
 
 use agent_team_protocol::text::position;
 
-/// The largest number of faults of one file. Each fault has a position, whose search reads the file: without the limit,
-/// a hostile file could delay the command for minutes.
+/// The largest number of faults of one file. Computing the position of a fault scans the file: without the limit, a
+/// hostile file could delay the command for minutes.
 const MAX_FAULTS: usize = 1000;
 
 /// A fault or warning with its position.
@@ -123,7 +123,7 @@ impl<'a> Source<'a> {
         position(self.text, at).0
     }
 
-    /// All faults, in the order of the file.
+    /// The faults that [`Source::take_faults`] has not returned, in the order of the file.
     pub(super) fn into_faults(self) -> Vec<Fault> {
         self.take_faults()
     }

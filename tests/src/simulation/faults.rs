@@ -168,9 +168,9 @@ async fn inject(kind: Kind, world: &Rc<World>, target: &Target, dice: &mut Dice)
             Vec::from_iter(closed)
         }
         Kind::FullDisk => {
-            machine.fill_disk(true);
+            machine.set_disk_full(true);
             sleep(dice.between(20, 1_500)).await;
-            machine.fill_disk(false);
+            machine.set_disk_full(false);
             Vec::new()
         }
         Kind::CutConnections => {

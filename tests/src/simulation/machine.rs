@@ -33,7 +33,7 @@ const BOOTED: u64 = 1_000_000;
 /// Wall time at the start.
 const WALL: u64 = 1_800_000_000_000;
 
-/// A worker's process that was started, for the task that simulates it.
+/// A started worker process, as passed to the task that simulates it.
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) pid: u32,
@@ -132,7 +132,7 @@ impl Machine {
         self.shared.wall_jump.set(wall_ms);
     }
 
-    pub(super) fn fill_disk(&self, is_full: bool) {
+    pub(super) fn set_disk_full(&self, is_full: bool) {
         self.shared.disk_full.set(is_full);
     }
 
@@ -216,7 +216,7 @@ impl Machine {
             .is_some_and(|process| process.gone_at.is_none_or(|at| at > Instant::now()))
     }
 
-    /// Kills processes, and waits until all have disappeared.
+    /// Kills processes, and waits for at most `limit` until all have disappeared.
     async fn end_all(
         self,
         victims: Vec<ProcessId>,

@@ -7,7 +7,7 @@ use super::tree::{Finding, Tree};
 
 /// Finds forbidden uses of the protocol in the core. The core may use `agent_team_protocol::id`, `value`,
 /// `command_line` for its notices, and the ids that the crate root re-exports.
-pub(super) fn core_knows_ids_and_values_only(tree: &Tree) -> Vec<Finding> {
+pub(super) fn core_uses_only_allowed_modules(tree: &Tree) -> Vec<Finding> {
     const CRATE: &str = "agent_team_protocol";
     let mut allowed = BTreeSet::from(["command_line", "id", "value"]);
     if let Some(root) = tree.find("crates/protocol/src/lib.rs") {
@@ -90,14 +90,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_core_may_use_only_ids_and_values() {
+    fn the_core_uses_only_allowed_protocol_modules() {
         let protocol = "//! P.\npub use error::Refusal;\npub use id::{\n    TaskId, TeamId,\n};\n";
         let findings = |core: &str| {
             let tree = Tree::of(&[
                 ("crates/protocol/src/lib.rs", protocol),
                 ("crates/core/src/a.rs", core),
             ]);
-            core_knows_ids_and_values_only(&tree).len()
+            core_uses_only_allowed_modules(&tree).len()
         };
         for core in [
             "use agent_team_protocol::id::{TaskId, TeamId};",

@@ -4,8 +4,9 @@ use clap::{Args, ValueEnum};
 
 /// Connect a chat session of another program to a team, over MCP
 ///
-/// Serves MCP on stdin and stdout. The other program starts this command; `--how` prints what to type. The chat session
-/// can create a team and lead it, join a team as a member, and delete a team. Creating and deleting ask you.
+/// Serves MCP on stdin and stdout. The other program starts this command; `--how` prints how to set that up. The chat
+/// session can create a team and lead it, join a team as a member, and delete a team. The server asks you before it
+/// creates or deletes a team.
 #[derive(Debug, Args)]
 pub(crate) struct Mcp {
     /// Print how to add this server to a program, and exit [default: every known program]

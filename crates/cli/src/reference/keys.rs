@@ -52,7 +52,7 @@ pub(super) fn page() -> String {
     let top: Vec<(&str, &str)> = help_lines().collect();
     let top: String = top
         .iter()
-        .map(|(keys, what)| format!("{keys:<16}{what}\n"))
+        .map(|(keys, what)| format!("{keys:<18}{what}\n"))
         .collect();
     let top: String = top
         .lines()

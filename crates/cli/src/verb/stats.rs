@@ -12,10 +12,10 @@ use crate::error::Failure;
 use crate::output::table::{Cell, Table, elastic, fixed};
 use crate::output::{Output, columns, usage};
 
-/// `spends`: with the columns of tokens and costs.
-fn cells(stats: &Stats, usage: &Usage, spends: bool) -> Vec<Cell> {
+/// The cells of a row after the name. `shows_usage`: with the columns for tokens and cost.
+fn cells(stats: &Stats, usage: &Usage, shows_usage: bool) -> Vec<Cell> {
     let mut cells = Vec::new();
-    if spends {
+    if shows_usage {
         cells.extend([
             Cell::new(usage::tokens(stats.tokens_in)),
             Cell::new(usage::tokens(stats.tokens_out)),
@@ -40,17 +40,17 @@ pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Fai
 
 fn table(team: &TeamView, document: &TeamStats<'_>) -> String {
     // Teams without agents use no tokens: leave out the columns.
-    let spends =
+    let shows_usage =
         team.usage.tokens() > 0 || team.members.iter().any(|member| member.engine.uses_model());
     let mut columns_shown = vec![elastic("NAME")];
-    if spends {
+    if shows_usage {
         columns_shown.extend([fixed("IN"), fixed("OUT"), fixed("CACHED"), fixed("COST")]);
     }
     columns_shown.extend([fixed("UP"), fixed("WORKING"), fixed("DONE")]);
     let mut table = Table::new(columns_shown);
     let mut row = |name: &str, stats: &Stats, usage: &Usage| {
         let mut cells = vec![Cell::new(name)];
-        cells.extend(self::cells(stats, usage, spends));
+        cells.extend(self::cells(stats, usage, shows_usage));
         table.row(cells);
     };
     for (entry, member) in document.members.iter().zip(&team.members) {

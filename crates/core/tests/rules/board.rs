@@ -342,7 +342,7 @@ fn recipients_of_block(done: &Done, first: TaskId, second: TaskId) -> Vec<String
 }
 
 #[test]
-fn creators_of_waiting_tasks_learn_of_a_cancelled_task() {
+fn a_cancelled_task_notifies_creators_of_waiting_tasks() {
     let mut rig = Rig::of(file(&["ada", "ben"]));
     let (first, second) = awaited(&mut rig);
     let cancelled = rig.user(Call::CancelTask { task: first });
@@ -353,7 +353,7 @@ fn creators_of_waiting_tasks_learn_of_a_cancelled_task() {
 }
 
 #[test]
-fn creators_of_waiting_tasks_learn_of_a_failed_task() {
+fn a_failed_task_notifies_creators_of_waiting_tasks() {
     let mut rig = Rig::of(file(&["ada", "ben"]));
     let (first, second) = awaited(&mut rig);
     let claim = rig.claim_of(first);
@@ -363,7 +363,7 @@ fn creators_of_waiting_tasks_learn_of_a_failed_task() {
 }
 
 #[test]
-fn an_ended_dependent_waits_for_no_task() {
+fn a_cancelled_dependent_causes_no_notice() {
     let mut rig = Rig::of(file(&["ada"]));
     let (first, second) = awaited(&mut rig);
     rig.by("ada", Call::CancelTask { task: second }).answer();

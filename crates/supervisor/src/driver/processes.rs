@@ -20,7 +20,7 @@ use super::Driver;
 use super::launches::Watch;
 use super::message::Message;
 use crate::convert;
-use crate::launch::{Order, Started};
+use crate::launch::{Order, StartResult};
 use crate::machine::Machine;
 
 /// How long a process tree may take to end before its survivors are reported and killed again.
@@ -160,8 +160,8 @@ impl Driver {
         tokio::task::spawn_local(tracing::Instrument::instrument(watch, span)).abort_handle()
     }
 
-    pub(super) fn started(&mut self, started: Started) {
-        let Started {
+    pub(super) fn started(&mut self, started: StartResult) {
+        let StartResult {
             member,
             launch,
             outcome,

@@ -10,7 +10,7 @@ use agent_team_system::process::ProcessId;
 /// A fact that the launcher observed.
 #[derive(Debug)]
 pub(crate) enum LaunchReport {
-    Started(Started),
+    StartEnded(StartResult),
     /// A hosted worker has ended.
     Exited(LaunchId),
     PanesFound(Vec<FoundPane>),
@@ -18,7 +18,7 @@ pub(crate) enum LaunchReport {
 
 /// The result of a launch order.
 #[derive(Debug)]
-pub(crate) struct Started {
+pub(crate) struct StartResult {
     pub(crate) member: MemberName,
     pub(crate) launch: LaunchId,
     pub(crate) outcome: Result<StartedWorker, String>,

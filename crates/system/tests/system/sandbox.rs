@@ -1,5 +1,5 @@
-//! Tests what a sandboxed program can and cannot do, with real programs, in each sandbox that this machine has. Prints
-//! the sandboxes that are tested, and the reason for each that is missing.
+//! Tests what a sandboxed program can and cannot do, with real programs, in the best sandbox of this machine and in the
+//! best one without bubblewrap. Prints the sandboxes that are tested, and the reasons if a search finds none.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -20,7 +20,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pty::OpenptFlags;
 use tempfile::TempDir;
 
-/// The variable that names the attempt of the test binary when a sandbox runs it.
+/// The environment variable that contains the attempt that the test binary makes in a sandbox.
 const ATTEMPT: &str = "AGENT_TEAM_TEST_ATTEMPT";
 
 /// Exit code of the test binary when the attempt was not permitted.
@@ -342,7 +342,7 @@ async fn new_namespaces_are_refused_and_threads_start() {
     }
 }
 
-/// Outside a sandbox root may write to these files; `core_pattern` names a program that the kernel runs outside the
+/// Without a sandbox, root may write to these files. `core_pattern` names a program that the kernel runs outside the
 /// sandbox.
 #[tokio::test]
 async fn kernel_settings_cannot_be_changed() {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::open::{ReadTextError, read_text};
 use super::super::source::Fault;
-use super::found::Place;
+use super::found::FilePosition;
 
 /// The largest number of files of one directory.
 const MAX_FILES: usize = 500;
@@ -43,27 +43,27 @@ impl<'a> Files<'a> {
 
     /// The text of a file; `None` if it does not exist.
     pub(super) fn text(&self, path: &Path) -> Result<Option<String>, Fault> {
-        let place = Place::start_of(self.shown(path));
-        self.check_link(path, &place)?;
+        let position = FilePosition::start_of(self.shown(path));
+        self.check_link(path, &position)?;
         match read_text(path) {
             Ok(text) => match text.find('\0') {
                 Some(at) => {
                     let line = text[..at].matches('\n').count() + 1;
-                    let place = Place { line, ..place };
-                    Err(place.fault("contains a zero byte: it is not a text file".to_owned()))
+                    let position = FilePosition { line, ..position };
+                    Err(position.fault("contains a zero byte: it is not a text file".to_owned()))
                 }
                 None => Ok(Some(text)),
             },
             Err(ReadTextError::Io(error)) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(ReadTextError::NotText { line, column }) => {
-                let place = Place {
+                let position = FilePosition {
                     line,
                     column,
-                    ..place
+                    ..position
                 };
-                Err(place.fault("is not valid UTF-8: it is not a text file".to_owned()))
+                Err(position.fault("is not valid UTF-8: it is not a text file".to_owned()))
             }
-            Err(error) => Err(place.fault(format!("cannot be read: {error}"))),
+            Err(error) => Err(position.fault(format!("cannot be read: {error}"))),
         }
     }
 
@@ -76,7 +76,7 @@ impl<'a> Files<'a> {
     ) -> Result<Vec<PathBuf>, Fault> {
         let mut files = Vec::new();
         let depth = if deep { MAX_DEPTH } else { 0 };
-        self.check_link(directory, &Place::start_of(self.shown(directory)))?;
+        self.check_link(directory, &FilePosition::start_of(self.shown(directory)))?;
         self.add(directory, extension, depth, &mut files)?;
         files.sort();
         Ok(files)
@@ -111,8 +111,8 @@ impl<'a> Files<'a> {
                 files.push(path);
             }
             if files.len() > MAX_FILES {
-                let place = Place::start_of(self.shown(directory));
-                return Err(place.fault(format!("contains more than {MAX_FILES} files")));
+                let position = FilePosition::start_of(self.shown(directory));
+                return Err(position.fault(format!("contains more than {MAX_FILES} files")));
             }
         }
         Ok(())
@@ -120,8 +120,8 @@ impl<'a> Files<'a> {
 
     fn entries(&self, directory: &Path) -> Result<Vec<PathBuf>, Fault> {
         let failed = |error: std::io::Error| {
-            let place = Place::start_of(self.shown(directory));
-            place.fault(format!("cannot be read: {error}"))
+            let position = FilePosition::start_of(self.shown(directory));
+            position.fault(format!("cannot be read: {error}"))
         };
         let entries = match std::fs::read_dir(directory) {
             Ok(entries) => entries,
@@ -133,7 +133,7 @@ impl<'a> Files<'a> {
             .collect()
     }
 
-    fn check_link(&self, path: &Path, place: &Place) -> Result<(), Fault> {
+    fn check_link(&self, path: &Path, position: &FilePosition) -> Result<(), Fault> {
         let Ok(target) = path.canonicalize() else {
             // The file does not exist, or reading it reports the error.
             return Ok(());
@@ -142,7 +142,7 @@ impl<'a> Files<'a> {
             let message = "is a link to a file outside of the project, which is not imported";
             return Err(Fault {
                 hint: Some("replace the link by the file".to_owned()),
-                ..place.fault(message.to_owned())
+                ..position.fault(message.to_owned())
             });
         }
         Ok(())

@@ -13,13 +13,13 @@ use super::super::variables;
 
 /// A position in a file of the other program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct FilePosition {
     pub(super) file: String,
     pub(super) line: usize,
     pub(super) column: usize,
 }
 
-impl Place {
+impl FilePosition {
     pub(super) fn start_of(file: String) -> Self {
         Self {
             file,
@@ -53,7 +53,7 @@ pub(super) struct Agent {
     pub(super) name: RoleName,
     pub(super) role: Role,
     /// The position of its name.
-    pub(super) place: Place,
+    pub(super) position: FilePosition,
     /// The number of its directory or file, in the order of precedence.
     pub(super) rank: usize,
     /// agent-team reads the role from the agent's file, so that the team file does not contain it.
@@ -81,7 +81,7 @@ impl Agent {
             let message = format!(
                 "`{{{{{name}}}}}` is written as `{{ {{{name}}}}}`: double braces mark variables in a team file"
             );
-            self.notes.push(self.place.fault(message));
+            self.notes.push(self.position.fault(message));
         }
         escaped
     }
@@ -114,7 +114,7 @@ impl Found {
     pub(super) fn add(&mut self, agent: Agent) {
         let name = agent.name.as_str();
         if RESERVED_NAMES.contains(&name) {
-            let fault = agent.place.fault(format!("{name:?} is a reserved name"));
+            let fault = agent.position.fault(format!("{name:?} is a reserved name"));
             self.faults.push(Fault {
                 hint: Some(format!(
                     "give the agent a name other than {}",
@@ -127,13 +127,13 @@ impl Found {
         let Some(first) = self.get(name) else {
             return self.agents.push(agent);
         };
-        let Place { file, line, .. } = &first.place;
+        let FilePosition { file, line, .. } = &first.position;
         if first.rank == agent.rank {
             let message = format!("name {name:?} is already used by the agent in {file}:{line}");
-            self.faults.push(agent.place.fault(message));
+            self.faults.push(agent.position.fault(message));
         } else {
             let message = format!("agent {name} is not imported: {file} defines the same name");
-            self.notes.push(agent.place.fault(message));
+            self.notes.push(agent.position.fault(message));
         }
     }
 
@@ -146,7 +146,7 @@ impl Found {
                 agent.in_place = false;
                 continue;
             };
-            agent.in_place &= same.place == agent.place.file;
+            agent.in_place &= same.place == agent.position.file;
             match same.from {
                 Layer::Project => {
                     let message = format!(
@@ -157,13 +157,13 @@ impl Found {
                         hint: Some(
                             "move one of the two files away, then repeat the command".to_owned(),
                         ),
-                        ..agent.place.fault(message)
+                        ..agent.position.fault(message)
                     });
                 }
                 Layer::BuiltIn | Layer::User if !agent.in_place => {
                     let message =
                         format!("role {} replaces the role of {}", agent.name, same.place);
-                    agent.notes.push(agent.place.fault(message));
+                    agent.notes.push(agent.position.fault(message));
                 }
                 Layer::TeamFile | Layer::Claude | Layer::Nyzhi | Layer::BuiltIn | Layer::User => {}
             }

@@ -10,7 +10,7 @@ use super::super::role::front_matter::{self, Field, Value};
 use super::super::role::{self, Layer, import};
 use super::super::source::{Fault, Source};
 use super::files::Files;
-use super::found::{Agent, Found, Place, name_of};
+use super::found::{Agent, FilePosition, Found, name_of};
 
 /// The largest number of keys of one agent.
 const MAX_KEYS: usize = 1000;
@@ -50,8 +50,8 @@ pub(super) fn read(
                 }
                 Ok(None) => {
                     let message = "is not imported: a file without front matter is not an agent";
-                    let place = Place::start_of(shown);
-                    found.notes.push(place.fault(message.to_owned()));
+                    let position = FilePosition::start_of(shown);
+                    found.notes.push(position.fault(message.to_owned()));
                 }
                 Err(faults) => found.faults.extend(faults),
             },
@@ -117,7 +117,7 @@ fn agent(
     Ok(Some(Agent {
         name,
         role,
-        place: Place::at(&source, at),
+        position: FilePosition::at(&source, at),
         rank: 0,
         in_place: false,
         notes,

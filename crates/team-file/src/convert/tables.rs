@@ -15,7 +15,7 @@ use super::super::role::{Layer, Role, import};
 use super::super::source::Source;
 use super::super::table::At;
 use super::files::Files;
-use super::found::{Agent, Found, Place, name_of};
+use super::found::{Agent, FilePosition, Found, name_of};
 
 /// The largest number of agents of one file.
 const MAX_AGENTS: usize = 500;
@@ -72,7 +72,7 @@ impl File<'_> {
         Some(Agent {
             name: value,
             role: Role::new(Layer::TeamFile, self.shown),
-            place: Place::at(&self.faults, name.at),
+            position: FilePosition::at(&self.faults, name.at),
             rank: 0,
             in_place: false,
             notes: Vec::new(),
@@ -277,7 +277,7 @@ pub(super) fn codex(directories: &[PathBuf], files: &Files<'_>, found: &mut Foun
             });
             if is_read.is_none() && !path.exists() {
                 let message = format!("`config_file`: there is no file {}", files.shown(&path));
-                found.faults.push(agent.place.fault(message));
+                found.faults.push(agent.position.fault(message));
             }
             read.extend(path.canonicalize());
         }

@@ -15,7 +15,7 @@ use super::super::source::{Fault, Source};
 use super::super::table::At;
 use super::super::variables;
 use super::files::Files;
-use super::found::{Found, Place, name_of};
+use super::found::{FilePosition, Found, name_of};
 use super::origin::{Origin, OtherProgram};
 
 /// The members of the team file.
@@ -181,7 +181,7 @@ pub(super) fn find(
                 config,
             }),
             Err(error) => {
-                let place = Place {
+                let position = FilePosition {
                     file: shown,
                     line: error.line().max(1),
                     column: error.column().max(1),
@@ -189,7 +189,7 @@ pub(super) fn find(
                 let text = error.to_string();
                 // The position is already in front of the message.
                 let message = text.split(" at line ").next().unwrap_or(&text);
-                let fault = place.fault(format!("cannot read the team: {message}"));
+                let fault = position.fault(format!("cannot read the team: {message}"));
                 found.faults.push(Fault {
                     hint: Some(
                         "repair or remove the file, or name another team with --from-team"
@@ -211,13 +211,13 @@ pub(super) fn choose(
     files: &Files<'_>,
     found: &mut Found,
 ) -> Option<FoundTeam> {
-    let place = Place::start_of(files.shown(directory));
+    let position = FilePosition::start_of(files.shown(directory));
     if let Some(name) = origin.team {
         let team = teams.into_iter().next();
         // A team with faults is reported already.
         if team.is_none() && found.faults.is_empty() {
             let message = format!("there is no team {name:?}");
-            found.faults.push(place.fault(message));
+            found.faults.push(position.fault(message));
         }
         return team;
     }
@@ -239,7 +239,7 @@ pub(super) fn choose(
                 origin.program.name(),
                 here[0].name
             )),
-            ..place.fault(message)
+            ..position.fault(message)
         });
         return None;
     }
@@ -249,7 +249,7 @@ pub(super) fn choose(
              --from-team NAME imports one of them",
             names(&others)
         );
-        found.notes.push(place.fault(message));
+        found.notes.push(position.fault(message));
     }
     here.pop()
 }

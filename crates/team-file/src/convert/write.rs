@@ -106,7 +106,7 @@ fn member(text: &mut String, member: &TeamMember) {
 fn role(text: &mut String, agent: &Agent) {
     let role = &agent.role;
     let keys = &role.agent_keys;
-    let file = visible_line(&agent.place.file);
+    let file = visible_line(&agent.position.file);
     text.push_str(&format!("\n# From {file}\n[roles.{}]\n", agent.name));
     text.push_str("engine = \"native\"\n");
     if !role.description.is_empty() {

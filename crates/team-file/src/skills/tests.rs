@@ -153,7 +153,7 @@ fn a_hostile_skill_is_not_loaded() {
         ("d-special", "neither a file nor a directory"),
         ("e", "is not 1 to 64 lower-case letters"),
         ("f", "no `description`"),
-        ("g", "more than 200 files, 4 MiB"),
+        ("g", "the limits are 200 files, 4 MiB together"),
     ];
     let lines: Vec<_> = warnings.lines().collect();
     assert_eq!(lines.len(), expected.len(), "{warnings}");

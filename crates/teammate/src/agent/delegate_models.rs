@@ -15,7 +15,7 @@ type Open = dyn Fn(&str) -> Result<Arc<dyn Model>, String> + Send + Sync;
 #[derive(Clone)]
 pub(crate) struct HelperModels(Arc<Open>);
 
-/// Omits the models: a recording holds secrets.
+/// Omits the closure, which can contain secrets.
 impl fmt::Debug for HelperModels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HelperModels")

@@ -49,11 +49,11 @@ async fn old_results_are_removed_without_a_model() {
     assert_eq!(again.items[..asked.items.len()], asked.items);
 }
 
-/// Refuses the member's request for the team, so that the state of its work contains no board.
+/// Refuses the member's call of `team/show`, so that the state of the work contains no board.
 async fn has_no_board(scene: &mut Scene) {
-    let shown = scene.member.asked::<TeamShow>().await;
+    let call = scene.member.asked::<TeamShow>().await;
     let refusal = Refusal::new(ErrorCode::UnknownTeam, "gone");
-    scene.member.refuse(&shown, refusal).await;
+    scene.member.refuse(&call, refusal).await;
 }
 
 #[tokio::test]
@@ -104,7 +104,11 @@ async fn during_a_turn_compaction_waits_for_the_step() {
     assert!(mark.turn_end.is_none(), "the turn continues");
     let asked = scene.asked().await;
     assert!(asked.input().contains("Nothing yet."));
-    assert_eq!(asked.results(), ["The door is open."], "not answered yet");
+    assert_eq!(
+        asked.results(),
+        ["The door is open."],
+        "a result that the model has not answered is kept"
+    );
 }
 
 #[tokio::test]
@@ -153,7 +157,7 @@ async fn pre_compact_runs_only_before_a_compaction() {
     scene.stores().await;
     for _ in 0..2 {
         let asked = scene.asked().await;
-        assert!(!asked.tools.is_empty(), "no summary");
+        assert!(!asked.tools.is_empty(), "no summary is requested");
         asked.call(&[("look", "{}")]);
         scene.stores().await;
         scene.called().await.returns("a door");
@@ -173,6 +177,6 @@ async fn pre_compact_runs_only_before_a_compaction() {
     scene.deliver(2, "and now?", false).await;
     scene.stores().await;
     let asked = scene.asked().await;
-    assert!(!asked.tools.is_empty(), "no summary");
+    assert!(!asked.tools.is_empty(), "no summary is requested");
     assert_eq!(count(), 1);
 }

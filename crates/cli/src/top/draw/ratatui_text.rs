@@ -27,12 +27,12 @@ fn style(style: Style, theme: Theme) -> ratatui::style::Style {
 fn line(line: &Line, theme: Theme) -> text::Line<'_> {
     let spans = line.spans();
     spans
-        .map(|(of, text)| text::Span::styled(text, style(of, theme)))
+        .map(|(span_style, text)| text::Span::styled(text, style(span_style, theme)))
         .collect()
 }
 
-pub(super) fn put(frame: &mut Frame<'_>, row: Rect, of: &Line, theme: Theme) {
-    frame.render_widget(line(of, theme), row);
+pub(super) fn put(frame: &mut Frame<'_>, row: Rect, content: &Line, theme: Theme) {
+    frame.render_widget(line(content, theme), row);
 }
 
 /// Whether an entry of a list is selected, and whether its list has the focus.
@@ -48,14 +48,20 @@ pub(super) const MARK_WIDTH: usize = 2;
 
 /// Draws an entry of a list. A sign marks the selected entry. In the list with the focus, the row of that entry also
 /// has a background.
-pub(super) fn put_entry(frame: &mut Frame<'_>, row: Rect, of: &Line, mark: Mark, theme: Theme) {
+pub(super) fn put_entry(
+    frame: &mut Frame<'_>,
+    row: Rect,
+    content: &Line,
+    mark: Mark,
+    theme: Theme,
+) {
     let (sign, style) = match mark {
         Mark::None => ("  ", Style::PLAIN),
         Mark::Selected => ("› ", Style::DIM),
         Mark::Focused => ("▸ ", Style::BOLD),
     };
     let mut marked = Line::of(style, sign);
-    marked.append(of);
+    marked.append(content);
     put(frame, row, &marked, theme);
     if mark == Mark::Focused
         && let Some(background) = theme.selection()

@@ -11,6 +11,7 @@
 //! | server | `ping` | answered |
 //! | server | `roots/list` | to any initialized member: all have the same root |
 //! | server | other request | to the member whose call the server executes; refused if there is not exactly one |
+//! | server | `notifications/cancelled` | to the member that received the request |
 //! | server | other notification | to all initialized members |
 
 use std::cell::Cell;
@@ -29,8 +30,8 @@ use crate::mcp::shared::{SERVER_GONE, STRAY};
 /// A message with its newline.
 pub(super) type Line = Rc<str>;
 
-/// The size of the messages that may wait for one member, in bytes. Progress and logs are dropped from half of it on. A
-/// member that exceeds it with other messages is disconnected.
+/// The largest size of the messages that wait for one member, in bytes. While more than half of it waits, optional
+/// messages are dropped: progress, logs and stray lines. A message that exceeds it disconnects the member.
 const QUEUE_BYTES: usize = 32 << 20;
 
 /// Counted for each message in addition to its length.
@@ -39,10 +40,12 @@ const OVERHEAD: usize = 256;
 /// The largest number of requests of a server that wait for members.
 const ASKED_MAX: usize = 64;
 
-/// How long a server may continue a cancelled call. Most servers stop, and no server has to report that.
+/// How long a cancelled call counts as running. A server need not stop it, and need not report that it has stopped. See
+/// [`Router::caller`].
 const CANCELLED_LIMIT: Duration = Duration::from_mins(1);
 
-/// The error code of a refused request of the server: the first of those that servers define.
+/// The error code with which the router refuses a request of the server. JSON-RPC leaves -32099 to -32000 to
+/// implementations.
 const REFUSED: i32 = -32000;
 
 const PING: &str = "ping";
@@ -63,13 +66,13 @@ pub(super) struct Router {
     pending: HashMap<u64, Pending>,
     /// The cancelled calls of tools that the server may still execute.
     cancelled: HashMap<u64, Cancelled>,
-    /// The results of lists by the [`list_key`] of the request. A server that handles one call at a time would delay the
-    /// start of a member until the calls of others have ended.
+    /// The results of lists, by the [`list_key`] of the request. They are kept because a server that handles one call at
+    /// a time would otherwise delay the start of a member until the calls of other members have ended.
     lists: HashMap<String, Box<RawValue>>,
     /// The first line of the server that is not JSON-RPC, as a message for members.
     stray: Option<Line>,
     /// The requests of the server that a member has not answered, by the [`key`] of the id.
-    asked: HashMap<String, ClientId>,
+    server_requests: HashMap<String, ClientId>,
     /// Why the server has exited.
     gone: Option<String>,
 }
@@ -111,7 +114,8 @@ impl Cancelled {
 struct Outbox {
     lines: mpsc::UnboundedSender<Line>,
     bytes: Rc<Cell<usize>>,
-    /// Before the result of `initialize`, the SDK ignores requests and notifications: a request would stay unanswered.
+    /// The result of `initialize` is queued for the member. Before that result, the member's SDK (rmcp 3.9) ignores
+    /// requests except `ping`, and notifications except logs: a request would stay unanswered.
     is_initialized: bool,
     /// The member has sent a message.
     has_sent: bool,
@@ -150,14 +154,14 @@ impl Inbox {
         self.lines.recv().await
     }
 
-    /// Records that the member has read a message.
+    /// Records that a message was written to the member's connection.
     pub(super) fn sent(&self, line: &Line) {
         self.bytes.set(self.bytes.get() - size(line));
     }
 }
 
 impl Outbox {
-    /// Queues a message. Returns false if the queue is full.
+    /// Queues a message, or drops an optional one. Returns false if the queue is full or the inbox is gone.
     fn push(&self, line: Line, delivery: Delivery) -> bool {
         let waiting = self.bytes.get();
         if delivery == Delivery::Optional && waiting > QUEUE_BYTES / 2 {
@@ -165,7 +169,7 @@ impl Outbox {
         }
         let total = waiting + size(&line);
         self.bytes.set(total);
-        // One message of any size fits.
+        // An empty queue accepts a message of any size.
         (waiting == 0 || total <= QUEUE_BYTES) && self.lines.send(line).is_ok()
     }
 }
@@ -214,8 +218,8 @@ impl Router {
             (None, Some(id)) => {
                 // A member can answer only its own requests.
                 let key = key(id);
-                (self.asked.get(&key) == Some(&client)).then(|| {
-                    self.asked.remove(&key);
+                (self.server_requests.get(&key) == Some(&client)).then(|| {
+                    self.server_requests.remove(&key);
                     line.into()
                 })
             }
@@ -232,7 +236,7 @@ impl Router {
         match &mut self.initialization {
             Initialization::Done(result) => {
                 let line = response(id, "result", result);
-                self.initialized(client, line);
+                self.finish_initialize(client, line);
                 None
             }
             Initialization::Sent { waiting, .. } => {
@@ -324,7 +328,9 @@ impl Router {
             }
             (Some(CANCELLED), None) => {
                 let params: Value = serde_json::from_str(message.params?.get()).ok()?;
-                let client = self.asked.remove(&params["requestId"].to_string())?;
+                let client = self
+                    .server_requests
+                    .remove(&params["requestId"].to_string())?;
                 self.send(client, line.into(), Delivery::Required);
                 None
             }
@@ -378,7 +384,7 @@ impl Router {
             let line = response(&id, kind, value);
             match has_failed {
                 true => self.send(client, line, Delivery::Required),
-                false => self.initialized(client, line),
+                false => self.finish_initialize(client, line),
             }
         }
         let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
@@ -388,7 +394,9 @@ impl Router {
     /// Passes a request of the server on to a member, or refuses it.
     fn ask(&mut self, method: &str, id: &RawValue, line: &str) -> Option<Line> {
         let client = match method {
-            _ if self.asked.len() >= ASKED_MAX => Err("too many requests wait for an answer"),
+            _ if self.server_requests.len() >= ASKED_MAX => {
+                Err("too many requests wait for an answer")
+            }
             "roots/list" => self
                 .initialized_clients()
                 .next()
@@ -397,7 +405,7 @@ impl Router {
         };
         match client {
             Ok(client) => {
-                self.asked.insert(key(id), client);
+                self.server_requests.insert(key(id), client);
                 self.send(client, line.into(), Delivery::Required);
                 None
             }
@@ -405,8 +413,8 @@ impl Router {
         }
     }
 
-    /// The only member whose call the server executes. While a cancelled call may run, the request can belong to that call:
-    /// another member than its caller must not receive it.
+    /// The member whose calls the server executes, if there is exactly one. While a cancelled call may still run, a request
+    /// of the server can belong to that call: only the member that made the call may receive the request.
     fn caller(&self) -> Result<ClientId, &'static str> {
         let calls = self.pending.values().filter(|pending| pending.is_call);
         let callers: BTreeSet<_> = calls.map(|pending| pending.client).collect();
@@ -445,7 +453,8 @@ impl Router {
         self.send(client, line_of(&line), Delivery::Optional);
     }
 
-    /// Removes a member. Returns the messages for the server: its calls are cancelled, and requests to it fail.
+    /// Removes a member. Returns the messages for the server: cancellations of the member's requests, and errors for the
+    /// server's requests to the member.
     pub(super) fn detach(&mut self, client: ClientId) -> Vec<Line> {
         self.clients.remove(&client);
         let all = self.pending.iter();
@@ -456,8 +465,8 @@ impl Router {
             self.remove_cancelled(number);
             lines.push(cancellation(number));
         }
-        self.asked.retain(|id, asked| {
-            let is_kept = *asked != client;
+        self.server_requests.retain(|id, receiver| {
+            let is_kept = *receiver != client;
             if !is_kept && let Ok(id) = RawValue::from_string(id.clone()) {
                 lines.push(failure(&id, REFUSED, "the member has disconnected"));
             }
@@ -499,7 +508,8 @@ impl Router {
         self.stray = Some(line);
     }
 
-    /// Drops the lists that a notification declares as changed. A list that is on its way can be the old one.
+    /// Drops the lists that a notification reports as changed. The answer to a request in flight can be the old list, so
+    /// it is not kept.
     fn drop_lists(&mut self, method: &str) {
         let changed = method.strip_prefix("notifications/");
         let Some(changed) = changed.and_then(|it| it.strip_suffix("/list_changed")) else {
@@ -512,8 +522,9 @@ impl Router {
         }
     }
 
-    /// Answers all requests with the reason why the server is gone, and disconnects all members. A member that has not
-    /// sent its first request stays until then: it would see only a broken pipe, and no reason.
+    /// Answers all pending requests with the reason why the server is gone, and disconnects each member that has sent a
+    /// message. Other members stay connected until their first message, which [`Router::refuse`] answers: otherwise they
+    /// would see a broken pipe instead of the reason.
     pub(super) fn server_gone(&mut self, why: &str) {
         let pending = std::mem::take(&mut self.pending).into_values();
         let mut requests: Vec<_> = pending.map(|it| (it.client, it.id)).collect();
@@ -536,7 +547,7 @@ impl Router {
     }
 
     /// Sends a member the result of `initialize`.
-    fn initialized(&mut self, client: ClientId, line: Line) {
+    fn finish_initialize(&mut self, client: ClientId, line: Line) {
         if let Some(outbox) = self.clients.get_mut(&client) {
             outbox.is_initialized = true;
         }
@@ -555,7 +566,7 @@ impl Router {
     fn send(&mut self, client: ClientId, line: Line, delivery: Delivery) {
         let outbox = self.clients.get(&client);
         if outbox.is_some_and(|outbox| !outbox.push(line, delivery)) {
-            // Its connection ends after the messages that it still reads, and then detaches.
+            // The member's connection ends after the messages that are already queued. `serve_member` then calls `detach`.
             self.clients.remove(&client);
         }
     }

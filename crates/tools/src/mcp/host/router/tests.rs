@@ -38,7 +38,7 @@ fn received(inbox: &mut Inbox) -> Vec<Value> {
 /// Connects a member that has received the result of `initialize`.
 fn joined(router: &mut Router) -> (ClientId, Inbox) {
     let (client, mut inbox) = router.attach();
-    router.initialized(client, line(&json!({"id": 0, "result": {}})).into());
+    router.finish_initialize(client, line(&json!({"id": 0, "result": {}})).into());
     received(&mut inbox);
     (client, inbox)
 }
@@ -229,7 +229,7 @@ fn members_are_informed_of_a_stray_line_once() {
     let stray = json!({"jsonrpc": "2.0", "method": STRAY, "params": {"line": "Listening"}});
     assert_eq!(received(&mut to_ada), std::slice::from_ref(&stray));
     let (ben, mut to_ben) = router.attach();
-    router.initialized(ben, line(&json!({"id": 0, "result": {}})).into());
+    router.finish_initialize(ben, line(&json!({"id": 0, "result": {}})).into());
     assert_eq!(received(&mut to_ben)[1], stray);
 }
 
