@@ -10,7 +10,7 @@ use agent_team_policy::CallPath;
 use agent_team_protocol::text::is_text;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::parse::{Action, Section, parse};
 use crate::adapter::{Access, Call, tool};
@@ -33,6 +33,14 @@ pub(super) fn apply_patch(permission: Permission) -> Box<dyn Tool> {
                        Move to: PATH`, with hunks that begin with `@@` and have 3 lines of context. Read existing \
                        files first.";
     tool(APPLY_PATCH, description, Access::Changes, permission, run)
+}
+
+/// The paths that the patch in the arguments of a call names. None if the patch is not valid: the call then fails.
+pub fn patched_paths(input: &Value) -> Vec<String> {
+    let sections = input["input"].as_str().map(parse);
+    let sections = sections.and_then(Result::ok).unwrap_or_default();
+    let paths = sections.iter().flat_map(Section::paths);
+    paths.map(str::to_owned).collect()
 }
 
 async fn run(

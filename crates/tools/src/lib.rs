@@ -56,6 +56,7 @@ pub mod web_search;
 mod white_space;
 mod write;
 
+pub use apply_patch::patched_paths;
 pub use bash::BASH;
 pub use built_in::{Options, domain_tools};
 pub use change::unified_diff;

@@ -83,6 +83,19 @@ impl Outcome {
         self.context.extend(answer.context);
     }
 
+    /// Adds the outcome for another file of the same call. One `ask` is enough; an `allow` must concern every file.
+    fn add_file(&mut self, other: Self) {
+        self.decision = match (self.decision.take(), other.decision) {
+            (Some(ask @ HookDecision::Ask { .. }), _)
+            | (_, Some(ask @ HookDecision::Ask { .. })) => Some(ask),
+            (Some(HookDecision::Allow), Some(HookDecision::Allow)) => Some(HookDecision::Allow),
+            _ => None,
+        };
+        self.blocked = other.blocked;
+        self.stopped = other.stopped;
+        self.context.extend(other.context);
+    }
+
     /// The texts for the model as one text.
     pub(super) fn text(&self) -> Option<String> {
         (!self.context.is_empty()).then(|| self.context.join("\n\n"))

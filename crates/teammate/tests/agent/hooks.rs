@@ -29,10 +29,14 @@ fn prints(event: HookEvent, json: &str) -> HookSpec {
 }
 
 async fn scene(hooks: Vec<HookSpec>) -> Scene {
-    let agent = AgentSpec {
+    scene_of(AgentSpec {
         hooks,
         ..AgentSpec::default()
-    };
+    })
+    .await
+}
+
+async fn scene_of(agent: AgentSpec) -> Scene {
     Scene::open(Opening {
         agent,
         window: WINDOW,
@@ -131,6 +135,68 @@ async fn a_matcher_selects_the_calls_of_a_hook() {
     };
     let mut scene = changing(vec![other]).await;
     scene.called().await.returns("changed");
+}
+
+/// A member with this `pre_tool` hook for `Edit|Write`. Its model has called `apply_patch` with two files.
+async fn patching(run: &str) -> Scene {
+    let guard = HookSpec {
+        matcher: "Edit|Write".to_owned(),
+        ..hook(HookEvent::PreTool, run)
+    };
+    // Only some models get this tool unless it is named.
+    let mut scene = scene_of(AgentSpec {
+        hooks: vec![guard],
+        tools: Some(vec!["apply_patch".to_owned()]),
+        ..AgentSpec::default()
+    })
+    .await;
+    scene.deliver(1, "go", false).await;
+    scene.stores().await;
+    let patch = "*** Begin Patch\n*** Add File: a.txt\n+a\n*** Delete File: .env\n*** End Patch";
+    let input = serde_json::json!({ "input": patch }).to_string();
+    scene.asked().await.call(&[("apply_patch", &input)]);
+    scene.stores().await;
+    scene
+}
+
+#[tokio::test]
+async fn a_hook_of_edits_sees_each_file_of_a_patch() {
+    let mut scene = patching("cat >> pre_tool; echo >> pre_tool").await;
+    scene.called().await.returns("changed");
+    let text = written(&scene, "pre_tool").await;
+    let received: Vec<Value> = text
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(received.len(), 2, "{text}");
+    for (received, name) in received.iter().zip(["a.txt", ".env"]) {
+        assert_eq!(received["tool_name"], "Edit");
+        let path = received["tool_input"]["file_path"].as_str().unwrap();
+        assert!(path.ends_with(&format!("/project/{name}")), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_hook_that_guards_one_file_blocks_the_patch() {
+    let run = "if grep -q '/[.]env'; then echo 'not .env' >&2; exit 2; fi";
+    let mut scene = patching(run).await;
+    let result = refusal(&mut scene).await;
+    assert!(
+        result.starts_with("Blocked by a hook: not .env\n"),
+        "{result}"
+    );
+}
+
+#[tokio::test]
+async fn a_hook_cannot_change_a_patch() {
+    let answer = r#"{"hookSpecificOutput":{"hookEventName":"PreToolUse","permissionDecision":"allow","updatedInput":{"file_path":"/x"}}}"#;
+    let mut scene = patching(&format!("printf '%s' '{answer}'")).await;
+    let result = refusal(&mut scene).await;
+    assert!(
+        result.contains("cannot change the arguments of a patch"),
+        "{result}"
+    );
 }
 
 #[tokio::test]

@@ -97,7 +97,7 @@ impl Scene {
         let scripted_model = Arc::new(ScriptedModel { asked, window });
         let agent = tokio::spawn(async move {
             let launch = HostedLaunch::take(&launch_file)?.expect("no other process takes it");
-            let tools = |_: &_, _: &_| ScriptedTool::both(&called);
+            let tools = |_: &_, _: &_| ScriptedTool::all(&called);
             Ok(RunOutcome::Exited(
                 launch.run_with_tools(scripted_model, tools).await?,
             ))

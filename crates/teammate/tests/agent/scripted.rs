@@ -177,8 +177,8 @@ pub(crate) struct ScriptedTool {
 }
 
 impl ScriptedTool {
-    /// `look` only reads, `change` does not.
-    pub(crate) fn both(called: &mpsc::UnboundedSender<PendingCall>) -> Vec<Box<dyn Tool>> {
+    /// `look` only reads; `change` and `apply_patch` do not.
+    pub(crate) fn all(called: &mpsc::UnboundedSender<PendingCall>) -> Vec<Box<dyn Tool>> {
         let tool = |name: &'static str, reads_only| -> Box<dyn Tool> {
             Box::new(Self {
                 spec: ToolSpec {
@@ -191,7 +191,11 @@ impl ScriptedTool {
                 called: called.clone(),
             })
         };
-        vec![tool("look", true), tool("change", false)]
+        vec![
+            tool("look", true),
+            tool("change", false),
+            tool("apply_patch", false),
+        ]
     }
 }
 

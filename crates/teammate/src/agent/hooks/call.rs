@@ -5,8 +5,10 @@
 //! took effect.
 
 use agent_team_protocol::hook::{HookDecision, HookEvent};
-use agent_team_tools::{Output, Permission, Tool, ToolContext, ToolError, allowed_by_hook};
-use serde_json::Value;
+use agent_team_tools::{
+    APPLY_PATCH, Output, Permission, Tool, ToolContext, ToolError, allowed_by_hook, patched_paths,
+};
+use serde_json::{Value, json};
 
 use super::{Hooks, Outcome, claude};
 
@@ -120,16 +122,72 @@ impl Hooks {
         text: Option<&str>,
     ) -> Outcome {
         let name = tool.spec().name.as_str();
+        let paths = match name == APPLY_PATCH {
+            true => patched_paths(input),
+            false => Vec::new(),
+        };
+        if !paths.is_empty() {
+            return self.of_patch(event, id, input, &paths, text).await;
+        }
         let theirs = claude::tool_name(name);
         let arguments = claude::arguments(name, input, &self.0.context.cwd);
-        let response = text.map(|text| claude::response(name, &arguments, text));
+        self.of_arguments(event, &[theirs, name], id, arguments, text)
+            .await
+    }
+
+    /// Runs the hooks of a patch once for each of its files, as for an edit of that file: a hook that guards a file with
+    /// the matcher `Edit` or `Write` must see each way to change the file. Stops at the first file that a hook refuses.
+    async fn of_patch(
+        &self,
+        event: HookEvent,
+        id: &str,
+        input: &Value,
+        paths: &[String],
+        text: Option<&str>,
+    ) -> Outcome {
+        let subjects = ["Edit", "Write", "MultiEdit", "edit", "write", APPLY_PATCH];
+        let mut outcome: Option<Outcome> = None;
+        for path in paths {
+            let path = self.0.context.cwd.join(path);
+            let arguments = json!({ "file_path": path, "patch": input["input"] });
+            let mut of_file = self
+                .of_arguments(event, &subjects, id, arguments, text)
+                .await;
+            if of_file.input.take().is_some() && of_file.blocked.is_none() {
+                of_file.blocked = Some("a hook cannot change the arguments of a patch".to_owned());
+            }
+            match &mut outcome {
+                Some(outcome) => outcome.add_file(of_file),
+                None => outcome = Some(of_file),
+            }
+            if outcome
+                .as_ref()
+                .is_some_and(|it| it.blocked.is_some() || it.stopped.is_some())
+            {
+                break;
+            }
+        }
+        outcome.unwrap_or_default()
+    }
+
+    /// Runs the hooks of a call with these arguments. The first subject is the name of the tool in Claude Code.
+    async fn of_arguments(
+        &self,
+        event: HookEvent,
+        subjects: &[&str],
+        id: &str,
+        arguments: Value,
+        text: Option<&str>,
+    ) -> Outcome {
+        let tool = subjects[0];
+        let response = text.map(|text| claude::response(tool, &arguments, text));
         let mut fields = vec![
-            ("tool_name", theirs.into()),
+            ("tool_name", tool.into()),
             ("tool_use_id", id.into()),
             ("tool_input", arguments),
         ];
         fields.extend(response.map(|response| ("tool_response", response)));
-        self.run(event, &[theirs, name], &fields).await
+        self.run(event, subjects, &fields).await
     }
 }
 

@@ -149,10 +149,10 @@ fn renamed(value: &Value, rename: &dyn Fn(&str) -> String) -> Value {
     }
 }
 
-/// The result of a call, in the field `text`. Hooks for Claude Code read the other fields.
+/// The result of a call of this tool of Claude Code, in the field `text`. Hooks for Claude Code read the other fields.
 pub(super) fn response(tool: &str, input: &Value, text: &str) -> Value {
     let mut response = json!({ "success": true, "text": text });
-    if tool == "bash" {
+    if tool == "Bash" {
         response["stdout"] = text.into();
         response["stderr"] = "".into();
         response["interrupted"] = false.into();
