@@ -305,3 +305,27 @@ async fn the_users_program_receives_the_event_as_data() {
     assert_eq!(notified, format!("message|ada|demo: ada: {text}\n"));
     assert_eq!(rig.read("owned"), None);
 }
+
+#[tokio::test]
+async fn the_user_is_notified_of_a_held_member() {
+    let server = FakeModelServer::start(|_| Reply::text("")).await;
+    let rig = rig(&server);
+    rig.set_team(
+        "[panes]\nplacement = \"headless\"\n[[member]]\nname = \"ada\"\nengine = \"native\"\n\
+         model = \"anthropic/claude-haiku-4-5\"\n",
+    );
+    let script = "echo \"$AGENT_TEAM_EVENT $AGENT_TEAM_MEMBER $1\" >> notified";
+    rig.set_settings(&format!(
+        "notify = {{ command = [\"sh\", \"-c\", {}, \"sh\"] }}\n",
+        json!(script)
+    ));
+    rig.ok(["up", "--detach"]).await;
+    let notified = until("the output of the program", async || {
+        rig.read("notified").filter(|text| text.ends_with('\n'))
+    })
+    .await;
+    assert!(
+        notified.starts_with("held ada demo: ada is held: "),
+        "{notified}"
+    );
+}

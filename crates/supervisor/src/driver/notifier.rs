@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// The minimum interval between two notifications of requests or messages. A request or message within the interval
-/// after a notification does not notify the user again.
+/// The minimum interval between two notifications, except of the end of a goal. An event within the interval after a
+/// notification does not notify the user again.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The kind of an event of which the user is notified.
@@ -14,6 +14,10 @@ pub(crate) enum Kind {
     Request,
     Message,
     Goal,
+    /// A member is held.
+    Held,
+    /// A limit is used up.
+    Limit,
 }
 
 impl Kind {
@@ -22,13 +26,15 @@ impl Kind {
             Self::Request => "request",
             Self::Message => "message",
             Self::Goal => "goal",
+            Self::Held => "held",
+            Self::Limit => "limit",
         }
     }
 }
 
 #[derive(Default)]
 pub(super) struct Notifier {
-    /// When the user was last notified of a request or a message.
+    /// When the user was last notified, except of the end of a goal.
     waits_at: Option<Instant>,
     /// The user's program has failed before; only its first failure is a warning in the log.
     pub(super) has_failed: Rc<Cell<bool>>,

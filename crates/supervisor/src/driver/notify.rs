@@ -1,5 +1,6 @@
-//! Notifies the user of requests, of messages to the user, and of the end of a goal: through the terminal that shows
-//! the member, or with the user's program. Called with each event after its commit, so that an event notifies at most
+//! Notifies the user of requests, of messages to the user, of held members and used-up limits, and of the end of a goal:
+//! through the terminal that shows the member, or with the user's program. A held member has no terminal: that of another
+//! member shows its notification. Called with each event after its commit, so that an event notifies at most
 //! once: neither a restart of the supervisor nor a repeated call notifies again.
 //!
 //! ```text
@@ -14,10 +15,12 @@
 use std::rc::Rc;
 
 use agent_team_core::Event;
+use agent_team_core::member::Next;
 use agent_team_core::round::Strategy;
 use agent_team_protocol::notification::{GoalEnded, NotifyUser};
 use agent_team_protocol::spec::{Notify, NotifyCommand};
 use agent_team_protocol::text::visible_label;
+use agent_team_protocol::value::BudgetState;
 use agent_team_protocol::{MemberName, Party};
 use tokio::sync::oneshot;
 
@@ -51,6 +54,7 @@ impl Driver {
             Notify::Bell => false,
         };
         let notify = NotifyUser { text, desktop };
+        let member = self.shown_by(member);
         let runtime = self.launches.of(&self.team, &member);
         let Some(pane) = runtime.and_then(|(_, runtime)| LaunchRuntime::pane(runtime)) else {
             return self.show_notification(kind, &member, &notify);
@@ -67,6 +71,15 @@ impl Driver {
                 });
             }
         });
+    }
+
+    /// The member whose terminal shows a notification about this member: itself, or, if it has no launch, the lead or
+    /// else another member.
+    fn shown_by(&self, member: MemberName) -> MemberName {
+        let has_launch = |name: &&MemberName| self.launches.of(&self.team, name).is_some();
+        let names = self.team.lead().into_iter().chain(self.team.members());
+        let mut names = std::iter::once(&member).chain(names.map(|other| &other.spec.name));
+        names.find(has_launch).unwrap_or(&member).clone()
     }
 
     /// Notifies the user through the terminal that shows the member.
@@ -110,6 +123,30 @@ impl Driver {
                 self.goal_ended(answer, shown)
             }
             Event::RunFailed { reason, .. } => self.goal_ended(reason, false),
+            Event::LaunchEnded {
+                member,
+                next: Next::Hold { reason },
+                ..
+            }
+            | Event::MemberParked {
+                member,
+                next: Next::Hold { reason },
+            } => Some((
+                Kind::Held,
+                member.clone(),
+                format!("{member} is held: {reason}"),
+            )),
+            Event::BudgetStateChanged {
+                member,
+                measure,
+                state: BudgetState::Spent,
+            } => {
+                let of = member.as_ref().map_or("the team", MemberName::as_str);
+                let text = format!("{of} has used up {}", measure.key());
+                let lead = self.team.lead().map(|lead| &lead.spec.name);
+                let member = member.as_ref().or(lead)?;
+                Some((Kind::Limit, member.clone(), text))
+            }
             _ => None,
         }
     }
