@@ -107,6 +107,29 @@ async fn each_local_server_reports_its_window() {
 }
 
 #[tokio::test]
+async fn ollama_loads_a_model_to_report_its_window() {
+    let mut fake = fake_ollama(None, None);
+    let mut fake_loaded = fake_ollama(Some(32_768), None);
+    let mut is_loaded = false;
+    let server = FakeModelServer::start(move |request: &Request| {
+        let loads = request.path == "/api/generate" && request.body["model"] == "m";
+        if loads && request.body.get("prompt").is_none() {
+            is_loaded = true;
+            let reply =
+                json!({ "model": "m", "response": "", "done": true, "done_reason": "load" });
+            return Reply::json(200, &reply);
+        }
+        match is_loaded {
+            true => fake_loaded(request),
+            false => fake(request),
+        }
+    })
+    .await;
+    let mut config = config(&server.base_url());
+    assert_eq!(window_of("ollama/m", &mut config).await, 32_768);
+}
+
+#[tokio::test]
 async fn a_window_that_cannot_be_read_is_assumed() {
     let wrong = json!({ "default_generation_settings": { "n_ctx": -1 } });
     let huge = json!({ "default_generation_settings": { "n_ctx": 1_u64 << 60 } });

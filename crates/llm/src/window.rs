@@ -9,6 +9,7 @@
 //! | llama.cpp | `GET /props` | `default_generation_settings.n_ctx`: the window of one slot |
 //! | Ollama | `GET /api/ps` | `context_length` of the loaded model |
 //! | Ollama | `POST /api/show` | `num_ctx` in `parameters`, else `*.context_length` in `model_info` |
+//! | Ollama | `POST /api/generate` without a prompt | loads the model, so that `/api/ps` lists it |
 //! | LM Studio | `GET /api/v0/models` | `loaded_context_length` |
 //! | vLLM | `GET /v1/models` | `max_model_len` |
 //!
@@ -27,6 +28,9 @@ use crate::http::{ClientError, Endpoint};
 /// The time limit for all requests to one server.
 const LIMIT: Duration = Duration::from_secs(2);
 
+/// The time limit for loading a model. The first answer needs the loaded model as well, so this wait delays it little.
+const LOAD_LIMIT: Duration = Duration::from_secs(15);
+
 /// The largest response that is read, in bytes.
 const RESPONSE_MAX: usize = 4 << 20;
 
@@ -34,7 +38,7 @@ const RESPONSE_MAX: usize = 4 << 20;
 const PLAUSIBLE: std::ops::RangeInclusive<u64> = 512..=100_000_000;
 
 /// Ollama truncates a prompt at its own default window, which it does not report before it loads the model. This is
-/// Ollama's smallest default, so a larger window is not assumed for a model that is not loaded.
+/// Ollama's smallest default, so a larger window is not assumed for a model that cannot be loaded in time.
 const OLLAMA_UNLOADED: u64 = 4_096;
 
 /// The window of this model in tokens, if the server reports it.
@@ -53,7 +57,11 @@ pub(crate) async fn read(endpoint: &Endpoint, model: &str) -> Option<u64> {
             },
         }
     };
-    let window = timeout(LIMIT, asked).await.ok()??;
+    let mut window = timeout(LIMIT, asked).await.ok()??;
+    if endpoint.provider.window_report == WindowReport::Ollama && window == OLLAMA_UNLOADED {
+        let loaded = timeout(LOAD_LIMIT, server.load(model)).await;
+        window = loaded.ok().flatten().unwrap_or(window);
+    }
     PLAUSIBLE.contains(&window).then_some(window)
 }
 
@@ -89,7 +97,16 @@ impl Server {
             .find_map(|field| model[field].as_u64())
     }
 
-    async fn ollama(&self, model: &str) -> Option<u64> {
+    /// Loads the model and returns its window.
+    async fn load(&self, model: &str) -> Option<u64> {
+        let body = json!({ "model": model, "stream": false }).to_string();
+        let url = format!("{}/api/generate", self.root);
+        self.receive(self.client.post(url).body(body)).await?;
+        self.loaded(model).await
+    }
+
+    /// The window of this model, if Ollama has loaded it.
+    async fn loaded(&self, model: &str) -> Option<u64> {
         let loaded = self.get("/api/ps").await;
         let loaded = loaded.as_ref().and_then(|list| list["models"].as_array());
         let mut loaded = loaded.into_iter().flatten();
@@ -97,9 +114,12 @@ impl Server {
             let name = name.as_str().unwrap_or("");
             name == model || name.strip_suffix(":latest") == Some(model)
         };
-        if let Some(model) = loaded.find(|loaded| is_meant(&loaded["name"]))
-            && let Some(window) = model["context_length"].as_u64()
-        {
+        let model = loaded.find(|loaded| is_meant(&loaded["name"]))?;
+        model["context_length"].as_u64()
+    }
+
+    async fn ollama(&self, model: &str) -> Option<u64> {
+        if let Some(window) = self.loaded(model).await {
             return Some(window);
         }
         let body = json!({ "model": model }).to_string();
