@@ -178,7 +178,7 @@ impl Team {
             Life::Held { .. } | Life::Stopped => false,
             Life::Ready { .. } => {
                 member.transcript.active
-                    || !member.inbox.is_empty()
+                    || member.has_unread_work()
                     || self.task_of(&member.spec.name).is_some()
             }
             Life::Planned

@@ -114,6 +114,9 @@ pub struct DeliveredMessage {
     /// The sender waits for a reply.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wants_reply: bool,
+    /// An idle member reads the message in its next turn: it starts no turn.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub can_wait: bool,
     /// Offered before, to an earlier launch or connection of this member.
     pub redelivered: bool,
 }

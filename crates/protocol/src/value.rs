@@ -292,6 +292,9 @@ pub struct MessageNote {
     /// The sender waits for a reply.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wants_reply: bool,
+    /// A notice that an idle lead reads in its next turn: it starts no turn.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub can_wait: bool,
 }
 
 impl MessageNote {

@@ -272,7 +272,7 @@ pub(crate) fn question(team: &Team) -> Option<QuestionView> {
 pub(crate) fn waiting(team: &Team, member: &Member, reported: Option<&Waiting>) -> Option<Waiting> {
     let has_work = || {
         member.transcript.active
-            || !member.inbox.is_empty()
+            || member.has_unread_work()
             || team.task_of(&member.spec.name).is_some()
     };
     match team.out_of_budget(member) {

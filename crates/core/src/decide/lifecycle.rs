@@ -530,10 +530,10 @@ impl Decider<'_> {
             Next::Stop => self.return_claims(&name, &reason),
             Next::Hold { reason } => {
                 self.return_claims(&name, "it is held");
-                self.notify(
-                    [self.lead(), Party::User],
-                    format!("{name} is held: {reason}"),
-                );
+                let lead = self.lead();
+                let has_tasks = self.has_open_tasks_of(&lead);
+                let text = format!("{name} is held: {reason}");
+                self.inform([lead, Party::User], text, has_tasks);
             }
         }
         if then == AfterLaunch::Remove {

@@ -13,6 +13,10 @@ use crate::refusal::{Oversized, Refused};
 use crate::team::answers::Answer;
 use crate::team::event::Event;
 use crate::team::mail::INBOX_MAX;
+use crate::team::run::Run;
+
+/// The unread messages of a lead from which on every notice starts a turn: its inbox must not fill up.
+const WAITING_MAX: usize = 100;
 
 impl Decider<'_> {
     pub(super) fn send(
@@ -100,6 +104,33 @@ impl Decider<'_> {
     /// Sends a notice from the system. If a recipient has left the team or its inbox is full, the user receives the
     /// notice in its place, so that no notice is lost.
     pub(super) fn notify(&mut self, to: impl IntoIterator<Item = Party>, text: String) {
+        self.notify_with(to, text, MessageNote::default());
+    }
+
+    /// Like [`Self::notify`]. If the lead pursues no goal and `concerns_lead` is false, the notice starts no turn of an
+    /// idle lead: each turn costs tokens.
+    pub(super) fn inform(
+        &mut self,
+        to: impl IntoIterator<Item = Party>,
+        text: String,
+        concerns_lead: bool,
+    ) {
+        let has_goal = self.team.run.as_ref().is_some_and(Run::is_under_way);
+        let lead = self.team.lead();
+        let has_room = lead.is_some_and(|lead| lead.inbox.len() < WAITING_MAX);
+        let note = MessageNote {
+            can_wait: !has_goal && !concerns_lead && has_room,
+            ..MessageNote::default()
+        };
+        self.notify_with(to, text, note);
+    }
+
+    fn notify_with(
+        &mut self,
+        to: impl IntoIterator<Item = Party>,
+        text: String,
+        note: MessageNote,
+    ) {
         let mut recipients: Vec<Party> = Vec::new();
         for party in to {
             let party = match &party {
@@ -115,14 +146,7 @@ impl Decider<'_> {
             }
         }
         if !recipients.is_empty() {
-            self.accept(
-                Party::System,
-                recipients,
-                text.into(),
-                false,
-                None,
-                MessageNote::default(),
-            );
+            self.accept(Party::System, recipients, text.into(), false, None, note);
         }
     }
 

@@ -232,6 +232,12 @@ impl Decider<'_> {
         self.notify([Party::Member(lead)], text);
     }
 
+    /// Whether the party created a task that is pending or in progress.
+    pub(super) fn has_open_tasks_of(&self, party: &Party) -> bool {
+        let mut open = self.unfinished().filter_map(|id| self.team.board.get(id));
+        open.any(|task| task.created_by == *party)
+    }
+
     /// Tasks that are pending or in progress.
     fn unfinished(&self) -> impl Iterator<Item = TaskId> {
         let open = self.team.board.iter().filter(|task| match task.state {

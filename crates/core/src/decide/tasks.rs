@@ -367,10 +367,13 @@ impl Decider<'_> {
             notice.truncate(notice.floor_char_boundary(TEXT_MAX - stuck.len()));
         }
         notice.push_str(&stuck);
-        let mut to = vec![self.lead(), task.created_by.clone()];
+        let lead = self.lead();
+        let mut to = vec![task.created_by.clone()];
         to.extend(self.waiting_for(task.id).map(|it| it.created_by.clone()));
+        let concerns_lead = to.contains(&lead) || !self.team.board.is_completed(task.id);
+        to.insert(0, lead);
         to.retain(|party| by != Some(party));
-        self.notify(to, notice);
+        self.inform(to, notice, concerns_lead);
     }
 
     /// The pending tasks that depend on a failed or cancelled task. None for a task in another state.

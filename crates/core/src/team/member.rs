@@ -283,6 +283,12 @@ impl Member {
         self.life == Life::Stopped
     }
 
+    /// Whether an unread message starts a turn of this member.
+    pub fn has_unread_work(&self) -> bool {
+        let mut unread = self.inbox.iter();
+        unread.any(|(_, unread)| !(unread.note.can_wait && self.spec.lead))
+    }
+
     /// The member must not change anything, because it needs an approved plan and has none.
     pub fn is_locked(&self) -> bool {
         self.spec.must_plan && self.lock.open.is_none()

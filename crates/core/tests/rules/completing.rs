@@ -2,6 +2,8 @@
 
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, ClaimRef, CompletionHook};
+use agent_team_core::member::Life;
+use agent_team_core::memory::Memory;
 use agent_team_core::task::REFUSALS_MAX;
 use agent_team_core::{Event, Refused};
 use agent_team_protocol::id::{Party, TaskId};
@@ -189,6 +191,62 @@ fn a_result_reaches_lead_and_creator_once() {
     let claim = rig.claim_of(by_lead);
     let done = rig.user(complete(claim, CompletionHook::NotRun));
     assert_eq!(recipients(&done), [vec![lead]]);
+}
+
+/// Whether each notice of this input leaves an idle lead idle.
+fn can_wait(done: &Done) -> Vec<bool> {
+    let notices = done.events.iter().filter_map(|event| match event {
+        Event::MessageAccepted { note, .. } => Some(note.can_wait),
+        _ => None,
+    });
+    notices.collect()
+}
+
+#[test]
+fn without_a_goal_only_what_concerns_the_lead_starts_a_turn() {
+    let mut rig = Rig::of(file(&["ada", "bob"]));
+    let add = || Call::AddTask {
+        spec: task_spec("Build"),
+        after: Vec::new(),
+        lines: Vec::new(),
+    };
+    let completed = |rig: &mut Rig, task: TaskId| {
+        let claim = rig.claim_of(task);
+        let owner = rig.owner(task).expect("taken by an idle member");
+        can_wait(&rig.by(&owner, complete(claim, CompletionHook::NotRun)))
+    };
+    let task = rig.add("Build");
+    assert_eq!(completed(&mut rig, task), [true]);
+    let task = rig.by("lead", add()).task();
+    assert_eq!(completed(&mut rig, task), [false], "the lead created it");
+    let task = rig.add("Test");
+    let claim = rig.claim_of(task);
+    let failed = rig.user(Call::FailTask {
+        claim,
+        reason: "too hard".into(),
+    });
+    assert_eq!(can_wait(&failed), [false]);
+    let held = |rig: &mut Rig, member: &str| {
+        let mut died = None;
+        while rig.held(member).is_none() {
+            died = Some(rig.dies(member));
+            while matches!(rig.life(member), Life::Cooling { .. }) {
+                rig.wait(1_000);
+            }
+        }
+        can_wait(&died.expect("it died"))
+    };
+    assert_eq!(held(&mut rig, "ada"), [true]);
+
+    rig.user(Call::StartRun {
+        goal: "Build it".into(),
+        then_down: false,
+        anew: false,
+        memory: Memory::new(),
+    });
+    let task = rig.add("Build");
+    assert_eq!(completed(&mut rig, task), [false]);
+    assert_eq!(held(&mut rig, "bob"), [false]);
 }
 
 #[test]

@@ -400,6 +400,7 @@ impl Launches {
                     reply_to: unread.reply_to,
                     summary: unread.note.summary.as_deref().map(str::to_owned),
                     wants_reply: unread.note.wants_reply,
+                    can_wait: unread.note.can_wait && member.spec.lead,
                     redelivered: connection.offered_before.is_some_and(|last| id <= last),
                 });
             }

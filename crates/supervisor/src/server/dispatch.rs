@@ -146,6 +146,7 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
             note: MessageNote {
                 summary: summary.map(Into::into),
                 wants_reply,
+                can_wait: false,
             },
         }),
         C::MessageRead(m::ReadMessages { messages }) => change(Call::Read { messages }),

@@ -72,7 +72,8 @@ impl ModelInput {
     /// cannot act on wait for the next turn.
     fn wakes(&self) -> bool {
         match self {
-            Self::Message(_) | Self::Task(_) => true,
+            Self::Message(message) => !message.can_wait,
+            Self::Task(_) => true,
             Self::Request(request) => request.may_allow,
             Self::Note(_) => false,
         }
@@ -410,6 +411,7 @@ mod tests {
             reply_to: None,
             summary: None,
             wants_reply: false,
+            can_wait: false,
             redelivered: false,
         }
     }
@@ -570,6 +572,24 @@ mod tests {
             Err(Interruption::Stop { finish_at })
         );
         assert_eq!(inbox.take(), [ModelInput::Request(request(1, false))]);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_can_wait_starts_no_turn() {
+        let (inputs, arrivals, _, mut inbox) = inbox();
+        let notice = DeliveredMessage {
+            can_wait: true,
+            ..message(1, false)
+        };
+        arrivals.deliver(vec![notice.clone()]);
+        inputs.send(Input::Arrived { urgent: false }).unwrap();
+        let finish_at = Instant::now();
+        inputs.send(Input::Stop { finish_at }).unwrap();
+        assert_eq!(
+            inbox.wait_for_work().await,
+            Err(Interruption::Stop { finish_at })
+        );
+        assert_eq!(inbox.take(), [ModelInput::Message(notice)]);
     }
 
     #[tokio::test]

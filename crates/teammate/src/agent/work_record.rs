@@ -230,6 +230,7 @@ mod tests {
                 reply_to: None,
                 summary: None,
                 wants_reply,
+                can_wait: false,
                 redelivered: false,
             }),
         }

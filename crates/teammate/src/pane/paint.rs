@@ -156,6 +156,7 @@ mod tests {
             reply_to: None,
             summary: None,
             wants_reply: false,
+            can_wait: false,
             redelivered: false,
         }
     }

@@ -55,6 +55,7 @@ async fn a_typed_line_is_a_message_to_this_member() {
         reply_to: None,
         summary: None,
         wants_reply: false,
+        can_wait: false,
         redelivered: false,
     };
     member

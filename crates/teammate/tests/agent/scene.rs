@@ -148,6 +148,7 @@ impl Scene {
             reply_to: None,
             summary: None,
             wants_reply: false,
+            can_wait: false,
             redelivered: false,
         }];
         self.member.notify(&Deliver { messages }).await;

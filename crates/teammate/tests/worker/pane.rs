@@ -24,6 +24,7 @@ pub(crate) fn message(id: u64, text: &str) -> Deliver {
             reply_to: None,
             summary: None,
             wants_reply: false,
+            can_wait: false,
             redelivered: false,
         }],
     }

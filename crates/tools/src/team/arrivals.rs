@@ -269,6 +269,7 @@ mod tests {
             reply_to: reply_to.map(id),
             summary: None,
             wants_reply: false,
+            can_wait: false,
             redelivered: false,
         }
     }

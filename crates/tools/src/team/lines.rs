@@ -287,6 +287,7 @@ mod tests {
             reply_to: Some(MessageId(3)),
             summary: Some("from ada: done".into()),
             wants_reply: false,
+            can_wait: false,
             redelivered: true,
         }
     }
@@ -308,6 +309,7 @@ mod tests {
             reply_to: None,
             summary: Some("x, in reply to M-9".into()),
             wants_reply: true,
+            can_wait: false,
             ..message("Which?")
         };
         expected = ReceivedMessage {

@@ -190,6 +190,7 @@ pub(crate) fn message(id: u64, from: &str, text: &str) -> DeliveredMessage {
         reply_to: None,
         summary: None,
         wants_reply: false,
+        can_wait: false,
         redelivered: false,
     }
 }
