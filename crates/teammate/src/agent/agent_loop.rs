@@ -279,6 +279,7 @@ impl AgentLoop {
             if model_inputs.iter().any(|input| self.gives_new_work(input)) {
                 reminders.reset();
                 repetition = Repetition::default();
+                self.conversation.shared.arrivals.forget_quiet_waits();
                 stop_blocks = StopBlocks::default();
             }
             steps += 1;

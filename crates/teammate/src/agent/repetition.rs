@@ -4,6 +4,9 @@
 //! ```text
 //! 5 equal calls, or 3 equal errors ──► note to the model ── again ──► the loop ends the turn
 //! ```
+//! Calls with the same arguments and other results are equal after 8 of them: the output of a test run contains its
+//! duration.
+//!
 //! Waiting is not repetition: a call of `wait` or `ask` blocks until something happens, and `bash_output` polls a job.
 //! Only their errors count. A command, or another call that changes state, is progress if it is new in this turn.
 
@@ -14,6 +17,10 @@ use agent_team_tools::team::{ASK, WAIT};
 
 /// This many calls with the same name, arguments and result among the last [`RECENT`] calls are repetition.
 const EQUAL_CALLS: usize = 5;
+
+/// This many calls with the same name and arguments among the last [`RECENT`] calls are repetition, whatever their
+/// results.
+const SAME_ARGUMENTS: usize = 8;
 
 /// This many errors of one tool with the same text, without a successful call between them, are repetition.
 const EQUAL_ERRORS: usize = 3;
@@ -124,8 +131,16 @@ impl Repetition {
                 continue;
             }
             let equal = 1 + self.calls.iter().filter(|it| **it == done).count();
+            let is_similar = |it: &&Done| it.name == done.name && it.input == done.input;
+            let similar = 1 + self.calls.iter().filter(is_similar).count();
             if equal >= EQUAL_CALLS {
                 let what = format!("called {} {equal} times with the same result", done.name);
+                repeated = repeated.or(Some(what));
+            } else if similar >= SAME_ARGUMENTS {
+                let what = format!(
+                    "called {} {similar} times with the same arguments",
+                    done.name
+                );
                 repeated = repeated.or(Some(what));
             }
             self.calls.push_back(done);
@@ -218,12 +233,13 @@ mod tests {
     #[test]
     fn other_results_and_changes_are_progress() {
         let mut repetition = Repetition::default();
-        for index in 0..9 {
+        for index in 0..SAME_ARGUMENTS {
             let (read, text) = (
                 call("read", "log"),
                 returned(&format!("line {index}"), false),
             );
-            assert_eq!(repetition.record(&[read], &[text], false, reads_only), None);
+            let repeated = repetition.record(&[read], &[text], false, reads_only);
+            assert_eq!(repeated.is_some(), index + 1 == SAME_ARGUMENTS, "{index}");
         }
         let (test, failed) = (call("bash", "make test"), returned("1 failed", true));
         for _ in 0..9 {
@@ -238,6 +254,16 @@ mod tests {
                 None
             );
         }
+    }
+
+    #[test]
+    fn equal_test_runs_without_a_change_are_repetition() {
+        let run = |index: usize| {
+            let text = format!("1 failed; finished in {index} s");
+            (call("bash", "make test"), returned(&text, true))
+        };
+        let runs: Vec<_> = (0..20).map(run).collect();
+        assert_eq!(answers_until(&runs, 20), Some(SAME_ARGUMENTS));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! The supervisor offers a message again on every connection until it is acknowledged, and a request until it is
 //! decided; [`Arrivals`] keeps each only once.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_team_protocol::notification::DeliveredMessage;
@@ -36,6 +36,10 @@ struct Inbox {
     known: HashSet<MessageId>,
     /// Messages whose senders wait for a reply, until it is sent.
     awaiting_reply: BTreeMap<MessageId, Party>,
+    /// The parties that this member has asked a question, and that have not replied.
+    questions: BTreeSet<Party>,
+    /// The waits for messages that ended without an arrival, since the last arrival or new work.
+    quiet_waits: u32,
     /// Pending requests of teammates that the model has not seen.
     requests: VecDeque<PendingRequest>,
     /// All pending requests that arrived over this connection.
@@ -74,6 +78,8 @@ impl Arrivals {
         let mut inbox = self.inbox();
         for message in messages {
             if inbox.known.insert(message.id) {
+                inbox.quiet_waits = 0;
+                inbox.questions.remove(&message.from);
                 if message.wants_reply {
                     inbox
                         .awaiting_reply
@@ -92,6 +98,7 @@ impl Arrivals {
         let is_new =
             inbox.known_requests.insert(request.id) && !inbox.seen_before.contains(&request.id);
         if is_new {
+            inbox.quiet_waits = 0;
             inbox.requests.push_back(request);
         }
         drop(inbox);
@@ -240,6 +247,33 @@ impl Arrivals {
         let unanswered = unanswered.map(|(message, _)| *message)?;
         inbox.awaiting_reply.remove(&unanswered);
         Some(unanswered)
+    }
+
+    /// Records that this member has asked the party a question, and that no reply has arrived yet.
+    pub(super) fn asked(&self, party: &Party) {
+        self.inbox().questions.insert(party.clone());
+    }
+
+    /// Whether a question of this member has no reply.
+    pub(super) fn has_question(&self) -> bool {
+        !self.inbox().questions.is_empty()
+    }
+
+    /// The waits for messages that ended without an arrival, since the last arrival or new work.
+    pub(super) fn quiet_waits(&self) -> u32 {
+        self.inbox().quiet_waits
+    }
+
+    /// Records that a wait for messages ended without an arrival. Returns the number of such waits.
+    pub(super) fn count_quiet_wait(&self) -> u32 {
+        let mut inbox = self.inbox();
+        inbox.quiet_waits += 1;
+        inbox.quiet_waits
+    }
+
+    /// The member has new work, for which it may wait again.
+    pub fn forget_quiet_waits(&self) {
+        self.inbox().quiet_waits = 0;
     }
 
     /// Completes when a message or request is delivered after this call.

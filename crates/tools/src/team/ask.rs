@@ -80,6 +80,9 @@ async fn ask(team_context: Arc<TeamContext>, args: Ask) -> Result<String, ToolEr
     };
     let sent = team_context.call::<MessageSend>(message).await?.id;
     let until = Instant::now() + Duration::from_secs(seconds);
+    if !team_context.shared.arrivals.has_since(&asked, sent) {
+        team_context.shared.arrivals.asked(&asked);
+    }
     loop {
         // Register for arrivals before reading them, so that an arrival in between is not missed.
         let arrived = team_context.shared.arrivals.arrived();

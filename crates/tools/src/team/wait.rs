@@ -35,6 +35,9 @@ pub const IN_NEXT_STEP: &str = "; they are in your next step.";
 const DEFAULT_S: u64 = 300;
 pub(super) const MAX_S: u64 = 3600;
 
+/// After this many waits for messages without an arrival, another one is refused, unless the member has asked a question.
+const QUIET_WAITS: u32 = 2;
+
 /// The interval between two polls.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -159,6 +162,7 @@ async fn wait(team_context: Arc<TeamContext>, args: Wait) -> Result<String, Tool
         };
     }
     is_empty.store(false, Ordering::Relaxed);
+    subject.refuse_quiet_wait(&team_context)?;
     loop {
         // Register for arrivals before polling, so that an arrival in between is not missed.
         let arrived = team_context.shared.arrivals.arrived();
@@ -173,7 +177,11 @@ async fn wait(team_context: Arc<TeamContext>, args: Wait) -> Result<String, Tool
         }
         let now = Instant::now();
         if now >= until {
-            return Ok(subject.unchanged(seconds, &team_context.client.member));
+            let unchanged = subject.unchanged(seconds, &team_context.client.member);
+            return Ok(match subject.is_last_quiet_wait(&team_context) {
+                true => format!("{unchanged}\n{}", instead(&team_context)),
+                false => unchanged,
+            });
         }
         let next_poll = match subject {
             WaitSubject::Messages => until,
@@ -191,7 +199,10 @@ fn instead(team_context: &TeamContext) -> &'static str {
             "Do not wait again: create or change tasks, call finish, ask the user, or end your turn. A message starts \
              your next turn."
         }
-        false => "Do not wait for them again: continue with your work.",
+        false => {
+            "Do not wait again: continue with your work. If you cannot continue, call fail_task or release_task with \
+             the reason."
+        }
     }
 }
 
@@ -238,6 +249,30 @@ impl WaitSubject {
                 Err(ToolError::Input(text.to_owned()))
             }
         }
+    }
+
+    /// Refuses a wait for messages after [`QUIET_WAITS`] such waits without an arrival.
+    fn refuse_quiet_wait(&self, team_context: &TeamContext) -> Result<(), ToolError> {
+        let arrivals = &team_context.shared.arrivals;
+        let has_arrivals = arrivals.unread() > 0 || !arrivals.requests().is_empty();
+        if !matches!(self, Self::Messages) || has_arrivals || arrivals.has_question() {
+            return Ok(());
+        }
+        match arrivals.quiet_waits() {
+            waits if waits < QUIET_WAITS => Ok(()),
+            waits => Err(ToolError::Failed(format!(
+                "There is nothing to wait for: no message has arrived in {waits} waits.\n{}",
+                instead(team_context)
+            ))),
+        }
+    }
+
+    /// Counts this wait if it was for messages, and returns whether the next one will be refused.
+    fn is_last_quiet_wait(&self, team_context: &TeamContext) -> bool {
+        let arrivals = &team_context.shared.arrivals;
+        matches!(self, Self::Messages)
+            && arrivals.count_quiet_wait() >= QUIET_WAITS
+            && !arrivals.has_question()
     }
 
     /// The result if there is nothing left to wait for.

@@ -176,6 +176,47 @@ async fn a_wait_for_open_tasks_permits_an_empty_wait_again() {
     rig.refused("wait", tasks()).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_third_wait_without_a_message_is_refused() {
+    let input = || json!({"for": "messages", "timeout_s": 5});
+    for lead in [true, false] {
+        let rig = with_members(lead);
+        let first = rig.run("wait", input()).await.unwrap();
+        assert_eq!(first, "No message within 5 s.");
+        let second = rig.run("wait", input()).await.unwrap();
+        assert!(second.contains("Do not wait again"), "{second}");
+        let begun = Instant::now();
+        let third = rig.refused("wait", input()).await;
+        assert!(third.contains("nothing to wait for"), "{third}");
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+
+        // A message, new work and an open question permit waits again.
+        rig.shared.arrivals.deliver(vec![message(1, "ada", "Hi.")]);
+        rig.run("wait", input()).await.unwrap();
+        rig.shared.arrivals.take();
+        for _ in 0..2 {
+            rig.run("wait", input()).await.unwrap();
+        }
+        rig.refused("wait", input()).await;
+        rig.shared.arrivals.forget_quiet_waits();
+        rig.run("wait", input()).await.unwrap();
+        let ask = json!({"to": "user", "question": "Tabs or spaces?", "timeout_s": 1});
+        rig.run("ask", ask).await.unwrap();
+        for _ in 0..3 {
+            let result = rig.run("wait", input()).await.unwrap();
+            assert_eq!(result, "No message within 5 s.");
+        }
+        rig.shared
+            .arrivals
+            .deliver(vec![message(9, "user", "Tabs.")]);
+        rig.shared.arrivals.take();
+        for _ in 0..2 {
+            rig.run("wait", input()).await.unwrap();
+        }
+        rig.refused("wait", input()).await;
+    }
+}
+
 /// A team with a lead, a worker, a member that runs commands and a stopped member. Messages get the id M-7.
 fn with_members(lead: bool) -> Rig {
     Rig::new(lead, |method, _| match method {
