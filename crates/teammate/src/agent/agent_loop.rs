@@ -36,8 +36,9 @@ use super::hooks::{Hooks, SessionStart, StopBlocks};
 use super::inbox::ModelInput;
 use super::repetition::{Repeated, Repetition};
 use super::step::Stepped;
+use super::text_calls::{self, Opening};
 use super::work_record::TODO;
-use super::{deps, instructions, prompts, text_calls};
+use super::{deps, instructions, prompts};
 
 /// The default step limit of a turn.
 const MAX_STEPS: u32 = 100;
@@ -300,16 +301,21 @@ impl AgentLoop {
                 Stepped::Interrupted(_) => continue,
                 Stepped::Failed(error) => return self.conversation.give_up(&error).await,
             };
-            let answer = match self.conversation.model.parses_calls() {
+            let parses_calls = self.conversation.model.parses_calls();
+            let answer = match parses_calls {
                 true => answer,
-                false => text_calls::read(answer, self.conversation.transcript.entries()),
+                false => {
+                    let transcript = &self.conversation.transcript;
+                    let opening = Opening::after(transcript.items());
+                    text_calls::read(answer, transcript.entries(), opening)
+                }
             };
             if !answer.text.trim().is_empty() {
                 report.clone_from(&answer.text);
             }
             let has_calls = !answer.calls.is_empty();
             let may_be_empty = has_called && self.conversation.inbox.task().is_none();
-            let unusable = Unusable::of(&answer, may_be_empty);
+            let unusable = Unusable::of(&answer, may_be_empty, parses_calls);
             if unusable.is_none() {
                 retries.reset();
             }

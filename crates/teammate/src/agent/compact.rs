@@ -29,7 +29,8 @@ use agent_team_terminal_ui::Tone;
 use agent_team_tools::team::{digest, plan_status, without_middle};
 
 use self::prune::prune;
-use self::state::{WorkState, is_summary, without_state};
+pub(in crate::agent) use self::state::is_summary;
+use self::state::{WorkState, without_state};
 use super::conversation::{Conversation, End, unless_stopped};
 use super::inbox::Interruption;
 use super::step::{Stepped, TextVisibility, ask};

@@ -72,7 +72,8 @@ pub(super) const RETRIES: u32 = 2;
 
 impl Unusable {
     /// `may_be_empty`: the turn has made calls and the member owns no task, so an empty answer ends the turn.
-    pub(super) fn of(answer: &Answer, may_be_empty: bool) -> Option<Self> {
+    /// `parses_calls`: the API parses calls, so a call in the text is only text.
+    pub(super) fn of(answer: &Answer, may_be_empty: bool, parses_calls: bool) -> Option<Self> {
         match answer.stop {
             Stop::Refused => Some(Self::Refused),
             Stop::Length => Some(Self::Truncated),
@@ -82,7 +83,8 @@ impl Unusable {
                 (!may_be_empty).then_some(Self::Empty)
             }
             Stop::Finished | Stop::Calls => {
-                text_calls::has_call(&answer.text).then_some(Self::WrittenCall)
+                let has_call = !parses_calls && text_calls::has_call(&answer.text);
+                has_call.then_some(Self::WrittenCall)
             }
         }
     }

@@ -165,7 +165,7 @@ pub(super) fn without_state(text: &str) -> &str {
 }
 
 /// Returns whether the text of an input is a summary that the state of the work follows.
-pub(super) fn is_summary(text: &str) -> bool {
+pub(in crate::agent) fn is_summary(text: &str) -> bool {
     state_in(text).is_some()
 }
 

@@ -31,7 +31,7 @@ use super::super::calls::{arguments, without_secrets};
 use super::super::ending::{RETRIES, Unusable};
 use super::super::hooks::{HookedCall, Hooks};
 use super::super::repetition::{Repeated, Repetition};
-use super::super::text_calls;
+use super::super::text_calls::{self, Opening};
 use super::super::transcript::{Mark, Transcript, spent};
 use super::running::RunningHelper;
 
@@ -147,9 +147,13 @@ impl<'a> Helper<'a> {
                 Err(error) => return self.fail(&error),
             };
             self.count(&answer, client, allowances).await?;
-            let answer = match self.model.parses_calls() {
+            let parses_calls = self.model.parses_calls();
+            let answer = match parses_calls {
                 true => answer,
-                false => text_calls::read(answer, u64::from(step)),
+                false => {
+                    let opening = Opening::after(self.conversation.items());
+                    text_calls::read(answer, u64::from(step), opening)
+                }
             };
             if !answer.text.trim().is_empty() {
                 self.show(first_line(&answer.text, false).trim_start(), progress);
@@ -157,7 +161,7 @@ impl<'a> Helper<'a> {
             }
             let calls = answer.calls.clone();
             let is_paused = answer.stop == Stop::Paused;
-            let unusable = Unusable::of(&answer, false);
+            let unusable = Unusable::of(&answer, false, parses_calls);
             self.conversation.push(Item::Answered(answer));
             if unusable.is_none() && calls.is_empty() && !is_paused {
                 return Ok(HelperAnswer {
