@@ -191,7 +191,7 @@ async fn a_truncated_or_filtered_synthesis_is_not_an_answer() {
         let server = FakeModelServer::start(by_model([
             ("ben", done("T-1", "Blue.")),
             ("ada", done("T-2", "Green.")),
-            ("lead", vec![Reply::text("It is bl").stop(stop)]),
+            ("lead", vec![Reply::text("It is bl").stop(stop); 3]),
         ]))
         .await;
         let rig = rig(&server, "mode = \"collaborate\"");
@@ -199,7 +199,28 @@ async fn a_truncated_or_filtered_synthesis_is_not_an_answer() {
         let report = report.json();
         assert_eq!(report.get("final_answer"), None, "{stop}");
         assert!(report["reason"].as_str().expect("why").contains("cut off"));
+        assert_eq!(questions(&server).len(), 3, "the model is asked twice more");
     }
+}
+
+#[tokio::test]
+async fn a_lead_is_asked_again_and_its_thoughts_are_not_part_of_a_reply() {
+    let lead = vec![
+        Reply::text("<think>Ada knows it.</think>\n\nROUTE: ada"),
+        Reply::text("<think>I am not sure"),
+        Reply::text("DONE: It is bl").stop("length"),
+        Reply::text("<think>Now I know.</think>DONE: It is blue."),
+    ];
+    let models = [("ada", done("T-1", "Blue.")), ("lead", lead)];
+    let server = FakeModelServer::start(by_model(models)).await;
+    let rig = rig(&server, COORDINATOR);
+    let report = rig.run(["run", "--json", "Which colour?"]).await.expect(0);
+    let report = report.json();
+    assert_eq!(report["final_answer"], "It is blue.");
+    assert_eq!(report["rounds"], 2, "a retry uses up no round");
+    let questions = questions(&server);
+    assert!(questions[2].contains("Your reply was empty."));
+    assert!(questions[3].contains("it reached the length limit"));
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ use self::state::{WorkState, without_state};
 use super::conversation::{Conversation, End, unless_stopped};
 use super::inbox::Interruption;
 use super::step::{Stepped, TextVisibility, ask};
+use super::text_calls::{self, Opening};
 use super::transcript::{Mark, Transcript, raw, spent};
 
 /// The fill level of the window, in percent, above which room is made: the rest is for the answer.
@@ -318,6 +319,11 @@ impl Conversation {
             let stepped = ask(&*model, prompt, inbox, &self.sink, TextVisibility::Hidden).await;
             match unless_stopped(stepped)? {
                 Stepped::Answered(answer) => {
+                    let answer = match model.parses_calls() {
+                        true => answer,
+                        // The ids of calls do not matter: the summary is only text.
+                        false => text_calls::read(answer, 0, Opening::after(&items)),
+                    };
                     *usage = usage.plus(spent(answer.usage, model.price()));
                     let Some(found) = Defect::of(&answer, text.len()) else {
                         return Ok(Summary::Written(answer.text));

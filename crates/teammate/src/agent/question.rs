@@ -10,7 +10,7 @@ use agent_team_protocol::view::{
 };
 use agent_team_tools::team::{role_of, without_middle};
 
-use super::ending::UNCUT_MAX;
+use super::ending::{UNCUT_MAX, Unusable};
 use super::prompts;
 
 /// The default template of a question.
@@ -135,6 +135,20 @@ impl QuestionInputs<'_> {
             true => "None yet.".to_owned(),
             false => outputs.join("\n\n"),
         }
+    }
+}
+
+/// The request for another reply after an unusable one.
+pub(super) fn again(unusable: Unusable) -> &'static str {
+    match unusable {
+        Unusable::Empty => "Your reply was empty. Reply again.",
+        Unusable::Refused => {
+            "Your reply was refused by a filter. Reply again, and leave out what the filter may have refused."
+        }
+        Unusable::Truncated => {
+            "Your reply was truncated: it reached the length limit. Reply again, and write less."
+        }
+        Unusable::WrittenCall => "You have no tools. Reply again, without a tool call.",
     }
 }
 

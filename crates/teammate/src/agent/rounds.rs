@@ -5,6 +5,8 @@
 //! question of the run ──► already answered before a restart? ── yes ───────────┐
 //!     ▲                        │ no                                            ▼
 //!     │                        └──► question stored ──► model ──► answer stored ──► reply sent
+//!     │                                                   ▲         │ empty, refused or cut
+//!     │                                                   └─────────┘ asked again twice
 //!     └─────────────────────────────────────────────────────────────────────────────┘
 //! ```
 //! The supervisor keeps the rounds and interprets replies. Messages to the lead are added to the next question.
@@ -24,10 +26,12 @@ use agent_team_terminal_ui::Tone;
 
 use super::agent_loop::AgentLoop;
 use super::conversation::{End, cannot};
-use super::deps;
+use super::ending::{RETRIES, Unusable};
 use super::question::{self, QuestionInputs};
 use super::step::Stepped;
+use super::text_calls::{self, Opening};
 use super::transcript::{Mark, QuestionKey, raw, spent, stored};
+use super::{deps, prompts};
 use crate::pane::paint;
 use crate::worker::ExitReport;
 
@@ -139,12 +143,23 @@ impl AgentLoop {
         self.conversation
             .append_mark(mark, Usage::default(), None)
             .await?;
+        let mut retries = 0;
         loop {
             self.conversation.wait_if_interrupted().await?;
             let model_inputs = self.conversation.inbox.take();
             self.store_inputs(model_inputs).await?;
             match self.conversation.ask().await? {
-                Stepped::Answered(answer) => return self.store_reply(answer).await,
+                Stepped::Answered(answer) => {
+                    let answer = self.without_calls(answer);
+                    // A call in the text is text: no tools were offered.
+                    match Unusable::of(&answer, false, true) {
+                        Some(unusable) if retries < RETRIES => {
+                            retries += 1;
+                            self.ask_again(answer, unusable, retries).await?;
+                        }
+                        Some(_) | None => return self.store_reply(answer).await,
+                    }
+                }
                 Stepped::Interrupted(_) => {}
                 // The next launch asks the same question again.
                 Stepped::Failed(error) => {
@@ -171,10 +186,44 @@ impl AgentLoop {
         Ok(rounds)
     }
 
-    /// Stores the answer together with the end of the turn.
-    async fn store_reply(&mut self, mut answer: Answer) -> Result<String, End> {
-        // No tools were offered.
+    /// The answer without thoughts in its text, and without calls: no tools were offered.
+    fn without_calls(&self, answer: Answer) -> Answer {
+        let mut answer = match self.conversation.model.parses_calls() {
+            true => answer,
+            false => {
+                let transcript = &self.conversation.transcript;
+                let opening = Opening::after(transcript.items());
+                text_calls::read(answer, transcript.entries(), opening)
+            }
+        };
         answer.calls.clear();
+        answer
+    }
+
+    /// Stores an unusable answer with a note that asks the model to reply again.
+    async fn ask_again(
+        &mut self,
+        answer: Answer,
+        unusable: Unusable,
+        retries: u32,
+    ) -> Result<(), End> {
+        let line = format!(
+            "… {}: the model is asked again ({retries} of {RETRIES})",
+            unusable.reason()
+        );
+        self.conversation.sink.lines(Tone::Runtime, &line);
+        let usage = spent(answer.usage, self.conversation.model.price());
+        let note = Item::Input {
+            text: prompts::note(question::again(unusable)),
+        };
+        // In one request: after a restart, an answer at the end of the transcript would count as the reply.
+        self.conversation
+            .append(vec![Item::Answered(answer), note], Vec::new(), usage)
+            .await
+    }
+
+    /// Stores the answer together with the end of the turn.
+    async fn store_reply(&mut self, answer: Answer) -> Result<String, End> {
         let usage = spent(answer.usage, self.conversation.model.price());
         let mut item = Item::Answered(answer);
         let entries = vec![stored(&mut item), raw(&Mark::Rested)];

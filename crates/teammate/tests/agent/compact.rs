@@ -63,7 +63,7 @@ async fn without_a_usable_summary_the_work_continues() {
     looks(&mut scene).await;
     let stops = |text, stop| Answer { stop, ..says(text) };
     for answer in [
-        says(" "),
+        says("<think>What was it?</think>"),
         stops("So f", Stop::Length),
         stops("I cannot.", Stop::Refused),
     ] {
