@@ -71,6 +71,44 @@ async fn a_goal_becomes_tasks_of_teammates_and_then_an_answer() {
 }
 
 #[tokio::test]
+async fn the_answer_is_a_message_to_the_user() {
+    let answer = "# The greeting\n\nIt is in greeting.txt.";
+    let finish = move || Reply::call("finish", json!({ "answer": answer }));
+    let server = FakeModelServer::start(by_model([("lead", vec![finish(), finish()])])).await;
+    let rig = rig(&server);
+    rig.ok(["up", "--detach", "Greet the world"]).await;
+    let messages = async || {
+        let list = rig
+            .ok(["messages", "user", "--peek", "--json"])
+            .await
+            .json();
+        let mut messages = list["messages"].as_array().expect("a list").clone();
+        messages.retain(|message| message["from"] == "system");
+        messages
+    };
+    while messages().await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let message = &messages().await[0];
+    assert_eq!(message["text"], answer);
+    assert_eq!(message["summary"], "the answer to R-1");
+    let ps = rig.ok(["ps"]).await.stdout;
+    assert!(
+        ps.contains(":\n  # The greeting\n  \n  It is in greeting.txt.\n"),
+        "{ps}"
+    );
+    assert!(ps.contains("1 unread message to you"), "{ps}");
+    assert!(!ps.contains("asks you"), "{ps}");
+
+    // A command that has printed the answer leaves no unread message.
+    rig.ok(["messages", "user"]).await;
+    let run = rig.ok(["run", "Greet it again"]).await;
+    assert_eq!(run.stdout, format!("{answer}\n"));
+    assert_eq!(run.stderr.matches("It is in").count(), 0, "{}", run.stderr);
+    assert_eq!(messages().await[1]["state"], "read");
+}
+
+#[tokio::test]
 async fn a_new_member_leaves_earlier_thoughts_valid() {
     let answer = |id: &str| {
         let input = json!({"answer": "It is done."});

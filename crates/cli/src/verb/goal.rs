@@ -7,14 +7,20 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use agent_team_client::Session;
-use agent_team_protocol::method::{ListRounds, Nothing, RunRounds, RunWait, TeamShow, WaitRun};
+use agent_team_protocol::method::{
+    ListMessages, ListRounds, MessageList, Nothing, RunRounds, RunWait, TeamShow, WaitRun,
+};
 use agent_team_protocol::result::RunResult;
-use agent_team_protocol::view::{RunState, RunView, TaskView};
-use agent_team_protocol::{Revision, RunId};
+use agent_team_protocol::view::{MessageState, MessageView, RunState, RunView, TaskView};
+use agent_team_protocol::{Party, Revision, RunId};
 
+use super::messages;
 use super::waiting::{self, WaitOutcome};
 use crate::error::Failure;
 use crate::output::{Output, text};
+
+/// The number of newest messages to the user among which the answer is searched.
+const SEARCHED: u32 = 100;
 
 /// Waits until the run has ended. `None` when the user interrupted the wait. Reports progress from the revision `after`
 /// on.
@@ -52,6 +58,28 @@ pub(super) async fn result_of(
     let team = session.query::<TeamShow>(Nothing {}).await?;
     let total_ms = waiting::elapsed_ms(began);
     Ok(RunResult::of_run(view, rounds, team, tasks, total_ms))
+}
+
+/// Marks the message with the answer as read. Called by commands that print the answer; they succeed without this.
+pub(super) async fn mark_answer_read(session: &mut Session, result: &RunResult) {
+    let Some(answer) = &result.final_answer else {
+        return;
+    };
+    let list = ListMessages {
+        of: Some(Party::User),
+        limit: SEARCHED,
+    };
+    let Ok(list) = session.query::<MessageList>(list).await else {
+        return;
+    };
+    let mut newest_first = list.messages.iter().rev();
+    let is_answer = |message: &&MessageView| {
+        let is_unread = message.state != MessageState::Read;
+        message.from == Party::System && is_unread && message.text == *answer
+    };
+    if let Some(message) = newest_first.find(is_answer) {
+        let _unread = messages::mark_read(session, vec![message.id]).await;
+    }
 }
 
 /// Prints the answer to stdout and a summary to stderr; with `--json`, only the result, to stdout.

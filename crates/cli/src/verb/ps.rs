@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use agent_team_protocol::attention::Need;
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::document::TeamStatus;
-use agent_team_protocol::method::{Nothing, TeamShow};
+use agent_team_protocol::method::{Nothing, RunShow, TeamShow};
 use agent_team_protocol::status::Status;
+use agent_team_protocol::text::visible;
 use agent_team_protocol::view::{MemberState, MemberView, RunState, TeamState, TeamView};
 use agent_team_terminal_ui::style::Style;
 
@@ -16,14 +17,22 @@ use crate::output::style::paint;
 use crate::output::{Output, member, task, text};
 
 pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Failure> {
-    let team = global.session()?.query::<TeamShow>(Nothing {}).await?;
+    let mut session = global.session()?;
+    let team = session.query::<TeamShow>(Nothing {}).await?;
     let document = TeamStatus::of(&team);
+    let answer = match &team.goal {
+        Some(goal) if goal.state == RunState::Finished && !output.is_json() => {
+            let run = session.query::<RunShow>(Nothing {}).await?;
+            run.answer.filter(|_| run.run == goal.run)
+        }
+        Some(_) | None => None,
+    };
     output.show(&document, || {
         let table = member::table(&team.members);
         format!(
             "{}{}{}{}{}{table}{}{}{}",
             head(&team),
-            goal(&team),
+            goal(&team, answer.as_deref()),
             storage_error(&team),
             placement(&team),
             mode(&team),
@@ -35,8 +44,14 @@ pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Fai
     Ok(ExitCode::SUCCESS)
 }
 
+/// An answer with more lines or characters than this is cut: the table of members must stay on the screen.
+const ANSWER_LINES: usize = 12;
+const ANSWER_CHARS: usize = 2_000;
+
 /// `✓ R-1 Done in 42 s · 3 tasks · $0.31: the parser reads empty files`
-fn goal(team: &TeamView) -> String {
+///
+/// `answer`: the whole answer, if the goal is finished.
+fn goal(team: &TeamView, answer: Option<&str>) -> String {
     let Some(goal) = &team.goal else {
         return String::new();
     };
@@ -50,15 +65,35 @@ fn goal(team: &TeamView) -> String {
         | RunState::Unknown => Status::Failure,
     };
     let headline = format!("{} {} {}: ", status.sign(), goal.run, goal.headline());
+    let painted = paint(Style::of(status.into()), headline.trim_end_matches(": "));
+    if let Some(answer) = answer.map(str::trim).filter(|answer| !answer.is_empty()) {
+        let line = text::line(answer);
+        let is_line = answer.lines().count() == 1 && text::cut_beside(&headline, &line) == line;
+        return match is_line {
+            true => format!("{painted}: {line}\n"),
+            false => format!("{painted}:\n{}", beginning(answer)),
+        };
+    }
     let rest = text::line(goal.answer.as_ref().unwrap_or(&goal.goal));
     let rest = text::cut_beside(&headline, &rest);
     let waits = match (goal.state, team.state) {
         (RunState::UnderWay, TeamState::Up) => waits(team),
-        (RunState::Finished, _) => format!("  whole answer: {}\n", CommandLine::ShowGoal),
         _ => String::new(),
     };
-    let headline = paint(Style::of(status.into()), headline.trim_end_matches(": "));
-    format!("{headline}: {rest}\n{waits}")
+    format!("{painted}: {rest}\n{waits}")
+}
+
+/// The answer, indented; of a long answer the beginning, and the command that prints the rest.
+fn beginning(answer: &str) -> String {
+    let visible = visible(answer);
+    let end = visible.char_indices().nth(ANSWER_CHARS);
+    let short = &visible[..end.map_or(visible.len(), |(index, _)| index)];
+    let lines: Vec<_> = short.lines().take(ANSWER_LINES).collect();
+    let mut text: String = lines.iter().map(|line| format!("  {line}\n")).collect();
+    if short.len() < visible.len() || visible.lines().count() > lines.len() {
+        text.push_str(&format!("  … whole answer: {}\n", CommandLine::ShowGoal));
+    }
+    text
 }
 
 /// The storage error of the team, and the command that still works.
@@ -170,4 +205,19 @@ pub(super) fn head(team: &TeamView) -> String {
     let project = text::line(&team.project.to_string_lossy());
     let project = text::cut_beside(&format!("{name} in : {tasks}"), &project);
     format!("{name} in {project}: {tasks}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_answer_is_cut_and_escaped() {
+        assert_eq!(beginning("a\n\u{1b}[2Jb"), "  a\n  \\e[2Jb\n");
+        let rest = "  … whole answer: agent-team goal show\n";
+        let lines = beginning(&"line\n".repeat(ANSWER_LINES + 1));
+        assert_eq!(lines, "  line\n".repeat(ANSWER_LINES) + rest);
+        let long = beginning(&"é".repeat(ANSWER_CHARS + 1));
+        assert_eq!(long, format!("  {}\n{rest}", "é".repeat(ANSWER_CHARS)));
+    }
 }

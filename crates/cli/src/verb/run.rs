@@ -139,6 +139,7 @@ async fn pursue(
     };
     let mut result = goal::result_of(&mut session, view, tasks, began).await?;
     audit::fill_denied(&mut result, &session, output, after).await;
+    goal::mark_answer_read(&mut session, &result).await;
     let exit = if started_here {
         stop_team(session, output).await?
     } else {

@@ -214,6 +214,7 @@ async fn wait_for_answer(
         return Ok(interrupted(output));
     };
     audit::fill_denied(&mut result, &session, output, after).await;
+    goal::mark_answer_read(&mut session, &result).await;
     goal::show(&result, output)?;
     Ok(match goal::is_answered(&result) {
         true => ExitCode::SUCCESS,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agent_team_client::{Notice, Session, SessionError, Subscription};
@@ -214,6 +215,8 @@ struct Progress {
     /// The ends of tasks that were printed, such as `T-3 Build failed`. The system's message about an end begins with
     /// this text.
     ended: Vec<String>,
+    /// The answer to the goal. The command prints it, so the system's message with the same text is not shown.
+    answer: Option<Arc<str>>,
 }
 
 impl Progress {
@@ -225,6 +228,7 @@ impl Progress {
             last: after,
             waiting: BTreeSet::new(),
             ended: Vec::new(),
+            answer: None,
         };
         progress.paint().await?;
         Ok(progress)
@@ -235,12 +239,17 @@ impl Progress {
             return Ok(());
         };
         self.last = notice.revision;
+        if let ClientEvent::RunFinished { answer, .. } = &notice.event {
+            self.answer = Some(answer.clone());
+        }
         // Messages to the user: a budget is used up, a member is held, a member asks a question.
         if let ClientEvent::MessageAccepted { from, to, text, .. } = &notice.event
             && to.contains(&Party::User)
         {
+            let is_answer = self.answer.as_ref() == Some(text);
             let text = text::first_line(text);
             let line = match from {
+                Party::System if is_answer => None,
                 Party::System if self.ended.iter().any(|end| text.starts_with(end)) => None,
                 Party::System => Some(text),
                 from @ (Party::User | Party::Member(_)) => Some(format!("{from}: {text}")),

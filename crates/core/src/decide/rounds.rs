@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
-use agent_team_protocol::value::{ExpectedReply, RoundChoice, RoundEnd, RunFailure};
+use agent_team_protocol::value::{ExpectedReply, MessageNote, RoundChoice, RoundEnd, RunFailure};
 
 use super::{CallResult, Decider, TEXT_MAX, check_size, first_line};
 use crate::input::Origin;
@@ -290,10 +290,24 @@ impl Decider<'_> {
         let totals = self.team.run_totals(self.context.now);
         self.record(Event::RunFinished {
             run,
-            answer,
+            answer: answer.clone(),
             totals,
         });
+        self.send_answer(run, answer);
         self.go_down_after_run("the run is finished");
+    }
+
+    /// Sends the answer to the user, who may see neither the pane nor the command that gave the goal. The system is the
+    /// sender: a message of the lead would count as a question to the user.
+    fn send_answer(&mut self, run: RunId, answer: Arc<str>) {
+        if answer.trim().is_empty() {
+            return;
+        }
+        let note = MessageNote {
+            summary: Some(format!("the answer to {run}").into()),
+            ..MessageNote::default()
+        };
+        self.accept(Party::System, vec![Party::User], answer, false, None, note);
     }
 
     pub(super) fn fail_run(&mut self, run: RunId, failure: RunFailure, reason: String) {

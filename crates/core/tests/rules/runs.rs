@@ -8,7 +8,7 @@ use agent_team_core::member::Life;
 use agent_team_core::memory::Memory;
 use agent_team_core::run::RunState;
 use agent_team_core::task::TaskState;
-use agent_team_core::{Answer, Refused};
+use agent_team_core::{Answer, Event, Refused};
 use agent_team_protocol::id::{MessageId, Party, RunId, TaskId};
 use agent_team_protocol::value::{RunFailure, Usage};
 
@@ -68,7 +68,12 @@ fn the_lead_receives_the_goal_and_finishes_the_run() {
     let answer = rig.user(start("Add validation")).answer();
     assert_eq!(answer, Answer::Run { run: RunId(1) });
     assert_eq!(rig.inbox("lead"), ["Add validation"]);
-    rig.by("lead", finish("It is done.", false)).answer();
+    let finished = rig.by("lead", finish("It is done.", false));
+    assert_eq!(finished.notices(), [(vec![Party::User], "It is done.")]);
+    assert!(matches!(finished.events[0], Event::RunFinished { .. }));
+    finished.answer();
+    assert_eq!(rig.team.user_mail().len(), 1);
+    assert_eq!(rig.team.user_mail().asked_by(&name("lead")), None);
     let run = rig.team.run().expect("there was one");
     assert!(matches!(&run.state, RunState::Finished { answer, .. } if &**answer == "It is done."));
     assert_eq!(
