@@ -195,9 +195,12 @@ fn a_result_reaches_lead_and_creator_once() {
 
 /// Whether each notice of this input leaves an idle lead idle.
 fn can_wait(done: &Done) -> Vec<bool> {
-    let notices = done.events.iter().filter_map(|event| match event {
-        Event::MessageAccepted { note, .. } => Some(note.can_wait),
-        _ => None,
+    let notices = done.events.iter().filter_map(|event| {
+        if let Event::MessageAccepted { note, .. } = event {
+            Some(note.can_wait)
+        } else {
+            None
+        }
     });
     notices.collect()
 }
