@@ -14,7 +14,7 @@
 //! questions do not depend on a model.
 
 pub(super) mod prune;
-mod state;
+pub(super) mod state;
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -29,8 +29,7 @@ use agent_team_terminal_ui::Tone;
 use agent_team_tools::team::{digest, plan_status, without_middle};
 
 use self::prune::prune;
-pub(in crate::agent) use self::state::is_summary;
-use self::state::{WorkState, without_state};
+use self::state::{WorkState, is_summary, without_state};
 use super::conversation::{Conversation, End, unless_stopped};
 use super::inbox::Interruption;
 use super::step::{Stepped, TextVisibility, ask};

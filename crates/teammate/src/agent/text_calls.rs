@@ -14,7 +14,7 @@ use agent_team_llm::{Answer, Item, Stop, Thought, ToolCall};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::compact::is_summary;
+use super::compact::state::is_summary;
 
 const OPEN: &str = "<tool_call>";
 const CLOSE: &str = "</tool_call>";
