@@ -3,6 +3,7 @@
 mod ag_ui;
 mod client;
 mod hostile;
+mod nexau;
 mod page;
 mod page_pictures;
 mod page_views;

@@ -100,6 +100,13 @@ impl Envelopes {
         }
     }
 
+    /// For a subscriber that begins while this run is under way.
+    #[must_use]
+    pub fn in_run(mut self, run: Option<RunId>) -> Self {
+        self.run = run;
+        self
+    }
+
     /// The state that all changes build on. Call this once: a second call returns an empty state.
     pub fn snapshot(&mut self) -> Envelope {
         let snapshot = std::mem::take(&mut self.start);

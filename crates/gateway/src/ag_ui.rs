@@ -24,7 +24,7 @@ use agent_team_protocol::method::{
     MessageSend, RequestDecide, RequestList, RequestShow, TaskList, TeamShow,
 };
 use agent_team_protocol::method::{
-    Method, Nothing, RunAnswer, RunShow, RunStart, SendMessage, StartRun, TaskListAnswer,
+    Nothing, RunAnswer, RunShow, RunStart, SendMessage, StartRun, TaskListAnswer,
 };
 use agent_team_protocol::request::{
     Channel, DecideRequest, Decision, ListRequests, OneRequest, RequestListAnswer, RequestState,
@@ -41,7 +41,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde_json::{Value, json, value::to_raw_value};
+use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
@@ -126,12 +126,12 @@ async fn open(service: &Arc<Service>, request: Request) -> Result<Run, Problem> 
             call::check_permission(permissions, permission)?;
         }
     }
-    let view = query_of::<TeamShow>(service, &team, &Nothing {}).await?;
+    let view = service.query::<TeamShow>(&team, &Nothing {}).await?;
     let view: TeamView = view;
     let team = TeamRef::Id(view.team.clone());
     let tasks = TaskListAnswer::read_all(|page| {
         let team = &team;
-        async move { query_of::<TaskList>(service, team, &page).await }
+        async move { service.query::<TaskList>(team, &page).await }
     });
     let tasks = tasks.await?;
     let given = service.given.find(&view.team, &input);
@@ -159,7 +159,7 @@ async fn open(service: &Arc<Service>, request: Request) -> Result<Run, Problem> 
             None
         }
     };
-    let shown = match query_of::<RunShow>(service, &team, &Nothing {}).await {
+    let shown = match service.query::<RunShow>(&team, &Nothing {}).await {
         Ok(shown) => Some(shown),
         Err(problem) if problem.has_code(ErrorCode::UnknownRun) => None,
         Err(problem) => return Err(problem),
@@ -217,13 +217,13 @@ async fn give(
         memory: Default::default(),
     };
     let key = format!("ag-ui:{run_id}");
-    let started: Result<RunAnswer, _> = change_of::<RunStart>(service, team, key, &start).await;
+    let started: Result<RunAnswer, _> = service.change::<RunStart>(team, key, &start).await;
     match started {
         Ok(answer) => return Ok(answer.run),
         Err(problem) if problem.has_code(ErrorCode::RunUnderWay) => {}
         Err(problem) => return Err(problem),
     }
-    let under_way = query_of::<RunShow>(service, team, &Nothing {}).await?;
+    let under_way = service.query::<RunShow>(team, &Nothing {}).await?;
     let send = SendMessage {
         to: Recipient::Lead,
         text: message.text.clone(),
@@ -232,7 +232,9 @@ async fn give(
         summary: None,
         wants_reply: false,
     };
-    change_of::<MessageSend>(service, team, format!("ag-ui+{run_id}"), &send).await?;
+    service
+        .change::<MessageSend>(team, format!("ag-ui+{run_id}"), &send)
+        .await?;
     Ok(under_way.run)
 }
 
@@ -248,7 +250,7 @@ async fn decide(
         return Ok(());
     }
     let list = ListRequests { all: false };
-    let waiting = query_of::<RequestList>(service, team, &list).await?;
+    let waiting = service.query::<RequestList>(team, &list).await?;
     let mut replies = Vec::new();
     let mut decisions = Vec::new();
     for Answer { interrupt, reply } in answers {
@@ -277,7 +279,9 @@ async fn decide(
             },
             Reply::Text(_) => return Err(unfit(interrupt)),
         };
-        let shown = query_of::<RequestShow>(service, team, &OneRequest { request }).await?;
+        let shown = service
+            .query::<RequestShow>(team, &OneRequest { request })
+            .await?;
         if shown.state == RequestState::Pending {
             decisions.push((shown, decision));
         }
@@ -289,7 +293,10 @@ async fn decide(
             decision,
             via: Some(Channel::Other),
         };
-        match change_of::<RequestDecide>(service, team, random::id(), &decide).await {
+        match service
+            .change::<RequestDecide>(team, random::id(), &decide)
+            .await
+        {
             Err(problem) if !problem.has_code(ErrorCode::AlreadyDecided) => return Err(problem),
             Ok(_) | Err(_) => {}
         }
@@ -303,7 +310,9 @@ async fn decide(
             summary: None,
             wants_reply: false,
         };
-        change_of::<MessageSend>(service, team, random::id(), &send).await?;
+        service
+            .change::<MessageSend>(team, random::id(), &send)
+            .await?;
     }
     Ok(())
 }
@@ -312,36 +321,6 @@ fn unfit(interrupt: &str) -> Problem {
     let detail = format!("the payload does not answer {interrupt:?}");
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_params", detail)
         .hint("send a payload that fits the responseSchema of the interrupt")
-}
-
-async fn query_of<M: Method>(
-    service: &Service,
-    team: &TeamRef,
-    args: &M::Args,
-) -> Result<M::Answer, Problem> {
-    perform::<M>(service, team, None, args).await
-}
-
-async fn change_of<M: Method>(
-    service: &Service,
-    team: &TeamRef,
-    key: String,
-    args: &M::Args,
-) -> Result<M::Answer, Problem> {
-    perform::<M>(service, team, Some(key), args).await
-}
-
-async fn perform<M: Method>(
-    service: &Service,
-    team: &TeamRef,
-    key: Option<String>,
-    args: &M::Args,
-) -> Result<M::Answer, Problem> {
-    let args = to_raw_value(args).expect("bare data has a JSON form");
-    let call = service
-        .session
-        .call(M::NAME, Some(team.clone()), key, &args);
-    Ok(serde_json::from_str(call.await?.get())?)
 }
 
 impl Given {
@@ -463,7 +442,7 @@ impl Run {
             return Vec::new();
         }
         let list = ListRequests { all: false };
-        let waiting = query_of::<RequestList>(&self.service, &self.team, &list).await;
+        let waiting = self.service.query::<RequestList>(&self.team, &list).await;
         // The subscription reports a lost supervisor.
         let Ok(waiting) = waiting else {
             return Vec::new();

@@ -121,7 +121,7 @@ pub(crate) fn check_permission(
 }
 
 /// The value of `Idempotency-Key`; a random key without one, so that the call can be repeated after a lost connection.
-fn key(headers: &HeaderMap) -> Result<String, Problem> {
+pub(crate) fn key(headers: &HeaderMap) -> Result<String, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let key = match (values.next(), values.next()) {
         (None, _) => return Ok(random::id()),
@@ -154,6 +154,10 @@ impl Query {
 
     pub(crate) fn take(&mut self, name: &str) -> Option<String> {
         self.0.remove(name)
+    }
+
+    pub(crate) fn into_all(self) -> BTreeMap<String, String> {
+        self.0
     }
 
     pub(crate) fn end(self) -> Result<(), Problem> {

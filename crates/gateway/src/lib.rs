@@ -2,9 +2,9 @@
 //! `agent-team serve`.
 //!
 //! Where to look:
-//! - the routes: [`resources`], a table; performing a row: [`call`]
+//! - the routes: [`resources`], a table; performing a row: [`call`], [`typed_call`]
 //! - server-sent events: [`events`], [`sse`], [`follow`]
-//! - AG-UI: [`ag_ui`]
+//! - AG-UI: [`ag_ui`]; NexAU: [`nexau`]
 //! - what a request must have: [`security`]; tokens: [`access`]
 //! - bodies: [`json`]; errors: [`problem`]
 //! - connections and their limits: [`listen`], [`stall`]
@@ -19,6 +19,7 @@ mod events;
 mod follow;
 mod json;
 mod listen;
+mod nexau;
 mod problem;
 #[cfg(test)]
 mod reference;
@@ -27,6 +28,7 @@ mod security;
 mod sse;
 mod stall;
 mod static_files;
+mod typed_call;
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,6 +36,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use agent_team_client::{Session, SharedSession};
+use agent_team_protocol::method::Up;
 use agent_team_protocol::rpc::TeamRef;
 use axum::Router;
 use axum::extract::{RawPathParams, Request, State};
@@ -79,6 +82,7 @@ pub(crate) struct Service {
     replays: Arc<Semaphore>,
     runs: Arc<Semaphore>,
     given: ag_ui::Given,
+    sessions: Option<nexau::Sessions>,
     feeds: Arc<events::Feeds>,
     /// Held while a feed opens.
     opening: Mutex<()>,
@@ -99,6 +103,8 @@ pub struct Settings {
     pub tokens: Tokens,
     /// No request may change anything.
     pub read_only: bool,
+    /// Starts the teams of the sessions at `/team`, each with a name of its own. `None`: there are no sessions.
+    pub sessions: Option<Box<Up>>,
 }
 
 /// A service that listens.
@@ -120,6 +126,7 @@ impl Gateway {
             listen,
             tokens,
             read_only,
+            sessions,
         } = settings;
         let listener = Listener::bind(&listen).await?;
         let address = match &listener {
@@ -149,6 +156,7 @@ impl Gateway {
                 replays: Arc::new(Semaphore::new(REPLAYS_MAX)),
                 runs: Arc::new(Semaphore::new(RUNS_MAX)),
                 given: ag_ui::Given::default(),
+                sessions: sessions.map(|template| nexau::Sessions::new(*template)),
                 feeds: Arc::default(),
                 opening: Mutex::default(),
             }),
@@ -207,7 +215,7 @@ fn router(service: Arc<Service>, guard: Arc<Guard>) -> Router {
                   request: Request| { call::answer(service, resource, path, request) };
         router = router.route(&format!("{BASE}{}", resource.path), on(method, answer));
     }
-    static_files::add_to(router)
+    static_files::add_to(nexau::add_to(router))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not_found", "unknown path"))
         .with_state(service)
         .layer(from_fn_with_state(guard, security::guard))

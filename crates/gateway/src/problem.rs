@@ -57,6 +57,23 @@ impl Problem {
         self.code == name(code)
     }
 
+    pub(crate) fn has_status(&self, status: StatusCode) -> bool {
+        self.status == status
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Replaces the status of a refusal. The status of a failure, such as a lost supervisor, remains.
+    #[must_use]
+    pub(crate) fn with_client_status(mut self, status: StatusCode) -> Self {
+        if self.status.is_client_error() && self.status != StatusCode::TOO_MANY_REQUESTS {
+            self.status = status;
+        }
+        self
+    }
+
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -2,6 +2,7 @@
 //! teams. Called by the server and at start-up.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -407,7 +408,8 @@ fn find_by_name<'a>(
     Ok(named.first().copied())
 }
 
-/// The team of the innermost project that contains the directory.
+/// The team of the innermost project that contains the directory; of several teams of this project, the one with the
+/// shortest name: the teams of sessions have the name of the project's team and a digest.
 fn innermost_project<'a>(known: &'a [TeamIdentity], directory: &Path) -> Option<&'a TeamIdentity> {
     let directory: PathBuf = directory
         .canonicalize()
@@ -415,7 +417,10 @@ fn innermost_project<'a>(known: &'a [TeamIdentity], directory: &Path) -> Option<
     known
         .iter()
         .filter(|identity| directory.starts_with(&identity.project))
-        .max_by_key(|identity| identity.project.components().count())
+        .max_by_key(|identity| {
+            let name = Reverse(identity.name.as_str().len());
+            (identity.project.components().count(), name)
+        })
 }
 
 fn unknown(team: &TeamRef) -> Refusal {
@@ -531,5 +536,15 @@ mod tests {
         );
         assert_eq!(innermost_project(&known, "/w/z".as_ref()), Some(&known[0]));
         assert_eq!(innermost_project(&known, "/elsewhere".as_ref()), None);
+    }
+
+    #[test]
+    fn a_directory_resolves_to_its_own_team_not_to_a_session() {
+        let known = [
+            team("a-0123456789abcdef", "/w"),
+            team("a", "/w"),
+            team("a-fedcba9876543210", "/w"),
+        ];
+        assert_eq!(innermost_project(&known, "/w".as_ref()), Some(&known[1]));
     }
 }

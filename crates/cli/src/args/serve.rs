@@ -27,6 +27,9 @@ pub(crate) struct Serve {
     /// Accept the tokens in this file, which only you may access; needed for addresses that other machines can reach
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// Accept clients of NexAU at /team: each user and session has a team of its own, from this project's team file
+    #[arg(long)]
+    pub(crate) sessions: bool,
     /// Refuse all requests that change something
     #[arg(long)]
     pub(crate) read_only: bool,

@@ -1,13 +1,15 @@
 //! `serve`: serves the team over HTTP until a signal ends the command. The crate `gateway` is the service; this file
 //! chooses the address and the tokens, and prints the URL.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
 use agent_team_client::Session;
 use agent_team_gateway::{Gateway, Settings, Tokens};
 use agent_team_protocol::TeamId;
-use agent_team_protocol::method::{Nothing, TeamShow};
+use agent_team_protocol::method::{Nothing, SupervisorStatus, TeamShow, Up};
+use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_system::directories::Directories;
 use agent_team_system::{descriptors, private_file};
@@ -15,7 +17,9 @@ use serde::Serialize;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::args::{Global, Serve};
+use super::{mode, prices, up};
+use crate::args::{Global, Serve, Start};
+use crate::caller;
 use crate::error::Failure;
 use crate::output::{Output, text};
 
@@ -36,6 +40,7 @@ pub(super) async fn run(global: &Global, output: Output, args: Serve) -> Result<
         listen,
         open,
         token_file,
+        sessions,
         read_only,
     } = args;
     if listen.is_public() && token_file.is_none() {
@@ -48,7 +53,14 @@ pub(super) async fn run(global: &Global, output: Output, args: Serve) -> Result<
         Some(file) => read_tokens(file)?,
         None => Tokens::random(),
     };
-    let (team, session) = team(global).await?;
+    let template = match sessions {
+        true => Some(Box::new(template(global, output).await?)),
+        false => None,
+    };
+    let (team, session) = match &template {
+        Some(up) => team_of_sessions(up).await?,
+        None => team(global).await?,
+    };
     // Each client of the service that follows events uses a descriptor.
     if let Err(error) = descriptors::raise_limit() {
         output.note(&format!(
@@ -61,6 +73,7 @@ pub(super) async fn run(global: &Global, output: Output, args: Serve) -> Result<
             listen,
             tokens,
             read_only,
+            sessions: template,
         },
     );
     // Before the URL is printed: from then on a signal ends the command in order.
@@ -105,6 +118,41 @@ async fn team(global: &Global) -> Result<(TeamId, Session), Failure> {
     let mut session = global.session()?;
     let team = session.query::<TeamShow>(Nothing {}).await?.team;
     Ok((team, session.separate().only_running()))
+}
+
+/// What the teams of sessions are started from: the team file, after its warnings and with the user's trust. Later
+/// changes of the file have no effect on this service.
+async fn template(global: &Global, output: Output) -> Result<Up, Failure> {
+    let start = Start::default();
+    let loaded = up::load(global, &start, true).await?;
+    up::check_lead(up::leads(&loaded.spec))?;
+    let mut spec = up::settle(output, loaded, &start)?;
+    mode::check_sandbox(spec.permission_defaults.mode).await?;
+    // A request must not open panes in the user's terminal.
+    spec.placement = PlacementChoice::Headless;
+    for member in &mut spec.members {
+        member.placement = None;
+    }
+    let environment = caller::environment_of_program();
+    prices::check(&spec, &environment)?;
+    Ok(Up {
+        spec,
+        environment,
+        named: BTreeSet::new(),
+        secrets: BTreeMap::new(),
+        terminal: caller::terminal(),
+        dry_run: false,
+        fresh: false,
+    })
+}
+
+/// The team of the file, which need not exist, and a session for the service.
+async fn team_of_sessions(up: &Up) -> Result<(TeamId, Session), Failure> {
+    let team = TeamId::new(&up.spec.name, &up.spec.project);
+    let mut session = Session::to_create(TeamRef::Id(team.clone()));
+    session.query::<SupervisorStatus>(Nothing {}).await?;
+    // This connection keeps the supervisor running while no team is up.
+    Ok((team, session.only_running()))
 }
 
 fn read_tokens(file: &Path) -> Result<Tokens, Failure> {
