@@ -3,6 +3,7 @@
 mod ag_ui;
 mod client;
 mod hostile;
+mod limits;
 mod nexau;
 mod page;
 mod page_pictures;

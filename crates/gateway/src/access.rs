@@ -173,12 +173,12 @@ impl Tokens {
         self.is_random.then_some(token)
     }
 
-    /// The permissions of a presented token. Compares in constant time.
-    pub(crate) fn permissions(&self, presented: &[u8]) -> Option<Permissions> {
+    /// The number of a presented token, and its permissions. Compares in constant time.
+    pub(crate) fn find(&self, presented: &[u8]) -> Option<(usize, Permissions)> {
         let mut found = None;
-        for (token, permissions) in &self.tokens {
+        for (number, (token, permissions)) in self.tokens.iter().enumerate() {
             if bool::from(token.as_bytes().ct_eq(presented)) {
-                found = Some(*permissions);
+                found = Some((number, *permissions));
             }
         }
         found
@@ -194,12 +194,12 @@ mod tests {
         let (all, view, some) = ("a".repeat(32), "b".repeat(32), "c".repeat(32));
         let text = format!("# phone\n{view} view\n\n{all}\n{some} view,decide\n");
         let tokens = Tokens::parse(&text).unwrap();
-        let of = |token: &str| tokens.permissions(token.as_bytes()).unwrap();
+        let of = |token: &str| tokens.find(token.as_bytes()).unwrap().1;
         assert_eq!(of(&all), Permissions::ALL);
         assert_eq!(of(&view), Permissions::READ_ONLY);
         assert!(of(&some).allow(Permission::Decide) && !of(&some).allow(Permission::Steer));
-        assert_eq!(tokens.permissions(b"a"), None);
-        assert_eq!(tokens.permissions(b""), None);
+        assert_eq!(tokens.find(b"a"), None);
+        assert_eq!(tokens.find(b""), None);
         assert_eq!(tokens.to_print(), None);
     }
 

@@ -5,7 +5,7 @@
 //! - the routes: [`resources`], a table; performing a row: [`call`], [`typed_call`]
 //! - server-sent events: [`events`], [`sse`], [`follow`]
 //! - AG-UI: [`ag_ui`]; NexAU: [`nexau`]
-//! - what a request must have: [`security`]; tokens: [`access`]
+//! - what a request must have: [`security`]; tokens: [`access`]; how many a client may send: [`rate`]
 //! - bodies: [`json`]; errors: [`problem`]
 //! - connections and their limits: [`listen`], [`stall`]
 //! - the page: [`static_files`]
@@ -21,6 +21,7 @@ mod json;
 mod listen;
 mod nexau;
 mod problem;
+mod rate;
 #[cfg(test)]
 mod reference;
 mod resources;
@@ -32,6 +33,7 @@ mod typed_call;
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -47,10 +49,12 @@ use tokio::sync::{Mutex, Semaphore};
 
 pub use access::{TokenFileError, Tokens};
 pub use listen::Listen;
+pub use rate::RATE_DEFAULT;
 
 use access::Permissions;
 use listen::Listener;
 use problem::Problem;
+use rate::RateLimit;
 use resources::{BASE, RESOURCES, Verb};
 use security::{Entry, Guard, Hosts};
 
@@ -105,6 +109,8 @@ pub struct Settings {
     pub read_only: bool,
     /// Starts the teams of the sessions at `/team`, each with a name of its own. `None`: there are no sessions.
     pub sessions: Option<Box<Up>>,
+    /// Requests of one client per second.
+    pub rate: NonZeroU32,
 }
 
 /// A service that listens.
@@ -127,6 +133,7 @@ impl Gateway {
             tokens,
             read_only,
             sessions,
+            rate,
         } = settings;
         let listener = Listener::bind(&listen).await?;
         let address = match &listener {
@@ -147,7 +154,11 @@ impl Gateway {
         Ok(Self {
             listener,
             address,
-            guard: Arc::new(Guard { entry, most }),
+            guard: Arc::new(Guard {
+                entry,
+                most,
+                rate: RateLimit::new(rate),
+            }),
             service: Arc::new(Service {
                 session: SharedSession::new(session),
                 team,

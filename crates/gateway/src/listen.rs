@@ -10,12 +10,15 @@ use std::time::Duration;
 
 use agent_team_system::socket;
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tower_service::Service;
 
 use crate::stall::Unstalled;
 
@@ -68,6 +71,10 @@ impl FromStr for Listen {
         address.map_err(|_error| "use 127.0.0.1:PORT or unix:PATH".to_owned())
     }
 }
+
+/// The address of the other side of a connection, in the extensions of each request. `None`: a Unix socket.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) Option<IpAddr>);
 
 /// A bound address.
 #[derive(Debug)]
@@ -124,26 +131,31 @@ impl Listener {
         loop {
             let permit = Arc::clone(&connections).acquire_owned().await;
             let permit = permit.expect("the semaphore is never closed");
-            let stream: io::Result<Box<dyn Duplex>> = match self {
-                Self::Tcp(listener) => listener.accept().await.map(|(stream, _peer)| {
+            let accepted: io::Result<(Box<dyn Duplex>, Peer)> = match self {
+                Self::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
                     // Fails only on a closed connection.
                     let _closed = stream.set_nodelay(true);
-                    Box::new(stream) as Box<dyn Duplex>
+                    (Box::new(stream) as Box<dyn Duplex>, Peer(Some(peer.ip())))
                 }),
                 Self::Unix(listener, _) => listener.accept().await.map(|stream| {
                     let (read, write) = stream.into_halves();
-                    Box::new(tokio::io::join(read, write)) as Box<dyn Duplex>
+                    let stream = tokio::io::join(read, write);
+                    (Box::new(stream) as Box<dyn Duplex>, Peer(None))
                 }),
             };
-            let stream = match stream {
-                Ok(stream) => stream,
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            let service = TowerToHyperService::new(router.clone());
+            let router = router.clone();
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(peer);
+                router.clone().call(request)
+            });
             tokio::spawn(async move {
                 let served = http1::Builder::new()
                     .timer(TokioTimer::new())

@@ -8,6 +8,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -19,7 +20,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::access::{Permissions, Tokens};
+use crate::listen::Peer;
 use crate::problem::Problem;
+use crate::rate::{Client, RateLimit};
 use crate::static_files;
 
 /// The policy of the page: own scripts and requests only, no inline styles, no markup from strings.
@@ -30,12 +33,16 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
+/// Maximum length of a path with its query, in bytes.
+const TARGET_MAX: usize = 8 << 10;
+
 /// Who may use the service.
 #[derive(Debug)]
 pub(crate) struct Guard {
     pub(crate) entry: Entry,
     /// The permissions that any request can have.
     pub(crate) most: Permissions,
+    pub(crate) rate: RateLimit,
 }
 
 #[derive(Debug)]
@@ -117,7 +124,14 @@ pub(crate) async fn guard(
 
 impl Guard {
     fn check(&self, request: &Request) -> Result<Permissions, Problem> {
+        let target = request.uri().path_and_query();
+        if target.is_some_and(|target| target.as_str().len() > TARGET_MAX) {
+            let detail = format!("a path with its query has at most {TARGET_MAX} bytes");
+            return Err(Problem::invalid(StatusCode::URI_TOO_LONG, detail));
+        }
+        let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
         let Entry::Tcp { hosts, tokens } = &self.entry else {
+            self.count(Client { peer, token: None })?;
             return Ok(self.most);
         };
         let host = host(request, hosts)?;
@@ -129,16 +143,29 @@ impl Guard {
             return Err(Problem::new(StatusCode::FORBIDDEN, "not_permitted", detail));
         }
         // The page contains no data, and a browser cannot send a token when it opens an address.
+        let known = bearer(headers).and_then(|token| tokens.find(token));
+        let token = known.map(|(number, _)| number);
+        self.count(Client { peer, token })?;
         if is_static {
             return Ok(Permissions::READ_ONLY);
         }
-        let permissions = bearer(headers).and_then(|token| tokens.permissions(token));
-        let permissions = permissions.ok_or_else(|| {
+        let (_, permissions) = known.ok_or_else(|| {
             let detail = "the request needs the token of the service";
             Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
                 .hint("send it as: Authorization: Bearer TOKEN")
         })?;
         Ok(permissions.and(self.most))
+    }
+
+    fn count(&self, client: Client) -> Result<(), Problem> {
+        if self.rate.admits(client, Instant::now()) {
+            return Ok(());
+        }
+        let detail = "this client sends too many requests";
+        Err(
+            Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_calls", detail)
+                .hint("send fewer, or start the service with a higher --rate-limit"),
+        )
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) struct Service {
     pub(super) address: SocketAddr,
     pub(super) token: String,
     /// Ends the service when it is dropped.
-    _verb: Running,
+    verb: Running,
 }
 
 /// An answer.
@@ -71,6 +71,10 @@ impl Service {
             [] => rig.start(["serve", "--json"]),
             [one] => rig.start(["serve", one, "--json"]),
             [one, two] => rig.start(["serve", one, two, "--json"]),
+            [one, two, three, four] => rig.start(["serve", one, two, three, four, "--json"]),
+            [one, two, three, four, five] => {
+                rig.start(["serve", one, two, three, four, five, "--json"])
+            }
             more => panic!("too many arguments: {more:?}"),
         };
         let printed: Value = serde_json::from_str(&verb.line().await).expect("a document");
@@ -82,8 +86,12 @@ impl Service {
         Self {
             address: address.parse().expect("an address"),
             token: token.trim_start_matches('#').to_owned(),
-            _verb: verb,
+            verb,
         }
+    }
+
+    pub(super) fn pid(&self) -> u64 {
+        self.verb.pid()
     }
 
     /// The head of a valid request, without the final empty line.

@@ -1,8 +1,9 @@
 //! The arguments of `serve`.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use agent_team_gateway::Listen;
+use agent_team_gateway::{Listen, RATE_DEFAULT};
 use clap::Args;
 
 /// Serve the team over HTTP: its documents, its events, and all verbs that change it
@@ -30,6 +31,9 @@ pub(crate) struct Serve {
     /// Accept clients of NexAU at /team: each user and session has a team of its own, from this project's team file
     #[arg(long)]
     pub(crate) sessions: bool,
+    /// Requests of one client per second; more are refused with 429
+    #[arg(long, value_name = "N", default_value_t = RATE_DEFAULT)]
+    pub(crate) rate_limit: NonZeroU32,
     /// Refuse all requests that change something
     #[arg(long)]
     pub(crate) read_only: bool,

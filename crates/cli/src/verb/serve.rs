@@ -41,6 +41,7 @@ pub(super) async fn run(global: &Global, output: Output, args: Serve) -> Result<
         open,
         token_file,
         sessions,
+        rate_limit,
         read_only,
     } = args;
     if listen.is_public() && token_file.is_none() {
@@ -74,6 +75,7 @@ pub(super) async fn run(global: &Global, output: Output, args: Serve) -> Result<
             tokens,
             read_only,
             sessions: template,
+            rate: rate_limit,
         },
     );
     // Before the URL is printed: from then on a signal ends the command in order.
