@@ -2,6 +2,7 @@
 
 mod ag_ui;
 mod client;
+mod files;
 mod hostile;
 mod limits;
 mod nexau;

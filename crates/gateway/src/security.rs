@@ -224,7 +224,6 @@ fn set_headers(headers: &mut HeaderMap) {
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
-        (CACHE_CONTROL, "no-store"),
         (
             HeaderName::from_static("cross-origin-resource-policy"),
             "same-origin",
@@ -236,6 +235,9 @@ fn set_headers(headers: &mut HeaderMap) {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    // Only a file of the page, which contains no data, may be kept.
+    let keep = headers.entry(CACHE_CONTROL);
+    keep.or_insert(HeaderValue::from_static("no-store"));
 }
 
 /// Whether a request with this method changes something.
