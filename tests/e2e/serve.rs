@@ -9,6 +9,7 @@ mod nexau;
 mod page;
 mod page_pictures;
 mod page_views;
+mod tls;
 
 use std::os::unix::fs::PermissionsExt;
 

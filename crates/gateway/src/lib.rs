@@ -7,7 +7,7 @@
 //! - AG-UI: [`ag_ui`]; NexAU: [`nexau`]
 //! - what a request must have: [`security`]; tokens: [`access`]; how many a client may send: [`rate`]
 //! - bodies: [`json`]; errors: [`problem`]
-//! - connections and their limits: [`listen`], [`stall`]
+//! - connections and their limits: [`listen`], [`stall`]; certificates: [`tls`]
 //! - the page: [`static_files`]
 //!
 //! The service stores nothing and knows no team: it passes on calls, and the supervisor decides.
@@ -29,6 +29,7 @@ mod security;
 mod sse;
 mod stall;
 mod static_files;
+mod tls;
 mod typed_call;
 
 use std::io;
@@ -50,6 +51,7 @@ use tokio::sync::{Mutex, Semaphore};
 pub use access::{TokenFileError, Tokens};
 pub use listen::Listen;
 pub use rate::RATE_DEFAULT;
+pub use tls::{Tls, TlsError};
 
 use access::Permissions;
 use listen::Listener;
@@ -104,6 +106,8 @@ impl Service {
 #[derive(Debug)]
 pub struct Settings {
     pub listen: Listen,
+    /// `None`: connections are not encrypted.
+    pub tls: Option<Tls>,
     pub tokens: Tokens,
     /// No request may change anything.
     pub read_only: bool,
@@ -117,6 +121,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Gateway {
     listener: Listener,
+    tls: Option<Tls>,
     address: Option<SocketAddr>,
     guard: Arc<Guard>,
     service: Arc<Service>,
@@ -130,6 +135,7 @@ impl Gateway {
     pub async fn bind(settings: Settings, team: TeamRef, session: Session) -> io::Result<Self> {
         let Settings {
             listen,
+            tls,
             tokens,
             read_only,
             sessions,
@@ -140,9 +146,14 @@ impl Gateway {
             Listener::Tcp(listener) => Some(listener.local_addr()?),
             Listener::Unix(..) => None,
         };
+        let (scheme, default_port) = match &tls {
+            Some(_) => ("https", 443),
+            None => ("http", 80),
+        };
         let entry = match address {
             Some(address) => Entry::Tcp {
-                hosts: Hosts::of(address),
+                hosts: Hosts::of(address, default_port),
+                scheme,
                 tokens,
             },
             None => Entry::Unix,
@@ -153,6 +164,7 @@ impl Gateway {
         };
         Ok(Self {
             listener,
+            tls,
             address,
             guard: Arc::new(Guard {
                 entry,
@@ -177,12 +189,11 @@ impl Gateway {
     /// The URL of the page; with the token in its fragment, which browsers do not send. The tokens of a file are not
     /// part of it. `None` on a Unix socket.
     pub fn url(&self) -> Option<String> {
-        let url = format!("http://{}/", self.address?);
-        let token = match &self.guard.entry {
-            Entry::Tcp { tokens, .. } => tokens.to_print(),
-            Entry::Unix => None,
+        let Entry::Tcp { scheme, tokens, .. } = &self.guard.entry else {
+            return None;
         };
-        Some(match token {
+        let url = format!("{scheme}://{}/", self.address?);
+        Some(match tokens.to_print() {
             Some(token) => format!("{url}#{token}"),
             None => url,
         })
@@ -200,7 +211,8 @@ impl Gateway {
     pub async fn serve(&self) {
         let router = router(Arc::clone(&self.service), Arc::clone(&self.guard));
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        self.listener.serve(router, connections).await;
+        let tls = self.tls.as_ref();
+        self.listener.serve(router, connections, tls).await;
     }
 }
 

@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use crate::stall::Unstalled;
+use crate::tls::Tls;
 
 /// How long a client may take to send the head of a request, and how long a connection without a request stays open.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
@@ -127,7 +128,12 @@ impl Listener {
     }
 
     /// Serves connections until the future is dropped. `connections` limits their number: further ones wait.
-    pub(crate) async fn serve(&self, router: Router, connections: Arc<Semaphore>) {
+    pub(crate) async fn serve(
+        &self,
+        router: Router,
+        connections: Arc<Semaphore>,
+        tls: Option<&Tls>,
+    ) {
         loop {
             let permit = Arc::clone(&connections).acquire_owned().await;
             let permit = permit.expect("the semaphore is never closed");
@@ -156,7 +162,15 @@ impl Listener {
                 request.extensions_mut().insert(peer);
                 router.clone().call(request)
             });
+            let tls = tls.cloned();
             tokio::spawn(async move {
+                let stream = match encrypted(stream, tls).await {
+                    Ok(stream) => stream,
+                    Err(error) => {
+                        tracing::debug!(%error, "TLS handshake failed");
+                        return;
+                    }
+                };
                 let served = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD_LIMIT)
@@ -170,6 +184,16 @@ impl Listener {
             });
         }
     }
+}
+
+/// The stream after the handshake, if connections are encrypted.
+async fn encrypted(stream: Box<dyn Duplex>, tls: Option<Tls>) -> io::Result<Box<dyn Duplex>> {
+    let Some(Tls(acceptor)) = tls else {
+        return Ok(stream);
+    };
+    let handshake = tokio::time::timeout(HEAD_LIMIT, acceptor.accept(stream)).await;
+    let handshake = handshake.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))?;
+    Ok(Box::new(handshake?))
 }
 
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -49,6 +49,8 @@ pub(crate) struct Guard {
 pub(crate) enum Entry {
     Tcp {
         hosts: Hosts,
+        /// `http` or `https`.
+        scheme: &'static str,
         tokens: Tokens,
     },
     /// The socket accepts only processes of the same user, so a token would add nothing. No browser uses it.
@@ -63,22 +65,26 @@ pub(crate) enum Hosts {
     /// a name can be rebound.
     AnyAddress {
         port: u16,
+        /// Browsers omit this port.
+        is_default: bool,
     },
 }
 
 impl Hosts {
-    pub(crate) fn of(address: SocketAddr) -> Self {
+    pub(crate) fn of(address: SocketAddr, default_port: u16) -> Self {
         let (ip, port) = (address.ip(), address.port());
         if ip.is_unspecified() {
-            return Self::AnyAddress { port };
+            let is_default = port == default_port;
+            return Self::AnyAddress { port, is_default };
         }
         let mut hosts = vec![address.to_string()];
         if ip.is_loopback() {
             hosts.push(format!("localhost:{port}"));
         }
-        // Browsers omit the default port.
-        if port == 80 {
-            let without_port = |host: &String| Some(host.strip_suffix(":80")?.to_owned());
+        // Browsers omit the default port of the scheme.
+        if port == default_port {
+            let suffix = format!(":{port}");
+            let without_port = |host: &String| Some(host.strip_suffix(&suffix)?.to_owned());
             let short: Vec<_> = hosts.iter().filter_map(without_port).collect();
             hosts.extend(short);
         }
@@ -88,11 +94,10 @@ impl Hosts {
     fn contain(&self, host: &str) -> bool {
         match self {
             Self::Exactly(hosts) => hosts.iter().any(|known| known == host),
-            Self::AnyAddress { port } => {
+            Self::AnyAddress { port, is_default } => {
                 let address = host.parse::<SocketAddr>();
-                // Browsers omit the default port.
                 let bare = host.trim_start_matches('[').trim_end_matches(']');
-                let is_bare = *port == 80 && bare.parse::<IpAddr>().is_ok();
+                let is_bare = *is_default && bare.parse::<IpAddr>().is_ok();
                 is_bare || address.is_ok_and(|address| address.port() == *port)
             }
         }
@@ -130,7 +135,12 @@ impl Guard {
             return Err(Problem::invalid(StatusCode::URI_TOO_LONG, detail));
         }
         let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
-        let Entry::Tcp { hosts, tokens } = &self.entry else {
+        let Entry::Tcp {
+            hosts,
+            scheme,
+            tokens,
+        } = &self.entry
+        else {
             self.count(Client { peer, token: None })?;
             return Ok(self.most);
         };
@@ -138,7 +148,7 @@ impl Guard {
         let headers = request.headers();
         let is_static = static_files::contain(request.method(), request.uri().path());
         let opens_page = is_static && is_navigation(headers);
-        if !opens_page && !is_same_origin(headers, host) {
+        if !opens_page && !is_same_origin(headers, scheme, host) {
             let detail = "requests of other origins are refused";
             return Err(Problem::new(StatusCode::FORBIDDEN, "not_permitted", detail));
         }
@@ -183,14 +193,14 @@ fn host<'a>(request: &'a Request, hosts: &Hosts) -> Result<&'a str, Problem> {
     })
 }
 
-fn is_same_origin(headers: &HeaderMap, host: &str) -> bool {
+fn is_same_origin(headers: &HeaderMap, scheme: &str, host: &str) -> bool {
     let site = match only(headers, &SEC_FETCH_SITE) {
         None => true,
         Some(site) => matches!(site, Some("same-origin" | "none")),
     };
     let origin = match only(headers, &ORIGIN) {
         None => true,
-        Some(origin) => origin.and_then(|origin| origin.strip_prefix("http://")) == Some(host),
+        Some(origin) => origin.and_then(|origin| origin.split_once("://")) == Some((scheme, host)),
     };
     site && origin
 }
@@ -250,8 +260,8 @@ mod tests {
     use super::Hosts;
 
     #[test]
-    fn only_port_80_accepts_a_host_without_a_port() {
-        let hosts = |address: &str| Hosts::of(address.parse().unwrap());
+    fn only_the_default_port_accepts_a_host_without_a_port() {
+        let hosts = |address: &str| Hosts::of(address.parse().unwrap(), 80);
         let any = hosts("0.0.0.0:80");
         for host in ["10.0.0.1", "10.0.0.1:80", "[::1]", "[::1]:80"] {
             assert!(any.contain(host), "{host}");
@@ -262,5 +272,8 @@ mod tests {
         assert!(!hosts("0.0.0.0:8080").contain("10.0.0.1"));
         assert!(hosts("127.0.0.1:80").contain("127.0.0.1"));
         assert!(hosts("127.0.0.1:80").contain("localhost"));
+        // http://127.0.0.1 is another origin than this service.
+        assert!(!hosts("127.0.0.1:443").contain("127.0.0.1"));
+        assert!(Hosts::of("127.0.0.1:443".parse().unwrap(), 443).contain("127.0.0.1"));
     }
 }

@@ -28,6 +28,12 @@ pub(crate) struct Serve {
     /// Accept the tokens in this file, which only you may access; needed for addresses that other machines can reach
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// Encrypt the connections with this certificate, in a PEM file with those of its issuers
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The key of the certificate, in a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// Accept clients of NexAU at /team: each user and session has a team of its own, from this project's team file
     #[arg(long)]
     pub(crate) sessions: bool,

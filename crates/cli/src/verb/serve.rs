@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
 use agent_team_client::Session;
-use agent_team_gateway::{Gateway, Settings, Tokens};
+use agent_team_gateway::{Gateway, Listen, Settings, Tls, Tokens};
 use agent_team_protocol::TeamId;
 use agent_team_protocol::method::{Nothing, SupervisorStatus, TeamShow, Up};
 use agent_team_protocol::placement::PlacementChoice;
@@ -40,6 +40,8 @@ pub(super) async fn run(global: &Global, output: Output, args: Serve) -> Result<
         listen,
         open,
         token_file,
+        tls_cert,
+        tls_key,
         sessions,
         rate_limit,
         read_only,
@@ -50,6 +52,10 @@ pub(super) async fn run(global: &Global, output: Output, args: Serve) -> Result<
             Failure::usage(text).hint("add --token-file FILE, or use --listen 127.0.0.1:PORT")
         );
     }
+    let tls = match (&tls_cert, &tls_key) {
+        (Some(certificate), Some(key)) => Some(read_tls(&listen, certificate, key)?),
+        _ => None,
+    };
     let tokens = match &token_file {
         Some(file) => read_tokens(file)?,
         None => Tokens::random(),
@@ -68,10 +74,11 @@ pub(super) async fn run(global: &Global, output: Output, args: Serve) -> Result<
             "warning: cannot raise the limit of open files: {error}"
         ));
     }
-    let (is_public, settings) = (
-        listen.is_public(),
+    let (is_readable, settings) = (
+        listen.is_public() && tls.is_none(),
         Settings {
             listen,
+            tls,
             tokens,
             read_only,
             sessions: template,
@@ -86,10 +93,10 @@ pub(super) async fn run(global: &Global, output: Output, args: Serve) -> Result<
     );
     let gateway = Gateway::bind(settings, TeamRef::Id(team), session).await;
     let gateway = gateway.map_err(|error| Failure::io("cannot listen", &error))?;
-    if is_public {
+    if is_readable {
         output.warn(
             "warning: other machines can reach this service, and its traffic is not encrypted: a program that reads \
-             the traffic learns the token",
+             the traffic learns the token; add --tls-cert and --tls-key",
         );
     }
     let address = ServiceAddress {
@@ -155,6 +162,21 @@ async fn team_of_sessions(up: &Up) -> Result<(TeamId, Session), Failure> {
     session.query::<SupervisorStatus>(Nothing {}).await?;
     // This connection keeps the supervisor running while no team is up.
     Ok((team, session.only_running()))
+}
+
+fn read_tls(listen: &Listen, certificate: &Path, key: &Path) -> Result<Tls, Failure> {
+    if matches!(listen, Listen::Unix(_)) {
+        let text = "cannot encrypt a Unix socket: it is not a network connection";
+        return Err(Failure::usage(text).hint("omit --tls-cert and --tls-key"));
+    }
+    Tls::read(certificate, key).map_err(|error| {
+        let text = format!(
+            "cannot use {} with {}",
+            certificate.display(),
+            key.display()
+        );
+        Failure::usage(text).because(&error)
+    })
 }
 
 fn read_tokens(file: &Path) -> Result<Tokens, Failure> {
