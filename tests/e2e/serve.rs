@@ -3,6 +3,7 @@
 mod ag_ui;
 mod client;
 mod files;
+mod fuzz;
 mod hostile;
 mod limits;
 mod nexau;
