@@ -6,6 +6,7 @@ mod files;
 mod fuzz;
 mod hostile;
 mod limits;
+mod mcp;
 mod nexau;
 mod page;
 mod page_pictures;

@@ -34,7 +34,7 @@ use crate::resources::{Body, Document, Kind, Resource};
 use crate::security::is_change;
 
 /// Maximum length of a body, in bytes: longer calls do not fit into a frame of the supervisor.
-const BODY_MAX: usize = FRAME_MAX;
+pub(crate) const BODY_MAX: usize = FRAME_MAX;
 
 /// A longer body is read up to this length and discarded: if the service closed a connection with unread data, the reset
 /// could remove the answer before the client reads it.

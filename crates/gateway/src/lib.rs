@@ -4,7 +4,7 @@
 //! Where to look:
 //! - the routes: [`resources`], a table; performing a row: [`call`], [`typed_call`]
 //! - server-sent events: [`events`], [`sse`], [`follow`]
-//! - AG-UI: [`ag_ui`]; NexAU: [`nexau`]
+//! - AG-UI: [`ag_ui`]; NexAU: [`nexau`]; MCP: [`mcp`]
 //! - what a request must have: [`security`]; tokens: [`access`]; how many a client may send: [`rate`]
 //! - bodies: [`json`]; errors: [`problem`]
 //! - connections and their limits: [`listen`], [`stall`]; certificates: [`tls`]
@@ -19,6 +19,7 @@ mod events;
 mod follow;
 mod json;
 mod listen;
+mod mcp;
 mod nexau;
 mod problem;
 mod rate;
@@ -50,6 +51,7 @@ use tokio::sync::{Mutex, Semaphore};
 
 pub use access::{TokenFileError, Tokens};
 pub use listen::Listen;
+pub use mcp::McpRoute;
 pub use rate::RATE_DEFAULT;
 pub use tls::{Tls, TlsError};
 
@@ -115,6 +117,7 @@ pub struct Settings {
     pub sessions: Option<Box<Up>>,
     /// Requests of one client per second.
     pub rate: NonZeroU32,
+    pub mcp: Option<McpRoute>,
 }
 
 /// A service that listens.
@@ -124,7 +127,7 @@ pub struct Gateway {
     tls: Option<Tls>,
     address: Option<SocketAddr>,
     guard: Arc<Guard>,
-    service: Arc<Service>,
+    router: Router,
 }
 
 impl Gateway {
@@ -140,6 +143,7 @@ impl Gateway {
             read_only,
             sessions,
             rate,
+            mcp,
         } = settings;
         let listener = Listener::bind(&listen).await?;
         let address = match &listener {
@@ -162,27 +166,30 @@ impl Gateway {
             true => Permissions::READ_ONLY,
             false => Permissions::ALL,
         };
+        let guard = Arc::new(Guard {
+            entry,
+            most,
+            rate: RateLimit::new(rate),
+        });
+        let service = Arc::new(Service {
+            session: SharedSession::new(session),
+            team,
+            calls: Semaphore::new(CALLS_MAX),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            replays: Arc::new(Semaphore::new(REPLAYS_MAX)),
+            runs: Arc::new(Semaphore::new(RUNS_MAX)),
+            given: ag_ui::Given::default(),
+            sessions: sessions.map(|template| nexau::Sessions::new(*template)),
+            feeds: Arc::default(),
+            opening: Mutex::default(),
+        });
+        let router = router(service, Arc::clone(&guard), mcp);
         Ok(Self {
             listener,
             tls,
             address,
-            guard: Arc::new(Guard {
-                entry,
-                most,
-                rate: RateLimit::new(rate),
-            }),
-            service: Arc::new(Service {
-                session: SharedSession::new(session),
-                team,
-                calls: Semaphore::new(CALLS_MAX),
-                streams: Arc::new(Semaphore::new(STREAMS_MAX)),
-                replays: Arc::new(Semaphore::new(REPLAYS_MAX)),
-                runs: Arc::new(Semaphore::new(RUNS_MAX)),
-                given: ag_ui::Given::default(),
-                sessions: sessions.map(|template| nexau::Sessions::new(*template)),
-                feeds: Arc::default(),
-                opening: Mutex::default(),
-            }),
+            guard,
+            router,
         })
     }
 
@@ -209,14 +216,14 @@ impl Gateway {
 
     /// Serves until the future is dropped.
     pub async fn serve(&self) {
-        let router = router(Arc::clone(&self.service), Arc::clone(&self.guard));
+        let router = self.router.clone();
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let tls = self.tls.as_ref();
         self.listener.serve(router, connections, tls).await;
     }
 }
 
-fn router(service: Arc<Service>, guard: Arc<Guard>) -> Router {
+fn router(service: Arc<Service>, guard: Arc<Guard>, mcp: Option<McpRoute>) -> Router {
     let mut router = Router::new()
         .route(&format!("{BASE}/events"), get(events::answer))
         .route("/ag-ui", post(ag_ui::answer))
@@ -237,6 +244,9 @@ fn router(service: Arc<Service>, guard: Arc<Guard>) -> Router {
                   path: Result<RawPathParams, _>,
                   request: Request| { call::answer(service, resource, path, request) };
         router = router.route(&format!("{BASE}{}", resource.path), on(method, answer));
+    }
+    if let Some(mcp) = mcp {
+        router = mcp.add_to(router);
     }
     static_files::add_to(nexau::add_to(router))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not_found", "unknown path"))

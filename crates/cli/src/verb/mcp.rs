@@ -1,5 +1,5 @@
 //! `mcp`: serves MCP on stdin and stdout for a chat session of another program. `--how` prints how to add the server to
-//! a program, and `--create` starts a team that a chat session can lead.
+//! a program, and `--create` starts a team that a chat session can lead. `serve` serves the same over HTTP.
 
 pub(crate) mod how;
 mod member;
@@ -7,16 +7,26 @@ mod server;
 pub(super) mod teams;
 mod tools;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use agent_team_protocol::launch::LAUNCH_MARKER;
 use rmcp::ServiceExt;
+use rmcp::handler::server::ServerHandler;
+use rmcp::model::ProtocolVersion;
 
 use self::server::Server;
 use crate::args::{Global, Mcp};
 use crate::caller;
 use crate::error::Failure;
 use crate::output::Output;
+
+/// The server of one session over HTTP, for the team of the service. From 2026-07-28 on, MCP has no sessions over HTTP:
+/// each request would come to another server, and none could hold the member that joined. So clients use the revision
+/// before.
+pub(super) fn of_http(here: PathBuf, team: String) -> impl ServerHandler {
+    Server::new(here, Some(team), ProtocolVersion::V_2025_11_25)
+}
 
 pub(super) async fn run(global: &Global, output: Output, args: Mcp) -> Result<ExitCode, Failure> {
     if let Some(program) = args.how {
@@ -40,7 +50,8 @@ pub(super) async fn run(global: &Global, output: Output, args: Mcp) -> Result<Ex
         output.show(&answer, || text)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let server = Server::new(here, global.team.clone());
+    let newest = ProtocolVersion::V_2026_07_28;
+    let server = Server::new(here, global.team.clone(), newest);
     let served = server.serve(rmcp::transport::stdio_pipes()).await;
     let running = served.map_err(|error| {
         Failure::usage("cannot serve MCP: the handshake failed").because(&error)

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
 use agent_team_client::Session;
-use agent_team_gateway::{Gateway, Listen, Settings, Tls, Tokens};
+use agent_team_gateway::{Gateway, Listen, McpRoute, Settings, Tls, Tokens};
 use agent_team_protocol::TeamId;
+use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::method::{Nothing, SupervisorStatus, TeamShow, Up};
 use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::rpc::TeamRef;
@@ -17,7 +18,7 @@ use serde::Serialize;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{mode, prices, up};
+use super::{mcp, mode, prices, up};
 use crate::args::{Global, Serve, Start};
 use crate::caller;
 use crate::error::Failure;
@@ -68,6 +69,15 @@ pub(super) async fn run(global: &Global, output: Output, args: Serve) -> Result<
         Some(up) => team_of_sessions(up).await?,
         None => team(global).await?,
     };
+    // The server acts for the user when it creates a team. A member must not.
+    let mcp = match std::env::var_os(LAUNCH_MARKER) {
+        Some(_) => None,
+        None => {
+            let (here, team) = (caller::current_directory()?, team.to_string());
+            let server = move || mcp::of_http(here.clone(), team.clone());
+            Some(McpRoute::new(server))
+        }
+    };
     // Each client of the service that follows events uses a descriptor.
     if let Err(error) = descriptors::raise_limit() {
         output.note(&format!(
@@ -83,6 +93,7 @@ pub(super) async fn run(global: &Global, output: Output, args: Serve) -> Result<
             read_only,
             sessions: template,
             rate: rate_limit,
+            mcp,
         },
     );
     // Before the URL is printed: from then on a signal ends the command in order.

@@ -3,6 +3,7 @@
 //! The server is a client of the supervisor, and acts for the user only to list, create, join and delete teams. It has
 //! no tool that allows a request. Everything else is a call of the member as which the session has joined.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use rmcp::service::{Peer, RequestContext, RoleServer};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::to_raw_value;
+use tokio::task::JoinHandle;
 
 use super::member::{self, JoinedMember};
 use super::{teams, tools};
@@ -48,6 +50,19 @@ struct Shared {
     /// Held while a call creates, joins or deletes a team.
     changing: tokio::sync::Mutex<()>,
     asked: Mutex<Option<Asked>>,
+    /// The newest revision of the protocol that this server speaks.
+    newest: ProtocolVersion,
+    /// Holds the connection to the member's worker. Without it, the launch of the member ends.
+    membership: Mutex<Option<Membership>>,
+}
+
+/// A task that ends when this value is dropped.
+struct Membership(JoinHandle<()>);
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The member of this session, without its connection.
@@ -79,13 +94,15 @@ impl From<Failure> for Stopped {
 type CallResult = Result<String, Stopped>;
 
 impl Server {
-    pub(super) fn new(here: PathBuf, team: Option<String>) -> Self {
+    pub(super) fn new(here: PathBuf, team: Option<String>, newest: ProtocolVersion) -> Self {
         Self(Arc::new(Shared {
             here,
             team,
             joined: Mutex::new(None),
             changing: tokio::sync::Mutex::new(()),
             asked: Mutex::new(None),
+            newest,
+            membership: Mutex::new(None),
         }))
     }
 
@@ -273,12 +290,17 @@ impl Server {
             socket,
         });
         self.set_joined(Some(joined));
-        let (server, peer) = (self.clone(), context.peer.clone());
-        tokio::spawn(async move {
+        // Weak: a session over HTTP ends when its server is dropped, and the membership with it.
+        let (server, peer) = (Arc::downgrade(&self.0), context.peer.clone());
+        let membership = tokio::spawn(async move {
             connection.closed().await;
-            server.set_joined(None);
+            if let Some(shared) = server.upgrade() {
+                Self(shared).set_joined(None);
+            }
             notify_tools(&peer).await;
         });
+        let held = self.0.membership.lock();
+        *held.unwrap_or_else(PoisonError::into_inner) = Some(Membership(membership));
         notify_tools(&context.peer).await;
         let as_lead = if lead { ", its lead" } else { "" };
         let text = format!(
@@ -316,6 +338,10 @@ impl ServerHandler for Server {
         ServerConfig::new(capabilities)
             .with_server_info(Implementation::new("agent-team", env!("CARGO_PKG_VERSION")))
             .with_instructions(INSTRUCTIONS)
+    }
+
+    fn supported_protocol_versions(&self) -> Cow<'static, [ProtocolVersion]> {
+        Cow::Borrowed(ProtocolVersion::known_up_to(&self.0.newest))
     }
 
     async fn list_tools(
