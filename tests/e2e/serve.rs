@@ -1,5 +1,6 @@
 //! `serve`: the HTTP service of a real team, over loopback and over a Unix socket.
 
+mod access;
 mod ag_ui;
 mod client;
 mod files;
