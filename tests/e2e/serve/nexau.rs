@@ -1,4 +1,4 @@
-//! `/team/*`: a client of NexAU gives goals to teams of its sessions. One test runs code of NexAU's own front end.
+//! `/team/*`: requests as clients of NexAU send them, which give goals to the teams of their sessions.
 
 use std::collections::BTreeSet;
 

@@ -117,13 +117,20 @@ impl Session {
         )
     }
 
+    async fn find_up(&self, service: &Service) -> Result<Option<TeamView>, Problem> {
+        let team = self.find(service).await?;
+        Ok(team.filter(|team| team.state == TeamState::Up))
+    }
+
     /// The team, which is started if it is down.
     pub(super) async fn ensure_up(&self, service: &Service) -> Result<TeamView, Failure> {
+        if let Some(team) = self.find_up(service).await? {
+            return Ok(team);
+        }
         let sessions = service.sessions.as_ref().expect("the session names them");
         let _starting = sessions.starting.lock().await;
-        if let Some(team) = self.find(service).await?
-            && team.state == TeamState::Up
-        {
+        // Another request of the session may have started the team.
+        if let Some(team) = self.find_up(service).await? {
             return Ok(team);
         }
         let teams = service
