@@ -127,6 +127,7 @@ const VERBS: &[(&str, &[&str])] = &[
     ("why", &["why", "ada"]),
     ("logs", &["logs", "ada"]),
     ("events", &["events"]),
+    ("report", &["report"]),
     ("next", &["next"]),
     (
         "spawn",

@@ -52,6 +52,7 @@ mod reference;
 mod refusals;
 mod regression;
 mod reopen;
+mod report;
 mod request_card;
 mod request_crashes;
 mod requests;

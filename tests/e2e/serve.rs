@@ -13,6 +13,7 @@ mod page;
 mod page_pictures;
 mod page_views;
 mod tls;
+mod report_page;
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -21,6 +21,7 @@ mod init;
 mod logs;
 mod mcp;
 mod notes;
+mod report;
 mod requests;
 mod rules;
 mod serve;
@@ -31,6 +32,7 @@ pub(crate) use init::Init;
 pub(crate) use logs::Logs;
 pub(crate) use mcp::{Mcp, McpProgram};
 pub(crate) use notes::NotesCommand;
+pub(crate) use report::Report;
 pub(crate) use requests::{RequestsCommand, Scope};
 pub(crate) use rules::RulesCommand;
 pub(crate) use serve::Serve;
@@ -58,6 +60,7 @@ A team:
   why          Explain the state of a member
   logs         Print the output of members
   events       Print the events of the team
+  report       Write what the team did: a page, a picture or a trace
   serve        Serve the team over HTTP
 Members:
   spawn        Add a member with a role
@@ -203,6 +206,7 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "REV", value_parser = revision, default_value = "0")]
         after: Revision,
     },
+    Report(Report),
     Serve(Serve),
     /// Show the team, or one member's pane, in this terminal
     Attach {

@@ -27,6 +27,10 @@ impl Secrets {
             .unwrap_or_default()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.secrets.is_empty()
+    }
+
     /// Replaces each secret in the strings of a JSON text by `[secret NAME]`. The result is JSON too.
     pub(crate) fn hide_json(&self, json: &str) -> String {
         let mut hidden = String::with_capacity(json.len());

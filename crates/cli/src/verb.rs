@@ -27,6 +27,7 @@ pub(crate) mod notes;
 mod panes;
 mod prices;
 mod ps;
+pub(crate) mod report;
 pub(crate) mod requests;
 pub(crate) mod role;
 pub(crate) mod rules;
@@ -73,6 +74,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Why { member } => why::run(&global, output, member).await,
         Verb::Logs(args) => logs::run(&global, output, args).await,
         Verb::Events { follow, after } => events::run(&global, output, follow, after).await,
+        Verb::Report(args) => report::run(&global, output, args).await,
         Verb::Serve(args) => serve::run(&global, output, args).await,
         Verb::Attach { member, read_only } => attach::run(&global, output, member, read_only).await,
         Verb::Next { print } => next::run(&global, output, print).await,

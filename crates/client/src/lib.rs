@@ -6,6 +6,7 @@
 //! - concurrent calls over one connection, by the names of their methods: [`SharedSession`]
 //! - notices as AG-UI events: [`Envelopes`]
 //! - the denied calls of a run: [`DeniedCalls`]
+//! - what each member did and when: [`spans`]
 //! - names for the completion of a prompt: [`names`]
 //! - the text of a slash command from a file: [`command_file`]
 //! - JSON-RPC over the pipes of an agent or an editor: [`json_rpc`]
@@ -22,6 +23,7 @@ mod envelopes;
 pub mod json_rpc;
 pub mod names;
 mod session;
+pub mod spans;
 
 pub use client::{Arrival, CallError, Client, ConnectError, Disconnected, Handshake, Incoming};
 pub use connect::{ConnectOrStartError, connect, connect_or_start};

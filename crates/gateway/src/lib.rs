@@ -54,6 +54,7 @@ pub use listen::Listen;
 pub use mcp::McpRoute;
 pub use rate::RATE_DEFAULT;
 pub use tls::{Tls, TlsError};
+pub use static_files::STYLE as PAGE_STYLE;
 
 use access::Permissions;
 use listen::Listener;

@@ -38,7 +38,7 @@ const FILES: &[File] = &[
     File {
         path: "/page/style.css",
         media_type: "text/css; charset=utf-8",
-        content: include_str!("../page/style.css"),
+        content: STYLE,
     },
     script("/page/main.js", include_str!("../page/main.js")),
     script("/page/api.js", include_str!("../page/api.js")),
@@ -55,6 +55,9 @@ const FILES: &[File] = &[
     script("/page/decisions.js", include_str!("../page/decisions.js")),
     script("/page/vendor/htm-preact.js", VENDORED),
 ];
+
+/// The style of the page; `agent-team report` uses it, too.
+pub const STYLE: &str = include_str!("../page/style.css");
 
 /// Preact and htm; `page/vendor/README.md` has the version, the licence and the hash.
 const VENDORED: &str = include_str!("../page/vendor/htm-preact.js");

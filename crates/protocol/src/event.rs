@@ -373,6 +373,9 @@ pub struct TranscriptSize {
     /// Usage of the member's model so far.
     #[serde(default)]
     pub spent: Usage,
+    /// The member is in a turn. `false` from supervisors that do not report it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub active: bool,
 }
 
 impl ClientEvent {

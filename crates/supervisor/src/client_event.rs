@@ -87,8 +87,8 @@ pub(crate) fn client_event(event: Event) -> ClientEvent {
         }
         Event::TaskChanged { task, spec } => ClientEvent::TaskChanged { task, spec: task_spec(spec) },
         Event::TranscriptGrown { member, summary } => {
-            let TranscriptSummary { length, spent, active: _, reported: _ } = summary;
-            ClientEvent::TranscriptGrown { member, transcript: TranscriptSize { length, spent } }
+            let TranscriptSummary { length, spent, active, reported: _ } = summary;
+            ClientEvent::TranscriptGrown { member, transcript: TranscriptSize { length, spent, active } }
         }
         // Only snapshots contain these events, and subscribers read the journal.
         Event::UserMailKept { .. }

@@ -66,6 +66,7 @@ pub(super) const DOCUMENTS: &[(&str, &str)] = &[
          each new piece of output",
     ),
     ("events", "one [Envelope] per line"),
+    ("report", "[TeamReport]"),
     (
         "serve",
         "[ServiceAddress] on one line, when the service accepts requests",
@@ -186,6 +187,7 @@ pub(super) fn register(generator: &mut SchemaGenerator) {
         ServiceAddress,
         Settings,
         crate::top::Snapshot,
+        crate::verb::report::ReportDocument,
         Templates,
         UpdatedModels,
         WrittenFile<'_>,
