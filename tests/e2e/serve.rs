@@ -389,3 +389,56 @@ async fn a_stopped_supervisor_is_not_started_by_a_request() {
     rig.ok(["up"]).await;
     service.get("/api/v1/team").await.expect(200);
 }
+
+#[tokio::test]
+async fn up_with_web_opens_the_page_and_leaves_the_team_up() {
+    let mut rig = assigned(&["ada"], "");
+    // The browser: keeps the file that it is to open.
+    let programs = rig.root().join("programs");
+    let (browser, opened) = (programs.join("xdg-open"), rig.root().join("opened.html"));
+    std::fs::create_dir(&programs).unwrap();
+    let script = format!(
+        "#!/bin/sh\ncp \"$1\" '{0}.new' && mv '{0}.new' '{0}'\n",
+        opened.display()
+    );
+    std::fs::write(&browser, script).unwrap();
+    std::fs::set_permissions(&browser, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var("PATH").unwrap();
+    rig.set("PATH", format!("{}:{path}", programs.display()));
+    let error = rig.refused(2, ["up", "--web"]).await;
+    assert!(
+        error["hint"].as_str().unwrap().contains("serve --json"),
+        "{error}"
+    );
+    let mut verb = rig.start(["up", "--web"]);
+    let url = loop {
+        let line = verb.line().await;
+        if line.starts_with("http://") {
+            break line.trim().to_owned();
+        }
+    };
+    let page = until("the browser", async || {
+        std::fs::read_to_string(&opened).ok()
+    })
+    .await;
+    assert!(page.contains(&url), "{page}");
+    let (address, token) = url
+        .strip_prefix("http://")
+        .unwrap()
+        .split_once("/#")
+        .unwrap();
+    let request = format!(
+        "GET /api/v1/team HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    );
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    assert_eq!(
+        read(stream).await.expect(200).json()["members"][0]["name"],
+        "ada"
+    );
+    processes::living(verb.pid())
+        .signal(Signal::SIGINT)
+        .unwrap();
+    assert!(verb.wait().await.success());
+    assert_eq!(rig.json(["team", "show"]).await["state"], "up");
+}

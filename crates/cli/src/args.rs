@@ -440,6 +440,7 @@ pub(crate) enum PanesCommand {
 Examples:
   agent-team up                  start and attach
   agent-team up --wait           start and wait until no task is runnable
+  agent-team up --web            start and open the page of the team
   agent-team up --dry-run        print the changes without making them")]
 pub(crate) struct Up {
     /// The goal for the lead; `-` reads stdin
@@ -458,6 +459,10 @@ pub(crate) struct Up {
     /// Print what would be started, changed or stopped, and exit
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Serve the team over HTTP and open its page in the browser, like `serve --open`; an interrupt ends only the
+    /// service
+    #[arg(long, conflicts_with_all = ["dry_run", "wait", "detach"])]
+    pub(crate) web: bool,
 }
 
 /// Give the lead a goal, wait for the answer and print it

@@ -27,7 +27,6 @@ use agent_team_protocol::ErrorCode;
 use agent_team_protocol::text::visible;
 use agent_team_terminal_ui::style::{THEME, Theme};
 use clap::Parser;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use args::{Cli, Color};
 use error::Failure;
@@ -95,11 +94,6 @@ fn choose_theme() -> Result<(), Failure> {
 
 /// Prints a usage error, the help or the version; a usage error as JSON when `--json` is among the arguments.
 fn report_clap_error(error: &clap::Error) -> ExitCode {
-    if let Some(verb) = planned_verb(error) {
-        let failure = Failure::unsupported(&format!("agent-team {verb}"));
-        failure.print(wants_json());
-        return failure.exit().into();
-    }
     if wants_json() && error.use_stderr() {
         let text = error.render().to_string();
         let message = text.lines().next().unwrap_or_default();
@@ -116,19 +110,6 @@ fn report_clap_error(error: &clap::Error) -> ExitCode {
         };
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
-}
-
-/// The verb on the command line, if it is planned but not implemented.
-fn planned_verb(error: &clap::Error) -> Option<&str> {
-    /// README lists these verbs under "Limits".
-    const PLANNED: [&str; 1] = ["web"];
-    if error.kind() != ErrorKind::InvalidSubcommand {
-        return None;
-    }
-    match error.get(ContextKind::InvalidSubcommand) {
-        Some(ContextValue::String(verb)) if PLANNED.contains(&verb.as_str()) => Some(verb),
-        _ => None,
-    }
 }
 
 /// Whether `--json` is among the arguments; works when the arguments do not parse.

@@ -11,7 +11,10 @@ use agent_team_protocol::TeamId;
 use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::method::{Nothing, SupervisorStatus, TeamShow, Up};
 use agent_team_protocol::placement::PlacementChoice;
+use agent_team_gateway::{Gateway, Listen, Settings, Tokens};
+use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_protocol::rpc::TeamRef;
+use agent_team_protocol::TeamId;
 use agent_team_system::directories::Directories;
 use agent_team_system::{descriptors, private_file};
 use serde::Serialize;
@@ -37,6 +40,46 @@ pub(crate) struct ServiceAddress {
 }
 
 pub(super) async fn run(global: &Global, output: Output, args: Serve) -> Result<ExitCode, Failure> {
+    check(&args)?;
+    let (team, session) = team(global).await?;
+    serve(output, args, team, session).await
+}
+
+/// `up --web`: opens the page of a team on a free port. The team stays up when the service ends.
+pub(super) async fn web(
+    output: Output,
+    team: TeamId,
+    session: Session,
+) -> Result<ExitCode, Failure> {
+    let args = Serve {
+        listen: Listen::default(),
+        open: true,
+        token_file: None,
+        read_only: false,
+    };
+    let session = session.separate().only_running();
+    let code = serve(output, args, team, session).await?;
+    output.note("the team keeps running. Stop it with: agent-team down");
+    Ok(code)
+}
+
+fn check(args: &Serve) -> Result<(), Failure> {
+    if args.listen.is_public() && args.token_file.is_none() {
+        let text = "cannot listen on an address of the network without a token file";
+        return Err(
+            Failure::usage(text).hint("add --token-file FILE, or use --listen 127.0.0.1:PORT")
+        );
+    }
+    Ok(())
+}
+
+/// Serves until a signal. `session` must not start a supervisor.
+async fn serve(
+    output: Output,
+    args: Serve,
+    team: TeamId,
+    session: Session,
+) -> Result<ExitCode, Failure> {
     let Serve {
         listen,
         open,

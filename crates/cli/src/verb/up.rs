@@ -29,7 +29,7 @@ use agent_team_terminal_ui::style::{Style, THEME, Theme};
 use super::doctor::model;
 use super::text_argument::text_or_stdin;
 use super::waiting::{self, WaitOutcome};
-use super::{attach, audit, goal, mode, prices, trust};
+use super::{attach, audit, goal, mode, prices, serve, trust};
 use crate::args::{self, Global};
 use crate::caller;
 use crate::error::{self, Failure};
@@ -50,7 +50,13 @@ pub(super) async fn run(
         .map(|goal| text_or_stdin(goal, ErrorCode::MessageTooLarge))
         .transpose()?;
     let (mut environment, named) = environment(output, &args.start.env)?;
-    let attaches = !args.wait && !args.detach && !args.dry_run && !output.is_json();
+    if args.web && output.is_json() {
+        // Each verb prints one document.
+        return Err(Failure::usage("cannot use --web with --json")
+            .hint("run agent-team up --json, then agent-team serve --json"));
+    }
+    let stays = args.wait || args.detach || args.dry_run || args.web;
+    let attaches = !stays && !output.is_json();
     if attaches
         && caller::is_terminal()
         && style::named_theme().is_none()
@@ -107,6 +113,9 @@ pub(super) async fn run(
         };
     }
     output.show(&answer, || text_of(&answer, args.dry_run))?;
+    if args.web {
+        return serve::web(output, answer.team, session).await;
+    }
     if !attaches || !caller::is_terminal() {
         return Ok(ExitCode::SUCCESS);
     }
