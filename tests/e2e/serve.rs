@@ -9,6 +9,7 @@ mod hostile;
 mod limits;
 mod mcp;
 mod nexau;
+mod metrics;
 mod page;
 mod page_pictures;
 mod page_views;

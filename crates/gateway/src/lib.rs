@@ -9,6 +9,8 @@
 //! - bodies: [`json`]; errors: [`problem`]
 //! - connections and their limits: [`listen`], [`stall`]; certificates: [`tls`]
 //! - the page: [`static_files`]
+//! - connections and their limits: [`listen`], [`stall`]
+//! - the page: [`static_files`]; Prometheus: [`metrics`]
 //!
 //! The service stores nothing and knows no team: it passes on calls, and the supervisor decides.
 
@@ -21,6 +23,7 @@ mod json;
 mod listen;
 mod mcp;
 mod nexau;
+mod metrics;
 mod problem;
 mod rate;
 #[cfg(test)]
@@ -250,7 +253,10 @@ fn router(service: Arc<Service>, guard: Arc<Guard>, mcp: Option<McpRoute>) -> Ro
         router = mcp.add_to(router);
     }
     static_files::add_to(nexau::add_to(router))
+    let requests = Arc::<metrics::Requests>::default();
+    metrics::add_to(static_files::add_to(router), &requests)
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not_found", "unknown path"))
         .with_state(service)
         .layer(from_fn_with_state(guard, security::guard))
+        .layer(from_fn_with_state(requests, metrics::count))
 }
