@@ -15,6 +15,7 @@ mod page_pictures;
 mod page_views;
 mod tls;
 mod report_page;
+mod telemetry;
 
 use std::os::unix::fs::PermissionsExt;
 

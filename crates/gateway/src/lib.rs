@@ -10,7 +10,7 @@
 //! - connections and their limits: [`listen`], [`stall`]; certificates: [`tls`]
 //! - the page: [`static_files`]
 //! - connections and their limits: [`listen`], [`stall`]
-//! - the page: [`static_files`]; Prometheus: [`metrics`]
+//! - the page: [`static_files`]; Prometheus: [`metrics`]; OpenTelemetry: [`telemetry`]
 //!
 //! The service stores nothing and knows no team: it passes on calls, and the supervisor decides.
 
@@ -35,6 +35,7 @@ mod stall;
 mod static_files;
 mod tls;
 mod typed_call;
+mod telemetry;
 
 use std::io;
 use std::net::SocketAddr;
@@ -58,6 +59,7 @@ pub use mcp::McpRoute;
 pub use rate::RATE_DEFAULT;
 pub use tls::{Tls, TlsError};
 pub use static_files::STYLE as PAGE_STYLE;
+pub use telemetry::{InvalidVariable, Telemetry, TelemetrySettings};
 
 use access::Permissions;
 use listen::Listener;

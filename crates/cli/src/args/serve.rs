@@ -15,6 +15,8 @@ use clap::Args;
 A line of a token file is a token of at least 32 letters, digits, `-` or `_`, optionally followed by its
 permissions: `view` reads, `decide` also answers permission requests, `steer` also changes members and tasks.
 
+The variables OTEL_* of OpenTelemetry export traces and metrics, if OTEL_EXPORTER_OTLP_ENDPOINT is set.
+
 Examples:
   agent-team serve --listen unix:/tmp/team.sock
   curl --unix-socket /tmp/team.sock http://localhost/api/v1/team")]

@@ -12,9 +12,10 @@ use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::method::{Nothing, SupervisorStatus, TeamShow, Up};
 use agent_team_protocol::placement::PlacementChoice;
 use agent_team_gateway::{Gateway, Listen, Settings, Tokens};
+use agent_team_gateway::{Gateway, Listen, Settings, Telemetry, TelemetrySettings, Tokens};
 use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_protocol::rpc::TeamRef;
-use agent_team_protocol::TeamId;
+use agent_team_protocol::{TeamId, exit};
 use agent_team_system::directories::Directories;
 use agent_team_system::{descriptors, private_file};
 use serde::Serialize;
@@ -100,6 +101,7 @@ async fn serve(
         (Some(certificate), Some(key)) => Some(read_tls(&listen, certificate, key)?),
         _ => None,
     };
+    let telemetry = telemetry_settings()?;
     let tokens = match &token_file {
         Some(file) => read_tokens(file)?,
         None => Tokens::random(),
@@ -145,6 +147,17 @@ async fn serve(
         ended(SignalKind::interrupt())?,
         ended(SignalKind::terminate())?,
     );
+    let telemetry = telemetry.map(|settings| {
+        let report = move |line: &str| output.warn(&text::line(line));
+        Telemetry::new(settings, team.clone(), &session, report)
+    });
+    let mut telemetry = telemetry.transpose().map_err(|why| {
+        Failure::new(
+            "io",
+            exit::ExitCode::Failed,
+            format!("cannot export telemetry: {why}"),
+        )
+    })?;
     let gateway = Gateway::bind(settings, TeamRef::Id(team), session).await;
     let gateway = gateway.map_err(|error| Failure::io("cannot listen", &error))?;
     if is_readable {
@@ -167,12 +180,35 @@ async fn serve(
         (true, Some(url)) => Some(OpenedPage::open(url)?),
         (true, None) | (false, _) => None,
     };
+    let exported = async {
+        match &mut telemetry {
+            Some(telemetry) => telemetry.run().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         () = gateway.serve() => {}
+        () = exported => {}
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
+    if let Some(telemetry) = telemetry {
+        telemetry.finish().await;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The export of telemetry that the variables `OTEL_*` describe; `None` without an endpoint.
+fn telemetry_settings() -> Result<Option<TelemetrySettings>, Failure> {
+    let variable = |name: &str| std::env::var(name).ok();
+    TelemetrySettings::read(variable).map_err(|error| {
+        let hint = error.hint();
+        let failure = Failure::usage(format!("cannot export telemetry: {error}"));
+        match hint {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })
 }
 
 /// The team, and a session for the service. A request must not start a supervisor that the user stopped, so only this
