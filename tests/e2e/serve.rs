@@ -12,6 +12,7 @@ mod nexau;
 mod metrics;
 mod page;
 mod page_pictures;
+mod page_screen;
 mod page_views;
 mod tls;
 mod report_page;

@@ -1,5 +1,7 @@
 //! Members whose engine shows a program with a terminal interface of its own.
 
+use agent_team_protocol::method::{MemberScreenShow, OneMember};
+use agent_team_protocol::notification::MemberScreen;
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::view::{MemberState, MemberView, TaskState};
 use agent_team_tests::{Rig, processes, tmux, until};
@@ -382,4 +384,41 @@ async fn a_new_pane_has_the_rows_that_left_the_screen() {
     let (_, pane) = until_in_pane(&rig).await;
     let shown = tmux.until_shown(&pane, "row <100>").await;
     assert_eq!(shown.matches("row <").count(), 100, "{shown}");
+}
+
+/// The screen of ada.
+async fn screen_of(rig: &Rig) -> Option<MemberScreen> {
+    let member = "ada".parse().expect("a name");
+    rig.ask::<MemberScreenShow>(OneMember { member })
+        .await
+        .screen
+}
+
+#[tokio::test]
+async fn clients_see_the_screen_of_a_program() {
+    let line =
+        "printf '\\033[1;31mred\\033[m \\033]52;c;aGk=\\007\\033]0;title\\007日\\n'; sleep 60";
+    let rig = of_line("headless", line);
+    rig.ok(["up", "--detach"]).await;
+    let screen = until("the screen", async || {
+        screen_of(&rig)
+            .await
+            .filter(|screen| screen.lines[0].contains("red"))
+    })
+    .await;
+    assert_eq!((screen.columns, screen.rows), (80, 24));
+    // Only colours, attributes and movements: no clipboard, no title.
+    assert_eq!(
+        screen.lines[0],
+        "\u{1b}[0;1;38;5;1mred\u{1b}[0m 日\u{1b}[7G"
+    );
+    assert_eq!(screen.lines.len(), 24);
+    // The next supervisor receives the screen again.
+    processes::kill(rig.supervisor().await).await;
+    until("the screen after a crash", async || {
+        screen_of(&rig).await.filter(|again| *again == screen)
+    })
+    .await;
+    rig.ok(["stop", "ada"]).await;
+    assert_eq!(screen_of(&rig).await, None);
 }

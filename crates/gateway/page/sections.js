@@ -4,6 +4,7 @@ import { html, useEffect, useRef, useState } from './vendor/htm-preact.js';
 import { post } from './api.js';
 import { Act, Confirm, Rows, State, Text, useAction } from './parts.js';
 import { follow, go, link, route } from './route.js';
+import { Screen } from './screen.js';
 import { again, state } from './store.js';
 import { clock, cost, duration, visible } from './text.js';
 
@@ -111,6 +112,12 @@ export function Conversation() {
   }, [chosen]);
   if (!chosen) return null;
   const first = Math.max(0, conversation.items.length - shown);
+  if (state.team?.members.find(({ name }) => name === chosen)?.engine === 'terminal') {
+    return html`<section aria-labelledby="conversation" class="conversation">
+      <h2 id="conversation" tabindex="-1" ref=${heading}>Screen of ${visible(chosen)}
+        <button type="button" onClick=${() => go({ member: null })}>Close</button></h2>
+      <${Screen} key=${chosen} member=${chosen} /></section>`;
+  }
   return html`<section aria-labelledby="conversation" class="conversation">
     <h2 id="conversation" tabindex="-1" ref=${heading}>Conversation of ${visible(chosen)}
       <a href=${link({ view: 'changes' })} onClick=${follow({ view: 'changes' })}>Changes</a>

@@ -397,7 +397,7 @@ fn only_rows_that_read_need_no_more_than_view() {
             "{}",
             resource.path
         );
-        let is_read = ["show", "list", "read", "get", "status", "rounds"];
+        let is_read = ["show", "list", "read", "get", "status", "rounds", "screen"];
         let verb = resource.call.name.split('/').nth(1).unwrap_or_default();
         assert!(!reads || is_read.contains(&verb), "{}", resource.path);
     }

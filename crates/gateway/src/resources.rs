@@ -246,6 +246,10 @@ pub(crate) const RESOURCES: &[Resource] = &[
         "The conversation of an agent, a page at a time",
     )
     .query(&[number("after")]),
+    get::<MemberScreenShow>(
+        "/members/{member}/screen",
+        "The newest screen of a member that shows a terminal program",
+    ),
     get::<MessageList>("/messages", "The newest messages, as `messages --peek`")
         .query(&[text("of"), number("limit")])
         .defaults(&[("limit", "100")]),

@@ -52,6 +52,7 @@ const FILES: &[File] = &[
     script("/page/timeline.js", include_str!("../page/timeline.js")),
     script("/page/graph.js", include_str!("../page/graph.js")),
     script("/page/changes.js", include_str!("../page/changes.js")),
+    script("/page/screen.js", include_str!("../page/screen.js")),
     script("/page/decisions.js", include_str!("../page/decisions.js")),
     script("/page/vendor/htm-preact.js", VENDORED),
 ];

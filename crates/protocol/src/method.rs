@@ -20,7 +20,7 @@ pub use access::{Access, CallerRole};
 pub use event::{Subscribe, SubscribeAnswer};
 pub use member::{
     AnswerStop, CommandsAnswer, Exit, LogAnswer, MemberAnswer, OneMember, RemoveAnswer,
-    RemoveMember, Spawn, Stop,
+    RemoveMember, ScreenAnswer, Spawn, Stop,
 };
 pub use memory::{GetMemory, Memory, PutMemory};
 pub use message::{
@@ -176,6 +176,8 @@ methods! {
     MemberShow = "member/show" by Everyone (OneMember) -> MemberAnswer;
     /// The path of a member's log.
     MemberLog = "member/log" by User (OneMember) -> LogAnswer;
+    /// The newest screen of a member that shows a terminal program.
+    MemberScreenShow = "member/screen" by User (OneMember) -> ScreenAnswer;
     /// The slash commands of a member whose text is in a file.
     MemberCommands = "member/commands" by User (OneMember) -> CommandsAnswer;
     /// A worker's report before it exits.

@@ -55,6 +55,7 @@ notifications! {
     "pane/grown" => PaneGrown,
     "member/waits" => MemberWaits,
     "member/model" => MemberModel,
+    "member/screen" => MemberScreen,
     // Supervisor to subscriber.
     "event" => EventNotice,
     "event/transient" => TransientNotice,
@@ -329,6 +330,17 @@ pub struct MemberModel {
     /// `None`: the window is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<ContextView>,
+}
+
+/// The screen of a member whose engine shows a terminal program. Transient: the supervisor keeps the newest one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MemberScreen {
+    pub columns: u16,
+    pub rows: u16,
+    /// The rows from the top. A row contains characters and two kinds of sequences: `ESC [ 0;… m` sets exactly these
+    /// colours and attributes, and `ESC [ … G` names the column of the next character. Rows at the end can be missing.
+    pub lines: Vec<String>,
 }
 
 /// A durable event, after its commit.

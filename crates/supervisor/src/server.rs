@@ -564,6 +564,7 @@ fn handle_notification(
             notification::PaneShown::NAME => Message::PaneShown(launch, read(params)?),
             notification::MemberWaits::NAME => Message::Waiting(launch, read(params)?),
             notification::MemberModel::NAME => Message::Model(launch, read(params)?),
+            notification::MemberScreen::NAME => Message::Screen(launch, read(params)?),
             _ => return Ok(()),
         },
     );

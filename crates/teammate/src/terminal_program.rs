@@ -15,16 +15,21 @@ use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
 
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::method::{MessageRead, ReadMessages};
-use agent_team_protocol::notification::{Abandon, Assignment, Deliver, ShowPane, TaskSession};
+use agent_team_protocol::notification::{
+    Abandon, Assignment, Deliver, MemberScreen, ShowPane, TaskSession,
+};
 use agent_team_protocol::spec::ExternalAgent;
 use agent_team_protocol::text::{visible_label, visible_line};
 use agent_team_protocol::{MessageId, Refusal};
 use agent_team_tools::program::describe_exit;
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::agent::external::NESTED;
@@ -32,6 +37,7 @@ use crate::engine::{Claim, HEADLESS_SIZE, ProgramContext, Size};
 use crate::inner_pty::{InnerPty, PtyEvent};
 use crate::link::{Notice, Request, Ticket};
 use crate::pane::{MemberPane, ProgramEvent, ProgramPane, paint};
+use crate::timer::sleep_until;
 use crate::typed::ActionResult;
 use crate::worker::{ExitReport, Stop, Work};
 
@@ -39,6 +45,12 @@ type Shell = crate::worker::Shell<ProgramPane>;
 
 /// The largest length of the program's name in a line, in characters.
 const NAME: usize = 60;
+
+/// The time between two screens that are sent to the supervisor.
+const SCREEN_PAUSE: Duration = Duration::from_millis(250);
+
+/// The largest size of the rows of a screen that are sent, in bytes. The rows after them are left out.
+const SCREEN_BYTES: usize = 256 << 10;
 
 pub(crate) struct TerminalProgram {
     /// The program and its arguments.
@@ -53,6 +65,10 @@ pub(crate) struct TerminalProgram {
     size: Size,
     /// The number of past rows of the screen that are in the log.
     logged: usize,
+    /// The time at which the screen is sent to the supervisor.
+    screen_at: Option<Instant>,
+    /// Held by the screen that is being sent. Without a connection, only one screen waits.
+    screen_slot: Arc<Semaphore>,
     /// Messages that are being shown or acknowledged. They may be delivered again meanwhile.
     in_progress: BTreeSet<MessageId>,
     acknowledged: HashMap<Ticket, Vec<MessageId>>,
@@ -67,6 +83,7 @@ enum State {
 pub(crate) enum Event {
     Pty(PtyEvent),
     Pane(ProgramEvent),
+    SendScreen,
 }
 
 impl TerminalProgram {
@@ -89,6 +106,8 @@ impl TerminalProgram {
             state: State::NotStarted,
             size: HEADLESS_SIZE,
             logged: 0,
+            screen_at: None,
+            screen_slot: Arc::new(Semaphore::new(1)),
             in_progress: BTreeSet::new(),
             acknowledged: HashMap::new(),
         }
@@ -110,6 +129,7 @@ impl TerminalProgram {
                 }
                 self.state = State::Running(Box::new(pty));
                 self.report_session(shell);
+                self.screen_at = Some(Instant::now());
                 shell.pane.begin_program();
             }
             Err(error) => {
@@ -135,11 +155,37 @@ impl TerminalProgram {
     fn pty_event(&mut self, event: PtyEvent, shell: &mut Shell) {
         match event {
             PtyEvent::Output => {
+                self.screen_at.get_or_insert(Instant::now() + SCREEN_PAUSE);
                 shell.pane.change();
                 self.log_past(shell);
             }
             PtyEvent::Ended(status) => self.ended(status, shell),
         }
+    }
+
+    /// Sends the screen to the supervisor, for clients that show it.
+    fn send_screen(&mut self, shell: &Shell) {
+        self.screen_at = None;
+        let State::Running(pty) = &self.state else {
+            return;
+        };
+        let Ok(slot) = Arc::clone(&self.screen_slot).try_acquire_owned() else {
+            self.screen_at = Some(Instant::now() + SCREEN_PAUSE);
+            return;
+        };
+        let (columns, rows) = pty.screen().size();
+        let mut bytes = 0;
+        let mut lines = pty.screen().rows();
+        lines.retain(|line| {
+            bytes += line.len();
+            bytes <= SCREEN_BYTES
+        });
+        let screen = MemberScreen {
+            columns,
+            rows,
+            lines,
+        };
+        shell.config.link.notify(Notice::Screen(screen, slot));
     }
 
     /// Logs the rows that have left the screen.
@@ -270,6 +316,7 @@ impl Work for TerminalProgram {
     type Event = Event;
 
     async fn next(&mut self, pane: &mut ProgramPane) -> Event {
+        let screen_at = self.screen_at;
         let pty_event = async {
             match &mut self.state {
                 State::Running(pty) => pty.next().await,
@@ -280,6 +327,7 @@ impl Work for TerminalProgram {
         tokio::select! {
             biased;
             event = pane.next() => Event::Pane(event),
+            () = sleep_until(screen_at) => Event::SendScreen,
             event = pty_event => Event::Pty(event),
         }
     }
@@ -288,13 +336,17 @@ impl Work for TerminalProgram {
         match event {
             Event::Pty(event) => self.pty_event(event, shell),
             Event::Pane(event) => self.pane_event(event, shell),
+            Event::SendScreen => self.send_screen(shell),
         }
     }
 
     fn welcomed(&mut self, _welcome: &Welcome, shell: &mut Shell) {
         match &self.state {
             State::NotStarted if shell.life.is_working() => self.begin(shell),
-            State::Running(_) => self.report_session(shell),
+            State::Running(_) => {
+                self.report_session(shell);
+                self.screen_at = Some(Instant::now());
+            }
             State::NotStarted | State::Over => {}
         }
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::id::{MemberName, Revision, RoleName};
+use crate::notification::MemberScreen;
 use crate::placement::PlacementChoice;
 use crate::spec::CommandFile;
 use crate::value::Effort;
@@ -115,6 +116,13 @@ pub struct MemberAnswer {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LogAnswer {
     pub path: PathBuf,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ScreenAnswer {
+    /// `None`: the member shows no terminal program now.
+    pub screen: Option<MemberScreen>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

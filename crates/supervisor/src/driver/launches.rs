@@ -8,7 +8,7 @@ use agent_team_core::mail::InboxCursor;
 use agent_team_core::member::Member;
 use agent_team_core::{Team, Tick, Timer};
 use agent_team_protocol::notification::{
-    Deliver, DeliveredMessage, MemberModel, Notification, Ping,
+    Deliver, DeliveredMessage, MemberModel, MemberScreen, Notification, Ping,
 };
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::view::Waiting;
@@ -52,6 +52,8 @@ pub(super) struct LaunchRuntime {
     waiting_since: Option<Tick>,
     /// The model that answers for the agent. Never stored: the worker repeats it after each connect.
     model: Option<MemberModel>,
+    /// The newest screen of a terminal program. Never stored: the worker repeats it after each connect.
+    screen: Option<MemberScreen>,
     watch: Watch,
     liveness: Liveness,
 }
@@ -154,6 +156,7 @@ impl Launches {
                 waiting: None,
                 waiting_since: None,
                 model: None,
+                screen: None,
                 watch: Watch::Unwatched,
                 liveness: Liveness::Quiet,
             })
@@ -309,6 +312,13 @@ impl Launches {
         let runtime = self.runtimes.get_mut(launch)?;
         runtime.model = Some(model);
         Some(runtime.member.clone())
+    }
+
+    /// Keeps the newest screen of the worker's program.
+    pub(super) fn set_screen(&mut self, launch: &LaunchId, screen: MemberScreen) {
+        if let Some(runtime) = self.runtimes.get_mut(launch) {
+            runtime.screen = Some(screen);
+        }
     }
 
     /// Records that the worker lost its pane. Returns the worker's member.
@@ -497,6 +507,10 @@ impl LaunchRuntime {
 
     pub(super) fn model(&self) -> Option<&MemberModel> {
         self.model.as_ref()
+    }
+
+    pub(super) fn screen(&self) -> Option<&MemberScreen> {
+        self.screen.as_ref()
     }
 
     pub(super) fn is_watched(&self) -> bool {

@@ -7,7 +7,7 @@ use std::collections::btree_map::Entry;
 use agent_team_core::{Origin, Team};
 use agent_team_protocol::method::{
     CommandsAnswer, ListMessages, ListRounds, ListTasks, LogAnswer, Memory, MessageListAnswer,
-    ReadTranscript, RoundListAnswer, TranscriptPage,
+    ReadTranscript, RoundListAnswer, ScreenAnswer, TranscriptPage,
 };
 use agent_team_protocol::view::{MessageState, MessageView, TaskView, TeamView};
 use agent_team_protocol::{ErrorCode, MemberName, Party, Refusal, Revision, RunId, TaskId};
@@ -17,6 +17,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use tokio::task::JoinError;
 
 use super::history_reader::ReadPermit;
+use super::launches::LaunchRuntime;
 use super::request::Query;
 use super::views::unknown_member;
 use super::waiters::Until;
@@ -40,6 +41,18 @@ impl Driver {
         } else {
             reply.refuse(unknown_member(&self.team, name));
         }
+    }
+
+    pub(crate) fn show_screen(&self, reply: Reply, name: &MemberName) {
+        let Some(member) = self.team.member(name) else {
+            return reply.refuse(unknown_member(&self.team, name));
+        };
+        let launch = member.life.launch();
+        let runtime = launch.and_then(|launch| self.launches.get(&launch.id));
+        let screen = runtime.and_then(LaunchRuntime::screen);
+        reply.ok(&ScreenAnswer {
+            screen: screen.cloned(),
+        });
     }
 
     pub(crate) fn list_commands(&self, reply: Reply, name: &MemberName) {

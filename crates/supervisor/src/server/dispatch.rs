@@ -123,6 +123,9 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
         C::MemberLog(m::OneMember { member }) => {
             query(move |driver, _, reply| driver.find_log(reply, &member))
         }
+        C::MemberScreenShow(m::OneMember { member }) => {
+            query(move |driver, _, reply| driver.show_screen(reply, &member))
+        }
         C::MemberCommands(m::OneMember { member }) => {
             query(move |driver, _, reply| driver.list_commands(reply, &member))
         }

@@ -2,7 +2,7 @@
 
 use agent_team_protocol::method::Method;
 use agent_team_protocol::notification::{
-    MemberModel, MemberWaits, PaneShown, TaskOutput, TaskSession,
+    MemberModel, MemberScreen, MemberWaits, PaneShown, TaskOutput, TaskSession,
 };
 use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
@@ -42,4 +42,6 @@ pub(crate) enum Notice {
     PaneGrown,
     Waits(MemberWaits),
     Model(MemberModel),
+    /// A screen, with the permit that it holds until it is sent.
+    Screen(MemberScreen, OwnedSemaphorePermit),
 }
