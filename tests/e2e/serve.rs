@@ -8,15 +8,15 @@ mod fuzz;
 mod hostile;
 mod limits;
 mod mcp;
-mod nexau;
 mod metrics;
+mod nexau;
 mod page;
 mod page_pictures;
 mod page_screen;
 mod page_views;
-mod tls;
 mod report_page;
 mod telemetry;
+mod tls;
 
 use std::os::unix::fs::PermissionsExt;
 

@@ -8,8 +8,6 @@
 //! - what a request must have: [`security`]; tokens: [`access`]; how many a client may send: [`rate`]
 //! - bodies: [`json`]; errors: [`problem`]
 //! - connections and their limits: [`listen`], [`stall`]; certificates: [`tls`]
-//! - the page: [`static_files`]
-//! - connections and their limits: [`listen`], [`stall`]
 //! - the page: [`static_files`]; Prometheus: [`metrics`]; OpenTelemetry: [`telemetry`]
 //!
 //! The service stores nothing and knows no team: it passes on calls, and the supervisor decides.
@@ -22,8 +20,8 @@ mod follow;
 mod json;
 mod listen;
 mod mcp;
-mod nexau;
 mod metrics;
+mod nexau;
 mod problem;
 mod rate;
 #[cfg(test)]
@@ -33,9 +31,9 @@ mod security;
 mod sse;
 mod stall;
 mod static_files;
+mod telemetry;
 mod tls;
 mod typed_call;
-mod telemetry;
 
 use std::io;
 use std::net::SocketAddr;
@@ -57,9 +55,9 @@ pub use access::{TokenFileError, Tokens};
 pub use listen::Listen;
 pub use mcp::McpRoute;
 pub use rate::RATE_DEFAULT;
-pub use tls::{Tls, TlsError};
 pub use static_files::STYLE as PAGE_STYLE;
 pub use telemetry::{InvalidVariable, Telemetry, TelemetrySettings};
+pub use tls::{Tls, TlsError};
 
 use access::Permissions;
 use listen::Listener;
@@ -254,9 +252,8 @@ fn router(service: Arc<Service>, guard: Arc<Guard>, mcp: Option<McpRoute>) -> Ro
     if let Some(mcp) = mcp {
         router = mcp.add_to(router);
     }
-    static_files::add_to(nexau::add_to(router))
     let requests = Arc::<metrics::Requests>::default();
-    metrics::add_to(static_files::add_to(router), &requests)
+    metrics::add_to(static_files::add_to(nexau::add_to(router)), &requests)
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "not_found", "unknown path"))
         .with_state(service)
         .layer(from_fn_with_state(guard, security::guard))

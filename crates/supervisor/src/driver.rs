@@ -344,7 +344,6 @@ impl Driver {
             Message::Model(launch, model) => self.set_model(&launch, model),
             Message::Launch(LaunchReport::StartEnded(started)) => self.started(started),
             Message::Screen(launch, screen) => self.launches.set_screen(&launch, screen),
-            Message::Launch(LaunchReport::Started(started)) => self.started(started),
             Message::Launch(LaunchReport::Exited(launch)) | Message::Exited(launch) => {
                 self.urgent(Input::Exited { launch })
             }

@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
 use agent_team_client::Session;
-use agent_team_gateway::{Gateway, Listen, McpRoute, Settings, Tls, Tokens};
-use agent_team_protocol::TeamId;
+use agent_team_gateway::{
+    Gateway, Listen, McpRoute, RATE_DEFAULT, Settings, Telemetry, TelemetrySettings, Tls, Tokens,
+};
 use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::method::{Nothing, SupervisorStatus, TeamShow, Up};
 use agent_team_protocol::placement::PlacementChoice;
-use agent_team_gateway::{Gateway, Listen, Settings, Tokens};
-use agent_team_gateway::{Gateway, Listen, Settings, Telemetry, TelemetrySettings, Tokens};
-use agent_team_protocol::method::{Nothing, TeamShow};
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::{TeamId, exit};
 use agent_team_system::directories::Directories;
@@ -41,13 +39,12 @@ pub(crate) struct ServiceAddress {
 }
 
 pub(super) async fn run(global: &Global, output: Output, args: Serve) -> Result<ExitCode, Failure> {
-    check(&args)?;
-    let (team, session) = team(global).await?;
-    serve(output, args, team, session).await
+    serve(global, output, args, None).await
 }
 
 /// `up --web`: opens the page of a team on a free port. The team stays up when the service ends.
 pub(super) async fn web(
+    global: &Global,
     output: Output,
     team: TeamId,
     session: Session,
@@ -56,30 +53,25 @@ pub(super) async fn web(
         listen: Listen::default(),
         open: true,
         token_file: None,
+        tls_cert: None,
+        tls_key: None,
+        sessions: false,
+        rate_limit: RATE_DEFAULT,
         read_only: false,
     };
     let session = session.separate().only_running();
-    let code = serve(output, args, team, session).await?;
+    let code = serve(global, output, args, Some((team, session))).await?;
     output.note("the team keeps running. Stop it with: agent-team down");
     Ok(code)
 }
 
-fn check(args: &Serve) -> Result<(), Failure> {
-    if args.listen.is_public() && args.token_file.is_none() {
-        let text = "cannot listen on an address of the network without a token file";
-        return Err(
-            Failure::usage(text).hint("add --token-file FILE, or use --listen 127.0.0.1:PORT")
-        );
-    }
-    Ok(())
-}
-
-/// Serves until a signal. `session` must not start a supervisor.
+/// Serves until a signal. `known`: the team, with a session that starts no supervisor. `None`: the team that the options
+/// and the arguments name.
 async fn serve(
+    global: &Global,
     output: Output,
     args: Serve,
-    team: TeamId,
-    session: Session,
+    known: Option<(TeamId, Session)>,
 ) -> Result<ExitCode, Failure> {
     let Serve {
         listen,
@@ -110,9 +102,10 @@ async fn serve(
         true => Some(Box::new(template(global, output).await?)),
         false => None,
     };
-    let (team, session) = match &template {
-        Some(up) => team_of_sessions(up).await?,
-        None => team(global).await?,
+    let (team, session) = match (known, &template) {
+        (Some(known), _) => known,
+        (None, Some(up)) => team_of_sessions(up).await?,
+        (None, None) => team(global).await?,
     };
     // The server acts for the user when it creates a team. A member must not.
     let mcp = match std::env::var_os(LAUNCH_MARKER) {

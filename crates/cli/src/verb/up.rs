@@ -114,7 +114,7 @@ pub(super) async fn run(
     }
     output.show(&answer, || text_of(&answer, args.dry_run))?;
     if args.web {
-        return serve::web(output, answer.team, session).await;
+        return serve::web(global, output, answer.team, session).await;
     }
     if !attaches || !caller::is_terminal() {
         return Ok(ExitCode::SUCCESS);
