@@ -7,24 +7,36 @@ use std::path::PathBuf;
 use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_tests::{Rig, until};
 
-fn fake() -> PathBuf {
+pub(super) fn fake() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_fake_acp_agent"))
 }
 
 /// A team of one external agent, with these lines at the end of its file.
-fn rig(lines: &str) -> Rig {
-    let mut rig = Rig::with_team(&format!(
-        "mode = \"manual\"\n[panes]\nplacement = \"headless\"\n[[member]]\nname = \"ada\"\nengine = {{ acp = [{:?}] }}\n{lines}",
-        fake()
-    ));
-    let sessions = rig.root().to_owned();
-    rig.set("FAKE_ACP_SESSIONS", sessions);
+pub(super) fn rig(lines: &str) -> Rig {
+    rig_with(lines, "")
+}
+
+/// Like [`rig`], with more variables in `env` of the member: `NAME = "value", `.
+fn rig_with(lines: &str, env: &str) -> Rig {
+    let rig = Rig::new();
+    let engine = format!("{{ acp = [{:?}] }}", fake());
+    rig.set_team(&team(&rig, &engine, env, lines));
     rig
 }
 
-const TASK: &str = "[[task]]\ntitle = \"Make the file\"\n";
+/// The file of a team of one member with this engine. An external agent gets no other variable of the user than those
+/// that it is known to read.
+fn team(rig: &Rig, engine: &str, env: &str, lines: &str) -> String {
+    let root = rig.root();
+    format!(
+        "mode = \"manual\"\n[panes]\nplacement = \"headless\"\n[[member]]\nname = \"ada\"\nengine = {engine}\n\
+         env = {{ {env}FAKE_ACP_SESSIONS = {root:?} }}\n{lines}"
+    )
+}
 
-async fn until_logged(rig: &Rig, text: &str) {
+pub(super) const TASK: &str = "[[task]]\ntitle = \"Make the file\"\n";
+
+pub(super) async fn until_logged(rig: &Rig, text: &str) {
     until(&format!("{text:?} in the log"), async || {
         let logs = rig.ok(["logs", "ada"]).await.stdout;
         logs.contains(text).then_some(())
@@ -119,8 +131,7 @@ async fn a_restarted_external_agent_resumes_its_session() {
 
 #[tokio::test]
 async fn an_agent_that_cannot_start_holds_its_member() {
-    let mut rig = rig("");
-    rig.set("FAKE_ACP_LOGIN", "1");
+    let rig = rig_with("", "FAKE_ACP_LOGIN = \"1\", ");
     rig.ok(["up", "--detach"]).await;
     let ada = rig.until_member_is("ada", MemberState::Held).await;
     assert!(ada.why.contains("Log in with the fake"), "{}", ada.why);
@@ -137,18 +148,23 @@ async fn an_agent_that_cannot_start_holds_its_member() {
 }
 
 /// A team of one member with a known engine. Its program is the fake.
-fn rig_of(engine: &str, program: &str, lines: &str) -> (Rig, tempfile::TempDir) {
+pub(super) fn rig_of(engine: &str, program: &str, lines: &str) -> (Rig, tempfile::TempDir) {
+    let (rig, programs) = installed(&[program]);
+    rig.set_team(&team(&rig, &format!("{engine:?}"), "", lines));
+    (rig, programs)
+}
+
+/// A project without a team file, and a directory of `PATH` with the fake under these names.
+pub(super) fn installed(names: &[&str]) -> (Rig, tempfile::TempDir) {
     let programs = tempfile::tempdir().expect("a directory");
-    std::os::unix::fs::symlink(fake(), programs.path().join(program)).expect("a link");
-    let mut rig = Rig::with_team(&format!(
-        "mode = \"manual\"\n[panes]\nplacement = \"headless\"\n[[member]]\nname = \"ada\"\nengine = {engine:?}\n{lines}"
-    ));
+    for name in names {
+        std::os::unix::fs::symlink(fake(), programs.path().join(name)).expect("a link");
+    }
+    let mut rig = Rig::new();
     let path = std::env::var_os("PATH").expect("it is set");
     let own = std::iter::once(programs.path().to_owned());
     let path = std::env::join_paths(own.chain(std::env::split_paths(&path)));
     rig.set("PATH", path.expect("no colon in a path"));
-    let sessions = rig.root().to_owned();
-    rig.set("FAKE_ACP_SESSIONS", sessions);
     (rig, programs)
 }
 
@@ -202,19 +218,21 @@ async fn a_cancelled_prompt_that_fails_releases_no_task() {
 
 #[tokio::test]
 async fn a_stop_during_the_start_leaves_no_process() {
-    let mut rig = rig("");
-    rig.set("FAKE_ACP_SILENT", "1");
-    rig.ok(["up", "--detach"]).await;
-    until("the agent", async || {
-        let processes = rig.processes();
-        let mut agents = processes.iter().map(|process| &process.program);
-        agents
-            .any(|program| program == "fake_acp_agent")
-            .then_some(())
-    })
-    .await;
-    rig.ok(["down"]).await;
-    assert_eq!(rig.processes().len(), 0, "{:?}", rig.processes());
+    // One opens no session, the other does not even answer `initialize`.
+    for variable in ["FAKE_ACP_SILENT", "FAKE_ACP_MUTE"] {
+        let rig = rig_with("", &format!("{variable} = \"1\", "));
+        rig.ok(["up", "--detach"]).await;
+        until("the agent", async || {
+            let processes = rig.processes();
+            let mut agents = processes.iter().map(|process| &process.program);
+            agents
+                .any(|program| program == "fake_acp_agent")
+                .then_some(())
+        })
+        .await;
+        rig.ok(["down"]).await;
+        assert_eq!(rig.processes().len(), 0, "{:?}", rig.processes());
+    }
 }
 
 #[tokio::test]

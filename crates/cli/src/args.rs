@@ -4,8 +4,8 @@
 
 use std::path::PathBuf;
 
-use agent_team_protocol::engine::ENGINES;
 use agent_team_protocol::envelope::{CUSTOM, CustomEvent};
+use agent_team_protocol::external::EXTERNAL;
 use agent_team_protocol::id::{InvalidId, NumberedId};
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::placement::{PlacementChoice, PlacementInfo};
@@ -371,9 +371,7 @@ pub(crate) enum Verb {
     Supervisor(SupervisorCommand),
     Mcp(Mcp),
     Acp(Acp),
-    /// Check the installation
-    #[command(arg(unused_team()))]
-    Doctor,
+    Doctor(Doctor),
     #[command(arg(unused_team()))]
     Init(Init),
     /// Print completions for a shell
@@ -439,6 +437,9 @@ pub(crate) enum PanesCommand {
 #[command(after_help = "\
 Examples:
   agent-team up                  start and attach
+  agent-team up \"Fix the build\"  give a lead and three workers a goal, without a team file
+  agent-team up \"Fix the build\" --engine claude
+                                 the same with members that are Claude Code
   agent-team up --wait           start and wait until no task is runnable
   agent-team up --web            start and open the page of the team
   agent-team up --dry-run        print the changes without making them")]
@@ -491,6 +492,18 @@ pub(crate) struct Run {
     pub(crate) memory: Vec<String>,
 }
 
+/// Check the installation
+#[derive(Debug, Args)]
+#[command(arg(unused_team()))]
+pub(crate) struct Doctor {
+    /// Start the agents of other vendors that are installed, and show version, login, and what works
+    ///
+    /// Each agent is asked to open a session in an empty directory, and gets no prompt. It may write its own records, as at
+    /// each start. Takes up to 30 seconds.
+    #[arg(long)]
+    pub(crate) clis: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
     /// Print each decision and its outcome as one JSON object per line; secrets of a running team are redacted
@@ -506,6 +519,8 @@ pub(crate) struct Start {
     /// Number of workers of a team without a team file [default: 3]
     #[arg(short = 'n', long = "workers", value_name = "N")]
     pub(crate) number: Option<u32>,
+    #[arg(long, help = team_engine_help())]
+    pub(crate) engine: Option<String>,
     /// Discard the earlier board, conversations and spawned members of the team
     #[arg(long)]
     pub(crate) fresh: bool,
@@ -551,6 +566,7 @@ impl Start {
         let Self {
             file,
             number,
+            engine,
             fresh,
             var,
             env,
@@ -564,6 +580,7 @@ impl Start {
         let flags = [
             ("--file", file.is_some()),
             ("-n", number.is_some()),
+            ("--engine", engine.is_some()),
             ("--fresh", *fresh),
             ("--var", !var.is_empty()),
             ("--env", !env.is_empty()),
@@ -665,6 +682,9 @@ pub(crate) struct Spawn {
     /// Only the tools of the role that change nothing
     #[arg(long, conflicts_with = "tools")]
     pub(crate) read_only: bool,
+    /// With an --engine of another vendor: trust the line that was shown with this digest
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) trust: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -769,6 +789,16 @@ fn revision(text: &str) -> Result<Revision, std::num::ParseIntError> {
 fn engine_help() -> String {
     let words: Vec<_> = ENGINES.iter().map(|engine| engine.name).collect();
     format!("Engine: {} [default: the role's]", words.join(", "))
+    let words = agent_team_file::engine_words().join(", ");
+    format!("Engine: {words} [default: the role's]")
+}
+
+fn team_engine_help() -> String {
+    let words: Vec<_> = EXTERNAL.iter().map(|agent| agent.word).collect();
+    format!(
+        "Engine of the members of a team without a team file: native, {} [default: native]",
+        words.join(", ")
+    )
 }
 
 #[cfg(test)]

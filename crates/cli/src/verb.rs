@@ -124,7 +124,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Supervisor(command) => supervisor::run(output, command).await,
         Verb::Mcp(args) => mcp::run(&global, output, args).await,
         Verb::Acp(args) => acp::run(&global, output, args).await,
-        Verb::Doctor => doctor::run(output).await,
+        Verb::Doctor(args) => doctor::run(output, args).await,
         Verb::Init(options) => init::run(output, options),
         Verb::Completions { shell } => completions::run(output, shell),
         Verb::Man { page, out } => man::run(output, page.as_deref(), out),

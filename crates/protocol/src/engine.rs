@@ -14,7 +14,7 @@ pub enum Engine {
     Command,
     /// The agent of this project: a model with tools.
     Native,
-    /// Another vendor's agent: see [`ExternalAgent`](crate::spec::ExternalAgent).
+    /// Another vendor's agent: see [`external`](crate::external).
     External,
     /// A chat session of another program, which has joined with `agent-team mcp`.
     Joined,
@@ -33,7 +33,7 @@ pub struct EngineInfo {
     pub name: &'static str,
     /// The program of its workers.
     pub worker: &'static str,
-    /// Its members are agents of agent-team: they have a model, tools, plans and a budget.
+    /// Its members are agents of agent-team: they have a model, tools and plans.
     pub uses_model: bool,
     /// It runs the `run` lines of tasks, and takes no task without such a line. It sends no messages.
     pub runs_lines: bool,
@@ -163,6 +163,11 @@ impl Engine {
 
     pub fn is_external(self) -> bool {
         self == Self::External
+    }
+
+    /// Limits of tokens, money and minutes apply to its members.
+    pub fn has_budget(self) -> bool {
+        self.uses_model() || self.is_external()
     }
 
     pub fn runs_lines(self) -> bool {

@@ -14,6 +14,7 @@ pub mod envelope;
 pub mod error;
 pub mod event;
 pub mod exit;
+pub mod external;
 pub mod goal;
 pub mod hook;
 pub mod host;

@@ -194,7 +194,7 @@ pub struct MemberSpec {
     pub placement: Option<PlacementChoice>,
     #[serde(default)]
     pub agent: AgentSpec,
-    /// Only used with the native engine.
+    /// Only used with the engines `native` and `external`.
     #[serde(default, skip_serializing_if = "Budget::is_empty")]
     pub budget: Budget,
 }

@@ -34,6 +34,9 @@ pub struct MemberView {
     /// How much the member's model thinks. `None`: the member has no model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<Effort>,
+    /// What the member's program runs without asking, in words. `None`: agent-team decides every call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unasked: Option<String>,
     /// Usage of all launches so far.
     #[serde(default)]
     pub usage: Usage,

@@ -13,10 +13,12 @@ use agent_team_core::spec::{self as core_spec, ClaimableTasks, FileTask};
 use agent_team_core::{Origin, Refused, Team};
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
+use agent_team_protocol::external::{self, KnownAgent};
 use agent_team_protocol::method::{self, Spawn};
 use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::spec::{
-    self, AgentSpec, ClaimPolicy, Colour, MemberSpec, RoleSpec, Strategy, TaskSpec, TeamSpec,
+    self, AgentSpec, ClaimPolicy, Colour, ExternalAgent, MemberSpec, RoleSpec, Strategy, TaskSpec,
+    TeamSpec,
 };
 use agent_team_protocol::value::ProcessStamp;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, RoleName, TaskId};
@@ -124,7 +126,7 @@ fn member_spec(spec: MemberSpec, colour: Colour) -> core_spec::MemberSpec {
             agent: spec.agent,
         }),
         colour: colour.name().into(),
-        budget: spec.engine.uses_model().then_some(spec.budget),
+        budget: spec.engine.has_budget().then_some(spec.budget),
     }
 }
 
@@ -308,8 +310,16 @@ pub(crate) fn spawn_spec(
         .members()
         .map(|member| settings::colour(&member.spec))
         .collect();
-    let engine = spawn.engine.unwrap_or(role.engine);
+    let external = spawn.external.as_deref();
+    let external = external.map(|word| external_agent(word, by)).transpose()?;
+    let engine = match external {
+        Some(_) => Engine::External,
+        None => spawn.engine.unwrap_or(role.engine),
+    };
     check_engine(spawn.role.as_str(), engine)?;
+    if engine.is_external() {
+        check_native_arguments(&spawn)?;
+    }
     if spawn.must_plan && !engine.is_agent() {
         let text = format!("a member with the {} engine cannot plan", engine.name());
         return Err(
@@ -339,6 +349,7 @@ pub(crate) fn spawn_spec(
         agent: AgentSpec {
             must_plan: role.agent.must_plan || spawn.must_plan,
             effort: spawn.effort.or(role.agent.effort),
+            external: external.or_else(|| role.agent.external.clone()),
             ..spawned_agent(role.agent, model, spawn.prompt, spawn.tools)
         },
     };
@@ -347,6 +358,41 @@ pub(crate) fn spawn_spec(
         role: role.name,
         like: member_spec(spec, colour),
     })
+}
+
+/// The known external agent that the user has named.
+fn external_agent(word: &str, by: &Origin) -> Result<ExternalAgent, Refusal> {
+    if let Origin::Member { .. } = by {
+        let text = "only the user can choose the agent of a spawned member";
+        return Err(Refusal::new(ErrorCode::NotPermitted, text));
+    }
+    let known = external::known(word).map(KnownAgent::agent);
+    known.ok_or_else(|| {
+        let words = external::EXTERNAL.iter().map(|known| known.word);
+        let words: Vec<_> = words.collect();
+        Refusal::new(
+            ErrorCode::Invalid,
+            format!("unknown external agent {word:?}"),
+        )
+        .hint(format!("known agents: {}", words.join(", ")))
+    })
+}
+
+/// Refuses arguments that an external agent would ignore.
+fn check_native_arguments(spawn: &Spawn) -> Result<(), Refusal> {
+    let native = [
+        ("a plan", spawn.must_plan),
+        ("tools", spawn.tools.is_some()),
+        ("a model", spawn.model.is_some()),
+        ("an effort", spawn.effort.is_some()),
+    ];
+    let Some((what, _)) = native.iter().find(|(_, is_set)| *is_set) else {
+        return Ok(());
+    };
+    let text = format!(
+        "cannot set {what} for an agent of another vendor: it applies to native agents only"
+    );
+    Err(Refusal::new(ErrorCode::Invalid, text).hint("spawn a role with the native engine"))
 }
 
 fn check_tools(tools: &[String], engine: Engine) -> Result<(), Refusal> {

@@ -11,6 +11,7 @@ use agent_team_core::{Team, Tick};
 use agent_team_protocol::Party;
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
+use agent_team_protocol::external;
 use agent_team_protocol::goal::GoalView;
 use agent_team_protocol::notification::{Assignment, MemberModel};
 use agent_team_protocol::placement::Placement;
@@ -63,14 +64,20 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
     let waiting = waiting(team, member, facts.waiting.as_ref());
     let is_working = task.is_some() || member.transcript.active;
     let state = state(member, is_working, waiting.is_some(), facts.unresponsive);
-    let (engine, model, effort) = match facts.settings {
+    let (engine, model, effort, unasked) = match facts.settings {
         Some(settings) => {
             let agent = &settings.agent;
             let uses_model = settings.engine.uses_model();
             let effort = uses_model.then(|| agent.effort.unwrap_or_default());
-            (settings.engine, agent.model.clone(), effort)
+            let external = agent.external.as_ref();
+            let unasked = external::unasked(settings.engine, external);
+            // The model of an external agent is unknown: its name stands for it.
+            let name = external.filter(|_| settings.engine.is_external());
+            let model = name.map(|agent| agent.name.clone());
+            let model = model.or_else(|| agent.model.clone());
+            (settings.engine, model, effort, unasked)
         }
-        None => (Engine::Unknown, None, None),
+        None => (Engine::Unknown, None, None, None),
     };
     let (model, context) = match facts.model.clone() {
         Some(reported) => (Some(reported.model), reported.context),
@@ -102,6 +109,7 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
         model,
         context,
         effort,
+        unasked: unasked.map(str::to_owned),
         usage: member.transcript.spent,
         up_ms: member.account.up.read(now),
         working_ms: member.account.working.read(now),

@@ -244,7 +244,7 @@ impl AgentKeys {
 
     pub(super) fn note_key(&mut self, key: &'static str, at: usize) {
         self.first_key.get_or_insert(At { value: key, at });
-        if key != "prompt" {
+        if !["prompt", "limits"].contains(&key) {
             self.native_key.get_or_insert(At { value: key, at });
         }
     }

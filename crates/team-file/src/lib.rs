@@ -40,7 +40,7 @@ mod variables;
 use std::collections::HashMap;
 use std::path::Path;
 
-use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::spec::{AgentSpec, CommandFile, Layout, Limits, McpServer, TeamSpec};
 use agent_team_protocol::{TeamId, TeamName, with_causes};
@@ -68,7 +68,7 @@ pub use permissions::{allow_always, revoke_always};
 pub use role::{Layer, RoleSource, RoleView};
 pub use source::Fault;
 pub use table::suggest;
-pub use trust::{ABSENT, RequiredTrust};
+pub use trust::{ABSENT, RequiredTrust, of_spawned};
 pub use variables::{Variables, is_variable};
 
 /// Maximum number of members whose panes share a window. A larger team gets a window per member, unless its file sets
@@ -152,18 +152,29 @@ pub fn convert(
 }
 
 /// The default team of a project without a team file: a lead and `workers` workers. The project is the repository
-/// around `here`, or `here` itself.
+/// around `here`, or `here` itself. `engine`: a word of [`engine_words`], for all members and for members that are
+/// spawned later; `None`: the native engine.
 ///
 /// # Errors
 /// If `here` cannot be resolved, or if a role in use or the user's settings have faults.
-pub fn of_workers(workers: u32, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
+pub fn of_workers(
+    workers: u32,
+    engine: Option<&str>,
+    reading: Reading<'_>,
+) -> Result<Loaded, LoadTeamError> {
     let mut text = format!(
         "mode = \"lead\"\n[limits]\nteammates = {}\n",
         Limits::default().teammates.max(workers)
     );
+    if let Some(engine) = engine {
+        text.push_str(&format!(
+            "[defaults]\nengine = {engine:?}\n[lead]\nengine = {engine:?}\n"
+        ));
+    }
+    let engine = engine.unwrap_or("native");
     for number in 1..=workers {
         text.push_str(&format!(
-            "[[member]]\nname = \"worker-{number}\"\nrole = \"worker\"\nengine = \"native\"\n"
+            "[[member]]\nname = \"worker-{number}\"\nrole = \"worker\"\nengine = {engine:?}\n"
         ));
     }
     generated(&text, reading)
@@ -587,25 +598,27 @@ pub enum EngineError {
     Unknown { hint: String },
 }
 
-/// The engine of this name, for the command line.
+/// The words for an engine on the command line, which names no program.
+pub fn engine_words() -> Vec<&'static str> {
+    let words = engine::engine_words().into_iter();
+    words.map(|(word, _)| word).collect()
+}
+
+/// The engine of this name, for the command line. For an external agent, the name says which.
 ///
 /// # Errors
 /// If there is no engine of this name, or this version does not support it.
 pub fn engine(text: &str) -> Result<Engine, EngineError> {
-    let known = ENGINE_WORDS
-        .iter()
-        .filter(|(_, engine)| !engine::needs_command(*engine));
-    if let Some((_, engine)) = known.clone().find(|(word, _)| *word == text) {
-        return Ok(*engine);
+    let mut known = engine::engine_words().into_iter();
+    if let Some((_, engine)) = known.find(|(word, _)| *word == text) {
+        return Ok(engine);
     }
-    // The command line cannot name a program yet.
-    let is_program = text == Engine::Terminal.name() || engine::external(text).is_some();
-    if unsupported::is_value("engine", text) || is_program {
+    // The command line cannot name a program.
+    if unsupported::is_value("engine", text) || text == Engine::Terminal.name() {
         return Err(EngineError::Unsupported);
     }
-    let known: Vec<_> = known.map(|(word, _)| *word).collect();
     Err(EngineError::Unknown {
-        hint: table::suggest(text, &known),
+        hint: table::suggest(text, &engine_words()),
     })
 }
 

@@ -385,14 +385,20 @@ pub(super) fn read(
     let budget = overrides.budget(budget, of_member(&name));
     let mut agent = of_role.agent(&agent_keys, &defaults.agent_keys);
     agent.may_spawn = may_spawn.or(agent.may_spawn);
+    let inherited = of_role.engine().unwrap_or(defaults.engine);
+    // Keys that only agents have make the member a native agent, unless it is another agent that has them, too.
+    let is_native = match inherited.is_external() {
+        true => agent_keys.native_key.is_some(),
+        false => agent_keys.first_key.is_some(),
+    };
+    let inherited = match is_native {
+        true => Engine::Native,
+        false => inherited,
+    };
     let spec = MemberSpec {
         name,
         lead,
-        engine: engine
-            .map(|found| found.value)
-            .or(agent_keys.first_key.map(|_| Engine::Native))
-            .or(of_role.engine())
-            .unwrap_or(defaults.engine),
+        engine: engine.map_or(inherited, |found| found.value),
         colour: colour.or(of_role.colour),
         role,
         cwd: cwd.unwrap_or_else(|| defaults.cwd.clone()),

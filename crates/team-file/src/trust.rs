@@ -36,6 +36,13 @@ pub struct RequiredTrust {
     pub digest: String,
 }
 
+impl RequiredTrust {
+    fn of(lines: Vec<String>) -> Self {
+        let digest = Digest::of_bytes(lines.join("\n").as_bytes()).to_string();
+        Self { lines, digest }
+    }
+}
+
 /// The parts of a team that can require trust.
 pub(super) struct Team<'a> {
     pub(super) project: &'a Path,
@@ -202,10 +209,7 @@ pub(super) fn of(team: Team<'_>) -> Trust {
     }));
     protected.sort();
     protected.dedup_by(|a, b| a.path == b.path);
-    let required_trust = (!lines.is_empty()).then(|| {
-        let digest = Digest::of_bytes(lines.join("\n").as_bytes()).to_string();
-        RequiredTrust { lines, digest }
-    });
+    let required_trust = (!lines.is_empty()).then(|| RequiredTrust::of(lines));
     Trust {
         required_trust,
         trusted,
@@ -303,11 +307,7 @@ fn server(server: &McpServer) -> String {
 /// the project's own settings for it, such as `.claude/settings.json`, whose hooks, plugins and rules run programs without
 /// asking.
 pub(super) fn external(defaults: &Defaults, members: &[Member], roles: &Roles) -> Vec<String> {
-    let line = |subject: &str, agent: &ExternalAgent| {
-        let words = agent.command.iter();
-        let words: String = words.map(|word| format!(" {word:?}")).collect();
-        format!("{subject} runs{words}, without the sandbox and with the project's settings for it")
-    };
+    let line = external_line;
     let has_program =
         |member: &&Member| matches!(member.spec.engine, Engine::External | Engine::Terminal);
     let of_members = members.iter().filter(has_program).filter_map(|member| {
@@ -315,11 +315,26 @@ pub(super) fn external(defaults: &Defaults, members: &[Member], roles: &Roles) -
         Some(line(&format!("member {}", member.spec.name), agent))
     });
     let of_defaults = defaults.agent_keys.external.as_ref();
-    let of_defaults = of_defaults.map(|agent| line("each spawned member", agent));
+    let of_defaults = of_defaults.map(|agent| line(SPAWNED, agent));
     let of_roles = roles.external();
     let of_roles =
         of_roles.map(|(role, agent)| line(&format!("each member of role {role}"), agent));
     of_members.chain(of_defaults).chain(of_roles).collect()
+}
+
+/// The subject of the line about members that are spawned later.
+const SPAWNED: &str = "each spawned member";
+
+fn external_line(subject: &str, agent: &ExternalAgent) -> String {
+    let words = agent.command.iter();
+    let words: String = words.map(|word| format!(" {word:?}")).collect();
+    format!("{subject} runs{words}, without the sandbox and with the project's settings for it")
+}
+
+/// The trust that a member with this agent requires when the user spawns it: the line that a team file has which makes
+/// it the agent of spawned members.
+pub fn of_spawned(agent: &ExternalAgent) -> RequiredTrust {
+    RequiredTrust::of(vec![external_line(SPAWNED, agent)])
 }
 
 fn pairs(pairs: &BTreeMap<String, String>) -> String {

@@ -301,6 +301,7 @@ impl Agent {
                     socket,
                     door: None,
                     unstored_session: None,
+                    meter: external::Meter::default(),
                     inputs: external::Inputs::new(inputs),
                 };
                 (None, external.run())

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use agent_team_protocol::external::{KnownAgent, known_agent};
 use agent_team_protocol::launch::{LAUNCH_MARKER, LaunchFile};
 use agent_team_providers::holds_key;
 use agent_team_system::directories::Directories;
@@ -92,7 +93,7 @@ pub(crate) fn directories(path: &Path, file: &LaunchFile) -> io::Result<Director
 
 /// The complete environment of the member's programs. A provider's key is only for the model, unless the user made the
 /// key a secret for the tools as well. An agent's programs receive a variable of the user only if the allow-list or the
-/// configuration names it.
+/// configuration names it. Another vendor's agent also receives the variables that it reads, among them its keys.
 pub(crate) fn child_environment(
     file: &LaunchFile,
     term: Option<OsString>,
@@ -106,10 +107,17 @@ pub(crate) fn child_environment(
     let passed_on =
         |name: &str| !NOT_PASSED_ON.contains(&name) && !own.iter().any(|(ours, _)| *ours == name);
     let is_secret = |name: &str| file.secrets.contains_key(name);
-    let is_given =
-        |name: &str| !file.engine.uses_model() || is_allowed(name) || file.named.contains(name);
+    let is_external = file.engine.is_external();
+    let known = file.agent.external.as_ref().and_then(known_agent);
+    let reads = |name: &str| known.is_some_and(|known| known.reads(name, holds_key(name)));
+    let is_given = |name: &str| {
+        !(file.engine.uses_model() || is_external)
+            || is_allowed(name)
+            || file.named.contains(name)
+            || (is_external && reads(name))
+    };
     // Another vendor's agent calls its own model, also as a terminal program.
-    let calls_model = file.engine.is_external() || file.engine.shows_program();
+    let calls_model = is_external || file.engine.shows_program();
     let is_kept = |name: &str| calls_model || !holds_key(name);
     let variables = file
         .environment
@@ -124,13 +132,25 @@ pub(crate) fn child_environment(
         .collect()
 }
 
+/// The variables of this process that a known agent receives if its user starts it without a team.
+pub(crate) fn variables_of_agent(
+    known: &KnownAgent,
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Vec<(OsString, OsString)> {
+    let is_given = |name: &str| is_allowed(name) || known.reads(name, holds_key(name));
+    variables
+        .filter(|(name, _)| name.to_str().is_some_and(is_given))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use agent_team_protocol::engine::Engine;
     use std::collections::{BTreeMap, BTreeSet};
 
+    use agent_team_protocol::external::known;
     use agent_team_protocol::id::LaunchId;
-    use agent_team_protocol::spec::AgentSpec;
+    use agent_team_protocol::spec::{AgentSpec, ExternalAgent};
     use agent_team_protocol::{TeamId, TeamName};
 
     use super::*;
@@ -231,6 +251,49 @@ mod tests {
         assert_eq!(names(&file), of(&["PATH", "GITHUB_TOKEN", "DATABASE_URL"]));
         file.engine = Engine::Native;
         assert_eq!(names(&file), of(&["PATH", "DATABASE_URL"]));
+    }
+
+    #[test]
+    fn an_external_agent_gets_its_own_keys_and_no_others() {
+        let given = [
+            ("PATH", "/bin"),
+            ("GITHUB_TOKEN", "of the user"),
+            ("ANTHROPIC_API_KEY", "of claude"),
+            ("CLAUDE_CODE_OAUTH_TOKEN", "of claude"),
+            ("CLAUDE_CODE_SSE_PORT", "of another claude"),
+            ("CLAUDECODE", "1"),
+            ("OPENAI_API_KEY", "of codex"),
+            ("NAMED", "yes"),
+        ];
+        let mut file = launch_file("/home".as_ref(), &given);
+        file.engine = Engine::External;
+        file.named = ["NAMED".to_owned()].into();
+        let mut names = |agent: ExternalAgent| -> Vec<&str> {
+            file.agent.external = Some(agent);
+            let environment = child_environment(&file, None);
+            let has = |name: &str| environment.iter().any(|(found, _)| found == name);
+            let names = given.iter().map(|(name, _)| *name);
+            names.filter(|name| has(name)).collect()
+        };
+        let claude = known("claude").unwrap().agent();
+        let expected = [
+            "PATH",
+            "ANTHROPIC_API_KEY",
+            "CLAUDE_CODE_OAUTH_TOKEN",
+            "NAMED",
+        ];
+        assert_eq!(names(claude.clone()), expected);
+        let codex = known("codex").unwrap().agent();
+        assert_eq!(names(codex), ["PATH", "OPENAI_API_KEY", "NAMED"]);
+        let opencode = known("opencode").unwrap().agent();
+        let expected = ["PATH", "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "NAMED"];
+        assert_eq!(names(opencode), expected);
+        // A program of the project that has the name of a known agent.
+        let command = vec!["./claude".to_owned()];
+        assert_eq!(
+            names(ExternalAgent { command, ..claude }),
+            ["PATH", "NAMED"]
+        );
     }
 
     #[test]

@@ -87,7 +87,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::agent::deps::{self, Models};
-use crate::agent::external::team_door;
+use crate::agent::external::{probe, team_door};
 use crate::agent::{Agent, AgentConfig};
 use crate::engine::{ProgramContext, TaskEngine, task_engine};
 use crate::launch::TakeLaunchError;
@@ -265,6 +265,20 @@ pub fn explain_model(agent: &str) -> Result<String, String> {
     let explained = deps::explain(&agent, environment.collect(), &settings);
     let explained = runtime.block_on(explained)?;
     Ok(serde_json::to_string(&explained).expect("it has string keys"))
+}
+
+/// Starts the agents of other vendors that are installed, and returns what they report, as JSON. `arguments`:
+/// `ProbeArguments` as JSON. No model is called.
+///
+/// # Errors
+/// If the arguments are invalid, or the process cannot be prepared. The reason is a text for the user.
+pub fn probe_agents(arguments: &str) -> Result<String, String> {
+    let arguments = serde_json::from_str(arguments).map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    Ok(runtime.block_on(probe::probe(arguments)))
 }
 
 /// Connects stdin and stdout to the team's tools of a member: an MCP server for the member's external agent.

@@ -8,6 +8,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use agent_team_policy::{Action, CallPath};
+use agent_team_protocol::codec::is_within_limits;
 use agent_team_protocol::hook::HookDecision;
 use agent_team_protocol::method::{
     RequestAsk, RequestBegin, RequestEnd, RequestWait, RequestWithdraw,
@@ -26,6 +27,9 @@ use crate::context::ToolContext;
 use crate::resolved_path::ResolvedPath;
 use crate::supervisor_client::SupervisorClient;
 use crate::tool::{ToolError, off_thread};
+
+/// The largest request, in bytes of its JSON: half of a frame, because the answers to clients repeat it.
+const REQUEST_MAX: usize = 512 << 10;
 
 task_local! {
     /// What a hook decided about the call that this tokio task runs.
@@ -227,6 +231,10 @@ impl Permission {
             Permission::Bypass => return Ok(Permit::free(None)),
             Permission::Ask(client) => client,
         };
+        if !is_showable(ask) {
+            let why = "its arguments are too large to be shown for a decision; split the call";
+            return Err(denied(why));
+        }
         loop {
             let request = match client.call::<RequestAsk>(ask).await.map_err(refused)? {
                 Answer::Allowed { run } => return Ok(Permit::free(run)),
@@ -352,6 +360,14 @@ fn look_up(cwd: &Path, given: String) -> Option<ResolvedCallPath> {
 }
 
 /// The pane shows the first line to the user; the second is for the model.
+/// Whether the supervisor and its clients accept a frame with this request. A larger frame would end the connection, and
+/// would be sent again over the next one.
+fn is_showable(ask: &AskRequest) -> bool {
+    let text = serde_json::to_string(ask).unwrap_or_default();
+    // The brackets stand for those of the frame.
+    !text.is_empty() && text.len() <= REQUEST_MAX && is_within_limits(&format!("[[[[{text}]]]]"))
+}
+
 fn denied(why: &str) -> ToolError {
     ToolError::Failed(format!(
         "Not permitted: {why}.\nThe call was not executed; do not attempt the same by other means."

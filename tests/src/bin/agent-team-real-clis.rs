@@ -58,12 +58,12 @@ fn main() -> Result<ExitCode> {
 
 /// Installs the package, unless this version is installed already. Returns the directory of its programs.
 fn install(cli: &Cli, packages: &std::path::Path) -> Result<PathBuf> {
-    let directory = packages.join(format!("{}-{}", cli.word, cli.version));
+    let directory = packages.join(format!("{}-{}", cli.word, cli.version()));
     let programs = directory.join("node_modules/.bin");
     if programs.join(cli.program).exists() {
         return Ok(programs);
     }
-    println!("   installing {}@{}", cli.package, cli.version);
+    println!("   installing {}@{}", cli.package, cli.version());
     std::fs::create_dir_all(&directory)?;
     let npm = Command::new("npm")
         .args([
@@ -74,7 +74,7 @@ fn install(cli: &Cli, packages: &std::path::Path) -> Result<PathBuf> {
             "--prefix",
         ])
         .arg(&directory)
-        .arg(format!("{}@{}", cli.package, cli.version))
+        .arg(format!("{}@{}", cli.package, cli.version()))
         .current_dir(&directory)
         .output()
         .context("cannot run npm")?;

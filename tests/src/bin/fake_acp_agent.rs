@@ -12,11 +12,21 @@
 //! - `escape`: like `wander`, but refuses to change the mode again
 //! - `forget`: ends its turn without a call
 //! - `crash`: exits with 3
+//! - `fake:finish`: ends the goal of the team that it leads
+//! - `fake:spend`: reports tokens, and a cost of 0.25 dollars more
+//! - `fake:burn`: reports a higher cost again and again, until `session/cancel`
+//! - `fake:flood`: sends updates without end, and reads nothing
+//! - `fake:fork`: leaves a process behind, and exits
+//! - `fake:huge`: asks for a call with an input of 1 MiB
+//! - `fake:withdraw`: asks for a call, and withdraws the question after a message during the turn
+//! - `fake:expired`: refuses the prompt, because its key has expired
+//! - `fake:keys`: answers with the names of its variables for keys
 //!
 //! It asks about each call of a team tool, as Claude does, unless the client allows these tools when it opens the session.
 //!
 //! The sessions that it knows are files in the directory `FAKE_ACP_SESSIONS`. With `FAKE_ACP_LOGIN`, it requires a
-//! login; with `FAKE_ACP_SILENT`, it opens no session.
+//! login, as it does under the name `kimi`; with `FAKE_ACP_SILENT`, it opens no session; with `FAKE_ACP_MUTE`, it answers
+//! nothing. It writes each answer to a question into the file `answers` in that directory.
 
 use std::io::{BufRead, BufReader, Lines, StdinLock, Write};
 use std::path::PathBuf;
@@ -32,6 +42,8 @@ struct Agent {
     has_team_rule: bool,
     mode: String,
     requests: u64,
+    /// In dollars.
+    cost: f64,
 }
 
 fn main() {
@@ -42,6 +54,7 @@ fn main() {
         has_team_rule: false,
         mode: "auto".to_owned(),
         requests: 0,
+        cost: 0.0,
     };
     while let Some(message) = agent.next() {
         agent.handle(&message);
@@ -52,10 +65,23 @@ fn sessions() -> PathBuf {
     std::env::var_os("FAKE_ACP_SESSIONS").map_or_else(|| PathBuf::from("."), PathBuf::from)
 }
 
+fn needs_login() -> bool {
+    let mut words = std::env::args();
+    let program = words.next().unwrap_or_default();
+    std::env::var_os("FAKE_ACP_LOGIN").is_some() || program.ends_with("/kimi")
+}
+
 impl Agent {
     fn next(&mut self) -> Option<Value> {
         let line = self.lines.next()?.ok()?;
-        serde_json::from_str(&line).ok()
+        let message: Value = serde_json::from_str(&line).ok()?;
+        if message["method"].is_null() {
+            let mut answers = std::fs::OpenOptions::new();
+            let answers = answers.create(true).append(true);
+            let file = answers.open(sessions().join("answers"));
+            writeln!(file.expect("a file"), "{line}").expect("the file can be written");
+        }
+        Some(message)
     }
 
     fn send(&self, mut message: Value) {
@@ -80,10 +106,9 @@ impl Agent {
     fn open(&mut self, request: &Value) -> Value {
         let server = &request["params"]["mcpServers"][0];
         let args = server["args"].as_array().into_iter().flatten();
-        self.team = std::iter::once(&server["command"])
-            .chain(args)
-            .map(|word| word.as_str().expect("a word").to_owned())
-            .collect();
+        let words = std::iter::once(&server["command"]).chain(args);
+        let words = words.filter_map(|word| word.as_str());
+        self.team = words.map(str::to_owned).collect();
         let rules = &request["params"]["_meta"]["claudeCode"]["options"]["allowedTools"];
         let mut rules = rules.as_array().into_iter().flatten();
         self.has_team_rule = rules.any(|rule| rule == "mcp__team");
@@ -94,6 +119,9 @@ impl Agent {
 
     fn handle(&mut self, request: &Value) {
         let params = &request["params"];
+        if std::env::var_os("FAKE_ACP_MUTE").is_some() {
+            return;
+        }
         match request["method"].as_str().unwrap_or_default() {
             "initialize" => self.answer(
                 request,
@@ -108,7 +136,7 @@ impl Agent {
                 }),
             ),
             "session/new" if std::env::var_os("FAKE_ACP_SILENT").is_some() => {}
-            "session/new" if std::env::var_os("FAKE_ACP_LOGIN").is_some() => {
+            "session/new" if needs_login() => {
                 let error = json!({ "code": -32000, "message": "Authentication required" });
                 self.send(json!({ "id": request["id"], "error": error }));
             }
@@ -137,6 +165,10 @@ impl Agent {
                 if text.contains("overload") && !text.contains("ping") {
                     let error = json!({ "code": -32603, "message": "the fake is overloaded" });
                     self.send(json!({ "id": request["id"], "error": error }));
+                } else if text.contains("fake:expired") && !text.contains("ping") {
+                    let text = "401: the key \u{1b}[31mhas expired";
+                    let error = json!({ "code": -32603, "message": text });
+                    self.send(json!({ "id": request["id"], "error": error }));
                 } else if text.contains("fragile") && !text.contains("ping") {
                     self.say("I wait.\n");
                     self.until("session/cancel");
@@ -144,7 +176,12 @@ impl Agent {
                     self.send(json!({ "id": request["id"], "error": error }));
                 } else {
                     let stop = self.turn(&text);
-                    self.answer(request, json!({ "stopReason": stop }));
+                    let mut result = json!({ "stopReason": stop });
+                    if text.contains("fake:spend") {
+                        result["usage"] = json!({ "inputTokens": 1000, "outputTokens": 200,
+                            "cachedReadTokens": 3000, "totalTokens": 4200 });
+                    }
+                    self.answer(request, result);
                 }
             }
             _ => {}
@@ -201,6 +238,47 @@ impl Agent {
                 ", tools at {} ",
                 self.team.last().expect("a socket")
             ));
+        } else if has("fake:finish") {
+            let result = self.team_tool("finish", json!({ "answer": "the fake is done" }));
+            self.say(&format!("finish: {result}"));
+        } else if has("fake:spend") {
+            self.costs_more();
+            self.say("I have spent it.");
+        } else if has("fake:burn") {
+            self.say("I burn.\n");
+            for _ in 0..8 {
+                self.costs_more();
+            }
+            self.until("session/cancel");
+            return "cancelled";
+        } else if has("fake:flood") {
+            loop {
+                self.say(&format!("{}\n", "flood ".repeat(20)));
+            }
+        } else if has("fake:fork") {
+            let left = Command::new("sleep")
+                .arg("600")
+                .stdin(Stdio::null())
+                .spawn();
+            self.say(&format!("I leave {}.\n", left.expect("it starts").id()));
+            std::process::exit(0);
+        } else if has("fake:huge") {
+            let command = format!("echo made > made.txt #{}", "x".repeat(1 << 20));
+            let call = json!({
+                "toolCallId": "call-1", "title": "huge", "kind": "execute", "status": "pending",
+                "rawInput": { "command": command },
+            });
+            let may_call = self.may_call(&call);
+            self.say(&format!("huge: {may_call}\n"));
+        } else if has("fake:withdraw") {
+            self.withdraw();
+        } else if has("fake:keys") {
+            let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+            let mut names: Vec<_> = names
+                .filter(|name| name.ends_with("_KEY") || name.ends_with("_TOKEN"))
+                .collect();
+            names.sort();
+            self.say(&format!("my keys: {}.\n", names.join(" ")));
         } else if has("forget") || has("You still own") {
             self.say("I forget the rest.");
         } else if let Some((_, rest)) = prompt.split_once("own the task ") {
@@ -241,8 +319,32 @@ impl Agent {
         self.say(&format!("{tool}: {result}"));
     }
 
-    /// Asks for the permission of a call.
-    fn may_call(&mut self, call: &Value) -> bool {
+    /// Reports a higher cost of the session.
+    fn costs_more(&mut self) {
+        self.cost += 0.25;
+        self.update(json!({
+            "sessionUpdate": "usage_update", "used": 5000, "size": 10_000,
+            "cost": { "amount": self.cost, "currency": "USD" },
+        }));
+    }
+
+    /// Asks for a call, withdraws the question after a message, and runs the call if it is allowed all the same.
+    fn withdraw(&mut self) {
+        let command = "echo made > made.txt";
+        let call = json!({
+            "toolCallId": "call-1", "title": command, "kind": "execute", "status": "pending",
+            "rawInput": { "command": command },
+        });
+        let id = self.ask(&call);
+        let message = self.until("_session/steering");
+        self.answer(&message, json!({ "outcome": "injected" }));
+        self.send(json!({ "method": "$/cancel_request", "params": { "requestId": id } }));
+        self.say("I have withdrawn it.\n");
+        self.until("session/cancel");
+    }
+
+    /// Asks for the permission of a call. Returns the id of the request.
+    fn ask(&mut self, call: &Value) -> u64 {
         self.requests += 1;
         let id = self.requests;
         let options = json!([
@@ -252,6 +354,12 @@ impl Agent {
         ]);
         let params = json!({ "sessionId": self.session, "toolCall": call, "options": options });
         self.send(json!({ "id": id, "method": "session/request_permission", "params": params }));
+        id
+    }
+
+    /// Asks for the permission of a call, and waits for the answer.
+    fn may_call(&mut self, call: &Value) -> bool {
+        let id = self.ask(call);
         while let Some(message) = self.next() {
             if message["id"] == id && message["method"].is_null() {
                 return message["result"]["outcome"]["optionId"] == "yes";

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use agent_team_protocol::external;
 use serde_json::json;
 
 use crate::Rig;
@@ -14,47 +15,53 @@ pub struct Cli {
     pub word: &'static str,
     /// Its package in the npm registry.
     pub package: &'static str,
-    pub version: &'static str,
     /// The file that must exist after the installation.
     pub program: &'static str,
     /// Whether a message joins its turn.
     pub(super) joins: bool,
 }
 
-/// All agents, with the tested versions.
+impl Cli {
+    /// The tested version of the package.
+    ///
+    /// # Panics
+    /// If the table of external agents names none.
+    pub fn version(&self) -> &'static str {
+        let known = external::known(self.word);
+        let tested = known.and_then(|known| known.tested);
+        tested.expect("the agent has a tested version")
+    }
+}
+
+/// All agents.
 pub const CLIS: &[Cli] = &[
     Cli {
         word: "claude",
         package: "@agentclientprotocol/claude-agent-acp",
-        version: "0.101.0",
         program: "claude-agent-acp",
         joins: true,
     },
     Cli {
         word: "codex",
         package: "@agentclientprotocol/codex-acp",
-        version: "2.6.0",
         program: "codex-acp",
         joins: true,
     },
     Cli {
         word: "opencode",
         package: "opencode-ai",
-        version: "1.18.33",
         program: "opencode",
         joins: true,
     },
     Cli {
         word: "qwen",
         package: "@qwen-code/qwen-code",
-        version: "0.24.4",
         program: "qwen",
         joins: true,
     },
     Cli {
         word: "gemini",
         package: "@google/gemini-cli",
-        version: "0.61.0",
         program: "gemini",
         joins: false,
     },

@@ -41,7 +41,7 @@ impl Row {
             Ok(works) => works.clone(),
             Err(why) => format!("**no**: {}", why.replace('|', "/").replace('\n', " ")),
         });
-        let mut line = format!("| {} | {} |", self.cli.program, self.cli.version);
+        let mut line = format!("| {} | {} |", self.cli.program, self.cli.version());
         for _ in 0..CHECKS {
             line.push_str(&format!(" {} |", cells.next().as_deref().unwrap_or("–")));
         }

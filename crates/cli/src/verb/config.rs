@@ -187,7 +187,7 @@ pub(super) async fn load(
     };
     Ok(match file {
         Some(file) => agent_team_file::load(&file, reading)?,
-        None => agent_team_file::of_workers(up::DEFAULT_WORKERS, reading)?,
+        None => agent_team_file::of_workers(up::DEFAULT_WORKERS, None, reading)?,
     })
 }
 

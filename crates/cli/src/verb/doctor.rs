@@ -2,6 +2,7 @@
 //! one. It creates missing directories of agent-team; it starts no supervisor and repairs nothing else.
 
 mod check;
+mod clis;
 pub(super) mod model;
 mod placements;
 
@@ -22,7 +23,9 @@ use agent_team_system::sandbox;
 use serde::Serialize;
 
 use self::check::Check;
+use self::clis::Cli;
 use super::supervisor;
+use crate::args;
 use crate::caller;
 use crate::error::Failure;
 use crate::output::{Output, text};
@@ -34,12 +37,20 @@ const LEAST_FREE: u64 = 64 << 20;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Report {
     checks: Vec<Check>,
+    /// With `--clis`: the agents of other vendors that are installed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clis: Option<Vec<Cli>>,
 }
 
 pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
     let workers: BTreeSet<_> = ENGINES.iter().map(|engine| engine.worker).collect();
     let programs = [supervisor::BINARY].into_iter().chain(workers);
     let mut checks: Vec<_> = programs.map(binary).collect();
+pub(super) async fn run(output: Output, args: args::Doctor) -> Result<ExitCode, Failure> {
+    let mut programs = vec![supervisor::BINARY];
+    programs.extend(ENGINES.iter().map(|engine| engine.worker));
+    programs.dedup();
+    let mut checks: Vec<_> = programs.into_iter().map(binary).collect();
     match Directories::from_environment()
         .and_then(|directories| directories.prepare().map(|()| directories))
     {
@@ -76,12 +87,33 @@ pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
             Some(_) | None => check,
         }
     }));
-    let document = Report { checks };
+    let clis = match args.clis {
+        true => {
+            let probed = tokio::task::spawn_blocking(clis::probe);
+            let probed = output.waiting_for("the agents to answer", async {
+                probed
+                    .await
+                    .map_err(|error| Failure::bug(error.to_string()))?
+            });
+            Some(probed.await?)
+        }
+        false => {
+            checks.push(clis::installed());
+            None
+        }
+    };
+    let document = Report { checks, clis };
     output.show(&document, || {
-        let checks = &document.checks;
-        let width = checks.iter().map(|check| check.name.len()).max();
+        let of_clis: Vec<_> = document.clis.iter().flatten().map(Cli::check).collect();
+        let none = document.clis.as_ref().filter(|clis| clis.is_empty());
+        let checks = document.checks.iter().chain(&of_clis);
+        let width = checks.clone().map(|check| check.name.len()).max();
         let text = |check: &Check| check.text(width.unwrap_or(0));
-        checks.iter().map(text).collect()
+        let text: String = checks.map(text).collect();
+        match none {
+            Some(_) => format!("{text}no agent of another vendor is installed\n"),
+            None => text,
+        }
     })?;
     let bad = document.checks.iter().any(|check| check.ok == Some(false));
     Ok(if bad {
@@ -229,7 +261,7 @@ fn project() -> (Check, Option<agent_team_file::Loaded>) {
     let Some(file) = file else {
         let none = Check::neutral(NAME, "none in this directory or a parent")
             .hint("create one with: agent-team init");
-        return (none, agent_team_file::of_workers(1, reading).ok());
+        return (none, agent_team_file::of_workers(1, None, reading).ok());
     };
     match agent_team_file::load(&file, reading) {
         Ok(loaded) => {

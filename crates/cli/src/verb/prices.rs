@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use agent_team_protocol::exit::ExitCode;
+use agent_team_protocol::external::known_agent;
 use agent_team_protocol::spec::{Budget, MemberSpec, TeamSpec};
 use agent_team_protocol::text::visible_line;
 use agent_team_system::directories::Directories;
@@ -19,6 +20,15 @@ pub(super) fn check(
     environment: &BTreeMap<String, String>,
 ) -> Result<(), Failure> {
     let has_limit = |budget: &Budget| budget.micro_usd.is_some();
+    let mut external = spec.members.iter().filter(|member| {
+        let known = member.agent.external.as_ref().and_then(known_agent);
+        member.engine.is_external()
+            && known.is_some_and(|known| !known.reports_cost)
+            && (has_limit(&spec.limits.budget) || has_limit(&member.budget))
+    });
+    if let Some(member) = external.next() {
+        return Err(unknown_cost(member));
+    }
     let is_limited = |member: &&MemberSpec| {
         member.engine.uses_model() && (has_limit(&spec.limits.budget) || has_limit(&member.budget))
     };
@@ -42,6 +52,18 @@ pub(super) fn check(
         }
     }
     Ok(())
+}
+
+fn unknown_cost(member: &MemberSpec) -> Failure {
+    let agent = member.agent.external.as_ref();
+    let agent = agent.map_or("", |agent| agent.name.as_str());
+    let text = format!(
+        "cannot apply limits.usd: {agent}, the agent of {}, does not report its cost",
+        member.name
+    );
+    Failure::new("no_price", ExitCode::Usage, text).hint(
+        "use limits.tokens or limits.minutes; or set the limit in the tables of other members",
+    )
 }
 
 fn unknown_price(member: &MemberSpec, model: &str) -> Result<Failure, Failure> {

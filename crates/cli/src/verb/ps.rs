@@ -30,7 +30,7 @@ pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Fai
     output.show(&document, || {
         let table = member::table(&team.members);
         format!(
-            "{}{}{}{}{}{table}{}{}{}",
+            "{}{}{}{}{}{table}{}{}{}{}",
             head(&team),
             goal(&team, answer.as_deref()),
             storage_error(&team),
@@ -38,6 +38,7 @@ pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Fai
             mode(&team),
             without_pane(&team.members),
             with_program(&team.members),
+            unasked(&team.members),
             unread(team.unread)
         )
     })?;
@@ -188,6 +189,28 @@ fn with_program(members: &[MemberView]) -> String {
             format!("{}{rest}\n", text::cut_beside(rest, &names))
         }
     }
+}
+
+/// What the agents of other vendors run without asking: one line for each agent.
+fn unasked(members: &[MemberView]) -> String {
+    let mut lines: Vec<(&str, Vec<&MemberView>)> = Vec::new();
+    for member in members {
+        let Some(unasked) = member.unasked.as_deref() else {
+            continue;
+        };
+        match lines.iter_mut().find(|(line, _)| *line == unasked) {
+            Some((_, members)) => members.push(member),
+            None => lines.push((unasked, vec![member])),
+        }
+    }
+    let text = lines.into_iter().map(|(unasked, members)| {
+        let many = members.len() > 1;
+        let names = names(members.into_iter()).unwrap_or_default();
+        let verb = if many { "run" } else { "runs" };
+        let line = format!("{names} {verb} without asking: {unasked}");
+        format!("{}\n", text::cut_beside("", &text::line(&line)))
+    });
+    text.collect()
 }
 
 /// The number of unread messages to the user.

@@ -8,11 +8,15 @@ use agent_team_client::Session;
 use agent_team_file::EngineError;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::exit::ExitCode as ExitCodeKind;
-use agent_team_protocol::method::{MemberAnswer, MemberShow, MemberSpawn, OneMember, Spawn};
+use agent_team_protocol::external;
+use agent_team_protocol::method::{
+    MemberAnswer, MemberShow, MemberSpawn, Nothing, OneMember, Spawn, TeamShow,
+};
 use agent_team_protocol::spec::{AgentSpec, reading_tools};
 use agent_team_protocol::view::MemberState;
 
 use super::doctor::model;
+use super::trust;
 use crate::args::{self, Global};
 use crate::error::Failure;
 use crate::output::Output;
@@ -40,8 +44,10 @@ pub(super) async fn run(
         cwd,
         tools,
         read_only,
+        trust: trusted,
     } = args;
-    let engine = engine.map(known_engine).transpose()?;
+    let known = engine.as_deref().map(known_engine).transpose()?;
+    let external = engine.filter(|_| known.is_some_and(Engine::is_external));
     let cwd = cwd.map(std::path::absolute).transpose();
     let cwd = cwd.map_err(|error| Failure::io("cannot use the working directory", &error))?;
     let tools = match (read_only, tools) {
@@ -53,12 +59,18 @@ pub(super) async fn run(
         effort,
         prompt,
         must_plan: plan,
-        engine,
+        engine: known,
+        external,
         cwd,
         tools,
         ..Spawn::of(role, name)
     };
     let mut session = global.session()?;
+    if let Some(agent) = spawn.external.as_deref().and_then(external::known) {
+        let team = session.query::<TeamShow>(Nothing {}).await?.team;
+        let required_trust = agent_team_file::of_spawned(&agent.agent());
+        trust::check_spawn(output, &required_trust, &team, trusted.as_deref())?;
+    }
     let spawned = session.call::<MemberSpawn>(spawn);
     let answer = output
         .waiting_for("the new member to be ready", spawned)
@@ -108,8 +120,9 @@ async fn after_model_check(
     }
 }
 
-fn known_engine(name: String) -> Result<Engine, Failure> {
-    agent_team_file::engine(&name).map_err(|error| match error {
+/// The engine of this name, for the command line.
+pub(super) fn known_engine(name: &str) -> Result<Engine, Failure> {
+    agent_team_file::engine(name).map_err(|error| match error {
         EngineError::Unsupported => Failure::unsupported(&format!("engine `{name}`")),
         EngineError::Unknown { hint } => {
             Failure::usage(format!("unknown engine {name:?}")).hint(hint)

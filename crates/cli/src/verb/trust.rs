@@ -43,14 +43,57 @@ pub(super) fn check(
         return Ok(());
     }
     output.note(&changes(required_trust, trusted.lines.as_deref()));
+    decide(
+        output,
+        required_trust,
+        typed,
+        "cannot start the team: its files are not trusted",
+    )?;
+    remember(&directories, team, required_trust)
+}
+
+/// Like [`check`], for a member that the user spawns. The trust in the team's files covers the same lines. A new decision
+/// is not stored: it does not concern the files.
+pub(super) fn check_spawn(
+    output: Output,
+    required_trust: &RequiredTrust,
+    team: &TeamId,
+    typed: Option<&str>,
+) -> Result<(), Failure> {
+    let directories = Directories::from_environment()?;
+    let trusted = read(&directories.trusted(team.as_str())).lines;
+    let trusted = trusted.unwrap_or_default();
+    if required_trust
+        .lines
+        .iter()
+        .all(|line| trusted.contains(line))
+    {
+        return Ok(());
+    }
+    output.note(&changes(required_trust, None));
+    decide(
+        output,
+        required_trust,
+        typed,
+        "cannot spawn the member: its agent is not trusted",
+    )
+}
+
+/// Asks the user, or compares the digest that the user has typed.
+fn decide(
+    output: Output,
+    required_trust: &RequiredTrust,
+    typed: Option<&str>,
+    refusal: &str,
+) -> Result<(), Failure> {
     let is_trusted = match typed {
         Some(typed) => typed == required_trust.digest,
         None => !output.is_json() && may_ask() && ask()?,
     };
-    if !is_trusted {
-        return Err(untrusted(output, required_trust));
+    match is_trusted {
+        true => Ok(()),
+        false => Err(untrusted(output, required_trust, refusal)),
     }
-    remember(&directories, team, required_trust)
 }
 
 /// Trusts the lines of a team file that `init` has just written. When another file of the project adds a line, nothing
@@ -187,8 +230,8 @@ fn subject(line: &str) -> Option<&str> {
 }
 
 /// The error for untrusted lines. With `--json` its message contains the lines; otherwise they were printed before.
-fn untrusted(output: Output, required_trust: &RequiredTrust) -> Failure {
-    let mut text = "cannot start the team: its files are not trusted".to_owned();
+fn untrusted(output: Output, required_trust: &RequiredTrust, refusal: &str) -> Failure {
+    let mut text = refusal.to_owned();
     if output.is_json() {
         text.push_str(&format!(": {}", required_trust.lines.join("; ")));
     }

@@ -30,6 +30,7 @@ use super::doctor::model;
 use super::text_argument::text_or_stdin;
 use super::waiting::{self, WaitOutcome};
 use super::{attach, audit, goal, mode, prices, serve, trust};
+use super::{attach, audit, goal, mode, prices, spawn, trust};
 use crate::args::{self, Global};
 use crate::caller;
 use crate::error::{self, Failure};
@@ -461,9 +462,18 @@ async fn load_with(
     };
     let named = args.file.as_deref().map(|file| here.join(file));
     let file = named.or_else(|| agent_team_file::find(&here));
+    let engine = args.engine.as_deref().map(leading_engine).transpose()?;
     if file.is_none() && for_goal && global.team.is_none() {
         let workers = args.number.unwrap_or(DEFAULT_WORKERS);
-        return Ok(agent_team_file::of_workers(workers, reading)?);
+        return Ok(agent_team_file::of_workers(workers, engine, reading)?);
+    }
+    if engine.is_some() {
+        return Err(Failure::usage(
+            "cannot use --engine: it needs a goal and a project without a team file",
+        )
+        .hint(
+            "set `engine` in the team file, or add a member with: agent-team spawn worker --engine",
+        ));
     }
     if args.number.is_some() {
         return Err(Failure::usage(
@@ -486,6 +496,19 @@ async fn load_with(
     // A team of another project: the supervisor knows it if it was up before.
     let file = known_file(global, name).await?;
     Ok(agent_team_file::load(&file, reading)?)
+}
+
+/// The engine of a generated team, in which one member leads.
+fn leading_engine(word: &str) -> Result<&str, Failure> {
+    let engine = spawn::known_engine(word)?;
+    let leads = engine.info().is_some_and(|info| info.may_lead) && engine != Engine::Joined;
+    match leads {
+        true => Ok(word),
+        false => Err(Failure::usage(format!(
+            "cannot use --engine {word}: a member with this engine cannot lead a team"
+        ))
+        .hint("use native or the agent of a vendor, such as claude; or write a team file with: agent-team init")),
+    }
 }
 
 fn no_file_here() -> Failure {

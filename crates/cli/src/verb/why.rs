@@ -27,6 +27,9 @@ pub(crate) struct Explanation<'a> {
     /// Tasks that wait for a failed or cancelled task, or that no member can claim, each with the commands that help.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     stuck: &'a [String],
+    /// What the member's program runs without asking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unasked: Option<&'a str>,
 }
 
 pub(super) async fn run(
@@ -67,10 +70,18 @@ pub(super) async fn run(
         why: &member.why,
         waiting: member.waiting.as_ref(),
         stuck: &stuck,
+        unasked: member.unasked.as_deref(),
     };
     output.show(&document, || {
         let mut text = format!("{}\n", text::line(&member.why));
         text.extend(stuck.iter().map(|line| format!("{line}\n")));
+        if let Some(unasked) = &member.unasked {
+            let name = &member.name;
+            text.push_str(&format!(
+                "{name} runs without asking: {}\n",
+                text::line(unasked)
+            ));
+        }
         text
     })?;
     Ok(ExitCode::SUCCESS)

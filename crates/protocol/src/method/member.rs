@@ -22,6 +22,10 @@ pub struct Spawn {
     /// `None`: the role's.
     #[serde(default)]
     pub engine: Option<Engine>,
+    /// The word of a known external agent, such as `claude`, instead of the role's engine. Only for the user: its program
+    /// runs without the sandbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<String>,
     #[serde(default)]
     pub placement: Option<PlacementChoice>,
     /// `None`: the role's.
@@ -51,6 +55,7 @@ impl Spawn {
             role,
             name,
             engine: None,
+            external: None,
             placement: None,
             model: None,
             effort: None,

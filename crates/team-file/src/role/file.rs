@@ -5,6 +5,7 @@ use std::path::Path;
 
 use agent_team_protocol::RoleName;
 use agent_team_protocol::engine::Engine;
+use agent_team_protocol::external::{KnownAgent, known};
 use agent_team_protocol::value::Effort;
 
 use super::super::agent::{self, DelegateKey, Reader};
@@ -166,7 +167,7 @@ fn read_fields(
                 role.description = agent::prompt(source, At { value, at }, reader.variables);
             }
             ("engine", Value::Text(value)) => {
-                role.agent_keys.external = engine::external(value);
+                role.agent_keys.external = known(value).map(KnownAgent::agent);
                 role.engine = word(source, field, value, &engine::engine_words())
             }
             ("colour" | "color", Value::Text(value)) => {

@@ -13,14 +13,16 @@
 mod acp;
 mod channel;
 mod connection;
+mod entry;
 mod inputs;
+mod meter;
 mod permission;
+pub(crate) mod probe;
 pub(crate) mod team_door;
 mod updates;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +30,7 @@ use std::time::Duration;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
-    AppendTranscript, EndTask, ReadTranscript, TaskRelease, TeamShow, TranscriptAppend,
-    TranscriptRead, TurnEnd,
+    AppendTranscript, EndTask, TaskRelease, TeamShow, TranscriptAppend, TurnEnd,
 };
 use agent_team_protocol::notification::Assignment;
 use agent_team_protocol::spec::{AgentSpec, ExternalAgent};
@@ -40,8 +41,6 @@ use agent_team_terminal_ui::Tone;
 use agent_team_tools::program::find_outside;
 use agent_team_tools::team::{message_line, without_middle};
 use agent_team_tools::{Permission, ToolContext};
-use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -49,8 +48,10 @@ use self::acp::Acp;
 use self::channel::{
     AgentProgram, Event, OpenError, Opened, PermissionAnswer, SideChannel, TurnError, open_in_time,
 };
+use self::entry::{EarlierSession, Entry, earlier_session};
 pub(super) use self::inputs::Inputs;
 use self::inputs::{Prompt, stop_requested};
+pub(super) use self::meter::Meter;
 use self::permission::{Decided, decide};
 use self::team_door::TeamDoor;
 use self::updates::Updates;
@@ -68,13 +69,18 @@ use crate::worker::{ExitReport, refused};
 const CONNECT: &str = "--mcp";
 
 /// Variables of a program that runs inside another vendor's agent. A nested agent would take itself for a part of that
-/// agent.
+/// agent. The environment of external agents contains only variables that `launch` selects.
 pub(crate) const NESTED: [&str; 2] = ["CLAUDECODE", "CLAUDE_CODE_"];
 
 /// The first prompt of a session begins with the team's rules. They refer to tools by their plain names.
 const TOOLS: &str = "The tools named here are those of the MCP server `team`. Call them there.";
 
 const INTERRUPTED: &str = "A message interrupted your turn. Handle it first, then continue.";
+
+const CUT: &str =
+    "A limit of your team stopped you. It allows you to continue now: finish what you were doing.";
+
+const RESTARTED: &str = "Your program was restarted during your turn. Check what is done, then finish what you were doing.";
 
 /// The time limit of the end of a cancelled turn. Afterwards, the agent is restarted.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
@@ -84,9 +90,6 @@ const QUESTIONS_MAX: usize = 32;
 
 /// The time for which the end of the connection is awaited after it failed.
 const CLOSED_LIMIT: Duration = Duration::from_secs(2);
-
-/// The largest text of an entry of the transcript, in bytes.
-const ENTRY_MAX: usize = 64 << 10;
 
 pub(super) struct External {
     pub(super) external: ExternalAgent,
@@ -102,18 +105,7 @@ pub(super) struct External {
     /// The id of a new session, until it is stored with the first prompt. An entry without a turn would show an idle
     /// member as working.
     pub(super) unstored_session: Option<String>,
-}
-
-/// An entry of the transcript.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Entry {
-    /// The id of a session that was opened.
-    Session(String),
-    /// A prompt, or a message during a turn.
-    Sent(String),
-    /// The agent's text in a turn.
-    Answer(String),
+    pub(super) meter: Meter,
 }
 
 /// How an exchange ended.
@@ -145,7 +137,7 @@ impl External {
 
     /// Starts the agent, and opens its session.
     async fn start(&mut self) -> Result<Box<dyn SideChannel>, End> {
-        let earlier = self.earlier_session().await?;
+        let earlier = earlier_session(&self.team).await?;
         let program = self.program()?;
         let started = Acp::start(&program).map_err(|error| {
             let program = program.program.display();
@@ -190,10 +182,10 @@ impl External {
         &mut self,
         channel: &mut dyn SideChannel,
         program: &AgentProgram,
-        earlier: Option<(String, bool)>,
+        earlier: Option<EarlierSession>,
     ) -> Result<(), End> {
         let name = &self.external.name;
-        let session = earlier.as_ref().map(|(session, _)| session.clone());
+        let session = earlier.as_ref().map(|earlier| earlier.id.clone());
         let opened = tokio::select! {
             opened = open_in_time(channel, program, session) => opened,
             () = stop_requested(&mut self.inputs) => return Err(End::Stopped),
@@ -215,44 +207,20 @@ impl External {
             let line = format!("a new session begins: the earlier one is lost: {why}");
             sink.lines(Tone::Runtime, &line);
         }
+        if earlier.as_ref().is_some_and(|earlier| earlier.is_open) {
+            self.inputs.continue_with(RESTARTED);
+        }
         let is_new = opened != Opened::Resumed;
+        let earlier = earlier.filter(|_| !is_new);
+        let counted = earlier.as_ref().map_or(0, |earlier| earlier.cost);
+        self.meter.begin_session(counted);
         if is_new {
             self.unstored_session = Some(channel.session().to_owned());
         }
-        if is_new || earlier.is_some_and(|(_, is_briefed)| !is_briefed) {
+        if earlier.is_none_or(|earlier| !earlier.is_briefed) {
             self.brief().await?;
         }
         Ok(())
-    }
-
-    /// The id of the session that was opened last, and whether it has received a prompt: the first prompt contains the
-    /// team's rules.
-    async fn earlier_session(&self) -> Result<Option<(String, bool)>, End> {
-        let (mut after, mut session) = (0, None::<(String, bool)>);
-        loop {
-            let args = ReadTranscript {
-                member: None,
-                after,
-            };
-            let page = self.team.call::<TranscriptRead>(&args).await;
-            let page = page.map_err(|refusal| cannot("cannot read the transcript", &refusal))?;
-            after += page.items.len() as u64;
-            for item in &page.items {
-                match serde_json::from_str(item.get()) {
-                    Ok(Entry::Session(id)) => session = Some((id, false)),
-                    Ok(Entry::Sent(_)) => {
-                        if let Some((_, is_briefed)) = &mut session {
-                            *is_briefed = true;
-                        }
-                    }
-                    // Entries of another engine are skipped.
-                    Ok(Entry::Answer(_)) | Err(_) => {}
-                }
-            }
-            if !page.more || page.items.is_empty() {
-                return Ok(session);
-            }
-        }
     }
 
     fn program(&self) -> Result<AgentProgram, End> {
@@ -261,13 +229,8 @@ impl External {
             let reason = "the external agent has no command".to_owned();
             return Err(held(ExitCode::Usage, reason));
         };
-        let is_nested = |name: &OsString| {
-            let name = name.to_string_lossy();
-            NESTED.iter().any(|prefix| name.starts_with(prefix))
-        };
         let mut environment = self.context.env.clone();
-        environment
-            .retain(|(name, _)| !is_nested(name) && !env.contains_key(&*name.to_string_lossy()));
+        environment.retain(|(name, _)| !env.contains_key(&*name.to_string_lossy()));
         environment.extend(env.iter().map(|(name, value)| (name.into(), value.into())));
         let path = environment.iter().find(|(name, _)| name == "PATH");
         let found = match (program.contains('/'), path) {
@@ -320,7 +283,8 @@ impl External {
             if self.inputs.finish_at.is_some() {
                 return Err(End::Stopped);
             }
-            if let Some(prompt) = self.next_prompt() {
+            let is_allowed = self.inputs.allowances.waits().is_none();
+            if is_allowed && let Some(prompt) = self.next_prompt() {
                 break prompt;
             }
             tokio::select! {
@@ -336,6 +300,7 @@ impl External {
             if self.inputs.finish_at.is_some() {
                 return Err(End::Stopped);
             }
+            let is_whole = matches!(ended, Ended::Turn(StopReason::EndTurn));
             let failure = match ended {
                 Ended::Turn(StopReason::EndTurn | StopReason::Cancelled) => None,
                 Ended::Turn(StopReason::MaxTokens) => {
@@ -355,7 +320,10 @@ impl External {
                         CANCEL_LIMIT.as_secs()
                     );
                     self.team.sink.lines(Tone::Runtime, &line);
+                    self.store_usage().await?;
                     *channel = self.start().await?;
+                    // This loop decides whether the turn continues.
+                    self.inputs.continues = false;
                     None
                 }
             };
@@ -364,6 +332,18 @@ impl External {
             }
             if self.inputs.is_interrupted {
                 return self.rest(report, None).await;
+            }
+            // The usage of the turn may reach a limit.
+            self.store_usage().await?;
+            if let Some(why) = self.inputs.allowances.waits() {
+                if is_whole && self.owned_task().is_none() {
+                    return self.rest(report, None).await;
+                }
+                // The turn stays open: it continues once the limit allows it.
+                self.inputs.continue_with(CUT);
+                let sink = &self.team.sink;
+                sink.lines(Tone::Runtime, &format!("… waits: {}", visible_line(&why)));
+                return Ok(());
             }
             if let Some(next) = self.next_prompt() {
                 prompt = next;
@@ -386,7 +366,7 @@ impl External {
     }
 
     /// Handles a message of the agent outside a turn: there is no turn in which it may ask for anything.
-    fn between_turns(&self, event: Event) -> Result<(), End> {
+    fn between_turns(&mut self, event: Event) -> Result<(), End> {
         match event {
             Event::Closed(why) => Err(self.exited(&why)),
             Event::Unusable(why) => Err(self.unusable(&why)),
@@ -398,7 +378,10 @@ impl External {
                 answer(&[]);
                 Ok(())
             }
-            Event::Update(_) => Ok(()),
+            Event::Update(update) => {
+                self.meter.read(&update);
+                Ok(())
+            }
         }
     }
 
@@ -418,7 +401,8 @@ impl External {
             true => self.owned_task(),
             false => None,
         };
-        let starts = requests.iter().any(|request| request.may_allow);
+        let continues = std::mem::take(&mut self.inputs.continues);
+        let starts = continues || requests.iter().any(|request| request.may_allow);
         self.inputs
             .notes
             .extend(requests.iter().map(|request| request.text()));
@@ -502,19 +486,31 @@ impl External {
         if let Some(session) = &self.unstored_session {
             entries.insert(0, Entry::Session(session.clone()));
         }
+        let (usage, cost) = self.meter.take();
+        entries.extend(cost.map(Entry::Cost));
         let arrivals = &self.team.shared.arrivals;
         read.extend(arrivals.taken_by_tool());
         let args = AppendTranscript {
             items: entries.into_iter().map(Entry::stored).collect(),
             read,
+            usage,
             turn_end,
             ..AppendTranscript::default()
         };
         let stored = self.team.call::<TranscriptAppend>(&args).await;
-        stored.map_err(|refusal| cannot("cannot store the transcript", &refusal))?;
+        let stored = stored.map_err(|refusal| cannot("cannot store the transcript", &refusal))?;
         arrivals.acknowledged(&args.read);
+        self.inputs.allowances.update(stored.allowance);
         self.unstored_session = None;
         Ok(())
+    }
+
+    /// Stores the usage that was counted since the last entry, if any.
+    async fn store_usage(&mut self) -> Result<(), End> {
+        match self.meter.due() {
+            Some(_) => self.append(Vec::new(), Vec::new(), None).await,
+            None => Ok(()),
+        }
     }
 
     /// Ends the turn. `failure`: why it could not continue.
@@ -599,11 +595,13 @@ impl External {
         let mut steered: JoinSet<(Prompt, bool)> = JoinSet::new();
         let mut questions: JoinSet<Decided> = JoinSet::new();
         let mut permits = BTreeMap::new();
+        self.meter.begin_turn();
         let mut response = channel.prompt(&prompt.full_text());
         let mut unaccepted = Some(prompt);
         // Set when the turn is cancelled.
         let mut ends_before = None;
         let mut over = None;
+        let mut prompt_end = None;
         let ended = loop {
             // A message that was offered to the agent can start a turn of its own, in which the agent asks for
             // permissions: handle its events until it has ended, too.
@@ -618,11 +616,16 @@ impl External {
                 biased;
                 () = sleep_until(finish_at) => return Err(End::Stopped),
                 () = sleep_until(ends_before) => break Ended::Unresponsive,
+                // A limit can be reached during the turn.
+                () = sleep_until(self.meter.due()), if unaccepted.is_none() => {
+                    self.store_usage().await?;
+                }
                 () = self.inputs.receive() => {
                     let steers = channel.steers();
                     let must_cancel = self.inputs.is_interrupted
                         || self.inputs.is_abandoned
                         || self.inputs.finish_at.is_some()
+                        || self.inputs.allowances.waits().is_some()
                         || (self.inputs.is_urgent && !steers);
                     if must_cancel && ends_before.is_none() {
                         ends_before = Some(Instant::now() + CANCEL_LIMIT);
@@ -643,7 +646,11 @@ impl External {
                 }
                 response = &mut response, if over.is_none() => {
                     over = Some(match response {
-                        Ok(reason) => Ended::Turn(reason),
+                        Ok(end) => {
+                            let reason = end.stop_reason;
+                            prompt_end = Some(end);
+                            Ended::Turn(reason)
+                        }
                         Err(TurnError::Closed) => {
                             let (why, has_begun) = closed(channel, updates).await;
                             if has_begun {
@@ -665,6 +672,7 @@ impl External {
                     }
                     match event {
                         Event::Update(update) => {
+                            self.meter.read(&update);
                             if let Some(call) = updates.show(update) {
                                 permits.remove(&call);
                             }
@@ -709,12 +717,16 @@ impl External {
             match event {
                 Event::Update(update) => {
                     self.accepted(unaccepted.take()).await?;
+                    self.meter.read(&update);
                     updates.show(update);
                 }
                 Event::Unusable(why) => return Err(self.unusable(&why)),
                 // Dropping a question answers it. `next` reports the end of the connection again.
                 Event::Permission(_) | Event::Drain(_) | Event::Closed(_) => {}
             }
+        }
+        if let Some(end) = prompt_end {
+            self.meter.end_turn(&end.usage, &end.meta);
         }
         match &ended {
             Ended::Turn(_) => self.accepted(unaccepted).await?,
@@ -751,18 +763,6 @@ async fn closed(channel: &mut dyn SideChannel, updates: &mut Updates<'_>) -> (St
     let why = tokio::time::timeout(CLOSED_LIMIT, closed).await;
     let why = why.unwrap_or_else(|_| "it does not read its messages".to_owned());
     (why, has_begun)
-}
-
-impl Entry {
-    fn stored(self) -> Box<RawValue> {
-        let cut = |text: String| without_middle(text, ENTRY_MAX);
-        let entry = match self {
-            Self::Session(id) => Self::Session(id),
-            Self::Sent(text) => Self::Sent(cut(text)),
-            Self::Answer(text) => Self::Answer(cut(text)),
-        };
-        to_raw_value(&entry).expect("it has string keys")
-    }
 }
 
 /// The member cannot work until the user acts.

@@ -2,7 +2,8 @@
 //! search.
 //!
 //! `--model` reads an agent from stdin and prints the model that the agent would use, both as JSON; `agent-team doctor`
-//! runs this command. `--models` prints the known models, and `--import-models` adds a list from stdin to them;
+//! runs this command. `--probe` starts the installed agents of other vendors and prints what they report, for
+//! `agent-team doctor --clis`. `--models` prints the known models, and `--import-models` adds a list from stdin to them;
 //! `agent-team models` runs these commands. `--host` hosts members of any engine in one process;
 //! `--mcp-host` hosts the shared MCP servers of a team. `--mcp SOCKET` connects an external agent to its team's tools.
 
@@ -12,7 +13,8 @@ use std::process::ExitCode;
 
 use super::{answer, done, worker};
 use crate::{
-    connect_team_tools, explain_model, host, import_models, list_models, mcp_host, run_agent,
+    connect_team_tools, explain_model, host, import_models, list_models, mcp_host, probe_agents,
+    run_agent,
 };
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::with_causes;
@@ -23,6 +25,7 @@ pub fn main() -> ExitCode {
     let answered = match command.as_deref().and_then(OsStr::to_str) {
         Some("--model") => stdin().and_then(|agent| explain_model(&agent)),
         Some("--models") => list_models(),
+        Some("--probe") => stdin().and_then(|arguments| probe_agents(&arguments)),
         Some("--import-models") => stdin().and_then(|list| import_models(&list)),
         Some("--host") => {
             let hosted = host::host();

@@ -101,7 +101,7 @@ async fn planned(directory: &Path) -> Result<Up, Failure> {
     };
     let loaded = match agent_team_file::find(directory) {
         Some(file) => agent_team_file::load(&file, reading)?,
-        None => agent_team_file::of_workers(up::DEFAULT_WORKERS, reading)?,
+        None => agent_team_file::of_workers(up::DEFAULT_WORKERS, None, reading)?,
     };
     up::check_lead(up::leads(&loaded.spec))?;
     // As with `--json`, nothing asks on a terminal and nothing is printed.

@@ -18,7 +18,7 @@ use super::channel::{
 use super::connection::{Connection, parse};
 use super::wire::{
     Handshake, Modes, OpenedSession, PermissionAsked, PermissionOption, PromptEnd, SessionUpdate,
-    StopReason, Updated, VERSION,
+    Updated, VERSION,
 };
 
 /// The time limit of the answer to a message during a turn. Afterwards, the message waits for the end of the turn.
@@ -31,7 +31,7 @@ const MODE_LIMIT: Duration = Duration::from_secs(10);
 const MODE_CHANGES_MAX: u32 = 8;
 
 /// The code of the error that a session needs a login.
-const LOGIN_REQUIRED: i64 = -32000;
+pub(super) const LOGIN_REQUIRED: i64 = -32000;
 
 const METHOD_NOT_FOUND: i64 = -32601;
 
@@ -111,17 +111,14 @@ impl SideChannel for Acp {
         None
     }
 
-    fn prompt(&mut self, text: &str) -> BoxFuture<'static, Result<StopReason, TurnError>> {
+    fn prompt(&mut self, text: &str) -> BoxFuture<'static, Result<PromptEnd, TurnError>> {
         self.mode_changes = 0;
         let params = json!({
             "sessionId": self.session,
             "prompt": [{ "type": "text", "text": text }],
         });
         let answer = self.connection.rpc.request("session/prompt", params);
-        Box::pin(async move {
-            let end: PromptEnd = parse(answer.await?).map_err(TurnError::Failed)?;
-            Ok(end.stop_reason)
-        })
+        Box::pin(async move { parse(answer.await?).map_err(TurnError::Failed) })
     }
 
     fn steers(&self) -> bool {
@@ -194,13 +191,7 @@ impl Acp {
         program: &AgentProgram,
         earlier: Option<String>,
     ) -> Result<Opened, OpenError> {
-        let client = json!({ "name": "agent-team", "version": env!("CARGO_PKG_VERSION") });
-        let capabilities = json!({ "fs": { "readTextFile": false, "writeTextFile": false } });
-        let params = json!({
-            "protocolVersion": VERSION,
-            "clientInfo": client,
-            "clientCapabilities": capabilities,
-        });
+        let params = initialize_params();
         let answer = self.connection.request("initialize", params).await?;
         let handshake: Handshake = parse(answer).map_err(OpenError::Other)?;
         if handshake.protocol_version != VERSION {
@@ -209,10 +200,7 @@ impl Acp {
                 handshake.protocol_version
             )));
         }
-        let capabilities = &handshake.agent_capabilities.meta;
-        self.declares_steering = [capabilities, &handshake.meta]
-            .iter()
-            .any(|meta| meta["steering"]["supported"] == true);
+        self.declares_steering = handshake.declares_steering();
         self.description = match &handshake.agent_info {
             Some(info) => format!("{} {}", info.name, info.version),
             None => "an unnamed agent".to_owned(),
@@ -399,6 +387,15 @@ fn chosen(options: &[PermissionOption], answer: PermissionAnswer) -> Option<&Per
         PermissionAnswer::Cancel => return None,
     };
     options.iter().find(|option| option.kind == kind)
+}
+
+/// The parameters of `initialize`.
+pub(super) fn initialize_params() -> Value {
+    json!({
+        "protocolVersion": VERSION,
+        "clientInfo": { "name": "agent-team", "version": env!("CARGO_PKG_VERSION") },
+        "clientCapabilities": { "fs": { "readTextFile": false, "writeTextFile": false } },
+    })
 }
 
 /// The parameters of the requests that open a session. In `_meta`, the rule by which Claude does not ask about the calls

@@ -11,7 +11,7 @@ use std::time::Duration;
 use agent_team_protocol::spec::Steering;
 use agent_team_system::process::ProcessId;
 
-use super::wire::{SessionUpdate, StopReason, ToolCall};
+use super::wire::{PromptEnd, SessionUpdate, ToolCall};
 
 /// The time limit of the start: some programs look for updates first.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -62,7 +62,7 @@ pub(super) trait SideChannel: Send {
     ///
     /// # Errors
     /// The agent's refusal, or the end of the connection.
-    fn prompt(&mut self, text: &str) -> BoxFuture<'static, Result<StopReason, TurnError>>;
+    fn prompt(&mut self, text: &str) -> BoxFuture<'static, Result<PromptEnd, TurnError>>;
 
     /// Whether [`SideChannel::steer`] can add a message to the running turn.
     fn steers(&self) -> bool;

@@ -6,6 +6,7 @@ use agent_team_protocol::notification::Assignment;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::agent::allowances::Allowances;
 use crate::agent::inbox::Input;
 use crate::engine::Claim;
 
@@ -47,6 +48,10 @@ pub(in crate::agent) struct Inputs {
     pub(super) is_interrupted: bool,
     /// An urgent message has arrived.
     pub(super) is_urgent: bool,
+    /// Whether a limit allows the agent to work.
+    pub(super) allowances: Allowances,
+    /// A turn was cut: the next prompt continues it.
+    pub(super) continues: bool,
     pub(super) finish_at: Option<Instant>,
 }
 
@@ -62,6 +67,8 @@ impl Inputs {
             is_abandoned: false,
             is_interrupted: false,
             is_urgent: false,
+            allowances: Allowances::default(),
+            continues: false,
             finish_at: None,
         }
     }
@@ -71,6 +78,12 @@ impl Inputs {
         if let Some(prompt) = prompt.filter(|prompt| !prompt.text.is_empty()) {
             self.undelivered = Some(prompt);
         }
+    }
+
+    /// Makes the next prompt continue a turn that was cut. `why`: for the agent.
+    pub(super) fn continue_with(&mut self, why: &str) {
+        self.continues = true;
+        self.notes.push(why.to_owned());
     }
 
     /// Accepts all queued inputs.
@@ -117,8 +130,10 @@ impl Inputs {
                 let earlier = self.finish_at.map_or(finish_at, |at| at.min(finish_at));
                 self.finish_at = Some(earlier);
             }
-            // The agent compacts its own conversation, and its vendor accounts for its costs.
-            Input::RequestOver(_) | Input::Compact | Input::Welcomed(_) | Input::Allowance(_) => {}
+            Input::Welcomed(allowance) => self.allowances.replace(allowance),
+            Input::Allowance(allowance) => self.allowances.update(allowance),
+            // The agent compacts its own conversation.
+            Input::RequestOver(_) | Input::Compact => {}
         }
     }
 }

@@ -97,12 +97,14 @@ impl<'a> Updates<'a> {
     /// Shows an update. Returns the id of the call that it ends, if any.
     pub(super) fn show(&mut self, update: SessionUpdate) -> Option<String> {
         match update {
-            SessionUpdate::AgentMessageChunk { content } => self.text(TextKind::Answer, content),
+            SessionUpdate::AgentMessageChunk { content, .. } => {
+                self.text(TextKind::Answer, content)
+            }
             SessionUpdate::AgentThoughtChunk { content } => self.text(TextKind::Thought, content),
             SessionUpdate::ToolCall(call) => return self.begin(call),
             SessionUpdate::ToolCallUpdate(update) => return self.update(update),
             SessionUpdate::Plan { entries } => self.plan(&entries),
-            SessionUpdate::UsageUpdate { used, size } => self.sink.report_model(MemberModel {
+            SessionUpdate::UsageUpdate { used, size, .. } => self.sink.report_model(MemberModel {
                 model: self.agent.to_owned(),
                 context: ContextView::new(used, size),
             }),

@@ -24,6 +24,16 @@ pub(super) struct Handshake {
     pub(super) meta: Value,
 }
 
+impl Handshake {
+    /// Whether messages can join a turn by `_session/steering`.
+    pub(super) fn declares_steering(&self) -> bool {
+        let metas = [&self.agent_capabilities.meta, &self.meta];
+        metas
+            .iter()
+            .any(|meta| meta["steering"]["supported"] == true)
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct AgentInfo {
@@ -77,6 +87,31 @@ pub(super) struct SessionMode {
 #[serde(rename_all = "camelCase")]
 pub(super) struct PromptEnd {
     pub(super) stop_reason: StopReason,
+    /// The tokens of the turn: [`TokenCounts`]. Not parsed here: an invalid count must not fail the turn.
+    #[serde(default)]
+    pub(super) usage: Value,
+    #[serde(default, rename = "_meta")]
+    pub(super) meta: Value,
+}
+
+/// Reported tokens.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct TokenCounts {
+    pub(super) input_tokens: u64,
+    pub(super) output_tokens: u64,
+    pub(super) total_tokens: Option<u64>,
+    pub(super) thought_tokens: Option<u64>,
+    pub(super) cached_read_tokens: Option<u64>,
+    pub(super) cached_write_tokens: Option<u64>,
+}
+
+/// The cost of a session.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Cost {
+    pub(super) amount: f64,
+    pub(super) currency: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -102,6 +137,8 @@ pub(super) struct Updated {
 pub(super) enum SessionUpdate {
     AgentMessageChunk {
         content: ContentBlock,
+        #[serde(default, rename = "_meta")]
+        meta: Value,
     },
     AgentThoughtChunk {
         content: ContentBlock,
@@ -114,6 +151,8 @@ pub(super) enum SessionUpdate {
     UsageUpdate {
         used: u64,
         size: u64,
+        #[serde(default)]
+        cost: Option<Cost>,
     },
     #[serde(rename_all = "camelCase")]
     CurrentModeUpdate {

@@ -1,0 +1,197 @@
+//! The agents of other vendors that are installed. Called by `doctor`. With `--clis`, the program of native workers starts
+//! them and reads what they report.
+
+use std::path::{Path, PathBuf};
+
+use agent_team_protocol::exit::ExitCode;
+use agent_team_protocol::external::{EXTERNAL, KnownAgent, known};
+use agent_team_protocol::spec::Steering;
+use agent_team_system::directories::Directories;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::check::Check;
+use crate::caller;
+use crate::error::Failure;
+use crate::verb::native_worker;
+
+const NAME: &str = "agents";
+
+/// An installed agent of another vendor.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Cli {
+    /// The word for `engine`.
+    engine: &'static str,
+    program: PathBuf,
+    /// Its name and version, as it reports them.
+    version: Option<String>,
+    /// The version that agent-team is tested with.
+    tested: Option<&'static str>,
+    login: Login,
+    /// What the member's pane shows.
+    pane: &'static str,
+    /// When the agent receives a message that arrives during its turn.
+    message: &'static str,
+    /// The permission requests of the agent.
+    requests: String,
+    /// Whether a restarted member continues its session.
+    resumes: bool,
+    /// What the agent runs without asking.
+    unasked: &'static str,
+    /// The usage that the agent reports.
+    reports: &'static str,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub(crate) enum Login {
+    LoggedIn,
+    Missing {
+        /// The ways to log in.
+        offers: Vec<String>,
+    },
+    Unknown {
+        /// Why the agent did not open a session.
+        why: String,
+    },
+}
+
+/// The output of the worker's program about an agent.
+#[derive(Debug, Deserialize)]
+struct Probed {
+    word: String,
+    program: PathBuf,
+    version: Option<String>,
+    login: Login,
+    resumes: bool,
+    steers: bool,
+}
+
+/// The names of the installed agents. Starts nothing.
+pub(super) fn installed() -> Check {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let is_in = |known: &KnownAgent, directory: &Path| {
+        let mut command = known.command.iter();
+        command
+            .next()
+            .is_some_and(|program| directory.join(program).is_file())
+    };
+    let found = EXTERNAL.iter().filter(|known| {
+        let mut directories = directories.iter();
+        directories.any(|directory| is_in(known, directory))
+    });
+    let found: Vec<_> = found.map(|known| known.word).collect();
+    match found.as_slice() {
+        [] => Check::neutral(NAME, "no agent of another vendor is installed"),
+        found => Check::neutral(NAME, format!("installed: {}", found.join(", ")))
+            .hint("show versions and logins with: agent-team doctor --clis"),
+    }
+}
+
+/// Starts the installed agents.
+pub(super) fn probe() -> Result<Vec<Cli>, Failure> {
+    let failed =
+        |error: std::io::Error| Failure::io("cannot prepare the agents' directory", &error);
+    let directories = Directories::from_environment()?;
+    directories.prepare()?;
+    let directory = directories.state.join("probe");
+    std::fs::create_dir_all(&directory).map_err(failed)?;
+    let arguments = json!({ "project": caller::current_directory()?, "directory": directory });
+    let asked = native_worker::ask(
+        "--probe",
+        arguments.to_string().as_bytes(),
+        &Default::default(),
+    );
+    // What an agent has left there must not be the settings of the next one.
+    let removed = std::fs::remove_dir_all(&directory);
+    let probed: Vec<Probed> = asked.map_err(|why| {
+        let text = format!("cannot ask the agents: {why}");
+        Failure::new("no_answer", ExitCode::Failed, text)
+    })?;
+    removed.map_err(failed)?;
+    let clis = probed.into_iter();
+    Ok(clis
+        .filter_map(|probed| Some(Cli::of(known(&probed.word)?, probed)))
+        .collect())
+}
+
+impl Cli {
+    fn of(known: &'static KnownAgent, probed: Probed) -> Self {
+        let message = match known.steering {
+            Steering::Prompt => "joins the turn",
+            Steering::Drain => "joins the turn when the agent asks for messages",
+            Steering::Declared if probed.steers => "joins the turn",
+            Steering::Declared | Steering::AfterTurn => "waits for the end of the turn",
+        };
+        let requests = match (known.mode, known.env) {
+            (Some(mode), _) => format!("in its mode {mode}, which agent-team sets and keeps"),
+            (None, [(name, value), ..]) => format!("with {name}={value}, which agent-team sets"),
+            (None, []) => "in its own mode".to_owned(),
+        };
+        Self {
+            engine: known.word,
+            program: probed.program,
+            version: probed.version,
+            tested: known.tested,
+            login: probed.login,
+            pane: "its text and calls, drawn by agent-team",
+            message,
+            requests,
+            resumes: probed.resumes,
+            unasked: known.unasked,
+            reports: match (known.reports_tokens, known.reports_cost) {
+                (true, true) => "tokens and cost",
+                (true, false) => "tokens",
+                (false, true) => "cost",
+                (false, false) => "nothing that is tested",
+            },
+        }
+    }
+
+    /// The lines for the user.
+    pub(super) fn check(&self) -> Check {
+        let version = self.version.as_deref().unwrap_or("version unknown");
+        let tested = match self.tested {
+            Some(tested) => format!("tested: {tested}"),
+            None => "not tested".to_owned(),
+        };
+        let (ok, login, hint) = match &self.login {
+            Login::LoggedIn => {
+                let login = "logged in, or needs no login: opens a session";
+                (Some(true), login.to_owned(), None)
+            }
+            Login::Missing { offers } => {
+                let program = self.program.display();
+                let hint = format!("log in with the agent's own command: {program}");
+                (
+                    None,
+                    format!("needs a login: {}", offers.join(", ")),
+                    Some(hint),
+                )
+            }
+            Login::Unknown { why } => (None, format!("opens no session: {why}"), None),
+        };
+        let detail = format!(
+            "{version} at {} ({tested})\n{login}\npane: {}\na message during a turn {}\nasks {}\nruns without asking: \
+             {}\n{}\nreports {}",
+            self.program.display(),
+            self.pane,
+            self.message,
+            self.requests,
+            self.unasked,
+            match self.resumes {
+                true => "continues its session after a restart",
+                false => "begins a new session after a restart",
+            },
+            self.reports,
+        );
+        Check {
+            ok,
+            hint,
+            ..Check::neutral(self.engine, detail)
+        }
+    }
+}

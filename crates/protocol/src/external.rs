@@ -1,0 +1,263 @@
+//! The agents of other vendors that agent-team knows: how to start each one, how it behaves, and what the user is told
+//! about it. Bare data: `team-file` and the supervisor make the members of it, the workers select variables with it,
+//! `agent-team doctor` shows it.
+//!
+//! A new agent is a row of [`EXTERNAL`].
+
+use crate::engine::Engine;
+use crate::spec::{ExternalAgent, Steering};
+
+/// A known external agent. Tried with the versions of November 2026.
+#[derive(Debug)]
+pub struct KnownAgent {
+    /// Its name in `engine`.
+    pub word: &'static str,
+    pub command: &'static [&'static str],
+    /// Variables that its program gets in addition to the member's.
+    pub env: &'static [(&'static str, &'static str)],
+    /// The mode that every session is set to. `None`: the agent's own mode.
+    pub mode: Option<&'static str>,
+    pub steering: Steering,
+    /// The user's variables that it reads: its keys, its addresses, its settings. `*` at the end stands for any end.
+    /// Variables that change what it may do without asking are not among them.
+    pub reads: &'static [&'static str],
+    /// It reads the keys of all model providers.
+    pub reads_all_keys: bool,
+    /// The version that `cargo xtask test real-clis` tests.
+    pub tested: Option<&'static str>,
+    /// What it runs without asking, in the mode that it is set to.
+    pub unasked: &'static str,
+    /// It reports the tokens of its turns.
+    pub reports_tokens: bool,
+    /// It reports the cost of its session.
+    pub reports_cost: bool,
+}
+
+/// The text about an agent that agent-team does not know.
+const UNASKED_BY_UNKNOWN: &str = "what it decides itself: agent-team does not know this agent";
+
+/// The text about an agent whose mode agent-team does not set.
+const UNASKED_BY_OWN_MODE: &str = "what its own mode and its own settings allow";
+
+const OTHER: KnownAgent = KnownAgent {
+    word: "",
+    command: &[],
+    env: &[],
+    mode: None,
+    steering: Steering::Declared,
+    reads: &[],
+    reads_all_keys: false,
+    tested: None,
+    unasked: UNASKED_BY_OWN_MODE,
+    reports_tokens: false,
+    reports_cost: false,
+};
+
+/// The variable at which programs find the user's keyring, which contains logins.
+const KEYRING: &str = "DBUS_SESSION_BUS_ADDRESS";
+
+/// The known external agents. The modes make an agent ask: the default modes of several agents let a model decide. Codex
+/// does not ask about what its own sandbox contains. No agent asks about the team's tools, which only act as the member:
+/// Codex follows their annotations, Claude gets a rule when its session is opened.
+pub const EXTERNAL: &[KnownAgent] = &[
+    KnownAgent {
+        word: "claude",
+        command: &["claude-agent-acp"],
+        mode: Some("default"),
+        reads: &[
+            "ANTHROPIC_*",
+            "CLAUDE_CODE_OAUTH_TOKEN",
+            "CLAUDE_CONFIG_DIR",
+        ],
+        tested: Some("0.101.0"),
+        unasked: "reading in the project, and what its settings and the project's .claude allow",
+        reports_tokens: true,
+        reports_cost: true,
+        ..OTHER
+    },
+    KnownAgent {
+        word: "codex",
+        command: &["codex-acp"],
+        // Its other modes edit files without asking.
+        mode: Some("read-only"),
+        reads: &["CODEX_API_KEY", "CODEX_HOME", "OPENAI_*"],
+        tested: Some("2.6.0"),
+        unasked: "commands in its own read-only sandbox, and what its rules allow",
+        reports_tokens: true,
+        ..OTHER
+    },
+    KnownAgent {
+        word: "opencode",
+        command: &["opencode", "acp"],
+        // Without this setting, it asks for nothing. The team's tools need no permission.
+        env: &[(
+            "OPENCODE_CONFIG_CONTENT",
+            r#"{"permission":{"*":"ask","team_*":"allow"}}"#,
+        )],
+        steering: Steering::Prompt,
+        reads: &["OPENCODE_API_KEY", "OPENCODE_CONFIG", "OPENCODE_CONFIG_DIR"],
+        reads_all_keys: true,
+        tested: Some("1.18.33"),
+        unasked: "the tools that its own settings allow by name",
+        reports_tokens: true,
+        reports_cost: true,
+        ..OTHER
+    },
+    KnownAgent {
+        word: "qwen",
+        // Without `tool_search`, it offers the team's tools to the model from the start.
+        command: &[
+            "qwen",
+            "--acp",
+            "--exclude-tools",
+            "tool_search",
+            "--allowed-tools",
+            "mcp__team",
+        ],
+        // With its pool of MCP connections, the first turn begins before the team's tools are connected, and its agent
+        // for notes closes the connection when it ends (0.24.4).
+        env: &[("QWEN_SERVE_NO_MCP_POOL", "1")],
+        mode: Some("default"),
+        steering: Steering::Drain,
+        reads: &["DASHSCOPE_*", "OPENAI_*", "QWEN_MODEL"],
+        tested: Some("0.24.4"),
+        unasked: "reading in the project, and what its settings and the project's .qwen allow",
+        reports_tokens: true,
+        ..OTHER
+    },
+    KnownAgent {
+        word: "gemini",
+        command: &["gemini", "--acp", "--allowed-tools", "mcp_team_*"],
+        // It connects no MCP server in a directory that it does not trust. The user has trusted the team file, which
+        // names the member as a program that runs with the project's settings.
+        env: &[("GEMINI_CLI_TRUST_WORKSPACE", "true")],
+        mode: Some("default"),
+        // A second prompt cancels the turn.
+        steering: Steering::AfterTurn,
+        reads: &["GEMINI_API_KEY", "GEMINI_MODEL", "GOOGLE_*"],
+        tested: Some("0.61.0"),
+        unasked: "reading in the project, and what its settings and the project's .gemini allow",
+        reports_tokens: true,
+        ..OTHER
+    },
+    KnownAgent {
+        word: "copilot",
+        command: &["copilot", "--acp"],
+        reads: &[
+            "COPILOT_GITHUB_TOKEN",
+            "COPILOT_MODEL",
+            "GH_TOKEN",
+            "GITHUB_TOKEN",
+            KEYRING,
+        ],
+        ..OTHER
+    },
+    KnownAgent {
+        word: "kimi",
+        command: &["kimi", "acp"],
+        reads: &["KIMI_*", "MOONSHOT_*"],
+        ..OTHER
+    },
+    KnownAgent {
+        word: "goose",
+        command: &["goose", "acp"],
+        // Its default is `auto`: it asks for nothing.
+        env: &[("GOOSE_MODE", "approve")],
+        reads: &["GOOSE_MODEL", "GOOSE_PROVIDER", KEYRING],
+        reads_all_keys: true,
+        unasked: "the tools that its own settings allow by name",
+        ..OTHER
+    },
+    KnownAgent {
+        word: "cursor",
+        command: &["agent", "acp"],
+        reads: &["CURSOR_API_KEY", "CURSOR_CONFIG_DIR", KEYRING],
+        ..OTHER
+    },
+];
+
+/// The known agent of this word.
+pub fn known(word: &str) -> Option<&'static KnownAgent> {
+    EXTERNAL.iter().find(|known| known.word == word)
+}
+
+/// The known agent that this one is. An agent of a team file can have the name of a known agent, and another command.
+pub fn known_agent(agent: &ExternalAgent) -> Option<&'static KnownAgent> {
+    known(&agent.name).filter(|known| agent.command == known.command)
+}
+
+/// What an external agent runs without asking. `None`: the member is not an external agent.
+pub fn unasked(engine: Engine, agent: Option<&ExternalAgent>) -> Option<&'static str> {
+    let known = agent.and_then(known_agent);
+    let unasked = known.map_or(UNASKED_BY_UNKNOWN, |known| known.unasked);
+    engine.is_external().then_some(unasked)
+}
+
+impl KnownAgent {
+    pub fn agent(&self) -> ExternalAgent {
+        let env = self.env.iter();
+        ExternalAgent {
+            name: self.word.to_owned(),
+            command: self.command.iter().map(|&word| word.to_owned()).collect(),
+            env: env
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            mode: self.mode.map(str::to_owned),
+            steering: self.steering,
+        }
+    }
+
+    /// Whether the agent reads this variable of the user. `holds_key`: the variable contains the key of a provider.
+    pub fn reads(&self, variable: &str, holds_key: bool) -> bool {
+        let is_named = |name: &&str| match name.strip_suffix('*') {
+            Some(beginning) => variable.starts_with(beginning),
+            None => variable == *name,
+        };
+        (self.reads_all_keys && holds_key) || self.reads.iter().any(is_named)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_distinct_and_no_engine() {
+        for (at, known) in EXTERNAL.iter().enumerate() {
+            let others = EXTERNAL[..at].iter().map(|other| other.word);
+            let engines = crate::engine::ENGINES.iter().map(|engine| engine.name);
+            assert!(!others.chain(engines).any(|word| word == known.word));
+            assert!(!known.command.is_empty() && !known.unasked.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_known_agent_does_not_make_it_known() {
+        let claude = known("claude").unwrap().agent();
+        assert!(known_agent(&claude).is_some());
+        let other = ExternalAgent {
+            command: vec!["./claude".to_owned()],
+            ..claude
+        };
+        assert!(known_agent(&other).is_none());
+        assert_eq!(
+            unasked(Engine::External, Some(&other)),
+            Some(UNASKED_BY_UNKNOWN)
+        );
+        assert_eq!(unasked(Engine::Native, None), None);
+    }
+
+    #[test]
+    fn an_agent_reads_its_own_variables() {
+        let claude = known("claude").unwrap();
+        assert!(claude.reads("ANTHROPIC_AUTH_TOKEN", false));
+        assert!(!claude.reads("CLAUDE_CODE_SSE_PORT", false));
+        assert!(!claude.reads("OPENAI_API_KEY", true));
+        assert!(known("opencode").unwrap().reads("OPENAI_API_KEY", true));
+        assert!(
+            !known("opencode")
+                .unwrap()
+                .reads("OPENCODE_PERMISSION", false)
+        );
+    }
+}

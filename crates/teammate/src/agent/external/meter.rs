@@ -1,0 +1,253 @@
+//! Counts the tokens and the cost that an external agent reports, until they are stored. Called by the loop.
+//!
+//! Agents report in four ways, and most of them in more than one: the tokens of a turn with its end (Claude, Codex,
+//! OpenCode), the same below `_meta.quota` (Gemini), the tokens of each answer of the model (Qwen), and the cost of the
+//! whole session with `usage_update` (Claude, OpenCode). The cost of a resumed session begins at zero or at the cost of
+//! the earlier process, so the counted cost is stored with the session.
+
+use std::time::Duration;
+
+use agent_team_protocol::view::Usage;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::wire::{Cost, SessionUpdate, TokenCounts};
+
+/// The shortest time between two stores during a turn. An agent that reports without pause must not fill the journal.
+const STORE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The usage of a session.
+#[derive(Debug, Default)]
+pub(in crate::agent) struct Meter {
+    /// What was counted and is not stored.
+    unstored: Usage,
+    /// The tokens that were counted in this turn.
+    of_turn: Usage,
+    /// The cost of the session that was counted, in millionths of a dollar.
+    session_cost: u64,
+    /// The agent has reported a cost in this session.
+    has_cost: bool,
+    stored_at: Option<Instant>,
+}
+
+impl Meter {
+    /// `counted`: the cost of the session that an earlier launch has stored.
+    pub(super) fn begin_session(&mut self, counted: u64) {
+        self.session_cost = counted;
+        self.has_cost = false;
+    }
+
+    pub(super) fn begin_turn(&mut self) {
+        self.of_turn = Usage::default();
+    }
+
+    /// Counts what an update reports.
+    pub(super) fn read(&mut self, update: &SessionUpdate) {
+        match update {
+            SessionUpdate::UsageUpdate {
+                cost: Some(cost), ..
+            } => self.cost(cost),
+            SessionUpdate::AgentMessageChunk { meta, .. } => {
+                if let Some(tokens) = tokens(&meta["usage"]) {
+                    self.add(tokens);
+                }
+            }
+            SessionUpdate::UsageUpdate { .. }
+            | SessionUpdate::AgentThoughtChunk { .. }
+            | SessionUpdate::ToolCall(_)
+            | SessionUpdate::ToolCallUpdate(_)
+            | SessionUpdate::Plan { .. }
+            | SessionUpdate::CurrentModeUpdate { .. }
+            | SessionUpdate::Other => {}
+        }
+    }
+
+    /// Counts the tokens of a turn, apart from those that updates have reported.
+    pub(super) fn end_turn(&mut self, usage: &Value, meta: &Value) {
+        if let Some(whole) = tokens(usage).or_else(|| quota(meta)) {
+            self.add(whole.minus(self.of_turn));
+        }
+    }
+
+    /// When the usage must be stored during a turn. `None`: there is nothing to store.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let is_empty = self.unstored == Usage::default();
+        (!is_empty).then(|| {
+            let earliest = self.stored_at.map(|at| at + STORE_INTERVAL);
+            earliest.unwrap_or_else(Instant::now)
+        })
+    }
+
+    /// The usage that must be stored now, and the cost of the session if it has changed.
+    pub(super) fn take(&mut self) -> (Usage, Option<u64>) {
+        let mut usage = std::mem::take(&mut self.unstored);
+        if usage == Usage::default() {
+            return (usage, None);
+        }
+        self.stored_at = Some(Instant::now());
+        if !self.has_cost {
+            usage.unpriced = usage.tokens();
+        }
+        (usage, (usage.micro_usd > 0).then_some(self.session_cost))
+    }
+
+    fn add(&mut self, tokens: Usage) {
+        self.of_turn = self.of_turn.plus(tokens);
+        self.unstored = self.unstored.plus(tokens);
+    }
+
+    fn cost(&mut self, cost: &Cost) {
+        let Some(total) = micro_usd(cost) else {
+            return;
+        };
+        self.has_cost = true;
+        // A smaller cost than before: the agent has begun to count again.
+        let more = total.checked_sub(self.session_cost).unwrap_or(total);
+        self.session_cost = total;
+        self.unstored.micro_usd = self.unstored.micro_usd.saturating_add(more);
+    }
+}
+
+/// `None`: another currency, or no amount.
+fn micro_usd(cost: &Cost) -> Option<u64> {
+    let is_amount = cost.currency == "USD" && cost.amount.is_finite() && cost.amount >= 0.0;
+    // A cast of a number with a fraction saturates.
+    is_amount.then(|| (cost.amount * 1e6).round() as u64)
+}
+
+/// The tokens of a report in the form of the protocol.
+fn tokens(usage: &Value) -> Option<Usage> {
+    let counts: TokenCounts = serde_json::from_value(usage.clone()).ok()?;
+    let cached = counts.cached_read_tokens.unwrap_or(0);
+    let caches = cached.saturating_add(counts.cached_write_tokens.unwrap_or(0));
+    let thought = counts.thought_tokens.unwrap_or(0);
+    let plain = counts.input_tokens.saturating_add(counts.output_tokens);
+    let total = counts.total_tokens.unwrap_or(plain).max(plain);
+    // The caches and the thoughts are parts of input and output, or are added to them: only the total tells which.
+    let rest = total - plain;
+    let is_added = rest == thought || rest == thought.saturating_add(caches);
+    let output = match is_added {
+        true => counts.output_tokens.saturating_add(thought),
+        false => counts.output_tokens,
+    };
+    let usage = Usage {
+        input: total.saturating_sub(output),
+        output,
+        cached,
+        ..Usage::default()
+    };
+    (usage.tokens() > 0).then_some(usage)
+}
+
+/// The tokens of a turn as Gemini reports them.
+fn quota(meta: &Value) -> Option<Usage> {
+    let counts = &meta["quota"]["token_count"];
+    let usage = Usage {
+        input: counts["input_tokens"].as_u64()?,
+        output: counts["output_tokens"].as_u64()?,
+        ..Usage::default()
+    };
+    (usage.tokens() > 0).then_some(usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn used(input: u64, output: u64, cached: u64) -> Option<Usage> {
+        Some(Usage {
+            input,
+            output,
+            cached,
+            ..Usage::default()
+        })
+    }
+
+    fn update(update: Value) -> SessionUpdate {
+        serde_json::from_value(update).unwrap()
+    }
+
+    fn cost(amount: f64, currency: &str) -> SessionUpdate {
+        update(json!({
+            "sessionUpdate": "usage_update", "used": 10, "size": 100,
+            "cost": { "amount": amount, "currency": currency },
+        }))
+    }
+
+    #[test]
+    fn each_form_of_a_report_has_the_same_meaning() {
+        let claude = json!({ "inputTokens": 10, "outputTokens": 5, "cachedReadTokens": 100,
+            "cachedWriteTokens": 20, "totalTokens": 135 });
+        assert_eq!(tokens(&claude), used(130, 5, 100));
+        let codex = json!({ "inputTokens": 130, "outputTokens": 5, "cachedReadTokens": 100,
+            "thoughtTokens": 3, "totalTokens": 135 });
+        assert_eq!(tokens(&codex), used(130, 5, 100));
+        let opencode = json!({ "inputTokens": 30, "outputTokens": 2, "cachedReadTokens": 100,
+            "thoughtTokens": 3, "totalTokens": 135 });
+        assert_eq!(tokens(&opencode), used(130, 5, 100));
+        let gemini =
+            json!({ "quota": { "token_count": { "input_tokens": 130, "output_tokens": 5 } } });
+        assert_eq!(quota(&gemini), used(130, 5, 0));
+        for invalid in [
+            json!(null),
+            json!("7"),
+            json!({ "inputTokens": -1 }),
+            json!({}),
+        ] {
+            assert_eq!(tokens(&invalid), None, "{invalid}");
+        }
+        let huge = json!({ "inputTokens": u64::MAX, "outputTokens": u64::MAX });
+        assert_eq!(tokens(&huge).unwrap().tokens(), u64::MAX);
+    }
+
+    #[test]
+    fn tokens_of_updates_are_not_counted_again_at_the_end() {
+        let mut meter = Meter::default();
+        meter.begin_turn();
+        assert_eq!(meter.due(), None);
+        meter.read(&update(json!({
+            "sessionUpdate": "agent_message_chunk", "content": { "type": "text", "text": "" },
+            "_meta": { "usage": { "inputTokens": 10, "outputTokens": 5 } },
+        })));
+        assert!(meter.due().is_some());
+        meter.end_turn(
+            &json!({ "inputTokens": 30, "outputTokens": 7 }),
+            &Value::Null,
+        );
+        let (usage, session_cost) = meter.take();
+        assert_eq!((usage.input, usage.output, usage.unpriced), (30, 7, 37));
+        assert_eq!(session_cost, None);
+        assert_eq!(meter.take().0, Usage::default());
+    }
+
+    #[test]
+    fn the_cost_of_a_resumed_session_is_counted_once() {
+        let mut meter = Meter::default();
+        meter.begin_session(0);
+        meter.read(&cost(0.5, "USD"));
+        meter.read(&cost(0.75, "USD"));
+        assert_eq!(meter.take().1, Some(750_000));
+        // The next process includes the cost of the earlier one, or counts from zero.
+        meter.begin_session(750_000);
+        meter.read(&cost(1.0, "USD"));
+        assert_eq!(meter.take().0.micro_usd, 250_000);
+        meter.begin_session(1_000_000);
+        meter.read(&cost(0.1, "USD"));
+        assert_eq!(
+            meter.take(),
+            (
+                Usage {
+                    micro_usd: 100_000,
+                    ..Usage::default()
+                },
+                Some(100_000)
+            )
+        );
+        for (amount, currency) in [(5.0, "EUR"), (-1.0, "USD")] {
+            meter.read(&cost(amount, currency));
+            assert_eq!(meter.take().0, Usage::default(), "{amount} {currency}");
+        }
+    }
+}
