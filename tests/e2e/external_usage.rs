@@ -68,7 +68,7 @@ async fn a_limit_of_tokens_blocks_an_external_agent_after_its_turn() {
 async fn a_limit_in_dollars_cuts_the_turn_of_an_external_agent() {
     let rig = rig("limits.usd = 1.0\n");
     rig.ok(["up", "--detach"]).await;
-    // The agent goes on until its turn is cancelled.
+    // The agent continues until its turn is cancelled.
     rig.ok(["send", "ada", "fake:burn"]).await;
     let ada = rig
         .until_member("ada", |ada| {

@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: runs a real team on a sample project, with its own state directory and sockets. `pictures` uses
 //! the same team.
 
+mod clis;
 mod user;
 
 use std::fs;
@@ -20,6 +21,7 @@ use crate::{programs, test};
 pub(crate) enum Action {
     Agents,
     Commands,
+    Clis,
     Down,
 }
 
@@ -28,13 +30,15 @@ pub(crate) enum Action {
 pub(crate) enum Team {
     Agents,
     Commands,
+    /// Agents of other vendors. `clis` writes the team file.
+    Clis,
 }
 
 impl Team {
     fn name(self) -> &'static str {
         match self {
             Self::Agents => "agents",
-            Self::Commands => "commands",
+            Self::Commands | Self::Clis => "commands",
         }
     }
 }
@@ -73,10 +77,14 @@ pub(crate) fn run(action: Action, fast: bool) -> Result<()> {
     let team = match action {
         Action::Agents => Team::Agents,
         Action::Commands => Team::Commands,
+        Action::Clis => Team::Clis,
         Action::Down => return down(),
     };
     test::install("tmux")?;
     build()?;
+    if team == Team::Clis {
+        return clis::run();
+    }
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         let demo = Demo::new(team, if fast { FAST } else { SPEED })?;
         fs::write(demo.directory().join(SHOWN), "")?;
@@ -241,7 +249,7 @@ impl Demo {
                     println!("── {killed}");
                 }
             }
-            Team::Commands => check(&mut self.agent_team(&["up"]))?,
+            Team::Commands | Team::Clis => check(&mut self.agent_team(&["up"]))?,
         }
         println!("── the team is still up. Try next:");
         println!("   cd {}", self.project().display());
@@ -266,7 +274,7 @@ impl Demo {
     fn run_to_completion(&self) -> Result<()> {
         match self.team {
             Team::Agents => self.run_agents(),
-            Team::Commands => self.run_commands(),
+            Team::Commands | Team::Clis => self.run_commands(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The agents of other vendors that agent-team knows: how to start each one, how it behaves, and what the user is told
+//! The agents of other vendors that agent-team knows: how to start each one, how it behaves, and what the user must know
 //! about it. Bare data: `team-file` and the supervisor make the members of it, the workers select variables with it,
 //! `agent-team doctor` shows it.
 //!

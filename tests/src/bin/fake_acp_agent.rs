@@ -328,7 +328,7 @@ impl Agent {
         }));
     }
 
-    /// Asks for a call, withdraws the question after a message, and runs the call if it is allowed all the same.
+    /// Asks for a call, withdraws the question after a message, and never runs it.
     fn withdraw(&mut self) {
         let command = "echo made > made.txt";
         let call = json!({
