@@ -787,8 +787,6 @@ fn revision(text: &str) -> Result<Revision, std::num::ParseIntError> {
 }
 
 fn engine_help() -> String {
-    let words: Vec<_> = ENGINES.iter().map(|engine| engine.name).collect();
-    format!("Engine: {} [default: the role's]", words.join(", "))
     let words = agent_team_file::engine_words().join(", ");
     format!("Engine: {words} [default: the role's]")
 }

@@ -42,15 +42,10 @@ pub(crate) struct Report {
     clis: Option<Vec<Cli>>,
 }
 
-pub(super) async fn run(output: Output) -> Result<ExitCode, Failure> {
+pub(super) async fn run(output: Output, args: args::Doctor) -> Result<ExitCode, Failure> {
     let workers: BTreeSet<_> = ENGINES.iter().map(|engine| engine.worker).collect();
     let programs = [supervisor::BINARY].into_iter().chain(workers);
     let mut checks: Vec<_> = programs.map(binary).collect();
-pub(super) async fn run(output: Output, args: args::Doctor) -> Result<ExitCode, Failure> {
-    let mut programs = vec![supervisor::BINARY];
-    programs.extend(ENGINES.iter().map(|engine| engine.worker));
-    programs.dedup();
-    let mut checks: Vec<_> = programs.into_iter().map(binary).collect();
     match Directories::from_environment()
         .and_then(|directories| directories.prepare().map(|()| directories))
     {
