@@ -17,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::complete;
 
 mod acp;
+mod doctor;
 mod init;
 mod logs;
 mod mcp;
@@ -28,6 +29,7 @@ mod serve;
 mod task;
 
 pub(crate) use acp::{Acp, AcpEditor};
+pub(crate) use doctor::Doctor;
 pub(crate) use init::Init;
 pub(crate) use logs::Logs;
 pub(crate) use mcp::{Mcp, McpProgram};
@@ -490,18 +492,6 @@ pub(crate) struct Run {
     /// Initial entry of the team's shared memory; repeatable
     #[arg(long, value_name = "KEY=JSON")]
     pub(crate) memory: Vec<String>,
-}
-
-/// Check the installation
-#[derive(Debug, Args)]
-#[command(arg(unused_team()))]
-pub(crate) struct Doctor {
-    /// Start the agents of other vendors that are installed, and show version, login, and what works
-    ///
-    /// Each agent is asked to open a session in an empty directory, and gets no prompt. It may write its own records, as at
-    /// each start. Takes up to 30 seconds.
-    #[arg(long)]
-    pub(crate) clis: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -61,7 +61,10 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let Cli { global, verb } = cli;
     let output = Output::new(global.json);
     match verb {
-        Verb::Up(args) => up::run(&global, output, args).await,
+        Verb::Up(args) => {
+            let open_page = async |team, session| serve::web(&global, output, team, session).await;
+            up::run(&global, output, args, open_page).await
+        }
         Verb::Run(args) => run::run(&global, output, args).await,
         Verb::Cancel(args) | Verb::Goal(GoalCommand::Cancel(args)) => {
             cancel::run(&global, output, args.reason).await

@@ -29,7 +29,7 @@ use agent_team_terminal_ui::style::{Style, THEME, Theme};
 use super::doctor::model;
 use super::text_argument::text_or_stdin;
 use super::waiting::{self, WaitOutcome};
-use super::{attach, audit, goal, mode, prices, serve, spawn, trust};
+use super::{attach, audit, goal, mode, prices, spawn, trust};
 use crate::args::{self, Global};
 use crate::caller;
 use crate::error::{self, Failure};
@@ -44,6 +44,7 @@ pub(super) async fn run(
     global: &Global,
     output: Output,
     args: args::Up,
+    open_page: impl AsyncFnOnce(TeamId, Session) -> Result<ExitCode, Failure>,
 ) -> Result<ExitCode, Failure> {
     let goal = args
         .goal
@@ -114,7 +115,7 @@ pub(super) async fn run(
     }
     output.show(&answer, || text_of(&answer, args.dry_run))?;
     if args.web {
-        return serve::web(global, output, answer.team, session).await;
+        return open_page(answer.team, session).await;
     }
     if !attaches || !caller::is_terminal() {
         return Ok(ExitCode::SUCCESS);

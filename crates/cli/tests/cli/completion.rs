@@ -102,6 +102,7 @@ async fn wait_for(pty: &Pty, screen: &mut vt100::Parser, shell: &Shell, text: &s
     }
 }
 
+#[expect(clippy::print_stderr, reason = "a skipped shell is named")]
 fn installed() -> impl Iterator<Item = Shell> {
     SHELLS.into_iter().filter(|shell| {
         let is_installed = shell.program == "/bin/bash" || Path::new(shell.program).exists();

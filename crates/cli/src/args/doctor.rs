@@ -1,0 +1,15 @@
+//! The arguments of `doctor`.
+
+use clap::Args;
+
+/// Check the installation
+#[derive(Debug, Args)]
+#[command(arg(super::unused_team()))]
+pub(crate) struct Doctor {
+    /// Start the agents of other vendors that are installed, and show version, login, and what works
+    ///
+    /// Each agent is asked to open a session in an empty directory, and gets no prompt. It may write its own records, as at
+    /// each start. Takes up to 30 seconds.
+    #[arg(long)]
+    pub(crate) clis: bool,
+}
