@@ -93,7 +93,7 @@ pub(crate) fn message(message: &DeliveredMessage) -> String {
 
 /// The goal of a run with rounds.
 pub(crate) fn goal(question: &QuestionView) -> String {
-    format!("✉ {}: {}", Party::User, visible(&question.goal))
+    format!("✉ {}: {}", Party::User.shown(), visible(&question.goal))
 }
 
 /// The header of a question of a run with rounds.
