@@ -2,7 +2,8 @@
 //! of a new pane; `--attach` and `--watch` run in a user's own terminal.
 //!
 //! The attach helper keeps the terminal open and forwards the kernel's signals to the worker: resizes, ^C and hangups.
-//! The attach helper neither reads nor writes the terminal; the worker does both.
+//! The worker reads and writes the terminal. The attach helper writes only after the worker has released
+//! the terminal or exited: a worker that is killed leaves the modes of its member's program.
 //!
 //! ```text
 //! request ── which worker? ──────────► holding ── ^\, hangup: notify the worker ──► wait 1 s ──► exit
@@ -23,10 +24,11 @@ use agent_team_protocol::rpc::{Call, TeamRef};
 use agent_team_protocol::{LaunchId, TeamId};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 use agent_team_system::signals::{QuitKey, SignalEvent, Signals};
-use agent_team_system::terminal::{self, Modes};
+use agent_team_system::terminal::{self, Modes, Tty};
 use signal_hook::consts::SIGTSTP;
 use tokio::time::Instant;
 
+use crate::pane::RESET_MODES;
 use crate::timer::sleep_until;
 
 /// The delay after the first attempt to reach a restarting supervisor. The delay doubles with each attempt.
@@ -69,7 +71,7 @@ pub fn run(
     let request = LendTerminal {
         launch,
         show: ShowPane {
-            terminal,
+            terminal: terminal.clone(),
             pid: own.pid,
             start_time: own.start_time,
             attachment,
@@ -84,10 +86,14 @@ pub fn run(
         let quit = QuitKey::listen()?;
         signal_hook::flag::register(SIGTSTP, Arc::new(AtomicBool::new(false)))?;
         let worker = ask(socket, team, request).await?;
-        if let Some(worker) = ExitWatch::open(worker)? {
-            serve(attachment, worker, signals, quit).await?;
+        let served = match ExitWatch::open(worker)? {
+            Some(worker) => serve(attachment, worker, signals, quit).await,
+            None => Ok(()),
+        };
+        if attachment != Attachment::Pane {
+            let _closed = Tty::open_path(&terminal).map(|tty| tty.write_now(RESET_MODES));
         }
-        Ok(())
+        Ok(served?)
     })
 }
 

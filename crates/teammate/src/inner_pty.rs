@@ -43,6 +43,10 @@ const READ_BYTES: usize = 16 << 10;
 /// processor for its screen.
 const BUSY_LIMIT: Duration = Duration::from_millis(4);
 
+/// The number of bytes that the model of the screen reads between two checks of this limit. A few bytes can cost
+/// milliseconds: `CSI 65535 b` repeats a character.
+const PIECE_BYTES: usize = 16;
+
 /// The length of this pause.
 const PAUSE: Duration = Duration::from_millis(8);
 
@@ -83,6 +87,8 @@ pub(crate) struct InnerPty {
     tree: Tree,
     screen: Screen,
     redaction: RedactedStream,
+    /// Redacted output that the model has not read yet.
+    unread: Vec<u8>,
     /// The time at which held-back bytes are shown.
     held_until: Option<Instant>,
     /// Keystrokes and answers that the program has not taken yet.
@@ -151,6 +157,7 @@ impl InnerPty {
             tree,
             screen: Screen::new(size),
             redaction: context.secrets.stream(),
+            unread: Vec::new(),
             held_until: None,
             input: Vec::new(),
             is_open: true,
@@ -180,12 +187,13 @@ impl InnerPty {
             input,
             is_open,
             paused_until,
+            unread,
             buffer,
             ..
         } = self;
         let (is_over, may_read) = (
             matches!(phase, Phase::Over),
-            *is_open && paused_until.is_none(),
+            *is_open && paused_until.is_none() && unread.is_empty(),
         );
         let phase_ended = async {
             match phase {
@@ -232,6 +240,7 @@ impl InnerPty {
             }
             Step::Drained => {
                 self.is_open = false;
+                self.unread.clear();
                 self.drained()
             }
             Step::Read(Ok(0)) => {
@@ -239,15 +248,10 @@ impl InnerPty {
                 self.drained()
             }
             Step::Read(Ok(read)) => {
-                let began = Instant::now();
                 let shown = self.redaction.bytes(&self.buffer[..read]);
                 self.held_until = Some(Instant::now() + HELD_LIMIT);
-                self.show(&shown);
-                self.busy += began.elapsed();
-                if self.busy >= BUSY_LIMIT {
-                    self.busy = Duration::ZERO;
-                    self.paused_until = Some(Instant::now() + PAUSE);
-                }
+                self.unread.extend_from_slice(&shown);
+                self.show();
                 Some(PtyEvent::Output)
             }
             Step::Read(Err(error)) => {
@@ -267,31 +271,46 @@ impl InnerPty {
             Step::HeldTooLong => {
                 self.held_until = None;
                 let held = self.redaction.rest();
-                self.show(&held);
+                self.unread.extend_from_slice(&held);
+                if self.paused_until.is_none() {
+                    self.show();
+                }
                 (!held.is_empty()).then_some(PtyEvent::Output)
             }
             Step::PauseOver => {
                 self.paused_until = None;
-                None
+                if self.unread.is_empty() {
+                    return None;
+                }
+                self.show();
+                self.drained().or(Some(PtyEvent::Output))
             }
         }
     }
 
     /// Ends if the tree is gone and the output is read.
     fn drained(&mut self) -> Option<PtyEvent> {
-        if self.is_open || !matches!(self.phase, Phase::Draining(_)) {
+        if self.is_open || !self.unread.is_empty() || !matches!(self.phase, Phase::Draining(_)) {
             return None;
         }
         self.phase = Phase::Over;
         self.held_until = None;
         let held = self.redaction.rest();
-        self.show(&held);
+        self.screen.feed(&held);
         Some(PtyEvent::Ended(self.status))
     }
 
-    fn show(&mut self, bytes: &[u8]) {
-        let answers = self.screen.feed(bytes);
+    /// Passes output to the model until it is read or the pause is due.
+    fn show(&mut self) {
+        let (began, busy) = (Instant::now(), self.busy);
+        let is_due = || busy + began.elapsed() >= BUSY_LIMIT;
+        let answers = feed_pieces(&mut self.screen, &mut self.unread, is_due);
         self.type_in(&answers);
+        self.busy += began.elapsed();
+        if self.busy >= BUSY_LIMIT || !self.unread.is_empty() {
+            self.busy = Duration::ZERO;
+            self.paused_until = Some(Instant::now() + PAUSE);
+        }
     }
 
     /// Passes keystrokes to the program.
@@ -329,6 +348,20 @@ impl InnerPty {
     }
 }
 
+/// Passes pieces of `unread` to the model until the pause is due, and removes them. Returns the answers to the queries.
+fn feed_pieces(screen: &mut Screen, unread: &mut Vec<u8>, is_due: impl Fn() -> bool) -> Vec<u8> {
+    let (mut answers, mut read) = (Vec::new(), 0);
+    for piece in unread.chunks(PIECE_BYTES) {
+        answers.extend(screen.feed(piece));
+        read += piece.len();
+        if is_due() {
+            break;
+        }
+    }
+    unread.drain(..read);
+    answers
+}
+
 /// Sends HUP to all processes, as a closed terminal does; then TERM, then KILL.
 async fn end_tree(tree: Tree) {
     for (signal, grace) in [
@@ -345,5 +378,25 @@ async fn end_tree(tree: Tree) {
     if let Err(error) = tree.end(KILL_LIMIT).await {
         // The supervisor terminates processes with the launch's marker before the next launch of this member.
         tracing::warn!(%error, "some processes of the program remain");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expensive_output_is_read_in_pieces_with_pauses() {
+        let mut screen = Screen::new((20, 4));
+        let flood = b"x\x1b[65535b".repeat(400);
+        let mut unread = flood.clone();
+        feed_pieces(&mut screen, &mut unread, || true);
+        assert_eq!(unread, flood[PIECE_BYTES..]);
+        // A sequence that is cut between two pieces has its meaning.
+        let mut unread = b"\x1b[2J\x1b[H0123456789\x1b[2;5Hend\x1b[6n".to_vec();
+        let answers = feed_pieces(&mut screen, &mut unread, || false);
+        assert!(unread.is_empty());
+        assert_eq!(screen.text(), "0123456789\n    end");
+        assert_eq!(answers, b"\x1b[2;8R");
     }
 }

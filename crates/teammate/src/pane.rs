@@ -50,7 +50,7 @@ const NEXT_MODE: [&str; 2] = ["mode", "next"];
 pub(crate) use self::agent::{AgentEvent, AgentPane};
 pub(crate) use self::program::{ProgramEvent, ProgramPane};
 pub(crate) use self::surface::Surface;
-pub(crate) use self::terminal::Room;
+pub(crate) use self::terminal::{RESET_MODES, Room};
 
 /// Shown when the user presses ^D, or ^C twice, in the member's own pane.
 const HOW_TO_DETACH: &str = "to leave this pane, detach: the prefix key, then d (in tmux: ^B d)";

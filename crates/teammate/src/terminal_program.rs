@@ -374,11 +374,7 @@ impl Work for TerminalProgram {
             if !self.in_progress.insert(message.id) {
                 continue;
             }
-            let text = format!(
-                "{}\n  (shown here, not delivered to {})",
-                paint::message(&message),
-                self.name
-            );
+            let text = paint::message_over(&message, &self.name);
             if shell.config.log.line(&text).is_err() {
                 // A message that is not in the log does not count as read. The supervisor delivers it again.
                 self.in_progress.remove(&message.id);

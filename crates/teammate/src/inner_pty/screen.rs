@@ -30,8 +30,17 @@ const ANSWERS_MAX: usize = 1 << 10;
 /// Characters of emoji sequences: the zero-width joiner, and the selectors of text and emoji style.
 const EMOJI: [char; 3] = ['\u{200d}', '\u{fe0e}', '\u{fe0f}'];
 
+/// The selector of emoji style. It widens the character before it, in the last column beyond the screen: the parser then
+/// panics at the next character there.
+const EMOJI_STYLE: &[u8] = "\u{fe0f}".as_bytes();
+
+/// The reset of the terminal. The parser handles it and does not report it.
+const FULL_RESET: &[u8] = b"\x1bc";
+
 pub(crate) struct Screen {
     parser: vt100::Parser<Outside>,
+    /// The last bytes of the output, if they may be the beginning of [`EMOJI_STYLE`] or [`FULL_RESET`].
+    partial: Vec<u8>,
 }
 
 /// A row that has left the screen at its top.
@@ -99,20 +108,28 @@ impl Modes {
         switch(1, before.application_cursor, self.application_cursor);
         switch(2004, before.bracketed_paste, self.bracketed_paste);
         switch(1004, before.reports_focus, self.reports_focus);
-        for (number, mode) in [
+        let mouse = [
             (9, MouseProtocolMode::Press),
             (1000, MouseProtocolMode::PressRelease),
             (1002, MouseProtocolMode::ButtonMotion),
             (1003, MouseProtocolMode::AnyMotion),
-        ] {
-            switch(number, before.mouse == mode, self.mouse == mode);
-        }
-        for (number, encoding) in [
+        ]
+        .map(|(number, mode)| (number, before.mouse == mode, self.mouse == mode));
+        let encoding = [
             (1005, MouseProtocolEncoding::Utf8),
             (1006, MouseProtocolEncoding::Sgr),
-        ] {
+        ]
+        .map(|(number, encoding)| {
             let was = before.mouse_encoding == encoding;
-            switch(number, was, self.mouse_encoding == encoding);
+            (number, was, self.mouse_encoding == encoding)
+        });
+        // Reset before setting: the reset of one mouse mode turns off the mouse in all modes.
+        for is_set in [false, true] {
+            for (number, before, now) in mouse.into_iter().chain(encoding) {
+                if now == is_set {
+                    switch(number, before, now);
+                }
+            }
         }
         if before.application_keypad != self.application_keypad {
             out.push_str(if self.application_keypad {
@@ -151,13 +168,35 @@ impl Screen {
         let (rows, columns) = limited(size);
         Self {
             parser: vt100::Parser::new_with_callbacks(rows, columns, 0, Outside::default()),
+            partial: Vec::new(),
         }
     }
 
     /// Adds output of the program. Returns the answers to its queries, as bytes to type.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
-        self.parser.process(bytes);
+        let mut unread = std::mem::take(&mut self.partial);
+        unread.extend_from_slice(bytes);
+        let mut rest = unread.as_slice();
+        while let Some((at, sequence)) = first_special(rest) {
+            self.parser.process(&rest[..at]);
+            self.feed_special(sequence);
+            rest = &rest[at + sequence.len()..];
+        }
+        let (whole, partial) = rest.split_at(rest.len() - partial_length(rest));
+        self.parser.process(whole);
+        self.partial = partial.to_vec();
         std::mem::take(&mut self.parser.callbacks_mut().answers)
+    }
+
+    fn feed_special(&mut self, sequence: &[u8]) {
+        let (columns, _) = self.size();
+        let (_, column) = self.parser.screen().cursor_position();
+        if sequence == FULL_RESET {
+            self.parser.callbacks_mut().reports_focus = false;
+        } else if column >= columns {
+            return;
+        }
+        self.parser.process(sequence);
     }
 
     pub(super) fn resize(&mut self, size: Size) {
@@ -277,6 +316,26 @@ impl Screen {
     }
 }
 
+/// The first sequence that the parser must not read unchecked, and its position.
+fn first_special(bytes: &[u8]) -> Option<(usize, &'static [u8])> {
+    (0..bytes.len()).find_map(|at| {
+        let found = [EMOJI_STYLE, FULL_RESET]
+            .into_iter()
+            .find(|sequence| bytes[at..].starts_with(sequence));
+        found.map(|sequence| (at, sequence))
+    })
+}
+
+/// The number of bytes at the end that may be the beginning of such a sequence.
+fn partial_length(bytes: &[u8]) -> usize {
+    let is_partial = |length: &usize| {
+        let ends_with =
+            |sequence: &[u8]| *length < sequence.len() && bytes.ends_with(&sequence[..*length]);
+        ends_with(EMOJI_STYLE) || ends_with(FULL_RESET)
+    };
+    (1..EMOJI_STYLE.len()).rev().find(is_partial).unwrap_or(0)
+}
+
 /// Rows and columns of a model. A column that cannot take a wide character is too narrow for the parser.
 fn limited((columns, rows): Size) -> (NonZeroU16, NonZeroU16) {
     let limited = |wanted: u16, least: u16, most: u16| {
@@ -381,7 +440,8 @@ impl Callbacks for Outside {
         match (first, second, number, last) {
             // A terminal without options.
             (None, None, 0, 'c') => self.answer("\x1b[?1;2c"),
-            (Some(b'>'), None, 0, 'c') => self.answer("\x1b[>0;0;0c"),
+            // The answer is not a query itself: a terminal that echoes its input would return it endlessly.
+            (Some(b'>'), None, 0, 'c') => self.answer("\x1b[>1;0;0c"),
             (None, None, 5, 'n') => self.answer("\x1b[0n"),
             (None, None, 6, 'n') => {
                 let (row, column) = screen.cursor_position();

@@ -54,7 +54,8 @@ pub(crate) struct ProgramPane {
     pub(crate) surface: Surface,
     /// `None` before the program starts and after its end: lines are then printed as they are.
     painter: Option<Painter>,
-    /// The latest rows of the notice, and the time at which the last one was added.
+    /// The latest rows of the notice, and the time at which it appeared. Further rows do not extend its time, so messages
+    /// cannot cover the program for as long as a member likes.
     notice: Option<(String, Instant)>,
     /// The screen or the notice has changed since the last frame.
     is_changed: bool,
@@ -92,7 +93,9 @@ impl ProgramPane {
 
     /// Takes the terminal back from the program, which has ended. The last screen stays visible if it is the main one.
     pub(crate) fn end_program(&mut self, screen: &Screen) {
-        self.notice = None;
+        // Messages that no frame has shown are printed after the program's screen.
+        let unpainted = std::mem::take(&mut self.unpainted);
+        let notice = self.notice.take().filter(|_| !unpainted.is_empty());
         self.paint(screen);
         self.painter = None;
         let mut bytes = Vec::new();
@@ -103,6 +106,10 @@ impl ProgramPane {
         bytes.extend_from_slice(RESET_SCREEN);
         self.surface.show(bytes, Vec::new(), None);
         self.surface.command(Command::Cooked);
+        self.unpainted = unpainted;
+        if let Some((text, _)) = notice {
+            self.line(&text);
+        }
     }
 
     /// Called when the program's screen may have changed.
@@ -172,6 +179,9 @@ impl ProgramPane {
     }
 
     fn dismiss_notice(&mut self, least: Duration) {
+        if !self.unpainted.is_empty() {
+            return;
+        }
         let is_old = |(_, since): &(String, Instant)| since.elapsed() >= least;
         if self.notice.as_ref().is_some_and(is_old) {
             self.notice = None;
@@ -220,9 +230,10 @@ impl ProgramPane {
 
 /// The last rows of a notice, in reverse video.
 fn notice_rows(text: &str, columns: usize) -> Vec<String> {
+    // Cut the lines: a wrapped row would not name the sender of its message.
     let rows = text
         .lines()
-        .flat_map(|line| Line::of(Style::PLAIN, line).wrapped(columns, 2));
+        .map(|line| Line::of(Style::PLAIN, line).cut(columns));
     let rows: Vec<String> = rows
         .map(|row| {
             let blanks = " ".repeat(columns.saturating_sub(row.width()));
@@ -251,13 +262,15 @@ impl MemberPane for ProgramPane {
             let bytes = lines.collect::<String>().into_bytes();
             return self.surface.show(bytes, messages, None);
         }
-        let before = self.notice.take().map(|(text, _)| text + "\n");
-        let mut notice = before.unwrap_or_default() + text;
+        let (mut notice, since) = match self.notice.take() {
+            Some((before, since)) => (format!("{before}\n{text}"), since),
+            None => (text.to_owned(), Instant::now()),
+        };
         // Only the last rows are shown.
         let lines: Vec<&str> = notice.lines().collect();
         let first = lines.len().saturating_sub(NOTICE_ROWS);
         notice = lines[first..].join("\n");
-        self.notice = Some((notice, Instant::now()));
+        self.notice = Some((notice, since));
         self.is_changed = true;
     }
 
@@ -289,5 +302,46 @@ impl ProgramPane {
     fn take_unconfirmed(&mut self) -> Vec<MessageId> {
         self.unpainted.clear();
         std::mem::take(&mut self.unconfirmed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pane() -> ProgramPane {
+        let mut pane = ProgramPane::on(Surface::none(), "ada".parse().unwrap(), Theme::Dark);
+        pane.begin_program();
+        pane
+    }
+
+    #[test]
+    fn each_row_of_a_notice_is_a_line_with_its_sender() {
+        let long = format!("✉ eve: {}1. Yes", " ".repeat(40));
+        let rows = notice_rows(&long, 30);
+        assert_eq!(rows.len(), 1);
+        assert!(rows[0].starts_with("\x1b[7m✉ eve:"), "{rows:?}");
+    }
+
+    #[test]
+    fn further_lines_do_not_extend_the_time_of_a_notice() {
+        let mut pane = pane();
+        pane.line("one");
+        let since = pane.notice.as_ref().unwrap().1;
+        std::thread::sleep(Duration::from_millis(1));
+        pane.line("two");
+        assert_eq!(pane.notice, Some(("one\ntwo".to_owned(), since)));
+    }
+
+    #[test]
+    fn a_notice_stays_until_a_frame_has_shown_its_messages() {
+        let mut pane = pane();
+        pane.line("✉ you: hi");
+        pane.unpainted.push(MessageId(1));
+        pane.dismiss_notice(Duration::ZERO);
+        assert!(pane.notice.is_some());
+        pane.paint(&Screen::new((20, 4)));
+        pane.dismiss_notice(Duration::ZERO);
+        assert!(pane.notice.is_none());
     }
 }

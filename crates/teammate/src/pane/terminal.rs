@@ -35,6 +35,9 @@ pub(super) const RESET_SCREEN: &[u8] =
     b"\x1b[m\x1b7\x1b[?1049l\x1b[?1l\x1b>\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\
       \x1b[?1004l\x1b[?2004l\x1b[0 q\x1b[?25h\r\n";
 
+/// [`RESET_SCREEN`] without the newline at its end.
+pub(crate) const RESET_MODES: &[u8] = RESET_SCREEN.split_at(RESET_SCREEN.len() - 2).0;
+
 /// The time limit for the last output when the worker exits.
 const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 

@@ -1,7 +1,9 @@
 //! The pane's output, and the effect of keystrokes.
 
 use agent_team_protocol::initialize::ConnectionRole;
-use agent_team_protocol::method::{MessageRead, TaskAdd, TaskAnswer, TaskComplete, TaskFail};
+use agent_team_protocol::method::{
+    LendTerminalAnswer, MessageRead, PaneHold, TaskAdd, TaskAnswer, TaskComplete, TaskFail,
+};
 use agent_team_protocol::notification::{
     Assignment, Deliver, DeliveredMessage, MemberWaits, PaneGrown, PaneLost, PaneTooSmall,
     TaskOutput, TaskSession,
@@ -405,4 +407,27 @@ async fn the_pane_shows_why_a_member_cannot_work() {
     let (_worker, mut pane) = supervisor.in_pane();
     let _member = supervisor.member(None).await;
     pane.shows("project does not exist").await;
+}
+
+#[tokio::test]
+async fn a_terminal_is_reset_after_its_worker_was_killed() {
+    let supervisor = ScriptedSupervisor::new();
+    let mut worker = supervisor.headless();
+    let _member = supervisor.member(None).await;
+    let (mut helper, mut terminal) = supervisor.attach();
+    let (mut connection, _) = supervisor.accept().await;
+    connection.welcome_client().await;
+    let call = connection.asked::<PaneHold>().await;
+    let answer = LendTerminalAnswer {
+        member: "ada".parse().unwrap(),
+        pid: worker.child.process.pid,
+        start_time: worker.child.process.start_time,
+    };
+    connection.answer(&call, &answer).await;
+    worker.signal(Signal::SIGKILL);
+    worker.exit_code().await;
+    for mode in ["\x1b[?1049l", "\x1b[?1002l", "\x1b[?2004l", "\x1b[?25h"] {
+        terminal.shows(mode).await;
+    }
+    assert_eq!(helper.exit_code().await, Some(0));
 }

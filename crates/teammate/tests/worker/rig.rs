@@ -170,6 +170,29 @@ impl ScriptedSupervisor {
         (worker, pane)
     }
 
+    /// An attach helper on a terminal of the user.
+    pub(crate) fn attach(&self) -> (Worker, Pane) {
+        let pty = Pty::open(100, 30).unwrap();
+        let spec = ProgramSpec {
+            program: env!("CARGO_BIN_EXE_agent-teammate").into(),
+            args: vec![
+                "--attach".into(),
+                self.path("run/supervisor.sock").into(),
+                self.team().as_str().into(),
+                self.launch.as_str().into(),
+            ],
+            env: Vec::new(),
+            cwd: "/".into(),
+        };
+        let helper = self.guard(pty.spawn(&spec).unwrap());
+        let pane = Pane {
+            pty,
+            seen: String::new(),
+            from: 0,
+        };
+        (helper, pane)
+    }
+
     /// The next connection, with its `initialize` read and not answered.
     pub(crate) async fn accept(&self) -> (Connection, Initialize) {
         let stream = within("a connection", self.listener.accept()).await;

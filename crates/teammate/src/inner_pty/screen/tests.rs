@@ -18,7 +18,9 @@ fn answers(bytes: &[u8]) -> String {
 fn queries_get_the_answers_of_the_model() {
     assert_eq!(answers(b"\x1b[2;5H\x1b[6n"), "\x1b[2;5R");
     assert_eq!(answers(b"\x1b[5n"), "\x1b[0n");
-    assert_eq!(answers(b"\x1b[c\x1b[>c"), "\x1b[?1;2c\x1b[>0;0;0c");
+    assert_eq!(answers(b"\x1b[c\x1b[>c"), "\x1b[?1;2c\x1b[>1;0;0c");
+    // An answer that the terminal echoes is not answered again.
+    assert_eq!(answers(b"\x1b[?1;2c\x1b[>1;0;0c"), "");
     assert_eq!(answers(b"\x1b[18t"), "\x1b[8;4;20t");
     assert_eq!(answers(b"\x1b[?2026$p"), "\x1b[?2026;0$y");
 }
@@ -74,6 +76,42 @@ fn modes_are_the_difference_to_a_fresh_terminal() {
     let off = Modes::default().changes(&modes);
     let expected = "\x1b[?1049l\x1b[?2004l\x1b[?1004l\x1b[?1002l\x1b[?1006l\x1b>\x1b[0 q";
     assert_eq!(off, expected);
+}
+
+#[test]
+fn a_narrower_mouse_mode_is_set_after_the_wider_one_is_reset() {
+    let (before, _) = fed(b"\x1b[?1003;1006h");
+    let (now, _) = fed(b"\x1b[?1000;1005h");
+    let changes = now.modes().changes(&before.modes());
+    assert_eq!(changes, "\x1b[?1003l\x1b[?1006l\x1b[?1000h\x1b[?1005h");
+}
+
+#[test]
+fn a_full_reset_ends_the_reports_of_the_focus() {
+    for reset in [&[&b"\x1bc"[..]][..], &[b"\x1b", b"c"]] {
+        let (mut screen, _) = fed(b"\x1b[?1004h");
+        assert_eq!(screen.modes().changes(&Modes::default()), "\x1b[?1004h");
+        for bytes in reset {
+            screen.feed(bytes);
+        }
+        assert_eq!(screen.modes(), Modes::default());
+    }
+}
+
+#[test]
+fn a_selector_does_not_widen_a_character_beyond_the_screen() {
+    let selector = "\u{fe0f}".as_bytes();
+    for cut in 0..=selector.len() {
+        let mut screen = Screen::new(SIZE);
+        screen.feed("\x1b[4;20H✔".as_bytes());
+        screen.feed(&selector[..cut]);
+        screen.feed(&selector[cut..]);
+        screen.feed(b"\x1b[3;20Hx\x1b[4;20Hy");
+        assert_eq!(screen.text().lines().last().map(str::trim), Some("y"));
+    }
+    // Elsewhere the selector is kept.
+    let (screen, _) = fed("✔\u{fe0f}".as_bytes());
+    assert_eq!(screen.text(), "✔\u{fe0f}");
 }
 
 #[test]
