@@ -325,7 +325,7 @@ async fn the_user_is_notified_of_a_held_member() {
     })
     .await;
     assert!(
-        notified.starts_with("held ada demo: ada is held: "),
+        notified.starts_with("held ada project: ada is held: "),
         "{notified}"
     );
 }

@@ -208,7 +208,7 @@ async fn a_message_appears_in_its_members_pane() {
     rig.ok(["send", "ada", "look", "here"]).await;
     let pane = rig.until_member_is("ada", MemberState::Idle).await.pane;
     rig.tmux()
-        .until_shown(&pane.unwrap(), "user: look here")
+        .until_shown(&pane.unwrap(), "you: look here")
         .await;
     rig.until_member("ada", |ada| ada.unread == 0).await;
 }

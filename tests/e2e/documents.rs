@@ -172,6 +172,7 @@ async fn of_members(it: &mut Checker) {
     it.one("ps", ["ps"]).await;
     it.one("top", ["top"]).await;
     it.one("stats", ["stats"]).await;
+    it.one("report", ["report"]).await;
     it.one("why", ["why", "ada"]).await;
     it.one("compact", ["compact", "ada"]).await;
     it.one("next", ["next"]).await;

@@ -77,7 +77,7 @@ async fn members_in_one_process_work_send_messages_and_stop() {
     rig.run(["logs", "ada"])
         .await
         .expect(0)
-        .assert_says("user: look here");
+        .assert_says("you: look here");
     rig.ok(["ps"]).await.assert_says("hosted: in one process");
     rig.run(["panes", "reopen", "ada"])
         .await
@@ -173,7 +173,7 @@ async fn killing_a_member_of_a_stopped_host_restarts_other_members() {
     assert_eq!(done.attempts, 2);
     rig.until_member("bob", |bob| bob.unread == 0).await;
     let log = rig.ok(["logs", "bob"]).await;
-    log.assert_says("user: keep this");
+    log.assert_says("you: keep this");
     assert_eq!(rig.member("ada").await.state, MemberState::Stopped);
     assert_eq!(rig.task("T-1").await.state, TaskState::Pending);
     rig.ok(["restart", "ada"]).await;

@@ -80,7 +80,7 @@ async fn a_closed_pane_reopens_with_its_text_and_worker() {
     tmux.until_shown(&pane, "T-1 completed").await;
     // Keys go to the same worker.
     rig.ok(["send", "ada", "still there?"]).await;
-    tmux.until_shown(&pane, "user: still there?").await;
+    tmux.until_shown(&pane, "you: still there?").await;
     tmux.ask(["send-keys", "-t", &pane, "/task echo typed", "Enter"])
         .await;
     let typed = rig.until_task_is("T-2", TaskState::Completed).await;
