@@ -111,8 +111,7 @@ async fn the_menu_tab_and_history_work_in_a_pane() {
     tmux.until_shown(&pane, "ada ▸ look at @src/parser.rs")
         .await;
     tmux.ask(["send-keys", "-t", &pane, "Enter"]).await;
-    tmux.until_shown(&pane, "you: look at @src/parser.rs")
-        .await;
+    tmux.until_shown(&pane, "you: look at @src/parser.rs").await;
     tmux.ask(["send-keys", "-t", &pane, "C-r"]).await;
     type_in(&tmux, &pane, "pars", []).await;
     tmux.until_shown(&pane, "search: pars ▸ look at @src/parser.rs")
