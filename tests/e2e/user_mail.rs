@@ -174,7 +174,12 @@ async fn writing_to_a_member_answers_its_question() {
     rig.until_member("lead", |lead| lead.asks_user.is_none())
         .await;
     server.until_asked("lead", 3).await;
-    assert_eq!(rig.json(["ps"]).await["unread"], 0);
+    // The answer of the goal is a message, too, of agent-team.
+    let list = rig.json(["messages"]).await;
+    let messages = list["messages"].as_array().expect("messages");
+    let questions = messages.iter().filter(|it| it["from"] == "lead");
+    let states: Vec<_> = questions.map(|it| &it["state"]).collect();
+    assert_eq!(states, ["read"], "{list}");
 }
 
 #[tokio::test]
