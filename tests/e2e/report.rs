@@ -21,6 +21,12 @@ pub(crate) async fn finished() -> (FakeModelServer, Rig) {
     let server = FakeModelServer::start(by_model(replies)).await;
     let rig = asking(&server);
     rig.ok(["up", HOSTILE, "--detach"]).await;
+    allow_until_answered(&rig).await;
+    (server, rig)
+}
+
+/// Allows the request of the lead, and waits for the answer of the goal.
+pub(crate) async fn allow_until_answered(rig: &Rig) {
     until("the request", async || {
         let requests = rig.json(["requests", "list"]).await;
         requests["requests"][0]["id"].as_str().map(drop)
@@ -32,7 +38,6 @@ pub(crate) async fn finished() -> (FakeModelServer, Rig) {
         goal["answer"].as_str().map(drop)
     })
     .await;
-    (server, rig)
 }
 
 fn assert_escaped(markup: &str) {

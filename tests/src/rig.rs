@@ -484,15 +484,20 @@ impl Rig {
     /// Makes a read-only call; repeats it if the supervisor dies meanwhile or has no such team yet.
     pub async fn ask<M: Method<Args: Clone>>(&self, args: M::Args) -> M::Answer {
         until(M::NAME, async || {
-            match self.user().await.call::<M>(args.clone(), None).await {
-                Ok(answer) => Some(answer),
-                Err(CallError::Disconnected) => None,
-                // An `up` in the background has not created the team yet.
-                Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::UnknownTeam => None,
-                Err(error) => panic!("{}: {error}", M::NAME),
-            }
+            let answer = self.try_ask::<M>(args.clone()).await?;
+            Some(answer.unwrap_or_else(|error| panic!("{}: {error}", M::NAME)))
         })
         .await
+    }
+
+    /// Makes a read-only call once. `None`: the supervisor has died meanwhile, or has no such team yet.
+    async fn try_ask<M: Method>(&self, args: M::Args) -> Option<Result<M::Answer, CallError>> {
+        match self.user().await.call::<M>(args, None).await {
+            Err(CallError::Disconnected) => None,
+            // An `up` in the background has not created the team yet.
+            Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::UnknownTeam => None,
+            answer => Some(answer),
+        }
     }
 
     /// Waits until a member satisfies a condition.
@@ -515,10 +520,8 @@ impl Rig {
     pub async fn until_task_is(&self, id: &str, state: TaskState) -> TaskView {
         let task = id.parse().expect("a task's id");
         until(&format!("{id} to be {state:?}"), async || {
-            let show = OneTask { task };
-            match self.user().await.call::<TaskShow>(show, None).await {
+            match self.try_ask::<TaskShow>(OneTask { task }).await? {
                 Ok(task) => Some(task).filter(|task| task.state == state),
-                Err(CallError::Disconnected) => None,
                 // A task that was typed may not be on the board yet.
                 Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::UnknownTask => None,
                 Err(error) => panic!("{id}: {error}"),

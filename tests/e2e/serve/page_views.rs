@@ -9,6 +9,7 @@ use serde_json::json;
 use super::client::Service;
 use super::page::{Browser, team};
 use crate::agents::asking;
+use crate::report::allow_until_answered;
 use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 
@@ -21,17 +22,7 @@ async fn finished() -> (FakeModelServer, Rig, Service) {
     let (server, rig, service) = team(call).await;
     let goal = json!({"goal": "Greet"});
     service.post("/api/v1/goal", &goal).await.expect(200);
-    until("the request", async || {
-        let requests = rig.json(["requests", "list"]).await;
-        requests["requests"][0]["id"].as_str().map(drop)
-    })
-    .await;
-    rig.ok(["requests", "allow", "P-1"]).await;
-    until("the answer", async || {
-        let goal = rig.json(["goal", "show"]).await;
-        goal["answer"].as_str().map(drop)
-    })
-    .await;
+    allow_until_answered(&rig).await;
     (server, rig, service)
 }
 
