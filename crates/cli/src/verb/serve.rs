@@ -1,7 +1,6 @@
 //! `serve`: serves the team over HTTP until a signal ends the command. The crate `gateway` is the service; this file
 //! chooses the address and the tokens, and prints the URL.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
@@ -20,7 +19,7 @@ use serde::Serialize;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{mcp, mode, prices, up};
+use super::{mcp, up};
 use crate::args::{Global, Serve, Start};
 use crate::caller;
 use crate::error::Failure;
@@ -219,23 +218,12 @@ async fn template(global: &Global, output: Output) -> Result<Up, Failure> {
     let loaded = up::load(global, &start, true).await?;
     up::check_lead(up::leads(&loaded.spec))?;
     let mut spec = up::settle(output, loaded, &start)?;
-    mode::check_sandbox(spec.permission_defaults.mode).await?;
     // A request must not open panes in the user's terminal.
     spec.placement = PlacementChoice::Headless;
     for member in &mut spec.members {
         member.placement = None;
     }
-    let environment = caller::environment_of_program();
-    prices::check(&spec, &environment)?;
-    Ok(Up {
-        spec,
-        environment,
-        named: BTreeSet::new(),
-        secrets: BTreeMap::new(),
-        terminal: caller::terminal(),
-        dry_run: false,
-        fresh: false,
-    })
+    up::of_spec(spec).await
 }
 
 /// The team of the file, which need not exist, and a session for the service.

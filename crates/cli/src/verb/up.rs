@@ -498,6 +498,23 @@ async fn load_with(
     Ok(agent_team_file::load(&file, reading)?)
 }
 
+/// The call that starts a team for another program, which gives no options: the members get the environment of this
+/// process.
+pub(super) async fn of_spec(spec: TeamSpec) -> Result<Up, Failure> {
+    mode::check_sandbox(spec.permission_defaults.mode).await?;
+    let environment = caller::environment_of_program();
+    prices::check(&spec, &environment)?;
+    Ok(Up {
+        spec,
+        environment,
+        named: BTreeSet::new(),
+        secrets: BTreeMap::new(),
+        terminal: caller::terminal(),
+        dry_run: false,
+        fresh: false,
+    })
+}
+
 /// The engine of a generated team, in which one member leads.
 fn leading_engine(word: &str) -> Result<&str, Failure> {
     let engine = spawn::known_engine(word)?;

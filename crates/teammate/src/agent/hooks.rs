@@ -83,8 +83,8 @@ impl Outcome {
         self.context.extend(answer.context);
     }
 
-    /// Adds the outcome for another file of the same call. One `ask` is enough; an `allow` must concern every file.
-    fn add_file(&mut self, other: Self) {
+    /// Combines the outcomes for two files of a call. One `ask` is enough; an `allow` must concern every file.
+    fn and_file(mut self, other: Self) -> Self {
         self.decision = match (self.decision.take(), other.decision) {
             (Some(ask @ HookDecision::Ask { .. }), _)
             | (_, Some(ask @ HookDecision::Ask { .. })) => Some(ask),
@@ -94,6 +94,7 @@ impl Outcome {
         self.blocked = other.blocked;
         self.stopped = other.stopped;
         self.context.extend(other.context);
+        self
     }
 
     /// The texts for the model as one text.

@@ -3,7 +3,6 @@
 //! The files of a project can be hostile, and some editors answer every question by themselves. This module therefore
 //! does not ask for trust: lines that the user has not trusted in a terminal are an error.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use agent_team_client::{Session, SessionError};
@@ -15,9 +14,8 @@ use agent_team_protocol::{ErrorCode, TeamId};
 use agent_team_system::directories::Directories;
 
 use super::super::mcp::teams;
-use super::super::{mode, prices, up};
+use super::super::up;
 use crate::args::Start;
-use crate::caller;
 use crate::error::Failure;
 use crate::output::Output;
 
@@ -106,18 +104,7 @@ async fn planned(directory: &Path) -> Result<Up, Failure> {
     up::check_lead(up::leads(&loaded.spec))?;
     // As with `--json`, nothing asks on a terminal and nothing is printed.
     let spec = up::settle(Output::new(true), loaded, &Start::default()).map_err(in_terminal)?;
-    mode::check_sandbox(spec.permission_defaults.mode).await?;
-    let environment = caller::environment_of_program();
-    prices::check(&spec, &environment)?;
-    Ok(Up {
-        spec,
-        environment,
-        named: BTreeSet::new(),
-        secrets: BTreeMap::new(),
-        terminal: caller::terminal(),
-        dry_run: false,
-        fresh: false,
-    })
+    up::of_spec(spec).await
 }
 
 async fn start(team: TeamId, up: Up) -> Result<TeamView, Failure> {

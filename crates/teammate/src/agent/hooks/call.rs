@@ -146,7 +146,7 @@ impl Hooks {
         text: Option<&str>,
     ) -> Outcome {
         let subjects = ["Edit", "Write", "MultiEdit", "edit", "write", APPLY_PATCH];
-        let mut outcome: Option<Outcome> = None;
+        let mut outcomes = Vec::new();
         for path in paths {
             let path = self.0.context.cwd.join(path);
             let arguments = json!({ "file_path": path, "patch": input["input"] });
@@ -156,18 +156,14 @@ impl Hooks {
             if of_file.input.take().is_some() && of_file.blocked.is_none() {
                 of_file.blocked = Some("a hook cannot change the arguments of a patch".to_owned());
             }
-            match &mut outcome {
-                Some(outcome) => outcome.add_file(of_file),
-                None => outcome = Some(of_file),
-            }
-            if outcome
-                .as_ref()
-                .is_some_and(|it| it.blocked.is_some() || it.stopped.is_some())
-            {
+            let refuses = of_file.blocked.is_some() || of_file.stopped.is_some();
+            outcomes.push(of_file);
+            if refuses {
                 break;
             }
         }
-        outcome.unwrap_or_default()
+        let combined = outcomes.into_iter().reduce(Outcome::and_file);
+        combined.unwrap_or_default()
     }
 
     /// Runs the hooks of a call with these arguments. The first subject is the name of the tool in Claude Code.
