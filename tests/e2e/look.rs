@@ -1,8 +1,9 @@
 //! The end of a goal as the user sees it, notifications, and the colours for the terminal's background.
 
+use agent_team_protocol::view::MemberState;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use agent_team_tests::tmux::{self, Tmux};
-use agent_team_tests::{Rig, until};
+use agent_team_tests::{Rig, processes, until};
 use serde_json::json;
 
 use crate::agents::{greeting, rig};
@@ -26,13 +27,19 @@ colour = \"blue\"
 /// A team in tmux, whose option `@bells` gets one letter for each bell.
 async fn with_counted_bells(server: &FakeModelServer) -> (Rig, Tmux) {
     let rig = rig(server);
+    let tmux = in_tmux_with_counted_bells(&rig).await;
+    (rig, tmux)
+}
+
+/// Starts the team in tmux, whose option `@bells` gets one letter for each bell.
+async fn in_tmux_with_counted_bells(rig: &Rig) -> Tmux {
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     rig.set_team(&file.replace("headless", "tmux"));
     rig.ok(["up", "--detach"]).await;
     let tmux = rig.tmux();
     let count = "set-option -ga @bells x";
     tmux.ask(["set-hook", "-g", "alert-bell", count]).await;
-    (rig, tmux)
+    tmux
 }
 
 #[tokio::test]
@@ -103,11 +110,47 @@ async fn a_cancelled_goal_is_shown_and_notified() {
         shown.contains("cancelled by the user: wrong branch"),
         "{shown}"
     );
+    until_the_bell(&tmux).await;
+}
+
+/// Waits until the one notification of the team has rung the bell.
+async fn until_the_bell(tmux: &Tmux) {
     until("the bell", async || {
         let bells = tmux.ask(["show-options", "-gqv", "@bells"]).await;
         (bells.trim() == "x").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_member_at_a_limit_rings_the_bell() {
+    if !tmux::is_here() {
+        return;
+    }
+    let ada = vec![Reply::call("list_tasks", json!({})).tokens(1_200, 10, 0)];
+    let server = FakeModelServer::start(by_model([("ada", ada)])).await;
+    let rig = rig(&server);
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    rig.set_team(&format!("{file}limits.tokens = 1_000\n"));
+    let tmux = in_tmux_with_counted_bells(&rig).await;
+    rig.ok(["send", "ada", "Go on"]).await;
+    until_the_bell(&tmux).await;
+}
+
+#[tokio::test]
+async fn another_member_rings_the_bell_for_a_held_member() {
+    if !tmux::is_here() {
+        return;
+    }
+    let bob = "[[member]]\nname = \"bob\"\nengine = \"command\"\n";
+    let rig = Rig::with_team(&format!("{TEAM}cwd = \"work\"\n{bob}"));
+    std::fs::create_dir(rig.project().join("work")).expect("the directory can be created");
+    let tmux = in_tmux_with_counted_bells(&rig).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+    std::fs::remove_dir(rig.project().join("work")).expect("the directory can be removed");
+    processes::kill(rig.worker("ada").await).await;
+    rig.until_member_is("ada", MemberState::Held).await;
+    until_the_bell(&tmux).await;
 }
 
 /// ada sends a hostile message to the user while a terminal is attached to this member. Returns the terminal's output.

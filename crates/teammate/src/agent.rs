@@ -58,7 +58,7 @@ use std::sync::Arc;
 use agent_team_protocol::Refusal;
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, GoalEnded, NotifyUser, RequestNotice, ShowPane,
+    Abandon, Allowance, Assignment, Deliver, GoalEnded, RequestNotice, ShowPane,
 };
 use agent_team_protocol::spec::{AgentSpec, Colour};
 use agent_team_protocol::text::{visible, visible_line};
@@ -584,10 +584,6 @@ impl Work for Agent {
         );
         self.output(OutputEvent::Text(TextKind::Answer, text), shell);
         self.output(OutputEvent::TextEnded, shell);
-    }
-
-    fn notify_user(&mut self, notify: &NotifyUser, shell: &mut Shell) {
-        shell.pane.notify(&notify.text, notify.desktop);
     }
 
     fn allow(&mut self, allowance: Allowance) {

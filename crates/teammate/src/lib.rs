@@ -509,7 +509,6 @@ fn agent_pane(launch: &LaunchFile, worker_config: &WorkerConfig, surface: Surfac
         worker_config.theme,
         history,
         program_context,
-        Notices::of_environment(|name| launch.environment.get(name).cloned()),
     )
 }
 
@@ -670,6 +669,7 @@ fn worker_config(
         theme: Theme::of_environment(|name| launch.environment.get(name).cloned())
             .unwrap_or_default()
             .unwrap_or_default(),
+        notices: Notices::of_environment(|name| launch.environment.get(name).cloned()),
         program_context,
         signals,
     }

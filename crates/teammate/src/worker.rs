@@ -26,6 +26,7 @@ use agent_team_protocol::text::visible_line;
 use agent_team_protocol::{MessageId, Refusal, TaskId};
 use agent_team_system::directories::Directories;
 use agent_team_system::signals::{SignalEvent, Signals};
+use agent_team_terminal_ui::notices::Notices;
 use agent_team_terminal_ui::style::Theme;
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -63,6 +64,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) signals: Option<Signals>,
     /// The theme for the terminal from which the team was started.
     pub(crate) theme: Theme,
+    /// The notifications that this terminal supports.
+    pub(crate) notices: Notices,
     pub(crate) directories: Directories,
 }
 
@@ -101,8 +104,11 @@ pub(crate) trait Work: Sized {
     /// Shows the end of the goal. Does nothing by default: only an agent can be the lead.
     fn goal_ended(&mut self, _ended: &GoalEnded, _shell: &mut Shell<Self::Pane>) {}
 
-    /// Notifies the user through the terminal. Does nothing by default: only agents cause notifications.
-    fn notify_user(&mut self, _notify: &NotifyUser, _shell: &mut Shell<Self::Pane>) {}
+    /// Notifies the user through the terminal.
+    fn notify_user(&mut self, notify: &NotifyUser, shell: &mut Shell<Self::Pane>) {
+        let surface = shell.pane.surface();
+        surface.notify(shell.config.notices, &notify.text, notify.desktop);
+    }
 
     fn allow(&mut self, _allowance: Allowance) {}
 

@@ -14,7 +14,6 @@ use agent_team_protocol::request::DecideRequest;
 use agent_team_protocol::{MemberName, MessageId};
 use agent_team_system::history::History;
 use agent_team_terminal_ui::keys::Key;
-use agent_team_terminal_ui::notices::Notices;
 use agent_team_terminal_ui::style::Theme;
 use agent_team_terminal_ui::{Names, Tone, TranscriptView, UserAction};
 
@@ -61,7 +60,6 @@ pub(crate) struct AgentPane {
     actions: VecDeque<UserAction>,
     /// A frame is being written.
     painting: bool,
-    notices: Notices,
     next_frame: Instant,
 }
 
@@ -72,7 +70,6 @@ impl AgentPane {
         theme: Theme,
         history: History,
         program_context: Arc<ProgramContext>,
-        notices: Notices,
     ) -> Self {
         let mut view = TranscriptView::new(member.clone(), theme);
         view.remember(history.read());
@@ -84,7 +81,6 @@ impl AgentPane {
             program_context,
             actions: VecDeque::new(),
             painting: false,
-            notices,
             next_frame: Instant::now(),
         };
         if pane.surface.is_open() {
@@ -99,14 +95,6 @@ impl AgentPane {
         self.painting = false;
         self.view.attach(self.size());
         self.surface.command(Command::Keys);
-    }
-
-    /// Notifies the user through the terminal.
-    pub(crate) fn notify(&self, text: &str, desktop: bool) {
-        // A lent terminal of the user is not the tmux pane in which this process was started.
-        let in_tmux = self.surface.is_own() && std::env::var_os("TMUX").is_some();
-        let bytes = self.notices.sequence(text, desktop, in_tmux);
-        self.surface.show(bytes, Vec::new(), None);
     }
 
     /// Called after the terminal was resized.
