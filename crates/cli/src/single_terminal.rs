@@ -36,7 +36,7 @@ use tokio::task::JoinSet;
 use self::state::{Action, Effect, State};
 use crate::detach::after_detach;
 use crate::error::Failure;
-use crate::output::Output;
+use crate::output::{Output, text};
 use crate::secrets::Secrets;
 use crate::terminal::{Terminal, TerminalEvent, theme};
 
@@ -119,11 +119,10 @@ pub(crate) async fn run(
             "the team has no members",
         )
     })?;
+    let mut logs = Vec::new();
     for member in &team.members {
-        state.append_output(
-            &member.name,
-            &actions::recent_output(&mut session, member.name.clone()).await?,
-        );
+        let recent = actions::recent_output(&mut session, member.name.clone()).await?;
+        logs.push((&member.name, recent));
     }
     let directories = Directories::from_environment()?;
     let history = History::new(directories.typed_file(team.team.as_str()));
@@ -140,6 +139,9 @@ pub(crate) async fn run(
     };
     let mut terminal = Terminal::enter(BEGIN, END).map_err(io)?;
     view.state.on_resize(terminal.size());
+    for (member, recent) in logs {
+        view.state.append_log(member, &text::of_program(&recent));
+    }
     let left = view
         .show(&session, &mut signals, &mut events, &mut terminal)
         .await;

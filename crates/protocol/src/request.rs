@@ -392,6 +392,11 @@ pub fn summary(tool: &str, input: &serde_json::Value) -> String {
     visible_line(&format!("{tool}{options}: {subject}")).into_owned()
 }
 
+/// The line of a call, in its output, while its request waits for a decision.
+pub fn waiting_line(request: RequestId) -> String {
+    format!("{request} waits for permission: agent-team requests show {request}")
+}
+
 /// The paths of a change of files by a built-in tool, separated by commas. The argument `diff` has the change itself.
 pub fn changed_paths(tool: &str, input: &serde_json::Value) -> Option<String> {
     if is_foreign(tool) || !input["diff"].is_string() {

@@ -7,8 +7,22 @@ use serde_json::Value;
 /// The maximum number of characters that are shown of a call's arguments, and of the first line of its result.
 const SHOWN: usize = 120;
 
+/// Tools that change one file. Their other arguments are the text of the change, which the view shows as a diff.
+const CHANGES: [&str; 2] = ["edit", "write"];
+
 /// The line for a call. `input`: its arguments as JSON.
 pub fn header(tool: &str, input: &str) -> String {
+    if CHANGES.contains(&tool)
+        && let Ok(input) = serde_json::from_str::<Value>(input)
+        && let Some(path) = input["path"].as_str()
+    {
+        return format!("● {tool} {}", visible_label(path, SHOWN));
+    }
+    format!("● {}", with_arguments(tool, input))
+}
+
+/// A call with its arguments, on one line.
+pub fn with_arguments(tool: &str, input: &str) -> String {
     let arguments = match serde_json::from_str(input) {
         Ok(Value::Object(arguments)) => {
             let argument = |(name, value): (String, Value)| match value.as_str() {
@@ -22,7 +36,7 @@ pub fn header(tool: &str, input: &str) -> String {
         }
         Ok(_) | Err(_) => input.to_owned(),
     };
-    format!("● {tool}({})", visible_label(&arguments, SHOWN))
+    format!("{tool}({})", visible_label(&arguments, SHOWN))
 }
 
 /// The line for a call's result.
@@ -72,9 +86,16 @@ mod tests {
 
     #[test]
     fn the_short_arguments_are_shown_first_and_all_on_one_line() {
+        let input = r#"{"content": "//! A\ntest.", "path": "a.rs"}"#;
         assert_eq!(
-            header("write", r#"{"content": "//! A\ntest.", "path": "a.rs"}"#),
-            "● write(path: a.rs, content: //! A\\ntest.)"
+            with_arguments("write", input),
+            "write(path: a.rs, content: //! A\\ntest.)"
+        );
+        assert_eq!(header("read", r#"{"path": "a.rs"}"#), "● read(path: a.rs)");
+        assert_eq!(header("write", input), "● write a.rs");
+        assert_eq!(
+            header("write", "{\"path\": \"a\\u001b\\n● b\"}"),
+            "● write a\\e\\n● b"
         );
     }
 }

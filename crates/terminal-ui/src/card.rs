@@ -303,6 +303,15 @@ impl Card {
         format!("{} {}", self.request, visible_label(&call, NAMED))
     }
 
+    /// The change with its size, on one line: `edit src/lib.rs (+1 −1)`. `None`: the request is not about a change.
+    pub(crate) fn change(&self) -> Option<String> {
+        let Content::Change { tool, path, diff } = &self.content else {
+            return None;
+        };
+        let size = diff.size();
+        Some(format!("{tool} {} {size}", visible_label(path, NAMED)))
+    }
+
     /// The line that remains of a decided request. `own`: the decision that was made on this screen.
     pub(crate) fn folded(&self, decided: &Decided, own: Option<&Decision>) -> Line {
         let is_plan = matches!(self.content, Content::Plan { .. });

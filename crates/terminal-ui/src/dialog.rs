@@ -117,6 +117,11 @@ impl Dialog {
         self.card.name()
     }
 
+    /// The change with its size, on one line. `None`: the request is not about a change.
+    pub fn change(&self) -> Option<String> {
+        self.card.change()
+    }
+
     /// The line that remains of the decided request. `own`: the decision that this dialog returned.
     pub fn folded(&self, decided: &Decided, own: Option<&Decision>) -> Line {
         self.card.folded(decided, own)

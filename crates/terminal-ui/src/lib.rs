@@ -13,7 +13,7 @@
 //! - the prompt: [`editor`]; its menu and completion: `menu`, `complete`; slash commands: `slash`,
 //!   `custom_command`; a pending permission
 //!   request: [`dialog`], its rows: `card`
-//! - tool calls as lines: [`call`]; decoding of keystrokes: [`keys`]; styled text without control characters: [`line`];
+//! - tool calls as lines: [`call`]; lines of a log: [`log`]; decoding of keystrokes: [`keys`]; styled text without control characters: [`line`];
 //!   styles and themes: [`style`], of the protocol crate, and [`background`]; notifications of the user: [`notices`]
 //!
 //! Reads no terminal, no clock and no file.
@@ -29,6 +29,7 @@ pub mod dialog;
 pub mod editor;
 pub mod keys;
 pub mod line;
+pub mod log;
 pub mod markdown;
 mod menu;
 pub mod notices;

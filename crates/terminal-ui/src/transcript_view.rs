@@ -25,7 +25,9 @@ mod tests;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use agent_team_protocol::request::{Channel, DecideRequest, Decided, Decision, RequestView};
+use agent_team_protocol::request::{
+    Channel, DecideRequest, Decided, Decision, RequestView, waiting_line,
+};
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::status::Status;
 use agent_team_protocol::{MemberName, RequestId};
@@ -40,6 +42,7 @@ use crate::custom_command::{self, CustomCommand};
 use crate::dialog::{Dialog, KeyEffect, Screen};
 use crate::keys::Key;
 use crate::line::Line;
+use crate::log::LineStyles;
 use crate::markdown::Markdown;
 use crate::menu::Candidate;
 use crate::slash::{self, PromptKind, Slash};
@@ -150,6 +153,8 @@ pub struct TranscriptView {
     activity: Activity,
     folded: FoldedCalls,
     pending: Option<PendingRequest>,
+    /// The change whose card was shown and allowed, until its call ends.
+    allowed_change: Option<String>,
     prompt: Prompt,
     /// The prompt is shown.
     open: bool,
@@ -175,6 +180,7 @@ impl TranscriptView {
             activity: Activity::default(),
             folded: FoldedCalls::default(),
             pending: None,
+            allowed_change: None,
             prompt: Prompt::default(),
             open: false,
             attached: true,
@@ -329,6 +335,20 @@ impl TranscriptView {
         self.finish(lines);
     }
 
+    /// Adds the end of the member's log. `is_markdown`: an agent wrote the log. Omits the lines about requests: a pending
+    /// request is shown as a card.
+    pub fn log(&mut self, text: &str, is_markdown: bool) {
+        let is_about_request = |line: &str| {
+            let id = line.split(' ').next().unwrap_or_default().parse();
+            id.is_ok_and(|id| line == waiting_line(id))
+        };
+        let columns = self.columns();
+        let mut styles = LineStyles::default();
+        for line in text.lines().filter(|line| !is_about_request(line)) {
+            self.finish(styles.style(line, is_markdown).wrapped(columns, 2));
+        }
+    }
+
     /// Sets the work that is shown while no call is running, with its start time; `None`: no work.
     pub fn set_work(&mut self, at: Option<(String, Instant)>) {
         self.changed |= self.activity.set_work(at);
@@ -347,6 +367,7 @@ impl TranscriptView {
     /// Begins a call; `header` is its line.
     pub fn begin_call(&mut self, call: &str, header: &str, now: Instant) {
         self.end_text();
+        self.allowed_change = None;
         self.activity.begin(call, header, now);
     }
 
@@ -370,9 +391,15 @@ impl TranscriptView {
         self.changed = true;
     }
 
-    /// Ends a call and folds it to a line that [`TranscriptView::press`] can unfold. `all`: the complete result.
+    /// Ends a call and folds it to a line that [`TranscriptView::press`] can unfold. `all`: the complete result. A
+    /// change whose card the user has seen is shown without its diff.
     pub fn end_call(&mut self, call: &str, first_line: &str, diff: Option<&str>, all: &str) {
         let header = self.activity.end(call);
+        if let (Some(change), Some(diff)) = (self.allowed_change.take(), diff) {
+            let header = format!("● {change}");
+            self.lines(Tone::Runtime, &header);
+            return self.folded.add(header, &format!("{diff}\n{all}"));
+        }
         if let Some(header) = &header {
             self.lines(Tone::Runtime, header);
         }
@@ -413,6 +440,11 @@ impl TranscriptView {
         let Some(pending) = self.pending.take_if(ended) else {
             return;
         };
+        // The calls have only printed that they wait for this request.
+        self.activity.clear_output();
+        if let Decided::Allowed { .. } = decided {
+            self.allowed_change = pending.dialog.change();
+        }
         let columns = self.columns();
         let line = pending.dialog.folded(decided, pending.answer.as_ref());
         self.finish(line.wrapped(columns, 2));

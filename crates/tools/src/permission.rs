@@ -15,7 +15,7 @@ use agent_team_protocol::method::{
 };
 use agent_team_protocol::request::{
     AskRequest, Containment, Decided, OneRequest, Permission as Answer, ResolvedCallPath,
-    RunnableView,
+    RunnableView, waiting_line,
 };
 use agent_team_protocol::{ErrorCode, Refusal, RequestId};
 use agent_team_system::path::resolve;
@@ -245,9 +245,7 @@ impl Permission {
                 }
             };
             let mut open = OpenRequest::new(client.clone(), request);
-            progress(&format!(
-                "{request} waits for permission: agent-team requests show {request}\n"
-            ));
+            progress(&(waiting_line(request) + "\n"));
             match open.decided().await.map_err(refused)? {
                 Decided::Allowed { .. } => {}
                 Decided::Denied { by, reason } if reason.is_empty() => {

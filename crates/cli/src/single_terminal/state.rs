@@ -83,6 +83,8 @@ struct MemberRow {
     removed: bool,
     /// Tool calls that the model is still streaming: the tool and the arguments so far.
     calls: HashMap<String, (String, String)>,
+    /// The diff of a call whose result has not arrived yet.
+    diff: Option<String>,
     /// The commands whose text is in a file.
     commands: Vec<CommandFile>,
     /// The launch whose commands were requested. A later launch can have others.
@@ -169,6 +171,7 @@ impl State {
             has_unread: false,
             removed: false,
             calls: HashMap::new(),
+            diff: None,
             commands: Vec::new(),
             commands_of: None,
         };
@@ -196,6 +199,13 @@ impl State {
 
     pub(super) fn columns(&self) -> u16 {
         self.size.0
+    }
+
+    /// Appends the end of a member's log.
+    pub(super) fn append_log(&mut self, member: &MemberName, text: &str) {
+        if let Some(row) = self.row(member) {
+            row.transcript.log(text, row.view.engine.uses_model());
+        }
     }
 
     /// Appends plain text to the transcript of a member.
@@ -609,12 +619,14 @@ impl MemberRow {
                 }
             }
             OutputFragment::Returned { call, text } => {
+                let diff = self.diff.take();
+                let first_line = call::first_line(&text, false);
                 self.transcript
-                    .end_call(&call, &call::first_line(&text, false), None, &text);
+                    .end_call(&call, &first_line, diff.as_deref(), &text);
             }
-            OutputFragment::Lines { text, diff } => {
-                let tone = if diff { Tone::Diff } else { Tone::Runtime };
-                self.transcript.lines(tone, &text);
+            OutputFragment::Lines { text, diff: true } => self.diff = Some(text),
+            OutputFragment::Lines { text, diff: false } => {
+                self.transcript.lines(Tone::Runtime, &text);
             }
             OutputFragment::Thought { .. } | OutputFragment::Unknown => {}
         }

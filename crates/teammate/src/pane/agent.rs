@@ -216,7 +216,7 @@ impl MemberPane for AgentPane {
     fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<Vec<MessageId>> {
         self.surface.move_to(show)?;
         self.begin();
-        self.view.lines(Tone::Runtime, recent);
+        self.view.log(recent, true);
         if let Some(line) = how_to_leave(&self.member, show.attachment) {
             self.view.lines(Tone::Runtime, &line);
         }

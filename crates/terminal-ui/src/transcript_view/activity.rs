@@ -91,6 +91,13 @@ impl Activity {
         }
     }
 
+    /// Forgets the output of the running calls.
+    pub(super) fn clear_output(&mut self) {
+        for call in &mut self.calls {
+            call.printed.clear();
+        }
+    }
+
     /// Ends a call and returns its header; `None` if its start was not seen.
     pub(super) fn end(&mut self, id: &str) -> Option<String> {
         let at = self.calls.iter().position(|call| call.id == id)?;

@@ -1,5 +1,7 @@
 //! Tests of the rendered screen and of the key bindings.
 
+mod replay;
+
 use std::num::NonZeroU16;
 use std::time::Duration;
 

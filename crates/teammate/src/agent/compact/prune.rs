@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use agent_team_llm::{Item, Media, ToolCall};
 use agent_team_protocol::text::visible_label;
-use agent_team_terminal_ui::call::header;
+use agent_team_terminal_ui::call::with_arguments;
 
 /// The smallest size, in bytes, of a result that is replaced. A result with images or documents is always replaced.
 const LONG: usize = 512;
@@ -60,8 +60,7 @@ pub(in crate::agent) fn prune(items: &mut [Item]) -> u64 {
 }
 
 fn line(call: &ToolCall, text: &str) -> String {
-    let shown = header(&call.name, &call.input);
-    let shown = shown.trim_start_matches(['●', ' ']);
+    let shown = with_arguments(&call.name, &call.input);
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     let last = lines.next_back().unwrap_or_default().trim();
     format!(
