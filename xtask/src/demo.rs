@@ -6,11 +6,13 @@ mod user;
 
 use std::fs;
 use std::io::IsTerminal as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use nix::unistd::Uid;
 
 use self::user::Acts;
 use crate::run::{cargo, check, dev_binaries, root, script, succeeds};
@@ -64,12 +66,20 @@ const FAST: &str = "1000";
 /// How long ben works before its worker is killed in front of a user.
 const BEFORE_KILL: Duration = Duration::from_secs(4);
 
-const WATCH: &str = "\
+const WATCH_PANES: &str = "\
 ── watch a lead and three agents. Their models play a recording; files, commands and permissions are real
    ben's worker is killed while it works: agent-team starts it again, and ben continues
    cleo asks you a question: type the answer in its pane
    dora asks before it edits README.md: y in its pane allows it; space shows the rest of a long request
    Ctrl-b and an arrow key goes to another pane; Ctrl-b d detaches";
+
+/// The same without tmux: all members are in one process, which is not killed.
+const WATCH_ONE_TERMINAL: &str = "\
+── watch a lead and three agents. Their models play a recording; files, commands and permissions are real
+   tmux is not installed, so the members share this terminal: Tab shows the next one
+   cleo asks you a question: type the answer at its prompt
+   dora asks before it edits README.md: y allows it; space shows the rest of a long request
+   Ctrl-c twice leaves; the team keeps running";
 
 /// On a terminal, attaches to the team, which the user stops later. Otherwise runs the team until its work is done, and
 /// removes it.
@@ -119,27 +129,56 @@ fn down() -> Result<()> {
     // Without the programs no demo can be stopped, and a running one must not be removed.
     build()?;
     let program = dev_binaries()?.join("agent-team");
-    let mut removed = 0;
-    for entry in fs::read_dir(std::env::temp_dir())? {
-        let entry = entry?;
-        let directory = entry.path();
-        let is_demo = entry.file_name().to_string_lossy().starts_with(PREFIX);
-        if !is_demo || !directory.join(SHOWN).is_file() {
-            continue;
-        }
-        let verb = |args: &[&str]| agent_team(&program, &directory, args);
+    let shown = shown_demos(&std::env::temp_dir(), Uid::effective())?;
+    ensure!(!shown.is_empty(), "no demo is running");
+    each(&shown, |directory| {
+        let verb = |args: &[&str]| agent_team(&program, directory, args);
         // A team that is already down leaves nothing to stop.
         if succeeds(&mut verb(&["ps"])) {
             check(&mut verb(&["down", "--force"]))?;
         }
         let _stopped = succeeds(&mut verb(&["supervisor", "stop"]));
-        fs::remove_dir_all(&directory)
-            .with_context(|| format!("cannot remove {}", directory.display()))?;
+        fs::remove_dir_all(directory)?;
         println!("removed {}", directory.display());
-        removed += 1;
+        Ok(())
+    })
+}
+
+/// The directories of the demos that were shown to this user. Other users can create directories with such a name, and
+/// this user must not run a team in them.
+fn shown_demos(temporary: &Path, user: Uid) -> Result<Vec<PathBuf>> {
+    let mut shown = Vec::new();
+    for entry in fs::read_dir(temporary)? {
+        let entry = entry?;
+        let directory = entry.path();
+        let is_demo = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        // The metadata of the entry, not of the target of a symbolic link.
+        let is_own = entry
+            .metadata()
+            .is_ok_and(|it| it.is_dir() && it.uid() == user.as_raw());
+        if is_demo && is_own && directory.join(SHOWN).is_file() {
+            shown.push(directory);
+        }
     }
-    ensure!(removed > 0, "no demo is running");
+    Ok(shown)
+}
+
+/// Removes each demo. Reports all failures at the end, so that one demo does not keep the others.
+fn each(demos: &[PathBuf], remove: impl Fn(&Path) -> Result<()>) -> Result<()> {
+    let failures = demos.iter().filter_map(|directory| {
+        let error = remove(directory).err()?;
+        Some(format!("cannot remove {}: {error:#}", directory.display()))
+    });
+    let failures: Vec<_> = failures.collect();
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
     Ok(())
+}
+
+fn how_to_watch(has_tmux: bool) -> &'static str {
+    match has_tmux {
+        true => WATCH_PANES,
+        false => WATCH_ONE_TERMINAL,
+    }
 }
 
 /// A program in the sample project of a demo's directory, with its own state directory and sockets.
@@ -233,7 +272,7 @@ impl Demo {
     fn show(&self, fast: bool) -> Result<()> {
         match self.team {
             Team::Agents => {
-                println!("{WATCH}");
+                println!("{}", how_to_watch(test::is_installed("tmux")));
                 if !fast {
                     println!("── press Enter to start");
                     std::io::stdin().read_line(&mut String::new())?;
@@ -318,4 +357,57 @@ pub(crate) fn goal() -> Result<String> {
     let goal = fs::read_to_string(&file);
     let goal = goal.with_context(|| format!("cannot read {}", file.display()))?;
     Ok(goal.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn down_leaves_the_directories_of_other_users() {
+        let temporary = tempfile::tempdir().unwrap();
+        let at = |name: &str| temporary.path().join(name);
+        for name in ["agent-team-demo-1", "agent-team-demo-2", "other"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        for name in ["agent-team-demo-1", "other"] {
+            fs::write(at(name).join(SHOWN), "").unwrap();
+        }
+        symlink(at("other"), at("agent-team-demo-3")).unwrap();
+        let user = Uid::effective();
+        let shown = shown_demos(temporary.path(), user).unwrap();
+        assert_eq!(shown, [at("agent-team-demo-1")]);
+        let other = Uid::from_raw(user.as_raw() + 1);
+        assert_eq!(
+            shown_demos(temporary.path(), other).unwrap(),
+            Vec::<PathBuf>::new()
+        );
+    }
+
+    #[test]
+    fn a_demo_that_cannot_be_removed_keeps_no_other_one() {
+        let tried = RefCell::new(Vec::new());
+        let demos = ["a", "b", "c"].map(PathBuf::from);
+        let error = each(&demos, |demo| {
+            tried.borrow_mut().push(demo.to_owned());
+            ensure!(demo != Path::new("a"), "permission denied");
+            Ok(())
+        });
+        assert_eq!(tried.into_inner(), demos);
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "cannot remove a: permission denied"
+        );
+    }
+
+    #[test]
+    fn without_tmux_no_pane_and_no_kill_are_announced() {
+        let text = how_to_watch(false);
+        assert!(!text.contains("pane") && !text.contains("Ctrl-b"), "{text}");
+        assert!(!text.contains("killed"), "{text}");
+        assert!(how_to_watch(true).contains("Ctrl-b d detaches"));
+    }
 }
