@@ -4,6 +4,8 @@
 mod clis;
 mod user;
 
+pub(crate) mod step;
+
 use std::fs;
 use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt as _;

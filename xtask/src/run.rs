@@ -1,5 +1,6 @@
 //! Runs other programs and propagates their failures. Used by all commands.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -23,15 +24,20 @@ impl std::error::Error for Failed {}
 
 pub(crate) fn root() -> &'static Path {
     static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
-        // Prefer the value at run time: cargo does not build this program again when the repository is moved.
-        let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-        let package = package.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-        let root = package
-            .ancestors()
-            .find(|directory| directory.join("Cargo.lock").is_file());
-        root.expect("the package is in the repository").to_owned()
+        let package = std::env::var_os("CARGO_MANIFEST_DIR");
+        let root = root_of(package.as_deref(), env!("CARGO_MANIFEST_DIR"));
+        root.expect("the package is in the repository")
     });
     &ROOT
+}
+
+/// The repository that contains this package. Prefers the path at run time: cargo does not build this program again
+/// when the repository is moved.
+fn root_of(at_run_time: Option<&OsStr>, compiled: &str) -> Option<PathBuf> {
+    let package = at_run_time.map_or(Path::new(compiled), Path::new);
+    let mut directories = package.ancestors();
+    let root = directories.find(|directory| directory.join("Cargo.lock").is_file());
+    root.map(Path::to_owned)
 }
 
 /// A cargo command in the repository, with the cargo that runs this program.
@@ -132,6 +138,20 @@ fn shown(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_root_is_where_the_repository_is_now() {
+        let moved = tempfile::tempdir().unwrap();
+        let package = moved.path().join("xtask");
+        std::fs::create_dir(&package).unwrap();
+        std::fs::write(moved.path().join("Cargo.lock"), "").unwrap();
+        let compiled = env!("CARGO_MANIFEST_DIR");
+        let root = root_of(Some(package.as_os_str()), compiled);
+        assert_eq!(root.as_deref(), Some(moved.path()));
+        let here = root_of(None, compiled).unwrap();
+        assert!(here.join("xtask/src/run.rs").is_file(), "{here:?}");
+        assert_eq!(root_of(None, "/nonexistent/xtask"), None);
+    }
 
     #[test]
     fn exit_codes_are_propagated() {

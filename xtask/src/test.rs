@@ -10,7 +10,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result};
 
 use crate::run::{Failed, cargo, check, dev_binaries, output, root, script, succeeds};
-use crate::{eval, fuzz, pictures, real_clis, tidy, torture};
+use crate::{demo, eval, fuzz, pictures, real_clis, tidy, torture};
 
 struct Step {
     name: &'static str,
@@ -83,6 +83,11 @@ const STEPS: &[Step] = &[
         name: "fuzz",
         description: "fuzz targets for 20 s",
         run: fuzz::step,
+    },
+    Step {
+        name: "demo",
+        description: "the demo as a user runs it, in a pipe and on a terminal, until nothing of it is left",
+        run: demo::step::run,
     },
     Step {
         name: "pictures",
@@ -291,8 +296,7 @@ pub(crate) fn build() -> Result<()> {
 /// Discards the built packages if the repository was moved after the build: tests contain the path of the repository,
 /// and cargo does not notice the move.
 fn discard_after_move(stamp: &Path) -> Result<()> {
-    let built_at = fs::read(stamp).unwrap_or_default();
-    if built_at.is_empty() || built_at == root().as_os_str().as_encoded_bytes() {
+    if !is_moved(&fs::read(stamp).unwrap_or_default(), root()) {
         return Ok(());
     }
     println!("   the repository was moved: building its packages again");
@@ -307,6 +311,11 @@ fn discard_after_move(stamp: &Path) -> Result<()> {
         }
     }
     check(&mut clean)
+}
+
+/// Whether the path in the stamp differs from the path of the repository. An empty stamp belongs to no build.
+fn is_moved(stamp: &[u8], root: &Path) -> bool {
+    !stamp.is_empty() && stamp != root.as_os_str().as_encoded_bytes()
 }
 
 pub(crate) fn install(package: &str) -> Result<()> {
@@ -435,6 +444,15 @@ mod tests {
             "{cloned}"
         );
         assert!(!cloned.contains(ADVISORY_DB));
+    }
+
+    #[test]
+    fn a_stamp_of_another_path_means_a_move() {
+        let root = Path::new("/src/agent-team");
+        assert!(!is_moved(b"", root));
+        assert!(!is_moved(b"/src/agent-team", root));
+        assert!(is_moved(b"/src/old", root));
+        assert!(is_moved(b"/src/agent-team-2", root));
     }
 
     #[test]
