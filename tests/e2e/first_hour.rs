@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use agent_team_protocol::view::TaskState;
+use agent_team_protocol::view::{MemberState, MemberView, TaskState};
+use agent_team_system::process::Signal;
 use agent_team_tests::tmux::Tmux;
 use agent_team_tests::{LIMIT, Rig, tmux, until};
 
@@ -308,39 +309,59 @@ async fn a_first_hour_with_a_team_of_commands() {
     shell.end(&rig).await;
 }
 
+/// Selects the pane of a member in the team's own tmux.
+async fn go_to(rig: &Rig, member: &str) {
+    let pane = rig.member(member).await.pane.expect("a pane");
+    let tmux = rig.tmux();
+    tmux.ask(["select-window", "-t", &pane]).await;
+    tmux.ask(["select-pane", "-t", &pane]).await;
+}
+
 #[tokio::test]
 async fn a_first_hour_with_agents_that_play_the_recording() {
     if !tmux::is_here() || !there_is_a_sandbox().await {
         return;
     }
-    let rig = demo::sample();
-    rig.ok(["up", "--detach", "--panes", "tmux"]).await;
+    let mut rig = demo::sample();
+    // Slow enough that ben is killed in the middle of its task.
+    rig.set("AGENT_TEAM_REPLAY_SPEED", "1000");
     let shell = Shell::start(&rig, Surroundings::Plain).await;
-    let goal = demo::goal();
-    let mut run = rig.start(["run", &goal]);
-    rig.until_member("cleo", |cleo| cleo.asks_user.is_some())
-        .await;
-    shell.run("agent-team ps", &["cleo", "waiting"]).await;
     shell
-        .run("agent-team messages user --peek", &["cleo", "equal counts"])
+        .enter(&format!("agent-team up '{}'", demo::goal()))
         .await;
-    shell.run("agent-team send cleo yes", &[]).await;
-    rig.until_member("dora", |dora| dora.requests > 0).await;
-    shell
-        .run("agent-team requests", &["P-1", "dora", "README.md"])
+    // The team file allows calls without a decision.
+    shell.shows_all(&["allow", "Edit(src/**)", "[y/N]"]).await;
+    shell.type_in("y").await;
+    shell.press(&["Enter"]).await;
+    let works = |ben: &MemberView| ben.state == MemberState::Working && ben.task.is_some();
+    let killed = rig.until_member("ben", works).await;
+    let worker = rig.worker("ben").await;
+    worker.signal(Signal::SIGKILL).expect("the worker runs");
+    rig.until_member("ben", |ben| ben.pid.is_some() && ben.pid != killed.pid)
         .await;
 
-    shell.enter("agent-team attach dora").await;
+    rig.until_member("cleo", |cleo| cleo.asks_user.is_some())
+        .await;
+    go_to(&rig, "cleo").await;
+    shell
+        .shows_all(&["alphabetical", "answer.)", "cleo asks you"])
+        .await;
+    shell.type_in("yes").await;
+    shell.press(&["Enter"]).await;
+    rig.until_member("cleo", |cleo| cleo.asks_user.is_none())
+        .await;
+
+    rig.until_member("dora", |dora| dora.requests > 0).await;
+    go_to(&rig, "dora").await;
     shell.shows_all(&["README.md", "once"]).await;
-    until_attached(&rig).await;
     // A key counts only after a pause without keys.
     let mut ticks = tokio::time::interval(Duration::from_millis(600));
     while rig.member("dora").await.requests > 0 {
         ticks.tick().await;
         shell.type_in("y").await;
     }
-    let answer = run.line().await;
-    assert!(run.wait().await.success(), "{answer}");
+    go_to(&rig, "lead").await;
+    shell.shows("✓ Done in").await;
     shell.press(&["C-b", "d"]).await;
     shell.shows("agent-team down").await;
     shell
