@@ -48,6 +48,43 @@ async fn run_asks_on_its_terminal_and_continues() {
 }
 
 #[tokio::test]
+async fn a_question_of_a_member_is_answered_on_the_terminal() {
+    let ask = |text: &str| Reply::call("ask", json!({"to": "user", "question": text}));
+    let questions = vec![ask("Which\x1b[2J colour?"), write("hello\n")];
+    let (server, rig) = team(questions).await;
+    let mut screen = rig.on_terminal(["run", "Greet"]);
+    // This line is typed before the prompt, so it is not the answer.
+    screen.type_in("maroon\r").await;
+    screen.until("lead asks you").await;
+    screen.until("your answer (Enter: later): ").await;
+    screen.type_in("turquoise\r").await;
+    screen.until("[n] no [e] no, because…").await;
+    screen.type_in("y\r").await;
+    let (code, seen) = screen.end().await;
+    assert_eq!(code, 0, "{seen}");
+    assert_eq!(seen.matches("colour?").count(), 1, "{seen}");
+    assert!(seen.contains("Which\\e[2J colour?"), "{seen}");
+    let asked = server.requests()[1].body.to_string();
+    assert!(
+        asked.contains("turquoise") && !asked.contains("maroon"),
+        "{asked}"
+    );
+}
+
+#[tokio::test]
+async fn a_question_that_is_answered_elsewhere_closes_the_prompt() {
+    let ask = Reply::call("ask", json!({"to": "user", "question": "Which colour?"}));
+    let (_server, rig) = team(vec![ask]).await;
+    rig.ok(["up", "--detach"]).await;
+    let mut screen = rig.on_terminal(["run", "Greet"]);
+    screen.until("your answer (Enter: later): ").await;
+    rig.ok(["send", "lead", "blue"]).await;
+    screen.until("needs no answer now").await;
+    let (code, seen) = screen.end().await;
+    assert_eq!(code, 0, "{seen}");
+}
+
+#[tokio::test]
 async fn a_denial_on_the_terminal_has_a_reason_and_is_counted() {
     let (server, rig) = team(vec![write("hello\n")]).await;
     let mut screen = rig.on_terminal(["run", "Greet"]);

@@ -1,26 +1,31 @@
-//! Asks the user for decisions on the terminal while `run` or `up --wait` waits. Called by [`super::waiting`].
+//! Asks the user for decisions, and for answers to the questions of members, on the terminal while `run` or `up --wait`
+//! waits. Called by [`super::waiting`].
 //!
 //! ```text
 //! request ──► queue ──► shown ──► line typed ──► decided ──► next of the queue
 //!                         │└──── not an answer ──► prompt again
 //!                         └───── decided by another client ──► closed with one line
 //! ```
+//! A member's question takes the same way. A typed line is the answer, and an empty line leaves the question open.
+//!
 //! The terminal stays in its usual mode: an answer is a line, and `^C` ends the wait as before. Input that was typed
 //! before a question is discarded. A request that does not fit the screen can only be allowed after all of it was
 //! shown. Another client can decide a request at any time. In the background no question is asked: requests stay in the
 //! queue until the process is in the foreground.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Write;
 use std::time::Duration;
 
 use agent_team_client::{Notice, Session, SessionError, Subscription};
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::event::ClientEvent;
-use agent_team_protocol::method::{RequestDecide, RequestList};
+use agent_team_protocol::method::{MessageSend, RequestDecide, RequestList, SendMessage};
 use agent_team_protocol::request::{
     Channel, DecideRequest, Decision, ListRequests, RequestState, RequestView, Scope,
+    UserQuestionView,
 };
-use agent_team_protocol::{RequestId, Revision};
+use agent_team_protocol::{MessageId, Party, Recipient, RequestId, Revision};
 use agent_team_system::terminal::{self, Tty};
 use agent_team_terminal_ui::dialog::Dialog;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -28,7 +33,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use super::requests;
 use crate::error::Failure;
 use crate::output::Output;
-use crate::output::request::{action_line, state};
+use crate::output::request::{self, action_line, state};
 use crate::output::{style, text};
 
 /// The size of a terminal that reports none.
@@ -49,10 +54,24 @@ pub(super) struct Asker {
     session: Session,
     events: Subscription,
     output: Output,
-    /// Requests that were not shown yet, oldest first.
-    queue: VecDeque<RequestId>,
-    question: Option<Question>,
+    /// Requests and questions that were not shown yet, oldest first.
+    queue: VecDeque<Item>,
+    open: Option<Open>,
+    /// The questions of members that were queued before.
+    known: BTreeSet<MessageId>,
     foreground_check: Interval,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Item {
+    Request(RequestId),
+    Question(UserQuestionView),
+}
+
+/// What the user is asked now.
+enum Open {
+    Request(Box<Question>),
+    Question(UserQuestionView),
 }
 
 /// The request that is open for an answer.
@@ -103,18 +122,21 @@ impl Asker {
             events: Subscription::new(session.separate(), after, false).await?,
             output,
             queue: VecDeque::new(),
-            question: None,
+            open: None,
+            known: BTreeSet::new(),
             foreground_check,
         };
         let list = ListRequests { all: false };
         let pending = asker.session.query::<RequestList>(list).await?.requests;
-        asker.queue.extend(pending.iter().map(|view| view.id));
+        let pending = pending.iter().map(|view| Item::Request(view.id));
+        asker.queue.extend(pending);
+        asker.update_questions().await?;
         asker.open_next().await?;
         Ok(Some(asker))
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.question.is_some()
+        self.open.is_some()
     }
 
     /// Whether requests are asked about now: this process is in the foreground.
@@ -128,12 +150,12 @@ impl Asker {
         tokio::select! {
             biased;
             notice = self.events.next() => AskerEvent::Notice(notice),
-            read = self.tty.read(&mut buffer), if self.question.is_some() => {
+            read = self.tty.read(&mut buffer), if self.open.is_some() => {
                 let read = read.unwrap_or(0);
                 let typed = (read > 0).then(|| String::from_utf8_lossy(&buffer[..read]).into_owned());
                 AskerEvent::Typed(typed)
             }
-            _ = self.foreground_check.tick(), if self.question.is_none() && !self.queue.is_empty() => {
+            _ = self.foreground_check.tick(), if self.open.is_none() && !self.queue.is_empty() => {
                 AskerEvent::ForegroundCheck
             }
         }
@@ -154,14 +176,14 @@ impl Asker {
 
     /// Ends the line of an open question; its request stays pending.
     pub(super) fn leave(&mut self) {
-        if self.question.take().is_some() {
+        if self.open.take().is_some() {
             print("\n");
         }
     }
 
     #[expect(
         clippy::wildcard_enum_match_arm,
-        reason = "other events are not about requests"
+        reason = "other events are about neither requests nor questions"
     )]
     async fn on_notice(&mut self, notice: &Notice) -> Result<(), Failure> {
         let Notice::Event(notice) = notice else {
@@ -169,23 +191,23 @@ impl Asker {
         };
         match &notice.event {
             ClientEvent::RequestAsked { request, .. } => {
-                let is_open = self
-                    .question
-                    .as_ref()
-                    .is_some_and(|it| it.view.id == *request);
-                if !is_open && !self.queue.contains(request) {
-                    self.queue.push_back(*request);
+                let item = Item::Request(*request);
+                if !self.asks_about(*request) && !self.queue.contains(&item) {
+                    self.queue.push_back(item);
                 }
+            }
+            // A question of a member, or an answer of the user.
+            ClientEvent::MessageAccepted { from, to, .. }
+                if *from == Party::User || to.contains(&Party::User) =>
+            {
+                self.update_questions().await?;
             }
             ClientEvent::RequestAllowed { request, .. }
             | ClientEvent::RequestDenied { request, .. }
             | ClientEvent::RequestWithdrawn { request } => {
-                self.queue.retain(|queued| queued != request);
-                if self
-                    .question
-                    .as_ref()
-                    .is_some_and(|it| it.view.id == *request)
-                {
+                let item = Item::Request(*request);
+                self.queue.retain(|queued| *queued != item);
+                if self.asks_about(*request) {
                     self.leave();
                     let view = requests::show(&mut self.session, *request).await?;
                     self.output.note(&decided(&view));
@@ -196,9 +218,66 @@ impl Asker {
         self.open_next().await
     }
 
-    async fn on_typed(&mut self, typed: &str) -> Result<(), Failure> {
-        let Some(question) = &mut self.question else {
+    fn asks_about(&self, request: RequestId) -> bool {
+        matches!(&self.open, Some(Open::Request(question)) if question.view.id == request)
+    }
+
+    /// Queues the new questions of members, and drops the questions that are not open any longer.
+    async fn update_questions(&mut self) -> Result<(), Failure> {
+        let list = ListRequests { all: false };
+        let questions = self.session.query::<RequestList>(list).await?.questions;
+        let is_open = |id: MessageId| questions.iter().any(|question| question.id == id);
+        self.queue.retain(|item| match item {
+            Item::Request(_) => true,
+            Item::Question(question) => is_open(question.id),
+        });
+        if let Some(Open::Question(question)) = &self.open
+            && !is_open(question.id)
+        {
+            let ended = format!("{} of {} needs no answer now", question.id, question.member);
+            self.leave();
+            self.output.note(&ended);
+        }
+        let new = questions
+            .into_iter()
+            .filter(|it| self.known.insert(it.id))
+            .map(Item::Question);
+        self.queue.extend(new);
+        Ok(())
+    }
+
+    /// Sends the typed line as the answer to a member's question.
+    async fn answer(&mut self, question: &UserQuestionView, typed: &str) -> Result<(), Failure> {
+        let line = typed.lines().next().unwrap_or_default().trim();
+        if line.is_empty() {
+            let later = CommandLine::Send(&question.member);
+            self.output.note(&format!("answer later with: {later}"));
             return Ok(());
+        }
+        let message = SendMessage {
+            to: Recipient::Member(question.member.clone()),
+            text: line.to_owned(),
+            urgent: false,
+            reply_to: Some(question.id),
+            summary: None,
+            wants_reply: false,
+        };
+        if let Err(error) = self.session.call::<MessageSend>(message).await {
+            self.output.note(&text::line(&error.to_string()));
+        }
+        Ok(())
+    }
+
+    async fn on_typed(&mut self, typed: &str) -> Result<(), Failure> {
+        let question = match &mut self.open {
+            None => return Ok(()),
+            Some(Open::Request(question)) => question,
+            Some(Open::Question(question)) => {
+                let question = question.clone();
+                self.open = None;
+                self.answer(&question, typed).await?;
+                return self.open_next().await;
+            }
         };
         match question.read(typed) {
             Typed::Decided(decision) => self.decide(decision).await,
@@ -231,7 +310,7 @@ impl Asker {
     }
 
     async fn decide(&mut self, decision: Decision) -> Result<(), Failure> {
-        let Some(question) = self.question.take() else {
+        let Some(Open::Request(question)) = self.open.take() else {
             return Ok(());
         };
         let view = question.view;
@@ -250,21 +329,29 @@ impl Asker {
             // For example, another client was faster. A request that is still pending is asked about again.
             Err(error) => {
                 self.output.note(&text::line(&error.to_string()));
-                self.queue.push_front(request);
+                self.queue.push_front(Item::Request(request));
             }
         }
         self.open_next().await
     }
 
-    /// Shows the next pending request, unless a question is open.
+    /// Shows the next pending request or question, unless one is open.
     async fn open_next(&mut self) -> Result<(), Failure> {
-        while self.question.is_none() {
+        while self.open.is_none() {
             // A process in the background must not ask: reading the terminal would stop it. The next check tries again.
             if !self.tty.is_in_foreground() {
                 return Ok(());
             }
-            let Some(id) = self.queue.pop_front() else {
-                return Ok(());
+            let id = match self.queue.pop_front() {
+                None => return Ok(()),
+                Some(Item::Request(id)) => id,
+                Some(Item::Question(view)) => {
+                    self.output.note(request::question(&view).trim_end());
+                    self.open = Some(Open::Question(view));
+                    let _kept = self.tty.discard_input();
+                    self.prompt();
+                    return Ok(());
+                }
             };
             let view = requests::show(&mut self.session, id).await?;
             if view.state != RequestState::Pending {
@@ -281,12 +368,12 @@ impl Asker {
                     "… {omitted} more {rows}: type `a`, or run: agent-team requests show {id}"
                 ));
             }
-            self.question = Some(Question {
+            self.open = Some(Open::Request(Box::new(Question {
                 view,
                 dialog,
                 is_read: omitted == 0,
                 wants_reason: false,
-            });
+            })));
             // After the request is on the screen: what was typed before is not an answer.
             let _kept = self.tty.discard_input();
             self.prompt();
@@ -295,8 +382,12 @@ impl Asker {
     }
 
     fn prompt(&self) {
-        if let Some(question) = &self.question {
-            print(&question.prompt());
+        match &self.open {
+            None => {}
+            Some(Open::Request(question)) => print(&question.prompt()),
+            Some(Open::Question(view)) => {
+                print(&format!("{}, your answer (Enter: later): ", view.id));
+            }
         }
     }
 }

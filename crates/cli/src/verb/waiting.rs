@@ -105,7 +105,8 @@ pub(super) async fn until<T>(
             // the connection is bounded. When it is full, the supervisor closes the connection, and the subscription
             // continues after the last event that was read.
             received = listen(&mut progress), if !is_asking(asker.as_ref()) => {
-                show(&mut progress, output, received).await;
+                let asks = asker.as_ref().is_some_and(Asker::can_ask);
+                show(&mut progress, output, received, asks).await;
             }
         }
     };
@@ -145,9 +146,14 @@ pub(super) fn elapsed_ms(began: Instant) -> u64 {
 }
 
 /// Shows one notice. An error ends only the progress display: the awaited call reports its own error.
-async fn show(progress: &mut Option<Progress>, output: Output, received: Result<Notice, Failure>) {
+async fn show(
+    progress: &mut Option<Progress>,
+    output: Output,
+    received: Result<Notice, Failure>,
+    asks: bool,
+) {
     let shown = match (&mut *progress, received) {
-        (Some(progress), Ok(notice)) => progress.show(output, &notice).await,
+        (Some(progress), Ok(notice)) => progress.show(output, &notice, asks).await,
         (_, received) => received.map(drop),
     };
     if shown.is_err() {
@@ -162,7 +168,7 @@ async fn show_unread(progress: &mut Option<Progress>, session: &Session, output:
         let head = team.map_or(Revision(0), |team| team.revision);
         while progress.as_ref().is_some_and(|shown| shown.last < head) {
             let received = listen(progress).await;
-            show(progress, output, received).await;
+            show(progress, output, received, true).await;
         }
     };
     // The result must not be lost if the events cannot be read.
@@ -234,7 +240,8 @@ impl Progress {
         Ok(progress)
     }
 
-    async fn show(&mut self, output: Output, notice: &Notice) -> Result<(), Failure> {
+    /// `asks`: requests and questions are shown with a prompt.
+    async fn show(&mut self, output: Output, notice: &Notice, asks: bool) -> Result<(), Failure> {
         let Notice::Event(notice) = notice else {
             return Ok(());
         };
@@ -243,7 +250,13 @@ impl Progress {
             self.answer = Some(answer.clone());
         }
         // Messages to the user: a budget is used up, a member is held, a member asks a question.
-        if let ClientEvent::MessageAccepted { from, to, text, .. } = &notice.event
+        if let ClientEvent::MessageAccepted {
+            from,
+            to,
+            text,
+            note,
+            ..
+        } = &notice.event
             && to.contains(&Party::User)
         {
             let is_answer = self.answer.as_ref() == Some(text);
@@ -252,6 +265,7 @@ impl Progress {
                 Party::System if is_answer => None,
                 Party::System if self.ended.iter().any(|end| text.starts_with(end)) => None,
                 Party::System => Some(text),
+                Party::Member(_) if asks && note.wants_reply => None,
                 from @ (Party::User | Party::Member(_)) => Some(format!("{from}: {text}")),
             };
             if let Some(line) = line {
@@ -292,13 +306,15 @@ impl Progress {
         }
     }
 
-    /// Prints why a member waits for its model or for a decision, once per wait. `asks`: the requests themselves are
-    /// shown.
+    /// Prints why a member waits for its model or for a decision, once per wait. `asks`: the requests and the
+    /// questions themselves are shown.
     async fn poll(&mut self, output: Output, asks: bool) -> Result<(), Failure> {
         let team = self.session.query::<TeamShow>(Nothing {}).await?;
         for shown in team.members {
             match shown.waiting {
-                Some(Waiting::Permission { .. } | Waiting::Plan { .. }) if asks => {}
+                Some(
+                    Waiting::Permission { .. } | Waiting::Plan { .. } | Waiting::Answer { .. },
+                ) if asks => {}
                 Some(
                     Waiting::RateLimit { .. }
                     | Waiting::Permission { .. }
