@@ -47,6 +47,7 @@ mod messages;
 mod mode;
 mod notes;
 mod one_file;
+mod own_terminals;
 mod panes;
 mod placement;
 mod plans;

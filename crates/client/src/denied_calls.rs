@@ -33,7 +33,7 @@ impl DeniedCalls {
                 self.denied.extend(self.asked.remove(&request));
             }
             ClientEvent::RequestAllowed { request, .. }
-            | ClientEvent::RequestWithdrawn { request } => {
+            | ClientEvent::RequestWithdrawn { request, .. } => {
                 self.asked.remove(&request);
             }
             _ => {}

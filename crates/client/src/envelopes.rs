@@ -443,8 +443,14 @@ impl Envelopes {
             ClientEvent::ModeChanged { member, mode } => {
                 vec![self.custom(member.as_ref(), "mode", json!({ "mode": mode }), origin)]
             }
-            ClientEvent::RequestWithdrawn { request } => {
-                let value = json!({ "request": request, "state": "withdrawn" });
+            ClientEvent::RequestWithdrawn {
+                request,
+                allowed_in_agent,
+            } => {
+                let mut value = json!({ "request": request, "state": "withdrawn" });
+                if let Some(allowed) = allowed_in_agent {
+                    value["allowed_in_agent"] = (*allowed).into();
+                }
                 vec![self.custom(None, "permission", value, origin)]
             }
 

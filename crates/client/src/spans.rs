@@ -292,8 +292,16 @@ impl Spans {
                 let note = format!("denied by {by}{colon}{reason}");
                 self.end_wait(Awaited::Decision(*request), &done(&note), ended);
             }
-            E::RequestWithdrawn { request } => {
-                self.end_wait(Awaited::Decision(*request), &stopped("withdrawn"), ended);
+            E::RequestWithdrawn {
+                request,
+                allowed_in_agent,
+            } => {
+                let end = match allowed_in_agent {
+                    None => stopped("withdrawn"),
+                    Some(true) => done("allowed in the agent's own terminal interface"),
+                    Some(false) => done("denied in the agent's own terminal interface"),
+                };
+                self.end_wait(Awaited::Decision(*request), &end, ended);
             }
             E::MessageAccepted {
                 message,

@@ -232,7 +232,10 @@ impl<'a> Decider<'a> {
             } => self.decide(by, request, decision, &covers, via),
             Call::BeginRequest { request } => self.begin_request(by, request),
             Call::EndRequest { request } => self.end_request(by, request),
-            Call::WithdrawRequest { request } => self.withdraw_request(by, request),
+            Call::WithdrawRequest {
+                request,
+                allowed_in_agent,
+            } => self.withdraw_request(by, request, allowed_in_agent),
             Call::RevokeGrant { request } => self.revoke_grant(request),
             Call::Settle { settings } => self.replace_settings(settings),
             Call::SetMode { member, mode } => self.set_mode(by, member, mode),

@@ -235,6 +235,8 @@ pub enum Call {
     },
     WithdrawRequest {
         request: RequestId,
+        /// The user has decided in the agent's own terminal interface: whether the call is allowed.
+        allowed_in_agent: Option<bool>,
     },
     /// Revoke the grant that the decision of this request created.
     RevokeGrant {

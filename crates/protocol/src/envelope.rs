@@ -53,7 +53,8 @@ pub const CUSTOM: [CustomEvent; 12] = [
     custom(
         "permission",
         "{request, state, ...}",
-        "`pending` with the `call`, `allowed` or `denied` with `by`, or `withdrawn`",
+        "`pending` with the `call`, `allowed` or `denied` with `by`, or `withdrawn`; `allowed_in_agent` if the user decided \
+         in the agent's own terminal interface",
     ),
     custom(
         "mode",

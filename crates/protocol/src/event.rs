@@ -316,6 +316,9 @@ pub enum ClientEvent {
     /// The member no longer waits for the decision.
     RequestWithdrawn {
         request: RequestId,
+        /// The user has decided in the agent's own terminal interface: whether the call is allowed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        allowed_in_agent: Option<bool>,
     },
     /// The permission was consumed: the call runs.
     RequestBegun {

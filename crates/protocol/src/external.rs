@@ -5,7 +5,7 @@
 //! A new agent is a row of [`EXTERNAL`].
 
 use crate::engine::Engine;
-use crate::spec::{ExternalAgent, Steering};
+use crate::spec::{ExternalAgent, OwnTerminal, SideChannelKind, Steering};
 
 /// A known external agent. Tried with the versions of November 2026.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct KnownAgent {
     /// The mode that every session is set to. `None`: the agent's own mode.
     pub mode: Option<&'static str>,
     pub steering: Steering,
+    /// Its own terminal interface, and the side channel beside it.
+    pub terminal: Option<(&'static [&'static str], SideChannelKind)>,
     /// The user's variables that it reads: its keys, its addresses, its settings. `*` at the end stands for any end.
     /// Variables that change what it may do without asking are not among them.
     pub reads: &'static [&'static str],
@@ -45,6 +47,7 @@ const OTHER: KnownAgent = KnownAgent {
     env: &[],
     mode: None,
     steering: Steering::Declared,
+    terminal: None,
     reads: &[],
     reads_all_keys: false,
     tested: None,
@@ -64,6 +67,7 @@ pub const EXTERNAL: &[KnownAgent] = &[
         word: "claude",
         command: &["claude-agent-acp"],
         mode: Some("default"),
+        terminal: Some((&["claude"], SideChannelKind::ClaudeHooks)),
         reads: &[
             "ANTHROPIC_*",
             "CLAUDE_CODE_OAUTH_TOKEN",
@@ -183,7 +187,12 @@ pub fn known(word: &str) -> Option<&'static KnownAgent> {
 
 /// The known agent that this one is. An agent of a team file can have the name of a known agent, and another command.
 pub fn known_agent(agent: &ExternalAgent) -> Option<&'static KnownAgent> {
-    known(&agent.name).filter(|known| agent.command == known.command)
+    known(&agent.name).filter(|known| match &agent.terminal {
+        None => agent.command == known.command,
+        Some(own) => known.terminal.is_some_and(|(command, channel)| {
+            agent.command.is_empty() && own.command == command && own.channel == channel
+        }),
+    })
 }
 
 /// What an external agent runs without asking. `None`: the member is not an external agent.
@@ -194,17 +203,32 @@ pub fn unasked(engine: Engine, agent: Option<&ExternalAgent>) -> Option<&'static
 }
 
 impl KnownAgent {
+    /// As a program that speaks the Agent Client Protocol.
     pub fn agent(&self) -> ExternalAgent {
         let env = self.env.iter();
         ExternalAgent {
             name: self.word.to_owned(),
-            command: self.command.iter().map(|&word| word.to_owned()).collect(),
+            command: owned(self.command),
             env: env
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
             mode: self.mode.map(str::to_owned),
             steering: self.steering,
+            terminal: None,
         }
+    }
+
+    /// In its own terminal interface, if it has one that agent-team can connect.
+    pub fn agent_in_terminal(&self) -> Option<ExternalAgent> {
+        let (command, channel) = self.terminal?;
+        Some(ExternalAgent {
+            command: Vec::new(),
+            terminal: Some(OwnTerminal {
+                command: owned(command),
+                channel,
+            }),
+            ..self.agent()
+        })
     }
 
     /// Whether the agent reads this variable of the user. `holds_key`: the variable contains the key of a provider.
@@ -215,6 +239,10 @@ impl KnownAgent {
         };
         (self.reads_all_keys && holds_key) || self.reads.iter().any(is_named)
     }
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -240,6 +268,10 @@ mod tests {
             ..claude
         };
         assert!(known_agent(&other).is_none());
+        let mut own = known("claude").unwrap().agent_in_terminal().unwrap();
+        assert!(known_agent(&own).is_some());
+        own.terminal.as_mut().unwrap().command = vec!["./claude".to_owned()];
+        assert!(known_agent(&own).is_none());
         assert_eq!(
             unasked(Engine::External, Some(&other)),
             Some(UNASKED_BY_UNKNOWN)

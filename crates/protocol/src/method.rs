@@ -49,7 +49,7 @@ use crate::error::Refusal;
 use crate::notification::Ping;
 use crate::request::{
     AskRequest, DecideRequest, Decided, ListRequests, OneRequest, Permission, ProposePlan,
-    RequestListAnswer, RequestView,
+    RequestListAnswer, RequestView, WithdrawRequest,
 };
 use crate::rule::{CheckRules, ForgetRule, JudgementView, RuleListAnswer};
 use crate::view::{QuestionView, RunView, SupervisorView, TaskView, TeamView};
@@ -234,7 +234,7 @@ methods! {
     /// Reports that the call has ended, successfully or not. Only for the member that made the request.
     RequestEnd = "request/end" by Member (OneRequest) -> Nothing;
     /// Reports that the member no longer waits for the decision. Only for the member that made the request.
-    RequestWithdraw = "request/withdraw" by Member (OneRequest) -> Nothing;
+    RequestWithdraw = "request/withdraw" by Member (WithdrawRequest) -> Nothing;
     RequestList = "request/list" by UserOrLead (ListRequests) -> RequestListAnswer;
     RequestShow = "request/show" by UserOrLead (OneRequest) -> RequestView;
     /// Decides a request. The lead may deny requests of other members, and allow requests that the user delegated to

@@ -184,6 +184,15 @@ pub struct OneRequest {
     pub request: RequestId,
 }
 
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct WithdrawRequest {
+    pub request: RequestId,
+    /// The user has decided in the agent's own terminal interface: whether the call is allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_in_agent: Option<bool>,
+}
+
 /// The outcome of a request that is no longer pending.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

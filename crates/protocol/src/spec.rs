@@ -1,5 +1,7 @@
 //! Desired state: a team as its file describes it, resolved by the program that read the file.
 
+mod external;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -14,6 +16,7 @@ use crate::placement::PlacementChoice;
 use crate::text::visible_label;
 use crate::value::Effort;
 
+pub use self::external::{ExternalAgent, OwnTerminal, SideChannelKind, Steering};
 pub use crate::value::{Budget, milliseconds};
 
 /// The desired state of a team, with every default of the team file filled in.
@@ -344,41 +347,6 @@ pub struct AgentSpec {
     /// The program of a member with the external engine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalAgent>,
-}
-
-/// Another vendor's agent, which is started as a program and speaks the Agent Client Protocol on stdin and stdout.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct ExternalAgent {
-    /// Its name in the team file, or the file name of its program.
-    pub name: String,
-    /// The program and its arguments.
-    pub command: Vec<String>,
-    /// Environment variables that the program gets in addition to the member's.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
-    /// The mode that every session is set to. `None`: the agent's own mode.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mode: Option<String>,
-    #[serde(default)]
-    pub steering: Steering,
-}
-
-/// How a message reaches an external agent during a turn.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Steering {
-    /// By the request `_session/steering`, if the agent declares it; otherwise after the turn.
-    #[default]
-    Declared,
-    /// The agent asks for messages with `craft/drainMidTurnQueue`.
-    Drain,
-    /// A second prompt joins the turn.
-    Prompt,
-    /// After the turn.
-    #[serde(other)]
-    AfterTurn,
 }
 
 /// The helpers of a member. A helper answers one question of the member, and can only read.

@@ -67,7 +67,7 @@ pub(crate) fn client_event(event: Event) -> ClientEvent {
         RequestAsked { request, member, digest, call, plan } without { expires_at };
         RequestAllowed { request, scope, by, rules, through, task, via };
         RequestDenied { request, by, reason, via };
-        RequestWithdrawn { request };
+        RequestWithdrawn { request, allowed_in_agent };
         RequestBegun { request, launch };
         RequestEnded { request };
         GrantRevoked { request };

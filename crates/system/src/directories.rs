@@ -226,6 +226,11 @@ impl Directories {
         self.socket_path(&format!("{launch_id}.sock"))
     }
 
+    /// The socket at which the hooks of a member's external agent reach the worker.
+    pub fn hook_socket(&self, launch_id: &str) -> PathBuf {
+        self.socket_path(&format!("hook-{launch_id}.sock"))
+    }
+
     pub fn teams(&self) -> PathBuf {
         self.state.join("teams")
     }

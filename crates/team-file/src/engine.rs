@@ -2,6 +2,7 @@
 //!
 //! An external agent is named by a word of `protocol/external`, or by its command: `engine = { acp = ["program", "argument"] }`.
 //! A program with a terminal interface is named by its command: `engine = { terminal = ["program", "argument"] }`.
+//! A known agent runs in its own terminal interface with `engine = { terminal = "WORD" }`.
 
 use std::path::Path;
 
@@ -56,6 +57,12 @@ pub(super) fn read(
     }
     let mut inner = table.table(KEY, Level::Engine)?;
     let at = inner.at;
+    if let Some(agent) = in_terminal(source, &mut inner) {
+        inner.finish();
+        keys.external = agent;
+        let value = Engine::External;
+        return keys.external.is_some().then_some(At { value, at });
+    }
     let commands = ["acp", "terminal"].map(|key| inner.strings(key));
     inner.finish();
     let (engine, command) = match commands {
@@ -88,4 +95,27 @@ pub(super) fn read(
         ..ExternalAgent::default()
     });
     Some(At { value: engine, at })
+}
+
+/// A known agent in its own terminal interface: `terminal` is a word. The outer `None`: it is not a word.
+fn in_terminal(source: &Source<'_>, inner: &mut Table<'_>) -> Option<Option<ExternalAgent>> {
+    inner.string_at("terminal")?;
+    let word = inner.string("terminal")?;
+    let agent = known(word.value).and_then(KnownAgent::agent_in_terminal);
+    if agent.is_none() {
+        let known = EXTERNAL.iter().filter(|known| known.terminal.is_some());
+        let known: Vec<_> = known.map(|known| format!("{:?}", known.word)).collect();
+        source.fault_with_hint(
+            word.at,
+            format!(
+                "`terminal` = {:?} is not an agent whose own terminal interface is supported",
+                word.value
+            ),
+            format!(
+                "use {}, or a list of the program and its arguments",
+                known.join(", ")
+            ),
+        );
+    }
+    Some(agent)
 }

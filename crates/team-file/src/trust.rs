@@ -326,7 +326,8 @@ pub(super) fn external(defaults: &Defaults, members: &[Member], roles: &Roles) -
 const SPAWNED: &str = "each spawned member";
 
 fn external_line(subject: &str, agent: &ExternalAgent) -> String {
-    let words = agent.command.iter();
+    let own = agent.terminal.as_ref();
+    let words = own.map_or(&agent.command, |own| &own.command).iter();
     let words: String = words.map(|word| format!(" {word:?}")).collect();
     format!("{subject} runs{words}, without the sandbox and with the project's settings for it")
 }

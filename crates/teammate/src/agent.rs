@@ -12,6 +12,7 @@
 //! - calls that a model writes as text: `text_calls`; a model that repeats itself: `repetition`
 //! - what the model sees, and how it is stored: `conversation`
 //! - engines of an embedding program: `custom`; agents of other vendors: `external`; chat sessions: `joined`
+//! - an agent of another vendor in its own terminal interface: `own_terminal`
 //! - shell lines of the user at events of the agent: `hooks`
 //! - inputs for the model, and interruptions: `inbox`; their texts: `prompts`
 //! - commands of the pane beside the verbs of the command line: `slash_commands`
@@ -40,6 +41,7 @@ mod inbox;
 mod instructions;
 mod joined;
 pub(crate) mod output_sink;
+mod own_terminal;
 mod prompts;
 mod question;
 mod repetition;
@@ -78,11 +80,13 @@ use self::conversation::{Conversation, End};
 use self::custom::{Custom, Inputs};
 use self::delegate::Delegation;
 use self::deps::Models;
-use self::external::External;
+use self::external::terminal::TerminalHandle;
+use self::external::{External, Sockets};
 use self::hooks::{HookContext, Hooks};
 use self::inbox::{Inbox, Input, InputSender};
 use self::joined::Joined;
 use self::output_sink::{EndedCall, OutputEvent, OutputSink, escaped, whole_lines};
+use self::own_terminal::{OwnTerminal, TerminalEvent};
 use self::slash_commands::SlashCommands;
 use self::supervisor_calls::SupervisorCalls;
 use self::transcript::Transcript;
@@ -92,7 +96,7 @@ use crate::hosted::engine::Engine;
 use crate::hosted::team_handle::TeamHandle;
 use crate::hosted::team_tools::TeamTools;
 use crate::link::Ticket;
-use crate::pane::{AgentEvent, AgentPane};
+use crate::pane::{AgentEvent, AgentPane, MemberPane};
 use crate::typed::{Action, ActionResult};
 use crate::worker::{Life, Stop, Work, WorkerConfig, refused};
 
@@ -132,6 +136,8 @@ pub(crate) struct Agent {
     calls: mpsc::UnboundedReceiver<ClientCall>,
     arrivals: Arrivals,
     supervisor_calls: SupervisorCalls,
+    /// For an external agent in its own terminal interface.
+    terminal: Option<OwnTerminal>,
 }
 
 pub(crate) enum Event {
@@ -139,6 +145,7 @@ pub(crate) enum Event {
     Output(OutputEvent),
     Ended(End),
     Pane(AgentEvent),
+    Terminal(TerminalEvent),
 }
 
 /// The access of code outside of the agent loop to the member's team.
@@ -270,14 +277,15 @@ impl Agent {
         )
     }
 
-    /// The member with another vendor's agent. `socket`: where the agent reaches the team's tools. Must be called
-    /// within the worker's runtime.
+    /// The member with another vendor's agent. `in_terminal`: the agent runs in its own terminal interface. Must be
+    /// called within the worker's runtime.
     pub(crate) fn with_external(
         worker_config: &WorkerConfig,
         agent: AgentSpec,
         context: ToolContext,
         (client, calls): (SupervisorClient, mpsc::UnboundedReceiver<ClientCall>),
-        socket: PathBuf,
+        sockets: Sockets,
+        in_terminal: bool,
     ) -> Self {
         let external = agent.external.clone().unwrap_or_default();
         let permission = deps::permission_of(&agent, &client);
@@ -286,7 +294,8 @@ impl Agent {
             confinement: None,
             permission: permission.clone(),
         };
-        Self::spawn(
+        let (handle, requests) = TerminalHandle::channel();
+        let mut member = Self::spawn(
             worker_config,
             calls,
             verify_sandbox,
@@ -298,7 +307,8 @@ impl Agent {
                     agent,
                     context,
                     permission,
-                    socket,
+                    sockets,
+                    terminal: in_terminal.then_some(handle),
                     door: None,
                     unstored_session: None,
                     meter: external::Meter::default(),
@@ -306,7 +316,9 @@ impl Agent {
                 };
                 (None, external.run())
             },
-        )
+        );
+        member.terminal = in_terminal.then(|| OwnTerminal::new(requests));
+        member
     }
 
     /// Creates the agent of a joined member. `socket`: where its chat session calls the team tools. Must be called within
@@ -376,6 +388,7 @@ impl Agent {
             inputs,
             shown,
             calls,
+            terminal: None,
         }
     }
 
@@ -453,11 +466,23 @@ impl Agent {
             AgentEvent::Message(text) => shell.config.typed.actions.send(Action::Line(text)),
             AgentEvent::Decided(decide) => shell.config.typed.actions.send(Action::Decide(decide)),
             AgentEvent::Verb(words) => {
-                return shell.config.typed.verb(words, shell.pane.surface.size());
+                return shell.config.typed.verb(words, shell.pane.surface().size());
             }
             AgentEvent::Custom(called) => return self.commands.run(called, &shell.config.typed),
             AgentEvent::Complete(names) => return shell.config.typed.complete(names),
             AgentEvent::Interrupt => return self.inputs.send(Input::Interrupt),
+            AgentEvent::Keys(keys) => {
+                if let Some(terminal) = &mut self.terminal {
+                    terminal.type_in(&keys);
+                }
+                return;
+            }
+            AgentEvent::Frame => {
+                if let Some(terminal) = &self.terminal {
+                    terminal.paint(shell);
+                }
+                return;
+            }
             AgentEvent::Gone => return self.lose_pane(shell),
         };
     }
@@ -489,6 +514,8 @@ impl Work for Agent {
             event = pane.next() => Event::Pane(event),
             Some(output) = self.shown.recv() => Event::Output(output),
             end = end_of(&mut self.agent_loop) => Event::Ended(end),
+            // Last: a program that floods its terminal must delay nothing else.
+            event = next_of(&mut self.terminal) => Event::Terminal(event),
         }
     }
 
@@ -498,6 +525,11 @@ impl Work for Agent {
             Event::Output(output) => self.output(output, shell),
             Event::Ended(end) => self.loop_ended(end, shell),
             Event::Pane(event) => self.pane_event(event, shell),
+            Event::Terminal(event) => {
+                if let Some(terminal) = &mut self.terminal {
+                    terminal.apply(event, shell);
+                }
+            }
         }
     }
 
@@ -508,6 +540,9 @@ impl Work for Agent {
         // events in a crash of the machine, and it then assigns their revisions again.
         self.inputs.send(Input::Welcomed(welcome.allowance.clone()));
         self.supervisor_calls.report_again(shell);
+        if let Some(terminal) = &self.terminal {
+            terminal.report_session(shell);
+        }
         shell.pane.view.set_commands(self.commands.offered());
         shell.pane.view.open(HINT);
     }
@@ -615,6 +650,9 @@ impl Work for Agent {
     fn show(&mut self, show: &ShowPane, shell: &mut Shell) {
         // The list of messages that the previous terminal did not show is always empty for an agent.
         let _none = shell.move_pane(show);
+        if let Some(terminal) = &mut self.terminal {
+            terminal.resize(shell);
+        }
         self.supervisor_calls.look_up_request(shell);
     }
 
@@ -624,6 +662,9 @@ impl Work for Agent {
 
     fn resize(&mut self, shell: &mut Shell) {
         shell.pane.resize();
+        if let Some(terminal) = &mut self.terminal {
+            terminal.resize(shell);
+        }
     }
 
     fn interrupt(&mut self, _shell: &mut Shell) {
@@ -666,6 +707,17 @@ impl Work for Agent {
             // Wait for the loop: the programs that it started must be terminated before this process exits.
             end_of(&mut self.agent_loop).await;
         }
+        if let Some(terminal) = &mut self.terminal {
+            terminal.close().await;
+        }
+    }
+}
+
+/// Cancel-safe.
+async fn next_of(terminal: &mut Option<OwnTerminal>) -> TerminalEvent {
+    match terminal {
+        Some(terminal) => terminal.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -87,7 +87,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::agent::deps::{self, Models};
-use crate::agent::external::{probe, team_door};
+use crate::agent::external::{self, Sockets, hook_door, probe, team_door};
 use crate::agent::{Agent, AgentConfig};
 use crate::engine::{ProgramContext, TaskEngine, task_engine};
 use crate::launch::TakeLaunchError;
@@ -289,6 +289,12 @@ pub fn connect_team_tools(socket: &Path) -> Result<(), String> {
     team_door::connect(socket).map_err(|error| error.to_string())
 }
 
+/// Passes a hook call of a member's external agent to its worker, and returns the exit code for the agent. `purpose` is a
+/// word of the settings that the worker gave to the agent.
+pub fn pass_hook_call(socket: &Path, purpose: &str) -> std::process::ExitCode {
+    hook_door::call(socket, purpose)
+}
+
 /// The known models as JSON.
 ///
 /// # Errors
@@ -379,15 +385,22 @@ async fn run_external(
     };
     let (client, calls) =
         SupervisorClient::new(launch.member.clone(), launch.role.clone(), launch.lead);
-    let socket = worker_config
-        .directories
-        .member_socket(launch.launch.as_str());
+    let sockets = Sockets {
+        tools: worker_config
+            .directories
+            .member_socket(launch.launch.as_str()),
+        hooks: worker_config
+            .directories
+            .hook_socket(launch.launch.as_str()),
+    };
+    let in_terminal = external::runs_in_terminal(&launch.agent);
     let agent = Agent::with_external(
         &worker_config,
         launch.agent.clone(),
         context,
         (client, calls),
-        socket,
+        sockets,
+        in_terminal,
     );
     let pane = agent_pane(launch, &worker_config, surface);
     Worker::new(worker_config, pane, agent).run().await

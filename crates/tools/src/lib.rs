@@ -62,5 +62,5 @@ pub use built_in::{Options, domain_tools};
 pub use change::unified_diff;
 pub use context::{ToolContext, Version};
 pub use media::attached;
-pub use permission::{Permission, Permit, allowed_by_hook, without_hook};
+pub use permission::{InAgent, Permission, Permit, allowed_by_hook, without_hook};
 pub use tool::{APPLY_PATCH, Output, Tool, ToolError, ToolFuture, may_use};

@@ -6,6 +6,7 @@
 //! crash cannot make another member execute it a second time.
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use agent_team_policy::{Action, CallPath};
 use agent_team_protocol::codec::is_within_limits;
@@ -15,7 +16,7 @@ use agent_team_protocol::method::{
 };
 use agent_team_protocol::request::{
     AskRequest, Containment, Decided, OneRequest, Permission as Answer, ResolvedCallPath,
-    RunnableView, waiting_line,
+    RunnableView, WithdrawRequest, waiting_line,
 };
 use agent_team_protocol::{ErrorCode, Refusal, RequestId};
 use agent_team_system::path::resolve;
@@ -69,7 +70,12 @@ pub(crate) struct OpenRequest {
     client: SupervisorClient,
     request: RequestId,
     begun: bool,
+    in_agent: InAgent,
 }
+
+/// The user's decision in an agent's own terminal interface: whether a call is allowed. Set before the question is
+/// dropped, so that the request is withdrawn with it.
+pub type InAgent = Arc<OnceLock<bool>>;
 
 impl OpenRequest {
     pub(crate) fn new(client: SupervisorClient, request: RequestId) -> Self {
@@ -77,6 +83,7 @@ impl OpenRequest {
             client,
             request,
             begun: false,
+            in_agent: InAgent::default(),
         }
     }
 
@@ -197,7 +204,7 @@ impl Permission {
     }
 
     /// Waits for permission for a call that the program of another vendor's agent executes. Nothing of this project
-    /// confines the call.
+    /// confines the call. `in_agent`: where the agent reports the user's own decision.
     ///
     /// # Errors
     /// If permission is denied; the text gives the agent the reason.
@@ -207,9 +214,10 @@ impl Permission {
         arguments: &Value,
         context: &ToolContext,
         progress: Progress<'_>,
+        in_agent: &InAgent,
     ) -> Result<Permit, ToolError> {
         let ask = unconfined(tool, arguments, context).await?;
-        self.request(&ask, progress).await
+        self.request_unless(&ask, progress, in_agent).await
     }
 
     /// Waits for permission to add this shell line to a task.
@@ -227,6 +235,17 @@ impl Permission {
     }
 
     async fn request(&self, ask: &AskRequest, progress: Progress<'_>) -> Result<Permit, ToolError> {
+        self.request_unless(ask, progress, &InAgent::default())
+            .await
+    }
+
+    /// `in_agent`: the user can also decide there, and the future is dropped then.
+    async fn request_unless(
+        &self,
+        ask: &AskRequest,
+        progress: Progress<'_>,
+        in_agent: &InAgent,
+    ) -> Result<Permit, ToolError> {
         let client = match self {
             Permission::Bypass => return Ok(Permit::free(None)),
             Permission::Ask(client) => client,
@@ -245,6 +264,7 @@ impl Permission {
                 }
             };
             let mut open = OpenRequest::new(client.clone(), request);
+            open.in_agent = in_agent.clone();
             progress(&(waiting_line(request) + "\n"));
             match open.decided().await.map_err(refused)? {
                 Decided::Allowed { .. } => {}
@@ -290,13 +310,15 @@ impl Drop for OpenRequest {
             return;
         };
         let (client, begun) = (self.client.clone(), self.begun);
-        let one = OneRequest {
-            request: self.request,
+        let request = self.request;
+        let withdraw = WithdrawRequest {
+            request,
+            allowed_in_agent: self.in_agent.get().copied(),
         };
         runtime.spawn(async move {
             let _member_ends = match begun {
-                true => client.call::<RequestEnd>(&one).await,
-                false => client.call::<RequestWithdraw>(&one).await,
+                true => client.call::<RequestEnd>(&OneRequest { request }).await,
+                false => client.call::<RequestWithdraw>(&withdraw).await,
             };
         });
     }

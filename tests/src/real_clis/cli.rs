@@ -11,8 +11,10 @@ use crate::fake_model_server::FakeModelServer;
 /// An agent of another vendor.
 #[derive(Debug)]
 pub struct Cli {
-    /// Its word in `engine`. The member has the same name, and the paths of its model begin with it.
+    /// The name of its member. The paths of its model begin with it.
     pub word: &'static str,
+    /// The value of `engine`, and the tested version. `None`: those of the known agent with this word.
+    engine: Option<(&'static str, &'static str)>,
     /// Its package in the npm registry.
     pub package: &'static str,
     /// The file that must exist after the installation.
@@ -27,6 +29,9 @@ impl Cli {
     /// # Panics
     /// If the table of external agents names none.
     pub fn version(&self) -> &'static str {
+        if let Some((_, version)) = self.engine {
+            return version;
+        }
         let known = external::known(self.word);
         let tested = known.and_then(|known| known.tested);
         tested.expect("the agent has a tested version")
@@ -37,30 +42,42 @@ impl Cli {
 pub const CLIS: &[Cli] = &[
     Cli {
         word: "claude",
+        engine: None,
         package: "@agentclientprotocol/claude-agent-acp",
         program: "claude-agent-acp",
         joins: true,
     },
     Cli {
+        word: "claude-terminal",
+        engine: Some(("{ terminal = \"claude\" }", "2.1.331")),
+        package: "@anthropic-ai/claude-code",
+        program: "claude",
+        joins: true,
+    },
+    Cli {
         word: "codex",
+        engine: None,
         package: "@agentclientprotocol/codex-acp",
         program: "codex-acp",
         joins: true,
     },
     Cli {
         word: "opencode",
+        engine: None,
         package: "opencode-ai",
         program: "opencode",
         joins: true,
     },
     Cli {
         word: "qwen",
+        engine: None,
         package: "@qwen-code/qwen-code",
         program: "qwen",
         joins: true,
     },
     Cli {
         word: "gemini",
+        engine: None,
         package: "@google/gemini-cli",
         program: "gemini",
         joins: false,
@@ -81,8 +98,11 @@ pub(super) fn write_team(rig: &Rig, clis: &[&Cli], server: &FakeModelServer) {
     let mut team = "mode = \"manual\"\n[panes]\nplacement = \"headless\"\n".to_owned();
     for cli in clis {
         let word = cli.word;
+        let engine = cli
+            .engine
+            .map_or(format!("{word:?}"), |(engine, _)| engine.to_owned());
         team.push_str(&format!(
-            "[[member]]\nname = {word:?}\nengine = {word:?}\n[member.env]\n"
+            "[[member]]\nname = {word:?}\nengine = {engine}\n[member.env]\n"
         ));
         for (name, value) in environment(cli, rig, server) {
             team.push_str(&format!("{name} = {value:?}\n"));
@@ -108,12 +128,23 @@ fn environment(cli: &Cli, rig: &Rig, server: &FakeModelServer) -> Vec<(&'static 
         fs::write(file, text).expect("the home can be written");
     };
     match cli.word {
-        "claude" => vec![
-            ("ANTHROPIC_BASE_URL", root),
-            ("ANTHROPIC_API_KEY", key()),
-            ("DISABLE_AUTOUPDATER", "1".to_owned()),
-            ("DISABLE_TELEMETRY", "1".to_owned()),
-        ],
+        "claude" | "claude-terminal" => {
+            // The answers to the dialogs of the first start.
+            let projects =
+                json!({ rig.project().to_string_lossy(): { "hasTrustDialogAccepted": true } });
+            let settings = json!({
+                "hasCompletedOnboarding": true,
+                "projects": projects,
+                "customApiKeyResponses": { "approved": [key()], "rejected": [] },
+            });
+            write(".claude.json", &settings.to_string());
+            vec![
+                ("ANTHROPIC_BASE_URL", root),
+                ("ANTHROPIC_API_KEY", key()),
+                ("DISABLE_AUTOUPDATER", "1".to_owned()),
+                ("DISABLE_TELEMETRY", "1".to_owned()),
+            ]
+        }
         "codex" => {
             write(
                 "codex/config.toml",

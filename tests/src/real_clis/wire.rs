@@ -52,7 +52,9 @@ impl Exchange {
         let body = &request.body;
         let mut is_streamed = body["stream"] == true;
         let (wire, items, tools) = if path.ends_with("/messages") {
-            (Wire::Messages, of_messages(body), names(&body["tools"]))
+            let mut tools = names(&body["tools"]);
+            tools.extend(added_tools(body));
+            (Wire::Messages, of_messages(body), tools)
         } else if path.ends_with("/responses") {
             (Wire::Responses, of_responses(body), names(&body["tools"]))
         } else if path.ends_with("/chat/completions") {
@@ -110,6 +112,18 @@ fn names(tools: &Value) -> Vec<Tool> {
     found
 }
 
+/// Tools that Claude Code adds during a conversation, such as those of an MCP server that was slow to start.
+fn added_tools(body: &Value) -> impl Iterator<Item = Tool> {
+    let messages = list(&body["messages"]).iter();
+    let blocks = messages.flat_map(|message| list(&message["content"]));
+    let added = blocks.filter(|block| block["type"] == "tool_addition");
+    let added = added.filter_map(|block| block["tool"]["name"].as_str());
+    added.map(|name| Tool {
+        namespace: None,
+        name: name.to_owned(),
+    })
+}
+
 /// The text of a content: a string, or blocks.
 fn text(content: &Value) -> String {
     match content.as_str() {
@@ -124,7 +138,8 @@ fn text(content: &Value) -> String {
 fn of_messages(body: &Value) -> Vec<Item> {
     let mut items = Vec::new();
     for message in list(&body["messages"]) {
-        let is_user = message["role"] == "user";
+        // Claude Code passes some texts during a turn as messages of the role `system`.
+        let is_user = message["role"] != "assistant";
         if let (true, Some(text)) = (is_user, message["content"].as_str()) {
             items.push(Item::User(text.to_owned()));
         }

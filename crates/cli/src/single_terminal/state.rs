@@ -409,7 +409,7 @@ impl State {
         {
             let reason = reason.to_string();
             (request, Decided::Denied { by, reason })
-        } else if let ClientEvent::RequestWithdrawn { request } = event {
+        } else if let ClientEvent::RequestWithdrawn { request, .. } = event {
             (request, Decided::Over)
         } else {
             return;

@@ -101,7 +101,13 @@ mod tests {
         assert!(task.team && !task.board && !task.requests && !task.messages);
         assert!(task.tasks.iter().eq(&[TaskId(3), TaskId(103)]));
         let request = RequestId(1);
-        assert!(stale(&[ClientEvent::RequestWithdrawn { request }]).requests);
+        assert!(
+            stale(&[ClientEvent::RequestWithdrawn {
+                request,
+                allowed_in_agent: None
+            }])
+            .requests
+        );
         let messages = Vec::new();
         assert!(stale(&[ClientEvent::UserRead { messages }]).messages);
         let member = "ada".parse().unwrap();

@@ -204,7 +204,7 @@ impl Asker {
             }
             ClientEvent::RequestAllowed { request, .. }
             | ClientEvent::RequestDenied { request, .. }
-            | ClientEvent::RequestWithdrawn { request } => {
+            | ClientEvent::RequestWithdrawn { request, .. } => {
                 let item = Item::Request(*request);
                 self.queue.retain(|queued| *queued != item);
                 if self.asks_about(*request) {

@@ -21,9 +21,13 @@ pub(super) fn check(
 ) -> Result<(), Failure> {
     let has_limit = |budget: &Budget| budget.micro_usd.is_some();
     let mut external = spec.members.iter().filter(|member| {
-        let known = member.agent.external.as_ref().and_then(known_agent);
+        let agent = member.agent.external.as_ref();
+        // Hooks beside the agent's own terminal interface report no cost.
+        let reports_no_cost = agent.is_some_and(|agent| {
+            agent.terminal.is_some() || known_agent(agent).is_some_and(|known| !known.reports_cost)
+        });
         member.engine.is_external()
-            && known.is_some_and(|known| !known.reports_cost)
+            && reports_no_cost
             && (has_limit(&spec.limits.budget) || has_limit(&member.budget))
     });
     if let Some(member) = external.next() {
@@ -56,14 +60,18 @@ pub(super) fn check(
 
 fn unknown_cost(member: &MemberSpec) -> Failure {
     let agent = member.agent.external.as_ref();
+    let limits = match agent.is_some_and(|agent| agent.terminal.is_some()) {
+        true => "limits.minutes",
+        false => "limits.tokens or limits.minutes",
+    };
     let agent = agent.map_or("", |agent| agent.name.as_str());
     let text = format!(
         "cannot apply limits.usd: {agent}, the agent of {}, does not report its cost",
         member.name
     );
-    Failure::new("no_price", ExitCode::Usage, text).hint(
-        "use limits.tokens or limits.minutes; or set the limit in the tables of other members",
-    )
+    Failure::new("no_price", ExitCode::Usage, text).hint(format!(
+        "use {limits}; or set the limit in the tables of other members"
+    ))
 }
 
 fn unknown_price(member: &MemberSpec, model: &str) -> Result<Failure, Failure> {

@@ -333,12 +333,18 @@ impl Decider<'_> {
         Ok(Answer::Done.into())
     }
 
-    /// The member no longer waits for the decision.
-    pub(super) fn withdraw_request(&mut self, by: &Origin, id: RequestId) -> CallResult {
+    /// The member no longer waits for the decision. `allowed_in_agent`: the user has decided in the agent's own terminal
+    /// interface.
+    pub(super) fn withdraw_request(
+        &mut self,
+        by: &Origin,
+        id: RequestId,
+        allowed_in_agent: Option<bool>,
+    ) -> CallResult {
         let (request, _) = self.own_request(by, id)?;
         if request.is_open() {
             let was_pending = request.is_pending();
-            self.withdraw(id, was_pending);
+            self.withdraw(id, was_pending, allowed_in_agent);
         }
         Ok(Answer::Done.into())
     }
@@ -347,14 +353,17 @@ impl Decider<'_> {
     /// decisions, and must not use a permission from that turn later.
     pub(super) fn withdraw_open_requests(&mut self, name: &MemberName) {
         for (request, was_pending) in self.open_requests_of(name) {
-            self.withdraw(request, was_pending);
+            self.withdraw(request, was_pending, None);
         }
     }
 
     /// Informs the lead only if the request was still pending: the lead was informed of an earlier decision when it was
     /// made.
-    fn withdraw(&mut self, request: RequestId, was_pending: bool) {
-        self.record(Event::RequestWithdrawn { request });
+    fn withdraw(&mut self, request: RequestId, was_pending: bool, allowed_in_agent: Option<bool>) {
+        self.record(Event::RequestWithdrawn {
+            request,
+            allowed_in_agent,
+        });
         if was_pending {
             self.inform_lead(request, None);
         }

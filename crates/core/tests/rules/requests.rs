@@ -246,7 +246,10 @@ fn members_cannot_act_for_each_other() {
     for call in [
         Call::BeginRequest { request },
         Call::EndRequest { request },
-        Call::WithdrawRequest { request },
+        Call::WithdrawRequest {
+            request,
+            allowed_in_agent: None,
+        },
     ] {
         let refusal = rig.by("bob", call).refusal();
         assert_eq!(refusal, Refused::UnknownRequest(request));
@@ -284,7 +287,14 @@ fn a_member_grant_does_not_cover_other_members() {
 fn abandoned_requests_are_withdrawn() {
     let mut rig = Rig::of(file(&["ada"]));
     let request = asked(&mut rig, "ada", "d");
-    rig.by("ada", Call::WithdrawRequest { request }).answer();
+    rig.by(
+        "ada",
+        Call::WithdrawRequest {
+            request,
+            allowed_in_agent: None,
+        },
+    )
+    .answer();
     assert_eq!(state(&rig, request), RequestState::Withdrawn);
     let stopped = asked(&mut rig, "ada", "d");
     rig.kill("ada");
@@ -478,7 +488,7 @@ proptest! {
                 }
                 Move::Withdraw(who, id) => {
                     let request = RequestId(id);
-                    rig.by(MEMBERS[who], Call::WithdrawRequest { request });
+                    rig.by(MEMBERS[who], Call::WithdrawRequest { request, allowed_in_agent: None });
                 }
                 Move::Decide(who, id, yes) => {
                     let request = RequestId(id);
@@ -594,7 +604,13 @@ fn the_lead_is_informed_of_every_request_that_ends() {
     });
     assert_eq!(informed(&allowed), [covered, first]);
     let withdrawn = asked(&mut rig, "ada", "f");
-    let by_itself = rig.by("ada", Call::WithdrawRequest { request: withdrawn });
+    let by_itself = rig.by(
+        "ada",
+        Call::WithdrawRequest {
+            request: withdrawn,
+            allowed_in_agent: None,
+        },
+    );
     assert_eq!(informed(&by_itself), [withdrawn]);
     let of_bob = asked(&mut rig, "bob", "g");
     let kill = Call::Kill {

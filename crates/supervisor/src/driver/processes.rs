@@ -288,6 +288,7 @@ impl Driver {
         for socket in [
             directories.joined_socket(launch.as_str()),
             directories.member_socket(launch.as_str()),
+            directories.hook_socket(launch.as_str()),
         ] {
             let _absent = std::fs::remove_file(socket);
         }

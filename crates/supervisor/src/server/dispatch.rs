@@ -7,7 +7,7 @@ use agent_team_core::input::{ClaimRef, CompletionHook};
 use agent_team_core::{Call, Origin};
 use agent_team_protocol::id::stable_hash;
 use agent_team_protocol::method::{self as m, Method, MethodCall as C};
-use agent_team_protocol::request::OneRequest;
+use agent_team_protocol::request::{OneRequest, WithdrawRequest};
 use agent_team_protocol::rpc::{KEY_MAX, TeamRef};
 use agent_team_protocol::rule::ForgetRule;
 use agent_team_protocol::value::MessageNote;
@@ -230,7 +230,13 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
         }
         C::RequestBegin(OneRequest { request }) => change(Call::BeginRequest { request }),
         C::RequestEnd(OneRequest { request }) => change(Call::EndRequest { request }),
-        C::RequestWithdraw(OneRequest { request }) => change(Call::WithdrawRequest { request }),
+        C::RequestWithdraw(WithdrawRequest {
+            request,
+            allowed_in_agent,
+        }) => change(Call::WithdrawRequest {
+            request,
+            allowed_in_agent,
+        }),
         C::RequestList(list) => query(move |driver, _, reply| driver.list_requests(reply, &list)),
         C::RequestShow(OneRequest { request }) => {
             query(move |driver, _, reply| driver.show_request(reply, request))

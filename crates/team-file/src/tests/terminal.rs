@@ -58,3 +58,33 @@ fn faults_of_a_terminal_engine_have_hints() {
         assert_eq!(faults_of(&text), expected, "of:\n{text}");
     }
 }
+
+#[test]
+fn only_the_word_of_a_terminal_selects_the_own_interface() {
+    let external = |engine: &str| {
+        let text = format!("[[member]]\nname = \"ada\"\nengine = {engine}");
+        let spec = read_in(project().path(), &text).unwrap();
+        let mut members = spec.members.into_iter();
+        let ada = members.find(|member| member.name.as_str() == "ada");
+        let ada = ada.expect("the member");
+        assert_eq!(ada.engine, Engine::External, "{engine}");
+        ada.agent.external.expect("an agent")
+    };
+    let acp = external("\"claude\"");
+    assert_eq!(
+        (&*acp.command, acp.terminal),
+        (&["claude-agent-acp".to_owned()][..], None)
+    );
+    let own = external("{ terminal = \"claude\" }");
+    assert_eq!(own.command.len(), 0);
+    assert_eq!(own.terminal.expect("it has one").command, ["claude"]);
+    assert_eq!((own.name, own.mode), (acp.name, acp.mode));
+    for word in ["vi", "codex"] {
+        let text = format!("[[member]]\nname = \"ada\"\nengine = {{ terminal = {word:?} }}");
+        let fault = faults_of(&text);
+        let expected = format!(
+            "`terminal` = {word:?} is not an agent whose own terminal interface is supported | use \"claude\", or a list of the program and its arguments"
+        );
+        assert!(fault.ends_with(&expected), "{fault}");
+    }
+}

@@ -19,7 +19,7 @@ use super::hooks::Hooks;
 use super::inbox::{Input, InputSender};
 use crate::engine::Claim;
 use crate::link::{Notice, Request, Ticket};
-use crate::pane::AgentPane;
+use crate::pane::{AgentPane, MemberPane as _};
 use crate::typed::Action;
 use crate::worker::Shell;
 
@@ -174,7 +174,7 @@ impl SupervisorCalls {
 
     /// Asks for the text of the permission request, to show it in the pane.
     pub(super) fn look_up_request(&self, shell: &Shell<AgentPane>) {
-        if let Some(request) = self.awaited.filter(|_| shell.pane.surface.is_open()) {
+        if let Some(request) = self.awaited.filter(|_| shell.pane.surface().is_open()) {
             // The receiver of the actions exists until the process exits.
             let _ended = shell.config.typed.actions.send(Action::Show(request));
         }

@@ -2,6 +2,9 @@
 //!
 //! Receives every keystroke unedited. A frame is written when something has changed, one at a time, at least 50 ms
 //! after the previous one. While nothing changes, the pane sets no timer.
+//!
+//! While an external agent runs in its own terminal interface, the pane shows the screen of that program, and every
+//! keystroke goes to it: see [`ProgramPane`].
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,10 +21,12 @@ use agent_team_terminal_ui::style::Theme;
 use agent_team_terminal_ui::{Names, Tone, TranscriptView, UserAction};
 
 use super::event::Event;
+use super::program::{ProgramEvent, ProgramPane};
 use super::surface::{Surface, how_to_leave};
 use super::terminal::Command;
 use super::{HOW_TO_DETACH, MemberPane, NEXT_MODE};
 use crate::engine::{ProgramContext, Size};
+use crate::inner_pty::screen::Screen;
 use crate::link::Notice;
 use crate::timer::sleep_until;
 
@@ -46,13 +51,18 @@ pub(crate) enum AgentEvent {
     Complete(Names),
     /// A decision on a request.
     Decided(DecideRequest),
+    /// Keystrokes for the agent's own program.
+    Keys(Vec<u8>),
+    /// A frame of the screen of the agent's own program is due.
+    Frame,
     Gone,
 }
 
 #[derive(Debug)]
 pub(crate) struct AgentPane {
     member: MemberName,
-    pub(crate) surface: Surface,
+    /// Contains the terminal. Shows the agent's own program while it runs.
+    program: ProgramPane,
     pub(crate) view: TranscriptView,
     history: History,
     /// Contains the secrets to redact.
@@ -74,8 +84,8 @@ impl AgentPane {
         let mut view = TranscriptView::new(member.clone(), theme);
         view.remember(history.read());
         let mut pane = Self {
+            program: ProgramPane::on(surface, member.clone(), theme),
             member,
-            surface,
             view,
             history,
             program_context,
@@ -83,7 +93,7 @@ impl AgentPane {
             painting: false,
             next_frame: Instant::now(),
         };
-        if pane.surface.is_open() {
+        if pane.surface().is_open() {
             pane.begin();
         } else {
             pane.view.detach();
@@ -94,21 +104,57 @@ impl AgentPane {
     fn begin(&mut self) {
         self.painting = false;
         self.view.attach(self.size());
-        self.surface.command(Command::Keys);
+        self.program.surface.command(Command::Keys);
+    }
+
+    /// Hands the terminal to the agent's own program.
+    pub(crate) fn begin_program(&mut self) {
+        self.view.detach();
+        self.program.begin_program();
+    }
+
+    /// Takes the terminal back from the agent's own program, which has ended.
+    pub(crate) fn end_program(&mut self, screen: &Screen) {
+        self.program.end_program(screen);
+        if self.surface().is_open() {
+            self.begin();
+        }
+    }
+
+    /// Called when the screen of the agent's own program may have changed.
+    pub(crate) fn change_program(&mut self) {
+        self.program.change();
+    }
+
+    /// Shows the changes of the screen of the agent's own program.
+    pub(crate) fn paint_program(&mut self, screen: &Screen) {
+        self.program.paint(screen);
     }
 
     /// Called after the terminal was resized.
     pub(crate) fn resize(&mut self) {
-        self.view.resize(self.size());
+        match self.program.shows_program() {
+            true => self.program.resize(),
+            false => self.view.resize(self.size()),
+        }
     }
 
     fn size(&self) -> Size {
-        self.surface.size().unwrap_or(SIZE)
+        self.surface().size().unwrap_or(SIZE)
     }
 
     /// The next event. Cancel-safe. Never returns without a terminal.
     pub(crate) async fn next(&mut self) -> AgentEvent {
         loop {
+            if self.program.shows_program() {
+                match self.program.next().await {
+                    ProgramEvent::Keys(keys) => return AgentEvent::Keys(keys),
+                    ProgramEvent::Frame => return AgentEvent::Frame,
+                    ProgramEvent::Gone => return AgentEvent::Gone,
+                    // The program shows no messages of the team.
+                    ProgramEvent::Shown(_) => continue,
+                }
+            }
             if let Some(action) = self.actions.pop_front() {
                 match self.event_of(action) {
                     Some(event) => return event,
@@ -118,7 +164,7 @@ impl AgentPane {
             let frame_at = self.frame_at();
             tokio::select! {
                 biased;
-                event = self.surface.next() => if let Some(event) = self.event(event) {
+                event = self.program.surface.next() => if let Some(event) = self.event(event) {
                     return event;
                 },
                 () = sleep_until(frame_at.map(Into::into)) => self.paint(),
@@ -127,7 +173,7 @@ impl AgentPane {
     }
 
     fn frame_at(&self) -> Option<Instant> {
-        if self.painting || !self.surface.is_open() {
+        if self.painting || !self.surface().is_open() {
             return None;
         }
         let wanted = self.view.next_paint(Instant::now());
@@ -177,7 +223,7 @@ impl AgentPane {
             UserAction::Complete(names) => AgentEvent::Complete(names),
             UserAction::Decide(decide) => AgentEvent::Decided(decide),
             UserAction::NextMode => AgentEvent::Verb(NEXT_MODE.map(str::to_owned).into()),
-            UserAction::Leave if self.surface.is_own() => {
+            UserAction::Leave if self.surface().is_own() => {
                 self.view.lines(Tone::Runtime, HOW_TO_DETACH);
                 return None;
             }
@@ -195,26 +241,32 @@ impl AgentPane {
         let bytes = self.view.paint(now);
         self.next_frame = now + FRAME;
         self.painting = true;
-        self.surface.show(bytes, Vec::new(), None);
-        self.surface.command(Command::Confirm);
+        self.program.surface.show(bytes, Vec::new(), None);
+        self.program.surface.command(Command::Confirm);
     }
 }
 
 impl MemberPane for AgentPane {
     fn surface(&self) -> &Surface {
-        &self.surface
+        &self.program.surface
     }
 
     fn size_notice(&mut self) -> Option<Notice> {
-        self.surface.size_notice()
+        self.program.surface.size_notice()
     }
 
     fn line(&mut self, text: &str) {
         self.view.lines(Tone::Runtime, text);
+        if self.program.shows_program() {
+            self.program.line(text);
+        }
     }
 
     fn move_to(&mut self, show: &ShowPane, recent: &str) -> io::Result<Vec<MessageId>> {
-        self.surface.move_to(show)?;
+        if self.program.shows_program() {
+            return self.program.move_to(show, recent);
+        }
+        self.program.surface.move_to(show)?;
         self.begin();
         self.view.log(recent, true);
         if let Some(line) = how_to_leave(&self.member, show.attachment) {
@@ -224,14 +276,15 @@ impl MemberPane for AgentPane {
     }
 
     fn lose(&mut self) -> Vec<MessageId> {
-        self.surface.lose();
         self.view.detach();
-        Vec::new()
+        self.program.lose()
     }
 
     async fn close(&mut self) {
-        let bytes = self.view.leave(Instant::now());
-        self.surface.show(bytes, Vec::new(), None);
-        self.surface.close().await;
+        if !self.program.shows_program() {
+            let bytes = self.view.leave(Instant::now());
+            self.program.surface.show(bytes, Vec::new(), None);
+        }
+        self.program.surface.close().await;
     }
 }

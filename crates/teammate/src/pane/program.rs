@@ -84,6 +84,11 @@ impl ProgramPane {
         }
     }
 
+    /// Whether a program has the terminal.
+    pub(super) fn shows_program(&self) -> bool {
+        self.painter.is_some()
+    }
+
     /// Hands the terminal to the program.
     pub(crate) fn begin_program(&mut self) {
         self.painter = Some(Painter::new(true));

@@ -5,7 +5,8 @@
 //! runs this command. `--probe` starts the installed agents of other vendors and prints what they report, for
 //! `agent-team doctor --clis`. `--models` prints the known models, and `--import-models` adds a list from stdin to them;
 //! `agent-team models` runs these commands. `--host` hosts members of any engine in one process;
-//! `--mcp-host` hosts the shared MCP servers of a team. `--mcp SOCKET` connects an external agent to its team's tools.
+//! `--mcp-host` hosts the shared MCP servers of a team. `--mcp SOCKET` connects an external agent to its team's tools,
+//! and `--hook SOCKET PURPOSE` passes a call of its hooks to its worker.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -13,8 +14,8 @@ use std::process::ExitCode;
 
 use super::{answer, done, worker};
 use crate::{
-    connect_team_tools, explain_model, host, import_models, list_models, mcp_host, probe_agents,
-    run_agent,
+    connect_team_tools, explain_model, host, import_models, list_models, mcp_host, pass_hook_call,
+    probe_agents, run_agent,
 };
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::with_causes;
@@ -38,6 +39,12 @@ pub fn main() -> ExitCode {
         Some("--mcp") => {
             let socket = std::env::args_os().nth(2).unwrap_or_default();
             return done(Engine::External, connect_team_tools(Path::new(&socket)));
+        }
+        Some("--hook") => {
+            let mut arguments = std::env::args_os().skip(2);
+            let socket = arguments.next().unwrap_or_default();
+            let purpose = arguments.next().unwrap_or_default();
+            return pass_hook_call(Path::new(&socket), &purpose.to_string_lossy());
         }
         Some(_) | None => return worker(Engine::Native, run_agent),
     };

@@ -189,9 +189,17 @@ pub(super) fn entry(
             entry.via = via.clone();
             entry.why = Some(reason.clone());
         }
-        E::RequestWithdrawn { request } => {
+        E::RequestWithdrawn {
+            request,
+            allowed_in_agent,
+        } => {
             entry.what = "withdrawn";
             entry.request = Some(*request);
+            if let Some(allowed) = allowed_in_agent {
+                let what = if *allowed { "allowed" } else { "denied" };
+                let why = format!("the agent reports: {what} in its own terminal interface");
+                entry.why = Some(why.into());
+            }
         }
         E::RequestBegun { request, .. } => {
             entry.what = "begun";

@@ -278,8 +278,16 @@ impl Reader {
                 reason,
                 ..
             } => decide(history, *request, at, "denied", Some(by), reason),
-            E::RequestWithdrawn { request } => {
-                decide(history, *request, at, "withdrawn", None, "");
+            E::RequestWithdrawn {
+                request,
+                allowed_in_agent,
+            } => {
+                let reason = match allowed_in_agent {
+                    None => "",
+                    Some(true) => "allowed in the agent's own terminal interface",
+                    Some(false) => "denied in the agent's own terminal interface",
+                };
+                decide(history, *request, at, "withdrawn", None, reason);
             }
             E::MessageAccepted { from, to, text, .. } if is_within => {
                 history.messages.push(Message {

@@ -119,7 +119,17 @@ pub(super) fn of(event: &E, history: &History) -> Option<(Option<MemberName>, St
             reason,
             ..
         } => (None, with(format!("{request} denied by {by}"), reason)),
-        E::RequestWithdrawn { request } => (None, format!("{request} withdrawn")),
+        E::RequestWithdrawn {
+            request,
+            allowed_in_agent,
+        } => {
+            let how = match allowed_in_agent {
+                None => "withdrawn",
+                Some(true) => "allowed in the agent's own terminal interface",
+                Some(false) => "denied in the agent's own terminal interface",
+            };
+            (None, format!("{request} {how}"))
+        }
         E::CallDenied { member, call, .. } => {
             let words = format!("is denied by a rule or the mode: {}", first(&line_of(call)));
             (Some(member.clone()), words)

@@ -58,7 +58,7 @@ impl Team {
                 self.requests
                     .set(*request, RequestState::Denied { by, reason });
             }
-            RequestEvent::RequestWithdrawn { request } => {
+            RequestEvent::RequestWithdrawn { request, .. } => {
                 self.requests.set(*request, RequestState::Withdrawn);
             }
             RequestEvent::RequestBegun { request, launch } => {

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::channel::{
     AgentProgram, BoxFuture, Event, OpenError, Opened, PermissionAnswer, PermissionQuestion,
-    SideChannel, TurnError,
+    SideChannel, TurnError, Withdrawn,
 };
 use super::connection::{Connection, parse};
 use super::wire::{
@@ -369,9 +369,13 @@ impl Acp {
 /// A permission question, answered by the kind of an option: ids and names differ between agents.
 fn question(asked: PermissionAsked, mut responder: Responder) -> PermissionQuestion {
     let PermissionAsked { tool_call, options } = asked;
-    let withdrawn = responder.take_cancelled();
+    let cancelled = responder.take_cancelled();
+    let withdrawn = async move {
+        cancelled.await;
+        Withdrawn::Gone
+    };
     PermissionQuestion::new(tool_call, withdrawn, move |answer| {
-        let outcome = match chosen(&options, answer) {
+        let outcome = match chosen(&options, &answer) {
             Some(option) => json!({ "outcome": "selected", "optionId": option.option_id }),
             None => json!({ "outcome": "cancelled" }),
         };
@@ -380,10 +384,13 @@ fn question(asked: PermissionAsked, mut responder: Responder) -> PermissionQuest
 }
 
 /// The option for this one call. Never an option that changes the agent's own rules.
-fn chosen(options: &[PermissionOption], answer: PermissionAnswer) -> Option<&PermissionOption> {
+fn chosen<'a>(
+    options: &'a [PermissionOption],
+    answer: &PermissionAnswer,
+) -> Option<&'a PermissionOption> {
     let kind = match answer {
         PermissionAnswer::Allow => "allow_once",
-        PermissionAnswer::Deny => "reject_once",
+        PermissionAnswer::Deny(_) => "reject_once",
         PermissionAnswer::Cancel => return None,
     };
     options.iter().find(|option| option.kind == kind)

@@ -1,7 +1,12 @@
 //! What the loop needs of the protocol of an external agent: a session, prompts, messages during a turn, permission
-//! questions and updates. Each protocol implements [`SideChannel`]: `acp` does.
+//! questions and updates. Each protocol implements [`SideChannel`]: `acp`, and `claude` beside the agent's own terminal
+//! interface.
 //!
 //! Updates and calls have the form of the Agent Client Protocol, see `wire`. The other protocols convert theirs.
+//!
+//! An agent in its own terminal interface also takes prompts and decisions of the user there. The channel then reports
+//! turns that begin without a prompt of the loop ([`Event::Began`]), and questions that the user has answered there
+//! ([`Withdrawn::Answered`]).
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -29,12 +34,29 @@ pub(super) struct AgentProgram {
     /// The mode that the session is set to. `None`: the agent's own mode.
     pub(super) mode: Option<String>,
     pub(super) steering: Steering,
+    /// The team's rules and situation.
+    pub(super) rules: String,
 }
 
 /// A running agent, and its session. Dropping it kills the program and every process that it started.
 pub(super) trait SideChannel: Send {
     /// The process of the program, if it has not ended.
     fn process(&self) -> Option<ProcessId>;
+
+    /// The time limit of [`SideChannel::open`].
+    fn start_limit(&self) -> Duration {
+        START_LIMIT
+    }
+
+    /// Whether the session has received [`AgentProgram::rules`] already. Otherwise, they are part of its first prompt.
+    fn has_rules(&self) -> bool {
+        false
+    }
+
+    /// Whether [`Event::Accepted`] reports that the agent has taken a prompt. Otherwise, its first message shows it.
+    fn reports_acceptance(&self) -> bool {
+        false
+    }
 
     /// Opens a session: the earlier session, if the agent still has it. Must precede all other requests.
     ///
@@ -83,6 +105,14 @@ pub(super) type DrainAnswer = Box<dyn FnOnce(&[String]) + Send>;
 /// A message or request of the agent.
 pub(super) enum Event {
     Update(SessionUpdate),
+    /// The agent has taken the prompt.
+    Accepted,
+    /// A turn has begun without a prompt of the loop.
+    Began(Began),
+    /// The conversation continues in another session, with this id.
+    Session(String),
+    /// A line for the user.
+    Notice(String),
     Permission(PermissionQuestion),
     /// The agent asks for messages that have arrived during the turn. Dropping the function answers with an error.
     Drain(DrainAnswer),
@@ -92,11 +122,28 @@ pub(super) enum Event {
     Closed(String),
 }
 
-/// The answer to a permission question. It concerns this one call, and never changes the agent's own rules.
+/// A turn that has begun without a prompt of the loop.
+pub(super) struct Began {
+    /// What began the turn, such as the user's text. Empty if it is unknown, or a message of the loop.
+    pub(super) text: String,
+    pub(super) end: BoxFuture<'static, Result<PromptEnd, TurnError>>,
+}
+
+/// Why a question needs no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Withdrawn {
+    /// The agent no longer asks.
+    Gone,
+    /// The user has answered it in the agent's own terminal interface.
+    Answered { allowed: bool },
+}
+
+/// The answer to a permission question. It concerns this one call, and never changes the agent's own rules.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PermissionAnswer {
     Allow,
-    Deny,
+    /// With the reason, for the agent.
+    Deny(String),
     /// The turn is cancelled.
     Cancel,
 }
@@ -104,27 +151,53 @@ pub(super) enum PermissionAnswer {
 /// Whether the agent may execute a call. Dropping it answers [`PermissionAnswer::Cancel`].
 pub(super) struct PermissionQuestion {
     pub(super) call: ToolCall,
+    /// The agent learns the reason of a denial with the answer.
+    pub(super) gives_reason: bool,
     /// `None` once the question is answered.
     respond: Option<Box<dyn FnOnce(PermissionAnswer) + Send>>,
-    /// Completes when the agent withdraws the question.
-    withdrawn: Option<BoxFuture<'static, ()>>,
+    /// Called when no rule decides, and the question waits for a decision.
+    pending: Option<Box<dyn Fn() + Send + Sync>>,
+    /// Completes when the question needs no answer any longer.
+    withdrawn: Option<BoxFuture<'static, Withdrawn>>,
 }
 
 impl PermissionQuestion {
     pub(super) fn new(
         call: ToolCall,
-        withdrawn: impl Future<Output = ()> + Send + 'static,
+        withdrawn: impl Future<Output = Withdrawn> + Send + 'static,
         respond: impl FnOnce(PermissionAnswer) + Send + 'static,
     ) -> Self {
         Self {
             call,
+            gives_reason: false,
             respond: Some(Box::new(respond)),
+            pending: None,
             withdrawn: Some(Box::pin(withdrawn)),
         }
     }
 
-    /// Completes when the agent withdraws the question. Can be taken once.
-    pub(super) fn take_withdrawn(&mut self) -> impl Future<Output = ()> + Send + use<> {
+    /// The agent learns the reason of a denial, and is notified when the question waits for a decision.
+    pub(super) fn with_reason_and_pending(
+        mut self,
+        pending: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        self.gives_reason = true;
+        self.pending = Some(Box::new(pending));
+        self
+    }
+
+    /// The function to call when the question waits for a decision. Can be taken once.
+    pub(super) fn take_pending(&mut self) -> impl Fn() + Send + Sync + use<> {
+        let pending = self.pending.take();
+        move || {
+            if let Some(pending) = &pending {
+                pending();
+            }
+        }
+    }
+
+    /// Completes when the question needs no answer any longer. Can be taken once.
+    pub(super) fn take_withdrawn(&mut self) -> impl Future<Output = Withdrawn> + Send + use<> {
         let withdrawn = self.withdrawn.take();
         async move {
             match withdrawn {
@@ -165,6 +238,8 @@ pub(super) enum Opened {
 pub(super) enum OpenError {
     /// The user must log in first. The text names the ways to do so.
     Login(String),
+    /// The agent cannot continue the earlier session, for this reason. It must be started again without that session.
+    SessionLost(String),
     Other(String),
 }
 
@@ -186,9 +261,10 @@ pub(super) async fn open_in_time(
     program: &AgentProgram,
     earlier: Option<String>,
 ) -> Result<Opened, OpenError> {
-    let opened = tokio::time::timeout(START_LIMIT, channel.open(program, earlier)).await;
+    let limit = channel.start_limit();
+    let opened = tokio::time::timeout(limit, channel.open(program, earlier)).await;
     let opened = opened.unwrap_or_else(|_| {
-        let limit = START_LIMIT.as_secs();
+        let limit = limit.as_secs();
         Err(OpenError::Other(format!("no session within {limit} s")))
     });
     match opened {

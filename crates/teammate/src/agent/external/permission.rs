@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use agent_team_protocol::text::visible_line;
 use agent_team_terminal_ui::Tone;
-use agent_team_tools::{Permission, Permit, ToolContext};
+use agent_team_tools::{InAgent, Permission, Permit, ToolContext};
 use serde_json::{Value, json};
 
-use super::channel::{PermissionAnswer, PermissionQuestion};
+use super::channel::{PermissionAnswer, PermissionQuestion, Withdrawn};
 use super::wire::{CallContent, ToolCall};
 use crate::agent::output_sink::OutputSink;
 
@@ -67,7 +67,8 @@ pub(super) struct Decided {
     pub(super) denied: Option<String>,
 }
 
-/// Asks for permission, and answers the agent. Dropping the future withdraws the request.
+/// Asks for permission, and answers the agent. Dropping the future withdraws the request. The first decision counts: the
+/// user can also answer in the agent's own terminal interface.
 pub(super) async fn decide(
     mut question: PermissionQuestion,
     agent: String,
@@ -77,9 +78,23 @@ pub(super) async fn decide(
 ) -> Decided {
     let call = question.call.tool_call_id.clone();
     let (tool, arguments) = as_call(&agent, &question.call, &context.cwd);
-    let progress = |text: &str| sink.lines(Tone::Runtime, text.trim_end());
+    let pending = question.take_pending();
+    let progress = |text: &str| {
+        pending();
+        sink.lines(Tone::Runtime, text.trim_end());
+    };
+    let in_agent = InAgent::default();
+    let answered = in_agent.clone();
     let withdrawn = question.take_withdrawn();
-    let asked = permission.ask_for_external(&tool, &arguments, &context, &progress);
+    // Completes before the request is dropped, which withdraws the request.
+    let withdrawn = async move {
+        let withdrawn = withdrawn.await;
+        if let Withdrawn::Answered { allowed } = withdrawn {
+            answered.get_or_init(|| allowed);
+        }
+        withdrawn
+    };
+    let asked = permission.ask_for_external(&tool, &arguments, &context, &progress, &in_agent);
     let (permit, denied) = tokio::select! {
         asked = asked => match asked {
             Ok(permit) => {
@@ -87,12 +102,22 @@ pub(super) async fn decide(
                 (Some(permit), None)
             }
             Err(error) => {
-                question.answer(PermissionAnswer::Deny);
                 let title = question_title(&arguments, &tool);
-                (None, Some(format!("Your call `{title}` was denied. {error}")))
+                let gives_reason = question.gives_reason;
+                question.answer(PermissionAnswer::Deny(error.to_string()));
+                let note = format!("Your call `{title}` was denied. {error}");
+                (None, (!gives_reason).then_some(note))
             }
         },
-        () = withdrawn => (None, None),
+        withdrawn = withdrawn => {
+            if let Withdrawn::Answered { allowed } = withdrawn {
+                let what = if allowed { "allowed" } else { "denied" };
+                let title = question_title(&arguments, &tool);
+                let line = format!("`{title}` was {what} in the dialog of {agent}");
+                sink.lines(Tone::Runtime, &line);
+            }
+            (None, None)
+        }
     };
     Decided {
         call,

@@ -107,6 +107,7 @@ async fn probe_one(known: &'static KnownAgent, program: PathBuf, cwd: PathBuf) -
         team_tools: Vec::new(),
         mode: None,
         steering: known.steering,
+        rules: String::new(),
     };
     let mut connection = match Connection::start(&agent) {
         Ok(connection) => connection,

@@ -120,7 +120,7 @@ async fn accept(listener: Listener, agent: ProcessId, server: TeamServer) {
 }
 
 /// Whether the peer is the agent or one of its descendants.
-async fn is_of(agent: ProcessId, stream: &Stream) -> bool {
+pub(super) async fn is_of(agent: ProcessId, stream: &Stream) -> bool {
     let Some(pid) = stream.peer().pid else {
         return false;
     };

@@ -94,6 +94,16 @@ pub(super) struct PromptEnd {
     pub(super) meta: Value,
 }
 
+impl PromptEnd {
+    pub(super) fn without_usage(stop_reason: StopReason) -> Self {
+        Self {
+            stop_reason,
+            usage: Value::Null,
+            meta: Value::Null,
+        }
+    }
+}
+
 /// Reported tokens.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -122,6 +132,9 @@ pub(super) enum StopReason {
     MaxTurnRequests,
     Refusal,
     Cancelled,
+    /// The user has ended the turn in the agent's own terminal interface. Not part of the protocol.
+    #[serde(skip)]
+    Interrupted,
     #[serde(other)]
     Other,
 }

@@ -108,7 +108,7 @@ impl Conversation {
                 };
                 self.settle(request, "failed", &why).await;
             }
-            ClientEvent::RequestWithdrawn { request } => {
+            ClientEvent::RequestWithdrawn { request, .. } => {
                 self.settle(request, "failed", "the request was withdrawn")
                     .await;
             }

@@ -1,0 +1,250 @@
+//! Calls of the hooks of an external agent: a Unix socket at which the agent's hook programs ask the worker. Opened by the
+//! side channel. The agent starts [`call`] as its hook program.
+//!
+//! Only the agent's program and its descendants may connect, as at the socket of the team's tools. A frame is its length
+//! as 8 bytes, big-endian, and JSON. The connection stays open until the answer, so the worker notices when the agent
+//! ends the hook program: the agent no longer wants an answer then.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use agent_team_system::process::ProcessId;
+use agent_team_system::socket::{Listener, Stream};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::team_door::is_of;
+
+/// The purposes of hooks, as words of the agent's settings: the call must not be executed without an answer; an event;
+/// the agent waits for a message.
+pub(super) const MUST: &str = "must";
+pub(super) const MAY: &str = "may";
+pub(super) const MAIL: &str = "mail";
+
+/// The exit code with which a hook blocks a call.
+const BLOCKS: u8 = 2;
+
+/// The largest frame, in bytes.
+const FRAME_MAX: u64 = 64 << 20;
+
+/// The time limit of an answer that a call must wait for. The agent executes the call if its own limit is over first.
+const MUST_LIMIT: Duration = Duration::from_secs(30);
+
+/// The time limit of a frame.
+const READ_LIMIT: Duration = Duration::from_secs(30);
+
+/// The largest number of connections.
+const CONNECTIONS_MAX: usize = 256;
+
+/// The pause after an error.
+const PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Asked {
+    purpose: String,
+    /// What the agent passed to the hook.
+    input: Value,
+}
+
+/// What the hook program does.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct HookAnswer {
+    pub(super) exit: u8,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
+}
+
+/// A call of a hook. Dropping it lets the hook program end without an opinion, or blocks the call that must wait.
+pub(super) struct HookCall {
+    pub(super) connection: u64,
+    pub(super) purpose: String,
+    pub(super) input: Value,
+    answer: oneshot::Sender<HookAnswer>,
+}
+
+impl HookCall {
+    pub(super) fn answer(self, answer: HookAnswer) {
+        // The agent may have ended the hook program meanwhile.
+        let _gone = self.answer.send(answer);
+    }
+
+    /// Prints this as the decision of the hook.
+    pub(super) fn print(self, decision: &Value) {
+        self.answer(HookAnswer {
+            stdout: decision.to_string(),
+            ..HookAnswer::default()
+        });
+    }
+
+    /// Blocks a call that must wait for an answer; otherwise has no opinion.
+    pub(super) fn answer_nothing(self) {
+        drop(self);
+    }
+
+    /// Has no opinion.
+    pub(super) fn pass(self) {
+        self.answer(HookAnswer::default());
+    }
+}
+
+pub(super) enum HookEvent {
+    Called(HookCall),
+    /// The connection with this number has ended without an answer: the agent has ended the hook program.
+    Gone(u64),
+}
+
+/// Dropping it closes the socket.
+pub(super) struct HookDoor {
+    socket: PathBuf,
+    accepting: JoinHandle<()>,
+}
+
+impl HookDoor {
+    /// Listens at this path. `agent`: its descendants may connect. Must be called within a tokio runtime.
+    pub(super) fn open(
+        listener: Listener,
+        socket: &Path,
+        agent: ProcessId,
+    ) -> (Self, mpsc::UnboundedReceiver<HookEvent>) {
+        let (events, receiver) = mpsc::unbounded_channel();
+        let door = Self {
+            socket: socket.to_owned(),
+            accepting: tokio::spawn(accept(listener, agent, events)),
+        };
+        (door, receiver)
+    }
+}
+
+impl Drop for HookDoor {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        // A launch has its own path, so the file may also stay.
+        let _removed = std::fs::remove_file(&self.socket);
+    }
+}
+
+async fn accept(listener: Listener, agent: ProcessId, events: mpsc::UnboundedSender<HookEvent>) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let numbers = AtomicU64::new(0);
+    loop {
+        let Ok(slot) = Arc::clone(&room).acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a hook of the agent");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let (number, events) = (numbers.fetch_add(1, Ordering::Relaxed), events.clone());
+        tokio::spawn(async move {
+            if !is_of(agent, &stream).await {
+                tracing::warn!(peer = ?stream.peer(), "refused a hook: it is not of the agent");
+                return;
+            }
+            let served = serve(stream, number, &events).await;
+            if let Err(error) = &served {
+                tracing::debug!(%error, "a hook of the agent failed");
+            }
+            if !served.unwrap_or(false) {
+                // The receiver is gone once the channel has ended.
+                let _ended = events.send(HookEvent::Gone(number));
+            }
+            drop(slot);
+        });
+    }
+}
+
+/// Serves one connection. Returns whether the hook program has received an answer.
+async fn serve(
+    stream: Stream,
+    connection: u64,
+    events: &mpsc::UnboundedSender<HookEvent>,
+) -> std::io::Result<bool> {
+    let (mut reader, mut writer) = stream.into_halves();
+    let frame = async {
+        let length = reader.read_u64().await?;
+        if length > FRAME_MAX {
+            return Err(std::io::Error::other("the frame is too large"));
+        }
+        let mut bytes = Vec::new();
+        (&mut reader).take(length).read_to_end(&mut bytes).await?;
+        Ok(bytes)
+    };
+    let bytes = tokio::time::timeout(READ_LIMIT, frame).await??;
+    let Asked { purpose, input } = serde_json::from_slice(&bytes)?;
+    let (answer, answered) = oneshot::channel();
+    let call = HookCall {
+        connection,
+        purpose,
+        input,
+        answer,
+    };
+    events
+        .send(HookEvent::Called(call))
+        .map_err(|_| std::io::Error::other("the side channel has ended"))?;
+    let mut nothing = [0];
+    let answer = tokio::select! {
+        answer = answered => answer.map_err(std::io::Error::other)?,
+        _closed = reader.read(&mut nothing) => return Ok(false),
+    };
+    let bytes = serde_json::to_vec(&answer)?;
+    writer.write_u64(bytes.len() as u64).await?;
+    writer.write_all(&bytes).await?;
+    writer.flush().await?;
+    Ok(true)
+}
+
+/// Passes stdin to the worker at this socket, and does what the worker answers.
+pub(crate) fn call(socket: &Path, purpose: &str) -> ExitCode {
+    match asked(socket, purpose) {
+        Ok(answer) => {
+            // Without a reader, the agent has ended the hook.
+            let _closed = std::io::stdout().write_all(answer.stdout.as_bytes());
+            let _closed = std::io::stderr().write_all(answer.stderr.as_bytes());
+            ExitCode::from(answer.exit)
+        }
+        Err(error) if purpose == MUST => {
+            let why =
+                format!("agent-team cannot decide about this call, so it is blocked: {error}\n");
+            // The exit code alone blocks the call.
+            let _closed = std::io::stderr().write_all(why.as_bytes());
+            ExitCode::from(BLOCKS)
+        }
+        Err(_) => ExitCode::SUCCESS,
+    }
+}
+
+fn asked(socket: &Path, purpose: &str) -> std::io::Result<HookAnswer> {
+    let mut input = Vec::new();
+    std::io::stdin().lock().read_to_end(&mut input)?;
+    let asked = Asked {
+        purpose: purpose.to_owned(),
+        input: serde_json::from_slice(&input)?,
+    };
+    let bytes = serde_json::to_vec(&asked)?;
+    let mut stream = UnixStream::connect(socket)?;
+    if purpose == MUST {
+        stream.set_read_timeout(Some(MUST_LIMIT))?;
+        stream.set_write_timeout(Some(MUST_LIMIT))?;
+    }
+    stream.write_all(&(bytes.len() as u64).to_be_bytes())?;
+    stream.write_all(&bytes)?;
+    let mut length = [0; 8];
+    stream.read_exact(&mut length)?;
+    let mut answer = Vec::new();
+    stream
+        .take(u64::from_be_bytes(length).min(FRAME_MAX))
+        .read_to_end(&mut answer)?;
+    Ok(serde_json::from_slice(&answer)?)
+}

@@ -1,0 +1,41 @@
+//! The version of an external agent's program: `PROGRAM --version`. Called by side channels, which depend on details of the
+//! program that its vendor does not document.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agent_team_tools::program::Program;
+use tokio::io::AsyncReadExt;
+
+/// The time limit of the answer.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The largest answer, in bytes.
+const ANSWER_MAX: u64 = 4 << 10;
+
+/// The first word of the answer that begins with a digit, such as `2.1.331`.
+pub(super) async fn version_of(
+    program: PathBuf,
+    env: Vec<(OsString, OsString)>,
+    cwd: PathBuf,
+) -> Option<String> {
+    let args = vec!["--version".into()];
+    // Dropping the program terminates it.
+    let (_running, _stdin, output) = Program::start_with_stdio(program, args, env, cwd).ok()?;
+    let mut answer = Vec::new();
+    let read = output.take(ANSWER_MAX);
+    let mut read = std::pin::pin!(read);
+    let read = read.read_to_end(&mut answer);
+    tokio::time::timeout(LIMIT, read).await.ok()?.ok()?;
+    let answer = String::from_utf8_lossy(&answer);
+    let mut words = answer.split_whitespace();
+    let version = words.find(|word| word.starts_with(|first: char| first.is_ascii_digit()));
+    version.map(str::to_owned)
+}
+
+/// The numbers of a version, for comparisons.
+pub(super) fn numbers(version: &str) -> Vec<u64> {
+    let parts = version.split('.').map_while(|part| part.parse().ok());
+    parts.collect()
+}

@@ -1,0 +1,178 @@
+//! The worker's side of an external agent in its own terminal interface: the program on the inner pty, and its frames in
+//! the pane. Called by `agent`; the loop asks for the start and the end of the program, see `external/terminal`.
+//!
+//! The program survives its pane. Its keystrokes come only from the user.
+
+use std::process::ExitStatus;
+
+use agent_team_protocol::notification::TaskSession;
+use agent_team_protocol::text::visible_line;
+use agent_team_tools::program::describe_exit;
+use tokio::sync::{mpsc, watch};
+
+use super::external::terminal::{Started, TerminalRequest};
+use crate::engine::{HEADLESS_SIZE, Size};
+use crate::inner_pty::{InnerPty, PtyEvent};
+use crate::link::Notice;
+use crate::pane::{AgentPane, MemberPane};
+
+type Shell = crate::worker::Shell<AgentPane>;
+
+pub(super) struct OwnTerminal {
+    requests: mpsc::UnboundedReceiver<TerminalRequest>,
+    running: Option<Running>,
+    /// The size of the terminal that showed the program last.
+    size: Size,
+}
+
+struct Running {
+    pty: Box<InnerPty>,
+    /// Why the program has ended, once it has.
+    ended: watch::Sender<Option<String>>,
+}
+
+pub(crate) enum TerminalEvent {
+    Requested(TerminalRequest),
+    Pty(PtyEvent),
+}
+
+impl OwnTerminal {
+    pub(super) fn new(requests: mpsc::UnboundedReceiver<TerminalRequest>) -> Self {
+        Self {
+            requests,
+            running: None,
+            size: HEADLESS_SIZE,
+        }
+    }
+
+    /// The next event. Cancel-safe.
+    pub(super) async fn next(&mut self) -> TerminalEvent {
+        let Self {
+            requests, running, ..
+        } = self;
+        let pty = async {
+            match running {
+                Some(running) => running.pty.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            Some(request) = requests.recv() => TerminalEvent::Requested(request),
+            event = pty => TerminalEvent::Pty(event),
+        }
+    }
+
+    pub(super) fn apply(&mut self, event: TerminalEvent, shell: &mut Shell) {
+        match event {
+            TerminalEvent::Requested(TerminalRequest::Start {
+                command,
+                env,
+                started,
+            }) => {
+                self.size = shell.pane.surface().size().unwrap_or(self.size);
+                let context = &shell.config.program_context;
+                let spawned = InnerPty::spawn(context, &command, env, self.size);
+                // Without a receiver, the loop has ended meanwhile.
+                let _ended = started.send(spawned.map(|pty| self.began(pty, shell)));
+            }
+            // The request may be late: the next program can be running already.
+            TerminalEvent::Requested(TerminalRequest::End(process)) => {
+                let running = self.running.as_ref();
+                if running.is_some_and(|running| running.pty.process() == process) {
+                    self.end();
+                }
+            }
+            TerminalEvent::Pty(PtyEvent::Output) => shell.pane.change_program(),
+            TerminalEvent::Pty(PtyEvent::Ended(status)) => self.ended(status, shell),
+        }
+    }
+
+    fn began(&mut self, pty: InnerPty, shell: &mut Shell) -> Started {
+        let (sender, ended) = watch::channel(None);
+        let process = pty.process();
+        self.running = Some(Running {
+            pty: Box::new(pty),
+            ended: sender,
+        });
+        self.report_session(shell);
+        shell.pane.begin_program();
+        Started { process, ended }
+    }
+
+    /// Reports the session of the program to the supervisor.
+    pub(super) fn report_session(&self, shell: &Shell) {
+        if let Some(running) = &self.running {
+            let leader = running.pty.process();
+            shell.config.link.notify(Notice::Session(TaskSession {
+                task: None,
+                pid: leader.pid,
+                start_time: leader.start_time,
+            }));
+        }
+    }
+
+    fn ended(&mut self, status: Option<ExitStatus>, shell: &mut Shell) {
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        let screen = running.pty.screen();
+        shell.pane.end_program(screen);
+        let status = status.map_or("unknown status".to_owned(), describe_exit);
+        // A program that cannot start explains it in its last rows.
+        let text = shell
+            .config
+            .program_context
+            .secrets
+            .redact(&screen.text())
+            .into_owned();
+        let last = text.lines().rfind(|line| !line.trim().is_empty());
+        let last = last.map(|line| format!(": {}", visible_line(line.trim())));
+        let reason = format!("{status}{}", last.unwrap_or_default());
+        running.ended.send_replace(Some(reason));
+    }
+
+    /// Passes keystrokes of the user to the program.
+    pub(super) fn type_in(&mut self, keys: &[u8]) {
+        if let Some(running) = &mut self.running {
+            running.pty.type_in(keys);
+        }
+    }
+
+    pub(super) fn paint(&self, shell: &mut Shell) {
+        if let Some(running) = &self.running {
+            shell.pane.paint_program(running.pty.screen());
+        }
+    }
+
+    pub(super) fn resize(&mut self, shell: &mut Shell) {
+        let Some(size) = shell
+            .pane
+            .surface()
+            .size()
+            .filter(|size| *size != self.size)
+        else {
+            return;
+        };
+        self.size = size;
+        if let Some(running) = &mut self.running {
+            running.pty.resize(size);
+        }
+    }
+
+    /// Terminates the program. Its end is an event.
+    pub(super) fn end(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.pty.end();
+        }
+    }
+
+    /// Terminates the program, and waits for its end.
+    pub(super) async fn close(&mut self) {
+        self.requests.close();
+        self.end();
+        if let Some(running) = &mut self.running {
+            while !matches!(running.pty.next().await, PtyEvent::Ended(_)) {}
+        }
+    }
+}
