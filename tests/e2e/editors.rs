@@ -454,6 +454,28 @@ async fn a_stopped_team_fails_the_prompt_and_starts_with_the_next() {
 }
 
 #[tokio::test]
+async fn only_a_prompt_starts_a_stopped_team() {
+    let (server, rig) = leading(vec![Reply::hang(), finish("Done.")]).await;
+    let (mut editor, session) = Editor::open(&rig).await;
+    let prompt = editor.prompt(&session, "Greet").await;
+    server.until_asked("lead", 1).await;
+    rig.ok(["down"]).await;
+    editor.error(prompt).await;
+    // An editor cancels what it believes to be under way. A mode is set only if the cancellation has opened the session.
+    editor
+        .notify("session/cancel", json!({ "sessionId": session }))
+        .await;
+    let set = json!({ "sessionId": session, "modeId": "plan" });
+    let (code, message) = editor.refused("session/set_mode", set).await;
+    assert_eq!(code, -32600, "{message}");
+    assert!(message.contains("send a prompt"), "{message}");
+    let teams = rig.json(["team", "list"]).await;
+    assert_ne!(teams["teams"][0]["state"], "up", "{teams}");
+    let prompt = editor.prompt(&session, "Go on").await;
+    assert_eq!(editor.stop_reason(prompt).await, "end_turn");
+}
+
+#[tokio::test]
 async fn invalid_messages_get_errors() {
     let (_server, rig) = leading(vec![finish("Done.")]).await;
     let mut editor = Editor::start(&rig);

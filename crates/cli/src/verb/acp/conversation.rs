@@ -148,10 +148,11 @@ impl Conversation {
         match ended {
             SessionEnd::Closed => self.end_prompts(StopReason::Cancelled).await,
             SessionEnd::Failed(failure) => {
+                // Before the editor reads the failure: its next prompt then opens the session again.
+                requests.close();
                 let fault = wire::failed(&failure);
                 self.fail_prompts(&fault).await;
-                // Requests that arrived meanwhile. The next request opens the session again.
-                requests.close();
+                // Requests that arrived meanwhile.
                 while let Some(mut request) = requests.recv().await {
                     if let Some(responder) = request.responder.take() {
                         responder.reply(Err(fault.clone())).await;

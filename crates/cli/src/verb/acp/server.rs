@@ -155,16 +155,21 @@ impl Server {
     }
 
     /// Passes a request to its session. A session whose task has ended, such as after a stop of the supervisor, is
-    /// opened again.
+    /// opened again by a prompt. This may start the team, so no other message does it: an editor also sends
+    /// `session/cancel` after the user has stopped the team.
     async fn forward(&mut self, incoming: Incoming) {
         let id = match wire::parse::<OfSession>(&incoming.params) {
             Ok(OfSession { session_id }) => session_id,
             Err(fault) => return answer(incoming, Err(fault)).await,
         };
         let unsent = match self.shared.lock().get_mut(&id) {
-            None => Some((incoming, None)),
+            None => Some((incoming, Err(wire::unknown_session(&id)))),
             Some(session) => match session.requests.send(incoming) {
                 Ok(()) => None,
+                Err(closed) if !is_prompt(&closed.0) => {
+                    let text = "the session has ended: send a prompt to open it again";
+                    Some((closed.0, Err(wire::fault(INVALID_REQUEST, text))))
+                }
                 Err(closed) => {
                     let (sender, requests) = mpsc::unbounded_channel();
                     session.requests = sender;
@@ -172,16 +177,14 @@ impl Server {
                         id: Some(id.clone()),
                         directory: session.directory.clone(),
                     };
-                    Some((closed.0, Some((to_open, requests))))
+                    Some((closed.0, Ok((to_open, requests))))
                 }
             },
         };
         match unsent {
             None => {}
-            Some((incoming, None)) => {
-                answer(incoming, Err(wire::unknown_session(&id))).await;
-            }
-            Some((incoming, Some((to_open, requests)))) => {
+            Some((incoming, Err(fault))) => answer(incoming, Err(fault)).await,
+            Some((incoming, Ok((to_open, requests)))) => {
                 let shared = Arc::clone(&self.shared);
                 self.tasks
                     .spawn(shared.open_again(to_open, incoming, requests));
@@ -235,6 +238,11 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Session>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A prompt without an id is a notification, which gives no goal.
+fn is_prompt(incoming: &Incoming) -> bool {
+    incoming.method == "session/prompt" && incoming.responder.is_some()
 }
 
 /// Answers a request; a notification needs no answer.
