@@ -12,10 +12,10 @@
 //! its effect once.
 
 mod convert;
+mod given;
 mod input;
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use agent_team_client::{Envelopes, Notice, SessionError, Subscription};
 use agent_team_protocol::envelope::{AgUi, Envelope};
@@ -32,9 +32,7 @@ use agent_team_protocol::request::{
 };
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::view::{RunView, TeamView};
-use agent_team_protocol::{
-    ErrorCode, MemberName, MessageId, Recipient, RequestId, Revision, RunId, TeamId,
-};
+use agent_team_protocol::{ErrorCode, MemberName, MessageId, Recipient, RequestId, RunId};
 use agent_team_system::random;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
@@ -46,6 +44,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use self::convert::{Converter, End, Interrupt};
+pub(crate) use self::given::Given;
+use self::given::GivenMessage;
 use self::input::{Answer, Input, Message, Reply};
 use crate::Service;
 use crate::access::{Permission, Permissions};
@@ -53,23 +53,6 @@ use crate::call::{self, Query};
 use crate::follow::Follower;
 use crate::problem::Problem;
 use crate::sse::{self, COMMENT, KEEP_ALIVE};
-
-/// Recent requests that gave a goal or a message, so that a repeated one is recognised.
-#[derive(Debug, Default)]
-pub(crate) struct Given(Mutex<VecDeque<GivenMessage>>);
-
-#[derive(Debug, Clone)]
-struct GivenMessage {
-    team: TeamId,
-    /// The ids of the client.
-    run_id: String,
-    message: String,
-    run: RunId,
-    /// The revision before the effect.
-    after: Revision,
-}
-
-const GIVEN_MAX: usize = 256;
 
 /// The stream of one request.
 struct Run {
@@ -147,7 +130,8 @@ async fn open(service: &Arc<Service>, request: Request) -> Result<Run, Problem> 
             let given = GivenMessage {
                 team: view.team.clone(),
                 run_id: input.run_id.clone(),
-                message: message.id.clone(),
+                thread_id: input.thread_id.clone(),
+                message: message.clone(),
                 run,
                 after: view.revision,
             };
@@ -239,7 +223,8 @@ async fn give(
 }
 
 /// Carries out the answers to interrupts. Nothing changes if one of them is refused. A request that was decided
-/// elsewhere in the meantime keeps its decision.
+/// elsewhere in the meantime keeps its decision. The answer to a question that is closed is refused: the text would
+/// otherwise be lost.
 async fn decide(
     service: &Service,
     team: &TeamRef,
@@ -262,7 +247,12 @@ async fn decide(
                 Reply::Approve => return Err(unfit(interrupt)),
             };
             let question = waiting.questions.iter().find(|open| open.id == message);
-            replies.extend(question.map(|question| (question.member.clone(), message, text)));
+            let question = question.ok_or_else(|| {
+                let detail = format!("no question {interrupt:?} is open");
+                Problem::new(StatusCode::CONFLICT, "already_decided", detail)
+                    .hint("send the text as a message of the user")
+            })?;
+            replies.push((question.member.clone(), message, text));
             continue;
         }
         let request: RequestId = interrupt.parse().map_err(|_error| {
@@ -321,26 +311,6 @@ fn unfit(interrupt: &str) -> Problem {
     let detail = format!("the payload does not answer {interrupt:?}");
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_params", detail)
         .hint("send a payload that fits the responseSchema of the interrupt")
-}
-
-impl Given {
-    /// The request with the same run, or with the same message of the user.
-    fn find(&self, team: &TeamId, input: &Input) -> Option<GivenMessage> {
-        let message = input.message.as_ref()?;
-        let given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut of_team = given.iter().filter(|given| given.team == *team);
-        of_team
-            .find(|given| given.run_id == input.run_id || given.message == message.id)
-            .cloned()
-    }
-
-    fn insert(&self, message: GivenMessage) {
-        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if given.len() >= GIVEN_MAX {
-            given.pop_front();
-        }
-        given.push_back(message);
-    }
 }
 
 impl Run {

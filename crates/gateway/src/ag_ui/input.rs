@@ -24,7 +24,7 @@ pub(super) struct Input {
     pub(super) interrupts: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Message {
     pub(super) id: String,
     /// With the context of the request.
