@@ -337,8 +337,8 @@ pub struct RequestView {
 }
 
 impl RequestView {
-    /// The complete call as plain text: the subject of the user's decision, the same in every client. Several lines,
-    /// without a final newline.
+    /// The complete call as plain text, with its warnings: the subject of the user's decision, the same in every client.
+    /// Several lines, without a final newline.
     pub fn whole(&self) -> String {
         let input: serde_json::Value = serde_json::from_str(self.input.get()).unwrap_or_default();
         if let Some(number) = self.plan {
@@ -360,6 +360,9 @@ impl RequestView {
         text.push_str(&format!("\n  in\n      {}", visible_line(&directory)));
         for why in &self.why {
             text.push_str(&format!("\nreason     {}", visible_line(why)));
+        }
+        for warning in &self.warnings {
+            text.push_str(&format!("\nwarning    {}", visible_line(warning)));
         }
         text
     }
@@ -466,7 +469,22 @@ pub enum RequestState {
 mod tests {
     use serde_json::json;
 
-    use super::summary;
+    use super::{RequestView, summary};
+
+    #[test]
+    fn the_whole_call_ends_with_its_warnings() {
+        let view: RequestView = serde_json::from_value(json!({
+            "id": "P-4", "member": "ada", "tool": "bash", "input": {"command": "make"}, "directory": "/p",
+            "state": "pending", "digest": "d", "asked_at": 0, "why": ["no rule"], "offers": [],
+            "warnings": ["changes\na file outside the project"],
+        }))
+        .unwrap();
+        assert_eq!(
+            view.whole(),
+            "bash\n  command\n      make\n  in\n      /p\nreason     no rule\n\
+             warning    changes\\na file outside the project"
+        );
+    }
 
     #[test]
     fn a_summary_omits_defaults_and_diffs() {

@@ -9,9 +9,9 @@ use std::path::Path;
 use agent_team_client::json_rpc::{Rpc, RpcError};
 use agent_team_protocol::RequestId;
 use agent_team_protocol::request::{
-    Channel, DecideRequest, Decision, RequestState, RequestView, Scope, summary,
+    Channel, DecideRequest, Decision, RequestState, RequestView, Scope, changed_paths, summary,
 };
-use agent_team_protocol::text::{visible_label, visible_line};
+use agent_team_protocol::text::visible_label;
 use serde_json::{Value, json};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -128,13 +128,14 @@ fn tool_call(view: &RequestView, project: &Path) -> Value {
         Some(number) => format!("plan {number}"),
         None => summary(&view.tool, &input),
     };
-    let mut whole = view.whole();
-    for warning in &view.warnings {
-        whole.push_str(&format!("\nwarning    {}", visible_line(warning)));
-    }
     // Editors show text as Markdown, which hides comments and the addresses of links. A code block shows everything.
-    let mut content = vec![text_content(&code_block(&whole))];
-    let hunks = diffs::hunks(input["diff"].as_str().unwrap_or_default(), project);
+    let mut content = vec![text_content(&code_block(&view.whole()))];
+    // The tool of an MCP server gives its arguments any meaning: its `diff` is not a change that the call makes.
+    let diff = match changed_paths(&view.tool, &input) {
+        Some(_) => input["diff"].as_str().unwrap_or_default(),
+        None => "",
+    };
+    let hunks = diffs::hunks(diff, project);
     content.extend(hunks.iter().map(diffs::Hunk::content));
     json!({
         "toolCallId": view.id,
@@ -246,5 +247,22 @@ mod tests {
             .map(|it| it["kind"].clone())
             .collect();
         assert_eq!(kinds, ["allow_once", "reject_once"]);
+    }
+
+    #[test]
+    fn a_call_of_an_mcp_server_has_no_diff() {
+        let diff = "--- a/a.rs\n+++ b/a.rs\n@@ -1 +1 @@\n-one\n+1\n";
+        let view = json!({
+            "id": "P-4", "member": "ada", "tool": "mcp__files__run", "directory": "/p", "state": "pending",
+            "input": { "path": "a.rs", "diff": diff, "command": "rm -r /" }, "digest": "d", "asked_at": 0,
+            "why": ["no rule"], "offers": [],
+        });
+        let view: RequestView = serde_json::from_value(view).unwrap();
+        let call = tool_call(&view, Path::new("/p"));
+        let content = call["content"].as_array().unwrap();
+        assert_eq!(content.len(), 1, "{content:?}");
+        assert_eq!(call["locations"], json!([]));
+        let whole = content[0]["content"]["text"].as_str().unwrap();
+        assert!(whole.contains("rm -r /") && whole.contains("+1"), "{whole}");
     }
 }
