@@ -14,7 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -328,8 +330,15 @@ impl Rpc {
                 return Ok(());
             }
             if !line.ends_with(b"\n") && read == LINE_MAX as usize {
-                let text = format!("it sent a message of more than {LINE_MAX} bytes");
-                return Err(io::Error::other(text));
+                let text = format!("a message has more than {LINE_MAX} bytes");
+                if invalid_line == InvalidLine::Skipped {
+                    return Err(io::Error::other(text));
+                }
+                drop(line);
+                skip_line(&mut stdout).await?;
+                let refusal = error_response(&Value::Null, -32600, &text);
+                self.write_when_read(&refusal).await;
+                continue;
             }
             let bytes = u32::try_from(read).unwrap_or(LINE_MAX);
             let bytes = Arc::clone(&room).acquire_many_owned(bytes).await;
@@ -399,6 +408,19 @@ impl Rpc {
 
     fn lock(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads up to the end of the line, and keeps nothing of it.
+async fn skip_line(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<()> {
+    loop {
+        let available = input.fill_buf().await?;
+        let newline = available.iter().position(|byte| *byte == b'\n');
+        let length = newline.map_or(available.len(), |newline| newline + 1);
+        input.consume(length);
+        if newline.is_some() || length == 0 {
+            return Ok(());
+        }
     }
 }
 
@@ -509,6 +531,24 @@ mod tests {
                 (&Value::Null, &json!(code))
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_server_refuses_a_long_line_and_continues() {
+        let (stdin, read) = duplex(1 << 10);
+        let (mut written, stdout) = duplex(1 << 20);
+        let (_rpc, mut incoming, _tasks) = Rpc::serve(stdin, stdout);
+        let mut lines = vec![b' '; LINE_MAX as usize + 5];
+        lines.extend(b"\n{\"method\":\"hello\"}\n");
+        written.write_all(&lines).await.unwrap();
+        assert_eq!(incoming.recv().await.unwrap().method, "hello");
+        let mut read = BufReader::new(read).lines();
+        let line = read.next_line().await.unwrap().unwrap();
+        let answer: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(
+            (&answer["id"], &answer["error"]["code"]),
+            (&Value::Null, &json!(-32600))
+        );
     }
 
     #[tokio::test]
