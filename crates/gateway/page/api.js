@@ -4,6 +4,9 @@
 const KEY = 'agent-team-token';
 const SILENCE_MS = 40_000; // The service sends a comment every 15 s.
 const REPLAY_SILENCE_MS = 1_000;
+// A request that gets no answer would otherwise stop the page: the next one waits for it.
+const GET_MAX_MS = 20_000;
+const POST_MAX_MS = 60_000;
 const TOKEN = /^[A-Za-z0-9_-]{32,}$/; // Other fragments, such as a link to a part of the page, are not tokens.
 
 let token = sessionStorage.getItem(KEY);
@@ -38,7 +41,10 @@ async function problem(response) {
 }
 
 export async function get(path, query) {
-  const response = await fetch(address(path, query), { headers: { Authorization: `Bearer ${token}` } });
+  const response = await fetch(address(path, query), {
+    headers: { Authorization: `Bearer ${token}` },
+    signal: AbortSignal.timeout(GET_MAX_MS),
+  });
   if (!response.ok) throw await problem(response);
   return response.json();
 }
@@ -50,7 +56,9 @@ export async function post(path, body) {
     'Idempotency-Key': Array.from(random, (byte) => byte.toString(16).padStart(2, '0')).join(''),
   };
   if (body) headers['Content-Type'] = 'application/json';
-  const response = await fetch(address(path), { method: 'POST', headers, body: body && JSON.stringify(body) });
+  const response = await fetch(address(path), {
+    method: 'POST', headers, body: body && JSON.stringify(body), signal: AbortSignal.timeout(POST_MAX_MS),
+  });
   if (!response.ok) throw await problem(response);
   return response.json();
 }
@@ -82,7 +90,7 @@ export async function follow({ load, receive, connection }) {
 
 /**
  * Reads the stored events up to this revision, the oldest first. Continues after a cut as long as events arrive. Not
- * each revision has an event, so silence also ends it.
+ * each revision has an event, so a connection that stays silent from its start also ends it.
  */
 export async function replay(until, receive) {
   for (let last = 0; last < until;) {
@@ -105,8 +113,9 @@ export async function replay(until, receive) {
     try {
       await read(last, seen, (envelope) => envelope.revision <= until && receive(envelope), wait, abort);
     } catch (error) {
+      if (last !== before) continue;
       if (isSilent) return;
-      if (last === before) throw error;
+      throw error;
     } finally {
       clearTimeout(silence);
     }

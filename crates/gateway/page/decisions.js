@@ -3,7 +3,7 @@
 import { html, useState } from './vendor/htm-preact.js';
 import { Rows, State, Text } from './parts.js';
 import { state } from './store.js';
-import { clock, visible } from './text.js';
+import { clock, visible, visibleCall } from './text.js';
 import { fields } from './waiting.js';
 
 export function Decisions() {
@@ -26,7 +26,7 @@ function Decision({ request }) {
       <span class="quiet"> ${[by && `by ${by}`, scope && `scope ${scope}`, `asked ${clock(request.asked_at)}`].filter(Boolean).map(visible).join(' · ')}</span></summary>
     ${open && html`<dl>${reason && html`<dt>reason</dt><dd>${visible(reason)}</dd>`}
       <dt>directory</dt><dd>${visible(request.directory)}</dd>
-      ${fields(request).map(([name, value]) => html`<dt key=${name}>${visible(name)}</dt>
-        <dd><${Text} text=${value} diff=${name === 'diff' && !request.tool.startsWith('mcp__')} /></dd>`)}</dl>`}
+      ${fields(request).map(([name, value]) => html`<dt key=${name}>${visibleCall(name)}</dt>
+        <dd><${Text} text=${value} show=${visibleCall} diff=${name === 'diff' && !request.tool.startsWith('mcp__')} /></dd>`)}</dl>`}
   </details></li>`;
 }

@@ -129,9 +129,12 @@ for (const [end, delay] of [['pointerup', CLICK_MAX_MS], ['pointercancel', 0]]) 
   }, true);
 }
 addEventListener('click', () => release(0), true);
-addEventListener('blur', () => {
-  pressed.clear();
-  release(0);
-});
+// The release of a button that has opened a menu does not reach the page.
+for (const lost of ['blur', 'contextmenu']) {
+  addEventListener(lost, () => {
+    pressed.clear();
+    release(0);
+  });
+}
 draw();
 begin();

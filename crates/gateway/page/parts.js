@@ -84,9 +84,9 @@ export function Act({ label, name, act }) {
 const kind = (line) => (line.startsWith('+') ? 'added' : line.startsWith('-') ? 'removed' : line.startsWith('@@') ? 'place' : '');
 
 /** A text in full, or its start until the user asks for the rest. `onWhole` is called when all of it is on the page. */
-export function Text({ text, diff, onWhole }) {
+export function Text({ text, diff, show = visible, onWhole }) {
   const [whole, setWhole] = useState(false);
-  const all = useMemo(() => visible(text), [text]);
+  const all = useMemo(() => show(text), [text]);
   const shown = whole || all.length <= LONG ? all : all.slice(0, LONG);
   const isWhole = shown.length === all.length;
   useEffect(() => { if (isWhole) onWhole?.(); }, [isWhole]);

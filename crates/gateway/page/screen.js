@@ -66,7 +66,7 @@ export function runs(line) {
 
 function Line({ line }) {
   return useMemo(() => html`<span class="row">${runs(line).map(({ text, style, wide }) => html`<span
-    class=${[...style.names, wide && `wide${wide}`].filter(Boolean).join(' ') || undefined} style=${style.css}>${visible(text)}</span>`)}${'\n'}</span>`, [line]);
+    class=${[...style.names, wide && `wide${wide}`].filter(Boolean).join(' ') || undefined} style=${style.css}>${visible(text.replaceAll('\u00a0', ' '))}</span>`)}${'\n'}</span>`, [line]);
 }
 
 export function Screen({ member }) {

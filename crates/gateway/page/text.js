@@ -1,10 +1,16 @@
 // Texts of members, models and tools are untrusted. They reach the page only as text nodes, and characters that change
-// the order or the look of other characters, or that are invisible, are shown by their number. U+FE0F is part of emoji.
+// the order or the look of other characters, that are invisible, or that look like a space are shown by their number.
 
-const HIDDEN = /(?![\n\t\ufe0f])[\p{Cc}\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\u2028\u2029\ufff9-\ufffb]/gu;
+const HIDDEN = /(?![\n\t ])[\p{Cc}\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\u2800\ufff9-\ufffb\u{13430}-\u{1343f}\u{16fe4}\u{1d159}]/gu;
 
-export function visible(text) {
+/** A text of a call, which the user decides about: every hidden character counts. */
+export function visibleCall(text) {
   return String(text ?? '').replace(HIDDEN, (char) => `\\u{${char.codePointAt(0).toString(16)}}`);
+}
+
+/** U+FE0F is part of emoji. */
+export function visible(text) {
+  return String(text ?? '').split('\ufe0f').map(visibleCall).join('\ufe0f');
 }
 
 export function duration(ms) {

@@ -4,7 +4,7 @@ import { html, useLayoutEffect, useRef, useState } from './vendor/htm-preact.js'
 import { post } from './api.js';
 import { Act, Text, useAction } from './parts.js';
 import { again, state, waiting } from './store.js';
-import { duration, visible } from './text.js';
+import { duration, visible, visibleCall } from './text.js';
 
 const SETTLE_MS = 400;
 
@@ -82,8 +82,8 @@ function Request({ request, place }) {
   const deny = () => (reason === null ? (setReason(''), setTimeout(() => field.current?.focus())) : decide({ kind: 'deny', reason }));
   return html`
     ${!request.plan && html`<p class="tool">${visible(request.tool)} <span class="quiet">in ${visible(request.directory)}</span></p>`}
-    <dl>${all.map(([name, value]) => html`<dt key=${name}>${visible(name)}</dt>
-      <dd><${Text} text=${value} diff=${isDiff(name)} onWhole=${() => setWhole((old) => new Set(old).add(name))} /></dd>`)}</dl>
+    <dl>${all.map(([name, value]) => html`<dt key=${name}>${visibleCall(name)}</dt>
+      <dd><${Text} text=${value} show=${visibleCall} diff=${isDiff(name)} onWhole=${() => setWhole((old) => new Set(old).add(name))} /></dd>`)}</dl>
     ${request.warnings?.map((warning) => html`<p class="warning">▲ ${visible(warning)}</p>`)}
     ${request.why?.map((why) => html`<p class="quiet why">${visible(why)}</p>`)}
     <form class="buttons" ref=${form} onSubmit=${(event) => { event.preventDefault(); deny(); }}>
