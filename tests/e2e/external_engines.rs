@@ -4,7 +4,7 @@ use agent_team_protocol::ErrorCode;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::{MemberSpawn, Nothing, Spawn, TeamShow};
 use agent_team_protocol::view::MemberState;
-use agent_team_tests::Rig;
+use agent_team_tests::{Rig, until};
 
 use crate::external::{installed, rig_of, until_logged};
 
@@ -34,7 +34,11 @@ async fn a_goal_with_an_engine_needs_no_team_file() {
         let line = format!("{subject} runs \"claude-agent-acp\", without the sandbox");
         assert!(lines.contains(&line), "{lines}");
     }
-    assert_eq!(rig.processes(), [], "nothing was started");
+    // The supervisor that refused the plan stops.
+    until("no process remains", async || {
+        rig.processes().is_empty().then_some(())
+    })
+    .await;
     let trust = digest(&error);
     let env = "FAKE_ACP_SESSIONS";
     let answer = rig
