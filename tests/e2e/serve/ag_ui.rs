@@ -158,12 +158,13 @@ async fn ag_ui_run_stops_at_a_request_and_continues_after_it() {
     );
     assert_eq!(rig.read("greeting.txt"), None);
 
-    // An answer without a decision, and an unknown interrupt, change nothing.
+    // An answer without a decision, an unknown interrupt, and the answer to a question that is not open change nothing.
     for (interrupt, payload, status) in [
         (interrupt["id"].clone(), json!({}), 422),
         (interrupt["id"].clone(), json!({"approved": "yes"}), 422),
         (json!("P-99"), json!({"approved": true}), 404),
         (json!("x"), json!({"approved": true}), 404),
+        (json!("M-99"), json!({"answer": "blue"}), 409),
     ] {
         let body = resume("r2", &interrupt, payload);
         service.post("/ag-ui", &body).await.expect_problem(status);
