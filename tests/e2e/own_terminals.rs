@@ -179,8 +179,10 @@ async fn messages_wake_an_agent_in_its_terminal_and_join_its_turn() {
     rig.until_member_is("ada", MemberState::Working).await;
     rig.ok(["send", "ada", "Use the other file."]).await;
     until_logged(&rig, "During the turn: Message").await;
-    let ada = rig.until_member("ada", |ada| ada.unread == 0).await;
-    assert_eq!(ada.state, MemberState::Idle);
+    rig.until_member("ada", |ada| {
+        ada.unread == 0 && ada.state == MemberState::Idle
+    })
+    .await;
     rig.ok(["send", "ada", "be broken"]).await;
     until_logged(&rig, "the model is broken").await;
     rig.until_member_is("ada", MemberState::Idle).await;
