@@ -41,6 +41,9 @@ const UNASKED_BY_UNKNOWN: &str = "what it decides itself: agent-team does not kn
 /// The text about an agent whose mode agent-team does not set.
 const UNASKED_BY_OWN_MODE: &str = "what its own mode and its own settings allow";
 
+/// The text about an agent in its own terminal interface, whose hooks ask agent-team about each call.
+const UNASKED_WITH_HOOKS: &str = "its tools that only read, and its own helpers";
+
 const OTHER: KnownAgent = KnownAgent {
     word: "",
     command: &[],
@@ -197,8 +200,11 @@ pub fn known_agent(agent: &ExternalAgent) -> Option<&'static KnownAgent> {
 
 /// What an external agent runs without asking. `None`: the member is not an external agent.
 pub fn unasked(engine: Engine, agent: Option<&ExternalAgent>) -> Option<&'static str> {
-    let known = agent.and_then(known_agent);
-    let unasked = known.map_or(UNASKED_BY_UNKNOWN, |known| known.unasked);
+    let unasked = match agent.and_then(|agent| Some((agent, known_agent(agent)?))) {
+        None => UNASKED_BY_UNKNOWN,
+        Some((agent, _)) if agent.terminal.is_some() => UNASKED_WITH_HOOKS,
+        Some((_, known)) => known.unasked,
+    };
     engine.is_external().then_some(unasked)
 }
 
@@ -269,7 +275,10 @@ mod tests {
         };
         assert!(known_agent(&other).is_none());
         let mut own = known("claude").unwrap().agent_in_terminal().unwrap();
-        assert!(known_agent(&own).is_some());
+        assert_eq!(
+            unasked(Engine::External, Some(&own)),
+            Some(UNASKED_WITH_HOOKS)
+        );
         own.terminal.as_mut().unwrap().command = vec!["./claude".to_owned()];
         assert!(known_agent(&own).is_none());
         assert_eq!(
