@@ -11,6 +11,7 @@ mod mcp;
 mod metrics;
 mod nexau;
 mod page;
+mod page_controls;
 mod page_pictures;
 mod page_screen;
 mod page_views;
