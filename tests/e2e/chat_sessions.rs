@@ -464,6 +464,29 @@ async fn creating_a_team_needs_the_users_consent() {
     .await;
 }
 
+/// Without `PATH`, only sandboxes that protect no files of the project are found.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn creating_a_team_needs_the_sandbox_of_its_mode() {
+    let mut rig = Rig::new();
+    rig.set_settings("[permissions]\nmode = \"sandboxed\"\n");
+    rig.set("PATH", "/nonexistent");
+    let refused = rig.refused(4, ["mcp", "--create"]).await;
+    let message = refused["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("cannot use mode sandboxed: "),
+        "{refused}"
+    );
+    let chat = Chat::start(&rig, User::Answers(ElicitationAction::Accept)).await;
+    let refused = chat.refused("create_team", json!({})).await;
+    assert!(refused.contains("cannot use mode sandboxed"), "{refused}");
+    assert!(chat.questions().is_empty(), "nothing is asked in vain");
+    assert_eq!(
+        chat.ok("list_teams", json!({})).await,
+        "There are no teams."
+    );
+}
+
 #[tokio::test]
 async fn a_leading_chat_session_allows_no_delegated_request() {
     let rig = Rig::with_team(

@@ -1,11 +1,10 @@
 //! Teams as `mcp` creates, lists and deletes them: calls of a client, which act for the user. The server asks the user
 //! before it creates or deletes a team.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use agent_team_client::{Session, SessionError};
-use agent_team_file::{Loaded, Reading};
+use agent_team_file::Reading;
 use agent_team_protocol::method::{
     Down, Nothing, TeamDelete, TeamDown, TeamList, TeamListAnswer, TeamUp, Up, UpAnswer,
 };
@@ -30,8 +29,8 @@ pub(in crate::verb) async fn list() -> Result<Vec<TeamEntry>, Failure> {
     }
 }
 
-/// The team that `create` would start in this directory. Changes nothing.
-pub(super) async fn planned(here: &Path, name: Option<&TeamName>) -> Result<Loaded, Failure> {
+/// The team that `create` starts in this directory, after the checks of `up`. Changes nothing.
+pub(super) async fn planned(here: &Path, name: Option<&TeamName>) -> Result<Up, Failure> {
     if let Some(file) = agent_team_file::find(here) {
         let text = format!(
             "cannot create a team: this project has the team file {}",
@@ -59,25 +58,15 @@ pub(super) async fn planned(here: &Path, name: Option<&TeamName>) -> Result<Load
         )
         .hint("call join_team"));
     }
-    Ok(loaded)
+    // As with `--json`, nothing asks on a terminal and nothing is printed.
+    up::of_spec(up::settle(Output::new(true), loaded, &Start::default())?).await
 }
 
 /// Starts a planned team.
-pub(super) async fn create(planned: Loaded) -> Result<UpAnswer, Failure> {
-    // As with `--json`, nothing asks on a terminal and nothing is printed.
-    let spec = up::settle(Output::new(true), planned, &Start::default())?;
-    let team = TeamId::new(&spec.name, &spec.project);
-    let up = Up {
-        spec,
-        environment: caller::environment_of_program(),
-        named: BTreeSet::new(),
-        secrets: BTreeMap::new(),
-        terminal: caller::terminal(),
-        dry_run: false,
-        fresh: false,
-    };
+pub(super) async fn create(planned: Up) -> Result<UpAnswer, Failure> {
+    let team = TeamId::new(&planned.spec.name, &planned.spec.project);
     let mut session = Session::to_create(TeamRef::Id(team));
-    Ok(session.call::<TeamUp>(up).await?)
+    Ok(session.call::<TeamUp>(planned).await?)
 }
 
 /// Stops a team and deletes it.
