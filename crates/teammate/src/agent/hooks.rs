@@ -91,8 +91,11 @@ impl Outcome {
             (Some(HookDecision::Allow), Some(HookDecision::Allow)) => Some(HookDecision::Allow),
             _ => None,
         };
-        self.blocked = other.blocked;
-        self.stopped = other.stopped;
+        self.blocked = match (self.blocked.take(), other.blocked) {
+            (Some(first), Some(other)) if first != other => Some(format!("{first}\n{other}")),
+            (first, other) => first.or(other),
+        };
+        self.stopped = self.stopped.take().or(other.stopped);
         self.context.extend(other.context);
         self
     }

@@ -139,9 +139,13 @@ async fn a_matcher_selects_the_calls_of_a_hook() {
 
 /// A member with this `pre_tool` hook for `Edit|Write`. Its model has called `apply_patch` with two files.
 async fn patching(run: &str) -> Scene {
+    patching_with(HookEvent::PreTool, run).await
+}
+
+async fn patching_with(event: HookEvent, run: &str) -> Scene {
     let guard = HookSpec {
         matcher: "Edit|Write".to_owned(),
-        ..hook(HookEvent::PreTool, run)
+        ..hook(event, run)
     };
     // Only some models get this tool unless it is named.
     let mut scene = scene_of(AgentSpec {
@@ -184,6 +188,23 @@ async fn a_hook_that_guards_one_file_blocks_the_patch() {
     let result = refusal(&mut scene).await;
     assert!(
         result.starts_with("Blocked by a hook: not .env\n"),
+        "{result}"
+    );
+}
+
+#[tokio::test]
+async fn a_post_tool_hook_sees_each_file_though_it_objects() {
+    let run = "cat >> post_tool; echo >> post_tool; echo \"check $(grep -c file_path post_tool)\" >&2; exit 2";
+    let mut scene = patching_with(HookEvent::PostTool, run).await;
+    scene.called().await.returns("changed");
+    let result = refusal(&mut scene).await;
+    let text = written(&scene, "post_tool").await;
+    assert!(
+        text.contains("/project/a.txt") && text.contains("/project/.env"),
+        "{text}"
+    );
+    assert!(
+        result.contains("check 1") && result.contains("check 2"),
         "{result}"
     );
 }

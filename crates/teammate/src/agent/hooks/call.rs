@@ -136,7 +136,8 @@ impl Hooks {
     }
 
     /// Runs the hooks of a patch once for each of its files, as for an edit of that file: a hook that guards a file with
-    /// the matcher `Edit` or `Write` must see each way to change the file. Stops at the first file that a hook refuses.
+    /// the matcher `Edit` or `Write` must see each way to change the file. Before the call, stops at the first file that a
+    /// hook refuses. After the call all files are changed, so the hooks of each file run.
     async fn of_patch(
         &self,
         event: HookEvent,
@@ -158,7 +159,7 @@ impl Hooks {
             }
             let refuses = of_file.blocked.is_some() || of_file.stopped.is_some();
             outcomes.push(of_file);
-            if refuses {
+            if refuses && event == HookEvent::PreTool {
                 break;
             }
         }
