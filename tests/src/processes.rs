@@ -1,9 +1,9 @@
 //! Finds the processes of a world: all processes whose environment or command line contains the world's directory.
 //! Called by the rig, and by tests that check that no process is left.
 //!
-//! The environment of the supervisor and of all its processes contains this directory, and so does the command line of
-//! tmux. The directory's name is random, so no process of another world contains it. A process that leaves its session
-//! or its parent in a test keeps its environment, and is found as well.
+//! The environment of the supervisor and of the processes that it starts contains this directory, and so does the
+//! command line of tmux. The name of the directory is random, so it does not occur in a process of another world. A
+//! process that leaves its session or its parent in a test keeps its environment, so it is found, too.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -21,7 +21,7 @@ pub struct Found {
     /// The file name of the first argument, which is the program. Select processes by this name if possible: the
     /// rest of the command line contains paths of the checkout, in which the name of a program can occur.
     pub program: String,
-    /// Its command line, with blanks between the arguments.
+    /// The command line, with blanks between the arguments.
     pub command: String,
 }
 
@@ -75,7 +75,7 @@ pub async fn end(directory: &Path) {
         if found.is_empty() {
             return;
         }
-        // Kill all of them before waiting for one: a worker starts a new supervisor when its supervisor dies.
+        // Kill all processes before waiting for the first exit: a worker starts a supervisor when its supervisor dies.
         for Found { process, .. } in &found {
             let _already_gone = process.signal(Signal::SIGKILL);
         }
@@ -118,7 +118,9 @@ async fn ended_of(process: ProcessId, command: &str) {
 /// # Panics
 /// When the process was dead already.
 pub async fn kill(process: ProcessId) {
-    let was_alive = process.signal(Signal::SIGKILL).expect("we may signal it");
+    let was_alive = process
+        .signal(Signal::SIGKILL)
+        .expect("the process can be signalled");
     assert!(was_alive, "process {} had ended already", process.pid);
     ended(process).await;
 }

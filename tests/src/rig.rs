@@ -40,13 +40,13 @@ use crate::{binaries, logs, until};
 /// Default size of a terminal: columns and rows.
 const SIZE: (u16, u16) = (120, 40);
 
-/// The variable with the placement that a run of the test suite uses instead of `headless`.
+/// The environment variable whose value replaces the placement `headless` in a run of the test suite.
 pub const PLACEMENT: &str = "AGENT_TEAM_TEST_PLACEMENT";
 
 /// How long `down` may take at the end of a test before all processes are killed.
 const DOWN_LIMIT: Duration = Duration::from_secs(10);
 
-/// See the module.
+/// The isolated world of one test, as the header of this file describes it.
 #[derive(Debug)]
 pub struct Rig {
     /// `None` only during drop.
@@ -64,7 +64,7 @@ impl Rig {
             .prefix("at-")
             .tempdir()
             .expect("a temporary directory");
-        // Canonical, as a team's project is.
+        // Use the canonical path, because agent-team uses the canonical path of a project.
         let path = root.path().canonicalize().expect("the directory exists");
         assert_eq!(
             path,
@@ -180,8 +180,8 @@ impl Rig {
         }
     }
 
-    /// Replaces the real worker by a stub whose frames the test writes, for launches from now on. `test` is a test of
-    /// the same program that only calls [`stub::carry`].
+    /// Replaces the real worker by a stub whose frames the test writes, for launches from now on. `test` is the name of
+    /// a test in the same program; that test only calls [`stub::carry`].
     pub fn stub_workers(&mut self, test: &str) -> Stubs {
         self.link_binaries(["agent-team", "agent-teamd"]);
         let socket = self.root().join("member.sock");
@@ -248,8 +248,9 @@ impl Rig {
         shim
     }
 
-    /// Replaces each binary by a script of the same name that starts it. A process looks for the other binaries beside
-    /// its own, so the scripts and the real binaries, named `NAME-real`, are in one directory.
+    /// Replaces each binary by a script of the same name that starts the binary. A process looks for the other binaries
+    /// in the directory of its own binary, so the scripts and the real binaries, named `NAME-real`, are in one
+    /// directory.
     fn wrap_binaries(&mut self, shim: Option<&Shim>, fault: Option<Plant>) {
         let real = self.link_binaries([]);
         let preload = shim.map(|shim| {
@@ -261,7 +262,8 @@ impl Rig {
         });
         let preload = preload.unwrap_or_default();
         for name in binaries::NAMES {
-            // Members get the environment of `agent-team`, so this program must remove the shim from its environment.
+            // Members get the environment of `agent-team`. With this variable, the shim removes itself from that
+            // environment.
             let alone = match name {
                 "agent-team" => format!("export {}=1\n", shim::ALONE),
                 _ => String::new(),
@@ -459,14 +461,14 @@ impl Rig {
         User::connect(&self.directories().supervisor_lock(), self.project()).await
     }
 
-    /// [`Rig::user`] with a client id of the test's choice, so that a call can be repeated with its key over another
+    /// [`Rig::user`] with a client id that the test chooses, so that a call can be repeated with its key over another
     /// connection.
     pub async fn user_as(&self, id: &str) -> User {
         let lock = self.directories().supervisor_lock();
         User::connect_as(&lock, self.project(), id).await
     }
 
-    /// The events of the project's team, from the first on.
+    /// The events of the project's team, starting with the first event.
     pub async fn events(&self) -> Events {
         until("events", async || self.user().await.events(0).await.ok()).await
     }
@@ -522,7 +524,7 @@ impl Rig {
         until(&format!("{id} to be {state:?}"), async || {
             match self.try_ask::<TaskShow>(OneTask { task }).await? {
                 Ok(task) => Some(task).filter(|task| task.state == state),
-                // A task that was typed may not be on the board yet.
+                // A task that the user has typed into a terminal may not be on the board yet.
                 Err(CallError::Refused(refusal)) if refusal.code == ErrorCode::UnknownTask => None,
                 Err(error) => panic!("{id}: {error}"),
             }
@@ -536,7 +538,7 @@ impl Rig {
         living(pid.expect("the member runs").into())
     }
 
-    /// The running supervisor's process, found without a call.
+    /// The process of the running supervisor. Makes no call to the supervisor.
     pub async fn supervisor(&self) -> ProcessId {
         let user = self.user().await;
         living(user.client.initialized().pid.into())
@@ -583,7 +585,7 @@ fn verb(arguments: &[&str]) -> String {
     format!("agent-team {}", arguments.join(" "))
 }
 
-/// Links a file, or copies it if it cannot be linked, such as to another file system.
+/// Makes a hard link to a file, or copies the file if linking fails, for example across file systems.
 fn link(file: &Path, to: &Path) {
     fs::hard_link(file, to)
         .or_else(|_| fs::copy(file, to).map(drop))
@@ -607,7 +609,7 @@ impl Drop for Rig {
             let _courtesy = tokio::time::timeout(DOWN_LIMIT, down.status()).await;
             processes::end(&root).await;
         };
-        // The test's runtime runs this drop and cannot block on a future, so another thread does.
+        // This function runs in the runtime of the test, which cannot block on a future. Another thread can.
         let cleaner = std::thread::spawn(|| {
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -1,5 +1,6 @@
-//! The text of a command file as a message: checks that the file is unchanged since the team was read, and replaces its
-//! placeholders. Called where the user types: by the workers, and by the single-terminal view.
+//! Makes a message from the text of a command file: checks that the file has not changed since the team file was read,
+//! and replaces the variables in its text by the user's arguments. Called by the workers and by the single-terminal
+//! view.
 
 use std::io;
 
@@ -39,13 +40,13 @@ pub async fn message(file: CommandFile, called: CalledCommand) -> Result<String,
             path.display()
         )
     })?;
-    // The user trusted what an editor shows. Invisible characters are escaped, so that they cannot hide a text.
+    // The user agreed to the text that an editor shows. Escape invisible characters, because they could hide text.
     let text = visible(&text.replace("\r\n", "\n")).into_owned();
     expand(&text, &called).ok_or_else(|| format!("the message is larger than {TEXT_MAX} bytes"))
 }
 
-/// Replaces `$ARGUMENTS` and `$1` to `$9`. Without a placeholder, the arguments are added at the end. `None`: the
-/// result exceeds the largest message.
+/// Replaces the variables `$ARGUMENTS` and `$1` to `$9`. If the text has no variable, adds the arguments at the end.
+/// Returns `None` if the result is larger than the largest message.
 fn expand(text: &str, called: &CalledCommand) -> Option<String> {
     let typed = called.typed.trim().split_once(char::is_whitespace);
     let arguments = typed.map_or("", |(_name, arguments)| arguments.trim());
@@ -67,7 +68,7 @@ fn expand(text: &str, called: &CalledCommand) -> Option<String> {
             expanded.push('$');
             expanded.push_str(piece);
         }
-        // A short text can repeat long arguments often.
+        // Check each step, not only the end: a short text can repeat long arguments many times.
         if expanded.len() > TEXT_MAX {
             return None;
         }
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn placeholders_are_replaced_once() {
+    fn variables_are_replaced_once() {
         for (text, arguments, words, expanded) in [
             (
                 "Fix $ARGUMENTS now.",

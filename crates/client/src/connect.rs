@@ -1,7 +1,7 @@
 //! Connects to the supervisor, and starts it if none runs. Called by commands, workers and the library.
 //!
-//! Any number of processes may do this at once: only one supervisor gets the lock, and all callers connect to that
-//! supervisor.
+//! Several processes may start supervisors at the same time: only one supervisor acquires the lock, and all callers
+//! connect to that supervisor.
 
 use std::ffi::OsString;
 use std::io;
@@ -19,8 +19,8 @@ use tokio::time::Instant;
 
 use crate::client::{Client, ConnectError, Incoming};
 
-/// Limit for a whole start. A supervisor restores the largest teams in two seconds, and in several times that on a busy
-/// machine.
+/// Limit for a whole start. A supervisor restores the largest teams in two seconds, or in several times as long
+/// on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// Pauses between attempts while a supervisor holds the lock but does not listen, because it is starting or exiting.
@@ -35,7 +35,7 @@ const EXITS_MAX: u32 = 3;
 /// How long a supervisor may take to bind its socket again after SIGHUP.
 const REBIND_LIMIT: Duration = Duration::from_secs(1);
 
-/// After this time without an answer, check whether the supervisor's process is stopped.
+/// After this time without an answer, check whether the supervisor's process is suspended (SIGSTOP).
 const STOPPED_AFTER: Duration = Duration::from_secs(1);
 
 const SUPERVISOR: &str = "agent-teamd";
@@ -87,7 +87,7 @@ async fn connect_at(
 ) -> Result<(Client, Incoming), ConnectError> {
     let mut connecting = pin!(Client::connect(&announced.socket, initialize));
     loop {
-        // The kernel accepts connections for a stopped process, which then does not answer.
+        // The kernel accepts connections on behalf of a suspended process, which does not answer.
         match tokio::time::timeout(STOPPED_AFTER, &mut connecting).await {
             Ok(result) => return result,
             Err(_elapsed) => {
@@ -196,7 +196,7 @@ async fn start(directories: &Directories) -> Result<Started, ConnectOrStartError
         None => Ok(Started::Ready),
         Some(refusal) => Err(match serde_json::from_str(refusal) {
             Ok(refusal) => ConnectOrStartError::Settings(refusal),
-            // A supervisor of another build, whose refusal this build cannot decode.
+            // The supervisor is from another build, so this build cannot decode its refusal.
             Err(_) => StartError::Refused(refusal.to_owned()).into(),
         }),
     }

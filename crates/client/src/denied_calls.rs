@@ -1,5 +1,5 @@
-//! The denied calls of a team, with or without a request, read from the team's events. Used for the result of a run, by
-//! the command line and the library. Does no I/O.
+//! Collects the denied calls of a team from its events: calls that were denied without a request, and calls whose
+//! request was denied. The command line and the library report them with the result of a run. Does no I/O.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use serde_json::Value;
 /// The denied calls among the events so far.
 #[derive(Debug, Default)]
 pub struct DeniedCalls {
-    /// The calls of undecided requests, as in their events.
+    /// The call of each pending request, in the form of its event.
     asked: BTreeMap<RequestId, Arc<str>>,
     /// In the order of the denials.
     denied: Vec<Arc<str>>,
 }
 
 impl DeniedCalls {
-    /// Call with each event, in order. A request that was asked before the first event is not listed.
+    /// Must receive each event, in order. The call of a request that is older than the first event is not listed.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the other events deny nothing"
@@ -40,7 +40,7 @@ impl DeniedCalls {
         }
     }
 
-    /// A line for each call, made by `line` from the tool and its arguments.
+    /// Returns a line for each denied call. `line` makes a line from the name of the tool and its arguments.
     pub fn lines(&self, line: impl Fn(&str, &Value) -> String) -> Vec<String> {
         let of_call = |call: &Arc<str>| {
             let call: Value = serde_json::from_str(call).unwrap_or_default();

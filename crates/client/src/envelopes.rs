@@ -78,7 +78,8 @@ impl Envelopes {
         }
     }
 
-    /// For a subscriber that reads from a revision that is not newer than `team`. `tasks` must be read after `team`.
+    /// For a subscriber that starts at the revision of `team` or at an older revision. `tasks` must be read after
+    /// `team`.
     pub fn from_views(team: &TeamView, tasks: &[TaskView]) -> Self {
         let progress = |member: &MemberView| {
             let progress = MemberProgress {
@@ -107,7 +108,7 @@ impl Envelopes {
         self
     }
 
-    /// The state that all changes build on. Call this once: a second call returns an empty state.
+    /// The state to which all later changes apply. Call this method once: a second call returns an empty state.
     pub fn snapshot(&mut self) -> Envelope {
         let snapshot = std::mem::take(&mut self.start);
         let origin = Origin {

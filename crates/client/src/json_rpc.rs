@@ -1,10 +1,10 @@
 //! JSON-RPC over the pipes of another program, with requests in both directions. Carries the Agent Client Protocol: the
 //! workers of external agents connect to agents, and the verb `acp` serves editors.
 //!
-//! Two tasks own the pipes. The reader waits while the messages are not handled, so a program that sends faster is
-//! slowed down. The number and the bytes of queued messages are bounded. [`Rpc::notify`], [`Rpc::request`] and the
-//! answers do not wait: a program that does not read its input loses the connection. [`Rpc::notify_when_read`],
-//! [`Rpc::ask`] and [`Responder::reply`] wait.
+//! Two tokio tasks own the pipes. The reading task waits while the queue of received messages is full, so a program
+//! that sends too fast is slowed down. The number and the bytes of queued messages are bounded. [`Rpc::notify`],
+//! [`Rpc::request`], [`Responder::answer`] and [`Responder::refuse`] do not wait: a program that does not read its
+//! input loses the connection. [`Rpc::notify_when_read`], [`Rpc::ask`] and [`Responder::reply`] wait.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,7 +26,7 @@ const CANCEL: &str = "$/cancel_request";
 /// The largest message, in bytes.
 const LINE_MAX: u32 = 16 << 20;
 
-/// The largest number of messages that are not handled yet, and the largest number that are not written yet.
+/// The largest length of each of the two queues: received messages that are not handled, and messages to write.
 const QUEUED_MAX: usize = 256;
 
 /// The largest number of bytes of the messages that are not handled yet.
@@ -63,11 +63,11 @@ pub struct Incoming {
     pub params: Value,
     /// `None`: a notification.
     pub responder: Option<Responder>,
-    /// Its share of [`QUEUED_BYTES_MAX`].
+    /// The message's share of [`QUEUED_BYTES_MAX`].
     _bytes: OwnedSemaphorePermit,
 }
 
-/// Answers one request. Dropping it without an answer reports an internal error.
+/// Answers one request. Dropping the responder without an answer sends an internal error.
 #[derive(Debug)]
 pub struct Responder {
     id: Value,
@@ -88,7 +88,8 @@ impl Responder {
         self.send_error(code, message);
     }
 
-    /// Completes when the other side cancels the request. Can be taken once.
+    /// The returned future completes when the other side cancels the request. A second call returns a future that never
+    /// completes.
     pub fn take_cancelled(&mut self) -> impl Future<Output = ()> + Send + use<> {
         let cancelled = self.cancelled.take();
         async move {
@@ -102,7 +103,7 @@ impl Responder {
         }
     }
 
-    /// Answers. Waits while the other side does not read its input.
+    /// Answers the request. Waits while the other side does not read its input.
     pub async fn reply(mut self, outcome: Result<Value, RpcFault>) {
         self.is_answered = true;
         let answer = match outcome {
@@ -118,7 +119,7 @@ impl Responder {
     }
 }
 
-/// A request to the other side. Dropping it before its answer cancels it.
+/// A request to the other side. Dropping the value before the answer arrives cancels the request.
 #[derive(Debug)]
 pub struct PendingRequest {
     id: u64,
@@ -139,7 +140,7 @@ impl Drop for PendingRequest {
         if self.rpc.lock().outgoing.remove(&self.id).is_some() {
             let cancel =
                 json!({ "jsonrpc": "2.0", "method": CANCEL, "params": { "requestId": self.id } });
-            // A lost cancellation leaves a question open on the other side. Its answer is then ignored.
+            // If the queue is full, the cancellation is lost. The other side still answers, and the answer is ignored.
             let _full = self.rpc.lines.try_send(cancel.to_string());
         }
     }
@@ -180,13 +181,13 @@ pub struct Rpc {
     last_id: Arc<AtomicU64>,
 }
 
-/// The tasks of a connection. Dropping it ends them.
+/// The tokio tasks of a connection. Dropping the value aborts them.
 #[derive(Debug)]
 pub struct Tasks([JoinHandle<()>; 2]);
 
 impl Tasks {
-    /// Stops reading. Waits until the queued messages are written, for at most `limit`. The caller has dropped every
-    /// [`Rpc`] of the connection.
+    /// Stops reading. Waits until the queued messages are written, for at most `limit`. The caller must have dropped
+    /// every [`Rpc`] of the connection.
     pub async fn finish(mut self, limit: Duration) {
         let [writing, reading] = &mut self.0;
         reading.abort();
@@ -212,8 +213,8 @@ impl Rpc {
         Self::open(stdin, stdout, InvalidLine::Skipped)
     }
 
-    /// [`Rpc::connect`] to the program that uses this process as a server: a line that is not a JSON-RPC message gets an
-    /// error response.
+    /// Like [`Rpc::connect`], for a program that uses this process as its server. A line that is not a JSON-RPC message
+    /// gets an error response.
     pub fn serve(
         output: impl AsyncWrite + Send + Unpin + 'static,
         input: impl AsyncRead + Send + Unpin + 'static,
@@ -264,13 +265,13 @@ impl Rpc {
         self.write(&json!({ "jsonrpc": "2.0", "method": method, "params": params }));
     }
 
-    /// [`Rpc::notify`] that waits while the other side does not read its input.
+    /// Like [`Rpc::notify`], but waits while the other side does not read its input.
     pub async fn notify_when_read(&self, method: &str, params: Value) {
         let message = json!({ "jsonrpc": "2.0", "method": method, "params": params });
         self.write_when_read(&message).await;
     }
 
-    /// [`Rpc::request`] that waits while the other side does not read its input, and that can be cancelled.
+    /// Like [`Rpc::request`], but waits while the other side does not read its input, and the request can be cancelled.
     pub async fn ask(&self, method: &str, params: Value) -> PendingRequest {
         let (id, given) = self.new_request();
         let pending = PendingRequest {
@@ -294,20 +295,20 @@ impl Rpc {
     }
 
     async fn write_when_read(&self, message: &Value) {
-        // Fails when the connection is closed. The reader notices that, too.
+        // Sending fails when the connection is closed. The reading task detects this, too.
         let _closed = self.lines.send(message.to_string()).await;
     }
 
     fn write(&self, message: &Value) {
-        // A full queue: the other side does not read its input. A lost answer would leave it waiting, so the connection
-        // ends.
+        // The queue is full if the other side does not read its input. Close the connection, because the other side
+        // would wait for a lost answer.
         if let Err(error) = self.lines.try_send(message.to_string()) {
             tracing::warn!(%error, "cannot send a message to the other program");
             self.close();
         }
     }
 
-    /// Fails all requests, now and later.
+    /// Makes all open and all later requests to the other side fail.
     pub fn close(&self) {
         let mut open = self.lock();
         open.is_closed = true;
@@ -376,7 +377,7 @@ impl Rpc {
                 true => Ok(message["result"].take()),
                 false => Err(error_of(&message["error"])),
             };
-            // The request may have been given up.
+            // The caller may have dropped the future of the request.
             let _given_up = waiting.send(answer);
             return None;
         };
@@ -411,7 +412,7 @@ impl Rpc {
     }
 }
 
-/// Reads up to the end of the line, and keeps nothing of it.
+/// Reads and discards the rest of the line.
 async fn skip_line(input: &mut (impl AsyncBufRead + Unpin)) -> io::Result<()> {
     loop {
         let available = input.fill_buf().await?;

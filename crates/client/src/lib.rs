@@ -1,4 +1,4 @@
-//! What every client of the supervisor shares. Used by the command line, the workers, the library and the tests.
+//! The code that all clients of the supervisor share. Used by the command line, the workers, the library and the tests.
 //!
 //! Where to look:
 //! - calls that survive a lost connection or a restart of the supervisor, and following events: [`Session`],
@@ -13,7 +13,7 @@
 //! - finding the supervisor, and starting it if none runs: [`connect()`], [`connect_or_start`]
 //! - typed calls over one connection: [`Client`]
 //!
-//! This crate knows no command line: it prints nothing, and its errors are types.
+//! This crate does not depend on a command line: it prints nothing, and its errors are types.
 
 mod client;
 pub mod command_file;

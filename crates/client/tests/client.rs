@@ -15,7 +15,7 @@ use agent_team_system::lock::FileLock;
 use agent_team_system::socket::{Listener, Stream};
 use serde_json::value::RawValue;
 
-/// The supervisor's end of a connection, played by the test.
+/// The supervisor's end of a connection, on which the test reads and writes the frames.
 struct Supervisor {
     reader: FrameReader,
     writer: FrameWriter,
@@ -131,7 +131,7 @@ async fn disconnect_fails_all_waiting_calls() {
 }
 
 #[tokio::test]
-async fn requests_and_notifications_arrive_and_are_answered() {
+async fn notifications_and_requests_arrive_in_order() {
     let (client, mut incoming, mut supervisor) = connected().await;
     supervisor
         .send("{\"method\":\"member/pane_lost\",\"params\":{}}\n")
@@ -191,7 +191,7 @@ async fn a_refused_handshake_returns_the_refusal() {
 }
 
 #[tokio::test]
-async fn a_non_supervisor_peer_is_distinguished_from_a_dead_one() {
+async fn connect_distinguishes_wrong_dead_and_absent_peers() {
     let initialize = Initialize::client("test");
     let (client_end, supervisor_end) = Stream::pair().unwrap();
     let mut impostor = Supervisor::over(supervisor_end);

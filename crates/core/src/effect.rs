@@ -1,5 +1,5 @@
 //! Actions outside of the core. The driver runs the effects of an input after it has stored the input's events. If the
-//! events could not be stored, it runs only [`Effect::EndTree`]. Each effect is safe to repeat.
+//! events could not be stored, the driver runs only [`Effect::EndTree`]. Each effect is safe to repeat.
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use crate::team::answers::CallKey;
 use crate::team::memory::Memory;
 use crate::team::spec::{FileTask, MemberSpec, TaskSpec, TeamSpec};
 
-/// The driver's id for one blocked caller. Never stored.
+/// The driver's id for one caller that waits for an answer. The id is never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplyTo(pub u64);
 
@@ -57,7 +57,8 @@ pub enum Input {
     Unresponsive {
         launch: LaunchId,
     },
-    /// A caller that waits for the run received this reason why the run cannot end by itself.
+    /// The run cannot end by itself, for this reason. The driver has reported the reason to a caller that waits for the
+    /// run.
     RunStuck {
         run: RunId,
         reason: String,
@@ -235,7 +236,7 @@ pub enum Call {
     },
     WithdrawRequest {
         request: RequestId,
-        /// The user has decided in the agent's own terminal interface: whether the call is allowed.
+        /// Whether the user allowed the call. Set only if the user decided in the agent's own terminal interface.
         allowed_in_agent: Option<bool>,
     },
     /// Revoke the grant that the decision of this request created.
@@ -296,10 +297,10 @@ pub enum RequestDecision {
     },
 }
 
-/// What a member's model received and replied.
+/// The progress of a turn: what a member's model received and what it replied.
 #[derive(Debug, Clone, Default)]
 pub struct TurnProgress {
-    /// Each as JSON, which the core never reads.
+    /// New items of the transcript, each as JSON. The core never parses the JSON.
     pub items: Vec<Arc<str>>,
     /// Messages contained in the items.
     pub read: Vec<MessageId>,
@@ -312,7 +313,7 @@ pub struct TurnProgress {
     pub failure: Option<Arc<str>>,
 }
 
-/// A claim. Without a generation: the current claim. Only the user may leave the generation out.
+/// Identifies a claim. `generation: None` means the current claim; only the user may use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClaimRef {
     pub task: TaskId,
@@ -351,7 +352,7 @@ pub enum After {
     Key(Arc<str>),
 }
 
-/// Changes to a task. Fields that are `None` stay as they are.
+/// Changes to a task. A field that is `None` does not change.
 #[derive(Debug, Clone, Default)]
 pub struct TaskChanges {
     pub title: Option<Arc<str>>,

@@ -3,7 +3,7 @@
 //! [`Team::advance`] decides on an input and applies the events; a replay of the journal only applies events, with
 //! [`Team::apply`]. The core reads no clock, draws no random number, does no I/O and never waits. Time and randomness
 //! arrive in a [`Context`]. Actions outside the core are returned as [`Effect`]s, which the driver runs after it has
-//! stored the events; [`effect`] names the exception.
+//! stored the events; [`effect`] describes the exception.
 //!
 //! `team/` contains the state, the events, and how events change the state. `decide/` reads the state and returns
 //! events and effects. Start reading at [`member`] and [`task`], the two main state machines.

@@ -3,7 +3,7 @@
 
 use agent_team_protocol::id::{Generation, MemberName, MessageId, Party, RequestId, RunId, TaskId};
 
-/// The refusal for a member that must have a plan approved and has none.
+/// The refusal for a member that has no approved plan and must have one.
 pub const PLAN_FIRST: &str = "a plan must be approved before anything is changed";
 
 /// A refused call. The text is shown to users and models: lower case, no final stop.
@@ -127,7 +127,7 @@ pub enum Refused {
     MemberStopping(MemberName),
 }
 
-/// What exceeds its limit. Some of these have an error code of their own.
+/// The kind of a value that exceeds its limit. Some kinds have their own error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Oversized {
     #[error("the message")]

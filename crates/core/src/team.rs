@@ -1,5 +1,5 @@
 //! The state of one team, and queries on it. Only [`Team::apply`] and [`Team::remember`], which keeps an answer, change
-//! it. Nothing here decides: see `decide`.
+//! it. The decisions are in `decide`.
 
 pub(crate) mod answers;
 mod apply;
@@ -66,7 +66,7 @@ pub struct Team {
 impl Extend<Record> for Team {
     fn extend<R: IntoIterator<Item = Record>>(&mut self, records: R) {
         for mut record in records {
-            // Taken out of the record, not cloned: most answers of a long journal are soon dropped.
+            // Move the answer out of the record instead of cloning it: most answers of a long journal are soon dropped.
             let call = record.call.take();
             self.apply(&record);
             if let Some(call) = call {
@@ -82,7 +82,7 @@ impl Team {
         self.timers().map(|(at, _)| at).min()
     }
 
-    /// Every wake-up that the state has set, and its time.
+    /// Every timer that the state requires, with its time.
     pub fn timers(&self) -> impl Iterator<Item = (Tick, Timer<'_>)> {
         let of_members = self.members.values().filter_map(Member::timer);
         of_members

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use agent_team_protocol::id::LaunchId;
 
-/// Milliseconds of the monotonic clock: comparable across restarts of the supervisor, void after a reboot.
+/// Milliseconds of the monotonic clock. Ticks are comparable across restarts of the supervisor, but not across reboots.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Tick(pub u64);

@@ -1,10 +1,10 @@
-//! A list of models of which one answers. Created at each launch of an agent whose models
-//! this crate opens, even for a single model.
+//! A list of models, of which one answers the requests. Each launch of an agent creates a list if this crate opens the
+//! models of the agent, even if there is only one model.
 //!
-//! The first model answers until it fails in a way that another model may not: its provider rejects the key, the budget
-//! is exhausted, the model does not exist, or it stays overloaded or unreachable after all retries. Then the next model
-//! answers, until the launch ends. A change of model loses the provider's cache and the model's thoughts, so models are
-//! changed rarely.
+//! The first model answers until it fails for a reason that may not apply to another model: its provider rejects the
+//! key, the budget is exhausted, the model does not exist, or it is overloaded or unreachable after all retries. Then
+//! the next model answers, until the launch ends. A change of model loses the provider's cache and the model's
+//! thoughts, so models are changed rarely.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,7 +19,7 @@ pub struct FallbackModel {
     models: Vec<Box<dyn Model>>,
     /// The index of the model that answers.
     current: AtomicUsize,
-    /// Why configured models are missing in the list.
+    /// Texts for the user: why the list does not contain some of the configured models.
     warnings: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ impl FallbackModel {
         }
     }
 
-    /// `warnings`: why configured models could not be opened, for the user.
+    /// `warnings` are texts for the user: why some of the configured models could not be opened.
     #[must_use]
     pub fn with_warnings(mut self, warnings: Vec<String>) -> Self {
         self.warnings = warnings;
@@ -43,14 +43,14 @@ impl FallbackModel {
     }
 }
 
-/// Whether another model may answer although this model failed.
+/// Whether another model may answer after this error of the current model.
 fn is_replaceable(error: &ModelError) -> bool {
     match error {
         ModelError::Unauthenticated { .. }
         | ModelError::UnknownModel { .. }
         | ModelError::Busy { .. }
         | ModelError::Unreachable { .. } => true,
-        // An exhausted budget.
+        // The provider reports an exhausted budget with these statuses.
         ModelError::Refused { status, .. } => matches!(status, 402 | 429),
         ModelError::TooLong(_) | ModelError::InvalidResponse { .. } | ModelError::Unrecorded(_) => {
             false

@@ -17,7 +17,7 @@ pub struct JournalEntry {
     pub revision: Revision,
     /// Unix time in milliseconds.
     pub at: u64,
-    /// `None`: another version of agent-team wrote the event, and this one cannot read it.
+    /// `None`: another version of agent-team wrote the event, and this version cannot read it.
     pub event: Option<Event>,
 }
 
@@ -57,8 +57,8 @@ impl From<rusqlite::Error> for ReadError {
     }
 }
 
-/// Whether the error means that the file's content is damaged: SQLite reports it, or a row does not have the form that
-/// this program writes.
+/// Whether the error means that the content of the file is damaged: SQLite reports damage, or a row does not have the
+/// form that this program writes.
 fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::Error as E;
     matches!(

@@ -13,11 +13,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 const FILTER: &str = "AGENT_TEAM_LOG";
 
-/// Maximum number of lines waiting for the disk. The buffer is allocated up front.
+/// Maximum number of lines that wait for the disk. The buffer is allocated at the start.
 const LINES_WAITING: usize = 1_000;
 
-/// Starts logging. Lines are written until the guard is dropped. A log that cannot be written (full disk) does not stop
-/// the supervisor.
+/// Starts logging. Lines are written until the guard is dropped. The supervisor continues if the log cannot be written,
+/// for example on a full disk.
 pub(crate) fn start(directories: &Directories, foreground: bool) -> Option<WorkerGuard> {
     let variable = std::env::var(FILTER).ok();
     let filter = variable.as_deref().map(str::parse::<Targets>).transpose();

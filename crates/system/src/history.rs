@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use crate::private_file;
 
-/// Above this size in bytes, the older half of the texts is dropped.
+/// When the file is larger than this number of bytes, the older half of the texts is dropped.
 const FILE_MAX: usize = 256 << 10;
 
 /// Maximum length of a text, in bytes; a longer text is not stored.
@@ -39,7 +39,7 @@ impl History {
             }
         };
         let lines = bytes.split(|byte| *byte == b'\n');
-        // Skip a line that was cut off.
+        // Skip an incomplete line, which an interrupted write leaves.
         lines
             .filter_map(|line| serde_json::from_slice(line).ok())
             .collect()

@@ -2,7 +2,7 @@
 //! the teams and sandbox trials.
 //!
 //! This module never unlinks a lock file: otherwise two processes could each lock a different file at the same path.
-//! Other programs may unlink it: see [`FileLock::is_at`]. The kernel releases the lock when the holder's last
+//! Other programs may unlink a lock file: see [`FileLock::is_at`]. The kernel releases the lock when the holder's last
 //! descriptor closes, however the process ends; descriptors are close-on-exec.
 
 use std::fs::{self, File, OpenOptions, TryLockError};

@@ -17,7 +17,7 @@ use crate::style::Theme;
 
 const HIDE_CURSOR: &str = "\x1b[?25l";
 const SHOW_CURSOR: &str = "\x1b[?25h";
-/// Turns wrapping off: the terminal may show a character wider than this crate computes.
+/// Turns wrapping off, because a character may be wider on the terminal than this crate computes.
 const NO_WRAP: &str = "\x1b[?7l";
 const WRAP: &str = "\x1b[?7h";
 /// Erases the cursor's line, then the lines below it, and returns to the cursor's line. `CSI J` alone, from the first

@@ -26,7 +26,7 @@ pub struct Editor {
     /// The last deleted word or part of a line, for ^Y.
     taken: String,
     search: Option<Search>,
-    /// The text is for a shell, which reads a backslash at the end of a line itself.
+    /// Whether the text is for a shell, which interprets a backslash at the end of a line itself.
     keeps_backslash: bool,
 }
 
@@ -43,7 +43,7 @@ struct Search {
 }
 
 impl Editor {
-    /// Keeps the backslash of a line that continues on the next one.
+    /// Keeps the backslash at the end of a line that continues on the next line.
     pub(crate) fn keep_backslash(&mut self) {
         self.keeps_backslash = true;
     }
@@ -57,7 +57,7 @@ impl Editor {
         self.cursor
     }
 
-    /// Returns whether nothing is being typed, not even a search.
+    /// Returns whether the text is empty and no search is open.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty() && self.search.is_none()
     }
@@ -66,7 +66,7 @@ impl Editor {
         self.search.is_some()
     }
 
-    /// The prompt of a search, which replaces the usual one.
+    /// The prompt of a search, which replaces the usual prompt.
     pub(crate) fn search_prompt(&self) -> Option<String> {
         let search = self.search.as_ref()?;
         let label = if search.failed { "not found" } else { "search" };
@@ -152,8 +152,8 @@ impl Editor {
         None
     }
 
-    /// Handles a keystroke of a search. Returns false if the key ended the search and still has its usual effect, or if
-    /// there is no search.
+    /// Handles a keystroke during a search. Returns false if the caller must handle the key as usual: if no search is
+    /// open, or if the key accepts the found text.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "any other key accepts the found text"
@@ -196,8 +196,8 @@ impl Editor {
         true
     }
 
-    /// Shows the newest entry that contains the query. Skips entries newer than the entry found before; `older` also
-    /// skips that entry.
+    /// Shows the newest entry that contains the query. Skips the entries that are newer than the entry found before.
+    /// With `older`, also skips the entry found before.
     fn find(&mut self, older: bool) {
         let Some(search) = &mut self.search else {
             return;
@@ -437,11 +437,14 @@ mod tests {
         editor.press(&Key::Up);
         assert_eq!(editor.text, "second\nline");
         editor.press(&Key::Up);
-        assert_eq!(editor.text, "second\nline", "within the text first");
+        assert_eq!(
+            editor.text, "second\nline",
+            "the cursor moves within the text first"
+        );
         editor.press(&Key::Up);
         assert_eq!(editor.text, "first");
         editor.press(&Key::Up);
-        assert_eq!(editor.text, "first", "there is no more");
+        assert_eq!(editor.text, "first", "the history has no older entry");
         editor.press(&Key::Down);
         editor.press(&Key::Down);
         assert_eq!(editor.text, "x");

@@ -33,7 +33,7 @@ const BOOTED: u64 = 1_000_000;
 /// Wall time at the start.
 const WALL: u64 = 1_800_000_000_000;
 
-/// A started worker process, as passed to the task that simulates it.
+/// A started worker process. The task that simulates the process receives this value.
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) pid: u32,
@@ -71,7 +71,7 @@ struct Process {
     ended: Rc<Notify>,
 }
 
-/// The payload of the panic that unwinds a task of a supervisor at its crash.
+/// The payload of the panic that unwinds a task of a supervisor when the supervisor crashes.
 struct Crash;
 
 impl Machine {
@@ -127,7 +127,7 @@ impl Machine {
         self.shared.events.get()
     }
 
-    /// Sets the difference of the wall clock from the true time.
+    /// Sets how far the wall clock is ahead of the simulated time, in milliseconds; negative if it is behind.
     pub(super) fn jump(&self, wall_ms: i64) {
         self.shared.wall_jump.set(wall_ms);
     }
@@ -168,8 +168,8 @@ impl Machine {
         alive.map(|(pid, _)| *pid).collect()
     }
 
-    /// Ends a process as `kill -9` does. 99 of 100 processes disappear within 4 ms; one takes more than 5 s, as
-    /// when the kernel releases a process late.
+    /// Ends a process as `kill -9` does. Of 100 processes, 99 disappear within 4 ms. One takes more than 5 s, to
+    /// simulate a kernel that releases a process late.
     pub(super) fn kill(&self, pid: u32) {
         let gone_after = match self.roll(100) {
             0 => 5_500 + self.roll(1_500),
@@ -375,7 +375,7 @@ impl real::Machine for Machine {
         self.shared.network.stop_listening();
         self.shared.network.cut(Which::All);
         self.shared.crashed.notify_one();
-        // Like a panic without its message: it unwinds this task here, and the supervisor's other tasks are dropped
+        // Unwind this task like a panic, but without printing a message. The other tasks of the supervisor are dropped
         // before they run again.
         std::panic::resume_unwind(Box::new(Crash));
     }

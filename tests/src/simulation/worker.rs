@@ -1,7 +1,7 @@
-//! The simulated workers: futures that speak over the simulated network as the real workers speak over the socket. A
-//! worker takes its launch file, connects, runs its assigned tasks, reads its messages, and asks before it runs a
-//! command. When it loses its supervisor it connects again, or starts one if none runs, and repeats unanswered calls
-//! with their keys.
+//! The simulated workers: futures that use the protocol of the real workers over the simulated network. A worker takes
+//! its launch file, connects, runs its assigned tasks, reads its messages, and asks for permission before it runs a
+//! command. When a worker loses the connection, it connects again, or starts a supervisor if none runs, and repeats its
+//! unanswered calls with their keys.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -36,7 +36,7 @@ use super::{PROJECT, World};
 use crate::torture::history::Mark;
 use crate::torture::workload::{asked_command, shell_line};
 
-/// A connection that lived this long does not count as a failure.
+/// A connection that was open for this long does not count as a failure.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
 /// How a connection ended.
@@ -60,7 +60,7 @@ pub(super) async fn run(world: Rc<World>, start: Start) {
     world.machine.exit(start.pid);
 }
 
-/// Takes the launch: the process that removes the launch file owns it.
+/// Takes the launch: the process that removes the launch file owns the launch.
 fn take(path: &PathBuf) -> Option<LaunchFile> {
     let bytes = fs::read(path).ok()?;
     fs::remove_file(path).ok()?;
@@ -296,7 +296,7 @@ impl Worker {
         }
     }
 
-    /// Checks the guarantees of a delivery: messages are in order, and none is delivered after it was stored as read.
+    /// Checks the guarantees of a delivery: messages arrive in order, and none arrives after it was stored as read.
     fn on_delivery(&mut self, deliver: Deliver) {
         for message in deliver.messages {
             let (id, name) = (message.id, &self.shared.name);
@@ -347,7 +347,7 @@ impl Worker {
 }
 
 fn read_as<N: Notification>(params: &str) -> N {
-    serde_json::from_str(params).expect("the supervisor's notifications fit")
+    serde_json::from_str(params).expect("the supervisor sends valid notifications")
 }
 
 /// Interprets a goodbye as the real workers do.
@@ -386,7 +386,7 @@ async fn work(shared: Rc<Shared>, assignment: Assignment, process: String) {
         generation: Some(assignment.generation),
         text: "done".to_owned(),
     };
-    // The call is refused if the task has another claim by then.
+    // Ignore a refusal: the task may have another claim by now.
     match machine.roll(20) {
         0 => drop(shared.call::<TaskFail>(end).await),
         _ => drop(shared.call::<TaskComplete>(end).await),

@@ -1,7 +1,7 @@
 //! Many callers in one thread, each with its own connection and several calls in flight.
 //!
-//! The load generator must cost little compared with the measured system: one `poll` for all connections, requests
-//! written in batches, answers parsed only as far as needed.
+//! The load generator must cost little compared with the measured system. It calls `poll` once for all connections,
+//! writes requests in batches, and parses answers only as far as needed.
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,7 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::Bench;
 use super::stats::Figure;
 
-/// Number of refusals in one run after which the measurement fails.
+/// A measurement fails when more calls than this are refused in one run.
 const REFUSALS_MAX: usize = 100_000;
 
 pub(super) struct Swarm {
@@ -133,14 +133,14 @@ impl Swarm {
     }
 }
 
-/// The rate at which a stub that answers at once serves the same callers over sockets. The supervisor cannot be faster,
-/// because it also stores each change.
+/// The rate of calls over sockets without the supervisor: a stub answers the same callers at once. The supervisor
+/// cannot be faster than the stub, because it also stores each change.
 pub(super) struct SocketsAlone {
     per_second: Figure,
 }
 
 impl SocketsAlone {
-    /// Measures `callers` with `window` calls in flight each.
+    /// Measures the stub with this number of callers, each with `window` calls in flight.
     pub(super) fn measure<M: Method>(
         bench: &Bench,
         callers: usize,
@@ -169,8 +169,8 @@ impl SocketsAlone {
         })
     }
 
-    /// A note that compares `ours` with a combined limit: the time of a call over the sockets plus the time that a
-    /// store of `stored` rows per second takes to write one row.
+    /// Compares the rate `ours` with a limit. At the limit, a call takes the time of one call over the sockets, plus
+    /// the time of one row in a store that writes `stored` rows per second.
     pub(super) fn comparison(&self, ours: &Figure, stored: &Figure) -> String {
         let sockets = self.per_second.median;
         let both = 1.0 / (1.0 / sockets + 1.0 / stored.median);

@@ -1,4 +1,5 @@
-//! A blocking client of the supervisor with one call at a time, so that its own cost is small and predictable.
+//! A blocking client of the supervisor. It makes one call at a time, so that the cost of the client itself is small and
+//! predictable.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -68,7 +69,7 @@ impl Wire {
         loop {
             let frame = self.frame()?;
             match Frame::parse(&frame).and_then(Frame::kind)? {
-                // The answer to a call that timed out.
+                // Ignore the answer to an earlier call that timed out.
                 FrameKind::Response { id, .. } if id.get() != self.next_id.to_string() => {}
                 FrameKind::Response {
                     outcome: Ok(result),
@@ -118,13 +119,14 @@ impl Wire {
         }
     }
 
-    /// Waits for the `count`th event of a kind from now on; returns its time of arrival.
+    /// Takes events until `count` of them are of this kind, including events that arrived during earlier calls. Returns
+    /// the time at which the last of them arrived.
     pub(super) fn wait_for(&mut self, kind: &str, count: usize) -> Result<Instant> {
         let mut seen = 0;
         loop {
             let event = self
                 .next_event()
-                .with_context(|| format!("{seen} of {count} {kind}"))?;
+                .with_context(|| format!("received {seen} of {count} events {kind}"))?;
             seen += usize::from(event.kind == kind);
             if seen >= count {
                 return Ok(event.at);

@@ -75,7 +75,7 @@ fn parse(file: &File) -> Result<Table> {
     file.text.parse().with_context(|| file.path.clone())
 }
 
-/// The real package names of a dependency table; its keys may be other names.
+/// The real package names in a dependency table. A key of the table may be another name for the package.
 fn packages(table: &Table, kind: &str, shared: Option<&Table>) -> Vec<String> {
     let Some(dependencies) = table.get(kind).and_then(Value::as_table) else {
         return Vec::new();

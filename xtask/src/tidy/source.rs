@@ -3,10 +3,10 @@
 use super::code::{line_at, words};
 use super::tree::{File, Finding, Weight};
 
-/// A file with more lines is a warning.
+/// A file with more lines causes a warning.
 const LARGE: usize = 400;
 
-/// A file with more lines is an error.
+/// A file with more lines causes an error.
 const TOO_LARGE: usize = 800;
 
 pub(super) fn has_module_header(file: &File) -> Vec<Finding> {

@@ -23,12 +23,12 @@ pub enum SessionError {
     Call(#[from] CallError),
     #[error("cannot send the request to the supervisor: it is larger than 1 MiB")]
     TooLarge,
-    /// The call needs a team, so no supervisor was started for it.
+    /// No team exists. The call needs a team, so the session started no supervisor.
     #[error("no team exists on this machine")]
     NoTeams,
     #[error("no supervisor is running")]
     NotRunning,
-    /// The user stopped the supervisor during a call that must not start the next one.
+    /// The user stopped the supervisor during the call, and the call must not start another supervisor.
     #[error("the supervisor was stopped")]
     Stopped,
 }

@@ -17,8 +17,8 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Session {
     /// Closes the connection and waits for the supervisor's exit; returns the receipts of its process and socket. Does
-    /// not wait if a member of any team is not stopped (no receipts), or if other clients are connected (receipts of a
-    /// kept process and socket).
+    /// not wait in two cases. If a member of any team is not stopped, returns no receipts. If other clients are
+    /// connected, returns receipts of a process and a socket that are kept.
     ///
     /// # Errors
     /// As [`Session::call`].

@@ -17,7 +17,7 @@ pub enum Notice {
 }
 
 impl Notice {
-    /// The notice in a frame, if it contains one.
+    /// Decodes a notice. Returns `None` for a frame that is not a notice.
     pub fn of(arrival: &Arrival) -> Option<Self> {
         let Arrival::Notification { method, params } = arrival else {
             return None;
@@ -85,8 +85,9 @@ impl Subscription {
             after: self.last,
             transient: self.transient,
         };
-        // This function may have been cancelled between connecting and the answer. Such a connection is in an unknown
-        // state: not subscribed, or subscribed with events that would arrive a second time. So open a new connection.
+        // An earlier call of this function may have been cancelled after it connected and before the answer arrived.
+        // The connection is then in an unknown state: not subscribed, or subscribed with events that would arrive a
+        // second time. Open a new connection.
         self.session.connection = None;
         let head = self
             .session

@@ -1,8 +1,8 @@
 //! Claims of members: how a claim starts, moves to a successor launch, and ends without a result.
 //!
-//! Called by the lifecycle, the board's calls and `settle`. A task with `rerun = false` starts once: when
-//! a member's claim ends without a result, the task fails, and only a retry makes it pending again. The core cannot
-//! know whether the worker had really started the task, so the claim counts as a start.
+//! Called by `lifecycle`, `settle` and the calls of the board. A task with `rerun = false` starts only once: when a
+//! member's claim ends without a result, the task fails, and only a retry makes it pending again. The core cannot know
+//! whether the worker had started the task, so the claim counts as a start.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::team::event::Event;
 use crate::team::spec::TaskSpec;
 use crate::team::task::{RELEASES_MAX, Task, TaskState};
 
-/// How much of the last note becomes part of a failure's reason, in bytes.
+/// Maximum number of bytes of the last note in the reason of a failure.
 const NOTE_MAX: usize = TEXT_MAX - 256;
 
 impl Decider<'_> {
@@ -44,7 +44,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Returns a member's claims to the board; tasks that must not run again fail. The member has no process left.
+    /// Returns a member's claims to the board; tasks that must not run again fail. Called when no process of the member
+    /// is left.
     pub(super) fn return_claims(&mut self, member: &MemberName, why: &str) {
         for task in self.claims_of(member) {
             if may_start_again(&task) {
@@ -139,7 +140,7 @@ impl Decider<'_> {
     }
 }
 
-/// Whether the task may be claimed again without a retry, after its current claim.
+/// Whether the task may be claimed again without a retry when its current claim ends.
 fn may_start_again(task: &Task) -> bool {
     task.spec.rerun || !matches!(task.owner(), Some(Party::Member(_)))
 }

@@ -15,7 +15,7 @@ use crate::team::event::Event;
 use crate::team::mail::INBOX_MAX;
 use crate::team::run::Run;
 
-/// The unread messages of a lead from which on every notice starts a turn: its inbox must not fill up.
+/// If a lead has at least this number of unread messages, every notice starts a turn, so that the inbox does not fill.
 const WAITING_MAX: usize = 100;
 
 impl Decider<'_> {
@@ -102,13 +102,13 @@ impl Decider<'_> {
     }
 
     /// Sends a notice from the system. If a recipient has left the team or its inbox is full, the user receives the
-    /// notice in its place, so that no notice is lost.
+    /// notice instead of the recipient, so that no notice is lost.
     pub(super) fn notify(&mut self, to: impl IntoIterator<Item = Party>, text: String) {
         self.notify_with(to, text, MessageNote::default());
     }
 
-    /// Like [`Self::notify`]. If the lead pursues no goal and `concerns_lead` is false, the notice starts no turn of an
-    /// idle lead: each turn costs tokens.
+    /// Like [`Self::notify`]. If no run is under way and `concerns_lead` is false, the notice does not start a turn of
+    /// an idle lead, because each turn costs tokens.
     pub(super) fn inform(
         &mut self,
         to: impl IntoIterator<Item = Party>,
@@ -174,7 +174,7 @@ impl Decider<'_> {
         }
     }
 
-    /// Marks the given messages as read, as far as they are in the member's inbox.
+    /// Marks as read those of the given messages that are in the member's inbox.
     pub(super) fn acknowledge(
         &mut self,
         name: &MemberName,

@@ -1,4 +1,4 @@
-//! Plans proposed by members: see [`crate::team::lock`]. They are decided like every other request.
+//! Plans that members propose: see [`crate::team::lock`]. A plan is a request, and is decided like every other request.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Start of a supervisor: repeats effects that may have been lost, or, after a reboot, ends every launch. Also holds
-//! members whose settings this version cannot read.
+//! Resumes a team when a supervisor starts: repeats effects that may have been lost, or, after a reboot, ends every
+//! launch. Also holds members whose settings this version cannot read.
 
 use std::sync::Arc;
 
@@ -47,8 +47,8 @@ impl Decider<'_> {
         }
     }
 
-    /// The reboot ended the process tree. The member enters its decided next state, but a member that would start again
-    /// is held.
+    /// Ends the member's launch, whose processes ended with the reboot. The member enters the state that was decided
+    /// for the end of the launch, but a member that would start again is held instead.
     fn end_by_reboot(&mut self, name: &MemberName) {
         let then = self.team.member(name).and_then(|member| member.life.then());
         let (next, leaves) = match then.cloned() {
@@ -67,7 +67,7 @@ impl Decider<'_> {
     }
 
     /// Repeats the effects that the state of a launch requires: the previous supervisor may have died before it carried
-    /// them out.
+    /// out the effects.
     fn derive_effects(&mut self, name: &MemberName) {
         let Some(member) = self.team.member(name) else {
             return;

@@ -71,7 +71,7 @@ impl Decider<'_> {
         }
     }
 
-    /// The named member if it can be given work; otherwise the reason why not.
+    /// The named member if it can be given work; otherwise the reason why it cannot.
     fn routable(&self, name: &str) -> Result<MemberName, String> {
         let mut members = self
             .team

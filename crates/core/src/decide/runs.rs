@@ -205,13 +205,13 @@ impl Decider<'_> {
         Ok(Answer::Done.into())
     }
 
-    /// Notifies the lead that no member works: once until a task is claimed or a teammate is in a turn. Without the
-    /// notice a lead that waits for its members would wait forever.
+    /// Notifies the lead that no member works. After one notice, sends no other until a task has been claimed or a
+    /// teammate has been in a turn. Without the notice, a lead that waits for its members would wait forever.
     pub(super) fn notice_idleness(&mut self) {
         let Some(run) = &self.team.run else { return };
         let Some(lead) = self.team.lead() else { return };
         if self.team.spec.strategy != Strategy::Lead {
-            // A run in rounds always has a member or a question to wait for.
+            // A run in rounds always waits for a member, or for a reply to a question.
             return;
         }
         if !run.is_under_way() || run.idle_notified || !matches!(lead.life, Life::Ready { .. }) {

@@ -268,8 +268,8 @@ impl Decider<'_> {
         changes.into_iter().flatten().collect()
     }
 
-    /// The newest task that an earlier `up` added with the key of `spec`. A failed, cancelled or completed task counts
-    /// only if its digest is unchanged; otherwise the file describes a new task.
+    /// The newest task that an earlier `up` added with the key of `spec`. A failed, cancelled or completed task
+    /// matches only if its digest is unchanged; otherwise the file describes a new task.
     fn matching_task(&self, spec: &TaskSpec) -> Option<TaskId> {
         let (id, same) = match self.team.board.of_file(&spec.key)? {
             KeyedTask::Open(task) => match task.state {
@@ -325,7 +325,7 @@ impl Decider<'_> {
             .collect();
         let is_pending = |task: &&Task| task.owner().is_none();
         for task in removed.iter().filter(is_pending) {
-            // Give up the key: if the file contains the key again later, the key describes a new task.
+            // Clear `from_file`: if the file contains the key again later, the key describes a new task.
             let spec = TaskSpec {
                 from_file: false,
                 ..task.spec.clone()
@@ -336,7 +336,7 @@ impl Decider<'_> {
             });
             self.record(Event::TaskCancelled { task: task.id });
         }
-        // Only now: the file may have removed the dependent tasks, too.
+        // Notify after all cancellations: a dependent task that the file has also removed no longer waits.
         for task in removed.iter().filter(is_pending) {
             self.notify_cancelled(task, None);
         }
@@ -351,7 +351,7 @@ impl Decider<'_> {
     }
 }
 
-/// Whether `up` starts a spawned member again: it ended with the team, or it is held.
+/// Whether `up` starts this spawned member again. It does if the member stopped with the team, or is held.
 fn restarts_on_up(member: &Member) -> bool {
     member.spec.by_hand
         && match &member.life {
@@ -368,7 +368,7 @@ fn restarts_on_up(member: &Member) -> bool {
         }
 }
 
-/// Positions in an order in which each comes after its dependencies, or the positions of a cycle.
+/// Sorts positions so that each comes after its dependencies. The error contains the positions of a cycle.
 fn dependencies_first(dependencies: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {

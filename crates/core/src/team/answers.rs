@@ -86,7 +86,7 @@ pub enum Answer {
     },
 }
 
-/// One thing that `up` did, or would do in a dry run.
+/// One change that `up` made, or would make in a dry run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     pub what: Changed,
@@ -131,7 +131,7 @@ struct CallerAnswers {
     last_used: Tick,
     /// Oldest first.
     calls: VecDeque<AnsweredCall>,
-    /// Hashes of the keys in `calls`. Most calls are new, and comparing hashes finds that without comparing keys.
+    /// Hashes of the keys in `calls`. Most calls are new: a comparison of hashes detects this without comparing keys.
     hashes: VecDeque<u64>,
 }
 

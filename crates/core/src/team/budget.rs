@@ -3,7 +3,7 @@
 //! ```text
 //!   Within ── 80 % ──▶ Warned ── 100 % ──▶ Spent
 //!      ▲                  │                  │
-//!      └── the limit is raised or removed, or a new goal is given: judged again
+//!      └── the limit is raised or removed, or a new goal is given: computed again
 //! ```
 //! Usage counts from the last goal, or from the beginning if there was none. A member's minutes are the time in which
 //! it works: in a turn of its model or on a task, and not while a budget blocks it. The team's minutes are the time
@@ -49,7 +49,7 @@ pub struct Account {
     /// Time with a ready worker.
     pub up: Clock,
     pub working: Clock,
-    /// Tasks completed.
+    /// The number of completed tasks.
     #[serde(default)]
     pub completed: u64,
     /// Total usage when the last goal was given.
@@ -75,7 +75,7 @@ fn warning(limit: u64) -> u64 {
 }
 
 impl Clock {
-    /// When it was started, if it runs.
+    /// When the clock was started, if it runs.
     pub fn started(&self) -> Option<Tick> {
         self.since
     }
@@ -91,7 +91,7 @@ impl Clock {
         };
     }
 
-    /// The machine was restarted: the time since the last start of the clock is unknown and is dropped.
+    /// Stops the clock after a reboot. The time since its last start is unknown and is not counted.
     pub(crate) fn stop_at_unknown_time(&mut self) {
         self.since = None;
     }
@@ -100,13 +100,13 @@ impl Clock {
         self.since.is_some()
     }
 
-    /// Milliseconds.
+    /// The accumulated time, in milliseconds.
     pub fn read(&self, now: Tick) -> u64 {
         let more = self.since.map_or(0, |since| now.since(since));
         self.ms.saturating_add(more)
     }
 
-    /// When the clock will show `ms`, if it keeps running.
+    /// When the clock reaches `ms` milliseconds, if it keeps running.
     fn shows(&self, ms: u64) -> Option<Tick> {
         Some(self.since?.after_ms(ms.saturating_sub(self.ms)))
     }
@@ -147,14 +147,14 @@ impl Account {
         self.states[measure as usize] = state;
     }
 
-    /// The first exhausted limit.
+    /// The first measure whose limit is reached.
     pub fn spent(&self) -> Option<Measure> {
         let all = Measure::ALL.into_iter();
         all.into_iter()
             .find(|measure| self.state(*measure) == BudgetState::Spent)
     }
 
-    /// The measures whose state differs from the recorded one, with their new state.
+    /// The measures whose budget state differs from the recorded state, each with its new state.
     pub(crate) fn judge(
         &self,
         budget: &Budget,
@@ -175,7 +175,7 @@ impl Account {
             .collect()
     }
 
-    /// When the state of the minutes changes, if the work continues.
+    /// When the budget state of the minutes changes, if the work continues.
     pub(crate) fn deadline(&self, budget: &Budget) -> Option<Tick> {
         let limit = budget.work_ms?;
         let next = match self.state(Measure::Minutes) {
@@ -201,7 +201,7 @@ impl Used {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutOfBudget {
     pub measure: Measure,
-    /// The member whose limit it is. `None`: the team's limit.
+    /// The member to which the limit applies. `None`: the limit of the team.
     pub of: Option<Arc<str>>,
     pub limit: u64,
 }

@@ -37,13 +37,13 @@ pub struct Record {
     pub at: u64,
     pub tick: Tick,
     pub event: Event,
-    /// The call that this event completes, so that the answer is stored together with its effect.
+    /// The call that this event completes. The answer of the call is stored in the same record as the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Box<AnsweredCall>>,
 }
 
-/// Defines [`Event`] and, for each family, an enum with references to the fields of its events. So the compiler checks
-/// that the function that applies a family handles exactly these events.
+/// Defines [`Event`] and, for each family, an enum with references to the fields of its events. With these enums the
+/// compiler checks that the function of a family handles exactly the events of the family.
 macro_rules! events {
     ($([$family:ident: $of_family:ident] $(
         $(#[$meta:meta])*
@@ -105,8 +105,8 @@ events! {
         member: Option<MemberName>,
         mode: Mode,
     },
-    /// The team was adopted for the first time, or after a reboot: every process recorded before is gone, and every
-    /// earlier tick is void.
+    /// The team was adopted for the first time, or after a reboot: no process that was recorded before runs, and no
+    /// earlier tick is valid.
     Booted {
         boot: Arc<str>,
     },
@@ -264,14 +264,14 @@ events! {
         then_down: bool,
         /// The initial contents of the team's memory.
         memory: Vec<(Arc<str>, Arc<str>)>,
-        /// The number of the first task that may be added during the run. Older journals do not contain it.
+        /// The number of the first task that may be added during the run. Older journals do not contain this field.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         first_task: Option<TaskId>,
     },
     RunFinished {
         run: RunId,
         answer: Arc<str>,
-        /// Older journals do not contain it.
+        /// Older journals do not contain this field.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         totals: Option<RunTotals>,
     },
@@ -280,7 +280,7 @@ events! {
         run: RunId,
         failure: RunFailure,
         reason: Arc<str>,
-        /// Older journals do not contain it.
+        /// Older journals do not contain this field.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         totals: Option<RunTotals>,
     },
@@ -345,7 +345,7 @@ events! {
         state: BudgetState,
     },
 
-    // Stored only: they change nothing.
+    // These events are only stored: they change nothing in the state.
     [Notes: NoteEvent]
     /// The policy allowed this call without a request.
     CallAllowed {
@@ -399,11 +399,11 @@ events! {
     /// The member no longer waits for the decision.
     RequestWithdrawn {
         request: RequestId,
-        /// The user has decided in the agent's own terminal interface: whether the call is allowed.
+        /// Whether the user allowed the call. Set only if the user decided in the agent's own terminal interface.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         allowed_in_agent: Option<bool>,
     },
-    /// The permission was consumed.
+    /// The member begins the call that the decision allowed, so the permission cannot be used again.
     RequestBegun {
         request: RequestId,
         launch: LaunchId,
@@ -418,7 +418,7 @@ events! {
     /// The team went down: all grants end.
     GrantsEnded {},
 
-    // Parts of the state, in snapshots only.
+    // Events of snapshots only: each contains a part of the state.
     [Kept: KeptEvent]
     /// The unread messages of the user with their senders, and the open questions to the user.
     UserMailKept {
@@ -432,7 +432,7 @@ events! {
     GrantKept {
         grant: Grant,
     },
-    /// The highest numbers given, and how many tasks were completed and left memory.
+    /// The highest numbers that were assigned, and the number of completed tasks, which are not kept in memory.
     Counted {
         revision: Revision,
         tasks: u64,
@@ -470,7 +470,7 @@ events! {
         restarts: Restarts,
         last_result: Option<Arc<str>>,
         since: Tick,
-        /// If it differs from `since`.
+        /// Set if it differs from `since`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         life_since: Option<Tick>,
         told_idle: bool,
@@ -482,7 +482,7 @@ events! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         turn_failure: Option<Arc<str>>,
     },
-    /// The usage of a member. Follows the events of the run and the transcripts, because they change the usage.
+    /// The usage of a member. Follows the events of the run and the transcripts, because those events change the usage.
     AccountKept {
         member: MemberName,
         account: Account,
@@ -493,7 +493,7 @@ events! {
         #[serde(with = "StoredUsage")]
         spent: Usage,
     },
-    /// The lock of a member. Follows the events of the run, because they change the lock.
+    /// The lock of a member. Follows the events of the run, because those events change the lock.
     LockKept {
         member: MemberName,
         lock: Lock,

@@ -1,7 +1,7 @@
 //! The permission modes that the user chose since the last `up`. The team's settings, which the core does not read,
-//! contain the mode of the last `up`; a mode here replaces it until the next `up`.
+//! contain the mode of the last `up`. A mode of this module replaces that mode until the next `up`.
 //!
-//! A teammate without a mode of its own is never in a wider mode than the lead.
+//! A teammate without a mode of its own is never in a mode that allows more than the mode of the lead.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use agent_team_protocol::id::MemberName;
 use agent_team_protocol::value::Mode;
 use serde::{Deserialize, Serialize};
 
-/// Part of [`TeamSpec`](crate::spec::TeamSpec), so that `up` replaces it.
+/// The modes are a part of [`TeamSpec`](crate::spec::TeamSpec), so that `up` replaces them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Modes {
     #[serde(default, skip_serializing_if = "Option::is_none")]

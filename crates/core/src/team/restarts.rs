@@ -7,13 +7,14 @@ use crate::time::{Context, Tick};
 /// Maximum number of restarts within [`PERIOD_MS`]; the next crash holds the member.
 pub const INTENSITY: usize = 5;
 
-/// The sliding window, in milliseconds. A crash at least this long after `ready_since` starts a new streak.
+/// The sliding window, in milliseconds. If a member crashes at least this long after `ready_since`, a new streak
+/// starts.
 pub const PERIOD_MS: u64 = 60_000;
 
 const BACKOFF_FIRST_MS: u64 = 500;
 const BACKOFF_MAX_MS: u64 = 30_000;
 
-/// The restarts that still count.
+/// The recent restarts of a member, and its current series of crashes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restarts {
     /// The times of the granted restarts, oldest first; for a restart after a backoff, its scheduled time. Each crash
@@ -64,7 +65,7 @@ impl Restarts {
         (Self { granted, streak }, decision)
     }
 
-    /// How many restarts count now.
+    /// The number of restarts within the window now.
     pub fn recent(&self, now: Tick) -> usize {
         self.granted
             .iter()
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn restarts_back_off_after_the_first() {
+    fn restarts_after_the_first_are_delayed() {
         let (restarts, first) = Restarts::default().count(&at(0), None);
         assert_eq!(first, RestartDecision::AtOnce);
         let (restarts, second) = restarts.count(&at(10), None);
@@ -140,7 +141,7 @@ mod tests {
                 match decision {
                     RestartDecision::AtOnce => granted.push(now),
                     RestartDecision::After(then) => { now = then.0; granted.push(now) }
-                    // The user starts the member again: a new count.
+                    // The user starts the member again, which resets the count.
                     RestartDecision::Hold => { restarts = Restarts::default(); granted.clear() }
                 }
                 let within = granted.iter().filter(|at| now - **at < PERIOD_MS).count();

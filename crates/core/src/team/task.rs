@@ -7,9 +7,9 @@
 //!      │  TaskRetried              ▼
 //!      └──────────────── Failed, Cancelled
 //! ```
-//! `TaskCancelled` leads to `Cancelled` from every other state. Completed tasks are not kept in memory: an id that was
-//! given and is not on the board belongs to a completed task. Ready tasks are indexed by the members that may claim
-//! them, so a claim costs O(log n) of the board.
+//! `TaskCancelled` leads to `Cancelled` from every other state. Completed tasks are not kept in memory: an assigned id
+//! that is not on the board belongs to a completed task. Ready tasks are indexed by the members that may claim them, so
+//! finding a task to claim takes O(log n) on a board of n tasks.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +40,7 @@ pub struct Task {
     pub spec: TaskSpec,
     #[serde(default, rename = "outcome", skip_serializing_if = "is_default")]
     pub state: TaskState,
-    /// The generation of the current claim, or of the last one.
+    /// The generation of the current claim, or else of the last claim.
     #[serde(default, skip_serializing_if = "is_default")]
     pub generation: Generation,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -125,7 +125,7 @@ impl Task {
     }
 }
 
-/// A key of the index of ready tasks: the same members can claim all tasks below one key.
+/// A key of the index of ready tasks. All tasks with the same key can be claimed by the same members.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct ReadyKey {
     wanted: Claimants,
@@ -145,14 +145,14 @@ type ReadyRank = (Reverse<i32>, TaskId);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GraphError {
     Unknown(TaskId),
-    /// The tasks of the cycle in order, starting with the changed one.
+    /// The tasks of the cycle in order, starting with the changed task.
     Cycle(Vec<TaskId>),
 }
 
 /// The task that a key of the team file refers to.
 pub(crate) enum KeyedTask<'a> {
     Open(&'a Task),
-    /// With the digest of its spec.
+    /// The task, and the digest of its spec.
     Completed(TaskId, u64),
 }
 
@@ -171,7 +171,7 @@ pub struct Board {
     /// For each key of the team file whose newest task is completed: that task, and the digest of its spec.
     completed_keys: BTreeMap<Arc<str>, (TaskId, u64)>,
     pub(crate) completed: u64,
-    /// The highest number given so far.
+    /// The highest task number that was assigned.
     pub(crate) last: u64,
 }
 
@@ -180,7 +180,8 @@ impl Board {
         self.tasks.get(&task).map(Arc::as_ref)
     }
 
-    /// How many tasks are in each state. Does not visit the tasks: the status lines show the counts after each commit.
+    /// How many tasks are in each state. Does not iterate over the tasks, because the status lines need the counts
+    /// after each commit.
     pub fn counts(&self) -> TaskCounts {
         let in_progress = self.claims.values().map(BTreeSet::len).sum::<usize>();
         let (failed, cancelled) = (self.failed.len(), self.cancelled.len());
@@ -527,8 +528,8 @@ fn put<K: Ord, V: Ord>(index: &mut BTreeMap<K, BTreeSet<V>>, key: K, value: V, p
     }
 }
 
-/// A digest of the fields that make a task of the team file a different task when they change. It leaves out
-/// dependencies, `active_form` and `metadata`, which do not change the work.
+/// A digest of a task of the team file. If the digest changes, the file describes a different task. Dependencies,
+/// `active_form` and `metadata` do not change the work, so the digest does not include them.
 pub(crate) fn digest(spec: &TaskSpec) -> u64 {
     let list = |list: &[Arc<str>]| list.join("\u{1}");
     let parts: [&str; 11] = [

@@ -191,7 +191,7 @@ fn agents_cannot_write_unapproved_shell_lines() {
 }
 
 #[test]
-fn agents_can_edit_other_fields_of_tasks_with_shell_lines() {
+fn agents_can_edit_other_fields_if_a_task_has_shell_lines() {
     let mut rig = Rig::of(file(&["ada"]));
     let mut spec = task_spec("Build");
     spec.run = Some("make".into());
@@ -219,7 +219,7 @@ fn other_teammates_cannot_change_a_claimed_task() {
     let stranger = ["ada", "bob"]
         .into_iter()
         .find(|it| *it != owner)
-        .expect("one of two");
+        .expect("one of the two members is not the owner");
     let changes = || TaskChanges {
         priority: Some(3),
         ..TaskChanges::default()
@@ -322,7 +322,7 @@ fn a_cancelled_dependency_can_be_removed() {
     assert_eq!(rig.owner(second).as_deref(), Some("ada"));
 }
 
-/// A task of the user, and a task that waits for it and was added by ada.
+/// The user adds a first task, and the member ada adds a second task that waits for the first task.
 fn awaited(rig: &mut Rig) -> (TaskId, TaskId) {
     let mut first = task_spec("First");
     first.assignee = Some(name("lead"));
@@ -331,13 +331,13 @@ fn awaited(rig: &mut Rig) -> (TaskId, TaskId) {
     (first, second.task())
 }
 
-/// The recipients of the notice that the task blocks another one.
+/// The recipients of the only notice that the first task blocks the second task.
 fn recipients_of_block(done: &Done, first: TaskId, second: TaskId) -> Vec<String> {
     let text = format!("{first} blocks {second}");
     let notices = done.notices().into_iter();
     let mut notices = notices.filter(|(_, notice)| notice.contains(&text));
-    let (to, _) = notices.next().expect("a notice");
-    assert_eq!(notices.count(), 0, "one notice");
+    let (to, _) = notices.next().expect("a notice is sent");
+    assert_eq!(notices.count(), 0, "only one notice is sent");
     to.iter().map(ToString::to_string).collect()
 }
 

@@ -41,7 +41,7 @@ fn with_models(team: Budget, ada: Budget) -> UpSpec {
     spec
 }
 
-/// The member's model returns a reply that costs this many tokens.
+/// Reports a reply of the member's model, with this number of input tokens.
 fn spends(rig: &mut Rig, member: &str, input: u64) -> Done {
     let progress = TurnProgress {
         items: vec!["1".into()],

@@ -9,7 +9,7 @@ use crate::rig::{Team, batch, commit, identity, records};
 
 const LOCK: &str = "team.lock";
 
-/// A copy of only these files of a running team, as a crash would leave them.
+/// Copies only these files of a running team into a new directory, as if the writer had crashed.
 fn after_a_crash(team: &Team, files: &[&str]) -> Team {
     let copy = Team::new();
     for name in files {
@@ -18,7 +18,7 @@ fn after_a_crash(team: &Team, files: &[&str]) -> Team {
     copy
 }
 
-/// Asserts that opening reports lost events, with these two revisions, and changes nothing.
+/// Asserts that opening the journal reports lost events with these two revisions, and does not change the database.
 fn assert_lost(team: &Team, stored: u64, acknowledged: u64) {
     let before = team.names();
     let refused = team.try_open().unwrap_err();
@@ -64,7 +64,7 @@ fn a_removed_log_is_reported_until_accepted() {
         "the identity is readable without the log"
     );
     assert_lost(&copy, 0, 50);
-    // An empty lock file accepts the loss.
+    // With an empty lock file, opening accepts the loss.
     fs::write(copy.path(LOCK), "").unwrap();
     assert_eq!(copy.open().restored.revision.0, 0);
 }
@@ -101,7 +101,7 @@ fn an_unsynced_journal_may_lose_events_in_a_power_cut() {
     let mut opened = team.open();
     commit(&mut opened.writer, batch(1, records(1..=5))).unwrap();
     opened.writer.close();
-    // A newer revision, acknowledged before the reboot.
+    // Write a newer revision, as if it had been acknowledged before the reboot.
     let lock = fs::read_to_string(team.path(LOCK)).unwrap();
     let boot = lock.trim().split_once(' ').unwrap().1;
     let before_reboot = format!("{:020} {}\n", 9, boot.replace(|_| true, "0"));

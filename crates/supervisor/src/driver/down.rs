@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_has_one_receipt_with_its_last_fate() {
+    fn a_process_has_one_receipt_with_its_last_outcome() {
         let mut down = Down::default();
         down.note_processes(&[1], "ada", ReceiptOutcome::Ended);
         assert!(!down.is_pending() && !down.begin_closing());

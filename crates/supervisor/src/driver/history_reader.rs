@@ -1,5 +1,5 @@
-//! Reads a team's history off the driver's thread, with a limit on concurrent readers: threads, memory and
-//! descriptors stay bounded for any number of calls.
+//! Reads a team's history outside the driver's thread. The number of concurrent readers has a limit, so any number of
+//! calls uses a bounded number of threads and descriptors, and a bounded amount of memory.
 
 use std::fmt;
 use std::rc::Rc;
@@ -65,7 +65,7 @@ impl HistoryReader {
 }
 
 impl ReadPermit {
-    /// Runs `read` on a blocking thread. An error is a panic of `read`.
+    /// Runs `read` on a blocking thread. Returns an error if `read` panics.
     pub(super) async fn read<T: Send + 'static>(
         self,
         read: impl FnOnce(&History) -> T + Send + 'static,
@@ -77,12 +77,14 @@ impl ReadPermit {
         let history = history.clone();
         let (done, result) = oneshot::channel();
         let work = move || {
-            // Held until the read has ended, even if the caller dropped the result: the limit counts threads, not
-            // callers.
+            // Hold the permit until the read has ended, even if the caller has dropped the result: the limit counts
+            // threads, not callers.
             let _permit = permit;
             let _reader_gone = done.send(read(&history));
         };
         machine.offload(Box::new(work)).await?;
-        Ok(result.await.expect("work that ended has sent its result"))
+        Ok(result
+            .await
+            .expect("the work sends its result before it ends"))
     }
 }

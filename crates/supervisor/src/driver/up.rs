@@ -57,7 +57,7 @@ impl Driver {
         }
         let shape = self.shape_of_up(&team_placement);
         self.call(by, key, reply, shape, Call::Up(Box::new(spec)));
-        // Before the launches of this batch: the launcher must know the placement before its first start order.
+        // Send the placement before the launches of this batch: the launcher needs it for its first start order.
         self.send_placement();
     }
 
@@ -77,7 +77,7 @@ impl Driver {
         }
     }
 
-    /// Reopens panes, and answers once no member's state is transient: each is ready, cooling down, held or stopped.
+    /// Reopens panes, and answers when each member is ready, cooling down, held or stopped.
     pub(super) fn up_decided(
         &mut self,
         reply: Reply,

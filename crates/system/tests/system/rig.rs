@@ -1,4 +1,4 @@
-//! Shell scripts as children whose output is read line by line.
+//! Starts shell scripts as child processes, and reads their output line by line.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -28,7 +28,8 @@ pub(crate) fn shell(script: &str, env: &[(&str, &str)]) -> ProgramSpec {
     }
 }
 
-/// A script in its own session. Only the script itself is killed on drop: tests of trees kill the rest.
+/// A script in its own session. Dropping the value kills the process of the script, but not its children: tests of
+/// process trees kill those.
 pub(crate) struct Script {
     pub(crate) child: Child,
     lines: Lines<BufReader<pipe::Receiver>>,
@@ -48,15 +49,15 @@ impl Script {
 
     pub(crate) async fn line(&mut self) -> String {
         let line = tokio::time::timeout(LIMIT, self.lines.next_line()).await;
-        line.expect("it prints in time")
+        line.expect("the script prints a line in time")
             .unwrap()
-            .expect("it prints a line")
+            .expect("the script has not closed its output")
     }
 
     /// Reads a line with the pid of a process that keeps running.
     pub(crate) async fn process(&mut self) -> ProcessId {
         let pid = self.line().await.trim().parse().unwrap();
-        ProcessId::of(pid).unwrap().expect("it runs")
+        ProcessId::of(pid).unwrap().expect("the process runs")
     }
 }
 

@@ -108,8 +108,8 @@ impl Team {
             let unread = self.user_mail.iter();
             let unread = unread.map(|(message, from)| (message, from.clone()));
             let unread = unread.collect();
-            // After the messages that the user sent: replaying one of them marks the user's unread messages from its
-            // recipient as read.
+            // Add this event after the messages that the user sent: replaying such a message marks the unread messages
+            // from its recipient to the user as read.
             events.push(Event::UserMailKept { unread, questions });
         }
         events

@@ -175,8 +175,8 @@ impl Team {
 }
 
 impl Team {
-    /// The events that rebuild the run, the memory and the transcript summaries, each with its time. The time is 0 for
-    /// an event that is applied without it.
+    /// The events that rebuild the run, the memory and the transcript summaries, each with its time. The time of an
+    /// event is 0 if applying the event does not need it.
     pub(in crate::team) fn run_events(&self) -> Vec<(u64, Event)> {
         let mut events = Vec::new();
         if let Some(run) = &self.run {

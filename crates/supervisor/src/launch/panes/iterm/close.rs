@@ -31,8 +31,8 @@ impl ItermPanes {
         self.named.clear();
         let before = match self.survey().await {
             Ok(before) => before,
-            // Most likely the app was quit, and its sessions with it. If only its API was disabled, the sessions remain
-            // and have no receipt.
+            // Most likely the user quit iTerm2, which closed its sessions. If the user only disabled the API of iTerm2,
+            // the sessions remain and get no receipt.
             Err(ItermError::Off(_)) => Survey::default(),
             Err(error) => {
                 let what = format!("the sessions of {} ({error})", self.team);
@@ -50,7 +50,7 @@ impl ItermPanes {
         }
         let left = match self.app.sessions().await {
             Ok(left) => Ok(left),
-            // Most likely the app quit with its last window, which is a setting of iTerm2.
+            // Most likely iTerm2 quit when its last window was closed. The user can choose this in its settings.
             Err(ItermError::Off(_)) => Ok(Vec::new()),
             Err(error) => Err(error),
         };
