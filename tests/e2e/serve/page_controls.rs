@@ -40,7 +40,10 @@ async fn the_page_restarts_and_kills_a_member_and_stops_the_team() {
     browser.click("Cancel").await;
     assert_eq!(rig.member("ada").await.pid, second);
     browser.click("Kill ada").await;
-    browser.click("Kill").await;
+    until_cancel_has_the_focus(&browser).await;
+    // Other members have buttons with this text.
+    let confirm = "document.querySelector('.member .confirm .danger').click()";
+    browser.script(confirm).await;
     rig.until_member_is("ada", MemberState::Stopped).await;
     browser.until_text("stopped").await;
 
