@@ -14,6 +14,7 @@
 //! There, the user can begin turns and answer questions, too.
 
 mod acp;
+pub(in crate::agent) mod agent_socket;
 mod channel;
 mod claude;
 mod connection;
@@ -47,13 +48,13 @@ use agent_team_terminal_ui::Tone;
 use agent_team_tools::team::{message_line, without_middle};
 use agent_team_tools::{Permission, ToolContext};
 
+use self::agent_socket::AgentSocket;
 use self::channel::{Began, Event, PermissionAnswer, SideChannel};
 use self::entry::Entry;
 pub(super) use self::inputs::Inputs;
 use self::inputs::Prompt;
 pub(super) use self::meter::Meter;
 pub(crate) use self::start::runs_in_terminal;
-use self::team_door::TeamDoor;
 use self::terminal::TerminalHandle;
 use self::wire::StopReason;
 use super::conversation::{End, cannot};
@@ -83,7 +84,7 @@ pub(super) struct External {
     /// Set for an agent in its own terminal interface.
     pub(super) terminal: Option<TerminalHandle>,
     /// Open while an agent runs.
-    pub(super) door: Option<TeamDoor>,
+    pub(super) door: Option<AgentSocket>,
     pub(super) inputs: Inputs,
     /// The id of a new session, until it is stored with the first prompt. An entry without a turn would show an idle
     /// member as working.

@@ -30,10 +30,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::open_calls::{OpenCalls, Verdict};
 use self::settings::Session;
+use super::agent_socket::AgentSocket;
 use super::channel::{
     AgentProgram, Began, BoxFuture, Event, OpenError, Opened, SideChannel, TurnError,
 };
-use super::hook_door::{HookAnswer, HookCall, HookDoor, HookEvent, MAIL};
+use super::hook_door::{self, HookAnswer, HookCall, HookEvent, MAIL};
 use super::terminal::{RunningTerminal, TerminalHandle};
 use super::version::{numbers, version_of};
 use super::wire::{ContentBlock, PromptEnd, SessionUpdate, StopReason};
@@ -63,7 +64,7 @@ pub(super) struct Claude {
     terminal: RunningTerminal,
     events: mpsc::UnboundedReceiver<HookEvent>,
     verdicts: mpsc::UnboundedReceiver<(String, Verdict)>,
-    _door: HookDoor,
+    _door: AgentSocket,
     /// The session that the program was started with, until the program has opened it.
     starting: Option<Session>,
     session: String,
@@ -139,7 +140,7 @@ impl Claude {
         let terminal = terminal.start(command, env.clone()).await?;
         let agent = terminal.process();
         let agent = agent.ok_or_else(|| std::io::Error::other("it has exited"))?;
-        let (door, events) = HookDoor::open(listener, socket, agent);
+        let (door, events) = hook_door::open(listener, socket, agent);
         let (verdict_sender, verdicts) = mpsc::unbounded_channel();
         let warning = warning(version.as_deref()).map(Event::Notice);
         let version = version.as_deref().unwrap_or("of an unknown version");

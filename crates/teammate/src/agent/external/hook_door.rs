@@ -7,10 +7,8 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use agent_team_system::process::ProcessId;
@@ -18,10 +16,9 @@ use agent_team_system::socket::{Listener, Stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
 
-use super::team_door::is_of;
+use super::agent_socket::{AgentSocket, Serving};
 
 /// The purposes of hooks, as words of the agent's settings: the call must not be executed without an answer; an event;
 /// the agent waits for a message.
@@ -43,9 +40,6 @@ const READ_LIMIT: Duration = Duration::from_secs(30);
 
 /// The largest number of connections.
 const CONNECTIONS_MAX: usize = 256;
-
-/// The pause after an error.
-const PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Asked {
@@ -101,72 +95,39 @@ pub(super) enum HookEvent {
     Gone(u64),
 }
 
-/// Dropping it closes the socket.
-pub(super) struct HookDoor {
-    socket: PathBuf,
-    accepting: JoinHandle<()>,
+/// Receives hooks at this path. Must be called within a tokio runtime.
+pub(super) fn open(
+    listener: Listener,
+    socket: &Path,
+    agent: ProcessId,
+) -> (AgentSocket, mpsc::UnboundedReceiver<HookEvent>) {
+    let (events, receiver) = mpsc::unbounded_channel();
+    let serving = Serving {
+        name: "hooks",
+        agent,
+        connections_max: CONNECTIONS_MAX,
+    };
+    let mut number = 0;
+    let door = AgentSocket::open(listener, socket, serving, move |stream| {
+        number += 1;
+        serve(stream, number, events.clone())
+    });
+    (door, receiver)
 }
 
-impl HookDoor {
-    /// Listens at this path. `agent`: its descendants may connect. Must be called within a tokio runtime.
-    pub(super) fn open(
-        listener: Listener,
-        socket: &Path,
-        agent: ProcessId,
-    ) -> (Self, mpsc::UnboundedReceiver<HookEvent>) {
-        let (events, receiver) = mpsc::unbounded_channel();
-        let door = Self {
-            socket: socket.to_owned(),
-            accepting: tokio::spawn(accept(listener, agent, events)),
-        };
-        (door, receiver)
+async fn serve(stream: Stream, connection: u64, events: mpsc::UnboundedSender<HookEvent>) {
+    let answered = answer(stream, connection, &events).await;
+    if let Err(error) = &answered {
+        tracing::debug!(%error, "a hook of the agent failed");
+    }
+    if !answered.unwrap_or(false) {
+        // The receiver is gone once the channel has ended.
+        let _ended = events.send(HookEvent::Gone(connection));
     }
 }
 
-impl Drop for HookDoor {
-    fn drop(&mut self) {
-        self.accepting.abort();
-        // A launch has its own path, so the file may also stay.
-        let _removed = std::fs::remove_file(&self.socket);
-    }
-}
-
-async fn accept(listener: Listener, agent: ProcessId, events: mpsc::UnboundedSender<HookEvent>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let numbers = AtomicU64::new(0);
-    loop {
-        let Ok(slot) = Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
-        let stream = match listener.accept().await {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a hook of the agent");
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        };
-        let (number, events) = (numbers.fetch_add(1, Ordering::Relaxed), events.clone());
-        tokio::spawn(async move {
-            if !is_of(agent, &stream).await {
-                tracing::warn!(peer = ?stream.peer(), "refused a hook: it is not of the agent");
-                return;
-            }
-            let served = serve(stream, number, &events).await;
-            if let Err(error) = &served {
-                tracing::debug!(%error, "a hook of the agent failed");
-            }
-            if !served.unwrap_or(false) {
-                // The receiver is gone once the channel has ended.
-                let _ended = events.send(HookEvent::Gone(number));
-            }
-            drop(slot);
-        });
-    }
-}
-
-/// Serves one connection. Returns whether the hook program has received an answer.
-async fn serve(
+/// Answers the call of one connection. Returns whether the hook program has received an answer.
+async fn answer(
     stream: Stream,
     connection: u64,
     events: &mpsc::UnboundedSender<HookEvent>,

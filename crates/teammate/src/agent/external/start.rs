@@ -19,7 +19,7 @@ use super::channel::{AgentProgram, OpenError, Opened, SideChannel, open_in_time}
 use super::claude::Claude;
 use super::entry::{EarlierSession, earlier_session};
 use super::inputs::stop_requested;
-use super::team_door::TeamDoor;
+use super::team_door;
 use super::terminal::TerminalHandle;
 use super::{External, held};
 use crate::agent::conversation::{End, cannot};
@@ -113,7 +113,7 @@ impl External {
         // Closing the earlier door removes its socket.
         self.door = None;
         let door = match channel.process() {
-            Some(agent) => TeamDoor::open(&self.sockets.tools, agent, self.team.team_tools()),
+            Some(agent) => team_door::open(&self.sockets.tools, agent, self.team.team_tools()),
             None => Err(std::io::Error::other("the agent has exited")),
         };
         let door = door.map_err(|error| {

@@ -1,14 +1,12 @@
 //! The team's tools for the programs of an external agent: an MCP server at a Unix socket. Opened by the loop. The agent
 //! starts [`connect`] as its MCP server.
 //!
-//! The socket needs no token: only the agent's program and its descendants may connect, and they can act only as this
-//! member. The kernel reports the pid of a peer, and its ancestors are read from the process table: a process can forge
-//! its environment, but not its ancestors. An orphan of the agent is refused.
+//! Only programs of the agent may connect, and they can act only as this member.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,9 +23,8 @@ use rmcp::model::{
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::Value;
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
 
+use super::agent_socket::{AgentSocket, Serving};
 use crate::hosted::team_tools::TeamTools;
 
 /// Connects stdin and stdout to the socket of a member, until one of them is closed.
@@ -61,71 +58,34 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// The largest number of connections.
 const CONNECTIONS_MAX: usize = 16;
 
-/// Dropping it closes the socket.
-pub(in crate::agent) struct TeamDoor {
-    socket: PathBuf,
-    accepting: JoinHandle<()>,
-}
-
-impl TeamDoor {
-    /// Listens at this path. `agent`: its descendants may connect. Must be called within a tokio runtime.
-    pub(super) fn open(socket: &Path, agent: ProcessId, tools: TeamTools) -> std::io::Result<Self> {
-        let listener = Listener::bind_own(socket)?;
-        let server = TeamServer(tools);
-        Ok(Self {
-            socket: socket.to_owned(),
-            accepting: tokio::spawn(accept(listener, agent, server)),
-        })
-    }
-}
-
-impl Drop for TeamDoor {
-    fn drop(&mut self) {
-        self.accepting.abort();
-        // A launch has its own path, so the file may also stay.
-        let _removed = std::fs::remove_file(&self.socket);
-    }
-}
-
-async fn accept(listener: Listener, agent: ProcessId, server: TeamServer) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok(slot) = Arc::clone(&room).acquire_owned().await else {
-            return;
-        };
-        let stream = match listener.accept().await {
-            Ok(stream) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection to the team's tools");
-                tokio::time::sleep(PROGRESS_INTERVAL).await;
-                continue;
-            }
-        };
-        let server = server.clone();
-        tokio::spawn(async move {
-            if !is_of(agent, &stream).await {
-                tracing::warn!(peer = ?stream.peer(), "refused a connection to the team's tools");
-                return;
-            }
-            let (reader, writer) = stream.into_halves();
-            match server.serve((reader, writer)).await {
-                Ok(running) => {
-                    let _ended = running.waiting().await;
-                }
-                Err(error) => tracing::debug!(%error, "the MCP handshake failed"),
-            }
-            drop(slot);
-        });
-    }
-}
-
-/// Whether the peer is the agent or one of its descendants.
-pub(super) async fn is_of(agent: ProcessId, stream: &Stream) -> bool {
-    let Some(pid) = stream.peer().pid else {
-        return false;
+/// Serves the tools at this path. Must be called within a tokio runtime.
+pub(super) fn open(
+    socket: &Path,
+    agent: ProcessId,
+    tools: TeamTools,
+) -> std::io::Result<AgentSocket> {
+    let listener = Listener::bind_own(socket)?;
+    let server = TeamServer(tools);
+    let serving = Serving {
+        name: "the team's tools",
+        agent,
+        connections_max: CONNECTIONS_MAX,
     };
-    let found = tokio::task::spawn_blocking(move || agent.is_ancestor_of(pid)).await;
-    found.is_ok_and(|is_ancestor| is_ancestor.unwrap_or(false))
+    Ok(AgentSocket::open(
+        listener,
+        socket,
+        serving,
+        move |stream| serve(stream, server.clone()),
+    ))
+}
+
+async fn serve(stream: Stream, server: TeamServer) {
+    match server.serve(stream.into_halves()).await {
+        Ok(running) => {
+            let _ended = running.waiting().await;
+        }
+        Err(error) => tracing::debug!(%error, "the MCP handshake failed"),
+    }
 }
 
 /// Serves one connection.
