@@ -36,12 +36,12 @@ fn team(rig: &Rig, engine: &str, env: &str, lines: &str) -> String {
 
 pub(super) const TASK: &str = "[[task]]\ntitle = \"Make the file\"\n";
 
-pub(super) async fn until_logged(rig: &Rig, text: &str) {
+pub(super) async fn until_logged(rig: &Rig, text: &str) -> String {
     until(&format!("{text:?} in the log"), async || {
         let logs = rig.ok(["logs", "ada"]).await.stdout;
-        logs.contains(text).then_some(())
+        logs.contains(text).then_some(logs)
     })
-    .await;
+    .await
 }
 
 #[tokio::test]

@@ -3,14 +3,12 @@
 
 use agent_team_protocol::method::{MemberInterrupt, OneMember};
 use agent_team_protocol::placement::Placement;
-use agent_team_protocol::view::{MemberState, MemberView, TaskState};
+use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_tests::{Rig, processes, tmux, until};
 use tempfile::TempDir;
 
-use crate::external::installed;
+use crate::external::{TASK, installed, until_logged};
 use crate::reopen::assert_same_worker;
-
-const TASK: &str = "[[task]]\ntitle = \"Make the file\"\n";
 
 const TERMINAL: &str = "{ terminal = \"claude\" }";
 
@@ -34,30 +32,12 @@ fn rig_with(placement: &str, engine: &str, env: &str, lines: &str) -> (Rig, Temp
     (rig, programs)
 }
 
-async fn until_logged(rig: &Rig, text: &str) -> String {
-    until(&format!("{text:?} in the log"), async || {
-        let logs = rig.ok(["logs", "ada"]).await.stdout;
-        logs.contains(text).then_some(logs)
-    })
-    .await
-}
-
 async fn until_asked(rig: &Rig) {
     rig.until_member("ada", |ada| ada.requests > 0).await;
 }
 
 async fn until_nothing_asked(rig: &Rig) {
     rig.until_member("ada", |ada| ada.requests == 0).await;
-}
-
-async fn until_in_pane(rig: &Rig) -> (MemberView, String) {
-    let ada = rig
-        .until_member("ada", |ada| {
-            ada.placement == Placement::Tmux && ada.pane.is_some()
-        })
-        .await;
-    let pane = ada.pane.clone().expect("a pane");
-    (ada, pane)
 }
 
 #[tokio::test]
@@ -85,7 +65,7 @@ async fn the_word_of_the_agent_selects_its_protocol_in_a_pane() {
     }
     let (rig, _programs) = rig_with("tmux", "\"claude\"", "", "");
     rig.ok(["up", "--detach"]).await;
-    until_in_pane(&rig).await;
+    rig.until_in_pane("ada").await;
     rig.ok(["send", "ada", "ping"]).await;
     let logs = until_logged(&rig, "pong in mode default").await;
     assert!(!logs.contains("connected to Claude Code"), "{logs}");
@@ -126,7 +106,7 @@ async fn the_user_answers_in_the_dialog_of_the_agent() {
     }
     let (rig, _programs) = rig("tmux", "");
     rig.ok(["up", "--detach"]).await;
-    let (_, pane) = until_in_pane(&rig).await;
+    let (_, pane) = rig.until_in_pane("ada").await;
     let tmux = rig.tmux();
     tmux.until_shown(&pane, "Welcome to the fake").await;
     rig.ok(["send", "ada", "try it"]).await;
@@ -157,7 +137,7 @@ async fn a_decision_of_a_client_closes_the_dialog_of_the_agent() {
     }
     let (rig, _programs) = rig("tmux", "");
     rig.ok(["up", "--detach"]).await;
-    let (_, pane) = until_in_pane(&rig).await;
+    let (_, pane) = rig.until_in_pane("ada").await;
     let tmux = rig.tmux();
     rig.ok(["send", "ada", "try it"]).await;
     tmux.until_shown(&pane, "Do you want to proceed?").await;
@@ -195,7 +175,7 @@ async fn a_turn_that_the_user_types_is_followed() {
     }
     let (rig, _programs) = rig("tmux", "");
     rig.ok(["up", "--detach"]).await;
-    let (_, pane) = until_in_pane(&rig).await;
+    let (_, pane) = rig.until_in_pane("ada").await;
     let tmux = rig.tmux();
     tmux.until_shown(&pane, "Welcome to the fake").await;
     tmux.ask(["send-keys", "-t", &pane, "try it", "Enter"])
@@ -220,7 +200,7 @@ async fn an_agent_survives_its_pane_and_is_repainted() {
     }
     let (rig, _programs) = rig("tmux", "");
     rig.ok(["up", "--detach"]).await;
-    let (before, pane) = until_in_pane(&rig).await;
+    let (before, pane) = rig.until_in_pane("ada").await;
     let tmux = rig.tmux();
     tmux.until_shown(&pane, "Welcome to the fake").await;
     let is_headless = async || {
@@ -232,7 +212,7 @@ async fn an_agent_survives_its_pane_and_is_repainted() {
     rig.ok(["send", "ada", "ping"]).await;
     until_logged(&rig, "pong").await;
     rig.ok(["panes", "reopen", "ada"]).await;
-    let (after, pane) = until_in_pane(&rig).await;
+    let (after, pane) = rig.until_in_pane("ada").await;
     assert_same_worker(&before, &after);
     let shown = tmux.until_shown(&pane, "pong").await;
     assert!(shown.contains("Welcome to the fake"), "{shown}");
@@ -241,7 +221,7 @@ async fn an_agent_survives_its_pane_and_is_repainted() {
     processes::kill(processes::living(server.parse().expect("a pid"))).await;
     is_headless().await;
     rig.ok(["up", "--detach"]).await;
-    let (again, pane) = until_in_pane(&rig).await;
+    let (again, pane) = rig.until_in_pane("ada").await;
     assert_same_worker(&before, &again);
     tmux.until_shown(&pane, "pong").await;
 }

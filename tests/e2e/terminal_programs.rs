@@ -3,7 +3,7 @@
 use agent_team_protocol::method::{MemberScreenShow, OneMember};
 use agent_team_protocol::notification::MemberScreen;
 use agent_team_protocol::placement::Placement;
-use agent_team_protocol::view::{MemberState, MemberView, TaskState};
+use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_tests::{Rig, processes, tmux, until};
 
 use crate::reopen::assert_same_worker;
@@ -51,16 +51,6 @@ fn of_line(placement: &str, line: &str) -> Rig {
 
 const FULL: &str = "\"sh\", \"full.sh\"";
 
-async fn until_in_pane(rig: &Rig) -> (MemberView, String) {
-    let ada = rig
-        .until_member("ada", |ada| {
-            ada.placement == Placement::Tmux && ada.pane.is_some()
-        })
-        .await;
-    let pane = ada.pane.clone().expect("a pane");
-    (ada, pane)
-}
-
 async fn until_headless(rig: &Rig) {
     rig.until_member("ada", |ada| {
         ada.placement == Placement::Headless && ada.pane.is_none()
@@ -75,7 +65,7 @@ async fn a_program_survives_its_pane_and_is_repainted() {
     }
     let rig = rig("tmux", FULL);
     rig.ok(["up", "--detach"]).await;
-    let (before, pane) = until_in_pane(&rig).await;
+    let (before, pane) = rig.until_in_pane("ada").await;
     let tmux = rig.tmux();
     tmux.until_shown(&pane, "ready on").await;
     tmux.ask(["send-keys", "-t", &pane, "a"]).await;
@@ -84,7 +74,7 @@ async fn a_program_survives_its_pane_and_is_repainted() {
     tmux.ask(["kill-pane", "-t", &pane]).await;
     until_headless(&rig).await;
     rig.ok(["panes", "reopen", "ada"]).await;
-    let (after, pane) = until_in_pane(&rig).await;
+    let (after, pane) = rig.until_in_pane("ada").await;
     assert_same_worker(&before, &after);
     let shown = tmux.until_shown(&pane, "key <a>").await;
     assert!(shown.contains("ready on"), "{shown}");
@@ -98,7 +88,7 @@ async fn a_program_survives_its_pane_and_is_repainted() {
     processes::kill(processes::living(server.parse().expect("a pid"))).await;
     until_headless(&rig).await;
     rig.ok(["up", "--detach"]).await;
-    let (again, pane) = until_in_pane(&rig).await;
+    let (again, pane) = rig.until_in_pane("ada").await;
     assert_same_worker(&before, &again);
     tmux.until_shown(&pane, "key <b>").await;
 }
@@ -110,7 +100,7 @@ async fn a_program_has_the_size_of_its_pane() {
     }
     let rig = rig("tmux", FULL);
     rig.ok(["up", "--detach"]).await;
-    let (_, pane) = until_in_pane(&rig).await;
+    let (_, pane) = rig.until_in_pane("ada").await;
     let tmux = rig.tmux();
     let size = async || {
         let format = "#{pane_height} #{pane_width}";
@@ -163,7 +153,7 @@ async fn a_message_is_shown_and_not_delivered() {
     }
     let rig = rig("tmux", FULL);
     rig.ok(["up", "--detach"]).await;
-    let (_, pane) = until_in_pane(&rig).await;
+    let (_, pane) = rig.until_in_pane("ada").await;
     let tmux = rig.tmux();
     tmux.until_shown(&pane, "ready on").await;
     tmux.ask(["send-keys", "-t", &pane, "a"]).await;
@@ -194,7 +184,7 @@ async fn the_exit_status_decides_about_a_restart() {
     }
     let rig = rig("tmux", FULL);
     rig.ok(["up", "--detach"]).await;
-    let (_, pane) = until_in_pane(&rig).await;
+    let (_, pane) = rig.until_in_pane("ada").await;
     let tmux = rig.tmux();
     tmux.until_shown(&pane, "ready on").await;
     tmux.ask(["send-keys", "-t", &pane, "x"]).await;
@@ -206,7 +196,7 @@ async fn the_exit_status_decides_about_a_restart() {
         .await
         .expect(0)
         .assert_says("✗ sh has failed: exit 3");
-    let (_, pane) = until_in_pane(&rig).await;
+    let (_, pane) = rig.until_in_pane("ada").await;
     until("the program to have ended", async || {
         tmux.ask(["send-keys", "-t", &pane, "q"]).await;
         let ada = rig.member("ada").await;
@@ -243,7 +233,7 @@ async fn a_hostile_program_reaches_nothing_outside_its_screen() {
                    echo all sent; exec cat";
     let rig = of_line("tmux", hostile);
     rig.ok(["up", "--detach"]).await;
-    let (_, pane) = until_in_pane(&rig).await;
+    let (_, pane) = rig.until_in_pane("ada").await;
     let tmux = rig.tmux();
     let titles = "#{pane_title}|#{window_name}|#{@agent_team_member}";
     let shown = tmux.until_shown(&pane, "all sent").await;
@@ -294,7 +284,7 @@ async fn a_flood_of_output_delays_neither_keys_nor_a_stop() {
         "trap 'echo interrupted' INT; yes flood; echo over; yes again",
     );
     rig.ok(["up", "--detach"]).await;
-    let (_, pane) = until_in_pane(&rig).await;
+    let (_, pane) = rig.until_in_pane("ada").await;
     let tmux = rig.tmux();
     tmux.until_shown(&pane, "flood").await;
     rig.ok(["send", "ada", "hello"]).await;
@@ -374,14 +364,14 @@ async fn a_new_pane_has_the_rows_that_left_the_screen() {
     }
     let rig = of_line("tmux", "seq -f 'row <%g>' 100; exec cat");
     rig.ok(["up", "--detach"]).await;
-    let (_, pane) = until_in_pane(&rig).await;
+    let (_, pane) = rig.until_in_pane("ada").await;
     let tmux = rig.tmux();
     tmux.until_shown(&pane, "row <100>").await;
     tmux.until_shown(&pane, "row <1>").await;
     tmux.ask(["kill-pane", "-t", &pane]).await;
     until_headless(&rig).await;
     rig.ok(["panes", "reopen", "ada"]).await;
-    let (_, pane) = until_in_pane(&rig).await;
+    let (_, pane) = rig.until_in_pane("ada").await;
     let shown = tmux.until_shown(&pane, "row <100>").await;
     assert_eq!(shown.matches("row <").count(), 100, "{shown}");
 }

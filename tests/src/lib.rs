@@ -39,6 +39,7 @@ pub mod shim;
 pub mod simulation;
 pub mod small_disk;
 pub mod stub;
+pub mod team_tools;
 pub mod tmux;
 pub mod torture;
 pub mod user;

@@ -16,6 +16,7 @@ use agent_team_file::Reading;
 use agent_team_protocol::method::{
     MemberShow, Method, Nothing, OneMember, OneTask, TaskShow, TeamShow,
 };
+use agent_team_protocol::placement::Placement;
 use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
 use agent_team_protocol::{ErrorCode, MemberName, TeamId};
 use agent_team_system::directories::Directories;
@@ -517,6 +518,15 @@ impl Rig {
     pub async fn until_member_is(&self, name: &str, state: MemberState) -> MemberView {
         self.until_member(name, |member| member.state == state)
             .await
+    }
+
+    /// Waits until a member is in a pane of tmux. Returns the id of the pane, too.
+    pub async fn until_in_pane(&self, name: &str) -> (MemberView, String) {
+        let is_shown =
+            |member: &MemberView| member.placement == Placement::Tmux && member.pane.is_some();
+        let member = self.until_member(name, is_shown).await;
+        let pane = member.pane.clone().expect("a pane");
+        (member, pane)
     }
 
     pub async fn until_task_is(&self, id: &str, state: TaskState) -> TaskView {

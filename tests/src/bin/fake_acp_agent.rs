@@ -28,10 +28,11 @@
 //! login, as it does under the name `kimi`; with `FAKE_ACP_SILENT`, it opens no session; with `FAKE_ACP_MUTE`, it answers
 //! nothing. It writes each answer to a question into the file `answers` in that directory.
 
-use std::io::{BufRead, BufReader, Lines, StdinLock, Write};
+use std::io::{BufRead, Lines, StdinLock, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use agent_team_tests::team_tools;
 use serde_json::{Value, json};
 
 struct Agent {
@@ -239,7 +240,11 @@ impl Agent {
                 self.team.last().expect("a socket")
             ));
         } else if has("fake:finish") {
-            let result = self.team_tool("finish", json!({ "answer": "the fake is done" }));
+            let result = team_tools::call(
+                &self.team,
+                "finish",
+                &json!({ "answer": "the fake is done" }),
+            );
             self.say(&format!("finish: {result}"));
         } else if has("fake:spend") {
             self.costs_more();
@@ -315,7 +320,11 @@ impl Agent {
         if !self.has_team_rule && !self.may_call(&call) {
             return;
         }
-        let result = self.team_tool(tool, json!({ "task": task, field: "the fake is done" }));
+        let result = team_tools::call(
+            &self.team,
+            tool,
+            &json!({ "task": task, field: "the fake is done" }),
+        );
         self.say(&format!("{tool}: {result}"));
     }
 
@@ -366,43 +375,5 @@ impl Agent {
             }
         }
         false
-    }
-
-    /// Calls a tool of the team, over MCP.
-    fn team_tool(&self, tool: &str, arguments: Value) -> String {
-        let (program, args) = self.team.split_first().expect("a command");
-        let mut server = Command::new(program)
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the MCP server starts");
-        let mut stdin = server.stdin.take().expect("a pipe");
-        let mut lines = BufReader::new(server.stdout.take().expect("a pipe")).lines();
-        let mut send = |message: Value| writeln!(stdin, "{message}").expect("the server reads");
-        let mut answer = |id: u64| loop {
-            let line = lines.next().expect("an answer").expect("a line");
-            let message: Value = serde_json::from_str(&line).expect("JSON");
-            if message["id"] == id {
-                return message;
-            }
-        };
-        send(
-            json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
-            "protocolVersion": "2025-06-18", "capabilities": {},
-            "clientInfo": { "name": "fake", "version": "1.0.0" },
-        } }),
-        );
-        answer(1);
-        send(json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
-        send(json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call",
-            "params": { "name": tool, "arguments": arguments } }));
-        let text = answer(2)["result"]["content"][0]["text"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        drop(stdin);
-        let _reaped = server.wait();
-        text
     }
 }

@@ -19,11 +19,12 @@
     reason = "the hook of an abandoned dialog ends with the program"
 )]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use agent_team_tests::team_tools;
 use serde_json::{Value, json};
 
 const ESCAPE: u8 = 0x1b;
@@ -306,7 +307,7 @@ impl Fake {
                 (Some(0), ""),
                 "the team's tools need no decision"
             );
-            let text = self.team_tool(tool, &json!({ "task": task, field: text }));
+            let text = team_tools::call(&self.team, tool, &json!({ "task": task, field: text }));
             self.hook("PostToolUse", call);
             return End::Stop(format!("{tool}: {text}"));
         } else if has("try it") {
@@ -398,43 +399,6 @@ impl Fake {
             }
         }
         Err(End::Interrupted)
-    }
-
-    /// Calls a tool of the team, over MCP.
-    fn team_tool(&self, tool: &str, arguments: &Value) -> String {
-        let (program, args) = self.team.split_first().expect("a command");
-        let mut server = Command::new(program)
-            .args(args)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the MCP server starts");
-        let mut stdin = server.stdin.take().expect("a pipe");
-        let mut lines = BufReader::new(server.stdout.take().expect("a pipe")).lines();
-        let mut send = |message: Value| writeln!(stdin, "{message}").expect("the server reads");
-        let mut answer = |id: u64| loop {
-            let line = lines.next().expect("an answer").expect("a line");
-            let message: Value = serde_json::from_str(&line).expect("JSON");
-            if message["id"] == id {
-                return message;
-            }
-        };
-        send(
-            json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
-            "protocolVersion": "2025-06-18", "capabilities": {},
-            "clientInfo": { "name": "fake", "version": "1.0.0" },
-        } }),
-        );
-        answer(1);
-        send(json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
-        send(json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call",
-            "params": { "name": tool, "arguments": arguments } }));
-        let text = answer(2)["result"]["content"][0]["text"]
-            .as_str()
-            .map(str::to_owned);
-        drop(stdin);
-        let _reaped = server.wait();
-        text.unwrap_or_default()
     }
 }
 
