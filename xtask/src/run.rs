@@ -4,8 +4,13 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+
+/// The interval between two reads of a screen or of a team's state.
+pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 
 /// A failed program or check. `code` becomes the exit code of this program.
 #[derive(Debug)]
@@ -108,6 +113,20 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 /// Whether the command succeeds; its output is discarded.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
+}
+
+/// Waits until the condition holds. Returns whether it held within the limit.
+pub(crate) fn wait(limit: Duration, mut condition: impl FnMut() -> Result<bool>) -> Result<bool> {
+    let start = Instant::now();
+    loop {
+        if condition()? {
+            return Ok(true);
+        }
+        if start.elapsed() > limit {
+            return Ok(false);
+        }
+        sleep(INTERVAL);
+    }
 }
 
 /// The directory of the binaries of the dev profile, which contains this executable too.

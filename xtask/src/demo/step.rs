@@ -4,18 +4,15 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::run::{output, succeeds};
+use crate::run::{output, succeeds, wait};
 use crate::test;
 
 /// The most time for each part of the step.
 const LIMIT: Duration = Duration::from_secs(120);
-
-const INTERVAL: Duration = Duration::from_millis(100);
 
 pub(crate) fn run() -> Result<()> {
     test::build()?;
@@ -76,7 +73,7 @@ impl Stage {
         xtask.stdin(Stdio::null()).stderr(printed.try_clone()?);
         let mut running = xtask.stdout(printed).spawn()?;
         let mut status = None;
-        let ended = wait(|| {
+        let ended = wait(LIMIT, || {
             status = running.try_wait()?;
             Ok(status.is_some())
         });
@@ -113,7 +110,7 @@ impl Stage {
     }
 
     fn wait_for(&self, text: &str) -> Result<()> {
-        if wait(|| Ok(self.screen()?.contains(text)))? {
+        if wait(LIMIT, || Ok(self.screen()?.contains(text)))? {
             return Ok(());
         }
         bail!("timed out waiting for {text:?}:\n{}", self.screen()?)
@@ -143,16 +140,4 @@ impl Drop for Stage {
         let _stopped = self.xtask(&["demo", "down"]);
         let _gone = succeeds(&mut self.tmux_command(&["kill-server"]));
     }
-}
-
-/// Waits until the condition holds. Returns whether it held within the limit.
-fn wait(mut condition: impl FnMut() -> Result<bool>) -> Result<bool> {
-    let start = Instant::now();
-    while start.elapsed() < LIMIT {
-        if condition()? {
-            return Ok(true);
-        }
-        sleep(INTERVAL);
-    }
-    Ok(false)
 }

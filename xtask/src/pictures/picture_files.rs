@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::stage::{INTERVAL, Size, Terminal};
+use super::stage::{Size, Terminal};
 use super::svg::{Theme, draw, drawn_rows};
-use crate::run::{Failed, root};
+use crate::run::{Failed, INTERVAL, root};
 
 /// How long a screen must be unchanged before its picture is written.
 const SETTLED: Duration = Duration::from_millis(1500);

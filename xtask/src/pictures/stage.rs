@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
@@ -12,13 +11,10 @@ use serde_json::Value;
 use super::screen::{SHOWN_PROJECT, Screen};
 use super::svg::Theme;
 use crate::demo::{Demo, Team};
-use crate::run::{check, output, succeeds};
+use crate::run::{check, output, succeeds, wait};
 
 /// How long a team may need to reach the state that a picture shows.
 const LIMIT: Duration = Duration::from_secs(120);
-
-/// The interval between two reads of a screen or of a team's state.
-pub(super) const INTERVAL: Duration = Duration::from_millis(100);
 
 /// The terminal type of the terminals. It has 256 colours and italics.
 const TERM: &str = "tmux-256color";
@@ -180,7 +176,7 @@ impl Stage {
         what: &str,
         is_reached: impl Fn(&dyn Fn(&str) -> Value) -> bool,
     ) -> Result<()> {
-        let reached = wait(|| {
+        let reached = wait(LIMIT, || {
             let members = self.demo.members();
             let member = |name: &str| {
                 let mut members = members.iter();
@@ -216,7 +212,7 @@ impl Terminal<'_> {
 
     /// Waits until the terminal shows this text.
     pub(super) fn wait_for(&self, text: &str) -> Result<()> {
-        if wait(|| Ok(self.screen()?.text().contains(text)))? {
+        if wait(LIMIT, || Ok(self.screen()?.text().contains(text)))? {
             return Ok(());
         }
         bail!("timed out waiting for {text:?}:\n{}", self.screen()?.text())
@@ -228,19 +224,5 @@ impl Drop for Stage {
         let _stopped = succeeds(&mut self.demo.agent_team(&["down", "--force"]));
         // The server may have exited already: it exits with its last terminal.
         let _gone = succeeds(&mut self.tmux_command(&["kill-server"]));
-    }
-}
-
-/// Waits until the condition holds. Returns whether it held within the limit.
-fn wait(condition: impl Fn() -> Result<bool>) -> Result<bool> {
-    let start = Instant::now();
-    loop {
-        if condition()? {
-            return Ok(true);
-        }
-        if start.elapsed() > LIMIT {
-            return Ok(false);
-        }
-        sleep(INTERVAL);
     }
 }
