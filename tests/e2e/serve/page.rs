@@ -27,6 +27,29 @@ pub(super) struct Browser {
 /// killed chromedriver.
 struct Driver(Child);
 
+impl Driver {
+    /// Starts it on a free port. `None`: chromedriver has ended. It takes a free port of one address family and then the
+    /// same port of the other, which another process may have.
+    async fn start() -> std::io::Result<Option<(Self, u16)>> {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map(Self)?;
+        let mut lines = BufReader::new(driver.0.stdout.take().expect("stdout is piped")).lines();
+        while let Some(line) = lines.next_line().await? {
+            let number = line.split("on port ").nth(1);
+            if let Some(number) = number.filter(|_| line.contains("successfully")) {
+                let port = number.trim_end_matches('.').parse().expect("a port");
+                return Ok(Some((driver, port)));
+            }
+        }
+        driver.0.wait().await?;
+        Ok(None)
+    }
+}
+
 impl Drop for Driver {
     fn drop(&mut self) {
         if let Some(leader) = self.0.id() {
@@ -38,29 +61,21 @@ impl Drop for Driver {
 impl Browser {
     /// `None`: chromedriver is not installed.
     pub(super) async fn start(width: u32, dark: bool) -> Option<Self> {
-        let driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .process_group(0)
-            .spawn();
-        let Ok(driver) = driver else {
+        let started = within("chromedriver", async {
+            loop {
+                match Driver::start().await {
+                    Ok(Some(started)) => break Some(started),
+                    Ok(None) => {}
+                    Err(_) => break None,
+                }
+            }
+        });
+        let Some((driver, port)) = started.await else {
             agent_team_tests::skipped(
                 "chromedriver is not installed: run apt-get install chromium-driver",
             );
             return None;
         };
-        let mut driver = Driver(driver);
-        let mut lines = BufReader::new(driver.0.stdout.take().expect("stdout is piped")).lines();
-        let port = within("chromedriver", async {
-            loop {
-                let line = lines.next_line().await.expect("text").expect("a port");
-                let number = line.split("on port ").nth(1);
-                if let Some(number) = number.filter(|_| line.contains("successfully")) {
-                    break number.trim_end_matches('.').parse().expect("a port");
-                }
-            }
-        });
-        let port = port.await;
         let mut arguments = vec!["--headless=new", "--no-sandbox", "--disable-gpu"];
         if dark {
             arguments.push("--blink-settings=preferredColorScheme=0");
