@@ -12,8 +12,10 @@ mod events;
 mod grants;
 mod idle;
 mod messages;
+mod readers;
 mod recovery;
 mod rig;
+mod serve;
 mod sqlite;
 mod start;
 mod stats;
@@ -122,6 +124,11 @@ const GROUPS: &[Group] = &[
         name: "events",
         description: "events to many subscribers",
         measure: events::fan_out,
+    },
+    Group {
+        name: "serve",
+        description: "the HTTP service: events to many clients, latency, memory",
+        measure: serve::rows,
     },
 ];
 

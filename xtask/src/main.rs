@@ -14,6 +14,7 @@ mod dist;
 mod eval;
 mod fuzz;
 mod install;
+mod mcp_suites;
 mod pictures;
 mod programs;
 mod real_clis;

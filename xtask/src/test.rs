@@ -10,7 +10,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result};
 
 use crate::run::{Failed, cargo, check, dev_binaries, output, root, script, succeeds};
-use crate::{demo, eval, fuzz, pictures, real_clis, tidy, torture};
+use crate::{demo, eval, fuzz, mcp_suites, pictures, real_clis, tidy, torture};
 
 struct Step {
     name: &'static str,
@@ -117,11 +117,18 @@ const STEPS: &[Step] = &[
 ];
 
 /// Steps that run only if they are named: they need a network.
-const NAMED_STEPS: &[Step] = &[Step {
-    name: "real-clis",
-    description: "install the real agents of other vendors with npm, and run a team of them with scripted models",
-    run: real_clis::step,
-}];
+const NAMED_STEPS: &[Step] = &[
+    Step {
+        name: "real-clis",
+        description: "install the real agents of other vendors with npm, and run a team of them with scripted models",
+        run: real_clis::step,
+    },
+    Step {
+        name: "mcp",
+        description: "install the inspector and the conformance suite of MCP with npm, and test both transports",
+        run: mcp_suites::step,
+    },
+];
 
 /// The variable that makes the tests skip cases that need tmux.
 const NO_TMUX: &str = "AGENT_TEAM_TEST_NO_TMUX";

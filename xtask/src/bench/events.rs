@@ -15,10 +15,10 @@ use agent_team_protocol::method::{
 };
 use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::rpc::{self, Call, TeamRef};
-use anyhow::{Result, bail};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use anyhow::Result;
 
 use super::Bench;
+use super::readers::{End, Readers};
 use super::rig::{Durability, Installation, Worker, environment, team};
 use super::stats::{Figure, percentile};
 use super::swarm::Swarm;
@@ -27,60 +27,11 @@ use super::table::{Row, Target, Unit};
 /// Calls in flight of the client that causes the events.
 const WINDOW: usize = 256;
 
-/// The sockets of the subscribers.
-struct Readers {
-    streams: Vec<UnixStream>,
-    /// Received lines per socket.
-    lines: Vec<usize>,
-}
-
-impl Readers {
-    fn new(streams: Vec<UnixStream>) -> Result<Self> {
-        for stream in &streams {
-            stream.set_nonblocking(true)?;
-        }
-        let lines = vec![0; streams.len()];
-        Ok(Self { streams, lines })
-    }
-
-    /// Reads until each socket has received `count` lines. Returns the times at which the first and the last socket had
-    /// received them.
-    fn read(&mut self, count: usize) -> Result<(Instant, Instant)> {
-        self.lines.fill(0);
-        let mut first = None;
-        let mut buffer = vec![0; 64 * 1024];
-        let mut behind = self.streams.len();
-        while behind > 0 {
-            let mut polled: Vec<PollFd<'_>> = self
-                .streams
-                .iter()
-                .map(|stream| PollFd::new(stream.as_fd(), PollFlags::POLLIN))
-                .collect();
-            if poll(&mut polled, PollTimeout::from(30_000_u16))? == 0 {
-                bail!("{behind} subscribers are missing events");
-            }
-            let ready: Vec<bool> = polled.iter().map(|fd| fd.any() == Some(true)).collect();
-            for (index, _) in ready.into_iter().enumerate().filter(|(_, ready)| *ready) {
-                let read = match self.streams[index].read(&mut buffer) {
-                    Ok(0) => bail!("a subscriber was cut off"),
-                    Ok(read) => read,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                    Err(error) => return Err(error.into()),
-                };
-                let before = self.lines[index];
-                self.lines[index] += buffer[..read].iter().filter(|byte| **byte == b'\n').count();
-                if before < count && self.lines[index] >= count {
-                    behind -= 1;
-                    first.get_or_insert_with(Instant::now);
-                }
-            }
-        }
-        let last = Instant::now();
-        Ok((first.unwrap_or(last), last))
-    }
-}
-
-fn subscribers(installation: &mut Installation, team: &TeamId, count: usize) -> Result<Readers> {
+fn subscribers(
+    installation: &mut Installation,
+    team: &TeamId,
+    count: usize,
+) -> Result<Readers<UnixStream>> {
     let socket = installation.socket()?;
     let after = installation
         .wire
@@ -100,10 +51,11 @@ fn subscribers(installation: &mut Installation, team: &TeamId, count: usize) -> 
             },
         };
         stream.write_all(rpc::request::<EventSubscribe>(1, &call).as_bytes())?;
+        stream.set_nonblocking(true)?;
         Ok(stream)
     };
     let streams = (0..count).map(subscribe).collect::<Result<_>>()?;
-    let mut readers = Readers::new(streams)?;
+    let mut readers = Readers::new(streams, End::Line);
     // The answers to the handshake and to the subscription.
     readers.read(2)?;
     Ok(readers)
@@ -157,13 +109,13 @@ pub(super) fn fan_out(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 /// Deliveries per second from the first call to the last subscriber's last event.
-fn deliveries(
+pub(super) fn deliveries<S: Read + AsFd + Send>(
     swarm: &mut Swarm,
     team: &TeamId,
-    readers: &mut Readers,
+    readers: &mut Readers<S>,
     events: usize,
 ) -> Result<f64> {
-    let count = readers.streams.len();
+    let count = readers.count();
     let started = Instant::now();
     let ended = std::thread::scope(|scope| {
         let reading = scope.spawn(|| readers.read(events));
@@ -173,7 +125,7 @@ fn deliveries(
     Ok((events * count) as f64 / (ended.1 - started).as_secs_f64())
 }
 
-fn message() -> SendMessage {
+pub(super) fn message() -> SendMessage {
     SendMessage {
         to: Recipient::User,
         text: format!("{:<64}", "event"),
@@ -186,12 +138,27 @@ fn message() -> SendMessage {
 
 /// The limit: deliveries per second of a thread that only writes each event to each client.
 fn bare_deliveries(count: usize, events: usize) -> Result<f64> {
-    let event = format!("{:<219}\n", "an event of the usual length");
     let pairs = (0..count)
         .map(|_| UnixStream::pair())
         .collect::<io::Result<Vec<_>>>()?;
+    for (_, receiver) in &pairs {
+        receiver.set_nonblocking(true)?;
+    }
+    let event = format!("{:<219}\n", "an event of the usual length");
+    written(pairs, &event, End::Line, events)
+}
+
+/// Deliveries per second of a thread that writes this event `events` times to each first socket of these pairs, while
+/// another thread reads the second sockets, which must be in non-blocking mode.
+pub(super) fn written<S: Read + Write + AsFd + Send>(
+    pairs: Vec<(S, S)>,
+    event: &str,
+    end: End,
+    events: usize,
+) -> Result<f64> {
     let (mut writers, receivers): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
-    let mut readers = Readers::new(receivers)?;
+    let mut readers = Readers::new(receivers, end);
+    let count = writers.len();
     let started = Instant::now();
     let ended = std::thread::scope(|scope| {
         let reading = scope.spawn(|| readers.read(events));

@@ -98,10 +98,10 @@ struct Observed {
 }
 
 /// Memory of a process, in MiB.
-struct Memory {
-    resident: f64,
+pub(super) struct Memory {
+    pub(super) resident: f64,
     /// The part of `resident` that is the process's own data and not pages of files.
-    anonymous: f64,
+    pub(super) anonymous: f64,
 }
 
 /// The pids of the workers, once all are ready and have been idle for [`SETTLE`].
@@ -143,7 +143,7 @@ fn observe(
     })
 }
 
-fn memory_of(pid: u32) -> Result<Memory> {
+pub(super) fn memory_of(pid: u32) -> Result<Memory> {
     let status =
         fs::read_to_string(format!("/proc/{pid}/status")).context("this system has no /proc")?;
     let mebibytes = |field: &str| Ok::<_, anyhow::Error>(number(&status, field)? / 1024.0);

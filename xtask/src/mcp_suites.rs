@@ -1,0 +1,206 @@
+//! `cargo xtask test mcp`: the official inspector and the official conformance suite of MCP against `agent-team mcp` and
+//! `agent-team serve`. Both are installed below the target directory with npm, with a Node.js that is new enough.
+//!
+//! Most scenarios of the suite need the tools, resources and prompts of its own sample server. [`SCENARIOS`] lists those
+//! that concern every server.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::run::{check, dev_binaries, output, root, succeeds};
+use crate::test;
+
+/// The packages, with the tested versions.
+const PACKAGES: [&str; 3] = [
+    "@modelcontextprotocol/inspector@2.12.0",
+    "@modelcontextprotocol/conformance@0.1.16",
+    "node@22.23.3",
+];
+
+const SCENARIOS: [&str; 8] = [
+    "server-initialize",
+    "ping",
+    "completion-complete",
+    "tools-list",
+    "tools-call-error",
+    "resources-list",
+    "prompts-list",
+    "server-sse-multiple-streams",
+];
+
+/// A team for `agent-team serve`, which serves no project without one.
+const TEAM: &str =
+    "[panes]\nplacement = \"headless\"\n[[member]]\nname = \"ada\"\nengine = \"command\"\n";
+
+pub(crate) fn step() -> Result<()> {
+    if !succeeds(Command::new("npm").arg("--version")) {
+        println!("   skipped: npm is not installed");
+        return Ok(());
+    }
+    test::build()?;
+    let binaries = dev_binaries()?;
+    let target = binaries
+        .parent()
+        .context("cannot find the target directory")?;
+    let packages = target.join("mcp-suites");
+    install(&packages)?;
+    let directory = tempfile::tempdir()?;
+    let suites = Suites {
+        program: binaries.join("agent-team"),
+        packages,
+        home: directory.path().join("home"),
+        project: directory.path().join("project"),
+    };
+    let settings = suites.project.join(".agent-team");
+    std::fs::create_dir_all(&settings)?;
+    std::fs::write(settings.join("team.toml"), TEAM)?;
+    check(&mut suites.agent_team(&["up", "--detach"]))?;
+    let outcome = suites.run();
+    let stopped = check(&mut suites.agent_team(&["supervisor", "stop"]));
+    outcome.and(stopped)
+}
+
+fn install(packages: &Path) -> Result<()> {
+    let wanted = PACKAGES.join(" ");
+    let stamp = packages.join("installed");
+    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        return Ok(());
+    }
+    println!("   installing {wanted}");
+    std::fs::create_dir_all(packages)?;
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--no-audit", "--no-fund", "--loglevel=error"]);
+    npm.arg("--prefix").arg(packages).args(PACKAGES);
+    check(npm.current_dir(packages))?;
+    Ok(std::fs::write(stamp, wanted)?)
+}
+
+/// The installed suites, and a project whose agent-team has a home of its own.
+struct Suites {
+    program: PathBuf,
+    packages: PathBuf,
+    home: PathBuf,
+    project: PathBuf,
+}
+
+/// A process that prints an address in its first line. Killed on drop.
+struct Server {
+    process: Child,
+    line: String,
+}
+
+impl Server {
+    fn start(command: &mut Command) -> Result<Self> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn()?;
+        let stdout = process.stdout.take().context("stdout is a pipe")?;
+        let mut server = Self {
+            process,
+            line: String::new(),
+        };
+        BufReader::new(stdout).read_line(&mut server.line)?;
+        ensure!(!server.line.is_empty(), "{command:?} does not start");
+        Ok(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _gone = self.process.kill();
+        let _status = self.process.wait();
+    }
+}
+
+impl Suites {
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.project);
+        command.env("AGENT_TEAM_HOME", &self.home);
+        command
+    }
+
+    fn agent_team(&self, args: &[&str]) -> Command {
+        let mut command = self.command(&self.program);
+        command.args(args);
+        command
+    }
+
+    /// A script or package that runs with the installed Node.js.
+    fn node(&self, script: &Path) -> Command {
+        let node = self.packages.join("node_modules/node/bin/node");
+        let mut command = self.command(&node);
+        command.arg(script);
+        command
+    }
+
+    fn installed(&self, name: &str) -> Command {
+        self.node(&self.packages.join("node_modules/.bin").join(name))
+    }
+
+    fn run(&self) -> Result<()> {
+        let program = self.program.to_str().context("the path is not UTF-8")?;
+        self.inspect("stdio", &[program, "mcp"])?;
+        let service = Server::start(&mut self.agent_team(&["serve", "--json"]))?;
+        let printed: Value = serde_json::from_str(&service.line)?;
+        let url = printed["url"].as_str().context("no URL")?;
+        let (address, token) = url
+            .strip_prefix("http://")
+            .and_then(|rest| rest.split_once("/#"))
+            .context("the URL has no token")?;
+        let mut proxy = self.node(&root().join("scripts/add-token.cjs"));
+        let proxy = Server::start(proxy.args([address, token]))?;
+        let url = format!("http://{}/mcp", proxy.line.trim());
+        self.inspect("HTTP", &[&url])?;
+        self.conform(&url)
+    }
+
+    /// Lists and calls tools of this server with the inspector.
+    fn inspect(&self, transport: &str, server: &[&str]) -> Result<()> {
+        let inspect = |args: &[&str]| -> Result<Value> {
+            let mut inspector = self.installed("mcp-inspector");
+            inspector
+                .arg("--cli")
+                .args(server)
+                .arg("--method")
+                .args(args);
+            let answer = output(&mut inspector)?;
+            serde_json::from_str(&answer).with_context(|| format!("no JSON: {answer}"))
+        };
+        let tools = inspect(&["tools/list"])?;
+        let tools = tools["tools"].as_array().context("no tools")?;
+        let has = |name: &str| tools.iter().any(|tool| tool["name"] == name);
+        ensure!(has("create_team") && has("join_team"), "tools are missing");
+        let teams = inspect(&["tools/call", "--tool-name", "list_teams"])?;
+        let text = teams["content"][0]["text"].as_str().unwrap_or_default();
+        ensure!(text.starts_with("project ("), "{teams}");
+        for method in ["resources/list", "prompts/list"] {
+            inspect(&[method])?;
+        }
+        println!(
+            "   inspector, {transport}: {} tools; calls, resources and prompts pass",
+            tools.len()
+        );
+        Ok(())
+    }
+
+    /// Runs the scenarios of the conformance suite, which only tests servers at a URL.
+    fn conform(&self, url: &str) -> Result<()> {
+        let mut failed = Vec::new();
+        for scenario in SCENARIOS {
+            let mut run = self.installed("conformance");
+            run.args(["server", "--url", url, "--scenario", scenario]);
+            let is_good = succeeds(&mut run);
+            let outcome = if is_good { "passes" } else { "fails" };
+            println!("   conformance, {scenario}: {outcome}");
+            if !is_good {
+                failed.push(scenario);
+            }
+        }
+        ensure!(failed.is_empty(), "scenarios failed: {}", failed.join(", "));
+        Ok(())
+    }
+}
