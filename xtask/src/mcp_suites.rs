@@ -133,7 +133,8 @@ impl Suites {
     fn node(&self, script: &Path) -> Command {
         let node = self.packages.join("node_modules/node/bin/node");
         let mut command = self.command(&node);
-        command.arg(script);
+        // The inspector writes a catalogue of servers into the home directory.
+        command.env("HOME", &self.home).arg(script);
         command
     }
 
@@ -143,7 +144,9 @@ impl Suites {
 
     fn run(&self) -> Result<()> {
         let program = self.program.to_str().context("the path is not UTF-8")?;
-        self.inspect("stdio", &[program, "mcp"])?;
+        // The inspector starts servers with a few of its own variables only.
+        let home = format!("AGENT_TEAM_HOME={}", self.home.display());
+        self.inspect("stdio", &["-e", &home, program, "mcp"])?;
         let service = Server::start(&mut self.agent_team(&["serve", "--json"]))?;
         let printed: Value = serde_json::from_str(&service.line)?;
         let url = printed["url"].as_str().context("no URL")?;
