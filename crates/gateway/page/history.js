@@ -45,12 +45,12 @@ function life(history, member, state, why, at) {
 
 /** Applies the fields of one task that an event changes together. */
 function task(history, id, fields, at) {
-  const known = history.tasks.get(id) ?? { title: '', state: 'pending', bar: null };
+  const known = history.tasks.get(id) ?? { title: '', steps: [], bar: null };
   if (fields.title) known.title = fields.title;
   history.tasks.set(id, known);
   const { state, owner } = fields;
   if (!state) return;
-  known.state = state;
+  known.steps.push({ at, state, owner: owner ?? known.steps.at(-1)?.owner });
   close(known.bar, at);
   known.bar = null;
   if (state === 'in_progress' && owner) {
@@ -136,6 +136,21 @@ export function add(history, { agent_id, event, revision }) {
 /** The bars of a member that cover this time: at most one task, one request and one launch each. */
 export function moment(history, member, at) {
   return (history.members.get(member) ?? []).filter(({ from, to }) => from <= at && (to === null || to > at));
+}
+
+/** The tasks of the board at this time. */
+export function boardAt(history, at) {
+  const tasks = [];
+  for (const [id, { title, steps }] of history.tasks) {
+    const step = steps.findLast((one) => one.at <= at);
+    if (step) tasks.push({ id, title, state: step.state, owner: step.owner });
+  }
+  return tasks;
+}
+
+/** The time of the next event after this time, or with `back` of the last one before it. */
+export function nextEvent(entries, at, back) {
+  return back ? entries.findLast((entry) => entry.at < at)?.at : entries.find((entry) => entry.at > at)?.at;
 }
 
 /** The time of a member in each kind of bar, up to `now`. */

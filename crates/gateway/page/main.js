@@ -5,13 +5,14 @@ import { hasToken, post, takeToken } from './api.js';
 import { Changes } from './changes.js';
 import { Decisions } from './decisions.js';
 import { Graph } from './graph.js';
+import { onKey } from './keys.js';
 import { Confirm, Guarded, Text } from './parts.js';
-import { follow, link, route } from './route.js';
+import { follow, link, route, VIEWS } from './route.js';
 import { Board, Conversation, Members, Messages } from './sections.js';
 import { hold, start, state, waiting } from './store.js';
 import { cost, visible } from './text.js';
 import { Timeline } from './timeline.js';
-import { onKey, Waiting } from './waiting.js';
+import { Waiting } from './waiting.js';
 
 takeToken();
 let told = new Set();
@@ -44,13 +45,20 @@ function Goal() {
   </section>`;
 }
 
-const VIEWS = [['now', 'Now'], ['timeline', 'Timeline'], ['graph', 'Graph'], ['changes', 'Changes'], ['decisions', 'Decisions']];
+const TITLES = { now: 'Now', timeline: 'Timeline', graph: 'Graph', changes: 'Changes', decisions: 'Decisions' };
 
 function Views() {
   const count = waiting().length;
-  return html`<nav class="views" aria-label="Views">${VIEWS.map(([view, title]) => html`<a key=${view} href=${link({ view })}
-    aria-current=${route.view === view ? 'page' : undefined} onClick=${follow({ view })}>${title}${view === 'now' && count > 0
+  return html`<nav class="views" aria-label="Views">${VIEWS.map((view, index) => html`<a key=${view} href=${link({ view })}
+    aria-keyshortcuts=${index + 1} aria-current=${route.view === view ? 'page' : undefined} onClick=${follow({ view })}>${TITLES[view]}${view === 'now' && count > 0
       && html` <span class="count">${count}<span class="reader"> waiting</span></span>`}</a>`)}</nav>`;
+}
+
+const KEYS = [['1–5', '', 'views'], ['j', 'k', 'what waits'], ['y', 'n', 'allow, deny'], ['m', 'M', 'members'], ['/', '', 'message']];
+
+function Keys() {
+  return html`<footer class="keys quiet">${KEYS.map(([one, other, words]) => html`<span key=${one}><kbd>${one}</kbd>${' '}
+    ${other && html`<kbd>${other}</kbd> `}${words}</span>`)}</footer>`;
 }
 
 const part = (name, Part) => html`<${Guarded} key=${name} name=${name}><${Part} /></${Guarded}>`;
@@ -69,7 +77,7 @@ function Page() {
     return html`<main class="closed"><h1>agent-team</h1>
       <p>Open the complete URL that <code>agent-team serve</code> prints. It contains the token of the service.</p></main>`;
   }
-  return html`<${Head} /><${Views} /><main>${PARTS[route.view]()}</main>`;
+  return html`<${Head} /><${Views} /><main>${PARTS[route.view]()}</main><${Keys} />`;
 }
 
 /** The title, the icon and, with the user's permission, a notification show how many items wait. */

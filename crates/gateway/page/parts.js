@@ -109,3 +109,21 @@ export function Rows({ of, row, as = 'ul', step = STEP, ...more }) {
     ${of.length > shown && html`<button type="button" class="more" onClick=${() => show(shown + step * 2)}>
       Show more (${(of.length - shown).toLocaleString('en')} hidden)</button>`}`;
 }
+
+const COLUMNS = [
+  ['pending', 'Pending'], ['in_progress', 'In progress'], ['completed', 'Completed'], ['failed', 'Failed'], ['cancelled', 'Cancelled'],
+];
+
+/** The tasks of a board in a column for each state. */
+export function columnsOf(tasks) {
+  const columns = Object.fromEntries(COLUMNS.map(([name]) => [name, []]));
+  for (const task of tasks) columns[task.state]?.push(task);
+  return columns;
+}
+
+export function Columns({ of, row }) {
+  return html`<div class="board">${COLUMNS.filter(([name]) => of[name].length > 0).map(([name, title]) => html`<section key=${name} aria-label=${title}>
+    <h3><${State} of=${name} /> <span class="count">${of[name].length.toLocaleString('en')}</span></h3>
+    <${Rows} of=${of[name]} step=${25} row=${row} />
+  </section>`)}</div>`;
+}

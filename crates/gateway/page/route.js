@@ -1,7 +1,7 @@
 // The address of the page: which view it shows, of which member or task. A link to a view can be stored and sent; it
 // contains no token. The query has the route, because the fragment is for the token.
 
-const VIEWS = ['now', 'timeline', 'graph', 'changes', 'decisions'];
+export const VIEWS = ['now', 'timeline', 'graph', 'changes', 'decisions'];
 const NAME = /^[A-Za-z0-9_.-]{1,64}$/;
 
 const named = (query, key) => (NAME.test(query.get(key) ?? '') ? query.get(key) : null);

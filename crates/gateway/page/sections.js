@@ -2,7 +2,7 @@
 
 import { html, useEffect, useRef, useState } from './vendor/htm-preact.js';
 import { post } from './api.js';
-import { Act, Confirm, Rows, State, Text, useAction } from './parts.js';
+import { Act, Columns, columnsOf, Confirm, Rows, State, Text, useAction } from './parts.js';
 import { follow, go, link, route } from './route.js';
 import { Screen } from './screen.js';
 import { again, state } from './store.js';
@@ -43,32 +43,22 @@ function Member({ member }) {
   </li>`;
 }
 
-const COLUMNS = [
-  ['pending', 'Pending'], ['in_progress', 'In progress'], ['completed', 'Completed'], ['failed', 'Failed'], ['cancelled', 'Cancelled'],
-];
-
 let columns = { version: -1 };
 
 /** The tasks by state, sorted; made again only when a task changes. */
 function byState() {
   if (columns.version === state.tasks_version) return columns;
-  columns = { version: state.tasks_version };
-  for (const [name] of COLUMNS) columns[name] = [];
-  for (const task of state.tasks.values()) columns[task.state]?.push(task);
+  columns = { ...columnsOf(state.tasks.values()), version: state.tasks_version };
   columns.pending.sort((one, other) => other.priority - one.priority);
   for (const name of ['completed', 'failed', 'cancelled']) columns[name].sort((one, other) => other.changed_at - one.changed_at);
   return columns;
 }
 
 export function Board() {
-  const tasks = byState();
   return html`<section aria-labelledby="board">
     <h2 id="board">Board <span class="count">${state.tasks.size.toLocaleString('en')}</span></h2>
     ${state.tasks.size === 0 && html`<p class="quiet">The board has no tasks.</p>`}
-    <div class="board">${COLUMNS.filter(([name]) => tasks[name].length > 0).map(([name, title]) => html`<section key=${name} aria-label=${title}>
-      <h3><${State} of=${name} /> <span class="count">${tasks[name].length.toLocaleString('en')}</span></h3>
-      <${Rows} of=${tasks[name]} step=${25} row=${(task) => html`<${Task} key=${task.id} task=${task} />`} />
-    </section>`)}</div>
+    <${Columns} of=${byState()} row=${(task) => html`<${Task} key=${task.id} task=${task} />`} />
   </section>`;
 }
 

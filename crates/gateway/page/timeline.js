@@ -1,9 +1,9 @@
-// The run as a picture: a row for each member with its tasks and waits, the state of the team at a chosen moment, and
-// the events in words.
+// The run as a picture: a row for each member with its tasks and waits, the team and its board at a chosen moment, and the
+// events in words.
 
-import { html, useMemo, useState } from './vendor/htm-preact.js';
-import { Rows } from './parts.js';
-import { moment, totals } from './history.js';
+import { html, useEffect, useMemo, useState } from './vendor/htm-preact.js';
+import { Columns, columnsOf, Rows } from './parts.js';
+import { boardAt, moment, nextEvent, totals } from './history.js';
 import { follow, link } from './route.js';
 import { state } from './store.js';
 import { clock, duration, visible } from './text.js';
@@ -46,6 +46,58 @@ function doing(history, member, at) {
   return wait ? `${work}, waits for ${wait.text}` : work;
 }
 
+/** The board as it was. */
+function Board({ history, at }) {
+  const columns = useMemo(() => columnsOf(boardAt(history, at)), [history, history.version, at]);
+  return html`<h2>Board <span class="count">at ${new Date(at).toLocaleTimeString()}</span></h2>
+    <${Columns} of=${columns} row=${({ id, title, owner }) => html`<li key=${id} class="task"><b>${id}</b> ${visible(title)}
+      ${owner && html` <span class="quiet">${visible(owner)}</span>`}</li>`} />`;
+}
+
+const PLAY_MS = 400;
+
+/** The moment that the view shows: a slider, steps from event to event, and a button that plays them. */
+function Player({ entries, from, end, at, choose }) {
+  const [isPlaying, play] = useState(false);
+  const step = (back) => {
+    const next = nextEvent(entries, at ?? end + 1, back);
+    if (next !== undefined) choose(Math.max(from, next));
+    else if (!back) choose(null);
+  };
+  useEffect(() => {
+    if (!isPlaying) return undefined;
+    if (at === null) {
+      play(false);
+      return undefined;
+    }
+    const timer = setTimeout(() => step(false), PLAY_MS);
+    return () => clearTimeout(timer);
+  }, [isPlaying, at]);
+  const start = () => {
+    if (!isPlaying && at === null) choose(from);
+    play(!isPlaying);
+  };
+  // The keys of a slider move it by a millisecond.
+  const onKeyDown = (event) => {
+    const back = event.key === 'ArrowLeft' || event.key === 'ArrowDown';
+    if (!back && event.key !== 'ArrowRight' && event.key !== 'ArrowUp') return;
+    event.preventDefault();
+    step(back);
+  };
+  const time = at === null ? 'now' : new Date(at).toLocaleTimeString();
+  return html`<div class="player">
+    <span class="quiet">${clock(from)}</span>
+    <input type="range" min=${from} max=${end} step="1" value=${at ?? end} aria-label="Moment" aria-valuetext=${time}
+      onKeyDown=${onKeyDown} onInput=${(event) => choose(Number(event.target.value))} />
+    <span class="quiet">${clock(end)}</span>
+    <output>${time}</output>
+    <button type="button" onClick=${() => step(true)}>Previous event</button>
+    <button type="button" onClick=${start}>${isPlaying ? 'Pause' : 'Play'}</button>
+    <button type="button" disabled=${at === null} onClick=${() => step(false)}>Next event</button>
+    ${at !== null && html`<button type="button" onClick=${() => choose(null)}>Back to now</button>`}
+  </div>`;
+}
+
 export function Timeline() {
   const { history, team } = state;
   const [span, setSpan] = useState('all');
@@ -58,10 +110,10 @@ export function Timeline() {
     name, said: said(bars, from, end), paths: KINDS.map(([kind]) => [kind, path(bars, kind, from, end)]),
   })), [history, history?.version, from, end]);
   const at = chosen === null ? null : Math.min(Math.max(chosen, from), end);
-  const entries = useMemo(
-    () => (history?.entries ?? []).filter((entry) => (!member || entry.member === member) && (at === null || entry.at <= at)).reverse(),
-    [history, history?.version, member, at],
+  const told = useMemo(
+    () => (history?.entries ?? []).filter((entry) => !member || entry.member === member), [history, history?.version, member],
   );
+  const entries = useMemo(() => told.filter((entry) => at === null || entry.at <= at).reverse(), [told, at]);
   if (!history || history.later) return html`<section><h2>Timeline</h2><p class="quiet" role="status">Reading the events…</p></section>`;
   const name = (row) => html`<a href=${link({ view: 'now', member: row })} onClick=${follow({ view: 'now', member: row })}>${visible(row)}</a>`;
   const x = at === null ? null : ((at - from) * UNITS) / Math.max(1, end - from);
@@ -78,14 +130,8 @@ export function Timeline() {
         ${row.paths.map(([kind, d]) => d && html`<path key=${kind} class=${kind} d=${d} />`)}
         ${x !== null && html`<path class="mark" d=${`M${x} 0h2v10h-2z`} />`}</svg>
       <span class="quiet">${at === null ? row.said : visible(doing(history, row.name, at))}</span></li>`} />
-    <div class="player">
-      <span class="quiet">${clock(from)}</span>
-      <input type="range" min=${from} max=${end} step="1" value=${at ?? end} aria-label="Moment"
-        aria-valuetext=${at === null ? 'now' : new Date(at).toLocaleTimeString()} onInput=${(event) => choose(Number(event.target.value))} />
-      <span class="quiet">${clock(end)}</span>
-      <output>${at === null ? 'now' : new Date(at).toLocaleTimeString()}</output>
-      ${at !== null && html`<button type="button" onClick=${() => choose(null)}>Back to now</button>`}
-    </div>
+    <${Player} entries=${told} from=${from} end=${end} at=${at} choose=${choose} />
+    ${at !== null && html`<${Board} history=${history} at=${at} />`}
     <h2 id="events">Events ${at !== null && html`<span class="count">until ${new Date(at).toLocaleTimeString()}</span>`}
       <select aria-label="Events of" value=${member} onChange=${(event) => setMember(event.target.value)}>
         <option value="">all members</option>

@@ -20,7 +20,6 @@ export function Waiting() {
     ${all.length === 0 && html`<p class="quiet">Nothing waits for you.</p>`}
     <div class="cards">${all.slice(0, 30).map((item, place) => html`<${Card} key=${item.id} item=${item} place=${place} />`)}</div>
     ${all.length > 30 && html`<p class="quiet">${all.length - 30} more follow.</p>`}
-    ${all.length > 0 && html`<p class="keys quiet"><kbd>j</kbd> <kbd>k</kbd> move · <kbd>y</kbd> allow once · <kbd>n</kbd> deny with a reason</p>`}
   </section>`;
 }
 
@@ -114,26 +113,4 @@ function Question({ question }) {
         onInput=${(event) => setText(event.target.value)} />
       <button class="primary" disabled=${busy}>Answer</button>
     </form>${error}`;
-}
-
-/**
- * The keys of the cards. `y` and `n` act only on the card that has the focus, and a card gets the focus only from the
- * user: a new request never takes the place of the one that the user reads.
- */
-export function onKey(event) {
-  const { key, target } = event;
-  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || target.closest('input, textarea, select')) return;
-  const cards = [...document.querySelectorAll('[data-item]')];
-  const here = target.closest('[data-item]');
-  if (key === 'j' || key === 'k') {
-    const next = here ? cards.indexOf(here) + (key === 'j' ? 1 : -1) : 0;
-    const card = cards[Math.max(0, Math.min(cards.length - 1, next))];
-    card?.focus();
-    card?.scrollIntoView({ block: 'nearest' });
-  } else if ((key === 'y' || key === 'n') && here) {
-    const control = here.querySelector(`[data-key=${key}]:not(:disabled)`);
-    if (control?.tagName === 'INPUT') control.focus();
-    else control?.click();
-  } else return;
-  event.preventDefault();
 }

@@ -45,6 +45,7 @@ const FILES: &[File] = &[
     script("/page/store.js", include_str!("../page/store.js")),
     script("/page/text.js", include_str!("../page/text.js")),
     script("/page/parts.js", include_str!("../page/parts.js")),
+    script("/page/keys.js", include_str!("../page/keys.js")),
     script("/page/waiting.js", include_str!("../page/waiting.js")),
     script("/page/sections.js", include_str!("../page/sections.js")),
     script("/page/route.js", include_str!("../page/route.js")),

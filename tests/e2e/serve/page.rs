@@ -133,6 +133,20 @@ impl Browser {
         .await;
     }
 
+    pub(super) async fn until_no_text(&self, text: &str) {
+        until(&format!("the end of {text:?}"), async || {
+            let shown = self.script("return document.body.innerText").await;
+            (!shown.as_str()?.contains(text)).then_some(())
+        })
+        .await;
+    }
+
+    /// Types keys into the element that has the focus.
+    pub(super) async fn keys(&self, keys: impl AsRef<str>) {
+        let element = self.page.active_element().await.expect("an element");
+        element.send_keys(keys.as_ref()).await.expect("keys");
+    }
+
     /// The page is not wider than its window.
     pub(super) async fn assert_fits(&self) {
         let widths = self

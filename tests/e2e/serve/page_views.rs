@@ -4,6 +4,7 @@ use std::path::Path;
 
 use agent_team_tests::until;
 use fantoccini::Locator;
+use fantoccini::key::Key;
 use serde_json::json;
 
 use super::client::Service;
@@ -67,18 +68,91 @@ async fn the_player_shows_an_earlier_moment() {
         return;
     };
     let (_server, _rig, service) = finished().await;
+    let task = json!({"title": "a later task", "role": "architect"});
+    service.post("/api/v1/tasks", &task).await.expect(200);
     browser.open_at(&service, "/?view=timeline").await;
-    browser.until_text("the goal is answered").await;
+    browser.until_text("adds T-1 a later task").await;
     let first = "const range = document.querySelector('input[type=range]'); range.value = range.min;\
-        range.dispatchEvent(new Event('input', {bubbles: true}))";
+        range.dispatchEvent(new Event('input', {bubbles: true})); range.focus()";
     browser.script(first).await;
-    until("the start of the team", async || {
+    browser.until_text("Back to now").await;
+    browser.until_no_text("the goal is answered").await;
+    browser.until_no_text("a later task").await;
+    // The keys of the slider move from event to event.
+    for _ in 0..100 {
+        browser.keys(char::from(Key::Right).to_string()).await;
         let text = browser.script("return document.body.innerText").await;
-        (!text.as_str()?.contains("the goal is answered")).then_some(())
+        if text.as_str().unwrap().contains("the goal is answered") {
+            break;
+        }
+    }
+    let board = "return document.querySelector('.board')?.innerText ?? ''";
+    browser.until_text("the goal is answered").await;
+    assert_eq!(browser.script(board).await, "");
+    browser.click("Next event").await;
+    browser.until_text("a later task").await;
+    let column = browser.script(board).await;
+    assert!(column.as_str().unwrap().contains("T-1"), "{column}");
+    browser.click("Previous event").await;
+    browser.until_no_text("a later task").await;
+    // Playing ends at the last event, with the present.
+    browser.click("Play").await;
+    browser.until_text("a later task").await;
+    browser.until_no_text("Back to now").await;
+    browser.assert_no_errors().await;
+}
+
+#[tokio::test]
+async fn keys_reach_views_members_and_decisions() {
+    let Some(browser) = Browser::start(1440, false).await else {
+        return;
+    };
+    let call = Reply::call("write", json!({"path": "out.txt", "content": "hello\n"}));
+    let (_server, rig, service) = team(call).await;
+    browser.open(&service).await;
+    browser.until_text("Nothing waits for you.").await;
+    for (key, text) in [
+        ("2", "Events"),
+        ("3", "No task depends on another task."),
+        ("4", "Changes"),
+        ("5", "No request was decided."),
+        ("1", "Nothing waits for you."),
+    ] {
+        browser.keys(key).await;
+        browser.until_text(text).await;
+    }
+    let goal = json!({"goal": "Greet"});
+    service.post("/api/v1/goal", &goal).await.expect(200);
+    browser.until_text("+hello").await;
+    browser.keys("j").await;
+    // A card that has just appeared cannot be answered.
+    until("a card that can be allowed", async || {
+        let allow = "return document.querySelectorAll('[data-key=y]:not(:disabled)').length";
+        (browser.script(allow).await == 1).then_some(())
     })
     .await;
-    browser.click("Back to now").await;
-    browser.until_text("the goal is answered").await;
+    browser.keys("y").await;
+    assert_eq!(rig.until_written("out.txt").await, "hello");
+    browser.until_text("It is finished.").await;
+    let focus = "return document.activeElement.getAttribute('aria-label')";
+    browser.keys("m").await;
+    browser.keys("m").await;
+    assert_eq!(browser.script(focus).await, "ada: conversation");
+    browser.keys("M").await;
+    assert_eq!(browser.script(focus).await, "lead lead: conversation");
+    browser.keys("m").await;
+    browser.keys(char::from(Key::Enter).to_string()).await;
+    browser.until_text("Conversation of ada").await;
+    browser.keys("/").await;
+    // Typed digits are text.
+    browser.keys("look at 2 lines").await;
+    browser.keys(char::from(Key::Enter).to_string()).await;
+    browser.until_text("I see it.").await;
+    let messages = rig.json(["messages", "ada"]).await.to_string();
+    assert!(messages.contains("look at 2 lines"), "{messages}");
+    browser.keys(char::from(Key::Escape).to_string()).await;
+    browser.keys("2").await;
+    browser.until_text("Events").await;
     browser.assert_no_errors().await;
 }
 
