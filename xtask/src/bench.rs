@@ -10,8 +10,10 @@ mod bench_dir;
 mod claims;
 mod events;
 mod grants;
+mod http;
 mod idle;
 mod messages;
+mod page;
 mod readers;
 mod recovery;
 mod rig;
@@ -127,7 +129,7 @@ const GROUPS: &[Group] = &[
     },
     Group {
         name: "serve",
-        description: "the HTTP service: events to many clients, latency, memory",
+        description: "the HTTP service: events to many clients, latency, memory, the page in Chromium",
         measure: serve::rows,
     },
 ];
@@ -244,7 +246,13 @@ fn in_release() -> Result<()> {
     // Build this program together with the programs: cargo then enables the same features for both, and
     // compiles no dependency twice.
     let mut build = programs::build("release");
-    check(build.args(["--quiet", "--package", "agent-team-xtask"]))?;
+    build.args(["--quiet", "--package", "agent-team-xtask"]);
+    check(build.args([
+        "--package",
+        "agent-team-gateway",
+        "--example",
+        "empty_route",
+    ]))?;
     let mut again = Command::new(built("release")?.join("agent-team-xtask"));
     // `exec` keeps the pid, so that a signal to this process reaches the bench.
     let error = again.args(std::env::args_os().skip(1)).exec();

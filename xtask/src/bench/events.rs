@@ -25,7 +25,7 @@ use super::swarm::Swarm;
 use super::table::{Row, Target, Unit};
 
 /// Calls in flight of the client that causes the events.
-const WINDOW: usize = 256;
+pub(super) const WINDOW: usize = 256;
 
 fn subscribers(
     installation: &mut Installation,

@@ -1,9 +1,9 @@
 //! Measurements of `agent-team serve`: events to many clients, latency of a request, and memory.
 //!
-//! The limits are bare sockets on the loopback address: one write for each event and client, and a thread that answers
-//! each request with the same bytes. In the measurement and in the limit one thread reads for all clients.
+//! The limits: one write for each event and client on bare sockets, and an axum route that returns the same bytes, in
+//! addition to the call that the service makes. In the measurement and in the limit one thread reads for all clients.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 use agent_team_protocol::TeamId;
 use agent_team_protocol::method::{MessageSend, Nothing, TeamShow};
 use agent_team_protocol::placement::PlacementChoice;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::Bench;
-use super::events::{deliveries, message, written};
+use super::events::{WINDOW, deliveries, message, written};
+use super::http::{EmptyRoute, HttpClient};
 use super::idle::memory_of;
+use super::page;
 use super::readers::{End, Readers};
 use super::rig::{Durability, Installation, Worker, environment, team};
 use super::stats::{Figure, percentile};
@@ -29,9 +31,6 @@ const IDLE_CLIENTS: usize = 1_000;
 
 /// The time between the last connection and the measurement of the memory.
 const SETTLE: Duration = Duration::from_secs(2);
-
-/// A read that takes longer fails.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// A running service. Killed on drop.
 struct Service {
@@ -131,6 +130,10 @@ pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     drop(service);
     let service = Service::start(&bench.programs.real, &installation, &project)?;
     rows.push(idle_memory(&mut installation, &team, &service)?);
+    match page::rows(bench, service.address, &service.token) {
+        Ok(of_page) => rows.extend(of_page),
+        Err(error) => rows.push(Row::not_measured("the page", format!("{error:#}"))),
+    }
     Ok(rows)
 }
 
@@ -153,6 +156,7 @@ fn fan_out(
         let events = bench.pick(4_000, 1_000) / if count == 1_000 { 10 } else { 1 };
         let (mut rates, mut limits) = (Vec::new(), Vec::new());
         for _ in 0..bench.pick(5, 3) {
+            let stored = stored_per_second(&mut swarm, team, events)?;
             let mut followers = service.followers(installation, team, count)?;
             match deliveries(&mut swarm, team, &mut followers, events) {
                 Ok(rate) => rates.push(rate),
@@ -165,7 +169,8 @@ fn fan_out(
             let length = followers.event_length();
             drop(followers);
             let event = format!("data: {:<1$}\n\n", "an event", length.saturating_sub(8));
-            limits.push(written(tcp_pairs(count)?, &event, End::EmptyLine, events)?);
+            let written = written(tcp_pairs(count)?, &event, End::EmptyLine, events)?;
+            limits.push(written.min(stored * count as f64));
         }
         rows.push(
             Row::new(
@@ -173,11 +178,21 @@ fn fan_out(
                 Unit::PerSecond,
                 Figure::of(rates),
             )
-            .limit("one write per delivery", Figure::of(limits))
+            .limit(
+                "one write per delivery, of events as fast as they are stored",
+                Figure::of(limits),
+            )
             .target(Target::RatioAtLeast(0.5)),
         );
     }
     Ok(rows)
+}
+
+/// The number of events that the supervisor stores per second, without a client that follows.
+fn stored_per_second(swarm: &mut Swarm, team: &TeamId, events: usize) -> Result<f64> {
+    let started = Instant::now();
+    swarm.run::<MessageSend>(team, WINDOW, events, message, |_| {})?;
+    Ok(events as f64 / started.elapsed().as_secs_f64())
 }
 
 /// Connected sockets; the second of each pair is in non-blocking mode.
@@ -208,42 +223,51 @@ fn latency(
         body.len()
     );
     let mut client = HttpClient::connect(service.address)?;
-    let (length, _) = client.exchange(&show)?;
-    let bare = bare_server(length)?;
-    let mut bare = HttpClient::connect(bare)?;
-    let [mut shows, mut sends, mut bares, mut calls] = [const { Vec::new() }; 4];
+    let text = String::from_utf8(client.exchange(&show)?.body)?;
+    let release = bench.programs.stub.parent().context("no directory")?;
+    let route = EmptyRoute::start(release, &text)?;
+    let mut empty = HttpClient::connect(route.address)?;
+    let after = |client: &mut HttpClient, request: &str| {
+        median(count, || Ok(client.exchange(request)?.after))
+    };
+    let [
+        mut routes,
+        mut gets,
+        mut posts,
+        mut show_calls,
+        mut send_calls,
+    ] = [const { Vec::new() }; 5];
     for _ in 0..bench.pick(9, 5) {
-        bares.push(median(count, || Ok(bare.exchange(&show)?.1))?);
-        shows.push(median(count, || Ok(client.exchange(&show)?.1))?);
-        sends.push(median(count, || Ok(client.exchange(&send)?.1))?);
-        calls.push(median(count, || {
+        routes.push(after(&mut empty, &show)?);
+        gets.push(after(&mut client, &show)?);
+        posts.push(after(&mut client, &send)?);
+        let wire = &mut installation.wire;
+        show_calls.push(median(count, || {
             let started = Instant::now();
-            installation
-                .wire
-                .call::<MessageSend>(Some(team), message())?;
+            wire.call::<TeamShow>(Some(team), Nothing {})?;
+            Ok(started.elapsed())
+        })?);
+        send_calls.push(median(count, || {
+            let started = Instant::now();
+            wire.call::<MessageSend>(Some(team), message())?;
             Ok(started.elapsed())
         })?);
     }
-    let with_call = bares.iter().zip(&calls).map(|(bare, call)| bare + call);
-    let with_call = Figure::of(with_call.collect());
+    let row = |what: &str, times: Vec<f64>, calls: &[f64]| {
+        let times = Figure::of(times);
+        let limits = routes.iter().zip(calls).map(|(route, call)| route + call);
+        let to_route = times.ratio_to(&Figure::of(routes.clone()));
+        Row::new(what, Unit::Microseconds, times)
+            .limit(
+                "an empty axum route, and the call of the socket",
+                Figure::of(limits.collect()),
+            )
+            .target(Target::RatioAtMost(2.0))
+            .note(format!("{to_route:.1} × the route alone"))
+    };
     Ok(vec![
-        Row::new(
-            "GET /api/v1/team, p50",
-            Unit::Microseconds,
-            Figure::of(shows),
-        )
-        .limit(
-            "a thread that answers the same bytes",
-            Figure::of(bares.clone()),
-        )
-        .target(Target::RatioAtMost(2.0)),
-        Row::new(
-            "POST /api/v1/messages, p50",
-            Unit::Microseconds,
-            Figure::of(sends),
-        )
-        .limit("that thread, and a call of the socket", with_call)
-        .target(Target::RatioAtMost(2.0)),
+        row("GET /api/v1/team, p50", gets, &show_calls),
+        row("POST /api/v1/messages, p50", posts, &send_calls),
     ])
 }
 
@@ -254,71 +278,6 @@ fn median(count: usize, mut exchange: impl FnMut() -> Result<Duration>) -> Resul
         times.push(exchange()?.as_secs_f64() * 1e6);
     }
     Ok(percentile(&times, 50.0))
-}
-
-/// A connection with one request at a time.
-struct HttpClient {
-    stream: BufReader<TcpStream>,
-}
-
-impl HttpClient {
-    fn connect(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(LONGEST_WAIT))?;
-        let stream = BufReader::new(stream);
-        Ok(Self { stream })
-    }
-
-    /// Sends a request, and returns the length of the answer's body and the time until it was read.
-    fn exchange(&mut self, request: &str) -> Result<(usize, Duration)> {
-        let started = Instant::now();
-        self.stream.get_mut().write_all(request.as_bytes())?;
-        let mut line = String::new();
-        self.stream.read_line(&mut line)?;
-        ensure!(line.starts_with("HTTP/1.1 20"), "the answer is {line:?}");
-        let mut length = 0;
-        loop {
-            line.clear();
-            self.stream.read_line(&mut line)?;
-            if line.trim().is_empty() {
-                break;
-            }
-            let header = line.to_ascii_lowercase();
-            if let Some(value) = header.strip_prefix("content-length:") {
-                length = value.trim().parse()?;
-            }
-        }
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body)?;
-        Ok((length, started.elapsed()))
-    }
-}
-
-/// The limit: a thread that answers each request with a body of this length. It ends with its only connection.
-fn bare_server(length: usize) -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let address = listener.local_addr()?;
-    let answer = format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{:<length$}",
-        ""
-    );
-    std::thread::spawn(move || -> Result<()> {
-        let (stream, _) = listener.accept()?;
-        stream.set_nodelay(true)?;
-        let mut stream = BufReader::new(stream);
-        let mut line = String::new();
-        loop {
-            line.clear();
-            if stream.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            if line == "\r\n" {
-                stream.get_mut().write_all(answer.as_bytes())?;
-            }
-        }
-    });
-    Ok(address)
 }
 
 fn idle_memory(installation: &mut Installation, team: &TeamId, service: &Service) -> Result<Row> {

@@ -32,6 +32,7 @@ pub(super) enum Unit {
     Milliseconds,
     PerSecond,
     Mebibytes,
+    Kilobytes,
     Times,
 }
 
@@ -113,6 +114,7 @@ impl Unit {
             Self::Milliseconds => format!("{} ms", digits(value)),
             Self::PerSecond => format!("{}/s", thousands(value)),
             Self::Mebibytes => format!("{value:.1} MiB"),
+            Self::Kilobytes => format!("{value:.1} kB"),
             Self::Times => digits(value),
         }
     }
@@ -120,9 +122,11 @@ impl Unit {
     fn shown_with_range(self, figure: &Figure) -> String {
         let plain = |value| match self {
             Self::PerSecond => thousands(value),
-            Self::Microseconds | Self::Milliseconds | Self::Mebibytes | Self::Times => {
-                digits(value)
-            }
+            Self::Microseconds
+            | Self::Milliseconds
+            | Self::Mebibytes
+            | Self::Kilobytes
+            | Self::Times => digits(value),
         };
         let median = self.shown(figure.median);
         if figure.rounds.len() < 2 {

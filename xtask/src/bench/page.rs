@@ -1,0 +1,191 @@
+//! Measurements of the page of `agent-team serve` in Chromium, driven through chromedriver.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use super::Bench;
+use super::http::HttpClient;
+use super::stats::Figure;
+use super::table::{Row, Target, Unit};
+
+/// A condition that takes longer fails.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// A page with one line of text, the limit of a first paint.
+const ONE_LINE: &str = "data:text/html,<p>agent-team</p>";
+
+/// The time of the first paint in milliseconds, and the size of the page's files as they are sent.
+const LOADED: &str = "const paint = performance.getEntriesByName('first-contentful-paint')[0];\
+    const [page] = performance.getEntriesByType('navigation');\
+    const files = performance.getEntriesByType('resource').filter(({ name }) => !name.includes('/api/'));\
+    const bytes = [page, ...files].reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0);\
+    return paint ? { paint: paint.startTime, bytes } : null";
+
+/// A team of 100 members with 10,000 tasks and 200 events per second. The test of the page uses it, too.
+const LARGE_TEAM: &str = include_str!("../../../tests/fixtures/page/large_team.js");
+
+/// The times of the frames since the last call, once there are enough of them.
+const FRAMES: &str = "if (window.times.length < arguments[0]) return null;\
+    const sorted = window.times.splice(0).sort((one, other) => one - other);\
+    return { longest: sorted.at(-1), p95: sorted[Math.floor(sorted.length * 0.95)] }";
+
+/// Chromium with one tab. Dropping it kills the process group of chromedriver, which contains Chromium.
+struct Browser {
+    driver: Child,
+    client: HttpClient,
+    address: SocketAddr,
+    session: String,
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let leader = Pid::from_raw(self.driver.id().cast_signed());
+        let _gone = killpg(leader, Signal::SIGKILL);
+        let _status = self.driver.wait();
+    }
+}
+
+impl Browser {
+    fn start() -> Result<Self> {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("chromedriver is not installed: run apt-get install chromium-driver")?;
+        let output = driver.stdout.take().context("the output is a pipe")?;
+        let port = BufReader::new(output).lines().find_map(|line| {
+            let line = line.ok().filter(|line| line.contains("successfully"))?;
+            let (_, port) = line.split_once("on port ")?;
+            port.trim_end_matches('.').parse().ok()
+        });
+        let address = (Ipv4Addr::LOCALHOST, port.unwrap_or(0)).into();
+        let client = HttpClient::connect(address);
+        let mut browser = Self {
+            client: client.context("chromedriver does not start")?,
+            driver,
+            address,
+            session: String::new(),
+        };
+        let options = json!({"args": ["--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1440,900"]});
+        let capabilities = json!({"alwaysMatch": {"goog:chromeOptions": options}});
+        let session = browser.post("", &json!({"capabilities": capabilities}))?;
+        let id = session["sessionId"].as_str().context("no session")?;
+        browser.session = format!("/{id}");
+        Ok(browser)
+    }
+
+    fn post(&mut self, command: &str, body: &Value) -> Result<Value> {
+        let body = body.to_string();
+        let request = format!(
+            "POST /session{}{command} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.session,
+            self.address,
+            body.len()
+        );
+        let answered = self.client.exchange(&request)?;
+        let mut answer: Value = serde_json::from_slice(&answered.body)?;
+        Ok(answer["value"].take())
+    }
+
+    fn open(&mut self, url: &str) -> Result<()> {
+        self.post("/url", &json!({ "url": url })).map(drop)
+    }
+
+    fn script(&mut self, script: &str, args: &[Value]) -> Result<Value> {
+        self.post("/execute/sync", &json!({"script": script, "args": args}))
+    }
+
+    /// Runs the script until it returns a value.
+    fn until(&mut self, script: &str, args: &[Value]) -> Result<Value> {
+        let started = Instant::now();
+        while started.elapsed() < LONGEST_WAIT {
+            let value = self.script(script, args)?;
+            if !value.is_null() {
+                return Ok(value);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!("the page does not become ready: {script}")
+    }
+}
+
+/// `address` and `token` are those of a running service.
+pub(super) fn rows(bench: &Bench, address: SocketAddr, token: &str) -> Result<Vec<Row>> {
+    let (mut paints, mut limits, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..bench.pick(5, 3) {
+        // A new browser has no files of the page.
+        let mut browser = Browser::start()?;
+        let mut first_paint = |url: &str| -> Result<(f64, f64)> {
+            browser.open(url)?;
+            let loaded = browser.until(LOADED, &[])?;
+            let number = |name: &str| loaded[name].as_f64().context("not a number");
+            Ok((number("paint")?, number("bytes")?))
+        };
+        // The first page also starts the process that draws.
+        first_paint(ONE_LINE)?;
+        limits.push(first_paint(ONE_LINE)?.0);
+        let (paint, bytes) = first_paint(&format!("http://{address}/#{token}"))?;
+        paints.push(paint);
+        sizes.push(bytes / 1e3);
+    }
+    let mut rows = vec![
+        Row::new(
+            "the page, first contentful paint",
+            Unit::Milliseconds,
+            Figure::of(paints),
+        )
+        .limit("a page with one line", Figure::of(limits)),
+        Row::new(
+            "the page, size of its files as sent",
+            Unit::Kilobytes,
+            Figure::of(sizes),
+        )
+        .target(Target::AtMost(60.0)),
+    ];
+    rows.extend(frames(bench, address, token)?);
+    Ok(rows)
+}
+
+/// The longest frames of the views that show most.
+fn frames(bench: &Bench, address: SocketAddr, token: &str) -> Result<Vec<Row>> {
+    let mut browser = Browser::start()?;
+    browser.open(&format!("http://{address}/"))?;
+    browser.script(LARGE_TEAM, &[])?;
+    browser.script("location.hash = arguments[0]", &[token.into()])?;
+    browser.until("return document.querySelector('.connection.live')", &[])?;
+    let count = bench.pick(600, 150);
+    let mut rows = Vec::new();
+    for view in ["Now", "Timeline", "Graph"] {
+        let click = "for (const link of document.querySelectorAll('nav a')) if (link.textContent.startsWith(arguments[0])) link.click();\
+            return document.querySelector('nav [aria-current]').textContent.startsWith(arguments[0]) || null";
+        browser.until(click, &[view.into()])?;
+        // The frames until the view is complete.
+        browser.until(FRAMES, &[150.into()])?;
+        let frames = browser.until(FRAMES, &[count.into()])?;
+        let longest = frames["longest"].as_f64().context("not a number")?;
+        ensure!(longest > 0.0, "no frame was measured");
+        rows.push(
+            Row::new(
+                format!("10,000 tasks, view {view}, longest of {count} frames"),
+                Unit::Milliseconds,
+                Figure::of(vec![longest]),
+            )
+            .target(Target::AtMost(50.0))
+            .note(format!(
+                "95 % of the frames take at most {} ms",
+                frames["p95"]
+            )),
+        );
+    }
+    Ok(rows)
+}
