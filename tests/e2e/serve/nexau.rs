@@ -516,3 +516,45 @@ async fn a_service_without_sessions_starts_no_team_for_nexau() {
     let teams = rig.json(["team", "list"]).await;
     assert_eq!(teams["teams"].as_array().map(Vec::len), Some(1));
 }
+
+/// The request of NexAU's guide to agent teams, sent with curl, and read as its front end reads: line by line, only lines
+/// with `data: `.
+#[tokio::test]
+async fn the_request_of_nexaus_guide_streams_a_goal() {
+    let [(lead, replies), ada] = greeting();
+    let server = FakeModelServer::start(by_model([(lead, replies), ada])).await;
+    let rig = rig(&server);
+    let service = Service::start(&rig, &["--sessions"]).await;
+    let url = format!("http://{}/team/stream", service.address);
+    let token = format!("Authorization: Bearer {}", service.token);
+    let mut curl = tokio::process::Command::new("curl");
+    curl.args(["--silent", "--show-error", "--max-time", "60"]);
+    curl.args(["-X", "POST", &url, "-H", &token]);
+    curl.args(["-H", "Content-Type: application/json"]);
+    curl.args([
+        "-d",
+        r#"{"user_id": "u1", "session_id": "s1", "message": "Build a TODO app"}"#,
+    ]);
+    let Ok(output) = curl.output().await else {
+        agent_team_tests::skipped("curl is not installed");
+        return;
+    };
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    let messages: Vec<Value> = data
+        .map(|json| serde_json::from_str(json).expect("JSON"))
+        .collect();
+    let (last, events) = messages.split_last().expect("a message");
+    assert_eq!(last["type"], "complete");
+    assert!(events.iter().all(|message| message["type"] == "team_event"));
+    let finished = events
+        .iter()
+        .map(|message| &message["envelope"]["event"])
+        .find(|event| event["type"] == "RUN_FINISHED");
+    let finished = finished.expect("the goal ends");
+    assert_eq!(
+        finished["result"]["final_answer"],
+        "The greeting is written."
+    );
+}
