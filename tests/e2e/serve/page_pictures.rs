@@ -1,18 +1,54 @@
-//! The page of a small team in three widths, light and dark. `cargo xtask page-pictures` stores what this test sees in
-//! `docs/page`. Skipped like `page`.
+//! The page of a small team in three widths, light and dark, compared with the pictures of the documentation in `docs/page`.
+//! `cargo xtask page-pictures` stores what this test sees there. Skipped like `page`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use agent_team_tests::{Rig, until};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use fantoccini::Locator;
 use serde_json::json;
 
 use super::client::Service;
 use super::page::Browser;
 
-/// The directory for the pictures that the documentation shows. Without it, the test only looks at the page.
+/// The directory in which the test stores the pictures, instead of comparing them.
 const DIRECTORY: &str = "AGENT_TEAM_PAGE_PICTURES";
+
+/// The width of a text in the font of the page, and its width in the pictures of the documentation, in pixels.
+const TEXT_WIDTH: &str = "const context = new OffscreenCanvas(1, 1).getContext('2d');\
+    context.font = '100px system-ui, sans-serif'; return Math.round(context.measureText('Waiting for you 0123').width)";
+const TEXT_WIDTH_OF_PICTURES: u64 = 1046;
+
+/// The share of two pictures that differs: of their squares of 16 pixels, whose mean colours are compared. Times change few
+/// of them.
+const DIFFERENCE: &str = "const [one, other, done] = arguments;\
+    const load = async (base64) => {\
+        const image = new Image();\
+        image.src = 'data:image/png;base64,' + base64;\
+        await image.decode();\
+        const [width, height] = [image.width >> 4, image.height >> 4];\
+        const context = new OffscreenCanvas(width, height).getContext('2d');\
+        context.imageSmoothingQuality = 'high';\
+        context.drawImage(image, 0, 0, width, height);\
+        return { width, height, pixels: context.getImageData(0, 0, width, height).data };\
+    };\
+    Promise.all([load(one), load(other)]).then(([one, other]) => {\
+        if (one.width !== other.width || one.height !== other.height) return done(1);\
+        let squares = 0;\
+        for (let at = 0; at < one.pixels.length; at += 4) {\
+            const apart = [0, 1, 2].map((channel) => Math.abs(one.pixels[at + channel] - other.pixels[at + channel]));\
+            if (Math.max(...apart) > 12) squares += 1;\
+        }\
+        done(squares / (one.width * one.height));\
+    }, (error) => done(String(error)))";
+
+/// The largest share of a picture that may differ from the one of the documentation. The bars of the timeline have other
+/// lengths in each run.
+fn difference_max(name: &str) -> f64 {
+    if name == "timeline" { 0.06 } else { 0.02 }
+}
 
 const TEAM: &str = "\
 name = \"parser\"
@@ -128,13 +164,44 @@ async fn the_page_fits_in_each_width() {
             browser.assert_fits().await;
             let is_shown =
                 name == "now" || (width == 1440 && ["timeline", "graph"].contains(&name));
-            if let Some(directory) = directory.as_ref().filter(|_| is_shown) {
+            if is_shown {
                 let theme = if dark { "dark" } else { "light" };
                 let picture = browser.page.screenshot().await.expect("a picture");
-                let file = directory.join(format!("{name}-{width}-{theme}.png"));
-                std::fs::write(&file, picture).expect("the picture is written");
+                let file = format!("{name}-{width}-{theme}.png");
+                match &directory {
+                    Some(directory) => std::fs::write(directory.join(file), picture)
+                        .expect("the picture is written"),
+                    None => assert_similar(&browser, &file, &picture, difference_max(name)).await,
+                }
             }
         }
         browser.assert_no_errors().await;
     }
+}
+
+/// Compares the picture with the one of the documentation.
+async fn assert_similar(browser: &Browser, file: &str, picture: &[u8], most: f64) {
+    let known = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../docs/page")
+        .join(file);
+    let known = std::fs::read(known).expect("the picture of the documentation");
+    // The policy of the page allows no script of another page.
+    browser.page.goto("about:blank").await.expect("a page");
+    let width = browser.script(TEXT_WIDTH).await;
+    if width != TEXT_WIDTH_OF_PICTURES {
+        agent_team_tests::skipped(&format!(
+            "the pictures are not compared: this machine has other fonts (width {width})"
+        ));
+        return;
+    }
+    let pictures = [&known[..], picture].map(|bytes| json!(STANDARD.encode(bytes)));
+    let difference = browser
+        .page
+        .execute_async(DIFFERENCE, pictures.to_vec())
+        .await;
+    let difference = difference.expect("the script runs");
+    assert!(
+        difference.as_f64().is_some_and(|share| share <= most),
+        "{file} differs by {difference} from docs/page; if it should, run: cargo xtask page-pictures"
+    );
 }
