@@ -344,6 +344,32 @@ async fn the_users_program_receives_the_event_as_data() {
 }
 
 #[tokio::test]
+async fn the_user_is_notified_of_the_limit_of_a_team_without_a_lead() {
+    let answer = Reply::text("Hm.").tokens(2_000, 10, 0);
+    let server = FakeModelServer::start(by_model([("ada", vec![answer])])).await;
+    let rig = rig(&server);
+    rig.set_team(
+        "mode = \"manual\"\n[panes]\nplacement = \"headless\"\n[limits]\ntokens = 1_000\n[[member]]\nname = \"ada\"\n\
+         model = \"openai/ada\"\n",
+    );
+    let script = "echo \"$AGENT_TEAM_EVENT $AGENT_TEAM_MEMBER $1\" >> notified";
+    rig.set_settings(&format!(
+        "notify = {{ command = [\"sh\", \"-c\", {}, \"sh\"] }}\n",
+        json!(script)
+    ));
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "ada", "Go on"]).await;
+    let notified = until("the output of the program", async || {
+        rig.read("notified").filter(|text| text.ends_with('\n'))
+    })
+    .await;
+    assert_eq!(
+        notified,
+        "limit ada project: the team has used up limits.tokens\n"
+    );
+}
+
+#[tokio::test]
 async fn the_user_is_notified_of_a_held_member() {
     let server = FakeModelServer::start(|_| Reply::text("")).await;
     let rig = rig(&server);

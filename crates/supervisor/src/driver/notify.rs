@@ -143,8 +143,11 @@ impl Driver {
             } => {
                 let of = member.as_ref().map_or("the team", MemberName::as_str);
                 let text = format!("{of} has used up {}", measure.key());
-                let lead = self.team.lead().map(|lead| &lead.spec.name);
-                let member = member.as_ref().or(lead)?;
+                // The limit of the team concerns all members: the lead, or else another member, shows it.
+                let mut names = self.team.lead().into_iter().chain(self.team.members());
+                let member = member
+                    .as_ref()
+                    .or(names.next().map(|other| &other.spec.name))?;
                 Some((Kind::Limit, member.clone(), text))
             }
             _ => None,
