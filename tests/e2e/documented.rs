@@ -43,15 +43,15 @@ fn help(rig: &Rig, arguments: &[&str]) -> String {
 async fn docs_and_help_list_run_options_for_a_running_team() {
     let rig = Rig::new();
     assert!(documentation().contains(
-        "In a team that is already up, `run` only gives the lead a goal: `--mode`, `--fresh` and every other flag \
-         that starts or changes a team is refused with exit code 4"
+        "In a team that is already up, `run` only gives the lead a goal, with `--memory` and `--effort`: `--mode`, `--fresh` \
+         and every other flag that starts or changes a team is refused with exit code 4"
     ));
     assert!(documentation().contains(
         "In a team that is already up, requests wait for a decision, such as `agent-team requests allow P-1` in any \
          terminal"
     ));
     assert!(help(&rig, &["run", "--help"]).contains(
-        "In a team that is already up only the goal and --memory apply: flags that start or change a team are refused"
+        "In a team that is already up only the goal, --memory and --effort apply: flags that start or change a team are refused"
     ));
 }
 

@@ -106,6 +106,42 @@ async fn ps_shows_an_effort_and_the_cost_of_its_thoughts() {
     assert_eq!(ps["members"][0]["usage"]["micro_usd"], 1_575_000);
 }
 
+/// This provider receives an effort only if one is set.
+#[tokio::test]
+async fn the_effort_of_a_goal_ends_with_it_and_restarts_no_member() {
+    let finish = || Reply::call("finish", json!({"answer": "It is done."}));
+    let replies = vec![finish(), finish(), finish(), finish()];
+    let server = FakeModelServer::start(by_model([("lead", replies)])).await;
+    let mut rig = Rig::with_team(&TEAM.replace("openai/gpt-5.1", "deepseek/lead"));
+    rig.set("DEEPSEEK_BASE_URL", server.base_url());
+    rig.set("DEEPSEEK_API_KEY", "a-key-for-nobody");
+    rig.ok(["up", "--detach"]).await;
+    let launch = rig.member("lead").await.launch;
+    assert!(launch.is_some());
+    let efforts = || {
+        let requests = server.requests().into_iter();
+        let of_lead = requests.filter(|request| request.model() == "lead");
+        let efforts = of_lead.map(|request| request.body["reasoning_effort"].clone());
+        efforts.collect::<Vec<_>>()
+    };
+    rig.ok(["run", "--effort", "high", "First"]).await;
+    assert_eq!(efforts(), [json!("high")]);
+    assert_eq!(rig.json(["goal", "show"]).await["effort"], "high");
+    let shown = rig.ok(["goal", "show"]).await.stdout;
+    assert!(shown.contains("effort high"), "{shown}");
+    rig.ok(["run", "Second"]).await;
+    assert_eq!(efforts(), [json!("high"), Value::Null]);
+    rig.ok(["up", "--wait", "--effort", "low", "Third"]).await;
+    rig.ok(["up", "--wait", "Fourth"]).await;
+    let expected = [json!("high"), Value::Null, json!("low"), Value::Null];
+    assert_eq!(efforts(), expected);
+    assert_eq!(rig.member("lead").await.launch, launch);
+    // Without a goal, the effort belongs to the team, whose members start again with it.
+    rig.ok(["up", "--detach", "--effort", "max"]).await;
+    let ps = rig.json(["ps"]).await;
+    assert_eq!(ps["members"][0]["effort"], "max");
+}
+
 #[tokio::test]
 async fn an_invalid_price_file_fails_the_run() {
     let server = FakeModelServer::start(by_model(finish("gpt-5.1"))).await;

@@ -40,6 +40,7 @@ async fn ask(
         items,
         tools,
         search: false,
+        effort: None,
     };
     within("an answer", model.answer(prompt, &mut drop)).await
 }

@@ -94,6 +94,7 @@ async fn answer(
         items,
         tools,
         search: false,
+        effort: None,
     };
     let mut on_delta = |delta| deltas.push(delta);
     let answer = within("an answer", model.answer(prompt, &mut on_delta)).await;
@@ -114,6 +115,7 @@ async fn deltas_until(model: &dyn Model, enough: impl Fn(&Delta) -> bool) -> Vec
         items: &items,
         tools: &[],
         search: false,
+        effort: None,
     };
     let mut on_delta = |delta| sender.send(delta).expect("the receiver is open");
     let mut answering = model.answer(prompt, &mut on_delta);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use agent_team_protocol::value::Effort;
 use serde_json::Value;
 
 /// A goal for [`Team::run`] and [`Team::run_streaming`]. A string is a goal without settings.
@@ -13,6 +14,7 @@ pub struct Goal {
     pub(crate) text: String,
     pub(crate) memory: BTreeMap<String, Value>,
     pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) effort: Option<Effort>,
 }
 
 impl Goal {
@@ -21,11 +23,12 @@ impl Goal {
             text: text.into(),
             memory: BTreeMap::new(),
             variables: BTreeMap::new(),
+            effort: None,
         }
     }
 
-    /// Stores a value in the team's shared memory before the run starts; members read it with `recall`. The values of a
-    /// goal replace the contents of the memory. A goal without values keeps the contents.
+    /// Stores a value in the team's shared memory before the run starts; members read it with `recall`. The memory of a
+    /// run starts with the values of its goal alone.
     ///
     /// A run is refused if a key has more than 256 bytes or a value more than 64 KiB.
     #[must_use]
@@ -42,6 +45,14 @@ impl Goal {
     #[must_use]
     pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.variables.insert(name.into(), value.into());
+        self
+    }
+
+    /// How much the models of all members think until the run ends; takes precedence over the effort of a member. No
+    /// member is launched again.
+    #[must_use]
+    pub fn effort(mut self, effort: Effort) -> Self {
+        self.effort = Some(effort);
         self
     }
 }

@@ -155,6 +155,7 @@ impl Team {
             then_down: false,
             anew: !self.begun.swap(true, Ordering::Relaxed),
             memory: memory.map_err(|error| Refusal::internal(error.to_string()))?,
+            effort: goal.effort,
         };
         Ok(self.thread.supervisor().call::<RunStart>(start).await?.run)
     }

@@ -474,7 +474,7 @@ pub(crate) struct Up {
 /// permission requests are shown there and decided by a typed line; without a terminal they are denied: edits need
 /// --mode accept-edits or a rule that allows them.
 ///
-/// In a team that is already up only the goal and --memory apply: flags that start or change a team are refused, and
+/// In a team that is already up only the goal, --memory and --effort apply: flags that start or change a team are refused, and
 /// without a terminal permission requests wait for `agent-team requests`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -532,8 +532,8 @@ pub(crate) struct Start {
     /// Same as --mode bypass: ask nothing and run the commands of agents without a sandbox
     #[arg(long, conflicts_with = "mode")]
     bypass: bool,
-    /// How much the models of all members think for this goal, overriding the team file: none, low, medium, high or
-    /// max
+    /// How much the models of all members think for this goal, overriding the team file; `up` without a goal sets it
+    /// until the next `up`: none, low, medium, high or max
     #[arg(long, value_name = "EFFORT")]
     pub(crate) effort: Option<Effort>,
     /// Trust the project's lines that were shown with this digest

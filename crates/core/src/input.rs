@@ -5,7 +5,7 @@ use std::sync::Arc;
 use agent_team_protocol::id::{
     Generation, LaunchId, MemberName, MessageId, Recipient, RequestId, RoleName, RunId, TaskId,
 };
-use agent_team_protocol::value::{Budget, MessageNote, Mode, ProcessStamp, Scope, Usage};
+use agent_team_protocol::value::{Budget, Effort, MessageNote, Mode, ProcessStamp, Scope, Usage};
 
 use crate::refusal::Refused;
 use crate::team::answers::CallKey;
@@ -186,6 +186,7 @@ pub enum Call {
         then_down: bool,
         anew: bool,
         memory: Memory,
+        effort: Option<Effort>,
     },
     FinishRun {
         answer: Arc<str>,

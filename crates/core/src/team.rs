@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use agent_team_protocol::id::{LaunchId, MemberName, MessageId, Party, Revision, TaskId};
-use agent_team_protocol::value::{Budget, ExpectedReply, Usage};
+use agent_team_protocol::value::{Budget, Effort, ExpectedReply, Usage};
 
 use crate::refusal::Refused;
 use crate::team::answers::{Answer, AnsweredCall, Answers, CallKey};
@@ -98,6 +98,12 @@ impl Team {
         });
         let team = self.account.deadline(&self.spec.budget);
         members.chain(team.map(|at| (at, Timer::TeamMinutes)))
+    }
+
+    /// How much models think, if the run under way sets it.
+    pub fn effort(&self) -> Option<Effort> {
+        let run = self.run.as_ref().filter(|run| run.is_under_way());
+        run.and_then(|run| run.effort)
     }
 
     /// The limit that blocks this member, if any.

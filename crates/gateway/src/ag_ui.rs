@@ -199,6 +199,7 @@ async fn give(
         then_down: false,
         anew: false,
         memory: Default::default(),
+        effort: None,
     };
     let key = format!("ag-ui:{run_id}");
     let started: Result<RunAnswer, _> = service.change::<RunStart>(team, key, &start).await;

@@ -93,6 +93,7 @@ pub(super) struct HttpModel {
     name: String,
     model: String,
     model_data: ModelData,
+    /// The configured effort, for prompts without one.
     effort: Option<Effort>,
     wire: Wire,
     endpoint: Endpoint,
@@ -217,11 +218,12 @@ impl HttpModel {
             key: self.endpoint.key.as_ref(),
         };
         let author = self.author();
+        let effort = prompt.effort.or(self.effort);
         let draft = Draft::new(&prompt, author);
         let (mut body, decoder): (Value, Box<dyn Decode>) = match self.wire {
             Wire::ChatCompletions => {
                 let chat::Request { body, prefix } =
-                    chat::request(&self.dialect(), &prompt, loaded);
+                    chat::request(&self.dialect(effort), &prompt, loaded);
                 let draft = match prefix {
                     Some(prefix) => draft.bound_to(prefix),
                     None => draft,
@@ -232,15 +234,14 @@ impl HttpModel {
                 )
             }
             Wire::Responses => {
-                let effort = self.effort.unwrap_or_default();
-                let effort = effort::of_openai(&self.model, effort);
+                let effort = effort::of_openai(&self.model, effort.unwrap_or_default());
                 (
                     responses::request(&self.model, author, effort, &prompt, loaded),
                     Box::new(responses::AnswerDecoder::new(draft)),
                 )
             }
             Wire::Messages => {
-                let thinking = effort::of_messages(&self.model, self.effort.unwrap_or_default());
+                let thinking = effort::of_messages(&self.model, effort.unwrap_or_default());
                 let messages::Request { body, prefix } = messages::request(
                     &self.model,
                     author,
@@ -277,13 +278,13 @@ impl HttpModel {
         }
     }
 
-    fn dialect(&self) -> chat::Dialect<'_> {
+    fn dialect(&self, effort: Option<Effort>) -> chat::Dialect<'_> {
         chat::Dialect {
             model: &self.model,
             author: self.author(),
             quirks: &self.endpoint.provider.quirks,
             takes_thoughts: self.endpoint.takes_thoughts,
-            effort: self.effort,
+            effort,
         }
     }
 

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use agent_team_protocol::spec::Wire;
+use agent_team_protocol::value::Effort;
 use serde::{Deserialize, Serialize};
 
 use crate::media::{Media, MediaSupport};
@@ -42,6 +43,8 @@ pub struct Prompt<'a> {
     pub tools: &'a [ToolSpec],
     /// Permits the provider to search the web. No effect if [`Model::search_support`] is `Unsupported`.
     pub search: bool,
+    /// How much the model thinks for this answer. `None`: as configured when the model was opened.
+    pub effort: Option<Effort>,
 }
 
 /// A tool as it is offered to a model.

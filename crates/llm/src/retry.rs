@@ -148,6 +148,7 @@ mod tests {
         items: &[],
         tools: &[],
         search: false,
+        effort: None,
     };
 
     /// Fails with these errors, the last one first, and then answers.

@@ -11,6 +11,7 @@ use crate::id::{
     Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, TaskId, TeamId,
 };
 use crate::spec::FileDigest;
+use crate::value::Effort;
 use crate::view::{ContextView, Waiting};
 
 /// A notification's name and parameters.
@@ -177,7 +178,7 @@ pub struct NotifyUser {
     pub desktop: bool,
 }
 
-/// Whether a member may call its model. On one connection, the allowance with the latest revision is valid.
+/// Whether a member may call its model, and with which effort. On one connection, the allowance with the latest revision is valid.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Allowance {
@@ -185,6 +186,9 @@ pub struct Allowance {
     /// Why the member must wait, as text for the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<String>,
+    /// How much the models of the member think for the goal under way. `None`: as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effort: Option<Effort>,
 }
 
 /// Show the member on this terminal and on no other. The attach helper keeps the terminal open.

@@ -31,7 +31,7 @@ pub struct MemberView {
     /// How full the window of the model is. `None`: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<ContextView>,
-    /// How much the member's model thinks. `None`: the member has no model.
+    /// How much the member's model thinks now. `None`: the member has no model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<Effort>,
     /// What the member's program runs without asking, in words. `None`: agent-team decides every call.
@@ -370,6 +370,9 @@ pub struct RunView {
     /// The number of rounds so far, in a team that works in rounds; `run/rounds` lists them.
     #[serde(default)]
     pub rounds: u32,
+    /// How much the models of all members think until the run ends. `None`: as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effort: Option<Effort>,
     /// Unix time in milliseconds.
     pub started_at: u64,
     pub ended_at: Option<u64>,

@@ -49,7 +49,7 @@ pub(crate) fn client_event(event: Event) -> ClientEvent {
         MessagesRead { member, messages };
         UserRead { messages };
 
-        RunStarted { run, goal, then_down, memory } without { first_task };
+        RunStarted { run, goal, then_down, memory } without { first_task, effort };
         RunFinished { run, answer } without { totals };
         RunFailed { run, failure, reason } without { totals };
         FilesChanged { run, member, files };

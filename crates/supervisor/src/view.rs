@@ -68,7 +68,7 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
         Some(settings) => {
             let agent = &settings.agent;
             let uses_model = settings.engine.uses_model();
-            let effort = uses_model.then(|| agent.effort.unwrap_or_default());
+            let effort = uses_model.then(|| team.effort().or(agent.effort).unwrap_or_default());
             let external = agent.external.as_ref();
             let unasked = external::unasked(settings.engine, external);
             // The model of an external agent is unknown: its name stands for it.
@@ -197,6 +197,7 @@ pub(crate) fn run(run: &Run) -> RunView {
         answer,
         reason,
         rounds: run.rounds_so_far(),
+        effort: run.effort,
         started_at: run.started_at,
         ended_at,
     }

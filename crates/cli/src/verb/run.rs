@@ -19,6 +19,7 @@ use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::TeamSpec;
+use agent_team_protocol::value::Effort;
 use agent_team_protocol::view::{TeamEntry, TeamState};
 use agent_team_protocol::{ErrorCode, Revision, TeamId};
 use agent_team_system::terminal;
@@ -43,14 +44,18 @@ const UNATTENDED: &str = "note: without a terminal, permission requests are deni
 pub(super) async fn run(
     global: &Global,
     output: Output,
-    args: args::Run,
+    mut args: args::Run,
 ) -> Result<ExitCode, Failure> {
     let began = Instant::now();
-    let memory = memory(&args.memory)?;
-    let goal = text_or_stdin(args.goal.clone(), ErrorCode::MessageTooLarge)?;
+    let given = Given {
+        goal: text_or_stdin(args.goal.clone(), ErrorCode::MessageTooLarge)?,
+        memory: memory(&args.memory)?,
+        // A property of the run: it changes no member.
+        effort: args.start.effort.take(),
+    };
     let target = target(global, &args).await?;
     let team = target.team().clone();
-    let outcome = pursue(output, &args, goal, memory, target, began).await;
+    let outcome = pursue(output, &args, given, target, began).await;
     if args.events
         && let Err(Failure::Reported(report)) = &outcome
     {
@@ -59,12 +64,18 @@ pub(super) async fn run(
     outcome
 }
 
+/// The goal and the settings that apply to it alone.
+struct Given {
+    goal: String,
+    memory: BTreeMap<String, Box<RawValue>>,
+    effort: Option<Effort>,
+}
+
 /// Gives the goal to the lead and prints the result of the run; starts and stops the team if it was not up.
 async fn pursue(
     output: Output,
     args: &args::Run,
-    goal: String,
-    memory: BTreeMap<String, Box<RawValue>>,
+    given: Given,
     target: Target,
     began: Instant,
 ) -> Result<ExitCode, Failure> {
@@ -95,10 +106,11 @@ async fn pursue(
         false => None,
     };
     let start = StartRun {
-        goal,
+        goal: given.goal,
         then_down: started_here,
         anew: started_here,
-        memory,
+        memory: given.memory,
+        effort: given.effort,
     };
     let run = match session.call::<RunStart>(start).await {
         Ok(answer) => answer.run,
@@ -213,8 +225,8 @@ async fn teams_up(team: TeamRef) -> Result<Vec<TeamEntry>, Failure> {
 /// Refuses flags that would change the settings or permissions of a running team: ignoring them would be misleading.
 fn refuse_flags(start: &args::Start, team: &TeamEntry) -> Result<(), Failure> {
     /// The flags that `up` applies to a team that is up.
-    const OF_UP: [&str; 8] = [
-        "--var", "--env", "--secret", "--mode", "--bypass", "--effort", "--trust", "--record",
+    const OF_UP: [&str; 7] = [
+        "--var", "--env", "--secret", "--mode", "--bypass", "--trust", "--record",
     ];
     let typed = start.typed();
     if typed.is_empty() {

@@ -43,13 +43,15 @@ pub(super) const DEFAULT_WORKERS: u32 = 3;
 pub(super) async fn run(
     global: &Global,
     output: Output,
-    args: args::Up,
+    mut args: args::Up,
     open_page: impl AsyncFnOnce(TeamId, Session) -> Result<ExitCode, Failure>,
 ) -> Result<ExitCode, Failure> {
     let goal = args
         .goal
         .map(|goal| text_or_stdin(goal, ErrorCode::MessageTooLarge))
         .transpose()?;
+    // The effort of a goal is a property of its run: it changes no member.
+    let effort = args.start.effort.take_if(|_| goal.is_some());
     let (mut environment, named) = environment(output, &args.start.env)?;
     if args.web && output.is_json() {
         // Each verb prints one document.
@@ -101,6 +103,7 @@ pub(super) async fn run(
             then_down: false,
             anew: false,
             memory: BTreeMap::new(),
+            effort,
         };
         run = Some(session.call::<RunStart>(start).await?.run);
     }

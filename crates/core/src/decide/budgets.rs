@@ -103,6 +103,11 @@ impl Decider<'_> {
         }
     }
 
+    /// Sends an allowance to each member with a model, after the effort of the goal has changed.
+    pub(super) fn send_all_allowances(&mut self) {
+        self.send_allowances(self.names(|member| member.spec.budget.is_some()));
+    }
+
     /// Notifies the lead and the user. Only the user is notified of an exhausted limit that blocks the lead: a blocked
     /// lead cannot act on a notice.
     fn notify_budget_state(

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
-use agent_team_protocol::value::{ExpectedReply, MessageNote, RoundChoice, RoundEnd, RunFailure};
+use agent_team_protocol::value::{
+    Effort, ExpectedReply, MessageNote, RoundChoice, RoundEnd, RunFailure,
+};
 
 use super::{CallResult, Decider, TEXT_MAX, check_size, first_line};
 use crate::input::Origin;
@@ -287,12 +289,14 @@ impl Decider<'_> {
     }
 
     pub(super) fn end_run(&mut self, run: RunId, answer: Arc<str>) {
+        let effort = self.team.effort();
         let totals = self.team.run_totals(self.context.now);
         self.record(Event::RunFinished {
             run,
             answer: answer.clone(),
             totals,
         });
+        self.restore_effort(effort);
         self.send_answer(run, answer);
         self.go_down_after_run("the run is finished");
     }
@@ -311,13 +315,22 @@ impl Decider<'_> {
     }
 
     pub(super) fn fail_run(&mut self, run: RunId, failure: RunFailure, reason: String) {
+        let effort = self.team.effort();
         self.record(Event::RunFailed {
             run,
             failure,
             reason: reason.into(),
             totals: self.team.run_totals(self.context.now),
         });
+        self.restore_effort(effort);
         self.go_down_after_run("the run has failed");
+    }
+
+    /// Notifies all members that the effort of the ended run no longer applies.
+    fn restore_effort(&mut self, of_run: Option<Effort>) {
+        if of_run.is_some() {
+            self.send_all_allowances();
+        }
     }
 
     fn go_down_after_run(&mut self, why: &str) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
-use agent_team_protocol::value::MessageNote;
+use agent_team_protocol::value::{Effort, MessageNote};
 
 use super::{CallResult, Decider, LABEL_MAX, TEXT_MAX, check_size, first_line};
 use crate::input::{Origin, TurnProgress};
@@ -35,6 +35,7 @@ impl Decider<'_> {
         then_down: bool,
         anew: bool,
         memory: Memory,
+        effort: Option<Effort>,
     ) -> CallResult {
         check_size("the goal", &goal, TEXT_MAX)?;
         for (key, value) in &memory {
@@ -43,6 +44,7 @@ impl Decider<'_> {
         let Party::Member(lead) = self.lead() else {
             return Err(Refused::NoLead);
         };
+        let effort_before = self.team.effort();
         let before = self.team.run.as_ref().filter(|run| run.is_under_way());
         if let Some(run) = before {
             // A stalled run never ends by itself: another goal may replace it.
@@ -64,12 +66,17 @@ impl Decider<'_> {
             then_down,
             memory: memory.into_iter().collect(),
             first_task: Some(self.team.next_task()),
+            effort,
         });
         if self.member(&lead)?.spec.must_plan {
             // A new goal locks the lead: an approval for the previous goal must not carry over.
             self.withdraw_open_requests(&lead);
         }
-        self.send_allowances(blocked);
+        // Before the goal is delivered: the first request of its turn has the effort.
+        match effort == effort_before {
+            true => self.send_allowances(blocked),
+            false => self.send_all_allowances(),
+        }
         // In rounds the question to the lead's model contains the goal.
         if self.team.spec.strategy == Strategy::Lead {
             self.accept(

@@ -12,8 +12,8 @@ use agent_team_protocol::id::{
     Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, RunId, TaskId,
 };
 use agent_team_protocol::value::{
-    BudgetState, Measure, MessageNote, Mode, ProcessStamp, ProposedPlan, RoundChoice, RoundEnd,
-    RunFailure, Scope, Usage,
+    BudgetState, Effort, Measure, MessageNote, Mode, ProcessStamp, ProposedPlan, RoundChoice,
+    RoundEnd, RunFailure, Scope, Usage,
 };
 
 use crate::team::answers::AnsweredCall;
@@ -267,6 +267,9 @@ events! {
         /// The number of the first task that may be added during the run. Older journals do not contain this field.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         first_task: Option<TaskId>,
+        /// How much models think until the run ends. Older journals do not contain it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        effort: Option<Effort>,
     },
     RunFinished {
         run: RunId,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::id::{MemberName, RunId, TaskId};
-use agent_team_protocol::value::{RunFailure, Usage};
+use agent_team_protocol::value::{Effort, RunFailure, Usage};
 
 use crate::team::round::{Round, Work};
 use crate::team::stored::{StoredUsage, is_default};
@@ -28,6 +28,8 @@ pub struct Run {
     pub started_at: u64,
     /// The team goes down when the run ends.
     pub then_down: bool,
+    /// How much models think until the run ends. `None`: as configured.
+    pub effort: Option<Effort>,
     /// The rounds so far, in a team that works in rounds.
     pub rounds: Vec<Round>,
     /// The lead was notified that all members are idle. Since then no task was claimed, and no teammate was in a turn.

@@ -163,6 +163,7 @@ fn a_new_goal_resets_the_usage() {
         then_down: false,
         anew: false,
         memory: Memory::new(),
+        effort: None,
     };
     let done = rig.user(start);
     assert_eq!(informed(&done), ["ada", "ben", "lead"]);

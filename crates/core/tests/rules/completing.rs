@@ -246,6 +246,7 @@ fn without_a_goal_only_what_concerns_the_lead_starts_a_turn() {
         then_down: false,
         anew: false,
         memory: Memory::new(),
+        effort: None,
     });
     let task = rig.add("Build");
     assert_eq!(completed(&mut rig, task), [false]);

@@ -264,6 +264,7 @@ fn a_new_goal_locks_the_lead() {
         then_down: false,
         anew: true,
         memory: Default::default(),
+        effort: None,
     })
     .answer();
     assert!(rig.member("lead").is_locked());

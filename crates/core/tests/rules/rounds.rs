@@ -39,6 +39,7 @@ pub(crate) fn start(rig: &mut Rig) {
         then_down: false,
         anew: true,
         memory: Memory::new(),
+        effort: None,
     })
     .answer();
 }

@@ -10,7 +10,7 @@ use agent_team_core::run::RunState;
 use agent_team_core::task::TaskState;
 use agent_team_core::{Answer, Event, Refused};
 use agent_team_protocol::id::{MessageId, Party, RunId, TaskId};
-use agent_team_protocol::value::{RunFailure, Usage};
+use agent_team_protocol::value::{Budget, Effort, RunFailure, Usage};
 
 use crate::rig::{Done, Rig, file};
 use crate::specs::{name, task_spec};
@@ -21,6 +21,17 @@ fn start(goal: &str) -> Call {
         then_down: false,
         anew: false,
         memory: Memory::new(),
+        effort: None,
+    }
+}
+
+fn start_with(effort: Effort) -> Call {
+    Call::StartRun {
+        goal: "goal".into(),
+        then_down: false,
+        anew: true,
+        memory: Memory::new(),
+        effort: Some(effort),
     }
 }
 
@@ -145,6 +156,7 @@ fn a_second_run_is_refused_unless_it_replaces_the_first() {
         then_down: false,
         anew: true,
         memory: Memory::new(),
+        effort: None,
     };
     assert_eq!(rig.user(anew).answer(), Answer::Run { run: RunId(2) });
 }
@@ -173,6 +185,7 @@ fn a_run_with_then_down_stops_the_members() {
         then_down: true,
         anew: false,
         memory: Memory::new(),
+        effort: None,
     };
     rig.user(call).answer();
     rig.by("lead", finish("done", false)).answer();
@@ -267,6 +280,7 @@ fn a_run_starts_with_the_given_memory() {
         then_down: false,
         anew: false,
         memory: memory.clone(),
+        effort: None,
     };
     rig.user(call).answer();
     assert_eq!(*rig.team.memory(), memory);
@@ -412,4 +426,44 @@ fn a_run_reported_as_stuck_has_failed() {
         rig.user(start("two")).answer(),
         Answer::Run { run: RunId(2) }
     );
+}
+
+fn informed_member(effect: &Effect) -> Option<&str> {
+    if let Effect::SendAllowance { member } = effect {
+        Some(member.as_str())
+    } else {
+        None
+    }
+}
+
+/// The members that receive their allowance, each before any message.
+fn informed(done: &Done) -> Vec<&str> {
+    let is_message = |effect: &Effect| matches!(effect, Effect::Deliver { .. });
+    let first = done.effects.iter().position(is_message);
+    let (before, after) = done.effects.split_at(first.unwrap_or(done.effects.len()));
+    assert_eq!(after.iter().find_map(informed_member), None);
+    before.iter().filter_map(informed_member).collect()
+}
+
+#[test]
+fn an_effort_applies_until_its_goal_ends() {
+    const ALL: [&str; 3] = ["ada", "ben", "lead"];
+    let mut spec = file(&["ada", "ben"]);
+    for member in &mut spec.members {
+        member.budget = Some(Budget::default());
+    }
+    let mut rig = Rig::of(spec);
+    assert_eq!(rig.team.effort(), None);
+    assert_eq!(informed(&rig.user(start_with(Effort::High))), ALL);
+    assert_eq!(rig.team.effort(), Some(Effort::High));
+    // Another goal with the same effort changes nothing for the members.
+    assert_eq!(informed(&rig.user(start_with(Effort::High))), [""; 0]);
+    assert_eq!(informed(&rig.user(start_with(Effort::Low))), ALL);
+    assert_eq!(informed(&rig.by("lead", finish("done", true))), ALL);
+    assert_eq!(rig.team.effort(), None);
+    rig.user(start_with(Effort::Max)).answer();
+    let cancel = Call::CancelRun { reason: "".into() };
+    assert_eq!(informed(&rig.user(cancel)), ALL);
+    assert_eq!(rig.team.effort(), None);
+    assert_eq!(informed(&rig.user(start("without an effort"))), [""; 0]);
 }

@@ -93,6 +93,7 @@ impl Frames {
             then_down: true,
             anew: false,
             memory,
+            effort: None,
         };
         let started: Result<RunAnswer, _> = service
             .change::<RunStart>(&session.team, format!("run:{key}"), &start)

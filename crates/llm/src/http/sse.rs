@@ -172,6 +172,7 @@ mod tests {
             items: &[],
             tools: &[],
             search: false,
+            effort: None,
         };
         let author = || Author {
             by: "test",

@@ -255,7 +255,7 @@ impl Views<'_> {
         attention::summary(&views)
     }
 
-    /// Whether the member has budget for further model requests, as sent to its worker.
+    /// Whether the member has budget for further model requests, and their effort, as sent to its worker.
     pub(super) fn allowance(&self, name: &MemberName) -> Allowance {
         let out = self
             .team
@@ -264,6 +264,7 @@ impl Views<'_> {
         Allowance {
             as_of: self.team.revision(),
             waits: out.map(|out| out.to_string()),
+            effort: self.team.effort(),
         }
     }
 }

@@ -405,6 +405,7 @@ mod tests {
             then_down: false,
             anew: false,
             memory: Default::default(),
+            effort: None,
         };
         let Ok(CoreAnswer::Run { run }) = team.call(Origin::User, call) else {
             panic!("a run");

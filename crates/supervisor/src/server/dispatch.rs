@@ -195,10 +195,12 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
             then_down,
             anew,
             memory,
+            effort,
         }) => change(Call::StartRun {
             goal: goal.into(),
             then_down,
             anew,
+            effort,
             memory: memory
                 .into_iter()
                 .map(|(key, value)| (key.into(), value.get().into()))

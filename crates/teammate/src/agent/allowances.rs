@@ -1,6 +1,8 @@
-//! Whether the models of a member may be called. The inbox updates it; the agent loop and the helpers wait for it.
+//! Whether the models of a member may be called, and with which effort. The inbox updates it; the agent loop
+//! and the helpers wait for it.
 
 use agent_team_protocol::notification::Allowance;
+use agent_team_protocol::value::Effort;
 use tokio::sync::watch;
 
 /// The newest allowance of a member. Clones share it.
@@ -27,6 +29,11 @@ impl Allowances {
     /// Why no model may be called now.
     pub(super) fn waits(&self) -> Option<String> {
         self.0.borrow().waits.clone()
+    }
+
+    /// How much models think for the goal under way. `None`: as configured.
+    pub(super) fn effort(&self) -> Option<Effort> {
+        self.0.borrow().effort
     }
 
     /// Waits until a model may be called. Cancel-safe.

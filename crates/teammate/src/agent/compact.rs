@@ -313,6 +313,7 @@ impl Conversation {
                 items: &items,
                 tools: &[],
                 search: false,
+                effort: self.inbox.effort(),
             };
             let inbox = &mut self.inbox;
             let stepped = ask(&*model, prompt, inbox, &self.sink, TextVisibility::Hidden).await;

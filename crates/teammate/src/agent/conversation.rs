@@ -134,6 +134,7 @@ impl Conversation {
             items: self.transcript.items(),
             tools: &self.specs,
             search: self.search,
+            effort: self.inbox.effort(),
         };
         let stepped = ask(
             &*self.model,
@@ -189,6 +190,7 @@ impl Conversation {
             items: self.transcript.items(),
             tools: &self.specs,
             search: self.search,
+            effort: self.inbox.effort(),
         }
     }
 

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use agent_team_protocol::notification::{Abandon, Allowance, Assignment, DeliveredMessage};
+use agent_team_protocol::value::Effort;
 use agent_team_protocol::{Party, RequestId};
 use agent_team_tools::team::{Arrivals, Claims, PendingRequest};
 use tokio::sync::mpsc;
@@ -139,6 +140,11 @@ impl Inbox {
     /// The allowances that this inbox receives.
     pub(super) fn allowances(&self) -> Allowances {
         self.allowances.clone()
+    }
+
+    /// How much the model thinks for the goal under way. `None`: as configured.
+    pub(super) fn effort(&self) -> Option<Effort> {
+        self.allowances.effort()
     }
 
     /// Updates the allowance. An update with an older revision is ignored.
@@ -525,6 +531,7 @@ mod tests {
         let allowance = |as_of, waits: Option<&str>| Allowance {
             as_of: Revision(as_of),
             waits: waits.map(str::to_owned),
+            effort: None,
         };
         assert_eq!(inbox.until_allowed(|_| {}).await, Ok(false));
         inbox.allow(allowance(7, Some("the budget")));

@@ -384,6 +384,7 @@ mod tests {
         items: &[],
         tools: &[],
         search: false,
+        effort: None,
     };
 
     #[test]

@@ -7,6 +7,7 @@ use agent_team_protocol::method::{RequestAsk, TranscriptAnswer};
 use agent_team_protocol::notification::{Allowance, InterruptTurn};
 use agent_team_protocol::request::Permission;
 use agent_team_protocol::spec::{AgentSpec, DelegateSpec, HookSpec};
+use agent_team_protocol::value::Effort;
 
 use crate::scene::{Opening, Scene, WINDOW};
 use crate::scripted::{ModelRequest, calls_for, says};
@@ -185,13 +186,16 @@ async fn a_paused_answer_of_a_helper_is_continued() {
 }
 
 #[tokio::test]
-async fn an_exhausted_limit_of_the_member_holds_its_helper() {
+async fn the_limit_and_the_effort_of_the_member_apply_to_its_helper() {
     let mut scene = asking(20, 200_000).await;
-    scene.asked().await.answer(read());
+    let first = scene.asked().await;
+    assert_eq!(first.effort, None);
+    first.answer(read());
     let counted = scene.append().await;
     let allowance = |as_of, waits: Option<&str>| Allowance {
         as_of: Revision(as_of),
         waits: waits.map(str::to_owned),
+        effort: Some(Effort::High),
     };
     let exhausted = TranscriptAnswer {
         length: 2,
@@ -202,6 +206,7 @@ async fn an_exhausted_limit_of_the_member_holds_its_helper() {
     scene.nothing_is_asked();
     scene.member.notify(&allowance(6, None)).await;
     let second = scene.asked().await;
+    assert_eq!(second.effort, Some(Effort::High));
     answers(&mut scene, second, says("Ada.")).await;
     assert!(result(&mut scene).await.ends_with("\nAda."));
 }

@@ -4,6 +4,7 @@ use agent_team_llm::{
     Answer, Answering, Delta, Item, MediaSupport, Model, ModelError, Prompt, Stop, ToolCall,
     ToolSpec, Usage,
 };
+use agent_team_protocol::value::Effort;
 use agent_team_tools::{Output, Tool, ToolContext, ToolError, ToolFuture};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -13,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 pub(crate) struct ModelRequest {
     pub(crate) items: Vec<Item>,
     pub(crate) tools: Vec<String>,
+    pub(crate) effort: Option<Effort>,
     answer: oneshot::Sender<ModelReply>,
 }
 
@@ -122,6 +124,7 @@ impl Model for ScriptedModel {
         let request = ModelRequest {
             items: prompt.items.to_vec(),
             tools: prompt.tools.iter().map(|tool| tool.name.clone()).collect(),
+            effort: prompt.effort,
             answer,
         };
         Box::pin(async move {

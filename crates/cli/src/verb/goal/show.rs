@@ -29,9 +29,13 @@ fn text(run: &RunView) -> String {
         RunState::Unknown => "in an unknown state",
     };
     let id = paint(Style::BOLD, run.run.to_string());
+    let effort = run
+        .effort
+        .map(|effort| format!(", effort {}", effort.name()));
     let mut text = format!(
-        "{id} {state}, given {}\n{}\n",
+        "{id} {state}, given {}{}\n{}\n",
         time::ago(run.started_at),
+        effort.unwrap_or_default(),
         visible(run.goal.trim_end())
     );
     if let Some(answer) = &run.answer {

@@ -22,6 +22,7 @@ impl Team {
                 then_down,
                 memory,
                 first_task,
+                effort,
             } => {
                 self.run = Some(Run {
                     id: *run,
@@ -29,6 +30,7 @@ impl Team {
                     state: RunState::UnderWay,
                     started_at: record.at,
                     then_down: *then_down,
+                    effort: *effort,
                     rounds: Vec::new(),
                     idle_notified: false,
                     first_task: first_task.unwrap_or_else(|| self.next_task()),
@@ -189,6 +191,7 @@ impl Team {
                     then_down: run.then_down,
                     memory: Vec::new(),
                     first_task: Some(run.first_task),
+                    effort: run.effort,
                 },
             ));
             events.extend(round_events(run).map(|event| (0, event)));

@@ -127,6 +127,7 @@ fn a_sent_frame_sets_a_timer_that_a_received_frame_ends() {
     let allowance = Allowance {
         as_of: team.team.revision(),
         waits: None,
+        effort: None,
     };
     team.launches
         .notify(&team.team, &ada, &allowance, Tick(1_000));

@@ -18,6 +18,7 @@ use agent_team_llm::{
 use agent_team_protocol::method::{AppendTranscript, TranscriptAppend};
 use agent_team_protocol::spec::DelegateSpec;
 use agent_team_protocol::text::duration;
+use agent_team_protocol::value::Effort;
 use agent_team_protocol::view::Waiting;
 use agent_team_protocol::with_causes;
 use agent_team_system::clock;
@@ -69,6 +70,8 @@ pub(super) struct Helper<'a> {
     tools: BTreeMap<String, Box<dyn Tool>>,
     specs: Vec<ToolSpec>,
     search: bool,
+    /// The effort of the goal under way.
+    effort: Option<Effort>,
     conversation: Transcript,
     system: String,
     /// The newest text of the model.
@@ -101,6 +104,7 @@ impl<'a> Helper<'a> {
             specs: tools.values().map(|tool| tool.spec().clone()).collect(),
             tools,
             search,
+            effort: None,
             conversation: Transcript::default(),
             system: String::new(),
             report: String::new(),
@@ -141,6 +145,7 @@ impl<'a> Helper<'a> {
                 self.show(&format!("waits: {why}"), progress);
                 allowances.until_allowed().await;
             }
+            self.effort = allowances.effort();
             let answer = match self.ask(progress).await {
                 Ok(answer) => answer,
                 Err(ModelError::TooLong(_)) if self.make_room() => continue,
@@ -246,6 +251,7 @@ impl<'a> Helper<'a> {
             items: self.conversation.items(),
             tools: &self.specs,
             search: self.search,
+            effort: self.effort,
         }
     }
 

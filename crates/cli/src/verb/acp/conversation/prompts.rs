@@ -27,6 +27,7 @@ impl Conversation {
             then_down: false,
             anew: false,
             memory: Default::default(),
+            effort: None,
         };
         match self.calls.call::<RunStart>(start).await {
             Ok(answer) => {
