@@ -1,4 +1,4 @@
-//! The rules and MCP servers of a team, as tables of its generated team file. Filled by the builder.
+//! The rules, hooks and MCP servers of a team, as tables of its generated team file. Filled by the builder.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,23 @@ pub(crate) struct RulesTable {
     pub(crate) deny: Vec<String>,
     pub(crate) ask: Vec<String>,
     pub(crate) allow: Vec<String>,
+}
+
+/// `[hooks]` of the generated team file.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub(crate) struct HooksTable {
+    /// The hooks of the board.
+    #[serde(flatten)]
+    pub(crate) of_board: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub(crate) of_agents: BTreeMap<&'static str, Vec<AgentHook>>,
+}
+
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct AgentHook {
+    pub(crate) run: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) matcher: String,
 }
 
 /// An MCP server whose tools the agents of a team may use, as `mcp__<server>__<tool>`.
@@ -27,6 +44,10 @@ pub struct McpServer {
     env: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout_s: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    search: Option<bool>,
 }
 
 impl McpServer {
@@ -54,6 +75,8 @@ impl McpServer {
             url: None,
             env: BTreeMap::new(),
             headers: BTreeMap::new(),
+            timeout_s: None,
+            search: None,
         }
     }
 
@@ -76,6 +99,21 @@ impl McpServer {
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.insert(name.into(), value.into());
+        self
+    }
+
+    /// Seconds that a call may take without progress, at most a day. Default: 300.
+    #[must_use]
+    pub fn timeout_s(mut self, seconds: u32) -> Self {
+        self.timeout_s = Some(seconds);
+        self
+    }
+
+    /// Whether the models find the tools by search, instead of having all of them in each request. Default: only if the
+    /// servers have many tools.
+    #[must_use]
+    pub fn search(mut self, on: bool) -> Self {
+        self.search = Some(on);
         self
     }
 }

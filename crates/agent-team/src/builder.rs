@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent_team_protocol::TeamId;
+use agent_team_protocol::hook::HookEvent;
 use agent_team_protocol::method::TeamUp;
 use agent_team_protocol::permissions::Mode as PermissionMode;
 use agent_team_protocol::request::{Decision, RequestView, UserQuestionView};
@@ -12,7 +13,7 @@ use agent_team_protocol::spec::Budget;
 use agent_team_supervisor::embed::Durability;
 use agent_team_teammate::hosted::{CustomTool, Engine, custom};
 
-use crate::access::McpServer;
+use crate::access::{AgentHook, McpServer};
 use crate::decisions::Decisions;
 use crate::member::{Member, ModelChoice, Role};
 use crate::member_threads::{Engines, IsOffered, MakeEngine, MemberInfo};
@@ -184,8 +185,8 @@ impl TeamBuilder {
         self
     }
 
-    /// Offers the tools of an MCP server to the agents. Each call of such a tool needs permission, by a rule, the mode
-    /// or a decision.
+    /// Offers the tools of an MCP server to the agents; [`Member::mcp`] and [`Role::mcp`] choose servers. Each call of
+    /// such a tool needs permission, by a rule, the mode or a decision.
     pub fn mcp(mut self, server: McpServer) -> Self {
         self.settings.table.mcp.insert(server.name.clone(), server);
         self
@@ -194,7 +195,27 @@ impl TeamBuilder {
     /// Sets the hook `task_completed` or `teammate_idle` of a team file: a shell line that the supervisor runs in the
     /// project directory.
     pub fn hook(mut self, name: impl Into<String>, line: impl Into<String>) -> Self {
-        self.settings.table.hooks.insert(name.into(), line.into());
+        let hooks = &mut self.settings.table.hooks.of_board;
+        hooks.insert(name.into(), line.into());
+        self
+    }
+
+    /// Adds a hook of the agents: a shell line that runs at this event with the rights of this process, outside the
+    /// sandbox. It receives JSON on stdin, and its exit code or answer can block a call. `matcher` selects tools, such as
+    /// `Edit|Write`, or another subject of the event; an empty matcher selects all. Hooks of one event run in the order in
+    /// which they were added.
+    pub fn agent_hook(
+        mut self,
+        event: HookEvent,
+        matcher: impl Into<String>,
+        line: impl Into<String>,
+    ) -> Self {
+        let hook = AgentHook {
+            run: line.into(),
+            matcher: matcher.into(),
+        };
+        let hooks = &mut self.settings.table.hooks.of_agents;
+        hooks.entry(event.name()).or_default().push(hook);
         self
     }
 

@@ -182,6 +182,7 @@ pub use team_thread::CallFailed;
 pub use agent_team_llm::{self as model, Model};
 pub use agent_team_protocol as protocol;
 pub use agent_team_protocol::envelope::{AgUi, Envelope};
+pub use agent_team_protocol::hook::HookEvent;
 pub use agent_team_protocol::method::Spawn;
 pub use agent_team_protocol::notification::{Assignment, DeliveredMessage};
 pub use agent_team_protocol::permissions::Mode as PermissionMode;

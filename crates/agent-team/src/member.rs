@@ -103,6 +103,13 @@ macro_rules! shared_settings {
             self.deny_tools = Some(tools.into_iter().map(Into::into).collect());
             self
         }
+
+        /// Offers only the tools of these MCP servers of the team. Default: of all.
+        #[must_use]
+        pub fn mcp<T: Into<String>>(mut self, servers: impl IntoIterator<Item = T>) -> Self {
+            self.mcp = Some(servers.into_iter().map(Into::into).collect());
+            self
+        }
     };
 }
 
@@ -135,6 +142,7 @@ pub struct Member {
     max_steps: Option<u32>,
     tools: Option<Vec<String>>,
     deny_tools: Option<Vec<String>>,
+    mcp: Option<Vec<String>>,
     #[serde(skip)]
     pub(crate) model: Option<ModelChoice>,
     /// The name of the model, if it was set by name.
@@ -157,6 +165,7 @@ impl Member {
             max_steps: None,
             tools: None,
             deny_tools: None,
+            mcp: None,
             model: None,
             model_name: None,
             engine: None,
@@ -216,6 +225,7 @@ pub struct Role {
     max_steps: Option<u32>,
     tools: Option<Vec<String>>,
     deny_tools: Option<Vec<String>>,
+    mcp: Option<Vec<String>>,
     coordinate: Option<bool>,
 }
 
@@ -233,6 +243,7 @@ impl Role {
             max_steps: None,
             tools: None,
             deny_tools: None,
+            mcp: None,
             coordinate: None,
         }
     }

@@ -18,7 +18,7 @@ use agent_team_protocol::spec::{AgentSpec, TeamSpec};
 use agent_team_supervisor::embed::ServeError;
 use serde::Serialize;
 
-use crate::access::{McpServer, RulesTable};
+use crate::access::{HooksTable, McpServer, RulesTable};
 use crate::member::{BudgetTable, Member, ModelChoice, Role};
 use crate::team_thread::StartError;
 
@@ -95,7 +95,7 @@ pub(crate) struct TeamFileTable {
     pub(crate) roles: BTreeMap<String, Role>,
     pub(crate) defaults: Defaults,
     pub(crate) permissions: RulesTable,
-    pub(crate) hooks: BTreeMap<String, String>,
+    pub(crate) hooks: HooksTable,
     pub(crate) mcp: BTreeMap<String, McpServer>,
 }
 
@@ -277,7 +277,7 @@ impl TeamSettings {
             || !member.is_empty()
             || !roles.is_empty()
             || *permissions != RulesTable::default()
-            || !hooks.is_empty()
+            || *hooks != HooksTable::default()
             || !mcp.is_empty();
         if has_settings || self.project.is_some() {
             let sentence = "cannot combine a team file with a name, mode, number of rounds, coordinator prompt, \

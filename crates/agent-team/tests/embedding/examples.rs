@@ -2,6 +2,8 @@
 
 #[path = "../../examples/agent.rs"]
 mod agent;
+#[path = "../../examples/collaborate.rs"]
+mod collaborate;
 #[path = "../../examples/commands.rs"]
 mod commands;
 #[path = "../../examples/coordinator.rs"]
@@ -10,6 +12,10 @@ mod coordinator;
 mod events;
 #[path = "../../examples/foreign_loop.rs"]
 mod foreign_loop;
+#[path = "../../examples/goals.rs"]
+mod goals;
+#[path = "../../examples/guard.rs"]
+mod guard;
 #[path = "../../examples/own_tool.rs"]
 mod own_tool;
 #[path = "../../examples/permission.rs"]
@@ -21,12 +27,15 @@ use std::process::Command;
 
 type Main = fn() -> Result<(), Box<dyn Error>>;
 
-const EXAMPLES: [(&str, Main); 7] = [
+const EXAMPLES: [(&str, Main); 10] = [
     ("agent", agent::main),
+    ("collaborate", collaborate::main),
     ("commands", commands::main),
     ("coordinator", coordinator::main),
     ("events", events::main),
     ("foreign_loop", foreign_loop::main),
+    ("goals", goals::main),
+    ("guard", guard::main),
     ("own_tool", own_tool::main),
     ("permission", permission::main),
 ];
@@ -119,6 +128,33 @@ fn a_coordinator_chooses_members_and_answers() {
     assert_eq!(
         printed("coordinator"),
         "round 1: ada: Otter\nanswer: The name is Otter.\n"
+    );
+}
+
+#[test]
+fn members_collaborate_and_the_lead_summarises() {
+    assert_eq!(
+        printed("collaborate"),
+        "round 1: ada: Otter\nround 2: ben: Heron\nanswer: It has read about Otter: true, about Heron: true.\n"
+    );
+}
+
+#[test]
+fn each_goal_has_its_memory_variables_and_effort() {
+    assert_eq!(
+        printed("goals"),
+        "answer: \"Otter Ltd\", tone terse, effort as configured\n\
+         answer: \"Heron Ltd\", tone polite, effort high\n\
+         answer: \"Crane Ltd\", tone terse, effort as configured\n"
+    );
+}
+
+#[test]
+fn rules_and_a_hook_guard_files_and_a_server_counts() {
+    assert_eq!(
+        printed("guard"),
+        "Blocked by a hook: secrets stay as they are\ngreeting.txt: true\nrelease.txt: false\n.env: false\n\
+         denied: write: release.txt\nanswer: 12 apples\n"
     );
 }
 

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use agent_team::protocol::view::TaskState;
-use agent_team::{BuildError, McpServer, Member, Mode, PermissionMode, Role, TaskSpec, Team};
+use agent_team::{
+    BuildError, HookEvent, McpServer, Member, Mode, PermissionMode, Role, TaskSpec, Team,
+};
 use serde_json::json;
 
 use crate::scripted::{
@@ -88,6 +90,14 @@ async fn invalid_settings_fail_the_build() {
     for (team, expected) in [
         (Team::builder().deny("Bash("), "Bash("),
         (Team::builder().hook("no_such", "true"), "no_such"),
+        (
+            Team::builder().agent_hook(HookEvent::PreTool, "(", "true"),
+            "`matcher` is not valid",
+        ),
+        (
+            Team::builder().agent_hook(HookEvent::Stop, "Bash", "true"),
+            "has no `matcher`",
+        ),
         (
             Team::builder().member(Member::new("ada").compact("no-such/model")),
             "no-such",
