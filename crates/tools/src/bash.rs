@@ -67,17 +67,25 @@ pub(super) fn tools(
     confinement: Option<Arc<Confinement>>,
 ) -> [Box<dyn Tool>; 3] {
     let jobs = Arc::new(Jobs::default());
-    let networked = confinement.as_ref().is_some_and(|it| it.has_network());
-    let network = if networked {
-        ""
-    } else {
-        ", and have no network"
+    // Mode `bypass` has no sandbox. In the other modes, a sandbox that does not work here leaves the text true: the
+    // user decides about every command.
+    let sandbox = match &confinement {
+        None => " Commands run without a sandbox, with the rights of the user.".to_owned(),
+        Some(confinement) => {
+            let network = match confinement.has_network() {
+                true => "",
+                false => ", and have no network",
+            };
+            format!(
+                " In the sandbox, commands can write only to the project and to $TMPDIR{network}; set \
+                 `outside_sandbox` for a command that needs more."
+            )
+        }
     };
     let description = format!(
         "Run a shell command. Every call starts in the working directory. When the command exits, all processes that \
          it started are terminated; run long-lived processes such as servers with `background`. Long output is \
-         truncated in the middle and stored completely in a file. In the sandbox, commands can write only to the \
-         project and to $TMPDIR{network}; set `outside_sandbox` for a command that needs more."
+         truncated in the middle and stored completely in a file.{sandbox}"
     );
     let bash = Bash {
         jobs: Arc::clone(&jobs),
