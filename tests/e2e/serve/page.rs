@@ -203,9 +203,15 @@ pub(super) async fn team(call: Reply) -> (FakeModelServer, Rig, Service) {
 
 #[tokio::test]
 async fn a_click_on_the_page_allows_a_request() {
-    let Some(browser) = Browser::start(1440, true).await else {
-        return;
-    };
+    for (width, dark) in [(1440, true), (360, false)] {
+        let Some(browser) = Browser::start(width, dark).await else {
+            return;
+        };
+        allow_and_steer(&browser).await;
+    }
+}
+
+async fn allow_and_steer(browser: &Browser) {
     let call = Reply::call("write", json!({"path": "out.txt", "content": "hello\n"}));
     let (_server, rig, service) = team(call).await;
     browser.open(&service).await;

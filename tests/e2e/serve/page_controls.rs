@@ -17,9 +17,15 @@ async fn until_cancel_has_the_focus(browser: &Browser) {
 
 #[tokio::test]
 async fn the_page_restarts_and_kills_a_member_and_stops_the_team() {
-    let Some(browser) = Browser::start(360, false).await else {
-        return;
-    };
+    for (width, dark) in [(360, false), (1440, true)] {
+        let Some(browser) = Browser::start(width, dark).await else {
+            return;
+        };
+        restart_kill_and_stop(&browser).await;
+    }
+}
+
+async fn restart_kill_and_stop(browser: &Browser) {
     let (_server, rig, service) = team(Reply::text("Done.")).await;
     rig.until_member_is("ada", MemberState::Idle).await;
     browser.open(&service).await;
@@ -36,11 +42,11 @@ async fn the_page_restarts_and_kills_a_member_and_stops_the_team() {
 
     // A kill needs a second click. The button that does nothing has the focus.
     browser.click("Kill ada").await;
-    until_cancel_has_the_focus(&browser).await;
+    until_cancel_has_the_focus(browser).await;
     browser.click("Cancel").await;
     assert_eq!(rig.member("ada").await.pid, second);
     browser.click("Kill ada").await;
-    until_cancel_has_the_focus(&browser).await;
+    until_cancel_has_the_focus(browser).await;
     // Other members have buttons with this text.
     let confirm = "document.querySelector('.member .confirm .danger').click()";
     browser.script(confirm).await;
@@ -48,7 +54,7 @@ async fn the_page_restarts_and_kills_a_member_and_stops_the_team() {
     browser.until_text("stopped").await;
 
     browser.click("Stop all").await;
-    until_cancel_has_the_focus(&browser).await;
+    until_cancel_has_the_focus(browser).await;
     let confirm = "document.querySelector('.head .confirm .danger').click()";
     browser.script(confirm).await;
     until("the team is down", async || {

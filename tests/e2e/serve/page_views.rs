@@ -64,9 +64,15 @@ async fn each_view_has_a_link() {
 
 #[tokio::test]
 async fn the_player_shows_an_earlier_moment() {
-    let Some(browser) = Browser::start(1440, false).await else {
-        return;
-    };
+    for (width, dark) in [(1440, false), (360, true)] {
+        let Some(browser) = Browser::start(width, dark).await else {
+            return;
+        };
+        play(&browser).await;
+    }
+}
+
+async fn play(browser: &Browser) {
     let (_server, _rig, service) = finished().await;
     let task = json!({"title": "a later task", "role": "architect"});
     service.post("/api/v1/tasks", &task).await.expect(200);
@@ -99,6 +105,7 @@ async fn the_player_shows_an_earlier_moment() {
     browser.click("Play").await;
     browser.until_text("a later task").await;
     browser.until_no_text("Back to now").await;
+    browser.assert_fits().await;
     browser.assert_no_errors().await;
 }
 
