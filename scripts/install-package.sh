@@ -1,9 +1,9 @@
 #!/bin/sh
 # Installs a package with the package manager of this machine. Without the right to install, prints the command to run and
 # succeeds: the caller continues without the program.
-#   install-package.sh tmux|bubblewrap|zsh|fish            does nothing when the program is installed
-#   install-package.sh tmux|bubblewrap|zsh|fish --check    exit 0 when the program is installed, 1 when it is not; changes
-#                                                          nothing
+#   install-package.sh tmux|bubblewrap|zsh|fish|chromedriver            does nothing when the program is installed
+#   install-package.sh tmux|bubblewrap|zsh|fish|chromedriver --check    exit 0 when the program is installed, 1 when it is
+#                                                                       not; changes nothing
 # tmux must be 3.0 or newer.
 set -eu
 
@@ -19,11 +19,13 @@ tmux_is_new_enough() {
     [ "${major:-0}" -ge 3 ]
 }
 
+program=$package
+
 is_installed() {
-    case $package in
+    case $program in
         tmux) tmux_is_new_enough ;;
         bubblewrap) bwrap --version >/dev/null 2>&1 ;;
-        *) command -v "$package" >/dev/null ;;
+        *) command -v "$program" >/dev/null ;;
     esac
 }
 
@@ -37,17 +39,25 @@ as_root() {
     fi
 }
 
+# The name of the package of chromedriver with this package manager.
+chromedriver_is() {
+    [ "$package" != chromedriver ] || package=$1
+}
+
 install() {
     if command -v apt-get >/dev/null; then
+        chromedriver_is chromium-driver
         how="apt-get install $package"
         as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$package"
     elif command -v dnf >/dev/null; then
         how="dnf install $package"
         as_root dnf install -y -q "$package"
     elif command -v apk >/dev/null; then
+        chromedriver_is chromium-chromedriver
         how="apk add $package"
         as_root apk add --quiet "$package"
     elif command -v pacman >/dev/null; then
+        chromedriver_is chromium
         how="pacman -S $package"
         as_root pacman -S --noconfirm --needed "$package"
     elif command -v brew >/dev/null && [ "$package" = tmux ]; then
@@ -63,7 +73,8 @@ case $package in
     bubblewrap) what=bubblewrap how=https://github.com/containers/bubblewrap ;;
     zsh) what=zsh how=https://www.zsh.org ;;
     fish) what=fish how=https://fishshell.com ;;
-    *) echo "unknown package $package: tmux, bubblewrap, zsh or fish" >&2 && exit 2 ;;
+    chromedriver) what=chromedriver how=https://developer.chrome.com/docs/chromedriver ;;
+    *) echo "unknown package $package: tmux, bubblewrap, zsh, fish or chromedriver" >&2 && exit 2 ;;
 esac
 if is_installed; then
     exit 0

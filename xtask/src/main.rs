@@ -15,6 +15,7 @@ mod eval;
 mod fuzz;
 mod install;
 mod mcp_suites;
+mod npm;
 mod pictures;
 mod programs;
 mod real_clis;

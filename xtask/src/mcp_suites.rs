@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::run::{check, dev_binaries, output, root, succeeds};
-use crate::test;
+use crate::{npm, test};
 
 /// The packages, with the tested versions.
 const PACKAGES: [&str; 3] = [
@@ -37,7 +37,7 @@ const TEAM: &str =
     "[panes]\nplacement = \"headless\"\n[[member]]\nname = \"ada\"\nengine = \"command\"\n";
 
 pub(crate) fn step() -> Result<()> {
-    if !succeeds(Command::new("npm").arg("--version")) {
+    if !npm::is_installed() {
         println!("   skipped: npm is not installed");
         return Ok(());
     }
@@ -47,7 +47,7 @@ pub(crate) fn step() -> Result<()> {
         .parent()
         .context("cannot find the target directory")?;
     let packages = target.join("mcp-suites");
-    install(&packages)?;
+    npm::install(&packages, &PACKAGES)?;
     let directory = tempfile::tempdir()?;
     let suites = Suites {
         program: binaries.join("agent-team"),
@@ -62,21 +62,6 @@ pub(crate) fn step() -> Result<()> {
     let outcome = suites.run();
     let stopped = check(&mut suites.agent_team(&["supervisor", "stop"]));
     outcome.and(stopped)
-}
-
-fn install(packages: &Path) -> Result<()> {
-    let wanted = PACKAGES.join(" ");
-    let stamp = packages.join("installed");
-    if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(());
-    }
-    println!("   installing {wanted}");
-    std::fs::create_dir_all(packages)?;
-    let mut npm = Command::new("npm");
-    npm.args(["install", "--no-audit", "--no-fund", "--loglevel=error"]);
-    npm.arg("--prefix").arg(packages).args(PACKAGES);
-    check(npm.current_dir(packages))?;
-    Ok(std::fs::write(stamp, wanted)?)
 }
 
 /// The installed suites, and a project whose agent-team has a home of its own.

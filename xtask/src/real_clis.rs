@@ -5,14 +5,14 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::run::{check, dev_binaries, root, succeeds};
-use crate::test;
+use crate::run::{check, dev_binaries, root};
+use crate::{npm, test};
 
 /// A list of agents, such as `claude,codex`. Without this variable, all agents are tested.
 const ONLY: &str = "AGENT_TEAM_REAL_CLIS";
 
 pub(crate) fn step() -> Result<()> {
-    if !succeeds(Command::new("npm").arg("--version")) {
+    if !npm::is_installed() {
         println!("   skipped: npm is not installed");
         return Ok(());
     }

@@ -10,7 +10,7 @@ use std::{env, fs};
 use anyhow::{Context as _, Result};
 
 use crate::run::{Failed, cargo, check, dev_binaries, output, root, script, succeeds};
-use crate::{demo, eval, fuzz, mcp_suites, pictures, real_clis, tidy, torture};
+use crate::{demo, eval, fuzz, mcp_suites, npm, pictures, real_clis, tidy, torture};
 
 struct Step {
     name: &'static str,
@@ -63,6 +63,11 @@ const STEPS: &[Step] = &[
         name: "install-iterm2",
         description: "install the Python client of iTerm2, if possible",
         run: install_iterm2,
+    },
+    Step {
+        name: "install-browser",
+        description: "install chromedriver, and the npm packages that test the page and AG-UI, if possible",
+        run: || install("chromedriver").and_then(|()| npm::install_for_tests()),
     },
     Step {
         name: "nextest",

@@ -325,7 +325,7 @@ async fn packages() -> Option<std::path::PathBuf> {
     }
     if !root.join("node_modules/@ag-ui/client").exists() {
         agent_team_tests::skipped(
-            "@ag-ui/client is not installed: run npm install --prefix target/ag-ui @ag-ui/client@1.0.0 @ag-ui/core@1.0.0 zod",
+            "@ag-ui/client is not installed: run cargo xtask test install-browser",
         );
         return None;
     }

@@ -72,7 +72,7 @@ impl Browser {
         });
         let Some((driver, port)) = started.await else {
             agent_team_tests::skipped(
-                "chromedriver is not installed: run apt-get install chromium-driver",
+                "chromedriver is not installed: run cargo xtask test install-browser",
             );
             return None;
         };

@@ -238,7 +238,7 @@ async fn axe_finds_no_serious_violation() {
         .join("../target/axe/node_modules/axe-core/axe.min.js");
     let Ok(axe) = std::fs::read_to_string(path) else {
         agent_team_tests::skipped(
-            "axe-core is not installed: run npm install --prefix target/axe axe-core@4.14.1",
+            "axe-core is not installed: run cargo xtask test install-browser",
         );
         return;
     };
