@@ -1,5 +1,5 @@
 // Forwards HTTP requests to `agent-team serve` and adds its token, for `cargo xtask test mcp`: the conformance suite sends
-// no Authorization header. Prints its own address. Ends when its stdin is closed.
+// no Authorization header. Prints its own address. Exits when stdin is closed.
 //
 //     node add-token.cjs HOST:PORT TOKEN
 "use strict";
@@ -11,7 +11,7 @@ const [host, port] = target.split(":");
 const server = http.createServer((request, response) => {
   const { method, url: path } = request;
   const headers = { ...request.headers, authorization: `Bearer ${token}` };
-  // The service accepts only its own address. Another host is forwarded as it is, and refused.
+  // Requests with another Host are forwarded unchanged; the service refuses them.
   if (headers.host === own()) headers.host = target;
   const forwarded = http.request({ host, port, method, path, headers }, (answer) => {
     response.writeHead(answer.statusCode, answer.headers);

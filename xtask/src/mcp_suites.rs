@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::run::{check, dev_binaries, output, root, succeeds};
+use crate::run::{check, dev_binaries, output, root};
 use crate::{npm, test};
 
 /// The packages, with the tested versions.
@@ -58,8 +58,7 @@ pub(crate) fn step() -> Result<()> {
     let settings = suites.project.join(".agent-team");
     std::fs::create_dir_all(&settings)?;
     std::fs::write(settings.join("team.toml"), TEAM)?;
-    check(&mut suites.agent_team(&["up", "--detach"]))?;
-    let outcome = suites.run();
+    let outcome = check(&mut suites.agent_team(&["up", "--detach"])).and_then(|()| suites.run());
     let stopped = check(&mut suites.agent_team(&["supervisor", "stop"]));
     outcome.and(stopped)
 }
@@ -181,10 +180,13 @@ impl Suites {
         for scenario in SCENARIOS {
             let mut run = self.installed("conformance");
             run.args(["server", "--url", url, "--scenario", scenario]);
-            let is_good = succeeds(&mut run);
+            let output = run.output()?;
+            let is_good = output.status.success();
             let outcome = if is_good { "passes" } else { "fails" };
             println!("   conformance, {scenario}: {outcome}");
             if !is_good {
+                let text = [output.stdout, output.stderr].concat();
+                println!("{}", String::from_utf8_lossy(&text));
                 failed.push(scenario);
             }
         }

@@ -1,5 +1,5 @@
-//! A server with one route that returns its argument: the limit of the service's latency in `cargo xtask bench serve`.
-//! Prints its address, and ends with its stdin.
+//! A server with one route that returns its argument: the baseline for the latency of the service in
+//! `cargo xtask bench serve`. Prints its address. Exits when stdin is closed.
 #![expect(clippy::print_stdout, reason = "the bench reads the address")]
 
 use std::io::Read as _;

@@ -50,7 +50,7 @@ function task(history, id, fields, at) {
   history.tasks.set(id, known);
   const { state, owner } = fields;
   if (!state) return;
-  known.steps.push({ at, state, owner: owner ?? known.steps.at(-1)?.owner });
+  known.steps.push({ at, state, owner: owner === undefined ? known.steps.at(-1)?.owner : owner });
   close(known.bar, at);
   known.bar = null;
   if (state === 'in_progress' && owner) {
@@ -143,12 +143,12 @@ export function boardAt(history, at) {
   const tasks = [];
   for (const [id, { title, steps }] of history.tasks) {
     const step = steps.findLast((one) => one.at <= at);
-    if (step) tasks.push({ id, title, state: step.state, owner: step.owner });
+    if (step) tasks.push({ id, title, state: step.state, owner: step.owner, changed_at: step.at });
   }
   return tasks;
 }
 
-/** The time of the next event after this time, or with `back` of the last one before it. */
+/** The time of the next event after this time, or with `back` the time of the last event before this time. */
 export function nextEvent(entries, at, back) {
   return back ? entries.findLast((entry) => entry.at < at)?.at : entries.find((entry) => entry.at > at)?.at;
 }

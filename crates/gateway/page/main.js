@@ -5,11 +5,11 @@ import { hasToken, post, takeToken } from './api.js';
 import { Changes } from './changes.js';
 import { Decisions } from './decisions.js';
 import { Graph } from './graph.js';
-import { onKey } from './keys.js';
+import { isOn, onFocus, onKey, turn } from './keys.js';
 import { Confirm, Guarded, Text } from './parts.js';
 import { follow, link, route, VIEWS } from './route.js';
 import { Board, Conversation, Members, Messages } from './sections.js';
-import { hold, start, state, waiting } from './store.js';
+import { changed, hold, start, state, waiting } from './store.js';
 import { cost, visible } from './text.js';
 import { Timeline } from './timeline.js';
 import { Waiting } from './waiting.js';
@@ -54,10 +54,14 @@ function Views() {
       && html` <span class="count">${count}<span class="reader"> waiting</span></span>`}</a>`)}</nav>`;
 }
 
-const KEYS = [['1–5', '', 'views'], ['j', 'k', 'what waits'], ['y', 'n', 'allow, deny'], ['m', 'M', 'members'], ['/', '', 'message']];
+const KEYS = [['1–5', '', 'views'], ['j', 'k', 'waiting items'], ['y', 'n', 'allow, deny…'], ['m', 'M', 'members'], ['/', '', 'message']];
 
+/** Single characters are also spoken by mistake or pressed by a wrist: they can be turned off. */
 function Keys() {
-  return html`<footer class="keys quiet">${KEYS.map(([one, other, words]) => html`<span key=${one}><kbd>${one}</kbd>${' '}
+  const shown = !isOn() ? [] : route.view === 'now' ? KEYS : KEYS.slice(0, 1);
+  return html`<footer class="keys quiet">
+    <label><input type="checkbox" checked=${isOn()} onChange=${(event) => { turn(event.target.checked); changed(); }} /> Keys</label>
+    ${shown.map(([one, other, words]) => html`<span key=${one}><kbd>${one}</kbd>${' '}
     ${other && html`<kbd>${other}</kbd> `}${words}</span>`)}</footer>`;
 }
 
@@ -117,6 +121,7 @@ addEventListener('hashchange', () => {
   else begin();
 });
 document.addEventListener('keydown', onKey);
+document.addEventListener('focusin', onFocus);
 // A mouse sends its click at once after the release, a touch after the browser has recognized the gesture.
 const CLICK_MAX_MS = 500;
 const pressed = new Set();

@@ -114,10 +114,12 @@ const COLUMNS = [
   ['pending', 'Pending'], ['in_progress', 'In progress'], ['completed', 'Completed'], ['failed', 'Failed'], ['cancelled', 'Cancelled'],
 ];
 
-/** The tasks of a board in a column for each state. */
+/** The tasks of a board in a column for each state: pending ones by priority, ended ones by time. */
 export function columnsOf(tasks) {
   const columns = Object.fromEntries(COLUMNS.map(([name]) => [name, []]));
   for (const task of tasks) columns[task.state]?.push(task);
+  columns.pending.sort((one, other) => (other.priority ?? 0) - (one.priority ?? 0));
+  for (const name of ['completed', 'failed', 'cancelled']) columns[name].sort((one, other) => other.changed_at - one.changed_at);
   return columns;
 }
 

@@ -49,8 +49,6 @@ let columns = { version: -1 };
 function byState() {
   if (columns.version === state.tasks_version) return columns;
   columns = { ...columnsOf(state.tasks.values()), version: state.tasks_version };
-  columns.pending.sort((one, other) => other.priority - one.priority);
-  for (const name of ['completed', 'failed', 'cancelled']) columns[name].sort((one, other) => other.changed_at - one.changed_at);
   return columns;
 }
 
@@ -163,7 +161,7 @@ function Prompt({ to }) {
   };
   const onKeyDown = (event) => event.key === 'Enter' && !event.shiftKey && !event.isComposing && send(event);
   return html`<form class="prompt" onSubmit=${send}>
-    <textarea rows="2" value=${text} aria-label=${`Message to ${to}`} placeholder=${`Message to ${to}`}
+    <textarea rows="2" aria-keyshortcuts="/" value=${text} aria-label=${`Message to ${to}`} placeholder=${`Message to ${to}`}
       onInput=${(event) => setText(event.target.value)} onKeyDown=${onKeyDown}></textarea>
     <label><input type="checkbox" checked=${urgent} onChange=${(event) => setUrgent(event.target.checked)} /> Urgent</label>
     <button class="primary" disabled=${busy}>Send</button>

@@ -1,7 +1,7 @@
 // The run as a picture: a row for each member with its tasks and waits, the team and its board at a chosen moment, and the
 // events in words.
 
-import { html, useEffect, useMemo, useState } from './vendor/htm-preact.js';
+import { html, useEffect, useMemo, useRef, useState } from './vendor/htm-preact.js';
 import { Columns, columnsOf, Rows } from './parts.js';
 import { boardAt, moment, nextEvent, totals } from './history.js';
 import { follow, link } from './route.js';
@@ -55,12 +55,14 @@ function Board({ history, at }) {
 }
 
 const PLAY_MS = 400;
+const PLAY_STEPS = 150;
 
 /** The moment that the view shows: a slider, steps from event to event, and a button that plays them. */
 function Player({ entries, from, end, at, choose }) {
   const [isPlaying, play] = useState(false);
-  const step = (back) => {
-    const next = nextEvent(entries, at ?? end + 1, back);
+  const slider = useRef();
+  const step = (back, least = 0) => {
+    const next = nextEvent(entries, (at ?? end + 1) + least, back);
     if (next !== undefined) choose(Math.max(from, next));
     else if (!back) choose(null);
   };
@@ -70,7 +72,8 @@ function Player({ entries, from, end, at, choose }) {
       play(false);
       return undefined;
     }
-    const timer = setTimeout(() => step(false), PLAY_MS);
+    // A run of days is played within a minute.
+    const timer = setTimeout(() => step(false, (end - from) / PLAY_STEPS), PLAY_MS);
     return () => clearTimeout(timer);
   }, [isPlaying, at]);
   const start = () => {
@@ -79,6 +82,7 @@ function Player({ entries, from, end, at, choose }) {
   };
   // The keys of a slider move it by a millisecond.
   const onKeyDown = (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
     const back = event.key === 'ArrowLeft' || event.key === 'ArrowDown';
     if (!back && event.key !== 'ArrowRight' && event.key !== 'ArrowUp') return;
     event.preventDefault();
@@ -87,14 +91,14 @@ function Player({ entries, from, end, at, choose }) {
   const time = at === null ? 'now' : new Date(at).toLocaleTimeString();
   return html`<div class="player">
     <span class="quiet">${clock(from)}</span>
-    <input type="range" min=${from} max=${end} step="1" value=${at ?? end} aria-label="Moment" aria-valuetext=${time}
+    <input type="range" ref=${slider} min=${from} max=${end} step="1" value=${at ?? end} aria-label="Moment" aria-valuetext=${time}
       onKeyDown=${onKeyDown} onInput=${(event) => choose(Number(event.target.value))} />
     <span class="quiet">${clock(end)}</span>
-    <output>${time}</output>
+    <output aria-live=${isPlaying ? 'off' : 'polite'}>${time}</output>
     <button type="button" onClick=${() => step(true)}>Previous event</button>
     <button type="button" onClick=${start}>${isPlaying ? 'Pause' : 'Play'}</button>
-    <button type="button" disabled=${at === null} onClick=${() => step(false)}>Next event</button>
-    ${at !== null && html`<button type="button" onClick=${() => choose(null)}>Back to now</button>`}
+    <button type="button" aria-disabled=${at === null} onClick=${() => step(false)}>Next event</button>
+    ${at !== null && html`<button type="button" onClick=${() => { choose(null); slider.current.focus(); }}>Back to now</button>`}
   </div>`;
 }
 

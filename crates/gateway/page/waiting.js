@@ -86,11 +86,11 @@ function Request({ request, place }) {
     ${request.warnings?.map((warning) => html`<p class="warning">▲ ${visible(warning)}</p>`)}
     ${request.why?.map((why) => html`<p class="quiet why">${visible(why)}</p>`)}
     <form class="buttons" ref=${form} onSubmit=${(event) => { event.preventDefault(); deny(); }}>
-      <button type="button" class="primary" data-key="y" disabled=${busy || !settled || !isWhole} aria-label=${`Allow once ${request.id}`}
+      <button type="button" class="primary" data-key="y" aria-keyshortcuts="y" disabled=${busy || !settled || !isWhole} aria-label=${`Allow once ${request.id}`}
         onClick=${() => decide({ kind: 'allow', scope: 'once' })}>${request.plan ? 'Approve' : 'Allow once'}</button>
       ${reason !== null && html`<input ref=${field} value=${reason} placeholder="Reason" aria-label="Reason for the denial"
         onInput=${(event) => setReason(event.target.value)} />`}
-      <button type="submit" data-key="n" disabled=${busy} aria-label=${`Deny ${request.id}`}>${reason === null ? 'Deny…' : 'Deny'}</button>
+      <button type="submit" data-key="n" aria-keyshortcuts="n" disabled=${busy} aria-label=${`Deny ${request.id}`}>${reason === null ? 'Deny…' : 'Deny'}</button>
       ${!isWhole && html`<span class="quiet">Show the whole text to allow it.</span>`}
     </form>${error}`;
 }

@@ -1,12 +1,13 @@
 //! The page in a real browser: Chromium, driven through chromedriver. Skipped with a printed reason where chromedriver is
 //! not installed.
 
+use std::io::ErrorKind;
 use std::process::Stdio;
 
 use agent_team_system::process::kill_group;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use agent_team_tests::{Rig, until, within};
-use fantoccini::actions::{InputSource as _, MouseActions, PointerAction};
+use fantoccini::actions::{InputSource as _, KeyAction, KeyActions, MouseActions, PointerAction};
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -62,13 +63,15 @@ impl Browser {
     /// `None`: chromedriver is not installed.
     pub(super) async fn start(width: u32, dark: bool) -> Option<Self> {
         let started = within("chromedriver", async {
-            loop {
+            for _ in 0..5 {
                 match Driver::start().await {
-                    Ok(Some(started)) => break Some(started),
+                    Ok(Some(started)) => return Some(started),
                     Ok(None) => {}
-                    Err(_) => break None,
+                    Err(error) if error.kind() == ErrorKind::NotFound => return None,
+                    Err(error) => panic!("cannot start chromedriver: {error}"),
                 }
             }
+            panic!("chromedriver ends at its start")
         });
         let Some((driver, port)) = started.await else {
             agent_team_tests::skipped(
@@ -143,8 +146,13 @@ impl Browser {
 
     /// Types keys into the element that has the focus.
     pub(super) async fn keys(&self, keys: impl AsRef<str>) {
-        let element = self.page.active_element().await.expect("an element");
-        element.send_keys(keys.as_ref()).await.expect("keys");
+        let mut actions = KeyActions::new("keyboard".to_owned());
+        for value in keys.as_ref().chars() {
+            actions = actions.then(KeyAction::Down { value });
+            actions = actions.then(KeyAction::Up { value });
+        }
+        let performed = self.page.perform_actions(actions).await;
+        performed.expect("the keys are typed");
     }
 
     /// The page is not wider than its window.

@@ -37,42 +37,61 @@ const FRAMES: &str = "if (window.times.length < arguments[0]) return null;\
     const sorted = window.times.splice(0).sort((one, other) => one - other);\
     return { longest: sorted.at(-1), p95: sorted[Math.floor(sorted.length * 0.95)] }";
 
-/// Chromium with one tab. Dropping it kills the process group of chromedriver, which contains Chromium.
+/// How often chromedriver is started: it ends if its port of the other address family is taken.
+const STARTS_MAX: usize = 5;
+
+/// chromedriver. Dropping it kills its process group, which contains Chromium.
+struct Driver(Child);
+
+/// Chromium with one tab.
 struct Browser {
-    driver: Child,
+    _driver: Driver,
     client: HttpClient,
     address: SocketAddr,
     session: String,
 }
 
-impl Drop for Browser {
-    fn drop(&mut self) {
-        let leader = Pid::from_raw(self.driver.id().cast_signed());
-        let _gone = killpg(leader, Signal::SIGKILL);
-        let _status = self.driver.wait();
-    }
-}
-
-impl Browser {
-    fn start() -> Result<Self> {
+impl Driver {
+    /// Starts it, and returns its port. `None`: it has ended.
+    fn start() -> Result<(Self, Option<u16>)> {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .context("chromedriver is not installed: run apt-get install chromium-driver")?;
-        let output = driver.stdout.take().context("the output is a pipe")?;
+            .map(Self)
+            .context("cannot start chromedriver: run cargo xtask test install-browser")?;
+        let output = driver.0.stdout.take().context("the output is a pipe")?;
         let port = BufReader::new(output).lines().find_map(|line| {
             let line = line.ok().filter(|line| line.contains("successfully"))?;
             let (_, port) = line.split_once("on port ")?;
             port.trim_end_matches('.').parse().ok()
         });
-        let address = (Ipv4Addr::LOCALHOST, port.unwrap_or(0)).into();
-        let client = HttpClient::connect(address);
+        Ok((driver, port))
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let leader = Pid::from_raw(self.0.id().cast_signed());
+        let _gone = killpg(leader, Signal::SIGKILL);
+        let _status = self.0.wait();
+    }
+}
+
+impl Browser {
+    fn start() -> Result<Self> {
+        let started = (0..STARTS_MAX).find_map(|_| match Driver::start() {
+            Ok((driver, Some(port))) => Some(Ok((driver, port))),
+            Ok((_, None)) => None,
+            Err(error) => Some(Err(error)),
+        });
+        let (driver, port) = started.context("chromedriver ends at its start")??;
+        let address = (Ipv4Addr::LOCALHOST, port).into();
         let mut browser = Self {
-            client: client.context("chromedriver does not start")?,
-            driver,
+            client: HttpClient::connect(address)?,
+            _driver: driver,
             address,
             session: String::new(),
         };
@@ -152,7 +171,13 @@ pub(super) fn rows(bench: &Bench, address: SocketAddr, token: &str) -> Result<Ve
         )
         .target(Target::AtMost(60.0)),
     ];
-    rows.extend(frames(bench, address, token)?);
+    let of_frames = frames(bench, address, token);
+    rows.extend(of_frames.unwrap_or_else(|error| {
+        vec![Row::not_measured(
+            "frames of the page",
+            format!("{error:#}"),
+        )]
+    }));
     Ok(rows)
 }
 
@@ -165,18 +190,30 @@ fn frames(bench: &Bench, address: SocketAddr, token: &str) -> Result<Vec<Row>> {
     browser.until("return document.querySelector('.connection.live')", &[])?;
     let count = bench.pick(600, 150);
     let mut rows = Vec::new();
-    for view in ["Now", "Timeline", "Graph"] {
-        let click = "for (const link of document.querySelectorAll('nav a')) if (link.textContent.startsWith(arguments[0])) link.click();\
-            return document.querySelector('nav [aria-current]').textContent.startsWith(arguments[0]) || null";
+    let click = "for (const link of document.querySelectorAll('nav a')) if (link.textContent.startsWith(arguments[0])) link.click();\
+        return document.querySelector('nav [aria-current]').textContent.startsWith(arguments[0]) || null";
+    let previous = "const buttons = [...document.querySelectorAll('.player button')];\
+        buttons.find(({ textContent }) => textContent === 'Previous event').click();\
+        return document.querySelector('.board') !== null || null";
+    for (view, step) in [
+        ("Now", None),
+        ("Timeline", None),
+        ("Timeline", Some(previous)),
+        ("Graph", None),
+    ] {
         browser.until(click, &[view.into()])?;
+        if let Some(step) = step {
+            browser.until(step, &[])?;
+        }
         // The frames until the view is complete.
         browser.until(FRAMES, &[150.into()])?;
         let frames = browser.until(FRAMES, &[count.into()])?;
+        let moment = if step.is_some() { " at a moment" } else { "" };
         let longest = frames["longest"].as_f64().context("not a number")?;
         ensure!(longest > 0.0, "no frame was measured");
         rows.push(
             Row::new(
-                format!("10,000 tasks, view {view}, longest of {count} frames"),
+                format!("10,000 tasks, {view}{moment}, longest of {count} frames"),
                 Unit::Milliseconds,
                 Figure::of(vec![longest]),
             )

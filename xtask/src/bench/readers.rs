@@ -1,4 +1,4 @@
-//! Many sockets that one thread reads, and that count the events which each of them has received.
+//! Reads many sockets in one thread, and counts the events that each socket receives.
 
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -27,7 +27,12 @@ pub(super) struct Readers<S> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Count {
     events: usize,
-    ends_with_newline: bool,
+    /// The number of bytes of the last line so far.
+    line: usize,
+    /// The last line is a comment of server-sent events.
+    is_comment: bool,
+    /// The last event so far has a field.
+    has_field: bool,
 }
 
 impl<S: Read + AsFd> Readers<S> {
@@ -97,11 +102,22 @@ impl<S: Read + AsFd> Readers<S> {
 impl Count {
     fn add(&mut self, bytes: &[u8], end: End) {
         for byte in bytes {
-            let is_newline = *byte == b'\n';
-            if is_newline && (end == End::Line || self.ends_with_newline) {
-                self.events += 1;
+            if *byte != b'\n' {
+                let is_colon = *byte == b':';
+                self.is_comment |= is_colon && self.line == 0;
+                // The length of a chunk is a line without a colon.
+                self.has_field |= is_colon && !self.is_comment;
+                self.line += 1;
+                continue;
             }
-            self.ends_with_newline = is_newline;
+            let is_end = match end {
+                End::Line => true,
+                End::EmptyLine => self.line == 0 && self.has_field,
+            };
+            self.events += usize::from(is_end);
+            self.has_field &= !is_end;
+            self.is_comment = false;
+            self.line = 0;
         }
     }
 }
@@ -113,7 +129,12 @@ mod tests {
     #[test]
     fn an_empty_line_ends_an_event_also_between_two_reads() {
         let mut count = Count::default();
-        for bytes in ["data: 1\n", "\ndata: 2", "\n\n5\r\nid: 3\ndata: 3\n\n"] {
+        for bytes in [
+            "data: 1\n",
+            "\ndata: 2",
+            "\n\n\r\n3\r\n:\n\n\r\n",
+            "5\r\nid: 3\ndata: 3\n\n",
+        ] {
             count.add(bytes.as_bytes(), End::EmptyLine);
         }
         assert_eq!(count.events, 3);

@@ -79,7 +79,7 @@ impl Service {
         )
     }
 
-    /// Clients that have received the answer's head and all events so far.
+    /// Clients that have received the answer's head, and follow the events from now on.
     fn followers(
         &self,
         installation: &mut Installation,
@@ -281,11 +281,21 @@ fn median(count: usize, mut exchange: impl FnMut() -> Result<Duration>) -> Resul
 }
 
 fn idle_memory(installation: &mut Installation, team: &TeamId, service: &Service) -> Result<Row> {
+    // The first client makes the service read the stored events into its ring, which all clients share.
+    let mut first = service.followers(installation, team, 1)?;
+    installation
+        .wire
+        .call::<MessageSend>(Some(team), message())?;
+    first.read(1)?;
     let before = memory_of(service.process.id())?;
-    let followers = service.followers(installation, team, IDLE_CLIENTS)?;
+    let mut followers = service.followers(installation, team, IDLE_CLIENTS)?;
     std::thread::sleep(SETTLE);
     let memory = memory_of(service.process.id())?;
-    drop(followers);
+    // All clients are still connected.
+    installation
+        .wire
+        .call::<MessageSend>(Some(team), message())?;
+    followers.read(1)?;
     let grown = (memory.resident - before.resident) * 1024.0 / IDLE_CLIENTS as f64;
     Ok(Row::new(
         "agent-team serve with 1,000 idle clients",
