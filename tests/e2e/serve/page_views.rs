@@ -164,6 +164,15 @@ async fn keys_reach_views_members_and_decisions() {
     let allow = "return document.querySelectorAll('[data-key=y]:not(:disabled)').length";
     let can_allow = async || (browser.script(allow).await == 1).then_some(());
     until("a card that can be allowed", can_allow).await;
+    // The time after which `y` allows the card that has got the focus.
+    browser.script("window.start = performance.now()").await;
+    until("half a second", async || {
+        let passed = browser
+            .script("return performance.now() - start > 500")
+            .await;
+        (passed == true).then_some(())
+    })
+    .await;
     browser.keys("yes").await;
     assert_eq!(browser.script(allow).await, 1);
     browser.script("document.activeElement.blur()").await;
