@@ -157,6 +157,11 @@ async fn a_nexau_session_runs_goals_and_survives_restarts() {
         expected.map(|(a, b)| (a.to_owned(), b.to_owned())).into()
     );
     assert!(frames.iter().any(|(id, _)| id.is_some()), "frames have ids");
+    // The run of each member ends before the last frame: its client would show it as active otherwise.
+    let end_of_ada = &frames[frames.len() - 2].1["envelope"];
+    assert_eq!(end_of_ada["agent_id"], "ada");
+    assert_eq!(end_of_ada["event"]["type"], "RUN_FINISHED");
+    assert!(end_of_ada["event"]["thread_id"].is_string());
     assert_eq!(rig.read("greeting.txt").as_deref(), Some("hello\n"));
 
     // The team is the session's: another user and another session see nothing, and neither name is a way to it.
@@ -528,7 +533,14 @@ async fn the_request_of_nexaus_guide_streams_a_goal() {
     let url = format!("http://{}/team/stream", service.address);
     let token = format!("Authorization: Bearer {}", service.token);
     let mut curl = tokio::process::Command::new("curl");
-    curl.args(["--silent", "--show-error", "--max-time", "60"]);
+    curl.args([
+        "--silent",
+        "--show-error",
+        "--max-time",
+        "60",
+        "--noproxy",
+        "*",
+    ]);
     curl.args(["-X", "POST", &url, "-H", &token]);
     curl.args(["-H", "Content-Type: application/json"]);
     curl.args([

@@ -56,6 +56,8 @@ pub(super) struct Frames {
     after: Revision,
     /// The number of frames of stored events that the client already has.
     skip: u64,
+    /// The newest envelope of each member but the lead that has worked. Clients show it as active until its run ends.
+    active: BTreeMap<String, Value>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -179,6 +181,7 @@ impl Frames {
             outcome: None,
             after,
             skip: 0,
+            active: BTreeMap::new(),
             _permit: permit,
         })
     }
@@ -239,6 +242,9 @@ impl Frames {
                     continue;
                 }
                 frames.push(frame("team_event", &envelope, &self.session_id, None));
+                if let (Some(agent), true) = (envelope["agent_id"].as_str(), is_work(&envelope)) {
+                    self.active.insert(agent.to_owned(), envelope);
+                }
             }
             self.follow(&envelope);
         }
@@ -279,13 +285,29 @@ impl Frames {
         self.until = Until::Ended;
     }
 
+    /// The ends of the members' runs, because the team goes down when its goal ends, and the last frame.
     fn end(&self) -> Bytes {
+        let ends = self.active.values().map(|newest| {
+            let mut envelope = newest.clone();
+            envelope["event"] = json!({
+                "type": "RUN_FINISHED", "timestamp": newest["event"]["timestamp"], "thread_id": newest["team_id"],
+                "run_id": newest["run_id"], "result": null,
+            });
+            frame("team_event", &envelope, &self.session_id, None)
+        });
         let error = match &self.outcome {
             Some(Outcome::Failed(why)) => Some(why.as_str()),
             Some(Outcome::Answered(_) | Outcome::Cancelled) | None => None,
         };
-        end_frame(&self.session_id, error).into()
+        let last = end_frame(&self.session_id, error);
+        ends.chain([last]).collect::<String>().into()
     }
+}
+
+/// Whether a member other than the lead has sent this envelope while it worked.
+fn is_work(envelope: &Value) -> bool {
+    let role = envelope["role_name"].as_str();
+    role.is_some_and(|role| role != LEADER && role != "user")
 }
 
 fn end_frame(session_id: &str, error: Option<&str>) -> String {
