@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use agent_team_protocol::view::MemberState;
 use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_model, in_turn};
 use serde_json::{Value, json};
@@ -191,6 +190,7 @@ async fn hostile_notes_are_reported_and_can_be_removed() {
 async fn a_note_of_one_member_reaches_others_and_the_next_up() {
     let read = Reply::call("notes", json!({"name": "deploy"}));
     let lead = vec![
+        Reply::text("Hello."),
         Reply::text("I see."),
         read,
         Reply::text("Good."),
@@ -200,15 +200,16 @@ async fn a_note_of_one_member_reaches_others_and_the_next_up() {
     let server = FakeModelServer::start(by_model([("lead", lead), ("ada", ada)])).await;
     let rig = asking(&server);
     rig.ok(["up", "--detach"]).await;
-    // The lead starts without notes.
-    rig.until_member_is("lead", MemberState::Idle).await;
+    // The conversation of the lead starts without notes.
+    rig.ok(["send", "lead", "Hello"]).await;
+    server.until_asked("lead", 1).await;
     rig.ok(["send", "ada", "Note how to deploy"]).await;
     server.until_asked("ada", 2).await;
     assert_eq!(results(&server, "ada"), ["created the team note deploy"]);
     // The report of ada wakes the lead.
-    server.until_asked("lead", 1).await;
+    server.until_asked("lead", 2).await;
     rig.ok(["send", "lead", "How to deploy?"]).await;
-    server.until_asked("lead", 3).await;
+    server.until_asked("lead", 4).await;
     assert_eq!(
         results(&server, "lead"),
         ["Note deploy (team):\n> Run make."]
@@ -223,7 +224,7 @@ async fn a_note_of_one_member_reaches_others_and_the_next_up() {
     );
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "lead", "Hello again"]).await;
-    server.until_asked("lead", 4).await;
+    server.until_asked("lead", 5).await;
     let requests = server.requests();
     let last = requests.iter().rfind(|request| request.model() == "lead");
     let said = last.unwrap().body["messages"].to_string();
