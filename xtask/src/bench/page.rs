@@ -4,9 +4,9 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use super::Bench;
 use super::http::HttpClient;
 use super::stats::Figure;
 use super::table::{Row, Target, Unit};
+use crate::run::wait;
 
 /// A condition that takes longer fails.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -126,15 +127,13 @@ impl Browser {
 
     /// Runs the script until it returns a value.
     fn until(&mut self, script: &str, args: &[Value]) -> Result<Value> {
-        let started = Instant::now();
-        while started.elapsed() < LONGEST_WAIT {
-            let value = self.script(script, args)?;
-            if !value.is_null() {
-                return Ok(value);
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        bail!("the page does not become ready: {script}")
+        let mut value = Value::Null;
+        let is_ready = wait(LONGEST_WAIT, || {
+            value = self.script(script, args)?;
+            Ok(!value.is_null())
+        })?;
+        ensure!(is_ready, "the page does not become ready: {script}");
+        Ok(value)
     }
 }
 
