@@ -211,18 +211,29 @@ async fn one_terminal_shows_hosted_members_in_turn() {
     screen.until("[").await;
     screen.until("ada ▸").await;
     screen.type_in("echo typed to $AGENT_TEAM_MEMBER\r").await;
-    screen.until("T-1 added").await;
-    screen.until("── T-1").await;
+    screen.until("── you ── echo typed").await;
     screen.until("typed to ada").await;
-    screen.until("✓ T-1 completed").await;
-    // Show the next member, and type a task there.
+    // ^C ends a line that runs.
+    screen.type_in("echo sleeps; sleep 600\r").await;
+    screen.until("sleeps\r\n").await;
+    screen.type_in("\u{3}").await;
+    screen.until("interrupted by the user").await;
+    // Show the next member, and type a line and a task there.
     screen.type_in("\t").await;
     screen.until("━━ ben").await;
     screen.until("ben ▸").await;
-    screen.type_in("echo typed to $AGENT_TEAM_MEMBER\r").await;
-    screen.until("typed to ben").await;
+    screen.type_in("exit 3\r").await;
+    screen.until("✗ exit 3").await;
+    // The first task of the board: typed lines are no tasks.
+    screen
+        .type_in("/task echo task of $AGENT_TEAM_MEMBER\r")
+        .await;
+    screen.until("T-1 added").await;
+    screen.until("── T-1").await;
+    screen.until("task of ben").await;
+    screen.until("✓ T-1 completed").await;
     screen.type_in("/task\r").await;
-    screen.until("T-2").await;
+    screen.until("T-1").await;
     screen.type_in("\u{3}").await;
     screen.until("press ^C again to leave").await;
     screen.type_in("\u{3}").await;
@@ -233,7 +244,7 @@ async fn one_terminal_shows_hosted_members_in_turn() {
         after.contains("keeps running; come back with: agent-team attach"),
         "{shown:?}"
     );
-    rig.until_task_is("T-2", TaskState::Completed).await;
+    rig.until_task_is("T-1", TaskState::Completed).await;
     // The team keeps running, and a second client can attach.
     let mut screen = rig.on_terminal(["attach"]);
     screen.until("ada ▸").await;
@@ -258,7 +269,7 @@ async fn one_terminal_shows_hosted_members_in_turn() {
         .mode();
     assert_eq!(mode & 0o777, 0o600);
     let mut screen = rig.on_terminal(["attach", "ben", "--read-only"]);
-    screen.until("typed to ben").await;
+    screen.until("task of ben").await;
     screen.until("ben ▸").await;
     screen.type_in("touch typed\r\u{1c}").await;
     assert_eq!(screen.end().await.0, 0);

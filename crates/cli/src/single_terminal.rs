@@ -301,6 +301,8 @@ impl EventLoop {
             Action::Decide(decide) => Some(decide.request),
             Action::Send { .. }
             | Action::Task { .. }
+            | Action::RunLine { .. }
+            | Action::EndLine(_)
             | Action::Interrupt(_)
             | Action::Complete(_)
             | Action::Command { .. }

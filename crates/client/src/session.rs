@@ -168,7 +168,17 @@ impl Session {
     /// No supervisor can be reached or started, the supervisor refuses the call, or its answer cannot be decoded; see
     /// [`SessionError`].
     pub async fn call<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, SessionError> {
-        self.perform::<M>(args, Some(random::id()), self.on_stop)
+        self.perform::<M>(args, Some(random::id()), self.on_stop, REPEAT_LIMIT)
+            .await
+    }
+
+    /// Makes a call whose effect is not stored, at most once: a lost connection is an error, and the effect is then
+    /// unknown.
+    ///
+    /// # Errors
+    /// As [`Session::call`].
+    pub async fn call_once<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, SessionError> {
+        self.perform::<M>(args, None, self.on_stop, Duration::ZERO)
             .await
     }
 
@@ -177,7 +187,8 @@ impl Session {
     /// # Errors
     /// As [`Session::call`].
     pub async fn query<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, SessionError> {
-        self.perform::<M>(args, None, self.on_stop).await
+        self.perform::<M>(args, None, self.on_stop, REPEAT_LIMIT)
+            .await
     }
 
     /// Makes a call that is answered when an event occurs, which may take hours.
@@ -185,7 +196,8 @@ impl Session {
     /// # Errors
     /// As [`Session::call`], or the user stops the supervisor meanwhile.
     pub async fn wait_for<M: Method>(&mut self, args: M::Args) -> Result<M::Answer, SessionError> {
-        self.perform::<M>(args, None, OnStop::End).await
+        self.perform::<M>(args, None, OnStop::End, REPEAT_LIMIT)
+            .await
     }
 
     async fn perform<M: Method>(
@@ -193,6 +205,7 @@ impl Session {
         args: M::Args,
         key: Option<String>,
         on_stop: OnStop,
+        repeat_for: Duration,
     ) -> Result<M::Answer, SessionError> {
         let call = Call {
             team: self.team.clone(),
@@ -223,7 +236,7 @@ impl Session {
                 Err(error) if first_loss.is_some() && may_start && error.is_unreachable() => error,
                 Err(error) => return Err(error),
             };
-            if first_loss.get_or_insert_with(Instant::now).elapsed() >= REPEAT_LIMIT {
+            if first_loss.get_or_insert_with(Instant::now).elapsed() >= repeat_for {
                 return Err(lost);
             }
             tokio::time::sleep(REPEAT_PAUSE).await;

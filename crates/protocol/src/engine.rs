@@ -48,11 +48,11 @@ pub struct EngineInfo {
     pub output: OutputKind,
 }
 
-/// The result of a line that the user types at a member's prompt.
+/// What a line is that the user types at a member's prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TypedLine {
-    /// A task with this `run` line.
-    Task,
+    /// A shell line, which the worker runs. The text after `/task` is a task with this `run` line.
+    Shell,
     /// A message to the member. A line that begins with a slash is a command of agent-team.
     Message,
 }
@@ -77,7 +77,7 @@ pub const ENGINES: &[EngineInfo] = &[
         shows_program: false,
         may_lead: false,
         foreign: false,
-        typed: TypedLine::Task,
+        typed: TypedLine::Shell,
         output: OutputKind::Plain,
     },
     EngineInfo {

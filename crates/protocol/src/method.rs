@@ -20,7 +20,7 @@ pub use access::{Access, CallerRole};
 pub use event::{Subscribe, SubscribeAnswer};
 pub use member::{
     AnswerStop, CommandsAnswer, Exit, LogAnswer, MemberAnswer, OneMember, RemoveAnswer,
-    RemoveMember, ScreenAnswer, Spawn, Stop,
+    RemoveMember, RunLine, ScreenAnswer, Spawn, Stop,
 };
 pub use memory::{GetMemory, Memory, PutMemory};
 pub use message::{
@@ -169,8 +169,13 @@ methods! {
     /// cannot restart itself.
     MemberRestart = "member/restart" by UserOrLead (OneMember) -> MemberAnswer;
     /// Interrupts the current turn of an agent: its model request and its running calls end. The agent keeps its task
-    /// and waits for the next message of the user. Does nothing between turns.
+    /// and waits for the next message of the user. Does nothing between turns. Of a command member, only a line that the
+    /// user has typed ends.
     MemberInterrupt = "member/interrupt" by User (OneMember) -> Nothing;
+    /// Runs a shell line of the user in the environment of an idle command member, as if it were typed in the member's
+    /// pane: its output is in the member's log; the board and the journal do not contain it. Not stored, so a client
+    /// must not repeat the call after a lost connection.
+    MemberRunLine = "member/run_line" by User (RunLine) -> Nothing;
     /// Asks an agent to compact its conversation: before its next step, or at once between turns.
     MemberCompact = "member/compact" by User (OneMember) -> MemberAnswer;
     MemberShow = "member/show" by Everyone (OneMember) -> MemberAnswer;

@@ -42,6 +42,7 @@ notifications! {
     "member/stop" => StopMember,
     "member/interrupt" => InterruptTurn,
     "member/compact" => CompactConversation,
+    "member/run_line" => TypedShellLine,
     "member/allowance" => Allowance,
     "pane/show" => ShowPane,
     "member/inform" => RequestNotice,
@@ -136,6 +137,13 @@ pub struct StopMember {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InterruptTurn {}
+
+/// The user has typed a shell line for the member: see `member/run_line`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct TypedShellLine {
+    pub line: String,
+}
 
 /// The user asks the member to compact its conversation: see `member/compact`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -124,7 +124,7 @@ impl Tasks {
     /// Reports that a line which the user has typed does not run, because the member is stopping.
     fn refuse_line(line: &str, shell: &mut Shell) {
         let redacted = shell.config.program_context.secrets.redact(line);
-        shell.note(&paint::line_not_run(&redacted));
+        shell.note(&paint::line_not_run("stopping", &redacted));
     }
 
     /// Takes the task that waits for the end of a typed line.
@@ -379,6 +379,24 @@ impl Work for Tasks {
         if self.take_waiting(shell).is_none() {
             self.end_run("this member no longer owns it", AfterRun::Idle, shell);
         }
+    }
+
+    /// Terminates the line that the user has typed, if one runs: only its member can end a task.
+    fn interrupt(&mut self, shell: &mut Shell) {
+        if self.line_runs() {
+            self.end_run("interrupted by the user", AfterRun::Idle, shell);
+        }
+    }
+
+    fn run_line(&mut self, line: String, shell: &mut Shell) {
+        // The supervisor has checked that the member is idle; it may have started work meanwhile, or runs another line.
+        let why = match self.task {
+            _ if self.engine.is_none() || !shell.life.is_working() => "stopping",
+            Some(_) => "at work",
+            None => return self.begin_line(line, shell),
+        };
+        let redacted = shell.config.program_context.secrets.redact(&line);
+        shell.announce(&paint::line_not_run(why, &redacted));
     }
 
     fn deliver(&mut self, deliver: Deliver, shell: &mut Shell) {

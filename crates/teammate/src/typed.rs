@@ -188,7 +188,7 @@ impl ActionPerformer {
         let mut session = Session::to_create_in(self.directories.clone(), team);
         match action {
             Action::Line(line) => match self.typed {
-                TypedLine::Task => {
+                TypedLine::Shell => {
                     let spec = TaskSpec::typed(&line, self.member.clone());
                     let added = session.call::<TaskAdd>(AddTask { spec }).await;
                     (

@@ -134,6 +134,10 @@ pub(crate) trait Work: Sized {
     /// Called when the user interrupts the current turn through another client.
     fn interrupt(&mut self, _shell: &mut Shell<Self::Pane>) {}
 
+    /// Called with a shell line that the user has typed in another terminal. Does nothing by default: the supervisor
+    /// sends such lines to command members only.
+    fn run_line(&mut self, _line: String, _shell: &mut Shell<Self::Pane>) {}
+
     /// Called when the user asks to compact the conversation. Does nothing by default: only agents have a conversation.
     fn compact(&mut self, _shell: &mut Shell<Self::Pane>) {}
 
@@ -304,6 +308,7 @@ impl<W: Work> Worker<W> {
             LinkEvent::Abandon(abandon) => work.abandon(abandon, shell),
             LinkEvent::Deliver(deliver) => work.deliver(deliver, shell),
             LinkEvent::Interrupt => work.interrupt(shell),
+            LinkEvent::RunLine(line) => work.run_line(line, shell),
             LinkEvent::Compact => work.compact(shell),
             LinkEvent::RequestNotice(inform) => work.inform(inform, shell),
             LinkEvent::GoalEnded(ended) => work.goal_ended(&ended, shell),

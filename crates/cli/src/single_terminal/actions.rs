@@ -8,8 +8,8 @@ use std::time::Duration;
 use agent_team_client::{Session, command_file, names};
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
-    AddTask, MemberCommands, MemberInterrupt, MemberLog, MessageSend, OneMember, RequestDecide,
-    RequestShow, SendMessage, TaskAdd,
+    AddTask, MemberCommands, MemberInterrupt, MemberLog, MemberRunLine, MessageSend, OneMember,
+    RequestDecide, RequestShow, RunLine, SendMessage, TaskAdd,
 };
 use agent_team_protocol::request::{OneRequest, RequestView};
 use agent_team_protocol::spec::{CommandFile, TaskSpec};
@@ -82,6 +82,17 @@ pub(super) async fn perform(
 ) -> Result<String, Failure> {
     match action {
         Action::Send { to, text } => send(&mut session, to, text).await,
+        Action::RunLine { member, line } => {
+            session
+                .call_once::<MemberRunLine>(RunLine { member, line })
+                .await?;
+            Ok(String::new())
+        }
+        Action::EndLine(member) => {
+            // `^C` also clears the prompt and leaves: without a worker it has nothing to end, which is no error.
+            let _not_connected = session.call::<MemberInterrupt>(OneMember { member }).await;
+            Ok(String::new())
+        }
         Action::Task { member, line } => {
             let spec = TaskSpec::typed(&line, member);
             let added = session.call::<TaskAdd>(AddTask { spec }).await?;

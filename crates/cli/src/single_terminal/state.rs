@@ -51,7 +51,14 @@ pub(super) enum Action {
         to: MemberName,
         text: String,
     },
-    /// A shell line for a command member.
+    /// Run a shell line in the environment of a command member.
+    RunLine {
+        member: MemberName,
+        line: String,
+    },
+    /// End the typed line that the member runs, if any.
+    EndLine(MemberName),
+    /// A task for a command member.
     Task {
         member: MemberName,
         line: String,
@@ -160,7 +167,7 @@ impl State {
         transcript.attach(self.size);
         transcript.remember(self.history.iter().cloned());
         transcript.set_prompt(match view.engine.typed() {
-            TypedLine::Task => PromptKind::Shell,
+            TypedLine::Shell => PromptKind::Shell,
             TypedLine::Message => PromptKind::Message,
         });
         transcript.open("");
@@ -639,7 +646,7 @@ impl MemberRow {
             UserAction::Typed(text) => {
                 let line = text.clone();
                 let action = match self.view.engine.typed() {
-                    TypedLine::Task => Action::Task { member, line },
+                    TypedLine::Shell => Action::RunLine { member, line },
                     TypedLine::Message => Action::Send {
                         to: member,
                         text: line,
@@ -661,8 +668,7 @@ impl MemberRow {
                 let to = member;
                 (Action::Command { to, file, called }, Some(typed))
             }
-            // A line becomes a task at once.
-            UserAction::CancelLines => return None,
+            UserAction::CancelLines => (Action::EndLine(member), None),
             UserAction::Complete(names) => (Action::Complete(names), None),
             UserAction::Decide(decide) => (Action::Decide(decide), None),
             UserAction::NextMode => {

@@ -383,7 +383,7 @@ fn a_typed_line_goes_to_the_shown_member() {
     state.on_keys(&[Key::Control('t')], now);
     let task = typed(&mut state);
     assert!(
-        matches!(&task[..], [Effect::Perform { action: Action::Task { member, line }, .. }] if member.as_str() == "ben" && line == "x")
+        matches!(&task[..], [Effect::Perform { action: Action::RunLine { member, line }, .. }] if member.as_str() == "ben" && line == "x")
     );
     state.on_keys(&[Key::Control('t')], now);
     let draft = typed(&mut state);

@@ -75,6 +75,14 @@ pub struct OneMember {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RunLine {
+    pub member: MemberName,
+    /// For `/bin/sh -c`.
+    pub line: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stop {
     pub member: MemberName,
     /// Stop the member even if it objects. Only for the user.

@@ -3,7 +3,7 @@
 use agent_team_protocol::method::Nothing;
 use agent_team_protocol::notification::{
     CompactConversation, Goodbye, GoodbyeReason, InterruptTurn, MemberModel, MemberWaits,
-    Notification, TaskOutput, TaskSession,
+    Notification, TaskOutput, TaskSession, TypedShellLine,
 };
 use agent_team_protocol::view::MessageState;
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Refusal};
@@ -65,6 +65,26 @@ impl Driver {
         }
         self.notify(member, &InterruptTurn {});
         reply.ok(&Nothing {});
+    }
+
+    /// Sends a shell line of the user to an idle command member. Not stored: the line is in the member's log.
+    pub(crate) fn run_line(&mut self, reply: Reply, member: &MemberName, line: String) {
+        if self.team.member(member).is_none() {
+            return reply.refuse(unknown_member(&self.team, member));
+        }
+        let settings = self.settings.member(member);
+        let runs_lines = settings.is_ok_and(|settings| settings.engine.runs_lines());
+        let why = match (runs_lines, self.team.task_of(member)) {
+            (false, _) => "it is not a command member".to_owned(),
+            (true, Some(task)) => format!("it works on {}", task.id),
+            (true, None) if !self.has_connection(member) => "its worker is not connected".into(),
+            (true, None) => {
+                self.notify(member, &TypedShellLine { line });
+                return reply.ok(&Nothing {});
+            }
+        };
+        let why = format!("cannot run the line in {member}: {why}");
+        reply.refuse(Refusal::new(ErrorCode::WrongState, why));
     }
 
     /// Asks an agent to compact its conversation. Not stored: the agent stores the compaction in its transcript.

@@ -114,6 +114,9 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
         C::MemberInterrupt(m::OneMember { member }) => {
             query(move |driver, _, reply| driver.interrupt(reply, &member))
         }
+        C::MemberRunLine(m::RunLine { member, line }) => {
+            query(move |driver, _, reply| driver.run_line(reply, &member, line))
+        }
         C::MemberCompact(m::OneMember { member }) => {
             query(move |driver, _, reply| driver.compact(reply, &member))
         }

@@ -5,6 +5,7 @@ use agent_team_protocol::method::{MemberPing, Method, Nothing};
 use agent_team_protocol::notification::{
     Abandon, Allowance, Assignment, CompactConversation, Deliver, GoalEnded, Goodbye,
     GoodbyeReason, InterruptTurn, Notification, NotifyUser, RequestNotice, ShowPane, StopMember,
+    TypedShellLine,
 };
 use agent_team_protocol::{ErrorCode, Refusal};
 use serde_json::value::RawValue;
@@ -53,6 +54,10 @@ fn notified(method: &str, params: &RawValue) -> serde_json::Result<Arrived> {
         StopMember::NAME => Arrived::Event(LinkEvent::Stop(serde_json::from_str(params)?)),
         InterruptTurn::NAME => Arrived::Event(LinkEvent::Interrupt),
         CompactConversation::NAME => Arrived::Event(LinkEvent::Compact),
+        TypedShellLine::NAME => {
+            let typed: TypedShellLine = serde_json::from_str(params)?;
+            Arrived::Event(LinkEvent::RunLine(typed.line))
+        }
         RequestNotice::NAME => {
             Arrived::Event(LinkEvent::RequestNotice(serde_json::from_str(params)?))
         }

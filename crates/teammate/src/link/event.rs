@@ -20,6 +20,8 @@ pub(crate) enum LinkEvent {
     Stop(StopMember),
     /// The user has interrupted the current turn.
     Interrupt,
+    /// A shell line that the user has typed in another terminal.
+    RunLine(String),
     /// The user asks to compact the conversation.
     Compact,
     Allowance(Allowance),

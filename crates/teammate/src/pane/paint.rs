@@ -49,10 +49,10 @@ pub(crate) fn cancelled(lines: usize) -> String {
     format!("✗ cancelled {lines} that had not begun")
 }
 
-/// A line that the user has typed and that does not run, because the member is stopping.
-pub(crate) fn line_not_run(line: &str) -> String {
+/// A line that the user has typed and that does not run.
+pub(crate) fn line_not_run(why: &str, line: &str) -> String {
     let line = visible_label(line, LABEL);
-    format!("✗ not run, because this member is stopping: {line}")
+    format!("✗ not run, because this member is {why}: {line}")
 }
 
 pub(crate) fn verifying(line: &str) -> String {

@@ -331,7 +331,7 @@ async fn a_request_of_a_teammate_ends_a_wait() {
         };
         let (result, ()) = tokio::join!(rig.run("wait", input), arrive);
         let result = result.unwrap();
-        let line = format!("P-{number} ada asks for permission: bash. ");
+        let line = format!("P-{number} ada asks for permission: bash.\n");
         assert!(
             result.starts_with(&line) && result.contains(expected),
             "{result}"
