@@ -189,6 +189,36 @@ async fn a_message_notifies_once_without_its_control_codes() {
 }
 
 #[tokio::test]
+async fn the_terminal_around_own_tmux_shows_a_desktop_notification() {
+    if !tmux::is_here() {
+        return;
+    }
+    let ada = vec![
+        Reply::call(
+            "send_message",
+            json!({"to": "user", "text": "look\x1b]52;c;eA==\x07"}),
+        ),
+        Reply::text("I have asked."),
+    ];
+    let server = FakeModelServer::start(by_model([("ada", ada)])).await;
+    let mut rig = rig(&server);
+    rig.set("TERM", "xterm-256color");
+    rig.set("VTE_VERSION", "");
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    rig.set_team(&file.replace("headless", "tmux"));
+    rig.ok(["up", "--detach"]).await;
+    let mut screen = rig.on_terminal(["attach"]);
+    screen.until("ada").await;
+    // The terminal reports that it has lost the focus.
+    screen.type_in("\x1b[O").await;
+    rig.ok(["send", "ada", "Go on"]).await;
+    screen.until("\x1b]9;demo: ada: look\\e]52;c;eA==").await;
+    screen.type_in("\x02d").await;
+    let (code, seen) = screen.end().await;
+    assert_eq!((code, seen.matches("\x1b]9;").count()), (0, 1), "{seen:?}");
+}
+
+#[tokio::test]
 async fn a_pane_with_the_focus_does_not_notify() {
     if !tmux::is_here() {
         return;

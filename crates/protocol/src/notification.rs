@@ -177,7 +177,7 @@ pub struct GoalEnded {
 }
 
 /// Notify the user through the terminal that shows the member.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NotifyUser {
     /// One line of plain text.
@@ -380,6 +380,9 @@ pub struct TransientNotice {
     pub text: String,
     #[serde(default, rename = "said", skip_serializing_if = "Vec::is_empty")]
     pub fragments: Vec<OutputFragment>,
+    /// The user is notified of an event of this member, in the terminals that show the team.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<NotifyUser>,
     /// Unix time in milliseconds.
     #[serde(default)]
     pub at: u64,

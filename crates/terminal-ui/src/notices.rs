@@ -36,6 +36,15 @@ impl Notices {
         }
     }
 
+    /// The bytes of a desktop notification without the bell, for a terminal that is no pane of tmux. `None` if desktop
+    /// notifications are off.
+    pub fn desktop(self, text: &str) -> Option<Vec<u8>> {
+        match self {
+            Self::Desktop(protocol) => Some(protocol.sequence(text).into_bytes()),
+            Self::Bell | Self::Off => None,
+        }
+    }
+
     /// The bytes for the terminal; empty if notifications are off. `desktop`: the team permits desktop notifications.
     /// `in_tmux`: the terminal is a pane of tmux.
     pub fn sequence(self, text: &str, desktop: bool, in_tmux: bool) -> Vec<u8> {

@@ -46,6 +46,7 @@ fn receive(state: &mut State, member: &str, text: &str, fragments: Vec<OutputFra
         task: None,
         text: text.into(),
         fragments,
+        notify: None,
         at: 0,
     };
     state.on_notice(Notice::Transient(notice), Instant::now());

@@ -2,14 +2,18 @@
 //! names, such as `tmux attach`, and afterwards prints whether the team still runs. Members without a pane are shown by
 //! [`crate::single_terminal`].
 
+use std::convert::Infallible;
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use agent_team_client::Session;
+use agent_team_client::{Notice, Session, SessionError, Subscription};
 use agent_team_protocol::MemberName;
 use agent_team_protocol::method::{Attach, AttachAnswer, Nothing, TeamAttach, TeamShow};
+use agent_team_protocol::notification::TransientNotice;
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::view::MemberView;
+use agent_team_terminal_ui::notices::Notices;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -139,10 +143,15 @@ async fn view(session: Session, output: Output, answer: AttachAnswer) -> Result<
         .map(signal)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Failure::io("cannot catch signals", &error))?;
-    let code = run_in_foreground(&mut command)
-        .await
-        .map_err(|error| Failure::io(format!("cannot run {program}"), &error))?;
-    if Path::new(program).file_name() != Some("tmux".as_ref()) {
+    let is_tmux = Path::new(program).file_name() == Some("tmux".as_ref());
+    // In control mode the output of tmux is a protocol.
+    let draws_panes = is_tmux && !arguments.iter().any(|argument| argument == "-CC");
+    let code = tokio::select! {
+        code = run_in_foreground(&mut command) => code,
+        never = show_notifications(session.separate()), if draws_panes => match never {},
+    };
+    let code = code.map_err(|error| Failure::io(format!("cannot run {program}"), &error))?;
+    if !is_tmux {
         // The member leaves the cursor after its prompt: start a new line.
         output.note("");
     }
@@ -150,6 +159,43 @@ async fn view(session: Session, output: Output, answer: AttachAnswer) -> Result<
         after_detach(session, output).await;
     }
     Ok(ExitCode::from(code))
+}
+
+/// Shows the desktop notifications of the team in this terminal while tmux draws on it. Our tmux server does not forward
+/// them from its panes (`allow-passthrough off`), because any program in a pane could then send sequences to the user's
+/// terminal.
+///
+/// tmux writes to the same terminal, and the kernel does not mix the bytes of two writes. A write of tmux can end within
+/// a sequence if the terminal is slow; a notification is then shown as text until tmux draws these cells again.
+async fn show_notifications(session: Session) -> Infallible {
+    let notices = Notices::of_environment(|name| std::env::var(name).ok());
+    if let Notices::Desktop(_) = notices {
+        // Without a supervisor the terminal shows no notifications; tmux continues.
+        let _lost = forward_notifications(session, notices).await;
+    }
+    std::future::pending().await
+}
+
+async fn forward_notifications(
+    session: Session,
+    notices: Notices,
+) -> Result<Infallible, SessionError> {
+    let mut session = session.ending_with_supervisor();
+    let team = session.query::<TeamShow>(Nothing {}).await?;
+    let mut events = Subscription::new(session, team.revision, true).await?;
+    loop {
+        if let Notice::Transient(TransientNotice {
+            notify: Some(notify),
+            ..
+        }) = events.next().await?
+            && notify.desktop
+            && let Some(sequence) = notices.desktop(&notify.text)
+        {
+            let mut stdout = std::io::stdout().lock();
+            // A terminal that is gone ends tmux too.
+            let _gone = stdout.write_all(&sequence).and_then(|()| stdout.flush());
+        }
+    }
 }
 
 /// Runs a program that uses the terminal. Returns its exit code, or 128 plus the number of the signal that ended it.

@@ -44,6 +44,7 @@ fn live(fragments: &[OutputFragment]) -> TransientNotice {
         task: None,
         text: String::new(),
         fragments: fragments.to_vec(),
+        notify: None,
         at: 9,
     }
 }

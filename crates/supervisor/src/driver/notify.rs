@@ -91,6 +91,7 @@ impl Driver {
     ) {
         if self.notifier.is_due(kind) {
             self.notify(member, notify);
+            self.publish_notification(member, notify);
         }
     }
 

@@ -2,7 +2,9 @@
 
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::method::{Subscribe, SubscribeAnswer};
-use agent_team_protocol::notification::{Goodbye, GoodbyeReason, TaskOutput, TransientNotice};
+use agent_team_protocol::notification::{
+    Goodbye, GoodbyeReason, NotifyUser, TaskOutput, TransientNotice,
+};
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, Revision, TeamId};
 use agent_team_store::ReadError;
 use tokio::sync::mpsc;
@@ -54,6 +56,20 @@ impl Driver {
     }
 
     pub(super) fn publish_output(&mut self, member: &MemberName, output: TaskOutput) {
+        self.publish_transient(member, output, None);
+    }
+
+    /// Publishes a notification of the user: a terminal with the panes of the team can show it, panes cannot.
+    pub(super) fn publish_notification(&mut self, member: &MemberName, notify: &NotifyUser) {
+        self.publish_transient(member, TaskOutput::default(), Some(notify.clone()));
+    }
+
+    fn publish_transient(
+        &mut self,
+        member: &MemberName,
+        output: TaskOutput,
+        notify: Option<NotifyUser>,
+    ) {
         if self.subscribers.want_transient() {
             self.subscribers.publish_transient(&TransientNotice {
                 team: self.identity.team.clone(),
@@ -62,6 +78,7 @@ impl Driver {
                 task: output.task,
                 text: output.text,
                 fragments: output.fragments,
+                notify,
                 at: self.machine.wall_ms(),
             });
         }

@@ -306,6 +306,7 @@ mod tests {
             task: output.task,
             text: output.text,
             fragments: output.fragments,
+            notify: None,
             at: 0,
         };
         subscribers.publish_transient(&notice);
