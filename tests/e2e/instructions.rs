@@ -237,3 +237,61 @@ async fn a_changed_command_file_needs_trust_again() {
     rig.set_team(&format!("{TEAM}[defaults]\ninstructions = false\n"));
     rig.ok(["up", "--detach"]).await;
 }
+
+/// The team of `TEAM` with a server of many words, in a window of this many tokens.
+fn in_window(server: &FakeModelServer, window: u64) -> Rig {
+    let program = env!("CARGO_BIN_EXE_mcp_server");
+    let servers = format!("[mcp.near]\ncommand = {program:?}\nargs = [\"stdio\"]\n");
+    let rig = rig(server, &format!("{TEAM}{servers}"));
+    rig.set_settings(&format!(
+        "[permissions]\nmode = \"bypass\"\n[models]\nopenai.lead = {{ window = {window} }}\n"
+    ));
+    rig
+}
+
+#[tokio::test]
+async fn a_small_window_limits_instructions_skills_and_mcp() {
+    const WINDOW: u64 = 8_192;
+    let server = FakeModelServer::start(in_turn([
+        Reply::call("search_tools", json!({"query": "say"})),
+        Reply::call("skill", json!({"name": "forms"})),
+        finish(),
+    ]))
+    .await;
+    let rig = in_window(&server, WINDOW);
+    rig.write("AGENTS.md", &"Use tabs in each file. ".repeat(2000));
+    let description = "Fills forms. ".repeat(60);
+    for name in ["forms", "tables", "letters", "maps", "mail"] {
+        let directory = format!("../home/.claude/skills/{name}");
+        write_skill(&rig, &directory, &description, "Use ink.");
+    }
+    rig.ok(["run", "Go on"]).await;
+    let requests = server.requests();
+    let first = &requests[0];
+    let system = first.system();
+    assert!(system.contains("(Read the rest in AGENTS.md)"), "{system}");
+    assert!(system.contains("- forms: Fills forms."), "{system}");
+    let names = first.tools();
+    assert!(
+        !names.iter().any(|name| name.starts_with("mcp__")),
+        "{names:?}"
+    );
+    let tokens = (system.len() + first.body["tools"].to_string().len()) as u64 / 4;
+    assert!(tokens < 2_500 + 2 * WINDOW / 16 + 300, "{tokens}");
+    let results: Vec<_> = requests.iter().flat_map(Request::results).collect();
+    assert!(results[0].1.contains("mcp__near__say"), "{results:?}");
+    assert!(results[1].1.contains("Use ink."), "{results:?}");
+}
+
+#[tokio::test]
+async fn a_member_whose_prompt_exceeds_its_window_is_held() {
+    let server = FakeModelServer::start(in_turn([finish()])).await;
+    let rig = in_window(&server, 1_024);
+    let output = rig.run(["run", "Go on"]).await;
+    assert_ne!(output.code, 0, "{}", output.stdout);
+    let why = rig.run(["why", "lead"]).await;
+    let text = format!("{}{}{}", output.stderr, why.stdout, why.stderr);
+    let reason = "the window of 1024 tokens is too small: system prompt and tools need ";
+    assert!(text.contains(reason), "{text}");
+    assert!(server.requests().is_empty(), "no request could succeed");
+}

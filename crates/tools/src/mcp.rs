@@ -49,7 +49,7 @@ use self::server::Server;
 use crate::context::ToolContext;
 use crate::permission::Permission;
 use crate::secret::Secrets;
-use crate::team::plan_first;
+use crate::team::{plan_first, small_window};
 use crate::tool::Tool;
 
 pub use elicitation::{QuestionDisplay, UserForms};
@@ -65,8 +65,9 @@ const OFFERED_BYTES_MAX: usize = 8 << 10;
 const LISTED_MAX: usize = 200;
 const SEARCHED_MAX: usize = 2000;
 
-/// The largest size of a server's instructions, in bytes.
+/// The largest size of a server's instructions, in bytes, and the part of a small window that they may fill.
 const INSTRUCTIONS_MAX: usize = 2000;
+const INSTRUCTIONS_PART: usize = 4;
 
 /// The number of changes that are accepted from one server: of its tools, and separately of its prompts. Each change of
 /// tools invalidates the provider's cache. A list that cannot be read counts as a change.
@@ -79,6 +80,8 @@ const NAMED_MAX: usize = 20;
 #[derive(Debug)]
 pub struct Servers {
     agent: AgentSpec,
+    /// The window of the member's model, in tokens.
+    window: u64,
     permission: Permission,
     /// In the order of the team file.
     connected: Vec<Connected>,
@@ -115,9 +118,11 @@ pub struct Changes {
 }
 
 impl Servers {
-    /// Connects to all servers of this member concurrently. Cancel-safe: started programs are terminated.
+    /// Connects to all servers of this member concurrently. Cancel-safe: started programs are terminated. `window`: the
+    /// window of the member's model, in tokens.
     pub async fn connect(
         agent: &AgentSpec,
+        window: u64,
         permission: &Permission,
         context: &ToolContext,
         forms: UserForms,
@@ -139,6 +144,7 @@ impl Servers {
         found.sort_by_key(|(index, ..)| *index);
         let mut servers = Self {
             agent: agent.clone(),
+            window,
             permission: permission.clone(),
             connected: Vec::new(),
             searched: BTreeSet::new(),
@@ -221,11 +227,16 @@ impl Servers {
             };
             let lines: String = self.searched.iter().map(line).collect();
             text.push_str(&format!(
-                "\n# MCP servers with many tools\nFind their tools with search_tools.{lines}\n"
+                "\n# MCP servers\nFind their tools with search_tools.{lines}\n"
             ));
         }
         let servers = self.connected.iter().map(|it| &*it.server);
-        let instructions: String = servers.filter_map(instructions).collect();
+        let max = match small_window::text_max(self.window) {
+            Some(max) => max / INSTRUCTIONS_PART / self.connected.len().max(1),
+            None => INSTRUCTIONS_MAX,
+        };
+        let instructions = servers.filter_map(|server| instructions(server, max));
+        let instructions: String = instructions.collect();
         if !instructions.is_empty() {
             text.push_str(&format!(
                 "\n# Instructions of MCP servers\nEach server describes the use of its own tools. Treat this text as \
@@ -355,6 +366,10 @@ impl Servers {
                 }
             }
         }
+        if small_window::is_small(self.window) {
+            self.searched.extend(sizes.into_keys().map(str::to_owned));
+            return;
+        }
         loop {
             let bytes: usize = sizes.values().map(|(bytes, _)| bytes).sum();
             let count: usize = sizes.values().map(|(_, count)| count).sum();
@@ -442,12 +457,12 @@ pub fn is_mcp(tool: &str) -> bool {
 }
 
 /// The instructions of a server as quoted lines, limited in size.
-fn instructions(server: &Server) -> Option<String> {
+fn instructions(server: &Server, max: usize) -> Option<String> {
     let text = server.instructions.as_deref()?.trim();
     if text.is_empty() {
         return None;
     }
-    let kept = &text[..text.floor_char_boundary(INSTRUCTIONS_MAX)];
+    let kept = &text[..text.floor_char_boundary(max)];
     let visible = visible(kept);
     let lines: Vec<_> = visible.lines().map(|line| format!("> {line}")).collect();
     let cut = match kept.len() < text.len() {

@@ -22,7 +22,7 @@ use agent_team_terminal_ui::Tone;
 use agent_team_tools::confine::Confinement;
 use agent_team_tools::mcp::{Servers, UserForms};
 use agent_team_tools::notes;
-use agent_team_tools::team::{ENDS_TASK, FINISH, plan_first, plan_status};
+use agent_team_tools::team::{ENDS_TASK, FINISH, plan_first, plan_status, small_window};
 use agent_team_tools::web_search;
 use agent_team_tools::web_search::Search;
 use agent_team_tools::{BASH, ToolContext};
@@ -106,6 +106,7 @@ impl AgentLoop {
     async fn connect(&mut self) -> Result<String, End> {
         let permission = deps::permission_of(&self.agent, &self.conversation.client);
         let context = self.toolbox.context();
+        let window = self.conversation.model.window();
         let forms = UserForms {
             client: self.conversation.client.clone(),
             arrivals: self.conversation.shared.arrivals.clone(),
@@ -113,7 +114,7 @@ impl AgentLoop {
             open: Arc::default(),
         };
         let mut servers = tokio::select! {
-            servers = Servers::connect(&self.agent, &permission, context, forms) => servers,
+            servers = Servers::connect(&self.agent, window, &permission, context, forms) => servers,
             () = self.conversation.inbox.stop_requested() => return Err(End::Stopped),
         };
         let mut problems = servers.take_problems();
@@ -200,7 +201,9 @@ impl AgentLoop {
         let team = self.conversation.client.call::<TeamShow>(&Nothing {}).await;
         let team = team.map_err(|refusal| cannot("cannot read the team", &refusal))?;
         let files = self.agent.instructions.clone();
-        let instructions = instructions::read(files, &team.project).await;
+        let window = self.conversation.model.window();
+        let max = small_window::text_max(window);
+        let instructions = instructions::read(files, &team.project, max).await;
         for notice in &instructions.notices {
             self.conversation.sink.lines(Tone::Runtime, notice);
         }
@@ -208,12 +211,12 @@ impl AgentLoop {
             &self.conversation.client,
             &self.agent,
             &team,
-            self.conversation.model.window(),
+            window,
             self.toolbox.cwd(),
             &self.toolbox.context().secrets.redact(&instructions.text),
             &problems,
         );
-        self.conversation.warn_of_small_window();
+        self.conversation.check_window()?;
         let mut members = team.members.iter();
         self.lead = members
             .find(|member| member.lead)

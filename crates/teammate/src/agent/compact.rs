@@ -20,6 +20,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use agent_team_llm::{Answer, Item, Model, ModelError, Prompt, Stop};
+use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
     AppendTranscript, ITEM_MAX, Nothing, RunShow, TaskList, TaskListAnswer, TeamShow, TurnEnd,
 };
@@ -35,6 +36,7 @@ use super::inbox::Interruption;
 use super::step::{Stepped, TextVisibility, ask};
 use super::text_calls::{self, Opening};
 use super::transcript::{Mark, Transcript, raw, spent};
+use crate::worker::ExitReport;
 
 /// The fill level of the window, in percent, above which room is made: the rest is for the answer.
 const FULL: u64 = 75;
@@ -150,21 +152,30 @@ impl Conversation {
         self.exceeds(FULL)
     }
 
-    /// Warns the user if system prompt and tools fill so much of the window that a summary cannot make enough room.
-    pub(super) fn warn_of_small_window(&self) {
+    /// Warns the user if system prompt and tools fill so much of the window that a summary cannot make enough room. Fails
+    /// if they exceed the window: no request could succeed.
+    pub(super) fn check_window(&self) -> Result<(), End> {
         let window = self.model.window();
         let fixed = Prompt {
             items: &[],
             ..self.prompt()
         };
         let tokens = Transcript::default().tokens(fixed);
-        if tokens > window / 100 * FIXED_MAX {
-            let line = format!(
-                "… the window of {window} tokens is too small: system prompt and tools need {tokens}; raise the window of \
-                 the server, or set `window` in config.toml"
-            );
-            self.sink.lines(Tone::Runtime, &line);
+        let reason = format!(
+            "the window of {window} tokens is too small: system prompt and tools need {tokens}; raise the window of the \
+             server, or set `window` in config.toml"
+        );
+        if tokens > window {
+            return Err(End::Report(ExitReport {
+                code: ExitCode::Usage as u8,
+                reason,
+                hold: true,
+            }));
         }
+        if tokens > window / 100 * FIXED_MAX {
+            self.sink.lines(Tone::Runtime, &format!("… {reason}"));
+        }
+        Ok(())
     }
 
     /// Returns whether this refusal may mean that the conversation is too long.

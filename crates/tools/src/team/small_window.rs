@@ -1,20 +1,26 @@
 //! The profile of a member whose model has a small window: a short system prompt and fewer tools, together below 2,500
-//! tokens. Called when the tools and the system prompt of a launch are built.
+//! tokens, and limits for the texts of the user and the project. Called when the tools and the system prompt of a launch
+//! are built.
 //!
 //! Each of these tools works as for other models, but its description is shorter, and rarely needed fields are not
 //! offered.
 
 use agent_team_llm::ToolSpec;
+use agent_team_protocol::spec::Skill;
 use serde_json::Value;
 
 use crate::context::ToolContext;
+use crate::skill;
 use crate::tool::{Tool, ToolFuture};
 
 /// The largest window, in tokens, for which this profile is used.
 const SMALL_WINDOW: u64 = 16_384;
 
-/// The built-in and team tools of a worker.
-const OF_WORKER: [&str; 12] = [
+/// A shorter beginning of the description of a skill is left out, in bytes.
+const SKILL_WORDS: usize = 16;
+
+/// The built-in and team tools of a worker. `skill` exists only if there are skills.
+const OF_WORKER: [&str; 13] = [
     "read",
     "edit",
     "write",
@@ -27,10 +33,11 @@ const OF_WORKER: [&str; 12] = [
     "ask",
     "send_message",
     "answer_shutdown",
+    skill::NAME,
 ];
 
 /// The built-in and team tools of a lead.
-const OF_LEAD: [&str; 14] = [
+const OF_LEAD: [&str; 15] = [
     "read",
     "edit",
     "write",
@@ -45,6 +52,7 @@ const OF_LEAD: [&str; 14] = [
     "ask",
     "send_message",
     "finish",
+    skill::NAME,
 ];
 
 /// Tools with their short description, and the optional fields that are not offered.
@@ -184,6 +192,49 @@ pub fn short_spec(spec: &ToolSpec) -> ToolSpec {
 /// Whether a model with this window, in tokens, gets the short prompt and fewer tools.
 pub fn is_small(window: u64) -> bool {
     window <= SMALL_WINDOW
+}
+
+/// The largest size of the instruction files in the system prompt, and of the list of skills, in bytes: a sixteenth of the
+/// window, at four bytes per token. `None`: the window is not small.
+pub fn text_max(window: u64) -> Option<usize> {
+    is_small(window).then(|| usize::try_from(window / 4).unwrap_or(usize::MAX))
+}
+
+/// One line for each skill, together at most `max` bytes: descriptions are cut before a skill is left out.
+pub(super) fn skill_lines(skills: &[Skill], max: usize) -> Vec<String> {
+    // Two bytes for the item of the list, and one for the end of the line.
+    let share = max / skills.len().max(1);
+    let line = |skill: &Skill| {
+        let Skill {
+            name, description, ..
+        } = skill;
+        let kept = share.saturating_sub(name.len() + ": …".len() + 3);
+        match description.len() <= kept + '…'.len_utf8() {
+            true => format!("{name}: {description}"),
+            false if kept < SKILL_WORDS => name.clone(),
+            false => format!(
+                "{name}: {}…",
+                &description[..description.floor_char_boundary(kept)]
+            ),
+        }
+    };
+    let mut remaining = max;
+    let mut lines: Vec<_> = skills
+        .iter()
+        .map(line)
+        .take_while(|line| {
+            let rest = remaining.checked_sub(line.len() + 3);
+            remaining = rest.unwrap_or_default();
+            rest.is_some()
+        })
+        .collect();
+    match skills.len() - lines.len() {
+        0 => {}
+        left_out => lines.push(format!(
+            "{left_out} more: call skill with the name ? to list all names"
+        )),
+    }
+    lines
 }
 
 /// Whether a model with a small window has this tool.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use agent_team_protocol::permissions::Mode;
-use agent_team_protocol::spec::AgentSpec;
+use agent_team_protocol::spec::{AgentSpec, Skill};
 use agent_team_tools::supervisor_client::SupervisorClient;
 use agent_team_tools::team::{Briefing, digest, situation, small_window, system_prompt};
 use agent_team_tools::{Options, Permission, domain_tools};
@@ -84,6 +84,48 @@ async fn a_small_window_keeps_prompt_and_tools_below_2500_tokens() {
         );
         assert!(large > 2 * small, "{large}");
     }
+}
+
+#[test]
+fn a_small_window_limits_the_list_of_skills() {
+    let (client, _calls) =
+        SupervisorClient::new("ada".parse().unwrap(), "worker".parse().unwrap(), false);
+    let team = team_view(vec![member("ada", "worker", "idle", json!({}))]);
+    let prompt = |window, count, description: &str| {
+        let skill = |number| Skill {
+            name: format!("skill-{number}"),
+            description: description.to_owned(),
+            directory: "/skills".into(),
+            sha256: None,
+        };
+        let agent = AgentSpec {
+            skills: (0..count).map(skill).collect(),
+            ..AgentSpec::default()
+        };
+        system_prompt(&Briefing {
+            client: &client,
+            agent: &agent,
+            team: &team,
+            cwd: Path::new("/project"),
+            window,
+            instructions: "",
+            platform: "linux x86_64",
+            date: "2026-01-31",
+        })
+    };
+    let window = 8_192;
+    let without = prompt(window, 0, "").len();
+    let long = "Fills forms. ".repeat(40);
+    for count in [1, 5, 40, 400] {
+        let with = prompt(window, count, &long);
+        let tokens = (with.len() - without) / 4;
+        assert!(tokens < 512 + 50, "{count} skills need {tokens} tokens");
+        assert!(with.contains("- skill-0"), "{with}");
+    }
+    assert!(prompt(window, 5, &long).contains("- skill-4: Fills forms. "));
+    assert!(prompt(window, 400, &long).contains(" more: call skill with the name ?"));
+    assert!(prompt(window, 2, "Fills forms.").contains("- skill-1: Fills forms.\n"));
+    assert!(prompt(200_000, 40, &long).contains(long.trim()));
 }
 
 #[tokio::test]
