@@ -80,7 +80,7 @@ impl Attempt<'_> {
             Answering::Recordings(_) => format!("openai-compatible/{member}"),
             Answering::Model(model) | Answering::Server { model, .. } => model.clone(),
         };
-        project.write_team(model, &[task::directory()])?;
+        project.write_team(model, &task::secret_directories())?;
         let measured = self.measure(&project.directory);
         // Also after an error: a team that continues costs tokens.
         let stopped = self.stop_team(&project.directory);
@@ -246,8 +246,10 @@ impl Attempt<'_> {
         let output = output_within(&mut self.agent_team(project, &["down", "--force"]))?;
         anyhow::ensure!(
             output.status.success(),
-            "agent-team down failed: {}",
-            String::from_utf8_lossy(&output.stderr)
+            "agent-team down failed: {} {}",
+            String::from_utf8_lossy(&output.stderr),
+            // The receipts: what survived.
+            String::from_utf8_lossy(&output.stdout)
         );
         Ok(())
     }

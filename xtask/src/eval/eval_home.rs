@@ -149,7 +149,7 @@ pub(super) fn set_up(root: &Path) -> Result<OsString> {
         "[user]\nname = Eval\nemail = eval@example.com\n[advice]\ndetachedHead = false\n",
     )?;
     let ask = |program: &str, args: &[&str]| {
-        let answer = Command::new(program).args(args).output().ok()?;
+        let answer = output_within(Command::new(program).args(args)).ok()?;
         let text = String::from_utf8(answer.stdout).ok()?;
         (answer.status.success()).then(|| PathBuf::from(text.trim_end()))
     };

@@ -2,9 +2,11 @@
 //! from PyPI. Such a model solves nothing; this checks that the harness stays correct with it: no worker crashes, agents
 //! stop within their limits, and no task is completed without `complete_task`.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -21,6 +23,9 @@ const REQUIREMENTS: &str = "scripts/small-model-requirements.txt";
 
 /// How long the installation may take.
 const INSTALL_LIMIT: Duration = Duration::from_mins(10);
+
+/// How long the server may load the model.
+const START_LIMIT: Duration = Duration::from_mins(2);
 
 /// Tasks of different kinds: a change, a question, a refusal.
 const TASKS: [&str; 3] = ["fix-average", "answer-question", "denied-command"];
@@ -142,17 +147,35 @@ impl Server {
             .stderr(Stdio::null());
         let mut child = command.spawn().context("cannot start the model server")?;
         let output = child.stdout.take().expect("stdout is a pipe");
-        let mut address = String::new();
-        // The server prints its address when it is ready, or ends.
-        BufReader::new(output).read_line(&mut address)?;
-        let server = Self {
+        // Dropped on an error, which ends the server.
+        let mut server = Self {
             input: child.stdin.take(),
             child,
-            base_url: format!("{}/v1", address.trim_end()),
+            base_url: String::new(),
         };
+        // The server prints its address when it is ready, or ends.
+        let address = line_within(output, START_LIMIT)?;
         ensure!(!address.is_empty(), "the model server did not start");
+        server.base_url = format!("{}/v1", address.trim_end());
         Ok(server)
     }
+}
+
+/// The first line of the output; empty if there is none.
+///
+/// # Errors
+/// The output cannot be read, or contains no line after the limit.
+fn line_within(output: impl Read + Send + 'static, limit: Duration) -> Result<String> {
+    let (sender, receiver) = mpsc::channel();
+    // Ends with the server, also after the limit.
+    thread::spawn(move || {
+        let mut line = String::new();
+        let read = BufReader::new(output).read_line(&mut line);
+        // Without a receiver, the limit has passed.
+        let _sent = sender.send(read.map(|_| line));
+    });
+    let line = receiver.recv_timeout(limit);
+    Ok(line.with_context(|| format!("the model server printed no address within {limit:?}"))??)
 }
 
 impl Drop for Server {
@@ -160,5 +183,20 @@ impl Drop for Server {
         drop(self.input.take());
         let _killed = self.child.kill();
         let _reaped = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_server_does_not_block_the_runner() {
+        let address: &[u8] = b"http://127.0.0.1:1\n";
+        let line = line_within(address, START_LIMIT).unwrap();
+        assert_eq!(line, "http://127.0.0.1:1\n");
+        let (silent, _held_open) = std::io::pipe().unwrap();
+        let error = line_within(silent, Duration::from_millis(10)).unwrap_err();
+        assert!(error.to_string().contains("printed no address"), "{error}");
     }
 }

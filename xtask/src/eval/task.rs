@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::run::root;
+use crate::run::{output, root};
 
 /// The name of the worker that does a task.
 pub(super) const WORKER: &str = "ada";
@@ -118,6 +119,15 @@ impl EvalTask {
 /// The directory of the files. They contain the checks.
 pub(super) fn directory() -> PathBuf {
     root().join("eval")
+}
+
+/// The directories that agents may not read: the files, and the history of this repository, which contains them too.
+pub(super) fn secret_directories() -> Vec<PathBuf> {
+    let mut git = Command::new("git");
+    git.args(["rev-parse", "--path-format=absolute", "--git-common-dir"]);
+    let history = output(git.current_dir(root())).ok();
+    let history = history.map(|path| PathBuf::from(path.trim_end()));
+    history.into_iter().chain([directory()]).collect()
 }
 
 /// Reads the named tasks, or all, in the order of their names.
