@@ -29,7 +29,7 @@ use self::eval_home::EvalHome;
 use self::figures::{Evaluation, Figures};
 use self::recorded_model::RecordedModel;
 use self::task::EvalTask;
-use crate::demo;
+use crate::{demo, tidy};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -109,6 +109,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         tasks: figures?,
     };
     evaluation.print();
+    if arguments.tasks.is_empty() {
+        let row = evaluation.row_to_keep(&tidy::prompt_digest()?);
+        println!("row for eval/figures.md: {row}");
+    }
     if let Some(before) = before {
         evaluation.print_differences(&before);
     }

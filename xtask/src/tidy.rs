@@ -10,6 +10,7 @@ mod features;
 mod ids;
 mod layering;
 mod manifest;
+mod prompt_digest;
 mod source;
 mod text;
 mod tree;
@@ -74,6 +75,11 @@ pub(crate) fn run(sizes: bool) -> Result<()> {
     }
 }
 
+/// The digest of the prompts, for the figures of an evaluation.
+pub(crate) fn prompt_digest() -> Result<String> {
+    Ok(prompt_digest::digest(&Tree::read(root())?))
+}
+
 /// Each dependency of the workspace over these edges, with its features.
 fn features(edges: &str) -> Result<String> {
     output(&mut cargo(&[
@@ -100,6 +106,7 @@ fn check(tree: &Tree) -> Result<Vec<Finding>> {
     findings.extend(text::no_machine_paths(tree));
     findings.extend(text::cited_invariants_exist(tree));
     findings.extend(words::plain_words(tree));
+    findings.extend(prompt_digest::figures_are_current(tree));
     for file in tree.rust() {
         findings.extend(source::has_module_header(file));
         findings.extend(source::no_unfinished_code(file));

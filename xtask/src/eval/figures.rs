@@ -132,6 +132,21 @@ impl Evaluation {
         );
     }
 
+    /// The row of these figures in eval/figures.md, with gaps for the date and the change.
+    pub(super) fn row_to_keep(&self, digest: &str) -> String {
+        let Figures {
+            steps,
+            tokens_in,
+            tokens_out,
+            ..
+        } = self.total();
+        let (solved, all) = (self.solved(), self.tasks.len());
+        let model = self.model.as_deref().unwrap_or("recordings");
+        format!(
+            "| DATE | CHANGE | {model} | {solved}/{all} | {steps} | {tokens_in} | {tokens_out} | {digest} |"
+        )
+    }
+
     /// Prints the tasks whose figures differ, and the totals of the tasks that both evaluations contain.
     pub(super) fn print_differences(&self, before: &Self) {
         print!("{}", self.differences(before));

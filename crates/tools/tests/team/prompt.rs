@@ -86,6 +86,17 @@ async fn a_small_window_keeps_prompt_and_tools_below_2500_tokens() {
     }
 }
 
+/// Every word of the system prompts. `cargo xtask tidy` compares the digest of the snapshots with eval/figures.md.
+#[test]
+fn the_system_prompts_are_known() {
+    for (lead, name) in [(true, "lead"), (false, "teammate")] {
+        for (window, size) in [(200_000, ""), (8_192, "_with_a_small_window")] {
+            let (prompt, situation) = prompts_within(window, lead, "ada", "2026-01-31");
+            insta::assert_snapshot!(format!("{name}{size}"), format!("{prompt}\n{situation}"));
+        }
+    }
+}
+
 #[test]
 fn a_small_window_limits_the_list_of_skills() {
     let (client, _calls) =
