@@ -5,7 +5,7 @@ use agent_team_system::process::Signal;
 use agent_team_tests::Rig;
 use agent_team_tests::fake_anthropic::FakeAnthropic;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_model, in_turn};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A lead and ada, each with a model of its own name.
 const TEAM: &str = "\
@@ -556,4 +556,49 @@ async fn hooks_block_a_call_and_the_end_of_a_turn() {
     );
     let said = requests[2].said();
     assert!(said.contains("Run the tests."), "{said}");
+}
+
+#[tokio::test]
+async fn hooks_see_notes_of_the_project_and_the_current_mode() {
+    let note = |level| {
+        let call = json!({"name": "deploy", "level": level, "action": "write", "text": "x"});
+        Reply::call("note", call)
+    };
+    let ada = vec![
+        note("team"),
+        note("project"),
+        Reply::text("It is noted."),
+        note("project"),
+        Reply::text("It is not noted."),
+    ];
+    let lead = ("lead", vec![Reply::text("I see.")]);
+    let server = FakeModelServer::start(by_model([lead, ("ada", ada)])).await;
+    let rig = rig(&server);
+    let hook = "cat >> seen; echo >> seen; echo Write no notes. >&2; exit 2";
+    rig.set_team(&format!(
+        "{TEAM}[[hooks.pre_tool]]\nmatcher = \"Edit|Write\"\nrun = {hook:?}\n"
+    ));
+    rig.ok(["up", "--detach", "--mode=accept-edits"]).await;
+    rig.ok(["send", "ada", "Note it"]).await;
+    server.until_asked("ada", 3).await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+    rig.ok(["mode", "plan"]).await;
+    rig.ok(["send", "ada", "Note it again"]).await;
+    server.until_asked("ada", 5).await;
+    assert_eq!(rig.read(".agent-team/notes/deploy.md"), None);
+    let seen = rig.read("seen").expect("the hook has run");
+    let seen: Vec<Value> = seen
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let modes: Vec<_> = seen.iter().map(|it| &it["permission_mode"]).collect();
+    assert_eq!(modes, ["acceptEdits", "plan"], "not for notes of the team");
+    assert_eq!(seen[0]["tool_name"], "note");
+    assert_eq!(seen[0]["tool_input"]["level"], "project");
+    let path = seen[0]["tool_input"]["file_path"].as_str().expect("a path");
+    assert!(
+        path.starts_with('/') && path.ends_with("/.agent-team/notes/deploy.md"),
+        "{path}"
+    );
 }

@@ -11,7 +11,7 @@ use crate::id::{
     Generation, LaunchId, MemberName, MessageId, Party, RequestId, Revision, TaskId, TeamId,
 };
 use crate::spec::FileDigest;
-use crate::value::Effort;
+use crate::value::{Effort, Mode};
 use crate::view::{ContextView, Waiting};
 
 /// A notification's name and parameters.
@@ -165,6 +165,9 @@ pub struct RequestNotice {
     /// The pending request, if the lead may also allow it. The notification then also wakes an idle lead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decide: Option<RequestId>,
+    /// Set if the permission mode of the recipient has changed: the new mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Mode>,
 }
 
 /// The goal of the team has ended, for the pane of its lead. Not sent if the lead's own call ended the goal.

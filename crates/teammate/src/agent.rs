@@ -580,6 +580,9 @@ impl Work for Agent {
     /// arrived over an earlier connection is skipped.
     fn inform(&mut self, inform: RequestNotice, shell: &mut Shell) {
         let shown = visible_line(&inform.text).into_owned();
+        if let Some(mode) = inform.mode {
+            self.supervisor_calls.set_mode(mode);
+        }
         match inform.request.or(inform.decide) {
             Some(id) if inform.pending || inform.decide.is_some() => {
                 let request = PendingRequest {

@@ -209,6 +209,7 @@ impl Permissions<'_> {
             request: Some(id),
             pending,
             decide: may_allow.then_some(id),
+            mode: None,
         })
     }
 
@@ -225,6 +226,7 @@ impl Permissions<'_> {
             request: None,
             pending: false,
             decide: None,
+            mode: Some(mode),
         })
     }
 

@@ -217,6 +217,11 @@ impl AgentLoop {
             &problems,
         );
         self.conversation.check_window()?;
+        let mut me = team.members.iter();
+        let me = me.find(|it| it.name == self.conversation.client.member);
+        if let Some(mode) = me.and_then(|it| it.mode).or(team.mode) {
+            self.hooks.set_initial_mode(mode);
+        }
         let mut members = team.members.iter();
         self.lead = members
             .find(|member| member.lead)

@@ -18,10 +18,11 @@ mod claude;
 mod lifecycle;
 mod program;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::hook::{HookDecision, HookEvent, matches};
+use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::spec::HookSpec;
 use agent_team_protocol::text::visible_label;
 use agent_team_terminal_ui::Tone;
@@ -39,9 +40,9 @@ use crate::launch::TEAM_VARIABLE;
 /// The largest width of a hook's shell line in a notice of the pane.
 const LINE_WIDTH: usize = 60;
 
-/// The hooks of one agent. Clones share the hooks.
+/// The hooks of one agent, and its permission mode once it is known. Clones share both.
 #[derive(Debug, Clone)]
-pub(super) struct Hooks(Arc<HookContext>);
+pub(super) struct Hooks(Arc<HookContext>, Arc<Mutex<Option<Mode>>>);
 
 #[derive(Debug)]
 pub(super) struct HookContext {
@@ -108,7 +109,19 @@ impl Outcome {
 
 impl Hooks {
     pub(super) fn new(context: HookContext) -> Self {
-        Self(Arc::new(context))
+        Self(Arc::new(context), Arc::default())
+    }
+
+    /// Sets the permission mode that hooks receive. Called when the supervisor reports a change.
+    pub(super) fn set_mode(&self, mode: Mode) {
+        *self.1.lock().unwrap_or_else(PoisonError::into_inner) = Some(mode);
+    }
+
+    /// Sets the mode at the launch. A reported change takes precedence: it can arrive before the answer that contains
+    /// the mode at the launch.
+    pub(super) fn set_initial_mode(&self, mode: Mode) {
+        let mut known = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get_or_insert(mode);
     }
 
     /// The same hooks for the calls of a helper, which have this context.
@@ -120,13 +133,14 @@ impl Hooks {
             sink,
             ..
         } = &*self.0;
-        Self::new(HookContext {
+        let context = HookContext {
             specs: specs.clone(),
             context,
             client: client.clone(),
             claims: claims.clone(),
             sink: sink.clone(),
-        })
+        };
+        Self(Arc::new(context), Arc::clone(&self.1))
     }
 
     /// Returns whether the agent has a hook for this event.
@@ -184,12 +198,17 @@ impl Hooks {
         let mut variables = context.env.iter();
         let team = variables.find(|(name, _)| name == TEAM_VARIABLE);
         let team = team.map_or_else(Default::default, |(_, team)| team.to_string_lossy());
+        let mode = *self.1.lock().unwrap_or_else(PoisonError::into_inner);
         let task = claims.tasks().first().map(ToString::to_string);
         let fields = [
             ("session_id", format!("{team}-{member}").into()),
             // The conversation is in the team's journal, not in a file.
             ("transcript_path", "".into()),
             ("cwd", json!(context.cwd)),
+            (
+                "permission_mode",
+                claude::mode_name(mode.unwrap_or_default()).into(),
+            ),
             ("hook_event_name", event.claude_name().into()),
             ("team", team.into()),
             ("member", member.as_str().into()),

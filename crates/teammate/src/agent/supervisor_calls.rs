@@ -7,6 +7,7 @@ use agent_team_protocol::method::{
     EndTask, Method, RequestWait, TaskComplete, TaskFail, TaskRelease,
 };
 use agent_team_protocol::notification::{Abandon, Assignment, MemberModel, MemberWaits};
+use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::{Channel, Decided, OneRequest, RequestState, RequestView};
 use agent_team_protocol::view::Waiting;
 use agent_team_protocol::{ErrorCode, Refusal, RequestId};
@@ -60,6 +61,13 @@ impl SupervisorCalls {
             waits: None,
             model: None,
             awaited: None,
+        }
+    }
+
+    /// Sets the permission mode that hooks receive.
+    pub(super) fn set_mode(&self, mode: Mode) {
+        if let Some(hooks) = &self.hooks {
+            hooks.set_mode(mode);
         }
     }
 

@@ -97,6 +97,7 @@ async fn hooks_receive_the_fields_of_claude_code() {
     let start = received(&scene, HookEvent::SessionStart).await;
     assert_eq!(start["hook_event_name"], "SessionStart");
     assert_eq!(start["source"], "startup");
+    assert_eq!(start["permission_mode"], "default");
     let team = scene.supervisor.team();
     assert_eq!(start["team"], team.as_str());
     let session = format!("{team}-{}", start["member"].as_str().unwrap());

@@ -261,6 +261,7 @@ async fn a_request_that_is_sent_again_is_shown_once() {
         request: Some(RequestId(1)),
         pending,
         decide: None,
+        mode: None,
     };
     scene.member.notify(&inform(true)).await;
     scene.member.notify(&inform(true)).await;

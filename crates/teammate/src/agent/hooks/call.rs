@@ -4,7 +4,10 @@
 //! that the hooks add. If the worker is killed in between, the next launch stores that it is unknown whether the call
 //! took effect.
 
+use std::path::PathBuf;
+
 use agent_team_protocol::hook::{HookDecision, HookEvent};
+use agent_team_protocol::note::{NOTE_TOOL, NoteLevel};
 use agent_team_tools::{
     APPLY_PATCH, Output, Permission, Tool, ToolContext, ToolError, allowed_by_hook, patched_paths,
 };
@@ -129,6 +132,9 @@ impl Hooks {
         if !paths.is_empty() {
             return self.of_patch(event, id, input, &paths, text).await;
         }
+        if let Some(path) = self.project_note(name, input) {
+            return self.of_note(event, id, input, path, text).await;
+        }
         let theirs = claude::tool_name(name);
         let arguments = claude::arguments(name, input, &self.0.context.cwd);
         self.of_arguments(event, &[theirs, name], id, arguments, text)
@@ -165,6 +171,40 @@ impl Hooks {
         }
         let combined = outcomes.into_iter().reduce(Outcome::and_file);
         combined.unwrap_or_default()
+    }
+
+    /// The path of the note of the project that a call changes.
+    fn project_note(&self, tool: &str, input: &Value) -> Option<PathBuf> {
+        if tool != NOTE_TOOL || input["level"] != "project" {
+            return None;
+        }
+        let name = input["name"].as_str()?.parse().ok()?;
+        self.0.context.notes.path(NoteLevel::Project, &name)
+    }
+
+    /// Runs the hooks of a note of the project. The note is a file of the project, so a hook that guards files with the
+    /// matcher `Edit|Write` must see it.
+    async fn of_note(
+        &self,
+        event: HookEvent,
+        id: &str,
+        input: &Value,
+        path: PathBuf,
+        text: Option<&str>,
+    ) -> Outcome {
+        let subjects = [NOTE_TOOL, "Write", "write"];
+        let path = json!(path);
+        let mut arguments = input.clone();
+        arguments[claude::FILE_PATH] = path.clone();
+        let outcome = self.of_arguments(event, &subjects, id, arguments, text);
+        let mut outcome = outcome.await;
+        // The tool has no argument for the path.
+        let changed = outcome.input.as_mut();
+        let changed = changed.and_then(|input| input.remove(claude::FILE_PATH));
+        if changed.is_some_and(|changed| changed != path) && outcome.blocked.is_none() {
+            outcome.blocked = Some("a hook cannot change the path of a note".to_owned());
+        }
+        outcome
     }
 
     /// Runs the hooks of a call with these arguments. The first subject is the name of the tool in Claude Code.

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use agent_team_protocol::permissions::Mode;
 use serde_json::{Map, Value, json};
 
 /// The names of a tool and of its arguments, here and in Claude Code.
@@ -72,11 +73,22 @@ const COUNTERPARTS: [Counterpart; 9] = [
     },
 ];
 
-const FILE_PATH: &str = "file_path";
+pub(super) const FILE_PATH: &str = "file_path";
 
 /// The time limit of a command: in seconds here, in milliseconds in Claude Code.
 const SECONDS: &str = "timeout_seconds";
 const MILLISECONDS: &str = "timeout";
+
+/// The permission mode in Claude Code that is closest to this mode.
+pub(super) fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Plan => "plan",
+        Mode::DontAsk => "dontAsk",
+        Mode::Default => "default",
+        Mode::AcceptEdits | Mode::Sandboxed => "acceptEdits",
+        Mode::Bypass => "bypassPermissions",
+    }
+}
 
 fn counterpart(tool: &str) -> Option<&'static Counterpart> {
     COUNTERPARTS.iter().find(|known| known.ours == tool)
