@@ -22,7 +22,7 @@ const SHOWN: usize = 200;
 
 /// Parts of errors for a conversation that exceeds the model's window, in lower case. If only one or two servers send
 /// a text, the comment above it names them.
-const TOO_LONG: [&str; 24] = [
+const TOO_LONG: [&str; 25] = [
     "context_length_exceeded",
     "exceed_context_size",
     "maximum context length",
@@ -56,6 +56,8 @@ const TOO_LONG: [&str; 24] = [
     "longer than the maximum model length",
     // Ollama.
     "exceeds the context length",
+    // Alibaba: "Range of input length should be [1, 129024]".
+    "range of input length should be",
 ];
 
 /// Parts of errors for an invalid key with status 400, in lower case.
@@ -338,6 +340,11 @@ mod tests {
                 "TooLong",
             ),
             (413, "too big", "TooLong"),
+            (
+                400,
+                r#"{"error":{"code":"invalid_parameter_error","message":"<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 129024]"}}"#,
+                "TooLong",
+            ),
             (
                 400,
                 r#"{"type":"error","error":{"type":"invalid_request_error","message":"input length and `max_tokens` exceed context limit: 199000 + 21333 > 200000, decrease input length or `max_tokens` and try again"}}"#,

@@ -73,15 +73,23 @@ pub(super) fn request(
 /// Marks the ends of the last user messages for the cache. The last mark writes an entry; the mark before it is where
 /// the previous request wrote its entry. Without that mark the API searches only the 20 blocks before the last mark,
 /// and a step with many calls has more.
+///
+/// The first of these marks asks for an hour. While requests follow each other within five minutes, an earlier request
+/// has already cached the text before it, so the mark writes nothing and costs nothing. After a longer wait for tasks or
+/// a reply, the five-minute entries are gone; then the mark writes an entry that outlives the next wait. A short
+/// conversation has no such mark: its text would be written at the price of an hour before there was any wait.
 fn mark_inputs(messages: &mut [Value]) {
     let inputs = messages
         .iter_mut()
         .rev()
         .filter(|message| message["role"] == "user");
-    for message in inputs.take(MARKED_MESSAGES) {
+    for (number, message) in (1..).zip(inputs.take(MARKED_MESSAGES)) {
         let blocks = message["content"].as_array_mut();
         if let Some(block) = blocks.and_then(|blocks| blocks.last_mut()) {
-            block["cache_control"] = json!({ "type": "ephemeral" });
+            block["cache_control"] = match number == MARKED_MESSAGES {
+                true => json!({ "type": "ephemeral", "ttl": "1h" }),
+                false => json!({ "type": "ephemeral" }),
+            };
         }
     }
 }
@@ -520,5 +528,22 @@ mod tests {
         let kept = [thought.clone(), text.clone()];
         assert_eq!(sent(&[&thought, &text, &thought, &sealed]), kept);
         assert_eq!(sent(&[&sealed, &thought]), [Value::Null; 0]);
+    }
+
+    #[test]
+    fn only_the_oldest_of_three_marks_lives_an_hour() {
+        let lifetimes = |count: usize| {
+            let user = json!({ "role": "user", "content": [{ "type": "text", "text": "Hi" }] });
+            let mut messages = vec![user; count];
+            mark_inputs(&mut messages);
+            let mark = |message: &Value| {
+                let mark = message["content"][0].get("cache_control")?;
+                Some(mark.get("ttl").is_some())
+            };
+            messages.iter().map(mark).collect::<Vec<_>>()
+        };
+        assert_eq!(lifetimes(1), [Some(false)]);
+        assert_eq!(lifetimes(2), [Some(false), Some(false)]);
+        assert_eq!(lifetimes(4), [None, Some(true), Some(false), Some(false)]);
     }
 }
