@@ -1,4 +1,6 @@
 //! OpenRouter's additions to Chat Completions, and the settings of `[providers.<name>]` that change requests.
+//!
+//! The replies are written by hand; none is a recording of OpenRouter.
 
 use agent_team_llm::{Item, ToolResult};
 use agent_team_protocol::spec::Wire;

@@ -161,7 +161,7 @@ impl TeamBuilder {
         self
     }
 
-    /// The default model of members: a name such as `"anthropic/claude-sonnet-4-6"`, or a [`Model`] in an
+    /// The default model of members: a name such as `"anthropic/claude-sonnet-5-5"`, or a [`Model`] in an
     /// `Arc`. Default: the first provider for which the environment has a key or a server.
     ///
     /// [`Model`]: crate::Model

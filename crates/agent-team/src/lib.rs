@@ -15,7 +15,7 @@
 //!
 //! # A goal and its answer
 //!
-//! Choose a model by name (`.model("anthropic/claude-sonnet-4-6")`, with its key in the environment), or implement
+//! Choose a model by name (`.model("anthropic/claude-sonnet-5-5")`, with its key in the environment), or implement
 //! [`Model`]. This example implements `Model`, so it needs no key:
 //!
 //! ```

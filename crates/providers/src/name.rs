@@ -12,7 +12,7 @@ use agent_team_protocol::text::visible_label;
 
 use crate::table::{PROVIDERS, Provider};
 
-const EXAMPLE: &str = "anthropic/claude-sonnet-4-6";
+const EXAMPLE: &str = "anthropic/claude-sonnet-5-5";
 
 const REPLAY: &str = "replay:";
 
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn invalid_model_names_explain_the_syntax() {
         for (written, expected) in [
-            ("", "anthropic/claude-sonnet-4-6"),
+            ("", "anthropic/claude-sonnet-5-5"),
             (
                 "qwen3",
                 "write <provider>/qwen3, where <provider> is one of ",

@@ -2,7 +2,7 @@
 //! member and `[defaults]`. Called by the modules that read these tables.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agent_team_protocol::spec::{
     AgentSpec, DelegateSpec, ExternalAgent, McpServer, ProviderSpec, TOOLS, is_tool, with_parts,
@@ -54,6 +54,8 @@ pub(super) struct AgentKeys {
     /// Set only in `[defaults]`: the MCP servers of the whole file.
     pub(super) servers: Vec<McpServer>,
     pub(super) instructions: Option<InstructionsKey>,
+    /// Set only for a member: its directory.
+    pub(super) cwd: Option<PathBuf>,
     /// Set only in `[defaults]`: the instruction files of project and user.
     pub(super) found_instructions: FoundInstructions,
     /// Set only in `[defaults]`: the skills of project and user.
@@ -339,7 +341,9 @@ impl AgentKeys {
                 .iter()
                 .find_map(|keys| keys.network)
                 .unwrap_or(false),
-            instructions: defaults.found_instructions.of_agent(instructions),
+            instructions: defaults
+                .found_instructions
+                .of_agent(instructions, member.cwd.as_deref()),
             skills: match instructions {
                 Some(InstructionsKey::Off) => Vec::new(),
                 Some(_) | None => defaults.found_skills.all(),
@@ -421,7 +425,7 @@ pub(super) fn model(
             source.fault_with_hint(
                 found.at,
                 format!("`{key}`: {error}"),
-                "write provider/model, such as \"anthropic/claude-sonnet-4-6\", or \"replay:FILE\"",
+                "write provider/model, such as \"anthropic/claude-sonnet-5-5\", or \"replay:FILE\"",
             );
             None
         }

@@ -5,6 +5,7 @@
 //! The project may be hostile. Each of its files must be a Markdown or text file within the repository, also after
 //! symlinks are resolved, and the trust question lists each of them.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
@@ -65,8 +66,13 @@ pub(super) struct FoundFile {
 pub(super) struct FoundInstructions {
     own: Vec<FoundFile>,
     project: Vec<FoundFile>,
+    /// The project's directory, and the user's home directory.
+    directory: PathBuf,
+    home: Option<PathBuf>,
     /// Files and imports that are not loaded.
     pub(super) warnings: Vec<Fault>,
+    /// As `warnings`, for the directories of members below the project.
+    warnings_below: RefCell<Vec<Fault>>,
 }
 
 impl FoundInstructions {
@@ -93,12 +99,24 @@ impl FoundInstructions {
         Self {
             own: of_user.found,
             project: of_project.found,
+            directory: project.to_owned(),
+            home: home.map(Path::to_owned),
             warnings,
+            warnings_below: RefCell::default(),
         }
     }
 
-    /// The files of an agent with this key, from the lowest to the highest precedence.
-    pub(super) fn of_agent(&self, key: Option<&InstructionsKey>) -> Vec<InstructionFile> {
+    /// The files of an agent with this key, from the lowest to the highest precedence. `cwd`: the canonical directory of
+    /// a member.
+    pub(super) fn of_agent(
+        &self,
+        key: Option<&InstructionsKey>,
+        cwd: Option<&Path>,
+    ) -> Vec<InstructionFile> {
+        let below = match key {
+            Some(InstructionsKey::Off | InstructionsKey::Files(_)) => Vec::new(),
+            Some(InstructionsKey::On) | None => cwd.map(|cwd| self.below(cwd)).unwrap_or_default(),
+        };
         let of_project = match key {
             Some(InstructionsKey::Off) => return Vec::new(),
             Some(InstructionsKey::Files(files)) => files,
@@ -108,7 +126,7 @@ impl FoundInstructions {
         let mut remaining = TOTAL_BYTES;
         let mut files: Vec<InstructionFile> = Vec::new();
         // Starts at the highest precedence, so that the limit cuts the files of the lowest precedence first.
-        for file in self.own.iter().chain(of_project).rev() {
+        for file in self.own.iter().chain(of_project).chain(&below).rev() {
             let max_bytes = remaining.min(FILE_BYTES);
             remaining -= max_bytes.min(file.bytes);
             files.push(InstructionFile {
@@ -118,6 +136,39 @@ impl FoundInstructions {
         }
         files.reverse();
         files
+    }
+
+    /// The files of the directories below the project, down to this one. They need trust as all files of the project.
+    fn below(&self, cwd: &Path) -> Vec<FoundFile> {
+        if !cwd.starts_with(&self.directory) {
+            return Vec::new();
+        }
+        let ancestors = cwd.ancestors();
+        let mut below: Vec<_> = ancestors
+            .take_while(|directory| *directory != self.directory)
+            .collect();
+        below.reverse();
+        let home = self.home.as_deref();
+        let root = directories(&self.directory, home).first().copied();
+        let mut search = Search::new(&self.directory, root, home);
+        let found = self.project.iter().map(|file| file.path.clone());
+        search.seen.extend(found);
+        for directory in below {
+            search.add_alternatives(NAMES.map(|name| directory.join(name)));
+        }
+        let mut warnings = self.warnings_below.borrow_mut();
+        for warning in search.warnings {
+            // Members can have the same directory.
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+        search.found
+    }
+
+    /// Takes the warnings about the directories of members.
+    pub(super) fn take_warnings_below(&self) -> Vec<Fault> {
+        self.warnings_below.take()
     }
 
     /// Whether the file is the user's own, so that it needs no trust.

@@ -436,6 +436,7 @@ fn read(
     let found_commands = defaults.agent_keys.found_commands.clone();
     if has_agents {
         warnings.extend(found_instructions.warnings.iter().cloned());
+        warnings.extend(found_instructions.take_warnings_below());
         warnings.extend(found_skills.warnings.iter().cloned());
         warnings.extend(found_commands.warnings.iter().cloned());
     }

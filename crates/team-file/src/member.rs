@@ -383,6 +383,8 @@ pub(super) fn read(
     };
     apply_overrides(overrides, &name, &mut agent_keys);
     let budget = overrides.budget(budget, of_member(&name));
+    let cwd = cwd.unwrap_or_else(|| defaults.cwd.clone());
+    agent_keys.cwd = Some(cwd.clone());
     let mut agent = of_role.agent(&agent_keys, &defaults.agent_keys);
     agent.may_spawn = may_spawn.or(agent.may_spawn);
     let inherited = of_role.engine().unwrap_or(defaults.engine);
@@ -401,7 +403,7 @@ pub(super) fn read(
         engine: engine.map_or(inherited, |found| found.value),
         colour: colour.or(of_role.colour),
         role,
-        cwd: cwd.unwrap_or_else(|| defaults.cwd.clone()),
+        cwd,
         env,
         claim: ClaimPolicy::Ready,
         placement,

@@ -59,7 +59,15 @@ pub(super) fn read(
                 .map_err(|why| source.fault(found.at, format!("`base_url` {why}")))
                 .ok()
         });
-        let headers = table.string_map("headers", check_header);
+        let mut headers = table.string_map("headers", check_header);
+        let extra_headers = table.string_map("extra_headers", check_header);
+        if let Some(name) = extra_headers.keys().find(|it| headers.contains_key(*it)) {
+            source.fault(
+                table.position_of("extra_headers").unwrap_or(table.at),
+                format!("`extra_headers`: {name} is also in `headers`, which is the same key"),
+            );
+        }
+        headers.extend(extra_headers);
         let extra_body = table.object("extra_body").unwrap_or_default();
         if let Some(field) = CLIENT_FIELDS
             .iter()

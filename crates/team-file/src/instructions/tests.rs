@@ -46,7 +46,7 @@ impl Home {
 
     /// The names of the files, relative to the home directory.
     fn names(&self) -> Vec<String> {
-        self.relative(&self.find().of_agent(None))
+        self.relative(&self.find().of_agent(None, None))
     }
 
     fn relative(&self, files: &[InstructionFile]) -> Vec<String> {
@@ -281,7 +281,7 @@ fn large_files_are_cut_and_the_nearest_is_complete() {
     large.set_len(1 << 30).unwrap();
     home.write("repo/GEMINI.md", &"x".repeat(40_000));
     let limits = |home: &Home| -> Vec<u64> {
-        let files = home.find().of_agent(None);
+        let files = home.find().of_agent(None, None);
         files.iter().map(|file| file.max_bytes).collect()
     };
     assert_eq!(limits(&home), [FILE_BYTES - 4, FILE_BYTES, FILE_BYTES]);
@@ -402,4 +402,49 @@ role = \"terse\"
         "{faults}"
     );
     assert!(faults.contains("it leads out of"), "{faults}");
+}
+
+#[test]
+fn a_member_below_the_project_gets_the_files_of_its_directories() {
+    let home = Home::new();
+    home.write("repo/app/AGENTS.md", "app");
+    home.write("repo/app/web/AGENTS.md", "web");
+    home.write("repo/app/web/ui/CLAUDE.md", "ui\n@../shared.md");
+    home.write("repo/app/web/shared.md", "shared");
+    home.write("repo/app/api/AGENTS.md", "api");
+    symlink(
+        home.path.join("secret.md"),
+        home.path.join("repo/app/web/ui/AGENTS.md"),
+    )
+    .unwrap();
+    let text = "[[member]]\nname = \"ada\"\nengine = \"native\"\ncwd = \"web/ui\"\n\
+                [[member]]\nname = \"ben\"\nengine = \"native\"\n\
+                [[member]]\nname = \"cleo\"\nengine = \"native\"\ncwd = \"web\"\ninstructions = false\n";
+    let loaded = load(&home, text).unwrap();
+    let names = |name: &str| {
+        let mut members = loaded.spec.members.iter();
+        let member = members.find(|it| it.name.as_str() == name).unwrap();
+        home.relative(&member.agent.instructions)
+    };
+    let expected = [
+        "repo/app/AGENTS.md",
+        "repo/app/web/AGENTS.md",
+        "repo/app/web/ui/CLAUDE.md",
+        "repo/app/web/shared.md",
+    ];
+    assert_eq!(names("ada"), expected);
+    assert_eq!(names("ben"), expected[..1]);
+    assert!(names("cleo").is_empty());
+    let trust = trust_of(&loaded);
+    assert!(
+        trust.contains(&"the instructions in web/ui/CLAUDE.md".to_owned()),
+        "{trust:?}"
+    );
+    assert!(!trust.iter().any(|line| line.contains("api")), "{trust:?}");
+    let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
+    let outside = "web/ui/AGENTS.md:1:1: cannot use the instructions: it leads out of";
+    assert!(
+        warnings.iter().any(|it| it.starts_with(outside)),
+        "{warnings:?}"
+    );
 }

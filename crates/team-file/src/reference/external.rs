@@ -120,6 +120,13 @@ pub(super) static PROVIDER: Section = Section {
             "headers = { x-gateway-key = \"$GATEWAY_KEY\" }",
         ),
         KeyInfo::new(
+            "extra_headers",
+            StringTable,
+            Unset,
+            "Another name of `headers`, beside `extra_body`.",
+            "extra_headers = { x-gateway-key = \"$GATEWAY_KEY\" }",
+        ),
+        KeyInfo::new(
             "extra_body",
             Table,
             Unset,

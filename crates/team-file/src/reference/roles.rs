@@ -17,7 +17,7 @@ const MODEL: KeyInfo = KeyInfo::new(
     ),
     "Model of the agent: `provider/model`, or `replay:FILE` to play a recording. A list of models: a later model \
      replaces one that stays overloaded, rejects its key or has no budget.",
-    "model = \"anthropic/claude-sonnet-4-6\"",
+    "model = \"anthropic/claude-sonnet-5-5\"",
 );
 
 pub(super) const FALLBACK_MINUTES: KeyInfo = KeyInfo::new(
@@ -308,7 +308,7 @@ pub(crate) static ROLE_FILE: Section = Section {
             Kind::String,
             Depends("the model of `[defaults]`, else of the first provider with a key or a server"),
             "Model of the agent: `provider/model`, or `replay:FILE`.",
-            "model: anthropic/claude-sonnet-4-6",
+            "model: anthropic/claude-sonnet-5-5",
         ),
         KeyInfo::new(
             "effort",

@@ -487,7 +487,7 @@ pub(super) static DEFAULTS: Section = Section {
             Depends("the model of the first provider with a key or a server"),
             "Model of agents: `provider/model`, or `replay:FILE` to play a recording. A list of models: a later model \
              replaces one that stays overloaded, rejects its key or has no budget.",
-            "model = \"openai/gpt-5.1\"",
+            "model = \"openai/gpt-6.1-sol\"",
         ),
         KeyInfo {
             default: Depends("3"),

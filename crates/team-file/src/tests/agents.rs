@@ -304,7 +304,7 @@ fn invalid_agent_keys_are_faults_with_positions() {
         ),
         (
             format!("{ada}model = \"gpt 5\""),
-            "team.toml:3:9: `model`: a model's name cannot contain spaces or control characters: \"gpt 5\" | write provider/model, such as \"anthropic/claude-sonnet-4-6\", or \"replay:FILE\"",
+            "team.toml:3:9: `model`: a model's name cannot contain spaces or control characters: \"gpt 5\" | write provider/model, such as \"anthropic/claude-sonnet-5-5\", or \"replay:FILE\"",
         ),
         (
             format!("{ada}model = \"replay:runs/one.jsonl\""),

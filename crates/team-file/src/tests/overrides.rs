@@ -71,6 +71,25 @@ fn requests_of_a_provider_can_be_changed() {
 }
 
 #[test]
+fn extra_headers_is_another_name_of_headers() {
+    let text = |headers: &str| format!("mode = \"lead\"\n[providers.openai]\n{headers}\n");
+    let project = project();
+    let spec = read_in(
+        project.path(),
+        &text("headers = { x-a = \"1\" }\nextra_headers = { x-b = \"2\" }"),
+    );
+    let spec = spec.unwrap();
+    let headers = &member(&spec, "lead").agent.providers["openai"].headers;
+    assert_eq!((&*headers["x-a"], &*headers["x-b"]), ("1", "2"));
+    let faults = faults_of(&text(
+        "headers = { x-a = \"1\" }\nextra_headers = { x-a = \"2\" }",
+    ));
+    assert!(faults.contains("x-a is also in `headers`"), "{faults}");
+    let faults = faults_of(&text("extra_headers = { host = \"evil\" }"));
+    assert!(faults.contains("cannot set header host"), "{faults}");
+}
+
+#[test]
 fn a_team_file_cannot_redirect_api_keys() {
     for variable in [
         "OPENAI_BASE_URL",
