@@ -41,6 +41,7 @@ mod look;
 mod machine;
 mod mcp;
 mod mcp_abilities;
+mod mcp_discovered;
 mod mcp_shared;
 mod members;
 mod messages;

@@ -28,6 +28,7 @@ pub mod host;
 mod prompts;
 mod remote;
 mod resources;
+mod revision;
 mod search;
 mod server;
 mod server_events;

@@ -1,12 +1,11 @@
-//! Converts results of MCP tool calls, resources and prompts to text. Shows the images of a result to a model that
-//! accepts images.
+//! Converts results of MCP tool calls, resources and prompts to text. Shows the images of a result or a resource to a model
+//! that accepts images.
 
 use agent_team_llm::{Media, MediaKind};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rmcp::model::{
-    CallToolResponse, CallToolResult, ContentBlock, GetPromptResult, ReadResourceResult,
-    ResourceContents,
+    CallToolResult, ContentBlock, GetPromptResult, ReadResourceResult, ResourceContents,
 };
 
 use super::calling::Called;
@@ -24,44 +23,42 @@ const EMPTY: &str = "(empty result)";
 /// Converts a result, limited to the size for a model; a longer result is stored in a file, like a program's output.
 ///
 /// # Errors
-/// If the server returned an error, requests more input, or returned a result of an unknown kind.
-pub(super) fn output(called: Called, context: &ToolContext) -> Result<Output, ToolError> {
-    let result = match called.response {
-        CallToolResponse::Complete(result) => result,
-        CallToolResponse::InputRequired(_) => {
-            let text = "the MCP server requests more input, which is not supported";
-            return Err(ToolError::Failed(text.to_owned()));
-        }
-        CallToolResponse::Task(_) | _ => {
-            let text = "the MCP server returned a result that this version does not support";
-            return Err(ToolError::Failed(text.to_owned()));
-        }
-    };
+/// If the server returned an error.
+pub(super) fn output(called: &Called, context: &ToolContext) -> Result<Output, ToolError> {
+    let result = &called.result;
     let failed = result.is_error == Some(true);
-    let mut media = Vec::new();
     // A failed result shows no images, so they are not stored.
     let sink = (!failed).then(|| Sink::of(context));
-    let text = text(&result, sink.as_ref(), &mut media);
+    let mut images = Images::new(sink);
+    let text = text(result, &mut images);
     let text = limited(&with_notes(text, &called.notes), context);
     if failed {
         return Err(ToolError::Failed(text));
     }
     Ok(Output {
-        media,
+        media: images.media,
         ..Output::from(text)
     })
 }
 
 /// Converts the contents of a resource, limited like a result.
-pub(super) fn resource(read: &ReadResourceResult, context: &ToolContext) -> String {
-    let contents: Vec<_> = read.contents.iter().map(contents).collect();
-    limited(&contents.join("\n"), context)
+pub(super) fn resource(read: &ReadResourceResult, context: &ToolContext) -> Output {
+    let mut images = Images::new(Some(Sink::of(context)));
+    let all = read.contents.iter();
+    let all: Vec<_> = all.map(|it| contents(it, &mut images)).collect();
+    Output {
+        media: images.media,
+        ..Output::from(limited(&all.join("\n"), context))
+    }
 }
 
 /// The text of a prompt's messages.
 pub(super) fn prompt(prompt: &GetPromptResult) -> String {
+    let mut none = Images::new(None);
     let texts = prompt.messages.iter();
-    let texts: Vec<_> = texts.map(|message| block(&message.content)).collect();
+    let texts: Vec<_> = texts
+        .map(|message| block(&message.content, &mut none))
+        .collect();
     texts.join("\n\n")
 }
 
@@ -93,19 +90,10 @@ fn limited(text: &str, context: &ToolContext) -> String {
     }
 }
 
-/// The text of a result. Its images are added to `media`, if there is a sink for them.
-fn text(result: &CallToolResult, sink: Option<&Sink>, media: &mut Vec<Media>) -> String {
-    let mut show = |content: &ContentBlock| {
-        if let ContentBlock::Image(image) = content
-            && let Some(sink) = sink
-            && media.len() < IMAGES_MAX
-            && let Some(text) = shown(&image.data, sink, media)
-        {
-            return text;
-        }
-        block(content)
-    };
-    let mut parts: Vec<String> = result.content.iter().map(&mut show).collect();
+/// The text of a result. Its images are added to `images`.
+fn text(result: &CallToolResult, images: &mut Images) -> String {
+    let all = result.content.iter();
+    let mut parts: Vec<String> = all.map(|content| block(content, images)).collect();
     let is_text = |block: &ContentBlock| matches!(block, ContentBlock::Text(_));
     // Structured content repeats the text content, so use it only if there is no text.
     if let Some(data) = &result.structured_content
@@ -116,28 +104,51 @@ fn text(result: &CallToolResult, sink: Option<&Sink>, media: &mut Vec<Media>) ->
     parts.join("\n")
 }
 
-/// Shows an image to the model. `None` if the data is not an image or is too large, or if the model accepts no images.
-fn shown(data: &str, sink: &Sink, media: &mut Vec<Media>) -> Option<String> {
-    let bytes = STANDARD.decode(data).ok()?;
-    let kind = MediaKind::of(&bytes).filter(|kind| kind.is_image())?;
-    let name = format!("image {}", media.len() + 1);
-    let output = sink.shown(kind, &name, &bytes).ok()?;
-    media.extend(output.media);
-    Some(output.text)
+/// The images of one result that the model sees.
+struct Images {
+    /// `None`: the model sees no images.
+    sink: Option<Sink>,
+    media: Vec<Media>,
 }
 
-fn block(block: &ContentBlock) -> String {
+impl Images {
+    fn new(sink: Option<Sink>) -> Self {
+        Self {
+            sink,
+            media: Vec::new(),
+        }
+    }
+
+    /// Shows an image to the model. `None` if the data is not an image or is too large, if there are too many images, or
+    /// if the model accepts none.
+    fn show(&mut self, data: &str) -> Option<String> {
+        let sink = self.sink.as_ref()?;
+        if self.media.len() >= IMAGES_MAX {
+            return None;
+        }
+        let bytes = STANDARD.decode(data).ok()?;
+        let kind = MediaKind::of(&bytes).filter(|kind| kind.is_image())?;
+        let name = format!("image {}", self.media.len() + 1);
+        let output = sink.shown(kind, &name, &bytes).ok()?;
+        self.media.extend(output.media);
+        Some(output.text)
+    }
+}
+
+fn block(block: &ContentBlock, images: &mut Images) -> String {
     match block {
         ContentBlock::Text(text) => text.text.clone(),
-        ContentBlock::Image(image) => placeholder("image", &image.mime_type, &image.data),
+        ContentBlock::Image(image) => images
+            .show(&image.data)
+            .unwrap_or_else(|| placeholder("image", &image.mime_type, &image.data)),
         ContentBlock::Audio(audio) => placeholder("sound", &audio.mime_type, &audio.data),
-        ContentBlock::Resource(embedded) => contents(&embedded.resource),
+        ContentBlock::Resource(embedded) => contents(&embedded.resource, images),
         ContentBlock::ResourceLink(link) => format!("{}: {}", link.name, link.uri),
         _ => "(content of an unsupported kind)".to_owned(),
     }
 }
 
-fn contents(contents: &ResourceContents) -> String {
+fn contents(contents: &ResourceContents, images: &mut Images) -> String {
     match contents {
         ResourceContents::TextResourceContents { uri, text, .. } => format!("{uri}:\n{text}"),
         ResourceContents::BlobResourceContents {
@@ -147,7 +158,9 @@ fn contents(contents: &ResourceContents) -> String {
             ..
         } => {
             let kind = mime_type.as_deref().unwrap_or("of unknown type");
-            format!("{uri}: {}", placeholder("file", kind, blob))
+            let shown = images.show(blob);
+            let shown = shown.unwrap_or_else(|| placeholder("file", kind, blob));
+            format!("{uri}: {shown}")
         }
         _ => "(a resource of an unsupported kind)".to_owned(),
     }
@@ -187,18 +200,26 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let data = STANDARD.encode(b"\x89PNG\r\n\x1a\n image");
         let image = |data: &str| json!({ "type": "image", "mimeType": "image/png", "data": data });
-        let content = [image(&data), image("bm90IGFuIGltYWdl"), image("%%%")];
+        let blob = json!({"uri": "file:///a.png", "mimeType": "image/png", "blob": data});
+        let embedded = json!({"type": "resource", "resource": blob});
+        let content = [
+            image(&data),
+            image("bm90IGFuIGltYWdl"),
+            image("%%%"),
+            embedded,
+        ];
         let result = json!({ "content": content });
         let result: CallToolResult = serde_json::from_value(result).unwrap();
         let shown = |images| {
-            let mut media = Vec::new();
-            let sink = sink(images, directory.path());
-            let text = text(&result, Some(&sink), &mut media);
-            (text.lines().map(str::to_owned).collect::<Vec<_>>(), media)
+            let mut images = Images::new(Some(sink(images, directory.path())));
+            let text = text(&result, &mut images);
+            let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+            (lines, images.media)
         };
         let (lines, media) = shown(Some(true));
-        assert_eq!(media.len(), 1);
+        assert_eq!(media.len(), 2);
         assert_eq!(lines[0], "image 1: image/png, 14 bytes");
+        assert_eq!(lines[3], "file:///a.png: image 2: image/png, 14 bytes");
         assert!(
             lines[1].contains("not shown") && lines[2].contains("not shown"),
             "{lines:?}"

@@ -1,25 +1,31 @@
 //! One call of a server's tool: its time limit, its progress and its forms. Called by `connection`.
 //!
 //! ```text
-//! sent ──► waits ──► response
-//!           ├─ progress that increases: the time limit begins again, up to LONGEST times the limit
-//!           ├─ form: the user is asked; the time limit begins again after the answer
-//!           └─ time limit, or dropped: notifications/cancelled
+//!  ┌──► sent ──► waits ──► response
+//!  │              ├─ progress that increases: the time limit begins again, up to LONGEST times the limit
+//!  │              ├─ form: the user is asked; the time limit begins again after the answer
+//!  │              ├─ time limit, or dropped: notifications/cancelled
+//!  └── answers ◄──┴─ input required: the user is asked, as for a form
 //! ```
+//! Up to revision 2025-11-25 of MCP, a server sends a form as a request during the call. From 2026-07-28 on, it ends the
+//! call with the result `input_required`, and the client repeats the call with the answers, at most ROUNDS_MAX times.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::model::{
-    CallToolRequest, CallToolRequestParams, CallToolResponse, CancelledNotificationParam,
-    ClientRequest, RequestId, ServerResult,
+    CallToolRequest, CallToolRequestParams, CallToolResponse, CallToolResult,
+    CancelledNotificationParam, ClientRequest, ElicitRequestParams, ElicitResult,
+    ElicitationAction, InputRequest, InputRequiredResult, InputResponses, RequestId, ServerResult,
 };
 use rmcp::service::{Peer, PeerRequestOptions, RoleClient, ServiceError};
-use tokio::time::{Instant, sleep_until};
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::elicitation::{FormCaller, UserForms};
-use super::server_events::{Progress, ServerEvents};
+use super::server_events::{FormRequest, Progress, ServerEvents};
 use crate::adapter;
 
 /// The longest duration of a call with progress, as a multiple of its time limit.
@@ -27,6 +33,12 @@ const LONGEST: u32 = 12;
 
 /// The largest number of forms of a call. Later forms are declined.
 const FORMS_MAX: usize = 5;
+
+/// The largest number of times that a call is sent, because the server requires input.
+const ROUNDS_MAX: usize = 10;
+
+/// The pause before a call is repeated without input: the server asks the client to try again later.
+const ROUND_PAUSE: Duration = Duration::from_millis(250);
 
 /// The minimum interval between two lines of progress.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -43,7 +55,7 @@ pub(super) struct Caller<'a> {
 /// The response of a call.
 #[derive(Debug)]
 pub(super) struct Called {
-    pub(super) response: CallToolResponse,
+    pub(super) result: CallToolResult,
     /// For the model: notes about forms that were not filled in, with the reasons.
     pub(super) notes: Vec<String>,
 }
@@ -52,6 +64,9 @@ pub(super) struct Called {
 pub(super) enum CallError {
     Service(ServiceError),
     TimedOut(Duration),
+    /// The server requires what this client does not support. The text continues a sentence that begins with the
+    /// server's name.
+    Unsupported(String),
 }
 
 impl From<ServiceError> for CallError {
@@ -62,71 +77,167 @@ impl From<ServiceError> for CallError {
 
 type Asking<'a> = Pin<Box<dyn Future<Output = Option<String>> + Send + 'a>>;
 
+/// A call over all its rounds.
+struct Rounds<'a> {
+    events: &'a Arc<ServerEvents>,
+    caller: Caller<'a>,
+    timeout: Timeout,
+    forms: usize,
+    notes: Vec<String>,
+}
+
 pub(super) async fn call(
     peer: &Peer<RoleClient>,
     events: &Arc<ServerEvents>,
-    params: CallToolRequestParams,
+    mut params: CallToolRequestParams,
     caller: Caller<'_>,
 ) -> Result<Called, CallError> {
-    let mut events = events.begin_call();
-    let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
-    let options = PeerRequestOptions::no_options();
-    let handle = peer.send_request_with_option(request, options).await?;
-    events.set_token(handle.progress_token.clone());
-    let mut cancels = CancelOnDrop {
-        peer,
-        request: Some(handle.id.clone()),
+    let mut rounds = Rounds {
+        events,
+        caller,
+        timeout: Timeout::new(caller.limit),
+        forms: 0,
+        notes: Vec::new(),
     };
-    let mut response = pin!(handle.await_response());
-    let mut timeout = Timeout::new(caller.limit);
-    let mut shown = ShownProgress::default();
-    let mut asking: Option<Asking<'_>> = None;
-    let mut notes = Vec::new();
-    let mut forms = 0;
-    loop {
-        tokio::select! {
-            biased;
-            result = &mut response => {
-                cancels.request = None;
-                let response = response_of(result?)?;
-                return Ok(Called { response, notes });
+    for _ in 0..ROUNDS_MAX {
+        let required = match rounds.send(peer, params.clone()).await? {
+            CallToolResponse::Complete(result) => {
+                let notes = rounds.notes;
+                return Ok(Called { result, notes });
             }
-            note = next_answer(&mut asking) => {
-                asking = None;
-                timeout.resume();
-                notes.extend(note);
+            CallToolResponse::InputRequired(required) => required,
+            CallToolResponse::Task(_) | _ => {
+                return Err(unsupported("started a task, which is not supported"));
             }
-            Some(form) = events.forms.recv(), if asking.is_none() => {
-                timeout.pause();
-                forms += 1;
-                if forms == FORMS_MAX {
-                    events.decline_forms();
+        };
+        params.request_state = required.request_state.clone();
+        params.input_responses = rounds.answer(required).await?;
+    }
+    Err(unsupported(&format!(
+        "required input {ROUNDS_MAX} times for one call"
+    )))
+}
+
+impl Rounds<'_> {
+    /// Sends the call once.
+    async fn send(
+        &mut self,
+        peer: &Peer<RoleClient>,
+        params: CallToolRequestParams,
+    ) -> Result<CallToolResponse, CallError> {
+        let Self {
+            caller, timeout, ..
+        } = self;
+        let mut events = self.events.begin_call();
+        if self.forms >= FORMS_MAX {
+            events.decline_forms();
+        }
+        let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
+        let options = PeerRequestOptions::no_options();
+        let handle = peer.send_request_with_option(request, options).await?;
+        events.set_token(handle.progress_token.clone());
+        let mut cancels = CancelOnDrop {
+            peer,
+            request: Some(handle.id.clone()),
+        };
+        let mut response = pin!(handle.await_response());
+        let mut shown = ShownProgress::default();
+        let mut asking: Option<Asking<'_>> = None;
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut response => {
+                    cancels.request = None;
+                    return response_of(result?);
                 }
-                asking = Some(Box::pin(caller.forms.answer(caller.form_caller, form)));
-            }
-            Ok(()) = events.progress.changed() => {
-                if shown.update(&events.progress.borrow_and_update()) {
-                    timeout.extend();
+                note = next_answer(&mut asking) => {
+                    asking = None;
+                    timeout.resume();
+                    self.notes.extend(note);
                 }
-            }
-            () = sleep_until(shown.next_at), if shown.line.is_some() => shown.show(caller.progress),
-            () = sleep_until(timeout.at), if asking.is_none() => {
-                return Err(CallError::TimedOut(timeout.begun.elapsed()));
+                Some(form) = events.forms.recv(), if asking.is_none() => {
+                    timeout.pause();
+                    self.forms += 1;
+                    if self.forms == FORMS_MAX {
+                        events.decline_forms();
+                    }
+                    asking = Some(Box::pin(caller.forms.answer(caller.form_caller, form)));
+                }
+                Ok(()) = events.progress.changed() => {
+                    if shown.update(&events.progress.borrow_and_update()) {
+                        timeout.extend();
+                    }
+                }
+                () = sleep_until(shown.next_at), if shown.line.is_some() => shown.show(caller.progress),
+                () = sleep_until(timeout.at), if asking.is_none() => {
+                    return Err(CallError::TimedOut(timeout.begun.elapsed()));
+                }
             }
         }
     }
+
+    /// The answers to the requests of a result, for the next round.
+    async fn answer(
+        &mut self,
+        required: InputRequiredResult,
+    ) -> Result<Option<InputResponses>, CallError> {
+        let requests = required.input_requests.unwrap_or_default();
+        if requests.is_empty() {
+            sleep(ROUND_PAUSE).await;
+            return Ok(None);
+        }
+        let mut responses = InputResponses::new();
+        for (key, request) in requests {
+            let response = match request {
+                InputRequest::Elicitation(form) => json!(self.fill_in(form.params).await),
+                InputRequest::ListRoots(_) => match self.events.roots() {
+                    Ok(roots) => json!(roots),
+                    Err(error) => return Err(ServiceError::McpError(error).into()),
+                },
+                InputRequest::CreateMessage(_) | _ => {
+                    let why = "required an answer of a model (sampling), which is not supported";
+                    return Err(unsupported(why));
+                }
+            };
+            responses.insert(key, response);
+        }
+        Ok(Some(responses))
+    }
+
+    /// Asks the user to fill in a form.
+    async fn fill_in(&mut self, params: ElicitRequestParams) -> ElicitResult {
+        if self.forms >= FORMS_MAX {
+            return ElicitResult::new(ElicitationAction::Decline);
+        }
+        self.forms += 1;
+        self.timeout.pause();
+        let (answer, answered) = oneshot::channel();
+        let form = FormRequest { params, answer };
+        let note = self.caller.forms.answer(self.caller.form_caller, form);
+        self.notes.extend(note.await);
+        self.timeout.resume();
+        let cancelled = ElicitResult::new(ElicitationAction::Cancel);
+        answered.await.unwrap_or(cancelled)
+    }
+}
+
+fn unsupported(why: &str) -> CallError {
+    CallError::Unsupported(why.to_owned())
 }
 
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "every other result is invalid here"
 )]
-fn response_of(result: ServerResult) -> Result<CallToolResponse, ServiceError> {
+fn response_of(result: ServerResult) -> Result<CallToolResponse, CallError> {
     match result {
         ServerResult::CallToolResult(result) => Ok(CallToolResponse::Complete(result)),
         ServerResult::InputRequiredResult(result) => Ok(CallToolResponse::InputRequired(result)),
         ServerResult::CreateTaskResult(result) => Ok(CallToolResponse::Task(result)),
-        _ => Err(ServiceError::UnexpectedResponse),
+        ServerResult::CustomResult(result) if result.0["resultType"] == "input_required" => {
+            Err(unsupported("required input of an unknown kind"))
+        }
+        _ => Err(ServiceError::UnexpectedResponse.into()),
     }
 }
 
@@ -232,5 +343,36 @@ impl ShownProgress {
             progress(&format!("\r{line}"));
         }
         self.next_at = Instant::now() + INTERVAL;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn received(result: Value) -> Result<CallToolResponse, CallError> {
+        response_of(serde_json::from_value(result).unwrap())
+    }
+
+    #[test]
+    fn input_of_an_unknown_kind_is_an_error() {
+        let of_kind = |method: &str| {
+            json!({
+                "resultType": "input_required",
+                "inputRequests": {"a": {"method": method, "params": {}}}
+            })
+        };
+        let roots = received(of_kind("roots/list")).unwrap();
+        assert!(
+            matches!(roots, CallToolResponse::InputRequired(_)),
+            "{roots:?}"
+        );
+        let unknown = received(of_kind("secrets/list")).unwrap_err();
+        assert!(
+            matches!(&unknown, CallError::Unsupported(why) if why.contains("unknown kind")),
+            "{unknown:?}"
+        );
     }
 }

@@ -6,24 +6,25 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agent_team_llm::http_client;
 use agent_team_protocol::spec::{McpServer, McpTransport};
 use agent_team_protocol::with_causes;
 use rmcp::model::{
-    CallToolRequestParams, GetPromptRequestParams, GetPromptResult, PaginatedRequestParams, Prompt,
-    ReadResourceRequestParams, ReadResourceResult, Resource, ResourceTemplate, ServerCapabilities,
-    Tool as ForeignTool,
+    CallToolRequestParams, GetPromptRequestParams, GetPromptResponse, GetPromptResult,
+    PaginatedRequestParams, Prompt, ReadResourceRequestParams, ReadResourceResponse,
+    ReadResourceResult, Resource, ResourceTemplate, ServerCapabilities, Tool as ForeignTool,
 };
-use rmcp::service::{
-    ClientInitializeError, Peer, RoleClient, RunningService, ServiceError, ServiceExt,
-};
+use rmcp::service::{ClientServiceExt, Peer, RoleClient, ServiceError};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use tokio::task::JoinSet;
 
 use super::calling::{self, CallError, Called, Caller};
 use super::headers;
+use super::revision::{Refusal, Revision, Running, introduced, watch_lists};
 use super::server_events::{Handler, ServerEvents};
 use super::server_program::{ServerProgram, explained};
 use super::shared::{Hello, SERVER_GONE};
@@ -45,12 +46,16 @@ pub(super) struct Endpoint {
     env: Vec<(OsString, OsString)>,
     /// The socket of the host of shared servers.
     host: Option<PathBuf>,
+    /// The server has refused `initialize` and answered `server/discover`.
+    is_discovered: AtomicBool,
 }
 
 /// An initialized connection. Dropping it terminates the server's program.
 pub(super) struct Connection {
     running: Running,
     program: Option<ServerProgram>,
+    /// Aborted on drop.
+    _watching: JoinSet<()>,
 }
 
 impl fmt::Debug for Connection {
@@ -59,7 +64,7 @@ impl fmt::Debug for Connection {
     }
 }
 
-type Handshake = Pin<Box<dyn Future<Output = Result<Running, String>> + Send>>;
+type Handshake = Pin<Box<dyn Future<Output = Result<Running, Refusal>> + Send>>;
 
 impl Endpoint {
     pub(super) fn new(server: &McpServer, context: &ToolContext, host: Option<&Path>) -> Self {
@@ -69,6 +74,7 @@ impl Endpoint {
             project: context.project.clone(),
             root: context.cwd.clone(),
             env: context.env.clone(),
+            is_discovered: AtomicBool::new(false),
         }
     }
 
@@ -76,8 +82,10 @@ impl Endpoint {
     fn start(
         &self,
         events: &Arc<ServerEvents>,
+        revision: Revision,
     ) -> Result<(Handshake, Option<ServerProgram>), String> {
         let handler = Handler(Arc::clone(events));
+        let lifecycle = revision.lifecycle();
         match &self.server.via {
             McpTransport::Program { .. } if self.server.shared => {
                 // Without a host, the team runs in an embedding program, which refuses shared servers.
@@ -85,14 +93,17 @@ impl Endpoint {
                 let hello = Hello::new(&self.server, &self.project, &self.root, &self.env);
                 let handshake = async move {
                     let connected = hello.connect(&host).await?;
-                    introduced(handler.serve(connected).await)
+                    introduced(handler.serve_with_lifecycle(connected, lifecycle).await)
                 };
                 Ok((Box::pin(handshake), None))
             }
             McpTransport::Program { .. } => {
                 let (program, messages, stdin) =
                     ServerProgram::launch(&self.server, &self.env, &self.project)?;
-                let handshake = async move { introduced(handler.serve((messages, stdin)).await) };
+                let connected = (messages, stdin);
+                let handshake = async move {
+                    introduced(handler.serve_with_lifecycle(connected, lifecycle).await)
+                };
                 Ok((Box::pin(handshake), Some(program)))
             }
             McpTransport::Http { url, headers } => {
@@ -101,7 +112,9 @@ impl Endpoint {
                 config.custom_headers = headers::expanded(headers, variable)?;
                 let transport =
                     StreamableHttpClientTransport::with_client(client(variable)?, config);
-                let handshake = async move { introduced(handler.serve(transport).await) };
+                let handshake = async move {
+                    introduced(handler.serve_with_lifecycle(transport, lifecycle).await)
+                };
                 Ok((Box::pin(handshake), None))
             }
         }
@@ -109,7 +122,8 @@ impl Endpoint {
 }
 
 impl Connection {
-    /// Connects, initializes, and lists the tools. Must be called within a tokio runtime.
+    /// Connects, initializes, and lists the tools. Connects a second time to a server that refuses `initialize`; see
+    /// `revision`. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// If the connection fails, with the reason.
@@ -117,22 +131,59 @@ impl Connection {
         endpoint: &Endpoint,
         events: &Arc<ServerEvents>,
     ) -> Result<(Self, Vec<ForeignTool>), String> {
-        let (handshake, program) = endpoint.start(events)?;
+        let discovered = || Self::open(endpoint, events, Revision::Discovered);
+        if endpoint.is_discovered.load(Ordering::Relaxed) {
+            return discovered().await.map_err(Refusal::into_text);
+        }
+        let refused = match Self::open(endpoint, events, Revision::Initialized).await {
+            Err(Refusal::Refused(why)) => why,
+            outcome => return outcome.map_err(Refusal::into_text),
+        };
+        let connected = discovered().await.map_err(|refusal| {
+            let why = refusal.into_text();
+            format!("it refused `initialize` ({refused}) and `server/discover` ({why})")
+        })?;
+        endpoint.is_discovered.store(true, Ordering::Relaxed);
+        Ok(connected)
+    }
+
+    async fn open(
+        endpoint: &Endpoint,
+        events: &Arc<ServerEvents>,
+        revision: Revision,
+    ) -> Result<(Self, Vec<ForeignTool>), Refusal> {
+        let (handshake, program) = endpoint.start(events, revision)?;
         let introduced = async {
             let running = handshake.await?;
+            let mut watching = JoinSet::new();
+            watch_lists(running.peer(), events, &mut watching);
             let tools = tools_of(running.peer()).await?;
-            Ok((running, tools))
+            Ok((running, watching, tools))
         };
         let outcome = match tokio::time::timeout(START_LIMIT, introduced).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(format!(
+            Err(_) => Err(Refusal::Failed(format!(
                 "no list of tools within {} s",
                 START_LIMIT.as_secs()
-            )),
+            ))),
         };
         match outcome {
-            Ok((running, tools)) => Ok((Self { running, program }, tools)),
-            Err(why) => Err(explained(why, program.as_ref()).await),
+            Ok((running, watching, tools)) => {
+                let connection = Self {
+                    running,
+                    program,
+                    _watching: watching,
+                };
+                Ok((connection, tools))
+            }
+            // The second connection follows at once. If it fails too, its error contains the output of the program.
+            Err(Refusal::Refused(why)) if revision == Revision::Initialized => {
+                Err(Refusal::Refused(why))
+            }
+            Err(refusal) => {
+                let why = explained(refusal.into_text(), program.as_ref()).await;
+                Err(Refusal::Failed(why))
+            }
         }
     }
 
@@ -171,6 +222,7 @@ impl Connection {
                 "did not respond within {} s; it is unknown whether the call took effect",
                 after.as_secs()
             )),
+            Err(CallError::Unsupported(why)) => Err(why),
         }
     }
 
@@ -197,8 +249,9 @@ impl Connection {
         &self,
         params: GetPromptRequestParams,
     ) -> Result<GetPromptResult, String> {
-        match self.running.get_prompt(params).await {
-            Ok(prompt) => Ok(prompt),
+        match self.running.peer().get_prompt_once(params).await {
+            Ok(GetPromptResponse::Complete(prompt)) => Ok(prompt),
+            Ok(_) => Err(needs_input("the prompt")),
             Err(error) => Err(self.failed("the prompt", error).await),
         }
     }
@@ -237,8 +290,9 @@ impl Connection {
     /// As [`Connection::call`].
     pub(super) async fn read_resource(&self, uri: &str) -> Result<ReadResourceResult, String> {
         let params = ReadResourceRequestParams::new(uri);
-        match self.running.read_resource(params).await {
-            Ok(read) => Ok(read),
+        match self.running.peer().read_resource_once(params).await {
+            Ok(ReadResourceResponse::Complete(read)) => Ok(read),
+            Ok(_) => Err(needs_input("the resource")),
             Err(error) => Err(self.failed("the resource", error).await),
         }
     }
@@ -260,23 +314,9 @@ impl Connection {
     }
 }
 
-type Running = RunningService<RoleClient, Handler>;
-
-/// Formats the error of a failed handshake. The SDK's description of the transport does not help the user.
-fn introduced(handshake: Result<Running, ClientInitializeError>) -> Result<Running, String> {
-    let error = match handshake {
-        Ok(running) => return Ok(running),
-        Err(error) => error,
-    };
-    if let ClientInitializeError::TransportError { error, context } = &error {
-        return Err(format!("{} ({context})", with_causes(&*error.error)));
-    }
-    if let ClientInitializeError::JsonRpcError(refusal) = &error
-        && refusal.code == SERVER_GONE
-    {
-        return Err(refusal.message.to_string());
-    }
-    Err(with_causes(&error))
+/// Servers may request input during a call of a tool only, as with `initialize`.
+fn needs_input(what: &str) -> String {
+    format!("requested input for {what}, which is supported only for calls of tools")
 }
 
 async fn tools_of(peer: &Peer<RoleClient>) -> Result<Vec<ForeignTool>, String> {

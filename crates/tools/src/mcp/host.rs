@@ -14,7 +14,7 @@
 mod router;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -46,9 +46,13 @@ const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// The pause after an error of the listening socket, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The running servers by name.
 #[derive(Default)]
-struct Pool(RefCell<BTreeMap<String, Rc<SharedServer>>>);
+struct Pool {
+    /// The running servers by name.
+    servers: RefCell<BTreeMap<String, Rc<SharedServer>>>,
+    /// The names of the servers that know `server/discover` instead of `initialize`.
+    discovered: RefCell<BTreeSet<String>>,
+}
 
 struct SharedServer {
     hello: Hello,
@@ -140,7 +144,7 @@ impl Pool {
         self: &Rc<Self>,
         hello: Hello,
     ) -> Result<(Rc<SharedServer>, ClientId, Inbox), String> {
-        let mut servers = self.0.borrow_mut();
+        let mut servers = self.servers.borrow_mut();
         let server = match servers.get(&hello.server.name) {
             Some(server) => match server.hello.difference(&hello) {
                 None => Rc::clone(server),
@@ -171,9 +175,10 @@ impl Pool {
         env.extend(marker.map(|marker| (LAUNCH_MARKER.into(), marker)));
         let (program, stdout, stdin) = ServerProgram::launch(&hello.server, &env, &hello.project)?;
         let (messages, waiting) = mpsc::channel(WAITING_MAX);
+        let is_discovered = self.discovered.borrow().contains(&hello.server.name);
         let server = Rc::new(SharedServer {
             hello,
-            router: RefCell::default(),
+            router: RefCell::new(Router::new(is_discovered)),
             messages,
             task: RefCell::default(),
         });
@@ -205,9 +210,25 @@ impl Pool {
         }
     }
 
+    /// Records after an answer of the server whether it knows `initialize`. A server that has refused it may exit, so
+    /// that the next connection gets a new process.
+    fn learn(&self, server: &Rc<SharedServer>) {
+        let router = server.router.borrow();
+        let name = &server.hello.server.name;
+        let mut discovered = self.discovered.borrow_mut();
+        match (router.is_discovered(), discovered.contains(name)) {
+            (true, false) => drop(discovered.insert(name.clone())),
+            (false, true) => drop(discovered.remove(name)),
+            (true, true) | (false, false) => {}
+        }
+        if router.has_refused() {
+            self.remove(server);
+        }
+    }
+
     /// The next member starts a new process.
     fn remove(&self, server: &Rc<SharedServer>) {
-        let mut servers = self.0.borrow_mut();
+        let mut servers = self.servers.borrow_mut();
         servers.retain(|_, running| !Rc::ptr_eq(running, server));
     }
 }
@@ -234,6 +255,7 @@ async fn run(
                 server.router.borrow_mut().report_stray(&stray);
             }
             let reply = server.router.borrow_mut().handle_server(line);
+            pool.learn(&server);
             if let Some(reply) = reply {
                 // A server that floods its client with requests without reading the replies loses replies.
                 let _full = server.messages.try_send(reply);

@@ -61,7 +61,7 @@ impl RemoteTool {
             params = params.with_arguments(arguments.clone());
         }
         let called = self.server.call(params, call).await;
-        answer::output(called.map_err(ToolError::Failed)?, call.context)
+        answer::output(&called.map_err(ToolError::Failed)?, call.context)
     }
 
     /// The tool with its own schema.

@@ -12,7 +12,7 @@ use super::remote::name_of;
 use super::server::Server;
 use crate::adapter::{Access, Call, tool};
 use crate::permission::Permission;
-use crate::tool::{Tool, ToolError};
+use crate::tool::{Output, Tool, ToolError};
 
 pub(super) const LIST: &str = "list_mcp_resources";
 pub(super) const READ: &str = "read_mcp_resource";
@@ -133,7 +133,7 @@ fn lines_of(server: &Server, listed: &super::server::Resources) -> Vec<String> {
     lines
 }
 
-async fn read(context: &Context, args: Read, call: Call<'_>) -> Result<String, ToolError> {
+async fn read(context: &Context, args: Read, call: Call<'_>) -> Result<Output, ToolError> {
     let server = context.server(&args.server)?;
     let arguments = json!({ "uri": args.uri });
     let name = permission_name(server.name());

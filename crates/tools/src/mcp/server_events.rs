@@ -143,6 +143,12 @@ impl ServerEvents {
         stray.take()
     }
 
+    pub(super) fn roots(&self) -> Result<ListRootsResult, ErrorData> {
+        let url = reqwest::Url::from_file_path(&self.root);
+        let url = url.map_err(|()| ErrorData::internal_error("the root has no URL", None))?;
+        Ok(ListRootsResult::new(vec![Root::new(url)]))
+    }
+
     fn calls(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -195,9 +201,7 @@ impl ClientHandler for Handler {
         &self,
         _context: RequestContext<RoleClient>,
     ) -> Result<ListRootsResult, ErrorData> {
-        let url = reqwest::Url::from_file_path(&self.0.root);
-        let url = url.map_err(|()| ErrorData::internal_error("the root has no URL", None))?;
-        Ok(ListRootsResult::new(vec![Root::new(url)]))
+        self.0.roots()
     }
 
     /// Passes the form to the oldest running call. The protocol does not name the call that a form belongs to.

@@ -2,7 +2,7 @@
 //!
 //! | from | message | passed on |
 //! |---|---|---|
-//! | member | `initialize` | the first one to the server; later ones are answered with the server's result |
+//! | member | `initialize` | the first one to the server; later ones are answered with the server's result, or refused |
 //! | member | `tools/list`, `prompts/list` | answered with the server's last answer, until the server reports a change |
 //! | member | request | to the server, with an id and a progress token that are unique among all members |
 //! | member | `notifications/cancelled` | to the server; other notifications are dropped |
@@ -12,7 +12,10 @@
 //! | server | `roots/list` | to any initialized member: all have the same root |
 //! | server | other request | to the member whose call the server executes; refused if there is not exactly one |
 //! | server | `notifications/cancelled` | to the member that received the request |
+//! | server | notification of a subscription | to the member that subscribed |
 //! | server | other notification | to all initialized members |
+//!
+//! A server of revision 2026-07-28 refuses `initialize`; the members then send `server/discover`.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -53,6 +56,13 @@ const CANCELLED: &str = "notifications/cancelled";
 const PROGRESS: &str = "notifications/progress";
 const LOG: &str = "notifications/message";
 
+/// Begins a connection since revision 2026-07-28.
+const DISCOVER: &str = "server/discover";
+/// The id of the request `subscriptions/listen` to which a notification belongs.
+const SUBSCRIPTION: &str = "/_meta/io.modelcontextprotocol~1subscriptionId";
+/// The error code of an unsupported revision.
+const UNSUPPORTED: i32 = -32022;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ClientId(u64);
 
@@ -61,6 +71,10 @@ pub(super) struct Router {
     /// The last number that was used, for a member or for a request.
     last: u64,
     initialization: Initialization,
+    /// The server knows `server/discover` instead of `initialize`.
+    is_discovered: bool,
+    /// The server has refused `initialize`. It may exit now.
+    has_refused: bool,
     clients: BTreeMap<ClientId, Outbox>,
     /// The requests of members that the server has not answered, by the id that the server knows.
     pending: HashMap<u64, Pending>,
@@ -95,6 +109,7 @@ struct Pending {
     token: Option<Value>,
     /// During a call of a tool, the server may send requests to the member.
     is_call: bool,
+    is_discover: bool,
     /// The [`list_key`] of the request, if its result may be kept.
     list: Option<String>,
 }
@@ -179,6 +194,22 @@ fn size(line: &str) -> usize {
 }
 
 impl Router {
+    /// `is_discovered`: an earlier process of the server has refused `initialize`.
+    pub(super) fn new(is_discovered: bool) -> Self {
+        Self {
+            is_discovered,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn is_discovered(&self) -> bool {
+        self.is_discovered
+    }
+
+    pub(super) fn has_refused(&self) -> bool {
+        self.has_refused
+    }
+
     pub(super) fn attach(&mut self) -> (ClientId, Inbox) {
         let client = ClientId(self.number());
         let (sender, lines) = mpsc::unbounded_channel();
@@ -233,6 +264,12 @@ impl Router {
         id: &RawValue,
         params: Option<&RawValue>,
     ) -> Option<Line> {
+        // Sent to a server that another member discovers, `initialize` could end it.
+        if self.is_discovered {
+            let line = failure(id, UNSUPPORTED, "the server does not know initialize");
+            self.send(client, line, Delivery::Required);
+            return None;
+        }
         match &mut self.initialization {
             Initialization::Done(result) => {
                 let line = response(id, "result", result);
@@ -275,8 +312,10 @@ impl Router {
             id: id.to_owned(),
             token,
             is_call: method == "tools/call",
+            is_discover: method == DISCOVER,
             list,
         };
+        self.is_discovered |= pending.is_discover;
         self.pending.insert(number, pending);
         let params = params.map(|params| params.to_string());
         request(number, method, params.as_deref())
@@ -338,6 +377,10 @@ impl Router {
             (Some(STRAY), None) => None,
             (Some(method), None) => {
                 self.drop_lists(method);
+                if let Some((client, line)) = self.subscribed(method, message.params) {
+                    self.send(client, line, Delivery::Required);
+                    return None;
+                }
                 let line: Line = line.into();
                 let delivery = match method {
                     LOG => Delivery::Optional,
@@ -366,7 +409,14 @@ impl Router {
                 self.lists.insert(list, value.to_owned());
             }
             let line = response(&pending.id, kind, value);
-            self.send(pending.client, line, Delivery::Required);
+            match (pending.is_discover, kind) {
+                (true, "result") => self.finish_initialize(pending.client, line),
+                (true, _) => {
+                    self.is_discovered = false;
+                    self.send(pending.client, line, Delivery::Required);
+                }
+                (false, _) => self.send(pending.client, line, Delivery::Required),
+            }
             return None;
         }
         let waiting = match &mut self.initialization {
@@ -376,6 +426,8 @@ impl Router {
             }
         };
         let has_failed = message.error.is_some();
+        self.has_refused |= has_failed;
+        self.is_discovered |= has_failed;
         self.initialization = match has_failed {
             true => Initialization::NotSent,
             false => Initialization::Done(value.to_owned()),
@@ -433,6 +485,16 @@ impl Router {
             }
             (None, _) => Err("no call is in flight"),
         }
+    }
+
+    /// The member that a notification of a subscription is for, and the notification with the member's own id.
+    fn subscribed(&self, method: &str, params: Option<&RawValue>) -> Option<(ClientId, Line)> {
+        let mut params: Value = serde_json::from_str(params?.get()).ok()?;
+        let subscription = params.pointer_mut(SUBSCRIPTION)?;
+        let pending = self.pending.get(&subscription.as_u64()?)?;
+        *subscription = serde_json::from_str(pending.id.get()).ok()?;
+        let line = json!({"jsonrpc": "2.0", "method": method, "params": params});
+        Some((pending.client, line_of(&line)))
     }
 
     fn progress(&mut self, params: &RawValue) {
@@ -546,7 +608,7 @@ impl Router {
         }
     }
 
-    /// Sends a member the result of `initialize`.
+    /// Sends a member the result of `initialize` or `server/discover`.
     fn finish_initialize(&mut self, client: ClientId, line: Line) {
         if let Some(outbox) = self.clients.get_mut(&client) {
             outbox.is_initialized = true;

@@ -367,3 +367,49 @@ fn invalid_messages_are_dropped() {
     }
     assert!(received(&mut to_ada).is_empty());
 }
+
+fn asks(router: &mut Router, client: ClientId, id: u64, method: &str) -> Option<Value> {
+    let sent = router.handle_client(
+        client,
+        &line(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": {}})),
+    );
+    sent.map(|sent| serde_json::from_str(&sent).unwrap())
+}
+
+#[test]
+fn a_server_that_is_discovered_never_receives_initialize() {
+    let mut router = Router::default();
+    let ((ada, mut to_ada), (ben, mut to_ben)) = (router.attach(), router.attach());
+    let sent = asks(&mut router, ada, 1, "initialize").unwrap();
+    let error = json!({"code": UNSUPPORTED, "message": "unsupported"});
+    server_sends(&mut router, &json!({"id": sent["id"], "error": error}));
+    assert!(router.has_refused() && router.is_discovered());
+    assert_eq!(received(&mut to_ada)[0]["error"], error);
+    assert_eq!(asks(&mut router, ben, 1, "initialize"), None);
+    assert_eq!(received(&mut to_ben)[0]["error"]["code"], UNSUPPORTED);
+
+    // The next process of the server.
+    let mut router = Router::new(true);
+    let (ada, mut to_ada) = router.attach();
+    let sent = asks(&mut router, ada, 2, DISCOVER).unwrap();
+    server_sends(&mut router, &json!({"id": sent["id"], "error": error}));
+    assert_eq!(received(&mut to_ada)[0]["error"], error);
+    assert!(!router.is_discovered(), "it is asked again");
+    assert!(asks(&mut router, ada, 3, "initialize").is_some());
+}
+
+#[test]
+fn changes_reach_the_member_that_subscribed_under_its_own_id() {
+    let mut router = Router::default();
+    let ((ada, mut to_ada), (_ben, mut to_ben)) = (joined(&mut router), joined(&mut router));
+    let sent = asks(&mut router, ada, 7, "subscriptions/listen").unwrap();
+    assert_ne!(sent["id"], 7);
+    let changed = |id: &Value| {
+        let meta = json!({"io.modelcontextprotocol/subscriptionId": id});
+        json!({"method": "notifications/tools/list_changed", "params": {"_meta": meta}})
+    };
+    assert_eq!(server_sends(&mut router, &changed(&sent["id"])), None);
+    let lines = received(&mut to_ada);
+    assert_eq!(lines[0]["params"], changed(&json!(7))["params"]);
+    assert_eq!(received(&mut to_ben), [] as [Value; 0]);
+}
