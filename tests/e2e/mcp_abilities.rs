@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use agent_team_protocol::method::{CallPrompt, MemberPrompt};
 use agent_team_tests::fake_anthropic::FakeAnthropic;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, in_turn};
 use agent_team_tests::{Rig, tmux, until};
@@ -286,6 +287,49 @@ async fn a_flood_of_notifications_delays_no_call() {
     let requests = run(ALLOW_ALL, calls).await;
     assert_eq!(result(&requests[1]), "flooded");
     assert_eq!(result(&requests[2]), "it grows");
+}
+
+#[tokio::test]
+async fn prompts_are_in_the_single_terminal_view() {
+    let (server, rig) = team("hosted", ALLOW_ALL, vec![Reply::text("Reviewed.")]).await;
+    rig.ok(["up", "--detach"]).await;
+    let mut screen = rig.on_terminal(["attach", "lead"]);
+    screen.until("lead ▸").await;
+    // The menu lists the prompt as soon as the worker has reported it.
+    screen.type_in("/db:").await;
+    screen.until("NUMBER [FOCUS] Review a change").await;
+    screen.type_in("review\r").await;
+    screen.until("/db:review needs these arguments").await;
+    assert_eq!(server.requests().len(), 0);
+    screen.type_in("/db:review 7 the error paths\r").await;
+    screen.until("Reviewed.").await;
+    let said = server.requests()[0].said();
+    let text = "> Review change \"7\" with a focus on \"the error paths\".";
+    assert!(said.contains(text), "{said}");
+    assert!(
+        said.contains("Its text comes from the MCP server db"),
+        "{said}"
+    );
+    let messages = rig.json(["messages"]).await.to_string();
+    assert!(
+        messages.contains("The user chose the prompt /db:review"),
+        "{messages}"
+    );
+
+    let prompt = CallPrompt {
+        member: "lead".parse().expect("a name"),
+        name: "db:absent\u{1b}[2J".to_owned(),
+        words: Vec::new(),
+    };
+    let user = rig.user().await;
+    let refused = user.call::<MemberPrompt>(prompt, None).await;
+    let refused = refused.expect_err("there is no such prompt");
+    assert!(
+        refused
+            .to_string()
+            .contains("lead has no prompt /db:absent\\e[2J now"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

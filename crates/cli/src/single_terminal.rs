@@ -21,9 +21,8 @@ use std::time::{Duration, Instant};
 
 use agent_team_client::{Session, Subscription, Update};
 use agent_team_protocol::exit::ExitCode as ExitStatus;
-use agent_team_protocol::method::{Nothing, TeamShow};
+use agent_team_protocol::method::{CommandsAnswer, Nothing, TeamShow};
 use agent_team_protocol::request::RequestView;
-use agent_team_protocol::spec::CommandFile;
 use agent_team_protocol::view::TeamView;
 use agent_team_protocol::{MemberName, RequestId};
 use agent_team_system::directories::Directories;
@@ -54,8 +53,8 @@ const END: &[u8] = b"\x1b[?2004l\x1b[?25h";
 enum CallResult {
     /// With the session of the call, for the next refresh.
     Refreshed(Session, Result<Box<TeamView>, Failure>),
-    /// The slash commands of this member whose text is in a file.
-    CommandsRead(MemberName, Vec<CommandFile>),
+    /// The slash commands of this member: command files, and prompts of MCP servers.
+    CommandsRead(MemberName, CommandsAnswer),
     RequestRead(MemberName, RequestId, Result<Box<RequestView>, Failure>),
     /// With the member that was shown when the action started.
     ActionDone(MemberName, Result<String, Failure>),
@@ -174,7 +173,7 @@ impl EventLoop {
                     CallResult::RequestRead(member, request, view.map(Box::new))
                 });
             }
-            for member in self.state.take_new_launches() {
+            for member in self.state.take_unread_commands() {
                 let mut session = session.separate();
                 self.calls.spawn(async move {
                     let commands = actions::commands(&mut session, member.clone()).await;
@@ -306,6 +305,7 @@ impl EventLoop {
             | Action::Interrupt(_)
             | Action::Complete(_)
             | Action::Command { .. }
+            | Action::Prompt(_)
             | Action::Verb(_) => None,
         };
         self.calls.spawn(async move {

@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 pub use access::{Access, CallerRole};
 pub use event::{Subscribe, SubscribeAnswer};
 pub use member::{
-    AnswerStop, CommandsAnswer, Exit, LogAnswer, MemberAnswer, OneMember, RemoveAnswer,
+    AnswerStop, CallPrompt, CommandsAnswer, Exit, LogAnswer, MemberAnswer, OneMember, RemoveAnswer,
     RemoveMember, RunLine, ScreenAnswer, Spawn, Stop,
 };
 pub use memory::{GetMemory, Memory, PutMemory};
@@ -183,8 +183,10 @@ methods! {
     MemberLog = "member/log" by User (OneMember) -> LogAnswer;
     /// The newest screen of a member that shows a terminal program.
     MemberScreenShow = "member/screen" by User (OneMember) -> ScreenAnswer;
-    /// The slash commands of a member whose text is in a file.
+    /// The slash commands of a member: command files, and prompts of MCP servers.
     MemberCommands = "member/commands" by User (OneMember) -> CommandsAnswer;
+    /// Sends the text of an MCP server's prompt to the member, as the user's message. Answers before the MCP server does.
+    MemberPrompt = "member/prompt" by User (CallPrompt) -> Nothing;
     /// A worker's report before it exits.
     MemberExit = "member/exit" by Member (Exit) -> Nothing;
     /// Checks that the member's connection responds.

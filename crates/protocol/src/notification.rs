@@ -43,6 +43,7 @@ notifications! {
     "member/interrupt" => InterruptTurn,
     "member/compact" => CompactConversation,
     "member/run_line" => TypedShellLine,
+    "member/send_prompt" => SendPrompt,
     "member/allowance" => Allowance,
     "pane/show" => ShowPane,
     "member/inform" => RequestNotice,
@@ -58,6 +59,7 @@ notifications! {
     "member/waits" => MemberWaits,
     "member/model" => MemberModel,
     "member/screen" => MemberScreen,
+    "member/prompts" => MemberPrompts,
     // Supervisor to subscriber.
     "event" => EventNotice,
     "event/transient" => TransientNotice,
@@ -356,6 +358,34 @@ pub struct MemberScreen {
     /// The rows from the top. A row contains characters and two kinds of sequences: `ESC [ 0;… m` sets exactly these
     /// colours and attributes, and `ESC [ … G` names the column of the next character. Rows at the end can be missing.
     pub lines: Vec<String>,
+}
+
+/// The prompts of an agent's MCP servers, whenever they have changed. Transient: the supervisor keeps the newest ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MemberPrompts {
+    pub prompts: Vec<PromptView>,
+}
+
+/// A prompt of an MCP server, as a slash command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PromptView {
+    /// Such as `github:review`, without the slash.
+    pub name: String,
+    /// Such as `NUMBER [FOCUS]`; may be empty.
+    pub arguments: String,
+    /// One line.
+    pub description: String,
+}
+
+/// The user has called a prompt in another client: the worker gets its text from the MCP server, and sends it as the
+/// user's message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SendPrompt {
+    pub name: String,
+    pub words: Vec<String>,
 }
 
 /// A durable event, after its commit.

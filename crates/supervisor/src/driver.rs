@@ -344,6 +344,7 @@ impl Driver {
             Message::Model(launch, model) => self.set_model(&launch, model),
             Message::Launch(LaunchReport::StartEnded(started)) => self.started(started),
             Message::Screen(launch, screen) => self.launches.set_screen(&launch, screen),
+            Message::Prompts(launch, prompts) => self.set_prompts(&launch, prompts),
             Message::Launch(LaunchReport::Exited(launch)) | Message::Exited(launch) => {
                 self.urgent(Input::Exited { launch })
             }

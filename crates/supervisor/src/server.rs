@@ -565,6 +565,7 @@ fn handle_notification(
             notification::MemberWaits::NAME => Message::Waiting(launch, read(params)?),
             notification::MemberModel::NAME => Message::Model(launch, read(params)?),
             notification::MemberScreen::NAME => Message::Screen(launch, read(params)?),
+            notification::MemberPrompts::NAME => Message::Prompts(launch, read(params)?),
             _ => return Ok(()),
         },
     );

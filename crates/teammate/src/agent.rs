@@ -60,7 +60,7 @@ use std::sync::Arc;
 use agent_team_protocol::Refusal;
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, GoalEnded, RequestNotice, ShowPane,
+    Abandon, Allowance, Assignment, Deliver, GoalEnded, RequestNotice, SendPrompt, ShowPane,
 };
 use agent_team_protocol::spec::{AgentSpec, Colour};
 use agent_team_protocol::text::{visible, visible_line};
@@ -443,6 +443,8 @@ impl Agent {
             OutputEvent::Commands(prompts) => {
                 self.commands.prompts = prompts;
                 shell.pane.view.set_commands(self.commands.offered());
+                self.supervisor_calls
+                    .set_prompts(self.commands.reported(), shell);
             }
             OutputEvent::Waiting(on) => self.supervisor_calls.set_wait(on, shell),
             OutputEvent::Model(model) => self.supervisor_calls.set_model(model, shell),
@@ -676,6 +678,12 @@ impl Work for Agent {
 
     fn compact(&mut self, _shell: &mut Shell) {
         self.inputs.send(Input::Compact);
+    }
+
+    fn send_prompt(&mut self, prompt: SendPrompt, shell: &mut Shell) {
+        let SendPrompt { name, words } = prompt;
+        let typed = &shell.config.typed;
+        typed.prompt(&self.commands.prompts, name, words);
     }
 
     fn is_busy(&self) -> bool {

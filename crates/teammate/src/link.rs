@@ -413,6 +413,7 @@ async fn send_notice(client: &Client, notice: Notice) {
         Notice::PaneGrown => client.notify(&PaneGrown {}).await,
         Notice::Waits(waits) => client.notify(&waits).await,
         Notice::Model(model) => client.notify(&model).await,
+        Notice::Prompts(prompts) => client.notify(&prompts).await,
         Notice::Screen(screen, _slot) => client.notify(&screen).await,
     };
     if sent.is_err() {

@@ -19,8 +19,8 @@ use std::time::Duration;
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::method::MemberExit;
 use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, GoalEnded, NotifyUser, RequestNotice, ShowPane,
-    TaskOutput,
+    Abandon, Allowance, Assignment, Deliver, GoalEnded, NotifyUser, RequestNotice, SendPrompt,
+    ShowPane, TaskOutput,
 };
 use agent_team_protocol::text::visible_line;
 use agent_team_protocol::{MessageId, Refusal, TaskId};
@@ -140,6 +140,9 @@ pub(crate) trait Work: Sized {
 
     /// Called when the user asks to compact the conversation. Does nothing by default: only agents have a conversation.
     fn compact(&mut self, _shell: &mut Shell<Self::Pane>) {}
+
+    /// Called when the user calls a prompt of an MCP server through another client. Does nothing by default.
+    fn send_prompt(&mut self, _prompt: SendPrompt, _shell: &mut Shell<Self::Pane>) {}
 
     /// Returns whether work is running that must end before the exit report.
     fn is_busy(&self) -> bool;
@@ -274,7 +277,12 @@ impl<W: Work> Worker<W> {
                 shell.config.link.notify(Notice::Output(output, Some(slot)));
             }
             Event::Acted(Ok(result)) => work.acted(result, shell),
-            Event::Acted(Err(failed)) => shell.note(&refused(failed.what, &failed.refusal)),
+            Event::Acted(Err(failed)) => {
+                let line = refused(failed.what, &failed.refusal);
+                shell.note(&line);
+                // The user may have called a prompt in another client.
+                shell.config.live.lines(line, false);
+            }
             Event::Signal(SignalEvent::Shutdown) => self.stop(TERM_GRACE, "terminated".into()),
             // Only ^C before the first prompt causes this signal: afterwards, the terminal is in raw mode.
             Event::Signal(SignalEvent::Interrupt) => {}
@@ -310,6 +318,7 @@ impl<W: Work> Worker<W> {
             LinkEvent::Interrupt => work.interrupt(shell),
             LinkEvent::RunLine(line) => work.run_line(line, shell),
             LinkEvent::Compact => work.compact(shell),
+            LinkEvent::SendPrompt(prompt) => work.send_prompt(prompt, shell),
             LinkEvent::RequestNotice(inform) => work.inform(inform, shell),
             LinkEvent::GoalEnded(ended) => work.goal_ended(&ended, shell),
             LinkEvent::NotifyUser(notify) => work.notify_user(&notify, shell),

@@ -8,11 +8,12 @@ use std::time::Duration;
 use agent_team_client::{Session, command_file, names};
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::method::{
-    AddTask, MemberCommands, MemberInterrupt, MemberLog, MemberRunLine, MessageSend, OneMember,
-    RequestDecide, RequestShow, RunLine, SendMessage, TaskAdd,
+    AddTask, CommandsAnswer, MemberCommands, MemberInterrupt, MemberLog, MemberPrompt,
+    MemberRunLine, MessageSend, OneMember, RequestDecide, RequestShow, RunLine, SendMessage,
+    TaskAdd,
 };
 use agent_team_protocol::request::{OneRequest, RequestView};
-use agent_team_protocol::spec::{CommandFile, TaskSpec};
+use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::{MemberName, Recipient, RequestId, TeamId};
 use agent_team_system::daemon;
 use agent_team_terminal_ui::{COLUMNS, Candidate, Names, columns_of_output};
@@ -43,10 +44,13 @@ pub(super) async fn recent_output(
     Ok(lines[newest..].join("\n"))
 }
 
-/// The slash commands of a member whose text is in a file. A supervisor of an earlier version lists none.
-pub(super) async fn commands(session: &mut Session, member: MemberName) -> Vec<CommandFile> {
+/// The slash commands of a member. A supervisor of an earlier version lists none.
+pub(super) async fn commands(session: &mut Session, member: MemberName) -> CommandsAnswer {
     let listed = session.query::<MemberCommands>(OneMember { member }).await;
-    listed.map_or_else(|_| Vec::new(), |listed| listed.commands)
+    listed.unwrap_or_else(|_| CommandsAnswer {
+        commands: Vec::new(),
+        prompts: Vec::new(),
+    })
 }
 
 pub(super) async fn read_request(
@@ -114,6 +118,10 @@ pub(super) async fn perform(
                 Failure::new("failed", ExitCode::Failed, text)
             })?;
             send(&mut session, to, text).await
+        }
+        Action::Prompt(prompt) => {
+            session.call::<MemberPrompt>(prompt).await?;
+            Ok(String::new())
         }
         // The event loop looks names up itself: the result is not a text.
         Action::Complete(_) => Ok(String::new()),

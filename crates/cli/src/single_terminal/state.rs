@@ -13,6 +13,7 @@ use agent_team_protocol::attention::Need;
 use agent_team_protocol::engine::{OutputKind, TypedLine};
 use agent_team_protocol::event::ClientEvent;
 use agent_team_protocol::goal::GoalView;
+use agent_team_protocol::method::{CallPrompt, CommandsAnswer};
 use agent_team_protocol::notification::{OutputFragment, TransientNotice};
 use agent_team_protocol::request::{Channel, DecideRequest, Decided, RequestState, RequestView};
 use agent_team_protocol::spec::{CommandFile, Notify};
@@ -76,6 +77,8 @@ pub(super) enum Action {
         file: Box<CommandFile>,
         called: CalledCommand,
     },
+    /// Let the member send itself the text of an MCP server's prompt.
+    Prompt(CallPrompt),
 }
 
 #[derive(Debug)]
@@ -92,10 +95,12 @@ struct MemberRow {
     calls: HashMap<String, (String, String)>,
     /// The diff of a call whose result has not arrived yet.
     diff: Option<String>,
-    /// The commands whose text is in a file.
-    commands: Vec<CommandFile>,
+    commands: CommandsAnswer,
     /// The launch whose commands were requested. A later launch can have others.
     commands_of: Option<LaunchId>,
+    /// The member has changed since its commands were requested: its MCP servers may have other prompts. They are
+    /// requested after the next read of the team, so that a member cannot cause requests at a higher rate.
+    has_changed: bool,
 }
 
 #[derive(Debug)]
@@ -179,8 +184,12 @@ impl State {
             removed: false,
             calls: HashMap::new(),
             diff: None,
-            commands: Vec::new(),
+            commands: CommandsAnswer {
+                commands: Vec::new(),
+                prompts: Vec::new(),
+            },
             commands_of: None,
+            has_changed: false,
         };
         row.show_work(now);
         row.on_refresh(view, now);
@@ -222,8 +231,9 @@ impl State {
         }
     }
 
-    /// The agents with a launch whose slash commands were not requested. Returns each launch once.
-    pub(super) fn take_new_launches(&mut self) -> Vec<MemberName> {
+    /// The agents whose slash commands were not requested since the launch or the last change of the member. Returns each
+    /// change once.
+    pub(super) fn take_unread_commands(&mut self) -> Vec<MemberName> {
         let new = self.members.iter_mut().filter(|row| {
             row.view.engine.typed() == TypedLine::Message
                 && row.view.launch.is_some()
@@ -236,16 +246,25 @@ impl State {
         new.collect()
     }
 
-    /// Sets the slash commands of a member whose text is in a file.
-    pub(super) fn set_commands(&mut self, member: &MemberName, commands: Vec<CommandFile>) {
+    /// Sets the slash commands of a member.
+    pub(super) fn set_commands(&mut self, member: &MemberName, commands: CommandsAnswer) {
         if let Some(row) = self.row(member) {
-            let offered = commands.iter().map(|file| CustomCommand {
+            let files = commands.commands.iter().map(|file| CustomCommand {
                 name: file.name.clone(),
                 arguments: file.arguments.clone(),
                 description: file.description.clone(),
             });
-            row.transcript.set_commands(offered.collect());
-            row.commands = commands;
+            let prompts = commands.prompts.iter().map(|prompt| CustomCommand {
+                name: prompt.name.clone(),
+                arguments: prompt.arguments.clone(),
+                description: prompt.description.clone(),
+            });
+            let is_same = row.commands.commands == commands.commands
+                && row.commands.prompts == commands.prompts;
+            if !is_same {
+                row.transcript.set_commands(files.chain(prompts).collect());
+                row.commands = commands;
+            }
         }
     }
 
@@ -382,6 +401,9 @@ impl State {
         };
         if text.is_empty() && fragments.is_empty() {
             self.stale = true;
+            if let Some(row) = self.row(&member) {
+                row.has_changed = true;
+            }
             return;
         }
         let shown = self.shown().clone();
@@ -579,6 +601,9 @@ impl MemberRow {
         let before = (self.view.state, self.view.task);
         let is_new = before != (view.state, view.task);
         self.view = view;
+        if std::mem::take(&mut self.has_changed) {
+            self.commands_of = None;
+        }
         if is_new {
             self.show_work(now);
         }
@@ -658,7 +683,17 @@ impl MemberRow {
             UserAction::Task(typed, line) => (Action::Task { member, line }, Some(typed)),
             UserAction::Interrupt => (Action::Interrupt(member), None),
             UserAction::Custom(typed, name, words) => {
-                let file = self.commands.iter().find(|file| file.name == name)?;
+                let mut files = self.commands.commands.iter();
+                let Some(file) = files.find(|file| file.name == name) else {
+                    let prompt = CallPrompt {
+                        member,
+                        name,
+                        words,
+                    };
+                    let action = Action::Prompt(prompt);
+                    let typed = Some(typed);
+                    return Some(Effect::Perform { action, typed });
+                };
                 let file = Box::new(file.clone());
                 let called = CalledCommand {
                     typed: typed.clone(),

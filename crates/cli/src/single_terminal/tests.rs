@@ -4,7 +4,8 @@ use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use agent_team_client::Notice;
-use agent_team_protocol::notification::{OutputFragment, TransientNotice};
+use agent_team_protocol::method::CommandsAnswer;
+use agent_team_protocol::notification::{OutputFragment, PromptView, TransientNotice};
 use agent_team_protocol::request::RequestView;
 use agent_team_protocol::spec::{CommandFile, Notify};
 use agent_team_protocol::view::{ContextView, MemberState, TeamView};
@@ -534,7 +535,7 @@ fn a_read_only_view_can_only_switch_and_leave() {
 }
 
 #[test]
-fn a_command_of_a_file_is_offered_once_for_each_launch() {
+fn command_files_and_prompts_are_offered_and_called() {
     let mut view = team("idle");
     for member in &mut view.members {
         member.launch = Some(LaunchId::from_bits(1));
@@ -542,12 +543,17 @@ fn a_command_of_a_file_is_offered_once_for_each_launch() {
     let mut terminal = Terminal::of(&view, 80);
     let lea = view.members[0].name.clone();
     let taken = |terminal: &mut Terminal| {
-        let taken = terminal.state.take_new_launches().into_iter();
+        let taken = terminal.state.take_unread_commands().into_iter();
         taken.map(|name| name.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(taken(&mut terminal), ["lea", "ada"]);
     assert_eq!(taken(&mut terminal), [""; 0]);
     view.members[0].launch = Some(LaunchId::from_bits(2));
+    terminal.state.on_refresh(view.clone(), Instant::now());
+    assert_eq!(taken(&mut terminal), ["lea"]);
+    // A member without text has changed: it may have other prompts.
+    receive(&mut terminal.state, "lea", "", Vec::new());
+    assert_eq!(taken(&mut terminal), [""; 0]);
     terminal.state.on_refresh(view, Instant::now());
     assert_eq!(taken(&mut terminal), ["lea"]);
 
@@ -557,7 +563,16 @@ fn a_command_of_a_file_is_offered_once_for_each_launch() {
     }))
     .unwrap();
     terminal.press(&"/fi".chars().map(Key::Char).collect::<Vec<_>>());
-    terminal.state.set_commands(&lea, vec![file]);
+    let prompt = PromptView {
+        name: "db:fit".to_owned(),
+        arguments: "NUMBER".to_owned(),
+        description: "Fits a model".to_owned(),
+    };
+    let commands = CommandsAnswer {
+        commands: vec![file],
+        prompts: vec![prompt],
+    };
+    terminal.state.set_commands(&lea, commands);
     assert!(terminal.shown().contains("Fixes an issue"));
     let effects = terminal.press(&[Key::Char('x'), Key::Char(' '), Key::Char('7'), Key::Enter]);
     let [
@@ -574,4 +589,20 @@ fn a_command_of_a_file_is_offered_once_for_each_launch() {
         (&lea, "fix", Some("/fix 7"))
     );
     assert_eq!(called.words, ["7"]);
+
+    terminal.press(&"/db".chars().map(Key::Char).collect::<Vec<_>>());
+    assert!(terminal.shown().contains("Fits a model"));
+    let rest: Vec<_> = ":fit 7 8".chars().map(Key::Char).collect();
+    let effects = terminal.press(&[&rest[..], &[Key::Enter]].concat());
+    let [
+        Effect::Perform {
+            action: Action::Prompt(called),
+            ..
+        },
+    ] = &effects[..]
+    else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((&called.member, called.name.as_str()), (&lea, "db:fit"));
+    assert_eq!(called.words, ["7", "8"]);
 }

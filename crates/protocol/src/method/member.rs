@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::id::{MemberName, Revision, RoleName};
-use crate::notification::MemberScreen;
+use crate::notification::{MemberScreen, PromptView};
 use crate::placement::PlacementChoice;
 use crate::spec::CommandFile;
 use crate::value::Effort;
@@ -142,6 +142,19 @@ pub struct ScreenAnswer {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CommandsAnswer {
     pub commands: Vec<CommandFile>,
+    /// The prompts of the member's MCP servers. Older supervisors omit them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<PromptView>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CallPrompt {
+    pub member: MemberName,
+    /// A name of `member/commands`.
+    pub name: String,
+    /// The arguments in their order; the last one takes all remaining words.
+    pub words: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

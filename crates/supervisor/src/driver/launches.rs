@@ -8,7 +8,7 @@ use agent_team_core::mail::InboxCursor;
 use agent_team_core::member::Member;
 use agent_team_core::{Team, Tick, Timer};
 use agent_team_protocol::notification::{
-    Deliver, DeliveredMessage, MemberModel, MemberScreen, Notification, Ping,
+    Deliver, DeliveredMessage, MemberModel, MemberScreen, Notification, Ping, PromptView,
 };
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::view::Waiting;
@@ -54,6 +54,8 @@ pub(super) struct LaunchRuntime {
     model: Option<MemberModel>,
     /// The newest screen of a terminal program. Never stored: the worker repeats it after each connect.
     screen: Option<MemberScreen>,
+    /// The prompts of the agent's MCP servers. Never stored: the worker repeats them after each connect.
+    prompts: Vec<PromptView>,
     watch: Watch,
     liveness: Liveness,
 }
@@ -157,6 +159,7 @@ impl Launches {
                 waiting_since: None,
                 model: None,
                 screen: None,
+                prompts: Vec::new(),
                 watch: Watch::Unwatched,
                 liveness: Liveness::Quiet,
             })
@@ -319,6 +322,17 @@ impl Launches {
         if let Some(runtime) = self.runtimes.get_mut(launch) {
             runtime.screen = Some(screen);
         }
+    }
+
+    /// Keeps the prompts that the worker reports. Returns the worker's member.
+    pub(super) fn set_prompts(
+        &mut self,
+        launch: &LaunchId,
+        prompts: Vec<PromptView>,
+    ) -> Option<MemberName> {
+        let runtime = self.runtimes.get_mut(launch)?;
+        runtime.prompts = prompts;
+        Some(runtime.member.clone())
     }
 
     /// Records that the worker lost its pane. Returns the worker's member.
@@ -511,6 +525,10 @@ impl LaunchRuntime {
 
     pub(super) fn screen(&self) -> Option<&MemberScreen> {
         self.screen.as_ref()
+    }
+
+    pub(super) fn prompts(&self) -> &[PromptView] {
+        &self.prompts
     }
 
     pub(super) fn is_watched(&self) -> bool {

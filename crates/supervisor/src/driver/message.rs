@@ -5,8 +5,8 @@ use std::sync::Arc;
 use agent_team_core::input::{ClaimRef, CompletionHook, StartFault};
 use agent_team_core::{CallKey, Origin, ReplyTo};
 use agent_team_protocol::notification::{
-    GoodbyeReason, MemberModel, MemberScreen, MemberWaits, NotifyUser, PaneShown, TaskOutput,
-    TaskSession,
+    GoodbyeReason, MemberModel, MemberPrompts, MemberScreen, MemberWaits, NotifyUser, PaneShown,
+    TaskOutput, TaskSession,
 };
 use agent_team_protocol::view::{DriverView, Receipt};
 use agent_team_protocol::{LaunchId, MemberName, RunId};
@@ -39,6 +39,7 @@ pub(crate) enum Message {
     Waiting(LaunchId, MemberWaits),
     Model(LaunchId, MemberModel),
     Screen(LaunchId, MemberScreen),
+    Prompts(LaunchId, MemberPrompts),
     Launch(LaunchReport),
     NotStarted {
         launch: LaunchId,

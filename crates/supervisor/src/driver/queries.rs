@@ -59,9 +59,12 @@ impl Driver {
         if self.team.member(name).is_none() {
             return reply.refuse(unknown_member(&self.team, name));
         }
+        let prompts = self.launches.of(&self.team, name);
+        let prompts = prompts.map_or(Vec::new(), |(_, runtime)| runtime.prompts().to_vec());
         match self.settings.member(name) {
             Ok(settings) => reply.ok(&CommandsAnswer {
                 commands: settings.agent.commands.clone(),
+                prompts,
             }),
             Err(unreadable) => reply.refuse(unreadable.refusal()),
         }

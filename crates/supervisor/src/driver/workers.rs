@@ -1,10 +1,11 @@
 //! Frames from and to the workers. Called by the driver.
 
-use agent_team_protocol::method::Nothing;
+use agent_team_protocol::method::{CallPrompt, Nothing};
 use agent_team_protocol::notification::{
-    CompactConversation, Goodbye, GoodbyeReason, InterruptTurn, MemberModel, MemberWaits,
-    Notification, TaskOutput, TaskSession, TypedShellLine,
+    CompactConversation, Goodbye, GoodbyeReason, InterruptTurn, MemberModel, MemberPrompts,
+    MemberWaits, Notification, PromptView, SendPrompt, TaskOutput, TaskSession, TypedShellLine,
 };
+use agent_team_protocol::text::visible_label;
 use agent_team_protocol::view::MessageState;
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, MessageId, Refusal};
 use agent_team_system::process::ProcessId;
@@ -13,6 +14,12 @@ use super::Driver;
 use super::launches::LaunchRuntime;
 use super::views::unknown_member;
 use crate::outbox::{Outbox, Reply};
+
+/// The largest number of prompts of one member.
+const PROMPTS_MAX: usize = 200;
+
+/// The largest number of characters of each text of a prompt.
+const PROMPT_TEXT_MAX: usize = 200;
 
 impl Driver {
     pub(super) fn session(&mut self, launch: &LaunchId, session: TaskSession) {
@@ -37,6 +44,21 @@ impl Driver {
         self.launches.note_activity(launch);
         if let Some(member) = self.launches.set_model(launch, model) {
             self.refresh_labels();
+            self.publish_change(&member);
+        }
+    }
+
+    /// Keeps the prompts of a worker. Their texts come from MCP servers, and go to the user's terminal.
+    pub(super) fn set_prompts(&mut self, launch: &LaunchId, reported: MemberPrompts) {
+        self.launches.note_activity(launch);
+        let text = |text: &str| visible_label(text, PROMPT_TEXT_MAX);
+        let reported = reported.prompts.into_iter().take(PROMPTS_MAX);
+        let prompts = reported.map(|prompt| PromptView {
+            name: text(&prompt.name),
+            arguments: text(&prompt.arguments),
+            description: text(&prompt.description),
+        });
+        if let Some(member) = self.launches.set_prompts(launch, prompts.collect()) {
             self.publish_change(&member);
         }
     }
@@ -104,6 +126,26 @@ impl Driver {
         };
         let why = format!("cannot compact the conversation of {member}: {why}");
         reply.refuse(Refusal::new(ErrorCode::WrongState, why));
+    }
+
+    /// Asks an agent to send itself a prompt of its MCP servers as the user's message. Not stored: the message is.
+    pub(crate) fn send_prompt(&mut self, reply: Reply, prompt: CallPrompt) {
+        let CallPrompt {
+            member,
+            name,
+            words,
+        } = prompt;
+        if self.team.member(&member).is_none() {
+            return reply.refuse(unknown_member(&self.team, &member));
+        }
+        let runtime = self.launches.of(&self.team, &member);
+        let prompts = runtime.map_or(&[][..], |(_, runtime)| runtime.prompts());
+        if !self.has_connection(&member) || !prompts.iter().any(|it| it.name == name) {
+            let why = format!("{member} has no prompt /{} now", visible_label(&name, 80));
+            return reply.refuse(Refusal::new(ErrorCode::WrongState, why));
+        }
+        self.notify(&member, &SendPrompt { name, words });
+        reply.ok(&Nothing {});
     }
 
     fn has_connection(&self, member: &MemberName) -> bool {

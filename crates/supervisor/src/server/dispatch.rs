@@ -132,6 +132,7 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
         C::MemberCommands(m::OneMember { member }) => {
             query(move |driver, _, reply| driver.list_commands(reply, &member))
         }
+        C::MemberPrompt(prompt) => query(move |driver, _, reply| driver.send_prompt(reply, prompt)),
         C::MemberExit(m::Exit { code, reason, hold }) => {
             change(Call::ReportExit { code, reason, hold })
         }

@@ -2,6 +2,7 @@
 //! MCP servers. Called by the parent module.
 
 use agent_team_client::command_file::CalledCommand;
+use agent_team_protocol::notification::{MemberPrompts, PromptView};
 use agent_team_protocol::spec::CommandFile;
 use agent_team_terminal_ui::CustomCommand;
 use agent_team_tools::mcp::Prompts;
@@ -29,6 +30,19 @@ impl SlashCommands {
             description: prompt.description.clone(),
         });
         files.chain(prompts).collect()
+    }
+
+    /// The prompts for the supervisor, which offers them in other clients.
+    pub(super) fn reported(&self) -> MemberPrompts {
+        let prompts = self.prompts.commands().iter();
+        let prompts = prompts.map(|prompt| PromptView {
+            name: prompt.name.clone(),
+            arguments: prompt.arguments.clone(),
+            description: prompt.description.clone(),
+        });
+        MemberPrompts {
+            prompts: prompts.collect(),
+        }
     }
 
     /// Sends the text of a command as the user's message.

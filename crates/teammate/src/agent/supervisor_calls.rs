@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use agent_team_protocol::method::{
     EndTask, Method, RequestWait, TaskComplete, TaskFail, TaskRelease,
 };
-use agent_team_protocol::notification::{Abandon, Assignment, MemberModel, MemberWaits};
+use agent_team_protocol::notification::{
+    Abandon, Assignment, MemberModel, MemberPrompts, MemberWaits,
+};
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::{Channel, Decided, OneRequest, RequestState, RequestView};
 use agent_team_protocol::view::Waiting;
@@ -38,6 +40,7 @@ pub(super) struct SupervisorCalls {
     waits: Option<Waiting>,
     /// The model that was last reported to the supervisor.
     model: Option<MemberModel>,
+    prompts: MemberPrompts,
     /// The permission request on which a tool is waiting.
     awaited: Option<RequestId>,
 }
@@ -60,6 +63,7 @@ impl SupervisorCalls {
             pending: HashMap::new(),
             waits: None,
             model: None,
+            prompts: MemberPrompts::default(),
             awaited: None,
         }
     }
@@ -215,8 +219,20 @@ impl SupervisorCalls {
         }
     }
 
-    /// Reports the wait and the model once more, over a new connection.
+    /// Reports the prompts of the MCP servers, if they have changed.
+    pub(super) fn set_prompts(&mut self, prompts: MemberPrompts, shell: &Shell<AgentPane>) {
+        if self.prompts != prompts {
+            shell.config.link.notify(Notice::Prompts(prompts.clone()));
+            self.prompts = prompts;
+        }
+    }
+
+    /// Reports the wait, the model and the prompts once more, over a new connection.
     pub(super) fn report_again(&self, shell: &Shell<AgentPane>) {
+        if self.prompts != MemberPrompts::default() {
+            let prompts = self.prompts.clone();
+            shell.config.link.notify(Notice::Prompts(prompts));
+        }
         if let Some(model) = self.model.clone() {
             shell.config.link.notify(Notice::Model(model));
         }

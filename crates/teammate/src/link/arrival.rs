@@ -4,8 +4,8 @@ use agent_team_client::{Arrival, Client};
 use agent_team_protocol::method::{MemberPing, Method, Nothing};
 use agent_team_protocol::notification::{
     Abandon, Allowance, Assignment, CompactConversation, Deliver, GoalEnded, Goodbye,
-    GoodbyeReason, InterruptTurn, Notification, NotifyUser, RequestNotice, ShowPane, StopMember,
-    TypedShellLine,
+    GoodbyeReason, InterruptTurn, Notification, NotifyUser, RequestNotice, SendPrompt, ShowPane,
+    StopMember, TypedShellLine,
 };
 use agent_team_protocol::{ErrorCode, Refusal};
 use serde_json::value::RawValue;
@@ -58,6 +58,7 @@ fn notified(method: &str, params: &RawValue) -> serde_json::Result<Arrived> {
             let typed: TypedShellLine = serde_json::from_str(params)?;
             Arrived::Event(LinkEvent::RunLine(typed.line))
         }
+        SendPrompt::NAME => Arrived::Event(LinkEvent::SendPrompt(serde_json::from_str(params)?)),
         RequestNotice::NAME => {
             Arrived::Event(LinkEvent::RequestNotice(serde_json::from_str(params)?))
         }

@@ -3,8 +3,8 @@
 use agent_team_protocol::Refusal;
 use agent_team_protocol::initialize::Welcome;
 use agent_team_protocol::notification::{
-    Abandon, Allowance, Assignment, Deliver, GoalEnded, NotifyUser, RequestNotice, ShowPane,
-    StopMember,
+    Abandon, Allowance, Assignment, Deliver, GoalEnded, NotifyUser, RequestNotice, SendPrompt,
+    ShowPane, StopMember,
 };
 use serde_json::value::RawValue;
 
@@ -24,6 +24,7 @@ pub(crate) enum LinkEvent {
     RunLine(String),
     /// The user asks to compact the conversation.
     Compact,
+    SendPrompt(SendPrompt),
     Allowance(Allowance),
     Show(ShowPane),
     RequestNotice(RequestNotice),

@@ -2,7 +2,7 @@
 
 use agent_team_protocol::method::Method;
 use agent_team_protocol::notification::{
-    MemberModel, MemberScreen, MemberWaits, PaneShown, TaskOutput, TaskSession,
+    MemberModel, MemberPrompts, MemberScreen, MemberWaits, PaneShown, TaskOutput, TaskSession,
 };
 use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
@@ -42,6 +42,7 @@ pub(crate) enum Notice {
     PaneGrown,
     Waits(MemberWaits),
     Model(MemberModel),
+    Prompts(MemberPrompts),
     /// A screen, with the permit that it holds until it is sent.
     Screen(MemberScreen, OwnedSemaphorePermit),
 }
