@@ -3,7 +3,7 @@
 //! A [`Decider`] handles one input. It reads the team, records events, which are applied immediately, and collects
 //! effects. A call is refused before its first event, so a refused call changes nothing; the one exception is a
 //! completion that a hook refused, which is counted. The driver has already checked that the caller may use the method;
-//! decisions check what depends on the objects of the call.
+//! decisions check what depends on the member, task or request that the call names.
 
 mod budgets;
 mod cancel;

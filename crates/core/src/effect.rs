@@ -1,4 +1,4 @@
-//! Actions outside of the core. The driver runs the effects of an input after it has stored the input's events. If the
+//! Actions outside the core. The driver runs the effects of an input after it has stored the input's events. If the
 //! events could not be stored, the driver runs only [`Effect::EndTree`]. Each effect is safe to repeat.
 
 use std::sync::Arc;

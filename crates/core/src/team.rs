@@ -178,7 +178,8 @@ impl Team {
         self.run.as_ref().is_some_and(was_notified) && !self.is_busy()
     }
 
-    /// Whether any member works, starts, stops, waits for its restart, or is ready and has unread messages.
+    /// Whether any member works, starts, stops, waits for its restart, or is ready and has an unread message that
+    /// starts a turn.
     pub(crate) fn is_busy(&self) -> bool {
         self.members.values().any(|member| match &member.life {
             Life::Held { .. } | Life::Stopped => false,

@@ -1,5 +1,5 @@
 //! The wake-ups of a team. All except the two for pings are derived from the state, so a restart of the supervisor does
-//! not lose them. The driver sleeps until the earliest; a team at rest has none.
+//! not lose them. The driver sleeps until the earliest wake-up; an idle team has none.
 
 use agent_team_protocol::id::{LaunchId, MemberName, RequestId};
 
@@ -14,7 +14,7 @@ pub enum Timer<'a> {
     Kill(&'a MemberName),
     /// The backoff after a crash is over.
     Restart(&'a MemberName),
-    /// The request is denied unless it was answered.
+    /// The request is denied unless it was decided.
     RequestExpiry(RequestId),
     /// The working minutes of the member reach the warning or the limit of its budget.
     MemberMinutes(&'a MemberName),

@@ -1,5 +1,5 @@
-//! The result of [`Team::advance`](crate::Team::advance): what the driver stores for one input, and the effects that it runs
-//! afterwards.
+//! The result of [`Team::advance`](crate::Team::advance): what the driver stores for one input, and the effects that it
+//! runs afterwards.
 
 use std::sync::Arc;
 

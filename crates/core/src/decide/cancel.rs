@@ -64,8 +64,8 @@ impl Decider<'_> {
         not_by_user.cloned().collect()
     }
 
-    /// The driver has reported to a waiting caller that the run cannot end by itself. The run ends here, so that the
-    /// next goal starts a new run.
+    /// The driver has reported to a waiting caller that the run cannot end by itself. Ends the run, so that the next
+    /// goal starts a new run.
     pub(super) fn run_stuck(&mut self, run: RunId, reason: String) {
         let under_way = self.team.run.as_ref().filter(|it| it.is_under_way());
         if under_way.is_some_and(|under_way| under_way.id == run) {

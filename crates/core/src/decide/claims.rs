@@ -14,7 +14,7 @@ use crate::team::event::Event;
 use crate::team::spec::TaskSpec;
 use crate::team::task::{RELEASES_MAX, Task, TaskState};
 
-/// Maximum number of bytes of the last note in the reason of a failure.
+/// Maximum length of the release note that the reason of a failure quotes, in bytes.
 const NOTE_MAX: usize = TEXT_MAX - 256;
 
 impl Decider<'_> {

@@ -153,7 +153,7 @@ impl Decider<'_> {
         .into())
     }
 
-    /// A member marked for removal is removed however it ends.
+    /// What follows a stop: a member that is marked for removal leaves the team; every other member is stopped.
     pub(super) fn stop_or_leave(&self, member: &Member) -> AfterLaunch {
         if member.is_leaving() {
             AfterLaunch::Remove

@@ -1,4 +1,4 @@
-//! Messages: their recipients, and when a message counts as read.
+//! Messages: their recipients, and when a message counts as read. A message from the system is called a notice.
 
 use std::sync::Arc;
 

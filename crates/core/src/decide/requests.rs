@@ -263,7 +263,7 @@ impl Decider<'_> {
         }
     }
 
-    /// Consumes the permission.
+    /// Uses the permission up before the call runs, so that a call that a crash interrupted is not run again.
     pub(super) fn begin_request(&mut self, by: &Origin, id: RequestId) -> CallResult {
         let (request, launch) = self.own_request(by, id)?;
         if request.plan.is_some() || !matches!(request.state, RequestState::Allowed { .. }) {
@@ -333,8 +333,8 @@ impl Decider<'_> {
         Ok(Answer::Done.into())
     }
 
-    /// The member no longer waits for the decision. `allowed_in_agent`: the user has decided in the agent's own terminal
-    /// interface.
+    /// The member no longer waits for the decision. `allowed_in_agent`: the decision of the user in the agent's own
+    /// terminal interface, if there was one.
     pub(super) fn withdraw_request(
         &mut self,
         by: &Origin,
@@ -383,7 +383,7 @@ impl Decider<'_> {
         }
     }
 
-    /// The member's open requests; true for those that are still pending.
+    /// The member's open requests, each with whether it is still pending.
     fn open_requests_of(&self, name: &MemberName) -> Vec<(RequestId, bool)> {
         let requests = self.team.requests.iter();
         requests

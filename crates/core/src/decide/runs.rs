@@ -72,7 +72,7 @@ impl Decider<'_> {
             // A new goal locks the lead: an approval for the previous goal must not carry over.
             self.withdraw_open_requests(&lead);
         }
-        // Before the goal is delivered: the first request of its turn has the effort.
+        // Send the allowances before the goal, so that the first model request for the goal uses the new effort.
         match effort == effort_before {
             true => self.send_allowances(blocked),
             false => self.send_all_allowances(),

@@ -1,4 +1,4 @@
-//! `up`: applies the differences between the current team and the desired one.
+//! `up`: changes the team to the desired state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -111,7 +111,7 @@ impl Decider<'_> {
     fn check_tasks(&self, wanted: &UpSpec) -> Result<Vec<usize>, Refused> {
         let mut indices: BTreeMap<&str, usize> = BTreeMap::new();
         for (index, task) in wanted.tasks.iter().enumerate() {
-            // `for` may name a new member of the same file.
+            // The assignee may be a member that this `up` adds, so it is checked against the file below.
             let spec = TaskSpec {
                 assignee: None,
                 ..task.spec.clone()

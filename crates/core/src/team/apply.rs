@@ -1,5 +1,5 @@
-//! Applies events to the team. Called by the decider for new events, and by replay. This module
-//! decides and refuses nothing, because an event has already happened.
+//! Applies events to the team. Called by the decider for new events, and by replay. This module decides and refuses
+//! nothing, because an event has already happened.
 //!
 //! Each file in `apply/` applies the events of one family, and makes the events of a snapshot that rebuild the state of
 //! that family. This file applies the events of the team itself, and updates the clocks, which events of most

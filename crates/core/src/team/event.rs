@@ -267,7 +267,7 @@ events! {
         /// The number of the first task that may be added during the run. Older journals do not contain this field.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         first_task: Option<TaskId>,
-        /// How much models think until the run ends. Older journals do not contain it.
+        /// How much models think until the run ends. Older journals do not contain this field.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         effort: Option<Effort>,
     },
@@ -435,7 +435,8 @@ events! {
     GrantKept {
         grant: Grant,
     },
-    /// The highest numbers that were assigned, and the number of completed tasks, which are not kept in memory.
+    /// The highest numbers that were assigned, and the number of completed tasks, because these tasks are not in
+    /// memory.
     Counted {
         revision: Revision,
         tasks: u64,

@@ -60,7 +60,7 @@ pub struct Member {
     pub(crate) life_since: Tick,
     pub restarts: Restarts,
     pub inbox: Inbox,
-    /// How the member's last finished task ended.
+    /// How the member's last claim ended, in one line.
     pub last_result: Option<Arc<str>>,
     pub transcript: TranscriptSummary,
     pub account: Account,

@@ -18,8 +18,8 @@ use agent_team_protocol::value::ExpectedReply;
 /// Maximum number of outputs shown to a member; older ones are left out.
 const OUTPUTS_MAX: usize = 64;
 
-/// Bytes reserved for the heading of each text and for the line that says that it is truncated. Both contain the name
-/// of the member.
+/// Bytes reserved for the heading of each text, and for the line that marks the text as truncated. Both contain the
+/// name of the member.
 const HEADING: usize = 192;
 
 /// How a team with a lead reaches its goals.
@@ -89,7 +89,7 @@ pub(crate) enum Reply<'a> {
 const ROUTE: &str = "ROUTE:";
 const DONE: &str = "DONE:";
 
-/// Parses a reply strictly: the first line decides, and no other line may begin with a keyword. Nothing is guessed.
+/// Parses a reply strictly: the first line decides, and no other line may begin with a keyword.
 ///
 /// # Errors
 /// What is wrong with the reply, as text for the model.

@@ -18,7 +18,7 @@ pub struct MemberSpec {
     pub lead: bool,
     #[serde(rename = "takes")]
     pub claimable: ClaimableTasks,
-    /// The engine starts a foreign agent, so the start counts against `limits.starting`.
+    /// The engine starts an external agent, so the start counts against `limits.starting`.
     pub foreign: bool,
     /// Created by `spawn`. An `up` whose file does not name the member keeps the member and its spec.
     pub by_hand: bool,
@@ -105,7 +105,7 @@ pub struct FileTask {
 pub struct TeamSpec {
     /// Maximum number of teammates that are not stopped, without the lead.
     pub teammates: u32,
-    /// Maximum number of concurrent launches of foreign agents.
+    /// Maximum number of concurrent launches of external agents.
     pub starting: u32,
     /// Limits on what all members spend together.
     #[serde(default, skip_serializing_if = "Budget::is_empty")]

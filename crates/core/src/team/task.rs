@@ -243,7 +243,7 @@ impl Board {
             .map(|(_, dependent)| *dependent)
     }
 
-    /// The newest task with this key that is on the board or was defined in the team file.
+    /// The newest task with this key. Completed tasks are found only if the team file defined them.
     pub fn with_key(&self, key: &str) -> Option<TaskId> {
         let on_board = self.of_key(key).map(|task| task.id).next();
         let completed = self.completed_keys.get(key).map(|(task, _)| *task);
@@ -447,7 +447,7 @@ impl Board {
         self.completed_keys.insert(key, (task, digest));
     }
 
-    /// The keys of completed tasks, each with its task and the digest of its specification.
+    /// The keys of the team file whose newest task is completed, each with that task and the digest of its spec.
     pub fn completed_keys(&self) -> impl Iterator<Item = (&Arc<str>, TaskId, u64)> {
         self.completed_keys
             .iter()
