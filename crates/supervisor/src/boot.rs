@@ -124,7 +124,7 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
             Some(notice) = serving.notices.recv() => match notice {
                 Notice::WentDown => {}
                 // Send no goodbye: a worker that loses its connection without a goodbye starts a new supervisor, which
-                // reads what is really on disk.
+                // restores the team from the disk.
                 Notice::SyncFailed => break (None, SYNC_FAILED),
             },
             Some(trigger) = serving.triggers.recv() => match trigger {

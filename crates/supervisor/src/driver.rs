@@ -1,4 +1,5 @@
-//! The driver task of one team: takes inputs, commits their events in batches, carries out effects after the commit.
+//! The driver, the tokio task of one team: takes inputs, commits their events in batches, carries out effects after the
+//! commit.
 //!
 //! ```text
 //!   inputs ──▶ decide and apply ──▶ store (group commit) ──▶ effects, replies, events
@@ -10,9 +11,9 @@
 //! their results come back as [`Message`]s. While a commit waits for the disk, messages stay in the channel.
 //!
 //! Components own their fields and do not know the driver: `batch`, `launches`, `waiters`, `down`, `replies`,
-//! `subscribers`, `labels`, `history_reader`. `views` and `permissions` are computed from the state. These components
-//! send frames and answers, but give no order to the launcher and no input to the core. The files that extend `Driver`
-//! do both.
+//! `subscribers`, `labels`, `notifier`, `history_reader`. `views` and `permissions` are computed from the state. These
+//! components send frames and answers, but give no order to the launcher and no input to the core. The files that
+//! extend `Driver` give orders and inputs.
 
 mod batch;
 mod calls;
@@ -452,7 +453,8 @@ impl Driver {
         }
     }
 
-    /// The theme of the terminal in which the last `up` ran. Members choose the colours of their panes in the same way.
+    /// The theme of the terminal in which the last `up` ran. Workers derive the theme of their panes from the same
+    /// variables.
     fn theme(&self) -> Theme {
         let environment = self.environment().unwrap_or_default();
         let variable = |name: &str| environment.variables.get(name).cloned();

@@ -1,5 +1,5 @@
 //! Runs the user's hooks: shell lines that can refuse the completion of a task, or make an idle member continue. Called
-//! by the driver, in a separate task. Only exit 0 approves a completion. A hook that fails does not make a member
+//! by the driver, in a separate tokio task. Only exit 0 approves a completion. A hook that fails does not make a member
 //! continue. Also runs the program that notifies the user.
 
 use std::collections::BTreeMap;

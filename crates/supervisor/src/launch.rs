@@ -1,4 +1,4 @@
-//! The launcher: one task per team that starts workers, and opens, labels and closes their panes.
+//! The launcher: one tokio task per team that starts workers, and opens, labels and closes their panes.
 //!
 //! The driver sends it orders through [`Launcher`] and never waits for it; results return as messages. The launcher
 //! makes only one decision: a worker runs headless if no pane can be opened for it. The launcher reports the end of
@@ -143,10 +143,10 @@ impl Launcher {
         }
     }
 
-    /// Prepares the host of shared MCP servers.
+    /// Prepares the MCP host.
     ///
     /// # Errors
-    /// The socket of the host cannot be bound.
+    /// When the host's socket cannot be bound.
     pub(crate) fn share_mcp(&self) -> io::Result<()> {
         self.mcp_host.borrow_mut().listen()
     }
@@ -176,7 +176,7 @@ struct PendingLabels {
     labels: Vec<(MemberName, Label)>,
     /// The summary for status lines, if it changed.
     summary: Option<TeamSummary>,
-    /// A pane has become too small or has grown. A terminal that is being resized reports this many times.
+    /// A pane has become too small or has grown. Many such reports arrive while the user resizes a terminal.
     arrange: bool,
     due: Option<Instant>,
 }

@@ -1,9 +1,9 @@
 //! The supervisor: the daemon that owns the teams and is the only writer of their journals.
 //!
-//! `boot` runs it as a daemon, `embed` inside another program. `server` accepts connections and routes
-//! calls, `teams` opens the teams. Each team has a `driver`, the one task that owns its state, and a launcher
-//! (`launch`) that starts its workers and shows them in panes. The crate links no model, TLS or web code, so that a
-//! tool or a provider can never take the supervisor down.
+//! `boot` runs it as a daemon, `embed` inside another program. `server` accepts connections and routes calls, `teams`
+//! opens the teams. Each team has a `driver`, the tokio task that owns its state, and a launcher (`launch`) that starts
+//! its workers and shows them in panes. The crate links no model, TLS or web code, so that a tool or a provider can
+//! never take the supervisor down.
 
 mod backend_report;
 mod boot;

@@ -2,9 +2,9 @@
 //! Called by the server, the drivers and the launchers.
 //!
 //! [`ThisMachine`] is the real machine. The simulation of the `tests` package provides a machine with virtual time, and
-//! with tasks in place of processes. Therefore no other code of this crate may read a clock that influences a decision,
-//! start or end a worker process, or move work to a thread. Panes, hosted members, hooks and notifications are exempt:
-//! the simulation does not cover them.
+//! with tokio tasks in place of processes. Therefore no other code of this crate may read a clock that influences a
+//! decision, start or end a worker process, or move work to a thread. Panes, hosted members, hooks and notifications
+//! are exempt: the simulation does not cover them.
 
 use std::io;
 use std::path::PathBuf;
@@ -129,7 +129,8 @@ impl Machine for ThisMachine {
     }
 
     fn start(&self, program: &ProgramSpec) -> io::Result<ProcessId> {
-        // The driver waits for the exit of each worker and reaps its process, so no task waits for it here.
+        // The driver waits for the exit of each worker and reaps its process, so no tokio task waits for the process
+        // here.
         Ok(spawn_session(program, None)?.unwatched())
     }
 

@@ -1,5 +1,5 @@
-//! The sending side of one connection: a bounded queue and the task that writes it. Called by the server and the
-//! drivers.
+//! The sending side of one connection: a bounded queue, and the tokio task that writes its frames. Called by the server
+//! and the drivers.
 //!
 //! Senders never wait for a peer that does not read. When the peer's queue is full, the next frame is refused, and the
 //! sender decides: a subscriber is disconnected, a reader of history pauses.
@@ -53,7 +53,7 @@ struct Shared {
 }
 
 impl Outbox {
-    /// Starts the task that writes to `writer` until the outbox is closed or the peer has disconnected.
+    /// Starts the tokio task that writes to `writer` until the outbox is closed or the peer has disconnected.
     pub(crate) fn start(writer: FrameWriter) -> Self {
         let (lines, queued) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::default());
@@ -325,7 +325,7 @@ impl Reply {
         Some(self)
     }
 
-    /// Whether the caller's connection is closed.
+    /// Whether the caller can no longer receive the reply.
     pub(crate) fn is_abandoned(&self) -> bool {
         match &self.to {
             ReplyTarget::Peer(..) => self.outbox.is_closed(),

@@ -28,7 +28,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::Instrument;
 
-use dispatch::{Destination, Envelope, destination};
+use dispatch::{Destination, RawCall, destination};
 
 use crate::driver::{self, DriverHandle, Hello, Message, Query, Request, RequestKind};
 use crate::machine::Machine;
@@ -195,8 +195,8 @@ impl Server {
                 () = self.wait_closing() => return,
             };
             match accepted {
-                // A quarter of the descriptors is left for stores and members. Connections that send nothing are
-                // closed after 2 s.
+                // A quarter of the descriptors is left for stores and process watches. Connections that send nothing
+                // are closed after 2 s.
                 Ok(stream) if !self.is_room_for(self.connections.get(), 3) => drop(stream),
                 Ok(stream) => {
                     let peer = stream.peer();
@@ -437,8 +437,8 @@ impl Server {
         match Frame::parse(frame)?.kind()? {
             FrameKind::Request { id, method, params } => {
                 let reply = Reply::new(&peer.outbox, id);
-                match Envelope::read(&method, params) {
-                    Ok(envelope) => self.handle_request(&method, &envelope, peer, reply),
+                match RawCall::read(&method, params) {
+                    Ok(raw_call) => self.handle_request(&method, &raw_call, peer, reply),
                     Err(refusal) => reply.refuse(refusal),
                 }
             }
@@ -459,19 +459,19 @@ impl Server {
     fn handle_request(
         self: &Rc<Self>,
         method: &str,
-        envelope: &Envelope<'_>,
+        raw_call: &RawCall<'_>,
         peer: &ConnectionContext,
         reply: Reply,
     ) {
-        let key = envelope.key.as_deref();
+        let key = raw_call.key.as_deref();
         let _entered = tracing::debug_span!("request", method, by = ?peer.by, key).entered();
         tracing::debug!("received");
         let method = match MethodEntry::find(method) {
             Ok(method) => method,
             Err(refusal) => return reply.refuse(refusal),
         };
-        let destination = MethodCall::decode(method.name, envelope.args).and_then(destination);
-        let (key, digest) = (envelope.key.clone(), envelope.digest);
+        let destination = MethodCall::decode(method.name, raw_call.args).and_then(destination);
+        let (key, digest) = (raw_call.key.clone(), raw_call.digest);
         if let Some(driver) = &peer.driver {
             // Only the driver knows whether the member is the lead, so the driver checks the caller. Refusals of
             // unreadable arguments, and of calls about the supervisor, are sent by the driver after that check.
@@ -483,15 +483,15 @@ impl Server {
             return peer.call_driver(driver, method, key, digest, reply, kind);
         }
         match method.check(CallerRole::User).and(destination) {
-            Ok(Destination::Team(kind)) => match self.teams.find(envelope.team.as_ref()) {
+            Ok(Destination::Team(kind)) => match self.teams.find(raw_call.team.as_ref()) {
                 Ok(driver) => peer.call_driver(&driver, method, key, digest, reply, kind),
                 Err(refusal) => self.refuse(reply, refusal),
             },
             Ok(Destination::Supervisor(call)) => {
-                // The call can wait for several teams, so it runs in its own task: the connection continues to be
-                // read.
+                // The call can wait for several teams, so it runs in its own tokio task: the server continues to read
+                // the connection.
                 let (server, peer) = (self.clone(), peer.clone());
-                let team = envelope.team.clone();
+                let team = raw_call.team.clone();
                 tokio::task::spawn_local(async move {
                     server.answer(call, team, key, digest, &peer, reply).await;
                 });

@@ -93,7 +93,7 @@ impl SocketServer {
         match bound {
             Ok(listener) => {
                 tracing::warn!(%socket, "bound the socket again: it was removed or replaced");
-                // Aborting the accept loop leaves accepted connections open: each has its own task.
+                // Aborting the accept loop leaves accepted connections open: each has its own tokio task.
                 self.accepting.abort();
                 self.accepting = tokio::task::spawn_local(self.server.clone().accept(listener));
                 self.bound = BoundSocket::at(&self.socket);

@@ -173,7 +173,7 @@ impl Teams {
         Ok(answer)
     }
 
-    /// Removes a team that is down from disk.
+    /// Removes the files of a team that is down.
     pub(crate) async fn delete(&self, driver: &DriverHandle) -> Result<DownAnswer, Refusal> {
         driver.refuse_if_up()?;
         let team = &driver.identity.team;
@@ -408,8 +408,8 @@ fn find_by_name<'a>(
     Ok(named.first().copied())
 }
 
-/// The team of the innermost project that contains the directory; of several teams of this project, the one with the
-/// shortest name: the teams of sessions have the name of the project's team and a digest.
+/// The team of the innermost project that contains the directory; of several teams of this project, the team with the
+/// shortest name. The team of a NexAU session has a longer name: that of the project's team, and a digest.
 fn innermost_project<'a>(known: &'a [TeamIdentity], directory: &Path) -> Option<&'a TeamIdentity> {
     let directory: PathBuf = directory
         .canonicalize()

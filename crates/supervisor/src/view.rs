@@ -71,7 +71,7 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
             let effort = uses_model.then(|| team.effort().or(agent.effort).unwrap_or_default());
             let external = agent.external.as_ref();
             let unasked = external::unasked(settings.engine, external);
-            // The model of an external agent is unknown: its name stands for it.
+            // The model of an external agent is unknown: show the agent's name.
             let name = external.filter(|_| settings.engine.is_external());
             let model = name.map(|agent| agent.name.clone());
             let model = model.or_else(|| agent.model.clone());
@@ -143,8 +143,8 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
     }
 }
 
-/// How long the member has been in its state: in a turn without a task, since the start of the turn; in a wait other
-/// than for budget, since the start of the wait.
+/// How long the member has been in its state. A turn without a task counts from its start, and so does a wait, except a
+/// wait for budget.
 fn in_state_ms(
     team: &Team,
     member: &Member,

@@ -27,7 +27,7 @@ pub(super) struct FollowUp {
     /// The number of events in the batch.
     pub(super) records: usize,
     /// Whether the batch contains an event that may change member views or pane borders. Every event counts, except a
-    /// message that is neither from nor to the user, and the reading of messages.
+    /// message that is neither from nor to the user, and a member's reading of messages.
     pub(super) visible: bool,
 }
 

@@ -134,8 +134,8 @@ impl Driver {
         self.watch_for_down();
     }
 
-    /// Updates the flag `is_down`, and notifies the supervisor when the team is completely down: the panes are closed and
-    /// the callers of `down` are answered.
+    /// Updates the flag `is_down`. Notifies the supervisor when the team is down, its panes are closed and the callers
+    /// of `down` are answered.
     pub(super) fn watch_for_down(&mut self) {
         let is_down = self.team.is_down() && !self.down.is_pending();
         if is_down && !self.flags.is_down.get() {
@@ -156,8 +156,8 @@ impl Driver {
                 PostCommit::Effect(
                     Effect::Reply { to, .. } | Effect::RunCompletionHook { reply: to, .. },
                 ) => calls.push(to),
-                // It is safe to end processes although that is not recorded: the core decides the same end again from
-                // the restored state, and `EndTree` can be repeated.
+                // It is safe to end processes although that is not recorded: `EndTree` can be repeated, and the core
+                // ends the launch again from the restored state, at the latest when the worker's exit is reported.
                 PostCommit::Effect(end @ Effect::EndTree { .. }) => ends.push(end),
                 PostCommit::Effect(_) | PostCommit::DeliverMessages(_) => {}
                 PostCommit::Read { by, reply, query } => reads.push((by, reply, query)),

@@ -128,7 +128,7 @@ impl Driver {
         }
     }
 
-    /// Prepares the host of shared MCP servers if the member uses one.
+    /// Prepares the MCP host if the member uses a shared MCP server.
     pub(super) fn share_mcp(&self, member: &MemberName) -> io::Result<()> {
         let is_shared = |agent: &AgentSpec| agent.mcp.iter().any(|server| server.shared);
         let settings = self.settings.member(member);
@@ -172,7 +172,7 @@ impl Driver {
             StartFault::Failed(format!("cannot listen for shared MCP servers: {error}"))
         })?;
         let mut agent = settings.agent.clone();
-        // An embedding program has no such process.
+        // An embedding program has no MCP host.
         agent.mcp_host = (!self.launcher.hosts()).then(|| self.directories.mcp_socket(team));
         let file = LaunchFile {
             supervisor_lock: self.directories.supervisor_lock(),
@@ -264,7 +264,7 @@ impl Driver {
             move |outcome| {
                 let hook = match outcome {
                     HookOutcome::Approved => CompletionHook::Passed,
-                    // Without a positive answer the completion is refused.
+                    // A hook that fails also refuses the completion.
                     HookOutcome::Refused(reason) | HookOutcome::Failed(reason) => {
                         CompletionHook::Refused(reason)
                     }

@@ -108,7 +108,7 @@ impl Driver {
             pid,
             member,
         });
-        // A connection that has closed meanwhile reports that separately as `Disconnected`.
+        // If the connection has closed meanwhile, `Disconnected` reports it.
         let _connection_gone = hello.admitted.send(name.clone());
         // `watch` registers only hosted workers here: their host reports their end, because the pid is shared. A worker
         // in its own process needs no pidfd while it is connected: its exit closes the connection.
@@ -119,8 +119,8 @@ impl Driver {
         self.deliver_messages(&name);
     }
 
-    /// Repeats a stop request. The first one may be lost: it was sent over an earlier connection, or while the worker
-    /// was not connected.
+    /// Repeats a stop request. The first request may be lost: it was sent over an earlier connection, or while the
+    /// worker was not connected.
     fn repeat_stop(&mut self, name: &MemberName) {
         let member = self.team.member(name);
         if let Some(Life::Draining { kill_at, .. }) = member.map(|member| &member.life) {

@@ -21,7 +21,7 @@ use super::liveness::{Liveness, Overdue};
 use crate::launch::{FoundPane, StartedWorker};
 use crate::outbox::{Outbox, Reply};
 
-/// Bytes of text at which a delivery ends. Its last message may exceed the limit.
+/// Bytes of text after which a delivery ends: its last message may exceed the limit.
 const DELIVERY_MAX: usize = 256 << 10;
 
 /// The launches of one team.
@@ -78,7 +78,7 @@ pub(super) enum Watch {
     Unwatched,
     /// The host of a hosted worker reports the worker's end.
     Host,
-    /// A task of this driver waits for the exit of the process.
+    /// A tokio task of this driver waits for the exit of the process.
     Process(AbortHandle),
 }
 

@@ -1,4 +1,4 @@
-//! Inputs of a driver. Sent by the server, the launcher, and the driver's own tasks.
+//! Inputs of a driver. Sent by the server, the launcher, and tokio tasks of the driver.
 
 use std::sync::Arc;
 

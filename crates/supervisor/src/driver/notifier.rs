@@ -34,9 +34,9 @@ impl Kind {
 
 #[derive(Default)]
 pub(super) struct Notifier {
-    /// When the user was last notified, except of the end of a goal.
-    waits_at: Option<Instant>,
-    /// The user's program has failed before; only its first failure is a warning in the log.
+    /// When the user was last notified of an event other than the end of a goal.
+    notified_at: Option<Instant>,
+    /// The user's program has failed before: the log contains only its first failure as a warning.
     pub(super) has_failed: Rc<Cell<bool>>,
 }
 
@@ -47,11 +47,11 @@ impl Notifier {
             return true;
         }
         let now = Instant::now();
-        let last = self.waits_at;
+        let last = self.notified_at;
         if last.is_some_and(|last| now.duration_since(last) < INTERVAL) {
             return false;
         }
-        self.waits_at = Some(now);
+        self.notified_at = Some(now);
         true
     }
 }

@@ -1,7 +1,7 @@
-//! Notifies the user of requests, of messages to the user, of held members and used-up limits, and of the end of a goal:
-//! through the terminal that shows the member, or with the user's program. A held member has no terminal: that of another
-//! member shows its notification. Called with each event after its commit, so that an event notifies at most
-//! once: neither a restart of the supervisor nor a repeated call notifies again.
+//! Notifies the user of requests, of messages to the user, of held members and used-up limits, and of the end of a
+//! goal: through the terminal that shows the member, or with the user's program. A held member has no terminal: the
+//! terminal of another member shows its notification. Called with each event after its commit, so that an event
+//! notifies at most once: neither a restart of the supervisor nor a repeated call notifies again.
 //!
 //! ```text
 //! event ─┬─ the user's program runs
@@ -167,7 +167,7 @@ impl Driver {
         Some((Kind::Goal, lead, headline))
     }
 
-    /// Runs the user's program in its own task and process group.
+    /// Runs the user's program in its own tokio task and process group.
     fn run_notify_command(
         &self,
         command: NotifyCommand,

@@ -272,13 +272,14 @@ impl Permissions<'_> {
         let Ok(Some(rules)) = self.settings.rules() else {
             return false;
         };
-        // A wider mode delegates nothing.
+        // A mode wider than `Default` delegates nothing: only rules delegate.
         let mode = self.mode_of(member, rules).min(Mode::Default);
         let decision = rules.delegated.judge(call, &self.rule_context(), mode);
         decision.ruling == Ruling::Allow
     }
 
-    /// Whether the lead is a chat session of another program. It allows no requests, whatever the rules delegate.
+    /// Whether the lead is a chat session of another program. Such a lead allows no requests, whatever the rules
+    /// delegate.
     fn is_led_by_chat(&self) -> bool {
         let lead = self.team.lead();
         let settings = lead.and_then(|lead| self.settings.member(&lead.spec.name).ok());

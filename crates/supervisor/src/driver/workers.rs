@@ -1,4 +1,4 @@
-//! Frames from and to the workers. Called by the driver.
+//! Handles reports of workers, and sends frames to them. Called by the driver.
 
 use agent_team_protocol::method::{CallPrompt, Nothing};
 use agent_team_protocol::notification::{

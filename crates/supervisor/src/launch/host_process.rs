@@ -27,7 +27,7 @@ use super::headless;
 use super::order::{LaunchOrder, ProgramTask};
 use super::report::{LaunchReport, ReportSender, StartedWorker};
 
-/// How long a cancelled member may take to end before the host process is killed with all members in it.
+/// How long a member that was ordered to end may take before the host process is killed with all members in it.
 const END_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long the host process may take to exit after its last member.
@@ -131,7 +131,7 @@ impl HostProcess {
         });
     }
 
-    /// Cancels the member. `process` is the member's host process; without it, the host process of the last order is
+    /// Ends the member. `process` is the member's host process; without it, the host process of the last order is
     /// assumed. Answers when nothing of the member is left in the process. A timeout or an error means unknown, not
     /// dead: the host process is killed if it is known, and the order is repeated until the end is certain.
     pub(super) fn end(

@@ -80,7 +80,7 @@ impl HostedWorkers {
         worker.end = None;
         let mut gone = worker.gone.clone();
         tokio::task::spawn_local(async move {
-            // An error means that the task that waits for the worker's end is gone. That task ends only after the
+            // An error means that the tokio task that waits for the worker's end is gone. That task ends only after the
             // worker.
             let _gone = gone.wait_for(|gone| *gone).await;
             let _asker_gone = ended.send(());

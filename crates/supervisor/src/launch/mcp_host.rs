@@ -1,4 +1,5 @@
-//! The process that hosts a team's shared MCP servers. Called by the launcher and by its handle.
+//! Supervises the MCP host, the process that runs a team's shared MCP servers. Called by the launcher and by its
+//! handle.
 //!
 //! ```text
 //! listen ─► a member connects ─► host runs ─┬─ host exits ─► its processes are killed ─► backoff ─► (listen)
@@ -6,7 +7,7 @@
 //! ```
 //! The supervisor binds the socket and never accepts: the host inherits the socket as stdin. So a member can connect at
 //! any time, and waits while no host runs. The host exits when its stdout, the read end of a pipe, reports that this
-//! process has closed the pipe or has died. The servers are foreign programs: none of their output reaches this process.
+//! process has closed the pipe or has died. The servers are not trusted: none of their output reaches this process.
 
 use std::io::{self, PipeWriter};
 use std::os::fd::OwnedFd;
@@ -27,7 +28,7 @@ use tokio::time::Instant;
 
 use super::headless;
 
-/// The pauses before the host is started again.
+/// The pauses before the next start of the host.
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(100),
     longest: Duration::from_secs(30),
@@ -64,7 +65,7 @@ impl McpHost {
     /// Binds the socket. Idempotent.
     ///
     /// # Errors
-    /// The socket cannot be bound.
+    /// When the socket cannot be bound.
     pub(super) fn listen(&mut self) -> io::Result<()> {
         if self.listening.is_some() {
             return Ok(());
@@ -171,7 +172,8 @@ fn start(socket: &Path, listener: &OwnedFd) -> io::Result<(Child, PipeWriter)> {
     Ok((spawn_session_with(&spec, stdio)?, kept))
 }
 
-/// Kills the host and all processes that it started. The socket's path is their marker: a later supervisor knows it, too.
+/// Kills the host and all processes that it started. Their marker is the socket's path, which a later supervisor also
+/// knows.
 async fn end_processes(socket: &Path, host: Option<ProcessId>) -> ReceiptOutcome {
     let tree = Tree {
         root: host,

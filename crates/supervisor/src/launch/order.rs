@@ -1,5 +1,5 @@
-//! The order to run a program for a member: as its worker, or to show its running worker. Sent by the driver; carried out
-//! by the launcher and by terminal backends.
+//! The order to run a program for a member: as its worker, or to show its running worker. Sent by the driver; carried
+//! out by the launcher and by terminal backends.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -63,7 +63,7 @@ pub(crate) struct TeamSummary {
 
 impl LaunchOrder {
     /// The environment entry that marks a worker as part of its launch. The attach helper gets no marker: with a marker
-    /// it would belong to the launch's process tree, which is killed after each task.
+    /// it would belong to the launch's process tree, which the worker terminates after each task.
     pub(super) fn marker(&self) -> Option<String> {
         match self.task {
             ProgramTask::Launch { .. } => Some(format!("{LAUNCH_MARKER}={}", self.launch)),

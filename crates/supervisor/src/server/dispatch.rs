@@ -20,14 +20,14 @@ use crate::driver::{Change, Driver, Query, RequestKind};
 use crate::outbox::Reply;
 
 /// The common fields of a call, before its arguments are decoded.
-pub(super) struct Envelope<'a> {
+pub(super) struct RawCall<'a> {
     pub(super) team: Option<TeamRef>,
     pub(super) key: Option<String>,
     pub(super) args: &'a RawValue,
     pub(super) digest: u64,
 }
 
-impl<'a> Envelope<'a> {
+impl<'a> RawCall<'a> {
     pub(super) fn read(method: &str, params: &'a RawValue) -> Result<Self, Refusal> {
         #[derive(Deserialize)]
         struct Read<'a> {

@@ -1,5 +1,5 @@
 //! Calls that the server answers itself: status, stop and restart of the supervisor, and listing, `up` and deletion of
-//! teams. A call can wait for several teams, so each call runs in its own task.
+//! teams. A call can wait for several teams, so each call runs in its own tokio task.
 
 use agent_team_core::Call;
 use agent_team_protocol::initialize::{BUILD, PROTOCOL};

@@ -34,19 +34,20 @@ pub(in crate::launch) trait Panes: Debug {
     /// Shows labels of members. Best effort: labels are cosmetic.
     fn label(&mut self, labels: Vec<(MemberName, Label)>) -> Pending<'_, ()>;
 
-    /// Shows the summary in status lines. A backend without status lines does nothing: labels show waiting members, too.
+    /// Shows the summary in status lines. A backend without status lines does nothing: labels also show waiting
+    /// members.
     fn show_summary<'a>(&'a mut self, _summary: &'a TeamSummary) -> Pending<'a, ()> {
         Box::pin(std::future::ready(()))
     }
 
-    /// Lays out the panes again, because a pane has become too small or has grown. Does nothing by default, for terminals
-    /// that lay out panes themselves.
+    /// Lays out the panes again, because a pane has become too small or has grown. Does nothing by default, for
+    /// terminals that lay out panes themselves.
     fn arrange(&mut self) -> Pending<'_, ()> {
         Box::pin(std::future::ready(()))
     }
 
-    /// Whether the user looks at the pane with this id: it is the active pane of a terminal that has the focus. False if
-    /// the terminal does not report its focus, as the default implementation assumes.
+    /// Whether the pane with this id is the active pane of a terminal that has the focus. False if the terminal does
+    /// not report its focus, as the default implementation assumes.
     fn has_focus<'a>(&'a self, _pane: &'a str) -> Pending<'a, bool> {
         Box::pin(std::future::ready(false))
     }

@@ -371,8 +371,8 @@ impl TmuxPanes {
         })
     }
 
-    /// Shows a pane in the caller's own client: the most recently used client of the caller's session, or of any session
-    /// if the caller's session has no client.
+    /// Shows a pane in the caller's own client: the most recently used client of the caller's session, or of any
+    /// session if the caller's session has no client.
     async fn switch(&self, inside: &TmuxVariable, pane: &str) -> Result<(), TmuxError> {
         let format = "#{client_activity}\t#{session_id}\t#{client_name}";
         let listing = self

@@ -20,8 +20,8 @@ pub(super) fn is_wide((columns, rows): (u16, u16)) -> bool {
 }
 
 /// The pane to split and the direction; `None` if the next pane needs a new tab. `sizes` are columns and rows of the
-/// tab's panes, the oldest first. `first`: whether this is the team's first tab, which holds the lead, or the
-/// first member started.
+/// tab's panes, the oldest first. `first`: whether this is the team's first tab. Its first pane is the main pane, with
+/// the lead or the first member that was started.
 pub(super) fn next(
     layout: Layout,
     sizes: &[(u16, u16)],

@@ -28,8 +28,8 @@ impl TmuxPanes {
     }
 
     /// Closes every pane with the team's tag. If no other pane is left on our own server, waits for the server's exit
-    /// and removes its files. Returns a receipt for each of the team's panes, and for each foreign pane in our windows:
-    /// foreign panes stay open.
+    /// and removes its files. Returns a receipt for each of the team's panes, and for each other pane in our windows:
+    /// those panes stay open.
     pub(super) async fn close_all(&mut self) -> Vec<Receipt> {
         self.labels.clear();
         self.survey = None;

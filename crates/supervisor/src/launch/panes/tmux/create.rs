@@ -26,7 +26,7 @@ const FINISH_BYTES: usize = 2048;
 /// Bytes per pane in a layout string.
 const ARRANGEMENT_BYTES: usize = 40;
 
-/// Progress over the steps of one start.
+/// The state of one start, between its tmux calls.
 pub(super) struct Progress<'a> {
     pub(super) orders: &'a [LaunchOrder],
     /// The pane of each order, parallel to `orders`.

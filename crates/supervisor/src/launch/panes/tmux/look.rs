@@ -17,11 +17,11 @@ use super::tags::{
 const HAS_STYLE_FORMATS: &str = "#{m/r:^(3\\.[2-9]|[4-9]|[1-9][0-9]|next|openbsd),#{version}}";
 
 /// A blank at the end of a border's text. tmux does not store a blank in the default style at the end of a text, and
-/// shows a piece of the border line there. `dim` makes the style another one, and is invisible on a blank.
+/// shows a piece of the border line there. `dim` makes the style differ from the default, and is invisible on a blank.
 const LAST_BLANK: &str = "#[default]#[dim] #[default]";
 
-/// True if the list of windows is shown in a narrow terminal. Formats of tmux before 3.2 are never true: these versions
-/// cannot compare numbers.
+/// True if the list of windows is shown in a narrow terminal. Never true in tmux before 3.2, which cannot compare
+/// numbers.
 const IS_TIGHT: &str = "#{&&:#{e|>:#{session_windows},1},#{e|<:#{client_width},120}}";
 
 /// True if the session has a single window: its list is not shown.
@@ -32,7 +32,7 @@ const IS_ALONE: &str = "#{==:#{session_windows},1}";
 const NAME_CHARACTERS: usize = 16;
 const WAITING_CHARACTERS: usize = 28;
 
-/// The same if the status line is tight: 80 columns then also have room for a list of three windows.
+/// The maxima in a tight status line: 80 columns then also have room for a list of three windows.
 const TIGHT_NAME_CHARACTERS: usize = 10;
 const TIGHT_WAITING_CHARACTERS: usize = 24;
 
@@ -76,7 +76,7 @@ pub(super) fn borders(window: &str, theme: Theme, session: &TmuxSession) -> Vec<
 }
 
 /// The format of a pane's border: the member's name in the member's colour, then the label. While the member waits for
-/// the user, the label has the colour of waiting. The border of a foreign pane shows the pane's number.
+/// the user, the label has the colour of waiting. The border of a pane without a member shows the pane's number.
 fn border_text(waiting: &str) -> String {
     format!(
         "#{{?@agent_team_member,#[fg=#{{@agent_team_colour}}]#[bold] #{{@agent_team_member}}#[default]\
@@ -84,12 +84,12 @@ fn border_text(waiting: &str) -> String {
     )
 }
 
-/// The options of a session that make up its status line. A status line that is too long loses parts of the list of
-/// windows first, so a tight one shortens the names, and leaves out the cost, `^B n`, and while a member waits also the
-/// mode, which the borders show, and `^B d`.
+/// The options of a session that make up its status line. tmux cuts the list of windows first if a status line is too
+/// long. A tight status line therefore shortens the names, and omits the cost and `^B n`. While a member waits, it also
+/// omits `^B d` and the mode, which the borders show.
 pub(super) fn status_line(theme: Theme) -> [(&'static str, String); 3] {
     let (style, text, marked) = match theme.selection() {
-        // Reversed again, which is not reversed.
+        // The status line is in reverse video, so marked text is not.
         None => (
             "reverse".to_owned(),
             "default".to_owned(),

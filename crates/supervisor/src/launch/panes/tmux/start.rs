@@ -1,8 +1,8 @@
 //! Starts workers in panes: in the member's existing pane if there is one, otherwise in a new one.
 //!
 //! Each step is one tmux call that creates and tags panes, so that no pane exists without its tags: a supervisor that
-//! dies between two calls would never find it again. Each step uses the discoveries of the step before, for example a
-//! pane closed by hand or a full window.
+//! dies between two calls would never find it again. Each step uses what the previous step found, for example that the
+//! user has closed a pane or that a window is full.
 
 use std::collections::BTreeSet;
 

@@ -88,7 +88,7 @@ pub(super) struct Window {
     pub(super) session: String,
     pub(super) id: String,
     pub(super) size: (u16, u16),
-    /// Number of panes in the window, including foreign panes.
+    /// Number of panes in the window, including panes that are not ours.
     pub(super) panes: usize,
     /// The team's last pane, which is split next.
     pub(super) last: String,
