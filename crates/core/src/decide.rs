@@ -62,7 +62,7 @@ struct Decider<'a> {
 
 enum CallOutcome {
     Answered(Answer),
-    /// The answer follows after a hook has replied.
+    /// The call is answered when the completion hook has returned.
     Deferred,
 }
 

@@ -52,7 +52,7 @@ pub struct Team {
     pub(crate) run: Option<Run>,
     pub(crate) memory: Memory,
     pub(crate) account: Account,
-    /// The usage of all members, including former ones.
+    /// The usage of all members, including former members.
     pub(crate) spent: Usage,
     pub(crate) requests: Requests,
     pub(crate) user_mail: UserMail,

@@ -403,7 +403,7 @@ impl Decider<'_> {
         let (name, launch) = by.member()?;
         let request = self.request(id)?;
         if request.member != *name {
-            // Other members' requests look like unknown ones: a member must not learn about them.
+            // Requests of other members are refused like unknown requests: a member must not learn about them.
             return Err(Refused::UnknownRequest(id));
         }
         Ok((request, launch.clone()))

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_control_lane_goes_first() {
+    fn the_control_lane_is_offered_first() {
         let inbox = inbox(&[2, 2, 1, 0, 2]);
         let mut cursor = InboxCursor::default();
         let offered: Vec<u64> =

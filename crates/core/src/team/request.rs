@@ -58,7 +58,7 @@ pub enum RequestState {
     Allowed {
         scope: Scope,
         by: Party,
-        /// The request whose grant covers this one.
+        /// The request whose grant covers this request.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         through: Option<RequestId>,
     },

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use agent_team_protocol::id::{MemberName, RunId, TaskId};
 use agent_team_protocol::value::ExpectedReply;
 
-/// Maximum number of outputs shown to a member; older ones are left out.
+/// Maximum number of outputs shown to a member; older outputs are left out.
 const OUTPUTS_MAX: usize = 64;
 
 /// Bytes reserved for the heading of each text, and for the line that marks the text as truncated. Both contain the
@@ -170,7 +170,7 @@ The team works on its goal in rounds, and this round is yours. Call complete_tas
 found: the lead and the other members see only this result. No member answers questions during a round: decide open \
 points yourself and state your decisions in the result.";
 
-/// Cuts the texts to `total` bytes together. A text shorter than its share leaves the rest to the longer ones.
+/// Cuts the texts to `total` bytes together. A text shorter than its share leaves the rest to the longer texts.
 fn cut_to_fit<'a>(texts: &[&'a str], total: usize) -> Vec<&'a str> {
     let mut by_length: Vec<usize> = (0..texts.len()).collect();
     by_length.sort_unstable_by_key(|index| texts[*index].len());

@@ -331,7 +331,7 @@ fn awaited(rig: &mut Rig) -> (TaskId, TaskId) {
     (first, second.task())
 }
 
-/// The recipients of the only notice that the first task blocks the second task.
+/// The recipients of the notice that the first task blocks the second task. Exactly one such notice must be sent.
 fn recipients_of_block(done: &Done, first: TaskId, second: TaskId) -> Vec<String> {
     let text = format!("{first} blocks {second}");
     let notices = done.notices().into_iter();

@@ -68,7 +68,8 @@ fn a_stopping_member_claims_nothing() {
     let claim = Call::ClaimTask { task: Some(task) };
     let stopping = Refused::MemberStopping(name("ada"));
     assert_eq!(rig.by("ada", claim.clone()).refusal(), stopping);
-    // The kill orders the process search before the second claim, so the search would miss the processes of that task.
+    // The kill has chosen how to search for processes. If the second claim succeeded, the search would miss the
+    // processes of its task.
     assert_eq!(end_tree(&rig.kill("ada").effects), Some(Scan::ProcessAlone));
     assert_eq!(rig.by("ada", claim).refusal(), stopping);
     assert!(rig.is_pending(task));

@@ -443,12 +443,12 @@ enum Move {
 fn moves() -> impl Strategy<Value = Vec<Move>> {
     let (member, request) = (0..3_usize, 1..6_u64);
     let a_move = prop_oneof![
-        3 => (member.clone(), 0..3_usize).prop_map(|(who, what)| Move::Ask(who, what)),
-        3 => (member.clone(), request.clone()).prop_map(|(who, id)| Move::Begin(who, id)),
-        2 => (member.clone(), request.clone()).prop_map(|(who, id)| Move::End(who, id)),
-        1 => (member.clone(), request.clone()).prop_map(|(who, id)| Move::Withdraw(who, id)),
+        3 => (member.clone(), 0..3_usize).prop_map(|(by, what)| Move::Ask(by, what)),
+        3 => (member.clone(), request.clone()).prop_map(|(by, id)| Move::Begin(by, id)),
+        2 => (member.clone(), request.clone()).prop_map(|(by, id)| Move::End(by, id)),
+        1 => (member.clone(), request.clone()).prop_map(|(by, id)| Move::Withdraw(by, id)),
         3 => (0..4_usize, request, any::<bool>())
-            .prop_map(|(who, id, yes)| Move::Decide(who, id, yes)),
+            .prop_map(|(by, id, yes)| Move::Decide(by, id, yes)),
         1 => member.prop_map(Move::Die),
         1 => Just(Move::Resume),
         1 => (0..400_000_u64).prop_map(Move::Wait),
@@ -471,30 +471,30 @@ proptest! {
         let mut final_states = std::collections::BTreeMap::new();
         for a_move in moves {
             match a_move {
-                Move::Ask(who, what) => {
-                    rig.by(MEMBERS[who], ask(["a", "b", "c"][what])).answer();
+                Move::Ask(by, what) => {
+                    rig.by(MEMBERS[by], ask(["a", "b", "c"][what])).answer();
                 }
-                Move::Begin(who, id) => {
+                Move::Begin(by, id) => {
                     let request = RequestId(id);
-                    let done = rig.by(MEMBERS[who], Call::BeginRequest { request });
+                    let done = rig.by(MEMBERS[by], Call::BeginRequest { request });
                     if matches!(done.outcome, Some(Ok(_))) {
                         prop_assert!(allowed.contains(&id), "P-{id} was never allowed");
                         prop_assert!(begun.insert(id), "P-{id} was begun twice");
                     }
                 }
-                Move::End(who, id) => {
+                Move::End(by, id) => {
                     let request = RequestId(id);
-                    rig.by(MEMBERS[who], Call::EndRequest { request });
+                    rig.by(MEMBERS[by], Call::EndRequest { request });
                 }
-                Move::Withdraw(who, id) => {
+                Move::Withdraw(by, id) => {
                     let request = RequestId(id);
-                    rig.by(MEMBERS[who], Call::WithdrawRequest { request, allowed_in_agent: None });
+                    rig.by(MEMBERS[by], Call::WithdrawRequest { request, allowed_in_agent: None });
                 }
-                Move::Decide(who, id, yes) => {
+                Move::Decide(by, id, yes) => {
                     let request = RequestId(id);
                     let call = if yes { allow(request) } else { deny(request) };
-                    let by_user = who == MEMBERS.len();
-                    let done = match MEMBERS.get(who) {
+                    let by_user = by == MEMBERS.len();
+                    let done = match MEMBERS.get(by) {
                         Some(member) => rig.by(member, call),
                         None => rig.user(call),
                     };
@@ -506,11 +506,11 @@ proptest! {
                         }
                     }
                 }
-                Move::Die(who) => {
+                Move::Die(by) => {
                     // Advances past the restart window, so that the successor starts immediately.
                     rig.wait(120_000);
-                    rig.dies(MEMBERS[who]);
-                    rig.hello(MEMBERS[who]);
+                    rig.dies(MEMBERS[by]);
+                    rig.hello(MEMBERS[by]);
                 }
                 Move::Resume => {
                     rig.resume();

@@ -188,11 +188,11 @@ fn a_started_task_without_rerun_fails_however_its_claim_ends() {
         let TaskState::Failed { reason, .. } = &rig.task(task).state else {
             panic!("after {how}: {:?}", rig.task(task));
         };
-        let says = match how {
+        let expected = match how {
             "release" => "user released it: not now. The task is not repeated automatically",
             _ => "worker lost: ",
         };
-        assert!(reason.starts_with(says), "after {how}: {reason}");
+        assert!(reason.starts_with(expected), "after {how}: {reason}");
         assert_eq!(rig.task(task).attempts, 1, "after {how}");
         rig.user(Call::RetryTask { task }).answer();
         assert!(rig.owner(task).is_some(), "after {how} and task retry");
@@ -386,7 +386,7 @@ fn a_worker_without_hello_is_replaced() {
 }
 
 #[test]
-fn foreign_agents_start_within_the_start_limit() {
+fn external_agents_start_within_the_start_limit() {
     let mut spec = file(&["ada", "bob", "eve"]);
     spec.team.starting = 1;
     for member in &mut spec.members {

@@ -102,7 +102,7 @@ impl Rig {
         rig
     }
 
-    /// A team that was brought up, before any worker has said hello.
+    /// A team that was brought up, before any worker has connected.
     pub(crate) fn planned(spec: UpSpec) -> Self {
         let mut rig = Self {
             team: Team::default(),
@@ -303,7 +303,7 @@ impl Rig {
         }
     }
 
-    /// Advances the clock; each deadline on the way is met when it is due.
+    /// Advances the clock, and delivers each deadline when it is due.
     pub(crate) fn wait(&mut self, ms: u64) -> Vec<Event> {
         let until = self.now.after_ms(ms);
         let mut events = Vec::new();

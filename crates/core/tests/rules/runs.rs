@@ -43,7 +43,7 @@ fn finish(answer: &str, force: bool) -> Call {
 }
 
 /// The member appends one item, reads all its messages, and continues its turn.
-fn says(rig: &mut Rig, member: &str, text: &str) -> Done {
+fn continues_turn(rig: &mut Rig, member: &str, text: &str) -> Done {
     let read: Vec<MessageId> = rig.member(member).inbox.iter().map(|(id, _)| id).collect();
     rig.by(
         member,
@@ -222,11 +222,11 @@ fn transcript_and_read_messages_are_stored_together() {
 #[test]
 fn the_last_text_reports_to_the_lead_if_nothing_else_did() {
     let mut rig = Rig::of(file(&["ada"]));
-    says(&mut rig, "ada", "working");
+    continues_turn(&mut rig, "ada", "working");
     ends_turn(&mut rig, "ada", "I looked around");
     assert_eq!(rig.inbox("lead"), ["I looked around"]);
 
-    says(&mut rig, "ada", "working");
+    continues_turn(&mut rig, "ada", "working");
     rig.send("ada", "lead", "found it").answer();
     ends_turn(&mut rig, "ada", "as I said");
     assert_eq!(rig.inbox("lead"), ["I looked around", "found it"]);
@@ -236,15 +236,15 @@ fn the_last_text_reports_to_the_lead_if_nothing_else_did() {
 fn the_lead_is_notified_once_that_all_are_idle() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.user(start("goal")).answer();
-    says(&mut rig, "ada", "working");
-    says(&mut rig, "lead", "planning");
+    continues_turn(&mut rig, "ada", "working");
+    continues_turn(&mut rig, "lead", "planning");
     let ended_turn = ends_turn(&mut rig, "lead", "");
     assert_eq!(lead_notices(&ended_turn).len(), 0, "ada works");
     let ended_turn = ends_turn(&mut rig, "ada", "");
     assert_eq!(lead_notices(&ended_turn).len(), 1);
 
     assert!(!rig.team.is_stalled(), "the lead has an unread message");
-    says(&mut rig, "lead", "so what");
+    continues_turn(&mut rig, "lead", "so what");
     let ended_turn = ends_turn(&mut rig, "lead", "");
     assert_eq!(
         lead_notices(&ended_turn).len(),
@@ -253,7 +253,7 @@ fn the_lead_is_notified_once_that_all_are_idle() {
     );
     assert!(rig.team.is_stalled());
 
-    says(&mut rig, "ada", "working again");
+    continues_turn(&mut rig, "ada", "working again");
     let ended_turn = ends_turn(&mut rig, "ada", "");
     assert_eq!(lead_notices(&ended_turn).len(), 1);
 }
@@ -261,7 +261,7 @@ fn the_lead_is_notified_once_that_all_are_idle() {
 #[test]
 fn idleness_without_a_run_is_not_reported() {
     let mut rig = Rig::of(file(&["ada"]));
-    says(&mut rig, "ada", "working");
+    continues_turn(&mut rig, "ada", "working");
     let ended_turn = ends_turn(&mut rig, "ada", "");
     assert_eq!(lead_notices(&ended_turn).len(), 0);
 }
@@ -300,7 +300,7 @@ fn a_run_starts_with_the_given_memory() {
 #[test]
 fn a_member_with_a_transcript_needs_a_process_scan() {
     let mut rig = Rig::of(file(&["ada"]));
-    says(&mut rig, "ada", "running a command");
+    continues_turn(&mut rig, "ada", "running a command");
     rig.exits("ada");
     assert!(
         matches!(rig.life("ada"), Life::Ending { .. }),
@@ -396,7 +396,7 @@ fn a_stalled_run_can_be_replaced() {
     let mut rig = Rig::of(file(&["ada"]));
     rig.user(start("one")).answer();
     for words in ["planning", "so what"] {
-        says(&mut rig, "lead", words);
+        continues_turn(&mut rig, "lead", words);
         ends_turn(&mut rig, "lead", "");
     }
     assert!(rig.team.is_stalled());

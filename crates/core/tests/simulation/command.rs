@@ -59,7 +59,7 @@ pub(crate) enum Command {
         ms: u32,
     },
     SaveSnapshot,
-    /// Kills the supervisor with all effects under way; another supervisor starts later.
+    /// Kills the supervisor and drops its pending effects; another supervisor starts later.
     Crash {
         snapshot: u8,
         down_ms: u32,
@@ -247,7 +247,7 @@ fn ask() -> impl Strategy<Value = Ask> {
 }
 
 fn task() -> impl Strategy<Value = TaskChoice> {
-    let who = (
+    let claimants = (
         option::weighted(0.2, 0_u8..2),
         option::weighted(0.2, member()),
     );
@@ -257,7 +257,7 @@ fn task() -> impl Strategy<Value = TaskChoice> {
         -2_i8..3,
         any::<bool>(),
         prop::bool::weighted(0.8),
-        who,
+        claimants,
     )
         .prop_map(
             |(title, version, priority, runs, rerun, (role, assignee))| TaskChoice {

@@ -1,4 +1,4 @@
-//! The environment of the core: runs effects, delivers reports, and lets workers act.
+//! Actions outside the core: runs effects, delivers reports, and lets workers act.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ enum Move {
 }
 
 impl World {
-    /// Performs one action outside of the core; false when no action is left.
+    /// Performs one action outside the core; false when no action is left.
     pub(crate) fn outside(&mut self, which: u8, how: u8) -> bool {
         let mut moves = self.moves();
         if moves.is_empty() {

@@ -207,7 +207,7 @@ fn check_inbox(member: &Member, model: &Model) {
         assert_eq!(
             offered.first(),
             Some(&first.id),
-            "the most urgent lane goes first"
+            "the most urgent lane is offered first"
         );
     }
 }

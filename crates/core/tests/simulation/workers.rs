@@ -1,4 +1,4 @@
-//! Simulated workers: they connect, work, read, report their exit and die, not always as they should.
+//! Simulated workers: they connect, work, read messages, report their exit and die, sometimes incorrectly.
 
 use agent_team_core::effect::Scan;
 use agent_team_core::input::{Call, ClaimRef, Input, Origin, StartFault};
@@ -184,7 +184,7 @@ impl World {
         }
     }
 
-    /// A worker connects: it receives its claim, and is offered its unread messages from the first one on.
+    /// A worker connects: it receives its claim, and is offered all its unread messages.
     pub(crate) fn hello(&mut self, launch: &LaunchId) {
         let worker = &self.workers[launch];
         let (member, process) = (worker.member.clone(), worker.process);

@@ -1,5 +1,5 @@
-//! The simulated environment: clock, journal, supervisors and boots. Every input goes through [`World::advance`], which
-//! compares the resulting team with the model.
+//! The whole state of a simulation: team, model, clock, journal, workers and pending effects. Every input goes through
+//! [`World::advance`], which compares the resulting team with the model.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
