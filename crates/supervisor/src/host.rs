@@ -20,6 +20,6 @@ pub trait Host: Send + Sync {
 pub struct Hosted {
     /// Sending or dropping it ends the worker immediately.
     pub end: oneshot::Sender<()>,
-    /// Completes, with a value or an error, once nothing of the worker runs in this process.
+    /// Completes, with a value or an error, once no code of the worker runs in this process.
     pub ended: oneshot::Receiver<()>,
 }

@@ -72,8 +72,8 @@ pub(crate) enum Order {
     /// Reports when the hosted worker of this launch has ended; at once if the launch is unknown. The process is the
     /// worker's host process.
     Watch(LaunchId, ProcessId),
-    /// Ends a hosted worker and, if it does not end in time, its host process. `gone` is answered when nothing of the
-    /// worker is left.
+    /// Ends a hosted worker and, if it does not end in time, its host process. `gone` is answered when the worker has
+    /// ended.
     End {
         launch: LaunchId,
         process: Option<ProcessId>,

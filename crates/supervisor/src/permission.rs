@@ -22,7 +22,7 @@ use agent_team_protocol::{ErrorCode, Refusal};
 
 use crate::settings::TeamSettings;
 
-/// Maximum width, in columns, of the line that reports a request to the lead.
+/// Maximum width, in columns, of the line that reports a request.
 const NOTICE_WIDTH: usize = 240;
 
 /// The fixed inputs of every judgement. `home` is the home directory of the user who runs this process;

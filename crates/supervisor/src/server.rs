@@ -123,7 +123,7 @@ impl Server {
         self.client_connected.notified().await;
     }
 
-    /// Whether there is room for one more connection: `connections` and the new one may together use `quarters`
+    /// Whether there is room for one more connection: `connections` and the new connection may together use `quarters`
     /// quarters of the descriptors.
     fn is_room_for(&self, connections: u32, quarters: u64) -> bool {
         u64::from(connections) < self.descriptors_max / 4 * quarters

@@ -183,7 +183,7 @@ impl Teams {
             done,
         });
         let _driver_gone = closed.await;
-        // Two concurrent calls can delete the same team. While the second call waited, the first one removed the team,
+        // Two concurrent calls can delete the same team. While the second call waited, the first call removed the team,
         // and a new team with the same id may already be open. The second call must not remove the new team.
         let is_current = |current: &DriverHandle| current.messages.same_channel(&driver.messages);
         if !self.open.borrow().get(team).is_some_and(is_current) {

@@ -96,7 +96,7 @@ struct Connection {
     outbox: Outbox,
     cursor: InboxCursor,
     process: ProcessId,
-    /// Messages up to this one may have been offered before: they are marked as redelivered.
+    /// Messages up to this message may have been offered before: they are marked as redelivered.
     offered_before: Option<MessageId>,
 }
 
@@ -238,7 +238,7 @@ impl Launches {
     /// Detaches a connection that has ended. Returns false if a newer connection has replaced it.
     pub(super) fn detach(&mut self, launch: &LaunchId, connection: u64) -> bool {
         // Compare the ids: when a worker reconnects, the end of its old connection can arrive after the new connection
-        // was attached, and must not detach the new one.
+        // was attached, and must not detach the new connection.
         let is_current = |current: &Connection| current.id == connection;
         match self.runtimes.get_mut(launch) {
             Some(runtime) if runtime.connection.as_ref().is_some_and(is_current) => {

@@ -132,8 +132,8 @@ impl HostProcess {
     }
 
     /// Ends the member. `process` is the member's host process; without it, the host process of the last order is
-    /// assumed. Answers when nothing of the member is left in the process. A timeout or an error means unknown, not
-    /// dead: the host process is killed if it is known, and the order is repeated until the end is certain.
+    /// assumed. Answers when the member has ended. A timeout or an error means unknown, not dead: the host process is
+    /// killed if it is known, and the order is repeated until the end is certain.
     pub(super) fn end(
         &self,
         launch: LaunchId,

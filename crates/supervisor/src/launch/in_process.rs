@@ -22,7 +22,7 @@ pub(super) struct HostedWorkers {
 struct Worker {
     /// `None` once the worker was asked to end.
     end: Option<oneshot::Sender<()>>,
-    /// True when nothing of the worker is left.
+    /// True when the worker has ended.
     gone: watch::Receiver<bool>,
 }
 
@@ -71,7 +71,7 @@ impl HostedWorkers {
         }
     }
 
-    /// Ends the worker, and answers when nothing of it is left. An unknown launch has ended, as in [`Self::watch`].
+    /// Ends the worker, and answers when it has ended. An unknown launch has ended, as in [`Self::watch`].
     pub(super) fn end(&mut self, launch: &LaunchId, ended: oneshot::Sender<()>) {
         let Some(worker) = self.workers.get_mut(launch) else {
             let _asker_gone = ended.send(());

@@ -1,9 +1,9 @@
 //! The connection to iTerm2's API: a WebSocket over the app's Unix socket, one request at a time. Used by
 //! [`super::app`] only.
 //!
-//! All teams share one connection to an app, because the cookie that authenticates it can be used only once. The
-//! cookie comes from the environment of the caller, or else from the app, which may ask the user first. The cookie is
-//! never stored. A failed connection is dropped; the next request opens a new one.
+//! All teams share one connection to an app, because the cookie that authenticates it can be used only once. The cookie
+//! comes from the environment of the caller, or else from the app, which may ask the user first. The cookie is never
+//! stored. A failed connection is dropped; the next request opens a new connection.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -132,7 +132,7 @@ fn open_connections() -> std::sync::MutexGuard<'static, BTreeMap<PathBuf, Connec
 }
 
 impl Connection {
-    /// The open connection, or a new one. `cookie` is the caller's, if there is one.
+    /// The open connection, or a new connection. `cookie` is the caller's cookie, if there is one.
     pub(super) async fn get_or_open(
         site: &ItermSite,
         cookie: Option<&Cookie>,

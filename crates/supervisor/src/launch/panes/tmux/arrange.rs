@@ -6,7 +6,7 @@
 //!   each later window without a zoomed pane is laid out again too, even if no pane joins it or a pane of the user is
 //!   in it.
 //! - If no window is cramped, a window has changed its size, and fewer windows have room for all panes, the panes of
-//!   the last windows move to the first ones. A window that panes join is laid out again. Nothing moves if a window
+//!   the last windows move to the first windows. A window that panes join is laid out again. Nothing moves if a window
 //!   contains a pane of the user or a zoomed pane.
 //!
 //! All other windows keep their layouts, which the user may have changed.
@@ -87,7 +87,8 @@ impl TmuxPanes {
         Ok(())
     }
 
-    /// Moves the panes of the last windows to the first ones, which have room for all panes. The emptied windows close.
+    /// Moves the panes of the last windows to the first windows, which have room for all panes. The emptied windows
+    /// close.
     async fn gather(&self, windows: &[TeamWindow], needed: usize) -> Result<(), TmuxError> {
         let (kept, emptied) = windows.split_at(needed);
         let mut moved = emptied.iter().flat_map(|it| &it.members);

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_panes_count_but_are_never_split() {
+    fn user_panes_count_but_are_never_split() {
         let windows = survey(&[ADA, BOB, HAND, USERS]).windows_of(&team());
         let [window] = windows.as_slice() else {
             panic!("{windows:?}")

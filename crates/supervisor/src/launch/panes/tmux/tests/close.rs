@@ -62,7 +62,7 @@ async fn closing_all_finds_a_server_whose_socket_was_deleted() {
 }
 
 #[tokio::test]
-async fn foreign_panes_are_kept_and_reported() {
+async fn panes_that_are_not_ours_are_kept_and_reported() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
     let running = rig.start(&["lead"]).await;
