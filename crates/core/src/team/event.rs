@@ -105,8 +105,8 @@ events! {
         member: Option<MemberName>,
         mode: Mode,
     },
-    /// The team was adopted for the first time, or after a reboot: no process that was recorded before runs, and no
-    /// earlier tick is valid.
+    /// The team was adopted for the first time, or after a reboot: no recorded process is still running, and no earlier
+    /// tick is valid.
     Booted {
         boot: Arc<str>,
     },
