@@ -7,8 +7,8 @@
 //!      └───────────────────────────────────────────────────────────────┘
 //! ```
 //! Only [`Driver`] changes a `Team` (I3), and it sends no reply, effect or notification before the events that cause it
-//! are stored (I4); `ARCHITECTURE.md` lists these invariants. It never waits for a member, for tmux or for a hook:
-//! their results come back as [`Message`]s. While a commit waits for the disk, messages stay in the channel.
+//! are stored (I4); `ARCHITECTURE.md` lists these invariants. The driver never waits for a member, for tmux or for a
+//! hook: results arrive as [`Message`]s. While a commit waits for the disk, messages stay in the channel.
 //!
 //! Components own their fields and do not know the driver: `batch`, `launches`, `waiters`, `down`, `replies`,
 //! `subscribers`, `labels`, `notifier`, `history_reader`. `views` and `permissions` are computed from the state. These

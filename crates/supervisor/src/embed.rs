@@ -104,7 +104,7 @@ pub async fn serve(
         }
     };
     serving.server.close(GoodbyeReason::Stopped).await;
-    // The listener is dropped with its task.
+    // The listener is dropped with its tokio task.
     let _panicked = serving.accepting.await;
     if let Err(error) = private_file::discard(&socket) {
         tracing::warn!(%error, "cannot remove the socket");

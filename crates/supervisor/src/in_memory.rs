@@ -1,8 +1,8 @@
 //! A supervisor without socket, lock and signals: the same server, drivers and stores, on a [`Machine`] and connections
 //! that the caller provides. Called by the simulation of the `tests` package.
 //!
-//! All of its work runs in tasks of the `LocalSet` in which it was started. Dropping that `LocalSet` at any moment is
-//! equivalent to `kill -9` of the process.
+//! All of its work runs in tokio tasks of the `LocalSet` in which it was started. Dropping that `LocalSet` at any
+//! moment is equivalent to `kill -9` of the process.
 
 use std::fmt;
 use std::rc::Rc;

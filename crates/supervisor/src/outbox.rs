@@ -284,8 +284,8 @@ impl Drop for CallCount {
 }
 
 impl Shared {
-    /// Waits until the outbox is closed. Only the writing task calls this: [`Outbox::close`] leaves a permit for one
-    /// task.
+    /// Waits until the outbox is closed. Only the tokio task that writes calls this: [`Outbox::close`] leaves a permit
+    /// for one waiter.
     async fn closed(&self) {
         while !self.closed.load(Ordering::Relaxed) {
             self.changed.notified().await;

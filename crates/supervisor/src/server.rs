@@ -216,8 +216,8 @@ impl Server {
     }
 
     /// Serves one connection until it ends. Counts the connection synchronously, not in the returned future: in a
-    /// burst, several connections are accepted before the first of their tasks runs, and all of them would pass the
-    /// limit.
+    /// burst, several connections are accepted before the tokio task of the first one runs, and all of them would pass
+    /// the limit.
     pub(crate) fn serve(
         self: Rc<Self>,
         reader: FrameReader,

@@ -202,7 +202,7 @@ impl Driver {
         }
     }
 
-    /// Refuses a call of a batch that was not stored. A call that repeats an earlier, stored one gets the stored
+    /// Refuses a call of a batch that was not stored. If the call repeats a stored call, the reply is the stored
     /// answer.
     fn refuse_call(&mut self, to: ReplyTo, refusal: &Refusal) {
         let Some(pending) = self.replies.take(to) else {

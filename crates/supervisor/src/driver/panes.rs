@@ -1,4 +1,4 @@
-//! Panes of members: assigns found panes to members, opens new panes for members that lost theirs, and lends
+//! Panes of members: assigns found panes to members, opens new panes for members whose pane is gone, and lends
 //! terminals. Called by the driver.
 //!
 //! A pane is only a display and does not show whether a member is alive. A member is in a pane when the terminal

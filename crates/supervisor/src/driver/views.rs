@@ -255,7 +255,8 @@ impl Views<'_> {
         attention::summary(&views)
     }
 
-    /// Whether the member has budget for further model requests, and their effort, as sent to its worker.
+    /// Whether the member has budget for further model requests, and the effort of these requests, as sent to its
+    /// worker.
     pub(super) fn allowance(&self, name: &MemberName) -> Allowance {
         let out = self
             .team

@@ -33,7 +33,7 @@ pub(super) enum Until {
     Request(RequestId),
     /// The run waits for the lead's model to answer a question.
     Question,
-    /// No task is in progress, and no member can claim one.
+    /// No task is in progress, and no member can claim a task.
     Quiet,
 }
 

@@ -9,7 +9,7 @@ use agent_team_protocol::placement::Placement;
 use agent_team_protocol::spec::Colour;
 use agent_team_protocol::{LaunchId, MemberName};
 
-/// An order to start a worker, or to show a running one.
+/// An order to start a worker, or to show a running worker.
 #[derive(Debug, Clone)]
 pub(crate) struct LaunchOrder {
     pub(crate) member: MemberName,

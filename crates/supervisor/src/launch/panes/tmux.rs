@@ -281,7 +281,7 @@ impl TmuxPanes {
         }
     }
 
-    /// Whether the pane is the active one of a client that has the focus.
+    /// Whether the pane is the active pane of a client that has the focus.
     ///
     /// tmux counts a client as focused until its terminal reports otherwise: a terminal is asked for reports only with
     /// the option `focus-events`, and a client in control mode never reports.

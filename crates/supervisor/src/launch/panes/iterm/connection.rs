@@ -159,7 +159,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Drops the connection, so that the next request opens a new one.
+    /// Drops the connection, so that the next request connects again.
     pub(super) fn forget(&self, site: &ItermSite) {
         let mut open = open_connections();
         if open

@@ -102,7 +102,7 @@ pub(super) struct Tab {
     pub(super) root: Option<Node>,
     #[prost(string, optional, tag = "2")]
     pub(super) tab_id: Option<String>,
-    /// Sessions hidden by a maximised one.
+    /// Sessions hidden by a maximised session.
     #[prost(message, repeated, tag = "6")]
     pub(super) minimized: Vec<Summary>,
 }

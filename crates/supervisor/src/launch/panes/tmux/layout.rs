@@ -67,7 +67,7 @@ impl Frame {
         panes.max(1)
     }
 
-    /// The tmux layout applied after each split, so that there is room for the next one.
+    /// The tmux layout applied after each split, so that there is room for the next pane.
     pub(super) fn interim_layout(self) -> &'static str {
         match self.fitting() {
             Layout::MainVertical | Layout::Tiled | Layout::Windows => "tiled",

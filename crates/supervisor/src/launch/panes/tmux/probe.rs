@@ -57,7 +57,7 @@ enum UserServerError {
     Silent(#[from] TmuxError),
 }
 
-/// Offers the caller's own server if the caller is inside one that can be used, otherwise our own server.
+/// Offers the server that the caller runs in, if it can be used, otherwise our own server.
 pub(in crate::launch::panes) async fn probe(
     terminal: &CallerTerminal,
     directories: &Directories,
