@@ -20,7 +20,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 use crate::read::{JournalEntry, ReadError, Restored, json, newest_message, restore, text};
 use crate::writer::party_key;
 
-/// A page ends after this many bytes of events, whatever its limit.
+/// A page ends after this many bytes of events, even if it has fewer events than its limit.
 const PAGE_BYTES: usize = 1 << 20;
 
 /// Idle connections kept per team.

@@ -92,7 +92,7 @@ impl TeamLock {
         })
     }
 
-    /// Records that everything up to this revision is acknowledged.
+    /// Records the newest acknowledged revision.
     pub(crate) fn record(&self, revision: u64) {
         // The length is fixed, so that a crash leaves either the old or the new text.
         let text = format!("{revision:020} {}\n", self.boot);
@@ -101,7 +101,7 @@ impl TeamLock {
         }
     }
 
-    /// The database was set aside: the next database need not contain the acknowledged revisions.
+    /// Empties the file: the database was set aside, and the next one need not contain the acknowledged revisions.
     pub(crate) fn forget(&self) -> io::Result<()> {
         self.file.clear()
     }

@@ -198,7 +198,7 @@ fn open_read_only(file: &Path) -> Result<Option<Connection>, OpenError> {
     }
 }
 
-/// `None` if the file system does not support a write-ahead log.
+/// Opens the connection of the writer; `None` if the file system does not support a write-ahead log.
 fn connect(file: &Path, durability: Durability) -> Result<Option<Connection>, ReadError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
@@ -225,7 +225,7 @@ fn connect(file: &Path, durability: Durability) -> Result<Option<Connection>, Re
     connection.pragma_update(None, "cell_size_check", true)?;
     // Negative values are in KiB. Appending needs few pages, and the supervisor must stay small.
     connection.pragma_update(None, "cache_size", -512)?;
-    // A large snapshot leaves a large log.
+    // Without a limit, the log keeps the size that its largest snapshot needed.
     connection.pragma_update(None, "journal_size_limit", 16 << 20)?;
     Ok(Some(connection))
 }
@@ -338,7 +338,7 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Looks the file up by its path: closing a descriptor of the database would drop SQLite's locks on it.
+/// Inspects the path without opening the file: closing a descriptor of the database would drop SQLite's locks on it.
 fn identity_of(path: &Path) -> io::Result<FileIdentity> {
     fs::symlink_metadata(path).map(|metadata| FileIdentity::from(&metadata))
 }

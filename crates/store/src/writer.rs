@@ -411,7 +411,7 @@ impl Writer {
     }
 }
 
-/// A failpoint: stores an event as a second writer would.
+/// The planted fault [`Plant::SecondWriter`]: stores an event as a second writer would.
 fn insert_foreign_event(file: &Path) {
     let written = Connection::open(file).and_then(|other| {
         other.execute(
@@ -422,7 +422,7 @@ fn insert_foreign_event(file: &Path) {
         )
     });
     if let Err(error) = written {
-        tracing::warn!(%error, "the failpoint did not trigger");
+        tracing::warn!(%error, "cannot store the event of the planted fault");
     }
 }
 

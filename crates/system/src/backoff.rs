@@ -1,5 +1,5 @@
-//! Pauses between repeated attempts. Called by the client, by the worker's link to the supervisor, and by the clients
-//! of language models.
+//! Pauses between repeated attempts. Called by the client, by the worker's link to the supervisor, by the supervisor
+//! for MCP hosts, and by the clients of language models.
 //!
 //! Only computes pauses: the caller counts its failures, waits, and decides when to give up. Restarts of members have
 //! their own backoff in `core`, which does not link this crate and derives its jitter from the seed of an input.

@@ -8,8 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::os;
 
-/// Milliseconds since an arbitrary point of this boot, without the time spent suspended. The same
-/// for all processes of one boot.
+/// Milliseconds since an arbitrary point of this boot, without the time spent suspended. The same for all processes of
+/// one boot.
 pub fn monotonic_ms() -> u64 {
     os::monotonic_ms()
 }

@@ -1,5 +1,5 @@
-//! Frames over the socket, or over any other pair of byte streams. Called by the crate `client`, by the supervisor, and
-//! by the host process of hosted members.
+//! Frames over a socket, or over any other pair of byte streams. Called by the crate `client`, by the supervisor, by
+//! the host process of hosted members, and by both sides of a joined member's socket.
 //!
 //! Frames are not interpreted here. The protocol's decoder checks their size, encoding and nesting depth.
 
@@ -89,8 +89,7 @@ impl FrameReader {
     }
 }
 
-/// The sending side of a connection: frames are queued, then sent with as few system calls as the
-/// socket allows.
+/// The sending side of a connection: frames are queued, then sent with as few system calls as the socket allows.
 pub struct FrameWriter {
     stream: ByteWriter,
     queued: Vec<u8>,

@@ -1,4 +1,4 @@
-//! The files in which a supervisor announces itself, and the search for the project's programs. Called by the
+//! The files in which a supervisor announces itself, and the search for the programs of agent-team. Called by the
 //! supervisor, which writes the files, and by the programs that look for a supervisor: clients and workers.
 //!
 //! The lock file contains the path of the socket and nothing else: workers of other builds read the whole file. The
@@ -52,7 +52,7 @@ pub fn settings_report(refusal: Refusal) -> String {
     format!("{SETTINGS}{refusal}\n")
 }
 
-/// One of the project's binaries was not found.
+/// A program of agent-team was not found.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot find {name}: it is neither beside this program nor in PATH")]
 pub struct FindBinaryError {
@@ -136,7 +136,7 @@ pub async fn without_lock(directories: &Directories) -> Option<ProcessId> {
     ProcessId::of(pid).ok().flatten()
 }
 
-/// The running supervisor; `None` when none runs, or when it has taken the lock but not yet written its socket.
+/// The running supervisor; `None` when none runs, or while the lock file is empty because it is starting or exiting.
 pub fn announced(directories: &Directories) -> io::Result<Option<Announced>> {
     let lock = directories.supervisor_lock();
     if FileLock::is_held(&lock)? {
@@ -185,10 +185,10 @@ pub fn is_neutral(variable: &OsStr) -> bool {
     NEUTRAL.iter().any(|name| variable == *name) || variable.as_bytes().starts_with(b"LC_")
 }
 
-/// Finds one of the project's binaries: beside the running binary, else in `PATH`.
+/// Finds a program of agent-team: beside the running program, else in `PATH`.
 ///
 /// # Errors
-/// Neither the directory of the running binary nor a directory of `PATH` contains a file of this name.
+/// Neither the directory of the running program nor a directory of `PATH` contains a file of this name.
 pub fn sibling_binary(name: &str) -> Result<PathBuf, FindBinaryError> {
     let running = std::env::current_exe().ok();
     let beside = running

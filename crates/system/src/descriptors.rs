@@ -1,5 +1,5 @@
 //! Number and limit of open descriptors. Called by the supervisor at its start, for its status, and whenever it starts
-//! a program.
+//! a program, and by the HTTP service at its start.
 //!
 //! The supervisor holds several descriptors per team and member, more than the usual soft limit of 1,024 allows.
 //! Programs that it starts get the original limit back: select(2) cannot handle descriptors above 1,023, so programs

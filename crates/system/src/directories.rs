@@ -201,7 +201,7 @@ impl Directories {
         self.socket_path("supervisor.sock")
     }
 
-    /// The socket of the project's own tmux server.
+    /// The socket of agent-team's own tmux server.
     pub fn tmux_socket(&self) -> PathBuf {
         self.socket_path("tmux.sock")
     }

@@ -1,7 +1,7 @@
-//! The input history of one team, stored in the team's directory. Called by the agents' panes and by the
-//! single-terminal view; their prompts share the history.
+//! The input history of one team, stored in the team's directory: one file for messages to agents, one for shell lines.
+//! Called by the panes and by the single-terminal view; their prompts share the history.
 //!
-//! The file (0600) has one JSON string per line. Callers remove the secrets that they know before they add a text.
+//! A file (0600) has one JSON string per line. Callers remove the secrets that they know before they add a text.
 //! History is optional: a read or write error is logged and otherwise ignored.
 
 use std::fs::OpenOptions;

@@ -9,7 +9,7 @@
 //! - restricting programs: [`sandbox`], [`limits`], [`cgroup`]
 //! - the user's terminal: [`terminal`]; signals to this process: [`signals`]
 //! - files and directories: [`directories`], [`private_file`], [`log_file`], [`lock`], [`disk`], [`history`], [`path`],
-//!   [`beneath`] (opening without following links), [`notes`]
+//!   [`beneath`] (opening without following links), [`regular_file`], [`notes`]
 //! - the connection to the supervisor: [`socket`], [`connection`] (frames), [`daemon`] (finding it)
 //! - time: [`clock`]; pauses between attempts: [`backoff`]; randomness: [`random`]
 //! - open descriptors and their limit: [`descriptors`]
@@ -19,8 +19,8 @@
 //! A function that returns `io::Result` fails with the error of the system call that it makes. A section "Errors" lists
 //! other causes.
 //!
-//! This crate decides nothing about teams: it does not know members, tasks or restarts. Of a launch it knows only the
-//! processes and the control group.
+//! This crate decides nothing about teams: it knows no members, tasks or restarts, and of a launch only the processes
+//! and the control group.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 #![deny(clippy::undocumented_unsafe_blocks)]

@@ -19,7 +19,8 @@ pub struct FileLock {
 }
 
 impl FileLock {
-    /// Acquires the lock, and creates the file (0600) if it does not exist. `None` when another process holds the lock.
+    /// Acquires the lock, and creates the file (0600) if it does not exist. `None` when the lock is held, by another
+    /// process or by this one.
     ///
     /// # Errors
     /// The file cannot be opened, is a symbolic link, or cannot be locked.
@@ -36,9 +37,9 @@ impl FileLock {
             if acquired(file.try_lock())? {
                 return Ok(Some(FileLock { file }));
             }
-            // The exclusive attempt also fails while a call of `is_held` in another process briefly holds a shared
-            // lock. If a shared lock succeeds, no process holds the lock exclusively, so try again; otherwise there is
-            // a real holder.
+            // The exclusive attempt also fails while a concurrent call of `is_held` briefly holds a shared lock. If a
+            // shared lock succeeds, no process holds the lock exclusively, so try again; otherwise there is a real
+            // holder.
             if !acquired(file.try_lock_shared())? {
                 return Ok(None);
             }
@@ -100,7 +101,7 @@ impl FileLock {
     }
 }
 
-/// Converts the result of an attempt to lock: false when another process holds the lock.
+/// Converts the result of an attempt to lock: false when the lock is held.
 fn acquired(result: Result<(), TryLockError>) -> io::Result<bool> {
     match result {
         Ok(()) => Ok(true),

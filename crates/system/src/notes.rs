@@ -24,7 +24,7 @@ use crate::random;
 /// The directory of notes in the state of a team and in the user's settings.
 const DIRECTORY: &str = "notes";
 
-/// The beginning of the name of a temporary file.
+/// Prefix of the name of a temporary file.
 const TEMPORARY: &str = ".note-";
 
 /// The largest number of entries of a directory that are read.
@@ -35,7 +35,7 @@ const LOCK_LIMIT: Duration = Duration::from_secs(2);
 
 const LOCK_POLL: Duration = Duration::from_millis(10);
 
-/// Where the notes of each level are. The default has no level.
+/// Where the notes of each level are. The default value has no levels.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notes {
     /// The team's state directory. `None`: there is no team.
@@ -105,7 +105,7 @@ impl From<Errno> for NoteError {
 }
 
 impl Notes {
-    /// The notes that members and user of a team share. `project` is canonical. `team`: its id.
+    /// The notes that the user and the members of a team share. `team`: the id of the team. `project` is canonical.
     pub fn new(directories: &Directories, team: Option<&str>, project: &Path) -> Self {
         // The directory of the settings may be a link of the user, for example into a repository of such files.
         let named = &directories.config;
@@ -124,8 +124,8 @@ impl Notes {
         Some(base.join(relative).join(name.file()))
     }
 
-    /// The path of a note's file as the user knows it. It differs from [`Notes::path`] if the user's settings are behind a
-    /// link.
+    /// The path of a note's file as the user knows it. It differs from [`Notes::path`] if the user's settings are
+    /// behind a link.
     pub fn known_path(&self, level: NoteLevel, name: &NoteName) -> Option<PathBuf> {
         match (level, &self.user, &self.user_link) {
             (NoteLevel::User, Some(_), Some(link)) => Some(link.join(DIRECTORY).join(name.file())),
@@ -133,7 +133,7 @@ impl Notes {
         }
     }
 
-    /// The directory that contains the level's directory, and the path from the one to the other.
+    /// A base directory, and the relative path from it to the level's directory.
     fn place(&self, level: NoteLevel) -> Result<(&Path, &'static str), NoteError> {
         match level {
             NoteLevel::Team => Ok((self.team.as_deref().ok_or(NoteError::NoTeam)?, DIRECTORY)),
@@ -224,8 +224,8 @@ impl Notes {
         written
     }
 
-    /// Removes a note if its text is still `old`. `old` is `None`: removes any note, also one that cannot be read.
-    /// Returns whether it existed.
+    /// Removes a note if its text is still `old`. If `old` is `None`, removes the note whatever its text is, even if it
+    /// cannot be read. Returns whether the note existed.
     ///
     /// # Errors
     /// The file cannot be removed, is a directory, or does not have the text `old`.

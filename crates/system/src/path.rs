@@ -1,5 +1,5 @@
-//! Resolution of paths. Called before a path is checked against permission rules, and for the
-//! directory of the user's notes.
+//! Resolution of paths. Called before a path is checked against permission rules, and for the directory of the user's
+//! notes.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! Files that only their owner may read: launch files with their tokens, environments, keys and secrets. Called by the
-//! supervisor, the store, the workers, the clients of language models and the command line.
+//! supervisor, the store, the workers, the clients of language models, the HTTP service and the command line.
 //!
 //! No function follows a symlink, and no function reads a file that other users may access. Errors contain the path.
 

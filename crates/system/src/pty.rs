@@ -1,5 +1,5 @@
-//! A pseudo-terminal, and programs that have it as their controlling terminal. Called by the command engine
-//! and by the inner pty of a terminal program.
+//! A pseudo-terminal, and programs that have it as their controlling terminal. Called by the command engine and by the
+//! inner pty of a terminal program.
 //!
 //! The master side is asynchronous and never blocks the runtime. Reads return the program's output as bytes; writes
 //! arrive as if typed, so a ^C byte interrupts the program. One pty serves one program at a time.
@@ -39,8 +39,8 @@ impl Pty {
         Ok(pty)
     }
 
-    /// Starts a program as the leader of a new session whose controlling terminal, stdin, stdout
-    /// and stderr are this pty.
+    /// Starts a program as the leader of a new session whose controlling terminal, stdin, stdout and stderr are this
+    /// pty.
     pub fn spawn(&self, spec: &ProgramSpec) -> io::Result<Child> {
         let terminal = os::open_pty_terminal(self.master.get_ref().as_fd())?;
         let mut command = spec.command();

@@ -1,5 +1,5 @@
-//! Reads the beginning of a file whose path was resolved before, and that another process may have replaced since.
-//! Called by the workers for instruction files, skills and command files, and by the team file for command files.
+//! Reads the beginning of a file by a path that was resolved earlier: another process may have replaced the file or a
+//! directory above it since. Called for instruction files, skills and command files.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -42,10 +42,10 @@ pub fn read_beginning(path: &Path, max: u64) -> io::Result<Beginning> {
     Ok(Beginning { bytes, is_cut })
 }
 
-/// Reads a whole file that still has its digest.
+/// Reads a whole file, and checks that its content still has the digest.
 ///
 /// # Errors
-/// As [`read_beginning`], or the file is larger than `max` bytes, or its content has changed.
+/// As [`read_beginning`], or the file is larger than `max` bytes, or its content has another digest.
 pub fn read_unchanged(file: &FileDigest, max: u64) -> io::Result<Vec<u8>> {
     let Beginning { bytes, is_cut } = read_beginning(&file.path, max)?;
     match !is_cut && hex(&Sha256::digest(&bytes)) == file.sha256 {

@@ -1,5 +1,5 @@
-//! Runs programs in a sandbox. Called by the workers for the commands of their agents, and by the verbs `doctor` and
-//! `rules`, which only look for a sandbox.
+//! Runs programs in a sandbox. Called by the workers for the commands of their agents, and by the verbs `doctor`,
+//! `mode` and `rules`, which only look for a sandbox.
 //!
 //! A [`Profile`] lists the paths that a program may write, the paths that are hidden from it, and whether it has
 //! network access. A [`Sandbox`] is a mechanism that enforces the profile. [`find`] returns the best mechanism that
@@ -13,7 +13,7 @@
 //!
 //! On Linux both mechanisms also refuse these system calls:
 //! - Unix sockets (tmux, ssh-agent, D-Bus, the supervisor), except connected pairs of stream and seqpacket sockets;
-//! - reading the memory of other processes;
+//! - reading the memory of other processes, and changing the kernel, for example with `bpf`;
 //! - `io_uring`, through which a program could make system calls that the filter does not see;
 //! - new namespaces and mounts.
 //!

@@ -1,5 +1,5 @@
-//! The files of a skill: their digest, which the trust question contains, and the check before the skill is used.
-//! Called by the team file and by the tool `skill`.
+//! Computes the digest of a skill's files, which the user trusts, and checks it before the skill is used. Called by the
+//! team file and by the tool `skill`.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

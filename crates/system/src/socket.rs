@@ -1,5 +1,5 @@
-//! The Unix-domain socket between supervisor, workers and clients: byte streams with the peer's credentials. Called by
-//! the client, the supervisor and the process that hosts members.
+//! Unix-domain sockets: byte streams with the peer's credentials. Called by the client, the supervisor, the workers and
+//! hosts, the MCP server of a chat session, and the HTTP service.
 //!
 //! Both sides accept only peers of the same user; the credentials come from the kernel. This module does not decide the
 //! permissions of a peer: the supervisor derives them from the peer's token.
@@ -101,8 +101,8 @@ pub fn bind_for(path: &Path) -> io::Result<OwnedFd> {
     bind(path).map(OwnedFd::from)
 }
 
-/// Waits until a client connects to a socket of [`bind_for`] that no process accepts from. Accepts no connection. Must be
-/// called within a tokio runtime.
+/// Waits until a client connects to a socket of [`bind_for`] that no process accepts from. Accepts no connection. Must
+/// be called within a tokio runtime.
 pub async fn has_client(listener: &OwnedFd) -> io::Result<()> {
     // A new registration reports connections that arrived before.
     let watched = register(listener.try_clone()?, Interest::READABLE)?;

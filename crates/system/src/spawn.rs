@@ -1,7 +1,7 @@
 //! Starts programs. Each program gets a complete environment, a working directory, its own session, and only the
 //! descriptors that are passed to it. Called by the client (to start the supervisor), by the supervisor (headless
-//! workers and host processes), by the workers (to reap orphans), by the tools, by [`crate::sandbox`] and, through
-//! [`crate::pty`], by the command engine.
+//! workers and host processes), by the workers (to reap orphans), by the tools, by [`crate::sandbox`], and through
+//! [`crate::pty`] by the command engine and for terminal programs.
 //!
 //! This module also reaps the children that it starts, each by its pid: a wait for any child could take the exit status
 //! away from the caller that waits for that child. A worker is a subreaper and reaps the orphans that it adopts with
@@ -125,12 +125,12 @@ pub fn spawn_session_with(spec: &ProgramSpec, stdio: [OwnedFd; 3]) -> io::Result
     Child::of(|| os::spawn_session(spec, [input.as_fd(), output.as_fd(), errors.as_fd()]))
 }
 
-/// Adds the actions of every child between fork and exec: its own session, default signal dispositions (std
-/// resets only the mask and SIGPIPE), the original limit of open files, all descriptors above stderr close-on-exec.
-/// `then` runs last.
+/// Adds the actions of every child between fork and exec: its own session, default signal dispositions (std resets only
+/// the mask and SIGPIPE), the original limit of open files, all descriptors above stderr close-on-exec. `then` runs
+/// last.
 ///
-/// `then` runs in the child of a possibly threaded process: it must make system calls only, and
-/// neither allocate nor lock.
+/// `then` runs in the child of a possibly threaded process: it must make system calls only, and neither allocate nor
+/// lock.
 pub(crate) fn before_exec(
     command: &mut Command,
     then: impl Fn() -> io::Result<()> + Send + Sync + 'static,

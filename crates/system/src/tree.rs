@@ -183,7 +183,7 @@ impl Tree {
         Err(TreeSurvived::Alive { survivors, ended })
     }
 
-    /// Waits until no process of the tree is left. False when `deadline` passes first, or when its processes cannot be
+    /// Waits until no process of the tree is left. False when `deadline` passes first, or when the processes cannot be
     /// listed.
     pub async fn gone(&self, deadline: Duration) -> bool {
         matches!(self.watch_until_gone(deadline, |_| {}).await, Ok(left) if left.is_empty())
@@ -230,7 +230,7 @@ impl Tree {
 
 /// The processes of a registered session.
 ///
-/// A session id is its leader's pid. The kernel does not reuse the pid while the session has members, but afterwards
+/// A session id is its leader's pid. The kernel does not reuse the pid while the session has processes, but afterwards
 /// the id can name an unrelated session. So a running leader must have the registered start time, and processes that
 /// are older than the registered leader do not count.
 fn session_members(all: &[os::Stat], leader: ProcessId) -> impl Iterator<Item = u32> {

@@ -1,4 +1,4 @@
-//! Notes of files that a user and a hostile repository can leave.
+//! Tests of notes: levels, limits, locks, links, and the files of a hostile repository.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -156,7 +156,7 @@ fn a_level_without_a_directory_has_no_notes() {
 }
 
 #[test]
-fn a_lock_that_is_never_released_ends_the_wait() {
+fn a_writer_gives_up_on_a_held_lock() {
     let notes = home().notes;
     let a = name("a");
     notes.write(NoteLevel::User, &a, None, "x").unwrap();

@@ -267,8 +267,8 @@ pub(crate) fn close_descriptors_on_exec() {
     }
 }
 
-/// Starts a program in its own session, with default signal dispositions, with these as its stdin, stdout and stderr,
-/// and with no other descriptors. Returns its pid.
+/// Starts a program in its own session, with default signal dispositions, with these descriptors as its stdin, stdout
+/// and stderr, and with no others. Returns the program's pid.
 pub(crate) fn spawn_session(
     spec: &ProgramSpec,
     [input, output, errors]: [BorrowedFd<'_>; 3],

@@ -1,8 +1,8 @@
 //! Placeholders: files and directories that exist at absent protected paths while a sandbox runs. Called by
 //! [`crate::sandbox::Sandbox::spawn`].
 //!
-//! bubblewrap can mount only over a path that exists. So an empty directory or a neutral file is created there first,
-//! mounted read-only, and removed afterwards:
+//! bubblewrap can mount only over a path that exists. So an empty directory or a file without effect is created there
+//! first, mounted read-only, and removed afterwards:
 //!
 //! ```text
 //! Placeholders::make ── shared lock on the project's directory ── create placeholders ── sandbox starts
@@ -15,8 +15,8 @@
 //! The kernel releases the lock when the last process exits, even by SIGKILL. The next
 //! [`AbsentPaths::remove_placeholders`] removes leftover placeholders.
 //!
-//! A placeholder is recognised by its content, mode and time stamp together; any other file belongs to the user and is
-//! never removed.
+//! A placeholder is recognised by its content, owner, mode and time stamp together; any other file belongs to the user
+//! and is never removed.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, FileTimes, OpenOptions, Permissions, TryLockError};
@@ -162,7 +162,7 @@ fn remove_any(path: &Path) -> io::Result<()> {
 }
 
 impl Absent {
-    /// Whether the path is a placeholder. A path that cannot be inspected is not.
+    /// Whether the path is a placeholder; false if it cannot be inspected.
     pub fn is_placeholder(&self) -> bool {
         self.check().unwrap_or(false)
     }

@@ -33,7 +33,7 @@ impl Trial {
     }
 
     pub(super) fn within(directory: &Path) -> io::Result<Trial> {
-        // Members that share a process can run trials at the same time.
+        // Hosted members share a process, and can run trials at the same time.
         static TRIALS: AtomicU64 = AtomicU64::new(0);
         let name = format!(
             "{PREFIX}{}-{}-{}",

@@ -5,8 +5,8 @@
 //!    │                    └ exits                     │
 //!    └── reads one line ◄──── pipe, AGENT_TEAM_READY_FD ──┘
 //! ```
-//! The daemon is not a child of its starter. A worker, which is a subreaper, switches that off during the start: it
-//! would otherwise adopt the daemon, count it as part of its process tree and kill it with that tree.
+//! The daemon is not a child of its starter. A worker is a subreaper, and stops being one during the start: otherwise
+//! the worker would adopt the daemon, count it as part of its process tree and kill it with that tree.
 
 use std::fs::File;
 use std::io;

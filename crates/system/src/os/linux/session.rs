@@ -22,8 +22,8 @@ use crate::spawn::ProgramSpec;
 const SETSIGDEF: libc::c_short = libc::POSIX_SPAWN_SETSIGDEF as libc::c_short;
 const SETSIGMASK: libc::c_short = libc::POSIX_SPAWN_SETSIGMASK as libc::c_short;
 
-/// Starts a program in its own session, with default signal dispositions, with these as its stdin, stdout and stderr,
-/// and with no other descriptors. Returns its pid.
+/// Starts a program in its own session, with default signal dispositions, with these descriptors as its stdin, stdout
+/// and stderr, and with no others. Returns the program's pid.
 pub(crate) fn spawn_session(
     spec: &ProgramSpec,
     [input, output, errors]: [BorrowedFd<'_>; 3],
