@@ -13,11 +13,12 @@ use super::shell::{self, Line, Target};
 /// Maximum number of paths of a call that are resolved. Deny and ask rules still match further paths as written.
 const PATHS_MAX: usize = 256;
 
-/// For the first separators of an argument, up to this many, all the text after each separator is tried as one path: a
-/// file name can contain separators.
+/// For up to this many separators of an argument, the whole text after the separator is also tried as a path: a file
+/// name can contain separators.
 const SUFFIXES_MAX: usize = 16;
 
-/// In an option cluster, the text after the first letter and after each of this many last letters is tried as a path.
+/// In a cluster of options, the text after the first letter, and after each of up to this many last letters, is tried
+/// as a path.
 const LETTERS_MAX: usize = 64;
 
 /// One call of a tool.
@@ -54,7 +55,7 @@ pub enum Action {
     Search,
     /// Calls a tool of an MCP server, by its full name.
     Mcp(String),
-    /// Affects only the member's own state.
+    /// Affects only the state of the member, or a note of its team.
     Own,
     /// The effect of the tool is unknown to this crate.
     Unknown,

@@ -11,8 +11,8 @@ use super::call::ToolCall;
 use super::domain::ascii_host;
 use super::rule_book::{Effect, Source};
 
-/// What happens to a call or a part of it. Ordered from the most to the least permissive: of several rulings the
-/// greatest counts.
+/// What happens to a call or a part of it. Ordered from the most to the least permissive; of several rulings, the
+/// greatest applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ruling {
     Allow,

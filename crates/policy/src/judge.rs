@@ -4,8 +4,9 @@
 //! A call is split into parts: each command, each file that it reads or writes, each URL. Each part is evaluated by the
 //! checks of [`Judge::weigh`]; the first check that applies decides: deny rules, mode plan, protected paths, mode
 //! bypass, ask rules, features that no rule can allow (except for contained commands in mode sandboxed), allow rules,
-//! modes accept-edits and sandboxed. An exact grant then allows all parts whose ruling is ask. Without a grant, mode
-//! dont-ask denies these parts. The strictest ruling of a part is the ruling of the call; every part is evaluated.
+//! notes of the user, modes accept-edits and sandboxed. An exact grant then allows all parts whose ruling is ask.
+//! Without a grant, mode dont-ask denies these parts. The strictest ruling of a part is the ruling of the call; every
+//! part is evaluated.
 //!
 //! In mode sandboxed, a command that the sandbox confines completely needs no rule: [`Judge::contains_commands`].
 
@@ -50,7 +51,7 @@ struct Findings {
     allow: Option<Reason>,
     /// The part changes a protected path, so it needs a decision.
     protected: bool,
-    /// The part changes a note of the user, so neither the mode nor a hook allows it.
+    /// The part changes a note of the user, so neither the modes accept-edits and sandboxed nor a hook allows it.
     of_user: bool,
     changes: Changes,
     /// A feature because of which no rule can allow the part.

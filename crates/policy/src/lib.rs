@@ -3,14 +3,14 @@
 //!
 //! A [`ToolCall`] is what a member wants to do. A [`RuleBook`] contains the rules of all sources. [`RuleBook::judge`]
 //! returns a [`Decision`], which lists for every command, file and host in the call which rule of which source decided.
-//! Deny is evaluated before ask and ask before allow; how specific a rule is never matters. If programs could read a
-//! text in several ways, a deny or ask rule matches if it matches one of these readings, and an allow rule only if it
+//! Deny is evaluated before ask and ask before allow; a more specific rule has no precedence. If programs could read a
+//! text in several ways, a deny or ask rule applies if it matches one of these readings, and an allow rule only if it
 //! matches all of them.
 //!
 //! Where to look:
 //! - the syntax of rules and its errors: [`rule`]; paths in rules: [`glob`]
-//! - which shell text is understood: [`shell`]; which programs run other programs: [`program`]; which
-//!   commands only read: [`reading`]
+//! - which shell text is understood: [`shell`]; which programs run other programs: [`program`]; which commands only
+//!   read: [`reading`]
 //! - the evaluation order and the effect of each mode: [`judge`]; the actions of each tool: [`call`]
 //! - what a decision is bound to: [`digest`]; the rules offered to the user: [`offer`]
 

@@ -1,9 +1,9 @@
 //! Knowledge about programs: which run other programs, which evaluate an argument as code, and which write the files in
 //! their arguments. Called by the rules, the judge and the offers.
 //!
-//! A program that is not listed counts as plain: the user who allows it is responsible for that. An entry can only
-//! narrow what an allow rule covers, with one exception: `timeout`, `nice`, `nohup` and `stdbuf` before a command are
-//! covered by a rule for that command. The lists of [`is_inert`] narrow what deny and ask rules match.
+//! A program that is not listed counts as plain: the author of its allow rule is responsible. An entry can only narrow
+//! what an allow rule covers, with one exception: `timeout`, `nice`, `nohup` and `stdbuf` before a command are covered
+//! by a rule for that command. The lists of [`is_inert`] narrow what deny and ask rules match.
 
 mod options;
 mod table;

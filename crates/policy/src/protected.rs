@@ -1,9 +1,9 @@
 //! The built-in list of protected paths: files and directories that other programs later run or obey, as the user. A
 //! [`RuleContext`](crate::RuleContext) adds paths of one project.
 //!
-//! The judge allows no edit tool to change one of them without a decision ([`crate::CallPath`]); in mode bypass agents
-//! do not ask the judge. The worker passes the same list to the sandbox of commands. SECURITY.md contains the list, and
-//! a test compares the two.
+//! The judge allows no edit tool to change a protected path without a decision; in mode bypass agents do not ask the
+//! judge. The worker passes the same list to the sandbox of commands. SECURITY.md contains the list, and a test
+//! compares the two.
 //!
 //! A name belongs in the list if it takes effect when the user opens the project, enters it in a shell, commits,
 //! installs packages, or starts an agent there. Files that take effect only when the user builds, tests or runs the

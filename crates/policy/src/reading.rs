@@ -37,7 +37,7 @@ struct Reader {
     flags: &'static str,
     /// Letters of options with a value, in the same argument or in the next.
     values: &'static str,
-    /// Other arguments that are options. One that ends with `=` is followed by a value.
+    /// Other options. A value follows an option that ends with `=`.
     long: &'static [&'static str],
     operands: Operands,
 }
@@ -66,7 +66,7 @@ const COLOUR: [&str; 2] = ["--color=never", "--color=auto"];
 const PATTERN: char = 'e';
 const PATTERN_OPTIONS: [&str; 2] = ["--regexp=", "--files"];
 
-/// Not `diff`, which follows links in directories, and not `tree`, whose bundled options can name a file to write.
+/// Without `diff`, which follows links in directories, and `tree`, whose bundled options can name a file to write.
 const PROGRAMS: &[Reader] = &[
     reader("basename", "", "", &[], Texts),
     reader("cat", "AbEenTtsuv", "", &["--number"], Paths),
@@ -164,8 +164,8 @@ const PROGRAMS: &[Reader] = &[
     reader("which", "a", "", &[], Texts),
 ];
 
-/// The subcommands of git. Operands count as paths: with one outside the repository, `git diff` works as with
-/// `--no-index`.
+/// The subcommands of git. Operands count as paths: with an operand outside the repository, `git diff` compares files
+/// as with `--no-index`.
 const GIT: &[Reader] = &[
     reader("blame", "efnsw", "L", &[], Paths),
     // An operand of `git branch` creates a branch.
@@ -216,7 +216,7 @@ const GIT: &[Reader] = &[
     reader("show", "0123456789CMRUabpuwz", "GS", LOG, Paths),
     reader(
         "status",
-        // Not `-v`, which prints committed content.
+        // Without `-v`, which prints committed content.
         "bsuz",
         "",
         &[

@@ -1,4 +1,4 @@
-//! Matches commands against rules. Called by the rule.
+//! Matches commands against rules. Called by [`super::Rule`].
 
 use crate::pattern::CommandContext;
 use crate::program::{self, Form, name};

@@ -1,5 +1,5 @@
-//! Parses rules, and explains what is wrong with invalid ones. Called by the rule book, the supervisor and
-//! the crate `team-file`.
+//! Parses rules, and explains what is wrong with invalid ones. Called by the rule book, the supervisor and the crate
+//! `team-file`.
 
 use super::command::CommandPattern;
 use super::{Pattern, Rule, RuleError};
