@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 /// Minimum length of a token in a token file, in bytes.
 const TOKEN_MIN: usize = 32;
 
-/// What a resource needs.
+/// The permission that a resource needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Permission {
     /// Reads.

@@ -1,5 +1,5 @@
-//! `POST /ag-ui`: the team as an agent of the AG-UI protocol 1.0. A `RunAgentInput` gives the lead a goal, and the answer
-//! streams the events of the team until the goal is answered.
+//! `POST /ag-ui`: the team as an agent of the AG-UI protocol 1.0. A `RunAgentInput` gives the lead a goal, and the
+//! answer streams the events of the team until the goal is answered.
 //!
 //! ```text
 //! no run under way:  user message ─► run/start ────► events ─► RUN_FINISHED
@@ -223,9 +223,9 @@ async fn give(
     Ok(under_way.run)
 }
 
-/// Carries out the answers to interrupts. Nothing changes if one of them is refused. A request that was decided
-/// elsewhere in the meantime keeps its decision. The answer to a question that is closed is refused: the text would
-/// otherwise be lost.
+/// Carries out the answers to interrupts, after a check of all of them: an invalid answer changes nothing. A permission
+/// request that was decided elsewhere in the meantime keeps its decision. The answer to a closed question is refused,
+/// because its text would be lost.
 async fn decide(
     service: &Service,
     team: &TeamRef,

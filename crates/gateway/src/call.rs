@@ -36,8 +36,8 @@ use crate::security::is_change;
 /// Maximum length of a body, in bytes: longer calls do not fit into a frame of the supervisor.
 pub(crate) const BODY_MAX: usize = FRAME_MAX;
 
-/// A longer body is read up to this length and discarded: if the service closed a connection with unread data, the reset
-/// could remove the answer before the client reads it.
+/// A longer body is read up to this length and discarded: if the service closed a connection with unread data, the
+/// reset could remove the answer before the client reads it.
 const DISCARD_MAX: usize = 4 * BODY_MAX;
 
 /// How long a client may take to send a body.
@@ -103,7 +103,7 @@ fn bad_request(detail: impl Into<String>) -> Problem {
     Problem::invalid(StatusCode::BAD_REQUEST, detail)
 }
 
-/// The permissions that `security.rs` found; none without them.
+/// The permissions that `security.rs` found; read-only if it stored none.
 pub(crate) fn permissions(extensions: &Extensions) -> Permissions {
     let permissions = extensions.get::<Permissions>().copied();
     permissions.unwrap_or(Permissions::READ_ONLY)
@@ -289,7 +289,7 @@ fn typed(name: &str, kind: Kind, text: String) -> Result<Value, Problem> {
     value.ok_or_else(|| bad_request(format!("{name} is not a {kind}: {text:?}")))
 }
 
-/// Refuses decisions that also change the user's settings: only a program on this machine writes that file.
+/// Refuses decisions that also change the user's settings: only the command line writes that file.
 fn refuse_stored_rules(resource: &Resource, args: &Map<String, Value>) -> Result<(), Problem> {
     let scope = args
         .get("decision")

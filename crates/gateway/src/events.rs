@@ -5,8 +5,8 @@
 //! supervisor ─► Feed: one subscription per team ─► ring of frames ─► each client, at its own position
 //! supervisor ─► a subscription for a client that resumes before the ring, until it reaches the ring
 //! ```
-//! The ring has a limit, and each client holds only a position in it. A client that falls behind the ring is cut off and
-//! resumes by itself, so a slow client delays no other and costs no memory.
+//! The ring has a limit, and each client holds only a position in it. A client that falls behind the ring is cut off
+//! and resumes by itself, so a slow client delays no other and costs no memory.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,11 +36,11 @@ use crate::sse::{self, COMMENT, KEEP_ALIVE};
 const RING_FRAMES: usize = 8192;
 const RING_BYTES: usize = 4 << 20;
 
-/// How long a client may read stored events after the first one that it lacks. Then it is cut off and resumes: a client
-/// that reads slowly must not keep its place from others.
+/// Time limit of a replay, from the first event that the client lacks. Then the client is cut off and resumes: clients
+/// that read slowly must not occupy all of the [`crate::REPLAYS_MAX`] replays.
 const REPLAY_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long a client waits for such a place.
+/// How long a client waits until a replay may begin.
 const REPLAY_WAIT: Duration = Duration::from_secs(15);
 
 /// A client receives at most about this many bytes at once.
@@ -90,12 +90,13 @@ struct Reader {
 }
 
 enum Position {
-    /// Reads its own subscription.
+    /// The client resumes before the ring: it reads a subscription of its own.
     Before(Box<Replay>),
-    /// The number of the next frame; frames that are not stored count from `joined` on.
+    /// The number of the next frame; frames that are not stored are sent from `joined` on.
     In { next: u64, joined: u64 },
 }
 
+/// The stored events before the ring, for one client.
 struct Replay {
     subscription: Subscription,
     envelopes: Envelopes,

@@ -1,5 +1,5 @@
-//! Parses the JSON of a body. Refuses an object that repeats a key: programs disagree on which value counts, so a check in
-//! front of the service could see another value than the service.
+//! Parses the JSON of a body. Refuses an object that repeats a key: programs disagree on which value counts, so a check
+//! in front of the service could see another value than the service.
 
 use std::fmt;
 

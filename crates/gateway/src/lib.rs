@@ -5,7 +5,7 @@
 //! - the routes: [`resources`], a table; performing a row: [`call`], [`typed_call`]
 //! - server-sent events: [`events`], [`sse`], [`follow`]
 //! - AG-UI: [`ag_ui`]; NexAU: [`nexau`]; MCP: [`mcp`]
-//! - what a request must have: [`security`]; tokens: [`access`]; how many a client may send: [`rate`]
+//! - the checks of each request: [`security`]; tokens: [`access`]; the requests of a client per second: [`rate`]
 //! - bodies: [`json`]; errors: [`problem`]
 //! - connections and their limits: [`listen`], [`stall`]; certificates: [`tls`]
 //! - the page: [`static_files`]; Prometheus: [`metrics`]; OpenTelemetry: [`telemetry`]
@@ -108,7 +108,7 @@ impl Service {
     }
 }
 
-/// How the service is reached and by whom.
+/// The configuration of the service.
 #[derive(Debug)]
 pub struct Settings {
     pub listen: Listen,

@@ -88,7 +88,7 @@ pub(crate) enum Listener {
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     pub(crate) path: PathBuf,
-    /// `None` if the file was removed at once.
+    /// `None` if the file was removed before it was inspected.
     identity: Option<(u64, u64)>,
 }
 
@@ -104,7 +104,7 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if self.identity.is_some() && self.identity == identity(&self.path) {
-            // The file may be removed at this moment.
+            // Fails if another process removes the file at this moment.
             let _removed = std::fs::remove_file(&self.path);
         }
     }

@@ -1,5 +1,5 @@
-//! `/mcp`: an MCP server over streamable HTTP. `agent-team serve` provides the server, this file the transport: sessions,
-//! their number and their end.
+//! `/mcp`: an MCP server over streamable HTTP. `agent-team serve` provides the server, this file the transport:
+//! sessions, their number and their end.
 //!
 //! The checks of `security.rs` come first: host, origin and token. A request needs the permission `steer`, because a
 //! session acts for the user: it joins and creates teams.
@@ -21,7 +21,7 @@ use crate::access::Permission;
 use crate::call::{self, BODY_MAX};
 use crate::problem::Problem;
 
-/// Sessions at once. A session can hold a member of a team.
+/// Sessions at once. Each can be the connection of a joined member.
 const SESSIONS_MAX: usize = 32;
 
 /// A session without requests ends after this time: a client that was killed does not end its session.
@@ -44,8 +44,8 @@ impl McpRoute {
         let mut sessions = LocalSessionManager::default();
         sessions.session_config.keep_alive = Some(IDLE_LIMIT);
         let sessions = Arc::new(sessions);
-        // `security.rs` knows the exact host, also with an address of the network. No page uses this route, so requests
-        // with an origin are refused.
+        // `security.rs` has already checked the host, which can be an address in the network. No page uses this route,
+        // so requests with an origin are refused.
         let config = StreamableHttpServerConfig::default()
             .disable_allowed_hosts()
             .enforce_origin_validation()

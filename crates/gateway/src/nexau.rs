@@ -5,8 +5,8 @@
 //! POST /stream, /query ─► team/up ─► run/start ─► frames until the run ends; then the team goes down
 //! run under way        ─► message/send to the lead ─► frames of that run
 //! ```
-//! The token of a request is the authority. A user id separates the sessions of users, but proves
-//! no identity: every client with the token can send any user id.
+//! Only the token of a request grants permissions. A user id separates the sessions of users, but proves no identity:
+//! every client with the token can send any user id.
 
 mod body;
 mod frames;

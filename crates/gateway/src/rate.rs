@@ -19,7 +19,7 @@ const BURST_SECONDS: f64 = 2.0;
 /// Clients whose requests are counted at once. Further ones share one limit.
 const CLIENTS_MAX: usize = 4096;
 
-/// Who sends a request.
+/// The sender of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Client {
     /// `None`: a Unix socket.

@@ -1,5 +1,5 @@
 //! The resources below `/api/v1`, as a table: each row names a method of the supervisor, the permission that it needs,
-//! and the parts of a request that become its arguments. `call.rs` performs a row, the OpenAPI document and
+//! and the parts of a request that become its arguments. `call.rs` performs a row. The OpenAPI document and
 //! `docs/reference/http.md` are generated from the table. A new row is a new resource: nothing else changes.
 
 use agent_team_protocol::method::*;
@@ -80,7 +80,7 @@ pub(crate) enum Document {
     Modes,
     /// All pages of `task/list`, as `task list`.
     Board,
-    /// The request after its decision, as `requests allow`.
+    /// The permission request after its decision, as `requests allow`.
     Request,
 }
 

@@ -36,7 +36,7 @@ const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 /// Maximum length of a path with its query, in bytes.
 const TARGET_MAX: usize = 8 << 10;
 
-/// Who may use the service.
+/// The checks of every request.
 #[derive(Debug)]
 pub(crate) struct Guard {
     pub(crate) entry: Entry,
@@ -152,10 +152,10 @@ impl Guard {
             let detail = "requests of other origins are refused";
             return Err(Problem::new(StatusCode::FORBIDDEN, "not_permitted", detail));
         }
-        // The page contains no data, and a browser cannot send a token when it opens an address.
         let known = bearer(headers).and_then(|token| tokens.find(token));
         let token = known.map(|(number, _)| number);
         self.count(Client { peer, token })?;
+        // The page contains no data, and a browser cannot send a token when it opens an address.
         if is_static {
             return Ok(Permissions::READ_ONLY);
         }
@@ -245,7 +245,7 @@ fn set_headers(headers: &mut HeaderMap) {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    // Only a file of the page, which contains no data, may be kept.
+    // Only a file of the page, which contains no data, may be cached.
     let keep = headers.entry(CACHE_CONTROL);
     keep.or_insert(HeaderValue::from_static("no-store"));
 }

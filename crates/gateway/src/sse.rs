@@ -28,7 +28,7 @@ pub(crate) fn response(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Re
     let headers = response.headers_mut();
     let media_type = HeaderValue::from_static("text/event-stream");
     headers.insert(CONTENT_TYPE, media_type);
-    // Proxies must not collect the events.
+    // Proxies must not buffer the events.
     let accel = HeaderName::from_static("x-accel-buffering");
     headers.insert(accel, HeaderValue::from_static("no"));
     response

@@ -1,5 +1,5 @@
-//! A connection whose peer must read: a write that makes no progress within a limit fails. The service then
-//! frees the buffers of a half-open connection, or of a client that has stopped reading.
+//! A connection whose peer must read: a write that makes no progress within a limit fails. The service then frees the
+//! buffers of a half-open connection, or of a client that has stopped reading.
 
 use std::io;
 use std::pin::Pin;

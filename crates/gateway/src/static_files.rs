@@ -1,9 +1,9 @@
 //! The files of the page. They need no token: a browser cannot send one when it opens an address. So a file must not
 //! contain data of a team. The policy in `security.rs` applies to each file.
 //!
-//! Each file is compressed once. No other answer is compressed: the length of a compressed answer that contains a secret
-//! beside text of an attacker reveals the secret. A browser may keep a file, and asks with its `ETag` whether the file is
-//! still the same.
+//! Each file is compressed once. No other answer is compressed: the length of a compressed answer that contains a
+//! secret beside text of an attacker reveals the secret. A browser may cache a file, and asks with its `ETag` whether
+//! the file is still the same.
 
 use std::io::Write;
 use std::sync::LazyLock;
@@ -148,8 +148,8 @@ fn answer(index: usize, file: &File, request: &HeaderMap) -> Response {
     response
 }
 
-/// The members of all headers with this name.
-fn members(headers: &HeaderMap, name: axum::http::HeaderName) -> impl Iterator<Item = &str> {
+/// The list elements of all headers with this name.
+fn elements(headers: &HeaderMap, name: axum::http::HeaderName) -> impl Iterator<Item = &str> {
     let values = headers.get_all(name).into_iter();
     let texts = values.filter_map(|value| value.to_str().ok());
     texts.flat_map(|text| text.split(',')).map(str::trim)
@@ -158,8 +158,8 @@ fn members(headers: &HeaderMap, name: axum::http::HeaderName) -> impl Iterator<I
 /// Whether the client accepts gzip: named, or by `*`, and not with the weight 0.
 fn accepts_gzip(headers: &HeaderMap) -> bool {
     let weight_of = |wanted: &str| {
-        members(headers, ACCEPT_ENCODING).find_map(|member| {
-            let (coding, parameters) = member.split_once(';').unwrap_or((member, ""));
+        elements(headers, ACCEPT_ENCODING).find_map(|element| {
+            let (coding, parameters) = element.split_once(';').unwrap_or((element, ""));
             let is_wanted = coding.trim().eq_ignore_ascii_case(wanted);
             let weight = parameters.trim().strip_prefix("q=").unwrap_or("1");
             is_wanted.then(|| weight.trim().parse::<f32>().unwrap_or(0.0))
@@ -171,7 +171,7 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 
 /// Whether the client has this representation.
 fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
-    members(headers, IF_NONE_MATCH).any(|known| {
+    elements(headers, IF_NONE_MATCH).any(|known| {
         let known = known.strip_prefix("W/").unwrap_or(known);
         known == "*" || known.as_bytes() == etag.as_bytes()
     })

@@ -53,8 +53,9 @@ const ITEMS_MAX: u64 = 2_000;
 #[derive(Debug)]
 pub struct Telemetry {
     team: TeamId,
-    /// Follows the events; [`Session::separate`] of it makes calls.
+    /// Each subscription to the events uses a separate connection of this session.
     session: Session,
+    /// Makes the calls.
     calls: Session,
     spans: Spans,
     trace: Trace,

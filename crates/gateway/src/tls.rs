@@ -84,8 +84,8 @@ fn unusable(error: rustls::Error) -> TlsError {
     TlsError::Unusable(error.to_string())
 }
 
-/// Refuses a certificate that is not valid now. rustls does not offer the validity of a certificate, but its verifier of
-/// clients checks the validity first. All other findings are for clients: the issuer may be known only to them.
+/// Refuses a certificate that is not valid now. rustls does not offer the validity of a certificate, but the verifier
+/// for clients checks the validity first. Ignores all other findings: the issuer may be known only to the clients.
 fn check_time(chain: &[CertificateDer<'static>]) -> Result<(), TlsError> {
     let Some((own, issuers)) = chain.split_first() else {
         return Ok(());

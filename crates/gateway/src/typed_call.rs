@@ -1,4 +1,5 @@
-//! Calls of the supervisor by the types of their methods. Used by the front doors that have routes of their own.
+//! Calls of the supervisor by the types of their methods. Used by the routes of AG-UI and NexAU, which are not rows of
+//! the table of resources.
 
 use agent_team_protocol::method::Method;
 use agent_team_protocol::rpc::TeamRef;

@@ -41,7 +41,7 @@ pub(super) struct Interrupt {
 pub(super) struct Converter {
     thread_id: String,
     run_id: String,
-    /// Names the invocations of the members, which may extend over several streams.
+    /// A part of the ids of subagents, which stay the same over the streams of one run.
     run: Option<RunId>,
     lead: Option<MemberName>,
     /// The started subagents by their id.
@@ -80,7 +80,8 @@ impl Converter {
         })
     }
 
-    /// The events of an envelope. Events that begin or end a run give none: they are about the run of the team.
+    /// The events of an envelope. An event that begins or ends the run of the team gives none: the stream has a run of
+    /// its own.
     pub(super) fn event(&mut self, envelope: &Envelope) -> Vec<Value> {
         let event = serde_json::to_value(&envelope.event).expect("an event has a JSON form");
         let Value::Object(mut event) = event else {
@@ -202,8 +203,8 @@ impl Converter {
         }
     }
 
-    /// Records what begins and ends. Returns false for an end whose begin was not sent: a stream may start in the
-    /// middle of a round.
+    /// Records what begins and ends. Returns false for an event that must not be sent: a repeated begin, or an end
+    /// whose begin was not sent, because a stream may start in the middle of a round.
     fn track(&mut self, kind: &str, event: &Map<String, Value>) -> bool {
         let (begins, entity, field) = match kind {
             "TEXT_MESSAGE_START" => (Some("TEXT_MESSAGE_END"), Kind::Text, "messageId"),

@@ -1,5 +1,5 @@
-//! Recent requests that gave the lead a goal or a message. A repeated request has its effect once, also if its client has
-//! lost the first answer. Called by `ag_ui`.
+//! Recent requests that gave the lead a goal or a message. A repeated request has its effect once, also if its client
+//! has lost the first answer. Called by `ag_ui`.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -8,6 +8,7 @@ use agent_team_protocol::{Revision, RunId, TeamId};
 
 use super::input::{Input, Message};
 
+/// Maximum number of requests that are kept; the oldest are dropped.
 const GIVEN_MAX: usize = 256;
 
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use crate::problem::Problem;
 /// Maximum length of a run's id, so that it fits into an idempotency key.
 const RUN_ID_MAX: usize = 56;
 
-/// Maximum length of a thread's id. It is only returned.
+/// Maximum length of a thread's id, which the service only sends back.
 const THREAD_ID_MAX: usize = 256;
 
 /// What a request asks for.
@@ -20,7 +20,7 @@ pub(super) struct Input {
     /// The last message, if it is from the user and the request answers no interrupt.
     pub(super) message: Option<Message>,
     pub(super) answers: Vec<Answer>,
-    /// Whether the run ends when a decision of the user is needed.
+    /// Whether the stream ends when a decision of the user is needed.
     pub(super) interrupts: bool,
 }
 

@@ -91,7 +91,7 @@ impl Fields {
         self.faults.push(fault);
     }
 
-    /// The field without `null`.
+    /// The value of a field; `None` if the field is missing or null.
     fn take(&mut self, name: &str) -> Option<Value> {
         self.fields.remove(name).filter(|value| !value.is_null())
     }
@@ -154,7 +154,7 @@ impl Fields {
         })
     }
 
-    /// A number of the query, 0 without it.
+    /// A number in the query; 0 if it is missing.
     pub(super) fn count(&mut self, name: &str) -> u64 {
         let Some(value) = self.fields.remove(name) else {
             return 0;

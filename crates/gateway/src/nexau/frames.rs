@@ -1,5 +1,5 @@
-//! The server-sent events of a session: each is a NexAU response with an envelope, and the last one says that the run
-//! is complete or has failed. Only events of NexAU's vocabulary are sent, with its names of fields.
+//! The server-sent events of a session: each is a NexAU response with an envelope, and the last one reports that the
+//! run is complete or has failed. Only events of NexAU's vocabulary are sent, with NexAU's names of fields.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,7 +56,8 @@ pub(super) struct Frames {
     after: Revision,
     /// The number of frames of stored events that the client already has.
     skip: u64,
-    /// The newest envelope of each member but the lead that has worked. Clients show it as active until its run ends.
+    /// For each member except the lead that has worked: its newest envelope. Clients show the member as active until
+    /// its run ends.
     active: BTreeMap<String, Value>,
     _permit: OwnedSemaphorePermit,
 }
@@ -259,7 +260,7 @@ impl Frames {
         }
     }
 
-    /// Notices the end of the run.
+    /// Sets the outcome and ends the frames if this envelope ends the run.
     fn follow(&mut self, envelope: &Envelope) {
         let is_own = matches!(self.until, Until::Run(run) if envelope.run_id == Some(run));
         if !is_own {
@@ -285,7 +286,7 @@ impl Frames {
         self.until = Until::Ended;
     }
 
-    /// The ends of the members' runs, because the team goes down when its goal ends, and the last frame.
+    /// The last frame, after the ends of the members' runs: the team goes down when its goal ends.
     fn end(&self) -> Bytes {
         let ends = self.active.values().map(|newest| {
             let mut envelope = newest.clone();

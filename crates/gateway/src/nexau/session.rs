@@ -34,7 +34,8 @@ const NAME_MAX: usize = 15;
 
 /// What the teams of sessions are started from.
 pub(crate) struct Sessions {
-    /// As `up` would start the team of the service, when the service started. Contains the environment of the members.
+    /// The arguments of `team/up` for the team of the service, from the start of the service. Contains the environment
+    /// of the members.
     template: Up,
     /// Held while a team starts, so that the limit is exact.
     starting: Mutex<()>,

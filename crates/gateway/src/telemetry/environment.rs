@@ -1,7 +1,7 @@
 //! The standard variables `OTEL_*`. Pure: `variable` returns the value of a variable.
 //!
-//! Nothing is exported unless a variable names an endpoint: the default endpoint of the standard would send data of each
-//! team to any program that listens on its port.
+//! Nothing is exported unless a variable names an endpoint: the default endpoint of the standard would send data of
+//! each team to any program that listens on its port.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,7 +1,9 @@
-//! Sends documents to the collector, in a task of its own: a slow collector delays neither the service nor the team.
+//! Sends documents to the collector, in a tokio task of its own: a slow collector delays neither the service nor the
+//! team.
 //!
-//! A document that the collector cannot take now is sent again with a pause, up to a limit; documents that wait are
-//! limited too. Then they are dropped: telemetry must not fill the memory of the service.
+//! A document that the collector cannot accept now is sent again after a pause, and is dropped after [`ATTEMPTS`]
+//! attempts. A document is also dropped if [`WAITING_MAX`] documents wait: telemetry must not fill the memory of the
+//! service.
 
 use std::time::Duration;
 
@@ -27,7 +29,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 type Report = Box<dyn Fn(&str) + Send + Sync>;
 
-/// The handle of the sending task.
+/// The handle of the sending tokio task.
 #[derive(Debug)]
 pub(super) struct Sender {
     documents: mpsc::Sender<Document>,
@@ -55,7 +57,7 @@ impl Sender {
         // Fails if an earlier call has installed this TLS provider already.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let mut client = Client::builder()
-            // The next request could send the headers, which contain keys, to another server.
+            // A redirect could send the headers, which contain keys, to another server.
             .redirect(Policy::none())
             .user_agent(concat!("agent-team/", env!("CARGO_PKG_VERSION")));
         if [&settings.traces, &settings.metrics]
@@ -102,7 +104,7 @@ impl Sender {
     /// Waits until all documents are sent or dropped.
     pub(super) async fn finish(self) {
         drop(self.documents);
-        // The task panics only through a defect.
+        // The tokio task panics only through a defect.
         let _ended = self.task.await;
     }
 }
@@ -114,7 +116,7 @@ fn is_local(signal: &Signal) -> bool {
 
 enum Sent {
     Accepted,
-    /// Again after this pause, if the collector names one.
+    /// Send again, after this pause if the collector names one.
     Later(String, Option<Duration>),
     Refused(String),
 }
