@@ -86,8 +86,8 @@ pub struct Client {
     initialized: Arc<Initialized>,
 }
 
-/// Notifications and requests of the supervisor. The caller must read it: while the queue is full, the reader task
-/// delivers no responses either, and the supervisor finally closes the connection.
+/// Notifications and requests of the supervisor. The caller must read them: while the queue is full, calls receive no
+/// responses either, and the supervisor finally closes the connection.
 #[derive(Debug)]
 pub struct Incoming {
     arrivals: mpsc::Receiver<Arrival>,
@@ -157,7 +157,7 @@ impl Handshake {
         Ok(Handshake { reader, writer })
     }
 
-    /// Waits for the answer to `initialize` and starts the reader and writer tasks.
+    /// Waits for the answer to `initialize`, and starts the tokio tasks that read and write.
     ///
     /// # Errors
     /// The supervisor refuses the connection, closes it, does not answer in time, or answers in another protocol.
@@ -345,7 +345,8 @@ async fn read_initialized(reader: &mut FrameReader) -> Result<Initialized, Conne
     }
 }
 
-/// The writer task. Ends with the last client; dropping the write half closes the connection for the supervisor.
+/// The tokio task that writes. Ends with the last client; dropping the write half closes the connection for the
+/// supervisor.
 async fn write(mut writer: FrameWriter, mut lines: mpsc::Receiver<String>) {
     while let Some(line) = lines.recv().await {
         writer.queue(&line);
@@ -354,13 +355,13 @@ async fn write(mut writer: FrameWriter, mut lines: mpsc::Receiver<String>) {
             writer.queue(&line);
         }
         if writer.flush().await.is_err() {
-            // The reader task sees the closed connection too, and fails the calls.
+            // The reading task sees the closed connection too, and fails the calls.
             return;
         }
     }
 }
 
-/// The reader task. Ends with the connection.
+/// The tokio task that reads. Ends with the connection.
 async fn read(mut reader: FrameReader, calls: Arc<Calls>, arrival_sender: mpsc::Sender<Arrival>) {
     loop {
         match reader.next().await {

@@ -1,6 +1,6 @@
 //! Makes a message from the text of a command file: checks that the file has not changed since the team file was read,
-//! and replaces the variables in its text by the user's arguments. Called by the workers and by the single-terminal
-//! view.
+//! and replaces the variables in its text by the user's arguments. Called by the workers, by the single-terminal view
+//! and by the verb `acp`.
 
 use std::io;
 

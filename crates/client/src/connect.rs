@@ -19,8 +19,8 @@ use tokio::time::Instant;
 
 use crate::client::{Client, ConnectError, Incoming};
 
-/// Limit for a whole start. A supervisor restores the largest teams in two seconds, or in several times as long
-/// on a busy machine.
+/// Limit for a whole start. A supervisor restores the largest teams in two seconds, or in several times as long on a
+/// busy machine.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// Pauses between attempts while a supervisor holds the lock but does not listen, because it is starting or exiting.

@@ -1,4 +1,4 @@
-//! Turns a subscriber's notices into envelopes. Called by the command line and by the library; pure.
+//! Turns a subscriber's notices into envelopes. Called by the command line, the library and the HTTP service; pure.
 //!
 //! The output is valid AG-UI even if notices are missing: a text or a call starts before its content, and ends before
 //! its run ends.

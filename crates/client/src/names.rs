@@ -70,7 +70,7 @@ pub async fn files(root: PathBuf, directory: PathBuf) -> Vec<Name> {
     // system.
     let thread = std::thread::Builder::new().name("files".to_owned());
     let started = thread.spawn(move || {
-        // The receiver is gone if the time is up.
+        // Fails if the time limit has passed: the receiver was dropped.
         let _sent = finished.send(entries(&root, &directory, Instant::now() + TIMEOUT));
     });
     if started.is_err() {

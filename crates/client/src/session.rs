@@ -1,5 +1,6 @@
 //! Calls to the supervisor over connections that may be lost. The first call finds or starts the supervisor; a call
-//! that loses its connection is repeated over a new connection. Used by the command line and by the panes of members.
+//! that loses its connection is repeated over a new connection. Used by the command line, the panes of members and the
+//! HTTP service.
 //!
 //! Each changing call carries its own idempotency key, so repeating it after a lost connection has one effect. Creating
 //! a session starts no process. Only [`Session::of_running`] and [`Session::of_supervisor_to_stop`] may connect before

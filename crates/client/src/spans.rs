@@ -1,5 +1,6 @@
 //! What each member of a team did and when, as time spans, from the stored events of the team. Pure. Called by
-//! `agent-team report` and by the telemetry of the HTTP service. `gateway/page/history.js` derives the bars of the page.
+//! `agent-team report` and by the telemetry of the HTTP service. The page derives its bars itself, in
+//! `gateway/page/history.js`.
 //!
 //! ```text
 //! up    LaunchReady ───────────────────────────► LaunchEnded
@@ -67,7 +68,7 @@ pub enum Work {
     Held {
         reason: Arc<str>,
     },
-    /// A turn of an agent. Its items of the transcript are those from `first` on; `length` counts all items at its end.
+    /// A turn of an agent. `first`: the number of transcript items before the turn; `length`: the number at its end.
     Turn {
         first: u64,
         length: u64,
@@ -99,7 +100,7 @@ pub enum Outcome {
     /// As intended.
     Done,
     Failed,
-    /// Ended by something else than itself, such as a cancelled task.
+    /// Ended from outside, for example because the task was cancelled.
     Stopped,
 }
 
@@ -434,12 +435,12 @@ impl Span {
         parent: Option<&Place>,
         from: u64,
     ) -> Self {
-        let who = member.as_ref().map_or("", |member| member.as_str());
+        let name = member.as_ref().map_or("", |member| member.as_str());
         // `up --fresh` begins the numbers again, so the key contains the time.
         let key: Arc<str> = match &work {
-            Work::Up { launch } => format!("up {who} {launch} {from}"),
-            Work::Held { .. } => format!("held {who} {from}"),
-            Work::Turn { first, .. } => format!("turn {who} {first} {from}"),
+            Work::Up { launch } => format!("up {name} {launch} {from}"),
+            Work::Held { .. } => format!("held {name} {from}"),
+            Work::Turn { first, .. } => format!("turn {name} {first} {from}"),
             Work::Task {
                 task, generation, ..
             } => format!("task {task} {} {from}", generation.0),

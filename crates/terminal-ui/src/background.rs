@@ -1,4 +1,4 @@
-//! The query for the background colour of a terminal (OSC 11), and its answer. Used by the CLI; pure.
+//! The query for the background colour of a terminal (OSC 11), and its answer. Used by the command line; pure.
 //!
 //! Terminals without OSC 11 ignore the query. A query for the device attributes (DA1) therefore follows it: terminals
 //! since the VT100 answer DA1, and they answer queries in order, so the answer to DA1 ends the wait.

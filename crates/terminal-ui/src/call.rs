@@ -1,5 +1,4 @@
-//! Formats a tool call as one line, and its result as one line. Called by code that reports calls to a
-//! [`crate::TranscriptView`]; pure.
+//! Formats a tool call as one line, and its result as one line. Called by the worker of an agent; pure.
 
 use agent_team_protocol::text::visible_label;
 use serde_json::Value;

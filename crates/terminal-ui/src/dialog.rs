@@ -32,9 +32,9 @@ use crate::keys::{Key, Scroll};
 use crate::line::Line;
 use crate::style::Style;
 
-/// Keys that allow are ignored until every row of the request has been on the screen. All keys are ignored until the
-/// request has been on the screen without a keystroke for this long. A user who is typing something else when the
-/// request appears would otherwise answer it by accident.
+/// Keys that allow are ignored until every row of the request has been on the screen. All keys that answer are ignored
+/// until the request has been on the screen without a keystroke for this long. A user who is typing something else when
+/// the request appears would otherwise answer it by accident.
 pub const QUIET: Duration = Duration::from_millis(300);
 
 /// The maximum number of offers: each is chosen with a digit key.

@@ -56,8 +56,8 @@ pub enum MouseAction {
     ScrollDown,
 }
 
-/// Makes a terminal report buttons and the wheel, with coordinates of any size (modes 1000 and 1006 of xterm). Movements
-/// are not reported, and text is still selected by the terminal itself while Shift is held.
+/// Makes a terminal report buttons and the wheel, with coordinates of any size (modes 1000 and 1006 of xterm). The
+/// terminal reports no movements, and still selects text itself while Shift is held.
 pub const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
 pub const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 

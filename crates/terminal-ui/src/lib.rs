@@ -10,11 +10,11 @@
 //! - the layout of the screen, and key bindings: `transcript_view`
 //! - live rows and the terminal's scrollback: `canvas`
 //! - Markdown, code: [`markdown`], `code`
-//! - the prompt: [`editor`]; its menu and completion: `menu`, `complete`; slash commands: `slash`,
-//!   `custom_command`; a pending permission
-//!   request: [`dialog`], its rows: `card`
-//! - tool calls as lines: [`call`]; lines of a log: [`log`]; decoding of keystrokes: [`keys`]; styled text without control characters: [`line`];
-//!   styles and themes: [`style`], of the protocol crate, and [`background`]; notifications of the user: [`notices`]
+//! - the prompt: [`editor`]; its menu and completion: `menu`, `complete`; slash commands: `slash`, `custom_command`
+//! - a pending permission request: [`dialog`], its rows: `card`
+//! - tool calls as lines: [`call`]; lines of a log: [`log`]; styled text without control characters: [`line`]
+//! - decoding of keystrokes: [`keys`]; notifications of the user: [`notices`]
+//! - styles and themes: [`style`], of the protocol crate, and [`background`]
 //!
 //! Reads no terminal, no clock and no file.
 

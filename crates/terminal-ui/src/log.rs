@@ -1,7 +1,7 @@
 //! The style of each line of a member's log. Called by the transcript view for the end of the log, and by `top`; pure.
 //!
-//! The log of an agent mixes the text of its model with the output of programs, and nothing separates the two. So
-//! Markdown is styled here without a change of the text.
+//! The log of an agent mixes the text of its model with the output of programs, and nothing separates the two. So this
+//! file styles Markdown without changing the text.
 
 use crate::line::Line;
 use crate::style::{SemanticColour, Style};

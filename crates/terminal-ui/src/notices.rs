@@ -1,5 +1,5 @@
 //! Notifications of the user through the terminal: the bell, and a desktop notification with the sequence that the
-//! terminal supports. Used by the pane and by the single-terminal view; pure.
+//! terminal supports. Used by the pane, by the single-terminal view and by `attach`; pure.
 //!
 //! tmux marks the window of a pane that rings the bell. tmux forwards a desktop notification to its terminal only
 //! inside a passthrough sequence, and only if the option `allow-passthrough` is on.
@@ -36,8 +36,8 @@ impl Notices {
         }
     }
 
-    /// The bytes of a desktop notification without the bell, for a terminal that is no pane of tmux. `None` if desktop
-    /// notifications are off.
+    /// The bytes of a desktop notification without the bell, for a terminal that is not a pane of tmux. `None` if
+    /// desktop notifications are off.
     pub fn desktop(self, text: &str) -> Option<Vec<u8>> {
         match self {
             Self::Desktop(protocol) => Some(protocol.sequence(text).into_bytes()),

@@ -17,7 +17,7 @@ pub fn columns_of_output(terminal: u16) -> String {
     terminal.saturating_sub(1).to_string()
 }
 
-/// What lines at a prompt are.
+/// The meaning of the lines at a prompt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PromptKind {
     /// Messages to an agent.

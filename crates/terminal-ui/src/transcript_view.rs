@@ -335,8 +335,8 @@ impl TranscriptView {
         self.finish(lines);
     }
 
-    /// Adds the end of the member's log. `is_markdown`: an agent wrote the log. Omits the lines about requests: a pending
-    /// request is shown as a card.
+    /// Adds the end of the member's log. `is_markdown`: an agent wrote the log. Omits the lines about requests: a
+    /// pending request is shown as a card.
     pub fn log(&mut self, text: &str, is_markdown: bool) {
         let is_about_request = |line: &str| {
             let id = line.split(' ').next().unwrap_or_default().parse();
@@ -440,7 +440,7 @@ impl TranscriptView {
         let Some(pending) = self.pending.take_if(ended) else {
             return;
         };
-        // The calls have only printed that they wait for this request.
+        // The output of the running calls only reports that they wait for this request.
         self.activity.clear_output();
         if let Decided::Allowed { .. } = decided {
             self.allowed_change = pending.dialog.change();
@@ -664,7 +664,7 @@ impl TranscriptView {
             let name = pending.dialog.name();
             let style = Style::of(SemanticColour::Attention);
             let sign = Status::Waiting.sign();
-            // The way to the request precedes its name, so that the way is visible in a narrow pane.
+            // The instruction precedes the name of the request, so that it is visible in a narrow pane.
             let text = format!("{sign} {how}: {name}");
             below.push(Line::of(style, &text).clipped(columns));
         }

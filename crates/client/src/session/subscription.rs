@@ -9,7 +9,7 @@ use super::error::SessionError;
 use super::{OnStop, Session, goodbye, may_reconnect};
 use crate::client::Arrival;
 
-/// A notification about the team.
+/// A notification about the team: a stored event, or a transient notice, which is not stored.
 #[derive(Debug)]
 pub enum Notice {
     Event(EventNotice),
@@ -36,7 +36,7 @@ pub enum Update {
     Notice(Notice),
     /// The connection was lost; the next call of [`Subscription::next_update`] reconnects.
     Lost,
-    /// Reconnected. Stored events continue without a gap; transient notifications sent meanwhile are lost.
+    /// Reconnected. Stored events continue without a gap; transient notices sent meanwhile are lost.
     Resumed,
 }
 
@@ -54,7 +54,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Subscribes to the events after this revision; with `transient`, also to transient notifications.
+    /// Subscribes to the events after this revision; with `transient`, also to transient notices.
     ///
     /// # Errors
     /// As [`Session::wait_for`].
@@ -98,7 +98,7 @@ impl Subscription {
         Ok(head)
     }
 
-    /// Returns the next notification. Cancellation-safe.
+    /// Returns the next notice. Cancellation-safe.
     ///
     /// # Errors
     /// The user stopped the supervisor, the supervisor refuses the subscription, or no supervisor can be reached or
@@ -111,7 +111,7 @@ impl Subscription {
         }
     }
 
-    /// Returns the next notification or change of the connection. Cancellation-safe.
+    /// Returns the next notice or change of the connection. Cancellation-safe.
     ///
     /// # Errors
     /// As [`Subscription::next`].

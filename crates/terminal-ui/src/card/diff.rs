@@ -29,8 +29,8 @@ enum Kind {
     File,
     /// Lines between two hunks are left out.
     Gap,
-    /// A note of the program that made the diff.
-    Note,
+    /// A remark of the program that made the diff, such as `\ No newline at end of file`.
+    Remark,
 }
 
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Diff {
             is_removed: false,
             file: None,
         };
-        // Not `lines`, which drops the carriage returns that a change may add.
+        // `lines` would drop the carriage returns that a change may add.
         let lines: Vec<&str> = text.split_terminator('\n').collect();
         diff.is_cut = lines.last().is_some_and(|line| line.starts_with('…'));
         let mut headers: Vec<Header<'_>> = Vec::new();
@@ -128,7 +128,7 @@ impl Diff {
             match line.chars().next() {
                 Some('@') => {
                     let Some(sides) = hunk(line) else {
-                        all.push((Kind::Note, 0, line.into()));
+                        all.push((Kind::Remark, 0, line.into()));
                         continue;
                     };
                     (old, new) = sides;
@@ -143,7 +143,7 @@ impl Diff {
                     let text = line.get(1..).unwrap_or_default();
                     all.push((Kind::Kept, new.next(), text.into()));
                 }
-                Some(_) => all.push((Kind::Note, 0, line.into())),
+                Some(_) => all.push((Kind::Remark, 0, line.into())),
             }
         }
         if let [only] = headers.as_slice()
@@ -199,11 +199,11 @@ impl Diff {
                 Kind::Added => ("+", Style::of(SemanticColour::Added)),
                 Kind::File => ("•", Style::DIM),
                 Kind::Gap => ("⋮", Style::DIM),
-                Kind::Note => ("·", Style::of(SemanticColour::Attention)),
+                Kind::Remark => ("·", Style::of(SemanticColour::Attention)),
             };
             let number = match line.kind {
                 Kind::Kept | Kind::Removed | Kind::Added => line.number.to_string(),
-                Kind::File | Kind::Gap | Kind::Note => String::new(),
+                Kind::File | Kind::Gap | Kind::Remark => String::new(),
             };
             let mut gutter = Line::default();
             if digits > 0 {
@@ -281,7 +281,7 @@ fn style(kind: Kind) -> Style {
         Kind::File => Style::BOLD,
         Kind::Removed => Style::of(SemanticColour::Removed),
         Kind::Added => Style::of(SemanticColour::Added),
-        Kind::Note => Style::of(SemanticColour::Attention),
+        Kind::Remark => Style::of(SemanticColour::Attention),
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) const STEP: Duration = Duration::from_millis(200);
 /// One sign per step.
 const SIGNS: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
-/// The sign while the member waits.
+/// The sign while the member waits; not animated.
 const STILL: &str = "●";
 
 /// The maximum number of running calls that are shown.
