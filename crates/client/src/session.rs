@@ -335,7 +335,7 @@ fn goodbye(arrival: &Arrival) -> Option<Goodbye> {
     }
 }
 
-/// Returns an error when the goodbye notification of a closed connection forbids a new one.
+/// Returns an error when the goodbye notification of a closed connection forbids a new connection.
 fn may_reconnect(last_goodbye: Option<Goodbye>, on_stop: OnStop) -> Result<(), SessionError> {
     let Some(Goodbye { reason, error }) = last_goodbye else {
         return Ok(());

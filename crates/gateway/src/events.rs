@@ -229,7 +229,7 @@ fn find(feeds: &Feeds, team: &TeamId) -> Option<Arc<Feed>> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic leaves the maps and rings consistent: each is changed by one operation at a time.
+    // No operation under these locks can panic between two changes, so a poisoned lock can be used.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -23,7 +23,7 @@ impl Follower {
         Self { subscription, lost }
     }
 
-    /// The next notice. Cancellation-safe.
+    /// The next notice. Safe to cancel.
     ///
     /// # Errors
     /// The user stopped the supervisor, or no next supervisor starts in time.

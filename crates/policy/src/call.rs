@@ -1,5 +1,5 @@
-//! A member's tool call, and the parts of it that are judged. The supervisor builds it; the judge and the offers read
-//! it. Workers and `rules check` call [`Action::paths`] to resolve its paths.
+//! A member's tool call, and the parts of it that are judged. The supervisor builds the call; the judge and the offers
+//! read it. Workers and `rules check` call [`Action::paths`] to resolve its paths.
 
 use std::collections::BTreeMap;
 

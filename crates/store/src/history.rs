@@ -207,8 +207,8 @@ impl History {
         Ok(views)
     }
 
-    /// A member's transcript after its first `after` items: as many as fit into about 512 KiB, but at least one if
-    /// there is one; and whether more follow.
+    /// The items of a member's transcript after the first `after` items, and whether more follow. Returns up to about
+    /// 512 KiB, and at least one item if any follows.
     pub fn transcript(
         &self,
         member: &MemberName,

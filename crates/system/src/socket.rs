@@ -143,7 +143,7 @@ impl Stream {
     pub async fn connect(path: &Path) -> io::Result<Stream> {
         let stream = match UnixStream::connect(path).await {
             // A non-blocking connect to a full queue fails with EAGAIN, and no event reports when the queue has room. A
-            // blocking connect waits for that, so make one on another thread.
+            // blocking connect waits for room, so connect on another thread.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let path = path.to_owned();
                 let connect = move || StdStream::connect(path);

@@ -11,8 +11,8 @@
 //!
 //! Never touched: this process, and processes that descend from the tree only through this process; pid 1; other users'
 //! processes that carry the marker; and, below the worker, processes that carry another launch's marker or
-//! [`NO_LAUNCH`]. The last case protects a supervisor that a task's command started: it becomes a child of that worker,
-//! with its tmux server and its workers.
+//! [`NO_LAUNCH`]. The last case protects a supervisor that the command of a task started: the supervisor, its tmux
+//! server and its workers become descendants of that worker.
 
 use std::collections::{HashMap, HashSet};
 use std::io;

@@ -9,8 +9,8 @@
 //!   menu     ── commands, or the candidates of Tab
 //!   prompt   ── or the card of a pending permission request with its keys, while nothing is typed
 //! ```
-//! The first of these handles a key: the card of a request (while nothing is typed), ^O and Shift-Tab, a search of the
-//! history, the menu, Esc and ^C, Tab, the editor (`prompt`).
+//! The first entry of this list that uses a key handles it: the card of a request (while nothing is typed), ^O and
+//! Shift-Tab, a search of the history, the menu, Esc and ^C, Tab, the editor (`prompt`).
 //!
 //! A request never takes keystrokes from a text that is being typed, and no keystroke allows it before all of its rows
 //! have been on the screen. A decided request leaves one line in the scrollback. A postponed request is shown as one

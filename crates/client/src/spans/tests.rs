@@ -38,8 +38,8 @@ fn ready(member: &str) -> Value {
 }
 
 fn grown(length: u64, output: u64, active: bool) -> Value {
-    let mind = json!({"length": length, "active": active, "spent": {"input": 0, "output": output, "cached": 0}});
-    event("transcript_grown", json!({"member": "ada", "mind": mind}))
+    let size = json!({"length": length, "active": active, "spent": {"input": 0, "output": output, "cached": 0}});
+    event("transcript_grown", json!({"member": "ada", "mind": size}))
 }
 
 /// Kind, start, end and outcome.

@@ -182,8 +182,8 @@ impl Fields {
     }
 
     /// The values of `variables.template` as initial values of the team's memory. The other variables are refused:
-    /// environment variables decide which programs and libraries a member runs, and values that must not reach a model
-    /// have no place in a team.
+    /// environment variables decide which programs and libraries a member runs, and a team has no storage for values
+    /// that must not reach a model.
     pub(super) fn variables(&mut self) -> BTreeMap<String, Box<RawValue>> {
         let variables = match self.take("variables") {
             None => return BTreeMap::new(),

@@ -202,9 +202,9 @@ mod tests {
         .into_iter()
         .enumerate()
         {
-            let mind = json!({"length": length, "active": active});
+            let size = json!({"length": length, "active": active});
             let event =
-                json!({"kind": "transcript_grown", "data": {"member": "ada", "mind": mind}});
+                json!({"kind": "transcript_grown", "data": {"member": "ada", "mind": size}});
             let notice = json!({"team": "demo-12345678", "revision": revision + 1, "at": at, "event": event});
             ended.extend(spans.add(&serde_json::from_value(notice).unwrap()));
             stored.push((length, at));
