@@ -6,7 +6,7 @@
 //! run under way:     user message ─► message/send ─► events of that run
 //!                    no user message ──────────────► events of that run
 //! permission request or question ──────────────────► RUN_FINISHED with outcome `interrupt`
-//!                    `resume` ─► request/decide ───► events of that run
+//!                    `resume` ─► request/decide for a request, message/send for a question ─► events of that run
 //! ```
 //! A stream only watches: when its client disconnects, the run continues. A repeated request with the same `runId` has
 //! its effect once.

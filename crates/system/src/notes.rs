@@ -60,7 +60,7 @@ pub struct Note {
 pub struct Names {
     /// At most [`NOTES_MAX`].
     pub names: Vec<NoteName>,
-    /// The Markdown files whose names are not valid, and the notes above the limit.
+    /// The number of Markdown files with an invalid name, and of notes above the limit.
     pub ignored: usize,
 }
 
@@ -188,8 +188,8 @@ impl Notes {
     /// Writes a note if its text is still `old`, or if `old` is `None` and the note does not exist.
     ///
     /// # Errors
-    /// The text is empty or too large, the note has another text now, the level has too many notes, or the file cannot
-    /// be written.
+    /// The text is empty or too large, the note has another text now, the level has too many notes, another program
+    /// holds the lock, or the file cannot be written.
     pub fn write(
         &self,
         level: NoteLevel,
@@ -228,7 +228,7 @@ impl Notes {
     /// cannot be read. Returns whether the note existed.
     ///
     /// # Errors
-    /// The file cannot be removed, is a directory, or does not have the text `old`.
+    /// The file cannot be removed, is a directory, or does not have the text `old`; or another program holds the lock.
     pub fn remove(
         &self,
         level: NoteLevel,

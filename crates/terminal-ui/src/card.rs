@@ -8,9 +8,9 @@
 //!   [y] once  for the team: [1] src/lib.rs  [n] no  [e] no, because…
 //! ```
 //! The member chooses commands, paths and diffs. These texts are escaped, they are always inside the frame, and no text
-//! in the border contains characters of the frame. The gutter of a line's first row has the sign of the line; the
-//! gutter of a further row is blank, or has the sign `↪` if the row continues a word. So no line looks like the rest of
-//! the line before, and two lines that differ only in a blank look different.
+//! in the border contains characters of the frame. The gutter of a line's first row has the sign of the line. The
+//! gutter of a further row is blank if one blank is left out between the two rows; otherwise it has the sign `↪`. So no
+//! line looks like the rest of the line before, and two lines that differ only in a blank look different.
 
 mod diff;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::style::{SemanticColour, Style, Theme};
 /// The replacement for a tab.
 const TAB: &str = "    ";
 
-/// The end of the gutter of a row that continues the word of the row before.
+/// The end of the gutter of a row if no blank is left out between it and the row before.
 const CONTINUED: &str = "↪ ";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
