@@ -224,7 +224,7 @@ async fn one_terminal_shows_hosted_members_in_turn() {
     screen.until("ben ▸").await;
     screen.type_in("exit 3\r").await;
     screen.until("✗ exit 3").await;
-    // The first task of the board: typed lines are no tasks.
+    // The first task of the board: typed lines are not on it.
     screen
         .type_in("/task echo task of $AGENT_TEAM_MEMBER\r")
         .await;

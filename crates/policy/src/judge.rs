@@ -86,7 +86,7 @@ impl Judge<'_> {
                 rule.fits_mcp(&tool, reach)
             })],
             Action::Own => {
-                let why = Reason::BuiltIn("it affects only the member's own state");
+                let why = Reason::BuiltIn("it affects only the team's own state");
                 vec![self.tool(Ruling::Allow, why)]
             }
             Action::Unknown => {

@@ -93,7 +93,7 @@ pub(super) async fn perform(
             Ok(String::new())
         }
         Action::EndLine(member) => {
-            // `^C` also clears the prompt and leaves: without a worker it has nothing to end, which is no error.
+            // `^C` also clears the prompt and leaves, so it must not fail without a worker.
             let _not_connected = session.call::<MemberInterrupt>(OneMember { member }).await;
             Ok(String::new())
         }
