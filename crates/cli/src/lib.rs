@@ -27,6 +27,7 @@ use agent_team_protocol::ErrorCode;
 use agent_team_protocol::text::visible;
 use agent_team_terminal_ui::style::{THEME, Theme};
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
 
 use args::{Cli, Color};
 use error::Failure;
@@ -49,7 +50,10 @@ fn run() -> ExitCode {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return report_clap_error(&error),
+        Err(mut error) => {
+            drop_dangerous_suggestion(&mut error);
+            return report_clap_error(&error);
+        }
     };
     choose_colour(cli.global.color);
     let json = cli.global.json;
@@ -90,6 +94,15 @@ fn choose_theme() -> Result<(), Failure> {
     })?;
     output::style::set_theme(theme);
     Ok(())
+}
+
+/// Removes the suggestion of `--bypass`: an error about a misspelt option must not lead to running without permissions.
+fn drop_dangerous_suggestion(error: &mut clap::Error) {
+    let suggested = error.get(ContextKind::SuggestedArg);
+    if suggested == Some(&ContextValue::String("--bypass".to_owned())) {
+        error.remove(ContextKind::SuggestedArg);
+        error.remove(ContextKind::Usage);
+    }
 }
 
 /// Prints a usage error, the help or the version; a usage error as JSON when `--json` is among the arguments.

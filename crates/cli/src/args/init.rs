@@ -25,10 +25,10 @@ pub(crate) struct Init {
     #[arg(long, value_name = "PROGRAM", value_parser = program, conflicts_with_all = ["template", "list"])]
     pub(crate) from: Option<OtherProgram>,
     /// Import the members of this team [default: the only team with a member in this project, else all agents]
-    #[arg(long, value_name = "NAME", requires = "from")]
+    #[arg(long, value_name = "NAME", requires = "from", conflicts_with_all = ["template", "list"])]
     pub(crate) from_team: Option<String>,
     /// Print the imported team file instead of writing it
-    #[arg(long, requires = "from")]
+    #[arg(long, requires = "from", conflicts_with_all = ["template", "list"])]
     pub(crate) dry_run: bool,
 }
 

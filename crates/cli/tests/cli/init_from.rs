@@ -743,4 +743,8 @@ fn a_variable_moves_the_directory_of_the_user() {
     );
     assert_eq!(rig.run(&["init", "--from", "codex", "--list"]).code, 2);
     assert_eq!(rig.run(&["init", "--dry-run"]).code, 2);
+    assert_eq!(
+        rig.run(&["init", "--template", "agents", "--dry-run"]).code,
+        2
+    );
 }

@@ -60,6 +60,15 @@ fn an_unknown_verb_or_option_is_a_usage_error() {
 }
 
 #[test]
+fn a_misspelt_option_does_not_suggest_bypass() {
+    let output = Rig::new().run(&["run", "Fix it", "--bypas"]);
+    assert_eq!(output.code, 2);
+    let error = &output.stderr;
+    assert!(error.contains("unexpected argument '--bypas'"), "{error}");
+    assert!(!error.contains("--bypass"), "{error}");
+}
+
+#[test]
 fn all_faults_of_a_team_file_are_reported() {
     let rig = Rig::new();
     rig.team_file("membr = 1\n[[task]]\ntitle = \"Build\"\n");
