@@ -69,8 +69,10 @@ fn lead() -> Vec<Reply> {
         ),
     );
     let mut replies = vec![split];
-    // A wait returns at the end of each task, and at dora's request. A second wait without an open task would fail.
-    replies.extend((0..4).map(|_| Reply::call("wait", json!({"for": "tasks"}))));
+    // A wait returns at the end of each task, and at dora's request. A second wait without an open task would fail. The
+    // time limit is the largest: a user may answer cleo and dora late, and the recording has no reply to a timeout.
+    let wait = || Reply::call("wait", json!({"for": "tasks", "timeout_s": 3600}));
+    replies.extend((0..4).map(|_| wait()));
     replies.push(
         Reply::text("All three are done. I check the result.")
             .and_call("git_diff", json!({}))
