@@ -493,7 +493,9 @@ impl Decider<'_> {
             return;
         };
         let Life::Ending { reason, then, .. } = member.life.clone() else {
-            return;
+            // The processes were terminated, but the commit that recorded the end failed. The driver has dropped the
+            // launch, so nothing else reports that its worker is gone: the member would be ready without a process.
+            return self.exited(launch);
         };
         let mut restarts = member.restarts.clone();
         let next = match &then {

@@ -257,6 +257,20 @@ fn a_new_supervisor_repeats_lost_effects() {
 }
 
 #[test]
+fn a_launch_without_processes_ends_also_if_its_end_was_not_stored() {
+    let mut rig = Rig::of(file(&["ada"]));
+    assert!(rig.is_ready("ada"));
+    let launch = rig.launch("ada");
+    // The commit of the kill failed, so the state is the one before the kill.
+    rig.input(Input::TreeGone {
+        launch: launch.clone(),
+    });
+    assert!(!rig.is_ready("ada"));
+    rig.hello("ada");
+    assert_ne!(rig.launch("ada"), launch);
+}
+
+#[test]
 fn a_stale_launch_changes_nothing() {
     let mut rig = Rig::of(file(&["ada"]));
     let old = rig.launch("ada");

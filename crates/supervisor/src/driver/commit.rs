@@ -157,7 +157,7 @@ impl Driver {
                     Effect::Reply { to, .. } | Effect::RunCompletionHook { reply: to, .. },
                 ) => calls.push(to),
                 // It is safe to end processes although that is not recorded: `EndTree` can be repeated, and the core
-                // ends the launch again from the restored state, at the latest when the worker's exit is reported.
+                // ends the launch again from the restored state, at the latest when no process of it is left.
                 PostCommit::Effect(end @ Effect::EndTree { .. }) => ends.push(end),
                 PostCommit::Effect(_) | PostCommit::DeliverMessages(_) => {}
                 PostCommit::Read { by, reply, query } => reads.push((by, reply, query)),
