@@ -328,6 +328,9 @@ async fn reading_commands_run_unasked_and_read_only() {
     rig.ok(["rules", "check", "--", "sort -o out src/kept.rs"])
         .await
         .assert_says("no rule allows it");
+    rig.ok(["rules", "check", "cat", "src/kept.rs", "--json"])
+        .await
+        .assert_says("--json is part of the command here");
 }
 
 #[tokio::test]

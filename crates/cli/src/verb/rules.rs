@@ -90,6 +90,11 @@ pub(super) async fn run(
             let judged = session.query::<RuleCheck>(check).await?;
             let document = check_result(judged);
             output.show(&document, || explanation(&document))?;
+            if command.last().is_some_and(|word| word == "--json") {
+                output.note(
+                    "note: --json is part of the command here; for JSON: agent-team rules check --json -- COMMAND",
+                );
+            }
         }
         RulesCommand::Revoke { what } => revoke(&mut session, output, what).await?,
     }
