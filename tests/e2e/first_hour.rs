@@ -445,8 +445,21 @@ async fn a_first_hour_inside_the_users_own_tmux() {
     .await;
     let panes = shell.tmux.panes("#{@agent_team_member}").await;
     assert_eq!(panes.iter().filter(|member| !member.is_empty()).count(), 2);
-    shell.tmux.ask(["select-window", "-t", "own:0"]).await;
     until_both_are_completed(&rig).await;
+    let window = until("the panes to show both tasks", async || {
+        let panes = shell.tmux.panes("#{?@agent_team_member,#{pane_id},}").await;
+        let mut window = String::new();
+        for pane in panes.iter().filter(|pane| !pane.is_empty()) {
+            let capture = ["capture-pane", "-p", "-J", "-t", pane];
+            window += &shell.tmux.ask(capture).await;
+        }
+        let ends = ["✓ T-1 completed in", "✓ T-2 completed in"];
+        let shows_all = ends.iter().all(|end| window.contains(end));
+        shows_all.then_some(window)
+    })
+    .await;
+    assert_plain_words(&window);
+    shell.tmux.ask(["select-window", "-t", "own:0"]).await;
     shell.run("agent-team ps", &["2 completed"]).await;
     shell.run("agent-team down", &["ended", "closed"]).await;
     assert_eq!(shell.tmux.panes("#{pane_id}").await, ["%0"]);
