@@ -97,11 +97,25 @@ fn the_system_prompts_are_known() {
     }
 }
 
-#[test]
-fn a_small_window_limits_the_list_of_skills() {
+/// The system prompt of a worker whose model has this window.
+fn prompt_of(agent: &AgentSpec, window: u64) -> String {
     let (client, _calls) =
         SupervisorClient::new("ada".parse().unwrap(), "worker".parse().unwrap(), false);
     let team = team_view(vec![member("ada", "worker", "idle", json!({}))]);
+    system_prompt(&Briefing {
+        client: &client,
+        agent,
+        team: &team,
+        cwd: Path::new("/project"),
+        window,
+        instructions: "",
+        platform: "linux x86_64",
+        date: "2026-01-31",
+    })
+}
+
+#[test]
+fn a_small_window_limits_the_list_of_skills() {
     let prompt = |window, count, description: &str| {
         let skill = |number| Skill {
             name: format!("skill-{number}"),
@@ -113,16 +127,7 @@ fn a_small_window_limits_the_list_of_skills() {
             skills: (0..count).map(skill).collect(),
             ..AgentSpec::default()
         };
-        system_prompt(&Briefing {
-            client: &client,
-            agent: &agent,
-            team: &team,
-            cwd: Path::new("/project"),
-            window,
-            instructions: "",
-            platform: "linux x86_64",
-            date: "2026-01-31",
-        })
+        prompt_of(&agent, window)
     };
     let window = 8_192;
     let without = prompt(window, 0, "").len();
@@ -157,24 +162,12 @@ async fn short_specs_keep_every_required_field() {
 
 #[test]
 fn a_member_that_must_plan_is_not_sent_on_without_approval() {
-    let (client, _calls) =
-        SupervisorClient::new("ada".parse().unwrap(), "worker".parse().unwrap(), false);
-    let team = team_view(vec![member("ada", "worker", "idle", json!({}))]);
     let prompt = |must_plan, window| {
         let agent = AgentSpec {
             must_plan,
             ..AgentSpec::default()
         };
-        system_prompt(&Briefing {
-            client: &client,
-            agent: &agent,
-            team: &team,
-            cwd: Path::new("/project"),
-            window,
-            instructions: "",
-            platform: "linux x86_64",
-            date: "2026-01-31",
-        })
+        prompt_of(&agent, window)
     };
     for (window, freely, planning) in [
         (
