@@ -253,6 +253,40 @@ async fn a_member_killed_while_its_plan_waits_proposes_it_again() {
 }
 
 #[tokio::test]
+async fn a_member_waits_for_the_decision_about_its_plan() {
+    let wait = || Reply::call("wait", json!({ "for": "requests" }));
+    let (server, rig) = team(vec![
+        wait(),
+        propose("Write it."),
+        // The restarted worker begins here.
+        wait(),
+        complete("T-1"),
+        Reply::text("Done."),
+    ])
+    .await;
+    rig.ok(["task", "add", "Write it"]).await;
+    rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
+    let without_plan = last_result(&server);
+    assert!(
+        without_plan.starts_with("No request of yours is pending: you have no approved plan"),
+        "{without_plan}"
+    );
+    processes::kill(rig.worker("ada").await).await;
+    server.until_asked("ada", 3).await;
+    rig.until_member("ada", |ada| waits_for(ada, 1, 1)).await;
+    rig.ok(["requests", "deny", "P-1", "--reason", "tests first"])
+        .await;
+    server.until_asked("ada", 4).await;
+    let decided = last_result(&server);
+    assert_eq!(
+        decided.lines().next(),
+        Some(
+            "your plan 1 was sent back by user: tests first. Read what you need to know, then call propose_plan. Until it is approved you may read, search, send messages and use the board, but change nothing."
+        )
+    );
+}
+
+#[tokio::test]
 async fn the_user_and_the_lead_may_spawn_planning_members() {
     let lead = vec![
         Reply::call("spawn_teammate", json!({ "name": "bob", "plan": true })),

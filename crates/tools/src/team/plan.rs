@@ -60,7 +60,7 @@ pub fn plan_status(plan: &PlanView) -> String {
     match plan {
         PlanView::Missing { .. } => format!("you have no approved plan for this. {PROPOSE}"),
         PlanView::Waiting { number, request } => format!(
-            "your plan {number} ({request}) is waiting for a decision. Call propose_plan with the same text to wait for it."
+            "your plan {number} ({request}) is waiting for a decision. Call wait with for: requests."
         ),
         PlanView::SentBack { number, by, reason } => {
             let why = why(reason);

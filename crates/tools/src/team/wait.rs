@@ -1,10 +1,10 @@
-//! `wait`: blocks a member until an event that it must act on, or a timeout. A teammate waits for messages and
-//! tasks, the lead also for members.
+//! `wait`: blocks a member until an event that it must act on, or a timeout. A teammate waits for messages, tasks and
+//! the decision about its plan; the lead for messages, tasks and members.
 //!
 //! ```text
 //! poll ──► changes? ─► returned
 //!   ▲        │ none
-//!   └────────┴── a message or a request to decide arrives, 2 s have passed (tasks, members), or the time is up
+//!   └────────┴── a message or a request to decide arrives, 2 s have passed (not for messages), or the time is up
 //! ```
 //! The end of a task, and other events for the lead, arrive as messages, which end the wait at once. Polling covers
 //! changes without a message: a member's connection receives no event stream.
@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
-use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
+use agent_team_protocol::method::{MemberShow, Nothing, OneMember, OneTask, TaskShow, TeamShow};
+use agent_team_protocol::view::{MemberState, MemberView, PlanView, TaskState, TaskView};
 use agent_team_protocol::{MemberName, Party, TaskId};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use super::board::{open_tasks, whole_board};
 use super::context::{TeamContext, changing};
 use super::lines::{is_open, member_line, task_line};
+use super::plan::plan_status;
 use crate::tool::{Tool, ToolError};
 
 pub const NAME: &str = "wait";
@@ -59,9 +60,10 @@ pub(super) fn tool(team_context: &Arc<TeamContext>) -> Box<dyn Tool> {
     changing(
         team_context,
         NAME,
-        "Wait for a message to you, such as the answer to your question, or for the end of other tasks; this costs \
-         nothing. tasks: one of them is completed, failed, cancelled or released. A message to you ends every wait. \
-         If nothing happens within the time, the result is the current state. Your task stays yours.",
+        "Wait for a message to you, such as the answer to your question, for the end of other tasks, or for the \
+         decision about your plan; this costs nothing. tasks: one of them is completed, failed, cancelled or released. \
+         requests: your plan is approved or sent back. A message to you ends every wait. If nothing happens within \
+         the time, the result is the current state. Your task stays yours.",
         wait_as_teammate,
     )
 }
@@ -72,6 +74,9 @@ enum For {
     Tasks,
     Members,
     Messages,
+    // The schema omits the teammate's plan: the lead has none.
+    #[serde(skip)]
+    Plan,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -94,6 +99,7 @@ enum ForTeammate {
     #[default]
     Messages,
     Tasks,
+    Requests,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -122,6 +128,7 @@ async fn wait_as_teammate(
             return Err(ToolError::Input(text.to_owned()));
         }
         ForTeammate::Tasks => For::Tasks,
+        ForTeammate::Requests => For::Plan,
     };
     let WaitAsTeammate { ids, timeout_s, .. } = args;
     wait(
@@ -140,6 +147,7 @@ enum WaitSubject {
     Tasks(Vec<TaskView>),
     Members(Vec<MemberView>),
     Messages,
+    Plan(Option<PlanView>),
 }
 
 async fn wait(team_context: Arc<TeamContext>, args: Wait) -> Result<String, ToolError> {
@@ -185,7 +193,9 @@ async fn wait(team_context: Arc<TeamContext>, args: Wait) -> Result<String, Tool
         }
         let next_poll = match subject {
             WaitSubject::Messages => until,
-            WaitSubject::Tasks(_) | WaitSubject::Members(_) => until.min(now + POLL_INTERVAL),
+            WaitSubject::Tasks(_) | WaitSubject::Members(_) | WaitSubject::Plan(_) => {
+                until.min(now + POLL_INTERVAL)
+            }
         };
         // Poll again after an arrival and after a timeout.
         let _arrived = tokio::time::timeout_at(next_poll, arrived).await;
@@ -243,11 +253,12 @@ impl WaitSubject {
                 members.retain(|member| names.is_empty() || names.contains(&member.name));
                 Ok(Self::Members(members))
             }
-            For::Messages if ids.is_empty() => Ok(Self::Messages),
-            For::Messages => {
+            For::Messages | For::Plan if !ids.is_empty() => {
                 let text = "`ids` is only for tasks or members: any message ends a wait";
                 Err(ToolError::Input(text.to_owned()))
             }
+            For::Messages => Ok(Self::Messages),
+            For::Plan => own_plan(team_context).await.map(Self::Plan),
         }
     }
 
@@ -284,7 +295,14 @@ impl WaitSubject {
             Self::Members(members) if members.is_empty() => {
                 return Some("You have no teammates.".to_owned());
             }
-            Self::Tasks(_) | Self::Members(_) | Self::Messages => return None,
+            Self::Plan(plan) if !is_pending(plan.as_ref()) => {
+                let status = plan.as_ref().map(plan_status);
+                return Some(match status {
+                    Some(status) => format!("No request of yours is pending: {status}"),
+                    None => "No request of yours is pending.".to_owned(),
+                });
+            }
+            Self::Tasks(_) | Self::Members(_) | Self::Messages | Self::Plan(_) => return None,
         };
         if lines.is_empty() {
             return Some("There are no open tasks.".to_owned());
@@ -323,6 +341,12 @@ impl WaitSubject {
                 }
             }
             Self::Messages => {}
+            Self::Plan(plan) => {
+                *plan = own_plan(team_context).await?;
+                if !is_pending(plan.as_ref()) {
+                    changes.extend(plan.as_ref().map(plan_status));
+                }
+            }
         }
         Ok(changes)
     }
@@ -334,6 +358,7 @@ impl WaitSubject {
                 .iter()
                 .map(|member| member_line(member, me))
                 .collect(),
+            Self::Plan(plan) => plan.iter().map(plan_status).collect(),
             Self::Messages => return format!("No message within {seconds} s."),
         };
         format!(
@@ -376,6 +401,19 @@ async fn refreshed(
         );
     }
     Ok(now)
+}
+
+/// The member's own plan. `None`: the member needs none.
+async fn own_plan(team_context: &TeamContext) -> Result<Option<PlanView>, ToolError> {
+    let member = team_context.client.member.clone();
+    let shown = team_context
+        .call::<MemberShow>(OneMember { member })
+        .await?;
+    Ok(shown.member.plan)
+}
+
+fn is_pending(plan: Option<&PlanView>) -> bool {
+    matches!(plan, Some(PlanView::Waiting { .. }))
 }
 
 /// All members but this one.
