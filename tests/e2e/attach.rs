@@ -26,7 +26,7 @@ async fn up_on_a_terminal_attaches_and_detaching_keeps_the_team() {
     screen.type_in(DETACH).await;
     let (code, seen) = screen.end().await;
     assert_eq!(code, 0);
-    let after = "keeps running; come back with: agent-team attach, stop it with: agent-team down";
+    let after = "keeps running; return: agent-team attach, stop: agent-team down";
     assert!(seen.contains(after), "{seen}");
     rig.until_task_is("T-1", TaskState::Completed).await;
     rig.until_member_is("ada", MemberState::Idle).await;

@@ -280,7 +280,7 @@ async fn a_first_hour_with_a_team_of_commands() {
     until_attached(&rig).await;
     shell.press(&["C-b", "d"]).await;
     shell
-        .shows("come back with: agent-team attach, stop it with: agent-team down")
+        .shows("return: agent-team attach, stop: agent-team down")
         .await;
 
     let ps = shell.run("agent-team ps", &["2 completed", "○ idle"]).await;
@@ -303,7 +303,7 @@ async fn a_first_hour_with_a_team_of_commands() {
     shell.shows_all(&["said it", "✓3"]).await;
     until_attached(&rig).await;
     shell.press(&["C-b", "d"]).await;
-    shell.shows("stop it with: agent-team down").await;
+    shell.shows("stop: agent-team down").await;
     shell.run("agent-team down", &["ended", "closed"]).await;
     shell.run("agent-team ps", &["the team is down"]).await;
     shell.end(&rig).await;

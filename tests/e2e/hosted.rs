@@ -241,7 +241,7 @@ async fn one_terminal_shows_hosted_members_in_turn() {
     assert_eq!(code, 0, "{shown}");
     let (_, after) = shown.rsplit_once("\u{1b}[?2004l\u{1b}[?25h").unwrap();
     assert!(
-        after.contains("keeps running; come back with: agent-team attach"),
+        after.contains("keeps running; return: agent-team attach"),
         "{shown:?}"
     );
     rig.until_task_is("T-1", TaskState::Completed).await;

@@ -27,6 +27,7 @@ mod requests;
 mod rules;
 mod serve;
 mod task;
+mod why;
 
 pub(crate) use acp::{Acp, AcpEditor};
 pub(crate) use doctor::Doctor;
@@ -39,6 +40,7 @@ pub(crate) use requests::{RequestsCommand, Scope};
 pub(crate) use rules::RulesCommand;
 pub(crate) use serve::Serve;
 pub(crate) use task::{Clear, TaskCommand, TaskFields};
+pub(crate) use why::Explained;
 
 /// The help page, with the verbs in groups. Clap cannot group subcommands, so the list is written by hand and a test
 /// compares it with [`Verb`].
@@ -188,11 +190,11 @@ pub(crate) enum Verb {
     ///
     /// Sums over all launches. Working time is the time in a model turn or on a task.
     Stats,
-    /// Explain the state of a member
+    /// Explain the state of a member or a task
     Why {
-        /// Name of the member, as `ps` lists it
-        #[arg(add = complete::members())]
-        member: MemberName,
+        /// Name of a member, as `ps` lists it, or the id of a task, such as T-3
+        #[arg(value_name = "MEMBER|TASK", add = complete::members_and_tasks())]
+        subject: Explained,
     },
     Logs(Logs),
     /// Print the events of the team, oldest first

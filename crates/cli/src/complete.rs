@@ -32,24 +32,39 @@ pub(crate) fn members() -> ArgValueCandidates {
 /// Members, and names with a special meaning.
 pub(crate) fn members_and(special: &'static [&'static str]) -> ArgValueCandidates {
     ArgValueCandidates::new(move || {
-        let team = answer_of(async |session| session.query::<TeamShow>(Nothing {}).await);
-        let members = team.into_iter().flat_map(|team| team.members);
-        let members = members.map(|member| candidate(member.name, member.role.as_str()));
-        let special = special.iter().map(CompletionCandidate::new);
-        members.chain(special).collect()
+        let mut candidates = member_candidates();
+        candidates.extend(special.iter().map(CompletionCandidate::new));
+        candidates
     })
 }
 
 /// Tasks in these states.
 pub(crate) fn tasks(wanted: fn(TaskState) -> bool) -> ArgValueCandidates {
-    ArgValueCandidates::new(move || {
-        let board = answer_of(async |session| session.board().await);
-        let tasks = board
-            .into_iter()
-            .flatten()
-            .filter(|task| wanted(task.state));
-        tasks.map(|task| candidate(task.id, &task.title)).collect()
+    ArgValueCandidates::new(move || task_candidates(wanted))
+}
+
+pub(crate) fn members_and_tasks() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let mut candidates = member_candidates();
+        candidates.extend(task_candidates(|_| true));
+        candidates
     })
+}
+
+fn member_candidates() -> Vec<CompletionCandidate> {
+    let team = answer_of(async |session| session.query::<TeamShow>(Nothing {}).await);
+    let members = team.into_iter().flat_map(|team| team.members);
+    let members = members.map(|member| candidate(member.name, member.role.as_str()));
+    members.collect()
+}
+
+fn task_candidates(wanted: fn(TaskState) -> bool) -> Vec<CompletionCandidate> {
+    let board = answer_of(async |session| session.board().await);
+    let tasks = board
+        .into_iter()
+        .flatten()
+        .filter(|task| wanted(task.state));
+    tasks.map(|task| candidate(task.id, &task.title)).collect()
 }
 
 /// Pending requests.

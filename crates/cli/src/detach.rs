@@ -21,7 +21,7 @@ pub(crate) async fn after_detach(session: Session, output: Output) {
         && team.state == TeamState::Up
     {
         output.note(&format!(
-            "{} keeps running; come back with: agent-team attach, stop it with: {}",
+            "{} keeps running; return: agent-team attach, stop: {}",
             team.name,
             CommandLine::Down
         ));

@@ -74,7 +74,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Ps => ps::run(&global, output).await,
         Verb::Top { once } => top::run(&global, output, once).await,
         Verb::Stats => stats::run(&global, output).await,
-        Verb::Why { member } => why::run(&global, output, member).await,
+        Verb::Why { subject } => why::run(&global, output, subject).await,
         Verb::Logs(args) => logs::run(&global, output, args).await,
         Verb::Events { follow, after } => events::run(&global, output, follow, after).await,
         Verb::Report(args) => report::run(&global, output, args).await,

@@ -249,6 +249,54 @@ pub(crate) fn stuck(board: &[TaskView]) -> Vec<String> {
     lines.collect()
 }
 
+/// What a task waits for, or how it ended. `board`: finds the tasks before it.
+pub(crate) fn why<'a>(
+    task: &TaskView,
+    board: impl Fn(TaskId) -> Option<&'a TaskView>,
+    members: &[MemberView],
+) -> String {
+    let id = task.id;
+    let owner = task.owner.as_ref();
+    let owner = owner.map_or("no member".to_owned(), ToString::to_string);
+    match task.state {
+        TaskState::InProgress => {
+            let mut working = members.iter().filter(|it| it.task == Some(id));
+            let why = working
+                .next()
+                .map(|it| format!(": {}", text::line(&it.why)));
+            format!("{id} is in progress by {owner}{}", why.unwrap_or_default())
+        }
+        TaskState::Pending if task.blocked => {
+            let before = task.after.iter().filter_map(|id| board(*id));
+            let open = before.filter(|it| it.state != TaskState::Completed);
+            let mut involved: Vec<TaskView> = open.cloned().collect();
+            let words = involved.iter().map(|it| {
+                let owner = it.owner.as_ref().map(|owner| format!(", {owner}"));
+                format!("{} ({}{})", it.id, state(it).1, owner.unwrap_or_default())
+            });
+            let words: Vec<_> = words.collect();
+            let mut why = format!("{id} waits for {}", words.join(" and "));
+            involved.push(task.clone());
+            // Add the commands that unblock the task if a task before it has failed or was cancelled.
+            for line in stuck(&involved)
+                .into_iter()
+                .filter(|line| line.starts_with(&format!("{id} ")))
+            {
+                why.push('\n');
+                why.push_str(&line);
+            }
+            why
+        }
+        TaskState::Pending => unclaimable(task, members).unwrap_or_else(|| {
+            format!("{id} is ready, and waits for a member that is free to claim it")
+        }),
+        TaskState::Completed => format!("{id} was completed by {owner}"),
+        TaskState::Failed => format!("{id} has failed: {}", text::line(key_line(task))),
+        TaskState::Cancelled => format!("{id} was cancelled"),
+        TaskState::Unknown => format!("the state of {id} is unknown to this version"),
+    }
+}
+
 /// `3 completed, 1 failed`, without zero counts.
 pub(crate) fn counts(counts: TaskCounts) -> String {
     let TaskCounts {

@@ -31,8 +31,9 @@ use agent_team_terminal_ui::{
 use super::strip::{self, Mark};
 use crate::output::{member, style};
 
-/// Printed once at the start.
-const HINT: &str = "tab: next member · esc: interrupt · ^C twice: leave, the team stays up · /help";
+/// Printed once at the start; for a team of several members after [`TAB_HINT`].
+const HINT: &str = "esc: interrupt · ^C twice: leave, the team stays up · /help";
+const TAB_HINT: &str = "tab: next member · ";
 
 /// The effect of a key, for the event loop.
 #[derive(Debug)]
@@ -161,7 +162,8 @@ impl State {
         }
         state.note_goal_end(team);
         let transcript = &mut state.members.get_mut(shown)?.transcript;
-        transcript.lines(Tone::Dim, HINT);
+        let tab = if team.members.len() > 1 { TAB_HINT } else { "" };
+        transcript.lines(Tone::Dim, &format!("{tab}{HINT}"));
         state.update_strip();
         Some(state)
     }

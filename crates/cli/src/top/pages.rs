@@ -330,60 +330,13 @@ pub(super) fn why_member(top: &Top, view: &MemberView) -> String {
 
 /// What a task waits for, or how it ended.
 pub(super) fn why_task(top: &Top, view: &TaskView) -> String {
-    let id = view.id;
-    let owner = || {
-        view.owner
-            .as_ref()
-            .map_or("no member".to_owned(), ToString::to_string)
-    };
+    let why = task::why(view, |id| top.task(id), &top.team.members);
     match view.state {
-        TaskState::InProgress => {
-            let members = top.team.members.iter();
-            let mut working = members.filter(|it| it.task == Some(id));
-            let why = working
-                .next()
-                .map(|it| format!(": {}", text::line(&it.why)));
-            format!(
-                "{id} is in progress by {}{}",
-                owner(),
-                why.unwrap_or_default()
-            )
-        }
-        TaskState::Pending if view.blocked => {
-            let before = view.after.iter().filter_map(|id| top.task(*id));
-            let open = before.filter(|it| it.state != TaskState::Completed);
-            let mut involved: Vec<TaskView> = open.cloned().collect();
-            let words = involved.iter().map(|it| {
-                let owner = it.owner.as_ref().map(|owner| format!(", {owner}"));
-                format!(
-                    "{} ({}{})",
-                    it.id,
-                    task::state(it).1,
-                    owner.unwrap_or_default()
-                )
-            });
-            let words: Vec<_> = words.collect();
-            let mut why = format!("{id} waits for {}", words.join(" and "));
-            involved.push(view.clone());
-            // Add the commands that unblock the task if a task before it has failed or was cancelled.
-            for line in task::stuck(&involved)
-                .into_iter()
-                .filter(|line| line.starts_with(&format!("{id} ")))
-            {
-                why.push('\n');
-                why.push_str(&line);
-            }
-            why
-        }
-        TaskState::Pending => task::unclaimable(view, &top.team.members).unwrap_or_else(|| {
-            format!("{id} is ready, and waits for a member that is free to claim it")
-        }),
-        TaskState::Completed => format!("{id} was completed by {}", owner()),
-        TaskState::Failed => {
-            let reason = text::line(task::key_line(view));
-            format!("{id} has failed: {reason} · r retries it")
-        }
-        TaskState::Cancelled => format!("{id} was cancelled"),
-        TaskState::Unknown => format!("the state of {id} is unknown to this version"),
+        TaskState::Failed => format!("{why} · r retries it"),
+        TaskState::Pending
+        | TaskState::InProgress
+        | TaskState::Completed
+        | TaskState::Cancelled
+        | TaskState::Unknown => why,
     }
 }

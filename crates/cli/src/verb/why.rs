@@ -1,15 +1,27 @@
-//! `why`: explains the state of a member in one sentence; for an idle member also lists stuck tasks of the board.
+//! `why`: explains the state of a member or a task in one sentence; for an idle member also lists stuck tasks of the
+//! board.
 
 use std::process::ExitCode;
 
-use agent_team_protocol::MemberName;
-use agent_team_protocol::method::{MemberShow, Nothing, OneMember, TeamShow};
-use agent_team_protocol::view::{MemberState, Waiting};
+use agent_team_client::Session;
+use agent_team_protocol::method::{MemberShow, Nothing, OneMember, OneTask, TaskShow, TeamShow};
+use agent_team_protocol::view::{MemberState, TaskState, TaskView, Waiting};
+use agent_team_protocol::{MemberName, TaskId};
 use serde::Serialize;
 
-use crate::args::Global;
+use crate::args::{Explained, Global};
 use crate::error::Failure;
 use crate::output::{Output, task, text};
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct TaskExplanation {
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<TaskId>"))]
+    task: TaskId,
+    #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<TaskState>"))]
+    state: TaskState,
+    why: String,
+}
 
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -35,9 +47,13 @@ pub(crate) struct Explanation<'a> {
 pub(super) async fn run(
     global: &Global,
     output: Output,
-    member: MemberName,
+    subject: Explained,
 ) -> Result<ExitCode, Failure> {
     let mut session = global.session()?;
+    let member = match subject {
+        Explained::Member(member) => member,
+        Explained::Task(task) => return why_task(&mut session, output, task).await,
+    };
     let answer = session.query::<MemberShow>(OneMember { member }).await?;
     let member = answer.member;
     // The board may be the reason why a member is idle.
@@ -84,5 +100,23 @@ pub(super) async fn run(
         }
         text
     })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn why_task(
+    session: &mut Session,
+    output: Output,
+    task: TaskId,
+) -> Result<ExitCode, Failure> {
+    let task = session.query::<TaskShow>(OneTask { task }).await?;
+    let board = session.board().await?;
+    let members = session.query::<TeamShow>(Nothing {}).await?.members;
+    let of_board = |id| board.iter().find(|it: &&TaskView| it.id == id);
+    let explanation = TaskExplanation {
+        task: task.id,
+        state: task.state,
+        why: task::why(&task, of_board, &members),
+    };
+    output.show(&explanation, || format!("{}\n", explanation.why))?;
     Ok(ExitCode::SUCCESS)
 }

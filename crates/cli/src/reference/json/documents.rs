@@ -31,7 +31,7 @@ use crate::verb::rules::{CheckResult, Revoked, Rules};
 use crate::verb::send::reply::SentAndAnswered;
 use crate::verb::serve::ServiceAddress;
 use crate::verb::supervisor::{LogText, Restarted};
-use crate::verb::why::Explanation;
+use crate::verb::why::{Explanation, TaskExplanation};
 
 /// Each verb with its document, in the order of the help. `[Name]` is a type of the page.
 pub(super) const DOCUMENTS: &[(&str, &str)] = &[
@@ -55,7 +55,7 @@ pub(super) const DOCUMENTS: &[(&str, &str)] = &[
     ("ps", "[TeamStatus]"),
     ("top", "[Snapshot]"),
     ("stats", "[TeamStats]"),
-    ("why", "[Explanation]"),
+    ("why", "[Explanation]; for a task, a [TaskExplanation]"),
     (
         "logs",
         "[Lines]; for one member without `--tail`, `--since` and `--timestamps`, a [MemberOutput]",
@@ -167,6 +167,7 @@ pub(super) fn register(generator: &mut SchemaGenerator) {
         Entry,
         ErrorDocument<'_>,
         Explanation<'_>,
+        TaskExplanation,
         Lines<'_>,
         ImportedTeam<'_>,
         LogText<'_>,
