@@ -252,6 +252,39 @@ async fn a_killed_member_resumes_its_conversation() {
 }
 
 #[tokio::test]
+async fn a_killed_member_edits_a_file_it_has_read() {
+    let read = |path: &str| Reply::call("read", json!({ "path": path }));
+    let edit = |path: &str| {
+        let change = json!({ "path": path, "old": "hello", "new": "good day" });
+        Reply::call("edit", change)
+    };
+    let ada = vec![
+        read("a.txt"),
+        read("b.txt"),
+        // The reply hangs until ada is killed.
+        Reply::hang(),
+        edit("a.txt"),
+        edit("b.txt"),
+        Reply::call("complete_task", json!({ "task": "T-1", "result": "Done." })),
+        Reply::text("Done."),
+    ];
+    let lead = ("lead", vec![Reply::text("I see.")]);
+    let server = FakeModelServer::start(by_model([lead, ("ada", ada)])).await;
+    let rig = rig(&server);
+    rig.write("a.txt", "hello\n");
+    rig.write("b.txt", "hello\n");
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["task", "add", "Be formal", "--for", "ada"]).await;
+    server.until_asked("ada", 3).await;
+    rig.worker("ada").await.signal(Signal::SIGKILL).unwrap();
+    // The model has not seen this version.
+    rig.write("b.txt", "hello, world\n");
+    rig.until_task_is("T-1", TaskState::Completed).await;
+    assert_eq!(rig.read("a.txt").as_deref(), Some("good day\n"));
+    assert_eq!(rig.read("b.txt").as_deref(), Some("hello, world\n"));
+}
+
+#[tokio::test]
 async fn fallback_minutes_limit_the_wait_for_a_model() {
     let server = FakeModelServer::start(|request: &Request| match request.model() {
         "lead" => Reply::error(529, "overloaded"),

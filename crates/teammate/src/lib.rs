@@ -43,7 +43,6 @@ mod timer;
 mod typed;
 mod worker;
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -73,13 +72,13 @@ use agent_team_system::spawn;
 use agent_team_system::tree::Tree;
 use agent_team_terminal_ui::notices::Notices;
 use agent_team_terminal_ui::style::Theme;
-use agent_team_tools::ToolContext;
 use agent_team_tools::confine::{Confinement, Settings, User};
 use agent_team_tools::custom::CustomTool;
 use agent_team_tools::guard::Guard;
 use agent_team_tools::secret::Secrets;
 use agent_team_tools::supervisor_client::SupervisorClient;
 use agent_team_tools::team::Shared;
+use agent_team_tools::{SeenFiles, ToolContext};
 use signal_hook::consts::{SIGQUIT, SIGTSTP};
 use tokio::task::LocalSet;
 use tracing_subscriber::filter::Targets;
@@ -455,7 +454,7 @@ fn team_tool_context(launch: &LaunchFile, worker_config: &WorkerConfig) -> ToolC
         secrets: program_context.secrets.clone(),
         outputs: launch.log.with_extension("outputs"),
         output_max: OUTPUT_MAX,
-        seen: Mutex::new(HashMap::new()),
+        seen: SeenFiles::default(),
         guard: guard(launch, program_context),
         notes: notes(launch, &worker_config.directories),
         // The team tools show no images.

@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 
 use self::parse::{Action, Section, parse};
 use crate::adapter::{Access, Call, tool};
-use crate::context::{ToolContext, Version};
+use crate::context::ToolContext;
 use crate::file::{Change, Existing, apply};
 use crate::permission::Permission;
 use crate::resolved_path::{Purpose, ResolvedPath};
+use crate::seen_files::Version;
 use crate::tool::{APPLY_PATCH, Output, Tool, ToolError, off_thread};
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -80,7 +81,7 @@ impl Target {
     fn find(context: &ToolContext, given: &str) -> Result<Self, ToolError> {
         let path = ResolvedPath::find(context, given, Purpose::Writing)?;
         Ok(Self {
-            known: context.known(&path),
+            known: context.seen.version(&path.path()),
             is_link: CallPath::lexical(&context.cwd, given) != path.path(),
             path,
         })

@@ -242,10 +242,9 @@ fn make_room(directory: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
     use crate::secret::Secrets;
+    use crate::seen_files::SeenFiles;
 
     #[test]
     fn long_text_loses_its_middle() {
@@ -274,7 +273,7 @@ mod tests {
             secrets: Secrets::default(),
             outputs: directory.path().to_owned(),
             output_max: 1000,
-            seen: Mutex::default(),
+            seen: SeenFiles::default(),
             guard: Default::default(),
             notes: Default::default(),
             model: "openai/m".to_owned(),

@@ -1,18 +1,15 @@
-//! The context that the tools of one member share: its directories, its environment, its secrets, and the versions of
-//! the files that its model has read. Created once for each launch.
+//! The context that the tools of one member share: its directories, its environment, its secrets, and the files that
+//! its model has read. Created once for each launch.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
-use std::fs::Metadata;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::time::SystemTime;
 
 use agent_team_llm::{MediaSupport, Model};
 use agent_team_system::notes::Notes;
 
 use crate::guard::Guard;
 use crate::secret::Secrets;
+use crate::seen_files::SeenFiles;
 
 /// The execution context of one member's tools, shared by all calls of the member.
 #[derive(Debug)]
@@ -29,8 +26,7 @@ pub struct ToolContext {
     pub outputs: PathBuf,
     /// The largest size of a result for the model, in bytes. Longer results lose their middle.
     pub output_max: usize,
-    /// The versions of the files that the model has read or written. The edit tools change no other existing file.
-    pub seen: Mutex<HashMap<PathBuf, Version>>,
+    pub seen: SeenFiles,
     /// The files of the project that need permission to be read.
     pub guard: Guard,
     /// The notes of the member's team, project and user.
@@ -51,7 +47,7 @@ impl ToolContext {
             secrets: self.secrets.clone(),
             outputs: self.outputs.clone(),
             output_max: self.output_max,
-            seen: Mutex::default(),
+            seen: SeenFiles::default(),
             guard: self.guard.clone(),
             notes: self.notes.clone(),
             model: model.name().to_owned(),
@@ -70,21 +66,4 @@ pub(crate) fn variable<'a>(env: &'a [(OsString, OsString)], name: &str) -> Optio
     let found = env.iter().find(|(variable, _)| variable == name);
     let value = found.and_then(|(_, value)| value.to_str());
     value.map(str::trim).filter(|value| !value.is_empty())
-}
-
-/// A file's version when the model read or wrote it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Version {
-    pub len: u64,
-    pub modified: Option<SystemTime>,
-}
-
-impl Version {
-    pub fn of(metadata: &Metadata) -> Version {
-        Version {
-            len: metadata.len(),
-            // A file system without modification times leaves only the length to compare.
-            modified: metadata.modified().ok(),
-        }
-    }
 }

@@ -11,10 +11,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::adapter::{Access, Call, tool};
-use crate::context::Version;
 use crate::file::{Change, Existing, WHOLE_MAX, apply};
 use crate::permission::Permission;
 use crate::resolved_path::{Purpose, ResolvedPath};
+use crate::seen_files::Version;
 use crate::tool::{Output, Tool, ToolError, off_thread};
 use crate::white_space::{Difference, differ_in_white_space_alone, is_blank, places, trimmed};
 
@@ -58,7 +58,7 @@ async fn run(
     let given = arguments.path.clone();
     let replacements = replacements(arguments)?;
     let resolved = ResolvedPath::find(call.context, &given, Purpose::Writing)?;
-    let known = call.context.known(&resolved);
+    let known = call.context.seen.version(&resolved.path());
     let (change, done) = off_thread(move || replace(resolved, known, &replacements)).await?;
     let request = json!({ "path": given });
     apply(vec![change], done, request, call, permission).await

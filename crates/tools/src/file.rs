@@ -23,9 +23,9 @@ use serde_json::Value;
 
 use crate::adapter::Call;
 use crate::change::{Diff, diff};
-use crate::context::{ToolContext, Version};
 use crate::permission::Permission;
 use crate::resolved_path::{ResolvedPath, failed};
+use crate::seen_files::Version;
 use crate::tool::{Output, ToolError, off_thread};
 
 /// The largest file, in bytes, that is changed, or read without a line range.
@@ -175,10 +175,7 @@ pub(super) async fn apply(
     })
     .await?;
     for (change, version) in changes.iter().zip(versions) {
-        match version {
-            Some(version) => context.remember(&change.resolved, version),
-            None => context.forget(&change.resolved),
-        }
+        context.seen.set(change.resolved.path(), version);
     }
     Ok(Output {
         text: done,
@@ -377,31 +374,4 @@ fn changed(resolved: &ResolvedPath) -> ToolError {
         "{} has changed since you read it: read it before you change it",
         resolved.display()
     ))
-}
-
-impl ToolContext {
-    /// The version of the file that the model has read or written; `None` if it has done neither.
-    pub(super) fn known(&self, resolved: &ResolvedPath) -> Option<Version> {
-        let seen = self
-            .seen
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        seen.get(&resolved.path()).copied()
-    }
-
-    pub(super) fn remember(&self, resolved: &ResolvedPath, version: Version) {
-        let mut seen = self
-            .seen
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        seen.insert(resolved.path(), version);
-    }
-
-    fn forget(&self, resolved: &ResolvedPath) {
-        let mut seen = self
-            .seen
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        seen.remove(&resolved.path());
-    }
 }

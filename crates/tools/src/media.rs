@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use agent_team_llm::{Media, MediaKind, MediaSupport};
 use agent_team_protocol::text::{INSPECTED, is_text};
 
-use crate::context::{ToolContext, Version};
+use crate::context::ToolContext;
 use crate::resolved_path::{Purpose, ResolvedPath, failed};
+use crate::seen_files::Version;
 use crate::tool::{Output, ToolError, off_thread};
 
 /// The largest number of files that one message attaches.

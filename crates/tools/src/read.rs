@@ -9,11 +9,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::adapter::{Access, Call, tool};
-use crate::context::Version;
 use crate::file::WHOLE_MAX;
 use crate::media;
 use crate::permission::Permission;
 use crate::resolved_path::{Purpose, ResolvedPath, failed};
+use crate::seen_files::Version;
 use crate::tool::{Output, Tool, ToolError, off_thread};
 
 /// The default number of lines.
@@ -59,7 +59,7 @@ async fn run(
     let path = resolved.clone();
     let sink = media::Sink::of(context);
     let (output, version) = off_thread(move || show(&path, &arguments, room, &sink)).await?;
-    context.remember(&resolved, version);
+    context.seen.set(resolved.path(), Some(version));
     Ok(output)
 }
 

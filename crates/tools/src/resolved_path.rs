@@ -16,7 +16,8 @@ use agent_team_system::path::resolve;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use crate::context::{ToolContext, Version};
+use crate::context::ToolContext;
+use crate::seen_files::Version;
 use crate::tool::ToolError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

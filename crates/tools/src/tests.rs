@@ -1,10 +1,9 @@
 //! The definitions of the built-in tools, the team tools and the web search, as snapshots: every word and every byte of
 //! a schema is part of the prompt.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use agent_team_llm::SearchSupport;
 use agent_team_protocol::TaskId;
@@ -19,7 +18,7 @@ use crate::supervisor_client::SupervisorClient;
 use crate::team::{
     Arrivals, Claims, Shared, Verify, Verifying, plan_first, plan_tool, request_tools, team_tools,
 };
-use crate::{Options, Permission, Tool, ToolContext, domain_tools, web_search};
+use crate::{Options, Permission, SeenFiles, Tool, ToolContext, domain_tools, web_search};
 
 #[derive(Debug)]
 struct NoCheck;
@@ -100,7 +99,7 @@ fn definition_of_the_web_search() {
         secrets: Secrets::default(),
         outputs: "/".into(),
         output_max: 1000,
-        seen: Mutex::new(HashMap::new()),
+        seen: SeenFiles::default(),
         guard: Guard::default(),
         notes: Default::default(),
         model: "openai/m".to_owned(),

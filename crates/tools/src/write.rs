@@ -32,7 +32,7 @@ async fn run(
 ) -> Result<Output, ToolError> {
     let Arguments { path, content } = arguments;
     let resolved = ResolvedPath::find(call.context, &path, Purpose::Writing)?;
-    let known = call.context.known(&resolved);
+    let known = call.context.seen.version(&resolved.path());
     let (change, done) = off_thread(move || {
         let old = Existing::read(&resolved, known)?;
         let done = if old.is_some() { "replaced" } else { "created" };

@@ -178,8 +178,11 @@ impl AgentLoop {
         Ok(())
     }
 
-    /// Repeats the call that last wrote the todo list: the tool has the list only in memory, and loses it in a restart.
-    async fn restore_todo(&self) {
+    /// Restores the state that tools have only in memory: the files that the model has read, and the todo list, by a
+    /// repetition of the call that last wrote it.
+    async fn restore_tools(&mut self) {
+        let seen = self.conversation.transcript.take_seen();
+        self.toolbox.context().seen.restore(seen);
         if let Some(todo) = &self.conversation.transcript.record().todo {
             self.toolbox.repeat(TODO, &todo.input).await;
         }
@@ -197,7 +200,7 @@ impl AgentLoop {
     /// Reads the team, and resumes the turn in which the transcript ends, if any.
     async fn resume(&mut self) -> Result<(), End> {
         let problems = self.connect().await?;
-        self.restore_todo().await;
+        self.restore_tools().await;
         let team = self.conversation.client.call::<TeamShow>(&Nothing {}).await;
         let team = team.map_err(|refusal| cannot("cannot read the team", &refusal))?;
         let files = self.agent.instructions.clone();
@@ -514,8 +517,9 @@ impl AgentLoop {
             failed: true,
             media: Vec::new(),
         }));
+        let seen = self.toolbox.context().seen.take_unstored();
         self.conversation
-            .append_results(results, read, executed.changed)
+            .append_results(results, read, executed.changed, seen)
             .await?;
         if executed.stopped {
             return Err(End::Stopped);

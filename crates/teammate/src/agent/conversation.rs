@@ -18,7 +18,7 @@ use agent_team_protocol::{MessageId, Party, Refusal, with_causes};
 use agent_team_terminal_ui::Tone;
 use agent_team_tools::supervisor_client::SupervisorClient;
 use agent_team_tools::team::Shared;
-use agent_team_tools::{ToolContext, attached};
+use agent_team_tools::{SeenFile, ToolContext, attached};
 
 use super::inbox::{Inbox, Interruption, ModelInput};
 use super::output_sink::OutputSink;
@@ -222,22 +222,30 @@ impl Conversation {
         Ok(())
     }
 
-    /// Stores the results of calls. The same request reports the files that the calls have changed.
+    /// Stores the results of calls. The same request reports the files that the calls have changed, and stores the
+    /// files that they have read or written.
     pub(super) async fn append_results(
         &mut self,
         results: Vec<ToolResult>,
         read: Vec<MessageId>,
         changed: Vec<String>,
+        seen: Vec<SeenFile>,
     ) -> Result<(), End> {
         let mut item = Item::Returned { results };
+        let mut items = vec![stored(&mut item)];
+        let seen = (!seen.is_empty()).then_some(Mark::Seen { files: seen });
+        items.extend(seen.as_ref().map(raw));
         let args = AppendTranscript {
-            items: vec![stored(&mut item)],
+            items,
             read,
             changed,
             ..AppendTranscript::default()
         };
         self.store(args).await?;
         self.transcript.push(item);
+        if let Some(seen) = seen {
+            self.transcript.mark(seen);
+        }
         Ok(())
     }
 

@@ -14,6 +14,7 @@
 use agent_team_llm::{Answer, Item, Media, Price, Prompt, ToolResult, Usage};
 use agent_team_protocol::RunId;
 use agent_team_protocol::method::ITEM_MAX;
+use agent_team_tools::SeenFile;
 use agent_team_tools::team::{FINISH, without_middle};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -34,6 +35,8 @@ pub(super) enum Mark {
     /// A question of a run with rounds. It replaces the previous question of the same run; the first question of a run
     /// replaces all items before it.
     Asked { asked: QuestionKey, text: String },
+    /// Files that the model has read or written since the last such mark.
+    Seen { files: Vec<SeenFile> },
     /// The end of the turn.
     Rested,
 }
@@ -63,6 +66,8 @@ pub(super) struct Transcript {
     /// The model's token count of the prompt with this many items.
     counted: Option<(usize, u64)>,
     record: WorkRecord,
+    /// The files of all marks `seen`, in stored order.
+    seen: Vec<SeenFile>,
 }
 
 impl Transcript {
@@ -134,8 +139,14 @@ impl Transcript {
                 self.counted = None;
                 self.rested = false;
             }
+            Mark::Seen { files } => self.seen.extend(files),
             Mark::Rested => self.rested = true,
         }
+    }
+
+    /// Takes the changes of the record of seen files, oldest first, to restore the record after a restart.
+    pub(super) fn take_seen(&mut self) -> Vec<SeenFile> {
+        std::mem::take(&mut self.seen)
     }
 
     /// The items that the model sees.

@@ -1,6 +1,5 @@
 //! One member's team tools with a scripted supervisor.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +9,7 @@ use agent_team_protocol::{ErrorCode, MessageId, Refusal, RoleName, TaskId};
 use agent_team_tools::secret::Secrets;
 use agent_team_tools::supervisor_client::SupervisorClient;
 use agent_team_tools::team::{Arrivals, Claims, Shared, Verify, Verifying, team_tools};
-use agent_team_tools::{Permission, Tool, ToolContext, ToolError};
+use agent_team_tools::{Permission, SeenFiles, Tool, ToolContext, ToolError};
 use serde_json::{Value, json};
 
 pub(crate) struct Rig {
@@ -122,7 +121,7 @@ fn context() -> ToolContext {
         secrets: Secrets::default(),
         outputs: PathBuf::from("/"),
         output_max: 4096,
-        seen: Mutex::new(HashMap::new()),
+        seen: SeenFiles::default(),
         guard: Default::default(),
         notes: Default::default(),
         model: "openai/m".to_owned(),

@@ -239,7 +239,7 @@ async fn binary_and_huge_files_are_not_edited() {
     for name in ["binary", "huge"] {
         let path = rig.path(name);
         let version = Version::of(&std::fs::metadata(&path).unwrap());
-        rig.context.seen.lock().unwrap().insert(path, version);
+        rig.context.seen.set(path, Some(version));
     }
     for (name, expected) in [("binary", "is binary"), ("huge", "1073741824 bytes")] {
         let edit = json!({"path": name, "old": "a", "new": "b"});

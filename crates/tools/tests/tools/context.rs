@@ -1,12 +1,13 @@
 //! A separate project for each test, and its tools.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use agent_team_tools::secret::Secrets;
-use agent_team_tools::{Options, Output, Permission, Tool, ToolContext, ToolError, domain_tools};
+use agent_team_tools::{
+    Options, Output, Permission, SeenFiles, Tool, ToolContext, ToolError, domain_tools,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -44,7 +45,7 @@ impl Rig {
                 secrets: Secrets::default(),
                 outputs,
                 output_max: OUTPUT_MAX,
-                seen: Mutex::new(HashMap::new()),
+                seen: SeenFiles::default(),
                 guard: Default::default(),
                 notes: Default::default(),
                 model: "openai/m".to_owned(),
