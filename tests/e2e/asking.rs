@@ -44,6 +44,16 @@ async fn run_asks_on_its_terminal_and_continues() {
     let (code, seen) = screen.end().await;
     assert_eq!(code, 0, "{seen}");
     assert!(seen.contains("It is finished."), "{seen}");
+    assert!(!seen.contains("lead asks for permission"), "{seen}");
+    // No event that arrives while the prompt is open erases it.
+    for after_prompt in seen.split("[e] no, because…").skip(1) {
+        let prompt = after_prompt.lines().next();
+        assert_eq!(
+            prompt.map(|line| line.contains("\x1b[K")),
+            Some(false),
+            "{seen:?}"
+        );
+    }
     assert_eq!(rig.read("out.txt").as_deref(), Some("hello\n"));
 }
 

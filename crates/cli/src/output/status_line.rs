@@ -10,6 +10,7 @@ use super::text;
 pub(crate) struct StatusLine {
     /// `None` when stderr is not a terminal.
     columns: Option<usize>,
+    is_painted: bool,
 }
 
 impl StatusLine {
@@ -19,6 +20,7 @@ impl StatusLine {
         let columns = || terminal::size(&stderr).map_or(80, |(columns, _)| usize::from(columns));
         Self {
             columns: shown.then(columns),
+            is_painted: false,
         }
     }
 
@@ -29,12 +31,14 @@ impl StatusLine {
     pub(crate) fn set(&mut self, status: &str) {
         if let Some(columns) = self.columns {
             rewrite(&text::cut(status, columns.saturating_sub(1)));
+            self.is_painted = true;
         }
     }
 
-    /// Must be called before other output is written to the terminal.
+    /// Must be called before other output is written to the terminal. Without a status on the line, writes nothing: the
+    /// line may be the prompt of a question.
     pub(crate) fn clear(&mut self) {
-        if self.is_shown() {
+        if std::mem::take(&mut self.is_painted) {
             rewrite("");
         }
     }

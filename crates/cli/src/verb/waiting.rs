@@ -29,6 +29,9 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Time limit for reading the events that a question kept unread.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// In notices about a request, which an [`Asker`] shows as a question.
+const SHOW_REQUEST: &str = "agent-team requests show ";
+
 /// The outcome of a wait.
 pub(super) enum WaitOutcome<T> {
     /// The awaited answer, with the board at that time.
@@ -264,6 +267,7 @@ impl Progress {
             let line = match from {
                 Party::System if is_answer => None,
                 Party::System if self.ended.iter().any(|end| text.starts_with(end)) => None,
+                Party::System if asks && text.contains(SHOW_REQUEST) => None,
                 Party::System => Some(text),
                 Party::Member(_) if asks && note.wants_reply => None,
                 from @ (Party::User | Party::Member(_)) => Some(format!("{from}: {text}")),
