@@ -10,6 +10,7 @@
 //! paints when something has changed. Leaving the view stops no member.
 
 mod actions;
+mod overlap;
 mod state;
 mod strip;
 #[cfg(test)]
@@ -35,7 +36,7 @@ use tokio::task::JoinSet;
 use self::state::{Action, Effect, State};
 use crate::detach::after_detach;
 use crate::error::Failure;
-use crate::output::{Output, text};
+use crate::output::Output;
 use crate::secrets::Secrets;
 use crate::terminal::{Terminal, TerminalEvent, theme};
 
@@ -121,7 +122,7 @@ pub(crate) async fn run(
     let mut logs = Vec::new();
     for member in &team.members {
         let recent = actions::recent_output(&mut session, member.name.clone()).await?;
-        logs.push((&member.name, recent));
+        logs.push((&member.name, recent, Instant::now()));
     }
     let directories = Directories::from_environment()?;
     let history = History::new(directories.typed_file(team.team.as_str()));
@@ -138,8 +139,8 @@ pub(crate) async fn run(
     };
     let mut terminal = Terminal::enter(BEGIN, END).map_err(io)?;
     view.state.on_resize(terminal.size());
-    for (member, recent) in logs {
-        view.state.append_log(member, &text::of_program(&recent));
+    for (member, recent, at) in logs {
+        view.state.append_log(member, recent, at);
     }
     let left = view
         .show(&session, &mut signals, &mut events, &mut terminal)

@@ -39,9 +39,9 @@ pub(super) async fn recent_output(
 ) -> Result<String, Failure> {
     let log = session.query::<MemberLog>(OneMember { member }).await?;
     let (_, text) = Log::tail(log.path, RECENT_BYTES)?;
-    let lines: Vec<_> = text.lines().collect();
+    let lines: Vec<_> = text.split_inclusive('\n').collect();
     let newest = lines.len().saturating_sub(RECENT_LINES);
-    Ok(lines[newest..].join("\n"))
+    Ok(lines[newest..].concat())
 }
 
 /// The slash commands of a member. A supervisor of an earlier version lists none.

@@ -28,8 +28,9 @@ use agent_team_terminal_ui::{
     Candidate, CustomCommand, Names, PromptKind, TextKind, Tone, TranscriptView, UserAction, call,
 };
 
+use super::overlap::Overlap;
 use super::strip::{self, Mark};
-use crate::output::{member, style};
+use crate::output::{member, style, text};
 
 /// Printed once at the start; for a team of several members after [`TAB_HINT`].
 const HINT: &str = "esc: interrupt · ^C twice: leave, the team stays up · /help";
@@ -88,6 +89,8 @@ struct MemberRow {
     transcript: TranscriptView,
     /// The request that the member waits for, and whether it was already fetched.
     request: Option<(RequestId, bool)>,
+    /// The log that was shown at the start.
+    overlap: Overlap,
     /// The member has output since it was last shown.
     has_unread: bool,
     /// The member was removed from the team.
@@ -182,6 +185,7 @@ impl State {
             view: view.clone(),
             transcript,
             request: None,
+            overlap: Overlap::new(String::new(), now),
             has_unread: false,
             removed: false,
             calls: HashMap::new(),
@@ -219,10 +223,12 @@ impl State {
         self.size.0
     }
 
-    /// Appends the end of a member's log.
-    pub(super) fn append_log(&mut self, member: &MemberName, text: &str) {
+    /// Shows the end of a member's log, which was read at `now`.
+    pub(super) fn append_log(&mut self, member: &MemberName, log: String, now: Instant) {
         if let Some(row) = self.row(member) {
-            row.transcript.log(text, row.view.engine.uses_model());
+            let text = text::of_program(&log);
+            row.transcript.log(&text, row.view.engine.uses_model());
+            row.overlap = Overlap::new(log, now);
         }
     }
 
@@ -412,7 +418,10 @@ impl State {
         if let Some(row) = self.row(&member) {
             row.has_unread = member != shown;
             match row.view.engine.output() {
-                OutputKind::Plain => row.transcript.lines(Tone::Plain, &text),
+                OutputKind::Plain => match row.overlap.new_part(&text, now) {
+                    "" => {}
+                    new => row.transcript.lines(Tone::Plain, new),
+                },
                 OutputKind::Transcript => {
                     for fragment in fragments {
                         row.on_output(fragment, now);
