@@ -128,6 +128,7 @@
 //! - `examples/events.rs`: a custom engine does a task; the program prints the events of the run
 //! - `examples/own_tool.rs`: a tool of the program, which a model calls
 //! - `examples/permission.rs`: a callback decides what a member may do
+//! - `examples/spawn.rs`: members of one role with their own prompts and directories
 //! - `examples/foreign_loop.rs`: an agent loop of the program uses the team tools
 //! - `examples/coordinator.rs`: the lead's model chooses the member of each round
 //!

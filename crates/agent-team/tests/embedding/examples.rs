@@ -20,6 +20,8 @@ mod guard;
 mod own_tool;
 #[path = "../../examples/permission.rs"]
 mod permission;
+#[path = "../../examples/spawn.rs"]
+mod spawn;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -27,7 +29,7 @@ use std::process::Command;
 
 type Main = fn() -> Result<(), Box<dyn Error>>;
 
-const EXAMPLES: [(&str, Main); 10] = [
+const EXAMPLES: [(&str, Main); 11] = [
     ("agent", agent::main),
     ("collaborate", collaborate::main),
     ("commands", commands::main),
@@ -38,6 +40,7 @@ const EXAMPLES: [(&str, Main); 10] = [
     ("guard", guard::main),
     ("own_tool", own_tool::main),
     ("permission", permission::main),
+    ("spawn", spawn::main),
 ];
 
 /// Environment variable of a process that runs an example: its name.
@@ -155,6 +158,14 @@ fn rules_and_a_hook_guard_files_and_a_server_counts() {
         printed("guard"),
         "Blocked by a hook: secrets stay as they are\ngreeting.txt: true\nrelease.txt: false\n.env: false\n\
          denied: write: release.txt\nanswer: 12 apples\n"
+    );
+}
+
+#[test]
+fn spawned_members_have_their_own_prompts_and_directories() {
+    assert_eq!(
+        printed("spawn"),
+        "translator-1: bonjour\ntranslator-2: salve\n"
     );
 }
 
