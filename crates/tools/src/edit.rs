@@ -16,7 +16,9 @@ use crate::permission::Permission;
 use crate::resolved_path::{Purpose, ResolvedPath};
 use crate::seen_files::Version;
 use crate::tool::{Output, Tool, ToolError, off_thread};
-use crate::white_space::{Difference, differ_in_white_space_alone, is_blank, places, trimmed};
+use crate::white_space::{
+    Difference, collapsed, differ_in_white_space_alone, is_blank, places, trimmed,
+};
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -203,10 +205,13 @@ fn similar(name: &str, bytes: &[u8], old: &str, new: &str) -> Result<Edited, Str
     if bytes.ends_with(b"\n") {
         lines.pop();
     }
-    let found = match wanted.iter().all(|line| is_blank(line)) {
+    let mut found = match wanted.iter().all(|line| is_blank(line)) {
         true => Vec::new(),
         false => places(&lines, &wanted, 0, trimmed),
     };
+    if found.is_empty() {
+        found = places(&lines, &wanted, 0, collapsed);
+    }
     let missing = || format!("`old` is not in {name}. {}", nearest::hint(bytes, old));
     if differ_in_white_space_alone(old.lines(), new.lines()) {
         return Err(missing());

@@ -12,6 +12,9 @@ use crate::resolved_path::{Purpose, ResolvedPath, failed};
 use crate::seen_files::Version;
 use crate::tool::{Output, ToolError, off_thread};
 
+/// Names of images and PDFs end so. The refusal of such a file is shown to the user.
+const MEDIA_ENDINGS: [&str; 6] = [".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf"];
+
 /// The largest number of files that one message attaches.
 const ATTACHED_MAX: usize = 8;
 
@@ -123,24 +126,41 @@ fn is_utf8(beginning: &[u8]) -> bool {
     is_text(beginning) && utf8.map_or_else(|error| error.error_len().is_none(), |_| true)
 }
 
-/// The images and PDFs that a message of the user names as `@PATH` or `@"PATH"`. Leaves out files that `read` would
-/// refuse, and files that need permission.
-pub async fn attached(context: &ToolContext, text: &str) -> Vec<Media> {
-    let mut all: Vec<Media> = Vec::new();
+/// The images and PDFs that a message of the user names as `@PATH` or `@"PATH"`, each shown or refused with the reason.
+/// Leaves out words that name no such file.
+///
+/// Files outside the project are refused: the text may come from a command file or from the prompt of an MCP server, which
+/// must not choose files of the user.
+pub async fn attached(context: &ToolContext, text: &str) -> Vec<Result<Media, String>> {
+    let mut all = Vec::new();
     for path in mentioned(text).take(ATTACHED_MAX) {
-        let Ok(resolved) = ResolvedPath::find(context, path, Purpose::Reading) else {
-            continue;
-        };
-        let guard = &context.guard;
-        if guard.covers_given(&context.cwd, path) || guard.covers(&resolved.path()) {
-            continue;
+        let is_named_like_media = MEDIA_ENDINGS.iter().any(|ending| {
+            let start = path.len().checked_sub(ending.len());
+            let end = start.and_then(|start| path.get(start..));
+            end.is_some_and(|end| end.eq_ignore_ascii_case(ending))
+        });
+        match attach(context, path).await {
+            Ok(media) => all.extend(media.into_iter().map(Ok)),
+            Err(why) if is_named_like_media => all.push(Err(why)),
+            Err(_) => {}
         }
-        let sink = Sink::of(context);
-        let read = off_thread(move || sink.read(&resolved)).await;
-        let found = read.ok().flatten().map(|(output, _)| output.media);
-        all.extend(found.into_iter().flatten());
     }
     all
+}
+
+async fn attach(context: &ToolContext, path: &str) -> Result<Vec<Media>, String> {
+    let resolved =
+        ResolvedPath::find(context, path, Purpose::Reading).map_err(|error| error.to_string())?;
+    let guard = &context.guard;
+    if guard.covers_given(&context.cwd, path) || guard.covers(&resolved.path()) {
+        return Err(format!("{path} needs permission to be read"));
+    }
+    let sink = Sink::of(context);
+    let read = off_thread(move || sink.read(&resolved)).await;
+    let found = read.map_err(|error| error.to_string())?;
+    found
+        .map(|(output, _)| output.media)
+        .ok_or_else(|| format!("{path} does not exist, or is neither an image nor a PDF"))
 }
 
 /// The paths after `@` at the beginning of a word.

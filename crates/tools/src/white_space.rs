@@ -1,5 +1,5 @@
-//! Finds the lines of a file that differ from a text only in their indentation and trailing blanks, and re-indents the
-//! replacement by the same difference. Called by `edit` and `apply_patch`; pure.
+//! Finds the lines of a file that differ from a text only in white space, and re-indents the replacement by the same
+//! difference. Called by `edit` and `apply_patch`; pure.
 
 /// How the indentation of a file's lines differs from the indentation of a text.
 #[derive(Debug, PartialEq, Eq)]
@@ -126,32 +126,42 @@ pub(super) fn trimmed(line: &[u8]) -> &[u8] {
     &line[indentation(line).len()..]
 }
 
-/// Whether an edit changes only indentation and trailing blanks. Callers require an exact match for such an edit: if
+/// The line without indentation and trailing blanks, with one blank for each run of blanks. Runs in a line with quotes
+/// stay: in a string, they are part of the value.
+pub(super) fn collapsed(line: &[u8]) -> Vec<u8> {
+    let line = trimmed(line);
+    if line.iter().any(|byte| matches!(byte, b'"' | b'\'' | b'`')) {
+        return line.to_vec();
+    }
+    let words = line.split(|byte| is_space(*byte));
+    let words: Vec<&[u8]> = words.filter(|word| !word.is_empty()).collect();
+    words.join(&b' ')
+}
+
+/// Whether an edit changes only white space. Callers require an exact match for such an edit: if
 /// only an inexact one exists, the file may already have the new indentation.
 pub(super) fn differ_in_white_space_alone<'a>(
     old: impl Iterator<Item = &'a str>,
     new: impl Iterator<Item = &'a str>,
 ) -> bool {
-    let old = old.map(|line| trimmed(line.as_bytes()));
-    old.eq(new.map(|line| trimmed(line.as_bytes())))
+    let old = old.map(|line| collapsed(line.as_bytes()));
+    old.eq(new.map(|line| collapsed(line.as_bytes())))
 }
 
 /// The indices in `file`, not below `from`, at which the `wanted` lines begin. `of` returns the part of a line that is
 /// compared.
-pub(super) fn places(
-    file: &[&[u8]],
-    wanted: &[&[u8]],
+pub(super) fn places<'a, T: PartialEq>(
+    file: &[&'a [u8]],
+    wanted: &[&'a [u8]],
     from: usize,
-    of: impl Fn(&[u8]) -> &[u8],
+    of: impl Fn(&'a [u8]) -> T,
 ) -> Vec<usize> {
-    let wanted: Vec<&[u8]> = wanted.iter().map(|line| of(line)).collect();
+    let wanted: Vec<T> = wanted.iter().map(|line| of(line)).collect();
     if wanted.is_empty() {
         return Vec::new();
     }
-    let is_at = |at: usize| {
-        let lines = file[at..].iter().zip(&wanted);
-        lines.into_iter().all(|(have, want)| of(have) == *want)
-    };
+    let file: Vec<T> = file.iter().map(|line| of(line)).collect();
+    let is_at = |at: usize| file[at..].starts_with(&wanted);
     let last = (file.len() + 1).saturating_sub(wanted.len());
     (from..last).filter(|at| is_at(*at)).collect()
 }

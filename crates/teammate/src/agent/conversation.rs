@@ -111,10 +111,14 @@ impl Conversation {
             items.push(item);
             if let ModelInput::Message(message) = input {
                 if message.from == Party::User {
-                    let media = attached(context, &message.text).await;
-                    for file in &media {
-                        let line = format!("attached {}", visible_line(&file.name));
+                    let mut media = Vec::new();
+                    for file in attached(context, &message.text).await {
+                        let line = match &file {
+                            Ok(file) => format!("attached {}", visible_line(&file.name)),
+                            Err(why) => format!("not attached: {}", visible_line(why)),
+                        };
                         self.sink.lines(Tone::Dim, &line);
+                        media.extend(file);
                     }
                     items.extend((!media.is_empty()).then_some(Item::Shown { media }));
                 }

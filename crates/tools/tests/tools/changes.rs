@@ -279,6 +279,26 @@ async fn a_unique_text_may_differ_in_white_space() {
 }
 
 #[tokio::test]
+async fn a_unique_line_may_differ_in_white_space_within_it() {
+    let rig = Rig::new();
+    rig.put("a.py", "def f():\n    x  =  9\n    y = \"a  b\"\n");
+    rig.text("read", json!({"path": "a.py"})).await;
+    rig.text(
+        "edit",
+        json!({"path": "a.py", "old": "x = 9", "new": "x = 10"}),
+    )
+    .await;
+    // In a string, white space is part of the value.
+    let edit = json!({"path": "a.py", "old": "y = \"a b\"", "new": "y = \"c\""});
+    let refusal = rig.refusal("edit", edit).await;
+    assert!(refusal.contains("`old` is not in a.py"), "{refusal}");
+    assert_eq!(
+        rig.content("a.py"),
+        "def f():\n    x = 10\n    y = \"a  b\"\n"
+    );
+}
+
+#[tokio::test]
 async fn a_repeated_white_space_edit_is_refused() {
     let rig = Rig::new();
     let content = "def f():\n    return 1\n";

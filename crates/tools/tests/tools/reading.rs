@@ -3,6 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use agent_team_llm::{MediaKind, MediaSupport};
+use agent_team_tools::attached;
 use serde_json::json;
 
 use crate::context::{OUTPUT_MAX, Rig, utf8};
@@ -298,4 +299,32 @@ async fn a_huge_or_false_image_is_refused() {
     let refusal = rig.refusal("read", json!({ "path": "false.png" })).await;
     assert!(refusal.contains("binary"), "{refusal}");
     assert_eq!(std::fs::read_dir(&rig.context.outputs).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn files_named_in_a_message_are_attached_or_refused_with_the_reason() {
+    let rig = seeing(Some(true));
+    rig.put("shot.png", b"\x89PNG\r\n\x1a\n image");
+    rig.put("false.png", b"text");
+    let outside = tempfile::tempdir().unwrap();
+    let outside = outside.path().join("shot.PNG");
+    std::fs::write(&outside, b"\x89PNG\r\n\x1a\n image").unwrap();
+    let text = format!(
+        "@ada, compare @shot.png, @false.png and @{}.",
+        outside.display()
+    );
+    let attached = attached(&rig.context, &text).await;
+    let names = attached.iter().map(|file| match file {
+        Ok(media) => media.name.clone(),
+        Err(why) => why.clone(),
+    });
+    let [shot, wrong, refused] = &names.collect::<Vec<_>>()[..] else {
+        panic!("{attached:?}");
+    };
+    assert_eq!(shot, "shot.png");
+    assert_eq!(
+        wrong,
+        "false.png does not exist, or is neither an image nor a PDF"
+    );
+    assert!(refused.contains("outside the project"), "{refused}");
 }
