@@ -85,7 +85,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let before = before.transpose()?;
     demo::build()?;
     if arguments.real_small {
-        return small_model::run(arguments.keep);
+        return small_model::run(arguments.keep, arguments.no_sandbox);
     }
     let (answering, limit) = match &arguments.model {
         Some(model) => {

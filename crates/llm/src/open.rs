@@ -69,7 +69,7 @@ pub enum OpenError {
     },
     #[error(
         "the team file sets the base URL of {provider} to {url}, which would receive your {var}: to permit this, run \
-         agent-team config set providers.{provider}.base_url {url}, or set {permit_vars} to this URL"
+         agent-team config set providers.{provider}.base_url {url}, or set {permit_vars} to this URL; then run agent-team up"
     )]
     BaseUrlNotPermitted {
         provider: String,

@@ -36,7 +36,7 @@ const MAX_STEPS: u32 = 6;
 /// The model reads a few dozen tokens per second on two busy processors.
 const LIMIT: Duration = Duration::from_mins(20);
 
-pub(super) fn run(keep: bool) -> Result<()> {
+pub(super) fn run(keep: bool, no_sandbox: bool) -> Result<()> {
     let directory = dev_binaries()?.with_file_name("small-model");
     let Some(python) = install(&directory)? else {
         println!("skipped: cannot install the packages of {REQUIREMENTS} from PyPI");
@@ -52,7 +52,7 @@ pub(super) fn run(keep: bool) -> Result<()> {
     for task in &mut tasks {
         task.max_steps = MAX_STEPS;
     }
-    let home = EvalHome::new(&answering, false)?;
+    let home = EvalHome::new(&answering, no_sandbox)?;
     let figures = evaluate(&home, &answering, &tasks, LIMIT, 1);
     if keep {
         println!("kept: {}", home.keep().display());
