@@ -64,8 +64,8 @@ use crate::hosted::team_handle::TeamHandle;
 use crate::pane::paint;
 use crate::worker::{ExitReport, refused};
 
-/// Variables of a program that runs inside another vendor's agent. A nested agent would take itself for a part of that
-/// agent. The environment of external agents contains only variables that `launch` selects.
+/// Variables that show a program that it runs inside another vendor's agent. An agent that finds them acts as a part of
+/// that agent. The environment of external agents contains only variables that `launch` selects.
 pub(crate) const NESTED: [&str; 2] = ["CLAUDECODE", "CLAUDE_CODE_"];
 
 const CUT: &str =
@@ -103,7 +103,7 @@ pub(crate) struct Sockets {
 /// How a turn begins.
 enum Start {
     Prompt(Prompt),
-    /// Without the loop.
+    /// The turn has begun without a prompt of the loop.
     Began(Began),
 }
 
@@ -134,7 +134,7 @@ impl External {
         end
     }
 
-    /// Waits for work, and does one turn of it.
+    /// Waits for work, and runs one turn.
     async fn work(&mut self, channel: &mut Box<dyn SideChannel>) -> Result<(), End> {
         let mut start = loop {
             self.inputs.accept_queued();

@@ -21,10 +21,11 @@ use super::wire::{
     Updated, VERSION,
 };
 
-/// The time limit of the answer to a message during a turn. Afterwards, the message waits for the end of the turn.
+/// The time limit for the agent's answer to a message during a turn. Afterwards, the message waits for the end of the
+/// turn.
 const STEER_LIMIT: Duration = Duration::from_secs(30);
 
-/// The time limit of the answer to a change of the mode.
+/// The time limit for the agent's answer to a change of the mode.
 const MODE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The number of times that an agent may leave the mode of its session after a prompt.
@@ -331,7 +332,8 @@ impl Acp {
         None
     }
 
-    /// The event of a message. `None`: it does not concern the loop, and is answered if it is a request.
+    /// Converts a message of the agent to an event. `None`: the message does not concern the loop. If such a message is a
+    /// request, this function has answered it.
     fn event(&mut self, incoming: Incoming) -> Option<Event> {
         let Incoming {
             method,

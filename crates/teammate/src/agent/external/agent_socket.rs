@@ -1,4 +1,4 @@
-//! A Unix socket for the programs of an external agent: the team's tools and the hooks are served at one each.
+//! A Unix socket for the programs of an external agent. One such socket serves the team's tools, another one the hooks.
 //!
 //! The socket needs no token: only the agent's program and its descendants may connect. The kernel reports the pid of a
 //! peer, and its ancestors are read from the process table: a process can forge its environment, but not its ancestors.
@@ -16,13 +16,13 @@ use tokio::task::JoinHandle;
 /// The pause after an error.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Dropping it closes the socket.
+/// An open socket. Dropping this value closes it.
 pub(in crate::agent) struct AgentSocket {
     path: PathBuf,
     accepting: JoinHandle<()>,
 }
 
-/// What a socket serves, and to whom.
+/// The service of a socket, and the agent that may use it.
 pub(super) struct Serving {
     /// For the log.
     pub(super) name: &'static str,
@@ -51,7 +51,7 @@ impl AgentSocket {
 impl Drop for AgentSocket {
     fn drop(&mut self) {
         self.accepting.abort();
-        // A launch has its own path, so the file may also stay.
+        // Each launch has its own path, so a file that cannot be removed blocks no later launch.
         let _removed = std::fs::remove_file(&self.path);
     }
 }

@@ -1,6 +1,6 @@
-//! What the loop needs of the protocol of an external agent: a session, prompts, messages during a turn, permission
-//! questions and updates. Each protocol implements [`SideChannel`]: `acp`, and `claude` beside the agent's own terminal
-//! interface.
+//! The interface between the loop and the protocol of an external agent: a session, prompts, messages during a turn,
+//! permission questions and updates. Each protocol implements [`SideChannel`]: `acp`, and `claude` beside the agent's own
+//! terminal interface.
 //!
 //! Updates and calls have the form of the Agent Client Protocol, see `wire`. The other protocols convert theirs.
 //!
@@ -53,7 +53,8 @@ pub(super) trait SideChannel: Send {
         false
     }
 
-    /// Whether [`Event::Accepted`] reports that the agent has taken a prompt. Otherwise, its first message shows it.
+    /// Whether [`Event::Accepted`] reports that the agent has taken a prompt. Otherwise, the first message of the agent in
+    /// the turn means that it has taken the prompt.
     fn reports_acceptance(&self) -> bool {
         false
     }
@@ -116,7 +117,7 @@ pub(super) enum Event {
     Permission(PermissionQuestion),
     /// The agent asks for messages that have arrived during the turn. Dropping the function answers with an error.
     Drain(DrainAnswer),
-    /// The agent cannot be used any longer, such as after it left the mode of its session. For the user.
+    /// The agent can no longer be used, for example because it has left the mode of its session. For the user.
     Unusable(String),
     /// The program has exited, or closed the connection. For the user.
     Closed(String),
@@ -124,7 +125,7 @@ pub(super) enum Event {
 
 /// A turn that has begun without a prompt of the loop.
 pub(super) struct Began {
-    /// What began the turn, such as the user's text. Empty if it is unknown, or a message of the loop.
+    /// The text that began the turn, such as the user's. Empty if the text is unknown or is a message of the loop.
     pub(super) text: String,
     pub(super) end: BoxFuture<'static, Result<PromptEnd, TurnError>>,
 }
@@ -157,7 +158,7 @@ pub(super) struct PermissionQuestion {
     respond: Option<Box<dyn FnOnce(PermissionAnswer) + Send>>,
     /// Called when no rule decides, and the question waits for a decision.
     pending: Option<Box<dyn Fn() + Send + Sync>>,
-    /// Completes when the question needs no answer any longer.
+    /// Completes when the question no longer needs an answer.
     withdrawn: Option<BoxFuture<'static, Withdrawn>>,
 }
 
@@ -196,7 +197,7 @@ impl PermissionQuestion {
         }
     }
 
-    /// Completes when the question needs no answer any longer. Can be taken once.
+    /// Completes when the question no longer needs an answer. Can be taken once.
     pub(super) fn take_withdrawn(&mut self) -> impl Future<Output = Withdrawn> + Send + use<> {
         let withdrawn = self.withdrawn.take();
         async move {

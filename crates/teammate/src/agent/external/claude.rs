@@ -7,9 +7,10 @@
 //! PermissionRequest ──► the decision of a client. The user may answer the dialog first: PostToolUse, or the end of the hook
 //! Stop, StopFailure, a denied dialog, Esc ──► the end of the turn
 //! ```
-//! One hook program always waits for a message: the previous one ends with a message, which starts a turn or joins the
-//! running one, and `UserPromptSubmit` then starts the next. Nothing is typed, and no screen is read. Esc calls no hook, so
-//! the end of the conversation's file is read during a turn.
+//! One hook program always waits for a message. It ends with the message, which starts a turn or joins the running one;
+//! `UserPromptSubmit` then starts the next waiting hook program. The worker types nothing and reads no screen. Esc calls
+//! no hook, so during a turn the worker reads the end of the conversation's file, where Claude Code records the
+//! interruption.
 //!
 //! A call whose hook cannot reach the worker is blocked. `calls` lists the tools that need no decision.
 
@@ -48,7 +49,7 @@ const START_LIMIT: Duration = Duration::from_secs(600);
 /// The interval at which the end of the conversation's file is read during a turn.
 const INTERRUPTION_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The number of bytes that are read there.
+/// The number of bytes at the end of the file that are read.
 const FILE_END: u64 = 16 << 10;
 
 /// The record of an interruption in the conversation's file.
@@ -57,7 +58,7 @@ const INTERRUPTION: &str = "\"text\":\"[Request interrupted by user";
 /// The exit code with which a waiting hook passes its message.
 const MESSAGE: u8 = 2;
 
-/// The mode of a session that names none.
+/// The mode of a session if its start names no mode.
 const MODE: &str = "default";
 
 pub(super) struct Claude {
@@ -74,7 +75,7 @@ pub(super) struct Claude {
     /// Events that the loop has not received yet.
     ready: VecDeque<Event>,
     outbox: VecDeque<Outgoing>,
-    /// Passed to Claude Code, which has not reported it yet.
+    /// The text that was passed to Claude Code, until Claude Code reports it.
     in_flight: Option<Outgoing>,
     /// The hook that waits for a message.
     waiter: Option<HookCall>,
@@ -105,7 +106,7 @@ struct Turn {
     end: TurnEnd,
     /// The text that was shown last.
     shown: String,
-    /// The length of the conversation's file at the begin of the turn.
+    /// The length of the conversation's file at the beginning of the turn.
     file_length: u64,
 }
 
@@ -346,7 +347,7 @@ impl Claude {
         self.calls.clear(by_user);
         self.is_cancelled = false;
         if let Some(turn) = self.turn.take() {
-            // The loop does not follow a turn that has joined another.
+            // The receiver is gone if the loop does not follow this turn, because it has joined another turn.
             let _unfollowed = turn.end.send(result.map(PromptEnd::without_usage));
         }
     }
@@ -410,10 +411,11 @@ impl Claude {
             file.take(FILE_END).read_to_end(&mut end)?;
             Ok(String::from_utf8_lossy(&end).into_owned())
         };
-        // An unreadable file, or one of another version, only leaves the turn open until the next prompt.
+        // If the file is unreadable or has the format of another version, the turn only stays open until the next prompt.
         let end = read().unwrap_or_default();
         let mut records = end.lines().rev();
-        // The record of an earlier interruption can be written late: the prompt of this turn follows it then.
+        // Check only the last record of the user. The record of an earlier interruption can be written after this turn has
+        // begun, but the prompt of this turn then follows it.
         let last = records.find(|record| record.contains("\"type\":\"user\""));
         last.is_some_and(|record| record.contains(INTERRUPTION))
     }

@@ -20,8 +20,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::agent_socket::{AgentSocket, Serving};
 
-/// The purposes of hooks, as words of the agent's settings: the call must not be executed without an answer; an event;
-/// the agent waits for a message.
+/// The purposes of hooks, as words of the agent's settings. `must`: the call must not be executed without an answer.
+/// `may`: the agent continues without an answer. `mail`: the hook waits for a message.
 pub(super) const MUST: &str = "must";
 pub(super) const MAY: &str = "may";
 pub(super) const MAIL: &str = "mail";
@@ -48,7 +48,7 @@ struct Asked {
     input: Value,
 }
 
-/// What the hook program does.
+/// The exit code and the output of the hook program.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct HookAnswer {
     pub(super) exit: u8,
@@ -56,7 +56,8 @@ pub(super) struct HookAnswer {
     pub(super) stderr: String,
 }
 
-/// A call of a hook. Dropping it lets the hook program end without an opinion, or blocks the call that must wait.
+/// A call of a hook. Dropping it blocks a call that must not be executed without an answer; every other hook program ends
+/// without a decision.
 pub(super) struct HookCall {
     pub(super) connection: u64,
     pub(super) purpose: String,
@@ -78,12 +79,12 @@ impl HookCall {
         });
     }
 
-    /// Blocks a call that must wait for an answer; otherwise has no opinion.
+    /// Blocks a call that must not be executed without an answer. Makes no decision for any other hook.
     pub(super) fn answer_nothing(self) {
         drop(self);
     }
 
-    /// Has no opinion.
+    /// Ends the hook program without a decision.
     pub(super) fn pass(self) {
         self.answer(HookAnswer::default());
     }

@@ -19,7 +19,7 @@ const STORE_INTERVAL: Duration = Duration::from_secs(1);
 /// The usage of a session.
 #[derive(Debug, Default)]
 pub(in crate::agent) struct Meter {
-    /// What was counted and is not stored.
+    /// The usage that was counted and is not stored yet.
     unstored: Usage,
     /// The tokens that were counted in this turn.
     of_turn: Usage,
@@ -123,7 +123,8 @@ fn tokens(usage: &Value) -> Option<Usage> {
     let thought = counts.thought_tokens.unwrap_or(0);
     let plain = counts.input_tokens.saturating_add(counts.output_tokens);
     let total = counts.total_tokens.unwrap_or(plain).max(plain);
-    // The caches and the thoughts are parts of input and output, or are added to them: only the total tells which.
+    // Some agents include cached and thought tokens in the input and output, others report them in addition. Only the
+    // total shows which form an agent uses.
     let rest = total - plain;
     let is_added = rest == thought || rest == thought.saturating_add(caches);
     let output = match is_added {

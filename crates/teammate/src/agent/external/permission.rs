@@ -1,6 +1,6 @@
 //! Decides whether an external agent may execute a call. Called by the loop, once for each question of the agent.
 //!
-//! A call of a kind that the rules know is judged as a call of the native tool: a shell line as `bash`, a change of one
+//! The rules judge a call of a known kind as a call of the native tool: a shell line as `bash`, a change of one
 //! file as `edit`, a fetched address as `fetch`. Every other call needs a decision; so does a call with inputs that the
 //! rules do not judge, such as another directory, and the user sees all of its inputs. The agent's own program executes
 //! the call, so nothing confines it, and its shell reads the line.
@@ -38,10 +38,10 @@ const RUN_INPUTS: &[&str] = &[
     "availableDecisions",
 ];
 
-/// The inputs that agents name the directory of a shell line with.
+/// The inputs in which agents pass the working directory of a shell line.
 const DIRECTORY_INPUTS: &[&str] = &["cwd", "workdir", "directory"];
 
-/// The inputs of a fetched address that send nothing to it.
+/// The inputs of a fetch that send no data to the address.
 const FETCH_INPUTS: &[&str] = &["url", "prompt", "format", "timeout", "description"];
 
 /// The kinds of calls of the protocol. They are parts of the names that rules refer to.

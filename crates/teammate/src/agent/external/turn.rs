@@ -63,7 +63,7 @@ impl External {
             }
         };
         let reports_acceptance = channel.reports_acceptance();
-        // Set when the turn is cancelled.
+        // The time limit of the end of a cancelled turn.
         let mut ends_before = None;
         let mut over = None;
         let mut prompt_end = None;

@@ -17,7 +17,7 @@ use super::calls::{call, is_dialog, needs_decision};
 /// The largest number of open calls. Further calls are blocked.
 const CALLS_MAX: usize = 256;
 
-/// What became of a question.
+/// The result of a permission question so far.
 pub(super) enum Verdict {
     /// No rule decides: the question waits for a decision.
     Pending,
@@ -195,7 +195,7 @@ impl OpenCalls {
             .then(|| "the user had allowed the call in its dialog before it was denied".to_owned())
     }
 
-    /// Handles the end of a hook program that Claude Code does not want an answer of: the user has denied the call in its
+    /// Handles the end of a hook program whose answer Claude Code no longer needs: the user has denied the call in the
     /// dialog, or has ended the turn.
     pub(super) fn gone(&mut self, connection: u64) {
         let is_it = |hook: &Option<HookCall>| {

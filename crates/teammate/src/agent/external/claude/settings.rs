@@ -1,7 +1,7 @@
 //! How Claude Code is started in its own terminal interface: its arguments, and the hooks in them. Called by `claude`.
 //!
-//! Everything is passed as arguments, so no file of the user is written. The settings of the command line precede those
-//! of the user and of the project.
+//! Everything is passed as arguments, so no file of the user is written. The settings of the command line take precedence
+//! over those of the user and of the project.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use super::super::hook_door::{MAIL, MAY, MUST};
 
-/// The time limit of a hook that waits: for a message, or for a decision. Claude Code ends the hook program then, and
-/// its timers cannot be longer than 24 days. In seconds.
+/// The time limit, in seconds, of a hook that waits for a message or for a decision. After it, Claude Code ends the hook
+/// program. Claude Code's timers cannot be longer than 24 days.
 const WAIT_LIMIT: u64 = 20 * 24 * 60 * 60;
 
 /// The time limit of a hook that decides about a call, in seconds. The hook program blocks the call earlier.
@@ -135,7 +135,7 @@ fn settings(hook: &Path, socket: &Path) -> Value {
     })
 }
 
-/// The word for a POSIX shell.
+/// The word, quoted for a POSIX shell.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
