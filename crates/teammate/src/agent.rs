@@ -16,7 +16,8 @@
 //! - shell lines of the user at events of the agent: `hooks`
 //! - inputs for the model, and interruptions: `inbox`; their texts: `prompts`
 //! - commands of the pane beside the verbs of the command line: `slash_commands`
-//! - a lead without tools, asked round by round: `rounds`; the text of its questions: `question`
+//! - a lead without tools, whose model is asked once in each round of a run: `rounds`; the text of the questions:
+//!   `question`
 //! - the stored conversation: `transcript`; what the member has done in it: `work_record`
 //! - room in the window of the model: `compact`
 //! - texts of instruction files: `instructions`
@@ -85,7 +86,7 @@ use self::external::{External, Sockets};
 use self::hooks::{HookContext, Hooks};
 use self::inbox::{Inbox, Input, InputSender};
 use self::joined::Joined;
-use self::output_sink::{EndedCall, OutputEvent, OutputSink, escaped, whole_lines};
+use self::output_sink::{EndedCall, OutputEvent, OutputSink, escaped, showable_bytes};
 use self::own_terminal::{OwnTerminal, TerminalEvent};
 use self::slash_commands::SlashCommands;
 use self::supervisor_calls::SupervisorCalls;
@@ -132,7 +133,7 @@ pub(crate) struct Agent {
     /// The task of the loop. `None` after the loop has ended.
     agent_loop: Option<JoinHandle<End>>,
     inputs: InputSender,
-    shown: mpsc::UnboundedReceiver<OutputEvent>,
+    output: mpsc::UnboundedReceiver<OutputEvent>,
     calls: mpsc::UnboundedReceiver<ClientCall>,
     arrivals: Arrivals,
     supervisor_calls: SupervisorCalls,
@@ -277,8 +278,8 @@ impl Agent {
         )
     }
 
-    /// The member with another vendor's agent. `in_terminal`: the agent runs in its own terminal interface. Must be
-    /// called within the worker's runtime.
+    /// Creates the agent of a member whose work another vendor's agent does. `in_terminal`: that agent runs in its own
+    /// terminal interface. Must be called within the worker's runtime.
     pub(crate) fn with_external(
         worker_config: &WorkerConfig,
         agent: AgentSpec,
@@ -366,7 +367,7 @@ impl Agent {
         F: Future<Output = End> + Send + 'static,
     {
         let (inputs, receiver) = InputSender::channel();
-        let (sink, shown) = OutputSink::new(worker_config.live.clone());
+        let (sink, output) = OutputSink::new(worker_config.live.clone());
         let shared = Shared {
             claims: Claims::default(),
             arrivals: Arrivals::default(),
@@ -386,7 +387,7 @@ impl Agent {
             supervisor_calls: SupervisorCalls::new(inputs.clone(), shared.claims, hooks),
             arrivals: shared.arrivals,
             inputs,
-            shown,
+            output,
             calls,
             terminal: None,
         }
@@ -398,8 +399,8 @@ impl Agent {
             OutputEvent::Text(kind, piece) => {
                 shell.pane.view.push_text(kind, &piece);
                 self.log_text.push_str(&piece);
-                let whole = whole_lines(&self.log_text);
-                let lines: String = self.log_text.drain(..whole).collect();
+                let showable = showable_bytes(&self.log_text);
+                let lines: String = self.log_text.drain(..showable).collect();
                 Self::log_and_stream(&lines, shell);
             }
             OutputEvent::TextEnded => {
@@ -416,13 +417,13 @@ impl Agent {
                 shell.pane.view.begin_call(&call, &header, now);
                 Self::log_and_stream(&header, shell);
             }
-            OutputEvent::Printed { call, text, weight } => {
+            OutputEvent::Printed { call, text, size } => {
                 match call {
                     Some(call) => shell.pane.view.push_call_output(&call, &text),
                     None => shell.pane.view.lines(Tone::Dim, &text),
                 }
                 Self::log_and_stream(&text, shell);
-                drop(weight);
+                drop(size);
             }
             OutputEvent::EndedCall(EndedCall {
                 call,
@@ -490,7 +491,7 @@ impl Agent {
     }
 
     fn loop_ended(&mut self, end: End, shell: &mut Shell) {
-        while let Ok(output) = self.shown.try_recv() {
+        while let Ok(output) = self.output.try_recv() {
             // Output that the loop sent just before its end can still be queued.
             self.output(output, shell);
         }
@@ -514,7 +515,7 @@ impl Work for Agent {
             biased;
             Some(call) = self.calls.recv() => Event::Call(call),
             event = pane.next() => Event::Pane(event),
-            Some(output) = self.shown.recv() => Event::Output(output),
+            Some(output) = self.output.recv() => Event::Output(output),
             end = end_of(&mut self.agent_loop) => Event::Ended(end),
             // Last: a program that floods its terminal must delay nothing else.
             event = next_of(&mut self.terminal) => Event::Terminal(event),

@@ -6,7 +6,7 @@
 //! the terminal or exited: a worker that is killed leaves the modes of its member's program.
 //!
 //! ```text
-//! request ── which worker? ──────────► holding ── ^\, hangup: notify the worker ──► wait 1 s ──► exit
+//! request ── the worker's process ───► holding ── ^\, hangup: notify the worker ──► wait 1 s ──► exit
 //!                                         └── the worker releases it (SIGTERM), or exits ──────►
 //! ```
 
@@ -84,6 +84,8 @@ pub fn run(
         // Install signal handlers before the worker knows this process's id.
         let signals = Signals::install()?;
         let quit = QuitKey::listen()?;
+        // Install a handler that does nothing. Without a handler, ^Z in cooked mode suspends this process, which then
+        // forwards no signals to the worker.
         signal_hook::flag::register(SIGTSTP, Arc::new(AtomicBool::new(false)))?;
         let worker = ask(socket, team, request).await?;
         let served = match ExitWatch::open(worker)? {

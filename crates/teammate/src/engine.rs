@@ -12,8 +12,8 @@ pub(crate) use self::run::{
     Claim, Event, HEADLESS_SIZE, Lines, Outcome, ProgramContext, Run, Size, TAIL_BYTES, TaskEngine,
 };
 
-/// The only place outside `bin/` that names engines. `None` for an agent, for a terminal program, and for an engine that this
-/// version does not know.
+/// The engine that runs the lines of tasks for members of this kind. `None` if such a member runs no lines (an agent, a
+/// terminal program), or if this version does not know the engine.
 pub(crate) fn task_engine(engine: Engine) -> Option<Box<dyn TaskEngine>> {
     match engine {
         Engine::Command => Some(Box::new(command::Command)),

@@ -58,6 +58,7 @@ pub fn host() -> Result<(), RunError> {
                 stream = listener.accept() => {
                     tokio::task::spawn_local(serve(Rc::clone(&members), stream?));
                 }
+                // `notify_one` stores a permit, so a removal while this loop accepts a connection is not missed.
                 () = members.removed.notified() => {
                     if members.workers.borrow().is_empty() {
                         return Ok(());
@@ -69,7 +70,7 @@ pub fn host() -> Result<(), RunError> {
 }
 
 /// Executes the order of one connection. The connection stays open until the order is answered or, for `Watch` and
-/// `End`, until the member has ended.
+/// `End`, until the member has ended: the end of the connection notifies the supervisor of the member's end.
 async fn serve(members: Rc<Members>, stream: Stream) {
     let (read, write) = stream.into_halves();
     let mut reader = FrameReader::new(read, FIRST_FRAME_MAX);
@@ -151,6 +152,7 @@ fn start(members: &Rc<Members>, file: &Path) -> Result<(), String> {
     };
     members.workers.borrow_mut().insert(launch.clone(), worker);
     let members = Rc::clone(members);
+    // The member may have ended before it was inserted above: `wait_for` also returns for a value that was set earlier.
     tokio::task::spawn_local(async move {
         let _gone = gone.wait_for(|gone| *gone).await;
         members.workers.borrow_mut().remove(&launch);

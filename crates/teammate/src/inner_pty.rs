@@ -1,4 +1,5 @@
-//! A program on a pseudo-terminal of its own, which no pane can take away. Called by `terminal_program`.
+//! A program on a pseudo-terminal of its own, which does not end with a pane. Called by `terminal_program`, and by
+//! `agent/own_terminal`.
 //!
 //! ```text
 //! program ──► pty ──► redaction ──► Screen ── frames ──► pane, if there is one
@@ -11,7 +12,7 @@
 //! [`InnerPty::next`], which the worker polls after its other events: a program that floods its output delays neither a
 //! stop nor a keystroke. The speed of the output is limited as well, because no terminal slows the program down.
 //!
-//! The children of the program belong to it: its end terminates them.
+//! When the program has exited, its remaining children are terminated.
 
 pub(crate) mod screen;
 
@@ -177,6 +178,11 @@ impl InnerPty {
         }
     }
 
+    /// Waits for the next step.
+    ///
+    /// The branches are polled in order. Keystrokes precede output: a program that never stops printing would otherwise
+    /// never receive the ^C that is to stop it. While output is unread or paused, the pty is not read. Its buffer in the
+    /// kernel then fills, and the program blocks in `write`, as on a slow terminal.
     async fn step(&mut self) -> Step {
         let Self {
             pty,
@@ -392,7 +398,7 @@ mod tests {
         let mut unread = flood.clone();
         feed_pieces(&mut screen, &mut unread, || true);
         assert_eq!(unread, flood[PIECE_BYTES..]);
-        // A sequence that is cut between two pieces has its meaning.
+        // A sequence that is cut between two pieces has its full effect.
         let mut unread = b"\x1b[2J\x1b[H0123456789\x1b[2;5Hend\x1b[6n".to_vec();
         let answers = feed_pieces(&mut screen, &mut unread, || false);
         assert!(unread.is_empty());

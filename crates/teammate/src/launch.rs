@@ -1,4 +1,5 @@
-//! The launch file that defines a worker. At most one process takes it. Called first by `lib.rs` and `hosted`.
+//! Takes the launch file, which defines a worker, and derives directories and environments from it. At most one process
+//! can take a launch file. Called by `lib.rs` and `hosted` before everything else.
 
 use std::ffi::OsString;
 use std::io;

@@ -203,7 +203,7 @@ impl Connector {
         loop {
             let early = tokio::select! {
                 early = self.back_off(pause, last) => early,
-                // Stop connecting if the worker is gone.
+                // Stop connecting if the worker has exited.
                 () = self.to_worker.closed() => return,
             };
             let connected = match early {
@@ -261,8 +261,8 @@ impl Connector {
                     Err(error) if retired(&error).is_some() => return Some(Err(error)),
                     Err(error) => {
                         tracing::debug!(error = with_causes(&error), "not connected");
-                        // A supervisor that has exited is not tried again: its successor binds another socket. A
-                        // suspended or busy supervisor answers later.
+                        // Do not retry a supervisor that has exited: its successor binds another socket. Retry after
+                        // any other error: a suspended or busy supervisor answers later at the same socket.
                         let is_over = matches!(
                             error,
                             ConnectOrStartError::Connect(
@@ -283,7 +283,7 @@ impl Connector {
     async fn connect(&mut self) -> Connected {
         if let Some((handshake, bound)) = self.handshake.take() {
             match handshake.finish().await {
-                // The supervisor died meanwhile.
+                // The supervisor has exited since `Link::start` connected. Connect again, perhaps to its successor.
                 Err(ConnectError::Ended) => {}
                 answered => {
                     let (client, incoming) = answered?;
@@ -348,6 +348,7 @@ impl Connector {
                 }
                 outgoing = self.worker.recv() => match outgoing {
                     None => return Ended::Abandoned,
+                    // The answer cannot be handled before `add`: `calls` is polled only in the next iteration.
                     Some(Outgoing::Request(ticket, request)) => {
                         send_request(&mut calls, &client, ticket, &request).await;
                         self.pending.add(ticket, request);

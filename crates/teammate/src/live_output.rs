@@ -12,7 +12,7 @@ use agent_team_tools::team::without_middle;
 use tokio::sync::Notify;
 
 /// The number of queued bytes above which fragments are dropped.
-const WAITING_MAX: usize = 128 << 10;
+const QUEUE_MAX: usize = 128 << 10;
 
 /// The weight of each fragment in addition to its text, in bytes.
 const FRAGMENT_COST: usize = 128;
@@ -25,12 +25,12 @@ pub(crate) struct LiveOutput {
     /// Unique to this launch, so that ids do not repeat after a restart.
     prefix: Arc<str>,
     messages: Arc<AtomicU64>,
-    waiting: Arc<Mutex<Waiting>>,
+    queue: Arc<Mutex<Queue>>,
     changed: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct Queue {
     fragments: Vec<OutputFragment>,
     weight: usize,
     /// The number of bytes of text dropped since the last text that was queued.
@@ -43,22 +43,22 @@ impl LiveOutput {
         Self {
             prefix: launch.chars().take(8).collect::<String>().into(),
             messages: Arc::default(),
-            waiting: Arc::default(),
+            queue: Arc::default(),
             changed: Arc::default(),
         }
     }
 
     /// Takes the fragments since the last call.
     pub(crate) fn take(&self) -> Vec<OutputFragment> {
-        let mut waiting = self.waiting();
-        waiting.weight = 0;
-        std::mem::take(&mut waiting.fragments)
+        let mut queue = self.queue();
+        queue.weight = 0;
+        std::mem::take(&mut queue.fragments)
     }
 
     /// Returns when fragments are available. Cancel-safe.
     pub(crate) async fn changed(&self) {
         loop {
-            if !self.waiting().fragments.is_empty() {
+            if !self.queue().fragments.is_empty() {
                 return;
             }
             self.changed.notified().await;
@@ -90,12 +90,12 @@ impl LiveOutput {
     }
 
     fn push(&self, fragment: OutputFragment) {
-        self.waiting().push(fragment);
+        self.queue().push(fragment);
         self.changed.notify_one();
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn next_message(&self) -> String {
@@ -104,7 +104,7 @@ impl LiveOutput {
     }
 }
 
-impl Waiting {
+impl Queue {
     fn push(&mut self, mut fragment: OutputFragment) {
         let mut length = match &fragment {
             OutputFragment::Text { delta, .. }
@@ -118,7 +118,7 @@ impl Waiting {
             | OutputFragment::CallEnded { .. }
             | OutputFragment::Unknown => 0,
         };
-        if self.weight + length + FRAGMENT_COST > WAITING_MAX {
+        if self.weight + length + FRAGMENT_COST > QUEUE_MAX {
             if let OutputFragment::Text { .. } = fragment {
                 self.dropped += length;
             }
@@ -373,12 +373,12 @@ mod tests {
         let live = live();
         let mut stream = live.answer_stream();
         stream.text("begin");
-        stream.text(&"x".repeat(WAITING_MAX));
+        stream.text(&"x".repeat(QUEUE_MAX));
         stream.text("middle");
         stream.text(" end");
         let expected = OutputFragment::Text {
             message: "01234567-1".into(),
-            delta: format!("begin\n… {WAITING_MAX} bytes omitted …\nmiddle end"),
+            delta: format!("begin\n… {QUEUE_MAX} bytes omitted …\nmiddle end"),
         };
         assert_eq!(live.take(), [expected]);
     }
@@ -393,7 +393,7 @@ mod tests {
         }
         let weight = |fragment: &OutputFragment| serde_json::to_string(fragment).unwrap().len();
         let taken = live.take();
-        assert!(taken.iter().map(weight).sum::<usize>() <= WAITING_MAX);
+        assert!(taken.iter().map(weight).sum::<usize>() <= QUEUE_MAX);
         stream.text("again");
         let taken = live.take();
         let has_note = |text: &str| text.contains("omitted") && text.ends_with("again");

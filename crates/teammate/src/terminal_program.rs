@@ -257,8 +257,8 @@ fn log(text: &str, shell: &mut Shell) {
     shell.add_output(&text);
 }
 
-/// The member's environment with these variables. Another vendor's agent would take itself for a part of the agent in
-/// which the team was started.
+/// The member's environment with these variables. Omits [`NESTED`] variables: if the team was started inside another
+/// vendor's agent, the program would act as a part of that agent.
 fn environment(
     context: &ProgramContext,
     added: &[(OsString, OsString)],

@@ -1,8 +1,7 @@
-//! The user's actions in the pane. A text at the prompt becomes a task or a message: the member's engine determines
-//! which. A keystroke at a permission request is a decision. Called by the worker.
+//! The user's actions in the pane. The line of a slash command `/task` becomes a task, a text at an agent's prompt becomes
+//! a message, and a keystroke at a permission request is a decision. Called by the worker.
 //!
-//! `verb` runs slash commands through the command line; `names` finds what Tab
-//! can complete.
+//! `verb` runs slash commands through the command line; `names` finds the names that Tab can complete.
 //!
 //! Actions use their own connection as a client: the member's connection never carries the user's actions.
 
@@ -34,6 +33,7 @@ use crate::engine::Size;
 /// An action of the user.
 #[derive(Debug)]
 pub(crate) enum Action {
+    /// The line of `/task` or a message, depending on the member's engine.
     Line(String),
     /// Look up a request on which the user is to decide.
     Show(RequestId),

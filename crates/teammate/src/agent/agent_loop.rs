@@ -240,11 +240,12 @@ impl AgentLoop {
                 .await?;
         }
         if self.conversation.transcript.is_unfinished() {
-            // `run` stops the team when the run is finished, perhaps before the worker has stored the end of the turn.
+            // `agent-team run` stops the team when the run is finished. That stop can arrive after the worker has stored
+            // the call of `finish`, but before it has stored the end of the turn: such a turn must not continue.
             let inbox = &mut self.conversation.inbox;
             let has_work = inbox.task().is_some() || inbox.has_task();
             if self.conversation.transcript.ends_with_finish() && !has_work {
-                return self.conversation.rest(String::new()).await;
+                return self.conversation.finish_turn(String::new()).await;
             }
             let model_inputs = self.conversation.inbox.take();
             let mut note = prompts::restarted(self.conversation.inbox.task());
@@ -305,7 +306,7 @@ impl AgentLoop {
             let has_stored = self.store_inputs(model_inputs).await?;
             if had_inputs && !has_stored && steps == 1 {
                 // Hooks withheld everything that started this turn.
-                return self.conversation.rest(String::new()).await;
+                return self.conversation.finish_turn(String::new()).await;
             }
             let answer = match self.step().await? {
                 Stepped::Answered(answer) => answer,
@@ -384,11 +385,17 @@ impl AgentLoop {
             match turn {
                 Turn::Over => return Ok(()),
                 Turn::GivenUp(why) => {
-                    return self.conversation.release_and_rest(&why, &report).await;
+                    return self
+                        .conversation
+                        .release_and_finish_turn(&why, &report)
+                        .await;
                 }
                 Turn::Continues if is_last => {
                     let why = format!("stopped at its limit of {limit} steps");
-                    return self.conversation.release_and_rest(&why, &report).await;
+                    return self
+                        .conversation
+                        .release_and_finish_turn(&why, &report)
+                        .await;
                 }
                 Turn::Continues => {}
             }
@@ -425,7 +432,8 @@ impl AgentLoop {
             let stepped = self.conversation.ask().await?;
             let is_too_long = match &stepped {
                 Stepped::Failed(ModelError::TooLong(_)) => true,
-                // Servers word this error in many ways: try once whether a shorter conversation helps.
+                // Model servers have no common error for a conversation that is too long. If this error may mean that,
+                // retry once with a shorter conversation.
                 Stepped::Failed(error) => {
                     std::mem::take(&mut may_guess) && self.conversation.may_be_too_long(error)
                 }
@@ -536,7 +544,7 @@ impl AgentLoop {
         let ended = owned && allowed == Allowed::Endings;
         if (finished || ended) && self.conversation.inbox.task().is_none() {
             if !self.conversation.inbox.has_task() {
-                self.conversation.rest(String::new()).await?;
+                self.conversation.finish_turn(String::new()).await?;
                 return Ok(Turn::Over);
             }
             if ended {
@@ -564,7 +572,7 @@ impl AgentLoop {
     }
 }
 
-/// Redacts the member's secrets in the text of a server. A server may know these secrets.
+/// Redacts the member's secrets in a text from an MCP server: the server may know them, for example from its environment.
 fn without_secrets(context: &ToolContext, text: &str) -> String {
     context.secrets.redact(text).into_owned()
 }

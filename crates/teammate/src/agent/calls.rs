@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::hooks::{HookedCall, Hooks};
 use super::inbox::{Inbox, Interruption};
-use super::output_sink::{EndedCall, Ends, OutputSink};
+use super::output_sink::{EndedCall, OuterLines, OutputSink};
 use crate::timer::sleep_until;
 
 /// The largest number of characters in the text that reports what a `wait` or `ask` call waits for.
@@ -143,7 +143,7 @@ impl Toolbox {
         calls.iter().take_while(reads).count().max(1)
     }
 
-    /// Whether the call changes no state. A call of an unknown tool only fails.
+    /// Whether the call changes no state. True for an unknown tool, whose call only fails.
     pub(super) fn reads_only(&self, call: &ToolCall) -> bool {
         match self.tools.get(&call.name) {
             Some(tool) => tool.reads_only(),
@@ -167,28 +167,28 @@ impl Toolbox {
                     let (sink, id) = (sink.clone(), call.id.clone());
                     let hooks = self.hooks.clone();
                     running.tasks.spawn(async move {
-                        let watch = sink.watch(Some(&id));
+                        let output = sink.tool_output(Some(&id));
                         let redactor = Mutex::new(context.secrets.stream());
                         let redactor = || redactor.lock().unwrap_or_else(PoisonError::into_inner);
                         let shown = |text: &str| match text.strip_prefix('\r') {
                             Some(status) => sink.status(&id, &context.secrets.redact(status)),
-                            None => watch.push(&redactor().text(text)),
+                            None => output.push(&redactor().text(text)),
                         };
                         let HookedCall { outcome, stopped } =
                             hooks.call(&*tool, &id, input, &shown).await;
-                        watch.push(&redactor().rest_of_text());
-                        Done {
+                        output.push(&redactor().rest_of_text());
+                        FinishedCall {
                             outcome: without_secrets(outcome, &context),
-                            seen: watch.seen(),
+                            seen: output.seen(),
                             stopped_by_hook: stopped,
                         }
                     })
                 }
                 (None, _) => {
                     let error = self.unknown(&call.name);
-                    running.tasks.spawn(async { Done::failed(error) })
+                    running.tasks.spawn(async { FinishedCall::failed(error) })
                 }
-                (Some(_), Err(error)) => running.tasks.spawn(async { Done::failed(error) }),
+                (Some(_), Err(error)) => running.tasks.spawn(async { FinishedCall::failed(error) }),
             };
             running.indices.insert(handle.id(), index);
         }
@@ -224,13 +224,13 @@ impl Toolbox {
 pub(crate) type Outcome = Result<Output, ToolError>;
 
 /// The result of a call, and the first and last line of the output that was shown while the call ran.
-struct Done {
+struct FinishedCall {
     outcome: Outcome,
-    seen: Option<Ends>,
+    seen: Option<OuterLines>,
     stopped_by_hook: Option<String>,
 }
 
-impl Done {
+impl FinishedCall {
     /// A failed call that has shown no output.
     fn failed(error: ToolError) -> Self {
         Self {
@@ -267,7 +267,7 @@ pub(crate) fn without_secrets(outcome: Outcome, context: &ToolContext) -> Outcom
 /// Calls that run concurrently. Dropping this value terminates them.
 #[derive(Default)]
 struct RunningCalls {
-    tasks: JoinSet<Done>,
+    tasks: JoinSet<FinishedCall>,
     indices: HashMap<Id, usize>,
 }
 
@@ -292,7 +292,7 @@ impl CallProgress<'_> {
 
     fn interrupt(&mut self, interruption: Interruption) {
         match interruption {
-            Interruption::Read(why) => self.interrupted = Some(why),
+            Interruption::NewInput(why) => self.interrupted = Some(why),
             Interruption::ByUser => self.interrupted = Some("the user interrupted this turn"),
             Interruption::Stop { finish_at } => self.finish_at = Some(finish_at),
         }
@@ -327,14 +327,18 @@ impl CallProgress<'_> {
         }
     }
 
-    fn settle(&mut self, indices: &HashMap<Id, usize>, joined: Result<(Id, Done), JoinError>) {
+    fn settle(
+        &mut self,
+        indices: &HashMap<Id, usize>,
+        joined: Result<(Id, FinishedCall), JoinError>,
+    ) {
         let (id, done) = match joined {
             Ok(done) => done,
             Err(error) if error.is_cancelled() => return,
             Err(error) => {
                 let text =
                     "the tool panicked, which is a bug in it. Use another approach.".to_owned();
-                (error.id(), Done::failed(ToolError::Failed(text)))
+                (error.id(), FinishedCall::failed(ToolError::Failed(text)))
             }
         };
         if let Ok(output) = &done.outcome {
@@ -350,7 +354,7 @@ impl CallProgress<'_> {
         }
     }
 
-    /// Creates the results; calls from index `begun` on were not started.
+    /// Creates the results. The first `begun` calls were started; the other calls were not.
     fn results(self, begun: usize) -> Vec<ToolResult> {
         let why = match self.stopped_by_hook {
             Some(_) => "a hook ends this turn",
@@ -366,7 +370,7 @@ impl CallProgress<'_> {
                 } else {
                     format!("not executed, because {why}")
                 };
-                let done = Done::failed(ToolError::Failed(text));
+                let done = FinishedCall::failed(ToolError::Failed(text));
                 show_result(&self.calls[index], &done, self.sink)
             })
         });
@@ -421,8 +425,8 @@ fn question_to_user(call: &ToolCall) -> Option<String> {
 }
 
 /// The part of the result that was not shown while the call ran, such as the exit status that a tool appends.
-fn unshown_part<'a>(text: &'a str, seen: Option<&Ends>) -> Option<&'a str> {
-    let (Some(seen), Some(all)) = (seen, Ends::of(text)) else {
+fn unshown_part<'a>(text: &'a str, seen: Option<&OuterLines>) -> Option<&'a str> {
+    let (Some(seen), Some(all)) = (seen, OuterLines::of(text)) else {
         return Some(text);
     };
     if seen.first != all.first {
@@ -433,7 +437,7 @@ fn unshown_part<'a>(text: &'a str, seen: Option<&Ends>) -> Option<&'a str> {
 }
 
 /// Shows the result of a call, and converts it for the model.
-fn show_result(call: &ToolCall, done: &Done, sink: &OutputSink) -> ToolResult {
+fn show_result(call: &ToolCall, done: &FinishedCall, sink: &OutputSink) -> ToolResult {
     let (text, diff, media, failed) = match &done.outcome {
         Ok(output) => {
             let Output { diff, media, .. } = output.clone();
@@ -473,7 +477,7 @@ mod tests {
 
     #[test]
     fn output_that_was_shown_live_is_not_repeated() {
-        let seen = Ends::of("\nrunning 2 tests\n..\nok\n");
+        let seen = OuterLines::of("\nrunning 2 tests\n..\nok\n");
         let unshown_part = |text| unshown_part(text, seen.as_ref());
         assert_eq!(
             unshown_part("\nrunning 2 tests\n..\nok\n(exit 0)"),

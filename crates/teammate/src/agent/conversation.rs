@@ -286,7 +286,7 @@ impl Conversation {
 pub(super) fn unless_stopped(stepped: Stepped) -> Result<Stepped, End> {
     match stepped {
         Stepped::Interrupted(Interruption::Stop { .. }) => Err(End::Stopped),
-        other @ (Stepped::Interrupted(Interruption::Read(_) | Interruption::ByUser)
+        other @ (Stepped::Interrupted(Interruption::NewInput(_) | Interruption::ByUser)
         | Stepped::Answered(_)
         | Stepped::Failed(_)) => Ok(other),
     }

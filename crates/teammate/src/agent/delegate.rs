@@ -2,7 +2,7 @@
 //! settings permit it; called by the model.
 //!
 //! A helper is a conversation of its own, which sees only the question. It has the tools of [`READING`] that the member
-//! has, and no other tool: it changes nothing, talks to no member, and has no helpers. Its calls pass the same hooks,
+//! has, and no other tool: it changes nothing, sends no messages, and has no helpers. Its calls pass the same hooks,
 //! rules and permission requests as the member's own calls. Its usage is the member's usage. Dropping the call ends the
 //! helper. Nothing of a helper is stored except its usage: after a crash, the call has no result.
 //!

@@ -153,7 +153,8 @@ pub(crate) async fn models_of(
     })
 }
 
-/// Tokens without a price do not count as money, so the limit would not hold. A restart would not help.
+/// Holds the member: tokens without a price add nothing to the cost in dollars, so that the limit would not hold. A
+/// restart would not help.
 fn no_price(name: &str) -> ExitReport {
     ExitReport {
         code: ExitCode::Usage as u8,
@@ -211,7 +212,7 @@ struct OtherModels<'a> {
 }
 
 impl<'a> OtherModels<'a> {
-    /// There are none beside a replayed main model: its recording contains their exchanges.
+    /// None if the main model is replayed: its recording contains the exchanges of the other models as well.
     fn of(agent: &'a AgentSpec, main: &ModelName) -> Self {
         match main {
             ModelName::Replay(_) => Self::default(),

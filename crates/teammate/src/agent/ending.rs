@@ -175,7 +175,7 @@ impl Conversation {
     ) -> Result<Turn, End> {
         self.store_answer(answer).await?;
         let Some(task) = self.inbox.task().cloned() else {
-            self.rest(report.to_owned()).await?;
+            self.finish_turn(report.to_owned()).await?;
             return Ok(Turn::Over);
         };
         if is_last {
@@ -211,7 +211,7 @@ impl Conversation {
             | ModelError::Refused { .. } => {
                 self.sink.lines(Tone::Runtime, &format!("✗ {why}"));
                 return self
-                    .release_and_rest(&format!("cannot continue: {why}"), "")
+                    .release_and_finish_turn(&format!("cannot continue: {why}"), "")
                     .await;
             }
         };
@@ -226,7 +226,7 @@ impl Conversation {
     /// notifies the user, and reports all other ends of a goal.
     pub(super) async fn show_goal_end(&self, answer: &str) {
         let Ok(team) = self.client.call::<TeamShow>(&Nothing {}).await else {
-            // The team is going down.
+            // The call fails if the team is stopping: show nothing.
             return;
         };
         let Some(goal) = team.goal.filter(|goal| goal.state != RunState::UnderWay) else {
@@ -239,7 +239,11 @@ impl Conversation {
     }
 
     /// Releases the task, if any, and ends the turn.
-    pub(super) async fn release_and_rest(&mut self, why: &str, report: &str) -> Result<(), End> {
+    pub(super) async fn release_and_finish_turn(
+        &mut self,
+        why: &str,
+        report: &str,
+    ) -> Result<(), End> {
         let mut account = why.to_owned();
         if !report.is_empty() {
             account.push_str(&format!(". Its last text: {report}"));
@@ -279,7 +283,7 @@ impl Conversation {
     }
 
     /// Ends the turn. `report` is for the lead; empty: nothing to report.
-    pub(super) async fn rest(&mut self, report: String) -> Result<(), End> {
+    pub(super) async fn finish_turn(&mut self, report: String) -> Result<(), End> {
         self.end_turn(report, None).await
     }
 

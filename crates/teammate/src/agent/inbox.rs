@@ -94,7 +94,7 @@ impl ModelInput {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Interruption {
     /// The model must be called again; the text names the reason to the model and in the pane.
-    Read(&'static str),
+    NewInput(&'static str),
     /// By the user: the model is called again after an input that [continues](ModelInput::continues) the turn.
     ByUser,
     Stop {
@@ -200,7 +200,7 @@ impl Inbox {
     pub(super) fn take(&mut self) -> Vec<ModelInput> {
         self.drain();
         self.pull();
-        if let Some(Interruption::Read(_)) = self.interruption {
+        if let Some(Interruption::NewInput(_)) = self.interruption {
             self.interruption = None;
         }
         let model_inputs: Vec<ModelInput> = self.waiting.drain(..).collect();
@@ -254,7 +254,7 @@ impl Inbox {
             self.pull();
             match &self.interruption {
                 Some(stop @ Interruption::Stop { .. }) => return Err(stop.clone()),
-                Some(Interruption::Read(_)) => return Ok(()),
+                Some(Interruption::NewInput(_)) => return Ok(()),
                 Some(Interruption::ByUser) => self.interruption = None,
                 None => {}
             }
@@ -278,7 +278,7 @@ impl Inbox {
         self.pull();
         match &self.interruption {
             Some(stop @ Interruption::Stop { .. }) => Err(stop.clone()),
-            Some(Interruption::Read(_) | Interruption::ByUser) | None => {
+            Some(Interruption::NewInput(_) | Interruption::ByUser) | None => {
                 Ok(self.waiting.len() > before)
             }
         }
@@ -290,7 +290,7 @@ impl Inbox {
         self.interruption.clone()
     }
 
-    /// Waits for an interruption. Cancel-safe. Returns the same interruption again until it is cleared: `Read` by
+    /// Waits for an interruption. Cancel-safe. Returns the same interruption again until it is cleared: `NewInput` by
     /// [`Inbox::take`], `ByUser` by a wait for the next input. A stop is never cleared.
     pub(super) async fn interruption(&mut self) -> Interruption {
         loop {
@@ -371,13 +371,13 @@ impl Inbox {
     }
 
     fn interrupt(&mut self, why: &'static str) {
-        self.interruption.get_or_insert(Interruption::Read(why));
+        self.interruption.get_or_insert(Interruption::NewInput(why));
     }
 
     fn stop(&mut self, finish_at: Instant) {
         let finish_at = match self.interruption {
             Some(Interruption::Stop { finish_at: earlier }) => earlier.min(finish_at),
-            Some(Interruption::Read(_) | Interruption::ByUser) | None => finish_at,
+            Some(Interruption::NewInput(_) | Interruption::ByUser) | None => finish_at,
         };
         self.interruption = Some(Interruption::Stop { finish_at });
     }
@@ -460,7 +460,10 @@ mod tests {
         assert_eq!(inbox.interruption, None);
         arrivals.deliver(vec![message(2, true)]);
         inputs.send(Input::Arrived { urgent: true }).unwrap();
-        assert!(matches!(inbox.interruption().await, Interruption::Read(_)));
+        assert!(matches!(
+            inbox.interruption().await,
+            Interruption::NewInput(_)
+        ));
         let model_inputs = [message(1, false), message(2, true)].map(ModelInput::Message);
         assert_eq!(inbox.take(), model_inputs);
         // Delivered again over a new connection.

@@ -59,8 +59,8 @@ const NOTES_MAX: usize = 50;
 /// The largest total of the texts of the messages in one result, in bytes. The session reads the rest by another call.
 const MESSAGES_MAX: usize = 30_000;
 
-/// Why a second chat session cannot join.
-const TAKEN: &str = "another chat session has joined as this member";
+/// The reason that a second chat session receives when it tries to join.
+const ALREADY_JOINED: &str = "another chat session has joined as this member";
 
 const READ_MESSAGES: &str = "read_messages";
 
@@ -116,8 +116,8 @@ impl Notes {
     }
 }
 
-/// What an answer contains besides the result of its tool.
-struct Taken {
+/// The messages and notes that an answer contains besides the result of its tool.
+struct AddedTexts {
     messages: Vec<DeliveredMessage>,
     notes: Vec<String>,
 }
@@ -146,7 +146,7 @@ impl Joined {
             notes: Notes::default(),
         });
         let end = served.serve(&listener, &mut inputs).await;
-        // Each launch has its own path, so a file that stays does no harm.
+        // Each launch has its own path, so a socket that cannot be removed blocks no later launch.
         let _removed = std::fs::remove_file(&socket);
         end
     }
@@ -160,7 +160,7 @@ impl Served {
     ) -> End {
         let join_until = Instant::now() + JOIN_LIMIT;
         let mut session: Option<Session> = None;
-        // Dropping the set cancels the calls.
+        // Dropping this set cancels the calls.
         let mut calls = JoinSet::new();
         loop {
             let (is_joined, pid) = (session.is_some(), session.as_ref().map(|it| it.pid));
@@ -186,7 +186,7 @@ impl Served {
                     Ok(stream) if stream.peer().pid == pid => {
                         calls.spawn(Arc::clone(self).call(stream));
                     }
-                    Ok(stream) => refuse(stream, TAKEN).await,
+                    Ok(stream) => refuse(stream, ALREADY_JOINED).await,
                 },
             }
         }
@@ -294,23 +294,24 @@ impl Served {
         else {
             return;
         };
-        let (answer, taken) = tokio::select! {
+        let (answer, added) = tokio::select! {
             answer = self.answer(&tool, &input) => answer,
             _closed = reader.next() => return,
         };
         let is_sent = send(&mut writer, &answer).await.is_ok();
         if is_sent && (!confirms || is_confirmed(&mut reader).await) {
-            let read = taken.messages.iter().map(|message| message.id);
+            let read = added.messages.iter().map(|message| message.id);
             acknowledge(&self.team, read.collect()).await;
         } else {
-            // The session has cancelled the call: the next result contains them.
-            self.team.shared.arrivals.put_back(taken.messages);
-            self.notes.put_back(taken.notes);
+            // The session has cancelled the call, or has not confirmed the answer. The texts are not lost: the next
+            // result contains them.
+            self.team.shared.arrivals.put_back(added.messages);
+            self.notes.put_back(added.notes);
         }
     }
 
-    /// The answer, and what it contains besides the result. Cancel-safe: takes nothing before its last await.
-    async fn answer(&self, tool: &str, input: &RawValue) -> (ToolAnswer, Taken) {
+    /// The answer, and the texts in it besides the result. Cancel-safe: takes no message or note before its last await.
+    async fn answer(&self, tool: &str, input: &RawValue) -> (ToolAnswer, AddedTexts) {
         let (mut text, failed) = match self.result(tool, input).await {
             Ok(text) => (text, false),
             Err(ToolError::Input(text) | ToolError::Failed(text)) => (text, true),
@@ -324,9 +325,9 @@ impl Served {
             messages = arrivals.take_within(MESSAGES_MAX);
         }
         if waits {
-            // The messages follow at once: no next step delivers them.
+            // This answer contains the messages: a chat session has no next step in which they would arrive.
             text = text.replace(IN_NEXT_STEP, ":");
-            // A request that is not taken would end every later wait at once.
+            // Take all requests: a request that stays in the arrivals ends every later wait at once.
             let requests = arrivals.take_requests().into_iter();
             let requests = requests.map(|request| request.text());
             notes.extend(requests.filter(|request| !text.contains(request.as_str())));
@@ -346,7 +347,7 @@ impl Served {
             failed,
             unread: arrivals.unread(),
         };
-        (answer, Taken { messages, notes })
+        (answer, AddedTexts { messages, notes })
     }
 
     async fn result(&self, tool: &str, input: &RawValue) -> Result<String, ToolError> {
@@ -371,11 +372,13 @@ impl Served {
                 .or_insert(json!(WAIT_MAX_S));
         }
         if tool == ASK {
-            // A note must not end it: the session would not learn which message contains its question.
+            // A note must not end a call of `ask`: its result names the message with the question, and the session
+            // would never receive that id.
             return tools.call(tool, input).await;
         }
         let mut noted = std::pin::pin!(self.notes.added.notified());
-        // Register before the check, so that a note in between is not missed.
+        // `notify_waiters` wakes only waiters that are registered. Register before the check, so that a note that is
+        // added between the check and the wait ends the wait.
         noted.as_mut().enable();
         if !self.notes.is_empty() {
             return Ok("Something has changed:".to_owned());
@@ -438,7 +441,8 @@ async fn refuse(stream: Stream, why: &str) {
         unread: 0,
         refused: Some(why.to_owned()),
     };
-    // A short line fits into the buffer of the socket. A peer that has gone needs no answer.
+    // A short line fits into the buffer of the socket, so a peer that does not read cannot block this task. A peer that
+    // has disconnected needs no answer.
     let _gone = send(&mut FrameWriter::new(write), &answer).await;
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::live_output::LiveOutput;
 
 /// The largest number of queued bytes of tool output.
-const WATCHED_MAX: usize = 64 << 10;
+const TOOL_OUTPUT_MAX: usize = 64 << 10;
 
 /// An unfinished line of at least this many bytes is shown up to its last space.
 const LONG_LINE: usize = 240;
@@ -46,7 +46,7 @@ pub(crate) enum OutputEvent {
         /// Without a trailing newline.
         text: String,
         /// Released when the event is shown.
-        weight: Weight,
+        size: QueuedBytes,
     },
     EndedCall(EndedCall),
     /// The status line of a running call. Replaces the previous one.
@@ -75,14 +75,14 @@ pub(crate) struct EndedCall {
     pub(super) all: String,
 }
 
-/// The bytes of a queued event, counted against [`WATCHED_MAX`] until this value is dropped.
+/// The bytes of a queued event, counted against [`TOOL_OUTPUT_MAX`] until this value is dropped.
 #[derive(Debug)]
-pub(crate) struct Weight {
+pub(crate) struct QueuedBytes {
     bytes: usize,
     of: Arc<AtomicUsize>,
 }
 
-impl Drop for Weight {
+impl Drop for QueuedBytes {
     fn drop(&mut self) {
         self.of.fetch_sub(self.bytes, Ordering::Relaxed);
     }
@@ -90,10 +90,10 @@ impl Drop for Weight {
 
 #[derive(Debug, Clone)]
 pub(crate) struct OutputSink {
-    // Unbounded: the model's text is small, and tool output is limited by weight.
+    // Unbounded: the model's text is small, and tool output is limited by [`TOOL_OUTPUT_MAX`].
     events: mpsc::UnboundedSender<OutputEvent>,
     /// The number of queued bytes of tool output.
-    watched: Arc<AtomicUsize>,
+    queued: Arc<AtomicUsize>,
     /// The stream to connected clients.
     pub(super) live: LiveOutput,
 }
@@ -103,7 +103,7 @@ impl OutputSink {
         let (events, shown) = mpsc::unbounded_channel();
         let sink = Self {
             events,
-            watched: Arc::default(),
+            queued: Arc::default(),
             live,
         };
         (sink, shown)
@@ -150,17 +150,17 @@ impl OutputSink {
     }
 
     /// Queues lines, or drops them if the queue is full.
-    fn watched_lines(&self, call: Option<&String>, text: &str) {
+    fn tool_lines(&self, call: Option<&String>, text: &str) {
         let text = escaped(text);
         let bytes = text.len();
-        let before = self.watched.fetch_add(bytes, Ordering::Relaxed);
-        let weight = Weight {
+        let before = self.queued.fetch_add(bytes, Ordering::Relaxed);
+        let size = QueuedBytes {
             bytes,
-            of: Arc::clone(&self.watched),
+            of: Arc::clone(&self.queued),
         };
-        if before + bytes <= WATCHED_MAX {
+        if before + bytes <= TOOL_OUTPUT_MAX {
             let call = call.cloned();
-            self.send(OutputEvent::Printed { call, text, weight });
+            self.send(OutputEvent::Printed { call, text, size });
         }
     }
 
@@ -195,11 +195,11 @@ impl OutputSink {
     }
 
     /// Returns a sink for the output of a running call, or of a process outside calls.
-    pub(super) fn watch(&self, call: Option<&str>) -> Watch<'_> {
-        Watch {
+    pub(super) fn tool_output(&self, call: Option<&str>) -> ToolOutput<'_> {
+        ToolOutput {
             sink: self,
             call: call.map(str::to_owned),
-            watched: Mutex::default(),
+            buffered: Mutex::default(),
         }
     }
 
@@ -271,27 +271,27 @@ impl Drop for Stream<'_> {
 
 /// The output of a running tool.
 #[derive(Debug)]
-pub(super) struct Watch<'a> {
+pub(super) struct ToolOutput<'a> {
     sink: &'a OutputSink,
     call: Option<String>,
-    watched: Mutex<Watched>,
+    buffered: Mutex<BufferedOutput>,
 }
 
 #[derive(Debug, Default)]
-struct Watched {
+struct BufferedOutput {
     /// Output that is not shown yet.
     line: String,
-    ends: Option<Ends>,
+    outer: Option<OuterLines>,
 }
 
 /// The first and the last non-blank line of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ends {
+pub(super) struct OuterLines {
     pub(super) first: String,
     pub(super) last: String,
 }
 
-impl Ends {
+impl OuterLines {
     pub(super) fn of(text: &str) -> Option<Self> {
         let mut lines = text.lines().filter(|line| !line.trim().is_empty());
         let first = lines.next()?;
@@ -302,42 +302,42 @@ impl Ends {
     }
 }
 
-impl Watch<'_> {
+impl ToolOutput<'_> {
     pub(super) fn push(&self, text: &str) {
-        let mut watched = self.lock();
-        watched.line.push_str(text);
-        let whole = whole_lines(&watched.line);
-        self.show(&mut watched, whole);
+        let mut buffered = self.lock();
+        buffered.line.push_str(text);
+        let showable = showable_bytes(&buffered.line);
+        self.show(&mut buffered, showable);
     }
 
     /// Shows the rest. Returns the first and the last non-blank line of everything that was shown.
-    pub(super) fn seen(&self) -> Option<Ends> {
-        let mut watched = self.lock();
-        if !watched.line.trim().is_empty() {
-            let rest = watched.line.len();
-            self.show(&mut watched, rest);
+    pub(super) fn seen(&self) -> Option<OuterLines> {
+        let mut buffered = self.lock();
+        if !buffered.line.trim().is_empty() {
+            let rest = buffered.line.len();
+            self.show(&mut buffered, rest);
         }
-        watched.ends.clone()
+        buffered.outer.clone()
     }
 
-    fn show(&self, watched: &mut Watched, bytes: usize) {
-        let lines: String = watched.line.drain(..bytes).collect();
+    fn show(&self, buffered: &mut BufferedOutput, bytes: usize) {
+        let lines: String = buffered.line.drain(..bytes).collect();
         if !lines.is_empty() {
-            self.sink.watched_lines(self.call.as_ref(), &lines);
+            self.sink.tool_lines(self.call.as_ref(), &lines);
         }
-        match (&mut watched.ends, Ends::of(&lines)) {
-            (Some(before), Some(ends)) => before.last = ends.last,
-            (none @ None, ends) => *none = ends,
+        match (&mut buffered.outer, OuterLines::of(&lines)) {
+            (Some(before), Some(outer)) => before.last = outer.last,
+            (none @ None, outer) => *none = outer,
             (Some(_), None) => {}
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Watched> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BufferedOutput> {
+        self.buffered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Watch<'_> {
+impl Drop for ToolOutput<'_> {
     fn drop(&mut self) {
         self.seen();
     }
@@ -348,7 +348,7 @@ pub(super) fn escaped(text: &str) -> String {
 }
 
 /// The number of leading bytes of the text that can be shown now.
-pub(super) fn whole_lines(text: &str) -> usize {
+pub(super) fn showable_bytes(text: &str) -> usize {
     match text.rfind('\n') {
         Some(newline) => newline + 1,
         None if text.len() < LONG_LINE => 0,
@@ -393,22 +393,22 @@ mod tests {
 
     #[test]
     fn a_long_line_is_logged_before_it_ends() {
-        assert_eq!(whole_lines("one\ntwo"), 4);
-        assert_eq!(whole_lines("word word"), 0);
-        assert_eq!(whole_lines(&"word ".repeat(60)), 300);
+        assert_eq!(showable_bytes("one\ntwo"), 4);
+        assert_eq!(showable_bytes("word word"), 0);
+        assert_eq!(showable_bytes(&"word ".repeat(60)), 300);
     }
 
     #[test]
     fn queued_tool_output_is_bounded() {
         let (sink, mut shown) = OutputSink::new(LiveOutput::new("1"));
-        let watch = sink.watch(None);
+        let output = sink.tool_output(None);
         let line = format!("{}\n", "x".repeat(1000));
         for _ in 0..10_000 {
-            watch.push(&line);
+            output.push(&line);
         }
         let taken = texts(&mut shown);
-        assert!(taken.len() * 1000 <= WATCHED_MAX, "{}", taken.len());
-        watch.push(&line);
-        assert_eq!(texts(&mut shown).len(), 1, "the weight is released");
+        assert!(taken.len() * 1000 <= TOOL_OUTPUT_MAX, "{}", taken.len());
+        output.push(&line);
+        assert_eq!(texts(&mut shown).len(), 1, "the queue has room again");
     }
 }

@@ -4,8 +4,8 @@
 //! ```text
 //! 5 equal calls, or 3 equal errors ──► note to the model ── again ──► the loop ends the turn
 //! ```
-//! Calls with the same arguments and other results are equal after 8 of them: the output of a test run contains its
-//! duration.
+//! Eight calls with the same arguments are a repetition even if their results differ: the output of a test run contains
+//! its duration.
 //!
 //! Waiting is not repetition: a call of `wait` or `ask` blocks until something happens, and `bash_output` polls a job.
 //! Only their errors count. A command, or another call that changes state, is progress if it is new in this turn.
@@ -36,7 +36,7 @@ const WAITING: [&str; 3] = [WAIT, ASK, "bash_output"];
 
 /// A call with its result.
 #[derive(Debug, PartialEq, Eq)]
-struct Done {
+struct RecordedCall {
     name: String,
     input: String,
     result: String,
@@ -45,7 +45,7 @@ struct Done {
 /// The latest calls of a turn.
 #[derive(Debug, Default)]
 pub(super) struct Repetition {
-    calls: VecDeque<Done>,
+    calls: VecDeque<RecordedCall>,
     /// The tool and the text of the last error.
     error: Option<(String, String)>,
     /// How often this error occurred in a row.
@@ -57,7 +57,7 @@ pub(super) struct Repetition {
     quiet: usize,
 }
 
-/// What follows from a repetition.
+/// The first repetition of a turn, or a later one.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Repeated {
     /// The text names the repetition. The model gets a note.
@@ -106,10 +106,10 @@ impl Repetition {
         reads_only: impl Fn(&ToolCall) -> bool,
     ) -> Option<String> {
         let mut repeated = None;
-        let mut seen: Vec<Done> = Vec::new();
+        let mut seen: Vec<RecordedCall> = Vec::new();
         let mut errors = HashSet::new();
         for (call, result) in calls.iter().zip(results) {
-            let done = Done {
+            let done = RecordedCall {
                 name: call.name.clone(),
                 input: call.input.clone(),
                 result: result.text.clone(),
@@ -131,7 +131,7 @@ impl Repetition {
                 continue;
             }
             let equal = 1 + self.calls.iter().filter(|it| **it == done).count();
-            let is_similar = |it: &&Done| it.name == done.name && it.input == done.input;
+            let is_similar = |it: &&RecordedCall| it.name == done.name && it.input == done.input;
             let similar = 1 + self.calls.iter().filter(is_similar).count();
             if equal >= EQUAL_CALLS {
                 let what = format!("called {} {equal} times with the same result", done.name);

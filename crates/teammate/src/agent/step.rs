@@ -40,7 +40,7 @@ pub(super) async fn ask(
     match inbox.until_allowed(wait).await {
         Ok(false) => {}
         // The loop must first take the inputs that arrived during the wait.
-        Ok(true) => return Stepped::Interrupted(Interruption::Read("its budget was raised")),
+        Ok(true) => return Stepped::Interrupted(Interruption::NewInput("its budget was raised")),
         Err(stop) => return Stepped::Interrupted(stop),
     }
     let work = sink.show_thinking();
@@ -127,7 +127,7 @@ pub(super) async fn ask(
     if let (Stepped::Answered(answer), TextVisibility::Shown) = (&stepped, visibility) {
         live_answer.complete(answer);
     }
-    if let Stepped::Interrupted(Interruption::Read(why)) = &stepped {
+    if let Stepped::Interrupted(Interruption::NewInput(why)) = &stepped {
         sink.lines(Tone::Runtime, &format!("… interrupted: {why}"));
     }
     stepped

@@ -1,14 +1,15 @@
 //! Reads tool calls and thoughts that a model wrote as text, because its server did not parse them. Pure. Called by the
 //! agent loop for each answer.
 //!
-//! A text that consists only of well-formed `<tool_call>` blocks, after thoughts, becomes calls. If the text contains anything else, its blocks are not executed: the model may quote a file
-//! or a web page that contains such a block. The model is asked to make the call again instead. Blocks in fenced code
-//! are text.
+//! A text that consists only of well-formed `<tool_call>` blocks, after thoughts, becomes calls. If the text contains
+//! anything else, its blocks are not executed: the model may quote a file or a web page that contains such a block. The
+//! model is asked to make the call again instead. Blocks in fenced code are text.
 //!
 //! Thoughts begin with `<think>`. The prompt templates of Qwen3-Thinking and DeepSeek R1 contain this tag, so that an
-//! answer of these models has only `</think>`. Without knowledge of the template, the text before that tag may as well be
-//! a quotation, for example of a file that ends in `</think>` and a call. So an answer without `<think>` has thoughts
-//! only if the first answer of the conversation had: the model had not read any file or page before.
+//! answer of these models has only `</think>`. This worker does not know the template, so the text before that tag can
+//! also be a quotation, for example of a file that ends in `</think>` and a call. An answer without `<think>` therefore
+//! has thoughts only if the first answer of the conversation had them: before its first answer, the model has read no
+//! file or page that it could quote.
 
 use agent_team_llm::{Answer, Item, Stop, Thought, ToolCall};
 use serde::Deserialize;

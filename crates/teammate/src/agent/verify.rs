@@ -40,7 +40,7 @@ impl Verifier {
     /// Dropping the future terminates the line and all processes that it started.
     async fn run(&self, line: &str) -> Result<(), String> {
         self.sink.lines(Tone::Runtime, &paint::verifying(line));
-        let watch = self.sink.watch(None);
+        let output = self.sink.tool_output(None);
         let sandbox = match &self.confinement {
             Some(confinement) => confinement.sandbox().await.ok(),
             None => None,
@@ -48,7 +48,7 @@ impl Verifier {
         let _permit = match &sandbox {
             Some(_) => None,
             None => {
-                let shown = |text: &str| watch.push(text);
+                let shown = |text: &str| output.push(text);
                 let permit = self
                     .permission
                     .ask_for_task_line(line, &self.project, &shown);
@@ -68,7 +68,7 @@ impl Verifier {
         let mut tail = Tail::new(TAIL_BYTES);
         let mut show = |text: &str| {
             tail.push(text);
-            watch.push(text);
+            output.push(text);
         };
         let ended = program
             .finish(None, std::future::pending(), |bytes| {

@@ -49,6 +49,8 @@ fn run<F: Future<Output = Result<(), String>>>(
         }
     };
     let worked = std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(work)));
+    // Dropping a runtime waits without a limit for blocking work that has started, such as a tool that reads from a file
+    // system that does not answer.
     runtime.shutdown_timeout(SHUTDOWN_LIMIT);
     worked.unwrap_or_else(|panic| Err(format!("the worker panicked: {}", panic_text(&*panic))))
 }

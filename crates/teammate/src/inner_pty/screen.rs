@@ -38,7 +38,7 @@ const EMOJI_STYLE: &[u8] = "\u{fe0f}".as_bytes();
 const FULL_RESET: &[u8] = b"\x1bc";
 
 pub(crate) struct Screen {
-    parser: vt100::Parser<Outside>,
+    parser: vt100::Parser<SideEffects>,
     /// The last bytes of the output, if they may be the beginning of [`EMOJI_STYLE`] or [`FULL_RESET`].
     partial: Vec<u8>,
 }
@@ -51,9 +51,9 @@ struct PastRow {
     plain: String,
 }
 
-/// What a program's output causes outside of the screen.
+/// The effects of a program's output outside of the screen.
 #[derive(Default)]
-struct Outside {
+struct SideEffects {
     answers: Vec<u8>,
     /// The rows that have left the main screen, oldest first.
     history: VecDeque<PastRow>,
@@ -167,7 +167,7 @@ impl Screen {
     pub(crate) fn new(size: Size) -> Self {
         let (rows, columns) = limited(size);
         Self {
-            parser: vt100::Parser::new_with_callbacks(rows, columns, 0, Outside::default()),
+            parser: vt100::Parser::new_with_callbacks(rows, columns, 0, SideEffects::default()),
             partial: Vec::new(),
         }
     }
@@ -308,7 +308,7 @@ impl Screen {
     }
 
     fn past(&self, seen: usize) -> impl Iterator<Item = &PastRow> {
-        let Outside {
+        let SideEffects {
             history, past_rows, ..
         } = self.parser.callbacks();
         let new = past_rows.saturating_sub(seen);
@@ -336,7 +336,8 @@ fn partial_length(bytes: &[u8]) -> usize {
     (1..EMOJI_STYLE.len()).rev().find(is_partial).unwrap_or(0)
 }
 
-/// Rows and columns of a model. A column that cannot take a wide character is too narrow for the parser.
+/// Rows and columns of a model, within its limits. A model has at least two columns: a single column cannot hold a wide
+/// character, which the parser does not handle.
 fn limited((columns, rows): Size) -> (NonZeroU16, NonZeroU16) {
     let limited = |wanted: u16, least: u16, most: u16| {
         NonZeroU16::new(wanted.clamp(least, most)).unwrap_or(NonZeroU16::MIN)
@@ -409,7 +410,7 @@ impl Sgr {
     }
 }
 
-impl Callbacks for Outside {
+impl Callbacks for SideEffects {
     fn on_scroll(&mut self, row: RowContents<'_>, alternate_screen: bool) {
         if alternate_screen {
             return;
@@ -464,7 +465,7 @@ impl Callbacks for Outside {
     }
 }
 
-impl Outside {
+impl SideEffects {
     fn answer(&mut self, answer: &str) {
         if self.answers.len() + answer.len() <= ANSWERS_MAX {
             self.answers.extend_from_slice(answer.as_bytes());

@@ -17,11 +17,11 @@ const BACKOFF: Backoff = Backoff {
 /// Unanswered requests by ticket, and so in request order.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    requests: BTreeMap<Ticket, Waiting>,
+    requests: BTreeMap<Ticket, UnansweredRequest>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct UnansweredRequest {
     request: Request,
     /// The number of transient refusals.
     refused: u32,
@@ -40,7 +40,7 @@ pub(super) enum Settled {
 
 impl Pending {
     pub(super) fn add(&mut self, ticket: Ticket, request: Request) {
-        let waiting = Waiting {
+        let waiting = UnansweredRequest {
             request,
             refused: 0,
             again_at: None,

@@ -14,7 +14,8 @@ pub(super) struct Painter {
     /// `None`: the content of the row is unknown.
     rows: Vec<Option<String>>,
     modes: Modes,
-    /// The number of past rows that the terminal needs no more. `None`: all rows up to the next frame.
+    /// The number of past rows that are not written to this terminal, because its history contains them already. `None`:
+    /// the rows that have left the screen before the next frame are not written.
     seen: Option<usize>,
 }
 

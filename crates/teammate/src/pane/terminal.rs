@@ -235,6 +235,8 @@ async fn run(
                     let _gone = events.send(Event::Written);
                     true
                 }
+                // Read keystrokes while the output is written: on a stalled terminal, the write may never complete, and
+                // ^C for the program or the key that detaches would not arrive.
                 Some(Command::Show { bytes, shown, room }) => {
                     let written = tokio::select! {
                         written = tty.write_all(&bytes) => written.is_ok(),
