@@ -300,6 +300,9 @@ impl CallProgress<'_> {
 
     /// Waits for all calls. A stop terminates them at `finish_at`, or at once if they only wait (`idle`). Any other
     /// interruption terminates them at once.
+    ///
+    /// The branches are polled in order: if a call has ended, its result is kept even if an interruption is ready. The
+    /// inbox returns a stop again and again, so it is not polled after a stop.
     async fn finish(&mut self, mut running: RunningCalls, inbox: &mut Inbox, idle: bool) {
         loop {
             tokio::select! {

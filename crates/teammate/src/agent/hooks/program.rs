@@ -57,6 +57,8 @@ pub(super) async fn run(hook: &HookSpec, context: &ToolContext, input: &Value) -
         // A hook may exit without reading its input: ignore EPIPE.
         let _unread = stdin.write_all(text.as_bytes()).await;
     };
+    // Write stdin and read stdout and stderr concurrently. A hook that prints much before it reads its input would
+    // otherwise block on its full pipe, while this function blocks on the full pipe of its input.
     let mut streams = Box::pin(async {
         tokio::join!(write, read_head(stdout, &mut printed));
     });
