@@ -43,13 +43,13 @@ pub struct Span {
     pub note: Arc<str>,
     /// What the member's model used within a turn.
     pub usage: Usage,
-    pub place: Place,
+    pub position: SpanPosition,
 }
 
-/// The place of a span in the tree of spans: a run contains tasks, a task or a run contains turns, and a turn contains
+/// The position of a span in the tree of spans: a run contains tasks, a task or a run contains turns, and a turn contains
 /// waits. Each key is unique within the history of the team, and known when its span begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct SpanPosition {
     pub key: Arc<str>,
     /// The key of the span that contains this one.
     pub parent: Option<Arc<str>>,
@@ -386,7 +386,7 @@ impl Spans {
             Work::Wait(_) => self.turn(member).or(task).or(run),
         };
         let member = Some(member.clone());
-        Span::new(member, work, self.run(), parent.map(|it| &it.place), at)
+        Span::new(member, work, self.run(), parent.map(|it| &it.position), at)
     }
 
     /// Ends the launch of a member, with its turn.
@@ -432,7 +432,7 @@ impl Span {
         member: Option<MemberName>,
         work: Work,
         run: Option<RunId>,
-        parent: Option<&Place>,
+        parent: Option<&SpanPosition>,
         from: u64,
     ) -> Self {
         let name = member.as_ref().map_or("", |member| member.as_str());
@@ -450,7 +450,7 @@ impl Span {
         }
         .into();
         Self {
-            place: Place {
+            position: SpanPosition {
                 parent: parent.map(|parent| Arc::clone(&parent.key)),
                 root: parent.map_or_else(|| Arc::clone(&key), |parent| Arc::clone(&parent.root)),
                 key,

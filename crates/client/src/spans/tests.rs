@@ -95,11 +95,15 @@ fn a_run_contains_turns_tasks_and_waits() {
     let [wait, task, turn, run] = &ended[..] else {
         panic!("four spans");
     };
-    assert_eq!(wait.place.parent.as_ref(), Some(&turn.place.key));
-    assert_eq!(turn.place.parent.as_ref(), Some(&run.place.key));
-    assert_eq!(task.place.parent.as_ref(), Some(&run.place.key));
-    assert_eq!(run.place.parent, None);
-    assert!(ended.iter().all(|span| span.place.root == run.place.key));
+    assert_eq!(wait.position.parent.as_ref(), Some(&turn.position.key));
+    assert_eq!(turn.position.parent.as_ref(), Some(&run.position.key));
+    assert_eq!(task.position.parent.as_ref(), Some(&run.position.key));
+    assert_eq!(run.position.parent, None);
+    assert!(
+        ended
+            .iter()
+            .all(|span| span.position.root == run.position.key)
+    );
     let open: Vec<_> = open.open().map(short).collect();
     assert_eq!(open, [("up".into(), 10, None, Outcome::UnderWay)]);
 }

@@ -11,7 +11,7 @@
 //! ```
 //! Work outside of a goal is a trace of its own.
 
-use agent_team_client::spans::{Awaited, Outcome, Place, Span, Work};
+use agent_team_client::spans::{Awaited, Outcome, Span, SpanPosition, Work};
 use agent_team_protocol::TeamId;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -129,7 +129,7 @@ impl Trace {
                 let reasons = vec![finish_reason(&request.stop).to_owned()];
                 attributes.add("gen_ai.response.finish_reasons", Attribute::Texts(reasons));
             }
-            let key = format!("{} chat {}", span.place.key, request.item);
+            let key = format!("{} chat {}", span.position.key, request.item);
             self.push(
                 Frame {
                     trace: trace.clone(),
@@ -151,7 +151,7 @@ impl Trace {
             attributes.add("gen_ai.tool.call.id", call.id.as_str());
             attributes.add("gen_ai.tool.type", "function");
             attributes.add("gen_ai.agent.name", member);
-            let key = format!("{} call {}", span.place.key, call.id);
+            let key = format!("{} call {}", span.position.key, call.id);
             self.push(
                 Frame {
                     trace: trace.clone(),
@@ -179,7 +179,7 @@ impl Trace {
     }
 
     fn frame(&self, span: &Span, name: String) -> Frame {
-        let Place { key, parent, root } = &span.place;
+        let SpanPosition { key, parent, root } = &span.position;
         Frame {
             trace: self.trace_id(root),
             id: self.span_id(key),
