@@ -12,8 +12,8 @@
 //! its effect once.
 
 mod convert;
-mod given;
 mod input;
+mod recent_requests;
 
 use std::sync::Arc;
 
@@ -44,9 +44,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use self::convert::{Converter, End, Interrupt};
-pub(crate) use self::given::Given;
-use self::given::GivenMessage;
 use self::input::{Answer, Input, Message, Reply};
+use self::recent_requests::HandledRequest;
+pub(crate) use self::recent_requests::RecentRequests;
 use crate::Service;
 use crate::access::{Permission, Permissions};
 use crate::call::{self, Query};
@@ -117,17 +117,17 @@ async fn open(service: &Arc<Service>, request: Request) -> Result<Run, Problem> 
         async move { service.query::<TaskList>(team, &page).await }
     });
     let tasks = tasks.await?;
-    let given = service.given.find(&view.team, &input);
-    let after = resume.or(given.as_ref().map(|given| given.after));
+    let earlier = service.recent_requests.find(&view.team, &input);
+    let after = resume.or(earlier.as_ref().map(|earlier| earlier.after));
     let after = after.unwrap_or(view.revision).min(view.revision);
-    // Before the run starts, so that none of its output is missed.
+    // Subscribe before the run starts, so that none of its output is missed.
     let session = service.session.separate(team.clone()).await;
     let subscription = Subscription::new(session, after, true).await?;
-    let run = match (&given, &input.message) {
-        (Some(given), _) => Some(given.run),
+    let run = match (&earlier, &input.message) {
+        (Some(earlier), _) => Some(earlier.run),
         (None, Some(message)) => {
             let run = give(service, &team, &input.run_id, message).await?;
-            let given = GivenMessage {
+            let handled = HandledRequest {
                 team: view.team.clone(),
                 run_id: input.run_id.clone(),
                 thread_id: input.thread_id.clone(),
@@ -135,7 +135,7 @@ async fn open(service: &Arc<Service>, request: Request) -> Result<Run, Problem> 
                 run,
                 after: view.revision,
             };
-            service.given.insert(given);
+            service.recent_requests.insert(handled);
             Some(run)
         }
         (None, None) => {

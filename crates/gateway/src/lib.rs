@@ -93,7 +93,7 @@ pub(crate) struct Service {
     streams: Arc<Semaphore>,
     replays: Arc<Semaphore>,
     runs: Arc<Semaphore>,
-    given: ag_ui::Given,
+    recent_requests: ag_ui::RecentRequests,
     sessions: Option<nexau::Sessions>,
     feeds: Arc<events::Feeds>,
     /// Held while a feed opens.
@@ -182,7 +182,7 @@ impl Gateway {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             replays: Arc::new(Semaphore::new(REPLAYS_MAX)),
             runs: Arc::new(Semaphore::new(RUNS_MAX)),
-            given: ag_ui::Given::default(),
+            recent_requests: ag_ui::RecentRequests::default(),
             sessions: sessions.map(|template| nexau::Sessions::new(*template)),
             feeds: Arc::default(),
             opening: Mutex::default(),

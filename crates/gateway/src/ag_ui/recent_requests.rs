@@ -9,13 +9,14 @@ use agent_team_protocol::{Revision, RunId, TeamId};
 use super::input::{Input, Message};
 
 /// Maximum number of requests that are kept; the oldest are dropped.
-const GIVEN_MAX: usize = 256;
+const REQUESTS_MAX: usize = 256;
 
 #[derive(Debug, Default)]
-pub(crate) struct Given(Mutex<VecDeque<GivenMessage>>);
+pub(crate) struct RecentRequests(Mutex<VecDeque<HandledRequest>>);
 
+/// A request that gave the lead a goal or a message, and its effect.
 #[derive(Debug, Clone)]
-pub(super) struct GivenMessage {
+pub(super) struct HandledRequest {
     pub(super) team: TeamId,
     /// The ids of the client.
     pub(super) run_id: String,
@@ -26,27 +27,28 @@ pub(super) struct GivenMessage {
     pub(super) after: Revision,
 }
 
-impl Given {
+impl RecentRequests {
     /// The request with the same run, or with the same message in the same thread. The id of a message alone does not
     /// identify it: some clients count messages from 1 in each thread, or after a reload of their page.
-    pub(super) fn find(&self, team: &TeamId, input: &Input) -> Option<GivenMessage> {
+    pub(super) fn find(&self, team: &TeamId, input: &Input) -> Option<HandledRequest> {
         let message = input.message.as_ref()?;
-        let given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut of_team = given.iter().filter(|given| given.team == *team);
+        let requests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of_team = requests.iter().filter(|request| request.team == *team);
         of_team
-            .find(|given| {
-                let is_repeated = given.thread_id == input.thread_id && given.message == *message;
-                given.run_id == input.run_id || is_repeated
+            .find(|request| {
+                let is_repeated =
+                    request.thread_id == input.thread_id && request.message == *message;
+                request.run_id == input.run_id || is_repeated
             })
             .cloned()
     }
 
-    pub(super) fn insert(&self, message: GivenMessage) {
-        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if given.len() >= GIVEN_MAX {
-            given.pop_front();
+    pub(super) fn insert(&self, request: HandledRequest) {
+        let mut requests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if requests.len() >= REQUESTS_MAX {
+            requests.pop_front();
         }
-        given.push_back(message);
+        requests.push_back(request);
     }
 }
 
@@ -69,8 +71,8 @@ mod tests {
         let name = "demo".parse().expect("a name");
         let team = TeamId::new(&name, Path::new("/p"));
         let first = input("t", "r1", "m1", "Greet the world");
-        let given = Given::default();
-        given.insert(GivenMessage {
+        let requests = RecentRequests::default();
+        requests.insert(HandledRequest {
             team: team.clone(),
             run_id: first.run_id,
             thread_id: first.thread_id,
@@ -86,7 +88,7 @@ mod tests {
             ("t", "r2", "m2", "Greet the world", false),
         ] {
             let input = input(thread, run, message, text);
-            let found = given.find(&team, &input).is_some();
+            let found = requests.find(&team, &input).is_some();
             assert_eq!(found, is_repeated, "{thread} {run} {message} {text}");
         }
     }
