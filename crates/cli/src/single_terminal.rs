@@ -29,7 +29,7 @@ use agent_team_protocol::{MemberName, RequestId};
 use agent_team_system::directories::Directories;
 use agent_team_system::history::History;
 use agent_team_system::signals::{SignalEvent, Signals};
-use agent_team_terminal_ui::notices::Notices;
+use agent_team_terminal_ui::notifications::UserNotifications;
 use agent_team_terminal_ui::{Candidate, Names};
 use tokio::task::JoinSet;
 
@@ -103,13 +103,13 @@ pub(crate) async fn run(
         Signals::install().map_err(|error| Failure::io("cannot listen for signals", &error))?;
     let team = session.query::<TeamShow>(Nothing {}).await?;
     let mut events = Subscription::new(session.separate(), team.revision, true).await?;
-    let notices = Notices::of_environment(|name| std::env::var(name).ok());
+    let notifications = UserNotifications::of_environment(|name| std::env::var(name).ok());
     let state = State::new(
         &team,
         first,
         read_only,
         theme().await,
-        notices,
+        notifications,
         Instant::now(),
     );
     let mut state = state.ok_or_else(|| {

@@ -70,7 +70,7 @@ use agent_team_system::sandbox::Network;
 use agent_team_system::signals::Signals;
 use agent_team_system::spawn;
 use agent_team_system::tree::Tree;
-use agent_team_terminal_ui::notices::Notices;
+use agent_team_terminal_ui::notifications::UserNotifications;
 use agent_team_terminal_ui::style::Theme;
 use agent_team_tools::confine::{Confinement, Settings, User};
 use agent_team_tools::custom::CustomTool;
@@ -681,7 +681,9 @@ fn worker_config(
         theme: Theme::of_environment(|name| launch.environment.get(name).cloned())
             .unwrap_or_default()
             .unwrap_or_default(),
-        notices: Notices::of_environment(|name| launch.environment.get(name).cloned()),
+        notifications: UserNotifications::of_environment(|name| {
+            launch.environment.get(name).cloned()
+        }),
         program_context,
         signals,
     }

@@ -26,7 +26,7 @@ use agent_team_protocol::text::visible_line;
 use agent_team_protocol::{MessageId, Refusal, TaskId};
 use agent_team_system::directories::Directories;
 use agent_team_system::signals::{SignalEvent, Signals};
-use agent_team_terminal_ui::notices::Notices;
+use agent_team_terminal_ui::notifications::UserNotifications;
 use agent_team_terminal_ui::style::Theme;
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -65,7 +65,7 @@ pub(crate) struct WorkerConfig {
     /// The theme for the terminal from which the team was started.
     pub(crate) theme: Theme,
     /// The notifications that this terminal supports.
-    pub(crate) notices: Notices,
+    pub(crate) notifications: UserNotifications,
     pub(crate) directories: Directories,
 }
 
@@ -107,7 +107,7 @@ pub(crate) trait Work: Sized {
     /// Notifies the user through the terminal.
     fn notify_user(&mut self, notify: &NotifyUser, shell: &mut Shell<Self::Pane>) {
         let surface = shell.pane.surface();
-        surface.notify(shell.config.notices, &notify.text, notify.desktop);
+        surface.notify(shell.config.notifications, &notify.text, notify.desktop);
     }
 
     fn allow(&mut self, _allowance: Allowance) {}

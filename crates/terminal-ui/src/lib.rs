@@ -13,7 +13,7 @@
 //! - the prompt: [`editor`]; its menu and completion: `menu`, `complete`; slash commands: `slash`, `custom_command`
 //! - a pending permission request: [`dialog`], its rows: `card`
 //! - tool calls as lines: [`call`]; lines of a log: [`log`]; styled text without control characters: [`line`]
-//! - decoding of keystrokes: [`keys`]; notifications of the user: [`notices`]
+//! - decoding of keystrokes: [`keys`]; notifications of the user: [`notifications`]
 //! - styles and themes: [`style`], of the protocol crate, and [`background`]
 //!
 //! Reads no terminal, no clock and no file.
@@ -32,7 +32,7 @@ pub mod line;
 pub mod log;
 pub mod markdown;
 mod menu;
-pub mod notices;
+pub mod notifications;
 mod slash;
 mod transcript_view;
 

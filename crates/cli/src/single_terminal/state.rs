@@ -22,7 +22,7 @@ use agent_team_protocol::view::{MemberState, MemberView, RunState, TeamView, Wai
 use agent_team_protocol::{LaunchId, MemberName, RequestId, RunId, TeamId};
 use agent_team_terminal_ui::keys::Key;
 use agent_team_terminal_ui::line::Line;
-use agent_team_terminal_ui::notices::Notices;
+use agent_team_terminal_ui::notifications::UserNotifications;
 use agent_team_terminal_ui::style::{Style, Theme};
 use agent_team_terminal_ui::{
     Candidate, CustomCommand, Names, PromptKind, TextKind, Tone, TranscriptView, UserAction, call,
@@ -122,7 +122,7 @@ pub(super) struct State {
     is_painted: bool,
     /// Bytes to write before the next frame: they erase the prompt of the previously shown member, or notify the user.
     prelude: Vec<u8>,
-    notices: Notices,
+    notifications: UserNotifications,
     notify: Notify,
     in_tmux: bool,
     /// The run that is under way.
@@ -139,7 +139,7 @@ impl State {
         first: Option<&MemberName>,
         read_only: bool,
         theme: Theme,
-        notices: Notices,
+        notifications: UserNotifications,
         now: Instant,
     ) -> Option<Self> {
         let is_first = |view: &MemberView| first.map_or(view.lead, |first| view.name == *first);
@@ -152,7 +152,7 @@ impl State {
             shown,
             is_painted: false,
             prelude: Vec::new(),
-            notices,
+            notifications,
             notify: team.notify.clone(),
             in_tmux: std::env::var_os("TMUX").is_some_and(|tmux| !tmux.is_empty()),
             run: None,
@@ -349,7 +349,7 @@ impl State {
             // The supervisor runs a command.
             Notify::Off | Notify::Command(_) => return,
         };
-        let sequence = self.notices.sequence(text, desktop, self.in_tmux);
+        let sequence = self.notifications.sequence(text, desktop, self.in_tmux);
         self.prelude.extend(sequence);
     }
 

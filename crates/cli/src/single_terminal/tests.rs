@@ -12,7 +12,7 @@ use agent_team_protocol::view::{ContextView, MemberState, TeamView};
 use agent_team_protocol::{LaunchId, RequestId, Revision, TeamId};
 use agent_team_terminal_ui::Candidate;
 use agent_team_terminal_ui::keys::Key;
-use agent_team_terminal_ui::notices::{Notices, Protocol};
+use agent_team_terminal_ui::notifications::{Protocol, UserNotifications};
 use agent_team_terminal_ui::style::Theme;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -76,7 +76,7 @@ impl Terminal {
             None,
             false,
             Theme::Dark,
-            Notices::Desktop(Protocol::Osc9),
+            UserNotifications::Desktop(Protocol::Osc9),
             Instant::now(),
         )
         .unwrap();
@@ -281,7 +281,7 @@ fn an_unchanged_screen_is_not_painted_again() {
         None,
         false,
         Theme::Dark,
-        Notices::Desktop(Protocol::Osc9),
+        UserNotifications::Desktop(Protocol::Osc9),
         now,
     )
     .unwrap();
@@ -350,7 +350,7 @@ fn a_removed_member_stays_until_the_user_switches() {
             None,
             false,
             Theme::Dark,
-            Notices::Desktop(Protocol::Osc9),
+            UserNotifications::Desktop(Protocol::Osc9),
             now
         )
         .is_none()
@@ -365,7 +365,7 @@ fn a_typed_line_goes_to_the_shown_member() {
         None,
         false,
         Theme::Dark,
-        Notices::Desktop(Protocol::Osc9),
+        UserNotifications::Desktop(Protocol::Osc9),
         now,
     )
     .unwrap();
@@ -402,7 +402,7 @@ fn keys_of_the_prompt_act_on_the_shown_member() {
         None,
         false,
         Theme::Dark,
-        Notices::Bell,
+        UserNotifications::Bell,
         now,
     )
     .unwrap();
@@ -520,7 +520,7 @@ fn a_read_only_view_can_only_switch_and_leave() {
         None,
         true,
         Theme::Dark,
-        Notices::Desktop(Protocol::Osc9),
+        UserNotifications::Desktop(Protocol::Osc9),
         now,
     )
     .unwrap();

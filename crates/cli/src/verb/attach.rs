@@ -13,7 +13,7 @@ use agent_team_protocol::method::{Attach, AttachAnswer, Nothing, TeamAttach, Tea
 use agent_team_protocol::notification::TransientNotice;
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::view::MemberView;
-use agent_team_terminal_ui::notices::Notices;
+use agent_team_terminal_ui::notifications::UserNotifications;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -168,17 +168,17 @@ async fn view(session: Session, output: Output, answer: AttachAnswer) -> Result<
 /// tmux writes to the same terminal, and the kernel does not mix the bytes of two writes. A write of tmux can end within
 /// a sequence if the terminal is slow; a notification is then shown as text until tmux draws these cells again.
 async fn show_notifications(session: Session) -> Infallible {
-    let notices = Notices::of_environment(|name| std::env::var(name).ok());
-    if let Notices::Desktop(_) = notices {
+    let notifications = UserNotifications::of_environment(|name| std::env::var(name).ok());
+    if let UserNotifications::Desktop(_) = notifications {
         // Without a supervisor the terminal shows no notifications; tmux continues.
-        let _lost = forward_notifications(session, notices).await;
+        let _lost = forward_notifications(session, notifications).await;
     }
     std::future::pending().await
 }
 
 async fn forward_notifications(
     session: Session,
-    notices: Notices,
+    notifications: UserNotifications,
 ) -> Result<Infallible, SessionError> {
     let mut session = session.ending_with_supervisor();
     let team = session.query::<TeamShow>(Nothing {}).await?;
@@ -189,7 +189,7 @@ async fn forward_notifications(
             ..
         }) = events.next().await?
             && notify.desktop
-            && let Some(sequence) = notices.desktop(&notify.text)
+            && let Some(sequence) = notifications.desktop(&notify.text)
         {
             let mut stdout = std::io::stdout().lock();
             // A terminal that is gone ends tmux too.

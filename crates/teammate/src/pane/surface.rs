@@ -11,7 +11,7 @@ use agent_team_protocol::notification::{Attachment, PaneShown, ShowPane};
 use agent_team_protocol::placement::MIN_PANE;
 use agent_team_protocol::{MemberName, MessageId};
 use agent_team_system::terminal::{self as tty, Tty};
-use agent_team_terminal_ui::notices::Notices;
+use agent_team_terminal_ui::notifications::UserNotifications;
 use tokio::sync::Semaphore;
 
 use super::attach_helper::AttachHelper;
@@ -158,10 +158,14 @@ impl Surface {
     }
 
     /// Notifies the user through the terminal.
-    pub(crate) fn notify(&self, notices: Notices, text: &str, desktop: bool) {
+    pub(crate) fn notify(&self, notifications: UserNotifications, text: &str, desktop: bool) {
         // A lent terminal of the user is not the tmux pane in which this process was started.
         let in_tmux = self.is_own() && std::env::var_os("TMUX").is_some();
-        self.show(notices.sequence(text, desktop, in_tmux), Vec::new(), None);
+        self.show(
+            notifications.sequence(text, desktop, in_tmux),
+            Vec::new(),
+            None,
+        );
     }
 
     pub(super) fn show(&self, bytes: Vec<u8>, shown: Vec<MessageId>, room: Option<Room>) {

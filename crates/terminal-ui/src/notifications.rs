@@ -10,7 +10,7 @@ use agent_team_protocol::text::visible_line;
 pub const NOTIFY: &str = "AGENT_TEAM_NOTIFY";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notices {
+pub enum UserNotifications {
     Desktop(Protocol),
     Bell,
     Off,
@@ -27,7 +27,7 @@ pub enum Protocol {
     Osc777,
 }
 
-impl Notices {
+impl UserNotifications {
     pub fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Self {
         match variable(NOTIFY).as_deref() {
             Some("off") => Self::Off,
@@ -96,8 +96,8 @@ mod tests {
 
     const HOSTILE: &str = "demo: \x1b]52;x\x07";
 
-    fn notices(variables: &[(&str, &str)]) -> Notices {
-        Notices::of_environment(|name| {
+    fn notifications(variables: &[(&str, &str)]) -> UserNotifications {
+        UserNotifications::of_environment(|name| {
             let found = variables.iter().find(|(known, _)| *known == name);
             found.map(|(_, value)| (*value).to_owned())
         })
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_text_adds_no_escape_sequence_to_a_notification() {
-        let on = notices(&[]);
+        let on = notifications(&[]);
         let expected = "\x07\x1b]9;demo: \\e]52;x\\u{7}\x1b\\";
         assert_eq!(on.sequence(HOSTILE, true, false), expected.as_bytes());
         let expected = "\x07\x1bPtmux;\x1b\x1b]9;demo: \\e]52;x\\u{7}\x1b\x1b\\\x1b\\";
@@ -120,7 +120,7 @@ mod tests {
             (&[(NOTIFY, "off")], true, b""),
             (&[(NOTIFY, "desktop")], false, b"\x07"),
         ] {
-            let sequence = notices(variables).sequence("demo", desktop, true);
+            let sequence = notifications(variables).sequence("demo", desktop, true);
             assert_eq!(sequence, expected, "{variables:?}");
         }
     }
@@ -139,7 +139,7 @@ mod tests {
             ),
             (&[("TERM", "xterm-256color")], "\x07\x1b]9;demo\x1b\\"),
         ] {
-            let sequence = notices(variables).sequence("demo", true, false);
+            let sequence = notifications(variables).sequence("demo", true, false);
             assert_eq!(sequence, expected.as_bytes(), "{variables:?}");
         }
     }
