@@ -38,7 +38,7 @@ impl Limits {
     pub(crate) fn for_kernel(&self) -> io::Result<KernelLimits> {
         let mut limits = Vec::new();
         if let Some(processes) = self.processes.filter(|_| !nix::unistd::geteuid().is_root()) {
-            let processes = processes.saturating_add(os::tasks_of_user()?);
+            let processes = processes.saturating_add(os::threads_of_user()?);
             limits.push((Resource::Nproc, processes));
         }
         limits.extend(self.open_files.map(|files| (Resource::Nofile, files)));

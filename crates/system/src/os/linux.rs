@@ -107,16 +107,16 @@ pub(crate) fn anonymous_bytes(pid: u32) -> io::Result<Option<u64>> {
 
 /// Number of processes and threads of this user. RLIMIT_NPROC counts them by real user; this function uses
 /// [`owner`], which differs for set-user-ID programs and for processes that are not dumpable.
-pub(crate) fn tasks_of_user() -> io::Result<u64> {
+pub(crate) fn threads_of_user() -> io::Result<u64> {
     let user = nix::unistd::geteuid().as_raw();
-    let mut tasks = 0;
+    let mut threads = 0;
     for stat in processes()? {
         if owner(stat.pid)? == Some(user) {
             let listed = fs::read_dir(format!("/proc/{}/task", stat.pid));
-            tasks += listed.map_or(1, |listed| listed.count() as u64);
+            threads += listed.map_or(1, |listed| listed.count() as u64);
         }
     }
-    Ok(tasks)
+    Ok(threads)
 }
 
 /// The kernel's coarse time. Since Linux 6.13 some file systems use finer time stamps, which are never earlier.

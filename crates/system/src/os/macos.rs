@@ -210,14 +210,14 @@ pub(crate) fn anonymous_bytes(pid: u32) -> io::Result<Option<u64>> {
     resident_bytes(pid)
 }
 
-/// Number of processes of this user, as RLIMIT_NPROC counts them.
-pub(crate) fn tasks_of_user() -> io::Result<u64> {
+/// The number that RLIMIT_NPROC limits for this user. macOS counts processes, not threads.
+pub(crate) fn threads_of_user() -> io::Result<u64> {
     let user = nix::unistd::geteuid().as_raw();
-    let mut tasks = 0;
+    let mut threads = 0;
     for stat in processes()? {
-        tasks += u64::from(owner(stat.pid)? == Some(user));
+        threads += u64::from(owner(stat.pid)? == Some(user));
     }
-    Ok(tasks)
+    Ok(threads)
 }
 
 pub(crate) fn file_time() -> std::time::SystemTime {
