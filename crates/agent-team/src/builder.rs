@@ -23,7 +23,7 @@ use crate::team::Team;
 use crate::team_dirs::{Session, TeamDirs};
 use crate::team_thread::{CallFailed, TeamThread};
 
-/// The settings of a team. Made by [`Team::builder`].
+/// The settings of a team. Created by [`Team::builder`].
 #[derive(Default)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct TeamBuilder {

@@ -45,7 +45,7 @@ impl Decisions {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        // Not joined: a callback may block longer than the team lasts.
+        // Do not join this thread: a callback may block for longer than the team lasts.
         thread.spawn(move || {
             if let Err(error) = runtime.block_on(self.run(supervisor)) {
                 tracing::debug!(%error, "no more decisions: the team has ended");
@@ -63,9 +63,11 @@ impl Decisions {
                 transient: false,
             };
             events.ask::<EventSubscribe>(subscribe).await?;
-            // The list is read after subscribing, so that no request is missed.
+            // Read the list only after subscribing: a request that is made between the two is then in the list or
+            // announced by an event, or both. `seen` ensures that it is handled once.
             self.handle_pending(&supervisor, &mut seen).await?;
-            // `None`: the connection fell behind or the team has ended. In the second case, the next connection fails.
+            // `None`: the connection fell behind, or the team has ended. If the team has ended, the next connection
+            // fails, which ends this loop.
             while let Some(arrival) = incoming.next().await {
                 if Notice::of(&arrival).is_some_and(|notice| may_add(&notice)) {
                     self.handle_pending(&supervisor, &mut seen).await?;
@@ -125,7 +127,7 @@ async fn decide(callback: Option<OnPermission>, request: RequestView, to: Superv
         reason: reason.to_owned(),
     };
     let decision = match callback {
-        // In a task of its own, because the callback may panic.
+        // Run the callback in a task of its own: if it panics, only that task ends, and the request is denied.
         Some(callback) => tokio::spawn(async move { callback(request).await })
             .await
             .unwrap_or_else(|_panic| deny("the permission callback panicked")),
@@ -139,8 +141,8 @@ async fn decide(callback: Option<OnPermission>, request: RequestView, to: Superv
     };
     if let Err(error) = to.call::<RequestDecide>(decide.clone()).await {
         tracing::warn!(request = %id, %error, "cannot decide a request; denying it instead");
-        // Deny instead, because otherwise the member would wait forever. If the request is over, this call is refused
-        // too.
+        // Deny the request: the member would otherwise wait forever. If the request is already decided or withdrawn,
+        // the supervisor refuses this call, too.
         let decision = deny(&format!("the decision was refused: {error}"));
         drop(
             to.call::<RequestDecide>(DecideRequest { decision, ..decide })

@@ -131,6 +131,9 @@
 //! - `examples/spawn.rs`: members of one role with their own prompts and directories
 //! - `examples/foreign_loop.rs`: an agent loop of the program uses the team tools
 //! - `examples/coordinator.rs`: the lead's model chooses the member of each round
+//! - `examples/collaborate.rs`: members work on a goal one after another; the lead's model writes a synthesis
+//! - `examples/goals.rs`: goals with memory, variables and an effort of their own
+//! - `examples/guard.rs`: rules, a lifecycle hook and an MCP server decide what a member may do
 //!
 //! # Persistence
 //!

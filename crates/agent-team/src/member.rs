@@ -7,7 +7,7 @@ use agent_team_protocol::spec::Budget;
 use agent_team_protocol::value::Effort;
 use serde::Serialize;
 
-/// A model by name, or the caller's own.
+/// A model by name, or an implementation of [`Model`] by the caller.
 #[derive(Debug, Clone)]
 pub enum ModelChoice {
     /// `provider/model`, or `replay:FILE`.
@@ -89,8 +89,8 @@ macro_rules! shared_settings {
             self
         }
 
-        /// Allows only these built-in tools and MCP tools. `mcp__SERVER__TOOL` names one MCP tool, `mcp__SERVER` all tools of a
-        /// server.
+        /// Allows only these built-in tools and MCP tools. `mcp__SERVER__TOOL` names one MCP tool, `mcp__SERVER` all tools
+        /// of a server.
         #[must_use]
         pub fn tools<T: Into<String>>(mut self, tools: impl IntoIterator<Item = T>) -> Self {
             self.tools = Some(tools.into_iter().map(Into::into).collect());
@@ -104,7 +104,7 @@ macro_rules! shared_settings {
             self
         }
 
-        /// Offers only the tools of these MCP servers of the team. Default: of all.
+        /// Offers only the tools of these MCP servers of the team. Default: the tools of all servers.
         #[must_use]
         pub fn mcp<T: Into<String>>(mut self, servers: impl IntoIterator<Item = T>) -> Self {
             self.mcp = Some(servers.into_iter().map(Into::into).collect());

@@ -30,7 +30,7 @@ pub(crate) async fn wait_for(
     let mut result = RunResult::of_run(view, rounds, team, tasks, total_ms);
     match denied(supervisor, after).await {
         Ok(denied) => result.denied = denied,
-        // The result must not be lost.
+        // Return the result anyway: the caller loses only the list of denied calls.
         Err(error) => tracing::warn!(%error, "cannot read which requests were denied"),
     }
     Ok(result)

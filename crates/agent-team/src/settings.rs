@@ -124,7 +124,7 @@ impl Default for Defaults {
 }
 
 impl std::fmt::Debug for TeamSettings {
-    /// Leaves out everything that may be secret.
+    /// Omits the environment, the secrets and everything else that may contain a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TeamSettings")
             .field("table", &self.table)

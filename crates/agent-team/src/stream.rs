@@ -59,7 +59,7 @@ impl RunStream {
         self.run
     }
 
-    /// The next envelope; `None` after the last. Safe to cancel.
+    /// The next envelope; `None` after the last. Cancel-safe.
     pub async fn next(&mut self) -> Option<Envelope> {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }

@@ -36,7 +36,7 @@ pub(crate) struct Session {
 impl TeamDirs {
     /// `store`: the caller's directory for files that outlive the team. `None`: all files are private.
     pub(crate) fn new(store: Option<(&Path, &Session)>) -> io::Result<Self> {
-        // Sockets are not in the store, because the path of a socket must be short.
+        // Sockets are not in the store: the kernel limits the path of a Unix socket to about 100 bytes.
         let private = tempfile::Builder::new().prefix("agent-team-").tempdir()?;
         let root = private.path().canonicalize()?;
         let (state, own_project) = match store {

@@ -180,7 +180,8 @@ impl TeamThread {
         let Some(thread) = self.thread.take() else {
             return down;
         };
-        // Join on another thread: a member's thread may take long to exit, and the caller's thread must not block.
+        // Join on another thread: the team's thread may take seconds to exit, and this function must not block the
+        // thread that polls it.
         let (joined, is_joined) = oneshot::channel();
         let waiting = std::thread::Builder::new().name("agent-team end".to_owned());
         let waiting = waiting.spawn(move || drop(joined.send(thread.join())));
@@ -208,7 +209,7 @@ impl Drop for TeamThread {
             }
             drop(stop);
         });
-        // A callback on the team's own thread may drop the team; joining that thread there would deadlock.
+        // A callback that runs on the team's own thread may drop the team. A thread that joins itself waits forever.
         if thread.thread().id() != std::thread::current().id() {
             let _ended = thread.join();
         }
@@ -244,7 +245,7 @@ fn run_supervisor(
     let local = LocalSet::new();
     local.spawn_local(async move {
         if is_serving.await.is_ok() {
-            // Fails if the caller of `TeamThread::new` was cancelled.
+            // Fails if the caller has dropped the future of `TeamThread::new`.
             let _given_up = ready.send(handle);
         }
     });
@@ -252,6 +253,7 @@ fn run_supervisor(
     drop(local);
     runtime.shutdown_timeout(THREADS_LIMIT);
     member_threads.join(THREADS_LIMIT);
+    // Remove the directories last: the supervisor and the members use files in them until their threads have ended.
     drop(dirs);
     result
 }
