@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use nix::unistd::Uid;
 
-use self::user::Acts;
+use self::user::UserActions;
 use crate::run::{cargo, check, dev_binaries, root, script, succeeds};
 use crate::{programs, test};
 
@@ -133,9 +133,9 @@ fn down() -> Result<()> {
     let program = dev_binaries()?.join("agent-team");
     let shown = shown_demos(&std::env::temp_dir(), Uid::effective())?;
     ensure!(!shown.is_empty(), "no demo is running");
-    each(&shown, |directory| {
+    remove_each(&shown, |directory| {
         let verb = |args: &[&str]| agent_team(&program, directory, args);
-        // A team that is already down leaves nothing to stop.
+        // `ps` fails if the team is already down: there is nothing to stop then.
         if succeeds(&mut verb(&["ps"])) {
             check(&mut verb(&["down", "--force"]))?;
         }
@@ -165,8 +165,8 @@ fn shown_demos(temporary: &Path, user: Uid) -> Result<Vec<PathBuf>> {
     Ok(shown)
 }
 
-/// Removes each demo. Reports all failures at the end, so that one demo does not keep the others.
-fn each(demos: &[PathBuf], remove: impl Fn(&Path) -> Result<()>) -> Result<()> {
+/// Removes each demo. Reports all failures at the end, so that the other demos are removed even if one removal fails.
+fn remove_each(demos: &[PathBuf], remove: impl Fn(&Path) -> Result<()>) -> Result<()> {
     let failures = demos.iter().filter_map(|directory| {
         let error = remove(directory).err()?;
         Some(format!("cannot remove {}: {error:#}", directory.display()))
@@ -200,7 +200,7 @@ pub(crate) struct Demo {
     team: Team,
     program: PathBuf,
     directory: tempfile::TempDir,
-    /// The speed of the recording; `None`: its answers come at once.
+    /// The speed of the recording; `None`: its answers arrive without a delay.
     speed: Option<&'static str>,
 }
 
@@ -280,7 +280,7 @@ impl Demo {
                     std::io::stdin().read_line(&mut String::new())?;
                 }
                 let goal = goal()?;
-                let acts = Acts {
+                let acts = UserActions {
                     kills_after: if fast { Duration::ZERO } else { BEFORE_KILL },
                     answers: false,
                 };
@@ -324,7 +324,7 @@ impl Demo {
         let mut up = self.agent_team(&["up", "--detach", "--panes", "headless"]);
         check(up.stdout(Stdio::null()))?;
         println!("── agent-team run {goal:?}");
-        let acts = Acts {
+        let acts = UserActions {
             kills_after: Duration::ZERO,
             answers: true,
         };
@@ -390,10 +390,10 @@ mod tests {
     }
 
     #[test]
-    fn a_demo_that_cannot_be_removed_keeps_no_other_one() {
+    fn a_failed_removal_does_not_stop_the_others() {
         let tried = RefCell::new(Vec::new());
         let demos = ["a", "b", "c"].map(PathBuf::from);
-        let error = each(&demos, |demo| {
+        let error = remove_each(&demos, |demo| {
             tried.borrow_mut().push(demo.to_owned());
             ensure!(demo != Path::new("a"), "permission denied");
             Ok(())

@@ -276,7 +276,8 @@ fn size_in_kib(directory: &Path) -> Result<u64> {
 mod tests {
     use super::*;
 
-    /// A directory with four copies of a script in place of the programs; their hard links are lost. The script writes man pages and completions.
+    /// A directory with four copies of a script in place of the programs; their hard links are lost. The script writes
+    /// man pages and completions.
     fn programs(directory: &Path) -> PathBuf {
         let bin = directory.join("programs");
         fs::create_dir(&bin).unwrap();

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 
-use self::attempt::{Answering, Attempt, RUNNER_ERROR};
+use self::attempt::{Attempt, ModelSource, RUNNER_ERROR};
 use self::eval_home::EvalHome;
 use self::figures::{Evaluation, Figures};
 use self::recorded_model::RecordedModel;
@@ -87,20 +87,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.real_small {
         return small_model::run(arguments.keep, arguments.no_sandbox);
     }
-    let (answering, limit) = match &arguments.model {
+    let (model_source, limit) = match &arguments.model {
         Some(model) => {
             println!("model: {model}");
-            (Answering::Model(model.clone()), MODEL_LIMIT)
+            (ModelSource::Model(model.clone()), MODEL_LIMIT)
         }
         None => {
             println!("recordings: written by hand; they test the harness, not a model");
             let server = RecordedModel::start(&tasks)?;
-            (Answering::Recordings(server), RECORDED_LIMIT)
+            (ModelSource::Recordings(server), RECORDED_LIMIT)
         }
     };
     let limit = arguments.minutes.map_or(limit, Duration::from_mins);
-    let home = EvalHome::new(&answering, arguments.no_sandbox)?;
-    let figures = evaluate(&home, &answering, &tasks, limit, arguments.jobs);
+    let home = EvalHome::new(&model_source, arguments.no_sandbox)?;
+    let figures = evaluate(&home, &model_source, &tasks, limit, arguments.jobs);
     if arguments.keep {
         println!("kept: {}", home.keep().display());
     }
@@ -150,7 +150,7 @@ pub(crate) fn step() -> Result<()> {
 /// tasks before it returns an error, so that no process remains.
 fn evaluate(
     home: &EvalHome,
-    answering: &Answering,
+    model_source: &ModelSource,
     tasks: &[EvalTask],
     limit: Duration,
     jobs: usize,
@@ -169,7 +169,7 @@ fn evaluate(
                     }
                     let attempt = Attempt {
                         home,
-                        answering,
+                        model_source,
                         task,
                         limit,
                         interrupted,

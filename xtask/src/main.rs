@@ -43,7 +43,8 @@ enum Command {
     /// Build the programs, create a sample project and run a team on it.
     Demo {
         /// `agents`: a lead and three teammates with recorded models; `commands`: members that run the commands of
-        /// tasks; `clis`: the agents of other vendors that are installed and logged in, or fakes; `down`: stop and remove the demos that still run.
+        /// tasks; `clis`: the agents of other vendors that are installed and logged in, or fakes; `down`: stop and remove
+        /// the demos that still run.
         #[arg(value_enum, default_value_t = demo::Action::Agents)]
         action: demo::Action,
         /// Play the recording fast, as without a terminal.

@@ -113,7 +113,7 @@ impl Suites {
         command
     }
 
-    /// A script or package that runs with the installed Node.js.
+    /// A command that runs this script with the installed Node.js.
     fn node(&self, script: &Path) -> Command {
         let node = self.packages.join("node_modules/node/bin/node");
         let mut command = self.command(&node);
@@ -155,7 +155,8 @@ impl Suites {
                 .arg("--method")
                 .args(args);
             let answer = output(&mut inspector)?;
-            serde_json::from_str(&answer).with_context(|| format!("no JSON: {answer}"))
+            serde_json::from_str(&answer)
+                .with_context(|| format!("cannot parse the output of the inspector: {answer}"))
         };
         let tools = inspect(&["tools/list"])?;
         let tools = tools["tools"].as_array().context("no tools")?;

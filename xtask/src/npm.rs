@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::run::{check, root, succeeds};
 
 /// The published packages that the end-to-end tests of the HTTP service use, by their directory below `target`.
-const OF_TESTS: [(&str, &[&str]); 2] = [
+const TEST_PACKAGES: [(&str, &[&str]); 2] = [
     ("axe", &["axe-core@4.14.1"]),
     (
         "ag-ui",
@@ -42,7 +42,7 @@ pub(crate) fn install_for_tests() -> Result<()> {
         println!("   npm is not installed");
         return Ok(());
     }
-    for (name, packages) in OF_TESTS {
+    for (name, packages) in TEST_PACKAGES {
         if let Err(error) = install(&root().join("target").join(name), packages) {
             println!("   cannot install {name}: {error:#}");
         }

@@ -7,8 +7,8 @@
 //!   svg.rs            draws cells
 //!   picture_files.rs  writes pictures, or compares them with the stored ones
 //! ```
-//! `--check` makes the pictures again and fails if one differs from the stored one. The pictures need bubblewrap:
-//! without it, the agents use another sandbox, and their panes show its name.
+//! `--check` makes the pictures again and fails if a picture differs from the stored one. The pictures need bubblewrap:
+//! without bubblewrap, the agents use another sandbox, and their panes show the name of that sandbox.
 
 mod picture_files;
 mod scenes;

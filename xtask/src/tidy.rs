@@ -1,8 +1,7 @@
 //! `cargo xtask tidy`: checks rules that the compiler does not check.
 //!
 //! Each rule is a function from the files, or from the output of `cargo tree`, to findings. So a test can call it with
-//! input that violates the rule.
-//! Rules change no file.
+//! input that violates the rule. Rules change no file.
 
 mod circles;
 mod code;

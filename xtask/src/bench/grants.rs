@@ -17,7 +17,7 @@ use super::table::{Row, Target, Unit};
 const MEMBERS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 const ROUNDS: usize = 20;
 
-/// In milliseconds.
+/// The target for this delay, in milliseconds.
 const TARGET: f64 = 200.0;
 
 pub(super) fn settled(bench: &Bench) -> Result<Vec<Row>> {

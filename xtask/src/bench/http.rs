@@ -1,4 +1,4 @@
-//! A client of HTTP/1.1 with one request at a time, and a server that does nothing.
+//! A client of HTTP/1.1 with one request at a time, and a server with one route that returns a fixed text.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -38,7 +38,8 @@ const FRAMES: &str = "if (window.times.length < arguments[0]) return null;\
     const sorted = window.times.splice(0).sort((one, other) => one - other);\
     return { longest: sorted.at(-1), p95: sorted[Math.floor(sorted.length * 0.95)] }";
 
-/// How often chromedriver is started: it ends if its port of the other address family is taken.
+/// The number of attempts to start chromedriver. It listens on one port for IPv4 and IPv6, and exits if the port is taken
+/// in one of them.
 const STARTS_MAX: usize = 5;
 
 /// chromedriver. Dropping it kills its process group, which contains Chromium.
@@ -53,7 +54,7 @@ struct Browser {
 }
 
 impl Driver {
-    /// Starts it, and returns its port. `None`: it has ended.
+    /// Starts chromedriver, and returns its port. `None`: chromedriver has exited.
     fn start() -> Result<(Self, Option<u16>)> {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
@@ -149,7 +150,7 @@ pub(super) fn rows(bench: &Bench, address: SocketAddr, token: &str) -> Result<Ve
             let number = |name: &str| loaded[name].as_f64().context("not a number");
             Ok((number("paint")?, number("bytes")?))
         };
-        // The first page also starts the process that draws.
+        // The first page also starts the browser's renderer process.
         first_paint(ONE_LINE)?;
         limits.push(first_paint(ONE_LINE)?.0);
         let (paint, bytes) = first_paint(&format!("http://{address}/#{token}"))?;

@@ -33,7 +33,7 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// Polling interval for state without events.
 const LOOK_EVERY: Duration = Duration::from_micros(200);
 
-/// The measured programs, and the stub that measures.
+/// The measured programs, and the stub that takes measurements in a member's place.
 pub(super) struct Programs {
     /// The directory of `agent-teamd` and `agent-teammate`.
     pub(super) real: PathBuf,

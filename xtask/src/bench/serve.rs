@@ -126,7 +126,7 @@ pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let service = Service::start(&bench.programs.real, &installation, &project)?;
     let mut rows = latency(bench, &mut installation, &team, &service)?;
     rows.extend(fan_out(bench, &mut installation, &team, &service)?);
-    // A new process, because the measurements before have left buffers in the other one.
+    // Measure the memory of a new process: the earlier measurements have left buffers in this one.
     drop(service);
     let service = Service::start(&bench.programs.real, &installation, &project)?;
     rows.push(idle_memory(&mut installation, &team, &service)?);

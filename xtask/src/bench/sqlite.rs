@@ -1,4 +1,4 @@
-//! The limit of storing: a loop that writes the supervisor's rows again.
+//! The limit of stored rows per second: a loop that writes the supervisor's rows again, without the supervisor.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

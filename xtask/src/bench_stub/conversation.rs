@@ -1,5 +1,5 @@
 //! The conversation between the two programs whose connection is measured: one sends `ping`, the other answers with the
-//! time at which the ping arrived. Works over any [`Line`].
+//! time at which the ping arrived. Works over any [`Transport`].
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::line::{Line, now_ns};
+use crate::transport::{Transport, now_ns};
 
 /// Length of every text, in bytes.
 const TEXT: usize = 64;
@@ -17,10 +17,10 @@ fn padded(text: &str) -> String {
 }
 
 /// Answers every ping until the end of input; ignores other texts.
-pub(crate) fn echo(line: &mut impl Line) -> Result<()> {
-    while let Some((arrived, text)) = line.receive()? {
+pub(crate) fn echo(transport: &mut impl Transport) -> Result<()> {
+    while let Some((arrived, text)) = transport.receive()? {
         if text.starts_with("ping") {
-            line.send(&padded(&arrived.to_string()))?;
+            transport.send(&padded(&arrived.to_string()))?;
         }
     }
     Ok(())
@@ -32,20 +32,20 @@ pub(crate) fn echo(line: &mut impl Line) -> Result<()> {
 /// - `flood N WINDOW` sends N messages, at most WINDOW of them unanswered → the duration in nanoseconds, and the number
 ///   of temporary refusals
 /// - `ask NUMBER` asks permission for the command with that number → 1 when allowed, 0 when denied
-pub(crate) fn run_commands(line: &mut impl Line, control: &Path) -> Result<()> {
+pub(crate) fn run_commands(transport: &mut impl Transport, control: &Path) -> Result<()> {
     let mut control = UnixStream::connect(control).context("cannot connect to the bench")?;
     writeln!(control, "{}", std::process::id())?;
     let mut commands = BufReader::new(control.try_clone()?).lines();
     while let Some(command) = commands.next().transpose()? {
         let words: Vec<&str> = command.split(' ').collect();
         let answer = match words[..] {
-            ["ping", count] => ping(line, count.parse()?)?,
+            ["ping", count] => ping(transport, count.parse()?)?,
             ["flood", count, window] => {
                 let begun = now_ns();
-                let refusals = line.flood(count.parse()?, window.parse()?)?;
+                let refusals = transport.flood(count.parse()?, window.parse()?)?;
                 format!("{} {refusals}", now_ns() - begun)
             }
-            ["ask", number] => u8::from(line.ask(number.parse()?)?).to_string(),
+            ["ask", number] => u8::from(transport.ask(number.parse()?)?).to_string(),
             _ => bail!("unknown command: {command}"),
         };
         writeln!(control, "{answer}")?;
@@ -53,14 +53,14 @@ pub(crate) fn run_commands(line: &mut impl Line, control: &Path) -> Result<()> {
     Ok(())
 }
 
-fn ping(line: &mut impl Line, count: u64) -> Result<String> {
+fn ping(transport: &mut impl Transport, count: u64) -> Result<String> {
     let text = padded("ping");
     let mut samples = Vec::new();
     for _ in 0..count {
         let sent = now_ns();
-        line.send(&text)?;
-        let Some((returned, answer)) = line.receive()? else {
-            bail!("the line ended");
+        transport.send(&text)?;
+        let Some((returned, answer)) = transport.receive()? else {
+            bail!("the connection ended");
         };
         let arrived: u64 = answer.trim_end().parse().context("not a time")?;
         samples.push(format!("{} {}", arrived - sent, returned - sent));

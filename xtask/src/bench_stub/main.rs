@@ -12,9 +12,9 @@
 
 mod answerer;
 mod conversation;
-mod line;
 mod member;
 mod relay;
+mod transport;
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -22,7 +22,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::line::RawLine;
+use crate::transport::SocketTransport;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,10 +32,11 @@ fn main() -> Result<()> {
         ["answer"] => answerer::run(),
         ["relay", socket] => relay::run(socket.as_ref(), None),
         ["relay", socket, file] => relay::run(socket.as_ref(), Some(file.as_ref())),
-        ["echo", socket] => conversation::echo(&mut RawLine::connect(socket.as_ref())?),
-        ["ping", socket, control] => {
-            conversation::run_commands(&mut RawLine::connect(socket.as_ref())?, control.as_ref())
-        }
+        ["echo", socket] => conversation::echo(&mut SocketTransport::connect(socket.as_ref())?),
+        ["ping", socket, control] => conversation::run_commands(
+            &mut SocketTransport::connect(socket.as_ref())?,
+            control.as_ref(),
+        ),
         ["--launch", file] => member::run(file.as_ref()),
         _ => bail!("this program is started by cargo xtask bench"),
     }

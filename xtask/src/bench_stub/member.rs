@@ -19,7 +19,7 @@ use agent_team_protocol::rpc::{self, Call, Frame, FrameKind};
 use anyhow::{Context as _, Result, bail};
 
 use crate::conversation;
-use crate::line::{Line, now_ns};
+use crate::transport::{Transport, now_ns};
 
 /// Environment variable of a member: the name of its peer.
 const PEER: &str = "AGENT_TEAM_BENCH_PEER";
@@ -210,7 +210,7 @@ impl Member {
     }
 }
 
-impl Line for Member {
+impl Transport for Member {
     fn send(&mut self, text: &str) -> Result<()> {
         self.queue_message(text);
         self.flush()

@@ -50,7 +50,7 @@ pub(super) fn run() -> Result<()> {
 }
 
 impl Clis {
-    /// Finds the agents, says which they are, and writes the team file.
+    /// Finds the agents, prints their names, and writes the team file.
     fn prepare(demo: Demo) -> Result<Self> {
         let found = installed(&demo)?;
         let is_fake = found.is_empty();
@@ -118,7 +118,7 @@ impl Clis {
         outcome
     }
 
-    /// Runs the team until its tasks are over. Allows the command of the fakes, and nothing else.
+    /// Runs the team until its tasks are over. Allows the requests of fakes, and denies the requests of real agents.
     fn run_to_completion(&self) -> Result<()> {
         println!("── agent-team up --detach");
         let mut up = self.agent_team(&["up", "--detach", "--panes", "headless"]);

@@ -1,5 +1,6 @@
 //! The step `demo` of `cargo xtask test`: runs the demo as a user does, in a pipe and on a terminal, and stops it with
-//! `demo down`. The terminal is a pane of a private tmux server. Calls no function of the demo: it starts this program.
+//! `demo down`. The terminal is a pane of a private tmux server. Starts this program as a child process, and calls no
+//! function of the demo.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -39,7 +40,8 @@ pub(crate) fn run() -> Result<()> {
         .collect::<Result<_>>()?;
     ensure!(left.is_empty(), "the demo has left {left:?}");
     let processes = output(Command::new("ps").args(["-A", "-o", "command="]))?;
-    // Not the terminal, whose command line names the directory for temporary files.
+    // Search for the directories of demos, not for the directory of temporary files: the command line of the tmux server
+    // contains the latter.
     let path = format!("{}/agent-team-demo-", stage.temporary.display());
     let left = processes.lines().find(|line| line.contains(&path));
     ensure!(left.is_none(), "a process of the demo is left: {left:?}");

@@ -23,7 +23,7 @@ const INTERVAL: Duration = Duration::from_millis(50);
 
 /// The actions on the team.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Acts {
+pub(crate) struct UserActions {
     /// Kill ben's worker after it has worked for this long.
     pub(crate) kills_after: Duration,
     /// Allow requests, and answer questions to the user.
@@ -51,7 +51,7 @@ impl Demo {
     /// Runs `command`, which shows the team or waits for it, and acts on the team meanwhile.
     pub(crate) fn acting(
         &self,
-        acts: Acts,
+        acts: UserActions,
         command: impl FnOnce() -> Result<()>,
     ) -> Result<Option<Killed>> {
         let is_over = AtomicBool::new(false);
@@ -67,7 +67,7 @@ impl Demo {
         })
     }
 
-    fn act(&self, acts: Acts, is_over: &AtomicBool) -> Result<Option<Killed>> {
+    fn act(&self, acts: UserActions, is_over: &AtomicBool) -> Result<Option<Killed>> {
         let mut works_since = None;
         let mut killed_pid = None;
         let mut killed = None;

@@ -19,8 +19,8 @@ use super::project::{Ending, Project, REASON_MAX};
 use super::recorded_model::RecordedModel;
 use super::task::{self, EvalTask, Team, WORKER};
 
-/// What answers the requests of the agents.
-pub(super) enum Answering {
+/// The source of the answers to the agents' model requests.
+pub(super) enum ModelSource {
     Recordings(RecordedModel),
     /// The model of this name.
     Model(String),
@@ -33,7 +33,7 @@ pub(super) enum Answering {
 
 pub(super) struct Attempt<'a> {
     pub(super) home: &'a EvalHome,
-    pub(super) answering: &'a Answering,
+    pub(super) model_source: &'a ModelSource,
     pub(super) task: &'a EvalTask,
     pub(super) limit: Duration,
     pub(super) interrupted: &'a AtomicBool,
@@ -58,12 +58,12 @@ const NO_REPLY: &str =
 /// The state of a task whose agent was stopped by the runner.
 pub(super) const TIME_LIMIT: &str = "time limit";
 
-/// The state of a task that the runner could not evaluate. It says nothing about the model.
+/// The state of a task that the runner could not evaluate. Its figures are not evidence about the model.
 pub(super) const RUNNER_ERROR: &str = "runner error";
 
 impl Attempt<'_> {
-    /// Evaluates the task. An error of the runner becomes the reason, so that it does not cost the figures of other
-    /// tasks.
+    /// Evaluates the task. An error of the runner becomes the reason of a failed task, so that the figures of the other
+    /// tasks are not lost.
     pub(super) fn run(&self) -> Figures {
         self.evaluate().unwrap_or_else(|error| Figures {
             task: self.task.name.clone(),
@@ -76,13 +76,13 @@ impl Attempt<'_> {
     fn evaluate(&self) -> Result<Figures> {
         let environment = |command: &mut std::process::Command| self.home.environment(command);
         let project = Project::create(self.task, self.home.root(), environment)?;
-        let model = |member: &str| match self.answering {
-            Answering::Recordings(_) => format!("openai-compatible/{member}"),
-            Answering::Model(model) | Answering::Server { model, .. } => model.clone(),
+        let model = |member: &str| match self.model_source {
+            ModelSource::Recordings(_) => format!("openai-compatible/{member}"),
+            ModelSource::Model(model) | ModelSource::Server { model, .. } => model.clone(),
         };
         project.write_team(model, &task::secret_directories())?;
         let measured = self.measure(&project.directory);
-        // Also after an error: a team that continues costs tokens.
+        // Stop the team after an error, too: a team that continues costs tokens.
         let stopped = self.stop_team(&project.directory);
         let (result, seconds, stats) = measured?;
         stopped?;
@@ -100,7 +100,7 @@ impl Attempt<'_> {
         if let (Some(why), Some(reason)) = (&mut why, reason(result.as_ref())) {
             why.push_str(&format!("; {reason}"));
         }
-        if let Answering::Recordings(server) = self.answering
+        if let ModelSource::Recordings(server) = self.model_source
             && let Some(mismatch) = server.mismatch(&self.task.name)
         {
             why = Some(mismatch);
@@ -248,7 +248,7 @@ impl Attempt<'_> {
             output.status.success(),
             "agent-team down failed: {} {}",
             String::from_utf8_lossy(&output.stderr),
-            // The receipts: what survived.
+            // The receipts name the processes that survived.
             String::from_utf8_lossy(&output.stdout)
         );
         Ok(())
@@ -266,10 +266,10 @@ impl Attempt<'_> {
 
     fn agent_team(&self, project: &Path, args: &[&str]) -> Command {
         let mut command = self.home.agent_team(project, args);
-        let base_url = match self.answering {
-            Answering::Recordings(server) => server.base_url(&self.task.name),
-            Answering::Server { base_url, .. } => base_url.clone(),
-            Answering::Model(_) => return command,
+        let base_url = match self.model_source {
+            ModelSource::Recordings(server) => server.base_url(&self.task.name),
+            ModelSource::Server { base_url, .. } => base_url.clone(),
+            ModelSource::Model(_) => return command,
         };
         command.env("OPENAI_COMPATIBLE_BASE_URL", base_url);
         command
@@ -305,7 +305,8 @@ pub(super) fn output_within(command: &mut Command) -> Result<Output> {
 }
 
 fn output_of(command: &mut Command, limit: Duration) -> Result<Output> {
-    // Files: a process that a command leaves behind can keep a pipe open.
+    // Write the output to files: a process that the command leaves behind can keep a pipe open, and reading the pipe to
+    // its end would then never return.
     let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
     let child = command
         .stdin(Stdio::null())

@@ -13,7 +13,7 @@ use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use super::attempt::{Answering, output_within};
+use super::attempt::{ModelSource, output_within};
 use crate::run::dev_binaries;
 
 pub(super) struct EvalHome {
@@ -28,7 +28,7 @@ pub(super) struct EvalHome {
     signals: Signals,
 }
 
-/// What terminating signals do.
+/// The effect of terminating signals.
 struct Signals {
     /// Set by a signal.
     interrupted: Arc<AtomicBool>,
@@ -52,7 +52,7 @@ impl Signals {
 }
 
 impl EvalHome {
-    pub(super) fn new(answering: &Answering, no_sandbox: bool) -> Result<Self> {
+    pub(super) fn new(model_source: &ModelSource, no_sandbox: bool) -> Result<Self> {
         let signals = Signals::watch()?;
         let directory = tempfile::Builder::new()
             .prefix("agent-team-eval-")
@@ -61,7 +61,7 @@ impl EvalHome {
         let root = fs::canonicalize(directory.path())?;
         let path = set_up(&root)?;
         fs::create_dir_all(root.join("at/config"))?;
-        if matches!(answering, Answering::Model(_)) {
+        if matches!(model_source, ModelSource::Model(_)) {
             copy_settings(&root.join("at/config"))?;
         }
         let mut home = Self {
@@ -74,7 +74,7 @@ impl EvalHome {
         };
         home.is_sandboxed = home.finds_sandbox()?;
         if !home.is_sandboxed {
-            let is_recorded = matches!(answering, Answering::Recordings(_));
+            let is_recorded = matches!(model_source, ModelSource::Recordings(_));
             if !is_recorded && !no_sandbox {
                 bail!(
                     "this machine has no sandbox for the commands of agents; install bubblewrap, or run again with \
@@ -112,7 +112,8 @@ impl EvalHome {
     /// Keeps the directory, and returns its path.
     pub(super) fn keep(&self) -> &Path {
         let marker = self.root.join("keep");
-        // Drop reads the marker: the supervisor must be stopped in both cases.
+        // `drop` reads the marker. The directory cannot be taken out of `self` here: `drop` must still stop the
+        // supervisor in it.
         let _written = fs::write(marker, "");
         &self.root
     }

@@ -40,7 +40,7 @@ pub(super) struct Evaluation {
 }
 
 impl Figures {
-    /// Whether the agent reported success without it.
+    /// Whether the agent reported success although the task is not solved.
     fn is_false_claim(&self) -> bool {
         !self.solved && ["completed", "finished"].contains(&self.state.as_str())
     }

@@ -121,7 +121,7 @@ impl Recordings {
     fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
         let (path, body) = receive(&stream)?;
         let response = self.respond(&path, &body);
-        // Without a length: the end of the connection ends the body.
+        // Send no `content-length`: the body ends with the connection.
         write!(
             stream,
             "HTTP/1.1 {} Recorded\r\ncontent-type: {}\r\nretry-after: 0\r\nconnection: close\r\n\r\n{}",

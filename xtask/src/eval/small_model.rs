@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::attempt::{Answering, RUNNER_ERROR, TIME_LIMIT, wait_within};
+use super::attempt::{ModelSource, RUNNER_ERROR, TIME_LIMIT, wait_within};
 use super::eval_home::EvalHome;
 use super::figures::{Evaluation, Figures};
 use super::{evaluate, task};
@@ -44,7 +44,7 @@ pub(super) fn run(keep: bool, no_sandbox: bool) -> Result<()> {
     };
     let server = Server::start(&python)?;
     println!("model: SmolLM2-135M-Instruct at {}", server.base_url);
-    let answering = Answering::Server {
+    let model_source = ModelSource::Server {
         model: "openai-compatible/smollm2".to_owned(),
         base_url: server.base_url.clone(),
     };
@@ -52,8 +52,8 @@ pub(super) fn run(keep: bool, no_sandbox: bool) -> Result<()> {
     for task in &mut tasks {
         task.max_steps = MAX_STEPS;
     }
-    let home = EvalHome::new(&answering, no_sandbox)?;
-    let figures = evaluate(&home, &answering, &tasks, LIMIT, 1);
+    let home = EvalHome::new(&model_source, no_sandbox)?;
+    let figures = evaluate(&home, &model_source, &tasks, LIMIT, 1);
     if keep {
         println!("kept: {}", home.keep().display());
     }
@@ -167,11 +167,11 @@ impl Server {
 /// The output cannot be read, or contains no line after the limit.
 fn line_within(output: impl Read + Send + 'static, limit: Duration) -> Result<String> {
     let (sender, receiver) = mpsc::channel();
-    // Ends with the server, also after the limit.
+    // After the limit, this thread continues until the server exits.
     thread::spawn(move || {
         let mut line = String::new();
         let read = BufReader::new(output).read_line(&mut line);
-        // Without a receiver, the limit has passed.
+        // The receiver is gone if the limit has passed.
         let _sent = sender.send(read.map(|_| line));
     });
     let line = receiver.recv_timeout(limit);

@@ -57,7 +57,7 @@ const EDGES: &[Edge] = &[
             "agent-team-system",
             "agent-team-fuzz",
         ]),
-        why: "models know no team, agent loop or tool",
+        why: "model clients depend on no team, agent loop or tool",
     },
     Edge {
         from: "agent-team-tools",
@@ -68,7 +68,7 @@ const EDGES: &[Edge] = &[
             "agent-team-providers",
             "agent-team-system",
         ]),
-        why: "a tool knows no agent loop, connection or terminal",
+        why: "tools depend on no agent loop, connection or terminal",
     },
     Edge {
         from: "agent-team-providers",

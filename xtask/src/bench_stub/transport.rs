@@ -1,4 +1,5 @@
-//! The transport at an end of a conversation, and its simplest implementation: each line of text is a message.
+//! The transport of a measured conversation, and its simplest implementation: a bare socket, on which each line of text
+//! is a message.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -8,7 +9,7 @@ use anyhow::{Context as _, Result};
 use nix::time::{ClockId, clock_gettime};
 
 /// A transport of short messages.
-pub(crate) trait Line {
+pub(crate) trait Transport {
     /// Sends a message, at the latest with the next [`receive`](Self::receive).
     fn send(&mut self, text: &str) -> Result<()>;
 
@@ -29,12 +30,12 @@ pub(crate) fn now_ns() -> u64 {
     now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned()
 }
 
-pub(crate) struct RawLine {
+pub(crate) struct SocketTransport {
     writer: UnixStream,
     reader: BufReader<UnixStream>,
 }
 
-impl RawLine {
+impl SocketTransport {
     pub(crate) fn connect(socket: &Path) -> Result<Self> {
         let writer = UnixStream::connect(socket).context("cannot connect to the relay")?;
         let reader = BufReader::new(writer.try_clone()?);
@@ -42,7 +43,7 @@ impl RawLine {
     }
 }
 
-impl Line for RawLine {
+impl Transport for SocketTransport {
     fn send(&mut self, text: &str) -> Result<()> {
         self.writer.write_all(format!("{text}\n").as_bytes())?;
         Ok(())
@@ -56,10 +57,10 @@ impl Line for RawLine {
     }
 
     fn flood(&mut self, _count: u64, _window: u64) -> Result<u64> {
-        anyhow::bail!("a bare line does not support floods")
+        anyhow::bail!("a bare socket does not support floods")
     }
 
     fn ask(&mut self, _number: u64) -> Result<bool> {
-        anyhow::bail!("a bare line does not support requests")
+        anyhow::bail!("a bare socket does not support requests")
     }
 }
