@@ -1,8 +1,8 @@
 //! The rules of the providers' APIs for images and PDFs, for scripts of the fake model server.
 //!
 //! Written from the providers' documentation of 2025 and 2026, not from a recording of a service:
-//! - Messages: blocks `image` and `document` in a result or a message, with a source in base64; at most 5 MB for an image; a failed
-//!   result contains only text.
+//! - Messages: blocks `image` and `document` in a result or a message, with a source in base64; at most 5 MB for an
+//!   image; a failed result contains only text.
 //! - Chat Completions: parts `image_url` and `file` with `data:` URLs in messages of the user; a message with the role
 //!   `tool` contains only text.
 //! - Responses: an output is a text, or like a message parts `input_text`, `input_image` and `input_file`.

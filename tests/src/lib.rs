@@ -14,13 +14,12 @@
 //! - random faults and the checks of every guarantee: [`torture`]; faults in virtual time, with these checks:
 //!   [`simulation`]
 //! - real agents of other vendors with scripted models: [`real_clis`]
-//! - which processes belong to a world: [`processes`]
-//! - where the binaries come from: [`binaries`]
+//! - finding the processes of a world: [`processes`]
+//! - finding and building the binaries: [`binaries`]
 //!
 //! End-to-end tests use only public interfaces of the binaries: command line, socket, terminal, files. They must never
 //! end a process or change a file of another world, so that they can run beside a user's real team and beside each
-//! other.
-//! Helpers panic with the cause when they fail.
+//! other. Helpers panic with the cause when they fail.
 
 #![expect(clippy::print_stderr, reason = "failed and skipped tests print why")]
 

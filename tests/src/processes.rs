@@ -2,8 +2,8 @@
 //! Called by the rig, and by tests that check that no process is left.
 //!
 //! The environment of the supervisor and of the processes that it starts contains this directory, and so does the
-//! command line of tmux. The name of the directory is random, so it does not occur in a process of another world. A
-//! process that leaves its session or its parent in a test keeps its environment, so it is found, too.
+//! command line of tmux. The name of the directory is random, so it does not occur in a process of another world. This
+//! module also finds a process that leaves its session or its parent in a test: such a process keeps its environment.
 
 use std::ffi::OsStr;
 use std::fs;

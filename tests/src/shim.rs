@@ -3,7 +3,7 @@
 //!
 //! `shim.c` is built with the machine's C compiler and preloaded into the product's processes by
 //! [`Rig::preload_shim`](crate::Rig::preload_shim). Its settings are a mapped file, so a change takes effect at once in
-//! running processes. Linux only. The product's code has no knowledge of it.
+//! running processes. Linux only. The product contains no code for the shim.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;

@@ -237,7 +237,7 @@ async fn run_phases(
         tokio::join!(
             workload::decider(target.clone(), recorder(), decisions),
             faults::reviver(target.clone()),
-            faults::keeper(world, target),
+            faults::supervisor_starter(world, target),
         )
     };
     let phases = async {

@@ -40,9 +40,9 @@ use world::World;
 #[derive(Debug, Clone)]
 pub struct Options {
     /// How long faults happen.
-    pub lasts: Duration,
+    pub faults: Duration,
     /// How long the team may take to finish its work afterwards.
-    pub calms: Duration,
+    pub calm: Duration,
     pub seed: u64,
     /// `headless`, `hosted` or `tmux`.
     pub placement: String,
@@ -109,7 +109,7 @@ async fn run_phases(world: &World, options: &Options, recorder: &Recorder) {
             workload::typist(world, recorder.clone(), dice(4)),
             workload::planner(target(), recorder.clone(), dice(5)),
             workload::claimant(target(), recorder.clone(), dice(6)),
-            workload::asker(target(), recorder.clone(), dice(7), options.lasts),
+            workload::asker(target(), recorder.clone(), dice(7), options.faults),
             workload::watcher(world, recorder.clone(), dice(8)),
             meters::probe(target(), recorder.clone(), PROBE_PAUSE),
             meters::subscriber(target(), recorder.clone()),
@@ -129,8 +129,8 @@ async fn run_phases(world: &World, options: &Options, recorder: &Recorder) {
         world.heal().await;
         world.enter(Phase::Calm);
         let mut finished = finished.subscribe();
-        let _elapsed = timeout(options.calms, finished.wait_for(|finished| *finished)).await;
-        world.calm_down(options.calms, recorder).await;
+        let _elapsed = timeout(options.calm, finished.wait_for(|finished| *finished)).await;
+        world.calm_down(options.calm, recorder).await;
         world.enter(Phase::Over);
     };
     tokio::join!(phases, begin_work, until_the_end);

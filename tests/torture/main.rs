@@ -12,9 +12,9 @@ const SEED: u64 = 20_261_122;
 
 async fn torture(seconds: u64, plant: Option<Plant>) -> Report {
     let options = Options {
-        lasts: Duration::from_secs(seconds),
+        faults: Duration::from_secs(seconds),
         // With a planted fault the team may never finish its work.
-        calms: Duration::from_secs(if plant.is_some() { 3 } else { 60 }),
+        calm: Duration::from_secs(if plant.is_some() { 3 } else { 60 }),
         seed: SEED,
         placement: "headless".to_owned(),
         plant,

@@ -43,8 +43,8 @@ fn main() -> ExitCode {
     own_mounts();
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let options = Options {
-        lasts: Duration::from_secs_f64(arguments.minutes * 60.0),
-        calms: SETTLE_LIMIT,
+        faults: Duration::from_secs_f64(arguments.minutes * 60.0),
+        calm: SETTLE_LIMIT,
         seed: arguments.seed.unwrap_or_else(|| {
             now.map_or(1, |now| now.as_secs() << 16 ^ u64::from(std::process::id()))
         }),

@@ -1,13 +1,12 @@
-//! A fake of another vendor's agent: it speaks the Agent Client Protocol, version 1, on stdin and stdout, as real agents
-//! were recorded, and has no model. What it does depends on words in the prompt:
+//! A fake of another vendor's agent: it speaks the Agent Client Protocol, version 1, on stdin and stdout, as in
+//! recordings of real agents, and has no model. Words in the prompt select its behaviour:
 //!
 //! - `own the task`: asks for permission to run `echo made > made.txt`, runs it if allowed, and calls `complete_task`
-//! - `overload`: refuses the prompt, unless it contains `ping`
+//! - `overload`: refuses the prompt, unless the prompt contains `ping`
 //! - `ping`: answers `pong`, with its mode and the socket of the team's tools
 //! - `slow`: waits for a message during the turn, and repeats it
-//! - `deaf`: waits for ever, and ignores `session/cancel`
-//! - `fragile`: waits for `session/cancel`, and answers the prompt with an error, unless it
-//!   contains `ping`
+//! - `deaf`: waits forever, and ignores `session/cancel`
+//! - `fragile`: waits for `session/cancel`, and answers the prompt with an error, unless the prompt contains `ping`
 //! - `wander`: changes its mode, and waits until the client sets it again
 //! - `escape`: like `wander`, but refuses to change the mode again
 //! - `forget`: ends its turn without a call
@@ -24,9 +23,9 @@
 //!
 //! It asks about each call of a team tool, as Claude does, unless the client allows these tools when it opens the session.
 //!
-//! The sessions that it knows are files in the directory `FAKE_ACP_SESSIONS`. With `FAKE_ACP_LOGIN`, it requires a
-//! login, as it does under the name `kimi`; with `FAKE_ACP_SILENT`, it opens no session; with `FAKE_ACP_MUTE`, it answers
-//! nothing. It writes each answer to a question into the file `answers` in that directory.
+//! Its sessions are files in the directory `FAKE_ACP_SESSIONS`. With `FAKE_ACP_LOGIN`, or if its file name is `kimi`, it
+//! requires a login; with `FAKE_ACP_SILENT`, it opens no session; with `FAKE_ACP_MUTE`, it answers no request. It writes
+//! each answer to a question into the file `answers` in that directory.
 
 use std::io::{BufRead, Lines, StdinLock, Write};
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! A fake of Claude Code in its own terminal interface: it runs the hooks of `--settings` as the real program was recorded
-//! (2.1.331), shows dialogs on its terminal, and has no model. What it does depends on words in the prompt:
+//! A fake of Claude Code in its own terminal interface: it runs the hooks of `--settings` as in recordings of the real
+//! program (2.1.331), shows dialogs on its terminal, and has no model. Words in the prompt select its behaviour:
 //!
 //! - `own the task`: a call that runs `echo made > made.txt`, then `complete_task` or `fail_task` with the outcome
 //! - `try it`: the same call, without a task
@@ -179,7 +179,7 @@ impl Fake {
     }
 
     fn start(command: &Value, input: &Value) -> Child {
-        // With `exec`, a killed hook is not only a killed shell.
+        // With `exec`, the hook program replaces the shell, so that a kill of the child kills the hook.
         let command = format!("exec {}", command.as_str().expect("a command"));
         let mut hook = Command::new("/bin/sh")
             .args(["-c", &command])
@@ -194,7 +194,8 @@ impl Fake {
         hook
     }
 
-    /// Runs the hooks of an event. Returns the exit code and the output of the last one that is waited for.
+    /// Runs the hooks of an event. Returns the exit code and the output of the last hook that does not run in the
+    /// background.
     fn hook(&self, event: &str, fields: Value) -> (Option<i32>, String, String) {
         let input = self.input(event, fields);
         let mut last = (Some(0), String::new(), String::new());
@@ -222,7 +223,7 @@ impl Fake {
                 std::thread::spawn(move || {
                     let (code, _, text) = wait();
                     if code == Some(2) {
-                        // The main thread has ended.
+                        // The receiver is gone once the main thread has ended.
                         let _ended = sender.send(Event::Mail(text));
                     }
                 });

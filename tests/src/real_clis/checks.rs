@@ -1,4 +1,5 @@
-//! The checks of one agent, in the order of a member's life. Each returns what works, or why it does not.
+//! The checks of one agent, in the order of a member's life. Each check returns a note about what it has shown, or the
+//! reason of its failure; both are cells of the table.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ const STEP_LIMIT: Duration = Duration::from_secs(60);
 
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What a check has shown, or why it failed.
+/// A note about what a check has shown, or the reason of its failure.
 type Checked = Result<String, String>;
 
 pub(super) struct Checks<'a> {
@@ -247,7 +248,7 @@ impl Checks<'_> {
         .ok_or_else(|| format!("is not {what} but {last}"))
     }
 
-    /// Waits for what the model sees.
+    /// Waits until the model has seen something for which `is` returns a value.
     async fn until<T>(&self, what: &str, is: impl Fn(&Seen) -> Option<T>) -> Result<T, String> {
         let found = self
             .poll(async || Ok(is(&self.playbook.seen(self.cli.word))))

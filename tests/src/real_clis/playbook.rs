@@ -1,4 +1,4 @@
-//! The script of the models. The last order in the user's texts decides what a model does:
+//! The script of the models. The last order in the user's texts selects the answer of a model:
 //!
 //! - `RUN{line}`: runs the shell line, then completes the task
 //! - `TRY{line}`: the same, then fails the task: the line is denied
@@ -36,7 +36,7 @@ pub(super) struct Seen {
     pub(super) said: HashMap<String, bool>,
 }
 
-/// The script, and what it has seen: by the words of the agents.
+/// The script, and the requests that it has seen, by the words of the agents.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Playbook(Arc<Mutex<HashMap<String, Seen>>>);
 

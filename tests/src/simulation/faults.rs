@@ -17,7 +17,7 @@ use agent_team_supervisor::machine::Failpoint;
 use tokio::time::{sleep, timeout};
 
 use super::World;
-use super::network::Which;
+use super::network::ConnectionSelector;
 use crate::torture::caller::{Caller, Phase, Target};
 use crate::torture::history::{Dice, Fault, FaultKind};
 use crate::torture::nemesis::{RECOVERY, until_answered};
@@ -157,7 +157,7 @@ async fn inject(kind: Kind, world: &Rc<World>, target: &Target, dice: &mut Dice)
                 _ => dice.between(50, 3_000),
             };
             if let Some(pid) = dice.pick(&workers) {
-                world.network.freeze(Which::Of(*pid), lasts);
+                world.network.freeze(ConnectionSelector::Of(*pid), lasts);
             }
             Vec::new()
         }
@@ -175,8 +175,8 @@ async fn inject(kind: Kind, world: &Rc<World>, target: &Target, dice: &mut Dice)
         }
         Kind::CutConnections => {
             match dice.below(4) {
-                0 => world.network.cut(Which::All),
-                _ => world.network.cut(Which::Nth(dice.below(64))),
+                0 => world.network.cut(ConnectionSelector::All),
+                _ => world.network.cut(ConnectionSelector::Nth(dice.below(64))),
             }
             Vec::new()
         }
@@ -232,7 +232,7 @@ async fn flood(target: &Target) {
 }
 
 /// Starts a supervisor if none runs, as the next command of the user does.
-pub(super) async fn keeper(world: &World, target: &Target) {
+pub(super) async fn supervisor_starter(world: &World, target: &Target) {
     while target.phase() != Phase::Over {
         sleep(Duration::from_millis(700)).await;
         world.supervisors.start();

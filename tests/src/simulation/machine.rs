@@ -21,7 +21,7 @@ use tokio::task::{AbortHandle, JoinError};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::committer::Disk;
-use super::network::{Network, Which};
+use super::network::{ConnectionSelector, Network};
 use crate::torture::history::Dice;
 
 /// The first pid. It is above every real pid, so that a bug of the simulation signals no real process.
@@ -197,7 +197,7 @@ impl Machine {
         let task = process.task.take();
         drop(processes);
         self.shared.events.set(self.shared.events.get() + 1);
-        self.shared.network.cut(Which::Of(pid));
+        self.shared.network.cut(ConnectionSelector::Of(pid));
         if let Some(task) = task {
             task.abort();
         }
@@ -373,7 +373,7 @@ impl real::Machine for Machine {
         }
         self.shared.crash_at.set(None);
         self.shared.network.stop_listening();
-        self.shared.network.cut(Which::All);
+        self.shared.network.cut(ConnectionSelector::All);
         self.shared.crashed.notify_one();
         // Unwind this task like a panic, but without printing a message. The other tasks of the supervisor are dropped
         // before they run again.

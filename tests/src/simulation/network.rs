@@ -66,9 +66,9 @@ impl Wires {
     }
 }
 
-/// Which connections a fault hits.
+/// The connections that a fault affects.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Which {
+pub(super) enum ConnectionSelector {
     All,
     /// The connections of this process.
     Of(u32),
@@ -131,7 +131,7 @@ impl Network {
     }
 
     /// Ends connections for both sides. Bytes in flight arrive before the end, or are lost.
-    pub(super) fn cut(&self, which: Which) {
+    pub(super) fn cut(&self, which: ConnectionSelector) {
         for wires in self.chosen(which) {
             let is_lost = self.0.dice.borrow_mut().below(2) == 0;
             for pipe in wires {
@@ -141,19 +141,19 @@ impl Network {
     }
 
     /// Delivers no bytes over these connections for this long.
-    pub(super) fn freeze(&self, which: Which, lasts: Duration) {
+    pub(super) fn freeze(&self, which: ConnectionSelector, lasts: Duration) {
         for pipe in self.chosen(which).into_iter().flatten() {
             locked(&pipe).frozen_until = Some(Instant::now() + lasts);
         }
     }
 
-    fn chosen(&self, which: Which) -> Vec<[Arc<Mutex<Pipe>>; 2]> {
+    fn chosen(&self, which: ConnectionSelector) -> Vec<[Arc<Mutex<Pipe>>; 2]> {
         let connections = self.0.connections.borrow();
         let alive = connections.values().filter(|wires| !wires.is_closed());
         let chosen: Vec<&Wires> = match which {
-            Which::All => alive.collect(),
-            Which::Of(pid) => alive.filter(|wires| wires.pid == Some(pid)).collect(),
-            Which::Nth(nth) => {
+            ConnectionSelector::All => alive.collect(),
+            ConnectionSelector::Of(pid) => alive.filter(|wires| wires.pid == Some(pid)).collect(),
+            ConnectionSelector::Nth(nth) => {
                 let alive: Vec<&Wires> = alive.collect();
                 let index = usize::try_from(nth).unwrap_or(0) % alive.len().max(1);
                 alive.get(index).copied().into_iter().collect()

@@ -16,9 +16,9 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep_until};
 
 use super::machine::Machine;
-use super::network::Which;
+use super::network::ConnectionSelector;
 
-/// The machine boots only once.
+/// The boot id of the simulated machine, which boots only once.
 const BOOT: &str = "the only boot";
 
 pub(super) struct Supervisors {
@@ -74,7 +74,7 @@ impl Supervisors {
     pub(super) async fn kill(&self) -> Option<u32> {
         let running = self.running.borrow_mut().take()?;
         self.machine.network().stop_listening();
-        self.machine.network().cut(Which::All);
+        self.machine.network().cut(ConnectionSelector::All);
         running.task.abort();
         // An error means that the task crashed or was aborted.
         let _ended = running.task.await;

@@ -251,7 +251,7 @@ impl Worker {
                 Abandon::NAME => self.abandon(&read_as(params.get())),
                 Deliver::NAME => self.on_delivery(read_as(params.get())),
                 StopMember::NAME => self.stop(),
-                Goodbye::NAME => return farewell(&read_as(params.get())),
+                Goodbye::NAME => return connection_end(&read_as(params.get())),
                 _ => {}
             }
         }
@@ -351,7 +351,7 @@ fn read_as<N: Notification>(params: &str) -> N {
 }
 
 /// Interprets a goodbye as the real workers do.
-fn farewell(goodbye: &Goodbye) -> Ended {
+fn connection_end(goodbye: &Goodbye) -> Ended {
     match goodbye.reason {
         GoodbyeReason::Restarting => Ended::Restarting,
         GoodbyeReason::Stopped => Ended::Over,

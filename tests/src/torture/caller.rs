@@ -98,7 +98,7 @@ impl Target {
     }
 }
 
-/// The client: see the module.
+/// A client that repeats each call until a supervisor answers.
 #[derive(Debug)]
 pub(crate) struct Caller {
     pub(crate) target: Target,

@@ -17,11 +17,12 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::caller::{Caller, Target};
-use super::history::{Evidence, Mark, Pane, Recorder, Shown, Task};
+use super::history::{Evidence, Mark, MemberAtEnd, Pane, Recorder, Task};
 use super::world::World;
 use crate::{Event, logs};
 
-/// How long to wait for the next event. A team that lost its storage announces events that it never delivers.
+/// How long to wait for the next event. If the storage of a team has failed, the head revision that its supervisor
+/// reports can include events that it never delivers.
 const EVENT_LIMIT: Duration = Duration::from_secs(2);
 
 impl World {
@@ -123,7 +124,7 @@ impl World {
     }
 
     /// The members, and the panes of the team's tmux server; `None` if members have no panes.
-    async fn panes(&self) -> Result<Option<(Vec<Shown>, Vec<Pane>)>, String> {
+    async fn panes(&self) -> Result<Option<(Vec<MemberAtEnd>, Vec<Pane>)>, String> {
         if self.placement != "tmux" {
             return Ok(None);
         }
@@ -137,7 +138,7 @@ impl World {
         let (0, Some(members)) = (code, members) else {
             return Err(format!("the members, exit code {code}: {output}"));
         };
-        let members = members.iter().map(|member| Shown {
+        let members = members.iter().map(|member| MemberAtEnd {
             runs: member["pid"].is_number(),
             member: member["name"].as_str().unwrap_or_default().to_owned(),
             pane: member["pane"].as_str().map(str::to_owned),

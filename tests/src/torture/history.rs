@@ -187,7 +187,7 @@ pub struct Unlisted {
 
 /// A member as the team shows it at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
+pub struct MemberAtEnd {
     pub member: String,
     /// The id of its pane.
     pub pane: Option<String>,
@@ -244,7 +244,7 @@ pub struct Evidence {
     pub unread: Vec<String>,
     pub unlisted: Vec<Unlisted>,
     /// Members and panes at the end; `None` if members have no panes.
-    pub panes: Option<(Vec<Shown>, Vec<Pane>)>,
+    pub panes: Option<(Vec<MemberAtEnd>, Vec<Pane>)>,
     /// The marks of each task by its key, in the order in which they were written.
     pub runs: BTreeMap<String, Vec<Mark>>,
     /// How often each numbered command ran. Each run needs the user's permission.

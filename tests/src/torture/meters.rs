@@ -16,7 +16,7 @@ use crate::Event;
 /// Pause between two attempts to connect.
 const CONNECT_PAUSE: Duration = Duration::from_millis(10);
 
-/// A probe without an answer is recorded as one that took this long.
+/// The time limit of a probe. A probe without an answer is recorded with this duration.
 const PROBE_LIMIT: Duration = Duration::from_secs(15);
 
 /// A sleep that exceeds its requested length by this much is a stall.

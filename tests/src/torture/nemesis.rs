@@ -90,13 +90,14 @@ fn choice(seed: u64, number: u64) -> (Duration, FaultKind, Dice) {
 /// Injects faults until the torture's time is over.
 pub(crate) async fn run(world: &World, options: &Options, recorder: &Recorder) {
     for number in 0.. {
-        if recorder.now() >= options.lasts {
+        if recorder.now() >= options.faults {
             return;
         }
         let (pause, kind, mut dice) = choice(options.seed, number);
         sleep(pause).await;
         let began = recorder.now();
-        let Some(Hit { pids, ended }) = inject(kind, world, recorder, &mut dice).await else {
+        let Some(FaultEffect { pids, ended }) = inject(kind, world, recorder, &mut dice).await
+        else {
             continue;
         };
         let fault = Fault {
@@ -109,13 +110,13 @@ pub(crate) async fn run(world: &World, options: &Options, recorder: &Recorder) {
         recorder.add(|evidence| evidence.faults.push(fault));
         if kind.ends_supervisor() {
             // A planted fault can prevent every answer, so wait no longer than the calm phase may take.
-            until_answered(recorder, ended, &pids, RECOVERY.min(options.calms)).await;
+            until_answered(recorder, ended, &pids, RECOVERY.min(options.calm)).await;
         }
     }
 }
 
-/// Waits until a supervisor that is not in `not_by` has answered a probe, but no longer than `limit`. If the next fault
-/// came sooner, it would hide that no supervisor answers after the current fault.
+/// Waits until a supervisor that is not in `not_by` has answered a probe, but no longer than `limit`. An earlier next
+/// fault would hide the violation that no supervisor answers after the current fault.
 pub(crate) async fn until_answered(
     recorder: &Recorder,
     since: Duration,
@@ -129,7 +130,7 @@ pub(crate) async fn until_answered(
 }
 
 /// The effect of a fault.
-struct Hit {
+struct FaultEffect {
     pids: Vec<u32>,
     /// When the fault was healed; for a kill, when the processes were dead.
     ended: Duration,
@@ -141,13 +142,13 @@ async fn inject(
     world: &World,
     recorder: &Recorder,
     dice: &mut Dice,
-) -> Option<Hit> {
-    let hit = |pids| Hit {
+) -> Option<FaultEffect> {
+    let effect = |pids| FaultEffect {
         pids,
         ended: recorder.now(),
     };
     match kind {
-        FaultKind::KillSupervisor => kill_one(world, Role::Supervisor, dice).await.map(hit),
+        FaultKind::KillSupervisor => kill_one(world, Role::Supervisor, dice).await.map(effect),
         FaultKind::KillSupervisors => {
             let mut pids = Vec::new();
             while pids.len() < SERIES {
@@ -156,15 +157,15 @@ async fn inject(
                     match kill_one(world, Role::Supervisor, dice).await {
                         Some(next) => break next,
                         None if Instant::now() < deadline => sleep(POLL_INTERVAL).await,
-                        None => return Some(hit(pids)),
+                        None => return Some(effect(pids)),
                     }
                 };
                 pids.extend(next);
             }
-            Some(hit(pids))
+            Some(effect(pids))
         }
-        FaultKind::KillWorker => kill_one(world, Role::Worker, dice).await.map(hit),
-        FaultKind::KillCommand => kill_one(world, Role::Command, dice).await.map(hit),
+        FaultKind::KillWorker => kill_one(world, Role::Worker, dice).await.map(effect),
+        FaultKind::KillCommand => kill_one(world, Role::Command, dice).await.map(effect),
         FaultKind::KillGit => {
             let deadline = Instant::now() + GIT;
             let git = loop {
@@ -176,15 +177,15 @@ async fn inject(
                     None => return None,
                 }
             };
-            Some(hit(kill(&[git]).await))
+            Some(effect(kill(&[git]).await))
         }
         FaultKind::KillTmux => {
-            let killed = hit(kill_one(world, Role::Tmux, dice).await?);
+            let killed = effect(kill_one(world, Role::Tmux, dice).await?);
             world.verb(&["panes", "reopen", "--json"]).await;
             Some(killed)
         }
         FaultKind::KillEverything => {
-            let killed = hit(kill_everything(world).await);
+            let killed = effect(kill_everything(world).await);
             // Start the next supervisor: all workers are dead, and other clients run a verb only every few seconds.
             world.verb(&["ps", "--json"]).await;
             Some(killed)
@@ -192,7 +193,7 @@ async fn inject(
         FaultKind::Reboot => {
             let shim = world.shim.as_ref()?;
             shim.set_boot_id(&format!("boot-{:016x}", dice.below(u64::MAX)));
-            let killed = hit(kill_everything(world).await);
+            let killed = effect(kill_everything(world).await);
             world.rig.remove_runtime_directory();
             world.up().await;
             Some(killed)
@@ -201,33 +202,33 @@ async fn inject(
             let member = *dice.pick(&COMMAND_MEMBERS)?;
             let pids = world.kill_member(member, recorder).await;
             world.verb(&["restart", member, "--json"]).await;
-            pids.map(hit)
+            pids.map(effect)
         }
         FaultKind::StopSupervisor => {
             let stopped = stop_one(world, Role::Supervisor, 2_500, dice).await;
-            stopped.map(hit)
+            stopped.map(effect)
         }
-        FaultKind::StopWorker => stop_one(world, Role::Worker, 5_000, dice).await.map(hit),
-        FaultKind::StopTmux => stop_one(world, Role::Tmux, 3_000, dice).await.map(hit),
+        FaultKind::StopWorker => stop_one(world, Role::Worker, 5_000, dice).await.map(effect),
+        FaultKind::StopTmux => stop_one(world, Role::Tmux, 3_000, dice).await.map(effect),
         FaultKind::RestartSupervisor => {
             world.verb(&["supervisor", "restart", "--json"]).await;
-            Some(hit(Vec::new()))
+            Some(effect(Vec::new()))
         }
         FaultKind::RemoveSocket => {
             fs::remove_file(world.rig.directories().socket()).ok()?;
             // The next command makes the supervisor bind the socket again.
             world.verb(&["ps", "--json"]).await;
-            Some(hit(Vec::new()))
+            Some(effect(Vec::new()))
         }
         FaultKind::RemoveRuntimeDirectory => {
             world.rig.remove_runtime_directory();
             world.up().await;
-            Some(hit(Vec::new()))
+            Some(effect(Vec::new()))
         }
         FaultKind::RemoveRecords => {
             world.remove_records();
             world.verb(&["ps", "--json"]).await;
-            Some(hit(Vec::new()))
+            Some(effect(Vec::new()))
         }
         // Only the simulation injects this: the kernel loses no connection of living processes.
         FaultKind::CutConnections => None,
@@ -236,28 +237,28 @@ async fn inject(
             disk.fill();
             sleep(dice.between(200, 1_500)).await;
             disk.empty();
-            Some(hit(Vec::new()))
+            Some(effect(Vec::new()))
         }
         FaultKind::FailedSync => {
             let shim = world.shim.as_ref()?;
             shim.fail_syncs(true);
             sleep(dice.between(20, 400)).await;
             shim.fail_syncs(false);
-            Some(hit(Vec::new()))
+            Some(effect(Vec::new()))
         }
         FaultKind::FailedRead => {
             let shim = world.shim.as_ref()?;
             shim.fail_reads(true);
             sleep(dice.between(20, 400)).await;
             shim.fail_reads(false);
-            Some(hit(Vec::new()))
+            Some(effect(Vec::new()))
         }
         FaultKind::ClockJump => {
             const YEARS: u64 = 10 * 365 * 86_400;
             let jump = i64::try_from(dice.below(2 * YEARS)).ok()?;
             let shim = world.shim.as_ref()?;
             shim.set_clock(jump - i64::try_from(YEARS).ok()?);
-            Some(hit(Vec::new()))
+            Some(effect(Vec::new()))
         }
         FaultKind::SlowReaders => {
             let mut readers = Vec::new();
@@ -270,7 +271,7 @@ async fn inject(
                 readers.push(write_calls(world, &rpc::request::<EventSubscribe>(1, &call)).await?);
             }
             sleep(dice.between(500, 2_500)).await;
-            Some(hit(Vec::new()))
+            Some(effect(Vec::new()))
         }
         FaultKind::Flood => {
             let call = world.target().call(None, Nothing {});
@@ -282,7 +283,7 @@ async fn inject(
             let answers =
                 async { while flood.read(&mut read).await.is_ok_and(|bytes| bytes > 0) {} };
             let _elapsed = timeout(Duration::from_secs(2), answers).await;
-            Some(hit(Vec::new()))
+            Some(effect(Vec::new()))
         }
     }
 }

@@ -39,7 +39,8 @@ const KEPT: [&str; 4] = ["team.db", "team.lock", "reserve", "filler"];
 
 const VERB_LIMIT: Duration = Duration::from_secs(60);
 
-/// See the module. Fields are dropped in this order: the disk is unmounted before the rig's directory is removed.
+/// The world of a torture. The order of the fields matters, because they are dropped in this order: the disk must be
+/// unmounted before the rig removes its directory.
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) disk: Option<SmallDisk>,
@@ -93,7 +94,7 @@ impl World {
             None => rig.preload_shim(),
         };
         // A journal takes about 1 KiB for each operation and its events.
-        let minutes = options.lasts.as_secs().div_ceil(60);
+        let minutes = options.faults.as_secs().div_ceil(60);
         let disk = SmallDisk::mount(&rig.directories().state, (64 + 12 * minutes) << 20);
         rig.set("OPENAI_BASE_URL", model.base_url());
         rig.set("OPENAI_API_KEY", "unused-key");

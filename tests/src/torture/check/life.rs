@@ -8,7 +8,7 @@ use super::super::history::{Evidence, Fault, FaultKind, Probe};
 /// How soon a new supervisor serves after `kill -9`.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long a call takes at most beside slow readers and floods.
+/// The largest latency of a call while clients do not read their answers or flood the supervisor.
 const LATENCY_LIMIT: Duration = Duration::from_secs(2);
 
 /// Limit for a supervisor under the torture's load. A supervisor of the dev profile needs about a quarter of it.
@@ -16,11 +16,12 @@ const MEMORY_LIMIT: u64 = 192 << 20;
 
 const DESCRIPTOR_LIMIT: u64 = 700;
 
-/// Deaths of supervisors within this time are a series: workers then pause longer before they reconnect.
+/// Several deaths of supervisors within this time are a series. In a series, workers pause longer before they start
+/// another supervisor, so the limit of the recovery is larger.
 const SERIES: Duration = Duration::from_secs(2);
 
 /// How soon a new supervisor serves after the last kill of a series.
-const ROW_LIMIT: Duration = Duration::from_secs(10);
+const SERIES_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) fn recovery(evidence: &Evidence) -> Vec<String> {
     let mut found = Vec::new();
@@ -63,11 +64,15 @@ pub fn recoveries(evidence: &Evidence) -> Vec<Recovery> {
         let answered = answers.map(|probe| probe.ended).min();
         let before = fault.began.saturating_sub(SERIES);
         let deaths = evidence.faults_in(FaultKind::ends_supervisor, before, fault.began);
-        let is_row = fault.kind == FaultKind::KillSupervisors || deaths.count() > 1;
+        let is_series = fault.kind == FaultKind::KillSupervisors || deaths.count() > 1;
         Recovery {
             at: fault.began,
             took: answered.map(|answered| answered - fault.ended),
-            limit: if is_row { ROW_LIMIT } else { RECOVERY_LIMIT },
+            limit: if is_series {
+                SERIES_LIMIT
+            } else {
+                RECOVERY_LIMIT
+            },
             stalled: evidence.stalled_in(fault.began, answered.unwrap_or(fault.ended)),
         }
     };

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::history::{
-    Answer, Call, Evidence, Fault, FaultKind, Mark, Operation, Outcome, Pane, Probe, Shown, Stall,
-    Task, Unlisted,
+    Answer, Call, Evidence, Fault, FaultKind, Mark, MemberAtEnd, Operation, Outcome, Pane, Probe,
+    Stall, Task, Unlisted,
 };
 use super::{Guarantee, check};
 use crate::Event;
@@ -296,7 +296,7 @@ fn a_stopped_member_keeps_no_task() {
 
 #[test]
 fn each_running_member_has_one_pane() {
-    let member = |runs, pane: Option<&str>| Shown {
+    let member = |runs, pane: Option<&str>| MemberAtEnd {
         member: "m0".to_owned(),
         pane: pane.map(str::to_owned),
         runs,
