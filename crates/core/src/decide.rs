@@ -238,7 +238,7 @@ impl<'a> Decider<'a> {
                 allowed_in_agent,
             } => self.withdraw_request(by, request, allowed_in_agent),
             Call::RevokeGrant { request } => self.revoke_grant(request),
-            Call::Settle { settings } => self.replace_settings(settings),
+            Call::ReplaceSettings { settings } => self.replace_settings(settings),
             Call::SetMode { member, mode } => self.set_mode(by, member, mode),
             Call::SetBudget { member, budget } => self.set_budget(member, budget),
         }

@@ -245,7 +245,7 @@ pub enum Call {
         request: RequestId,
     },
     /// Replace the team's settings, which the core does not read.
-    Settle {
+    ReplaceSettings {
         settings: Arc<str>,
     },
     /// Set the permission mode of the member, or of the whole team.

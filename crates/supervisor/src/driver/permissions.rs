@@ -306,7 +306,7 @@ impl Permissions<'_> {
             own.allow.retain(|allowed| allowed != rule);
         }
         let settings = crate::settings::to_json(&settings);
-        Ok(Some(Call::Settle { settings }))
+        Ok(Some(Call::ReplaceSettings { settings }))
     }
 
     fn mode_of(&self, member: &MemberName, rules: &TeamRules) -> Mode {

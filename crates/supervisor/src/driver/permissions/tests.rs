@@ -154,7 +154,7 @@ fn the_lead_may_allow_only_delegated_requests() {
 #[test]
 fn unreadable_settings_deny_every_call() {
     let mut team = team(&Rules::default());
-    let call = Call::Settle {
+    let call = Call::ReplaceSettings {
         settings: "{}".into(),
     };
     team.call(Origin::User, call).unwrap();
