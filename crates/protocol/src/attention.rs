@@ -8,7 +8,7 @@ use crate::view::{MemberState, MemberView, Waiting};
 /// Maximum number of members that [`summary`] names. [`summary`] only counts the rest.
 const NAMED: usize = 3;
 
-/// What a member needs from the user.
+/// The action that a member needs from the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// A decision about a permission request or a plan.
@@ -133,7 +133,11 @@ mod tests {
         assert_eq!(summary([&ada]), "ada asks you");
         assert_eq!(next(&[ada.clone()], &[]), Some(&ada));
         ada.requests = 1;
-        assert_eq!(Need::of(&ada), Some(Need::Decision), "a request goes first");
+        assert_eq!(
+            Need::of(&ada),
+            Some(Need::Decision),
+            "a request takes precedence"
+        );
     }
 
     #[test]

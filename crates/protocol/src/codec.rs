@@ -29,7 +29,8 @@ pub struct Decoder {
     buffer: Vec<u8>,
     /// Start of the first frame that has not been returned yet.
     start: usize,
-    /// Number of bytes after `start` that are known to contain no newline.
+    /// Number of bytes after `start` that are known to contain no newline. Without this count, each read would scan an
+    /// incomplete frame again from its start.
     scanned: usize,
     limit: usize,
 }
@@ -93,6 +94,8 @@ pub fn is_within_limits(frame: &str) -> bool {
     frame.len() <= FRAME_MAX && check(frame.as_bytes()).is_ok()
 }
 
+/// Checks the encoding and the nesting of a frame. Brackets within strings do not nest. The JSON parser reports
+/// unbalanced brackets later.
 fn check(line: &[u8]) -> Result<&str, FrameError> {
     let text = std::str::from_utf8(line).map_err(|_| FrameError::NotText)?;
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);

@@ -37,18 +37,18 @@ pub struct EngineInfo {
     pub uses_model: bool,
     /// It runs the `run` lines of tasks, and takes no task without such a line. It sends no messages.
     pub runs_lines: bool,
-    /// The pane shows a program that knows nothing of the team. The member takes no tasks and sends no messages. The
-    /// worker shows messages to the user, and does not deliver them to the program.
+    /// The pane shows a program that has no connection to the team. The member takes no tasks and sends no messages.
+    /// The worker shows messages to the user, and does not deliver them to the program.
     pub shows_program: bool,
     /// The lead of a team of agents can have this engine.
     pub may_lead: bool,
-    /// It starts a foreign agent, so a start counts against `limits.starting`.
+    /// Its worker starts an external agent, so a launch counts against `limits.starting`.
     pub foreign: bool,
     pub typed: TypedLine,
     pub output: OutputKind,
 }
 
-/// What a line is that the user types at a member's prompt.
+/// The meaning of a line that the user types at a member's prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TypedLine {
     /// A shell line, which the worker runs. The text after `/task` is a task with this `run` line.

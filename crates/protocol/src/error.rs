@@ -72,7 +72,7 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident => $exit:ident,)*) => {
-        /// What went wrong. A code that this build does not know is parsed as `unknown`.
+        /// The kind of an error. A code that this build does not know is parsed as `unknown`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
         #[cfg_attr(test, derive(schemars::JsonSchema))]
         #[serde(rename_all = "snake_case")]

@@ -268,7 +268,7 @@ pub enum ClientEvent {
         digest: Arc<str>,
         /// A JSON text: tool, arguments and directory.
         call: Arc<str>,
-        /// Why the call was allowed: what decided about each of its parts.
+        /// Why the call was allowed: the rule, grant, mode or check that decided about each of its parts.
         why: Arc<str>,
     },
     /// This call was denied without a request: by a rule, the permission mode, a built-in check, or because the member
@@ -351,7 +351,7 @@ pub struct MemberSummary {
     pub budget: Option<Budget>,
 }
 
-/// What happens next to a member without a launch.
+/// The next step for a member without a launch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

@@ -1,5 +1,5 @@
-//! The agents of other vendors that agent-team knows: how to start each one, how it behaves, and what the user must know
-//! about it. Bare data: `team-file` and the supervisor make the members of it, the workers select variables with it,
+//! The agents of other vendors that agent-team knows: how each agent is started, how it behaves, and texts about it for
+//! the user. Bare data: `team-file` and the supervisor make members from it, the workers select variables with it, and
 //! `agent-team doctor` shows it.
 //!
 //! A new agent is a row of [`EXTERNAL`].
@@ -20,14 +20,14 @@ pub struct KnownAgent {
     pub steering: Steering,
     /// Its own terminal interface, and the side channel beside it.
     pub terminal: Option<(&'static [&'static str], SideChannelKind)>,
-    /// The user's variables that it reads: its keys, its addresses, its settings. `*` at the end stands for any end.
-    /// Variables that change what it may do without asking are not among them.
+    /// The user's variables that it reads: its keys, its addresses, its settings. A `*` at the end matches any rest of
+    /// a name. Omits the variables that change which calls it makes without asking.
     pub reads: &'static [&'static str],
     /// It reads the keys of all model providers.
     pub reads_all_keys: bool,
     /// The version that `cargo xtask test real-clis` tests.
     pub tested: Option<&'static str>,
-    /// What it runs without asking, in the mode that it is set to.
+    /// The calls that it makes without asking in `mode`, as a text for the user.
     pub unasked: &'static str,
     /// It reports the tokens of its turns.
     pub reports_tokens: bool,
@@ -59,12 +59,13 @@ const OTHER: KnownAgent = KnownAgent {
     reports_cost: false,
 };
 
-/// The variable at which programs find the user's keyring, which contains logins.
+/// The variable with the address of the session bus, through which programs read the user's keyring with its logins.
 const KEYRING: &str = "DBUS_SESSION_BUS_ADDRESS";
 
-/// The known external agents. The modes make an agent ask: the default modes of several agents let a model decide. Codex
-/// does not ask about what its own sandbox contains. No agent asks about the team's tools, which only act as the member:
-/// Codex follows their annotations, Claude gets a rule when its session is opened.
+/// The known external agents. Where `mode` is set, it makes the agent ask for permission: in the default modes of
+/// several agents, a model decides. Codex does not ask about commands that its own sandbox confines. No agent asks
+/// about the team's tools, which act only as the member: Codex follows the annotations of these tools, and Claude
+/// receives a rule when its session is opened.
 pub const EXTERNAL: &[KnownAgent] = &[
     KnownAgent {
         word: "claude",
@@ -85,7 +86,7 @@ pub const EXTERNAL: &[KnownAgent] = &[
     KnownAgent {
         word: "codex",
         command: &["codex-acp"],
-        // Its other modes edit files without asking.
+        // In its other modes, Codex edits files without asking.
         mode: Some("read-only"),
         reads: &["CODEX_API_KEY", "CODEX_HOME", "OPENAI_*"],
         tested: Some("2.6.0"),
@@ -96,7 +97,7 @@ pub const EXTERNAL: &[KnownAgent] = &[
     KnownAgent {
         word: "opencode",
         command: &["opencode", "acp"],
-        // Without this setting, it asks for nothing. The team's tools need no permission.
+        // Without this setting, opencode makes every call without asking. The team's tools need no permission.
         env: &[(
             "OPENCODE_CONFIG_CONTENT",
             r#"{"permission":{"*":"ask","team_*":"allow"}}"#,
@@ -112,7 +113,7 @@ pub const EXTERNAL: &[KnownAgent] = &[
     },
     KnownAgent {
         word: "qwen",
-        // Without `tool_search`, it offers the team's tools to the model from the start.
+        // While its tool `tool_search` is excluded, Qwen Code offers the team's tools to the model from the start.
         command: &[
             "qwen",
             "--acp",
@@ -121,8 +122,9 @@ pub const EXTERNAL: &[KnownAgent] = &[
             "--allowed-tools",
             "mcp__team",
         ],
-        // With its pool of MCP connections, the first turn begins before the team's tools are connected, and its agent
-        // for notes closes the connection when it ends (0.24.4).
+        // Turns off the pool of MCP connections. With the pool, the first turn begins before the team's tools are
+        // connected, and the agent that writes Qwen Code's notes closes the shared connection when that agent ends
+        // (0.24.4).
         env: &[("QWEN_SERVE_NO_MCP_POOL", "1")],
         mode: Some("default"),
         steering: Steering::Drain,
@@ -135,8 +137,8 @@ pub const EXTERNAL: &[KnownAgent] = &[
     KnownAgent {
         word: "gemini",
         command: &["gemini", "--acp", "--allowed-tools", "mcp_team_*"],
-        // It connects no MCP server in a directory that it does not trust. The user has trusted the team file, which
-        // names the member as a program that runs with the project's settings.
+        // Gemini CLI connects no MCP server in a directory that it does not trust. The user has trusted the team file,
+        // which names the member as a program that runs with the project's settings.
         env: &[("GEMINI_CLI_TRUST_WORKSPACE", "true")],
         mode: Some("default"),
         // A second prompt cancels the turn.
@@ -168,7 +170,7 @@ pub const EXTERNAL: &[KnownAgent] = &[
     KnownAgent {
         word: "goose",
         command: &["goose", "acp"],
-        // Its default is `auto`: it asks for nothing.
+        // In its default mode `auto`, Goose makes every call without asking.
         env: &[("GOOSE_MODE", "approve")],
         reads: &["GOOSE_MODEL", "GOOSE_PROVIDER", KEYRING],
         reads_all_keys: true,
@@ -183,12 +185,13 @@ pub const EXTERNAL: &[KnownAgent] = &[
     },
 ];
 
-/// The known agent of this word.
+/// The known agent with this name.
 pub fn known(word: &str) -> Option<&'static KnownAgent> {
     EXTERNAL.iter().find(|known| known.word == word)
 }
 
-/// The known agent that this one is. An agent of a team file can have the name of a known agent, and another command.
+/// The known agent with the name and the command of this agent. The name is not enough: an agent of a team file can
+/// have the name of a known agent and another command.
 pub fn known_agent(agent: &ExternalAgent) -> Option<&'static KnownAgent> {
     known(&agent.name).filter(|known| match &agent.terminal {
         None => agent.command == known.command,
@@ -198,7 +201,8 @@ pub fn known_agent(agent: &ExternalAgent) -> Option<&'static KnownAgent> {
     })
 }
 
-/// What an external agent runs without asking. `None`: the member is not an external agent.
+/// The calls that an external agent makes without asking, as a text for the user. `None`: the member is not an external
+/// agent.
 pub fn unasked(engine: Engine, agent: Option<&ExternalAgent>) -> Option<&'static str> {
     let unasked = match agent.and_then(|agent| Some((agent, known_agent(agent)?))) {
         None => UNASKED_BY_UNKNOWN,
@@ -256,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_distinct_and_no_engine() {
+    fn agent_names_are_distinct_and_not_engines() {
         for (at, known) in EXTERNAL.iter().enumerate() {
             let others = EXTERNAL[..at].iter().map(|other| other.word);
             let engines = crate::engine::ENGINES.iter().map(|engine| engine.name);

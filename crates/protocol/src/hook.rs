@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// The time limit of a hook that sets none, in seconds.
 pub const HOOK_SECONDS: u32 = 60;
 
-/// What a hook runs at.
+/// The event at which a hook runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -72,13 +72,13 @@ impl HookEvent {
     }
 }
 
-/// What a `pre_tool` hook decided about a call. The member does not make a call that a hook denies, so a denial is not
-/// sent.
+/// The decision of a `pre_tool` hook about a call. The member does not make a call that a hook denies, so the
+/// supervisor receives no denials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HookDecision {
-    /// Allows what no rule decides, like an allow rule.
+    /// Allows the call if no rule decides about it, like an allow rule.
     Allow,
     /// The user must decide, even if a rule or the mode allows the call. The reason is shown to the user.
     Ask { reason: String },
@@ -108,17 +108,19 @@ pub fn check_matcher(matcher: &str) -> Result<(), InvalidMatcher> {
 pub fn matches(matcher: &str, subject: &str) -> bool {
     let mut alternatives = matcher.split('|').map(str::trim);
     matcher.trim().is_empty()
-        || alternatives.any(|pattern| fits(&pattern.replace(".*", "*"), subject))
+        || alternatives.any(|pattern| matches_wildcards(&pattern.replace(".*", "*"), subject))
 }
 
-fn fits(pattern: &str, subject: &str) -> bool {
+/// Returns whether the subject is equal to the pattern, in which each `*` stands for any characters.
+fn matches_wildcards(pattern: &str, subject: &str) -> bool {
     let Some((before, after)) = pattern.split_once('*') else {
         return pattern == subject;
     };
     let Some(rest) = subject.strip_prefix(before) else {
         return false;
     };
-    // The later parts are found from left to right: the first place of each leaves the most for those after it.
+    // Match the remaining parts from left to right, each at its first occurrence: an earlier match leaves more of the
+    // subject for the parts after it. Only the last part is bound to the end of the subject.
     let mut rest = rest;
     let mut parts = after.split('*').peekable();
     while let Some(part) = parts.next() {

@@ -23,8 +23,8 @@ pub enum JoinedOrder {
         #[serde(default)]
         confirms: bool,
     },
-    /// The caller has received the answer, and its own caller still waits for the result. The messages in the answer
-    /// count as read.
+    /// `agent-team mcp` has received the answer, and the chat session still waits for the result. The messages in the
+    /// answer count as read.
     Received {},
 }
 

@@ -131,7 +131,7 @@ fn decode<A: DeserializeOwned>(method: &str, args: &RawValue) -> Result<A, Refus
 }
 
 methods! {
-    /// Starts a team, or changes it to what its file describes now.
+    /// Starts a team, or changes it to match its file.
     TeamUp = "team/up" by User (Up) -> UpAnswer;
     /// Stops every member and returns receipts. Answers when no process and no pane is left, or lists the survivors.
     TeamDown = "team/down" by User (Down) -> DownAnswer;
@@ -169,8 +169,8 @@ methods! {
     /// cannot restart itself.
     MemberRestart = "member/restart" by UserOrLead (OneMember) -> MemberAnswer;
     /// Interrupts the current turn of an agent: its model request and its running calls end. The agent keeps its task
-    /// and waits for the next message of the user. Does nothing between turns. Of a command member, only a line that the
-    /// user has typed ends.
+    /// and waits for the next message of the user. Does nothing between turns. For a command member, ends only a line
+    /// that the user has typed.
     MemberInterrupt = "member/interrupt" by User (OneMember) -> Nothing;
     /// Runs a shell line of the user in the environment of an idle command member, as if it were typed in the member's
     /// pane: its output is in the member's log; the board and the journal do not contain it. Not stored, so a client

@@ -119,7 +119,7 @@ pub struct DeliveredMessage {
     /// The sender waits for a reply.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wants_reply: bool,
-    /// An idle member reads the message in its next turn: it starts no turn.
+    /// The message starts no turn: an idle member reads it in its next turn.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub can_wait: bool,
     /// Offered before, to an earlier launch or connection of this member.
@@ -191,7 +191,8 @@ pub struct NotifyUser {
     pub desktop: bool,
 }
 
-/// Whether a member may call its model, and with which effort. On one connection, the allowance with the latest revision is valid.
+/// Whether a member may call its model, and with which effort. On one connection, the allowance with the latest
+/// revision is valid.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Allowance {
@@ -257,7 +258,7 @@ pub enum OutputFragment {
     TextEnded {
         message: String,
     },
-    /// What the model thinks before it answers. Has no end: the next fragment of another kind ends it.
+    /// The model's thinking before its answer. Has no end fragment: the next fragment of another kind ends it.
     Thought {
         message: String,
         delta: String,
@@ -329,7 +330,7 @@ pub struct PaneShown {
     pub start_time: u64,
 }
 
-/// What blocks a member that has work. Transient: shown live, never stored.
+/// The reason why a member that has work is blocked. Transient: shown live, never stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberWaits {
@@ -401,7 +402,7 @@ pub struct EventNotice {
 }
 
 /// A transient event; `after` is the revision that it follows. Without `text` and `fragments`: the member's view
-/// changed, for example what blocks it.
+/// changed, for example because the member is blocked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TransientNotice {

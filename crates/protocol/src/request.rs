@@ -24,13 +24,13 @@ pub struct AskRequest {
     /// Whether a sandbox confines the programs that the call starts.
     #[serde(default)]
     pub confined: bool,
-    /// What the sandbox guarantees.
+    /// The guarantees of the sandbox.
     #[serde(default, skip_serializing_if = "Containment::is_unknown")]
     pub containment: Containment,
     /// The paths in the call, resolved.
     #[serde(rename = "places", default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<ResolvedCallPath>,
-    /// What the hooks of the member decided. `None`: nothing.
+    /// The decision of the member's hooks. `None`: no hook decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<HookDecision>,
 }
@@ -53,8 +53,8 @@ impl AskRequest {
     }
 }
 
-/// What the sandbox of a call's programs guarantees beyond confining them. Ordered: each value includes the guarantees
-/// of the values before it.
+/// The guarantees of the sandbox of a call's programs beyond confining them. Ordered: each value includes the
+/// guarantees of the values before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -75,7 +75,7 @@ impl Containment {
     }
 }
 
-/// Arguments of `plan/propose`: what a member intends to do, as text for the user.
+/// Arguments of `plan/propose`: the intended changes of a member, as text for the user.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProposePlan {
@@ -328,8 +328,8 @@ pub struct RequestView {
     /// Warnings about the call, such as a change outside the project, as phrases without a subject.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// What a decision can allow, from the narrowest to the widest. The first entry is exactly this call. Empty for a
-    /// plan.
+    /// The permissions that a decision can grant, from the narrowest to the widest. The first entry is exactly this
+    /// call. Empty for a plan.
     pub offers: Vec<OfferView>,
     /// The scope of a decision that does not name one.
     #[serde(default)]
@@ -378,14 +378,14 @@ pub fn summary(tool: &str, input: &serde_json::Value) -> String {
 
     let text = |name: &str| input[name].as_str();
     let subject = SUBJECTS.into_iter().find(|name| text(name).is_some());
-    // `requests show` has the complete change as a diff.
+    // `requests show` prints the complete change as a diff.
     if let Some(paths) = changed_paths(tool, input) {
         return visible_line(&format!("{tool}: {paths}")).into_owned();
     }
     let (Some(subject), Some(fields)) = (subject, input.as_object()) else {
         return visible_line(&format!("{tool}: {input}")).into_owned();
     };
-    let shows = |value| is_foreign(tool) || !is_default(value);
+    let shows = |value| is_mcp_tool(tool) || !is_default(value);
     let options: Vec<String> = fields
         .iter()
         .filter(|(name, value)| *name != subject && shows(value))
@@ -409,9 +409,10 @@ pub fn waiting_line(request: RequestId) -> String {
     format!("{request} waits for permission: agent-team requests show {request}")
 }
 
-/// The paths of a change of files by a built-in tool, separated by commas. The argument `diff` has the change itself.
+/// The paths of a change of files by a built-in tool, separated by commas. The argument `diff` contains the change
+/// itself.
 pub fn changed_paths(tool: &str, input: &serde_json::Value) -> Option<String> {
-    if is_foreign(tool) || !input["diff"].is_string() {
+    if is_mcp_tool(tool) || !input["diff"].is_string() {
         return None;
     }
     let several = || {
@@ -424,7 +425,7 @@ pub fn changed_paths(tool: &str, input: &serde_json::Value) -> Option<String> {
 
 /// Whether the tool belongs to an MCP server. The meaning of its arguments is unknown here, so clients must show all of
 /// them.
-pub fn is_foreign(tool: &str) -> bool {
+pub fn is_mcp_tool(tool: &str) -> bool {
     tool.starts_with("mcp__")
 }
 

@@ -65,7 +65,7 @@ impl<'a> Frame<'a> {
                 id,
                 outcome: Ok(result),
             }),
-            // Without an id: the answer to a frame that could not be parsed.
+            // An error without an id answers a frame that could not be parsed.
             (id, None, None, Some(error)) => Ok(FrameKind::Response {
                 id: id.unwrap_or(RawValue::NULL),
                 outcome: Err(error),
@@ -109,7 +109,7 @@ pub struct Call<A> {
     /// The team of the call. Not needed in calls of members, and in calls that concern no existing team.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub team: Option<TeamRef>,
-    /// Repeating a mutating call with the same key gives its first answer instead of a second effect.
+    /// A mutating call that is repeated with the same key has no second effect: it returns the first answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     pub args: A,

@@ -129,8 +129,7 @@ pub struct KeptPath {
 pub struct Limits {
     /// Maximum number of teammates that are not stopped; the lead does not count.
     pub teammates: u32,
-    /// Maximum number of launches of foreign agents, such as the programs of other vendors, that are in progress at the
-    /// same time.
+    /// Maximum number of launches of external agents that are in progress at the same time.
     pub starting: u32,
     /// Limits on what all members spend together on one goal.
     #[serde(default)]
@@ -250,7 +249,7 @@ pub fn with_parts(tools: &[String]) -> Vec<String> {
     all
 }
 
-/// The model of a native member, its prompt, and what it may do.
+/// The model, the prompt and the permissions of an agent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AgentSpec {
@@ -590,7 +589,7 @@ pub enum ClaimPolicy {
 
 impl ClaimPolicy {
     /// The policy of a member whose configuration names none. A lead that is an agent distributes the tasks. A chat
-    /// session works only while its user lets it, so it claims tasks by a call.
+    /// session works only while its user prompts it, so it claims a task only by a call.
     pub fn default_of(engine: Engine, lead: bool) -> Self {
         if engine == Engine::Joined || (lead && !engine.runs_lines()) {
             Self::Assigned

@@ -64,7 +64,7 @@ pub fn milliseconds(minutes: f64) -> u64 {
     ((minutes * 60_000.0).round() as u64).max(1)
 }
 
-/// What a limit measures.
+/// The quantity that a limit restricts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -185,7 +185,7 @@ impl std::iter::Sum for Usage {
     }
 }
 
-/// How far a decision reaches.
+/// The calls that a decision covers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -251,7 +251,7 @@ impl RunFailure {
     }
 }
 
-/// What the lead's model chose for the next round.
+/// The choice of the lead's model for the next round.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -282,7 +282,7 @@ pub struct ProposedPlan {
     pub task: Option<TaskId>,
 }
 
-/// What a sender adds to the text of a message.
+/// The sender's additions to the text of a message.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MessageNote {
@@ -292,7 +292,7 @@ pub struct MessageNote {
     /// The sender waits for a reply.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wants_reply: bool,
-    /// A notice that an idle lead reads in its next turn: it starts no turn.
+    /// A notice that starts no turn: an idle lead reads it in its next turn.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub can_wait: bool,
 }
@@ -345,7 +345,7 @@ impl Mode {
         ("bypass", Mode::Bypass),
     ];
 
-    /// What the mode means for an agent, for its model.
+    /// The effect of the mode on an agent, as a text for its model.
     pub fn for_model(self) -> &'static str {
         match self {
             Mode::Plan => "calls that change something are denied",

@@ -34,7 +34,7 @@ pub struct MemberView {
     /// How much the member's model thinks now. `None`: the member has no model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<Effort>,
-    /// What the member's program runs without asking, in words. `None`: agent-team decides every call.
+    /// The calls that the member's program makes without asking, in words. `None`: agent-team decides every call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unasked: Option<String>,
     /// Usage of all launches so far.
@@ -52,7 +52,7 @@ pub struct MemberView {
     pub colour: Colour,
     pub placement: Placement,
     pub state: MemberState,
-    /// What blocks the member, if its state is `waiting`.
+    /// The reason why the member is blocked, if its state is `waiting`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
     /// One sentence that explains the state.
@@ -155,7 +155,7 @@ pub enum MemberState {
     Launching,
     Idle,
     Working,
-    /// Blocked by what `waiting` contains.
+    /// Blocked for the reason in `waiting`.
     Waiting,
     /// The member does not answer frames. The supervisor reports this state, and never kills a member because of it.
     Unresponsive,
@@ -167,7 +167,7 @@ pub enum MemberState {
     Unknown,
 }
 
-/// What blocks a member that has work.
+/// The reason why a member that has work is blocked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -388,7 +388,7 @@ pub struct RoundView {
     /// The member of the round; `None` if the lead's model named no member.
     pub member: Option<MemberName>,
     pub task: Option<TaskId>,
-    /// The result, the reason why there is no result, or what is wrong with the reply.
+    /// The result, the reason why there is no result, or the fault of the reply.
     pub output: Option<String>,
 }
 

@@ -17,7 +17,7 @@ mod diff;
 mod tests;
 
 use agent_team_protocol::request::{
-    Decided, Decision, RequestView, Scope, changed_paths, is_foreign, summary,
+    Decided, Decision, RequestView, Scope, changed_paths, is_mcp_tool, summary,
 };
 use agent_team_protocol::status::Status;
 use agent_team_protocol::text::{visible_label, visible_line};
@@ -378,7 +378,7 @@ fn arguments(tool: &str, input: &Value) -> Vec<(String, String)> {
         return vec![("input".to_owned(), input.to_string())];
     };
     let set = fields.iter().filter(|(_, value)| {
-        is_foreign(tool) || !matches!(value, Value::Null | Value::Bool(false))
+        is_mcp_tool(tool) || !matches!(value, Value::Null | Value::Bool(false))
     });
     let mut all: Vec<(String, String)> = set
         .map(|(name, value)| match value.as_str() {
