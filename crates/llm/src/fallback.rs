@@ -88,7 +88,9 @@ impl ModelLayer for FallbackModel {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            // Helpers share this list: another request may have replaced the model in the meantime.
+            // Helpers share this list, so another request may have replaced the model in the meantime. Continue with
+            // the model that is current now, or with the one after the failed model. Requests that fail at the same
+            // time then continue with the same model, and no model is skipped.
             let index = self.current.load(Ordering::Relaxed).max(current + 1);
             let next = self.models.get(index);
             let Some(next) = next.filter(|_| is_replaceable(&error)) else {

@@ -1,7 +1,7 @@
 //! A model behind an HTTP API: one request, one event stream, one answer. Created by `open`.
 //!
 //! ```text
-//!  Prompt ─► chat | responses | messages (request) ─► POST ─► sse ─► their AnswerDecoder ─► draft ─► Answer
+//!  Prompt ─► chat | responses | messages (request) ─► POST ─► sse ─► AnswerDecoder of the API ─► draft ─► Answer
 //!                                          │
 //!                                          └─► failure (maps error responses and broken streams)
 //! ```
@@ -110,7 +110,7 @@ pub(super) struct HttpModel {
 /// Why the client cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("the key cannot be sent in a header")]
+    #[error("cannot send the key in a header")]
     Key(#[from] InvalidHeaderValue),
     #[error("cannot create an HTTP client")]
     Client(#[from] reqwest::Error),
@@ -162,6 +162,7 @@ impl HttpModel {
             on_delta(delta);
         };
         let answer = self.request(prompt, &loaded, &mut on_delta).await;
+        // An answer that has begun is not repeated: the user has already seen its first deltas.
         let mut failure = match answer {
             Err(error) if !loaded.is_empty() && !has_begun.load(Ordering::Relaxed) => error,
             answer => return answer,

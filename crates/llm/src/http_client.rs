@@ -12,13 +12,13 @@ use reqwest::{Client, ClientBuilder, Proxy};
 /// The time limit to open a TCP and TLS connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Hosts to which a client connects directly: for a proxy, these names mean the proxy's own machine.
+/// Hosts to which a client connects directly: a proxy would resolve these names to its own machine.
 const OWN_MACHINE: &str = "localhost,127.0.0.1,::1";
 
 /// A proxy variable with an invalid value. The value may contain a password and is not shown.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} does not name a proxy")]
-pub struct NoProxy(String);
+#[error("cannot use {0}: it is not the URL of a proxy")]
+pub struct InvalidProxy(String);
 
 /// A client builder without proxies; the caller adds its own settings.
 pub fn client() -> ClientBuilder {
@@ -35,7 +35,7 @@ pub fn client() -> ClientBuilder {
 ///
 /// # Errors
 /// If the value of a variable is not the URL of a proxy.
-pub fn proxies<'a>(var: impl Fn(&str) -> Option<&'a str>) -> Result<Vec<Proxy>, NoProxy> {
+pub fn proxies<'a>(var: impl Fn(&str) -> Option<&'a str>) -> Result<Vec<Proxy>, InvalidProxy> {
     let either = |name: &str| var(name).or_else(|| var(&name.to_uppercase()));
     let except = format!("{},{OWN_MACHINE}", either("no_proxy").unwrap_or(""));
     let mut proxies = Vec::new();
@@ -48,7 +48,7 @@ pub fn proxies<'a>(var: impl Fn(&str) -> Option<&'a str>) -> Result<Vec<Proxy>, 
     for (name, make) in kinds {
         if let Some(url) = either(name) {
             // The source error would contain the value.
-            let proxy = make(url).map_err(|_| NoProxy(name.to_owned()))?;
+            let proxy = make(url).map_err(|_| InvalidProxy(name.to_owned()))?;
             proxies.push(proxy.no_proxy(reqwest::NoProxy::from_string(&except)));
         }
     }

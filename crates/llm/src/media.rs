@@ -24,7 +24,8 @@ const DOCUMENT_MAX: u64 = 10_000_000;
 const TOKENS: u64 = 1_600;
 const DOCUMENT_BYTES: u64 = 50_000;
 
-/// The largest estimate for a PDF, in images. Bytes do not measure pages: a scan has many bytes per page.
+/// The largest estimate for a PDF, in images. A PDF of scanned pages has many bytes per page, so its size would suggest
+/// far more pages than it has.
 const DOCUMENT_IMAGES: u64 = 15;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

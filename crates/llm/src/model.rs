@@ -59,7 +59,8 @@ pub struct ToolSpec {
 /// The model's output in one step.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
-    /// The model's thoughts, for display. Some APIs require them back; `verbatim` has them in the provider's format.
+    /// The model's thoughts, for display. Some APIs require later requests to repeat them; `verbatim` contains them in
+    /// the provider's format.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thoughts: Vec<Thought>,
     #[serde(default)]
@@ -207,7 +208,7 @@ pub enum ModelError {
         model: String,
         message: String,
     },
-    /// The transcript must be shortened.
+    /// The prompt exceeds the model's window: the transcript must be shortened.
     #[error("the conversation is longer than the model's window: {0}")]
     TooLong(String),
     /// A retry may succeed. `after` is the pause that the provider requested.

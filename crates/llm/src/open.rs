@@ -16,7 +16,7 @@ use reqwest::{Certificate, Url};
 
 use crate::catalogue::{Catalogue, ModelData};
 use crate::http::{ClientError, Endpoint, HttpModel, LOOPBACK_SILENCE, SILENCE, shown};
-use crate::http_client::{NoProxy, proxies};
+use crate::http_client::{InvalidProxy, proxies};
 use crate::key::{Key, KeyError, set};
 use crate::model::{Model, SearchSupport};
 use crate::recording::{Replay, ReplayError, Speed};
@@ -86,7 +86,7 @@ pub enum OpenError {
     #[error("cannot use the certificates (ca) of {provider}: {why}")]
     Certificates { provider: String, why: String },
     #[error(transparent)]
-    Proxy(#[from] NoProxy),
+    Proxy(#[from] InvalidProxy),
     #[error(transparent)]
     Client(#[from] ClientError),
     #[error(transparent)]
@@ -392,8 +392,8 @@ fn base_url(provider: &Provider, wire: Wire, given: &str) -> Result<String, Stri
         return Err("it has a fragment".to_owned());
     }
     let cannot = |_| "it has no host".to_owned();
-    // `OLLAMA_HOST` is also the address on which the server listens. A server that listens on 0.0.0.0, all interfaces,
-    // is reached at 127.0.0.1.
+    // `OLLAMA_HOST` is also the address on which the server listens. A server that listens on 0.0.0.0, which stands for
+    // all interfaces, is reached at 127.0.0.1.
     if url.host_str() == Some("0.0.0.0") {
         url.set_host(Some("127.0.0.1"))
             .map_err(|error| error.to_string())?;
@@ -649,6 +649,9 @@ mod tests {
             "gpt-5",
             &[("OPENAI_API_KEY", "k"), ("https_proxy", "http://:secret@")],
         );
-        assert_eq!(error, Err("https_proxy does not name a proxy".to_owned()));
+        assert_eq!(
+            error,
+            Err("cannot use https_proxy: it is not the URL of a proxy".to_owned())
+        );
     }
 }

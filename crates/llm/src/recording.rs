@@ -15,7 +15,7 @@
 //! recorded: they are transient, or end the turn. The exchanges of each helper of a member have a name of their own,
 //! such as `ada/3f2a90c1`, in place of the member's name.
 //!
-//! # What matches
+//! # Matching
 //! A member's exchanges are replayed in order. A prompt matches if it has the same tool names as the recorded prompt,
 //! and the same kind of last item; input and results count as the same kind. Texts are not compared, since ids, paths,
 //! times and other members' texts differ between runs. The digest is not compared either; a mismatch error shows

@@ -126,7 +126,7 @@ impl Server {
         let url = format!("{}/api/show", self.root);
         let shown = self.receive(self.client.post(url).body(body)).await?;
         let parameters = shown["parameters"].as_str().unwrap_or("").lines();
-        // The last `num_ctx` counts.
+        // If `num_ctx` is set several times, Ollama uses the last value.
         let mut set = parameters
             .rev()
             .filter_map(|line| line.trim().strip_prefix("num_ctx"));

@@ -24,7 +24,7 @@ const DONE: &str = "[DONE]";
 /// of the current turn. Source: ai.google.dev/gemini-api/docs/thought-signatures, read in November 2026.
 const FOREIGN_CALL: &str = "skip_thought_signature_validator";
 
-/// What a request depends on, besides the prompt.
+/// The properties of the model and its provider that determine the form of a request.
 #[derive(Debug)]
 pub(super) struct Dialect<'a> {
     pub(super) model: &'a str,
@@ -37,7 +37,7 @@ pub(super) struct Dialect<'a> {
     pub(super) effort: Option<Effort>,
 }
 
-/// A request, and what its answer must remember about it.
+/// A request, and the data about it that its answer must store.
 pub(super) struct Request {
     pub(super) body: Value,
     /// The digest of the prefix to which the answer's `reasoning_details` may be bound, at OpenRouter.

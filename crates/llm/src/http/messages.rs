@@ -21,7 +21,7 @@ const SEARCHES_MAX: u32 = 8;
 /// The number of user messages with a cache mark. The API permits four marks; one is on the system text.
 const MARKED_MESSAGES: usize = 3;
 
-/// A request, and what its answer must remember about it.
+/// A request, and the data about it that its answer must store.
 pub(super) struct Request {
     pub(super) body: Value,
     /// The digest of the prefix to which the answer's thoughts are bound.
@@ -52,8 +52,9 @@ pub(super) fn request(
         "messages": messages,
     });
     if !prompt.system.is_empty() {
-        // Marks with a longer lifetime must come first. A member often waits longer than the default five minutes for
-        // its next task; writing this prefix again would then cost more than twice the surcharge of the hour.
+        // The API requires marks with a longer lifetime to come before the others. A member often waits longer than the
+        // default lifetime of five minutes for its next task. Writing this prefix again after each such wait would cost
+        // more than twice the surcharge for a lifetime of an hour.
         let mark = json!({ "type": "ephemeral", "ttl": "1h" });
         body["system"] = json!([{ "type": "text", "text": prompt.system, "cache_control": mark }]);
     }
@@ -70,14 +71,14 @@ pub(super) fn request(
     Request { body, prefix }
 }
 
-/// Marks the ends of the last user messages for the cache. The last mark writes an entry; the mark before it is where
-/// the previous request wrote its entry. Without that mark the API searches only the 20 blocks before the last mark,
-/// and a step with many calls has more.
+/// Marks the ends of the last user messages for the cache. The last mark writes an entry. The mark before it is at the
+/// place where the previous request wrote its entry: without that mark, the API searches only the 20 blocks before the
+/// last mark, and a step with many calls has more blocks.
 ///
-/// The first of these marks asks for an hour. While requests follow each other within five minutes, an earlier request
-/// has already cached the text before it, so the mark writes nothing and costs nothing. After a longer wait for tasks or
-/// a reply, the five-minute entries are gone; then the mark writes an entry that outlives the next wait. A short
-/// conversation has no such mark: its text would be written at the price of an hour before there was any wait.
+/// The first of these marks has a lifetime of an hour. While requests follow each other within five minutes, an earlier
+/// request has already cached the text before it, so the mark writes nothing and costs nothing. After a longer wait for
+/// tasks or a reply, the five-minute entries are gone; then the mark writes an entry that outlives the next wait. A
+/// conversation with fewer user messages has no such mark: it would pay the price of an hour before any wait.
 fn mark_inputs(messages: &mut [Value]) {
     let inputs = messages
         .iter_mut()

@@ -62,7 +62,8 @@ impl Recorder {
         mut secrets: Vec<String>,
     ) -> io::Result<Self> {
         secrets.retain(|secret| !secret.is_empty());
-        // Each secret also as it appears in the arguments of a call, which are JSON text.
+        // Also redact the JSON form of each secret: the arguments of a call are JSON text, in which a secret with
+        // quotes or backslashes has escapes.
         let quoted = secrets.iter().map(|secret| {
             let quoted = Value::from(secret.as_str()).to_string();
             quoted[1..quoted.len() - 1].to_owned()
@@ -77,7 +78,8 @@ impl Recorder {
             .create(true)
             .mode(0o600)
             .open(path)?;
-        // Other members of the team may open the file at the same time.
+        // Other members of the team may open the file at the same time. Without the lock, two of them could find the
+        // file empty and write a header each.
         file.lock()?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
@@ -131,6 +133,7 @@ impl Recording {
         };
         let mut line = serde_json::to_value(&exchange)?;
         self.redact(&mut line["outcome"]);
+        // A long line can take several writes. The lock keeps another member's line from being written in between.
         writing.file.lock()?;
         let written = write_line(&mut writing.file, &line);
         writing.file.unlock()?;
