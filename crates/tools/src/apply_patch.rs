@@ -36,7 +36,7 @@ pub(super) fn apply_patch(permission: Permission) -> Box<dyn Tool> {
     tool(APPLY_PATCH, description, Access::Changes, permission, run)
 }
 
-/// The paths that the patch in the arguments of a call names. None if the patch is not valid: the call then fails.
+/// The paths that the patch in the arguments of a call names. Empty if the patch is not valid: the call then fails.
 pub fn patched_paths(input: &Value) -> Vec<String> {
     let sections = input["input"].as_str().map(parse);
     let sections = sections.and_then(Result::ok).unwrap_or_default();

@@ -67,8 +67,8 @@ pub(super) fn tools(
     confinement: Option<Arc<Confinement>>,
 ) -> [Box<dyn Tool>; 3] {
     let jobs = Arc::new(Jobs::default());
-    // Mode `bypass` has no sandbox. In the other modes, a sandbox that does not work here leaves the text true: the
-    // user decides about every command.
+    // Mode `bypass` has no sandbox. In the other modes, the text about the sandbox also applies where no sandbox works:
+    // every command then needs permission, as it does with `outside_sandbox`.
     let sandbox = match &confinement {
         None => " Commands run without a sandbox, with the rights of the user.".to_owned(),
         Some(confinement) => {

@@ -205,7 +205,8 @@ impl Confinement {
         writable
     }
 
-    /// All protected paths, each with the content of its placeholder. Includes existing paths, which need none.
+    /// All protected paths, each with the content of its placeholder. Includes existing paths, which need no
+    /// placeholder.
     fn protected(&self) -> Vec<Absent> {
         let below = |directory: &Path, list: &[Protected]| -> Vec<Absent> {
             let absent = |protected: &Protected| Absent {
@@ -217,8 +218,8 @@ impl Confinement {
             };
             let mut all: Vec<Absent> = list.iter().map(absent).collect();
             for absent in &mut all {
-                // The parent can be missing: `git init` creates `info` only from git's templates. The placeholder then
-                // replaces the parent, so that a command cannot create the parent.
+                // The parent can be missing: `git init` creates `info` only if git's templates contain it. The
+                // placeholder is then put in the place of the parent, so that a command cannot create the parent.
                 let parent = absent.path.parent().filter(|parent| *parent != directory);
                 // Never follow a link here: an agent can create it, and the worker would write to its target.
                 if let Some(parent) = parent.filter(|parent| !is_directory(parent)) {
@@ -362,7 +363,7 @@ pub struct ActiveSandbox {
 }
 
 impl ActiveSandbox {
-    /// What this sandbox guarantees. A protected path that is a link cannot be protected.
+    /// The guarantees of this sandbox. It cannot protect a protected path that is a link.
     pub(super) fn containment(&self) -> Containment {
         match self.sandbox.protects() && self.confinement.links().is_empty() {
             true => Containment::Protects,
@@ -414,6 +415,7 @@ impl ActiveSandbox {
             profile.network = Network::None;
         }
         let stdio = [File::open("/dev/null")?.into(), output.try_clone()?, output];
+        // Record the time and the links before the start, so that no change by the program is missed.
         let start = file_time();
         let links = self.confinement.links();
         let (child, placeholders) = self.sandbox.spawn(&profile, &spec, stdio)?;
@@ -439,7 +441,7 @@ impl ActiveSandbox {
 
     /// Returns whether the child is the sandbox's program, which starts the actual program.
     pub(super) fn is_wrapped(&self) -> bool {
-        self.sandbox.is_program()
+        self.sandbox.has_wrapper()
     }
 }
 
@@ -463,6 +465,8 @@ impl SandboxRun {
     /// sandbox could not protect. Blocks on directory reads and possibly waits for other commands' locks: do not call
     /// it on a runtime thread.
     pub(super) fn finish(mut self) -> Option<String> {
+        // Look for changes before the placeholders are removed: a protected path needs no report only while its
+        // placeholder is still in place.
         let changes = changes::find_since(&self.project, self.start, &self.kept);
         // In a large project every report is partial, so notify the user only once.
         let is_first = changes.is_partial && !self.partial_report.swap(true, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! Tools that an embedding program defines, and their form for a member's model. Called by the embedding library, which
 //! checks them, and by the worker, which offers them.
 //!
-//! The program's code runs outside the sandbox, and nothing but this code limits what a call does. A tool can require
+//! The program's code runs outside the sandbox, and only this code limits the effects of a call. A tool can require
 //! permission for each call.
 
 use std::collections::BTreeSet;
@@ -148,7 +148,7 @@ async fn run(tool: &OfferedTool, input: Value, call: Call<'_>) -> Result<String,
     (tool.run)(input, caller).await.map_err(ToolError::Failed)
 }
 
-/// The faults of a program's tools, one message for each. A tool must not replace another one.
+/// The errors in the definitions of custom tools, one message for each. No tool may have the name of another tool.
 pub fn faults<'a>(tools: impl IntoIterator<Item = &'a CustomTool>) -> Vec<String> {
     let mut taken: BTreeSet<String> = with_parts(&TOOLS.map(str::to_owned)).into_iter().collect();
     taken.extend(team::tool_names());

@@ -201,10 +201,10 @@ fn digest(changes: &[Change]) -> Digest {
     Digest::of_bytes(lines.collect::<String>().as_bytes())
 }
 
-/// Makes all the changes. If one fails, restores the files of the earlier ones. Returns the version of each file;
-/// `None` for a removed one.
+/// Makes all the changes. If a change fails, restores the files of the earlier changes. Returns the version of each
+/// file; `None` for a removed file.
 fn make(changes: &[Change]) -> Result<Vec<Option<Version>>, ToolError> {
-    // Check all files first: staging creates directories, which remain after an error.
+    // Check all files before any is staged: staging creates missing directories, which remain after an error.
     for change in changes {
         unchanged(&change.resolved, change.old.as_ref())?;
     }
@@ -334,6 +334,8 @@ fn write_new(
     bytes: &[u8],
 ) -> std::io::Result<Version> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // `openat` applies the umask, so the exact permissions of a replaced file are set once its content is complete.
+    // Until then only the user can read the file.
     let created = Mode::from(if mode.is_some() { 0o600 } else { 0o666 });
     let file = rustix::fs::openat(directory, name, flags, created)?;
     fill(File::from(file), mode, bytes)
@@ -356,6 +358,7 @@ fn fill(mut file: File, mode: Option<u32>, bytes: &[u8]) -> std::io::Result<Vers
     if let Some(mode) = mode {
         file.set_permissions(PermissionsExt::from_mode(mode))?;
     }
+    // Sync before the file gets its final name: otherwise a power failure after the rename could leave an empty file.
     file.sync_all()?;
     Ok(Version::of(&file.metadata()?))
 }

@@ -7,7 +7,8 @@
 //!
 //! Where to look:
 //! - the trait: `tool`; the constructor of tools: `adapter`; schemas and parsing of arguments: `arguments`
-//! - the built-in tools: `built_in`; skills: [`skill`]; notes: [`notes`]; the team tools: [`team`]; MCP tools: [`mcp`]; web search: [`web_search`]
+//! - the built-in tools: `built_in`; skills: [`skill`]; notes: [`notes`]; the team tools: [`team`]; MCP tools: [`mcp`];
+//!   web search: [`web_search`]
 //! - tools of an embedding program: [`custom`]
 //! - path checks: `resolved_path`; changing files: `file`; diffs: `change`
 //! - texts that differ from a file in white space: `white_space`

@@ -33,7 +33,7 @@ use crate::tool::{ToolError, off_thread};
 const REQUEST_MAX: usize = 512 << 10;
 
 task_local! {
-    /// What a hook decided about the call that this tokio task runs.
+    /// The decision of a hook about the call that this tokio task runs.
     static HOOK: Option<HookDecision>;
 }
 
@@ -126,8 +126,8 @@ impl Permission {
         Ok(())
     }
 
-    /// Waits for permission. `arguments`: the arguments that the user sees and decides about. `sandbox`: what the
-    /// sandbox of the call's processes guarantees; `None` without one.
+    /// Waits for permission. `arguments`: the arguments that the user sees and decides about. `sandbox`: the guarantees
+    /// of the sandbox of the call's processes; `None` without a sandbox.
     ///
     /// # Errors
     /// If permission is denied; the text gives the model the reason.
@@ -239,7 +239,8 @@ impl Permission {
             .await
     }
 
-    /// `in_agent`: the user can also decide there, and the future is dropped then.
+    /// `in_agent`: set by the caller if the user decides in the agent's own terminal interface. The caller then drops
+    /// the future.
     async fn request_unless(
         &self,
         ask: &AskRequest,
@@ -316,7 +317,9 @@ impl Drop for OpenRequest {
             allowed_in_agent: self.in_agent.get().copied(),
         };
         runtime.spawn(async move {
-            let _member_ends = match begun {
+            // Ignore a refusal: the supervisor closes the requests of a member that exits, and a withdrawn request may
+            // be closed already.
+            let _refused = match begun {
                 true => client.call::<RequestEnd>(&OneRequest { request }).await,
                 false => client.call::<RequestWithdraw>(&withdraw).await,
             };
@@ -324,7 +327,7 @@ impl Drop for OpenRequest {
     }
 }
 
-/// A path of the request leads to a file that is not among the targets.
+/// Returns whether a path of the request leads to a file that is not among the targets.
 fn leads_elsewhere(paths: &[ResolvedCallPath], targets: &[PathBuf]) -> bool {
     paths.iter().any(|path| !targets.contains(&path.resolved))
 }
@@ -379,15 +382,15 @@ fn look_up(cwd: &Path, given: String) -> Option<ResolvedCallPath> {
     })
 }
 
-/// The pane shows the first line to the user; the second is for the model.
 /// Whether the supervisor and its clients accept a frame with this request. A larger frame would end the connection, and
 /// would be sent again over the next one.
 fn is_showable(ask: &AskRequest) -> bool {
     let text = serde_json::to_string(ask).unwrap_or_default();
-    // The brackets stand for those of the frame.
+    // In a frame, the request is nested within four more brackets.
     !text.is_empty() && text.len() <= REQUEST_MAX && is_within_limits(&format!("[[[[{text}]]]]"))
 }
 
+/// The pane shows the first line to the user; the second is for the model.
 fn denied(why: &str) -> ToolError {
     ToolError::Failed(format!(
         "Not permitted: {why}.\nThe call was not executed; do not attempt the same by other means."

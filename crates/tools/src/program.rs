@@ -139,6 +139,8 @@ impl Program {
             }
             Ok(program)
         };
+        // The blocking task also completes if this future is dropped. Its result is dropped then, which kills the
+        // program.
         let started = tokio::task::spawn_blocking(start).await;
         started.map_err(io::Error::other).flatten()
     }
@@ -373,6 +375,8 @@ impl Descendants {
         if self.launch.is_empty() {
             return Ok(descendants);
         }
+        // A process can leave the session and outlive its parent. A scan for the launch's marker still finds it, but
+        // also finds the processes of the member's other calls, so keep only processes with the call's marker.
         let launch = Tree {
             marker: self.launch.clone(),
             ..tree

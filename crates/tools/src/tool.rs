@@ -1,5 +1,5 @@
-//! The trait of everything that a model can call, its result and its errors. Implemented by `adapter` and by wrappers of
-//! tools; called by the agent loop.
+//! The trait of tools, with the result and the errors of a call. Implemented by `adapter` and by wrappers of tools;
+//! called by the agent loop.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ pub const APPLY_PATCH: &str = "apply_patch";
 /// A running call.
 pub type ToolFuture<'a> = Pin<Box<dyn Future<Output = Result<Output, ToolError>> + Send + 'a>>;
 
-/// Something that a model can call.
+/// A tool that a model can call.
 pub trait Tool: Send + Sync + std::fmt::Debug {
     fn spec(&self) -> &ToolSpec;
 
@@ -68,8 +68,9 @@ pub enum ToolError {
     Failed(String),
 }
 
-/// Returns whether the role and the member's settings permit the tool of this name. A patch does what `edit` and `write`
-/// do, so denying one of them denies patches too. A note is a file, so denying `write` denies notes too.
+/// Returns whether the role and the member's settings permit the tool of this name. A patch can make the same changes
+/// as `edit` and `write`, so denying one of them denies patches too. A note is a file, so denying `write` denies notes
+/// too.
 pub fn may_use(agent: &AgentSpec, name: &str) -> bool {
     let names = |list: &[String]| list.iter().any(|tool| tool == name);
     let also_denied: &[&str] = match name {

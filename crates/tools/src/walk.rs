@@ -54,8 +54,8 @@ async fn within<T: Send + 'static>(
     grace: Duration,
     walk: impl FnOnce(Deadline) -> Result<T, ToolError> + Send + 'static,
 ) -> Result<T, ToolError> {
-    struct GiveUp(Arc<AtomicBool>);
-    impl Drop for GiveUp {
+    struct GiveUpOnDrop(Arc<AtomicBool>);
+    impl Drop for GiveUpOnDrop {
         fn drop(&mut self) {
             self.0.store(true, Ordering::Relaxed);
         }
@@ -65,10 +65,10 @@ async fn within<T: Send + 'static>(
         given_up: Arc::clone(&given_up),
         until: Instant::now() + limit,
     };
-    let _dropped = GiveUp(given_up);
+    let _guard = GiveUpOnDrop(given_up);
     let (finished, result) = tokio::sync::oneshot::channel();
-    // Not on the runtime's blocking pool: a shutdown of the runtime would wait for a thread that is blocked by the file
-    // system.
+    // The runtime's blocking pool is not used: a shutdown of the runtime would wait for a thread that is blocked by the
+    // file system.
     std::thread::Builder::new()
         .name("walk".to_owned())
         .spawn(move || {

@@ -182,7 +182,7 @@ impl Endpoint {
                 url.query_pairs_mut()
                     .append_pair("q", query)
                     .append_pair("count", &PAGES_MAX.to_string())
-                    // Without HTML markup around the matched words.
+                    // Turn off the HTML markup around the matched words.
                     .append_pair("text_decorations", "false");
                 self.client.get(url).header("x-subscription-token", key)
             }

@@ -406,7 +406,7 @@ impl Sandbox {
     }
 
     /// Whether a wrapper process runs between this process and the sandboxed program.
-    pub fn is_program(&self) -> bool {
+    pub fn has_wrapper(&self) -> bool {
         // sandbox-exec replaces itself by the program.
         false
     }

@@ -110,7 +110,7 @@ impl Job {
         let printed_to = Arc::clone(&capture);
         let task = tokio::spawn(async move {
             let stop = async {
-                // An error means that the job, which owns the sender, was dropped: stop the program then too.
+                // An error means that the job, which owns the sender, was dropped. Stop the program in this case too.
                 let _stopped = stop_receiver.wait_for(|stop| *stop).await;
             };
             let ended = program
@@ -144,6 +144,8 @@ impl Job {
         let news = progress.wait_for(|ended| ended.is_some() || lock(&self.capture).has_unread());
         // After a timeout, return the output so far.
         let _waited = tokio::time::timeout(wait, news).await;
+        // Read the state before the output. In the other order, a job that exits in between would be reported as exited
+        // without its last output.
         let state = match &*self.progress.borrow() {
             Some(ended) => ended.clone(),
             None => "running".to_owned(),

@@ -96,7 +96,7 @@ fn outside(env: &[(OsString, OsString)], project: &Path) -> OsString {
         .into_iter()
         .flatten()
         .filter(|it| is_outside(project, it));
-    // The directories were separated by colons, so they contain none.
+    // `join_paths` fails only if a directory contains a colon, and these directories were split at colons.
     let outside = std::env::join_paths(outside).unwrap_or_default();
     match outside.is_empty() {
         true => SYSTEM_PATH.into(),

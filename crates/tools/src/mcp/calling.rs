@@ -64,8 +64,8 @@ pub(super) struct Called {
 pub(super) enum CallError {
     Service(ServiceError),
     TimedOut(Duration),
-    /// The server requires what this client does not support. The text continues a sentence that begins with the
-    /// server's name.
+    /// The server requires a feature that this client does not support. The text continues a sentence that begins with
+    /// the server's name.
     Unsupported(String),
 }
 
@@ -145,6 +145,7 @@ impl Rounds<'_> {
         let mut asking: Option<Asking<'_>> = None;
         loop {
             tokio::select! {
+                // A response that has arrived takes precedence over a time limit that has passed in the meantime.
                 biased;
                 result = &mut response => {
                     cancels.request = None;

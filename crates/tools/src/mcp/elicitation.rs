@@ -37,7 +37,7 @@ const ATTEMPTS_MAX: usize = 3;
 pub trait QuestionDisplay: Send + Sync + fmt::Debug {
     fn question(&self, text: &str);
 
-    /// Sets what the member waits for. `None`: the member continues.
+    /// Shows the cause of the member's wait, such as "your answer". `None`: the member continues.
     fn set_waiting(&self, what: Option<String>);
 }
 
@@ -145,7 +145,7 @@ impl UserForms {
             if let Some((id, text)) = self.message_since(sent.id) {
                 let reply = form.parse(&text);
                 if !matches!(reply, Reply::Unrelated) {
-                    self.arrivals.show_one(id);
+                    self.arrivals.take_one_for_tool(id);
                 }
                 return Ok(reply);
             }

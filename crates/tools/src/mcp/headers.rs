@@ -15,7 +15,7 @@ pub(super) fn expanded<'a>(
     let header = |(name, value): (&String, &String)| {
         let value = expand(value, &variable)
             .map_err(|unknown| format!("the header {name} uses ${unknown}, which is not set"))?;
-        let cannot = |_| format!("the header {name} cannot be sent");
+        let cannot = |_| format!("cannot send the header {name}");
         let mut value = HeaderValue::try_from(value).map_err(|_| cannot(()))?;
         // The value may be a key.
         value.set_sensitive(true);
@@ -93,7 +93,7 @@ mod tests {
     fn header_errors_do_not_contain_the_value() {
         let headers = [("x-key".to_owned(), "$KEY".to_owned())].into();
         let error = expanded(&headers, |_| Some("se\ncret")).unwrap_err();
-        assert_eq!(error, "the header x-key cannot be sent");
+        assert_eq!(error, "cannot send the header x-key");
         let error = expanded(&headers, |_| None).unwrap_err();
         assert_eq!(error, "the header x-key uses $KEY, which is not set");
     }

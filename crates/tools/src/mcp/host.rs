@@ -8,8 +8,8 @@
 //! ```
 //! A server starts with its first member, and is killed when its last member has disconnected. Only processes of the same
 //! user can connect; the sandbox of an agent's commands refuses Unix sockets. The host decides nothing: the members check
-//! permissions and treat the server's messages as untrusted. Nothing waits for a member or for a server except their own
-//! connection: queues are bounded, and a member that does not read is disconnected.
+//! permissions and treat the server's messages as untrusted. A slow member or server delays only its own connection:
+//! queues are bounded, and a member that does not read is disconnected.
 
 mod router;
 
@@ -117,9 +117,11 @@ async fn send(mut write: WriteHalf, mut inbox: Inbox) {
 /// Passes on the messages of a member until the member disconnects or the server does not read.
 async fn receive(server: &SharedServer, client: ClientId, mut lines: Lines<ReadHalf>) {
     while let Some(line) = lines.next().await {
-        // If the server does not read its stdin, only this member waits.
-        let place = match timeout(WRITE_LIMIT, server.messages.reserve()).await {
-            Ok(Ok(place)) => place,
+        // If the server does not read its stdin, only this member waits. Reserve the room in the queue before the
+        // router handles the message: afterwards the router waits for the server's response, so the message must be
+        // sent.
+        let room = match timeout(WRITE_LIMIT, server.messages.reserve()).await {
+            Ok(Ok(room)) => room,
             // The server has exited. The reasons are in the member's inbox, and `send` ends after them.
             Ok(Err(_)) => {
                 server.router.borrow_mut().refuse(client, line);
@@ -133,7 +135,7 @@ async fn receive(server: &SharedServer, client: ClientId, mut lines: Lines<ReadH
             }
         };
         if let Some(line) = server.router.borrow_mut().handle_client(client, line) {
-            place.send(line);
+            room.send(line);
         }
     }
 }
@@ -199,7 +201,7 @@ impl Pool {
     fn detach(&self, server: &Rc<SharedServer>, client: ClientId) {
         let mut router = server.router.borrow_mut();
         for line in router.detach(client) {
-            // A server that does not read its stdin is not informed.
+            // If the queue is full, the server does not read its stdin, and does not receive the cancellation.
             let _full = server.messages.try_send(line);
         }
         if router.is_unused() {
@@ -210,8 +212,8 @@ impl Pool {
         }
     }
 
-    /// Records after an answer of the server whether it knows `initialize`. A server that has refused it may exit, so
-    /// that the next connection gets a new process.
+    /// Records, after an answer of the server, whether the server knows `initialize`. A server that has refused
+    /// `initialize` may exit, so the next connection gets a new process.
     fn learn(&self, server: &Rc<SharedServer>) {
         let router = server.router.borrow();
         let name = &server.hello.server.name;
@@ -246,7 +248,8 @@ async fn run(
     let mut has_reported = false;
     let reading = async {
         while let Some(line) = lines.next().await {
-            // After another line than a message, the stray line is complete.
+            // `program.stray()` can be the beginning of a line that is still being printed. It is complete once a line
+            // that is not a message was read.
             if !has_reported
                 && !line.trim_start().starts_with('{')
                 && let Some(stray) = program.stray()
@@ -260,7 +263,7 @@ async fn run(
                 // A server that floods its client with requests without reading the replies loses replies.
                 let _full = server.messages.try_send(reply);
             }
-            // A server that writes without a pause must not keep the others from running.
+            // Without this, a server that writes without a pause would block all other tasks of this thread.
             tokio::task::yield_now().await;
         }
     };
@@ -275,7 +278,8 @@ async fn run(
         () = reading => {}
         () = writing => {}
     }
-    // Before the wait for the exit status: a member that connects meanwhile gets a new process, not this failure.
+    // Remove the server before waiting for its exit status: a member that connects meanwhile then starts a new process
+    // instead of receiving this failure.
     pool.remove(&server);
     let why = explained("it closed its output".to_owned(), Some(&program)).await;
     server.router.borrow_mut().server_gone(&why);

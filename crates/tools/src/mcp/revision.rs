@@ -1,12 +1,18 @@
-//! The revision of MCP that a connection speaks, and what differs before and after 2026-07-28. Called by `connection`.
+//! The revision of MCP that a connection speaks, and the differences before and after 2026-07-28. Called by
+//! `connection`.
 //!
 //! The first request is `initialize`, the handshake of the revisions up to 2025-11-25. If the server answers it with an
-//! error, a second connection begins with `server/discover` of 2026-07-28. The order has these reasons: almost all
-//! servers know `initialize`, and start once, as before. Some of them exit at an unknown first request, so a probe with
-//! `server/discover` would cost them a second start, and a server that ignores it, the time limit of the probe. A server
-//! that knows both revisions accepts `initialize`, and loses nothing: it sends its forms as requests. The second
-//! connection is new, because servers of 2026-07-28 may exit after they refused `initialize` (those of the SDK, rmcp
-//! 3.9, do). A server that exits without an answer is not started again: most such servers fail for another reason.
+//! error, a second connection begins with `server/discover` of 2026-07-28. Reasons for this order:
+//!
+//! - Almost all servers know `initialize`, so they start only once.
+//! - Some servers exit at an unknown first request. If `server/discover` came first, they would have to start twice,
+//!   and for a server that ignores it, the client would wait until the time limit.
+//! - A server that knows both revisions accepts `initialize`. It then sends its forms as requests, so no function is
+//!   lost.
+//!
+//! The second request needs a new connection, because servers of 2026-07-28 may exit after they refused `initialize`
+//! (those of the SDK, rmcp 3.9, do). A server that exits without an answer is not started again: most such servers fail
+//! for another reason.
 
 use std::sync::Arc;
 use std::time::Duration;

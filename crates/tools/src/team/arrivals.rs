@@ -228,8 +228,8 @@ impl Arrivals {
         found.map(|message| (message.id, message.text.clone()))
     }
 
-    /// Takes an unread message that a tool has used up. Its id is then returned by [`Arrivals::taken_by_tool`].
-    pub(crate) fn show_one(&self, id: MessageId) {
+    /// Takes one unread message, which a tool has handled. Its id is then returned by [`Arrivals::taken_by_tool`].
+    pub(crate) fn take_one_for_tool(&self, id: MessageId) {
         let mut inbox = self.inbox();
         inbox.unread.retain(|message| message.id != id);
         inbox.taken_by_tool.push(id);
@@ -237,7 +237,11 @@ impl Arrivals {
 
     /// Records that this member sent a message. If it is not a reply, returns a message to which one of the recipients
     /// awaits a reply. Returns each such message only once: the worker is not notified when a sender stops waiting.
-    pub(super) fn sent(&self, to: &[Party], reply_to: Option<MessageId>) -> Option<MessageId> {
+    pub(super) fn record_sent(
+        &self,
+        to: &[Party],
+        reply_to: Option<MessageId>,
+    ) -> Option<MessageId> {
         let mut inbox = self.inbox();
         if let Some(answered) = reply_to {
             inbox.awaiting_reply.remove(&answered);
@@ -251,7 +255,7 @@ impl Arrivals {
     }
 
     /// Records that this member has asked the party a question, and that no reply has arrived yet.
-    pub(super) fn asked(&self, party: &Party) {
+    pub(super) fn record_question(&self, party: &Party) {
         self.inbox().questions.insert(party.clone());
     }
 

@@ -69,7 +69,7 @@ async fn ask(team_context: Arc<TeamContext>, args: Ask) -> Result<String, ToolEr
     if question.trim().is_empty() {
         return Err(ToolError::Input("`question` is empty".to_owned()));
     }
-    let asked = asked(&team_context, &to).await?;
+    let party = recipient(&team_context, &to).await?;
     let message = SendMessage {
         to,
         text: question,
@@ -80,8 +80,9 @@ async fn ask(team_context: Arc<TeamContext>, args: Ask) -> Result<String, ToolEr
     };
     let sent = team_context.call::<MessageSend>(message).await?.id;
     let until = Instant::now() + Duration::from_secs(seconds);
-    if !team_context.shared.arrivals.has_since(&asked, sent) {
-        team_context.shared.arrivals.asked(&asked);
+    // The reply can arrive before `call` returns.
+    if !team_context.shared.arrivals.has_since(&party, sent) {
+        team_context.shared.arrivals.record_question(&party);
     }
     loop {
         // Register for arrivals before reading them, so that an arrival in between is not missed.
@@ -90,13 +91,13 @@ async fn ask(team_context: Arc<TeamContext>, args: Ask) -> Result<String, ToolEr
         let requests = team_context.shared.arrivals.requests();
         if !senders.is_empty() || !requests.is_empty() {
             // An older message, which the model has not read yet, is not the reply.
-            let has_replied = team_context.shared.arrivals.has_since(&asked, sent);
-            let waited_for = (!has_replied).then_some(&asked);
+            let has_replied = team_context.shared.arrivals.has_since(&party, sent);
+            let waited_for = (!has_replied).then_some(&party);
             return Ok(ended(sent, waited_for, &senders, requests));
         }
         if Instant::now() >= until {
             return Ok(format!(
-                "{asked}{NO_REPLY}{sent} within {seconds} s. If you can decide without the reply, do so and \
+                "{party}{NO_REPLY}{sent} within {seconds} s. If you can decide without the reply, do so and \
                  state your decision in the result. Otherwise continue with other work, or call wait for messages."
             ));
         }
@@ -117,9 +118,9 @@ fn ended(
         lines.push(message_notice(senders));
     }
     lines.extend(requests);
-    if let Some(asked) = waited_for {
+    if let Some(party) = waited_for {
         lines.push(format!(
-            "{asked}{NO_REPLY}{sent} yet. Act on what arrived, then call wait for messages."
+            "{party}{NO_REPLY}{sent} yet. Act on what arrived, then call wait for messages."
         ));
     }
     lines.join("\n")
@@ -128,9 +129,9 @@ fn ended(
 /// The party that has not replied, and the question's message, according to the result of a call of `ask`.
 pub fn unanswered(result: &str) -> Option<(Party, MessageId)> {
     let line = |line: &str| {
-        let (asked, sent) = line.split_once(NO_REPLY)?;
+        let (party, sent) = line.split_once(NO_REPLY)?;
         let sent = sent.split(' ').next()?;
-        Some((asked.parse().ok()?, sent.parse().ok()?))
+        Some((party.parse().ok()?, sent.parse().ok()?))
     };
     result.lines().find_map(line)
 }
@@ -139,8 +140,8 @@ pub fn unanswered(result: &str) -> Option<(Party, MessageId)> {
 ///
 /// # Errors
 /// If the recipient cannot reply.
-async fn asked(team_context: &TeamContext, to: &Recipient) -> Result<Party, ToolError> {
-    let is_asked = |member: &MemberView| match to {
+async fn recipient(team_context: &TeamContext, to: &Recipient) -> Result<Party, ToolError> {
+    let is_recipient = |member: &MemberView| match to {
         Recipient::Lead => member.lead,
         Recipient::Member(name) => member.name == *name,
         Recipient::User | Recipient::All => false,
@@ -154,7 +155,7 @@ async fn asked(team_context: &TeamContext, to: &Recipient) -> Result<Party, Tool
         Recipient::Lead | Recipient::Member(_) => {}
     }
     let team = team_context.call::<TeamShow>(Nothing {}).await?;
-    let member = team.members.iter().find(|member| is_asked(member));
+    let member = team.members.iter().find(|member| is_recipient(member));
     let Some(member) = member else {
         let names: Vec<_> = team.members.iter().map(|it| it.name.as_str()).collect();
         let text = format!(
@@ -175,6 +176,7 @@ async fn asked(team_context: &TeamContext, to: &Recipient) -> Result<Party, Tool
     }
 }
 
+/// Why the member cannot reply. `None`: it can.
 fn cannot_reply(member: &MemberView) -> Option<&'static str> {
     if member.engine.runs_lines() {
         return Some("it only runs the commands of tasks");

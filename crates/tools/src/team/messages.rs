@@ -73,7 +73,7 @@ async fn send(team_context: Arc<TeamContext>, args: Send) -> Result<String, Tool
     if let Some(note) = sent.shown_not_delivered() {
         text.push_str(&format!(" It is {note}."));
     }
-    if let Some(unanswered) = team_context.shared.arrivals.sent(&sent.to, reply_to) {
+    if let Some(unanswered) = team_context.shared.arrivals.record_sent(&sent.to, reply_to) {
         text.push_str(&format!(
             " It does not count as the reply to {unanswered}, whose sender is still waiting: send the reply with reply_to {unanswered}."
         ));

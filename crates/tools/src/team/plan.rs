@@ -14,7 +14,7 @@ use crate::permission::OpenRequest;
 use crate::supervisor_client::SupervisorClient;
 use crate::tool::{Tool, ToolError};
 
-/// What to do next. Appended to the texts about a plan that is missing, sent back, withdrawn or replaced.
+/// The next steps of the member. Appended to the texts about a plan that is missing, sent back, withdrawn or replaced.
 const PROPOSE: &str = "Read what you need to know, then call propose_plan. Until it is approved you may read, search, send \
                        messages and use the board, but change nothing.";
 

@@ -162,10 +162,10 @@ async fn wait(team_context: Arc<TeamContext>, args: Wait) -> Result<String, Tool
     if let Some(result) = subject.nothing_left() {
         // A model that waits again, and does nothing else, would call this tool without end.
         return match is_empty.swap(true, Ordering::Relaxed) {
-            false => Ok(format!("{result}\n{}", instead(&team_context))),
+            false => Ok(format!("{result}\n{}", advice(&team_context))),
             true => Err(ToolError::Failed(format!(
                 "There is nothing to wait for. {result}\n{}",
-                instead(&team_context)
+                advice(&team_context)
             ))),
         };
     }
@@ -187,7 +187,7 @@ async fn wait(team_context: Arc<TeamContext>, args: Wait) -> Result<String, Tool
         if now >= until {
             let unchanged = subject.unchanged(seconds, &team_context.client.member);
             return Ok(match subject.is_last_quiet_wait(&team_context) {
-                true => format!("{unchanged}\n{}", instead(&team_context)),
+                true => format!("{unchanged}\n{}", advice(&team_context)),
                 false => unchanged,
             });
         }
@@ -202,8 +202,8 @@ async fn wait(team_context: Arc<TeamContext>, args: Wait) -> Result<String, Tool
     }
 }
 
-/// What the model should do instead of waiting for nothing.
-fn instead(team_context: &TeamContext) -> &'static str {
+/// The advice for a model that has nothing to wait for.
+fn advice(team_context: &TeamContext) -> &'static str {
     match team_context.client.lead {
         true => {
             "Do not wait again: create or change tasks, call finish, ask the user, or end your turn. A message starts \
@@ -273,7 +273,7 @@ impl WaitSubject {
             waits if waits < QUIET_WAITS => Ok(()),
             waits => Err(ToolError::Failed(format!(
                 "There is nothing to wait for: no message has arrived in {waits} waits.\n{}",
-                instead(team_context)
+                advice(team_context)
             ))),
         }
     }

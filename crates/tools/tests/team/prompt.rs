@@ -88,7 +88,7 @@ async fn a_small_window_keeps_prompt_and_tools_below_2500_tokens() {
 
 /// Every word of the system prompts. `cargo xtask tidy` compares the digest of the snapshots with eval/figures.md.
 #[test]
-fn the_system_prompts_are_known() {
+fn system_prompts_match_their_snapshots() {
     for (lead, name) in [(true, "lead"), (false, "teammate")] {
         for (window, size) in [(200_000, ""), (8_192, "_with_a_small_window")] {
             let (prompt, situation) = prompts_within(window, lead, "ada", "2026-01-31");
@@ -161,7 +161,7 @@ async fn short_specs_keep_every_required_field() {
 }
 
 #[test]
-fn a_member_that_must_plan_is_not_sent_on_without_approval() {
+fn a_member_that_must_plan_needs_approval_to_continue() {
     let prompt = |must_plan, window| {
         let agent = AgentSpec {
             must_plan,

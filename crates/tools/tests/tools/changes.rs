@@ -136,7 +136,7 @@ async fn an_edit_needs_a_unique_text_or_replaces_all() {
 }
 
 #[tokio::test]
-async fn a_missing_text_is_answered_with_the_nearest() {
+async fn a_missing_text_is_reported_with_the_nearest_lines() {
     let rig = Rig::new();
     rig.put(
         "a.rs",

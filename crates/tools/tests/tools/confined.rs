@@ -100,7 +100,7 @@ async fn a_command_outside_the_sandbox_has_the_users_rights() {
 #[tokio::test]
 async fn a_command_cannot_read_credentials() {
     let Some(rig) = confined().await else { return };
-    // Including files that were created after the launch.
+    // A file that is created after the launch is hidden too.
     fs::write(rig.outside(".netrc"), "secret").unwrap();
     let printed = rig
         .text("bash", json!({ "command": "cat ~/.ssh/id ~/.netrc" }))
@@ -213,7 +213,7 @@ pub(crate) fn confine_with(rig: &mut Rig, sandbox: Sandbox, settings: &Settings)
 }
 
 /// Waits for the next tick of the kernel's clock: files of the rig are then older than the next command.
-pub(crate) async fn settle(rig: &Rig) {
+pub(crate) async fn wait_for_clock_tick(rig: &Rig) {
     rig.text("bash", json!({ "command": "sleep 0.02" })).await;
 }
 
@@ -322,7 +322,7 @@ async fn the_users_settings_make_paths_readable() {
             .env
             .push(("HOME".into(), rig.outside("").into()));
         confine_with(&mut rig, sandbox.clone(), &settings);
-        settle(&rig).await;
+        wait_for_clock_tick(&rig).await;
         let command = "cat ../data/file ../link/file";
         let printed = rig.text("bash", json!({ "command": command })).await;
         assert_eq!(printed, "data\nreal\n(exit 0)", "{sandbox}");
@@ -574,7 +574,7 @@ async fn a_linked_git_directory_is_not_followed() {
         let other = rig.outside("other");
         fs::create_dir(&other).unwrap();
         confine_with(&mut rig, sandbox.clone(), &Settings::default());
-        settle(&rig).await;
+        wait_for_clock_tick(&rig).await;
         let link = json!({ "command": "ln -s ../other .git" });
         let printed = rig.text("bash", link).await;
         if sandbox.protects() {
@@ -603,7 +603,7 @@ async fn changes_through_links_are_reported() {
         symlink("githooks", rig.path("middle")).unwrap();
         symlink("absent", rig.path(".envrc")).unwrap();
         confine_with(&mut rig, sandbox.clone(), &Settings::default());
-        settle(&rig).await;
+        wait_for_clock_tick(&rig).await;
         for (command, reported) in [
             ("echo ok", None),
             ("echo evil > absent", Some(".envrc")),
@@ -632,7 +632,7 @@ async fn renamed_directories_are_reported() {
         let mut rig = rig_with_home();
         rig.put("sub/file", "");
         confine_with(&mut rig, sandbox.clone(), &Settings::default());
-        settle(&rig).await;
+        wait_for_clock_tick(&rig).await;
         let make = "mkdir -p a b/hooks; echo evil > a/tasks.json; echo evil > b/hooks/pre-commit; sleep 0.02";
         let printed = rig.text("bash", json!({ "command": make })).await;
         assert!(!printed.contains("warning: "), "{sandbox}: {printed}");

@@ -210,7 +210,7 @@ async fn no_filter_of_the_project_runs() {
 }
 
 #[tokio::test]
-async fn git_comes_from_outside_the_project() {
+async fn git_is_found_only_outside_the_project() {
     let mut rig = repository();
     let sprung = rig.outside("sprung");
     let trap = format!("#!/bin/sh\necho x > {}\n", utf8(&sprung));

@@ -3,7 +3,7 @@
 use agent_team_tools::confine::Settings;
 use serde_json::json;
 
-use crate::confined::{confine_with, rig_with_home, sandboxes, settle};
+use crate::confined::{confine_with, rig_with_home, sandboxes, wait_for_clock_tick};
 
 #[tokio::test]
 async fn the_result_names_the_exceeded_limit() {
@@ -17,7 +17,7 @@ async fn the_result_names_the_exceeded_limit() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
         confine_with(&mut rig, sandbox.clone(), &settings);
-        settle(&rig).await;
+        wait_for_clock_tick(&rig).await;
         for (command, setting) in [
             (
                 "for i in $(seq 60); do sleep 60 & done; wait",
@@ -43,8 +43,8 @@ async fn the_result_names_the_exceeded_limit() {
 
 #[tokio::test]
 async fn the_commands_of_a_member_share_a_limit() {
-    // Of a user other than root, the kernel counts all processes, and refuses more than this number in addition to those
-    // at the start of a command. The second job leaves room for 60 processes of other tests.
+    // For a user other than root, the kernel counts all processes of the user: a command may add this number to the
+    // processes that exist when it starts. The second job leaves room for 60 processes of other tests.
     let settings = Settings {
         processes: 200,
         ..Settings::default()

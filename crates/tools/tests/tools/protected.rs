@@ -9,7 +9,9 @@ use agent_team_system::sandbox::Network;
 use agent_team_tools::confine::{Confinement, Settings, User};
 use serde_json::json;
 
-use crate::confined::{confine_with, ours, rig_with_home, sandboxes, settle, use_confinement};
+use crate::confined::{
+    confine_with, ours, rig_with_home, sandboxes, use_confinement, wait_for_clock_tick,
+};
 
 /// The list of protected paths is shared with the edit tools: see `policy/tests/policy/protected.rs`.
 #[tokio::test]
@@ -17,7 +19,8 @@ async fn both_sandboxes_know_every_protected_path() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
         confine_with(&mut rig, sandbox.clone(), &Settings::default());
-        // Of the project's paths only this one exists. `git init` has created some of git's.
+        // Of the protected paths of the project, only this file exists. `git init` has created some of the protected
+        // paths of git.
         rig.put(".npmrc", "mine\n");
         let project = PROJECT.iter().map(|protected| (protected, ""));
         let git = GIT.iter().map(|protected| (protected, ".git/"));
@@ -78,7 +81,7 @@ async fn changes_of_trusted_scripts_are_prevented_or_reported() {
                 kept("githooks/deep", true),
             ]);
         use_confinement(&mut rig, confinement);
-        settle(&rig).await;
+        wait_for_clock_tick(&rig).await;
         for command in [
             "echo evil > ci/check.sh",
             "echo evil > new; mv new ci/check.sh",
@@ -108,7 +111,7 @@ async fn creating_a_repository_is_prevented_or_reported() {
         let mut rig = rig_with_home();
         fs::remove_dir_all(rig.path(".git")).unwrap();
         confine_with(&mut rig, sandbox.clone(), &Settings::default());
-        settle(&rig).await;
+        wait_for_clock_tick(&rig).await;
         for command in [
             "git init -q .; echo evil > .git/hooks/pre-commit",
             "git init -q new; mv new/.git .git",
@@ -132,7 +135,7 @@ async fn git_works_while_absent_paths_are_protected() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
         confine_with(&mut rig, sandbox.clone(), &Settings::default());
-        settle(&rig).await;
+        wait_for_clock_tick(&rig).await;
         rig.put("a", "1\n");
         let command = "git add -A && git -c user.name=t -c user.email=t@example.org commit -q -m one \
                        && git ls-files && git status --short && echo committed";
@@ -147,7 +150,7 @@ async fn nested_protected_files_are_reported() {
         let mut rig = rig_with_home();
         confine_with(&mut rig, sandbox.clone(), &Settings::default());
         rig.put("sub/.vscode/settings.json", "{}");
-        settle(&rig).await;
+        wait_for_clock_tick(&rig).await;
         let quiet = rig.text("bash", json!({ "command": "echo ok" })).await;
         assert_eq!(quiet, "ok\n(exit 0)", "{sandbox}");
         let command =

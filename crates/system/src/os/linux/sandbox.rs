@@ -67,7 +67,7 @@ impl Sandbox {
     }
 
     /// Whether a wrapper process runs between this process and the sandboxed program.
-    pub fn is_program(&self) -> bool {
+    pub fn has_wrapper(&self) -> bool {
         matches!(self, Sandbox::Bubblewrap { .. })
     }
 

@@ -264,7 +264,8 @@ impl Router {
         id: &RawValue,
         params: Option<&RawValue>,
     ) -> Option<Line> {
-        // Sent to a server that another member discovers, `initialize` could end it.
+        // Another member has sent `server/discover` to this server. Such a server may exit when it receives
+        // `initialize`, which would also end the calls of the other members, so the host refuses it here.
         if self.is_discovered {
             let line = failure(id, UNSUPPORTED, "the server does not know initialize");
             self.send(client, line, Delivery::Required);
@@ -305,7 +306,7 @@ impl Router {
         let token = params
             .as_mut()
             .and_then(|params| params.pointer_mut("/_meta/progressToken"));
-        // The request's number is its progress token as well.
+        // Members may choose equal progress tokens. The number of the request is unique, so it replaces the token.
         let token = token.map(|token| std::mem::replace(token, number.into()));
         let pending = Pending {
             client,
@@ -373,7 +374,7 @@ impl Router {
                 self.send(client, line.into(), Delivery::Required);
                 None
             }
-            // Only the host sends this message.
+            // Members take this notification for a report of the host, so a server must not send it.
             (Some(STRAY), None) => None,
             (Some(method), None) => {
                 self.drop_lists(method);
@@ -476,12 +477,12 @@ impl Router {
                 match cancelled.all(|it| it.client == *caller) {
                     true => Ok(*caller),
                     false => Err(
-                        "a cancelled call of another member may still run, so the request has no addressee",
+                        "a cancelled call of another member may still run, so the request has no recipient",
                     ),
                 }
             }
             (Some(_), _) => {
-                Err("calls of several members are in flight, so the request has no addressee")
+                Err("calls of several members are in flight, so the request has no recipient")
             }
             (None, _) => Err("no call is in flight"),
         }
