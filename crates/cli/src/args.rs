@@ -64,7 +64,7 @@ A team:
   why          Explain the state of a member
   logs         Print the output of members
   events       Print the events of the team
-  report       Write what the team did: a page, a picture or a trace
+  report       Write a report of the team's work: a page, a picture or a trace
   serve        Serve the team over HTTP
 Members:
   spawn        Add a member with a role
@@ -87,7 +87,7 @@ Administration:
   team         Manage the teams on this machine: list, show, delete
   role         List roles and where each is defined
   models       List known models and their prices: list, update
-  config       Override models, roles and limits for yourself
+  config       Manage your overrides of models, roles and limits: get, set, reset
   supervisor   Manage the supervisor process: status, logs, stop, restart, run
   mcp          Connect a chat session of another program to a team, over MCP
   acp          Serve the team of a directory to an editor, over ACP
@@ -164,8 +164,8 @@ pub(crate) enum Verb {
     /// Cancel the current goal and its tasks
     ///
     /// The members stay up, unless a `run` that started the team waits for the goal: it then stops them. The lead is
-    /// notified, and the open tasks that members added for the goal are cancelled;
-    /// your own tasks stay. A command that waits for the goal prints the outcome `cancelled` and exits with 1.
+    /// notified, and the open tasks that members added for the goal are cancelled; your own tasks stay. A command that
+    /// waits for the goal prints the outcome `cancelled` and exits with 1.
     Cancel(CancelGoal),
     /// Manage the current goal: show, cancel
     #[command(subcommand)]
@@ -362,7 +362,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         command: Option<ModelsCommand>,
     },
-    /// Override models, roles and limits for yourself
+    /// Manage your overrides of models, roles and limits: get, set, reset
     ///
     /// Keys: `model`, `role`, `max_steps`, `limits.tokens`, `limits.usd` and `limits.minutes` of the team, or of one
     /// member as in `members.ada.model`; the model of a role as in `roles.worker.model`; the endpoint that receives

@@ -39,7 +39,7 @@ struct ErrorBody<'a> {
     /// The kind of the error, such as `not_found`.
     code: &'a str,
     message: String,
-    /// The command or the change that helps.
+    /// The command or the change that resolves the error.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<&'a str>,
 }

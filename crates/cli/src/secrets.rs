@@ -32,7 +32,7 @@ impl Secrets {
     }
 
     /// Replaces each secret in the strings of a JSON text by `[secret NAME]`. The result is JSON too.
-    pub(crate) fn hide_json(&self, json: &str) -> String {
+    pub(crate) fn redact_json(&self, json: &str) -> String {
         let mut hidden = String::with_capacity(json.len());
         let mut rest = json;
         while let Some(begin) = rest.find('"') {
@@ -40,8 +40,8 @@ impl Secrets {
             hidden.push_str(before);
             let (string, after) = from_quote.split_at(string_length(from_quote));
             match serde_json::from_str::<String>(string) {
-                Ok(text) => hidden.push_str(&Value::from(self.hide(&text)).to_string()),
-                // Not JSON: the text may contain a secret.
+                Ok(text) => hidden.push_str(&Value::from(self.redact(&text)).to_string()),
+                // An invalid string may contain a secret in a form that is not found, so replace it.
                 Err(_) => hidden.push_str("\"\""),
             }
             rest = after;
@@ -51,7 +51,7 @@ impl Secrets {
     }
 
     /// Replaces each secret in a text.
-    pub(crate) fn hide(&self, text: &str) -> String {
+    pub(crate) fn redact(&self, text: &str) -> String {
         let mut secrets: Vec<(&String, &String)> = self.secrets.iter().collect();
         secrets.retain(|(_, value)| !value.is_empty());
         // The longest first: a secret can contain another one.
@@ -88,10 +88,10 @@ mod tests {
         let secrets = Secrets {
             secrets: secrets.into(),
         };
-        assert_eq!(secrets.hide("x a\"b\\nc\ny"), "x [secret KEY]\ny");
-        assert_eq!(secrets.hide("\"plain\""), "\"plain\"");
+        assert_eq!(secrets.redact("x a\"b\\nc\ny"), "x [secret KEY]\ny");
+        assert_eq!(secrets.redact("\"plain\""), "\"plain\"");
         assert_eq!(
-            secrets.hide("say \"quoted\" now"),
+            secrets.redact("say \"quoted\" now"),
             "say [secret QUOTED] now"
         );
     }
@@ -106,9 +106,9 @@ mod tests {
         let secrets = Secrets {
             secrets: secrets.into(),
         };
-        assert_eq!(secrets.hide("one\nightly"), "one\nightly");
+        assert_eq!(secrets.redact("one\nightly"), "one\nightly");
         let json = r#"{"a":1,"text":"one\nightly, \"nightly\" \\","b":["nightly-build"]}"#;
         let hidden = r#"{"a":1,"text":"one\nightly, \"[secret WORD]\" \\","b":["[secret LONG]"]}"#;
-        assert_eq!(secrets.hide_json(json), hidden);
+        assert_eq!(secrets.redact_json(json), hidden);
     }
 }

@@ -116,7 +116,7 @@ pub(crate) async fn run(
         Failure::new(
             "no_members",
             ExitStatus::NotFound,
-            "the team has no members",
+            "cannot show the team: it has no members",
         )
     })?;
     let mut logs = Vec::new();
@@ -206,7 +206,7 @@ impl EventLoop {
                             Effect::Perform { action, typed } => {
                                 // The history is stored in a file, so it must not contain secrets.
                                 if let Some(typed) = typed {
-                                    self.history.add(&self.secrets.hide(&typed));
+                                    self.history.add(&self.secrets.redact(&typed));
                                 }
                                 self.perform(session, action);
                             }

@@ -54,7 +54,7 @@ use self::draw::draw;
 pub(crate) use self::pages::help_lines;
 use self::screen::Screen;
 use self::state::{Action, Effect, Page, Refresh, Top};
-use self::view::{Clock, Drawn};
+use self::view::{Clock, FrameLayout};
 use crate::args::Global;
 use crate::caller;
 use crate::error::Failure;
@@ -105,8 +105,8 @@ struct EventLoop {
     followed: Option<(MemberName, Option<Log>)>,
     /// Number of actions in flight.
     pending_actions: usize,
-    /// The frame that is being written to the terminal.
-    drawn: Option<Drawn>,
+    /// The layout of the frame that is being written to the terminal.
+    drawn: Option<FrameLayout>,
 }
 
 /// Why the view released the terminal.
@@ -333,7 +333,7 @@ impl EventLoop {
 
     fn draw(&mut self, screen: &mut Screen, now: Instant) -> std::io::Result<()> {
         let (top, theme) = (&self.top, self.theme);
-        let mut drawn = Drawn::default();
+        let mut drawn = FrameLayout::default();
         let clock = Clock {
             now,
             wall_ms: clock::wall_ms(),

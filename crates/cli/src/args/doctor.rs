@@ -6,7 +6,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(arg(super::unused_team()))]
 pub(crate) struct Doctor {
-    /// Start the agents of other vendors that are installed, and show version, login, and what works
+    /// Start the installed agents of other vendors, and show version, login and supported features of each
     ///
     /// Each agent is asked to open a session in an empty directory, and gets no prompt. It may write its own records, as at
     /// each start. Takes up to 30 seconds.

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::id;
 
-/// Write what the team did: as a page, as a picture or as a trace
+/// Write a report of the team's work: a page, a picture or a trace
 ///
 /// Without a file, prints the time and cost of each member. Reads the stored events, so it also works for a team that is
 /// down. A file contains goals, messages, commands and results; only you may read it. Secrets of a running team are

@@ -145,7 +145,7 @@ async fn send(session: &mut Session, to: MemberName, text: String) -> Result<Str
 /// Runs `agent-team` with these arguments as a child process; returns its output.
 async fn run_verb(team: &TeamId, words: Vec<String>, columns: u16) -> Result<String, Failure> {
     let cannot_run = |error: &std::io::Error| Failure::io("cannot run agent-team", error);
-    // Not `current_exe`: after an update this process runs a file that is deleted.
+    // `current_exe` is not used: after an update it would name a deleted file.
     let program = daemon::sibling_binary(PROGRAM)
         .map_err(|error| Failure::new("failed", ExitCode::Failed, error.to_string()))?;
     let mut command = Command::new(program);

@@ -26,7 +26,7 @@ use self::views::ViewArea;
 use super::pages;
 use super::question::Question;
 use super::state::{Page, Top};
-use super::view::{Clock, Drawn, ShownPage, View};
+use super::view::{Clock, FrameLayout, ShownPage, View};
 
 /// Minimum columns for members and board beside the other views.
 const WIDE: u16 = 140;
@@ -34,8 +34,8 @@ const WIDE: u16 = 140;
 /// Minimum columns for board and messages beside members and output.
 const WIDEST: u16 = 180;
 
-/// Draws a frame; returns what it shows.
-pub(super) fn draw(frame: &mut Frame<'_>, top: &Top, theme: Theme, clock: Clock) -> Drawn {
+/// Draws a frame; returns its layout.
+pub(super) fn draw(frame: &mut Frame<'_>, top: &Top, theme: Theme, clock: Clock) -> FrameLayout {
     let area = frame.area();
     let foot = foot::foot(top, area.width.into());
     // Keep a part of the views visible above a long status.
@@ -58,7 +58,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, top: &Top, theme: Theme, clock: Clock)
             frame.set_cursor_position(at);
         }
     }
-    let mut drawn = Drawn::default();
+    let mut drawn = FrameLayout::default();
     match &top.page {
         Some(Page::Request(question)) => {
             drawn.question = Some(draw_question(frame, middle, question, theme));

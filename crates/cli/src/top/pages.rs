@@ -328,7 +328,7 @@ pub(super) fn why_member(top: &Top, view: &MemberView) -> String {
     why
 }
 
-/// What a task waits for, or how it ended.
+/// Why a task waits, or how it ended.
 pub(super) fn why_task(top: &Top, view: &TaskView) -> String {
     let why = task::why(view, |id| top.task(id), &top.team.members);
     match view.state {

@@ -1,4 +1,4 @@
-//! The rows of the views as styled lines: what [`super::draw`] shows and what a search reads. Escapes the control
+//! The rows of the views as styled lines, drawn by [`super::draw`] and searched by the search. Escapes the control
 //! characters of untrusted text (a [`Line`] contains only visible characters).
 
 use agent_team_protocol::Party;
@@ -43,7 +43,7 @@ fn member_text(top: &Top, view: &MemberView) -> Line {
     for part in [
         view.role.as_str(),
         &member::state_and_cause(view),
-        &occupation(top, view),
+        &current_work(top, view),
     ] {
         line.push(Style::PLAIN, " ");
         line.push(Style::PLAIN, part);
@@ -52,7 +52,7 @@ fn member_text(top: &Top, view: &MemberView) -> Line {
 }
 
 /// The task of a member. Without a task: why the member waits, or its last result.
-pub(super) fn occupation(top: &Top, member: &MemberView) -> String {
+pub(super) fn current_work(top: &Top, member: &MemberView) -> String {
     use agent_team_protocol::attention::Need;
 
     if let Some(id) = member.task {

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_entry_passes_the_selection_to_its_place() {
+    fn removing_an_entry_selects_the_entry_in_its_place() {
         let mut selection = selection(&[1, 2, 3], 2);
         selection.on_list(&[1, 3]);
         assert_eq!(selection.id(), Some(&3));

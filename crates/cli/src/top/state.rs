@@ -31,7 +31,7 @@ use super::question::Question;
 use super::search::Search;
 use super::selection::Selection;
 use super::stale::Stale;
-use super::view::{Drawn, View};
+use super::view::{FrameLayout, View};
 use crate::output::time;
 use crate::verb::audit::DecisionEntry;
 
@@ -46,7 +46,7 @@ pub(super) enum Page {
     Changes(Option<Changes>),
 }
 
-/// What the last line of the screen is used for.
+/// The use of the last line of the screen.
 #[derive(Debug)]
 pub(super) enum Mode {
     Browse,
@@ -157,8 +157,8 @@ pub(super) struct Top {
     pub(super) more_output: bool,
     /// The state differs from the last frame.
     pub(super) changed: bool,
-    /// What the last frame shows, and where.
-    pub(super) shown: Drawn,
+    /// The layout of the last frame.
+    pub(super) shown: FrameLayout,
 }
 
 impl Top {
@@ -190,7 +190,7 @@ impl Top {
             stale: Stale::all(),
             more_output: false,
             changed: true,
-            shown: Drawn::default(),
+            shown: FrameLayout::default(),
         };
         top.keep_selections();
         top
@@ -468,7 +468,7 @@ impl Top {
     }
 
     /// Must be called when a frame is on the screen.
-    pub(super) fn on_frame_shown(&mut self, shown: Drawn, now: Instant) {
+    pub(super) fn on_frame_shown(&mut self, shown: FrameLayout, now: Instant) {
         for pane in &shown.panes {
             let (total, height) = (pane.total, pane.height());
             match pane.view {

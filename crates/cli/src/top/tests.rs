@@ -20,7 +20,7 @@ use super::diff::Changes;
 use super::draw::{draw, text};
 use super::stale::Stale;
 use super::state::{Action, Effect, Mode, Page, Refresh, Top};
-use super::view::{Clock, Drawn, View};
+use super::view::{Clock, FrameLayout, View};
 use crate::verb::audit::DecisionEntry;
 use agent_team_terminal_ui::keys::{Key, Mouse, MouseAction};
 use agent_team_terminal_ui::style::Theme;
@@ -203,7 +203,7 @@ fn screen(top: &Top, now: Instant, columns: u16, rows: u16) -> String {
 /// Draws a frame and reports it as shown, as the event loop does.
 fn show(top: &mut Top, now: Instant, theme: Theme, (columns, rows): (u16, u16)) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
-    let mut drawn = Drawn::default();
+    let mut drawn = FrameLayout::default();
     let frame = terminal
         .draw(|frame| drawn = draw(frame, top, theme, clock(now)))
         .unwrap();

@@ -1,5 +1,5 @@
-//! The views of `top`, and what the last frame shows of them. Written by [`super::draw`]; read by the state, to scroll,
-//! to search and to find what the mouse points at. Plain data.
+//! The views of `top`, and their places in the last frame. Written by [`super::draw`]; read by the state, to scroll, to
+//! search and to find the view or entry at the mouse pointer. Plain data.
 
 use std::time::Instant;
 
@@ -46,9 +46,9 @@ impl View {
     }
 }
 
-/// A frame.
+/// The places of the views, the page and the question in a frame.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Drawn {
+pub(super) struct FrameLayout {
     pub(super) panes: Vec<ShownPane>,
     pub(super) titles: Vec<(Rect, View)>,
     /// The open page, unless it is a request.
@@ -88,7 +88,7 @@ impl ShownPane {
     }
 }
 
-impl Drawn {
+impl FrameLayout {
     pub(super) fn pane(&self, view: View) -> Option<&ShownPane> {
         self.panes.iter().find(|pane| pane.view == view)
     }

@@ -12,6 +12,7 @@
 //!   history.rs        the conversation so far, for `session/load`
 //!   modes.rs          the permission modes as modes of a session
 //!   content.rs        the content of a prompt as text
+//!   setup.rs          the settings of editors, for `--how`
 //!   wire.rs           the messages of the protocol
 //! ```
 //! The server is a client of the supervisor and acts for the user. The team continues when the editor ends the server.
@@ -22,11 +23,11 @@ mod conversation;
 mod dialogs;
 mod diffs;
 mod history;
-pub(crate) mod how;
 mod lead_output;
 mod modes;
 mod opening;
 mod server;
+pub(crate) mod setup;
 mod wire;
 
 use std::process::ExitCode;
@@ -45,8 +46,8 @@ const WRITE_LIMIT: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(global: &Global, output: Output, args: Acp) -> Result<ExitCode, Failure> {
     if let Some(editor) = args.how {
-        let setup = how::setup(editor);
-        output.show(&setup, || how::text(&setup))?;
+        let setup = setup::setup(editor);
+        output.show(&setup, || setup::text(&setup))?;
         return Ok(ExitCode::SUCCESS);
     }
     // The server starts teams and decides requests for the user. A member must not.

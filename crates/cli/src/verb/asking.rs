@@ -68,7 +68,7 @@ enum Item {
     Question(UserQuestionView),
 }
 
-/// What the user is asked now.
+/// The request or question that waits for a typed line.
 enum Open {
     Request(Box<Question>),
     Question(UserQuestionView),
@@ -326,7 +326,7 @@ impl Asker {
                 let view = requests::show(&mut self.session, request).await?;
                 self.output.note(&decided(&view));
             }
-            // For example, another client was faster. A request that is still pending is asked about again.
+            // Another client may have decided first. A request that is still pending is asked about again.
             Err(error) => {
                 self.output.note(&text::line(&error.to_string()));
                 self.queue.push_front(Item::Request(request));
@@ -374,7 +374,7 @@ impl Asker {
                 is_read: omitted == 0,
                 wants_reason: false,
             })));
-            // After the request is on the screen: what was typed before is not an answer.
+            // Discard the input once the request is on the screen: keys that were typed before are not an answer.
             let _kept = self.tty.discard_input();
             self.prompt();
         }

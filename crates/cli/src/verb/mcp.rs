@@ -1,9 +1,9 @@
 //! `mcp`: serves MCP on stdin and stdout for a chat session of another program. `--how` prints how to add the server to
 //! a program, and `--create` starts a team that a chat session can lead. `serve` serves the same over HTTP.
 
-pub(crate) mod how;
 mod member;
 mod server;
+pub(crate) mod setup;
 pub(super) mod teams;
 mod tools;
 
@@ -21,17 +21,17 @@ use crate::caller;
 use crate::error::Failure;
 use crate::output::Output;
 
-/// The server of one session over HTTP, for the team of the service. From 2026-07-28 on, MCP has no sessions over HTTP:
-/// each request would come to another server, and none could hold the member that joined. So clients use the revision
-/// before.
+/// The server of one session over HTTP, for the team of the service. Since revision 2026-07-28, MCP has no sessions
+/// over HTTP: each request would reach a new server, which does not know the member that the session has joined as.
+/// Clients of this server therefore use the previous revision.
 pub(super) fn of_http(here: PathBuf, team: String) -> impl ServerHandler {
     Server::new(here, Some(team), ProtocolVersion::V_2025_11_25)
 }
 
 pub(super) async fn run(global: &Global, output: Output, args: Mcp) -> Result<ExitCode, Failure> {
     if let Some(program) = args.how {
-        let setup = how::setup(program);
-        output.show(&setup, || how::text(&setup))?;
+        let setup = setup::setup(program);
+        output.show(&setup, || setup::text(&setup))?;
         return Ok(ExitCode::SUCCESS);
     }
     // The server acts for the user when it creates a team. A member must not.

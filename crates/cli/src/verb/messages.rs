@@ -51,7 +51,7 @@ pub(super) async fn run(
     let unread = document.messages.iter().filter(is_unread_by_user);
     let messages: Vec<_> = unread.map(|message| message.id).collect();
     if !peek && !messages.is_empty() {
-        // Only after printing: when printing fails, the messages stay unread.
+        // Mark the messages after printing: if printing fails, they stay unread.
         mark_read(&mut session, messages).await?;
     }
     Ok(ExitCode::SUCCESS)

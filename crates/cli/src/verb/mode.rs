@@ -79,7 +79,7 @@ fn text(modes: &Modes<'_>) -> String {
     text
 }
 
-/// What agents may do without a decision.
+/// The effect of a mode on agents, as a text for the user.
 pub(super) fn effect(mode: Mode) -> &'static str {
     match mode {
         Mode::Plan => "agents read and change nothing",

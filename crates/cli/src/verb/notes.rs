@@ -322,7 +322,7 @@ fn add(
         words => words.join(" "),
     };
     if more.trim().is_empty() {
-        return Err(Failure::usage("the text is empty"));
+        return Err(Failure::usage("cannot add to the note: the text is empty"));
     }
     let old = found.read(level, name)?.map(|note| note.text);
     let new = extended(old.as_deref().unwrap_or_default(), &more);

@@ -191,7 +191,7 @@ fn with_program(members: &[MemberView]) -> String {
     }
 }
 
-/// What the agents of other vendors run without asking: one line for each agent.
+/// The calls that agents of other vendors make without asking: one line for each agent.
 fn unasked(members: &[MemberView]) -> String {
     let mut lines: Vec<(&str, Vec<&MemberView>)> = Vec::new();
     for member in members {

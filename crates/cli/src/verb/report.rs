@@ -1,5 +1,5 @@
-//! `report`: writes what the team did, from its stored events: a page, a picture or a trace. Without a file, prints the
-//! time and the cost of each member.
+//! `report`: writes a report of the team's work from its stored events: a page, a picture or a trace. Without a file,
+//! prints the time and the cost of each member.
 //!
 //! ```text
 //! events ─► reader.rs ─► history (cut to a run, without secrets) ─► page.rs, picture.rs, trace.rs ─► file.rs
@@ -39,7 +39,7 @@ use crate::output::time::utc;
 use crate::output::{Output, columns, text, usage};
 use crate::secrets::Secrets;
 
-/// What the team did.
+/// The work of the team within a window of time.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "TeamReport"))]
 pub(crate) struct ReportDocument {

@@ -55,7 +55,7 @@ pub(super) async fn run(
     };
     let target = target(global, &args).await?;
     let team = target.team().clone();
-    let outcome = pursue(output, &args, given, target, began).await;
+    let outcome = run_goal(output, &args, given, target, began).await;
     if args.events
         && let Err(Failure::Reported(report)) = &outcome
     {
@@ -72,7 +72,7 @@ struct Given {
 }
 
 /// Gives the goal to the lead and prints the result of the run; starts and stops the team if it was not up.
-async fn pursue(
+async fn run_goal(
     output: Output,
     args: &args::Run,
     given: Given,
@@ -96,7 +96,7 @@ async fn pursue(
         }
         Target::Down(_, loaded) => {
             up::check_lead(up::leads(&loaded.spec))?;
-            let spec = up::settle(output, *loaded, &args.start)?;
+            let spec = up::trusted_spec(output, *loaded, &args.start)?;
             mode::check_sandbox(spec.permission_defaults.mode).await?;
             (true, start(&mut session, output, args, spec).await?)
         }

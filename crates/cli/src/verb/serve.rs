@@ -133,7 +133,8 @@ async fn serve(
             mcp,
         },
     );
-    // Before the URL is printed: from then on a signal ends the command in order.
+    // Install the handlers before the URL is printed: a program that has read the URL may send a signal at any time,
+    // and the command then ends with its usual cleanup.
     let ended = |kind| signal(kind).map_err(|error| Failure::io("cannot wait for signals", &error));
     let (mut interrupt, mut terminate) = (
         ended(SignalKind::interrupt())?,
@@ -211,13 +212,13 @@ async fn team(global: &Global) -> Result<(TeamId, Session), Failure> {
     Ok((team, session.separate().only_running()))
 }
 
-/// What the teams of sessions are started from: the team file, after its warnings and with the user's trust. Later
-/// changes of the file have no effect on this service.
+/// The call that starts the team of a session, from the team file. Prints the warnings of the file and checks the
+/// user's trust. Later changes of the file have no effect on this service.
 async fn template(global: &Global, output: Output) -> Result<Up, Failure> {
     let start = Start::default();
     let loaded = up::load(global, &start, true).await?;
     up::check_lead(up::leads(&loaded.spec))?;
-    let mut spec = up::settle(output, loaded, &start)?;
+    let mut spec = up::trusted_spec(output, loaded, &start)?;
     // A request must not open panes in the user's terminal.
     spec.placement = PlacementChoice::Headless;
     for member in &mut spec.members {

@@ -65,7 +65,7 @@ async fn is_confirmed(session: &mut Session, output: Output) -> Result<bool, Fai
     );
     if output.is_json() || !caller::is_terminal() {
         return Err(Failure::usage(format!("cannot {what}: not confirmed"))
-            .hint("to delete it without being asked, add --yes"));
+            .hint("add --yes to delete it without a question"));
     }
     output.ask(&format!("{what}? [y/N] "))
 }

@@ -1,5 +1,6 @@
-//! Trust in the lines of a project's files that allow something or run something. `up` and `run` check it
-//! before a team starts; `init` grants it for its own template.
+//! Trust in the lines of a project's files that permit calls or run programs. `up` and `run` check it before a team
+//! starts;
+//! `init` grants it for its own template.
 //!
 //! The files come with the project and may be hostile: these lines take effect only after the user has trusted their
 //! digest. The trusted lines are stored for the project, so later only a change needs a new decision, and only the

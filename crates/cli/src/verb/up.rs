@@ -70,7 +70,7 @@ pub(super) async fn run(
         environment.insert(THEME.to_owned(), "light".to_owned());
     }
     let secrets = secrets(&args.start.secret)?;
-    let mut spec = load_and_settle(global, output, &args.start, goal.is_some()).await?;
+    let mut spec = load_spec(global, output, &args.start, goal.is_some()).await?;
     mode::check_sandbox(spec.permission_defaults.mode).await?;
     prices::check(&spec, &environment)?;
     if let Some(placement) = args.panes {
@@ -368,7 +368,7 @@ fn variables(typed: &[String]) -> Result<Variables, Failure> {
 }
 
 /// The desired state of the team: from its file, or the default team for a goal without a file.
-async fn load_and_settle(
+async fn load_spec(
     global: &Global,
     output: Output,
     args: &args::Start,
@@ -378,7 +378,7 @@ async fn load_and_settle(
     if for_goal {
         check_lead(leads(&loaded.spec))?;
     }
-    settle(output, loaded, args)
+    trusted_spec(output, loaded, args)
 }
 
 /// Reads the team file, or builds the default team. Does not check trust.
@@ -391,8 +391,9 @@ pub(super) async fn load(
     load_with(global, args, for_goal, &variables).await
 }
 
-/// Prints the warnings, checks trust, and applies the flags that override the team file.
-pub(super) fn settle(
+/// The desired state of a loaded team. Prints the warnings, checks the user's trust, and applies the flags that
+/// override the team file.
+pub(super) fn trusted_spec(
     output: Output,
     loaded: Loaded,
     args: &args::Start,

@@ -23,7 +23,7 @@ use crate::output::{Output, member, task, text, usage};
 /// Exit code after SIGINT: 128 + 2, as shells report it.
 pub(super) const INTERRUPTED: u8 = 130;
 
-/// Interval for reading what members wait for, which no event reports.
+/// Interval for reading why members wait, which no event reports.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Time limit for reading the events that a question kept unread.

@@ -39,7 +39,7 @@ pub(crate) struct Explanation<'a> {
     /// Tasks that wait for a failed or cancelled task, or that no member can claim, each with the commands that help.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     stuck: &'a [String],
-    /// What the member's program runs without asking.
+    /// The calls that the member's program makes without asking.
     #[serde(skip_serializing_if = "Option::is_none")]
     unasked: Option<&'a str>,
 }

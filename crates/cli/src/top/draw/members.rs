@@ -11,9 +11,9 @@ use unicode_width::UnicodeWidthStr;
 use super::ratatui_text::{MARK_WIDTH, Mark, put, put_entry};
 use crate::output::style::{ATTENTION, member_name};
 use crate::output::{member, time, usage};
-use crate::top::rows::occupation;
+use crate::top::rows::current_work;
 use crate::top::state::Top;
-use crate::top::view::{Clock, Drawn, ShownPane, View};
+use crate::top::view::{Clock, FrameLayout, ShownPane, View};
 
 /// Widths of the columns that are shown only on wide screens.
 const UNREAD: usize = 6;
@@ -37,7 +37,7 @@ pub(super) fn members(
     top: &Top,
     theme: Theme,
     clock: Clock,
-    drawn: &mut Drawn,
+    drawn: &mut FrameLayout,
 ) {
     let members = &top.team.members;
     let columns = columns(members, area.width.into(), top, clock);
@@ -184,7 +184,7 @@ fn columns<'a>(
     columns.push(left(
         "TASK",
         width.saturating_sub(MARK_WIDTH + taken),
-        Box::new(move |member| Line::of(Style::PLAIN, &occupation(top, member))),
+        Box::new(move |member| Line::of(Style::PLAIN, &current_work(top, member))),
     ));
     columns
 }

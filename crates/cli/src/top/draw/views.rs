@@ -9,7 +9,7 @@ use super::ratatui_text::{MARK_WIDTH, Mark, put, put_entry};
 use crate::output::style::ATTENTION;
 use crate::top::rows;
 use crate::top::state::Top;
-use crate::top::view::{Clock, Drawn, ShownPane, View};
+use crate::top::view::{Clock, FrameLayout, ShownPane, View};
 
 /// Minimum columns for full titles of more than two views.
 const FULL_TITLES: u16 = 60;
@@ -38,7 +38,7 @@ pub(super) fn view(
     top: &Top,
     theme: Theme,
     clock: Clock,
-    drawn: &mut Drawn,
+    drawn: &mut FrameLayout,
 ) {
     let rows = [Constraint::Length(1), Constraint::Fill(1)];
     let [titles_row, body] = Layout::vertical(rows).areas(shown.area);
@@ -61,7 +61,7 @@ fn titles(
     shown: &ViewArea,
     top: &Top,
     theme: Theme,
-    drawn: &mut Drawn,
+    drawn: &mut FrameLayout,
 ) {
     let is_short = shown.titles.len() > 2 && row.width < FULL_TITLES;
     let mut line = Line::default();

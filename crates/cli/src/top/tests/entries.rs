@@ -265,7 +265,7 @@ fn a_click_focuses_and_selects_and_a_second_one_opens() {
 }
 
 #[test]
-fn the_wheel_scrolls_what_it_is_over() {
+fn the_wheel_scrolls_the_view_at_the_pointer() {
     let (mut top, now) = top();
     for line in 1..=100 {
         top.append_output(&format!("line {line}\n"));

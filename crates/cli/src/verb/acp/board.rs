@@ -81,7 +81,7 @@ impl Board {
             let tasks = session.board().await?;
             updates = self.difference(&tasks, begins);
         }
-        updates.extend(self.news());
+        updates.extend(self.progress_updates());
         // A large board is read less often.
         self.next = Instant::now() + INTERVAL.max(began.elapsed() * 10);
         Ok(updates)
@@ -117,7 +117,8 @@ impl Board {
         calls.filter(move |call| call.owner == *member)
     }
 
-    fn news(&mut self) -> Vec<Value> {
+    /// The updates of calls whose members have printed lines or changed files since the last call.
+    fn progress_updates(&mut self) -> Vec<Value> {
         let mut updates = Vec::new();
         for (task, call) in &mut self.calls {
             if std::mem::take(&mut call.has_news) {

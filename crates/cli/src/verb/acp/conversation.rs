@@ -105,7 +105,8 @@ impl Conversation {
         from_start: bool,
     ) -> Result<Self, Failure> {
         let lead = team.members.iter().find(|member| member.lead);
-        let lead = lead.ok_or_else(|| Failure::usage("the team has no lead"))?;
+        let lead =
+            lead.ok_or_else(|| Failure::usage("cannot open a session: the team has no lead"))?;
         let calls = Session::of_team(TeamRef::Id(team.team.clone()));
         let after = match from_start {
             true => Revision(0),
@@ -148,11 +149,12 @@ impl Conversation {
         match ended {
             SessionEnd::Closed => self.end_prompts(StopReason::Cancelled).await,
             SessionEnd::Failed(failure) => {
-                // Before the editor reads the failure: its next prompt then opens the session again.
+                // Close the queue before the editor reads the failure: the editor's next prompt then opens the session
+                // again instead of waiting in this queue.
                 requests.close();
                 let fault = wire::failed(&failure);
                 self.fail_prompts(&fault).await;
-                // Requests that arrived meanwhile.
+                // Refuse the requests that arrived before the queue was closed.
                 while let Some(mut request) = requests.recv().await {
                     if let Some(responder) = request.responder.take() {
                         responder.reply(Err(fault.clone())).await;
@@ -307,7 +309,7 @@ impl Conversation {
 
     async fn ask(&mut self, request: RequestId) {
         let one = OneRequest { request };
-        // After a lost supervisor, all pending requests are read again.
+        // Ignore an error: once the supervisor is reachable again, all pending requests are read again.
         if let Ok(view) = self.calls.query::<RequestShow>(one).await {
             self.dialogs.ask(&self.rpc, &self.id, &view, &self.project);
         }

@@ -97,9 +97,13 @@ impl Dialogs {
         }
     }
 
-    /// The request changed to `status`, as the status of its tool call. Returns the update for the editor, and cancels
-    /// the open question.
-    pub(super) fn settle(&mut self, request: RequestId, status: &str, why: &str) -> Option<Value> {
+    /// Sets the status of a request's tool call. Returns the update for the editor, and cancels the open question.
+    pub(super) fn set_status(
+        &mut self,
+        request: RequestId,
+        status: &str,
+        why: &str,
+    ) -> Option<Value> {
         let question = self.asked.get_mut(&request)?;
         if let Some(open) = question.open.take() {
             open.abort();
@@ -121,7 +125,7 @@ impl Dialogs {
     }
 }
 
-/// The complete call, so that the user decides about what runs.
+/// The complete call, so that the user sees everything that runs.
 fn tool_call(view: &RequestView, project: &Path) -> Value {
     let input: Value = serde_json::from_str(view.input.get()).unwrap_or_default();
     let subject = match view.plan {
@@ -130,7 +134,7 @@ fn tool_call(view: &RequestView, project: &Path) -> Value {
     };
     // Editors show text as Markdown, which hides comments and the addresses of links. A code block shows everything.
     let mut content = vec![text_content(&code_block(&view.whole()))];
-    // The tool of an MCP server gives its arguments any meaning: its `diff` is not a change that the call makes.
+    // An argument `diff` of an MCP tool can have any meaning, so it is not shown as a change of files.
     let diff = match changed_paths(&view.tool, &input) {
         Some(_) => input["diff"].as_str().unwrap_or_default(),
         None => "",

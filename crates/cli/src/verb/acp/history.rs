@@ -1,5 +1,5 @@
-//! The conversation of the user and the lead so far, for `session/load`. The events have the order, and the lead's
-//! transcript has its texts and thoughts.
+//! The conversation of the user and the lead so far, for `session/load`. The events determine the order; the lead's
+//! texts and thoughts are in its transcript.
 
 use std::collections::VecDeque;
 

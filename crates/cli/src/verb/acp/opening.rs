@@ -72,7 +72,7 @@ async fn running(named: Option<&str>, directory: &Path) -> Result<Option<TeamVie
             });
             match (up.next(), up.next()) {
                 (Some(team), None) => TeamRef::Id(team.team),
-                // With several teams of one project, the file names its own.
+                // Several teams of the project are up: the team is the one that the file names.
                 (Some(_), Some(_)) => TeamRef::Directory(directory.to_owned()),
                 (None, _) => return Ok(None),
             }
@@ -102,8 +102,9 @@ async fn planned(directory: &Path) -> Result<Up, Failure> {
         None => agent_team_file::of_workers(up::DEFAULT_WORKERS, None, reading)?,
     };
     up::check_lead(up::leads(&loaded.spec))?;
-    // As with `--json`, nothing asks on a terminal and nothing is printed.
-    let spec = up::settle(Output::new(true), loaded, &Start::default()).map_err(in_terminal)?;
+    // JSON output: no question is asked on a terminal, and no warning is printed.
+    let spec = up::trusted_spec(Output::new(true), loaded, &Start::default());
+    let spec = spec.map_err(in_terminal)?;
     up::of_spec(spec).await
 }
 

@@ -272,7 +272,7 @@ fn team_of(id: &str) -> &str {
     id.split(SEPARATOR).next().unwrap_or_default()
 }
 
-/// Two sessions of one team have different ids, because an editor shows them apart.
+/// A new id for each session: an editor lists two sessions of one team separately.
 fn new_id(team: &TeamId) -> String {
     let unique: String = random::id().chars().take(UNIQUE).collect();
     format!("{team}{SEPARATOR}{unique}")

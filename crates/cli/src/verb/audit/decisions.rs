@@ -58,13 +58,13 @@ impl Decisions {
             return;
         };
         self.subjects.remove(&request);
-        let why = entry::why(&entry).map(|why| format!(" {why}"));
+        let reason = entry::reason_text(&entry).map(|reason| format!(" {reason}"));
         self.newest.push_front(DecisionEntry {
             request,
             member: entry.subject.as_ref().map(|subject| subject.member.clone()),
             at: entry.at,
-            how: entry::how(&entry) + &why.unwrap_or_default(),
-            what: entry::what(&entry).unwrap_or_default(),
+            how: entry::decision_text(&entry) + &reason.unwrap_or_default(),
+            what: entry::call_text(&entry).unwrap_or_default(),
         });
         self.newest.truncate(KEPT);
     }

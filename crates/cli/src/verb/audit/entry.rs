@@ -235,48 +235,48 @@ pub(super) fn line(entry: &Entry) -> String {
     let subject = entry.subject.as_ref();
     let member = subject.map(|subject| &subject.member);
     parts.extend(member.or(entry.member.as_ref()).map(ToString::to_string));
-    parts.push(how(entry));
-    parts.extend(what(entry));
-    parts.extend(why(entry));
+    parts.push(decision_text(entry));
+    parts.extend(call_text(entry));
+    parts.extend(reason_text(entry));
     format!("{}\n", parts.join("  "))
 }
 
 /// `allowed by user for team as Bash(cargo test:*)`, without control characters.
-pub(super) fn how(entry: &Entry) -> String {
-    let mut how = entry.what.replace('_', " ");
+pub(super) fn decision_text(entry: &Entry) -> String {
+    let mut text = entry.what.replace('_', " ");
     if let Some(mode) = entry.mode {
-        how.push_str(&format!(" to {mode}"));
+        text.push_str(&format!(" to {mode}"));
     }
     match &entry.by {
-        Some(by) => how.push_str(&format!(" by {by}")),
+        Some(by) => text.push_str(&format!(" by {by}")),
         None if entry.request.is_none() && entry.subject.is_some() => {
             let why = entry.why.as_deref().unwrap_or_default();
             let is_by_mode = parts(why).any(|part| part.contains(": in mode "));
-            how.push_str(if is_by_mode { " by mode" } else { " by rule" });
+            text.push_str(if is_by_mode { " by mode" } else { " by rule" });
         }
         None => {}
     }
     if let Some(scope) = &entry.scope {
-        how.push_str(&format!(" for {}", scope.name()));
+        text.push_str(&format!(" for {}", scope.name()));
     }
     if let Some(through) = entry.through {
-        how.push_str(&format!(" through {through}"));
+        text.push_str(&format!(" through {through}"));
     }
     if !entry.rules.is_empty() {
-        how.push_str(&format!(" as {}", entry.rules.join(" ")));
+        text.push_str(&format!(" as {}", entry.rules.join(" ")));
     }
-    visible_line(&how).into_owned()
+    visible_line(&text).into_owned()
 }
 
 /// `(tests first)`, on one line, without control characters.
-pub(super) fn why(entry: &Entry) -> Option<String> {
+pub(super) fn reason_text(entry: &Entry) -> Option<String> {
     let why = entry.why.as_deref()?;
     let parts: Vec<_> = parts(why).collect();
     (!parts.is_empty()).then(|| format!("({})", visible_line(&parts.join("; "))))
 }
 
-/// The lines of a reason. A reason given by rules begins with the decision, which is skipped because `how` contains it,
-/// and continues with a line for each part of the call.
+/// The lines of a reason. A reason given by rules begins with the decision and continues with a line for each part of
+/// the call. The decision is skipped, because [`decision_text`] contains it.
 fn parts(why: &str) -> impl Iterator<Item = &str> {
     let lines = why.lines().map(str::trim).filter(|line| !line.is_empty());
     let skipped = usize::from(why.contains("\n  "));
@@ -284,7 +284,7 @@ fn parts(why: &str) -> impl Iterator<Item = &str> {
 }
 
 /// `bash: cargo test` or `plan 1: …`, without control characters; `None` for an entry without a call.
-pub(super) fn what(entry: &Entry) -> Option<String> {
+pub(super) fn call_text(entry: &Entry) -> Option<String> {
     let subject = entry.subject.as_ref()?;
     let (tool, input) = (&subject.call["tool"], &subject.call["arguments"]);
     Some(match subject.plan {

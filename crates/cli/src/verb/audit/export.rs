@@ -83,7 +83,7 @@ pub(super) fn lines(team: &TeamId, entries: &[Entry], secrets: &Secrets) -> Vec<
         .iter()
         .filter_map(|entry| decision(team, entry, &ends));
     let line = |decision| serde_json::to_string(&decision).expect("a decision has a JSON form");
-    decisions.map(|it| secrets.hide_json(&line(it))).collect()
+    decisions.map(|it| secrets.redact_json(&line(it))).collect()
 }
 
 fn decision<'a>(

@@ -29,7 +29,7 @@ pub(super) struct Cli {
     /// The version that agent-team is tested with.
     tested: Option<&'static str>,
     login: Login,
-    /// What the member's pane shows.
+    /// The content of the member's pane.
     pane: &'static str,
     /// When the agent receives a message that arrives during its turn.
     message: &'static str,
@@ -37,7 +37,7 @@ pub(super) struct Cli {
     requests: String,
     /// Whether a restarted member continues its session.
     resumes: bool,
-    /// What the agent runs without asking.
+    /// The calls that the agent makes without asking.
     unasked: &'static str,
     /// The usage that the agent reports.
     reports: &'static str,
@@ -105,7 +105,7 @@ pub(super) fn probe() -> Result<Vec<Cli>, Failure> {
         arguments.to_string().as_bytes(),
         &Default::default(),
     );
-    // What an agent has left there must not be the settings of the next one.
+    // Remove the files that the agents have written there: an agent of the next probe could read them as its settings.
     let removed = std::fs::remove_dir_all(&directory);
     let probed: Vec<Probed> = asked.map_err(|why| {
         let text = format!("cannot ask the agents: {why}");
@@ -146,7 +146,7 @@ impl Cli {
                 (true, true) => "tokens and cost",
                 (true, false) => "tokens",
                 (false, true) => "cost",
-                (false, false) => "nothing that is tested",
+                (false, false) => "no tokens and no cost, as far as tested",
             },
         }
     }

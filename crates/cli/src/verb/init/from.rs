@@ -27,7 +27,7 @@ pub(crate) struct ImportedTeam<'a> {
     roles: &'a [String],
     /// The files that were read.
     sources: &'a [String],
-    /// What is changed or not imported.
+    /// One text for each setting that is changed or not imported.
     notes: &'a [String],
     text: &'a str,
 }

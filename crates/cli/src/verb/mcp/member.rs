@@ -1,4 +1,4 @@
-//! The member as which a chat session has joined: its launch, the connection to its worker, and calls of team tools.
+//! The member that a chat session has joined as: its launch, the connection to its worker, and calls of team tools.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The MCP server of one chat session. Before the session joins a team, it has only the tools for teams.
 //!
 //! The server is a client of the supervisor, and acts for the user only to list, create, join and delete teams. It has
-//! no tool that allows a request. Everything else is a call of the member as which the session has joined.
+//! no tool that allows a request. All other calls are calls of the member that the session has joined as.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ struct Shared {
     joined: Mutex<Option<Arc<Joined>>>,
     /// Held while a call creates, joins or deletes a team.
     changing: tokio::sync::Mutex<()>,
-    asked: Mutex<Option<Asked>>,
+    pending: Mutex<Option<PendingConfirmation>>,
     /// The newest revision of the protocol that this server speaks.
     newest: ProtocolVersion,
     /// Holds the connection to the member's worker. Without it, the launch of the member ends.
@@ -73,13 +73,13 @@ struct Joined {
     socket: PathBuf,
 }
 
-/// A question to the user whose answer is in a repeated call. The handle makes one answer valid.
-struct Asked {
+/// A question to the user whose answer is in a repeated call. Only an answer with this handle is valid.
+struct PendingConfirmation {
     handle: String,
     question: String,
 }
 
-/// A call has failed for this reason, or needs an answer of the user first.
+/// Why a call has no result: it has failed for this reason, or needs an answer of the user first.
 enum Stopped {
     Failed(String),
     Asks(Box<InputRequiredResult>),
@@ -100,7 +100,7 @@ impl Server {
             team,
             joined: Mutex::new(None),
             changing: tokio::sync::Mutex::new(()),
-            asked: Mutex::new(None),
+            pending: Mutex::new(None),
             newest,
             membership: Mutex::new(None),
         }))
@@ -198,8 +198,8 @@ impl Server {
         Ok(format!("The team {id} is deleted."))
     }
 
-    /// Asks the user. `command`: what the user can type if the other program cannot ask; `then`: what the session calls
-    /// afterwards.
+    /// Asks the user. `command`: the command that the user can type if the other program cannot ask. `then`: the tool
+    /// that the session calls afterwards.
     async fn confirm(
         &self,
         question: &str,
@@ -226,13 +226,15 @@ impl Server {
         let asks_in_results = version
             .is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str());
         let is_accepted = if asks_in_results {
-            let asked = self.set_asked(None).filter(|asked| {
-                asked.question == question && request.request_state.as_ref() == Some(&asked.handle)
+            // Take the question, so that an answer to it counts only once.
+            let pending = self.set_pending(None).filter(|pending| {
+                pending.question == question
+                    && request.request_state.as_ref() == Some(&pending.handle)
             });
-            let answers = asked.and(request.input_responses.as_ref());
+            let answers = pending.and(request.input_responses.as_ref());
             let Some(answer) = answers.and_then(|answers| answers.get(CONFIRM)) else {
                 let handle = random::id();
-                self.set_asked(Some(Asked {
+                self.set_pending(Some(PendingConfirmation {
                     handle: handle.clone(),
                     question: question.to_owned(),
                 }));
@@ -257,9 +259,10 @@ impl Server {
     }
 
     /// Returns the previous question.
-    fn set_asked(&self, asked: Option<Asked>) -> Option<Asked> {
-        let mut known = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *known, asked)
+    fn set_pending(&self, pending: Option<PendingConfirmation>) -> Option<PendingConfirmation> {
+        let known = self.0.pending.lock();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *known, pending)
     }
 
     fn check_unjoined(&self) -> Result<(), Stopped> {

@@ -58,8 +58,9 @@ pub(super) async fn planned(here: &Path, name: Option<&TeamName>) -> Result<Up, 
         )
         .hint("call join_team"));
     }
-    // As with `--json`, nothing asks on a terminal and nothing is printed.
-    up::of_spec(up::settle(Output::new(true), loaded, &Start::default())?).await
+    // JSON output: no question is asked on a terminal, and no warning is printed.
+    let spec = up::trusted_spec(Output::new(true), loaded, &Start::default())?;
+    up::of_spec(spec).await
 }
 
 /// Starts a planned team.

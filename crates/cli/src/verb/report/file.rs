@@ -1,4 +1,4 @@
-//! Writes the files of `report`. The path is the user's, and so may be any file: only a report of the same kind is
+//! Writes the files of `report`. The user chooses the path, which may name any file: only a report of the same kind is
 //! replaced, and no symlink is followed.
 
 use std::fs::{self, File, OpenOptions};
@@ -40,7 +40,7 @@ impl ReportFile {
         }
     }
 
-    /// Whether the path has a report of this kind, which may be replaced. An error if it has another file.
+    /// Whether a report of this kind is at the path; it may be replaced. An error if another file is there.
     fn may_replace(&self) -> Result<bool, Failure> {
         match fs::symlink_metadata(&self.path) {
             Ok(metadata) if metadata.is_file() && self.has_signature() => Ok(true),
@@ -63,7 +63,7 @@ impl ReportFile {
         read.is_ok() && begin == self.signature.as_bytes()
     }
 
-    /// Writes the file at once: a reader sees all of it, or the previous report.
+    /// Writes the file atomically: a reader sees the whole new report, or the previous report.
     pub(super) fn write(self, content: &str) -> Result<PathBuf, Failure> {
         debug_assert!(
             content.starts_with(self.signature),

@@ -9,7 +9,7 @@ use agent_team_protocol::value::Usage;
 use agent_team_protocol::view::TaskState;
 use agent_team_protocol::{MemberName, Party, RequestId, RoleName, RunId, TaskId};
 
-/// What the report shows.
+/// The data of a report.
 #[derive(Debug, Default)]
 pub(super) struct History {
     pub(super) from: u64,

@@ -98,7 +98,7 @@ impl Reader {
             return None;
         }
         let text = serde_json::to_string(notice).expect("bare data has a JSON form");
-        let hidden = self.secrets.hide_json(&text);
+        let hidden = self.secrets.redact_json(&text);
         serde_json::from_str(&hidden).ok()
     }
 
@@ -256,7 +256,7 @@ impl Reader {
                 ..
             } if is_within => {
                 // The call is JSON within a string.
-                let call = self.secrets.hide_json(call);
+                let call = self.secrets.redact_json(call);
                 let request_of = Request {
                     member: member.clone(),
                     call,

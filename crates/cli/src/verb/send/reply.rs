@@ -59,7 +59,9 @@ async fn recipient(session: &mut Session, to: &Recipient) -> Result<MemberName, 
     let name = match to {
         Recipient::Lead | Recipient::Member(_) => to.to_string(),
         Recipient::All | Recipient::User => {
-            return Err(Failure::usage("--wait needs one member as the recipient"));
+            return Err(Failure::usage(
+                "cannot use --wait: the recipient must be one member",
+            ));
         }
     };
     let member = name.parse::<MemberName>();

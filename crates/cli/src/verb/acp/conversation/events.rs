@@ -93,9 +93,11 @@ impl Conversation {
             }
             ClientEvent::RequestAsked { request, .. } => self.ask(request).await,
             ClientEvent::RequestAllowed { request, .. } => {
-                self.settle(request, "in_progress", "").await;
+                self.set_request_status(request, "in_progress", "").await;
             }
-            ClientEvent::RequestEnded { request } => self.settle(request, "completed", "").await,
+            ClientEvent::RequestEnded { request } => {
+                self.set_request_status(request, "completed", "").await;
+            }
             ClientEvent::RequestDenied {
                 request,
                 by,
@@ -106,10 +108,10 @@ impl Conversation {
                     true => format!("denied by {by}"),
                     false => format!("denied by {by}: {reason}"),
                 };
-                self.settle(request, "failed", &why).await;
+                self.set_request_status(request, "failed", &why).await;
             }
             ClientEvent::RequestWithdrawn { request, .. } => {
-                self.settle(request, "failed", "the request was withdrawn")
+                self.set_request_status(request, "failed", "the request was withdrawn")
                     .await;
             }
             ClientEvent::ModeChanged { member: None, mode } => {
@@ -209,8 +211,8 @@ impl Conversation {
         Ok(())
     }
 
-    async fn settle(&mut self, request: RequestId, status: &str, why: &str) {
-        let update = self.dialogs.settle(request, status, why);
+    async fn set_request_status(&mut self, request: RequestId, status: &str, why: &str) {
+        let update = self.dialogs.set_status(request, status, why);
         self.send(update).await;
     }
 }
