@@ -78,7 +78,7 @@ pub(super) fn tools(
             };
             format!(
                 " In the sandbox, commands can write only to the project and to $TMPDIR{network}; set \
-                 `outside_sandbox` for a command that needs more."
+                 `outside_sandbox` for a command that needs other access."
             )
         }
     };

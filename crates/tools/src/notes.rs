@@ -38,8 +38,8 @@ pub(super) fn notes() -> Box<dyn Tool> {
 
 /// The tool that changes notes.
 pub(super) fn note(permission: Permission) -> Box<dyn Tool> {
-    let description = "Write, extend or remove a note: Markdown that later runs can read. Note what is hard to find out \
-                       again. Store values of this run with remember instead.";
+    let description = "Write, extend or remove a note: Markdown that later runs can read. Store facts that are hard to \
+                       find again. Store values of this run with remember instead.";
     tool(NOTE_TOOL, description, Access::Changes, permission, change)
 }
 

@@ -32,8 +32,8 @@ pub(super) fn tool(team_context: &Arc<TeamContext>) -> Box<dyn Tool> {
         team_context,
         NAME,
         "Ask the lead, another member or the user a question, and wait for the reply; waiting costs nothing. The reply \
-         is in your next step. Any other message to you ends the wait too. Ask only what you cannot find out yourself \
-         and what is not yours to decide. State the possible answers, and the one that you recommend. Your task stays \
+         is in your next step. Any other message to you ends the wait too. Ask only questions that you can neither \
+         answer by reading nor decide yourself. State the possible answers, and the one that you recommend. Your task stays \
          yours.",
         ask,
     )

@@ -76,7 +76,7 @@ pub(super) fn tools(team_context: &Arc<TeamContext>) -> [Box<dyn Tool>; 6] {
         changing(
             team_context,
             "complete_task",
-            "Complete a task that you own. Only this call completes it; an answer without it does not. The lead and \
+            "Complete a task that you own. Only this call completes it: an answer alone does not. The lead and \
              the owners of the tasks that depend on it read the result.",
             ending::complete,
         ),

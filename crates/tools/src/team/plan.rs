@@ -33,7 +33,7 @@ pub fn plan_tool(client: &SupervisorClient, shared: &Shared) -> Box<dyn Tool> {
 #[serde(deny_unknown_fields)]
 struct Proposal {
     /// For the user who approves it: what you will change and where, in which order, how you will check it, and what
-    /// you leave alone. In Markdown.
+    /// you will not change. In Markdown.
     text: String,
 }
 

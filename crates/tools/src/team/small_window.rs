@@ -115,7 +115,7 @@ const SHORT: [(&str, &str, &[&str]); 14] = [
     ),
     (
         "complete_task",
-        "Complete a task that you own. An answer without this call does not.",
+        "Complete a task that you own. An answer alone does not complete it.",
         &[],
     ),
     (
@@ -125,8 +125,8 @@ const SHORT: [(&str, &str, &[&str]); 14] = [
     ),
     (
         "ask",
-        "Ask the lead, another member or the user a question, and wait for the reply. Ask only what you cannot find out \
-         yourself.",
+        "Ask the lead, another member or the user a question, and wait for the reply. Ask only questions that you \
+         cannot answer by reading.",
         &["timeout_s"],
     ),
     (
@@ -231,7 +231,7 @@ pub(super) fn skill_lines(skills: &[Skill], max: usize) -> Vec<String> {
     match skills.len() - lines.len() {
         0 => {}
         left_out => lines.push(format!(
-            "{left_out} more: call skill with the name ? to list all names"
+            "{left_out} more: call skill with the name `?` to list all names"
         )),
     }
     lines

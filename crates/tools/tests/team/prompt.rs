@@ -139,7 +139,7 @@ fn a_small_window_limits_the_list_of_skills() {
         assert!(with.contains("- skill-0"), "{with}");
     }
     assert!(prompt(window, 5, &long).contains("- skill-4: Fills forms. "));
-    assert!(prompt(window, 400, &long).contains(" more: call skill with the name ?"));
+    assert!(prompt(window, 400, &long).contains(" more: call skill with the name `?`"));
     assert!(prompt(window, 2, "Fills forms.").contains("- skill-1: Fills forms.\n"));
     assert!(prompt(200_000, 40, &long).contains(long.trim()));
 }

@@ -36,7 +36,7 @@ pub(super) fn create_task(
 struct Create {
     /// One line: what to do.
     title: String,
-    /// What exactly, where, what must hold when it is done, how to check it.
+    /// State what to do, where, which conditions must hold when it is done, and how to check them.
     #[serde(default)]
     description: String,
     /// Higher first. Default: 0.

@@ -19,7 +19,7 @@ pub(super) struct Complete {
     /// Such as T-3.
     #[schemars(with = "String")]
     task: TaskId,
-    /// What was done and where, what others need to know, how it was checked; at most 64 KiB.
+    /// What was done and where, facts that other members need, how it was checked; at most 64 KiB.
     result: String,
 }
 
