@@ -53,7 +53,7 @@ pub(crate) use self::surface::Surface;
 pub(crate) use self::terminal::{RESET_MODES, Room};
 
 /// Shown when the user presses ^D, or ^C twice, in the member's own pane.
-const HOW_TO_DETACH: &str = "to leave this pane, detach: the prefix key, then d (in tmux: ^B d)";
+const HOW_TO_DETACH: &str = "to leave, detach: ^B d (in tmux; or your own prefix key, then d)";
 
 /// Shown above the first prompt.
 const HINT: &str = "/help lists the keys and commands";
@@ -256,6 +256,8 @@ impl Pane {
     }
 
     fn press(&mut self, keys: &[Key]) {
+        let how_to_leave = self.surface.is_own().then_some(HOW_TO_DETACH);
+        self.prompt.set_how_to_leave(how_to_leave);
         for action in self.prompt.press(keys, Instant::now()) {
             if let UserAction::CancelLines = action {
                 self.cancel_lines();

@@ -197,6 +197,11 @@ impl TranscriptView {
         self.prompt.editor.remember(before);
     }
 
+    /// Sets how to leave a terminal that ^C does not leave. `None`: the second ^C leaves.
+    pub fn set_how_to_leave(&mut self, how: Option<&'static str>) {
+        self.prompt.set_how_to_leave(how);
+    }
+
     /// Sets whether lines at the prompt are messages or shell lines.
     pub fn set_prompt(&mut self, kind: PromptKind) {
         self.prompt.set_kind(kind);

@@ -195,6 +195,8 @@ impl AgentPane {
     }
 
     fn press(&mut self, keys: &[Key]) {
+        let how_to_leave = self.surface().is_own().then_some(HOW_TO_DETACH);
+        self.view.set_how_to_leave(how_to_leave);
         self.actions.extend(self.view.press(keys, Instant::now()));
     }
 

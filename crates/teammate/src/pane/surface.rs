@@ -190,5 +190,5 @@ impl Surface {
 /// The hint for a user who has attached their own terminal.
 pub(super) fn how_to_leave(member: &MemberName, attachment: Attachment) -> Option<String> {
     (attachment != Attachment::Pane)
-        .then(|| format!("{member} is attached; press ^\\ (Control and backslash) to detach"))
+        .then(|| format!("{member} is attached; press Ctrl-\\ to detach"))
 }

@@ -258,7 +258,7 @@ async fn keys_at_the_prompt_do_not_end_the_worker() {
     pane.shows(PROMPT).await;
     pane.type_in("\x1a\x1c").await;
     pane.type_in("\x03").await;
-    pane.shows("press ^C again to leave").await;
+    pane.shows("to leave, detach").await;
     pane.type_in("\x03").await;
     pane.shows("detach").await;
     pane.type_in("\x04").await;

@@ -49,6 +49,8 @@ pub(super) struct Prompt {
     interrupted: bool,
     /// Set by ^C at an empty prompt. Until this time, the next ^C leaves.
     leave_until: Option<Instant>,
+    /// How to leave, if a second ^C does not: shown after the first ^C.
+    how_to_leave: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,10 @@ struct OpenMenu {
 }
 
 impl Prompt {
+    pub(super) fn set_how_to_leave(&mut self, how: Option<&'static str>) {
+        self.how_to_leave = how;
+    }
+
     pub(super) fn kind(&self) -> PromptKind {
         self.kind
     }
@@ -275,7 +281,8 @@ impl Prompt {
         if let Some(open) = self.menu.as_ref().filter(|_| most > 0) {
             return open.menu.rows(columns, most, accent);
         }
-        let hint = Line::of(Style::DIM, "press ^C again to leave").clipped(columns);
+        let hint = self.how_to_leave.unwrap_or("press ^C again to leave");
+        let hint = Line::of(Style::DIM, hint).clipped(columns);
         self.leave_until.iter().map(|_| hint.clone()).collect()
     }
 }
