@@ -281,6 +281,8 @@ pub enum OutputFragment {
     Returned {
         call: String,
         text: String,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        failed: bool,
     },
     /// Other lines: messages to the member, the start and end of work, changes to files.
     Lines {

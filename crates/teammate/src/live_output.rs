@@ -81,6 +81,7 @@ impl LiveOutput {
         self.push(OutputFragment::Returned {
             call: result.id.clone(),
             text: without_middle(result.text.clone(), RETURNED_MAX),
+            failed: result.failed,
         });
     }
 

@@ -661,9 +661,9 @@ impl MemberRow {
                         .begin_call(&call, &call::header(&tool, &input), now);
                 }
             }
-            OutputFragment::Returned { call, text } => {
+            OutputFragment::Returned { call, text, failed } => {
                 let diff = self.diff.take();
-                let first_line = call::first_line(&text, false);
+                let first_line = call::first_line(&text, failed);
                 self.transcript
                     .end_call(&call, &first_line, diff.as_deref(), &text);
             }

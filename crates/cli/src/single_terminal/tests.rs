@@ -130,6 +130,7 @@ fn all_members_at(columns: u16) -> String {
             OutputFragment::Returned {
                 call: "c".into(),
                 text: "one\ntwo\u{1b}]52;c;eA==\u{7}".into(),
+                failed: true,
             },
             fragment("Read."),
         ],

@@ -82,7 +82,7 @@ impl Envelopes {
             OutputFragment::CallEnded { call } => {
                 envelopes.extend(self.call_end(name, id(call), origin))
             }
-            OutputFragment::Returned { call, text } => {
+            OutputFragment::Returned { call, text, .. } => {
                 envelopes.extend(self.call_end(name, id(call), origin));
                 let result = AgUi::ToolCallResult {
                     message_id: id(&format!("{call}/result")),

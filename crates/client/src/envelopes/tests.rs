@@ -95,6 +95,7 @@ fn events_match_ag_ui() {
         call(|call| OutputFragment::Returned {
             call,
             text: "ok".into(),
+            failed: false,
         }),
     ]));
     let output = serde_json::to_value(&output).unwrap();

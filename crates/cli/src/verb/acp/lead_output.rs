@@ -98,7 +98,7 @@ impl LeadOutput {
                     "rawInput": input,
                 }))
             }
-            OutputFragment::Returned { call: id, text } => {
+            OutputFragment::Returned { call: id, text, .. } => {
                 let call = self.calls.remove(&id)?;
                 let mut content: Vec<_> = call.hunks.iter().map(Hunk::content).collect();
                 content.push(text_content(&visible(&text)));
@@ -174,6 +174,7 @@ mod tests {
             OutputFragment::Returned {
                 call: call(),
                 text: "done\u{1b}".to_owned(),
+                failed: false,
             },
         ];
         let updates = output.updates(fragments, Path::new("/p"));
