@@ -95,13 +95,12 @@ Administration:
   completions  Print shell completions
   man          Print or write manual pages
 
-Options:
-{options}
-
 Global options:
   -t, --team <NAME>   Team name or id [default: the team of this directory]
       --json          Print JSON: one document, or one line per item for streams
       --color <WHEN>  Use colours: auto, always or never [default: auto]
+  -h, --help          Print help
+  -V, --version       Print version
 
 Examples:
   agent-team init && agent-team up

@@ -200,11 +200,11 @@ impl ErrorReport {
             ));
         }
         if let Some(hint) = &self.hint {
-            text.push_str(&format!(
-                "  {} {}\n",
-                paint(Style::of(SemanticColour::Position).bold(), "hint:"),
-                visible_line(hint)
-            ));
+            let mut label = paint(Style::of(SemanticColour::Position).bold(), "hint:");
+            for line in hint.lines() {
+                text.push_str(&format!("  {label} {}\n", visible_line(line)));
+                label = "     ".to_owned();
+            }
         }
         for other in &self.others {
             text.push_str(&other.to_text());

@@ -132,7 +132,7 @@ fn ids_are_accepted_in_three_forms() {
 
 #[test]
 fn the_help_page_lists_every_verb() {
-    let verbs = HELP.split("Options:").next().unwrap();
+    let verbs = HELP.split("Global options:").next().unwrap();
     let listed: Vec<_> = verbs
         .lines()
         .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next())

@@ -111,11 +111,22 @@ fn list(document: &Rules) -> String {
     if document.rules.is_empty() {
         text.push_str("no rules: the mode decides\n");
     }
-    if !document.reading_commands.is_empty() && document.mode != Some(Mode::Bypass) {
-        text.push_str(&format!(
-            "allow  reading, in a sandbox with the project read-only, built in: {}\n",
-            document.reading_commands.join(", ")
-        ));
+    if document.mode == Some(Mode::Bypass) {
+        return text;
+    }
+    // git can start programs that a repository configures, which only bubblewrap contains.
+    let (git, others): (Vec<&str>, Vec<&str>) = document
+        .reading_commands
+        .iter()
+        .map(String::as_str)
+        .partition(|command| command.starts_with("git "));
+    for (commands, sandbox) in [(others, "a sandbox"), (git, "bubblewrap")] {
+        if !commands.is_empty() {
+            let commands = commands.join(", ");
+            text.push_str(&format!(
+                "allow  reading, in {sandbox} with the project read-only, built in: {commands}\n"
+            ));
+        }
     }
     text
 }

@@ -39,7 +39,7 @@ const DECIDE: &str = "permission requests wait for agent-team requests";
 
 /// Printed when requests are denied because stderr is not a terminal.
 const UNATTENDED: &str = "note: without a terminal, permission requests are denied: \
-    edits, commands and pages need allow rules, --mode accept-edits (for edits) or --bypass";
+    edits, commands and pages need allow rules, --mode accept-edits (edits) or --mode sandboxed (commands, too)";
 
 pub(super) async fn run(
     global: &Global,
@@ -273,6 +273,7 @@ async fn start(
         dry_run: false,
         fresh: args.start.fresh,
     };
+    up::check_model(session, &up).await?;
     let answer = output
         .waiting_for("the members to be ready", session.call::<TeamUp>(up))
         .await?;

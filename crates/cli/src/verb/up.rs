@@ -116,7 +116,13 @@ pub(super) async fn run(
             None => wait(session, output, answer.revision).await,
         };
     }
-    output.show(&answer, || text_of(&answer, args.dry_run))?;
+    output.show(&answer, || {
+        let mut text = text_of(&answer, args.dry_run);
+        if let Some(run) = run {
+            text.push_str(&format!("  {run}: the lead has the goal\n"));
+        }
+        text
+    })?;
     if args.web {
         return open_page(answer.team, session).await;
     }
