@@ -215,7 +215,7 @@ async fn every_verb_takes_json() {
         }
     }
     let help = rig.ok(["help"]).await.stdout;
-    let verbs = help.split("Options:").next().expect("a part");
+    let verbs = help.split("Global options:").next().expect("a part");
     let listed = verbs.lines().filter(|line| line.starts_with("  "));
     // These verbs need a terminal, a model or panes, or run until a signal; their own tests try `--json`.
     let elsewhere = ["run", "attach", "panes", "serve"];

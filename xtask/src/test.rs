@@ -177,7 +177,7 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
         println!("   warning: {warning}");
     }
     println!(
-        "── {} steps passed in {:.1} s",
+        "── steps passed: {}, in {:.1} s",
         steps.len(),
         start.elapsed().as_secs_f64()
     );

@@ -420,7 +420,9 @@ fn why(
                     "{name} has been idle for {age}: it waits for a goal or a message from the team{trouble}"
                 ),
                 (None, None) => {
-                    format!("{name} has been idle for {age}: it can claim no ready task{trouble}")
+                    format!(
+                        "{name} has been idle for {age}: no task on the board is ready for it{trouble}"
+                    )
                 }
             }
         }
