@@ -112,9 +112,9 @@ async fn the_effort_of_a_goal_ends_with_it_and_restarts_no_member() {
     let finish = || Reply::call("finish", json!({"answer": "It is done."}));
     let replies = vec![finish(), finish(), finish(), finish()];
     let server = FakeModelServer::start(by_model([("lead", replies)])).await;
-    let mut rig = Rig::with_team(&TEAM.replace("openai/gpt-5.1", "deepseek/lead"));
-    rig.set("DEEPSEEK_BASE_URL", server.base_url());
-    rig.set("DEEPSEEK_API_KEY", "a-key-for-nobody");
+    let mut rig = Rig::with_team(&TEAM.replace("openai/gpt-5.1", "groq/lead"));
+    rig.set("GROQ_BASE_URL", server.base_url());
+    rig.set("GROQ_API_KEY", "a-key-for-nobody");
     rig.ok(["up", "--detach"]).await;
     let launch = rig.member("lead").await.launch;
     assert!(launch.is_some());

@@ -2,7 +2,7 @@
 
 use std::slice;
 
-use agent_team_llm::{Answer, Item, Model, ModelError, Prompt, ToolResult, ToolSpec};
+use agent_team_llm::{Answer, Item, Model, ModelError, Prompt, ToolCall, ToolResult, ToolSpec};
 use agent_team_tests::fake_anthropic::{BLOCK_TOKENS, FakeAnthropic};
 use agent_team_tests::fake_model_server::FakeModelServer;
 use agent_team_tests::within;
@@ -109,6 +109,43 @@ async fn interleaved_blocks_are_sent_back_in_order() {
     let again = ask(&*model, "You are ada.", &items, &tools).await;
     again.expect("the provider accepts its own blocks");
     assert_eq!(kinds(&server.requests()[1].messages()[1]), INTERLEAVED);
+}
+
+#[tokio::test]
+async fn claude_4_thinks_with_a_budget_from_the_next_input() {
+    let thinks = || vec![thinking("Which files?"), call("b")];
+    let replies = [vec![text("It is 42.")], thinks(), vec![text("Both are.")]];
+    let server = answers(replies).await;
+    let model = model_at("anthropic/claude-haiku-4-5", &server);
+    let tools = [tool("read")];
+    let foreign = Answer {
+        calls: vec![ToolCall {
+            id: "a".to_owned(),
+            name: "read".to_owned(),
+            input: "{}".to_owned(),
+        }],
+        ..Answer::default()
+    };
+    let returned = results(&foreign);
+    let mut items = vec![said("Read a"), Item::Answered(foreign), returned];
+    let first = ask(&*model, "You are ada.", &items, &tools).await;
+    let first = first.expect("a turn of another model continues without thoughts");
+    items.extend([Item::Answered(first), said("Read b")]);
+    let second = ask(&*model, "You are ada.", &items, &tools).await;
+    let second = second.expect("the next turn begins with a thought");
+    let returned = results(&second);
+    items.extend([Item::Answered(second), returned]);
+    let third = ask(&*model, "You are ada.", &items, &tools).await;
+    third.expect("the turn continues behind its thought");
+    let requests = server.requests();
+    let thinking = json!({ "type": "enabled", "budget_tokens": 8_192 });
+    let sent = requests.iter().map(|it| &it.body["thinking"]);
+    assert!(sent.eq([&Value::Null, &thinking, &thinking]));
+    let beta = |at: usize| requests[at].headers.get("anthropic-beta").cloned();
+    let between_calls = "interleaved-thinking-2025-05-14".to_owned();
+    assert_eq!([beta(0), beta(1)], [None, Some(between_calls)]);
+    let messages = requests[2].messages();
+    assert_eq!(kinds(&messages[5]), ["thinking", "tool_use"]);
 }
 
 #[tokio::test]

@@ -366,7 +366,13 @@ async fn the_effort_is_sent_in_the_field_of_each_api() {
                 "output_config": { "effort": "high" },
             }),
         ),
-        ("anthropic/claude-sonnet-4-5", Some(Effort::High), json!({})),
+        (
+            "anthropic/claude-sonnet-4-5",
+            Some(Effort::High),
+            json!({ "thinking": { "type": "enabled", "budget_tokens": 16_384 } }),
+        ),
+        ("anthropic/claude-haiku-4-5", Some(Effort::None), json!({})),
+        ("anthropic/claude-3-5-haiku", Some(Effort::High), json!({})),
         (
             "openai/gpt-5.1",
             None,
@@ -382,6 +388,77 @@ async fn the_effort_is_sent_in_the_field_of_each_api() {
             "openrouter/x/y",
             Some(Effort::Low),
             json!({ "reasoning": { "effort": "low" } }),
+        ),
+        (
+            "deepseek/deepseek-flash",
+            Some(Effort::None),
+            json!({ "thinking": { "type": "disabled" } }),
+        ),
+        (
+            "deepseek/deepseek-v4-pro",
+            Some(Effort::Max),
+            json!({ "thinking": { "type": "enabled" }, "reasoning_effort": "max" }),
+        ),
+        (
+            "deepseek/deepseek-flash",
+            None,
+            json!({ "thinking": { "type": "enabled" }, "reasoning_effort": "high" }),
+        ),
+        (
+            "moonshot/kimi-k2.6",
+            Some(Effort::None),
+            json!({ "thinking": { "type": "disabled" } }),
+        ),
+        (
+            "moonshot/kimi-k2.6",
+            Some(Effort::Max),
+            json!({ "thinking": { "type": "enabled" } }),
+        ),
+        ("moonshot/kimi-k2.7-code", Some(Effort::Max), json!({})),
+        (
+            "moonshot/kimi-k3.1-pro",
+            Some(Effort::None),
+            json!({ "reasoning_effort": "low" }),
+        ),
+        (
+            "moonshot/kimi-k3",
+            None,
+            json!({ "reasoning_effort": "high" }),
+        ),
+        (
+            "zai/glm-5.1",
+            Some(Effort::None),
+            json!({ "thinking": { "type": "disabled" } }),
+        ),
+        (
+            "zai/glm-5.2",
+            Some(Effort::Max),
+            json!({ "thinking": { "type": "enabled" }, "reasoning_effort": "max" }),
+        ),
+        (
+            "zai/glm-5.3",
+            Some(Effort::None),
+            json!({ "reasoning_effort": "low" }),
+        ),
+        (
+            "alibaba/qwen3.8-max",
+            Some(Effort::None),
+            json!({ "enable_thinking": false }),
+        ),
+        (
+            "alibaba/qwen3.7-plus",
+            Some(Effort::Low),
+            json!({ "enable_thinking": true, "thinking_budget": 4_096 }),
+        ),
+        (
+            "alibaba/qwen3.8-max",
+            Some(Effort::Max),
+            json!({ "enable_thinking": true }),
+        ),
+        (
+            "xai/grok-4.7",
+            Some(Effort::Max),
+            json!({ "reasoning_effort": "xhigh" }),
         ),
         ("ollama/qwen3", None, json!({})),
         (
@@ -400,7 +477,14 @@ async fn the_effort_is_sent_in_the_field_of_each_api() {
         answered.expect("an answer");
         let requests = server.requests();
         let mut sent = requests.last().expect("a request").body.clone();
-        let fields = ["thinking", "output_config", "reasoning_effort", "reasoning"];
+        let fields = [
+            "thinking",
+            "output_config",
+            "reasoning_effort",
+            "reasoning",
+            "enable_thinking",
+            "thinking_budget",
+        ];
         let body = sent.as_object_mut().expect("an object");
         body.retain(|field, _| fields.contains(&field.as_str()));
         assert_eq!(sent, expected, "{name} {effort:?}");

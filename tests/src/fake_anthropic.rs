@@ -7,6 +7,8 @@
 //! - Results follow their calls directly, and are the first blocks of their message.
 //! - A request has at most four cache marks, and marks with a longer lifetime come first. A mark finds a cached prefix
 //!   that ends at the block of the mark, or at one of the 19 blocks before that block.
+//! - A budget for thoughts is at least 1,024 tokens and less than `max_tokens`. With a budget, the answer that begins a
+//!   turn begins with a thought.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -148,6 +150,7 @@ impl Conversation {
             let calls = blocks.iter().filter(|block| block["type"] == "tool_use");
             open = calls.map(|call| &call["id"]).collect();
         }
+        check_budget(body)?;
         self.check_marks(body)
     }
 
@@ -181,6 +184,26 @@ impl Conversation {
             block
         };
         blocks.into_iter().map(sign).collect()
+    }
+}
+
+fn check_budget(body: &Value) -> Result<(), String> {
+    let Some(budget) = body["thinking"]["budget_tokens"].as_u64() else {
+        return Ok(());
+    };
+    if budget < 1_024 || body["max_tokens"].as_u64() <= Some(budget) {
+        return Err("`max_tokens` must be greater than `thinking.budget_tokens`.".to_owned());
+    }
+    let messages = list(&body["messages"]);
+    let is_input = |it: &Value| it["role"] == "user" && it["content"][0]["type"] != "tool_result";
+    let turn = messages.iter().rposition(is_input).map_or(0, |at| at + 1);
+    let first = messages.get(turn).map(|it| &it["content"][0]["type"]);
+    match first.and_then(Value::as_str) {
+        None | Some("thinking" | "redacted_thinking") => Ok(()),
+        Some(found) => Err(format!(
+            "Expected `thinking` or `redacted_thinking`, but found `{found}`. When `thinking` is enabled, a final \
+             `assistant` message must start with a thinking block."
+        )),
     }
 }
 

@@ -65,6 +65,10 @@ const ANSWER_MAX: usize = 64 << 20;
 /// The version of the Messages API.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 
+/// Lets Claude 4.5 and earlier think after each result, and not only before the first call of a turn. Later models do so
+/// by themselves. Source: as for `effort`.
+const THINKS_BETWEEN_CALLS: &str = "interleaved-thinking-2025-05-14";
+
 /// The address and authentication of a model. Has no `Debug`: URLs of servers and proxies may contain passwords.
 pub(crate) struct Endpoint {
     pub(super) provider: &'static Provider,
@@ -242,15 +246,11 @@ impl HttpModel {
                 )
             }
             Wire::Messages => {
-                let thinking = effort::of_messages(&self.model, effort.unwrap_or_default());
-                let messages::Request { body, prefix } = messages::request(
-                    &self.model,
-                    author,
-                    self.model_data.output,
-                    &thinking,
-                    &prompt,
-                    loaded,
-                );
+                let output = self.model_data.output;
+                let effort = effort.unwrap_or_default();
+                let thinking = effort::of_messages(&self.model, effort, output);
+                let messages::Request { body, prefix } =
+                    messages::request(&self.model, author, output, &thinking, &prompt, loaded);
                 let draft = draft.bound_to(prefix);
                 (body, Box::new(messages::AnswerDecoder::new(draft)))
             }
@@ -258,11 +258,15 @@ impl HttpModel {
         for (field, value) in &self.endpoint.extra_body {
             body[field] = value.clone();
         }
-        let request = self
+        let mut request = self
             .client
             .post(&self.url)
             .headers(self.headers.clone())
             .body(body.to_string());
+        // Sent beside a header of the user with the same name.
+        if self.wire == Wire::Messages && body["thinking"].get("budget_tokens").is_some() {
+            request = request.header("anthropic-beta", THINKS_BETWEEN_CALLS);
+        }
         let response = self.receive(&target, request.send()).await?;
         if response.status().is_success() {
             self.read(&target, response, decoder, on_delta).await
@@ -286,6 +290,7 @@ impl HttpModel {
             quirks: &self.endpoint.provider.quirks,
             takes_thoughts: self.endpoint.takes_thoughts,
             effort,
+            effort_field: self.endpoint.provider.effort_field(&self.model),
         }
     }
 
@@ -435,7 +440,7 @@ impl Endpoint {
     /// The API for this model if none is configured. Azure's classic API has no Responses path.
     fn default_wire(&self, model: &str) -> Wire {
         match !self.is_classic_azure()
-            && effort::needs_responses(self.provider.quirks.effort, model)
+            && effort::needs_responses(self.provider.effort_field(model), model)
         {
             true => Wire::Responses,
             false => self.provider.wire,

@@ -31,7 +31,7 @@ pub struct MemberView {
     /// How full the window of the model is. `None`: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context: Option<ContextView>,
-    /// How much the member's model thinks now. `None`: the member has no model.
+    /// How much the member's model thinks now. `None`: the member has no model, or its model receives no effort.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<Effort>,
     /// The calls that the member's program makes without asking, in words. `None`: agent-team decides every call.

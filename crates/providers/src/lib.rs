@@ -5,10 +5,13 @@
 //! does I/O.
 //!
 //! - `table`: one row per provider
+//! - `effort`: which models receive an effort, and in which field
 //! - `name`: `provider/model` and its other spellings
 
+pub mod effort;
 mod name;
 mod table;
 
+pub use effort::EffortField;
 pub use name::{ModelName, ModelNameError};
-pub use table::{EffortField, PROVIDERS, Provider, Quirks, WindowReport, affects_keys, holds_key};
+pub use table::{PROVIDERS, Provider, Quirks, WindowReport, affects_keys, holds_key};

@@ -1,6 +1,9 @@
 //! The table of model providers. To add a provider with one of the known APIs, add a row to [`PROVIDERS`].
 
 use agent_team_protocol::spec::Wire;
+use agent_team_protocol::value::Effort;
+
+use crate::effort::{self, EffortField, EffortFields};
 
 /// One row: a provider and its properties.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,29 +53,17 @@ pub struct Quirks {
     pub results_before_answers: bool,
     /// Requires that later requests repeat the model's reasoning in `reasoning_content`.
     pub takes_thoughts: bool,
-    pub effort: EffortField,
+    /// Where models receive their effort, except over Anthropic's Messages API.
+    pub effort: EffortFields,
     /// Accepts `reasoning_details` in later requests and cache marks for Claude models, and reports the cost.
     pub is_openrouter: bool,
-}
-
-/// The field in which a provider receives how much its model thinks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum EffortField {
-    /// `reasoning_effort`, only if the user set an effort: some models of this provider may reject the field.
-    IfSet,
-    /// `reasoning_effort` with OpenAI's values, for its reasoning models.
-    OpenAi,
-    /// `reasoning_effort`, which Google maps to a thinking level or budget.
-    Gemini,
-    /// The object `reasoning`, which OpenRouter drops for models that cannot think.
-    OpenRouter,
 }
 
 const PLAIN: Quirks = Quirks {
     usage_on_request: true,
     results_before_answers: false,
     takes_thoughts: false,
-    effort: EffortField::IfSet,
+    effort: effort::IF_SET,
     is_openrouter: false,
 };
 
@@ -118,7 +109,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url: "https://api.openai.com/v1",
         default_model: Some("gpt-6.1-sol"),
         quirks: Quirks {
-            effort: EffortField::OpenAi,
+            effort: &[("*", EffortField::OpenAi)],
             ..PLAIN
         },
         ..REMOTE
@@ -132,7 +123,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url: "https://generativelanguage.googleapis.com/v1beta/openai",
         default_model: Some("gemini-3.8-flash"),
         quirks: Quirks {
-            effort: EffortField::Gemini,
+            effort: &[("*", EffortField::Gemini)],
             ..PLAIN
         },
         ..REMOTE
@@ -144,7 +135,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url: "https://openrouter.ai/api/v1",
         default_model: Some("anthropic/claude-sonnet-5.5"),
         quirks: Quirks {
-            effort: EffortField::OpenRouter,
+            effort: &[("*", EffortField::OpenRouter)],
             is_openrouter: true,
             ..PLAIN
         },
@@ -158,6 +149,7 @@ pub static PROVIDERS: &[Provider] = &[
         default_model: Some("deepseek-v4-flash"),
         quirks: Quirks {
             takes_thoughts: true,
+            effort: effort::DEEPSEEK,
             ..PLAIN
         },
         ..REMOTE
@@ -191,6 +183,10 @@ pub static PROVIDERS: &[Provider] = &[
         key_vars: &["XAI_API_KEY"],
         base_url: "https://api.x.ai/v1",
         default_model: Some("grok-4.3"),
+        quirks: Quirks {
+            effort: effort::XAI,
+            ..PLAIN
+        },
         ..REMOTE
     },
     Provider {
@@ -203,6 +199,7 @@ pub static PROVIDERS: &[Provider] = &[
         default_model: Some("kimi-k2.7-code"),
         quirks: Quirks {
             takes_thoughts: true,
+            effort: effort::MOONSHOT,
             ..PLAIN
         },
         ..REMOTE
@@ -217,6 +214,7 @@ pub static PROVIDERS: &[Provider] = &[
         default_model: Some("glm-5.2"),
         quirks: Quirks {
             takes_thoughts: true,
+            effort: effort::ZAI,
             ..PLAIN
         },
         ..REMOTE
@@ -228,6 +226,10 @@ pub static PROVIDERS: &[Provider] = &[
         key_vars: &["DASHSCOPE_API_KEY"],
         base_url: "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         default_model: Some("qwen3.7-max"),
+        quirks: Quirks {
+            effort: effort::ALIBABA,
+            ..PLAIN
+        },
         ..REMOTE
     },
     Provider {
@@ -283,6 +285,25 @@ impl Provider {
         let is = |known: &str| known.eq_ignore_ascii_case(name);
         let mut all = PROVIDERS.iter();
         all.find(|provider| is(provider.name) || provider.aliases.iter().any(|alias| is(alias)))
+    }
+
+    /// The field of a Chat Completions request that contains the effort. `None`: the model receives no effort.
+    pub fn effort_field(&self, model: &str) -> Option<EffortField> {
+        effort::find(self.quirks.effort, model)
+    }
+
+    /// Whether the requests to a model contain an effort, over the provider's own API. `effort` is `None` if none is
+    /// configured: the default is sent only to models that are known to accept it.
+    pub fn sends_effort(&self, model: &str, effort: Option<Effort>) -> bool {
+        match self.wire {
+            Wire::Messages => {
+                effort::claude_version(model).is_some_and(|(_, version)| version >= (4, 0))
+            }
+            Wire::ChatCompletions | Wire::Responses => {
+                let field = self.effort_field(model);
+                field.is_some_and(|field| field.is_sent(model, effort))
+            }
+        }
     }
 
     /// Whether the provider requires no key: it runs on the user's own machine and its tokens are free, or it is
@@ -341,5 +362,33 @@ mod tests {
             assert!(affects_keys(variable) && !holds_key(variable), "{variable}");
         }
         assert!(!affects_keys("PATH"));
+    }
+
+    #[test]
+    fn only_models_with_a_field_receive_an_effort() {
+        for (provider, model, set, unset) in [
+            ("anthropic", "claude-haiku-4-5", true, true),
+            ("anthropic", "claude-3-5-haiku-20241022", false, false),
+            ("openai", "gpt-5.1", true, true),
+            ("openai", "gpt-4.1", false, false),
+            ("openai", "gpt-5-chat-latest", false, false),
+            ("gemini", "gemini-2.0-flash", false, false),
+            ("gemini", "gemini-3.8-flash", true, true),
+            ("openrouter", "x/y", true, true),
+            ("deepseek", "deepseek-flash", true, true),
+            ("moonshot", "kimi-k3.1-pro-highspeed", true, true),
+            ("moonshot", "kimi-k2.6", true, true),
+            ("moonshot", "kimi-k2.7-code", false, false),
+            ("zai", "glm-5-turbo", true, true),
+            ("zai", "glm-5.4", false, false),
+            ("alibaba", "qwen3.8-max", true, true),
+            ("alibaba", "qwen3-coder-plus", false, false),
+            ("xai", "grok-4.3", true, false),
+            ("ollama", "qwen3", true, false),
+        ] {
+            let provider = Provider::named(provider).expect("a provider");
+            let sent = [Some(Effort::High), None].map(|it| provider.sends_effort(model, it));
+            assert_eq!(sent, [set, unset], "{model}");
+        }
     }
 }

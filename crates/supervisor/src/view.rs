@@ -18,11 +18,12 @@ use agent_team_protocol::placement::Placement;
 use agent_team_protocol::request::UserQuestionView;
 use agent_team_protocol::spec::{FileDigest, RoleSpec};
 use agent_team_protocol::text::{age, duration, visible_label};
-use agent_team_protocol::value::RunFailure;
+use agent_team_protocol::value::{Effort, RunFailure};
 use agent_team_protocol::view::{
     MemberState, MemberView, PlanView, QuestionView, RoleView, RoundState, RoundView, RunState,
     RunView, TaskState, TaskView, Waiting,
 };
+use agent_team_providers::ModelName;
 
 use crate::settings::{self, MemberSettings, TeamSettings};
 
@@ -59,6 +60,15 @@ pub(crate) fn roles(settings: &TeamSettings) -> Vec<RoleView> {
     settings.roles.iter().map(view).collect()
 }
 
+/// The effort that a model receives; the model may still be unknown. `None`: it receives no effort.
+fn effort_of(model: Option<&str>, effort: Option<Effort>) -> Option<Effort> {
+    let is_sent = match model.map(str::parse) {
+        Some(Ok(ModelName::Of { provider, model })) => provider.sends_effort(&model, effort),
+        Some(Ok(ModelName::Replay(_)) | Err(_)) | None => true,
+    };
+    is_sent.then(|| effort.unwrap_or_default())
+}
+
 pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tick) -> MemberView {
     let task = team.task_of(&member.spec.name);
     let waiting = waiting(team, member, facts.waiting.as_ref());
@@ -68,7 +78,7 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
         Some(settings) => {
             let agent = &settings.agent;
             let uses_model = settings.engine.uses_model();
-            let effort = uses_model.then(|| team.effort().or(agent.effort).unwrap_or_default());
+            let effort = uses_model.then(|| team.effort().or(agent.effort));
             let external = agent.external.as_ref();
             let unasked = external::unasked(settings.engine, external);
             // The model of an external agent is unknown: show the agent's name.
@@ -83,6 +93,7 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
         Some(reported) => (Some(reported.model), reported.context),
         None => (model, None),
     };
+    let effort = effort.and_then(|effort| effort_of(model.as_deref(), effort));
     let mut why = why(member, task, waiting.as_ref(), &facts, now);
     if facts.disconnected {
         why.push_str("; its worker is not connected");
@@ -550,4 +561,28 @@ fn files(task: &Task, settings: Option<&TeamSettings>) -> Vec<FileDigest> {
     }
     let files = settings.map(|settings| lines.flat_map(|line| settings.files_of(line)).collect());
     files.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_effort_that_a_model_receives_is_shown() {
+        let max = Some(Effort::Max);
+        for (model, configured, shown) in [
+            (Some("moonshot/kimi-k2.7-code"), max, None),
+            (Some("anthropic/claude-haiku-4-5"), max, max),
+            (
+                Some("anthropic/claude-sonnet-5-5"),
+                None,
+                Some(Effort::Medium),
+            ),
+            (Some("groq/openai/gpt-oss-120b"), None, None),
+            (Some("groq/openai/gpt-oss-120b"), max, max),
+            (None, max, max),
+        ] {
+            assert_eq!(effort_of(model, configured), shown, "{model:?}");
+        }
+    }
 }

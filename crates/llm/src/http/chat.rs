@@ -4,7 +4,7 @@
 //! provider's `Quirks` decide.
 
 use agent_team_protocol::value::Effort;
-use agent_team_providers::Quirks;
+use agent_team_providers::{EffortField, Quirks};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -35,6 +35,8 @@ pub(super) struct Dialect<'a> {
     pub(super) takes_thoughts: bool,
     /// `None`: no effort is configured.
     pub(super) effort: Option<Effort>,
+    /// `None`: the model receives no effort.
+    pub(super) effort_field: Option<EffortField>,
 }
 
 /// A request, and the data about it that its answer must store.
@@ -61,8 +63,8 @@ pub(super) fn request(dialect: &Dialect<'_>, prompt: &Prompt<'_>, loaded: &Loade
         "messages": messages,
     });
     let has_tools = !prompt.tools.is_empty();
-    let field = effort::of_chat(quirks.effort, model, dialect.effort, has_tools);
-    if let Some((field, value)) = field {
+    let fields = effort::of_chat(dialect.effort_field, model, dialect.effort, has_tools);
+    for (field, value) in fields {
         body[field] = value;
     }
     if quirks.usage_on_request {
@@ -132,7 +134,7 @@ fn messages(
         model,
         ..
     } = *dialect;
-    let needs_signature = effort::is_signing_gemini(quirks.effort, model);
+    let needs_signature = effort::is_signing_gemini(dialect.effort_field, model);
     let mut messages: Vec<Value> = Vec::new();
     // The number of messages in `prefix`. A message is added before the next answer, because inputs are appended to it.
     let mut bound = 0;

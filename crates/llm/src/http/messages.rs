@@ -44,6 +44,9 @@ pub(super) fn request(
     let fixed = json!({ "model": model, "system": prompt.system, "tools": tools, "mode": mode });
     let mut prefix = Prefix::new(&fixed);
     let mut messages = messages(author, prompt, loaded, &mut prefix);
+    if thinking.has_budget() && began_without_thought(&messages) {
+        return request(model, author, output, &Thinking::NONE, prompt, loaded);
+    }
     mark_inputs(&mut messages);
     let mut body = json!({
         "model": model,
@@ -69,6 +72,18 @@ pub(super) fn request(
     }
     let prefix = prefix.digest();
     Request { body, prefix }
+}
+
+/// Whether the answers since the last input of the user begin without a thought: another model wrote them, the effort has
+/// changed since, or the prefix of the thought has. With a budget, the API rejects such a request ("a final assistant
+/// message must start with a thinking block"), so the model does not think before the next input.
+fn began_without_thought(messages: &[Value]) -> bool {
+    let is_input = |message: &Value| {
+        message["role"] == "user" && message["content"][0]["type"] != "tool_result"
+    };
+    let input = messages.iter().rposition(is_input);
+    let first = messages.get(input.map_or(0, |at| at + 1));
+    first.is_some_and(|answer| !verbatim::is_thought(&answer["content"][0]))
 }
 
 /// Marks the ends of the last user messages for the cache. The last mark writes an entry. The mark before it is at the
