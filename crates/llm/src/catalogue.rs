@@ -460,6 +460,8 @@ mod tests {
         let catalogue = Catalogue::default();
         assert_eq!(known(&catalogue, "openai/gpt-5.9").window, 272_000);
         assert_eq!(known(&catalogue, "openai/gpt-5.1").window, 400_000);
+        assert_eq!(known(&catalogue, "moonshot/kimi-k2.9").window, 262_144);
+        assert_eq!(known(&catalogue, "moonshot/kimi-k3.9").window, 1_000_000);
         assert_eq!(
             known(&catalogue, "anthropic/claude-new").window,
             known(&catalogue, "anthropic/claude-sonnet-4").window
@@ -489,6 +491,37 @@ mod tests {
             for (model, entry) in models {
                 assert!(entry.is_usable(), "{provider}/{model}");
             }
+        }
+    }
+
+    #[test]
+    fn each_default_model_has_a_price_and_a_window() {
+        let catalogue = Catalogue::default();
+        for provider in PROVIDERS {
+            let Some(model) = provider.default_model.filter(|_| provider.needs_key) else {
+                continue;
+            };
+            let data = known(&catalogue, &format!("{}/{model}", provider.name));
+            assert!(data.price.is_some(), "{model}");
+            assert!(!data.window_is_assumed, "{model}");
+        }
+    }
+
+    #[test]
+    fn deepseek_has_the_price_of_peak_hours() {
+        let catalogue = Catalogue::default();
+        for (model, output) in [
+            ("deepseek-flash", 1.20),
+            ("deepseek-v4-flash", 1.20),
+            ("deepseek-v4-pro", 3.96),
+        ] {
+            let data = known(&catalogue, &format!("deepseek/{model}"));
+            assert_eq!(data.window, 1_000_000, "{model}");
+            assert_eq!(
+                data.price.map(|it| it.rates.output),
+                Some(output),
+                "{model}"
+            );
         }
     }
 

@@ -146,7 +146,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url_vars: &["DEEPSEEK_BASE_URL"],
         key_vars: &["DEEPSEEK_API_KEY"],
         base_url: "https://api.deepseek.com/v1",
-        default_model: Some("deepseek-v4-flash"),
+        default_model: Some("deepseek-flash"),
         quirks: Quirks {
             takes_thoughts: true,
             effort: effort::DEEPSEEK,
@@ -182,7 +182,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url_vars: &["XAI_BASE_URL"],
         key_vars: &["XAI_API_KEY"],
         base_url: "https://api.x.ai/v1",
-        default_model: Some("grok-4.3"),
+        default_model: Some("grok-4.7"),
         quirks: Quirks {
             effort: effort::XAI,
             ..PLAIN
@@ -196,7 +196,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url_vars: &["MOONSHOT_BASE_URL"],
         key_vars: &["MOONSHOT_API_KEY"],
         base_url: "https://api.moonshot.ai/v1",
-        default_model: Some("kimi-k2.7-code"),
+        default_model: Some("kimi-k3.1-pro"),
         quirks: Quirks {
             takes_thoughts: true,
             effort: effort::MOONSHOT,
@@ -211,7 +211,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url_vars: &["ZAI_BASE_URL"],
         key_vars: &["ZAI_API_KEY", "ZHIPU_API_KEY"],
         base_url: "https://api.z.ai/api/paas/v4",
-        default_model: Some("glm-5.2"),
+        default_model: Some("glm-5.3"),
         quirks: Quirks {
             takes_thoughts: true,
             effort: effort::ZAI,
@@ -225,7 +225,7 @@ pub static PROVIDERS: &[Provider] = &[
         base_url_vars: &["DASHSCOPE_BASE_URL"],
         key_vars: &["DASHSCOPE_API_KEY"],
         base_url: "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
-        default_model: Some("qwen3.7-max"),
+        default_model: Some("qwen3.8-max"),
         quirks: Quirks {
             effort: effort::ALIBABA,
             ..PLAIN

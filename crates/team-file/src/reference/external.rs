@@ -143,7 +143,7 @@ pub(super) static PROVIDER: Section = Section {
         KeyInfo::new(
             "reasoning_content",
             Boolean,
-            Depends("`true` for `deepseek`, else `false`"),
+            Depends("`true` for `deepseek`, `moonshot` and `zai`, else `false`"),
             "Whether requests repeat the model's reasoning in `reasoning_content`, as some servers of Kimi, GLM and \
              MiniMax models require.",
             "reasoning_content = true",
