@@ -152,7 +152,7 @@ async fn an_invalid_price_file_fails_the_run() {
     std::fs::write(config.join("config.toml"), wrong).expect("the file can be written");
     rig.run(["run", "Do it"])
         .await
-        .expect(1)
+        .expect(3)
         .assert_says("unknown provider \"opnai\"");
 }
 
@@ -424,7 +424,7 @@ async fn a_key_is_sent_to_a_team_files_url_only_by_consent() {
     rig.set("OPENAI_API_KEY", "a-key-for-nobody");
     rig.run(["run", "Do it"])
         .await
-        .expect(1)
+        .expect(3)
         .assert_says("would receive your OPENAI_API_KEY");
     rig.run(["doctor"])
         .await

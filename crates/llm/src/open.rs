@@ -586,7 +586,7 @@ mod tests {
             opened(of_project(elsewhere), "open", &[key]),
             "the team file sets the base URL of openai to https://gate.example/v1, which would receive your \
              OPENAI_API_KEY: to permit this, run agent-team config set providers.openai.base_url \
-             https://gate.example/v1, or set OPENAI_BASE_URL or OPENAI_API_BASE to this URL"
+             https://gate.example/v1, or set OPENAI_BASE_URL or OPENAI_API_BASE to this URL; then run agent-team up"
         );
         let gate = ("GATE", "g");
         let refused = opened(of_project(elsewhere), "$GATE", &[gate]);
