@@ -18,7 +18,7 @@ use agent_team_protocol::notification::{OutputFragment, TransientNotice};
 use agent_team_protocol::request::{Channel, DecideRequest, Decided, RequestState, RequestView};
 use agent_team_protocol::spec::{CommandFile, Notify};
 use agent_team_protocol::status::Status;
-use agent_team_protocol::view::{MemberState, MemberView, RunState, TeamView, Waiting};
+use agent_team_protocol::view::{MemberState, MemberView, RunState, TeamState, TeamView, Waiting};
 use agent_team_protocol::{LaunchId, MemberName, RequestId, RunId, TeamId};
 use agent_team_terminal_ui::keys::Key;
 use agent_team_terminal_ui::line::Line;
@@ -35,6 +35,10 @@ use crate::output::{member, style, text};
 /// Printed once at the start; for a team of several members after [`TAB_HINT`].
 const HINT: &str = "esc: interrupt · ^C twice: leave, the team stays up · /help";
 const TAB_HINT: &str = "tab: next member · ";
+
+/// Printed when the team goes down while the view is open. Messages are delivered when the team is up again.
+const DOWN: &str =
+    "the team is down; start it with agent-team up in another terminal, or leave with ^C twice";
 
 /// The effect of a key, for the event loop.
 #[derive(Debug)]
@@ -127,6 +131,7 @@ pub(super) struct State {
     in_tmux: bool,
     /// The run that is under way.
     run: Option<RunId>,
+    is_down: bool,
     read_only: bool,
     theme: Theme,
     size: (u16, u16),
@@ -156,6 +161,7 @@ impl State {
             notify: team.notify.clone(),
             in_tmux: std::env::var_os("TMUX").is_some_and(|tmux| !tmux.is_empty()),
             run: None,
+            is_down: team.state == TeamState::Down,
             read_only,
             theme,
             size: (80, 24),
@@ -291,6 +297,10 @@ impl State {
         self.notify = team.notify.clone();
         self.note_goal_end(&team);
         self.note_waits(&team);
+        let was_down = std::mem::replace(&mut self.is_down, team.state == TeamState::Down);
+        if self.is_down && !was_down {
+            self.note(DOWN);
+        }
         let names: Vec<_> = team.members.iter().map(|view| view.name.clone()).collect();
         for view in team.members {
             match self.row(&view.name) {

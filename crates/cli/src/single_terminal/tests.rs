@@ -8,7 +8,7 @@ use agent_team_protocol::method::CommandsAnswer;
 use agent_team_protocol::notification::{OutputFragment, PromptView, TransientNotice};
 use agent_team_protocol::request::RequestView;
 use agent_team_protocol::spec::{CommandFile, Notify};
-use agent_team_protocol::view::{ContextView, MemberState, TeamView};
+use agent_team_protocol::view::{ContextView, MemberState, TeamState, TeamView};
 use agent_team_protocol::{LaunchId, RequestId, Revision, TeamId};
 use agent_team_terminal_ui::Candidate;
 use agent_team_terminal_ui::keys::Key;
@@ -606,4 +606,15 @@ fn command_files_and_prompts_are_offered_and_called() {
     };
     assert_eq!((&called.member, called.name.as_str()), (&lea, "db:fit"));
     assert_eq!(called.words, ["7", "8"]);
+}
+
+#[test]
+fn a_team_that_goes_down_is_reported_once() {
+    let mut terminal = Terminal::of(&team("idle"), 120);
+    let mut down = team("stopped");
+    down.state = TeamState::Down;
+    for _ in 0..2 {
+        terminal.state.on_refresh(down.clone(), Instant::now());
+    }
+    assert_eq!(terminal.shown().matches("the team is down").count(), 1);
 }
