@@ -88,6 +88,16 @@ impl Responder {
         self.send_error(code, message);
     }
 
+    /// The id of the request.
+    pub fn id(&self) -> &Value {
+        &self.id
+    }
+
+    /// Sends no answer: another client of the other side has answered the request, or will answer it.
+    pub fn leave_unanswered(mut self) {
+        self.is_answered = true;
+    }
+
     /// The returned future completes when the other side cancels the request. A second call returns a future that never
     /// completes.
     pub fn take_cancelled(&mut self) -> impl Future<Output = ()> + Send + use<> {
@@ -498,6 +508,20 @@ mod tests {
         let answer: Value = serde_json::from_str(&answer).unwrap();
         assert_eq!(answer["id"], "a");
         assert_eq!(answer["error"]["code"], -32603);
+    }
+
+    #[tokio::test]
+    async fn a_request_can_be_left_to_another_client() {
+        let (rpc, mut incoming, _tasks, mut read, mut written) = connected();
+        let request = b"{\"id\":\"a\",\"method\":\"ask\"}\n";
+        written.write_all(request).await.unwrap();
+        let responder = incoming.recv().await.unwrap().responder.unwrap();
+        assert_eq!(responder.id(), "a");
+        responder.leave_unanswered();
+        rpc.notify("end", Value::Null);
+        let mut first = String::new();
+        read.read_line(&mut first).await.unwrap();
+        assert!(first.contains("\"end\""), "{first}");
     }
 
     #[tokio::test]
