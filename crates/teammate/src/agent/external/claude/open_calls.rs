@@ -90,7 +90,9 @@ impl OpenCalls {
         }
         let mut calls = self.calls.iter();
         let found = calls.position(|call| {
-            call.tool == tool && call.input == *input && call.dialog.is_none() && !call.is_denied
+            // A denial can precede the dialog.
+            let is_over = call.is_denied && call.answer.is_none();
+            call.tool == tool && call.input == *input && call.dialog.is_none() && !is_over
         });
         let index = found.unwrap_or_else(|| {
             self.unnamed += 1;
