@@ -93,6 +93,8 @@ impl ProgramPane {
     pub(crate) fn begin_program(&mut self) {
         self.painter = Some(Painter::new(true));
         self.is_changed = true;
+        // The last frame of an earlier program was not confirmed to this pane.
+        self.painting = false;
         self.surface.command(Command::Screen);
     }
 
