@@ -49,6 +49,7 @@ mod mode;
 mod notes;
 mod one_file;
 mod own_terminals;
+mod own_terminals_codex;
 mod panes;
 mod placement;
 mod plans;

@@ -32,7 +32,9 @@ pub async fn run(installed: &[(&'static Cli, PathBuf)]) -> Vec<Row> {
     let script = playbook.clone();
     let server = FakeModelServer::start(move |request| script.reply(request)).await;
     let mut rig = Rig::new();
-    let own = installed.iter().map(|(_, directory)| directory.clone());
+    // The package of codex-acp contains another version of `codex`: the later packages come first.
+    let own = installed.iter().rev();
+    let own = own.map(|(_, directory)| directory.clone());
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(own.chain(std::env::split_paths(&path)));
     rig.set("PATH", path.expect("no colon in a path"));

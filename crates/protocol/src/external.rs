@@ -20,6 +20,8 @@ pub struct KnownAgent {
     pub steering: Steering,
     /// Its own terminal interface, and the side channel beside it.
     pub terminal: Option<(&'static [&'static str], SideChannelKind)>,
+    /// The first and the last version of the program of `terminal` that agent-team was tested with.
+    pub terminal_tested: Option<[&'static str; 2]>,
     /// The user's variables that it reads: its keys, its addresses, its settings. A `*` at the end matches any rest of
     /// a name. Omits the variables that change which calls it makes without asking.
     pub reads: &'static [&'static str],
@@ -51,6 +53,7 @@ const OTHER: KnownAgent = KnownAgent {
     mode: None,
     steering: Steering::Declared,
     terminal: None,
+    terminal_tested: None,
     reads: &[],
     reads_all_keys: false,
     tested: None,
@@ -58,6 +61,10 @@ const OTHER: KnownAgent = KnownAgent {
     reports_tokens: false,
     reports_cost: false,
 };
+
+/// The tested versions of Claude Code and Codex in their own terminal interfaces: the first, and the last.
+pub const CLAUDE_TESTED: [&str; 2] = ["2.1.330", "2.1.331"];
+pub const CODEX_TESTED: [&str; 2] = ["0.169.0", "0.169.0"];
 
 /// The variable with the address of the session bus, through which programs read the user's keyring with its logins.
 const KEYRING: &str = "DBUS_SESSION_BUS_ADDRESS";
@@ -72,6 +79,7 @@ pub const EXTERNAL: &[KnownAgent] = &[
         command: &["claude-agent-acp"],
         mode: Some("default"),
         terminal: Some((&["claude"], SideChannelKind::ClaudeHooks)),
+        terminal_tested: Some(CLAUDE_TESTED),
         reads: &[
             "ANTHROPIC_*",
             "CLAUDE_CODE_OAUTH_TOKEN",
@@ -88,6 +96,8 @@ pub const EXTERNAL: &[KnownAgent] = &[
         command: &["codex-acp"],
         // In its other modes, Codex edits files without asking.
         mode: Some("read-only"),
+        terminal: Some((&["codex"], SideChannelKind::CodexAppServer)),
+        terminal_tested: Some(CODEX_TESTED),
         reads: &["CODEX_API_KEY", "CODEX_HOME", "OPENAI_*"],
         tested: Some("2.6.0"),
         unasked: "commands in its own read-only sandbox, and what its rules allow",
@@ -206,8 +216,12 @@ pub fn known_agent(agent: &ExternalAgent) -> Option<&'static KnownAgent> {
 pub fn unasked(engine: Engine, agent: Option<&ExternalAgent>) -> Option<&'static str> {
     let unasked = match agent.and_then(|agent| Some((agent, known_agent(agent)?))) {
         None => UNASKED_BY_UNKNOWN,
-        Some((agent, _)) if agent.terminal.is_some() => UNASKED_WITH_HOOKS,
-        Some((_, known)) => known.unasked,
+        Some((agent, known)) => match agent.terminal.as_ref().map(|own| own.channel) {
+            Some(SideChannelKind::ClaudeHooks) => UNASKED_WITH_HOOKS,
+            Some(SideChannelKind::CodexAppServer | SideChannelKind::Unknown) | None => {
+                known.unasked
+            }
+        },
     };
     engine.is_external().then_some(unasked)
 }
@@ -282,6 +296,11 @@ mod tests {
         assert_eq!(
             unasked(Engine::External, Some(&own)),
             Some(UNASKED_WITH_HOOKS)
+        );
+        let codex = known("codex").unwrap();
+        assert_eq!(
+            unasked(Engine::External, codex.agent_in_terminal().as_ref()),
+            Some(codex.unasked)
         );
         own.terminal.as_mut().unwrap().command = vec!["./claude".to_owned()];
         assert!(known_agent(&own).is_none());

@@ -122,7 +122,9 @@ enum Step {
 }
 
 impl InnerPty {
-    /// Starts a program with its arguments. Must be called within the worker's runtime.
+    /// Starts a program with its arguments. With `is_alone`, this worker runs no other program: all processes below the
+    /// worker, and all processes with the launch marker, are terminated with it. Must be called within the worker's
+    /// runtime.
     ///
     /// # Errors
     /// If there is no pty, or the program cannot be started.
@@ -131,6 +133,7 @@ impl InnerPty {
         command: &[String],
         env: Vec<(OsString, OsString)>,
         size: Size,
+        is_alone: bool,
     ) -> io::Result<Self> {
         let (program, args) = command
             .split_first()
@@ -143,11 +146,18 @@ impl InnerPty {
             env,
             cwd: context.cwd.clone(),
         })?;
-        let tree = Tree {
-            // This worker runs no other program.
-            root: ProcessId::current().ok(),
-            sessions: vec![child.process],
-            marker: context.marker.clone(),
+        let sessions = vec![child.process];
+        let tree = match is_alone {
+            true => Tree {
+                root: ProcessId::current().ok(),
+                sessions,
+                marker: context.marker.clone(),
+            },
+            false => Tree {
+                root: Some(child.process),
+                sessions,
+                marker: String::new(),
+            },
         };
         Ok(Self {
             pty,

@@ -119,7 +119,7 @@ impl TerminalProgram {
         self.size = shell.pane.size().unwrap_or(self.size);
         let context = &shell.config.program_context;
         let env = environment(context, &self.env);
-        match InnerPty::spawn(context, &self.command, env, self.size) {
+        match InnerPty::spawn(context, &self.command, env, self.size, true) {
             Ok(pty) => {
                 if !shell.pane.surface().is_open() {
                     let member = &self.member;

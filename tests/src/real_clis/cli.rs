@@ -62,6 +62,13 @@ pub const CLIS: &[Cli] = &[
         joins: true,
     },
     Cli {
+        word: "codex-terminal",
+        engine: Some(("{ terminal = \"codex\" }", "0.169.0")),
+        package: "@openai/codex",
+        program: "codex",
+        joins: true,
+    },
+    Cli {
         word: "opencode",
         engine: None,
         package: "opencode-ai",
@@ -145,12 +152,12 @@ fn environment(cli: &Cli, rig: &Rig, server: &FakeModelServer) -> Vec<(&'static 
                 ("DISABLE_TELEMETRY", "1".to_owned()),
             ]
         }
-        "codex" => {
+        "codex" | "codex-terminal" => {
             write(
-                "codex/config.toml",
+                &format!("{}/config.toml", cli.word),
                 &format!("{CODEX}base_url = {versioned:?}\n"),
             );
-            let settings = home.join("codex").to_string_lossy().into_owned();
+            let settings = home.join(cli.word).to_string_lossy().into_owned();
             vec![("CODEX_HOME", settings), ("SCRIPTED_KEY", key())]
         }
         "opencode" => {

@@ -22,7 +22,7 @@ pub(super) fn check(
     let has_limit = |budget: &Budget| budget.micro_usd.is_some();
     let mut external = spec.members.iter().filter(|member| {
         let agent = member.agent.external.as_ref();
-        // Hooks beside the agent's own terminal interface report no cost.
+        // The side channels beside the agents' own terminal interfaces report no cost.
         let reports_no_cost = agent.is_some_and(|agent| {
             agent.terminal.is_some() || known_agent(agent).is_some_and(|known| !known.reports_cost)
         });

@@ -42,6 +42,8 @@ pub struct OwnTerminal {
 pub enum SideChannelKind {
     /// By the hooks of Claude Code.
     ClaudeHooks,
+    /// By the app-server of Codex, to which its terminal interface is a second client.
+    CodexAppServer,
     /// A value from a newer version: no member is launched with it.
     #[serde(other)]
     Unknown,

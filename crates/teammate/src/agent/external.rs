@@ -17,6 +17,7 @@ mod acp;
 pub(in crate::agent) mod agent_socket;
 mod channel;
 mod claude;
+mod codex;
 mod connection;
 mod entry;
 pub(crate) mod hook_door;
@@ -96,7 +97,7 @@ pub(super) struct External {
 pub(crate) struct Sockets {
     /// Where they reach the team's tools.
     pub(crate) tools: PathBuf,
-    /// Where the agent's hooks reach the worker.
+    /// Where the agent's hooks reach the worker, or where the agent's server listens.
     pub(crate) hooks: PathBuf,
 }
 

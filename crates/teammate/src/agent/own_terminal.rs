@@ -68,11 +68,12 @@ impl OwnTerminal {
             TerminalEvent::Requested(TerminalRequest::Start {
                 command,
                 env,
+                is_alone,
                 started,
             }) => {
                 self.size = shell.pane.surface().size().unwrap_or(self.size);
                 let context = &shell.config.program_context;
-                let spawned = InnerPty::spawn(context, &command, env, self.size);
+                let spawned = InnerPty::spawn(context, &command, env, self.size, is_alone);
                 // Without a receiver, the loop has ended meanwhile.
                 let _ended = started.send(spawned.map(|pty| self.began(pty, shell)));
             }

@@ -23,6 +23,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agent_team_protocol::external::CLAUDE_TESTED;
 use agent_team_protocol::text::visible_line;
 use agent_team_system::process::ProcessId;
 use agent_team_system::socket::Listener;
@@ -37,11 +38,8 @@ use super::channel::{
 };
 use super::hook_door::{self, HookAnswer, HookCall, HookEvent, MAIL};
 use super::terminal::{RunningTerminal, TerminalHandle};
-use super::version::{numbers, version_of};
+use super::version::{version_of, warning};
 use super::wire::{ContentBlock, PromptEnd, SessionUpdate, StopReason};
-
-/// The tested versions: the first, and the last.
-const TESTED: [&str; 2] = ["2.1.330", "2.1.331"];
 
 /// The time limit of the start. The user may have to answer dialogs first: to log in, or to trust the directory.
 const START_LIMIT: Duration = Duration::from_secs(600);
@@ -138,12 +136,12 @@ impl Claude {
         ));
         // Bind before the start: the first hook runs at once.
         let listener = Listener::bind_own(socket)?;
-        let terminal = terminal.start(command, env.clone()).await?;
+        let terminal = terminal.start(command, env.clone(), true).await?;
         let agent = terminal.process();
         let agent = agent.ok_or_else(|| std::io::Error::other("it has exited"))?;
         let (door, events) = hook_door::open(listener, socket, agent);
         let (verdict_sender, verdicts) = mpsc::unbounded_channel();
-        let warning = warning(version.as_deref()).map(Event::Notice);
+        let warning = warning(version.as_deref(), CLAUDE_TESTED).map(Event::Notice);
         let version = version.as_deref().unwrap_or("of an unknown version");
         Ok(Self {
             terminal,
@@ -419,20 +417,6 @@ impl Claude {
         let last = records.find(|record| record.contains("\"type\":\"user\""));
         last.is_some_and(|record| record.contains(INTERRUPTION))
     }
-}
-
-/// A warning about a version that was not tested.
-fn warning(version: Option<&str>) -> Option<String> {
-    let [first, last] = TESTED;
-    let tested = numbers(first)..=numbers(last);
-    let version = match version {
-        Some(version) if tested.contains(&numbers(version)) => return None,
-        Some(version) => format!("version {version}"),
-        None => "a version that it does not report".to_owned(),
-    };
-    Some(format!(
-        "warning: {version} is not tested; agent-team was tested with {first} to {last}"
-    ))
 }
 
 impl SideChannel for Claude {

@@ -1,5 +1,5 @@
-//! The program of an external agent, and the JSON-RPC connection over its stdin and stdout. Shared by the protocols
-//! that work this way.
+//! The program of an external agent, and the JSON-RPC connection over its stdin and stdout, or to the socket at which it
+//! listens. Shared by the protocols that work this way.
 
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +11,7 @@ use agent_team_tools::program::{Program, ProgramEnd, describe_exit};
 use agent_team_tools::tail::Tail;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -42,13 +43,49 @@ impl Connection {
             program.env.clone(),
             program.cwd.clone(),
         )?;
-        let (rpc, incoming, tasks) = Rpc::connect(stdin, stdout);
-        Ok(Self {
+        Ok(Self::over((stdin, stdout), RunningProgram::watch(running)))
+    }
+
+    /// Starts a program with these arguments, and connects to it with `connect`. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If the program cannot be started, or ends before the connection is open.
+    pub(super) async fn start_server<S: AsyncRead + AsyncWrite + Send + 'static>(
+        program: &AgentProgram,
+        args: Vec<OsString>,
+        connect: impl Future<Output = std::io::Result<S>>,
+    ) -> std::io::Result<Self> {
+        let (running, _stdin, mut stdout) = Program::start_with_stdio(
+            program.program.clone(),
+            args,
+            program.env.clone(),
+            program.cwd.clone(),
+        )?;
+        // A full pipe would stop the program. The task ends with the program's output.
+        tokio::spawn(async move { tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await });
+        let mut program = RunningProgram::watch(running);
+        let stream = tokio::select! {
+            stream = connect => stream,
+            () = program.ended() => Err(std::io::Error::other(program.exit_within(EXIT_LIMIT).await)),
+        }?;
+        let (read, written) = tokio::io::split(stream);
+        Ok(Self::over((written, read), program))
+    }
+
+    fn over(
+        (output, input): (
+            impl AsyncWrite + Send + Unpin + 'static,
+            impl AsyncRead + Send + Unpin + 'static,
+        ),
+        program: RunningProgram,
+    ) -> Self {
+        let (rpc, incoming, tasks) = Rpc::connect(output, input);
+        Self {
             rpc,
             incoming,
             _tasks: tasks,
-            program: RunningProgram::watch(running),
-        })
+            program,
+        }
     }
 
     /// The process of the program, if it has not ended.

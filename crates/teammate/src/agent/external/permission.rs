@@ -140,17 +140,21 @@ fn as_call(agent: &str, call: &ToolCall, cwd: &Path) -> (String, Value) {
     let mut paths: Vec<String> = locations
         .map(|location| location.path.to_string_lossy().into_owned())
         .collect();
-    let contents = call.content.iter().flatten();
-    let diffs = contents.filter_map(|content| match content {
+    let diffs = contents_of(call).filter_map(|content| match content {
         CallContent::Diff {
             path,
             old_text,
             new_text,
-        } => Some((path, old_text.as_deref().unwrap_or_default(), new_text)),
+        } => {
+            let old = old_text.as_deref().unwrap_or_default();
+            let diff = agent_team_tools::unified_diff(&path.to_string_lossy(), old, new_text);
+            Some((path, diff))
+        }
+        CallContent::Patch { path, diff } => Some((path, Some(diff.clone()))),
         CallContent::Content { .. } | CallContent::Other => None,
     });
     let diffs: Vec<_> = diffs.collect();
-    let changed = diffs.iter().map(|(path, ..)| path.to_string_lossy());
+    let changed = diffs.iter().map(|(path, _)| path.to_string_lossy());
     paths.extend(changed.map(Cow::into_owned));
     paths.sort();
     paths.dedup();
@@ -161,9 +165,7 @@ fn as_call(agent: &str, call: &ToolCall, cwd: &Path) -> (String, Value) {
             }
         }
         ("edit", [path]) => {
-            if let [(_, old, new)] = diffs.as_slice()
-                && let Some(diff) = agent_team_tools::unified_diff(path, old, new)
-            {
+            if let [(_, Some(diff))] = diffs.as_slice() {
                 return ("edit".to_owned(), json!({ "path": path, "diff": diff }));
             }
         }
@@ -181,10 +183,20 @@ fn as_call(agent: &str, call: &ToolCall, cwd: &Path) -> (String, Value) {
     // The prefix keeps the name apart from the names of native tools.
     let tool = format!("acp_{agent}_{kind}");
     let title = call.title.clone().unwrap_or_default();
-    (
-        tool,
-        json!({ "title": title, "input": input, "paths": paths }),
-    )
+    let mut arguments = json!({ "title": title, "input": input, "paths": paths });
+    let patches = contents_of(call).filter_map(|content| match content {
+        CallContent::Patch { diff, .. } => Some(diff.as_str()),
+        CallContent::Diff { .. } | CallContent::Content { .. } | CallContent::Other => None,
+    });
+    let patches: String = patches.collect();
+    if !patches.is_empty() {
+        arguments["diff"] = patches.into();
+    }
+    (tool, arguments)
+}
+
+fn contents_of(call: &ToolCall) -> impl Iterator<Item = &CallContent> {
+    call.content.iter().flatten()
 }
 
 /// Whether the shell line alone determines what is executed: it runs in the member's directory, with nothing added.

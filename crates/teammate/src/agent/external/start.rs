@@ -17,6 +17,7 @@ use agent_team_tools::program::find_outside;
 use super::acp::Acp;
 use super::channel::{AgentProgram, OpenError, Opened, SideChannel, open_in_time};
 use super::claude::Claude;
+use super::codex::Codex;
 use super::entry::{EarlierSession, earlier_session};
 use super::inputs::stop_requested;
 use super::team_door;
@@ -87,6 +88,11 @@ impl External {
                 match own.channel {
                     SideChannelKind::ClaudeHooks => {
                         Claude::start(terminal, program, hook, &self.sockets.hooks, earlier)
+                            .await
+                            .map(|channel| Box::new(channel) as Box<dyn SideChannel>)
+                    }
+                    SideChannelKind::CodexAppServer => {
+                        Codex::start(terminal, program, &self.sockets.hooks)
                             .await
                             .map(|channel| Box::new(channel) as Box<dyn SideChannel>)
                     }

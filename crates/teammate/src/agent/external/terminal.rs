@@ -16,6 +16,8 @@ pub(crate) enum TerminalRequest {
     Start {
         command: Vec<String>,
         env: Vec<(OsString, OsString)>,
+        /// The worker runs no other program: all processes below it end with this one.
+        is_alone: bool,
         started: oneshot::Sender<io::Result<Started>>,
     },
     /// Terminates this program and its children.
@@ -41,16 +43,19 @@ impl TerminalHandle {
         (Self { requests }, receiver)
     }
 
-    /// Starts a program. Only one program runs at a time.
+    /// Starts a program. Only one program runs at a time. With `is_alone`, the worker runs no other program beside the
+    /// terminal.
     pub(super) async fn start(
         &self,
         command: Vec<String>,
         env: Vec<(OsString, OsString)>,
+        is_alone: bool,
     ) -> io::Result<RunningTerminal> {
         let (started, answer) = oneshot::channel();
         let start = TerminalRequest::Start {
             command,
             env,
+            is_alone,
             started,
         };
         let is_gone = || io::Error::other("the worker is exiting");

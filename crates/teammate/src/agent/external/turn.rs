@@ -22,6 +22,9 @@ const INTERRUPTED: &str = "A message interrupted your turn. Handle it first, the
 /// The largest number of open permission questions. Further questions are answered as cancelled.
 const QUESTIONS_MAX: usize = 32;
 
+/// The time for which withdrawn questions are awaited at the end of a turn.
+const WITHDRAWN_LIMIT: Duration = Duration::from_millis(500);
+
 /// The time for which the end of the connection is awaited after it failed.
 const CLOSED_LIMIT: Duration = Duration::from_secs(2);
 
@@ -195,6 +198,19 @@ impl External {
                 },
             }
         };
+        // The channel has withdrawn the questions that the user has answered in the terminal: report the answers.
+        if self.terminal.is_some() {
+            let withdrawn = async {
+                while let Some(decided) = questions.join_next().await {
+                    let denied = decided.ok().and_then(|decided| decided.denied);
+                    self.inputs.notes.extend(denied);
+                }
+            };
+            let _open = tokio::time::timeout(WITHDRAWN_LIMIT, withdrawn).await;
+            // A dropped request reports the answer in a task of its own. The end of the turn would withdraw the request
+            // without the answer.
+            tokio::task::yield_now().await;
+        }
         // Updates that arrived before the response.
         while let Some(event) = channel.try_next() {
             match event {

@@ -254,6 +254,7 @@ impl<'a> Updates<'a> {
                     changes
                         .push_str(&diff.unwrap_or_else(|| format!("a large change of {path}\n")));
                 }
+                CallContent::Patch { diff, .. } => changes.push_str(&diff),
                 CallContent::Content {
                     content: ContentBlock::Other,
                 }
@@ -293,6 +294,7 @@ fn bytes_of(part: &CallContent) -> usize {
             old_text,
             new_text,
         } => path.as_os_str().len() + old_text.as_ref().map_or(0, String::len) + new_text.len(),
+        CallContent::Patch { path, diff } => path.as_os_str().len() + diff.len(),
         CallContent::Content {
             content: ContentBlock::Other,
         }

@@ -34,6 +34,24 @@ pub(super) async fn version_of(
     version.map(str::to_owned)
 }
 
+/// A warning about a version that was not tested. `tested`: the first, and the last tested version.
+pub(super) fn warning(version: Option<&str>, tested: [&str; 2]) -> Option<String> {
+    let [first, last] = tested;
+    let range = numbers(first)..=numbers(last);
+    let version = match version {
+        Some(version) if range.contains(&numbers(version)) => return None,
+        Some(version) => format!("version {version}"),
+        None => "a version that it does not report".to_owned(),
+    };
+    let tested = match first == last {
+        true => first.to_owned(),
+        false => format!("{first} to {last}"),
+    };
+    Some(format!(
+        "warning: {version} is not tested; agent-team was tested with {tested}"
+    ))
+}
+
 /// The numbers of a version, for comparisons.
 pub(super) fn numbers(version: &str) -> Vec<u64> {
     let parts = version.split('.').map_while(|part| part.parse().ok());

@@ -228,6 +228,12 @@ pub(super) enum CallContent {
         old_text: Option<String>,
         new_text: String,
     },
+    /// The difference of a file, with its header. Not part of the protocol.
+    #[serde(skip)]
+    Patch {
+        path: PathBuf,
+        diff: String,
+    },
     #[serde(other)]
     Other,
 }

@@ -1,0 +1,257 @@
+//! The messages and requests of the app-server of Codex. Called by `codex`.
+
+use agent_team_client::json_rpc::{Incoming, Responder};
+use serde_json::{Value, json};
+
+use super::super::channel::Event;
+use super::super::wire::{ContentBlock, PlanEntry, SessionUpdate, ToolCall};
+use super::Codex;
+use super::items::{Change, call, changes};
+use super::turns::failure;
+
+const METHOD_NOT_FOUND: i64 = -32601;
+
+/// The largest number of items whose changes are kept.
+const CHANGES_MAX: usize = 64;
+
+impl Codex {
+    pub(super) fn incoming(&mut self, incoming: Incoming) {
+        let Incoming {
+            method,
+            params,
+            responder,
+            ..
+        } = incoming;
+        match responder {
+            Some(responder) => self.asked(&method, &params, responder),
+            None => self.notified(&method, &params),
+        }
+    }
+
+    fn asked(&mut self, method: &str, params: &Value, responder: Responder) {
+        if params["threadId"] == *self.thread {
+            self.in_turn(&params["turnId"]);
+            self.follow(String::new());
+        }
+        let item = params["itemId"].as_str().unwrap_or_default();
+        let question = match method {
+            "item/commandExecution/requestApproval" => self.approvals.command(params, responder),
+            "item/fileChange/requestApproval" => {
+                let changes = self.changes.get(item).map(Vec::as_slice);
+                self.approvals.change(params, changes, responder)
+            }
+            "item/permissions/requestApproval" => self.approvals.permissions(params, responder),
+            "mcpServer/elicitation/request"
+                if params["_meta"]["codex_approval_kind"] == "mcp_tool_call" =>
+            {
+                let (server, tool) = (&params["serverName"], &params["_meta"]["tool_name"]);
+                let mut calls = self.mcp_calls.iter().rev();
+                let item = calls.find(|(_, of, called)| of == server && called == tool);
+                let item = item.map(|(item, ..)| item.clone());
+                self.approvals.mcp_call(params, item, responder)
+            }
+            "item/tool/requestUserInput" | "mcpServer/elicitation/request" => {
+                // Only the user can answer. An error would be the first answer.
+                responder.leave_unanswered();
+                let line = "it asks the user in its own dialog".to_owned();
+                return self.ready.push_back(Event::Notice(line));
+            }
+            _ => {
+                return responder.refuse(METHOD_NOT_FOUND, "this client does not offer the method");
+            }
+        };
+        self.ready.extend(question.map(Event::Permission));
+    }
+
+    fn notified(&mut self, method: &str, params: &Value) {
+        let item = &params["item"];
+        match method {
+            "thread/started" => return self.thread_started(&params["thread"]),
+            "serverRequest/resolved" => return self.approvals.resolved(&params["requestId"]),
+            "mcpServer/startupStatus/updated" if params["status"] == "failed" => {
+                let name = params["name"].as_str().unwrap_or_default();
+                let why = params["error"].as_str().unwrap_or("no reason");
+                let line = format!("its MCP server {name} cannot start: {why}");
+                return self.ready.push_back(Event::Notice(line));
+            }
+            // Items of its helpers, too, can need an approval.
+            "item/started" => self.item_asks(item),
+            "item/completed" => self.item_ended(item),
+            "item/fileChange/patchUpdated" => {
+                if let Some(changed) = changes(params) {
+                    self.keep_changes(&params["itemId"], changed);
+                }
+            }
+            _ => {}
+        }
+        if params["threadId"] != *self.thread {
+            return;
+        }
+        match method {
+            "turn/started" => self.in_turn(&params["turn"]["id"]),
+            "turn/completed" => self.turn_ended(&params["turn"]),
+            "thread/settings/updated" => self.keep_settings(&params["threadSettings"]),
+            "error" if params["willRetry"] == true => {
+                let why = failure(&params["error"]);
+                self.ready
+                    .push_back(Event::Notice(format!("it tries again: {why}")));
+            }
+            "thread/tokenUsage/updated" => self.used(params),
+            "item/started" | "item/completed" => {
+                self.in_turn(&params["turnId"]);
+                self.item(item, method == "item/completed");
+            }
+            "item/agentMessage/delta" => {
+                self.in_turn(&params["turnId"]);
+                if let Some(turn) = &mut self.turn {
+                    let id = params["itemId"].as_str().unwrap_or_default();
+                    turn.message = Some((id.to_owned(), true));
+                }
+                self.show(&params["delta"], |content| {
+                    SessionUpdate::AgentMessageChunk {
+                        content,
+                        meta: Value::Null,
+                    }
+                });
+            }
+            "item/reasoning/summaryTextDelta" | "item/reasoning/textDelta" => {
+                self.show(&params["delta"], |content| {
+                    SessionUpdate::AgentThoughtChunk { content }
+                });
+            }
+            "turn/plan/updated" => {
+                let steps = params["plan"].as_array().into_iter().flatten();
+                let entries = steps.map(|step| PlanEntry {
+                    content: step["step"].as_str().unwrap_or_default().to_owned(),
+                });
+                let entries = entries.collect();
+                self.update(SessionUpdate::Plan { entries });
+            }
+            _ => {}
+        }
+    }
+
+    /// Keeps what a later question about the item shows.
+    fn item_asks(&mut self, item: &Value) {
+        match item["type"].as_str() {
+            Some("fileChange") => {
+                if let Some(changed) = changes(item) {
+                    self.keep_changes(&item["id"], changed);
+                }
+            }
+            Some("mcpToolCall") if self.mcp_calls.len() < CHANGES_MAX => {
+                let id = item["id"].as_str().unwrap_or_default().to_owned();
+                let call = (id, item["server"].clone(), item["tool"].clone());
+                self.mcp_calls.push(call);
+            }
+            _ => {}
+        }
+    }
+
+    fn keep_changes(&mut self, item: &Value, changed: Vec<Change>) {
+        if let Some(item) = item.as_str()
+            && (self.changes.len() < CHANGES_MAX || self.changes.contains_key(item))
+        {
+            self.changes.insert(item.to_owned(), changed);
+        }
+    }
+
+    fn item_ended(&mut self, item: &Value) {
+        let id = item["id"].as_str().unwrap_or_default();
+        let status = item["status"].as_str().unwrap_or_default();
+        self.changes.remove(id);
+        self.mcp_calls.retain(|(call, ..)| call != id);
+        let line = self.approvals.item_ended(id, status);
+        self.ready
+            .extend(line.map(|line| Event::Notice(line.to_owned())));
+    }
+
+    /// Shows an item of the conversation.
+    fn item(&mut self, item: &Value, is_over: bool) {
+        let id = item["id"].as_str().unwrap_or_default();
+        match item["type"].as_str() {
+            Some("userMessage") if is_over => return,
+            Some("userMessage") => return self.taken(item),
+            Some("agentMessage") => {
+                let turn = self.turn.as_mut();
+                let earlier = turn.and_then(|turn| turn.message.take());
+                let is_shown = earlier.as_ref().is_some_and(|(shown, _)| shown == id);
+                let has_text = earlier.as_ref().is_some_and(|(_, has_text)| *has_text);
+                self.follow(String::new());
+                if let Some(turn) = &mut self.turn {
+                    turn.message = Some((id.to_owned(), has_text));
+                }
+                let text = match (is_over, is_shown) {
+                    // Separates the messages of a turn.
+                    (false, false) if has_text => "\n\n".into(),
+                    // The text did not arrive in parts.
+                    (true, true) if !has_text => item["text"].clone(),
+                    (true, false) => item["text"].clone(),
+                    _ => return,
+                };
+                return self.show(&text, |content| SessionUpdate::AgentMessageChunk {
+                    content,
+                    meta: Value::Null,
+                });
+            }
+            _ => {}
+        }
+        let Some(call) = call(item) else {
+            return;
+        };
+        self.follow(String::new());
+        self.shown_call(call, is_over);
+    }
+
+    fn shown_call(&mut self, call: ToolCall, is_over: bool) {
+        if let Some(turn) = &mut self.turn {
+            turn.message = None;
+        }
+        self.update(match is_over {
+            true => SessionUpdate::ToolCallUpdate(call),
+            false => SessionUpdate::ToolCall(call),
+        });
+    }
+
+    /// Counts the tokens of one answer of the model.
+    fn used(&mut self, params: &Value) {
+        // A resumed conversation repeats its last report.
+        let turn = self.turn.as_ref();
+        if turn.is_none_or(|turn| params["turnId"] != *turn.id) {
+            return;
+        }
+        let usage = &params["tokenUsage"];
+        let last = &usage["last"];
+        let counts = json!({
+            "inputTokens": last["inputTokens"],
+            "outputTokens": last["outputTokens"],
+            "totalTokens": last["totalTokens"],
+            "thoughtTokens": last["reasoningOutputTokens"],
+            "cachedReadTokens": last["cachedInputTokens"],
+        });
+        self.update(SessionUpdate::AgentMessageChunk {
+            content: ContentBlock::Other,
+            meta: json!({ "usage": counts }),
+        });
+        let window = usage["modelContextWindow"].as_u64();
+        if let (Some(used), Some(size)) = (last["totalTokens"].as_u64(), window) {
+            self.update(SessionUpdate::UsageUpdate {
+                used,
+                size,
+                cost: None,
+            });
+        }
+    }
+
+    fn show(&mut self, text: &Value, update: impl FnOnce(ContentBlock) -> SessionUpdate) {
+        let text = text.as_str().unwrap_or_default().to_owned();
+        if !text.is_empty() {
+            self.follow(String::new());
+            self.update(update(ContentBlock::Text { text }));
+        }
+    }
+
+    pub(super) fn update(&mut self, update: SessionUpdate) {
+        self.ready.push_back(Event::Update(update));
+    }
+}

@@ -1,0 +1,733 @@
+//! A fake of Codex: its app-server and its terminal interface speak to their clients as the real program was recorded
+//! (0.169.0), and there is no model. What a turn does depends on words in its text:
+//!
+//! - `own the task`: a command that makes `made.txt`, then `complete_task` or `fail_task` with the outcome
+//! - `try it`: the same command, without a task
+//! - `edit it`: a change of the file `edited.txt`
+//! - `use a tool`: a call of a tool of another MCP server
+//! - `ping`: answers `pong`, with the settings of the conversation
+//! - `slow`: waits for a message during the turn, and repeats it
+//! - `endless`: waits for an interrupt
+//! - `broken`: the model fails
+//! - `crash`: the server exits with 3
+//!
+//! A line that is typed in the interface is a prompt of the user; `/new` begins a conversation, `/full-access` changes the
+//! settings, `/quit` ends the interface. In a dialog, `y` allows, and Esc denies and ends the turn. The conversations are
+//! files in the directory `FAKE_CODEX_SESSIONS`. With `FAKE_CODEX_VERSION`, it reports this version; with
+//! `FAKE_CODEX_LOGIN`, its user must log in; with `FAKE_CODEX_POLICY`, it forbids other settings than these.
+#![expect(clippy::print_stdout, reason = "it draws on its terminal")]
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use agent_team_tests::team_tools;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+const ESCAPE: u8 = 0x1b;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let of = |flag: &str| {
+        let mut words = arguments.iter();
+        words.find(|word| *word == flag)?;
+        words.next().cloned()
+    };
+    if arguments.iter().any(|word| word == "--version") {
+        let version = std::env::var("FAKE_CODEX_VERSION");
+        println!("codex-cli {}", version.as_deref().unwrap_or("0.169.0"));
+        return;
+    }
+    let path = |address: String| {
+        let path = address.strip_prefix("unix://").expect("a Unix socket");
+        PathBuf::from(path)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    match arguments.first().map(String::as_str) {
+        Some("app-server") => {
+            let socket = path(of("--listen").expect("an address"));
+            runtime.block_on(Server::serve(&socket, team(&arguments)));
+        }
+        Some("resume") => {
+            let socket = path(of("--remote").expect("an address"));
+            runtime.block_on(Interface::run(&socket, &arguments[1]));
+        }
+        other => panic!("unknown arguments: {other:?}"),
+    }
+}
+
+/// The command of the team's tools in the settings.
+fn team(arguments: &[String]) -> Vec<String> {
+    let setting = arguments
+        .iter()
+        .find_map(|word| word.strip_prefix("mcp_servers.team="));
+    let setting = setting.expect("the team's tools");
+    let words = setting.split('"').skip(1).step_by(2);
+    words.map(str::to_owned).collect()
+}
+
+struct Server {
+    state: Mutex<State>,
+    /// The messages to clients that are not written yet.
+    unwritten: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    team: Vec<String>,
+    clients: HashMap<u64, mpsc::UnboundedSender<String>>,
+    threads: HashMap<String, Thread>,
+    /// The requests to the clients that have no answer.
+    asked: HashMap<u64, oneshot::Sender<Value>>,
+    last: u64,
+}
+
+#[derive(Default)]
+struct Thread {
+    clients: Vec<u64>,
+    settings: Value,
+    turn: Option<Turn>,
+}
+
+struct Turn {
+    id: String,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+/// What reaches a running turn.
+enum Event {
+    Message { id: Value, text: String },
+    Interrupt,
+}
+
+/// How a turn ended.
+enum End {
+    Text(String),
+    Failed,
+    Interrupted,
+}
+
+impl Server {
+    async fn serve(socket: &Path, team: Vec<String>) {
+        let state = State {
+            team,
+            ..State::default()
+        };
+        let server = Arc::new(Self {
+            state: Mutex::new(state),
+            unwritten: AtomicUsize::new(0),
+        });
+        let listener = UnixListener::bind(socket).expect("a socket");
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(Arc::clone(&server).client(stream));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic")
+    }
+
+    async fn client(self: Arc<Self>, stream: UnixStream) {
+        let stream = tokio_tungstenite::accept_async(stream).await;
+        let (mut write, mut read) = stream.expect("a handshake").split();
+        let (sender, mut outgoing) = mpsc::unbounded_channel::<String>();
+        let client = self.next_id();
+        self.state().clients.insert(client, sender);
+        let server = Arc::clone(&self);
+        tokio::spawn(async move {
+            while let Some(text) = outgoing.recv().await {
+                let is_written = write.send(Message::Text(text.into())).await;
+                server.unwritten.fetch_sub(1, Ordering::Relaxed);
+                if is_written.is_err() {
+                    return;
+                }
+            }
+        });
+        while let Some(Ok(message)) = read.next().await {
+            let Message::Text(text) = message else {
+                continue;
+            };
+            let message: Value = serde_json::from_str(&text).expect("JSON");
+            let id = &message["id"];
+            match message["method"].as_str() {
+                Some(method) if !id.is_null() => {
+                    let answer = match self.answer(client, method, &message["params"]) {
+                        Ok(result) => json!({ "id": id, "result": result }),
+                        Err(why) => {
+                            json!({ "id": id, "error": { "code": -32600, "message": why } })
+                        }
+                    };
+                    self.send(client, &answer);
+                }
+                Some(_) => {}
+                None => {
+                    let number = id.as_u64().expect("a number");
+                    if let Some(asked) = self.state().asked.remove(&number) {
+                        let _ended = asked.send(message["result"].clone());
+                    }
+                }
+            }
+        }
+        let mut state = self.state();
+        state.clients.remove(&client);
+        for thread in state.threads.values_mut() {
+            thread.clients.retain(|other| *other != client);
+        }
+    }
+
+    fn next_id(&self) -> u64 {
+        let mut state = self.state();
+        state.last += 1;
+        state.last
+    }
+
+    fn send(&self, client: u64, message: &Value) {
+        if let Some(client) = self.state().clients.get(&client) {
+            self.unwritten.fetch_add(1, Ordering::Relaxed);
+            let _closed = client.send(message.to_string());
+        }
+    }
+
+    /// Sends a message to all clients of a conversation.
+    fn notify(&self, thread: &str, method: &str, mut params: Value) {
+        params["threadId"] = thread.into();
+        let message = json!({ "method": method, "params": params });
+        let clients = self.state().threads[thread].clients.clone();
+        for client in clients {
+            self.send(client, &message);
+        }
+    }
+
+    fn answer(
+        self: &Arc<Self>,
+        client: u64,
+        method: &str,
+        params: &Value,
+    ) -> Result<Value, String> {
+        let thread = params["threadId"].as_str().unwrap_or_default().to_owned();
+        match method {
+            "initialize" => {
+                assert_eq!(params["capabilities"]["experimentalApi"], true);
+                Ok(json!({ "userAgent": "fake/0.169.0" }))
+            }
+            "account/read" => {
+                let is_missing = std::env::var_os("FAKE_CODEX_LOGIN").is_some();
+                Ok(json!({ "account": null, "requiresOpenaiAuth": is_missing }))
+            }
+            "config/read" => Ok(json!({ "config": { "developer_instructions": "Be brief." } })),
+            "thread/start" => {
+                let thread = format!("thread-{}-{}", std::process::id(), self.next_id());
+                let source = params["threadSource"].clone();
+                if source.is_null() {
+                    let rules = params["developerInstructions"].as_str().unwrap_or_default();
+                    assert!(rules.starts_with("Be brief.\n\n"), "{rules}");
+                }
+                let opened = self.open(client, &thread, params);
+                let started = json!({ "thread": { "id": thread, "ephemeral": false,
+                    "threadSource": source, "parentThreadId": null } });
+                let message = json!({ "method": "thread/started", "params": started });
+                let clients: Vec<_> = self.state().clients.keys().copied().collect();
+                for client in clients {
+                    self.send(client, &message);
+                }
+                Ok(opened)
+            }
+            "thread/inject_items" => {
+                if params["items"].as_array().is_none_or(Vec::is_empty) {
+                    return Err("items must not be empty".to_owned());
+                }
+                record(&thread, "injected");
+                Ok(json!({}))
+            }
+            "thread/resume" if !file(&thread).exists() => {
+                Err(format!("no rollout found for thread id {thread}"))
+            }
+            "thread/resume" => Ok(self.open(client, &thread, params)),
+            "thread/settings/update" => {
+                let mut state = self.state();
+                let settings = &mut state.threads.get_mut(&thread).expect("a thread").settings;
+                for field in ["approvalPolicy", "approvalsReviewer", "sandboxPolicy"] {
+                    settings[field] = params[field].clone();
+                }
+                let settings = settings.clone();
+                drop(state);
+                let update = json!({ "threadSettings": settings });
+                self.notify(&thread, "thread/settings/updated", update);
+                Ok(json!({}))
+            }
+            "thread/backgroundTerminals/clean" => Ok(json!({})),
+            "turn/start" => Ok(json!({ "turn": { "id": self.start_turn(&thread, params) } })),
+            "turn/steer" | "turn/interrupt" => {
+                let state = self.state();
+                let expected = &params[match method {
+                    "turn/steer" => "expectedTurnId",
+                    _ => "turnId",
+                }];
+                let turn = state.threads[&thread].turn.as_ref();
+                let turn = turn.filter(|turn| *expected == *turn.id);
+                let turn = turn.ok_or("no active turn to steer")?;
+                let event = match method {
+                    "turn/steer" => message_of(params),
+                    _ => Event::Interrupt,
+                };
+                let _ended = turn.events.send(event);
+                Ok(json!({ "turnId": turn.id }))
+            }
+            other => Err(format!("the fake does not know {other}")),
+        }
+    }
+
+    fn open(&self, client: u64, thread: &str, params: &Value) -> Value {
+        let mut state = self.state();
+        let opened = state.threads.entry(thread.to_owned()).or_default();
+        if !opened.clients.contains(&client) {
+            opened.clients.push(client);
+        }
+        if opened.settings.is_null() {
+            let policy = std::env::var("FAKE_CODEX_POLICY").ok();
+            let policy = policy.map_or(params["approvalPolicy"].clone(), Value::from);
+            let is_read_only = params["sandbox"] == "read-only";
+            let sandbox = if is_read_only {
+                "readOnly"
+            } else {
+                "workspaceWrite"
+            };
+            opened.settings = json!({ "approvalPolicy": policy,
+                "approvalsReviewer": params["approvalsReviewer"],
+                "sandboxPolicy": { "type": sandbox, "networkAccess": false } });
+        }
+        let mut answer = opened.settings.clone();
+        answer["sandbox"] = answer["sandboxPolicy"].take();
+        let turns = std::fs::read_to_string(file(thread)).unwrap_or_default();
+        let turns: Vec<_> = turns.lines().collect();
+        answer["thread"] = json!({ "id": thread, "turns": turns });
+        answer
+    }
+
+    /// Starts a turn, or adds to the running one. Returns its id.
+    fn start_turn(self: &Arc<Self>, thread: &str, params: &Value) -> String {
+        let id = format!("turn-{}", self.next_id());
+        let mut state = self.state();
+        let running = state.threads.get_mut(thread).expect("a thread");
+        if let Some(turn) = &running.turn {
+            let _ended = turn.events.send(message_of(params));
+            return turn.id.clone();
+        }
+        for field in ["approvalPolicy", "approvalsReviewer", "sandboxPolicy"] {
+            if !params[field].is_null() {
+                running.settings[field] = params[field].clone();
+            }
+        }
+        let (events, receiver) = mpsc::unbounded_channel();
+        let turn = id.clone();
+        running.turn = Some(Turn { id: turn, events });
+        drop(state);
+        let server = Arc::clone(self);
+        let (thread, turn, message) = (thread.to_owned(), id.clone(), message_of(params));
+        tokio::spawn(async move { server.turn(&thread, &turn, message, receiver).await });
+        id
+    }
+
+    async fn turn(
+        &self,
+        thread: &str,
+        turn: &str,
+        message: Event,
+        mut events: mpsc::UnboundedReceiver<Event>,
+    ) {
+        self.notify(thread, "turn/started", json!({ "turn": { "id": turn } }));
+        let Event::Message { id, text } = message else {
+            panic!("a turn begins with a message");
+        };
+        self.taken(thread, turn, &id, &text);
+        record(thread, &text);
+        let mut run = Run {
+            server: self,
+            thread,
+            turn,
+            events: &mut events,
+        };
+        let end = run.answer(&text).await;
+        let (status, error) = match end {
+            End::Text(text) => {
+                record(thread, &text);
+                let item = self.next_id().to_string();
+                let message =
+                    |text: &str| json!({ "type": "agentMessage", "id": item, "text": text });
+                self.item(thread, turn, "item/started", message(""));
+                let delta = json!({ "turnId": turn, "itemId": item, "delta": text });
+                self.notify(thread, "item/agentMessage/delta", delta);
+                self.item(thread, turn, "item/completed", message(&text));
+                let tokens = json!({ "inputTokens": 100, "cachedInputTokens": 40, "outputTokens": 10,
+                    "reasoningOutputTokens": 3, "totalTokens": 110 });
+                let usage = json!({ "last": tokens, "total": tokens, "modelContextWindow": 1000 });
+                let usage = json!({ "turnId": turn, "tokenUsage": usage });
+                self.notify(thread, "thread/tokenUsage/updated", usage);
+                ("completed", Value::Null)
+            }
+            End::Failed => {
+                let why = json!({ "error": { "message": "the model is broken" } });
+                ("failed", json!({ "message": why.to_string() }))
+            }
+            End::Interrupted => ("interrupted", Value::Null),
+        };
+        self.state().threads.get_mut(thread).expect("a thread").turn = None;
+        let turn = json!({ "id": turn, "status": status, "error": error });
+        self.notify(thread, "turn/completed", json!({ "turn": turn }));
+    }
+
+    fn item(&self, thread: &str, turn: &str, method: &str, item: Value) {
+        self.notify(thread, method, json!({ "turnId": turn, "item": item }));
+    }
+
+    /// Reports a message that the model has received.
+    fn taken(&self, thread: &str, turn: &str, id: &Value, text: &str) {
+        let content = json!([{ "type": "text", "text": text }]);
+        let item =
+            json!({ "type": "userMessage", "id": "user", "clientId": id, "content": content });
+        for method in ["item/started", "item/completed"] {
+            self.item(thread, turn, method, item.clone());
+        }
+    }
+}
+
+struct Run<'a> {
+    server: &'a Server,
+    thread: &'a str,
+    turn: &'a str,
+    events: &'a mut mpsc::UnboundedReceiver<Event>,
+}
+
+impl Run<'_> {
+    async fn answer(&mut self, prompt: &str) -> End {
+        let has = |word: &str| prompt.contains(word);
+        if has("crash") {
+            // The clients know that the model has the prompt.
+            while self.server.unwritten.load(Ordering::Relaxed) > 0 {
+                tokio::task::yield_now().await;
+            }
+            std::process::exit(3);
+        } else if has("broken") {
+            return End::Failed;
+        } else if has("slow") {
+            if let Some(Event::Message { id, text }) = self.events.recv().await {
+                self.server.taken(self.thread, self.turn, &id, &text);
+                return End::Text(format!("During the turn: {text}"));
+            }
+            return End::Interrupted;
+        } else if has("endless") {
+            while let Some(event) = self.events.recv().await {
+                if let Event::Interrupt = event {
+                    return End::Interrupted;
+                }
+            }
+        } else if has("edit it") {
+            let path = std::env::current_dir()
+                .expect("a directory")
+                .join("edited.txt");
+            let change = json!([{ "path": path, "kind": { "type": "add" }, "diff": "edited\n" }]);
+            let item = json!({ "type": "fileChange", "changes": change });
+            return match self
+                .approved("item/fileChange/requestApproval", item, json!({}))
+                .await
+            {
+                Ok(true) => {
+                    std::fs::write(path, "edited\n").expect("a file");
+                    End::Text("it is edited".to_owned())
+                }
+                Ok(false) => End::Text("rejected by user".to_owned()),
+                Err(end) => end,
+            };
+        } else if has("use a tool") {
+            let item = json!({ "type": "mcpToolCall", "server": "other", "tool": "send",
+                "arguments": { "to": "all" } });
+            let meta = json!({ "codex_approval_kind": "mcp_tool_call", "tool_name": "send",
+                "tool_params": { "to": "all" } });
+            let params = json!({ "serverName": "other", "mode": "form", "_meta": meta,
+                "message": "Allow it?" });
+            return match self
+                .approved("mcpServer/elicitation/request", item, params)
+                .await
+            {
+                Ok(true) => End::Text("the tool ran".to_owned()),
+                Ok(false) => End::Text("the tool was rejected".to_owned()),
+                Err(end) => end,
+            };
+        } else if let Some((_, rest)) = prompt.split_once("own the task ") {
+            let task = rest.split(':').next().unwrap_or_default().to_owned();
+            let (tool, field, text) = match self.made().await {
+                Ok(true) => ("complete_task", "result", "the fake is done"),
+                Ok(false) => ("fail_task", "reason", "rejected by user"),
+                Err(end) => return end,
+            };
+            let team = self.server.state().team.clone();
+            let arguments = json!({ "task": task, field: text });
+            let call = move || team_tools::call(&team, tool, &arguments);
+            let text = tokio::task::spawn_blocking(call).await.expect("an answer");
+            return End::Text(format!("{tool}: {text}"));
+        } else if has("try it") {
+            return match self.made().await {
+                Ok(true) => End::Text("it ran".to_owned()),
+                Ok(false) => End::Text("rejected by user".to_owned()),
+                Err(end) => end,
+            };
+        } else if has("ping") {
+            let settings = self.server.state().threads[self.thread].settings.clone();
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            return End::Text(format!(
+                "pong with {}, {}",
+                text(&settings["sandboxPolicy"]["type"]),
+                text(&settings["approvalPolicy"])
+            ));
+        }
+        End::Text("I have nothing to do".to_owned())
+    }
+
+    /// A command that makes a file. Returns whether it was executed.
+    async fn made(&mut self) -> Result<bool, End> {
+        let cwd = std::env::current_dir().expect("a directory");
+        let command = "/bin/bash -lc 'echo made > made.txt'";
+        let item = json!({ "type": "commandExecution", "command": command, "cwd": cwd });
+        let params = json!({ "kind": "command", "environmentId": "local", "reason": "May it?",
+            "command": command, "cwd": cwd, "startedAtMs": 1,
+            "commandActions": [{ "type": "unknown", "command": "echo made > made.txt" }],
+            "proposedExecpolicyAmendment": ["echo", "made"],
+            "availableDecisions": ["accept", "cancel"] });
+        let method = "item/commandExecution/requestApproval";
+        let is_allowed = self.approved(method, item, params).await?;
+        if is_allowed {
+            let ran = Command::new("/bin/sh")
+                .args(["-c", "echo made > made.txt"])
+                .status();
+            assert!(ran.is_ok_and(|status| status.success()));
+        }
+        Ok(is_allowed)
+    }
+
+    /// Asks all clients of the conversation for an approval. The first answer counts.
+    async fn approved(
+        &mut self,
+        method: &str,
+        mut item: Value,
+        mut params: Value,
+    ) -> Result<bool, End> {
+        let (server, thread, turn) = (self.server, self.thread, self.turn);
+        item["id"] = format!("call-{}", server.next_id()).into();
+        item["status"] = "inProgress".into();
+        server.item(thread, turn, "item/started", item.clone());
+        let request = server.next_id();
+        (params["threadId"], params["turnId"]) = (thread.into(), turn.into());
+        params["itemId"] = item["id"].clone();
+        let (asked, answer) = oneshot::channel();
+        server.state().asked.insert(request, asked);
+        let message = json!({ "id": request, "method": method, "params": params });
+        let clients = server.state().threads[thread].clients.clone();
+        for client in clients {
+            server.send(client, &message);
+        }
+        let answer = tokio::select! {
+            answer = answer => answer.expect("an answer"),
+            _interrupted = self.events.recv() => json!({ "decision": "cancel" }),
+        };
+        server.state().asked.remove(&request);
+        let resolved = json!({ "requestId": request });
+        server.notify(thread, "serverRequest/resolved", resolved);
+        let word = answer["decision"].as_str().or(answer["action"].as_str());
+        let word = word.expect("a decision").to_owned();
+        item["status"] = match word.as_str() {
+            "accept" => "completed",
+            _ if item["type"] == "mcpToolCall" => "failed",
+            _ => "declined",
+        }
+        .into();
+        server.item(thread, turn, "item/completed", item);
+        match word.as_str() {
+            "accept" => Ok(true),
+            "decline" => Ok(false),
+            _ => Err(End::Interrupted),
+        }
+    }
+}
+
+fn message_of(params: &Value) -> Event {
+    Event::Message {
+        id: params["clientUserMessageId"].clone(),
+        text: params["input"][0]["text"]
+            .as_str()
+            .expect("a text")
+            .to_owned(),
+    }
+}
+
+fn file(thread: &str) -> PathBuf {
+    let sessions = std::env::var_os("FAKE_CODEX_SESSIONS").expect("a directory");
+    PathBuf::from(sessions).join(format!("{thread}.rollout"))
+}
+
+fn record(thread: &str, text: &str) {
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(file(thread));
+    writeln!(file.expect("a file"), "{text:?}").expect("a record");
+}
+
+/// The terminal interface.
+struct Interface {
+    stream: WebSocketStream<UnixStream>,
+    thread: String,
+    turn: Value,
+    /// The request of the dialog on the screen.
+    dialog: Option<Value>,
+    last: u64,
+}
+
+impl Interface {
+    async fn run(socket: &Path, thread: &str) {
+        let raw = Command::new("stty")
+            .args(["raw", "-echo"])
+            .stdin(Stdio::inherit())
+            .status();
+        assert!(raw.is_ok_and(|status| status.success()));
+        let (sender, mut keys) = mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            for key in std::io::stdin().lock().bytes().map_while(Result::ok) {
+                if sender.send(key).is_err() {
+                    return;
+                }
+            }
+            // The terminal is gone.
+            std::process::exit(0);
+        });
+        let stream = UnixStream::connect(socket).await.expect("a server");
+        let opened = tokio_tungstenite::client_async("ws://localhost/", stream).await;
+        let (stream, _) = opened.expect("a handshake");
+        let mut interface = Self {
+            stream,
+            thread: thread.to_owned(),
+            turn: Value::Null,
+            dialog: None,
+            last: 0,
+        };
+        let capabilities = json!({ "capabilities": { "experimentalApi": true } });
+        interface.ask("initialize", capabilities).await;
+        let resume = json!({ "threadId": thread });
+        interface.ask("thread/resume", resume).await;
+        show("Welcome to the fake");
+        let mut typed = String::new();
+        loop {
+            tokio::select! {
+                Some(key) = keys.recv() => interface.key(key, &mut typed).await,
+                message = interface.stream.next() => {
+                    let Some(Ok(Message::Text(text))) = message else {
+                        show("the server is gone");
+                        std::process::exit(1);
+                    };
+                    interface.message(&serde_json::from_str(&text).expect("JSON"));
+                }
+            }
+        }
+    }
+
+    async fn ask(&mut self, method: &str, params: Value) {
+        self.last += 1;
+        let request = json!({ "id": self.last, "method": method, "params": params });
+        self.send(&request).await;
+    }
+
+    async fn send(&mut self, message: &Value) {
+        let message = Message::Text(message.to_string().into());
+        self.stream.send(message).await.expect("a server");
+    }
+
+    async fn key(&mut self, key: u8, typed: &mut String) {
+        if let (b'y' | ESCAPE, Some(request)) = (key, &self.dialog) {
+            let decision = if key == b'y' { "accept" } else { "cancel" };
+            let result = json!({ "decision": decision });
+            let answer = json!({ "id": request, "result": result });
+            self.dialog = None;
+            return self.send(&answer).await;
+        }
+        if key == ESCAPE {
+            let params = json!({ "threadId": self.thread, "turnId": self.turn });
+            return self.ask("turn/interrupt", params).await;
+        }
+        if key != b'\r' {
+            return typed.push(key.into());
+        }
+        let line = std::mem::take(typed);
+        let thread = self.thread.clone();
+        match line.as_str() {
+            "/quit" => std::process::exit(0),
+            "/new" => {
+                let params = json!({ "threadSource": "user", "approvalPolicy": "on-request",
+                    "approvalsReviewer": "user", "sandbox": "read-only" });
+                self.ask("thread/start", params).await;
+            }
+            "/full-access" => {
+                let params = json!({ "threadId": thread, "approvalPolicy": "never",
+                    "approvalsReviewer": "user", "sandboxPolicy": { "type": "dangerFullAccess" } });
+                self.ask("thread/settings/update", params).await;
+            }
+            _ => {
+                let input = json!([{ "type": "text", "text": line }]);
+                let params = json!({ "threadId": thread, "input": input });
+                self.ask("turn/start", params).await;
+            }
+        }
+    }
+
+    fn message(&mut self, message: &Value) {
+        let params = &message["params"];
+        let turns = message["result"]["thread"]["turns"].as_array();
+        for turn in turns.into_iter().flatten() {
+            show(turn.as_str().expect("a text"));
+        }
+        if let Some(method) = message["method"].as_str()
+            && !message["id"].is_null()
+        {
+            self.dialog = Some(message["id"].clone());
+            return show(&format!("{method}: Yes (y), No (esc)"));
+        }
+        match message["method"].as_str() {
+            Some("serverRequest/resolved") => {
+                let mine = self.dialog.take();
+                if mine.as_ref() == Some(&params["requestId"]) {
+                    show("The dialog is closed");
+                }
+            }
+            Some("thread/started") if params["thread"]["threadSource"] == "user" => {
+                let thread = params["thread"]["id"].as_str().expect("an id");
+                self.thread = thread.to_owned();
+                show("a new conversation");
+            }
+            Some("turn/started") => {
+                self.turn = params["turn"]["id"].clone();
+                show("a turn begins");
+            }
+            Some("turn/completed") => {
+                show(&format!("the turn is {}", params["turn"]["status"]));
+            }
+            Some("item/completed") if params["item"]["type"] == "agentMessage" => {
+                show(params["item"]["text"].as_str().expect("a text"));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn show(line: &str) {
+    print!("{line}\r\n");
+    std::io::stdout().flush().expect("a terminal");
+}
