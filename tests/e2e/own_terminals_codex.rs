@@ -364,3 +364,19 @@ async fn an_unusable_codex_holds_its_member() {
         rig.ok(["down"]).await;
     }
 }
+
+#[tokio::test]
+async fn doctor_shows_the_own_interface_of_codex() {
+    let (rig, programs) = rig("headless", "");
+    let document = rig.run(["doctor", "--clis", "--json"]).await.json();
+    let clis = document["clis"].as_array().expect("a list");
+    let codex = clis.iter().find(|cli| cli["engine"] == "codex");
+    let own = &codex.expect("codex is installed")["own_terminal"];
+    assert_eq!(own["engine"], "{ terminal = \"codex\" }");
+    assert_eq!(own["version"], "0.169.0");
+    let program = programs.path().join("codex");
+    assert_eq!(own["program"], *program.to_string_lossy());
+    rig.run(["doctor", "--clis"])
+        .await
+        .assert_says("its own terminal interface with engine = { terminal = \"codex\" }: 0.169.0");
+}

@@ -31,6 +31,8 @@ pub(super) struct Cli {
     login: Login,
     /// The content of the member's pane.
     pane: &'static str,
+    /// The program of its own terminal interface, which the pane shows with another value of `engine`.
+    own_terminal: Option<OwnInterface>,
     /// When the agent receives a message that arrives during its turn.
     message: &'static str,
     /// The permission requests of the agent.
@@ -41,6 +43,18 @@ pub(super) struct Cli {
     unasked: &'static str,
     /// The usage that the agent reports.
     reports: &'static str,
+}
+
+/// The own terminal interface of an agent.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct OwnInterface {
+    /// The value of `engine`.
+    engine: String,
+    program: PathBuf,
+    version: Option<String>,
+    /// The first and the last version that agent-team is tested with.
+    tested: Option<[&'static str; 2]>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,6 +81,13 @@ struct Probed {
     login: Login,
     resumes: bool,
     steers: bool,
+    own_terminal: Option<ProbedOwn>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ProbedOwn {
+    program: PathBuf,
+    version: Option<String>,
 }
 
 /// The names of the installed agents. Starts nothing.
@@ -74,10 +95,9 @@ pub(super) fn installed() -> Check {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let directories: Vec<PathBuf> = std::env::split_paths(&path).collect();
     let is_in = |known: &KnownAgent, directory: &Path| {
-        let mut command = known.command.iter();
-        command
-            .next()
-            .is_some_and(|program| directory.join(program).is_file())
+        let own = known.terminal.and_then(|(command, _)| command.first());
+        let mut programs = known.command.first().into_iter().chain(own);
+        programs.any(|program| directory.join(program).is_file())
     };
     let found = EXTERNAL.iter().filter(|known| {
         let mut directories = directories.iter();
@@ -138,6 +158,12 @@ impl Cli {
             tested: known.tested,
             login: probed.login,
             pane: "its text and calls, drawn by agent-team",
+            own_terminal: probed.own_terminal.map(|own| OwnInterface {
+                engine: format!("{{ terminal = {:?} }}", known.word),
+                program: own.program,
+                version: own.version,
+                tested: known.terminal_tested,
+            }),
             message,
             requests,
             resumes: probed.resumes,
@@ -174,11 +200,14 @@ impl Cli {
             }
             Login::Unknown { why } => (None, format!("opens no session: {why}"), None),
         };
+        let pane = match &self.own_terminal {
+            Some(own) => format!("{}\n{}", self.pane, own.line()),
+            None => self.pane.to_owned(),
+        };
         let detail = format!(
-            "{version} at {} ({tested})\n{login}\npane: {}\na message during a turn {}\nasks {}\nruns without asking: \
+            "{version} at {} ({tested})\n{login}\npane: {pane}\na message during a turn {}\nasks {}\nruns without asking: \
              {}\n{}\nreports {}",
             self.program.display(),
-            self.pane,
             self.message,
             self.requests,
             self.unasked,
@@ -193,5 +222,22 @@ impl Cli {
             hint,
             ..Check::neutral(self.engine, detail)
         }
+    }
+}
+
+impl OwnInterface {
+    /// The line for the user.
+    fn line(&self) -> String {
+        let version = self.version.as_deref().unwrap_or("version unknown");
+        let tested = match self.tested {
+            Some([first, last]) if first == last => format!("tested: {first}"),
+            Some([first, last]) => format!("tested: {first} to {last}"),
+            None => "not tested".to_owned(),
+        };
+        format!(
+            "its own terminal interface with engine = {}: {version} at {} ({tested})",
+            self.engine,
+            self.program.display()
+        )
     }
 }

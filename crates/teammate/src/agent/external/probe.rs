@@ -4,8 +4,8 @@
 //! The agent runs in an empty directory: the project's settings for it could run programs. It opens a session there,
 //! because agents report a missing login only then.
 
-use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use agent_team_client::json_rpc::RpcError;
@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use super::acp::{LOGIN_REQUIRED, initialize_params};
 use super::channel::AgentProgram;
 use super::connection::{Connection, parse};
+use super::version::version_of;
 use super::wire::Handshake;
 use crate::launch::variables_of_agent;
 
@@ -49,6 +50,14 @@ struct Probed {
     resumes: bool,
     /// It declares that messages can join a turn.
     steers: bool,
+    /// The program of its own terminal interface, if it is installed.
+    own_terminal: Option<OwnProgram>,
+}
+
+#[derive(Debug, Serialize)]
+struct OwnProgram {
+    program: PathBuf,
+    version: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,11 +79,14 @@ pub(crate) async fn probe(arguments: ProbeArguments) -> String {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut probes = JoinSet::new();
     for (at, known) in EXTERNAL.iter().enumerate() {
-        let Some(program) = find(known, &arguments.project, &path) else {
+        let find = |command: &[&str]| find_outside(&arguments.project, &path, command.first()?);
+        let program = find(known.command);
+        let own = known.terminal.and_then(|(command, _)| find(command));
+        if program.is_none() && own.is_none() {
             continue;
-        };
+        }
         let directory = arguments.directory.clone();
-        probes.spawn(async move { (at, probe_one(known, program, directory).await) });
+        probes.spawn(async move { (at, probe_one(known, program, own, directory).await) });
     }
     let mut probed = probes.join_all().await;
     probed.sort_by_key(|(at, _)| *at);
@@ -82,22 +94,35 @@ pub(crate) async fn probe(arguments: ProbeArguments) -> String {
     serde_json::to_string(&probed).expect("it has string keys")
 }
 
-fn find(known: &KnownAgent, project: &Path, path: &OsStr) -> Option<PathBuf> {
-    find_outside(project, path, known.command.first()?)
-}
-
-async fn probe_one(known: &'static KnownAgent, program: PathBuf, cwd: PathBuf) -> Probed {
+/// `program`: the one that speaks the protocol; `own`: the one of its own terminal interface. At least one is installed.
+async fn probe_one(
+    known: &'static KnownAgent,
+    program: Option<PathBuf>,
+    own: Option<PathBuf>,
+    cwd: PathBuf,
+) -> Probed {
     let mut probed = Probed {
         word: known.word,
-        program: program.clone(),
+        program: program.clone().or_else(|| own.clone()).unwrap_or_default(),
         version: None,
         login: Login::Unknown { why: String::new() },
         resumes: false,
         steers: false,
+        own_terminal: None,
     };
     let mut env: Vec<(OsString, OsString)> = variables_of_agent(known, std::env::vars_os());
-    let own = known.env.iter();
-    env.extend(own.map(|(name, value)| (name.into(), value.into())));
+    let of_agent = known.env.iter();
+    env.extend(of_agent.map(|(name, value)| (name.into(), value.into())));
+    if let Some(program) = own {
+        let version = version_of(program.clone(), env.clone(), cwd.clone()).await;
+        let version = version.map(|version| shown(&version));
+        probed.own_terminal = Some(OwnProgram { program, version });
+    }
+    let Some(program) = program else {
+        let missing = known.command.first().copied().unwrap_or_default();
+        probed.login = unknown(&format!("{missing} is not installed"));
+        return probed;
+    };
     let args = known.command.iter().skip(1);
     let agent = AgentProgram {
         program,
