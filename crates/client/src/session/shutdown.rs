@@ -7,6 +7,7 @@ use agent_team_protocol::method::{DownAnswer, Nothing, SupervisorStatus, Supervi
 use agent_team_protocol::view::{
     MemberState, Receipt, ReceiptKind, ReceiptOutcome, SupervisorView,
 };
+use agent_team_system::daemon::BoundSocket;
 use agent_team_system::process::{ExitWatch, ProcessId};
 
 use super::Session;
@@ -24,6 +25,7 @@ impl Session {
     /// As [`Session::call`].
     pub async fn release_supervisor(mut self) -> Result<Vec<Receipt>, SessionError> {
         let (status, supervisor) = self.status_and_process().await?;
+        let socket = BoundSocket::at(&status.socket);
         let members = status.teams.iter().flat_map(|team| &team.members);
         if members
             .into_iter()
@@ -40,7 +42,7 @@ impl Session {
                 ReceiptOutcome::Kept,
             ));
         }
-        Ok(await_exit(&status, supervisor).await)
+        Ok(await_exit(&status, supervisor, socket).await)
     }
 
     /// Stops the supervisor and all teams; returns the receipts.
@@ -49,11 +51,12 @@ impl Session {
     /// As [`Session::call`].
     pub async fn stop_supervisor(mut self) -> Result<DownAnswer, SessionError> {
         let (status, supervisor) = self.status_and_process().await?;
+        let socket = BoundSocket::at(&status.socket);
         let mut answer = self.call::<SupervisorStop>(Nothing {}).await?;
         drop(self);
         answer
             .receipts
-            .extend(await_exit(&status, supervisor).await);
+            .extend(await_exit(&status, supervisor, socket).await);
         Ok(answer)
     }
 
@@ -68,12 +71,19 @@ impl Session {
     }
 }
 
-async fn await_exit(status: &SupervisorView, supervisor: Option<ProcessId>) -> Vec<Receipt> {
+/// `socket`: the socket of the supervisor, read while it ran. A new supervisor, which another command has started since,
+/// may have a socket at the same path.
+async fn await_exit(
+    status: &SupervisorView,
+    supervisor: Option<ProcessId>,
+    socket: Option<BoundSocket>,
+) -> Vec<Receipt> {
     let exited = match supervisor {
         None => true,
         Some(process) => has_ended(process).await,
     };
-    let (process, socket) = match (exited, status.socket.exists()) {
+    let is_there = socket.is_some() && BoundSocket::at(&status.socket) == socket;
+    let (process, socket) = match (exited, is_there) {
         (true, false) => (ReceiptOutcome::Ended, ReceiptOutcome::Removed),
         (true, true) => (ReceiptOutcome::Ended, ReceiptOutcome::Survived),
         (false, _) => (ReceiptOutcome::Survived, ReceiptOutcome::Survived),
