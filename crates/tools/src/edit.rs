@@ -17,7 +17,7 @@ use crate::resolved_path::{Purpose, ResolvedPath};
 use crate::seen_files::Version;
 use crate::tool::{Output, Tool, ToolError, off_thread};
 use crate::white_space::{
-    Difference, collapsed, differ_in_white_space_alone, is_blank, places, trimmed,
+    Difference, collapsed, differ_in_white_space_alone, is_blank, places, trimmed, trimmed_end,
 };
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -205,12 +205,14 @@ fn similar(name: &str, bytes: &[u8], old: &str, new: &str) -> Result<Edited, Str
     if bytes.ends_with(b"\n") {
         lines.pop();
     }
-    let mut found = match wanted.iter().all(|line| is_blank(line)) {
-        true => Vec::new(),
-        false => places(&lines, &wanted, 0, trimmed),
-    };
-    if found.is_empty() {
-        found = places(&lines, &wanted, 0, collapsed);
+    let mut found = Vec::new();
+    let mut differs_within = false;
+    if !wanted.iter().all(|line| is_blank(line)) {
+        found = places(&lines, &wanted, 0, trimmed);
+        if found.is_empty() {
+            found = places(&lines, &wanted, 0, collapsed);
+            differs_within = true;
+        }
     }
     let missing = || format!("`old` is not in {name}. {}", nearest::hint(bytes, old));
     if differ_in_white_space_alone(old.lines(), new.lines()) {
@@ -237,6 +239,13 @@ fn similar(name: &str, bytes: &[u8], old: &str, new: &str) -> Result<Edited, Str
     for (index, line) in new.split(|byte| *byte == b'\n').enumerate() {
         if index > 0 {
             text.push(b'\n');
+        }
+        // A line that the edit does not change keeps its white space.
+        let is_kept = |want: &&[u8]| trimmed_end(want) == trimmed_end(line);
+        if differs_within && wanted.get(index).is_some_and(is_kept) {
+            text.extend_from_slice(trimmed_end(lines[at + index]));
+            text.extend_from_slice(&line[trimmed_end(line).len()..]);
+            continue;
         }
         text.extend(difference.apply(line).ok_or_else(missing)?);
         if is_blank(line) && line.ends_with(b"\r") {

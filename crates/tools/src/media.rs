@@ -12,7 +12,7 @@ use crate::resolved_path::{Purpose, ResolvedPath, failed};
 use crate::seen_files::Version;
 use crate::tool::{Output, ToolError, off_thread};
 
-/// Names of images and PDFs end so. The refusal of such a file is shown to the user.
+/// Endings of the names of images and PDFs. The refusal of such a file is shown to the user.
 const MEDIA_ENDINGS: [&str; 6] = [".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf"];
 
 /// The largest number of files that one message attaches.

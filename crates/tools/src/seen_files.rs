@@ -2,7 +2,7 @@
 //! no other existing file.
 //!
 //! The agent loop stores the changes of the record with the results of the calls, and restores the record after a
-//! restart: a model whose conversation contains the file need not read it again, unless the file has changed.
+//! restart: the model need not read a file again that has not changed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::Metadata;

@@ -126,11 +126,14 @@ pub(super) fn trimmed(line: &[u8]) -> &[u8] {
     &line[indentation(line).len()..]
 }
 
-/// The line without indentation and trailing blanks, with one blank for each run of blanks. Runs in a line with quotes
-/// stay: in a string, they are part of the value.
+/// The line without indentation and trailing blanks, with one blank for each run of blanks. A line with quotes or tabs
+/// stays as it is: in a string or between columns, white space is part of the value.
 pub(super) fn collapsed(line: &[u8]) -> Vec<u8> {
     let line = trimmed(line);
-    if line.iter().any(|byte| matches!(byte, b'"' | b'\'' | b'`')) {
+    if line
+        .iter()
+        .any(|byte| matches!(byte, b'"' | b'\'' | b'`' | b'\t'))
+    {
         return line.to_vec();
     }
     let words = line.split(|byte| is_space(*byte));

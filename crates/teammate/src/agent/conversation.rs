@@ -247,8 +247,9 @@ impl Conversation {
         };
         self.store(args).await?;
         self.transcript.push(item);
-        if let Some(seen) = seen {
-            self.transcript.mark(seen);
+        if seen.is_some() {
+            // The record of seen files already contains the mark's files.
+            self.transcript.count_entry();
         }
         Ok(())
     }

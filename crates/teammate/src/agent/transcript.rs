@@ -106,6 +106,11 @@ impl Transcript {
         self.items.push(item);
     }
 
+    /// Counts a stored entry that changes neither the items nor the turn.
+    pub(super) fn count_entry(&mut self) {
+        self.entries += 1;
+    }
+
     pub(super) fn mark(&mut self, mark: Mark) {
         self.entries += 1;
         match mark {

@@ -281,7 +281,10 @@ async fn a_unique_text_may_differ_in_white_space() {
 #[tokio::test]
 async fn a_unique_line_may_differ_in_white_space_within_it() {
     let rig = Rig::new();
-    rig.put("a.py", "def f():\n    x  =  9\n    y = \"a  b\"\n");
+    rig.put(
+        "a.py",
+        "def f():\n    x  =  9\n    y = \"a  b\"\n    z   = 1\n    t\t1\n",
+    );
     rig.text("read", json!({"path": "a.py"})).await;
     rig.text(
         "edit",
@@ -292,9 +295,15 @@ async fn a_unique_line_may_differ_in_white_space_within_it() {
     let edit = json!({"path": "a.py", "old": "y = \"a b\"", "new": "y = \"c\""});
     let refusal = rig.refusal("edit", edit).await;
     assert!(refusal.contains("`old` is not in a.py"), "{refusal}");
+    // The same holds for tabs between columns.
+    rig.refusal("edit", json!({"path": "a.py", "old": "t 1", "new": "t 2"}))
+        .await;
+    // A line that the edit does not change keeps its white space.
+    let edit = json!({"path": "a.py", "old": "z = 1\n", "new": "z = 1\nw = 2\n"});
+    rig.text("edit", edit).await;
     assert_eq!(
         rig.content("a.py"),
-        "def f():\n    x = 10\n    y = \"a  b\"\n"
+        "def f():\n    x = 10\n    y = \"a  b\"\n    z   = 1\n    w = 2\n    t\t1\n"
     );
 }
 
