@@ -18,7 +18,7 @@ mod tests;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use agent_team_client::{Session, Subscription, Update};
 use agent_team_protocol::exit::ExitCode as ExitStatus;
@@ -102,6 +102,7 @@ pub(crate) async fn run(
     let mut signals =
         Signals::install().map_err(|error| Failure::io("cannot listen for signals", &error))?;
     let team = session.query::<TeamShow>(Nothing {}).await?;
+    let subscribed = SystemTime::now();
     let mut events = Subscription::new(session.separate(), team.revision, true).await?;
     let notifications = UserNotifications::of_environment(|name| std::env::var(name).ok());
     let state = State::new(
@@ -121,8 +122,10 @@ pub(crate) async fn run(
     })?;
     let mut logs = Vec::new();
     for member in &team.members {
-        let recent = actions::recent_output(&mut session, member.name.clone()).await?;
-        logs.push((&member.name, recent, Instant::now()));
+        let name = member.name.clone();
+        let (recent, is_new) = actions::recent_output(&mut session, name, subscribed).await?;
+        // Output that arrives live can be in the log only if the log was written since the subscription.
+        logs.push((&member.name, recent, is_new.then(Instant::now)));
     }
     let directories = Directories::from_environment()?;
     let history = History::new(directories.typed_file(team.team.as_str()));

@@ -266,7 +266,14 @@ pub(crate) fn why<'a>(
                 .map(|it| format!(": {}", text::line(&it.why)));
             format!("{id} is in progress by {owner}{}", why.unwrap_or_default())
         }
-        TaskState::Pending if task.blocked => {
+        // A blocked task without open tasks before it has just become ready.
+        TaskState::Pending
+            if task.blocked
+                && task
+                    .after
+                    .iter()
+                    .any(|id| board(*id).is_some_and(|it| it.state != TaskState::Completed)) =>
+        {
             let before = task.after.iter().filter_map(|id| board(*id));
             let open = before.filter(|it| it.state != TaskState::Completed);
             let mut involved: Vec<TaskView> = open.cloned().collect();

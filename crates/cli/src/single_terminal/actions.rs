@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use agent_team_client::{Session, command_file, names};
 use agent_team_protocol::exit::ExitCode;
@@ -27,21 +27,27 @@ use crate::log::Log;
 const RECENT_LINES: usize = 12;
 const RECENT_BYTES: u64 = 8 << 10;
 
+/// File systems take their times from a clock that advances in steps.
+const CLOCK_STEP: Duration = Duration::from_millis(20);
+
 const PROGRAM: &str = "agent-team";
 
 /// Timeout of a slash command: verbs such as `events -f` do not end by themselves.
 const VERB_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The last lines of a member's log.
+/// The last lines of a member's log, and whether the log was written since `since`.
 pub(super) async fn recent_output(
     session: &mut Session,
     member: MemberName,
-) -> Result<String, Failure> {
-    let log = session.query::<MemberLog>(OneMember { member }).await?;
-    let (_, text) = Log::tail(log.path, RECENT_BYTES)?;
+    since: SystemTime,
+) -> Result<(String, bool), Failure> {
+    let path = session.query::<MemberLog>(OneMember { member }).await?.path;
+    let (_, text) = Log::tail(path.clone(), RECENT_BYTES)?;
+    let written = path.metadata().and_then(|log| log.modified());
+    let is_new = written.is_ok_and(|written| written + CLOCK_STEP >= since);
     let lines: Vec<_> = text.split_inclusive('\n').collect();
     let newest = lines.len().saturating_sub(RECENT_LINES);
-    Ok(lines[newest..].concat())
+    Ok((lines[newest..].concat(), is_new))
 }
 
 /// The slash commands of a member. A supervisor of an earlier version lists none.

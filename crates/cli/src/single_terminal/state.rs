@@ -229,12 +229,14 @@ impl State {
         self.size.0
     }
 
-    /// Shows the end of a member's log, which was read at `now`.
-    pub(super) fn append_log(&mut self, member: &MemberName, log: String, now: Instant) {
+    /// Shows the end of a member's log. `read`: when it was read, if live output can be in it.
+    pub(super) fn append_log(&mut self, member: &MemberName, log: String, read: Option<Instant>) {
         if let Some(row) = self.row(member) {
             let text = text::of_program(&log);
             row.transcript.log(&text, row.view.engine.uses_model());
-            row.overlap = Overlap::new(log, now);
+            if let Some(read) = read {
+                row.overlap = Overlap::new(log, read);
+            }
         }
     }
 

@@ -214,7 +214,7 @@ fn text_of(changed: &ChangedSetting) -> String {
     let value = value.as_deref().unwrap_or("not set");
     let applies = match changed.applies {
         "now" => "applies now",
-        _ => "applies from the next agent-team up on, which restarts the affected members",
+        _ => "the next agent-team up applies it, and restarts the affected members",
     };
     format!(
         "{key} is {} ({}); {applies}\n",
