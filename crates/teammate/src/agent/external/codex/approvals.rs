@@ -100,21 +100,26 @@ impl Approvals {
     }
 
     /// Asks the loop about changes of files.
+    ///
+    /// # Errors
+    /// A line for the user: the request was declined without a question.
     pub(super) fn change(
         &mut self,
         params: &Value,
         changes: Option<&[Change]>,
         responder: Responder,
-    ) -> Option<PermissionQuestion> {
-        // Writing below a directory for the rest of the session is not one call.
-        if !params["grantRoot"].is_null() {
-            responder.answer(json!({ "decision": "decline" }));
-            return None;
-        }
+    ) -> Result<Option<PermissionQuestion>, &'static str> {
+        let changes = match changes_to_ask(params, changes) {
+            Ok(changes) => changes,
+            Err(line) => {
+                responder.answer(json!({ "decision": "decline" }));
+                return Err(line);
+            }
+        };
         let id = params["itemId"].as_str().unwrap_or_default();
-        let mut call = change_call(id, changes.unwrap_or_default());
+        let mut call = change_call(id, changes);
         call.raw_input = Some(asked(params));
-        self.ask(call, Kind::Item, responder)
+        Ok(self.ask(call, Kind::Item, responder))
     }
 
     /// Asks the loop about permissions for the rest of the turn.
@@ -307,6 +312,22 @@ impl Kind {
     }
 }
 
+/// The changes that a request asks for. `Err`: why the request is declined, for the user.
+fn changes_to_ask<'a>(
+    params: &Value,
+    changes: Option<&'a [Change]>,
+) -> Result<&'a [Change], &'static str> {
+    // Writing below a directory for the rest of the session is not one call.
+    if !params["grantRoot"].is_null() {
+        return Err(
+            "Codex asks to write below a directory for the rest of the session: agent-team has declined",
+        );
+    }
+    // A decision about unknown changes would allow any change.
+    let changes = changes.filter(|changes| !changes.is_empty());
+    changes.ok_or("Codex asks for a change of files that it does not show: agent-team has declined")
+}
+
 /// The call of a command, with all inputs that matter for the decision.
 fn command_call(params: &Value) -> ToolCall {
     let mut input = asked(params);
@@ -364,6 +385,18 @@ mod tests {
         let input = command_call(&more).raw_input.unwrap();
         assert_eq!(input["kind"], "writeStdin");
         assert_eq!(input["additionalPermissions"]["network"]["enabled"], true);
+    }
+
+    #[test]
+    fn a_change_without_its_content_is_declined() {
+        let item = json!({ "changes": [{ "path": "/a", "kind": { "type": "add" }, "diff": "a" }] });
+        let known = super::super::items::changes(&item).unwrap();
+        let params = json!({ "itemId": "i", "grantRoot": null });
+        assert_eq!(changes_to_ask(&params, Some(&known)).unwrap().len(), 1);
+        assert!(changes_to_ask(&params, None).is_err());
+        assert!(changes_to_ask(&params, Some(&[])).is_err());
+        let root = json!({ "itemId": "i", "grantRoot": "/" });
+        assert!(changes_to_ask(&root, Some(&known)).is_err());
     }
 
     #[test]

@@ -38,7 +38,10 @@ impl Codex {
             "item/commandExecution/requestApproval" => self.approvals.command(params, responder),
             "item/fileChange/requestApproval" => {
                 let changes = self.changes.get(item).map(Vec::as_slice);
-                self.approvals.change(params, changes, responder)
+                match self.approvals.change(params, changes, responder) {
+                    Ok(question) => question,
+                    Err(line) => return self.ready.push_back(Event::Notice(line.to_owned())),
+                }
             }
             "item/permissions/requestApproval" => self.approvals.permissions(params, responder),
             "mcpServer/elicitation/request"
