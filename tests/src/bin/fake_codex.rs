@@ -551,6 +551,9 @@ impl Run<'_> {
             _ => "declined",
         }
         .into();
+        if item["status"] == "failed" {
+            item["error"] = json!({ "message": "user rejected MCP tool call" });
+        }
         server.item(thread, turn, "item/completed", item);
         match word.as_str() {
             "accept" => Ok(true),

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! request ──► question to the loop ──► answered with its decision
-//!         └─► serverRequest/resolved: the user has answered in the terminal interface
-//!             ──► the item was declined, or the turn continues: the question is withdrawn
+//!         └─► serverRequest/resolved ──► the item shows what the user decided in the terminal interface: withdrawn as
+//!             │                          allowed or denied
+//!             └─► the item shows nothing within the limit, or the turn ends: withdrawn without a decision
 //! ```
-//! The server sends `serverRequest/resolved` after an answer of this client, too. The notification does not contain the
-//! decision of the user.
+//! The server sends `serverRequest/resolved` after the first answer of any client, and when it no longer needs an answer,
+//! such as after an interrupt. The notification does not contain the decision. An item shows that it was allowed when it
+//! has output or is completed, and that it was denied when it is declined.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -24,8 +26,11 @@ use super::items::{Change, change_call};
 /// The largest number of open requests. Further requests are declined.
 const OPEN_MAX: usize = 64;
 
-/// After this time, a request that the user has answered was allowed: a declined item ends at once.
-const DECLINED_LIMIT: Duration = Duration::from_millis(500);
+/// The time for which the decision about a resolved request is awaited. A declined item ends at once.
+const DECISION_LIMIT: Duration = Duration::from_millis(500);
+
+/// The error of a call of an MCP tool that the user has denied. Codex has no own status for it.
+const MCP_DENIED: &str = "user rejected MCP tool call";
 
 /// Fields of a request that do not change what Codex does after the approval.
 const NEUTRAL: &[&str] = &[
@@ -60,7 +65,7 @@ struct Open {
     withdraw: oneshot::Sender<Withdrawn>,
 }
 
-/// The user has answered in the terminal interface.
+/// Codex needs no answer: the user has answered in the terminal interface, or the call no longer needs permission.
 struct Resolved {
     item: String,
     kind: Kind,
@@ -72,6 +77,8 @@ struct Resolved {
 enum Kind {
     /// To execute a command, or to change files.
     Item,
+    /// To continue a command that runs: with input, or with a connection.
+    Running,
     /// Permissions for the rest of the turn.
     Permissions(Value),
     /// To call a tool of an MCP server.
@@ -96,7 +103,7 @@ impl Approvals {
         responder: Responder,
     ) -> Option<PermissionQuestion> {
         let call = command_call(params);
-        self.ask(call, Kind::Item, responder)
+        self.ask(call, command_kind(params), responder)
     }
 
     /// Asks the loop about changes of files.
@@ -199,7 +206,7 @@ impl Approvals {
             return;
         };
         let open = self.open.remove(index);
-        if self.decided.len() < OPEN_MAX {
+        if open.kind.is_shown_by_item() && self.decided.len() < OPEN_MAX {
             let is_allowed = answer == PermissionAnswer::Allow;
             self.decided.insert(open.item, is_allowed);
         }
@@ -214,34 +221,35 @@ impl Approvals {
         };
         let open = self.open.remove(index);
         open.responder.leave_unanswered();
+        if !open.kind.is_shown_by_item() {
+            return withdraw(open.withdraw, None);
+        }
         self.resolved.push(Resolved {
             item: open.item,
             kind: open.kind,
             withdraw: open.withdraw,
-            deadline: Instant::now() + DECLINED_LIMIT,
+            deadline: Instant::now() + DECISION_LIMIT,
         });
     }
 
-    /// Handles the end of an item. Returns a line for the user if its end contradicts the decision of the loop.
-    pub(super) fn item_ended(&mut self, item: &str, status: &str) -> Option<&'static str> {
-        let is_declined = |kind: &Kind| match kind {
-            Kind::McpCall => status == "failed",
-            Kind::Item | Kind::Permissions(_) => status == "declined",
-        };
-        let (ended, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.resolved)
-            .into_iter()
-            .partition(|resolved| resolved.item == item);
-        self.resolved = rest;
-        for resolved in ended {
-            let allowed = !is_declined(&resolved.kind);
-            resolved.withdraw(allowed);
+    /// Handles output of an item: it runs.
+    pub(super) fn item_runs(&mut self, item: &str) {
+        for resolved in self.resolved.extract_if(.., |it| it.item == item) {
+            withdraw(resolved.withdraw, Some(true));
         }
-        let allowed = self.decided.remove(item)?;
-        match (allowed, status) {
-            (true, "declined") => {
+    }
+
+    /// Handles the end of an item. Returns a line for the user if its end contradicts the decision of the loop.
+    pub(super) fn item_ended(&mut self, id: &str, item: &Value) -> Option<&'static str> {
+        for resolved in self.resolved.extract_if(.., |it| it.item == id) {
+            withdraw(resolved.withdraw, resolved.kind.decision_of(item));
+        }
+        let allowed = self.decided.remove(id)?;
+        match (allowed, item["status"].as_str()) {
+            (true, Some("declined")) => {
                 Some("the user had denied the call in its dialog before it was allowed")
             }
-            (false, "completed") => {
+            (false, Some("completed")) => {
                 Some("the user had allowed the call in its dialog before it was denied")
             }
             _ => None,
@@ -253,15 +261,11 @@ impl Approvals {
         self.resolved.iter().map(|it| it.deadline).min()
     }
 
-    /// Withdraws the questions that the user has answered, and whose items continue.
+    /// Withdraws the questions whose items have not shown a decision within the limit.
     pub(super) fn settle(&mut self) {
         let now = Instant::now();
-        let (over, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.resolved)
-            .into_iter()
-            .partition(|resolved| resolved.deadline <= now);
-        self.resolved = rest;
-        for resolved in over {
-            resolved.withdraw(true);
+        for resolved in self.resolved.extract_if(.., |it| it.deadline <= now) {
+            withdraw(resolved.withdraw, None);
         }
     }
 
@@ -270,23 +274,45 @@ impl Approvals {
         for open in self.open.drain(..) {
             // Codex answers the request itself.
             open.responder.leave_unanswered();
-            let _answered = open.withdraw.send(Withdrawn::Gone);
+            withdraw(open.withdraw, None);
         }
-        for resolved in std::mem::take(&mut self.resolved) {
-            resolved.withdraw(true);
+        for resolved in self.resolved.drain(..) {
+            withdraw(resolved.withdraw, None);
         }
         self.decided.clear();
     }
 }
 
-impl Resolved {
-    fn withdraw(self, allowed: bool) {
-        // The loop no longer waits for the question if it has been answered meanwhile.
-        let _answered = self.withdraw.send(Withdrawn::Answered { allowed });
-    }
+/// Withdraws a question. `allowed`: the decision of the user in the terminal interface, if it is known.
+fn withdraw(question: oneshot::Sender<Withdrawn>, allowed: Option<bool>) {
+    let withdrawn = match allowed {
+        Some(allowed) => Withdrawn::Answered { allowed },
+        None => Withdrawn::Gone,
+    };
+    // The loop no longer waits for the question if it has been answered meanwhile.
+    let _answered = question.send(withdrawn);
 }
 
 impl Kind {
+    /// Whether the end of the item shows the decision about the request.
+    fn is_shown_by_item(&self) -> bool {
+        matches!(self, Self::Item | Self::McpCall)
+    }
+
+    /// The decision of the user that the end of the item shows. `None`: the call may have failed without a decision.
+    fn decision_of(&self, item: &Value) -> Option<bool> {
+        let is_run = item["status"] == "completed" || item["exitCode"].is_i64();
+        let is_denied = match self {
+            Self::McpCall => item["error"]["message"] == MCP_DENIED,
+            Self::Item | Self::Running | Self::Permissions(_) => item["status"] == "declined",
+        };
+        match (is_denied, is_run) {
+            (true, _) => Some(false),
+            (false, true) => Some(true),
+            (false, false) => None,
+        }
+    }
+
     /// The answer to the request. It concerns this one call, and never changes the rules of Codex.
     fn answer(&self, answer: &PermissionAnswer) -> Value {
         let word = match answer {
@@ -295,7 +321,7 @@ impl Kind {
             PermissionAnswer::Cancel => "cancel",
         };
         match self {
-            Self::Item => json!({ "decision": word }),
+            Self::Item | Self::Running => json!({ "decision": word }),
             Self::Permissions(asked) if *answer == PermissionAnswer::Allow => {
                 let mut granted = asked.clone();
                 if let Some(granted) = granted.as_object_mut() {
@@ -326,6 +352,15 @@ fn changes_to_ask<'a>(
     // A decision about unknown changes would allow any change.
     let changes = changes.filter(|changes| !changes.is_empty());
     changes.ok_or("Codex asks for a change of files that it does not show: agent-team has declined")
+}
+
+/// What a request about a command asks for.
+fn command_kind(params: &Value) -> Kind {
+    let is_start = params["kind"].is_null() || params["kind"] == "command";
+    match is_start && params["networkApprovalContext"].is_null() {
+        true => Kind::Item,
+        false => Kind::Running,
+    }
 }
 
 /// The call of a command, with all inputs that matter for the decision.
@@ -369,7 +404,66 @@ fn asked(params: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use agent_team_client::json_rpc::{Incoming, Rpc, Tasks};
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+
     use super::*;
+
+    /// Requests of Codex.
+    struct Asking {
+        approvals: Approvals,
+        codex: DuplexStream,
+        incoming: mpsc::Receiver<Incoming>,
+        _rpc: (Rpc, Tasks),
+        last: u64,
+    }
+
+    impl Asking {
+        fn new() -> Self {
+            let (codex, other) = duplex(1 << 16);
+            let (read, written) = tokio::io::split(other);
+            let (rpc, incoming, tasks) = Rpc::connect(written, read);
+            Self {
+                approvals: Approvals::new(mpsc::unbounded_channel().0),
+                codex,
+                incoming,
+                _rpc: (rpc, tasks),
+                last: 0,
+            }
+        }
+
+        async fn responder(&mut self) -> Responder {
+            self.last += 1;
+            let request = json!({ "id": self.last, "method": "request", "params": {} });
+            let line = format!("{request}\n");
+            self.codex.write_all(line.as_bytes()).await.unwrap();
+            self.incoming.recv().await.unwrap().responder.unwrap()
+        }
+
+        async fn ask(&mut self, params: &Value) -> PermissionQuestion {
+            let responder = self.responder().await;
+            self.approvals.command(params, responder).unwrap()
+        }
+
+        fn resolve(&mut self) {
+            self.approvals.resolved(&self.last.into());
+        }
+
+        /// Resolves the request, and ends its item.
+        async fn end(&mut self, mut question: PermissionQuestion, status: Value) -> Withdrawn {
+            self.resolve();
+            self.approvals.item_ended("i", &json!({ "status": status }));
+            question.take_withdrawn().await
+        }
+    }
+
+    fn allowed() -> Withdrawn {
+        Withdrawn::Answered { allowed: true }
+    }
+
+    fn denied() -> Withdrawn {
+        Withdrawn::Answered { allowed: false }
+    }
 
     #[test]
     fn the_inputs_of_a_command_that_matter_are_kept() {
@@ -385,6 +479,79 @@ mod tests {
         let input = command_call(&more).raw_input.unwrap();
         assert_eq!(input["kind"], "writeStdin");
         assert_eq!(input["additionalPermissions"]["network"]["enabled"], true);
+    }
+
+    #[tokio::test]
+    async fn a_resolved_request_is_allowed_only_if_its_item_shows_it() {
+        let mut asking = Asking::new();
+        let run = json!({ "kind": "command", "itemId": "i" });
+        let question = asking.ask(&run).await;
+        assert_eq!(asking.end(question, json!("completed")).await, allowed());
+        let question = asking.ask(&run).await;
+        assert_eq!(asking.end(question, json!("declined")).await, denied());
+        // The request itself has failed.
+        let question = asking.ask(&run).await;
+        assert_eq!(asking.end(question, json!("failed")).await, Withdrawn::Gone);
+
+        let mut question = asking.ask(&run).await;
+        asking.resolve();
+        asking.approvals.item_runs("i");
+        assert_eq!(question.take_withdrawn().await, allowed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_resolved_request_without_a_sign_has_no_decision() {
+        let mut asking = Asking::new();
+        let run = json!({ "kind": "command", "itemId": "i" });
+        let mut question = asking.ask(&run).await;
+        asking.resolve();
+        tokio::time::sleep_until(asking.approvals.deadline().unwrap()).await;
+        asking.approvals.settle();
+        assert_eq!(question.take_withdrawn().await, Withdrawn::Gone);
+        assert_eq!(asking.approvals.deadline(), None);
+
+        let mut question = asking.ask(&run).await;
+        asking.resolve();
+        asking.approvals.clear();
+        assert_eq!(question.take_withdrawn().await, Withdrawn::Gone);
+        let mut question = asking.ask(&run).await;
+        asking.approvals.clear();
+        assert_eq!(question.take_withdrawn().await, Withdrawn::Gone);
+    }
+
+    #[tokio::test]
+    async fn a_request_about_a_running_command_has_no_decision() {
+        let mut asking = Asking::new();
+        for params in [
+            json!({ "kind": "writeStdin", "itemId": "i" }),
+            json!({ "itemId": "i", "networkApprovalContext": { "host": "a.example" } }),
+        ] {
+            let mut question = asking.ask(&params).await;
+            asking.resolve();
+            assert_eq!(question.take_withdrawn().await, Withdrawn::Gone);
+        }
+        let responder = asking.responder().await;
+        let permissions = json!({ "itemId": "i", "permissions": {} });
+        let mut question = asking
+            .approvals
+            .permissions(&permissions, responder)
+            .unwrap();
+        asking.resolve();
+        assert_eq!(question.take_withdrawn().await, Withdrawn::Gone);
+    }
+
+    #[test]
+    fn a_failed_call_of_a_tool_is_not_a_denied_one() {
+        let decision = |item: Value| Kind::McpCall.decision_of(&item);
+        let failed = |why: &str| json!({ "status": "failed", "error": { "message": why } });
+        assert_eq!(decision(failed(MCP_DENIED)), Some(false));
+        assert_eq!(decision(failed("the server has exited")), None);
+        let ran = json!({ "status": "failed", "exitCode": 1 });
+        assert_eq!(Kind::Item.decision_of(&ran), Some(true));
+        assert_eq!(
+            decision(json!({ "status": "completed", "error": null })),
+            Some(true)
+        );
     }
 
     #[test]

@@ -80,6 +80,10 @@ impl Codex {
             // Items of its helpers, too, can need an approval.
             "item/started" => self.item_asks(item),
             "item/completed" => self.item_ended(item),
+            "item/commandExecution/outputDelta" => {
+                let item = params["itemId"].as_str().unwrap_or_default();
+                self.approvals.item_runs(item);
+            }
             "item/fileChange/patchUpdated" => {
                 if let Some(changed) = changes(params) {
                     self.keep_changes(&params["itemId"], changed);
@@ -161,10 +165,9 @@ impl Codex {
 
     fn item_ended(&mut self, item: &Value) {
         let id = item["id"].as_str().unwrap_or_default();
-        let status = item["status"].as_str().unwrap_or_default();
         self.changes.remove(id);
         self.mcp_calls.retain(|(call, ..)| call != id);
-        let line = self.approvals.item_ended(id, status);
+        let line = self.approvals.item_ended(id, item);
         self.ready
             .extend(line.map(|line| Event::Notice(line.to_owned())));
     }
