@@ -88,6 +88,8 @@ pub(super) struct Codex {
 /// The answer to a request of this client.
 enum Reply {
     Turn {
+        /// The conversation of the prompt.
+        thread: String,
         text: String,
         end: TurnEnd,
         answer: Result<Value, RpcError>,
@@ -129,17 +131,30 @@ impl Codex {
         let mut args: Vec<OsString> = program.args.iter().map(OsString::from).collect();
         args.extend(server_arguments(socket, &program.team_tools));
         let server = Connection::start_server(program, args, socket::connect(socket)).await?;
-        let (sender, answers) = mpsc::unbounded_channel();
+        let mut codex = Self::over(server, terminal, program, socket);
         let warning = warning(version.as_deref(), CODEX_TESTED).map(Event::Notice);
+        codex.ready.extend(warning);
         let version = version.as_deref().unwrap_or("of an unknown version");
-        Ok(Self {
+        codex.description = format!("Codex {version}");
+        Ok(codex)
+    }
+
+    /// A client of this server.
+    fn over(
+        server: Connection,
+        terminal: &TerminalHandle,
+        program: &AgentProgram,
+        socket: &Path,
+    ) -> Self {
+        let (sender, answers) = mpsc::unbounded_channel();
+        Self {
             server,
             socket: socket.to_owned(),
             interface: Interface::new(terminal.clone(), program),
             thread: String::new(),
-            description: format!("Codex {version}"),
+            description: String::new(),
             rules: program.rules.clone(),
-            ready: warning.into_iter().collect(),
+            ready: VecDeque::new(),
             turn: None,
             ended: VecDeque::new(),
             sent: HashMap::new(),
@@ -152,7 +167,7 @@ impl Codex {
             mcp_calls: Vec::new(),
             is_cancelled: false,
             resets: 0,
-        })
+        }
     }
 
     async fn open_session(
@@ -315,7 +330,12 @@ impl Codex {
 
     fn replied(&mut self, reply: Reply) {
         match reply {
-            Reply::Turn { text, end, answer } => self.turn_started(&text, end, answer),
+            Reply::Turn {
+                thread,
+                text,
+                end,
+                answer,
+            } => self.turn_started(&thread, &text, end, answer),
             Reply::Steered {
                 text,
                 answer: Err(error),
@@ -412,8 +432,10 @@ impl SideChannel for Codex {
         params["input"] = json!([{ "type": "text", "text": text }]);
         let (end, ended) = oneshot::channel();
         self.starting += 1;
+        let thread = self.thread.clone();
         // It joins the turn that runs, if the user has just begun one.
         self.request("turn/start", params, |answer| Reply::Turn {
+            thread,
             text: id,
             end,
             answer,
@@ -426,6 +448,10 @@ impl SideChannel for Codex {
     }
 
     fn steer(&mut self, text: &str) -> BoxFuture<'static, bool> {
+        if self.turn.is_none() && self.starting == 0 {
+            // The turn has ended, and the loop is about to receive its end. The loop keeps the message.
+            return Box::pin(std::future::ready(false));
+        }
         let id = message_id();
         let (taken, is_taken) = oneshot::channel();
         self.sent.insert(id.clone(), Taken::Message(taken));

@@ -130,9 +130,17 @@ impl Codex {
         self.sent.retain(|_, taken| matches!(taken, Taken::Prompt));
     }
 
+    /// Gives up the messages that wait for a turn, if none is to begin.
+    fn drop_unsent(&mut self) {
+        if self.turn.is_none() && self.starting == 0 {
+            self.drop_messages();
+        }
+    }
+
     /// Handles the answer to a prompt. It can arrive after the first messages of its turn, and after its end.
     pub(super) fn turn_started(
         &mut self,
+        thread: &str,
         text: &str,
         end: TurnEnd,
         answer: Result<Value, RpcError>,
@@ -142,17 +150,29 @@ impl Codex {
             Ok(answer) => answer,
             Err(error) => {
                 self.sent.remove(text);
-                if self.turn.is_none() {
-                    self.drop_messages();
-                }
+                self.drop_unsent();
                 let _stopped = end.send(Err(error.into()));
                 return;
             }
         };
         let id = &answer["turn"]["id"];
+        if thread != self.thread {
+            // The user has begun another conversation since. The loop does not receive the messages of this one.
+            self.sent.remove(text);
+            self.drop_unsent();
+            let params = json!({ "threadId": thread, "turnId": id });
+            self.request("turn/interrupt", params, |_| Reply::Unused);
+            let reason = match std::mem::take(&mut self.is_cancelled) {
+                true => StopReason::Cancelled,
+                false => StopReason::Interrupted,
+            };
+            let _stopped = end.send(Outcome::Ended(reason).result());
+            return;
+        }
         let ended = self.ended.iter().find(|(ended, _)| id == ended);
         if let Some((_, outcome)) = ended {
             let _stopped = end.send(outcome.result());
+            self.drop_unsent();
             return;
         }
         self.in_turn(id);
@@ -200,4 +220,127 @@ pub(super) fn failure(error: &Value) -> String {
         .as_ref()
         .and_then(|it| it["error"]["message"].as_str());
     visible_line(inner.unwrap_or(message)).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use agent_team_protocol::spec::Steering;
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, duplex};
+
+    use super::super::super::channel::{AgentProgram, SideChannel};
+    use super::super::super::connection::Connection;
+    use super::super::super::terminal::TerminalHandle;
+    use super::*;
+
+    /// The side of the app-server.
+    struct Server(BufReader<DuplexStream>);
+
+    impl Server {
+        async fn open() -> (Codex, Self) {
+            let program = AgentProgram {
+                program: "/bin/sleep".into(),
+                args: Vec::new(),
+                env: Vec::new(),
+                cwd: "/".into(),
+                team_tools: Vec::new(),
+                mode: None,
+                steering: Steering::default(),
+                rules: String::new(),
+            };
+            let (lines, other) = duplex(1 << 16);
+            let connect = async { Ok(lines) };
+            let connection = Connection::start_server(&program, vec!["600".into()], connect).await;
+            let (terminal, _) = TerminalHandle::channel();
+            let path = Path::new("/nonexistent");
+            let mut codex = Codex::over(connection.unwrap(), &terminal, &program, path);
+            codex.thread = "first".to_owned();
+            (codex, Self(BufReader::new(other)))
+        }
+
+        /// The next request with this method.
+        async fn request(&mut self, method: &str) -> Value {
+            let mut line = String::new();
+            self.0.read_line(&mut line).await.unwrap();
+            let request: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(request["method"], method, "{request}");
+            request
+        }
+
+        async fn write(&mut self, message: Value) {
+            let line = format!("{message}\n");
+            self.0.write_all(line.as_bytes()).await.unwrap();
+        }
+
+        async fn answer(&mut self, request: &Value, result: Value) {
+            self.write(json!({ "id": request["id"], "result": result }))
+                .await;
+        }
+
+        async fn notify(&mut self, method: &str, params: Value) {
+            self.write(json!({ "method": method, "params": params }))
+                .await;
+        }
+    }
+
+    /// Waits while the messages of the server are handled.
+    async fn until<T>(codex: &mut Codex, done: impl Future<Output = T>) -> T {
+        let mut done = std::pin::pin!(done);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut done => return done,
+                _ = codex.next() => {}
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_after_the_end_of_a_turn_is_not_taken() {
+        let (mut codex, mut server) = Server::open().await;
+        let end = codex.prompt("prompt");
+        let start = server.request("turn/start").await;
+        let turn = json!({ "id": "1", "status": "completed" });
+        let params = json!({ "threadId": "first", "turn": turn });
+        server.notify("turn/started", params.clone()).await;
+        server.notify("turn/completed", params).await;
+        // The end of the turn.
+        assert!(matches!(codex.next().await, Event::Update(_)));
+        // The prompt has no answer, so the message waits for it.
+        let early = codex.steer("early");
+        server.answer(&start, json!({ "turn": turn })).await;
+        let end = until(&mut codex, end).await.unwrap();
+        assert_eq!(end.stop_reason, StopReason::EndTurn);
+        assert!(!early.await);
+        assert!(!codex.steer("late").await);
+    }
+
+    #[tokio::test]
+    async fn a_prompt_to_an_earlier_conversation_is_interrupted() {
+        let (mut codex, mut server) = Server::open().await;
+        let end = codex.prompt("prompt");
+        let start = server.request("turn/start").await;
+        let thread = json!({ "id": "second", "ephemeral": false, "threadSource": "user" });
+        server
+            .notify("thread/started", json!({ "thread": thread }))
+            .await;
+        let inject = until(&mut codex, server.request("thread/inject_items")).await;
+        server.answer(&inject, json!({})).await;
+        let resume = until(&mut codex, server.request("thread/resume")).await;
+        let settings = json!({ "approvalPolicy": "on-request", "approvalsReviewer": "user",
+            "sandbox": { "type": "readOnly" } });
+        server.answer(&resume, settings).await;
+        assert!(matches!(codex.next().await, Event::Session(id) if id == "second"));
+
+        server
+            .answer(&start, json!({ "turn": { "id": "1" } }))
+            .await;
+        let end = until(&mut codex, end).await.unwrap();
+        assert_eq!(end.stop_reason, StopReason::Interrupted);
+        let interrupt = server.request("turn/interrupt").await;
+        let expected = json!({ "threadId": "first", "turnId": "1" });
+        assert_eq!(interrupt["params"], expected);
+        assert!(codex.turn.is_none());
+    }
 }
