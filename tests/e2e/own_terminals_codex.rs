@@ -193,7 +193,11 @@ async fn codex_works_on_while_its_interface_is_closed() {
     rig.ok(["send", "ada", "be slow"]).await;
     rig.until_member_is("ada", MemberState::Working).await;
     tmux.ask(["send-keys", "-t", &pane, "/quit", "Enter"]).await;
-    until_logged(&rig, "its terminal interface has ended and is opened again").await;
+    until_logged(
+        &rig,
+        "the terminal interface of Codex has ended and is opened again",
+    )
+    .await;
     rig.ok(["send", "ada", "Go on."]).await;
     until_logged(&rig, "During the turn: Message").await;
     tmux.until_shown(&pane, "During the turn: Message").await;

@@ -37,7 +37,7 @@ use tokio::task::JoinSet;
 
 use self::approvals::{Answer, Approvals};
 use self::interface::Interface;
-use self::items::Change;
+use self::items::{ItemChanges, McpCall};
 use self::settings::{
     APPROVALS, MODE, REVIEWER, first_item, is_asking, server_arguments, settings,
 };
@@ -77,9 +77,9 @@ pub(super) struct Codex {
     approvals: Approvals,
     answers: mpsc::UnboundedReceiver<Answer>,
     /// The changes of files by items that have not ended.
-    changes: HashMap<String, Vec<Change>>,
-    /// The calls of MCP tools that have not ended: items, servers and tools.
-    mcp_calls: Vec<(String, Value, Value)>,
+    changes: HashMap<String, ItemChanges>,
+    /// The calls of MCP tools that have not ended.
+    mcp_calls: Vec<McpCall>,
     /// The loop has asked for the end of the turn.
     is_cancelled: bool,
     resets: u32,
@@ -305,7 +305,7 @@ impl Codex {
             return self.ready.push_back(Event::Unusable(why));
         }
         let line = format!(
-            "its permissions were changed in its terminal interface: they are set back to {MODE}, {APPROVALS}"
+            "the permissions of Codex were changed in its terminal interface: they are set back to {MODE}, {APPROVALS}"
         );
         self.ready.push_back(Event::Notice(line));
         self.set_settings();
@@ -358,9 +358,11 @@ impl Codex {
         let line = match self.interface.restarts() {
             true => {
                 self.interface.start(&self.thread, &self.socket);
-                format!("its terminal interface has ended and is opened again: {why}")
+                format!("the terminal interface of Codex has ended and is opened again: {why}")
             }
-            false => format!("its terminal interface ends at once and stays closed: {why}"),
+            false => {
+                format!("the terminal interface of Codex ends at once and stays closed: {why}")
+            }
         };
         self.ready.push_back(Event::Notice(line));
     }

@@ -51,14 +51,16 @@ pub(super) type Answer = (u64, PermissionAnswer);
 pub(super) struct Approvals {
     open: Vec<Open>,
     resolved: Vec<Resolved>,
-    /// What the loop has decided about an item that has not ended.
-    decided: HashMap<String, bool>,
+    /// What the loop has decided about items that have not ended, and their turns.
+    decided: HashMap<String, (Option<String>, bool)>,
     answers: mpsc::UnboundedSender<Answer>,
     number: u64,
 }
 
 struct Open {
     number: u64,
+    /// The id of the turn. `None`: only Codex ends the request.
+    turn: Option<String>,
     item: String,
     kind: Kind,
     responder: Responder,
@@ -67,6 +69,7 @@ struct Open {
 
 /// Codex needs no answer: the user has answered in the terminal interface, or the call no longer needs permission.
 struct Resolved {
+    turn: Option<String>,
     item: String,
     kind: Kind,
     withdraw: oneshot::Sender<Withdrawn>,
@@ -103,7 +106,7 @@ impl Approvals {
         responder: Responder,
     ) -> Option<PermissionQuestion> {
         let call = command_call(params);
-        self.ask(call, command_kind(params), responder)
+        self.ask(params, call, command_kind(params), responder)
     }
 
     /// Asks the loop about changes of files.
@@ -126,7 +129,7 @@ impl Approvals {
         let id = params["itemId"].as_str().unwrap_or_default();
         let mut call = change_call(id, changes);
         call.raw_input = Some(asked(params));
-        Ok(self.ask(call, Kind::Item, responder))
+        Ok(self.ask(params, call, Kind::Item, responder))
     }
 
     /// Asks the loop about permissions for the rest of the turn.
@@ -143,7 +146,7 @@ impl Approvals {
             ..ToolCall::default()
         };
         let kind = Kind::Permissions(params["permissions"].clone());
-        self.ask(call, kind, responder)
+        self.ask(params, call, kind, responder)
     }
 
     /// Asks the loop about a call of a tool of an MCP server. `item`: the item of the call.
@@ -169,11 +172,12 @@ impl Approvals {
             raw_input: Some(input),
             ..ToolCall::default()
         };
-        self.ask(call, Kind::McpCall, responder)
+        self.ask(params, call, Kind::McpCall, responder)
     }
 
     fn ask(
         &mut self,
+        params: &Value,
         call: ToolCall,
         kind: Kind,
         responder: Responder,
@@ -186,6 +190,7 @@ impl Approvals {
         let (withdraw, withdrawn) = oneshot::channel();
         self.open.push(Open {
             number: self.number,
+            turn: params["turnId"].as_str().map(str::to_owned),
             item: call.tool_call_id.clone(),
             kind,
             responder,
@@ -208,7 +213,7 @@ impl Approvals {
         let open = self.open.remove(index);
         if open.kind.is_shown_by_item() && self.decided.len() < OPEN_MAX {
             let is_allowed = answer == PermissionAnswer::Allow;
-            self.decided.insert(open.item, is_allowed);
+            self.decided.insert(open.item, (open.turn, is_allowed));
         }
         open.responder.answer(open.kind.answer(&answer));
     }
@@ -225,6 +230,7 @@ impl Approvals {
             return withdraw(open.withdraw, None);
         }
         self.resolved.push(Resolved {
+            turn: open.turn,
             item: open.item,
             kind: open.kind,
             withdraw: open.withdraw,
@@ -244,7 +250,7 @@ impl Approvals {
         for resolved in self.resolved.extract_if(.., |it| it.item == id) {
             withdraw(resolved.withdraw, resolved.kind.decision_of(item));
         }
-        let allowed = self.decided.remove(id)?;
+        let (_, allowed) = self.decided.remove(id)?;
         match (allowed, item["status"].as_str()) {
             (true, Some("declined")) => {
                 Some("the user had denied the call in its dialog before it was allowed")
@@ -269,17 +275,18 @@ impl Approvals {
         }
     }
 
-    /// Withdraws all questions: the turn has ended.
-    pub(super) fn clear(&mut self) {
-        for open in self.open.drain(..) {
+    /// Withdraws the questions of a turn that has ended. The turns of helpers may continue.
+    pub(super) fn clear(&mut self, turn: &str) {
+        let is_over = |of: &Option<String>| of.as_deref() == Some(turn);
+        for open in self.open.extract_if(.., |open| is_over(&open.turn)) {
             // Codex answers the request itself.
             open.responder.leave_unanswered();
             withdraw(open.withdraw, None);
         }
-        for resolved in self.resolved.drain(..) {
+        for resolved in self.resolved.extract_if(.., |it| is_over(&it.turn)) {
             withdraw(resolved.withdraw, None);
         }
-        self.decided.clear();
+        self.decided.retain(|_, (of, _)| !is_over(of));
     }
 }
 
@@ -502,7 +509,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_resolved_request_without_a_sign_has_no_decision() {
         let mut asking = Asking::new();
-        let run = json!({ "kind": "command", "itemId": "i" });
+        let run = json!({ "kind": "command", "itemId": "i", "turnId": "1" });
         let mut question = asking.ask(&run).await;
         asking.resolve();
         tokio::time::sleep_until(asking.approvals.deadline().unwrap()).await;
@@ -512,11 +519,21 @@ mod tests {
 
         let mut question = asking.ask(&run).await;
         asking.resolve();
-        asking.approvals.clear();
+        asking.approvals.clear("1");
         assert_eq!(question.take_withdrawn().await, Withdrawn::Gone);
-        let mut question = asking.ask(&run).await;
-        asking.approvals.clear();
-        assert_eq!(question.take_withdrawn().await, Withdrawn::Gone);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_turn_withdraws_only_its_questions() {
+        let mut asking = Asking::new();
+        let run = |turn: &str| json!({ "kind": "command", "itemId": "i", "turnId": turn });
+        let mut ended = asking.ask(&run("1")).await;
+        let mut of_helper = asking.ask(&run("2")).await;
+        asking.approvals.clear("1");
+        assert_eq!(ended.take_withdrawn().await, Withdrawn::Gone);
+        asking.resolve();
+        asking.approvals.item_runs("i");
+        assert_eq!(of_helper.take_withdrawn().await, allowed());
     }
 
     #[tokio::test]

@@ -19,6 +19,22 @@ pub(super) struct Change {
     diff: String,
 }
 
+/// The changes of an item that has not ended.
+pub(super) struct ItemChanges {
+    /// The id of the turn.
+    pub(super) turn: Value,
+    pub(super) changes: Vec<Change>,
+}
+
+/// A call of an MCP tool that has not ended.
+pub(super) struct McpCall {
+    pub(super) item: String,
+    /// The id of the turn.
+    pub(super) turn: Value,
+    pub(super) server: Value,
+    pub(super) tool: Value,
+}
+
 #[derive(Debug, Clone, Deserialize)]
 struct ChangeKind {
     #[serde(rename = "type")]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::super::channel::Event;
 use super::super::wire::{ContentBlock, PlanEntry, SessionUpdate, ToolCall};
 use super::Codex;
-use super::items::{Change, call, changes};
+use super::items::{ItemChanges, McpCall, call, changes};
 use super::turns::failure;
 
 const METHOD_NOT_FOUND: i64 = -32601;
@@ -18,12 +18,20 @@ impl Codex {
     pub(super) fn incoming(&mut self, incoming: Incoming) {
         let Incoming {
             method,
-            params,
+            mut params,
             responder,
             ..
         } = incoming;
         match responder {
-            Some(responder) => self.asked(&method, &params, responder),
+            Some(responder) => {
+                // A request of an MCP server may name no turn. It ends with the turn of the conversation.
+                if let (Some(fields), Some(turn)) = (params.as_object_mut(), &self.turn)
+                    && fields.get("turnId").is_none_or(Value::is_null)
+                {
+                    fields.insert("turnId".to_owned(), turn.id.clone().into());
+                }
+                self.asked(&method, &params, responder);
+            }
             None => self.notified(&method, &params),
         }
     }
@@ -37,7 +45,7 @@ impl Codex {
         let question = match method {
             "item/commandExecution/requestApproval" => self.approvals.command(params, responder),
             "item/fileChange/requestApproval" => {
-                let changes = self.changes.get(item).map(Vec::as_slice);
+                let changes = self.changes.get(item).map(|item| &*item.changes);
                 match self.approvals.change(params, changes, responder) {
                     Ok(question) => question,
                     Err(line) => return self.ready.push_back(Event::Notice(line.to_owned())),
@@ -49,14 +57,14 @@ impl Codex {
             {
                 let (server, tool) = (&params["serverName"], &params["_meta"]["tool_name"]);
                 let mut calls = self.mcp_calls.iter().rev();
-                let item = calls.find(|(_, of, called)| of == server && called == tool);
-                let item = item.map(|(item, ..)| item.clone());
+                let call = calls.find(|call| call.server == *server && call.tool == *tool);
+                let item = call.map(|call| call.item.clone());
                 self.approvals.mcp_call(params, item, responder)
             }
             "item/tool/requestUserInput" | "mcpServer/elicitation/request" => {
                 // Only the user can answer. An error would be the first answer.
                 responder.leave_unanswered();
-                let line = "it asks the user in its own dialog".to_owned();
+                let line = "Codex asks you in its own dialog".to_owned();
                 return self.ready.push_back(Event::Notice(line));
             }
             _ => {
@@ -74,20 +82,21 @@ impl Codex {
             "mcpServer/startupStatus/updated" if params["status"] == "failed" => {
                 let name = params["name"].as_str().unwrap_or_default();
                 let why = params["error"].as_str().unwrap_or("no reason");
-                let line = format!("its MCP server {name} cannot start: {why}");
+                let line = format!("Codex cannot start its MCP server {name}: {why}");
                 return self.ready.push_back(Event::Notice(line));
             }
             // Items of its helpers, too, can need an approval.
-            "item/started" => self.item_asks(item),
+            "item/started" => self.item_asks(params),
             "item/completed" => self.item_ended(item),
+            "turn/completed" => {
+                self.forget_turn(params["turn"]["id"].as_str().unwrap_or_default());
+            }
             "item/commandExecution/outputDelta" => {
                 let item = params["itemId"].as_str().unwrap_or_default();
                 self.approvals.item_runs(item);
             }
             "item/fileChange/patchUpdated" => {
-                if let Some(changed) = changes(params) {
-                    self.keep_changes(&params["itemId"], changed);
-                }
+                self.keep_changes(&params["itemId"], params, params);
             }
             _ => {}
         }
@@ -101,7 +110,7 @@ impl Codex {
             "error" if params["willRetry"] == true => {
                 let why = failure(&params["error"]);
                 self.ready
-                    .push_back(Event::Notice(format!("it tries again: {why}")));
+                    .push_back(Event::Notice(format!("Codex retries: {why}")));
             }
             "thread/tokenUsage/updated" => self.used(params),
             "item/started" | "item/completed" => {
@@ -139,34 +148,43 @@ impl Codex {
     }
 
     /// Keeps what a later question about the item shows.
-    fn item_asks(&mut self, item: &Value) {
+    fn item_asks(&mut self, params: &Value) {
+        let item = &params["item"];
         match item["type"].as_str() {
-            Some("fileChange") => {
-                if let Some(changed) = changes(item) {
-                    self.keep_changes(&item["id"], changed);
-                }
-            }
+            Some("fileChange") => self.keep_changes(&item["id"], params, item),
             Some("mcpToolCall") if self.mcp_calls.len() < CHANGES_MAX => {
-                let id = item["id"].as_str().unwrap_or_default().to_owned();
-                let call = (id, item["server"].clone(), item["tool"].clone());
-                self.mcp_calls.push(call);
+                self.mcp_calls.push(McpCall {
+                    item: item["id"].as_str().unwrap_or_default().to_owned(),
+                    turn: params["turnId"].clone(),
+                    server: item["server"].clone(),
+                    tool: item["tool"].clone(),
+                });
             }
             _ => {}
         }
     }
 
-    fn keep_changes(&mut self, item: &Value, changed: Vec<Change>) {
-        if let Some(item) = item.as_str()
-            && (self.changes.len() < CHANGES_MAX || self.changes.contains_key(item))
+    fn keep_changes(&mut self, id: &Value, params: &Value, item: &Value) {
+        if let (Some(id), Some(changes)) = (id.as_str(), changes(item))
+            && (self.changes.len() < CHANGES_MAX || self.changes.contains_key(id))
         {
-            self.changes.insert(item.to_owned(), changed);
+            let turn = params["turnId"].clone();
+            self.changes
+                .insert(id.to_owned(), ItemChanges { turn, changes });
         }
+    }
+
+    /// Forgets what a turn has asked: it has ended.
+    pub(super) fn forget_turn(&mut self, turn: &str) {
+        self.approvals.clear(turn);
+        self.changes.retain(|_, item| item.turn != turn);
+        self.mcp_calls.retain(|call| call.turn != turn);
     }
 
     fn item_ended(&mut self, item: &Value) {
         let id = item["id"].as_str().unwrap_or_default();
         self.changes.remove(id);
-        self.mcp_calls.retain(|(call, ..)| call != id);
+        self.mcp_calls.retain(|call| call.item != id);
         let line = self.approvals.item_ended(id, item);
         self.ready
             .extend(line.map(|line| Event::Notice(line.to_owned())));

@@ -105,9 +105,7 @@ impl Codex {
     }
 
     pub(super) fn end(&mut self, turn: Turn, outcome: &Outcome) {
-        self.approvals.clear();
-        self.changes.clear();
-        self.mcp_calls.clear();
+        self.forget_turn(&turn.id);
         self.drop_messages();
         if std::mem::take(&mut self.is_cancelled) {
             // Commands of an interrupted turn continue in the background.
