@@ -341,6 +341,17 @@ mod tests {
     }
 
     #[test]
+    fn a_second_program_does_not_wait_for_a_frame_of_the_first() {
+        let mut pane = pane();
+        pane.end_program(&Screen::new((20, 4)));
+        // The confirmation of the last frame is lost.
+        pane.painting = true;
+        pane.begin_program();
+        assert!(pane.is_changed);
+        assert!(!pane.painting, "the first frame is due");
+    }
+
+    #[test]
     fn a_notice_stays_until_a_frame_has_shown_its_messages() {
         let mut pane = pane();
         pane.line("✉ you: hi");

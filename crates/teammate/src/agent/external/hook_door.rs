@@ -71,6 +71,19 @@ impl HookCall {
         let _gone = self.answer.send(answer);
     }
 
+    /// A call, and its answer.
+    #[cfg(test)]
+    pub(super) fn for_test(connection: u64) -> (Self, oneshot::Receiver<HookAnswer>) {
+        let (answer, answered) = oneshot::channel();
+        let call = Self {
+            connection,
+            purpose: MUST.to_owned(),
+            input: Value::Null,
+            answer,
+        };
+        (call, answered)
+    }
+
     /// Prints this as the decision of the hook.
     pub(super) fn print(self, decision: &Value) {
         self.answer(HookAnswer {

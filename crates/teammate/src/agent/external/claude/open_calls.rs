@@ -271,3 +271,35 @@ fn decide(hook: HookCall, answer: &PermissionAnswer) {
         "hookEventName": "PermissionRequest", "decision": decision,
     } }));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::hook_door::HookAnswer;
+    use super::*;
+
+    async fn printed(answer: oneshot::Receiver<HookAnswer>) -> Value {
+        let answer = answer.await.unwrap();
+        serde_json::from_str::<Value>(&answer.stdout).unwrap()["hookSpecificOutput"].take()
+    }
+
+    #[tokio::test]
+    async fn a_denial_before_the_dialog_answers_the_dialog() {
+        let mut calls = OpenCalls::new(mpsc::unbounded_channel().0);
+        let input = json!({ "command": "ls" });
+        let (rule, asked) = HookCall::for_test(1);
+        let _question = calls.begin("call-1", "Bash", &input, rule).unwrap();
+        calls.decided("call-1", Verdict::Pending);
+        assert_eq!(printed(asked).await["permissionDecision"], "ask");
+
+        let denied = PermissionAnswer::Deny("not today".to_owned());
+        calls.decided("call-1", Verdict::Answered(denied));
+        let (dialog, decided) = HookCall::for_test(2);
+        assert!(calls.dialog("Bash", &input, dialog).is_none());
+        let expected = json!({ "behavior": "deny", "message": "not today" });
+        assert_eq!(printed(decided).await["decision"], expected);
+
+        // The denied call is over: the next dialog is about another call.
+        let (dialog, _decided) = HookCall::for_test(3);
+        assert!(calls.dialog("Bash", &input, dialog).is_some());
+    }
+}
