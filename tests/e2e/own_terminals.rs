@@ -32,11 +32,11 @@ fn rig_with(placement: &str, engine: &str, env: &str, lines: &str) -> (Rig, Temp
     (rig, programs)
 }
 
-async fn until_asked(rig: &Rig) {
+pub(crate) async fn until_asked(rig: &Rig) {
     rig.until_member("ada", |ada| ada.requests > 0).await;
 }
 
-async fn until_nothing_asked(rig: &Rig) {
+pub(crate) async fn until_nothing_asked(rig: &Rig) {
     rig.until_member("ada", |ada| ada.requests == 0).await;
 }
 

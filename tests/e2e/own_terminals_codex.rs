@@ -7,6 +7,7 @@ use agent_team_tests::{Rig, processes, tmux, until};
 use tempfile::TempDir;
 
 use crate::external::{TASK, installed, until_logged};
+use crate::own_terminals::{until_asked, until_nothing_asked};
 
 /// A team of the member ada, whose program `codex` is the fake. `env`: more of its variables: `NAME = "value", `. These
 /// lines are at the end of the team file.
@@ -26,12 +27,12 @@ fn rig(placement: &str, lines: &str) -> (Rig, TempDir) {
     rig_with(placement, "", lines)
 }
 
-async fn until_asked(rig: &Rig) {
-    rig.until_member("ada", |ada| ada.requests > 0).await;
-}
-
-async fn until_nothing_asked(rig: &Rig) {
-    rig.until_member("ada", |ada| ada.requests == 0).await;
+/// Starts the team; returns ada's pane, once it shows the interface.
+async fn pane_of_interface(rig: &Rig) -> String {
+    rig.ok(["up", "--detach"]).await;
+    let (_, pane) = rig.until_in_pane("ada").await;
+    rig.tmux().until_shown(&pane, "Welcome to the fake").await;
+    pane
 }
 
 /// The conversations that were stored.
@@ -91,10 +92,8 @@ async fn the_user_answers_in_the_dialog_of_codex() {
         return;
     }
     let (rig, _programs) = rig("tmux", "");
-    rig.ok(["up", "--detach"]).await;
-    let (_, pane) = rig.until_in_pane("ada").await;
+    let pane = pane_of_interface(&rig).await;
     let tmux = rig.tmux();
-    tmux.until_shown(&pane, "Welcome to the fake").await;
     rig.ok(["send", "ada", "try it"]).await;
     tmux.until_shown(&pane, "Yes (y), No (esc)").await;
     until_asked(&rig).await;
@@ -122,10 +121,8 @@ async fn a_decision_of_a_client_closes_the_dialog_of_codex() {
         return;
     }
     let (rig, _programs) = rig("tmux", "");
-    rig.ok(["up", "--detach"]).await;
-    let (_, pane) = rig.until_in_pane("ada").await;
+    let pane = pane_of_interface(&rig).await;
     let tmux = rig.tmux();
-    tmux.until_shown(&pane, "Welcome to the fake").await;
     rig.ok(["send", "ada", "try it"]).await;
     tmux.until_shown(&pane, "Yes (y), No (esc)").await;
     until_asked(&rig).await;
@@ -163,10 +160,8 @@ async fn a_turn_that_the_user_types_in_codex_is_followed() {
         return;
     }
     let (rig, _programs) = rig("tmux", "");
-    rig.ok(["up", "--detach"]).await;
-    let (_, pane) = rig.until_in_pane("ada").await;
+    let pane = pane_of_interface(&rig).await;
     let tmux = rig.tmux();
-    tmux.until_shown(&pane, "Welcome to the fake").await;
     tmux.ask(["send-keys", "-t", &pane, "try it", "Enter"])
         .await;
     until_asked(&rig).await;
@@ -186,10 +181,8 @@ async fn codex_works_on_while_its_interface_is_closed() {
         return;
     }
     let (rig, _programs) = rig("tmux", "");
-    rig.ok(["up", "--detach"]).await;
-    let (_, pane) = rig.until_in_pane("ada").await;
+    let pane = pane_of_interface(&rig).await;
     let tmux = rig.tmux();
-    tmux.until_shown(&pane, "Welcome to the fake").await;
     rig.ok(["send", "ada", "be slow"]).await;
     rig.until_member_is("ada", MemberState::Working).await;
     tmux.ask(["send-keys", "-t", &pane, "/quit", "Enter"]).await;
