@@ -48,6 +48,15 @@ impl Version {
     }
 }
 
+impl Record {
+    fn apply(&mut self, path: PathBuf, version: Option<Version>) {
+        match version {
+            Some(version) => self.versions.insert(path, version),
+            None => self.versions.remove(&path),
+        };
+    }
+}
+
 impl SeenFiles {
     /// `None`: the model has neither read nor written the file.
     pub(crate) fn version(&self, path: &Path) -> Option<Version> {
@@ -61,10 +70,7 @@ impl SeenFiles {
         if let Some(path) = path.to_str() {
             record.unstored.insert(path.to_owned(), version);
         }
-        match version {
-            Some(version) => record.versions.insert(path, version),
-            None => record.versions.remove(&path),
-        };
+        record.apply(path, version);
     }
 
     /// Takes the changes since the last call, one per file, to store them.
@@ -80,10 +86,7 @@ impl SeenFiles {
     pub fn restore(&self, stored: Vec<SeenFile>) {
         let mut record = self.record();
         for SeenFile { path, version } in stored {
-            match version {
-                Some(version) => record.versions.insert(path.into(), version),
-                None => record.versions.remove(Path::new(&path)),
-            };
+            record.apply(path.into(), version);
         }
     }
 
