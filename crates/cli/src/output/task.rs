@@ -266,42 +266,45 @@ pub(crate) fn why<'a>(
                 .map(|it| format!(": {}", text::line(&it.why)));
             format!("{id} is in progress by {owner}{}", why.unwrap_or_default())
         }
-        // A blocked task without open tasks before it has just become ready.
-        TaskState::Pending
-            if task.blocked
-                && task
-                    .after
-                    .iter()
-                    .any(|id| board(*id).is_some_and(|it| it.state != TaskState::Completed)) =>
-        {
-            let before = task.after.iter().filter_map(|id| board(*id));
-            let open = before.filter(|it| it.state != TaskState::Completed);
-            let mut involved: Vec<TaskView> = open.cloned().collect();
-            let words = involved.iter().map(|it| {
-                let owner = it.owner.as_ref().map(|owner| format!(", {owner}"));
-                format!("{} ({}{})", it.id, state(it).1, owner.unwrap_or_default())
-            });
-            let words: Vec<_> = words.collect();
-            let mut why = format!("{id} waits for {}", words.join(" and "));
-            involved.push(task.clone());
-            // Add the commands that unblock the task if a task before it has failed or was cancelled.
-            for line in stuck(&involved)
-                .into_iter()
-                .filter(|line| line.starts_with(&format!("{id} ")))
-            {
-                why.push('\n');
-                why.push_str(&line);
-            }
-            why
-        }
-        TaskState::Pending => unclaimable(task, members).unwrap_or_else(|| {
-            format!("{id} is ready, and waits for a member that is free to claim it")
-        }),
+        TaskState::Pending => waits_for(task, board)
+            .or_else(|| unclaimable(task, members))
+            .unwrap_or_else(|| {
+                format!("{id} is ready, and waits for a member that is free to claim it")
+            }),
         TaskState::Completed => format!("{id} was completed by {owner}"),
         TaskState::Failed => format!("{id} has failed: {}", text::line(key_line(task))),
         TaskState::Cancelled => format!("{id} was cancelled"),
         TaskState::Unknown => format!("the state of {id} is unknown to this version"),
     }
+}
+
+/// The tasks for which a pending task waits, with the commands that unblock it if one of them has failed or was
+/// cancelled. `None`: no task before it is open.
+fn waits_for<'a>(
+    task: &TaskView,
+    board: impl Fn(TaskId) -> Option<&'a TaskView>,
+) -> Option<String> {
+    let before = task.after.iter().filter_map(|id| board(*id));
+    let open = before.filter(|it| it.state != TaskState::Completed);
+    let mut involved: Vec<TaskView> = open.cloned().collect();
+    if involved.is_empty() {
+        return None;
+    }
+    let words = involved.iter().map(|it| {
+        let owner = it.owner.as_ref().map(|owner| format!(", {owner}"));
+        format!("{} ({}{})", it.id, state(it).1, owner.unwrap_or_default())
+    });
+    let words: Vec<_> = words.collect();
+    let mut why = format!("{} waits for {}", task.id, words.join(" and "));
+    involved.push(task.clone());
+    let of_task = format!("{} ", task.id);
+    for line in stuck(&involved) {
+        if line.starts_with(&of_task) {
+            why.push('\n');
+            why.push_str(&line);
+        }
+    }
+    Some(why)
 }
 
 /// `3 completed, 1 failed`, without zero counts.
