@@ -364,6 +364,7 @@ async fn a_full_inbox_refuses_until_a_message_is_read() {
         reply_to: None,
         summary: None,
         wants_reply: false,
+        attach_outside: false,
     };
     for _ in 0..FULL {
         user.ask::<MessageSend>(message()).await;

@@ -186,6 +186,7 @@ async fn send_each(
                 reply_to: None,
                 summary: None,
                 wants_reply: false,
+                attach_outside: false,
             };
             let key = number.to_string();
             match user.call::<MessageSend>(message, Some(&key)).await {

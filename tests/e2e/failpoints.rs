@@ -52,6 +52,7 @@ async fn survives_a_crash_at(failpoint: &str) {
             reply_to: None,
             summary: None,
             wants_reply: false,
+            attach_outside: false,
         };
         assert_eq!(
             persist::<TaskAdd>(&rig, caller, "1", add("One")).await.task,

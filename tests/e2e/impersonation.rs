@@ -198,6 +198,7 @@ async fn no_member_acts_as_another_or_as_the_user() {
         reply_to: None,
         summary: None,
         wants_reply: false,
+        attach_outside: false,
     };
     rig.ask::<MessageSend>(message).await;
 

@@ -244,3 +244,50 @@ async fn one_terminal_sends_the_text_of_a_command_file() {
     let of_ada = requests.iter().filter(|it| it.model() == "ada");
     assert_eq!(of_ada.count(), 1);
 }
+
+#[tokio::test]
+async fn only_typed_text_attaches_files_outside_the_project() {
+    if !tmux::is_here() {
+        return;
+    }
+    let replies = |texts: [&str; 4]| texts.map(Reply::text).to_vec();
+    let ada = replies(["One.", "Two.", "Three.", "Four."]);
+    let lead = vec![
+        Reply::call("finish", json!({"answer": "Seen."})),
+        Reply::text("Done."),
+    ];
+    let server = FakeModelServer::start(by_model([("lead", lead), ("ada", ada)])).await;
+    let rig = asking(&server);
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    rig.set_team(&file.replace("headless", "tmux"));
+    rig.set_settings("[models.openai]\n\"*\" = { vision = true }\n");
+    rig.write("../home/shot.gif", "GIF89a image");
+    rig.write(".claude/commands/look.md", "Look at @~/shot.gif.\n");
+    rig.ok(["up", "--wait", "See @~/shot.gif"]).await;
+    let tmux = rig.tmux();
+    let idle = rig.until_member_is("ada", MemberState::Idle).await;
+    let pane = idle.pane.expect("a pane");
+    let images = |model: &str| {
+        let mut requests = server.requests().into_iter();
+        let last = requests.rfind(|it| it.model() == model);
+        let body = last.expect("a request").body.to_string();
+        body.matches("data:image/gif").count()
+    };
+    assert_eq!(images("lead"), 1);
+
+    type_in(&tmux, &pane, "/look", ["Enter"]).await;
+    tmux.until_shown(&pane, "One.").await;
+    tmux.until_shown(&pane, "not attached: ~/shot.gif").await;
+    assert_eq!(images("ada"), 0);
+    type_in(&tmux, &pane, "See @~/shot.gif", ["Enter"]).await;
+    tmux.until_shown(&pane, "Two.").await;
+    assert_eq!(images("ada"), 1);
+    rig.ok(["send", "ada", "See @~/shot.gif"]).await;
+    tmux.until_shown(&pane, "Three.").await;
+    assert_eq!(images("ada"), 2);
+    rig.run_with(["send", "ada", "-"], "See @~/shot.gif")
+        .await
+        .expect(0);
+    tmux.until_shown(&pane, "Four.").await;
+    assert_eq!(images("ada"), 2);
+}

@@ -294,6 +294,7 @@ async fn a_member_speaks_only_for_itself_and_never_for_the_user() {
         reply_to: None,
         summary: None,
         wants_reply: false,
+        attach_outside: false,
     };
     ada.call::<MessageSend>(message, "1").await.unwrap();
     let messages = rig.json(["messages"]).await;

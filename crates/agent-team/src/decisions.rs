@@ -166,6 +166,7 @@ async fn answer(callback: Option<OnQuestion>, question: UserQuestionView, to: Su
         reply_to: Some(id),
         summary: None,
         wants_reply: false,
+        attach_outside: false,
     };
     if let Err(error) = to.call::<MessageSend>(message).await {
         tracing::warn!(question = %id, %error, "cannot answer a question");

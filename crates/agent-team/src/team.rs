@@ -156,6 +156,7 @@ impl Team {
             anew: !self.begun.swap(true, Ordering::Relaxed),
             memory: memory.map_err(|error| Refusal::internal(error.to_string()))?,
             effort: goal.effort,
+            attach_outside: false,
         };
         Ok(self.thread.supervisor().call::<RunStart>(start).await?.run)
     }
@@ -344,6 +345,7 @@ impl Messages<'_> {
             reply_to: None,
             summary: None,
             wants_reply: false,
+            attach_outside: false,
         };
         self.0.call::<MessageSend>(message).await
     }

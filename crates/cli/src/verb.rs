@@ -51,7 +51,7 @@ use std::process::ExitCode;
 use agent_team_protocol::ErrorCode;
 use agent_team_protocol::method::SendMessage;
 
-use self::text_argument::text_or_stdin;
+use self::text_argument::{is_typed, text_or_stdin};
 use crate::args::{Cli, GoalCommand, MemberCommand, Verb};
 use crate::error::Failure;
 use crate::output::Output;
@@ -99,9 +99,11 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             wait,
             timeout,
         } => {
+            let text = text.join(" ");
             let message = SendMessage {
                 to,
-                text: text_or_stdin(text.join(" "), ErrorCode::MessageTooLarge)?,
+                attach_outside: is_typed(&text),
+                text: text_or_stdin(text, ErrorCode::MessageTooLarge)?,
                 urgent,
                 reply_to,
                 summary,

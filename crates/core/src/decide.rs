@@ -23,6 +23,7 @@ mod up;
 use std::sync::Arc;
 
 use agent_team_protocol::id::{LaunchId, MemberName, Party};
+use agent_team_protocol::value::MessageNote;
 
 use crate::effect::Effect;
 use crate::input::{Call, Input, Origin, ReplyTo};
@@ -212,7 +213,14 @@ impl<'a> Decider<'a> {
                 anew,
                 memory,
                 effort,
-            } => self.start_run(goal, then_down, anew, memory, effort),
+                attach_outside,
+            } => {
+                let note = MessageNote {
+                    attach_outside,
+                    ..MessageNote::default()
+                };
+                self.start_run(goal, then_down, anew, memory, effort, note)
+            }
             Call::FinishRun { answer, force } => self.finish_run(answer, force),
             Call::CancelRun { reason } => self.cancel_run(&reason),
             Call::ReplyToQuestion { run, round, text } => self.reply_to_question(run, round, &text),

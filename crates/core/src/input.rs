@@ -187,6 +187,8 @@ pub enum Call {
         anew: bool,
         memory: Memory,
         effort: Option<Effort>,
+        /// See [`MessageNote::attach_outside`].
+        attach_outside: bool,
     },
     FinishRun {
         answer: Arc<str>,

@@ -200,6 +200,7 @@ async fn give(
         anew: false,
         memory: Default::default(),
         effort: None,
+        attach_outside: false,
     };
     let key = format!("ag-ui:{run_id}");
     let started: Result<RunAnswer, _> = service.change::<RunStart>(team, key, &start).await;
@@ -216,6 +217,7 @@ async fn give(
         reply_to: None,
         summary: None,
         wants_reply: false,
+        attach_outside: false,
     };
     service
         .change::<MessageSend>(team, format!("ag-ui+{run_id}"), &send)
@@ -300,6 +302,7 @@ async fn decide(
             reply_to: Some(question),
             summary: None,
             wants_reply: false,
+            attach_outside: false,
         };
         service
             .change::<MessageSend>(team, random::id(), &send)

@@ -139,6 +139,7 @@ async fn user_message(State(service): State<Arc<Service>>, request: Request) -> 
         reply_to: None,
         summary: None,
         wants_reply: false,
+        attach_outside: false,
     };
     service
         .change::<MessageSend>(&session.team, key, &send)
@@ -169,6 +170,7 @@ async fn message(State(service): State<Arc<Service>>, request: Request) -> Route
         reply_to: None,
         summary: None,
         wants_reply: false,
+        attach_outside: false,
     };
     let sent = service
         .change::<MessageSend>(&session.team, key, &send)

@@ -122,6 +122,9 @@ pub struct DeliveredMessage {
     /// The message starts no turn: an idle member reads it in its next turn.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub can_wait: bool,
+    /// Images and PDFs that the text names may be outside the project: the user typed the text on this machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attach_outside: bool,
     /// Offered before, to an earlier launch or connection of this member.
     pub redelivered: bool,
 }

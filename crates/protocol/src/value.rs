@@ -295,6 +295,9 @@ pub struct MessageNote {
     /// A notice that starts no turn: an idle lead reads it in its next turn.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub can_wait: bool,
+    /// Images and PDFs that the text names may be outside the project: the user typed the text on this machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attach_outside: bool,
 }
 
 impl MessageNote {

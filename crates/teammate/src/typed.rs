@@ -35,6 +35,8 @@ use crate::engine::Size;
 pub(crate) enum Action {
     /// The line of `/task` or a message, depending on the member's engine.
     Line(String),
+    /// A message whose text comes from a command file or from a prompt of an MCP server.
+    Expanded(String),
     /// Look up a request on which the user is to decide.
     Show(RequestId),
     Decide(DecideRequest),
@@ -135,7 +137,7 @@ impl Typed {
         let (actions, to_worker) = (self.actions.clone(), self.to_worker.clone());
         tokio::spawn(async move {
             let _worker_gone = match text.await {
-                Ok(text) => actions.send(Action::Line(text)).is_ok(),
+                Ok(text) => actions.send(Action::Expanded(text)).is_ok(),
                 Err(why) => {
                     let refusal = Refusal::internal(why);
                     to_worker.send(Err(FailedAction { what, refusal })).is_ok()
@@ -196,22 +198,9 @@ impl ActionPerformer {
                         added.map(|added| ActionResult::Task(added.task)),
                     )
                 }
-                TypedLine::Message => {
-                    let message = SendMessage {
-                        to: Recipient::Member(self.member.clone()),
-                        text: line,
-                        urgent: false,
-                        reply_to: None,
-                        summary: None,
-                        wants_reply: false,
-                    };
-                    let sent = session.call::<MessageSend>(message).await;
-                    (
-                        "cannot send the message",
-                        sent.map(|_| ActionResult::Accepted),
-                    )
-                }
+                TypedLine::Message => self.send(&mut session, line, true).await,
             },
+            Action::Expanded(text) => self.send(&mut session, text, false).await,
             Action::Show(request) => {
                 let shown = session.query::<RequestShow>(OneRequest { request }).await;
                 (
@@ -228,5 +217,27 @@ impl ActionPerformer {
                 ("cannot send the decision", Ok(result))
             }
         }
+    }
+
+    async fn send(
+        &self,
+        session: &mut Session,
+        text: String,
+        attach_outside: bool,
+    ) -> (&'static str, Result<ActionResult, SessionError>) {
+        let message = SendMessage {
+            to: Recipient::Member(self.member.clone()),
+            text,
+            urgent: false,
+            reply_to: None,
+            summary: None,
+            wants_reply: false,
+            attach_outside,
+        };
+        let sent = session.call::<MessageSend>(message).await;
+        (
+            "cannot send the message",
+            sent.map(|_| ActionResult::Accepted),
+        )
     }
 }

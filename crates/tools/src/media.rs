@@ -129,9 +129,19 @@ fn is_utf8(beginning: &[u8]) -> bool {
 /// The images and PDFs that a message of the user names as `@PATH` or `@"PATH"`, each shown or refused with the reason.
 /// Leaves out words that name no such file.
 ///
-/// Files outside the project are refused: the text may come from a command file or from the prompt of an MCP server, which
-/// must not choose files of the user.
-pub async fn attached(context: &ToolContext, text: &str) -> Vec<Result<Media, String>> {
+/// `outside`: the files may be outside the project, as in [`MessageNote::attach_outside`]. Other texts come from command
+/// files, from prompts of MCP servers or from the web page, which must not choose files of the user.
+///
+/// [`MessageNote::attach_outside`]: agent_team_protocol::value::MessageNote::attach_outside
+pub async fn attached(
+    context: &ToolContext,
+    text: &str,
+    outside: bool,
+) -> Vec<Result<Media, String>> {
+    let purpose = match outside {
+        true => Purpose::Attaching,
+        false => Purpose::Reading,
+    };
     let mut all = Vec::new();
     for path in mentioned(text).take(ATTACHED_MAX) {
         let is_named_like_media = MEDIA_ENDINGS.iter().any(|ending| {
@@ -139,7 +149,7 @@ pub async fn attached(context: &ToolContext, text: &str) -> Vec<Result<Media, St
             let end = start.and_then(|start| path.get(start..));
             end.is_some_and(|end| end.eq_ignore_ascii_case(ending))
         });
-        match attach(context, path).await {
+        match attach(context, path, purpose).await {
             Ok(media) => all.extend(media.into_iter().map(Ok)),
             Err(why) if is_named_like_media => all.push(Err(why)),
             Err(_) => {}
@@ -148,9 +158,8 @@ pub async fn attached(context: &ToolContext, text: &str) -> Vec<Result<Media, St
     all
 }
 
-async fn attach(context: &ToolContext, path: &str) -> Result<Vec<Media>, String> {
-    let resolved =
-        ResolvedPath::find(context, path, Purpose::Reading).map_err(|error| error.to_string())?;
+async fn attach(context: &ToolContext, path: &str, purpose: Purpose) -> Result<Vec<Media>, String> {
+    let resolved = ResolvedPath::find(context, path, purpose).map_err(|error| error.to_string())?;
     let guard = &context.guard;
     if guard.covers_given(&context.cwd, path) || guard.covers(&resolved.path()) {
         return Err(format!("{path} needs permission to be read"));

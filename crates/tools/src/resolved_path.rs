@@ -1,7 +1,7 @@
 //! Resolves and checks a path of a call. Called by every tool that takes a path.
 //!
 //! A path is checked twice: as given, and with symbolic links resolved; both must be within the project, or, for
-//! reading, within the directory of stored outputs. The checked path is then opened below the root's descriptor without
+//! reading, within the directory of stored outputs. A file that the user attaches may be anywhere. The checked path is then opened below the root's descriptor without
 //! following any link (see `system::beneath`), so a link that is created after the check is not followed.
 
 use std::ffi::OsStr;
@@ -26,6 +26,8 @@ pub(super) enum Purpose {
     Reading,
     /// Does not permit the directories of [`NEVER_WRITTEN`].
     Writing,
+    /// Permits files outside the project, and `~/`: the user typed the path.
+    Attaching,
 }
 
 /// Directories that tools never write to, and the reason.
@@ -42,7 +44,7 @@ const NEVER_WRITTEN: [(&str, &str); 2] = [
 /// A path that the model may use. The file need not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ResolvedPath {
-    /// Canonical: the project, or the directory of stored outputs.
+    /// Canonical: the project, the directory of stored outputs, or the directory of an attached file.
     root: PathBuf,
     /// Without links and `..`; empty for the root itself.
     relative: PathBuf,
@@ -63,10 +65,26 @@ impl ResolvedPath {
                 "`path` is invalid: it is empty or contains a NUL character".to_owned(),
             ));
         }
-        let path = CallPath::lexical(&context.cwd, given);
+        let home = (purpose == Purpose::Attaching)
+            .then(|| Some(std::env::home_dir()?.join(given.strip_prefix("~/")?)))
+            .flatten();
+        let path = CallPath::lexical(&context.cwd, home.as_deref().unwrap_or(given.as_ref()));
         let mut roots = vec![&context.project];
-        if purpose == Purpose::Reading {
+        if purpose != Purpose::Writing {
             roots.push(&context.outputs);
+        }
+        if purpose == Purpose::Attaching {
+            let resolved = resolve(&path).map_err(|error| failed(given, &error))?;
+            let name = resolved.file_name().map(PathBuf::from);
+            let directory = resolved
+                .parent()
+                .filter(|_| !resolved.starts_with(&context.project));
+            if let (Some(directory), Some(name)) = (directory, name) {
+                return Ok(ResolvedPath {
+                    root: directory.to_owned(),
+                    relative: name,
+                });
+            }
         }
         if !roots.iter().any(|root| path.starts_with(root)) {
             return Err(outside(context, given));

@@ -57,6 +57,7 @@ async fn send(caller: &mut Caller, recorder: &Recorder, to: &str, text: String) 
         reply_to: None,
         summary: None,
         wants_reply: false,
+        attach_outside: false,
     };
     let (client, to) = (caller.id.clone(), to.to_owned());
     let sent = async {

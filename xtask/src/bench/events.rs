@@ -133,6 +133,7 @@ pub(super) fn message() -> SendMessage {
         reply_to: None,
         summary: None,
         wants_reply: false,
+        attach_outside: false,
     }
 }
 

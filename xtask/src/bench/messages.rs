@@ -238,6 +238,7 @@ fn message(to: Recipient) -> SendMessage {
         reply_to: None,
         summary: None,
         wants_reply: false,
+        attach_outside: false,
     }
 }
 

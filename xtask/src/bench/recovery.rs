@@ -35,6 +35,7 @@ fn send(installation: &Installation, team: &TeamId, count: usize) -> Result<()> 
         reply_to: None,
         summary: None,
         wants_reply: false,
+        attach_outside: false,
     };
     swarm.run::<MessageSend>(team, 128, count, message, |_| {})?;
     Ok(())

@@ -121,6 +121,7 @@ impl Member {
             reply_to: None,
             summary: None,
             wants_reply: false,
+            attach_outside: false,
         });
     }
 

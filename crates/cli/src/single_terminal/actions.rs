@@ -91,7 +91,7 @@ pub(super) async fn perform(
     columns: u16,
 ) -> Result<String, Failure> {
     match action {
-        Action::Send { to, text } => send(&mut session, to, text).await,
+        Action::Send { to, text } => send(&mut session, to, text, true).await,
         Action::RunLine { member, line } => {
             session
                 .call_once::<MemberRunLine>(RunLine { member, line })
@@ -123,7 +123,7 @@ pub(super) async fn perform(
                 let text = format!("cannot use the command: {why}");
                 Failure::new("failed", ExitCode::Failed, text)
             })?;
-            send(&mut session, to, text).await
+            send(&mut session, to, text, false).await
         }
         Action::Prompt(prompt) => {
             session.call::<MemberPrompt>(prompt).await?;
@@ -135,7 +135,12 @@ pub(super) async fn perform(
     }
 }
 
-async fn send(session: &mut Session, to: MemberName, text: String) -> Result<String, Failure> {
+async fn send(
+    session: &mut Session,
+    to: MemberName,
+    text: String,
+    attach_outside: bool,
+) -> Result<String, Failure> {
     let message = SendMessage {
         to: Recipient::Member(to),
         text,
@@ -143,6 +148,7 @@ async fn send(session: &mut Session, to: MemberName, text: String) -> Result<Str
         reply_to: None,
         summary: None,
         wants_reply: false,
+        attach_outside,
     };
     let sent = session.call::<MessageSend>(message).await?;
     Ok(sent.shown_not_delivered().unwrap_or_default())

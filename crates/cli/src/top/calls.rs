@@ -95,6 +95,7 @@ pub(super) async fn perform(mut session: Session, action: Action) -> Result<Stri
                 reply_to: None,
                 summary: None,
                 wants_reply: false,
+                attach_outside: true,
             };
             let sent = session.call::<MessageSend>(message).await?;
             let names: Vec<_> = sent.to.iter().map(Party::to_string).collect();

@@ -261,6 +261,7 @@ impl Asker {
             reply_to: Some(question.id),
             summary: None,
             wants_reply: false,
+            attach_outside: true,
         };
         if let Err(error) = self.session.call::<MessageSend>(message).await {
             self.output.note(&text::line(&error.to_string()));

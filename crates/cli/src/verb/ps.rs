@@ -45,10 +45,6 @@ pub(super) async fn run(global: &Global, output: Output) -> Result<ExitCode, Fai
     Ok(ExitCode::SUCCESS)
 }
 
-/// An answer with more lines or characters than this is cut: the table of members must stay on the screen.
-const ANSWER_LINES: usize = 12;
-const ANSWER_CHARS: usize = 2_000;
-
 /// `✓ R-1 Done in 42 s · 3 tasks · $0.31: the parser reads empty files`
 ///
 /// `answer`: the whole answer, if the goal is finished.
@@ -72,7 +68,7 @@ fn goal(team: &TeamView, answer: Option<&str>) -> String {
         let is_line = answer.lines().count() == 1 && text::cut_beside(&headline, &line) == line;
         return match is_line {
             true => format!("{painted}: {line}\n"),
-            false => format!("{painted}:\n{}", beginning(answer)),
+            false => format!("{painted}:\n{}", indented(answer)),
         };
     }
     let rest = text::line(goal.answer.as_ref().unwrap_or(&goal.goal));
@@ -84,17 +80,12 @@ fn goal(team: &TeamView, answer: Option<&str>) -> String {
     format!("{painted}: {rest}\n{waits}")
 }
 
-/// The answer, indented; of a long answer the beginning, and the command that prints the rest.
-fn beginning(answer: &str) -> String {
-    let visible = visible(answer);
-    let end = visible.char_indices().nth(ANSWER_CHARS);
-    let short = &visible[..end.map_or(visible.len(), |(index, _)| index)];
-    let lines: Vec<_> = short.lines().take(ANSWER_LINES).collect();
-    let mut text: String = lines.iter().map(|line| format!("  {line}\n")).collect();
-    if short.len() < visible.len() || visible.lines().count() > lines.len() {
-        text.push_str(&format!("  … whole answer: {}\n", CommandLine::ShowGoal));
-    }
-    text
+/// The whole answer, indented.
+fn indented(answer: &str) -> String {
+    visible(answer)
+        .lines()
+        .map(|line| format!("  {line}\n"))
+        .collect()
 }
 
 /// The storage error of the team, and the command that still works.
@@ -235,12 +226,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_answer_is_cut_and_escaped() {
-        assert_eq!(beginning("a\n\u{1b}[2Jb"), "  a\n  \\e[2Jb\n");
-        let rest = "  … whole answer: agent-team goal show\n";
-        let lines = beginning(&"line\n".repeat(ANSWER_LINES + 1));
-        assert_eq!(lines, "  line\n".repeat(ANSWER_LINES) + rest);
-        let long = beginning(&"é".repeat(ANSWER_CHARS + 1));
-        assert_eq!(long, format!("  {}\n{rest}", "é".repeat(ANSWER_CHARS)));
+    fn an_answer_is_escaped_and_whole() {
+        assert_eq!(indented("a\n\u{1b}[2Jb"), "  a\n  \\e[2Jb\n");
+        let long = "é".repeat(3000);
+        assert_eq!(indented(&long), format!("  {long}\n"));
     }
 }

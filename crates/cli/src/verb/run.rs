@@ -26,7 +26,7 @@ use agent_team_system::terminal;
 use serde_json::value::RawValue;
 
 use self::stream::Stream;
-use super::text_argument::text_or_stdin;
+use super::text_argument::{is_typed, text_or_stdin};
 use super::waiting::{self, WaitOutcome};
 use super::{asking, audit, goal, mode, prices, up};
 use crate::args::{self, Global};
@@ -48,6 +48,7 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Failure> {
     let began = Instant::now();
     let given = Given {
+        attach_outside: is_typed(&args.goal),
         goal: text_or_stdin(args.goal.clone(), ErrorCode::MessageTooLarge)?,
         memory: memory(&args.memory)?,
         // A property of the run: it changes no member.
@@ -67,6 +68,8 @@ pub(super) async fn run(
 /// The goal and the settings that apply to it alone.
 struct Given {
     goal: String,
+    /// Images and PDFs that the goal names may be outside the project.
+    attach_outside: bool,
     memory: BTreeMap<String, Box<RawValue>>,
     effort: Option<Effort>,
 }
@@ -111,6 +114,7 @@ async fn run_goal(
         anew: started_here,
         memory: given.memory,
         effort: given.effort,
+        attach_outside: given.attach_outside,
     };
     let run = match session.call::<RunStart>(start).await {
         Ok(answer) => answer.run,

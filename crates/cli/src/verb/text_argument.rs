@@ -10,10 +10,9 @@ use crate::error::Failure;
 /// Returns the argument, or stdin when the argument is `-`. Refuses a text that is too long with the code `too_large`,
 /// before anything is sent.
 pub(super) fn text_or_stdin(typed: String, too_large: ErrorCode) -> Result<String, Failure> {
-    let text = if typed == "-" {
-        stdin()?
-    } else {
-        typed.into_bytes()
+    let text = match is_typed(&typed) {
+        true => typed.into_bytes(),
+        false => stdin()?,
     };
     if text.len() > TEXT_MAX {
         let failure = Failure::of(
@@ -24,6 +23,11 @@ pub(super) fn text_or_stdin(typed: String, too_large: ErrorCode) -> Result<Strin
     }
     String::from_utf8(text)
         .map_err(|error| Failure::usage("cannot read stdin: it is not UTF-8 text").because(&error))
+}
+
+/// Whether the argument itself is the text. The text of stdin may be from a file or a page.
+pub(super) fn is_typed(argument: &str) -> bool {
+    argument != "-"
 }
 
 /// Reads stdin up to one byte more than the limit, so that the caller can detect a text that is too long.

@@ -27,7 +27,7 @@ use agent_team_terminal_ui::is_prompt_verb;
 use agent_team_terminal_ui::style::{Style, THEME, Theme};
 
 use super::doctor::model;
-use super::text_argument::text_or_stdin;
+use super::text_argument::{is_typed, text_or_stdin};
 use super::waiting::{self, WaitOutcome};
 use super::{attach, audit, goal, mode, prices, spawn, trust};
 use crate::args::{self, Global};
@@ -46,6 +46,7 @@ pub(super) async fn run(
     mut args: args::Up,
     open_page: impl AsyncFnOnce(TeamId, Session) -> Result<ExitCode, Failure>,
 ) -> Result<ExitCode, Failure> {
+    let attach_outside = args.goal.as_deref().is_some_and(is_typed);
     let goal = args
         .goal
         .map(|goal| text_or_stdin(goal, ErrorCode::MessageTooLarge))
@@ -104,6 +105,7 @@ pub(super) async fn run(
             anew: false,
             memory: BTreeMap::new(),
             effort,
+            attach_outside,
         };
         run = Some(session.call::<RunStart>(start).await?.run);
     }

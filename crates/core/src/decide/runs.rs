@@ -28,7 +28,7 @@ const FILES_MAX: usize = 1_000;
 const FILE_NAME_MAX: usize = 4096;
 
 impl Decider<'_> {
-    /// `anew`: if another run is under way, abandon it.
+    /// `anew`: if another run is under way, abandon it. `note`: of the message with the goal.
     pub(super) fn start_run(
         &mut self,
         goal: Arc<str>,
@@ -36,6 +36,7 @@ impl Decider<'_> {
         anew: bool,
         memory: Memory,
         effort: Option<Effort>,
+        note: MessageNote,
     ) -> CallResult {
         check_size("the goal", &goal, TEXT_MAX)?;
         for (key, value) in &memory {
@@ -85,7 +86,7 @@ impl Decider<'_> {
                 goal,
                 false,
                 None,
-                MessageNote::default(),
+                note,
             );
         }
         Ok(Answer::Run { run }.into())

@@ -164,6 +164,7 @@ fn a_new_goal_resets_the_usage() {
         anew: false,
         memory: Memory::new(),
         effort: None,
+        attach_outside: false,
     };
     let done = rig.user(start);
     assert_eq!(informed(&done), ["ada", "ben", "lead"]);

@@ -247,6 +247,7 @@ fn without_a_goal_only_what_concerns_the_lead_starts_a_turn() {
         anew: false,
         memory: Memory::new(),
         effort: None,
+        attach_outside: false,
     });
     let task = rig.add("Build");
     assert_eq!(completed(&mut rig, task), [false]);

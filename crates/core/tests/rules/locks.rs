@@ -265,6 +265,7 @@ fn a_new_goal_locks_the_lead() {
         anew: true,
         memory: Default::default(),
         effort: None,
+        attach_outside: false,
     })
     .answer();
     assert!(rig.member("lead").is_locked());

@@ -40,6 +40,7 @@ pub(crate) fn start(rig: &mut Rig) {
         anew: true,
         memory: Memory::new(),
         effort: None,
+        attach_outside: false,
     })
     .answer();
 }

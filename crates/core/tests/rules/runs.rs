@@ -22,6 +22,7 @@ fn start(goal: &str) -> Call {
         anew: false,
         memory: Memory::new(),
         effort: None,
+        attach_outside: false,
     }
 }
 
@@ -32,6 +33,7 @@ fn start_with(effort: Effort) -> Call {
         anew: true,
         memory: Memory::new(),
         effort: Some(effort),
+        attach_outside: false,
     }
 }
 
@@ -157,6 +159,7 @@ fn a_second_run_is_refused_unless_it_replaces_the_first() {
         anew: true,
         memory: Memory::new(),
         effort: None,
+        attach_outside: false,
     };
     assert_eq!(rig.user(anew).answer(), Answer::Run { run: RunId(2) });
 }
@@ -186,6 +189,7 @@ fn a_run_with_then_down_stops_the_members() {
         anew: false,
         memory: Memory::new(),
         effort: None,
+        attach_outside: false,
     };
     rig.user(call).answer();
     rig.by("lead", finish("done", false)).answer();
@@ -281,6 +285,7 @@ fn a_run_starts_with_the_given_memory() {
         anew: false,
         memory: memory.clone(),
         effort: None,
+        attach_outside: false,
     };
     rig.user(call).answer();
     assert_eq!(*rig.team.memory(), memory);

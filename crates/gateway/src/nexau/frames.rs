@@ -97,6 +97,7 @@ impl Frames {
             anew: false,
             memory,
             effort: None,
+            attach_outside: false,
         };
         let started: Result<RunAnswer, _> = service
             .change::<RunStart>(&session.team, format!("run:{key}"), &start)
@@ -111,6 +112,7 @@ impl Frames {
                     reply_to: None,
                     summary: None,
                     wants_reply: false,
+                    attach_outside: false,
                 };
                 let run = session.run_under_way(service).await?.ok_or(problem)?;
                 service

@@ -21,6 +21,9 @@ pub struct SendMessage {
     /// The sender waits for a reply: an agent is asked to send a reply.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wants_reply: bool,
+    /// Images and PDFs that the text names may be outside the project: the user typed the text on this machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attach_outside: bool,
 }
 
 /// Maximum length of a message or of a task's result, in bytes.

@@ -426,6 +426,7 @@ impl Launches {
                     wants_reply: unread.note.wants_reply,
                     can_wait: unread.note.can_wait && member.spec.lead,
                     redelivered: connection.offered_before.is_some_and(|last| id <= last),
+                    attach_outside: unread.note.attach_outside,
                 });
             }
             if messages.is_empty() {

@@ -406,6 +406,7 @@ mod tests {
             anew: false,
             memory: Default::default(),
             effort: None,
+            attach_outside: false,
         };
         let Ok(CoreAnswer::Run { run }) = team.call(Origin::User, call) else {
             panic!("a run");

@@ -145,6 +145,7 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
             reply_to,
             summary,
             wants_reply,
+            attach_outside,
         }) => change(Call::Send {
             to,
             text: text.into(),
@@ -154,6 +155,7 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
                 summary: summary.map(Into::into),
                 wants_reply,
                 can_wait: false,
+                attach_outside,
             },
         }),
         C::MessageRead(m::ReadMessages { messages }) => change(Call::Read { messages }),
@@ -200,6 +202,7 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
             anew,
             memory,
             effort,
+            attach_outside,
         }) => change(Call::StartRun {
             goal: goal.into(),
             then_down,
@@ -209,6 +212,7 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
                 .into_iter()
                 .map(|(key, value)| (key.into(), value.get().into()))
                 .collect(),
+            attach_outside,
         }),
         C::RunFinish(m::FinishRun { answer, force }) => change(Call::FinishRun {
             answer: answer.into(),

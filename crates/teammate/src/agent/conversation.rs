@@ -112,7 +112,7 @@ impl Conversation {
             if let ModelInput::Message(message) = input {
                 if message.from == Party::User {
                     let mut media = Vec::new();
-                    for file in attached(context, &message.text).await {
+                    for file in attached(context, &message.text, message.attach_outside).await {
                         let line = match &file {
                             Ok(file) => format!("attached {}", visible_line(&file.name)),
                             Err(why) => format!("not attached: {}", visible_line(why)),

@@ -273,6 +273,7 @@ impl Conversation {
             reply_to: None,
             summary: None,
             wants_reply: false,
+            attach_outside: false,
         };
         if let Err(refusal) = self.client.call::<MessageSend>(&message).await {
             self.sink.lines(

@@ -232,6 +232,7 @@ mod tests {
                 wants_reply,
                 can_wait: false,
                 redelivered: false,
+                attach_outside: false,
             }),
         }
     }

@@ -82,6 +82,7 @@ impl TeamHandle {
             reply_to: None,
             summary: None,
             wants_reply: false,
+            attach_outside: false,
         };
         self.call::<MessageSend>(&message).await
     }

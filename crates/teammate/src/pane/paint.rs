@@ -169,6 +169,7 @@ mod tests {
             wants_reply: false,
             can_wait: false,
             redelivered: false,
+            attach_outside: false,
         }
     }
 

@@ -57,6 +57,7 @@ async fn a_typed_line_is_a_message_to_this_member() {
         wants_reply: false,
         can_wait: false,
         redelivered: false,
+        attach_outside: false,
     };
     member
         .notify(&Deliver {

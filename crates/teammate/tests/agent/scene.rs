@@ -150,6 +150,7 @@ impl Scene {
             wants_reply: false,
             can_wait: false,
             redelivered: false,
+            attach_outside: false,
         }];
         self.member.notify(&Deliver { messages }).await;
     }

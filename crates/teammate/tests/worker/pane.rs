@@ -28,6 +28,7 @@ pub(crate) fn message(id: u64, text: &str) -> Deliver {
             wants_reply: false,
             can_wait: false,
             redelivered: false,
+            attach_outside: false,
         }],
     }
 }

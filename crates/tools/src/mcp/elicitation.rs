@@ -133,6 +133,7 @@ impl UserForms {
             reply_to: None,
             summary: None,
             wants_reply: true,
+            attach_outside: false,
         };
         let sent = self.client.call::<MessageSend>(&question).await;
         let sent = sent.map_err(|refusal| Unanswered::declined(refusal.message))?;

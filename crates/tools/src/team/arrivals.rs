@@ -310,6 +310,7 @@ mod tests {
             wants_reply: false,
             can_wait: false,
             redelivered: false,
+            attach_outside: false,
         }
     }
 

@@ -77,6 +77,7 @@ async fn ask(team_context: Arc<TeamContext>, args: Ask) -> Result<String, ToolEr
         reply_to: None,
         summary: None,
         wants_reply: true,
+        attach_outside: false,
     };
     let sent = team_context.call::<MessageSend>(message).await?.id;
     let until = Instant::now() + Duration::from_secs(seconds);

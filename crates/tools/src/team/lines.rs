@@ -289,6 +289,7 @@ mod tests {
             wants_reply: false,
             can_wait: false,
             redelivered: true,
+            attach_outside: false,
         }
     }
 

@@ -214,6 +214,7 @@ async fn resume(team_context: Arc<TeamContext>, args: Resume) -> Result<String, 
             reply_to: None,
             summary: None,
             wants_reply: false,
+            attach_outside: false,
         };
         match team_context.call::<MessageSend>(message).await {
             Ok(sent) => match sent.shown_not_delivered() {

@@ -63,6 +63,7 @@ async fn send(team_context: Arc<TeamContext>, args: Send) -> Result<String, Tool
         reply_to,
         summary: args.summary,
         wants_reply: false,
+        attach_outside: false,
     };
     let sent = team_context.call::<MessageSend>(message).await?;
     if sent.to.is_empty() {

@@ -191,6 +191,7 @@ pub(crate) fn message(id: u64, from: &str, text: &str) -> DeliveredMessage {
         wants_reply: false,
         can_wait: false,
         redelivered: false,
+        attach_outside: false,
     }
 }
 

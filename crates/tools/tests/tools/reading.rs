@@ -313,7 +313,7 @@ async fn files_named_in_a_message_are_attached_or_refused_with_the_reason() {
         "@ada, compare @shot.png, @false.png and @{}.",
         outside.display()
     );
-    let attached = attached(&rig.context, &text).await;
+    let attached = attached(&rig.context, &text, false).await;
     let names = attached.iter().map(|file| match file {
         Ok(media) => media.name.clone(),
         Err(why) => why.clone(),
@@ -327,4 +327,23 @@ async fn files_named_in_a_message_are_attached_or_refused_with_the_reason() {
         "false.png does not exist, or is neither an image nor a PDF"
     );
     assert!(refused.contains("outside the project"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_typed_message_attaches_files_outside_the_project() {
+    let rig = seeing(Some(true));
+    let outside = tempfile::tempdir().unwrap();
+    let shot = outside.path().join("shot.PNG");
+    std::fs::write(&shot, b"\x89PNG\r\n\x1a\n image").unwrap();
+    // Tools give the model a link of the project only if its target is in the project.
+    std::os::unix::fs::symlink(&shot, rig.path("link.png")).unwrap();
+    let text = format!("Compare @{}, @link.png and @/dev/zero.", shot.display());
+    let found = attached(&rig.context, &text, true).await;
+    let [Ok(first), Ok(second)] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!((&*first.name, &*second.name), ("shot.PNG", "shot.PNG"));
+
+    let unfinished = "@/ and @.. and @~/ and @~";
+    assert_eq!(attached(&rig.context, unfinished, true).await, []);
 }

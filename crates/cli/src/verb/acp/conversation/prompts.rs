@@ -28,6 +28,7 @@ impl Conversation {
             anew: false,
             memory: Default::default(),
             effort: None,
+            attach_outside: false,
         };
         match self.calls.call::<RunStart>(start).await {
             Ok(answer) => {
@@ -53,6 +54,7 @@ impl Conversation {
             reply_to: question.map(|question| question.id),
             summary: None,
             wants_reply: false,
+            attach_outside: false,
         };
         let sent = self.calls.call::<MessageSend>(message).await;
         sent.map_err(|error| wire::failed(&error.into()))?;
