@@ -19,7 +19,7 @@ mod pause;
 mod prefix;
 mod reasoning;
 mod responses;
-mod sse;
+pub mod sse;
 mod verbatim;
 
 use std::collections::HashSet;

@@ -32,6 +32,7 @@ pub mod retry;
 mod usage;
 mod window;
 
+pub use http::sse;
 pub use media::{Media, MediaKind, MediaSupport};
 pub use model::{
     Answer, Answering, Delta, Item, Model, ModelError, Prompt, SearchSupport, Stop, Thought,

@@ -1,4 +1,4 @@
-//! Parses server-sent events from a byte stream. Called by `http`.
+//! Parses server-sent events from a byte stream. Called by `http`, and by the worker of an agent with an HTTP server.
 //!
 //! Does no I/O. The size of an event is limited, because a server may send an event without an end.
 
@@ -7,18 +7,18 @@ const EVENT_MAX: usize = 16 << 20;
 
 /// Collects bytes into events.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub struct Reader {
     /// Bytes that do not form a complete line yet.
     rest: Vec<u8>,
     /// The data of the current event.
     data: Option<String>,
     /// Whether any event was read.
-    pub(super) any: bool,
+    pub any: bool,
 }
 
 /// Why the bytes are not events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unreadable {
+pub enum Unreadable {
     TooLong,
     NotText,
 }
@@ -26,7 +26,10 @@ pub(super) enum Unreadable {
 impl Reader {
     /// Returns the data of every event that these bytes complete, in order. Event names, ids and comments are skipped:
     /// in all APIs, the data contains the type.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, Unreadable> {
+    ///
+    /// # Errors
+    /// If an event is too long, or not text.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<String>, Unreadable> {
         let mut events = Vec::new();
         let mut searched = self.rest.len();
         self.rest.extend_from_slice(bytes);

@@ -14,7 +14,6 @@
 
 mod approvals;
 mod command;
-mod interface;
 mod items;
 mod messages;
 mod settings;
@@ -28,7 +27,6 @@ use std::path::{Path, PathBuf};
 
 use agent_team_client::json_rpc::RpcError;
 use agent_team_protocol::external::CODEX_TESTED;
-use agent_team_protocol::text::visible_line;
 use agent_team_system::process::ProcessId;
 use agent_team_system::random;
 use serde_json::{Value, json};
@@ -36,16 +34,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use self::approvals::{Answer, Approvals};
-use self::interface::Interface;
 use self::items::{ItemChanges, McpCall};
 use self::settings::{
     APPROVALS, MODE, REVIEWER, first_item, is_asking, server_arguments, settings,
 };
-use self::turn::{Outcome, Taken, Turn, TurnEnd};
+use self::turn::{Taken, Turn};
 use super::channel::{AgentProgram, BoxFuture, Event, OpenError, Opened, SideChannel, TurnError};
 use super::connection::Connection;
+use super::interface::Interface;
+use super::outcome::{Outcome, TurnEnd};
 use super::terminal::TerminalHandle;
-use super::version::{numbers, version_of, warning};
+use super::version::{check, version_of};
 use super::wire::{PromptEnd, StopReason};
 use crate::timer::sleep_until;
 
@@ -116,24 +115,15 @@ impl Codex {
     ) -> std::io::Result<Self> {
         let (path, env, cwd) = (&program.program, &program.env, &program.cwd);
         let version = version_of(path.clone(), env.clone(), cwd.clone()).await;
-        let [first, _] = CODEX_TESTED;
-        if let Some(version) = version
-            .as_deref()
-            .filter(|version| numbers(version) < numbers(first))
-        {
-            return Err(std::io::Error::other(format!(
-                "version {version} is too old: agent-team was tested with {first}; update it, or set engine = \"codex\", \
-                 which uses codex-acp"
-            )));
-        }
+        let other = "set engine = \"codex\", which uses codex-acp";
+        let warning = check(version.as_deref(), CODEX_TESTED, other)?;
         // A server of an earlier start in this launch may have left its socket.
         let _removed = std::fs::remove_file(socket);
         let mut args: Vec<OsString> = program.args.iter().map(OsString::from).collect();
         args.extend(server_arguments(socket, &program.team_tools));
         let server = Connection::start_server(program, args, socket::connect(socket)).await?;
         let mut codex = Self::over(server, terminal, program, socket);
-        let warning = warning(version.as_deref(), CODEX_TESTED).map(Event::Notice);
-        codex.ready.extend(warning);
+        codex.ready.extend(warning.map(Event::Notice));
         let version = version.as_deref().unwrap_or("of an unknown version");
         codex.description = format!("Codex {version}");
         Ok(codex)
@@ -150,7 +140,7 @@ impl Codex {
         Self {
             server,
             socket: socket.to_owned(),
-            interface: Interface::new(terminal.clone(), program),
+            interface: Interface::new(terminal.clone(), program, program.env.clone()),
             thread: String::new(),
             description: String::new(),
             rules: program.rules.clone(),
@@ -222,7 +212,7 @@ impl Codex {
             let params = first_item(&self.thread, FIRST_ITEM);
             self.server.request("thread/inject_items", params).await?;
         }
-        self.interface.start(&self.thread, &self.socket);
+        self.open_interface();
         Ok(opened)
     }
 
@@ -352,18 +342,20 @@ impl Codex {
         }
     }
 
+    fn open_interface(&mut self) {
+        let remote = format!("unix://{}", self.socket.display());
+        // The question whether to update would be in front of the conversation.
+        let quiet = "check_for_update_on_startup=false";
+        let arguments = ["resume", &self.thread, "--remote", &remote, "-c", quiet];
+        self.interface.start(&arguments);
+    }
+
     /// Handles the end of the interface. The member works without it.
     fn interface_ended(&mut self, why: &str) {
-        let why = visible_line(why);
-        let line = match self.interface.restarts() {
-            true => {
-                self.interface.start(&self.thread, &self.socket);
-                format!("the terminal interface of Codex has ended and is opened again: {why}")
-            }
-            false => {
-                format!("the terminal interface of Codex ends at once and stays closed: {why}")
-            }
-        };
+        let (restarts, line) = self.interface.restarts("Codex", why);
+        if restarts {
+            self.open_interface();
+        }
         self.ready.push_back(Event::Notice(line));
     }
 }

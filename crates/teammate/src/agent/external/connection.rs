@@ -2,26 +2,17 @@
 //! listens. Shared by the protocols that work this way.
 
 use std::ffi::OsString;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use agent_team_client::json_rpc::{Incoming, Rpc, RpcError, Tasks};
 use agent_team_system::process::ProcessId;
-use agent_team_tools::program::{Program, ProgramEnd, describe_exit};
-use agent_team_tools::tail::Tail;
+use agent_team_tools::program::Program;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 
 use super::channel::{AgentProgram, OpenError, TurnError};
-
-/// The number of bytes of the program's last errors that are kept for the user.
-const TAIL_BYTES: usize = 1 << 10;
-
-/// The time for which the exit of a program is awaited after the end of its output.
-const EXIT_LIMIT: Duration = Duration::from_millis(500);
+use super::running_program::{EXIT_LIMIT, RunningProgram};
 
 /// Dropping it kills the program and every process that it started.
 pub(super) struct Connection {
@@ -55,21 +46,15 @@ impl Connection {
         args: Vec<OsString>,
         connect: impl Future<Output = std::io::Result<S>>,
     ) -> std::io::Result<Self> {
-        let (running, _stdin, mut stdout) = Program::start_with_stdio(
-            program.program.clone(),
-            args,
-            program.env.clone(),
-            program.cwd.clone(),
-        )?;
+        let (mut running, mut stdout) = RunningProgram::start(program, args, program.env.clone())?;
         // A full pipe would stop the program. The task ends with the program's output.
         tokio::spawn(async move { tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await });
-        let mut program = RunningProgram::watch(running);
         let stream = tokio::select! {
             stream = connect => stream,
-            () = program.ended() => Err(std::io::Error::other(program.exit_within(EXIT_LIMIT).await)),
+            () = running.ended() => Err(std::io::Error::other(running.exit_within(EXIT_LIMIT).await)),
         }?;
         let (read, written) = tokio::io::split(stream);
-        Ok(Self::over((written, read), program))
+        Ok(Self::over((written, read), running))
     }
 
     fn over(
@@ -156,86 +141,5 @@ impl From<RpcError> for TurnError {
             RpcError::Refused { text, .. } => Self::Failed(text),
             RpcError::Closed => Self::Closed,
         }
-    }
-}
-
-/// The program, which a task follows to its exit. Dropping it kills the program.
-struct RunningProgram {
-    process: Option<ProcessId>,
-    stop: watch::Sender<bool>,
-    /// Returns how the program ended, for the user.
-    following: JoinHandle<String>,
-    /// What `following` returned.
-    exit: Option<String>,
-    errors: Arc<Mutex<Tail>>,
-}
-
-impl Drop for RunningProgram {
-    fn drop(&mut self) {
-        self.following.abort();
-    }
-}
-
-impl RunningProgram {
-    fn watch(mut running: Program) -> Self {
-        let process = running.process();
-        let (stop, mut stopped) = watch::channel(false);
-        let errors = Arc::new(Mutex::new(Tail::new(TAIL_BYTES)));
-        let of_program = Arc::clone(&errors);
-        let following = tokio::spawn(async move {
-            let stop = async move {
-                let _stop = stopped.wait_for(|stop| *stop).await;
-            };
-            let ended = running
-                .finish(None, stop, |bytes| {
-                    let mut errors = of_program.lock().unwrap_or_else(PoisonError::into_inner);
-                    errors.push(&String::from_utf8_lossy(bytes));
-                })
-                .await;
-            match ended {
-                Ok(ProgramEnd::Exited(status)) => describe_exit(status),
-                Ok(ProgramEnd::Stopped | ProgramEnd::TimedOut(_) | ProgramEnd::Exceeded(_)) => {
-                    "stopped".to_owned()
-                }
-                Err(error) => error.to_string(),
-            }
-        });
-        Self {
-            process,
-            stop,
-            following,
-            exit: None,
-            errors,
-        }
-    }
-
-    /// Completes when the program and its processes have ended. Cancel-safe.
-    async fn ended(&mut self) {
-        if self.exit.is_none() {
-            let exit = (&mut self.following).await;
-            self.exit = Some(exit.unwrap_or_else(|error| error.to_string()));
-        }
-    }
-
-    /// Terminates the program.
-    async fn stop(&mut self) {
-        let _ended = self.stop.send(true);
-        self.ended().await;
-    }
-
-    /// Waits this long for the exit, and returns why the connection has ended.
-    async fn exit_within(&mut self, limit: Duration) -> String {
-        let _elapsed = tokio::time::timeout(limit, self.ended()).await;
-        let why = self.exit.as_deref().unwrap_or("it has closed its output");
-        match self.last_line() {
-            Some(last) => format!("{why}: {last}"),
-            None => why.to_owned(),
-        }
-    }
-
-    /// The last line of the program's errors.
-    fn last_line(&self) -> Option<String> {
-        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
-        errors.text().trim().lines().last().map(str::to_owned)
     }
 }

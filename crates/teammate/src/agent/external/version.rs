@@ -52,8 +52,28 @@ pub(super) fn warning(version: Option<&str>, tested: [&str; 2]) -> Option<String
     ))
 }
 
+/// Checks the version of a program whose older versions cannot be used. Returns a warning about a version that was not
+/// tested. `other`: the engine to use instead.
+///
+/// # Errors
+/// If the version is older than the tested ones.
+pub(super) fn check(
+    version: Option<&str>,
+    tested: [&str; 2],
+    other: &str,
+) -> std::io::Result<Option<String>> {
+    let [first, _] = tested;
+    let old = version.filter(|version| numbers(version) < numbers(first));
+    match old {
+        Some(version) => Err(std::io::Error::other(format!(
+            "version {version} is too old: agent-team was tested with {first}; update it, or {other}"
+        ))),
+        None => Ok(warning(version, tested)),
+    }
+}
+
 /// The numbers of a version, for comparisons.
-pub(super) fn numbers(version: &str) -> Vec<u64> {
+fn numbers(version: &str) -> Vec<u64> {
     let parts = version.split('.').map_while(|part| part.parse().ok());
     parts.collect()
 }

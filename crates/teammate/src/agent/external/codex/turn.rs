@@ -2,8 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use super::super::channel::TurnError;
-use super::super::wire::{PromptEnd, StopReason};
+use super::super::outcome::TurnEnd;
 
 /// A text for Codex.
 pub(super) enum Taken {
@@ -13,8 +12,6 @@ pub(super) enum Taken {
     Message(oneshot::Sender<bool>),
 }
 
-pub(super) type TurnEnd = oneshot::Sender<Result<PromptEnd, TurnError>>;
-
 pub(super) struct Turn {
     pub(super) id: String,
     pub(super) ends: Vec<TurnEnd>,
@@ -22,20 +19,4 @@ pub(super) struct Turn {
     pub(super) is_followed: bool,
     /// The message that the agent has written last, and whether its text was shown as it arrived.
     pub(super) message: Option<(String, bool)>,
-}
-
-/// How a turn has ended.
-#[derive(Clone)]
-pub(super) enum Outcome {
-    Ended(StopReason),
-    Failed(String),
-}
-
-impl Outcome {
-    pub(super) fn result(&self) -> Result<PromptEnd, TurnError> {
-        match self {
-            Self::Ended(reason) => Ok(PromptEnd::without_usage(*reason)),
-            Self::Failed(why) => Err(TurnError::Failed(why.clone())),
-        }
-    }
 }

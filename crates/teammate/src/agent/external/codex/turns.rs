@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::super::channel::{Began, Event, TurnError};
+use super::super::outcome::{Outcome, TurnEnd};
 use super::super::wire::{SessionUpdate, StopReason};
-use super::turn::{Outcome, Taken, Turn, TurnEnd};
+use super::turn::{Taken, Turn};
 use super::{Codex, Reply};
 
 /// The number of ended turns whose ends are kept.

@@ -1,17 +1,17 @@
-//! The terminal interface of Codex in the pane: a second client of the app-server. Called by `codex`.
+//! The terminal interface of an agent in the pane, as a second client of the agent's server. Called by `codex` and `opencode`.
 //!
 //! The member works without it: it is started again when it ends, such as after `/quit`.
 
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
+use agent_team_protocol::text::visible_line;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::super::channel::AgentProgram;
-use super::super::terminal::{RunningTerminal, TerminalHandle};
+use super::channel::AgentProgram;
+use super::terminal::{RunningTerminal, TerminalHandle};
 
 /// An interface that ends earlier is not started again at once.
 const STEADY: Duration = Duration::from_secs(5);
@@ -35,29 +35,28 @@ enum State {
 }
 
 impl Interface {
-    pub(super) fn new(handle: TerminalHandle, program: &AgentProgram) -> Self {
+    /// `env`: the environment of the interface.
+    pub(super) fn new(
+        handle: TerminalHandle,
+        program: &AgentProgram,
+        env: Vec<(OsString, OsString)>,
+    ) -> Self {
         let mut command = vec![program.program.to_string_lossy().into_owned()];
         command.extend(program.args.iter().cloned());
         Self {
             handle,
             command,
-            env: program.env.clone(),
+            env,
             state: State::Closed,
             started_at: Instant::now(),
             early_ends: 0,
         }
     }
 
-    /// Starts the interface with this conversation. It must contain an item already. Must be called within a tokio
-    /// runtime.
-    pub(super) fn start(&mut self, thread: &str, socket: &Path) {
+    /// Starts the interface with these arguments. Must be called within a tokio runtime.
+    pub(super) fn start(&mut self, arguments: &[&str]) {
         let mut command = self.command.clone();
-        let remote = format!("unix://{}", socket.display());
-        // The question whether to update would be in front of the conversation.
-        let quiet = ["-c", "check_for_update_on_startup=false"];
-        let arguments = ["resume", thread, "--remote", &remote];
-        let arguments = arguments.into_iter().chain(quiet);
-        command.extend(arguments.map(str::to_owned));
+        command.extend(arguments.iter().map(|&word| word.to_owned()));
         let (handle, env) = (self.handle.clone(), self.env.clone());
         self.started_at = Instant::now();
         self.state = State::Starting(tokio::spawn(async move {
@@ -90,13 +89,20 @@ impl Interface {
         }
     }
 
-    /// Whether the interface, which has ended, should be started again.
-    pub(super) fn restarts(&mut self) -> bool {
+    /// Handles the end of the interface. Returns whether it should be started again, and a line for the user.
+    pub(super) fn restarts(&mut self, agent: &str, why: &str) -> (bool, String) {
         match self.started_at.elapsed() < STEADY {
             true => self.early_ends += 1,
             false => self.early_ends = 0,
         }
-        self.early_ends < EARLY_ENDS_MAX
+        let why = visible_line(why);
+        let restarts = self.early_ends < EARLY_ENDS_MAX;
+        let what = match restarts {
+            true => "has ended and is opened again",
+            false => "ends at once and stays closed",
+        };
+        let line = format!("the terminal interface of {agent} {what}: {why}");
+        (restarts, line)
     }
 
     /// Terminates the interface, and waits for its end.

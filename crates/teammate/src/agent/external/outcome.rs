@@ -1,0 +1,25 @@
+//! How a turn has ended, for the ones that wait for it. Used by the side channels to servers of agents.
+
+use tokio::sync::oneshot;
+
+use super::channel::TurnError;
+use super::wire::{PromptEnd, StopReason};
+
+/// Receives the end of a turn.
+pub(super) type TurnEnd = oneshot::Sender<Result<PromptEnd, TurnError>>;
+
+/// How a turn has ended.
+#[derive(Clone)]
+pub(super) enum Outcome {
+    Ended(StopReason),
+    Failed(String),
+}
+
+impl Outcome {
+    pub(super) fn result(&self) -> Result<PromptEnd, TurnError> {
+        match self {
+            Self::Ended(reason) => Ok(PromptEnd::without_usage(*reason)),
+            Self::Failed(why) => Err(TurnError::Failed(why.clone())),
+        }
+    }
+}

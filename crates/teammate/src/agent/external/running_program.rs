@@ -1,0 +1,116 @@
+//! The program of an external agent: its exit, its end, and the last of its errors. Used by `connection` and by the servers
+//! of agents.
+
+use std::ffi::OsString;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use agent_team_system::process::ProcessId;
+use agent_team_tools::program::{Program, ProgramEnd, describe_exit};
+use agent_team_tools::tail::Tail;
+use tokio::net::unix::pipe;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::channel::AgentProgram;
+
+/// The number of bytes of the program's last errors that are kept for the user.
+const TAIL_BYTES: usize = 1 << 10;
+
+/// The time for which the exit of a program is awaited after the end of its output.
+pub(super) const EXIT_LIMIT: Duration = Duration::from_millis(500);
+
+/// The program, which a task follows to its exit. Dropping it kills the program.
+pub(super) struct RunningProgram {
+    pub(super) process: Option<ProcessId>,
+    stop: watch::Sender<bool>,
+    /// Returns how the program ended, for the user.
+    following: JoinHandle<String>,
+    /// What `following` returned.
+    exit: Option<String>,
+    errors: Arc<Mutex<Tail>>,
+}
+
+impl Drop for RunningProgram {
+    fn drop(&mut self) {
+        self.following.abort();
+    }
+}
+
+impl RunningProgram {
+    /// Starts a program without input, with these arguments. Returns its stdout. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If the program cannot be started.
+    pub(super) fn start(
+        program: &AgentProgram,
+        args: Vec<OsString>,
+        env: Vec<(OsString, OsString)>,
+    ) -> std::io::Result<(Self, pipe::Receiver)> {
+        let (running, _stdin, stdout) =
+            Program::start_with_stdio(program.program.clone(), args, env, program.cwd.clone())?;
+        Ok((Self::watch(running), stdout))
+    }
+
+    pub(super) fn watch(mut running: Program) -> Self {
+        let process = running.process();
+        let (stop, mut stopped) = watch::channel(false);
+        let errors = Arc::new(Mutex::new(Tail::new(TAIL_BYTES)));
+        let of_program = Arc::clone(&errors);
+        let following = tokio::spawn(async move {
+            let stop = async move {
+                let _stop = stopped.wait_for(|stop| *stop).await;
+            };
+            let ended = running
+                .finish(None, stop, |bytes| {
+                    let mut errors = of_program.lock().unwrap_or_else(PoisonError::into_inner);
+                    errors.push(&String::from_utf8_lossy(bytes));
+                })
+                .await;
+            match ended {
+                Ok(ProgramEnd::Exited(status)) => describe_exit(status),
+                Ok(ProgramEnd::Stopped | ProgramEnd::TimedOut(_) | ProgramEnd::Exceeded(_)) => {
+                    "stopped".to_owned()
+                }
+                Err(error) => error.to_string(),
+            }
+        });
+        Self {
+            process,
+            stop,
+            following,
+            exit: None,
+            errors,
+        }
+    }
+
+    /// Completes when the program and its processes have ended. Cancel-safe.
+    pub(super) async fn ended(&mut self) {
+        if self.exit.is_none() {
+            let exit = (&mut self.following).await;
+            self.exit = Some(exit.unwrap_or_else(|error| error.to_string()));
+        }
+    }
+
+    /// Terminates the program.
+    pub(super) async fn stop(&mut self) {
+        let _ended = self.stop.send(true);
+        self.ended().await;
+    }
+
+    /// Waits this long for the exit, and returns why the connection has ended.
+    pub(super) async fn exit_within(&mut self, limit: Duration) -> String {
+        let _elapsed = tokio::time::timeout(limit, self.ended()).await;
+        let why = self.exit.as_deref().unwrap_or("it has closed its output");
+        match self.last_line() {
+            Some(last) => format!("{why}: {last}"),
+            None => why.to_owned(),
+        }
+    }
+
+    /// The last line of the program's errors.
+    pub(super) fn last_line(&self) -> Option<String> {
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.text().trim().lines().last().map(str::to_owned)
+    }
+}
