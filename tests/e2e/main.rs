@@ -50,6 +50,7 @@ mod notes;
 mod one_file;
 mod own_terminals;
 mod own_terminals_codex;
+mod own_terminals_opencode;
 mod panes;
 mod placement;
 mod plans;

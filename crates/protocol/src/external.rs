@@ -46,6 +46,9 @@ const UNASKED_BY_OWN_MODE: &str = "what its own mode and its own settings allow"
 /// The text about an agent in its own terminal interface, whose hooks ask agent-team about each call.
 const UNASKED_WITH_HOOKS: &str = "its tools that only read, and its own helpers";
 
+/// The text about OpenCode in its own terminal interface, whose conversation has rules of agent-team.
+const UNASKED_WITH_SERVER: &str = "what you allow always in its dialog, and the tools of its helpers that its own settings allow by name";
+
 const OTHER: KnownAgent = KnownAgent {
     word: "",
     command: &[],
@@ -62,9 +65,10 @@ const OTHER: KnownAgent = KnownAgent {
     reports_cost: false,
 };
 
-/// The tested versions of Claude Code and Codex in their own terminal interfaces: the first, and the last.
+/// The tested versions of Claude Code, Codex and OpenCode in their own terminal interfaces: the first, and the last.
 pub const CLAUDE_TESTED: [&str; 2] = ["2.1.330", "2.1.331"];
 pub const CODEX_TESTED: [&str; 2] = ["0.169.0", "0.169.0"];
+pub const OPENCODE_TESTED: [&str; 2] = ["1.18.33", "1.18.33"];
 
 /// The variable with the address of the session bus, through which programs read the user's keyring with its logins.
 const KEYRING: &str = "DBUS_SESSION_BUS_ADDRESS";
@@ -113,6 +117,8 @@ pub const EXTERNAL: &[KnownAgent] = &[
             r#"{"permission":{"*":"ask","team_*":"allow"}}"#,
         )],
         steering: Steering::Prompt,
+        terminal: Some((&["opencode"], SideChannelKind::OpenCodeServer)),
+        terminal_tested: Some(OPENCODE_TESTED),
         reads: &["OPENCODE_API_KEY", "OPENCODE_CONFIG", "OPENCODE_CONFIG_DIR"],
         reads_all_keys: true,
         tested: Some("1.18.33"),
@@ -218,6 +224,7 @@ pub fn unasked(engine: Engine, agent: Option<&ExternalAgent>) -> Option<&'static
         None => UNASKED_BY_UNKNOWN,
         Some((agent, known)) => match agent.terminal.as_ref().map(|own| own.channel) {
             Some(SideChannelKind::ClaudeHooks) => UNASKED_WITH_HOOKS,
+            Some(SideChannelKind::OpenCodeServer) => UNASKED_WITH_SERVER,
             Some(SideChannelKind::CodexAppServer | SideChannelKind::Unknown) | None => {
                 known.unasked
             }

@@ -76,6 +76,13 @@ pub const CLIS: &[Cli] = &[
         joins: true,
     },
     Cli {
+        word: "opencode-terminal",
+        engine: Some(("{ terminal = \"opencode\" }", "1.18.33")),
+        package: "opencode-ai",
+        program: "opencode",
+        joins: true,
+    },
+    Cli {
         word: "qwen",
         engine: None,
         package: "@qwen-code/qwen-code",
@@ -160,7 +167,7 @@ fn environment(cli: &Cli, rig: &Rig, server: &FakeModelServer) -> Vec<(&'static 
             let settings = home.join(cli.word).to_string_lossy().into_owned();
             vec![("CODEX_HOME", settings), ("SCRIPTED_KEY", key())]
         }
-        "opencode" => {
+        "opencode" | "opencode-terminal" => {
             let model = json!({ "name": "scripted", "tool_call": true,
                 "limit": { "context": 200_000, "output": 8_000 } });
             let provider = json!({
@@ -174,8 +181,11 @@ fn environment(cli: &Cli, rig: &Rig, server: &FakeModelServer) -> Vec<(&'static 
                 "small_model": "scripted/scripted",
                 "provider": { "scripted": provider },
             });
-            write(".config/opencode/opencode.json", &settings.to_string());
+            let file = format!(".config/{}.json", cli.word);
+            write(&file, &settings.to_string());
+            let file = home.join(file).to_string_lossy().into_owned();
             vec![
+                ("OPENCODE_CONFIG", file),
                 ("OPENCODE_DISABLE_AUTOUPDATE", "1".to_owned()),
                 ("OPENCODE_DISABLE_MODELS_FETCH", "1".to_owned()),
             ]

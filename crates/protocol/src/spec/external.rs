@@ -44,6 +44,9 @@ pub enum SideChannelKind {
     ClaudeHooks,
     /// By the app-server of Codex, to which its terminal interface is a second client.
     CodexAppServer,
+    /// By the HTTP server of OpenCode, to which its terminal interface is a second client.
+    #[serde(rename = "opencode_server")]
+    OpenCodeServer,
     /// A value from a newer version: no member is launched with it.
     #[serde(other)]
     Unknown,

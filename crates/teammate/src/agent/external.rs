@@ -24,6 +24,7 @@ pub(crate) mod hook_door;
 mod inputs;
 mod interface;
 mod meter;
+mod opencode;
 mod outcome;
 mod permission;
 pub(crate) mod probe;
@@ -100,7 +101,8 @@ pub(super) struct External {
 pub(crate) struct Sockets {
     /// Where they reach the team's tools.
     pub(crate) tools: PathBuf,
-    /// Where the agent's hooks reach the worker, or where the agent's server listens.
+    /// Where the agent's hooks reach the worker, where the agent's server listens, or the file with the team's rules for
+    /// the agent. The supervisor removes it when the launch has ended.
     pub(crate) hooks: PathBuf,
 }
 

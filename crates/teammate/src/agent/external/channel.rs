@@ -1,6 +1,6 @@
 //! The interface between the loop and the protocol of an external agent: a session, prompts, messages during a turn,
 //! permission questions and updates. Each protocol implements [`SideChannel`]: `acp`, and beside the agent's own
-//! terminal interface `claude` and `codex`.
+//! terminal interface `claude`, `codex` and `opencode`.
 //!
 //! Updates and calls have the form of the Agent Client Protocol, see `wire`. The other protocols convert theirs.
 //!

@@ -3,7 +3,8 @@
 //! Agents report in four ways, and most of them in more than one: the tokens of a turn with its end (Claude, Codex,
 //! OpenCode), the same below `_meta.quota` (Gemini), the tokens of each answer of the model (Qwen), and the cost of the
 //! whole session with `usage_update` (Claude, OpenCode). The cost of a resumed session begins at zero or at the cost of
-//! the earlier process, so the counted cost is stored with the session.
+//! the earlier process, so the counted cost is stored with the session. OpenCode beside its own terminal interface reports
+//! the tokens and the cost of each answer.
 
 use std::time::Duration;
 
@@ -47,6 +48,7 @@ impl Meter {
             SessionUpdate::UsageUpdate {
                 cost: Some(cost), ..
             } => self.cost(cost),
+            SessionUpdate::Spent { usd } => self.spend(*usd),
             SessionUpdate::AgentMessageChunk { meta, .. } => {
                 if let Some(tokens) = tokens(&meta["usage"]) {
                     self.add(tokens);
@@ -96,8 +98,19 @@ impl Meter {
         self.unstored = self.unstored.plus(tokens);
     }
 
+    /// Counts the cost of one answer.
+    fn spend(&mut self, usd: f64) {
+        let Some(more) = micro_usd(usd) else {
+            return;
+        };
+        self.has_cost = true;
+        self.session_cost = self.session_cost.saturating_add(more);
+        self.unstored.micro_usd = self.unstored.micro_usd.saturating_add(more);
+    }
+
     fn cost(&mut self, cost: &Cost) {
-        let Some(total) = micro_usd(cost) else {
+        let amount = (cost.currency == "USD").then_some(cost.amount);
+        let Some(total) = amount.and_then(micro_usd) else {
             return;
         };
         self.has_cost = true;
@@ -108,11 +121,11 @@ impl Meter {
     }
 }
 
-/// `None`: another currency, or no amount.
-fn micro_usd(cost: &Cost) -> Option<u64> {
-    let is_amount = cost.currency == "USD" && cost.amount.is_finite() && cost.amount >= 0.0;
+/// `None`: not an amount.
+fn micro_usd(usd: f64) -> Option<u64> {
+    let is_amount = usd.is_finite() && usd >= 0.0;
     // A cast of a number with a fraction saturates.
-    is_amount.then(|| (cost.amount * 1e6).round() as u64)
+    is_amount.then(|| (usd * 1e6).round() as u64)
 }
 
 /// The tokens of a report in the form of the protocol.

@@ -20,6 +20,7 @@ use super::claude::Claude;
 use super::codex::Codex;
 use super::entry::{EarlierSession, earlier_session};
 use super::inputs::stop_requested;
+use super::opencode::OpenCode;
 use super::team_door;
 use super::terminal::TerminalHandle;
 use super::{External, held};
@@ -93,6 +94,11 @@ impl External {
                     }
                     SideChannelKind::CodexAppServer => {
                         Codex::start(terminal, program, &self.sockets.hooks)
+                            .await
+                            .map(|channel| Box::new(channel) as Box<dyn SideChannel>)
+                    }
+                    SideChannelKind::OpenCodeServer => {
+                        OpenCode::start(terminal, program, &self.sockets.hooks)
                             .await
                             .map(|channel| Box::new(channel) as Box<dyn SideChannel>)
                     }

@@ -108,8 +108,10 @@ impl<'a> Updates<'a> {
                 model: self.agent.to_owned(),
                 context: ContextView::new(used, size),
             }),
-            // The loop's own prompts, the mode, and the agent's own menus.
-            SessionUpdate::CurrentModeUpdate { .. } | SessionUpdate::Other => {}
+            // The loop's own prompts, the mode, the cost, and the agent's own menus.
+            SessionUpdate::CurrentModeUpdate { .. }
+            | SessionUpdate::Spent { .. }
+            | SessionUpdate::Other => {}
         }
         None
     }

@@ -167,6 +167,11 @@ pub(super) enum SessionUpdate {
         #[serde(default)]
         cost: Option<Cost>,
     },
+    /// The cost of one answer of the model. Not part of the protocol.
+    #[serde(skip)]
+    Spent {
+        usd: f64,
+    },
     #[serde(rename_all = "camelCase")]
     CurrentModeUpdate {
         current_mode_id: String,

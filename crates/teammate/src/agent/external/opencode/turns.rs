@@ -1,0 +1,269 @@
+//! The turns of a conversation of OpenCode, and the texts of this client in it. Called by `opencode` and `messages`.
+//!
+//! ```text
+//! a text of this client in the conversation: taken ──► answers of the model ──► idle, and no answer is open: the end
+//! a text of the user, or an answer without one ──► a turn of the user, which the loop follows
+//! ```
+//! After a failed or aborted answer, the server reports twice that it is idle: first as soon as the turn is cancelled, while
+//! the answer is still open, and again after the answer is complete. A prompt between the two would end with the second
+//! report, so the first one ends the turn only if the answer stays open.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::super::channel::{Began, Event, TurnError};
+use super::super::outcome::Outcome;
+use super::super::wire::{SessionUpdate, StopReason};
+use super::calls::text;
+use super::server::Refusal;
+use super::settings::permissions;
+use super::turn::{Sent, SentKind};
+use super::{OpenCode, Reply};
+
+/// The time within which an answer of an idle server is completed.
+const SETTLE_LIMIT: Duration = Duration::from_secs(3);
+
+/// The name of the failure of an answer that was aborted.
+const ABORTED: &str = "MessageAbortedError";
+
+/// The number of heartbeats without a turn of the server after which the end of the turn was lost. One is not enough: the
+/// text of a turn is reported shortly before the server runs the turn.
+const IDLE_BEATS: u32 = 2;
+
+/// The largest number of conversations of helpers that are known.
+const HELPERS_MAX: usize = 4096;
+
+impl OpenCode {
+    /// Handles a text of the user's side in the conversation. `id`: of its part.
+    pub(super) fn taken(&mut self, id: &str, line: &str) {
+        match self.sent.remove(id).map(|sent| sent.kind) {
+            Some(SentKind::Prompt(end)) => {
+                let turn = self.turn.get_or_insert_default();
+                turn.is_followed = true;
+                turn.ends.push(end);
+                self.ready.push_back(Event::Accepted);
+            }
+            Some(SentKind::Message(taken)) => {
+                // The turn has ended meanwhile: the message has begun a turn of its own. The loop must know it before the
+                // message counts as taken.
+                self.follow(String::new());
+                // The loop has ended its turn if it no longer waits.
+                let _unawaited = taken.send(true);
+            }
+            None => self.follow(line.to_owned()),
+        }
+        if self.is_cancelled {
+            self.abort();
+        }
+    }
+
+    /// Reports the turn to the loop if the loop has not begun it.
+    pub(super) fn follow(&mut self, text: String) {
+        let turn = self.turn.get_or_insert_default();
+        if std::mem::replace(&mut turn.is_followed, true) {
+            return;
+        }
+        let (end, ended) = oneshot::channel();
+        turn.ends.push(end);
+        let end = Box::pin(async move { ended.await.unwrap_or(Err(TurnError::Closed)) });
+        self.ready.push_back(Event::Began(Began { text, end }));
+    }
+
+    /// Handles the state of an answer of the model.
+    pub(super) fn answer_updated(&mut self, message: &Value) {
+        if message["summary"] == true {
+            // The summary of a long conversation is no answer to a text.
+            return;
+        }
+        let id = text(&message["id"]);
+        let model = format!(
+            "{}/{}",
+            text(&message["providerID"]),
+            text(&message["modelID"])
+        );
+        self.window = self.windows.get(&model).copied();
+        let is_complete = !message["time"]["completed"].is_null();
+        if !is_complete && !message["error"].is_object() {
+            // An answer in a turn that is not known, such as after a command of the interface.
+            self.follow(String::new());
+        }
+        let Some(turn) = &mut self.turn else {
+            return;
+        };
+        if is_complete {
+            turn.open_answers.remove(id);
+        } else if turn.open_answers.insert(id.to_owned()) {
+            (turn.failure, turn.settles_at) = (None, None);
+            if self.is_cancelled {
+                // The turn was cancelled before the server ran it.
+                self.abort();
+            }
+        }
+        let Some(turn) = &mut self.turn else {
+            return;
+        };
+        if !message["finish"].is_null() {
+            turn.finish = message["finish"].clone();
+        }
+        if message["error"].is_object() {
+            self.failed(&message["error"]);
+        }
+    }
+
+    /// Handles the failure of the turn.
+    pub(super) fn failed(&mut self, error: &Value) {
+        let outcome = self.outcome_of(error);
+        match &mut self.turn {
+            Some(turn) => turn.failure = Some(outcome),
+            // The server has accepted a prompt that it could not add to the conversation.
+            // An earlier turn was aborted.
+            None if error["name"] == ABORTED => {}
+            None => {
+                let sent: Vec<_> = self.sent.drain().collect();
+                for (_, Sent { kind, .. }) in sent {
+                    if let SentKind::Prompt(end) = kind {
+                        let _stopped = end.send(outcome.result());
+                    }
+                }
+            }
+        }
+    }
+
+    fn outcome_of(&self, error: &Value) -> Outcome {
+        match text(&error["name"]) {
+            ABORTED => Outcome::Ended(match self.is_cancelled {
+                true => StopReason::Cancelled,
+                false => StopReason::Interrupted,
+            }),
+            "MessageOutputLengthError" => Outcome::Ended(StopReason::MaxTokens),
+            "ContentFilterError" => Outcome::Ended(StopReason::Refusal),
+            name => {
+                let message = error["data"]["message"].as_str();
+                Outcome::Failed(message.unwrap_or(name).to_owned())
+            }
+        }
+    }
+
+    /// The server reports that the conversation has no turn.
+    pub(super) fn idle(&mut self) {
+        let Some(turn) = &mut self.turn else {
+            return;
+        };
+        if turn.open_answers.is_empty() {
+            return self.end_turn();
+        }
+        turn.settles_at
+            .get_or_insert_with(|| Instant::now() + SETTLE_LIMIT);
+    }
+
+    pub(super) fn end_turn(&mut self) {
+        let Some(turn) = self.turn.take() else {
+            return;
+        };
+        let reason = match turn.finish.as_str() {
+            Some("length") => StopReason::MaxTokens,
+            Some("content-filter") => StopReason::Refusal,
+            _ if self.is_cancelled => StopReason::Cancelled,
+            Some("tool-calls") if turn.is_rejected => StopReason::Interrupted,
+            _ => StopReason::EndTurn,
+        };
+        let outcome = turn.failure.unwrap_or(Outcome::Ended(reason));
+        self.is_cancelled = false;
+        self.inputs.clear();
+        for reply in self.permissions.clear() {
+            self.reply_to(reply);
+        }
+        // The loop keeps the messages that the conversation does not contain. Their requests may still be on the way, so
+        // they are not dropped here: the conversation or the refusal decides.
+        for end in turn.ends {
+            // The loop does not follow a turn that has joined another.
+            let _unfollowed = end.send(outcome.result());
+        }
+        // Returns control to the loop before the next turn begins: the loop must notice the end first.
+        self.ready.push_back(Event::Update(SessionUpdate::Other));
+    }
+
+    pub(super) fn abort(&mut self) {
+        let (api, session) = (self.server.api.clone(), self.session.clone());
+        self.replies.spawn(async move {
+            let aborted = api.post(&["session", &session, "abort"], json!({})).await;
+            if let Err(refusal) = aborted {
+                tracing::debug!(%refusal, "OpenCode did not abort its turn");
+            }
+            Reply::Unused
+        });
+    }
+
+    /// Asks which turns the server runs, if the loop waits for the end of one.
+    pub(super) fn heartbeat(&mut self) {
+        if self.turn.is_none() || self.permissions.is_asking() {
+            return;
+        }
+        let api = self.server.api.clone();
+        self.replies
+            .spawn(async move { Reply::Status(api.get(&["session", "status"]).await) });
+    }
+
+    pub(super) fn check_status(&mut self, status: &Value) {
+        let Some(turn) = &mut self.turn else {
+            return;
+        };
+        let of_session = &status[&self.session];
+        let is_idle = of_session.is_null() || of_session["type"] == "idle";
+        turn.idle_beats = match is_idle {
+            true => turn.idle_beats + 1,
+            false => 0,
+        };
+        if turn.idle_beats >= IDLE_BEATS {
+            self.end_turn();
+        }
+    }
+
+    /// Notes the conversation of a helper: the user does not go there.
+    pub(super) fn session_reported(&mut self, info: &Value) {
+        if !text(&info["parentID"]).is_empty() && self.helpers.len() < HELPERS_MAX {
+            self.helpers.insert(text(&info["id"]).to_owned());
+        }
+    }
+
+    /// Follows the user, who writes in another conversation. It must ask about each call first.
+    pub(super) fn writes_elsewhere(&mut self, session: &str) {
+        if self.helpers.contains(session) || self.following.as_deref() == Some(session) {
+            return;
+        }
+        self.following = Some(session.to_owned());
+        let (api, session) = (self.server.api.clone(), session.to_owned());
+        self.replies.spawn(async move {
+            let body = json!({ "permission": permissions() });
+            let answer = api.patch(&["session", &session], body).await;
+            Reply::Followed { session, answer }
+        });
+    }
+
+    pub(super) fn continue_in(&mut self, session: String, answer: Result<Value, Refusal>) {
+        self.following = None;
+        if let Err(refusal) = answer {
+            let line = format!(
+                "cannot follow the user to another conversation, so the team stays in the earlier one: {refusal}"
+            );
+            return self.ready.push_back(Event::Notice(line));
+        }
+        self.abort();
+        if let Some(turn) = &mut self.turn {
+            turn.failure = Some(Outcome::Ended(StopReason::Interrupted));
+        }
+        self.end_turn();
+        // Texts on their way to the earlier conversation are not reported any longer.
+        for (_, sent) in self.sent.drain() {
+            if let SentKind::Prompt(end) = sent.kind {
+                let _stopped = end.send(Outcome::Ended(StopReason::Interrupted).result());
+            }
+        }
+        self.session.clone_from(&session);
+        self.ready.push_back(Event::Session(session));
+        self.follow(String::new());
+    }
+}
