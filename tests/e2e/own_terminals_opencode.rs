@@ -140,6 +140,25 @@ async fn a_request_of_opencode_shows_the_directory_of_its_line() {
 }
 
 #[tokio::test]
+async fn opencode_reads_in_the_project_unless_a_rule_asks() {
+    let rules = "[permissions]\ndeny = [\"Read(secret.txt)\"]\n";
+    let (rig, _programs) = rig("headless", rules);
+    rig.write("plain.txt", "plain");
+    rig.write("secret.txt", "secret");
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "ada", "read plain.txt"]).await;
+    let logs = until_logged(&rig, "it is read").await;
+    assert!(!logs.contains("waits for permission"), "{logs}");
+    rig.until_member_is("ada", MemberState::Idle).await;
+    rig.ok(["send", "ada", "read secret.txt"]).await;
+    let logs = until_logged(&rig, "with the following feedback").await;
+    assert!(!logs.contains("waits for permission"), "{logs}");
+    rig.until_member_is("ada", MemberState::Idle).await;
+    rig.ok(["send", "ada", "read /etc/hostname"]).await;
+    until_asked(&rig).await;
+}
+
+#[tokio::test]
 async fn the_user_answers_in_the_dialog_of_opencode() {
     if !tmux::is_here() {
         return;

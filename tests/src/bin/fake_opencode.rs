@@ -4,6 +4,7 @@
 //! - `own the task`: a command that makes `made.txt`, then `complete_task` or `fail_task` with the outcome
 //! - `try it`: the same command, without a task; `helper`: the same command, by a helper
 //! - `edit it`: a change of the file `edited.txt`; `try both`: the command and the change at once
+//! - `read FILE`: reads the file, which only asks
 //! - `list elsewhere`: the command `ls` in another directory
 //! - `use a tool`: a call of a tool of another MCP server
 //! - `ping`: answers `pong`, with the permissions of the conversation
@@ -523,6 +524,11 @@ impl Run {
             return self.ran(&[(send, asked)], "the tool ran", || {}).await;
         } else if has("try both") {
             return self.ran(&[made(), edit()], "both ran", || {}).await;
+        } else if let Some((_, file)) = prompt.split_once("read ") {
+            let path = file.split_whitespace().next().unwrap_or_default();
+            let asked = json!({ "permission": "read", "patterns": [path], "metadata": {} });
+            let read = (call("read", json!({ "filePath": path })), asked);
+            return self.ran(&[read], "it is read", || {}).await;
         } else if has("list elsewhere") {
             let input = json!({ "command": "ls", "workdir": "/elsewhere" });
             let list = (call("bash", input), bash("ls"));

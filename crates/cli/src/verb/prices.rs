@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::external::known_agent;
-use agent_team_protocol::spec::{Budget, MemberSpec, TeamSpec};
+use agent_team_protocol::spec::{Budget, MemberSpec, SideChannelKind, TeamSpec};
 use agent_team_protocol::text::visible_line;
 use agent_team_system::directories::Directories;
 
@@ -22,9 +22,10 @@ pub(super) fn check(
     let has_limit = |budget: &Budget| budget.micro_usd.is_some();
     let mut external = spec.members.iter().filter(|member| {
         let agent = member.agent.external.as_ref();
-        // The side channels beside the agents' own terminal interfaces report no cost.
-        let reports_no_cost = agent.is_some_and(|agent| {
-            agent.terminal.is_some() || known_agent(agent).is_some_and(|known| !known.reports_cost)
+        let reports_no_cost = agent.is_some_and(|agent| match &agent.terminal {
+            // Of the side channels beside the agents' own terminal interfaces, only this one reports the cost.
+            Some(own) => own.channel != SideChannelKind::OpenCodeServer,
+            None => known_agent(agent).is_some_and(|known| !known.reports_cost),
         });
         member.engine.is_external()
             && reports_no_cost

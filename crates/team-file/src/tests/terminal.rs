@@ -83,7 +83,7 @@ fn only_the_word_of_a_terminal_selects_the_own_interface() {
         let text = format!("[[member]]\nname = \"ada\"\nengine = {{ terminal = {word:?} }}");
         let fault = faults_of(&text);
         let expected = format!(
-            "`terminal` = {word:?} is not an agent whose own terminal interface is supported | use \"claude\", \"codex\", or a list of the program and its arguments"
+            "`terminal` = {word:?} is not an agent whose own terminal interface is supported | use \"claude\", \"codex\", \"opencode\", or a list of the program and its arguments"
         );
         assert!(fault.ends_with(&expected), "{fault}");
     }

@@ -147,7 +147,7 @@ impl OpenCode {
             sent: HashMap::new(),
             following: None,
             replies: JoinSet::new(),
-            permissions: Permissions::new(sender),
+            permissions: Permissions::new(sender, cwd.clone()),
             answers,
             inputs: HashMap::new(),
             is_cancelled: false,
@@ -200,7 +200,7 @@ impl OpenCode {
             let why = "it sent an invalid message: the conversation has no id".to_owned();
             return Err(OpenError::Other(why));
         }
-        if session["permission"] != permissions() && !is_at_end(&session["permission"]) {
+        if !asks(&session) {
             let why = "it does not accept that it asks about each call".to_owned();
             return Err(OpenError::Other(why));
         }
@@ -335,10 +335,9 @@ impl OpenCode {
 
 /// Whether the rules of a conversation end with those of this client. OpenCode keeps the earlier rules of a conversation,
 /// and the last matching rule applies.
-fn is_at_end(rules: &Value) -> bool {
-    let (ours, rules) = (permissions(), rules.as_array());
-    let ours = ours.as_array().map(Vec::as_slice).unwrap_or_default();
-    rules.is_some_and(|rules| rules.ends_with(ours))
+fn asks(session: &Value) -> bool {
+    let rules = session["permission"].as_array();
+    rules.is_some_and(|rules| rules.ends_with(&permissions()))
 }
 
 /// The windows of the models, by `provider/model`.

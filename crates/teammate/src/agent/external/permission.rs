@@ -1,7 +1,8 @@
 //! Decides whether an external agent may execute a call. Called by the loop, once for each question of the agent.
 //!
 //! The rules judge a call of a known kind as a call of the native tool: a shell line as `bash`, a change of one
-//! file as `edit`, a fetched address as `fetch`. Every other call needs a decision; so does a call with inputs that the
+//! file as `edit`, a fetched address as `fetch`, reading a file as `read`, searching a directory as `grep`. Every other call
+//! needs a decision; so does a call with inputs that the
 //! rules do not judge, such as another directory, and the user sees all of its inputs. The agent's own program executes
 //! the call, so nothing confines it, and its shell reads the line.
 
@@ -43,6 +44,12 @@ const DIRECTORY_INPUTS: &[&str] = &["cwd", "workdir", "directory"];
 
 /// The inputs of a fetch that send no data to the address.
 const FETCH_INPUTS: &[&str] = &["url", "prompt", "format", "timeout", "description"];
+
+/// The inputs in which agents pass the file that a call reads, or the directory that it searches.
+const PATH_INPUTS: &[&str] = &["filePath", "file_path", "path"];
+
+/// The inputs of a call that reads a file or searches a directory, besides [`PATH_INPUTS`].
+const READ_INPUTS: &[&str] = &["offset", "limit", "pattern", "include"];
 
 /// The kinds of calls of the protocol. They are parts of the names that rules refer to.
 const KINDS: &[&str] = &[
@@ -169,6 +176,16 @@ fn as_call(agent: &str, call: &ToolCall, cwd: &Path) -> (String, Value) {
                 return ("edit".to_owned(), json!({ "path": path, "diff": diff }));
             }
         }
+        ("read", [path]) if reads_only(&input, path, cwd) => {
+            return ("read".to_owned(), json!({ "path": path }));
+        }
+        ("search", [path]) if input["pattern"].is_string() && reads_only(&input, path, cwd) => {
+            let pattern = &input["pattern"];
+            return (
+                "grep".to_owned(),
+                json!({ "pattern": pattern, "path": path }),
+            );
+        }
         ("fetch", _) if has_only(&input, &[FETCH_INPUTS]) => {
             if let Some(url) = input["url"].as_str() {
                 return ("fetch".to_owned(), json!({ "url": url }));
@@ -207,6 +224,15 @@ fn is_plain_run(input: &Value, cwd: &Path) -> bool {
             let path = directory.as_str().map(Path::new);
             directory.is_null() || path == Some(cwd)
         })
+}
+
+/// Whether the call reads nothing but this file or directory. Without a path, a call reads the member's directory.
+fn reads_only(input: &Value, path: &str, cwd: &Path) -> bool {
+    let mut paths = PATH_INPUTS.iter().filter_map(|name| input[*name].as_str());
+    let read = cwd.join(paths.next().unwrap_or_default());
+    has_only(input, &[READ_INPUTS, PATH_INPUTS])
+        && paths.next().is_none()
+        && read.components().eq(Path::new(path).components())
 }
 
 /// Whether the input has no other fields than these.
@@ -263,5 +289,40 @@ mod tests {
         );
         let sent = json!({ "url": "https://a.example", "body": "text" });
         assert_eq!(tool_of("fetch", sent), "acp_ida_fetch");
+    }
+
+    #[test]
+    fn a_call_that_reads_is_judged_by_the_path_that_it_names() {
+        let tool_of = |kind: &str, path: &str, input: Value| {
+            let call = json!({ "toolCallId": "call-1", "kind": kind, "rawInput": input,
+                "locations": [{ "path": path }] });
+            let call = serde_json::from_value(call).unwrap();
+            as_call("ida", &call, Path::new("/project"))
+        };
+        let read = json!({ "filePath": "src/a.rs", "limit": 5 });
+        let (tool, arguments) = tool_of("read", "/project/src/a.rs", read);
+        assert_eq!(
+            (&*tool, arguments),
+            ("read", json!({ "path": "/project/src/a.rs" }))
+        );
+        let search = json!({ "pattern": "fn", "include": "*.rs" });
+        let (tool, arguments) = tool_of("search", "/project", search.clone());
+        let expected = json!({ "pattern": "fn", "path": "/project" });
+        assert_eq!((&*tool, arguments), ("grep", expected));
+        for (kind, path, input) in [
+            ("read", "/project/a", json!({ "filePath": "/elsewhere/a" })),
+            (
+                "read",
+                "/project/a",
+                json!({ "filePath": "a", "path": "b" }),
+            ),
+            ("read", "/project/a", json!({ "filePath": "a", "url": "b" })),
+            ("read", "/project/a", json!({})),
+            ("search", "/project/src", search),
+            ("search", "/project", json!({ "query": "fn" })),
+        ] {
+            let (tool, _) = tool_of(kind, path, input.clone());
+            assert_eq!(tool, format!("acp_ida_{kind}"), "{input}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Calls of OpenCode's tools in the form of the Agent Client Protocol, in which the permission questions and the pane show
 //! them. Called by `opencode`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -34,8 +34,8 @@ pub(super) fn call(part: &Value) -> Option<ToolCall> {
     })
 }
 
-/// The call that a permission is asked for. `input`: of the tool, if it is known.
-pub(super) fn asked_call(asked: &Value, input: Option<&Value>) -> ToolCall {
+/// The call that a permission is asked for. `input`: of the tool, if it is known. `cwd`: the directory of the server.
+pub(super) fn asked_call(asked: &Value, input: Option<&Value>, cwd: &Path) -> ToolCall {
     let permission = text(&asked["permission"]);
     let metadata = &asked["metadata"];
     let mut call = ToolCall {
@@ -75,13 +75,19 @@ pub(super) fn asked_call(asked: &Value, input: Option<&Value>) -> ToolCall {
             let patches = patches.map(|(path, diff)| CallContent::Patch { path, diff });
             call.content = Some(patches.collect());
         }
-        "read" => {
-            let path = input.and_then(|input| input["filePath"].as_str());
-            let patterns = asked["patterns"].as_array().into_iter().flatten();
-            let shown = path.or_else(|| patterns.filter_map(Value::as_str).next());
-            call.title = Some(format!("read {}", shown.unwrap_or_default()));
-            call.kind = Some("read".to_owned());
-            call.locations = path.map(|path| locations([PathBuf::from(path)]));
+        "read" | "glob" | "grep" => {
+            let name = if permission == "read" {
+                "filePath"
+            } else {
+                "path"
+            };
+            call.title = Some(title(permission, input.unwrap_or(metadata)));
+            call.kind = Some(kind(permission).to_owned());
+            if let Some(input) = input {
+                call.raw_input = Some(input.clone());
+                let path = cwd.join(text(&input[name]));
+                call.locations = Some(locations([path]));
+            }
         }
         "external_directory" => {
             let patterns = asked["patterns"].as_array().into_iter().flatten();
@@ -182,7 +188,7 @@ mod tests {
     }
 
     fn kind_of(asked: &Value, input: Option<&Value>) -> String {
-        asked_call(asked, input).kind.unwrap()
+        asked_call(asked, input, Path::new("/p")).kind.unwrap()
     }
 
     #[test]
@@ -218,10 +224,15 @@ mod tests {
     fn a_line_with_unknown_inputs_shows_all_that_is_known() {
         let asked = asked("bash", json!(["ls"]), json!({ "command": "ls" }));
         let input = json!({ "command": "ls", "workdir": "/elsewhere" });
-        assert_eq!(asked_call(&asked, Some(&input)).raw_input, Some(input));
+        assert_eq!(
+            asked_call(&asked, Some(&input), Path::new("/p")).raw_input,
+            Some(input)
+        );
         let other = json!({ "command": "rm" });
         for unknown in [None, Some(&other)] {
-            let input = asked_call(&asked, unknown).raw_input.unwrap();
+            let input = asked_call(&asked, unknown, Path::new("/p"))
+                .raw_input
+                .unwrap();
             assert_eq!(input["metadata"]["command"], "ls");
         }
     }

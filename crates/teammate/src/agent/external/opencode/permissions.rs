@@ -9,6 +9,7 @@
 //! its requests open, also in the dialog, so they are rejected.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -34,6 +35,8 @@ pub(super) struct Permissions {
     answered: HashMap<String, bool>,
     answers: mpsc::UnboundedSender<Answer>,
     number: u64,
+    /// The directory of the server.
+    cwd: PathBuf,
 }
 
 /// A request for a call whose input is not known. OpenCode reports the input shortly before or after the request. The
@@ -81,13 +84,14 @@ pub(super) enum Asked {
 }
 
 impl Permissions {
-    pub(super) fn new(answers: mpsc::UnboundedSender<Answer>) -> Self {
+    pub(super) fn new(answers: mpsc::UnboundedSender<Answer>, cwd: PathBuf) -> Self {
         Self {
             waiting: Vec::new(),
             open: Vec::new(),
             answered: HashMap::new(),
             answers,
             number: 0,
+            cwd,
         }
     }
 
@@ -149,11 +153,14 @@ impl Permissions {
         });
         let (number, answers) = (self.number, self.answers.clone());
         let withdrawn = async move { withdrawn.await.unwrap_or(Withdrawn::Gone) };
-        let question =
-            PermissionQuestion::new(asked_call(asked, input), withdrawn, move |answer| {
+        let question = PermissionQuestion::new(
+            asked_call(asked, input, &self.cwd),
+            withdrawn,
+            move |answer| {
                 // Without a receiver, the channel has ended, and the server with it.
                 let _ended = answers.send((number, answer));
-            });
+            },
+        );
         // The reason reaches the agent with the reply. The dialog is open already when the question waits.
         question.with_reason_and_pending(|| {})
     }
@@ -271,7 +278,7 @@ mod tests {
     #[tokio::test]
     async fn a_denial_withdraws_the_other_requests_without_an_answer() {
         let (sender, mut answers) = mpsc::unbounded_channel();
-        let mut permissions = Permissions::new(sender);
+        let mut permissions = Permissions::new(sender, "/p".into());
         let denied = question(&mut permissions, "per_1");
         let mut other = question(&mut permissions, "per_2");
         denied.answer(PermissionAnswer::Deny("no".to_owned()));
@@ -286,7 +293,7 @@ mod tests {
     #[tokio::test]
     async fn the_answer_of_the_user_withdraws_a_question() {
         for (reply, allowed) in [("once", true), ("always", true), ("reject", false)] {
-            let mut permissions = Permissions::new(mpsc::unbounded_channel().0);
+            let mut permissions = Permissions::new(mpsc::unbounded_channel().0, "/p".into());
             let mut asked = question(&mut permissions, "per_1");
             let (is_rejected, line) = permissions.replied(&replied("per_1", reply));
             assert_eq!((is_rejected, line.is_some()), (!allowed, reply == "always"));
@@ -297,7 +304,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_waits_for_the_input_of_its_call() {
-        let mut permissions = Permissions::new(mpsc::unbounded_channel().0);
+        let mut permissions = Permissions::new(mpsc::unbounded_channel().0, "/p".into());
         for id in ["per_1", "per_2"] {
             let asked = permissions.asked(&asked(id), None);
             assert!(matches!(asked, Ok(Asked::Later)));

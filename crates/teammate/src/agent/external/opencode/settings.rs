@@ -7,8 +7,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-/// The tools of the MCP server `team`, by the names that OpenCode gives them.
-const TEAM_TOOLS: &str = "team_*";
+/// The tools about which OpenCode does not ask: those of the MCP server `team`, by the names that OpenCode gives them, and its
+/// own list of steps, which changes nothing else.
+const UNASKED: [&str; 2] = ["team_*", "todowrite"];
 
 /// The variable with settings.
 pub(super) const CONFIG: &str = "OPENCODE_CONFIG_CONTENT";
@@ -25,8 +26,12 @@ pub(super) const USER: &str = "opencode";
 /// The content of [`CONFIG`]. `rules`: the file with the team's rules, which OpenCode adds to its system prompt.
 pub(super) fn config(tools: &[OsString], rules: &Path) -> String {
     let command: Vec<_> = tools.iter().map(|word| word.to_string_lossy()).collect();
+    let mut permission = json!({ "*": "ask" });
+    for tool in UNASKED {
+        permission[tool] = "allow".into();
+    }
     let settings = json!({
-        "permission": { "*": "ask", TEAM_TOOLS: "allow" },
+        "permission": permission,
         "mcp": { "team": { "type": "local", "command": command, "enabled": true } },
         "instructions": [rules],
     });
@@ -35,9 +40,9 @@ pub(super) fn config(tools: &[OsString], rules: &Path) -> String {
 
 /// The permissions of a conversation. They take precedence over all settings, also over the tools that the user's
 /// settings allow by name.
-pub(super) fn permissions() -> Value {
-    json!([
-        { "permission": "*", "pattern": "*", "action": "ask" },
-        { "permission": TEAM_TOOLS, "pattern": "*", "action": "allow" },
-    ])
+pub(super) fn permissions() -> Vec<Value> {
+    let rule =
+        |tool: &str, action: &str| json!({ "permission": tool, "pattern": "*", "action": action });
+    let unasked = UNASKED.iter().map(|tool| rule(tool, "allow"));
+    std::iter::once(rule("*", "ask")).chain(unasked).collect()
 }

@@ -21,7 +21,7 @@ use super::calls::text;
 use super::server::Refusal;
 use super::settings::permissions;
 use super::turn::{Sent, SentKind};
-use super::{OpenCode, Reply};
+use super::{OpenCode, Reply, asks};
 
 /// The time within which an answer of an idle server is completed.
 const SETTLE_LIMIT: Duration = Duration::from_secs(3);
@@ -245,11 +245,15 @@ impl OpenCode {
 
     pub(super) fn continue_in(&mut self, session: String, answer: Result<Value, Refusal>) {
         self.following = None;
-        if let Err(refusal) = answer {
-            let line = format!(
-                "cannot follow the user to another conversation, so the team stays in the earlier one: {refusal}"
-            );
-            return self.ready.push_back(Event::Notice(line));
+        let why = match answer {
+            Ok(opened) if asks(&opened) => None,
+            Ok(_) => Some("it does not accept that it asks about each call".to_owned()),
+            Err(refusal) => Some(refusal.to_string()),
+        };
+        if let Some(why) = why {
+            // OpenCode could act there without asking.
+            let why = format!("the user has gone to another conversation, and {why}");
+            return self.ready.push_back(Event::Unusable(why));
         }
         self.abort();
         if let Some(turn) = &mut self.turn {
