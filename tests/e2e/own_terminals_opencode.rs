@@ -376,9 +376,15 @@ async fn the_team_follows_the_user_to_another_conversation_of_opencode() {
         (conversations(&programs) == 2).then_some(())
     })
     .await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+    screen.type_in("endless\r").await;
+    rig.until_member_is("ada", MemberState::Working).await;
+    screen.type_in("\x1b").await;
+    rig.until_member_is("ada", MemberState::Idle).await;
     rig.ok(["send", "ada", "ping"]).await;
     screen.until("pong with ask").await;
-    rig.until_member_is("ada", MemberState::Idle).await;
+    let ada = rig.until_member_is("ada", MemberState::Idle).await;
+    assert_eq!(ada.usage.unpriced, 0, "{:?}", ada.usage);
     rig.ok(["send", "ada", "crash"]).await;
     rig.until_member("ada", |ada| ada.restarts > 0).await;
     rig.ok(["send", "ada", "ping again"]).await;

@@ -26,6 +26,8 @@ pub(in crate::agent) struct Meter {
     of_turn: Usage,
     /// The cost of the session that was counted, in millionths of a dollar.
     session_cost: u64,
+    /// The number of tokens in `unstored` that were reported together with their cost.
+    priced: u64,
     /// The agent has reported a cost in this session.
     has_cost: bool,
     stored_at: Option<Instant>,
@@ -48,7 +50,7 @@ impl Meter {
             SessionUpdate::UsageUpdate {
                 cost: Some(cost), ..
             } => self.cost(cost),
-            SessionUpdate::Spent { usd } => self.spend(*usd),
+            SessionUpdate::Spent { tokens, usd } => self.spend(tokens, *usd),
             SessionUpdate::AgentMessageChunk { meta, .. } => {
                 if let Some(tokens) = tokens(&meta["usage"]) {
                     self.add(tokens);
@@ -88,8 +90,9 @@ impl Meter {
         }
         self.stored_at = Some(Instant::now());
         if !self.has_cost {
-            usage.unpriced = usage.tokens();
+            usage.unpriced = usage.tokens().saturating_sub(self.priced);
         }
+        self.priced = 0;
         (usage, (usage.micro_usd > 0).then_some(self.session_cost))
     }
 
@@ -98,12 +101,14 @@ impl Meter {
         self.unstored = self.unstored.plus(tokens);
     }
 
-    /// Counts the cost of one answer.
-    fn spend(&mut self, usd: f64) {
+    /// Counts one answer.
+    fn spend(&mut self, counts: &Value, usd: f64) {
+        let tokens = tokens(counts).unwrap_or_default();
+        self.add(tokens);
         let Some(more) = micro_usd(usd) else {
             return;
         };
-        self.has_cost = true;
+        self.priced = self.priced.saturating_add(tokens.tokens());
         self.session_cost = self.session_cost.saturating_add(more);
         self.unstored.micro_usd = self.unstored.micro_usd.saturating_add(more);
     }
@@ -258,6 +263,16 @@ mod tests {
                 },
                 Some(100_000)
             )
+        );
+        // The cost of one answer is not that of the session.
+        let tokens = json!({ "inputTokens": 10, "outputTokens": 5 });
+        meter.read(&SessionUpdate::Spent { tokens, usd: 0.05 });
+        // Another session begins before the usage is stored.
+        meter.begin_session(0);
+        let (usage, _) = meter.take();
+        assert_eq!(
+            (usage.micro_usd, usage.tokens(), usage.unpriced),
+            (50_000, 15, 0)
         );
         for (amount, currency) in [(5.0, "EUR"), (-1.0, "USD")] {
             meter.read(&cost(amount, currency));

@@ -167,9 +167,11 @@ pub(super) enum SessionUpdate {
         #[serde(default)]
         cost: Option<Cost>,
     },
-    /// The cost of one answer of the model. Not part of the protocol.
+    /// The tokens and the cost of one answer of the model. Not part of the protocol.
     #[serde(skip)]
     Spent {
+        /// [`TokenCounts`].
+        tokens: Value,
         usd: f64,
     },
     #[serde(rename_all = "camelCase")]

@@ -36,10 +36,11 @@ impl OpenCode {
                 return self.ready.extend(line.map(Event::Notice));
             }
             "message.part.updated" => self.any_part(&properties["part"]),
-            "message.updated" if session != self.session => {
+            "message.updated" if properties["info"]["role"] == "user" => {
                 let message = &properties["info"];
+                self.users_message(text(&message["id"]));
                 // A report of an earlier message is not a new text: it has a summary.
-                if message["role"] == "user" && message["summary"].is_null() {
+                if session != self.session && message["summary"].is_null() {
                     self.writes_elsewhere(session);
                 }
                 return;
@@ -50,15 +51,6 @@ impl OpenCode {
             return;
         }
         match text(&event["type"]) {
-            "message.updated" if properties["info"]["role"] == "user" => {
-                let id = text(&properties["info"]["id"]);
-                if !self.users.iter().any(|known| known == id) {
-                    if self.users.len() >= USERS_MAX {
-                        self.users.pop_front();
-                    }
-                    self.users.push_back(id.to_owned());
-                }
-            }
             "message.updated" if properties["info"]["role"] == "assistant" => {
                 self.answer_updated(&properties["info"]);
             }
@@ -120,6 +112,17 @@ impl OpenCode {
         self.ready.push_back(Event::Permission(question));
     }
 
+    /// Notes a message of the user or of this client.
+    fn users_message(&mut self, id: &str) {
+        if self.users.iter().any(|known| known == id) {
+            return;
+        }
+        if self.users.len() >= USERS_MAX {
+            self.users.pop_front();
+        }
+        self.users.push_back(id.to_owned());
+    }
+
     /// Handles a part of a message of any conversation.
     fn any_part(&mut self, part: &Value) {
         match text(&part["type"]) {
@@ -150,16 +153,14 @@ impl OpenCode {
         let id = text(&part["id"]);
         let message = text(&part["messageID"]);
         let is_users = self.users.iter().any(|users| users == message);
-        let is_answers = self
-            .turn
-            .as_ref()
-            .is_some_and(|turn| turn.open_answers.contains(message) || turn.texts.contains_key(id));
         match text(&part["type"]) {
             // OpenCode adds the content of files as texts.
             "text" if is_users && part["synthetic"] != true => {
                 self.taken(id, text(&part["text"]));
             }
-            kind @ ("text" | "reasoning") if is_answers => self.text(id, kind == "reasoning", part),
+            kind @ ("text" | "reasoning") if !is_users => {
+                self.text(id, kind == "reasoning", part);
+            }
             "tool" => {
                 if let Some(call) = call(part) {
                     self.call(call);
@@ -251,13 +252,12 @@ impl OpenCode {
             "cachedReadTokens": tokens["cache"]["read"],
             "cachedWriteTokens": tokens["cache"]["write"],
         });
-        self.update(SessionUpdate::AgentMessageChunk {
-            content: ContentBlock::Other,
-            meta: json!({ "usage": counts }),
+        // Without a cost, the tokens count as unpriced.
+        let usd = part["cost"].as_f64().unwrap_or(f64::NAN);
+        self.update(SessionUpdate::Spent {
+            tokens: counts,
+            usd,
         });
-        if let Some(usd) = part["cost"].as_f64() {
-            self.update(SessionUpdate::Spent { usd });
-        }
         let total = tokens["total"].as_u64();
         if let (Some(used), Some(size), true) =
             (total, self.window, part["sessionID"] == *self.session)

@@ -74,10 +74,6 @@ impl OpenCode {
 
     /// Handles the state of an answer of the model.
     pub(super) fn answer_updated(&mut self, message: &Value) {
-        if message["summary"] == true {
-            // The summary of a long conversation is no answer to a text.
-            return;
-        }
         let id = text(&message["id"]);
         let model = format!(
             "{}/{}",
@@ -269,5 +265,10 @@ impl OpenCode {
         self.session.clone_from(&session);
         self.ready.push_back(Event::Session(session));
         self.follow(String::new());
+        // The turn may have ended before it could be followed.
+        if let Some(turn) = &mut self.turn {
+            turn.idle_beats = IDLE_BEATS - 1;
+        }
+        self.heartbeat();
     }
 }
