@@ -176,11 +176,15 @@ fn environment(cli: &Cli, rig: &Rig, server: &FakeModelServer) -> Vec<(&'static 
                 "options": { "baseURL": versioned, "apiKey": "scripted" },
                 "models": { "scripted": model },
             });
-            let settings = json!({
+            let mut settings = json!({
                 "model": "scripted/scripted",
                 "small_model": "scripted/scripted",
                 "provider": { "scripted": provider },
             });
+            if cli.word == "opencode-terminal" {
+                // Does not apply to the conversation of the member.
+                settings["permission"] = json!({ "*": "allow", "bash": "allow" });
+            }
             let file = format!(".config/{}.json", cli.word);
             write(&file, &settings.to_string());
             let file = home.join(file).to_string_lossy().into_owned();
