@@ -128,30 +128,39 @@ impl OpenCode {
         let server = Server::start(program, env.clone()).await?;
         env.retain(|(name, _)| name != PASSWORD && name != USERNAME);
         env.push((PASSWORD.into(), (&server.password).into()));
-        let (sender, answers) = mpsc::unbounded_channel();
+        let mut opencode = Self::over(server, Interface::new(terminal.clone(), program, env), cwd);
+        rules.clone_into(&mut opencode.rules);
         let version = version.as_deref().unwrap_or("of an unknown version");
-        Ok(Self {
-            interface: Interface::new(terminal.clone(), program, env),
+        opencode.description = format!("OpenCode {version}");
+        opencode.ready.extend(warning.map(Event::Notice));
+        Ok(opencode)
+    }
+
+    /// A client of this server. `cwd`: its directory.
+    fn over(server: Server, interface: Interface, cwd: &Path) -> Self {
+        let (sender, answers) = mpsc::unbounded_channel();
+        Self {
             server,
             events: None,
-            rules: rules.to_owned(),
+            interface,
+            rules: PathBuf::new(),
             session: String::new(),
             helpers: HashSet::new(),
             directory: cwd.to_string_lossy().into_owned(),
-            description: format!("OpenCode {version}"),
+            description: String::new(),
             windows: HashMap::new(),
             window: None,
             users: VecDeque::new(),
-            ready: warning.map(Event::Notice).into_iter().collect(),
+            ready: VecDeque::new(),
             turn: None,
             sent: HashMap::new(),
             following: None,
             replies: JoinSet::new(),
-            permissions: Permissions::new(sender, cwd.clone()),
+            permissions: Permissions::new(sender, cwd.to_owned()),
             answers,
             inputs: HashMap::new(),
             is_cancelled: false,
-        })
+        }
     }
 
     async fn open_session(

@@ -118,18 +118,9 @@ impl Server {
             () = running.ended() => Err(running.exit_within(EXIT_LIMIT).await),
         };
         let url = url.map_err(std::io::Error::other)?;
-        let client = http_client::client()
-            .build()
-            .map_err(std::io::Error::other)?;
-        let address = Address {
-            client,
-            url,
-            password: password.clone(),
-            directory: directory(&program.cwd)?,
-        };
         Ok(Self {
             program: running,
-            api: Api(Arc::new(address)),
+            api: Api::new(url, &password, directory(&program.cwd)?)?,
             password,
         })
     }
@@ -164,6 +155,18 @@ async fn address(stdout: pipe::Receiver) -> Result<Url, String> {
 }
 
 impl Api {
+    /// # Errors
+    /// If no client can be made.
+    pub(super) fn new(url: Url, password: &str, directory: String) -> std::io::Result<Self> {
+        let client = http_client::client().build();
+        Ok(Self(Arc::new(Address {
+            client: client.map_err(std::io::Error::other)?,
+            url,
+            password: password.to_owned(),
+            directory,
+        })))
+    }
+
     pub(super) fn url(&self) -> &str {
         self.0.url.as_str().trim_end_matches('/')
     }

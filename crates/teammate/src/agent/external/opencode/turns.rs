@@ -272,3 +272,164 @@ impl OpenCode {
         self.heartbeat();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use agent_team_protocol::spec::Steering;
+    use tokio::time::timeout;
+
+    use super::super::super::channel::{AgentProgram, BoxFuture, SideChannel};
+    use super::super::super::interface::Interface;
+    use super::super::super::running_program::RunningProgram;
+    use super::super::super::terminal::TerminalHandle;
+    use super::super::super::wire::PromptEnd;
+    use super::super::server::{Api, Server};
+    use super::*;
+
+    type End = BoxFuture<'static, Result<PromptEnd, TurnError>>;
+
+    /// A client in the conversation `ses_1`, without a server that answers: the tests report its events.
+    fn client() -> OpenCode {
+        let program = AgentProgram {
+            program: "/bin/sleep".into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: "/".into(),
+            team_tools: Vec::new(),
+            mode: None,
+            steering: Steering::default(),
+            rules: String::new(),
+        };
+        let running = RunningProgram::start(&program, vec!["600".into()], Vec::new());
+        let url = "http://127.0.0.1:1".parse().unwrap();
+        let server = Server {
+            program: running.unwrap().0,
+            api: Api::new(url, "", String::new()).unwrap(),
+            password: String::new(),
+        };
+        let (terminal, _) = TerminalHandle::channel();
+        let interface = Interface::new(terminal, &program, Vec::new());
+        let mut client = OpenCode::over(server, interface, Path::new("/"));
+        client.session = "ses_1".to_owned();
+        client
+    }
+
+    fn report(client: &mut OpenCode, kind: &str, mut properties: Value) {
+        if properties["sessionID"].is_null() {
+            properties["sessionID"] = "ses_1".into();
+        }
+        client.event(&json!({ "type": kind, "properties": properties }));
+    }
+
+    /// Reports a text of the user's side, in the part that was sent last if there is one.
+    fn report_text(client: &mut OpenCode, message: &str) {
+        let sent = client.sent.keys().next().cloned();
+        let part = sent.unwrap_or_else(|| "prt_of_user".to_owned());
+        let info = json!({ "id": message, "role": "user" });
+        report(client, "message.updated", json!({ "info": info }));
+        let part = json!({ "id": part, "messageID": message, "type": "text", "text": "a text" });
+        report(client, "message.part.updated", json!({ "part": part }));
+    }
+
+    fn report_answer(client: &mut OpenCode, is_complete: bool) {
+        let completed = is_complete.then_some(1);
+        let info =
+            json!({ "id": "msg_2", "role": "assistant", "time": { "completed": completed } });
+        report(client, "message.updated", json!({ "info": info }));
+    }
+
+    async fn is_pending(end: &mut End) -> bool {
+        timeout(Duration::ZERO, end).await.is_err()
+    }
+
+    #[tokio::test]
+    async fn a_turn_does_not_end_while_its_answer_is_open() {
+        let mut client = client();
+        let mut end = client.prompt("prompt");
+        report_text(&mut client, "msg_1");
+        report_answer(&mut client, false);
+        let data = json!({ "message": "the model is broken" });
+        let error = json!({ "error": { "name": "APIError", "data": data } });
+        report(&mut client, "session.error", error);
+        report(&mut client, "session.idle", json!({}));
+        assert!(is_pending(&mut end).await);
+        report_answer(&mut client, true);
+        report(&mut client, "session.idle", json!({}));
+        let end = end.await;
+        assert!(matches!(end, Err(TurnError::Failed(why)) if why == "the model is broken"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_stays_open_ends_after_the_limit() {
+        let mut client = client();
+        let mut end = client.prompt("prompt");
+        report_text(&mut client, "msg_1");
+        report_answer(&mut client, false);
+        report(&mut client, "session.idle", json!({}));
+        assert!(is_pending(&mut end).await);
+        tokio::time::advance(SETTLE_LIMIT).await;
+        client.overdue();
+        assert_eq!(end.await.unwrap().stop_reason, StopReason::EndTurn);
+    }
+
+    #[tokio::test]
+    async fn a_lost_end_of_a_turn_is_found_by_its_status() {
+        let mut client = client();
+        let mut end = client.prompt("prompt");
+        report_text(&mut client, "msg_1");
+        report_answer(&mut client, false);
+        let busy = json!({ "ses_1": { "type": "busy" } });
+        for status in [json!({}), busy, json!({})] {
+            client.check_status(&status);
+        }
+        assert!(is_pending(&mut end).await);
+        client.check_status(&json!({ "ses_1": { "type": "idle" } }));
+        assert!(end.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_message_after_the_end_of_a_turn_begins_another() {
+        let mut client = client();
+        let end = client.prompt("prompt");
+        report_text(&mut client, "msg_1");
+        let taken = client.steer("message");
+        report(&mut client, "session.idle", json!({}));
+        assert!(end.await.is_ok());
+        report_text(&mut client, "msg_3");
+        assert!(taken.await);
+        let mut ready = client.ready.iter();
+        assert!(ready.any(|event| matches!(event, Event::Began(began) if began.text.is_empty())));
+        assert!(client.turn.is_some());
+        assert!(!super::OpenCode::steer(&mut self::client(), "late").await);
+    }
+
+    #[tokio::test]
+    async fn the_team_does_not_follow_a_helper() {
+        let mut client = client();
+        let helper =
+            json!({ "sessionID": "ses_2", "info": { "id": "ses_2", "parentID": "ses_1" } });
+        report(&mut client, "session.created", helper);
+        for (session, is_followed) in [("ses_2", false), ("ses_3", true)] {
+            let info = json!({ "id": "msg_1", "role": "user" });
+            let text = json!({ "sessionID": session, "info": info });
+            report(&mut client, "message.updated", text);
+            assert_eq!(client.following.is_some(), is_followed, "{session}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_prompt_that_is_not_reported_makes_the_agent_unusable() {
+        let mut client = client();
+        let _end = client.prompt("prompt");
+        let part = client.sent.keys().next().unwrap().clone();
+        let answer = Ok(Value::Null);
+        client.replied(Reply::Sent { part, answer });
+        client.overdue();
+        assert!(client.ready.is_empty());
+        tokio::time::advance(super::super::TAKEN_LIMIT).await;
+        client.overdue();
+        assert!(matches!(client.ready.pop_front(), Some(Event::Unusable(_))));
+    }
+}
