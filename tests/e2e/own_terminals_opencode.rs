@@ -66,7 +66,8 @@ async fn opencode_answers_in_its_pane() {
     if !tmux::is_here() {
         return;
     }
-    let (rig, _programs) = rig("tmux", "");
+    let proxy = "HTTP_PROXY = \"http://127.0.0.1:9\", ";
+    let (rig, _programs) = rig_with("tmux", proxy, "");
     let pane = pane_of_interface(&rig).await;
     rig.ok(["send", "ada", "ping"]).await;
     rig.tmux()
@@ -288,6 +289,11 @@ async fn opencode_works_on_while_its_interface_is_closed() {
         "the terminal interface of OpenCode has ended and is opened again",
     )
     .await;
+    until("another interface", async || {
+        let running = fakes(&rig, "attach");
+        running.iter().any(|it| *it != interface).then_some(())
+    })
+    .await;
     rig.ok(["send", "ada", "Go on."]).await;
     until_logged(&rig, "During the turn: Message").await;
     let mut screen = rig.on_terminal(["attach", "ada"]);
@@ -441,10 +447,16 @@ async fn an_interrupt_ends_the_turn_of_opencode_and_its_dialog() {
     screen.until("Welcome to the fake").await;
     rig.ok(["send", "ada", "try it"]).await;
     until_asked(&rig).await;
-    let member = "ada".parse().expect("a name");
-    rig.ask::<MemberInterrupt>(OneMember { member }).await;
+    let interrupt = OneMember {
+        member: "ada".parse().expect("a name"),
+    };
+    rig.ask::<MemberInterrupt>(interrupt.clone()).await;
     until_nothing_asked(&rig).await;
     screen.until("The dialog is closed").await;
+    rig.until_member_is("ada", MemberState::Idle).await;
+    rig.ok(["send", "ada", "endless"]).await;
+    rig.until_member_is("ada", MemberState::Working).await;
+    rig.ask::<MemberInterrupt>(interrupt).await;
     rig.until_member_is("ada", MemberState::Idle).await;
     assert_eq!(rig.read("made.txt"), None);
     rig.ok(["send", "ada", "ping"]).await;

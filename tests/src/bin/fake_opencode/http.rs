@@ -59,12 +59,17 @@ impl Client {
         Self { address, directory }
     }
 
+    /// # Panics
+    /// Like the real interface, when the environment sends the request to a proxy.
     pub(super) async fn open(
         &self,
         method: &str,
         path: &str,
         body: &Value,
     ) -> BufReader<TcpStream> {
+        let has_proxy = variable("HTTP_PROXY").is_some();
+        let except = variable("NO_PROXY").unwrap_or_default();
+        assert!(!has_proxy || except.contains("127.0.0.1"));
         let stream = TcpStream::connect(&self.address).await.expect("a server");
         let (body, directory) = (body.to_string(), &self.directory);
         let request = format!(

@@ -40,7 +40,7 @@ use tokio::time::Instant;
 use self::calls::text;
 use self::permissions::{Answer, Permissions};
 use self::server::{Events, Refusal, Server};
-use self::settings::{CONFIG, PASSWORD, USERNAME, config, permissions};
+use self::settings::{CONFIG, PASSWORD, USERNAME, config, permissions, without_proxy};
 use self::turn::{Sent, SentKind, Turn};
 use super::channel::{AgentProgram, BoxFuture, Event, OpenError, Opened, SideChannel, TurnError};
 use super::interface::Interface;
@@ -128,6 +128,7 @@ impl OpenCode {
         let server = Server::start(program, env.clone()).await?;
         env.retain(|(name, _)| name != PASSWORD && name != USERNAME);
         env.push((PASSWORD.into(), (&server.password).into()));
+        without_proxy(&mut env);
         let mut opencode = Self::over(server, Interface::new(terminal.clone(), program, env), cwd);
         rules.clone_into(&mut opencode.rules);
         let version = version.as_deref().unwrap_or("of an unknown version");

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use super::super::channel::AgentProgram;
 use super::super::running_program::{EXIT_LIMIT, RunningProgram};
-use super::settings::{PASSWORD, USER, USERNAME};
+use super::settings::{HOST, PASSWORD, USER, USERNAME};
 
 /// The beginning of the line with which the server reports its address.
 const LISTENING: &str = "opencode server listening on ";
@@ -108,7 +108,7 @@ impl Server {
         env.push((PASSWORD.into(), (&password).into()));
         let mut args: Vec<OsString> = program.args.iter().map(OsString::from).collect();
         // Arguments take precedence over the user's settings, which could name an address of the network.
-        args.extend(["serve", "--hostname", "127.0.0.1", "--port", "0"].map(OsString::from));
+        args.extend(["serve", "--hostname", HOST, "--port", "0"].map(OsString::from));
         let (mut running, stdout) = RunningProgram::start(program, args, env)?;
         let url = tokio::select! {
             url = tokio::time::timeout(START_LIMIT, address(stdout)) => url.unwrap_or_else(|_| {
@@ -149,7 +149,7 @@ async fn address(stdout: pipe::Receiver) -> Result<Url, String> {
     tokio::spawn(async move { tokio::io::copy(&mut rest, &mut tokio::io::sink()).await });
     let shown = agent_team_protocol::text::visible_label(&url, REFUSAL_MAX);
     let url = Url::parse(&url).ok();
-    let is_here = |url: &Url| url.scheme() == "http" && url.host_str() == Some("127.0.0.1");
+    let is_here = |url: &Url| url.scheme() == "http" && url.host_str() == Some(HOST);
     url.filter(is_here)
         .ok_or_else(|| format!("its server listens at {shown}, which is not this machine"))
 }

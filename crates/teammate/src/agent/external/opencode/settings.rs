@@ -23,6 +23,9 @@ pub(super) const USERNAME: &str = "OPENCODE_SERVER_USERNAME";
 /// The user name of the server, unless a variable names another.
 pub(super) const USER: &str = "opencode";
 
+/// The address of this machine at which the server listens.
+pub(super) const HOST: &str = "127.0.0.1";
+
 /// The content of [`CONFIG`]. `rules`: the file with the team's rules, which OpenCode adds to its system prompt.
 pub(super) fn config(tools: &[OsString], rules: &Path) -> String {
     let command: Vec<_> = tools.iter().map(|word| word.to_string_lossy()).collect();
@@ -38,6 +41,22 @@ pub(super) fn config(tools: &[OsString], rules: &Path) -> String {
     settings.to_string()
 }
 
+/// Makes a program connect directly to the server of this machine: the interface would send its requests to the proxy of the
+/// environment, which reaches another machine.
+pub(super) fn without_proxy(env: &mut Vec<(OsString, OsString)>) {
+    for name in ["no_proxy", "NO_PROXY"] {
+        let mut except = OsString::from(HOST);
+        env.retain(|(given, value)| {
+            if given == name && !value.is_empty() {
+                except.push(",");
+                except.push(value);
+            }
+            given != name
+        });
+        env.push((name.into(), except));
+    }
+}
+
 /// The permissions of a conversation. They take precedence over all settings, also over the tools that the user's
 /// settings allow by name.
 pub(super) fn permissions() -> Vec<Value> {
@@ -45,4 +64,25 @@ pub(super) fn permissions() -> Vec<Value> {
         |tool: &str, action: &str| json!({ "permission": tool, "pattern": "*", "action": action });
     let unasked = UNASKED.iter().map(|tool| rule(tool, "allow"));
     std::iter::once(rule("*", "ask")).chain(unasked).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interface_uses_no_proxy_for_this_machine() {
+        let given = [
+            ("NO_PROXY", "a.example"),
+            ("HTTP_PROXY", "http://b.example"),
+        ];
+        let mut env: Vec<(OsString, OsString)> = given.map(|(n, v)| (n.into(), v.into())).into();
+        without_proxy(&mut env);
+        let expected = [
+            ("HTTP_PROXY", "http://b.example"),
+            ("no_proxy", "127.0.0.1"),
+            ("NO_PROXY", "127.0.0.1,a.example"),
+        ];
+        assert_eq!(env, expected.map(|(n, v)| (n.into(), v.into())));
+    }
 }
