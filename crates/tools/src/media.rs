@@ -138,10 +138,6 @@ pub async fn attached(
     text: &str,
     outside: bool,
 ) -> Vec<Result<Media, String>> {
-    let purpose = match outside {
-        true => Purpose::Attaching,
-        false => Purpose::Reading,
-    };
     let mut all = Vec::new();
     for path in mentioned(text).take(ATTACHED_MAX) {
         let is_named_like_media = MEDIA_ENDINGS.iter().any(|ending| {
@@ -149,7 +145,7 @@ pub async fn attached(
             let end = start.and_then(|start| path.get(start..));
             end.is_some_and(|end| end.eq_ignore_ascii_case(ending))
         });
-        match attach(context, path, purpose).await {
+        match attach(context, path, outside).await {
             Ok(media) => all.extend(media.into_iter().map(Ok)),
             Err(why) if is_named_like_media => all.push(Err(why)),
             Err(_) => {}
@@ -158,8 +154,12 @@ pub async fn attached(
     all
 }
 
-async fn attach(context: &ToolContext, path: &str, purpose: Purpose) -> Result<Vec<Media>, String> {
-    let resolved = ResolvedPath::find(context, path, purpose).map_err(|error| error.to_string())?;
+async fn attach(context: &ToolContext, path: &str, outside: bool) -> Result<Vec<Media>, String> {
+    let resolved = match outside {
+        true => ResolvedPath::find_anywhere(context, path),
+        false => ResolvedPath::find(context, path, Purpose::Reading),
+    };
+    let resolved = resolved.map_err(|error| error.to_string())?;
     let guard = &context.guard;
     if guard.covers_given(&context.cwd, path) || guard.covers(&resolved.path()) {
         return Err(format!("{path} needs permission to be read"));

@@ -1,8 +1,9 @@
 //! Resolves and checks a path of a call. Called by every tool that takes a path.
 //!
 //! A path is checked twice: as given, and with symbolic links resolved; both must be within the project, or, for
-//! reading, within the directory of stored outputs. A file that the user attaches may be anywhere. The checked path is then opened below the root's descriptor without
-//! following any link (see `system::beneath`), so a link that is created after the check is not followed.
+//! reading, within the directory of stored outputs. A file that the user attaches may be anywhere. The checked path is
+//! then opened below the root's descriptor without following any link (see `system::beneath`), so a link that is created
+//! after the check is not followed.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -26,8 +27,6 @@ pub(super) enum Purpose {
     Reading,
     /// Does not permit the directories of [`NEVER_WRITTEN`].
     Writing,
-    /// Permits files outside the project, and `~/`: the user typed the path.
-    Attaching,
 }
 
 /// Directories that tools never write to, and the reason.
@@ -65,26 +64,10 @@ impl ResolvedPath {
                 "`path` is invalid: it is empty or contains a NUL character".to_owned(),
             ));
         }
-        let home = (purpose == Purpose::Attaching)
-            .then(|| Some(std::env::home_dir()?.join(given.strip_prefix("~/")?)))
-            .flatten();
-        let path = CallPath::lexical(&context.cwd, home.as_deref().unwrap_or(given.as_ref()));
+        let path = CallPath::lexical(&context.cwd, given);
         let mut roots = vec![&context.project];
-        if purpose != Purpose::Writing {
+        if purpose == Purpose::Reading {
             roots.push(&context.outputs);
-        }
-        if purpose == Purpose::Attaching {
-            let resolved = resolve(&path).map_err(|error| failed(given, &error))?;
-            let name = resolved.file_name().map(PathBuf::from);
-            let directory = resolved
-                .parent()
-                .filter(|_| !resolved.starts_with(&context.project));
-            if let (Some(directory), Some(name)) = (directory, name) {
-                return Ok(ResolvedPath {
-                    root: directory.to_owned(),
-                    relative: name,
-                });
-            }
         }
         if !roots.iter().any(|root| path.starts_with(root)) {
             return Err(outside(context, given));
@@ -116,6 +99,33 @@ impl ResolvedPath {
             root: root.clone(),
             relative,
         })
+    }
+
+    /// Resolves a path that the user typed, which may be outside the project or begin with `~/`.
+    ///
+    /// # Errors
+    /// If the path is invalid or cannot be resolved, or is the root of the file system.
+    pub(super) fn find_anywhere(
+        context: &ToolContext,
+        given: &str,
+    ) -> Result<ResolvedPath, ToolError> {
+        let below_home = given.strip_prefix("~/");
+        let home =
+            below_home.and_then(|rest| Some(format!("{}/{rest}", std::env::home_dir()?.to_str()?)));
+        let given = home.as_deref().unwrap_or(given);
+        let inside = Self::find(context, given, Purpose::Reading);
+        if inside.is_ok() || given.contains('\0') {
+            return inside;
+        }
+        let path = CallPath::lexical(&context.cwd, given);
+        let resolved = resolve(&path).map_err(|error| failed(given, &error))?;
+        match (resolved.parent(), resolved.file_name()) {
+            (Some(directory), Some(name)) => Ok(ResolvedPath {
+                root: directory.to_owned(),
+                relative: name.into(),
+            }),
+            _ => inside,
+        }
     }
 
     /// The canonical path.
