@@ -154,7 +154,12 @@ pub async fn attached(
     all
 }
 
+/// `path` may begin with `~/`.
 async fn attach(context: &ToolContext, path: &str, outside: bool) -> Result<Vec<Media>, String> {
+    let below_home = path.strip_prefix("~/");
+    let in_home =
+        below_home.and_then(|rest| Some(format!("{}/{rest}", std::env::home_dir()?.to_str()?)));
+    let path = in_home.as_deref().unwrap_or(path);
     let resolved = match outside {
         true => ResolvedPath::find_anywhere(context, path),
         false => ResolvedPath::find(context, path, Purpose::Reading),

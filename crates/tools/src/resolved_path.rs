@@ -101,23 +101,23 @@ impl ResolvedPath {
         })
     }
 
-    /// Resolves a path that the user typed, which may be outside the project or begin with `~/`.
+    /// Resolves a path that the user typed, which may be outside the project. A link of the project that leads outside
+    /// is refused as in [`Self::find`]: its target was chosen by the repository, not by the user.
     ///
     /// # Errors
-    /// If the path is invalid or cannot be resolved, or is the root of the file system.
+    /// If the path is invalid or cannot be resolved, is such a link, or is the root of the file system.
     pub(super) fn find_anywhere(
         context: &ToolContext,
         given: &str,
     ) -> Result<ResolvedPath, ToolError> {
-        let below_home = given.strip_prefix("~/");
-        let home =
-            below_home.and_then(|rest| Some(format!("{}/{rest}", std::env::home_dir()?.to_str()?)));
-        let given = home.as_deref().unwrap_or(given);
         let inside = Self::find(context, given, Purpose::Reading);
         if inside.is_ok() || given.contains('\0') {
             return inside;
         }
         let path = CallPath::lexical(&context.cwd, given);
+        if path.starts_with(&context.project) {
+            return inside;
+        }
         let resolved = resolve(&path).map_err(|error| failed(given, &error))?;
         match (resolved.parent(), resolved.file_name()) {
             (Some(directory), Some(name)) => Ok(ResolvedPath {

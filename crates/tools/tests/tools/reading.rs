@@ -335,15 +335,25 @@ async fn a_typed_message_attaches_files_outside_the_project() {
     let outside = tempfile::tempdir().unwrap();
     let shot = outside.path().join("shot.PNG");
     std::fs::write(&shot, b"\x89PNG\r\n\x1a\n image").unwrap();
-    // Tools give the model a link of the project only if its target is in the project.
-    std::os::unix::fs::symlink(&shot, rig.path("link.png")).unwrap();
-    let text = format!("Compare @{}, @link.png and @/dev/zero.", shot.display());
+    let link = outside.path().join("link.png");
+    std::os::unix::fs::symlink(&shot, &link).unwrap();
+    // The repository chose the target of this link.
+    std::os::unix::fs::symlink(&shot, rig.path("hostile.png")).unwrap();
+    let (shot, link) = (shot.display(), link.display());
+    let text = format!("Compare @{shot}, @{link}, @hostile.png and @/dev/zero.");
     let found = attached(&rig.context, &text, true).await;
-    let [Ok(first), Ok(second)] = &found[..] else {
+    let [Ok(first), Ok(second), Err(why)] = &found[..] else {
         panic!("{found:?}");
     };
     assert_eq!((&*first.name, &*second.name), ("shot.PNG", "shot.PNG"));
+    assert!(why.contains("leads out of the project"), "{why}");
 
     let unfinished = "@/ and @.. and @~/ and @~";
     assert_eq!(attached(&rig.context, unfinished, true).await, []);
+
+    let found = attached(&rig.context, "Compare @~/shot.png", false).await;
+    let [Err(why)] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert!(why.contains("is outside the project"), "{why}");
 }
