@@ -6,12 +6,12 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
 
 use agent_team::model::{Answer, Answering, Delta, Item, Model, Prompt, Stop, ToolCall};
 use agent_team::protocol::view::TaskState;
 use agent_team::{Role, Spawn, TaskSpec, Team};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 /// A model that writes a greeting in the language of its prompt, then completes its task.
 #[derive(Debug)]
@@ -67,10 +67,13 @@ fn call(name: &str, input: Value) -> Answer {
 #[tokio::main(flavor = "current_thread")]
 pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let project = tempfile::tempdir()?;
+    let changed = Arc::new(Notify::new());
+    let notify = Arc::clone(&changed);
     let team = Team::builder()
         .project(project.path())
         .model(Arc::new(Translator))
         .role(Role::new("translator"))
+        .on_envelope(move |_| notify.notify_one())
         .build()
         .await?;
     for (language, directory) in [("French", "fr"), ("Latin", "la")] {
@@ -88,7 +91,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
         };
         let task = team.board().add(spec).await?.task;
         while team.board().show(task).await?.state != TaskState::Completed {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            changed.notified().await;
         }
         let greeting =
             std::fs::read_to_string(project.path().join(directory).join("greeting.txt"))?;

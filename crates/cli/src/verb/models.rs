@@ -179,7 +179,7 @@ fn text_of(updated: &UpdatedModels) -> String {
         providers,
     } = updated;
     format!(
-        "wrote {}: {models} models, {priced} with a price, of {}\n",
+        "wrote {}: models: {models}, with a price: {priced}, of {}\n",
         text::line(file),
         text::line(&providers.join(", "))
     )
