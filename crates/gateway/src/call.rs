@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_team_protocol::codec::FRAME_MAX;
-use agent_team_protocol::document::{Board, Modes, TeamStats, TeamStatus};
+use agent_team_protocol::document::{BoardView, ModesView, TeamStats, TeamStatus};
 use agent_team_protocol::method::{
     Method as _, Nothing, RequestDecide, RequestShow, TaskListAnswer, TeamShow,
 };
@@ -321,7 +321,7 @@ async fn document(
             let team: TeamView = serde_json::from_str(shown.get())?;
             Ok(match resource.document {
                 Document::Stats => raw(&TeamStats::of(&team)),
-                Document::Modes => raw(&Modes::of(&team)),
+                Document::Modes => raw(&ModesView::of(&team)),
                 Document::Team | Document::Answer | Document::Board | Document::Request => {
                     raw(&TeamStatus::of(&team))
                 }
@@ -337,7 +337,7 @@ async fn document(
                 let answer = query(service, resource.call.name, team.clone(), &next).await?;
                 page = serde_json::from_str(answer.get())?;
             }
-            Ok(raw(&Board { tasks }))
+            Ok(raw(&BoardView { tasks }))
         }
         Document::Request => {
             let args: Value = serde_json::from_str(args.get())?;

@@ -49,14 +49,14 @@ impl<'a> TeamStatus<'a> {
 /// The document of `mode`.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Modes<'a> {
+pub struct ModesView<'a> {
     /// The mode of the team. `None`: the team was never brought up.
     pub mode: Option<Mode>,
     /// Members whose mode differs from the team's.
     pub members: BTreeMap<&'a MemberName, Mode>,
 }
 
-impl<'a> Modes<'a> {
+impl<'a> ModesView<'a> {
     pub fn of(team: &'a TeamView) -> Self {
         let differ = team.members.iter();
         let differ = differ.filter_map(|member| Some((&member.name, member.mode?)));
@@ -70,7 +70,7 @@ impl<'a> Modes<'a> {
 /// The document of `task list` and `task graph`.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Board {
+pub struct BoardView {
     pub tasks: Vec<TaskView>,
 }
 

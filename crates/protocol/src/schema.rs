@@ -7,7 +7,7 @@ use std::path::Path;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::document::{Board, Modes, TeamStats, TeamStatus};
+use crate::document::{BoardView, ModesView, TeamStats, TeamStatus};
 use crate::envelope::Envelope;
 use crate::initialize::{self, Initialize, Initialized, PROTOCOL};
 use crate::result::RunResult;
@@ -56,8 +56,8 @@ fn schema() -> String {
         "documents": {
             "event": generator.subschema_for::<Envelope>(),
             "run": generator.subschema_for::<RunResult>(),
-            "board": generator.subschema_for::<Board>(),
-            "modes": generator.subschema_for::<Modes<'_>>(),
+            "board": generator.subschema_for::<BoardView>(),
+            "modes": generator.subschema_for::<ModesView<'_>>(),
             "stats": generator.subschema_for::<TeamStats<'_>>(),
             "team": generator.subschema_for::<TeamStatus<'_>>(),
         },

@@ -43,20 +43,20 @@ pub fn name(descriptor: impl AsFd) -> io::Result<PathBuf> {
 
 /// A terminal's modes at the time of creation. Dropping the value restores them.
 #[derive(Debug)]
-pub struct Modes {
+pub struct SavedModes {
     terminal: OwnedFd,
     saved: Termios,
 }
 
-impl Modes {
-    pub fn of(terminal: impl AsFd) -> io::Result<Modes> {
+impl SavedModes {
+    pub fn of(terminal: impl AsFd) -> io::Result<SavedModes> {
         let terminal = terminal.as_fd().try_clone_to_owned()?;
         let saved = tcgetattr(&terminal)?;
-        Ok(Modes { terminal, saved })
+        Ok(SavedModes { terminal, saved })
     }
 }
 
-impl Drop for Modes {
+impl Drop for SavedModes {
     fn drop(&mut self) {
         // Fails if the terminal was closed; then there is nothing to restore.
         let _restored = tcsetattr(&self.terminal, SetArg::TCSANOW, &self.saved);
@@ -67,12 +67,12 @@ impl Drop for Modes {
 /// end in CR LF). Dropping the value restores the previous modes.
 #[derive(Debug)]
 pub struct RawMode {
-    _previous: Modes,
+    _previous: SavedModes,
 }
 
 impl RawMode {
     pub fn enter(terminal: impl AsFd) -> io::Result<RawMode> {
-        let previous = Modes::of(terminal)?;
+        let previous = SavedModes::of(terminal)?;
         let mut raw = previous.saved.clone();
         cfmakeraw(&mut raw);
         tcsetattr(&previous.terminal, SetArg::TCSANOW, &raw)?;

@@ -24,7 +24,7 @@ use agent_team_protocol::rpc::{Call, TeamRef};
 use agent_team_protocol::{LaunchId, TeamId};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 use agent_team_system::signals::{QuitKey, SignalEvent, Signals};
-use agent_team_system::terminal::{self, Modes, Tty};
+use agent_team_system::terminal::{self, SavedModes, Tty};
 use signal_hook::consts::SIGTSTP;
 use tokio::time::Instant;
 
@@ -66,7 +66,7 @@ pub fn run(
 ) -> Result<(), AttachError> {
     let terminal = terminal::name(io::stdin()).map_err(AttachError::NoTerminal)?;
     // Restore the terminal's modes here: a worker that is killed cannot restore them.
-    let _modes = Modes::of(io::stdin())?;
+    let _modes = SavedModes::of(io::stdin())?;
     let own = ProcessId::current()?;
     let request = LendTerminal {
         launch,

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use agent_team_protocol::document::Modes;
+use agent_team_protocol::document::ModesView;
 use agent_team_protocol::method::{MemberShow, Nothing, OneMember, SetMode, TeamMode, TeamShow};
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::view::TeamView;
@@ -55,7 +55,7 @@ pub(super) async fn run(
 }
 
 fn show(output: Output, team: &TeamView, member: Option<&MemberName>) -> Result<ExitCode, Failure> {
-    let document = Modes::of(team);
+    let document = ModesView::of(team);
     output.show(&document, || match member {
         Some(name) => match document.members.get(name).copied().or(team.mode) {
             Some(mode) => format!("{name} is in mode {mode}: {}\n", effect(mode)),
@@ -68,7 +68,7 @@ fn show(output: Output, team: &TeamView, member: Option<&MemberName>) -> Result<
 
 const NEVER_UP: &str = "the team was never brought up\n";
 
-fn text(modes: &Modes<'_>) -> String {
+fn text(modes: &ModesView<'_>) -> String {
     let Some(mode) = modes.mode else {
         return NEVER_UP.to_owned();
     };

@@ -5,7 +5,7 @@ mod wait;
 use std::process::ExitCode;
 
 use agent_team_client::Session;
-use agent_team_protocol::document::Board;
+use agent_team_protocol::document::BoardView;
 use agent_team_protocol::method::{
     AddTask, AssignTask, ClaimTask, ClearField, EndTask, Nothing, OneTask, TaskAdd, TaskAnswer,
     TaskAssign, TaskCancel, TaskChanges, TaskClaim, TaskComplete, TaskFail, TaskRelease, TaskRetry,
@@ -135,7 +135,7 @@ fn changed(output: Output, answer: &TaskAnswer, done: &str) -> Result<(), Failur
 }
 
 async fn list(session: &mut Session, output: Output) -> Result<ExitCode, Failure> {
-    let document = Board {
+    let document = BoardView {
         tasks: session.board().await?,
     };
     output.show(&document, || match document.tasks.as_slice() {
@@ -166,7 +166,7 @@ async fn show(session: &mut Session, output: Output, task: TaskId) -> Result<Exi
 
 /// With `--json` prints the tasks, whose `after` and `blocks` are the edges.
 async fn graph(session: &mut Session, output: Output, dot: bool) -> Result<ExitCode, Failure> {
-    let document = Board {
+    let document = BoardView {
         tasks: session.board().await?,
     };
     output.show(&document, || {
