@@ -477,7 +477,8 @@ events! {
         /// Set if it differs from `since`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         life_since: Option<Tick>,
-        told_idle: bool,
+        #[serde(rename = "told_idle")]
+        idle_notified: bool,
         worked: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         objection: Option<Arc<str>>,

@@ -60,10 +60,10 @@ impl World {
             }
         }
         for (launch, worker) in self.workers.iter().filter(|(_, worker)| worker.is_alive) {
-            if !worker.said_hello && !worker.never_says_hello {
+            if !worker.has_hello && !worker.never_connects {
                 moves.push(Move::Hello(launch.clone()));
             }
-            if worker.said_hello && worker.task.is_some() {
+            if worker.has_hello && worker.task.is_some() {
                 moves.push(Move::Work(launch.clone()));
             }
             if !worker.offered.is_empty() {

@@ -20,8 +20,8 @@ pub(crate) struct Worker {
     pub(crate) process: ProcessStamp,
     /// Whether the worker's own process lives; its children can outlive it.
     pub(crate) is_alive: bool,
-    pub(crate) said_hello: bool,
-    pub(crate) never_says_hello: bool,
+    pub(crate) has_hello: bool,
+    pub(crate) never_connects: bool,
     /// The claim that the worker acts on; it may be stale.
     pub(crate) task: Option<(TaskId, Generation)>,
     pub(crate) has_worked: bool,
@@ -82,8 +82,8 @@ impl World {
             member,
             process: stamp(self.now.0),
             is_alive: true,
-            said_hello: false,
-            never_says_hello: how % 16 == 1,
+            has_hello: false,
+            never_connects: how % 16 == 1,
             task: None,
             has_worked: false,
             cursor: InboxCursor::default(),
@@ -123,7 +123,7 @@ impl World {
         if self
             .workers
             .get(launch)
-            .is_some_and(|worker| worker.is_alive && worker.said_hello)
+            .is_some_and(|worker| worker.is_alive && worker.has_hello)
         {
             let (code, hold) = (i32::from(how / 8 % 2), how % 32 == 9);
             self.call_as(
@@ -157,7 +157,7 @@ impl World {
             return;
         };
         for _ in 0..deaths {
-            let started = |it: &Worker| it.member == *name && it.is_alive && it.said_hello;
+            let started = |it: &Worker| it.member == *name && it.is_alive && it.has_hello;
             for _ in 0..40 {
                 if self.workers.values().any(started) {
                     break;
@@ -194,7 +194,7 @@ impl World {
         });
         let owned = self.owned(&member).filter(|_| self.is_trusted(launch));
         let worker = self.workers.get_mut(launch).expect("it is there");
-        worker.said_hello = true;
+        worker.has_hello = true;
         worker.has_worked |= owned.is_some();
         worker.task = owned;
         worker.cursor = InboxCursor::default();
@@ -218,7 +218,7 @@ impl World {
     pub(crate) fn connected(&mut self, member: &MemberName) -> Option<&mut Worker> {
         self.workers
             .values_mut()
-            .find(|worker| worker.member == *member && worker.is_alive && worker.said_hello)
+            .find(|worker| worker.member == *member && worker.is_alive && worker.has_hello)
     }
 
     pub(crate) fn deliver(&mut self, member: &MemberName) {
@@ -290,16 +290,16 @@ impl World {
         let workers: Vec<(LaunchId, bool, bool)> = self
             .workers
             .iter()
-            .map(|(launch, it)| (launch.clone(), it.is_alive, it.said_hello))
+            .map(|(launch, it)| (launch.clone(), it.is_alive, it.has_hello))
             .collect();
-        for (launch, is_alive, said_hello) in workers {
+        for (launch, is_alive, has_hello) in workers {
             if self.team.member_of(&launch).is_none() {
                 // The end of the launch was stored, but its worker was not yet removed from the simulation.
                 assert!(!is_alive, "{launch} has ended but its worker lives");
                 self.workers.remove(&launch);
             } else if !is_alive {
                 self.report(Input::Exited { launch });
-            } else if said_hello {
+            } else if has_hello {
                 self.hello(&launch);
             }
         }

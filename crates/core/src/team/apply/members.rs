@@ -273,7 +273,7 @@ fn member_events(member: &Member) -> Vec<Event> {
         last_result: member.last_result.clone(),
         since: member.since,
         life_since: (member.life_since != member.since).then_some(member.life_since),
-        told_idle: member.idle_notified,
+        idle_notified: member.idle_notified,
         worked: member.worked,
         objection: member.objection.clone(),
         suspended: member.suspended,

@@ -56,7 +56,7 @@ impl Team {
                 last_result,
                 since,
                 life_since,
-                told_idle,
+                idle_notified,
                 worked,
                 objection,
                 suspended,
@@ -67,7 +67,7 @@ impl Team {
                     member.last_result = last_result.clone();
                     member.since = *since;
                     member.life_since = life_since.unwrap_or(*since);
-                    member.idle_notified = *told_idle;
+                    member.idle_notified = *idle_notified;
                     member.worked = *worked;
                     member.objection.clone_from(objection);
                     member.suspended = *suspended;
