@@ -104,14 +104,14 @@ pub fn check_matcher(matcher: &str) -> Result<(), InvalidMatcher> {
 }
 
 /// Returns whether the matcher selects this subject: one of its alternatives is equal to the subject, where `*` and
-/// `.*` stand for any characters. An empty matcher selects every subject.
+/// `.*` match any characters. An empty matcher selects every subject.
 pub fn matches(matcher: &str, subject: &str) -> bool {
     let mut alternatives = matcher.split('|').map(str::trim);
     matcher.trim().is_empty()
         || alternatives.any(|pattern| matches_wildcards(&pattern.replace(".*", "*"), subject))
 }
 
-/// Returns whether the subject is equal to the pattern, in which each `*` stands for any characters.
+/// Returns whether the subject is equal to the pattern, in which each `*` matches any characters.
 fn matches_wildcards(pattern: &str, subject: &str) -> bool {
     let Some((before, after)) = pattern.split_once('*') else {
         return pattern == subject;

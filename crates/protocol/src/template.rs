@@ -48,13 +48,13 @@ mod tests {
     #[test]
     fn inserted_text_is_not_expanded() {
         let value = |word: &str| match word {
-            "task" => Some("say {prior_outputs}"),
+            "task" => Some("print {prior_outputs}"),
             "prior_outputs" => Some("nothing"),
             _ => None,
         };
         assert_eq!(
             fill("é {task}/{prior_outputs} {other}", value),
-            "é say {prior_outputs}/nothing {other}"
+            "é print {prior_outputs}/nothing {other}"
         );
     }
 }
