@@ -122,10 +122,10 @@ fn the_newest_messages_are_listed_in_order() {
 #[test]
 fn messages_are_listed_after_restarts_and_refused_batches() {
     let team = Team::new();
-    let say = |n| message(n, Party::User, vec![member("ada")], "hello");
+    let from_user = |n| message(n, Party::User, vec![member("ada")], "hello");
     commit(
         &mut team.open().writer,
-        batch(1, vec![say(1), record(2), say(3)]),
+        batch(1, vec![from_user(1), record(2), from_user(3)]),
     )
     .unwrap();
 
@@ -139,11 +139,11 @@ fn messages_are_listed_after_restarts_and_refused_batches() {
     }];
     let refused = Batch {
         archived,
-        ..batch(4, vec![say(4), say(5)])
+        ..batch(4, vec![from_user(4), from_user(5)])
     };
     commit(&mut opened.writer, refused).unwrap_err();
     commit(&mut opened.writer, batch(4, vec![record(4), record(5)])).unwrap();
-    commit(&mut opened.writer, batch(6, vec![say(6)])).unwrap();
+    commit(&mut opened.writer, batch(6, vec![from_user(6)])).unwrap();
     drop(opened.writer);
 
     let mut opened = team.open();

@@ -89,8 +89,8 @@ async fn connections_of_other_users_are_closed() {
     set_mode(fixture.socket.parent().unwrap(), 0o755);
     let socket = fixture.socket.clone();
     let other_user = std::thread::spawn(move || {
-        let nobody = rustix::thread::Uid::from_raw(65534);
-        rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+        let user = rustix::thread::Uid::from_raw(65534);
+        rustix::thread::set_thread_res_uid(user, user, user).unwrap();
         let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
         io::Read::read(&mut stream, &mut [0]).unwrap()
     });
