@@ -596,7 +596,7 @@ mod tests {
         let price = gpt.price.expect("a known price");
         assert_eq!((price.rates.input, price.rates.cache_read), (9.0, 9.0));
 
-        for (text, says) in [
+        for (text, expected) in [
             ("[models.openai]\ngpt-5 = { windw = 1 }", "unknown field"),
             ("[models.opnai]\ngpt-5 = { window = 1 }", "unknown provider"),
             ("[models.google]\nx = { window = 1 }", "unknown provider"),
@@ -619,7 +619,7 @@ mod tests {
         ] {
             write(text);
             let error = with_causes(&Catalogue::with(&path).expect_err(text));
-            assert!(error.contains(says), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
     }
 }

@@ -392,8 +392,8 @@ fn base_url(provider: &Provider, wire: Wire, given: &str) -> Result<String, Stri
         return Err("it has a fragment".to_owned());
     }
     let cannot = |_| "it has no host".to_owned();
-    // `OLLAMA_HOST` is also the address on which the server listens. A server that listens on 0.0.0.0, which stands for
-    // all interfaces, is reached at 127.0.0.1.
+    // `OLLAMA_HOST` is also the address on which the server listens. A server that listens on 0.0.0.0, which
+    // means all interfaces, is reached at 127.0.0.1.
     if url.host_str() == Some("0.0.0.0") {
         url.set_host(Some("127.0.0.1"))
             .map_err(|error| error.to_string())?;

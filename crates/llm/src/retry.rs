@@ -319,17 +319,17 @@ mod tests {
         let [first, second] = requests[..] else {
             panic!("two requests: {text}");
         };
-        for says in ["test/failing", "attempt=1", "outcome=\"busy\""] {
-            assert!(first.contains(says), "{says}: {first}");
+        for expected in ["test/failing", "attempt=1", "outcome=\"busy\""] {
+            assert!(first.contains(expected), "{expected}: {first}");
         }
-        for says in [
+        for expected in [
             "attempt=2",
             "outcome=Finished",
             "input=0",
             "output=0",
             "ms=0",
         ] {
-            assert!(second.contains(says), "{says}: {second}");
+            assert!(second.contains(expected), "{expected}: {second}");
         }
         for text_of_model in ["secret", "slow down"] {
             assert!(!text.contains(text_of_model), "{text_of_model}: {text}");

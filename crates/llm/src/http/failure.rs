@@ -160,20 +160,20 @@ impl Target<'_> {
         let message = message.map_or_else(|| error.to_string(), str::to_owned);
         let message = self.escaped(&message, MESSAGE);
         let all = error.to_string().to_lowercase();
-        let says = |words: &[&str]| words.iter().any(|word| all.contains(word));
+        let mentions = |words: &[&str]| words.iter().any(|word| all.contains(word));
         let provider = self.provider.to_owned();
         match status {
-            _ if matches!(status, 400 | 413 | 422 | 500) && says(&TOO_LONG) => {
+            _ if matches!(status, 400 | 413 | 422 | 500) && mentions(&TOO_LONG) => {
                 ModelError::TooLong(message)
             }
             413 => ModelError::TooLong(message),
-            429 if says(&NO_BUDGET) => ModelError::Refused {
+            429 if mentions(&NO_BUDGET) => ModelError::Refused {
                 provider,
                 status,
                 message,
             },
             // `fallback` recognizes an exhausted budget by status 402.
-            400 | 403 if says(&NO_CREDIT) => ModelError::Refused {
+            400 | 403 if mentions(&NO_CREDIT) => ModelError::Refused {
                 provider,
                 status: 402,
                 message,
@@ -183,13 +183,13 @@ impl Target<'_> {
                 status,
                 message,
             },
-            400 if says(&NO_KEY) => ModelError::Unauthenticated {
+            400 if mentions(&NO_KEY) => ModelError::Unauthenticated {
                 provider,
                 status,
                 message,
             },
             404 => self.unknown_model(format!("{message} (at {})", self.url)),
-            400 | 422 if says(&NO_MODEL) => self.unknown_model(message),
+            400 | 422 if mentions(&NO_MODEL) => self.unknown_model(message),
             status if is_retriable(status) => {
                 self.busy(status, message, after.or_else(|| retry_delay(error)))
             }
