@@ -82,19 +82,19 @@ struct File<'a> {
     lines: Vec<&'a [u8]>,
     ending: &'static [u8],
     /// The last line has an ending.
-    is_ended: bool,
+    ends_with_newline: bool,
     crlf: Vec<bool>,
 }
 
 impl<'a> File<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        let is_ended = bytes.is_empty() || bytes.ends_with(b"\n");
+        let ends_with_newline = bytes.is_empty() || bytes.ends_with(b"\n");
         let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
-        if is_ended {
+        if ends_with_newline {
             lines.pop();
         }
         // The `\r` of a last line without a newline belongs to the line's text.
-        let ended = lines.len() - usize::from(!is_ended);
+        let ended = lines.len() - usize::from(!ends_with_newline);
         let crlf: Vec<bool> = (0..)
             .zip(&lines)
             .map(|(at, line)| at < ended && line.ends_with(b"\r"))
@@ -107,7 +107,7 @@ impl<'a> File<'a> {
                 .zip(&crlf)
                 .map(|(line, crlf)| &line[..line.len() - usize::from(*crlf)])
                 .collect(),
-            is_ended,
+            ends_with_newline,
             crlf,
         }
     }
@@ -202,7 +202,7 @@ impl<'a> File<'a> {
     fn copy(&self, lines: std::ops::Range<usize>, to: &mut Vec<u8>) {
         for at in lines {
             to.extend_from_slice(self.lines[at]);
-            if at + 1 < self.lines.len() || self.is_ended {
+            if at + 1 < self.lines.len() || self.ends_with_newline {
                 let ending: &[u8] = if self.crlf[at] { b"\r\n" } else { b"\n" };
                 to.extend_from_slice(ending);
             }

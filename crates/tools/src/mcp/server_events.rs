@@ -310,8 +310,8 @@ mod tests {
         let params = |value| ProgressNotificationParam::new(token(), value);
         assert_eq!(line_of(&params(3.0)), "3");
         assert_eq!(line_of(&params(3.0).with_total(8.0)), "3/8");
-        let told = params(0.5).with_message("one\n\x1b[2Jtwo");
-        assert_eq!(line_of(&told), "one\\n\\e[2Jtwo");
+        let two_lines = params(0.5).with_message("one\n\x1b[2Jtwo");
+        assert_eq!(line_of(&two_lines), "one\\n\\e[2Jtwo");
         let long = params(1.0).with_message("x".repeat(1 << 20));
         assert!(line_of(&long).chars().count() <= LINE_MAX);
     }
