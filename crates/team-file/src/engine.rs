@@ -19,7 +19,7 @@ use super::unsupported::Level;
 /// The number of characters of a program's name that are shown.
 const NAME_MAX: usize = 40;
 
-/// Whether the name of the engine alone does not say which program it starts.
+/// Whether the engine needs a `command`, because its name does not determine the program.
 pub(super) fn needs_command(engine: Engine) -> bool {
     engine.is_external() || engine.shows_program()
 }

@@ -605,7 +605,7 @@ pub fn engine_words() -> Vec<&'static str> {
     words.map(|(word, _)| word).collect()
 }
 
-/// The engine of this name, for the command line. For an external agent, the name says which.
+/// The engine of this name, for the command line. The name of an external agent also selects its program.
 ///
 /// # Errors
 /// If there is no engine of this name, or this version does not support it.
