@@ -26,7 +26,7 @@ impl Down {
     }
 
     /// Adds a receipt for each process of a member, or updates the receipt that the process already has: after a failed
-    /// commit, processes are ended and reported a second time.
+    /// commit, the driver terminates and reports the processes a second time.
     pub(super) fn note_processes(&mut self, pids: &[u32], member: &str, outcome: ReceiptOutcome) {
         let Some(down) = &mut self.0 else { return };
         for pid in pids {
