@@ -52,7 +52,7 @@ impl Line {
     }
 
     /// A runtime line in the style of its leading sign: `✓ T-3 completed`, `✗ T-4 failed: exit 1`, `── T-5 Test`,
-    /// `✉ you: go on`, `● edit(…)`, `… waiting`.
+    /// `✉ you: continue`, `● edit(…)`, `… waiting`.
     pub fn runtime(text: &str) -> Self {
         let status = Status::ALL.into_iter().find(|status| {
             let rest = text.trim_start().strip_prefix(status.sign());
@@ -477,7 +477,7 @@ mod tests {
             prop_assert!(cut.width() <= most, "{cut:?} in {most}");
         }
 
-        /// The text can be read back from the rows: a blank gutter stands for one blank, a gutter with a sign for none.
+        /// The text can be read back from the rows: a blank gutter replaces one blank, a gutter with a sign replaces none.
         #[test]
         fn rows_beside_a_gutter_show_every_character(text in "[ab名 é]{0,60}", columns in 4_usize..30) {
             let rows = Line::of(Style::PLAIN, &text).beside(&Line::of(Style::PLAIN, "> "), columns);
