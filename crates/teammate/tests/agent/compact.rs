@@ -9,7 +9,7 @@ use agent_team_protocol::notification::CompactConversation;
 use agent_team_protocol::spec::{AgentSpec, HookSpec};
 
 use crate::scene::{Opening, Scene, task};
-use crate::scripted::says;
+use crate::scripted::text_answer;
 
 async fn scene(window: u64) -> Scene {
     Scene::open(Opening {
@@ -61,9 +61,12 @@ async fn without_a_usable_summary_the_work_continues() {
     let mut scene = scene(10_000).await;
     scene.assign(&task()).await;
     looks(&mut scene).await;
-    let stops = |text, stop| Answer { stop, ..says(text) };
+    let stops = |text, stop| Answer {
+        stop,
+        ..text_answer(text)
+    };
     for answer in [
-        says("<think>What was it?</think>"),
+        text_answer("<think>What was it?</think>"),
         stops("So f", Stop::Length),
         stops("I cannot.", Stop::Refused),
     ] {
@@ -98,7 +101,7 @@ async fn during_a_turn_compaction_waits_for_the_step() {
     scene.member.notify(&CompactConversation {}).await;
     call.returns("The door is open.");
     scene.stores().await;
-    scene.asked().await.say("Nothing yet.");
+    scene.asked().await.answer_text("Nothing yet.");
     has_no_board(&mut scene).await;
     let mark = scene.stores().await;
     assert!(mark.turn_end.is_none(), "the turn continues");
@@ -116,10 +119,10 @@ async fn between_turns_compaction_starts_no_turn() {
     let mut scene = scene(100_000).await;
     scene.deliver(1, "hello", false).await;
     scene.stores().await;
-    scene.asked().await.say("Hello.");
+    scene.asked().await.answer_text("Hello.");
     scene.rests().await;
     scene.member.notify(&CompactConversation {}).await;
-    scene.asked().await.say("The user said hello.");
+    scene.asked().await.answer_text("The user said hello.");
     has_no_board(&mut scene).await;
     let mark = scene.stores().await;
     assert!(mark.turn_end.is_some());
@@ -163,12 +166,12 @@ async fn pre_compact_runs_only_before_a_compaction() {
         scene.called().await.returns("a door");
         scene.stores().await;
     }
-    scene.asked().await.say("Hello.");
+    scene.asked().await.answer_text("Hello.");
     scene.rests().await;
     assert_eq!(count(), 0);
 
     scene.member.notify(&CompactConversation {}).await;
-    scene.asked().await.say("The user said hello.");
+    scene.asked().await.answer_text("The user said hello.");
     has_no_board(&mut scene).await;
     scene.stores().await;
     assert_eq!(count(), 1);

@@ -92,7 +92,7 @@ async fn hooks_receive_the_fields_of_claude_code() {
     let mut scene = changing(all.into()).await;
     scene.called().await.returns("changed");
     scene.stores().await;
-    scene.asked().await.say("All done.");
+    scene.asked().await.answer_text("All done.");
     scene.rests().await;
     let start = received(&scene, HookEvent::SessionStart).await;
     assert_eq!(start["hook_event_name"], "SessionStart");
@@ -371,12 +371,12 @@ async fn a_stop_hook_makes_an_agent_continue_three_times_at_most() {
     scene.deliver(1, "go", false).await;
     scene.stores().await;
     for _ in 0..3 {
-        scene.asked().await.say("Done.");
+        scene.asked().await.answer_text("Done.");
         scene.stores().await;
         let continues = scene.stores().await;
         assert!(continues.items[0].get().contains("run the tests"));
     }
-    scene.asked().await.say("Done.");
+    scene.asked().await.answer_text("Done.");
     scene.rests().await;
     scene.nothing_is_asked();
 }

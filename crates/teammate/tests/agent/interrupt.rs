@@ -90,7 +90,7 @@ async fn losing_a_task_terminates_its_calls() {
     scene.stores().await;
     let asked = scene.asked().await;
     assert!(asked.input().contains("no longer yours: cancelled by user"));
-    asked.say("Fine.");
+    asked.answer_text("Fine.");
     assert_eq!(scene.rests().await, "Fine.");
 }
 

@@ -43,7 +43,7 @@ async fn a_finished_turn_is_not_repeated() {
     let mut scene = Scene::new().await;
     scene.deliver(1, "hello", false).await;
     scene.stores().await;
-    scene.asked().await.say("Hello.");
+    scene.asked().await.answer_text("Hello.");
     scene.rests().await;
     let mut scene = scene.restart(None).await;
     scene.deliver(2, "still there?", false).await;
@@ -101,7 +101,7 @@ async fn a_reconnect_repeats_an_append_with_its_key() {
     scene.accept(second).await;
     let asked = scene.asked().await;
     assert_eq!(asked.items.len(), 2);
-    asked.say("Hello.");
+    asked.answer_text("Hello.");
     let answered = scene.stores().await;
     assert!(answered.read.is_empty());
 }

@@ -84,7 +84,7 @@ async fn question_and_answer_are_stored_before_the_reply() {
         "{}",
         asked.input()
     );
-    asked.say("ROUTE: ben");
+    asked.answer_text("ROUTE: ben");
     let answered = scene.append().await;
     scene.member.assert_not_called::<RunReply>();
     let answered = scene.accept(answered).await;
@@ -99,7 +99,7 @@ async fn question_and_answer_are_stored_before_the_reply() {
     let input = asked.input();
     assert!(input.contains("hello said"), "{input}");
     assert_eq!(input.matches("Greet the world").count(), 1, "{input}");
-    asked.say("Ben, I think.");
+    asked.answer_text("Ben, I think.");
     scene.stores().await;
     replies(&mut scene).await;
 
@@ -132,7 +132,7 @@ async fn a_question_answered_before_a_restart_is_not_repeated() {
     let mut scene = coordinator(ScriptedSupervisor::new(), Vec::new()).await;
     asks(&mut scene, 1, &[]).await;
     scene.stores().await;
-    scene.asked().await.say("ROUTE: ben");
+    scene.asked().await.answer_text("ROUTE: ben");
     scene.stores().await;
     let (supervisor, stored) = scene.dies().await;
     let mut scene = coordinator(supervisor, stored).await;
@@ -146,7 +146,7 @@ async fn a_repeated_reply_is_not_an_error() {
     let mut scene = coordinator(ScriptedSupervisor::new(), Vec::new()).await;
     asks(&mut scene, 1, &[]).await;
     scene.stores().await;
-    scene.asked().await.say("ROUTE: ben");
+    scene.asked().await.answer_text("ROUTE: ben");
     scene.stores().await;
     let reply = scene.member.asked::<RunReply>().await;
     let refusal = Refusal::new(ErrorCode::WrongState, "it waits for round 2");
@@ -171,7 +171,7 @@ async fn messages_join_a_question_and_urgent_ones_repeat_it() {
     assert!(matches!(&items(&append)[..], [Item::Input { .. }]));
     let asked = scene.asked().await;
     assert!(asked.input().contains("and the sun"));
-    asked.say("DONE: hello");
+    asked.answer_text("DONE: hello");
     scene.stores().await;
     assert_eq!(replies(&mut scene).await.text, "DONE: hello");
 }

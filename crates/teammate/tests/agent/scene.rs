@@ -223,7 +223,7 @@ impl Scene {
     pub(crate) async fn summarises(&mut self, text: &str) {
         let summary = self.asked().await;
         assert!(summary.tools.is_empty());
-        summary.say(text);
+        summary.answer_text(text);
         let shown = self.member.asked::<TeamShow>().await;
         let refusal = Refusal::new(ErrorCode::UnknownTeam, "gone");
         self.member.refuse(&shown, refusal).await;

@@ -44,8 +44,8 @@ impl ModelRequest {
         }
     }
 
-    pub(crate) fn say(self, text: &str) {
-        self.answer(says(text));
+    pub(crate) fn answer_text(self, text: &str) {
+        self.answer(text_answer(text));
     }
 
     pub(crate) fn call(self, calls: &[(&str, &str)]) {
@@ -67,7 +67,7 @@ impl ModelRequest {
     }
 }
 
-pub(crate) fn says(text: &str) -> Answer {
+pub(crate) fn text_answer(text: &str) -> Answer {
     Answer {
         text: text.into(),
         usage: Usage {

@@ -7,7 +7,7 @@ use agent_team_protocol::spec::AgentSpec;
 use agent_team_protocol::{MessageId, RequestId, Revision};
 
 use crate::scene::{Opening, Scene, changed, items, task};
-use crate::scripted::{calls_for, says};
+use crate::scripted::{calls_for, text_answer};
 
 #[tokio::test]
 async fn a_message_is_read_once_it_is_in_the_transcript() {
@@ -33,7 +33,7 @@ async fn an_answer_without_calls_ends_the_turn() {
     let mut scene = Scene::new().await;
     scene.deliver(1, "hello", false).await;
     scene.stores().await;
-    scene.asked().await.say("Hello, user.");
+    scene.asked().await.answer_text("Hello, user.");
     let answered = scene.stores().await;
     assert_eq!((answered.usage.input, answered.usage.output), (10, 5));
     assert_eq!(scene.rests().await, "Hello, user.");
@@ -67,7 +67,7 @@ async fn an_owner_is_reminded_before_its_task_is_released() {
     scene.assign(&task()).await;
     let asked = scene.asked().await;
     assert!(asked.input().contains("T-3") && asked.input().contains("call complete_task"));
-    asked.say("Shall I use tabs? I wait for the lead's answer.");
+    asked.answer_text("Shall I use tabs? I wait for the lead's answer.");
     scene.stores().await;
     scene.stores().await;
     let asked = scene.asked().await;
@@ -76,7 +76,7 @@ async fn an_owner_is_reminded_before_its_task_is_released() {
         "{}",
         asked.input()
     );
-    asked.say("Shall I use tabs? I wait for the lead's answer.");
+    asked.answer_text("Shall I use tabs? I wait for the lead's answer.");
     scene.stores().await;
     releases_the_task(&mut scene, "without complete_task").await;
     scene.member.assert_not_called::<TaskComplete>();
@@ -94,9 +94,12 @@ async fn releases_the_task(scene: &mut Scene, why: &str) {
 
 #[tokio::test]
 async fn after_unusable_answers_the_model_is_asked_twice_more() {
-    let with_stop = |stop, text| Answer { stop, ..says(text) };
+    let with_stop = |stop, text| Answer {
+        stop,
+        ..text_answer(text)
+    };
     let cases = [
-        (says(""), "was empty", "empty answer"),
+        (text_answer(""), "was empty", "empty answer"),
         (
             with_stop(Stop::Refused, ""),
             "by a filter",
@@ -104,11 +107,15 @@ async fn after_unusable_answers_the_model_is_asked_twice_more() {
         ),
         (with_stop(Stop::Length, "Once"), "truncated", "length limit"),
         (
-            says("I read it.\n<tool_call>{\"name\": \"look\"}</tool_call>"),
+            text_answer("I read it.\n<tool_call>{\"name\": \"look\"}</tool_call>"),
             "was not executed",
             "wrote a tool call as text",
         ),
-        (says("<think>I am not sure"), "was empty", "empty answer"),
+        (
+            text_answer("<think>I am not sure"),
+            "was empty",
+            "empty answer",
+        ),
     ];
     for (answer, note, why) in cases {
         let mut scene = Scene::new().await;
@@ -137,7 +144,7 @@ async fn an_empty_answer_may_end_a_turn_without_a_task() {
     scene.stores().await;
     scene.called().await.returns("seen");
     scene.stores().await;
-    scene.asked().await.say("");
+    scene.asked().await.answer_text("");
     assert_eq!(scene.rests().await, "");
 }
 
@@ -146,7 +153,7 @@ async fn a_text_of_tool_calls_is_executed() {
     let mut scene = Scene::new().await;
     scene.assign(&task()).await;
     let text = "<think>I look.</think>\n<tool_call>\n{\"name\": \"look\", \"arguments\": {}}\n</tool_call>";
-    scene.asked().await.say(text);
+    scene.asked().await.answer_text(text);
     scene.stores().await;
     scene.called().await.returns("seen");
     scene.stores().await;
@@ -177,7 +184,7 @@ async fn work_after_a_reminder_resets_it() {
     let mut scene = Scene::new().await;
     scene.assign(&task()).await;
     for _ in 0..2 {
-        scene.asked().await.say("Next I look at main.rs.");
+        scene.asked().await.answer_text("Next I look at main.rs.");
         scene.stores().await;
         scene.stores().await;
         let asked = scene.asked().await;
@@ -187,7 +194,7 @@ async fn work_after_a_reminder_resets_it() {
         scene.called().await.returns("seen");
         scene.stores().await;
     }
-    scene.asked().await.say("And now?");
+    scene.asked().await.answer_text("And now?");
     scene.stores().await;
     scene.stores().await;
     scene.asked().await;
@@ -200,12 +207,12 @@ async fn a_message_of_the_user_resets_the_reminder() {
     scene.assign(&task()).await;
     let asked = scene.asked().await;
     scene.deliver(1, "Tabs.", false).await;
-    asked.say("Tabs or spaces?");
+    asked.answer_text("Tabs or spaces?");
     scene.stores().await;
     scene.stores().await;
     let asked = scene.asked().await;
     assert!(asked.input().contains("Tabs."), "{}", asked.input());
-    asked.say("And which width?");
+    asked.answer_text("And which width?");
     scene.stores().await;
     let reminded = scene.stores().await;
     assert!(format!("{:?}", items(&reminded)).contains("You still own T-3"));
@@ -222,7 +229,7 @@ fn calls_with_stop(stop: Stop) -> Answer {
 
 #[tokio::test]
 async fn calls_of_an_incomplete_answer_are_not_executed() {
-    for (stop, says) in [
+    for (stop, text_answer) in [
         (Stop::Length, "truncated"),
         (Stop::Refused, "the provider's filter"),
     ] {
@@ -232,7 +239,7 @@ async fn calls_of_an_incomplete_answer_are_not_executed() {
         scene.stores().await;
         scene.stores().await;
         let asked = scene.asked().await;
-        assert!(asked.results()[0].contains(says), "{stop:?}");
+        assert!(asked.results()[0].contains(text_answer), "{stop:?}");
         scene.nothing_is_called();
     }
 }
@@ -270,7 +277,7 @@ async fn a_request_that_is_sent_again_is_shown_once() {
     let asked = scene.asked().await;
     assert_eq!(asked.input().matches("P-1 ada asks").count(), 1);
     assert!(asked.input().contains("Only the user may allow it"));
-    asked.say("Hello.");
+    asked.answer_text("Hello.");
     scene.rests().await;
     let log = scene.supervisor.log();
     assert_eq!(log.matches("P-1 ada asks").count(), 1, "{log}");
@@ -317,7 +324,7 @@ async fn the_step_limit_releases_the_task_with_a_report() {
         "{}",
         asked.input()
     );
-    let mut answer = says("Half of it is done.");
+    let mut answer = text_answer("Half of it is done.");
     answer.calls = calls_for(&[("change", "{}")]).calls;
     asked.answer(answer);
     scene.stores().await;
@@ -346,13 +353,13 @@ async fn a_truncated_answer_is_continued() {
     scene.stores().await;
     scene.asked().await.answer(Answer {
         stop: Stop::Length,
-        ..says("Once upon")
+        ..text_answer("Once upon")
     });
     scene.stores().await;
     scene.stores().await;
     let asked = scene.asked().await;
     assert!(asked.input().contains("truncated"));
-    asked.say("the end.");
+    asked.answer_text("the end.");
     assert_eq!(scene.rests().await, "the end.");
 }
 
@@ -371,7 +378,7 @@ async fn a_summary_of_a_full_window_survives_a_restart() {
     let summary = scene.asked().await;
     assert!(summary.tools.is_empty());
     assert!(summary.input().contains("words words"));
-    summary.say("I looked, and decided on plan B.");
+    summary.answer_text("I looked, and decided on plan B.");
     let shown = scene.member.asked::<TeamShow>().await;
     let view = scene.team_view();
     scene.member.answer(&shown, &view).await;
@@ -477,6 +484,6 @@ async fn an_overloaded_model_releases_the_task() {
     assert!(report.contains("cannot continue") && report.contains("overloaded"));
     scene.deliver(1, "try again", false).await;
     scene.stores().await;
-    scene.asked().await.say("Here I am.");
+    scene.asked().await.answer_text("Here I am.");
     assert_eq!(scene.rests().await, "Here I am.");
 }

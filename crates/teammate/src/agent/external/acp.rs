@@ -246,7 +246,7 @@ impl Acp {
         Ok(session.modes)
     }
 
-    /// Opens an earlier session, and returns its modes. The error says why the session is lost.
+    /// Opens an earlier session, and returns its modes. The error is the reason why the session is lost.
     async fn reopen(
         &mut self,
         handshake: &Handshake,

@@ -152,7 +152,7 @@ async fn probe_one(
     probed
 }
 
-/// Opens a session. The error says why the agent cannot be used.
+/// Opens a session. The error is the reason why the agent cannot be used.
 async fn ask(
     connection: &mut Connection,
     agent: &AgentProgram,

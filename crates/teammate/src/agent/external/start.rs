@@ -36,7 +36,7 @@ const TOOLS: &str = "The tools named here are those of the MCP server `team`. Ca
 
 const RESTARTED: &str = "Your program was restarted during your turn. Check what is done, then finish what you were doing.";
 
-/// After this time without a session, a line tells the user where to look: the agent may show a dialog.
+/// After this time without a session, a line asks the user to look at the pane: the agent may show a dialog.
 const SLOW_START: Duration = Duration::from_secs(10);
 
 impl External {

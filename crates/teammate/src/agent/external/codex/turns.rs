@@ -44,9 +44,9 @@ impl Codex {
         let Some(id) = id.as_str() else {
             return;
         };
-        let is_ended = self.ended.iter().any(|(ended, _)| ended == id);
+        let has_ended = self.ended.iter().any(|(ended, _)| ended == id);
         let is_it = self.turn.as_ref().is_some_and(|turn| turn.id == id);
-        if is_it || is_ended {
+        if is_it || has_ended {
             return;
         }
         if let Some(turn) = self.turn.take() {
@@ -75,7 +75,7 @@ impl Codex {
     /// Reports the turn to the loop if the user has begun it. Called before its first event.
     pub(super) fn follow(&mut self, text: String) {
         if self.starting > 0 {
-            // The answer says whether the turn is the one that the loop has begun.
+            // Whether this is the turn that the loop has begun is known from the answer to `turn/start`.
             return;
         }
         let Some(turn) = self.turn.as_mut().filter(|turn| !turn.is_followed) else {
