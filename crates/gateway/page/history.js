@@ -65,7 +65,7 @@ const WORDS = {
 function delta(history, changes, at) {
   const tasks = new Map();
   const members = new Map();
-  const said = [];
+  const phrases = [];
   for (const { op, path, value } of changes) {
     const [, part, id, field] = path.split('/');
     const all = part === 'tasks' ? tasks : part === 'members' ? members : null;
@@ -76,17 +76,17 @@ function delta(history, changes, at) {
   for (const [id, { isNew, isGone, ...fields }] of tasks) {
     task(history, id, fields, at);
     const { title } = history.tasks.get(id);
-    if (isNew) said.push(`adds ${id} ${title}`);
-    else if (!isGone && fields.state) said.push(`${WORDS[fields.state] ?? fields.state} ${id} ${title}`);
+    if (isNew) phrases.push(`adds ${id} ${title}`);
+    else if (!isGone && fields.state) phrases.push(`${WORDS[fields.state] ?? fields.state} ${id} ${title}`);
   }
   for (const [name, { isNew, isGone, state, why }] of members) {
     if (isGone) life(history, name, 'stopped', null, at);
     else if (state) life(history, name, state, why, at);
-    if (isNew) said.push('joins the team');
-    else if (isGone) said.push('leaves the team');
-    else if (state) said.push(why ? `${state}: ${why}` : state);
+    if (isNew) phrases.push('joins the team');
+    else if (isGone) phrases.push('leaves the team');
+    else if (state) phrases.push(why ? `${state}: ${why}` : state);
   }
-  return said.join(', ');
+  return phrases.join(', ');
 }
 
 function custom(history, { name, value }, member, at) {

@@ -15,7 +15,7 @@ import { Timeline } from './timeline.js';
 import { Waiting } from './waiting.js';
 
 takeToken();
-let told = new Set();
+let notified = new Set();
 
 const CONNECTION = { connecting: 'connecting…', live: 'live', lost: 'connection lost, reconnecting…', refused: 'refused' };
 
@@ -95,8 +95,8 @@ function announce() {
   const link = document.querySelector('link[rel=icon]');
   const href = `data:image/svg+xml,${encodeURIComponent(icon)}`;
   if (link.href !== href) link.href = href;
-  const fresh = all.filter(({ id }) => !told.has(id));
-  told = new Set(all.map(({ id }) => id));
+  const fresh = all.filter(({ id }) => !notified.has(id));
+  notified = new Set(all.map(({ id }) => id));
   if (fresh.length && document.hidden && 'Notification' in window && Notification.permission === 'granted') {
     new Notification(document.title, { body: `${fresh[0].member} waits for you`, tag: 'agent-team' });
   }

@@ -6,7 +6,7 @@ import { visible } from './text.js';
 const LONG = 20_000;
 const STEP = 50;
 
-/** The sign and the words of each state of a member and of a task. The sign repeats what the colour says. */
+/** The sign and the words of each state of a member and of a task. The sign repeats the meaning of the colour. */
 const STATES = {
   working: ['●', 'working'], idle: ['○', 'idle'], waiting: ['◆', 'waiting'], held: ['■', 'held'],
   unresponsive: ['▲', 'does not answer'], launching: ['◔', 'starting'], draining: ['◑', 'stopping'],

@@ -30,7 +30,7 @@ function path(bars, kind, from, to) {
 
 const WORDS = { task: 'worked', wait: 'waited for decisions', held: 'held' };
 
-function said(bars, from, now) {
+function summary(bars, from, now) {
   const sum = totals(bars, from, now);
   const parts = Object.entries(WORDS).filter(([kind]) => sum[kind] > 0).map(([kind, words]) => `${words} ${duration(sum[kind])}`);
   return parts.join(', ') || 'no task';
@@ -111,13 +111,13 @@ export function Timeline() {
   const end = team?.state === 'up' ? now : history?.to ?? now;
   const from = !history ? 0 : span === 'all' ? history.from : Math.max(history.from, end - Number(span));
   const rows = useMemo(() => [...history?.members ?? []].map(([name, bars]) => ({
-    name, said: said(bars, from, end), paths: KINDS.map(([kind]) => [kind, path(bars, kind, from, end)]),
+    name, summary: summary(bars, from, end), paths: KINDS.map(([kind]) => [kind, path(bars, kind, from, end)]),
   })), [history, history?.version, from, end]);
   const at = chosen === null ? null : Math.min(Math.max(chosen, from), end);
-  const told = useMemo(
+  const chosenEntries = useMemo(
     () => (history?.entries ?? []).filter((entry) => !member || entry.member === member), [history, history?.version, member],
   );
-  const entries = useMemo(() => told.filter((entry) => at === null || entry.at <= at).reverse(), [told, at]);
+  const entries = useMemo(() => chosenEntries.filter((entry) => at === null || entry.at <= at).reverse(), [chosenEntries, at]);
   if (!history || history.later) return html`<section><h2>Timeline</h2><p class="quiet" role="status">Reading the events…</p></section>`;
   const name = (row) => html`<a href=${link({ view: 'now', member: row })} onClick=${follow({ view: 'now', member: row })}>${visible(row)}</a>`;
   const x = at === null ? null : ((at - from) * UNITS) / Math.max(1, end - from);
@@ -129,12 +129,12 @@ export function Timeline() {
         ${SPANS.map(([value, words]) => html`<option key=${value} value=${value}>${words}</option>`)}</select></p>
     <${Rows} of=${rows} class="timeline" row=${(row) => html`<li key=${row.name}>
       <span class="name">${name(row.name)}</span>
-      <svg viewBox="0 0 ${UNITS} 10" preserveAspectRatio="none" role="img" aria-label=${`${row.name}: ${row.said}`}
+      <svg viewBox="0 0 ${UNITS} 10" preserveAspectRatio="none" role="img" aria-label=${`${row.name}: ${row.summary}`}
         onClick=${(event) => choose(from + (event.offsetX / event.currentTarget.clientWidth) * (end - from))}>
         ${row.paths.map(([kind, d]) => d && html`<path key=${kind} class=${kind} d=${d} />`)}
         ${x !== null && html`<path class="mark" d=${`M${x} 0h2v10h-2z`} />`}</svg>
-      <span class="quiet">${at === null ? row.said : visible(doing(history, row.name, at))}</span></li>`} />
-    <${Player} entries=${told} from=${from} end=${end} at=${at} choose=${choose} />
+      <span class="quiet">${at === null ? row.summary : visible(doing(history, row.name, at))}</span></li>`} />
+    <${Player} entries=${chosenEntries} from=${from} end=${end} at=${at} choose=${choose} />
     ${at !== null && html`<${Board} history=${history} at=${at} />`}
     <h2 id="events">Events ${at !== null && html`<span class="count">until ${new Date(at).toLocaleTimeString()}</span>`}
       <select aria-label="Events of" value=${member} onChange=${(event) => setMember(event.target.value)}>
