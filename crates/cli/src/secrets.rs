@@ -91,8 +91,8 @@ mod tests {
         assert_eq!(secrets.redact("x a\"b\\nc\ny"), "x [secret KEY]\ny");
         assert_eq!(secrets.redact("\"plain\""), "\"plain\"");
         assert_eq!(
-            secrets.redact("say \"quoted\" now"),
-            "say [secret QUOTED] now"
+            secrets.redact("print \"quoted\" now"),
+            "print [secret QUOTED] now"
         );
     }
 

@@ -1,6 +1,6 @@
 //! The uncommitted changes of the project, read with git. Called by the event loop.
 //!
-//! Git cannot tell which member made a change, so these are the changes of all members and of the user.
+//! Git does not record which member made a change, so these are the changes of all members and of the user.
 //!
 //! A repository can name programs that git runs: filters, monitors, diff drivers. Members can write to the repository,
 //! and this git runs as the user, outside a sandbox. So the settings that name programs are overridden, and git (since

@@ -45,8 +45,8 @@ const FREE_ROWS: usize = 3;
 /// The minimum number of shown rows, also on a smaller screen.
 const ROWS_MIN: usize = 5;
 
-/// Interval for checking whether a process with queued requests came to the foreground. A shell sends no signal to a
-/// job that runs already.
+/// While requests are queued, interval of the check whether this process is in the foreground. A shell that moves a
+/// running job to the foreground sends it no signal.
 const FOREGROUND_INTERVAL: Duration = Duration::from_millis(200);
 
 pub(super) struct Asker {

@@ -511,7 +511,7 @@ fn an_existing_file_is_never_changed() {
 #[test]
 fn bad_files_are_named_with_their_line() {
     let large = "x".repeat(10 << 20);
-    for (program, file, text, says) in [
+    for (program, file, text, expected) in [
         (
             "claude",
             ".claude/agents/a.md",
@@ -611,7 +611,11 @@ fn bad_files_are_named_with_their_line() {
     ] {
         let rig = rig(&[(file, text)]);
         let output = refusal(&rig, &[program]);
-        assert!(output.stderr.contains(says), "{says}\n{}", output.stderr);
+        assert!(
+            output.stderr.contains(expected),
+            "{expected}\n{}",
+            output.stderr
+        );
         assert_eq!(output.code, 2, "{}", output.stderr);
     }
     let rig = rig(&[]);
@@ -637,10 +641,10 @@ fn names_used_twice_are_named_with_both_lines() {
         (".qwen/agents/b.md", "---\nname: Same\n---\n"),
     ]);
     let output = refusal(&two, &["qwen"]);
-    let says =
+    let expected =
         ".qwen/agents/b.md:2:1: name \"same\" is already used by the agent in .qwen/agents/a.md:2";
-    assert!(output.stderr.contains(says), "{}", output.stderr);
-    for (second, says) in [
+    assert!(output.stderr.contains(expected), "{}", output.stderr);
+    for (second, expected) in [
         (
             "ada",
             "config.json:3:2: name \"ada\" is already used by the member in line 2",
@@ -651,7 +655,11 @@ fn names_used_twice_are_named_with_both_lines() {
             format!("{{\"members\": [\n{{\"name\": \"ada\"}},\n{{\"name\": \"{second}\"}}]}}");
         let rig = rig(&[("~/.claude/teams/t/config.json", &config)]);
         let output = refusal(&rig, &["claude", "--from-team", "t"]);
-        assert!(output.stderr.contains(says), "{says}\n{}", output.stderr);
+        assert!(
+            output.stderr.contains(expected),
+            "{expected}\n{}",
+            output.stderr
+        );
     }
 }
 

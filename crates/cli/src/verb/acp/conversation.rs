@@ -303,7 +303,8 @@ impl Conversation {
             self.dialogs.ask(&self.rpc, &self.id, &view, &self.project);
         } else {
             let why = Failure::from(error).with_hint();
-            self.say(&format!("Cannot decide {request}: {why}")).await;
+            self.send_message(&format!("Cannot decide {request}: {why}"))
+                .await;
         }
     }
 
@@ -338,7 +339,7 @@ impl Conversation {
     }
 
     /// Sends a text as a message of the agent.
-    async fn say(&mut self, text: &str) {
+    async fn send_message(&mut self, text: &str) {
         self.messages += 1;
         let message = format!("{}-{}", self.message_prefix, self.messages);
         let text = visible(text);

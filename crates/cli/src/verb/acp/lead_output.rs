@@ -133,7 +133,7 @@ impl LeadOutput {
     }
 
     /// Whether the last message of the lead is this text.
-    pub(super) fn has_said(&self, text: &str) -> bool {
+    pub(super) fn is_last_message(&self, text: &str) -> bool {
         self.last.1.trim() == text.trim()
     }
 }

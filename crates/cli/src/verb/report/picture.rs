@@ -69,13 +69,13 @@ pub(super) fn draw(history: &History, title: &str) -> String {
     let rows = history.members.len() + usize::from(has_runs);
     let (width, height) = (NAMES + CHART + FACTS, TOP + rows as f64 * ROW + 14.0);
     let mut svg = String::from(SIGNATURE);
-    let said = format!(
+    let description = format!(
         "{title}: {} from {} to {}",
         duration(history.took()),
         time::utc(history.from),
         time::utc(history.to)
     );
-    let label = EscapedLine(&said);
+    let label = EscapedLine(&description);
     push(
         &mut svg,
         format_args!(

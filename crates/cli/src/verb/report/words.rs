@@ -74,10 +74,10 @@ pub(super) fn of(event: &E, history: &History) -> Option<(Option<MemberName>, St
             ..
         } => {
             let to: Vec<_> = to.iter().map(ToString::to_string).collect();
-            let said = note.summary.as_deref().unwrap_or(text);
+            let summary = note.summary.as_deref().unwrap_or(text);
             (
                 member(from),
-                format!("to {}: {}", to.join(", "), first(said)),
+                format!("to {}: {}", to.join(", "), first(summary)),
             )
         }
         E::RunStarted { run, goal, .. } => (None, with(format!("{run} begins"), goal)),

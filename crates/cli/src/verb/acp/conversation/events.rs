@@ -50,7 +50,7 @@ impl Conversation {
                 self.send([update]).await;
             }
             ClientEvent::RunFinished { run, answer } if self.follows(run) => {
-                let answer = (!self.output.has_said(&answer)).then_some(&*answer);
+                let answer = (!self.output.is_last_message(&answer)).then_some(&*answer);
                 return self.end_goal(answer, StopReason::EndTurn).await;
             }
             ClientEvent::RunFailed {
@@ -85,7 +85,7 @@ impl Conversation {
                 note,
                 ..
             } if to.contains(&Party::User) => {
-                self.say(&to_user(&from, &text)).await;
+                self.send_message(&to_user(&from, &text)).await;
                 // The lead waits for the reply, and the editor sends it only after the end of the prompt.
                 if from == self.lead && note.wants_reply {
                     self.end_prompts(StopReason::EndTurn).await;
@@ -204,7 +204,7 @@ impl Conversation {
         let ended = self.output.end();
         self.send(ended).await;
         if let Some(text) = text {
-            self.say(text).await;
+            self.send_message(text).await;
         }
         self.goal = None;
         self.end_prompts(stop).await;

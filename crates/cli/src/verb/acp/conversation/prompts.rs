@@ -61,8 +61,10 @@ impl Conversation {
         let run = self.calls.query::<RunShow>(Nothing {}).await;
         let run = run.map_err(|error| wire::failed(&error.into()))?;
         if run.state != RunState::UnderWay {
-            self.say("The goal ended before this message. The lead reads it with the next goal.")
-                .await;
+            self.send_message(
+                "The goal ended before this message. The lead reads it with the next goal.",
+            )
+            .await;
             return Ok(Some(StopReason::EndTurn));
         }
         self.follow(run.run, false);
