@@ -35,7 +35,7 @@ impl Model for Greeter {
                 "write",
                 json!({ "path": "greeting.txt", "content": "hello\n" }),
             ),
-            1 => call("finish", json!({ "answer": "greeting.txt says hello" })),
+            1 => call("finish", json!({ "answer": "greeting.txt contains hello" })),
             _ => Answer::default(),
         };
         Box::pin(async move { Ok(answer) })

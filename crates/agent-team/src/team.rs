@@ -248,7 +248,7 @@ impl Board<'_> {
             .await
     }
 
-    /// Claims a task for the user. The claim lasts until the task is ended or released.
+    /// Claims a task for the user. The claim lasts until the task ends or is released.
     pub async fn claim(&self, task: TaskId) -> Result<TaskAnswer, CallFailed> {
         let task = Some(task);
         self.0.call::<TaskClaim>(ClaimTask { task }).await

@@ -88,7 +88,7 @@ fn commands_run_in_order() {
 fn a_custom_model_uses_a_tool_and_answers() {
     assert_eq!(
         printed("agent"),
-        "answer: greeting.txt says hello\nfile: hello\n"
+        "answer: greeting.txt contains hello\nfile: hello\n"
     );
 }
 
