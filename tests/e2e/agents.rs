@@ -132,8 +132,8 @@ async fn a_new_member_leaves_earlier_thoughts_valid() {
     let again = requests.last().expect("two requests");
     assert_eq!(again.system(), requests[0].system());
     assert_eq!(again.messages()[1]["content"][0]["type"], "thinking");
-    let said = again.said();
-    assert!(said.contains("- ben (worker: "), "{said}");
+    let last_input = again.last_input();
+    assert!(last_input.contains("- ben (worker: "), "{last_input}");
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn only_complete_task_completes_a_task() {
         let ada: Vec<_> = requests.iter().filter(|it| it.model() == "ada").collect();
         if reason == "without complete_task" {
             assert_eq!(ada.len(), 2, "one reminder");
-            assert!(ada[1].said().contains("You still own T-1"));
+            assert!(ada[1].last_input().contains("You still own T-1"));
         } else {
             assert_eq!(ada.len(), 3, "asked again twice");
         }
@@ -309,7 +309,7 @@ async fn a_run_reports_why_the_model_refused_its_lead() {
     rig.run(["run", "Greet the world"])
         .await
         .expect(1)
-        .assert_says("who are you?");
+        .assert_prints("who are you?");
     assert_eq!(rig.processes(), []);
 }
 
@@ -320,7 +320,7 @@ async fn a_run_of_an_idle_lead_ends_once_all_members_are_idle() {
     rig.run(["run", "Greet the world"])
         .await
         .expect(1)
-        .assert_says("has not finished");
+        .assert_prints("has not finished");
     assert_eq!(rig.processes(), []);
 }
 
@@ -407,7 +407,7 @@ async fn without_a_team_file_and_a_key_a_local_server_is_enough() {
     rig.run(["doctor"])
         .await
         .expect(0)
-        .assert_says("ollama/qwen3:8b (ollama responds at");
+        .assert_prints("ollama/qwen3:8b (ollama responds at");
 }
 
 #[tokio::test]
@@ -453,7 +453,7 @@ async fn memory_of_a_run_is_recalled_only_within_that_run() {
     rig.run(["run", "--memory", "style=terse", "Do it"])
         .await
         .expect(2)
-        .assert_says("is not JSON");
+        .assert_prints("is not JSON");
 }
 
 #[tokio::test]
@@ -474,7 +474,7 @@ async fn a_model_is_shown_by_its_canonical_name() {
     rig.run(["spawn", "worker", "--model", "qwen3"])
         .await
         .expect(2)
-        .assert_says("the provider of \"qwen3\" is unknown");
+        .assert_prints("the provider of \"qwen3\" is unknown");
 }
 
 #[tokio::test]
@@ -529,9 +529,9 @@ async fn a_goal_is_cancelled_and_the_next_one_starts() {
         .rfind(|it| it.model() == "lead")
         .expect("the model was called");
     assert!(
-        request.said().contains("wrong branch"),
+        request.last_input().contains("wrong branch"),
         "{}",
-        request.said()
+        request.last_input()
     );
     for member in ["lead", "ada"] {
         rig.until_member_is(member, MemberState::Idle).await;
@@ -587,8 +587,8 @@ async fn hooks_block_a_call_and_the_end_of_a_turn() {
         results[0].1.contains("Blocked by a hook: Write no keys."),
         "{results:?}"
     );
-    let said = requests[2].said();
-    assert!(said.contains("Run the tests."), "{said}");
+    let last_input = requests[2].last_input();
+    assert!(last_input.contains("Run the tests."), "{last_input}");
 }
 
 #[tokio::test]

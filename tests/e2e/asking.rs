@@ -161,7 +161,7 @@ async fn a_large_change_is_counted_as_a_whole() {
 }
 
 #[tokio::test]
-async fn a_job_asks_when_it_comes_to_the_foreground() {
+async fn a_background_job_asks_in_the_foreground() {
     let (_server, rig) = team(vec![write("hello\n")]).await;
     let shell = ["--noprofile", "--norc", "-i"];
     let mut screen = rig.program_on_terminal(Path::new("/bin/bash"), &shell);

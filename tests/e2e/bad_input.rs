@@ -23,7 +23,7 @@ async fn assert_refused(files: &[(&str, &[&str])]) {
         rig.set_team(text);
         let mut output = rig.run(["up"]).await.expect(2);
         for word in *words {
-            output = output.assert_says(word);
+            output = output.assert_prints(word);
         }
         let error = rig.refused(2, ["up"]).await;
         assert!(
@@ -137,19 +137,19 @@ async fn unsupported_settings_and_goals_without_a_lead_are_refused() {
     rig.run(["up", "make it faster"])
         .await
         .expect(2)
-        .assert_says("no lead");
+        .assert_prints("no lead");
     let hint = "run agent-team up, then add a task with agent-team task add \"…\" --run \"…\"; or add a [lead] table";
     rig.run(["run", "make it faster"])
         .await
         .expect(2)
-        .assert_says("the team has no lead")
-        .assert_says(hint);
+        .assert_prints("the team has no lead")
+        .assert_prints(hint);
     rig.ok(["up", "--detach"]).await;
     rig.run(["run", "make it faster"])
         .await
         .expect(2)
-        .assert_says("the team has no lead")
-        .assert_says(hint);
+        .assert_prints("the team has no lead")
+        .assert_prints(hint);
     rig.run(["up", "-n", "3"]).await.expect(2);
 }
 
@@ -169,7 +169,7 @@ async fn a_refused_edit_leaves_a_running_team_unchanged() {
     let many: Vec<String> = (0..11).map(|number| format!("m{number}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     rig.set_team(&file(&many, "headless", "ready", ""));
-    rig.run(["up"]).await.expect(2).assert_says("teammates");
+    rig.run(["up"]).await.expect(2).assert_prints("teammates");
     assert_eq!(rig.json(["ps"]).await["revision"], before);
 }
 
@@ -179,13 +179,13 @@ async fn up_without_a_team_file_prints_how_to_create_one() {
     rig.run(["up"])
         .await
         .expect(3)
-        .assert_says("team.toml")
-        .assert_says("init");
+        .assert_prints("team.toml")
+        .assert_prints("init");
     rig.run(["up", "--file", "nowhere.toml"])
         .await
         .expect(3)
-        .assert_says("nowhere.toml");
-    rig.run(["ps"]).await.expect(3).assert_says("up");
+        .assert_prints("nowhere.toml");
+    rig.run(["ps"]).await.expect(3).assert_prints("up");
 }
 
 #[tokio::test]
@@ -206,26 +206,29 @@ async fn an_ambiguous_team_name_requires_the_team_id() {
     rig.run_in(&elsewhere, ["ps", "-t", "demo"])
         .await
         .expect(2)
-        .assert_says(ids[0])
-        .assert_says(ids[1]);
+        .assert_prints(ids[0])
+        .assert_prints(ids[1]);
     for id in ids {
         rig.run_in(&elsewhere, ["ps", "-t", id]).await.expect(0);
     }
     rig.run_in(&elsewhere, ["ps", "-t", "nobody"])
         .await
         .expect(3)
-        .assert_says("nobody");
+        .assert_prints("nobody");
 }
 
 #[tokio::test]
 async fn attach_without_a_terminal_is_refused() {
     let rig = headless(&["ada"], "");
     rig.ok(["up"]).await;
-    rig.run(["attach"]).await.expect(4).assert_says("terminal");
+    rig.run(["attach"])
+        .await
+        .expect(4)
+        .assert_prints("terminal");
     rig.run(["attach", "ada"])
         .await
         .expect(4)
-        .assert_says("terminal");
+        .assert_prints("terminal");
 }
 
 #[tokio::test]
@@ -248,7 +251,7 @@ async fn a_refused_claim_names_the_holder_or_the_blocking_task() {
     rig.run(["task", "claim", "T-9"])
         .await
         .expect(3)
-        .assert_says("T-9");
+        .assert_prints("T-9");
     rig.run(["task", "claim", "nine"]).await.expect(2);
     rig.run(["task", "complete", "T-2"]).await.expect(4);
     assert_eq!(rig.json(["ps"]).await["revision"], revision);
@@ -261,7 +264,7 @@ async fn a_member_cannot_complete_a_task_of_another() {
     let mut up = rig.start(["up"]);
     let stub = stubs.next().await;
     let hello = stub.hello();
-    let ada = stub.say(&hello).await.unwrap();
+    let ada = stub.send(&hello).await.unwrap();
     up.wait().await;
     rig.ok(["task", "claim", "T-1"]).await;
     let task = TaskId(1);
@@ -308,32 +311,32 @@ async fn an_unknown_member_or_role_is_named_in_the_error() {
     rig.ok(["task", "add", "Two"]).await;
     let revision = rig.json(["ps"]).await["revision"].clone();
     for verb in ["why", "logs", "stop", "kill", "restart"] {
-        rig.run([verb, "zoe"]).await.expect(3).assert_says("zoe");
+        rig.run([verb, "zoe"]).await.expect(3).assert_prints("zoe");
     }
     rig.run(["send", "zoe", "hi"])
         .await
         .expect(3)
-        .assert_says("zoe");
+        .assert_prints("zoe");
     rig.run(["task", "assign", "T-2", "zoe"])
         .await
         .expect(3)
-        .assert_says("zoe");
+        .assert_prints("zoe");
     rig.run(["why", "Zoe Zoe"]).await.expect(2);
     rig.run(["spawn", "nobody"])
         .await
         .expect(3)
-        .assert_says("nobody");
+        .assert_prints("nobody");
     rig.run(["spawn", "worker", "--name", "ada"])
         .await
         .expect(4)
-        .assert_says("ada");
+        .assert_prints("ada");
     rig.run(["spawn", "worker", "--name", "all"])
         .await
         .expect(2);
     rig.run(["send", "lead", "hi"])
         .await
         .expect(3)
-        .assert_says("lead");
+        .assert_prints("lead");
     assert_eq!(rig.json(["ps"]).await["revision"], revision);
 }
 
@@ -345,7 +348,7 @@ async fn a_message_is_refused_only_above_the_size_limit() {
     rig.run_with(["send", "ada", "-"], &fits).await.expect(0);
     let too_large = format!("{fits}x");
     let output = rig.run_with(["send", "ada", "-"], &too_large).await;
-    output.expect(2).assert_says("65536");
+    output.expect(2).assert_prints("65536");
     let messages = rig.json(["messages"]).await;
     assert_eq!(messages["messages"].as_array().map(Vec::len), Some(1));
 }
@@ -374,7 +377,7 @@ async fn a_full_inbox_refuses_until_a_message_is_read() {
     rig.run(["send", "ada", "one more"])
         .await
         .expect(4)
-        .assert_says("inbox of ada is full");
+        .assert_prints("inbox of ada is full");
     rig.ok(["send", "bob", "you instead"]).await;
     rig.ok(["restart", "ada"]).await;
     rig.until_member("ada", |ada| ada.unread == 0).await;
@@ -384,11 +387,11 @@ async fn a_full_inbox_refuses_until_a_message_is_read() {
 #[tokio::test]
 async fn unknown_verbs_and_options_are_refused() {
     let rig = Rig::new();
-    rig.run(["pss"]).await.expect(2).assert_says("ps");
+    rig.run(["pss"]).await.expect(2).assert_prints("ps");
     rig.run(["up", "--wiat"])
         .await
         .expect(2)
-        .assert_says("--wait");
+        .assert_prints("--wait");
     rig.run(["up", "--env", "novalue"]).await.expect(2);
     rig.run(["up", "--env", "AGENT_TEAM_LAUNCH=x"])
         .await
@@ -397,7 +400,7 @@ async fn unknown_verbs_and_options_are_refused() {
     rig.run(["init", "--template", "cobol"])
         .await
         .expect(2)
-        .assert_says("rust");
+        .assert_prints("rust");
     assert_eq!(rig.processes(), [], "no process was started");
 }
 
@@ -417,7 +420,7 @@ async fn invalid_settings_are_named_with_their_file() {
     let rig = headless(&["ada"], "");
     let config = rig.directories().config;
     std::fs::create_dir(&config).unwrap();
-    for (text, says) in [
+    for (text, expected) in [
         ("durability = \"often\"\n", "config.toml:1:14: `durability`"),
         ("\ndurability = 1\n", "config.toml:2:14: `durability`"),
         ("durabilty = \"power\"\n", "did you mean `durability`?"),
@@ -428,7 +431,7 @@ async fn invalid_settings_are_named_with_their_file() {
         ),
     ] {
         std::fs::write(config.join("config.toml"), text).unwrap();
-        rig.run(["up"]).await.expect(2).assert_says(says);
+        rig.run(["up"]).await.expect(2).assert_prints(expected);
         // `up` prints the reason before the supervisor exits.
         for refused in rig.processes() {
             processes::ended(refused.process).await;
@@ -444,6 +447,6 @@ async fn invalid_settings_are_named_with_their_file() {
     rig.run(["supervisor", "restart"])
         .await
         .expect(2)
-        .assert_says("config.toml:1:1");
+        .assert_prints("config.toml:1:1");
     assert_eq!(rig.supervisor().await, supervisor);
 }

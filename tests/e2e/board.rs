@@ -92,8 +92,11 @@ async fn a_task_is_added_shown_changed_and_listed() {
     rig.run(["task", "show", "T-1"])
         .await
         .expect(0)
-        .assert_says("Rewrite");
-    rig.run(["task", "list"]).await.expect(0).assert_says("T-2");
+        .assert_prints("Rewrite");
+    rig.run(["task", "list"])
+        .await
+        .expect(0)
+        .assert_prints("T-2");
 }
 
 #[tokio::test]
@@ -297,7 +300,7 @@ async fn a_claim_reports_tasks_that_change_the_same_files() {
     rig.run(["task", "claim", "T-2"])
         .await
         .expect(0)
-        .assert_says("tasks in progress that change the same files: T-1");
+        .assert_prints("tasks in progress that change the same files: T-1");
 }
 
 #[tokio::test]
@@ -323,7 +326,7 @@ async fn a_hook_refuses_a_completion_at_most_three_times_in_a_row() {
         rig.run(["task", "complete", "T-1", "--result", "done"])
             .await
             .expect(4)
-            .assert_says("tests are missing");
+            .assert_prints("tests are missing");
         assert_eq!(rig.task("T-1").await.state, TaskState::InProgress);
     }
     let asked = rig.read("asked").unwrap();
@@ -361,11 +364,11 @@ async fn only_task_show_prints_the_whole_output() {
     rig.ok(["up", "--wait"]).await;
     let list = rig.ok(["task", "list"]).await;
     assert!(!list.stdout.contains("much before"), "{}", list.stdout);
-    list.assert_says("it came to this");
+    list.assert_prints("it came to this");
     rig.ok(["task", "show", "T-1"])
         .await
-        .assert_says("much before")
-        .assert_says("it came to this");
+        .assert_prints("much before")
+        .assert_prints("it came to this");
 }
 
 #[tokio::test]
@@ -379,16 +382,16 @@ async fn blockers_of_a_task_are_shown_and_can_be_cleared() {
     let way_out = "agent-team task update T-2 --clear after";
     rig.ok(["task", "show", "T-2"])
         .await
-        .assert_says("T-1 First: cancelled")
-        .assert_says(way_out);
+        .assert_prints("T-1 First: cancelled")
+        .assert_prints(way_out);
     rig.ok(["why", "ada"])
         .await
-        .assert_says("T-2 waits for T-1, which is cancelled")
-        .assert_says(way_out);
+        .assert_prints("T-2 waits for T-1, which is cancelled")
+        .assert_prints(way_out);
     rig.ok(["why", "T-2"])
         .await
-        .assert_says("T-2 waits for T-1 (cancelled)")
-        .assert_says(way_out);
+        .assert_prints("T-2 waits for T-1 (cancelled)")
+        .assert_prints(way_out);
     assert_eq!(rig.json(["why", "T-1"]).await["why"], "T-1 was cancelled");
     rig.refused(2, ["why", "T-x"]).await;
     rig.ok(["task", "update", "T-2", "--clear", "after"]).await;
@@ -411,18 +414,18 @@ async fn tasks_that_no_member_can_claim_are_named_at_once() {
     ])
     .await
     .expect(3)
-    .assert_says("there is no role wizard");
+    .assert_prints("there is no role wizard");
     rig.run(["task", "add", "Build", "--role", "workr", "--run", "true"])
         .await
         .expect(3)
-        .assert_says("did you mean worker?");
+        .assert_prints("did you mean worker?");
     let why = "no member can claim T-1, because it has no command to run";
-    rig.ok(["task", "add", "Write"]).await.assert_says(why);
-    rig.ok(["why", "ada"]).await.assert_says(why);
-    rig.run(["up", "--wait"]).await.expect(1).assert_says(why);
+    rig.ok(["task", "add", "Write"]).await.assert_prints(why);
+    rig.ok(["why", "ada"]).await.assert_prints(why);
+    rig.run(["up", "--wait"]).await.expect(1).assert_prints(why);
     let given = rig.ok(["task", "update", "t-1", "--run", "true"]).await;
     assert!(!given.stderr.contains("no member"), "{}", given.stderr);
-    rig.ok(["task", "wait", "1"]).await.assert_says("T-1");
+    rig.ok(["task", "wait", "1"]).await.assert_prints("T-1");
 }
 
 #[tokio::test]
@@ -434,13 +437,13 @@ async fn the_error_for_a_misspelt_name_suggests_the_nearest_one() {
         (["why", "gracie"], "did you mean grace?"),
         (["kill", "zebedee"], "list the members with: agent-team ps"),
     ] {
-        rig.run(arguments).await.expect(3).assert_says(suggested);
+        rig.run(arguments).await.expect(3).assert_prints(suggested);
     }
     rig.ok(["task", "add", "Prepare", "--for", "ada"]).await;
     rig.run(["task", "add", "Test", "--after", "Prepair", "--run", "true"])
         .await
         .expect(2)
-        .assert_says("did you mean Prepare?");
+        .assert_prints("did you mean Prepare?");
     rig.ok(["task", "add", "Test", "--after", "t-2", "--run", "true"])
         .await;
     assert_eq!(rig.task("T-3").await.after, [TaskId(2)]);

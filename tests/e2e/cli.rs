@@ -37,12 +37,12 @@ async fn verbs_have_help_that_starts_no_process() {
         rig.run([verb, "--help"])
             .await
             .expect(0)
-            .assert_says("Usage:");
+            .assert_prints("Usage:");
     }
     rig.run(["--version"])
         .await
         .expect(0)
-        .assert_says("agent-team 0.");
+        .assert_prints("agent-team 0.");
     assert_eq!(rig.processes(), []);
     assert!(!rig.directories().state.exists());
 }
@@ -102,7 +102,7 @@ async fn each_template_creates_a_team_that_up_accepts() {
         rig.run(["init", "--template", name])
             .await
             .expect(0)
-            .assert_says("agent-team up");
+            .assert_prints("agent-team up");
         let up = rig.json(["up", "--dry-run"]).await;
         let changes = up["changes"].as_array().unwrap();
         assert!(changes.len() >= 2, "{name}: {up}");
@@ -110,7 +110,7 @@ async fn each_template_creates_a_team_that_up_accepts() {
         rig.run(["init"])
             .await
             .expect(4)
-            .assert_says("already exists");
+            .assert_prints("already exists");
         assert_eq!(rig.read(".agent-team/team.toml"), written);
     }
 }
@@ -181,13 +181,13 @@ async fn doctor_passes_or_reports_bad_files_and_missing_binaries() {
     assert_eq!(check("supervisor")["ok"], Value::Null);
     assert_eq!(rig.processes(), [], "`doctor` starts no process");
     rig.ok(["up"]).await;
-    rig.run(["doctor"]).await.expect(0).assert_says("process");
+    rig.run(["doctor"]).await.expect(0).assert_prints("process");
     rig.set_team("nmae = \"x\"\n");
     rig.run(["doctor"])
         .await
         .expect(1)
-        .assert_says("nmae")
-        .assert_says("name");
+        .assert_prints("nmae")
+        .assert_prints("name");
     // The directory of this copy contains no other binary.
     let alone = rig.root().join("alone");
     std::fs::create_dir(&alone).unwrap();
@@ -203,10 +203,10 @@ async fn doctor_passes_or_reports_bad_files_and_missing_binaries() {
         .envs(environment.filter_map(|(name, value)| Some((name, value?))));
     let output = command.output().await.unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&output.stdout);
+    let output = String::from_utf8_lossy(&output.stdout);
     assert!(
-        said.contains("neither beside this program nor in PATH"),
-        "{said}"
+        output.contains("neither beside this program nor in PATH"),
+        "{output}"
     );
 }
 
@@ -233,7 +233,7 @@ async fn supervisor_status_reports_current_activity() {
     rig.run(["supervisor", "status"])
         .await
         .expect(0)
-        .assert_says("T-1");
+        .assert_prints("T-1");
 }
 
 #[tokio::test]
@@ -400,7 +400,7 @@ async fn an_unresponsive_member_is_shown_and_not_killed() {
     rig.run(["why", "ada"])
         .await
         .expect(0)
-        .assert_says("does not respond");
+        .assert_prints("does not respond");
     assert!(worker.is_alive().unwrap());
     worker.signal(Signal::SIGCONT).unwrap();
     let ada = rig
@@ -469,8 +469,8 @@ async fn verbs_with_the_flag_json_print_one_object() {
     for verb in verbs {
         let output = rig.command(verb).arg("--json").output().await.unwrap();
         let (stdout, stderr) = (output.stdout, output.stderr);
-        let said = String::from_utf8_lossy(&stderr);
-        assert!(output.status.success(), "{verb:?}: {said}");
+        let errors = String::from_utf8_lossy(&stderr);
+        assert!(output.status.success(), "{verb:?}: {errors}");
         let document: Value = serde_json::from_slice(&stdout)
             .unwrap_or_else(|error| panic!("{verb:?}: {error}: {stdout:?}"));
         assert!(document.is_object(), "{verb:?}: {document}");

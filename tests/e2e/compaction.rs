@@ -88,8 +88,11 @@ async fn a_goal_stays_verbatim_over_several_compactions() {
     let second = contains("This is summary 4.");
     assert!(pruned.is_some() && pruned < first, "results go first");
     assert!(first.is_some() && first < second, "two summaries");
-    assert!(summaries[1].said().contains("empty"), "asked again");
-    assert!(summaries[2].said().contains("too long"), "asked again");
+    assert!(summaries[1].last_input().contains("empty"), "asked again");
+    assert!(
+        summaries[2].last_input().contains("too long"),
+        "asked again"
+    );
     let last = steps.last().unwrap().body.to_string();
     assert!(last.contains("# Files that you read\\n- big.txt"), "{last}");
     assert!(!last.contains("This is summary 3."), "{last}");

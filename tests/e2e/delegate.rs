@@ -70,7 +70,7 @@ async fn a_helper_answers_and_its_usage_is_the_members() {
         ["fetch", "git_diff", "git_status", "glob", "grep", "read"]
     );
     let begin = format!("{QUESTION}\n\nBegin with: notes.txt");
-    assert_eq!(first.said(), begin);
+    assert_eq!(first.last_input(), begin);
     assert!(of_helper[1].results()[0].1.contains("Written by Ada."));
     let result = &of_lead[1].results()[0].1;
     assert!(result.ends_with("\nnotes.txt:1 names Ada."), "{result}");

@@ -233,7 +233,7 @@ async fn unknown_verbs_and_unsupported_engines_are_refused() {
     rig.run(["up", "--dry-run"])
         .await
         .expect(2)
-        .assert_says("is not supported in this version");
+        .assert_prints("is not supported in this version");
     let typo = rig.refused(2, ["serv"]).await;
     assert_eq!(typo["code"], "invalid");
 }
@@ -392,7 +392,7 @@ async fn up_continues_a_stopped_team() {
     rig.run(["spawn", "worker", "--name", "rita"])
         .await
         .expect(0)
-        .assert_says("rita spawned (pid ");
+        .assert_prints("rita spawned (pid ");
     rig.ok(["down"]).await;
     assert_eq!(
         rig.json(["task", "list"]).await["tasks"][0]["state"],
@@ -423,10 +423,10 @@ async fn prompts_and_docs_agree_on_the_end_of_a_task() {
     assert!(of_ada[0].system().contains("End it with complete_task"));
     assert!(
         of_ada[0]
-            .said()
+            .last_input()
             .contains("When it is done, call complete_task")
     );
-    let reminder = of_ada[1].said();
+    let reminder = of_ada[1].last_input();
     assert!(
         reminder.contains("an answer without a call does not end it"),
         "{reminder}"
@@ -541,5 +541,5 @@ async fn team_delete_removes_limits_rules_and_trust() {
     rig.run(["up", "--detach"])
         .await
         .expect(4)
-        .assert_says("not trusted");
+        .assert_prints("not trusted");
 }

@@ -35,17 +35,19 @@ engine = \"command\"
 fn reply(request: &Request) -> Reply {
     let new = request.messages().iter().rev();
     let new = new.take_while(|message| message["role"] != "assistant");
-    let said = new.map(Value::to_string).collect::<String>();
-    let wanted = said.split("reply_to M-").nth(1);
+    let new_text = new.map(Value::to_string).collect::<String>();
+    let wanted = new_text.split("reply_to M-").nth(1);
     let wanted = wanted.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
     if let Some(number) = wanted {
         let text = json!({"to": "user", "text": "Well.", "reply_to": format!("M-{number}")});
         return Reply::call("send_message", text);
     }
     match request.model() {
-        _ if said.contains("Take long") => Reply::hang(),
-        "lead" if said.contains("Finish") => Reply::call("finish", json!({"answer": "Finished."})),
-        "ada" if said.contains("Touch it") => {
+        _ if new_text.contains("Take long") => Reply::hang(),
+        "lead" if new_text.contains("Finish") => {
+            Reply::call("finish", json!({"answer": "Finished."}))
+        }
+        "ada" if new_text.contains("Touch it") => {
             Reply::call("bash", json!({"command": "touch it && rm it"}))
         }
         _ => Reply::text("I see."),

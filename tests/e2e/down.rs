@@ -126,8 +126,8 @@ async fn the_board_outlives_a_team_that_went_down() {
     rig.run(["task", "list"])
         .await
         .expect(0)
-        .assert_says("completed");
-    rig.run(["ps"]).await.expect(0).assert_says("stopped");
+        .assert_prints("completed");
+    rig.run(["ps"]).await.expect(0).assert_prints("stopped");
     rig.ok(["down"]).await;
     until("the supervisor to exit", async || {
         rig.processes().is_empty().then_some(())
@@ -215,20 +215,25 @@ async fn only_a_stopped_team_is_deleted_and_its_project_stays() {
     rig.run(["team", "delete"])
         .await
         .expect(4)
-        .assert_says("down");
+        .assert_prints("down");
     rig.run(["team", "list"])
         .await
         .expect(0)
-        .assert_says("demo");
-    rig.run(["team", "show"]).await.expect(0).assert_says("ada");
+        .assert_prints("demo");
+    rig.run(["team", "show"])
+        .await
+        .expect(0)
+        .assert_prints("ada");
     rig.ok(["down"]).await;
-    rig.ok(["ps"]).await.assert_says("the team is down");
+    rig.ok(["ps"]).await.assert_prints("the team is down");
     rig.ok(["audit"])
         .await
-        .assert_says("no permission decisions");
+        .assert_prints("no permission decisions");
     // Without a terminal the user cannot be asked.
     let unconfirmed = rig.run(["team", "delete"]).await.expect(2);
-    unconfirmed.assert_says("1 completed").assert_says("--yes");
+    unconfirmed
+        .assert_prints("1 completed")
+        .assert_prints("--yes");
     rig.ok(["team", "delete", "--yes"]).await;
     assert!(rig.read(".agent-team/team.toml").is_some());
     assert!(rig.read("built").is_some());
@@ -241,7 +246,7 @@ async fn only_a_stopped_team_is_deleted_and_its_project_stays() {
 #[tokio::test]
 async fn a_surviving_process_has_a_receipt_and_sets_the_exit_code() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-    const NOBODY: u32 = 65_534;
+    const UNPRIVILEGED: u32 = 65_534;
 
     let mut rig = Rig::with_team(&file(
         &["ada"],
@@ -259,7 +264,7 @@ async fn a_surviving_process_has_a_receipt_and_sets_the_exit_code() {
     let mine = ["", "at", "home", "tmp", "project"].map(|name| rig.root().join(name));
     let is_possible = mine
         .iter()
-        .all(|path| chown(path, Some(NOBODY), Some(NOBODY)).is_ok())
+        .all(|path| chown(path, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).is_ok())
         && std::fs::copy("/usr/bin/setpriv", &privileged).is_ok()
         && std::fs::metadata(&privileged).is_ok_and(|program| program.uid() == 0);
     if !is_possible {
@@ -270,31 +275,31 @@ async fn a_surviving_process_has_a_receipt_and_sets_the_exit_code() {
     rig.set("USER", "nobody");
     rig.trust_nothing();
     rig.copy_binaries();
-    let as_nobody = async |arguments: &[&str]| {
+    let as_unprivileged = async |arguments: &[&str]| {
         let command = rig.command(arguments);
         let command = command.as_std();
         let environment = command.get_envs();
-        let mut nobody = tokio::process::Command::new("setpriv");
-        nobody
+        let mut setpriv = tokio::process::Command::new("setpriv");
+        setpriv
             .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
             .arg(command.get_program())
             .args(arguments)
             .current_dir(rig.project())
             .env_clear()
             .envs(environment.filter_map(|(name, value)| Some((name, value?))));
-        let output = agent_team_tests::within("a verb", nobody.output()).await;
+        let output = agent_team_tests::within("a verb", setpriv.output()).await;
         let output = output.unwrap();
         let json = serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default();
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         (output.status.code(), json, errors)
     };
     // Trust is stored per user, so the user `nobody` must also trust the file.
-    let (code, _, errors) = as_nobody(&["up", "--json"]).await;
+    let (code, _, errors) = as_unprivileged(&["up", "--json"]).await;
     assert_eq!(code, Some(4), "{errors}");
     let error: Value = serde_json::from_str(&errors).unwrap();
     let hint = error["error"]["hint"].as_str().unwrap();
     let digest = hint.rsplit(' ').next().unwrap();
-    let (code, _, errors) = as_nobody(&["up", "--json", "--trust", digest]).await;
+    let (code, _, errors) = as_unprivileged(&["up", "--json", "--trust", digest]).await;
     assert_eq!(code, Some(0), "{errors}");
     let survivor = until("the program that its user cannot end", async || {
         let found = rig.processes().into_iter();
@@ -302,7 +307,7 @@ async fn a_surviving_process_has_a_receipt_and_sets_the_exit_code() {
         found.next()
     })
     .await;
-    let (code, down, errors) = as_nobody(&["down", "--force", "--json"]).await;
+    let (code, down, errors) = as_unprivileged(&["down", "--force", "--json"]).await;
     assert_eq!(code, Some(7), "{down} {errors}");
     let survived = receipts(&down)
         .into_iter()

@@ -197,7 +197,7 @@ async fn a_question_of_the_lead_ends_the_prompt() {
     // The lead does not wait for another reply.
     let results = last.results();
     assert!(!results[0].1.contains("has not replied"), "{results:?}");
-    assert!(last.said().contains("Blue"), "{}", last.said());
+    assert!(last.last_input().contains("Blue"), "{}", last.last_input());
 }
 
 #[tokio::test]

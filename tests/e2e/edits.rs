@@ -96,7 +96,7 @@ async fn edits_in_git_and_agent_team_are_refused_without_a_request() {
 
 #[tokio::test]
 async fn modes_and_rules_decide_edits() {
-    for (settings, says, asked, written) in [
+    for (settings, expected, asked, written) in [
         ("mode = \"accept-edits\"", "created src/new.rs", false, true),
         ("mode = \"plan\"", "in mode plan", false, false),
         ("mode = \"dont-ask\"", "in mode dont-ask", false, false),
@@ -127,7 +127,7 @@ async fn modes_and_rules_decide_edits() {
         } else {
             server.until_asked("ada", 2).await;
             assert!(
-                result(&server).contains(says),
+                result(&server).contains(expected),
                 "{settings}{}",
                 result(&server)
             );

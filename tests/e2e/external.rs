@@ -1,5 +1,5 @@
-//! Members whose work is done by another vendor's agent. `fake_acp_agent` stands in for the agents,
-//! which need accounts.
+//! Members whose work is done by another vendor's agent. `fake_acp_agent` replaces the agents, which
+//! need accounts.
 
 use std::io::Read;
 use std::path::PathBuf;

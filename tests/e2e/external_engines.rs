@@ -79,7 +79,7 @@ async fn a_goal_with_an_engine_needs_no_team_file() {
 async fn an_engine_on_the_command_line_is_checked() {
     let (rig, _programs) = two();
     let refusal = |error: serde_json::Value| format!("{} {}", error["message"], error["hint"]);
-    for (word, says) in [
+    for (word, expected) in [
         ("cluade", "did you mean `claude`?"),
         ("command", "cannot lead a team"),
         ("joined", "cannot lead a team"),
@@ -87,7 +87,7 @@ async fn an_engine_on_the_command_line_is_checked() {
     ] {
         let error = rig.refused(2, ["up", "hello", "--engine", word]).await;
         let text = refusal(error);
-        assert!(text.contains(says), "{word}: {text}");
+        assert!(text.contains(expected), "{word}: {text}");
     }
     let error = rig.refused(2, ["up", "--engine", "claude"]).await;
     assert!(refusal(error).contains("needs a goal and a project without a team file"));
@@ -162,8 +162,11 @@ async fn doctor_shows_installed_agents_and_calls_no_model() {
     std::os::unix::fs::symlink("/bin/false", broken).unwrap();
     // A program of the project is never started.
     rig.write("bin/gemini", "#!/bin/sh\ntouch started\n");
-    let said = rig.run(["doctor"]).await.stdout;
-    assert!(said.contains("installed: claude, kimi, goose"), "{said}");
+    let output = rig.run(["doctor"]).await.stdout;
+    assert!(
+        output.contains("installed: claude, kimi, goose"),
+        "{output}"
+    );
     let document = rig.run(["doctor", "--clis", "--json"]).await.json();
     let clis = document["clis"].as_array().unwrap();
     let words: Vec<_> = clis
@@ -182,14 +185,14 @@ async fn doctor_shows_installed_agents_and_calls_no_model() {
     assert_eq!(kimi["login"]["state"], "missing");
     assert_eq!(kimi["login"]["offers"][0], "Log in with the fake");
     assert_eq!(goose["login"]["state"], "unknown", "{goose}");
-    let said = rig.run(["doctor", "--clis"]).await.stdout;
+    let output = rig.run(["doctor", "--clis"]).await.stdout;
     for text in [
         "needs a login: Log in with the fake",
         "asks in its mode default",
         "runs without asking: reading in the project",
         "log in with the agent's own command",
     ] {
-        assert!(said.contains(text), "{text}: {said}");
+        assert!(output.contains(text), "{text}: {output}");
     }
     assert_eq!(rig.processes(), [], "no agent is left");
     assert_eq!(rig.read("started"), None);

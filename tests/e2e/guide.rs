@@ -32,9 +32,9 @@ const NOT_RUN: usize = 10;
 fn reply(request: &Request) -> Reply {
     let new = request.messages().iter().rev();
     let new = new.take_while(|message| message["role"] != "assistant");
-    let said = new.map(Value::to_string).collect::<String>();
+    let new_text = new.map(Value::to_string).collect::<String>();
     let is_lead = request.tools().iter().any(|tool| tool == "finish");
-    let is_asked = |words: &str| said.contains(words);
+    let is_asked = |words: &str| new_text.contains(words);
     match request.model() {
         "ada" if is_asked("Go on") => {
             Reply::call("bash", json!({"command": "cargo test -p parser"}))

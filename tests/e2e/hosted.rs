@@ -57,7 +57,7 @@ async fn members_in_one_process_work_send_messages_and_stop() {
     rig.run(["up", "--wait"])
         .await
         .expect(0)
-        .assert_says("runs hosted: in one process");
+        .assert_prints("runs hosted: in one process");
     let refused = rig.refused(4, ["attach", "ada"]).await;
     assert_eq!(
         refused["message"],
@@ -77,16 +77,16 @@ async fn members_in_one_process_work_send_messages_and_stop() {
     rig.run(["logs", "ada"])
         .await
         .expect(0)
-        .assert_says("you: look here");
-    rig.ok(["ps"]).await.assert_says("hosted: in one process");
+        .assert_prints("you: look here");
+    rig.ok(["ps"]).await.assert_prints("hosted: in one process");
     rig.run(["panes", "reopen", "ada"])
         .await
         .expect(4)
-        .assert_says("no terminal");
+        .assert_prints("no terminal");
     let process = ada.pid.expect("ada runs");
     rig.ok(["down"])
         .await
-        .assert_says(&format!("{process} (host process)"));
+        .assert_prints(&format!("{process} (host process)"));
     assert_eq!(rig.processes(), [], "not even the host process");
     let left = fs::read_dir(rig.directories().run).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
@@ -173,7 +173,7 @@ async fn killing_a_member_of_a_stopped_host_restarts_other_members() {
     assert_eq!(done.attempts, 2);
     rig.until_member("bob", |bob| bob.unread == 0).await;
     let log = rig.ok(["logs", "bob"]).await;
-    log.assert_says("you: keep this");
+    log.assert_prints("you: keep this");
     assert_eq!(rig.member("ada").await.state, MemberState::Stopped);
     assert_eq!(rig.task("T-1").await.state, TaskState::Pending);
     rig.ok(["restart", "ada"]).await;

@@ -131,7 +131,7 @@ pub(crate) async fn launched<const N: usize>(rig: &Rig, stubs: &Stubs, verb: [&s
     let mut verb = rig.start(verb);
     let stub = stubs.next().await;
     let hello = stub.hello();
-    let member = stub.say(&hello).await.expect("the handshake succeeds");
+    let member = stub.send(&hello).await.expect("the handshake succeeds");
     assert!(verb.wait().await.success());
     member
 }

@@ -98,15 +98,15 @@ async fn iterm2_members_get_a_tab_and_the_focus_stays() {
             return;
         };
         let before = world.looked_at().await;
-        let said = world.rig.ok(["up"]).await;
-        said.assert_says("runs in iTerm2: a new tab in your iTerm2");
+        let output = world.rig.ok(["up"]).await;
+        output.assert_prints("runs in iTerm2: a new tab in your iTerm2");
         let bob = world.rig.until_member_is("bob", MemberState::Working).await;
         assert_eq!(world.looked_at().await, before, "{options:?}");
         world
             .rig
             .ok(["ps"])
             .await
-            .assert_says("in iTerm2: a new tab");
+            .assert_prints("in iTerm2: a new tab");
 
         // The session's name shows the member's work. A task's title in the name is not evaluated as an expression.
         let session = world
@@ -244,12 +244,12 @@ async fn a_member_whose_session_closed_gets_another() {
         .rig
         .ok(["ps"])
         .await
-        .assert_says("ada runs without a pane: agent-team panes reopen ada");
+        .assert_prints("ada runs without a pane: agent-team panes reopen ada");
     world
         .rig
         .ok(["panes", "reopen", "ada"])
         .await
-        .assert_says("ada is shown in ");
+        .assert_prints("ada is shown in ");
     let again = world.until_in("ada", Placement::Iterm).await;
     assert_same_worker(&before, &again);
     assert_ne!(again.pane, before.pane);
@@ -261,7 +261,7 @@ async fn a_member_whose_session_closed_gets_another() {
         .rig
         .ok(["panes", "reopen"])
         .await
-        .assert_says("no member has lost its pane");
+        .assert_prints("no member has lost its pane");
 
     // The app quits and starts again.
     let bob = world.until_in("bob", Placement::Iterm).await;
@@ -297,7 +297,7 @@ async fn without_the_app_members_restart_headless() {
     let ada = crash(&rig, "ada").await;
     assert_eq!((ada.placement, ada.lost_pane), (Placement::Headless, true));
     let why = rig.run(["panes", "reopen"]).await.expect(1);
-    why.assert_says("iTerm2 is not running, or its Python API is disabled");
+    why.assert_prints("iTerm2 is not running, or its Python API is disabled");
     rig.ok(["down", "--force"]).await;
 }
 
@@ -365,20 +365,22 @@ async fn a_refusal_of_the_app_is_reported_with_a_hint() {
     let refused = async |rig: &Rig| rig.run(["up", "--panes", "iterm"]).await.expect(4);
 
     let mut rig = rig_of();
-    refused(&rig).await.assert_says("you are not inside iTerm2");
+    refused(&rig)
+        .await
+        .assert_prints("you are not inside iTerm2");
     // The API is off.
     rig.set("TERM_PROGRAM", "iTerm.app");
     refused(&rig)
         .await
-        .assert_says("Settings > General > Magic > Enable Python API");
+        .assert_prints("Settings > General > Magic > Enable Python API");
     rig.set("SSH_CONNECTION", "192.0.2.1 1 192.0.2.2 22");
     refused(&rig)
         .await
-        .assert_says("your iTerm2 is on another machine");
+        .assert_prints("your iTerm2 is on another machine");
     rig.unset("SSH_CONNECTION");
     let up = rig.ok(["up"]).await;
-    up.assert_says("no panes in iTerm2: cannot connect to")
-        .assert_says("Enable Python API");
+    up.assert_prints("no panes in iTerm2: cannot connect to")
+        .assert_prints("Enable Python API");
     rig.ok(["down"]).await;
 
     // First no cookie, then an unknown one. This rig has no fake `osascript`, so clients cannot request a cookie.
@@ -386,21 +388,21 @@ async fn a_refusal_of_the_app_is_reported_with_a_hint() {
     rig.unset("ITERM2_COOKIE");
     refused(&rig)
         .await
-        .assert_says("(401): no cookie in your environment")
-        .assert_says("Automation");
+        .assert_prints("(401): no cookie in your environment")
+        .assert_prints("Automation");
     rig.set("ITERM2_COOKIE", "stale");
     refused(&rig)
         .await
-        .assert_says("(401): the cookie is invalid");
+        .assert_prints("(401): the cookie is invalid");
     rig.ok(["up"])
         .await
-        .assert_says("no panes in iTerm2: iTerm2 rejects the connection");
+        .assert_prints("no panes in iTerm2: iTerm2 rejects the connection");
     rig.ok(["down"]).await;
     app.quit().await;
 
     let mut rig = rig_of();
     let _newer = FakeIterm::start(&mut rig, client, &["--newer"]).await;
-    refused(&rig).await.assert_says("too old (406)");
+    refused(&rig).await.assert_prints("too old (406)");
     assert_eq!(rig.json(["team", "list"]).await["teams"].to_string(), "[]");
 }
 
@@ -414,7 +416,7 @@ async fn special_characters_in_paths_are_taken_literally() {
     fs::create_dir(&home).unwrap();
     rig.set("AGENT_TEAM_HOME", &home);
     let mut app = FakeIterm::start(&mut rig, client, &[]).await;
-    rig.ok(["up"]).await.assert_says("in iTerm2");
+    rig.ok(["up"]).await.assert_prints("in iTerm2");
     let command = word(&app.sessions().await[0]["profile"]["Command"]);
     assert!(
         !command.contains("$$") && !command.contains('\\'),
@@ -429,7 +431,7 @@ async fn special_characters_in_paths_are_taken_literally() {
     fs::create_dir(&odd).unwrap();
     rig.set("AGENT_TEAM_HOME", &odd);
     let refused = rig.run(["up"]).await.expect(4);
-    refused.assert_says("characters that an iTerm2 command cannot contain");
+    refused.assert_prints("characters that an iTerm2 command cannot contain");
 }
 
 #[tokio::test]
@@ -462,14 +464,14 @@ async fn iterm2_draws_the_teams_tmux_on_request() {
     let mut rig = Rig::with_team(&file(&["ada"], "iterm-tmux", "ready", ""));
     let refused = rig.run(["up"]).await.expect(4);
     refused
-        .assert_says("you are not inside iTerm2")
-        .assert_says("tmux 3.0");
+        .assert_prints("you are not inside iTerm2")
+        .assert_prints("tmux 3.0");
     rig.set("TERM_PROGRAM", "iTerm.app");
     rig.set("TMUX", "/elsewhere,1,0");
     rig.run(["up"])
         .await
         .expect(4)
-        .assert_says("you are already inside tmux");
+        .assert_prints("you are already inside tmux");
     rig.unset("TMUX");
     let mut screen = rig.on_terminal(["up"]);
     screen.until("drawn by your iTerm2").await;
@@ -491,10 +493,10 @@ async fn doctor_checks_each_backend_without_a_supervisor() {
     };
     let World { app, mut rig } = world;
     let check = async |rig: &Rig, name: &str| {
-        let said = rig.run(["doctor", "--json"]).await.json();
-        let checks = said["checks"].as_array().unwrap().iter();
+        let output = rig.run(["doctor", "--json"]).await.json();
+        let checks = output["checks"].as_array().unwrap().iter();
         let one = checks.clone().find(|check| check["name"] == name);
-        one.unwrap_or_else(|| panic!("{name} is not in {said}"))
+        one.unwrap_or_else(|| panic!("{name} is not in {output}"))
             .clone()
     };
     let iterm = check(&rig, "iterm").await;
@@ -537,7 +539,7 @@ async fn a_hung_app_does_not_delay_the_team() {
     let hung = ProcessId::of(world.app.pid()).unwrap().unwrap();
     hung.signal(Signal::SIGSTOP).unwrap();
     let up = world.rig.ok(["up"]).await;
-    up.assert_says("no panes in iTerm2: iTerm2 did not answer within 1 s");
+    up.assert_prints("no panes in iTerm2: iTerm2 did not answer within 1 s");
     let ada = world.rig.until_member_is("ada", MemberState::Idle).await;
     assert_ne!(ada.placement, Placement::Iterm);
     world.rig.ok(["down", "--force"]).await;

@@ -112,7 +112,7 @@ async fn a_hundred_teams_of_four_fit_into_1024_descriptors() {
         "{} descriptors for {TEAMS} teams of four",
         status.descriptors
     );
-    rig.run(["ps"]).await.expect(0).assert_says("ada");
+    rig.run(["ps"]).await.expect(0).assert_prints("ada");
 }
 
 /// A supervisor with 128 descriptors uses at most half of them for clients, and at most three quarters for all

@@ -108,7 +108,7 @@ async fn a_failed_read_is_an_error_and_never_an_empty_answer() {
     rig.run(["messages"])
         .await
         .expect(0)
-        .assert_says("Remember this");
+        .assert_prints("Remember this");
     rig.until_member_is("ada", MemberState::Idle).await;
     assert_eq!(
         set_aside(&rig),

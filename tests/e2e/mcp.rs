@@ -49,8 +49,8 @@ fn over_http() -> (Http, String) {
         .spawn()
         .unwrap();
     let mut url = String::new();
-    let said = child.stdout.take().unwrap();
-    BufReader::new(said).read_line(&mut url).unwrap();
+    let url_line = child.stdout.take().unwrap();
+    BufReader::new(url_line).read_line(&mut url).unwrap();
     (Http(child), url.trim().to_owned())
 }
 

@@ -198,7 +198,7 @@ async fn a_form_is_a_question_to_the_user() {
         cancelled.contains("the user sent another message"),
         "{cancelled}"
     );
-    assert!(requests[2].said().contains("Stop, ask ben first"));
+    assert!(requests[2].last_input().contains("Stop, ask ben first"));
 }
 
 #[tokio::test]
@@ -303,12 +303,12 @@ async fn prompts_are_in_the_single_terminal_view() {
     assert_eq!(server.requests().len(), 0);
     screen.type_in("/db:review 7 the error paths\r").await;
     screen.until("Reviewed.").await;
-    let said = server.requests()[0].said();
+    let last_input = server.requests()[0].last_input();
     let text = "> Review change \"7\" with a focus on \"the error paths\".";
-    assert!(said.contains(text), "{said}");
+    assert!(last_input.contains(text), "{last_input}");
     assert!(
-        said.contains("Its text comes from the MCP server db"),
-        "{said}"
+        last_input.contains("Its text comes from the MCP server db"),
+        "{last_input}"
     );
     let messages = rig.json(["messages"]).await.to_string();
     assert!(
@@ -357,13 +357,13 @@ async fn prompts_and_progress_are_in_the_pane() {
     type_in(&tmux, &pane, "/db:review 7 the error paths", ["Enter"]).await;
     tmux.until_shown(&pane, "/8 copying\\e[2J").await;
     tmux.until_shown(&pane, "Reviewed.").await;
-    let said = server.requests()[0].said();
+    let last_input = server.requests()[0].last_input();
     assert!(
-        said.contains("Review change \"7\" with a focus on \"the error paths\"."),
-        "{said}"
+        last_input.contains("Review change \"7\" with a focus on \"the error paths\"."),
+        "{last_input}"
     );
     assert!(
-        said.contains("Its text comes from the MCP server db"),
-        "{said}"
+        last_input.contains("Its text comes from the MCP server db"),
+        "{last_input}"
     );
 }

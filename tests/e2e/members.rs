@@ -161,7 +161,7 @@ async fn the_sixth_death_within_a_minute_holds_a_member() {
     rig.run(["messages"])
         .await
         .expect(0)
-        .assert_says("ada is held");
+        .assert_prints("ada is held");
     rig.ok(["restart", "ada"]).await;
     rig.until_task_is("T-1", TaskState::InProgress).await;
 }
@@ -201,7 +201,7 @@ async fn a_stopped_member_stays_stopped_until_up() {
     rig.run(["why", "ada"])
         .await
         .expect(0)
-        .assert_says("stopped");
+        .assert_prints("stopped");
     rig.ok(["up"]).await;
     rig.until_member_is("ada", MemberState::Idle).await;
 }
@@ -213,7 +213,7 @@ async fn spawn_names_a_member_by_role_and_number_or_as_given() {
     rig.run(["spawn", "worker"])
         .await
         .expect(0)
-        .assert_says("worker-1");
+        .assert_prints("worker-1");
     rig.until_member_is("worker-1", MemberState::Idle).await;
     let eve = rig.json(["spawn", "worker", "--name", "eve"]).await;
     assert_eq!(eve["member"]["name"], "eve");
@@ -221,7 +221,7 @@ async fn spawn_names_a_member_by_role_and_number_or_as_given() {
     rig.run(["spawn", "worker"])
         .await
         .expect(0)
-        .assert_says("worker-2");
+        .assert_prints("worker-2");
     rig.ok(["up"]).await;
     rig.until_member_is("eve", MemberState::Idle).await;
 }
@@ -271,8 +271,8 @@ async fn logs_print_and_follow_a_members_output() {
     rig.run(["logs", "ada"])
         .await
         .expect(0)
-        .assert_says("before")
-        .assert_says("after");
+        .assert_prints("before")
+        .assert_prints("after");
 }
 
 #[tokio::test]
@@ -297,7 +297,10 @@ async fn a_member_without_its_directory_is_held_with_the_reason() {
     std::fs::remove_dir(rig.project().join("work")).unwrap();
     processes::kill(rig.worker("ada").await).await;
     rig.until_member_is("ada", MemberState::Held).await;
-    rig.run(["why", "ada"]).await.expect(0).assert_says("work");
+    rig.run(["why", "ada"])
+        .await
+        .expect(0)
+        .assert_prints("work");
 }
 
 #[tokio::test]
@@ -327,9 +330,9 @@ async fn stopping_the_last_member_reports_the_team_as_down() {
     rig.ok(["up"]).await;
     let ada = rig.ok(["kill", "ada"]).await;
     assert!(!ada.stdout.contains("the team is down"), "{}", ada.stdout);
-    rig.ok(["kill", "bob"])
-        .await
-        .assert_says("the team is down: its last member was killed; start it with: agent-team up");
+    rig.ok(["kill", "bob"]).await.assert_prints(
+        "the team is down: its last member was killed; start it with: agent-team up",
+    );
     rig.ok(["up"]).await;
     rig.ok(["stop", "ada"]).await;
     let bob = rig.json(["stop", "bob"]).await;
@@ -343,7 +346,7 @@ async fn a_spawned_member_comes_back_with_up_until_it_is_removed() {
     rig.ok(["spawn", "worker", "--name", "zoe", "--engine", "command"])
         .await;
     rig.ok(["down"]).await;
-    rig.ok(["up"]).await.assert_says("zoe");
+    rig.ok(["up"]).await.assert_prints("zoe");
     rig.until_member_is("zoe", MemberState::Idle).await;
     let taken = rig.refused(4, ["spawn", "worker", "--name", "zoe"]).await;
     assert!(

@@ -18,7 +18,7 @@ async fn a_message_is_in_its_members_log_and_counts_as_read() {
     rig.run(["send", "ada", "look", "at", "T-3"])
         .await
         .expect(0)
-        .assert_says("ada");
+        .assert_prints("ada");
     until("the message to be read", async || {
         let messages = messages(&rig).await;
         (messages[0]["state"] == "read").then_some(())
@@ -53,7 +53,7 @@ async fn a_message_to_all_reaches_every_living_member_once() {
     rig.run(["messages", "bob"])
         .await
         .expect(0)
-        .assert_says("good morning");
+        .assert_prints("good morning");
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn a_waiting_message_reaches_the_members_next_launch() {
     rig.run(["logs", "ada"])
         .await
         .expect(0)
-        .assert_says("when you are back");
+        .assert_prints("when you are back");
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn an_answer_names_the_message_that_it_answers() {
     let messages = rig.json(["messages"]).await;
     assert_eq!(messages["messages"][1]["reply_to"], "M-1");
     assert_eq!(messages["messages"][0]["reply_to"], serde_json::Value::Null);
-    rig.ok(["messages"]).await.assert_says("in reply to M-1");
+    rig.ok(["messages"]).await.assert_prints("in reply to M-1");
     let refused = rig
         .refused(3, ["send", "ada", "--reply-to", "M-9", "to what?"])
         .await;

@@ -67,33 +67,33 @@ async fn the_mode_changes_while_a_member_works() {
     ];
     let (server, rig) = team(DEFAULT, replies).await;
     rig.until_member("ada", asks).await;
-    rig.ok(["ps"]).await.assert_says("mode default\n");
-    rig.ok(["mode"]).await.assert_says("mode default: ");
+    rig.ok(["ps"]).await.assert_prints("mode default\n");
+    rig.ok(["mode"]).await.assert_prints("mode default: ");
     rig.ok(["mode", "accept-edits"])
         .await
-        .assert_says("mode accept-edits: ");
+        .assert_prints("mode accept-edits: ");
     // A pending request keeps waiting; the next call is decided in the new mode.
     rig.ok(["requests", "allow", "P-1"]).await;
     server.until_asked("ada", 4).await;
     assert!(rig.read("two").is_some() && rig.read("three").is_some());
     let requests = server.requests();
-    let said = requests.last().expect("a request").said();
+    let last_input = requests.last().expect("a request").last_input();
     assert!(
-        said.contains("your permission mode is now accept-edits: you may change files"),
-        "{said}"
+        last_input.contains("your permission mode is now accept-edits: you may change files"),
+        "{last_input}"
     );
-    rig.ok(["ps"]).await.assert_says("mode accept-edits\n");
+    rig.ok(["ps"]).await.assert_prints("mode accept-edits\n");
     rig.ok(["top", "--once"])
         .await
-        .assert_says("mode accept-edits");
+        .assert_prints("mode accept-edits");
     rig.ok(["rules", "list"])
         .await
-        .assert_says("mode accept-edits:");
+        .assert_prints("mode accept-edits:");
     assert_eq!(rig.json(["ps"]).await["mode"], "accept-edits");
 
     rig.ok(["mode", "plan", "--for", "ada"])
         .await
-        .assert_says("ada is in mode plan: ");
+        .assert_prints("ada is in mode plan: ");
     let shown = rig.json(["ps"]).await;
     assert_eq!(shown["mode"], "accept-edits");
     let members = shown["members"].as_array().expect("a list");
@@ -107,7 +107,7 @@ async fn the_mode_changes_while_a_member_works() {
     assert_eq!(of("lead")["mode"], Value::Null);
     rig.ok(["ps"])
         .await
-        .assert_says("mode accept-edits (ada: plan)\n");
+        .assert_prints("mode accept-edits (ada: plan)\n");
 
     // A change of the team's mode clears the modes of its members. A teammate without a mode of its own is never in a
     // wider mode than the lead.
@@ -183,8 +183,8 @@ async fn bypass_is_chosen_only_by_up() {
     assert_eq!(rig.json(["mode"]).await["mode"], "default");
     rig.ok(["up", "--detach", "--mode=bypass"]).await;
     assert_eq!(rig.json(["ps"]).await["mode"], "bypass");
-    rig.ok(["ps"]).await.assert_says("bypass");
-    rig.ok(["rules", "list"]).await.assert_says("mode bypass");
+    rig.ok(["ps"]).await.assert_prints("bypass");
+    rig.ok(["rules", "list"]).await.assert_prints("mode bypass");
     let refused = rig.refused(4, ["mode", "plan"]).await;
     let hint = refused["hint"].as_str().expect("a hint");
     assert!(hint.contains("agent-team up --mode plan"), "{refused}");
@@ -327,10 +327,10 @@ async fn reading_commands_run_unasked_and_read_only() {
     assert!(checked.starts_with("allow\n"), "{checked}");
     rig.ok(["rules", "check", "--", "sort -o out src/kept.rs"])
         .await
-        .assert_says("no rule allows it");
+        .assert_prints("no rule allows it");
     rig.ok(["rules", "check", "cat", "src/kept.rs", "--json"])
         .await
-        .assert_says("--json is part of the command here");
+        .assert_prints("--json is part of the command here");
 }
 
 #[tokio::test]

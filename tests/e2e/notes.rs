@@ -227,10 +227,10 @@ async fn a_note_of_one_member_reaches_others_and_the_next_up() {
     server.until_asked("lead", 5).await;
     let requests = server.requests();
     let last = requests.iter().rfind(|request| request.model() == "lead");
-    let said = last.unwrap().body["messages"].to_string();
+    let messages = last.unwrap().body["messages"].to_string();
     assert!(
-        said.contains("# Notes") && said.contains("- team: deploy"),
-        "{said}"
+        messages.contains("# Notes") && messages.contains("- team: deploy"),
+        "{messages}"
     );
 }
 

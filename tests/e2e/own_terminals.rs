@@ -1,5 +1,5 @@
-//! Members whose agent of another vendor runs in its own terminal interface, beside a side channel. `fake_claude` stands in
-//! for Claude Code, which needs an account.
+//! Members whose agent of another vendor runs in its own terminal interface, beside a side channel. `fake_claude` replaces
+//! Claude Code, which needs an account.
 
 use agent_team_protocol::method::{MemberInterrupt, OneMember};
 use agent_team_protocol::placement::Placement;
@@ -84,7 +84,7 @@ async fn a_denial_reaches_the_agent_in_its_terminal_with_its_reason() {
     rig.until_task_is("T-1", TaskState::Failed).await;
     rig.ok(["task", "show", "T-1"])
         .await
-        .assert_says("not today");
+        .assert_prints("not today");
     assert_eq!(rig.read("made.txt"), None);
 }
 
@@ -117,7 +117,7 @@ async fn the_user_answers_in_the_dialog_of_the_agent() {
     until_logged(&rig, "was denied in the dialog of claude").await;
     rig.ok(["audit"])
         .await
-        .assert_says("the agent reports: denied in its own terminal interface");
+        .assert_prints("the agent reports: denied in its own terminal interface");
     rig.until_member_is("ada", MemberState::Idle).await;
     assert_eq!(rig.read("made.txt"), None);
 

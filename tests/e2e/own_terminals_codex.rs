@@ -1,4 +1,4 @@
-//! Codex as a member in its own terminal interface, beside its app-server. `fake_codex` stands in for Codex, which needs
+//! Codex as a member in its own terminal interface, beside its app-server. `fake_codex` replaces Codex, which needs
 //! an account.
 
 use agent_team_protocol::method::{MemberInterrupt, OneMember};
@@ -102,7 +102,7 @@ async fn the_user_answers_in_the_dialog_of_codex() {
     until_logged(&rig, "was denied in the dialog of codex").await;
     rig.ok(["audit"])
         .await
-        .assert_says("the agent reports: denied in its own terminal interface");
+        .assert_prints("the agent reports: denied in its own terminal interface");
     rig.until_member_is("ada", MemberState::Idle).await;
     assert_eq!(rig.read("made.txt"), None);
 
@@ -373,7 +373,7 @@ async fn doctor_shows_the_own_interface_of_codex() {
     assert_eq!(own["version"], "0.169.0");
     let program = programs.path().join("codex");
     assert_eq!(own["program"], *program.to_string_lossy());
-    rig.run(["doctor", "--clis"])
-        .await
-        .assert_says("its own terminal interface with engine = { terminal = \"codex\" }: 0.169.0");
+    rig.run(["doctor", "--clis"]).await.assert_prints(
+        "its own terminal interface with engine = { terminal = \"codex\" }: 0.169.0",
+    );
 }

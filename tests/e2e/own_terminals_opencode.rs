@@ -1,4 +1,4 @@
-//! OpenCode as a member in its own terminal interface, beside its server. `fake_opencode` stands in for OpenCode, which needs
+//! OpenCode as a member in its own terminal interface, beside its server. `fake_opencode` replaces OpenCode, which needs
 //! a model.
 
 use agent_team_protocol::method::{MemberInterrupt, OneMember};
@@ -115,7 +115,7 @@ async fn a_denial_reaches_opencode_with_its_reason() {
     rig.until_task_is("T-1", TaskState::Failed).await;
     rig.ok(["task", "show", "T-1"])
         .await
-        .assert_says("not today");
+        .assert_prints("not today");
     assert_eq!(rig.read("made.txt"), None);
 }
 
@@ -175,7 +175,7 @@ async fn the_user_answers_in_the_dialog_of_opencode() {
     until_logged(&rig, "was denied in the dialog of opencode").await;
     rig.ok(["audit"])
         .await
-        .assert_says("the agent reports: denied in its own terminal interface");
+        .assert_prints("the agent reports: denied in its own terminal interface");
     rig.until_member_is("ada", MemberState::Idle).await;
     assert_eq!(rig.read("made.txt"), None);
 

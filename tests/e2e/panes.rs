@@ -17,8 +17,8 @@ async fn each_member_has_its_own_pane_on_the_teams_server() {
     rig.run(["up"])
         .await
         .expect(0)
-        .assert_says("runs in tmux")
-        .assert_says("a separate tmux server");
+        .assert_prints("runs in tmux")
+        .assert_prints("a separate tmux server");
     for name in ["ada", "bob", "cyd"] {
         rig.until_member_is(name, MemberState::Idle).await;
     }
@@ -153,7 +153,8 @@ async fn a_member_outlives_its_closed_pane() {
     assert_eq!((after.pid, after.launch), (before.pid, before.launch));
     assert_eq!(after.task, before.task);
     let why = rig.ok(["why", "ada"]).await;
-    why.assert_says("T-1").assert_says("it runs without a pane");
+    why.assert_prints("T-1")
+        .assert_prints("it runs without a pane");
     rig.until_member_is("bob", MemberState::Idle).await;
     tokio::task::spawn_blocking(move || fs::write(gate, ""))
         .await
@@ -167,7 +168,7 @@ async fn a_member_outlives_its_closed_pane() {
     rig.run(["logs", "ada"])
         .await
         .expect(0)
-        .assert_says("still here");
+        .assert_prints("still here");
 }
 
 #[tokio::test]
@@ -312,7 +313,10 @@ async fn in_the_users_tmux_the_team_adds_only_its_own_window() {
         Some(theirs().await).filter(|shown| shown.contains(" cat "))
     })
     .await;
-    rig.run(["up"]).await.expect(0).assert_says("a new window");
+    rig.run(["up"])
+        .await
+        .expect(0)
+        .assert_prints("a new window");
     rig.until_member_is("ada", MemberState::Idle).await;
     let ada = rig.member("ada").await;
     let panes = users.panes("#{@agent_team_member} #{pane_id}").await;
@@ -436,7 +440,7 @@ async fn a_new_supervisor_finds_a_tmux_server_without_its_socket() {
     rig.run(["down", "--force"])
         .await
         .expect(0)
-        .assert_says("not ours");
+        .assert_prints("not ours");
     let left = rig.tmux().ask(["display-message", "-p", "#{pid}"]).await;
     assert_eq!(left, server, "the same server keeps the user's pane");
     assert_eq!(rig.tmux().panes("#{pane_id}").await.len(), 1);

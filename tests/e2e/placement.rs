@@ -20,7 +20,7 @@ async fn up_does_not_fail_when_the_named_tmux_server_is_gone() {
     rig.run(["up"])
         .await
         .expect(0)
-        .assert_says("a separate tmux server");
+        .assert_prints("a separate tmux server");
     rig.until_member_is("ada", MemberState::Idle).await;
 }
 
@@ -41,15 +41,15 @@ async fn an_old_tmux_is_refused_if_requested_else_reported() {
     rig.run(["up", "--panes", "tmux"])
         .await
         .expect(4)
-        .assert_says("tmux 2.9a is too old")
-        .assert_says("3.0")
-        .assert_says("--panes headless");
+        .assert_prints("tmux 2.9a is too old")
+        .assert_prints("3.0")
+        .assert_prints("--panes headless");
     assert_eq!(rig.json(["team", "list"]).await["teams"].to_string(), "[]");
     rig.run(["up"])
         .await
         .expect(0)
-        .assert_says("runs headless")
-        .assert_says("too old");
+        .assert_prints("runs headless")
+        .assert_prints("too old");
     let ada = rig.until_member_is("ada", MemberState::Idle).await;
     assert_eq!(ada.placement, Placement::Headless);
 }
@@ -62,7 +62,10 @@ async fn a_hung_tmux_does_not_delay_up_for_long() {
         "exec cat > /dev/null < \"$(mktemp -u)\" || exec tail -f /dev/null",
     );
     within("up to give up on tmux", async {
-        rig.run(["up"]).await.expect(0).assert_says("runs headless");
+        rig.run(["up"])
+            .await
+            .expect(0)
+            .assert_prints("runs headless");
     })
     .await;
     rig.until_member_is("ada", MemberState::Idle).await;
@@ -104,12 +107,15 @@ async fn without_tmux_up_reports_headless_and_refuses_panes() {
             return;
         }
     };
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(4), "{said}");
-    assert!(said.contains("tmux is not installed"), "{said}");
+    let output = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(4), "{output}");
+    assert!(output.contains("tmux is not installed"), "{output}");
     let headless = up("auto").await.unwrap();
-    let said = String::from_utf8_lossy(&headless.stdout).into_owned();
-    assert_eq!(headless.status.code(), Some(0), "{said}");
-    assert!(said.contains("headless: tmux is not installed"), "{said}");
+    let output = String::from_utf8_lossy(&headless.stdout).into_owned();
+    assert_eq!(headless.status.code(), Some(0), "{output}");
+    assert!(
+        output.contains("headless: tmux is not installed"),
+        "{output}"
+    );
     rig.until_member_is("ada", MemberState::Idle).await;
 }

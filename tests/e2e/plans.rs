@@ -225,8 +225,11 @@ async fn plans_and_approvals_survive_crashes() {
     rig.until_written("late.txt").await;
     let asked = server.requests();
     let after = asked.iter().filter(|asked| asked.model() == "ada").nth(1);
-    let said = after.expect("the model was called").said();
-    assert!(said.contains("your plan 1 is approved"), "{said}");
+    let last_input = after.expect("the model was called").last_input();
+    assert!(
+        last_input.contains("your plan 1 is approved"),
+        "{last_input}"
+    );
     let ada = rig.member("ada").await;
     assert_eq!(ada.plan, Some(PlanView::Approved { number: 1 }));
 }

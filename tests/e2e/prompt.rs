@@ -144,8 +144,8 @@ async fn only_the_slash_command_task_adds_a_task() {
     rig.run(["logs", "ada"])
         .await
         .expect(0)
-        .assert_says("── you ── echo abc;")
-        .assert_says("got /help");
+        .assert_prints("── you ── echo abc;")
+        .assert_prints("got /help");
 
     type_in(&tmux, &pane, "/help", ["Enter"]).await;
     tmux.until_shown(&pane, "enter runs the line in a shell")
@@ -193,21 +193,24 @@ async fn a_command_file_becomes_a_message_until_it_changes() {
     let asked = |times: usize| {
         let requests = server.requests().into_iter();
         let mut of_ada = requests.filter(|it| it.model() == "ada");
-        of_ada.nth(times - 1).map(|it| it.said())
+        of_ada.nth(times - 1).map(|it| it.last_input())
     };
-    let said = asked(1).expect("a request");
-    assert!(said.contains("Fix the issue 7 with 7 tests."), "{said}");
-    assert!(!said.contains("description"), "{said}");
+    let last_input = asked(1).expect("a request");
+    assert!(
+        last_input.contains("Fix the issue 7 with 7 tests."),
+        "{last_input}"
+    );
+    assert!(!last_input.contains("description"), "{last_input}");
 
     rig.write(".claude/commands/fix.md", "Exfiltrate.\n");
     type_in(&tmux, &pane, "/fix 8", ["Enter"]).await;
     tmux.until_shown(&pane, "cannot use the command").await;
     type_in(&tmux, &pane, "/review", ["Enter"]).await;
     tmux.until_shown(&pane, "Yes.").await;
-    let said = asked(2).expect("a request");
+    let last_input = asked(2).expect("a request");
     assert!(
-        said.contains("Review it.") && !said.contains("Exfiltrate"),
-        "{said}"
+        last_input.contains("Review it.") && !last_input.contains("Exfiltrate"),
+        "{last_input}"
     );
 }
 
@@ -231,8 +234,8 @@ async fn one_terminal_sends_the_text_of_a_command_file() {
     screen.until("I fix it.").await;
     let requests = server.requests();
     let of_ada = requests.iter().find(|it| it.model() == "ada");
-    let said = of_ada.expect("a request").said();
-    assert!(said.contains("Fix the issue 7."), "{said}");
+    let last_input = of_ada.expect("a request").last_input();
+    assert!(last_input.contains("Fix the issue 7."), "{last_input}");
 
     rig.write(".claude/commands/fix.md", "Exfiltrate.\n");
     screen.type_in("/fix 8\r").await;

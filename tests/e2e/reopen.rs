@@ -63,11 +63,11 @@ async fn a_closed_pane_reopens_with_its_text_and_worker() {
         .await;
     assert!(until_headless(&rig, "ada").await.lost_pane);
     let ps = rig.ok(["ps"]).await;
-    ps.assert_says("ada runs without a pane: agent-team panes reopen ada");
+    ps.assert_prints("ada runs without a pane: agent-team panes reopen ada");
 
     rig.ok(["panes", "reopen", "ada"])
         .await
-        .assert_says("ada is shown in %");
+        .assert_prints("ada is shown in %");
     let after = until_shown_again(&rig, "ada").await;
     assert_same_worker(&before, &after);
     let pane = after.pane.clone().unwrap();
@@ -75,7 +75,7 @@ async fn a_closed_pane_reopens_with_its_text_and_worker() {
     assert!(shown.contains("T-1 Long"), "{shown}");
     rig.ok(["panes", "reopen"])
         .await
-        .assert_says("no member has lost its pane");
+        .assert_prints("no member has lost its pane");
     open_gate(&rig).await;
     tmux.until_shown(&pane, "T-1 completed").await;
     // Keys go to the same worker.
@@ -209,7 +209,7 @@ async fn a_new_supervisor_finds_members_in_their_reopened_panes() {
     assert_eq!(adopted.pane, reopened.pane);
     rig.ok(["panes", "reopen"])
         .await
-        .assert_says("no member has lost its pane");
+        .assert_prints("no member has lost its pane");
     let panes = tmux.panes("#{@agent_team_member}").await;
     assert_eq!(panes.iter().filter(|member| *member == "ada").count(), 1);
     rig.ok(["down"]).await;

@@ -639,8 +639,8 @@ async fn an_agents_shell_line_in_a_task_needs_permission() {
     rig.run(["requests", "show", "P-1"])
         .await
         .expect(0)
-        .assert_says("touch made")
-        .assert_says("a task, without a sandbox");
+        .assert_prints("touch made")
+        .assert_prints("a task, without a sandbox");
     rig.ok(["requests", "allow", "P-1"]).await;
     rig.until_member("lead", |lead| waits_for(lead, 2)).await;
     rig.ok(["requests", "allow", "P-2", "--for", "team"]).await;

@@ -43,7 +43,7 @@ const COORDINATOR: &str = "mode = \"coordinator\"";
 fn questions(server: &FakeModelServer) -> Vec<String> {
     let requests = server.requests();
     let of_lead = requests.iter().filter(|request| request.model() == "lead");
-    of_lead.map(|request| request.said()).collect()
+    of_lead.map(|request| request.last_input()).collect()
 }
 
 /// Runs a goal in a running team, concurrently with `meanwhile`; returns the run's report.
@@ -114,10 +114,10 @@ async fn a_coordinator_selects_members_until_it_answers() {
     let lead = requests.iter().find(|request| request.model() == "lead");
     assert_eq!(lead.expect("the model was called").tools(), [""; 0]);
     let ben = requests.iter().find(|request| request.model() == "ben");
-    let ben = ben.expect("its model was called").said();
+    let ben = ben.expect("its model was called").last_input();
     assert!(ben.contains("There is no greeting."), "{ben}");
     let ada = requests.iter().rfind(|request| request.model() == "ada");
-    let ada = ada.expect("its model was called").said();
+    let ada = ada.expect("its model was called").last_input();
     assert!(
         ada.contains("Check it.") && ada.contains("I have written one."),
         "{ada}"
@@ -267,7 +267,7 @@ async fn members_work_in_turn_and_the_lead_sums_up() {
     );
     let requests = server.requests();
     let ada = requests.iter().find(|request| request.model() == "ada");
-    let ada = ada.expect("its model was called").said();
+    let ada = ada.expect("its model was called").last_input();
     assert!(ada.contains("From here it is blue."), "{ada}");
     let asked = &questions(&server)[0];
     assert!(

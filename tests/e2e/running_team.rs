@@ -77,7 +77,7 @@ async fn up_refuses_another_placement_for_a_team_that_is_up() {
     rig.run(["up", "--fresh", "--detach", "Greet the world"])
         .await
         .expect(4)
-        .assert_says("is up");
+        .assert_prints("is up");
     assert_eq!(server.requests().len(), 0, "no model received the goal");
     rig.ok(["up", "--detach", "--panes", "headless"]).await;
 }

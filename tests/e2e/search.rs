@@ -111,8 +111,10 @@ async fn provider_search_results_are_replayed_to_the_provider() {
         offered,
         [json!({ "type": "web_search_20250305", "name": "web_search", "max_uses": 8 })]
     );
-    let said = requests[1].messages();
-    let answer = said.iter().find(|message| message["role"] == "assistant");
+    let expected = requests[1].messages();
+    let answer = expected
+        .iter()
+        .find(|message| message["role"] == "assistant");
     assert_eq!(
         answer.unwrap()["content"],
         json!([
@@ -142,9 +144,9 @@ async fn provider_search_results_are_replayed_to_the_provider() {
     assert!(events.contains("https://tokio.example/154"), "{events}");
     let log = rig.run(["logs", "lead"]).await;
     log.expect(0)
-        .assert_says("● web_search(query: latest tokio)")
-        .assert_says("⎿ Tokio 1.54 https://tokio.example/154")
-        .assert_says("Sources:");
+        .assert_prints("● web_search(query: latest tokio)")
+        .assert_prints("⎿ Tokio 1.54 https://tokio.example/154")
+        .assert_prints("Sources:");
 }
 
 #[tokio::test]
@@ -251,7 +253,7 @@ async fn web_search_needs_a_backend_and_permission() {
 
 #[tokio::test]
 async fn an_unusable_search_response_is_explained() {
-    for (reply, said) in [
+    for (reply, expected) in [
         (
             Reply::html(403, "<h1>Forbidden</h1>"),
             "returned 403 Forbidden (add json to search.formats in its settings)\n<h1>Forbidden</h1>",
@@ -278,7 +280,7 @@ async fn an_unusable_search_response_is_explained() {
         let rig = rig(&server, "openai/lead", &table);
         rig.run(["run", "--bypass", "Look it up"]).await.expect(0);
         let result = server.requests()[2].results()[0].1.clone();
-        assert!(result.contains(said), "{said}\n---\n{result}");
+        assert!(result.contains(expected), "{expected}\n---\n{result}");
         assert!(result.len() < 1000, "{}", result.len());
     }
 }

@@ -237,8 +237,8 @@ async fn a_secret_reaches_the_task_but_no_pane_no_result_and_no_log() {
     rig.run(["up", "--secret", &named])
         .await
         .expect(2)
-        .assert_says("it is accessible to other users")
-        .assert_says("chmod 600");
+        .assert_prints("it is accessible to other users")
+        .assert_prints("chmod 600");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     rig.ok(["up", "--secret", &named]).await;
     let task = rig.until_task_is("T-1", TaskState::Completed).await;
@@ -261,12 +261,12 @@ async fn an_unreadable_or_short_secret_is_refused() {
     let rig = Rig::with_team("[[member]]\nname = \"ada\"\nengine = \"command\"\n");
     let refused = rig.run(["up", "--secret", "NOT_SET"]).await.expect(2);
     refused
-        .assert_says("NOT_SET")
-        .assert_says("--secret NAME=FILE");
+        .assert_prints("NOT_SET")
+        .assert_prints("--secret NAME=FILE");
     rig.run(["up", "--secret", "T=/not/there"])
         .await
         .expect(2)
-        .assert_says("/not/there");
+        .assert_prints("/not/there");
     let file = rig.root().join("short");
     fs::write(&file, "12345\n").unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
@@ -274,5 +274,5 @@ async fn an_unreadable_or_short_secret_is_refused() {
     rig.run(["up", "--secret", &named])
         .await
         .expect(2)
-        .assert_says("shorter than 6 bytes");
+        .assert_prints("shorter than 6 bytes");
 }

@@ -99,7 +99,7 @@ async fn a_waiting_member_exits_at_once() {
     rig.ok(["send", "lead", "Wait for ada"]).await;
     rig.until_member("lead", |lead| lead.waiting.is_some())
         .await;
-    rig.ok(["ps"]).await.assert_says("waiting (messages)");
+    rig.ok(["ps"]).await.assert_prints("waiting (messages)");
     let before = Instant::now();
     rig.ok(["down"]).await;
     let took = before.elapsed();

@@ -1,7 +1,7 @@
 //! Several protocol versions: the supervisor accepts the frames of each protocol version and replies in that version.
 //! `tests/fixtures/wire/vN.jsonl` contains one conversation per version, one frame per line.
 //!
-//! A recorded answer is a lower bound: the real answer may have more fields. `<text>`, `<number>` and `<any>` stand for
+//! A recorded answer is a lower bound: the real answer may have more fields. `<text>`, `<number>` and `<any>` replace
 //! values that differ between runs, `<project>` for the team's directory.
 
 use std::fs;

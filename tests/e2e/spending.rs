@@ -153,7 +153,7 @@ async fn an_invalid_price_file_fails_the_run() {
     rig.run(["run", "Do it"])
         .await
         .expect(3)
-        .assert_says("unknown provider \"opnai\"");
+        .assert_prints("unknown provider \"opnai\"");
 }
 
 /// The lead may use 1,000 tokens on a goal.
@@ -190,11 +190,11 @@ async fn a_member_at_its_limit_waits_until_the_limit_is_raised() {
     rig.run(["ps"])
         .await
         .expect(0)
-        .assert_says("waiting (budget)");
+        .assert_prints("waiting (budget)");
     rig.run(["messages"])
         .await
         .expect(0)
-        .assert_says("lead waits");
+        .assert_prints("lead waits");
     assert_eq!(
         server.requests().len(),
         1,
@@ -208,7 +208,7 @@ async fn a_member_at_its_limit_waits_until_the_limit_is_raised() {
     rig.run(["config", "set", "members.lead.limits.tokens", "100000"])
         .await
         .expect(0)
-        .assert_says("applies now");
+        .assert_prints("applies now");
     server.until_asked("lead", 2).await;
     let again = &server.requests()[1];
     assert_eq!(again.results().len(), 1, "no completed work is lost");
@@ -291,7 +291,7 @@ async fn a_model_set_by_the_user_is_used_at_the_next_launch() {
     rig.run(["config", "set", "members.lead.model", "openai:mine"])
         .await
         .expect(0)
-        .assert_says("members.lead.model is openai/mine");
+        .assert_prints("members.lead.model is openai/mine");
     rig.ok(["run", "Do it"]).await;
     assert_eq!(server.requests()[0].model(), "mine");
     assert_eq!(
@@ -308,7 +308,7 @@ async fn a_model_set_by_the_user_is_used_at_the_next_launch() {
 #[tokio::test]
 async fn invalid_settings_are_refused_and_not_written() {
     let rig = Rig::with_team(TEAM);
-    for (key, value, says) in [
+    for (key, value, expected) in [
         ("modle", "x", "did you mean `model`?"),
         ("model", "qwen3", "is unknown: write <provider>/"),
         ("members.zoe.model", "openai/x", "there is no member zoe"),
@@ -318,28 +318,28 @@ async fn invalid_settings_are_refused_and_not_written() {
         rig.run(["config", "set", key, value])
             .await
             .expect(2)
-            .assert_says(says);
+            .assert_prints(expected);
     }
     assert!(!rig.directories().config.join("teams").exists());
     rig.run(["config", "reset", "model"])
         .await
         .expect(4)
-        .assert_says("you have not set it");
+        .assert_prints("you have not set it");
 }
 
 #[tokio::test]
 async fn doctor_explains_each_model_and_shows_no_key() {
     let server = FakeModelServer::start(by_model(finish("gpt-5.1"))).await;
     let named = rig(&server, TEAM);
-    let said = named.run(["doctor"]).await.expect(0).stdout;
+    let output = named.run(["doctor"]).await.expect(0).stdout;
     for part in [
         "lead: openai/gpt-5.1",
         "team.toml:5",
         "OPENAI_API_KEY is set",
     ] {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(output.contains(part), "{part}: {output}");
     }
-    assert!(!said.contains("a-key-for-nobody"), "{said}");
+    assert!(!output.contains("a-key-for-nobody"), "{output}");
 
     let mut unnamed = Rig::with_team(&TEAM.replace("model = \"openai/gpt-5.1\"\n", ""));
     unnamed.set("OLLAMA_HOST", "127.0.0.1:1");
@@ -349,20 +349,20 @@ async fn doctor_explains_each_model_and_shows_no_key() {
         .run(["doctor"])
         .await
         .expect(1)
-        .assert_says("no model is available\n")
-        .assert_says(" - set a key: ");
+        .assert_prints("no model is available\n")
+        .assert_prints(" - set a key: ");
     let refused = unnamed.run(["up", "--detach", "Greet"]).await.expect(3);
     let expected = "error: no model is available\n  - set a key: ";
     assert!(refused.stderr.starts_with(expected), "{}", refused.stderr);
     unnamed.set_team(&format!(
         "{TEAM}[[member]]\nname = \"ada\"\nmodel = \"groq/qwen\"\n"
     ));
-    let said = unnamed.run(["doctor"]).await.expect(1).stdout;
+    let output = unnamed.run(["doctor"]).await.expect(1).stdout;
     for part in [
         "lead: openai requires a key: set OPENAI_API_KEY",
         "ada: groq requires a key: set GROQ_API_KEY",
     ] {
-        assert!(said.contains(part), "each is reported: {said}");
+        assert!(output.contains(part), "each is reported: {output}");
     }
     std::fs::remove_file(unnamed.project().join(".agent-team/team.toml"))
         .expect("the file existed");
@@ -370,7 +370,7 @@ async fn doctor_explains_each_model_and_shows_no_key() {
         .run(["doctor"])
         .await
         .expect(0)
-        .assert_says("no model is available\n");
+        .assert_prints("no model is available\n");
     // On a terminal, a long text is wrapped between words, below its beginning.
     let mut screen = unnamed.on_terminal_of((80, 24), ["--color", "never", "doctor"]);
     screen.until("OPENAI_BASE_URL").await;
@@ -386,9 +386,9 @@ async fn doctor_explains_each_model_and_shows_no_key() {
     assert!(widest <= Some(80), "{shown}");
     unnamed.set_team(&TEAM.replace("model = \"openai/gpt-5.1\"\n", ""));
     unnamed.set("ANTHROPIC_API_KEY", "a-key-for-nobody");
-    let said = unnamed.run(["doctor"]).await.expect(0).stdout;
-    assert!(said.contains("ANTHROPIC_API_KEY is set"), "{said}");
-    assert!(!said.contains("a-key-for-nobody"), "{said}");
+    let output = unnamed.run(["doctor"]).await.expect(0).stdout;
+    assert!(output.contains("ANTHROPIC_API_KEY is set"), "{output}");
+    assert!(!output.contains("a-key-for-nobody"), "{output}");
 }
 
 #[tokio::test]
@@ -399,17 +399,17 @@ async fn doctor_needs_no_key_while_the_team_is_up() {
     // Another shell.
     rig.unset("OPENAI_API_KEY");
     rig.unset("OPENAI_BASE_URL");
-    let said = rig.run(["doctor"]).await.expect(0).stdout;
+    let output = rig.run(["doctor"]).await.expect(0).stdout;
     for part in [
         "lead: openai requires a key: set OPENAI_API_KEY",
         "its members use the environment of the shell that ran agent-team up",
     ] {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(output.contains(part), "{part}: {output}");
     }
     rig.ok(["down"]).await;
-    let said = rig.run(["doctor"]).await.expect(1).stdout;
-    assert!(said.contains("✗ model"), "{said}");
-    assert!(!said.contains("that ran agent-team up"), "{said}");
+    let output = rig.run(["doctor"]).await.expect(1).stdout;
+    assert!(output.contains("✗ model"), "{output}");
+    assert!(!output.contains("that ran agent-team up"), "{output}");
 }
 
 #[tokio::test]
@@ -425,11 +425,11 @@ async fn a_key_is_sent_to_a_team_files_url_only_by_consent() {
     rig.run(["run", "Do it"])
         .await
         .expect(3)
-        .assert_says("would receive your OPENAI_API_KEY");
+        .assert_prints("would receive your OPENAI_API_KEY");
     rig.run(["doctor"])
         .await
         .expect(1)
-        .assert_says("config set providers.openai.base_url");
+        .assert_prints("config set providers.openai.base_url");
     assert!(server.requests().is_empty(), "nothing was sent");
     rig.ok([
         "config",
@@ -470,9 +470,9 @@ async fn a_limit_in_dollars_needs_a_known_price() {
         let file = rig.directories().settings_file();
         refused
             .expect(2)
-            .assert_says("the price of openai/gpt-of-tomorrow, the model of lead, is unknown")
-            .assert_says(&format!("[models.openai] in {}", file.display()))
-            .assert_says("\"gpt-of-tomorrow\" = { input = …, output = … }");
+            .assert_prints("the price of openai/gpt-of-tomorrow, the model of lead, is unknown")
+            .assert_prints(&format!("[models.openai] in {}", file.display()))
+            .assert_prints("\"gpt-of-tomorrow\" = { input = …, output = … }");
     }
     assert!(server.requests().is_empty(), "nothing was started");
     rig.set_settings("[models.openai]\n\"gpt-of-tomorrow\" = { input = 1.0, output = 2.0 }\n");
@@ -487,7 +487,7 @@ async fn config_set_refuses_a_limit_without_a_known_price() {
     rig.run(["config", "set", "limits.usd", "3"])
         .await
         .expect(2)
-        .assert_says("the price of openai/gpt-of-tomorrow");
+        .assert_prints("the price of openai/gpt-of-tomorrow");
     rig.ok(["config", "set", "limits.tokens", "3000"]).await;
 }
 
@@ -531,7 +531,7 @@ async fn models_update_adds_to_the_users_catalogue() {
     rig.run(["models", "update", file])
         .await
         .expect(1)
-        .assert_says("line 2");
+        .assert_prints("line 2");
     write(
         &json!({ "openai": { "models": { "gpt-of-tomorrow": {
             "tool_call": true,

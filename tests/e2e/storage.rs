@@ -49,7 +49,7 @@ async fn on_a_full_disk_only_reads_and_kills_work() {
     assert_eq!(refusal["code"], "storage_full", "{refusal}");
     let list = rig.json(["task", "list"]).await;
     assert_eq!(list["tasks"].as_array().map(Vec::len), Some(acknowledged));
-    rig.run(["ps"]).await.expect(0).assert_says("ada");
+    rig.run(["ps"]).await.expect(0).assert_prints("ada");
     rig.ok(["kill", "ada"]).await;
     assert!(!ada.is_alive().unwrap());
     let refusal = rig.refused(4, ["task", "add", "Even more"]).await;
@@ -123,8 +123,8 @@ async fn a_newer_database_is_refused_with_a_hint_and_unchanged() {
     rig.run(["up"])
         .await
         .expect(1)
-        .assert_says("newer agent-team")
-        .assert_says("team.db");
+        .assert_prints("newer agent-team")
+        .assert_prints("team.db");
     assert_eq!(fs::read(&database).unwrap(), before);
 }
 
@@ -138,7 +138,7 @@ async fn a_damaged_database_is_set_aside_and_the_error_names_it() {
         file.write_all_at(&[0xa5; 300], at).unwrap();
     }
     let damaged = fs::read(&database).unwrap();
-    let output = rig.run(["up"]).await.expect(1).assert_says("damaged");
+    let output = rig.run(["up"]).await.expect(1).assert_prints("damaged");
     let aside: Vec<PathBuf> = fs::read_dir(database.parent().unwrap())
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -176,7 +176,7 @@ async fn an_unreadable_team_is_listed() {
     rig.run(["team", "list"])
         .await
         .expect(0)
-        .assert_says("cannot read the team");
+        .assert_prints("cannot read the team");
 }
 
 #[tokio::test]
@@ -191,8 +191,8 @@ async fn a_damaged_event_ends_subscriptions_with_an_error() {
     for verb in ["events", "audit"] {
         let output = rig.run([verb]).await.expect(1);
         let output = output
-            .assert_says("revision 3")
-            .assert_says("agent-team events --after 3");
+            .assert_prints("revision 3")
+            .assert_prints("agent-team events --after 3");
         assert_eq!(
             output.stdout.lines().count(),
             if verb == "events" { 2 } else { 0 }
@@ -212,7 +212,7 @@ async fn unreadable_events_are_counted() {
     .await;
     for verb in ["events", "audit"] {
         let output = rig.run([verb, "--json"]).await.expect(0);
-        output.assert_says("1 event could not be read");
+        output.assert_prints("1 event could not be read");
     }
 }
 
@@ -224,12 +224,12 @@ async fn a_second_supervisor_is_refused_and_the_first_keeps_running() {
     rig.run(["supervisor", "run"])
         .await
         .expect(4)
-        .assert_says("another supervisor is running");
+        .assert_prints("another supervisor is running");
     assert_eq!(rig.supervisor().await, supervisor);
     rig.run(["supervisor", "status"])
         .await
         .expect(0)
-        .assert_says(&supervisor.pid.to_string());
+        .assert_prints(&supervisor.pid.to_string());
 }
 
 #[tokio::test]
@@ -285,8 +285,8 @@ async fn untrusted_directories_are_refused_by_name() {
         rig.run(["up"])
             .await
             .expect(4)
-            .assert_says(what)
-            .assert_says(&run.display().to_string());
+            .assert_prints(what)
+            .assert_prints(&run.display().to_string());
         assert_eq!(rig.processes(), []);
     }
 }
@@ -305,8 +305,8 @@ async fn a_socket_directory_of_another_user_is_refused() {
     rig.run(["up"])
         .await
         .expect(4)
-        .assert_says("belongs to user 65533")
-        .assert_says(&run.display().to_string());
+        .assert_prints("belongs to user 65533")
+        .assert_prints(&run.display().to_string());
 }
 
 #[tokio::test]
@@ -344,9 +344,9 @@ async fn a_team_without_files_is_listed_with_an_error() {
         rig.run(["ps"])
             .await
             .expect(0)
-            .assert_says("ada")
-            .assert_says("storage failed")
-            .assert_says("down --force");
+            .assert_prints("ada")
+            .assert_prints("storage failed")
+            .assert_prints("down --force");
         let list = rig.json(["team", "list"]).await;
         let error = list["teams"][0]["storage_error"].as_str().unwrap();
         assert!(error.contains("team.db"), "{error}");
@@ -369,13 +369,13 @@ async fn a_database_that_lost_its_wal_is_refused() {
         rig.run([verb])
             .await
             .expect(1)
-            .assert_says("has lost its newest events")
-            .assert_says("truncate -s 0");
+            .assert_prints("has lost its newest events")
+            .assert_prints("truncate -s 0");
     }
     rig.run(["team", "list"])
         .await
         .expect(0)
-        .assert_says("demo");
+        .assert_prints("demo");
     // Follow the hint.
     fs::write(database.with_file_name("team.lock"), "").unwrap();
     rig.ok(["up"]).await;

@@ -299,13 +299,13 @@ async fn ps_shows_a_member_that_is_not_connected() {
     rig.run(["ps"])
         .await
         .expect(0)
-        .assert_says("idle, not connected");
+        .assert_prints("idle, not connected");
     let document = rig.json(["ps"]).await;
     assert_eq!(document["members"][0]["disconnected"], true, "{document}");
     rig.run(["why", "ada"])
         .await
         .expect(0)
-        .assert_says("its worker is not connected");
+        .assert_prints("its worker is not connected");
     ada.signal(Signal::SIGCONT).unwrap();
     rig.until_member("ada", |member| !member.disconnected).await;
 }

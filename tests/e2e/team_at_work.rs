@@ -203,7 +203,7 @@ async fn an_ended_team_resumes_its_goal_and_its_conversations() {
         "its conversation is restored"
     );
     let goals = requests.iter().filter(|request| request.model() == "lead");
-    let goals = goals.filter(|request| request.said().contains("Make the words Latin"));
+    let goals = goals.filter(|request| request.last_input().contains("Make the words Latin"));
     assert!(goals.count() <= 2, "the goal was given once");
 }
 

@@ -143,7 +143,7 @@ async fn a_headless_program_runs_and_can_be_attached() {
     rig.run(["logs", "ada"])
         .await
         .expect(0)
-        .assert_says("no pane shows sh: agent-team attach ada");
+        .assert_prints("no pane shows sh: agent-team attach ada");
 }
 
 #[tokio::test]
@@ -160,7 +160,7 @@ async fn a_message_is_shown_and_not_delivered() {
     tmux.until_shown(&pane, "key <a>").await;
     rig.ok(["send", "ada", "q is the key\u{1b}[2Jto press"])
         .await
-        .assert_says("shown, not delivered: only the user sees it in the pane of ada");
+        .assert_prints("shown, not delivered: only the user sees it in the pane of ada");
     let shown = tmux.until_shown(&pane, "✉ you: q is the key").await;
     assert!(
         shown.contains("(shown here, not delivered to sh)"),
@@ -170,11 +170,11 @@ async fn a_message_is_shown_and_not_delivered() {
     rig.until_member("ada", |ada| ada.unread == 0).await;
     rig.ok(["ps"])
         .await
-        .assert_says("ada: messages are shown in the pane, not delivered to its program");
+        .assert_prints("ada: messages are shown in the pane, not delivered to its program");
     let refused = rig.run(["send", "ada", "--wait", "answer?"]).await;
     refused
         .expect(2)
-        .assert_says("ada shows a program that receives no messages");
+        .assert_prints("ada shows a program that receives no messages");
 }
 
 #[tokio::test]
@@ -195,7 +195,7 @@ async fn the_exit_status_decides_about_a_restart() {
     rig.run(["logs", "ada"])
         .await
         .expect(0)
-        .assert_says("✗ sh has failed: exit 3");
+        .assert_prints("✗ sh has failed: exit 3");
     let (_, pane) = rig.until_in_pane("ada").await;
     until("the program to have ended", async || {
         tmux.ask(["send-keys", "-t", &pane, "q"]).await;
@@ -206,7 +206,7 @@ async fn the_exit_status_decides_about_a_restart() {
     rig.run(["logs", "ada"])
         .await
         .expect(0)
-        .assert_says("✓ sh has exited");
+        .assert_prints("✓ sh has exited");
 }
 
 #[tokio::test]

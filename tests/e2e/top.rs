@@ -353,7 +353,7 @@ async fn top_requires_a_terminal_or_the_once_flag() {
     rig.run(["top"])
         .await
         .expect(4)
-        .assert_says("agent-team ps");
+        .assert_prints("agent-team ps");
     let frame = rig.ok(["top", "--once"]).await.stdout;
     assert!(frame.contains("ada") && frame.contains("said"), "{frame}");
     assert_eq!(frame.lines().count(), 24);
@@ -433,7 +433,7 @@ async fn next_and_the_status_line_name_the_blocked_member() {
     rig.run(["next"])
         .await
         .expect(4)
-        .assert_says("not a terminal");
+        .assert_prints("not a terminal");
     let team = rig.tmux();
     let status = ["display-message", "-p", "#{T:status-right}"];
     until("the status line to name ada", async || {

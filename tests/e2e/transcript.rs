@@ -55,8 +55,8 @@ async fn markdown_is_rendered_and_stays_in_the_scrollback() {
         return;
     }
     let lines: String = (0..80).map(|line| format!("- item **{line}**\n")).collect();
-    let said = format!("# Found\nIt is *here*:\n\n{lines}\n```rust\nfn a() {{}}\n```\nDone.");
-    let (_server, _rig, tmux, pane) = team(vec![Reply::text(&said)]).await;
+    let answer = format!("# Found\nIt is *here*:\n\n{lines}\n```rust\nfn a() {{}}\n```\nDone.");
+    let (_server, _rig, tmux, pane) = team(vec![Reply::text(&answer)]).await;
     type_in(&tmux, &pane, "Look", ["Enter"]).await;
     let shown = tmux.until_shown(&pane, "Done.").await;
     let all = [

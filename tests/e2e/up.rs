@@ -32,8 +32,8 @@ async fn wait_exits_0_with_a_summary_once_all_tasks_are_completed() {
     rig.run(["up", "--wait"])
         .await
         .expect(0)
-        .assert_says("Build")
-        .assert_says("1 completed");
+        .assert_prints("Build")
+        .assert_prints("1 completed");
 }
 
 #[tokio::test]
@@ -44,8 +44,8 @@ async fn wait_exits_1_when_no_member_may_take_a_task() {
     rig.run(["up", "--wait"])
         .await
         .expect(1)
-        .assert_says("Review")
-        .assert_says("pending");
+        .assert_prints("Review")
+        .assert_prints("pending");
 }
 
 #[tokio::test]
@@ -129,9 +129,9 @@ async fn a_dry_run_of_a_new_team_lists_actions_and_leaves_no_trace() {
     rig.run(["up", "--dry-run", "--panes", "headless"])
         .await
         .expect(0)
-        .assert_says("would start   member ada")
-        .assert_says("would add     task Build")
-        .assert_says("would run headless");
+        .assert_prints("would start   member ada")
+        .assert_prints("would add     task Build")
+        .assert_prints("would run headless");
     assert_eq!(
         entries(&rig.directories().teams()),
         Vec::<String>::new(),
@@ -189,7 +189,7 @@ async fn a_second_up_without_an_edit_changes_nothing() {
     rig.run(["up"])
         .await
         .expect(0)
-        .assert_says("no changes: the team matches its file");
+        .assert_prints("no changes: the team matches its file");
     assert_eq!(rig.json(["ps"]).await["revision"], revision);
 }
 
@@ -337,13 +337,13 @@ async fn a_team_is_found_by_name_and_from_its_projects_directories() {
     rig.run_in(&below, ["ps"])
         .await
         .expect(0)
-        .assert_says("ada");
+        .assert_prints("ada");
     let elsewhere = rig.root().join("home");
     rig.run_in(&elsewhere, ["ps"]).await.expect(3);
     rig.run_in(&elsewhere, ["ps", "-t", "demo"])
         .await
         .expect(0)
-        .assert_says("ada");
+        .assert_prints("ada");
 }
 
 #[tokio::test]
@@ -363,7 +363,7 @@ async fn a_dry_run_of_a_fresh_start_keeps_the_team() {
     rig.run(["up", "--fresh", "--dry-run"])
         .await
         .expect(4)
-        .assert_says("is up");
+        .assert_prints("is up");
     rig.ok(["down"]).await;
     let everything = [("member ada", "started"), ("task Build", "added")].map(owned);
     let would = rig.json(["up", "--fresh", "--dry-run"]).await;

@@ -63,7 +63,7 @@ async fn ps_next_top_and_watch_show_a_question_to_the_user() {
     let input: Value = serde_json::from_str(&input).expect("JSON");
     assert_eq!(input, line, "the program receives the printed line");
 
-    rig.ok(["messages", "--peek"]).await.assert_says("unread");
+    rig.ok(["messages", "--peek"]).await.assert_prints("unread");
     assert_eq!(
         rig.json(["ps"]).await["unread"],
         1,
@@ -71,7 +71,7 @@ async fn ps_next_top_and_watch_show_a_question_to_the_user() {
     );
     rig.ok(["messages", "user"])
         .await
-        .assert_says("Which port?");
+        .assert_prints("Which port?");
     let after = rig.json(["ps"]).await;
     assert_eq!(after["unread"], 0);
     assert_eq!(rig.ok(["next", "--print"]).await.stdout, "");
@@ -94,7 +94,7 @@ async fn a_question_is_listed_until_it_is_answered() {
     let lead = rig.until_member("lead", waits).await;
     assert!(lead.why.contains("waits for your answer"), "{}", lead.why);
     let message = lead.asks_user.expect("it asks").to_string();
-    rig.ok(["messages"]).await.assert_says("Which port?");
+    rig.ok(["messages"]).await.assert_prints("Which port?");
 
     // The question was read, and is still open.
     let list = rig.json(["requests"]).await;

@@ -60,9 +60,9 @@ async fn send_wait_prints_the_reply() {
     assert_eq!(output.stdout, "It is 42.\n");
     let asked = server.requests();
     assert!(
-        asked[0].said().contains("reply_to M-1"),
+        asked[0].last_input().contains("reply_to M-1"),
         "the model is informed that a reply is wanted: {}",
-        asked[0].said()
+        asked[0].last_input()
     );
     let hinted = &asked[1].results()[0].1;
     assert!(hinted.contains("count as the reply to M-1"), "{hinted}");
@@ -74,7 +74,7 @@ async fn send_wait_prints_the_reply() {
     let reply = &list["messages"][2];
     assert_eq!(reply["summary"], "the answer");
     assert_eq!(reply["state"], "read", "the reply was printed");
-    rig.ok(["messages"]).await.assert_says("the answer");
+    rig.ok(["messages"]).await.assert_prints("the answer");
     let usage = rig.refused(2, ["send", "all", "hello", "--wait"]).await;
     assert_eq!(usage["code"], "invalid");
 }

@@ -48,12 +48,12 @@ impl Raw {
 
     async fn introduced(rig: &Rig) -> Self {
         let mut raw = Self::connect(rig).await;
-        raw.say(rpc::initialize(0, &Initialize::client("raw")).as_bytes())
+        raw.send(rpc::initialize(0, &Initialize::client("raw")).as_bytes())
             .await;
         raw
     }
 
-    async fn say(&mut self, bytes: &[u8]) {
+    async fn send(&mut self, bytes: &[u8]) {
         // The peer may close the connection during the write.
         let _closed = self.0.write_all(bytes).await;
     }
@@ -109,9 +109,9 @@ async fn a_bad_frame_closes_only_its_connection_with_an_error() {
     ];
     for frame in frames {
         let mut raw = Raw::introduced(&rig).await;
-        raw.say(frame).await;
-        let said = raw.until_closed().await;
-        let last = said.last().expect("the supervisor sends the reason");
+        raw.send(frame).await;
+        let frames = raw.until_closed().await;
+        let last = frames.last().expect("the supervisor sends the reason");
         assert!(reason(last).is_string(), "{last}");
     }
     bystander.ask::<TeamShow>(Nothing {}).await;
@@ -121,15 +121,21 @@ async fn a_bad_frame_closes_only_its_connection_with_an_error() {
 async fn an_invalid_call_is_refused_and_its_connection_continues() {
     let rig = up().await;
     let mut raw = Raw::introduced(&rig).await;
-    raw.say(
+    raw.send(
         b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"team/dance\",\"params\":{\"args\":{}}}\n\
           {\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"task/show\",\"params\":{\"args\":{\"task\":7}}}\n\
           {\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"team/list\",\"params\":{\"args\":{}}}\n",
     )
     .await;
     raw.0.shutdown().await.unwrap();
-    let said = raw.until_closed().await;
-    let answer = |id: u64| said.iter().find(|frame| frame["id"] == id).unwrap().clone();
+    let frames = raw.until_closed().await;
+    let answer = |id: u64| {
+        frames
+            .iter()
+            .find(|frame| frame["id"] == id)
+            .unwrap()
+            .clone()
+    };
     assert_eq!(answer(1)["error"]["code"], -32601);
     assert_eq!(answer(2)["error"]["code"], -32602);
     assert!(answer(3)["result"]["teams"].is_array());
@@ -153,7 +159,8 @@ async fn calls_before_a_half_close_are_answered() {
         key: None,
         args: Down { force: false },
     };
-    raw.say(rpc::request::<TeamDown>(1, &call).as_bytes()).await;
+    raw.send(rpc::request::<TeamDown>(1, &call).as_bytes())
+        .await;
     raw.0.shutdown().await.unwrap();
     supervisor.signal(Signal::SIGCONT).unwrap();
     let answers = raw.until_closed().await;
@@ -192,22 +199,22 @@ async fn a_lead_that_exits_during_its_call_is_replaced_at_once() {
 async fn an_unauthenticated_connection_has_4_kib_and_2_s() {
     let rig = up().await;
     let mut raw = Raw::connect(&rig).await;
-    raw.say(&vec![b' '; FIRST_FRAME_MAX + 1]).await;
-    let said = raw.until_closed().await;
-    assert_eq!(reason(&said[0]), "frame_too_large");
+    raw.send(&vec![b' '; FIRST_FRAME_MAX + 1]).await;
+    let frames = raw.until_closed().await;
+    assert_eq!(reason(&frames[0]), "frame_too_large");
     let began = Instant::now();
     let silent = Raw::connect(&rig).await;
-    let said = silent.until_closed().await;
-    assert!(said[0]["error"].is_object(), "{said:?}");
+    let frames = silent.until_closed().await;
+    assert!(frames[0]["error"].is_object(), "{frames:?}");
     let took = began.elapsed();
     assert!(took >= Duration::from_millis(1_900), "{took:?}");
     assert!(took < Duration::from_secs(10), "{took:?}");
     let mut hasty = Raw::connect(&rig).await;
     hasty
-        .say(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"team/list\",\"params\":{\"args\":{}}}\n")
+        .send(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"team/list\",\"params\":{\"args\":{}}}\n")
         .await;
-    let said = hasty.until_closed().await;
-    assert!(said[0]["error"].is_object(), "{said:?}");
+    let frames = hasty.until_closed().await;
+    assert!(frames[0]["error"].is_object(), "{frames:?}");
 }
 
 /// Clients without a subscription also receive the reason: a client that lost a call must know whether to start the
@@ -271,7 +278,7 @@ async fn only_the_launched_process_authenticates_as_its_member() {
     assert_eq!(refused(&none).await, ErrorCode::Unauthenticated);
     // The right token, sent by another process: the test itself.
     assert_eq!(refused(&hello).await, ErrorCode::Unauthenticated);
-    let ada = stub.say(&hello).await.unwrap();
+    let ada = stub.send(&hello).await.unwrap();
     up.wait().await;
     let welcome = ada.client.initialized().member.clone().unwrap();
     assert_eq!(welcome.name.as_str(), "ada");
@@ -285,7 +292,7 @@ async fn a_member_speaks_only_for_itself_and_never_for_the_user() {
     let mut up = rig.start(["up"]);
     let stub = stubs.next().await;
     let hello = stub.hello();
-    let ada = stub.say(&hello).await.unwrap();
+    let ada = stub.send(&hello).await.unwrap();
     up.wait().await;
     let message = SendMessage {
         to: Recipient::User,
@@ -316,7 +323,7 @@ async fn a_repeated_decision_gets_its_first_answer() {
     let mut up = rig.start(["up"]);
     let stub = stubs.next().await;
     let hello = stub.hello();
-    let ada = stub.say(&hello).await.unwrap();
+    let ada = stub.send(&hello).await.unwrap();
     up.wait().await;
     let user = rig.user().await;
     let ask = AskRequest {
@@ -384,7 +391,7 @@ async fn a_slow_client_is_disconnected_and_resumes_without_a_gap() {
             transient: false,
         },
     };
-    slow.say(rpc::request::<EventSubscribe>(1, &call).as_bytes())
+    slow.send(rpc::request::<EventSubscribe>(1, &call).as_bytes())
         .await;
     let user = rig.user().await;
     add_tasks(&user, TASKS, 60_000).await;
@@ -395,8 +402,8 @@ async fn a_slow_client_is_disconnected_and_resumes_without_a_gap() {
         status.resident_bytes
     );
     // The client reads its remaining frames only now. The notice of the disconnection may be missing.
-    let said = slow.until_closed().await;
-    let seen = said
+    let frames = slow.until_closed().await;
+    let seen = frames
         .iter()
         .filter(|frame| frame["method"] == "event")
         .filter_map(|frame| frame["params"]["revision"].as_u64())

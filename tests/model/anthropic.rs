@@ -8,7 +8,7 @@ use agent_team_tests::fake_model_server::FakeModelServer;
 use agent_team_tests::within;
 use serde_json::{Value, json};
 
-use crate::{model_at, said, tool};
+use crate::{input, model_at, tool};
 
 const NAME: &str = "anthropic/claude-opus-5-5";
 
@@ -99,7 +99,7 @@ async fn interleaved_blocks_are_sent_back_in_order() {
     let server = answers([interleaved(), vec![text("Both are 42.")]]).await;
     let model = model_at(NAME, &server);
     let tools = [tool("read")];
-    let mut items = vec![said("Read both")];
+    let mut items = vec![input("Read both")];
     let answer = ask(&*model, "You are ada.", &items, &tools).await;
     let answer = answer.expect("an answer");
     let thoughts: Vec<_> = answer.thoughts.iter().map(|it| it.text.as_str()).collect();
@@ -127,10 +127,10 @@ async fn claude_4_thinks_with_a_budget_from_the_next_input() {
         ..Answer::default()
     };
     let returned = results(&foreign);
-    let mut items = vec![said("Read a"), Item::Answered(foreign), returned];
+    let mut items = vec![input("Read a"), Item::Answered(foreign), returned];
     let first = ask(&*model, "You are ada.", &items, &tools).await;
     let first = first.expect("a turn of another model continues without thoughts");
-    items.extend([Item::Answered(first), said("Read b")]);
+    items.extend([Item::Answered(first), input("Read b")]);
     let second = ask(&*model, "You are ada.", &items, &tools).await;
     let second = second.expect("the next turn begins with a thought");
     let returned = results(&second);
@@ -152,8 +152,8 @@ async fn claude_4_thinks_with_a_budget_from_the_next_input() {
 async fn thoughts_after_a_changed_prefix_are_dropped() {
     let (before, read) = ("You are ada.", [tool("read")]);
     let both = [tool("read"), tool("grep")];
-    let goal = said("Read both");
-    let summary = said("Your own summary: the goal is to read both.");
+    let goal = input("Read both");
+    let summary = input("Your own summary: the goal is to read both.");
     for (what, system, tools, first) in [
         ("system", "You are ada. Ben is new.", &read[..], &goal),
         ("tools", before, &both[..], &goal),
@@ -183,7 +183,7 @@ async fn thoughts_after_a_changed_prefix_are_dropped() {
 async fn the_provider_refuses_a_moved_thought() {
     let server = answers([interleaved()]).await;
     let model = model_at(NAME, &server);
-    let mut items = vec![said("Read both")];
+    let mut items = vec![input("Read both")];
     let answer = ask(&*model, "", &items, &[]).await;
     let mut answer = answer.expect("an answer");
     let returned = results(&answer);
@@ -203,7 +203,7 @@ async fn a_step_with_30_results_reads_the_cache() {
     let calls: Vec<_> = (0..30).map(|at| call(&format!("c{at}"))).collect();
     let server = answers([calls.clone(), calls, vec![text("ok")]]).await;
     let model = model_at(NAME, &server);
-    let mut items = vec![said("Read all")];
+    let mut items = vec![input("Read all")];
     let mut cached = Vec::new();
     for _ in 0..3 {
         let answer = ask(&*model, "You are ada.", &items, &[tool("read")]).await;

@@ -9,7 +9,8 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::{
-    KEY, WIRES, answer, config, deltas_until, first_answer, first_failure, model_at, model_of, said,
+    KEY, WIRES, answer, config, deltas_until, first_answer, first_failure, input, model_at,
+    model_of,
 };
 
 #[tokio::test]
@@ -86,7 +87,7 @@ async fn an_html_page_is_not_an_answer() {
 
 #[tokio::test]
 async fn json_in_place_of_a_stream_is_reported_by_its_content() {
-    for (body, says) in [
+    for (body, expected) in [
         (
             json!({ "error": { "type": "invalid_request_error", "message": "no" } }),
             "refused the request (400): no",
@@ -101,7 +102,7 @@ async fn json_in_place_of_a_stream_is_reported_by_its_content() {
             let server = FakeModelServer::start(in_turn([Reply::json(200, &body)])).await;
             let error = first_answer(&*model_at(name, &server)).await;
             let error = error.expect_err("no answer").to_string();
-            assert!(error.contains(says), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
     }
 }
@@ -125,7 +126,7 @@ async fn a_busy_server_is_retried_after_its_requested_pause() {
             Reply::text("ok"),
         ]);
         let server = FakeModelServer::start(replies).await;
-        let (answered, deltas) = answer(&*model_at(name, &server), &[said("Hello")], &[]).await;
+        let (answered, deltas) = answer(&*model_at(name, &server), &[input("Hello")], &[]).await;
         assert_eq!(answered.expect("an answer").text, "ok");
         let waits: Vec<_> = deltas
             .iter()

@@ -5,7 +5,7 @@ use agent_team_llm::{Delta, Model};
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request};
 use serde_json::json;
 
-use crate::{answer, model_at, said};
+use crate::{answer, input, model_at};
 
 /// A server that refuses the first model with this reply; the second model answers.
 async fn refusing(reply: Reply) -> FakeModelServer {
@@ -33,7 +33,7 @@ async fn an_unusable_model_is_replaced_by_the_next_one() {
     ] {
         let server = refusing(reply).await;
         let model = both(&server);
-        let (answered, deltas) = answer(&model, &[said("Hello")], &[]).await;
+        let (answered, deltas) = answer(&model, &[input("Hello")], &[]).await;
         assert_eq!(answered.expect("an answer").text, "ok");
         let replaced = |delta: &Delta| match delta {
             Delta::Replaced { by, .. } => by == "openai/second",
@@ -42,7 +42,7 @@ async fn an_unusable_model_is_replaced_by_the_next_one() {
         assert!(deltas.iter().any(replaced), "{deltas:?}");
         // The next request goes to the second model at once.
         assert_eq!(model.name(), "openai/second");
-        answer(&model, &[said("Hello")], &[])
+        answer(&model, &[input("Hello")], &[])
             .await
             .0
             .expect("an answer");
@@ -56,7 +56,7 @@ async fn an_unusable_model_is_replaced_by_the_next_one() {
 async fn an_invalid_request_does_not_replace_the_model() {
     let server = refusing(Reply::error(400, "bad schema")).await;
     let model = both(&server);
-    let (answered, _) = answer(&model, &[said("Hello")], &[]).await;
+    let (answered, _) = answer(&model, &[input("Hello")], &[]).await;
     answered.expect_err("the request is refused");
     assert_eq!(model.name(), "openai/first");
 }

@@ -1,14 +1,14 @@
 //! Gemini's thought signatures over Google's implementation of Chat Completions. `fake_gemini` enforces the rule.
 //!
 //! Rule from ai.google.dev/gemini-api/docs/thought-signatures, read in November 2026: Gemini 3 and later refuse a request
-//! in which the first call of a step of the current turn has no signature. `skip_thought_signature_validator` stands in
-//! for the signature of a call that another model made.
+//! in which the first call of a step of the current turn has no signature. `skip_thought_signature_validator` replaces
+//! the signature of a call that another model made.
 
 use agent_team_llm::{Item, ToolResult};
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request};
 use serde_json::{Value, json};
 
-use crate::{answer, first_answer, model_at, said, tool};
+use crate::{answer, first_answer, input, model_at, tool};
 
 /// If the request contains no calls, answers with a signed call. Refuses a request in which the first call of a message
 /// has no accepted signature.
@@ -64,7 +64,7 @@ async fn gemini_gets_its_signatures_back() {
     let model = model_at("gemini/gemini-3.8-flash", &server);
     let answered = first_answer(&*model).await.expect("an answer");
     // Another prefix, as after a compaction.
-    let items = [said("A summary"), Item::Answered(answered), returned()];
+    let items = [input("A summary"), Item::Answered(answered), returned()];
     let (again, _) = answer(&*model, &items, &[tool("read")]).await;
     again.expect("the signature is kept");
 }
@@ -74,7 +74,7 @@ async fn calls_of_other_models_are_marked_for_gemini() {
     let other = FakeModelServer::start(|_: &Request| call(json!({}))).await;
     let foreign = first_answer(&*model_at("openai/gpt-4.1", &other)).await;
     let items = [
-        said("Hello"),
+        input("Hello"),
         Item::Answered(foreign.expect("an answer")),
         returned(),
     ];

@@ -68,7 +68,7 @@ fn model_at(name: &str, server: &FakeModelServer) -> Box<dyn Model> {
     model_of(name, &config(&server.base_url()))
 }
 
-fn said(text: &str) -> Item {
+fn input(text: &str) -> Item {
     Item::Input {
         text: text.to_owned(),
     }
@@ -103,13 +103,13 @@ async fn answer(
 
 /// The answer to the first input of a conversation.
 async fn first_answer(model: &dyn Model) -> Result<Answer, ModelError> {
-    answer(model, &[said("Hello")], &[tool("read")]).await.0
+    answer(model, &[input("Hello")], &[tool("read")]).await.0
 }
 
 /// The deltas of an answer until `enough`; then the answer is dropped.
 async fn deltas_until(model: &dyn Model, enough: impl Fn(&Delta) -> bool) -> Vec<Delta> {
     let (sender, mut receiver) = mpsc::unbounded_channel();
-    let items = [said("Hello")];
+    let items = [input("Hello")];
     let prompt = Prompt {
         system: "",
         items: &items,

@@ -4,7 +4,7 @@ use agent_team_llm::{Answer, Item, Media, MediaKind, Stop, ToolCall, ToolResult}
 use agent_team_tests::fake_media::media;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply};
 
-use crate::{answer, model_at, said, tool};
+use crate::{answer, input, model_at, tool};
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n image";
 const PNG_BASE64: &str = "iVBORw0KGgogaW1hZ2U=";
@@ -25,7 +25,7 @@ fn conversation(files: Vec<Media>) -> Vec<Item> {
         ..ToolResult::default()
     };
     vec![
-        said("Look"),
+        input("Look"),
         Item::Answered(Answer {
             calls: vec![call],
             stop: Stop::Calls,
@@ -34,7 +34,7 @@ fn conversation(files: Vec<Media>) -> Vec<Item> {
         Item::Returned {
             results: vec![result],
         },
-        said("What is it?"),
+        input("What is it?"),
     ]
 }
 
@@ -75,7 +75,7 @@ async fn images_and_pdfs_have_the_form_of_each_api() {
             vec![png.clone(), pdf],
         ),
         ("gemini/gemini-2.5-pro", vec![png]),
-        // The built-in data does not say whether this model accepts images.
+        // The catalogue does not contain this model, so images are not sent to it.
         ("openai/unknown", vec![]),
     ] {
         let server = server().await;
@@ -106,7 +106,7 @@ async fn an_attached_image_belongs_to_the_input() {
     let shown = Item::Shown {
         media: media_of_input,
     };
-    let items = [said("Look at @shot.png"), shown, said("Please")];
+    let items = [input("Look at @shot.png"), shown, input("Please")];
     for name in [
         "anthropic/claude-opus-4-5",
         "openai/gpt-4.1",

@@ -7,7 +7,7 @@ use agent_team_protocol::spec::Wire;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, in_turn};
 use serde_json::{Value, json};
 
-use crate::{answer, config, first_answer, model_at, model_of, said, tool};
+use crate::{answer, config, first_answer, input, model_at, model_of, tool};
 
 #[tokio::test]
 async fn reasoning_details_are_sent_back_unchanged() {
@@ -47,13 +47,13 @@ async fn reasoning_details_are_sent_back_unchanged() {
             media: Vec::new(),
         }],
     };
-    let items = [said("Hello"), Item::Answered(answered), returned];
+    let items = [input("Hello"), Item::Answered(answered), returned];
     for name in ["openrouter/anthropic/claude-opus-4.6", "openrouter/x/y"] {
         let (again, _) = answer(&*model_at(name, &server), &items, &[tool("read")]).await;
         again.expect("an answer");
     }
     let mut moved = items.clone();
-    moved[0] = said("A summary");
+    moved[0] = input("A summary");
     let (again, _) = answer(&*model, &moved, &[tool("read")]).await;
     again.expect("an answer");
     let requests = server.requests();
@@ -92,7 +92,7 @@ async fn signatures_of_other_makers_outlast_another_prefix() {
         let server = FakeModelServer::start(replies).await;
         let model = model_at("openrouter/google/gemini-4-argon", &server);
         let answered = first_answer(&*model).await.expect("an answer");
-        let moved = [said("A summary"), Item::Answered(answered), said("Go on")];
+        let moved = [input("A summary"), Item::Answered(answered), input("Go on")];
         let (again, _) = answer(&*model, &moved, &[]).await;
         again.expect("an answer");
         let requests = server.requests();
@@ -115,7 +115,7 @@ async fn provider_settings_change_the_request() {
         .clone();
     let model = model_of("openai/gpt-5.6-sol", &config);
     let answered = first_answer(&*model).await.expect("an answer");
-    let items = [said("Hello"), Item::Answered(answered), said("Go on")];
+    let items = [input("Hello"), Item::Answered(answered), input("Go on")];
     let (again, _) = answer(&*model, &items, &[]).await;
     again.expect("an answer");
     let requests = server.requests();

@@ -9,11 +9,11 @@ use agent_team_protocol::with_causes;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, in_turn};
 use serde_json::{Value, json};
 
-use crate::{answer, model_at, said, tool};
+use crate::{answer, input, model_at, tool};
 
 /// Makes three exchanges with this model; returns the answers.
 async fn converse(model: &dyn Model, word: &str) -> Vec<Answer> {
-    let mut items = vec![said(word)];
+    let mut items = vec![input(word)];
     let mut answers = Vec::new();
     for _ in 0..3 {
         let (answered, _) = answer(model, &items, &[tool("read")]).await;
@@ -27,7 +27,7 @@ async fn converse(model: &dyn Model, word: &str) -> Vec<Answer> {
         let results: Vec<_> = results.collect();
         items.push(Item::Answered(answered.clone()));
         items.push(match results.is_empty() {
-            true => said(word),
+            true => input(word),
             false => Item::Returned { results },
         });
         answers.push(answered);
@@ -105,7 +105,7 @@ async fn a_recorded_context_overflow_is_replayed() {
 
 async fn replay_after(model: &dyn Model) -> String {
     converse(model, "one").await;
-    let (error, _) = answer(model, &[said("one")], &[tool("read")]).await;
+    let (error, _) = answer(model, &[input("one")], &[tool("read")]).await;
     error.expect_err("the prompt is too long").to_string()
 }
 
@@ -116,7 +116,7 @@ async fn an_interrupted_answer_is_played_again() {
     let answers = hidden(record(&file, "ada", "one").await);
     tokio::time::pause();
     let model = replay(&file, "ada").at_speed(Some("10".parse().expect("a speed")));
-    let mut items = vec![said("one")];
+    let mut items = vec![input("one")];
     let tools = [tool("read")];
     let interrupted =
         tokio::time::timeout(Duration::from_millis(1500), answer(&model, &items, &tools));
@@ -148,7 +148,7 @@ async fn a_restarted_member_resumes_its_replay() {
     let file = dir.path().join("run.jsonl");
     let answers = hidden(record(&file, "ada", "one").await);
     let items = [
-        said("one"),
+        input("one"),
         Item::Answered(answers[0].clone()),
         Item::Returned {
             results: Vec::new(),
@@ -178,17 +178,17 @@ async fn a_restarted_member_resumes_its_replay_after_compaction() {
         let (answered, _) = answer(model, items, tools).await;
         answered.expect("an answer")
     };
-    let mut items = vec![said("goal")];
+    let mut items = vec![input("goal")];
     for _ in 0..2 {
         let answered = ask(&recorder, &items, &tools).await;
-        items.extend([Item::Answered(answered), said("go on")]);
+        items.extend([Item::Answered(answered), input("go on")]);
     }
-    let summary = ask(&recorder, &[said("goal zero one")], &[]).await;
-    let mut items = vec![said(&format!("What happened before:\n{}", summary.text))];
+    let summary = ask(&recorder, &[input("goal zero one")], &[]).await;
+    let mut items = vec![input(&format!("What happened before:\n{}", summary.text))];
     let shortened = items.clone();
     for _ in 0..2 {
         let answered = ask(&recorder, &items, &tools).await;
-        items.extend([Item::Answered(answered), said("go on")]);
+        items.extend([Item::Answered(answered), input("go on")]);
     }
     let again = ask(&replay(&file, "ada"), &shortened, &tools).await;
     assert_eq!(again.text, "two", "resumed after the summary");
@@ -207,9 +207,9 @@ async fn two_models_of_a_member_share_its_recording() {
     let cheap = recorder.beside(model_at("openai/cheap", &server).into());
     let tools = [tool("read")];
     let prompts: [(&dyn Model, _, &[_]); 3] = [
-        (&recorder, said("goal"), &tools),
-        (&cheap, said("goal zero"), &[]),
-        (&recorder, said("In short: zero."), &tools),
+        (&recorder, input("goal"), &tools),
+        (&cheap, input("goal zero"), &[]),
+        (&recorder, input("In short: zero."), &tools),
     ];
     let mut recorded = Vec::new();
     for (model, item, tools) in &prompts {
@@ -238,7 +238,7 @@ async fn a_difference_from_the_recording_is_reported() {
         let (error, _) = answer(&replay(&file, member), items, tools).await;
         error.expect_err("the exchange differs").to_string()
     };
-    let error = ask("bob", &[said("one")], &[]).await;
+    let error = ask("bob", &[input("one")], &[]).await;
     assert!(
         error.ends_with("it contains no exchange of bob, only of ada"),
         "{error}"
@@ -251,7 +251,7 @@ async fn a_difference_from_the_recording_is_reported() {
         "{error}"
     );
 
-    let error = ask("ada", &[said("one")], &[tool("bash")]).await;
+    let error = ask("ada", &[input("one")], &[tool("bash")]).await;
     assert!(
         error.contains("missing tools: read; additional tools: bash; the digest of system text"),
         "{error}"
@@ -259,7 +259,7 @@ async fn a_difference_from_the_recording_is_reported() {
 
     let model = replay(&file, "ada");
     converse(&model, "one").await;
-    let (error, _) = answer(&model, &[said("one")], &[tool("read")]).await;
+    let (error, _) = answer(&model, &[input("one")], &[tool("read")]).await;
     let error = error.expect_err("there is no fourth exchange").to_string();
     assert!(
         error.contains("it contains only 3 exchanges of ada"),
@@ -271,7 +271,7 @@ async fn a_difference_from_the_recording_is_reported() {
 async fn a_file_that_is_not_a_recording_is_neither_read_nor_written() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("notes.txt");
-    for (text, says) in [
+    for (text, expected) in [
         (
             "my notes\n",
             "the first line is not the header of a recording",
@@ -287,11 +287,11 @@ async fn a_file_that_is_not_a_recording_is_neither_read_nor_written() {
     ] {
         std::fs::write(&file, text).expect("the file can be written");
         let error = with_causes(&Replay::open(&file, "ada").expect_err(text));
-        assert!(error.contains(says), "{error}");
+        assert!(error.contains(expected), "{error}");
         let server = FakeModelServer::start(in_turn([])).await;
         let model = model_at("openai/m", &server);
         let error = Recorder::open(model, &file, "ada", Vec::new()).expect_err(text);
-        assert!(error.to_string().contains(says), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
         let after = std::fs::read_to_string(&file).expect("the file exists");
         assert_eq!(after, text, "the file is unchanged");
     }

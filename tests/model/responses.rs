@@ -5,7 +5,7 @@ use agent_team_tests::fake_model_server::{FakeModelServer, Reply};
 use agent_team_tests::fake_responses::FakeResponses;
 use serde_json::{Value, json};
 
-use crate::{answer, model_at, said, tool};
+use crate::{answer, input, model_at, tool};
 
 const NAME: &str = "openai/gpt-5.6-sol";
 
@@ -53,7 +53,7 @@ async fn reasoning_and_parallel_calls_are_sent_back_in_order() {
     let last = vec![reasoning("rs_2"), message("Both are 42.")];
     let server = server(vec![step.clone(), last, vec![message("Yes.")]]).await;
     let model = model_at(NAME, &server);
-    let mut items = vec![said("Read both")];
+    let mut items = vec![input("Read both")];
     let (first, _) = answer(&*model, &items, &[tool("read")]).await;
     let first = first.expect("an answer");
     assert_eq!(first.stop, Stop::Calls);
@@ -76,7 +76,7 @@ async fn reasoning_and_parallel_calls_are_sent_back_in_order() {
         (second.text.as_str(), second.stop),
         ("Both are 42.", Stop::Finished)
     );
-    items.extend([Item::Answered(second), said("Sure?")]);
+    items.extend([Item::Answered(second), input("Sure?")]);
     let (third, _) = answer(&*model, &items, &[tool("read")]).await;
     third.expect("the provider accepts its own items");
     let requests = server.requests();
@@ -98,11 +98,11 @@ async fn reasoning_and_parallel_calls_are_sent_back_in_order() {
 async fn the_provider_refuses_a_call_without_its_reasoning() {
     let server = server(vec![vec![reasoning("rs_1"), call("a")]]).await;
     let model = model_at(NAME, &server);
-    let (first, _) = answer(&*model, &[said("Read a")], &[tool("read")]).await;
+    let (first, _) = answer(&*model, &[input("Read a")], &[tool("read")]).await;
     let mut first = first.expect("an answer");
     let verbatim = first.verbatim.as_mut().expect("the provider's items");
     verbatim.blocks.remove(0);
-    let items = [said("Read a"), Item::Answered(first), results(&["a"])];
+    let items = [input("Read a"), Item::Answered(first), results(&["a"])];
     let (refused, _) = answer(&*model, &items, &[tool("read")]).await;
     let error = refused.expect_err("a refusal").to_string();
     assert!(
@@ -121,7 +121,7 @@ async fn a_truncated_answer_keeps_no_reasoning_at_its_end() {
     let (item, end) = (item.to_string(), end.to_string());
     let reply = Reply::events(&[&item, &end]);
     let server = FakeModelServer::start(move |_| reply.clone()).await;
-    let (answered, _) = answer(&*model_at(NAME, &server), &[said("Go")], &[]).await;
+    let (answered, _) = answer(&*model_at(NAME, &server), &[input("Go")], &[]).await;
     let answered = answered.expect("an answer");
     assert_eq!((answered.stop, answered.verbatim), (Stop::Length, None));
 }
@@ -143,10 +143,10 @@ async fn a_truncated_call_is_rebuilt_for_the_next_request() {
     let reply = Reply::events(&events.each_ref().map(String::as_str));
     let server = FakeModelServer::start(move |_| reply.clone()).await;
     let model = model_at(NAME, &server);
-    let (answered, _) = answer(&*model, &[said("Go")], &[tool("read")]).await;
+    let (answered, _) = answer(&*model, &[input("Go")], &[tool("read")]).await;
     let answered = answered.expect("an answer");
     assert_eq!((answered.calls.len(), &answered.verbatim), (2, &None));
-    let items = [said("Go"), Item::Answered(answered), results(&["a", "b"])];
+    let items = [input("Go"), Item::Answered(answered), results(&["a", "b"])];
     let (again, _) = answer(&*model, &items, &[tool("read")]).await;
     again.expect("an answer");
     let requests = server.requests();
@@ -165,7 +165,8 @@ async fn older_models_and_other_providers_use_chat_completions() {
         "openai/gpt-4.1",
         "openrouter/openai/gpt-5.6",
     ] {
-        let (answered, _) = answer(&*model_at(name, &server), &[said("Go")], &[tool("read")]).await;
+        let (answered, _) =
+            answer(&*model_at(name, &server), &[input("Go")], &[tool("read")]).await;
         answered.expect("an answer");
         let requests = server.requests();
         let last = requests.last().expect("a request");

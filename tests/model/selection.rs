@@ -67,14 +67,14 @@ async fn without_any_model_the_error_lists_the_options() {
         ("VLLM_BASE_URL", &closed),
     ];
     let error = chosen(&vars).await.expect_err("no model is available");
-    for says in [
+    for expected in [
         "ANTHROPIC_API_KEY",
         "ollama at http://127.0.0.1:11434/v1",
         "Teams of command members need no model.",
         " ollama does not respond with a list of models.",
         &format!(" llamacpp at {url} has no model."),
     ] {
-        assert!(error.contains(says), "{says}: {error}");
+        assert!(error.contains(expected), "{expected}: {error}");
     }
 }
 

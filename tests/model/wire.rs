@@ -6,7 +6,7 @@ use agent_team_protocol::value::Effort;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_model, in_turn};
 use serde_json::{Value, json};
 
-use crate::{KEY, WIRES, answer, config, first_answer, model_at, model_of, said, text, tool};
+use crate::{KEY, WIRES, answer, config, first_answer, input, model_at, model_of, text, tool};
 
 const TEXT: &str = "Größe: 12 µm – „fertig“ 🦀🦀 ok";
 
@@ -18,7 +18,7 @@ async fn an_answer_does_not_depend_on_chunk_boundaries() {
         let server = FakeModelServer::start(in_turn(replies)).await;
         let model = model_at(name, &server);
         for size in sizes {
-            let (answered, deltas) = answer(&*model, &[said("Hello")], &[]).await;
+            let (answered, deltas) = answer(&*model, &[input("Hello")], &[]).await;
             let answered = answered.expect("an answer");
             assert_eq!(answered.text, TEXT, "{name} {size}");
             assert_eq!(text(&deltas), TEXT, "{name} {size}");
@@ -40,7 +40,7 @@ async fn interleaved_parts_of_parallel_calls_are_assembled() {
             .and_call("read", first)
             .and_call("grep", second);
         let server = FakeModelServer::start(in_turn([reply])).await;
-        let (answered, deltas) = answer(&*model_at(name, &server), &[said("Look")], &[]).await;
+        let (answered, deltas) = answer(&*model_at(name, &server), &[input("Look")], &[]).await;
         let answered = answered.expect("an answer");
         assert_eq!(
             (answered.stop, answered.text.as_str()),
@@ -115,7 +115,7 @@ fn transcript() -> Vec<Item> {
         media: Vec::new(),
     };
     vec![
-        said("Read both"),
+        input("Read both"),
         Item::Answered(Answer {
             text: "Yes.".to_owned(),
             calls: vec![call("c1", r#"{"path":"a"}"#), call("c2", "{\"path\":")],
@@ -125,8 +125,8 @@ fn transcript() -> Vec<Item> {
         Item::Returned {
             results: vec![result("c1", "42", false), result("c2", "no JSON", true)],
         },
-        said("And be quick"),
-        said("Please"),
+        input("And be quick"),
+        input("Please"),
     ]
 }
 
@@ -163,9 +163,9 @@ async fn a_transcript_is_sent_in_the_format_of_each_api() {
         let results: Vec<_> = request.results().into_iter().map(|(id, _)| id).collect();
         assert_eq!(results, ["c1", "c2"], "{name}");
         assert!(
-            request.said().ends_with("Please"),
+            request.last_input().ends_with("Please"),
             "{name}: {}",
-            request.said()
+            request.last_input()
         );
         // Arguments that did not parse are sent back as valid JSON.
         let body = request.body.to_string();
@@ -232,7 +232,7 @@ async fn thoughts_are_sent_back_only_to_their_own_model() {
             by: "anthropic/m".to_owned(),
         }]
     );
-    let items = [said("Hello"), Item::Answered(answered)];
+    let items = [input("Hello"), Item::Answered(answered)];
     for name in ["anthropic/m", "anthropic/other"] {
         let (again, _) = answer(&*model_at(name, &server), &items, &[tool("read")]).await;
         again.expect("an answer");
@@ -261,7 +261,7 @@ async fn encrypted_thoughts_are_sent_back_unchanged() {
     let server = FakeModelServer::start(replies).await;
     let model = model_at("anthropic/m", &server);
     let answered = first_answer(&*model).await.expect("an answer");
-    let items = [said("Hello"), Item::Answered(answered), said("Go on")];
+    let items = [input("Hello"), Item::Answered(answered), input("Go on")];
     let again = answer(&*model, &items, &[tool("read")]).await;
     again.0.expect("an answer");
     let requests = server.requests();
@@ -293,7 +293,7 @@ async fn geminis_calls_are_distinguished_and_keep_their_signatures() {
     assert_eq!((calls, answered.stop), (vec!["a", "b"], Stop::Calls));
     assert_eq!(answered.usage.output, 12, "thoughts are counted");
 
-    let items = [said("Hello"), Item::Answered(answered)];
+    let items = [input("Hello"), Item::Answered(answered)];
     answer(&*model, &items, &[]).await.0.expect("an answer");
     let requests = server.requests();
     let calls = &requests[1].messages()[2]["tool_calls"];
@@ -311,7 +311,7 @@ async fn calls_get_unique_ids_from_any_server() {
     let replies = [call, call, nameless].map(|event| Reply::events(&[event, "[DONE]"]));
     let server = FakeModelServer::start(in_turn(replies)).await;
     let model = model_at("openai/m", &server);
-    let mut items = vec![said("Hello")];
+    let mut items = vec![input("Hello")];
     let mut ids = Vec::new();
     for input in [r#"{"path":"a"}"#, r#"{"path":"a"}"#, "{}"] {
         let (answered, _) = answer(&*model, &items, &[]).await;

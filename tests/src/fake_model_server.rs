@@ -6,7 +6,7 @@
 //! # async fn example() {
 //! let server = FakeModelServer::start(in_turn([
 //!     Reply::call("read", json!({ "path": "a.txt" })),
-//!     Reply::text("It says: 42."),
+//!     Reply::text("It contains 42."),
 //! ]))
 //! .await;
 //! // … run a member with server.base_url() …
@@ -167,7 +167,7 @@ impl Request {
     }
 
     /// The text of the last message of the role `user`.
-    pub fn said(&self) -> String {
+    pub fn last_input(&self) -> String {
         let mut messages = self.messages().iter().rev();
         let user = messages.find(|message| message["role"] == "user");
         user.map_or_else(String::new, |message| text(&message["content"]))

@@ -122,7 +122,7 @@ impl Stub {
     ///
     /// # Errors
     /// When the supervisor refuses the handshake or closes the connection.
-    pub async fn say(self, hello: &Initialize) -> Result<Member, ConnectError> {
+    pub async fn send(self, hello: &Initialize) -> Result<Member, ConnectError> {
         let (client, incoming) = Client::over(self.stream, hello).await?;
         Ok(Member { client, incoming })
     }

@@ -51,7 +51,7 @@ impl Output {
     /// # Panics
     /// When the verb did not print this text on stdout or stderr.
     #[track_caller]
-    pub fn assert_says(self, text: &str) -> Self {
+    pub fn assert_prints(self, text: &str) -> Self {
         assert!(
             self.stdout.contains(text) || self.stderr.contains(text),
             "{} does not print {text:?}\n--- stdout\n{}\n--- stderr\n{}",

@@ -98,7 +98,7 @@ impl Agent {
         self.send(json!({ "method": "session/update", "params": params }));
     }
 
-    fn say(&self, text: &str) {
+    fn send_text(&self, text: &str) {
         let content = json!({ "type": "text", "text": text });
         self.update(json!({ "sessionUpdate": "agent_message_chunk", "content": content }));
     }
@@ -170,7 +170,7 @@ impl Agent {
                     let error = json!({ "code": -32603, "message": text });
                     self.send(json!({ "id": request["id"], "error": error }));
                 } else if text.contains("fragile") && !text.contains("ping") {
-                    self.say("I wait.\n");
+                    self.send_text("I wait.\n");
                     self.until("session/cancel");
                     let error = json!({ "code": -32603, "message": "the fake was cancelled" });
                     self.send(json!({ "id": request["id"], "error": error }));
@@ -201,17 +201,17 @@ impl Agent {
     fn turn(&mut self, prompt: &str) -> &'static str {
         let has = |word: &str| prompt.contains(word);
         if has("crash") {
-            self.say("I crash.");
+            self.send_text("I crash.");
             writeln!(std::io::stderr(), "the fake crashes").expect("the client reads");
             std::process::exit(3);
         } else if has("slow") {
-            self.say("I wait.");
+            self.send_text("I wait.");
             while let Some(message) = self.next() {
                 match message["method"].as_str().unwrap_or_default() {
                     "_session/steering" => {
                         self.answer(&message, json!({ "outcome": "injected" }));
                         let text = message["params"]["prompt"][0]["text"].as_str();
-                        self.say(&format!("During the turn: {}", text.unwrap_or_default()));
+                        self.send_text(&format!("During the turn: {}", text.unwrap_or_default()));
                         return "end_turn";
                     }
                     "session/cancel" => return "cancelled",
@@ -219,7 +219,7 @@ impl Agent {
                 }
             }
         } else if has("deaf") {
-            self.say("I do not listen.\n");
+            self.send_text("I do not listen.\n");
             while self.next().is_some() {}
         } else if has("wander") || has("escape") {
             self.mode = "auto".to_owned();
@@ -230,11 +230,11 @@ impl Agent {
                 self.send(json!({ "id": request["id"], "error": error }));
             } else {
                 self.handle(&request);
-                self.say(&format!("back in mode {}", self.mode));
+                self.send_text(&format!("back in mode {}", self.mode));
             }
         } else if has("ping") {
-            self.say(&format!("pong in mode {}", self.mode));
-            self.say(&format!(
+            self.send_text(&format!("pong in mode {}", self.mode));
+            self.send_text(&format!(
                 ", tools at {} ",
                 self.team.last().expect("a socket")
             ));
@@ -244,12 +244,12 @@ impl Agent {
                 "finish",
                 &json!({ "answer": "the fake is done" }),
             );
-            self.say(&format!("finish: {result}"));
+            self.send_text(&format!("finish: {result}"));
         } else if has("fake:spend") {
             self.costs_more();
-            self.say("I have spent it.");
+            self.send_text("I have spent it.");
         } else if has("fake:burn") {
-            self.say("I burn.\n");
+            self.send_text("I burn.\n");
             for _ in 0..8 {
                 self.costs_more();
             }
@@ -257,14 +257,14 @@ impl Agent {
             return "cancelled";
         } else if has("fake:flood") {
             loop {
-                self.say(&format!("{}\n", "flood ".repeat(20)));
+                self.send_text(&format!("{}\n", "flood ".repeat(20)));
             }
         } else if has("fake:fork") {
             let left = Command::new("sleep")
                 .arg("600")
                 .stdin(Stdio::null())
                 .spawn();
-            self.say(&format!("I leave {}.\n", left.expect("it starts").id()));
+            self.send_text(&format!("I leave {}.\n", left.expect("it starts").id()));
             std::process::exit(0);
         } else if has("fake:huge") {
             let command = format!("echo made > made.txt #{}", "x".repeat(1 << 20));
@@ -273,7 +273,7 @@ impl Agent {
                 "rawInput": { "command": command },
             });
             let may_call = self.may_call(&call);
-            self.say(&format!("huge: {may_call}\n"));
+            self.send_text(&format!("huge: {may_call}\n"));
         } else if has("fake:withdraw") {
             self.withdraw();
         } else if has("fake:keys") {
@@ -282,9 +282,9 @@ impl Agent {
                 .filter(|name| name.ends_with("_KEY") || name.ends_with("_TOKEN"))
                 .collect();
             names.sort();
-            self.say(&format!("my keys: {}.\n", names.join(" ")));
+            self.send_text(&format!("my keys: {}.\n", names.join(" ")));
         } else if has("forget") || has("You still own") {
-            self.say("I forget the rest.");
+            self.send_text("I forget the rest.");
         } else if let Some((_, rest)) = prompt.split_once("own the task ") {
             let task = rest.split(':').next().unwrap_or_default().to_owned();
             self.work(&task);
@@ -324,7 +324,7 @@ impl Agent {
             tool,
             &json!({ "task": task, field: "the fake is done" }),
         );
-        self.say(&format!("{tool}: {result}"));
+        self.send_text(&format!("{tool}: {result}"));
     }
 
     /// Reports a higher cost of the session.
@@ -347,7 +347,7 @@ impl Agent {
         let message = self.until("_session/steering");
         self.answer(&message, json!({ "outcome": "injected" }));
         self.send(json!({ "method": "$/cancel_request", "params": { "requestId": id } }));
-        self.say("I have withdrawn it.\n");
+        self.send_text("I have withdrawn it.\n");
         self.until("session/cancel");
     }
 

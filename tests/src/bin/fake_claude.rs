@@ -322,7 +322,7 @@ impl Fake {
         End::Stop("I have nothing to do".to_owned())
     }
 
-    /// A call that makes a file. The error says why it did not run, or how the turn ended.
+    /// A call that makes a file. The error is the reason why it did not run, or how the turn ended.
     fn made(&mut self) -> Result<(), End> {
         let command = "echo made > made.txt";
         self.calls += 1;

@@ -31,7 +31,7 @@ impl ServerHandler for Tools {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let nothing = json!({"type": "object"});
-        let say = json!({
+        let schema = json!({
             "type": "object",
             "properties": {"text": {"type": "string", "description": "What to say."}},
             "required": ["text"]
@@ -44,7 +44,7 @@ impl ServerHandler for Tools {
             )
         };
         Ok(ListToolsResult::with_all_items(vec![
-            tool("say", &say),
+            tool("say", &schema),
             tool("draw.it", &nothing),
             tool("count", &nothing),
             tool("much", &nothing),

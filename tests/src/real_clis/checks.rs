@@ -105,8 +105,8 @@ impl Checks<'_> {
 
     /// A message wakes the idle agent, which reads it.
     async fn wake(&self) -> Checked {
-        self.send("SAY{awake}").await?;
-        self.until_said("awake").await?;
+        self.send("ANSWER{awake}").await?;
+        self.until_answered("awake").await?;
         self.is_idle().await
     }
 
@@ -129,8 +129,8 @@ impl Checks<'_> {
         if let Some(left) = left {
             return Err(format!("its process {} outlives the worker", left.program));
         }
-        self.send("SAY{back}").await?;
-        let has_earlier = self.until_said("back").await?;
+        self.send("ANSWER{back}").await?;
+        let has_earlier = self.until_answered("back").await?;
         self.is_idle().await?;
         match has_earlier {
             true => Ok("works".to_owned()),
@@ -205,9 +205,10 @@ impl Checks<'_> {
     }
 
     /// Waits for an answer. Returns whether the model saw the earlier conversation.
-    async fn until_said(&self, text: &str) -> Result<bool, String> {
+    async fn until_answered(&self, text: &str) -> Result<bool, String> {
         let what = format!("the answer {text:?}");
-        self.until(&what, |seen| seen.said.get(text).copied()).await
+        self.until(&what, |seen| seen.answered.get(text).copied())
+            .await
     }
 
     async fn until_task(&self, id: &str, state: TaskState) -> Result<(), String> {

@@ -4,7 +4,7 @@
 //! - `TRY{line}`: the same, then fails the task: the line is denied
 //! - `DONE{}`: completes the task
 //! - `LOOP{}`: calls a team tool again and again, until a text or result contains [`MAIL`]
-//! - `SAY{text}`: answers
+//! - `ANSWER{text}`: answers
 //!
 //! A request without the team's tools, such as for a title or for the agent's own notes, gets a text.
 
@@ -22,7 +22,7 @@ pub(super) const MAIL: &str = "Mail during the turn.";
 /// The number of calls after which a loop ends without the message.
 const LOOP_MAX: usize = 25;
 
-const ORDERS: [&str; 5] = ["RUN{", "TRY{", "DONE{", "LOOP{", "SAY{"];
+const ORDERS: [&str; 5] = ["RUN{", "TRY{", "DONE{", "LOOP{", "ANSWER{"];
 
 /// What the model of one agent has seen.
 #[derive(Debug, Clone, Default)]
@@ -32,8 +32,8 @@ pub(super) struct Seen {
     pub(super) loops: usize,
     /// Whether the message arrived within the loop, once the loop is over.
     pub(super) joined: Option<bool>,
-    /// Each text of `SAY{text}` that was answered, and whether the request contained an earlier order.
-    pub(super) said: HashMap<String, bool>,
+    /// Each text of `ANSWER{text}` that was answered, and whether the request contained an earlier order.
+    pub(super) answered: HashMap<String, bool>,
 }
 
 /// The script, and the requests that it has seen, by the words of the agents.
@@ -140,9 +140,9 @@ fn answer(exchange: &Exchange, seen: &mut Seen) -> Option<Answer> {
             let tool = tool("list_tasks")?;
             Some(Answer::Call { tool, input })
         }
-        ("SAY{", _) => {
+        ("ANSWER{", _) => {
             let has_earlier = self::order(&exchange.items[..order.at]).is_some();
-            seen.said.insert(order.argument.to_owned(), has_earlier);
+            seen.answered.insert(order.argument.to_owned(), has_earlier);
             text(order.argument)
         }
         _ => text("The task is over."),
