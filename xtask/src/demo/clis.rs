@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{Demo, PREFIX, SHOWN, Team};
 use crate::run::{cargo, check, dev_binaries, succeeds};
 
-/// The agents that the fake stands in for, with their programs.
+/// The agents that the fake can replace, with their programs.
 const FAKED: [(&str, &str); 2] = [("claude", "claude-agent-acp"), ("gemini", "gemini")];
 
 const FAKE: &str = "fake_acp_agent";

@@ -393,11 +393,11 @@ mod tests {
     fn a_prompt_with_quotes_is_one_toml_string() {
         let task = &load(&[]).unwrap()[0];
         let task = EvalTask {
-            prompt: "Say \"it's\"\nline\t1\\\n".to_owned(),
+            prompt: "Write \"it's\"\nline\t1\\\n".to_owned(),
             ..task.clone()
         };
         let file: toml::Table = toml::from_str(&team_file(&task, str::to_owned, &[])).unwrap();
-        assert_eq!(file["task"][0]["title"].as_str(), Some("Say \"it's\""));
+        assert_eq!(file["task"][0]["title"].as_str(), Some("Write \"it's\""));
         assert_eq!(file["task"][0]["description"].as_str(), Some("line\t1\\"));
     }
 }

@@ -357,9 +357,9 @@ mod tests {
         let mut lead = conversation(
             "[[answer]]\nuntil = \"done\"\ntext = \"wait\"\n[[answer]]\ntext = \"end\"\n",
         );
-        for (news, said) in [("done", "wait"), ("not yet", "wait"), ("done", "end")] {
+        for (news, expected) in [("done", "wait"), ("not yet", "wait"), ("done", "end")] {
             let body = lead.answer(&request(&[news])).unwrap().body;
-            assert!(body.contains(said), "{news}: {body}");
+            assert!(body.contains(expected), "{news}: {body}");
         }
     }
 

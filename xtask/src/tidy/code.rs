@@ -1,28 +1,42 @@
 //! A minimal Rust lexer that separates code from comments and literals. Rules about code use its output, so that a rule
 //! may contain a forbidden word in a string.
 
+/// What a part of a source file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Code,
+    Comment,
+    Literal,
+}
+
 /// The source with every comment and literal replaced by spaces; lines stay where they are.
 pub(super) fn code_only(source: &str) -> String {
-    let mut code = String::with_capacity(source.len());
+    only(Part::Code, source)
+}
+
+/// The source with everything but these parts replaced by spaces; lines stay where they are.
+pub(super) fn only(kept: Part, source: &str) -> String {
+    let mut text = String::with_capacity(source.len());
     let mut rest = source;
     let mut previous = ' ';
     while let Some(first) = rest.chars().next() {
         let length = prose_length(rest, previous);
-        if length == 0 {
-            code.push(first);
-            previous = first;
-            rest = &rest[first.len_utf8()..];
+        let (part, piece) = match length {
+            0 => (Part::Code, &rest[..first.len_utf8()]),
+            _ if rest.starts_with("//") || rest.starts_with("/*") => {
+                (Part::Comment, &rest[..length])
+            }
+            _ => (Part::Literal, &rest[..length]),
+        };
+        if part == kept {
+            text.push_str(piece);
         } else {
-            code.extend(
-                rest[..length]
-                    .chars()
-                    .map(|c| if c == '\n' { '\n' } else { ' ' }),
-            );
-            previous = ' ';
-            rest = &rest[length..];
+            text.extend(piece.chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
         }
+        previous = if length == 0 { first } else { ' ' };
+        rest = &rest[piece.len()..];
     }
-    code
+    text
 }
 
 /// Byte positions of `word` in the code, not inside a longer name.
