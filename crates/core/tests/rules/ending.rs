@@ -257,7 +257,7 @@ fn a_new_supervisor_repeats_lost_effects() {
 }
 
 #[test]
-fn a_launch_without_processes_ends_also_if_its_end_was_not_stored() {
+fn a_launch_ends_if_the_commit_of_its_kill_was_lost() {
     let mut rig = Rig::of(file(&["ada"]));
     assert!(rig.is_ready("ada"));
     let launch = rig.launch("ada");

@@ -15,6 +15,5 @@ mod rounds;
 mod rounds_progress;
 mod runs;
 mod shutdown;
-#[path = "../specs/mod.rs"]
 mod specs;
 mod up;

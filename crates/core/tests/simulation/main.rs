@@ -12,7 +12,7 @@ mod environment;
 mod graph;
 mod model;
 mod recount;
-#[path = "../specs/mod.rs"]
+#[path = "../rules/specs.rs"]
 mod specs;
 mod workers;
 mod world;
