@@ -32,7 +32,7 @@ pub(crate) fn rig(server: &FakeModelServer) -> Rig {
 pub(crate) fn asking(server: &FakeModelServer) -> Rig {
     let mut rig = Rig::with_team(TEAM);
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     rig
 }
 
@@ -122,7 +122,7 @@ async fn a_new_member_leaves_earlier_thoughts_valid() {
     let team = TEAM.replace("openai/lead", "anthropic/claude-opus-5-5");
     let mut rig = Rig::with_team(&team);
     rig.set("ANTHROPIC_BASE_URL", server.base_url());
-    rig.set("ANTHROPIC_API_KEY", "a-key-for-nobody");
+    rig.set("ANTHROPIC_API_KEY", "a-key-for-tests");
     rig.ok(["run", "Greet the world"]).await;
     rig.set_team(&format!(
         "{team}[[member]]\nname = \"ben\"\nmodel = \"openai/ben\"\n"
@@ -211,7 +211,7 @@ async fn a_recorded_run_is_played_back_without_a_model() {
         .await
         .expect(0);
     let recording = recorded.read("run.jsonl").expect("the run was recorded");
-    assert!(!recording.contains("a-key-for-nobody"));
+    assert!(!recording.contains("a-key-for-tests"));
 
     let played = Rig::with_team(
         &TEAM
@@ -294,7 +294,7 @@ async fn fallback_minutes_limit_the_wait_for_a_model() {
     let list = "model = [\"openai/lead\", \"openai/spare\"]\nfallback_minutes = 0.001";
     let mut rig = Rig::with_team(&TEAM.replace("model = \"openai/lead\"", list));
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     let output = rig.run(["run", "Greet the world"]).await.expect(0);
     assert_eq!(output.stdout, "It is done.\n");
     let requests = server.requests();
@@ -489,7 +489,7 @@ async fn a_goal_is_refused_while_the_leads_model_has_no_key() {
 
     let server = FakeModelServer::start(in_turn([Reply::text("Done.")])).await;
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     rig.ok(["up", "--detach", "Do it"]).await;
     server.until_asked("lead", 1).await;
 }

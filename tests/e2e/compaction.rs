@@ -126,7 +126,7 @@ async fn no_thought_is_sent_behind_removed_results() {
          [lead]\nmodel = \"anthropic/claude-opus-5-5\"\n",
     );
     rig.set("ANTHROPIC_BASE_URL", server.base_url());
-    rig.set("ANTHROPIC_API_KEY", "a-key-for-nobody");
+    rig.set("ANTHROPIC_API_KEY", "a-key-for-tests");
     write_big_file(&rig);
     let output = rig.run(["run", GOAL]).await.expect(0);
     assert_eq!(output.stdout, "It is done.\n");

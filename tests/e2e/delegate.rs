@@ -21,7 +21,7 @@ const QUESTION: &str = "Which file names the author? Answer with its path.";
 fn rig(server: &FakeModelServer, team: &str) -> Rig {
     let mut rig = Rig::with_team(team);
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     rig.write("notes.txt", "Written by Ada.\n");
     rig
 }

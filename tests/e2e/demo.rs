@@ -206,7 +206,7 @@ async fn the_demo_recording_matches_its_script() {
     let server = FakeModelServer::start(by(member, conversations)).await;
     let mut rig = sample();
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     let mut team = std::fs::read_to_string(scripts().join("demo/team.toml")).unwrap();
     team = team.replace("model = \"replay:.agent-team/demo.jsonl\"\n", "");
     team = team.replace("[lead]\n", "[lead]\nmodel = \"openai/lead\"\n");

@@ -106,7 +106,7 @@ async fn each_verb_prints_the_document_of_the_reference() {
     let server = FakeModelServer::start(reply).await;
     let mut rig = Rig::new();
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     let mut it = Checker {
         rig,
         page: Page::read(),

@@ -147,7 +147,7 @@ async fn the_user_spawns_an_agent_of_another_vendor() {
 async fn an_external_agent_gets_its_own_keys_and_no_others() {
     let (mut rig, _programs) = rig_of("claude", "claude-agent-acp", "");
     for name in ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GITHUB_TOKEN"] {
-        rig.set(name, "a-key-for-nobody");
+        rig.set(name, "a-key-for-tests");
     }
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "ada", "fake:keys"]).await;

@@ -149,7 +149,7 @@ async fn a_worker_killed_between_question_and_answer_runs_nothing() {
 }
 
 #[tokio::test]
-async fn a_supervisor_killed_between_question_and_answer_runs_nothing() {
+async fn a_killed_supervisor_runs_no_undecided_call() {
     killed_while_asking(async |rig| {
         processes::kill(rig.supervisor().await).await;
     })
@@ -157,7 +157,7 @@ async fn a_supervisor_killed_between_question_and_answer_runs_nothing() {
 }
 
 #[tokio::test]
-async fn a_worker_killed_after_the_decision_does_not_run_the_call_twice() {
+async fn a_killed_worker_does_not_repeat_a_decided_call() {
     let rig = rig(TASK);
     rig.ok(["up", "--detach"]).await;
     rig.until_member("ada", |ada| ada.requests > 0).await;

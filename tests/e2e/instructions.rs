@@ -19,7 +19,7 @@ fn finish() -> Reply {
 fn rig(server: &FakeModelServer, team: &str) -> Rig {
     let mut rig = Rig::with_team(team);
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     rig
 }
 
@@ -53,7 +53,7 @@ async fn thoughts_outlast_a_restart_until_instructions_change() {
     let server = FakeModelServer::start(move |request| provider.reply(request)).await;
     let mut rig = Rig::with_team(&TEAM.replace("openai/lead", "anthropic/claude-opus-5-5"));
     rig.set("ANTHROPIC_BASE_URL", server.base_url());
-    rig.set("ANTHROPIC_API_KEY", "a-key-for-nobody");
+    rig.set("ANTHROPIC_API_KEY", "a-key-for-tests");
     rig.write("AGENTS.md", "Use tabs.\n");
     rig.ok(["run", "Greet the world"]).await;
     rig.ok(["run", "Greet it again"]).await;

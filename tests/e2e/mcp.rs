@@ -18,7 +18,7 @@ fn rig(server: &FakeModelServer, servers: &str) -> Rig {
         "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n{servers}"
     ));
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     rig
 }
 

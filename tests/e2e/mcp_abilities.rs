@@ -24,7 +24,7 @@ async fn team(placement: &str, keys: &str, replies: Vec<Reply>) -> (FakeModelSer
         program()
     ));
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     (server, rig)
 }
 
@@ -91,7 +91,7 @@ async fn changed_tools_drop_thoughts_and_the_turn_continues() {
         program()
     ));
     rig.set("ANTHROPIC_BASE_URL", server.base_url());
-    rig.set("ANTHROPIC_API_KEY", "a-key-for-nobody");
+    rig.set("ANTHROPIC_API_KEY", "a-key-for-tests");
     rig.run(["run", "Use it"]).await.expect(0);
     let requests = server.requests();
     assert_eq!(requests.len(), 3, "no request is refused");

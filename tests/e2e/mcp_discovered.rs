@@ -30,7 +30,7 @@ async fn team(db: &str, mut replies: Vec<Reply>) -> (FakeModelServer, Rig) {
          [permissions]\nallow = [\"mcp__db\"]\n[mcp.db]\n{db}\n"
     ));
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     (server, rig)
 }
 
@@ -221,7 +221,7 @@ async fn members_share_a_discovered_server() {
         program("stdio")
     ));
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "ada", "Go"]).await;
     rig.ok(["send", "ben", "Go"]).await;

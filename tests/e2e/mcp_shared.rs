@@ -25,7 +25,7 @@ async fn team(keys: &str, ada: Vec<Reply>, ben: Vec<Reply>) -> (FakeModelServer,
          [mcp.db]\ncommand = {program:?}\nshared = true\n{keys}\n"
     ));
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     rig.ok(["up", "--detach"]).await;
     (server, rig)
 }

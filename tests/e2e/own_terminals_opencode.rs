@@ -368,7 +368,7 @@ async fn opencode_continues_under_a_restarted_supervisor() {
 }
 
 #[tokio::test]
-async fn the_team_follows_the_user_to_another_conversation_of_opencode() {
+async fn the_team_follows_another_opencode_conversation() {
     let (rig, programs) = rig("headless", "");
     rig.ok(["up", "--detach"]).await;
     rig.until_member_is("ada", MemberState::Idle).await;
@@ -413,7 +413,7 @@ async fn an_edit_of_opencode_is_shown_with_its_difference() {
 }
 
 #[tokio::test]
-async fn a_tool_of_another_server_of_opencode_asks_with_its_arguments() {
+async fn a_tool_of_another_opencode_server_asks() {
     let (rig, _programs) = rig("headless", "");
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "ada", "use a tool"]).await;

@@ -12,7 +12,7 @@ fn rig(server: &FakeModelServer, more: &str) -> Rig {
          claim = \"assigned\"\n{more}"
     ));
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     rig
 }
 

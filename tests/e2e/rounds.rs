@@ -22,7 +22,7 @@ fn rig(server: &FakeModelServer, mode: &str) -> Rig {
     let mut rig = Rig::with_team(&team(mode));
     rig.set_settings("[permissions]\nmode = \"accept-edits\"\n");
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     rig
 }
 
@@ -204,7 +204,7 @@ async fn a_truncated_or_filtered_synthesis_is_not_an_answer() {
 }
 
 #[tokio::test]
-async fn a_lead_is_asked_again_and_its_thoughts_are_not_part_of_a_reply() {
+async fn an_empty_or_cut_reply_of_the_lead_is_asked_again() {
     let lead = vec![
         Reply::text("<think>Ada knows it.</think>\n\nROUTE: ada"),
         Reply::text("<think>I am not sure"),

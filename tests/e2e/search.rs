@@ -12,9 +12,9 @@ fn rig(server: &FakeModelServer, model: &str, more: &str) -> Rig {
     let url = server.base_url();
     let own = url.trim_end_matches("/v1");
     rig.set("OPENAI_BASE_URL", &url);
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     rig.set("ANTHROPIC_BASE_URL", own);
-    rig.set("ANTHROPIC_API_KEY", "a-key-for-nobody");
+    rig.set("ANTHROPIC_API_KEY", "a-key-for-tests");
     rig
 }
 

@@ -18,7 +18,7 @@ model = \"openai/gpt-5.1\"
 fn rig(server: &FakeModelServer, team: &str) -> Rig {
     let mut rig = Rig::with_team(team);
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     rig
 }
 
@@ -114,7 +114,7 @@ async fn the_effort_of_a_goal_ends_with_it_and_restarts_no_member() {
     let server = FakeModelServer::start(by_model([("lead", replies)])).await;
     let mut rig = Rig::with_team(&TEAM.replace("openai/gpt-5.1", "groq/lead"));
     rig.set("GROQ_BASE_URL", server.base_url());
-    rig.set("GROQ_API_KEY", "a-key-for-nobody");
+    rig.set("GROQ_API_KEY", "a-key-for-tests");
     rig.ok(["up", "--detach"]).await;
     let launch = rig.member("lead").await.launch;
     assert!(launch.is_some());
@@ -339,7 +339,7 @@ async fn doctor_explains_each_model_and_shows_no_key() {
     ] {
         assert!(output.contains(part), "{part}: {output}");
     }
-    assert!(!output.contains("a-key-for-nobody"), "{output}");
+    assert!(!output.contains("a-key-for-tests"), "{output}");
 
     let mut unnamed = Rig::with_team(&TEAM.replace("model = \"openai/gpt-5.1\"\n", ""));
     unnamed.set("OLLAMA_HOST", "127.0.0.1:1");
@@ -385,10 +385,10 @@ async fn doctor_explains_each_model_and_shows_no_key() {
     let widest = texts.map(|line| line.trim_end().chars().count()).max();
     assert!(widest <= Some(80), "{shown}");
     unnamed.set_team(&TEAM.replace("model = \"openai/gpt-5.1\"\n", ""));
-    unnamed.set("ANTHROPIC_API_KEY", "a-key-for-nobody");
+    unnamed.set("ANTHROPIC_API_KEY", "a-key-for-tests");
     let output = unnamed.run(["doctor"]).await.expect(0).stdout;
     assert!(output.contains("ANTHROPIC_API_KEY is set"), "{output}");
-    assert!(!output.contains("a-key-for-nobody"), "{output}");
+    assert!(!output.contains("a-key-for-tests"), "{output}");
 }
 
 #[tokio::test]
@@ -421,7 +421,7 @@ async fn a_key_is_sent_to_a_team_files_url_only_by_consent() {
     );
     let mut rig = Rig::with_team(&format!("{TEAM}{provider}"));
     rig.set("GATE", "open sesame");
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     rig.run(["run", "Do it"])
         .await
         .expect(3)
@@ -441,7 +441,7 @@ async fn a_key_is_sent_to_a_team_files_url_only_by_consent() {
     rig.ok(["run", "Do it"]).await;
     let headers = &server.requests()[0].headers;
     assert_eq!(headers["x-gate"], "open sesame");
-    assert_eq!(headers["authorization"], "Bearer a-key-for-nobody");
+    assert_eq!(headers["authorization"], "Bearer a-key-for-tests");
     let journal = rig.run(["events"]).await;
     assert!(!journal.stdout.contains("open sesame"));
 }

@@ -23,7 +23,7 @@ fn team(placement: &str) -> String {
 fn rig(placement: &str, server: &FakeModelServer) -> Rig {
     let mut rig = Rig::with_team(&team(placement));
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     rig
 }
 

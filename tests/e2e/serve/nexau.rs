@@ -302,7 +302,7 @@ async fn nexau_tasks_are_created_claimed_and_completed() {
     let server = FakeModelServer::start(by_model(greeting())).await;
     let mut rig = Rig::with_team(ONLY_A_LEAD);
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     let service = Service::start(&rig, &["--sessions"]).await;
     let post = async |path: &str, fields: Value| {
         service

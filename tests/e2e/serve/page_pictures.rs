@@ -96,7 +96,7 @@ async fn team() -> (FakeModelServer, Rig, Service) {
     .await;
     let mut rig = Rig::with_team(TEAM);
     rig.set("OPENAI_BASE_URL", server.base_url());
-    rig.set("OPENAI_API_KEY", "a-key-for-nobody");
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     rig.write(
         "src/lib.rs",
         "pub fn add(a: u32, b: u32) -> u32 {\n    a - b\n}\n",

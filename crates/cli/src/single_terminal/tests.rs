@@ -297,7 +297,7 @@ fn an_unchanged_screen_is_not_painted_again() {
 }
 
 #[test]
-fn a_member_that_begins_to_wait_notifies_once_unless_it_is_shown() {
+fn a_blocked_member_notifies_once_unless_shown() {
     let mut terminal = Terminal::of(&team("idle"), 80);
     let mut waits = team("idle");
     for view in &mut waits.members {

@@ -405,7 +405,7 @@ role = \"terse\"
 }
 
 #[test]
-fn a_member_below_the_project_gets_the_files_of_its_directories() {
+fn a_member_gets_the_files_of_its_directories() {
     let home = Home::new();
     home.write("repo/app/AGENTS.md", "app");
     home.write("repo/app/web/AGENTS.md", "web");

@@ -179,7 +179,7 @@ mod tests {
     const UNOPENED: &str = "I look.\n</think>\n\n<tool_call>{\"name\": \"glob\"}</tool_call>";
 
     #[test]
-    fn thoughts_that_the_template_opens_are_known_from_the_first_answer() {
+    fn the_first_answer_shows_template_opened_thoughts() {
         let mut items = vec![input("Look.")];
         for id in 0..2 {
             let first = read(answer(UNOPENED), id, Opening::after(&items));
