@@ -9,7 +9,7 @@ use agent_team_protocol::text::{is_deceptive, visible_line};
 
 use super::call::ToolCall;
 use super::domain::ascii_host;
-use super::rule_book::{Effect, Source};
+use super::rule_book::{RuleKind, Source};
 
 /// What happens to a call or a part of it. Ordered from the most to the least permissive; of several rulings, the
 /// greatest applies.
@@ -20,9 +20,9 @@ pub enum Ruling {
     Deny,
 }
 
-/// The decision about one call.
+/// The judgement of one call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
+pub struct Judgement {
     pub ruling: Ruling,
     /// At least one, in the order of the call.
     pub parts: Vec<Part>,
@@ -57,7 +57,7 @@ pub enum PartAction {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     Rule {
-        effect: Effect,
+        kind: RuleKind,
         rule: String,
         source: Source,
     },
@@ -75,7 +75,7 @@ pub enum Reason {
     AskedByHook(String),
 }
 
-impl Decision {
+impl Judgement {
     /// A denial of the whole call, regardless of rules.
     pub fn denied(call: &ToolCall, why: &'static str) -> Self {
         let part = Part {
@@ -148,7 +148,7 @@ impl fmt::Display for Ruling {
     }
 }
 
-impl fmt::Display for Decision {
+impl fmt::Display for Judgement {
     /// The ruling, then a line for each part.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.ruling)?;
@@ -189,15 +189,11 @@ impl fmt::Display for PartAction {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reason::Rule {
-                effect,
-                rule,
-                source,
-            } => {
-                let does = match effect {
-                    Effect::Deny => "denied",
-                    Effect::Ask => "approval required",
-                    Effect::Allow => "allowed",
+            Reason::Rule { kind, rule, source } => {
+                let does = match kind {
+                    RuleKind::Deny => "denied",
+                    RuleKind::Ask => "approval required",
+                    RuleKind::Allow => "allowed",
                 };
                 write!(f, "{does} by {rule} ({source})")
             }

@@ -16,17 +16,17 @@ use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::Containment;
 
 use super::call::{Action, ToolCall};
-use super::decision::{Decision, Part, PartAction, Reason, Ruling};
+use super::decision::{Judgement, Part, PartAction, Reason, Ruling};
 use super::digest::Digest;
 use super::domain;
 use super::path::RuleContext;
 use super::pattern::Reach;
 use super::rule::Rule;
-use super::rule_book::{Effect, Entry, RuleBook};
+use super::rule_book::{Entry, RuleBook, RuleKind};
 
 impl RuleBook {
     /// Evaluates a call of a member in this mode.
-    pub fn judge(&self, call: &ToolCall, context: &RuleContext, mode: Mode) -> Decision {
+    pub fn judge(&self, call: &ToolCall, context: &RuleContext, mode: Mode) -> Judgement {
         let judge = Judge {
             book: self,
             call,
@@ -68,7 +68,7 @@ enum Changes {
 }
 
 impl Judge<'_> {
-    fn decide(&self) -> Decision {
+    fn decide(&self) -> Judgement {
         let mut run = None;
         let mut parts = match self.call.action() {
             Action::Run(line) => {
@@ -112,7 +112,7 @@ impl Judge<'_> {
             matches!(part.action, PartAction::Command(_))
                 && part.why == Reason::Mode(Mode::Sandboxed)
         });
-        let decision = Decision {
+        let decision = Judgement {
             run: run.filter(|_| ruling == Ruling::Allow && !runs_text),
             ruling,
             parts,
@@ -161,19 +161,18 @@ impl Judge<'_> {
     fn read(&self, path: &str) -> Part {
         let call_path = self.call.path_of(path);
         let known = self.call.known(path).is_some();
-        let find = |effect, reach| {
-            self.book.find(effect, |rule| {
-                rule.fits_read(&call_path, self.context, reach)
-            })
+        let find = |kind, reach| {
+            self.book
+                .find(kind, |rule| rule.fits_read(&call_path, self.context, reach))
         };
         let mut findings = Findings::new(Changes::Nothing);
-        findings.deny = find(Effect::Deny, Reach::Wide).map(why);
-        findings.ask = find(Effect::Ask, Reach::Wide).map(why);
+        findings.deny = find(RuleKind::Deny, Reach::Wide).map(why);
+        findings.ask = find(RuleKind::Ask, Reach::Wide).map(why);
         if known {
             let inside = call_path
                 .is_inside(self.context)
                 .then_some(Reason::BuiltIn("reading in the project needs no rule"));
-            findings.allow = find(Effect::Allow, Reach::Narrow).map(why).or(inside);
+            findings.allow = find(RuleKind::Allow, Reach::Narrow).map(why).or(inside);
         }
         self.part(PartAction::Read(path.to_owned()), findings)
     }
@@ -181,10 +180,9 @@ impl Judge<'_> {
     fn edit(&self, path: &str) -> Part {
         let call_path = self.call.path_of(path);
         let known = self.call.known(path).is_some();
-        let find = |effect, reach| {
-            self.book.find(effect, |rule| {
-                rule.fits_edit(&call_path, self.context, reach)
-            })
+        let find = |kind, reach| {
+            self.book
+                .find(kind, |rule| rule.fits_edit(&call_path, self.context, reach))
         };
         let of_user = self.call.changes_user_note();
         let inside = known && !of_user && call_path.is_inside(self.context);
@@ -193,15 +191,15 @@ impl Judge<'_> {
         } else {
             Changes::Anything
         });
-        findings.deny = find(Effect::Deny, Reach::Wide).map(why);
-        findings.ask = find(Effect::Ask, Reach::Wide).map(why);
+        findings.deny = find(RuleKind::Deny, Reach::Wide).map(why);
+        findings.ask = find(RuleKind::Ask, Reach::Wide).map(why);
         findings.protected = self.call.is_protected(&call_path, self.context);
         findings.of_user = of_user;
         if known && of_user {
             let names = |rule: &Rule| rule.names_edit_outside(&call_path, self.context);
-            findings.allow = self.book.find(Effect::Allow, names).map(why);
+            findings.allow = self.book.find(RuleKind::Allow, names).map(why);
         } else if known {
-            findings.allow = find(Effect::Allow, Reach::Narrow).map(why);
+            findings.allow = find(RuleKind::Allow, Reach::Narrow).map(why);
         }
         self.part(PartAction::Edit(path.to_owned()), findings)
     }
@@ -209,28 +207,28 @@ impl Judge<'_> {
     fn fetch(&self, address: String) -> Part {
         let plain = domain::host_of(&address);
         let mapped = plain.clone().or_else(|| domain::ascii_host(&address));
-        let find = |effect, reach| {
+        let find = |kind, reach| {
             let host = match reach {
                 Reach::Narrow => plain.as_deref(),
                 Reach::Wide => mapped.as_deref(),
             };
             let fits = |rule: &Rule| rule.fits_host(host, &address, reach);
-            self.book.find(effect, fits)
+            self.book.find(kind, fits)
         };
         let mut findings = Findings::new(Changes::Nothing);
-        findings.deny = find(Effect::Deny, Reach::Wide).map(why);
-        findings.ask = find(Effect::Ask, Reach::Wide).map(why);
-        findings.allow = find(Effect::Allow, Reach::Narrow).map(why);
+        findings.deny = find(RuleKind::Deny, Reach::Wide).map(why);
+        findings.ask = find(RuleKind::Ask, Reach::Wide).map(why);
+        findings.allow = find(RuleKind::Allow, Reach::Narrow).map(why);
         self.part(PartAction::Fetch(address), findings)
     }
 
     /// A tool that is judged only by its name.
     fn by_name(&self, tool: &str, changes: Changes, fits: impl Fn(&Rule, Reach) -> bool) -> Part {
-        let find = |effect, reach| self.book.find(effect, |rule| fits(rule, reach));
+        let find = |kind, reach| self.book.find(kind, |rule| fits(rule, reach));
         let mut findings = Findings::new(changes);
-        findings.deny = find(Effect::Deny, Reach::Wide).map(why);
-        findings.ask = find(Effect::Ask, Reach::Wide).map(why);
-        findings.allow = find(Effect::Allow, Reach::Narrow).map(why);
+        findings.deny = find(RuleKind::Deny, Reach::Wide).map(why);
+        findings.ask = find(RuleKind::Ask, Reach::Wide).map(why);
+        findings.allow = find(RuleKind::Allow, Reach::Narrow).map(why);
         self.part(PartAction::Tool(tool.to_owned()), findings)
     }
 
@@ -307,7 +305,7 @@ impl Findings {
 
 fn why(entry: &Entry) -> Reason {
     Reason::Rule {
-        effect: entry.effect,
+        kind: entry.kind,
         rule: entry.rule.to_string(),
         source: entry.source,
     }

@@ -2,7 +2,7 @@
 //! the command line use the paths and the protected list. The crate `team-file` checks rules and digests scripts.
 //!
 //! A [`ToolCall`] is what a member wants to do. A [`RuleBook`] contains the rules of all sources. [`RuleBook::judge`]
-//! returns a [`Decision`], which lists for every command, file and host in the call which rule of which source decided.
+//! returns a [`Judgement`], which lists for every command, file and host in the call which rule of which source decided.
 //! Deny is evaluated before ask and ask before allow; a more specific rule has no precedence. If programs could read a
 //! text in several ways, a deny or ask rule applies if it matches one of these readings, and an allow rule only if it
 //! matches all of them.
@@ -35,12 +35,12 @@ mod words;
 pub use agent_team_protocol::permissions::Mode;
 pub use agent_team_protocol::request::Containment;
 pub use call::{Action, ToolCall};
-pub use decision::{Decision, Part, PartAction, Reason, Ruling};
+pub use decision::{Judgement, Part, PartAction, Reason, Ruling};
 pub use digest::{Digest, canonical};
 pub use domain::call_line;
 pub use offer::{Offer, offers};
 pub use path::{CallPath, CallPaths, RuleContext};
 pub use reading::reading_commands;
 pub use rule::{Rule, RuleError};
-pub use rule_book::{Effect, RuleBook, Source};
+pub use rule_book::{RuleBook, RuleKind, Source};
 pub use warning::warnings;

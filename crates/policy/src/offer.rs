@@ -13,7 +13,7 @@ use super::decision::{Ruling, quoted};
 use super::domain::host_of;
 use super::path::{CallPath, RuleContext};
 use super::program;
-use super::rule_book::{Effect, RuleBook, Source};
+use super::rule_book::{RuleBook, RuleKind, Source};
 use super::shell::{self, Command};
 
 /// One of the alternatives that [`offers`] returns.
@@ -72,7 +72,7 @@ fn covers(rules: &[String], call: &ToolCall, context: &RuleContext) -> bool {
     let mut book = RuleBook::new();
     rules
         .iter()
-        .all(|rule| book.add(Effect::Allow, rule, Source::BuiltIn).is_ok())
+        .all(|rule| book.add(RuleKind::Allow, rule, Source::BuiltIn).is_ok())
         && book.judge(call, context, Mode::Default).ruling == Ruling::Allow
 }
 

@@ -8,9 +8,9 @@ use super::path::{CallPath, RuleContext};
 use super::pattern::Reach;
 use super::rule::{Rule, RuleError};
 
-/// The effect of a rule. Effects are evaluated in this order, regardless of the rules' sources.
+/// The kind of a rule. The kinds are evaluated in this order, regardless of the rules' sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Effect {
+pub enum RuleKind {
     Deny,
     Ask,
     Allow,
@@ -40,10 +40,10 @@ impl fmt::Display for Source {
     }
 }
 
-/// A rule with its effect and source.
+/// A rule with its kind and source.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    pub effect: Effect,
+    pub kind: RuleKind,
     pub rule: Rule,
     pub source: Source,
 }
@@ -64,13 +64,9 @@ impl RuleBook {
     ///
     /// # Errors
     /// When the text is not a rule, or the rule could never match.
-    pub fn add(&mut self, effect: Effect, text: &str, source: Source) -> Result<(), RuleError> {
-        let rule = Rule::parse(text, effect)?;
-        self.entries.push(Entry {
-            effect,
-            rule,
-            source,
-        });
+    pub fn add(&mut self, kind: RuleKind, text: &str, source: Source) -> Result<(), RuleError> {
+        let rule = Rule::parse(text, kind)?;
+        self.entries.push(Entry { kind, rule, source });
         Ok(())
     }
 
@@ -88,20 +84,20 @@ impl RuleBook {
     /// Whether some rule denies or asks about reading this file.
     pub fn restricts_reading(&self, call_path: &CallPath, context: &RuleContext) -> bool {
         self.entries.iter().any(|entry| {
-            entry.effect != Effect::Allow && entry.rule.fits_read(call_path, context, Reach::Wide)
+            entry.kind != RuleKind::Allow && entry.rule.fits_read(call_path, context, Reach::Wide)
         })
     }
 
     /// Whether `is_about` holds for some deny or ask rule.
     pub(crate) fn restricts(&self, is_about: impl Fn(&Rule) -> bool) -> bool {
         let mut entries = self.entries.iter();
-        entries.any(|entry| entry.effect != Effect::Allow && is_about(&entry.rule))
+        entries.any(|entry| entry.kind != RuleKind::Allow && is_about(&entry.rule))
     }
 
-    pub(crate) fn find(&self, effect: Effect, fits: impl Fn(&Rule) -> bool) -> Option<&Entry> {
+    pub(crate) fn find(&self, kind: RuleKind, fits: impl Fn(&Rule) -> bool) -> Option<&Entry> {
         self.entries
             .iter()
-            .find(|entry| entry.effect == effect && fits(&entry.rule))
+            .find(|entry| entry.kind == kind && fits(&entry.rule))
     }
 
     pub(crate) fn granted(&self, digest: &Digest) -> Option<Source> {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use agent_team_core::request::{Grant, Request, RequestState};
 use agent_team_policy::{
-    CallPath, CallPaths, Decision, Digest, Effect, Offer, Rule, RuleBook, RuleContext, RuleError,
-    Ruling, Source, ToolCall,
+    CallPath, CallPaths, Digest, Judgement, Offer, Rule, RuleBook, RuleContext, RuleError,
+    RuleKind, Ruling, Source, ToolCall,
 };
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::TEXT_MAX;
@@ -104,7 +104,7 @@ pub(crate) fn add(book: &mut RuleBook, grant: &Grant) {
     }
     for rule in &grant.rules {
         // An invalid rule, for example one of a newer version, allows nothing.
-        if let Err(error) = book.add(Effect::Allow, rule, source) {
+        if let Err(error) = book.add(RuleKind::Allow, rule, source) {
             tracing::warn!(request = %grant.request, %error, "ignoring a rule of a grant: invalid rule");
         }
     }
@@ -120,9 +120,9 @@ pub(crate) fn book(settings: &TeamSettings) -> Result<RuleBook, RuleError> {
 /// One unreadable rule makes the whole book unreadable: if a deny rule were left out, the other rules would allow more.
 fn add_all(book: &mut RuleBook, file: &Permissions, own: &[Permissions]) -> Result<(), RuleError> {
     for (source, permissions) in sources(file, own) {
-        for (effect, rules) in effects(permissions) {
+        for (kind, rules) in rules_by_kind(permissions) {
             for rule in rules {
-                book.add(effect, rule, source)?;
+                book.add(kind, rule, source)?;
             }
         }
     }
@@ -137,11 +137,11 @@ fn sources<'a>(
     own.chain([(Source::TeamFile, file)])
 }
 
-fn effects(permissions: &Permissions) -> [(Effect, &[String]); 3] {
+fn rules_by_kind(permissions: &Permissions) -> [(RuleKind, &[String]); 3] {
     [
-        (Effect::Deny, &permissions.deny),
-        (Effect::Ask, &permissions.ask),
-        (Effect::Allow, &permissions.allow),
+        (RuleKind::Deny, &permissions.deny),
+        (RuleKind::Ask, &permissions.ask),
+        (RuleKind::Allow, &permissions.allow),
     ]
 }
 
@@ -150,7 +150,7 @@ pub(crate) fn delegated(book: &RuleBook, settings: &TeamSettings) -> Result<Rule
     let mut book = book.clone();
     for (_, permissions) in sources(&settings.permissions, &settings.own_permissions) {
         for rule in &permissions.approve {
-            book.add(Effect::Allow, rule, Source::Delegation)?;
+            book.add(RuleKind::Allow, rule, Source::Delegation)?;
         }
     }
     Ok(book)
@@ -166,10 +166,10 @@ pub(crate) fn lead_approves_plans(delegated: &RuleBook) -> bool {
 pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
     let sources = || sources(&spec.permissions, &spec.own_permissions);
     for (_, permissions) in sources() {
-        let delegated = [(Effect::Allow, permissions.approve.as_slice())];
-        for (effect, rules) in effects(permissions).into_iter().chain(delegated) {
+        let delegated = [(RuleKind::Allow, permissions.approve.as_slice())];
+        for (kind, rules) in rules_by_kind(permissions).into_iter().chain(delegated) {
             for rule in rules {
-                Rule::parse(rule, effect)
+                Rule::parse(rule, kind)
                     .map_err(|error| Refusal::new(ErrorCode::Invalid, error.to_string()))?;
             }
         }
@@ -214,7 +214,7 @@ pub(crate) fn inform_agents(spec: &mut TeamSpec) -> Result<(), Refusal> {
     let guarded: Vec<String> = book
         .entries()
         .iter()
-        .filter(|entry| entry.effect != Effect::Allow && entry.rule.is_about_reading())
+        .filter(|entry| entry.kind != RuleKind::Allow && entry.rule.is_about_reading())
         .map(|entry| entry.rule.to_string())
         .collect();
     let existing = spec.protected.iter().filter(|path| !path.is_absent);
@@ -244,7 +244,7 @@ pub(crate) fn rules(settings: &TeamSettings, grants: &[Grant]) -> Vec<RuleView> 
         };
         let delegated = permissions.approve.as_slice();
         let of_lead = (RulingView::Approve, delegated);
-        let all = effects(permissions).map(|(effect, rules)| (ruling(effect), rules));
+        let all = rules_by_kind(permissions).map(|(kind, rules)| (ruling(kind), rules));
         for (effect, rules) in all.into_iter().chain([of_lead]) {
             views.extend(rules.iter().map(|rule| RuleView {
                 effect,
@@ -286,15 +286,15 @@ pub(crate) fn expiry(spec: &TeamSpec) -> Option<u64> {
         .find_map(|permissions| permissions.expire_ms)
 }
 
-fn ruling(effect: Effect) -> RulingView {
-    match effect {
-        Effect::Allow => RulingView::Allow,
-        Effect::Ask => RulingView::Ask,
-        Effect::Deny => RulingView::Deny,
+fn ruling(kind: RuleKind) -> RulingView {
+    match kind {
+        RuleKind::Allow => RulingView::Allow,
+        RuleKind::Ask => RulingView::Ask,
+        RuleKind::Deny => RulingView::Deny,
     }
 }
 
-pub(crate) fn judgement(judged: &Decision) -> JudgementView {
+pub(crate) fn judgement(judged: &Judgement) -> JudgementView {
     let view = |ruling: Ruling| match ruling {
         Ruling::Allow => RulingView::Allow,
         Ruling::Ask => RulingView::Ask,
@@ -315,7 +315,7 @@ pub(crate) fn judgement(judged: &Decision) -> JudgementView {
 pub(crate) fn first_invalid(rules: &[Arc<str>]) -> Option<RuleError> {
     rules
         .iter()
-        .find_map(|rule| Rule::parse(rule, Effect::Allow).err())
+        .find_map(|rule| Rule::parse(rule, RuleKind::Allow).err())
 }
 
 fn grant_scope(grant: &Grant) -> Scope {

@@ -6,7 +6,7 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use agent_team_policy::{Effect, Rule};
+use agent_team_policy::{Rule, RuleKind};
 use agent_team_protocol::TeamId;
 use agent_team_protocol::permissions::{Mode, PermissionDefaults, Permissions};
 use agent_team_protocol::request::Scope;
@@ -35,17 +35,17 @@ pub(super) struct PermissionSettings {
 }
 
 pub(super) fn read(source: &Source<'_>, mut table: Table<'_>) -> PermissionSettings {
-    let mut rules = |list, effect| -> Vec<String> {
+    let mut rules = |list, kind| -> Vec<String> {
         let found = table.strings(list).unwrap_or_default().into_iter();
-        let fit = found.filter(|rule| is_rule(source, *rule, list, effect));
+        let fit = found.filter(|rule| is_rule(source, *rule, list, kind));
         fit.map(|rule| rule.value.to_owned()).collect()
     };
     let rules = Permissions {
         from: source.file().to_owned(),
-        deny: rules("deny", Effect::Deny),
-        ask: rules("ask", Effect::Ask),
-        allow: rules("allow", Effect::Allow),
-        approve: rules("approve", Effect::Allow),
+        deny: rules("deny", RuleKind::Deny),
+        ask: rules("ask", RuleKind::Ask),
+        allow: rules("allow", RuleKind::Allow),
+        approve: rules("approve", RuleKind::Allow),
         expire_ms: table.amount("expire_minutes").map(milliseconds),
     };
     let settings = PermissionSettings {
@@ -58,8 +58,8 @@ pub(super) fn read(source: &Source<'_>, mut table: Table<'_>) -> PermissionSetti
 }
 
 /// Whether a text is a valid rule for the list; reports a fault if not.
-fn is_rule(source: &Source<'_>, rule: At<&str>, list: &str, effect: Effect) -> bool {
-    match Rule::parse(rule.value, effect) {
+fn is_rule(source: &Source<'_>, rule: At<&str>, list: &str, kind: RuleKind) -> bool {
+    match Rule::parse(rule.value, kind) {
         Ok(parsed) if parsed.is_about_plans() && list != "approve" => {
             let text = "`Plan` is valid only in `approve`, where it lets the lead approve plans";
             source.fault(rule.at, text);

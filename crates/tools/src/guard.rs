@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use agent_team_policy::{CallPath, Effect, RuleBook, RuleContext, Source};
+use agent_team_policy::{CallPath, RuleBook, RuleContext, RuleKind, Source};
 use agent_team_system::path::resolve;
 
 /// The rules for files that may be read only with permission. The default has no rules.
@@ -23,7 +23,7 @@ impl Guard {
         let mut book = RuleBook::new();
         for rule in rules {
             // A newer supervisor may send rules that this version cannot parse; the supervisor still applies them.
-            if let Err(error) = book.add(Effect::Deny, rule, Source::TeamFile) {
+            if let Err(error) = book.add(RuleKind::Deny, rule, Source::TeamFile) {
                 tracing::warn!(%error, "cannot parse a rule that guards files");
             }
         }

@@ -10,7 +10,7 @@ use crate::pattern::{CommandContext, Reach};
 use crate::program::{self, Form};
 use crate::reading::reading;
 use crate::rule::Rule;
-use crate::rule_book::{Effect, Entry};
+use crate::rule_book::{Entry, RuleKind};
 use crate::shell::{self, Command, Pipeline, Target};
 use crate::words;
 
@@ -88,15 +88,15 @@ impl Judge<'_> {
     /// A text that only bash can interpret. Deny and ask rules match its words.
     fn complex(&self, text: &str, reason: &'static str) -> Part {
         let words = words::of_arguments(&[text]);
-        let find = |effect| {
+        let find = |kind| {
             self.book
-                .find(effect, |rule| rule.catches_text(text))
-                .or_else(|| self.find_path(effect, None, &words, true))
+                .find(kind, |rule| rule.catches_text(text))
+                .or_else(|| self.find_path(kind, None, &words, true))
                 .map(why)
         };
         let mut findings = Findings::new(Changes::Anything);
-        findings.deny = find(Effect::Deny);
-        findings.ask = find(Effect::Ask);
+        findings.deny = find(RuleKind::Deny);
+        findings.ask = find(RuleKind::Ask);
         findings.protected = words
             .iter()
             .any(|word| self.call.path_of(word).is_protected(self.context));
@@ -150,8 +150,8 @@ impl Judge<'_> {
         let known = to.and_then(|to| self.call.known(to));
         let mut findings = Findings::new(Changes::Nothing);
         let in_line = CommandContext::default();
-        findings.deny = self.forbids(Effect::Deny, command, to, in_line);
-        findings.ask = self.forbids(Effect::Ask, command, to, in_line);
+        findings.deny = self.forbids(RuleKind::Deny, command, to, in_line);
+        findings.ask = self.forbids(RuleKind::Ask, command, to, in_line);
         if known.is_some_and(|call_path| call_path.is_inside(self.context)) {
             findings.allow = Some(Reason::BuiltIn("it stays in the project"));
         }
@@ -172,8 +172,8 @@ impl Judge<'_> {
         } else {
             Changes::Anything
         });
-        findings.deny = self.forbids(Effect::Deny, command, to, in_line);
-        findings.ask = self.forbids(Effect::Ask, command, to, in_line);
+        findings.deny = self.forbids(RuleKind::Deny, command, to, in_line);
+        findings.ask = self.forbids(RuleKind::Ask, command, to, in_line);
         findings.complex = (in_line.piped && program::runs_input(argv))
             .then_some("a pipe into a program that runs its input");
         findings.protected = program::writes(argv)
@@ -182,7 +182,7 @@ impl Judge<'_> {
                 .any(|path| self.call.path_of(&path).is_protected(self.context));
         findings.allow = self
             .book
-            .find(Effect::Allow, |rule| rule.allows_command(argv, in_line))
+            .find(RuleKind::Allow, |rule| rule.allows_command(argv, in_line))
             .map(why)
             .or_else(|| only_prints.then_some(Reason::BuiltIn(PRINTS)))
             .or_else(|| reads.then_some(Reason::BuiltIn(READS)));
@@ -194,7 +194,7 @@ impl Judge<'_> {
     /// The deny or ask rule that matches a command: by the command itself, or by a file in its arguments.
     fn forbids(
         &self,
-        effect: Effect,
+        kind: RuleKind,
         command: &Command,
         to: Option<&str>,
         in_line: CommandContext,
@@ -202,8 +202,8 @@ impl Judge<'_> {
         let argv = &command.argv;
         let by_command = self
             .book
-            .find(effect, |rule| rule.catches_command(argv, in_line.evaluated));
-        let by_path = || self.find_path(effect, to, &argv[1..], program::writes(argv));
+            .find(kind, |rule| rule.catches_command(argv, in_line.evaluated));
+        let by_path = || self.find_path(kind, to, &argv[1..], program::writes(argv));
         let by_word = || {
             if program::is_inert(argv) && !in_line.evaluated {
                 return None;
@@ -211,7 +211,7 @@ impl Judge<'_> {
             // A command that runs other programs may do anything with the files in its arguments. Any other command may
             // read the files in its arguments.
             let writes = in_line.evaluated || program::form(argv) != Form::Plain;
-            self.find_path(effect, to, &words::of(&argv[1..].join(" ")), writes)
+            self.find_path(kind, to, &words::of(&argv[1..].join(" ")), writes)
         };
         by_command.or_else(by_path).or_else(by_word).map(why)
     }
@@ -230,7 +230,7 @@ impl Judge<'_> {
     /// The rule that matches a path among these words: for reading, and for writing if the command may write.
     fn find_path(
         &self,
-        effect: Effect,
+        kind: RuleKind,
         to: Option<&str>,
         words: &[String],
         writes: bool,
@@ -246,7 +246,7 @@ impl Judge<'_> {
                     || (writes && rule.fits_edit(call_path, self.context, Reach::Wide))
             })
         };
-        self.book.find(effect, fits)
+        self.book.find(kind, fits)
     }
 
     fn redirects(&self, command: &Command, to: Option<&str>) -> Vec<Part> {

@@ -7,7 +7,7 @@ use crate::domain::DomainPattern;
 use crate::glob::PathPattern;
 use crate::pattern::Fault;
 use crate::program;
-use crate::rule_book::Effect;
+use crate::rule_book::RuleKind;
 use crate::shell;
 
 /// Tool names of other products, with their counterparts.
@@ -26,13 +26,13 @@ const FOREIGN: &[(&str, &str)] = &[
 const TOOLS: &[&str] = &["Bash", "Read", "Edit", "WebFetch", "WebSearch", "Plan"];
 
 impl Rule {
-    /// Parses a rule. The accepted syntax depends on the effect.
+    /// Parses a rule. The accepted syntax depends on the kind.
     ///
     /// # Errors
     /// When the text is not a rule, or the rule could never match.
-    pub fn parse(text: &str, effect: Effect) -> Result<Rule, RuleError> {
+    pub fn parse(text: &str, kind: RuleKind) -> Result<Rule, RuleError> {
         let text = text.trim();
-        match pattern(text, effect) {
+        match pattern(text, kind) {
             Ok(pattern) => Ok(Rule {
                 text: text.to_owned(),
                 pattern,
@@ -47,7 +47,7 @@ impl Rule {
     }
 }
 
-fn pattern(text: &str, effect: Effect) -> Result<Pattern, Fault> {
+fn pattern(text: &str, kind: RuleKind) -> Result<Pattern, Fault> {
     if let Some(at) = text.find(|c: char| c.is_control()) {
         return Err(Fault::new(
             at,
@@ -82,7 +82,7 @@ fn pattern(text: &str, effect: Effect) -> Result<Pattern, Fault> {
         "Bash" => {
             let command = specifier
                 .filter(|(text, _)| !matches!(*text, "*" | ":*"))
-                .map(|(text, at)| command(text, effect).map_err(|fault| fault.after(at)))
+                .map(|(text, at)| command(text, kind).map_err(|fault| fault.after(at)))
                 .transpose()?;
             Ok(Pattern::Bash(command))
         }
@@ -114,9 +114,9 @@ fn pattern(text: &str, effect: Effect) -> Result<Pattern, Fault> {
             None => Ok(Pattern::Search),
             Some((_, at)) => Err(Fault::new(at, "searches cannot be narrowed", "`WebSearch`")),
         },
-        "Plan" => match (specifier, effect) {
-            (None, Effect::Allow) => Ok(Pattern::Plan),
-            (None, Effect::Deny | Effect::Ask) => Err(Fault::new(
+        "Plan" => match (specifier, kind) {
+            (None, RuleKind::Allow) => Ok(Pattern::Plan),
+            (None, RuleKind::Deny | RuleKind::Ask) => Err(Fault::new(
                 0,
                 "every plan needs a decision anyway",
                 "nothing, or `Plan` in `approve`",
@@ -182,7 +182,7 @@ fn mcp(tool: &str, specifier: Option<(&str, usize)>) -> Result<Pattern, Fault> {
 }
 
 /// The text of a command, with `:*` or ` *` at the end for any further words.
-fn command(text: &str, effect: Effect) -> Result<CommandPattern, Fault> {
+fn command(text: &str, kind: RuleKind) -> Result<CommandPattern, Fault> {
     let (body, more) = match text.strip_suffix(":*").or_else(|| text.strip_suffix(" *")) {
         Some(body) => (body, true),
         None => (text, false),
@@ -215,7 +215,7 @@ fn command(text: &str, effect: Effect) -> Result<CommandPattern, Fault> {
         ));
     }
     let words = command.argv.clone();
-    if effect == Effect::Allow && more && !program::may_be_plain(&words) {
+    if kind == RuleKind::Allow && more && !program::may_be_plain(&words) {
         let what = format!(
             "`{}` can run code from its arguments, so a prefix is not specific enough",
             words[0]

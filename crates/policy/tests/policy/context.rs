@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use agent_team_policy::{
-    Action, CallPath, CallPaths, Effect, RuleBook, RuleContext, Source, ToolCall,
+    Action, CallPath, CallPaths, RuleBook, RuleContext, RuleKind, Source, ToolCall,
 };
 use serde_json::Value;
 
@@ -45,10 +45,10 @@ pub(crate) fn call(tool: &str, arguments: Value) -> ToolCall {
     }
 }
 
-pub(crate) fn book<R: AsRef<str>>(rules: &[(Effect, R)]) -> RuleBook {
+pub(crate) fn book<R: AsRef<str>>(rules: &[(RuleKind, R)]) -> RuleBook {
     let mut book = RuleBook::new();
-    for (effect, rule) in rules {
-        book.add(*effect, rule.as_ref(), Source::TeamFile)
+    for (kind, rule) in rules {
+        book.add(*kind, rule.as_ref(), Source::TeamFile)
             .unwrap_or_else(|error| panic!("{error}"));
     }
     book

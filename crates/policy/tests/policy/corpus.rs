@@ -3,7 +3,7 @@
 mod cases;
 mod fuzz;
 
-use agent_team_policy::{Effect, Rule};
+use agent_team_policy::{Rule, RuleKind};
 
 use self::cases::{JUDGED, RULES, call, judged};
 
@@ -42,15 +42,15 @@ fn corpus_cases_get_their_ruling() {
 fn corpus_rules_parse_as_expected() {
     let mut wrong = Vec::new();
     for (set, cases) in RULES.sets() {
-        let effect = match set.tool.as_str() {
-            "allow" => Effect::Allow,
-            "deny" => Effect::Deny,
+        let kind = match set.tool.as_str() {
+            "allow" => RuleKind::Allow,
+            "deny" => RuleKind::Deny,
             tool => panic!("no effect: {tool}"),
         };
         for case in cases {
             let reason = case.reason.as_deref().unwrap_or_default();
             let line = case.line;
-            match (Rule::parse(&case.argument, effect), case.expected.as_str()) {
+            match (Rule::parse(&case.argument, kind), case.expected.as_str()) {
                 (Ok(_), "ok") => {}
                 (Err(error), "bad") if error.to_string().contains(reason) => {}
                 (result, _) => {

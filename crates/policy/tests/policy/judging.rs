@@ -1,7 +1,7 @@
 //! Evaluation order, modes, digests and offers, as properties.
 
 use agent_team_policy::{
-    CallPath, Digest, Effect, Mode, Rule, RuleBook, Ruling, Source, ToolCall, canonical, offers,
+    CallPath, Digest, Mode, Rule, RuleBook, RuleKind, Ruling, Source, ToolCall, canonical, offers,
     shell,
 };
 use agent_team_protocol::hook::HookDecision;
@@ -24,7 +24,7 @@ const MODES: [Mode; 6] = [
     Mode::Bypass,
 ];
 
-fn ruling(rules: &[(Effect, &str)], call: &ToolCall, mode: Mode) -> Ruling {
+fn ruling(rules: &[(RuleKind, &str)], call: &ToolCall, mode: Mode) -> Ruling {
     book(rules).judge(call, &context(), mode).ruling
 }
 
@@ -67,9 +67,9 @@ fn modes_decide_unmatched_calls() {
 fn deny_precedes_ask_precedes_allow() {
     let make = bash("make all");
     let all = [
-        (Effect::Allow, "Bash(make all)"),
-        (Effect::Ask, "Bash(make:*)"),
-        (Effect::Deny, "Bash"),
+        (RuleKind::Allow, "Bash(make all)"),
+        (RuleKind::Ask, "Bash(make:*)"),
+        (RuleKind::Deny, "Bash"),
     ];
     assert_eq!(ruling(&all[..1], &make, Mode::Default), Ruling::Allow);
     assert_eq!(ruling(&all[..2], &make, Mode::Default), Ruling::Ask);
@@ -84,8 +84,8 @@ fn deny_precedes_ask_precedes_allow() {
 fn an_exact_grant_covers_one_call_and_no_denial() {
     let complex = bash("make $X > log");
     let mut book = book(&[
-        (Effect::Ask, "Bash(make:*)"),
-        (Effect::Deny, "Bash(curl:*)"),
+        (RuleKind::Ask, "Bash(make:*)"),
+        (RuleKind::Deny, "Bash(curl:*)"),
     ]);
     book.grant(Digest::of(&complex), Source::Grant(4));
     let decide = |call: &ToolCall, mode| book.judge(call, &context(), mode);
@@ -119,7 +119,7 @@ fn an_exact_grant_covers_one_call_and_no_denial() {
 
 #[test]
 fn unconfined_commands_are_never_allowed_by_rules() {
-    let book = book(&[(Effect::Allow, "Bash(make:*)"), (Effect::Allow, "Read")]);
+    let book = book(&[(RuleKind::Allow, "Bash(make:*)"), (RuleKind::Allow, "Read")]);
     let mut make = bash("make");
     assert_eq!(
         book.judge(&make, &context(), Mode::Default).ruling,
@@ -157,7 +157,7 @@ fn changed_environments_are_never_allowed_by_rules() {
     let mut make = bash("make");
     make.environment.insert("LD_PRELOAD".into(), "x".into());
     assert_eq!(
-        ruling(&[(Effect::Allow, "Bash")], &make, Mode::Default),
+        ruling(&[(RuleKind::Allow, "Bash")], &make, Mode::Default),
         Ruling::Ask
     );
 }
@@ -171,7 +171,7 @@ fn lines_outside_the_project_need_a_decision() {
         resolved: "/elsewhere".into(),
     };
     assert_eq!(
-        ruling(&[(Effect::Allow, "Bash")], &make, Mode::Default),
+        ruling(&[(RuleKind::Allow, "Bash")], &make, Mode::Default),
         Ruling::Ask
     );
 }
@@ -303,7 +303,7 @@ proptest! {
     fn rules_never_allow_non_literal_lines(line in line(), rules in prop::collection::vec(rule(), 0..6)) {
         let mut book = RuleBook::new();
         for rule in &rules {
-            let _added = book.add(Effect::Allow, rule, Source::UserSettings);
+            let _added = book.add(RuleKind::Allow, rule, Source::UserSettings);
         }
         for mode in [Mode::Plan, Mode::DontAsk, Mode::Default, Mode::AcceptEdits] {
             let decision = book.judge(&bash(&line), &context(), mode);
@@ -318,21 +318,21 @@ proptest! {
     fn an_appended_command_needs_its_own_rule(line in line(), rules in prop::collection::vec(rule(), 0..6), join in prop::sample::select(vec!["&&", "||", ";", "|", "&", "\n"])) {
         let mut book = RuleBook::new();
         for rule in rules.iter().filter(|rule| !matches!(rule.as_str(), "Bash" | "Bash(*)")) {
-            let _added = book.add(Effect::Allow, rule, Source::UserSettings);
+            let _added = book.add(RuleKind::Allow, rule, Source::UserSettings);
         }
         let more = bash(&format!("{line}{join} whoami"));
         prop_assert_ne!(book.judge(&more, &context(), Mode::Default).ruling, Ruling::Allow);
     }
 
     #[test]
-    fn denials_survive_all_other_rules(line in line(), deny in rule(), others in prop::collection::vec((rule(), prop::sample::select(vec![Effect::Allow, Effect::Ask])), 0..6)) {
+    fn denials_survive_all_other_rules(line in line(), deny in rule(), others in prop::collection::vec((rule(), prop::sample::select(vec![RuleKind::Allow, RuleKind::Ask])), 0..6)) {
         let mut book = RuleBook::new();
-        let added = book.add(Effect::Deny, &deny, Source::TeamFile);
+        let added = book.add(RuleKind::Deny, &deny, Source::TeamFile);
         if added.is_err() || book.judge(&bash(&line), &context(), Mode::Bypass).ruling != Ruling::Deny {
             return Ok(());
         }
-        for (rule, effect) in &others {
-            let _added = book.add(*effect, rule, Source::UserSettings);
+        for (rule, kind) in &others {
+            let _added = book.add(*kind, rule, Source::UserSettings);
         }
         book.grant(Digest::of(&bash(&line)), Source::Grant(1));
         for mode in MODES {
@@ -344,10 +344,10 @@ proptest! {
     fn deny_rules_match_at_least_what_allow_rules_do(line in line(), rule in rule()) {
         let mut allow = RuleBook::new();
         let mut deny = RuleBook::new();
-        if allow.add(Effect::Allow, &rule, Source::TeamFile).is_err() {
+        if allow.add(RuleKind::Allow, &rule, Source::TeamFile).is_err() {
             return Ok(());
         }
-        deny.add(Effect::Deny, &rule, Source::TeamFile).expect("a valid allow rule is a valid deny rule");
+        deny.add(RuleKind::Deny, &rule, Source::TeamFile).expect("a valid allow rule is a valid deny rule");
         let call = bash(&line);
         let without = RuleBook::new().judge(&call, &context(), Mode::Default).ruling;
         if without == Ruling::Ask && allow.judge(&call, &context(), Mode::Default).ruling == Ruling::Allow {
@@ -356,10 +356,10 @@ proptest! {
     }
 
     #[test]
-    fn narrower_modes_never_allow_more(line in line(), rules in prop::collection::vec((rule(), prop::sample::select(vec![Effect::Allow, Effect::Ask, Effect::Deny])), 0..6)) {
+    fn narrower_modes_never_allow_more(line in line(), rules in prop::collection::vec((rule(), prop::sample::select(vec![RuleKind::Allow, RuleKind::Ask, RuleKind::Deny])), 0..6)) {
         let mut book = RuleBook::new();
-        for (rule, effect) in &rules {
-            let _added = book.add(*effect, rule, Source::UserSettings);
+        for (rule, kind) in &rules {
+            let _added = book.add(*kind, rule, Source::UserSettings);
         }
         let allows = MODES.map(|mode| book.judge(&bash(&line), &context(), mode).ruling == Ruling::Allow);
         prop_assert!(allows.is_sorted(), "{:?} {:?}", line, allows);
@@ -374,8 +374,8 @@ proptest! {
                 book.grant(Digest::of(&call), Source::Grant(1));
             }
             for rule in &offer.rules {
-                prop_assert!(Rule::parse(rule, Effect::Allow).is_ok(), "{}", rule);
-                book.add(Effect::Allow, rule, Source::Grant(1)).expect("it was parsed");
+                prop_assert!(Rule::parse(rule, RuleKind::Allow).is_ok(), "{}", rule);
+                book.add(RuleKind::Allow, rule, Source::Grant(1)).expect("it was parsed");
             }
             let decision = book.judge(&call, &context(), Mode::Default);
             prop_assert_eq!(decision.ruling, Ruling::Allow, "{} does not cover {:?}", offer.rules.join(" "), line);
@@ -398,7 +398,10 @@ proptest! {
 fn changes_of_trusted_scripts_need_a_decision() {
     let mut context = context();
     context.scripts = vec![context.project.join("tools/check.sh")];
-    let rules = [(Effect::Allow, "Edit"), (Effect::Allow, "Bash(touch:*)")];
+    let rules = [
+        (RuleKind::Allow, "Edit"),
+        (RuleKind::Allow, "Bash(touch:*)"),
+    ];
     let (book, mode) = (book(&rules), Mode::AcceptEdits);
     for (path, ruling) in [
         ("tools/check.sh", Ruling::Ask),
@@ -415,8 +418,8 @@ fn changes_of_trusted_scripts_need_a_decision() {
 fn every_path_of_a_patch_is_judged() {
     let patch = |paths: &[&str]| call("apply_patch", json!({ "paths": paths, "diff": "" }));
     let rules = [
-        (Effect::Allow, "Edit(src/**)"),
-        (Effect::Deny, "Edit(src/secret/**)"),
+        (RuleKind::Allow, "Edit(src/**)"),
+        (RuleKind::Deny, "Edit(src/secret/**)"),
     ];
     for (paths, expected) in [
         (&["src/a", "src/b"][..], Ruling::Allow),
@@ -473,7 +476,7 @@ fn notes_of_team_and_project_follow_the_modes() {
         let rulings = [&team, &project].map(|call| ruling(&[], call, *mode));
         assert_eq!(rulings, expected, "{mode:?}");
     }
-    let rule = |rule| [(Effect::Allow, rule)];
+    let rule = |rule| [(RuleKind::Allow, rule)];
     for allowed in ["Edit", "Edit(.agent-team/notes/**)"] {
         assert_eq!(
             ruling(&rule(allowed), &project, Mode::Default),
@@ -481,7 +484,7 @@ fn notes_of_team_and_project_follow_the_modes() {
             "{allowed}"
         );
     }
-    let denied = [(Effect::Deny, "Edit(.agent-team/**)")];
+    let denied = [(RuleKind::Deny, "Edit(.agent-team/**)")];
     assert_eq!(ruling(&denied, &project, Mode::AcceptEdits), N);
     let rules: Vec<_> = offers(&project, &context())
         .iter()
@@ -509,7 +512,7 @@ fn only_the_notes_of_the_project_are_exempt_from_protection() {
         ".git/config",
     ] {
         let protected = ruling(
-            &[(Effect::Allow, "Edit")],
+            &[(RuleKind::Allow, "Edit")],
             &note("project", path),
             Mode::AcceptEdits,
         );
@@ -517,13 +520,13 @@ fn only_the_notes_of_the_project_are_exempt_from_protection() {
     }
     let edit = call("write", json!({ "path": ".agent-team/notes/a.md" }));
     assert_eq!(
-        ruling(&[(Effect::Allow, "Edit")], &edit, Mode::AcceptEdits),
+        ruling(&[(RuleKind::Allow, "Edit")], &edit, Mode::AcceptEdits),
         Ruling::Ask
     );
     let mut linked = note("project", ".agent-team/notes/a.md");
     linked.paths.0[0].resolved = "/p/.agent-team/team.toml".into();
     assert_eq!(
-        ruling(&[(Effect::Allow, "Edit")], &linked, Mode::AcceptEdits),
+        ruling(&[(RuleKind::Allow, "Edit")], &linked, Mode::AcceptEdits),
         Ruling::Ask
     );
 }
@@ -536,8 +539,8 @@ fn a_note_of_the_user_needs_a_decision_or_a_rule_with_its_path() {
     for call in [&user, &inside] {
         for rules in [
             &[][..],
-            &[(Effect::Allow, "Edit")],
-            &[(Effect::Allow, "Edit(**)")],
+            &[(RuleKind::Allow, "Edit")],
+            &[(RuleKind::Allow, "Edit(**)")],
         ] {
             for mode in [Mode::Default, Mode::AcceptEdits, Mode::Sandboxed] {
                 assert_eq!(ruling(rules, call, mode), Ruling::Ask, "{rules:?} {mode:?}");
@@ -548,14 +551,14 @@ fn a_note_of_the_user_needs_a_decision_or_a_rule_with_its_path() {
         "Edit(~/.config/agent-team/notes/**)",
         "Edit(//h/u/.config/agent-team/notes/a.md)",
     ] {
-        let rules = [(Effect::Allow, rule)];
+        let rules = [(RuleKind::Allow, rule)];
         assert_eq!(
             ruling(&rules, &user, Mode::Default),
             Ruling::Allow,
             "{rule}"
         );
     }
-    let judged = book(&[(Effect::Allow, "Edit")]).judge(&user, &context(), Mode::Default);
+    let judged = book(&[(RuleKind::Allow, "Edit")]).judge(&user, &context(), Mode::Default);
     let judged = judged.with_hook(&HookDecision::Allow);
     assert_eq!(
         judged.ruling,

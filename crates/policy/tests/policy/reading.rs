@@ -1,6 +1,6 @@
 //! The built-in rule for reading, and mode sandboxed: what runs without a decision in a sandbox, and what does not.
 
-use agent_team_policy::{Containment, Decision, Effect, Mode, Ruling, ToolCall};
+use agent_team_policy::{Containment, Judgement, Mode, RuleKind, Ruling, ToolCall};
 use serde_json::json;
 
 use crate::context::{book, call, context};
@@ -11,12 +11,17 @@ fn bash(line: &str, containment: Containment) -> ToolCall {
     call
 }
 
-fn judged(rules: &[(Effect, &str)], mode: Mode, line: &str, containment: Containment) -> Decision {
+fn judged(
+    rules: &[(RuleKind, &str)],
+    mode: Mode,
+    line: &str,
+    containment: Containment,
+) -> Judgement {
     book(rules).judge(&bash(line, containment), &context(), mode)
 }
 
 /// In a sandbox that protects files of the project.
-fn ruling(rules: &[(Effect, &str)], mode: Mode, line: &str) -> Ruling {
+fn ruling(rules: &[(RuleKind, &str)], mode: Mode, line: &str) -> Ruling {
     judged(rules, mode, line, Containment::Protects).ruling
 }
 
@@ -180,7 +185,7 @@ fn commands_that_may_do_more_than_read_are_not_allowed() {
 
 #[test]
 fn reading_needs_a_sandbox_that_hides_denied_files() {
-    let denied = [(Effect::Deny, "Read(.env)")];
+    let denied = [(RuleKind::Deny, "Read(.env)")];
     let ruling =
         |rules: &[_], line, containment| judged(rules, Mode::Default, line, containment).ruling;
     assert_eq!(ruling(&[], "ls", Containment::Unknown), Ruling::Ask);
@@ -227,8 +232,8 @@ fn reading_needs_a_sandbox_that_hides_denied_files() {
 #[test]
 fn rules_override_the_rule_for_reading() {
     let asked = [
-        (Effect::Ask, "Bash(git log:*)"),
-        (Effect::Deny, "Bash(ls:*)"),
+        (RuleKind::Ask, "Bash(git log:*)"),
+        (RuleKind::Deny, "Bash(ls:*)"),
     ];
     assert_eq!(ruling(&asked, Mode::Default, "git log"), Ruling::Ask);
     assert_eq!(ruling(&asked, Mode::Default, "ls"), Ruling::Deny);
@@ -239,7 +244,7 @@ fn rules_override_the_rule_for_reading() {
 
 #[test]
 fn a_line_that_may_write_is_not_read_only() {
-    let allowed = [(Effect::Allow, "Bash(cargo test:*)")];
+    let allowed = [(RuleKind::Allow, "Bash(cargo test:*)")];
     let run = |line| {
         let decision = judged(&allowed, Mode::Default, line, Containment::Protects);
         decision.run.map(|run| run.reads_only)
@@ -257,8 +262,8 @@ fn a_line_that_may_write_is_not_read_only() {
 
 #[test]
 fn commands_allowed_by_built_in_rules_are_marked() {
-    let allowed = [(Effect::Allow, "Bash(cargo test:*)")];
-    let of = |rules: &[(Effect, &str)], mode, line| -> Vec<bool> {
+    let allowed = [(RuleKind::Allow, "Bash(cargo test:*)")];
+    let of = |rules: &[(RuleKind, &str)], mode, line| -> Vec<bool> {
         let decision = judged(rules, mode, line, Containment::Protects);
         let pipelines = decision.run.unwrap().pipelines.into_iter();
         let commands = pipelines.flat_map(|pipeline| pipeline.commands);
@@ -270,7 +275,7 @@ fn commands_allowed_by_built_in_rules_are_marked() {
     assert_eq!(of(&[], Mode::Default, "echo done"), [true]);
     assert_eq!(of(&[], Mode::Default, "ls | head -5"), [true, true]);
     // A rule of the user names the program, so it may be one of the project.
-    let head = [allowed[0], (Effect::Allow, "Bash(head:*)")];
+    let head = [allowed[0], (RuleKind::Allow, "Bash(head:*)")];
     assert_eq!(of(&head, Mode::Default, line), [false, false, true]);
 }
 
@@ -360,8 +365,8 @@ fn mode_sandboxed_asks_about_uncontained_calls() {
 #[test]
 fn rules_precede_mode_sandboxed() {
     let rules = [
-        (Effect::Deny, "Bash(rm:*)"),
-        (Effect::Ask, "Bash(git push:*)"),
+        (RuleKind::Deny, "Bash(rm:*)"),
+        (RuleKind::Ask, "Bash(git push:*)"),
     ];
     for (line, expected) in [
         ("rm x", Ruling::Deny),
@@ -376,7 +381,7 @@ fn rules_precede_mode_sandboxed() {
         assert_eq!(ruling(&rules, Mode::Sandboxed, line), expected, "{line}");
     }
     // A command can change files without naming them.
-    let edits = [(Effect::Deny, "Edit(generated/**)")];
+    let edits = [(RuleKind::Deny, "Edit(generated/**)")];
     assert_eq!(ruling(&edits, Mode::Sandboxed, "make"), Ruling::Ask);
     assert_eq!(ruling(&edits, Mode::Sandboxed, "ls"), Ruling::Allow);
 }

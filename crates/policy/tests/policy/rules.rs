@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use agent_team_policy::{
-    CallPath, CallPaths, Effect, Mode, Rule, RuleBook, RuleContext, Ruling, Source, ToolCall,
+    CallPath, CallPaths, Mode, Rule, RuleBook, RuleContext, RuleKind, Ruling, Source, ToolCall,
 };
 use serde_json::json;
 
@@ -43,10 +43,10 @@ fn file(tool: &str, path: &str, resolved: Option<&str>) -> ToolCall {
     call(tool, json!({ "path": path }), vec![place])
 }
 
-fn ruling(rules: &[(Effect, &str)], call: &ToolCall, mode: Mode) -> Ruling {
+fn ruling(rules: &[(RuleKind, &str)], call: &ToolCall, mode: Mode) -> Ruling {
     let mut book = RuleBook::new();
-    for (effect, rule) in rules {
-        book.add(*effect, rule, Source::UserSettings)
+    for (kind, rule) in rules {
+        book.add(*kind, rule, Source::UserSettings)
             .unwrap_or_else(|error| panic!("{error}"));
     }
     book.judge(call, &context(), mode).ruling
@@ -120,7 +120,7 @@ fn invalid_rules_report_position_and_alternative() {
         ("Bash(l\u{1b}s)", 6, "plain text"),
         ("Bash(l\u{202e}s)", 6, "single quotes"),
     ] {
-        let error = match Rule::parse(text, Effect::Allow) {
+        let error = match Rule::parse(text, RuleKind::Allow) {
             Ok(rule) => panic!("{text:?} is taken for {rule}"),
             Err(error) => error,
         };
@@ -143,8 +143,8 @@ fn unallowable_commands_can_be_denied() {
         "Bash(npx:*)",
         "Bash(cd:*)",
     ] {
-        for effect in [Effect::Deny, Effect::Ask] {
-            assert!(Rule::parse(text, effect).is_ok(), "{text}");
+        for kind in [RuleKind::Deny, RuleKind::Ask] {
+            assert!(Rule::parse(text, kind).is_ok(), "{text}");
         }
     }
 }
@@ -165,7 +165,7 @@ fn a_rule_prints_as_it_was_written() {
         "mcp__a__*",
         "mcp__a__b",
     ] {
-        let rule = Rule::parse(&format!(" {text} "), Effect::Allow)
+        let rule = Rule::parse(&format!(" {text} "), RuleKind::Allow)
             .unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(rule.to_string(), text);
     }
@@ -212,7 +212,7 @@ fn paths_use_gitignore_patterns() {
         let rule = format!("Edit({pattern})");
         let grade = |path: &str| {
             let call = file("write", path, None);
-            let book = [(Effect::Allow, rule.as_str())];
+            let book = [(RuleKind::Allow, rule.as_str())];
             ruling(&book, &call, Mode::DontAsk)
         };
         // Protected files need a decision, whatever the rules allow.
@@ -237,7 +237,7 @@ fn deny_rules_match_whole_subtrees_and_ignore_case() {
         ("src", "SRC/a"),
     ] {
         let rule = format!("Edit({pattern})");
-        let book = [(Effect::Deny, rule.as_str()), (Effect::Allow, "Edit")];
+        let book = [(RuleKind::Deny, rule.as_str()), (RuleKind::Allow, "Edit")];
         assert_eq!(
             ruling(&book, &file("edit", path, None), Mode::Bypass),
             Ruling::Deny,
@@ -250,7 +250,7 @@ fn deny_rules_match_whole_subtrees_and_ignore_case() {
 fn both_paths_must_be_allowed_and_either_can_be_denied() {
     let through = file("edit", "link/a", Some("/p/src/a"));
     let out = file("edit", "src/a", Some("/etc/a"));
-    let allow = |rule| [(Effect::Allow, rule)];
+    let allow = |rule| [(RuleKind::Allow, rule)];
     assert_eq!(
         ruling(&allow("Edit(src/**)"), &through, Mode::Default),
         Ruling::Ask
@@ -270,7 +270,7 @@ fn both_paths_must_be_allowed_and_either_can_be_denied() {
     assert_eq!(ruling(&[], &out, Mode::AcceptEdits), Ruling::Ask);
     for rule in ["Edit(src/**)", "Edit(//etc/**)"] {
         assert_eq!(
-            ruling(&[(Effect::Deny, rule)], &out, Mode::Bypass),
+            ruling(&[(RuleKind::Deny, rule)], &out, Mode::Bypass),
             Ruling::Deny
         );
     }
@@ -278,7 +278,7 @@ fn both_paths_must_be_allowed_and_either_can_be_denied() {
 
 #[test]
 fn unresolved_paths_are_not_allowed() {
-    let rules = [(Effect::Allow, "Edit(src/**)")];
+    let rules = [(RuleKind::Allow, "Edit(src/**)")];
     let unknown = call("write", json!({ "path": "src/a" }), Vec::new());
     assert_eq!(ruling(&rules, &unknown, Mode::AcceptEdits), Ruling::Ask);
     let mut misreported = file("write", "../x", None);
@@ -290,9 +290,9 @@ fn unresolved_paths_are_not_allowed() {
 #[test]
 fn hosts_are_compared_in_their_ascii_form() {
     let fetch = |url: &str| call("fetch", json!({ "url": url }), Vec::new());
-    let judged = |effect, url: &str| {
+    let judged = |kind, url: &str| {
         let rule = "WebFetch(domain:xn--bcher-kva.de)";
-        ruling(&[(effect, rule)], &fetch(url), Mode::Bypass)
+        ruling(&[(kind, rule)], &fetch(url), Mode::Bypass)
     };
     for url in [
         "https://bücher.de/x",
@@ -306,18 +306,18 @@ fn hosts_are_compared_in_their_ascii_form() {
         "https://x@xn--bcher-kva.de/",
         "https:\\\\xn--bcher-kva.de/",
     ] {
-        assert_eq!(judged(Effect::Deny, url), Ruling::Deny, "{url:?}");
+        assert_eq!(judged(RuleKind::Deny, url), Ruling::Deny, "{url:?}");
     }
     for url in ["https://bucher.de", "https://xn--bcher-kva.com/"] {
-        assert_eq!(judged(Effect::Deny, url), Ruling::Allow, "{url:?}");
+        assert_eq!(judged(RuleKind::Deny, url), Ruling::Allow, "{url:?}");
     }
-    let allow = [(Effect::Allow, "WebFetch(domain:xn--bcher-kva.de)")];
+    let allow = [(RuleKind::Allow, "WebFetch(domain:xn--bcher-kva.de)")];
     assert_eq!(
         ruling(&allow, &fetch("https://bücher.de/x"), Mode::Default),
         Ruling::Ask,
         "programs disagree on the mapping of some names"
     );
-    let github = [(Effect::Allow, "WebFetch(domain:github.com)")];
+    let github = [(RuleKind::Allow, "WebFetch(domain:github.com)")];
     let mut book = RuleBook::new();
     book.add(github[0].0, github[0].1, Source::UserSettings)
         .expect("a rule");
@@ -406,7 +406,7 @@ fn hosts_match_as_whole_names() {
         ("domain:example.com", "https://ｅxample.com/", Ruling::Ask),
     ] {
         let rule = format!("WebFetch({rule})");
-        let rules = [(Effect::Allow, rule.as_str())];
+        let rules = [(RuleKind::Allow, rule.as_str())];
         assert_eq!(
             ruling(&rules, &fetch(url), Mode::Default),
             expected,
@@ -420,8 +420,8 @@ fn hosts_match_as_whole_names() {
         "ftp://EXAMPLE.com/",
     ] {
         let rules = [
-            (Effect::Deny, "WebFetch(domain:example.com)"),
-            (Effect::Allow, "WebFetch"),
+            (RuleKind::Deny, "WebFetch(domain:example.com)"),
+            (RuleKind::Allow, "WebFetch"),
         ];
         assert_eq!(
             ruling(&rules, &fetch(url), Mode::Bypass),
@@ -431,7 +431,7 @@ fn hosts_match_as_whole_names() {
     }
     assert_eq!(
         ruling(
-            &[(Effect::Allow, "WebFetch")],
+            &[(RuleKind::Allow, "WebFetch")],
             &fetch("https://x.org/"),
             Mode::Default
         ),
@@ -439,7 +439,7 @@ fn hosts_match_as_whole_names() {
     );
     assert_eq!(
         ruling(
-            &[(Effect::Allow, "WebFetch")],
+            &[(RuleKind::Allow, "WebFetch")],
             &fetch("data:x"),
             Mode::Default
         ),
@@ -463,12 +463,15 @@ fn mcp_tools_are_allowed_singly_or_per_server() {
         ("Bash", "mcp__db__drop", Ruling::Ask),
     ] {
         assert_eq!(
-            ruling(&[(Effect::Allow, rule)], &tool(name), Mode::Default),
+            ruling(&[(RuleKind::Allow, rule)], &tool(name), Mode::Default),
             expected,
             "{rule} {name}"
         );
     }
-    let denied = [(Effect::Deny, "mcp__db"), (Effect::Allow, "mcp__db__read")];
+    let denied = [
+        (RuleKind::Deny, "mcp__db"),
+        (RuleKind::Allow, "mcp__db__read"),
+    ];
     assert_eq!(
         ruling(&denied, &tool("mcp__db__read"), Mode::Bypass),
         Ruling::Deny

@@ -7,7 +7,7 @@ mod literal;
 
 use std::path::Path;
 
-use agent_team_policy::{Effect, Mode, Ruling};
+use agent_team_policy::{Mode, RuleKind, Ruling};
 use serde_json::json;
 
 use crate::context::{book, call, context};
@@ -56,15 +56,15 @@ const DENY: &[&str] = &[
     "Read(.env)",
 ];
 
-fn judged(line: &str, mode: Mode) -> agent_team_policy::Decision {
+fn judged(line: &str, mode: Mode) -> agent_team_policy::Judgement {
     let rules = [
-        (Effect::Allow, ALLOW),
-        (Effect::Ask, ASK),
-        (Effect::Deny, DENY),
+        (RuleKind::Allow, ALLOW),
+        (RuleKind::Ask, ASK),
+        (RuleKind::Deny, DENY),
     ];
     let rules = rules
         .iter()
-        .flat_map(|(effect, rules)| rules.iter().map(|rule| (*effect, *rule)));
+        .flat_map(|(kind, rules)| rules.iter().map(|rule| (*kind, *rule)));
     let call = call("bash", json!({ "command": line }));
     book(&rules.collect::<Vec<_>>()).judge(&call, &context(), mode)
 }

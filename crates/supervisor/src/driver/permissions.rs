@@ -6,9 +6,7 @@ use std::path::Path;
 use agent_team_core::input::{self, RequestDecision, TaskLine};
 use agent_team_core::request::{self, Grant};
 use agent_team_core::{Call, Origin, Team};
-use agent_team_policy::{
-    Action, Decision as Judgement, PartAction, Reason, RuleBook, RuleContext, Ruling,
-};
+use agent_team_policy::{Action, Judgement, PartAction, Reason, RuleBook, RuleContext, Ruling};
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::hook::HookDecision;

@@ -1,6 +1,6 @@
 //! Parses the corpus files: see README.md beside them. Used by the table test and by the fuzz targets.
 
-use agent_team_policy::{Decision, Effect, Mode, RuleBook, ToolCall};
+use agent_team_policy::{Judgement, Mode, RuleBook, RuleKind, ToolCall};
 use serde_json::json;
 
 pub(crate) use crate::context::book;
@@ -33,7 +33,7 @@ pub(crate) const RULES: File = File {
 #[derive(Debug, Clone)]
 pub(crate) struct Set {
     pub(crate) title: String,
-    pub(crate) rules: Vec<(Effect, String)>,
+    pub(crate) rules: Vec<(RuleKind, String)>,
     pub(crate) mode: Mode,
     pub(crate) tool: String,
 }
@@ -128,9 +128,9 @@ fn unescaped(text: &str) -> String {
 impl Set {
     fn set(&mut self, key: &str, value: &str) {
         match key {
-            "allow" => self.rules.push((Effect::Allow, value.to_owned())),
-            "ask" => self.rules.push((Effect::Ask, value.to_owned())),
-            "deny" => self.rules.push((Effect::Deny, value.to_owned())),
+            "allow" => self.rules.push((RuleKind::Allow, value.to_owned())),
+            "ask" => self.rules.push((RuleKind::Ask, value.to_owned())),
+            "deny" => self.rules.push((RuleKind::Deny, value.to_owned())),
             "mode" => {
                 let mut known = Mode::NAMES.into_iter();
                 let mode = known.find(|(name, _)| *name == value);
@@ -155,6 +155,6 @@ pub(crate) fn call(tool: &str, argument: &str) -> ToolCall {
     context::call(tool, json!({ name: argument }))
 }
 
-pub(crate) fn judged(book: &RuleBook, mode: Mode, call: &ToolCall) -> Decision {
+pub(crate) fn judged(book: &RuleBook, mode: Mode, call: &ToolCall) -> Judgement {
     book.judge(call, &context(), mode)
 }

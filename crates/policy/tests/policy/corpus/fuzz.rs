@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use agent_team_fuzz::{Target, must};
-use agent_team_policy::{Effect, Mode, Rule, RuleBook, Ruling, shell};
+use agent_team_policy::{Mode, Rule, RuleBook, RuleKind, Ruling, shell};
 use agent_team_protocol::codec::{DEPTH_MAX, Decoder};
 use url::Url;
 
@@ -175,10 +175,10 @@ fn arguments(tool: &str) -> Vec<String> {
         .collect()
 }
 
-fn rules(rules: &[(Effect, &str)]) -> RuleBook {
+fn rules(rules: &[(RuleKind, &str)]) -> RuleBook {
     let owned: Vec<_> = rules
         .iter()
-        .map(|(effect, rule)| (*effect, (*rule).to_owned()))
+        .map(|(kind, rule)| (*kind, (*rule).to_owned()))
         .collect();
     book(&owned)
 }
@@ -187,11 +187,11 @@ fn ruling(book: &RuleBook, mode: Mode, tool: &str, argument: &str) -> Ruling {
     judged(book, mode, &call(tool, argument)).ruling
 }
 
-const ALLOWED: [(Effect, &str); 4] = [
-    (Effect::Allow, "Bash"),
-    (Effect::Allow, "Read"),
-    (Effect::Allow, "Edit"),
-    (Effect::Allow, "WebFetch"),
+const ALLOWED: [(RuleKind, &str); 4] = [
+    (RuleKind::Allow, "Bash"),
+    (RuleKind::Allow, "Read"),
+    (RuleKind::Allow, "Edit"),
+    (RuleKind::Allow, "WebFetch"),
 ];
 
 // The rule books for lines, paths and URLs are built once: parsing rules takes longer than parsing lines.
@@ -201,12 +201,12 @@ static NARROWED: LazyLock<RuleBook> =
 static NO_COMMANDS: LazyLock<RuleBook> =
     LazyLock::new(|| all_but(&["Bash(rm:*)", "Bash(git push:*)"]));
 static ONE_HOST: LazyLock<RuleBook> =
-    LazyLock::new(|| rules(&[(Effect::Allow, "WebFetch(domain:example.com)")]));
+    LazyLock::new(|| rules(&[(RuleKind::Allow, "WebFetch(domain:example.com)")]));
 static NO_HOST: LazyLock<RuleBook> = LazyLock::new(|| all_but(&["WebFetch(domain:evil.org)"]));
 
 /// A book that allows everything except what these rules deny.
 fn all_but(denied: &[&'static str]) -> RuleBook {
-    let denied = denied.iter().map(|rule| (Effect::Deny, *rule));
+    let denied = denied.iter().map(|rule| (RuleKind::Deny, *rule));
     rules(&ALLOWED.into_iter().chain(denied).collect::<Vec<_>>())
 }
 
@@ -296,8 +296,8 @@ fn quoted(line: &shell::Line) -> String {
 }
 
 fn rule_text(text: &str) -> Result<(), String> {
-    for effect in [Effect::Allow, Effect::Ask, Effect::Deny] {
-        match Rule::parse(text, effect) {
+    for kind in [RuleKind::Allow, RuleKind::Ask, RuleKind::Deny] {
+        match Rule::parse(text, kind) {
             Ok(rule) => {
                 let shown = rule.to_string();
                 must(
@@ -305,12 +305,12 @@ fn rule_text(text: &str) -> Result<(), String> {
                     "a rule is not shown as it was written",
                 )?;
                 must(
-                    Rule::parse(&shown, effect).is_ok(),
+                    Rule::parse(&shown, kind).is_ok(),
                     "a displayed rule does not parse",
                 )?;
                 // Any parsed rule can be compared with any call.
                 let mut book = RuleBook::new();
-                let added = book.add(effect, text, agent_team_policy::Source::TeamFile);
+                let added = book.add(kind, text, agent_team_policy::Source::TeamFile);
                 must(added.is_ok(), "a valid rule is not added to the book")?;
                 for (tool, argument) in [
                     ("bash", "rm -rf x"),
