@@ -32,7 +32,7 @@ use crate::team::Team;
 use crate::team::answers::{Answer, AnsweredCall, CallKey};
 use crate::team::event::{Event, Record};
 use crate::team::member::Member;
-use crate::time::Context;
+use crate::time::InputContext;
 use crate::transition::{CompletedTask, Transition};
 
 /// Maximum length of a message, a result, a description or a shell line, in bytes.
@@ -43,7 +43,7 @@ const LABEL_MAX: usize = 1 << 10;
 
 impl Team {
     /// Handles an input: applies its events, and returns them with the effects.
-    pub fn advance(&mut self, context: &Context, input: Input) -> Transition {
+    pub fn advance(&mut self, context: &InputContext, input: Input) -> Transition {
         let mut decider = Decider::new(self, context);
         decider.handle(input);
         decider.settle();
@@ -53,7 +53,7 @@ impl Team {
 
 struct Decider<'a> {
     team: &'a mut Team,
-    context: &'a Context,
+    context: &'a InputContext,
     transition: Transition,
     /// How many launches this input has started: each gets its own randomness.
     launches: u64,
@@ -76,7 +76,7 @@ impl From<Answer> for CallOutcome {
 }
 
 impl<'a> Decider<'a> {
-    fn new(team: &'a mut Team, context: &'a Context) -> Self {
+    fn new(team: &'a mut Team, context: &'a InputContext) -> Self {
         Self {
             team,
             context,

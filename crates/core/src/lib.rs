@@ -2,7 +2,7 @@
 //!
 //! [`Team::advance`] decides on an input and applies the events; a replay of the journal only applies events, with
 //! [`Team::apply`]. The core reads no clock, draws no random number, does no I/O and never waits. Time and randomness
-//! arrive in a [`Context`]. Actions outside the core are returned as [`Effect`]s, which the driver runs after it has
+//! arrive in a [`InputContext`]. Actions outside the core are returned as [`Effect`]s, which the driver runs after it has
 //! stored the events; [`effect`] describes the exception.
 //!
 //! `team/` contains the state, the events, and how events change the state. `decide/` reads the state and returns
@@ -27,6 +27,6 @@ pub use team::{
     Team, budget, event, lock, mail, member, memory, mode, request, restarts, round, run, spec,
     task, user_mail,
 };
-pub use time::{Context, Tick};
+pub use time::{InputContext, Tick};
 pub use timer::Timer;
 pub use transition::{CompletedTask, TranscriptItems, Transition};

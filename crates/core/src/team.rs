@@ -34,7 +34,7 @@ use crate::team::mail::Lane;
 use crate::team::member::{Life, Member};
 use crate::team::memory::Memory;
 use crate::team::request::Requests;
-use crate::team::round::{Question, Round, Strategy};
+use crate::team::round::{Round, RoundPrompt, Strategy};
 use crate::team::run::{Run, RunTotals};
 use crate::team::spec::TeamSpec;
 use crate::team::task::{Board, Task};
@@ -317,7 +317,7 @@ impl Team {
     }
 
     /// The question that waits for a reply of the lead's model, if the team works in rounds.
-    pub fn question(&self) -> Option<Question> {
+    pub fn round_prompt(&self) -> Option<RoundPrompt> {
         let run = self.run.as_ref().filter(|run| run.is_under_way())?;
         let round = run.rounds_so_far() + 1;
         let expected_reply = match &self.spec.strategy {
@@ -330,7 +330,7 @@ impl Team {
             Strategy::Collaborate { .. } if self.next_collaborator().is_some() => return None,
             Strategy::Collaborate { .. } => ExpectedReply::Synthesis,
         };
-        Some(Question {
+        Some(RoundPrompt {
             run: run.id,
             round,
             expected_reply,

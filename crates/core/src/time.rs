@@ -24,7 +24,7 @@ impl Tick {
 
 /// The time of an input, and the randomness for the decision on it.
 #[derive(Debug, Clone, Copy)]
-pub struct Context {
+pub struct InputContext {
     pub now: Tick,
     /// Unix time in milliseconds, for display only.
     pub wall: u64,
@@ -58,7 +58,7 @@ impl TokenHash {
     }
 }
 
-impl Context {
+impl InputContext {
     /// The `n`th launch that this input starts.
     pub(crate) fn new_launch(&self, n: u64) -> NewLaunch {
         let id = self.derive("launch", n);

@@ -51,7 +51,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent_team_core::{Context, Input, Team, Tick, Timer};
+use agent_team_core::{Input, InputContext, Team, Tick, Timer};
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::notification::GoodbyeReason;
 use agent_team_protocol::style::Theme;
@@ -399,7 +399,7 @@ impl Driver {
     /// Runs the core on one input. The resulting effects are carried out after the commit.
     fn advance(&mut self, input: Input) {
         self.seed.inputs += 1;
-        let context = Context {
+        let context = InputContext {
             now: self.now(),
             wall: self.machine.wall_ms(),
             seed: self.seed.bytes(),

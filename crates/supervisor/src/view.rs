@@ -279,7 +279,7 @@ pub(crate) fn question_to_user(question: &UserQuestion) -> UserQuestionView {
 
 /// The question that the lead's model must answer now.
 pub(crate) fn question(team: &Team) -> Option<QuestionView> {
-    let question = team.question()?;
+    let question = team.round_prompt()?;
     Some(QuestionView {
         run: question.run,
         goal: team.run()?.goal.to_string(),

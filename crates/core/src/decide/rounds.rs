@@ -33,7 +33,7 @@ impl Decider<'_> {
         text: &Arc<str>,
     ) -> CallResult {
         check_size("the reply", text, TEXT_MAX)?;
-        let question = self.team.question();
+        let question = self.team.round_prompt();
         let question = question.filter(|asked| (asked.run, asked.round) == (run, round));
         let question = question.ok_or(Refused::NotAsked(run, round))?;
         match question.expected_reply {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::time::{Context, Tick};
+use crate::time::{InputContext, Tick};
 
 /// Maximum number of restarts within [`PERIOD_MS`]; the next crash holds the member.
 pub const INTENSITY: usize = 5;
@@ -37,7 +37,11 @@ pub enum RestartDecision {
 
 impl Restarts {
     /// Counts a crash. `ready_since`: see [`AfterLaunch::Recover`](crate::team::member::AfterLaunch::Recover).
-    pub fn count(&self, context: &Context, ready_since: Option<Tick>) -> (Self, RestartDecision) {
+    pub fn count(
+        &self,
+        context: &InputContext,
+        ready_since: Option<Tick>,
+    ) -> (Self, RestartDecision) {
         let now = context.now;
         let was_steady = ready_since.is_some_and(|since| now.since(since) >= PERIOD_MS);
         let streak = if was_steady { 1 } else { self.streak + 1 };
@@ -80,8 +84,8 @@ mod tests {
 
     use super::*;
 
-    fn at(ms: u64) -> Context {
-        Context {
+    fn at(ms: u64) -> InputContext {
+        InputContext {
             now: Tick(ms),
             wall: 0,
             seed: [7; 32],

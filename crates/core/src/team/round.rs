@@ -66,7 +66,7 @@ pub enum Work {
 
 /// What a run needs from the lead's model before it can continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Question {
+pub struct RoundPrompt {
     pub run: RunId,
     /// The number of the question's round: one more than the rounds so far.
     pub round: u32,

@@ -10,7 +10,7 @@ use agent_team_core::input::{Call, ClaimRef, Input, Origin, ReplyTo, UpSpec};
 use agent_team_core::member::{Life, Member};
 use agent_team_core::spec::TaskSpec;
 use agent_team_core::task::{Task, TaskState};
-use agent_team_core::time::{Context, Tick};
+use agent_team_core::time::{InputContext, Tick};
 use agent_team_core::{Answer, CallKey, Caller, Event, Record, Refused, Team};
 use agent_team_protocol::id::{Generation, LaunchId, Party, Recipient, TaskId};
 use agent_team_protocol::value::ProcessStamp;
@@ -147,8 +147,8 @@ impl Rig {
         }
     }
 
-    fn context(&self) -> Context {
-        Context {
+    fn context(&self) -> InputContext {
+        InputContext {
             now: self.now,
             wall: 1_700_000_000_000 + self.now.0,
             seed: seed(self.journal.len()),

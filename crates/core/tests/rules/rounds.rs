@@ -2,7 +2,7 @@
 
 use agent_team_core::input::{Call, CompletionHook, UpSpec};
 use agent_team_core::memory::Memory;
-use agent_team_core::round::{Question, Round, Strategy, Work};
+use agent_team_core::round::{Round, RoundPrompt, Strategy, Work};
 use agent_team_core::run::RunState;
 use agent_team_core::spec::TaskSpec;
 use agent_team_core::task::TaskState;
@@ -47,7 +47,7 @@ pub(crate) fn start(rig: &mut Rig) {
 
 /// The lead's model replies to the open question with this text.
 pub(crate) fn lead_replies(rig: &mut Rig, text: &str) -> Done {
-    let Question { run, round, .. } = rig.team.question().expect("the run has a question");
+    let RoundPrompt { run, round, .. } = rig.team.round_prompt().expect("the run has a question");
     rig.by(
         "lead",
         Call::ReplyToQuestion {
@@ -117,7 +117,7 @@ fn a_coordinator_routes_rounds_until_done() {
         "the lead receives a question, not a message"
     );
     lead_replies(&mut rig, "ROUTE: ada\nLook at a.rs").answer();
-    assert_eq!(rig.team.question(), None, "the run waits for ada");
+    assert_eq!(rig.team.round_prompt(), None, "the run waits for ada");
     let task = rig
         .team
         .task_of(&name("ada"))
@@ -169,7 +169,7 @@ fn an_invalid_reply_costs_a_round_and_is_explained() {
         assert_eq!(rounds.len(), before + 1);
         assert!(rounds[before].contains(why), "{reply}: {rounds:?}");
     }
-    let question = rig.team.question().expect("one round is left");
+    let question = rig.team.round_prompt().expect("one round is left");
     assert_eq!(
         (question.round, question.expected_reply),
         (5, ExpectedReply::Decision { max_rounds: 5 })
@@ -268,7 +268,7 @@ fn a_failed_rounds_output_is_its_reason() {
         lead_replies(&mut rig, "ROUTE: ada").answer();
         act(&mut rig);
         assert_eq!(rounds(&rig), [format!("ada failed: {why}")]);
-        assert!(rig.team.question().is_some(), "the coordinator decides");
+        assert!(rig.team.round_prompt().is_some(), "the coordinator decides");
         assert!(
             !matches!(rig.task(task).state, TaskState::Pending { .. }),
             "no member claims it later"
@@ -335,7 +335,10 @@ fn a_round_output_is_kept_while_the_lead_is_stopped() {
     })
     .answer();
     rig.hello("lead");
-    assert_eq!(rig.team.question().map(|question| question.round), Some(2));
+    assert_eq!(
+        rig.team.round_prompt().map(|question| question.round),
+        Some(2)
+    );
 }
 
 #[test]
@@ -344,7 +347,7 @@ fn another_goal_abandons_the_round() {
     lead_replies(&mut rig, "ROUTE: ada").answer();
     start(&mut rig);
     assert_eq!(rig.team.task_of(&name("ada")), None);
-    let question = rig.team.question().expect("a new question is asked");
+    let question = rig.team.round_prompt().expect("a new question is asked");
     assert_eq!((question.run, question.round), (RunId(2), 1));
 }
 
@@ -369,7 +372,7 @@ fn a_lead_in_rounds_claims_no_tasks() {
 #[test]
 fn collaborators_work_one_by_one_before_the_synthesis() {
     let mut rig = collaborators();
-    assert_eq!(rig.team.question(), None);
+    assert_eq!(rig.team.round_prompt(), None);
     completes(&mut rig, "ben", "one half").answer();
     let task = rig
         .team
@@ -378,7 +381,7 @@ fn collaborators_work_one_by_one_before_the_synthesis() {
         .clone();
     assert!(task.spec.description.contains("one half"));
     completes(&mut rig, "ada", "the other").answer();
-    let question = rig.team.question().expect("a synthesis");
+    let question = rig.team.round_prompt().expect("a synthesis");
     assert_eq!(question.expected_reply, ExpectedReply::Synthesis);
     lead_replies(&mut rig, "Both halves.").answer();
     assert!(
@@ -397,7 +400,7 @@ fn an_unavailable_member_gets_a_failed_round() {
         rounds(&rig),
         ["ben: one half", "ada failed: it was stopped"]
     );
-    assert!(rig.team.question().is_some());
+    assert!(rig.team.round_prompt().is_some());
     start(&mut rig);
     rig.kill("ben").answer();
     rig.tree_is_gone("ben");

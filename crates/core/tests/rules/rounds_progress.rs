@@ -46,7 +46,7 @@ fn happening() -> impl prop::strategy::Strategy<Value = Happening> {
 fn happen(rig: &mut Rig, spec: &UpSpec, what: Happening) {
     match what {
         Happening::Replies(text) => {
-            if rig.is_ready("lead") && rig.team.question().is_some() {
+            if rig.is_ready("lead") && rig.team.round_prompt().is_some() {
                 lead_replies(rig, text).answer();
             }
         }
@@ -120,7 +120,7 @@ fn settle(rig: &mut Rig) {
 /// While the lead is ready, a run waits for the lead's model, or for a member that has or can claim the round's task.
 fn assert_continues(rig: &Rig) {
     let run = rig.team.run().expect("there is a run");
-    if !run.is_under_way() || !rig.is_ready("lead") || rig.team.question().is_some() {
+    if !run.is_under_way() || !rig.is_ready("lead") || rig.team.round_prompt().is_some() {
         return;
     }
     let Some(Round::Worked {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use agent_team_core::input::{
     After, Call, ClaimRef, CompletionHook, Input, Origin, ReplyTo, TaskChanges,
 };
-use agent_team_core::{Answer, Context, Refused, Team, Tick};
+use agent_team_core::{Answer, InputContext, Refused, Team, Tick};
 use agent_team_protocol::id::TaskId;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -65,7 +65,7 @@ impl Graph {
 }
 
 fn call(team: &mut Team, call: Call) -> Result<Answer, Refused> {
-    let context = Context {
+    let context = InputContext {
         now: Tick(1),
         wall: 1,
         seed: [0; 32],

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use agent_team_core::effect::Effect;
 use agent_team_core::input::{Input, StartFault};
 use agent_team_core::member::Life;
-use agent_team_core::{Context, Event, Record, Team, Tick, Transition};
+use agent_team_core::{Event, InputContext, Record, Team, Tick, Transition};
 use agent_team_protocol::id::{LaunchId, MemberName, Party, TaskId};
 
 use crate::calls::Calls;
@@ -69,10 +69,10 @@ impl World {
         }
     }
 
-    pub(crate) fn context(&self) -> Context {
+    pub(crate) fn context(&self) -> InputContext {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&self.inputs.to_be_bytes());
-        Context {
+        InputContext {
             now: self.now,
             wall: 1_700_000_000_000 + self.inputs,
             seed,

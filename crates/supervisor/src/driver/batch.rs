@@ -131,7 +131,7 @@ fn is_visible(event: &Event) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use agent_team_core::{Answer, Call, Context, Input, ReplyTo};
+    use agent_team_core::{Answer, Call, Input, InputContext, ReplyTo};
     use agent_team_protocol::Recipient;
     use agent_team_protocol::value::MessageNote;
 
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn advance(team: &mut TestTeam, by: Origin, call: Call) -> Transition {
-        let context = Context {
+        let context = InputContext {
             now: team.now,
             wall: 0,
             seed: [7; 32],

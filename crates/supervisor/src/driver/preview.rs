@@ -2,7 +2,7 @@
 //! not exist yet or will be replaced, and by the driver.
 
 use agent_team_core::input::UpSpec;
-use agent_team_core::{Answer, Call, Context, Effect, Input, Origin, ReplyTo, Team, Tick};
+use agent_team_core::{Answer, Call, Effect, Input, InputContext, Origin, ReplyTo, Team, Tick};
 use agent_team_protocol::method::{Change, ChangeKind, UpAnswer};
 use agent_team_protocol::spec::TeamSpec;
 use agent_team_protocol::{Refusal, TeamId};
@@ -36,7 +36,7 @@ pub(super) fn try_up(
     wanted: UpSpec,
     now: Tick,
 ) -> Result<UpAnswer, Refusal> {
-    let context = Context {
+    let context = InputContext {
         now,
         wall: 0,
         seed: [0; 32],

@@ -414,7 +414,7 @@ fn unknown_run(run: RunId) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use agent_team_core::{Context, Input, ReplyTo};
+    use agent_team_core::{Input, InputContext, ReplyTo};
     use agent_team_protocol::method::TaskListAnswer;
     use agent_team_protocol::spec::TaskSpec;
 
@@ -435,7 +435,7 @@ mod tests {
                 after: Vec::new(),
                 lines: Vec::new(),
             };
-            let context = Context {
+            let context = InputContext {
                 now: agent_team_core::Tick(0),
                 wall: 0,
                 seed: [0; 32],

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use agent_team_core::{Answer, Call, Context, Effect, Input, Origin, Refused, ReplyTo, Team, Tick};
+use agent_team_core::{
+    Answer, Call, Effect, Input, InputContext, Origin, Refused, ReplyTo, Team, Tick,
+};
 use agent_team_protocol::{LaunchId, MemberName};
 use agent_team_store::TeamIdentity;
 use agent_team_system::process::ProcessId;
@@ -86,7 +88,7 @@ impl TestTeam {
     pub(super) fn input(&mut self, input: Input) -> Vec<Effect> {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&self.team.revision().0.to_be_bytes());
-        let context = Context {
+        let context = InputContext {
             now: self.now,
             wall: 0,
             seed,
