@@ -39,14 +39,14 @@ pub(crate) struct Call<'a> {
 
 /// The function of a tool. Implemented for async functions. A bound on a plain `Fn` cannot require `Send` of a future
 /// that borrows from the call; the associated type `Future` can.
-pub(crate) trait Run<'a, S, A>: Send + Sync {
+pub(crate) trait ToolFunction<'a, S, A>: Send + Sync {
     type Output: Into<Output>;
     type Future: Future<Output = Result<Self::Output, ToolError>> + Send + 'a;
 
     fn run(&self, state: &'a S, arguments: A, call: Call<'a>) -> Self::Future;
 }
 
-impl<'a, S, A, F, T, O> Run<'a, S, A> for F
+impl<'a, S, A, F, T, O> ToolFunction<'a, S, A> for F
 where
     S: 'a,
     F: Fn(&'a S, A, Call<'a>) -> T + Send + Sync,
@@ -72,7 +72,7 @@ pub(crate) fn tool<S, A, R>(
 where
     S: Send + Sync + 'static,
     A: DeserializeOwned + JsonSchema + Send + 'static,
-    R: for<'a> Run<'a, S, A> + 'static,
+    R: for<'a> ToolFunction<'a, S, A> + 'static,
 {
     tool_with(arguments::spec::<A>(name, description), access, state, run)
 }
@@ -82,7 +82,7 @@ pub(crate) fn tool_with<S, A, R>(spec: ToolSpec, access: Access, state: S, run: 
 where
     S: Send + Sync + 'static,
     A: DeserializeOwned + Send + 'static,
-    R: for<'a> Run<'a, S, A> + 'static,
+    R: for<'a> ToolFunction<'a, S, A> + 'static,
 {
     Box::new(FnTool {
         spec,
@@ -113,7 +113,7 @@ impl<S, A, R> Tool for FnTool<S, A, R>
 where
     S: Send + Sync,
     A: DeserializeOwned + Send,
-    R: for<'a> Run<'a, S, A>,
+    R: for<'a> ToolFunction<'a, S, A>,
 {
     fn spec(&self) -> &ToolSpec {
         &self.spec

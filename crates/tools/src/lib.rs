@@ -64,6 +64,6 @@ pub use built_in::{Options, domain_tools};
 pub use change::unified_diff;
 pub use context::ToolContext;
 pub use media::attached;
-pub use permission::{InAgent, Permission, Permit, allowed_by_hook, without_hook};
+pub use permission::{Permission, Permit, TerminalDecision, allowed_by_hook, without_hook};
 pub use seen_files::{SeenFile, SeenFiles, Version};
 pub use tool::{APPLY_PATCH, Output, Tool, ToolError, ToolFuture, may_use};

@@ -70,12 +70,12 @@ pub(crate) struct OpenRequest {
     client: SupervisorClient,
     request: RequestId,
     begun: bool,
-    in_agent: InAgent,
+    terminal_decision: TerminalDecision,
 }
 
 /// The user's decision in an agent's own terminal interface: whether a call is allowed. Set before the question is
 /// dropped, so that the request is withdrawn with it.
-pub type InAgent = Arc<OnceLock<bool>>;
+pub type TerminalDecision = Arc<OnceLock<bool>>;
 
 impl OpenRequest {
     pub(crate) fn new(client: SupervisorClient, request: RequestId) -> Self {
@@ -83,7 +83,7 @@ impl OpenRequest {
             client,
             request,
             begun: false,
-            in_agent: InAgent::default(),
+            terminal_decision: TerminalDecision::default(),
         }
     }
 
@@ -204,7 +204,7 @@ impl Permission {
     }
 
     /// Waits for permission for a call that the program of another vendor's agent executes. Nothing of this project
-    /// confines the call. `in_agent`: where the agent reports the user's own decision.
+    /// confines the call. `terminal_decision`: where the agent reports the user's own decision.
     ///
     /// # Errors
     /// If permission is denied; the text gives the agent the reason.
@@ -214,10 +214,10 @@ impl Permission {
         arguments: &Value,
         context: &ToolContext,
         progress: Progress<'_>,
-        in_agent: &InAgent,
+        terminal_decision: &TerminalDecision,
     ) -> Result<Permit, ToolError> {
         let ask = unconfined(tool, arguments, context).await?;
-        self.request_unless(&ask, progress, in_agent).await
+        self.request_unless(&ask, progress, terminal_decision).await
     }
 
     /// Waits for permission to add this shell line to a task.
@@ -235,17 +235,17 @@ impl Permission {
     }
 
     async fn request(&self, ask: &AskRequest, progress: Progress<'_>) -> Result<Permit, ToolError> {
-        self.request_unless(ask, progress, &InAgent::default())
+        self.request_unless(ask, progress, &TerminalDecision::default())
             .await
     }
 
-    /// `in_agent`: set by the caller if the user decides in the agent's own terminal interface. The caller then drops
+    /// `terminal_decision`: set by the caller if the user decides in the agent's own terminal interface. The caller then drops
     /// the future.
     async fn request_unless(
         &self,
         ask: &AskRequest,
         progress: Progress<'_>,
-        in_agent: &InAgent,
+        terminal_decision: &TerminalDecision,
     ) -> Result<Permit, ToolError> {
         let client = match self {
             Permission::Bypass => return Ok(Permit::free(None)),
@@ -265,7 +265,7 @@ impl Permission {
                 }
             };
             let mut open = OpenRequest::new(client.clone(), request);
-            open.in_agent = in_agent.clone();
+            open.terminal_decision = terminal_decision.clone();
             progress(&(waiting_line(request) + "\n"));
             match open.decided().await.map_err(refused)? {
                 Decided::Allowed { .. } => {}
@@ -314,7 +314,7 @@ impl Drop for OpenRequest {
         let request = self.request;
         let withdraw = WithdrawRequest {
             request,
-            allowed_in_agent: self.in_agent.get().copied(),
+            allowed_in_agent: self.terminal_decision.get().copied(),
         };
         runtime.spawn(async move {
             // Ignore a refusal: the supervisor closes the requests of a member that exits, and a withdrawn request may

@@ -275,7 +275,7 @@ const LINKS_MAX: usize = 16;
 /// Hidden paths, and paths that are readable even within a hidden path. All absolute and without links, except for
 /// `links`.
 #[derive(Debug, Default)]
-pub(super) struct View {
+pub(super) struct PathVisibility {
     pub(super) hidden: Vec<PathBuf>,
     pub(super) readable: Vec<PathBuf>,
     /// Links within hidden directories, with their targets.
@@ -327,8 +327,8 @@ impl User {
 
     /// Computes the view from the current files. `writable`: the project and other paths that commands can change; a
     /// link in them may have been created by a command and is not followed.
-    pub(super) fn view(&self, writable: &[PathBuf]) -> View {
-        let mut view = View::default();
+    pub(super) fn view(&self, writable: &[PathBuf]) -> PathVisibility {
+        let mut view = PathVisibility::default();
         let homes: Vec<&PathBuf> = self.homes.iter().filter(|home| !is_system(home)).collect();
         let covered = |path: &Path| writable.iter().any(|writable| path.starts_with(writable));
         for home in homes.iter().filter(|home| !covered(home)) {
@@ -415,7 +415,7 @@ pub(super) fn is_system(directory: &Path) -> bool {
 
 /// Exposes a path and the links that lead to it. Exposes nothing if the path or a link on it is in `writable`, where a
 /// command could have created it, or if the resolved path contains a path of `never` or of the system.
-fn expose(view: &mut View, mut path: PathBuf, never: &[PathBuf], writable: &[PathBuf]) {
+fn expose(view: &mut PathVisibility, mut path: PathBuf, never: &[PathBuf], writable: &[PathBuf]) {
     let mut links = Vec::new();
     for _ in 0..LINKS_MAX {
         if writable.iter().any(|writable| path.starts_with(writable)) {

@@ -24,7 +24,7 @@ const LISTED_MAX: usize = 200;
 const LINE_MAX: usize = 300;
 
 #[derive(Debug, Clone)]
-struct Context {
+struct ResourceContext {
     servers: Vec<Arc<Server>>,
     permission: Permission,
 }
@@ -35,7 +35,7 @@ pub(super) fn permission_name(server: &str) -> String {
 }
 
 pub(super) fn tools(servers: Vec<Arc<Server>>, permission: &Permission) -> [Box<dyn Tool>; 2] {
-    let context = Context {
+    let context = ResourceContext {
         servers,
         permission: permission.clone(),
     };
@@ -74,7 +74,7 @@ struct Read {
     uri: String,
 }
 
-impl Context {
+impl ResourceContext {
     fn server(&self, name: &str) -> Result<&Arc<Server>, ToolError> {
         let found = self.servers.iter().find(|server| server.name() == name);
         found.ok_or_else(|| {
@@ -88,7 +88,7 @@ impl Context {
     }
 }
 
-async fn list(context: &Context, args: List, _call: Call<'_>) -> Result<String, ToolError> {
+async fn list(context: &ResourceContext, args: List, _call: Call<'_>) -> Result<String, ToolError> {
     let servers: &[Arc<Server>] = match &args.server {
         Some(name) => std::slice::from_ref(context.server(name)?),
         None => &context.servers,
@@ -133,7 +133,7 @@ fn lines_of(server: &Server, listed: &super::server::Resources) -> Vec<String> {
     lines
 }
 
-async fn read(context: &Context, args: Read, call: Call<'_>) -> Result<Output, ToolError> {
+async fn read(context: &ResourceContext, args: Read, call: Call<'_>) -> Result<Output, ToolError> {
     let server = context.server(&args.server)?;
     let arguments = json!({ "uri": args.uri });
     let name = permission_name(server.name());

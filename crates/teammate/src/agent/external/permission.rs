@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use agent_team_protocol::text::visible_line;
 use agent_team_terminal_ui::Tone;
-use agent_team_tools::{InAgent, Permission, Permit, ToolContext};
+use agent_team_tools::{Permission, Permit, TerminalDecision, ToolContext};
 use serde_json::{Value, json};
 
 use super::channel::{PermissionAnswer, PermissionQuestion, Withdrawn};
@@ -90,8 +90,8 @@ pub(super) async fn decide(
         pending();
         sink.lines(Tone::Runtime, text.trim_end());
     };
-    let in_agent = InAgent::default();
-    let answered = in_agent.clone();
+    let terminal_decision = TerminalDecision::default();
+    let answered = terminal_decision.clone();
     let withdrawn = question.take_withdrawn();
     // Completes before the request is dropped, which withdraws the request.
     let withdrawn = async move {
@@ -101,7 +101,8 @@ pub(super) async fn decide(
         }
         withdrawn
     };
-    let asked = permission.ask_for_external(&tool, &arguments, &context, &progress, &in_agent);
+    let asked =
+        permission.ask_for_external(&tool, &arguments, &context, &progress, &terminal_decision);
     let (permit, denied) = tokio::select! {
         asked = asked => match asked {
             Ok(permit) => {
