@@ -124,7 +124,7 @@ struct VerifySandbox {
     permission: Permission,
 }
 
-type Shell = crate::worker::Shell<AgentPane>;
+type WorkerState = crate::worker::WorkerState<AgentPane>;
 
 pub(crate) struct Agent {
     /// Text for the log that does not form a complete line yet.
@@ -393,36 +393,36 @@ impl Agent {
         }
     }
 
-    fn output(&mut self, event: OutputEvent, shell: &mut Shell) {
+    fn output(&mut self, event: OutputEvent, worker: &mut WorkerState) {
         let now = std::time::Instant::now();
         match event {
             OutputEvent::Text(kind, piece) => {
-                shell.pane.view.push_text(kind, &piece);
+                worker.pane.view.push_text(kind, &piece);
                 self.log_text.push_str(&piece);
                 let showable = showable_bytes(&self.log_text);
                 let lines: String = self.log_text.drain(..showable).collect();
-                Self::log_and_stream(&lines, shell);
+                Self::log_and_stream(&lines, worker);
             }
             OutputEvent::TextEnded => {
-                shell.pane.view.end_text();
+                worker.pane.view.end_text();
                 let rest = std::mem::take(&mut self.log_text);
-                Self::log_and_stream(&rest, shell);
+                Self::log_and_stream(&rest, worker);
             }
             OutputEvent::Lines { tone, text } => {
-                shell.pane.view.lines(tone, &text);
-                Self::log_and_stream(&text, shell);
+                worker.pane.view.lines(tone, &text);
+                Self::log_and_stream(&text, worker);
             }
-            OutputEvent::Work(work) => shell.pane.view.set_work(work.map(|what| (what, now))),
+            OutputEvent::Work(work) => worker.pane.view.set_work(work.map(|what| (what, now))),
             OutputEvent::Begun { call, header } => {
-                shell.pane.view.begin_call(&call, &header, now);
-                Self::log_and_stream(&header, shell);
+                worker.pane.view.begin_call(&call, &header, now);
+                Self::log_and_stream(&header, worker);
             }
             OutputEvent::Printed { call, text, size } => {
                 match call {
-                    Some(call) => shell.pane.view.push_call_output(&call, &text),
-                    None => shell.pane.view.lines(Tone::Dim, &text),
+                    Some(call) => worker.pane.view.push_call_output(&call, &text),
+                    None => worker.pane.view.lines(Tone::Dim, &text),
                 }
-                Self::log_and_stream(&text, shell);
+                Self::log_and_stream(&text, worker);
                 drop(size);
             }
             OutputEvent::EndedCall(EndedCall {
@@ -432,47 +432,50 @@ impl Agent {
                 unseen,
                 all,
             }) => {
-                shell
+                worker
                     .pane
                     .view
                     .end_call(&call, &first_line, diff.as_deref(), &all);
                 for text in diff.iter().chain(&unseen) {
-                    Self::log_and_stream(text, shell);
+                    Self::log_and_stream(text, worker);
                 }
             }
-            OutputEvent::Status { call, text } => shell.pane.view.set_call_status(&call, &text),
+            OutputEvent::Status { call, text } => worker.pane.view.set_call_status(&call, &text),
             OutputEvent::Commands(prompts) => {
                 self.commands.prompts = prompts;
-                shell.pane.view.set_commands(self.commands.offered());
+                worker.pane.view.set_commands(self.commands.offered());
                 self.supervisor_calls
-                    .set_prompts(self.commands.reported(), shell);
+                    .set_prompts(self.commands.reported(), worker);
             }
-            OutputEvent::Waiting(on) => self.supervisor_calls.set_wait(on, shell),
-            OutputEvent::Model(model) => self.supervisor_calls.set_model(model, shell),
+            OutputEvent::Waiting(on) => self.supervisor_calls.set_wait(on, worker),
+            OutputEvent::Model(model) => self.supervisor_calls.set_model(model, worker),
         }
     }
 
     /// Writes complete lines to the log and sends them to connected clients.
-    fn log_and_stream(text: &str, shell: &mut Shell) {
+    fn log_and_stream(text: &str, worker: &mut WorkerState) {
         let text = text.trim_end_matches('\n');
         if text.trim().is_empty() {
             return;
         }
-        shell.write_log(text);
-        shell.add_output(text);
-        shell.add_output("\n");
+        worker.write_log(text);
+        worker.add_output(text);
+        worker.add_output("\n");
     }
 
-    fn pane_event(&mut self, event: AgentEvent, shell: &mut Shell) {
+    fn pane_event(&mut self, event: AgentEvent, worker: &mut WorkerState) {
         // The receiver of the actions exists until the process exits.
         let _ended = match event {
-            AgentEvent::Message(text) => shell.config.typed.actions.send(Action::Line(text)),
-            AgentEvent::Decided(decide) => shell.config.typed.actions.send(Action::Decide(decide)),
+            AgentEvent::Message(text) => worker.config.typed.actions.send(Action::Line(text)),
+            AgentEvent::Decided(decide) => worker.config.typed.actions.send(Action::Decide(decide)),
             AgentEvent::Verb(words) => {
-                return shell.config.typed.verb(words, shell.pane.surface().size());
+                return worker
+                    .config
+                    .typed
+                    .verb(words, worker.pane.surface().size());
             }
-            AgentEvent::Custom(called) => return self.commands.run(called, &shell.config.typed),
-            AgentEvent::Complete(names) => return shell.config.typed.complete(names),
+            AgentEvent::Custom(called) => return self.commands.run(called, &worker.config.typed),
+            AgentEvent::Complete(names) => return worker.config.typed.complete(names),
             AgentEvent::Interrupt => return self.inputs.send(Input::Interrupt),
             AgentEvent::Keys(keys) => {
                 if let Some(terminal) = &mut self.terminal {
@@ -482,26 +485,26 @@ impl Agent {
             }
             AgentEvent::Frame => {
                 if let Some(terminal) = &self.terminal {
-                    terminal.paint(shell);
+                    terminal.paint(worker);
                 }
                 return;
             }
-            AgentEvent::Gone => return self.lose_pane(shell),
+            AgentEvent::Gone => return self.lose_pane(worker),
         };
     }
 
-    fn loop_ended(&mut self, end: End, shell: &mut Shell) {
+    fn loop_ended(&mut self, end: End, worker: &mut WorkerState) {
         while let Ok(output) = self.output.try_recv() {
             // Output that the loop sent just before its end can still be queued.
-            self.output(output, shell);
+            self.output(output, worker);
         }
-        match (&shell.life, end) {
+        match (&worker.life, end) {
             (Life::Working | Life::Stopping { .. }, End::Report(report)) => {
-                shell.note(&format!("✗ {}", visible(&report.reason)));
-                shell.ended(Some(report));
+                worker.note(&format!("✗ {}", visible(&report.reason)));
+                worker.ended(Some(report));
             }
             // The loop received a stop, or was aborted, or the worker was already ending when the loop ended.
-            (_, End::Report(_) | End::Stopped) => shell.ended(None),
+            (_, End::Report(_) | End::Stopped) => worker.ended(None),
         }
     }
 }
@@ -522,32 +525,32 @@ impl Work for Agent {
         }
     }
 
-    fn apply(&mut self, event: Event, shell: &mut Shell) {
+    fn apply(&mut self, event: Event, worker: &mut WorkerState) {
         match event {
-            Event::Call(call) => self.supervisor_calls.send(call, shell),
-            Event::Output(output) => self.output(output, shell),
-            Event::Ended(end) => self.loop_ended(end, shell),
-            Event::Pane(event) => self.pane_event(event, shell),
+            Event::Call(call) => self.supervisor_calls.send(call, worker),
+            Event::Output(output) => self.output(output, worker),
+            Event::Ended(end) => self.loop_ended(end, worker),
+            Event::Pane(event) => self.pane_event(event, worker),
             Event::Terminal(event) => {
                 if let Some(terminal) = &mut self.terminal {
-                    terminal.apply(event, shell);
+                    terminal.apply(event, worker);
                 }
             }
         }
     }
 
-    fn welcomed(&mut self, welcome: &Welcome, shell: &mut Shell) {
-        shell.pane.view.set_colour(Colour::named(&welcome.colour));
+    fn welcomed(&mut self, welcome: &Welcome, worker: &mut WorkerState) {
+        worker.pane.view.set_colour(Colour::named(&welcome.colour));
         self.arrivals.reconnected();
         // Accept the allowance even if its revision is smaller than the last: the supervisor may have lost its last
         // events in a crash of the machine, and it then assigns their revisions again.
         self.inputs.send(Input::Welcomed(welcome.allowance.clone()));
-        self.supervisor_calls.report_again(shell);
+        self.supervisor_calls.report_again(worker);
         if let Some(terminal) = &self.terminal {
-            terminal.report_session(shell);
+            terminal.report_session(worker);
         }
-        shell.pane.view.set_commands(self.commands.offered());
-        shell.pane.view.open(HINT);
+        worker.pane.view.set_commands(self.commands.offered());
+        worker.pane.view.open(HINT);
     }
 
     fn claim(&self) -> Option<Claim> {
@@ -558,22 +561,22 @@ impl Work for Agent {
         self.supervisor_calls.is_reported(claim)
     }
 
-    fn start(&mut self, assignment: Assignment, shell: &mut Shell) {
-        if let Life::Working | Life::Stopping { .. } = shell.life {
+    fn start(&mut self, assignment: Assignment, worker: &mut WorkerState) {
+        if let Life::Working | Life::Stopping { .. } = worker.life {
             self.supervisor_calls.start(assignment);
         }
     }
 
-    fn abandon(&mut self, abandon: Abandon, _shell: &mut Shell) {
+    fn abandon(&mut self, abandon: Abandon, _worker: &mut WorkerState) {
         self.supervisor_calls.abandon(abandon);
     }
 
-    fn lose_claim(&mut self, _shell: &mut Shell) {
+    fn lose_claim(&mut self, _worker: &mut WorkerState) {
         let why = "the supervisor reports another owner, or none";
         self.supervisor_calls.lose_claim(why);
     }
 
-    fn deliver(&mut self, deliver: Deliver, _shell: &mut Shell) {
+    fn deliver(&mut self, deliver: Deliver, _worker: &mut WorkerState) {
         let urgent = deliver.messages.iter().any(|message| message.urgent);
         self.arrivals.deliver(deliver.messages);
         self.inputs.send(Input::Arrived { urgent });
@@ -581,7 +584,7 @@ impl Work for Agent {
 
     /// Shows an event of a teammate's request, and passes it to the agent loop. A pending request that has already
     /// arrived over an earlier connection is skipped.
-    fn inform(&mut self, inform: RequestNotice, shell: &mut Shell) {
+    fn inform(&mut self, inform: RequestNotice, worker: &mut WorkerState) {
         let shown = visible_line(&inform.text).into_owned();
         if let Some(mode) = inform.mode {
             self.supervisor_calls.set_mode(mode);
@@ -594,7 +597,7 @@ impl Work for Agent {
                     may_allow: inform.decide.is_some(),
                 };
                 if self.arrivals.add_request(request) {
-                    shell.note(&shown);
+                    worker.note(&shown);
                     self.inputs.send(Input::Arrived { urgent: false });
                 }
             }
@@ -603,28 +606,28 @@ impl Work for Agent {
                     self.arrivals.end_request(id);
                     self.inputs.send(Input::RequestOver(id));
                 }
-                shell.note(&shown);
+                worker.note(&shown);
                 self.inputs.send(Input::Informed(inform.text));
             }
         }
     }
 
-    fn goal_ended(&mut self, ended: &GoalEnded, shell: &mut Shell) {
+    fn goal_ended(&mut self, ended: &GoalEnded, worker: &mut WorkerState) {
         let status = ending::status_of(ended.goal.state);
         let headline = format!("{} {}", status.sign(), ended.goal.headline());
         let text = escaped(&ended.text);
         for text in [&headline, &text] {
-            shell.config.live.lines(text.clone(), false);
+            worker.config.live.lines(text.clone(), false);
         }
         self.output(
             OutputEvent::Lines {
                 tone: Tone::Runtime,
                 text: headline,
             },
-            shell,
+            worker,
         );
-        self.output(OutputEvent::Text(TextKind::Answer, text), shell);
-        self.output(OutputEvent::TextEnded, shell);
+        self.output(OutputEvent::Text(TextKind::Answer, text), worker);
+        self.output(OutputEvent::TextEnded, worker);
     }
 
     fn allow(&mut self, allowance: Allowance) {
@@ -635,55 +638,55 @@ impl Work for Agent {
         &mut self,
         ticket: Ticket,
         outcome: Result<Box<RawValue>, Refusal>,
-        shell: &mut Shell,
+        worker: &mut WorkerState,
     ) {
-        self.supervisor_calls.answered(ticket, outcome, shell);
+        self.supervisor_calls.answered(ticket, outcome, worker);
     }
 
-    fn acted(&mut self, result: ActionResult, shell: &mut Shell) {
+    fn acted(&mut self, result: ActionResult, worker: &mut WorkerState) {
         match result {
             ActionResult::Accepted | ActionResult::Task(_) => {}
             ActionResult::NotDecided(refusal) => {
-                shell.note(&refused("cannot send the decision", &refusal));
-                shell.pane.view.reopen_request();
+                worker.note(&refused("cannot send the decision", &refusal));
+                worker.pane.view.reopen_request();
             }
-            ActionResult::Shown(view) => self.supervisor_calls.show_request(*view, shell),
-            ActionResult::Printed(text) => shell.pane.view.lines(Tone::Plain, &text),
-            ActionResult::Found(names, candidates) => shell.pane.view.offer(&names, candidates),
+            ActionResult::Shown(view) => self.supervisor_calls.show_request(*view, worker),
+            ActionResult::Printed(text) => worker.pane.view.lines(Tone::Plain, &text),
+            ActionResult::Found(names, candidates) => worker.pane.view.offer(&names, candidates),
         }
     }
 
-    fn show(&mut self, show: &ShowPane, shell: &mut Shell) {
+    fn show(&mut self, show: &ShowPane, worker: &mut WorkerState) {
         // The list of messages that the previous terminal did not show is always empty for an agent.
-        let _none = shell.move_pane(show);
+        let _none = worker.move_pane(show);
         if let Some(terminal) = &mut self.terminal {
-            terminal.resize(shell);
+            terminal.resize(worker);
         }
-        self.supervisor_calls.look_up_request(shell);
+        self.supervisor_calls.look_up_request(worker);
     }
 
-    fn lose_pane(&mut self, shell: &mut Shell) {
-        let _none = shell.lose_pane();
+    fn lose_pane(&mut self, worker: &mut WorkerState) {
+        let _none = worker.lose_pane();
     }
 
-    fn resize(&mut self, shell: &mut Shell) {
-        shell.pane.resize();
+    fn resize(&mut self, worker: &mut WorkerState) {
+        worker.pane.resize();
         if let Some(terminal) = &mut self.terminal {
-            terminal.resize(shell);
+            terminal.resize(worker);
         }
     }
 
-    fn interrupt(&mut self, _shell: &mut Shell) {
+    fn interrupt(&mut self, _worker: &mut WorkerState) {
         self.inputs.send(Input::Interrupt);
     }
 
-    fn compact(&mut self, _shell: &mut Shell) {
+    fn compact(&mut self, _worker: &mut WorkerState) {
         self.inputs.send(Input::Compact);
     }
 
-    fn send_prompt(&mut self, prompt: SendPrompt, shell: &mut Shell) {
+    fn send_prompt(&mut self, prompt: SendPrompt, worker: &mut WorkerState) {
         let SendPrompt { name, words } = prompt;
-        let typed = &shell.config.typed;
+        let typed = &worker.config.typed;
         typed.prompt(&self.commands.prompts, name, words);
     }
 
@@ -691,9 +694,9 @@ impl Work for Agent {
         self.agent_loop.is_some()
     }
 
-    fn stop(&mut self, stop: &Stop<'_>, shell: &mut Shell) -> Option<Instant> {
-        if shell.life.is_working() {
-            shell.note(&format!("stopping: {}", visible_line(stop.reason)));
+    fn stop(&mut self, stop: &Stop<'_>, worker: &mut WorkerState) -> Option<Instant> {
+        if worker.life.is_working() {
+            worker.note(&format!("stopping: {}", visible_line(stop.reason)));
         }
         self.inputs.send(Input::Stop {
             finish_at: stop.finish_at,
@@ -702,10 +705,10 @@ impl Work for Agent {
     }
 
     /// Does not wait for the loop: work without a stored result counts as not done.
-    fn end(&mut self, _why: &str, shell: &mut Shell) -> bool {
+    fn end(&mut self, _why: &str, worker: &mut WorkerState) -> bool {
         // Send the calls that the loop has already made: they must precede the exit report.
         while let Ok(call) = self.calls.try_recv() {
-            self.supervisor_calls.send(call, shell);
+            self.supervisor_calls.send(call, worker);
         }
         if let Some(agent_loop) = &self.agent_loop {
             agent_loop.abort();

@@ -1,4 +1,4 @@
-//! Engines that work on one task at a time: the worker starts a [`Run`] and receives its events. To add an engine, add
+//! Engines that work on one task at a time: the worker starts a [`ProgramRun`] and receives its events. To add an engine, add
 //! a file in this directory and an arm in [`task_engine`].
 //!
 //! An engine neither calls the supervisor nor writes to the pane.
@@ -9,7 +9,8 @@ mod run;
 use agent_team_protocol::engine::Engine;
 
 pub(crate) use self::run::{
-    Claim, Event, HEADLESS_SIZE, Lines, Outcome, ProgramContext, Run, Size, TAIL_BYTES, TaskEngine,
+    Claim, Event, HEADLESS_SIZE, Lines, Outcome, ProgramContext, ProgramRun, Size, TAIL_BYTES,
+    TaskEngine,
 };
 
 /// The engine that runs the lines of tasks for members of this kind. `None` if such a member runs no lines (an agent, a

@@ -105,8 +105,8 @@ pub(crate) enum PaneEvent {
 pub(crate) struct Pane {
     member: MemberName,
     theme: Theme,
-    view: View,
-    /// The prompt, painted only in [`View::Prompt`].
+    view: PaneMode,
+    /// The prompt, painted only in [`PaneMode::Prompt`].
     prompt: TranscriptView,
     /// Actions that the user entered before the current program started. They wait until the task or the typed line has
     /// ended.
@@ -129,7 +129,7 @@ struct TypedHistory {
 }
 
 #[derive(Debug)]
-enum View {
+enum PaneMode {
     /// Before the first connection, and while exiting.
     Quiet,
     Prompt,
@@ -164,7 +164,7 @@ impl Pane {
         Self {
             member,
             theme,
-            view: View::Quiet,
+            view: PaneMode::Quiet,
             prompt,
             actions: VecDeque::new(),
             programs: 0,
@@ -212,7 +212,7 @@ impl Pane {
     /// The next event. Cancel-safe. Without a terminal, returns only actions that are already queued.
     pub(crate) async fn next(&mut self) -> PaneEvent {
         loop {
-            if let View::Prompt = self.view
+            if let PaneMode::Prompt = self.view
                 && let Some(action) = self.actions.pop_front()
             {
                 match self.event_of(action) {
@@ -221,8 +221,8 @@ impl Pane {
                 }
             }
             let paint_at = match self.view {
-                View::Prompt => self.prompt.next_paint(Instant::now()),
-                View::Quiet | View::Program { .. } => None,
+                PaneMode::Prompt => self.prompt.next_paint(Instant::now()),
+                PaneMode::Quiet | PaneMode::Program { .. } => None,
             };
             let event = tokio::select! {
                 biased;
@@ -235,7 +235,7 @@ impl Pane {
             match (event, &self.view) {
                 // Keys that were typed before a program started edit the text that is kept.
                 (Event::Pressed(keys), _) => self.press(&keys),
-                (Event::Typed { program, bytes }, View::Program { .. })
+                (Event::Typed { program, bytes }, PaneMode::Program { .. })
                     if program == self.programs =>
                 {
                     if bytes.contains(&INTERRUPT) {
@@ -315,7 +315,7 @@ impl Pane {
 
     /// Updates the prompt on the terminal.
     fn paint(&mut self, messages: Vec<MessageId>) {
-        if let View::Prompt = self.view {
+        if let PaneMode::Prompt = self.view {
             let bytes = self.prompt.paint(Instant::now());
             self.show(bytes, messages, None);
         }
@@ -329,14 +329,14 @@ impl Pane {
 
     /// Shows the prompt if nothing else is shown.
     pub(crate) fn open_prompt(&mut self) {
-        if let View::Quiet = self.view {
+        if let PaneMode::Quiet = self.view {
             self.prompt();
         }
     }
 
     pub(crate) fn prompt(&mut self) {
-        if !matches!(self.view, View::Prompt) {
-            self.view = View::Prompt;
+        if !matches!(self.view, PaneMode::Prompt) {
+            self.view = PaneMode::Prompt;
             self.prompt.attach(self.size());
             self.prompt.open(HINT);
             self.command(Command::Keys);
@@ -358,12 +358,12 @@ impl Pane {
     fn put(&mut self, text: &str, messages: Vec<MessageId>) {
         let lines = self.runtime_lines(text);
         let bytes = match &mut self.view {
-            View::Prompt => {
+            PaneMode::Prompt => {
                 self.prompt.lines(Tone::Runtime, text);
                 return self.paint(messages);
             }
-            View::Quiet => format!("{lines}\r\n").into_bytes(),
-            View::Program { position, queued } => {
+            PaneMode::Quiet => format!("{lines}\r\n").into_bytes(),
+            PaneMode::Program { position, queued } => {
                 if !fits(position) {
                     let text = lines;
                     queued.push(QueuedLine { text, messages });
@@ -395,15 +395,15 @@ impl Pane {
     }
 
     fn begin_program(&mut self, header: &str, program_of: ProgramOf) {
-        if let View::Prompt = self.view {
+        if let PaneMode::Prompt = self.view {
             let bytes = self.prompt.hide();
             self.show(bytes, Vec::new(), None);
         }
-        self.view = View::Quiet;
+        self.view = PaneMode::Quiet;
         self.line(header);
         self.programs += 1;
         self.hand_to_program(program_of);
-        self.view = View::Program {
+        self.view = PaneMode::Program {
             position: Position::default(),
             queued: Vec::new(),
         };
@@ -418,7 +418,7 @@ impl Pane {
 
     /// Takes the terminal back from a program that has exited.
     pub(crate) fn end_program(&mut self) {
-        let View::Program { position, queued } = &mut self.view else {
+        let PaneMode::Program { position, queued } = &mut self.view else {
             return;
         };
         let position = std::mem::take(position);
@@ -437,7 +437,7 @@ impl Pane {
     /// Takes the terminal back from the task or the typed line.
     pub(crate) fn end_task(&mut self) {
         self.end_program();
-        self.view = View::Quiet;
+        self.view = PaneMode::Quiet;
     }
 
     /// Waits for room for the next piece of output; `None` if this piece must skip the terminal.
@@ -447,7 +447,7 @@ impl Pane {
 
     /// Shows a program's output.
     pub(crate) fn output(&mut self, bytes: Vec<u8>, room: Option<Room>) {
-        let View::Program { position, queued } = &mut self.view else {
+        let PaneMode::Program { position, queued } = &mut self.view else {
             return;
         };
         position.follow(&bytes);
@@ -469,7 +469,7 @@ impl Pane {
 
     fn show_queued(&mut self, queued: Vec<QueuedLine>) {
         for QueuedLine { text, messages } in queued {
-            if let View::Program { position, .. } = &mut self.view {
+            if let PaneMode::Program { position, .. } = &mut self.view {
                 let bytes = inserted_line(position, &text);
                 self.show(bytes, messages, None);
             }
@@ -518,12 +518,12 @@ impl MemberPane for Pane {
         recent.push_str("\r\n");
         self.show(recent.into_bytes(), Vec::new(), None);
         match &self.view {
-            View::Quiet => {}
-            View::Prompt => {
-                self.view = View::Quiet;
+            PaneMode::Quiet => {}
+            PaneMode::Prompt => {
+                self.view = PaneMode::Quiet;
                 self.prompt();
             }
-            View::Program { position, .. } => {
+            PaneMode::Program { position, .. } => {
                 let full_screen = position.alternate_screen;
                 self.hand_to_program(ProgramOf::TypedLine);
                 if full_screen {
@@ -543,7 +543,7 @@ impl MemberPane for Pane {
     }
 
     async fn close(&mut self) {
-        if let View::Prompt = self.view {
+        if let PaneMode::Prompt = self.view {
             let bytes = self.prompt.leave(Instant::now());
             self.show(bytes, Vec::new(), None);
         }
@@ -565,8 +565,8 @@ mod tests {
 
     fn queued(pane: &Pane) -> usize {
         match &pane.view {
-            View::Program { queued, .. } => queued.len(),
-            View::Quiet | View::Prompt => 0,
+            PaneMode::Program { queued, .. } => queued.len(),
+            PaneMode::Quiet | PaneMode::Prompt => 0,
         }
     }
 

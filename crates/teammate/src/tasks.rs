@@ -26,13 +26,15 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use self::report::Reports;
-use crate::engine::{Claim, Event as RunEvent, HEADLESS_SIZE, Lines, Outcome, Run, TaskEngine};
+use crate::engine::{
+    Claim, Event as RunEvent, HEADLESS_SIZE, Lines, Outcome, ProgramRun, TaskEngine,
+};
 use crate::link::{Notice, Ticket};
 use crate::pane::{MemberPane, Pane, PaneEvent, Room, paint};
 use crate::typed::{Action, ActionResult};
 use crate::worker::{Stop, Work};
 
-type Shell = crate::worker::Shell<Pane>;
+type WorkerState = crate::worker::WorkerState<Pane>;
 
 pub(crate) struct Tasks {
     /// `None`: the worker is unfit and starts nothing.
@@ -45,7 +47,7 @@ pub(crate) struct Tasks {
 
 /// A run and its local state.
 struct Task {
-    run: Run,
+    run: ProgramRun,
     /// `None`: a line that the user has typed.
     claim: Option<Claim>,
     started: Instant,
@@ -86,51 +88,51 @@ impl Tasks {
         }
     }
 
-    fn begin(&mut self, assignment: Assignment, shell: &mut Shell) {
+    fn begin(&mut self, assignment: Assignment, worker: &mut WorkerState) {
         let Some(engine) = &mut self.engine else {
             return;
         };
         let header = paint::header(&assignment);
-        shell.write_log(&header);
-        shell.stream(&header);
-        shell.pane.begin_task(&header);
+        worker.write_log(&header);
+        worker.stream(&header);
+        worker.pane.begin_task(&header);
         let lines = Lines::from(&assignment);
         self.task = Some(Task::begin(
             engine.as_mut(),
             lines,
             Some(Claim::from(&assignment)),
-            shell,
+            worker,
         ));
     }
 
     /// Runs a line that the user has typed.
-    fn begin_line(&mut self, line: String, shell: &mut Shell) {
+    fn begin_line(&mut self, line: String, worker: &mut WorkerState) {
         let (None, Some(engine)) = (&self.task, &mut self.engine) else {
             return;
         };
         // The log records the whole line; the pane has just shown it.
-        let redacted = shell.config.program_context.secrets.redact(&line);
+        let redacted = worker.config.program_context.secrets.redact(&line);
         let recorded = format!("── you ── {}", visible(&redacted));
-        shell.write_log(&recorded);
-        shell.stream(&recorded);
-        shell.pane.begin_line(&paint::typed(&redacted));
+        worker.write_log(&recorded);
+        worker.stream(&recorded);
+        worker.pane.begin_line(&paint::typed(&redacted));
         let lines = Lines {
             run: Some(line),
             ..Lines::default()
         };
-        self.task = Some(Task::begin(engine.as_mut(), lines, None, shell));
+        self.task = Some(Task::begin(engine.as_mut(), lines, None, worker));
     }
 
     /// Reports that a line which the user has typed does not run, because the member is stopping.
-    fn refuse_line(line: &str, shell: &mut Shell) {
-        let redacted = shell.config.program_context.secrets.redact(line);
-        shell.note(&paint::line_not_run("stopping", &redacted));
+    fn refuse_line(line: &str, worker: &mut WorkerState) {
+        let redacted = worker.config.program_context.secrets.redact(line);
+        worker.note(&paint::line_not_run("stopping", &redacted));
     }
 
     /// Takes the task that waits for the end of a typed line.
-    fn take_waiting(&mut self, shell: &Shell) -> Option<Assignment> {
+    fn take_waiting(&mut self, worker: &WorkerState) -> Option<Assignment> {
         let waiting = self.waiting.take()?;
-        shell
+        worker
             .config
             .link
             .notify(Notice::Waits(MemberWaits { on: None }));
@@ -138,10 +140,10 @@ impl Tasks {
     }
 
     /// Reports why the assigned task does not begin.
-    fn report_wait(shell: &Shell) {
+    fn report_wait(worker: &WorkerState) {
         let what = "the user's program in its pane".to_owned();
         let on = Some(Waiting::Reply { what });
-        shell.config.link.notify(Notice::Waits(MemberWaits { on }));
+        worker.config.link.notify(Notice::Waits(MemberWaits { on }));
     }
 
     fn line_runs(&self) -> bool {
@@ -149,38 +151,38 @@ impl Tasks {
     }
 
     /// Terminates the run without a report.
-    fn end_run(&mut self, why: &str, after_run: AfterRun, shell: &mut Shell) {
+    fn end_run(&mut self, why: &str, after_run: AfterRun, worker: &mut WorkerState) {
         let Some(task) = &mut self.task else { return };
         if let AfterRun::Report = task.after_run {
             let ended = match task.claim {
                 Some(claim) => paint::abandoned(claim.task, why),
                 None => paint::line_failed(why),
             };
-            shell.announce(&ended);
+            worker.announce(&ended);
             task.run.controls.end();
-            shell.life.work_is_ending();
+            worker.life.work_is_ending();
         }
         task.after_run = after_run;
     }
 
-    fn run_event(&mut self, event: RunEvent, room: Option<Room>, shell: &mut Shell) {
+    fn run_event(&mut self, event: RunEvent, room: Option<Room>, worker: &mut WorkerState) {
         match event {
-            RunEvent::Session(leader) => self.session(leader, shell),
+            RunEvent::Session(leader) => self.session(leader, worker),
             RunEvent::Output { bytes, text } => {
-                shell.pane.output(bytes, room);
+                worker.pane.output(bytes, room);
                 // The log reports its own write errors; the task continues.
-                let _logged = shell.config.log.append(&text);
-                shell.add_output(&text);
+                let _logged = worker.config.log.append(&text);
+                worker.add_output(&text);
             }
             RunEvent::Verifying(line) => {
-                shell.pane.end_program();
-                shell.announce(&paint::verifying(&line));
+                worker.pane.end_program();
+                worker.announce(&paint::verifying(&line));
             }
-            RunEvent::Ended(outcome) => self.ended(outcome, shell),
+            RunEvent::Ended(outcome) => self.ended(outcome, worker),
         }
     }
 
-    fn session(&mut self, leader: ProcessId, shell: &mut Shell) {
+    fn session(&mut self, leader: ProcessId, worker: &mut WorkerState) {
         if let Some(task) = &mut self.task {
             let session = TaskSession {
                 task: task.claim.map(|claim| claim.task),
@@ -188,56 +190,58 @@ impl Tasks {
                 start_time: leader.start_time,
             };
             task.session = Some(session.clone());
-            shell.config.link.notify(Notice::Session(session));
+            worker.config.link.notify(Notice::Session(session));
         }
     }
 
-    fn ended(&mut self, outcome: Outcome, shell: &mut Shell) {
-        shell.flush(self.task());
-        shell.pane.end_task();
+    fn ended(&mut self, outcome: Outcome, worker: &mut WorkerState) {
+        worker.flush(self.task());
+        worker.pane.end_task();
         let Some(task) = self.task.take() else { return };
         if let AfterRun::Report = task.after_run {
             match (task.claim, outcome) {
                 (Some(claim), outcome) => {
                     let took = task.started.elapsed();
-                    self.reports.end(claim, took, outcome, shell);
+                    self.reports.end(claim, took, outcome, worker);
                 }
                 (None, Outcome::Failed { reason, .. }) => {
-                    shell.announce(&paint::line_failed(&reason));
+                    worker.announce(&paint::line_failed(&reason));
                 }
                 (None, Outcome::Completed { .. } | Outcome::Abandoned) => {}
             }
         }
-        if let Some(waiting) = self.take_waiting(shell)
-            && shell.life.is_working()
+        if let Some(waiting) = self.take_waiting(worker)
+            && worker.life.is_working()
         {
-            return self.begin(waiting, shell);
+            return self.begin(waiting, worker);
         }
         match task.after_run {
-            AfterRun::Start(assignment) if shell.life.is_working() => self.begin(assignment, shell),
-            AfterRun::Report | AfterRun::Idle if shell.life.is_working() => shell.pane.prompt(),
+            AfterRun::Start(assignment) if worker.life.is_working() => {
+                self.begin(assignment, worker)
+            }
+            AfterRun::Report | AfterRun::Idle if worker.life.is_working() => worker.pane.prompt(),
             AfterRun::Report | AfterRun::Idle | AfterRun::Start(_) => {
-                for line in shell.pane.take_lines() {
-                    Self::refuse_line(&line, shell);
+                for line in worker.pane.take_lines() {
+                    Self::refuse_line(&line, worker);
                 }
-                shell.ended(None);
+                worker.ended(None);
             }
         }
     }
 
-    fn pane_event(&mut self, event: PaneEvent, shell: &mut Shell) {
+    fn pane_event(&mut self, event: PaneEvent, worker: &mut WorkerState) {
         match event {
-            PaneEvent::Line(line) if shell.life.is_working() => self.begin_line(line, shell),
-            PaneEvent::Line(line) => Self::refuse_line(&line, shell),
+            PaneEvent::Line(line) if worker.life.is_working() => self.begin_line(line, worker),
+            PaneEvent::Line(line) => Self::refuse_line(&line, worker),
             PaneEvent::Task(line) => {
                 // The receiver of the actions exists until the process exits.
-                let _ended = shell.config.typed.actions.send(Action::Line(line));
+                let _ended = worker.config.typed.actions.send(Action::Line(line));
             }
             PaneEvent::Verb(words) => {
-                let size = shell.pane.surface.size();
-                shell.config.typed.verb(words, size);
+                let size = worker.pane.surface.size();
+                worker.config.typed.verb(words, size);
             }
-            PaneEvent::Complete(names) => shell.config.typed.complete(names),
+            PaneEvent::Complete(names) => worker.config.typed.complete(names),
             PaneEvent::Keys(keys) => {
                 if let Some(task) = &self.task
                     && let AfterRun::Report = task.after_run
@@ -245,8 +249,8 @@ impl Tasks {
                     task.run.controls.type_in(keys);
                 }
             }
-            PaneEvent::Shown(messages) => self.reports.acknowledge(messages, shell),
-            PaneEvent::Gone => self.lose_pane(shell),
+            PaneEvent::Shown(messages) => self.reports.acknowledge(messages, worker),
+            PaneEvent::Gone => self.lose_pane(worker),
         }
     }
 }
@@ -256,11 +260,11 @@ impl Task {
         engine: &mut dyn TaskEngine,
         lines: Lines,
         claim: Option<Claim>,
-        shell: &Shell,
+        worker: &WorkerState,
     ) -> Self {
-        let size = shell.pane.surface.size().unwrap_or(HEADLESS_SIZE);
+        let size = worker.pane.surface.size().unwrap_or(HEADLESS_SIZE);
         Self {
-            run: engine.start(&shell.config.program_context, lines, size),
+            run: engine.start(&worker.config.program_context, lines, size),
             claim,
             started: Instant::now(),
             session: None,
@@ -282,24 +286,24 @@ impl Work for Tasks {
         }
     }
 
-    fn apply(&mut self, event: Event, shell: &mut Shell) {
+    fn apply(&mut self, event: Event, worker: &mut WorkerState) {
         match event {
-            Event::Run(event, room) => self.run_event(event, room, shell),
-            Event::Pane(event) => self.pane_event(event, shell),
+            Event::Run(event, room) => self.run_event(event, room, worker),
+            Event::Pane(event) => self.pane_event(event, worker),
         }
     }
 
-    fn welcomed(&mut self, welcome: &Welcome, shell: &mut Shell) {
-        shell.pane.set_colour(Colour::named(&welcome.colour));
+    fn welcomed(&mut self, welcome: &Welcome, worker: &mut WorkerState) {
+        worker.pane.set_colour(Colour::named(&welcome.colour));
         match &self.task {
-            None if shell.life.is_working() => shell.pane.open_prompt(),
+            None if worker.life.is_working() => worker.pane.open_prompt(),
             None => {}
             Some(task) => {
                 if let Some(session) = &task.session {
-                    shell.config.link.notify(Notice::Session(session.clone()));
+                    worker.config.link.notify(Notice::Session(session.clone()));
                 }
                 if self.waiting.is_some() {
-                    Self::report_wait(shell);
+                    Self::report_wait(worker);
                 }
             }
         }
@@ -323,22 +327,22 @@ impl Work for Tasks {
         self.reports.is_reported(claim)
     }
 
-    fn start(&mut self, assignment: Assignment, shell: &mut Shell) {
+    fn start(&mut self, assignment: Assignment, worker: &mut WorkerState) {
         // A worker that is stopping leaves the task to the supervisor, which releases it.
-        if !shell.life.is_working() {
+        if !worker.life.is_working() {
             return;
         }
         if self.line_runs() {
             if self.claim() != Some(Claim::from(&assignment)) {
                 let task = assignment.task;
-                shell.note(&format!("… {task} waits until your program ends"));
-                Self::report_wait(shell);
+                worker.note(&format!("… {task} waits until your program ends"));
+                Self::report_wait(worker);
                 self.waiting = Some(assignment);
             }
             return;
         }
         match &self.task {
-            None => self.begin(assignment, shell),
+            None => self.begin(assignment, worker),
             Some(Task {
                 claim,
                 after_run: AfterRun::Report,
@@ -347,19 +351,19 @@ impl Work for Tasks {
             Some(_) => self.end_run(
                 "a new assignment replaces it",
                 AfterRun::Start(assignment),
-                shell,
+                worker,
             ),
         }
     }
 
-    fn abandon(&mut self, abandon: Abandon, shell: &mut Shell) {
+    fn abandon(&mut self, abandon: Abandon, worker: &mut WorkerState) {
         let abandoned = Claim {
             task: abandon.task,
             generation: abandon.generation,
         };
         let is_abandoned = |waiting: &Assignment| Claim::from(waiting) == abandoned;
         if self.waiting.as_ref().is_some_and(is_abandoned) {
-            self.take_waiting(shell);
+            self.take_waiting(worker);
             return;
         }
         let Some(task) = &mut self.task else { return };
@@ -368,41 +372,41 @@ impl Work for Tasks {
                 task.after_run = AfterRun::Idle
             }
             AfterRun::Report if task.claim == Some(abandoned) => {
-                self.end_run(&abandon.reason, AfterRun::Idle, shell);
+                self.end_run(&abandon.reason, AfterRun::Idle, worker);
             }
             // The claim is not the current one, or the run is being terminated already.
             AfterRun::Report | AfterRun::Idle | AfterRun::Start(_) => {}
         }
     }
 
-    fn lose_claim(&mut self, shell: &mut Shell) {
-        if self.take_waiting(shell).is_none() {
-            self.end_run("this member no longer owns it", AfterRun::Idle, shell);
+    fn lose_claim(&mut self, worker: &mut WorkerState) {
+        if self.take_waiting(worker).is_none() {
+            self.end_run("this member no longer owns it", AfterRun::Idle, worker);
         }
     }
 
     /// Terminates the line that the user has typed, if one runs: only its member can end a task.
-    fn interrupt(&mut self, shell: &mut Shell) {
+    fn interrupt(&mut self, worker: &mut WorkerState) {
         if self.line_runs() {
-            self.end_run("interrupted by the user", AfterRun::Idle, shell);
+            self.end_run("interrupted by the user", AfterRun::Idle, worker);
         }
     }
 
-    fn run_line(&mut self, line: String, shell: &mut Shell) {
+    fn run_line(&mut self, line: String, worker: &mut WorkerState) {
         // The supervisor has checked that the member is idle; it may have started work meanwhile, or runs another line.
         let why = match self.task {
-            _ if self.engine.is_none() || !shell.life.is_working() => "stopping",
+            _ if self.engine.is_none() || !worker.life.is_working() => "stopping",
             Some(_) => "at work",
-            None => return self.begin_line(line, shell),
+            None => return self.begin_line(line, worker),
         };
-        let redacted = shell.config.program_context.secrets.redact(&line);
-        shell.announce(&paint::line_not_run(why, &redacted));
+        let redacted = worker.config.program_context.secrets.redact(&line);
+        worker.announce(&paint::line_not_run(why, &redacted));
     }
 
-    fn deliver(&mut self, deliver: Deliver, shell: &mut Shell) {
+    fn deliver(&mut self, deliver: Deliver, worker: &mut WorkerState) {
         // A worker that only reports why it is unfit must not acknowledge messages: the next launch works on them.
         if self.engine.is_some() {
-            self.reports.deliver(deliver, shell);
+            self.reports.deliver(deliver, worker);
         }
     }
 
@@ -410,34 +414,34 @@ impl Work for Tasks {
         &mut self,
         ticket: Ticket,
         outcome: Result<Box<RawValue>, Refusal>,
-        shell: &mut Shell,
+        worker: &mut WorkerState,
     ) {
-        self.reports.answered(ticket, outcome.map(drop), shell);
+        self.reports.answered(ticket, outcome.map(drop), worker);
     }
 
-    fn acted(&mut self, result: ActionResult, shell: &mut Shell) {
+    fn acted(&mut self, result: ActionResult, worker: &mut WorkerState) {
         match result {
-            ActionResult::Task(task) => shell.note(&format!("{task} added")),
-            ActionResult::Printed(text) => shell.pane.line(text.trim_end()),
-            ActionResult::Found(names, candidates) => shell.pane.offer(&names, candidates),
+            ActionResult::Task(task) => worker.note(&format!("{task} added")),
+            ActionResult::Printed(text) => worker.pane.line(text.trim_end()),
+            ActionResult::Found(names, candidates) => worker.pane.offer(&names, candidates),
             ActionResult::Accepted | ActionResult::NotDecided(_) | ActionResult::Shown(_) => {}
         }
     }
 
-    fn show(&mut self, show: &ShowPane, shell: &mut Shell) {
-        let unconfirmed = shell.move_pane(show);
-        self.reports.acknowledge(unconfirmed, shell);
-        self.resize(shell);
+    fn show(&mut self, show: &ShowPane, worker: &mut WorkerState) {
+        let unconfirmed = worker.move_pane(show);
+        self.reports.acknowledge(unconfirmed, worker);
+        self.resize(worker);
     }
 
-    fn lose_pane(&mut self, shell: &mut Shell) {
-        let unconfirmed = shell.lose_pane();
-        self.reports.acknowledge(unconfirmed, shell);
+    fn lose_pane(&mut self, worker: &mut WorkerState) {
+        let unconfirmed = worker.lose_pane();
+        self.reports.acknowledge(unconfirmed, worker);
     }
 
-    fn resize(&mut self, shell: &mut Shell) {
-        shell.pane.resize();
-        if let (Some(size), Some(task)) = (shell.pane.surface.size(), &self.task) {
+    fn resize(&mut self, worker: &mut WorkerState) {
+        worker.pane.resize();
+        if let (Some(size), Some(task)) = (worker.pane.surface.size(), &self.task) {
             task.run.controls.resize(size);
         }
     }
@@ -446,14 +450,14 @@ impl Work for Tasks {
         self.task.is_some()
     }
 
-    fn stop(&mut self, stop: &Stop<'_>, _shell: &mut Shell) -> Option<Instant> {
+    fn stop(&mut self, stop: &Stop<'_>, _worker: &mut WorkerState) -> Option<Instant> {
         let finishes =
             matches!(&self.task, Some(task) if matches!(task.after_run, AfterRun::Report));
         finishes.then_some(stop.finish_at)
     }
 
-    fn end(&mut self, why: &str, shell: &mut Shell) -> bool {
-        self.end_run(why, AfterRun::Idle, shell);
+    fn end(&mut self, why: &str, worker: &mut WorkerState) -> bool {
+        self.end_run(why, AfterRun::Idle, worker);
         self.task.is_none()
     }
 

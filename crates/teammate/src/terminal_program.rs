@@ -41,7 +41,7 @@ use crate::timer::sleep_until;
 use crate::typed::ActionResult;
 use crate::worker::{ExitReport, Stop, Work};
 
-type Shell = crate::worker::Shell<ProgramPane>;
+type WorkerState = crate::worker::WorkerState<ProgramPane>;
 
 /// The largest length of the program's name in a line, in characters.
 const NAME: usize = 60;
@@ -113,38 +113,38 @@ impl TerminalProgram {
         }
     }
 
-    fn begin(&mut self, shell: &mut Shell) {
+    fn begin(&mut self, worker: &mut WorkerState) {
         let name = &self.name;
-        shell.announce(&format!("── {name}"));
-        self.size = shell.pane.size().unwrap_or(self.size);
-        let context = &shell.config.program_context;
+        worker.announce(&format!("── {name}"));
+        self.size = worker.pane.size().unwrap_or(self.size);
+        let context = &worker.config.program_context;
         let env = environment(context, &self.env);
         match InnerPty::spawn(context, &self.command, env, self.size, true) {
             Ok(pty) => {
-                if !shell.pane.surface().is_open() {
+                if !worker.pane.surface().is_open() {
                     let member = &self.member;
-                    shell.announce(&format!(
+                    worker.announce(&format!(
                         "… no pane shows {name}: agent-team attach {member}"
                     ));
                 }
                 self.state = State::Running(Box::new(pty));
-                self.report_session(shell);
+                self.report_session(worker);
                 self.screen_at = Some(Instant::now());
-                shell.pane.begin_program();
+                worker.pane.begin_program();
             }
             Err(error) => {
                 self.state = State::Over;
                 let report = cannot_start(name, &error);
-                shell.announce(&format!("✗ {}", report.reason));
-                shell.ended(Some(report));
+                worker.announce(&format!("✗ {}", report.reason));
+                worker.ended(Some(report));
             }
         }
     }
 
-    fn report_session(&self, shell: &Shell) {
+    fn report_session(&self, worker: &WorkerState) {
         if let State::Running(pty) = &self.state {
             let leader = pty.process();
-            shell.config.link.notify(Notice::Session(TaskSession {
+            worker.config.link.notify(Notice::Session(TaskSession {
                 task: None,
                 pid: leader.pid,
                 start_time: leader.start_time,
@@ -152,19 +152,19 @@ impl TerminalProgram {
         }
     }
 
-    fn pty_event(&mut self, event: PtyEvent, shell: &mut Shell) {
+    fn pty_event(&mut self, event: PtyEvent, worker: &mut WorkerState) {
         match event {
             PtyEvent::Output => {
                 self.screen_at.get_or_insert(Instant::now() + SCREEN_PAUSE);
-                shell.pane.change();
-                self.log_past(shell);
+                worker.pane.change();
+                self.log_past(worker);
             }
-            PtyEvent::Ended(status) => self.ended(status, shell),
+            PtyEvent::Ended(status) => self.ended(status, worker),
         }
     }
 
     /// Sends the screen to the supervisor, for clients that show it.
-    fn send_screen(&mut self, shell: &Shell) {
+    fn send_screen(&mut self, worker: &WorkerState) {
         self.screen_at = None;
         let State::Running(pty) = &self.state else {
             return;
@@ -185,11 +185,11 @@ impl TerminalProgram {
             rows,
             lines,
         };
-        shell.config.link.notify(Notice::Screen(screen, slot));
+        worker.config.link.notify(Notice::Screen(screen, slot));
     }
 
     /// Logs the rows that have left the screen.
-    fn log_past(&mut self, shell: &mut Shell) {
+    fn log_past(&mut self, worker: &mut WorkerState) {
         let State::Running(pty) = &self.state else {
             return;
         };
@@ -199,45 +199,45 @@ impl TerminalProgram {
             .flat_map(|row| [row, "\n"])
             .collect();
         self.logged = screen.past_rows();
-        log(&text, shell);
+        log(&text, worker);
     }
 
-    fn ended(&mut self, status: Option<ExitStatus>, shell: &mut Shell) {
-        self.log_past(shell);
+    fn ended(&mut self, status: Option<ExitStatus>, worker: &mut WorkerState) {
+        self.log_past(worker);
         let State::Running(pty) = std::mem::replace(&mut self.state, State::Over) else {
             return;
         };
         let screen = pty.screen();
         let text = screen.text();
         if !text.is_empty() {
-            log(&(text + "\n"), shell);
+            log(&(text + "\n"), worker);
         }
-        shell.pane.end_program(screen);
-        if !shell.life.is_working() {
-            return shell.ended(None);
+        worker.pane.end_program(screen);
+        if !worker.life.is_working() {
+            return worker.ended(None);
         }
         let report = exited(&self.name, status);
         let sign = if report.code == 0 { '✓' } else { '✗' };
-        shell.announce(&format!("{sign} {}", report.reason));
-        shell.ended(Some(report));
+        worker.announce(&format!("{sign} {}", report.reason));
+        worker.ended(Some(report));
     }
 
-    fn pane_event(&mut self, event: ProgramEvent, shell: &mut Shell) {
+    fn pane_event(&mut self, event: ProgramEvent, worker: &mut WorkerState) {
         match (event, &mut self.state) {
             (ProgramEvent::Keys(keys), State::Running(pty)) => pty.type_in(&keys),
-            (ProgramEvent::Frame, State::Running(pty)) => shell.pane.paint(pty.screen()),
+            (ProgramEvent::Frame, State::Running(pty)) => worker.pane.paint(pty.screen()),
             (ProgramEvent::Keys(_) | ProgramEvent::Frame, State::NotStarted | State::Over) => {}
-            (ProgramEvent::Shown(messages), _) => self.acknowledge(messages, shell),
-            (ProgramEvent::Gone, _) => self.lose_pane(shell),
+            (ProgramEvent::Shown(messages), _) => self.acknowledge(messages, worker),
+            (ProgramEvent::Gone, _) => self.lose_pane(worker),
         }
     }
 
-    fn acknowledge(&mut self, messages: Vec<MessageId>, shell: &mut Shell) {
+    fn acknowledge(&mut self, messages: Vec<MessageId>, worker: &mut WorkerState) {
         if !messages.is_empty() {
             let request = Request::of::<MessageRead>(&ReadMessages {
                 messages: messages.clone(),
             });
-            let ticket = shell.config.link.request(request);
+            let ticket = worker.config.link.request(request);
             self.acknowledged.insert(ticket, messages);
         }
     }
@@ -250,11 +250,11 @@ impl TerminalProgram {
 }
 
 /// Logs and streams text of the program's screen, without secrets.
-fn log(text: &str, shell: &mut Shell) {
-    let text = shell.config.program_context.secrets.redact(text);
+fn log(text: &str, worker: &mut WorkerState) {
+    let text = worker.config.program_context.secrets.redact(text);
     // The log reports its own write errors; the program continues.
-    let _logged = shell.config.log.append(&text);
-    shell.add_output(&text);
+    let _logged = worker.config.log.append(&text);
+    worker.add_output(&text);
 }
 
 /// The member's environment with these variables. Omits [`NESTED`] variables: if the team was started inside another
@@ -332,19 +332,19 @@ impl Work for TerminalProgram {
         }
     }
 
-    fn apply(&mut self, event: Event, shell: &mut Shell) {
+    fn apply(&mut self, event: Event, worker: &mut WorkerState) {
         match event {
-            Event::Pty(event) => self.pty_event(event, shell),
-            Event::Pane(event) => self.pane_event(event, shell),
-            Event::SendScreen => self.send_screen(shell),
+            Event::Pty(event) => self.pty_event(event, worker),
+            Event::Pane(event) => self.pane_event(event, worker),
+            Event::SendScreen => self.send_screen(worker),
         }
     }
 
-    fn welcomed(&mut self, _welcome: &Welcome, shell: &mut Shell) {
+    fn welcomed(&mut self, _welcome: &Welcome, worker: &mut WorkerState) {
         match &self.state {
-            State::NotStarted if shell.life.is_working() => self.begin(shell),
+            State::NotStarted if worker.life.is_working() => self.begin(worker),
             State::Running(_) => {
-                self.report_session(shell);
+                self.report_session(worker);
                 self.screen_at = Some(Instant::now());
             }
             State::NotStarted | State::Over => {}
@@ -360,28 +360,28 @@ impl Work for TerminalProgram {
         false
     }
 
-    fn start(&mut self, _assignment: Assignment, _shell: &mut Shell) {}
+    fn start(&mut self, _assignment: Assignment, _worker: &mut WorkerState) {}
 
-    fn abandon(&mut self, _abandon: Abandon, _shell: &mut Shell) {}
+    fn abandon(&mut self, _abandon: Abandon, _worker: &mut WorkerState) {}
 
-    fn lose_claim(&mut self, _shell: &mut Shell) {}
+    fn lose_claim(&mut self, _worker: &mut WorkerState) {}
 
     /// Writes messages to the log and the pane. A message counts as read when it is logged and the pane, if any, has
     /// shown it.
-    fn deliver(&mut self, deliver: Deliver, shell: &mut Shell) {
+    fn deliver(&mut self, deliver: Deliver, worker: &mut WorkerState) {
         for message in deliver.messages {
             // Skip a repeated delivery: the message still waits for the pane, or its acknowledgement is in flight.
             if !self.in_progress.insert(message.id) {
                 continue;
             }
             let text = paint::message_over(&message, &self.name);
-            if shell.config.log.line(&text).is_err() {
+            if worker.config.log.line(&text).is_err() {
                 // A message that is not in the log does not count as read. The supervisor delivers it again.
                 self.in_progress.remove(&message.id);
                 continue;
             }
-            let read = shell.pane.messages(&text, vec![message.id]);
-            self.acknowledge(read, shell);
+            let read = worker.pane.messages(&text, vec![message.id]);
+            self.acknowledge(read, worker);
         }
     }
 
@@ -389,7 +389,7 @@ impl Work for TerminalProgram {
         &mut self,
         ticket: Ticket,
         _outcome: Result<Box<RawValue>, Refusal>,
-        _shell: &mut Shell,
+        _worker: &mut WorkerState,
     ) {
         for message in self.acknowledged.remove(&ticket).unwrap_or_default() {
             self.in_progress.remove(&message);
@@ -397,25 +397,25 @@ impl Work for TerminalProgram {
     }
 
     /// The pane has no prompt, so the user causes no action there.
-    fn acted(&mut self, _result: ActionResult, _shell: &mut Shell) {}
+    fn acted(&mut self, _result: ActionResult, _worker: &mut WorkerState) {}
 
-    fn show(&mut self, show: &ShowPane, shell: &mut Shell) {
-        let unconfirmed = shell.move_pane(show);
-        self.acknowledge(unconfirmed, shell);
-        self.resize(shell);
+    fn show(&mut self, show: &ShowPane, worker: &mut WorkerState) {
+        let unconfirmed = worker.move_pane(show);
+        self.acknowledge(unconfirmed, worker);
+        self.resize(worker);
     }
 
-    fn lose_pane(&mut self, shell: &mut Shell) {
-        let unconfirmed = shell.lose_pane();
-        self.acknowledge(unconfirmed, shell);
+    fn lose_pane(&mut self, worker: &mut WorkerState) {
+        let unconfirmed = worker.lose_pane();
+        self.acknowledge(unconfirmed, worker);
     }
 
-    fn resize(&mut self, shell: &mut Shell) {
-        let Some(size) = shell.pane.size().filter(|size| *size != self.size) else {
+    fn resize(&mut self, worker: &mut WorkerState) {
+        let Some(size) = worker.pane.size().filter(|size| *size != self.size) else {
             return;
         };
         self.size = size;
-        shell.pane.resize();
+        worker.pane.resize();
         if let State::Running(pty) = &mut self.state {
             pty.resize(size);
         }
@@ -426,12 +426,12 @@ impl Work for TerminalProgram {
     }
 
     /// The program is terminated at once: it has no work that it could finish.
-    fn stop(&mut self, _stop: &Stop<'_>, _shell: &mut Shell) -> Option<Instant> {
+    fn stop(&mut self, _stop: &Stop<'_>, _worker: &mut WorkerState) -> Option<Instant> {
         self.end_program();
         None
     }
 
-    fn end(&mut self, _why: &str, _shell: &mut Shell) -> bool {
+    fn end(&mut self, _why: &str, _worker: &mut WorkerState) -> bool {
         self.end_program();
         !self.is_busy()
     }

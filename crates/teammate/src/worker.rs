@@ -77,10 +77,10 @@ pub(crate) trait Work: Sized {
     /// The next event of the pane and the engine. Cancel-safe.
     async fn next(&mut self, pane: &mut Self::Pane) -> Self::Event;
 
-    fn apply(&mut self, event: Self::Event, shell: &mut Shell<Self::Pane>);
+    fn apply(&mut self, event: Self::Event, worker: &mut WorkerState<Self::Pane>);
 
     /// Called when the supervisor has accepted a connection.
-    fn welcomed(&mut self, welcome: &Welcome, shell: &mut Shell<Self::Pane>);
+    fn welcomed(&mut self, welcome: &Welcome, worker: &mut WorkerState<Self::Pane>);
 
     /// The claim that the member works on.
     fn claim(&self) -> Option<Claim>;
@@ -88,26 +88,26 @@ pub(crate) trait Work: Sized {
     /// Returns whether the end of this claim is reported and not yet answered.
     fn is_reported(&self, claim: Claim) -> bool;
 
-    fn start(&mut self, assignment: Assignment, shell: &mut Shell<Self::Pane>);
+    fn start(&mut self, assignment: Assignment, worker: &mut WorkerState<Self::Pane>);
 
-    fn abandon(&mut self, abandon: Abandon, shell: &mut Shell<Self::Pane>);
+    fn abandon(&mut self, abandon: Abandon, worker: &mut WorkerState<Self::Pane>);
 
     /// Called when the supervisor reports no claim of this member although `claim` returns a claim.
-    fn lose_claim(&mut self, shell: &mut Shell<Self::Pane>);
+    fn lose_claim(&mut self, worker: &mut WorkerState<Self::Pane>);
 
-    fn deliver(&mut self, deliver: Deliver, shell: &mut Shell<Self::Pane>);
+    fn deliver(&mut self, deliver: Deliver, worker: &mut WorkerState<Self::Pane>);
 
-    fn inform(&mut self, inform: RequestNotice, shell: &mut Shell<Self::Pane>) {
-        shell.note(&visible_line(&inform.text));
+    fn inform(&mut self, inform: RequestNotice, worker: &mut WorkerState<Self::Pane>) {
+        worker.note(&visible_line(&inform.text));
     }
 
     /// Shows the end of the goal. Does nothing by default: only an agent can be the lead.
-    fn goal_ended(&mut self, _ended: &GoalEnded, _shell: &mut Shell<Self::Pane>) {}
+    fn goal_ended(&mut self, _ended: &GoalEnded, _worker: &mut WorkerState<Self::Pane>) {}
 
     /// Notifies the user through the terminal.
-    fn notify_user(&mut self, notify: &NotifyUser, shell: &mut Shell<Self::Pane>) {
-        let surface = shell.pane.surface();
-        surface.notify(shell.config.notifications, &notify.text, notify.desktop);
+    fn notify_user(&mut self, notify: &NotifyUser, worker: &mut WorkerState<Self::Pane>) {
+        let surface = worker.pane.surface();
+        surface.notify(worker.config.notifications, &notify.text, notify.desktop);
     }
 
     fn allow(&mut self, _allowance: Allowance) {}
@@ -117,43 +117,43 @@ pub(crate) trait Work: Sized {
         &mut self,
         ticket: Ticket,
         outcome: Result<Box<RawValue>, Refusal>,
-        shell: &mut Shell<Self::Pane>,
+        worker: &mut WorkerState<Self::Pane>,
     );
 
     /// Called with the result of an action of the user.
-    fn acted(&mut self, result: ActionResult, shell: &mut Shell<Self::Pane>);
+    fn acted(&mut self, result: ActionResult, worker: &mut WorkerState<Self::Pane>);
 
     /// Moves the pane to a lent terminal.
-    fn show(&mut self, show: &ShowPane, shell: &mut Shell<Self::Pane>);
+    fn show(&mut self, show: &ShowPane, worker: &mut WorkerState<Self::Pane>);
 
-    fn lose_pane(&mut self, shell: &mut Shell<Self::Pane>);
+    fn lose_pane(&mut self, worker: &mut WorkerState<Self::Pane>);
 
     /// Called when the terminal was resized.
-    fn resize(&mut self, shell: &mut Shell<Self::Pane>);
+    fn resize(&mut self, worker: &mut WorkerState<Self::Pane>);
 
     /// Called when the user interrupts the current turn through another client.
-    fn interrupt(&mut self, _shell: &mut Shell<Self::Pane>) {}
+    fn interrupt(&mut self, _worker: &mut WorkerState<Self::Pane>) {}
 
     /// Called with a shell line that the user has typed in another terminal. Does nothing by default: the supervisor
     /// sends such lines to command members only.
-    fn run_line(&mut self, _line: String, _shell: &mut Shell<Self::Pane>) {}
+    fn run_line(&mut self, _line: String, _worker: &mut WorkerState<Self::Pane>) {}
 
     /// Called when the user asks to compact the conversation. Does nothing by default: only agents have a conversation.
-    fn compact(&mut self, _shell: &mut Shell<Self::Pane>) {}
+    fn compact(&mut self, _worker: &mut WorkerState<Self::Pane>) {}
 
     /// Called when the user calls a prompt of an MCP server through another client. Does nothing by default.
-    fn send_prompt(&mut self, _prompt: SendPrompt, _shell: &mut Shell<Self::Pane>) {}
+    fn send_prompt(&mut self, _prompt: SendPrompt, _worker: &mut WorkerState<Self::Pane>) {}
 
     /// Returns whether work is running that must end before the exit report.
     fn is_busy(&self) -> bool;
 
     /// Asks the running work to finish by itself. Returns the time at which to terminate the work; `None` if the work
     /// is already being terminated.
-    fn stop(&mut self, stop: &Stop<'_>, shell: &mut Shell<Self::Pane>) -> Option<Instant>;
+    fn stop(&mut self, stop: &Stop<'_>, worker: &mut WorkerState<Self::Pane>) -> Option<Instant>;
 
-    /// Terminates the running work. Returns false if the work has not ended yet; [`Shell::ended`] is then called
+    /// Terminates the running work. Returns false if the work has not ended yet; [`WorkerState::ended`] is then called
     /// later.
-    fn end(&mut self, why: &str, shell: &mut Shell<Self::Pane>) -> bool;
+    fn end(&mut self, why: &str, worker: &mut WorkerState<Self::Pane>) -> bool;
 
     /// Returns whether all reports that must precede the exit report are answered.
     fn is_settled(&self) -> bool {
@@ -170,7 +170,7 @@ pub(crate) trait Work: Sized {
 }
 
 /// The state that is independent of the engine. The worker passes it to the methods of its [`Work`].
-pub(crate) struct Shell<P> {
+pub(crate) struct WorkerState<P> {
     pub(crate) config: WorkerConfig,
     pub(crate) pane: P,
     pub(crate) life: Life,
@@ -183,7 +183,7 @@ pub(crate) struct Shell<P> {
 }
 
 pub(crate) struct Worker<W: Work> {
-    shell: Shell<W::Pane>,
+    worker: WorkerState<W::Pane>,
     work: W,
 }
 
@@ -199,7 +199,7 @@ enum Event<E> {
 
 impl<W: Work> Worker<W> {
     pub(crate) fn new(config: WorkerConfig, pane: W::Pane, work: W) -> Self {
-        let shell = Shell {
+        let worker = WorkerState {
             config,
             pane,
             life: Life::Working,
@@ -207,13 +207,13 @@ impl<W: Work> Worker<W> {
             output_at: Instant::now(),
             exit: None,
         };
-        Self { shell, work }
+        Self { worker, work }
     }
 
     /// Reports that this worker cannot work, and exits.
     pub(crate) async fn report_unfit(mut self, report: ExitReport) -> u8 {
-        self.shell.note(&report.reason);
-        self.shell.life.leave(report, Instant::now());
+        self.worker.note(&report.reason);
+        self.worker.life.leave(report, Instant::now());
         self.run().await
     }
 
@@ -221,26 +221,26 @@ impl<W: Work> Worker<W> {
     pub(crate) async fn run(mut self) -> u8 {
         let code = loop {
             self.settle();
-            if let Life::Gone { code } = self.shell.life {
+            if let Life::Gone { code } = self.worker.life {
                 break code;
             }
             let event = self.next().await;
             self.apply(event);
         };
         self.work.close().await;
-        self.shell.pane.close().await;
+        self.worker.pane.close().await;
         code
     }
 
     async fn next(&mut self) -> Event<W::Event> {
-        let Shell {
+        let WorkerState {
             config,
             pane,
             life,
             output,
             output_at,
             ..
-        } = &mut self.shell;
+        } = &mut self.worker;
         let WorkerConfig {
             link,
             live,
@@ -268,69 +268,72 @@ impl<W: Work> Worker<W> {
     }
 
     fn apply(&mut self, event: Event<W::Event>) {
-        let Self { shell, work } = self;
+        let Self { worker, work } = self;
         match event {
             Event::Link(event) => self.link_event(event),
-            Event::Work(event) => work.apply(event, shell),
+            Event::Work(event) => work.apply(event, worker),
             Event::OutputDue(slot) => {
-                let output = shell.take_output(work.task());
-                shell.config.link.notify(Notice::Output(output, Some(slot)));
+                let output = worker.take_output(work.task());
+                worker
+                    .config
+                    .link
+                    .notify(Notice::Output(output, Some(slot)));
             }
-            Event::Acted(Ok(result)) => work.acted(result, shell),
+            Event::Acted(Ok(result)) => work.acted(result, worker),
             Event::Acted(Err(failed)) => {
                 let line = refused(failed.what, &failed.refusal);
-                shell.note(&line);
+                worker.note(&line);
                 // The user may have called a prompt in another client.
-                shell.config.live.lines(line, false);
+                worker.config.live.lines(line, false);
             }
             Event::Signal(SignalEvent::Shutdown) => self.stop(TERM_GRACE, "terminated".into()),
             // Only ^C before the first prompt causes this signal: afterwards, the terminal is in raw mode.
             Event::Signal(SignalEvent::Interrupt) => {}
-            Event::Signal(SignalEvent::Hangup) => work.lose_pane(shell),
+            Event::Signal(SignalEvent::Hangup) => work.lose_pane(worker),
             Event::Signal(SignalEvent::WindowChanged) => {
-                work.resize(shell);
-                if let Some(notice) = shell.pane.size_notice() {
-                    shell.config.link.notify(notice);
+                work.resize(worker);
+                if let Some(notice) = worker.pane.size_notice() {
+                    worker.config.link.notify(notice);
                 }
             }
             Event::Signal(SignalEvent::Info) => {
                 tracing::info!(
-                    state = shell.life.name(),
+                    state = worker.life.name(),
                     busy = work.is_busy(),
                     "state requested by a signal"
                 );
             }
             Event::Deadline => {
-                if shell.life.deadline_passed() && work.end("stopping", shell) {
-                    shell.ended(None);
+                if worker.life.deadline_passed() && work.end("stopping", worker) {
+                    worker.ended(None);
                 }
             }
         }
     }
 
     fn link_event(&mut self, event: LinkEvent) {
-        let Self { shell, work } = self;
+        let Self { worker, work } = self;
         match event {
             LinkEvent::Connected(welcome) => self.connected(welcome),
-            LinkEvent::Start(assignment) => work.start(assignment, shell),
-            LinkEvent::Abandon(abandon) => work.abandon(abandon, shell),
-            LinkEvent::Deliver(deliver) => work.deliver(deliver, shell),
-            LinkEvent::Interrupt => work.interrupt(shell),
-            LinkEvent::RunLine(line) => work.run_line(line, shell),
-            LinkEvent::Compact => work.compact(shell),
-            LinkEvent::SendPrompt(prompt) => work.send_prompt(prompt, shell),
-            LinkEvent::RequestNotice(inform) => work.inform(inform, shell),
-            LinkEvent::GoalEnded(ended) => work.goal_ended(&ended, shell),
-            LinkEvent::NotifyUser(notify) => work.notify_user(&notify, shell),
+            LinkEvent::Start(assignment) => work.start(assignment, worker),
+            LinkEvent::Abandon(abandon) => work.abandon(abandon, worker),
+            LinkEvent::Deliver(deliver) => work.deliver(deliver, worker),
+            LinkEvent::Interrupt => work.interrupt(worker),
+            LinkEvent::RunLine(line) => work.run_line(line, worker),
+            LinkEvent::Compact => work.compact(worker),
+            LinkEvent::SendPrompt(prompt) => work.send_prompt(prompt, worker),
+            LinkEvent::RequestNotice(inform) => work.inform(inform, worker),
+            LinkEvent::GoalEnded(ended) => work.goal_ended(&ended, worker),
+            LinkEvent::NotifyUser(notify) => work.notify_user(&notify, worker),
             LinkEvent::Allowance(allowance) => work.allow(allowance),
-            LinkEvent::Show(show) => work.show(&show, shell),
+            LinkEvent::Show(show) => work.show(&show, worker),
             LinkEvent::Stop(stop) => self.stop(Duration::from_millis(stop.grace_ms), stop.reason),
-            LinkEvent::Answered(ticket, _) if shell.exit == Some(ticket) => {
-                shell.life.exit_answered();
+            LinkEvent::Answered(ticket, _) if worker.exit == Some(ticket) => {
+                worker.life.exit_answered();
             }
-            LinkEvent::Answered(ticket, outcome) => work.answered(ticket, outcome, shell),
+            LinkEvent::Answered(ticket, outcome) => work.answered(ticket, outcome, worker),
             LinkEvent::Unreachable(why) => {
-                shell.note(&format!("no connection to the supervisor, retrying: {why}"));
+                worker.note(&format!("no connection to the supervisor, retrying: {why}"));
             }
             LinkEvent::Over(Over::Stopped) => self.vanish("the supervisor was stopped"),
             LinkEvent::Over(Over::Retired(why)) => self.vanish(&format!("retired: {why}")),
@@ -338,29 +341,29 @@ impl<W: Work> Worker<W> {
     }
 
     fn connected(&mut self, welcome: Welcome) {
-        let Self { shell, work } = self;
-        shell.config.report_surface(shell.pane.surface());
-        work.welcomed(&welcome, shell);
+        let Self { worker, work } = self;
+        worker.config.report_surface(worker.pane.surface());
+        work.welcomed(&welcome, worker);
         match reconcile(work.claim(), welcome, |claim| work.is_reported(claim)) {
             Reconciled::Unchanged => {}
-            Reconciled::Start(assignment) => work.start(assignment, shell),
-            Reconciled::End => work.lose_claim(shell),
+            Reconciled::Start(assignment) => work.start(assignment, worker),
+            Reconciled::End => work.lose_claim(worker),
         }
     }
 
     fn stop(&mut self, grace: Duration, reason: String) {
         let now = Instant::now();
-        let Self { shell, work } = self;
+        let Self { worker, work } = self;
         let report = ExitReport {
             code: 0,
             reason,
             hold: false,
         };
-        match shell.life {
-            Life::Working if !work.is_busy() => shell.life.leave_within(report, now, grace),
+        match worker.life {
+            Life::Working if !work.is_busy() => worker.life.leave_within(report, now, grace),
             Life::Working | Life::Stopping { .. } => {
-                let end_at = work.stop(&Stop::new(&report.reason, now, grace), shell);
-                shell.life.stop(report, end_at);
+                let end_at = work.stop(&Stop::new(&report.reason, now, grace), worker);
+                worker.life.stop(report, end_at);
             }
             Life::Vanishing | Life::Settling { .. } | Life::Leaving { .. } | Life::Gone { .. } => {}
         }
@@ -368,23 +371,23 @@ impl<W: Work> Worker<W> {
 
     /// Ends the work without an exit report: the launch is over, so no supervisor accepts one.
     fn vanish(&mut self, why: &str) {
-        self.shell.note(why);
-        let is_over = self.work.end(why, &mut self.shell);
-        self.shell.life.vanish(is_over);
+        self.worker.note(why);
+        let is_over = self.work.end(why, &mut self.worker);
+        self.worker.life.vanish(is_over);
     }
 
     /// Sends the exit report once all other reports are answered, or at their time limit.
     fn settle(&mut self) {
-        let Self { shell, work } = self;
-        if let Some(report) = shell.life.settle(work.is_settled(), Instant::now()) {
-            shell.flush(work.task());
+        let Self { worker, work } = self;
+        if let Some(report) = worker.life.settle(work.is_settled(), Instant::now()) {
+            worker.flush(work.task());
             let request = Request::of::<MemberExit>(&report.into());
-            shell.exit = Some(shell.config.link.request(request));
+            worker.exit = Some(worker.config.link.request(request));
         }
     }
 }
 
-impl<P: MemberPane> Shell<P> {
+impl<P: MemberPane> WorkerState<P> {
     /// Called when the running work has ended or was terminated, or cannot continue for the reason in `report`.
     pub(crate) fn ended(&mut self, report: Option<ExitReport>) {
         self.life.ended(report, Instant::now());
@@ -450,7 +453,7 @@ impl<P: MemberPane> Shell<P> {
         self.pane.line(line);
     }
 
-    /// [`Shell::note`], also sent to connected clients.
+    /// [`WorkerState::note`], also sent to connected clients.
     pub(crate) fn announce(&mut self, line: &str) {
         self.note(line);
         self.stream(line);

@@ -123,7 +123,7 @@ struct AddedTexts {
 }
 
 /// The connection of the chat session.
-struct Session {
+struct ChatConnection {
     pid: u32,
     reader: FrameReader,
     _writer: FrameWriter,
@@ -159,7 +159,7 @@ impl Served {
         inputs: &mut mpsc::UnboundedReceiver<Input>,
     ) -> End {
         let join_until = Instant::now() + JOIN_LIMIT;
-        let mut session: Option<Session> = None;
+        let mut session: Option<ChatConnection> = None;
         // Dropping this set cancels the calls.
         let mut calls = JoinSet::new();
         loop {
@@ -219,7 +219,7 @@ impl Served {
     }
 
     /// Answers the first connection. `None` if it does not join.
-    async fn join(&self, stream: Stream) -> Option<Session> {
+    async fn join(&self, stream: Stream) -> Option<ChatConnection> {
         let Some(pid) = stream.peer().pid else {
             refuse(stream, "its process is in another PID namespace").await;
             return None;
@@ -245,7 +245,7 @@ impl Served {
         self.team
             .sink
             .lines(Tone::Runtime, "a chat session has joined");
-        Some(Session {
+        Some(ChatConnection {
             pid,
             reader,
             _writer: writer,
@@ -400,7 +400,7 @@ async fn is_confirmed(reader: &mut FrameReader) -> bool {
 }
 
 /// Completes when the chat session has closed its connection. Never completes without a session. Cancel-safe.
-async fn closed(session: &mut Option<Session>) {
+async fn closed(session: &mut Option<ChatConnection>) {
     match session {
         // The session sends nothing after its order.
         Some(session) => drop(session.reader.next().await),

@@ -16,7 +16,7 @@ use crate::inner_pty::{InnerPty, PtyEvent};
 use crate::link::Notice;
 use crate::pane::{AgentPane, MemberPane};
 
-type Shell = crate::worker::Shell<AgentPane>;
+type WorkerState = crate::worker::WorkerState<AgentPane>;
 
 pub(super) struct OwnTerminal {
     requests: mpsc::UnboundedReceiver<TerminalRequest>,
@@ -63,7 +63,7 @@ impl OwnTerminal {
         }
     }
 
-    pub(super) fn apply(&mut self, event: TerminalEvent, shell: &mut Shell) {
+    pub(super) fn apply(&mut self, event: TerminalEvent, worker: &mut WorkerState) {
         match event {
             TerminalEvent::Requested(TerminalRequest::Start {
                 command,
@@ -71,11 +71,11 @@ impl OwnTerminal {
                 is_alone,
                 started,
             }) => {
-                self.size = shell.pane.surface().size().unwrap_or(self.size);
-                let context = &shell.config.program_context;
+                self.size = worker.pane.surface().size().unwrap_or(self.size);
+                let context = &worker.config.program_context;
                 let spawned = InnerPty::spawn(context, &command, env, self.size, is_alone);
                 // Without a receiver, the loop has ended meanwhile.
-                let _ended = started.send(spawned.map(|pty| self.began(pty, shell)));
+                let _ended = started.send(spawned.map(|pty| self.began(pty, worker)));
             }
             // The request may be late: the next program can be running already.
             TerminalEvent::Requested(TerminalRequest::End(process)) => {
@@ -84,28 +84,28 @@ impl OwnTerminal {
                     self.end();
                 }
             }
-            TerminalEvent::Pty(PtyEvent::Output) => shell.pane.change_program(),
-            TerminalEvent::Pty(PtyEvent::Ended(status)) => self.ended(status, shell),
+            TerminalEvent::Pty(PtyEvent::Output) => worker.pane.change_program(),
+            TerminalEvent::Pty(PtyEvent::Ended(status)) => self.ended(status, worker),
         }
     }
 
-    fn began(&mut self, pty: InnerPty, shell: &mut Shell) -> Started {
+    fn began(&mut self, pty: InnerPty, worker: &mut WorkerState) -> Started {
         let (sender, ended) = watch::channel(None);
         let process = pty.process();
         self.running = Some(Running {
             pty: Box::new(pty),
             ended: sender,
         });
-        self.report_session(shell);
-        shell.pane.begin_program();
+        self.report_session(worker);
+        worker.pane.begin_program();
         Started { process, ended }
     }
 
     /// Reports the session of the program to the supervisor.
-    pub(super) fn report_session(&self, shell: &Shell) {
+    pub(super) fn report_session(&self, worker: &WorkerState) {
         if let Some(running) = &self.running {
             let leader = running.pty.process();
-            shell.config.link.notify(Notice::Session(TaskSession {
+            worker.config.link.notify(Notice::Session(TaskSession {
                 task: None,
                 pid: leader.pid,
                 start_time: leader.start_time,
@@ -113,15 +113,15 @@ impl OwnTerminal {
         }
     }
 
-    fn ended(&mut self, status: Option<ExitStatus>, shell: &mut Shell) {
+    fn ended(&mut self, status: Option<ExitStatus>, worker: &mut WorkerState) {
         let Some(running) = self.running.take() else {
             return;
         };
         let screen = running.pty.screen();
-        shell.pane.end_program(screen);
+        worker.pane.end_program(screen);
         let status = status.map_or("unknown status".to_owned(), describe_exit);
         // A program that cannot start explains it in its last rows.
-        let text = shell
+        let text = worker
             .config
             .program_context
             .secrets
@@ -140,14 +140,14 @@ impl OwnTerminal {
         }
     }
 
-    pub(super) fn paint(&self, shell: &mut Shell) {
+    pub(super) fn paint(&self, worker: &mut WorkerState) {
         if let Some(running) = &self.running {
-            shell.pane.paint_program(running.pty.screen());
+            worker.pane.paint_program(running.pty.screen());
         }
     }
 
-    pub(super) fn resize(&mut self, shell: &mut Shell) {
-        let Some(size) = shell
+    pub(super) fn resize(&mut self, worker: &mut WorkerState) {
+        let Some(size) = worker
             .pane
             .surface()
             .size()

@@ -24,7 +24,7 @@ use crate::engine::Claim;
 use crate::link::{Notice, Request, Ticket};
 use crate::pane::{AgentPane, MemberPane as _};
 use crate::typed::Action;
-use crate::worker::Shell;
+use crate::worker::WorkerState;
 
 pub(super) struct SupervisorCalls {
     /// Inputs of the agent loop.
@@ -128,7 +128,7 @@ impl SupervisorCalls {
     }
 
     /// Sends a call of the loop or a tool.
-    pub(super) fn send(&mut self, call: ClientCall, shell: &mut Shell<AgentPane>) {
+    pub(super) fn send(&mut self, call: ClientCall, worker: &mut WorkerState<AgentPane>) {
         let ClientCall {
             method,
             args,
@@ -144,12 +144,12 @@ impl SupervisorCalls {
                 );
             }
             self.awaited = awaited;
-            self.show_waits(shell);
-            self.look_up_request(shell);
+            self.show_waits(worker);
+            self.look_up_request(worker);
         }
         // Send earlier output first: the supervisor then receives it before the call.
-        shell.flush(self.claim().map(|claim| claim.task));
-        let ticket = shell.config.link.request(Request { method, args });
+        worker.flush(self.claim().map(|claim| claim.task));
+        let ticket = worker.config.link.request(Request { method, args });
         let call = PendingCall {
             answer,
             ends,
@@ -162,7 +162,7 @@ impl SupervisorCalls {
         &mut self,
         ticket: Ticket,
         outcome: Result<Box<RawValue>, Refusal>,
-        shell: &mut Shell<AgentPane>,
+        worker: &mut WorkerState<AgentPane>,
     ) {
         let Some(call) = self.pending.remove(&ticket) else {
             return;
@@ -172,8 +172,8 @@ impl SupervisorCalls {
             let decided = outcome.as_ref().ok();
             let decided = decided.and_then(|answer| serde_json::from_str(answer.get()).ok());
             let decided = decided.unwrap_or(Decided::Unknown);
-            shell.pane.view.end_request(request, &decided);
-            self.show_waits(shell);
+            worker.pane.view.end_request(request, &decided);
+            self.show_waits(worker);
         }
         if let Some(claim) = call.ends
             && outcome.as_ref().map_or_else(is_stale, |_| true)
@@ -185,28 +185,28 @@ impl SupervisorCalls {
     }
 
     /// Asks for the text of the permission request, to show it in the pane.
-    pub(super) fn look_up_request(&self, shell: &Shell<AgentPane>) {
-        if let Some(request) = self.awaited.filter(|_| shell.pane.surface().is_open()) {
+    pub(super) fn look_up_request(&self, worker: &WorkerState<AgentPane>) {
+        if let Some(request) = self.awaited.filter(|_| worker.pane.surface().is_open()) {
             // The receiver of the actions exists until the process exits.
-            let _ended = shell.config.typed.actions.send(Action::Show(request));
+            let _ended = worker.config.typed.actions.send(Action::Show(request));
         }
     }
 
-    pub(super) fn show_request(&self, view: RequestView, shell: &mut Shell<AgentPane>) {
+    pub(super) fn show_request(&self, view: RequestView, worker: &mut WorkerState<AgentPane>) {
         if self.awaited == Some(view.id) && view.state == RequestState::Pending {
-            shell.pane.view.ask(view, Channel::Pane);
+            worker.pane.view.ask(view, Channel::Pane);
         }
     }
 
     /// Records what the agent waits for, and reports it to the supervisor.
-    pub(super) fn set_wait(&mut self, on: Option<Waiting>, shell: &mut Shell<AgentPane>) {
+    pub(super) fn set_wait(&mut self, on: Option<Waiting>, worker: &mut WorkerState<AgentPane>) {
         self.waits.clone_from(&on);
-        self.show_waits(shell);
-        shell.config.link.notify(Notice::Waits(MemberWaits { on }));
+        self.show_waits(worker);
+        worker.config.link.notify(Notice::Waits(MemberWaits { on }));
     }
 
     /// Reports the model that answers, and how full its window is, if the model or the percentage has changed.
-    pub(super) fn set_model(&mut self, model: MemberModel, shell: &Shell<AgentPane>) {
+    pub(super) fn set_model(&mut self, model: MemberModel, worker: &WorkerState<AgentPane>) {
         let shown = |it: &MemberModel| {
             (
                 it.model.clone(),
@@ -214,37 +214,37 @@ impl SupervisorCalls {
             )
         };
         if self.model.as_ref().map(shown) != Some(shown(&model)) {
-            shell.config.link.notify(Notice::Model(model.clone()));
+            worker.config.link.notify(Notice::Model(model.clone()));
             self.model = Some(model);
         }
     }
 
     /// Reports the prompts of the MCP servers, if they have changed.
-    pub(super) fn set_prompts(&mut self, prompts: MemberPrompts, shell: &Shell<AgentPane>) {
+    pub(super) fn set_prompts(&mut self, prompts: MemberPrompts, worker: &WorkerState<AgentPane>) {
         if self.prompts != prompts {
-            shell.config.link.notify(Notice::Prompts(prompts.clone()));
+            worker.config.link.notify(Notice::Prompts(prompts.clone()));
             self.prompts = prompts;
         }
     }
 
     /// Reports the wait, the model and the prompts once more, over a new connection.
-    pub(super) fn report_again(&self, shell: &Shell<AgentPane>) {
+    pub(super) fn report_again(&self, worker: &WorkerState<AgentPane>) {
         if self.prompts != MemberPrompts::default() {
             let prompts = self.prompts.clone();
-            shell.config.link.notify(Notice::Prompts(prompts));
+            worker.config.link.notify(Notice::Prompts(prompts));
         }
         if let Some(model) = self.model.clone() {
-            shell.config.link.notify(Notice::Model(model));
+            worker.config.link.notify(Notice::Model(model));
         }
         if let Some(on) = self.waits.clone() {
             let waits = MemberWaits { on: Some(on) };
-            shell.config.link.notify(Notice::Waits(waits));
+            worker.config.link.notify(Notice::Waits(waits));
         }
     }
 
-    fn show_waits(&self, shell: &mut Shell<AgentPane>) {
+    fn show_waits(&self, worker: &mut WorkerState<AgentPane>) {
         let waits = self.waits.is_some() || self.awaited.is_some();
-        shell
+        worker
             .pane
             .view
             .set_waiting(waits, std::time::Instant::now());

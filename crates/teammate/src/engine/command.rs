@@ -29,8 +29,8 @@ use agent_team_tools::vt::Plain;
 use tokio::sync::{mpsc, watch};
 
 use super::run::{
-    ControlReceivers, Controls, Event, Lines, Outcome, ProgramContext, Run, Size, TAIL_BYTES,
-    TaskEngine,
+    ControlReceivers, Controls, Event, Lines, Outcome, ProgramContext, ProgramRun, Size,
+    TAIL_BYTES, TaskEngine,
 };
 
 /// The largest read, in bytes.
@@ -53,7 +53,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 pub(super) struct Command;
 
 impl TaskEngine for Command {
-    fn start(&mut self, context: &Arc<ProgramContext>, lines: Lines, size: Size) -> Run {
+    fn start(&mut self, context: &Arc<ProgramContext>, lines: Lines, size: Size) -> ProgramRun {
         let (to_worker, events) = mpsc::channel(QUEUED_EVENTS);
         let (controls, control_receivers) = Controls::new(size);
         let work = Work {
@@ -61,7 +61,7 @@ impl TaskEngine for Command {
             control_receivers,
             to_worker,
         };
-        Run {
+        ProgramRun {
             events,
             controls,
             task: tokio::spawn(work.run(lines)),

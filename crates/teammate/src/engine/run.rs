@@ -25,7 +25,7 @@ pub(crate) const HEADLESS_SIZE: Size = (80, 24);
 /// Starts the runs of a member's tasks. Lives as long as the worker.
 pub(crate) trait TaskEngine {
     /// Starts the lines of a task, or a line that the user has typed. Must be called within the worker's runtime.
-    fn start(&mut self, context: &Arc<ProgramContext>, lines: Lines, size: Size) -> Run;
+    fn start(&mut self, context: &Arc<ProgramContext>, lines: Lines, size: Size) -> ProgramRun;
 }
 
 /// The shell lines of a run.
@@ -111,7 +111,7 @@ pub(crate) enum Outcome {
 
 /// A running task or line. Dropping it terminates the run without waiting.
 #[derive(Debug)]
-pub(crate) struct Run {
+pub(crate) struct ProgramRun {
     pub(crate) events: mpsc::Receiver<Event>,
     pub(crate) controls: Controls,
     pub(crate) task: JoinHandle<()>,

@@ -10,7 +10,7 @@ use agent_team_protocol::{ErrorCode, MessageId, Refusal};
 use crate::engine::{Claim, Outcome};
 use crate::link::{Request, Ticket};
 use crate::pane::{Pane, paint};
-use crate::worker::{Shell, refused};
+use crate::worker::{WorkerState, refused};
 
 /// The reports that are not answered yet.
 #[derive(Debug, Default)]
@@ -66,34 +66,34 @@ impl Reports {
         claim: Claim,
         took: Duration,
         outcome: Outcome,
-        shell: &mut Shell<Pane>,
+        worker: &mut WorkerState<Pane>,
     ) {
         match outcome {
             Outcome::Completed { result } => {
-                shell.announce(&paint::completed(claim.task, took));
+                worker.announce(&paint::completed(claim.task, took));
                 let request = Request::of::<TaskComplete>(&claim.ended(result));
-                self.send(request, Report::Complete(claim), shell);
+                self.send(request, Report::Complete(claim), worker);
             }
             Outcome::Failed { reason, detail } => {
-                shell.announce(&paint::failed(claim.task, &reason));
+                worker.announce(&paint::failed(claim.task, &reason));
                 let text = match detail.as_str() {
                     "" => reason,
                     detail => format!("{reason}: {detail}"),
                 };
-                self.fail(claim, text, shell);
+                self.fail(claim, text, worker);
             }
             // Only a run that the worker terminates is abandoned, and its end is not reported.
             Outcome::Abandoned => {}
         }
     }
 
-    fn fail(&mut self, claim: Claim, text: String, shell: &mut Shell<Pane>) {
+    fn fail(&mut self, claim: Claim, text: String, worker: &mut WorkerState<Pane>) {
         let request = Request::of::<TaskFail>(&claim.ended(text));
-        self.send(request, Report::Fail(claim), shell);
+        self.send(request, Report::Fail(claim), worker);
     }
 
-    fn send(&mut self, request: Request, report: Report, shell: &mut Shell<Pane>) {
-        let ticket = shell.config.link.request(request);
+    fn send(&mut self, request: Request, report: Report, worker: &mut WorkerState<Pane>) {
+        let ticket = worker.config.link.request(request);
         self.pending.insert(ticket, report);
     }
 
@@ -101,17 +101,17 @@ impl Reports {
         &mut self,
         ticket: Ticket,
         outcome: Result<(), Refusal>,
-        shell: &mut Shell<Pane>,
+        worker: &mut WorkerState<Pane>,
     ) {
         match (self.pending.remove(&ticket), outcome) {
             (Some(Report::Complete(claim)), Err(refusal))
                 if refusal.code == ErrorCode::CompletionRefused =>
             {
-                shell.announce(&paint::failed(claim.task, &refusal.message));
-                self.fail(claim, refusal.message, shell);
+                worker.announce(&paint::failed(claim.task, &refusal.message));
+                self.fail(claim, refusal.message, worker);
             }
             (Some(Report::Complete(claim) | Report::Fail(claim)), Err(refusal)) => {
-                shell.announce(&refused(&format!("cannot end {}", claim.task), &refusal));
+                worker.announce(&refused(&format!("cannot end {}", claim.task), &refusal));
             }
             (Some(Report::Read(messages)), _) => {
                 for message in messages {
@@ -124,29 +124,29 @@ impl Reports {
 
     /// Writes messages to the log and the pane. A message counts as read when it is logged and the pane, if any, has
     /// shown it.
-    pub(super) fn deliver(&mut self, deliver: Deliver, shell: &mut Shell<Pane>) {
+    pub(super) fn deliver(&mut self, deliver: Deliver, worker: &mut WorkerState<Pane>) {
         for message in deliver.messages {
             let text = paint::message(&message);
             // Skip a repeated delivery: the message still waits for the pane, or its acknowledgement is in flight.
             if !self.in_progress.insert(message.id) {
                 continue;
             }
-            if shell.config.log.line(&text).is_err() {
+            if worker.config.log.line(&text).is_err() {
                 // A message that is not in the log does not count as read. The supervisor delivers it again.
                 self.in_progress.remove(&message.id);
                 continue;
             }
-            let read = shell.pane.messages(&text, vec![message.id]);
-            self.acknowledge(read, shell);
+            let read = worker.pane.messages(&text, vec![message.id]);
+            self.acknowledge(read, worker);
         }
     }
 
-    pub(super) fn acknowledge(&mut self, messages: Vec<MessageId>, shell: &mut Shell<Pane>) {
+    pub(super) fn acknowledge(&mut self, messages: Vec<MessageId>, worker: &mut WorkerState<Pane>) {
         if !messages.is_empty() {
             let request = Request::of::<MessageRead>(&ReadMessages {
                 messages: messages.clone(),
             });
-            self.send(request, Report::Read(messages), shell);
+            self.send(request, Report::Read(messages), worker);
         }
     }
 }
