@@ -21,7 +21,7 @@ const CLIENTS_MAX: usize = 4096;
 
 /// The sender of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Client {
+pub(crate) struct RateKey {
     /// `None`: a Unix socket.
     pub(crate) peer: Option<IpAddr>,
     /// The number of the token in the token file. `None`: no valid token.
@@ -32,7 +32,7 @@ pub(crate) struct Client {
 pub(crate) struct RateLimit {
     per_second: f64,
     /// What each client may still send.
-    clients: Mutex<HashMap<Client, Allowance>>,
+    clients: Mutex<HashMap<RateKey, Allowance>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +50,7 @@ impl RateLimit {
     }
 
     /// Counts a request. Returns false if the client has sent too many.
-    pub(crate) fn admits(&self, client: Client, now: Instant) -> bool {
+    pub(crate) fn admits(&self, client: RateKey, now: Instant) -> bool {
         let full = self.per_second * BURST_SECONDS;
         let refilled = |allowance: &Allowance| {
             let seconds = now.saturating_duration_since(allowance.at).as_secs_f64();
@@ -62,7 +62,7 @@ impl RateLimit {
         if clients.len() >= CLIENTS_MAX && !clients.contains_key(&client) {
             clients.retain(|_, allowance| refilled(allowance) < full);
             if clients.len() >= CLIENTS_MAX {
-                client = Client {
+                client = RateKey {
                     peer: None,
                     token: None,
                 };
@@ -86,9 +86,9 @@ mod tests {
 
     use super::*;
 
-    fn client(last: u8, token: Option<usize>) -> Client {
+    fn client(last: u8, token: Option<usize>) -> RateKey {
         let peer = Some(IpAddr::from([10, 0, 0, last]));
-        Client { peer, token }
+        RateKey { peer, token }
     }
 
     #[test]
@@ -118,7 +118,7 @@ mod tests {
         let now = Instant::now();
         for number in 0..20_000_u32 {
             let peer = Some(IpAddr::from(number.to_be_bytes()));
-            limit.admits(Client { peer, token: None }, now);
+            limit.admits(RateKey { peer, token: None }, now);
         }
         assert!(limit.clients.lock().unwrap().len() <= CLIENTS_MAX + 1);
     }

@@ -22,7 +22,7 @@ use axum::response::{IntoResponse, Response};
 use crate::access::{Permissions, Tokens};
 use crate::listen::Peer;
 use crate::problem::Problem;
-use crate::rate::{Client, RateLimit};
+use crate::rate::{RateKey, RateLimit};
 use crate::static_files;
 
 /// The policy of the page: own scripts and requests only, no inline styles, no markup from strings.
@@ -141,7 +141,7 @@ impl Guard {
             tokens,
         } = &self.entry
         else {
-            self.count(Client { peer, token: None })?;
+            self.count(RateKey { peer, token: None })?;
             return Ok(self.most);
         };
         let host = host(request, hosts)?;
@@ -154,7 +154,7 @@ impl Guard {
         }
         let known = bearer(headers).and_then(|token| tokens.find(token));
         let token = known.map(|(number, _)| number);
-        self.count(Client { peer, token })?;
+        self.count(RateKey { peer, token })?;
         // The page contains no data, and a browser cannot send a token when it opens an address.
         if is_static {
             return Ok(Permissions::READ_ONLY);
@@ -167,7 +167,7 @@ impl Guard {
         Ok(permissions.and(self.most))
     }
 
-    fn count(&self, client: Client) -> Result<(), Problem> {
+    fn count(&self, client: RateKey) -> Result<(), Problem> {
         if self.rate.admits(client, Instant::now()) {
             return Ok(());
         }

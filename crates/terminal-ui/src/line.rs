@@ -15,7 +15,7 @@ const TAB: &str = "    ";
 const CONTINUED: &str = "↪ ";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Span {
+struct StyledText {
     style: Style,
     text: String,
 }
@@ -23,7 +23,7 @@ struct Span {
 /// One line of any length.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Line {
-    spans: Vec<Span>,
+    spans: Vec<StyledText>,
 }
 
 impl Line {
@@ -83,7 +83,7 @@ impl Line {
         let text = visible_line(&text);
         match self.spans.last_mut() {
             Some(last) if last.style == style => last.text.push_str(&text),
-            Some(_) | None => self.spans.push(Span {
+            Some(_) | None => self.spans.push(StyledText {
                 style,
                 text: text.into_owned(),
             }),
@@ -94,7 +94,7 @@ impl Line {
     pub(crate) fn put(&mut self, style: Style, c: char) {
         match self.spans.last_mut() {
             Some(last) if last.style == style => last.text.push(c),
-            Some(_) | None => self.spans.push(Span {
+            Some(_) | None => self.spans.push(StyledText {
                 style,
                 text: c.into(),
             }),
