@@ -106,6 +106,9 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
+        // The kernel refuses with EBUSY while the group contains a process; zombies do not count (cgroup-v2.rst of the
+        // kernel). A process that survives the worker therefore keeps the group, and [`remove`] is called after the
+        // launch's processes have ended.
         if let Err(error) = fs::remove_dir(&self.directory) {
             tracing::debug!(directory = %self.directory.display(), %error, "cannot remove the control group");
         }

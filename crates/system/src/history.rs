@@ -63,6 +63,8 @@ impl History {
             .open(&self.path)?;
         // A single write with O_APPEND, so that the lines of two members do not interleave.
         file.write_all(line(text).as_bytes())?;
+        // A line that another pane appends between the read and the rename is lost. The history is optional, so no lock
+        // protects it: a pane that waits for a lock would hold up the user's input.
         if file.metadata()?.len() > FILE_MAX as u64 {
             let texts = self.read();
             let first_kept = texts.len() / 2;

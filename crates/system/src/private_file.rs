@@ -23,6 +23,9 @@ pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Atomically replaces a file by a new one with mode 0600: readers see the old or the new content. The content is not
 /// synced, so the file may be empty after a power failure: use this only for files that can be lost or written again.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // The pid makes the name of the temporary file unique among processes: two that replace the same file at once each
+    // rename a complete file, and the later one stays. Within one process, callers must not replace a file
+    // concurrently.
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", std::process::id()));
     let temporary = PathBuf::from(temporary);

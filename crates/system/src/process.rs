@@ -167,6 +167,8 @@ impl ExitWatch {
 
     /// Returns when the process has exited. Safe to cancel and to repeat. An error means unknown, not exited.
     pub async fn exited(&mut self) -> io::Result<()> {
+        // A pidfd stays readable after the exit (pidfd_open(2)), but tokio registers it edge-triggered and is notified
+        // only once. So the readiness is kept: if one call cleared it, the next call would wait forever.
         self.handle.readable().await?.retain_ready();
         Ok(())
     }

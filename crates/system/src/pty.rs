@@ -24,6 +24,10 @@ pub struct Pty {
 
 impl Pty {
     /// Opens a pseudo-terminal of this size. Must be called within a tokio runtime.
+    ///
+    /// The master must not be read before [`Pty::spawn`]. This function closes the terminal again after it has set the
+    /// modes, and Linux then reports EIO on the master until a process opens the terminal: a read would look like the
+    /// end of the program's output. The modes stay, because the master keeps the terminal alive.
     pub fn open(columns: u16, rows: u16) -> io::Result<Pty> {
         let master = os::open_pty_master()?;
         rustix::io::ioctl_fionbio(&master, true)?;

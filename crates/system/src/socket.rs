@@ -24,7 +24,9 @@ use crate::readiness::register;
 pub type ReadHalf = OwnedReadHalf;
 pub type WriteHalf = OwnedWriteHalf;
 
-/// Credentials of the peer at the time of the connection.
+/// Credentials of the peer. On Linux, SO_PEERCRED returns them (unix(7)): those of the process that called connect(2),
+/// or, for the connecting side, those of the process that called listen(2). A process that serves a socket of
+/// [`bind_for`] did not call listen(2), so its clients see the pid of the process that bound the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// `None` if the system does not provide it.
@@ -53,6 +55,9 @@ impl Listener {
     pub fn bind_new(path: &Path) -> io::Result<Listener> {
         if let Ok(metadata) = std::fs::symlink_metadata(path) {
             let refuses = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+            // Only ECONNREFUSED proves that no process listens. After any other error, such as EACCES, the path counts
+            // as in use: removing the socket of a running process would cut off its clients. Two processes that find
+            // the same stale file can both replace it, because the path has no lock; the later one then serves.
             let is_stale =
                 metadata.file_type().is_socket() && StdStream::connect(path).is_err_and(refuses);
             if !is_stale {
@@ -111,6 +116,11 @@ pub async fn has_client(listener: &OwnedFd) -> io::Result<()> {
 }
 
 /// Binds with mode 0600 and replaces an existing file.
+///
+/// bind(2) fails with EADDRINUSE if the file exists, also when no process listens there, so the file is removed first.
+/// The mode is part of the creation: after a later chmod(2), a process of another user could already have connected.
+/// With `reclaim_name`, the listener would remove the path on drop; a supervisor that exits late would then remove the
+/// socket that its successor has bound at the same path.
 fn bind(path: &Path) -> io::Result<StdListener> {
     match std::fs::remove_file(path) {
         Ok(()) => {}

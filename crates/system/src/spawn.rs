@@ -197,6 +197,9 @@ pub fn reap_any() -> io::Result<Vec<u32>> {
         Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     }
+    // waitid(2) cannot exclude the children that a [`Child`] waits for: with WNOWAIT it returns the same zombie again
+    // and again, and without it the exit status is lost. So the zombies are taken from the process table, and each one
+    // is reaped by its pid.
     let own_pid = std::process::id();
     let mut reaped = Vec::new();
     for stat in os::processes()? {
@@ -216,6 +219,9 @@ pub fn reap_any() -> io::Result<Vec<u32>> {
 }
 
 /// Calls [`reap_any`] whenever a child exits, as long as the future is polled. Returns only with an error.
+///
+/// The signal handler is installed before the first call, so an orphan that exits between the two is not missed. The
+/// kernel merges pending SIGCHLDs (signal(7)): one signal can mean several exits, and each call reaps all of them.
 pub async fn reap_orphans() -> io::Error {
     let mut child_ended = match tokio::signal::unix::signal(SignalKind::child()) {
         Ok(signal) => signal,

@@ -143,6 +143,9 @@ impl Tree {
     /// # Errors
     /// The processes cannot be listed.
     pub fn signal_all(&self, signal: Signal) -> io::Result<usize> {
+        // A process that is forked after a scan is missing in that scan, and its parent may already have received the
+        // signal. So the table is read until it contains only processes that were signalled. Each process gets the
+        // signal once: a second SIGTERM makes some programs exit without cleaning up.
         let mut signalled: HashSet<ProcessId> = HashSet::new();
         let mut sent = 0;
         for _ in 0..SIGNAL_ROUNDS {
@@ -206,6 +209,9 @@ impl Tree {
             }
             empty_scans = 0;
             survivors.iter().copied().for_each(&mut visit);
+            // Wait for each exit before the next scan: a scan while killed processes still exit would find them again
+            // and keep a processor busy. Their children may have been forked meanwhile, so an exit alone proves nothing
+            // about the tree.
             for &process in &survivors {
                 let Some(mut watch) = ExitWatch::open(process)? else {
                     continue;

@@ -116,6 +116,10 @@ impl Detached {
         });
         // Hold the lock of `own_children`, so that `reap_any` does not reap the intermediate process.
         let children = own_children();
+        // The attribute belongs to the whole process (PR_SET_CHILD_SUBREAPER, prctl(2)). An unrelated process below
+        // this worker that loses its parent during the start is adopted by a process further up; its session and its
+        // launch marker still assign it to the launch. So the interval is kept short, and it ends before the report is
+        // awaited.
         let adopts = os::is_subreaper()?;
         if adopts {
             os::set_subreaper(false)?;
@@ -129,6 +133,8 @@ impl Detached {
         }
         drop(children);
         spawned?;
+        // The daemon must have the only write end of the pipe: while this process has one too, the read does not end
+        // when the daemon exits without a report, and the caller waits for the whole limit.
         drop(report_to);
         pipe::Receiver::from_owned_fd(report.into())
     }
