@@ -189,11 +189,16 @@ impl Writer {
             return Err(self.full());
         }
 
+        // Any batch that does not fit releases the reserve, so that the next urgent batch finds room. Only an urgent
+        // batch is tried again with that room: an ordinary one would use it up.
         let rows: Vec<Columns> = batch.records.iter().map(Columns::of).collect();
         let mut written = self.write(&rows, &batch.archived, &batch.transcript_items);
         if matches!(written, Err(CommitError::Full(_))) && self.reserve.spend() && batch.urgent {
             written = self.write(&rows, &batch.archived, &batch.transcript_items);
         }
+        // The paths are checked after the commit: a file that is removed between a check and the commit would take the
+        // batch with it, although the batch was reported as stored. So a batch in a removed file is reported as not
+        // stored.
         written
             .and_then(|()| self.check_files())
             .inspect_err(|error| self.refuse_if_final(error))?;
@@ -202,6 +207,9 @@ impl Writer {
         if planted::strikes(Plant::SecondWriter, 50) {
             insert_foreign_event(self.file());
         }
+        // The lock file gets the revision after the commit and before the answer. Before the commit, a crash in between
+        // would make the next open report a loss of events that were never acknowledged. After the answer, a lost
+        // write-ahead log could remove an acknowledged batch without being noticed.
         self.lock.record(self.newest);
         self.since_snapshot += rows.len() as u64;
         self.snapshot = batch.snapshot;
@@ -253,6 +261,7 @@ impl Writer {
         if self.ended.is_some() {
             return;
         }
+        // No timeout: a reader that still uses older pages would otherwise delay the exit of the supervisor.
         let closed = self
             .connection
             .busy_timeout(Duration::ZERO)
