@@ -262,6 +262,9 @@ impl Client {
         call: &Call<impl Serialize>,
     ) -> Result<Box<RawValue>, CallError> {
         let id = self.calls.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        // The call is registered before it is sent. Otherwise the reading task could receive the answer first, find no
+        // call with this id and drop it. If the connection closes in between, the reading task drops the sender, so
+        // this call fails instead of waiting forever.
         let (answer_sender, answer) = oneshot::channel();
         self.calls
             .waiting()
@@ -293,6 +296,8 @@ impl Client {
     }
 
     async fn send(&self, line: String) -> Result<(), Disconnected> {
+        // The queue accepts lines also after the peer has closed the connection: the writing task ends only when a
+        // write fails. The reading task notices the end first, and marks it in `calls`.
         if self.calls.waiting().is_none() {
             return Err(Disconnected);
         }

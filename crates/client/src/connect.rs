@@ -117,6 +117,9 @@ pub async fn connect_or_start(
     let mut waits = 0;
     let mut exits = 0;
     loop {
+        // Each round reads the lock file again, also after a successful start: several clients can start supervisors at
+        // once, and the supervisor that this process has started may have lost the lock to another one or may have
+        // exited.
         let unreachable = match daemon::announced(directories)? {
             None => None,
             Some(announced) => match connect_to(&announced, directories, initialize).await {
