@@ -98,6 +98,8 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     if let Err(error) = descriptors::raise_limit() {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
+    // Before the process is announced: a client that finds no socket sends SIGHUP to the announced process, and without
+    // a handler that signal terminates it.
     let mut signals = Signals::install().context("cannot install signal handlers")?;
     let durability = settings_file::durability(&directories)?;
     let mut serving = SocketServer::start(&lock, &directories, durability, None).await?;

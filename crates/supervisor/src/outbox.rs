@@ -215,6 +215,8 @@ async fn write(
                 rest.is_ok_and(|flushed| flushed.is_ok())
             }
         };
+        // Counted until they are written, not until they leave the channel: otherwise the writer's buffer would hold
+        // the frames of a peer that does not read in addition to a full queue.
         shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
         shared.frames.fetch_sub(frames, Ordering::Relaxed);
         if !flushed {

@@ -163,6 +163,9 @@ impl Server {
     }
 
     /// Returns when the supervisor stops serving.
+    ///
+    /// No wake-up is lost between the check and the wait: the phase changes only on this thread, on which the server
+    /// and all connections run, and there is no await between the two.
     async fn wait_closing(&self) {
         while !self.is_closing() {
             self.phase_changed.notified().await;

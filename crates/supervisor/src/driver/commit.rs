@@ -70,6 +70,9 @@ impl Driver {
         match (result, flight) {
             (Ok(committed), InFlight::Batch(follow_up)) => {
                 self.machine.pass(Failpoint::Committed);
+                // The events are published before the calls are answered. Both use the queue of the connection, so a
+                // client that subscribes and calls over one connection receives the events of its call before the
+                // answer.
                 self.stored(committed, follow_up.records);
                 self.carry_out(follow_up);
                 self.machine.pass(Failpoint::Effected);

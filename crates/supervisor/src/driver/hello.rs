@@ -100,6 +100,9 @@ impl Driver {
         self.launches
             .attach(&name, launch, connection, hello.process, outbox);
         tracing::info!(member = %name, launch = %hello.launch, pid = hello.process.pid, "connected");
+        // The answer is queued before every other frame of this connection. The worker's handshake reads exactly one
+        // frame, and closes the connection if that frame is not the answer to `initialize`. So the messages, stops and
+        // pending decisions follow below.
         let pid = self.machine.own_pid();
         let member = Some(welcome);
         hello.reply.ok(&Initialized {

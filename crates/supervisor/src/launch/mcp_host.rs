@@ -159,6 +159,9 @@ async fn supervise(
 fn start(socket: &Path, listener: &OwnedFd) -> io::Result<(Child, PipeWriter)> {
     let program = daemon::sibling_binary(Engine::Native.worker()).map_err(io::Error::other)?;
     let null = std::fs::File::options().write(true).open("/dev/null")?;
+    // Only this process may have the write end: the host exits when the kernel reports that the last write end is
+    // closed, also after a SIGKILL of the supervisor. Both ends are close-on-exec, so no worker that is started later
+    // inherits it.
     let (lifeline, kept) = io::pipe()?;
     let spec = ProgramSpec {
         program,
