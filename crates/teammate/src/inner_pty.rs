@@ -40,8 +40,8 @@ pub(crate) const TERM: &str = "xterm-256color";
 /// The largest read, in bytes.
 const READ_BYTES: usize = 16 << 10;
 
-/// The time that output may take to read before the reading pauses. A program that floods its terminal gets a third of a
-/// processor for its screen.
+/// The time that output may take to read before the reading pauses. A program that floods its terminal gets a third of
+/// a processor for its screen.
 const BUSY_LIMIT: Duration = Duration::from_millis(4);
 
 /// The number of bytes that the model of the screen reads between two checks of this limit. A few bytes can cost
@@ -191,8 +191,8 @@ impl InnerPty {
     /// Waits for the next step.
     ///
     /// The branches are polled in order. Keystrokes precede output: a program that never stops printing would otherwise
-    /// never receive the ^C that is to stop it. While output is unread or paused, the pty is not read. Its buffer in the
-    /// kernel then fills, and the program blocks in `write`, as on a slow terminal.
+    /// never receive the ^C that is to stop it. While output is unread or paused, the pty is not read. Its buffer in
+    /// the kernel then fills, and the program blocks in `write`, as on a slow terminal.
     async fn step(&mut self) -> Step {
         let Self {
             pty,
@@ -247,6 +247,8 @@ impl InnerPty {
                     Ok(status) => self.status = Some(status),
                     Err(error) => tracing::warn!(%error, "cannot wait for the program"),
                 }
+                // A child in the background keeps the terminal open, so the output has no end while the child runs.
+                // So the children are terminated first, and only then does the limit for the rest of the output begin.
                 self.end();
                 None
             }

@@ -316,6 +316,8 @@ impl Connector {
             tracing::error!("the supervisor's welcome contains no member");
             return Ended::Lost;
         };
+        // The welcome precedes the answers of this connection: the worker first compares its claim with the
+        // supervisor's. An answer that came first would be applied to work that the welcome is about to end.
         self.send_event(LinkEvent::Connected(welcome));
         let mut calls = JoinSet::new();
         for (ticket, request) in self.pending.replay() {

@@ -377,6 +377,10 @@ impl<W: Work> Worker<W> {
     }
 
     /// Sends the exit report once all other reports are answered, or at their time limit.
+    ///
+    /// The exit report is last because it starts a timer in the core (`EXIT_REPORT_MS`), after which the supervisor
+    /// kills the worker. A result that is still unanswered then, for example because the supervisor restarts, would be
+    /// lost with the worker, and the task could run again.
     fn settle(&mut self) {
         let Self { worker, work } = self;
         if let Some(report) = worker.life.settle(work.is_settled(), Instant::now()) {
