@@ -149,7 +149,7 @@ impl Team {
         self.run.as_ref()
     }
 
-    /// What the run of the last goal completed and used, until its end or until now. `None` if there was no goal.
+    /// Results and usage of the run of the last goal, until its end or until now. `None` if there was no goal.
     pub fn run_totals(&self, now: Tick) -> Option<RunTotals> {
         let run = self.run.as_ref()?;
         Some(run.totals.unwrap_or_else(|| {

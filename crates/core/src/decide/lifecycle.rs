@@ -153,7 +153,7 @@ impl Decider<'_> {
         .into())
     }
 
-    /// What follows a stop: a member that is marked for removal leaves the team; every other member is stopped.
+    /// The next state after a stop: a member that is marked for removal leaves the team; every other member is stopped.
     pub(super) fn stop_or_leave(&self, member: &Member) -> AfterLaunch {
         if member.is_leaving() {
             AfterLaunch::Remove

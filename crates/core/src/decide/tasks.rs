@@ -387,7 +387,7 @@ impl Decider<'_> {
         dependents.filter(|dependent| matches!(dependent.state, TaskState::Pending { .. }))
     }
 
-    /// What to do about the tasks that wait for a failed or cancelled task.
+    /// Advice about the tasks that wait for a failed or cancelled task; empty if there is none.
     fn dependents_note(&self, id: TaskId) -> String {
         let waiting = self.waiting_for(id).take(NAMED_MAX);
         let waiting: Vec<String> = waiting.map(|task| task.id.to_string()).collect();

@@ -1,4 +1,4 @@
-//! What a team and its members may spend on models, and how much they have used.
+//! Limits of a team and its members for models, and the usage so far.
 //!
 //! ```text
 //!   Within ── 80 % ──▶ Warned ── 100 % ──▶ Spent
@@ -29,7 +29,7 @@ pub struct Clock {
     since: Option<Tick>,
 }
 
-/// What one member or the team has used of each measure.
+/// The usage of one member or of the team, for each measure.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Used {
     #[serde(default)]

@@ -64,7 +64,7 @@ pub enum Work {
     },
 }
 
-/// What a run needs from the lead's model before it can continue.
+/// The request for a reply of the lead's model, without which a run cannot continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoundPrompt {
     pub run: RunId,
@@ -92,7 +92,7 @@ const DONE: &str = "DONE:";
 /// Parses a reply strictly: the first line decides, and no other line may begin with a keyword.
 ///
 /// # Errors
-/// What is wrong with the reply, as text for the model.
+/// The fault of a reply, as text for the model.
 pub(crate) fn read(reply: &str) -> Result<Reply<'_>, &'static str> {
     let reply = reply.trim();
     let (first, rest) = reply.split_once('\n').unwrap_or((reply, ""));

@@ -38,11 +38,11 @@ pub struct Run {
     pub(crate) first_task: TaskId,
     /// The files that members changed during the run, each with the member that changed it first.
     pub files: BTreeMap<Arc<str>, MemberName>,
-    /// What the run completed and used. `None` if it is under way or was abandoned, or if an older version ended it.
+    /// Results and usage. `None` if it is under way or was abandoned, or if an older version ended it.
     pub totals: Option<RunTotals>,
 }
 
-/// What a run has completed and used.
+/// Results and usage of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunTotals {
     /// The completed tasks that were added during the run.

@@ -12,7 +12,7 @@ use crate::rig::Rig;
 use crate::rounds::{completes, lead_replies, start, team};
 use crate::specs::name;
 
-/// What may happen to a team while it has a run.
+/// An event of a team while it has a run.
 #[derive(Debug, Clone, Copy)]
 enum Happening {
     Replies(&'static str),
