@@ -32,7 +32,7 @@ pub struct ToolCall {
     pub directory: CallPath,
     /// Whether a sandbox confines the programs that the call starts.
     pub confined: bool,
-    /// What that sandbox guarantees.
+    /// The guarantees of that sandbox.
     pub containment: Containment,
     /// Changes to the member's environment.
     pub environment: BTreeMap<String, String>,
@@ -40,7 +40,7 @@ pub struct ToolCall {
     pub paths: CallPaths,
 }
 
-/// What a call does.
+/// The action of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Runs a bash line.

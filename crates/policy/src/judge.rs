@@ -44,7 +44,7 @@ struct Judge<'a> {
     mode: Mode,
 }
 
-/// What the rules and built-in checks found for a part.
+/// The finding of the rules and built-in checks about a part.
 struct Findings {
     deny: Option<Reason>,
     ask: Option<Reason>,

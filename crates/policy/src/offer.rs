@@ -21,7 +21,7 @@ use super::shell::{self, Command};
 pub struct Offer {
     /// Together, the rules cover every part of the request. Empty: the exact request, by its digest.
     pub rules: Vec<String>,
-    /// What the rules allow, as a phrase without a subject.
+    /// The calls that the rules allow, as a phrase without a subject.
     pub covers: String,
 }
 

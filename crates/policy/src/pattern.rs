@@ -30,7 +30,7 @@ impl Fault {
     }
 }
 
-/// What the rest of a line means for one of its commands.
+/// The meaning of the rest of a line for one of its commands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CommandContext {
     /// The command's input is another command's output.

@@ -15,7 +15,7 @@ use self::table::{
     WRITERS,
 };
 
-/// What a command does besides its program's own work.
+/// Effects of a command besides its program's own work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Plain,

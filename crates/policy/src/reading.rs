@@ -333,8 +333,8 @@ pub fn reading_commands() -> Vec<String> {
     names
 }
 
-/// What this command reads; `None` if it is not a reading command. A command whose program is given as a path is not
-/// one: a file of the project can have any name.
+/// The files that this command reads; `None` if it is not a reading command. A command whose program is given as a path
+/// is not one: a file of the project can have any name.
 pub(crate) fn reading(argv: &[String]) -> Option<Reading<'_>> {
     let (program, args) = argv.split_first()?;
     let plain = |paths| Reading {

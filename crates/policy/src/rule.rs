@@ -46,7 +46,7 @@ pub struct RuleError {
     /// Byte offset in the rule.
     pub at: usize,
     pub what: String,
-    /// What to write instead.
+    /// An alternative that is valid.
     pub instead: String,
 }
 

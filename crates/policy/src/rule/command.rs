@@ -92,7 +92,7 @@ impl CommandPattern {
 /// Maximum number of words in an option's value, as in `-c alias.x=push`.
 const VALUE_WORDS: usize = 3;
 
-/// What may be between the words of a rule.
+/// The words that may be between the words of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gap {
     /// Options, each with a value of up to this many words.

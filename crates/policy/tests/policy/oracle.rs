@@ -81,7 +81,7 @@ fn files(directory: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// What bash does according to the parser, including the stub's failures.
+/// The behaviour of bash according to the parser, including the stub's failures.
 fn expected(line: &Line) -> Ran {
     let mut argvs = Vec::new();
     let mut files = BTreeSet::from(["in".to_owned()]);
