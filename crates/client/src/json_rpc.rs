@@ -48,7 +48,7 @@ pub struct RpcFault {
     pub message: String,
 }
 
-/// What happens to a line that is not a JSON-RPC message.
+/// The treatment of a line that is not a JSON-RPC message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InvalidLine {
     /// Some agents print other lines before the first message.

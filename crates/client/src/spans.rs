@@ -1,4 +1,4 @@
-//! What each member of a team did and when, as time spans, from the stored events of the team. Pure. Called by
+//! The activities of each member as time spans, derived from the stored events of the team. Pure. Called by
 //! `agent-team report` and by the telemetry of the HTTP service. The page derives its bars itself, in
 //! `gateway/page/history.js`.
 //!
@@ -41,13 +41,13 @@ pub struct Span {
     pub outcome: Outcome,
     /// How the span ended, such as the reason of a failure. May be empty, or a long text of a member.
     pub note: Arc<str>,
-    /// What the member's model used within a turn.
+    /// The model's usage within a turn.
     pub usage: Usage,
     pub position: SpanPosition,
 }
 
-/// The position of a span in the tree of spans: a run contains tasks, a task or a run contains turns, and a turn contains
-/// waits. Each key is unique within the history of the team, and known when its span begins.
+/// The position of a span in the tree of spans: a run contains tasks, a task or a run contains turns, and a turn
+/// contains waits. Each key is unique within the history of the team, and known when its span begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpanPosition {
     pub key: Arc<str>,
@@ -57,7 +57,7 @@ pub struct SpanPosition {
     pub root: Arc<str>,
 }
 
-/// What a span is about.
+/// The subject of a span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
     /// The worker is ready.
@@ -84,7 +84,7 @@ pub enum Work {
     },
 }
 
-/// What a member waits for.
+/// The object of a member's wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Awaited {
     /// The decision of a permission request or a plan.
