@@ -23,7 +23,7 @@ const NAME: &str = "team.lock";
 /// In place of a boot's id: the revision is valid under every boot.
 const EVERY_BOOT: &str = "any";
 
-/// What a commit survives.
+/// The failures that a commit survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// A power cut.

@@ -20,7 +20,7 @@ const MIGRATIONS: &[&str] = &[
 /// The version that this build writes.
 pub(crate) const VERSION: usize = MIGRATIONS.len();
 
-/// What a file contains.
+/// The content of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A database without content.
