@@ -53,7 +53,7 @@ pub enum DirectoriesError {
     Io { path: PathBuf, source: io::Error },
 }
 
-/// What is wrong with a directory.
+/// The fault of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     #[error("is a symbolic link")]
