@@ -356,7 +356,7 @@ pub(crate) fn lead_notice(request: &Request) -> Option<String> {
     Some(visible_label(&format!("{id} {state_text}"), NOTICE_WIDTH))
 }
 
-/// What the policy reports to the user about a request. Empty for a plan.
+/// The policy's remarks for the user about a request. Empty for a plan.
 #[derive(Debug, Default)]
 pub(crate) struct Judged {
     pub(crate) why: Vec<String>,

@@ -288,7 +288,7 @@ pub(crate) fn question(team: &Team) -> Option<QuestionView> {
     })
 }
 
-/// What the member waits for. A member without work does not wait for budget.
+/// The reason why the member waits. A member without work does not wait for budget.
 pub(crate) fn waiting(team: &Team, member: &Member, reported: Option<&Waiting>) -> Option<Waiting> {
     let has_work = || {
         member.transcript.active

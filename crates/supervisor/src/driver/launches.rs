@@ -47,7 +47,7 @@ pub(super) struct LaunchRuntime {
     pane: Option<String>,
     /// The attach helper that lends its terminal to this worker.
     attach_helper: Option<ProcessId>,
-    /// What the worker currently waits for. Never stored: the worker repeats it after each connect.
+    /// The reason why the worker waits now. Never stored: the worker repeats it after each connect.
     waiting: Option<Waiting>,
     waiting_since: Option<Tick>,
     /// The model that answers for the agent. Never stored: the worker repeats it after each connect.

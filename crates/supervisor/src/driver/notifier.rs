@@ -1,4 +1,4 @@
-//! What the driver remembers about its notifications to the user. Used by `notify`; sends no notification itself.
+//! State of the driver's notifications to the user. Used by `notify`; sends no notification itself.
 
 use std::cell::Cell;
 use std::rc::Rc;

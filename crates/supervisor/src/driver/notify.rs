@@ -95,7 +95,7 @@ impl Driver {
         }
     }
 
-    /// What the user is notified of, and the member whose terminal shows it.
+    /// The text of a notification, and the member whose terminal shows it.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the user is notified of few events"

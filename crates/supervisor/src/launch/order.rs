@@ -22,7 +22,7 @@ pub(crate) struct LaunchOrder {
     pub(crate) label: Label,
 }
 
-/// What the started program does.
+/// The task of the started program.
 #[derive(Debug, Clone)]
 pub(crate) enum ProgramTask {
     /// Run as the worker; the launch file is already written.

@@ -87,7 +87,7 @@ impl ItermError {
         }
     }
 
-    /// What the user can do about the error.
+    /// The remedy that the user can apply.
     pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Off(_) => {

@@ -34,7 +34,7 @@ enum Unusable {
 }
 
 impl Unusable {
-    /// What the user can do about the error.
+    /// The remedy that the user can apply.
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Outside => Some("run the command in an iTerm2 session"),
