@@ -1,4 +1,4 @@
-//! What a conversion collects: agents, faults, notes and the names of the files. Filled by the modules that read the
+//! The findings of a conversion: agents, faults, notes and the names of the files. Filled by the modules that read the
 //! files of the other program.
 
 use std::str::FromStr;

@@ -186,7 +186,7 @@ pub(super) fn read(
     name
 }
 
-/// What to do instead of a key that has no counterpart.
+/// The alternative to a key that has no counterpart.
 fn instead(key: &str) -> &'static str {
     let known = INSTEAD.iter().find(|(theirs, _)| *theirs == key);
     known.map_or("agent-team has no such key", |(_, instead)| *instead)
