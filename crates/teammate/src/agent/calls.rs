@@ -398,7 +398,7 @@ pub(super) fn arguments(call: &ToolCall) -> Result<Value, ToolError> {
     }
 }
 
-/// What a call of `wait` or `ask` waits for, as reported to the supervisor. `None` for other calls.
+/// The object of the wait in a call of `wait` or `ask`, as reported to the supervisor. `None` for other calls.
 pub(crate) fn waits_for(call: &ToolCall) -> Option<Waiting> {
     if call.name == team::ASK {
         let ask = arguments(call).unwrap_or_default();

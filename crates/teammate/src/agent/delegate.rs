@@ -47,7 +47,7 @@ const RUNNING_MAX: usize = 3;
 /// The largest answer of a helper, in bytes.
 const ANSWER_MAX: usize = 12_000;
 
-/// What the tool needs of its agent.
+/// The agent's parts that the tool uses.
 #[derive(Debug)]
 pub(super) struct Delegation {
     pub(super) agent: AgentSpec,

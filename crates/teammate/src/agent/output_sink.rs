@@ -219,7 +219,7 @@ impl QuestionDisplay for OutputSink {
     }
 }
 
-/// What the pane shows during a request to the model.
+/// The state of a request to the model, as the pane shows it.
 pub(super) const THINKING: &str = "thinking";
 
 /// See [`OutputSink::show_thinking`].

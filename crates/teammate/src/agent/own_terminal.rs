@@ -120,7 +120,7 @@ impl OwnTerminal {
         let screen = running.pty.screen();
         worker.pane.end_program(screen);
         let status = status.map_or("unknown status".to_owned(), describe_exit);
-        // A program that cannot start explains it in its last rows.
+        // If the program cannot start, its last rows contain the reason.
         let text = worker
             .config
             .program_context

@@ -159,7 +159,7 @@ impl Transcript {
         &self.items
     }
 
-    /// What the member has done, over all entries.
+    /// The member's work, over all entries.
     pub(super) fn record(&self) -> &WorkRecord {
         &self.record
     }
@@ -342,7 +342,7 @@ fn shorten(item: &mut Item) {
 
 /// The usage in the form that the team's accounting records.
 pub(super) fn spent(usage: Usage, price: Option<Price>) -> agent_team_protocol::view::Usage {
-    // What the provider charges takes precedence over known prices.
+    // The cost that the provider reports takes precedence over known prices.
     let cost = usage.micro_usd;
     let cost = cost.or_else(|| price.map(|price| price.of(&usage)));
     agent_team_protocol::view::Usage {

@@ -1,4 +1,4 @@
-//! What a member has read, changed, planned and asked, taken from its transcript. Pure. Kept by the transcript, which
+//! A member's reads, changes, plans and questions, taken from its transcript. Pure. Kept by the transcript, which
 //! adds every item; read when a summary replaces items, and after a restart.
 //!
 //! The record covers the whole transcript, including the items that the model no longer sees. Its lists are bounded:

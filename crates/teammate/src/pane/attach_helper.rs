@@ -45,7 +45,8 @@ impl AttachHelper {
     /// Returns when the attach helper has exited. Cancel-safe.
     pub(super) async fn gone(&mut self) {
         if self.watch.exited().await.is_err() {
-            // Unknown does not mean exited: the terminal itself reports a hangup as well.
+            // The helper may still run although its exit cannot be observed. If it exits, the terminal reports a
+            // hangup.
             std::future::pending::<()>().await;
         }
     }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use crate::inner_pty::screen::{Modes, Screen};
 
-/// What a terminal shows.
+/// The content of a terminal.
 #[derive(Debug)]
 pub(super) struct Painter {
     /// `None`: the content of the row is unknown.

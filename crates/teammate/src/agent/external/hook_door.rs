@@ -44,7 +44,7 @@ const CONNECTIONS_MAX: usize = 256;
 #[derive(Debug, Serialize, Deserialize)]
 struct Asked {
     purpose: String,
-    /// What the agent passed to the hook.
+    /// The agent's input for the hook.
     input: Value,
 }
 

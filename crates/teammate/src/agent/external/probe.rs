@@ -38,7 +38,7 @@ pub(crate) struct ProbeArguments {
     directory: PathBuf,
 }
 
-/// What is known about an installed agent.
+/// Facts about an installed agent.
 #[derive(Debug, Serialize)]
 struct Probed {
     word: &'static str,

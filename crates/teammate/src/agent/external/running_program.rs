@@ -26,7 +26,7 @@ pub(super) struct RunningProgram {
     stop: watch::Sender<bool>,
     /// Returns how the program ended, for the user.
     following: JoinHandle<String>,
-    /// What `following` returned.
+    /// The result of `following`.
     exit: Option<String>,
     errors: Arc<Mutex<Tail>>,
 }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// The time limit of the end of the program. The worker kills it earlier.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
-/// What the loop asks of the worker.
+/// An order of the loop to the worker.
 pub(crate) enum TerminalRequest {
     Start {
         command: Vec<String>,

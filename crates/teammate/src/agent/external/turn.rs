@@ -22,10 +22,10 @@ const INTERRUPTED: &str = "A message interrupted your turn. Handle it first, the
 /// The largest number of open permission questions. Further questions are answered as cancelled.
 const QUESTIONS_MAX: usize = 32;
 
-/// The time for which withdrawn questions are awaited at the end of a turn.
+/// The time limit for withdrawn questions at the end of a turn.
 const WITHDRAWN_LIMIT: Duration = Duration::from_millis(500);
 
-/// The time for which the end of the connection is awaited after it failed.
+/// The time limit for the end of a connection that has failed.
 const CLOSED_LIMIT: Duration = Duration::from_secs(2);
 
 impl External {
@@ -66,7 +66,7 @@ impl External {
             }
         };
         let reports_acceptance = channel.reports_acceptance();
-        // The time limit of the end of a cancelled turn.
+        // Set when the turn is cancelled: the time at which it must have ended.
         let mut ends_before = None;
         let mut over = None;
         let mut prompt_end = None;

@@ -51,7 +51,7 @@ pub(super) type Answer = (u64, PermissionAnswer);
 pub(super) struct Approvals {
     open: Vec<Open>,
     resolved: Vec<Resolved>,
-    /// What the loop has decided about items that have not ended, and their turns.
+    /// The loop's decisions about items that have not ended, and their turns.
     decided: HashMap<String, (Option<String>, bool)>,
     answers: mpsc::UnboundedSender<Answer>,
     number: u64,
@@ -76,7 +76,7 @@ struct Resolved {
     deadline: Instant,
 }
 
-/// What a request asks for.
+/// The subject of a request.
 enum Kind {
     /// To execute a command, or to change files.
     Item,
@@ -361,7 +361,7 @@ fn changes_to_ask<'a>(
     changes.ok_or("Codex asks for a change of files that it does not show: agent-team has declined")
 }
 
-/// What a request about a command asks for.
+/// The subject of a request about a command.
 fn command_kind(params: &Value) -> Kind {
     let is_start = params["kind"].is_null() || params["kind"] == "command";
     match is_start && params["networkApprovalContext"].is_null() {

@@ -185,7 +185,7 @@ impl OpenCode {
                 self.chunk(is_thought, "\n\n");
             }
         }
-        // What did not arrive in parts.
+        // Text that did not arrive in parts.
         let shown = self.turn.as_ref().and_then(|turn| turn.texts.get(id));
         let shown = shown.map_or(0, |text| text.shown);
         let rest = text(&part["text"])

@@ -75,7 +75,7 @@ impl Reply {
     }
 }
 
-/// What is to be done with a request.
+/// The next step for a request.
 pub(super) enum Asked {
     Question(PermissionQuestion),
     Reply(Reply),

@@ -67,7 +67,7 @@ struct Address {
 /// Why a request failed. For the user.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// What the request names does not exist, or no longer.
+    /// The object of the request does not exist, or no longer exists.
     Missing,
     Other(String),
 }
