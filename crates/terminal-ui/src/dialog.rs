@@ -40,7 +40,7 @@ pub const QUIET: Duration = Duration::from_millis(300);
 /// The maximum number of offers: each is chosen with a digit key.
 pub const OFFERS: usize = 9;
 
-/// The most characters of an offered rule among the keys. A longer rule is shown in full inside the card.
+/// The largest number of characters of an offered rule among the keys. A longer rule is shown in full inside the card.
 const OFFER_CHARACTERS: usize = 36;
 
 /// The maximum number of rows for the typed reason.
@@ -405,7 +405,7 @@ fn numbered(number: u8, offer: &str, columns: usize) -> Vec<Line> {
     Line::of(Style::PLAIN, offer).beside(&gutter, columns)
 }
 
-/// What an offer covers: its rules without the tool, which the card shows.
+/// The calls that an offer covers: its rules without the tool, which the card shows.
 fn label(offer: &OfferView) -> String {
     if offer.rules.is_empty() {
         return "this again".to_owned();
