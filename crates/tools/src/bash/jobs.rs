@@ -157,7 +157,7 @@ impl Job {
     pub(super) async fn stop(&self) {
         self.stop.send_replace(true);
         let mut progress = self.progress.clone();
-        // The tokio task sets the exit status last, so the command has exited then.
+        // The tokio task sets the status after the command has exited.
         let _ended = progress.wait_for(Option::is_some).await;
     }
 }

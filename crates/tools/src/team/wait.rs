@@ -92,7 +92,7 @@ struct Wait {
     timeout_s: Option<u64>,
 }
 
-/// What a teammate can wait for.
+/// The objects for which a teammate can wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum ForTeammate {
