@@ -31,7 +31,7 @@ pub(crate) struct RateKey {
 #[derive(Debug)]
 pub(crate) struct RateLimit {
     per_second: f64,
-    /// What each client may still send.
+    /// The remaining allowance of each client.
     clients: Mutex<HashMap<RateKey, Allowance>>,
 }
 

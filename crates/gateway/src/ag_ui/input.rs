@@ -12,7 +12,7 @@ const RUN_ID_MAX: usize = 56;
 /// Maximum length of a thread's id, which the service only sends back.
 const THREAD_ID_MAX: usize = 256;
 
-/// What a request asks for.
+/// The subject of a request.
 #[derive(Debug)]
 pub(super) struct Input {
     pub(super) thread_id: String,

@@ -32,7 +32,7 @@ const UP_MAX: usize = 32;
 /// Maximum length of the part of a team's name that is the name of the service's team: 32 with the digest.
 const NAME_MAX: usize = 15;
 
-/// What the teams of sessions are started from.
+/// Starts the teams of sessions, all from one template.
 pub(crate) struct Sessions {
     /// The arguments of `team/up` for the team of the service, from the start of the service. Contains the environment
     /// of the members.

@@ -24,7 +24,7 @@ impl InvalidVariable {
     }
 }
 
-/// What is exported, and where.
+/// The exported signals and their endpoints.
 #[derive(Debug, Clone)]
 pub struct TelemetrySettings {
     pub(super) traces: Signal,
@@ -36,7 +36,7 @@ pub struct TelemetrySettings {
     pub(super) metric_interval: Duration,
 }
 
-/// Where one signal is sent.
+/// The destination of one signal.
 #[derive(Debug, Clone)]
 pub(super) struct Signal {
     /// `None`: the signal is not exported.
