@@ -249,7 +249,7 @@ pub(crate) fn stuck(board: &[TaskView]) -> Vec<String> {
     lines.collect()
 }
 
-/// What a task waits for, or how it ended. `board`: finds the tasks before it.
+/// The reason why a task waits, or its outcome. `board`: finds the tasks before it.
 pub(crate) fn why<'a>(
     task: &TaskView,
     board: impl Fn(TaskId) -> Option<&'a TaskView>,
