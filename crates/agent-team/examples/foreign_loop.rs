@@ -1,5 +1,5 @@
-//! An agent loop of the program: it gets the team tools with their JSON schemas, and runs the calls of its model as a
-//! member of the team. The example needs no key.
+//! Your own agent loop as a member of the team: it reads the JSON schemas of the team tools and runs the calls of its
+//! model. The example needs no key.
 //!
 //! `cargo run -p agent-team --example foreign_loop`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]

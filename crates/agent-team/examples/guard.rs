@@ -1,4 +1,4 @@
-//! What a member may do: rules, a lifecycle hook, and the tools of an MCP server. The example needs no key.
+//! Limits of a member: rules, a lifecycle hook, and the tools of an MCP server. The example needs no key.
 //!
 //! `cargo run -p agent-team --example guard`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]

@@ -62,7 +62,7 @@ fn in_a_process() {
     print!("{MARK}");
 }
 
-/// What the example prints.
+/// The output of the example.
 fn printed(name: &str) -> String {
     let own = std::env::current_exe().expect("this test");
     let output = Command::new(own)
