@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// Maximum length of an input, in characters.
 const INPUT_MAX: usize = 2_000;
 
-/// What a target checks about one input. The error describes the violation; a panic counts as a violation too.
+/// The check of one input. The error describes the violation; a panic counts as a violation too.
 pub type Property = fn(&str) -> Result<(), String>;
 
 #[derive(Debug, Clone, Copy)]
