@@ -123,7 +123,7 @@ async fn the_user_spawns_an_agent_of_another_vendor() {
         logs.contains("pong in mode default").then_some(())
     })
     .await;
-    // What the agent would ignore is refused.
+    // Settings that the agent would ignore are refused.
     for flag in ["--plan", "--read-only"] {
         let error = rig
             .refused(2, [verb, role, engine, gemini, "--trust", &trust, flag])

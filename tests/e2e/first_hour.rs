@@ -14,7 +14,7 @@ use agent_team_tests::{LIMIT, Rig, tmux, until};
 use crate::demo;
 use crate::requests::there_is_a_sandbox;
 
-/// What the shell prints when it is ready for a command.
+/// The prompt of the shell.
 const PROMPT: &str = "ready>";
 
 /// How often the screen of the terminal is read: a terminal sends no event when it changes.
@@ -119,7 +119,7 @@ impl Shell {
         shell
     }
 
-    /// What the terminal shows at this moment.
+    /// The content of the terminal at this moment.
     async fn screen(&self) -> String {
         self.tmux
             .ask(["capture-pane", "-p", "-J", "-t", "%0"])

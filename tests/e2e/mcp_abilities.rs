@@ -1,4 +1,4 @@
-//! What an MCP server asks of its client: changed lists, forms, progress, roots, instructions, resources and prompts;
+//! Requests of an MCP server to its client: changed lists, forms, progress, roots, instructions, resources and prompts;
 //! and servers that abuse them.
 
 use std::path::PathBuf;

@@ -105,7 +105,7 @@ struct Turn {
     events: mpsc::UnboundedSender<Event>,
 }
 
-/// What reaches a running turn.
+/// An input of a running turn.
 enum Event {
     Message { id: Value, text: String },
     Interrupt,

@@ -1,6 +1,6 @@
-//! A real MCP server for tests, built with the official SDK, that knows only revision 2026-07-28: `mcp_discovered stdio`,
-//! or `mcp_discovered http`, which prints its address. `mcp_discovered old` knows the earlier revisions and exits at any
-//! other first request than `initialize`. Each start adds a line to the file `starts`.
+//! A real MCP server for tests, built with the official SDK, that knows only revision 2026-07-28: `mcp_discovered
+//! stdio`, or `mcp_discovered http`, which prints its address. `mcp_discovered old` knows the earlier revisions and
+//! exits if the first request is not `initialize`. Each start adds a line to the file `starts`.
 
 use std::borrow::Cow;
 use std::io::{BufRead as _, Cursor, Write as _};
@@ -41,7 +41,7 @@ fn image(uri: &str) -> ResourceContents {
     ResourceContents::blob(IMAGE, uri).with_mime_type("image/png")
 }
 
-/// Requires this input for the call, or returns what the client has sent for it.
+/// Returns the client's input for the call, or asks for it if the call has none. `repeat`: always asks.
 fn require(
     request: &CallToolRequestParams,
     repeat: bool,

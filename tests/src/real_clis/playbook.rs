@@ -24,7 +24,7 @@ const LOOP_MAX: usize = 25;
 
 const ORDERS: [&str; 5] = ["RUN{", "TRY{", "DONE{", "LOOP{", "ANSWER{"];
 
-/// What the model of one agent has seen.
+/// The requests that the model of one agent has received.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
     pub(super) requests: usize,

@@ -36,7 +36,7 @@ pub(super) enum Wire {
     Gemini,
 }
 
-/// What an agent sent to its model.
+/// The request of an agent to its model.
 #[derive(Debug, Clone)]
 pub(super) struct Exchange {
     wire: Wire,

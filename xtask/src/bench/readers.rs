@@ -23,7 +23,7 @@ pub(super) struct Readers<S> {
     first_bytes: usize,
 }
 
-/// What one stream has received.
+/// The events that one stream has received.
 #[derive(Debug, Clone, Copy, Default)]
 struct Count {
     events: usize,

@@ -24,9 +24,9 @@ pub(super) struct EvalTask {
     /// The name of the file.
     #[serde(skip)]
     pub(super) name: String,
-    /// What the task measures, in a few words.
+    /// The ability that the task measures, in a few words.
     pub(super) kind: String,
-    /// What the user writes. The first line is the title of the task on the board.
+    /// The text of the user. The first line is the title of the task on the board.
     pub(super) prompt: String,
     #[serde(default)]
     pub(super) team: Team,

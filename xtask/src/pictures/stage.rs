@@ -202,7 +202,7 @@ impl Terminal<'_> {
         self.stage.tmux(&send).map(drop)
     }
 
-    /// What the terminal shows at this moment, with a fixed path, fixed ids and fixed times.
+    /// The content of the terminal at this moment, with a fixed path, fixed ids and fixed times.
     pub(super) fn screen(&self) -> Result<Screen> {
         let capture = ["capture-pane", "-e", "-p", "-N", "-t", &self.name];
         let mut screen = Screen::parse(&self.stage.tmux(&capture)?, self.size.0);

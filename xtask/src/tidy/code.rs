@@ -1,7 +1,7 @@
 //! A minimal Rust lexer that separates code from comments and literals. Rules about code use its output, so that a rule
 //! may contain a forbidden word in a string.
 
-/// What a part of a source file is.
+/// The kind of a part of a source file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Code,

@@ -50,7 +50,7 @@ pub(super) enum Answer {
     Rejected(Option<String>),
 }
 
-/// What reaches a running turn.
+/// An input of a running turn.
 pub(super) enum Event {
     Message(String),
     Abort,
