@@ -240,21 +240,30 @@ async fn up_repeats_an_edited_task_only_if_it_is_finished() {
     let before = [
         task("Long", "mkfifo gate; cat gate", ""),
         task("Short", "echo one", ""),
+        task("Broken", "false", ""),
     ];
     let rig = headless(&["ada", "bob"], &before.concat());
     rig.ok(["up", "--detach"]).await;
     rig.until_task_is("T-1", TaskState::InProgress).await;
     rig.until_task_is("T-2", TaskState::Completed).await;
+    rig.until_task_is("T-3", TaskState::Failed).await;
     let after = [
         task("Long", "cat other-gate", ""),
         task("Short", "echo two", ""),
+        task("Broken", "echo repaired", ""),
     ];
     rig.set_team(&file(&["ada", "bob"], "headless", "ready", &after.concat()));
-    let up = rig.json(["up"]).await;
-    let expected = [("task Long", "left"), ("task Short", "added")];
-    assert_eq!(changes(&up), expected.map(owned));
-    let again = rig.until_task_is("T-3", TaskState::Completed).await;
+    rig.ok(["up"])
+        .await
+        .assert_prints("left      task Long: it is in progress")
+        .assert_prints(
+            "added     task Short: T-2 completed before its entry changed, so it runs again as T-4",
+        )
+        .assert_prints("retried   task Broken: its entry changed, so T-3 is pending again");
+    let again = rig.until_task_is("T-4", TaskState::Completed).await;
     assert_eq!(again.result.as_deref(), Some("two"));
+    let repaired = rig.until_task_is("T-3", TaskState::Completed).await;
+    assert_eq!(repaired.result.as_deref(), Some("repaired"));
     assert_eq!(rig.task("T-1").await.state, TaskState::InProgress);
 }
 

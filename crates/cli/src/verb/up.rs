@@ -593,6 +593,7 @@ fn text_of(answer: &UpAnswer, dry_run: bool) -> String {
             ChangeKind::Stopped => ("stopped", "stop", BUSY),
             ChangeKind::Added => ("added", "add", GOOD),
             ChangeKind::Updated => ("updated", "update", BUSY),
+            ChangeKind::Retried => ("retried", "retry", GOOD),
             ChangeKind::Cancelled => ("cancelled", "cancel", BUSY),
             ChangeKind::Left => ("left", "leave", Style::DIM),
             ChangeKind::Unknown => ("changed", "change", Style::PLAIN),

@@ -268,19 +268,13 @@ impl Decider<'_> {
         changes.into_iter().flatten().collect()
     }
 
-    /// The newest task that an earlier `up` added with the key of `spec`. A failed, cancelled or completed task
-    /// matches only if its digest is unchanged; otherwise the file describes a new task.
+    /// The newest task that an earlier `up` added with the key of `spec`. A completed task is final: if the digest of
+    /// its entry changed, the file describes new work, which gets a task of its own.
     fn matching_task(&self, spec: &TaskSpec) -> Option<TaskId> {
-        let (id, same) = match self.team.board.of_file(&spec.key)? {
-            KeyedTask::Open(task) => match task.state {
-                TaskState::Pending { .. } | TaskState::InProgress { .. } => (task.id, true),
-                TaskState::Failed { .. } | TaskState::Cancelled => {
-                    (task.id, digest(&task.spec) == digest(spec))
-                }
-            },
-            KeyedTask::Completed(task, was) => (task, was == digest(spec)),
-        };
-        same.then_some(id)
+        match self.team.board.of_file(&spec.key)? {
+            KeyedTask::Open(task) => Some(task.id),
+            KeyedTask::Completed(task, was) => (was == digest(spec)).then_some(task),
+        }
     }
 
     fn reconcile_task(
@@ -290,12 +284,19 @@ impl Decider<'_> {
         spec: TaskSpec,
     ) -> Option<ChangeKind> {
         if id >= first_new {
+            let change = match self.team.board.of_file(&spec.key) {
+                Some(KeyedTask::Completed(completed, _)) => ChangeKind::AddedAfter {
+                    completed,
+                    task: id,
+                },
+                Some(KeyedTask::Open(_)) | None => ChangeKind::Added,
+            };
             self.record(Event::TaskAdded {
                 task: id,
                 spec,
                 created_by: Party::User,
             });
-            return Some(ChangeKind::Added);
+            return Some(change);
         }
         let task = self.team.board.get(id)?;
         if task.spec == spec {
@@ -307,7 +308,15 @@ impl Decider<'_> {
                 Some(ChangeKind::Updated)
             }
             TaskState::InProgress { .. } => Some(ChangeKind::LeftInProgress),
-            TaskState::Failed { .. } | TaskState::Cancelled => None,
+            TaskState::Failed { .. } | TaskState::Cancelled => {
+                // The user decides whether to repeat the same work: with `task retry`.
+                if digest(&task.spec) == digest(&spec) {
+                    return None;
+                }
+                self.record(Event::TaskChanged { task: id, spec });
+                self.record(Event::TaskRetried { task: id });
+                Some(ChangeKind::Retried(id))
+            }
         }
     }
 

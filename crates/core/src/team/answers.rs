@@ -108,7 +108,14 @@ pub enum ChangeKind {
     Restarted,
     Stopped,
     Added,
+    /// The entry of a completed task changed: its new text is a task of its own.
+    AddedAfter {
+        completed: TaskId,
+        task: TaskId,
+    },
     Updated,
+    /// The entry of a failed or cancelled task changed: the task is pending again, with the new text.
+    Retried(TaskId),
     Cancelled,
     /// The task differs from the file but is in progress, so it was not changed.
     LeftInProgress,

@@ -76,6 +76,8 @@ pub enum ChangeKind {
     Stopped,
     Added,
     Updated,
+    /// The entry of a failed or cancelled task changed, so the task is pending again.
+    Retried,
     Cancelled,
     /// The task differs and was left unchanged; the note contains the reason.
     Left,

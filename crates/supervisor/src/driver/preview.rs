@@ -81,7 +81,17 @@ pub(super) fn change(change: agent_team_core::Change) -> Change {
         Core::Restarted => (ChangeKind::Restarted, None),
         Core::Stopped => (ChangeKind::Stopped, None),
         Core::Added => (ChangeKind::Added, None),
+        Core::AddedAfter { completed, task } => {
+            let note = format!(
+                "{completed} completed before its entry changed, so it runs again as {task}"
+            );
+            (ChangeKind::Added, Some(note))
+        }
         Core::Updated => (ChangeKind::Updated, None),
+        Core::Retried(task) => {
+            let note = format!("its entry changed, so {task} is pending again");
+            (ChangeKind::Retried, Some(note))
+        }
         Core::Cancelled => (ChangeKind::Cancelled, None),
         Core::LeftInProgress => (ChangeKind::Left, Some("it is in progress".to_owned())),
     };
