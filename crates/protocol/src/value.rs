@@ -64,6 +64,17 @@ pub fn milliseconds(minutes: f64) -> u64 {
     ((minutes * 60_000.0).round() as u64).max(1)
 }
 
+/// The most useful line of a result. For a completed task, the last line, where programs print a summary; for other
+/// tasks, the first line, which is the reason of a failure.
+pub fn result_line(completed: bool, result: &str) -> &str {
+    let mut lines = result.lines().map(str::trim);
+    let line = match completed {
+        true => lines.rfind(|line| !line.is_empty()),
+        false => lines.find(|line| !line.is_empty()),
+    };
+    line.unwrap_or_default()
+}
+
 /// The quantity that a limit restricts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -3,6 +3,7 @@
 use agent_team_protocol::TaskId;
 use agent_team_protocol::status::Status;
 use agent_team_protocol::text::age;
+use agent_team_protocol::value::result_line;
 use agent_team_protocol::view::{MemberView, TaskCounts, TaskState, TaskView};
 
 use super::style::paint;
@@ -27,26 +28,15 @@ pub(crate) fn line(task: &TaskView) -> String {
     let (sign, _) = state(task);
     let title = text::line(&task.title);
     let mut line = paint(style::task(task), format!("{sign} {} {title}", task.id));
-    if let (TaskState::Failed, Some(reason)) = (task.state, &task.result) {
-        line.push_str(&format!(": {}", text::line(first_line(reason))));
+    if task.state == TaskState::Failed && task.result.is_some() {
+        line.push_str(&format!(": {}", text::line(key_line(task))));
     }
     line
 }
 
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
-}
-
-/// The most useful line of a result. For a completed task, the last line, where programs print a summary; for other
-/// tasks, the first line, which is the reason of a failure.
 pub(crate) fn key_line(task: &TaskView) -> &str {
     let result = task.result.as_deref().unwrap_or_default();
-    if task.state == TaskState::Completed {
-        let last = result.lines().rfind(|line| !line.trim().is_empty());
-        last.unwrap_or_default()
-    } else {
-        first_line(result)
-    }
+    result_line(task.state == TaskState::Completed, result)
 }
 
 fn ids(ids: &[TaskId]) -> String {

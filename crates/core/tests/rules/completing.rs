@@ -163,6 +163,30 @@ fn a_completion_by_the_lead_is_marked_unverified() {
 }
 
 #[test]
+fn the_last_result_is_the_useful_line() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let last = |rig: &Rig| rig.member("ada").last_result.clone().expect("it worked");
+    let build = rig.add("Build");
+    let claim = rig.claim_of(build);
+    let result = "\nrunning 2 tests\n2 passed\n\n".into();
+    rig.by(
+        "ada",
+        Call::CompleteTask {
+            claim,
+            result,
+            hook: CompletionHook::NotRun,
+        },
+    )
+    .answer();
+    assert_eq!(&*last(&rig), "T-1 completed: 2 passed");
+    let test = rig.add("Test");
+    let claim = rig.claim_of(test);
+    let reason = "\nexit 1: no luck\nbacktrace\n".into();
+    rig.by("ada", Call::FailTask { claim, reason }).answer();
+    assert_eq!(&*last(&rig), "T-2 failed: exit 1: no luck");
+}
+
+#[test]
 fn a_result_reaches_lead_and_creator_once() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     let recipients =

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use agent_team_protocol::id::{Generation, Party, TaskId};
+use agent_team_protocol::value::result_line;
 
 use crate::team::Team;
 use crate::team::event::{Event, Record, TaskEvent};
@@ -89,7 +90,8 @@ impl Team {
                 self.touch_owner(completed.owner().cloned(), tick, |member| {
                     member.idle_notified = false;
                     member.account.completed += 1;
-                    member.last_result = Some(report(*task, "completed", result).into());
+                    member.last_result =
+                        Some(report(*task, "completed", result_line(true, result)).into());
                     member.transcript.report();
                 });
                 return Some(completed);
@@ -118,7 +120,7 @@ impl Team {
     fn end_claim(&mut self, id: TaskId, record: &Record, how: &str, state: TaskState) {
         let owner = self.board.get(id).and_then(|task| task.owner().cloned());
         let report = match &state {
-            TaskState::Failed { reason, .. } => report(id, how, reason),
+            TaskState::Failed { reason, .. } => report(id, how, result_line(false, reason)),
             TaskState::Pending { .. } | TaskState::InProgress { .. } | TaskState::Cancelled => {
                 report(id, how, "")
             }
@@ -145,13 +147,12 @@ impl Team {
 }
 
 /// The end of a claim in one line, such as `T-1 completed: greeting.txt is written`.
-fn report(task: TaskId, how: &str, text: &str) -> String {
+fn report(task: TaskId, how: &str, line: &str) -> String {
     /// Maximum length of the preview, in characters.
     const PREVIEW: usize = 160;
-    let line = text.lines().map(str::trim).find(|line| !line.is_empty());
-    let Some(line) = line else {
+    if line.is_empty() {
         return format!("{task} {how}");
-    };
+    }
     let preview: String = line.chars().take(PREVIEW).collect();
     let cut = if preview.len() < line.len() {
         "…"
