@@ -154,6 +154,30 @@ async fn unsupported_settings_and_goals_without_a_lead_are_refused() {
 }
 
 #[tokio::test]
+async fn a_lead_that_runs_commands_takes_no_goal() {
+    let rig = headless(&["ada"], "[lead]\n");
+    let add = "add engine = \"native\" to [lead]";
+    for verb in ["run", "up"] {
+        rig.run([verb, "make it faster"])
+            .await
+            .expect(2)
+            .assert_prints("the lead is not an agent")
+            .assert_prints(add);
+    }
+    rig.ok(["up", "--detach"])
+        .await
+        .assert_prints("takes no goal")
+        .assert_prints(add);
+    rig.run(["run", "make it faster"])
+        .await
+        .expect(2)
+        .assert_prints("the lead is not an agent");
+    let rig = headless(&["ada"], "[lead]\nengine = \"command\"\n");
+    let up = rig.ok(["up", "--detach"]).await;
+    assert!(!up.stderr.contains("takes no goal"), "{}", up.stderr);
+}
+
+#[tokio::test]
 async fn a_missing_directory_is_named_with_its_line() {
     let text = format!("{MEMBER}cwd = \"no-such\"\n");
     assert_refused(&[(&text, &["team.toml:4", "no-such"])]).await;

@@ -83,6 +83,30 @@ async fn up_refuses_another_placement_for_a_team_that_is_up() {
 }
 
 #[tokio::test]
+async fn up_with_another_goal_names_the_earlier_one() {
+    let lead = vec![
+        Reply::call("finish", json!({"answer": "It is greeted."})),
+        Reply::hang(),
+    ];
+    let server = FakeModelServer::start(by_model([("lead", lead)])).await;
+    let rig = asking(&server);
+    rig.ok(["up", "--detach", "--wait", "Greet the world"])
+        .await;
+    rig.ok(["up", "--detach", "Greet the moon"])
+        .await
+        .assert_prints("R-1 has ended (Done in")
+        .assert_prints("Greet the world")
+        .assert_prints("R-2: the lead has the goal")
+        .assert_prints("agent-team goal show")
+        .assert_prints("agent-team cancel");
+    rig.run(["up", "--detach", "Greet the sun"])
+        .await
+        .expect(4)
+        .assert_prints("cannot start another goal: R-2 is under way: Greet the moon")
+        .assert_prints("agent-team cancel");
+}
+
+#[tokio::test]
 async fn up_with_a_goal_applies_mode_to_a_running_team() {
     let server = FakeModelServer::start(by_model(greeting())).await;
     let rig = asking(&server);

@@ -95,7 +95,7 @@ pub enum Refused {
     CompletionRefused { task: TaskId, reason: String },
     #[error("the key {0:?} was used for another call")]
     KeyReused(String),
-    #[error("{run} is under way: {goal}")]
+    #[error("cannot start another goal: {run} is under way: {goal}")]
     RunUnderWay { run: RunId, goal: String },
     #[error("no run is under way")]
     NoRun,

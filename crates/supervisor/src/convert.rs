@@ -670,7 +670,12 @@ fn hint(refused: &Refused) -> Option<String> {
             format!("retry it first with: {}", CommandLine::RetryTask(*task))
         }
         Refused::RunUnderWay { .. } => {
-            format!("send a message with {}, or end the goal with {}", CommandLine::SendLead, CommandLine::Cancel)
+            format!(
+                "read its state with {}, send a message with {}, or end it with {}",
+                CommandLine::ShowGoal,
+                CommandLine::SendLead,
+                CommandLine::Cancel
+            )
         }
         Refused::TasksOpen { .. } => {
             "wait for them, cancel them, or finish with `force` and report what is left open"

@@ -71,6 +71,9 @@ pub use table::suggest;
 pub use trust::{ABSENT, RequiredTrust, of_spawned};
 pub use variables::{Variables, is_variable};
 
+/// What makes the lead of a team file an agent.
+pub const LEAD_ENGINE: &str = "add engine = \"native\" to [lead]";
+
 /// Maximum number of members whose panes share a window. A larger team gets a window per member, unless its file sets
 /// the layout.
 const MAX_SHARED_WINDOW: usize = 12;
@@ -93,7 +96,7 @@ pub struct Reading<'a> {
 pub struct Loaded {
     pub spec: TeamSpec,
     /// Changed or ignored parts of imported roles; overrides without effect; instruction files, skills and command
-    /// files that are not loaded; absent scripts.
+    /// files that are not loaded; absent scripts; a lead that takes no goal.
     pub warnings: Vec<Fault>,
     /// The current values of all keys of `agent-team config`.
     pub settings: Vec<Setting>,
@@ -369,7 +372,7 @@ fn read(
             member::read(source, table, level, &defaults, &mut roles, reader)
         })
         .collect();
-    ensure_lead(source, mode, &mut members, &defaults, &mut roles, reader);
+    let lead_of_lines = ensure_lead(source, mode, &mut members, &defaults, &mut roles, reader);
     strategy::check(source, mode, &members);
     environment::check(source, &members);
     mcp::check_shared(source, &members);
@@ -431,6 +434,7 @@ fn read(
         certificate_files: &providers.certificate_files,
     });
     let mut warnings = settings::ineffective(&members, &roles, reader.overrides);
+    warnings.extend(lead_of_lines);
     let found_instructions = defaults.agent_keys.found_instructions.clone();
     let found_skills = defaults.agent_keys.found_skills.clone();
     let found_commands = defaults.agent_keys.found_commands.clone();
@@ -552,7 +556,8 @@ fn project_texts(defaults: &Defaults, members: &[Member], roles: &Roles) -> Proj
     }
 }
 
-/// Ensures that a team of agents has a lead that is an agent: the file's lead, or else the default lead.
+/// Ensures that a team of agents has a lead that is an agent: the file's lead, or else the default lead. The warning: in
+/// a team of commands, the file has a lead and does not say that it is one of them.
 fn ensure_lead(
     source: &Source<'_>,
     mode: Option<At<Mode>>,
@@ -560,7 +565,7 @@ fn ensure_lead(
     defaults: &Defaults,
     roles: &mut Roles,
     reader: Reader<'_>,
-) {
+) -> Option<Fault> {
     let is_agent = |member: &Member| member.spec.engine.is_agent();
     let default_mode = if defaults.engine.is_agent() || members.iter().any(is_agent) {
         Mode::Lead
@@ -569,7 +574,12 @@ fn ensure_lead(
     };
     let mode = mode.map(|found| found.value);
     if mode.unwrap_or(default_mode) == Mode::Manual {
-        return;
+        let silent = |it: &&Member| it.spec.lead && it.engine_at.is_none() && mode.is_none();
+        let lead = members.iter().find(silent)?;
+        let text = format!(
+            "the lead only runs the commands of tasks and takes no goal; to make it an agent, {LEAD_ENGINE}"
+        );
+        return Some(source.warning(lead.set_keys.at, text));
     }
     match members.iter_mut().find(|member| member.spec.lead) {
         None => members.insert(0, Member::lead(defaults, roles, reader)),
@@ -578,7 +588,7 @@ fn ensure_lead(
             None => lead.spec.engine = Engine::Native,
             Some(at) => {
                 // Without `mode`, the lead may have another engine: the file does not ask for an agent.
-                let Some(mode) = mode else { return };
+                let mode = mode?;
                 source.fault_with_hint(
                     at,
                     format!(
@@ -590,6 +600,7 @@ fn ensure_lead(
             }
         },
     }
+    None
 }
 
 /// Why an engine name is refused.

@@ -10,16 +10,17 @@ use agent_team_client::Session;
 use agent_team_file::{Loaded, Reading, Variables};
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
+use agent_team_protocol::goal::GoalView;
 use agent_team_protocol::method::{
-    ChangeKind, Nothing, RunStart, SECRET_MIN, StartRun, TeamList, TeamUp, TeamWait, Up, UpAnswer,
-    WaitResult,
+    ChangeKind, Nothing, RunStart, SECRET_MIN, StartRun, TeamList, TeamShow, TeamUp, TeamWait, Up,
+    UpAnswer, WaitResult,
 };
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::result::RunResult;
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{CommandFile, MemberSpec, TeamSpec};
-use agent_team_protocol::view::TeamEntry;
+use agent_team_protocol::view::{RunState, TeamEntry};
 use agent_team_protocol::{ErrorCode, Revision, RunId, TeamId, exit};
 use agent_team_system::directories::Directories;
 use agent_team_system::private_file;
@@ -98,7 +99,9 @@ pub(super) async fn run(
         .await?;
     let began = Instant::now();
     let mut run = None;
+    let mut before = None;
     if let Some(goal) = goal.filter(|_| !args.dry_run) {
+        before = session.query::<TeamShow>(Nothing {}).await?.goal;
         let start = StartRun {
             goal,
             then_down: false,
@@ -111,7 +114,8 @@ pub(super) async fn run(
     }
     if args.wait {
         if !output.is_json() {
-            output.write(&text_of(&answer, false))?;
+            let of_goal = run.map(|run| text_of_goal(run, before.as_ref()));
+            output.write(&(text_of(&answer, false) + &of_goal.unwrap_or_default()))?;
         }
         return match run {
             Some(run) => wait_for_answer(session, output, run, answer.revision, began).await,
@@ -121,7 +125,14 @@ pub(super) async fn run(
     output.show(&answer, || {
         let mut text = text_of(&answer, args.dry_run);
         if let Some(run) = run {
-            text.push_str(&format!("  {run}: the lead has the goal\n"));
+            text.push_str(&text_of_goal(run, before.as_ref()));
+            for (what, command) in [
+                ("watch it", CommandLine::AttachAny),
+                ("read its answer", CommandLine::ShowGoal),
+                ("cancel it", CommandLine::Cancel),
+            ] {
+                text.push_str(&format!("    {what:<16} {command}\n"));
+            }
         }
         text
     })?;
@@ -149,13 +160,21 @@ pub(super) async fn run(
     }
 }
 
-/// Refuses a goal for a team without a lead. Each member: whether it is the lead, and its engine.
+/// Refuses a goal for a team whose lead is absent or no agent. Each member: whether it is the lead, and its engine.
 pub(super) fn check_lead(members: impl Iterator<Item = (bool, Engine)>) -> Result<(), Failure> {
-    let (leads, engines): (Vec<bool>, Vec<Engine>) = members.unzip();
-    if leads.contains(&true) {
-        return Ok(());
+    let members: Vec<_> = members.collect();
+    if let Some((_, engine)) = members.iter().find(|(leads, _)| *leads) {
+        if engine.info().is_none_or(|info| info.may_lead) {
+            return Ok(());
+        }
+        let text = "cannot give a goal: the lead is not an agent";
+        return Err(Failure::usage(text).hint(format!(
+            "in the team file, {}, then run {}",
+            agent_team_file::LEAD_ENGINE,
+            CommandLine::Up
+        )));
     }
-    let only_lines = engines.iter().all(|engine| engine.runs_lines());
+    let only_lines = members.iter().all(|(_, engine)| engine.runs_lines());
     let run = if only_lines { " --run \"…\"" } else { "" };
     let (up, add) = (CommandLine::Up, CommandLine::AddTask);
     Err(
@@ -572,6 +591,29 @@ pub(super) async fn known_team(global: &Global, name: &str) -> Result<TeamEntry,
             )
             .hint(format!("choose one with -t: {}", ids.join(", "))))
         }
+    }
+}
+
+/// The run that has started, and the run before it.
+fn text_of_goal(run: RunId, before: Option<&GoalView>) -> String {
+    let started = format!("  {run}: the lead has the goal\n");
+    let Some(before) = before else { return started };
+    let goal = text::line(&before.goal);
+    match before.state {
+        RunState::UnderWay => format!(
+            "  {} is abandoned, because no member worked on it: {goal}\n{started}",
+            before.run
+        ),
+        RunState::Finished
+        | RunState::MaxRounds
+        | RunState::Failed
+        | RunState::Cancelled
+        | RunState::Abandoned
+        | RunState::Unknown => format!(
+            "  {} has ended ({}): {goal}\n{started}",
+            before.run,
+            before.headline()
+        ),
     }
 }
 
