@@ -36,6 +36,29 @@ async fn a_message_is_in_its_members_log_and_counts_as_read() {
 }
 
 #[tokio::test]
+async fn send_says_that_a_stopped_recipient_reads_later() {
+    let rig = headless(&["ada", "bob"], "");
+    rig.ok(["up"]).await;
+    let sent = rig.ok(["send", "ada", "hello"]).await.stdout;
+    assert!(!sent.contains("stored"), "{sent}");
+    rig.ok(["stop", "ada"]).await;
+    rig.ok(["send", "ada", "hello"])
+        .await
+        .assert_prints("ada is stopped: the message is stored")
+        .assert_prints("agent-team restart ada");
+    rig.ok(["down"]).await;
+    rig.ok(["send", "bob", "hello"]).await.assert_prints(
+        "the team is down: the message is stored, and delivered after agent-team up",
+    );
+    rig.ok(["up"]).await;
+    until("bob to read the message", async || {
+        let messages = messages(&rig).await;
+        (messages.last()?["state"] == "read").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_message_to_all_reaches_every_living_member_once() {
     let rig = headless(&["ada", "bob", "cyd"], "");
     rig.ok(["up"]).await;

@@ -5,8 +5,10 @@ pub(crate) mod reply;
 use std::process::ExitCode;
 
 use agent_team_protocol::Party;
-use agent_team_protocol::method::{MessageSend, SendMessage};
+use agent_team_protocol::command_line::CommandLine;
+use agent_team_protocol::method::{MessageSend, Nothing, SendMessage, TeamShow};
 use agent_team_protocol::text::visible;
+use agent_team_protocol::view::{MemberState, TeamState, TeamView};
 
 use crate::args::Global;
 use crate::error::Failure;
@@ -28,6 +30,9 @@ pub(super) async fn run(
         return Ok(ExitCode::SUCCESS);
     }
     let answer = session.call::<MessageSend>(message).await?;
+    // The message is stored: a failure here must not make a script send it again.
+    let team = session.query::<TeamShow>(Nothing {}).await;
+    let waits = team.map_or_else(|_| String::new(), |team| waits(&team, &answer.to));
     output.show(&answer, || {
         let names: Vec<_> = answer.to.iter().map(Party::to_string).collect();
         match names.as_slice() {
@@ -38,11 +43,34 @@ pub(super) async fn run(
             names => {
                 let sent = format!("sent {} to {}\n", answer.id, names.join(", "));
                 match answer.shown_not_delivered() {
-                    Some(note) => format!("{sent}{note}\n"),
-                    None => sent,
+                    Some(note) => format!("{sent}{note}\n{waits}"),
+                    None => sent + &waits,
                 }
             }
         }
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The recipients that do not run, with the command after which they receive the message.
+fn waits(team: &TeamView, to: &[Party]) -> String {
+    if team.state == TeamState::Down {
+        let up = CommandLine::Up;
+        return format!("the team is down: the message is stored, and delivered after {up}\n");
+    }
+    let is_to = |name| to.contains(&Party::Member(name));
+    let members = team.members.iter().filter(|it| is_to(it.name.clone()));
+    let lines = members.filter_map(|member| {
+        let name = &member.name;
+        let is_held = member.state == MemberState::Held;
+        if !is_held && member.state != MemberState::Stopped {
+            return None;
+        }
+        let state = if is_held { "held" } else { "stopped" };
+        let restart = CommandLine::Restart(name);
+        Some(format!(
+            "{name} is {state}: the message is stored, and delivered after {restart}\n"
+        ))
+    });
+    lines.collect()
 }
