@@ -272,7 +272,7 @@ pub(crate) enum Verb {
     /// Send a message to one member or to all
     Send {
         /// A member's name, `lead` or `all`
-        #[arg(add = complete::members_and(&["lead", "all"]))]
+        #[arg(add = complete::recipients())]
         to: Recipient,
         /// The text, as one or more words; `-` reads stdin
         #[arg(required = true)]

@@ -12,7 +12,7 @@ use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::ListRequests;
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::text::visible_label;
-use agent_team_protocol::view::TaskState;
+use agent_team_protocol::view::{MemberView, TaskState};
 use agent_team_system::directories::Directories;
 use agent_team_system::notes::Notes;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
@@ -22,11 +22,27 @@ use crate::output::request::action_line;
 /// Timeout of a completion query.
 const TIMEOUT: Duration = Duration::from_millis(300);
 
+/// The name by which each lead receives messages.
+const LEAD: &str = "lead";
+
 /// Maximum length of a description, in characters.
 const HELP_WIDTH: usize = 60;
 
 pub(crate) fn members() -> ArgValueCandidates {
     members_and(&[])
+}
+
+/// Members, `lead` in a team that has a lead, and `all`.
+pub(crate) fn recipients() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let members = team_members();
+        let lead = members.iter().find(|member| member.lead);
+        let lead = lead.filter(|lead| lead.name.as_str() != LEAD).map(|_| LEAD);
+        let mut candidates: Vec<_> = members.into_iter().map(of_member).collect();
+        let special = lead.into_iter().chain(["all"]);
+        candidates.extend(special.map(CompletionCandidate::new));
+        candidates
+    })
 }
 
 /// Members, and names with a special meaning.
@@ -52,10 +68,16 @@ pub(crate) fn members_and_tasks() -> ArgValueCandidates {
 }
 
 fn member_candidates() -> Vec<CompletionCandidate> {
+    team_members().into_iter().map(of_member).collect()
+}
+
+fn team_members() -> Vec<MemberView> {
     let team = answer_of(async |session| session.query::<TeamShow>(Nothing {}).await);
-    let members = team.into_iter().flat_map(|team| team.members);
-    let members = members.map(|member| candidate(member.name, member.role.as_str()));
-    members.collect()
+    team.map(|team| team.members).unwrap_or_default()
+}
+
+fn of_member(member: MemberView) -> CompletionCandidate {
+    candidate(member.name, member.role.as_str())
 }
 
 fn task_candidates(wanted: fn(TaskState) -> bool) -> Vec<CompletionCandidate> {

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use agent_team_system::pty::Pty;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::rig::{Rig, Supervisor};
 use crate::with_supervisor::task;
@@ -145,22 +145,58 @@ fn completion_creates_nothing() {
     assert!(!rig.home().exists());
 }
 
+/// A team with the member `grace`.
+fn team(is_lead: bool) -> Value {
+    let member = json!({
+        "name": "grace", "role": "worker", "lead": is_lead, "engine": "command", "model": null,
+        "colour": "blue", "placement": "hosted", "state": "idle", "why": "", "for_ms": 1, "pid": 1,
+        "launch": null, "task": null, "pane": null, "unread": 0, "requests": 0, "restarts": 0,
+        "last_result": null,
+    });
+    json!({
+        "team": "p-00000000", "name": "p", "project": "/p", "state": "up", "revision": 1,
+        "members": [member], "placement": "hosted: so",
+        "tasks": {"pending": 0, "in_progress": 0, "completed": 0, "failed": 0, "cancelled": 0},
+    })
+}
+
+#[test]
+fn lead_is_offered_only_in_a_team_that_has_one() {
+    for (is_lead, expected) in [
+        (false, ["grace", "all"].as_slice()),
+        (true, &["grace", "lead", "all"]),
+    ] {
+        let rig = Rig::new();
+        let supervisor = Supervisor::start(&rig);
+        let answers = thread::spawn(move || {
+            let mut peer = supervisor.accept();
+            let call = peer.next_call();
+            peer.answer(&call, &team(is_lead));
+        });
+        let mut complete = rig.command(&["--", "agent-team", "send", ""]);
+        complete.env("AGENT_TEAM_COMPLETE", "bash");
+        complete
+            .env("_CLAP_COMPLETE_INDEX", "2")
+            .env("_CLAP_COMPLETE_COMP_TYPE", "9")
+            .env("_CLAP_COMPLETE_SPACE", "true")
+            .env("_CLAP_IFS", " ");
+        let output = complete.output().unwrap();
+        answers.join().unwrap();
+        let offered = String::from_utf8(output.stdout).unwrap();
+        let names: Vec<_> = offered
+            .split_whitespace()
+            .filter(|it| !it.starts_with('-'))
+            .collect();
+        assert_eq!(names, expected);
+    }
+}
+
 #[test]
 fn tab_completes_names_of_a_running_team() {
     for shell in installed() {
         let rig = Rig::new();
         let supervisor = Supervisor::start(&rig);
-        let member = json!({
-            "name": "grace", "role": "worker", "lead": false, "engine": "command", "model": null,
-            "colour": "blue", "placement": "hosted", "state": "idle", "why": "", "for_ms": 1, "pid": 1,
-            "launch": null, "task": null, "pane": null, "unread": 0, "requests": 0, "restarts": 0,
-            "last_result": null,
-        });
-        let team = json!({
-            "team": "p-00000000", "name": "p", "project": "/p", "state": "up", "revision": 1,
-            "members": [member], "placement": "hosted: so",
-            "tasks": {"pending": 0, "in_progress": 0, "completed": 0, "failed": 0, "cancelled": 0},
-        });
+        let team = team(false);
         let board = json!({ "revision": 1, "tasks": [task("T-12", "pending", 1)] });
         thread::spawn(move || {
             loop {
@@ -175,7 +211,7 @@ fn tab_completes_names_of_a_running_team() {
         });
         let lines = [
             ("agent-team why gr", "agent-team why grace"),
-            ("agent-team send le", "agent-team send lead"),
+            ("agent-team send al", "agent-team send all"),
             ("agent-team task show T-", "agent-team task show T-12"),
         ];
         press_tab(&rig, &shell, &lines);
