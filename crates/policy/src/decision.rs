@@ -67,6 +67,8 @@ pub enum Reason {
     /// A built-in rule, with its reason.
     BuiltIn(&'static str),
     NoRule,
+    /// No rule allows it, and the sandbox of the call cannot contain something of it.
+    Uncontained(&'static str),
     /// The call has this feature, so no rule can allow it.
     Complex(&'static str),
     /// A hook allows it.
@@ -112,7 +114,9 @@ impl Judgement {
     pub fn with_hook(mut self, hook: &HookDecision) -> Self {
         for part in &mut self.parts {
             match (hook, part.ruling) {
-                (HookDecision::Allow, Ruling::Ask) if part.why == Reason::NoRule => {
+                (HookDecision::Allow, Ruling::Ask)
+                    if matches!(part.why, Reason::NoRule | Reason::Uncontained(_)) =>
+                {
                     part.ruling = Ruling::Allow;
                     part.why = Reason::AllowedByHook;
                 }
@@ -199,7 +203,7 @@ impl fmt::Display for Reason {
             }
             Reason::Exact(source) => write!(f, "this exact call was allowed ({source})"),
             Reason::Mode(mode) => write!(f, "in mode {mode}"),
-            Reason::BuiltIn(why) => f.write_str(why),
+            Reason::BuiltIn(why) | Reason::Uncontained(why) => f.write_str(why),
             Reason::NoRule => f.write_str("no rule allows it"),
             Reason::Complex(why) => write!(f, "no rule can allow it: it has {why}"),
             Reason::AllowedByHook => f.write_str("allowed by a hook"),

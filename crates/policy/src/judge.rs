@@ -58,6 +58,8 @@ struct Findings {
     complex: Option<&'static str>,
     /// A sandbox contains everything that the part does, so mode sandboxed allows it.
     contained: bool,
+    /// What the sandbox of the call cannot contain, so the built-in rule for reading does not allow the part.
+    uncontained: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -284,7 +286,12 @@ impl Judge<'_> {
         if contained || (accepts_edits && findings.changes == Changes::Project) {
             return (Ruling::Allow, mode);
         }
-        (Ruling::Ask, Reason::NoRule)
+        (
+            Ruling::Ask,
+            findings
+                .uncontained
+                .map_or(Reason::NoRule, Reason::Uncontained),
+        )
     }
 }
 
@@ -299,6 +306,7 @@ impl Findings {
             changes,
             complex: None,
             contained: false,
+            uncontained: None,
         }
     }
 }

@@ -188,10 +188,13 @@ async fn sandbox() -> Check {
         ),
         Ok(sandbox) => Check::good(
             NAME,
-            format!("{sandbox}; it protects no files of the project"),
+            format!(
+                "{sandbox}; it protects no files of the project, and git commands that only read, such as \
+                 git status, need a decision"
+            ),
         )
         .hint(format!(
-            "{install}, which protects git hooks and other files"
+            "{install}, which protects git hooks and other files, and contains git"
         )),
         Err(none) => Check::neutral(
             NAME,

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use agent_team_protocol::request::RunnableView;
+use agent_team_protocol::request::{Containment, RunnableView};
 
 use super::{Changes, Findings, Judge, Part, PartAction, Reason, why};
 use crate::call::{join, leading_cds, paths_in};
@@ -22,6 +22,11 @@ const PRINTS: &str = "it only prints";
 
 /// Why the built-in rule for reading allows a command.
 const READS: &str = "it only reads the project";
+
+/// What Landlock does not contain, as reasons of requests.
+const STARTS_PROGRAMS: &str = "the sandbox here cannot contain the programs that a repository configures for git; bubblewrap can";
+const CANNOT_HIDE: &str =
+    "the sandbox here cannot hide the files of the rules for `Read`; bubblewrap can";
 
 const NULL: &str = "/dev/null";
 
@@ -47,7 +52,11 @@ impl Judge<'_> {
         for pipeline in &line.pipelines[..cds] {
             parts.push(self.cd(&pipeline.commands[0], to.as_deref()));
         }
-        let only_reads = self.only_reads(&line.pipelines[cds..], to.as_deref());
+        let read = |command: &Command| self.reads(command, to.as_deref(), true);
+        let only_reads = only_reads(&line.pipelines[cds..], read);
+        // Whether a sandbox that contains more would make the line run without a decision.
+        let is_reading = |command: &Command| self.is_reading(command, to.as_deref(), true);
+        let would_read = !only_reads && self::only_reads(&line.pipelines[cds..], is_reading);
         let mut pipelines = line.pipelines[cds..].to_vec();
         for pipeline in &mut pipelines {
             for index in 0..pipeline.commands.len() {
@@ -65,7 +74,8 @@ impl Judge<'_> {
                     evaluated: later.iter().any(|it| program::evaluates(&it.argv)),
                 };
                 let reads = self.reads(command, to.as_deref(), only_reads);
-                let part = self.command(command, to.as_deref(), in_line, reads);
+                let uncontained = would_read.then(|| self.uncontained(command)).flatten();
+                let part = self.command(command, to.as_deref(), in_line, reads, uncontained);
                 let built_in = matches!(part.why, Reason::BuiltIn(READS | PRINTS));
                 parts.push(part);
                 parts.extend(self.redirects(command, to.as_deref()));
@@ -107,24 +117,29 @@ impl Judge<'_> {
         self.part(PartAction::Text(text.to_owned()), findings)
     }
 
-    /// Whether every command of these pipelines only reads or prints, and writes to no file.
-    fn only_reads(&self, pipelines: &[Pipeline], to: Option<&str>) -> bool {
-        let mut commands = pipelines.iter().flat_map(|pipeline| &pipeline.commands);
-        let writes = |command: &Command| {
-            let mut redirects = command.redirects.iter();
-            redirects.any(|redirect| match &redirect.to {
-                Target::Write(path) | Target::Append(path) => path != NULL,
-                Target::Read(_) | Target::Fd(_) => false,
-            })
-        };
-        commands.all(|command| {
-            let prints = PRINTING.contains(&command.argv[0].as_str());
-            !writes(command) && (prints || self.reads(command, to, true))
-        })
-    }
-
     /// Whether the built-in rule for reading allows the command. `read_only`: the project is read-only while it runs.
     fn reads(&self, command: &Command, to: Option<&str>, read_only: bool) -> bool {
+        self.is_reading(command, to, read_only)
+            && self.contains_reading()
+            && self.uncontained(command).is_none()
+    }
+
+    /// What the sandbox of the call does not contain, although the command only reads.
+    fn uncontained(&self, command: &Command) -> Option<&'static str> {
+        let reading = reading(&command.argv)?;
+        let runs_read_only = self.call.confined && self.call.containment >= Containment::ReadOnly;
+        if !runs_read_only || self.hides_files() {
+            return None;
+        }
+        if reading.starts_programs {
+            return Some(STARTS_PROGRAMS);
+        }
+        let restricted = self.book.restricts(Rule::is_about_reading);
+        restricted.then_some(CANNOT_HIDE)
+    }
+
+    /// Whether the command only reads, in a sandbox that contains it.
+    fn is_reading(&self, command: &Command, to: Option<&str>, read_only: bool) -> bool {
         let Some(reading) = reading(&command.argv) else {
             return false;
         };
@@ -140,8 +155,6 @@ impl Judge<'_> {
         // In a line with a command that may write, only filters such as `head -5` count as reading.
         let is_filter = reading.paths.is_empty() && !reading.starts_programs;
         (read_only || is_filter)
-            && self.contains_reading()
-            && (!reading.starts_programs || self.hides_files())
             && !(reading.prints_history && self.book.restricts(Rule::is_about_reading))
             && reading.paths.iter().all(is_inside)
     }
@@ -164,6 +177,7 @@ impl Judge<'_> {
         to: Option<&str>,
         in_line: CommandContext,
         reads: bool,
+        uncontained: Option<&'static str>,
     ) -> Part {
         let argv = &command.argv;
         let only_prints = PRINTING.contains(&argv[0].as_str());
@@ -186,6 +200,7 @@ impl Judge<'_> {
             .map(why)
             .or_else(|| only_prints.then_some(Reason::BuiltIn(PRINTS)))
             .or_else(|| reads.then_some(Reason::BuiltIn(READS)));
+        findings.uncontained = uncontained;
         findings.contained = self.contains_commands()
             && !(findings.complex.is_some() && self.book.restricts(Rule::is_about_commands));
         self.part(PartAction::Command(argv.clone()), findings)
@@ -264,4 +279,20 @@ impl Judge<'_> {
         }
         parts
     }
+}
+
+/// Whether every command of these pipelines only reads or prints, and writes to no file.
+fn only_reads(pipelines: &[Pipeline], reads: impl Fn(&Command) -> bool) -> bool {
+    let mut commands = pipelines.iter().flat_map(|pipeline| &pipeline.commands);
+    let writes = |command: &Command| {
+        let mut redirects = command.redirects.iter();
+        redirects.any(|redirect| match &redirect.to {
+            Target::Write(path) | Target::Append(path) => path != NULL,
+            Target::Read(_) | Target::Fd(_) => false,
+        })
+    };
+    commands.all(|command| {
+        let prints = PRINTING.contains(&command.argv[0].as_str());
+        !writes(command) && (prints || reads(command))
+    })
 }

@@ -230,6 +230,36 @@ fn reading_needs_a_sandbox_that_hides_denied_files() {
 }
 
 #[test]
+fn the_reason_names_what_the_sandbox_cannot_contain() {
+    let why = |rules: &[_], line, containment| {
+        judged(rules, Mode::Default, line, containment).to_string()
+    };
+    let git = "cannot contain the programs that a repository configures for git";
+    let hide = "cannot hide the files of the rules for `Read`";
+    let read_only = Containment::ReadOnly;
+    for line in [
+        "git status",
+        "git diff | head -5",
+        "git log -3 && echo done",
+    ] {
+        assert!(why(&[], line, read_only).contains(git), "{line}");
+    }
+    let denied = [(RuleKind::Deny, "Read(.env)")];
+    assert!(why(&denied, "grep -r x .", read_only).contains(hide));
+    // These lines need a decision in any sandbox.
+    for line in ["git status && touch a", "git push", "cargo test"] {
+        let why = why(&[], line, read_only);
+        assert!(
+            why.contains("no rule allows it") && !why.contains(git),
+            "{why}"
+        );
+    }
+    let allowed = [(RuleKind::Allow, "Bash(git status)")];
+    assert!(!why(&allowed, "git status", read_only).contains(git));
+    assert!(!why(&[], "git status", Containment::Unknown).contains(git));
+}
+
+#[test]
 fn rules_override_the_rule_for_reading() {
     let asked = [
         (RuleKind::Ask, "Bash(git log:*)"),
