@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::agents::asking;
 
-/// A lead that asks the user something and waits for the answer.
-fn question() -> Vec<Reply> {
+/// A lead that writes to the user and waits for messages.
+fn message() -> Vec<Reply> {
     vec![
         Reply::call("send_message", json!({"to": "user", "text": "Which port?"})),
         Reply::call("wait", json!({"for": "messages"})),
@@ -16,32 +16,39 @@ fn question() -> Vec<Reply> {
     ]
 }
 
-async fn team_with_question(placement: &str) -> (FakeModelServer, Rig) {
-    let server = FakeModelServer::start(by_model([("lead", question())])).await;
+async fn team_with_message(placement: &str) -> (FakeModelServer, Rig) {
+    let server = FakeModelServer::start(by_model([("lead", message())])).await;
     let rig = asking(&server);
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     rig.set_team(&file.replace("placement = \"headless\"", placement));
     rig.ok(["up", "--detach", "Choose a port"]).await;
-    rig.until_member("lead", |lead| lead.asks_user.is_some())
+    rig.until_member("lead", |lead| lead.wrote_user.is_some())
         .await;
     (server, rig)
 }
 
 #[tokio::test]
-async fn ps_next_top_and_watch_show_a_question_to_the_user() {
-    let (_server, rig) = team_with_question("placement = \"headless\"").await;
+async fn ps_next_top_and_watch_show_a_message_to_the_user() {
+    let (_server, rig) = team_with_message("placement = \"headless\"").await;
     let lead = rig
         .until_member("lead", |lead| lead.why.contains("waits"))
         .await;
-    let message = lead.asks_user.expect("the lead asks").to_string();
-    assert!(lead.why.contains("it asks you in"), "{}", lead.why);
+    let message = lead.wrote_user.expect("the lead wrote").to_string();
+    assert!(lead.why.contains("it wrote to you in"), "{}", lead.why);
 
     let shown = rig.ok(["ps"]).await.stdout;
-    assert!(shown.contains(&format!("asks you, {message}")), "{shown}");
+    assert!(
+        shown.contains(&format!("wrote to you, {message}")),
+        "{shown}"
+    );
+    assert!(!shown.contains("asks you"), "{shown}");
     assert!(shown.contains("1 unread message to you"), "{shown}");
     assert_eq!(rig.json(["ps"]).await["unread"], 1);
     assert_eq!(rig.json(["next"]).await["member"], "lead");
-    assert_eq!(rig.ok(["next", "--print"]).await.stdout, "lead asks you\n");
+    assert_eq!(
+        rig.ok(["next", "--print"]).await.stdout,
+        "lead wrote to you\n"
+    );
     let top = rig.ok(["top", "--once"]).await.stdout;
     assert!(top.contains("1 waiting"), "{top}");
 
@@ -94,6 +101,7 @@ async fn a_question_is_listed_until_it_is_answered() {
     let lead = rig.until_member("lead", waits).await;
     assert!(lead.why.contains("waits for your answer"), "{}", lead.why);
     let message = lead.asks_user.expect("it asks").to_string();
+    assert_eq!(lead.wrote_user, None, "the question is no other message");
     rig.ok(["messages"]).await.assert_prints("Which port?");
 
     // The question was read, and is still open.
@@ -168,10 +176,10 @@ async fn a_question_without_a_user_is_refused() {
 }
 
 #[tokio::test]
-async fn writing_to_a_member_answers_its_question() {
-    let (server, rig) = team_with_question("placement = \"headless\"").await;
+async fn writing_to_a_member_marks_its_messages_as_read() {
+    let (server, rig) = team_with_message("placement = \"headless\"").await;
     rig.ok(["send", "lead", "8080"]).await;
-    rig.until_member("lead", |lead| lead.asks_user.is_none())
+    rig.until_member("lead", |lead| lead.wrote_user.is_none())
         .await;
     server.until_asked("lead", 3).await;
     // The answer of the goal is a message, too, of agent-team.
@@ -183,30 +191,30 @@ async fn writing_to_a_member_answers_its_question() {
 }
 
 #[tokio::test]
-async fn a_pane_shows_a_question_and_takes_its_answer() {
+async fn a_pane_shows_a_message_and_takes_its_answer() {
     if !tmux::is_here() {
         return;
     }
-    let (server, rig) = team_with_question("placement = \"tmux\"").await;
+    let (server, rig) = team_with_message("placement = \"tmux\"").await;
     let team = rig.tmux();
     let label = async || team.panes("#{@agent_team_label}").await.join(" ");
-    until("the border to show the question", async || {
-        label().await.contains("asks you").then_some(())
+    until("the border to show the message", async || {
+        label().await.contains("wrote to you").then_some(())
     })
     .await;
     let status = ["display-message", "-p", "#{T:status-right}"];
-    until("the status line to show the question", async || {
+    until("the status line to show the message", async || {
         team.ask(status)
             .await
-            .contains("lead asks you")
+            .contains("lead wrote to you")
             .then_some(())
     })
     .await;
     let pane = rig.member("lead").await.pane.expect("a pane");
     team.ask(["send-keys", "-t", &pane, "8080", "Enter"]).await;
     server.until_asked("lead", 3).await;
-    until("the border without the question", async || {
-        (!label().await.contains("asks you")).then_some(())
+    until("the border without the message", async || {
+        (!label().await.contains("wrote to you")).then_some(())
     })
     .await;
 }

@@ -217,14 +217,11 @@ impl Team {
         self.can_receive_answer(member).then_some(question)
     }
 
-    /// The message with which the member asks the user: its open question, or else its newest unread message.
-    pub fn asked_user_by(&self, member: &MemberName) -> Option<MessageId> {
-        if self.can_receive_answer(member) {
-            return self.user_mail.asked_by(member);
-        }
-        let hidden = self.user_mail.question_of(member).map(|it| it.message);
+    /// The newest message from the member that the user has not read, unless it is the member's question.
+    pub fn unread_from(&self, member: &MemberName) -> Option<MessageId> {
+        let question = self.user_mail.question_of(member).map(|it| it.message);
         let newest = self.user_mail.newest_from(member);
-        newest.filter(|message| Some(*message) != hidden)
+        newest.filter(|message| Some(*message) != question)
     }
 
     fn can_receive_answer(&self, member: &MemberName) -> bool {

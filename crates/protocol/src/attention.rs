@@ -13,8 +13,10 @@ const NAMED: usize = 3;
 pub enum Need {
     /// A decision about a permission request or a plan.
     Decision,
-    /// An answer to a question, or to the newest message from the member that the user has not read.
+    /// An answer to a question.
     Answer,
+    /// That the user reads a message.
+    Reading,
     /// A higher limit.
     Limit,
     /// A restart, after the user has removed the cause of the hold.
@@ -35,7 +37,11 @@ impl Need {
             (
                 _,
                 Some(Waiting::RateLimit { .. } | Waiting::Reply { .. } | Waiting::Unknown) | None,
-            ) => member.asks_user.map(|_| Self::Answer),
+            ) => match (member.asks_user, member.wrote_user) {
+                (Some(_), _) => Some(Self::Answer),
+                (None, Some(_)) => Some(Self::Reading),
+                (None, None) => None,
+            },
         }
     }
 
@@ -44,6 +50,7 @@ impl Need {
         match self {
             Self::Decision => "asks",
             Self::Answer => "asks you",
+            Self::Reading => "wrote to you",
             Self::Limit => "is at a limit",
             Self::Restart => "is held",
         }
@@ -131,6 +138,9 @@ mod tests {
         ada.asks_user = Some(crate::MessageId(3));
         assert_eq!(Need::of(&ada), Some(Need::Answer));
         assert_eq!(summary([&ada]), "ada asks you");
+        ada.asks_user = None;
+        ada.wrote_user = Some(crate::MessageId(4));
+        assert_eq!(summary([&ada]), "ada wrote to you");
         assert_eq!(next(&[ada.clone()], &[]), Some(&ada));
         ada.requests = 1;
         assert_eq!(

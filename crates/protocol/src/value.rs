@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{MemberName, TaskId};
+use crate::id::{MemberName, RequestId, TaskId};
 
 /// Limits on what may be spent on models for one goal; each at least 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -309,6 +309,9 @@ pub struct MessageNote {
     /// Images and PDFs that the text names may be outside the project: the user typed the text on this machine.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub attach_outside: bool,
+    /// The request that this notice announces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announces: Option<RequestId>,
 }
 
 impl MessageNote {

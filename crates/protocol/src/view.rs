@@ -76,10 +76,12 @@ pub struct MemberView {
     pub unread: u32,
     /// Pending permission requests.
     pub requests: u32,
-    /// The member's open question to the user. Without one: the newest message from the member that the user has not
-    /// read.
+    /// The member's open question to the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asks_user: Option<MessageId>,
+    /// The newest message from the member that the user has not read, unless it is the question.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrote_user: Option<MessageId>,
     /// For a member that must have a plan approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanView>,

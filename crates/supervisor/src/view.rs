@@ -105,9 +105,12 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
     if let (Life::Ready { .. }, Some(reason)) = (&member.life, &member.turn_failure) {
         why.push_str(&format!("; its last turn could not continue: {reason}"));
     }
-    if let Some(message) = team.asked_user_by(name) {
+    let asks_user = team.user_question_of(name).map(|it| it.message);
+    let wrote_user = team.unread_from(name);
+    let mail = [("asks you", asks_user), ("wrote to you", wrote_user)];
+    if let Some((verb, message)) = mail.iter().find_map(|(verb, it)| Some((verb, (*it)?))) {
         why.push_str(&format!(
-            "; it asks you in {message}: read the message with {}, answer with {}",
+            "; it {verb} in {message}: read the message with {}, answer with {}",
             CommandLine::Messages,
             CommandLine::Send(name)
         ));
@@ -147,7 +150,8 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
                 .count(),
         )
         .unwrap_or(u32::MAX),
-        asks_user: team.asked_user_by(&member.spec.name),
+        asks_user,
+        wrote_user,
         plan: plan(team, member),
         restarts: u32::try_from(member.restarts.recent(now)).unwrap_or(u32::MAX),
         last_result: member.last_result.as_deref().map(str::to_owned),

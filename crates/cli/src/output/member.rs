@@ -75,10 +75,12 @@ pub(crate) fn state_and_cause(member: &MemberView) -> String {
         Waiting::Reply { what } => format!(" ({})", visible_label(what, CAUSE_WIDTH)),
         Waiting::Unknown => String::new(),
     });
-    let cause = match (cause, member.asks_user) {
-        (None, Some(message)) => format!(" (asks you, {message})"),
-        (Some(_), Some(message)) if matches!(member.waiting, Some(Waiting::Reply { .. })) => {
-            format!(" (asks you, {message})")
+    let asks = member.asks_user.map(|message| (Need::Answer, message));
+    let wrote = member.wrote_user.map(|message| (Need::Reading, message));
+    let is_reply = matches!(member.waiting, Some(Waiting::Reply { .. }));
+    let cause = match (cause, asks.or(wrote)) {
+        (cause, Some((need, message))) if cause.is_none() || is_reply => {
+            format!(" ({}, {message})", need.verb())
         }
         (cause, _) => cause.unwrap_or_default(),
     };

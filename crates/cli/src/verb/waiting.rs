@@ -11,7 +11,7 @@ use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
 use agent_team_protocol::result::RunResult;
 use agent_team_protocol::text::duration;
 use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView, Usage, Waiting};
-use agent_team_protocol::{MemberName, Party, RequestId, Revision};
+use agent_team_protocol::{MemberName, Party, Revision};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::asking::{Asker, AskerEvent};
@@ -28,22 +28,6 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Time limit for reading the events that a question kept unread.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Whether this is the notice of a new request, which an [`Asker`] shows as a question. Other notices may quote a
-/// member's text, which must not hide them.
-fn announces_request(notice: &str) -> bool {
-    let Some((announced, show)) = notice.split_once(": ") else {
-        return false;
-    };
-    let id = show.strip_prefix("agent-team requests show ");
-    let Some((member, verb)) = announced.split_once(' ') else {
-        return false;
-    };
-    let is_verb = verb == "asks for permission" || verb.starts_with("proposes plan ");
-    is_verb
-        && member.parse::<MemberName>().is_ok()
-        && id.is_some_and(|id| id.parse::<RequestId>().is_ok())
-}
 
 /// The outcome of a wait.
 pub(super) enum WaitOutcome<T> {
@@ -280,7 +264,7 @@ impl Progress {
             let line = match from {
                 Party::System if is_answer => None,
                 Party::System if self.ended.iter().any(|end| text.starts_with(end)) => None,
-                Party::System if asks && announces_request(&text) => None,
+                Party::System if asks && note.announces.is_some() => None,
                 Party::System => Some(text),
                 Party::Member(_) if asks && note.wants_reply => None,
                 from @ (Party::User | Party::Member(_)) => Some(format!("{from}: {text}")),
@@ -370,25 +354,5 @@ impl Progress {
         }
         self.line.set(&text::line(&status));
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_notice_of_a_request_is_left_out() {
-        let show = "agent-team requests show P-3";
-        for notice in ["asks for permission", "proposes plan 2"] {
-            assert!(announces_request(&format!("ada {notice}: {show}")));
-        }
-        for notice in [
-            format!("T-1 failed: {show}"),
-            format!("ada asks for permission: no: {show}"),
-            format!("ada asks for permission: {show} and more"),
-        ] {
-            assert!(!announces_request(&notice), "{notice}");
-        }
     }
 }

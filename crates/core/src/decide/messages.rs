@@ -125,7 +125,7 @@ impl Decider<'_> {
         self.notify_with(to, text, note);
     }
 
-    fn notify_with(
+    pub(super) fn notify_with(
         &mut self,
         to: impl IntoIterator<Item = Party>,
         text: String,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent_team_protocol::command_line::CommandLine;
-use agent_team_protocol::id::{MemberName, Party, TaskId};
+use agent_team_protocol::id::{MemberName, TaskId};
 use agent_team_protocol::value::ProposedPlan;
 
 use super::requests::CALL_MAX;
@@ -37,7 +37,7 @@ impl Decider<'_> {
         let number = plan.number;
         let show = CommandLine::ShowRequest(request);
         let text = format!("{name} proposes plan {number}: {show}");
-        self.notify([Party::User], text);
+        self.announce(request, text);
         Ok(Answer::Request { request }.into())
     }
 

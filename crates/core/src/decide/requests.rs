@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::id::{LaunchId, MemberName, Party, RequestId};
-use agent_team_protocol::value::{Mode, ProposedPlan, Scope};
+use agent_team_protocol::value::{MessageNote, Mode, ProposedPlan, Scope};
 
 use super::{CallResult, Decider, TEXT_MAX, check_size, party};
 use crate::effect::Effect;
@@ -77,8 +77,17 @@ impl Decider<'_> {
         let request = self.record_asked(member, digest, call, None);
         let show = CommandLine::ShowRequest(request);
         let text = format!("{name} asks for permission: {show}");
-        self.notify([Party::User], text);
+        self.announce(request, text);
         Ok(Answer::Request { request }.into())
+    }
+
+    /// Notifies the user of a new request.
+    pub(super) fn announce(&mut self, request: RequestId, text: String) {
+        let note = MessageNote {
+            announces: Some(request),
+            ..MessageNote::default()
+        };
+        self.notify_with([Party::User], text, note);
     }
 
     fn check_pending(&self, name: &MemberName) -> Result<(), Refused> {

@@ -56,12 +56,6 @@ impl UserMail {
         self.questions.values()
     }
 
-    /// The message with which the member asks the user: its open question, or else its newest unread message.
-    pub fn asked_by(&self, member: &MemberName) -> Option<MessageId> {
-        let question = self.question_of(member).map(|question| question.message);
-        question.or_else(|| self.newest_from(member))
-    }
-
     /// The newest unread message from this member.
     pub fn newest_from(&self, member: &MemberName) -> Option<MessageId> {
         let mut newest_first = self.unread.iter().rev();

@@ -177,15 +177,25 @@ fn a_question_to_the_user_is_open_until_answered() {
     };
     rig.user(read).answer();
     assert!(has_question(&rig, "ada"), "reading does not answer it");
-    assert_eq!(
-        rig.team.user_mail().asked_by(&name("ada")),
-        Some(MessageId(1))
-    );
     rig.send("user", "ben", "hello");
     rig.send("user", "all", "hello");
     assert!(has_question(&rig, "ada"));
     rig.send("user", "ada", "8080");
     assert!(!has_question(&rig, "ada"));
+}
+
+#[test]
+fn an_unread_message_is_no_question() {
+    let mut rig = Rig::of(file(&["ada"]));
+    ask_user(&mut rig, "ada", "which port?");
+    assert_eq!(rig.team.unread_from(&name("ada")), None, "the question");
+    rig.send("ada", "user", "half of it is done");
+    assert_eq!(rig.team.unread_from(&name("ada")), Some(MessageId(2)));
+    rig.send("user", "ada", "8080");
+    assert_eq!(rig.team.unread_from(&name("ada")), None);
+    rig.send("ada", "user", "all of it is done");
+    assert_eq!(rig.team.user_question_of(&name("ada")), None);
+    assert_eq!(rig.team.unread_from(&name("ada")), Some(MessageId(4)));
 }
 
 #[test]
@@ -218,11 +228,11 @@ fn a_question_ends_with_the_turn_of_its_member() {
 fn a_question_of_a_stopped_member_is_hidden() {
     let mut rig = Rig::of(file(&["ada"]));
     ask_user(&mut rig, "ada", "which port?");
-    assert_eq!(rig.team.asked_user_by(&name("ada")), Some(MessageId(1)));
+    assert_eq!(rig.team.user_questions().count(), 1);
     rig.kill("ada");
     rig.dies("ada");
     assert_eq!(rig.team.user_questions().count(), 0);
-    assert_eq!(rig.team.asked_user_by(&name("ada")), None);
+    assert_eq!(rig.team.unread_from(&name("ada")), None);
     assert!(has_question(&rig, "ada"), "it is kept for the next launch");
 }
 

@@ -6,7 +6,7 @@ use agent_team_core::input::{
 };
 use agent_team_core::request::RequestState;
 use agent_team_core::spec::TaskSpec;
-use agent_team_core::{Answer, Refused};
+use agent_team_core::{Answer, Event, Refused};
 use agent_team_protocol::id::{LaunchId, RequestId};
 use agent_team_protocol::value::Scope;
 use proptest::prelude::*;
@@ -29,6 +29,20 @@ fn asked(rig: &mut Rig, member: &str, digest: &str) -> RequestId {
         panic!("not a request: {answer:?}");
     };
     request
+}
+
+#[test]
+fn the_notice_of_a_request_names_it_in_a_field() {
+    let mut rig = Rig::of(file(&["ada"]));
+    let done = rig.by("ada", ask("d"));
+    let announced = done.events.iter().find_map(|event| {
+        if let Event::MessageAccepted { note, .. } = event {
+            note.announces
+        } else {
+            None
+        }
+    });
+    assert_eq!(announced, Some(RequestId(1)));
 }
 
 fn decide(request: RequestId, decision: RequestDecision, covers: &[RequestId]) -> Call {

@@ -86,7 +86,7 @@ fn the_lead_receives_the_goal_and_finishes_the_run() {
     assert!(matches!(finished.events[0], Event::RunFinished { .. }));
     finished.answer();
     assert_eq!(rig.team.user_mail().len(), 1);
-    assert_eq!(rig.team.user_mail().asked_by(&name("lead")), None);
+    assert_eq!(rig.team.unread_from(&name("lead")), None);
     let run = rig.team.run().expect("there was one");
     assert!(matches!(&run.state, RunState::Finished { answer, .. } if &**answer == "It is done."));
     assert_eq!(

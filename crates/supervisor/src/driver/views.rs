@@ -195,11 +195,14 @@ impl Views<'_> {
         if let Some(context) = context.and_then(|context| context.label()) {
             text = format!("{text} · {context}");
         }
-        let has_mail = self.team.asked_user_by(name).is_some();
+        let has_question = self.team.user_question_of(name).is_some();
+        let has_mail = self.team.unread_from(name).is_some();
         let mut requests = self.team.requests().pending();
-        let asks = has_mail || requests.any(|request| request.member == *name);
-        if has_mail {
+        let asks = has_question || has_mail || requests.any(|request| request.member == *name);
+        if has_question {
             text.push_str(" · asks you");
+        } else if has_mail {
+            text.push_str(" · wrote to you");
         }
         if let Some(task) = self.team.task_of(name) {
             text = format!("{text} {} {}", task.id, view::doing(task));
@@ -244,7 +247,9 @@ impl Views<'_> {
     /// The members that wait for the user. Builds full views only for members that may be waiting.
     fn waiting_summary(&self) -> String {
         let may_wait = |member: &&Member| {
-            self.team.asked_user_by(&member.spec.name).is_some()
+            let name = &member.spec.name;
+            self.team.user_question_of(name).is_some()
+                || self.team.unread_from(name).is_some()
                 || matches!(
                     self.state(member),
                     MemberState::Waiting | MemberState::Held | MemberState::Unresponsive

@@ -156,6 +156,7 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
                 wants_reply,
                 can_wait: false,
                 attach_outside,
+                announces: None,
             },
         }),
         C::MessageRead(m::ReadMessages { messages }) => change(Call::Read { messages }),
