@@ -294,6 +294,11 @@ impl TeamId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name of the team, which teams of other projects may have too.
+    pub fn name(&self) -> &str {
+        self.0.rsplit_once('-').map_or(&self.0, |(name, _)| name)
+    }
 }
 
 impl fmt::Display for TeamId {
@@ -445,6 +450,7 @@ mod tests {
         let one = TeamId::new(&name, "/srv/a/payments".as_ref());
         let two = TeamId::new(&name, "/srv/b/payments".as_ref());
         assert_ne!(one, two);
+        assert_eq!((one.name(), two.name()), ("payments", "payments"));
         assert_eq!(TeamId::from_directory_name(one.as_str()), Some(one));
         assert_eq!(TeamId::from_directory_name("../x"), None);
     }

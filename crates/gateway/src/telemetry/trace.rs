@@ -65,7 +65,7 @@ impl Trace {
         let mut attributes = Attributes::default();
         let name = match &span.work {
             Work::Run { run } => {
-                let name = team_name(&self.team);
+                let name = self.team.name();
                 attributes.add("gen_ai.operation.name", "invoke_workflow");
                 attributes.add("gen_ai.workflow.name", name);
                 attributes.add("gen_ai.conversation.id", format!("{}/{run}", self.team));
@@ -232,12 +232,6 @@ impl Trace {
         id.truncate(16);
         id
     }
-}
-
-/// The name of a team, from its id such as `demo-12345678`.
-fn team_name(team: &TeamId) -> &str {
-    let id = team.as_str();
-    id.rsplit_once('-').map_or(id, |(name, _)| name)
 }
 
 /// Provider and name of `provider/model`.

@@ -206,13 +206,14 @@ impl TmuxPanes {
     /// The name of a new window. On our own server the session already has the team's name. `first` is the first
     /// member in the window.
     pub(super) fn window_name(&self, others: usize, first: &MemberName) -> String {
+        let team = self.team.name();
         match (self.layout, &self.session, others) {
             (Layout::Windows, TmuxSession::Own, _) => first.to_string(),
-            (Layout::Windows, TmuxSession::Users(_), _) => format!("{} {first}", self.team),
+            (Layout::Windows, TmuxSession::Users(_), _) => format!("{team} {first}"),
             (_, TmuxSession::Own, 0) => "team".to_owned(),
             (_, TmuxSession::Own, others) => format!("team-{}", others + 1),
-            (_, TmuxSession::Users(_), 0) => self.team.to_string(),
-            (_, TmuxSession::Users(_), others) => format!("{}-{}", self.team, others + 1),
+            (_, TmuxSession::Users(_), 0) => team.to_owned(),
+            (_, TmuxSession::Users(_), others) => format!("{team}-{}", others + 1),
         }
     }
 

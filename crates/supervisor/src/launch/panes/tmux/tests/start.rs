@@ -289,7 +289,7 @@ async fn layout_windows_gives_each_member_a_window() {
             true => (
                 Server::start(binary.clone()),
                 TmuxSession::Users("$0".to_owned()),
-                "demo-12345678 ",
+                "demo ",
             ),
         };
         let mut rig = Rig::over(server, session, Layout::Windows, (80, 24));
@@ -374,12 +374,7 @@ async fn user_windows_and_focus_are_unchanged() {
     assert_eq!(
         rig.server
             .panes("#{window_name} #{@agent_team_member} #{pane_active}"),
-        [
-            "window  1",
-            "demo-12345678 lead 1",
-            "demo-12345678 ada 0",
-            "demo-12345678 bob 0"
-        ]
+        ["window  1", "demo lead 1", "demo ada 0", "demo bob 0"]
     );
     // Zoomed by the user, and still zoomed after the start.
     rig.server.tmux(&["resize-pane", "-Z", "-t", id(&first[0])]);
