@@ -397,18 +397,23 @@ mod tests {
     fn a_member_is_idle_from_the_end_of_its_turn() {
         let mut team = TestTeam::of(&["ada"]);
         let _frames = team.hello("ada", 7);
-        for (at, turn_end) in [(10_000, None), (20_000, Some("Done.".into()))] {
+        let mut append = |at, end: Option<&str>| {
             team.now = Tick(at);
             let progress = TurnProgress {
-                turn_end,
+                items: vec!["an item".into()],
+                turn_end: end.map(Into::into),
                 ..TurnProgress::default()
             };
             let ada = team.origin("ada");
             team.call(ada, Call::Append(progress)).unwrap();
-        }
-        team.now = Tick(23_000);
-        let member = team.views().member_answer(&name("ada")).unwrap().member;
-        assert_eq!((member.state, member.for_ms), (MemberState::Idle, 3_000));
+            team.now = Tick(at + 3_000);
+            let member = team.views().member_answer(&name("ada")).unwrap().member;
+            (member.state, member.for_ms)
+        };
+        append(10_000, None);
+        let idle = (MemberState::Idle, 3_000);
+        assert_eq!(append(20_000, Some("Done.")), idle);
+        assert_eq!(append(60_000, Some("Yes.")), idle, "a turn of one step");
     }
 
     #[test]

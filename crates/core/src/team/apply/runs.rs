@@ -121,9 +121,10 @@ impl Team {
                         self.user_mail.withdraw(&member.spec.name);
                     }
                     let more = summary.spent.minus(member.transcript.spent);
-                    let turn_ends = member.transcript.active && !summary.active;
-                    if turn_ends && !has_task && matches!(member.life, Life::Ready { .. }) {
-                        member.since = tick;
+                    // A turn can consist of a single append, so the member need not have been in a turn before.
+                    if !summary.active && !has_task && matches!(member.life, Life::Ready { .. }) {
+                        // A snapshot repeats this event with tick 0.
+                        member.since = member.since.max(tick);
                     }
                     member.transcript = *summary;
                     self.spent = self.spent.plus(more);
