@@ -32,9 +32,9 @@ const IS_ALONE: &str = "#{==:#{session_windows},1}";
 const NAME_CHARACTERS: usize = 16;
 const WAITING_CHARACTERS: usize = 28;
 
-/// The maxima in a tight status line: 80 columns then also have room for a list of three windows.
+/// The maxima in a tight status line: 80 columns then also have room for the list of windows. tmux cuts this list first.
 const TIGHT_NAME_CHARACTERS: usize = 10;
-const TIGHT_WAITING_CHARACTERS: usize = 24;
+const TIGHT_WAITING_CHARACTERS: usize = 16;
 
 /// The name of a theme's colour in styles of tmux.
 pub(super) fn colour(theme: Theme, colour: SemanticColour) -> String {
@@ -85,8 +85,8 @@ fn border_text(waiting: &str) -> String {
 }
 
 /// The options of a session that make up its status line. tmux cuts the list of windows first if a status line is too
-/// long. A tight status line therefore shortens the names, and omits the cost and `^B n`. While a member waits, it also
-/// omits `^B d` and the mode, which the borders show.
+/// long, then the beginning of the right part. A tight status line therefore shortens the names, and omits the cost and
+/// `^B n`. While a member waits, it also omits the mode, which the borders show.
 pub(super) fn status_line(theme: Theme) -> [(&'static str, String); 3] {
     let (style, text, marked) = match theme.selection() {
         // The status line is in reverse video, so marked text is not.
@@ -138,10 +138,9 @@ pub(super) fn status_line(theme: Theme) -> [(&'static str, String); 3] {
         when(WAITING_TAG, &waiting),
     ];
     let team = |parts: &[String]| format!("#{{W:{}}}", when(NAME_TAG, &parts.concat()));
-    let is_waiting = format!("#{{W:{}}}", value(WAITING_TAG));
     let keys = [
         either(&format!("#{{||:{IS_ALONE},{IS_TIGHT}}}"), "", "^B n next  "),
-        either(&both(IS_TIGHT, &is_waiting), "", "^B d detach "),
+        "^B d detach ".to_owned(),
     ];
     [
         ("status-style", style),

@@ -171,7 +171,9 @@ async fn a_tight_status_line_lists_all_windows() {
     let left = " tally  ✓1  ✗1  ◐2  0 team  1 team-2  2 team-3 ";
     assert!(shown.starts_with(left), "{shown}");
     assert!(
-        shown.trim_end().ends_with(" ? cleo asks you · dora ask…"),
+        shown
+            .trim_end()
+            .ends_with(" ? cleo asks you · …  ^B d detach"),
         "{shown}"
     );
 }
