@@ -31,8 +31,13 @@ pub(super) async fn run(
     }
     let answer = session.call::<MessageSend>(message).await?;
     // The message is stored: a failure here must not make a script send it again.
-    let team = session.query::<TeamShow>(Nothing {}).await;
-    let waits = team.map_or_else(|_| String::new(), |team| waits(&team, &answer.to));
+    let waits = match output.is_json() {
+        true => String::new(),
+        false => {
+            let team = session.query::<TeamShow>(Nothing {}).await;
+            team.map_or_else(|_| String::new(), |team| waits(&team, &answer.to))
+        }
+    };
     output.show(&answer, || {
         let names: Vec<_> = answer.to.iter().map(Party::to_string).collect();
         match names.as_slice() {
