@@ -36,7 +36,7 @@ async fn a_message_is_in_its_members_log_and_counts_as_read() {
 }
 
 #[tokio::test]
-async fn send_says_that_a_stopped_recipient_reads_later() {
+async fn send_reports_that_a_recipient_reads_later() {
     let rig = headless(&["ada", "bob"], "");
     rig.ok(["up"]).await;
     let sent = rig.ok(["send", "ada", "hello"]).await.stdout;

@@ -101,7 +101,7 @@ async fn a_question_is_listed_until_it_is_answered() {
     let lead = rig.until_member("lead", waits).await;
     assert!(lead.why.contains("waits for your answer"), "{}", lead.why);
     let message = lead.asks_user.expect("it asks").to_string();
-    assert_eq!(lead.wrote_user, None, "the question is no other message");
+    assert_eq!(lead.wrote_user, None, "the question counts once");
     rig.ok(["messages"]).await.assert_prints("Which port?");
 
     // The question was read, and is still open.

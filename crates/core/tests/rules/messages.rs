@@ -185,7 +185,7 @@ fn a_question_to_the_user_is_open_until_answered() {
 }
 
 #[test]
-fn an_unread_message_is_no_question() {
+fn an_unread_message_is_not_a_question() {
     let mut rig = Rig::of(file(&["ada"]));
     ask_user(&mut rig, "ada", "which port?");
     assert_eq!(rig.team.unread_from(&name("ada")), None, "the question");
