@@ -557,7 +557,7 @@ fn project_texts(defaults: &Defaults, members: &[Member], roles: &Roles) -> Proj
 }
 
 /// Ensures that a team of agents has a lead that is an agent: the file's lead, or else the default lead. The warning: in
-/// a team of commands, the file has a lead and does not state that it is one of them.
+/// a team of commands, the file has a lead and sets neither its `engine` nor `mode`.
 fn ensure_lead(
     source: &Source<'_>,
     mode: Option<At<Mode>>,
