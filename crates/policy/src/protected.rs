@@ -43,7 +43,7 @@ const fn file_of(path: &'static str, content: &'static str) -> Protected {
 }
 
 /// Names in a project. The edit tools protect them at any depth, with everything below them.
-pub const PROJECT: [Protected; 17] = [
+pub const PROJECT: [Protected; 18] = [
     directory(".agent-team"),
     directory(".claude"),
     directory(".codex"),
@@ -58,6 +58,7 @@ pub const PROJECT: [Protected; 17] = [
     file_of(".mcp.json", "{\"mcpServers\": {}}\n"),
     file(".npmrc"),
     directory(".nyzhi"),
+    directory(".opencode"),
     file_of(".pre-commit-config.yaml", "repos: []\n"),
     directory(".qwen"),
     directory(".vscode"),

@@ -62,6 +62,20 @@ fn edits_of_protected_paths_need_a_decision() {
 }
 
 #[test]
+fn edits_of_settings_of_agents_need_a_decision() {
+    for path in [
+        ".claude/settings.json",
+        ".codex/config.toml",
+        ".cursor/mcp.json",
+        ".gemini/settings.json",
+        ".opencode/plugin/start.js",
+        ".qwen/settings.json",
+    ] {
+        assert_eq!(edited(path), Ruling::Ask, "{path}");
+    }
+}
+
+#[test]
 fn security_md_prints_the_list() {
     let code = |path: &str| format!("`{path}`");
     let names = PROJECT.iter().map(|protected| code(protected.path));
