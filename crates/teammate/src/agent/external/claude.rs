@@ -31,12 +31,12 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use self::open_calls::{OpenCalls, Verdict};
-use self::settings::Session;
 use super::agent_socket::AgentSocket;
 use super::channel::{
     AgentProgram, Began, BoxFuture, Event, OpenError, Opened, SideChannel, TurnError,
 };
 use super::hook_door::{self, HookAnswer, HookCall, HookEvent, MAIL};
+use super::hooks::Session;
 use super::terminal::{RunningTerminal, TerminalHandle};
 use super::version::{version_of, warning};
 use super::wire::{ContentBlock, PromptEnd, SessionUpdate, StopReason};
@@ -117,10 +117,7 @@ impl Claude {
         socket: &Path,
         earlier: Option<&str>,
     ) -> std::io::Result<Self> {
-        let session = match earlier {
-            Some(id) => Session::Earlier(id.to_owned()),
-            None => Session::begin(),
-        };
+        let session = Session::of(earlier);
         let (path, env, cwd) = (&program.program, &program.env, &program.cwd);
         let version = version_of(path.clone(), env.clone(), cwd.clone()).await;
         let mode = program.mode.as_deref().unwrap_or(MODE);

@@ -1,11 +1,9 @@
 //! Calls of Claude Code's tools in the form of the Agent Client Protocol, in which the permission questions and the pane
 //! show them. Called by `claude`.
 
-use std::path::PathBuf;
-
-use serde::Deserialize;
 use serde_json::Value;
 
+use super::super::file_change::difference;
 use super::super::wire::{CallContent, ContentBlock, ToolCall};
 
 /// Tools that need no decision of agent-team: they change nothing outside of the conversation, or ask the user
@@ -44,28 +42,12 @@ const DIALOGS: &[&str] = &["AskUserQuestion", "EnterPlanMode", "ExitPlanMode"];
 /// The prefix of the team's tools.
 const TEAM: &str = "mcp__team__";
 
-/// The largest file whose change is shown as a difference, in bytes.
-const FILE_MAX: u64 = 1 << 20;
-
 pub(super) fn needs_decision(tool: &str) -> bool {
     !UNASKED.contains(&tool) && !tool.starts_with(TEAM)
 }
 
 pub(super) fn is_dialog(tool: &str) -> bool {
     DIALOGS.contains(&tool)
-}
-
-#[derive(Deserialize)]
-struct Change {
-    file_path: PathBuf,
-    #[serde(default)]
-    content: Option<String>,
-    #[serde(default)]
-    old_string: Option<String>,
-    #[serde(default)]
-    new_string: Option<String>,
-    #[serde(default)]
-    replace_all: bool,
 }
 
 pub(super) fn call(id: &str, tool: &str, input: &Value) -> ToolCall {
@@ -83,49 +65,17 @@ pub(super) fn call(id: &str, tool: &str, input: &Value) -> ToolCall {
         Some(subject) => format!("{tool} {subject}"),
         None => tool.to_owned(),
     };
+    let changes_file = ["Edit", "Write"].contains(&tool);
+    let difference = changes_file.then(|| difference(input)).flatten();
     ToolCall {
         tool_call_id: id.to_owned(),
         title: Some(title),
         kind: Some(kind.to_owned()),
         status: Some("pending".to_owned()),
-        content: difference(tool, input).map(|difference| vec![difference]),
+        content: difference.map(|difference| vec![difference]),
         locations: None,
         raw_input: Some(input.clone()),
     }
-}
-
-/// The change of a file. `None`: the input is shown instead, such as for several changes at once.
-fn difference(tool: &str, input: &Value) -> Option<CallContent> {
-    if !["Edit", "Write"].contains(&tool) {
-        return None;
-    }
-    let change: Change = Deserialize::deserialize(input).ok()?;
-    let (old_text, new_text) = match change {
-        Change {
-            replace_all: true, ..
-        } => return None,
-        Change {
-            content: Some(content),
-            ..
-        } => {
-            let metadata = std::fs::metadata(&change.file_path);
-            if metadata.is_ok_and(|metadata| !metadata.is_file() || metadata.len() > FILE_MAX) {
-                return None;
-            }
-            (std::fs::read_to_string(&change.file_path).ok(), content)
-        }
-        Change {
-            old_string,
-            new_string: Some(new),
-            ..
-        } => (old_string, new),
-        Change { .. } => return None,
-    };
-    Some(CallContent::Diff {
-        path: change.file_path,
-        old_text,
-        new_text,
-    })
 }
 
 /// The end of a call, with the text of its result.
@@ -149,8 +99,6 @@ pub(super) fn ended(id: &str, is_failed: bool, event: &Value) -> ToolCall {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -168,13 +116,5 @@ mod tests {
         for tool in ["Read", "mcp__team__send_message"] {
             assert!(!needs_decision(tool), "{tool}");
         }
-    }
-
-    #[test]
-    fn a_change_of_every_occurrence_is_shown_as_its_input() {
-        let input = json!({ "file_path": "/p/a", "old_string": "a", "new_string": "b" });
-        assert!(difference("Edit", &input).is_some());
-        let input = json!({ "file_path": "/p/a", "old_string": "a", "new_string": "b", "replace_all": true });
-        assert!(difference("Edit", &input).is_none());
     }
 }

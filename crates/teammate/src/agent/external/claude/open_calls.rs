@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::channel::{PermissionAnswer, PermissionQuestion, Withdrawn};
 use super::super::hook_door::HookCall;
+use super::super::hooks::{call_decision, dialog_decision};
 use super::calls::{call, is_dialog, needs_decision};
 
 /// The largest number of open calls. Further calls are blocked.
@@ -102,7 +103,7 @@ impl OpenCalls {
         });
         let call = &mut self.calls[index];
         if let Some(answer) = call.answer.take() {
-            decide(hook, &answer);
+            hook.print(&dialog_decision(&answer));
             return None;
         }
         if call.withdraw.is_some() {
@@ -154,7 +155,7 @@ impl OpenCalls {
         };
         let Verdict::Answered(answer) = verdict else {
             if let Some(hook) = open.rule.take() {
-                hook.print(&rule_decision(
+                hook.print(&call_decision(
                     "ask",
                     "agent-team asks for the permission, too",
                 ));
@@ -165,12 +166,12 @@ impl OpenCalls {
         open.is_denied = answer != PermissionAnswer::Allow;
         if let Some(hook) = open.rule.take() {
             match &answer {
-                PermissionAnswer::Allow => hook.print(&rule_decision("allow", "agent-team")),
-                PermissionAnswer::Deny(why) => hook.print(&rule_decision("deny", why)),
+                PermissionAnswer::Allow => hook.print(&call_decision("allow", "agent-team")),
+                PermissionAnswer::Deny(why) => hook.print(&call_decision("deny", why)),
                 PermissionAnswer::Cancel => hook.print(&stop(Some("the turn is cancelled"))),
             }
         } else if let Some(hook) = open.dialog.take() {
-            decide(hook, &answer);
+            hook.print(&dialog_decision(&answer));
         } else {
             open.answer = Some(answer);
             return false;
@@ -241,35 +242,15 @@ impl OpenCall {
     }
 }
 
-fn rule_decision(decision: &str, why: &str) -> Value {
-    json!({ "hookSpecificOutput": {
-        "hookEventName": "PreToolUse", "permissionDecision": decision, "permissionDecisionReason": why,
-    } })
-}
-
 /// Ends the turn. `denied`: why the call is not executed; `continue` alone does not prevent it.
 pub(super) fn stop(denied: Option<&str>) -> Value {
     let mut decision = match denied {
-        Some(why) => rule_decision("deny", why),
+        Some(why) => call_decision("deny", why),
         None => json!({}),
     };
     decision["continue"] = false.into();
     decision["stopReason"] = "interrupted by agent-team".into();
     decision
-}
-
-/// Decides a dialog. Never with a rule for later calls.
-fn decide(hook: HookCall, answer: &PermissionAnswer) {
-    let decision = match answer {
-        PermissionAnswer::Allow => json!({ "behavior": "allow" }),
-        PermissionAnswer::Deny(why) => json!({ "behavior": "deny", "message": why }),
-        PermissionAnswer::Cancel => {
-            json!({ "behavior": "deny", "message": "the turn is cancelled", "interrupt": true })
-        }
-    };
-    hook.print(&json!({ "hookSpecificOutput": {
-        "hookEventName": "PermissionRequest", "decision": decision,
-    } }));
 }
 
 #[cfg(test)]
