@@ -10,6 +10,7 @@
 //! - the user's iTerm2: [`fake_iterm2`]
 //! - a worker that the test scripts: [`stub`]
 //! - a model provider that the test scripts: [`fake_model_server`]
+//! - what fakes of agents share: [`team_tools`], [`fake_terminal`], [`fake_hooks`]
 //! - a disk that can be filled: [`small_disk`]; other faults of the machine: [`shim`]
 //! - random faults and the checks of every guarantee: [`torture`]; faults in virtual time, with these checks:
 //!   [`simulation`]
@@ -25,10 +26,12 @@
 
 pub mod binaries;
 pub mod fake_anthropic;
+pub mod fake_hooks;
 pub mod fake_iterm2;
 pub mod fake_media;
 pub mod fake_model_server;
 pub mod fake_responses;
+pub mod fake_terminal;
 mod logs;
 pub mod processes;
 pub mod real_clis;

@@ -21,13 +21,13 @@
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use agent_team_tests::fake_hooks::{self, Ended};
+use agent_team_tests::fake_terminal::{ESCAPE, read_keys, show};
 use agent_team_tests::team_tools;
 use serde_json::{Value, json};
-
-const ESCAPE: u8 = 0x1b;
 
 enum Event {
     Key(u8),
@@ -78,19 +78,9 @@ fn main() {
     assert!(rules.contains("From agent-team:"), "{rules}");
     let nested = std::env::vars().find(|(name, _)| name.starts_with("CLAUDE"));
     assert!(nested.is_none(), "{nested:?}");
-    let raw = Command::new("stty").args(["raw", "-echo"]).status();
-    assert!(raw.is_ok_and(|status| status.success()));
     let (sender, events) = channel();
     let keys = sender.clone();
-    std::thread::spawn(move || {
-        for key in std::io::stdin().lock().bytes().map_while(Result::ok) {
-            if keys.send(Event::Key(key)).is_err() {
-                return;
-            }
-        }
-        // The terminal is gone.
-        std::process::exit(0);
-    });
+    read_keys(move |key| keys.send(Event::Key(key)).is_ok());
     let json = |text: String| serde_json::from_str::<Value>(&text).expect("JSON");
     let server = json(of("--mcp-config").expect("servers"))["mcpServers"]["team"].take();
     let words = server["args"].as_array().into_iter().flatten();
@@ -115,7 +105,7 @@ fn main() {
         println!("No conversation found with session ID: {}", fake.session);
         std::process::exit(1);
     }
-    fake.show("Welcome to the fake");
+    show("Welcome to the fake");
     let source = if earlier.is_some() {
         "resume"
     } else {
@@ -141,11 +131,6 @@ impl Fake {
         writeln!(file.expect("a file"), "{record}").expect("a record");
     }
 
-    fn show(&self, line: &str) {
-        print!("{line}\r\n");
-        std::io::stdout().flush().expect("a terminal");
-    }
-
     fn run(&mut self) {
         let mut typed = String::new();
         while let Ok(event) = self.events.recv() {
@@ -155,7 +140,7 @@ impl Fake {
                     if prompt == "/clear" {
                         self.session = format!("cleared-{}", std::process::id());
                         self.hook("SessionStart", json!({ "source": "clear" }));
-                        self.show("cleared");
+                        show("cleared");
                     } else {
                         self.turn(&prompt);
                     }
@@ -178,57 +163,23 @@ impl Fake {
         input
     }
 
-    fn start(command: &Value, input: &Value) -> Child {
-        // With `exec`, the hook program replaces the shell, so that a kill of the child kills the hook.
-        let command = format!("exec {}", command.as_str().expect("a command"));
-        let mut hook = Command::new("/bin/sh")
-            .args(["-c", &command])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("a shell");
-        let mut stdin = hook.stdin.take().expect("a pipe");
-        // A hook that cannot reach its worker may end before it has read everything.
-        let _ended = stdin.write_all(input.to_string().as_bytes());
-        hook
-    }
-
-    /// Runs the hooks of an event. Returns the exit code and the output of the last hook that does not run in the
-    /// background.
-    fn hook(&self, event: &str, fields: Value) -> (Option<i32>, String, String) {
+    /// Runs the hooks of an event. Returns the end of the last hook that does not run in the background.
+    fn hook(&self, event: &str, fields: Value) -> Ended {
         let input = self.input(event, fields);
-        let mut last = (Some(0), String::new(), String::new());
-        let groups = self.settings["hooks"][event]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        for hook in groups
-            .iter()
-            .flat_map(|group| group["hooks"].as_array())
-            .flatten()
-        {
-            let child = Self::start(&hook["command"], &input);
-            let sender = self.sender.clone();
-            let wait = move || {
-                let output = child.wait_with_output().expect("an output");
-                let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-                (
-                    output.status.code(),
-                    text(output.stdout),
-                    text(output.stderr),
-                )
-            };
+        let mut last = Ended::default();
+        for hook in fake_hooks::of(&self.settings, event) {
+            let child = fake_hooks::start(hook, &input);
             if hook["asyncRewake"] == true {
+                let sender = self.sender.clone();
                 std::thread::spawn(move || {
-                    let (code, _, text) = wait();
-                    if code == Some(2) {
+                    let ended = fake_hooks::wait(child);
+                    if ended.code == Some(2) {
                         // The receiver is gone once the main thread has ended.
-                        let _ended = sender.send(Event::Mail(text));
+                        let _ended = sender.send(Event::Mail(ended.stderr));
                     }
                 });
             } else {
-                last = wait();
+                last = fake_hooks::wait(child);
             }
         }
         last
@@ -245,18 +196,18 @@ impl Fake {
         }
         match end {
             End::Stop(text) => {
-                self.show(&text);
+                show(&text);
                 let fields = json!({ "index": 0, "final": true, "delta": text });
                 self.hook("MessageDisplay", fields);
                 self.hook("Stop", json!({ "last_assistant_message": text }));
             }
             End::Failure(text) => {
-                self.show(&text);
+                show(&text);
                 let fields = json!({ "error": "unknown", "last_assistant_message": text });
                 self.hook("StopFailure", fields);
             }
             End::Interrupted => {
-                self.show("Interrupted");
+                show("Interrupted");
                 self.record("[Request interrupted by user]");
             }
         }
@@ -265,12 +216,12 @@ impl Fake {
     fn answer(&mut self, prompt: &str) -> End {
         let has = |word: &str| prompt.contains(word);
         if has("crash") {
-            self.show("the fake crashes");
+            show("the fake crashes");
             std::process::exit(3);
         } else if has("broken") {
             return End::Failure("the model is broken".to_owned());
         } else if has("slow") {
-            self.show("I wait");
+            show("I wait");
             while let Ok(event) = self.events.recv() {
                 if let Event::Mail(text) = event {
                     self.hook("UserPromptSubmit", json!({ "prompt": mail(&text) }));
@@ -278,7 +229,7 @@ impl Fake {
                 }
             }
         } else if has("endless") {
-            self.show("I never end");
+            show("I never end");
             while let Ok(event) = self.events.recv() {
                 if let Event::Key(ESCAPE) = event {
                     return End::Interrupted;
@@ -302,9 +253,9 @@ impl Fake {
             };
             let call = json!({ "tool_name": format!("mcp__team__{tool}"), "tool_input": {},
                 "tool_use_id": "team" });
-            let (code, output, _) = self.hook("PreToolUse", call.clone());
+            let ended = self.hook("PreToolUse", call.clone());
             assert_eq!(
-                (code, &*output),
+                (ended.code, &*ended.stdout),
                 (Some(0), ""),
                 "the team's tools need no decision"
             );
@@ -329,11 +280,11 @@ impl Fake {
         let id = format!("toolu_{}_{}", std::process::id(), self.calls);
         let mut call = json!({ "tool_name": "Bash", "tool_use_id": id,
             "tool_input": { "command": command, "description": "Make a file" } });
-        let (code, output, error) = self.hook("PreToolUse", call.clone());
-        if code == Some(2) {
-            return Err(End::Stop(format!("blocked: {}", error.trim())));
+        let ended = self.hook("PreToolUse", call.clone());
+        if ended.code == Some(2) {
+            return Err(End::Stop(format!("blocked: {}", ended.stderr.trim())));
         }
-        let decision: Value = serde_json::from_str(&output).unwrap_or_default();
+        let decision = ended.decision();
         let specific = &decision["hookSpecificOutput"];
         match specific["permissionDecision"].as_str() {
             Some("allow") => {}
@@ -360,8 +311,8 @@ impl Fake {
             .expect("an object")
             .remove("tool_use_id");
         let input = self.input("PermissionRequest", call);
-        let hook = &self.settings["hooks"]["PermissionRequest"][0]["hooks"][0];
-        let mut child = Self::start(&hook["command"], &input);
+        let hook = fake_hooks::of(&self.settings, "PermissionRequest").next();
+        let mut child = fake_hooks::start(hook.expect("a hook"), &input);
         let mut output = child.stdout.take().expect("a pipe");
         let sender = self.sender.clone();
         std::thread::spawn(move || {
@@ -370,7 +321,7 @@ impl Fake {
                 let _ended = sender.send(Event::Decision(text));
             }
         });
-        self.show("Do you want to proceed? 1. Yes 2. No");
+        show("Do you want to proceed? 1. Yes 2. No");
         while let Ok(event) = self.events.recv() {
             match event {
                 Event::Key(b'1') => {
@@ -386,7 +337,7 @@ impl Fake {
                     let _reaped = child.wait();
                     let decision: Value = serde_json::from_str(&text).expect("JSON");
                     let decision = &decision["hookSpecificOutput"]["decision"];
-                    self.show("The dialog is closed");
+                    show("The dialog is closed");
                     return match decision["behavior"].as_str() {
                         Some("allow") => Ok(()),
                         _ if decision["interrupt"] == true => Err(End::Interrupted),

@@ -18,12 +18,13 @@
 #![expect(clippy::print_stdout, reason = "it draws on its terminal")]
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use agent_team_tests::fake_terminal::{ESCAPE, read_keys, show};
 use agent_team_tests::team_tools;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -31,8 +32,6 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-
-const ESCAPE: u8 = 0x1b;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -598,21 +597,8 @@ struct Interface {
 
 impl Interface {
     async fn run(socket: &Path, thread: &str) {
-        let raw = Command::new("stty")
-            .args(["raw", "-echo"])
-            .stdin(Stdio::inherit())
-            .status();
-        assert!(raw.is_ok_and(|status| status.success()));
         let (sender, mut keys) = mpsc::unbounded_channel();
-        std::thread::spawn(move || {
-            for key in std::io::stdin().lock().bytes().map_while(Result::ok) {
-                if sender.send(key).is_err() {
-                    return;
-                }
-            }
-            // The terminal is gone.
-            std::process::exit(0);
-        });
+        read_keys(move |key| sender.send(key).is_ok());
         let stream = UnixStream::connect(socket).await.expect("a server");
         let opened = tokio_tungstenite::client_async("ws://localhost/", stream).await;
         let (stream, _) = opened.expect("a handshake");
@@ -728,9 +714,4 @@ impl Interface {
             _ => {}
         }
     }
-}
-
-fn show(line: &str) {
-    print!("{line}\r\n");
-    std::io::stdout().flush().expect("a terminal");
 }

@@ -1,15 +1,11 @@
 //! The terminal interface of the fake: a second client of its server.
 
-use std::io::{Read, Write};
-use std::process::{Command, Stdio};
-
+use agent_team_tests::fake_terminal::{ESCAPE, read_keys, show};
 use serde_json::{Value, json};
 use tokio::io::AsyncBufReadExt;
 use tokio::sync::mpsc;
 
 use super::http::{Client, message};
-
-const ESCAPE: u8 = 0x1b;
 
 /// The terminal interface.
 pub(super) struct Interface {
@@ -22,21 +18,8 @@ pub(super) struct Interface {
 
 impl Interface {
     pub(super) async fn run(client: Client, session: &str) {
-        let raw = Command::new("stty")
-            .args(["raw", "-echo"])
-            .stdin(Stdio::inherit())
-            .status();
-        assert!(raw.is_ok_and(|status| status.success()));
         let (sender, mut keys) = mpsc::unbounded_channel();
-        std::thread::spawn(move || {
-            for key in std::io::stdin().lock().bytes().map_while(Result::ok) {
-                if sender.send(key).is_err() {
-                    return;
-                }
-            }
-            // The terminal is gone.
-            std::process::exit(0);
-        });
+        read_keys(move |key| sender.send(key).is_ok());
         let mut events = client.open("GET", "/event", &Value::Null).await;
         assert!(message(&mut events).await.is_some());
         let path = format!("/session/{session}/message");
@@ -134,9 +117,4 @@ impl Interface {
             _ => {}
         }
     }
-}
-
-fn show(line: &str) {
-    print!("{line}\r\n");
-    std::io::stdout().flush().expect("a terminal");
 }
