@@ -65,10 +65,11 @@ const OTHER: KnownAgent = KnownAgent {
     reports_cost: false,
 };
 
-/// The tested versions of Claude Code, Codex and OpenCode in their own terminal interfaces: the first, and the last.
+/// The tested versions of the agents in their own terminal interfaces: the first, and the last.
 pub const CLAUDE_TESTED: [&str; 2] = ["2.1.330", "2.1.331"];
 pub const CODEX_TESTED: [&str; 2] = ["0.169.0", "0.169.0"];
 pub const OPENCODE_TESTED: [&str; 2] = ["1.18.33", "1.18.33"];
+pub const QWEN_TESTED: [&str; 2] = ["0.24.4", "0.24.4"];
 
 /// The variable with the address of the session bus, through which programs read the user's keyring with its logins.
 const KEYRING: &str = "DBUS_SESSION_BUS_ADDRESS";
@@ -144,6 +145,8 @@ pub const EXTERNAL: &[KnownAgent] = &[
         env: &[("QWEN_SERVE_NO_MCP_POOL", "1")],
         mode: Some("default"),
         steering: Steering::Drain,
+        terminal: Some((&["qwen"], SideChannelKind::QwenFiles)),
+        terminal_tested: Some(QWEN_TESTED),
         reads: &["DASHSCOPE_*", "OPENAI_*", "QWEN_MODEL"],
         tested: Some("0.24.4"),
         unasked: "reading in the project, and what its settings and the project's .qwen allow",
@@ -223,7 +226,7 @@ pub fn unasked(engine: Engine, agent: Option<&ExternalAgent>) -> Option<&'static
     let unasked = match agent.and_then(|agent| Some((agent, known_agent(agent)?))) {
         None => UNASKED_BY_UNKNOWN,
         Some((agent, known)) => match agent.terminal.as_ref().map(|own| own.channel) {
-            Some(SideChannelKind::ClaudeHooks) => UNASKED_WITH_HOOKS,
+            Some(SideChannelKind::ClaudeHooks | SideChannelKind::QwenFiles) => UNASKED_WITH_HOOKS,
             Some(SideChannelKind::OpenCodeServer) => UNASKED_WITH_SERVER,
             Some(SideChannelKind::CodexAppServer | SideChannelKind::Unknown) | None => {
                 known.unasked

@@ -231,6 +231,12 @@ impl Directories {
         self.socket_path(&format!("hook-{launch_id}.sock"))
     }
 
+    /// The directory for the files through which a worker and a member's external agent exchange messages. The worker
+    /// creates it, if the agent uses such files.
+    pub fn agent_files(&self, launch_id: &str) -> PathBuf {
+        self.run.join(format!("files-{launch_id}"))
+    }
+
     pub fn teams(&self) -> PathBuf {
         self.state.join("teams")
     }

@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::libc;
+use nix::sys::stat::Mode;
 
 /// Creates a file with mode 0600.
 ///
@@ -18,6 +19,15 @@ pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     create_new(path)
         .and_then(|mut file| file.write_all(bytes))
         .map_err(|error| with_path(path, error))
+}
+
+/// Creates a named pipe with mode 0600.
+///
+/// # Errors
+/// The path exists, or the pipe cannot be created.
+pub fn create_pipe(path: &Path) -> io::Result<()> {
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+    nix::unistd::mkfifo(path, mode).map_err(|error| with_path(path, error.into()))
 }
 
 /// Atomically replaces a file by a new one with mode 0600: readers see the old or the new content. The content is not

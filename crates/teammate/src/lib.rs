@@ -391,6 +391,9 @@ async fn run_external(
         hooks: worker_config
             .directories
             .hook_socket(launch.launch.as_str()),
+        files: worker_config
+            .directories
+            .agent_files(launch.launch.as_str()),
     };
     let in_terminal = external::runs_in_terminal(&launch.agent);
     let agent = Agent::with_external(

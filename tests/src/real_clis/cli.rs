@@ -90,6 +90,13 @@ pub const CLIS: &[Cli] = &[
         joins: true,
     },
     Cli {
+        word: "qwen-terminal",
+        engine: Some(("{ terminal = \"qwen\" }", "0.24.4")),
+        package: "@qwen-code/qwen-code",
+        program: "qwen",
+        joins: true,
+    },
+    Cli {
         word: "gemini",
         engine: None,
         package: "@google/gemini-cli",
@@ -194,7 +201,7 @@ fn environment(cli: &Cli, rig: &Rig, server: &FakeModelServer) -> Vec<(&'static 
                 ("OPENCODE_DISABLE_MODELS_FETCH", "1".to_owned()),
             ]
         }
-        "qwen" => vec![
+        "qwen" | "qwen-terminal" => vec![
             ("OPENAI_BASE_URL", versioned),
             ("OPENAI_API_KEY", key()),
             ("OPENAI_MODEL", "scripted".to_owned()),

@@ -47,6 +47,8 @@ pub enum SideChannelKind {
     /// By the HTTP server of OpenCode, to which its terminal interface is a second client.
     #[serde(rename = "opencode_server")]
     OpenCodeServer,
+    /// By the hooks of Qwen Code, and the two files of its dual output.
+    QwenFiles,
     /// A value from a newer version: no member is launched with it.
     #[serde(other)]
     Unknown,

@@ -292,6 +292,7 @@ impl Driver {
         ] {
             let _absent = std::fs::remove_file(socket);
         }
+        let _absent = std::fs::remove_dir_all(directories.agent_files(launch.as_str()));
         self.launches.remove(&launch);
         self.urgent(Input::TreeGone { launch });
     }

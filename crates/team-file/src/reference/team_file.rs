@@ -599,8 +599,8 @@ pub(super) static ENGINE: Section = Section {
             Unset,
             "Any program with a terminal interface, which the pane shows: the program and its arguments. It receives no \
              tasks. Messages to the member are shown in the pane, and not delivered to the program. The words \
-             `\"claude\"`, `\"codex\"` and `\"opencode\"`: that agent in its own terminal interface, also without a pane, \
-             which receives tasks and messages.",
+             `\"claude\"`, `\"codex\"`, `\"opencode\"` and `\"qwen\"`: that agent in its own terminal interface, also \
+             without a pane, which receives tasks and messages.",
             "terminal = [\"htop\"]",
         ),
     ]],

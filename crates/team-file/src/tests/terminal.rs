@@ -79,11 +79,11 @@ fn only_the_word_of_a_terminal_selects_the_own_interface() {
     assert_eq!(own.command.len(), 0);
     assert_eq!(own.terminal.expect("it has one").command, ["claude"]);
     assert_eq!((own.name, own.mode), (acp.name, acp.mode));
-    for word in ["vi", "qwen"] {
+    for word in ["vi", "gemini"] {
         let text = format!("[[member]]\nname = \"ada\"\nengine = {{ terminal = {word:?} }}");
         let fault = faults_of(&text);
         let expected = format!(
-            "`terminal` = {word:?} is not an agent whose own terminal interface is supported | use \"claude\", \"codex\", \"opencode\", or a list of the program and its arguments"
+            "`terminal` = {word:?} is not an agent whose own terminal interface is supported | use \"claude\", \"codex\", \"opencode\", \"qwen\", or a list of the program and its arguments"
         );
         assert!(fault.ends_with(&expected), "{fault}");
     }

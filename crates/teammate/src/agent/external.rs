@@ -30,6 +30,7 @@ mod opencode;
 mod outcome;
 mod permission;
 pub(crate) mod probe;
+mod qwen;
 mod running_program;
 mod start;
 pub(crate) mod team_door;
@@ -99,13 +100,15 @@ pub(super) struct External {
     pub(super) meter: Meter,
 }
 
-/// The sockets for the agent's programs.
+/// The paths for the agent's programs.
 pub(crate) struct Sockets {
     /// Where they reach the team's tools.
     pub(crate) tools: PathBuf,
     /// Where the agent's hooks reach the worker, where the agent's server listens, or the file with the team's rules for
     /// the agent. The supervisor removes it when the launch has ended.
     pub(crate) hooks: PathBuf,
+    /// The directory for the files of a side channel, if it needs any. The supervisor removes it when the launch has ended.
+    pub(crate) files: PathBuf,
 }
 
 /// How a turn begins.

@@ -21,6 +21,7 @@ use super::codex::Codex;
 use super::entry::{EarlierSession, earlier_session};
 use super::inputs::stop_requested;
 use super::opencode::OpenCode;
+use super::qwen::Qwen;
 use super::team_door;
 use super::terminal::TerminalHandle;
 use super::{External, held};
@@ -99,6 +100,11 @@ impl External {
                     }
                     SideChannelKind::OpenCodeServer => {
                         OpenCode::start(terminal, program, &self.sockets.hooks)
+                            .await
+                            .map(|channel| Box::new(channel) as Box<dyn SideChannel>)
+                    }
+                    SideChannelKind::QwenFiles => {
+                        Qwen::start(terminal, program, hook, &self.sockets, earlier)
                             .await
                             .map(|channel| Box::new(channel) as Box<dyn SideChannel>)
                     }

@@ -1,0 +1,162 @@
+//! The files through which Qwen Code and the worker exchange messages: a named pipe of its events, a file of the worker's
+//! commands, and its settings, in a directory of the launch. Called by `qwen`.
+//!
+//! Both contain one JSON document in each line. Qwen Code looks at the commands every half second, and needs a regular
+//! file. It stops reporting events if more than 1 MiB of them are unread.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use agent_team_system::private_file;
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+
+/// The largest event, in bytes.
+const EVENT_MAX: usize = 64 << 20;
+
+/// The directory. Dropping it removes it.
+pub(super) struct Directory(PathBuf);
+
+impl Directory {
+    /// Creates the directory, with the settings in it.
+    pub(super) fn create(path: &Path, settings: &Value) -> io::Result<Self> {
+        // An earlier start in this launch may have left it.
+        let _absent = std::fs::remove_dir_all(path);
+        DirBuilder::new().mode(0o700).create(path)?;
+        let directory = Self(path.to_owned());
+        private_file::create(&directory.settings(), settings.to_string().as_bytes())?;
+        private_file::create(&directory.input(), b"")?;
+        private_file::create_pipe(&directory.output())?;
+        Ok(directory)
+    }
+
+    pub(super) fn settings(&self) -> PathBuf {
+        self.0.join("settings.json")
+    }
+
+    pub(super) fn input(&self) -> PathBuf {
+        self.0.join("input")
+    }
+
+    pub(super) fn output(&self) -> PathBuf {
+        self.0.join("output")
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // The supervisor removes what is left.
+        let _left = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The events of Qwen Code.
+pub(super) struct Output {
+    pipe: pipe::Receiver,
+    /// Without a writer, the pipe would end before Qwen Code opens it.
+    writer: Option<File>,
+    bytes: Vec<u8>,
+    /// The number of bytes in which no line ends.
+    searched: usize,
+}
+
+impl Output {
+    /// Must be called within a tokio runtime.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let pipe = pipe::OpenOptions::new().open_receiver(path)?;
+        let writer = OpenOptions::new().write(true).open(path)?;
+        Ok(Self {
+            pipe,
+            writer: Some(writer),
+            bytes: Vec::new(),
+            searched: 0,
+        })
+    }
+
+    /// Qwen Code has opened the pipe: its end is the end of the events.
+    pub(super) fn is_connected(&mut self) {
+        self.writer = None;
+    }
+
+    /// The next event. Cancel-safe.
+    ///
+    /// # Errors
+    /// If the events have ended, or one is too large.
+    pub(super) async fn next(&mut self) -> io::Result<Value> {
+        loop {
+            let new = &self.bytes[self.searched..];
+            if let Some(end) = new.iter().position(|byte| *byte == b'\n') {
+                let end = self.searched + end;
+                let event = serde_json::from_slice(&self.bytes[..end]);
+                self.bytes.drain(..=end);
+                self.searched = 0;
+                match event {
+                    Ok(event) => return Ok(event),
+                    Err(error) => tracing::debug!(%error, "cannot parse an event of Qwen Code"),
+                }
+                continue;
+            }
+            self.searched = self.bytes.len();
+            if self.bytes.len() > EVENT_MAX {
+                return Err(io::Error::other("it has reported a too large event"));
+            }
+            if self.pipe.read_buf(&mut self.bytes).await? == 0 {
+                return Err(io::Error::other("it no longer reports its events"));
+            }
+        }
+    }
+}
+
+/// The commands of the worker.
+pub(super) struct Input(File);
+
+impl Input {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        OpenOptions::new().append(true).open(path).map(Self)
+    }
+
+    /// Submits a text, as if it were typed.
+    pub(super) fn submit(&mut self, text: &str) -> io::Result<()> {
+        self.write(&json!({ "type": "submit", "text": text }))
+    }
+
+    /// Answers a dialog.
+    pub(super) fn confirm(&mut self, request: &str, allowed: bool) -> io::Result<()> {
+        self.write(
+            &json!({ "type": "confirmation_response", "request_id": request, "allowed": allowed }),
+        )
+    }
+
+    fn write(&mut self, command: &Value) -> io::Result<()> {
+        self.0.write_all(format!("{command}\n").as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn events_end_with_their_last_writer() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("files");
+        let directory = Directory::create(&path, &json!({})).unwrap();
+        let mut output = Output::open(&directory.output()).unwrap();
+        let mut qwen = OpenOptions::new()
+            .write(true)
+            .open(directory.output())
+            .unwrap();
+        qwen.write_all(b"no JSON\n{\"type\":").unwrap();
+        qwen.write_all(b"\"one\"}\n{\"type\":\"two\"}\n").unwrap();
+        assert_eq!(output.next().await.unwrap()["type"], "one");
+        output.is_connected();
+        drop(qwen);
+        assert_eq!(output.next().await.unwrap()["type"], "two");
+        assert!(output.next().await.is_err());
+        drop(directory);
+        assert!(!path.exists());
+    }
+}
