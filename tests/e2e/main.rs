@@ -49,8 +49,6 @@ mod mode;
 mod notes;
 mod one_file;
 mod own_terminals;
-mod own_terminals_codex;
-mod own_terminals_opencode;
 mod panes;
 mod placement;
 mod plans;

@@ -1,0 +1,208 @@
+//! The table of the agents in their own terminal interfaces, and a team of one of them.
+
+use agent_team_system::process::ProcessId;
+use agent_team_tests::{Rig, until};
+use tempfile::TempDir;
+
+use crate::external::installed;
+
+pub(crate) struct Agent {
+    /// The word of its engine, which is the name of its program.
+    pub(super) word: &'static str,
+    pub(super) name: &'static str,
+    fake: &'static str,
+    /// The beginning of the variables of its fake.
+    pub(super) variables: &'static str,
+    /// The ending of the files of its conversations.
+    ending: &'static str,
+    /// The version of its fake, and the tested versions.
+    pub(super) version: &'static str,
+    pub(super) tested: &'static str,
+    /// The number of its processes.
+    pub(super) processes: usize,
+    /// The tokens that it reports for a task.
+    pub(super) tokens: u64,
+    /// What its dialog shows, and the keys that allow and deny.
+    pub(super) dialog: &'static str,
+    pub(super) allows: &'static str,
+    pub(super) denies: &'static str,
+    /// What it answers to `ping`.
+    pub(super) pong: &'static str,
+    /// What it says about a denied call.
+    pub(super) denied: &'static str,
+    /// The reason of a denial reaches it in the same turn.
+    pub(super) takes_reason: bool,
+}
+
+pub(super) const CLAUDE: Agent = Agent {
+    word: "claude",
+    name: "Claude Code",
+    fake: env!("CARGO_BIN_EXE_fake_claude"),
+    variables: "FAKE_CLAUDE",
+    ending: ".jsonl",
+    version: "2.1.331",
+    tested: "2.1.330 to 2.1.331",
+    processes: 1,
+    tokens: 0,
+    dialog: "Do you want to proceed?",
+    allows: "1",
+    denies: "2",
+    pong: "pong in mode default",
+    denied: "denied: Not permitted",
+    takes_reason: true,
+};
+
+pub(super) const CODEX: Agent = Agent {
+    word: "codex",
+    name: "Codex",
+    fake: env!("CARGO_BIN_EXE_fake_codex"),
+    variables: "FAKE_CODEX",
+    ending: ".rollout",
+    version: "0.169.0",
+    tested: "0.169.0",
+    processes: 2,
+    tokens: 110,
+    dialog: "Yes (y), No (esc)",
+    allows: "y",
+    denies: "Escape",
+    pong: "pong with readOnly, on-request",
+    denied: "rejected by user",
+    takes_reason: false,
+};
+
+pub(super) const OPENCODE: Agent = Agent {
+    word: "opencode",
+    name: "OpenCode",
+    fake: env!("CARGO_BIN_EXE_fake_opencode"),
+    variables: "FAKE_OPENCODE",
+    ending: ".session",
+    version: "1.18.33",
+    tested: "1.18.33",
+    processes: 2,
+    tokens: 110,
+    dialog: "Permission required",
+    allows: "y",
+    denies: "Escape",
+    pong: "pong with ask and the rules",
+    denied: "with the following feedback",
+    takes_reason: true,
+};
+
+pub(super) const QWEN: Agent = Agent {
+    word: "qwen",
+    name: "Qwen Code",
+    fake: env!("CARGO_BIN_EXE_fake_qwen"),
+    variables: "FAKE_QWEN",
+    ending: ".jsonl",
+    version: "0.24.4",
+    tested: "0.24.4",
+    processes: 1,
+    tokens: 220,
+    dialog: "Do you want to proceed?",
+    allows: "1",
+    denies: "2",
+    pong: "pong in mode default",
+    denied: "denied: Not permitted",
+    takes_reason: true,
+};
+
+/// A team of the member ada, whose agent is a fake.
+pub(super) struct Team {
+    pub(super) rig: Rig,
+    pub(super) programs: TempDir,
+    agent: &'static Agent,
+}
+
+impl Team {
+    /// With these lines at the end of the team file.
+    pub(super) fn new(agent: &'static Agent, placement: &str, lines: &str) -> Self {
+        Self::with(agent, placement, "", lines)
+    }
+
+    /// With more variables in `env` of the member: `NAME = "value", `.
+    pub(super) fn with(agent: &'static Agent, placement: &str, env: &str, lines: &str) -> Self {
+        let engine = format!("{{ terminal = {:?} }}", agent.word);
+        Self::of(agent, placement, &engine, env, lines)
+    }
+
+    /// With another engine.
+    pub(super) fn of(
+        agent: &'static Agent,
+        placement: &str,
+        engine: &str,
+        env: &str,
+        lines: &str,
+    ) -> Self {
+        let (mut rig, programs) = installed(&["claude-agent-acp"]);
+        let link = programs.path().join(agent.word);
+        std::os::unix::fs::symlink(agent.fake, link).expect("a link");
+        let (sessions, beginning) = (programs.path(), agent.variables);
+        rig.set_team(&format!(
+            "mode = \"manual\"\n[panes]\nplacement = \"{placement}\"\n[[member]]\nname = \"ada\"\nengine = {engine}\n\
+             env = {{ {env}{beginning}_SESSIONS = {sessions:?}, FAKE_ACP_SESSIONS = {sessions:?} }}\n{lines}"
+        ));
+        // The variables of an agent in which the team is started reach no other agent.
+        rig.set("CLAUDECODE", "1");
+        Self {
+            rig,
+            programs,
+            agent,
+        }
+    }
+
+    /// Starts the team; returns ada's pane, once it shows the interface.
+    pub(super) async fn pane(&self) -> String {
+        self.rig.ok(["up", "--detach"]).await;
+        let (_, pane) = self.rig.until_in_pane("ada").await;
+        let tmux = self.rig.tmux();
+        tmux.until_shown(&pane, "Welcome to the fake").await;
+        pane
+    }
+
+    pub(super) async fn until_asked(&self) {
+        self.rig.until_member("ada", |ada| ada.requests > 0).await;
+    }
+
+    pub(super) async fn until_nothing_asked(&self) {
+        self.rig.until_member("ada", |ada| ada.requests == 0).await;
+    }
+
+    /// Waits until the agent has answered this often to `ping`.
+    pub(super) async fn until_pongs(&self, count: usize) {
+        until("the answer", async || {
+            let logs = self.rig.ok(["logs", "ada"]).await.stdout;
+            (logs.matches("pong").count() == count).then_some(())
+        })
+        .await;
+    }
+
+    /// The processes of the fake whose command line contains this word.
+    pub(super) fn fakes(&self, word: &str) -> Vec<ProcessId> {
+        let fake = format!("fake_{}", self.agent.word);
+        let fakes = self.rig.processes().into_iter().filter(|found| {
+            [self.agent.word, &fake].contains(&&*found.program) && found.command.contains(word)
+        });
+        fakes.map(|found| found.process).collect()
+    }
+
+    /// The number of conversations that were stored.
+    pub(super) fn conversations(&self) -> usize {
+        let files = std::fs::read_dir(self.programs.path()).expect("a directory");
+        let files = files.flatten().map(|file| file.file_name());
+        files
+            .filter(|name| name.to_string_lossy().ends_with(self.agent.ending))
+            .count()
+    }
+
+    /// The files that the worker has created for the agent.
+    pub(super) fn files(&self) -> Vec<std::path::PathBuf> {
+        let socket = self.rig.directories().hook_socket("x");
+        let directory = socket.parent().expect("a directory");
+        let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        let files = files.filter(|file| {
+            let name = file.file_name().to_string_lossy().into_owned();
+            name.starts_with("hook-") || name.starts_with("files-")
+        });
+        files.map(|file| file.path()).collect()
+    }
+}
