@@ -1,4 +1,4 @@
-//! Members whose agent of another vendor runs in its own terminal interface, beside a side channel. Fakes stand in for the
+//! Members whose agent of another vendor runs in its own terminal interface, beside a side channel. Fakes replace the
 //! agents, which need accounts or models.
 //!
 //! `agents` is the table of the agents, and `rules` are the tests that each agent must pass. The other files are about one

@@ -10,6 +10,10 @@ pub const ESCAPE: u8 = 0x1b;
 ///
 /// # Panics
 /// When stdin is not a terminal.
+#[expect(
+    clippy::exit,
+    reason = "a fake ends with its terminal, from any thread"
+)]
 pub fn read_keys(mut key: impl FnMut(u8) -> bool + Send + 'static) {
     let raw = Command::new("stty")
         .args(["raw", "-echo"])

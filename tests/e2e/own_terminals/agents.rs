@@ -28,7 +28,7 @@ pub(crate) struct Agent {
     pub(super) denies: &'static str,
     /// What it answers to `ping`.
     pub(super) pong: &'static str,
-    /// What it says about a denied call.
+    /// Its text about a denied call.
     pub(super) denied: &'static str,
     /// The reason of a denial reaches it in the same turn.
     pub(super) takes_reason: bool,

@@ -108,7 +108,7 @@ async fn the_user_answers_in_its_dialog(agent: &'static Agent) {
     until_logged(rig, &answered("denied")).await;
     rig.ok(["audit"])
         .await
-        .assert_says("the agent reports: denied in its own terminal interface");
+        .assert_prints("the agent reports: denied in its own terminal interface");
     rig.until_member_is("ada", MemberState::Idle).await;
     assert_eq!(rig.read("made.txt"), None);
 
@@ -281,5 +281,8 @@ async fn doctor_shows_it(agent: &'static Agent) {
         "its own terminal interface with engine = {engine}: {}",
         agent.version
     );
-    team.rig.run(["doctor", "--clis"]).await.assert_says(&line);
+    team.rig
+        .run(["doctor", "--clis"])
+        .await
+        .assert_prints(&line);
 }

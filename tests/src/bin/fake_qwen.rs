@@ -480,7 +480,7 @@ impl Fake {
         self.call("write_file", input, false, false)
     }
 
-    /// Makes the calls of one answer. The error says why one did not run, or how the turn ended.
+    /// Makes the calls of one answer. The error is the reason why one did not run, or how the turn ended.
     fn ran(&mut self, calls: Vec<Call>) -> Result<(), End> {
         let blocks = calls.iter().filter(|call| !call.is_helper).map(|call| {
             json!({ "type": "tool_use", "id": call.id, "name": call.tool, "input": call.input })
