@@ -20,8 +20,10 @@ const HAS_STYLE_FORMATS: &str = "#{m/r:^(3\\.[2-9]|[4-9]|[1-9][0-9]|next|openbsd
 /// shows a piece of the border line there. `dim` makes the style differ from the default, and is invisible on a blank.
 const LAST_BLANK: &str = "#[default]#[dim] #[default]";
 
-/// True if the list of windows is shown in a narrow terminal. Never true in tmux before 3.2, which cannot compare
-/// numbers.
+/// True in a narrow terminal. Never true in tmux before 3.2, which cannot compare numbers.
+const IS_NARROW: &str = "#{e|<:#{client_width},120}";
+
+/// True if the list of windows is shown in a narrow terminal.
 const IS_TIGHT: &str = "#{&&:#{e|>:#{session_windows},1},#{e|<:#{client_width},120}}";
 
 /// True if the session has a single window: its list is not shown.
@@ -35,6 +37,9 @@ const WAITING_CHARACTERS: usize = 28;
 /// The maxima in a tight status line: 80 columns then also have room for the list of windows. tmux cuts this list first.
 const TIGHT_NAME_CHARACTERS: usize = 10;
 const TIGHT_WAITING_CHARACTERS: usize = 16;
+
+/// Maximum columns of the team's name and of the list of waiting members for which cost and mode also fit into 80 columns.
+const NARROW_NAMES_MAX: usize = 18;
 
 /// The name of a theme's colour in styles of tmux.
 pub(super) fn colour(theme: Theme, colour: SemanticColour) -> String {
@@ -85,8 +90,9 @@ fn border_text(waiting: &str) -> String {
 }
 
 /// The options of a session that make up its status line. tmux cuts the list of windows first if a status line is too
-/// long, then the beginning of the right part. A tight status line therefore shortens the names, and omits the cost and
-/// `^B n`. While a member waits, it also omits the mode, which the borders show.
+/// long, then the beginning of the right part, where a part of the cost would be a wrong figure. A tight status line
+/// therefore shortens the names, and omits the cost and `^B n`. While a member waits, it also omits the mode, which the
+/// borders show. A narrow terminal omits both while a member waits and the names are long.
 pub(super) fn status_line(theme: Theme) -> [(&'static str, String); 3] {
     let (style, text, marked) = match theme.selection() {
         // The status line is in reverse video, so marked text is not.
@@ -132,9 +138,13 @@ pub(super) fn status_line(theme: Theme) -> [(&'static str, String); 3] {
     let waiting = cut(WAITING_TAG, WAITING_CHARACTERS, TIGHT_WAITING_CHARACTERS);
     let sign = Status::Waiting.sign();
     let waiting = format!("{marked}#[bold]{sign} {waiting}#[default]  ");
+    let names = format!("#{{e|+:#{{w:{NAME_TAG}}},#{{w:{WAITING_TAG}}}}}");
+    let is_full = format!("#{{e|>:{names},{NARROW_NAMES_MAX}}}");
+    let is_full = both(&value(WAITING_TAG), &both(IS_NARROW, &is_full));
+    let omits_mode = any(&both(IS_TIGHT, &value(WAITING_TAG)), &is_full);
     let right = [
-        either(IS_TIGHT, "", &cost),
-        either(&both(IS_TIGHT, &value(WAITING_TAG)), "", &mode),
+        either(&any(IS_TIGHT, &is_full), "", &cost),
+        either(&omits_mode, "", &mode),
         when(WAITING_TAG, &waiting),
     ];
     let team = |parts: &[String]| format!("#{{W:{}}}", when(NAME_TAG, &parts.concat()));
@@ -155,4 +165,8 @@ fn either(condition: &str, then: &str, otherwise: &str) -> String {
 
 fn both(a: &str, b: &str) -> String {
     format!("#{{&&:{a},{b}}}")
+}
+
+fn any(a: &str, b: &str) -> String {
+    format!("#{{||:{a},{b}}}")
 }

@@ -138,6 +138,7 @@ async fn the_status_line_shows_the_team_at_80_columns() {
     assert!(shown.starts_with(&left), "{shown}");
     let right = "? ada asks · ben is at a limit  ^B d detach";
     assert!(shown.trim_end().ends_with(right), "{shown}");
+    assert!(!shown.contains("31"), "a part of the cost: {shown}");
 }
 
 #[tokio::test]
