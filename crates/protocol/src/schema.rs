@@ -1,6 +1,6 @@
 //! Generates the JSON Schema of the socket protocol from the types. The schema is for authors of clients in other
 //! languages. `cargo xtask schema` writes it to `schema/protocol.json`; the test in this file fails if that file is
-//! stale. No program contains this module.
+//! stale. This module is compiled only for tests.
 
 use std::path::Path;
 
@@ -79,6 +79,6 @@ fn the_schema_is_up_to_date() {
     let stored = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(
         stored == schema,
-        "schema/protocol.json is stale: cargo xtask schema"
+        "schema/protocol.json is stale: run cargo xtask schema"
     );
 }

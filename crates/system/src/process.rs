@@ -58,7 +58,8 @@ impl ProcessId {
             let Some(stat) = os::stat(pid)? else {
                 return Ok(false);
             };
-            // A parent is older than its child: a younger process got the pid of a parent that exited meanwhile.
+            // A parent is older than its child. If this process is younger than the child, the parent has exited and
+            // this process reuses its pid.
             if stat.start_time > youngest {
                 return Ok(false);
             }
@@ -105,8 +106,8 @@ impl From<&os::Stat> for ProcessId {
     }
 }
 
-/// Kills all processes of the group whose leader is this child. The child must not be reaped yet: until then its pid
-/// names no other group.
+/// Kills all processes of the group whose leader is this child. The child must not have been reaped: until it is
+/// reaped, its pid cannot identify another group.
 pub fn kill_group(leader: u32) -> io::Result<()> {
     let leader = i32::try_from(leader)
         .ok()
@@ -119,7 +120,7 @@ pub fn kill_group(leader: u32) -> io::Result<()> {
 }
 
 /// Memory of a process in RAM that is backed neither by a file nor by shared memory, in bytes; `None` when the process
-/// has exited. macOS reports only [`resident_bytes`].
+/// has exited. macOS does not report anonymous memory: there, this function returns [`resident_bytes`].
 pub fn anonymous_bytes(pid: u32) -> io::Result<Option<u64>> {
     os::anonymous_bytes(pid)
 }
@@ -145,7 +146,7 @@ impl ExitWatch {
             .transpose()
     }
 
-    /// Watches a child that was not reaped yet. Its pid cannot be reused, so this works even if the child has already
+    /// Watches a child that has not been reaped. Its pid cannot be reused, so this works even if the child has already
     /// exited.
     pub(crate) fn of_child(pid: u32) -> io::Result<ExitWatch> {
         let gone = || io::Error::other(format!("child {pid} was reaped by another wait"));

@@ -13,7 +13,7 @@
 //! - the prompt: [`editor`]; its menu and completion: `menu`, `complete`; slash commands: `slash`, `custom_command`
 //! - a pending permission request: [`dialog`], its rows: `card`
 //! - tool calls as lines: [`call`]; lines of a log: [`log`]; styled text without control characters: [`line`]
-//! - decoding of keystrokes: [`keys`]; notifications of the user: [`notifications`]
+//! - decoding of keystrokes: [`keys`]; notifications to the user: [`notifications`]
 //! - styles and themes: [`style`], of the protocol crate, and [`background`]
 //!
 //! Reads no terminal, no clock and no file.

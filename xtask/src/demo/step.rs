@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use crate::run::{output, succeeds, wait};
 use crate::test;
 
-/// The most time for each part of the step.
+/// Maximum time for each part of the step.
 const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) fn run() -> Result<()> {
@@ -33,7 +33,7 @@ pub(crate) fn run() -> Result<()> {
     if test::is_installed("tmux") {
         stage.on_terminal()?;
     } else {
-        println!("   skipped on a terminal: tmux is not installed");
+        println!("   the demo on a terminal is skipped: tmux is not installed");
     }
     let left: Vec<PathBuf> = fs::read_dir(&stage.temporary)?
         .map(|entry| Ok(entry?.path()))
@@ -91,7 +91,7 @@ impl Stage {
         Ok(printed)
     }
 
-    /// Watches the demo on a terminal, leaves it while it waits for the user, and stops it.
+    /// Runs the demo in a tmux pane, detaches while dora's request waits for the user, and stops the demo.
     fn on_terminal(&self) -> Result<()> {
         let program = std::env::current_exe()?;
         let program = program.to_str().context("the path is not UTF-8")?;

@@ -1,5 +1,5 @@
-//! The history of each task's claims, read from the events of the team. Read by the event loop when a task is opened;
-//! [`History::read_new`] continues where the last read ended.
+//! The history of each task's claims, collected from the events of the team. The event loop calls [`History::read_new`]
+//! while the page of a task is open; each call continues where the last one ended.
 
 use std::collections::BTreeMap;
 

@@ -287,7 +287,7 @@ fn init_writes_the_detected_template_once() {
 }
 
 #[test]
-fn rules_check_takes_options_after_the_command_as_its_own() {
+fn rules_check_parses_no_options_after_the_command() {
     let rig = Rig::new();
     for (arguments, is_json) in [
         (&["rules", "check", "make"][..], false),

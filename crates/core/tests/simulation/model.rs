@@ -54,7 +54,7 @@ impl Model {
     pub(crate) fn apply(&mut self, record: &Record, before: &Team, facts: &mut Facts<'_>) {
         match &record.event {
             Event::TaskAdded { task, .. } => {
-                assert!(self.given.insert(*task), "{task} was given before");
+                assert!(self.given.insert(*task), "{task} was added before");
                 self.tasks = self.tasks.max(task.0);
             }
             Event::TaskClaimed {
@@ -97,9 +97,9 @@ impl Model {
             Event::TaskCompleted { task, .. } => {
                 assert!(
                     self.owners.remove(task).is_some(),
-                    "{task} is completed by its claim"
+                    "{task} is completed without an owner"
                 );
-                assert!(self.completed.insert(*task), "{task} completes once");
+                assert!(self.completed.insert(*task), "{task} completes twice");
             }
             Event::MessageAccepted {
                 message,
@@ -191,12 +191,12 @@ impl Model {
             );
             return;
         }
-        assert_eq!(previous, None, "{task} has one owner");
+        assert_eq!(previous, None, "{task} is claimed while it has an owner");
         let on_board = before
             .board()
             .get(task)
             .expect("a claimed task is on the board");
-        assert_eq!(recount::open(before, on_board), 0, "{task} is not blocked");
+        assert_eq!(recount::open(before, on_board), 0, "{task} is claimed while it is blocked");
         if let Party::Member(name) = owner {
             let member = before.member(name).expect("an owner is a member");
             assert!(

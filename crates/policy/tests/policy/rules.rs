@@ -121,7 +121,7 @@ fn invalid_rules_report_position_and_alternative() {
         ("Bash(l\u{202e}s)", 6, "single quotes"),
     ] {
         let error = match Rule::parse(text, RuleKind::Allow) {
-            Ok(rule) => panic!("{text:?} is taken for {rule}"),
+            Ok(rule) => panic!("{text:?} parses as {rule}, but must be refused"),
             Err(error) => error,
         };
         assert_eq!((error.at, error.rule.as_str()), (at, text), "{error}");

@@ -329,7 +329,7 @@ impl Permissions<'_> {
         }
         if rules.settings.permission_defaults.mode == Mode::Bypass {
             let text = format!(
-                "cannot choose mode {mode} while the team runs in mode bypass: its agents ask for no decision"
+                "cannot choose mode {mode} while the team runs in mode bypass: its agents do not ask for decisions"
             );
             return wrong(text, &up);
         }

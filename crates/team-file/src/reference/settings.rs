@@ -1,6 +1,7 @@
 //! The keys of the user's `config.toml`, and of `agent-team config set`.
 //!
-//! Other crates read `durability`, `[models]` and `[sandbox]`; the end-to-end test `reference` compares their keys.
+//! Other crates read `durability`, `[models]` and `[sandbox]`; the end-to-end test `reference` compares the keys that
+//! those crates accept with the keys listed here.
 
 use agent_team_protocol::value::Effort;
 
@@ -56,8 +57,8 @@ static ROOT: Section = Section {
             "durability",
             Word(|| vec!["power", "process"]),
             Is("\"power\""),
-            "What a stored operation survives. `power`: a power failure. `process`: a crash of each process, at less \
-             cost.",
+            "The failures that a stored operation survives. `power`: also a power failure. `process`: a crash of any process, \
+             but not a power failure; faster.",
             "durability = \"process\"",
         ),
         NOTIFY_KEY,
@@ -107,14 +108,14 @@ static SANDBOX: Section = Section {
             "temporary_mib",
             Integer,
             Depends("a quarter of the machine's memory"),
-            "Maximum size of a command's `/tmp` under bubblewrap, which is kept in memory, in MiB.",
+            "Maximum size of the `/tmp` of one command under bubblewrap, in MiB. This `/tmp` is in memory.",
             "temporary_mib = 2048",
         ),
         KeyInfo::new(
             "free_mib",
             Integer,
             Is("100"),
-            "Free disk space to keep, in MiB. With less, no command starts; 0: no limit.",
+            "Free disk space to keep, in MiB. Below it, no command starts and running commands are terminated. 0: no limit.",
             "free_mib = 500",
         ),
     ]],
@@ -196,13 +197,13 @@ static MODEL: Section = Section {
 pub(crate) static OVERRIDES: Section = Section {
     heading: "agent-team config set",
     summary: "Settings of one team, stored in `teams/<team-id>.toml` beside `config.toml`. They override the team file. \
-              Each of the first seven keys also applies to one member, as `members.<name>.<key>`.",
+              Each of the first seven keys can also be set for one member, as `members.<name>.<key>`.",
     groups: &[&[
         KeyInfo::new(
             "model",
             Kind::String,
             Depends("the model of the team file"),
-            "Model of agents. For a recording, use the team file.",
+            "Model of agents. A recording (`replay:FILE`) can be set only in the team file.",
             "agent-team config set members.ada.model openai/gpt-6.1-sol",
         ),
         KeyInfo::new(
@@ -257,7 +258,7 @@ pub(crate) static OVERRIDES: Section = Section {
         KeyInfo::new(
             "providers.<name>.base_url",
             Kind::String,
-            Depends("the URL of the team file, which receives no key"),
+            Depends("the URL of the team file, to which no API key is sent; otherwise the provider's own URL"),
             "Base URL of a provider. Setting it also allows sending your API key there.",
             "agent-team config set providers.openai.base_url https://gateway.example/v1",
         ),

@@ -6,7 +6,7 @@
 //!   ▲ └────task────► work ──► verified ──► reported
 //!   └───────────────────────────────────────────┘
 //! ```
-//! A call of the engine is dropped when the call's task is taken away, or when the call does not finish in time after a
+//! A call to the engine is dropped when the call's task is taken away, or when the call does not finish in time after a
 //! stop was requested.
 
 use std::pin::pin;
@@ -38,7 +38,7 @@ pub(super) struct Inputs {
     finish_at: Option<Instant>,
 }
 
-/// The outcome of one call of the engine.
+/// The outcome of one call to the engine.
 enum Called<T> {
     Returned(T),
     /// The call's task was taken away.
@@ -163,7 +163,7 @@ impl Inputs {
         }
     }
 
-    /// Waits for a call of the engine. Drops the call if its claim is taken away, or at the `finish_at` of a stop.
+    /// Waits for a call to the engine. Drops the call if its claim is taken away, or at the `finish_at` of a stop.
     async fn while_held<T>(
         &mut self,
         claim: Option<Claim>,

@@ -7,7 +7,8 @@
 //! ```
 //! The launch ends with the connection of the chat session, so its claims return to the board. The socket needs no
 //! token: programs in a sandbox cannot reach it, and only the process that has joined may call a tool. A message counts
-//! as read when the process has confirmed a result that contains it.
+//! as read when the process has confirmed a result that contains it, or, for a process of an earlier version that does
+//! not confirm, when the result is sent.
 
 use std::collections::VecDeque;
 use std::io;
@@ -42,7 +43,7 @@ use crate::worker::ExitReport;
 /// How long a launch waits for its chat session.
 const JOIN_LIMIT: Duration = Duration::from_secs(60);
 
-/// The longest wait of one call. Programs end a call of a tool that takes much longer.
+/// Maximum wait of one call. MCP clients cancel a tool call that takes much longer.
 const WAIT_MAX_S: u64 = 100;
 
 const TIMEOUT: &str = "timeout_s";
@@ -56,7 +57,8 @@ const CALLS_MAX: usize = 32;
 /// The largest number of notes that wait for a result.
 const NOTES_MAX: usize = 50;
 
-/// The largest total of the texts of the messages in one result, in bytes. The session reads the rest by another call.
+/// Maximum total size of the message texts in one result, in bytes; a single longer message is still returned. The
+/// session reads the rest with another call.
 const MESSAGES_MAX: usize = 30_000;
 
 /// The reason that a second chat session receives when it tries to join.
@@ -64,7 +66,7 @@ const ALREADY_JOINED: &str = "another chat session has joined as this member";
 
 const READ_MESSAGES: &str = "read_messages";
 
-/// Replaces the description for agents that receive messages without a call.
+/// Replaces the usual description of the tool, which is for agents that receive messages without calling a tool.
 const READ_MESSAGES_DESCRIPTION: &str = "Read your unread messages; this acknowledges them. The result of each other \
     tool ends with the number of unread messages.";
 
@@ -74,7 +76,7 @@ pub(super) struct Joined {
     pub(super) inputs: mpsc::UnboundedReceiver<Input>,
 }
 
-/// The team as the calls of the chat session use it.
+/// The state that all calls of the chat session share.
 struct Served {
     team: TeamHandle,
     notes: Notes,
@@ -227,7 +229,8 @@ impl Served {
         let (read, write) = stream.into_halves();
         let mut reader = FrameReader::new(read, LINE_MAX);
         let mut writer = FrameWriter::new(write);
-        // The process sends its order before it waits, so a connection without an order cannot delay others for long.
+        // The process sends `Join` before it waits for an answer. The timeout limits how long a connection that sends
+        // nothing can delay others.
         let order = tokio::time::timeout(Duration::from_secs(1), reader.next()).await;
         let Ok(Ok(Some(order))) = order else {
             return None;
@@ -310,7 +313,8 @@ impl Served {
         }
     }
 
-    /// The answer, and the texts in it besides the result. Cancel-safe: takes no message or note before its last await.
+    /// Returns the answer, and the messages and notes that were added to it. Cancel-safe: takes no message or note
+    /// before its last await.
     async fn answer(&self, tool: &str, input: &RawValue) -> (ToolAnswer, AddedTexts) {
         let (mut text, failed) = match self.result(tool, input).await {
             Ok(text) => (text, false),
@@ -372,8 +376,8 @@ impl Served {
                 .or_insert(json!(WAIT_MAX_S));
         }
         if tool == ASK {
-            // A note must not end a call of `ask`: its result names the message with the question, and the session
-            // would never receive that id.
+            // A note must not end a call of `ask`. Without a reply, the result of `ask` contains the id of the
+            // question's message; a note in place of that result would lose the id.
             return tools.call(tool, input).await;
         }
         let mut noted = std::pin::pin!(self.notes.added.notified());
@@ -402,7 +406,7 @@ async fn is_confirmed(reader: &mut FrameReader) -> bool {
 /// Completes when the chat session has closed its connection. Never completes without a session. Cancel-safe.
 async fn closed(session: &mut Option<ChatConnection>) {
     match session {
-        // The session sends nothing after its order.
+        // The session sends nothing after `Join`.
         Some(session) => drop(session.reader.next().await),
         None => std::future::pending().await,
     }
@@ -412,7 +416,7 @@ fn is_wait(tool: &str) -> bool {
     [WAIT, ASK].contains(&tool)
 }
 
-/// Whether the call reads the unread messages. Other arguments are for the tool.
+/// Whether the call reads the unread messages without a limit. The tool itself handles all other arguments.
 fn is_read_of_unread(tool: &str, input: &Value) -> bool {
     let Some(arguments) = input.as_object() else {
         return false;

@@ -4,7 +4,7 @@ use agent_team_protocol::method::TEXT_MAX;
 
 use super::wire::{ContentBlock, Resource, code_block};
 
-/// The largest part of an embedded resource that is passed on, in bytes.
+/// Maximum number of bytes of an embedded resource to include in the text.
 const RESOURCE_MAX: usize = 16 << 10;
 
 /// # Errors
@@ -18,8 +18,8 @@ pub(super) fn text_of(blocks: Vec<ContentBlock>) -> Result<String, String> {
                 text.push_str(&format!("{name} ({uri})"));
             }
             ContentBlock::Resource { resource } => embed(&mut text, &resource)?,
-            ContentBlock::Image {} => return Err("the lead reads no images in prompts".to_owned()),
-            ContentBlock::Audio {} => return Err("the lead reads no audio".to_owned()),
+            ContentBlock::Image {} => return Err("the lead cannot read images in prompts".to_owned()),
+            ContentBlock::Audio {} => return Err("the lead cannot read audio".to_owned()),
             ContentBlock::Other => return Err("a content block has an unknown type".to_owned()),
         }
     }
@@ -29,7 +29,7 @@ pub(super) fn text_of(blocks: Vec<ContentBlock>) -> Result<String, String> {
     if text.len() > TEXT_MAX {
         let (bytes, most) = (text.len(), TEXT_MAX);
         return Err(format!(
-            "the prompt has {bytes} bytes, and a goal at most {most}: write the text to a file and name the file"
+            "the prompt has {bytes} bytes, but the maximum is {most}: write the text to a file, and name the file in the prompt"
         ));
     }
     Ok(text)

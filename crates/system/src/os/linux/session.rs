@@ -28,7 +28,7 @@ pub(crate) fn spawn_session(
     spec: &ProgramSpec,
     [input, output, errors]: [BorrowedFd<'_>; 3],
 ) -> io::Result<u32> {
-    // The descriptors that this process opened are close-on-exec. Mark also the descriptors that it inherited.
+    // The descriptors that this process opened are close-on-exec. Also mark the descriptors that it inherited.
     close_descriptors_on_exec();
     let text = |text: &OsStr| Ok::<_, io::Error>(CString::new(text.as_bytes())?);
     let program = text(resolved(spec).as_os_str())?;
