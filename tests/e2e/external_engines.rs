@@ -181,7 +181,7 @@ async fn doctor_shows_installed_agents_and_calls_no_model() {
     assert_eq!(claude["login"]["state"], "logged_in");
     assert_eq!(claude["message"], "joins the turn");
     assert_eq!(claude["resumes"], true);
-    assert!(claude["tested"].is_string() && kimi["tested"].is_null());
+    assert!(kimi["tested"].is_string() && goose["tested"].is_null());
     assert_eq!(kimi["login"]["state"], "missing");
     assert_eq!(kimi["login"]["offers"][0], "Log in with the fake");
     assert_eq!(goose["login"]["state"], "unknown", "{goose}");

@@ -17,6 +17,11 @@ pub struct KnownAgent {
     pub env: &'static [(&'static str, &'static str)],
     /// The mode that every session is set to. `None`: the agent's own mode.
     pub mode: Option<&'static str>,
+    /// It asks before it calls the team's tools. The beginning of the titles of these questions; the rest is the name of
+    /// the tool. agent-team allows these calls: they act only as the member.
+    pub team_titles: Option<&'static str>,
+    /// It accepts no program as an MCP server in a session. The option that names the team's tools at its start, as JSON.
+    pub team_option: Option<&'static str>,
     pub steering: Steering,
     /// Its own terminal interface, and the side channel beside it.
     pub terminal: Option<(&'static [&'static str], SideChannelKind)>,
@@ -54,6 +59,8 @@ const OTHER: KnownAgent = KnownAgent {
     command: &[],
     env: &[],
     mode: None,
+    team_titles: None,
+    team_option: None,
     steering: Steering::Declared,
     terminal: None,
     terminal_tested: None,
@@ -170,20 +177,33 @@ pub const EXTERNAL: &[KnownAgent] = &[
     },
     KnownAgent {
         word: "copilot",
-        command: &["copilot", "--acp"],
+        command: &["copilot", "--acp", "--allow-tool", "team"],
+        team_option: Some("--additional-mcp-config"),
+        // In the mode "autopilot", Copilot makes every call without asking.
+        mode: Some("https://agentclientprotocol.com/protocol/session-modes#agent"),
         reads: &[
             "COPILOT_GITHUB_TOKEN",
             "COPILOT_MODEL",
+            "COPILOT_OFFLINE",
+            "COPILOT_PROVIDER_*",
             "GH_TOKEN",
             "GITHUB_TOKEN",
             KEYRING,
         ],
+        tested: Some("1.0.102"),
+        unasked: "reading in the project, its helpers, and what its settings allow",
         ..OTHER
     },
     KnownAgent {
         word: "kimi",
         command: &["kimi", "acp"],
+        // In its other modes, Kimi Code runs commands without asking.
+        mode: Some("default"),
+        // Kimi Code has no setting for one start that allows a tool.
+        team_titles: Some("mcp__team__"),
         reads: &["KIMI_*", "MOONSHOT_*"],
+        tested: Some("2.1.0"),
+        unasked: "reading, the web, its helpers, changes of files in a Git project, and what its settings allow",
         ..OTHER
     },
     KnownAgent {

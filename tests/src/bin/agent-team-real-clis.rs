@@ -63,7 +63,8 @@ fn install(cli: &Cli, packages: &std::path::Path) -> Result<PathBuf> {
     if programs.join(cli.program).exists() {
         return Ok(programs);
     }
-    println!("   installing {}@{}", cli.package, cli.version());
+    let names = cli.packages();
+    println!("   installing {}", names.join(" "));
     std::fs::create_dir_all(&directory)?;
     let npm = Command::new("npm")
         .args([
@@ -74,7 +75,7 @@ fn install(cli: &Cli, packages: &std::path::Path) -> Result<PathBuf> {
             "--prefix",
         ])
         .arg(&directory)
-        .arg(format!("{}@{}", cli.package, cli.version()))
+        .args(names)
         .current_dir(&directory)
         .output()
         .context("cannot run npm")?;

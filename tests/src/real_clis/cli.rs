@@ -36,6 +36,16 @@ impl Cli {
         let tested = known.and_then(|known| known.tested);
         tested.expect("the agent has a tested version")
     }
+
+    /// The packages to install: its own, and the runtime that it needs.
+    pub fn packages(&self) -> Vec<String> {
+        let mut packages = vec![format!("{}@{}", self.package, self.version())];
+        if self.word == "kimi" {
+            // Kimi Code needs Node.js 22.19 or later, and finds it beside its own program.
+            packages.push("node@24.21.0".to_owned());
+        }
+        packages
+    }
 }
 
 /// All agents.
@@ -101,6 +111,20 @@ pub const CLIS: &[Cli] = &[
         engine: None,
         package: "@google/gemini-cli",
         program: "gemini",
+        joins: false,
+    },
+    Cli {
+        word: "copilot",
+        engine: None,
+        package: "@github/copilot",
+        program: "copilot",
+        joins: false,
+    },
+    Cli {
+        word: "kimi",
+        engine: None,
+        package: "@moonshot-ai/kimi-code",
+        program: "kimi",
         joins: false,
     },
 ];
@@ -210,6 +234,17 @@ fn environment(cli: &Cli, rig: &Rig, server: &FakeModelServer) -> Vec<(&'static 
             ("GOOGLE_GEMINI_BASE_URL", root),
             ("GEMINI_API_KEY", key()),
             ("GEMINI_MODEL", "gemini-3-pro".to_owned()),
+        ],
+        "copilot" => vec![
+            ("COPILOT_PROVIDER_BASE_URL", versioned),
+            ("COPILOT_PROVIDER_API_KEY", key()),
+            ("COPILOT_MODEL", "gpt-5.1".to_owned()),
+            ("COPILOT_OFFLINE", "true".to_owned()),
+        ],
+        "kimi" => vec![
+            ("KIMI_MODEL_BASE_URL", versioned),
+            ("KIMI_MODEL_API_KEY", key()),
+            ("KIMI_MODEL_NAME", "scripted".to_owned()),
         ],
         other => panic!("the agent {other} has no settings"),
     }

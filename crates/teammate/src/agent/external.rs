@@ -15,6 +15,7 @@
 
 mod acp;
 pub(in crate::agent) mod agent_socket;
+mod announced;
 mod channel;
 mod claude;
 mod codex;

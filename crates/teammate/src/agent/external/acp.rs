@@ -11,6 +11,7 @@ use agent_team_system::process::ProcessId;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use super::announced::Announced;
 use super::channel::{
     AgentProgram, BoxFuture, Event, OpenError, Opened, PermissionAnswer, PermissionQuestion,
     SideChannel, TurnError, Withdrawn,
@@ -54,6 +55,10 @@ pub(super) struct Acp {
     mode_changes: u32,
     /// Requests to set the mode again.
     mode_requests: JoinSet<Result<(), String>>,
+    /// What the agent has announced about its open calls.
+    announced: Announced,
+    /// The beginning of the titles with which the agent asks about the team's tools.
+    team_titles: Option<&'static str>,
     /// The agent declares the request `_session/steering`.
     declares_steering: bool,
     description: String,
@@ -182,6 +187,8 @@ impl Acp {
             mode: None,
             mode_changes: 0,
             mode_requests: JoinSet::new(),
+            announced: Announced::default(),
+            team_titles: program.team_titles,
             declares_steering: false,
             description: String::new(),
         })
@@ -236,7 +243,7 @@ impl Acp {
         let answer = answer.map_err(|error| match error {
             RpcError::Refused { code, .. } if code == LOGIN_REQUIRED => {
                 let methods = handshake.auth_methods.iter();
-                let methods: Vec<_> = methods.map(|it| it.name.as_str()).collect();
+                let methods: Vec<_> = methods.map(|it| it.offer()).collect();
                 OpenError::Login(methods.join(", "))
             }
             RpcError::Refused { .. } | RpcError::Closed => OpenError::from(error),
@@ -347,13 +354,24 @@ impl Acp {
                 if let SessionUpdate::CurrentModeUpdate { current_mode_id } = &updated.update {
                     return self.keep_mode(current_mode_id);
                 }
+                if let SessionUpdate::ToolCall(call) | SessionUpdate::ToolCallUpdate(call) =
+                    &updated.update
+                {
+                    self.announced.follow(call);
+                }
                 Some(Event::Update(updated.update))
             }
             ("session/request_permission", Some(responder)) => {
-                let Ok(asked) = parse::<PermissionAsked>(params) else {
+                let Ok(mut asked) = parse::<PermissionAsked>(params) else {
                     responder.refuse(INVALID_PARAMS, "invalid parameters");
                     return None;
                 };
+                // The title of the question itself: the model may choose the text of an announcement.
+                if is_team_call(self.team_titles, asked.tool_call.title.as_deref()) {
+                    question(asked, responder).answer(PermissionAnswer::Allow);
+                    return None;
+                }
+                self.announced.complete(&mut asked.tool_call);
                 Some(Event::Permission(question(asked, responder)))
             }
             (DRAIN, Some(responder)) => Some(Event::Drain(Box::new(|messages| {
@@ -366,6 +384,13 @@ impl Acp {
             (_, None) => None,
         }
     }
+}
+
+/// Whether a question with this title is about one of the team's tools: the rest of the title is the name of a tool.
+fn is_team_call(team_titles: Option<&str>, title: Option<&str>) -> bool {
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    let rest = team_titles.and_then(|beginning| title?.strip_prefix(beginning));
+    rest.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(is_name))
 }
 
 /// A permission question, answered by the kind of an option: ids and names differ between agents.
@@ -425,4 +450,26 @@ fn team_server(command: &[OsString]) -> Value {
     let args: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
     let program = program.to_string_lossy();
     json!([{ "name": "team", "command": program, "args": args, "env": [] }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_team_call_has_a_title_of_exactly_its_tool() {
+        let is_team_call = |title| is_team_call(Some("mcp__team__"), Some(title));
+        assert!(is_team_call("mcp__team__complete_task"));
+        for title in [
+            "Bash",
+            "mcp__team__",
+            "mcp__team__a; rm b",
+            "mcp__teams__a",
+            "x mcp__team__a",
+        ] {
+            assert!(!is_team_call(title), "{title}");
+        }
+        assert!(!super::is_team_call(None, Some("mcp__team__a")));
+        assert!(!super::is_team_call(Some("mcp__team__"), None));
+    }
 }

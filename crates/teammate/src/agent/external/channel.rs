@@ -33,6 +33,8 @@ pub(super) struct AgentProgram {
     pub(super) team_tools: Vec<OsString>,
     /// The mode that the session is set to. `None`: the agent's own mode.
     pub(super) mode: Option<String>,
+    /// See `KnownAgent::team_titles`.
+    pub(super) team_titles: Option<&'static str>,
     pub(super) steering: Steering,
     /// The team's rules and situation.
     pub(super) rules: String,

@@ -131,6 +131,7 @@ async fn probe_one(
         cwd,
         team_tools: Vec::new(),
         mode: None,
+        team_titles: known.team_titles,
         steering: known.steering,
         rules: String::new(),
     };
@@ -171,7 +172,7 @@ async fn ask(
         Ok(_) => Ok(Login::LoggedIn),
         Err(RpcError::Refused { code, .. }) if code == LOGIN_REQUIRED => {
             let methods = handshake.auth_methods.iter();
-            let offers = methods.map(|method| shown(&method.name)).collect();
+            let offers = methods.map(|method| shown(&method.offer())).collect();
             Ok(Login::Missing { offers })
         }
         Err(error) => Err(error.to_string()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::exit::ExitCode;
+use agent_team_protocol::external::known_agent;
 use agent_team_protocol::method::{self, TeamShow};
 use agent_team_protocol::spec::{AgentSpec, ExternalAgent, OwnTerminal, SideChannelKind};
 use agent_team_protocol::text::visible_line;
@@ -13,6 +14,7 @@ use agent_team_system::daemon::sibling_binary;
 use agent_team_terminal_ui::Tone;
 use agent_team_tools::ToolContext;
 use agent_team_tools::program::find_outside;
+use serde_json::json;
 
 use super::acp::Acp;
 use super::channel::{AgentProgram, OpenError, Opened, SideChannel, open_in_time};
@@ -238,17 +240,24 @@ impl External {
         };
         let shim = sibling_binary(Engine::External.worker())
             .map_err(|error| held(ExitCode::NotFound, error.to_string()))?;
+        let team_tools = vec![
+            shim.into(),
+            CONNECT.into(),
+            self.sockets.tools.clone().into(),
+        ];
+        let known = known_agent(&self.external);
+        let mut args = args.to_vec();
+        if let Some(option) = known.and_then(|known| known.team_option) {
+            args.extend([option.to_owned(), team_config(&team_tools)]);
+        }
         Ok(AgentProgram {
             program: found,
-            args: args.to_vec(),
+            args,
             env: environment,
             cwd: self.context.cwd.clone(),
-            team_tools: vec![
-                shim.into(),
-                CONNECT.into(),
-                self.sockets.tools.clone().into(),
-            ],
+            team_tools,
             mode: self.external.mode.clone(),
+            team_titles: known.and_then(|known| known.team_titles),
             steering: self.external.steering,
             rules: self.rules().await?,
         })
@@ -275,6 +284,15 @@ impl External {
 pub(crate) fn runs_in_terminal(agent: &AgentSpec) -> bool {
     let external = agent.external.as_ref();
     external.is_some_and(|external| external.terminal.is_some())
+}
+
+/// The team's tools in the form of Copilot's settings.
+fn team_config(command: &[OsString]) -> String {
+    let mut words = command.iter().map(|word| word.to_string_lossy());
+    let program = words.next();
+    let args: Vec<_> = words.collect();
+    let team = json!({ "type": "local", "command": program, "args": args, "tools": ["*"] });
+    json!({ "mcpServers": { "team": team } }).to_string()
 }
 
 /// The path of a program: in the project if it is relative, otherwise in `PATH`, outside of the project.

@@ -4,7 +4,7 @@
 //! Written by hand: the official crate enables `serde_json/preserve_order` for the whole workspace, which would change
 //! the order of the fields in every JSON document and in every tool definition.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -44,7 +44,27 @@ pub(super) struct AgentInfo {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct AuthMethod {
-    pub(super) name: String,
+    name: String,
+    #[serde(rename = "_meta")]
+    meta: Value,
+}
+
+impl AuthMethod {
+    /// Its name, and the command that logs in, if the agent reports one.
+    pub(super) fn offer(&self) -> String {
+        let login = &self.meta["terminal-auth"];
+        let program = login["command"].as_str().map(Path::new);
+        let Some(program) = program.and_then(Path::file_name) else {
+            return self.name.clone();
+        };
+        let mut command = program.to_string_lossy().into_owned();
+        let args = login["args"].as_array().into_iter().flatten();
+        for arg in args.filter_map(Value::as_str) {
+            command.push(' ');
+            command.push_str(arg);
+        }
+        format!("{} (`{command}`)", self.name)
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -217,7 +237,7 @@ pub(super) struct ToolCall {
     pub(super) raw_input: Option<Value>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct Location {
     pub(super) path: PathBuf,
 }

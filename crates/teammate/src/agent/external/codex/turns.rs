@@ -245,6 +245,7 @@ mod tests {
                 cwd: "/".into(),
                 team_tools: Vec::new(),
                 mode: None,
+                team_titles: None,
                 steering: Steering::default(),
                 rules: String::new(),
             };
