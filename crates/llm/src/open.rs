@@ -466,6 +466,38 @@ mod tests {
     }
 
     #[test]
+    fn a_server_on_this_machine_may_be_silent_for_longer() {
+        let silence = |url: &str, config: &OpenConfig| {
+            let provider = Provider::named("openai").expect("a known provider");
+            let mut config = config.clone();
+            let var = ("OPENAI_BASE_URL".to_owned(), url.to_owned());
+            config.environment.extend([var]);
+            config
+                .endpoint(provider)
+                .expect("complete settings")
+                .silence
+        };
+        let unconfigured = OpenConfig::default();
+        for (url, minutes) in [
+            ("http://127.0.0.1:9/v1", 10),
+            ("http://localhost:9/v1", 10),
+            ("http://[::1]:9/v1", 10),
+            ("http://gpu.lan:9/v1", 2),
+            ("http://192.0.2.1:9/v1", 2),
+            ("https://localhost.example/v1", 2),
+        ] {
+            let expected = Duration::from_secs(minutes * 60);
+            assert_eq!(silence(url, &unconfigured), expected, "{url}");
+        }
+        let configured = OpenConfig {
+            silence: Some(Duration::from_secs(5)),
+            ..OpenConfig::default()
+        };
+        let silence = silence("http://127.0.0.1:9/v1", &configured);
+        assert_eq!(silence, Duration::from_secs(5));
+    }
+
+    #[test]
     fn base_urls_are_normalized() {
         for (provider, given, is) in [
             (
