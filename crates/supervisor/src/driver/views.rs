@@ -315,8 +315,9 @@ pub(super) fn refusal(team: &Team, refused: &Refused) -> Refusal {
 mod tests {
     use agent_team_core::input::TurnProgress;
     use agent_team_core::{Answer, Call, Origin};
+    use agent_team_protocol::notification::MemberModel;
     use agent_team_protocol::spec::TaskSpec;
-    use agent_team_protocol::view::Waiting;
+    use agent_team_protocol::view::{ContextView, Waiting};
 
     use super::super::testing::{TestTeam, name};
     use super::*;
@@ -414,6 +415,29 @@ mod tests {
         let idle = (MemberState::Idle, 3_000);
         assert_eq!(append(20_000, Some("Done.")), idle);
         assert_eq!(append(60_000, Some("Yes.")), idle, "a turn of one step");
+    }
+
+    #[test]
+    fn a_label_shows_a_window_that_is_half_full() {
+        let mut team = TestTeam::of(&["ada"]);
+        let _frames = team.hello("ada", 7);
+        let launch = team.launch_of("ada");
+        for (tokens, expected) in [
+            (Some(0), "worker · idle"),
+            (Some(99_999), "worker · idle"),
+            (Some(100_000), "worker · idle · context 50 %"),
+            (Some(190_000), "worker · idle · context 95 %"),
+            (None, "worker · idle"),
+        ] {
+            let model = MemberModel {
+                model: "openai/m".to_owned(),
+                context: tokens.and_then(|tokens| ContextView::new(tokens, 200_000)),
+            };
+            team.launches.set_model(&launch, model);
+            let member = team.team.member(&name("ada")).unwrap();
+            let label = team.views().label(member).unwrap().text;
+            assert_eq!(label, expected, "{tokens:?}");
+        }
     }
 
     #[test]
