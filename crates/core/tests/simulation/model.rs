@@ -196,7 +196,11 @@ impl Model {
             .board()
             .get(task)
             .expect("a claimed task is on the board");
-        assert_eq!(recount::open(before, on_board), 0, "{task} is claimed while it is blocked");
+        assert_eq!(
+            recount::open(before, on_board),
+            0,
+            "{task} is claimed while it is blocked"
+        );
         if let Party::Member(name) = owner {
             let member = before.member(name).expect("an owner is a member");
             assert!(

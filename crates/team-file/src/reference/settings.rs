@@ -258,7 +258,9 @@ pub(crate) static OVERRIDES: Section = Section {
         KeyInfo::new(
             "providers.<name>.base_url",
             Kind::String,
-            Depends("the URL of the team file, to which no API key is sent; otherwise the provider's own URL"),
+            Depends(
+                "the URL of the team file, to which no API key is sent; otherwise the provider's own URL",
+            ),
             "Base URL of a provider. Setting it also allows sending your API key there.",
             "agent-team config set providers.openai.base_url https://gateway.example/v1",
         ),

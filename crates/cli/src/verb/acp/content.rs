@@ -18,7 +18,9 @@ pub(super) fn text_of(blocks: Vec<ContentBlock>) -> Result<String, String> {
                 text.push_str(&format!("{name} ({uri})"));
             }
             ContentBlock::Resource { resource } => embed(&mut text, &resource)?,
-            ContentBlock::Image {} => return Err("the lead cannot read images in prompts".to_owned()),
+            ContentBlock::Image {} => {
+                return Err("the lead cannot read images in prompts".to_owned());
+            }
             ContentBlock::Audio {} => return Err("the lead cannot read audio".to_owned()),
             ContentBlock::Other => return Err("a content block has an unknown type".to_owned()),
         }
