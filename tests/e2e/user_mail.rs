@@ -102,6 +102,9 @@ async fn a_question_is_listed_until_it_is_answered() {
     assert!(lead.why.contains("waits for your answer"), "{}", lead.why);
     let message = lead.asks_user.expect("it asks").to_string();
     assert_eq!(lead.wrote_user, None, "the question counts once");
+    let asks = format!("asks you, {message}");
+    rig.ok(["ps"]).await.assert_prints(&asks);
+    rig.ok(["top", "--once"]).await.assert_prints(&asks);
     rig.ok(["messages"]).await.assert_prints("Which port?");
 
     // The question was read, and is still open.
@@ -149,6 +152,11 @@ async fn a_line_typed_in_the_pane_answers_a_question() {
     let pane = rig.until_member("lead", waits).await.pane;
     let (team, pane) = (rig.tmux(), pane.expect("a pane"));
     team.until_shown(&pane, "Which port?").await;
+    let label = async || team.panes("#{@agent_team_label}").await.join(" ");
+    until("the border to show the question", async || {
+        label().await.contains("asks you").then_some(())
+    })
+    .await;
     team.ask(["send-keys", "-t", &pane, "8080", "Enter"]).await;
     server.until_asked("lead", 2).await;
     let request = &server.requests()[1];
@@ -158,6 +166,10 @@ async fn a_line_typed_in_the_pane_answers_a_question() {
     assert_eq!(rig.json(["requests"]).await["questions"], json!([]));
     let goal = async || rig.json(["goal", "show"]).await["state"] == "finished";
     until("the goal to end", async || goal().await.then_some(())).await;
+    until("the border without the question", async || {
+        (!label().await.contains("asks you")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -190,6 +190,24 @@ mod tests {
     }
 
     #[test]
+    fn a_question_to_the_user_is_shown_with_its_message() {
+        let shown = |waiting: &Value, asks: Value, wrote: Value| {
+            let mut member = serde_json::to_value(member("ada", "worker", waiting, "")).unwrap();
+            member["asks_user"] = asks;
+            member["wrote_user"] = wrote;
+            state_and_cause(&serde_json::from_value(member).unwrap())
+        };
+        let answer = json!({"kind": "answer", "message": "M-5"});
+        let reply = json!({"kind": "reply", "what": "a reply to M-5"});
+        for waiting in [answer, reply, Value::Null] {
+            let shown = shown(&waiting, json!("M-5"), json!("M-4"));
+            assert!(shown.ends_with("waiting (asks you, M-5)"), "{shown}");
+        }
+        let shown = shown(&Value::Null, Value::Null, json!("M-4"));
+        assert!(shown.ends_with("waiting (wrote to you, M-4)"), "{shown}");
+    }
+
+    #[test]
     fn the_table_fits_80_columns() {
         let long = "the parser reads empty files, and the tests of the crate pass";
         let members = [

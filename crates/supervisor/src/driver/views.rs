@@ -315,8 +315,10 @@ pub(super) fn refusal(team: &Team, refused: &Refused) -> Refusal {
 mod tests {
     use agent_team_core::input::TurnProgress;
     use agent_team_core::{Answer, Call, Origin};
+    use agent_team_protocol::Recipient;
     use agent_team_protocol::notification::MemberModel;
     use agent_team_protocol::spec::TaskSpec;
+    use agent_team_protocol::value::MessageNote;
     use agent_team_protocol::view::{ContextView, Waiting};
 
     use super::super::testing::{TestTeam, name};
@@ -438,6 +440,32 @@ mod tests {
             let label = team.views().label(member).unwrap().text;
             assert_eq!(label, expected, "{tokens:?}");
         }
+    }
+
+    #[test]
+    fn a_label_shows_a_question_before_a_message() {
+        let mut team = TestTeam::of(&["ada"]);
+        let _frames = team.hello("ada", 7);
+        let mut label_after = |wants_reply| {
+            let call = Call::Send {
+                to: Recipient::User,
+                text: "Which port?".into(),
+                urgent: false,
+                reply_to: None,
+                note: MessageNote {
+                    wants_reply,
+                    ..MessageNote::default()
+                },
+            };
+            let ada = team.origin("ada");
+            team.call(ada, call).unwrap();
+            let member = team.team.member(&name("ada")).unwrap();
+            let label = team.views().label(member).unwrap();
+            assert!(label.asks);
+            label.text
+        };
+        assert_eq!(label_after(false), "worker · idle · wrote to you");
+        assert_eq!(label_after(true), "worker · idle · asks you");
     }
 
     #[test]
