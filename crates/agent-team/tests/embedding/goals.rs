@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use agent_team::{BuildError, Effort, Goal, Member, Role, RunError, Spawn, TaskSpec, Team};
+use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use serde_json::json;
 
 use crate::scripted::{ScriptedModel, call, inputs, lead_that_calls, results, text, within};
@@ -112,6 +113,49 @@ async fn members_are_spawned_with_their_own_settings() {
     };
     let error = team.members().spawn_with(unknown).await.unwrap_err();
     assert!(error.to_string().contains("no-such"), "{error}");
+}
+
+#[tokio::test]
+async fn a_spawned_member_uses_the_model_of_its_own() {
+    let server = FakeModelServer::start(by_model([(
+        "gpt-own",
+        vec![
+            Reply::call(
+                "complete_task",
+                json!({ "task": "T-1", "result": "by wire" }),
+            ),
+            Reply::text("Done."),
+        ],
+    )]));
+    let server = server.await;
+    let team = Team::builder()
+        .clear_env()
+        .env("OPENAI_BASE_URL", server.base_url())
+        .env("OPENAI_API_KEY", "sk-test")
+        .lead(Member::new("boss").model(ScriptedModel::shouting_as("scripted/boss")))
+        .role(Role::new("helper").model(ScriptedModel::shouting()));
+    let team = within("the team", team.build()).await.unwrap();
+    let spawn = Spawn {
+        model: Some("openai/gpt-own".to_owned()),
+        ..Spawn::of("helper".parse().unwrap(), Some("eve".parse().unwrap()))
+    };
+    let eve = team.members().spawn_with(spawn).await.unwrap();
+    assert_eq!(eve.model.as_deref(), Some("openai/gpt-own"));
+    let task = TaskSpec {
+        title: "Write".to_owned(),
+        assignee: Some(eve.name),
+        ..TaskSpec::default()
+    };
+    let task = team.board().add(task).await.unwrap().task;
+    let result = async {
+        loop {
+            if let Some(result) = team.board().show(task).await.unwrap().result {
+                return result;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    assert_eq!(within("the task", result).await, "by wire");
 }
 
 #[tokio::test]
