@@ -9,6 +9,7 @@ use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::TaskState;
 use agent_team_protocol::{ErrorCode, TaskId};
 use agent_team_tests::{Rig, together};
+use serde_json::{Value, json};
 
 use crate::teams::{assigned, headless, task};
 
@@ -403,6 +404,31 @@ async fn blockers_of_a_task_are_shown_and_can_be_cleared() {
     rig.ok(["task", "update", "T-3", "--clear", "role", "--for", "ada"])
         .await;
     rig.until_task_is("T-3", TaskState::Completed).await;
+}
+
+#[tokio::test]
+async fn short_flags_free_a_task_for_all_members() {
+    let rig = board("").await;
+    rig.ok(["task", "add", "First"]).await;
+    rig.ok([
+        "task", "add", "Second", "--after", "T-1", "--for", "ada", "--role", "worker",
+    ])
+    .await;
+    let shown = async || {
+        let task = rig.json(["task", "show", "T-2"]).await;
+        ["after", "for", "role"].map(|field| task[field].clone())
+    };
+    let (member, role) = (json!("ada"), json!("worker"));
+    assert_eq!(
+        shown().await,
+        [json!(["T-1"]), member.clone(), role.clone()]
+    );
+    rig.ok(["task", "update", "T-2", "--no-after"]).await;
+    assert_eq!(shown().await, [json!([]), member, role.clone()]);
+    rig.ok(["task", "update", "T-2", "--no-for"]).await;
+    assert_eq!(shown().await, [json!([]), Value::Null, role]);
+    rig.ok(["task", "update", "T-2", "--no-role"]).await;
+    assert_eq!(shown().await, [json!([]), Value::Null, Value::Null]);
 }
 
 #[tokio::test]
