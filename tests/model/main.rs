@@ -19,6 +19,7 @@ mod openrouter;
 mod recording;
 mod responses;
 mod selection;
+mod tls;
 mod wire;
 
 use agent_team_llm::open::{OpenConfig, open};
