@@ -159,12 +159,13 @@ async fn attach(context: &ToolContext, path: &str, outside: bool) -> Result<Vec<
     let below_home = path.strip_prefix("~/");
     let in_home =
         below_home.and_then(|rest| Some(format!("{}/{rest}", std::env::home_dir()?.to_str()?)));
+    let typed = path;
     let path = in_home.as_deref().unwrap_or(path);
     let resolved = match outside {
         true => ResolvedPath::find_anywhere(context, path),
         false => ResolvedPath::find(context, path, Purpose::Reading),
     };
-    let resolved = resolved.map_err(|error| error.to_string())?;
+    let resolved = resolved.map_err(|error| error.to_string().replace(path, typed))?;
     let guard = &context.guard;
     if guard.covers_given(&context.cwd, path) || guard.covers(&resolved.path()) {
         return Err(format!("{path} needs permission to be read"));
