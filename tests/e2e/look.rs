@@ -69,6 +69,27 @@ async fn the_end_of_a_goal_is_shown_and_notified_once() {
 }
 
 #[tokio::test]
+async fn an_answer_of_several_lines_is_shown_whole() {
+    if !tmux::is_here() {
+        return;
+    }
+    let answer = "The greeting is written.\n\nRead it in greeting.txt.";
+    let lead = vec![Reply::call("finish", json!({ "answer": answer }))];
+    let server = FakeModelServer::start(by_model([("lead", lead)])).await;
+    let (rig, tmux) = with_counted_bells(&server).await;
+    rig.ok(["run", "Greet the world"]).await;
+    let lead = rig.until_member("lead", |lead| lead.pane.is_some()).await;
+    let pane = lead.pane.expect("a pane");
+    until("the answer below the headline", async || {
+        let shown = tmux.capture(&pane).await;
+        let (_, below) = shown.split_once("✓ Done in")?;
+        let is_whole = answer.lines().all(|line| below.contains(line));
+        is_whole.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_interrupt_ends_the_query_for_the_background() {
     let mut rig = Rig::with_team(TEAM);
     rig.ok(["up", "--detach"]).await;
