@@ -49,10 +49,7 @@ fn changes(done: Done) -> Vec<String> {
         format!(
             "{} {}",
             what.unwrap_or_default().as_str().unwrap_or_default(),
-            match &json["change"] {
-                serde_json::Value::String(kind) => kind.clone(),
-                with_data => with_data.to_string().replace('"', ""),
-            }
+            json["change"].to_string().replace('"', "")
         )
     });
     lines.collect()
