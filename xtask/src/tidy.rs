@@ -104,6 +104,7 @@ fn check(tree: &Tree) -> Result<Vec<Finding>> {
     findings.extend(text::no_forbidden_names(tree));
     findings.extend(text::no_machine_paths(tree));
     findings.extend(text::cited_invariants_exist(tree));
+    findings.extend(text::filtered_tests_exist(tree));
     findings.extend(words::plain_words(tree));
     findings.extend(prompt_digest::figures_are_current(tree));
     for file in tree.rust() {

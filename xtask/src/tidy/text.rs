@@ -1,4 +1,4 @@
-//! Rules about names of modules, absolute paths and cited invariants.
+//! Rules about names of modules, absolute paths, cited invariants and the names of filtered tests.
 
 use super::code::{in_a_name, words};
 use super::tree::{Finding, Tree};
@@ -102,9 +102,46 @@ pub(super) fn cited_invariants_exist(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// Checks that each test that a profile of nextest names exists: nextest accepts the name of a test that was renamed, and
+/// then runs the test under a profile for which it was not written.
+pub(super) fn filtered_tests_exist(tree: &Tree) -> Vec<Finding> {
+    let Some(profiles) = tree.find(".config/nextest.toml") else {
+        return Vec::new();
+    };
+    let is_defined = |name: &str| {
+        let definition = format!("fn {name}(");
+        tree.rust().any(|file| file.code.contains(&definition))
+    };
+    let mut findings = Vec::new();
+    for (index, line) in profiles.text.lines().enumerate() {
+        for named in line.split("test(=").skip(1) {
+            let path = named.split(')').next().unwrap_or(named);
+            let name = path.rsplit("::").next().unwrap_or(path);
+            if !is_defined(name) {
+                findings.push(profiles.finding(index + 1, format!("there is no test {path}")));
+            }
+        }
+    }
+    findings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filter_names_an_existing_test() {
+        let profiles = "test(=a::kept) or test(=a::b::renamed)\n";
+        let tree = Tree::of(&[
+            (".config/nextest.toml", profiles),
+            ("tests/e2e/a.rs", "//! A.\nasync fn kept() {}\n"),
+        ]);
+        let findings = filtered_tests_exist(&tree);
+        let [finding] = &findings[..] else {
+            panic!("{findings:?}");
+        };
+        assert!(finding.sentence.contains("a::b::renamed"));
+    }
 
     #[test]
     fn meaningless_names_are_found() {
