@@ -8,19 +8,19 @@ use crate::view::{MemberState, MemberView, Waiting};
 /// Maximum number of members that [`summary`] names. [`summary`] only counts the rest.
 const NAMED: usize = 3;
 
-/// The action that a member needs from the user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The action that a member needs from the user, the most urgent first: members that cannot work come before a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Need {
     /// A decision about a permission request or a plan.
     Decision,
     /// An answer to a question.
     Answer,
-    /// That the user reads a message.
-    Reading,
-    /// A higher limit.
-    Limit,
     /// A restart, after the user has removed the cause of the hold.
     Restart,
+    /// A higher limit.
+    Limit,
+    /// That the user reads a message.
+    Reading,
 }
 
 impl Need {
@@ -70,13 +70,17 @@ pub fn next<'a>(members: &'a [MemberView], pending: &[RequestView]) -> Option<&'
         })
 }
 
-/// `ada asks · ben is held`, for a status line; empty if no member needs the user. It contains only names and fixed
-/// words, so it needs no escaping.
+/// `ada asks · ben is held`, for a status line, which has room for few members; empty if no member needs the user. The
+/// most urgent need is first. The text contains only names and fixed words, so it needs no escaping.
 pub fn summary<'a>(members: impl IntoIterator<Item = &'a MemberView>) -> String {
-    let causes = members
-        .into_iter()
-        .filter_map(|member| Some(format!("{} {}", member.name, Need::of(member)?.verb())));
-    let mut causes: Vec<_> = causes.collect();
+    let needs = members.into_iter();
+    let needs = needs.filter_map(|member| Some((Need::of(member)?, &member.name)));
+    let mut needs: Vec<_> = needs.collect();
+    needs.sort_by_key(|(need, _)| *need);
+    let causes = needs.iter();
+    let mut causes: Vec<_> = causes
+        .map(|(need, name)| format!("{name} {}", need.verb()))
+        .collect();
     let more = causes.len().saturating_sub(NAMED);
     causes.truncate(NAMED);
     if more > 0 {
@@ -148,6 +152,14 @@ mod tests {
             Some(Need::Decision),
             "a request takes precedence"
         );
+    }
+
+    #[test]
+    fn a_summary_names_blocked_members_before_messages() {
+        let mut ada = member("ada", "idle", 0, 0);
+        ada.wrote_user = Some(crate::MessageId(4));
+        let ben = member("ben", "working", 0, 1);
+        assert_eq!(summary([&ada, &ben]), "ben asks · ada wrote to you");
     }
 
     #[test]

@@ -180,8 +180,8 @@ fn in_state_ms(
         }
         Some(Waiting::Budget { .. } | Waiting::Unknown) | None => None,
     };
-    // The wall clock may jump.
-    waited.map_or(in_state, |waited| waited.min(in_state))
+    // A wait is not shortened by a task that the member receives meanwhile, which begins a new state.
+    waited.unwrap_or(in_state)
 }
 
 pub(crate) fn run(run: &Run) -> RunView {

@@ -240,7 +240,7 @@ fn unknown(name: &str) -> String {
 const KEYS: &str = "\
 / opens a menu of these commands; tab completes commands, members, tasks and files; ^R searches the history
 up and down browse the history; alt-enter, or a backslash at the end, starts a new line
-^C clears the prompt; ^C twice leaves
+^C clears the prompt; ^C twice leaves (a pane in tmux: prints how to detach)
 ";
 
 /// The help text, one command per line.

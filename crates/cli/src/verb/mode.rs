@@ -112,7 +112,7 @@ pub(super) async fn check_sandbox(mode: Mode) -> Result<(), Failure> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let why = match sandbox::find(&path).await {
         Ok(sandbox) if sandbox.protects() => return Ok(()),
-        Ok(sandbox) => format!("{sandbox} protects no files of the project"),
+        Ok(sandbox) => format!("files of the project are not protected by {sandbox}"),
         Err(none) => format!("no sandbox works here: {none}"),
     };
     let text = format!("cannot use mode sandboxed: {why}");

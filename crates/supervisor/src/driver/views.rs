@@ -397,6 +397,35 @@ mod tests {
     }
 
     #[test]
+    fn a_new_task_does_not_shorten_a_wait() {
+        let mut team = TestTeam::of(&["ada"]);
+        let _frames = team.hello("ada", 7);
+        let launch = team.launch_of("ada");
+        let waiting = Waiting::RateLimit {
+            until: 0,
+            why: "overloaded".to_owned(),
+        };
+        team.launches
+            .set_waiting(&launch, Some(waiting), Tick(10_000));
+        team.now = Tick(30_000);
+        let spec = TaskSpec {
+            title: "build".to_owned(),
+            assignee: Some(name("ada")),
+            ..TaskSpec::default()
+        };
+        let call = Call::AddTask {
+            spec: convert::task_spec(spec),
+            after: Vec::new(),
+            lines: Vec::new(),
+        };
+        team.call(Origin::User, call).unwrap();
+        team.now = Tick(31_000);
+        let member = team.views().member_answer(&name("ada")).unwrap().member;
+        assert!(member.task.is_some());
+        assert_eq!(member.for_ms, 21_000);
+    }
+
+    #[test]
     fn a_member_is_idle_from_the_end_of_its_turn() {
         let mut team = TestTeam::of(&["ada"]);
         let _frames = team.hello("ada", 7);
