@@ -173,7 +173,10 @@ fn in_state_ms(
     let waited = match waiting {
         Some(Waiting::Permission { request } | Waiting::Plan { request, .. }) => {
             let request = team.requests().get(*request);
-            request.map(|request| facts.wall_ms.saturating_sub(request.asked_at))
+            let waited = request.map(|it| facts.wall_ms.saturating_sub(it.asked_at));
+            // The wall clock may jump: at most the time since the member started.
+            let up_since = member.account.up.started().unwrap_or(member.since);
+            waited.map(|waited| waited.min(now.since(up_since)))
         }
         Some(Waiting::Answer { .. } | Waiting::RateLimit { .. } | Waiting::Reply { .. }) => {
             facts.waiting_since.map(|since| now.since(since))

@@ -1,12 +1,14 @@
 //! Tests of judgements and decisions, on a team without processes.
 
-use agent_team_core::Answer;
+use agent_team_core::{Answer, Tick};
 use agent_team_protocol::permissions::Permissions as Rules;
 use agent_team_protocol::request::ResolvedCallPath;
+use agent_team_protocol::view::Waiting;
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::super::testing::{TestTeam, name};
+use super::super::views::Views;
 use super::*;
 
 /// A team of a lead and ada with these rules of the team file.
@@ -286,4 +288,18 @@ fn a_rule_for_another_call_answers_no_hooks_question() {
     let why = team.permissions().show(request).unwrap().why.join("\n");
     assert!(why.contains("a hook requires a decision"), "{why}");
     assert!(!why.contains('\x1b'), "{why}");
+}
+
+#[test]
+fn a_jump_of_the_wall_clock_does_not_lengthen_a_wait() {
+    let mut team = team(&Rules::default());
+    asks(&mut team, "make");
+    team.now = Tick(4_000);
+    let views = Views {
+        wall_ms: 18 * 3_600_000,
+        ..team.views()
+    };
+    let ada = views.member_answer(&name("ada")).unwrap().member;
+    assert!(matches!(ada.waiting, Some(Waiting::Permission { .. })));
+    assert_eq!(ada.for_ms, 3_000, "not the 18 hours of the wall clock");
 }
