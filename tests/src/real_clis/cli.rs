@@ -140,7 +140,10 @@ env_key = "SCRIPTED_KEY"
 
 /// Writes a team of one member for each agent, and the settings of the agents in the empty home.
 pub(super) fn write_team(rig: &Rig, clis: &[&Cli], server: &FakeModelServer) {
-    let mut team = "mode = \"manual\"\n[panes]\nplacement = \"headless\"\n".to_owned();
+    let mut team = format!(
+        "mode = \"manual\"\n[panes]\nplacement = \"headless\"\n[limits]\nteammates = {}\n",
+        clis.len()
+    );
     for cli in clis {
         let word = cli.word;
         let engine = cli
