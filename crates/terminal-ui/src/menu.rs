@@ -93,7 +93,7 @@ impl Menu {
                     row.push(Style::PLAIN, &" ".repeat(room));
                     row.push(Style::DIM, &entry.description);
                 }
-                row.clipped(columns)
+                row.cut(columns)
             })
             .collect();
         if hidden && most > 2 {
@@ -102,7 +102,7 @@ impl Menu {
                 self.selected + 1,
                 self.entries.len()
             );
-            rows.push(Line::of(Style::DIM, &place).clipped(columns));
+            rows.push(Line::of(Style::DIM, &place).cut(columns));
         }
         rows
     }
@@ -138,6 +138,24 @@ mod tests {
         let menu = Menu::of(vec![Candidate::new("a\x1b[2J\nb", "")]).unwrap();
         let rows = menu.rows(60, 8, Style::BOLD);
         assert_eq!(rows[0].text(), "▸ a\\e[2J\\nb");
+    }
+
+    #[test]
+    fn an_ellipsis_ends_a_cut_row() {
+        let rows = menu(9).rows(24, 3, Style::BOLD);
+        let rows: Vec<String> = rows.iter().map(Line::text).collect();
+        assert_eq!(
+            rows,
+            [
+                "▸ entry-0  what it does",
+                "  entry-1  what it does",
+                "  1 of 9 · ↑↓ choose ·…"
+            ]
+        );
+        assert_eq!(
+            menu(1).rows(18, 3, Style::BOLD)[0].text(),
+            "▸ entry-0  what…"
+        );
     }
 
     proptest! {

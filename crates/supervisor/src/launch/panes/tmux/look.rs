@@ -8,9 +8,10 @@ use agent_team_protocol::style::{SemanticColour, Theme};
 
 use super::call::Command;
 use super::site::TmuxSession;
+use super::survey::MEMBER_TAG;
 use super::tags::{
-    ACTIVE_BORDER_TAG, ASKS_TAG, BORDER_TAG, COMPLETED_TAG, COST_TAG, FAILED_TAG, IN_PROGRESS_TAG,
-    MODE_TAG, NAME_TAG, WAITING_TAG,
+    ACTIVE_BORDER_TAG, ASKS_TAG, BORDER_TAG, COLOUR_TAG, COMPLETED_TAG, COST_TAG, FAILED_TAG,
+    IN_PROGRESS_TAG, LABEL_TAG, MODE_TAG, NAME_TAG, WAITING_TAG,
 };
 
 /// True for tmux 3.2 and newer, which expand formats in the styles of borders. Older versions refuse such styles.
@@ -29,9 +30,9 @@ const IS_TIGHT: &str = "#{&&:#{e|>:#{session_windows},1},#{e|<:#{client_width},1
 /// True if the session has a single window: its list is not shown.
 const IS_ALONE: &str = "#{==:#{session_windows},1}";
 
-/// Maximum characters of the team's name and of the list of waiting members. Both then fit into 80 columns, together
-/// with the counts and the hint `^B d detach`.
-const NAME_CHARACTERS: usize = 16;
+/// Maximum columns of the team's name and of the list of waiting members, without the `…` that ends a shortened text.
+/// Both then fit into 80 columns, together with the counts and the hint `^B d detach`.
+const NAME_CHARACTERS: usize = 15;
 const WAITING_CHARACTERS: usize = 28;
 
 /// The maxima in a tight status line: 80 columns then also have room for the list of windows. tmux cuts this list first.
@@ -82,10 +83,15 @@ pub(super) fn borders(window: &str, theme: Theme, session: &TmuxSession) -> Vec<
 
 /// The format of a pane's border: the member's name in the member's colour, then the label. While the member waits for
 /// the user, the label has the colour of waiting. The border of a pane without a member shows the pane's number.
+///
+/// tmux draws at most the width of the pane without 4 columns, and cuts the rest. Besides name and label, the text
+/// contains 3 blanks, and `…` if the label is shortened. tmux before 3.2 cannot calculate and does not shorten.
 fn border_text(waiting: &str) -> String {
+    let room = format!("#{{e|-:#{{e|-:#{{pane_width}},#{{w:{MEMBER_TAG}}}}},8}}");
+    let label = shortened(&room, LABEL_TAG);
     format!(
-        "#{{?@agent_team_member,#[fg=#{{@agent_team_colour}}]#[bold] #{{@agent_team_member}}#[default]\
-         #{{?{ASKS_TAG},#[fg={waiting}]#[bold],}} #{{@agent_team_label}}, #{{pane_index}}}}{LAST_BLANK}"
+        "#{{?{MEMBER_TAG},#[fg=#{{{COLOUR_TAG}}}]#[bold] #{{{MEMBER_TAG}}}#[default]\
+         #{{?{ASKS_TAG},#[fg={waiting}]#[bold],}} {label}, #{{pane_index}}}}{LAST_BLANK}"
     )
 }
 
@@ -119,8 +125,8 @@ pub(super) fn status_line(theme: Theme) -> [(&'static str, String); 3] {
         when(tag, &shown)
     };
     let cut = |tag: &str, most: usize, tight: usize| {
-        let tight = format!("#{{=|{tight}|…:{tag}}}");
-        either(IS_TIGHT, &tight, &format!("#{{={most}:{tag}}}"))
+        let shortened = |most: usize| shortened(&most.to_string(), tag);
+        either(IS_TIGHT, &shortened(tight), &shortened(most))
     };
     let name = cut(NAME_TAG, NAME_CHARACTERS, TIGHT_NAME_CHARACTERS);
     let text = format!("#[fg={text}]");
@@ -157,6 +163,11 @@ pub(super) fn status_line(theme: Theme) -> [(&'static str, String); 3] {
         ("status-left", format!(" {} ", team(&left))),
         ("status-right", team(&right) + &keys.concat()),
     ]
+}
+
+/// The text of an option. tmux puts `…` after `most` columns if the text is longer.
+fn shortened(most: &str, tag: &str) -> String {
+    format!("#{{=/{most}/…:{tag}}}")
 }
 
 fn either(condition: &str, then: &str, otherwise: &str) -> String {

@@ -134,9 +134,9 @@ async fn the_status_line_shows_the_team_at_80_columns() {
     summary.waiting = "ada asks · ben is at a limit · cleo asks you · 9 more".to_owned();
     rig.panes.show_summary(&summary).await;
     let shown = status_line(&rig, "nnn").await;
-    let left = format!(" {}  ✓1000  ✗100  ◐2 ", "n".repeat(16));
+    let left = format!(" {}…  ✓1000  ✗100  ◐2 ", "n".repeat(15));
     assert!(shown.starts_with(&left), "{shown}");
-    let right = "? ada asks · ben is at a limit  ^B d detach";
+    let right = "? ada asks · ben is at a limit…  ^B d detach";
     assert!(shown.trim_end().ends_with(right), "{shown}");
     assert!(!shown.contains("31"), "a part of the cost: {shown}");
 }
@@ -243,8 +243,8 @@ async fn a_blank_follows_the_text_of_a_border() {
     // The border of ada, which is not active, has the default style.
     rig.start(&["lead", "ada"]).await;
     let screen = client_of(&rig);
-    // A longer text does not fit the border.
-    for length in 1..=28 {
+    // The border has no room for a longer text and the `…` after it.
+    for length in 1..=27 {
         let text = "x".repeat(length);
         let labels = vec![("ada".parse().unwrap(), label(&text))];
         rig.panes.label(labels).await;
@@ -255,6 +255,20 @@ async fn a_blank_follows_the_text_of_a_border() {
 }
 
 #[tokio::test]
+async fn an_ellipsis_ends_a_cut_text_of_a_border() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    rig.start(&["lead", "ada"]).await;
+    let screen = client_of(&rig);
+    let long = label(&format!("worker {}", "x".repeat(60)));
+    rig.panes.label(vec![("ada".parse().unwrap(), long)]).await;
+    rows_with(&screen, "worker xx").await;
+    let rows = screen.tmux(&["capture-pane", "-p"]);
+    let shown = format!(" ada worker {}… ─", "x".repeat(21));
+    assert!(rows.contains(&shown), "{rows}");
+}
+
+#[tokio::test]
 async fn the_status_line_runs_no_commands_in_names() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
@@ -262,14 +276,14 @@ async fn the_status_line_runs_no_commands_in_names() {
     let ran = rig.server.directory.path().join("r");
     let hostile = format!("#(touch {})", ran.display());
     let summary = TeamSummary {
-        name: "#[fg=red]#{pid}".to_owned(),
+        name: "#[bold]#{pid}".to_owned(),
         waiting: hostile.clone(),
         cost: hostile,
         ..TeamSummary::default()
     };
     rig.panes.show_summary(&summary).await;
     let shown = status_line(&rig, "detach").await;
-    assert!(shown.starts_with(" # [fg=red]#{pid} "), "{shown}");
+    assert!(shown.starts_with(" # [bold]#{pid} "), "{shown}");
     assert!(shown.contains("? #(touch /"), "{shown}");
     assert!(!ran.exists());
 }
