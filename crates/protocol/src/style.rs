@@ -25,6 +25,8 @@ pub enum SemanticColour {
     /// A position in a file.
     Position,
     Heading,
+    /// The border of the active pane.
+    ActiveBorder,
     Code,
     Comment,
     Literal,
@@ -161,6 +163,7 @@ impl Theme {
             SemanticColour::Working => (Status::Working.ansi256(), 25),
             SemanticColour::Position => (73, 24),
             SemanticColour::Heading => (75, 25),
+            SemanticColour::ActiveBorder => (69, 61),
             SemanticColour::Code | SemanticColour::Number => (180, 94),
             SemanticColour::Comment => (245, 243),
             SemanticColour::Literal => (114, 28),
@@ -285,6 +288,7 @@ mod tests {
             SemanticColour::Removed,
             SemanticColour::Position,
             SemanticColour::Heading,
+            SemanticColour::ActiveBorder,
             SemanticColour::Code,
             SemanticColour::Comment,
             SemanticColour::Literal,
@@ -294,11 +298,12 @@ mod tests {
     }
 
     #[test]
-    fn members_and_states_have_distinct_colours() {
+    fn members_states_and_borders_have_distinct_colours() {
         for theme in [Theme::Dark, Theme::Light] {
             let members = Colour::PALETTE.map(SemanticColour::Member).into_iter();
             let meanings: Vec<_> = members
                 .chain(Status::ALL.map(SemanticColour::from))
+                .chain([SemanticColour::ActiveBorder])
                 .collect();
             let colours: BTreeSet<_> = meanings
                 .iter()

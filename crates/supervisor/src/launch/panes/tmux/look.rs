@@ -54,7 +54,7 @@ pub(super) fn colour(theme: Theme, colour: SemanticColour) -> String {
 pub(super) fn borders(window: &str, theme: Theme, session: &TmuxSession) -> Vec<Command> {
     let active = match theme {
         Theme::None => "bold".to_owned(),
-        Theme::Dark | Theme::Light => format!("fg={}", colour(theme, SemanticColour::Heading)),
+        Theme::Dark | Theme::Light => format!("fg={}", colour(theme, SemanticColour::ActiveBorder)),
     };
     let waiting = colour(theme, SemanticColour::Attention);
     let set = |option: &str, value: &str| Command::set("-w", Some(window), option, value);

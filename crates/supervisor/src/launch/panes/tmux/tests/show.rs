@@ -183,8 +183,8 @@ async fn a_tight_status_line_lists_all_windows() {
 async fn borders_and_status_line_have_the_colours_of_the_theme() {
     let Some(binary) = tmux_or_skip() else { return };
     // Name of ada, label of a waiting member, active border, background of the status line.
-    let dark = ["38;5;78m", "38;5;220m", "38;5;75m", "48;5;236m"];
-    let light = ["38;5;22m", "38;5;130m", "38;5;25m", "48;5;254m"];
+    let dark = ["38;5;78m", "38;5;220m", "38;5;69m", "48;5;236m"];
+    let light = ["38;5;22m", "38;5;130m", "38;5;61m", "48;5;254m"];
     for (theme, expected, absent) in [
         (Theme::Dark, dark.as_slice(), light.as_slice()),
         (Theme::Light, &light, &dark),
