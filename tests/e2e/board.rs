@@ -444,7 +444,7 @@ async fn tasks_that_no_member_can_claim_are_named_at_once() {
     rig.run(["task", "add", "Build", "--role", "workr", "--run", "true"])
         .await
         .expect(3)
-        .assert_prints("did you mean worker?");
+        .assert_prints("did you mean `worker`?");
     let why = "no member can claim T-1, because it has no command to run";
     rig.ok(["task", "add", "Write"]).await.assert_prints(why);
     rig.ok(["why", "ada"]).await.assert_prints(why);
@@ -459,8 +459,8 @@ async fn the_error_for_a_misspelt_name_suggests_the_nearest_one() {
     let rig = headless(&["ada", "grace"], &task("Build", "true", ""));
     rig.ok(["up", "--wait"]).await;
     for (arguments, suggested) in [
-        (["kill", "adaa"], "did you mean ada?"),
-        (["why", "gracie"], "did you mean grace?"),
+        (["kill", "adaa"], "did you mean `ada`?"),
+        (["why", "gracie"], "did you mean `grace`?"),
         (["kill", "zebedee"], "list the members with: agent-team ps"),
     ] {
         rig.run(arguments).await.expect(3).assert_prints(suggested);
@@ -469,7 +469,7 @@ async fn the_error_for_a_misspelt_name_suggests_the_nearest_one() {
     rig.run(["task", "add", "Test", "--after", "Prepair", "--run", "true"])
         .await
         .expect(2)
-        .assert_prints("did you mean Prepare?");
+        .assert_prints("did you mean `Prepare`?");
     rig.ok(["task", "add", "Test", "--after", "t-2", "--run", "true"])
         .await;
     assert_eq!(rig.task("T-3").await.after, [TaskId(2)]);

@@ -55,7 +55,7 @@ async fn logs_of_all_members_are_merged_by_time() {
     rig.run(["logs", "bne"])
         .await
         .expect(3)
-        .assert_prints("did you mean ben?");
+        .assert_prints("did you mean `ben`?");
 }
 
 #[tokio::test]

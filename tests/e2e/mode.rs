@@ -132,7 +132,7 @@ async fn the_mode_changes_while_a_member_works() {
     let refused = rig.refused(3, ["mode", "plan", "--for", "zoe"]).await;
     assert_eq!(refused["code"], "unknown_member");
     let refused = rig.refused(3, ["mode", "plan", "--for", "adaa"]).await;
-    assert_eq!(refused["hint"], "did you mean ada?");
+    assert_eq!(refused["hint"], "did you mean `ada`?");
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ async fn send_wait_refuses_members_that_send_no_replies() {
     let message = usage["message"].as_str().expect("a text");
     assert!(message.contains("sends no replies"), "{message}");
     let unknown = rig.refused(3, ["send", "adaa", "hello", "--wait"]).await;
-    assert_eq!(unknown["hint"], "did you mean ada?");
+    assert_eq!(unknown["hint"], "did you mean `ada`?");
 }
 
 #[tokio::test]

@@ -241,27 +241,28 @@ pub(crate) fn check_known_role(
     }
     known.sort_unstable();
     known.dedup();
-    let refusal = Refusal::new(ErrorCode::UnknownRole, format!("there is no role {role}"));
-    Err(
-        refusal.hint(match most_similar(role.as_str(), known.iter().copied()) {
-            Some(similar) => format!("did you mean {similar}?"),
-            None => format!("roles of this team: {}", known.join(", ")),
-        }),
-    )
+    Err(unknown_role(role, &known))
 }
 
-/// The known name with the smallest edit distance, if that distance is small.
-pub(crate) fn most_similar<'a>(
+fn unknown_role(role: &RoleName, known: &[&str]) -> Refusal {
+    let similar = did_you_mean(role.as_str(), known.iter().copied());
+    Refusal::new(ErrorCode::UnknownRole, format!("there is no role {role}"))
+        .hint(similar.unwrap_or_else(|| format!("roles of this team: {}", known.join(", "))))
+}
+
+/// A hint that names the known name with the smallest edit distance, if that distance is small: at most one character
+/// in three.
+pub(crate) fn did_you_mean<'a>(
     name: &str,
     known: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
-    let limit = |known: &str| 2.max(known.len() / 3).min(known.len().saturating_sub(1));
+) -> Option<String> {
+    let limit = |known: &str| 1.max(known.len() / 3).min(known.len().saturating_sub(1));
     known
         .filter(|known| known.len().abs_diff(name.len()) <= limit(known))
         .map(|known| (strsim::damerau_levenshtein(name, known), known))
         .filter(|(distance, known)| *distance <= limit(known))
         .min()
-        .map(|(_, known)| known)
+        .map(|(_, similar)| format!("did you mean `{similar}`?"))
 }
 
 /// The desired state of a spawned member, built from its role and the call.
@@ -288,16 +289,7 @@ pub(crate) fn spawn_spec(
             if names.is_empty() {
                 names.push(DEFAULT_ROLE);
             }
-            return Err(Refusal::new(
-                ErrorCode::UnknownRole,
-                format!("there is no role {}", spawn.role),
-            )
-            .hint(
-                match most_similar(spawn.role.as_str(), names.iter().copied()) {
-                    Some(similar) => format!("did you mean {similar}?"),
-                    None => format!("roles of this team: {}", names.join(", ")),
-                },
-            ));
+            return Err(unknown_role(&spawn.role, &names));
         }
     };
     let model = spawn.model.as_deref().map(str::parse::<ModelName>);

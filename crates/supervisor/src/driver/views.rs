@@ -294,19 +294,19 @@ pub(super) fn refusal(team: &Team, refused: &Refused) -> Refusal {
     let similar = match refused {
         Refused::UnknownMember(name) => {
             let names = team.members().map(|member| member.spec.name.as_str());
-            convert::most_similar(name, names)
+            convert::did_you_mean(name, names)
         }
         Refused::UnknownDependency { unknown, .. } => {
             let on_board = team.board().after(TaskId(0)).map(|task| &task.spec.key);
             let completed = team.board().completed_keys().map(|(key, ..)| key);
             let keys = on_board.chain(completed).take(COMPARED_TASKS);
-            convert::most_similar(unknown, keys.map(|key| &**key))
+            convert::did_you_mean(unknown, keys.map(|key| &**key))
         }
         _ => None,
     };
     let refusal = convert::refusal(refused);
     match similar {
-        Some(similar) => refusal.hint(format!("did you mean {similar}?")),
+        Some(similar) => refusal.hint(similar),
         None => refusal,
     }
 }
@@ -346,13 +346,16 @@ mod tests {
     fn an_unknown_name_suggests_the_most_similar() {
         let team = TestTeam::of(&["ada", "grace"]);
         let hint = |typed: &str| unknown_member(&team.team, &name(typed)).hint;
-        assert_eq!(hint("adaa").as_deref(), Some("did you mean ada?"));
-        assert_eq!(hint("gracie").as_deref(), Some("did you mean grace?"));
+        assert_eq!(hint("adaa").as_deref(), Some("did you mean `ada`?"));
+        assert_eq!(hint("gracie").as_deref(), Some("did you mean `grace`?"));
         assert_eq!(
             hint("zebedee").as_deref(),
             Some("list the members with: agent-team ps")
         );
-        assert_eq!(convert::most_similar("b", ["a"].into_iter()), None);
+        let similar = |typed, known| convert::did_you_mean(typed, std::iter::once(known));
+        assert_eq!(similar("b", "a"), None);
+        assert_eq!(similar("zed", "ben"), None, "two of three characters differ");
+        assert!(similar("bne", "ben").is_some());
     }
 
     #[test]
