@@ -65,6 +65,7 @@ async fn a_goal_becomes_tasks_of_teammates_and_then_an_answer() {
     let server = FakeModelServer::start(by_model(greeting())).await;
     let rig = rig(&server);
     let output = rig.run(["run", "Greet the world"]).await.expect(0);
+    assert!(output.stderr.contains("Done in "), "{}", output.stderr);
     assert_eq!(output.stdout, "The greeting is written.\n");
     assert_eq!(rig.read("greeting.txt").as_deref(), Some("hello\n"));
     assert_eq!(rig.processes(), [], "the team ended with its run");

@@ -71,6 +71,7 @@ async fn a_question_of_a_member_is_answered_on_the_terminal() {
     screen.until("[n] no [e] no, because…").await;
     screen.type_in("y\r").await;
     let (code, seen) = screen.end().await;
+    assert!(!seen.contains("answer with:"), "{seen}");
     assert_eq!(code, 0, "{seen}");
     assert_eq!(seen.matches("colour?").count(), 1, "{seen}");
     assert!(seen.contains("Which\\e[2J colour?"), "{seen}");

@@ -102,6 +102,7 @@ async fn up_with_another_goal_names_the_earlier_one() {
     rig.run(["up", "--detach", "Greet the sun"])
         .await
         .expect(4)
+        .assert_prints("no changes: the team matches its file")
         .assert_prints("cannot start another goal: R-2 is under way: Greet the moon")
         .assert_prints("agent-team cancel");
 }

@@ -97,6 +97,8 @@ pub enum Refused {
     KeyReused(String),
     #[error("cannot start another goal: {run} is under way: {goal}")]
     RunUnderWay { run: RunId, goal: String },
+    #[error("cannot give a goal: the lead is not an agent")]
+    LeadNotAgent,
     #[error("no run is under way")]
     NoRun,
     #[error("{0} is not waiting for a reply to round {1}")]

@@ -130,6 +130,9 @@ pub const ENGINES: &[EngineInfo] = &[
     },
 ];
 
+/// What makes the lead of a team file an agent.
+pub const LEAD_ENGINE: &str = "add engine = \"native\" to [lead]";
+
 /// The name of each engine, with the engine.
 pub const ENGINE_WORDS: &[(&str, Engine)] = &{
     let mut words = [("", Engine::Unknown); ENGINES.len()];

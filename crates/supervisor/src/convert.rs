@@ -12,7 +12,7 @@ use agent_team_core::round;
 use agent_team_core::spec::{self as core_spec, ClaimableTasks, FileTask};
 use agent_team_core::{Origin, Refused, Team};
 use agent_team_protocol::command_line::CommandLine;
-use agent_team_protocol::engine::Engine;
+use agent_team_protocol::engine::{Engine, LEAD_ENGINE};
 use agent_team_protocol::external::{self, KnownAgent};
 use agent_team_protocol::method::{self, Spawn};
 use agent_team_protocol::placement::PlacementChoice;
@@ -252,10 +252,7 @@ fn unknown_role(role: &RoleName, known: &[&str]) -> Refusal {
 
 /// A hint that names the known name with the smallest edit distance, if that distance is small: at most one character
 /// in three.
-pub(crate) fn did_you_mean<'a>(
-    name: &str,
-    known: impl Iterator<Item = &'a str>,
-) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let limit = |known: &str| 1.max(known.len() / 3).min(known.len().saturating_sub(1));
     known
         .filter(|known| known.len().abs_diff(name.len()) <= limit(known))
@@ -553,6 +550,7 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         Refused::Cycle(_) => ErrorCode::DependencyCycle,
         Refused::Duplicate { .. }
         | Refused::ReservedName(_)
+        | Refused::LeadNotAgent
         | Refused::TwoLeads
         | Refused::NoTitle => ErrorCode::Invalid,
         Refused::TooLarge { what, .. } => match what {
@@ -616,6 +614,9 @@ fn hint(refused: &Refused) -> Option<String> {
             CommandLine::AddTask,
             CommandLine::Up
         ),
+        Refused::LeadNotAgent => {
+            format!("in the team file, {LEAD_ENGINE}, then run {}", CommandLine::Up)
+        }
         Refused::UnknownMessage(_) => format!("list the messages with: {}", CommandLine::Messages),
         Refused::UnknownRequest(_) => format!("list pending requests with: {}", CommandLine::Requests),
         Refused::UnknownGrant(_) => format!("list the grants with: {}", CommandLine::ListRules),

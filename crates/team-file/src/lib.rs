@@ -40,7 +40,7 @@ mod variables;
 use std::collections::HashMap;
 use std::path::Path;
 
-use agent_team_protocol::engine::Engine;
+use agent_team_protocol::engine::{Engine, LEAD_ENGINE};
 use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::spec::{AgentSpec, CommandFile, Layout, Limits, McpServer, TeamSpec};
 use agent_team_protocol::{TeamId, TeamName, with_causes};
@@ -70,9 +70,6 @@ pub use source::Fault;
 pub use table::suggest;
 pub use trust::{ABSENT, RequiredTrust, of_spawned};
 pub use variables::{Variables, is_variable};
-
-/// What makes the lead of a team file an agent.
-pub const LEAD_ENGINE: &str = "add engine = \"native\" to [lead]";
 
 /// Maximum number of members whose panes share a window. A larger team gets a window per member, unless its file sets
 /// the layout.

@@ -26,16 +26,21 @@ pub(crate) fn brief(view: &RequestView) -> String {
     )
 }
 
-/// A question to the user, with the command that answers it.
+/// A question to the user.
 pub(crate) fn question(view: &UserQuestionView) -> String {
     let text = visible(view.text.trim_end()).replace('\n', "\n  ");
     format!(
-        "{} {} asks you, {}\n  {text}\n  answer with: {}\n",
+        "{} {} asks you, {}\n  {text}\n",
         paint(Style::BOLD, view.id.to_string()),
         view.member,
-        time::ago(view.asked_at),
-        CommandLine::Send(&view.member)
+        time::ago(view.asked_at)
     )
+}
+
+/// A question to the user, with the command that answers it.
+pub(crate) fn question_with_command(view: &UserQuestionView) -> String {
+    let command = CommandLine::Send(&view.member);
+    format!("{}  answer with: {command}\n", question(view))
 }
 
 /// The tool and its arguments, or the first line of a plan.

@@ -259,13 +259,41 @@ pub(crate) fn why<'a>(
         TaskState::Pending => waits_for(task, board)
             .or_else(|| unclaimable(task, members))
             .unwrap_or_else(|| {
-                format!("{id} is ready, and waits for a member that is free to claim it")
+                let names = claimants(task, members);
+                match names.is_empty() {
+                    true => {
+                        format!("{id} is ready, and waits for a member that is free to claim it")
+                    }
+                    false => format!(
+                        "{id} is ready, and waits until one of these members is free: {}",
+                        names.join(", ")
+                    ),
+                }
             }),
         TaskState::Completed => format!("{id} was completed by {owner}"),
         TaskState::Failed => format!("{id} has failed: {}", text::line(key_line(task))),
         TaskState::Cancelled => format!("{id} was cancelled"),
         TaskState::Unknown => format!("the state of {id} is unknown to this version"),
     }
+}
+
+/// The members that claim the ready task as soon as they are free, such as `ada (T-1)`, with their present task.
+fn claimants(task: &TaskView, members: &[MemberView]) -> Vec<String> {
+    let may_claim = |member: &&MemberView| match (&task.assignee, &task.role) {
+        (Some(assignee), _) => member.name == *assignee,
+        (None, Some(role)) => member.role == *role,
+        // A lead that is an agent claims only tasks that are assigned to it.
+        (None, None) => !member.lead || member.engine.runs_lines(),
+    };
+    let can_do = |member: &&MemberView| {
+        !member.engine.shows_program() && (task.run.is_some() || !member.engine.runs_lines())
+    };
+    let names = members.iter().filter(may_claim).filter(can_do);
+    let names = names.map(|member| match member.task {
+        Some(task) => format!("{} ({task})", member.name),
+        None => member.name.to_string(),
+    });
+    names.collect()
 }
 
 /// The tasks for which a pending task waits, with the commands that unblock it if one of them has failed or was
@@ -354,5 +382,36 @@ mod tests {
         let why = unclaimable(&task, &[]).unwrap();
         assert!(why.contains("bob is not in the team"), "{why}");
         assert!(why.ends_with("agent-team task assign T-1 MEMBER"), "{why}");
+    }
+    #[test]
+    fn a_ready_task_names_the_members_that_can_claim_it() {
+        let task = json!({
+            "id": "T-1", "key": "Build", "title": "Build", "description": "", "state": "pending",
+            "owner": null, "generation": 1, "role": null, "for": null, "after": [], "blocks": [],
+            "blocked": false, "priority": 0, "labels": [], "files": [], "run": null, "verify": null,
+            "rerun": true, "attempts": 0, "created_by": "user", "created_at": 0, "changed_at": 0,
+            "revision": 1, "result": null,
+        });
+        let task: TaskView = serde_json::from_value(task).unwrap();
+        let member = |name: &str, lead: bool, engine: &str, task: Option<&str>| {
+            let member = json!({
+                "name": name, "role": "worker", "lead": lead, "engine": engine, "model": null,
+                "colour": "blue", "placement": "headless", "state": "working", "for_ms": 0,
+                "waiting": null, "why": "", "pid": null, "launch": null, "task": task, "pane": null,
+                "lost_pane": false, "disconnected": false, "unread": 0, "requests": 0, "restarts": 0,
+                "last_result": null,
+            });
+            serde_json::from_value::<MemberView>(member).unwrap()
+        };
+        let members = [
+            member("lead", true, "native", None),
+            member("ada", false, "native", Some("T-2")),
+            member("ben", false, "command", None),
+        ];
+        let why = why(&task, |_| None, &members);
+        assert!(
+            why.ends_with("until one of these members is free: ada (T-2)"),
+            "{why}"
+        );
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use agent_team_client::Session;
+use agent_team_protocol::goal::GoalView;
 use agent_team_protocol::method::{
     ListMessages, ListRounds, MessageList, Nothing, RunRounds, RunWait, TeamShow, WaitRun,
 };
@@ -22,6 +23,13 @@ use crate::output::{Output, text};
 /// The number of newest messages to the user among which the answer is searched.
 const SEARCHED: u32 = 100;
 
+/// An ended run.
+pub(super) struct EndedRun {
+    pub(super) result: RunResult,
+    /// Its duration, tasks, files and cost. `None`: another goal was given since.
+    headline: Option<String>,
+}
+
 /// Waits until the run has ended. `None` when the user interrupted the wait. Reports progress from the revision `after`
 /// on.
 pub(super) async fn wait(
@@ -30,7 +38,7 @@ pub(super) async fn wait(
     run: RunId,
     after: Revision,
     began: Instant,
-) -> Result<Option<RunResult>, Failure> {
+) -> Result<Option<EndedRun>, Failure> {
     let waiter = session.separate();
     let finished = session.wait_for::<RunWait>(WaitRun { run });
     match waiting::until(&waiter, output, after, finished).await? {
@@ -47,7 +55,7 @@ pub(super) async fn result_of(
     view: RunView,
     tasks: Vec<TaskView>,
     began: Instant,
-) -> Result<RunResult, Failure> {
+) -> Result<EndedRun, Failure> {
     let mut rounds = Vec::new();
     let mut wanted = Some(ListRounds::of(view.run));
     while let Some(list) = wanted {
@@ -57,7 +65,11 @@ pub(super) async fn result_of(
     }
     let team = session.query::<TeamShow>(Nothing {}).await?;
     let total_ms = waiting::elapsed_ms(began);
-    Ok(RunResult::of_run(view, rounds, team, tasks, total_ms))
+    let goal = team.goal.as_ref().filter(|goal| goal.run == view.run);
+    Ok(EndedRun {
+        headline: goal.map(GoalView::headline),
+        result: RunResult::of_run(view, rounds, team, tasks, total_ms),
+    })
 }
 
 /// Marks the message with the answer as read. Called by commands that print the answer; they succeed without this.
@@ -83,8 +95,9 @@ pub(super) async fn mark_answer_read(session: &mut Session, result: &RunResult) 
 }
 
 /// Prints the answer to stdout and a summary to stderr; with `--json`, only the result, to stdout.
-pub(super) fn show(result: &RunResult, output: Output) -> Result<(), Failure> {
-    note(result, output);
+pub(super) fn show(ended: &EndedRun, output: Output) -> Result<(), Failure> {
+    note(ended, output);
+    let result = &ended.result;
     output.show(result, || match &result.final_answer {
         Some(answer) if answer.ends_with('\n') => answer.clone(),
         Some(answer) => format!("{answer}\n"),
@@ -93,11 +106,14 @@ pub(super) fn show(result: &RunResult, output: Output) -> Result<(), Failure> {
 }
 
 /// Prints a summary of the run to stderr.
-pub(super) fn note(result: &RunResult, output: Output) {
+pub(super) fn note(ended: &EndedRun, output: Output) {
     if output.is_json() {
         return;
     }
-    output.note(&waiting::summary(result));
+    let result = &ended.result;
+    if let Some(headline) = &ended.headline {
+        output.note(headline);
+    }
     if let Some(denied) = denied(&result.denied) {
         output.note(&denied);
     }

@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::text_argument::text_or_stdin;
 use crate::args::{self, Global, RequestsCommand};
 use crate::error::Failure;
-use crate::output::request::{action_line, brief, question, state};
+use crate::output::request::{action_line, brief, question_with_command, state};
 use crate::output::style::paint;
 use crate::output::{Output, text, time};
 
@@ -98,7 +98,9 @@ async fn list(session: &mut Session, output: Output, all: bool) -> Result<ExitCo
             return "no pending requests\n".into();
         }
         let requests = requests.iter().map(brief);
-        requests.chain(questions.iter().map(question)).collect()
+        requests
+            .chain(questions.iter().map(question_with_command))
+            .collect()
     })?;
     Ok(ExitCode::SUCCESS)
 }

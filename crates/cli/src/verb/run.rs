@@ -153,9 +153,9 @@ async fn run_goal(
             return Ok(ExitCode::from(waiting::INTERRUPTED));
         }
     };
-    let mut result = goal::result_of(&mut session, view, tasks, began).await?;
-    audit::fill_denied(&mut result, &session, output, after).await;
-    goal::mark_answer_read(&mut session, &result).await;
+    let mut ended = goal::result_of(&mut session, view, tasks, began).await?;
+    audit::fill_denied(&mut ended.result, &session, output, after).await;
+    goal::mark_answer_read(&mut session, &ended.result).await;
     let exit = if started_here {
         stop_team(session, output).await?
     } else {
@@ -163,12 +163,12 @@ async fn run_goal(
     };
     match stream {
         Some(stream) => {
-            goal::note(&result, output);
-            stream.end(&result)?;
+            goal::note(&ended, output);
+            stream.end(&ended.result)?;
         }
-        None => goal::show(&result, output)?,
+        None => goal::show(&ended, output)?,
     }
-    Ok(match goal::is_answered(&result) {
+    Ok(match goal::is_answered(&ended.result) {
         true => exit.into(),
         false => ExitCode::FAILURE,
     })

@@ -9,7 +9,7 @@ use std::time::Instant;
 use agent_team_client::Session;
 use agent_team_file::{Loaded, Reading, Variables};
 use agent_team_protocol::command_line::CommandLine;
-use agent_team_protocol::engine::Engine;
+use agent_team_protocol::engine::{Engine, LEAD_ENGINE};
 use agent_team_protocol::goal::GoalView;
 use agent_team_protocol::method::{
     ChangeKind, Nothing, RunStart, SECRET_MIN, StartRun, TeamList, TeamShow, TeamUp, TeamWait, Up,
@@ -20,7 +20,8 @@ use agent_team_protocol::placement::Placement;
 use agent_team_protocol::result::RunResult;
 use agent_team_protocol::rpc::TeamRef;
 use agent_team_protocol::spec::{CommandFile, MemberSpec, TeamSpec};
-use agent_team_protocol::view::{RunState, TeamEntry};
+use agent_team_protocol::text::duration;
+use agent_team_protocol::view::{RunState, TeamEntry, Usage};
 use agent_team_protocol::{ErrorCode, Revision, RunId, TeamId, exit};
 use agent_team_system::directories::Directories;
 use agent_team_system::private_file;
@@ -35,7 +36,7 @@ use crate::args::{self, Global};
 use crate::caller;
 use crate::error::{self, Failure};
 use crate::output::style::{BUSY, GOOD, paint};
-use crate::output::{Output, style, task, text};
+use crate::output::{Output, style, task, text, usage};
 use crate::{single_terminal, terminal};
 
 /// Number of workers of a team without a team file, unless given with `-n`.
@@ -110,7 +111,12 @@ pub(super) async fn run(
             effort,
             attach_outside,
         };
-        run = Some(session.call::<RunStart>(start).await?.run);
+        let started = session.call::<RunStart>(start).await;
+        if started.is_err() && !output.is_json() {
+            // The changes of the team stay, also if the goal is refused.
+            output.write(&text_of(&answer, false))?;
+        }
+        run = Some(started?.run);
     }
     if args.wait {
         if !output.is_json() {
@@ -170,7 +176,7 @@ pub(super) fn check_lead(members: impl Iterator<Item = (bool, Engine)>) -> Resul
         let text = "cannot give a goal: the lead is not an agent";
         return Err(Failure::usage(text).hint(format!(
             "in the team file, {}, then run {}",
-            agent_team_file::LEAD_ENGINE,
+            LEAD_ENGINE,
             CommandLine::Up
         )));
     }
@@ -250,13 +256,13 @@ async fn wait_for_answer(
     after: Revision,
     began: Instant,
 ) -> Result<ExitCode, Failure> {
-    let Some(mut result) = goal::wait(&mut session, output, run, after, began).await? else {
+    let Some(mut ended) = goal::wait(&mut session, output, run, after, began).await? else {
         return Ok(interrupted(output));
     };
-    audit::fill_denied(&mut result, &session, output, after).await;
-    goal::mark_answer_read(&mut session, &result).await;
-    goal::show(&result, output)?;
-    Ok(match goal::is_answered(&result) {
+    audit::fill_denied(&mut ended.result, &session, output, after).await;
+    goal::mark_answer_read(&mut session, &ended.result).await;
+    goal::show(&ended, output)?;
+    Ok(match goal::is_answered(&ended.result) {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
@@ -286,7 +292,7 @@ async fn wait(mut session: Session, output: Output, after: Revision) -> Result<E
         } else {
             task::table(&result.tasks)
         };
-        format!("{table}{}\n", waiting::summary(&result))
+        format!("{table}{}\n", summary(&result))
     })?;
     if let Some(denied) = goal::denied(&result.denied) {
         output.note(&denied);
@@ -300,6 +306,15 @@ async fn wait(mut session: Session, output: Output, after: Revision) -> Result<E
         WaitResult::Completed => ExitCode::SUCCESS,
         WaitResult::Failed => ExitCode::FAILURE,
     })
+}
+
+/// `3 completed, 1200 tokens; waited 2 s`: the whole board, and the duration of the wait.
+fn summary(result: &RunResult<WaitResult>) -> String {
+    let counts = task::counts(task::count(&result.tasks));
+    let waited = duration(result.durations.total_ms);
+    let usage: Usage = result.members.iter().map(|member| member.usage).sum();
+    let spent = usage::sentence(&usage).map(|spent| format!(", {spent}"));
+    format!("{counts}{}; waited {waited}", spent.unwrap_or_default())
 }
 
 /// The environment of the members: the environment of this process, with the variables of `--env` added. Also returns

@@ -8,9 +8,7 @@ use std::time::{Duration, Instant};
 use agent_team_client::{Notice, Session, SessionError, Subscription};
 use agent_team_protocol::event::ClientEvent;
 use agent_team_protocol::method::{Nothing, OneTask, TaskShow, TeamShow};
-use agent_team_protocol::result::RunResult;
-use agent_team_protocol::text::duration;
-use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView, Usage, Waiting};
+use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView, Waiting};
 use agent_team_protocol::{MemberName, Party, Revision};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -18,7 +16,7 @@ use super::asking::{Asker, AskerEvent};
 use crate::error::Failure;
 use crate::output::status_line::StatusLine;
 use crate::output::style::paint;
-use crate::output::{Output, member, task, text, usage};
+use crate::output::{Output, member, task, text};
 
 /// Exit code after SIGINT: 128 + 2, as shells report it.
 pub(super) const INTERRUPTED: u8 = 130;
@@ -128,16 +126,6 @@ pub(super) async fn until<T>(
 /// that arrives while the loop handles something else.
 pub(super) fn interrupt() -> Result<Signal, Failure> {
     signal(SignalKind::interrupt()).map_err(|error| Failure::io("cannot listen for SIGINT", &error))
-}
-
-/// `demo: 3 completed in 2 s`, with tokens and cost if a model was used.
-pub(super) fn summary<O>(result: &RunResult<O>) -> String {
-    let counts = task::counts(task::count(&result.tasks));
-    let took = duration(result.durations.total_ms);
-    let usage: Usage = result.members.iter().map(|member| member.usage).sum();
-    let spent = usage::sentence(&usage).map(|spent| format!(", {spent}"));
-    let spent = spent.unwrap_or_default();
-    format!("{}: {counts} in {took}{spent}", result.team)
 }
 
 /// Milliseconds since `began`.

@@ -362,9 +362,7 @@ fn each_task_that_ends_during_a_wait_is_printed_once() {
         (1, "✓ T-1 Build \\e[2J\n✗ T-2 Build \\e[2J: it broke\n")
     );
     assert!(
-        output
-            .stdout
-            .contains("p-00000000: 1 completed, 1 failed in "),
+        output.stdout.contains("1 completed, 1 failed; waited "),
         "{}",
         output.stdout
     );

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
 use agent_team_protocol::value::{Effort, MessageNote};
 
+use super::shutdown::reason_of;
 use super::{CallResult, Decider, LABEL_MAX, TEXT_MAX, check_size, first_line};
 use crate::input::{Origin, TurnProgress};
 use crate::refusal::Refused;
@@ -45,6 +46,9 @@ impl Decider<'_> {
         let Party::Member(lead) = self.lead() else {
             return Err(Refused::NoLead);
         };
+        if !self.member(&lead)?.spec.claimable.may_have_goal() {
+            return Err(Refused::LeadNotAgent);
+        }
         let effort_before = self.team.effort();
         let before = self.team.run.as_ref().filter(|run| run.is_under_way());
         if let Some(run) = before {
@@ -159,7 +163,7 @@ impl Decider<'_> {
             && let Life::StopRequested { asked, .. } = self.member(name)?.life.clone()
         {
             // The turn is over, and the member did not object to the stop.
-            self.end(name, GRACE_MS, asked.then, "it was stopped");
+            self.end(name, GRACE_MS, asked.then, &reason_of(&asked.by));
         }
         Ok(Answer::Length {
             length: summary.length,

@@ -46,7 +46,7 @@ impl Decider<'_> {
             | Life::Ending { .. }
             | Life::Cooling { .. }
             | Life::Held { .. }
-            | Life::Stopped => self.end(name, GRACE_MS, then, "it was stopped"),
+            | Life::Stopped => self.end(name, GRACE_MS, then, &reason_of(&party(by))),
         }
         Ok(())
     }
@@ -90,7 +90,7 @@ impl Decider<'_> {
             return Err(Refused::NoStopRequest);
         };
         let Some(reason) = objection else {
-            self.end(name, GRACE_MS, asked.then, "it was stopped");
+            self.end(name, GRACE_MS, asked.then, &reason_of(&asked.by));
             return Ok(Answer::Done.into());
         };
         let reason = reason_line(&reason);
@@ -112,5 +112,13 @@ impl Decider<'_> {
         };
         let message = asked.message;
         let _acknowledged = self.acknowledge(name, vec![message]);
+    }
+}
+
+/// The reason of a stop, for the member's pane and for its state.
+pub(super) fn reason_of(by: &Party) -> String {
+    match by {
+        Party::User => "the user asked it to stop".to_owned(),
+        Party::Member(_) | Party::System => format!("{by} asked it to stop"),
     }
 }

@@ -46,6 +46,13 @@ pub struct ClaimableTasks {
     pub nothing: bool,
 }
 
+impl ClaimableTasks {
+    /// Whether the member can reach a goal: a member that only runs command lines, or takes no tasks, cannot.
+    pub(crate) fn may_have_goal(self) -> bool {
+        self.without_run && !self.nothing
+    }
+}
+
 /// The desired state of one task, with resolved dependencies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskSpec {

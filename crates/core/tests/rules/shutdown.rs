@@ -1,6 +1,7 @@
 //! Stop requests: a busy member may object. A member that does not answer in time is stopped; `--force`, `down`,
 //! `kill` and `up` do not wait for an answer.
 
+use agent_team_core::effect::Effect;
 use agent_team_core::input::{Call, ClaimRef, TurnProgress};
 use agent_team_core::member::{ANSWER_MS, GRACE_MS, Life};
 use agent_team_core::{Answer, Refused};
@@ -204,4 +205,22 @@ fn up_during_a_stop_request_restarts_the_member() {
     rig.dies("ada");
     rig.hello("ada");
     assert!(rig.is_ready("ada"));
+}
+
+#[test]
+fn a_stopping_member_shows_which_party_asked() {
+    let reason = |by_user: bool| {
+        let mut rig = Rig::of(file(&["ada", "bob"]));
+        let stopped = match by_user {
+            true => rig.user(stop("bob", false)),
+            false => rig.by("lead", stop("bob", false)),
+        };
+        let mut effects = stopped.effects.iter();
+        effects.find_map(|effect| match effect {
+            Effect::RequestStop { reason, .. } => Some(reason.to_string()),
+            _ => None,
+        })
+    };
+    assert_eq!(reason(true).as_deref(), Some("the user asked it to stop"));
+    assert_eq!(reason(false).as_deref(), Some("lead asked it to stop"));
 }

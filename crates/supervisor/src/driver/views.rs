@@ -354,8 +354,36 @@ mod tests {
         );
         let similar = |typed, known| convert::did_you_mean(typed, std::iter::once(known));
         assert_eq!(similar("b", "a"), None);
-        assert_eq!(similar("zed", "ben"), None, "two of three characters differ");
+        assert_eq!(
+            similar("zed", "ben"),
+            None,
+            "two of three characters differ"
+        );
         assert!(similar("bne", "ben").is_some());
+    }
+
+    #[test]
+    fn a_goal_for_a_lead_of_commands_is_refused() {
+        let lead = serde_json::json!({
+            "name": "lead", "role": "worker", "lead": true, "engine": "command", "cwd": "/w",
+            "claim": "assigned",
+        });
+        let mut team = TestTeam::with(&[], serde_json::json!({ "members": [lead] }));
+        let call = Call::StartRun {
+            goal: "Ship".into(),
+            then_down: false,
+            anew: false,
+            memory: Default::default(),
+            effort: None,
+            attach_outside: false,
+        };
+        let refused = team.call(Origin::User, call).unwrap_err();
+        let refusal = refusal(&team.team, &refused);
+        assert_eq!(
+            refusal.message,
+            "cannot give a goal: the lead is not an agent"
+        );
+        assert!(refusal.hint.unwrap().contains("engine = \"native\""));
     }
 
     #[test]
