@@ -30,8 +30,12 @@ const SINGLE_TERMINAL: [(&str, &str); 3] = [
 const ATTACHED: [(&str, &str); 1] = [("`^\\`", "detach; the member keeps running")];
 
 /// Keys of tmux with its default prefix, for the panes of a team.
-const TMUX: [(&str, &str); 6] = [
+const TMUX: [(&str, &str); 7] = [
     ("`^B` `d`", "detach; the team keeps running"),
+    (
+        "`^B` `a`",
+        "show the member that has waited for you longest; only in the tmux that `up` starts",
+    ),
     ("`^B` and an arrow", "go to the pane in that direction"),
     ("`^B` `z`", "enlarge the pane, or make it small again"),
     (

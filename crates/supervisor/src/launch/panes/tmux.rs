@@ -18,6 +18,7 @@ mod arrange;
 mod call;
 mod close;
 mod create;
+mod keys;
 mod layout;
 mod look;
 mod probe;
@@ -39,6 +40,7 @@ use agent_team_protocol::spec::Layout;
 use agent_team_protocol::style::{SemanticColour, Theme};
 use agent_team_protocol::view::Receipt;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, TeamId};
+use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
 use agent_team_system::process::Signal;
 
@@ -71,6 +73,8 @@ pub(super) struct TmuxPanes {
     tmux: Tmux,
     /// The files of our own server. `None`: the panes are on the user's server.
     own: Option<OwnFiles>,
+    /// The shell line of the key that shows the next waiting member. `None`: the command line is not installed.
+    next: Option<String>,
     /// The known panes; `None` before the first listing and when the listing may be outdated.
     survey: Option<Survey>,
     /// Columns and rows of each window when its panes were last laid out or found.
@@ -98,7 +102,6 @@ impl TmuxPanes {
         let configuration = own.as_ref().map(|own| own.configuration.clone());
         let (columns, rows) = site.size;
         Self {
-            team,
             session: site.session,
             // The status line takes the terminal's last line.
             size: (columns, rows.saturating_sub(1).max(1)),
@@ -106,8 +109,12 @@ impl TmuxPanes {
             theme,
             control_mode: site.control_mode,
             tmux: Tmux::new(site.binary, site.socket, configuration),
+            next: daemon::sibling_binary(keys::COMMAND_LINE)
+                .ok()
+                .and_then(|binary| keys::next(&binary, &team, directories)),
             own,
             survey: None,
+            team,
             laid_out: BTreeMap::new(),
             labels: BTreeMap::new(),
             gone: false,

@@ -8,7 +8,7 @@ use super::layout::Frame;
 use super::survey::{
     FORMAT, LAUNCH_TAG, MEMBER_TAG, Pane, SESSION_TAG, TEAM_TAG, WINDOW_TAG, Window,
 };
-use super::{TmuxPanes, layout, look};
+use super::{TmuxPanes, keys, layout, look};
 use crate::launch::order::LaunchOrder;
 
 /// The text of a pane after its program has exited, if tmux supports `remain-on-exit-format`. After an attach helper
@@ -215,6 +215,9 @@ impl TmuxPanes {
         commands.extend(status_line.map(|(option, value)| {
             Command::of(&["set-option", "-t", target, "--", option, &value])
         }));
+        if let Some(next) = &self.next {
+            commands.extend(keys::bind(target, next));
+        }
         commands.extend(self.window_options(target, self.size));
         Ok(commands)
     }

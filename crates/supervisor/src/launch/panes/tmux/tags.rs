@@ -4,11 +4,13 @@ pub(super) const LABEL_TAG: &str = "@agent_team_label";
 pub(super) const COLOUR_TAG: &str = "@agent_team_colour";
 /// Set while the member waits for the user.
 pub(super) const ASKS_TAG: &str = "@agent_team_asks";
-/// The styles that the borders of a window had before ours.
+/// The styles of a window's borders before agent-team changed them.
 pub(super) const BORDER_TAG: &str = "@agent_team_border";
 pub(super) const ACTIVE_BORDER_TAG: &str = "@agent_team_active_border";
-/// Options of the team's first window, for status lines. A status line finds them with a loop over the windows of its
-/// session, because on the user's server we set options only on our own windows and panes.
+/// The shell line that the key `^B a` runs in a session.
+pub(super) const NEXT_TAG: &str = "@agent_team_next";
+/// Options of the team's first window, for status lines. A status line reads them with a loop over the windows of its
+/// tmux session: on the user's server, agent-team sets options only on its own windows and panes, never on the session.
 pub(super) const WAITING_TAG: &str = "@agent_team_waiting";
 pub(super) const NAME_TAG: &str = "@agent_team_name";
 pub(super) const COMPLETED_TAG: &str = "@agent_team_completed";

@@ -289,6 +289,53 @@ async fn the_status_line_runs_no_commands_in_names() {
 }
 
 #[tokio::test]
+async fn a_key_runs_the_line_of_its_session_while_a_member_waits() {
+    let Some(binary) = tmux_or_skip() else { return };
+    let mut rig = Rig::own(binary);
+    let program = rig.server.directory.path().join("it's #{pid}");
+    let script =
+        "#!/bin/sh\necho \"$1 $2 $3 ${AGENT_TEAM_HOME##*/} ${TMUX:+inside}\" > \"$0.ran\"\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let home = rig.server.directory.path().join("at");
+    let directories = Directories {
+        state: home.join("state"),
+        run: home.join("run"),
+        config: home.join("config"),
+    };
+    rig.panes.next = keys::next(&program, &team(), &directories);
+    rig.start(&["lead", "ada"]).await;
+    let screen = client_of(&rig);
+    rows_with(&screen, "^B d detach").await;
+    screen.tmux(&["send-keys", "C-b", "a"]);
+    rows_with(&screen, "no member waits for you").await;
+
+    let summary = TeamSummary {
+        name: "shop".to_owned(),
+        waiting: "ada asks".to_owned(),
+        ..TeamSummary::default()
+    };
+    rig.panes.show_summary(&summary).await;
+    // A key removes the message; only then does the client draw the status line again.
+    screen.tmux(&["send-keys", "Escape"]);
+    rows_with(&screen, "ada asks").await;
+    screen.tmux(&["send-keys", "C-b", "a"]);
+    let ran = rig.server.directory.path().join("it's #{pid}.ran");
+    let read = async {
+        let mut polls = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            polls.tick().await;
+            match std::fs::read_to_string(&ran) {
+                Ok(text) if text.ends_with('\n') => return text,
+                Ok(_) | Err(_) => {}
+            }
+        }
+    };
+    let text = tokio::time::timeout(Duration::from_secs(10), read).await;
+    assert_eq!(text.unwrap(), "--team demo-12345678 next at inside\n");
+}
+
+#[tokio::test]
 async fn italics_are_not_shown_in_reverse_video() {
     let Some(binary) = tmux_or_skip() else { return };
     let mut rig = Rig::own(binary);
