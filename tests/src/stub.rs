@@ -2,7 +2,7 @@
 //!
 //! Only the launched process may connect as the member, so the test process cannot. The launched process takes the
 //! launch file, connects to the supervisor, and copies bytes between that connection and one to the test. The process
-//! runs the test's own program, but only [`carry`] in it.
+//! runs the program of the tests, with a filter that selects only the test that calls [`carry`].
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -27,7 +27,7 @@ const SOCKET: &str = "AGENT_TEAM_TEST_SOCKET";
 
 /// Writes the script that replaces the real worker. `test` is the test that calls [`carry`].
 pub(crate) fn write_worker(path: &Path, socket: &Path, test: &str) {
-    let own = std::env::current_exe().expect("a test knows its own path");
+    let own = std::env::current_exe().expect("the path of the test program is available");
     let script = format!(
         "#!/bin/sh\n{LAUNCH}=\"$2\" {SOCKET}='{}' exec '{}' --exact {test}\n",
         socket.display(),
@@ -38,16 +38,16 @@ pub(crate) fn write_worker(path: &Path, socket: &Path, test: &str) {
 
 pub(crate) fn write_script(path: &Path, script: &str) {
     fs::write(path, script).expect("the directory can be written");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("the file is ours");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("the test owns the file");
 }
 
-/// In a process that the script started: copies bytes between the supervisor and the test until either side closes. In
-/// other processes: returns at once.
+/// In a process that the script started, copies bytes between the supervisor and the test until the connections end.
+/// In other processes, returns at once.
 pub async fn carry() {
     let (Some(launch), Some(socket)) = (std::env::var_os(LAUNCH), std::env::var_os(SOCKET)) else {
         return;
     };
-    let text = fs::read(&launch).expect("the launch file is there");
+    let text = fs::read(&launch).expect("the launch file exists");
     fs::remove_file(&launch).expect("no other process took the launch file");
     let file: LaunchFile = serde_json::from_slice(&text).expect("a launch file");
     let supervisor = Announced::read(&file.supervisor_lock)
@@ -99,7 +99,7 @@ impl Stubs {
 /// A launched worker that has not yet sent its handshake.
 #[expect(
     missing_debug_implementations,
-    reason = "its launch file holds secrets"
+    reason = "its launch file contains secrets"
 )]
 pub struct Stub {
     stream: Stream,

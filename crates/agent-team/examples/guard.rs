@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 /// Refuses every change of a file named `.env`. The hook receives the call as JSON on stdin.
 const HOOK: &str = "if grep -q '/[.]env\"'; then echo 'secrets stay as they are' >&2; exit 2; fi";
 
-/// An MCP server: one JSON object per line. A program of your own would use a library.
+/// An MCP server as a shell script: one JSON object per line. Write a real server with a library of MCP.
 const SERVER: &str = r#"
 while read -r line; do
     id=$(printf '%s' "$line" | sed -n 's/.*"id":\([0-9]*\).*/\1/p')

@@ -68,7 +68,7 @@
 //! let result = team.run("Add input validation").await?;
 //! assert_eq!(result.final_answer.as_deref(), Some("done"));
 //!
-//! // The next goal, as a stream. Dropping the stream would not stop the run.
+//! // The next goal, as a stream. The run continues if the stream is dropped.
 //! let mut stream = team.run_streaming("And tests").await?;
 //! while let Some(envelope) = stream.next().await {
 //!     println!("{}", serde_json::to_string(&envelope)?);
@@ -150,7 +150,7 @@
 //! Where to look:
 //! - from a builder to a team: `builder`, `settings`, `member`; rules and MCP servers: `access`
 //! - goals: `goal`; the callbacks that decide and answer as the user: `decisions`
-//! - the team's thread and its end: `team_thread`; the members' threads: `member_threads`; the directories: `team_dirs`
+//! - start and end of the team's thread: `team_thread`; members' threads: `member_threads`; directories: `team_dirs`
 //! - the caller's API: `team`; events: `subscription`, `stream`, `result`
 
 mod access;

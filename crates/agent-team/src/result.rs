@@ -1,4 +1,4 @@
-//! Waits for the result of a run.
+//! Waits for the end of a run, and builds its result from several calls. Called by `team` and `stream`.
 
 use agent_team_client::{DeniedCalls, Notice};
 use agent_team_policy::call_line;
@@ -31,7 +31,7 @@ pub(crate) async fn wait_for(
     match denied(supervisor, after).await {
         Ok(denied) => result.denied = denied,
         // Return the result anyway: the caller loses only the list of denied calls.
-        Err(error) => tracing::warn!(%error, "cannot read which requests were denied"),
+        Err(error) => tracing::warn!(%error, "cannot read the denied calls"),
     }
     Ok(result)
 }

@@ -17,7 +17,7 @@ pub(crate) struct Subscription {
     envelopes: Envelopes,
     /// The last stored event that was received.
     last: Revision,
-    /// The `STATE_SNAPSHOT` that the first deltas change; `None` once it was returned.
+    /// The `STATE_SNAPSHOT` to which the first `STATE_DELTA` applies; `None` after it was returned.
     snapshot: Option<Envelope>,
 }
 
@@ -27,7 +27,9 @@ impl Subscription {
         let (supervisor, incoming) = supervisor.open_another().await?;
         let last = supervisor.ask::<TeamShow>(Nothing {}).await?.revision;
         subscribe(&supervisor, last).await?;
-        // The order matters: subscribing before fetching the state leaves no gap between them.
+        // Read the state after subscribing: a change between the two calls is then in the state and also arrives as an
+        // event, which `Envelopes` skips. In the other order, this change would be lost. Read the tasks after the team,
+        // as `Envelopes::from_views` requires.
         let team = supervisor.ask::<TeamShow>(Nothing {}).await?;
         let tasks = supervisor.tasks().await?;
         let mut envelopes = Envelopes::from_views(&team, &tasks);
@@ -47,7 +49,8 @@ impl Subscription {
         }
         loop {
             let Some(arrival) = self.incoming.next().await else {
-                // The supervisor cut off a slow subscriber, or the team has ended; in the second case resuming fails.
+                // The supervisor has closed the connection because this subscriber was too slow, or the team has ended.
+                // In the second case, `resume` fails.
                 self.resume().await.ok()?;
                 continue;
             };

@@ -67,7 +67,7 @@ pub(crate) struct SupervisorClient {
 }
 
 impl SupervisorClient {
-    /// Spawns a task that ends with the team.
+    /// Spawns a tokio task on the team's thread. The task is cancelled when the thread exits.
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         drop(self.runtime.spawn(task));
     }
@@ -176,6 +176,7 @@ impl TeamThread {
             .supervisor
             .call::<TeamDown>(Down { force: false })
             .await;
+        // Drop the sender only after `down`: the supervisor exits at once, without waiting for the members.
         self.stop = None;
         let Some(thread) = self.thread.take() else {
             return down;

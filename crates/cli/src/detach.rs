@@ -9,7 +9,7 @@ use agent_team_protocol::view::TeamState;
 
 use crate::output::Output;
 
-/// Timeout of the query whether the team still runs.
+/// Timeout of the query for the state of the team.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Prints that the team still runs, if it does. Starts no supervisor.

@@ -85,7 +85,7 @@ pub async fn serve(
     };
     let announced = announced.write(&mut lock, &directories.supervisor_lock());
     announced.map_err(ServeError::Lock)?;
-    // The receiver may have given up.
+    // Fails if the caller has dropped the receiver.
     let _given_up = ready.send(());
 
     let mut socket_check = tokio::time::interval(SocketServer::SOCKET_CHECK);
@@ -104,8 +104,10 @@ pub async fn serve(
         }
     };
     serving.server.close(GoodbyeReason::Stopped).await;
-    // The listener is dropped with its tokio task.
+    // Wait for the tokio task that owns the listener: when it has ended, no connection is accepted.
     let _panicked = serving.accepting.await;
+    // Remove the socket while this supervisor holds the lock: afterwards, the next supervisor can have bound a socket
+    // at the same path.
     if let Err(error) = private_file::discard(&socket) {
         tracing::warn!(%error, "cannot remove the socket");
     }

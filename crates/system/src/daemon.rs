@@ -40,13 +40,14 @@ const NEUTRAL: [&str; 10] = [
     "USER",
 ];
 
-/// Prefix of the line that a supervisor reports instead of its readiness when the user's settings are invalid.
+/// Prefix of the line that a supervisor writes to its readiness pipe when the user's settings are invalid.
 pub const SETTINGS: &str = "settings: ";
 
-/// The line that a supervisor reports when another supervisor, which may be exiting, holds the lock.
+/// The line that a supervisor writes to its readiness pipe when another supervisor, which may be exiting, holds the
+/// lock.
 pub const TAKEN: &str = "taken";
 
-/// The line that a supervisor reports when the user's settings are invalid.
+/// The line with [`SETTINGS`] and the refusal.
 pub fn settings_report(refusal: Refusal) -> String {
     let refusal = serde_json::to_string(&refusal).expect("a refusal has string keys");
     format!("{SETTINGS}{refusal}\n")
@@ -85,6 +86,7 @@ impl Announced {
 
     /// Empties the lock file and removes the process file. Called before the supervisor releases its lock.
     pub fn withdraw(held: &mut FileLock, lock: &Path) -> io::Result<()> {
+        // The lock file first: programs that find no socket path in it do not send SIGHUP to the recorded process.
         held.write_contents("")?;
         private_file::discard(&process_file(lock)).map(drop)
     }
@@ -178,9 +180,9 @@ pub fn bound_socket(directories: &Directories) -> Option<BoundSocket> {
     BoundSocket::at(&find(directories).ok()??)
 }
 
-/// Whether a shared process (the supervisor or its tmux server) inherits this variable. Only variables that describe
-/// the user's account, the language, the search for programs and the logs are inherited: no secrets and no terminal
-/// settings of the process that happens to start the shared process.
+/// Whether a shared process (the supervisor or its tmux server) inherits this variable from the process that starts it.
+/// Only variables that describe the user's account, the language, the search for programs and the logs are inherited:
+/// secrets and terminal settings belong to one terminal, and the shared process serves all of them.
 pub fn is_neutral(variable: &OsStr) -> bool {
     NEUTRAL.iter().any(|name| variable == *name) || variable.as_bytes().starts_with(b"LC_")
 }

@@ -8,9 +8,9 @@
 //!   [y] once  for the team: [1] src/lib.rs  [n] no  [e] no, because…
 //! ```
 //! The member chooses commands, paths and diffs. These texts are escaped, they are always inside the frame, and no text
-//! in the border contains characters of the frame. The gutter of a line's first row has the sign of the line. The
-//! gutter of a further row is blank if one blank is left out between the two rows; otherwise it has the sign `↪`. So no
-//! line looks like the rest of the line before, and two lines that differ only in a blank look different.
+//! in the border contains characters of the frame. The gutter of a line's first row has the sign of the line. If a line
+//! is broken at a blank, the blank is not shown and the gutter of the next row is blank; otherwise that gutter has the
+//! sign `↪`. The gutters keep a text from imitating a new line, and show a difference that is only a blank.
 
 mod diff;
 #[cfg(test)]
@@ -31,13 +31,13 @@ use crate::style::{SemanticColour, Style};
 /// The columns of the frame beside a row: `│ ` and ` │`.
 const SIDES: usize = 4;
 
-/// The columns that the border below the rows needs beside the directory.
+/// The columns of the bottom border that are not available to the directory.
 const BORDER: usize = 36;
 
-/// The most characters of a call in the one-line form of its request.
+/// The largest number of characters of a call in the one-line form of its request.
 const NAMED: usize = 80;
 
-/// The end of the usual reason. The card does not show this reason.
+/// The end of the reason of a request that no rule decides. The card omits this reason.
 const USUAL_REASON: &str = ": no rule allows it";
 
 /// The sign of a request with warnings, and of each warning.
@@ -167,7 +167,8 @@ impl Card {
         (line.clipped(room), false)
     }
 
-    /// Whether the border has room for the directory. A card without other rows shows it in a row.
+    /// Whether the bottom border shows the directory. If not, a row shows the directory: the border may be too short,
+    /// and a card without other rows needs one.
     fn has_directory_in_border(&self, columns: usize) -> bool {
         let has_rows = match &self.content {
             Content::Plan { .. } | Content::Change { .. } => true,
@@ -312,7 +313,7 @@ impl Card {
         Some(format!("{tool} {} {size}", visible_label(path, NAMED)))
     }
 
-    /// The line that remains of a decided request. `own`: the decision that was made on this screen.
+    /// The line that replaces the card of a decided request. `own`: the decision that was made in this terminal.
     pub(crate) fn folded(&self, decided: &Decided, own: Option<&Decision>) -> Line {
         let is_plan = matches!(self.content, Content::Plan { .. });
         let name = self.name();
@@ -358,7 +359,7 @@ impl Card {
                 line(Status::Failure, format!("✗ {name}: {what}{by}{reason}"))
             }
             Decided::Over => none("withdrawn"),
-            Decided::Unknown => none("no longer waits"),
+            Decided::Unknown => none("no longer pending"),
         }
     }
 }

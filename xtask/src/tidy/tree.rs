@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::code::code_only;
 use crate::run::output;
 
-/// The text files that are committed or not ignored.
+/// The text files that git tracks, or does not track and does not ignore.
 #[derive(Debug)]
 pub(super) struct Tree {
     files: Vec<File>,
@@ -20,7 +20,7 @@ pub(super) struct File {
     /// Relative to the repository, with `/`.
     pub(super) path: String,
     pub(super) text: String,
-    /// The text with comments and literals blanked, line for line; empty unless it is Rust.
+    /// The text of a Rust file with comments and literals blanked, line for line; empty for other files.
     pub(super) code: String,
 }
 

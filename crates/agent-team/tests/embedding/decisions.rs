@@ -37,7 +37,7 @@ async fn the_permission_callback_decides_each_request_once() {
                 .unwrap()
                 .push((request.member.to_string(), input.clone()));
             async move {
-                // A callback may block its thread.
+                // A callback may make blocking calls: the callbacks of a team run on a separate thread.
                 std::thread::yield_now();
                 if input.contains("a.txt") {
                     allow(Vec::new())

@@ -8,8 +8,8 @@ use clap::Args;
 pub(crate) struct Doctor {
     /// Start the installed agents of other vendors, and show version, login and supported features of each
     ///
-    /// Each agent is asked to open a session in an empty directory, and gets no prompt. It may write its own records, as at
-    /// each start. Takes up to 30 seconds.
+    /// Each agent opens a session in an empty directory, and receives no prompt. It may write its own log and session
+    /// files, as at each start. Takes up to 30 seconds.
     #[arg(long)]
     pub(crate) clis: bool,
 }

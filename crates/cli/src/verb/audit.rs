@@ -26,7 +26,7 @@ use crate::error::Failure;
 use crate::output::Output;
 use crate::secrets::Secrets;
 
-/// Timeout for reading the denied requests.
+/// Timeout for reading the denied calls.
 const DENIED_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(
@@ -78,7 +78,8 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Fills in the calls that were denied after this revision. A failure to read them must not lose the result.
+/// Adds to the result the calls that were denied after this revision. If they cannot be read, prints a note and leaves
+/// the result as it is.
 pub(super) async fn fill_denied<O>(
     result: &mut RunResult<O>,
     session: &Session,
@@ -87,7 +88,7 @@ pub(super) async fn fill_denied<O>(
 ) {
     match timeout(DENIED_TIMEOUT, denied(session.separate(), after)).await {
         Ok(Ok(denied)) => result.denied = denied,
-        Ok(Err(_)) | Err(_) => output.note("cannot read which requests were denied"),
+        Ok(Err(_)) | Err(_) => output.note("cannot read the denied calls"),
     }
 }
 

@@ -17,9 +17,9 @@ use agent_team_protocol::value::ProposedPlan;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
-    /// How many plans the member has proposed.
+    /// The number of the member's newest plan; 0 before the first one.
     pub plans: u64,
-    /// The approved plan.
+    /// The approved plan; `None` while the lock is closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<ProposedPlan>,
 }
@@ -32,7 +32,8 @@ impl Lock {
     }
 
     pub(crate) fn approve(&mut self, plan: ProposedPlan) {
-        // The approval of an older plan opens nothing: a newer plan has replaced it.
+        // The member can propose a new plan while the user decides about the old one. An approval of the old plan must
+        // not allow the changes of the new one.
         self.open = (plan.number == self.plans).then_some(plan);
     }
 

@@ -216,9 +216,12 @@ fn a_stopping_member_shows_which_party_asked() {
             false => rig.by("lead", stop("bob", false)),
         };
         let mut effects = stopped.effects.iter();
-        effects.find_map(|effect| match effect {
-            Effect::RequestStop { reason, .. } => Some(reason.to_string()),
-            _ => None,
+        effects.find_map(|effect| {
+            if let Effect::RequestStop { reason, .. } = effect {
+                Some(reason.to_string())
+            } else {
+                None
+            }
         })
     };
     assert_eq!(reason(true).as_deref(), Some("the user asked it to stop"));

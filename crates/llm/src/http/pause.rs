@@ -62,8 +62,8 @@ pub(super) fn requested(headers: &HeaderMap, now: Timestamp) -> Option<Duration>
         .max()
 }
 
-/// Parses a number of seconds, a time since the epoch, a span such as `1m30.5s`, or a date, and returns the pause from
-/// `now`.
+/// Parses a number of seconds, a time since the epoch, a duration such as `1m30.5s`, or a date, and returns the pause
+/// from `now`.
 pub(super) fn until(text: &str, now: Timestamp) -> Option<Duration> {
     let date = |date: Timestamp| Duration::try_from(date.duration_since(now)).unwrap_or_default();
     if let Ok(number) = text.parse::<f64>() {

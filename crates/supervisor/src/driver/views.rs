@@ -18,7 +18,8 @@ use crate::parsed_settings::ParsedSettings;
 use crate::settings::{self, TeamPlacement};
 use crate::view::{self, RuntimeFacts};
 
-/// Maximum number of task keys that are compared with an unknown key: a comparison takes microseconds.
+/// Maximum number of task keys that are compared with an unknown key. A comparison takes microseconds, and the driver
+/// of the team handles no other input meanwhile.
 const COMPARED_TASKS: usize = 1_000;
 
 /// The inputs of a team's views.
@@ -53,7 +54,7 @@ impl Views<'_> {
         })
     }
 
-    /// `storage_error`: why nothing can be stored any longer.
+    /// `storage_error`: why the journal can no longer be written.
     pub(super) fn team(&self, storage_error: Option<String>) -> TeamView {
         let settings = self.settings.team();
         let (account, spent) = self.team.account();
@@ -150,7 +151,8 @@ impl Views<'_> {
         }
     }
 
-    /// The members among `parties` whose pane shows a program, which receives no messages.
+    /// The members among `parties` that show a terminal program. Messages are shown in their panes, but are not
+    /// delivered to their programs.
     pub(super) fn with_program(&self, parties: &[Party]) -> Vec<Party> {
         let has_program = |party: &&Party| {
             let Party::Member(name) = party else {
@@ -419,7 +421,7 @@ mod tests {
         team.now = Tick(31_000);
         team.launches
             .set_waiting(&launch, Some(waiting.clone()), Tick(29_000));
-        // The worker repeats what it waits for.
+        // The worker reports the same wait a second time.
         team.launches
             .set_waiting(&launch, Some(waiting), Tick(30_000));
         assert_eq!(label(&team), "worker · waiting T-1 build");

@@ -56,9 +56,9 @@ pub(super) struct HookContext {
 /// The combined answers of the hooks of one event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// A hook blocks, for this reason. The event decides what this prevents, if anything.
+    /// The reason of a hook that blocks. What the block prevents depends on the event; at some events, nothing.
     pub(super) blocked: Option<String>,
-    /// A hook asks to end the turn, for this reason.
+    /// The reason of a hook that requests the end of the turn.
     pub(super) stopped: Option<String>,
     pub(super) decision: Option<HookDecision>,
     /// The new arguments of the call, with the names of Claude Code.
@@ -68,7 +68,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Adds the answer of the next hook. An earlier `ask` remains. An earlier `allow` is dropped if this hook changes
+    /// Adds the answer of the next hook. An earlier `ask` is kept. An earlier `allow` is dropped if this hook changes
     /// the arguments: the `allow` was for other arguments.
     fn add(&mut self, answer: Answer) {
         if answer.input.is_some() {
@@ -84,7 +84,8 @@ impl Outcome {
         self.context.extend(answer.context);
     }
 
-    /// Combines the outcomes for two files of a call. One `ask` is enough; an `allow` must concern every file.
+    /// Combines the outcomes for two files of a call. The result is `ask` if one outcome is `ask`, and `allow` only if
+    /// both are `allow`.
     fn and_file(mut self, other: Self) -> Self {
         self.decision = match (self.decision.take(), other.decision) {
             (Some(ask @ HookDecision::Ask { .. }), _)
@@ -124,7 +125,7 @@ impl Hooks {
         known.get_or_insert(mode);
     }
 
-    /// The same hooks for the calls of a helper, which have this context.
+    /// The same hooks for the calls of a helper, whose tools run in `context`.
     pub(super) fn with_context(&self, context: Arc<ToolContext>) -> Self {
         let HookContext {
             specs,
@@ -218,7 +219,8 @@ impl Hooks {
         named.into_iter().collect()
     }
 
-    /// Runs the `notification` hooks in a separate tokio task. Their decisions have no effect.
+    /// Runs the `notification` hooks in a separate tokio task, so that a slow hook does not delay the agent. Their
+    /// decisions have no effect.
     pub(super) fn notify(&self, kind: &'static str, message: String) {
         if !self.has(HookEvent::Notification) {
             return;

@@ -29,7 +29,8 @@ struct ResourceContext {
     permission: Permission,
 }
 
-/// The name by which rules judge a read of a server's resource. No tool of the server gets this name.
+/// The name by which rules judge a read of a server's resource. No tool of the server gets this name: a rule for the
+/// tool would also allow the reads.
 pub(super) fn permission_name(server: &str) -> String {
     name_of(server, "resources_read")
 }

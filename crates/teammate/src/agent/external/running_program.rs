@@ -1,5 +1,5 @@
-//! The program of an external agent: its exit, its end, and the last of its errors. Used by `connection` and by the servers
-//! of agents.
+//! The program of an external agent: starts and stops it, waits for its exit, and keeps the end of its stderr. Used by
+//! `connection` and by the servers of agents.
 
 use std::ffi::OsString;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,17 +14,17 @@ use tokio::task::JoinHandle;
 
 use super::channel::AgentProgram;
 
-/// The number of bytes of the program's last errors that are kept for the user.
+/// The number of bytes at the end of the program's stderr that are kept for error messages.
 const TAIL_BYTES: usize = 1 << 10;
 
-/// The time for which the exit of a program is awaited after the end of its output.
+/// How long to wait for the exit of a program after the end of its stdout.
 pub(super) const EXIT_LIMIT: Duration = Duration::from_millis(500);
 
-/// The program, which a task follows to its exit. Dropping it kills the program.
+/// A running program. A tokio task reads its stderr and waits for its exit. Dropping this value kills the program.
 pub(super) struct RunningProgram {
     pub(super) process: Option<ProcessId>,
     stop: watch::Sender<bool>,
-    /// Returns how the program ended, for the user.
+    /// The tokio task. Its result describes the exit, for the user.
     following: JoinHandle<String>,
     /// The result of `following`.
     exit: Option<String>,
@@ -92,7 +92,7 @@ impl RunningProgram {
         }
     }
 
-    /// Terminates the program.
+    /// Terminates the program, and waits for its end.
     pub(super) async fn stop(&mut self) {
         let _ended = self.stop.send(true);
         self.ended().await;
@@ -108,7 +108,7 @@ impl RunningProgram {
         }
     }
 
-    /// The last line of the program's errors.
+    /// The last line of the program's stderr.
     pub(super) fn last_line(&self) -> Option<String> {
         let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         errors.text().trim().lines().last().map(str::to_owned)

@@ -1,5 +1,5 @@
-//! The agent's own terminal interface: the side of the loop, which starts and ends the program. The worker's side,
-//! which owns the inner pty, is `agent/own_terminal`.
+//! The terminal interface of an external agent. This file is the side of the agent's loop, which requests the start and
+//! the end of the program; `agent/own_terminal` is the side of the worker, which owns the inner pty.
 
 use std::ffi::OsString;
 use std::io;
@@ -8,15 +8,16 @@ use std::time::Duration;
 use agent_team_system::process::ProcessId;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// The time limit of the end of the program. The worker kills it earlier.
+/// How long [`RunningTerminal::stop`] waits for the exit. The worker kills the program earlier, so that this limit is
+/// reached only if the worker is blocked.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
-/// An order of the loop to the worker.
+/// A request of the loop to the worker.
 pub(crate) enum TerminalRequest {
     Start {
         command: Vec<String>,
         env: Vec<(OsString, OsString)>,
-        /// The worker runs no other program: all processes below it end with this one.
+        /// The worker runs no other program: all descendants of the worker are terminated with this one.
         is_alone: bool,
         started: oneshot::Sender<io::Result<Started>>,
     },
@@ -27,7 +28,7 @@ pub(crate) enum TerminalRequest {
 /// A program that runs on the inner pty.
 pub(crate) struct Started {
     pub(crate) process: ProcessId,
-    /// Why the program has ended, once it has.
+    /// `None` while the program runs; then the reason of its end.
     pub(crate) ended: watch::Receiver<Option<String>>,
 }
 
@@ -43,8 +44,8 @@ impl TerminalHandle {
         (Self { requests }, receiver)
     }
 
-    /// Starts a program. Only one program runs at a time. With `is_alone`, the worker runs no other program beside the
-    /// terminal.
+    /// Starts a program on the inner pty, where only one program runs at a time. `is_alone`: the worker runs no program
+    /// outside the pty.
     pub(super) async fn start(
         &self,
         command: Vec<String>,
@@ -88,7 +89,7 @@ impl RunningTerminal {
         reason.unwrap_or_else(|| "its terminal was closed".to_owned())
     }
 
-    /// Terminates the program, and waits for its end.
+    /// Terminates the program, and waits for its end, for at most [`STOP_LIMIT`].
     pub(super) async fn stop(&mut self) {
         self.end();
         let _late = tokio::time::timeout(STOP_LIMIT, self.ended()).await;

@@ -1,8 +1,8 @@
-//! The files through which Qwen Code and the worker exchange messages: a named pipe of its events, a file of the worker's
-//! commands, and its settings, in a directory of the launch. Called by `qwen`.
+//! The files with which the worker and Qwen Code communicate, in a directory of the launch: a named pipe with the
+//! events of Qwen Code, a file with the commands of the worker, and the settings of Qwen Code. Called by `qwen`.
 //!
-//! Both contain one JSON document in each line. Qwen Code looks at the commands every half second, and needs a regular
-//! file. It stops reporting events if more than 1 MiB of them are unread.
+//! Each event and each command is a JSON document on one line. Qwen Code polls the command file every half second; the
+//! file must be a regular file. Qwen Code writes no further events if more than 1 MiB of them are unread.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -17,13 +17,13 @@ use tokio::net::unix::pipe;
 /// The largest event, in bytes.
 const EVENT_MAX: usize = 64 << 20;
 
-/// The directory. Dropping it removes it.
+/// The directory of the files. Dropping this value removes the directory.
 pub(super) struct Directory(PathBuf);
 
 impl Directory {
     /// Creates the directory, with the settings in it.
     pub(super) fn create(path: &Path, settings: &Value) -> io::Result<Self> {
-        // An earlier start in this launch may have left it.
+        // An earlier start of Qwen Code in this launch may have left a directory.
         let _absent = std::fs::remove_dir_all(path);
         DirBuilder::new().mode(0o700).create(path)?;
         let directory = Self(path.to_owned());
@@ -48,7 +48,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // The supervisor removes what is left.
+        // If this fails, the supervisor removes the directory later.
         let _left = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -56,10 +56,10 @@ impl Drop for Directory {
 /// The events of Qwen Code.
 pub(super) struct Output {
     pipe: pipe::Receiver,
-    /// Without a writer, the pipe would end before Qwen Code opens it.
+    /// The worker's own write end of the pipe: without it, a read returns EOF until Qwen Code opens the pipe.
     writer: Option<File>,
     bytes: Vec<u8>,
-    /// The number of bytes in which no line ends.
+    /// The number of bytes at the start of `bytes` that contain no newline.
     searched: usize,
 }
 
@@ -76,7 +76,8 @@ impl Output {
         })
     }
 
-    /// Qwen Code has opened the pipe: its end is the end of the events.
+    /// Closes the worker's own write end. Call this when Qwen Code has opened the pipe: EOF is then the end of the
+    /// events.
     pub(super) fn is_connected(&mut self) {
         self.writer = None;
     }
@@ -84,7 +85,7 @@ impl Output {
     /// The next event. Cancel-safe.
     ///
     /// # Errors
-    /// If the events have ended, or one is too large.
+    /// If the events have ended, or an event is too large.
     pub(super) async fn next(&mut self) -> io::Result<Value> {
         loop {
             let new = &self.bytes[self.searched..];
@@ -101,7 +102,7 @@ impl Output {
             }
             self.searched = self.bytes.len();
             if self.bytes.len() > EVENT_MAX {
-                return Err(io::Error::other("it has reported a too large event"));
+                return Err(io::Error::other("it has reported too large an event"));
             }
             if self.pipe.read_buf(&mut self.bytes).await? == 0 {
                 return Err(io::Error::other("it no longer reports its events"));
