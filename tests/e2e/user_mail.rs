@@ -101,6 +101,7 @@ async fn a_question_is_listed_until_it_is_answered() {
     let lead = rig.until_member("lead", waits).await;
     assert!(lead.why.contains("waits for your answer"), "{}", lead.why);
     let message = lead.asks_user.expect("it asks").to_string();
+    assert_eq!(lead.why.matches(&message).count(), 1, "{}", lead.why);
     assert_eq!(lead.wrote_user, None, "the question counts once");
     let asks = format!("asks you, {message}");
     rig.ok(["ps"]).await.assert_prints(&asks);

@@ -109,8 +109,15 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
     let wrote_user = team.unread_from(name);
     let mail = [("asks you", asks_user), ("wrote to you", wrote_user)];
     if let Some((verb, message)) = mail.iter().find_map(|(verb, it)| Some((verb, (*it)?))) {
+        // The member's wait has already named the question.
+        let is_named =
+            matches!(&waiting, Some(Waiting::Answer { message: named }) if *named == message);
+        let subject = match is_named {
+            true => String::new(),
+            false => format!(" it {verb} in {message}:"),
+        };
         why.push_str(&format!(
-            "; it {verb} in {message}: read the message with {}, answer with {}",
+            ";{subject} read the message with {}, answer with {}",
             CommandLine::Messages,
             CommandLine::Send(name)
         ));

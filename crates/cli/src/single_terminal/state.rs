@@ -15,6 +15,7 @@ use agent_team_protocol::event::ClientEvent;
 use agent_team_protocol::goal::GoalView;
 use agent_team_protocol::method::{CallPrompt, CommandsAnswer};
 use agent_team_protocol::notification::{OutputFragment, TransientNotice};
+use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::{Channel, DecideRequest, Decided, RequestState, RequestView};
 use agent_team_protocol::spec::{CommandFile, Notify};
 use agent_team_protocol::status::Status;
@@ -132,6 +133,8 @@ pub(super) struct State {
     /// The run that is under way.
     run: Option<RunId>,
     is_down: bool,
+    /// The permission mode of the team.
+    mode: Option<Mode>,
     read_only: bool,
     theme: Theme,
     size: (u16, u16),
@@ -162,6 +165,7 @@ impl State {
             in_tmux: std::env::var_os("TMUX").is_some_and(|tmux| !tmux.is_empty()),
             run: None,
             is_down: team.state == TeamState::Down,
+            mode: team.mode,
             read_only,
             theme,
             size: (80, 24),
@@ -297,6 +301,7 @@ impl State {
     /// Applies the current state of the team.
     pub(super) fn on_refresh(&mut self, team: TeamView, now: Instant) {
         self.notify = team.notify.clone();
+        self.mode = team.mode;
         self.note_goal_end(&team);
         self.note_waits(&team);
         let was_down = std::mem::replace(&mut self.is_down, team.state == TeamState::Down);
@@ -543,13 +548,10 @@ impl State {
 
     pub(super) fn paint(&mut self, now: Instant) -> Vec<u8> {
         let many = self.members.len() > 1;
+        let team_mode = self.mode;
         let row = &mut self.members[self.shown];
         if !std::mem::replace(&mut self.is_painted, true) {
-            let MemberView { name, role, .. } = &row.view;
-            let title = match role.as_str() == name.as_str() {
-                true => format!("━━ {name} ━━"),
-                false => format!("━━ {name} ({role}) ━━"),
-            };
+            let title = row.title(team_mode);
             row.transcript.show(many.then_some(&title));
         }
         let mut bytes = std::mem::take(&mut self.prelude);
@@ -620,6 +622,19 @@ impl MemberRow {
     }
 
     /// Applies the current state of the member.
+    /// The name and role, and the permission mode as in the border of a pane.
+    fn title(&self, team_mode: Option<Mode>) -> String {
+        let MemberView { name, role, .. } = &self.view;
+        let role = match role.as_str() == name.as_str() {
+            true => String::new(),
+            false => format!(" ({role})"),
+        };
+        let mode = self.view.mode.or(team_mode);
+        let mode = mode.filter(|mode| self.view.engine.uses_model() && *mode != Mode::Default);
+        let mode = mode.map_or_else(String::new, |mode| format!(" · {mode}"));
+        format!("━━ {name}{role}{mode} ━━")
+    }
+
     fn on_refresh(&mut self, view: MemberView, now: Instant) {
         let before = (self.view.state, self.view.task);
         let is_new = before != (view.state, view.task);

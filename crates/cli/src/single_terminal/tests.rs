@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use agent_team_client::Notice;
 use agent_team_protocol::method::CommandsAnswer;
 use agent_team_protocol::notification::{OutputFragment, PromptView, TransientNotice};
+use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::request::RequestView;
 use agent_team_protocol::spec::{CommandFile, Notify};
 use agent_team_protocol::view::{ContextView, MemberState, TeamState, TeamView};
@@ -294,6 +295,22 @@ fn an_unchanged_screen_is_not_painted_again() {
     state.on_keys(&[Key::Control('t')], now);
     let bytes = String::from_utf8(state.paint(now)).unwrap();
     assert_eq!(bytes.matches("━━ lea").count(), 1, "{bytes:?}");
+}
+
+#[test]
+fn the_title_of_a_member_shows_a_mode_other_than_the_default() {
+    let now = Instant::now();
+    let title = |mode: Mode| {
+        let mut team = team("idle");
+        team.mode = Some(mode);
+        let notifications = UserNotifications::Desktop(Protocol::Osc9);
+        let mut state = State::new(&team, None, false, Theme::None, notifications, now).unwrap();
+        let screen = String::from_utf8(state.paint(now)).unwrap();
+        let title = screen.split("━━").nth(1).unwrap();
+        title.to_owned()
+    };
+    assert_eq!(title(Mode::Default), " lea (lead) ");
+    assert_eq!(title(Mode::Bypass), " lea (lead) · bypass ");
 }
 
 #[test]

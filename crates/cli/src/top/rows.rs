@@ -1,8 +1,8 @@
 //! The rows of the views as styled lines, drawn by [`super::draw`] and searched by the search. Escapes the control
 //! characters of untrusted text (a [`Line`] contains only visible characters).
 
-use agent_team_protocol::Party;
 use agent_team_protocol::view::{MemberView, MessageState, MessageView, TaskState, TaskView};
+use agent_team_protocol::{MessageId, Party};
 use agent_team_terminal_ui::line::Line;
 use agent_team_terminal_ui::style::Style;
 
@@ -51,7 +51,8 @@ fn member_text(top: &Top, view: &MemberView) -> Line {
     line
 }
 
-/// The task of a member. Without a task: why the member waits, or its last result.
+/// The task of a member. Without a task: why the member waits, or its last result. Contains neither the name of the
+/// member nor a duration, which would not grow: other columns show both.
 pub(super) fn current_work(top: &Top, member: &MemberView) -> String {
     use agent_team_protocol::attention::Need;
 
@@ -59,8 +60,17 @@ pub(super) fn current_work(top: &Top, member: &MemberView) -> String {
         let title = top.task(id).map(|task| text::line(&task.title));
         return format!("{id} {}", title.unwrap_or_default());
     }
+    let message = |verb: &str, id: Option<MessageId>| {
+        id.map_or_else(|| verb.to_owned(), |id| format!("{verb} in {id}"))
+    };
     match (Need::of(member), &member.last_result) {
-        (Some(_), _) => text::line(&member.why),
+        (Some(need @ Need::Answer), _) => message(need.verb(), member.asks_user),
+        (Some(need @ Need::Reading), _) => message(need.verb(), member.wrote_user),
+        (Some(Need::Decision | Need::Restart | Need::Limit), _) => {
+            let why = text::line(&member.why);
+            let own_name = format!("{} ", member.name);
+            why.strip_prefix(&own_name).unwrap_or(&why).to_owned()
+        }
         (None, Some(result)) => text::line(result),
         (None, None) => String::new(),
     }

@@ -5,7 +5,7 @@ mod entries;
 use std::time::{Duration, Instant};
 
 use agent_team_protocol::request::{Decision, RequestView};
-use agent_team_protocol::view::{MessageView, TaskView, TeamView};
+use agent_team_protocol::view::{MemberView, MessageView, TaskView, TeamView};
 use agent_team_protocol::{Recipient, RequestId, TaskId};
 use insta::assert_snapshot;
 use ratatui::Terminal;
@@ -566,4 +566,18 @@ fn a_reconnect_is_shown_and_outdates_all_data() {
     assert!(screen(&top, now, 80, 24).contains("reconnected"));
     assert_eq!(top.stale, Stale::all());
     assert_eq!(top.focus, View::Members);
+}
+
+#[test]
+fn current_work_repeats_no_name_and_no_duration() {
+    let work = |state: &str, more: Value| {
+        let view: MemberView = serde_json::from_value(member("ada", state, more)).unwrap();
+        super::rows::current_work(&top().0, &view)
+    };
+    let idle = "ada has been idle for 5 min: no task on the board is ready for it";
+    let wrote = json!({"why": idle, "wrote_user": "M-3"});
+    assert_eq!(work("idle", wrote), "wrote to you in M-3");
+    let held = json!({"why": "ada is held: no key; try again with agent-team restart ada"});
+    let shown = "is held: no key; try again with agent-team restart ada";
+    assert_eq!(work("held", held), shown);
 }
