@@ -12,7 +12,6 @@
 //! is broken at a blank, the blank is not shown and the gutter of the next row is blank; otherwise that gutter has the
 //! sign `↪`. The gutters keep a text from imitating a new line, and show a difference that is only a blank.
 
-mod diff;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +23,7 @@ use agent_team_protocol::text::{visible_label, visible_line};
 use agent_team_protocol::{MemberName, Party, RequestId};
 use serde_json::Value;
 
-use self::diff::Diff;
+use crate::diff::Diff;
 use crate::line::Line;
 use crate::style::{SemanticColour, Style};
 

@@ -26,6 +26,7 @@ mod code;
 mod complete;
 mod custom_command;
 pub mod dialog;
+mod diff;
 pub mod editor;
 pub mod keys;
 pub mod line;

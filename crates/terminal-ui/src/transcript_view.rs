@@ -40,6 +40,7 @@ use crate::canvas::Canvas;
 use crate::complete::Names;
 use crate::custom_command::{self, CustomCommand};
 use crate::dialog::{Dialog, KeyEffect, Screen};
+use crate::diff::Diff;
 use crate::keys::Key;
 use crate::line::Line;
 use crate::log::LineStyles;
@@ -327,7 +328,7 @@ impl TranscriptView {
     pub fn lines(&mut self, tone: Tone, text: &str) {
         let columns = self.columns();
         let lines: Vec<Line> = match tone {
-            Tone::Diff => Line::diff(text).collect(),
+            Tone::Diff => Diff::of(text).rows(columns),
             Tone::Plain => Line::all(Style::PLAIN, text).collect(),
             Tone::Dim => Line::all(Style::DIM, text)
                 .flat_map(|line| line.wrapped(columns, 2))

@@ -45,11 +45,12 @@ fn a_change_whose_card_was_allowed_is_one_line() {
     transcript.end_call(
         "d",
         "  ⎿ b.rs is edited.",
-        Some("@@ -1 +1 @@\n-a\n+b\n"),
+        Some("--- /dev/null\n+++ b/b.rs\n@@ -0,0 +1,2 @@\n+a\n+b\n"),
         "",
     );
     bytes.extend(transcript.paint(now));
-    assert!(shown(&bytes).contains("+b"));
+    let after = shown(&bytes);
+    assert!(after.contains("● edit b.rs\n1 + a\n2 + b\n"), "{after}");
 }
 
 #[test]

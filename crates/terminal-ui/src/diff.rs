@@ -1,4 +1,4 @@
-//! A unified diff as rows with line numbers and marked words. Used by the card of a request; pure.
+//! A unified diff as rows with line numbers and marked words. Used by the card of a request and by the transcript; pure.
 
 use std::borrow::Cow;
 
@@ -41,19 +41,19 @@ struct DiffLine {
 }
 
 #[derive(Debug)]
-pub(super) struct Diff {
+pub(crate) struct Diff {
     lines: Vec<DiffLine>,
     added: u64,
     removed: u64,
     /// The diff was cut, and `added` and `removed` count only the lines that are left.
     is_cut: bool,
     /// The diff creates its only file.
-    pub(super) is_new: bool,
+    pub(crate) is_new: bool,
     /// The diff removes its only file.
     is_removed: bool,
     /// The name of the only file in the headers; `None` without a header, with several files, or if the file is
     /// renamed.
-    pub(super) file: Option<String>,
+    pub(crate) file: Option<String>,
 }
 
 /// The two lines of a file's header.
@@ -97,7 +97,7 @@ impl<'a> Header<'a> {
 }
 
 impl Diff {
-    pub(super) fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         let mut diff = Self {
             lines: Vec::new(),
             added: 0,
@@ -165,7 +165,7 @@ impl Diff {
     }
 
     /// Sets the numbers of added and removed lines, which were counted before the diff was cut.
-    pub(super) fn counted(self, added: u64, removed: u64) -> Self {
+    pub(crate) fn counted(self, added: u64, removed: u64) -> Self {
         Self {
             added,
             removed,
@@ -175,7 +175,7 @@ impl Diff {
     }
 
     /// `(+1 −1)`, or `(new file, +12)`; with `≥` for a cut diff without numbers, from a worker of an earlier version.
-    pub(super) fn size(&self) -> String {
+    pub(crate) fn size(&self) -> String {
         let at_least = if self.is_cut { "≥" } else { "" };
         let Self { added, removed, .. } = self;
         match (self.is_new, self.is_removed) {
@@ -185,7 +185,7 @@ impl Diff {
         }
     }
 
-    pub(super) fn rows(&self, columns: usize) -> Vec<Line> {
+    pub(crate) fn rows(&self, columns: usize) -> Vec<Line> {
         let last = self.lines.iter().map(|line| line.number).max();
         let digits = last.unwrap_or_default().max(1).to_string().len();
         let digits = if columns >= NUMBERED_MIN { digits } else { 0 };
