@@ -344,7 +344,7 @@ async fn a_first_hour_with_agents_that_play_the_recording() {
         .await;
     go_to(&rig, "cleo").await;
     shell
-        .shows_all(&["alphabetical", "answer.)", "cleo asks you"])
+        .shows_all(&["alphabetical", "answer.)", "waiting · asks you"])
         .await;
     shell.type_in("yes").await;
     shell.press(&["Enter"]).await;
