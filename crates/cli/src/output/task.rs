@@ -383,6 +383,7 @@ mod tests {
         assert!(why.contains("bob is not in the team"), "{why}");
         assert!(why.ends_with("agent-team task assign T-1 MEMBER"), "{why}");
     }
+
     #[test]
     fn a_ready_task_names_the_members_that_can_claim_it() {
         let task = json!({

@@ -621,7 +621,6 @@ impl MemberRow {
             .set_work(is_working.then_some((what, since)));
     }
 
-    /// Applies the current state of the member.
     /// The name and role, and the permission mode as in the border of a pane.
     fn title(&self, team_mode: Option<Mode>) -> String {
         let MemberView { name, role, .. } = &self.view;
@@ -635,6 +634,7 @@ impl MemberRow {
         format!("━━ {name}{role}{mode} ━━")
     }
 
+    /// Applies the current state of the member.
     fn on_refresh(&mut self, view: MemberView, now: Instant) {
         let before = (self.view.state, self.view.task);
         let is_new = before != (view.state, view.task);
