@@ -10,6 +10,7 @@
 //! ```
 //! At the prompt for a shell, each word that is not part of a slash command is completed as a file.
 
+use agent_team_protocol::text::shell_quoted;
 use std::ops::Range;
 
 use agent_team_protocol::text::visible_line;
@@ -263,7 +264,7 @@ fn quoted(text: &str) -> String {
     if text.chars().all(is_plain) {
         return text;
     }
-    format!("'{}'", text.replace('\'', "'\\''"))
+    shell_quoted(&text)
 }
 
 #[cfg(test)]

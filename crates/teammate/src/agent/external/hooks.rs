@@ -1,6 +1,7 @@
 //! What Claude Code and Qwen Code share: the form of their hooks and of the decisions that hooks print, and the arguments of
 //! a session. Called by `claude` and `qwen`.
 
+use agent_team_protocol::text::shell_quoted;
 use std::path::Path;
 
 use agent_team_system::random;
@@ -78,13 +79,8 @@ pub(super) fn rules_argument(rules: &str, more: &str) -> String {
 /// The shell line of a hook. `hook`: the program of the hooks.
 pub(super) fn command(hook: &Path, socket: &Path, purpose: &str) -> String {
     let (hook, socket) = (hook.to_string_lossy(), socket.to_string_lossy());
-    let words = [&*hook, "--hook", &*socket, purpose].map(quoted);
+    let words = [&*hook, "--hook", &*socket, purpose].map(shell_quoted);
     words.join(" ")
-}
-
-/// The word, quoted for a POSIX shell.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// What `PreToolUse` prints: `allow`, `deny` or `ask`.

@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use agent_team_protocol::TeamId;
+use agent_team_protocol::text::shell_quoted;
 use agent_team_system::directories::Directories;
 
 use super::call::Command;
@@ -50,8 +51,7 @@ pub(super) fn bind(session: &str, next: &str) -> [Command; 2] {
 
 /// The word, quoted for a POSIX shell.
 fn quoted(word: &OsStr) -> Option<String> {
-    let word = word.to_str()?;
-    Some(format!("'{}'", word.replace('\'', r"'\''")))
+    word.to_str().map(shell_quoted)
 }
 
 #[cfg(test)]
