@@ -1,7 +1,7 @@
 //! Makes the installed file about 3 MB smaller: the linker packs the addresses that the loader relocates.
 //!
-//! glibc loads such a file since version 2.36 (its NEWS, `DT_RELR`), so older ones get the usual format. Linkers that do
-//! not know the option ignore it with a warning.
+//! glibc loads such a file since version 2.36 (see `DT_RELR` in its NEWS). With an older glibc, the file gets the usual
+//! format. Linkers that do not know the option ignore it with a warning.
 
 use std::env;
 use std::process::Command;
@@ -24,7 +24,7 @@ fn is_supported() -> bool {
     let Ok(output) = Command::new("getconf").arg("GNU_LIBC_VERSION").output() else {
         return false;
     };
-    // Such as `glibc 2.36`.
+    // The output is, for example, `glibc 2.36`.
     let text = String::from_utf8_lossy(&output.stdout);
     let version = text.trim().strip_prefix("glibc ").and_then(|version| {
         let (major, minor) = version.split_once('.')?;

@@ -25,7 +25,7 @@ const COMMANDS: &str = "name = \"demo\"\n[panes]\nplacement = \"headless\"\n[[me
 /// The user of the other program.
 #[derive(Clone)]
 enum User {
-    /// Their program cannot show questions.
+    /// The program of this user cannot show questions.
     Unasked,
     Answers(ElicitationAction),
 }
@@ -203,7 +203,7 @@ async fn a_chat_session_joins_and_uses_the_board_and_messages() {
             .contains("done, says the chat")
     );
 
-    // A claim, by a call only: the ready task stays on the board until then.
+    // Only a call claims a task: the ready task stays on the board until then.
     rig.ok(["task", "add", "Think", "--for", "chat"]).await;
     let assigned = chat.ok("wait", json!({"timeout_s": 20})).await;
     assert!(assigned.contains("T-1 is yours now: Think"), "{assigned}");
@@ -411,7 +411,7 @@ async fn creating_a_team_needs_the_users_consent() {
         question.contains("mine") && question.contains(project.to_str().unwrap()),
         "{question}"
     );
-    // The lead gives a command member a task. The user decides about its line; the lead cannot.
+    // The lead gives a command member a task. The user decides about the line of the task; the lead cannot.
     assert!(
         !chat
             .tools()
@@ -464,7 +464,7 @@ async fn creating_a_team_needs_the_users_consent() {
     .await;
 }
 
-/// Without `PATH`, only sandboxes that protect no files of the project are found.
+/// Without `PATH`, agent-team finds only sandboxes that protect no files of the project.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn creating_a_team_needs_the_sandbox_of_its_mode() {

@@ -73,7 +73,8 @@ async fn tasks_outlive_a_supervisor_that_a_worker_restarts() {
 
 #[tokio::test]
 async fn the_result_of_a_task_reaches_the_next_supervisor() {
-    // The task kills the supervisor, so the task ends while no supervisor runs, or shortly after the next one starts.
+    // The task kills the supervisor, so the task ends while no supervisor runs, or shortly after the next supervisor
+    // starts.
     let run = "echo run >> runs; xargs kill -9 < pid; echo after";
     let rig = assigned(&["ada"], &task("Kill", run, ""));
     rig.ok(["up"]).await;
@@ -302,7 +303,7 @@ async fn random_kills_leave_a_consistent_history() {
         rig.ok(["ps"]).await;
         user = rig.user_as("torturer").await;
     }
-    // Restart members that died too often.
+    // Restart members that are held after too many crashes.
     for name in ["ada", "bob", "cyd", "dee"] {
         if rig.member(name).await.state == MemberState::Held {
             rig.ok(["restart", name]).await;

@@ -299,7 +299,7 @@ async fn a_killed_worker_of_the_demo_continues() {
         return;
     }
     let mut rig = sample();
-    // Slow enough that ben is killed in the middle of its task.
+    // At this speed, ben is killed in the middle of its task.
     rig.set("AGENT_TEAM_REPLAY_SPEED", "1000");
     let killed = async || {
         let works = |ben: &MemberView| ben.state == MemberState::Working && ben.task.is_some();

@@ -1,4 +1,5 @@
-//! `down`: nothing of the team is left, each ended process and removed file has a receipt, nothing else is touched.
+//! Tests of `down`: no process, pane, socket or file of the team is left, each terminated process and removed file has
+//! a receipt, and nothing else is touched.
 
 use agent_team_client::CallError;
 use agent_team_protocol::ErrorCode;
@@ -229,7 +230,7 @@ async fn only_a_stopped_team_is_deleted_and_its_project_stays() {
     rig.ok(["audit"])
         .await
         .assert_prints("no permission decisions");
-    // Without a terminal the user cannot be asked.
+    // Without a terminal, the verb cannot ask the user.
     let unconfirmed = rig.run(["team", "delete"]).await.expect(2);
     unconfirmed
         .assert_prints("1 completed")

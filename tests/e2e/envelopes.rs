@@ -144,7 +144,8 @@ async fn the_stored_events_of_a_team_can_be_replayed() {
 
 #[tokio::test]
 async fn a_slow_reader_delays_no_client_and_misses_no_stored_event() {
-    // The task prints as fast as output is forwarded, until every buffer between the task and the client is full.
+    // The task prints output at the rate at which output is forwarded, until every buffer between the task and the
+    // client is full.
     let print = "for i in $(seq 70); do seq 1 3000; sleep 0.05; done";
     let rig = headless(&["ada"], &task("Print", print, ""));
     rig.ok(["up", "--detach"]).await;

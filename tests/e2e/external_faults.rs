@@ -50,7 +50,7 @@ async fn a_huge_call_is_not_allowed_unseen() {
     rig.ok(["send", "ada", "fake:huge"]).await;
     until_logged(&rig, "huge: false").await;
     assert_eq!(rig.read("made.txt"), None);
-    // The member works on.
+    // The member continues to work.
     rig.ok(["send", "ada", "ping"]).await;
     until_logged(&rig, "pong").await;
     rig.ok(["down"]).await;
@@ -109,13 +109,14 @@ async fn the_reason_of_a_refused_prompt_is_shown_as_plain_text() {
     rig.ok(["down"]).await;
 }
 
-/// A question is open when this process is killed.
+/// Calls `kill`, which kills a process, while a question of the agent is open.
 async fn killed_while_asking(kill: impl AsyncFnOnce(&Rig)) {
     let rig = rig(TASK);
     rig.ok(["up", "--detach"]).await;
     rig.until_member("ada", |ada| ada.requests > 0).await;
     kill(&rig).await;
-    // Asked again, or still: nothing has run, and no agent of the killed worker can run it.
+    // The agent has asked again, or the old request is still open. Nothing has run, and no agent of the killed worker
+    // can run the call.
     let request = until("an open request", async || {
         let requests = rig.json(["requests"]).await;
         let open = requests["requests"].as_array().cloned().unwrap_or_default();
@@ -162,13 +163,13 @@ async fn a_killed_worker_does_not_repeat_a_decided_call() {
     rig.ok(["up", "--detach"]).await;
     rig.until_member("ada", |ada| ada.requests > 0).await;
     let worker = rig.worker("ada").await;
-    // A stopped worker cannot pass the decision on.
+    // A stopped worker cannot forward the decision.
     let stop = agent_team_system::process::Signal::SIGSTOP;
     worker.signal(stop).unwrap();
     rig.ok(["requests", "allow", "P-1"]).await;
     processes::kill(worker).await;
     assert_eq!(rig.read("made.txt"), None, "the agent got no answer");
-    // The decision holds for this call: the next launch runs it without another question, once.
+    // The decision is valid for this call: the next launch runs it without another question, once.
     rig.until_task_is("T-1", TaskState::Completed).await;
     assert_eq!(rig.read("made.txt").as_deref(), Some("made\n"));
     rig.ok(["down"]).await;

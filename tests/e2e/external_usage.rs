@@ -31,7 +31,7 @@ async fn usage_of_an_external_agent_is_counted_once() {
     assert!(ps.contains("8.4k") && ps.contains("$0.50"), "{ps}");
     let stats = rig.json(["stats"]).await;
     assert_eq!(stats["total"]["tokens_in"], 8_000, "{stats}");
-    // A restarted agent counts its session from zero: the counted cost stays, and nothing is counted twice.
+    // A restarted agent counts its session from zero: the supervisor keeps the counted cost, and counts no cost twice.
     rig.ok(["restart", "ada"]).await;
     rig.until_member_is("ada", MemberState::Idle).await;
     rig.ok(["send", "ada", "fake:spend"]).await;
@@ -77,7 +77,7 @@ async fn a_limit_in_dollars_cuts_the_turn_of_an_external_agent() {
         .await;
     assert_eq!(ada.state, MemberState::Waiting);
     until_logged(&rig, "… waits: ").await;
-    // With a higher limit, it continues.
+    // With a higher limit, the agent continues.
     rig.ok(["config", "set", "members.ada.limits.usd", "10"])
         .await;
     rig.until_member_is("ada", MemberState::Idle).await;

@@ -13,8 +13,8 @@ use crate::history::{check, history};
 use crate::teams::assigned;
 
 /// Runs one sequence of calls against a supervisor that kills itself at a failpoint, repeats each call with its key
-/// until the call is answered, and asserts that each call had exactly one effect. Does so for the first pass of the
-/// failpoint, for the second, and so on.
+/// until the call is answered, and asserts that each call had exactly one effect. The first supervisor crashes when it
+/// reaches the failpoint for the first time, in the next sequence for the second time, and so on.
 async fn survives_a_crash_at(failpoint: &str) {
     // Stop when the first supervisor survives: the calls pass the failpoint fewer than `nth` times.
     for nth in 1..=20 {

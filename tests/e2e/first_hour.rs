@@ -23,7 +23,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// The rule of `cargo xtask tidy` that refuses translated idiom, and gendered pronouns for members.
 const WORDS: &str = include_str!("../../xtask/src/tidy/words.rs");
 
-/// Words that a comment may use, but no screen.
+/// Words that a comment may contain, but no screen may show.
 const TRANSLATED: [&str; 4] = ["hears", "tells", "stands", "is ended"];
 
 /// The phrases that no screen may show.
@@ -57,14 +57,14 @@ fn assert_plain_words(shown: &str) {
     }
 }
 
-/// Where the user's shell runs.
+/// The place in which the user's shell runs.
 #[derive(Debug, Clone, Copy)]
 enum Surroundings {
-    /// On a terminal; tmux is installed.
+    /// The shell runs on a terminal; tmux is installed.
     Plain,
-    /// In a pane of the user's own tmux.
+    /// The shell runs in a pane of the user's own tmux.
     OwnTmux,
-    /// On a terminal of a machine without tmux.
+    /// The shell runs on a terminal of a machine without tmux.
     NoTmux,
 }
 
@@ -236,7 +236,7 @@ async fn until_attached(rig: &Rig) {
     .await;
 }
 
-/// Waits until the tasks of the Makefile template are completed: `ps` shows one moment.
+/// Waits until the tasks of the Makefile template are completed: the output of `ps` shows only one moment.
 async fn until_both_are_completed(rig: &Rig) {
     for id in ["T-1", "T-2"] {
         rig.until_task_is(id, TaskState::Completed).await;
@@ -323,7 +323,7 @@ async fn a_first_hour_with_agents_that_play_the_recording() {
         return;
     }
     let mut rig = demo::sample();
-    // Slow enough that ben is killed in the middle of its task.
+    // At this speed, ben is killed in the middle of its task.
     rig.set("AGENT_TEAM_REPLAY_SPEED", "1000");
     let shell = Shell::start(&rig, Surroundings::Plain).await;
     shell

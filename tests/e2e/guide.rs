@@ -87,7 +87,7 @@ impl Scene {
         let mut rig = Rig::new();
         rig.set("OPENAI_BASE_URL", server.base_url());
         rig.set("OPENAI_API_KEY", "a-key-of-no-use");
-        // For teams without a file: their default model.
+        // Teams without a file use their default model, which needs these variables.
         rig.set("ANTHROPIC_BASE_URL", server.base_url());
         rig.set("ANTHROPIC_API_KEY", "a-key-of-no-use");
         let programs = rig.root().join("programs");

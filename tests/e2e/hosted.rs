@@ -193,7 +193,7 @@ async fn a_new_supervisor_adopts_the_hosted_process() {
     assert_eq!(done.attempts, 1);
     let after = rig.member("ada").await;
     assert_eq!((after.pid, &after.launch), (before.pid, &before.launch));
-    // The host process obeys the new supervisor: it ends bob, and starts bob again.
+    // The host process obeys the new supervisor: the process stops bob, and starts bob again.
     rig.ok(["kill", "bob"]).await;
     assert!(!is_alive(task));
     assert!(is_alive(before.pid.unwrap()));
@@ -224,7 +224,7 @@ async fn one_terminal_shows_hosted_members_in_turn() {
     screen.until("ben ▸").await;
     screen.type_in("exit 3\r").await;
     screen.until("✗ exit 3").await;
-    // The first task of the board: typed lines are not on it.
+    // The task is the first task of the board: typed lines are not on the board.
     screen
         .type_in("/task echo task of $AGENT_TEAM_MEMBER\r")
         .await;

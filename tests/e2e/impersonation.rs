@@ -25,7 +25,7 @@ enum Rule {
     Never,
     /// The call may fail, but is not refused because of its caller.
     May,
-    /// Not called here: the call would end bob's claim of T-1, or the table of methods does not permit it.
+    /// The call is not made here: it would end bob's claim of T-1, or the table of methods does not permit it.
     Skipped,
 }
 

@@ -1,4 +1,5 @@
-//! The cost of one client, or of a hundred teams, to the supervisor: threads, descriptors, memory, waiting calls.
+//! Tests of the cost of one client, or of a hundred teams, to the supervisor: threads, descriptors, memory, waiting
+//! calls.
 
 use std::fs;
 

@@ -51,7 +51,7 @@ async fn a_failed_sync_ends_the_supervisor_and_acknowledges_nothing() {
     rig.ok(["task", "add", "Third"]).await;
     assert_ne!(rig.supervisor().await, supervisor);
     let before = titles(&rig).await;
-    // The write before the failed sync may be stored, once.
+    // The write before the failed sync may be stored, but only once.
     assert!(
         before == ["First", "Third"] || before == ["First", "Second", "Third"],
         "{before:?}"
@@ -66,7 +66,7 @@ async fn a_failed_checkpoint_refuses_no_call() {
     let Some(shim) = rig.preload_shim() else {
         return;
     };
-    // With this setting checkpoints sync and commits do not.
+    // With this setting, checkpoints sync the database, and commits do not.
     let config = rig.directories().config;
     fs::create_dir_all(&config).unwrap();
     fs::write(config.join("config.toml"), "durability = \"process\"\n").unwrap();

@@ -15,7 +15,7 @@ fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_mcp_abilities"))
 }
 
-/// A team of a lead with the server `db`. `keys`: further lines of the server's table and of the file.
+/// A team of a lead with the server `db`. `keys`: further lines of the server's table and of the team file.
 async fn team(placement: &str, keys: &str, replies: Vec<Reply>) -> (FakeModelServer, Rig) {
     let server = FakeModelServer::start(in_turn(replies)).await;
     let mut rig = Rig::with_team(&format!(

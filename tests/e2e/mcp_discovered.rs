@@ -1,5 +1,5 @@
 //! MCP servers of revision 2026-07-28, which know `server/discover` instead of `initialize`, and end a call with
-//! `input_required` where earlier ones send a form.
+//! `input_required` where servers of earlier revisions send a form.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -143,7 +143,7 @@ async fn required_input_is_a_question_to_the_user() {
         rig.ok(["send", "lead", reply]).await;
         server.until_asked("lead", round + 2).await;
         let called = result(&server.requests()[round + 1]);
-        // The server refuses another state than its own.
+        // The server refuses a state that it has not sent.
         assert!(called.contains(response), "{called}");
         assert!(called.contains(note), "{called}");
     }

@@ -31,7 +31,7 @@ async fn an_update_replaces_the_file_of_a_running_team() {
 
     rig.update_one_file();
     assert!(executable(supervisor).ends_with(" (deleted)"));
-    // The running supervisor, whose own file is deleted, finds the new worker.
+    // The running supervisor, whose program file is deleted, finds the new worker.
     processes::kill(worker).await;
     let found = |member: &MemberView| {
         !member.disconnected && member.pid.is_some_and(|pid| pid != worker.pid)
@@ -41,7 +41,7 @@ async fn an_update_replaces_the_file_of_a_running_team() {
     assert_eq!(executable(next), path("agent-teammate"));
     assert_eq!(rig.supervisor().await, supervisor);
 
-    // A worker whose supervisor was killed starts the new one.
+    // A worker whose supervisor was killed starts the new supervisor.
     processes::kill(supervisor).await;
     successor_of(&rig, supervisor.pid).await;
     assert_eq!(executable(rig.supervisor().await), path("agent-teamd"));

@@ -73,7 +73,7 @@ async fn a_hung_tmux_does_not_delay_up_for_long() {
 
 #[tokio::test]
 async fn without_tmux_up_reports_headless_and_refuses_panes() {
-    // The shell hides every program named tmux. It runs in a mount namespace of its own.
+    // The shell hides every program named tmux. The shell runs in a mount namespace of its own.
     let hide = "for tmux in /usr/local/bin/tmux /opt/homebrew/bin/tmux /usr/bin/tmux /bin/tmux; do \
                 test ! -e $tmux || mount --bind /dev/null $tmux || exit 99; done; exec \"$@\"";
     let rig = Rig::with_team(&file(&["ada"], "auto", "ready", ""));

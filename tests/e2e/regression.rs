@@ -1,4 +1,4 @@
-//! Bugs that no other test had found: a description of each, and the test that would have found it.
+//! Bugs that no other test had found: a description of each bug, and a test that finds it.
 
 use agent_team_protocol::placement::Placement;
 use agent_team_tests::tmux;
@@ -6,7 +6,7 @@ use agent_team_tests::tmux;
 use crate::teams::in_panes;
 
 /// Services and CI often have no UTF-8 locale. tmux then prints every control character as an underscore, including the
-/// tabs in our listing of panes. So no pane was found, and every launch failed.
+/// tabs in the listing of panes that the supervisor requests. So the supervisor found no pane, and every launch failed.
 #[tokio::test]
 async fn panes_are_found_in_an_environment_without_a_utf_8_locale() {
     if !tmux::is_here() {

@@ -1,4 +1,4 @@
-//! Workers that lost their pane, or never had one, and are shown in a terminal without a restart.
+//! Tests of workers that have lost their pane, or never had a pane, and are shown in a terminal without a restart.
 
 use std::fs;
 

@@ -26,7 +26,7 @@ fn lead_alone(server: &FakeModelServer, key: &str) -> Rig {
     rig
 }
 
-/// The files below a directory that contain the value, plain or encoded.
+/// The files below a directory that contain the value, either plain or encoded.
 fn holders(directory: &Path) -> Vec<String> {
     holders_of(&[VALUE, ENCODED], directory)
 }

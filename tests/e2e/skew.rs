@@ -2,7 +2,7 @@
 //! `tests/fixtures/wire/vN.jsonl` contains one conversation per version, one frame per line.
 //!
 //! A recorded answer is a lower bound: the real answer may have more fields. `<text>`, `<number>` and `<any>` replace
-//! values that differ between runs, `<project>` for the team's directory.
+//! values that differ between runs, `<project>` replaces the team's directory.
 
 use std::fs;
 use std::path::Path;
@@ -42,7 +42,7 @@ impl Raw {
     }
 }
 
-/// The place where a frame lacks a recorded value or differs from it; `None` if the frame matches.
+/// The position at which a frame lacks a recorded value or differs from it; `None` if the frame matches.
 fn differs(recorded: &Value, real: &Value, place: &str) -> Option<String> {
     let fits = match (recorded, real) {
         (Value::String(kind), _) if kind == "<any>" => !real.is_null(),
@@ -118,7 +118,7 @@ async fn a_newer_client_is_served_in_the_common_version() {
     });
     raw.send(&add).await;
     assert_eq!(raw.receive().await["result"]["task"], "T-1");
-    // A decision that only the newer version knows is read as a denial, here of a request that does not exist.
+    // A decision that only the newer version knows is read as a denial. Here, the request does not exist.
     let decide = json!({
         "jsonrpc": "2.0", "id": 2, "method": "request/decide",
         "params": {

@@ -39,7 +39,7 @@ pub(crate) fn task(title: &str, run: &str, more: &str) -> String {
     format!("[[task]]\ntitle = {title:?}\nrun = {run:?}\n{more}\n")
 }
 
-/// The arguments of `team/up` for a team whose members take only assigned tasks. For tests that call the supervisor
+/// The arguments of `team/up` for a team whose members take only assigned tasks. Tests use them to call the supervisor
 /// without the command line, for example with invalid arguments, which `agent-team up` would refuse before the call.
 pub(crate) fn up_call(project: &Path, name: &str, members: &[&str]) -> Up {
     let project = project.canonicalize().expect("the project exists");

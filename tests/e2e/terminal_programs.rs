@@ -226,7 +226,8 @@ async fn a_hostile_program_reaches_nothing_outside_its_screen() {
     if !tmux::is_here() {
         return;
     }
-    // Clipboard, tmux passthrough, titles, a report of the title, keyboard protocols, a screen title, an image.
+    // The program sends the clipboard, a tmux passthrough, titles, a report of the title, keyboard protocols, a screen
+    // title and an image.
     let hostile = "printf '\\033]52;c;aGk=\\007\\033Ptmux;\\033\\033]52;c;aGk=\\007\\033\\\\\
                    \\033]0;evil\\007\\033]2;evil\\007\\033[21t\\033[>1u\\033[>4;2m\
                    \\033_Gf=24;evil\\033\\\\\\033]1337;File=:evil\\007'; \
@@ -397,7 +398,7 @@ async fn clients_see_the_screen_of_a_program() {
     })
     .await;
     assert_eq!((screen.columns, screen.rows), (80, 24));
-    // Only colours, attributes and movements: no clipboard, no title.
+    // The screen contains only colours, attributes and movements: no clipboard and no title.
     assert_eq!(
         screen.lines[0],
         "\u{1b}[0;1;38;5;1mred\u{1b}[0m 日\u{1b}[7G"

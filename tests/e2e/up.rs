@@ -401,8 +401,8 @@ async fn a_refused_fresh_start_keeps_the_existing_team() {
     assert_eq!(board["tasks"][0]["title"], "Build");
 }
 
-/// A call that is repeated with its idempotency key returns the first answer and writes no file: by then the disk may
-/// be full.
+/// A call that is repeated with its idempotency key returns the first answer and writes no file: the disk may be full
+/// by then.
 #[tokio::test]
 async fn a_repeated_up_gets_its_first_answer() {
     use std::os::unix::fs::MetadataExt;

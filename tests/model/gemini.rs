@@ -63,7 +63,7 @@ async fn gemini_gets_its_signatures_back() {
     let server = FakeModelServer::start(fake_gemini).await;
     let model = model_at("gemini/gemini-3.8-flash", &server);
     let answered = first_answer(&*model).await.expect("an answer");
-    // Another prefix, as after a compaction.
+    // Send the items after another prefix, as after a compaction.
     let items = [input("A summary"), Item::Answered(answered), returned()];
     let (again, _) = answer(&*model, &items, &[tool("read")]).await;
     again.expect("the signature is kept");

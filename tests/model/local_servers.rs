@@ -93,7 +93,7 @@ async fn each_local_server_reports_its_window() {
             4_096,
         ),
         ("ollama/m", Box::new(fake_ollama(None, Some(8_192))), 8_192),
-        // Ollama runs a model without num_ctx with a smaller window than the model's.
+        // Ollama runs a model without num_ctx with a smaller window than the window of the model.
         ("ollama/m", Box::new(fake_ollama(None, None)), 4_096),
         ("openai-compatible/m", Box::new(fake_vllm()), 40_960),
         ("openai-compatible/m", Box::new(fake_llama_cpp()), 8_192),

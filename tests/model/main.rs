@@ -1,7 +1,7 @@
 //! Models over the real wire formats: how `crates/llm` reads a server's replies, and the requests that it sends.
 //!
-//! The server is `fake_model_server`, over real connections. Tests of waiting stay short: the server names a pause of
-//! milliseconds, or the test reads the first deltas and drops the answer.
+//! The server is `fake_model_server`, over real connections. Tests of waiting stay short: the server requests a pause
+//! of milliseconds, or the test reads the first deltas and drops the answer.
 
 #![expect(
     clippy::wildcard_enum_match_arm,

@@ -38,7 +38,7 @@ fn conversation(files: Vec<Media>) -> Vec<Item> {
     ]
 }
 
-/// A server that refuses what breaks a rule.
+/// A server that refuses requests that break a rule.
 fn server() -> impl Future<Output = FakeModelServer> {
     FakeModelServer::start(|request| match media(request) {
         Ok(_) if request.path.ends_with("/responses") => Reply::events(&[
@@ -153,7 +153,7 @@ async fn a_refused_image_is_not_sent_again() {
 async fn other_refusals_of_images_are_repeated_without_them() {
     let directory = tempfile::tempdir().expect("a valid value");
     let items = conversation(stored(directory.path()));
-    // A failure of the server need not be due to the files, so they are sent again.
+    // The files need not be the cause of a failure of the server, so they are sent again.
     for (status, requests) in [(403, 3), (404, 3), (413, 4), (500, 4)] {
         let server = FakeModelServer::start(move |request| {
             match media(request).expect("a valid value").is_empty() {

@@ -22,8 +22,8 @@ fn fixture(name: &str) -> PathBuf {
     directory.join(name)
 }
 
-/// Accepts TLS connections with the certificate of the fixtures and connects them to this server. Returns its address;
-/// it stops when the set is dropped.
+/// Accepts TLS connections with the certificate of the fixtures and connects them to this server. Returns the address
+/// of the listener, and the set of its tasks: the listener stops when the set is dropped.
 async fn tls_in_front_of(server: SocketAddr) -> (SocketAddr, JoinSet<()>) {
     let certificate = CertificateDer::from_pem_file(fixture("server.pem")).expect("a certificate");
     let key = PrivateKeyDer::from_pem_file(fixture("server.key")).expect("a key");

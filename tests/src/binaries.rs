@@ -1,7 +1,7 @@
 //! Locates the binaries. Called by the rig.
 //!
-//! `cargo xtask test` builds the binaries before the tests. For tests that are run without it, this module builds the
-//! binaries if one is missing or older than the sources.
+//! `cargo xtask test` builds the binaries before the tests. For tests that are run without `cargo xtask test`, this
+//! module builds the binaries if one is missing or older than the sources.
 
 use std::fs::{self, File};
 use std::io;

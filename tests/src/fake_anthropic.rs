@@ -1,5 +1,5 @@
 //! The rules of Anthropic's Messages API for thoughts, for the order of blocks, and for cache marks. A script for the
-//! fake model server: a request that breaks a rule gets the provider's error.
+//! fake model server. A request that breaks a rule receives the provider's error.
 //!
 //! Written from the provider's documentation of November 2026 (preserved thinking, tool use, prompt caching), not from
 //! a recording of the service:
@@ -211,7 +211,7 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-/// Streams an answer to a prompt of `prompt` blocks, of which the first `read` blocks come from the cache.
+/// Streams an answer to a prompt of `prompt` blocks. The first `read` blocks come from the cache.
 fn stream(blocks: Vec<Value>, prompt: usize, read: usize) -> Reply {
     let tokens = |blocks: usize| blocks as u64 * BLOCK_TOKENS;
     let usage = json!({

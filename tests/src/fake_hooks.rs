@@ -14,7 +14,7 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// What the hook has printed. Null if it is not JSON.
+    /// The output of the hook. Null if the output is not JSON.
     pub fn decision(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_default()
     }

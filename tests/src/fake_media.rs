@@ -5,7 +5,7 @@
 //!   image; a failed result contains only text.
 //! - Chat Completions: parts `image_url` and `file` with `data:` URLs in messages of the user; a message with the role
 //!   `tool` contains only text.
-//! - Responses: an output is a text, or like a message parts `input_text`, `input_image` and `input_file`.
+//! - Responses: an output is a text, or consists of parts `input_text`, `input_image` and `input_file`, like a message.
 
 use serde_json::Value;
 

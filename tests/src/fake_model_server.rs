@@ -13,7 +13,7 @@
 //! assert_eq!(server.requests()[1].results()[0].1, "42");
 //! # }
 //! ```
-//! Streams are split into pieces of a few bytes, also within characters. The server stops when it is dropped.
+//! Streams are split into pieces of a few bytes, even within characters. The server stops when it is dropped.
 
 mod reply;
 
@@ -51,9 +51,9 @@ pub struct FakeModelServer {
 #[derive(Debug, Clone)]
 pub struct Request {
     pub method: String,
-    /// Such as `/v1/chat/completions`.
+    /// The path, such as `/v1/chat/completions`.
     pub path: String,
-    /// Names in lower case.
+    /// The headers; their names are in lower case.
     pub headers: BTreeMap<String, String>,
     /// Null when the request has no JSON body.
     pub body: Value,
@@ -236,7 +236,7 @@ pub fn by<const N: usize>(
     }
 }
 
-/// A refusal that clients do not retry, so that a test with too short a script fails at once.
+/// A refusal that clients do not retry, so that a test whose script is too short fails at once.
 fn script_is_over() -> Reply {
     Reply::error(400, "the script has no reply to this")
 }

@@ -1,5 +1,5 @@
-//! The rules of OpenAI's Responses API for stateless conversations. A script for the fake model server: a request that
-//! breaks a rule gets the provider's error.
+//! The rules of OpenAI's Responses API for stateless conversations. A script for the fake model server. A request that
+//! breaks a rule receives the provider's error.
 //!
 //! Written from the provider's documentation and from errors in public issues of 2025 and 2026, not from a recording of
 //! the service:

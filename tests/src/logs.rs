@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How many bytes at the end of each log are printed.
+/// The number of bytes that are printed from the end of each log.
 const PRINTED_BYTES: usize = 6_000;
 
 pub(crate) fn print(state: &Path) {

@@ -113,10 +113,10 @@ async fn ended_of(process: ProcessId, command: &str) {
     }
 }
 
-/// Kills a process as `kill -9` does, and waits until it is dead.
+/// Kills a process as `kill -9` does, and waits for its exit.
 ///
 /// # Panics
-/// When the process was dead already.
+/// When the process has already exited.
 pub async fn kill(process: ProcessId) {
     let was_alive = process
         .signal(Signal::SIGKILL)

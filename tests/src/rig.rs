@@ -1,8 +1,8 @@
 //! The isolated world of one test: directories, an environment and a project, with the real binaries.
 //!
-//! The world is a temporary directory. The environment or the arguments of every process that a test starts contain its
-//! path, so that remaining processes are found and killed at the end. After a failure the directory is kept, and its
-//! logs are printed.
+//! The world is a temporary directory. The environment or the arguments of every process that a test starts contain the
+//! path of this directory, so that remaining processes are found and killed at the end. After a failure the directory
+//! is kept, and its logs are printed.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -99,7 +99,7 @@ impl Rig {
         }
     }
 
-    /// From now on a team file is trusted only if the test trusts it explicitly.
+    /// From now on, the rig trusts no team file itself: the test must trust each file explicitly.
     pub fn trust_nothing(&mut self) {
         self.trusts = false;
     }
@@ -163,7 +163,7 @@ impl Rig {
             .path()
     }
 
-    /// `AGENT_TEAM_HOME`.
+    /// The directory `AGENT_TEAM_HOME`.
     pub fn home(&self) -> PathBuf {
         self.root().join("at")
     }
@@ -182,7 +182,7 @@ impl Rig {
     }
 
     /// Replaces the real worker by a stub whose frames the test writes, for launches from now on. `test` is the name of
-    /// a test in the same program; that test only calls [`stub::carry`].
+    /// a test in the same program; that test only calls [`stub::relay`].
     pub fn stub_workers(&mut self, test: &str) -> Stubs {
         self.link_binaries(["agent-team", "agent-teamd"]);
         let socket = self.root().join("member.sock");
@@ -520,7 +520,7 @@ impl Rig {
             .await
     }
 
-    /// Waits until a member is in a pane of tmux. Returns the id of the pane, too.
+    /// Waits until a member is in a pane of tmux. Also returns the id of the pane.
     pub async fn until_in_pane(&self, name: &str) -> (MemberView, String) {
         let is_shown =
             |member: &MemberView| member.placement == Placement::Tmux && member.pane.is_some();
@@ -615,11 +615,11 @@ impl Drop for Rig {
         down.stderr(std::process::Stdio::null());
         let root = self.root().to_owned();
         let clean = async move {
-            // Best effort: `down` is under test itself, so remaining processes are killed afterwards.
+            // Ignore the result: `down` is under test itself, and remaining processes are killed afterwards.
             let _courtesy = tokio::time::timeout(DOWN_LIMIT, down.status()).await;
             processes::end(&root).await;
         };
-        // This function runs in the runtime of the test, which cannot block on a future. Another thread can.
+        // This function runs in the runtime of the test, which cannot block on a future. Another thread can block.
         let cleaner = std::thread::spawn(|| {
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -15,7 +15,7 @@ const SOURCE: &str = include_str!("shim.c");
 /// The variable with the path of the settings file, for preloaded processes.
 pub(crate) const VARIABLE: &str = "AGENT_TEAM_TEST_SHIM";
 
-/// The variable that prevents the shim from being preloaded into child processes.
+/// The variable that prevents preloading the shim into child processes.
 pub(crate) const ALONE: &str = "AGENT_TEAM_TEST_SHIM_ALONE";
 
 /// Offsets in the settings file, each of an `i64`: see `struct settings`.

@@ -1,6 +1,6 @@
-//! The simulation: a whole team in one thread. The supervisor's server, driver, core and store are the real ones; the
-//! machine, the network, the disk's answers and the workers are simulated, in virtual time, from one seed. The clients
-//! and the checkers are the torture's.
+//! The simulation: a whole team in one thread. The supervisor's server, driver, core and store are real. The machine,
+//! the network, the answers of the disk and the workers are simulated in virtual time, from one seed. The torture
+//! provides the clients and the checkers.
 //!
 //! ```text
 //! clients ─┐                              ┌─ machine: time, randomness, processes
@@ -72,7 +72,7 @@ pub struct Round {
     pub seed: u64,
     /// Frames delivered, and processes started and ended.
     pub steps: u64,
-    /// Virtual time.
+    /// The duration of the round in virtual time.
     pub lasted: Duration,
     /// The events as a subscriber receives them, with their times.
     pub journal: Vec<String>,

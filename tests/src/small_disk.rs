@@ -1,6 +1,6 @@
 //! A file system of a few MiB, to be filled and emptied. Called by the storage tests and by the torture.
 //!
-//! The file system is a tmpfs, which only root may mount. Dropping a [`SmallDisk`] unmounts it.
+//! The file system is a tmpfs, which only root may mount. Dropping a [`SmallDisk`] unmounts the file system.
 
 use std::fs;
 use std::io::Write;

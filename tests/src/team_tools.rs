@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-/// Calls a tool of the team, over MCP, and returns the text of the result. `server`: the command that the agent was given.
+/// Calls a tool of the team over MCP, and returns the text of the result. `server`: the command that the agent received
+/// for the team's tools.
 ///
 /// # Panics
 /// When the server does not start or answer.

@@ -8,7 +8,7 @@ use crate::{until, within};
 /// The variable that `cargo xtask test` sets when tmux is not available.
 const NO_TMUX: &str = "AGENT_TEAM_TEST_NO_TMUX";
 
-/// Whether tests that need tmux can run; prints a note if not.
+/// Whether tests that need tmux can run; prints a note if tmux is missing.
 pub fn is_here() -> bool {
     let here = std::env::var_os(NO_TMUX).is_none();
     if !here {

@@ -1,5 +1,5 @@
-//! The torture reports each planted fault as a violation of its guarantee. Without a planted fault, a short torture
-//! passes.
+//! Tests of the torture: it reports each planted fault as a violation of the fault's guarantee, and passes without a
+//! planted fault.
 
 #![expect(clippy::print_stderr, reason = "a failed test prints the report")]
 

@@ -4,7 +4,7 @@
 //! Builds the release binaries, continues in a release build of itself, and drives private installations through their
 //! sockets. The bench also measures the limits: bare sockets, syncs, SQLite, tmux and process starts without
 //! agent-team. Apart from the build and the file of `--json`, it writes only to its own temporary directory. It stops
-//! all processes that it started, also after an interrupt: see [`bench_dir`].
+//! all processes that it started, even after an interrupt: see [`bench_dir`].
 
 mod bench_dir;
 mod claims;
@@ -254,7 +254,7 @@ fn in_release() -> Result<()> {
         "empty_route",
     ]))?;
     let mut again = Command::new(built("release")?.join("agent-team-xtask"));
-    // `exec` keeps the pid, so that a signal to this process reaches the bench.
+    // `exec` keeps the pid, so that a signal to the pid of `xtask` reaches the bench.
     let error = again.args(std::env::args_os().skip(1)).exec();
     Err(error).context("cannot start the release build of the bench")
 }

@@ -60,9 +60,9 @@ const SHOWN: &str = "shown";
 /// The speed at which the recording is played for a user, in characters per second.
 const SPEED: &str = "100";
 
-/// The speed without a terminal, or with `--fast`. The model still pauses for a second before each answer, and ben's
-/// worker is killed during the first pause. A kill during a call would lose the effect of the call, and the recording
-/// does not repeat the call.
+/// The speed without a terminal, or with `--fast`. At this speed, the model still pauses for a second before each
+/// answer, and ben's worker is killed during the first pause. A kill during a call would lose the effect of the call,
+/// and the recording does not repeat the call.
 const FAST: &str = "1000";
 
 /// How long ben works before its worker is killed in front of a user.
@@ -75,7 +75,7 @@ const WATCH_PANES: &str = "\
    dora asks before it edits README.md: y in its pane allows it; space shows the rest of a long request
    Ctrl-b and an arrow key goes to another pane; Ctrl-b d detaches";
 
-/// The same without tmux: all members are in one process, which is not killed.
+/// The text without tmux: all members are in one process, which is not killed.
 const WATCH_ONE_TERMINAL: &str = "\
 ── watch a lead and three agents. Their models play a recording; files, commands and permissions are real
    tmux is not installed, so the members share this terminal: Tab shows the next one
@@ -128,7 +128,7 @@ pub(crate) fn build() -> Result<()> {
 
 /// Stops the demos that were shown to a user, and removes them.
 fn down() -> Result<()> {
-    // Without the programs no demo can be stopped, and a running one must not be removed.
+    // Build the programs first: without them, no demo can be stopped, and a running demo must not be removed.
     build()?;
     let program = dev_binaries()?.join("agent-team");
     let shown = shown_demos(&std::env::temp_dir(), Uid::effective())?;
@@ -154,7 +154,7 @@ fn shown_demos(temporary: &Path, user: Uid) -> Result<Vec<PathBuf>> {
         let entry = entry?;
         let directory = entry.path();
         let is_demo = entry.file_name().to_string_lossy().starts_with(PREFIX);
-        // The metadata of the entry, not of the target of a symbolic link.
+        // Read the metadata of the entry itself, not of the target of a symbolic link.
         let is_own = entry
             .metadata()
             .is_ok_and(|it| it.is_dir() && it.uid() == user.as_raw());

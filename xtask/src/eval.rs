@@ -146,8 +146,8 @@ pub(crate) fn step() -> Result<()> {
     })
 }
 
-/// Runs these tasks, `jobs` at a time, and returns their figures in the order of the tasks. Ctrl-C stops the running
-/// tasks before it returns an error, so that no process remains.
+/// Runs these tasks, `jobs` at a time, and returns their figures in the order of the tasks. After Ctrl-C, stops the
+/// running tasks and then returns an error, so that no process remains.
 fn evaluate(
     home: &EvalHome,
     model_source: &ModelSource,

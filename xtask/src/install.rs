@@ -25,7 +25,7 @@ const MANIFEST: &str = "share/agent-team/installed";
 /// The list of SHA-256 sums in an archive of `dist`.
 pub(crate) const SUMS: &str = "share/doc/agent-team/SHA256SUMS";
 
-/// Where the programs come from.
+/// The origin of the programs.
 #[derive(Debug)]
 pub(crate) enum Source {
     /// A build with this profile.
@@ -77,7 +77,7 @@ fn unverified(directory: &Path) -> String {
     )
 }
 
-/// A file to install, with its path below the prefix.
+/// A file to install: the file, and its path below the prefix.
 pub(crate) struct Item {
     pub(crate) from: PathBuf,
     pub(crate) to: String,
@@ -188,8 +188,8 @@ fn install_items(prefix: &Path, items: &[Item]) -> Result<()> {
     let mut now: BTreeSet<String> = items.iter().map(|item| item.to.clone()).collect();
     now.extend(before.iter().filter(|path| is_directory(path)).cloned());
     now.extend(missing_directories(prefix, &now)?);
-    // List old and new files until the old files are removed, so that uninstall knows all files even if this process
-    // crashes in between.
+    // List old and new files until the old files are removed, so that uninstall knows all files even if the
+    // installation crashes in between.
     write_manifest(prefix, &before.union(&now).cloned().collect())?;
     for (at, item) in items.iter().enumerate() {
         let to = prefix.join(&item.to);
@@ -222,7 +222,7 @@ fn missing_directories(prefix: &Path, files: &BTreeSet<String>) -> Result<BTreeS
     Ok(missing)
 }
 
-/// Directories in the manifest end with a slash.
+/// Whether this path of the manifest is a directory: such a path ends with a slash.
 fn is_directory(path: &str) -> bool {
     path.ends_with('/')
 }
@@ -245,7 +245,7 @@ fn remove_installed(prefix: &Path) -> Result<Vec<String>> {
         }
     }
     remove(prefix, MANIFEST)?;
-    // In reverse order, so that a directory comes before its parent.
+    // Remove the directories in reverse order, so that each is removed before its parent.
     for path in directories.iter().rev() {
         match fs::remove_dir(prefix.join(path)) {
             Ok(()) => {}
@@ -386,7 +386,8 @@ mod tests {
         let inode = |name: &str| fs::metadata(prefix.join(name)).unwrap().ino();
         let first = inode("bin/a");
         assert!(first == inode("bin/c") && first != inode("bin/b"));
-        // A supervisor can run the old file while the new one is installed. An interrupted installation left a link.
+        // The open file is like a supervisor that runs the old program during the installation. The link is left from
+        // an interrupted installation.
         let _running = fs::File::open(prefix.join("bin/a")).unwrap();
         fs::hard_link(prefix.join("bin/a"), prefix.join("bin/c.agent-team-new")).unwrap();
         install_items(&prefix, &items).unwrap();

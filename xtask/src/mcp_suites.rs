@@ -1,8 +1,9 @@
-//! `cargo xtask test mcp`: the official inspector and the official conformance suite of MCP against `agent-team mcp` and
-//! `agent-team serve`. Both are installed below the target directory with npm, with a Node.js that is new enough.
+//! `cargo xtask test mcp`: the official inspector and the official conformance suite of MCP against `agent-team mcp`
+//! and `agent-team serve`. Both are installed below the target directory with npm, and run with a Node.js that is new
+//! enough.
 //!
-//! Most scenarios of the suite need the tools, resources and prompts of its own sample server. [`SCENARIOS`] lists those
-//! that concern every server.
+//! Most scenarios of the suite need the tools, resources and prompts of its own sample server. [`SCENARIOS`] lists the
+//! scenarios for every server.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -128,7 +129,7 @@ impl Suites {
 
     fn run(&self) -> Result<()> {
         let program = self.program.to_str().context("the path is not UTF-8")?;
-        // The inspector starts servers with a few of its own variables only.
+        // The inspector starts servers with only a few of its own variables.
         let home = format!("AGENT_TEAM_HOME={}", self.home.display());
         self.inspect("stdio", &["-e", &home, program, "mcp"])?;
         let service = Server::start(&mut self.agent_team(&["serve", "--json"]))?;

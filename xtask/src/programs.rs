@@ -143,7 +143,7 @@ mod tests {
         let path = directory.path();
         let file = |name: &str, size| {
             let from = path.join(name);
-            // Files without content on the disk.
+            // Create files that have a size but occupy no disk space.
             fs::File::create(&from).unwrap().set_len(size).unwrap();
             let to = name.to_owned();
             Item { from, to }

@@ -281,11 +281,11 @@ fn from_clone(settings: &str, clone: &Path) -> String {
     settings.replace(ADVISORY_DB, &format!("file://{}", clone.display()))
 }
 
-/// The targets that are built and tested. Without the examples: each would link the whole library again. A test contains
-/// them as modules.
+/// The targets that are built and tested. The examples are not among them: each would link the whole library again. A
+/// test contains the examples as modules.
 const TESTED: [&str; 4] = ["--workspace", "--lib", "--bins", "--tests"];
 
-/// Whether this process has built the binaries.
+/// Set once this run has built the binaries.
 static IS_BUILT: AtomicBool = AtomicBool::new(false);
 
 /// Builds the tests with the binaries: cargo includes dev-dependencies in the resolution of features only when it

@@ -1,4 +1,4 @@
-//! Two members of one role, each with a prompt and a working directory of its own, that are added while the team runs.
+//! Two members of one role, added while the team runs. Each has its own prompt and working directory.
 //! The example needs no key.
 //!
 //! `cargo run -p agent-team --example spawn`

@@ -109,7 +109,7 @@ impl McpServer {
         self
     }
 
-    /// Whether the models find the tools by search, instead of having all of them in each request. Default: only if the
+    /// Whether the models search for the tools, instead of having all of them in each request. Default: only if the
     /// servers have many tools.
     #[must_use]
     pub fn search(mut self, on: bool) -> Self {

@@ -267,7 +267,7 @@ impl Role {
         self
     }
 
-    /// Removes the tools that change files from the role's members: `apply_patch`, `bash`, `edit`, `write` and `note`.
+    /// Takes from the role's members the tools that change files: `apply_patch`, `bash`, `edit`, `write` and `note`.
     #[must_use]
     pub fn coordinates(mut self) -> Self {
         self.coordinate = Some(true);

@@ -1,5 +1,5 @@
 //! The threads of the members' workers: each launch gets a thread with its own runtime. The worker starts a second
-//! thread, for its connection. Called by the supervisor, which knows a worker only by its launch.
+//! thread, for its connection. The supervisor starts workers here through the trait `Host`.
 //!
 //! A member that blocks its thread or panics does not affect other members.
 
@@ -18,7 +18,7 @@ use agent_team_teammate::RunError;
 use agent_team_teammate::hosted::{CustomTool, Engine, HostedLaunch, thread};
 use tokio::sync::oneshot;
 
-/// A member that is about to start: the input for the caller's choice of an engine.
+/// A member that is about to start: the input for the caller's choice of its engine and tools.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemberInfo {

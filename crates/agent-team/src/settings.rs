@@ -1,8 +1,8 @@
 //! The settings of a team, and the team file that corresponds to them. Used by the builder, and by the team when the
 //! variables of a run change.
 //!
-//! The settings are written as a team file and read by the team file's parser, so that both have the same rules and the
-//! same error messages.
+//! The settings are written as a team file and read by the team file's parser, so that the builder and team files have
+//! the same rules and the same error messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub enum BuildError {
     /// The team file contains settings that a project may not have without the user's trust.
     #[error("the team file needs trust for:\n{}\nto trust it, pass its digest: {digest}", lines.join("\n"))]
     Untrusted { lines: Vec<String>, digest: String },
-    /// Another team uses this session, in this process or in another one.
+    /// Another team uses this session, in this process or in another process.
     #[error("the session is in use by another team, here or in another process")]
     InUse,
     /// The supervisor refused the team.
@@ -148,7 +148,7 @@ impl TeamSettings {
         Ok(())
     }
 
-    /// The request that brings the team up. `variables` take precedence over the builder's variables.
+    /// The arguments of `team/up`. `variables` take precedence over the builder's variables.
     pub(crate) fn up(
         &self,
         variables: &BTreeMap<String, String>,
@@ -304,7 +304,7 @@ impl TeamSettings {
         Ok(spec)
     }
 
-    /// The environment of this process, unless [`TeamBuilder::clear_env`] was called, and the variables of the builder.
+    /// The environment of the program, unless [`TeamBuilder::clear_env`] was called, and the variables of the builder.
     fn members_environment(&self) -> BTreeMap<String, String> {
         let mut environment = BTreeMap::new();
         if !self.clears_env {

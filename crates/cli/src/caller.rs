@@ -63,8 +63,8 @@ pub(crate) fn environment() -> (BTreeMap<String, String>, Vec<String>) {
     (environment, lost)
 }
 
-/// Variables of a program that runs inside another agent. An agent that inherits these variables would behave as a part
-/// of that agent.
+/// The prefixes of variables that mark a process as started by an agent. Another agent that inherits these variables
+/// would behave as a part of that agent.
 const NESTED: [&str; 2] = ["CLAUDECODE", "CLAUDE_CODE_"];
 
 /// [`environment`] of a process that another program has started, such as a chat or an editor.

@@ -1,8 +1,8 @@
 //! The candidates for values of arguments when a shell completes them: members, tasks, requests, roles and teams of the
 //! running supervisor. Used by the clap definition; `verb/completions.rs` answers the shell.
 //!
-//! Completion must change nothing and must not block the shell: without a running supervisor it offers no names, an
-//! error prints nothing, and a slow query is abandoned.
+//! Completion must change nothing and must not block the shell: without a running supervisor these candidates are
+//! missing, an error prints nothing, and a slow query is abandoned.
 
 use std::time::Duration;
 
@@ -155,7 +155,8 @@ fn candidate(value: impl ToString, help: &str) -> CompletionCandidate {
     CompletionCandidate::new(value.to_string()).help((!help.is_empty()).then(|| help.into()))
 }
 
-/// The answer of the running supervisor; `None` when none runs, when it refuses, or after [`TIMEOUT`].
+/// The answer of the running supervisor; `None` when no supervisor runs, when it refuses the query, or after
+/// [`TIMEOUT`].
 fn answer_of<T>(query: impl AsyncFnOnce(&mut Session) -> Result<T, SessionError>) -> Option<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

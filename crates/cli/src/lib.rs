@@ -96,7 +96,8 @@ fn choose_theme() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Removes the suggestion of `--bypass`: an error about a misspelt option must not lead to running without permissions.
+/// Removes the suggestion of `--bypass`: an error about a misspelt option must not suggest a run without permission
+/// checks.
 fn drop_dangerous_suggestion(error: &mut clap::Error) {
     let suggested = error.get(ContextKind::SuggestedArg);
     if suggested == Some(&ContextValue::String("--bypass".to_owned())) {
@@ -105,7 +106,7 @@ fn drop_dangerous_suggestion(error: &mut clap::Error) {
     }
 }
 
-/// Prints a usage error, the help or the version; a usage error as JSON when `--json` is among the arguments.
+/// Prints a usage error, the help or the version. With `--json` among the arguments, a usage error is JSON.
 fn report_clap_error(error: &clap::Error) -> ExitCode {
     if wants_json() && error.use_stderr() {
         let text = error.render().to_string();
@@ -125,7 +126,7 @@ fn report_clap_error(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// Whether `--json` is among the arguments; works when the arguments do not parse.
+/// Whether `--json` is among the arguments, even if the arguments do not parse.
 fn wants_json() -> bool {
     let mut options = std::env::args_os().take_while(|arg| arg != "--");
     options.any(|arg| arg == "--json")

@@ -1,4 +1,4 @@
-//! Incremental reading of a log file, a member's or the supervisor's. The writer of a log appends to the file, and
+//! Reads the log file of a member or of the supervisor incrementally. The writer of a log appends to the file, and
 //! renames a long file to `.1`. Used by `logs`, `supervisor logs`, `top` and the single-terminal view. This module does
 //! not watch the file; the caller decides when to read.
 //!
@@ -33,7 +33,8 @@ pub(crate) struct LogLines {
 pub(crate) struct Log {
     path: PathBuf,
     file: Option<File>,
-    /// The incomplete UTF-8 character at the end of the last read.
+    /// The bytes with which the next read begins: an incomplete UTF-8 character or, after [`Log::lines`], an unfinished
+    /// line.
     partial: Vec<u8>,
 }
 

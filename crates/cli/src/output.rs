@@ -75,7 +75,7 @@ impl Output {
         }
     }
 
-    /// Prints a text as it is, also with `--json`.
+    /// Prints a text as it is, even with `--json`.
     pub(crate) fn write(self, text: &str) -> Result<(), Failure> {
         let mut stdout = anstream::stdout().lock();
         let written = stdout
@@ -92,13 +92,13 @@ impl Output {
         }
     }
 
-    /// Prints a note to stderr, also with `--json`, about data that is missing on stdout.
+    /// Prints a note about data that is missing on stdout to stderr, even with `--json`.
     pub(crate) fn warn(self, text: &str) {
         // A closed stderr must not fail the command.
         let _gone = writeln!(anstream::stderr(), "{text}");
     }
 
-    /// Asks a question on stderr; returns whether the user typed `y` or `yes`.
+    /// Asks for a confirmation on stderr; returns whether the user typed `y` or `yes`.
     pub(crate) fn ask(self, question: &str) -> Result<bool, Failure> {
         let mut stderr = anstream::stderr();
         let shown = write!(stderr, "{question}").and_then(|()| stderr.flush());
@@ -111,7 +111,7 @@ impl Output {
         ))
     }
 
-    /// Awaits the future. When it takes longer than [`SILENT_WAIT`], prints once what it waits for.
+    /// Awaits the future. When it takes longer than [`SILENT_WAIT`], prints once that the command waits for `what`.
     pub(crate) async fn waiting_for<T>(self, what: &str, wait: impl Future<Output = T>) -> T {
         let mut wait = pin!(wait);
         match tokio::time::timeout(SILENT_WAIT, &mut wait).await {
@@ -124,8 +124,8 @@ impl Output {
     }
 }
 
-/// Columns of the terminal on stdout, or of the view that shows the output of this command. `None` without both, so
-/// that nothing is cut.
+/// Columns of the terminal on stdout, or of the view that shows the output of this command. `None` if the output goes
+/// to neither, so that nothing is cut.
 pub(crate) fn columns() -> Option<usize> {
     let stdout = std::io::stdout();
     if !terminal::is_terminal(&stdout) {

@@ -41,7 +41,7 @@ impl Secrets {
             let (string, after) = from_quote.split_at(string_length(from_quote));
             match serde_json::from_str::<String>(string) {
                 Ok(text) => hidden.push_str(&Value::from(self.redact(&text)).to_string()),
-                // An invalid string may contain a secret in a form that is not found, so replace it.
+                // An invalid string may contain a secret in a form that is not found, so replace the whole string.
                 Err(_) => hidden.push_str("\"\""),
             }
             rest = after;
@@ -54,7 +54,7 @@ impl Secrets {
     pub(crate) fn redact(&self, text: &str) -> String {
         let mut secrets: Vec<(&String, &String)> = self.secrets.iter().collect();
         secrets.retain(|(_, value)| !value.is_empty());
-        // The longest first: a secret can contain another one.
+        // Replace the longest secret first: a secret can contain another secret.
         secrets.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
         secrets
             .into_iter()

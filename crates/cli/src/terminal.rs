@@ -1,4 +1,4 @@
-//! The user's terminal in raw mode: writes bytes, reads keys, and restores the terminal on every exit, also after a
+//! The user's terminal in raw mode: writes bytes, reads keys, and restores the terminal on every exit, even after a
 //! panic. Used by the full-screen view (`top`) and by the single-terminal view.
 //!
 //! Writes do not block: a terminal that accepts no output delays neither keys nor signals.
@@ -16,7 +16,7 @@ use rustix::process::{Signal, getpid, kill_process};
 
 use crate::output::style;
 
-/// The size of a terminal that reports none.
+/// The size of a terminal that reports no size.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
 
 /// Timeout for the answer of a terminal. It exceeds the delay of a slow connection, because a shell would read a late
@@ -58,9 +58,9 @@ pub(crate) async fn theme() -> Theme {
     }
 }
 
-/// Asks the terminal for its background colour. `None` if it does not answer in time. Discards keys that are
-/// typed meanwhile, except `^C`, which interrupts this process as usual: a key must not answer a question that the user
-/// has not seen.
+/// Asks the terminal for its background colour. `None` without a terminal that can answer, or if it does not answer in
+/// time. Discards keys that are typed meanwhile, except `^C`, which interrupts the program as usual: a key must not
+/// answer a dialog that the user has not seen.
 pub(crate) async fn theme_of_background() -> Option<Theme> {
     if std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb") {
         return None;
@@ -102,7 +102,7 @@ pub(crate) enum TerminalEvent {
     Closed,
 }
 
-/// The terminal in raw mode. Dropping it restores the terminal.
+/// The terminal in raw mode. Dropping this value restores the terminal.
 #[derive(Debug)]
 pub(crate) struct Terminal {
     tty: Tty,
@@ -138,11 +138,11 @@ impl Terminal {
         self.pending.extend_from_slice(bytes);
     }
 
-    /// Writes pending output and reads keys. Cancellation-safe.
+    /// Writes pending output and reads keys. Cancel-safe.
     pub(crate) async fn next(&mut self) -> TerminalEvent {
         let Self { tty, keys, pending } = self;
         let has_output = !pending.is_empty();
-        // Keys first: a terminal that accepts output all the time must not delay `^C`.
+        // Poll keys first: a terminal that accepts output all the time must not delay `^C`.
         tokio::select! {
             biased;
             keys = read(tty, keys) => keys.map_or(TerminalEvent::Closed, TerminalEvent::Keys),
@@ -156,7 +156,7 @@ impl Terminal {
     pub(crate) async fn leave(mut self, last: &[u8]) {
         self.write(last);
         let Self { tty, pending, .. } = &mut self;
-        // Exit also when the terminal accepts no output.
+        // Exit even if the terminal accepts no output.
         let _late = tokio::time::timeout(LAST_WRITE_TIMEOUT, write(tty, pending)).await;
     }
 }
@@ -171,7 +171,7 @@ async fn write(tty: &Tty, pending: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the keys of one read; `None` when the terminal is closed. Cancellation-safe.
+/// Returns the keys of one read; `None` when the terminal is closed. Cancel-safe.
 ///
 /// An escape byte may be the Escape key or the start of a sequence. If no further byte arrives within [`REST_OF_KEY`],
 /// an unfinished sequence counts as a key.

@@ -27,8 +27,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
-/// How long a supervisor may take to answer `initialize`. It accepts connections before it has restored its teams,
-/// which takes seconds for the largest teams.
+/// How long a supervisor may take to answer `initialize`. A supervisor accepts connections before it has restored its
+/// teams; the restore takes seconds for the largest teams.
 const INITIALIZE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Capacity of the queue of outgoing frames, and of the queue behind [`Incoming`].
@@ -63,7 +63,7 @@ pub enum ConnectError {
 pub enum CallError {
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// It is unknown whether the call took effect. Repeating it with the same key is safe.
+    /// It is unknown whether the call took effect. Repeating the call with the same key is safe.
     #[error("the connection to the supervisor closed")]
     Disconnected,
     #[error("cannot decode the answer to {method}")]
@@ -102,7 +102,7 @@ pub enum Arrival {
         method: String,
         params: Box<RawValue>,
     },
-    /// Must be answered by [`Client::answer`] or [`Client::refuse`] with this id.
+    /// The request must be answered by [`Client::answer`] or [`Client::refuse`] with this id.
     Request {
         id: Box<RawValue>,
         method: String,
@@ -115,7 +115,8 @@ type Outcome = Result<Box<RawValue>, Refusal>;
 #[derive(Debug, Default)]
 struct Calls {
     last_id: AtomicU64,
-    /// By id, so that the calls fail in their order when the connection closes; `None` once the connection has closed.
+    /// The waiting calls by id, so that they fail in this order when the connection closes. `None`: the connection has
+    /// closed.
     waiting: Mutex<Option<BTreeMap<u64, oneshot::Sender<Outcome>>>>,
 }
 
@@ -149,7 +150,7 @@ impl Handshake {
         initialize: &Initialize,
     ) -> Result<Handshake, ConnectError> {
         writer.queue(&rpc::initialize(INITIALIZE_ID, initialize));
-        // The first frame fits into the empty socket buffer, so this does not wait for the peer.
+        // The first frame fits into the empty socket buffer, so the flush does not wait for the peer.
         writer
             .flush()
             .await
@@ -216,7 +217,7 @@ impl Client {
         Client::over_frames(reader, FrameWriter::new(writer), initialize).await
     }
 
-    /// [`Client::over`] for any pair of byte streams. `reader` must accept frames of up to [`FRAME_MAX`] bytes.
+    /// Like [`Client::over`], for any pair of byte streams. `reader` must accept frames of up to [`FRAME_MAX`] bytes.
     ///
     /// # Errors
     /// As [`Handshake::finish`].
@@ -229,7 +230,7 @@ impl Client {
         handshake.finish().await
     }
 
-    /// Whether the connection has closed: every call fails from now on.
+    /// Whether the connection has closed. Calls over a closed connection fail.
     pub(crate) fn is_closed(&self) -> bool {
         self.calls.waiting().is_none()
     }
@@ -296,7 +297,7 @@ impl Client {
     }
 
     async fn send(&self, line: String) -> Result<(), Disconnected> {
-        // The queue accepts lines also after the peer has closed the connection: the writing task ends only when a
+        // The queue accepts lines even after the peer has closed the connection: the writing task ends only when a
         // write fails. The reading task notices the end first, and marks it in `calls`.
         if self.calls.waiting().is_none() {
             return Err(Disconnected);
@@ -306,7 +307,7 @@ impl Client {
 }
 
 impl Incoming {
-    /// The next notification or request; `None` when the connection has closed. Safe to cancel.
+    /// The next notification or request; `None` when the connection has closed. Cancel-safe.
     pub async fn next(&mut self) -> Option<Arrival> {
         self.arrivals.recv().await
     }
@@ -350,8 +351,8 @@ async fn read_initialized(reader: &mut FrameReader) -> Result<Initialized, Conne
     }
 }
 
-/// The tokio task that writes. Ends with the last client; dropping the write half closes the connection for the
-/// supervisor.
+/// The tokio task that writes. It ends when the last client is dropped. Dropping the write half then closes the
+/// connection for the supervisor.
 async fn write(mut writer: FrameWriter, mut lines: mpsc::Receiver<String>) {
     while let Some(line) = lines.recv().await {
         writer.queue(&line);

@@ -13,12 +13,13 @@ use serde_json::Value;
 pub struct DeniedCalls {
     /// The call of each pending request, in the form of its event.
     asked: BTreeMap<RequestId, Arc<str>>,
-    /// In the order of the denials.
+    /// The denied calls, in the order of the denials.
     denied: Vec<Arc<str>>,
 }
 
 impl DeniedCalls {
-    /// Must receive each event, in order. The call of a request that is older than the first event is not listed.
+    /// Adds an event. The caller must pass every event, in order. The call of a request that is older than the first
+    /// event is not listed.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the other events deny nothing"

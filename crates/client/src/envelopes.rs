@@ -66,7 +66,7 @@ struct Origin {
 }
 
 impl Envelopes {
-    /// For a subscriber that reads from revision 0.
+    /// Creates the conversion for a subscriber that reads from revision 0.
     pub fn new(team: TeamId) -> Self {
         Self {
             team,
@@ -78,8 +78,8 @@ impl Envelopes {
         }
     }
 
-    /// For a subscriber that starts at the revision of `team` or at an older revision. `tasks` must be read after
-    /// `team`.
+    /// Creates the conversion for a subscriber that starts at the revision of `team` or at an older revision. `tasks`
+    /// must be read after `team`.
     pub fn from_views(team: &TeamView, tasks: &[TaskView]) -> Self {
         let progress = |member: &MemberView| {
             let progress = MemberProgress {
@@ -101,7 +101,7 @@ impl Envelopes {
         }
     }
 
-    /// For a subscriber that begins while this run is under way.
+    /// Sets the run that is under way when the subscriber begins.
     #[must_use]
     pub fn in_run(mut self, run: Option<RunId>) -> Self {
         self.run = run;

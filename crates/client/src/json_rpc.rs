@@ -23,13 +23,13 @@ use tokio::task::JoinHandle;
 /// The notification that cancels a request.
 const CANCEL: &str = "$/cancel_request";
 
-/// The largest message, in bytes.
+/// Maximum length of a message, in bytes.
 const LINE_MAX: u32 = 16 << 20;
 
-/// The largest length of each of the two queues: received messages that are not handled, and messages to write.
+/// Maximum number of messages in each of the two queues: received messages that are not handled, and messages to write.
 const QUEUED_MAX: usize = 256;
 
-/// The largest number of bytes of the messages that are not handled yet.
+/// Maximum total length of the received messages that are not handled yet, in bytes.
 const QUEUED_BYTES_MAX: u32 = 2 * LINE_MAX;
 
 /// Why a request failed.
@@ -56,7 +56,7 @@ enum InvalidLine {
     Refused,
 }
 
-/// A message of the other side that is not a response.
+/// A request or a notification of the other side.
 #[derive(Debug)]
 pub struct Incoming {
     pub method: String,

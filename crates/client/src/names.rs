@@ -2,8 +2,8 @@
 //! and by the single-terminal view.
 //!
 //! A completion must not block: names that are not found within [`TIMEOUT`] are not offered. If the supervisor or the
-//! directory cannot be read, no name is offered. Of the workspace, only file names and ignore files such as
-//! `.gitignore` are read.
+//! directory cannot be read, no name is offered. This module reads only names of files in the workspace, and ignore
+//! files such as `.gitignore`.
 
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -66,11 +66,11 @@ fn name(name: String, description: &str) -> Name {
 /// with a slash. Follows no link out of `root`.
 pub async fn files(root: PathBuf, directory: PathBuf) -> Vec<Name> {
     let (finished, found) = tokio::sync::oneshot::channel();
-    // Not on the runtime's blocking pool: a shutdown of the runtime would wait for a thread that is blocked by the file
-    // system.
+    // Use a separate thread, not the runtime's blocking pool: a shutdown of the runtime would wait for a thread that is
+    // blocked by the file system.
     let thread = std::thread::Builder::new().name("files".to_owned());
     let started = thread.spawn(move || {
-        // Fails if the time limit has passed: the receiver was dropped.
+        // Sending fails if the time limit has passed: the receiver was dropped.
         let _sent = finished.send(entries(&root, &directory, Instant::now() + TIMEOUT));
     });
     if started.is_err() {

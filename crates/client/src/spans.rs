@@ -51,7 +51,7 @@ pub struct Span {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpanPosition {
     pub key: Arc<str>,
-    /// The key of the span that contains this one.
+    /// The key of the span that contains this span.
     pub parent: Option<Arc<str>>,
     /// The key of the outermost span.
     pub root: Arc<str>,
@@ -97,7 +97,7 @@ pub enum Awaited {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     UnderWay,
-    /// As intended.
+    /// The work was completed as intended.
     Done,
     Failed,
     /// Ended from outside, for example because the task was cancelled.
@@ -119,7 +119,7 @@ pub struct Spans {
 
 #[derive(Debug, Default)]
 struct MemberSpans {
-    /// Up or held.
+    /// The open span with [`Work::Up`] or [`Work::Held`].
     launch: Option<Span>,
     turn: Option<Span>,
     spent: Usage,
@@ -150,7 +150,7 @@ impl Spans {
         ended
     }
 
-    /// The turn whose end is kept back until the next event, if there is one.
+    /// Takes the ended turn that waits for the next event, if a turn waits. See `ended_turn`.
     pub fn take_ended(&mut self) -> Option<Span> {
         self.ended_turn.take()
     }
@@ -376,7 +376,7 @@ impl Spans {
     fn begin(&self, member: &MemberName, work: Work, at: u64) -> Span {
         let run = self.run.as_ref();
         let of_member = |span: &&Span| span.member.as_ref() == Some(member);
-        // A member can own several tasks; it works on the one that it claimed last.
+        // A member can own several tasks; it works on the task that it claimed last.
         let tasks = self.tasks.values().filter(of_member);
         let task = tasks.max_by_key(|span| span.from);
         let parent = match work {
@@ -389,7 +389,7 @@ impl Spans {
         Span::new(member, work, self.run(), parent.map(|it| &it.position), at)
     }
 
-    /// Ends the launch of a member, with its turn.
+    /// Ends the launch of a member and its turn.
     fn end_launch(&mut self, name: &MemberName, end: &End<'_>, ended: &mut Vec<Span>) {
         let member = self.member(name);
         let (turn, launch) = (member.turn.take(), member.launch.take());
@@ -409,7 +409,7 @@ impl Spans {
         ended.extend(span.map(|span| span.end(end)));
     }
 
-    /// A member waits for replies only within a turn.
+    /// Ends the waits of a member for replies: a member waits for replies only within a turn.
     fn end_replies(&mut self, member: &MemberName, end: &End<'_>, ended: &mut Vec<Span>) {
         let waits = self.waits.iter();
         let of_member = waits.filter(|(awaited, span)| {
@@ -436,7 +436,7 @@ impl Span {
         from: u64,
     ) -> Self {
         let name = member.as_ref().map_or("", |member| member.as_str());
-        // `up --fresh` begins the numbers again, so the key contains the time.
+        // `up --fresh` restarts the numbering, so the key contains the time.
         let key: Arc<str> = match &work {
             Work::Up { launch } => format!("up {name} {launch} {from}"),
             Work::Held { .. } => format!("held {name} {from}"),
@@ -474,14 +474,14 @@ impl Span {
         self
     }
 
-    /// The length within a window. `now`: the end of an open span.
+    /// The part of the span that is between `from` and `now`, in milliseconds. An open span ends at `now`.
     pub fn length_within(&self, from: u64, now: u64) -> u64 {
         let end = self.to.unwrap_or(now).min(now);
         end.saturating_sub(self.from.max(from))
     }
 }
 
-/// The total length of these intervals, each counted once where they overlap.
+/// The total length of these intervals. A time in several intervals counts once.
 pub fn union_length(intervals: impl IntoIterator<Item = (u64, u64)>) -> u64 {
     union(intervals).iter().map(|(from, to)| to - from).sum()
 }

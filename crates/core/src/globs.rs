@@ -1,8 +1,8 @@
 //! Whether two globs can match the same file. Called to warn about tasks that declare overlapping files.
 
-/// `*` and `?` do not cross a `/`, `**` does. A `[…]` or `{…}`, which ends at its first closing bracket, matches any
-/// text. So the answer may be yes although no file matches both globs. A wrong no is possible only if braces are
-/// nested, `[…]` contains a `]`, or a character is escaped.
+/// Whether some path may match both globs. `*` and `?` do not match a `/`; `**` does. Each `[…]` and `{…}`, up to its
+/// first closing bracket, counts as any text, so the result can be true although no path matches both globs. It can be
+/// wrongly false only if braces are nested, `[…]` contains a `]`, or a character is escaped.
 pub(crate) fn may_overlap(one: &str, other: &str) -> bool {
     let (one, other) = (tokens(one), tokens(other));
     // reach[i][j]: some text is matched by the first i tokens of `one` and the first j tokens of `other`.

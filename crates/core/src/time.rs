@@ -52,7 +52,7 @@ impl TokenHash {
         Self(hex(&Sha256::digest(token.as_bytes())))
     }
 
-    /// For a comparison in constant time.
+    /// The hash as bytes, for a comparison in constant time.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }

@@ -1,5 +1,5 @@
-//! The wake-ups of a team. All except the two for pings are derived from the state, so a restart of the supervisor does
-//! not lose them. The driver sleeps until the earliest wake-up; an idle team has none.
+//! The wake-ups of a team. All wake-ups except the two for pings are derived from the state, so a restart of the
+//! supervisor does not lose them. The driver sleeps until the earliest wake-up; an idle team has none.
 
 use agent_team_protocol::id::{LaunchId, MemberName, RequestId};
 

@@ -12,7 +12,7 @@ use crate::team::task::Task;
 /// The result of one input.
 #[derive(Debug, Default)]
 pub struct Transition {
-    /// To be stored, in this order, before any effect runs.
+    /// The driver stores these records, in this order, before it runs any effect.
     pub records: Vec<Record>,
     pub effects: Vec<Effect>,
     /// Tasks that the input completed, with their results. They have left the board.
@@ -26,7 +26,7 @@ pub struct Transition {
 pub struct TranscriptItems {
     pub member: MemberName,
     pub after: u64,
-    /// Each as JSON.
+    /// The items, each as JSON.
     pub items: Vec<Arc<str>>,
 }
 

@@ -64,10 +64,10 @@ impl Permissions {
         }
     }
 
-    /// Parses `view,steer`.
+    /// Parses a list of permissions, such as `view,steer`.
     ///
     /// # Errors
-    /// A word is unknown. The error does not contain it: it may be a token, in a line with the wrong order.
+    /// A word is unknown. The error does not contain the word: it may be a token, in a line with the wrong order.
     fn parse(words: &str) -> Result<Self, String> {
         let mut permissions = Self::READ_ONLY;
         for word in words.split(',') {
@@ -102,7 +102,7 @@ impl std::fmt::Debug for Tokens {
 pub enum TokenFileError {
     #[error(transparent)]
     Read(#[from] std::io::Error),
-    /// Contains the line, never the token.
+    /// Contains the number of the line, never the token.
     #[error("line {line}: {problem}")]
     Line { line: usize, problem: String },
     #[error("it contains no token")]

@@ -1,5 +1,5 @@
 //! `POST /ag-ui`: the team as an agent of the AG-UI protocol 1.0. A `RunAgentInput` gives the lead a goal, and the
-//! answer streams the events of the team until the goal is answered.
+//! answer streams the events of the team until the run ends or needs a decision of the user.
 //!
 //! ```text
 //! no run under way:  user message ─► run/start ────► events ─► RUN_FINISHED
@@ -61,7 +61,7 @@ struct Run {
     follower: Follower,
     envelopes: Envelopes,
     converter: Converter,
-    /// The run of the team; `None` if there is none.
+    /// The run of the team. `None`: the team has no run.
     run: Option<RunId>,
     /// Whether a needed decision ends the stream.
     interrupts: bool,
@@ -120,7 +120,7 @@ async fn open(service: &Arc<Service>, request: Request) -> Result<Run, Problem> 
     let earlier = service.recent_requests.find(&view.team, &input);
     let after = resume.or(earlier.as_ref().map(|earlier| earlier.after));
     let after = after.unwrap_or(view.revision).min(view.revision);
-    // Subscribe before the run starts, so that none of its output is missed.
+    // Subscribe before the run starts, so that the stream misses no output of the run.
     let session = service.session.separate(team.clone()).await;
     let subscription = Subscription::new(session, after, true).await?;
     let run = match (&earlier, &input.message) {
@@ -164,7 +164,8 @@ async fn open(service: &Arc<Service>, request: Request) -> Result<Run, Problem> 
     })
 }
 
-/// The run to follow, and its end if it is not under way. `wanted`: the run of the request, if it names one.
+/// The run to follow, and its end if it is not under way. `wanted`: the run to which the request, or the earlier
+/// request that it repeats, gave its message.
 fn end_of(wanted: Option<RunId>, newest: Option<RunView>) -> (Option<RunId>, Option<End>) {
     let Some(newest) = newest else {
         return (None, Some(End::Idle));
@@ -429,7 +430,7 @@ impl Run {
     }
 }
 
-/// Whether a decision of the user may be needed since this event.
+/// Whether this event may require a decision of the user.
 fn is_question(envelope: &Envelope) -> bool {
     let AgUi::Custom { name, value, .. } = &envelope.event else {
         return false;

@@ -45,7 +45,7 @@ const BODY_LIMIT: Duration = Duration::from_secs(10);
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The query parameter that names another team than the one of the service.
+/// The query parameter that names a team other than the team of the service.
 pub(crate) const TEAM: &str = "team";
 
 /// Answers a request for a resource.
@@ -120,7 +120,8 @@ pub(crate) fn check_permission(
     Err(Problem::new(StatusCode::FORBIDDEN, "not_permitted", detail))
 }
 
-/// The value of `Idempotency-Key`; a random key without one, so that the call can be repeated after a lost connection.
+/// The value of `Idempotency-Key`. Without this header, a random key, so that the call can be repeated after a lost
+/// connection.
 pub(crate) fn key(headers: &HeaderMap) -> Result<String, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let key = match (values.next(), values.next()) {
@@ -289,7 +290,7 @@ fn typed(name: &str, kind: Kind, text: String) -> Result<Value, Problem> {
     value.ok_or_else(|| bad_request(format!("{name} is not a {kind}: {text:?}")))
 }
 
-/// Refuses decisions that also change the user's settings: only the command line writes that file.
+/// Refuses decisions that also change the user's settings: only the command line writes the file of the settings.
 fn refuse_stored_rules(resource: &Resource, args: &Map<String, Value>) -> Result<(), Problem> {
     let scope = args
         .get("decision")

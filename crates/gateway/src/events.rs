@@ -43,7 +43,7 @@ const REPLAY_LIMIT: Duration = Duration::from_secs(60);
 /// How long a client waits until a replay may begin.
 const REPLAY_WAIT: Duration = Duration::from_secs(15);
 
-/// A client receives at most about this many bytes at once.
+/// A chunk that has reached this many bytes receives no further frame.
 const CHUNK_BYTES: usize = 32 << 10;
 
 /// The feeds by team.
@@ -53,7 +53,7 @@ pub(crate) type Feeds = Mutex<BTreeMap<TeamId, Arc<Feed>>>;
 #[derive(Debug)]
 pub(crate) struct Feed {
     ring: Mutex<Ring>,
-    /// Changes with each frame.
+    /// Changes with each frame, and when the feed ends.
     changed: watch::Sender<u64>,
 }
 
@@ -63,7 +63,7 @@ struct Ring {
     bytes: usize,
     /// The number of the first frame; frames are numbered from 0.
     first: u64,
-    /// All stored events after this revision, up to the newest one, are in the ring.
+    /// All stored events after this revision that the feed has received are in the ring.
     complete_after: Revision,
     /// The subscription has ended; the next client opens a new feed.
     has_ended: bool,
@@ -73,7 +73,7 @@ struct Ring {
 #[derive(Debug)]
 struct Frame {
     text: Bytes,
-    /// `None`: not stored; sent only to clients that are connected when it occurs.
+    /// `None`: the notice is not stored. Only clients that are connected when it occurs receive it.
     revision: Option<Revision>,
 }
 
@@ -84,7 +84,7 @@ struct Reader {
     position: Position,
     /// The last revision that the client has.
     after: Revision,
-    /// Sent before the first event.
+    /// The bytes to send before the first event.
     greeting: Option<Bytes>,
     _stream: OwnedSemaphorePermit,
 }
@@ -92,7 +92,7 @@ struct Reader {
 enum Position {
     /// The client resumes before the ring: it reads a subscription of its own.
     Before(Box<Replay>),
-    /// The number of the next frame; frames that are not stored are sent from `joined` on.
+    /// `next`: the number of the next frame. Frames without a revision are sent only from the number `joined` on.
     In { next: u64, joined: u64 },
 }
 
@@ -183,13 +183,14 @@ impl Feed {
         if let Some(feed) = find(&service.feeds, team) {
             return Ok(feed);
         }
-        // After a stop of the supervisor, all clients return at once. Without the lock each of them would open a
-        // connection and read all events before the first one inserts its feed.
+        // After a stop of the supervisor, all clients return at once. Without the lock, each of them would open a
+        // connection and read all events before the first client inserts its feed.
         let _opening = service.opening.lock().await;
         if let Some(feed) = find(&service.feeds, team) {
             return Ok(feed);
         }
-        // The roles and the run of an event follow from earlier events, so the subscription starts with the first.
+        // The roles and the run of an event follow from earlier events, so the subscription starts with the first
+        // event.
         let session = service.session.separate(TeamRef::Id(team.clone())).await;
         let subscription = Subscription::new(session, Revision(0), true).await?;
         let feed = Arc::new(Self {
@@ -206,7 +207,7 @@ impl Feed {
         let team = team.clone();
         tokio::spawn(async move {
             filled.await;
-            // The last client that still reads the ring then frees it.
+            // Remove the feed. The last client that still reads the ring then frees the ring.
             let mut feeds = lock(&feeds);
             if feeds
                 .get(&team)
@@ -233,7 +234,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Fills the ring until the user stops the supervisor. After a restart or a crash, waits for the next supervisor.
+/// Fills the ring until the follower fails: see [`Follower::next`].
 async fn fill(feed: Arc<Feed>, mut follower: Follower, mut envelopes: Envelopes) {
     loop {
         match follower.next().await {
@@ -254,7 +255,7 @@ async fn fill(feed: Arc<Feed>, mut follower: Follower, mut envelopes: Envelopes)
     }
 }
 
-/// The text of a notice.
+/// The frame of a notice; `None` if the notice yields no envelope.
 fn frame(notice: &Notice, envelopes: &mut Envelopes) -> Option<Frame> {
     let events = envelopes.notice(notice).iter().map(sse::data).collect();
     let revision = match notice {
@@ -342,7 +343,7 @@ impl Reader {
         }
     }
 
-    /// Moves into the ring once the ring has all events that follow.
+    /// Moves into the ring once the ring has all events that the client lacks.
     fn join_if_complete(&mut self) {
         if let Position::Before(_) = self.position {
             let ring = lock(&self.feed.ring);
@@ -352,7 +353,8 @@ impl Reader {
         }
     }
 
-    /// The frames from the position on, possibly none; `None` if the ring no longer has them.
+    /// The next chunk of frames, possibly empty. `None` if the ring has dropped the next frame, or if the feed has
+    /// ended and has no new frame.
     fn take(&mut self) -> Option<Vec<u8>> {
         let Position::In { next, joined } = &mut self.position else {
             return Some(Vec::new());

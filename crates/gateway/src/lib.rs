@@ -10,7 +10,7 @@
 //! - connections and their limits: [`listen`], [`stall`]; certificates: [`tls`]
 //! - the page: [`static_files`]; Prometheus: [`metrics`]; OpenTelemetry: [`telemetry`]
 //!
-//! The service stores nothing and knows no team: it passes on calls, and the supervisor decides.
+//! The service stores nothing on disk and decides nothing about teams: it passes calls to the supervisor.
 
 mod access;
 mod ag_ui;
@@ -69,19 +69,19 @@ use security::{Entry, Guard, Hosts};
 /// The OpenAPI document, generated from the table of resources and the types of the protocol.
 const OPENAPI: &str = include_str!("../schema/openapi.json");
 
-/// Calls in progress at once; the supervisor answers each within milliseconds, except stops.
+/// Maximum number of calls in progress. The supervisor answers each call within milliseconds, except stops.
 const CALLS_MAX: usize = 64;
 
-/// Clients that follow events at once.
+/// Maximum number of clients that follow events.
 const STREAMS_MAX: usize = 2048;
 
-/// Clients at once that read stored events which the ring no longer has.
+/// Maximum number of clients that read stored events which the ring no longer has.
 const REPLAYS_MAX: usize = 4;
 
-/// Clients that follow an AG-UI run at once; each has a subscription of its own.
+/// Maximum number of clients that follow a run through AG-UI or NexAU; each has its own subscription.
 const RUNS_MAX: usize = 64;
 
-/// Connections at once; further ones wait.
+/// Maximum number of connections; further connections wait.
 const CONNECTIONS_MAX: usize = STREAMS_MAX + 256;
 
 /// The shared state of all requests.
@@ -115,11 +115,12 @@ pub struct Settings {
     /// `None`: connections are not encrypted.
     pub tls: Option<Tls>,
     pub tokens: Tokens,
-    /// No request may change anything.
+    /// Whether all requests that change something are refused.
     pub read_only: bool,
-    /// Starts the teams of the sessions at `/team`, each with a name of its own. `None`: there are no sessions.
+    /// The template for the teams of the sessions at `/team`: each team gets its own name. `None`: there are no
+    /// sessions.
     pub sessions: Option<Box<Up>>,
-    /// Requests of one client per second.
+    /// Maximum number of requests of one client per second.
     pub rate: NonZeroU32,
     pub mcp: Option<McpRoute>,
 }
@@ -197,8 +198,8 @@ impl Gateway {
         })
     }
 
-    /// The URL of the page; with the token in its fragment, which browsers do not send. The tokens of a file are not
-    /// part of it. `None` on a Unix socket.
+    /// The URL of the page. Its fragment, which browsers do not send, contains the random token. The URL never contains
+    /// a token of a file. `None` on a Unix socket.
     pub fn url(&self) -> Option<String> {
         let Entry::Tcp { scheme, tokens, .. } = &self.guard.entry else {
             return None;

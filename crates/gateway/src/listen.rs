@@ -1,4 +1,4 @@
-//! The address of the service, and its connections.
+//! Binds the address of the service, and serves its connections within limits. Called by [`crate::Gateway`].
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,7 +23,8 @@ use tower_service::Service;
 use crate::stall::Unstalled;
 use crate::tls::Tls;
 
-/// How long a client may take to send the head of a request, and how long a connection without a request stays open.
+/// How long a client may take for the TLS handshake and for the head of a request, and how long a connection without a
+/// request stays open.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 
 /// Maximum size of the buffer of a connection, and so of the head of a request.
@@ -104,7 +105,7 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if self.identity.is_some() && self.identity == identity(&self.path) {
-            // Fails if another process removes the file at this moment.
+            // The removal fails if another process removes the file at this moment.
             let _removed = std::fs::remove_file(&self.path);
         }
     }
@@ -127,7 +128,7 @@ impl Listener {
         })
     }
 
-    /// Serves connections until the future is dropped. `connections` limits their number: further ones wait.
+    /// Serves connections until the future is dropped. `connections` limits their number: further connections wait.
     pub(crate) async fn serve(
         &self,
         router: Router,

@@ -21,7 +21,7 @@ use crate::access::Permission;
 use crate::call::{self, BODY_MAX};
 use crate::problem::Problem;
 
-/// Sessions at once. Each can be the connection of a joined member.
+/// Maximum number of sessions. Each can be the connection of a joined member.
 const SESSIONS_MAX: usize = 32;
 
 /// A session without requests ends after this time: a client that was killed does not end its session.

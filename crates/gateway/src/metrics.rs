@@ -1,4 +1,5 @@
-//! `GET /metrics`: the teams and the service in the text format of Prometheus. Needs a token like each other route.
+//! `GET /metrics`: the teams and the service in the text format of Prometheus. Needs a token, like the routes of the
+//! API.
 //!
 //! Teams are read from the supervisor for each scrape, so nothing is counted twice after a restart of the service. Only
 //! the requests to the service are counted here, in [`Requests`]. Labels have few values: names of teams and members,
@@ -29,7 +30,7 @@ use crate::call::Query;
 use crate::problem::Problem;
 use crate::{RUNS_MAX, STREAMS_MAX, Service};
 
-/// The number of teams with details. Further teams are only counted.
+/// Maximum number of teams with details. Further teams are only counted.
 const TEAMS_MAX: usize = 64;
 
 const STATES: [&str; 11] = [
@@ -395,7 +396,7 @@ fn write_service(text: &mut Exposition, service: &Service) {
     text.gauge(&AG_UI, used(RUNS_MAX, service.runs.available_permits()));
 }
 
-/// The word of a state on the wire.
+/// The name of a state in the protocol.
 fn word(state: &impl serde::Serialize) -> String {
     let word = serde_json::to_value(state).unwrap_or_default();
     word.as_str().unwrap_or("unknown").to_owned()

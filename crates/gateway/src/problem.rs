@@ -1,5 +1,5 @@
-//! Errors as problem documents (RFC 9457), with the codes of the command line. Every error answer of the service is
-//! made here.
+//! Errors as problem documents (RFC 9457), with the codes of the command line. All error answers of the service are
+//! made here, except the faulty fields of NexAU and the errors of MCP sessions.
 
 use std::borrow::Cow;
 
@@ -65,7 +65,7 @@ impl Problem {
         &self.detail
     }
 
-    /// Replaces the status of a refusal. The status of a failure, such as a lost supervisor, remains.
+    /// Replaces the status of a refusal. The status 429, and the status of a failure such as a lost supervisor, remain.
     #[must_use]
     pub(crate) fn with_client_status(mut self, status: StatusCode) -> Self {
         if self.status.is_client_error() && self.status != StatusCode::TOO_MANY_REQUESTS {
@@ -161,7 +161,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// The problem of a request with a method that its path does not have. Keeps the list of methods that the router made.
+/// The answer to a request with a method that its path does not have. Keeps the header `Allow` of the router.
 pub(crate) fn method_not_allowed(routed: &Response) -> Response {
     let detail = "the resource does not have this method";
     let mut response = Problem::invalid(StatusCode::METHOD_NOT_ALLOWED, detail).into_response();
@@ -171,7 +171,7 @@ pub(crate) fn method_not_allowed(routed: &Response) -> Response {
     response
 }
 
-/// The word of a code, as on the socket and in `--json`.
+/// The name of a code, as on the socket and in `--json`.
 fn name(code: ErrorCode) -> String {
     let name = serde_json::to_value(code).expect("a code is a text");
     name.as_str().unwrap_or("unknown").to_owned()

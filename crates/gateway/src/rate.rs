@@ -1,5 +1,5 @@
 //! Limits the requests of one client per second, so that a client in an endless loop leaves room for others. Called for
-//! each request, after its token is known.
+//! each request of a permitted origin, after the lookup of its token.
 //!
 //! A client is an address and a token. Requests without a valid token share one limit per address, which the requests
 //! with a token do not use.
@@ -16,7 +16,7 @@ pub const RATE_DEFAULT: NonZeroU32 = NonZeroU32::new(1000).expect("the rate is n
 /// A client that was silent may send this many seconds' worth of requests at once.
 const BURST_SECONDS: f64 = 2.0;
 
-/// Clients whose requests are counted at once. Further ones share one limit.
+/// Maximum number of clients that have a limit of their own. All further clients share one limit.
 const CLIENTS_MAX: usize = 4096;
 
 /// The sender of a request.

@@ -1,5 +1,5 @@
-//! Checks each request before its resource sees it, and sets the headers of each answer. Called for every request, also
-//! for unknown paths.
+//! Checks each request before its resource receives it, and sets the headers of each answer. Called for every request,
+//! even for unknown paths.
 //!
 //! The checks keep pages of other origins out. A page can name any host that resolves to this machine (DNS rebinding),
 //! hence the exact `Host`. It can send requests that need no preflight, hence `Origin`, `Sec-Fetch-Site` and the media
@@ -25,7 +25,7 @@ use crate::problem::Problem;
 use crate::rate::{RateKey, RateLimit};
 use crate::static_files;
 
-/// The policy of the page: own scripts and requests only, no inline styles, no markup from strings.
+/// The policy of the page: only scripts and requests of the service, no inline styles, no markup from strings.
 const POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; \
     img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
@@ -40,7 +40,7 @@ const TARGET_MAX: usize = 8 << 10;
 #[derive(Debug)]
 pub(crate) struct Guard {
     pub(crate) entry: Entry,
-    /// The permissions that any request can have.
+    /// The largest set of permissions that a request can have.
     pub(crate) most: Permissions,
     pub(crate) rate: RateLimit,
 }
@@ -179,7 +179,7 @@ impl Guard {
     }
 }
 
-/// The host that the request names. Requests name exactly one, and it must be this service.
+/// The host that the request names. A request must name exactly one host, which must be this service.
 fn host<'a>(request: &'a Request, hosts: &Hosts) -> Result<&'a str, Problem> {
     let host = only(request.headers(), &HOST).flatten();
     // A target such as `GET http://HOST/path` names the host, too.

@@ -17,7 +17,7 @@ use crate::problem::Problem;
 /// A comment is sent after this time without an event, so that both sides notice a lost connection.
 pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// An event that clients skip.
+/// A comment line, which clients ignore.
 pub(crate) const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -40,8 +40,8 @@ pub(crate) fn data(document: &impl Serialize) -> String {
     format!("data: {text}\n\n")
 }
 
-/// These events as one text. Only the last one has the id: a client that is cut off between them receives all of them
-/// again.
+/// These events as one text. Only the last event has the id: a client that is cut off between the events receives all
+/// of them again.
 pub(crate) fn with_id(revision: Option<Revision>, mut events: Vec<String>) -> String {
     if let Some(Revision(revision)) = revision {
         let last = events.pop().unwrap_or_else(|| "\n".to_owned());

@@ -6,8 +6,8 @@
 //!              └─ ended turn ─► its transcript items ─► steps.rs ──┘
 //! TeamShow, steps ─► measures.rs ─────────────────────────────────────┘
 //! ```
-//! The spans are made from the stored events when they end, so no member and no supervisor waits for the collector. Ids
-//! follow from the history: a span that is exported twice has the same ids.
+//! A span is made from stored events when it ends, so no member and no supervisor waits for the collector. Ids follow
+//! from the history: a span that is exported twice has the same ids.
 //!
 //! No text of users, models, tools or members is exported: only names, ids, states, times, tokens and costs.
 
@@ -43,10 +43,10 @@ use self::trace::Trace;
 /// Pause before the events of the team are followed again, after the supervisor was stopped.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// How long the last spans may take at the end of the service.
+/// How long the last export may take when the service ends.
 const FLUSH_LIMIT: Duration = Duration::from_secs(3);
 
-/// The largest number of transcript items of one turn that are read.
+/// Maximum number of transcript items that are read for one turn.
 const ITEMS_MAX: u64 = 2_000;
 
 /// Exports the spans and the metrics of one team.
@@ -66,7 +66,8 @@ pub struct Telemetry {
     last: Revision,
     /// Spans that end at or before this revision are not exported: an earlier service may have exported them.
     after: Option<Revision>,
-    /// For each member in a turn: the number of items, and the time at which they were stored.
+    /// For each event that stored items of a member's turn: the length of the transcript after the event, and the time
+    /// of the event.
     stored: BTreeMap<MemberName, Vec<(u64, u64)>>,
     /// The models of the members, as `provider/model`.
     models: BTreeMap<MemberName, String>,
@@ -145,7 +146,7 @@ impl Telemetry {
                 self.export(&span).await;
             }
             if let (Work::Turn { .. }, Some(member)) = (&span.work, &span.member) {
-                // The entries of the next turn may be there already.
+                // The entries of the next turn may already be stored.
                 if self.spans.turn(member).is_none() {
                     self.stored.remove(member);
                 }
@@ -177,7 +178,8 @@ impl Telemetry {
             let end = length.min(first + ITEMS_MAX);
             let mut after = first;
             while after < end {
-                // A member without a transcript, or a transcript that was discarded meanwhile: only the turn is known.
+                // The page cannot be read, for example because the transcript was discarded: export the turn with the
+                // steps so far.
                 let Some(page) = read_items(&mut self.calls, &member, after).await else {
                     break;
                 };
@@ -199,7 +201,7 @@ impl Telemetry {
         }
     }
 
-    /// The model of a member can change between two turns.
+    /// Reads the model of a member, which can change between two turns.
     async fn read_model(&mut self, member: &MemberName) {
         let args = OneMember {
             member: member.clone(),
@@ -225,14 +227,14 @@ impl Telemetry {
         otlp::resource(&self.settings, &self.team)
     }
 
-    /// Sends what has ended, for at most three seconds.
+    /// Sends the ended spans and the metrics, for at most three seconds.
     pub async fn finish(mut self) {
         let last = async {
             self.flush().await;
             self.measure().await;
             self.sender.finish().await;
         };
-        // The collector may be gone.
+        // The collector may not answer.
         let _elapsed = tokio::time::timeout(FLUSH_LIMIT, last).await;
     }
 }

@@ -1,5 +1,5 @@
-//! Static data about models: window sizes and prices. Loaded by workers, by `doctor`, and to list the known models.
-//! [`crate::open`] looks each model up here.
+//! Static data about models: window sizes and prices. Loaded by workers, by `doctor`, and by the commands that list
+//! models. [`crate::open`] looks each model up here.
 //!
 //! ```text
 //!  config.toml [models.<provider>] ─► models.toml ─► catalogue.toml (built in) ─► defaults
@@ -22,7 +22,7 @@ use crate::usage::{Price, Rates, Tier};
 
 const BUILT_IN: &str = include_str!("catalogue.toml");
 
-/// The user's own catalogue, beside `config.toml`.
+/// The file with the user's own catalogue, in the directory of `config.toml`.
 const OWN_FILE: &str = "models.toml";
 
 /// The assumed window size, in tokens, of an unknown model of a remote provider.
@@ -45,10 +45,10 @@ enum Source {
     BuiltIn,
 }
 
-/// The data about models.
+/// The data about all known models.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
-    /// An earlier source takes precedence.
+    /// The sources, in descending precedence.
     sources: [(Source, Tables); 3],
 }
 
@@ -262,7 +262,8 @@ fn read_own(path: &Path) -> Result<Tables, CatalogueError> {
     Ok(tables)
 }
 
-/// Checks providers and prices. `above`: the part of a table's name before the provider.
+/// Checks that all providers are known and all prices are valid. `above`: the part of a table's name before the
+/// provider.
 fn check(path: &Path, above: &'static str, tables: &Tables) -> Result<(), CatalogueError> {
     for (provider, models) in tables {
         let path = || path.to_owned();
@@ -350,15 +351,15 @@ impl Entry {
         }
     }
 
-    /// The data about a model of this provider with these fields.
+    /// The data about a model of this provider: these fields, and defaults for the missing ones.
     fn data_at(&self, provider: &Provider) -> ModelData {
         let window = if provider.is_local() {
             LOCAL_WINDOW
         } else {
             WINDOW
         };
-        // A provider without its own base URL, `openai-compatible`, may be any server: `open` checks whether it runs on
-        // this machine.
+        // The provider `openai-compatible` has no base URL, so its server may run anywhere: `open` checks whether the
+        // server runs on this machine.
         let free = provider.is_local() && !provider.base_url.is_empty();
         self.model_data(window, free)
     }
@@ -403,7 +404,7 @@ impl TierEntry {
     }
 }
 
-/// Cached tokens cost as much as other input if no other price is set.
+/// The rates for these prices. Cached tokens without a price cost as much as other input.
 fn rates(input: f64, output: f64, cache_read: Option<f64>, cache_write: Option<f64>) -> Rates {
     Rates {
         input,

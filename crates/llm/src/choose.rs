@@ -25,7 +25,7 @@ const LIST: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice {
     pub name: ModelName,
-    /// For the user, such as "OPENAI_API_KEY is set".
+    /// The reason of the choice, for the user, such as "OPENAI_API_KEY is set".
     pub why: String,
 }
 
@@ -51,7 +51,7 @@ pub enum ChooseError {
 }
 
 impl ChooseError {
-    /// The text for a display with several lines: the options for the user are a list.
+    /// Formats the error for a display with several lines: the options of the user are a list.
     pub fn in_lines(&self) -> String {
         let Self::None {
             keys,
@@ -153,7 +153,7 @@ enum Served {
     NoModel {
         url: String,
     },
-    /// No connection, or no valid list of models.
+    /// The server accepts no connection, or returns no valid list of models.
     NoResponse,
 }
 

@@ -1,5 +1,5 @@
-//! A list of models, of which one answers the requests. Each launch of an agent creates a list if this crate opens the
-//! models of the agent, even if there is only one model.
+//! A list of models, of which one answers the requests. If this crate opens the models of an agent, each launch of the
+//! agent creates such a list, even for only one model.
 //!
 //! The first model answers until it fails for a reason that may not apply to another model: its provider rejects the
 //! key, the budget is exhausted, the model does not exist, or it is overloaded or unreachable after all retries. Then
@@ -25,7 +25,7 @@ pub struct FallbackModel {
 
 impl FallbackModel {
     /// # Panics
-    /// If there is no model.
+    /// If `models` is empty.
     pub fn new(models: Vec<Box<dyn Model>>) -> Self {
         assert!(!models.is_empty(), "no model");
         Self {
@@ -63,8 +63,8 @@ impl ModelLayer for FallbackModel {
         &*self.models[self.current.load(Ordering::Relaxed)]
     }
 
-    /// A search by the provider is offered only if each of the models has it or may have it: the tools are chosen once
-    /// per launch.
+    /// The search of the provider is offered only if no model of the list is known to lack it: the tools are chosen
+    /// once per launch.
     fn search_support(&self) -> SearchSupport {
         let mut all = self.models.iter().map(|model| model.search_support());
         match all.any(|support| support == SearchSupport::Unsupported) {

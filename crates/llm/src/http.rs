@@ -52,8 +52,8 @@ use crate::usage::Price;
 /// The default time without any byte after which the connection counts as dead.
 pub(super) const SILENCE: Duration = Duration::from_secs(120);
 
-/// The same for a server on this machine: without a fast graphics card, it may read a long prompt for minutes before it
-/// sends the first byte.
+/// The default for a server on this machine. Without a fast graphics card, such a server may read a long prompt for
+/// minutes before it sends the first byte.
 pub(super) const LOOPBACK_SILENCE: Duration = Duration::from_secs(600);
 
 /// The largest part of an error response that is read, in bytes.
@@ -65,25 +65,25 @@ const ANSWER_MAX: usize = 64 << 20;
 /// The version of the Messages API.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 
-/// Lets Claude 4.5 and earlier think after each result, and not only before the first call of a turn. Later models do so
-/// by themselves. Source: as for `effort`.
+/// The value of the header `anthropic-beta` with which Claude 4.5 and earlier think after each result, and not only
+/// before the first call of a turn. Later models do so without it. Sources: see `effort`.
 const THINKS_BETWEEN_CALLS: &str = "interleaved-thinking-2025-05-14";
 
 /// The address and authentication of a model. Has no `Debug`: URLs of servers and proxies may contain passwords.
 pub(crate) struct Endpoint {
     pub(super) provider: &'static Provider,
-    /// With the version in its path, without a trailing slash.
+    /// The base URL, with the version in its path and without a trailing slash.
     pub(super) base_url: String,
     /// The query of each request, such as Azure's `api-version=2024-10-21`.
     pub(super) query: Option<String>,
     pub(super) search_support: SearchSupport,
     /// The configured API.
     pub(super) wire: Option<Wire>,
-    /// Later requests repeat the model's reasoning.
+    /// Whether later requests repeat the model's reasoning.
     pub(super) takes_thoughts: bool,
     /// Additional fields of the request body.
     pub(super) extra_body: Map<String, Value>,
-    /// Trusted in addition to the built-in certificates.
+    /// The certificates that are trusted in addition to the built-in certificates.
     pub(super) certificates: Vec<Certificate>,
     pub(super) key: Option<Key>,
     /// The configured additional headers, in lower case.
@@ -149,11 +149,11 @@ impl HttpModel {
         })
     }
 
-    /// A provider refuses the whole request if it cannot decode an image or accepts none. A request that may have
-    /// failed for this reason is repeated: first without the files after the last answer, then without any file. Files
-    /// are remembered as refused only if a repetition without them succeeds and the error was a refusal: an error about
-    /// the total size, or of the server, may have another reason. If all repetitions fail, the result is the first
-    /// error; the branches below return the exceptions.
+    /// A provider refuses the whole request if it cannot decode an image, or if the model accepts no images. A request
+    /// that may have failed for this reason is repeated: first without the files after the last answer, then without
+    /// any file. A file is remembered as refused if the first error was a refusal and a repetition without the file
+    /// succeeds. Other errors, such as a server error or an error about the total size, may have another reason. If all
+    /// repetitions fail, the result is the first error; the branches below return the exceptions.
     async fn ask(&self, prompt: Prompt<'_>, on_delta: OnDelta<'_>) -> Result<Answer, ModelError> {
         let loaded = {
             let refused = self.refused_media();
@@ -166,7 +166,7 @@ impl HttpModel {
             on_delta(delta);
         };
         let answer = self.request(prompt, &loaded, &mut on_delta).await;
-        // An answer that has begun is not repeated: the user has already seen its first deltas.
+        // If deltas of an answer have arrived, do not repeat the request: the user has already seen these deltas.
         let mut failure = match answer {
             Err(error) if !loaded.is_empty() && !has_begun.load(Ordering::Relaxed) => error,
             answer => return answer,
@@ -263,7 +263,7 @@ impl HttpModel {
             .post(&self.url)
             .headers(self.headers.clone())
             .body(body.to_string());
-        // Sent beside a header of the user with the same name.
+        // If the user has set this header too, the request contains both values.
         if self.wire == Wire::Messages && body["thinking"].get("budget_tokens").is_some() {
             request = request.header("anthropic-beta", THINKS_BETWEEN_CALLS);
         }
@@ -381,8 +381,8 @@ enum Cause {
     Unsure,
 }
 
-/// `None`: images and PDFs do not cause this error. OpenRouter reports a model that accepts no images as unknown: "No
-/// endpoints found that support image input".
+/// Returns how images and PDFs may have caused this error. `None`: they did not cause it. OpenRouter reports a model
+/// that accepts no images as unknown: "No endpoints found that support image input".
 fn media_as_cause(error: &ModelError) -> Option<Cause> {
     match error {
         ModelError::Refused {

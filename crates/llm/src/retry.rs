@@ -151,7 +151,7 @@ mod tests {
         effort: None,
     };
 
-    /// Fails with these errors, the last one first, and then answers.
+    /// A model that fails with these errors, the last one first, and then answers.
     #[derive(Debug, Default)]
     struct Failing {
         errors: Mutex<Vec<ModelError>>,

@@ -49,7 +49,7 @@ pub struct Tier {
 pub struct Price {
     #[serde(flatten)]
     pub rates: Rates,
-    /// In ascending order of `above`.
+    /// The tiers, in ascending order of `above`.
     pub tiers: Vec<Tier>,
 }
 

@@ -13,11 +13,11 @@ use super::shell::{self, Line, Target};
 /// Maximum number of paths of a call that are resolved. Deny and ask rules still match further paths as written.
 const PATHS_MAX: usize = 256;
 
-/// For up to this many separators of an argument, the whole text after the separator is also tried as a path: a file
+/// For up to this many separators of an argument, the whole text after the separator is also treated as a path: a file
 /// name can contain separators.
 const SUFFIXES_MAX: usize = 16;
 
-/// In a cluster of options, the text after the first letter, and after each of up to this many last letters, is tried
+/// In a cluster of options, the text after the first letter, and after each of up to this many last letters, is treated
 /// as a path.
 const LETTERS_MAX: usize = 64;
 
@@ -53,7 +53,7 @@ pub enum Action {
     Fetch(String),
     /// Searches the web.
     Search,
-    /// Calls a tool of an MCP server, by its full name.
+    /// Calls a tool of an MCP server. Contains the full name of the tool.
     Mcp(String),
     /// Affects only the state of the member, or a note of its team.
     Own,
@@ -101,7 +101,7 @@ impl Action {
     }
 }
 
-/// The paths of a list. `None` if it is empty or contains anything else.
+/// The paths of a list. `None` if the list is empty or contains a value that is not a text.
 fn paths(list: &Value) -> Option<Vec<String>> {
     let list = list.as_array().filter(|list| !list.is_empty())?;
     let paths = list.iter().map(|path| path.as_str().map(str::to_owned));
@@ -132,8 +132,8 @@ impl ToolCall {
         }
     }
 
-    /// The path as the worker resolved it. `None` if the worker did not resolve it, or reported another absolute path
-    /// than the one that follows from the text.
+    /// The path as the worker resolved it. `None` if the worker did not resolve the path, or reported an absolute path
+    /// that does not follow from the text.
     pub(crate) fn known(&self, given: &str) -> Option<&CallPath> {
         let call_path = self.paths.find(given)?;
         (call_path.path == CallPath::lexical(&self.directory.path, given)).then_some(call_path)
@@ -152,9 +152,9 @@ impl ToolCall {
     }
 }
 
-/// The directory that the leading `cd`s of a line lead to, relative to the call's directory, and the number of these
-/// pipelines. `None` if the directory of some command is uncertain: a `cd` has an option, a redirection or not exactly
-/// one argument, is not at the start, or is in a line that joins pipelines with another operator than `&&`.
+/// The directory to which the leading `cd`s of a line lead, relative to the call's directory, and the number of these
+/// pipelines. `None` if the directory of a command is uncertain: the line joins pipelines with another operator than
+/// `&&`, or a `cd` is not at the start, has an option or a redirection, or does not have exactly one argument.
 pub(crate) fn leading_cds(line: &Line) -> Option<(Option<String>, usize)> {
     let cd = |index: usize| match line.pipelines[index].commands.as_slice() {
         [command] if command.argv[0] == "cd" => Some(command),
@@ -196,8 +196,8 @@ pub(crate) fn join(directory: Option<&str>, path: &str) -> String {
     }
 }
 
-/// The parts of an argument that can be paths: all of it, the text after an option's letters (`-f.env`, `-nf.env`), and
-/// the text after and between separators (`--file=.env`, `HEAD:.env`, `-d@.env`, `host:.env`).
+/// The parts of an argument that can be paths: the whole argument, the text after an option's letters (`-f.env`,
+/// `-nf.env`), and the text after and between separators (`--file=.env`, `HEAD:.env`, `-d@.env`, `host:.env`).
 pub(crate) fn paths_in(argument: &str) -> impl Iterator<Item = &str> {
     let parts = std::iter::once(argument)
         .chain(after_letters(argument))

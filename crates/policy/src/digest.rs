@@ -1,4 +1,5 @@
-//! The canonical form of a call and its digest. Decisions are bound to the digest, so that the shown call is what runs.
+//! The canonical form of a call and its digest. A decision is bound to the digest, so that only the call that was shown
+//! can run.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,15 +18,16 @@ impl Digest {
         Self::of_bytes(canonical(call).as_bytes())
     }
 
-    /// The digest of any other bytes that a decision is bound to.
+    /// The digest of any other bytes to which a decision is bound.
     pub fn of_bytes(bytes: &[u8]) -> Digest {
         Digest(Sha256::digest(bytes).into())
     }
 }
 
-/// One JSON document: the tool, its arguments, whether a sandbox confines the call, the directory and the changes to
-/// the environment, with sorted keys in every object. A decision about an exact call applies to each call with the same
-/// document. The resolved paths of the arguments, and what the sandbox guarantees, are not part of the document.
+/// Formats a call as one JSON document: the tool, its arguments, whether a sandbox confines the call, the directory and
+/// the changes to the environment, with sorted keys in every object. A decision about an exact call applies to each
+/// call with the same document. The resolved paths of the arguments, and the guarantees of the sandbox, are not part of
+/// the document.
 pub fn canonical(call: &ToolCall) -> String {
     let mut text = String::from("{\"arguments\":");
     write(&mut text, &call.arguments);
@@ -38,7 +40,7 @@ pub fn canonical(call: &ToolCall) -> String {
     let directory = call.directory.resolved.as_os_str().as_encoded_bytes();
     match std::str::from_utf8(directory) {
         Ok(directory) => write_string(&mut text, directory),
-        // Arrays for bytes that are not UTF-8, so that they cannot equal any text.
+        // Write bytes that are not UTF-8 as an array, so that they cannot equal a text.
         Err(_) => {
             let bytes = directory.iter().map(|byte| Value::from(*byte)).collect();
             write(&mut text, &Value::Array(bytes));
@@ -62,7 +64,7 @@ pub fn canonical(call: &ToolCall) -> String {
 fn write(text: &mut String, value: &Value) {
     match value {
         Value::Object(object) => {
-            // Sorted explicitly: another crate can enable serde_json's `preserve_order` feature, and then the map is
+            // Sort explicitly: another crate can enable serde_json's `preserve_order` feature, which leaves the map
             // unordered.
             let mut keys: Vec<&String> = object.keys().collect();
             keys.sort_unstable();

@@ -1,4 +1,4 @@
-//! Rules that the user can allow instead of only the exact request, derived from the request itself. Called by the
+//! Rules that the user can allow instead of the exact request. They are derived from the request. Called by the
 //! supervisor for the view of a request.
 //!
 //! The rules of an offer together cover the request. The prefix of an offered rule never begins with a program that

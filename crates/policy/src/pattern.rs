@@ -33,12 +33,12 @@ impl Fault {
 /// The meaning of the rest of a line for one of its commands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct CommandContext {
-    /// The command's input is another command's output.
+    /// Whether the command's input is another command's output.
     pub(crate) piped: bool,
-    /// The command's input is another command's output, or a file.
+    /// Whether the command's input is another command's output, or a file.
     pub(crate) fed: bool,
-    /// A `cd` changed the command's directory.
+    /// Whether a `cd` changed the command's directory.
     pub(crate) after_cd: bool,
-    /// A later program of the pipeline may execute the command's output.
+    /// Whether a later program of the pipeline may execute the command's output.
     pub(crate) evaluated: bool,
 }

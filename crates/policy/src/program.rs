@@ -1,9 +1,9 @@
-//! Knowledge about programs: which run other programs, which evaluate an argument as code, and which write the files in
-//! their arguments. Called by the rules, the judge and the offers.
+//! Tables and checks of programs: programs that run other programs, that evaluate an argument as code, or that write
+//! the files in their arguments. Called by the rules, the judge and the offers.
 //!
 //! A program that is not listed counts as plain: the author of its allow rule is responsible. An entry can only narrow
-//! what an allow rule covers, with one exception: `timeout`, `nice`, `nohup` and `stdbuf` before a command are covered
-//! by a rule for that command. The lists of [`is_inert`] narrow what deny and ask rules match.
+//! the calls that an allow rule covers. There is one exception: a rule for a command also covers the command after
+//! `timeout`, `nice`, `nohup` and `stdbuf`. The lists of [`is_inert`] narrow the calls that deny and ask rules match.
 
 mod options;
 mod table;
@@ -19,8 +19,8 @@ use self::table::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     Plain,
-    /// The command runs another one, which begins at this argument. If `clear`, the outer command does not change the
-    /// effect of the inner one, so a rule for the inner one is sufficient. Otherwise a rule must name both.
+    /// The command runs an inner command, which begins at this argument. If `clear`, the outer command does not change
+    /// the effect of the inner command, so a rule for the inner command is sufficient. Otherwise a rule must name both.
     Wraps {
         inner: usize,
         clear: bool,
@@ -30,7 +30,7 @@ pub(crate) enum Form {
     Evaluates,
 }
 
-/// The file name of a program in lower case: some file systems ignore case.
+/// The file name of a program in lower case, because some file systems ignore case.
 pub(crate) fn name(program: &str) -> String {
     let last = program.rsplit('/').next().unwrap_or(program);
     last.to_ascii_lowercase()
@@ -149,8 +149,8 @@ pub(crate) fn evaluates<S: AsRef<str>>(argv: &[S]) -> bool {
     }
 }
 
-/// The name of a program in the tables: without a version. All compilers are `cc` and all linkers `ld`, with or without
-/// a target in the name.
+/// The name of a program in the tables, without a version. All compilers are `cc` and all linkers are `ld`, with or
+/// without a target in the name.
 fn canonical(name: &str) -> &str {
     let versionless = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
     let last = versionless.rsplit('-').next().unwrap_or(versionless);
@@ -247,15 +247,16 @@ impl Form {
     }
 }
 
-/// The inner command follows after `skip` arguments and the `known` options. After any other option the form is
-/// [`Form::Evaluates`].
+/// The form of a command whose inner command follows after `skip` arguments and the `known` options. After any other
+/// option, the form is [`Form::Evaluates`].
 fn after_options(args: &[&str], skip: usize, known: impl Fn(&str) -> bool) -> Form {
     let rest = args.get(skip..).unwrap_or_default();
     let options = rest.iter().take_while(|word| known(word)).count();
     wraps(args, skip + options)
 }
 
-/// The inner command begins at this argument, unless that is an option, an assignment or missing.
+/// The form of a command whose inner command begins at this argument. If this argument is missing, an option or an
+/// assignment, the form is [`Form::Evaluates`].
 fn wraps(args: &[&str], at: usize) -> Form {
     match args.get(at) {
         Some(word) if !word.starts_with(['-', '+']) && !word.contains('=') => Form::Wraps {
@@ -300,7 +301,8 @@ fn nice(args: &[&str]) -> Form {
     wraps(args, at).cleared()
 }
 
-/// Only forms such as `sed -n 5p` and `sed -n 5,9p` are known to do nothing but print.
+/// The form of a sed command. Only commands such as `sed -n 5p` and `sed -n 5,9p` are known to print and do nothing
+/// else.
 fn sed(args: &[&str]) -> Form {
     let prints = |script: &str| {
         script.strip_suffix('p').is_some_and(|lines| {
@@ -337,7 +339,8 @@ fn make(args: &[&str]) -> Form {
     Form::Plain
 }
 
-/// Options before the subcommand change what git runs and where; a remote can contain a command.
+/// The form of a git command. Options before the subcommand change the program that git runs and the repository; a
+/// remote can contain a command.
 fn git(args: &[&str]) -> Form {
     let args = args.strip_prefix(&["--no-pager"]).unwrap_or(args);
     let subcommand = args.first().copied();
@@ -359,7 +362,7 @@ fn git(args: &[&str]) -> Form {
     Form::Plain
 }
 
-/// The first word can combine options, with or without a dash.
+/// The form of a tar command. The first word can combine options, with or without a dash.
 fn tar(args: &[&str], first: Option<&str>) -> Form {
     let letters = first.is_some_and(|word| !word.starts_with("--") && word.contains(['I', 'F']));
     if letters || has_any(args, &["-I", "-F"]) || takes("tar", args) {
@@ -368,8 +371,8 @@ fn tar(args: &[&str], first: Option<&str>) -> Form {
     Form::Plain
 }
 
-/// The form of a shell or interpreter: plain if its first argument is a script. Otherwise that argument is an option or
-/// missing, and the program evaluates code.
+/// The form of a shell or interpreter: plain if its first argument is a script. Without a script, the argument is
+/// missing or is an option, and the program evaluates code.
 fn script(first: Option<&str>) -> Form {
     match first {
         Some(word) if !word.starts_with(['-', '+']) && !word.is_empty() => Form::Plain,
@@ -377,7 +380,7 @@ fn script(first: Option<&str>) -> Form {
     }
 }
 
-/// Whether the program is a script interpreter, also with a version in its name, such as `python3.12`.
+/// Whether the program is a script interpreter. Its name may contain a version, such as `python3.12`.
 fn is_interpreter(name: &str) -> bool {
     INTERPRETERS.contains(&canonical(name))
 }

@@ -12,9 +12,9 @@ use crate::program::{self, Form};
 pub(crate) struct Reading<'a> {
     /// Arguments that are, or may be, files.
     pub(crate) paths: Vec<&'a str>,
-    /// The program may start other programs, which the repository configures, so the project must be read-only.
+    /// Whether the program may start programs that the repository configures, so the project must be read-only.
     pub(crate) starts_programs: bool,
-    /// The command may print committed versions of files, which a sandbox cannot hide.
+    /// Whether the command may print committed versions of files, which a sandbox cannot hide.
     pub(crate) prints_history: bool,
 }
 
@@ -24,7 +24,7 @@ enum Operands {
     None,
     /// Files, or revisions of git.
     Paths,
-    /// A pattern, then files. If an option gives the pattern, or no pattern is needed, only files.
+    /// A pattern, then files. If an option contains the pattern, or no pattern is needed, all operands are files.
     PatternAndPaths,
     /// Texts that are not opened as files.
     Texts,
@@ -66,7 +66,8 @@ const COLOUR: [&str; 2] = ["--color=never", "--color=auto"];
 const PATTERN: char = 'e';
 const PATTERN_OPTIONS: [&str; 2] = ["--regexp=", "--files"];
 
-/// Without `diff`, which follows links in directories, and `tree`, whose bundled options can name a file to write.
+/// The reading programs. `diff` is missing because it follows links in directories, and `tree` because its bundled
+/// options can name a file to write.
 const PROGRAMS: &[Reader] = &[
     reader("basename", "", "", &[], Texts),
     reader("cat", "AbEenTtsuv", "", &["--number"], Paths),
@@ -158,14 +159,14 @@ const PROGRAMS: &[Reader] = &[
     reader("tac", "", "", &[], Paths),
     reader("tail", "qv", "cn", &["--bytes=", "--lines="], Paths),
     reader("tr", "Ccdst", "", &["--delete"], Texts),
-    // The second operand of `uniq` is written.
+    // The second operand of `uniq` is a file that `uniq` writes.
     reader("uniq", "Dcdiuz", "fsw", &["--count"], NoOperand),
     reader("wc", "Lclmw", "", &["--bytes", "--lines", "--words"], Paths),
     reader("which", "a", "", &[], Texts),
 ];
 
-/// The subcommands of git. Operands count as paths: with an operand outside the repository, `git diff` compares files
-/// as with `--no-index`.
+/// The subcommands of git. All operands count as paths: with an operand outside the repository, `git diff` compares
+/// files as with `--no-index`.
 const GIT: &[Reader] = &[
     reader("blame", "efnsw", "L", &[], Paths),
     // An operand of `git branch` creates a branch.
@@ -216,7 +217,7 @@ const GIT: &[Reader] = &[
     reader("show", "0123456789CMRUabpuwz", "GS", LOG, Paths),
     reader(
         "status",
-        // Without `-v`, which prints committed content.
+        // `-v` is missing on purpose: it prints committed content.
         "bsuz",
         "",
         &[
@@ -303,7 +304,7 @@ const LOG: &[&str] = &[
 /// The subcommands of git that print no content of committed files.
 const GIT_WITHOUT_CONTENT: [&str; 4] = ["branch", "ls-files", "rev-parse", "status"];
 
-/// The tests and actions of `find`: without a value, and with one.
+/// The tests and actions of `find`: without a value, and with a value.
 const FIND: &[&str] = &[
     "!", "(", ")", "-a", "-and", "-depth", "-empty", "-false", "-ls", "-mount", "-not", "-o",
     "-or", "-print", "-print0", "-prune", "-true", "-xdev",
@@ -334,7 +335,7 @@ pub fn reading_commands() -> Vec<String> {
 }
 
 /// The files that this command reads; `None` if it is not a reading command. A command whose program is given as a path
-/// is not one: a file of the project can have any name.
+/// is not a reading command: a file of the project can have any name.
 pub(crate) fn reading(argv: &[String]) -> Option<Reading<'_>> {
     let (program, args) = argv.split_first()?;
     let plain = |paths| Reading {
@@ -345,7 +346,7 @@ pub(crate) fn reading(argv: &[String]) -> Option<Reading<'_>> {
     match program.as_str() {
         "git" => git(args),
         "find" => find(args).map(plain),
-        // The only form of `sed` that does nothing but print.
+        // Only this form of `sed` is known to print and do nothing else.
         "sed" if program::form(argv) == Form::Plain => Some(plain(words(&args[2..]))),
         name => find_reader(PROGRAMS, name)?.operands(args).map(plain),
     }
@@ -421,7 +422,7 @@ impl Reader {
         }
     }
 
-    /// Parses an option; `None` if it is not admitted.
+    /// Parses an option; `None` if the option is not admitted.
     fn option(&self, arg: &str) -> Option<Parsed> {
         let is = |option: &str| match option.strip_suffix('=') {
             Some(name) => arg.strip_prefix(name).is_some_and(|it| it.starts_with('=')),
@@ -440,7 +441,7 @@ impl Reader {
             takes_next: false,
             gives_pattern: false,
         };
-        // A number of lines, such as `head -5`.
+        // Accept a number of lines, such as `head -5`.
         let counts = self.values.contains(['A', 'n']);
         if counts && letters.bytes().all(|byte| byte.is_ascii_digit()) {
             return Some(plain);
@@ -462,8 +463,8 @@ impl Reader {
 
 /// An admitted option.
 struct Parsed {
-    /// The value is the next argument.
+    /// Whether the value is the next argument.
     takes_next: bool,
-    /// No operand is a pattern.
+    /// Whether no operand is a pattern.
     gives_pattern: bool,
 }

@@ -8,8 +8,8 @@
 mod lexical;
 mod reader;
 
-// In a line that was read, a pipeline has at least one command, whose first argument is not empty. Redirections are
-// applied from left to right; their paths are as written, relative to the directory of the command.
+// In a line that was read, a pipeline has at least one command, whose first argument is not empty. Redirections apply
+// from left to right. Their paths are as written, relative to the directory of the command.
 pub use agent_team_protocol::request::{
     RunnableCommand as Command, RunnableJoin as Join, RunnablePipeline as Pipeline,
     RunnableRedirect as Redirect, RunnableTarget as Target,
@@ -43,6 +43,6 @@ impl Line {
 pub struct Complex {
     /// Byte offset in the text.
     pub at: usize,
-    /// Completes the sentence "it has …".
+    /// The feature; it completes the sentence "it has …".
     pub why: &'static str,
 }

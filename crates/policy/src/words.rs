@@ -4,7 +4,7 @@
 //! Quotes and backslashes are removed, as a shell does, and the text is split at every possible separator. A match may
 //! be a false alarm, but a word of a rule is always found if the text spells it out.
 
-/// The words of a text. A quoted text is split into words, too.
+/// The words of a text. A quoted text is split into words too.
 pub(crate) fn of(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();
@@ -24,7 +24,7 @@ pub(crate) fn of(text: &str) -> Vec<String> {
     words
 }
 
-/// The words of a command's arguments, or of a text; the text after an option's letter is a word, too: `-Srm`.
+/// The words of a command's arguments, or of a text. The text after an option's letter is a word too: `-Srm`.
 pub(crate) fn of_arguments<S: AsRef<str>>(args: &[S]) -> Vec<String> {
     let mut all = Vec::new();
     for word in args.iter().flat_map(|arg| of(arg.as_ref())) {

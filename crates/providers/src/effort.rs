@@ -5,7 +5,7 @@
 //! - DeepSeek: api-docs.deepseek.com/guides/thinking_mode (V4.1).
 //! - z.ai: docs.z.ai/guides/capabilities/thinking-mode for GLM-5.1 and earlier; for GLM-5.2 and GLM-5.3, reports of July
 //!   and August 2026 that quote docs.z.ai and agree with each other. GLM-5.3 rejects `disabled`.
-//! - Moonshot: docs.agno.com of `reasoning_effort` (K3), and the synaps-engine 0.11 sources of docs.rs, which quote
+//! - Moonshot: docs.agno.com on `reasoning_effort` (K3), and the synaps-engine 0.11 sources of docs.rs, which quote
 //!   platform.kimi.ai/docs/guide/use-thinking-effort and kimi-k3-1-pro-quickstart. K2.7 always thinks and has no field.
 //! - Alibaba: docs.qwencloud.com/developer-guides/text-generation/thinking, and
 //!   www.alibabacloud.com/help/en/model-studio/deep-thinking of 2026-10-29.
@@ -13,7 +13,7 @@
 
 use agent_team_protocol::value::Effort;
 
-/// The field in which a model receives how much it thinks.
+/// The field of a request in which a model receives its effort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EffortField {
     /// `reasoning_effort`, only if the user set an effort: some models of this provider may reject the field.
@@ -26,7 +26,8 @@ pub enum EffortField {
     OpenRouter,
     /// `reasoning_effort` with these words, for a model that cannot stop thinking.
     Words(EffortWords),
-    /// `thinking: { type }`, with these words in `reasoning_effort` while the model thinks.
+    /// `thinking: { type }`. While thinking is enabled, `reasoning_effort` contains one of these words, if there are
+    /// any.
     Switch(Option<EffortWords>),
     /// `enable_thinking`, with a limit in `thinking_budget`.
     EnableThinking,

@@ -40,7 +40,7 @@ const NEEDS_GATEWAY: [(&str, &str, &str); 5] = [
 /// The largest number of characters of an invalid name that an error repeats.
 const SHOWN: usize = 60;
 
-/// A model, or a recording in its place.
+/// A model, or a recording that replaces a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelName {
     Of {

@@ -20,11 +20,11 @@ pub struct Provider {
     pub key_vars: &'static [&'static str],
     /// OpenAI's newer models use another API than its other models: see `llm`.
     pub wire: Wire,
-    /// Empty: a base URL must be configured.
+    /// Empty: the user must configure a base URL.
     pub base_url: &'static str,
     /// Whether the provider requires a key at its own base URL. A server at a configured URL may need no key.
     pub needs_key: bool,
-    /// The default model; `None`: the server is asked for its models.
+    /// The default model. `None`: the client asks the server for its models.
     pub default_model: Option<&'static str>,
     pub quirks: Quirks,
     pub window_report: WindowReport,
@@ -37,9 +37,9 @@ pub enum WindowReport {
     LlamaCpp,
     Ollama,
     LmStudio,
-    /// In the list of models, as vLLM does.
+    /// The list of models contains the window, as with vLLM.
     Models,
-    /// Unknown: as `Models`, or as llama.cpp.
+    /// Unknown: the server may report as vLLM or as llama.cpp.
     Any,
 }
 
@@ -53,7 +53,7 @@ pub struct Quirks {
     pub results_before_answers: bool,
     /// Requires that later requests repeat the model's reasoning in `reasoning_content`.
     pub takes_thoughts: bool,
-    /// Where models receive their effort, except over Anthropic's Messages API.
+    /// The field in which models receive their effort, except over Anthropic's Messages API.
     pub effort: EffortFields,
     /// Accepts `reasoning_details` in later requests and cache marks for Claude models, and reports the cost.
     pub is_openrouter: bool,

@@ -51,7 +51,7 @@ pub(crate) fn is_disk_full(dir: &Path, error: &rusqlite::Error) -> bool {
         Some((ErrorCode::DiskFull, _)) => true,
         // SQLite reports only ENOSPC as `SQLITE_FULL`. For EDQUOT it returns `SQLITE_IOERR_WRITE`, and for every failed
         // extension of its shared memory file `SQLITE_IOERR_SHMSIZE` (`unixWrite` and `unixShmMap` in os_unix.c). A
-        // faulty disk returns the same two codes, so only a write of our own shows whether the disk is full.
+        // faulty disk returns the same two codes, so only a test write shows whether the disk is full.
         Some((_, ffi::SQLITE_IOERR_WRITE | ffi::SQLITE_IOERR_SHMSIZE)) => {
             let probe = dir.join("probe");
             let fits = fits(&probe, PROBE);
@@ -92,7 +92,7 @@ impl DiskReserve {
         self.state == State::Reserved
     }
 
-    /// Releases the reserve after a batch did not fit. True if that freed space.
+    /// Releases the reserve after a batch did not fit. Returns true if this freed space.
     pub(crate) fn spend(&mut self) -> bool {
         self.state = State::Short;
         disk::release(&self.file).unwrap_or_else(|error| {

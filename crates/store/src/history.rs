@@ -37,7 +37,7 @@ pub struct History {
     idle: Arc<Mutex<Vec<Connection>>>,
 }
 
-/// A connection for one call. Dropping it returns the connection to the idle connections.
+/// A connection for one call. Dropping this value returns the connection to the idle connections if there is room.
 struct PooledConnection<'a> {
     /// `None` only during drop.
     connection: Option<Connection>,
@@ -231,7 +231,7 @@ impl History {
         Ok((items, false))
     }
 
-    /// The stored state, for a driver whose batch was refused.
+    /// The stored state, for a driver whose batch was not stored.
     pub fn restore<T: Default + Extend<Record>>(&self) -> Result<Restored<T>, ReadError> {
         let connection = self.connect()?;
         restore(&connection)
@@ -251,7 +251,7 @@ impl History {
     }
 }
 
-/// From the columns `at, event`.
+/// Reads a message from the columns `at, event`.
 fn stored_message(row: &Row<'_>, revision: i64) -> Result<StoredMessage, ReadError> {
     let place = || format!("revision {revision}");
     let at = row.get::<_, i64>(0)?.cast_unsigned();

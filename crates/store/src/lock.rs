@@ -52,7 +52,7 @@ pub(crate) struct TeamLock {
 }
 
 impl TeamLock {
-    /// `None` when another writer holds the lock.
+    /// Acquires the lock; `None` when another writer holds it.
     pub(crate) fn acquire(dir: &Path, durability: Durability) -> io::Result<Option<Self>> {
         let path = path(dir);
         let Some(file) = FileLock::try_acquire(&path)? else {

@@ -109,7 +109,7 @@ fn open_as_found<T: Default + Extend<Record>>(
         None => 0,
         Some(connection) => newest(&connection).map_err(read)?,
     };
-    // Checked before anything is written.
+    // Check the revision before anything is written.
     lock.check(&file, stored)?;
     if !file.try_exists().map_err(io)? {
         private_file::create(&file, b"")
@@ -264,7 +264,7 @@ fn store_identity(connection: &mut Connection, identity: &TeamIdentity) -> rusql
     let parts = [
         ("team", identity.team.as_str().as_bytes()),
         ("name", identity.name.as_str().as_bytes()),
-        // As bytes, because a path need not be UTF-8.
+        // Store the path as bytes: it need not be UTF-8.
         ("project", identity.project.as_os_str().as_bytes()),
     ];
     for (key, value) in parts {
@@ -274,7 +274,7 @@ fn store_identity(connection: &mut Connection, identity: &TeamIdentity) -> rusql
         )?;
     }
     transaction.commit()?;
-    // Checkpointed immediately, so that the database names its team even without its log.
+    // Checkpoint immediately, so that the database names its team even without its log.
     connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }
 
@@ -304,7 +304,7 @@ fn set_aside(file: PathBuf, reason: String, lock: &TeamLock) -> OpenError {
         }
         aside = beside(&file, &format!(".damaged-{seconds}.{n}"));
     }
-    // The database first: an interruption must not leave a database that looks complete without its log.
+    // Rename the database first: an interruption must not leave a database that looks complete without its log.
     let renamed = COMPANIONS
         .iter()
         .try_for_each(|companion| {

@@ -48,7 +48,7 @@ pub enum OpenError {
         reason: String,
         source: io::Error,
     },
-    /// Another writer has opened the team, in this process or in another one.
+    /// Another writer has opened the team, in this process or in another process.
     #[error("cannot open {}: another supervisor writes it", .file.display())]
     InUse { file: PathBuf },
     /// The journal is readable but ends before the acknowledged revision: its write-ahead log was removed, or the

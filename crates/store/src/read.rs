@@ -76,7 +76,7 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 pub(crate) fn restore<T: Default + Extend<Record>>(
     connection: &Connection,
 ) -> Result<Restored<T>, ReadError> {
-    // One transaction: without it a concurrent writer could replace the snapshot between the two reads.
+    // Use one transaction for both reads: otherwise a concurrent writer could replace the snapshot between them.
     let transaction = connection.unchecked_transaction()?;
     let snapshot: u64 = transaction
         .query_row(

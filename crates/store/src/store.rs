@@ -88,8 +88,8 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // In this order: closing the channel ends the thread after the batches that were submitted; the joined thread
-        // has dropped its reference to the writer; only then does `into_inner` return the writer, which must be closed
+        // First close the channel: the thread then ends after the submitted batches. Then join the thread: it has then
+        // dropped its reference to the writer. Only then does `into_inner` return the writer, which must be closed
         // here.
         self.work = None;
         // An error means that the thread panicked. If it panicked during a commit, the sink has received `Panicked`; if

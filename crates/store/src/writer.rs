@@ -31,7 +31,7 @@ const LOCKED_LIMIT: Duration = Duration::from_millis(200);
 /// The changes that the driver commits together.
 #[derive(Debug)]
 pub struct Batch {
-    /// The revision of the first record: the successor of the newest stored one.
+    /// The revision of the first record: the successor of the newest stored revision.
     pub first: Revision,
     pub records: Vec<Record>,
     pub archived: Vec<Archived>,
@@ -39,7 +39,7 @@ pub struct Batch {
     /// A snapshot of the state after these records. It only speeds up the next start, so it is stored after the batch
     /// was answered, and dropped when the disk is full.
     pub snapshot: Option<Vec<Record>>,
-    /// The batch ends or denies something, so it may use the disk reserve.
+    /// The batch must be stored even on a full disk, so it may use the disk reserve.
     pub urgent: bool,
 }
 
@@ -117,13 +117,13 @@ pub struct Writer {
     /// Revision of the newest message, or 0.
     newest_message: i64,
     since_snapshot: u64,
-    /// To be stored once the batch before it has been answered.
+    /// The snapshot of the last batch. It is stored after that batch was answered.
     snapshot: Option<Vec<Record>>,
     reserve: DiskReserve,
     /// Pages in the write-ahead log, as reported by SQLite.
     log_pages: Arc<AtomicI32>,
     checkpoint_at: i32,
-    /// Set once nothing more can be stored: the reason.
+    /// The reason why nothing more can be stored; `None` before the first final error.
     ended: Option<CommitError>,
     /// Excludes other writers. Declared last, so that it is released after the connection is closed.
     lock: Arc<TeamLock>,
@@ -150,7 +150,8 @@ impl Writer {
         connection.busy_timeout(LOCKED_LIMIT)?;
         let log_pages = Arc::new(AtomicI32::new(0));
         let pages_in_log = Arc::clone(&log_pages);
-        // Replaces SQLite's automatic checkpoints, which delay the commit that triggers them and drop their errors.
+        // This hook replaces SQLite's automatic checkpoints, which delay the commit that triggers them and drop their
+        // errors.
         connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
             pages_in_log.store(pages, Ordering::Relaxed);
             Ok(())
@@ -190,7 +191,7 @@ impl Writer {
         }
 
         // Any batch that does not fit releases the reserve, so that the next urgent batch finds room. Only an urgent
-        // batch is tried again with that room: an ordinary one would use it up.
+        // batch is tried again with that room: an ordinary batch would use the room up.
         let rows: Vec<Columns> = batch.records.iter().map(Columns::of).collect();
         let mut written = self.write(&rows, &batch.archived, &batch.transcript_items);
         if matches!(written, Err(CommitError::Full(_))) && self.reserve.spend() && batch.urgent {
@@ -261,7 +262,7 @@ impl Writer {
         if self.ended.is_some() {
             return;
         }
-        // No timeout: a reader that still uses older pages would otherwise delay the exit of the supervisor.
+        // Do not wait for locks: a reader that still uses older pages would delay the exit of the supervisor.
         let closed = self
             .connection
             .busy_timeout(Duration::ZERO)
@@ -369,8 +370,8 @@ impl Writer {
         self.refuse_if_final(&error);
     }
 
-    /// The paths must still lead to the database and its log: SQLite continues to write to an unlinked file without an
-    /// error.
+    /// Checks that the paths still lead to the database and its log: SQLite continues to write to an unlinked file
+    /// without an error.
     fn check_files(&self) -> Result<(), CommitError> {
         self.files
             .iter()
@@ -378,7 +379,7 @@ impl Writer {
             .map_err(|moved| CommitError::Moved(Arc::new(moved)))
     }
 
-    /// After a final error every later batch is refused with that error.
+    /// If the error is final, refuses every later batch with this error.
     fn refuse_if_final(&mut self, error: &CommitError) {
         if !error.is_final() {
             return;

@@ -10,7 +10,7 @@ use anyhow::Context;
 
 use crate::launch::backend;
 
-/// Reads the caller's terminal as JSON from stdin, and prints a JSON list of reports.
+/// Reads the description of the caller's terminal as JSON from stdin, and prints a JSON list of reports.
 pub(crate) fn report_backends() -> u8 {
     match report() {
         Ok(()) => ExitCode::Done as u8,

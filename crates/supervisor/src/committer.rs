@@ -1,4 +1,4 @@
-//! Runs the commits of a team. Called by the driver; its `Machine` chooses the implementation.
+//! Runs the commits of a team. Called by the driver, whose `Machine` chooses the implementation.
 //!
 //! With `durability = "process"` a commit is a write to the page cache, always done by [`Inline`] on the driver's
 //! thread. With `"power"` a commit waits for the disk: [`Threaded`] runs it on the store's thread, so that connections
@@ -11,8 +11,8 @@ use std::time::Duration;
 use agent_team_store::{Batch, CommitError, Committed, Store, Writer};
 use tokio::sync::mpsc;
 
-/// A sync of at most this duration may block the driver's thread. Handing the batch to the store's thread and the
-/// result back costs about as much on a busy machine.
+/// A sync of at most this duration may block the driver's thread. On a busy machine, it takes about as long to hand the
+/// batch to the store's thread and the result back.
 const FAST_SYNC: Duration = Duration::from_millis(1);
 
 pub type CommitResult = Result<Committed, CommitError>;
@@ -25,7 +25,7 @@ pub trait Committer {
     /// The result of the batch in progress; `None` when the store has stopped.
     fn answer(&mut self) -> Pin<Box<dyn Future<Output = Option<CommitResult>> + '_>>;
 
-    /// Called after the effects of a batch that was answered at once. Does the store's maintenance.
+    /// Does the store's maintenance. Called after the effects of a batch that [`Self::submit`] answered at once.
     fn upkeep(&mut self);
 
     /// Waits until everything is stored.
@@ -67,7 +67,7 @@ impl Committer for Inline {
 pub(crate) struct Threaded {
     store: Store,
     answers: mpsc::UnboundedReceiver<CommitResult>,
-    /// Duration of the last commit.
+    /// Duration of the last commit. `Duration::MAX` before the first commit and after a failed commit.
     took: Duration,
 }
 

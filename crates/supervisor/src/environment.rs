@@ -52,8 +52,8 @@ impl Environment {
         }
     }
 
-    /// The environment of hooks and of the program that notifies the user: without secrets and model providers' keys,
-    /// because a hook's output is stored, and the programs that a hook starts may come from the project.
+    /// The environment of hooks and of the program that notifies the user. It has no secrets and no keys of model
+    /// providers: the output of a hook is stored, and the programs that a hook starts may come from the project.
     pub(crate) fn of_hooks(mut self) -> BTreeMap<String, String> {
         self.variables
             .retain(|name, _| !self.secrets.contains_key(name) && !holds_key(name));

@@ -1,4 +1,4 @@
-//! Failpoints: positions between deciding, committing, acting and replying where a test can kill this process. Called
+//! Failpoints: positions between deciding, committing, acting and replying where a test can kill the supervisor. Called
 //! by the driver and the outbox.
 //!
 //! The program `agent-teamd-planted` of the `tests` package selects a point before it runs the supervisor. No shipped
@@ -7,13 +7,13 @@
 /// A position in the sequence: decide, commit, act, reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failpoint {
-    /// Decided and applied, not stored.
+    /// The input is decided and its events are applied, but not stored.
     Decided,
-    /// Stored, no effect carried out.
+    /// The events are stored, but no effect is carried out.
     Committed,
-    /// Effects carried out, answers not yet sent.
+    /// The effects are carried out, but the answers are not sent.
     Effected,
-    /// Answers sent.
+    /// The answers are sent.
     Replied,
 }
 

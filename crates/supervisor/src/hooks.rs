@@ -42,8 +42,8 @@ pub(crate) enum HookOutcome {
     Failed(String),
 }
 
-/// The process group of a running program. Dropping it kills the group: killing a hook's `/bin/sh` alone would leave
-/// its children running.
+/// The process group of a running program. Dropping this value kills the group: killing a hook's `/bin/sh` alone would
+/// leave its children running.
 struct RunningGroup {
     /// The program's pid, which is also the id of its group. The program must not be reaped before the group is killed:
     /// afterwards another group may have this id.
@@ -147,8 +147,8 @@ async fn execute_program(program: Program) -> std::io::Result<(Option<i32>, Stri
             let _unread = stdin.write_all(program.input.as_bytes()).await;
         }
     };
-    // Runs concurrently with the write: a hook may fill the pipe of stderr before it reads its input. All of stderr is
-    // read, because a closed pipe would kill the hook.
+    // Read stderr concurrently with the write: a hook may fill the pipe of stderr before it reads its input. Read all
+    // of stderr, because a closed pipe would kill the hook.
     let read = async {
         let mut bytes = Vec::new();
         if let Some(mut stderr) = stderr {

@@ -215,8 +215,8 @@ async fn write(
                 rest.is_ok_and(|flushed| flushed.is_ok())
             }
         };
-        // Counted until they are written, not until they leave the channel: otherwise the writer's buffer would hold
-        // the frames of a peer that does not read in addition to a full queue.
+        // Frames count until they are written, not until they leave the channel: otherwise the writer's buffer would
+        // hold the frames of a peer that does not read in addition to a full queue.
         shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
         shared.frames.fetch_sub(frames, Ordering::Relaxed);
         if !flushed {
@@ -238,9 +238,9 @@ pub(crate) struct Reply {
 
 #[derive(Debug)]
 enum ReplyTarget {
-    /// A request id of the peer, over the socket.
+    /// A call of the peer over the socket, with its request id.
     Peer(Box<RawValue>, CallCount),
-    /// A call made inside this process.
+    /// A call that the server makes on behalf of a peer.
     Internal(oneshot::Sender<Result<String, Refusal>>),
 }
 
@@ -335,7 +335,7 @@ impl Reply {
         }
     }
 
-    /// A call made inside this process on behalf of a peer; its answer arrives as JSON.
+    /// The reply of a call that the server makes on behalf of a peer. The receiver gets the answer as JSON.
     pub(crate) fn internal(outbox: &Outbox) -> (Self, oneshot::Receiver<Result<String, Refusal>>) {
         let (to, answer) = oneshot::channel();
         (

@@ -9,7 +9,7 @@ use crate::{backend_report, boot};
 
 const NAME: &str = "agent-teamd";
 
-/// Runs `agent-teamd` with the arguments of this process.
+/// Runs `agent-teamd` with the arguments of the command line.
 pub fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

@@ -53,17 +53,18 @@ pub(crate) struct MemberSettings {
     pub(crate) engine: Engine,
     pub(crate) cwd: PathBuf,
     pub(crate) env: BTreeMap<String, String>,
-    /// Runs without a terminal, regardless of the team's placement, except in an embedding program.
+    /// The member runs without a terminal, regardless of the team's placement, except in an embedding program.
     pub(crate) headless: bool,
-    /// Runs in a process shared with other members, regardless of the team's placement.
+    /// The member runs in a process shared with other members, regardless of the team's placement, unless it shows a
+    /// terminal program.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) hosted: bool,
     #[serde(default, skip_serializing_if = "is_plain")]
     pub(crate) agent: AgentSpec,
 }
 
-/// The default is not stored. Otherwise the stored text of a member without an agent would differ from the text that
-/// earlier builds stored, and `up` would restart the member.
+/// Whether the settings are the default, which is not stored. Otherwise the stored text of a member without an agent
+/// would differ from the text that earlier builds stored, and `up` would restart the member.
 fn is_plain(agent: &AgentSpec) -> bool {
     *agent == AgentSpec::default()
 }

@@ -1,8 +1,9 @@
 //! Pauses between repeated attempts. Called by the client, by the worker's link to the supervisor, by the supervisor
 //! for MCP hosts, and by the clients of language models.
 //!
-//! Only computes pauses: the caller counts its failures, waits, and decides when to give up. Restarts of members have
-//! their own backoff in `core`, which does not link this crate and derives its jitter from the seed of an input.
+//! This module only computes pauses: the caller counts its failures, waits, and decides when to give up. Restarts of
+//! members have their own backoff in `core`, which does not link this crate and derives its jitter from the seed of an
+//! input.
 
 use std::time::Duration;
 

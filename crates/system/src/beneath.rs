@@ -32,7 +32,7 @@ impl Beneath {
     /// Opens the root.
     ///
     /// # Errors
-    /// If it is a symbolic link, or cannot be opened as a directory.
+    /// The root is a symbolic link, or cannot be opened as a directory.
     pub fn new(root: &Path) -> rustix::io::Result<Beneath> {
         let root = rustix::fs::open(root, DIRECTORY | NO_LINK, Mode::empty())?;
         Ok(Beneath { root })

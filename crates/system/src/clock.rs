@@ -8,8 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::os;
 
-/// Milliseconds since an arbitrary point of this boot, without the time spent suspended. The same for all processes of
-/// one boot.
+/// The monotonic clock in milliseconds. Its start is arbitrary, and is the same for all processes of one boot. The time
+/// during which the machine is suspended does not count.
 pub fn monotonic_ms() -> u64 {
     os::monotonic_ms()
 }

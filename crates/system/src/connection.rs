@@ -46,7 +46,7 @@ impl fmt::Debug for FrameReader {
 }
 
 impl FrameReader {
-    /// Takes frames of at most `limit` bytes.
+    /// Creates a reader of frames of at most `limit` bytes.
     pub fn new(stream: impl AsyncRead + Send + Unpin + 'static, limit: usize) -> FrameReader {
         FrameReader {
             stream: Box::new(stream),
@@ -59,7 +59,7 @@ impl FrameReader {
     }
 
     /// The next frame, without its newline; `None` when the peer has closed the connection. An incomplete last frame is
-    /// dropped. Safe to cancel.
+    /// dropped. Cancel-safe.
     ///
     /// # Errors
     /// The stream cannot be read, or the received bytes are not a valid frame. No further frame can be read then.
@@ -73,7 +73,8 @@ impl FrameReader {
             match self.stream.read_buf(buffer).await {
                 Ok(0) => return Ok(None),
                 Ok(_) => {}
-                // The kernel reports a reset instead of EOF when the peer closes with unread data from us.
+                // The kernel reports a reset instead of EOF when the peer closes the connection before it has read all
+                // data.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
                 Err(error) => return Err(error.into()),
             }

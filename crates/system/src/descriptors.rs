@@ -65,7 +65,7 @@ pub fn lower_limit_of(command: &mut Command) {
     }
 }
 
-/// The limit from before [`raise_limit`]; `None` if that was not called or changed nothing.
+/// The limit from before [`raise_limit`]; `None` if that function was not called or changed nothing.
 pub(crate) fn original_limit() -> Option<&'static Rlimit> {
     BEFORE.get()
 }

@@ -61,7 +61,7 @@ impl History {
             .create(true)
             .mode(0o600)
             .open(&self.path)?;
-        // A single write with O_APPEND, so that the lines of two members do not interleave.
+        // Use a single write with O_APPEND, so that the lines of two members do not interleave.
         file.write_all(line(text).as_bytes())?;
         // A line that another pane appends between the read and the rename is lost. The history is optional, so no lock
         // protects it: a pane that waits for a lock would hold up the user's input.

@@ -3,7 +3,7 @@
 //!
 //! This module never unlinks a lock file: otherwise two processes could each lock a different file at the same path.
 //! Other programs may unlink a lock file: see [`FileLock::is_at`]. The kernel releases the lock when the holder's last
-//! descriptor closes, however the process ends; descriptors are close-on-exec.
+//! descriptor closes, even if the process is killed; descriptors are close-on-exec.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, Write};
@@ -19,8 +19,8 @@ pub struct FileLock {
 }
 
 impl FileLock {
-    /// Acquires the lock, and creates the file (0600) if it does not exist. `None` when the lock is held, by another
-    /// process or by this one.
+    /// Acquires the lock, and creates the file (0600) if it does not exist. `None` when the lock is held, by this
+    /// process or by another process.
     ///
     /// # Errors
     /// The file cannot be opened, is a symbolic link, or cannot be locked.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::clock;
 
-/// At this size in bytes, together with its times, a log is renamed to `<log>.1`.
+/// The size of a log together with its times, in bytes, at which the log is renamed to `<log>.1`.
 const ROTATE_AT: u64 = 8 << 20;
 
 /// Minimum time between two recorded times, in milliseconds.
@@ -84,7 +84,7 @@ impl LogFile {
                 let of_times = std::fs::metadata(&times).map_or(0, |times| times.len());
                 if self.written + of_times >= self.rotate_at {
                     let rotated = rotated(&self.path);
-                    // The times first: without its times a log can still be read.
+                    // Rename the times first: without its times, a log can still be read.
                     match std::fs::rename(&times, times_path(&rotated)) {
                         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                         Ok(()) | Err(_) => {}

@@ -27,7 +27,7 @@ const DIRECTORY: &str = "notes";
 /// Prefix of the name of a temporary file.
 const TEMPORARY: &str = ".note-";
 
-/// The largest number of entries of a directory that are read.
+/// Maximum number of entries that are read of a directory.
 const ENTRIES_MAX: usize = 4096;
 
 /// How long a writer waits for another writer. Any process that can read a directory can lock it.
@@ -40,7 +40,7 @@ const LOCK_POLL: Duration = Duration::from_millis(10);
 pub struct Notes {
     /// The team's state directory. `None`: there is no team.
     pub team: Option<PathBuf>,
-    /// The project.
+    /// The directory of the project.
     pub project: Option<PathBuf>,
     /// The directory of the user's settings, resolved.
     pub user: Option<PathBuf>,
@@ -58,7 +58,7 @@ pub struct Note {
 /// The names of the notes at one level, sorted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names {
-    /// At most [`NOTES_MAX`].
+    /// At most [`NOTES_MAX`] names.
     pub names: Vec<NoteName>,
     /// The number of Markdown files with an invalid name, and of notes above the limit.
     pub ignored: usize,
@@ -174,7 +174,7 @@ impl Notes {
         NoteLevel::ALL.into_iter().filter(has).collect()
     }
 
-    /// Reads a note. `None`: it does not exist.
+    /// Reads a note. `None`: the note does not exist.
     ///
     /// # Errors
     /// The note is a link, is not a regular file, is too large or is not text; or it cannot be read.
@@ -224,8 +224,8 @@ impl Notes {
         written
     }
 
-    /// Removes a note if its text is still `old`. If `old` is `None`, removes the note whatever its text is, even if it
-    /// cannot be read. Returns whether the note existed.
+    /// Removes a note if its text is still `old`. If `old` is `None`, removes the note without reading it. Returns
+    /// whether the note existed.
     ///
     /// # Errors
     /// The file cannot be removed, is a directory, or does not have the text `old`; or another program holds the lock.
@@ -248,13 +248,13 @@ impl Notes {
         match rustix::fs::unlinkat(&directory, name.file(), AtFlags::empty()) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
-            // Linux: `EISDIR`; macOS: `EPERM`.
+            // For a directory, Linux returns `EISDIR` and macOS `EPERM`.
             Err(Errno::ISDIR | Errno::PERM) => Err(NoteError::NotAFile),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Opens the level's directory. `None`: it does not exist.
+    /// Opens the level's directory. `None`: the directory does not exist.
     fn directory(&self, level: NoteLevel) -> Result<Option<OwnedFd>, NoteError> {
         let (base, relative) = match self.place(level) {
             Ok(place) => place,
@@ -288,13 +288,13 @@ impl Notes {
     }
 }
 
-/// The first line of a text that is not blank.
+/// The first line that is not blank; empty if there is none.
 pub fn first_line(text: &str) -> &str {
     let mut lines = text.lines().map(str::trim);
     lines.find(|line| !line.is_empty()).unwrap_or_default()
 }
 
-/// A text with more text at its end. It ends with a line feed.
+/// The text `old` with `more` at its end. The result ends with a line feed.
 pub fn extended(old: &str, more: &str) -> String {
     let (old, more) = (old.trim_end(), more.trim_end());
     match old.is_empty() {
@@ -312,7 +312,7 @@ fn create_private(directory: &Path) -> io::Result<()> {
 
 fn of_directory(error: Errno, base: &Path, relative: &str) -> NoteError {
     match error {
-        // A symlink, or a file: opening by component reports both as ENOTDIR.
+        // The component is a symlink or a file: opening by component reports both as ENOTDIR.
         Errno::NOTDIR => NoteError::NotADirectory(base.join(relative).display().to_string()),
         error => error.into(),
     }
@@ -390,7 +390,7 @@ fn write_new(directory: &OwnedFd, name: &str, mode: u32, text: &str) -> Result<(
 
 /// Locks a directory until the result is dropped.
 fn lock(directory: &OwnedFd) -> Result<OwnedFd, NoteError> {
-    // A lock belongs to an open file description; a new one excludes other threads of this process too.
+    // A lock belongs to an open file description; a new description excludes other threads of this process too.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened = rustix::fs::openat(directory, ".", flags, Mode::empty())?;
     let deadline = Instant::now() + LOCK_LIMIT;

@@ -33,8 +33,8 @@ pub fn create_pipe(path: &Path) -> io::Result<()> {
 /// Atomically replaces a file by a new one with mode 0600: readers see the old or the new content. The content is not
 /// synced, so the file may be empty after a power failure: use this only for files that can be lost or written again.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // The pid makes the name of the temporary file unique among processes: two that replace the same file at once each
-    // rename a complete file, and the later one stays. Within one process, callers must not replace a file
+    // The pid makes the name of the temporary file unique among processes: two processes that replace the same file at
+    // once each rename a complete file, and the later file stays. Within one process, callers must not replace a file
     // concurrently.
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", std::process::id()));
@@ -96,7 +96,7 @@ fn create_new(path: &Path) -> io::Result<File> {
 }
 
 fn read_checked(path: &Path) -> io::Result<Vec<u8>> {
-    // Non-blocking, so that opening a planted FIFO does not block before it is refused.
+    // Open without blocking: the open of a planted FIFO would otherwise block before the FIFO is refused.
     let mut file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)

@@ -41,13 +41,13 @@ impl ProcessId {
             .ok_or_else(|| io::Error::other("this process is not in the process table"))
     }
 
-    /// Whether the process is running. An error means unknown, not exited.
+    /// Whether the process is running. After an error, the state of the process is unknown: it may still run.
     pub fn is_alive(&self) -> io::Result<bool> {
         Ok(ProcessId::of(self.pid)? == Some(*self))
     }
 
-    /// Whether the process with this pid is this process or one of its descendants. An orphan is a descendant of the
-    /// process that adopted it.
+    /// Whether the process with this pid is the process `self` or one of the descendants of `self`. An orphan is a
+    /// descendant of the process that adopted it.
     ///
     /// # Errors
     /// The process table cannot be read.
@@ -58,8 +58,8 @@ impl ProcessId {
             let Some(stat) = os::stat(pid)? else {
                 return Ok(false);
             };
-            // A parent is older than its child. If this process is younger than the child, the parent has exited and
-            // this process reuses its pid.
+            // A parent is older than its child. If the process in `stat` is younger than the child, it reuses the pid
+            // of the parent, which has exited.
             if stat.start_time > youngest {
                 return Ok(false);
             }
@@ -76,7 +76,7 @@ impl ProcessId {
         Ok(os::stat(self.pid)?.is_some_and(|stat| stat.stopped && ProcessId::from(&stat) == *self))
     }
 
-    /// Signals exactly this process. False if it has already exited.
+    /// Signals the process, never another process that got its pid later. False if the process has already exited.
     ///
     /// # Errors
     /// The process belongs to another user, or the process table cannot be read.
@@ -119,7 +119,7 @@ pub fn kill_group(leader: u32) -> io::Result<()> {
     }
 }
 
-/// Memory of a process in RAM that is backed neither by a file nor by shared memory, in bytes; `None` when the process
+/// Bytes of a process's memory in RAM that are backed neither by a file nor by shared memory; `None` when the process
 /// has exited. macOS does not report anonymous memory: there, this function returns [`resident_bytes`].
 pub fn anonymous_bytes(pid: u32) -> io::Result<Option<u64>> {
     os::anonymous_bytes(pid)
@@ -138,7 +138,7 @@ pub struct ExitWatch {
 }
 
 impl ExitWatch {
-    /// `None` if the process has already exited. Must be called within a tokio runtime.
+    /// Starts to watch a process; `None` if it has already exited. Must be called within a tokio runtime.
     pub fn open(process: ProcessId) -> io::Result<Option<ExitWatch>> {
         process
             .open_handle()?
@@ -166,7 +166,8 @@ impl ExitWatch {
         self.process
     }
 
-    /// Returns when the process has exited. Safe to cancel and to repeat. An error means unknown, not exited.
+    /// Returns when the process has exited. Cancel-safe, and can be repeated. After an error, the process may still
+    /// run.
     pub async fn exited(&mut self) -> io::Result<()> {
         // A pidfd stays readable after the exit (pidfd_open(2)), but tokio registers it edge-triggered and is notified
         // only once. So the readiness is kept: if one call cleared it, the next call would wait forever.
@@ -182,7 +183,7 @@ impl ExitWatch {
         }
     }
 
-    /// Signals exactly this process. False if it has already exited.
+    /// Signals the process, never another process that got its pid later. False if the process has already exited.
     pub fn signal(&self, signal: Signal) -> io::Result<bool> {
         self.handle.get_ref().signal(signal)
     }

@@ -26,7 +26,7 @@ impl Pty {
     /// Opens a pseudo-terminal of this size. Must be called within a tokio runtime.
     ///
     /// The master must not be read before [`Pty::spawn`]. This function closes the terminal again after it has set the
-    /// modes, and Linux then reports EIO on the master until a process opens the terminal: a read would look like the
+    /// modes. Linux then reports EIO on the master until a process opens the terminal, so a read would look like the
     /// end of the program's output. The modes stay, because the master keeps the terminal alive.
     pub fn open(columns: u16, rows: u16) -> io::Result<Pty> {
         let master = os::open_pty_master()?;
@@ -59,7 +59,7 @@ impl Pty {
     }
 
     /// Reads the program's output. Returns 0 once every process has closed the terminal and all output was read: the
-    /// kernel then reports EIO on the master. Safe to cancel.
+    /// kernel then reports EIO on the master. Cancel-safe.
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.master.async_io(Interest::READABLE, |master| {
             Ok(rustix::io::read(master, &mut *buffer)?)

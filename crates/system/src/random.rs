@@ -12,7 +12,7 @@ pub fn bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// 128 random bits as 32 hexadecimal digits: a client's id, the key of a call.
+/// 128 random bits as 32 hexadecimal digits, used as a client's id and as the key of a call.
 pub fn id() -> String {
     format!("{:032x}", u128::from_ne_bytes(bytes()))
 }

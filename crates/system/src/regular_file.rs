@@ -27,7 +27,7 @@ pub fn read_beginning(path: &Path, max: u64) -> io::Result<Beginning> {
     if path.canonicalize()? != path {
         return Err(io::Error::other("a symlink replaced a part of its path"));
     }
-    // Non-blocking, so that opening a FIFO does not block before it is refused.
+    // Open without blocking: the open of a FIFO would otherwise block before the FIFO is refused.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -45,7 +45,7 @@ pub fn read_beginning(path: &Path, max: u64) -> io::Result<Beginning> {
 /// Reads a whole file, and checks that its content still has the digest.
 ///
 /// # Errors
-/// As [`read_beginning`], or the file is larger than `max` bytes, or its content has another digest.
+/// The errors of [`read_beginning`], or the file is larger than `max` bytes, or its content has another digest.
 pub fn read_unchanged(file: &FileDigest, max: u64) -> io::Result<Vec<u8>> {
     let Beginning { bytes, is_cut } = read_beginning(&file.path, max)?;
     match !is_cut && hex(&Sha256::digest(&bytes)) == file.sha256 {

@@ -61,7 +61,7 @@ pub struct Profile {
     pub protected: Vec<PathBuf>,
     /// Paths within `writable` that must not be created while the program runs.
     pub absent: Option<AbsentPaths>,
-    /// Paths that cannot be read and appear empty. A `writable` path within a hidden one stays writable.
+    /// Paths that cannot be read and appear empty. A `writable` path within a hidden path stays writable.
     pub hidden: Vec<PathBuf>,
     /// Exceptions from `hidden`, which are readable.
     pub readable: Vec<PathBuf>,
@@ -94,8 +94,8 @@ pub struct NoSandbox {
 
 impl Sandbox {
     /// Starts a program in its own session, with these descriptors as its stdin, stdout and stderr. Must be called
-    /// within a tokio runtime, but on a blocking thread: it reads directories and may wait. Drop the placeholders when
-    /// the program and all processes that it started have exited.
+    /// within a tokio runtime, but on a blocking thread: this function reads directories and may wait. Drop the
+    /// placeholders when the program and all processes that it started have exited.
     ///
     /// # Errors
     /// The program or the sandbox cannot be started, a placeholder cannot be created, or the kernel cannot enforce the

@@ -32,7 +32,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Must be called within a tokio runtime.
+    /// Installs the handlers. Must be called within a tokio runtime.
     pub fn install() -> io::Result<Signals> {
         Ok(Signals {
             shutdown: signal(SignalKind::terminate())?,
@@ -43,7 +43,7 @@ impl Signals {
         })
     }
 
-    /// The next signal; several of one kind may arrive as one. Safe to cancel.
+    /// The next signal; several of one kind may arrive as one. Cancel-safe.
     pub async fn next(&mut self) -> SignalEvent {
         // `recv` never returns `None`: the handlers stay for the life of the process.
         tokio::select! {
@@ -62,12 +62,12 @@ impl Signals {
 pub struct QuitKey(Signal);
 
 impl QuitKey {
-    /// Must be called within a tokio runtime.
+    /// Installs the handler. Must be called within a tokio runtime.
     pub fn listen() -> io::Result<QuitKey> {
         signal(SignalKind::quit()).map(QuitKey)
     }
 
-    /// Returns when the key was pressed. Safe to cancel.
+    /// Returns when the key was pressed. Cancel-safe.
     pub async fn pressed(&mut self) {
         self.0.recv().await;
     }

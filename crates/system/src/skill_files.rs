@@ -47,8 +47,8 @@ pub fn check(skill: &Skill) -> Result<(), Changed> {
     }
 }
 
-/// The digest of the names and contents of all files of a skill. Of a link, it contains the path of the target, not the
-/// target's content; the tool `skill` does not follow a link out of the skill.
+/// The digest of the names and contents of all files of a skill. For a link, the digest contains the path of the
+/// target, not the target's content; the tool `skill` does not follow a link out of the skill.
 ///
 /// # Errors
 /// The skill exceeds a limit, contains an entry other than a file, a link or a directory, or cannot be read.

@@ -29,7 +29,7 @@ pub type WriteHalf = OwnedWriteHalf;
 /// [`bind_for`] did not call listen(2), so its clients see the pid of the process that bound the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// `None` if the system does not provide it.
+    /// `None` if the system does not provide the pid.
     pub pid: Option<u32>,
     pub uid: u32,
 }
@@ -57,7 +57,7 @@ impl Listener {
             let refuses = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
             // Only ECONNREFUSED proves that no process listens. After any other error, such as EACCES, the path counts
             // as in use: removing the socket of a running process would cut off its clients. Two processes that find
-            // the same stale file can both replace it, because the path has no lock; the later one then serves.
+            // the same stale file can both replace it, because the path has no lock; the later process then serves.
             let is_stale =
                 metadata.file_type().is_socket() && StdStream::connect(path).is_err_and(refuses);
             if !is_stale {
@@ -86,8 +86,8 @@ impl Listener {
         })
     }
 
-    /// The next connection of the same user; connections of other users are closed. Safe to cancel. After an error,
-    /// such as too many open files, the listener is still usable.
+    /// The next connection of the same user; connections of other users are closed. Cancel-safe. After an error, such
+    /// as too many open files, the listener is still usable.
     pub async fn accept(&self) -> io::Result<Stream> {
         loop {
             let (stream, _address) = self.listener.accept().await?;
@@ -117,7 +117,7 @@ pub async fn has_client(listener: &OwnedFd) -> io::Result<()> {
 
 /// Binds with mode 0600 and replaces an existing file.
 ///
-/// bind(2) fails with EADDRINUSE if the file exists, also when no process listens there, so the file is removed first.
+/// bind(2) fails with EADDRINUSE if the file exists, even when no process listens there, so the file is removed first.
 /// The mode is part of the creation: after a later chmod(2), a process of another user could already have connected.
 /// With `reclaim_name`, the listener would remove the path on drop; a supervisor that exits late would then remove the
 /// socket that its successor has bound at the same path.

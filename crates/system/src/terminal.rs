@@ -58,7 +58,7 @@ impl SavedModes {
 
 impl Drop for SavedModes {
     fn drop(&mut self) {
-        // Fails if the terminal was closed; then there is nothing to restore.
+        // This call fails if the terminal was closed; then there is nothing to restore.
         let _restored = tcsetattr(&self.terminal, SetArg::TCSANOW, &self.saved);
     }
 }
@@ -144,7 +144,7 @@ impl Tty {
         self.raw = None;
     }
 
-    /// Discards input that was typed and not read yet, also the beginning of a line.
+    /// Discards input that was typed and not read yet, including the beginning of a line.
     pub fn discard_input(&self) -> io::Result<()> {
         Ok(tcflush(self.file.get_ref(), FlushArg::TCIFLUSH)?)
     }
@@ -155,7 +155,7 @@ impl Tty {
             .is_ok_and(|group| group == rustix::process::getpgrp())
     }
 
-    /// Reads input. Returns 0 at end of input or when the terminal was closed. Safe to cancel.
+    /// Reads input. Returns 0 at end of input or when the terminal was closed. Cancel-safe.
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.async_io(Interest::READABLE, |file| {
             Ok(rustix::io::read(file, &mut *buffer)?)
@@ -177,8 +177,7 @@ impl Tty {
 
     /// Writes as many of these bytes as the terminal accepts without waiting, and returns their number.
     ///
-    /// # Errors
-    /// `WouldBlock` if the terminal accepts no byte now; other errors if it was closed.
+    /// # Errors `WouldBlock` if the terminal accepts no byte now; other errors if the terminal was closed.
     pub fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
         Ok(rustix::io::write(self.file.get_ref(), bytes)?)
     }

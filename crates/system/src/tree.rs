@@ -9,10 +9,10 @@
 //! A process that clears its environment, calls `setsid` and outlives the worker escapes; only a PID namespace would
 //! prevent that.
 //!
-//! Never touched: this process, and processes that descend from the tree only through this process; pid 1; other users'
-//! processes that carry the marker; and, below the worker, processes that carry another launch's marker or
-//! [`NO_LAUNCH`]. The last case protects a supervisor that the command of a task started: the supervisor, its tmux
-//! server and its workers become descendants of that worker.
+//! These processes do not belong to the tree: this process and the processes that descend from the tree only through
+//! it, pid 1, and other users' processes with the marker. Below the worker, processes with another launch's marker or
+//! [`NO_LAUNCH`] do not belong to the tree either. This protects a supervisor that the command of a task started: the
+//! supervisor, its tmux server and its workers become descendants of that worker.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -29,7 +29,8 @@ pub use agent_team_protocol::launch::LAUNCH_MARKER;
 pub const NO_LAUNCH: &str = "none";
 
 /// Consecutive scans of the process table that must find nothing. A scan is not a snapshot: it can miss a process that
-/// forks and exits while the table is read, or that is in the middle of an exec, when its environment reads as empty.
+/// forks and exits while the table is read, or whose environment reads as empty because the process is in the middle of
+/// an exec.
 const EMPTY_SCANS: u32 = 2;
 
 /// Maximum number of rounds of [`Tree::signal_all`], in case the tree forks faster than the process table is read.

@@ -52,7 +52,7 @@ fn is_absence(error: &io::Error) -> bool {
 }
 
 /// Whether the kernel executes these bytes as machine code. A NUL byte alone does not make a program: a shell would
-/// still run a text that contains one as a script, which an agent could have written.
+/// still run a text with a NUL byte as a script, which an agent could have written.
 fn is_program(bytes: &[u8]) -> bool {
     /// ELF; Mach-O of 32 and 64 bits in the byte order of its machine; universal Mach-O.
     const MAGIC: [[u8; 4]; 4] = [

@@ -1,4 +1,4 @@
-//! Being a subreaper affects the whole process, so this is a separate test program.
+//! The test of a subreaper, in a separate test program: being a subreaper affects the whole process.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
@@ -73,7 +73,7 @@ async fn a_subreaper_reaps_only_its_orphans() {
     assert_eq!(reap_any().unwrap(), Vec::<u32>::new());
     assert_eq!(child.wait().await.unwrap().code(), Some(3));
 
-    // The same with `reap_orphans` in the background.
+    // Repeat this with `reap_orphans` in the background.
     let (mut child, mut output) = start("setsid -f sh -c 'echo $$; exec sleep 600'; exit 4");
     let orphan = process(&mut output);
     let reaping = tokio::spawn(reap_orphans());

@@ -19,7 +19,7 @@ use super::table::{At, Table, suggest};
 use super::unsupported::Level;
 use super::variables::{self, Variables};
 
-/// Values of `plan`. Without the key no plan is required.
+/// Values of `plan`. Without the key, no plan is required.
 pub(super) const PLANS: &[(&str, ())] = &[("required", ())];
 
 /// Tools that a coordinating role does not have.
@@ -27,13 +27,13 @@ pub(super) const EDITING: [&str; 4] = ["apply_patch", "bash", "edit", "write"];
 
 const REPLAY: &str = "replay:";
 
-/// The agent keys of one table or role file.
+/// The keys of an agent in one table or role file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AgentKeys {
     pub(super) model: Option<String>,
     /// The models after the first in `model`.
     pub(super) fallbacks: Vec<String>,
-    /// How long a model may stay overloaded before a fallback replaces it.
+    /// The time for which a model may stay overloaded before a fallback replaces it.
     pub(super) fallback_ms: Option<u64>,
     pub(super) effort: Option<Effort>,
     /// The model that writes summaries.
@@ -90,11 +90,11 @@ impl From<bool> for DelegateKey {
     }
 }
 
-/// Inputs for reading keys, besides the file.
+/// Additional inputs for reading keys.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reader<'a> {
     pub(super) project: &'a Path,
-    /// `None`: not known yet; variables are not replaced.
+    /// `None`: the values are not known yet, and variables are not replaced.
     pub(super) variables: Option<&'a Variables>,
     /// The user's overrides, which take precedence over all files.
     pub(super) overrides: &'a Overrides,
@@ -208,7 +208,7 @@ impl AgentKeys {
         }
     }
 
-    /// Reads `fallback_minutes`: how long a model may stay overloaded before a fallback replaces it.
+    /// Reads `fallback_minutes`: the time for which a model may stay overloaded before a fallback replaces it.
     pub(super) fn read_fallback_minutes(&mut self, table: &mut Table<'_>) {
         const KEY: &str = "fallback_minutes";
         self.fallback_ms = table.amount(KEY).map(milliseconds);
@@ -289,8 +289,9 @@ impl AgentKeys {
         }
     }
 
-    /// Combines the keys of a role (`self`), a member and `[defaults]`. A value of the member takes precedence over a
-    /// value of the role, and both over the defaults. Prompts and denied tools of role and member are joined.
+    /// Combines the keys of a role (`self`), of a member and of `[defaults]`. A value of the member takes precedence
+    /// over a value of the role, and both take precedence over the defaults. The prompts of role and member are joined,
+    /// and so are their denied tools.
     pub(super) fn agent(&self, member: &Self, defaults: &Self, description: &str) -> AgentSpec {
         let prompts = [&self.prompt, &member.prompt];
         let prompts: Vec<_> = prompts
@@ -304,7 +305,7 @@ impl AgentKeys {
         let instructions = [member, self, defaults]
             .into_iter()
             .find_map(|keys| keys.instructions.as_ref());
-        // A list belongs to the keys that set it: its fallbacks do not follow the model of other keys.
+        // Take the list of models from one table: fallbacks of one table must not follow the model of another table.
         let of_model = [member, self, defaults]
             .into_iter()
             .find(|keys| keys.model.is_some());
@@ -398,8 +399,8 @@ pub(super) fn max_steps(table: &mut Table<'_>) -> Option<u32> {
     steps.map(i32::unsigned_abs)
 }
 
-/// Reads the value of `key`, a model, in canonical form. The path of a recording becomes absolute, because members have
-/// different working directories.
+/// Reads the value of `key`, a model, and converts it to the canonical form. The path of a recording becomes absolute,
+/// because members have different working directories.
 pub(super) fn model(
     source: &Source<'_>,
     key: &str,

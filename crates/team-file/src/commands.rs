@@ -1,8 +1,8 @@
-//! Finds command files: Markdown files of the user and of the project, each a slash command whose text is a message to
-//! an agent. Called when the team is read.
+//! Finds command files: Markdown files of the user and of the project. Each file is a slash command, whose text is a
+//! message to an agent. Called when the team is read.
 //!
-//! The agent receives the text as a message of the user, so the project may not choose it unseen: the trust question
-//! contains the digest of each command file of the project, and a file that has changed since is not sent.
+//! The agent receives the text as a message of the user, so the user must agree to the commands of the project: the
+//! trust question contains the digest of each command file of the project. A file that has changed since is not sent.
 
 use std::fs;
 use std::io;
@@ -34,16 +34,16 @@ const MAX_WARNINGS: usize = 20;
 pub(super) struct FoundCommands {
     own: Vec<CommandFile>,
     project: Vec<CommandFile>,
-    /// Files that are not loaded.
+    /// Reports about files that are not loaded.
     pub(super) warnings: Vec<Fault>,
 }
 
-/// A directory of command files, and what its files must and must not lead to.
+/// The owner of a directory of command files, which determines where the files must be.
 #[derive(Debug, Clone, Copy)]
 enum Owner<'a> {
-    /// The files are not in this directory, whose files need trust.
+    /// The files must not be in this directory, because its files need trust.
     User { untrusted: &'a Path },
-    /// The files are in the project.
+    /// The files must be in the project.
     Project,
 }
 
@@ -193,8 +193,8 @@ fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.chars().all(is_valid)
 }
 
-/// The text of a key of the front matter. Command files write `argument-hint: [issue] [priority]`, which reads as a
-/// list.
+/// The text of a key of the front matter. Command files contain `argument-hint: [issue] [priority]`, which is parsed as
+/// a list.
 fn field(text: &RoleText<'_>, key: &str) -> Option<String> {
     let field = text.fields.iter().find(|field| field.key.value == key)?;
     match &field.value {

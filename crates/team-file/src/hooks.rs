@@ -1,5 +1,5 @@
-//! `[hooks]`: the shell lines that run at events of the board and of agents. Both kinds are read from the team file,
-//! and the hooks of agents also from the user's `config.toml`.
+//! `[hooks]`: the shell lines that run at events of the board and of agents. Hooks of the board are read from the team
+//! file. Hooks of agents are read from the team file and from the user's `config.toml`.
 
 use agent_team_protocol::hook::{HOOK_SECONDS, HookEvent, check_matcher};
 use agent_team_protocol::spec::{HookSpec, Hooks};
@@ -22,8 +22,8 @@ pub(super) struct HooksOfFile {
 }
 
 impl HooksOfFile {
-    /// Reports hooks of agents in a file whose members are all command members: these have no model, no tools and no
-    /// turns, so the hooks never run.
+    /// Reports hooks of agents in a file whose members are all command members. Command members have no model, no tools
+    /// and no turns, so these hooks never run.
     pub(super) fn check(&self, source: &Source<'_>, has_agents: bool, has_members: bool) {
         if let (Some((name, at)), false, true) = (self.of_agents_at, has_agents, has_members) {
             let text = format!("the hook {name} never runs: no member of this file is an agent");

@@ -2,8 +2,8 @@
 //! the project, of its parent directories and of the user, and the files that they import. Called when the team is
 //! read; the members read the texts when they start.
 //!
-//! The project may be hostile. Each of its files must be a Markdown or text file within the repository, also after
-//! symlinks are resolved, and the trust question lists each of them.
+//! The project may be hostile. Each of its files must be a Markdown or text file within the repository, even after
+//! symlinks are resolved, and the trust question lists each file.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ use super::source::{Fault, Source};
 use super::table::At;
 use super::trust::git_config::{files_of_project, repository_around};
 
-/// The names of instruction files. In a directory, a file is skipped if it has the same text as one before it.
+/// The names of instruction files. In a directory, a file is skipped if it has the same text as an earlier file.
 const NAMES: [&str; 3] = ["AGENTS.md", "CLAUDE.md", "GEMINI.md"];
 
 /// The files of other programs in the user's home directory.
@@ -48,7 +48,7 @@ const MAX_DEPTH: usize = 5;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum InstructionsKey {
     Off,
-    /// The files that are found without the key.
+    /// All files that are found without the key.
     On,
     /// The user's files, and these files of the project.
     Files(Vec<FoundFile>),
@@ -56,7 +56,7 @@ pub(super) enum InstructionsKey {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct FoundFile {
-    /// Canonical.
+    /// The canonical path of the file.
     path: PathBuf,
     bytes: u64,
 }
@@ -69,9 +69,9 @@ pub(super) struct FoundInstructions {
     /// The project's directory, and the user's home directory.
     directory: PathBuf,
     home: Option<PathBuf>,
-    /// Files and imports that are not loaded.
+    /// Reports about files and imports that are not loaded.
     pub(super) warnings: Vec<Fault>,
-    /// As `warnings`, for the directories of members below the project.
+    /// Reports like `warnings`, for the directories of members below the project.
     warnings_below: RefCell<Vec<Fault>>,
 }
 
@@ -125,7 +125,7 @@ impl FoundInstructions {
         let of_project = of_project.iter().filter(|file| !self.own.contains(file));
         let mut remaining = TOTAL_BYTES;
         let mut files: Vec<InstructionFile> = Vec::new();
-        // Starts at the highest precedence, so that the limit cuts the files of the lowest precedence first.
+        // Start at the highest precedence, so that the limit cuts the files of the lowest precedence first.
         for file in self.own.iter().chain(of_project).chain(&below).rev() {
             let max_bytes = remaining.min(FILE_BYTES);
             remaining -= max_bytes.min(file.bytes);
@@ -138,7 +138,7 @@ impl FoundInstructions {
         files
     }
 
-    /// The files of the directories below the project, down to this one. They need trust as all files of the project.
+    /// The files of the directories below the project, down to `cwd`. They need trust as all files of the project do.
     fn below(&self, cwd: &Path) -> Vec<FoundFile> {
         if !cwd.starts_with(&self.directory) {
             return Vec::new();
@@ -158,7 +158,7 @@ impl FoundInstructions {
         }
         let mut warnings = self.warnings_below.borrow_mut();
         for warning in search.warnings {
-            // Members can have the same directory.
+            // Several members can have the same directory.
             if !warnings.contains(&warning) {
                 warnings.push(warning);
             }
@@ -191,8 +191,9 @@ pub(super) fn of_list(source: &Source<'_>, names: &[At<&str>], project: &Path) -
     InstructionsKey::Files(search.found)
 }
 
-/// The directories whose files apply to a project, the outermost first: from the root of its repository, or else from
-/// the directory below the home directory, to the project. Otherwise only the project.
+/// The directories whose files apply to a project, the outermost first, down to the project. The first directory is the
+/// root of the project's repository, or else the directory directly below the home directory. If the project is in
+/// neither, it is the only directory.
 fn directories<'a>(project: &'a Path, home: Option<&Path>) -> Vec<&'a Path> {
     let ancestors = project.ancestors();
     let mut directories: Vec<&Path> = match (repository_around(project), home) {
@@ -206,7 +207,7 @@ fn directories<'a>(project: &'a Path, home: Option<&Path>) -> Vec<&'a Path> {
     directories
 }
 
-/// Whether the path names a directory entry, even one that cannot be read.
+/// Whether a directory entry exists at the path, even if it cannot be read.
 fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
@@ -228,9 +229,9 @@ enum Unusable {
 
 struct Search<'a> {
     project: &'a Path,
-    /// All files must be in this directory. `None` for the user's own files.
+    /// The directory that must contain all files. `None` for the user's own files.
     root: Option<&'a Path>,
-    /// The directory that no file of the user may be in: its files need trust.
+    /// The directory that must contain no file of the user, because its files need trust.
     untrusted: &'a Path,
     home: Option<&'a Path>,
     /// The canonical paths of all files that were read, so that cycles of imports end.
@@ -260,7 +261,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Adds the files that exist. Skips a file with the text of an earlier one.
+    /// Adds the files that exist. Skips a file with the same text as an earlier file.
     fn add_alternatives(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
         let mut texts = Vec::new();
         for path in paths {
@@ -328,7 +329,7 @@ impl<'a> Search<'a> {
         texts.push(text);
     }
 
-    /// The path that an import names. Only the user's own files may import with `~/`.
+    /// The path that an import names. Only a file of the user may import a path with `~/`.
     fn resolve(&self, file: &Path, target: &str) -> Result<PathBuf, Unusable> {
         let directory = file.parent().unwrap_or(file);
         match (target.strip_prefix("~/"), self.root, self.home) {
@@ -390,8 +391,8 @@ fn read(path: &Path) -> io::Result<(String, u64)> {
     Ok((String::from_utf8_lossy(&bytes).into_owned(), size))
 }
 
-/// The lines `@path` outside code blocks, with their line numbers. A line may be an item of a list. A name without a
-/// dot or a slash, such as `@alice`, is not an import.
+/// The lines `@path` outside code blocks, with their line numbers. Such a line may be an item of a list. A name without
+/// a dot or a slash, such as `@alice`, is not an import.
 fn imports(text: &str) -> Vec<(usize, &str)> {
     let mut is_code = false;
     let mut imports = Vec::new();

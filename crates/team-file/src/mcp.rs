@@ -9,7 +9,7 @@ use super::source::Source;
 use super::table::{At, Table};
 use super::unsupported::Level;
 
-/// Maximum length of a server name, in bytes. Providers limit the length of a tool's name, which includes the server's
+/// Maximum length of a server name, in bytes. Providers limit the length of a tool's name, which contains the server's
 /// name.
 const NAME_MAX: usize = 24;
 
@@ -119,7 +119,8 @@ fn server(source: &Source<'_>, name: At<&str>, mut table: Table<'_>) -> Option<M
     })
 }
 
-/// Refuses a shared server whose members need different processes: the server's environment and root are theirs.
+/// Refuses a shared server whose members need different processes: the server gets the environment and the root of a
+/// member.
 pub(super) fn check_shared(source: &Source<'_>, members: &[Member]) {
     let mut first_users: BTreeMap<&str, &Member> = BTreeMap::new();
     let agents = members

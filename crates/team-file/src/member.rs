@@ -189,13 +189,13 @@ pub(super) struct SetKeys {
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) at: usize,
-    /// Not complete before [`Member::finish`].
+    /// The specification; it is incomplete before [`Member::finish`].
     pub(super) spec: MemberSpec,
-    /// The first key of its table that concerns tools.
+    /// The first key of the member's table that concerns tools.
     pub(super) tools_at: Option<At<&'static str>>,
-    /// Position of its engine, if the table sets it.
+    /// The position of the member's engine, if the table sets an engine.
     pub(super) engine_at: Option<usize>,
-    /// Position of each variable of its environment.
+    /// The position of each variable of the member's environment.
     pub(super) env_at: BTreeMap<String, usize>,
     /// `None`: the value of [`Defaults::claim`].
     claim: Option<ClaimPolicy>,
@@ -241,7 +241,7 @@ impl Member {
         }
     }
 
-    /// Completes the member once its engine is final. `strategy`: the lead's.
+    /// Completes the member when its engine is final. `strategy`: the strategy of the lead.
     pub(super) fn finish(self, defaults: &Defaults, strategy: &Option<Strategy>) -> MemberSpec {
         let Self {
             mut spec,
@@ -279,7 +279,7 @@ impl Member {
 }
 
 /// Reads one member. Invalid values are replaced by defaults, so that references to the member still resolve; a file
-/// with faults produces no team. `None` when the member has no valid name.
+/// with faults produces no team. `None` if the member has no valid name.
 pub(super) fn read(
     source: &Source<'_>,
     mut table: Table<'_>,
@@ -388,7 +388,8 @@ pub(super) fn read(
     let mut agent = of_role.agent(&agent_keys, &defaults.agent_keys);
     agent.may_spawn = may_spawn.or(agent.may_spawn);
     let inherited = of_role.engine().unwrap_or(defaults.engine);
-    // Keys that only agents have make the member a native agent, unless it is another agent that has them, too.
+    // Keys that only agents have make the member a native agent. An external agent stays external if it has these keys
+    // too.
     let is_native = match inherited.is_external() {
         true => agent_keys.native_key.is_some(),
         false => agent_keys.first_key.is_some(),

@@ -1,5 +1,5 @@
 //! `notify`: how the user is notified when a member waits for the user, or when a goal ends. Read from the user's
-//! `config.toml`, else from the team file.
+//! `config.toml`, or else from the team file.
 
 use agent_team_protocol::spec::{Notify, NotifyCommand};
 

@@ -48,7 +48,8 @@ pub enum LoadTeamError {
     Faults(Vec<Fault>),
 }
 
-/// Finds the team file of `directory`, or else of the nearest parent directory that has a team file.
+/// Finds the team file of `directory`. If there is none, finds the team file of the nearest parent directory that has
+/// one.
 pub fn find(directory: &Path) -> Option<PathBuf> {
     let candidates = directory
         .ancestors()
@@ -77,7 +78,7 @@ pub(super) fn open(file: &Path, here: &Path) -> Result<(String, String, PathBuf)
     Ok((shown, text, project))
 }
 
-/// The project of a team file: the parent of `.agent-team`, or the file's own directory if it is elsewhere.
+/// The project of a team file: the parent of `.agent-team`, or the directory of a file that is not in `.agent-team`.
 fn project_of(file: &Path) -> std::io::Result<PathBuf> {
     let file = file.canonicalize()?;
     let directory = file.parent().unwrap_or(&file);
@@ -130,8 +131,8 @@ pub(super) fn parse_toml<'a>(
     Err(faults)
 }
 
-/// Reads a file of the user, which may be absent, and returns its faults. A file that cannot be read is a fault: its
-/// `deny` rules would not be enforced.
+/// Reads a file of the user, which may be absent, and returns the faults of the file. A file that cannot be read is a
+/// fault: otherwise its `deny` rules would not be enforced.
 pub(super) fn read_user_file(
     file: &Path,
     read: impl FnOnce(&Source<'_>, &mut Table<'_>),

@@ -57,7 +57,7 @@ pub(super) fn read(source: &Source<'_>, mut table: Table<'_>) -> PermissionSetti
     settings
 }
 
-/// Whether a text is a valid rule for the list; reports a fault if not.
+/// Whether a text is a valid rule for the list. Reports a fault if it is not.
 fn is_rule(source: &Source<'_>, rule: At<&str>, list: &str, kind: RuleKind) -> bool {
     match Rule::parse(rule.value, kind) {
         Ok(parsed) if parsed.is_about_plans() && list != "approve" => {
@@ -84,7 +84,7 @@ pub(super) fn of_team(settings: &Path, team: &TeamId) -> (Option<PermissionSetti
 }
 
 /// The default mode, and the default scope of decisions. The user's file for this team takes precedence over the user's
-/// file for all teams, and both over the team file.
+/// file for all teams, and both take precedence over the team file.
 pub(super) fn defaults(
     file: &PermissionSettings,
     user: &[PermissionSettings],
@@ -127,7 +127,7 @@ pub fn allow_always(
     Ok(file)
 }
 
-/// Removes a rule from the user's `allow` list. False: the rule was not in the list.
+/// Removes a rule from the user's `allow` list. Returns false if the list does not contain the rule.
 ///
 /// # Errors
 /// As for [`allow_always`].

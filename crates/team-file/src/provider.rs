@@ -1,8 +1,8 @@
 //! `[providers.<name>]`: the base URL of a model provider, extra headers and body fields, its API, and certificates.
 //! Called when the team is read.
 //!
-//! The file comes with the project, so a base URL from it is marked as the project's: the user's API keys are not sent
-//! there.
+//! The file comes with the project, so a base URL from the file is marked as the project's: the user's API keys are not
+//! sent to this URL.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -135,8 +135,8 @@ fn certificates(file: &Path) -> Result<(PathBuf, String), String> {
     }
 }
 
-/// Returns only the certificates of a text. The path comes from the project, so it may name a private key of the user,
-/// and the specification of each agent stores the result.
+/// Returns only the certificates of a text. The project chooses the path, so the path may be that of a private key of
+/// the user, and the specification of each agent contains the result.
 fn certificates_in(text: &str) -> String {
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/= \t\r\n".contains(c);
     let certificates = text.split(BEGIN).skip(1).filter_map(|rest| {

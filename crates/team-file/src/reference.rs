@@ -1,6 +1,6 @@
 //! The reference of all keys of the team file, of role files and of the user's settings. The man pages of section 5,
-//! and the pages of `docs/reference` about these files, are generated from it. [`super::table::Table`] reads only keys
-//! that it describes: a key without a description is refused as unknown.
+//! and the pages of `docs/reference` about these files, are generated from this reference. [`super::table::Table`]
+//! reads only keys that the reference describes: a key without a description is refused as unknown.
 //!
 //! The tables are in `reference/team_file.rs`, `reference/roles.rs`, `reference/hooks.rs` and `reference/settings.rs`.
 

@@ -1,4 +1,4 @@
-//! `[search]`: the web search service for agents. Read from the team file, else from the user's `config.toml`.
+//! `[search]`: the web search service for agents. Read from the team file, or else from the user's `config.toml`.
 
 use agent_team_protocol::spec::Search;
 
@@ -87,7 +87,7 @@ pub(super) fn read(source: &Source<'_>, table: Option<Table<'_>>) -> Option<Sear
     }
 }
 
-/// Whether a name looks like a variable (upper case) and not like an API key.
+/// Whether a name has the form of a variable (upper case) and not of an API key.
 fn is_usual_variable(name: &str) -> bool {
     let is_usual = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     is_variable(name) && name.chars().all(is_usual)

@@ -10,9 +10,9 @@ use super::overrides::{Item, Key, Overrides, Setting};
 use super::role::Roles;
 use super::source::{Fault, Source};
 
-/// Shown as the origin of a model that is not set.
+/// The displayed origin of a model that is not set.
 const FIRST_MODEL: &str = "the first provider with a key or a server";
-/// Shown as the origin of an effort that is not set.
+/// The displayed origin of an effort that is not set.
 const EFFORT: &str = "built in: medium, for models that think";
 /// The default step limit and its origin.
 pub(super) const STEPS: (&str, &str) = ("100", "built in");
@@ -126,7 +126,7 @@ pub(super) fn list(
     all
 }
 
-/// Warnings for overrides of missing members and roles, and for overrides that have no effect.
+/// Warnings for overrides of missing members and roles, and for other overrides without effect.
 pub(super) fn ineffective(members: &[Member], roles: &Roles, overrides: &Overrides) -> Vec<Fault> {
     let member = |name: &MemberName| members.iter().find(|member| member.spec.name == *name);
     let why = |key: &Key| match key {
@@ -185,7 +185,7 @@ impl Lister<'_> {
         }
     }
 
-    /// The position of a table that sets the key, else `otherwise`.
+    /// The position of a table that sets the key, or else `otherwise`.
     fn origin(&self, is_set: bool, table: SetKeys, otherwise: &str) -> String {
         match is_set {
             true => format!("{}:{}", self.source.file(), self.source.line(table.at)),

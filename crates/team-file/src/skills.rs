@@ -1,8 +1,8 @@
 //! Finds skills: directories with a file `SKILL.md`, whose front matter has a name and a description. Called when the
 //! team is read. Agents see names and descriptions, and read the text with the tool `skill`.
 //!
-//! The project may be hostile: each of its skills must be within the project, and the trust question contains a digest
-//! of all files of each skill, because a skill can contain scripts.
+//! The project may be hostile: each of its skills must be within the project. A skill can contain scripts, so the trust
+//! question contains a digest of all files of each skill.
 
 use std::fs;
 use std::io;
@@ -37,9 +37,9 @@ const MAX_TEXT: u64 = 256 << 10;
 #[derive(Debug, Clone, Default)]
 pub(super) struct FoundSkills {
     own: Vec<Skill>,
-    /// With the digest of all files of each skill.
+    /// The skills of the project, each with the digest of all its files.
     project: Vec<(Skill, String)>,
-    /// Skills that are not loaded.
+    /// Reports about skills that are not loaded.
     pub(super) warnings: Vec<Fault>,
 }
 
@@ -80,7 +80,7 @@ impl FoundSkills {
     }
 
     /// Adds the skills in a directory. `root`: the project, for the project's own skills. `untrusted`: the directory
-    /// into which no skill of the user may lead.
+    /// that must not contain a skill of the user, even through a link.
     fn add_directory(
         &mut self,
         directory: &Path,

@@ -6,8 +6,8 @@ use std::fmt;
 
 use agent_team_protocol::text::position;
 
-/// The largest number of faults of one file. Computing the position of a fault scans the file: without the limit, a
-/// hostile file could delay the command for minutes.
+/// The largest number of faults of one file. The position of each fault is found by a scan of the file: without the
+/// limit, a hostile file could delay the command for minutes.
 const MAX_FAULTS: usize = 1000;
 
 /// A fault or warning with its position.
@@ -15,9 +15,9 @@ const MAX_FAULTS: usize = 1000;
 pub struct Fault {
     /// The path, relative to the current directory if possible.
     pub file: String,
-    /// From 1.
+    /// The line, counted from 1.
     pub line: usize,
-    /// From 1, in characters.
+    /// The column in characters, counted from 1.
     pub column: usize,
     pub message: String,
     pub hint: Option<String>,
@@ -36,7 +36,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A file being read. After a fault is reported here, reading continues, so that the user sees all faults at once.
+/// A file being read. Reading continues after a fault, so that the user sees all faults at once.
 #[derive(Debug)]
 pub(super) struct Source<'a> {
     file: String,
@@ -71,7 +71,7 @@ impl<'a> Source<'a> {
         self.push(at, message.into(), Some(hint.into()));
     }
 
-    /// A warning at a byte offset. It is returned, not collected.
+    /// Creates a warning at a byte offset. The source does not store the warning.
     pub(super) fn warning(&self, at: usize, message: String) -> Fault {
         let (line, column) = position(self.text, at);
         Fault {
@@ -128,7 +128,7 @@ impl<'a> Source<'a> {
         self.take_faults()
     }
 
-    /// The faults reported since the last call, in the order of the file.
+    /// The faults that were reported since the last call, in the order of the file.
     pub(super) fn take_faults(&self) -> Vec<Fault> {
         let mut faults = self.faults.take();
         faults.sort_by_key(|fault| (fault.line, fault.column));

@@ -65,8 +65,8 @@ fn template(source: &Source<'_>, found: At<&str>, reader: Reader<'_>) -> String 
     agent::prompt(source, found, reader.variables)
 }
 
-/// Checks that a team with rounds has an agent besides the lead, and that the lead sets no key about tools, because it
-/// has none.
+/// Checks that a team with rounds has an agent besides the lead, and that the lead sets no key about tools, because the
+/// lead has no tools.
 pub(super) fn check(source: &Source<'_>, mode: Option<At<Mode>>, members: &[Member]) {
     let Some(At { value: mode, at }) = mode else {
         return;

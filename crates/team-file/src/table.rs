@@ -1,6 +1,6 @@
 //! Typed access to one table of a TOML file. Called by the modules that read the tables.
 //!
-//! Each accessor reports a value of the wrong type. [`Table::finish`] reports every key that no accessor asked for, and
+//! Each accessor reports a value of the wrong type. [`Table::finish`] reports every key that no accessor has read, and
 //! every key that [`reference`] does not describe.
 
 use std::collections::BTreeMap;
@@ -103,7 +103,7 @@ impl<'a> Table<'a> {
         value
     }
 
-    /// A whole number of at least 1.
+    /// An integer of at least 1.
     pub(super) fn count(&mut self, key: &'static str) -> Option<u64> {
         let found = self.value(key)?;
         let Some(integer) = found.value.as_integer() else {
@@ -113,7 +113,7 @@ impl<'a> Table<'a> {
         self.positive(key, found.at, value.filter(|value| *value > 0))
     }
 
-    /// A number above 0, whole or not.
+    /// A number above 0, an integer or a fraction.
     pub(super) fn amount(&mut self, key: &'static str) -> Option<f64> {
         let found = self.value(key)?;
         let text = match (found.value.as_integer(), found.value.as_float()) {
@@ -205,7 +205,7 @@ impl<'a> Table<'a> {
         self.word(key, &colours()).map(|found| found.value)
     }
 
-    /// One of a fixed set of words. Reserved words of later versions get their own message.
+    /// One of a fixed set of words. Words that are reserved for later versions have a separate message.
     pub(super) fn word<T: Copy>(
         &mut self,
         key: &'static str,
@@ -331,7 +331,7 @@ impl<'a> Table<'a> {
         tables
     }
 
-    /// Reports every key that no accessor asked for. Must be called after all accessors.
+    /// Reports every key that no accessor has read. Must be called after all accessors.
     pub(super) fn finish(self) {
         for key in self.table.keys() {
             let name: &str = key.get_ref();
@@ -372,7 +372,7 @@ impl<'a> Table<'a> {
         value.is_some_and(|value| value.get_ref().is_table())
     }
 
-    /// The string of a key, without reporting another type.
+    /// The string of a key. Does not report a value of another type.
     pub(super) fn string_at(&self, key: &str) -> Option<&'a str> {
         self.table.get(key)?.get_ref().as_str()
     }
@@ -419,9 +419,9 @@ fn type_of(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// A hint: the known word with the smallest edit distance, or all known words if none is close.
+/// A hint with the known word that has the smallest edit distance, or with all known words if no word is close.
 pub fn suggest(text: &str, known: &[&str]) -> String {
-    // At least one character must match: `A` is not similar to `B`.
+    // At least one character must match, so that `B` is not suggested for `A`.
     let farthest = |word: &str| 2.max(word.len() / 3).min(word.len().saturating_sub(1));
     let nearest = known
         .iter()

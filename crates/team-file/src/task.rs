@@ -13,7 +13,7 @@ use super::table::{At, Table, suggest};
 
 /// A task whose dependencies are not yet resolved.
 struct Draft<'a> {
-    /// Position of its key or title.
+    /// The position of the task's key or title.
     at: usize,
     after: Vec<At<&'a str>>,
     spec: TaskSpec,
@@ -136,7 +136,7 @@ fn member(source: &Source<'_>, name: At<&str>, members: &[Member]) -> Option<Mem
     found.map(|member| member.spec.name.clone())
 }
 
-/// For each task the indices of its dependencies, with their positions.
+/// For each task, the indices of its dependencies, with their positions.
 fn resolve(
     source: &Source<'_>,
     drafts: &[Draft<'_>],
@@ -192,7 +192,7 @@ fn report_cycles(source: &Source<'_>, drafts: &[Draft<'_>], mut after: Vec<Vec<A
         let names: Vec<_> = cycle.iter().map(name).collect();
         let next = cycle[1 % cycle.len()];
         let edge = after[first].iter().position(|edge| edge.value == next);
-        // Remove this edge to break the cycle, so that the next iteration finds another one.
+        // Remove this edge to break the cycle, so that the next iteration finds another cycle.
         let edge = after[first].remove(edge.expect("consecutive tasks of a cycle have an edge"));
         source.fault_with_hint(
             edge.at,

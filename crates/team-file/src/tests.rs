@@ -1,4 +1,4 @@
-//! Teams from valid files, and the faults of each kind of invalid file.
+//! Tests of valid files and their teams, and of the faults of each kind of invalid file.
 
 use std::fs;
 use std::path::Path;
@@ -45,7 +45,7 @@ fn load(file: &Path, here: &Path) -> Result<TeamSpec, LoadTeamError> {
     loaded.map(|loaded| loaded.spec)
 }
 
-/// Reads without a user's settings.
+/// Reads without the settings of a user.
 fn reading<T>(here: &Path, variables: &Variables, read: impl FnOnce(Reading<'_>) -> T) -> T {
     read(Reading {
         here,
@@ -251,7 +251,7 @@ fn the_default_team_name_is_the_project_directory() {
 fn faults_have_positions_and_hints() {
     let member = "[[member]]\nname = \"ada\"\n";
     let table: &[(&str, &str)] = &[
-        // Not TOML.
+        // Files that are not TOML.
         (
             "name = ",
             "team.toml:1:8: string values must be quoted, expected literal string",
@@ -282,7 +282,7 @@ fn faults_have_positions_and_hints() {
             "[roles.x]\nclaim = \"ready\"",
             "team.toml:2:1: unknown key `claim` | expected one of: description, engine, colour, model, fallback_minutes, effort, compact, delegate, prompt, max_steps, tools, deny_tools, plan, network, mcp, instructions, may_spawn, coordinate",
         ),
-        // Wrong types.
+        // Values of wrong types.
         (
             "name = 3",
             "team.toml:1:8: `name` must be a string, not a whole number",
@@ -373,7 +373,7 @@ fn faults_have_positions_and_hints() {
             "[[member]]\nname = \"ada\"\nengine = \"command\"\nplan = \"required\"",
             "team.toml:4:8: `plan` applies only to agents, but `engine = \"command\"` runs commands | set engine = \"native\", or remove `engine`",
         ),
-        // Values.
+        // Invalid values with suggestions.
         (
             "mode = \"manul\"",
             "team.toml:1:8: \"manul\" is not a valid value of `mode` | did you mean `manual`?",
@@ -386,7 +386,7 @@ fn faults_have_positions_and_hints() {
             "[roles.x]\ncolour = \"bleu\"",
             "team.toml:2:10: \"bleu\" is not a valid value of `colour` | did you mean `blue`?",
         ),
-        // Names.
+        // Invalid names.
         (
             "name = \"Pay ments\"",
             "team.toml:1:8: \"Pay ments\" is not a team's name: a lower-case letter, then at most 31 lower-case letters, digits or hyphens",
@@ -435,7 +435,7 @@ fn faults_have_positions_and_hints() {
             "[[member]]\nname = \"ada\"\n[[task]]\ntitle = \"Build\"\nmetadata = { a = [nan] }",
             "team.toml:5:19: `metadata` contains a number that JSON cannot hold",
         ),
-        // References.
+        // References to missing members, roles and tasks.
         (
             "[[member]]\nname = \"ada\"\nrole = \"wroker\"",
             "team.toml:3:8: there is no role \"wroker\" | did you mean `worker`?",

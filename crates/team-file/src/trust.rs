@@ -30,9 +30,9 @@ use scripts::Scripts;
 /// The permissions and commands for which a project's files need the user's trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequiredTrust {
-    /// One complete description per line.
+    /// The descriptions, one complete description per line.
     pub lines: Vec<String>,
-    /// Digest of the lines. The user is asked again when the digest changes.
+    /// The digest of the lines. When the digest changes, the user is asked again.
     pub digest: String,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Team<'a> {
     pub(super) hooks: &'a Hooks,
     /// The hooks of agents in the project's file.
     pub(super) agent_hooks: &'a mut [HookSpec],
-    /// The user's own hooks. They need no trust, but the scripts of the project that they start do.
+    /// The user's own hooks. They need no trust, but the scripts of the project that they start need it.
     pub(super) user_hooks: &'a mut [HookSpec],
     /// The notifications of the project's file.
     pub(super) notify: Option<&'a mut Notify>,
@@ -78,7 +78,7 @@ pub(super) struct Team<'a> {
 #[derive(Debug, Default)]
 pub(super) struct ProjectTexts {
     pub(super) instructions: BTreeSet<PathBuf>,
-    /// With the digests of their files.
+    /// The skills, each with the digest of its files.
     pub(super) skills: Vec<(Skill, String)>,
     pub(super) commands: Vec<CommandFile>,
 }
@@ -92,8 +92,8 @@ pub(super) struct Trust {
     pub(super) protected: Vec<KeptPath>,
 }
 
-/// Finds the parts of a team that require trust. Stores the digests of the scripts that an MCP server, `notify` or an
-/// agent's hook starts: the specification of the server, of `notify` or of the hook receives them.
+/// Finds the parts of a team that require trust. Stores the digests of scripts in the specification of the MCP server,
+/// of `notify` or of the agent's hook that starts the script.
 pub(super) fn of(team: Team<'_>) -> Trust {
     let mut lines = rules(team.permissions, team.user);
     let hooks = [
@@ -128,8 +128,8 @@ pub(super) fn of(team: Team<'_>) -> Trust {
     }
     lines.extend(team.search.and_then(search));
     lines.extend(providers(&team));
-    // The lines of instruction files have no digest: the files change with the project and give no permission, and they
-    // are protected paths.
+    // The lines of instruction files have no digest: the files change with the project and give no permission. They are
+    // protected paths.
     lines.extend(team.texts.instructions.iter().map(|file| {
         let file = file.strip_prefix(team.project).unwrap_or(file);
         format!("the instructions in {}", file.display())
@@ -332,8 +332,8 @@ fn external_line(subject: &str, agent: &ExternalAgent) -> String {
     format!("{subject} runs{words}, without the sandbox and with the project's settings for it")
 }
 
-/// The trust that a member with this agent requires when the user spawns it: the line that a team file has which makes
-/// it the agent of spawned members.
+/// The trust that a member with this agent requires when the user spawns the member. The line is the same as for a team
+/// file that makes this agent the agent of spawned members.
 pub fn of_spawned(agent: &ExternalAgent) -> RequiredTrust {
     RequiredTrust::of(vec![external_line(SPAWNED, agent)])
 }

@@ -1,5 +1,5 @@
-//! Keys and values that are reserved for later versions. They are refused: if they were ignored, they would seem to
-//! work.
+//! Keys and values that are reserved for later versions. agent-team refuses them: if it ignored them, they would seem
+//! to work.
 
 /// The kind of a table. Determines which reserved keys it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,10 +30,10 @@ pub(super) enum Level {
     Engine,
 }
 
-/// Keys, by table.
+/// The reserved keys of each table.
 const KEYS: &[(Level, &[&str])] = &[(Level::Lead, &["command"]), (Level::Member, &["command"])];
 
-/// Values, by key.
+/// The reserved values of each key.
 const VALUES: &[(&str, &[&str])] = &[("engine", &["acp"])];
 
 pub(super) fn keys(level: Level) -> impl Iterator<Item = &'static str> {

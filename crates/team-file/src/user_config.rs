@@ -1,4 +1,4 @@
-//! Reads the user's `config.toml` once per load, but only the tables and keys that a team file can have as well. Called
+//! Reads the user's `config.toml` once per load, but only the tables and keys that a team file can also contain. Called
 //! when a team or its roles are read. The supervisor and the workers read the other keys.
 
 use std::path::Path;
@@ -21,7 +21,7 @@ pub(super) struct UserConfig {
     pub(super) notify: Option<Notify>,
     pub(super) search: Option<Search>,
     pub(super) hooks: Vec<HookSpec>,
-    /// Each role contains its own faults, which matter only if the team uses the role.
+    /// The roles. Each role contains its faults, which matter only if the team uses the role.
     pub(super) roles: Vec<(RoleName, Role)>,
     /// The faults outside the roles.
     pub(super) faults: Vec<Fault>,

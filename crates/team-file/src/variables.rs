@@ -4,18 +4,18 @@
 
 use std::collections::BTreeMap;
 
-/// Values by name.
+/// The values of variables by name.
 pub type Variables = BTreeMap<String, String>;
 
 /// A `{{name}}` without a value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unknown<'a> {
-    /// Byte offset in the text.
+    /// The byte offset in the text.
     pub(super) at: usize,
     pub(super) name: &'a str,
 }
 
-/// Replaces every variable; fails with the variables that have no value.
+/// Replaces every variable. Fails if variables have no value, and returns them.
 pub(super) fn fill<'a>(text: &'a str, variables: &Variables) -> Result<String, Vec<Unknown<'a>>> {
     let (mut filled, mut unknown, mut done) = (String::with_capacity(text.len()), Vec::new(), 0);
     for placeholder in placeholders(text) {
@@ -51,7 +51,7 @@ pub(super) fn fill_known(text: &str, variables: &Variables) -> String {
     filled
 }
 
-/// Separates the braces of every variable, so that the text contains none. Returns the names of the variables.
+/// Separates the braces of every variable, so that the text contains no variable. Returns the names of the variables.
 pub(super) fn escape(text: &str) -> (String, Vec<&str>) {
     let (mut escaped, mut names, mut done) = (String::with_capacity(text.len()), Vec::new(), 0);
     for placeholder in placeholders(text) {

@@ -2,8 +2,8 @@
 //! of a new pane; `--attach` and `--watch` run in a user's own terminal.
 //!
 //! The attach helper keeps the terminal open and forwards the kernel's signals to the worker: resizes, ^C and hangups.
-//! The worker reads and writes the terminal. The attach helper writes only after the worker has released
-//! the terminal or exited: a worker that is killed leaves the modes of its member's program.
+//! The worker reads and writes the terminal. The attach helper writes only after the worker has released the terminal
+//! or exited: a killed worker cannot reset the modes that its member's program has set.
 //!
 //! ```text
 //! request ── the worker's process ───► holding ── ^\, hangup: notify the worker ──► wait 1 s ──► exit
@@ -37,7 +37,7 @@ const FIRST_RETRY: Duration = Duration::from_millis(25);
 /// The number of attempts to reach a restarting supervisor.
 const ATTEMPTS: u32 = 8;
 
-/// The time the worker gets to release the terminal.
+/// How long to wait until the worker has released the terminal.
 const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Why the terminal could not be lent.
@@ -81,7 +81,7 @@ pub fn run(
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        // Install signal handlers before the worker knows this process's id.
+        // Install signal handlers before the worker knows the id of this process.
         let signals = Signals::install()?;
         let quit = QuitKey::listen()?;
         // Install a handler that does nothing. Without a handler, ^Z in cooked mode suspends this process, which then
@@ -135,7 +135,7 @@ async fn register(
     initialize: &Initialize,
     call: &Call<LendTerminal>,
 ) -> Result<LendTerminalAnswer, AttachError> {
-    // Notifications are dropped with the connection.
+    // Notifications are dropped when the connection is closed.
     let (client, _incoming) = Client::connect(socket, initialize).await?;
     Ok(client.call::<PaneHold>(call).await?)
 }

@@ -5,7 +5,7 @@
 //! therefore contains only variables that programs need to find files and proxies, for the locale, for commits and for
 //! builds. Any other variable must be named explicitly.
 
-/// Paths of programs, homes, caches and proxies; locale; build settings.
+/// Variables of paths of programs, homes, caches and proxies, of the locale, and of build settings.
 const NAMES: [&str; 89] = [
     "ALL_PROXY",
     "ANDROID_HOME",

@@ -1,6 +1,6 @@
 //! The process of a team's hosted members: `agent-teammate-native --host`. The supervisor starts it with a listening
-//! socket as stdin, and sends orders to start, watch and end members over that socket, one per connection. Each member
-//! is a separate launch with its own thread and its own connection to the supervisor.
+//! socket as stdin. Over that socket, the supervisor sends orders to start, watch and end members, one order per
+//! connection. Each member is a separate launch with its own thread and its own connection to the supervisor.
 //!
 //! Like other workers, this process outlives the supervisor: the next supervisor connects to the same socket. The
 //! process exits when its last member has ended.
@@ -29,7 +29,7 @@ use crate::{RunError, reap};
 #[derive(Default)]
 struct Members {
     workers: RefCell<HashMap<LaunchId, InProcessWorker>>,
-    /// Notified when a worker was removed from `workers`.
+    /// Notified when a worker has been removed from `workers`.
     removed: Notify,
 }
 
@@ -40,7 +40,7 @@ struct InProcessWorker {
     gone: watch::Receiver<bool>,
 }
 
-/// Hosts members until the last one has ended. Called once, by a process that does nothing else.
+/// Hosts members until the last member has ended. Called once, by a process that does nothing else.
 ///
 /// # Errors
 /// If the runtime cannot be created, if this process cannot adopt orphaned processes, or if the socket cannot be used.
@@ -70,7 +70,7 @@ pub fn host() -> Result<(), RunError> {
 }
 
 /// Executes the order of one connection. The connection stays open until the order is answered or, for `Watch` and
-/// `End`, until the member has ended: the end of the connection notifies the supervisor of the member's end.
+/// `End`, until the member has ended: the supervisor takes the end of the connection as the member's end.
 async fn serve(members: Rc<Members>, stream: Stream) {
     let (read, write) = stream.into_halves();
     let mut reader = FrameReader::new(read, FIRST_FRAME_MAX);
@@ -119,13 +119,13 @@ async fn gone(members: &Members, launch: &LaunchId) {
         .get(launch)
         .map(|worker| worker.gone.clone());
     if let Some(mut gone) = worker {
-        // An error means that the sender was dropped: the member's thread has ended in this case as well.
+        // An error means that the sender was dropped: in this case, too, the member's thread has ended.
         let _gone = gone.wait_for(|gone| *gone).await;
     }
 }
 
 /// Takes the launch file and starts the member's thread. Does nothing if the launch was withdrawn, or if another
-/// process has taken it: that process then reports the outcome.
+/// process has taken the launch: that process then reports the outcome.
 fn start(members: &Rc<Members>, file: &Path) -> Result<(), String> {
     let taken = HostedLaunch::take_in_host_process(file).map_err(|error| error.to_string())?;
     let Some(hosted) = taken else { return Ok(()) };
@@ -152,7 +152,7 @@ fn start(members: &Rc<Members>, file: &Path) -> Result<(), String> {
     };
     members.workers.borrow_mut().insert(launch.clone(), worker);
     let members = Rc::clone(members);
-    // The member may have ended before it was inserted above: `wait_for` also returns for a value that was set earlier.
+    // The member may have ended before the insertion above: `wait_for` also returns for a value that was set earlier.
     tokio::task::spawn_local(async move {
         let _gone = gone.wait_for(|gone| *gone).await;
         members.workers.borrow_mut().remove(&launch);

@@ -1,4 +1,4 @@
-//! A program on a pseudo-terminal of its own, which does not end with a pane. Called by `terminal_program`, and by
+//! A program on its own pseudo-terminal, which does not end with a pane. Called by `terminal_program` and by
 //! `agent/own_terminal`.
 //!
 //! ```text
@@ -10,7 +10,7 @@
 //! ```
 //! The worker owns the pty, so the program survives its pane, tmux and every attached terminal. All work happens in
 //! [`InnerPty::next`], which the worker polls after its other events: a program that floods its output delays neither a
-//! stop nor a keystroke. The speed of the output is limited as well, because no terminal slows the program down.
+//! stop nor a keystroke. The speed of the output is also limited, because no terminal slows the program down.
 //!
 //! When the program has exited, its remaining children are terminated.
 
@@ -34,21 +34,21 @@ use self::screen::Screen;
 use crate::engine::{ProgramContext, Size};
 use crate::timer::sleep_until;
 
-/// The terminal type of the program: the sequences that the model of the screen reads.
+/// The terminal type of the program. The model of the screen reads the sequences of this type.
 pub(crate) const TERM: &str = "xterm-256color";
 
 /// The largest read, in bytes.
 const READ_BYTES: usize = 16 << 10;
 
-/// The time that output may take to read before the reading pauses. A program that floods its terminal gets a third of
-/// a processor for its screen.
+/// The time for which the worker reads output before it pauses. A program that floods its terminal gets a third of a
+/// processor for its screen.
 const BUSY_LIMIT: Duration = Duration::from_millis(4);
 
-/// The number of bytes that the model of the screen reads between two checks of this limit. A few bytes can cost
+/// The number of bytes that the model of the screen reads between two checks of [`BUSY_LIMIT`]. A few bytes can cost
 /// milliseconds: `CSI 65535 b` repeats a character.
 const PIECE_BYTES: usize = 16;
 
-/// The length of this pause.
+/// The length of the pause after [`BUSY_LIMIT`].
 const PAUSE: Duration = Duration::from_millis(8);
 
 /// The largest number of bytes that wait for a program that does not read its terminal. Further keystrokes are dropped.
@@ -73,7 +73,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) enum PtyEvent {
     /// The screen may have changed.
     Output,
-    /// The program and its children are gone. `None`: the exit status is unknown. This is the last event.
+    /// The program and its children have exited. `None`: the exit status is unknown. This is the last event.
     Ended(Option<ExitStatus>),
 }
 
@@ -84,13 +84,13 @@ pub(crate) struct InnerPty {
     is_reaped: bool,
     status: Option<ExitStatus>,
     phase: Phase,
-    /// All processes that end with the program.
+    /// All processes that are terminated with the program.
     tree: Tree,
     screen: Screen,
     redaction: RedactedStream,
     /// Redacted output that the model has not read yet.
     unread: Vec<u8>,
-    /// The time at which held-back bytes are shown.
+    /// The time at which held-back bytes must be shown.
     held_until: Option<Instant>,
     /// Keystrokes and answers that the program has not taken yet.
     input: Vec<u8>,
@@ -98,7 +98,7 @@ pub(crate) struct InnerPty {
     is_open: bool,
     /// The time that output has taken since the last pause.
     busy: Duration,
-    /// The end of the pause of the reading.
+    /// The time at which the pause of the reading ends.
     paused_until: Option<Instant>,
     buffer: Vec<u8>,
 }
@@ -122,9 +122,9 @@ enum Step {
 }
 
 impl InnerPty {
-    /// Starts a program with its arguments. With `is_alone`, this worker runs no other program: all processes below the
-    /// worker, and all processes with the launch marker, are terminated with it. Must be called within the worker's
-    /// runtime.
+    /// Starts a program with its arguments. With `is_alone`, this worker runs no other program: together with the
+    /// program, all processes below the worker and all processes with the launch marker are terminated. Must be called
+    /// within the worker's runtime.
     ///
     /// # Errors
     /// If there is no pty, or the program cannot be started.
@@ -190,9 +190,9 @@ impl InnerPty {
 
     /// Waits for the next step.
     ///
-    /// The branches are polled in order. Keystrokes precede output: a program that never stops printing would otherwise
-    /// never receive the ^C that is to stop it. While output is unread or paused, the pty is not read. Its buffer in
-    /// the kernel then fills, and the program blocks in `write`, as on a slow terminal.
+    /// The branches are polled in order. Keystrokes precede output: otherwise, a program that never stops printing
+    /// would never receive the ^C that must stop it. While output is unread or paused, the pty is not read. Its buffer
+    /// in the kernel then fills, and the program blocks in `write`, as on a slow terminal.
     async fn step(&mut self) -> Step {
         let Self {
             pty,
@@ -248,7 +248,7 @@ impl InnerPty {
                     Err(error) => tracing::warn!(%error, "cannot wait for the program"),
                 }
                 // A child in the background keeps the terminal open, so the output has no end while the child runs.
-                // So the children are terminated first, and only then does the limit for the rest of the output begin.
+                // Terminate the children first; only then does the limit for the rest of the output begin.
                 self.end();
                 None
             }
@@ -306,7 +306,7 @@ impl InnerPty {
         }
     }
 
-    /// Ends if the tree is gone and the output is read.
+    /// Returns the last event if all processes have exited and the output is read.
     fn drained(&mut self) -> Option<PtyEvent> {
         if self.is_open || !self.unread.is_empty() || !matches!(self.phase, Phase::Draining(_)) {
             return None;
@@ -318,7 +318,7 @@ impl InnerPty {
         Some(PtyEvent::Ended(self.status))
     }
 
-    /// Passes output to the model until it is read or the pause is due.
+    /// Passes output to the model until the output is read or the pause is due.
     fn show(&mut self) {
         let (began, busy) = (Instant::now(), self.busy);
         let is_due = || busy + began.elapsed() >= BUSY_LIMIT;
@@ -366,7 +366,8 @@ impl InnerPty {
     }
 }
 
-/// Passes pieces of `unread` to the model until the pause is due, and removes them. Returns the answers to the queries.
+/// Passes pieces of `unread` to the model until the pause is due, and removes these pieces. Returns the answers to the
+/// queries.
 fn feed_pieces(screen: &mut Screen, unread: &mut Vec<u8>, is_due: impl Fn() -> bool) -> Vec<u8> {
     let (mut answers, mut read) = (Vec::new(), 0);
     for piece in unread.chunks(PIECE_BYTES) {

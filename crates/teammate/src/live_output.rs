@@ -1,4 +1,4 @@
-//! Streams a member's output to connected clients. Written by the agent and its loop, read by the worker's loop.
+//! Streams a member's output to connected clients. The agent and its loop write the output; the worker's loop reads it.
 //!
 //! A slow pane does not delay this stream. While the queue is full, new fragments are dropped. The transcript contains
 //! the model's complete text.
@@ -22,7 +22,7 @@ const RETURNED_MAX: usize = 16 << 10;
 
 #[derive(Debug, Clone)]
 pub(crate) struct LiveOutput {
-    /// Unique to this launch, so that ids do not repeat after a restart.
+    /// The prefix of ids, which is unique to this launch, so that ids do not repeat after a restart.
     prefix: Arc<str>,
     messages: Arc<AtomicU64>,
     queue: Arc<Mutex<Queue>>,
@@ -125,7 +125,7 @@ impl Queue {
             }
             return;
         }
-        // Mark where text is missing, even if this text is appended to the last fragment.
+        // Mark the place at which text is missing, even if this text is appended to the last fragment.
         if let OutputFragment::Text { delta, .. } = &mut fragment
             && self.dropped > 0
         {
@@ -172,8 +172,9 @@ impl Queue {
     }
 }
 
-/// An answer as it streams in: one text or call at a time. A fragment marks the start of a call; a text starts with its
-/// first delta. A fragment marks the end of each. Dropping the stream ends the open text or call.
+/// An answer that streams in, with at most one open text or call. A fragment marks the start of a call; a text starts
+/// with its first delta. A fragment marks the end of each text and call. Dropping the stream ends the open text or
+/// call.
 #[derive(Debug)]
 pub(crate) struct AnswerStream<'a> {
     live: &'a LiveOutput,

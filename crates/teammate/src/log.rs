@@ -1,5 +1,5 @@
-//! The member's log: the plain text of its pane, for `agent-team logs`. Written by the worker; only the reason why a
-//! worker failed or panicked is appended elsewhere.
+//! The member's log: the plain text of its pane, for `agent-team logs`. The worker writes the log; only the reason for
+//! which a worker failed or panicked is appended elsewhere.
 //!
 //! A write error, such as a full disk, never stops a task. A message that could not be logged does not count as read.
 
@@ -42,7 +42,7 @@ impl MemberLog {
         written
     }
 
-    /// The last complete lines, at most `lines`, and an unfinished line after them. Empty if the log cannot be read.
+    /// The last complete lines, at most `lines`, and an unfinished line after them. Empty if the log is unreadable.
     pub(crate) fn recent(&self, lines: usize) -> String {
         let tail = || {
             let mut file = File::open(self.file.path())?;
@@ -54,8 +54,8 @@ impl MemberLog {
         };
         let text = tail().unwrap_or_default();
         let mut starts = text.match_indices('\n').map(|(at, _)| at + 1).rev();
-        // Counted from the end, start 0 is the end of the last complete line, and start `lines` is the beginning of the
-        // last `lines` complete lines.
+        // Counted from the end, start 0 follows the last newline, and start `lines` is the beginning of the last
+        // `lines` complete lines.
         let from = starts.nth(lines).unwrap_or(0);
         text[from..].to_owned()
     }

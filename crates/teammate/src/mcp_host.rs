@@ -1,8 +1,8 @@
 //! The process of a team's shared MCP servers: `agent-teammate-native --mcp-host`. The supervisor starts it with a
 //! listening socket as stdin, and with the read end of a pipe as stdout. Called by the program's `main`.
 //!
-//! The process ends when the pipe is closed: by the supervisor, or because the supervisor has died. It kills the servers
-//! first. A later supervisor starts a new process.
+//! The process exits when the pipe is closed: by the supervisor, or because the supervisor has died. Before its exit,
+//! the process kills the servers. A later supervisor starts a new process.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -16,7 +16,7 @@ use tokio::task::LocalSet;
 
 use crate::{RunError, reap};
 
-/// Hosts servers until the supervisor ends this process. Called once, by a process that does nothing else.
+/// Runs the servers until the supervisor ends this process. Called once, by a process that does nothing else.
 ///
 /// # Errors
 /// If the runtime cannot be created, if this process cannot adopt orphaned processes, or if stdin or stdout is unusable.
@@ -32,7 +32,7 @@ pub fn host() -> Result<(), RunError> {
         let mut lifeline = pipe::Receiver::from_owned_fd(lifeline)?;
         reap();
         tokio::select! {
-            // The supervisor writes nothing: any result means that it has closed the pipe.
+            // The supervisor writes nothing: any result of the read means that the pipe is closed.
             _closed = lifeline.read_u8() => {}
             () = host::serve(listener) => {}
         }

@@ -6,9 +6,9 @@
 //! - the terminal of all panes: [`Surface`]
 //!
 //! Between programs, the pane of a command member shows a prompt, like an agent's pane. While a task or a typed line
-//! runs, every keystroke goes to its program; the text at the prompt is kept. `keyboard` separates keystrokes for the
-//! prompt from keystrokes for programs. The terminal may be lost at any time; the pane then shows nothing. Write errors
-//! are never reported.
+//! runs, the program of the task or line receives every keystroke; the text at the prompt is kept. `keyboard` separates
+//! keystrokes for the prompt from keystrokes for programs. The terminal may be lost at any time; the pane then shows
+//! nothing. Write errors are never reported.
 
 mod agent;
 mod attach_helper;
@@ -44,7 +44,7 @@ use crate::timer::sleep_until;
 /// The byte of ^C.
 const INTERRUPT: u8 = 0x03;
 
-/// The arguments of `agent-team` for Shift-Tab.
+/// The arguments of `agent-team` that Shift-Tab runs.
 const NEXT_MODE: [&str; 2] = ["mode", "next"];
 
 pub(crate) use self::agent::{AgentEvent, AgentPane};
@@ -52,17 +52,17 @@ pub(crate) use self::program::{ProgramEvent, ProgramPane};
 pub(crate) use self::surface::Surface;
 pub(crate) use self::terminal::{RESET_MODES, Room};
 
-/// Shown when the user presses ^D, or ^C twice, in the member's own pane.
+/// The hint that appears when the user presses ^D, or ^C twice, in the member's own pane.
 const HOW_TO_DETACH: &str = "to leave, detach: ^B d (in tmux; or your own prefix key, then d)";
 
-/// Shown above the first prompt.
+/// The line above the first prompt.
 const HINT: &str = "/help lists the keys and commands";
 
 /// A member's pane, as its worker uses it.
 pub(crate) trait MemberPane {
     fn surface(&self) -> &Surface;
 
-    /// See [`Surface::size_notice`].
+    /// Returns the notification about the size of the pane: see [`Surface::size_notice`].
     fn size_notice(&mut self) -> Option<Notice>;
 
     /// Shows a runtime line: a line of agent-team itself, as opposed to a program's output. `text` must be free of
@@ -108,10 +108,10 @@ pub(crate) struct Pane {
     view: PaneMode,
     /// The prompt, painted only in [`PaneMode::Prompt`].
     prompt: TranscriptView,
-    /// Actions that the user entered before the current program started. They wait until the task or the typed line has
-    /// ended.
+    /// Actions that the user entered before the current program started. The actions wait until the task or the typed
+    /// line has ended.
     actions: VecDeque<UserAction>,
-    /// Counts the programs that were given the terminal. The count is the id of the current or last program.
+    /// The number of programs that were given the terminal so far, which is the id of the current or last program.
     programs: u64,
     history: Option<TypedHistory>,
     pub(crate) surface: Surface,
@@ -121,7 +121,7 @@ pub(crate) struct Pane {
     behind: bool,
 }
 
-/// Where entered lines are stored, without secrets.
+/// The file in which entered lines are stored, without secrets.
 #[derive(Debug)]
 struct TypedHistory {
     file: History,
@@ -130,7 +130,7 @@ struct TypedHistory {
 
 #[derive(Debug)]
 enum PaneMode {
-    /// Before the first connection, and while exiting.
+    /// The pane shows nothing: before the first connection, and while the worker exits.
     Quiet,
     Prompt,
     /// A program of a task or of a typed line has the terminal.
@@ -199,7 +199,7 @@ impl Pane {
         self.paint(Vec::new());
     }
 
-    /// Called after the terminal was resized.
+    /// Called after the terminal has been resized.
     pub(crate) fn resize(&mut self) {
         self.prompt.resize(self.size());
         self.paint(Vec::new());
@@ -233,7 +233,7 @@ impl Pane {
                 }
             };
             match (event, &self.view) {
-                // Keys that were typed before a program started edit the text that is kept.
+                // Keys that were typed before a program started edit the text at the prompt, which is kept.
                 (Event::Pressed(keys), _) => self.press(&keys),
                 (Event::Typed { program, bytes }, PaneMode::Program { .. })
                     if program == self.programs =>
@@ -344,8 +344,8 @@ impl Pane {
         self.paint(Vec::new());
     }
 
-    /// Shows messages. Without a terminal, returns all of them: they count as shown already. Otherwise returns none,
-    /// and the messages count as shown at [`PaneEvent::Shown`].
+    /// Shows messages. Without a terminal, returns all of them: they count as shown. With a terminal, returns no
+    /// messages; they count as shown at [`PaneEvent::Shown`].
     pub(crate) fn messages(&mut self, text: &str, messages: Vec<MessageId>) -> Vec<MessageId> {
         if !self.surface.is_open() {
             return messages;

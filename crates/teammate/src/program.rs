@@ -85,7 +85,7 @@ fn print_error(name: &str, text: &str) {
     print_to(&mut std::io::stderr(), &format!("{name}: {text}"));
 }
 
-/// Unlike `print!`, does not panic if the terminal is gone.
+/// Prints a line. Unlike `print!`, does not panic if the terminal is closed.
 fn print_to(to: &mut impl Write, text: &str) {
     let _gone = writeln!(to, "{text}");
 }

@@ -1,14 +1,14 @@
-//! The work of a member whose engine shows a program with a terminal interface of its own. Called by the worker.
+//! The work of a member whose engine shows a terminal program. Called by the worker.
 //!
 //! ```text
 //! not started ── connected ──► running on the inner pty ── exited ──► over: the exit status is reported
 //!                                        └── stopped: HUP, TERM, KILL ──► over
 //! ```
 //! The program knows nothing of the team. The member takes no tasks. Messages to the member are logged and shown in the
-//! pane, and count as read then; nothing is typed into the program except the user's keystrokes.
+//! pane, and then count as read. Only the user's keystrokes are typed into the program.
 //!
 //! The log contains the rows that have left the main screen, and the last screen. A program that draws the whole screen
-//! itself leaves only its last screen there.
+//! itself leaves only its last screen in the log.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
@@ -49,25 +49,25 @@ const NAME: usize = 60;
 /// The time between two screens that are sent to the supervisor.
 const SCREEN_PAUSE: Duration = Duration::from_millis(250);
 
-/// The largest size of the rows of a screen that are sent, in bytes. The rows after them are left out.
+/// The largest size of the rows of a screen that are sent, in bytes. Further rows are left out.
 const SCREEN_BYTES: usize = 256 << 10;
 
 pub(crate) struct TerminalProgram {
     /// The program and its arguments.
     command: Vec<String>,
-    /// Variables in addition to the member's.
+    /// Variables in addition to the member's variables.
     env: Vec<(OsString, OsString)>,
     /// The program's name in lines for the user.
     name: String,
     member: String,
     state: State,
-    /// The size of the terminal that showed the program last.
+    /// The size of the last terminal that showed the program.
     size: Size,
     /// The number of past rows of the screen that are in the log.
     logged: usize,
-    /// The time at which the screen is sent to the supervisor.
+    /// The time at which the screen must be sent to the supervisor.
     screen_at: Option<Instant>,
-    /// Held by the screen that is being sent. Without a connection, only one screen waits.
+    /// The permit for sending a screen. Without a connection, only one screen waits.
     screen_slot: Arc<Semaphore>,
     /// Messages that are being shown or acknowledged. They may be delivered again meanwhile.
     in_progress: BTreeSet<MessageId>,
@@ -87,7 +87,7 @@ pub(crate) enum Event {
 }
 
 impl TerminalProgram {
-    /// A program with a relative path is in the project.
+    /// Creates the work. If the path of the program is relative, the program is in the project.
     pub(crate) fn new(spec: &ExternalAgent, member: &str, project: &Path) -> Self {
         let mut command = spec.command.clone();
         if let Some(program) = command.first_mut()
@@ -323,7 +323,7 @@ impl Work for TerminalProgram {
                 State::NotStarted | State::Over => std::future::pending().await,
             }
         };
-        // The order matters: keystrokes and frames precede the output of a program that floods its terminal.
+        // The order matters: keystrokes and frames must precede the output of a program that floods its terminal.
         tokio::select! {
             biased;
             event = pane.next() => Event::Pane(event),
@@ -351,7 +351,7 @@ impl Work for TerminalProgram {
         }
     }
 
-    /// The member takes no tasks.
+    /// Returns no claim: the member takes no tasks.
     fn claim(&self) -> Option<Claim> {
         None
     }
@@ -396,7 +396,7 @@ impl Work for TerminalProgram {
         }
     }
 
-    /// The pane has no prompt, so the user causes no action there.
+    /// Does nothing: the pane has no prompt, so the user causes no action there.
     fn acted(&mut self, _result: ActionResult, _worker: &mut WorkerState) {}
 
     fn show(&mut self, show: &ShowPane, worker: &mut WorkerState) {
@@ -425,7 +425,7 @@ impl Work for TerminalProgram {
         matches!(self.state, State::Running(_))
     }
 
-    /// The program is terminated at once: it has no work that it could finish.
+    /// Terminates the program at once: the program has no work that it could finish.
     fn stop(&mut self, _stop: &Stop<'_>, _worker: &mut WorkerState) -> Option<Instant> {
         self.end_program();
         None

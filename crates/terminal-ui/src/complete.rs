@@ -1,5 +1,5 @@
-//! Completion of the prompt with Tab: which part of the text is completed, with what, and how the text changes. Used by
-//! the transcript view; pure.
+//! Completion of the prompt with Tab: finds the part of the text to complete, its candidates, and the resulting change.
+//! Used by the transcript view; pure.
 //!
 //! ```text
 //!   /st        verbs                           known here
@@ -30,7 +30,7 @@ pub enum Names {
     },
 }
 
-/// How a candidate is written into the text.
+/// The form in which a candidate is written into the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// A name without special characters.
@@ -51,7 +51,7 @@ pub(crate) struct Completion {
     pub(crate) from: From,
 }
 
-/// Where the candidates come from.
+/// The source of the candidates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum From {
     Known(Vec<Candidate>),
@@ -72,7 +72,7 @@ const SECOND_WORDS: &[(&str, &[&str])] = &[
     ("config", &["get", "set", "reset"]),
 ];
 
-/// Returns what Tab completes with the cursor at this offset; `None` if nothing.
+/// Returns the completion for Tab with the cursor at this offset; `None` if nothing can be completed.
 pub(crate) fn at(text: &str, cursor: usize, kind: PromptKind) -> Option<Completion> {
     let before = &text[..cursor];
     if let Some(rest) = before.strip_prefix('/')
@@ -153,7 +153,7 @@ fn shell_word(before: &str) -> Option<Completion> {
             (Some('\''), '\'') | (Some('"'), '"') => quote = None,
             (None, '\'' | '"') => quote = Some(c),
             (None | Some('"'), '\\') => word.extend(characters.next().map(|(_, c)| c)),
-            // The shell expands these; this completion does not.
+            // The shell expands a word with these characters; this completion does not.
             (None | Some('"'), '$' | '`') => return None,
             (None, c) if c.is_whitespace() || ";|&<>()=".contains(c) => {
                 start = at + c.len_utf8();
@@ -222,7 +222,7 @@ impl Completion {
             common = &common[..end];
         }
         if self.form == Form::Mention {
-            // A quote around an incomplete name would have to be moved later.
+            // Stop at the first special character: a quote around an incomplete name would have to be moved later.
             common = &common[..common.find(is_special).unwrap_or(common.len())];
         }
         (common.len() > self.typed.len()).then(|| self.change(self.written(common)))
@@ -238,7 +238,7 @@ impl Completion {
     fn written(&self, text: &str) -> String {
         match self.form {
             Form::Name => text.to_owned(),
-            // Escaped: a file name must not add lines to a message for a model.
+            // Escape the name: a file name must not add lines to a message for a model.
             Form::Mention if text.contains(is_special) => format!("@\"{}\"", visible_line(text)),
             Form::Mention => format!("@{text}"),
             Form::Shell => quoted(text),

@@ -7,9 +7,9 @@ use crate::slash::words;
 /// A command of the program around the view.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomCommand {
-    /// Without the slash, such as `github:review`.
+    /// The name without the slash, such as `github:review`.
     pub name: String,
-    /// Such as `NUMBER [FOCUS]`; may be empty.
+    /// The arguments in the help, such as `NUMBER [FOCUS]`; may be empty.
     pub arguments: String,
     /// One line; may be empty.
     pub description: String,

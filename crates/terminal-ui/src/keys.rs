@@ -34,7 +34,7 @@ pub enum Key {
     Home,
     End,
     Paste(String),
-    /// Only if the program asked the terminal to report the mouse.
+    /// An action of the mouse. Terminals report these only after [`MOUSE_ON`].
     Mouse(Mouse),
     /// A key without a binding.
     Other,
@@ -86,9 +86,10 @@ impl Key {
     }
 }
 
-/// The time within which the rest of an escape sequence arrives; otherwise the byte was the escape key. Long enough for
-/// the bytes of an arrow key that arrive separately over a slow connection, because the escape key interrupts a model;
-/// short enough to be perceived as immediate. `escape-time` of tmux is 500 ms up to version 3.5.
+/// The time within which the rest of an escape sequence arrives; otherwise the byte was the escape key. The time must
+/// be long enough for the bytes of an arrow key that arrive separately over a slow connection: a wrongly decoded escape
+/// key would interrupt a model. It must be short enough that a real escape key acts at once for the user. `escape-time`
+/// of tmux is 500 ms up to version 3.5.
 pub const REST_OF_KEY: Duration = Duration::from_millis(100);
 
 /// The time within which the next bytes of a paste arrive. A paste that stops for longer has lost its end.
@@ -201,7 +202,7 @@ fn first(bytes: &[u8]) -> Option<(Key, usize)> {
         let length = length.or((bytes.len() >= KEY_MAX).then_some(KEY_MAX))?;
         return Some((Key::Other, length));
     }
-    // A lone escape byte is a key; followed by another byte it is part of a sequence.
+    // A lone escape byte is a key; before another byte, it begins a sequence.
     let shortest = match bytes {
         [ESCAPE, _, ..] => 2,
         _ => 1,

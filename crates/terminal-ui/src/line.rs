@@ -11,7 +11,7 @@ use crate::style::{SemanticColour, Style, Theme};
 /// The replacement for a tab.
 const TAB: &str = "    ";
 
-/// The end of the gutter of a row if no blank is left out between it and the row before.
+/// The end of a row's gutter if no blank is left out between this row and the previous row.
 const CONTINUED: &str = "↪ ";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Line {
         let label = match text.chars().next() {
             Some('…' | '▸') => return Self::of(Style::DIM, text),
             Some('─' | '━') => text.len(),
-            // The sender of a message, or the tool of a call.
+            // The label is the sender of a message, or the tool of a call.
             Some('✉') => text.find(": ").map_or(0, |at| at + 1),
             Some('●') => text.find('(').unwrap_or(text.len()),
             Some(_) | None => 0,
@@ -299,7 +299,7 @@ fn fitting(all: &[(Style, char)], room: usize) -> usize {
     all.iter().take_while(fits).count()
 }
 
-/// The number of characters that fit into a row: up to the end of a word if possible.
+/// The number of characters of the next row. The row ends after a word if possible.
 fn end_of_row(all: &[(Style, char)], room: usize) -> usize {
     let (mut width, mut next_word, mut seen_word) = (0, None, false);
     for (at, (_, c)) in all.iter().enumerate() {
@@ -317,8 +317,8 @@ fn end_of_row(all: &[(Style, char)], room: usize) -> usize {
     all.len()
 }
 
-/// The number of characters in a row of [`Line::beside`]: up to the first blank after the last word that fits, or else
-/// as many as fit.
+/// The number of characters in a row of [`Line::beside`]: up to the first blank after the last word that fits, or as
+/// many as fit if no word fits.
 fn exact_end_of_row(rest: &[(Style, char)], room: usize) -> usize {
     let most = fitting(rest, room);
     if most == rest.len() {

@@ -20,7 +20,7 @@ use crate::style::Style;
 /// The indentation of code.
 const CODE_INDENT: &str = "  ";
 
-/// The largest block in bytes; longer ones are split.
+/// The largest block in bytes; longer blocks are split.
 const BLOCK_MAX: usize = 64 << 10;
 
 #[derive(Debug, Default)]

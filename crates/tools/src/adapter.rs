@@ -37,8 +37,8 @@ pub(crate) struct Call<'a> {
     pub(crate) progress: Progress<'a>,
 }
 
-/// The function of a tool. Implemented for async functions. A bound on a plain `Fn` cannot require `Send` of a future
-/// that borrows from the call; the associated type `Future` can.
+/// The function of a tool. Async functions with these arguments implement this trait. A bound on a plain `Fn` cannot
+/// require `Send` of a future that borrows from the call; the associated type `Future` can.
 pub(crate) trait ToolFunction<'a, S, A>: Send + Sync {
     type Output: Into<Output>;
     type Future: Future<Output = Result<Self::Output, ToolError>> + Send + 'a;

@@ -73,7 +73,7 @@ async fn run(
 struct Target {
     path: ResolvedPath,
     known: Option<Version>,
-    /// The path leads through a symbolic link.
+    /// Whether the path leads through a symbolic link.
     is_link: bool,
 }
 
@@ -106,7 +106,7 @@ impl Target {
     }
 
     /// The text file that the patch removes or moves from this path. A path through a symbolic link is refused: the
-    /// patch would remove or move the link's target, and the link would remain.
+    /// patch would remove or move the target, and the link would remain.
     fn taken_file(&self) -> Result<Existing, ToolError> {
         if self.is_link {
             return Err(ToolError::Failed(format!(

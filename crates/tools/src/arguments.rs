@@ -1,8 +1,8 @@
 //! The schema and the parser of a tool's arguments. Called by the adapter of all tools.
 //!
-//! Both are derived from one type per tool: its fields and their comments are the schema, and the call's arguments are
-//! parsed into it. A foreign schema is used as it is. A mismatch is reported with the field, the reason and the tool's
-//! full signature, so that the model can correct the call at once.
+//! Both are derived from one type per tool: its fields and their comments become the schema, and the arguments of a
+//! call are parsed into it. A foreign schema is used unchanged. The error for wrong arguments contains the field, the
+//! reason and the tool's full signature, so that the model can correct the call at once.
 
 use std::sync::LazyLock;
 

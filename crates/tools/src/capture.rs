@@ -1,8 +1,8 @@
-//! A program's output: shown as it is printed, truncated in the middle for the model, and stored in a file if it is too
-//! long for one result. Called by the tools that run programs, by `fetch` and by MCP tools.
+//! The output of a program: shown as it is printed, stored in a file if it is too long for one result, and then
+//! truncated in the middle for the model. Called by the tools that run programs, by `fetch` and by MCP tools.
 //!
-//! Memory and disk use are bounded: a file holds the first [`FILE_MAX`] bytes of an output, and the directory of these
-//! files is kept below [`DIRECTORY_MAX`] by removing the oldest.
+//! Memory and disk use are bounded: a file contains the first [`FILE_MAX`] bytes of an output. If the directory of
+//! these files exceeds [`DIRECTORY_MAX`], the oldest files are removed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -33,7 +33,7 @@ pub(super) struct TruncatedText {
 }
 
 impl TruncatedText {
-    /// Keeps at most `max` bytes. Between two trims, the buffers may contain another half of `max` and 4 KiB.
+    /// Keeps at most `max` bytes. Between two trims, the buffers may contain half of `max` and 4 KiB in addition.
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
@@ -70,7 +70,7 @@ impl TruncatedText {
         self.head.is_empty() && self.tail.is_empty()
     }
 
-    /// Takes the kept text and the number of dropped bytes, and resets.
+    /// Returns the kept text and the number of dropped bytes, and clears both.
     pub(super) fn take(&mut self) -> (String, u64) {
         self.trim(self.max.div_ceil(2));
         let taken = std::mem::replace(self, Self::new(self.max));
@@ -88,7 +88,7 @@ pub(super) struct Capture {
     redaction: RedactedStream,
     /// Output that the model has not received yet.
     unread: TruncatedText,
-    /// The whole output, until it is too large for one result and moves to a file.
+    /// The whole output. When it is too large for one result, it moves to a file.
     whole: String,
     storage: Storage,
     directory: PathBuf,

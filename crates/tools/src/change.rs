@@ -11,7 +11,7 @@ use crate::secret::Secrets;
 /// The largest diff that is shown, in bytes.
 const DIFF_MAX: usize = 64 << 10;
 
-/// The time limit of the search for the shortest diff; after it, a longer diff is used.
+/// The time limit of the search for the shortest diff. After this time, a longer diff is used.
 const SEARCH: Duration = Duration::from_millis(300);
 
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Diff {
     /// The numbers of added and removed lines of the whole change, even if the text is truncated.
     pub(super) added: usize,
     pub(super) removed: usize,
-    /// The diff is not truncated, and the new content is valid UTF-8.
+    /// Whether the diff is not truncated and the new content is valid UTF-8.
     pub(super) whole: bool,
 }
 
@@ -84,7 +84,7 @@ impl Diff {
         }
     }
 
-    /// One diff of several files.
+    /// Joins the diffs of several files into one.
     pub(super) fn joined(diffs: impl IntoIterator<Item = Diff>) -> Diff {
         let mut all = Diff {
             text: String::new(),

@@ -2,11 +2,11 @@
 //! tools, and by the worker for `verify` lines.
 //!
 //! Commands have no network unless the member's settings permit it. They write only to the project, to the git
-//! directory of a linked worktree, and to temporary directories of their own. Of the home directory they can read a
-//! list of paths ([`home`]); of the rest of the machine, everything but agent-team's directories, temporary and runtime
-//! directories, and secrets that [`home`] knows. Files that other programs run or obey later in the user's
-//! name are protected ([`agent_team_policy::protected`]): bubblewrap mounts them read-only. Changes of files that
-//! bubblewrap cannot protect, and of all protected files under Landlock, are reported afterwards ([`changes`]).
+//! directory of a linked worktree, and to temporary directories of their own. In the home directory they read only a
+//! list of paths ([`home`]). Elsewhere they read everything except agent-team's directories, temporary and runtime
+//! directories, and the secrets that [`home`] lists. Files that other programs run or obey later in the user's name are
+//! protected ([`agent_team_policy::protected`]): bubblewrap mounts them read-only. Changes of files that bubblewrap
+//! cannot protect, and of all protected files under Landlock, are reported afterwards ([`changes`]).
 
 mod changes;
 mod denied;
@@ -48,7 +48,7 @@ use crate::guard::Guard;
 /// The directories that are searched for bubblewrap before the user's `PATH`: only an administrator can write there.
 pub(crate) const SYSTEM_PATH: &str = "/usr/bin:/usr/local/bin:/bin:/run/current-system/sw/bin";
 
-/// Directories for temporary files. Commands get their own instead.
+/// Directories for temporary files. Commands get separate directories instead.
 const SCRATCH: [&str; 2] = ["/tmp", "/var/tmp"];
 
 /// The largest sizes, in bytes, of git's exclude file and of a `.git` file that links to another directory.
@@ -77,7 +77,7 @@ pub struct Confinement {
     found: OnceCell<Result<Sandbox, String>>,
     /// The resource usage of the member's commands.
     commands: Commands,
-    /// The user was notified that a report did not cover all files of the project.
+    /// Whether the user was notified that a report did not cover all files of the project.
     partial_report: Arc<AtomicBool>,
 }
 
@@ -108,7 +108,7 @@ impl Confinement {
         confinement
     }
 
-    /// Hides from commands the files that `guard` covers, if the sandbox can hide files of the project.
+    /// Hides the files that `guard` covers from commands, if the sandbox can hide files of the project.
     #[must_use]
     pub fn guarded_by(mut self, guard: Guard) -> Confinement {
         self.guard = guard;
@@ -219,7 +219,7 @@ impl Confinement {
             let mut all: Vec<Absent> = list.iter().map(absent).collect();
             for absent in &mut all {
                 // The parent can be missing: `git init` creates `info` only if git's templates contain it. The
-                // placeholder is then put in the place of the parent, so that a command cannot create the parent.
+                // placeholder then has the path of the parent, so that a command cannot create the parent.
                 let parent = absent.path.parent().filter(|parent| *parent != directory);
                 // Never follow a link here: an agent can create it, and the worker would write to its target.
                 if let Some(parent) = parent.filter(|parent| !is_directory(parent)) {
@@ -247,7 +247,7 @@ impl Confinement {
         all
     }
 
-    /// The path, or its topmost missing parent directory.
+    /// The placeholder for this path, or for its topmost missing parent directory.
     fn absent_of(&self, kept: &KeptPath) -> Absent {
         let mut parents: Vec<&Path> = kept.path.ancestors().skip(1).collect();
         parents.retain(|path| path.starts_with(&self.project) && *path != self.project);
@@ -272,7 +272,7 @@ impl Confinement {
         }
     }
 
-    /// Git's exclude file extended by the placeholders: otherwise `git add --all` fails on them.
+    /// Git's exclude file with a line for each placeholder: otherwise `git add --all` fails on the placeholders.
     fn excluded(&self) -> Option<(PathBuf, Vec<u8>)> {
         let git = git_directory(&self.project)?;
         let mut text = read_beneath(&git, EXCLUDE, EXCLUDE_MAX)?;
@@ -358,12 +358,12 @@ impl Confinement {
 pub struct ActiveSandbox {
     sandbox: Sandbox,
     confinement: Arc<Confinement>,
-    /// Mounts the project read-only and disables the network.
+    /// Whether the project is mounted read-only and the network is disabled.
     reads_only: bool,
 }
 
 impl ActiveSandbox {
-    /// The guarantees of this sandbox. It cannot protect a protected path that is a link.
+    /// The guarantees of this sandbox. A sandbox cannot protect a protected path that is a link.
     pub(super) fn containment(&self) -> Containment {
         match self.sandbox.protects() && self.confinement.links().is_empty() {
             true => Containment::Protects,
@@ -439,13 +439,13 @@ impl ActiveSandbox {
         Ok((child, run))
     }
 
-    /// Returns whether the child is the sandbox's program, which starts the actual program.
+    /// Returns whether the child is the wrapper of the sandbox, which starts the actual program.
     pub(super) fn is_wrapped(&self) -> bool {
         self.sandbox.has_wrapper()
     }
 }
 
-/// One run of a program in the sandbox. Drop it only when no process of the program is left.
+/// One run of a program in the sandbox. Drop this value only after all processes of the program have exited.
 #[derive(Debug)]
 pub(crate) struct SandboxRun {
     project: PathBuf,
@@ -485,13 +485,13 @@ fn existing(paths: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
     resolved.collect()
 }
 
-/// Returns whether the path is a directory and not a link to one.
+/// Returns whether the path is a directory, and not a link to a directory.
 fn is_directory(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }
 
-/// Reads a regular file of at most `max` bytes. Follows no link and does not block on a pipe: an agent can create both
-/// in the project, and the worker reads outside the sandbox.
+/// Reads a regular file of at most `max` bytes. An agent can create links and pipes in the project, and the worker
+/// reads outside the sandbox: therefore this function follows no link and does not block on a pipe.
 fn read_beneath(directory: &Path, name: &str, max: u64) -> Option<Vec<u8>> {
     let file = Beneath::new(directory)
         .ok()?
@@ -502,7 +502,7 @@ fn read_beneath(directory: &Path, name: &str, max: u64) -> Option<Vec<u8>> {
     (content.len() as u64 <= max).then_some(content)
 }
 
-/// Git's directory of a project without a repository: it does not exist, or a placeholder is in its place.
+/// Git's directory of a project without a repository: a path that does not exist, or that is a placeholder.
 fn absent_git(project: &Path) -> Option<Absent> {
     let absent = Absent {
         path: project.join(GIT_DIRECTORY),
@@ -512,9 +512,9 @@ fn absent_git(project: &Path) -> Option<Absent> {
     (!exists || absent.is_placeholder()).then_some(absent)
 }
 
-/// Git's directory of this project. For a linked worktree, the file `.git` names a directory elsewhere, which is
-/// accepted only if it links back: otherwise an agent could write a `.git` file that makes a directory outside the
-/// project writable. A symbolic link is never followed.
+/// Git's directory of this project. For a linked worktree, the file `.git` names a directory elsewhere. That directory
+/// must link back to the file: otherwise an agent could write a `.git` file that makes a directory outside the project
+/// writable. A symbolic link is never followed.
 fn git_directory(project: &Path) -> Option<PathBuf> {
     let link = project.join(GIT_DIRECTORY);
     if is_directory(&link) {

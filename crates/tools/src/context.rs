@@ -14,9 +14,9 @@ use crate::seen_files::SeenFiles;
 /// The execution context of one member's tools, shared by all calls of the member.
 #[derive(Debug)]
 pub struct ToolContext {
-    /// Canonical. The file tools read and write nothing outside it, except that they read `outputs`.
+    /// The canonical directory of the project. Outside it, the file tools write nothing, and read only `outputs`.
     pub project: PathBuf,
-    /// Canonical, within the project. Relative paths are resolved against it.
+    /// The canonical working directory, which is within the project. Relative paths start here.
     pub cwd: PathBuf,
     /// The complete environment of the programs that tools start.
     pub env: Vec<(OsString, OsString)>,

@@ -78,17 +78,17 @@ impl CustomTool {
         }
     }
 
-    /// The tool changes nothing: its calls may run before a required plan is approved, and concurrently unless they
-    /// need permission.
+    /// Declares that the tool changes nothing. Its calls may then run before a required plan is approved. They may also
+    /// run concurrently, unless they need permission.
     #[must_use]
     pub fn reads_only(mut self) -> Self {
         self.reads_only = true;
         self
     }
 
-    /// Each call is a permission request under the tool's name. Without this setting, every call runs. No rule can name
-    /// the tool: the mode `bypass` allows its calls, the modes `plan` and `dont-ask` deny them, and in all other modes
-    /// each call needs a decision.
+    /// Makes each call a permission request under the tool's name. Without this setting, every call runs. No rule can
+    /// name the tool: the mode `bypass` allows its calls, the modes `plan` and `dont-ask` deny them, and in all other
+    /// modes each call needs a decision.
     #[must_use]
     pub fn needs_permission(mut self) -> Self {
         self.needs_permission = true;

@@ -1,7 +1,7 @@
 //! `edit`: replaces texts in a file: all of them, or none. The file's line endings are kept.
 //!
-//! If a text does not occur in the file, a second search ignores indentation and trailing blanks. If it finds exactly
-//! one place, this place is replaced, and the new text is re-indented like the file: see `white_space`.
+//! If a text does not occur in the file, a second search ignores indentation and trailing blanks. If this search finds
+//! exactly one place, the place is replaced, and the new text is re-indented like the file: see `white_space`.
 
 pub(super) mod nearest;
 
@@ -151,7 +151,7 @@ struct Edited {
     bytes: Vec<u8>,
     /// The numbers of the lines at which the replaced texts began before the edit.
     lines: Vec<usize>,
-    /// The text differed in white space.
+    /// Whether the replaced text differs from `old` in white space.
     reindented: bool,
 }
 
@@ -192,7 +192,7 @@ fn edited(name: &str, bytes: &[u8], replacement: &Replacement) -> Result<Edited,
     })
 }
 
-/// Replaces the lines that differ from `old` in white space alone, if exactly one place has such lines. `new` has the
+/// Replaces the lines that differ from `old` only in white space, if exactly one place has such lines. `new` has the
 /// file's line endings.
 fn similar(name: &str, bytes: &[u8], old: &str, new: &str) -> Result<Edited, String> {
     let wanted: Vec<&[u8]> = old
@@ -255,11 +255,11 @@ fn similar(name: &str, bytes: &[u8], old: &str, new: &str) -> Result<Edited, Str
     let start: usize = lines[..at].iter().map(|line| line.len() + 1).sum();
     let length: usize = lines[at..end].iter().map(|line| line.len() + 1).sum();
     let mut stop = start + length;
-    // Without a newline at its end, `old` does not contain the line ending of its last line.
+    // If `old` does not end with a newline, it does not contain the line ending of its last line.
     if !old.ends_with('\n') {
         stop -= if crlf { 2 } else { 1 };
     } else if stop > bytes.len() {
-        // The last line of the file has no newline, and keeps none.
+        // The last line of the file has no newline. Add none.
         let ending = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n'));
         text.truncate(ending.map_or(0, |at| at + 1));
     }
@@ -290,7 +290,7 @@ fn find(bytes: &[u8], old: &str, new: &str) -> Found {
     let crlf = count(bytes, b"\r\n");
     let with_lf = |text: &str| text.replace("\r\n", "\n");
     let with_crlf = |text: &str| with_lf(text).replace('\n', "\r\n");
-    // Write `new` with the file's line ending. In a file with mixed endings, mostly LF, write it as given.
+    // Write `new` with the file's line ending. In a file with mixed endings, mostly LF, write `new` as given.
     let mostly_crlf = crlf * 2 > newlines;
     let new = if mostly_crlf {
         with_crlf(new)

@@ -47,7 +47,7 @@ struct Arguments {
 struct Fetcher {
     private_addresses: bool,
     permission: Permission,
-    /// Created on first use; a failure is kept as well.
+    /// The client, or the error of its creation. Created on first use.
     client: OnceLock<Result<Client, String>>,
 }
 
@@ -162,7 +162,7 @@ struct Page {
     url: Url,
     headers: HeaderMap,
     body: Vec<u8>,
-    /// The body was longer than the limit.
+    /// Whether the body was longer than the limit.
     truncated: bool,
 }
 

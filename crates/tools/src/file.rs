@@ -154,8 +154,8 @@ impl Change {
 /// tool's result after the changes.
 ///
 /// # Errors
-/// If permission is denied, a file has changed meanwhile, or a file cannot be written. No file is changed then, except
-/// files that cannot be restored: the error names them.
+/// If permission is denied, a file has changed meanwhile, or a file cannot be written. Then all files are unchanged,
+/// except files that cannot be restored: the error names them.
 pub(super) async fn apply(
     mut changes: Vec<Change>,
     done: String,
@@ -185,7 +185,7 @@ pub(super) async fn apply(
     })
 }
 
-/// Covers the new content. For several files, or a removed file, it also covers the path of each file.
+/// The digest of the new content. For several files, or a removed file, it also covers the path of each file.
 fn digest(changes: &[Change]) -> Digest {
     if let [Change { new: Some(new), .. }] = changes {
         return Digest::of_bytes(new);
@@ -231,8 +231,8 @@ fn make(changes: &[Change]) -> Result<Vec<Option<Version>>, ToolError> {
     Ok(staged.iter().map(|staged| staged.version).collect())
 }
 
-/// A change whose new file is complete, under a temporary name in the same directory. Dropping this value removes a
-/// file that still has the temporary name.
+/// A change whose new file is complete, under a temporary name in the same directory. If this value is dropped before
+/// the commit, the temporary file is removed.
 struct Staged<'a> {
     change: &'a Change,
     directory: OwnedFd,
@@ -334,8 +334,8 @@ fn write_new(
     bytes: &[u8],
 ) -> std::io::Result<Version> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // `openat` applies the umask, so the exact permissions of a replaced file are set once its content is complete.
-    // Until then only the user can read the file.
+    // `openat` applies the umask, so the exact permissions of a replaced file are set when its content is complete.
+    // Until then, only the user can read the file.
     let created = Mode::from(if mode.is_some() { 0o600 } else { 0o666 });
     let file = rustix::fs::openat(directory, name, flags, created)?;
     fill(File::from(file), mode, bytes)

@@ -46,8 +46,8 @@ const ENVIRONMENT: [(&str, &str); 4] = [
     ("GIT_TERMINAL_PROMPT", "0"),
 ];
 
-/// The same settings as environment variables, for a `git` that a shell starts. A bare repository within the project is
-/// not used: its `config` is an ordinary file of the project, which can name programs.
+/// The same settings as environment variables, for a `git` that a shell starts. In addition, git may not use a bare
+/// repository within the project: its `config` is an ordinary file of the project, which can name programs.
 pub(crate) fn settings_of_environment() -> Vec<(OsString, OsString)> {
     let bare = ["safe.bareRepository=explicit"];
     let settings = SETTINGS.iter().chain(&bare);
@@ -63,8 +63,8 @@ pub(crate) fn settings_of_environment() -> Vec<(OsString, OsString)> {
     variables
 }
 
-/// Adds the option that keeps a `git diff` of a shell from running the program in `diff.external`. A setting cannot do
-/// that: git runs the program with an empty name.
+/// Adds the option that prevents `git diff` in a shell line from running the program in `diff.external`. A setting
+/// cannot prevent this: with an empty value, git runs a program with an empty name.
 pub(crate) fn without_external_diff(argv: &mut Vec<String>) {
     let words: Vec<_> = argv.iter().take(3).map(String::as_str).collect();
     let subcommand = match words[..] {
@@ -227,7 +227,7 @@ impl Runner {
             attributes: None,
             _permit: permit,
         };
-        // Fails outside a repository, where `git diff` would compare any two files.
+        // This command fails outside a repository, where `git diff` would compare any two files.
         let args = ["rev-parse", "--is-inside-work-tree", "--show-object-format"];
         let answer = git.run(args.map(OsString::from).into(), &|_| ()).await?;
         let format = answer.lines().nth(1).unwrap_or_default();
@@ -281,7 +281,7 @@ impl Git<'_> {
     }
 
     /// The files of the diff that may be read without permission. A file that was renamed or copied from a guarded file
-    /// is left out, too: it has the content of the guarded file.
+    /// is left out too: it has the content of the guarded file.
     async fn unguarded(
         &self,
         args: &[OsString],

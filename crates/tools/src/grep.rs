@@ -176,7 +176,7 @@ struct Matches<'a> {
     file: String,
     text: String,
     matches: usize,
-    /// The limit of matches, or of the result's size, is reached.
+    /// Whether the limit of matches, or of the result's size, is reached.
     full: bool,
 }
 

@@ -1,10 +1,10 @@
 //! Decides which files a walk skips because git ignores them. Reads the ignore files through directory descriptors.
 //! Called by `walk`.
 //!
-//! The rules of the `ignore` crate apply. Precedence, highest first: `.ignore`, `.gitignore`, `.git/info/exclude`,
-//! the user's global file; of the same kind, the nearest file. A repository within another one does not inherit the
-//! outer `.gitignore`. The crate itself opens these files by path and blocks on a pipe, so only its matcher is used
-//! here: an ignore file that is not a regular file, or larger than [`SIZE_MAX`], is skipped.
+//! The rules of the `ignore` crate apply. Precedence, highest first: `.ignore`, `.gitignore`, `.git/info/exclude`, the
+//! user's global file; among files of one kind, the nearest file. A repository within another repository does not
+//! inherit the outer `.gitignore`. The crate itself opens these files by path and blocks on a pipe. Therefore only its
+//! matcher is used here: an ignore file that is not a regular file, or larger than [`SIZE_MAX`], is skipped.
 
 use std::fs::File;
 use std::io::Read;
@@ -69,7 +69,7 @@ impl Ignored {
         self.levels.len()
     }
 
-    /// `None` for a directory without ignore files.
+    /// Adds the level of a directory: `None` for a directory without ignore files.
     pub(super) fn push(&mut self, level: Option<Level>) {
         self.levels.push(level);
     }

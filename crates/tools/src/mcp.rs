@@ -70,8 +70,8 @@ const SEARCHED_MAX: usize = 2000;
 const INSTRUCTIONS_MAX: usize = 2000;
 const INSTRUCTIONS_PART: usize = 4;
 
-/// The number of changes that are accepted from one server: of its tools, and separately of its prompts. Each change of
-/// tools invalidates the provider's cache. A list that cannot be read counts as a change.
+/// The number of changes that are accepted from one server, for its tools and for its prompts separately. Each change
+/// of tools invalidates the provider's cache. A list that cannot be read counts as a change.
 const CHANGES_MAX: u32 = 20;
 
 /// The number of tools that a note about a change names.
@@ -84,16 +84,17 @@ pub struct Servers {
     /// The window of the member's model, in tokens.
     window: u64,
     permission: Permission,
-    /// In the order of the team file.
+    /// The connected servers, in the order of the team file.
     connected: Vec<Connected>,
-    /// The servers whose tools are found by search. Names stay in this set, so that the offered tools change rarely.
+    /// The servers whose tools are found by search. A server stays in this set, so that the offered tools change
+    /// rarely.
     searched: BTreeSet<String>,
     /// The permitted tools of all servers.
     catalog: Catalog,
     prompts: Prompts,
     secrets: Secrets,
     forms: UserForms,
-    /// One line for each problem that was not taken yet, for the model and the user.
+    /// One line for each problem that `take_problems` has not returned yet, for the model and the user.
     problems: Vec<String>,
     /// All problems so far.
     known_problems: BTreeSet<String>,
@@ -106,14 +107,14 @@ struct Connected {
     /// The number of times that the tools changed or could not be read again.
     changes: u32,
     prompts: Vec<Prompt>,
-    /// As `changes`, for the prompts.
+    /// Counts changes of the prompts; see `changes`.
     prompt_changes: u32,
 }
 
 /// A change of the servers between two steps.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// For the model: the tools that were added, changed or removed. Empty: none.
+    /// The added, changed and removed tools, for the model. Empty: no tool has changed.
     pub tools: String,
     pub prompts: bool,
 }
@@ -399,8 +400,8 @@ impl Servers {
 }
 
 impl Connected {
-    /// Reads the prompts again if the server has reported a change. Returns whether they differ. A server that does not
-    /// respond keeps its prompts.
+    /// Reads the prompts again if the server has reported a change. Returns whether the prompts differ. If the server
+    /// does not respond, its previous prompts stay valid.
     async fn read_prompts(&mut self) -> bool {
         if self.server.capabilities.prompts.is_none()
             || self.prompt_changes >= CHANGES_MAX

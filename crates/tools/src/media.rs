@@ -1,4 +1,4 @@
-//! Images and PDFs for the model: whether it accepts them, their limits and their storage. Called by `read`, by
+//! Images and PDFs for the model: whether the model accepts them, their limits and their storage. Called by `read`, by
 //! `mcp/answer` for results, and by the agent loop for messages of the user.
 
 use std::io::{Read, Seek};
@@ -63,11 +63,11 @@ impl Sink {
         Err(ToolError::Failed(why))
     }
 
-    /// Shows this file to the model. `None` if the file does not exist, or is neither an image nor a PDF. Also `None`
-    /// if a file with the beginning of an image or a PDF is UTF-8 text, and the model is not known to accept this kind.
+    /// Shows this file to the model. Returns `None` if the file does not exist, or is neither an image nor a PDF. Also
+    /// returns `None` for UTF-8 text that begins like an image or a PDF, unless the model is known to accept this kind.
     ///
     /// # Errors
-    /// Those of [`Self::shown`], or if the file cannot be read.
+    /// As for [`Self::shown`], and if the file cannot be read.
     pub(super) fn read(
         &self,
         resolved: &ResolvedPath,
@@ -102,7 +102,7 @@ impl Sink {
     /// Stores the bytes and shows them to the model.
     ///
     /// # Errors
-    /// Those of [`Self::check`], or if the bytes cannot be stored.
+    /// As for [`Self::check`], and if the bytes cannot be stored.
     pub(super) fn shown(
         &self,
         kind: MediaKind,
@@ -126,11 +126,11 @@ fn is_utf8(beginning: &[u8]) -> bool {
     is_text(beginning) && utf8.map_or_else(|error| error.error_len().is_none(), |_| true)
 }
 
-/// The images and PDFs that a message of the user names as `@PATH` or `@"PATH"`, each shown or refused with the reason.
-/// Leaves out words that name no such file.
+/// The images and PDFs that a message of the user names as `@PATH` or `@"PATH"`. Each is shown, or refused with the
+/// reason. Words that name no such file are left out.
 ///
-/// `outside`: the files may be outside the project, as in [`MessageNote::attach_outside`]. Other texts come from command
-/// files, from prompts of MCP servers or from the web page, which must not choose files of the user.
+/// `outside`: whether the files may be outside the project, as in [`MessageNote::attach_outside`]. Other texts come
+/// from command files, from prompts of MCP servers or from the web page, which must not choose files of the user.
 ///
 /// [`MessageNote::attach_outside`]: agent_team_protocol::value::MessageNote::attach_outside
 pub async fn attached(

@@ -1,9 +1,9 @@
 //! `notes` and `note`: read and change the notes of the team, of the project and of the user. Also lists their names
 //! for the prompt of an agent.
 //!
-//! A note of the team is free, as the team's shared memory is. A note of the project is a file of the project: the
-//! rules for edits decide. A note of the user is read by agents in all projects of the user, so only a rule that names
-//! its path allows a change; otherwise the user decides.
+//! A change of a team note needs no permission, like a change of the team's shared memory. A project note is a file of
+//! the project: the rules for edits decide. Agents in all projects of the user read a user note. Therefore only a rule
+//! that names the path of a user note allows a change; otherwise the user decides.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ use crate::permission::Permission;
 use crate::team::quoted;
 use crate::tool::{Output, Tool, ToolError, off_thread};
 
-/// The name of the tool that reads.
+/// The name of the tool that reads notes.
 pub const NAME: &str = "notes";
 
 /// The largest first line in a list, in characters.
@@ -93,7 +93,7 @@ impl From<Level> for NoteLevel {
 }
 
 /// The names of all notes for the prompt of an agent; empty without notes. A hostile repository chooses the names of
-/// its notes. A name is one word, but its hyphens can separate words, so the prompt must call the names data.
+/// its notes. A name can contain several words, separated by hyphens, so the prompt must call the names data.
 pub fn listed_names(notes: &Notes) -> String {
     let mut text = String::new();
     for level in NoteLevel::ALL {
@@ -293,13 +293,13 @@ async fn change(
     })
 }
 
-/// The path in the request: relative to the working directory if it is below it.
+/// The path of the note in the request: relative to the working directory if the note is below it.
 fn given(call: &Call<'_>, path: &Path) -> Value {
     let relative = path.strip_prefix(&call.context.cwd).unwrap_or(path);
     relative.to_string_lossy().into()
 }
 
-/// The text after the change. `None`: the note is removed.
+/// The text of the note after the change. `None`: the note is removed.
 fn new_text(
     action: Kind,
     old: Option<&str>,

@@ -29,7 +29,7 @@ use crate::resolved_path::ResolvedPath;
 use crate::supervisor_client::SupervisorClient;
 use crate::tool::{ToolError, off_thread};
 
-/// The largest request, in bytes of its JSON: half of a frame, because the answers to clients repeat it.
+/// The largest request, in bytes of its JSON: half of a frame, because the answers to clients repeat the request.
 const REQUEST_MAX: usize = 512 << 10;
 
 task_local! {
@@ -42,7 +42,8 @@ pub async fn allowed_by_hook<T>(call: impl Future<Output = T>) -> T {
     HOOK.scope(Some(HookDecision::Allow), call).await
 }
 
-/// Runs a call within another call: the hook that allowed the outer call has not seen the inner one.
+/// Runs a call within another call without the decision of a hook: the hook that allowed the outer call has not
+/// received the inner call.
 pub async fn without_hook<T>(call: impl Future<Output = T>) -> T {
     HOOK.scope(None, call).await
 }
@@ -64,7 +65,8 @@ pub struct Permit {
     _open: Option<OpenRequest>,
 }
 
-/// A pending or begun request. Dropping it withdraws a pending request, and reports a begun one as finished.
+/// A pending or begun request. Dropping this value withdraws a pending request, and reports a begun request as
+/// finished.
 #[derive(Debug)]
 pub(crate) struct OpenRequest {
     client: SupervisorClient,
@@ -74,7 +76,7 @@ pub(crate) struct OpenRequest {
 }
 
 /// The user's decision in an agent's own terminal interface: whether a call is allowed. Set before the question is
-/// dropped, so that the request is withdrawn with it.
+/// dropped, so that the withdrawal of the request reports the decision.
 pub type TerminalDecision = Arc<OnceLock<bool>>;
 
 impl OpenRequest {
@@ -141,10 +143,10 @@ impl Permission {
     }
 
     /// Like [`Self::ask`], for a call whose paths were resolved to `targets` earlier. If a link on a path has changed
-    /// since, the supervisor would decide about another file than the call uses.
+    /// since, the supervisor would decide about a file that the call does not use.
     ///
     /// # Errors
-    /// Also if the paths of the call now lead to other files.
+    /// As for [`Self::ask`], and if the paths of the call now lead to other files.
     pub(super) async fn ask_about(
         &self,
         call: Call<'_>,
@@ -182,7 +184,7 @@ impl Permission {
         self.request(&ask, call.progress).await
     }
 
-    /// Waits for the decision that a hook requires. The call asks for its own permission afterwards.
+    /// Waits for the decision that a hook requires. Afterwards, the call requests its permission as usual.
     ///
     /// # Errors
     /// If permission is denied; the text gives the model the reason.
@@ -203,9 +205,8 @@ impl Permission {
         self.request(&ask, progress).await
     }
 
-    /// Waits for permission for a call that the program of another vendor's agent executes. Nothing of this project
+    /// Waits for permission for a call that the program of another vendor's agent executes. No sandbox of agent-team
     /// confines the call. `terminal_decision`: where the agent reports the user's own decision.
-    ///
     /// # Errors
     /// If permission is denied; the text gives the agent the reason.
     pub async fn ask_for_external(
@@ -239,8 +240,8 @@ impl Permission {
             .await
     }
 
-    /// `terminal_decision`: set by the caller if the user decides in the agent's own terminal interface. The caller then drops
-    /// the future.
+    /// Requests permission and waits for it. If the user decides in the agent's own terminal interface, the caller sets
+    /// `terminal_decision` and then drops the future.
     async fn request_unless(
         &self,
         ask: &AskRequest,
@@ -364,7 +365,7 @@ async fn resolve_paths(
     .await
 }
 
-/// Returns `None` for a path that cannot be resolved; no rule can allow the call then.
+/// Resolves a path. Returns `None` if it cannot be resolved; no rule can then allow the call.
 fn look_up(cwd: &Path, given: String) -> Option<ResolvedCallPath> {
     let path = CallPath::lexical(cwd, &given);
     let resolved = resolve(&path).ok()?;
@@ -390,7 +391,7 @@ fn is_showable(ask: &AskRequest) -> bool {
     !text.is_empty() && text.len() <= REQUEST_MAX && is_within_limits(&format!("[[[[{text}]]]]"))
 }
 
-/// The pane shows the first line to the user; the second is for the model.
+/// The error of a denied call. The pane shows the first line to the user; the second line is for the model.
 fn denied(why: &str) -> ToolError {
     ToolError::Failed(format!(
         "Not permitted: {why}.\nThe call was not executed; do not attempt the same by other means."
@@ -429,7 +430,7 @@ mod tests {
         let answer = async {
             for (method, answer) in script {
                 let mut call = calls.recv().await.unwrap();
-                // The shared request is withdrawn, which the supervisor ignores.
+                // The shared request is withdrawn; the supervisor ignores this.
                 while call.method == RequestWithdraw::NAME {
                     call = calls.recv().await.unwrap();
                 }

@@ -38,11 +38,11 @@ const CALL_MARKER: &str = "AGENT_TEAM_CALL";
 /// The time between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The time after which a killed process is reported: it is in uninterruptible sleep.
+/// The time after which a killed process that has not exited is reported: such a process is in uninterruptible sleep.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long to read the rest of the output after all known processes have exited. An escaped process can hold the pipe
-/// open.
+/// The time limit for reading the rest of the output after all known processes have exited. An escaped process can keep
+/// the pipe open.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// The number of consecutive scans that must find no process: a scan of the process table is not atomic.
@@ -67,7 +67,7 @@ pub enum ProgramEnd {
 /// A running program. Dropping it kills all processes that it started.
 #[derive(Debug)]
 pub struct Program {
-    /// `None` after it has ended.
+    /// `None` after the program has ended.
     running: Option<Running>,
     output: pipe::Receiver,
     buffer: Vec<u8>,
@@ -99,7 +99,7 @@ pub fn find_outside(project: &Path, path: &OsStr, name: &str) -> Option<PathBuf>
     let programs = std::env::split_paths(path)
         .filter(|directory| is_outside(project, directory))
         .map(|directory| directory.join(name));
-    // A link in such a directory may point into the project.
+    // A link in these directories may point into the project.
     programs
         .filter(|program| {
             program
@@ -139,7 +139,7 @@ impl Program {
             }
             Ok(program)
         };
-        // The blocking task also completes if this future is dropped. Its result is dropped then, which kills the
+        // If this future is dropped, the blocking task still completes. Its result is then dropped, which kills the
         // program.
         let started = tokio::task::spawn_blocking(start).await;
         started.map_err(io::Error::other).flatten()
@@ -166,7 +166,7 @@ impl Program {
         Ok((program, stdin, stdout))
     }
 
-    /// The process that was started. `None` after it has ended.
+    /// The process that was started. `None` after the program has ended.
     pub fn process(&self) -> Option<ProcessId> {
         let running = self.running.as_ref();
         running.map(|running| running.descendants.leader)
@@ -214,7 +214,7 @@ impl Program {
     /// limits of the sandbox terminate it early. Reports and hints of the sandbox are appended to the output.
     ///
     /// # Errors
-    /// If its output or exit status cannot be read; the program is then terminated.
+    /// If the output or the exit status of the program cannot be read. The program is then terminated.
     pub async fn finish(
         &mut self,
         limit: Option<Duration>,
@@ -297,8 +297,8 @@ impl Program {
         }
     }
 
-    /// Kills all remaining processes and passes on the last output. Returns the sandbox's report of changed protected
-    /// files.
+    /// Kills all remaining processes and passes the last output to `printed`. Returns the sandbox's report of changed
+    /// protected files.
     async fn end(&mut self, mut printed: impl FnMut(&[u8])) -> Option<String> {
         let running = self.running.as_mut()?;
         // Keep reading while killing: a process that is blocked on a full pipe must be able to finish.
@@ -355,7 +355,8 @@ impl Drop for Program {
 #[derive(Clone, Debug)]
 struct Descendants {
     leader: ProcessId,
-    /// The session leader is the sandbox's program; when it exits, all processes within the sandbox are killed.
+    /// Whether the session leader is the sandbox's program. When that program exits, all processes within the sandbox
+    /// are killed.
     is_wrapped: bool,
     /// The launch's marker; empty if there is none.
     launch: String,
@@ -386,7 +387,8 @@ impl Descendants {
         Ok(all)
     }
 
-    /// Without `/proc` (macOS), only descent and session identify the processes.
+    /// Whether the process has the call's marker. `false` without `/proc` (macOS): only descent and session identify
+    /// the processes there.
     fn is_marked(&self, pid: u32) -> bool {
         fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
             environment
@@ -398,7 +400,7 @@ impl Descendants {
     /// Signals each process once, including processes that are forked meanwhile.
     fn signal(&self, signal: Signal) -> io::Result<()> {
         let mut signalled: Vec<ProcessId> = Vec::new();
-        // TERM to the sandbox's program would kill the processes within before they can handle their own TERM.
+        // TERM to the sandbox's program would kill the processes in the sandbox before they can handle their own TERM.
         if self.is_wrapped && signal != Signal::SIGKILL {
             signalled.push(self.leader);
         }

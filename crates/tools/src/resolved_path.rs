@@ -23,7 +23,7 @@ use crate::tool::ToolError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Also permits stored outputs.
+    /// Also permits the stored outputs.
     Reading,
     /// Does not permit the directories of [`NEVER_WRITTEN`].
     Writing,
@@ -43,9 +43,9 @@ const NEVER_WRITTEN: [(&str, &str); 2] = [
 /// A path that the model may use. The file need not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ResolvedPath {
-    /// Canonical: the project, the directory of stored outputs, or the directory of an attached file.
+    /// The canonical root: the project, the directory of stored outputs, or the directory of an attached file.
     root: PathBuf,
-    /// Without links and `..`; empty for the root itself.
+    /// The path below `root`, without links and `..`; empty for the root itself.
     relative: PathBuf,
 }
 
@@ -128,7 +128,7 @@ impl ResolvedPath {
         }
     }
 
-    /// The canonical path.
+    /// The canonical path of the file.
     pub(super) fn path(&self) -> PathBuf {
         if self.relative.as_os_str().is_empty() {
             return self.root.clone();
@@ -147,7 +147,7 @@ impl ResolvedPath {
     /// Opens the regular file at this path. Returns `None` if it does not exist.
     ///
     /// # Errors
-    /// If it is a directory, a device, a pipe or a socket, or cannot be opened.
+    /// If the path is that of a directory, a device, a pipe or a socket, or cannot be opened.
     pub(super) fn open(&self) -> Result<Option<(File, Version)>, ToolError> {
         if self.relative.as_os_str().is_empty() {
             return Err(self.directory_error());

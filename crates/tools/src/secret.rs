@@ -15,7 +15,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-/// The minimum number of base64 characters to search for; shorter ones would match unrelated text.
+/// The minimum number of base64 characters to search for; fewer characters would match unrelated text.
 const BASE64_MIN: usize = 8;
 
 /// The secrets to redact. Cheap to clone.
@@ -26,7 +26,7 @@ struct SecretForms {
     finder: AhoCorasick,
     /// The byte strings to search for.
     forms: Vec<Vec<u8>>,
-    /// The replacement for each of them.
+    /// The replacement for each of the forms.
     marks: Vec<String>,
 }
 
@@ -93,7 +93,7 @@ impl fmt::Debug for RedactedStream {
 }
 
 impl RedactedStream {
-    /// Adds a piece. Returns the bytes that can be shown now.
+    /// Adds a piece of the stream. Returns the bytes that can be shown now.
     pub fn bytes(&mut self, piece: &[u8]) -> Vec<u8> {
         let Some(known) = &self.known else {
             return piece.to_vec();
@@ -200,7 +200,7 @@ fn base64_of(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = Vec::new();
     for before in 0..3 {
         let padded = [&[0_u8; 3][..before], bytes].concat();
-        // Three bytes are four characters. A character at either end may also depend on an adjacent byte.
+        // Three bytes become four characters. A character at either end may also depend on an adjacent byte.
         let first = (before * 8).div_ceil(6);
         let end = padded.len() * 8 / 6;
         if end.saturating_sub(first) < BASE64_MIN {

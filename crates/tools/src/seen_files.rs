@@ -1,8 +1,8 @@
-//! The versions of the files that a member's model has read or written. Filled by the file tools; the edit tools change
-//! no other existing file.
+//! The versions of the files that a member's model has read or written. The file tools record these versions; the edit
+//! tools change an existing file only if its version is recorded.
 //!
 //! The agent loop stores the changes of the record with the results of the calls, and restores the record after a
-//! restart: the model need not read a file again that has not changed.
+//! restart. After the restart, the model need not read unchanged files again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::Metadata;
@@ -24,7 +24,7 @@ struct Record {
 /// A change of the record, as the transcript stores it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenFile {
-    /// Absolute.
+    /// The absolute path of the file.
     path: String,
     /// `None`: the file is gone, or has a new name.
     version: Option<Version>,
@@ -34,7 +34,7 @@ pub struct SeenFile {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
     pub len: u64,
-    /// Since the Unix epoch, in nanoseconds; saturates.
+    /// The modification time since the Unix epoch, in nanoseconds; saturates.
     pub modified_ns: i64,
 }
 
@@ -58,7 +58,7 @@ impl Record {
 }
 
 impl SeenFiles {
-    /// `None`: the model has neither read nor written the file.
+    /// The version that the model knows. `None`: the model has neither read nor written the file.
     pub(crate) fn version(&self, path: &Path) -> Option<Version> {
         self.record().versions.get(path).copied()
     }

@@ -15,7 +15,7 @@ pub struct SupervisorClient {
     pub member: MemberName,
     pub role: RoleName,
     pub lead: bool,
-    // Unbounded: a model makes few calls, and waits for each.
+    // Unbounded: a model makes few calls, and waits for each call.
     calls: mpsc::UnboundedSender<ClientCall>,
 }
 
@@ -23,7 +23,7 @@ pub struct SupervisorClient {
 #[derive(Debug)]
 pub struct ClientCall {
     pub method: &'static str,
-    /// JSON of the method's arguments.
+    /// The method's arguments as JSON.
     pub args: Box<RawValue>,
     pub answer: oneshot::Sender<Result<Box<RawValue>, Refusal>>,
 }

@@ -1,4 +1,4 @@
-//! The tail of a program's output, for results and errors. Pure; memory is bounded.
+//! The tail of a program's output, for results and errors. Pure, with bounded memory.
 
 use std::collections::VecDeque;
 

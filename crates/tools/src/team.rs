@@ -90,7 +90,7 @@ pub fn tool_names() -> Vec<String> {
     tools.iter().map(|tool| tool.spec().name.clone()).collect()
 }
 
-/// For tools that are created only for their names.
+/// The [`Verify`] of tools that are created only for their names.
 #[derive(Debug)]
 struct NeverCalled;
 

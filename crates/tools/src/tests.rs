@@ -1,5 +1,5 @@
-//! The definitions of the built-in tools, the team tools and the web search, as snapshots: every word and every byte of
-//! a schema is part of the prompt.
+//! Snapshots of the definitions of the built-in tools, the team tools and the web search: every word of a description
+//! and every byte of a schema is part of the prompt.
 
 use std::fmt::Write as _;
 use std::path::Path;

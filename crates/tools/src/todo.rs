@@ -1,4 +1,4 @@
-//! `todo`: the member's own checklist, visible only to the member and in its pane. Independent of the board.
+//! `todo`: the member's own checklist, visible only to the member and in its pane. It is independent of the board.
 
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};

@@ -38,7 +38,7 @@ pub trait Tool: Send + Sync + std::fmt::Debug {
 /// The result of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Output {
-    /// For the model. The agent loop cuts out the middle of a text that exceeds [`ToolContext::output_max`].
+    /// The text for the model. The agent loop cuts out the middle of a text that exceeds [`ToolContext::output_max`].
     pub text: String,
     /// A unified diff of the change, for the user.
     pub diff: Option<String>,
@@ -69,8 +69,8 @@ pub enum ToolError {
 }
 
 /// Returns whether the role and the member's settings permit the tool of this name. A patch can make the same changes
-/// as `edit` and `write`, so denying one of them denies patches too. A note is a file, so denying `write` denies notes
-/// too.
+/// as `edit` and `write`, so a denial of one of these tools denies patches too. A note is a file, so a denial of
+/// `write` denies notes too.
 pub fn may_use(agent: &AgentSpec, name: &str) -> bool {
     let names = |list: &[String]| list.iter().any(|tool| tool == name);
     let also_denied: &[&str] = match name {

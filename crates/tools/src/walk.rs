@@ -2,8 +2,8 @@
 //! `grep`.
 //!
 //! Each walk runs on its own thread. It opens every file by descriptor below the project (see `system::beneath`),
-//! follows no link, and stops when its caller is gone or its time is up. A thread that is blocked by the file system is
-//! abandoned.
+//! follows no link, and stops when its caller has dropped the future or its time limit is reached. A thread that is
+//! blocked by the file system is abandoned.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -72,7 +72,7 @@ async fn within<T: Send + 'static>(
     std::thread::Builder::new()
         .name("walk".to_owned())
         .spawn(move || {
-            // The receiver is gone if the caller gave up.
+            // If the caller has given up, there is no receiver.
             let _sent = finished.send(walk(deadline));
         })
         .map_err(|error| ToolError::Failed(format!("cannot start a thread: {error}")))?;
@@ -89,9 +89,9 @@ async fn within<T: Send + 'static>(
 /// A regular file below the walked directory.
 #[derive(Debug)]
 pub(super) struct Found<'a> {
-    /// Absolute, for display.
+    /// The absolute path, for display.
     pub(super) path: PathBuf,
-    /// Relative to the walked directory.
+    /// The path relative to the walked directory.
     pub(super) relative: PathBuf,
     root: &'a Beneath,
     in_root: PathBuf,
@@ -101,7 +101,7 @@ impl Found<'_> {
     /// Opens the file.
     ///
     /// # Errors
-    /// If it cannot be opened, is no longer a regular file, or its path now contains a link.
+    /// If the file cannot be opened or is no longer a regular file, or if its path now contains a link.
     pub(super) fn open(&self) -> rustix::io::Result<File> {
         self.root.regular(&self.in_root)
     }
@@ -113,7 +113,7 @@ impl Found<'_> {
 
 /// A directory whose entries are being walked.
 struct Frame {
-    /// Relative to the root.
+    /// The path of the directory, relative to the root.
     directory: PathBuf,
     entries: std::vec::IntoIter<Entry>,
     /// The number of ignore levels that remain when the directory is done.
@@ -125,8 +125,8 @@ struct Entry {
     kind: FileType,
 }
 
-/// Calls `visit` for every file that is neither ignored nor guarded, sorted by path, until it returns `Break`. Returns
-/// whether the walk is complete.
+/// Calls `visit` for every file that is neither ignored nor guarded, sorted by path. Stops when `visit` returns
+/// `Break`. Returns whether the walk is complete.
 ///
 /// # Errors
 /// If the directory or one of its parents cannot be opened.

@@ -41,7 +41,7 @@ const EXCERPT_MAX: usize = 1000;
 
 const PAGES_MAX: usize = 10;
 
-/// How a member searches.
+/// How a member searches the web.
 #[derive(Debug)]
 pub enum Search {
     None,
@@ -197,7 +197,7 @@ impl Endpoint {
             .map_err(|error| self.failed(&format!("did not return JSON: {error}"), &body))?;
         let pages = match self.api {
             Api::Searxng => answer.get("results"),
-            // Brave omits this part if no page was found.
+            // Brave omits this part if it found no page.
             Api::Brave { .. } => Some(answer.pointer("/web/results").unwrap_or(&EMPTY))
                 .filter(|_| answer["type"] == "search"),
         };
@@ -249,7 +249,7 @@ impl Endpoint {
 
 static EMPTY: Value = Value::Array(Vec::new());
 
-/// A page in the results. Both APIs leave out a title or an excerpt that they do not have.
+/// A page in the results. Both APIs omit a missing title or excerpt.
 #[derive(Debug, Deserialize)]
 struct Page {
     #[serde(default)]

@@ -127,7 +127,7 @@ pub(super) fn trimmed(line: &[u8]) -> &[u8] {
 }
 
 /// The line without indentation and trailing blanks, with one blank for each run of blanks. A line with quotes or tabs
-/// stays as it is: in a string or between columns, white space is part of the value.
+/// is unchanged: in a string or between columns, white space is part of the value.
 pub(super) fn collapsed(line: &[u8]) -> Vec<u8> {
     let line = trimmed(line);
     if line
@@ -141,8 +141,8 @@ pub(super) fn collapsed(line: &[u8]) -> Vec<u8> {
     words.join(&b' ')
 }
 
-/// Whether an edit changes only white space. Callers require an exact match for such an edit: if
-/// only an inexact one exists, the file may already have the new indentation.
+/// Whether an edit changes only white space. Callers then require an exact match: if the file contains only an inexact
+/// match, it may already have the new indentation.
 pub(super) fn differ_in_white_space_alone<'a>(
     old: impl Iterator<Item = &'a str>,
     new: impl Iterator<Item = &'a str>,

@@ -17,7 +17,7 @@ pub(super) struct Page {
 #[derive(Debug, Default)]
 struct Type {
     fields: Vec<Field<'static>>,
-    /// The texts of the variants. A type that is neither an object nor a choice has one: its text.
+    /// The texts of the variants. A type that is neither an object nor a choice has one variant: its text.
     variants: Vec<&'static str>,
 }
 
@@ -185,7 +185,7 @@ impl Type {
                     optional: text.ends_with(", optional"),
                 });
             } else if let Some(variant) = line.strip_prefix("- ") {
-                // The type of an object contains colons; its end is found when its fields are read.
+                // The type of an object contains colons; the end of the type is found when the fields are read.
                 let is_object = variant.starts_with("object with ");
                 let text = variant.split_once(": ").filter(|_| !is_object);
                 read.variants.push(text.map_or(variant, |(text, _)| text));

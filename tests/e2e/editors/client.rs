@@ -1,5 +1,5 @@
-//! An editor: a client of the Agent Client Protocol over the pipes of `agent-team acp`. Knows nothing about the server's
-//! code.
+//! An editor: a client of the Agent Client Protocol over the pipes of `agent-team acp`. The client uses no code of the
+//! server.
 
 use std::path::Path;
 use std::process::Stdio;

@@ -18,14 +18,14 @@ pub(super) enum World {
     Request,
 }
 
-/// Where a block runs, according to the invisible comment before it.
+/// Where a block of commands runs, according to the invisible comment before the block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum BlockWorld {
-    /// In the world of the block before it.
+    /// The block runs in the world of the previous block.
     Same,
-    /// In a new world.
+    /// The block runs in a new world.
     New(World),
-    /// Each line in a new world.
+    /// Each line of the block runs in a new world.
     Each(World),
     NotRun,
 }

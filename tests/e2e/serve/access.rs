@@ -1,4 +1,5 @@
-//! Each route needs its permission: a token without it is refused before the request is read.
+//! Tests of the permissions of routes: a token without the permission of the route is refused before the request is
+//! read.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -9,7 +10,7 @@ use super::team;
 
 /// The routes that are not in the OpenAPI document, with the permission of each.
 const OTHERS: [(&str, &str, &str); 14] = [
-    // `/ag-ui` checks the permissions when it knows what the request asks for.
+    // `/ag-ui` checks the permissions later, when the service has read the request.
     ("POST", "/team/stream", "steer"),
     ("POST", "/team/query", "steer"),
     ("POST", "/team/user-message", "steer"),
@@ -75,7 +76,7 @@ async fn each_route_needs_its_permission() {
             let permits = needs == "view" || permissions.split(',').any(|one| one == needs);
             for (service, permits) in [(&mut service, permits), (&mut read_only, needs == "view")] {
                 service.token = token(index);
-                // Malformed, so that no request changes anything.
+                // The body is malformed, so that no request changes anything.
                 let request = service.request(method, target, "{");
                 let status = service.send(&request).await.status;
                 assert_eq!(

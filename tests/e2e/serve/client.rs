@@ -126,7 +126,7 @@ impl Service {
         let mut stream = TcpStream::connect(self.address)
             .await
             .expect("a connection");
-        // Fails if the service has refused the request before it read the body.
+        // The write fails if the service has refused the request before it read the body.
         let _refused = stream.write_all(request.as_bytes()).await;
         read(stream).await
     }
@@ -146,7 +146,7 @@ impl Service {
     ) -> Events {
         let head = self.head(method, target);
         let socket = TcpSocket::new_v4().expect("a socket");
-        // Small, so that a reader that stops is noticed early.
+        // The buffer is small, so that the service notices a stopped reader early.
         socket.set_recv_buffer_size(8 << 10).expect("a buffer");
         let mut stream = socket.connect(self.address).await.expect("a connection");
         let request = format!("{head}{headers}\r\n{body}");
@@ -164,7 +164,7 @@ impl Service {
 /// Reads an answer until the connection closes.
 pub(super) async fn read(mut stream: impl tokio::io::AsyncRead + Unpin) -> Answer {
     let mut bytes = Vec::new();
-    // A reset connection ends the answer, too.
+    // A reset connection also ends the answer.
     let _end = within("an answer", stream.read_to_end(&mut bytes)).await;
     let text = String::from_utf8(bytes).expect("text");
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));

@@ -1,4 +1,4 @@
-//! The files of the page: compressed and kept by browsers. No other answer is.
+//! Tests of the files of the page: only answers with these files are compressed, and kept by browsers.
 
 use super::client::Service;
 use super::team;

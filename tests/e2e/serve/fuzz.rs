@@ -1,5 +1,5 @@
-//! Requests generated from the OpenAPI document for a bounded time: broken ones, which must get the right status and
-//! change nothing, and well-formed ones with odd values, which must never fail the service.
+//! Requests generated from the OpenAPI document for a bounded time: broken requests must get the right status and
+//! change nothing, and well-formed requests with odd values must never fail the service.
 
 use std::time::Duration;
 
@@ -183,7 +183,7 @@ fn broken(
         lines
             .filter(|line| {
                 seen += usize::from(line.starts_with(name));
-                // The first one is the new one.
+                // `with` adds the new header before all other headers.
                 !line.starts_with(name) || seen == 1
             })
             .collect::<String>()
@@ -314,7 +314,7 @@ fn broken(
             ];
             (with(choices.text(&headers)), &[403])
         }
-        // Any text is a key of the memory.
+        // Any text is a valid key of the memory.
         13 if operation.path.contains('{') && !operation.path.contains("{key}") => {
             let values = [
                 "%ff",
@@ -377,7 +377,7 @@ async fn broken_requests_get_the_right_status_and_change_nothing() {
         let mut is_first = false;
         for operation in &operations {
             for (kind, tried) in tried.iter_mut().enumerate() {
-                // Every kind once, then as many as there is time for.
+                // Try every kind of request once, then as many as the time permits.
                 if *tried > 0 && Instant::now() > end {
                     continue;
                 }
@@ -427,13 +427,13 @@ async fn requests_generated_from_openapi_never_fail_the_service() {
                 let value = value
                     .as_str()
                     .map_or_else(|| value.to_string(), str::to_owned);
-                // An empty part of a path is another path.
+                // Replace an empty value: a path with an empty part is another path.
                 let value = if value.is_empty() {
                     "x".to_owned()
                 } else {
                     value
                 };
-                // Too long a path is a broken request.
+                // Limit the length: a path that is too long makes the request a broken one.
                 let value = value.bytes().take(1000);
                 let value: String = value.map(|byte| format!("%{byte:02x}")).collect();
                 match parameter["in"].as_str().unwrap() {

@@ -1,4 +1,4 @@
-//! Requests of other origins, without a token, malformed and endless: the right status, and nothing changes.
+//! Requests of other origins, without a token, malformed and endless: each gets the right status and changes nothing.
 
 use agent_team_tests::{Rig, within};
 use serde_json::Value;
@@ -19,7 +19,7 @@ async fn only_own_origins_with_a_token_reach_a_resource() {
     let (address, token) = (service.address, service.token.clone());
     let port = address.port();
     let own = format!("http://{address}");
-    // Host, and whether it is the service.
+    // The host, and whether it is the service.
     let hosts = [
         (format!("Host: {address}\r\n"), true),
         (format!("Host: localhost:{port}\r\n"), true),
@@ -67,7 +67,7 @@ async fn only_own_origins_with_a_token_reach_a_resource() {
             for (site, is_own_site) in &sites {
                 for (authorization, is_known) in &tokens {
                     for (method, reached) in methods {
-                        // The whole product is large: try all pairs of the first values, and every value once.
+                        // The product of all values is large: skip combinations with more than two unusual values.
                         let usual = [*is_own, *is_own_origin && *is_own_site, *is_known];
                         if usual.iter().filter(|usual| !**usual).count() > 2 {
                             continue;

@@ -36,7 +36,7 @@ async fn a_client_that_sends_too_many_requests_gets_429() {
         refused += 1;
     }
     assert!(refused > 0, "30 requests exceed 3 per second");
-    // Neither another token nor requests without one share the limit.
+    // Requests with another token, and requests without a token, do not share the limit.
     service.token.clone_from(&other);
     service.get("/api/v1/team").await.expect(200);
     service.token = "x".repeat(40);

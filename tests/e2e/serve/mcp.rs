@@ -33,9 +33,9 @@ fn initialize(version: &str) -> Value {
     })
 }
 
-/// A session of the service: its id.
+/// Opens a session of the service; returns the id of the session.
 async fn open(service: &Service) -> String {
-    // The newest revision has no sessions over HTTP, so the server answers with the one before.
+    // The newest revision has no sessions over HTTP, so the server answers with the previous revision.
     let answer = send(service, None, &initialize("2026-07-28"))
         .await
         .expect(200);
@@ -92,7 +92,7 @@ async fn an_mcp_session_over_http_joins_the_team_until_it_ends() {
     let messages = rig.json(["messages"]).await;
     let newest = messages["messages"].as_array().expect("messages").last();
     assert_eq!(newest.expect("a message")["from"], "zoe", "{messages}");
-    // Another session is not that member.
+    // Another session does not act as that member.
     let other = open(&service).await;
     let refused = call(
         &service,

@@ -1,5 +1,5 @@
-//! The page of a small team in three widths, light and dark, compared with the pictures of the documentation in `docs/page`.
-//! `cargo xtask page-pictures` stores what this test sees there. Skipped like `page`.
+//! The page of a small team in three widths, light and dark, compared with the pictures of the documentation in
+//! `docs/page`. `cargo xtask page-pictures` stores the pictures that this test takes. Skipped like `page`.
 
 use std::path::{Path, PathBuf};
 
@@ -21,8 +21,8 @@ const TEXT_WIDTH: &str = "const context = new OffscreenCanvas(1, 1).getContext('
     context.font = '100px system-ui, sans-serif'; return Math.round(context.measureText('Waiting for you 0123').width)";
 const TEXT_WIDTH_OF_PICTURES: u64 = 1046;
 
-/// The share of two pictures that differs: of their squares of 16 pixels, whose mean colours are compared. Times change few
-/// of them.
+/// The share of the squares of 16 pixels whose mean colours differ between two pictures. Times change few of these
+/// squares.
 const DIFFERENCE: &str = "const [one, other, done] = arguments;\
     const load = async (base64) => {\
         const image = new Image();\
@@ -44,8 +44,8 @@ const DIFFERENCE: &str = "const [one, other, done] = arguments;\
         done(squares / (one.width * one.height));\
     }, (error) => done(String(error)))";
 
-/// The largest share of a picture that may differ from the one of the documentation. The bars of the timeline have other
-/// lengths in each run.
+/// The largest share of a picture that may differ from the picture of the documentation. The bars of the timeline have
+/// other lengths in each run.
 fn difference_max(name: &str) -> f64 {
     if name == "timeline" { 0.06 } else { 0.02 }
 }
@@ -179,7 +179,7 @@ async fn the_page_fits_in_each_width() {
     }
 }
 
-/// Compares the picture with the one of the documentation.
+/// Compares the picture with the picture of the documentation.
 async fn assert_similar(browser: &Browser, file: &str, picture: &[u8], most: f64) {
     let known = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../docs/page")

@@ -40,7 +40,7 @@ async fn start(rig: &Rig) -> (Running, String, String) {
     (verb, address.to_owned(), token.to_owned())
 }
 
-/// A client that trusts this certificate, or none.
+/// A client that trusts this certificate, or no certificate.
 fn connector(root: Option<&str>) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     if let Some(root) = root {
@@ -85,7 +85,7 @@ async fn a_tls_client_reads_the_team_and_its_events() {
     let plain = format!("Origin: http://{address}\r\n");
     let refused = send(&address, &request("/api/v1/team", &plain)).await;
     refused.expect_problem(403);
-    // A stream of events over TLS.
+    // Read a stream of events over TLS.
     let stream = TcpStream::connect(&address).await.expect("a connection");
     let name = ServerName::try_from("127.0.0.1").expect("a name");
     let mut stream = connector(Some("server.pem"))
@@ -122,12 +122,12 @@ async fn clients_without_tls_and_stopped_handshakes_end() {
     let mut answer = Vec::new();
     let _end = within("the end", plain.read_to_end(&mut answer)).await;
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
-    // A client that does not trust the certificate.
+    // This client does not trust the certificate.
     let stream = TcpStream::connect(&address).await.expect("a connection");
     let name = ServerName::try_from("127.0.0.1").expect("a name");
     let refused = connector(None).connect(name, stream).await;
     assert!(refused.is_err(), "the certificate is not trusted");
-    // A client that never sends a byte.
+    // This client never sends a byte.
     let silent = TcpStream::connect(&address).await.expect("a connection");
     assert_eq!(read(silent).await.status, 0);
 }

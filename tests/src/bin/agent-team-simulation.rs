@@ -19,7 +19,7 @@ use clap::Parser;
 /// How long a team may take to finish its work when the faults have stopped.
 const CALM: Duration = Duration::from_secs(180);
 
-/// The maximum number of concurrent rounds. Each needs about 12 MiB of disk space.
+/// The maximum number of concurrent rounds. Each round needs about 12 MiB of disk space.
 const THREADS_MAX: usize = 4;
 
 /// The maximum number of violations that are printed for one guarantee.
@@ -96,8 +96,8 @@ fn main() -> ExitCode {
     println!("seed          {seed}");
     let began = Instant::now();
     let mut total = Total::default();
-    // One thread, because a planted fault counts its occasions per process. A short calm phase, because a planted fault
-    // can prevent a team from ever finishing its work.
+    // Use one thread, because a planted fault counts its occasions per process. Keep the calm phase short, because a
+    // planted fault can prevent a team from ever finishing its work.
     let (threads, calm) = match arguments.plant {
         Some(_) => (1, Duration::from_secs(3)),
         None => (threads_for(&arguments), CALM),
@@ -139,7 +139,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Prints at most [`PRINTED_MAX`] violations of each guarantee, and the number of all its violations.
+/// Prints at most [`PRINTED_MAX`] violations of each guarantee, and their total number.
 fn print_violations(round: &Round) {
     for guarantee in Guarantee::ALL {
         let of_it = round.violations.iter();
@@ -169,7 +169,7 @@ fn threads_for(arguments: &Arguments) -> usize {
 struct Rounds(Vec<Worker>);
 
 struct Worker {
-    /// Starts its next round.
+    /// Starts the next round of the thread.
     begin: Sender<()>,
     rounds: Receiver<Round>,
     thread: JoinHandle<()>,
@@ -198,9 +198,9 @@ impl Rounds {
         rounds
     }
 
-    /// Lets the thread that simulated this round start its next one.
+    /// Lets the thread that simulated this round start its next round.
     fn begin_after(&self, number: usize) {
-        // Fails if the thread has panicked, which `take` reports.
+        // The send fails if the thread has panicked, which `take` reports.
         let _panicked = self.0[number % self.0.len()].begin.send(());
     }
 

@@ -98,7 +98,7 @@ async fn interrupted() {
     }
 }
 
-/// Restarts this process in its own mount namespace, if permitted. The torture mounts a small disk, which it fills; in
+/// Restarts the program in its own mount namespace, if permitted. The torture mounts a small disk, which it fills; in
 /// this namespace, the kernel unmounts the disk even if the torture is killed.
 fn own_mounts() {
     if std::env::var_os(OWN_MOUNTS).is_some() {

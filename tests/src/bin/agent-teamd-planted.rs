@@ -1,6 +1,6 @@
 //! `agent-teamd-planted FAULT …`: the supervisor with a planted fault that a checker of the torture must find, or with
-//! a failpoint at which it crashes: `crash-at=committed:3`. The rig runs it instead of `agent-teamd`; it is never
-//! shipped.
+//! a failpoint at which it crashes: `crash-at=committed:3`. The rig runs this program instead of `agent-teamd`. The
+//! program is never shipped.
 #![expect(clippy::print_stderr, reason = "a command's output is its purpose")]
 
 use std::process::ExitCode;

@@ -41,7 +41,7 @@ fn image(uri: &str) -> ResourceContents {
     ResourceContents::blob(IMAGE, uri).with_mime_type("image/png")
 }
 
-/// Returns the client's input for the call, or asks for it if the call has none. `repeat`: always asks.
+/// Returns the client's input for the call, or asks for input if the call has none. `repeat`: always asks.
 fn require(
     request: &CallToolRequestParams,
     repeat: bool,

@@ -84,7 +84,7 @@ impl ServerHandler for Tools {
             "headers" => {
                 let sent = context.extensions.get::<Parts>();
                 let sent = |name| Some(sent?.headers.get(name)?.to_str().ok()?.to_owned());
-                // Reversed, so that redaction does not recognize a secret.
+                // Reverse the secret, so that redaction does not recognize it.
                 let backwards = |name| {
                     sent(name).map_or(String::new(), |value| {
                         value.chars().rev().collect::<String>()

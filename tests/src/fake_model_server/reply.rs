@@ -157,7 +157,7 @@ impl Reply {
         Self::new(200, Content::Events(data.collect()))
     }
 
-    /// A stream of events with this data. The field `type` of each is its name, too.
+    /// A stream of events with this data. The field `type` of each event is also its name.
     pub fn named_events(data: &[Value]) -> Self {
         Self::new(200, Content::NamedEvents(data.to_vec()))
     }

@@ -85,7 +85,8 @@ impl Checks<'_> {
         }
     }
 
-    /// A message during a turn reaches the agent in the same turn, if the agent supports that, otherwise after it.
+    /// A message during a turn reaches the agent in the same turn, if the agent supports messages during a turn;
+    /// otherwise after the turn.
     async fn mail(&self) -> Checked {
         self.send("LOOP{}").await?;
         self.until("a turn", |seen| (seen.loops > 0).then_some(()))
@@ -110,7 +111,7 @@ impl Checks<'_> {
         self.is_idle().await
     }
 
-    /// After the end of its worker, no process of the agent is left, and the next launch continues the conversation.
+    /// After the exit of its worker, no process of the agent is left, and the next launch continues the conversation.
     async fn resume(&self) -> Checked {
         let worker = self.rig.worker(self.cli.word).await;
         let agents = self.agents();
@@ -257,7 +258,7 @@ impl Checks<'_> {
         found.ok_or_else(|| format!("the model has not seen {what}"))
     }
 
-    /// Polls until a value or a failure. `None`: neither within the limit.
+    /// Polls until a value or a failure. `None`: no value and no failure within the limit.
     async fn poll<T>(
         &self,
         mut poll: impl AsyncFnMut() -> Result<Option<T>, String>,

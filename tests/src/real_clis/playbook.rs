@@ -51,7 +51,7 @@ impl Playbook {
         let word = request.path.trim_start_matches('/').split('/').next();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let seen = all.entry(word.unwrap_or_default().to_owned()).or_default();
-        // Agents count tokens and list models, too.
+        // Ignore other requests: agents also count tokens and list models.
         let Some(exchange) = Exchange::of(request) else {
             let counts =
                 json!({ "input_tokens": 100, "totalTokens": 100, "data": [], "models": [] });
@@ -97,7 +97,7 @@ fn order(items: &[Item]) -> Option<Order<'_>> {
 fn answer(exchange: &Exchange, seen: &mut Seen) -> Option<Answer> {
     let text = |text: &str| Some(Answer::Text(text.to_owned()));
     let order = self::order(&exchange.items)?;
-    // The agent's own requests repeat the conversation, but do not offer the team's tools.
+    // Requests for the agent's own purposes repeat the conversation, but do not offer the team's tools.
     find(&exchange.tools, "complete_task")?;
     let after = &exchange.items[order.at + 1..];
     let calls = after

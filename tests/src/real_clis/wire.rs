@@ -16,7 +16,7 @@ pub(super) enum Item {
 /// A tool that the model may call.
 #[derive(Debug, Clone)]
 pub(super) struct Tool {
-    /// Codex groups the tools of an MCP server.
+    /// The namespace in which Codex groups the tools of an MCP server.
     namespace: Option<String>,
     pub(super) name: String,
 }

@@ -21,9 +21,9 @@ pub(super) struct Disk {
 
 /// A submitted batch whose answer the caller has not received yet.
 enum UnderWay {
-    /// Not stored yet: a crash loses it.
+    /// The batch is not stored yet: a crash loses it.
     Batch(Box<Batch>),
-    /// Committed, with this result: a crash keeps what was stored, though the caller receives no answer.
+    /// The batch is committed with this result: a crash keeps the stored data, although the caller receives no answer.
     Answer(Box<CommitResult>),
 }
 

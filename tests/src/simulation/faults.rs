@@ -152,7 +152,7 @@ async fn inject(kind: Kind, world: &Rc<World>, target: &Target, dice: &mut Dice)
         Kind::StopWorker => {
             let workers = machine.workers();
             let lasts = match dice.below(4) {
-                // Long enough to become unresponsive.
+                // The freeze is long enough for the member to become unresponsive.
                 0 => dice.between(16_000, 20_000),
                 _ => dice.between(50, 3_000),
             };
@@ -264,7 +264,7 @@ pub(super) async fn operator(world: Rc<World>, mut target: Target, mut dice: Dic
             _ => {}
         }
         sleep(dice.between(0, 500)).await;
-        // Repeat: the call can be refused temporarily, such as while the disk is full.
+        // Repeat the call: the supervisor can refuse it temporarily, such as while the disk is full.
         while caller.call::<MemberRestart>(one.clone()).await.is_err() {
             if target.phase() == Phase::Over {
                 return;
@@ -295,7 +295,7 @@ pub(super) async fn reviver(target: Target) {
                 let member = OneMember {
                     member: member.name,
                 };
-                // Refused if the member's state has changed meanwhile.
+                // The call is refused if the member's state has changed meanwhile.
                 let _refused = caller.call::<MemberRestart>(member).await;
             }
         }

@@ -70,7 +70,7 @@ impl Wires {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ConnectionSelector {
     All,
-    /// The connections of this process.
+    /// The connections of the process with this pid.
     Of(u32),
     /// One of the open connections, by its number modulo their count.
     Nth(u64),

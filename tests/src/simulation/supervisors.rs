@@ -51,7 +51,7 @@ impl Supervisors {
         }
     }
 
-    /// Starts a supervisor if none runs. It serves after a short delay.
+    /// Starts a supervisor if none runs. The supervisor serves after a short delay.
     pub(super) fn start(&self) {
         let mut running = self.running.borrow_mut();
         if running

@@ -36,14 +36,14 @@ use super::{PROJECT, World};
 use crate::torture::history::Mark;
 use crate::torture::workload::{asked_command, shell_line};
 
-/// A connection that was open for this long does not count as a failure.
+/// The minimum duration of a connection that does not count as a failure.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
 /// How a connection ended.
 enum Ended {
     Lost,
     Restarting,
-    /// The worker must exit.
+    /// The worker must exit, and makes no further connection.
     Over,
 }
 
@@ -296,7 +296,8 @@ impl Worker {
         }
     }
 
-    /// Checks the guarantees of a delivery: messages arrive in order, and none arrives after it was stored as read.
+    /// Checks the guarantees of a delivery: messages arrive in order, and no message arrives after it was stored as
+    /// read.
     fn on_delivery(&mut self, deliver: Deliver) {
         for message in deliver.messages {
             let (id, name) = (message.id, &self.shared.name);

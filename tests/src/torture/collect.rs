@@ -22,7 +22,7 @@ use super::world::World;
 use crate::{Event, logs};
 
 /// How long to wait for the next event. If the storage of a team has failed, the head revision that its supervisor
-/// reports can include events that it never delivers.
+/// reports can include events that the supervisor never delivers.
 const EVENT_LIMIT: Duration = Duration::from_secs(2);
 
 impl World {

@@ -15,7 +15,7 @@ use crate::Event;
 #[derive(Debug, Clone)]
 pub struct Operation {
     pub client: String,
-    /// Since the torture began.
+    /// The time since the torture began.
     pub began: Duration,
     pub ended: Duration,
     pub call: Call,
@@ -58,11 +58,11 @@ pub enum Call {
 /// The answer that the client received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Acknowledged: done and stored.
+    /// The call was acknowledged: its change is stored.
     Done(Answer),
-    /// Refused with this code: nothing changed, unless the code is `storage_failed`.
+    /// The call was refused with this code: nothing changed, unless the code is `storage_failed`.
     Refused(String),
-    /// No answer before the torture ended: the call may have been carried out or not.
+    /// The call has no answer before the end of the torture: it may have been carried out or not.
     Unknown,
 }
 
@@ -80,7 +80,7 @@ pub struct Answer {
 pub struct Fault {
     pub kind: FaultKind,
     pub began: Duration,
-    /// When the fault was healed; for a kill, when the process was dead.
+    /// When the fault was healed. For a kill: when the process was dead.
     pub ended: Duration,
     /// The processes that the fault ended, if known.
     pub pids: Vec<u32>,
@@ -189,7 +189,7 @@ pub struct Unlisted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberAtEnd {
     pub member: String,
-    /// The id of its pane.
+    /// The id of the member's pane.
     pub pane: Option<String>,
     pub runs: bool,
 }
@@ -252,9 +252,9 @@ pub struct Evidence {
     /// Work that was unfinished at the end of the calm phase, verbs that failed, and, in the simulation, violations
     /// that a worker observed.
     pub unfinished: Vec<String>,
-    /// The largest memory of a supervisor, in bytes.
+    /// Maximum memory of a supervisor, in bytes.
     pub memory: u64,
-    /// The largest number of open descriptors of a supervisor.
+    /// Maximum number of open descriptors of a supervisor.
     pub descriptors: u64,
     /// Processes and files that remained after `down`.
     pub left: Vec<String>,
@@ -341,11 +341,11 @@ pub struct Dice(u64);
 impl Dice {
     /// `stream` selects an independent sequence for the same seed.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
-        // Mixed, so that the streams of neighbouring seeds do not overlap.
+        // Mix the stream, so that the streams of neighbouring seeds do not overlap.
         Self(mix(mix(seed) ^ stream.wrapping_mul(STEP)))
     }
 
-    /// Another independent sequence.
+    /// Splits off another independent sequence.
     pub(crate) fn split(&mut self) -> Self {
         let seed = self.below(1 << 53);
         Self::new(seed, 0)

@@ -104,7 +104,7 @@ pub(crate) async fn size(world: &World, recorder: Recorder) {
     }
 }
 
-/// Records times in which this process was runnable but not scheduled.
+/// Records stalls: times in which a sleep of the torture took longer than requested.
 pub(crate) async fn stalls(target: Target, recorder: Recorder) {
     const NAP: Duration = Duration::from_millis(20);
     while target.phase() != Phase::Over {

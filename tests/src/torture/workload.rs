@@ -1,6 +1,6 @@
 //! The clients of the torture: they send messages, add tasks, claim and complete them, make requests and decide them,
-//! over the socket and the command line. Each records its operations, which [`super::check`] compares with the rest of
-//! the evidence.
+//! over the socket and the command line. Each client records its operations, which [`super::check`] compares with the
+//! rest of the evidence.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use crate::fake_model_server::{Reply, Request};
 /// The maximum number of commands that ask for permission: the agent's conversation contains all of them.
 const COMMANDS_MAX: u64 = 150;
 
-/// Streams of the seed's numbers: the decider's pauses, and one for each command's decision.
+/// The streams of random numbers: one for the pauses of the decider, and one for the decision about each command.
 const DECIDER: u64 = 9;
 const DECISIONS: u64 = 1 << 40;
 
@@ -88,7 +88,7 @@ pub(crate) async fn sender(target: Target, recorder: Recorder, number: u64, mut 
     }
 }
 
-/// Sends through the command line. A command that lost its supervisor may have taken effect.
+/// Sends through the command line. A command that loses its supervisor may take effect nevertheless.
 pub(crate) async fn typist(world: &World, recorder: Recorder, mut dice: Dice) {
     let mut target = world.target();
     for count in 0.. {
@@ -177,7 +177,7 @@ pub(crate) async fn planner(target: Target, recorder: Recorder, mut dice: Dice) 
 }
 
 /// Adds tasks without a `run` line, which no member takes. Claims, releases and again claims each task. Then completes
-/// it twice: first with the stale generation, which must be refused, then with the current one.
+/// the task twice: first with the stale generation, which must be refused, then with the current generation.
 pub(crate) async fn claimant(target: Target, recorder: Recorder, mut dice: Dice) {
     let mut caller = Caller::new(target, "claimant");
     for count in 0.. {

@@ -132,8 +132,8 @@ impl World {
         self.phase.send_replace(phase);
     }
 
-    /// Runs a verb. Returns its exit code, or -1 without one, and the document that it printed on stdout or else
-    /// stderr.
+    /// Runs a verb. Returns its exit code, or -1 if it has none, and the document that the verb printed on stdout or,
+    /// if stdout is empty, on stderr.
     pub(crate) async fn verb(&self, arguments: &[&str]) -> (i32, Value) {
         let mut command = self.rig.command(arguments);
         command.stdin(Stdio::null()).kill_on_drop(true);

@@ -20,7 +20,7 @@ use super::swarm::{SocketsAlone, Swarm};
 use super::table::{Row, Target, Unit};
 use super::{Bench, check_disk};
 
-/// The maximum number of claims per round. From a board with fewer ready tasks, a round claims all ready tasks.
+/// The maximum number of claims per round. If a board has fewer ready tasks, a round claims all of them.
 const CLAIMS: usize = 4_000;
 
 struct Board {
@@ -243,7 +243,7 @@ pub(super) fn board_size(bench: &Bench) -> Result<Vec<Row>> {
     let small = Board::load(&mut installation, 100, false)?;
     let large = Board::load(&mut installation, bench.pick(100_000, 20_000), true)?;
     let mut swarm = Swarm::connect(&installation.socket()?, "claimant", 1)?;
-    // The same number of claims from both boards, one at a time.
+    // Claim the same number of tasks of both boards, one at a time.
     let round = |board: &Board, swarm: &mut Swarm| -> Result<f64> {
         let (took, claimed) = board.claim_timed(swarm, 1, 100)?;
         board.release(swarm, &claimed)?;

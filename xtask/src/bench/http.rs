@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-/// A read that takes longer fails.
+/// The timeout of a read.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// A connection with one request at a time.

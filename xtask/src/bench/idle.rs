@@ -15,7 +15,7 @@ use super::table::{Row, Target, Unit};
 /// The idle time before a measurement.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// How long wake-ups are counted.
+/// The time in which wake-ups are counted.
 const WATCH: Duration = Duration::from_secs(5);
 
 const TASKS: usize = 10_000;
@@ -100,7 +100,7 @@ struct Observed {
 /// Memory of a process, in MiB.
 pub(super) struct Memory {
     pub(super) resident: f64,
-    /// The part of `resident` that is the process's own data and not pages of files.
+    /// The memory that belongs only to the process: `resident` without the pages of files.
     pub(super) anonymous: f64,
 }
 

@@ -1,7 +1,7 @@
 //! Measurements of messages: latency, the effect of a long history, and stored messages per second.
 //!
 //! In the exchanges, both ends are stub members, each in its own process, which blocks on its socket. The limit of the
-//! latency is what is possible without a supervisor: two processes of the same program exchange messages through a bare
+//! latency is the latency without a supervisor: two processes of the same program exchange messages through a bare
 //! relay in a third process. Rounds of members and of the relay alternate.
 
 use std::io::Write;
@@ -30,7 +30,7 @@ const SYNCED_EXCHANGES: usize = 100;
 /// Number of stored messages for the measurement with history.
 const HISTORY: usize = 100_000;
 
-/// Calls in flight of a flooding member; fewer than an inbox holds.
+/// Maximum number of calls in flight for a flooding member; fewer than an inbox holds.
 const WINDOW: usize = 512;
 
 /// A pair of members: one receives commands, the other echoes.
@@ -182,7 +182,7 @@ pub(super) fn latency(bench: &Bench) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The cost of one sync for SQLite and for a plain file, without other load.
+/// The cost of one sync, once for SQLite and once for a plain file, without other load.
 fn syncs_alone(bench: &Bench, rows: &Rows) -> Result<String> {
     let per_second = rows.written_per_second(&bench.directory, 1, Durability::Power)?;
     let mut file = tempfile::tempfile_in(&bench.directory)?;

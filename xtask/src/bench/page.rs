@@ -17,20 +17,20 @@ use super::stats::Figure;
 use super::table::{Row, Target, Unit};
 use crate::run::wait;
 
-/// A condition that takes longer fails.
+/// The timeout of a condition.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// A page with one line of text, the limit of a first paint.
 const ONE_LINE: &str = "data:text/html,<p>agent-team</p>";
 
-/// The time of the first paint in milliseconds, and the size of the page's files as they are sent.
+/// The time of the first paint in milliseconds, and the size of the page's files as transferred, in bytes.
 const LOADED: &str = "const paint = performance.getEntriesByName('first-contentful-paint')[0];\
     const [page] = performance.getEntriesByType('navigation');\
     const files = performance.getEntriesByType('resource').filter(({ name }) => !name.includes('/api/'));\
     const bytes = [page, ...files].reduce((sum, { encodedBodySize }) => sum + encodedBodySize, 0);\
     return paint ? { paint: paint.startTime, bytes } : null";
 
-/// A team of 100 members with 10,000 tasks and 200 events per second. The test of the page uses it, too.
+/// A team of 100 members with 10,000 tasks and 200 events per second. The test of the page also uses this team.
 const LARGE_TEAM: &str = include_str!("../../../tests/fixtures/page/large_team.js");
 
 /// The times of the frames since the last call, once there are enough of them.
@@ -38,11 +38,11 @@ const FRAMES: &str = "if (window.times.length < arguments[0]) return null;\
     const sorted = window.times.splice(0).sort((one, other) => one - other);\
     return { longest: sorted.at(-1), p95: sorted[Math.floor(sorted.length * 0.95)] }";
 
-/// The number of attempts to start chromedriver. It listens on one port for IPv4 and IPv6, and exits if the port is taken
-/// in one of them.
+/// The number of attempts to start chromedriver. chromedriver listens on the same port with IPv4 and IPv6, and exits if
+/// another process uses the port with one of them.
 const STARTS_MAX: usize = 5;
 
-/// chromedriver. Dropping it kills its process group, which contains Chromium.
+/// chromedriver. Dropping this value kills its process group, which contains Chromium.
 struct Driver(Child);
 
 /// Chromium with one tab.
@@ -138,11 +138,11 @@ impl Browser {
     }
 }
 
-/// `address` and `token` are those of a running service.
+/// Measures the page of a running service; `address` and `token` belong to this service.
 pub(super) fn rows(bench: &Bench, address: SocketAddr, token: &str) -> Result<Vec<Row>> {
     let (mut paints, mut limits, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..bench.pick(5, 3) {
-        // A new browser has no files of the page.
+        // The cache of a new browser contains no file of the page.
         let mut browser = Browser::start()?;
         let mut first_paint = |url: &str| -> Result<(f64, f64)> {
             browser.open(url)?;
@@ -181,7 +181,7 @@ pub(super) fn rows(bench: &Bench, address: SocketAddr, token: &str) -> Result<Ve
     Ok(rows)
 }
 
-/// The longest frames of the views that show most.
+/// The longest frames of the views with the most elements.
 fn frames(bench: &Bench, address: SocketAddr, token: &str) -> Result<Vec<Row>> {
     let mut browser = Browser::start()?;
     browser.open(&format!("http://{address}/"))?;

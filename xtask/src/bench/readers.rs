@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// Where an event ends.
+/// The bytes that end an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Line,
@@ -27,11 +27,11 @@ pub(super) struct Readers<S> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Count {
     events: usize,
-    /// The number of bytes of the last line so far.
+    /// The number of bytes of the incomplete last line.
     line: usize,
-    /// The last line is a comment of server-sent events.
+    /// Whether the last line is a comment of server-sent events.
     is_comment: bool,
-    /// The last event so far has a field.
+    /// Whether the incomplete last event has a field.
     has_field: bool,
 }
 

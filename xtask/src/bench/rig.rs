@@ -33,7 +33,7 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// Polling interval for state without events.
 const LOOK_EVERY: Duration = Duration::from_micros(200);
 
-/// The measured programs, and the stub that takes measurements in a member's place.
+/// The measured programs, and the stub that replaces a member in measurements.
 pub(super) struct Programs {
     /// The directory of `agent-teamd` and `agent-teammate`.
     pub(super) real: PathBuf,
@@ -175,7 +175,7 @@ impl Installation {
     }
 
     /// Kills the supervisor with SIGKILL and starts a new one. Returns the time from the start of the new supervisor to
-    /// its first answer about the team, for which it must have read the journal.
+    /// its first answer about the team. Before this answer, the supervisor must read the journal.
     pub(super) fn replace_supervisor(&mut self, team: &TeamId) -> Result<Duration> {
         self.supervisor.kill()?;
         self.supervisor.wait()?;

@@ -1,7 +1,8 @@
 //! Measurements of `agent-team serve`: events to many clients, latency of a request, and memory.
 //!
-//! The limits: one write for each event and client on bare sockets, and an axum route that returns the same bytes, in
-//! addition to the call that the service makes. In the measurement and in the limit one thread reads for all clients.
+//! The limit of the events is one write for each event and client on bare sockets. The limit of the latency is an axum
+//! route that returns the same bytes, plus the call that the service makes. One thread reads for all clients, both in
+//! the measurement and in the limit.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -126,7 +127,7 @@ pub(super) fn rows(bench: &Bench) -> Result<Vec<Row>> {
     let service = Service::start(&bench.programs.real, &installation, &project)?;
     let mut rows = latency(bench, &mut installation, &team, &service)?;
     rows.extend(fan_out(bench, &mut installation, &team, &service)?);
-    // Measure the memory of a new process: the earlier measurements have left buffers in this one.
+    // Measure the memory of a new process: the earlier measurements have left buffers in the measured service.
     drop(service);
     let service = Service::start(&bench.programs.real, &installation, &project)?;
     rows.push(idle_memory(&mut installation, &team, &service)?);
@@ -152,7 +153,8 @@ fn fan_out(
     let mut swarm = Swarm::connect(&installation.socket()?, "source", 1)?;
     let mut rows = Vec::new();
     for count in [1, 10, 100, 1_000] {
-        // All events fit into the ring of the service: a client that falls behind it would be cut off.
+        // All events fit into the ring of the service: the service would disconnect a client that falls behind the
+        // ring.
         let events = bench.pick(4_000, 1_000) / if count == 1_000 { 10 } else { 1 };
         let (mut rates, mut limits) = (Vec::new(), Vec::new());
         for _ in 0..bench.pick(5, 3) {
@@ -291,7 +293,7 @@ fn idle_memory(installation: &mut Installation, team: &TeamId, service: &Service
     let mut followers = service.followers(installation, team, IDLE_CLIENTS)?;
     std::thread::sleep(SETTLE);
     let memory = memory_of(service.process.id())?;
-    // All clients are still connected.
+    // Check that all clients are still connected.
     installation
         .wire
         .call::<MessageSend>(Some(team), message())?;

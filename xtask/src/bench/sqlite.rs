@@ -9,7 +9,8 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, params_from_iter};
 
 use super::rig::Durability;
 
-/// Number of rows that a loop writes, unless [`LONGEST`] passes first. Large, so that one slow sync does not dominate.
+/// Number of rows that a loop writes, unless [`LONGEST`] passes first. The number is large, so that one slow sync does
+/// not dominate.
 const ROWS: usize = 20_000;
 
 /// Maximum duration of a loop.

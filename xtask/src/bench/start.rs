@@ -27,7 +27,7 @@ const READY: &str = "launch_ready";
 /// The events between the exit of a worker and the readiness of its replacement; each is a commit.
 const STEPS: [&str; 2] = ["launch_started", READY];
 
-/// Number of members to kill, each once, because only the first restart of a member is immediate.
+/// Number of members to kill. Each is killed once, because only the first restart of a member is immediate.
 const KILLED: usize = 8;
 
 /// Panes per combined call; they fit into a window of [`SIZE`].

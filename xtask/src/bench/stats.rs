@@ -24,7 +24,7 @@ impl Figure {
     }
 
     /// The median of the ratios of paired rounds. A disturbance that slows both rounds of a pair cancels out. If the
-    /// numbers of rounds differ, the ratio of the medians.
+    /// numbers of rounds differ, returns the ratio of the medians.
     pub(super) fn ratio_to(&self, limit: &Self) -> f64 {
         if self.rounds.len() != limit.rounds.len() {
             return self.median / limit.median;

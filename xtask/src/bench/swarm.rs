@@ -133,7 +133,7 @@ impl Swarm {
     }
 }
 
-/// The rate of calls over sockets without the supervisor: a stub answers the same callers at once. The supervisor
+/// The rate of calls over sockets without the supervisor: a stub answers the same callers without delay. The supervisor
 /// cannot be faster than the stub, because it also stores each change.
 pub(super) struct SocketsAlone {
     per_second: Figure,

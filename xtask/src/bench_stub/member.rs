@@ -222,7 +222,8 @@ impl Transport for Member {
             if let Some(message) = self.arrived.pop() {
                 return Ok(Some(message));
             }
-            // Flush the acknowledgements before blocking: they wait for the next write, which may not come.
+            // Flush the acknowledgements before this read blocks: otherwise they wait for the next write, which may not
+            // come.
             if !self.reader.buffer().contains(&b'\n') {
                 self.flush()?;
             }

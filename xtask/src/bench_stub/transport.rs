@@ -10,7 +10,7 @@ use nix::time::{ClockId, clock_gettime};
 
 /// A transport of short messages.
 pub(crate) trait Transport {
-    /// Sends a message, at the latest with the next [`receive`](Self::receive).
+    /// Sends a message, now or with the next [`receive`](Self::receive).
     fn send(&mut self, text: &str) -> Result<()>;
 
     /// Returns the next message and its time of arrival in nanoseconds; `None` at the end.

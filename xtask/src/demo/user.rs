@@ -113,7 +113,7 @@ impl Demo {
         for request in listed["requests"].as_array().into_iter().flatten() {
             let [id, member, tool] =
                 ["id", "member", "tool"].map(|key| request[key].as_str().unwrap_or_default());
-            // Fails if the kill of ben's worker withdrew the request meanwhile.
+            // This call fails if the kill of ben's worker has already withdrawn the request.
             if succeeds(&mut self.agent_team(&["requests", "allow", id])) {
                 lines.push(format!(
                     "{member} asks before it calls {tool}: agent-team requests allow {id}"

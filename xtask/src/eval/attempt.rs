@@ -82,7 +82,7 @@ impl Attempt<'_> {
         };
         project.write_team(model, &task::secret_directories())?;
         let measured = self.measure(&project.directory);
-        // Stop the team after an error, too: a team that continues costs tokens.
+        // Stop the team after an error, too: a running team costs tokens.
         let stopped = self.stop_team(&project.directory);
         let (result, seconds, stats) = measured?;
         stopped?;
@@ -182,7 +182,7 @@ impl Attempt<'_> {
         }
         let error: Value = serde_json::from_slice(&output.stderr)
             .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
-        // `up` reports any other error again.
+        // The later `up` reports any other error again.
         if error["error"]["code"] != "untrusted" {
             return Ok(None);
         }
@@ -190,8 +190,8 @@ impl Attempt<'_> {
         Ok(hint.rsplit(' ').next().map(str::to_owned))
     }
 
-    /// Replies to questions, and decides permission requests: denies them, or, without a sandbox, allows commands. A
-    /// failed command is repeated after the interval.
+    /// Replies to questions, and decides permission requests: denies each request, but allows commands if there is no
+    /// sandbox. A failed command is repeated after the interval.
     fn answer_as_user(&self, project: &Path) {
         let Ok(output) = output_within(&mut self.agent_team(project, &["requests", "--json"]))
         else {
@@ -219,7 +219,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Waits until no member works: `up --wait` ends with the last task, before the last answer is counted.
+    /// Waits until no member works: `up --wait` ends with the last task, and the last answer of the model is counted
+    /// later.
     fn wait_for_turns(&self, project: &Path) {
         let start = Instant::now();
         while start.elapsed() < TURN_LIMIT {
@@ -248,7 +249,7 @@ impl Attempt<'_> {
             output.status.success(),
             "agent-team down failed: {} {}",
             String::from_utf8_lossy(&output.stderr),
-            // The receipts name the processes that survived.
+            // The receipts in stdout name the processes that survived.
             String::from_utf8_lossy(&output.stdout)
         );
         Ok(())
@@ -305,8 +306,8 @@ pub(super) fn output_within(command: &mut Command) -> Result<Output> {
 }
 
 fn output_of(command: &mut Command, limit: Duration) -> Result<Output> {
-    // Write the output to files: a process that the command leaves behind can keep a pipe open, and reading the pipe to
-    // its end would then never return.
+    // Write the output to files. A process that outlives the command can keep a pipe open: a read to the end of the
+    // pipe would then never return.
     let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
     let child = command
         .stdin(Stdio::null())
@@ -346,7 +347,7 @@ fn reason(result: Option<&Value>) -> Option<String> {
     Some(visible_label(line, REASON_MAX))
 }
 
-/// The answers of models that `up --record` has written.
+/// The exchanges with models that `up --record` has written.
 fn exchanges(file: &Path) -> Vec<Value> {
     let text = fs::read_to_string(file).unwrap_or_default();
     // The first line is a header.

@@ -1,5 +1,6 @@
 //! The directories and the environment of one evaluation: a temporary directory with its own supervisor, home and git
-//! identity. Drop stops the supervisor. From `new` to the end of drop, no terminating signal ends this process.
+//! identity. Dropping an [`EvalHome`] stops the supervisor. From `new` to the end of drop, no terminating signal ends
+//! the program.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -28,7 +29,7 @@ pub(super) struct EvalHome {
     signals: Signals,
 }
 
-/// The effect of terminating signals.
+/// The state of terminating signals.
 struct Signals {
     /// Set by a signal.
     interrupted: Arc<AtomicBool>,
@@ -86,7 +87,7 @@ impl EvalHome {
         Ok(home)
     }
 
-    /// Whether a signal has asked this process to end.
+    /// Set once a signal has asked the program to end.
     pub(super) fn interrupted(&self) -> &AtomicBool {
         &self.signals.interrupted
     }
@@ -182,7 +183,7 @@ pub(super) fn tools(command: &mut Command, home: &Path, path: &OsStr) {
         .env_remove("XDG_CONFIG_HOME");
 }
 
-/// Copies the user's settings and models: the name of a model can depend on them.
+/// Copies the user's settings and list of models: they can define the name of a model.
 fn copy_settings(to: &Path) -> Result<()> {
     let below = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let config = below("AGENT_TEAM_HOME")

@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Figures {
     pub(super) task: String,
     pub(super) solved: bool,
-    /// Why the task is not solved. Empty if it is.
+    /// Why the task is not solved. Empty if the task is solved.
     pub(super) why: String,
     /// How the agent ended: the state of its task, the outcome of its goal, or `time limit`.
     pub(super) state: String,
     /// Answers of models.
     pub(super) steps: u64,
     pub(super) tokens_in: u64,
-    /// Part of `tokens_in`.
+    /// The cached part of `tokens_in`.
     pub(super) tokens_cached: u64,
     pub(super) tokens_out: u64,
     /// US dollars. `None`: a price is unknown.

@@ -18,14 +18,14 @@ use super::task::{EvalTask, LEAD, Team, WORKER};
 /// The time limit of a check.
 const CHECK_LIMIT: Duration = Duration::from_mins(1);
 
-/// The largest file that a check may write, in blocks of 512 bytes (1024 in bash). A program of the agent that prints
-/// without end could fill the disk before the time limit.
+/// Maximum size of a file that a check writes, in blocks of 512 bytes (1024 in bash). A program of the agent that
+/// prints without end could fill the disk before the time limit.
 const CHECK_BLOCKS: u32 = 65_536;
 
-/// The variables of this process that checks see. The others can contain keys of models.
+/// The inherited variables that checks see. Other variables can contain keys of models.
 const CHECK_VARIABLES: [&str; 2] = ["LD_LIBRARY_PATH", "TMPDIR"];
 
-/// The largest number of characters of a reason.
+/// Maximum length of a reason, in characters.
 pub(super) const REASON_MAX: usize = 300;
 
 /// A repository with the files of a task.
@@ -91,7 +91,7 @@ impl<'a> Project<'a> {
         Ok(())
     }
 
-    /// Runs the check, and ends all its processes. Returns why the task is not solved; `None` if it is.
+    /// Runs the check, and ends all its processes. Returns why the task is not solved; `None` if the task is solved.
     pub(super) fn check(
         &self,
         ending: &Ending<'_>,

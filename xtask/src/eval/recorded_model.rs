@@ -1,9 +1,9 @@
 //! A model server on loopback that gives the recorded answers of the tasks over Chat Completions, so that agents use
 //! their HTTP client, its retries and their whole loop. Started by `eval`; it runs until the process exits.
 //!
-//! The base URL contains the task, and the name of the model is the member. Answers are given in order. The server
-//! estimates tokens as a quarter of the bytes, and counts the unchanged beginning of a request as cached. So the figures
-//! of a recorded evaluation show how a change of prompts or tools changes the size of requests.
+//! The base URL contains the name of the task, and the model has the name of the member. Answers are given in order.
+//! The server estimates tokens as a quarter of the bytes, and counts the unchanged beginning of a request as cached. So
+//! the figures of a recorded evaluation show how a change of prompts or tools changes the size of requests.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -19,7 +19,7 @@ use super::task::{EvalTask, Fault, RecordedAnswer};
 /// Bytes per token in estimates.
 const BYTES_PER_TOKEN: usize = 4;
 
-/// The largest request that is read, in bytes.
+/// Maximum size of a request, in bytes.
 const REQUEST_MAX: usize = 16 << 20;
 
 pub(super) struct RecordedModel {
@@ -39,11 +39,11 @@ struct Conversation {
 }
 
 struct Recordings {
-    /// By task and member.
+    /// The conversations of each task and member.
     conversations: Mutex<BTreeMap<(String, String), Conversation>>,
-    /// The windows by task.
+    /// The windows of the tasks.
     windows: BTreeMap<String, u64>,
-    /// The first request that did not match, by task.
+    /// The first request of each task that did not match the recording.
     mismatches: Mutex<BTreeMap<String, String>>,
 }
 
@@ -84,7 +84,7 @@ impl RecordedModel {
         })
     }
 
-    /// Why a request of this task did not match its recording, if that happened.
+    /// Why a request of this task did not match the recording. `None`: all requests matched.
     pub(super) fn mismatch(&self, task: &str) -> Option<String> {
         let mismatches = self.recordings.mismatches.lock();
         let mismatches = mismatches.unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,6 @@
-//! `cargo xtask eval --real-small`: a real language model of 135 million parameters behind a real llama.cpp server, both
-//! from PyPI. Such a model solves nothing; this checks that the harness stays correct with it: no worker crashes, agents
-//! stop within their limits, and no task is completed without `complete_task`.
+//! `cargo xtask eval --real-small`: a real language model of 135 million parameters behind a real llama.cpp server,
+//! both from PyPI. Such a model solves nothing. The command checks that the harness stays correct with this model: no
+//! worker crashes, agents stop within their limits, and no task is completed without `complete_task`.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -30,10 +30,10 @@ const START_LIMIT: Duration = Duration::from_mins(2);
 /// Tasks of different kinds: a change, a question, a refusal.
 const TASKS: [&str; 3] = ["fix-average", "answer-question", "denied-command"];
 
-/// The largest number of model requests for a task.
+/// Maximum number of model requests for a task.
 const MAX_STEPS: u32 = 6;
 
-/// The model reads a few dozen tokens per second on two busy processors.
+/// The time limit of a task. The model reads a few dozen tokens per second on two busy processors.
 const LIMIT: Duration = Duration::from_mins(20);
 
 pub(super) fn run(keep: bool, no_sandbox: bool) -> Result<()> {
@@ -65,7 +65,7 @@ pub(super) fn run(keep: bool, no_sandbox: bool) -> Result<()> {
     evaluation.tasks.iter().try_for_each(check)
 }
 
-/// Checks what must hold for any model.
+/// Checks the rules that hold for any model.
 fn check(figures: &Figures) -> Result<()> {
     let task = &figures.task;
     ensure!(
@@ -88,7 +88,7 @@ fn check(figures: &Figures) -> Result<()> {
     Ok(())
 }
 
-/// Installs the packages in a virtual environment, and returns its interpreter; `None` if that fails.
+/// Installs the packages in a virtual environment, and returns its interpreter; `None` if the installation fails.
 fn install(directory: &Path) -> Result<Option<PathBuf>> {
     let python = directory.join("bin/python");
     let mut is_installed = Command::new(&python);
@@ -147,13 +147,13 @@ impl Server {
             .stderr(Stdio::null());
         let mut child = command.spawn().context("cannot start the model server")?;
         let output = child.stdout.take().expect("stdout is a pipe");
-        // Dropped on an error, which ends the server.
+        // An error drops `server`, which ends the process.
         let mut server = Self {
             input: child.stdin.take(),
             child,
             base_url: String::new(),
         };
-        // The server prints its address when it is ready, or ends.
+        // The server prints its address when it is ready, or exits.
         let address = line_within(output, START_LIMIT)?;
         ensure!(!address.is_empty(), "the model server did not start");
         server.base_url = format!("{}/v1", address.trim_end());

@@ -35,7 +35,7 @@ pub(super) struct EvalTask {
     pub(super) deny: Vec<String>,
     /// The user's reply to a question.
     pub(super) reply: Option<String>,
-    /// The largest number of model requests.
+    /// Maximum number of model requests.
     #[serde(default = "default_steps")]
     pub(super) max_steps: u32,
     /// The window in tokens that the recorded model reports.
@@ -71,16 +71,18 @@ pub(super) enum Team {
 pub(super) struct RecordedAnswer {
     #[serde(default = "default_member")]
     pub(super) member: String,
-    /// A text that the request must contain after the previous answer: the proof that the harness sent it.
+    /// A text that the request must contain after the previous answer. It proves that the harness sent the results of
+    /// this answer.
     pub(super) expect: Option<String>,
     /// The answer is given again until a later request contains this text after the previous answer.
     pub(super) until: Option<String>,
     #[serde(default)]
     pub(super) text: String,
-    /// Tables with one key, the tool, whose value contains the arguments. A string is sent as it is.
+    /// The calls of the answer. Each is a table with one key, the tool, whose value contains the arguments. A string is
+    /// sent unchanged.
     #[serde(default)]
     pub(super) calls: Vec<BTreeMap<String, Value>>,
-    /// The finish reason, if it is not that of a complete answer: `length` or `content_filter`.
+    /// The finish reason, if the answer is not complete: `length` or `content_filter`.
     pub(super) stop: Option<String>,
     pub(super) fault: Option<Fault>,
 }
@@ -116,12 +118,13 @@ impl EvalTask {
     }
 }
 
-/// The directory of the files. They contain the checks.
+/// The directory of the files of the tasks. These files contain the checks.
 pub(super) fn directory() -> PathBuf {
     root().join("eval")
 }
 
-/// The directories that agents may not read: the files, and the history of this repository, which contains them too.
+/// The directories that agents may not read: the files, and the history of this repository, which contains the files
+/// too.
 pub(super) fn secret_directories() -> Vec<PathBuf> {
     let mut git = Command::new("git");
     git.args(["rev-parse", "--path-format=absolute", "--git-common-dir"]);
@@ -130,7 +133,7 @@ pub(super) fn secret_directories() -> Vec<PathBuf> {
     history.into_iter().chain([directory()]).collect()
 }
 
-/// Reads the named tasks, or all, in the order of their names.
+/// Reads the named tasks, or all tasks without names, in the order of their names.
 pub(super) fn load(names: &[String]) -> Result<Vec<EvalTask>> {
     let directory = directory();
     let mut tasks = Vec::new();

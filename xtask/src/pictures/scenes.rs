@@ -16,7 +16,7 @@ use super::svg::Theme;
 use crate::demo::{Team, goal};
 use crate::run::root;
 
-/// At this size the lead, ben and cleo fill the first window of the team, and dora is in the second one.
+/// At this size the lead, ben and cleo fill the first window of the team, and dora is in the second window.
 pub(super) const SMALL: Size = (80, 24);
 
 pub(super) const SIZES: [Size; 3] = [SMALL, (120, 40), (200, 50)];
@@ -29,7 +29,7 @@ const COMPLETION: &str = "completion";
 /// The input tokens of each step in the recording.
 const STEP_TOKENS: u64 = 100;
 
-/// A team of commands in which each task has its member and waits for the task before it. The team of
+/// A team of commands in which each task has its member and waits for the previous task. The team of
 /// `sample-project.sh` would not give the same screen in each run: its tasks go to the members that are free first, and
 /// its cargo commands wait for each other.
 const COMMANDS: &str = include_str!("commands.toml");
@@ -104,7 +104,7 @@ fn agents_stage() -> Result<Stage> {
 /// Plays the recording until ben has completed its task, cleo waits for an answer, and dora for a decision.
 fn ask_questions(stage: &Stage) -> Result<()> {
     stage.wait_for_members("the tasks", |member| waits_after(&member("lead"), 2))?;
-    // Its own task keeps cleo busy, so T-3 waits.
+    // cleo is busy with its own task, so T-3 waits.
     stage.run(&["task", "assign", "T-3", "cleo"])?;
     stage.create_file(COMPLETION)?;
     stage.wait_for_members("the question of cleo", |member| {

@@ -85,7 +85,7 @@ impl Screen {
         }
     }
 
-    /// Replaces what differs between two runs: the path of the project, ids, durations and the animated sign.
+    /// Replaces the parts that differ between two runs: the path of the project, ids, durations and the animated sign.
     pub(super) fn normalise(&mut self, project: &str) {
         for row in &mut self.rows {
             let project: Vec<char> = project.chars().collect();
@@ -126,7 +126,7 @@ fn skip_sequence(rest: &mut std::str::Chars<'_>) -> Option<String> {
             }
             None
         }
-        // A hyperlink, for example: it ends with BEL or ST.
+        // An OSC sequence, such as a hyperlink, ends with BEL or ST.
         ']' => {
             while let Some(character) = rest.next() {
                 match character {
@@ -286,7 +286,7 @@ fn quantity(text: &[char]) -> Option<usize> {
 /// The minimum number of blanks or border cells that end a text. Two blanks may separate words of one text.
 const GAP: usize = 3;
 
-/// Moves what follows a replaced text back to its column: lengthens or shortens the next blanks or border.
+/// Moves the cells after a replaced text back to their columns: lengthens or shortens the next blanks or border.
 fn realign(row: &mut Vec<Cell>, from: usize, new: usize, old: usize) {
     let is_gap = |cells: &[Cell]| {
         let fill = cells[0].character;

@@ -48,7 +48,7 @@ pub(super) struct Terminal<'a> {
 impl Stage {
     /// Creates the sample project with this team file.
     pub(super) fn new(team: Team, team_file: &str) -> Result<Self> {
-        // The project's path must be as long as the shown one, so it cannot depend on `TMPDIR`.
+        // The project's path must be as long as the shown path, so it cannot depend on `TMPDIR`.
         let directory = tempfile::Builder::new()
             .prefix("demo-")
             .rand_bytes(4)
@@ -64,7 +64,8 @@ impl Stage {
         );
         let file = project.join(".agent-team/team.toml");
         fs::write(&file, team_file).with_context(|| format!("cannot write {}", file.display()))?;
-        // The lead shows the uncommitted changes. Commit the team file, so that only the members' changes remain.
+        // The lead shows the uncommitted changes of the project. Commit the team file, so that only the members'
+        // changes remain.
         let mut commit = Command::new("git");
         for setting in [
             "user.name=sample",

@@ -18,7 +18,7 @@ use super::screen::{Cell, Colour, Screen, Style};
 /// monospaced fonts are 0.6 of the font size wide.
 const CELL: (usize, usize) = (6, 12);
 
-/// The base line of a row, below its top.
+/// The distance of the base line of a row from the top of the row.
 const BASE_LINE: usize = 9;
 
 const PADDING: usize = 6;
@@ -118,7 +118,7 @@ impl fmt::Display for Rgb {
 
 pub(super) fn draw(screen: &Screen, theme: Theme) -> String {
     let mut body = String::new();
-    // In the order of their first use.
+    // The classes are in the order of their first use.
     let mut classes: Vec<String> = Vec::new();
     for (number, row) in screen.rows.iter().enumerate() {
         let top = PADDING + number * CELL.1;
@@ -295,7 +295,7 @@ fn css(style: Style, theme: Theme) -> String {
     css.join(";")
 }
 
-/// `a` to `z`, then `a1` to `z1` and so on.
+/// The name of a class: `a` to `z`, then `a1` to `z1` and so on.
 fn class_name(number: usize) -> String {
     let letter = char::from(b'a' + u8::try_from(number % 26).unwrap_or_default());
     match number / 26 {

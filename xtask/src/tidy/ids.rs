@@ -48,7 +48,7 @@ pub(super) fn core_uses_only_allowed_modules(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// `id::A` gives `id`; `{id::{A, B}, rpc}` gives `id` and `rpc`.
+/// Returns the first segment of each path: `id` for `id::A`; `id` and `rpc` for `{id::{A, B}, rpc}`.
 fn first_segments(path: &str) -> Vec<&str> {
     let Some(group) = path.trim_start().strip_prefix('{') else {
         return vec![first_name(path)];

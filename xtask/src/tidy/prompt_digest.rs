@@ -1,4 +1,4 @@
-//! The rule that eval/figures.md contains figures for the current prompts: the digest in its last row is that of the
+//! The rule that eval/figures.md contains figures for the current prompts: the last row contains the digest of the
 //! snapshots of system prompts and tool definitions. `cargo xtask eval` prints the row.
 
 use sha2::{Digest as _, Sha256};

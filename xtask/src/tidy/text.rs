@@ -14,7 +14,7 @@ pub(super) fn no_forbidden_names(tree: &Tree) -> Vec<Finding> {
             .path
             .trim_end_matches(".rs")
             .split('/')
-            // Exempt: the attach helper, a process that lends a terminal, is a term of this project.
+            // `attach_helper` is exempt: the attach helper is a term of this project.
             .filter(|part| *part != "attach_helper")
             .flat_map(|part| part.split(['-', '_']));
         let inline = file.code.lines().enumerate().filter_map(|(index, line)| {
@@ -102,8 +102,8 @@ pub(super) fn cited_invariants_exist(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// Checks that each test that a profile of nextest names exists: nextest accepts the name of a test that was renamed, and
-/// then runs the test under a profile for which it was not written.
+/// Checks that every test named in a profile of nextest exists: nextest accepts the name of a test that was renamed,
+/// and then runs the test under a profile for which it was not written.
 pub(super) fn filtered_tests_exist(tree: &Tree) -> Vec<Finding> {
     let Some(profiles) = tree.find(".config/nextest.toml") else {
         return Vec::new();

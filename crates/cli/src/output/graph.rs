@@ -7,8 +7,8 @@ use agent_team_protocol::view::{TaskState, TaskView};
 
 use super::{task, text};
 
-/// Indents each task below the task that it waits for. A task with several dependencies is printed below the first of
-/// them; below its other dependencies, a line refers to the task.
+/// Indents each task below the task that it waits for. A task with several dependencies is printed below one of them;
+/// below its other dependencies, a line refers to the task.
 pub(crate) fn tree(tasks: &[TaskView]) -> String {
     if tasks.is_empty() {
         return "no tasks\n".into();

@@ -7,7 +7,7 @@ const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 
-/// An interval in milliseconds: the text of [`age`] changes only at its multiples.
+/// The interval, in milliseconds, at whose multiples the text of [`age`] changes.
 pub(crate) fn age_step(ms: u64) -> u64 {
     match ms {
         0..MINUTE => SECOND,

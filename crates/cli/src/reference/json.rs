@@ -1,5 +1,6 @@
-//! The page of the documents that `--json` prints. The shapes come from the types of the command line in this
-//! crate and from the generated schema of the protocol. The list of the verbs is in `documents.rs`.
+//! Generates `docs/reference/json.md`: the documents that `--json` prints. The shapes come from the types of the
+//! command line in this crate and from the generated schema of the protocol. The list of the verbs is in
+//! `documents.rs`.
 
 mod documents;
 mod wire;
@@ -38,7 +39,7 @@ pub(super) fn page() -> String {
     loop {
         let next = used.difference(&done).next().cloned();
         let Some(name) = next else { break };
-        // Collects the types that this type uses; the text is made below, in the order of the names.
+        // This call only collects the types that this type uses. The text is made below, in the order of the names.
         shape(definition(&types, &name), &mut used);
         done.insert(name);
     }

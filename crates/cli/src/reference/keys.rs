@@ -1,5 +1,5 @@
-//! The page of keys. The keys of `top` and of the prompt come from the help of these views; all other keys are listed
-//! here.
+//! Generates `docs/reference/keys.md`. The keys of `top` and of the prompt come from the help of these views; all other
+//! keys are listed here.
 
 use agent_team_terminal_ui::{PromptKind, prompt_help};
 

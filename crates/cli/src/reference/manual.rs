@@ -1,4 +1,4 @@
-//! The pages of the team file and of the user's settings.
+//! Generates the pages of the team file and of the user's settings. Called by `super`.
 
 use agent_team_file::reference::{DefaultValue, KeyInfo, Manual, Section};
 

@@ -3,15 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-/// For this time after the log was read, output may arrive that is in it: a worker writes output to its log at once,
-/// and sends it to the supervisor, which sends it to the view.
+/// For this time after the log was read, output may arrive that the log already contains: a worker writes output to its
+/// log at once, and sends it to the supervisor, which sends it to the view.
 const LATENCY: Duration = Duration::from_secs(1);
 
 /// The end of a log of which a part may still arrive as live output.
 #[derive(Debug)]
 pub(super) struct Overlap {
     log: String,
-    /// Output was found in `log`, which contains only the text after it from then on.
+    /// Output was found in `log`. From then on, `log` contains only the text after that output.
     is_found: bool,
     until: Instant,
 }
@@ -33,7 +33,7 @@ impl Overlap {
         }
         let start = match self.is_found {
             true => Some(0),
-            // The last match, so that at most one of two equal outputs is dropped.
+            // Use the last match, so that at most one of two equal outputs is dropped.
             false => self.log.rfind(output).or_else(|| self.start_of_end(output)),
         };
         let rest = start.map_or("", |start| &self.log[start..]);
@@ -52,7 +52,7 @@ impl Overlap {
         &output[length..]
     }
 
-    /// Where the log's longest end begins that is also a beginning of the output.
+    /// Finds the longest end of the log with which the output begins. Returns the start of this end.
     fn start_of_end(&self, output: &str) -> Option<usize> {
         let mut starts = self.log.char_indices().map(|(start, _)| start);
         starts.find(|start| output.starts_with(&self.log[*start..]))
@@ -82,7 +82,7 @@ mod tests {
     fn new_output_is_shown() {
         assert_eq!(shown("a\nb\n", &["c\n", "b\n"]), "c\nb\n");
         assert_eq!(shown("", &["a\n"]), "a\n");
-        // The log continues otherwise: the output is a later one.
+        // Other text follows in the log, so this output is new.
         assert_eq!(shown("a\nb\n", &["a\n", "c\n"]), "c\n");
     }
 

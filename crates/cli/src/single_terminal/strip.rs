@@ -65,7 +65,7 @@ pub(super) fn strip(marks: &[Mark<'_>], shown: usize, columns: usize) -> Line {
         (first, end) = (shown, shown + 1);
         let mut taken = lines[shown].width();
         loop {
-            // Prefer the members after the shown one.
+            // Prefer the members after the shown member.
             let next = lines.get(end).map(Line::width);
             let previous = first.checked_sub(1).map(|at| lines[at].width());
             match (next, previous) {

@@ -43,7 +43,7 @@ impl History {
         Ok(())
     }
 
-    /// Oldest first.
+    /// The history of a task, oldest first.
     pub(super) fn of(&self, task: TaskId) -> Vec<ClaimEntry> {
         self.tasks.get(&task).cloned().unwrap_or_default()
     }

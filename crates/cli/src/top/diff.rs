@@ -3,7 +3,7 @@
 //! Git does not record which member made a change, so these are the changes of all members and of the user.
 //!
 //! A repository can name programs that git runs: filters, monitors, diff drivers. Members can write to the repository,
-//! and this git runs as the user, outside a sandbox. So the settings that name programs are overridden, and git (since
+//! and here git runs as the user, outside a sandbox. So the settings that name programs are overridden, and git (since
 //! 2.41) reads no `.gitattributes` files of the project.
 
 use std::ffi::OsString;
@@ -19,7 +19,7 @@ use crate::error::Failure;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Most bytes of the diff, and of the list of untracked files.
+/// Maximum number of bytes of the diff, and of the list of untracked files.
 const DIFF_MAX: u64 = 256 << 10;
 const LIST_MAX: u64 = 16 << 10;
 
@@ -80,7 +80,7 @@ pub(super) async fn read(project: &Path) -> Result<Changes, Failure> {
         git.attributes = match format.trim() {
             "sha1" => Some(EMPTY_TREE),
             "sha256" => Some(EMPTY_TREE_SHA256),
-            // Git before 2.29 prints the option.
+            // Git before 2.29 prints the option instead of a format.
             _ => None,
         };
         git.disable_filters().await?;
@@ -149,8 +149,8 @@ struct Git<'a> {
 }
 
 impl Git<'_> {
-    /// Replaces the programs of all configured filters by none. `.git/info/attributes` can select them with every
-    /// version of git.
+    /// Makes all configured filters run no program. `.git/info/attributes` can select filters with every version of
+    /// git.
     async fn disable_filters(&mut self) -> Result<(), Failure> {
         let list = [
             "config",
@@ -176,7 +176,7 @@ impl Git<'_> {
         Ok(())
     }
 
-    /// The output of a command, at most `max` bytes of it, and whether there is more.
+    /// Runs git; returns at most `max` bytes of its output, and whether there is more.
     async fn run(&self, arguments: &[&str], max: u64) -> Result<(String, bool), Failure> {
         let mut command = Command::new("git");
         command

@@ -6,7 +6,7 @@
 //!   opening.rs        the team of a directory: found, or started after the check of trust
 //!   conversation.rs   one session; its prompts and events are in conversation/
 //!   board.rs          the board as a plan, and the members' tasks as tool calls
-//!   dialogs.rs        permission requests as questions to the editor
+//!   dialogs.rs        permission requests as dialogs of the editor
 //!   diffs.rs          unified diffs as diffs of the protocol
 //!   lead_output.rs    the lead's text, thoughts and own calls
 //!   history.rs        the conversation so far, for `session/load`
@@ -41,7 +41,7 @@ use crate::args::{Acp, Global};
 use crate::error::Failure;
 use crate::output::Output;
 
-/// The time for the last messages after the editor has closed the input of the server.
+/// The time limit for writing the last messages after the editor has closed the input of the server.
 const WRITE_LIMIT: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(global: &Global, output: Output, args: Acp) -> Result<ExitCode, Failure> {
@@ -50,7 +50,7 @@ pub(super) async fn run(global: &Global, output: Output, args: Acp) -> Result<Ex
         output.show(&setup, || setup::text(&setup))?;
         return Ok(ExitCode::SUCCESS);
     }
-    // The server starts teams and decides requests for the user. A member must not.
+    // The server starts teams and decides requests for the user. A member must not do this.
     if std::env::var_os(LAUNCH_MARKER).is_some() {
         return Err(Failure::usage(
             "cannot serve ACP: this process is a program of a member",

@@ -40,7 +40,7 @@ pub(super) fn run(output: Output, shell: Shell) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the candidates if a completion script started this process; returns whether a script did.
+/// Prints the candidates if a completion script started the program; returns whether a script did.
 pub(crate) fn answer() -> Result<bool, clap::Error> {
     let here = std::env::current_dir().ok();
     CompleteEnv::with_factory(Cli::command)

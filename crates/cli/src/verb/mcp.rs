@@ -34,7 +34,7 @@ pub(super) async fn run(global: &Global, output: Output, args: Mcp) -> Result<Ex
         output.show(&setup, || setup::text(&setup))?;
         return Ok(ExitCode::SUCCESS);
     }
-    // The server acts for the user when it creates a team. A member must not.
+    // The server acts for the user when it creates a team. A member must not do this.
     if std::env::var_os(LAUNCH_MARKER).is_some() {
         return Err(Failure::usage(
             "cannot serve MCP: this process is a program of a member",

@@ -103,7 +103,7 @@ async fn next(mode: Mode) -> Mode {
     }
 }
 
-/// Refuses mode sandboxed where no sandbox protects files of the project. The supervisor does not rely on this: a
+/// Refuses mode sandboxed where no sandbox protects files of the project. The supervisor does not rely on this check: a
 /// command that no sandbox contains needs a decision in every mode.
 pub(super) async fn check_sandbox(mode: Mode) -> Result<(), Failure> {
     if mode != Mode::Sandboxed {

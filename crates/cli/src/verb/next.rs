@@ -1,5 +1,5 @@
 //! `next`: shows the pane of the member that has waited for the user longest. Meant for a tmux key binding: inside tmux
-//! it switches the tmux client, so stdin and stdout of this process need not be a terminal.
+//! it switches the tmux client, so stdin and stdout of the command need not be a terminal.
 
 use std::process::ExitCode;
 

@@ -23,7 +23,7 @@ pub(super) fn check(
     let mut external = spec.members.iter().filter(|member| {
         let agent = member.agent.external.as_ref();
         let reports_no_cost = agent.is_some_and(|agent| match &agent.terminal {
-            // Of the side channels beside the agents' own terminal interfaces, only this one reports the cost.
+            // Of the side channels to agents in their own terminal interfaces, only OpenCode's server reports the cost.
             Some(own) => own.channel != SideChannelKind::OpenCodeServer,
             None => known_agent(agent).is_some_and(|known| !known.reports_cost),
         });

@@ -160,7 +160,7 @@ fn document(
     }
 }
 
-/// The files that were written; without one, a table of the members.
+/// The files that were written; without files, a table of the members.
 fn summary(history: &History, document: &ReportDocument) -> String {
     if !document.files.is_empty() {
         let lines = document.files.iter().map(|file| {

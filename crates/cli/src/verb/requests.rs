@@ -112,7 +112,7 @@ pub(super) async fn show(
     Ok(session.query::<RequestShow>(OneRequest { request }).await?)
 }
 
-/// Stores rules that were allowed `always` in the user's settings for this project.
+/// Stores the rules of a decision with scope `always` in the user's settings for this project.
 pub(super) async fn store_rules(
     session: &mut Session,
     output: Output,

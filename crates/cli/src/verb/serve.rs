@@ -106,7 +106,7 @@ async fn serve(
         (None, Some(up)) => team_of_sessions(up).await?,
         (None, None) => team(global).await?,
     };
-    // The server acts for the user when it creates a team. A member must not.
+    // The server acts for the user when it creates a team. A member must not do this.
     let mcp = match std::env::var_os(LAUNCH_MARKER) {
         Some(_) => None,
         None => {

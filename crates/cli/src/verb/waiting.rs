@@ -24,7 +24,7 @@ pub(super) const INTERRUPTED: u8 = 130;
 /// Interval for reading why members wait, which no event reports.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Time limit for reading the events that a question kept unread.
+/// Time limit for reading the events that stayed unread while a dialog was open.
 const UNREAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The outcome of a wait.
@@ -99,7 +99,7 @@ pub(super) async fn until<T>(
                     progress = None;
                 }
             }
-            // While a question is open, events stay unread: they would write into the line of the answer. The queue of
+            // While a dialog is open, events stay unread: they would write into the line of the answer. The queue of
             // the connection is bounded. When it is full, the supervisor closes the connection, and the subscription
             // continues after the last event that was read.
             received = listen(&mut progress), if !is_asking(asker.as_ref()) => {
@@ -122,8 +122,8 @@ pub(super) async fn until<T>(
     Ok(WaitOutcome::Ended { answer, tasks })
 }
 
-/// Installs the SIGINT listener. One listener must serve the whole wait: one per loop iteration would lose a signal
-/// that arrives while the loop handles something else.
+/// Installs the SIGINT listener. One listener must serve the whole wait: a new listener in each loop iteration would
+/// lose a signal that arrives while the loop handles something else.
 pub(super) fn interrupt() -> Result<Signal, Failure> {
     signal(SignalKind::interrupt()).map_err(|error| Failure::io("cannot listen for SIGINT", &error))
 }
@@ -149,7 +149,7 @@ async fn show(
     }
 }
 
-/// Shows the events that were not read because a question was open when the wait ended.
+/// Shows the events that were not read because a dialog was open when the wait ended.
 async fn show_unread(progress: &mut Option<Progress>, session: &Session, output: Output) {
     let show_all = async {
         let team = session.separate().query::<TeamShow>(Nothing {}).await;
@@ -175,7 +175,7 @@ fn is_asking(asker: Option<&Asker>) -> bool {
     asker.is_some_and(Asker::is_open)
 }
 
-/// Ends the line of an open question; its request stays pending.
+/// Ends the line of the open dialog; its request stays pending.
 fn leave(asker: &mut Option<Asker>) {
     if let Some(asker) = asker {
         asker.leave();
@@ -228,7 +228,7 @@ impl Progress {
         Ok(progress)
     }
 
-    /// `asks`: requests and questions are shown with a prompt.
+    /// `asks`: whether requests and questions are shown with a prompt.
     async fn show(&mut self, output: Output, notice: &Notice, asks: bool) -> Result<(), Failure> {
         let Notice::Event(notice) = notice else {
             return Ok(());
@@ -295,7 +295,7 @@ impl Progress {
         }
     }
 
-    /// Prints why a member waits for its model or for a decision, once per wait. `asks`: the requests and the
+    /// Prints why a member waits for its model or for a decision, once per wait. `asks`: whether the requests and the
     /// questions themselves are shown.
     async fn poll(&mut self, output: Output, asks: bool) -> Result<(), Failure> {
         let team = self.session.query::<TeamShow>(Nothing {}).await?;

@@ -38,7 +38,7 @@ fn in_terminal(rig: &Rig, arguments: &[&str], in_tmux: bool) -> (String, Option<
     })
 }
 
-/// Plays the supervisor. With `up`, answers `team/up`. With `attaches`, or without `up`, answers `team/attach` with a
+/// Acts as the supervisor. With `up`, answers `team/up`. With `attaches`, or without `up`, answers `team/attach` with a
 /// program that prints `TMUX` and exits with 9.
 fn attach(supervisor: &Supervisor, up: bool, placement: &str, attaches: bool) {
     let mut peer = supervisor.accept();

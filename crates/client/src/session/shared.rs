@@ -1,7 +1,7 @@
 //! Concurrent calls of one client over one connection, by the names of their methods. Used by the HTTP service, which
 //! passes on calls and answers without decoding them.
 //!
-//! All calls share the client's id, so a key has its first answer whichever connection the calls use.
+//! All calls share the client's id, so repeated calls with one key get the first answer, over any connection.
 
 use std::time::{Duration, Instant};
 
@@ -49,12 +49,12 @@ impl SharedSession {
         args: &RawValue,
     ) -> Result<Box<RawValue>, SessionError> {
         let call = Call { team, key, args };
-        // The longest id that a frame can have.
+        // Measure the frame with the longest id that a frame can have.
         let frame = rpc::request_named(u64::MAX, method, &call);
         if frame.len() > FRAME_MAX {
             return Err(SessionError::TooLarge);
         }
-        // The supervisor would close the connection, which other calls use, too.
+        // Check the depth here: the supervisor would close the connection, which other calls use, too.
         if !is_within_limits(frame.trim_end()) {
             let text = format!("the arguments of {method} nest deeper than {DEPTH_MAX}");
             let refusal = Refusal::new(ErrorCode::InvalidParams, text);
@@ -97,7 +97,7 @@ fn is_absent(error: &SessionError) -> bool {
     matches!(error, SessionError::NotRunning) || error.is_unreachable()
 }
 
-/// [`REPEAT_PAUSE`] with jitter: all calls of the connection lose it at the same moment.
+/// [`REPEAT_PAUSE`] with jitter, because all calls lose the connection at the same moment.
 fn pause() -> Duration {
     REPEAT_PAUSE.mul_f64(1.0 + random::fraction())
 }

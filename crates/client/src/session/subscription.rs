@@ -98,7 +98,7 @@ impl Subscription {
         Ok(head)
     }
 
-    /// Returns the next notice. Safe to cancel.
+    /// Returns the next notice. Cancel-safe.
     ///
     /// # Errors
     /// The user stopped the supervisor, the supervisor refuses the subscription, or no supervisor can be reached or
@@ -111,7 +111,7 @@ impl Subscription {
         }
     }
 
-    /// Returns the next notice or change of the connection. Safe to cancel.
+    /// Returns the next notice or change of the connection. Cancel-safe.
     ///
     /// # Errors
     /// As [`Subscription::next`].

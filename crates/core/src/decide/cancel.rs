@@ -1,5 +1,5 @@
-//! Ends a run without an answer in two cases: the user cancels its goal, or the driver has reported to a waiting caller
-//! that the run cannot end by itself. The module `rounds` ends a run in rounds if the run cannot continue.
+//! Ends a run without an answer in two cases: the user cancels its goal, or a caller waits for the run although the run
+//! cannot end by itself. The module `rounds` ends a run in rounds if the run cannot continue.
 //!
 //! Cancelling leaves the members up, unless the run was started with `then_down`. It cancels every open task that
 //! members or rounds added during the run; the user's own tasks stay as they are.
@@ -64,8 +64,8 @@ impl Decider<'_> {
         not_by_user.cloned().collect()
     }
 
-    /// The driver has reported to a waiting caller that the run cannot end by itself. Ends the run, so that the next
-    /// goal starts a new run.
+    /// Ends a run that cannot end by itself, so that the caller that waits for it gets its result, and the next goal
+    /// starts a new run.
     pub(super) fn run_stuck(&mut self, run: RunId, reason: String) {
         let under_way = self.team.run.as_ref().filter(|it| it.is_under_way());
         if under_way.is_some_and(|under_way| under_way.id == run) {

@@ -158,7 +158,7 @@ impl Decider<'_> {
         }
     }
 
-    /// `covers`: the other pending requests that the grant of this decision allows.
+    /// Records a decision. `covers`: the other pending requests that the grant of this decision allows.
     pub(super) fn decide(
         &mut self,
         by: &Origin,
@@ -366,8 +366,8 @@ impl Decider<'_> {
         }
     }
 
-    /// Informs the lead only if the request was still pending: the lead was informed of an earlier decision when it was
-    /// made.
+    /// Withdraws a request. Informs the lead only if the request was still pending: otherwise the lead was informed
+    /// when the request was decided.
     fn withdraw(&mut self, request: RequestId, was_pending: bool, allowed_in_agent: Option<bool>) {
         self.record(Event::RequestWithdrawn {
             request,

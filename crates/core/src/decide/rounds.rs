@@ -326,7 +326,8 @@ impl Decider<'_> {
         self.go_down_after_run("the run has failed");
     }
 
-    /// Notifies all members that the effort of the ended run no longer applies.
+    /// Notifies the members with a model that the effort of the ended run no longer applies. Does nothing if the run
+    /// set no effort.
     fn restore_effort(&mut self, of_run: Option<Effort>) {
         if of_run.is_some() {
             self.send_all_allowances();

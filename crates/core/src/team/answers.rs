@@ -136,7 +136,7 @@ pub(crate) struct Answers {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct CallerAnswers {
     last_used: Tick,
-    /// Oldest first.
+    /// The answered calls, oldest first.
     calls: VecDeque<AnsweredCall>,
     /// Hashes of the keys in `calls`. Most calls are new: a comparison of hashes detects this without comparing keys.
     hashes: VecDeque<u64>,

@@ -6,9 +6,9 @@
 //!      └── the limit is raised or removed, or a new goal is given: computed again
 //! ```
 //! Usage counts from the last goal, or from the beginning if there was none. A member's minutes are the time in which
-//! it works: in a turn of its model or on a task, and not while a budget blocks it. The team's minutes are the time
-//! in which any member works. A command member spends no tokens and no money, and is never blocked; its work counts
-//! towards the team's minutes.
+//! it works in a turn of its model or on a task. The time in which a budget blocks it, or one of its requests waits for
+//! a decision, does not count. The team's minutes are the time in which any member works. A command member spends no
+//! tokens and no money, and is never blocked; its work counts towards the team's minutes.
 
 use std::fmt;
 use std::sync::Arc;

@@ -30,7 +30,7 @@ pub struct Unread {
 pub enum Lane {
     /// Interrupts the recipient's turn.
     Control,
-    /// From the user, the lead and the system.
+    /// Messages of the user, the lead and the system.
     Lead,
     Peers,
 }

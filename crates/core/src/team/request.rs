@@ -6,7 +6,7 @@
 //!            └─ the member stops waiting ──► Withdrawn ◄── Allowed, never begun
 //! ```
 //! A plan that needs approval is also a request; its state is final as soon as it is decided: see
-//! [`crate::team::lock`].
+//! [`crate::team::plan_lock`].
 //!
 //! Only a decision leads to `Allowed`; a timeout can only deny. The first decision wins. A permission is consumed
 //! before the call runs (`Begun`), so a call that a crash interrupted is not run again.
@@ -85,10 +85,10 @@ pub struct Grant {
     /// `None`: all members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<MemberName>,
-    /// Valid only while the member works on this task.
+    /// The grant is valid only while the member works on this task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<TaskId>,
-    /// Also stored in the user's settings.
+    /// The grant is also stored in the user's settings.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub always: bool,
     /// Without rules the grant covers exactly the calls with this digest.
@@ -123,12 +123,12 @@ impl Request {
         self.state == RequestState::Pending
     }
 
-    /// The request is pending, or allowed and not begun.
+    /// Whether the request is pending, or allowed and not begun.
     pub(crate) fn is_open(&self) -> bool {
         !self.is_over() && !matches!(self.state, RequestState::Begun { .. })
     }
 
-    /// The request has reached a final state.
+    /// Whether the request has reached a final state.
     pub(crate) fn is_over(&self) -> bool {
         match self.state {
             RequestState::Allowed { .. } => self.plan.is_some(),

@@ -38,7 +38,7 @@ pub struct Run {
     pub(crate) first_task: TaskId,
     /// The files that members changed during the run, each with the member that changed it first.
     pub files: BTreeMap<Arc<str>, MemberName>,
-    /// Results and usage. `None` if it is under way or was abandoned, or if an older version ended it.
+    /// Results and usage. `None` if the run is under way or was abandoned, or if an older version ended it.
     pub totals: Option<RunTotals>,
 }
 

@@ -20,7 +20,7 @@ pub struct MemberSpec {
     pub claimable: ClaimableTasks,
     /// The engine starts an external agent, so the start counts against `limits.starting`.
     pub foreign: bool,
-    /// Created by `spawn`. An `up` whose file does not name the member keeps the member and its spec.
+    /// The member was created by `spawn`. An `up` whose file does not name the member keeps the member and its spec.
     pub by_hand: bool,
     /// Launch settings; a difference requires a new launch. The core never reads them.
     pub settings: Arc<str>,
@@ -29,7 +29,7 @@ pub struct MemberSpec {
     /// The member's limits. `None`: it does not use a model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
-    /// The member must have a plan approved before it may change anything: see [`crate::team::lock`].
+    /// The member must have a plan approved before it may change anything: see [`crate::team::plan_lock`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub must_plan: bool,
 }
@@ -41,7 +41,7 @@ pub struct ClaimableTasks {
     pub unassigned: bool,
     /// Also tasks without a `run` line.
     pub without_run: bool,
-    /// No task at all, also none that is assigned to the member.
+    /// No task, not even a task that is assigned to the member.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nothing: bool,
 }
@@ -83,7 +83,7 @@ pub struct TaskSpec {
     /// The creator's own data: the text of a JSON object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Arc<str>>,
-    /// Defined in the team file, where `key` is its identity.
+    /// The task is defined in the team file, where `key` identifies it.
     pub from_file: bool,
 }
 
@@ -102,7 +102,7 @@ impl TaskSpec {
 /// A task of the team file whose dependencies are still keys of that file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileTask {
-    /// With an empty `after`.
+    /// The spec of the task, with an empty `after`.
     pub spec: TaskSpec,
     pub after: Vec<Arc<str>>,
 }
@@ -114,7 +114,7 @@ pub struct TeamSpec {
     pub teammates: u32,
     /// Maximum number of concurrent launches of external agents.
     pub starting: u32,
-    /// Limits on what all members spend together.
+    /// Limits on the usage of all members together.
     #[serde(default, skip_serializing_if = "Budget::is_empty")]
     pub budget: Budget,
     /// A hook decides whether a task may complete.

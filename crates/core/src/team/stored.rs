@@ -1,10 +1,10 @@
-//! How the journal stores values whose form on the wire differs.
+//! The form in the journal of values that have another form on the wire.
 
 use serde::{Deserialize, Serialize};
 
 use agent_team_protocol::value::Usage;
 
-/// For serde: whether the stored form leaves out a field with this value.
+/// Whether the stored form leaves out a field with this value. Called by serde.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

@@ -64,7 +64,7 @@ impl UserMail {
         found.map(|(message, _)| *message)
     }
 
-    /// In the order of their acceptance.
+    /// The unread messages, in the order of their acceptance.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (MessageId, &Party)> {
         self.unread.iter().map(|(message, from)| (*message, from))
     }
@@ -86,7 +86,7 @@ impl UserMail {
         self.questions.insert(question.member.clone(), question);
     }
 
-    /// The member no longer waits for an answer.
+    /// Removes the member's question: the member no longer waits for an answer.
     pub(crate) fn withdraw(&mut self, member: &MemberName) {
         self.questions.remove(member);
     }

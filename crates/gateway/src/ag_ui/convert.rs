@@ -2,7 +2,7 @@
 //!
 //! The lead is the agent of the run, and each other member is a subagent: its first event is preceded by
 //! `SUBAGENT_STARTED`, and its events carry its `subagentRunId`. Each text, call, step and subagent that was started is
-//! finished before the run ends, also if the stream ends before the run of the team.
+//! finished before the run ends, even if the stream ends before the run of the team.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 /// How a run ends for its client.
 #[derive(Debug)]
 pub(super) enum End {
-    /// With the answer of the lead.
+    /// The run was answered; contains the answer of the lead.
     Answered(String),
     /// No run is under way.
     Idle,
@@ -22,7 +22,7 @@ pub(super) enum End {
         message: String,
         code: String,
     },
-    /// The run continues when these are answered.
+    /// The run continues when these interrupts are answered.
     Interrupted(Vec<Interrupt>),
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Interrupt {
 pub(super) struct Converter {
     thread_id: String,
     run_id: String,
-    /// A part of the ids of subagents, which stay the same over the streams of one run.
+    /// A part of the ids of subagents, so that the ids are the same in all streams of one run.
     run: Option<RunId>,
     lead: Option<MemberName>,
     /// The started subagents by their id.
@@ -80,8 +80,8 @@ impl Converter {
         })
     }
 
-    /// The events of an envelope. An event that begins or ends the run of the team gives none: the stream has a run of
-    /// its own.
+    /// The events for an envelope. An envelope that begins or ends the run of the team gives no event: the stream has
+    /// its own events for them.
     pub(super) fn event(&mut self, envelope: &Envelope) -> Vec<Value> {
         let event = serde_json::to_value(&envelope.event).expect("an event has a JSON form");
         let Value::Object(mut event) = event else {
@@ -98,7 +98,7 @@ impl Converter {
             .agent_id
             .as_deref()
             .and_then(|id| id.split('@').next());
-        // The state is the state of the whole team.
+        // A state event concerns the whole team, not a member.
         let member = member.filter(|_| !kind.starts_with("STATE_"));
         if let Some(member) = member.filter(|name| !self.is_lead(name)) {
             let subagent = self.subagent(member);
@@ -112,7 +112,7 @@ impl Converter {
             event.insert("subagentRunId".to_owned(), subagent.into());
         }
         if kind.starts_with("STEP_") {
-            // AG-UI 1.0 permits further data only here.
+            // AG-UI 1.0 permits further data only in `metadata`.
             let fields = ["member", "round"].map(|name| (name.to_owned(), event.remove(name)));
             let fields = fields.into_iter().map(|(name, value)| (name, value.into()));
             event.insert("metadata".to_owned(), Value::Object(fields.collect()));
@@ -203,8 +203,8 @@ impl Converter {
         }
     }
 
-    /// Records what begins and ends. Returns false for an event that must not be sent: a repeated begin, or an end
-    /// whose begin was not sent, because a stream may start in the middle of a round.
+    /// Records the start and the end of each text, call and step. Returns false for an event that must not be sent: a
+    /// repeated start, or an end whose start was not sent, because a stream may start in the middle of a round.
     fn track(&mut self, kind: &str, event: &Map<String, Value>) -> bool {
         let (begins, entity, field) = match kind {
             "TEXT_MESSAGE_START" => (Some("TEXT_MESSAGE_END"), Kind::Text, "messageId"),

@@ -12,7 +12,7 @@ const RUN_ID_MAX: usize = 56;
 /// Maximum length of a thread's id, which the service only sends back.
 const THREAD_ID_MAX: usize = 256;
 
-/// The subject of a request.
+/// The parts of a request that the service uses.
 #[derive(Debug)]
 pub(super) struct Input {
     pub(super) thread_id: String,
@@ -27,7 +27,7 @@ pub(super) struct Input {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Message {
     pub(super) id: String,
-    /// With the context of the request.
+    /// The text of the message, with the context of the request.
     pub(super) text: String,
 }
 

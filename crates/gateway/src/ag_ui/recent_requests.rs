@@ -1,4 +1,4 @@
-//! Recent requests that gave the lead a goal or a message. A repeated request has its effect once, also if its client
+//! Recent requests that gave the lead a goal or a message. A repeated request has its effect once, even if its client
 //! has lost the first answer. Called by `ag_ui`.
 
 use std::collections::VecDeque;
@@ -18,7 +18,7 @@ pub(crate) struct RecentRequests(Mutex<VecDeque<HandledRequest>>);
 #[derive(Debug, Clone)]
 pub(super) struct HandledRequest {
     pub(super) team: TeamId,
-    /// The ids of the client.
+    /// The ids that the client chose.
     pub(super) run_id: String,
     pub(super) thread_id: String,
     pub(super) message: Message,
@@ -28,8 +28,8 @@ pub(super) struct HandledRequest {
 }
 
 impl RecentRequests {
-    /// The request with the same run, or with the same message in the same thread. The id of a message alone does not
-    /// identify it: some clients count messages from 1 in each thread, or after a reload of their page.
+    /// The earlier request with the same run id, or with the same message in the same thread. The id of a message alone
+    /// does not identify it: some clients count messages from 1 in each thread, or after a reload of their page.
     pub(super) fn find(&self, team: &TeamId, input: &Input) -> Option<HandledRequest> {
         let message = input.message.as_ref()?;
         let requests = self.0.lock().unwrap_or_else(PoisonError::into_inner);

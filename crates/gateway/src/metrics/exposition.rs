@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-/// A value that can fall: its name and its help.
+/// A metric whose value can fall: its name and its help text.
 pub(super) struct Gauge(pub(super) &'static str, pub(super) &'static str);
 
-/// A value that only grows. Its name ends with `_total`.
+/// A metric whose value only grows. Its name ends with `_total`.
 pub(super) struct Counter(pub(super) &'static str, pub(super) &'static str);
 
 /// A document under construction.
@@ -34,7 +34,7 @@ impl Exposition {
         self.family(name, "counter", help, samples);
     }
 
-    /// All samples of one name; nothing without samples.
+    /// Writes all samples of one name; writes nothing if there are no samples.
     fn family<'a>(
         &mut self,
         name: &str,

@@ -1,4 +1,4 @@
-//! Counts the requests to the service and their durations, also the refused ones. A middleware around all others.
+//! Counts the requests to the service, including refused requests, and their durations. The outermost middleware.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,19 +25,19 @@ pub(crate) struct Requests(Mutex<BTreeMap<(&'static str, String), Route>>);
 #[derive(Debug, Default)]
 struct Route {
     statuses: BTreeMap<u16, u64>,
-    /// The number of requests in each bucket alone; the last one has no bound.
+    /// The number of requests in each bucket, not cumulative. The last bucket has no bound.
     buckets: [u64; BOUNDS.len() + 1],
     total: Duration,
 }
 
-/// The middleware. The time of a stream ends with the head of its answer.
+/// The middleware. The recorded duration of a stream ends with the head of its answer.
 pub(crate) async fn count(
     State(requests): State<Arc<Requests>>,
     request: Request,
     next: Next,
 ) -> Response {
     let method = method(request.method());
-    // The path as the table writes it. Other paths are one value: a client must not fill the memory of the service.
+    // Count by the path of the route. All other paths are one value: a client must not fill the memory of the service.
     let path = request.extensions().get::<MatchedPath>();
     let path = path.map_or("other", MatchedPath::as_str).to_owned();
     let began = Instant::now();

@@ -28,7 +28,7 @@ impl From<Problem> for Failure {
 }
 
 /// The fields of a request. A faulty field reads as empty, and [`Fields::end`] reports it. Unknown fields are skipped,
-/// as NexAU does.
+/// as in NexAU.
 #[derive(Debug)]
 pub(super) struct Fields {
     /// `body` or `query`.

@@ -1,4 +1,4 @@
-//! The standard variables `OTEL_*`. Pure: `variable` returns the value of a variable.
+//! The standard variables `OTEL_*`. Pure: the parameter `variable` returns the value of a variable.
 //!
 //! Nothing is exported unless a variable names an endpoint: the default endpoint of the standard would send data of
 //! each team to any program that listens on its port.
@@ -61,7 +61,7 @@ impl TelemetrySettings {
     pub fn read(
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Option<Self>, InvalidVariable> {
-        // The standard: an empty value is an unset variable.
+        // By the standard, an empty value counts as an unset variable.
         let get = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
         let is_disabled =
             get("OTEL_SDK_DISABLED").is_some_and(|it| it.eq_ignore_ascii_case("true"));
@@ -96,7 +96,7 @@ fn invalid(variable: &str, problem: &'static str) -> InvalidVariable {
     }
 }
 
-/// The settings of a signal. A variable of the signal has precedence over the general one.
+/// The settings of a signal. A variable of the signal has precedence over the general variable.
 fn signal(
     get: &impl Fn(&str) -> Option<String>,
     name: &str,
@@ -164,7 +164,7 @@ fn url(variable: &str, value: &str) -> Result<Url, InvalidVariable> {
         .ok_or_else(|| invalid(variable, "is not an http:// or https:// URL"))
 }
 
-/// `a=1,b=2` with percent-encoded values.
+/// Parses `a=1,b=2` with percent-encoded values.
 fn pairs(variable: &str, text: &str) -> Result<Vec<(String, String)>, InvalidVariable> {
     let parts = text
         .split(',')

@@ -1,5 +1,5 @@
-//! The metrics that are exported: histograms of the requests to models, and the state of the team. Pure. All sums count
-//! from the start of the service.
+//! The metrics that are exported: histograms of the requests to models, and the state of the team. Pure. The histograms
+//! count from the start of the service.
 
 use std::collections::BTreeMap;
 
@@ -37,9 +37,9 @@ const CUMULATIVE: u64 = 2;
 #[derive(Debug)]
 pub(super) struct Measures {
     start: u64,
-    /// By model, and by the type of the tokens.
+    /// The numbers of tokens, by model and by type.
     tokens: BTreeMap<(String, &'static str), Histogram>,
-    /// By model.
+    /// The durations, by model.
     durations: BTreeMap<String, Histogram>,
 }
 
@@ -202,7 +202,7 @@ fn chat(model: &str) -> Attributes {
     attributes
 }
 
-/// Adds a metric with these points; nothing without points.
+/// Adds a metric with these points; adds nothing if there are no points.
 fn push(
     metrics: &mut Vec<Value>,
     name: &str,

@@ -1,8 +1,8 @@
 //! The documents of the OpenTelemetry protocol in JSON. Pure.
 //!
-//! Written by hand: the documents are short, and the protocol's JSON form is stable. The crates of OpenTelemetry make
-//! spans that are under way in this process, with a global provider; the spans here have ended in other processes, and
-//! have ids that follow from the history.
+//! This file makes the documents itself: they are short, and the protocol's JSON form is stable. The crates of
+//! OpenTelemetry make spans of the running program, with a global provider. The spans here have ended in other
+//! processes, and their ids follow from the history.
 
 use agent_team_protocol::TeamId;
 use serde_json::{Value, json};

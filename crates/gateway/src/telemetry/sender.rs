@@ -19,10 +19,11 @@ use tokio::time::sleep;
 use super::environment::{Signal, TelemetrySettings};
 use super::otlp;
 
-/// Documents that wait to be sent.
+/// Maximum number of documents that wait to be sent.
 const WAITING_MAX: usize = 64;
 
-/// Attempts to send one document, and the pause after the first one, which doubles.
+/// Maximum number of attempts to send one document, and the pause after the first attempt. Each further pause is twice
+/// as long.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -54,7 +55,7 @@ struct Worker {
 
 impl Sender {
     pub(super) fn start(settings: &TelemetrySettings, report: Report) -> Result<Self, String> {
-        // Fails if an earlier call has installed this TLS provider already.
+        // The call fails if an earlier call has already installed this TLS provider.
         let _installed = rustls::crypto::ring::default_provider().install_default();
         let mut client = Client::builder()
             // A redirect could send the headers, which contain keys, to another server.
@@ -64,7 +65,7 @@ impl Sender {
             .into_iter()
             .all(is_local)
         {
-            // For a proxy, these names mean the proxy's own machine.
+            // For a proxy, `localhost` is the proxy's own machine.
             client = client.no_proxy();
         }
         let client = client.build().map_err(|error| error.to_string())?;
@@ -97,7 +98,7 @@ impl Sender {
 
     fn send(&self, is_trace: bool, body: Value) {
         let body = body.to_string();
-        // Dropped if too many documents wait; the outage is reported.
+        // The document is dropped if too many documents wait.
         let _dropped = self.documents.try_send(Document { is_trace, body });
     }
 
@@ -116,7 +117,7 @@ fn is_local(signal: &Signal) -> bool {
 
 enum Sent {
     Accepted,
-    /// Send again, after this pause if the collector names one.
+    /// The document must be sent again, after this pause if the collector names a pause.
     Later(String, Option<Duration>),
     Refused(String),
 }

@@ -1,7 +1,9 @@
-//! The steps of an agent's turn, from the items of its transcript: requests to the model, and tool calls. Pure.
+//! Derives the steps of an agent's turn from the items of the agent's transcript. The steps are requests to the model
+//! and tool calls. Pure. Called by the parent module.
 //!
-//! Items have no times. The event that stores an item has one: a request to the model ends when its answer is stored,
-//! and begins when the item before it is stored; a call ends when its result is stored.
+//! Items have no times. The event that stores an item has a time. A request to the model begins when the item before
+//! its answer is stored, and ends when the answer is stored. A tool call begins when the answer that contains it is
+//! stored, and ends when its result is stored.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +20,7 @@ pub(super) struct ModelRequest {
     pub(super) from: u64,
     pub(super) to: u64,
     pub(super) usage: Usage,
-    /// The word of the reason why the answer ended.
+    /// Why the answer ended, as the transcript stores it: `finished`, `calls`. Empty if unknown.
     pub(super) stop: String,
 }
 
@@ -39,7 +41,8 @@ pub(super) struct TurnSteps {
     pub(super) calls: Vec<ToolCall>,
 }
 
-/// The parts of an item that are exported. Items of other engines have another form, and no steps.
+/// The parts of an item that are exported. Only items of the engine `native` have this form; items of other engines
+/// contain no steps.
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Item {
@@ -86,7 +89,7 @@ pub(super) struct Steps<'a> {
     span: &'a Span,
     /// The number of the next item.
     next: u64,
-    /// The numbers of items, each with the time at which they were stored.
+    /// For each event that stored items: the length of the transcript after the event, and the time of the event.
     stored: &'a [(u64, u64)],
     before: u64,
     /// The calls without a result: name and start.
@@ -106,7 +109,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// Adds items; those from number `end` on belong to the next turn.
+    /// Adds the items before number `end`; later items belong to the next turn.
     pub(super) fn add(&mut self, items: &[Box<RawValue>], end: u64) {
         for item in items {
             if self.next >= end {

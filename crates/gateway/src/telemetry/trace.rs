@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use super::otlp::{Attribute, Attributes, nanoseconds};
 use super::steps::TurnSteps;
 
-/// A batch of this size is sent at once.
+/// Spans are sent without delay once there are this many.
 const BATCH: usize = 512;
 
 const INTERNAL: u64 = 1;
@@ -33,7 +33,7 @@ pub(super) struct Trace {
     spans: Vec<Value>,
 }
 
-/// The parts of a span beside its attributes.
+/// The parts of a span other than its attributes.
 struct Frame {
     trace: String,
     id: String,
@@ -239,7 +239,7 @@ fn split(model: &str) -> (&str, &str) {
     model.split_once('/').unwrap_or(("", model))
 }
 
-/// The name of a provider in the conventions, if it differs.
+/// The name of a provider in the conventions.
 pub(super) fn provider_name(provider: &str) -> &str {
     match provider {
         "google" | "gemini" => "gcp.gemini",

@@ -2,8 +2,8 @@
 //! `agent-team models update`.
 //!
 //! The whole list is checked before the file is replaced, so an invalid list changes nothing. Entries of `models.toml`
-//! that the list does not contain are kept. Providers that agent-team does not know, and models without tool calls, are
-//! skipped; so are local providers, whose servers report the window.
+//! that the list does not contain are kept. The import skips providers that agent-team does not know, and models
+//! without tool calls. It also skips local providers, because their servers report the window.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub struct Imported {
     pub file: PathBuf,
     /// The number of models in the list, without those that were skipped.
     pub models: usize,
-    /// How many of them have a price.
+    /// The number of these models that have a price.
     pub priced: usize,
     /// The providers of these models.
     pub providers: Vec<&'static str>,
@@ -37,7 +37,7 @@ pub struct Imported {
 /// Why a list cannot be imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The source contains the line number.
+    /// The source error contains the line number.
     #[error("the list is not in the form of models.dev's api.json")]
     List(#[source] serde_json::Error),
     #[error("the list contains no model of a provider that agent-team knows")]
@@ -119,8 +119,8 @@ impl<'de> Deserialize<'de> for Dollars {
 /// Adds the models of `list` to `models.toml` beside `settings`, the user's `config.toml`.
 ///
 /// # Errors
-/// If the list is invalid or has no model of a known provider, or if the present `models.toml` is invalid, or the new
-/// one cannot be written. Then the file stays as it is.
+/// If the list is invalid or has no model of a known provider, if the present `models.toml` is invalid, or if the new
+/// file cannot be written. In all these cases, `models.toml` is unchanged.
 pub fn import(list: &str, settings: &Path) -> Result<Imported, ImportError> {
     let tables = tables(list)?;
     let file = settings.with_file_name(OWN_FILE);
@@ -219,7 +219,8 @@ mod tests {
     use super::super::Catalogue;
     use super::*;
 
-    /// As models.dev publishes it, with fewer models. Source: its `packages/core/src/schema.ts`.
+    /// A list in the form that models.dev publishes, with fewer models. Source: `packages/core/src/schema.ts` of
+    /// models.dev.
     const LIST: &str = r#"{
       "google": {
         "id": "google", "name": "Google", "env": ["GEMINI_API_KEY"], "npm": "@ai-sdk/google", "doc": "https://x.test",

@@ -28,10 +28,10 @@ const FOREIGN_CALL: &str = "skip_thought_signature_validator";
 #[derive(Debug)]
 pub(super) struct Dialect<'a> {
     pub(super) model: &'a str,
-    /// This model: the body includes only its thoughts.
+    /// This model, as an author: the body includes no thoughts of other authors.
     pub(super) author: Author<'a>,
     pub(super) quirks: &'a Quirks,
-    /// Requests repeat the model's reasoning in `reasoning_content`.
+    /// Whether requests repeat the model's reasoning in `reasoning_content`.
     pub(super) takes_thoughts: bool,
     /// `None`: no effort is configured.
     pub(super) effort: Option<Effort>,
@@ -121,7 +121,7 @@ fn mark_for_cache(messages: &mut [Value]) {
     }
 }
 
-/// The messages of the prompt, which are added to `prefix` too. `prefix` is present only for OpenRouter.
+/// Returns the messages of the prompt, and adds them to `prefix`, which is present only for OpenRouter.
 fn messages(
     dialect: &Dialect<'_>,
     prompt: &Prompt<'_>,
@@ -136,7 +136,8 @@ fn messages(
     } = *dialect;
     let needs_signature = effort::is_signing_gemini(dialect.effort_field, model);
     let mut messages: Vec<Value> = Vec::new();
-    // The number of messages in `prefix`. A message is added before the next answer, because inputs are appended to it.
+    // The number of messages in `prefix`. A message is added only when the next answer follows: until then, inputs are
+    // appended to the message.
     let mut bound = 0;
     if !prompt.system.is_empty() {
         messages.push(json!({ "role": "system", "content": prompt.system }));
@@ -492,7 +493,7 @@ struct Counted {
     total_tokens: Option<u64>,
     prompt_tokens_details: Option<Details>,
     prompt_cache_hit_tokens: Option<u64>,
-    /// In US dollars at OpenRouter. Other servers may send another value or type.
+    /// The cost of the answer, in US dollars at OpenRouter. Other servers may send another value or type.
     cost: Option<Value>,
     cost_details: Option<Value>,
     is_byok: Option<Value>,
@@ -528,7 +529,7 @@ impl Counted {
         usage.cache_read = read.unwrap_or(0);
         usage.cache_write = details.cache_write_tokens.unwrap_or(0);
         let cost = cost.filter(|cost| cost.is_finite() && *cost >= 0.0);
-        // Far below 2^52, so no digit is lost.
+        // The number is far below 2^52, so no digit is lost.
         usage.micro_usd = cost.map(|dollars| (dollars * 1e6).round() as u64);
     }
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 /// The smallest budget in tokens that the Messages API accepts.
 const BUDGET_MIN: u64 = 1_024;
 
-/// The largest budget for Claude 4.5 and earlier. The provider advises against larger ones in a streaming request.
+/// The largest budget for Claude 4.5 and earlier. The provider advises against larger budgets in a streaming request.
 const BUDGET_MAX: u64 = 32_000;
 
 /// The fields of a Messages request.

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::media::{Media, MediaSupport};
 use crate::model::{Item, Prompt, ToolResult};
 
-/// The largest total in one request, in bytes; base64 makes it 16 MB. The oldest files are left out.
+/// The largest total size of the files in one request, in bytes: 16 MB in base64. The oldest files are left out.
 const TOTAL_MAX: u64 = 12_000_000;
 
 /// The files of one request, in base64.

@@ -74,9 +74,10 @@ pub(super) fn request(
     Request { body, prefix }
 }
 
-/// Whether the answers since the last input of the user begin without a thought: another model wrote them, the effort has
-/// changed since, or the prefix of the thought has. With a budget, the API rejects such a request ("a final assistant
-/// message must start with a thinking block"), so the model does not think before the next input.
+/// Whether the first answer after the last input of the user begins without a thought. Its thought is missing if
+/// another model wrote the answer, or if the effort or the prefix of the thought has changed since. With a budget, the
+/// API rejects such a request ("a final assistant message must start with a thinking block"), so the model does not
+/// think before the next input.
 fn began_without_thought(messages: &[Value]) -> bool {
     let is_input = |message: &Value| {
         message["role"] == "user" && message["content"][0]["type"] != "tool_result"
@@ -124,7 +125,7 @@ fn tools(prompt: &Prompt<'_>) -> Vec<Value> {
     tools.chain(search).collect()
 }
 
-/// The messages of the prompt, which are added to `prefix` too.
+/// Returns the messages of the prompt, and adds them to `prefix`.
 fn messages(
     author: Author<'_>,
     prompt: &Prompt<'_>,
@@ -197,7 +198,7 @@ fn blocks(shown: Vec<(&Media, &str)>) -> impl Iterator<Item = Value> {
     })
 }
 
-/// The API rejects blank texts.
+/// The block of a text. `None` for a blank text, which the API rejects.
 fn text_block(text: &str) -> Option<Value> {
     let blank = text.trim().is_empty();
     (!blank).then(|| json!({ "type": "text", "text": text }))
@@ -320,7 +321,8 @@ impl AnswerDecoder {
         }
     }
 
-    /// Counts are sent at the start and again at the end; the last values apply.
+    /// Applies the counts of an event. The server sends counts at the start and again at the end; the last values
+    /// apply.
     fn count(&mut self, counted: Counted) {
         let before = self.counted;
         self.counted = Counted {
@@ -466,7 +468,8 @@ enum Block {
         #[serde(default)]
         content: Value,
     },
-    /// Also an encrypted thought, and the call of the provider's search, which is reported together with its result.
+    /// Other blocks, such as an encrypted thought. The call of the provider's search is reported together with its
+    /// result.
     #[serde(other)]
     Unknown,
 }
@@ -486,7 +489,7 @@ enum BlockDelta {
     CitationsDelta {
         citation: Value,
     },
-    /// Also the signature of a thought, which only the verbatim block keeps.
+    /// Other deltas, such as the signature of a thought, which only the verbatim block keeps.
     #[serde(other)]
     Unknown,
 }

@@ -35,7 +35,7 @@ impl Prefix {
         hex(&self.0.clone().finalize()[..16])
     }
 
-    /// The lengths keep two different sequences of blocks from having the same bytes.
+    /// Adds a value with its length: the lengths keep two different sequences of blocks from having the same bytes.
     fn update(&mut self, role: &str, value: &Value) {
         let json = value.to_string();
         self.0.update(format!("{role} {}\n", json.len()));

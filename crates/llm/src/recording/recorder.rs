@@ -28,7 +28,7 @@ pub struct Recorder {
 struct Recording {
     path: PathBuf,
     member: String,
-    /// Longest first: one secret may be a prefix of another.
+    /// The secrets, longest first: one secret may be a prefix of another.
     secrets: Vec<String>,
     writing: Mutex<Writing>,
 }

@@ -1,14 +1,14 @@
-//! Whether a command has an option. Called only by the parent module, so that every program's options are matched by
-//! the same rules.
+//! Checks whether a command has an option. Called only by the parent module, so that the options of all programs are
+//! matched by the same rules.
 //!
 //! These functions do not know which options take a value. If that matters, they return true: a false match only
 //! narrows what a rule allows.
 
 /// Whether some argument is, or may be, one of these options. The table writes options as
 /// - `-x`: a letter, alone, followed by its value, or within a cluster (`-nx`, `-xVALUE`, `-x=VALUE`)
-/// - `--name`, `-name`: a name after one dash or two, also with `=VALUE`; after two dashes also abbreviated
-/// - `-text*`: an argument that begins with this, after one dash or two
-/// - `*text`: an argument that contains this
+/// - `--name`, `-name`: a name after one dash or two, with or without `=VALUE`; after two dashes also abbreviated
+/// - `-text*`: an argument that begins with this text, after one dash or two
+/// - `*text`: an argument that contains this text
 pub(super) fn has_any(args: &[&str], options: &[&str]) -> bool {
     args.iter()
         .any(|arg| options.iter().any(|option| is(arg, option)))

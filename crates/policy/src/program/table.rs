@@ -201,7 +201,7 @@ pub(super) const OPAQUE: &[&str] = &[
 /// Programs that download a package and run a program of it.
 pub(super) const RUNNERS: &[&str] = &["bunx", "npx", "pipx", "pnpx", "uvx"];
 
-/// Programs that run another one if their first argument is one of these.
+/// Programs that run another program if their first argument is one of these words.
 pub(super) const RUNNING: &[(&str, &[&str])] = &[
     ("bun", &["x"]),
     ("cargo", &["script"]),
@@ -222,8 +222,8 @@ pub(super) const RUNNING: &[(&str, &[&str])] = &[
     ("kubectl", &["run", "exec"]),
 ];
 
-/// Options that make a program run another one, evaluate code, or write a file that no rule checks, in the notation of
-/// `options::has_any`.
+/// Options that make a program run another program, evaluate code, or write a file that no rule checks, in the notation
+/// of `options::has_any`.
 pub(super) const OPTIONS: &[(&str, &[&str])] = &[
     ("base64", &["--output", "-o"]),
     ("cargo", &["--config"]),
@@ -389,7 +389,7 @@ pub(super) const WRITERS: &[&str] = &[
     "truncate", "unlink",
 ];
 
-/// Programs for which no prefix rule is offered: their arguments decide how much is lost.
+/// Programs for which no prefix rule is offered, because their arguments decide how much data is lost.
 pub(super) const DESTROYERS: &[&str] = &[
     "chmod", "chown", "dd", "kill", "killall", "mkfs", "mv", "pkill", "reboot", "rm", "rmdir",
     "shred", "shutdown", "truncate", "unlink", "wipefs",
@@ -402,7 +402,7 @@ pub(super) const RUNS_INPUT: &[&str] = &[
     "parallel", "psql", "sftp", "sqlite3", "ssh", "telnet", "vi", "vim",
 ];
 
-/// Programs that start no other program, whatever their arguments are, except with an option in [`OPTIONS`].
+/// Programs that start no other program, with any arguments except an option in [`OPTIONS`].
 pub(super) const INERT: &[&str] = &[
     "[",
     "basename",
@@ -451,8 +451,8 @@ pub(super) const INERT: &[&str] = &[
     "whoami",
 ];
 
-/// Git's own subcommands that run none of their arguments as a program unless an option of [`OPTIONS`] is given. An
-/// alias cannot replace them.
+/// Git's own subcommands that run none of their arguments as a program, except with an option of [`OPTIONS`]. An alias
+/// cannot replace these subcommands.
 pub(super) const GIT_BUILTINS: &[&str] = &[
     "add",
     "blame",

@@ -7,13 +7,13 @@ use crate::words;
 /// The words of a command, and whether more words may follow.
 #[derive(Debug, Clone)]
 pub(super) struct CommandPattern {
-    /// At least one.
+    /// The words; there is at least one.
     pub(super) words: Vec<String>,
     pub(super) more: bool,
 }
 
 impl CommandPattern {
-    /// Literal comparison. A prefix must contain every program that the command runs.
+    /// For allow rules: whether the words match literally. A prefix must contain every program that the command runs.
     pub(super) fn allows(&self, argv: &[String], in_line: CommandContext) -> bool {
         // After `cd`, the file names in the rule refer to other files.
         if in_line.after_cd && self.names_files() {
@@ -30,8 +30,9 @@ impl CommandPattern {
             || matches!(form, Form::Wraps { inner, clear: true } if self.allows(&argv[inner..], in_line))
     }
 
-    /// Matches the program under any path, permits options between the words, and finds the words anywhere in the
-    /// arguments of another program. `evaluated`: another program may execute the output of this command.
+    /// For deny and ask rules: matches the program under any path, permits options between the words, and finds the
+    /// words anywhere in the arguments of another program. `evaluated`: whether another program may execute the output
+    /// of this command.
     pub(super) fn catches(&self, argv: &[String], evaluated: bool) -> bool {
         let Some((program, args)) = argv.split_first() else {
             return false;
@@ -56,14 +57,14 @@ impl CommandPattern {
         inner || self.is_scattered_in(&words::of_arguments(argv))
     }
 
-    /// Whether the pattern names files, so that what it allows depends on the directory.
+    /// Whether the pattern names files, so that the files that it allows depend on the directory.
     fn names_files(&self) -> bool {
         let relative = |word: &String| word.contains('/') && !word.starts_with('/');
         self.words.iter().any(relative) || program::runs_files(&self.words[0])
     }
 
-    /// Whether a shell text contains the words: in one command, as far as commands can be separated, or with only
-    /// options and their values between them.
+    /// Whether a shell text contains the words: in one command with any words between them, or in the whole text with
+    /// only options and their values between them.
     pub(super) fn is_in_text(&self, text: &str) -> bool {
         let commands = text.split([';', '|', '&', '\n']);
         self.is_found(&words::of_arguments(&[text]), Gap::Options(VALUE_WORDS))
@@ -100,7 +101,7 @@ enum Gap {
     Any,
 }
 
-/// Whether the words occur in the arguments in this order, each within the gap after the previous one. A word that is
+/// Whether the words occur in the arguments in this order, each within the gap after the previous word. A word that is
 /// an option may follow at any distance.
 fn follows(words: &[String], args: &[String], gap: Gap) -> bool {
     let Some((word, rest)) = words.split_first() else {
@@ -116,7 +117,8 @@ fn follows(words: &[String], args: &[String], gap: Gap) -> bool {
             if follows(rest, &args[at + 1..], gap) {
                 return true;
             }
-            // If the rest does not follow the first occurrence, it does not follow a later one either.
+            // If the rest does not follow the first occurrence of the word, it does not follow a later occurrence
+            // either.
             if gap == Gap::Any {
                 return false;
             }

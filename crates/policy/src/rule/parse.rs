@@ -1,4 +1,4 @@
-//! Parses rules, and explains what is wrong with invalid ones. Called by the rule book, the supervisor and the crate
+//! Parses rules, and explains the errors of invalid rules. Called by the rule book, the supervisor and the crate
 //! `team-file`.
 
 use super::command::CommandPattern;
@@ -181,7 +181,7 @@ fn mcp(tool: &str, specifier: Option<(&str, usize)>) -> Result<Pattern, Fault> {
     ))
 }
 
-/// The text of a command, with `:*` or ` *` at the end for any further words.
+/// Parses the text of a command. A final `:*` or ` *` permits further words.
 fn command(text: &str, kind: RuleKind) -> Result<CommandPattern, Fault> {
     let (body, more) = match text.strip_suffix(":*").or_else(|| text.strip_suffix(" *")) {
         Some(body) => (body, true),

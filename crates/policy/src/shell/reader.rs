@@ -49,7 +49,7 @@ enum Kind {
 struct Word {
     at: usize,
     text: String,
-    /// Part of the word was quoted.
+    /// Whether a part of the word was quoted.
     quoted: bool,
 }
 
@@ -95,7 +95,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The next command, or none, and the token that ended it.
+    /// The next command, if there is one, and the token that ended it.
     fn command(&mut self) -> Result<(Option<Command>, Token), Complex> {
         let mut command = Command {
             argv: Vec::new(),

@@ -1,4 +1,4 @@
-//! The shell parser and the judge of calls.
+//! Tests of the shell parser and of the judge of calls.
 
 mod context;
 mod corpus;

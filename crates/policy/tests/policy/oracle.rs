@@ -2,8 +2,8 @@
 //! must be valid in bash.
 //!
 //! The lines are generated from letters, digits and shell syntax, so that most of them are one character away from text
-//! that bash would expand. Bash runs them in an empty directory without programs on its PATH: a stub records what it
-//! would start. The second and third tests parse random text of such characters. More cases:
+//! that bash would expand. Bash runs the lines in an empty directory without programs on its PATH: a stub records the
+//! programs that bash would start. The second and third tests parse random text of such characters. More cases:
 //! `PROPTEST_CASES=1000000 cargo nextest run -p agent-team-policy oracle::`.
 
 use std::collections::BTreeSet;
@@ -14,9 +14,9 @@ use agent_team_policy::shell::{Join, Line, Target, read};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-/// Bash calls this function for each program, because it finds none. The function records the arguments and their
-/// number in a file of its process: bash writes line by line, and both sides of a pipe run at once. It fails for names
-/// with an `f`. The only builtin that the lines could name is disabled.
+/// Bash calls this function for each program, because it finds no program. The function records the arguments and their
+/// number in a file of its process: bash writes line by line, and both sides of a pipe run at once. The function fails
+/// for names with an `f`. The only builtin that the lines could name is disabled.
 const STUB: &str = r#"
 enable -n [
 command_not_found_handle() {
@@ -137,7 +137,7 @@ fn compare(text: &str) -> Result<bool, TestCaseError> {
     Ok(true)
 }
 
-/// Words with everything that the parser accepts, and a little that it does not.
+/// Words of all kinds that the parser accepts, and some that it refuses.
 fn word() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         8 => "[axyzf0-9]{1,3}",

@@ -25,7 +25,7 @@ fn files(team: &Team) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// Three records; the last is only in the log.
+/// A team with three records. The last record is only in the log.
 fn with_records() -> Team {
     let team = Team::new();
     commit(&mut team.open().writer, batch(1, records(1..=2))).unwrap();

@@ -149,7 +149,7 @@ pub(crate) fn run_in_child(name: &str, script: &str, dir: &Path) -> bool {
     ran
 }
 
-/// In the child: the directory to work in.
+/// The directory to work in, in the child; `None` in the parent.
 pub(crate) fn in_child() -> Option<PathBuf> {
     std::env::var_os(CHILD).map(PathBuf::from)
 }

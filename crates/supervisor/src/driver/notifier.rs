@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// The minimum interval between two notifications, except of the end of a goal. An event within the interval after a
-/// notification does not notify the user again.
+/// The minimum interval between two notifications, except notifications of the end of a goal. An event within the
+/// interval after a notification does not notify the user again.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The kind of an event of which the user is notified.

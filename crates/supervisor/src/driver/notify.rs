@@ -1,7 +1,8 @@
-//! Notifies the user of requests, of messages to the user, of held members and used-up limits, and of the end of a
-//! goal: through the terminal that shows the member, or with the user's program. A held member has no terminal: the
-//! terminal of another member shows its notification. Called with each event after its commit, so that an event
-//! notifies at most once: neither a restart of the supervisor nor a repeated call notifies again.
+//! Notifies the user of requests, of messages to the user, of held members, of used-up limits, and of the end of a
+//! goal. The notification appears in the terminal that shows the member, or the user's program receives it. A held
+//! member has no terminal: the terminal of another member shows its notification. Called with each event after its
+//! commit, so that an event notifies at most once: neither a restart of the supervisor nor a repeated call notifies
+//! again.
 //!
 //! ```text
 //! event ─┬─ the user's program runs
@@ -73,8 +74,8 @@ impl Driver {
         });
     }
 
-    /// The member whose terminal shows a notification about this member: itself, or, if it has no launch, the lead or
-    /// else another member.
+    /// The member whose terminal shows a notification about `member`. If `member` has no launch, the lead or another
+    /// member with a launch shows the notification.
     fn shown_by(&self, member: MemberName) -> MemberName {
         let has_launch = |name: &&MemberName| self.launches.of(&self.team, name).is_some();
         let names = self.team.lead().into_iter().chain(self.team.members());
@@ -144,7 +145,8 @@ impl Driver {
             } => {
                 let of = member.as_ref().map_or("the team", MemberName::as_str);
                 let text = format!("{of} has used up {}", measure.key());
-                // The limit of the team concerns all members: the lead, or else another member, shows it.
+                // The limit of the team concerns all members: the lead, or a member of a team without lead, shows the
+                // notification.
                 let mut names = self.team.lead().into_iter().chain(self.team.members());
                 let member = member
                     .as_ref()
@@ -155,7 +157,8 @@ impl Driver {
         }
     }
 
-    /// Shows the end of the goal in the pane of the lead, unless it is `shown` there already.
+    /// The notification of the end of the goal. Unless the pane of the lead has already `shown` the end, also shows it
+    /// there.
     fn goal_ended(&mut self, text: &str, shown: bool) -> Option<(Kind, MemberName, String)> {
         let goal = view::goal(&self.team, self.now(), self.machine.wall_ms())?;
         let lead = self.team.lead()?.spec.name.clone();

@@ -49,7 +49,7 @@ impl Replies {
         to
     }
 
-    /// `None` if the call was already answered.
+    /// Removes the call and returns it, `None` if the call was already answered.
     pub(super) fn take(&mut self, to: ReplyTo) -> Option<PendingReply> {
         self.pending.remove(&to)
     }

@@ -1,5 +1,5 @@
-//! Decoded calls for one team's driver, as the server passes them on: changes, which the core decides, and queries,
-//! which are answered from the state once all events before them are stored.
+//! Decoded calls that the server sends to the driver of a team. The core decides changes. The driver answers queries
+//! from the state, once all events before them are stored.
 
 use std::fmt;
 

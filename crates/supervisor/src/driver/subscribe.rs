@@ -59,8 +59,8 @@ impl Driver {
         self.publish_transient(member, output, None);
     }
 
-    /// Publishes a notification to the user for the client whose terminal shows our tmux server: that server does not
-    /// forward notifications from its panes.
+    /// Publishes a notification to the user for the client whose terminal shows agent-team's tmux server: that server
+    /// does not forward notifications from its panes.
     pub(super) fn publish_notification(&mut self, member: &MemberName, notify: &NotifyUser) {
         self.publish_transient(member, TaskOutput::default(), Some(notify.clone()));
     }

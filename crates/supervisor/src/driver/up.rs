@@ -1,4 +1,5 @@
 //! The `up` call: converts the team specification into one call of the core, or previews the changes (`dry_run`).
+//! Called by the driver.
 
 use std::io;
 use std::path::Path;
@@ -61,7 +62,7 @@ impl Driver {
         self.send_placement();
     }
 
-    /// A team that is up keeps its placement.
+    /// The placement of the team after this call. A team that is up keeps its placement.
     fn placement_of_up<'a>(&'a self, wanted: &'a TeamPlacement) -> &'a TeamPlacement {
         match self.settings.team() {
             Some(settings) if !self.team.is_down() => &settings.team_placement,

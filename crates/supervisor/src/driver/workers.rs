@@ -15,10 +15,10 @@ use super::launches::LaunchRuntime;
 use super::views::unknown_member;
 use crate::outbox::{Outbox, Reply};
 
-/// The largest number of prompts of one member.
+/// Maximum number of prompts of a member.
 const PROMPTS_MAX: usize = 200;
 
-/// The largest number of characters of each text of a prompt.
+/// Maximum length of each text of a prompt, in characters.
 const PROMPT_TEXT_MAX: usize = 200;
 
 impl Driver {
@@ -48,7 +48,8 @@ impl Driver {
         }
     }
 
-    /// Keeps the prompts of a worker. Their texts come from MCP servers, and go to the user's terminal.
+    /// Keeps the prompts of a worker. Limits and escapes their texts, which MCP servers wrote and the user's terminal
+    /// shows.
     pub(super) fn set_prompts(&mut self, launch: &LaunchId, reported: MemberPrompts) {
         self.launches.note_activity(launch);
         let text = |text: &str| visible_label(text, PROMPT_TEXT_MAX);
@@ -76,7 +77,8 @@ impl Driver {
         self.launches.notify(&self.team, member, notification, now);
     }
 
-    /// Asks a member to end its current turn. Not stored: the member stores the interruption in its transcript.
+    /// Asks a member to end its current turn. The call is not stored: the member stores the interruption in its
+    /// transcript.
     pub(crate) fn interrupt(&mut self, reply: Reply, member: &MemberName) {
         if self.team.member(member).is_none() {
             return reply.refuse(unknown_member(&self.team, member));
@@ -89,7 +91,8 @@ impl Driver {
         reply.ok(&Nothing {});
     }
 
-    /// Sends a shell line of the user to an idle command member. Not stored: the line is in the member's log.
+    /// Sends a shell line of the user to an idle command member. The call is not stored: the line is in the member's
+    /// log.
     pub(crate) fn run_line(&mut self, reply: Reply, member: &MemberName, line: String) {
         if self.team.member(member).is_none() {
             return reply.refuse(unknown_member(&self.team, member));
@@ -109,7 +112,8 @@ impl Driver {
         reply.refuse(Refusal::new(ErrorCode::WrongState, why));
     }
 
-    /// Asks an agent to compact its conversation. Not stored: the agent stores the compaction in its transcript.
+    /// Asks an agent to compact its conversation. The call is not stored: the agent stores the compaction in its
+    /// transcript.
     pub(crate) fn compact(&mut self, reply: Reply, member: &MemberName) {
         if self.team.member(member).is_none() {
             return reply.refuse(unknown_member(&self.team, member));
@@ -128,7 +132,8 @@ impl Driver {
         reply.refuse(Refusal::new(ErrorCode::WrongState, why));
     }
 
-    /// Asks an agent to send itself a prompt of its MCP servers as the user's message. Not stored: the message is.
+    /// Asks an agent to send itself a prompt of its MCP servers as the user's message. The call is not stored, but the
+    /// message is.
     pub(crate) fn send_prompt(&mut self, reply: Reply, prompt: CallPrompt) {
         let CallPrompt {
             member,

@@ -1,5 +1,5 @@
-//! Starts workers without a terminal, as children of the supervisor. Each worker runs in its own session, so that it
-//! outlives the supervisor.
+//! Starts workers without a terminal, as children of the supervisor. Called by the team's launcher. Each worker runs in
+//! its own session, so that it outlives the supervisor.
 
 use std::ffi::OsString;
 

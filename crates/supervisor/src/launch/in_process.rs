@@ -1,5 +1,5 @@
-//! Workers inside this process, started by the program that embeds the supervisor. They are identified by launch
-//! only, because they all have the program's pid. Called by the team's launcher.
+//! Workers inside the supervisor's process, started by the program that embeds the supervisor. They are identified by
+//! launch only, because they all have the program's pid. Called by the team's launcher.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -63,8 +63,8 @@ impl HostedWorkers {
         })
     }
 
-    /// The end of a known worker is reported without this call. Reports an unknown launch as ended: it is a launch of
-    /// an earlier supervisor, and that supervisor released its lock only after all its workers had ended.
+    /// Reports an unknown launch as ended: it belongs to an earlier supervisor, whose workers end with it. The end of a
+    /// known worker is reported without this call.
     pub(super) fn watch(&self, launch: LaunchId) {
         if !self.workers.contains_key(&launch) {
             self.reports.send(LaunchReport::Exited(launch));

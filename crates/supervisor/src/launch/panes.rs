@@ -40,7 +40,7 @@ impl TerminalBackend {
         }
     }
 
-    /// The panes of a team. Makes no call to the terminal yet. `None` if members have no panes.
+    /// The panes of a team, `None` if its members have no panes. Makes no call to the terminal.
     pub(super) fn open(
         self,
         team: TeamId,
@@ -62,14 +62,14 @@ impl TerminalBackend {
     }
 }
 
-/// A value of `--panes` that opens panes.
+/// A terminal backend that opens panes, with the value of `--panes` that selects it.
 pub(super) struct PaneBackend {
     pub(super) choice: PlacementChoice,
     /// The backend's name in texts for the user.
     pub(super) name: &'static str,
     /// Whether `auto` tries this backend.
     pub(super) is_in_auto: bool,
-    /// Added to the backend's report in `doctor`, unless the caller is outside the backend's terminal.
+    /// A text that `doctor` adds to the backend's report, unless the caller is outside the backend's terminal.
     pub(super) caveat: Option<&'static str>,
     pub(super) probe: Probe,
 }

@@ -215,7 +215,7 @@ pub(crate) fn open_pty_master() -> io::Result<OwnedFd> {
     Ok(master)
 }
 
-/// The program's side of a pseudo-terminal. Opened through the master, not by name: another `/dev/pts` may be mounted
+/// The program's side of a pseudo-terminal. Opens it through the master, not by name: another `/dev/pts` may be mounted
 /// in this namespace.
 pub(crate) fn open_pty_terminal(master: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;

@@ -148,7 +148,7 @@ impl AbsentPaths {
         for parent in parents {
             for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
                 if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-                    // Abandoned: a process that creates a placeholder holds the lock.
+                    // The file is abandoned: a process that still creates a placeholder would hold the lock.
                     let _removed = remove_any(&entry.path());
                 }
             }
@@ -209,8 +209,8 @@ impl Absent {
         });
         let Err(error) = made else { return Ok(()) };
         let _removed = remove_any(&unfinished);
-        // Not an error: the user or another sandbox has created the path meanwhile, or no program of this user can
-        // create anything there.
+        // These errors are expected: the user or another sandbox has created the path meanwhile, or no program of this
+        // user can create anything there.
         let is_expected = matches!(
             error.kind(),
             io::ErrorKind::AlreadyExists

@@ -1,7 +1,7 @@
 //! Translates a profile to the language of macOS's `sandbox-exec`. Called by `os/macos.rs`.
 //!
-//! Written from published documentation and tested only by comparing the text; never tried on a Mac. If two rules match
-//! a path, the later rule applies, so rules are ordered by the depth of their paths.
+//! This translation follows published documentation. Its tests only compare text; it was never tried on a Mac. If two
+//! rules match a path, the later rule applies, so rules are ordered by the depth of their paths.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -42,7 +42,7 @@ impl Trial {
             TRIALS.fetch_add(1, Ordering::Relaxed)
         );
         let root = directory.join(name);
-        // Fails if the directory exists: another user may have created it.
+        // This call fails if the directory exists: another user may have created it.
         fs::create_dir(&root)?;
         let lock = FileLock::try_acquire(&root.join("lock"))?
             .ok_or_else(|| io::Error::other("another process holds the lock of this trial"))?;
@@ -109,7 +109,7 @@ pub(super) fn remove_abandoned(directory: &Path) {
         }
         let path = entry.path();
         if let Err(error) = remove_if_abandoned(&path, user) {
-            // Expected when another process removes it at the same time.
+            // This is expected when another process removes the directory at the same time.
             tracing::debug!(path = %path.display(), %error, "cannot remove an abandoned sandbox trial");
         }
     }

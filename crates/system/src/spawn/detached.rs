@@ -66,7 +66,7 @@ impl Detached {
     ///
     /// # Errors
     /// The daemon cannot be started, reports an error, exits without a report, or does not report within `limit`. In
-    /// the last case it keeps running and may still become ready.
+    /// the last case, the daemon keeps running and may still become ready.
     pub async fn start(&self, limit: Duration) -> Result<String, StartError> {
         let failed = |source| StartError::Spawn {
             program: self.spec.program.display().to_string(),
@@ -116,9 +116,9 @@ impl Detached {
         });
         // Hold the lock of `own_children`, so that `reap_any` does not reap the intermediate process.
         let children = own_children();
-        // The attribute belongs to the whole process (PR_SET_CHILD_SUBREAPER, prctl(2)). An unrelated process below
-        // this worker that loses its parent during the start is adopted by a process further up; its session and its
-        // launch marker still assign it to the launch. So the interval is kept short, and it ends before the report is
+        // The attribute belongs to the whole process (PR_SET_CHILD_SUBREAPER, prctl(2)). If an unrelated process below
+        // this worker loses its parent during the start, a process further up adopts it; the session and the launch
+        // marker still assign the orphan to the launch. So the interval is kept short, and it ends before the report is
         // awaited.
         let adopts = os::is_subreaper()?;
         if adopts {
@@ -133,8 +133,8 @@ impl Detached {
         }
         drop(children);
         spawned?;
-        // The daemon must have the only write end of the pipe: while this process has one too, the read does not end
-        // when the daemon exits without a report, and the caller waits for the whole limit.
+        // The daemon must have the only write end of the pipe. If this process kept a write end, the read would not end
+        // when the daemon exits without a report, and the caller would wait for the whole limit.
         drop(report_to);
         pipe::Receiver::from_owned_fd(report.into())
     }
@@ -164,8 +164,8 @@ pub fn ready_fd() -> Option<File> {
         return None;
     }
     #[expect(unsafe_code, reason = "the descriptor was inherited, as a number")]
-    // SAFETY: the process that set the variable passed this descriptor to us, and TAKEN prevents a second owner. If the
-    // number is not open, the next call fails.
+    // SAFETY: the process that set the variable passed this descriptor to this process, and TAKEN prevents a second
+    // owner. If the number is not open, the next call fails.
     let pipe = unsafe { OwnedFd::from_raw_fd(number) };
     if rustix::io::fcntl_setfd(pipe.as_fd(), FdFlags::CLOEXEC).is_err() {
         std::mem::forget(pipe);

@@ -1,4 +1,4 @@
-//! Frames over a real socket: limits, incomplete frames, cancellation.
+//! Tests of frames over a real socket: limits, incomplete frames, cancellation.
 
 use agent_team_protocol::codec::FrameError;
 use agent_team_system::connection::{FrameReader, FrameWriter, ReadFrameError};

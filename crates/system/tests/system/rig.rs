@@ -67,7 +67,7 @@ impl Drop for Script {
     }
 }
 
-/// Kills a process on drop, also when the test has failed.
+/// Kills a process on drop, even if the test has failed.
 pub(crate) struct KillOnDrop(pub(crate) ProcessId);
 
 impl Drop for KillOnDrop {

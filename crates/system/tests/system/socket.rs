@@ -1,4 +1,4 @@
-//! Binding and connecting, and the check of the peer's user.
+//! Tests of binding, of connecting, and of the check of the peer's user.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -94,7 +94,8 @@ async fn connections_of_other_users_are_closed() {
         let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
         io::Read::read(&mut stream, &mut [0]).unwrap()
     });
-    // The other user's connection is first in the queue; `accept` closes it and waits for ours.
+    // The other user's connection is first in the queue; `accept` closes it and waits for the connection of this
+    // process.
     let (accepted, connected) = tokio::join!(listener.accept(), async {
         let closed = tokio::task::spawn_blocking(|| other_user.join().unwrap())
             .await

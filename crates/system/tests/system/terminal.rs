@@ -1,4 +1,4 @@
-//! The user's terminal: raw mode, cooked mode, restoring.
+//! Tests of the user's terminal: raw mode, cooked mode, and the restored modes.
 
 use std::fs::File;
 use std::io::{Read, Write};

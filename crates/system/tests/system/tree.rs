@@ -1,4 +1,4 @@
-//! Killing all processes of a launch, however they try to escape.
+//! Tests that all processes of a launch are killed, even if they try to escape.
 
 use std::time::Duration;
 

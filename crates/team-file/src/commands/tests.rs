@@ -1,4 +1,4 @@
-//! Command files of real directories, and what a hostile project cannot load.
+//! Tests with command files in real directories, and with files that a hostile project cannot load.
 
 use std::os::unix::fs::symlink;
 
@@ -54,7 +54,7 @@ impl Home {
         self.find().all().into_iter().map(line).collect()
     }
 
-    /// The reasons for which files are not loaded.
+    /// The reasons why files are not loaded.
     fn warnings(&self) -> Vec<String> {
         let warnings = self.find().warnings.into_iter();
         warnings.map(|warning| warning.message).collect()

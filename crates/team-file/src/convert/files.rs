@@ -1,6 +1,6 @@
 //! Finds and reads the files of the other program. Called by the modules that read its formats.
 //!
-//! A file of the project must be in the project: a link cannot make the conversion read another file of the user.
+//! A file of the project must be in the project: a link must not make the conversion read another file of the user.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// The files of a directory with this extension, sorted; of its directories too if `deep`.
+    /// The files of a directory with this extension, sorted. If `deep`, includes the files of nested directories.
     pub(super) fn list(
         &self,
         directory: &Path,

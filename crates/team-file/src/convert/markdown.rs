@@ -15,14 +15,14 @@ use super::found::{Agent, FilePosition, Found, name_of};
 /// The largest number of keys of one agent.
 const MAX_KEYS: usize = 1000;
 
-/// How a YAML key or value begins that is not plain text.
+/// The first characters of YAML keys and values that are not plain text.
 const NOT_PLAIN: [char; 8] = ['"', '\'', '?', '&', '!', '*', '{', '['];
 
 pub(super) struct Directory {
     pub(super) path: PathBuf,
-    /// Whether the other program reads the directories in it too.
+    /// Whether the other program also reads the nested directories.
     pub(super) deep: bool,
-    /// The layer as which agent-team reads the directory itself.
+    /// The layer of roles in which agent-team itself reads the directory. `None`: agent-team does not read it.
     pub(super) layer: Option<Layer>,
 }
 
@@ -124,8 +124,8 @@ fn agent(
     }))
 }
 
-/// Reports keys that are set twice, names that are not a text, and limits that cannot be read: without them, the agent
-/// would have more rights.
+/// Reports keys that are set twice, names that are not a text, and limits that cannot be read: without these limits,
+/// the agent would have more rights.
 fn check_fields(source: &Source<'_>, fields: &[Field<'_>]) {
     if fields.len() > MAX_KEYS {
         return source.fault(0, format!("contains more than {MAX_KEYS} keys"));
@@ -152,7 +152,7 @@ fn check_fields(source: &Source<'_>, fields: &[Field<'_>]) {
     }
 }
 
-/// Whether a key that limits the agent has a value whose limit can be kept. True for all other keys.
+/// Whether a key that limits the agent has a value that can be converted. True for all other keys.
 fn is_readable_limit(field: &Field<'_>) -> bool {
     match (field.key.value, &field.value) {
         ("permissionMode" | "approvalMode", Value::Text(text)) => !text.starts_with(NOT_PLAIN),

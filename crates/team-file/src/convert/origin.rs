@@ -1,4 +1,5 @@
-//! The program whose agents and teams are converted, and where its files are. Chosen by the caller of the conversion.
+//! The program whose agents and teams are converted, and the paths of its files. Chosen by the caller of the
+//! conversion.
 
 use std::path::{Path, PathBuf};
 
@@ -44,7 +45,7 @@ impl OtherProgram {
         }
     }
 
-    /// Its directory in a project and in the home directory.
+    /// The program's directory in a project and in the home directory.
     pub(super) fn directory(self) -> &'static str {
         match self {
             Self::Claude => ".claude",
@@ -55,11 +56,11 @@ impl OtherProgram {
     }
 }
 
-/// Where the files of the other program are.
+/// The program and the paths of its files.
 #[derive(Debug, Clone)]
 pub struct Origin<'a> {
     pub program: OtherProgram,
-    /// The project's directory, canonical.
+    /// The canonical directory of the project.
     pub project: &'a Path,
     /// The user's home directory.
     pub home: &'a Path,

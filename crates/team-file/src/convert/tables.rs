@@ -20,7 +20,7 @@ use super::found::{Agent, FilePosition, Found, name_of};
 /// The largest number of agents of one file.
 const MAX_AGENTS: usize = 500;
 
-/// A file being read: `faults` prevent the conversion, `notes` report what is changed or lost.
+/// A file being read. `faults` prevent the conversion; `notes` report changes and losses.
 struct File<'a> {
     shown: &'a str,
     faults: Source<'a>,
@@ -208,11 +208,11 @@ fn nyzhi_role(file: &File<'_>, name: At<&str>, value: &Spanned<DeValue<'_>>) -> 
     Some(agent)
 }
 
-/// Reads the agents of Codex: `[agents]` of each `config.toml`, and the files in `agents`. The first directory is the
-/// project's, if it is not the user's own.
+/// Reads the agents of Codex: `[agents]` of each `config.toml`, and the files in `agents`. The first directory is that
+/// of the project, unless the project's directory is the user's own.
 pub(super) fn codex(directories: &[PathBuf], files: &Files<'_>, found: &mut Found) {
     let provider = |directory: &PathBuf| {
-        // Faults of the file are reported when its agents are read.
+        // The faults of the file are reported when the agents of the file are read.
         let ignored = &mut Found::default();
         let path = directory.join("config.toml");
         let read = |file: &File<'_>, root: &DeTable<'_>, _: &mut Found| {
@@ -302,7 +302,7 @@ pub(super) fn codex(directories: &[PathBuf], files: &Files<'_>, found: &mut Foun
     }
 }
 
-/// An agent of `[agents]`, and the file that defines the rest of it.
+/// An agent of `[agents]`, and the file that contains its other keys.
 struct Declared {
     agent: Agent,
     path: Option<PathBuf>,
@@ -454,8 +454,8 @@ fn codex_effort(file: &File<'_>, effort: &str, at: usize) -> Option<Effort> {
     nearest.parse().ok()
 }
 
-/// The model with its provider. A model of a provider that the user has configured in Codex alone is not imported: its
-/// name would select a model of another provider.
+/// The model with its provider. If the provider is defined only in the user's settings of Codex, the model is not
+/// imported: its name would select a model of another provider.
 fn codex_model(file: &File<'_>, model: At<&str>, provider: Option<&str>) -> Option<String> {
     let At { value: model, at } = model;
     let provider = provider.unwrap_or("openai");

@@ -153,8 +153,8 @@ fn lines(text: &str) -> String {
     }
 }
 
-/// In a multi-line string, newlines and tabs stay as they are, and so do quotation marks that do not end it: single
-/// ones that are not the last character. Characters that can mislead the reader of the file are written as escapes.
+/// Escapes a text for a basic string. In a multi-line string, newlines, tabs and single quotation marks are unchanged,
+/// except a quotation mark at the end. Characters that can mislead the reader of the file are written as escapes.
 fn escaped(text: &str, is_multiline: bool) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();

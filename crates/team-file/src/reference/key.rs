@@ -7,10 +7,10 @@ use std::fmt;
 pub struct Manual {
     /// The name of the man page.
     pub name: &'static str,
-    /// One line, without a final stop.
+    /// The summary in one line, without a final stop.
     pub summary: &'static str,
     pub paragraphs: &'static [&'static str],
-    /// A complete file.
+    /// The text of a complete file, as an example.
     pub example: &'static str,
     pub sections: &'static [&'static Section],
 }
@@ -18,7 +18,7 @@ pub struct Manual {
 /// A table of a file.
 #[derive(Debug)]
 pub struct Section {
-    /// As the table is written in the file, such as `[[member]]`.
+    /// The heading as it is written in the file, such as `[[member]]`.
     pub heading: &'static str,
     pub summary: &'static str,
     pub(super) groups: &'static [&'static [KeyInfo]],
@@ -42,14 +42,14 @@ pub struct KeyInfo {
 pub enum Kind {
     String,
     Boolean,
-    /// A whole number.
+    /// An integer.
     Integer,
     Number,
     Strings,
     /// A table of strings.
     StringTable,
     Table,
-    /// Written `[[key]]`.
+    /// A list of tables, written `[[key]]`.
     Tables,
     /// One of a fixed set of words.
     Word(fn() -> Vec<&'static str>),
@@ -64,7 +64,7 @@ pub enum DefaultValue {
     Unset,
     /// A value as written in the file.
     Is(&'static str),
-    /// Described in words.
+    /// A value that depends on other settings, described in words.
     Depends(&'static str),
 }
 

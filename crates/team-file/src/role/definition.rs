@@ -51,9 +51,9 @@ pub(crate) struct Role {
     pub(crate) agent_keys: AgentKeys,
     /// The path of the user's overrides, if they set the model.
     pub(crate) model_from: Option<String>,
-    /// The roles that a lead with this role may spawn, with the position. `None`: all.
+    /// The roles that a lead with this role may spawn, with the position. `None`: all roles.
     pub(super) may_spawn: Option<At<Vec<RoleName>>>,
-    /// Members with this role have no editing tools.
+    /// Whether members with this role have no editing tools.
     pub(super) coordinate: bool,
     /// Faults of the role's file. Reported only if a member uses the role.
     pub(super) faults: Vec<Fault>,
@@ -81,8 +81,8 @@ impl Role {
         }
     }
 
-    /// The engine of the role's members. `None`: the team's default. Agent keys imply the engine `native`, except in
-    /// built-in roles, which work with either engine unless they set one.
+    /// The engine of the role's members. `None`: the team's default. Agent keys imply the engine `native`. Built-in
+    /// roles are an exception: they work with either engine unless they set one.
     pub(crate) fn engine(&self) -> Option<Engine> {
         let is_agent = self.place.from != Layer::BuiltIn && self.agent_keys.first_key.is_some();
         self.engine.or(is_agent.then_some(Engine::Native))

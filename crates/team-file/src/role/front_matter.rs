@@ -24,14 +24,14 @@ pub(crate) struct Field<'a> {
 pub(crate) enum Value {
     Text(String),
     List(Vec<At<String>>),
-    /// The key has nested keys.
+    /// The value consists of nested keys.
     Nested,
 }
 
 /// A syntax error with its position.
 pub(crate) type Unreadable = At<String>;
 
-/// Splits a file. A text without front matter is only a body.
+/// Splits a file. A text without front matter has only a body.
 pub(crate) fn read(text: &str) -> Result<RoleText<'_>, Unreadable> {
     let mut lines = text.split_inclusive('\n');
     let Some(first) = lines.next().filter(|line| line.trim_end() == "---") else {

@@ -32,7 +32,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("todoread", "todo"),
     ("multiedit", "edit"),
     ("list_dir", "glob"),
-    // The names and the display names of Qwen Code that differ from all others.
+    // The tool names and display names of Qwen Code that differ from those of all other programs.
     ("FindFiles", "glob"),
     ("ListFiles", "glob"),
     ("ReadFile", "read"),
@@ -52,10 +52,10 @@ const TOOLS: &[(&str, &str)] = &[
     ("write_file", "write"),
 ];
 
-/// Other programs' tools that are parts of `bash` here. Allowing one of them alone does not allow commands.
+/// Other programs' tools that are parts of `bash` here. Permission for one of them alone permits no commands.
 const PARTS_OF_BASH: [&str; 3] = ["BashOutput", "KillBash", "KillShell"];
 
-/// Other programs' team tools. They are dropped silently: every member has agent-team's own.
+/// Other programs' team tools. They are dropped silently: every member has agent-team's team tools.
 const TEAM_TOOLS: [&str; 15] = [
     "Agent",
     "SendMessage",
@@ -74,7 +74,7 @@ const TEAM_TOOLS: [&str; 15] = [
     "task_update",
 ];
 
-/// The keys of permission modes, and what happens instead of each mode. `None`: nothing is lost.
+/// The permission modes of other programs, each with the effect of an import. `None`: nothing is lost.
 const MODES: &[(&str, Option<&str>)] = &[
     ("default", None),
     // The role gets only tools that read.
@@ -127,7 +127,7 @@ const MODEL_ALIASES: &[(&str, Option<&str>)] = &[
 
 const COLOURS: &[(&str, Colour)] = &[("purple", Colour::Violet), ("white", Colour::Grey)];
 
-/// Reads the front matter into `role` and returns the name. Warnings go to the source.
+/// Reads the front matter into `role` and returns the name. Adds warnings to the source.
 pub(super) fn read(
     source: &Source<'_>,
     text: &RoleText<'_>,
@@ -192,7 +192,7 @@ fn instead(key: &str) -> &'static str {
     known.map_or("agent-team has no such key", |(_, instead)| *instead)
 }
 
-/// Takes away all tools of a role that can change something.
+/// Removes all tools of a role that can change something.
 pub(crate) fn limit_to_reading(role: &mut Role) {
     let mut only = reading_tools();
     if let Some(tools) = role.agent_keys.tools.take() {
@@ -230,8 +230,8 @@ pub(crate) fn colour(value: &str) -> Option<Colour> {
     found.map(|(_, colour)| *colour)
 }
 
-/// The model in our form. An unknown model is reported. A recording is unknown too: it is not a model of the other
-/// program.
+/// The model in agent-team's form. An unknown model is reported. The path of a recording counts as unknown: it is not a
+/// model of the other program.
 pub(crate) fn model(source: &Source<'_>, value: &str, at: usize) -> Option<String> {
     if let Some((_, model)) = MODEL_ALIASES.iter().find(|(alias, _)| *alias == value) {
         return model.map(str::to_owned);
@@ -264,7 +264,7 @@ pub(crate) fn items(field: &Field<'_>) -> Vec<At<String>> {
 }
 
 /// The allowed tools. A tool that is allowed only for some arguments is dropped: a role cannot limit arguments, and
-/// allowing the whole tool would allow more than the file does.
+/// permission for the whole tool would be wider than in the file.
 pub(crate) fn tools(source: &Source<'_>, items: Vec<At<String>>) -> Vec<String> {
     let (mut tools, mut open) = (Vec::new(), 0_usize);
     for item in items {

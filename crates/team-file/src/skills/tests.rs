@@ -1,4 +1,4 @@
-//! Skills of real directories, and what a hostile project cannot load.
+//! Tests with skills in real directories, and with files that a hostile project cannot load.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! The hooks of agents in `[hooks]`: their sources, the trust that they need, and their faults.
+//! Tests of the hooks of agents in `[hooks]`: their sources, the trust that they need, and their faults.
 
 use std::fs;
 use std::path::Path;

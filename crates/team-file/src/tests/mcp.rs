@@ -1,4 +1,4 @@
-//! MCP servers of the team file, and the members that use them.
+//! Tests of the MCP servers of the team file, and of the members that use them.
 
 use agent_team_protocol::spec::{McpServer, McpTransport};
 

@@ -4,8 +4,8 @@
 //! A program that can change one of these paths can run code when the user runs git. The list in
 //! `agent_team_policy::protected` covers git's own directory; the paths found here can be anywhere in the project.
 //!
-//! The parser can find more than git applies: it also follows a conditional include whose condition is false, and
-//! ignores the names of subsections. It reports no syntax errors: it also reads a file that git refuses.
+//! The parser can find more paths than git uses: it also follows a conditional include whose condition is false, and
+//! ignores the names of subsections. The parser reports no syntax errors: it also reads a file that git refuses.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -22,7 +22,8 @@ const DEPTH_MAX: u32 = 10;
 
 const SYSTEM: &str = "/etc/gitconfig";
 
-/// The paths within `project`, existing or not. `home`: the user's home directory, for the user's git configuration.
+/// The paths within `project`, even if they do not exist. `home`: the user's home directory, for the user's git
+/// configuration.
 pub(crate) fn kept(project: &Path, home: Option<&Path>) -> Vec<KeptPath> {
     let top = repository_around(project).unwrap_or(project);
     let mut files = files_of(&top.join(".git"));
@@ -57,8 +58,8 @@ pub(crate) fn repository_around(directory: &Path) -> Option<&Path> {
     })
 }
 
-/// The directory whose files are not the user's own: the working tree around the project, or else the project. A
-/// working tree that contains the home directory is the user's own.
+/// The directory whose files are not the user's own: the working tree around the project, or else the project. If the
+/// working tree contains the home directory, its files are the user's own.
 pub(crate) fn files_of_project<'a>(project: &'a Path, home: Option<&Path>) -> &'a Path {
     let home = home.and_then(|home| home.canonicalize().ok());
     let is_of_user = |top: &&Path| home.as_ref().is_some_and(|home| home.starts_with(top));
@@ -66,7 +67,8 @@ pub(crate) fn files_of_project<'a>(project: &'a Path, home: Option<&Path>) -> &'
     top.unwrap_or(project)
 }
 
-/// The configuration files of a repository. Its `.git` is a directory, or a file that names one (a linked worktree).
+/// The configuration files of a repository. `.git` is a directory, or a file that names a directory (in a linked
+/// worktree).
 fn files_of(git: &Path) -> Vec<PathBuf> {
     let named_path = |file: PathBuf, from: &Path| {
         let text = read(&file)?;
@@ -138,7 +140,7 @@ impl Found<'_> {
     }
 }
 
-/// Reads a regular file; anything else, such as a FIFO, could block.
+/// Reads a regular file. Reads nothing else, because another file, such as a FIFO, could block.
 fn read(path: &Path) -> Option<String> {
     if !fs::metadata(path).ok()?.is_file() {
         return None;
@@ -267,7 +269,7 @@ mod tests {
         ] {
             write(&project, ".git/HEAD", "");
             write(&project, ".git/config", config);
-            // The path of hooks is relative to the working tree, even in an included file.
+            // The path of hooks is relative to the working tree, even if an included file sets the path.
             write(&project, "deep/one.inc", "[core]\nhooksPath = deep/hooks\n");
             assert_eq!(names(&project, None), expected, "{config}");
         }
@@ -299,7 +301,7 @@ mod tests {
         let project = temporary.join("tree");
         let home = temporary.join("home");
         assert_eq!(names(&project, Some(&home)), [".hooks/", "ci/"]);
-        // A project below the top of the repository.
+        // The project is a directory below the root of a repository.
         write(&temporary, "main/part/file", "");
         write(
             &temporary,
@@ -307,7 +309,7 @@ mod tests {
             "[core]\nhooksPath = part/hooks\n",
         );
         assert_eq!(names(&temporary.join("main/part"), None), ["hooks/"]);
-        // A file that includes itself, and a symbolic link.
+        // The configuration includes itself, and the path of a hook is a symbolic link.
         write(&project, "hooks/pre-push", "");
         std::os::unix::fs::symlink("hooks", project.join("link")).unwrap();
         write(

@@ -2,8 +2,8 @@
 //! file argument of an interpreter. Called for the lines and servers that need the user's trust, so that a script is
 //! not started if it has changed since.
 //!
-//! Only text files count. A built program changes with every build, so it gets no digest; neither do the programs that
-//! `cargo test` or `make check` start.
+//! Only text files have digests. A built program has none, because it changes with every build. The programs that
+//! `cargo test` or `make check` start have none either.
 //!
 //! A script that does not exist is recorded as absent: otherwise an agent could create it after the user trusted the
 //! line. A name that only looks like a script merely adds a line to the trust question.
@@ -69,7 +69,7 @@ impl<'a> Scripts<'a> {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let project = self.project;
         self.of_command(&[&[command], args.as_slice()].concat(), project, &mut files);
-        // An unknown launcher may receive its script as an argument, too.
+        // An unknown launcher may also receive its script as an argument.
         for arg in args {
             let extension = Path::new(arg).extension().and_then(|name| name.to_str());
             let is_script = extension.is_some_and(|extension| {
@@ -117,9 +117,9 @@ impl<'a> Scripts<'a> {
         }
     }
 
-    /// Adds the first argument that names an existing script of the project, and ends there. Until then, also adds the
-    /// arguments that may name an absent script. Such an argument looks like a file. The search for absent scripts ends
-    /// after the first argument that does not follow an option, and at an option whose value is code.
+    /// Adds the first argument that names an existing script of the project, and ends there. Also adds the arguments
+    /// before it that may name an absent script, which look like a file. The search for absent scripts ends after the
+    /// first argument that does not follow an option, and at an option whose value is code.
     fn of_interpreter<'w>(
         &mut self,
         is_shell: bool,

@@ -1,5 +1,5 @@
-//! Whether the models of a member may be called, and with which effort. The inbox updates it; the agent loop
-//! and the helpers wait for it.
+//! The allowance of a member: whether its models may be called, and with which effort. The inbox updates the allowance;
+//! the agent loop and the helpers wait for it.
 
 use agent_team_protocol::notification::Allowance;
 use agent_team_protocol::value::Effort;

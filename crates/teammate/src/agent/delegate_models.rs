@@ -1,7 +1,7 @@
 //! Opens the model of each helper of a member. Created with the member's other models; called by the tool `delegate`.
 //!
-//! All helpers share one model, except in a recording and in its replay: there, the exchanges of each helper have a
-//! name of their own.
+//! All helpers share one model, except in a recording and in its replay: there, each helper has a separate name for its
+//! exchanges.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -23,14 +23,15 @@ impl fmt::Debug for HelperModels {
 }
 
 impl HelperModels {
-    /// `open` opens the model of the helper of this name. Its error is a text for the member's model and the user.
+    /// `open` opens the model of the helper with the passed name. Its error is a text for the member's model and the
+    /// user.
     pub(crate) fn new(
         open: impl Fn(&str) -> Result<Arc<dyn Model>, String> + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(open))
     }
 
-    /// All helpers use this model.
+    /// All helpers use `model`.
     pub(crate) fn shared(model: Arc<dyn Model>) -> Self {
         Self::new(move |_| Ok(Arc::clone(&model)))
     }
@@ -46,6 +47,8 @@ impl HelperModels {
         })
     }
 
+    /// Opens the model of the helper with this name.
+    ///
     /// # Errors
     /// If the model, or the recording, cannot be opened.
     pub(crate) fn open(&self, helper: &str) -> Result<Arc<dyn Model>, String> {

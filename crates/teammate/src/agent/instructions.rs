@@ -23,8 +23,8 @@ pub(super) struct Instructions {
     pub(super) notices: Vec<String>,
 }
 
-/// `max`: the largest number of bytes of all files together, if the model's window is small. The files of the highest
-/// precedence, which are the last ones, are cut last.
+/// Reads the files. `max`: the largest number of bytes of all files together, if the model's window is small. The files
+/// are in ascending order of precedence; the last files are cut last.
 pub(super) async fn read(
     mut files: Vec<InstructionFile>,
     project: &Path,
@@ -88,8 +88,8 @@ fn rest_line(path: &str) -> String {
     format!("(Read the rest in {path})")
 }
 
-/// Limits the files to `max` bytes together, with the lines around their texts. A file that cannot be read counts as a
-/// long one; [`Instructions::add`] reports it.
+/// Limits the files to `max` bytes together, including the lines around their texts. An unreadable file counts as a
+/// long file; [`Instructions::add`] reports it.
 fn limit(files: &mut [InstructionFile], max: u64, project: &Path) {
     let mut remaining = max;
     for file in files.iter_mut().rev() {
@@ -106,7 +106,7 @@ fn text_of(file: &InstructionFile) -> io::Result<(String, bool)> {
     let beginning = read_beginning(&file.path, file.max_bytes)?;
     let mut text = String::from_utf8_lossy(&beginning.bytes).into_owned();
     if beginning.is_cut {
-        // The limit may have cut a character. Its remaining bytes were decoded to a replacement character.
+        // The limit may have cut a character. The bytes that remained of it were decoded to a replacement character.
         text.truncate(text.trim_end_matches(char::REPLACEMENT_CHARACTER).len());
     }
     let text = without_tags(&visible(&text.replace("\r\n", "\n")));

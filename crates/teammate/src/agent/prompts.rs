@@ -9,7 +9,7 @@ use agent_team_tools::team::message_line;
 use super::inbox::ModelInput;
 use crate::pane::paint;
 
-/// The input in the form that the model receives.
+/// The input for the model, in the form of an item of the conversation.
 pub(super) fn item(input: &ModelInput) -> Item {
     let text = match input {
         ModelInput::Message(message) => message_line(message),
@@ -39,7 +39,7 @@ pub(super) fn from_hook(text: &str) -> String {
     format!("A hook of the user reports: {text}")
 }
 
-/// In place of a message of the user that a hook blocked.
+/// The text that replaces a message of the user that a hook has blocked.
 pub(super) const WITHHELD_MESSAGE: &str = "A hook withheld a message of the user from you.";
 
 pub(super) fn assignment(task: &Assignment) -> String {
@@ -81,7 +81,7 @@ pub(super) fn problems(lines: &[String]) -> String {
     )
 }
 
-/// The section of the situation about these notes.
+/// The section of the situation about the notes with these names.
 pub(super) fn notes(names: &str) -> String {
     match names.is_empty() {
         true => String::new(),
@@ -105,7 +105,7 @@ pub(super) fn restarted(task: Option<&Assignment>) -> String {
     )
 }
 
-/// Shown to the user for a member that runs without a sandbox and without permission requests.
+/// The warning to the user about a member that runs without a sandbox and without permission requests.
 pub(super) const UNCONFINED: &str =
     "commands run with your rights: no sandbox, no permission requests";
 
@@ -179,7 +179,7 @@ pub(super) fn repetition(what: &str, task: Option<&Assignment>) -> String {
 /// The result of calls that are not permitted in the last step.
 pub(super) const AFTER_LAST_STEP: &str = "not executed: that was the last step";
 
-/// The text that replaces an earlier question of a run. The next question repeats the content of the replaced one.
+/// The text that replaces an earlier question of a run. The next question repeats the content of the earlier question.
 pub(super) fn asked_before(round: u32) -> String {
     note(&format!("The question for round {round} was here."))
 }

@@ -77,7 +77,7 @@ impl QuestionInputs<'_> {
         }
     }
 
-    /// Why the previous reply was rejected, if it was.
+    /// Why the previous reply was rejected. `None`: no reply was rejected.
     fn rejection(&self) -> Option<&str> {
         let last = self.rounds.last()?;
         let output = last.output.as_deref()?;

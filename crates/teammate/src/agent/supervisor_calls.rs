@@ -27,10 +27,10 @@ use crate::typed::Action;
 use crate::worker::WorkerState;
 
 pub(super) struct SupervisorCalls {
-    /// Inputs of the agent loop.
+    /// The inputs of the agent loop.
     inputs: InputSender,
     claims: Claims,
-    /// `None` for an engine of an embedding program.
+    /// `None` for an engine of the embedding program.
     hooks: Option<Hooks>,
     /// The task that this member owns according to the supervisor.
     assignment: Option<Assignment>,
@@ -184,7 +184,7 @@ impl SupervisorCalls {
         let _given_up = call.answer.send(outcome);
     }
 
-    /// Asks for the text of the permission request, to show it in the pane.
+    /// Looks up the permission request for which a tool waits, to show it in the pane.
     pub(super) fn look_up_request(&self, worker: &WorkerState<AgentPane>) {
         if let Some(request) = self.awaited.filter(|_| worker.pane.surface().is_open()) {
             // The receiver of the actions exists until the process exits.
@@ -198,14 +198,14 @@ impl SupervisorCalls {
         }
     }
 
-    /// Records what the agent waits for, and reports it to the supervisor.
+    /// Records the agent's wait, and reports it to the supervisor.
     pub(super) fn set_wait(&mut self, on: Option<Waiting>, worker: &mut WorkerState<AgentPane>) {
         self.waits.clone_from(&on);
         self.show_waits(worker);
         worker.config.link.notify(Notice::Waits(MemberWaits { on }));
     }
 
-    /// Reports the model that answers, and how full its window is, if the model or the percentage has changed.
+    /// Reports the model that answers, and the use of its window, if the model or the percentage has changed.
     pub(super) fn set_model(&mut self, model: MemberModel, worker: &WorkerState<AgentPane>) {
         let shown = |it: &MemberModel| {
             (
@@ -227,7 +227,7 @@ impl SupervisorCalls {
         }
     }
 
-    /// Reports the wait, the model and the prompts once more, over a new connection.
+    /// Reports the wait, the model and the prompts again, over a new connection.
     pub(super) fn report_again(&self, worker: &WorkerState<AgentPane>) {
         if self.prompts != MemberPrompts::default() {
             let prompts = self.prompts.clone();

@@ -2,14 +2,14 @@
 //! agent loop for each answer.
 //!
 //! A text that consists only of well-formed `<tool_call>` blocks, after thoughts, becomes calls. If the text contains
-//! anything else, its blocks are not executed: the model may quote a file or a web page that contains such a block. The
-//! model is asked to make the call again instead. Blocks in fenced code are text.
+//! anything else, its blocks are not executed: the model may quote a file or a web page that contains such a block.
+//! Instead, a note asks the model to make the call again. Blocks in fenced code are text.
 //!
 //! Thoughts begin with `<think>`. The prompt templates of Qwen3-Thinking and DeepSeek R1 contain this tag, so that an
-//! answer of these models has only `</think>`. This worker does not know the template, so the text before that tag can
+//! answer of these models has only `</think>`. The worker does not know the template, so the text before that tag can
 //! also be a quotation, for example of a file that ends in `</think>` and a call. An answer without `<think>` therefore
-//! has thoughts only if the first answer of the conversation had them: before its first answer, the model has read no
-//! file or page that it could quote.
+//! has thoughts only if the first answer of the conversation had thoughts: before its first answer, the model has read
+//! no file or page that it could quote.
 
 use agent_team_llm::{Answer, Item, Stop, Thought, ToolCall};
 use serde::Deserialize;
@@ -30,20 +30,20 @@ struct WrittenCall {
     arguments: Value,
 }
 
-/// The author of thoughts that the template of the prompt has opened. No provider receives them back.
+/// The author of thoughts whose opening tag is in the template of the prompt. No provider receives these thoughts back.
 const BY_TEMPLATE: &str = "template";
 
-/// Where the thoughts of an answer may begin.
+/// The place at which the thoughts of an answer may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Opening {
-    /// With the tag `<think>`.
+    /// Thoughts begin with the tag `<think>`.
     Tag,
-    /// With that tag, or with the first character: the template of the prompt may contain the tag.
+    /// Thoughts begin with that tag, or with the first character: the template of the prompt may contain the tag.
     Any,
 }
 
 impl Opening {
-    /// For an answer to these items.
+    /// The opening of an answer to these items.
     pub(super) fn after(items: &[Item]) -> Self {
         let is_opened = |answer: &Answer| {
             let mut thoughts = answer.thoughts.iter();
@@ -122,7 +122,7 @@ pub(super) fn has_call(text: &str) -> bool {
     false
 }
 
-/// The calls of a text that contains nothing else.
+/// The calls of a text that contains only calls.
 fn calls(text: &str) -> Option<Vec<WrittenCall>> {
     let mut rest = text.trim();
     let mut calls = Vec::new();
@@ -134,15 +134,15 @@ fn calls(text: &str) -> Option<Vec<WrittenCall>> {
     (!calls.is_empty()).then_some(calls)
 }
 
-/// The text after the thoughts with which it begins; `None` without an opening tag.
+/// The text after the thoughts at its beginning; `None` without an opening tag.
 fn without_thoughts(text: &str) -> Option<String> {
     let thoughts = text.trim_start().strip_prefix(THINK)?;
-    // Without an end, the answer ended within its thoughts.
+    // Without a closing tag, the answer ended within its thoughts.
     let rest = thoughts.split_once(END_OF_THOUGHT).map_or("", |it| it.1);
     Some(rest.trim_start().to_owned())
 }
 
-/// Splits a text at the end of thoughts without an opening tag. `None` if a second tag shows that a text is quoted.
+/// Splits a text at the end of thoughts without an opening tag. `None` if another tag shows that the text is quoted.
 fn split_unopened(text: &str) -> Option<(&str, &str)> {
     let (thoughts, rest) = text.split_once(END_OF_THOUGHT)?;
     let has_tag = |text: &str| text.contains(THINK) || text.contains(END_OF_THOUGHT);
@@ -186,7 +186,7 @@ mod tests {
             assert_eq!((first.calls.len(), &*first.text), (1, ""), "{first:?}");
             items.extend([Item::Answered(first), results()]);
         }
-        // After a restart, the stored answers show it as well.
+        // After a restart, the stored answers show the opening as well.
         let stored = serde_json::to_string(&items).unwrap();
         let restored: Vec<Item> = serde_json::from_str(&stored).unwrap();
         assert_eq!(Opening::after(&restored), Opening::Any);

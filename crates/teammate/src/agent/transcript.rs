@@ -214,7 +214,7 @@ impl Transcript {
         }
     }
 
-    /// Results for calls that were in flight when the process ended. It is unknown whether these calls took effect, so
+    /// Results for calls that were in flight when the process exited. It is unknown whether these calls took effect, so
     /// they are never repeated.
     pub(super) fn lost_calls(&self) -> Option<Item> {
         let Some(Item::Answered(answer)) = self.items.last() else {
@@ -297,7 +297,8 @@ fn bytes(item: &Item) -> usize {
     }
 }
 
-/// Converts the item to JSON for storage. Shortens an oversized item first, so that the model sees the stored text.
+/// Converts the item to JSON for storage. Shortens an oversized item first, so that the model sees the same text as the
+/// stored one.
 pub(super) fn stored(item: &mut Item) -> Box<RawValue> {
     loop {
         let json = raw(item);
@@ -312,7 +313,7 @@ pub(super) fn raw(entry: &impl Serialize) -> Box<RawValue> {
     to_raw_value(entry).expect("entries have string keys and no failing serializers")
 }
 
-/// Halves the longest text of the item. Shortened arguments of a call no longer parse; the model receives that error.
+/// Halves the longest text of the item. Shortened arguments of a call are invalid JSON; the model receives that error.
 fn shorten(item: &mut Item) {
     let longest = match item {
         Item::Input { text } => Some(text),

@@ -1,8 +1,8 @@
 //! Runs a task's `verify` line for an agent. Called by the tool `complete_task`, and by `custom`.
 //!
-//! The user wrote the line, or a member obtained permission for the line when creating the task. But the agent can
-//! change the files that the line runs: a script, a Makefile, the tests themselves. The line therefore runs in the
-//! sandbox of the agent's commands; without a sandbox, the line needs permission like any command.
+//! The user has written the line, or a member has obtained permission for the line when it created the task. But the
+//! agent can change the files that the line runs: a script, a Makefile, the tests themselves. The line therefore runs
+//! in the sandbox of the agent's commands; without a sandbox, the line needs permission like any command.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl Verify for Verifier {
 }
 
 impl Verifier {
-    /// Dropping the future terminates the line and all processes that it started.
+    /// Runs the line. Dropping the future terminates the line and all processes that it started.
     async fn run(&self, line: &str) -> Result<(), String> {
         self.sink.lines(Tone::Runtime, &paint::verifying(line));
         let output = self.sink.tool_output(None);

@@ -1,5 +1,5 @@
-//! A member's reads, changes, plans and questions, taken from its transcript. Pure. Kept by the transcript, which
-//! adds every item; read when a summary replaces items, and after a restart.
+//! A member's reads, changes, plans and questions, taken from its transcript. Pure. The transcript adds each item to
+//! the record; the record is read when a summary replaces items, and after a restart.
 //!
 //! The record covers the whole transcript, including the items that the model no longer sees. Its lists are bounded:
 //! the oldest entries are dropped first.
@@ -67,7 +67,7 @@ pub(super) struct WorkRecord {
 pub(super) struct Todo {
     /// The arguments of the call.
     pub(super) input: String,
-    /// The list as its tool shows it.
+    /// The list in the form that its tool shows.
     pub(super) list: String,
 }
 
@@ -80,13 +80,13 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Returns whether the message is the reply: it names this question, or the question is to the user and the message
-    /// is a later one of the user that names no question. The id of an interrupted question is unknown, so any reply of
-    /// the asked party counts.
+    /// Whether the message is the reply to this question: it names the question; or the question is to the user, and
+    /// the message is a later message of the user that names no question. The id of an interrupted question is unknown,
+    /// so any reply of the asked party counts.
     fn is_answered_by(&self, message: &ReceivedMessage) -> bool {
         match (message.reply_to, self.message) {
             (Some(replied), Some(asked)) => replied == asked,
-            // A question to `lead` gets its reply under the lead's name.
+            // The reply to a question to `lead` has the lead's name as its sender.
             (Some(_), None) => message.from == self.to || self.to.to_string() == LEAD,
             (None, asked) => {
                 message.from == Party::User
@@ -135,7 +135,7 @@ impl WorkRecord {
     fn add_result(&mut self, call: &ToolCall, result: &ToolResult) {
         let arguments: Value = serde_json::from_str(&call.input).unwrap_or_default();
         let text = |name: &str| arguments[name].as_str().map(str::to_owned);
-        // Record the plan even if it was sent back: the model then has to revise it.
+        // Record the plan even if it was sent back: the model must then revise it.
         if call.name == PROPOSE_PLAN {
             self.plan = text("text").or(self.plan.take());
         }
@@ -189,7 +189,7 @@ impl WorkRecord {
             true => return,
             false => unanswered(&result.text).map(|(to, message)| (to, Some(message))),
         };
-        // If the model repeats an interrupted call, this question replaces the interrupted one.
+        // If the model repeats an interrupted call, the new question replaces the interrupted one.
         self.questions
             .retain(|known| known.message.is_some() || known.text != text);
         if let Some((to, message)) = question {

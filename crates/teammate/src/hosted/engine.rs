@@ -1,4 +1,4 @@
-//! An engine that is code of the embedding program.
+//! An engine that an embedding program implements.
 
 use std::pin::Pin;
 
@@ -6,7 +6,7 @@ use agent_team_protocol::notification::{Assignment, DeliveredMessage};
 
 use super::team_handle::TeamHandle;
 
-/// Does a member's work instead of a model. Created anew for each launch of the member.
+/// Does a member's work instead of a model. A new engine is created for each launch of the member.
 ///
 /// One call is in progress at a time. The future of the call is dropped when the task is taken away, when the member is
 /// killed, or when the call does not finish in time after a stop: do necessary cleanup in a `Drop`. A panic kills only
@@ -21,8 +21,8 @@ pub trait Engine: Send {
     ) -> EngineFuture<'a, TaskResult>;
 
     /// Receives the messages that have arrived and that the engine has not taken itself, in order. The lead receives
-    /// the goal of a run as a message of the user. The messages count as read when this method returns; if it does not
-    /// return, the next launch receives them again.
+    /// the goal of a run as a message of the user. The messages count as read when this method returns. If the method
+    /// does not return, the next launch receives the messages again.
     fn receive<'a>(
         &'a mut self,
         messages: &'a [DeliveredMessage],

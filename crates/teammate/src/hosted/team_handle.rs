@@ -1,7 +1,7 @@
 //! The interface of an embedding program's engine to its member's team.
 //!
-//! Requests go to the supervisor over the member's own connection, so an engine can act only as its own member. An
-//! answer means done and stored.
+//! Requests go to the supervisor over the member's own connection, so an engine can act only as its own member. When an
+//! answer arrives, the action is done and stored.
 
 use std::collections::BTreeMap;
 
@@ -55,8 +55,8 @@ impl TeamHandle {
         self.sink.lines(Tone::Plain, text);
     }
 
-    /// Waits for messages that arrive during a call of the engine, and takes all of them. They count as read when the
-    /// engine's [`work`](super::Engine::work) or [`receive`](super::Engine::receive) returns. Cancel-safe.
+    /// Waits for messages that arrive during a call of the engine, and takes all of them. The messages count as read
+    /// when the engine's [`work`](super::Engine::work) or [`receive`](super::Engine::receive) returns. Cancel-safe.
     pub async fn messages(&self) -> Vec<DeliveredMessage> {
         loop {
             let mut arrived = std::pin::pin!(self.shared.arrivals.arrived());

@@ -15,7 +15,8 @@ use crate::agent::output_sink::OutputSink;
 
 /// The team tools of one member: `send_message`, `create_task`, `complete_task`, `wait`, … Cheap to clone.
 ///
-/// A call acts as this member and is decided by the supervisor. After the end of the member's launch, every call fails.
+/// A call acts as this member, and the supervisor decides about it. After the end of the member's launch, every call
+/// fails.
 #[derive(Clone)]
 pub struct TeamTools {
     tools: Arc<BTreeMap<String, Box<dyn Tool>>>,

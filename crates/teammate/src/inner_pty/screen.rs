@@ -1,12 +1,13 @@
-//! The model of a program's screen: what the program has drawn, and the modes that it has set. The only module that uses
-//! the crate `vt100`. Called by `inner_pty`, which feeds the model, and by the pane, which paints frames from it.
+//! The model of a program's screen: the content that the program has drawn, and the modes that it has set. The only
+//! module that uses the crate `vt100`. Called by `inner_pty`, which feeds the model, and by the pane, which paints
+//! frames from it.
 //!
-//! A program's bytes never reach a real terminal. The terminal receives only what this model knows: characters with
-//! colours and attributes, and the modes in [`Modes`]. Other sequences end here, such as clipboard access (OSC 52), tmux's
-//! passthrough (DCS), images, titles and keyboard protocols. So a hostile program can neither change the user's clipboard
-//! nor make the terminal type an answer.
+//! A program's bytes never reach a real terminal. The terminal receives only the content of this model: characters with
+//! colours and attributes, and the modes in [`Modes`]. The model drops other sequences, such as clipboard access (OSC
+//! 52), tmux's passthrough (DCS), images, titles and keyboard protocols. So a hostile program can neither change the
+//! user's clipboard nor make the terminal type an answer.
 //!
-//! Queries of the program are answered from the model, so the answers are the same with and without a terminal.
+//! The model answers queries of the program, so the answers are the same with and without a terminal.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -18,7 +19,7 @@ use vt100::{Callbacks, Cell, Color, CursorStyle, MouseProtocolEncoding, MousePro
 
 use crate::engine::Size;
 
-/// The number of rows above the screen that a new terminal receives.
+/// The number of rows above the screen that the model keeps for a new terminal.
 const HISTORY_ROWS: usize = 1_000;
 
 /// The largest size of a model. A larger terminal shows the program in its upper left corner.
@@ -30,11 +31,11 @@ const ANSWERS_MAX: usize = 1 << 10;
 /// Characters of emoji sequences: the zero-width joiner, and the selectors of text and emoji style.
 const EMOJI: [char; 3] = ['\u{200d}', '\u{fe0e}', '\u{fe0f}'];
 
-/// The selector of emoji style. It widens the character before it, in the last column beyond the screen: the parser then
-/// panics at the next character there.
+/// The selector of emoji style. It widens the character before it. In the last column, the character then extends
+/// beyond the screen, and the parser panics at the next character there.
 const EMOJI_STYLE: &[u8] = "\u{fe0f}".as_bytes();
 
-/// The reset of the terminal. The parser handles it and does not report it.
+/// The sequence that resets the terminal. The parser handles the sequence without reporting it.
 const FULL_RESET: &[u8] = b"\x1bc";
 
 pub(crate) struct Screen {
@@ -59,7 +60,7 @@ struct SideEffects {
     history: VecDeque<PastRow>,
     /// The number of all rows that have ever left the main screen.
     past_rows: usize,
-    /// The program wants a report when the terminal gets or loses the focus.
+    /// The program has requested a report when the terminal gets or loses the focus.
     reports_focus: bool,
 }
 
@@ -123,7 +124,7 @@ impl Modes {
             let was = before.mouse_encoding == encoding;
             (number, was, self.mouse_encoding == encoding)
         });
-        // Reset before setting: the reset of one mouse mode turns off the mouse in all modes.
+        // Reset modes before setting others: the reset of one mouse mode turns off the mouse in all modes.
         for is_set in [false, true] {
             for (number, before, now) in mouse.into_iter().chain(encoding) {
                 if now == is_set {
@@ -172,7 +173,7 @@ impl Screen {
         }
     }
 
-    /// Adds output of the program. Returns the answers to its queries, as bytes to type.
+    /// Adds output of the program. Returns the answers to its queries, as keystrokes for the program.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut unread = std::mem::take(&mut self.partial);
         unread.extend_from_slice(bytes);
@@ -204,7 +205,7 @@ impl Screen {
         self.parser.set_size(rows, columns);
     }
 
-    /// Columns and rows.
+    /// The size in columns and rows.
     pub(crate) fn size(&self) -> Size {
         let (rows, columns) = self.parser.screen().size();
         (columns.get(), rows.get())
@@ -225,11 +226,11 @@ impl Screen {
         }
     }
 
-    /// Row and column of the cursor, from 0.
+    /// The row and the column of the cursor, from 0.
     pub(crate) fn cursor(&self) -> (u16, u16) {
         let (row, column) = self.parser.screen().cursor_position();
         let (columns, _) = self.size();
-        // After a character in the last column, the cursor waits beside the screen.
+        // After a character in the last column, the cursor of the parser is beyond that column.
         (row, column.min(columns - 1))
     }
 
@@ -244,7 +245,7 @@ impl Screen {
         let (columns, _) = self.size();
         let mut out = String::new();
         let mut before = Sgr::default();
-        // The length without blanks at the end.
+        // The length of the row without blanks at its end.
         let mut end = 0;
         for column in 0..columns {
             let Some(cell) = self.parser.screen().cell(row, column) else {
@@ -260,7 +261,7 @@ impl Screen {
             }
             let is_ascii = push_visible(&mut out, cell, column + 1 == columns);
             if !is_ascii {
-                // The terminal may assign another width to the character.
+                // The terminal may assign another width to the character: set the next column explicitly.
                 let next = column + 1 + u16::from(cell.is_wide());
                 if next < columns {
                     let _infallible = write!(out, "\x1b[{}G", next + 1);
@@ -296,8 +297,8 @@ impl Screen {
         self.parser.callbacks().past_rows
     }
 
-    /// The rows that have left the main screen after the first `seen` ones, formatted like [`Self::rows`]. Rows that are
-    /// no longer stored are missing.
+    /// The rows that have left the main screen after its first `seen` rows, formatted like [`Self::rows`]. Rows that
+    /// are no longer stored are missing.
     pub(crate) fn past_since(&self, seen: usize) -> impl Iterator<Item = &str> {
         self.past(seen).map(|row| row.formatted.as_str())
     }
@@ -316,7 +317,7 @@ impl Screen {
     }
 }
 
-/// The first sequence that the parser must not read unchecked, and its position.
+/// The first sequence that needs special handling before the parser reads it, and its position.
 fn first_special(bytes: &[u8]) -> Option<(usize, &'static [u8])> {
     (0..bytes.len()).find_map(|at| {
         let found = [EMOJI_STYLE, FULL_RESET]
@@ -336,8 +337,8 @@ fn partial_length(bytes: &[u8]) -> usize {
     (1..EMOJI_STYLE.len()).rev().find(is_partial).unwrap_or(0)
 }
 
-/// Rows and columns of a model, within its limits. A model has at least two columns: a single column cannot hold a wide
-/// character, which the parser does not handle.
+/// The rows and columns of a model, within its limits. A model has at least two columns: the parser does not handle a
+/// wide character in a single column.
 fn limited((columns, rows): Size) -> (NonZeroU16, NonZeroU16) {
     let limited = |wanted: u16, least: u16, most: u16| {
         NonZeroU16::new(wanted.clamp(least, most)).unwrap_or(NonZeroU16::MIN)
@@ -348,8 +349,8 @@ fn limited((columns, rows): Size) -> (NonZeroU16, NonZeroU16) {
     )
 }
 
-/// Appends the content of a cell: a character, and characters that combine with it. Returns whether every terminal shows
-/// it in one column.
+/// Appends the content of a cell: a character, and the characters that combine with it. Returns whether every terminal
+/// shows this content in one column.
 fn push_visible(out: &mut String, cell: &Cell, is_last: bool) -> bool {
     let mut chars = cell.contents().chars();
     let base = chars.next().filter(|c| !is_deceptive(*c)).unwrap_or(' ');
@@ -439,9 +440,9 @@ impl Callbacks for SideEffects {
         let number = parameters.first().and_then(|it| it.first()).copied();
         let number = number.unwrap_or(0);
         match (first, second, number, last) {
-            // A terminal without options.
+            // The answer of a terminal without options.
             (None, None, 0, 'c') => self.answer("\x1b[?1;2c"),
-            // The answer is not a query itself: a terminal that echoes its input would return it endlessly.
+            // The answer is not itself a query: a terminal that echoes its input would return a query endlessly.
             (Some(b'>'), None, 0, 'c') => self.answer("\x1b[>1;0;0c"),
             (None, None, 5, 'n') => self.answer("\x1b[0n"),
             (None, None, 6, 'n') => {
@@ -453,7 +454,7 @@ impl Callbacks for SideEffects {
                 let (rows, columns) = screen.size();
                 self.answer(&format!("\x1b[8;{rows};{columns}t"));
             }
-            // The mode is unknown.
+            // The answer for an unknown mode.
             (Some(b'?'), Some(b'$'), mode, 'p') => self.answer(&format!("\x1b[?{mode};0$y")),
             (Some(b'?'), None, _, 'h' | 'l')
                 if parameters.iter().any(|it| it.first() == Some(&1004)) =>

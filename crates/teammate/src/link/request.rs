@@ -33,8 +33,8 @@ impl Request {
 #[derive(Debug)]
 pub(crate) enum Notice {
     Session(TaskSession),
-    /// Output, with the permit that it holds until it is sent: see [`Link::output_slot`](super::Link::output_slot).
-    /// Output that must precede a request is sent without a permit.
+    /// Output, with a permit that is held until the output is sent: see
+    /// [`Link::output_slot`](super::Link::output_slot). Output that must precede a request is sent without a permit.
     Output(TaskOutput, Option<OwnedSemaphorePermit>),
     PaneLost,
     PaneShown(PaneShown),
@@ -43,6 +43,6 @@ pub(crate) enum Notice {
     Waits(MemberWaits),
     Model(MemberModel),
     Prompts(MemberPrompts),
-    /// A screen, with the permit that it holds until it is sent.
+    /// A screen, with a permit that is held until the screen is sent.
     Screen(MemberScreen, OwnedSemaphorePermit),
 }

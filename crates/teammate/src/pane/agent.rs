@@ -1,10 +1,10 @@
 //! An agent's pane: the [`TranscriptView`] on a [`Surface`]. Called by the worker and by `agent`.
 //!
-//! Receives every keystroke unedited. A frame is written when something has changed, one at a time, at least 50 ms
-//! after the previous one. While nothing changes, the pane sets no timer.
+//! The pane receives every keystroke unedited. It writes a frame when something has changed: one frame at a time, at
+//! least 50 ms after the previous frame. While nothing changes, the pane sets no timer.
 //!
-//! While an external agent runs in its own terminal interface, the pane shows the screen of that program, and every
-//! keystroke goes to it: see [`ProgramPane`].
+//! While an external agent runs in its own terminal interface, the pane shows the screen of the agent's program, and
+//! the program receives every keystroke: see [`ProgramPane`].
 
 use std::collections::VecDeque;
 use std::io;
@@ -131,7 +131,7 @@ impl AgentPane {
         self.program.paint(screen);
     }
 
-    /// Called after the terminal was resized.
+    /// Called after the terminal has been resized.
     pub(crate) fn resize(&mut self) {
         match self.program.shows_program() {
             true => self.program.resize(),
@@ -214,13 +214,13 @@ impl AgentPane {
                 self.add_to_history(&typed);
                 AgentEvent::Custom(CalledCommand { typed, name, words })
             }
-            // Does not occur: only a prompt for shell lines creates tasks.
+            // This action does not occur: only a prompt for shell lines creates tasks.
             UserAction::Task(typed, line) => {
                 self.add_to_history(&typed);
                 AgentEvent::Verb(["task", "add", &line].map(str::to_owned).to_vec())
             }
             UserAction::Interrupt => AgentEvent::Interrupt,
-            // No lines wait in this pane: a message is sent at once.
+            // No lines wait in this pane: messages are sent at once.
             UserAction::CancelLines => return None,
             UserAction::Complete(names) => AgentEvent::Complete(names),
             UserAction::Decide(decide) => AgentEvent::Decided(decide),

@@ -8,11 +8,11 @@ use std::io;
 use agent_team_protocol::notification::{Attachment, PaneShown, ShowPane};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 
-/// `^\` returns a terminal that the user has attached, read-only or not. In cooked mode the kernel turns this key into
-/// a signal for the attach helper.
+/// The key `^\`, with which the user detaches an attached terminal, read-only or not. In cooked mode, the kernel turns
+/// this key into a signal for the attach helper.
 const LEAVE: u8 = 0x1c;
 
-/// ^C and ^D return a read-only terminal as well.
+/// The keys that detach a read-only terminal.
 const LEAVE_READING: [u8; 3] = [LEAVE, 0x03, 0x04];
 
 /// The process of the attach helper. Dropping this value terminates the process.
@@ -23,7 +23,7 @@ pub(super) struct AttachHelper {
 }
 
 impl AttachHelper {
-    /// Must be called within the worker's runtime.
+    /// The attach helper that lends the terminal of `show`. Must be called within the worker's runtime.
     pub(super) fn of(show: &ShowPane) -> io::Result<Self> {
         let process = ProcessId {
             pid: show.pid,
@@ -58,7 +58,7 @@ impl Drop for AttachHelper {
     }
 }
 
-/// Returns whether these keystrokes return the terminal.
+/// Whether these keystrokes detach the terminal.
 pub(super) fn leaves(keys: &[u8], attachment: Attachment) -> bool {
     match attachment {
         Attachment::Pane => false,

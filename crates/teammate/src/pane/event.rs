@@ -7,7 +7,7 @@ use agent_team_terminal_ui::keys::Key;
 pub(super) enum Event {
     /// The keys of one read, for the prompt.
     Pressed(Vec<Key>),
-    /// Keystrokes for a program, which may have ended since.
+    /// Keystrokes for a program, which may have ended meanwhile.
     Typed {
         program: u64,
         bytes: Vec<u8>,

@@ -3,9 +3,9 @@
 //! ```text
 //!   discarded ──► prompt ◄──► program 1, program 2, …
 //! ```
-//! A keystroke belongs to the prompt or program that had the terminal when the keystroke was read. A hand-over first
-//! reads what was typed before it, until the input pauses: a paste for the prompt must not reach a program, and a
-//! password for a program that has ended must not become a shell line.
+//! A keystroke belongs to the prompt or program that had the terminal when the keystroke was read. A change of the
+//! route first reads the input that was typed earlier, until the input pauses: a paste for the prompt must not reach a
+//! program, and a password for a program that has ended must not become a shell line.
 
 use std::time::Duration;
 
@@ -19,14 +19,14 @@ use super::attach_helper;
 use super::event::Event;
 use crate::timer::sleep_until;
 
-/// The largest read: the longest line that a terminal edits.
+/// The largest read, in bytes: the longest line that a terminal edits.
 const READ_BYTES: usize = 4096;
 
-/// The length of a pause of the input. Long enough for the kernel and tmux to pass on the next bytes of a paste on a busy
-/// machine; too short to be perceived before a prompt.
+/// The length of a pause of the input. It is long enough for the kernel and tmux to pass on the next bytes of a paste
+/// on a busy machine. It is too short to be perceived before a prompt.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Where keystrokes go.
+/// The receiver of keystrokes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     Discarded,
@@ -41,7 +41,7 @@ pub(super) struct Keyboard {
     decoder: KeyDecoder,
     /// The time at which an incomplete escape sequence counts as the escape key.
     settled_at: Option<Instant>,
-    /// `None`: the terminal is this process's own.
+    /// `None`: the terminal is the worker's own.
     attachment: Option<Attachment>,
     events: mpsc::UnboundedSender<Event>,
 }
@@ -60,7 +60,7 @@ impl Keyboard {
         }
     }
 
-    /// Reports keystrokes. Returns when the terminal is gone, or must be returned to the attach helper. Cancel-safe.
+    /// Reports keystrokes. Returns when the terminal is closed, or must be returned to the attach helper. Cancel-safe.
     pub(super) async fn forward(&mut self, tty: &Tty) {
         loop {
             let settled_at = self.settled_at;
@@ -75,8 +75,8 @@ impl Keyboard {
     }
 
     /// Changes the route. With `pauses`, keystrokes still take the previous route until the input has paused. A key or
-    /// paste that has begun always takes the previous route as a whole. Returns false when the terminal is gone, or must
-    /// be returned to the attach helper.
+    /// paste that has begun always takes the previous route as a whole. Returns false when the terminal is closed, or
+    /// must be returned to the attach helper.
     pub(super) async fn hand_over(&mut self, tty: &Tty, route: Route, pauses: bool) -> bool {
         let pause = pauses.then_some(PAUSE);
         while let Some(pause) = self.decoder.rest_within().or(pause) {
@@ -101,11 +101,11 @@ impl Keyboard {
         matches!(self.route, Route::Program(_))
     }
 
-    /// Reads once. Returns false when the terminal is gone, or must be returned to the attach helper. Cancel-safe.
+    /// Reads once. Returns false when the terminal is closed, or must be returned to the attach helper. Cancel-safe.
     async fn read(&mut self, tty: &Tty) -> bool {
         let mut buffer = [0; READ_BYTES];
         let typed = match tty.read(&mut buffer).await {
-            // In cooked mode, ^D reads as zero bytes too; a terminal that is gone has no size.
+            // In cooked mode, ^D also reads as zero bytes; a closed terminal has no size.
             Ok(0) if !self.is_raw() && tty.size().is_some() => {
                 return self.attachment != Some(Attachment::Attached);
             }
@@ -163,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    /// A terminal in raw mode that no program reads, and its user's side.
+    /// A terminal in raw mode that no program reads, and the user's side of this terminal.
     struct Scene {
         pty: Pty,
         tty: Tty,

@@ -1,9 +1,9 @@
 //! The pane of a member with a terminal program: frames of the program's screen on a [`Surface`], and the keystrokes for
 //! the program. Called by the worker and by `terminal_program`.
 //!
-//! Frames are written one at a time. Output that arrives meanwhile is in the next frame, so a flood of output and a slow
-//! terminal cost frames, not memory. Messages and runtime lines appear as a notice over the last rows; they are never typed
-//! into the program. A keystroke removes a notice that was visible for a while.
+//! Frames are written one at a time. Output that arrives meanwhile is in the next frame, so a flood of output on a slow
+//! terminal costs frames, not memory. Messages and runtime lines appear as a notice over the last rows; they are never
+//! typed into the program. After some time, a keystroke removes the notice.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -52,10 +52,10 @@ pub(crate) struct ProgramPane {
     member: MemberName,
     theme: Theme,
     pub(crate) surface: Surface,
-    /// `None` before the program starts and after its end: lines are then printed as they are.
+    /// `None` before the program starts and after its end: lines are then printed without a frame.
     painter: Option<Painter>,
-    /// The latest rows of the notice, and the time at which it appeared. Further rows do not extend its time, so messages
-    /// cannot cover the program for as long as a member likes.
+    /// The latest rows of the notice, and the time at which the notice appeared. Further rows do not extend the time of
+    /// the notice, so that a member cannot cover the program permanently with messages.
     notice: Option<(String, Instant)>,
     /// The screen or the notice has changed since the last frame.
     is_changed: bool,
@@ -93,12 +93,13 @@ impl ProgramPane {
     pub(crate) fn begin_program(&mut self) {
         self.painter = Some(Painter::new(true));
         self.is_changed = true;
-        // The last frame of an earlier program was not confirmed to this pane.
+        // This pane received no confirmation of the last frame of an earlier program.
         self.painting = false;
         self.surface.command(Command::Screen);
     }
 
-    /// Takes the terminal back from the program, which has ended. The last screen stays visible if it is the main one.
+    /// Takes the terminal back from the program, which has ended. If the last screen is the main screen, it stays
+    /// visible.
     pub(crate) fn end_program(&mut self, screen: &Screen) {
         // Messages that no frame has shown are printed after the program's screen.
         let unpainted = std::mem::take(&mut self.unpainted);
@@ -124,7 +125,7 @@ impl ProgramPane {
         self.is_changed = true;
     }
 
-    /// Called after the terminal was resized.
+    /// Called after the terminal has been resized.
     pub(crate) fn resize(&mut self) {
         if let Some(painter) = &mut self.painter {
             painter.resized();
@@ -137,8 +138,8 @@ impl ProgramPane {
         self.surface.size()
     }
 
-    /// Shows messages. Without a terminal, returns all of them: they count as shown already. Otherwise returns none,
-    /// and the messages count as shown at [`ProgramEvent::Shown`].
+    /// Shows messages. Without a terminal, returns all of them: they count as shown. With a terminal, returns no
+    /// messages; they count as shown at [`ProgramEvent::Shown`].
     pub(crate) fn messages(&mut self, text: &str, messages: Vec<MessageId>) -> Vec<MessageId> {
         if !self.surface.is_open() {
             return messages;
@@ -216,14 +217,14 @@ impl ProgramPane {
         self.next_frame = Instant::now() + FRAME;
     }
 
-    /// Starts with the terminal that the surface has now.
+    /// Begins to paint on the current terminal of the surface.
     fn take_terminal(&mut self, attachment: Attachment) {
         self.painting = false;
         self.is_changed = true;
         if self.painter.is_none() {
             return;
         }
-        // The history of a terminal that the user has attached is the user's own.
+        // If the user has attached the terminal, its history belongs to the user.
         let is_pane = attachment == Attachment::Pane;
         self.painter = Some(Painter::new(is_pane));
         if !is_pane {
@@ -281,7 +282,7 @@ impl MemberPane for ProgramPane {
         self.is_changed = true;
     }
 
-    /// The terminal shows the program's screen instead of `recent`.
+    /// Moves to a lent terminal, which shows the program's screen instead of `recent`.
     fn move_to(&mut self, show: &ShowPane, _recent: &str) -> io::Result<Vec<MessageId>> {
         self.surface.move_to(show)?;
         let unconfirmed = self.take_unconfirmed();
@@ -344,7 +345,7 @@ mod tests {
     fn a_second_program_does_not_wait_for_a_frame_of_the_first() {
         let mut pane = pane();
         pane.end_program(&Screen::new((20, 4)));
-        // The confirmation of the last frame is lost.
+        // The confirmation of the last frame has been lost.
         pane.painting = true;
         pane.begin_program();
         assert!(pane.is_changed);

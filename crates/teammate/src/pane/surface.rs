@@ -31,10 +31,10 @@ pub(crate) struct Surface {
     last_size: Option<Size>,
 }
 
-/// The terminal as reported to the supervisor.
+/// The state of the terminal, as reported to the supervisor.
 #[derive(Debug, Clone)]
 enum SurfaceState {
-    /// The terminal that the process was started in.
+    /// The terminal in which the process was started.
     AsStarted,
     /// A lent terminal.
     Lent(PaneShown, Attachment),
@@ -42,7 +42,7 @@ enum SurfaceState {
 }
 
 impl Surface {
-    /// The terminal that this process was started in, or none.
+    /// The terminal in which this process was started, or none.
     pub(crate) fn open() -> Self {
         let terminal = tty::is_terminal(std::io::stdin()).then(Tty::open);
         let terminal = terminal.and_then(|opened| {
@@ -58,7 +58,7 @@ impl Surface {
         }
     }
 
-    /// No terminal.
+    /// A surface without a terminal.
     pub(crate) fn none() -> Self {
         Self {
             terminal: None,
@@ -159,7 +159,7 @@ impl Surface {
 
     /// Notifies the user through the terminal.
     pub(crate) fn notify(&self, notifications: UserNotifications, text: &str, desktop: bool) {
-        // A lent terminal of the user is not the tmux pane in which this process was started.
+        // A terminal that the user has attached is not the tmux pane in which this process was started.
         let in_tmux = self.is_own() && std::env::var_os("TMUX").is_some();
         self.show(
             notifications.sequence(text, desktop, in_tmux),

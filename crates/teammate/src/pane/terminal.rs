@@ -1,4 +1,4 @@
-//! The pane's terminal, in its own task, so that a stalled terminal does not block the worker. Called only by
+//! The pane's terminal, in its own tokio task, so that a stalled terminal does not block the worker. Called only by
 //! [`super::Surface`].
 
 use std::io;
@@ -29,8 +29,8 @@ const END_BRACKETED_PASTE: &[u8] = b"\x1b[?2004l";
 /// Turns bracketed paste off, shows the cursor, and clears its line and everything below.
 const RESTORE: &[u8] = b"\x1b[?2004l\x1b[?25h\r\x1b[J";
 
-/// Resets what the frames of a terminal program set: attributes, alternate screen, modes, cursor. Saving the cursor before
-/// keeps its position on the main screen.
+/// Resets the state that the frames of a terminal program set: attributes, alternate screen, modes, cursor. Saving the
+/// cursor first keeps its position on the main screen.
 pub(super) const RESET_SCREEN: &[u8] =
     b"\x1b[m\x1b7\x1b[?1049l\x1b[?1l\x1b>\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\
       \x1b[?1004l\x1b[?2004l\x1b[0 q\x1b[?25h\r\n";
@@ -45,7 +45,7 @@ const CLOSE_LIMIT: Duration = Duration::from_millis(500);
 pub(super) enum Command {
     Show {
         bytes: Vec<u8>,
-        /// These messages are visible once these bytes are written.
+        /// These messages are visible once the bytes are written.
         shown: Vec<MessageId>,
         room: Option<Room>,
     },
@@ -68,9 +68,9 @@ pub(super) enum Command {
 /// The reason why a program takes over the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ProgramOf {
-    /// A task begins at any time: keystrokes that are not read yet were for the prompt.
+    /// A task may begin at any time: unread keystrokes are for the prompt.
     Task,
-    /// The user has just entered the line: keystrokes that are not read yet are for its program.
+    /// The user has just entered the line: unread keystrokes are for its program.
     TypedLine,
 }
 
@@ -80,9 +80,9 @@ pub(crate) type Room = OwnedSemaphorePermit;
 /// The pane's handle. Dropping it restores the terminal.
 #[derive(Debug)]
 pub(super) struct Terminal {
-    // Unbounded: output needs a permit, and everything else is a few runtime lines.
+    // Unbounded: output needs a permit, and the other commands are a few runtime lines.
     pub(super) commands: mpsc::UnboundedSender<Command>,
-    // Unbounded: keystrokes of a user.
+    // Unbounded: the events contain only keystrokes of a user.
     events: mpsc::UnboundedReceiver<Event>,
     pub(super) room: Arc<Semaphore>,
     /// Used only to read the size.
@@ -90,11 +90,11 @@ pub(super) struct Terminal {
     task: JoinHandle<()>,
 }
 
-/// A terminal and its attach helper. The field order matters: the terminal is restored before the attach helper is
+/// A terminal and its attach helper. The field order matters: the terminal must be restored before the attach helper is
 /// terminated.
 struct TtyGuard {
     tty: Tty,
-    /// `None`: the terminal is this process's own.
+    /// `None`: the terminal is the worker's own.
     attach_helper: Option<AttachHelper>,
     /// Bracketed paste is on.
     has_bracketed_paste: bool,
@@ -105,7 +105,7 @@ struct TtyGuard {
 impl Drop for TtyGuard {
     fn drop(&mut self) {
         if self.has_bracketed_paste {
-            // A write error means that the terminal is gone.
+            // A write error means that the terminal is closed.
             let _gone = self.tty.write_now(RESTORE);
         }
         if self.has_screen {
@@ -115,7 +115,7 @@ impl Drop for TtyGuard {
 }
 
 impl Terminal {
-    /// Must be called within the worker's [`tokio::task::LocalSet`].
+    /// Starts the task of this terminal. Must be called within the worker's [`tokio::task::LocalSet`].
     pub(super) fn start(tty: Tty, attach_helper: Option<AttachHelper>) -> io::Result<Self> {
         let (commands, pane) = mpsc::unbounded_channel();
         let (to_pane, events) = mpsc::unbounded_channel();
@@ -135,7 +135,7 @@ impl Terminal {
         })
     }
 
-    /// `None` if the terminal does not report a size.
+    /// The size of the terminal. `None` if the terminal does not report a size.
     pub(super) fn size(&self) -> Option<Size> {
         tty::size(&self.window)
     }
@@ -145,7 +145,7 @@ impl Terminal {
         self.task.abort();
     }
 
-    /// Cancel-safe.
+    /// The next event. Cancel-safe.
     pub(super) async fn next(&mut self) -> Event {
         match self.events.recv().await {
             Some(event) => event,
@@ -235,8 +235,8 @@ async fn run(
                     let _gone = events.send(Event::Written);
                     true
                 }
-                // Read keystrokes while the output is written: on a stalled terminal, the write may never complete, and
-                // ^C for the program or the key that detaches would not arrive.
+                // Read keystrokes while the output is written: on a stalled terminal, the write may never complete.
+                // Then ^C for the program, or the key that detaches, would not arrive.
                 Some(Command::Show { bytes, shown, room }) => {
                     let written = tokio::select! {
                         written = tty.write_all(&bytes) => written.is_ok(),
@@ -262,7 +262,8 @@ async fn run(
     }
 }
 
-/// Returns false when the terminal is gone, or must be returned to the attach helper.
+/// Changes the route of keystrokes. Returns false when the terminal is closed, or must be returned to the attach
+/// helper.
 async fn hand_over(
     keyboard: &mut Keyboard,
     tty: &Tty,

@@ -1,8 +1,8 @@
 //! `agent-teammate`: the worker of a member with the command engine.
 //!
-//! `--hold`, `--attach` and `--watch`, each with `SOCKET TEAM LAUNCH`, run the attach helper: it lends this terminal to
-//! a member of any engine. `--hold` lends it as the member's pane, `--attach` for the user's input, `--watch`
-//! read-only.
+//! `--hold`, `--attach` and `--watch`, each with `SOCKET TEAM LAUNCH`, run the attach helper, which lends this terminal
+//! to a member of any engine. `--hold` lends the terminal as the member's pane, `--attach` for the user's input, and
+//! `--watch` read-only.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

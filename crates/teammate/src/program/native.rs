@@ -4,9 +4,9 @@
 //! `--model` reads an agent from stdin and prints the model that the agent would use, both as JSON; `agent-team doctor`
 //! runs this command. `--probe` starts the installed agents of other vendors and prints what they report, for
 //! `agent-team doctor --clis`. `--models` prints the known models, and `--import-models` adds a list from stdin to them;
-//! `agent-team models` runs these commands. `--host` hosts members of any engine in one process;
-//! `--mcp-host` hosts the shared MCP servers of a team. `--mcp SOCKET` connects an external agent to its team's tools,
-//! and `--hook SOCKET PURPOSE` passes a call of its hooks to its worker.
+//! `agent-team models` runs these commands. `--host` hosts members of any engine in one process; `--mcp-host` runs the
+//! shared MCP servers of a team. `--mcp SOCKET` connects an external agent to its team's tools, and `--hook SOCKET
+//! PURPOSE` passes a call of its hooks to its worker.
 
 use std::ffi::OsStr;
 use std::path::Path;

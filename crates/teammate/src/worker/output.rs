@@ -13,7 +13,7 @@ pub(super) struct Coalescer {
     dropped: usize,
 }
 
-/// The capacity of each half: [`OUTPUT_MAX`] less room for the note, divided by two.
+/// The capacity of each half: half of [`OUTPUT_MAX`], less room for the note.
 const HALF: usize = OUTPUT_MAX / 2 - 64;
 
 impl Coalescer {

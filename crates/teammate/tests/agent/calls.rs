@@ -1,4 +1,4 @@
-//! Execution of the tool calls of an answer, and their results for the model.
+//! Tests of the execution of an answer's tool calls, and of their results for the model.
 
 use agent_team_llm::{Item, Media, MediaKind};
 use agent_team_tools::Output;

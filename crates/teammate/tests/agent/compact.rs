@@ -1,4 +1,4 @@
-//! Room in the window: pruned results, summaries and their defects, compaction by hand.
+//! Tests of the room in the window: pruned results, summaries and their defects, and compaction at the user's request.
 
 use agent_team_llm::{Answer, Stop};
 use agent_team_protocol::ErrorCode;
@@ -49,7 +49,7 @@ async fn old_results_are_removed_without_a_model() {
     assert_eq!(again.items[..asked.items.len()], asked.items);
 }
 
-/// Refuses the member's call of `team/show`, so that the state of the work contains no board.
+/// The supervisor refuses the member's call of `team/show`, so that the state of the work contains no board.
 async fn has_no_board(scene: &mut Scene) {
     let call = scene.member.asked::<TeamShow>().await;
     let refusal = Refusal::new(ErrorCode::UnknownTeam, "gone");
@@ -143,7 +143,7 @@ async fn pre_compact_runs_only_before_a_compaction() {
         files: Vec::new(),
     };
     let agent = AgentSpec {
-        // Fills the window, so that each step looks for something to compact.
+        // This prompt fills the window, so that each step looks for items to compact.
         prompt: "words ".repeat(60_000),
         hooks: vec![hook],
         ..AgentSpec::default()

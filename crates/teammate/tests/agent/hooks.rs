@@ -1,4 +1,4 @@
-//! Lifecycle hooks with real programs: what hooks receive, what their answers do, and what a hostile hook cannot do.
+//! Tests of lifecycle hooks with real programs: the input of hooks, the effects of their answers, and hostile hooks.
 
 use std::path::PathBuf;
 
@@ -45,7 +45,7 @@ async fn scene_of(agent: AgentSpec) -> Scene {
     .await
 }
 
-/// A member with these hooks. Its model has called `change`.
+/// Starts a member with these hooks. Its model has called `change`.
 async fn changing(hooks: Vec<HookSpec>) -> Scene {
     let mut scene = scene(hooks).await;
     scene.deliver(1, "go", false).await;
@@ -55,7 +55,7 @@ async fn changing(hooks: Vec<HookSpec>) -> Scene {
     scene
 }
 
-/// The result that the model gets for the call. The tool did not receive the call.
+/// The result that the model receives for a call that the tool has not received.
 async fn refusal(scene: &mut Scene) -> String {
     scene.stores().await;
     let result = scene.asked().await.results().remove(0);
@@ -138,7 +138,7 @@ async fn a_matcher_selects_the_calls_of_a_hook() {
     scene.called().await.returns("changed");
 }
 
-/// A member with this `pre_tool` hook for `Edit|Write`. Its model has called `apply_patch` with two files.
+/// Starts a member with this `pre_tool` hook for `Edit|Write`. Its model has called `apply_patch` with two files.
 async fn patching(run: &str) -> Scene {
     patching_with(HookEvent::PreTool, run).await
 }
@@ -148,7 +148,7 @@ async fn patching_with(event: HookEvent, run: &str) -> Scene {
         matcher: "Edit|Write".to_owned(),
         ..hook(event, run)
     };
-    // Only some models get this tool unless it is named.
+    // Name the tool: unnamed, only some models receive it.
     let mut scene = scene_of(AgentSpec {
         hooks: vec![guard],
         tools: Some(vec!["apply_patch".to_owned()]),

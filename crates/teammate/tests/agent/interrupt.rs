@@ -1,4 +1,4 @@
-//! Interruptions of a step: by an urgent message, by the user, by the loss of a task, by a stop.
+//! Tests of interruptions of a step: by an urgent message, by the user, by the loss of a task, and by a stop.
 
 use agent_team_llm::Item;
 use agent_team_protocol::MessageId;
@@ -61,7 +61,7 @@ async fn an_interruption_by_the_user_waits_for_the_user() {
     let note = format!("{:?}", scene.stores().await);
     assert!(note.contains("The user interrupted you"), "{note}");
     scene.logs("interrupted by you").await;
-    // The task is kept; the next message of the user continues the same turn.
+    // The member keeps the task; the next message of the user continues the same turn.
     scene.deliver(2, "use the other file", false).await;
     assert_eq!(scene.stores().await.read, [MessageId(2)]);
     let asked = scene.asked().await;

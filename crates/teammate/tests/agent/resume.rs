@@ -1,4 +1,4 @@
-//! Restarts of the member and of the supervisor.
+//! Tests of restarts of the member and of the supervisor.
 
 use agent_team_llm::Item;
 use agent_team_protocol::method::{MemberExit, Nothing, TranscriptAppend};
@@ -88,7 +88,7 @@ async fn a_reconnect_repeats_an_append_with_its_key() {
     let mut scene = Scene::new().await;
     scene.deliver(1, "hello", false).await;
     let first = scene.append().await;
-    // The supervisor dies before it has stored the append. Its successor delivers the message again.
+    // The supervisor dies before it has stored the append. The next supervisor delivers the message again.
     scene.member = {
         let old = scene.member;
         drop(old);

@@ -1,4 +1,4 @@
-//! A lead without tools: the questions to its model, and their answers.
+//! Tests of a lead without tools: the questions to its model, and the answers.
 
 use agent_team_llm::{Item, ModelError};
 use agent_team_protocol::method::{

@@ -25,7 +25,7 @@ enum ModelReply {
 }
 
 impl ModelRequest {
-    /// All input for the model, in order, as one text.
+    /// All inputs of the model, in order, as one text.
     pub(crate) fn input(&self) -> String {
         let texts = self.items.iter().filter_map(|item| match item {
             Item::Input { text } => Some(text.as_str()),

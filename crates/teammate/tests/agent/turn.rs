@@ -1,4 +1,4 @@
-//! A turn from its input to its report: everything is stored before it takes effect.
+//! Tests of a turn from its input to its report: everything is stored before it takes effect.
 
 use agent_team_llm::{Answer, Item, ModelError, Stop};
 use agent_team_protocol::method::{TaskComplete, TaskList, TaskListAnswer, TaskRelease, TeamShow};
@@ -434,7 +434,7 @@ async fn an_unexplained_refusal_triggers_one_summary() {
         ..Opening::default()
     })
     .await;
-    // With the system text, more than 60 % of the window and less than 75 %.
+    // Together with the system text, this text fills between 60 % and 75 % of the window.
     let text = format!("a long story {}", "x".repeat(25_500));
     scene.deliver(1, &text, false).await;
     scene.stores().await;

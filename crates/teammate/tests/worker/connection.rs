@@ -1,4 +1,4 @@
-//! One worker per launch, and its connection: authentication, pings, and what survives a lost connection.
+//! Tests of the single worker of a launch and of its connection: authentication, pings, and lost connections.
 
 use agent_team_protocol::method::{MemberPing, Nothing, TaskComplete};
 use agent_team_protocol::notification::{

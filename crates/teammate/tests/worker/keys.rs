@@ -1,4 +1,4 @@
-//! Which keystrokes reach a program and which the prompt, and which lines run.
+//! Tests of the keystrokes that reach a program or the prompt, and of the lines that run.
 
 use agent_team_protocol::method::{MemberExit, MessageRead, Nothing, TaskComplete};
 use agent_team_protocol::notification::{MemberWaits, StopMember, TaskSession};
@@ -10,7 +10,7 @@ use crate::rig::{ScriptedSupervisor, task};
 /// A line whose output fills the terminal: the terminal accepts no more output until the test reads some.
 const STALLS: &str = "seq 1 200000";
 
-/// More bytes than one read of the worker takes.
+/// The length of a text that the worker receives in several reads, in bytes.
 const MANY: usize = 8_000;
 
 fn stop() -> StopMember {
@@ -36,7 +36,7 @@ async fn a_paste_at_the_prompt_never_reaches_a_task() {
     pane.shows("got hello\r\n").await;
     let report = member.asked::<TaskComplete>().await;
     assert!(report.args().text.ends_with("got hello"));
-    // The user's text is not lost.
+    // The prompt keeps the rest of the user's text.
     pane.shows("the second half").await;
 }
 
@@ -67,7 +67,7 @@ async fn keys_for_an_ended_program_are_not_a_shell_line() {
     pane.shows(PROMPT).await;
     member.notify(&task(STALLS)).await;
     member.asked::<TaskComplete>().await;
-    // The task has ended, but the terminal still shows its output.
+    // The task has ended, but the terminal still shows output of the task.
     pane.type_in("secret\r").await;
     pane.shows("✓ T-1 completed").await;
     pane.shows(PROMPT).await;
@@ -90,7 +90,7 @@ async fn keys_for_an_ended_program_do_not_reach_the_next() {
     member
         .noticed::<MemberWaits>(|waits| waits.on.is_none())
         .await;
-    // The task begins now, but the terminal still shows the output of the line.
+    // The task begins now, but the terminal still shows output of the line.
     pane.type_in("secret\r").await;
     pane.shows("ready\r\n").await;
     pane.type_in("hello\r").await;
@@ -143,7 +143,7 @@ async fn lines_typed_ahead_of_a_stop_are_reported() {
     pane.type_in("read x\recho later\r").await;
     member.noticed::<TaskSession>(|_| true).await;
     member.notify(&stop()).await;
-    // The worker handles notifications in order.
+    // The worker handles notifications in order: once the message is read, the worker has handled the stop.
     member.notify(&message(1, "look")).await;
     member.asked::<MessageRead>().await;
     pane.type_in("\r").await;

@@ -1,4 +1,4 @@
-//! Running a task's line on a terminal, and reporting its outcome.
+//! Tests of a task's line on a terminal, and of the report of its outcome.
 
 use agent_team_protocol::method::{EndTask, TaskAnswer, TaskComplete, TaskFail};
 use agent_team_protocol::notification::{Abandon, Assignment, TaskOutput, TaskSession};

@@ -112,7 +112,7 @@ mod tests {
             Scroll::Home,
         ]);
         let step = prop_oneof![
-            // Mostly one width: after a change of width, all rows must be shown again.
+            // Most steps have one width: after a change of width, all rows must be shown again.
             (prop_oneof![9 => Just(40_usize), 1 => Just(80)], 0_usize..8)
                 .prop_map(|(columns, height)| Step::Show { columns, height }),
             scroll.prop_map(Step::Scroll),

@@ -49,7 +49,7 @@ pub(super) struct Prompt {
     interrupted: bool,
     /// Set by ^C at an empty prompt. Until this time, the next ^C leaves.
     leave_until: Option<Instant>,
-    /// How to leave, if a second ^C does not: shown after the first ^C.
+    /// The hint that the first ^C shows if a second ^C does not leave.
     how_to_leave: Option<&'static str>,
 }
 
@@ -120,7 +120,7 @@ impl Prompt {
         }
     }
 
-    /// Messages to an agent are sent at once; only shell lines wait.
+    /// Only shell lines wait at the prompt: messages to an agent are sent at once.
     fn cancel_lines(&self) -> Option<Entered> {
         (self.kind == PromptKind::Shell).then_some(Entered::CancelLines)
     }

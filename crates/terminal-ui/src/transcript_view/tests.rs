@@ -593,7 +593,7 @@ fn a_key_on_the_first_page_decides_nothing() {
     let mut transcript = transcript(80);
     transcript.resize((80, 10));
     transcript.open("");
-    // The dangerous line first, followed by blank lines that scroll it away.
+    // The first line is dangerous, and the blank lines after it scroll it away.
     let mut view = request();
     let input = serde_json::json!({ "command": format!("touch PWN{}", "\n".repeat(10_000)) });
     view.input = serde_json::value::to_raw_value(&input).unwrap();

@@ -1,8 +1,8 @@
 //! Applies the hunks of one section to a file's content. Pure.
 //!
 //! Hunks apply in the order of the file: the search for a hunk begins after the previous hunk. The lines of a hunk are
-//! compared exactly, then without trailing blanks, then also without indentation. An inexact match must be the only
-//! one.
+//! compared exactly, then without trailing blanks, then without trailing blanks and indentation. An inexact match is
+//! used only if it is the only match.
 
 use super::super::edit::nearest;
 use super::parse::{Hunk, Sign};
@@ -13,7 +13,7 @@ pub(super) struct Patched {
     pub(super) bytes: Vec<u8>,
     /// The line numbers of the hunks in the file before the patch.
     pub(super) lines: Vec<String>,
-    /// A hunk matched only without regard to white space.
+    /// Whether a hunk matched only without regard to white space.
     pub(super) differed: bool,
 }
 
@@ -51,7 +51,7 @@ impl Hunk {
         kept.map(|(_, text)| text.as_str()).collect()
     }
 
-    /// The hunk replaces lines by the same lines with other white space.
+    /// Whether the hunk replaces lines by the same lines with other white space.
     fn changes_white_space_alone(&self) -> bool {
         let of = |wanted: Sign| {
             let lines = self.lines.iter().filter(move |(sign, _)| *sign == wanted);
@@ -61,7 +61,7 @@ impl Hunk {
             && differ_in_white_space_alone(of(Sign::Removed), of(Sign::Added))
     }
 
-    /// The last line that the file must have is an empty line of context.
+    /// Whether the last line that the file must have is an empty line of context.
     fn ends_with_blank_context(&self) -> bool {
         let last = self.lines.iter().rfind(|(sign, _)| *sign != Sign::Added);
         last.is_some_and(|(sign, text)| *sign == Sign::Context && text.is_empty())
@@ -78,10 +78,10 @@ struct Found {
 }
 
 struct File<'a> {
-    /// Without their endings.
+    /// The lines of the file without their endings.
     lines: Vec<&'a [u8]>,
     ending: &'static [u8],
-    /// The last line has an ending.
+    /// Whether the last line has an ending.
     ends_with_newline: bool,
     crlf: Vec<bool>,
 }
@@ -138,7 +138,7 @@ impl<'a> File<'a> {
             });
         }
         let found = self.seek(name, hunk, &wanted, from)?;
-        // A blank line at the end of a hunk often only separates it from the next hunk.
+        // A blank line at the end of a hunk often only separates this hunk from the next hunk.
         let found = match found {
             None if wanted.len() > 1 && hunk.ends_with_blank_context() => {
                 wanted.pop();

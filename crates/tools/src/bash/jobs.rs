@@ -1,6 +1,6 @@
 //! Background commands. For each job, a tokio task reads the output and waits for the exit. An exited job is kept, so
-//! that its output can still be read; beyond [`KEPT_MAX`] jobs, the oldest exited job is dropped. Called by `bash`,
-//! `bash_output` and `bash_kill`. When the last of these tools is dropped, all jobs are terminated.
+//! that its output can still be read. If there are more than [`KEPT_MAX`] jobs, the oldest exited job is dropped.
+//! Called by `bash`, `bash_output` and `bash_kill`. When the last of these tools is dropped, all jobs are terminated.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,11 +32,11 @@ struct Numbered {
     by_id: BTreeMap<u32, Arc<Job>>,
 }
 
-/// A background command. Dropping it terminates the command.
+/// A background command. Dropping this value terminates the command.
 #[derive(Debug)]
 pub(super) struct Job {
     capture: Arc<Mutex<Capture>>,
-    /// The exit status once the command has exited. Also notifies of new output.
+    /// `None` until the command has exited, then its exit status. Each change of this channel also reports new output.
     progress: watch::Receiver<Option<String>>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -110,7 +110,7 @@ impl Job {
         let printed_to = Arc::clone(&capture);
         let task = tokio::spawn(async move {
             let stop = async {
-                // An error means that the job, which owns the sender, was dropped. Stop the program in this case too.
+                // An error means that the job, which owns the sender, was dropped. In this case, stop the program too.
                 let _stopped = stop_receiver.wait_for(|stop| *stop).await;
             };
             let ended = program

@@ -17,7 +17,7 @@ use crate::program::is_outside;
 pub(super) struct Line {
     pub(super) args: Vec<OsString>,
     pub(super) env: Vec<(OsString, OsString)>,
-    /// Replaces the member's working directory.
+    /// The working directory of the shell, if it is not the member's.
     pub(super) directory: Option<PathBuf>,
 }
 
@@ -31,7 +31,7 @@ impl Line {
         }
     }
 
-    /// The parsed words, which the rules were matched against. The shell does not parse them again: its script contains
+    /// The parsed words against which the rules were matched. The shell does not parse them again: its script contains
     /// only positional parameters such as `"${1}"`. `env` is the environment of the member.
     ///
     /// A command that a built-in rule allowed runs no program of the project, although the project may be in `PATH`. In
@@ -87,8 +87,8 @@ fn runs_code(name: &OsString) -> bool {
     name == b"BASH_ENV" || name == b"ENV" || name.starts_with(b"BASH_FUNC_")
 }
 
-/// The directories of `PATH` outside the project; without any, the directories of the system. An empty `PATH` would mean
-/// the current directory.
+/// The directories of `PATH` outside the project, or the directories of the system if there are none. An empty `PATH`
+/// would mean the current directory.
 fn outside(env: &[(OsString, OsString)], project: &Path) -> OsString {
     let path = env.iter().find(|(name, _)| name == "PATH");
     let all = path.map(|(_, path)| std::env::split_paths(path));

@@ -2,8 +2,8 @@
 //!
 //! bubblewrap protects trusted scripts, and the listed paths at the top of the project, but no listed path in a nested
 //! directory (a nested repository, a package with its own settings). Landlock protects no path. Changes are detected by
-//! ctime, which a program cannot set. The user may have made the change, so it is reported and nothing is removed or
-//! moved.
+//! ctime, which a program cannot set. A change may have been made by the user. Therefore it is only reported: nothing
+//! is removed or moved.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -28,16 +28,16 @@ const ENTRIES_MIN: usize = 2_000;
 const REPORTED_MAX: usize = 20;
 const REPORTED_OF_ONE: usize = 3;
 
-/// The protected paths of one run of a command: the paths that the sandbox protects need no report; the other paths are
+/// The protected paths of one run of a command. The paths that the sandbox protects need no report; the other paths are
 /// checked.
 #[derive(Debug, Default)]
 pub(super) struct ProtectedPaths {
     /// Protected paths that existed.
     pub(super) protected: Vec<PathBuf>,
-    /// Paths for which the sandbox creates placeholders. A path needs no report only while its placeholder is still in
-    /// place: the user may have removed it.
+    /// Paths for which the sandbox creates placeholders. A path needs no report only while its placeholder exists: the
+    /// user may have removed the placeholder.
     pub(super) absent: Vec<Absent>,
-    /// Links, which the sandbox cannot protect: a command can replace a link, or a directory on its target's path.
+    /// Links, which the sandbox cannot protect: a command can replace a link, or a directory on the path of the target.
     pub(super) links: Vec<Link>,
     /// Protected paths that are not in the lists of [`agent_team_policy::protected`].
     pub(super) others: Vec<KeptPath>,
@@ -63,9 +63,9 @@ impl Link {
 
 #[derive(Debug)]
 pub(super) struct Changes {
-    /// Relative to the project.
+    /// The changed paths, relative to the project.
     paths: Vec<PathBuf>,
-    /// A limit was reached before all files were checked.
+    /// Whether a limit was reached before all files were checked.
     pub(super) is_partial: bool,
 }
 
@@ -128,8 +128,8 @@ impl Walk<'_> {
         is_over
     }
 
-    /// Checks the links among the project's own protected paths. Renaming a directory on the target's path changes a
-    /// link's target without changing the link's ctime.
+    /// Checks the links among the project's own protected paths. If a directory on the target's path is renamed, the
+    /// link has another target, but the ctime of the link does not change.
     fn links(&mut self) {
         for link in &self.kept.links {
             match link.has_other_target() {
@@ -172,8 +172,8 @@ impl Walk<'_> {
             }
             return;
         }
-        // Renaming a directory to `.git` changes its ctime and not its mtime; each commit changes both. So a new ctime
-        // counts only if the mtime is old.
+        // Both times change with each commit. A rename of a directory to `.git` changes only the ctime of the
+        // directory. Therefore a new ctime counts only if the mtime is old.
         if time(found.mtime(), found.mtime_nsec()) < self.start {
             self.check(git);
         }

@@ -20,8 +20,8 @@ const HIDDEN_MAX: usize = 2_000;
 const OBJECTS: &str = ".git/objects";
 
 /// Existing files and directories that the guard covers. For a covered link, returns its target if the target is in the
-/// project. A rule for files below a linked directory covers the target's files if the rule names the link literally; a
-/// pattern such as `*/key` does not.
+/// project. A rule for files below a linked directory covers the files of the target if the rule names the link
+/// literally. A pattern such as `*/key` does not cover them.
 ///
 /// # Errors
 /// If the walk reaches a limit, or more than [`HIDDEN_MAX`] files are covered: the command is then not started, since
@@ -33,7 +33,7 @@ pub(super) fn within(project: &Path, guard: &Guard) -> io::Result<Vec<PathBuf>> 
     let end = Instant::now() + TIME_MAX;
     let mut entries = 0;
     let mut denied = Vec::new();
-    // Each directory with the path by which the rules name it. The two differ only below a link.
+    // The directories to search, each with the path by which the rules name it. The two paths differ only below a link.
     let mut queue = VecDeque::from([(project.to_owned(), project.to_owned())]);
     while let Some((directory, named)) = queue.pop_front() {
         // Skip a directory that cannot be listed: a command cannot list it either.

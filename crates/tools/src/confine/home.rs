@@ -210,7 +210,8 @@ const SECRET: [&str; 87] = [
     "snap",
 ];
 
-/// The user's variables that contain the directory of a toolchain; readable if it is below the home directory.
+/// The user's variables that contain the directory of a toolchain. The directory is readable if it is below the home
+/// directory.
 const TOOLCHAINS: [&str; 18] = [
     "ANDROID_HOME",
     "BUNDLE_PATH",
@@ -232,7 +233,7 @@ const TOOLCHAINS: [&str; 18] = [
     "VIRTUAL_ENV",
 ];
 
-/// The user's variables that contain the path of a secret, which is hidden wherever it is.
+/// The user's variables that contain the path of a secret. The secret is hidden at any path.
 const SECRET_VARIABLES: [&str; 16] = [
     "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
@@ -264,7 +265,7 @@ const OF_ROOT: [&str; 8] = [
     "/run/secrets",
 ];
 
-/// A directory that contains one of these is never hidden: no program would start.
+/// A directory that is or contains one of these directories is never hidden: otherwise no program would start.
 const SYSTEM: [&str; 10] = [
     "/bin", "/dev", "/etc", "/lib", "/lib64", "/nix", "/proc", "/sbin", "/sys", "/usr",
 ];
@@ -272,8 +273,8 @@ const SYSTEM: [&str; 10] = [
 /// The largest number of links to follow from one path.
 const LINKS_MAX: usize = 16;
 
-/// Hidden paths, and paths that are readable even within a hidden path. All absolute and without links, except for
-/// `links`.
+/// Hidden paths, and paths that are readable even within a hidden path. All paths are absolute. Only `links` contains
+/// links.
 #[derive(Debug, Default)]
 pub(super) struct PathVisibility {
     pub(super) hidden: Vec<PathBuf>,
@@ -285,8 +286,8 @@ pub(super) struct PathVisibility {
 /// The home directories and the user's settings for them.
 #[derive(Debug, Clone, Default)]
 pub struct User {
-    /// The home directory of the user's account, and `HOME` of this process and of `environment` if they differ.
-    /// Canonical.
+    /// The canonical home directories: the one of the user's account, and `HOME` of this process and of `environment`
+    /// if they differ.
     pub homes: Vec<PathBuf>,
     /// The user's own variables, without the variables of a team file.
     pub environment: Vec<(OsString, OsString)>,
@@ -325,8 +326,8 @@ impl User {
         Some(value)
     }
 
-    /// Computes the view from the current files. `writable`: the project and other paths that commands can change; a
-    /// link in them may have been created by a command and is not followed.
+    /// Computes the visibility from the current files. `writable`: the project and other paths that commands can
+    /// change. A link in them is not followed, because a command may have created it.
     pub(super) fn view(&self, writable: &[PathBuf]) -> PathVisibility {
         let mut view = PathVisibility::default();
         let homes: Vec<&PathBuf> = self.homes.iter().filter(|home| !is_system(home)).collect();

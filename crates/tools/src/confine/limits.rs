@@ -10,8 +10,8 @@
 //! | free disk space | the machine | polling here, before and during a command |
 //! | memory, processes, processor time | all commands of the member | the kernel, if a control group is delegated |
 //!
-//! Polling is twice a second, so a command can exceed a limit for half a second. When the commands of a member exceed a
-//! limit together, the command with the largest usage is killed.
+//! Running commands are polled twice a second, so a command can exceed a limit for half a second. When the commands of
+//! a member exceed a limit together, the command with the largest usage is killed.
 
 use std::fmt;
 use std::io;
@@ -93,7 +93,7 @@ impl Commands {
         usage
     }
 
-    /// The sum over all commands, and whether no command uses more than `own`.
+    /// The sum over all commands, and whether `own` is the largest usage.
     fn sum(&self, own: u64, measure: impl Fn(&Usage) -> u64) -> (u64, bool) {
         let mut commands = lock(&self.0);
         commands.retain(|command| command.strong_count() > 0);
@@ -226,8 +226,8 @@ impl Watch {
             .or(refusals.next().map(|(_, setting)| *setting));
     }
 
-    /// A hint that a limit may be the reason for a failure. `None` for a successful command: `grep`, for example, can
-    /// print the text of an error message.
+    /// A hint that a limit may be the reason for the failure of a command. `None` for a successful command: `grep`, for
+    /// example, can print the text of an error message.
     pub(crate) fn hint(&self, status: ExitStatus) -> Option<String> {
         if status.success() {
             return None;

@@ -30,7 +30,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        // Keep a quarter free so that the machine stays responsive.
+        // Leave a quarter of the memory free, so that the machine stays responsive.
         let three_quarters = |bytes: u64| bytes / 4 * 3;
         let memory = memory_bytes().map_or(16 << 30, three_quarters);
         Settings {
@@ -63,7 +63,7 @@ impl Settings {
     /// Reads the file; returns the defaults if it does not exist.
     ///
     /// # Errors
-    /// If it cannot be read, or contains an invalid value.
+    /// If the file cannot be read, or contains an invalid value.
     pub fn read(file: &Path) -> Result<Settings, SettingsError> {
         let invalid = |text: String| SettingsError::Invalid {
             file: file.to_owned(),

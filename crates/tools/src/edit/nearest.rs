@@ -10,7 +10,7 @@ const FILE_LINES: usize = 50_000;
 /// The similarity of a line is computed from its first `LINE_MAX` bytes, and only these bytes are shown.
 const LINE_MAX: usize = 200;
 
-/// If no line is equal, the most similar line is shown only from this similarity on.
+/// If no line is equal, the most similar line is shown only if its similarity has at least this value.
 const SIMILARITY_MIN: f64 = 0.6;
 
 /// Returns a hint, with the most similar lines if there are any.
@@ -37,7 +37,7 @@ pub(crate) fn hint(bytes: &[u8], old: &str) -> String {
 }
 
 /// Returns the index of the line at which the text matches best, and the number of lines that are equal there apart
-/// from white space. Empty lines of the text count only if all its lines are equal there.
+/// from white space. Empty lines of the text count only if all lines of the text are equal there.
 fn best(lines: &[&str], wanted: &[&str]) -> Option<(usize, usize)> {
     let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
     let have: Vec<String> = lines.iter().map(|line| words(line)).collect();

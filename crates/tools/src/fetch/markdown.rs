@@ -1,7 +1,7 @@
 //! Converts HTML to Markdown. Called by `fetch` on a blocking thread.
 //!
-//! Streams tokens and builds no tree: pages are untrusted, and the tree of a deeply nested page can take quadratic time
-//! or overflow the stack. Unmatched tags are accepted.
+//! The conversion streams tokens and builds no tree: pages are untrusted, and the tree of a deeply nested page can take
+//! quadratic time or overflow the stack. Unmatched tags are accepted.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ pub(super) fn markdown(html: &str, base: &Url) -> (String, bool) {
         let (step, after) = rest.split_at(rest.floor_char_boundary(STEP));
         rest = after;
         input.push_back(StrTendril::from_slice(step));
-        // The tokenizer pauses for scripts. They are not run, so continue.
+        // The tokenizer pauses for scripts. Continue without running them.
         let _paused = tokenizer.feed(&input);
     }
     tokenizer.end();
@@ -88,12 +88,12 @@ struct Writer {
     out: String,
     /// The number of newlines to write before the next text.
     newlines: usize,
-    /// Write a space before the next text of the same line.
+    /// Whether to write a space before the next text of the same line.
     space: bool,
     /// The open element whose content is skipped.
     skipped: Option<String>,
     preformatted: bool,
-    /// A list item has its marker and no text yet.
+    /// Whether a list item has its marker and no text yet.
     item_begins: bool,
     quotes: usize,
     /// The number of the last item of each open list; `None` for an unordered list.
@@ -148,7 +148,7 @@ impl Writer {
         }
     }
 
-    /// Requests this many newlines before the next text; within a table cell, a space.
+    /// Requests this many newlines before the next text. Within a table cell, requests a space.
     fn lines(&mut self, newlines: usize) {
         if self.cells > 0 {
             // A table cell has only one line.
@@ -222,7 +222,7 @@ impl Writer {
     }
 
     fn mark(&mut self, mark: &str, opens: bool) {
-        // A pending space belongs before an opening mark, but after a closing one.
+        // Write a pending space before an opening mark, but after a closing mark.
         if opens {
             self.begin();
         }

@@ -20,7 +20,8 @@ const IMAGES_MAX: usize = 8;
 /// The text of a result without text.
 const EMPTY: &str = "(empty result)";
 
-/// Converts a result, limited to the size for a model; a longer result is stored in a file, like a program's output.
+/// Converts a result. A text that is too long for a model loses its middle, and is stored in a file, like a program's
+/// output.
 ///
 /// # Errors
 /// If the server returned an error.
@@ -41,7 +42,7 @@ pub(super) fn output(called: &Called, context: &ToolContext) -> Result<Output, T
     })
 }
 
-/// Converts the contents of a resource, limited like a result.
+/// Converts the contents of a resource, with the same limits as a result.
 pub(super) fn resource(read: &ReadResourceResult, context: &ToolContext) -> Output {
     let mut images = Images::new(Some(Sink::of(context)));
     let all = read.contents.iter();
@@ -62,7 +63,7 @@ pub(super) fn prompt(prompt: &GetPromptResult) -> String {
     texts.join("\n\n")
 }
 
-/// Appends the notes about forms.
+/// Appends the notes about forms to the text.
 fn with_notes(mut text: String, notes: &[String]) -> String {
     if notes.is_empty() {
         return text;
@@ -119,8 +120,8 @@ impl Images {
         }
     }
 
-    /// Shows an image to the model. `None` if the data is not an image or is too large, if there are too many images, or
-    /// if the model accepts none.
+    /// Shows an image to the model. Returns `None` if the data is not an image or is too large, if there are too many
+    /// images, or if the model accepts no images.
     fn show(&mut self, data: &str) -> Option<String> {
         let sink = self.sink.as_ref()?;
         if self.media.len() >= IMAGES_MAX {

@@ -7,8 +7,9 @@
 //!  │              ├─ time limit, or dropped: notifications/cancelled
 //!  └── answers ◄──┴─ input required: the user is asked, as for a form
 //! ```
-//! Up to revision 2025-11-25 of MCP, a server sends a form as a request during the call. From 2026-07-28 on, it ends the
-//! call with the result `input_required`, and the client repeats the call with the answers, at most ROUNDS_MAX times.
+//! Up to revision 2025-11-25 of MCP, a server sends a form as a request during the call. From 2026-07-28 on, a server
+//! ends the call with the result `input_required`, and the client repeats the call with the answers. A call is sent at
+//! most ROUNDS_MAX times.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -34,7 +35,7 @@ const LONGEST: u32 = 12;
 /// The largest number of forms of a call. Later forms are declined.
 const FORMS_MAX: usize = 5;
 
-/// The largest number of times that a call is sent, because the server requires input.
+/// The largest number of times that a call is sent: it is repeated while the server requires input.
 const ROUNDS_MAX: usize = 10;
 
 /// The pause before a call is repeated without input: the server asks the client to try again later.
@@ -52,11 +53,11 @@ pub(super) struct Caller<'a> {
     pub(super) progress: adapter::Progress<'a>,
 }
 
-/// The response of a call.
+/// The result of a call, after all its rounds.
 #[derive(Debug)]
 pub(super) struct Called {
     pub(super) result: CallToolResult,
-    /// For the model: notes about forms that were not filled in, with the reasons.
+    /// Notes for the model about forms that were not filled in, with the reasons.
     pub(super) notes: Vec<String>,
 }
 
@@ -312,7 +313,7 @@ impl Timeout {
 
 struct ShownProgress {
     value: f64,
-    /// A line that is not shown yet.
+    /// The line of progress that is not shown yet.
     line: Option<String>,
     next_at: Instant,
 }

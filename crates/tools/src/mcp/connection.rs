@@ -1,5 +1,6 @@
-//! One connection to an MCP server: starting its program, connecting to the host of shared servers or calling the URL;
-//! the handshake, and calls. Called by `server`, which reconnects when the connection is gone.
+//! One connection to an MCP server: its start, the handshake and calls. A connection starts the server's program,
+//! connects to the host of shared servers, or calls the URL. Called by `server`, which reconnects when the connection
+//! is gone.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -46,15 +47,15 @@ pub(super) struct Endpoint {
     env: Vec<(OsString, OsString)>,
     /// The socket of the host of shared servers.
     host: Option<PathBuf>,
-    /// The server has refused `initialize` and answered `server/discover`.
+    /// Whether the server has refused `initialize` and answered `server/discover`.
     is_discovered: AtomicBool,
 }
 
-/// An initialized connection. Dropping it terminates the server's program.
+/// An initialized connection. Dropping this value terminates the server's program.
 pub(super) struct Connection {
     running: Running,
     program: Option<ServerProgram>,
-    /// Aborted on drop.
+    /// The task that watches the lists; it is aborted on drop.
     _watching: JoinSet<()>,
 }
 
@@ -314,7 +315,8 @@ impl Connection {
     }
 }
 
-/// Servers may request input during a call of a tool only, as with `initialize`.
+/// The error for a server that requests input outside a call of a tool. Input is supported only for calls of tools, as
+/// with `initialize`.
 fn needs_input(what: &str) -> String {
     format!("requested input for {what}, which is supported only for calls of tools")
 }

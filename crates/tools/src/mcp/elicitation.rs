@@ -1,8 +1,8 @@
 //! A server's form as a question to the user. Called by `calling`, while a call of the server runs.
 //!
-//! The question is a message with an id, like the questions of `ask`. Only a valid reply in the syntax of the form goes
-//! to the server. After an invalid reply, the user is asked again. Any other new message of the user cancels the form
-//! and stays for the model. A reply to a message other than the question is ignored here.
+//! The question is a message with an id, like the questions of `ask`. Only a valid reply in the syntax of the form is
+//! sent to the server. After an invalid reply, the user is asked again. Any other new message of the user cancels the
+//! form, and the model receives the message. A reply to a message other than the question is ignored here.
 //!
 //! Three kinds of requests are declined without a question: a form for a secret, which the protocol forbids; a form
 //! that cannot be shown; and a visit to a URL, which the client does not support. In an unattended run the supervisor
@@ -56,7 +56,7 @@ pub struct UserForms {
     pub client: SupervisorClient,
     pub arrivals: Arrivals,
     pub display: Arc<dyn QuestionDisplay>,
-    /// Held while a form is open, so that a reply cannot answer another form.
+    /// Locked while a form is open, so that a reply cannot answer another form.
     pub open: Arc<Mutex<()>>,
 }
 

@@ -27,18 +27,18 @@ pub struct Prompts(Arc<Vec<PromptCommand>>);
 /// A prompt as a slash command.
 #[derive(Debug)]
 pub struct PromptCommand {
-    /// Such as `github:review`, without the slash.
+    /// The name without the slash, such as `github:review`.
     pub name: String,
-    /// Such as `NUMBER [FOCUS]`.
+    /// The parameters, such as `NUMBER [FOCUS]`.
     pub arguments: String,
     pub description: String,
-    /// `Weak`: the prompts do not keep the server running after the member's agent loop has ended.
+    /// Weak: the prompts must not keep the server running after the member's agent loop has ended.
     server: Weak<Server>,
     server_name: String,
     /// The name that the server gives the prompt.
     prompt: String,
     parameters: Vec<Parameter>,
-    /// Redacted in the prompt's text: the server may know secrets from its environment.
+    /// The secrets to redact in the prompt's text: the server may know secrets from its environment.
     secrets: Secrets,
 }
 
@@ -154,7 +154,7 @@ fn quoted(text: &str, secrets: &Secrets) -> String {
     lines.join("\n")
 }
 
-/// `None`: a required argument is missing, or the prompt has no parameters but there are words.
+/// Maps the words to the parameters. `None` if a required argument is missing, or if there are words but no parameters.
 fn arguments(parameters: &[Parameter], words: &[String]) -> Option<Map<String, Value>> {
     if parameters.is_empty() && !words.is_empty() {
         return None;

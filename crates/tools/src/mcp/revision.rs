@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use super::server_events::{Handler, ServerEvents};
 use super::shared::SERVER_GONE;
 
-/// The pause before a subscription that has ended is made again.
+/// The pause before a subscription that has ended is renewed.
 const LISTEN_PAUSE: Duration = Duration::from_secs(5);
 
 pub(super) type Running = RunningService<RoleClient, Handler>;
@@ -33,9 +33,9 @@ pub(super) type Running = RunningService<RoleClient, Handler>;
 /// How a connection begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Revision {
-    /// With `initialize`: revisions up to 2025-11-25.
+    /// The connection begins with `initialize`: revisions up to 2025-11-25.
     Initialized,
-    /// With `server/discover`: revision 2026-07-28.
+    /// The connection begins with `server/discover`: revision 2026-07-28.
     Discovered,
 }
 
@@ -93,8 +93,8 @@ pub(super) fn introduced(
     Err(Refusal::Failed(with_causes(&error)))
 }
 
-/// Subscribes to changes of the lists, which a server of 2026-07-28 reports only to subscribers. Earlier revisions report
-/// them to every client.
+/// Subscribes to changes of the lists, which a server of 2026-07-28 reports only to subscribers. Servers of earlier
+/// revisions report these changes to every client.
 pub(super) fn watch_lists(
     peer: &Peer<RoleClient>,
     events: &Arc<ServerEvents>,

@@ -1,4 +1,5 @@
-//! `search_tools` and `call_mcp_tool`: the tools of servers that offer too many to list all of them in each request.
+//! `search_tools` and `call_mcp_tool`: the tools of servers that offer too many tools to list all of them in each
+//! request.
 //!
 //! The pair never changes. If found tools were added to the tools of the request instead, each search would change the
 //! beginning of the conversation: the provider's cache would be lost, and signed thoughts would be dropped.
@@ -18,7 +19,8 @@ use crate::tool::{Output, Tool, ToolError};
 pub(super) const SEARCH: &str = "search_tools";
 pub const CALL: &str = "call_mcp_tool";
 
-/// The largest number of tools in a result, and their largest total size in bytes. The best match is always included.
+/// The largest number of tools in a result, and their largest total size in bytes. A result always includes the best
+/// match.
 const FOUND_MAX: usize = 10;
 const BYTES_MAX: usize = 12 << 10;
 

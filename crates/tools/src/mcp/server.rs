@@ -1,7 +1,7 @@
 //! One MCP server with reconnects. Called by the parent module, and by `remote`, `resources` and `prompts`.
 //!
-//! A call that was in flight when the server died is never repeated, since it may have taken effect. The next call
-//! restarts the server, unless it has died several times soon after its start.
+//! A call that was in flight when the server died is never repeated, since the call may have taken effect. The next
+//! call restarts the server, unless the server has died several times soon after its start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::adapter::Call;
 /// The largest number of consecutive quick reconnects.
 const QUICK_RECONNECTS_MAX: u32 = 3;
 
-/// A reconnect this long after the previous one resets the count.
+/// A reconnect at least this long after the previous reconnect resets the count.
 const RESET_AFTER: Duration = Duration::from_secs(60);
 
 /// The default time limit of a call without progress.
@@ -60,7 +60,7 @@ struct State {
 }
 
 impl Server {
-    /// Connects to the server. Returns it with its tools and the first line on stdout that is not JSON-RPC. Must be
+    /// Connects to the server. Returns the server, its tools and the first line on stdout that is not JSON-RPC. Must be
     /// called within a tokio runtime.
     ///
     /// # Errors

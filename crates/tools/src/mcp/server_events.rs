@@ -35,7 +35,7 @@ pub(super) struct ServerEvents {
     root: PathBuf,
     tools_changed: AtomicBool,
     prompts_changed: AtomicBool,
-    /// The first line that the host of a shared server has reported, until it is taken.
+    /// The first line that the host of a shared server has reported. `None` after it was taken.
     stray: Mutex<Option<String>>,
     calls: Mutex<Calls>,
 }
@@ -43,7 +43,7 @@ pub(super) struct ServerEvents {
 #[derive(Debug, Default)]
 struct Calls {
     next: u64,
-    /// In the order of their start.
+    /// The running calls, in the order of their start.
     running: Vec<RunningCall>,
 }
 
@@ -60,7 +60,7 @@ struct RunningCall {
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     pub(super) value: f64,
-    /// For the user, on one line.
+    /// The text for the user, on one line.
     pub(super) line: String,
 }
 
@@ -137,7 +137,7 @@ impl ServerEvents {
         self.prompts_changed.swap(false, Ordering::Relaxed)
     }
 
-    /// Returns a line on the stdout of a shared server that is not JSON-RPC, once.
+    /// Returns the line on the stdout of a shared server that is not JSON-RPC; returns it only once.
     pub(super) fn take_stray(&self) -> Option<String> {
         let mut stray = self.stray.lock().unwrap_or_else(PoisonError::into_inner);
         stray.take()
@@ -204,7 +204,7 @@ impl ClientHandler for Handler {
         self.0.roots()
     }
 
-    /// Passes the form to the oldest running call. The protocol does not name the call that a form belongs to.
+    /// Passes the form to the oldest running call: the protocol does not name the call to which a form belongs.
     async fn create_elicitation(
         &self,
         params: ElicitRequestParams,

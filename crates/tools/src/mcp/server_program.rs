@@ -58,10 +58,10 @@ pub(super) async fn explained(why: String, program: Option<&ServerProgram>) -> S
     why
 }
 
-/// A server's program and its output other than messages. Dropping it terminates the program and all processes that it
-/// started.
+/// A server's program and its output other than messages. Dropping this value terminates the program and all processes
+/// that it started.
 pub(super) struct ServerProgram {
-    /// The tail of its stderr.
+    /// The tail of the program's stderr.
     printed: Arc<Mutex<Tail>>,
     stray: Arc<Mutex<Stray>>,
     /// The exit status, once the program has exited.
@@ -130,7 +130,7 @@ impl ServerProgram {
         (watched, messages)
     }
 
-    /// The first line on stdout that is not JSON-RPC. A line that has no end yet is cut.
+    /// The first line on stdout that is not JSON-RPC. An incomplete line is cut.
     pub(super) fn stray(&self) -> Option<String> {
         let stray = lock(&self.stray);
         let text = String::from_utf8_lossy(&stray.line);
@@ -176,7 +176,7 @@ enum At {
     Beginning,
     Message,
     Stray,
-    /// After the first stray line: later ones are not reported.
+    /// A stray line was found. Later stray lines are not reported.
     Done,
 }
 

@@ -1,7 +1,8 @@
 //! A member's connection to a server that the team shares, through the process of `host`. Called by `connection`.
 //!
-//! The member sends a [`Hello`], the host answers with a [`Welcome`], each as a line of JSON. After that, both sides send
-//! the messages of MCP. Permissions, limits and the treatment of untrusted text are the member's, as for its own servers.
+//! The member sends a [`Hello`], and the host answers with a [`Welcome`]; each is a line of JSON. After that, both
+//! sides send the messages of MCP. The member applies permissions, limits and the rules for untrusted text, as it does
+//! for its own servers.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -23,7 +24,7 @@ pub(super) const SERVER_GONE: ErrorCode = ErrorCode(-32099);
 /// The notification with which the host reports the first line on the server's stdout that is not JSON-RPC.
 pub(super) const STRAY: &str = "notifications/agent-team/stray";
 
-/// How long to wait for the supervisor to listen for the host, after the supervisor was killed.
+/// The time limit for a connection to the supervisor's socket for the host, after the supervisor was killed.
 const LISTEN_LIMIT: Duration = Duration::from_secs(10);
 
 /// The pause between two attempts to connect.
@@ -32,8 +33,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The largest answer of the host, in bytes.
 const ANSWER_MAX: u64 = 64 << 10;
 
-/// Variables of one member, terminal or login. A shared server does not receive them: members that are started after an
-/// `up` in another terminal could not share it otherwise.
+/// Variables that differ between members, terminals or logins. A shared server does not receive them: otherwise members
+/// that are started after an `up` in another terminal could not share the server.
 const NOT_SHARED: [&str; 7] = [
     "TERM",
     "COLORTERM",
@@ -44,7 +45,7 @@ const NOT_SHARED: [&str; 7] = [
     LAUNCH_MARKER,
 ];
 
-/// The server that a member connects to, with everything that its process depends on. Contains secrets.
+/// The server to which a member connects, with all data on which the server's process depends. Contains secrets.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Hello {
     pub(super) server: McpServer,
@@ -52,14 +53,14 @@ pub(super) struct Hello {
     pub(super) project: PathBuf,
     /// The root that the member declares to the server.
     pub(super) root: PathBuf,
-    /// The environment of the server, without the variables of its own table.
+    /// The environment of the server, without the variables in the server's own table.
     pub(super) env: BTreeMap<String, String>,
 }
 
 /// The host's answer to a [`Hello`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Welcome {
-    /// Why the server cannot be used.
+    /// The reason why the server cannot be used.
     pub(super) failed: Option<String>,
 }
 
@@ -84,7 +85,7 @@ impl Hello {
         }
     }
 
-    /// Why these two members cannot use the same process. `None`: they can.
+    /// The reason why these two members cannot use the same process. `None`: they can use it.
     pub(super) fn difference(&self, other: &Self) -> Option<String> {
         if self.server.via != other.server.via || self.server.files != other.server.files {
             return Some("command".to_owned());
@@ -127,8 +128,8 @@ impl Hello {
     }
 }
 
-/// Connects as soon as a supervisor listens. Without a host, the connection waits in the socket's queue until the
-/// supervisor has started one.
+/// Connects as soon as a supervisor listens. If no host runs, the connection waits in the socket's queue until the
+/// supervisor has started a host.
 async fn connect(host: &Path) -> io::Result<Stream> {
     let deadline = Instant::now() + LISTEN_LIMIT;
     loop {

@@ -30,15 +30,15 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Inbox {
     unread: VecDeque<DeliveredMessage>,
-    /// Messages in tool results since [`Arrivals::taken_by_tool`] was last called.
+    /// The messages in tool results since the last call of [`Arrivals::taken_by_tool`].
     taken_by_tool: Vec<MessageId>,
     /// The messages that arrived and are not acknowledged yet.
     known: HashSet<MessageId>,
-    /// Messages whose senders wait for a reply, until it is sent.
+    /// The messages whose senders wait for a reply. A message is removed when the reply is sent.
     awaiting_reply: BTreeMap<MessageId, Party>,
     /// The parties that this member has asked a question, and that have not replied.
     questions: BTreeSet<Party>,
-    /// The waits for messages that ended without an arrival, since the last arrival or new work.
+    /// The number of waits for messages that ended without an arrival, since the last arrival or new work.
     quiet_waits: u32,
     /// Pending requests of teammates that the model has not seen.
     requests: VecDeque<PendingRequest>,
@@ -52,9 +52,9 @@ struct Inbox {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingRequest {
     pub id: RequestId,
-    /// One line, which contains text of the teammate's model.
+    /// The request in one line, which contains text of the teammate's model.
     pub line: String,
-    /// The user lets this member allow it. Every lead may deny it.
+    /// Whether the user lets this member allow the request. Every lead may deny it.
     pub may_allow: bool,
 }
 
@@ -93,7 +93,7 @@ impl Arrivals {
         self.0.arrived.notify_waiters();
     }
 
-    /// Adds a pending request. Returns false if it has arrived before.
+    /// Adds a pending request. Returns false if the request has arrived before.
     pub fn add_request(&self, request: PendingRequest) -> bool {
         let mut inbox = self.inbox();
         let is_new =
@@ -107,7 +107,7 @@ impl Arrivals {
         is_new
     }
 
-    /// Removes a request that was decided or withdrawn. A model that has not seen it does not need to see it.
+    /// Removes a request that was decided or withdrawn. If the model has not seen the request yet, it will not see it.
     pub fn end_request(&self, id: RequestId) {
         let mut inbox = self.inbox();
         inbox.requests.retain(|request| request.id != id);
@@ -115,8 +115,8 @@ impl Arrivals {
         inbox.seen_before.remove(&id);
     }
 
-    /// Prepares for a new connection, which offers every pending request again. Requests that it does not offer ended
-    /// meanwhile.
+    /// Prepares for a new connection, which offers every pending request again. A request that the connection does not
+    /// offer has ended in the meantime.
     pub fn reconnected(&self) {
         let mut inbox = self.inbox();
         let unseen: HashSet<_> = inbox.requests.drain(..).map(|request| request.id).collect();
@@ -125,7 +125,7 @@ impl Arrivals {
         inbox.seen_before = seen;
     }
 
-    /// The pending requests that the model has not seen, for the loop to show at its next step.
+    /// Takes the pending requests that the model has not seen, for the loop to show at its next step.
     pub fn take_requests(&self) -> Vec<PendingRequest> {
         self.inbox().requests.drain(..).collect()
     }
@@ -141,8 +141,8 @@ impl Arrivals {
         self.inbox().unread.drain(..).collect()
     }
 
-    /// The messages that tool results have shown to the model since the last call. The append that stores those results
-    /// acknowledges them.
+    /// Returns the messages that tool results have shown to the model since the last call of this function. The append
+    /// that stores those results acknowledges the messages.
     pub fn taken_by_tool(&self) -> Vec<MessageId> {
         std::mem::take(&mut self.inbox().taken_by_tool)
     }
@@ -264,7 +264,7 @@ impl Arrivals {
         !self.inbox().questions.is_empty()
     }
 
-    /// The waits for messages that ended without an arrival, since the last arrival or new work.
+    /// The number of waits for messages that ended without an arrival, since the last arrival or new work.
     pub(super) fn quiet_waits(&self) -> u32 {
         self.inbox().quiet_waits
     }
@@ -276,7 +276,7 @@ impl Arrivals {
         inbox.quiet_waits
     }
 
-    /// The member has new work, for which it may wait again.
+    /// Resets the count of quiet waits: the member has new work, for which it may wait again.
     pub fn forget_quiet_waits(&self) {
         self.inbox().quiet_waits = 0;
     }
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(ids(&taken), ["M-3", "M-6"]);
         assert_eq!(arrivals.unread(), 2);
         arrivals.put_back(taken);
-        // A message that does not fit is taken alone.
+        // If the first message does not fit, it is taken alone.
         assert_eq!(ids(&arrivals.take_within(1)), ["M-3"]);
         assert_eq!(ids(&arrivals.take_within(100)), ["M-6", "M-7", "M-8"]);
         assert_eq!(ids(&arrivals.take_within(100)), [] as [&str; 0]);

@@ -81,7 +81,7 @@ async fn ask(team_context: Arc<TeamContext>, args: Ask) -> Result<String, ToolEr
     };
     let sent = team_context.call::<MessageSend>(message).await?.id;
     let until = Instant::now() + Duration::from_secs(seconds);
-    // The reply can arrive before `call` returns.
+    // The reply can arrive before `call` returns. Then there is no open question.
     if !team_context.shared.arrivals.has_since(&party, sent) {
         team_context.shared.arrivals.record_question(&party);
     }
@@ -107,7 +107,7 @@ async fn ask(team_context: Arc<TeamContext>, args: Ask) -> Result<String, ToolEr
     }
 }
 
-/// `waited_for`: the party that has not replied yet.
+/// The result of the call. `waited_for`: the party that has not replied yet.
 fn ended(
     sent: MessageId,
     waited_for: Option<&Party>,
@@ -177,7 +177,7 @@ async fn recipient(team_context: &TeamContext, to: &Recipient) -> Result<Party, 
     }
 }
 
-/// Why the member cannot reply. `None`: it can.
+/// The reason why the member cannot reply. `None`: the member can reply.
 fn cannot_reply(member: &MemberView) -> Option<&'static str> {
     if member.engine.runs_lines() {
         return Some("it only runs the commands of tasks");

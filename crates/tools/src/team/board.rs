@@ -23,7 +23,7 @@ pub(super) use queries::{open_tasks, whole_board};
 /// The tools that end a claim.
 pub const ENDS_TASK: [&str; 3] = ["complete_task", "fail_task", "release_task"];
 
-/// The largest number of lines of a list; state or owner narrows it.
+/// The largest number of lines of a list; a filter by state or owner shortens the list.
 const LISTED: usize = 200;
 
 pub(super) fn tools_of_the_lead(

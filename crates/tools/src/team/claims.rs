@@ -1,5 +1,5 @@
-//! The claims that this member holds. The agent loop records assigned tasks, the tools record claimed ones; the model
-//! never sees a generation.
+//! The claims that this member holds. The agent loop records assigned tasks, and the tools record claimed tasks. The
+//! model never sees a generation.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,8 @@ impl Claims {
     pub fn note(&self, task: TaskId, generation: Generation) {
         let mut claims = self.claims();
         let known = claims.entry(task).or_insert(generation);
-        // Keep the newer generation: an answer about an older claim can arrive after the notification about a newer one.
+        // Keep the newer generation: an answer about an older claim can arrive after the notification about a newer
+        // claim.
         *known = generation.max(*known);
     }
 

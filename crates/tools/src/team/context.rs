@@ -25,11 +25,11 @@ pub struct Shared {
     pub verify: Arc<dyn Verify>,
 }
 
-/// A running check; its error is the tail of its output, for the model.
+/// A running check. The error of the check is the tail of its output, for the model.
 pub type Verifying<'a> = Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
 
 /// Runs a task's `verify` line, which must exit 0 before the task counts as completed. The user has written the line,
-/// or the member that created the task had permission for it.
+/// or the member that created the task had permission for the line.
 pub trait Verify: Send + Sync + fmt::Debug {
     fn verify<'a>(&'a self, task: TaskId, line: &'a str) -> Verifying<'a>;
 }
@@ -41,7 +41,7 @@ pub(crate) struct TeamContext {
     pub(super) shared: Shared,
     /// The roles that the member may spawn; `None`: every role.
     pub(super) may_spawn: Option<Vec<RoleName>>,
-    /// The last `wait` found nothing to wait for and reported this to the model.
+    /// Whether the last `wait` found nothing to wait for and reported this to the model.
     pub(super) had_nothing_to_wait_for: AtomicBool,
 }
 
@@ -99,7 +99,7 @@ where
     team_tool(team_context, name, description, Access::Reads, run)
 }
 
-/// Creates a tool whose function needs only the team context. Its result is cut to the size for a model.
+/// Creates a tool whose function needs only the team context. The result is cut to the size for a model.
 fn team_tool<A, F>(
     team_context: &Arc<TeamContext>,
     name: &str,

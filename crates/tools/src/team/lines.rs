@@ -1,5 +1,6 @@
 //! Formats tasks, members and messages as lines that a model reads. Titles, results and reports are kept on one line,
-//! and the text of messages is quoted, so that no part of them can pass for another entry. Descriptions are not quoted.
+//! and the text of messages is quoted, so that no part of these texts can pass for another entry. Descriptions are not
+//! quoted.
 
 use std::fmt::Write;
 
@@ -21,7 +22,7 @@ const WANTS_REPLY: &str = "The sender waits for your reply";
 /// The largest size, in bytes, of the note that replaces cut text.
 const CUT_NOTE_MAX: usize = 64;
 
-/// `T-3 blocked: Add validation; for ada; after T-1`.
+/// A task in one line: `T-3 blocked: Add validation; for ada; after T-1`.
 pub(super) fn task_line(task: &TaskView) -> String {
     let mut line = format!("{} {}", task.id, state_word(task));
     if let Some(owner) = &task.owner {
@@ -93,7 +94,7 @@ pub(super) fn task_details(task: &TaskView) -> String {
     text
 }
 
-/// `bob (worker): working on T-3; REASON; last report: Added the tests`.
+/// A member in one line: `bob (worker): working on T-3; REASON; last report: Added the tests`.
 pub(super) fn member_line(member: &MemberView, me: &MemberName) -> String {
     let role = match member.lead {
         true => "lead".to_owned(),
@@ -158,7 +159,7 @@ pub fn message_line(message: &DeliveredMessage) -> String {
     line
 }
 
-/// A message as the model has received it, read back from its [`message_line`].
+/// A message as the model has received it, parsed from its [`message_line`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceivedMessage {
     pub id: MessageId,
@@ -185,13 +186,13 @@ pub fn received_message(input: &str) -> Option<ReceivedMessage> {
         id: id.parse().ok()?,
         from: from.parse().ok()?,
         reply_to: reply_to.and_then(|message| message.parse().ok()),
-        // Every line of the text is quoted, so this line is by the runtime.
+        // Every line of the text is quoted, so an unquoted line is a line of the runtime.
         wants_reply: rest.lines().any(|line| line.starts_with(WANTS_REPLY)),
         text: lines.join("\n"),
     })
 }
 
-/// `, in reply to M-3`.
+/// The reference to the message that a message answers: `, in reply to M-3`.
 pub(super) fn in_reply_to(message: Option<MessageId>) -> String {
     message.map_or_else(String::new, |message| format!("{IN_REPLY_TO}{message}"))
 }

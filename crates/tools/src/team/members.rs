@@ -1,5 +1,5 @@
-//! Member tools. Every member: `list_teammates`, `answer_shutdown`. The lead also: `spawn_teammate`, `stop_teammate`,
-//! `resume_teammate`, `deny_request`, `finish`.
+//! The tools that concern members. Every member has `list_teammates` and `answer_shutdown`. The lead also has
+//! `spawn_teammate`, `stop_teammate`, `resume_teammate`, `deny_request` and `finish`.
 
 use std::path::PathBuf;
 use std::sync::Arc;

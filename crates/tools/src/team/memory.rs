@@ -1,5 +1,5 @@
-//! `remember` and `recall`: JSON by key, shared by the whole team. Each run starts with its initial values; earlier
-//! contents are dropped.
+//! `remember` and `recall`: JSON values by key, shared by the whole team. Each run starts with the initial values of
+//! the memory; earlier contents are dropped.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The plan of a member that must have one approved before it changes anything: the tool that proposes it, and its
-//! status as the model reads it.
+//! The plan of a member that must plan first: the tool that proposes the plan, and the status of the plan as the model
+//! reads it.
 
 use std::sync::Arc;
 

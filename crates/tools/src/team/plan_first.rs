@@ -20,7 +20,7 @@ struct PlanFirst {
     client: SupervisorClient,
 }
 
-/// Wraps all these tools. Calls that only read, or affect only the member's own state, pass without a plan.
+/// Wraps all these tools. Calls that only read, or that affect only the member's own state, pass without a plan.
 pub fn plan_first(tools: Vec<Box<dyn Tool>>, client: &SupervisorClient) -> Vec<Box<dyn Tool>> {
     let wrap = |tool| -> Box<dyn Tool> {
         Box::new(PlanFirst {
@@ -41,7 +41,7 @@ impl PlanFirst {
         match shown.member.plan {
             Some(PlanView::Approved { .. }) => Ok(()),
             Some(plan) => Err(held_back(&plan_status(&plan))),
-            // The supervisor has another version.
+            // The supervisor has another version than this worker.
             None => Err(held_back("the supervisor reports no plan state for you")),
         }
     }

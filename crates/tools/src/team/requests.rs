@@ -1,5 +1,5 @@
-//! The tools with which a lead shows and allows teammates' requests, offered only if the user permits it.
-//! `deny_request` is in `members`.
+//! The tools with which a lead shows and allows teammates' requests. The tools are offered only if the user permits
+//! this. `deny_request` is in `members`.
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ use crate::tool::{Tool, ToolFuture};
 /// The largest window, in tokens, for which this profile is used.
 const SMALL_WINDOW: u64 = 16_384;
 
-/// A shorter beginning of the description of a skill is left out, in bytes.
+/// The smallest beginning of a skill's description that is shown, in bytes.
 const SKILL_WORDS: usize = 16;
 
 /// The built-in and team tools of a worker. `skill` exists only if there are skills.
@@ -55,7 +55,7 @@ const OF_LEAD: [&str; 15] = [
     skill::NAME,
 ];
 
-/// Tools with their short description, and the optional fields that are not offered.
+/// Tools with their short descriptions, and the optional fields that are not offered.
 const SHORT: [(&str, &str, &[&str]); 14] = [
     (
         "read",
@@ -200,7 +200,7 @@ pub fn text_max(window: u64) -> Option<usize> {
     is_small(window).then(|| usize::try_from(window / 4).unwrap_or(usize::MAX))
 }
 
-/// One line for each skill, together at most `max` bytes: descriptions are cut before a skill is left out.
+/// One line for each skill, together at most `max` bytes. Descriptions are cut before a skill is left out.
 pub(super) fn skill_lines(skills: &[Skill], max: usize) -> Vec<String> {
     // Two bytes for the item of the list, and one for the end of the line.
     let share = max / skills.len().max(1);

@@ -1,5 +1,5 @@
-//! `wait`: blocks a member until an event that it must act on, or a timeout. A teammate waits for messages, tasks and
-//! the decision about its plan; the lead for messages, tasks and members.
+//! `wait`: blocks a member until an event on which it must act, or a timeout. A teammate waits for messages, tasks and
+//! the decision about its plan. The lead waits for messages, tasks and members.
 //!
 //! ```text
 //! poll ──► changes? ─► returned
@@ -36,7 +36,8 @@ pub const IN_NEXT_STEP: &str = "; they are in your next step.";
 const DEFAULT_S: u64 = 300;
 pub(super) const MAX_S: u64 = 3600;
 
-/// After this many waits for messages without an arrival, another one is refused, unless the member has asked a question.
+/// After this many waits for messages without an arrival, another wait is refused, unless the member has asked a
+/// question.
 const QUIET_WAITS: u32 = 2;
 
 /// The interval between two polls.
@@ -142,7 +143,7 @@ async fn wait_as_teammate(
     .await
 }
 
-/// The items to wait for, as of the last poll.
+/// The subject of the wait, with the state at the last poll.
 enum WaitSubject {
     Tasks(Vec<TaskView>),
     Members(Vec<MemberView>),
@@ -160,7 +161,7 @@ async fn wait(team_context: Arc<TeamContext>, args: Wait) -> Result<String, Tool
     let mut subject = WaitSubject::of(&team_context, args.subject, &args.ids).await?;
     let is_empty = &team_context.had_nothing_to_wait_for;
     if let Some(result) = subject.nothing_left() {
-        // A model that waits again, and does nothing else, would call this tool without end.
+        // A model that waits again and does nothing else would call this tool without end.
         return match is_empty.swap(true, Ordering::Relaxed) {
             false => Ok(format!("{result}\n{}", advice(&team_context))),
             true => Err(ToolError::Failed(format!(
@@ -278,7 +279,7 @@ impl WaitSubject {
         }
     }
 
-    /// Counts this wait if it was for messages, and returns whether the next one will be refused.
+    /// Counts this wait if it was for messages, and returns whether the next wait for messages will be refused.
     fn is_last_quiet_wait(&self, team_context: &TeamContext) -> bool {
         let arrivals = &team_context.shared.arrivals;
         matches!(self, Self::Messages)
@@ -286,7 +287,7 @@ impl WaitSubject {
             && !arrivals.has_question()
     }
 
-    /// The result if there is nothing left to wait for.
+    /// The result if there are no items to wait for.
     fn nothing_left(&self) -> Option<String> {
         let lines: Vec<_> = match self {
             Self::Tasks(tasks) if !tasks.iter().any(is_open) => {
@@ -313,7 +314,7 @@ impl WaitSubject {
         ))
     }
 
-    /// Polls the items and returns a line for each change that ends the wait.
+    /// Polls the items, and returns a line for each change that ends the wait.
     async fn poll(&mut self, team_context: &TeamContext) -> Result<Vec<String>, ToolError> {
         let mut changes = Vec::new();
         match self {
@@ -403,7 +404,7 @@ async fn refreshed(
     Ok(now)
 }
 
-/// The member's own plan. `None`: the member needs none.
+/// The member's own plan. `None`: the member needs no plan.
 async fn own_plan(team_context: &TeamContext) -> Result<Option<PlanView>, ToolError> {
     let member = team_context.client.member.clone();
     let shown = team_context
@@ -427,7 +428,7 @@ fn contains(members: &[MemberView], name: &MemberName) -> bool {
     members.iter().any(|member| member.name == *name)
 }
 
-/// Returns whether a task has ended or was released. A claim does not end a wait: no action follows from it.
+/// Returns whether a task has ended or was released. A claim does not end a wait: it requires no action.
 fn is_task_change(before: &TaskView, now: &TaskView) -> bool {
     match now.state {
         TaskState::InProgress => false,
@@ -438,8 +439,8 @@ fn is_task_change(before: &TaskView, now: &TaskView) -> bool {
     }
 }
 
-/// Returns whether a change to this state ends a wait for the member: the member has stopped working, so the lead can
-/// act.
+/// Returns whether a change to this state ends a wait for the member. In these states, the member has stopped working,
+/// so the lead can act.
 fn ends_wait(state: MemberState) -> bool {
     match state {
         MemberState::Idle

@@ -1,4 +1,4 @@
-//! The board tools: requests, claim generations, and results for the model.
+//! Tests of the board tools: their requests, claim generations, and results for the model.
 
 use agent_team_protocol::{ErrorCode, Generation, TaskId};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The team tools as a model calls them, with a scripted supervisor.
+//! Tests of the team tools as a model calls them, with a scripted supervisor.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 

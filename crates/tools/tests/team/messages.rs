@@ -1,4 +1,4 @@
-//! Messages and the shared memory.
+//! Tests of the tools for messages and for the shared memory.
 
 use agent_team_protocol::MessageId;
 use agent_team_protocol::notification::DeliveredMessage;

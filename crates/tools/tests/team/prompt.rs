@@ -1,4 +1,4 @@
-//! The system prompt, and the digest after a conversation was cut.
+//! Tests of the system prompt, and of the digest after a conversation was cut.
 
 use std::path::Path;
 
@@ -86,7 +86,8 @@ async fn a_small_window_keeps_prompt_and_tools_below_2500_tokens() {
     }
 }
 
-/// Every word of the system prompts. `cargo xtask tidy` compares the digest of the snapshots with eval/figures.md.
+/// Compares every word of the system prompts. `cargo xtask tidy` compares the digest of the snapshots with
+/// eval/figures.md.
 #[test]
 fn system_prompts_match_their_snapshots() {
     for (lead, name) in [(true, "lead"), (false, "teammate")] {

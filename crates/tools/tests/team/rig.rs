@@ -1,4 +1,4 @@
-//! One member's team tools with a scripted supervisor.
+//! The team tools of one member, with a scripted supervisor.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ pub(crate) struct Rig {
     context: ToolContext,
 }
 
-/// A `Verify` with fixed outcomes by line.
+/// A `Verify` whose outcome depends only on the line.
 #[derive(Debug)]
 struct Checks;
 
@@ -43,7 +43,7 @@ impl Rig {
         Self::with_roles(lead, None, answer)
     }
 
-    /// `may_spawn`: the roles that the member may spawn.
+    /// Like `new`. `may_spawn`: the roles that the member may spawn.
     pub(crate) fn with_roles(
         lead: bool,
         may_spawn: Option<Vec<RoleName>>,
@@ -64,7 +64,7 @@ impl Rig {
                 let result = answer(call.method, &args);
                 record.lock().unwrap().push((call.method, args));
                 let result = result.map(|value| serde_json::value::to_raw_value(&value).unwrap());
-                // The receiver is gone if the tool was dropped.
+                // If the tool was dropped, there is no receiver.
                 let _gone = call.answer.send(result);
             }
         });
@@ -107,7 +107,7 @@ impl Rig {
         self.run(name, input).await.unwrap_err().to_string()
     }
 
-    /// Takes the calls recorded so far, in order.
+    /// Takes the calls that were recorded since the last call of this function, in order.
     pub(crate) fn calls(&self) -> Vec<(&'static str, Value)> {
         std::mem::take(&mut self.recorded.lock().unwrap())
     }

@@ -1,4 +1,4 @@
-//! The offered tools and schemas, and errors for invalid arguments.
+//! Tests of the offered tools, of their schemas, and of errors for invalid arguments.
 
 use serde_json::json;
 

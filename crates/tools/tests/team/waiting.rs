@@ -1,4 +1,4 @@
-//! The conditions that end a wait. Most tests use tokio's paused clock.
+//! Tests of the conditions that end a wait. Most tests use tokio's paused clock.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::rig::{Rig, member, message, task, team, unexpected};
 
-/// The tasks' ids and states.
+/// The ids and states of the tasks.
 type Board = Arc<Mutex<Vec<(u64, String)>>>;
 
 /// A rig whose supervisor serves this board. The test changes the states of the tasks.

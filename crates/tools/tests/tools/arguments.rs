@@ -1,4 +1,4 @@
-//! The offered tools, their schemas, and errors for invalid arguments.
+//! Tests of the offered tools, of their schemas, and of errors for invalid arguments.
 
 use agent_team_protocol::spec::{TOOLS, with_parts};
 use agent_team_tools::{ToolError, skill, web_search};
@@ -35,7 +35,7 @@ fn the_built_in_tools_are_complete() {
 #[test]
 fn roles_can_name_every_built_in_tool() {
     let mut named = with_parts(&TOOLS.map(str::to_owned));
-    // Offered only if a search is configured, or if there are skills.
+    // `web_search` is offered only if a search is configured, and `skill` only if there are skills.
     named.retain(|name| ![web_search::NAME, skill::NAME].contains(&name.as_str()));
     named.sort();
     let offered = Rig::new().tools;

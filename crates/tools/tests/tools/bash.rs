@@ -1,4 +1,4 @@
-//! `bash` and its jobs: output, exit, and no leftover processes.
+//! Tests of `bash` and its jobs: output, exit status, and the end of leftover processes.
 
 use std::time::{Duration, Instant};
 
@@ -80,7 +80,7 @@ async fn a_timeout_terminates_all_child_processes() {
 #[tokio::test]
 async fn leftover_daemons_are_terminated() {
     let rig = Rig::new();
-    // A daemon: its parent has exited, it has its own session, and it keeps the output open.
+    // The command starts a daemon: its parent has exited, it has its own session, and it keeps the output open.
     let command = "(setsid sh -c 'echo $$ > daemon; exec sleep 600' &); (sleep 600; echo never) & \
         while ! [ -s daemon ]; do :; done; echo done";
     let text = rig.text("bash", json!({"command": command})).await;
@@ -187,7 +187,7 @@ async fn large_output_uses_bounded_memory_and_disk() {
     let after = agent_team_system::process::resident_bytes(std::process::id())
         .unwrap()
         .unwrap();
-    // The test itself holds a copy of the shown output.
+    // The test itself has a copy of the shown output.
     assert!(after < before + 3 * shown, "{before} {after}");
 }
 

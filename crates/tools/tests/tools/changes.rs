@@ -1,4 +1,4 @@
-//! `write` and `edit`.
+//! Tests of `write` and `edit`.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -295,10 +295,10 @@ async fn a_unique_line_may_differ_in_white_space_within_it() {
     let edit = json!({"path": "a.py", "old": "y = \"a b\"", "new": "y = \"c\""});
     let refusal = rig.refusal("edit", edit).await;
     assert!(refusal.contains("`old` is not in a.py"), "{refusal}");
-    // The same holds for tabs between columns.
+    // Between columns, tabs are part of the value too.
     rig.refusal("edit", json!({"path": "a.py", "old": "t 1", "new": "t 2"}))
         .await;
-    // A line that the edit does not change keeps its white space.
+    // The edit does not change this line, so the line keeps its white space.
     let edit = json!({"path": "a.py", "old": "z = 1\n", "new": "z = 1\nw = 2\n"});
     rig.text("edit", edit).await;
     assert_eq!(

@@ -1,4 +1,4 @@
-//! The access of a sandboxed command to files, credentials and the network.
+//! Tests of the access of a sandboxed command to files, credentials and the network.
 
 use std::ffi::OsString;
 use std::fs;
@@ -18,8 +18,8 @@ use serde_json::json;
 
 use crate::context::Rig;
 
-/// A rig with a sandbox, a home directory that contains a key, and a project that is a git repository. `None` if no
-/// sandbox is available.
+/// A rig with a sandbox, a home directory that contains a key, and a project that is a git repository. Returns `None`
+/// if no sandbox is available.
 async fn confined() -> Option<Rig> {
     let mut rig = Rig::new();
     for name in ["temporary", "ours", ".ssh", "code"] {
@@ -47,7 +47,7 @@ pub(crate) fn ours(rig: &Rig) -> Directories {
     }
 }
 
-/// Replaces the tools by new ones with this confinement, as a new launch does.
+/// Replaces the tools by new tools with this confinement, as a new launch does.
 pub(crate) fn use_confinement(rig: &mut Rig, confinement: Confinement) {
     rig.tools = domain_tools(Options {
         permission: Permission::Bypass,
@@ -182,7 +182,8 @@ async fn a_gitdir_link_opens_no_directory_outside() {
     assert!(!rig.outside("code/made").exists(), "{printed}");
 }
 
-/// The preferred sandbox of this machine, and the sandbox that is used without bubblewrap, if the two differ.
+/// The preferred sandbox of this machine. If the sandbox that is used without bubblewrap is another one, also returns
+/// that sandbox.
 pub(crate) async fn sandboxes() -> Vec<Sandbox> {
     let path = std::env::var_os("PATH").unwrap();
     let mut found: Vec<Sandbox> = Vec::new();
@@ -212,7 +213,7 @@ pub(crate) fn confine_with(rig: &mut Rig, sandbox: Sandbox, settings: &Settings)
     use_confinement(rig, confinement);
 }
 
-/// Waits for the next tick of the kernel's clock: files of the rig are then older than the next command.
+/// Waits for the next tick of the kernel's clock, so that files of the rig are older than the next command.
 pub(crate) async fn wait_for_clock_tick(rig: &Rig) {
     rig.text("bash", json!({ "command": "sleep 0.02" })).await;
 }
@@ -445,8 +446,8 @@ async fn a_file_at_a_removed_placeholder_is_reported() {
     }
 }
 
-/// Traps for git that a sandboxed command leaves: a filter of a nested repository, one in attributes within `.git`, and
-/// one in the configuration of a copy that `commondir` names.
+/// Traps for git that a sandboxed command leaves: a filter of a nested repository, a filter in attributes within
+/// `.git`, and a filter in the configuration of a copy that `commondir` names.
 const TRAPS: &str = "\
 export GIT_AUTHOR_NAME=t GIT_AUTHOR_EMAIL=t@e GIT_COMMITTER_NAME=t GIT_COMMITTER_EMAIL=t@e
 filter='sh -c \"id > ~/PWN; id > $PWD/PWN; cat\"'
@@ -468,7 +469,7 @@ async fn git_tools_run_no_trap_of_the_project() {
         let printed = rig.text("bash", json!({ "command": TRAPS })).await;
         assert!(printed.contains("made\n"), "{printed}");
         fs::remove_file(rig.path("PWN")).ok();
-        // Both tools either answer or report git's error about such a repository.
+        // Each tool either answers, or reports git's error about such a repository.
         for tool in ["git_status", "git_diff"] {
             let _answer = rig.call(tool, json!({})).await;
         }
@@ -499,7 +500,7 @@ async fn a_linked_exclude_file_shows_no_secret() {
         let mut rig = rig_with_home();
         fs::create_dir(rig.outside(".ssh")).unwrap();
         fs::write(rig.outside(".ssh/id"), "secret").unwrap();
-        // An agent can create the link if git's templates create no such file: nothing is mounted there.
+        // An agent can create this link if git's templates create no such file: the sandbox mounts nothing at its path.
         fs::create_dir_all(rig.path(".git/info")).unwrap();
         let exclude = rig.path(".git/info/exclude");
         let _removed = fs::remove_file(&exclude);

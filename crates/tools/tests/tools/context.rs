@@ -1,4 +1,4 @@
-//! A separate project for each test, and its tools.
+//! The rig of the tests: a separate project for each test, and its tools.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub(crate) struct Rig {
     pub(crate) tools: Vec<Box<dyn Tool>>,
     /// The output that the user was shown.
     pub(crate) shown: Mutex<String>,
-    /// Contains the project, the stored outputs and files outside both.
+    /// The directory that contains the project, the stored outputs and files outside both.
     pub(crate) directory: TempDir,
 }
 

@@ -1,4 +1,4 @@
-//! `fetch`, with a test server.
+//! Tests of `fetch`, with a test server.
 
 use agent_team_protocol::method::{Method, RequestAsk};
 use agent_team_protocol::request::Permission as Answer;

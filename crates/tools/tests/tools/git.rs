@@ -1,4 +1,4 @@
-//! `git_status` and `git_diff`.
+//! Tests of `git_status` and `git_diff`.
 
 use std::process::Command;
 
@@ -198,7 +198,7 @@ async fn no_filter_of_the_project_runs() {
     for attributes in [".gitattributes", "nested/.gitattributes"] {
         rig.put(attributes, "* filter=x\n");
     }
-    // The same size with another time, so that git compares the content through the filter.
+    // Keep the size and change the time of the files, so that git compares the content through the filter.
     rig.put("a.txt", "two\n");
     rig.put("nested/f", "y\n");
     std::fs::remove_file(&sprung).ok();

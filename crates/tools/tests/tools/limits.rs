@@ -1,4 +1,4 @@
-//! The resource limits of a member's commands.
+//! Tests of the resource limits of a member's commands.
 
 use agent_team_tools::confine::Settings;
 use serde_json::json;
@@ -43,8 +43,9 @@ async fn the_result_names_the_exceeded_limit() {
 
 #[tokio::test]
 async fn the_commands_of_a_member_share_a_limit() {
-    // For a user other than root, the kernel counts all processes of the user: a command may add this number to the
-    // processes that exist when it starts. The second job leaves room for 60 processes of other tests.
+    // For a user other than root, the kernel counts all processes of the user: a command may start this number of
+    // processes in addition to those that exist when it starts. The second job leaves room for 60 processes of other
+    // tests.
     let settings = Settings {
         processes: 200,
         ..Settings::default()

@@ -1,4 +1,4 @@
-//! The built-in tools, with real files, processes, git repositories and sockets.
+//! Tests of the built-in tools, with real files, processes, git repositories and sockets.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 

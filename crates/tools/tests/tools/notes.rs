@@ -1,4 +1,4 @@
-//! The tools `notes` and `note`, with real files. The rules for their calls are tested in `policy`.
+//! Tests of the tools `notes` and `note`, with real files. The tests of `policy` cover the rules for their calls.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! `apply_patch`.
+//! Tests of `apply_patch`.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -122,7 +122,7 @@ async fn a_failed_write_restores_the_earlier_files() {
     for path in ["a.txt", "b.txt"] {
         read(&rig, path).await;
     }
-    // `x` becomes a file before `x/y` needs it as a directory.
+    // `x/y` makes `x` a directory, so the file `x` cannot be created.
     let sections = "*** Update File: a.txt\n@@\n-a\n+A\n*** Delete File: b.txt\n*** Add File: x/y\n+y\n*** Add File: \
                     x\n+x";
     rig.refusal("apply_patch", patch(sections)).await;

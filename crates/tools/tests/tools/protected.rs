@@ -1,4 +1,4 @@
-//! Protected paths of the project: the paths that commands cannot change, and the changes that are reported.
+//! Tests of protected paths of the project: paths that commands cannot change, and changes that are reported.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,13 +13,13 @@ use crate::confined::{
     confine_with, ours, rig_with_home, sandboxes, use_confinement, wait_for_clock_tick,
 };
 
-/// The list of protected paths is shared with the edit tools: see `policy/tests/policy/protected.rs`.
+/// The edit tools use the same list of protected paths: see `policy/tests/policy/protected.rs`.
 #[tokio::test]
 async fn both_sandboxes_know_every_protected_path() {
     for sandbox in sandboxes().await {
         let mut rig = rig_with_home();
         confine_with(&mut rig, sandbox.clone(), &Settings::default());
-        // Of the protected paths of the project, only this file exists. `git init` has created some of the protected
+        // `.npmrc` is the only protected path of the project that exists. `git init` has created some of the protected
         // paths of git.
         rig.put(".npmrc", "mine\n");
         let project = PROJECT.iter().map(|protected| (protected, ""));

@@ -1,4 +1,4 @@
-//! `read`, and the paths that tools may use.
+//! Tests of `read`, and of the paths that tools may use.
 
 use std::os::unix::fs::symlink;
 
@@ -141,7 +141,7 @@ fn ways_out(rig: &Rig) -> Vec<String> {
     symlink(rig.outside("elsewhere"), rig.path("parent")).unwrap();
     symlink("parent", rig.path("grandparent")).unwrap();
     symlink(rig.outside("not there"), rig.path("dangling")).unwrap();
-    // A neighbouring directory whose name starts with the project's name.
+    // The name of this neighbouring directory starts with the project's name.
     std::fs::write(rig.outside("project2"), "secret\n").unwrap();
     let outside = |name: &str| utf8(&rig.outside(name)).to_owned();
     vec![
@@ -221,7 +221,7 @@ async fn a_link_within_the_project_is_followed() {
     assert!(rig.path("a").is_symlink());
 }
 
-/// A rig with a model that accepts images. `documents`: whether it accepts PDFs.
+/// A rig with a model that accepts images. `documents`: whether the model accepts PDFs.
 fn seeing(documents: Option<bool>) -> Rig {
     let mut rig = Rig::new();
     rig.context.media = MediaSupport {

@@ -1,4 +1,4 @@
-//! `glob` and `grep`.
+//! Tests of `glob` and `grep`.
 
 use std::time::{Duration, SystemTime};
 
@@ -189,8 +189,8 @@ async fn ignore_files_of_the_outer_repository_apply() {
     assert_eq!(found, "a.rs:1:needle\n");
 }
 
-/// Swaps a directory of the project with a link to a directory outside, as a sandboxed command can, while the tools
-/// run. Before files were opened by descriptor, one call in fifteen read the file outside.
+/// While the tools run, swaps a directory of the project with a link to a directory outside, as a sandboxed command
+/// can. Before files were opened by descriptor, one call in fifteen read the file outside.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_link_swapped_for_a_directory_exposes_nothing() {

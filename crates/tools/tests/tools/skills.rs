@@ -1,4 +1,4 @@
-//! The tool `skill`, with real files.
+//! Tests of the tool `skill`, with real files.
 
 use std::os::unix::fs::symlink;
 

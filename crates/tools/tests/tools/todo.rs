@@ -1,4 +1,4 @@
-//! The checklist.
+//! Tests of the tool `todo`.
 
 use serde_json::json;
 

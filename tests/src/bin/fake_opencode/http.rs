@@ -1,4 +1,4 @@
-//! The little of HTTP that the fake needs: one request on each connection.
+//! The part of HTTP that the fake needs, with one request on each connection.
 
 use std::collections::HashMap;
 
@@ -60,7 +60,7 @@ impl Client {
     }
 
     /// # Panics
-    /// Like the real interface, when the environment sends the request to a proxy.
+    /// Like the real interface, if the environment sends the request to a proxy.
     pub(super) async fn open(
         &self,
         method: &str,

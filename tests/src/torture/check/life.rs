@@ -8,10 +8,11 @@ use super::super::history::{Evidence, Fault, FaultKind, Probe};
 /// How soon a new supervisor serves after `kill -9`.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(2);
 
-/// The largest latency of a call while clients do not read their answers or flood the supervisor.
+/// The maximum latency of a call while other clients do not read their answers, or flood the supervisor.
 const LATENCY_LIMIT: Duration = Duration::from_secs(2);
 
-/// Limit for a supervisor under the torture's load. A supervisor of the dev profile needs about a quarter of it.
+/// Limit for a supervisor under the torture's load. A supervisor of the dev profile needs about a quarter of this
+/// limit.
 const MEMORY_LIMIT: u64 = 192 << 20;
 
 const DESCRIPTOR_LIMIT: u64 = 700;

@@ -80,7 +80,7 @@ fn stale_owners(evidence: &Evidence) -> Vec<String> {
 }
 
 /// Finds concurrent runs of one task: a run that began before an earlier one ended. A killed run leaves no end mark, so
-/// runs that begin after it are not compared with it.
+/// it is not compared with runs that begin later.
 fn overlaps(key: &str, marks: &[Mark]) -> Vec<String> {
     let mut found = Vec::new();
     let mut open: Vec<(&str, &str)> = Vec::new();

@@ -24,7 +24,7 @@ const ENTRIES_MAX: usize = 100;
 /// The longest title of an entry or call, in characters.
 const TITLE_MAX: usize = 200;
 
-/// The largest part of a result that is shown, in bytes.
+/// Maximum length of a displayed result, in bytes.
 const RESULT_MAX: usize = 32 << 10;
 
 pub(super) struct Board {
@@ -68,8 +68,8 @@ impl Board {
         (self.is_stale || has_news).then_some(self.next)
     }
 
-    /// The updates since the last call. Reads the board if it has changed. `begins`: tasks that members work on are new
-    /// calls.
+    /// The updates since the last call. Reads the board if it has changed. `begins`: whether the tasks that members
+    /// work on begin new calls.
     pub(super) async fn refresh(
         &mut self,
         session: &mut Session,
@@ -102,7 +102,7 @@ impl Board {
         }
     }
 
-    /// A member has changed files; `hunks` of the diff.
+    /// A member has changed files; `hunks` are the hunks of the diff.
     pub(super) fn on_diff(&mut self, member: &MemberName, hunks: Vec<Hunk>) {
         // A member works on one task.
         let Some(call) = self.calls_of(member).next() else {
@@ -139,7 +139,7 @@ impl Board {
                 _ => None,
             };
             let is_open = worked.is_some() && task.state == TaskState::InProgress;
-            // The claim has ended, or another claim has replaced it.
+            // End the call if its claim has ended, or if another claim has replaced it.
             let ended = self.calls.get(&task.id);
             if ended.is_some_and(|call| !is_open || call.generation != task.generation)
                 && let Some(call) = self.calls.remove(&task.id)
@@ -181,7 +181,7 @@ impl Board {
 
     /// Whether the claim began after the last read.
     fn is_new(&self, task: &TaskView) -> bool {
-        // Before the first read, every claim is an old one.
+        // Before the first read, every claim counts as old.
         !self.plan.is_null()
             && self
                 .seen
@@ -326,7 +326,7 @@ mod tests {
         let ended = board.difference(&[task(2, "completed", Some("ada"), 2)], true);
         assert_eq!(calls(&ended), ["T-2/2 completed"]);
         assert!(ended[0].to_string().contains("the result"), "{ended:?}");
-        // Claimed and ended between two reads.
+        // This task was claimed and failed between two reads.
         let quick = [task(3, "failed", Some("ada"), 1)];
         assert_eq!(
             calls(&board.difference(&quick, true)),

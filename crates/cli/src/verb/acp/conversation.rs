@@ -6,8 +6,8 @@
 //!   │                 └── question of the lead: the prompt ends; the next one is the reply
 //!   └────────────────────────────────────────────────────────────────────────────────┘
 //! ```
-//! A session shows the lead's text only while it follows a goal: its own, one that it has joined with a message, or one
-//! that was under way when the session was loaded. Requests of members are shown at any time.
+//! A session shows the lead's text only while it follows a goal: its own goal, a goal that it has joined with a
+//! message, or a goal that was under way when the session was loaded. Requests of members are shown at any time.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -43,13 +43,13 @@ const PROMPTS_MAX: usize = 64;
 
 /// How a session begins.
 pub(super) enum Beginning {
-    /// By `session/new`.
+    /// The editor has sent `session/new`.
     Opened(Responder),
-    /// By `session/resume`.
+    /// The editor has sent `session/resume`.
     Resumed(Responder),
-    /// By `session/load`: the conversation so far is sent first.
+    /// The editor has sent `session/load`: the session first sends the conversation so far.
     Loaded(Responder),
-    /// By this request, after the session's task had ended.
+    /// The editor has sent this request after the session's task had ended.
     Continued(Incoming),
 }
 
@@ -59,13 +59,13 @@ pub(super) struct Conversation {
     project: PathBuf,
     lead: MemberName,
     mode: Mode,
-    /// For calls; the events have a connection of their own.
+    /// The session for calls; events arrive over a separate connection.
     calls: Session,
     events: Subscription,
     /// The prompts that are not answered.
     prompts: Vec<Responder>,
     goal: Option<Goal>,
-    /// Waits for the end of the goal. The supervisor looks for a stalled goal only while a client waits for it.
+    /// Waits for the end of the goal. The supervisor looks for a stalled goal only while a client waits for the goal.
     waits: JoinSet<Result<RunView, SessionError>>,
     output: LeadOutput,
     board: Board,
@@ -97,7 +97,7 @@ impl From<SessionError> for SessionEnd {
 }
 
 impl Conversation {
-    /// `from_start`: the events start with the first, for [`Beginning::Loaded`].
+    /// `from_start`: whether the events start with the first event, for [`Beginning::Loaded`].
     pub(super) async fn open(
         rpc: Rpc,
         id: String,
@@ -209,7 +209,8 @@ impl Conversation {
                     self.decide(answer).await;
                     Ok(())
                 }
-                // The event of the goal's end is shown; this answer only reports that the supervisor has stopped.
+                // The end of the goal is shown when its event arrives; this answer only reports that the supervisor has
+                // stopped.
                 Some(waited) = self.waits.join_next() => match waited {
                     Ok(Ok(_)) | Err(_) => Ok(()),
                     Ok(Err(error)) => Err(error.into()),
@@ -297,7 +298,7 @@ impl Conversation {
         if view.state != RequestState::Pending {
             return;
         }
-        // A changed request is a new question. An unchanged request is asked again with the next prompt: an editor that
+        // Ask at once about a changed request, but about an unchanged request only with the next prompt: an editor that
         // answers by itself would otherwise repeat the refused decision in a loop.
         if digest.as_ref() != Some(&view.digest) {
             self.dialogs.ask(&self.rpc, &self.id, &view, &self.project);
@@ -316,7 +317,7 @@ impl Conversation {
         }
     }
 
-    /// Asks about all pending requests, also those that the editor has left undecided.
+    /// Asks about all pending requests, even those that the editor has left undecided.
     async fn ask_all(&mut self) -> Result<(), SessionEnd> {
         let list = ListRequests { all: false };
         let pending = self.calls.query::<RequestList>(list).await?.requests;
@@ -346,7 +347,7 @@ impl Conversation {
         self.send([chunk(Speaker::Agent, &text, &message)]).await;
     }
 
-    /// Waits while the editor does not read.
+    /// Sends updates. Waits while the editor does not read.
     async fn send(&self, updates: impl IntoIterator<Item = Value>) {
         for update in updates {
             let params = json!({ "sessionId": self.id, "update": update });

@@ -110,7 +110,8 @@ impl LeadOutput {
                 }))
             }
             OutputFragment::Lines { text, diff: true } => {
-                // The diff precedes the result of its call, which is the oldest open call that edits.
+                // A diff does not name its call, but precedes the result. Assign it to the first open call that edits,
+                // by id.
                 let mut calls = self.calls.values_mut();
                 let call = calls.find(|call| kind(&call.tool) == "edit")?;
                 let hunks = diffs::hunks(&text, project);
@@ -138,8 +139,8 @@ impl LeadOutput {
     }
 }
 
-/// The model chooses the id of a call. The prefix separates it from the ids of tasks and requests: a call with the id of
-/// a request would otherwise change what the user sees of this request.
+/// The model chooses the id of a call. The prefix separates it from the ids of tasks and requests: a call with the id
+/// of a request would otherwise replace the text of this request in the editor.
 fn call_id(call: &str) -> String {
     format!("lead/{call}")
 }

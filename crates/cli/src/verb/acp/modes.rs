@@ -14,7 +14,7 @@ const SETTABLE: [Mode; 5] = [
     Mode::DontAsk,
 ];
 
-/// The current mode and the available modes, without mode sandboxed where no sandbox protects files.
+/// The current mode and the available modes. Mode sandboxed is available only if a sandbox protects files.
 pub(super) async fn state(current: Mode) -> Value {
     let mut available = SETTABLE.to_vec();
     if mode::check_sandbox(Mode::Sandboxed).await.is_err() {

@@ -20,7 +20,7 @@ use crate::error::Failure;
 use crate::output::Output;
 
 /// The team of this directory, or the team with the name of `--team`. It is up and has a lead. `None`: the team is not
-/// the `expected` one, and was not started.
+/// the `expected` team, and was not started.
 pub(super) async fn open(
     named: Option<&str>,
     directory: &Path,

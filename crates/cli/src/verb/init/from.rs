@@ -117,7 +117,7 @@ fn summary(document: &ImportedTeam<'_>, path: &Path, program: OtherProgram) -> S
     summary
 }
 
-/// Writes the file under another name, and gives it its name only if no file has this name.
+/// Writes a temporary file, and gives it the name of the team file only if no file has this name.
 fn write(here: &Path, path: &Path, text: &str) -> Result<(), Failure> {
     let directory = here.join(DIRECTORY);
     let failed = |error: &io::Error| Failure::io(format!("cannot write {}", path.display()), error);

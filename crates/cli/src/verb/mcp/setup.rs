@@ -10,7 +10,7 @@ use crate::args::McpProgram;
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct McpSetup {
-    /// By the name of the program: the command to type, or the text for its configuration file.
+    /// Maps the name of each program to the command to type, or to the text for the program's configuration file.
     programs: BTreeMap<String, String>,
 }
 

@@ -120,7 +120,7 @@ fn object(properties: Value, required: &[&str]) -> JsonObject {
 
 fn tool(name: &str, description: &str, input: JsonObject, reads: bool) -> Tool {
     let mut tool = Tool::new(name.to_owned(), description.to_owned(), Arc::new(input));
-    // Agents ask about each call of a tool that may be destructive, or that reaches out.
+    // Agents ask about each call of a tool if its annotations permit destructive effects or an open world.
     tool.annotations = Some(
         ToolAnnotations::new()
             .read_only(reads)

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::error::Failure;
 use crate::output::{Output, text};
 
-/// A copy of a note. Dropping it removes the copy, unless the copy is kept.
+/// A copy of a note. Dropping this value removes the copy, unless `is_kept` is set.
 pub(super) struct NoteCopy {
     directory: PathBuf,
     file: PathBuf,
@@ -46,8 +46,8 @@ impl NoteCopy {
     /// Runs the editor and returns the new text.
     pub(super) fn edit(&self, output: Output) -> Result<String, Failure> {
         let editor = editor();
-        // The variables contain a shell command, such as `code --wait`. Ctrl-C sends SIGINT to the shell and to this
-        // process too. Editors such as `ed` continue, so both must wait for the editor. The trap does not reach the
+        // The variables contain a shell command, such as `code --wait`. Ctrl-C also sends SIGINT to the shell and to
+        // `agent-team`. Editors such as `ed` continue, so both must wait for the editor. The trap does not reach the
         // editor: a program starts with the default effect of a trapped signal.
         let _interrupt = signal(SignalKind::interrupt())
             .map_err(|error| Failure::io("cannot listen for signals", &error))?;
@@ -91,7 +91,7 @@ impl NoteCopy {
             .map_err(|_| self.keep(Failure::usage("cannot save the note: it is not UTF-8 text")))
     }
 
-    /// The failure with a hint at the copy, which is not removed.
+    /// Keeps the copy; returns the failure with a hint that names the copy.
     pub(super) fn keep(&self, failure: Failure) -> Failure {
         self.is_kept.set(true);
         failure.hint(format!(

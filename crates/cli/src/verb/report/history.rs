@@ -15,7 +15,7 @@ pub(super) struct History {
     pub(super) from: u64,
     pub(super) to: u64,
     pub(super) members: BTreeMap<MemberName, Member>,
-    /// All spans within the window, in the order of their ends; open ones have no end.
+    /// All spans within the window, in the order of their ends; open spans have no end.
     pub(super) spans: Vec<Span>,
     pub(super) runs: BTreeMap<RunId, Run>,
     pub(super) tasks: BTreeMap<TaskId, Task>,
@@ -33,10 +33,10 @@ pub(super) struct History {
 pub(super) struct Member {
     pub(super) role: Option<RoleName>,
     pub(super) lead: bool,
-    /// Within the window.
+    /// The usage within the window.
     pub(super) usage: Usage,
     pub(super) completed: u64,
-    /// Of all time, to compute the usage within the window.
+    /// The usage of all time, from which the usage within the window is computed.
     pub(super) spent: Usage,
     /// The member has done something within the window.
     pub(super) is_seen: bool,
@@ -97,9 +97,9 @@ pub(super) struct Entry {
 /// The times of a member within the window, in milliseconds.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Times {
-    /// In a turn or on a task, without the time in which it waited.
+    /// The time in a turn or on a task, without the time in which the member waited.
     pub(super) worked: u64,
-    /// For decisions and replies.
+    /// The time in which the member waited for decisions and replies.
     pub(super) waited: u64,
     pub(super) held: u64,
     pub(super) up: u64,

@@ -8,7 +8,7 @@ use agent_team_protocol::text::{visible, visible_line};
 /// number, so the text also contains no character that XML does not permit.
 pub(super) struct Escaped<'a>(pub(super) &'a str);
 
-/// The same on one line.
+/// Like [`Escaped`], on one line.
 pub(super) struct EscapedLine<'a>(pub(super) &'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -36,7 +36,7 @@ fn escape(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         })?;
         rest = &rest[at + 1..];
     }
-    // XML does not permit these two.
+    // XML does not permit these two characters.
     if rest.contains(['\u{fffe}', '\u{ffff}']) {
         return f.write_str(&rest.replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}"));
     }

@@ -91,7 +91,7 @@ fn head(html: &mut String, history: &History, title: &str) {
     }
 }
 
-/// A section with its heading and the number of its items; nothing without items.
+/// Adds a section with its heading and the number of its items. Adds nothing if `count` is 0.
 fn section(html: &mut String, title: &str, count: usize, body: impl FnOnce(&mut String)) {
     if count == 0 {
         return;
@@ -305,7 +305,8 @@ fn decisions(html: &mut String, history: &History) {
     });
 }
 
-/// A call with one line for each of its fields, strings as they are.
+/// A call as text: `name: value` for each field and each argument. Strings are not quoted; a value of several lines
+/// begins below its name.
 fn pretty(call: &str) -> String {
     let Ok(Value::Object(call)) = serde_json::from_str::<Value>(call) else {
         return call.to_owned();

@@ -25,7 +25,7 @@ const TICK_GAP: f64 = 90.0;
 /// A label needs this many units for each character.
 const CHARACTER: f64 = 6.4;
 
-/// Bars of one kind in one row whose starts are nearer than this are one bar.
+/// A bar is omitted if it ends less than this after the previous bar of its kind in the row.
 const NEAR: f64 = 0.5;
 
 /// The attributes are for viewers that ignore style sheets. The style sheet follows the colour scheme of the reader.
@@ -250,7 +250,7 @@ fn runs(svg: &mut String, history: &History, scale: &Scale, y: f64) {
 
 /// The bars of a member.
 fn row(svg: &mut String, history: &History, scale: &Scale, name: &MemberName, y: f64) {
-    // Waits cover the turns in which they are.
+    // Draw waits after turns, so that a wait covers the turn that contains it.
     for kind in [&UP, &TASK, &TURN, &WAIT, &HELD] {
         let mut spans: Vec<_> = history.of(name).filter(|span| is(span, kind)).collect();
         spans.sort_by_key(|span| span.from);

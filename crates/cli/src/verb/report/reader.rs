@@ -15,10 +15,10 @@ use super::history::{Entry, History, Message, Request, Run, Task};
 use super::words;
 use crate::secrets::Secrets;
 
-/// The largest part of one text in a report, in bytes.
+/// Maximum length of one text in a report, in bytes.
 const TEXT_MAX: usize = 20_000;
 
-/// The largest number of events in words. The first ones are dropped.
+/// Maximum number of events in words. The oldest events are dropped.
 const ENTRIES_MAX: usize = 10_000;
 
 /// Reads events into a history.
@@ -102,7 +102,7 @@ impl Reader {
         serde_json::from_str(&hidden).ok()
     }
 
-    /// Keeps the spans that are within the window. Spans that end before it are not.
+    /// Keeps the spans within the window, and drops spans that end before it.
     fn keep(&mut self, spans: Vec<Span>) {
         if self.is_within {
             let from = self.history.from;

@@ -72,7 +72,7 @@ impl Scale {
         }
     }
 
-    /// The position of a time. A time that is cut out is at the begin of the next part.
+    /// The position of a time. A time that is cut out has the position at which the next part begins.
     pub(super) fn x(&self, at: u64) -> f64 {
         let part = self.parts.iter().find(|part| at <= part.to);
         let part = part.or(self.parts.last()).expect("a scale has a part");

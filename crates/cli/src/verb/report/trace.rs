@@ -15,10 +15,10 @@ use super::words::line_of;
 /// The first bytes of each trace.
 pub(super) const SIGNATURE: &str = "{\"otherData\":{\"by\":\"agent-team report\"},";
 
-/// The process of the goals and of the counters; those of the members follow.
+/// The process of the goals and of the counters. The processes of the members follow.
 const TEAM: u64 = 1;
 
-/// The largest text of an argument, in characters.
+/// Maximum length of the text of an argument, in characters.
 const TEXT_MAX: usize = 2_000;
 
 /// The threads of a member, in the order in which they are shown.
@@ -134,7 +134,7 @@ fn thread_of(span: &Span) -> usize {
     }
 }
 
-/// These spans in as few rows as possible, so that no two of a row overlap.
+/// These spans in as few rows as possible, so that no two spans of a row overlap.
 fn rows<'a>(history: &History, spans: Vec<&'a Span>) -> Vec<Vec<&'a Span>> {
     let mut rows: Vec<(u64, Vec<&Span>)> = Vec::new();
     for span in spans {

@@ -1,5 +1,5 @@
-//! `requests watch`: prints the pending requests, the open questions and the unread messages of members to the user, then
-//! each new one, and runs the user's program for each. A question is a message: it is printed only as a question.
+//! `requests watch`: prints the pending requests, the open questions and the unread messages of members to the user,
+//! then each new item, and runs the user's program for each. A question is a message: it is printed only as a question.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;

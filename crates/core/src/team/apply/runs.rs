@@ -78,7 +78,7 @@ impl Team {
             }),
             RunEvent::CoordinatorDecided { run, decision, .. } => {
                 self.change_run(*run, |run| match decision {
-                    // A `RoundStarted` follows.
+                    // The next event, `RoundStarted`, adds the round.
                     RoundChoice::Member(_) => {}
                     RoundChoice::Done => run.rounds.push(Round::Answered),
                     RoundChoice::Unclear(why) => {

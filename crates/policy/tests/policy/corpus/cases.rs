@@ -1,4 +1,5 @@
-//! Parses the corpus files: see README.md beside them. Used by the table test and by the fuzz targets.
+//! Parses the corpus files, whose form README.md in their directory describes. Used by the table test and by the fuzz
+//! targets.
 
 use agent_team_policy::{Judgement, Mode, RuleBook, RuleKind, ToolCall};
 use serde_json::json;
@@ -6,7 +7,7 @@ use serde_json::json;
 pub(crate) use crate::context::book;
 use crate::context::{self, context};
 
-/// A corpus file, as it was at build time.
+/// A corpus file with its text at build time.
 pub(crate) struct File {
     pub(crate) name: &'static str,
     pub(crate) text: &'static str,
@@ -79,7 +80,7 @@ impl File {
     }
 }
 
-/// `deny "a reason": an argument`
+/// Parses a case: `deny "a reason": an argument`.
 fn case(line: usize, text: &str) -> Option<Case> {
     let word = text.find([' ', ':'])?;
     let (expected, rest) = text.split_at(word);

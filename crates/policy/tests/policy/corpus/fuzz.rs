@@ -204,7 +204,7 @@ static ONE_HOST: LazyLock<RuleBook> =
     LazyLock::new(|| rules(&[(RuleKind::Allow, "WebFetch(domain:example.com)")]));
 static NO_HOST: LazyLock<RuleBook> = LazyLock::new(|| all_but(&["WebFetch(domain:evil.org)"]));
 
-/// A book that allows everything except what these rules deny.
+/// A book that allows every call, except the calls that these rules deny.
 fn all_but(denied: &[&'static str]) -> RuleBook {
     let denied = denied.iter().map(|rule| (RuleKind::Deny, *rule));
     rules(&ALLOWED.into_iter().chain(denied).collect::<Vec<_>>())

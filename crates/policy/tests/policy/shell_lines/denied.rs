@@ -1,4 +1,4 @@
-//! Lines that contain a denied command or a denied path, in many forms of shell syntax.
+//! Tests of lines that contain a denied command or a denied path, in many forms of shell syntax.
 
 use agent_team_policy::Ruling;
 

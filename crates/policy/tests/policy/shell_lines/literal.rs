@@ -1,4 +1,4 @@
-//! Literal lines: what a prefix allows, and what needs a decision.
+//! Tests of literal lines: lines that a prefix allows, and lines that need a decision.
 
 use agent_team_policy::Ruling;
 

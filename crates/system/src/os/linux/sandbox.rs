@@ -84,7 +84,7 @@ impl Sandbox {
     /// Checks that this sandbox can hide the hidden paths of `profile`.
     ///
     /// # Errors
-    /// Landlock cannot hide a path within a writable one.
+    /// Landlock cannot hide a path within a writable path.
     pub fn supports(&self, profile: &Profile) -> io::Result<()> {
         match self {
             Sandbox::Bubblewrap { .. } => Ok(()),
@@ -145,8 +145,8 @@ impl Sandbox {
                 let mut command = spec.command();
                 before_exec(&mut command, move || {
                     enter(group.as_ref())?;
-                    // Must precede the calls below: without no_new_privs the kernel refuses landlock_restrict_self and
-                    // seccomp filters of unprivileged processes.
+                    // Set no_new_privs before the calls below: without it, the kernel refuses landlock_restrict_self
+                    // and seccomp filters of unprivileged processes.
                     rustix::thread::set_no_new_privs(true)?;
                     // Drop capabilities: with them root could read the memory of other processes.
                     rustix::thread::set_capabilities(None, NO_CAPABILITIES)?;

@@ -1,7 +1,8 @@
 //! Starts a program without a terminal in its own session. Called by [`crate::spawn`].
 //!
-//! Uses `posix_spawn`, because its child shares the parent's memory until exec. A fork copies the page tables and then
-//! every page that either side writes; for a large supervisor that is a considerable part of a worker's start time.
+//! This file uses `posix_spawn`, because its child shares the parent's memory until exec. A fork copies the page tables
+//! and then every page that either side writes; for a large supervisor that is a considerable part of a worker's start
+//! time.
 
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -149,7 +150,7 @@ impl Drop for FileActions {
 struct Attributes(libc::posix_spawnattr_t);
 
 impl Attributes {
-    /// A new session, all signals at their defaults and none blocked.
+    /// Attributes for a new session in which all signals have their defaults and none is blocked.
     fn of_session() -> io::Result<Attributes> {
         let flags = libc::POSIX_SPAWN_SETSID | SETSIGDEF | SETSIGMASK;
         let mut attributes = MaybeUninit::uninit();

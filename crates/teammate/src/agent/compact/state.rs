@@ -1,5 +1,5 @@
-//! The state of a member's work as a text for its model: what a summary must not lose. Pure. Built by code from the
-//! supervisor's answers and from the work record, never by a model.
+//! The state of a member's work as a text for its model: the facts that a summary must not lose. Pure. Built by code
+//! from the supervisor's answers and from the work record, never by a model.
 //!
 //! The goal, messages, questions and the description of the task are quoted line by line, so that their text cannot
 //! pass for text of the runtime.
@@ -28,7 +28,7 @@ pub(super) struct WorkState<'a> {
     /// The goal under way. Only for the lead.
     pub(super) goal: Option<&'a str>,
     pub(super) task: Option<&'a Assignment>,
-    /// For a member that must plan first.
+    /// The status of the plan, for a member that must plan first.
     pub(super) plan_status: Option<String>,
     pub(super) record: &'a WorkRecord,
     /// The window of the member's model, in tokens.
@@ -36,7 +36,7 @@ pub(super) struct WorkState<'a> {
 }
 
 impl WorkState<'_> {
-    /// All sections together fill at most about 40 % of the window.
+    /// Returns the text. All sections together fill at most about 40 % of the window.
     pub(super) fn text(&self) -> String {
         // A token has about four bytes.
         let window = usize::try_from(self.window.min(WINDOW_MAX) * 4).unwrap_or(usize::MAX);
@@ -129,8 +129,8 @@ fn quoted_within(text: &str, bytes_max: usize) -> String {
     }
 }
 
-/// The text of the task, of about `bytes_max` bytes. No line of it begins with text of the task: the description is
-/// quoted, and the other fields are on one line.
+/// The text of the task, of about `bytes_max` bytes. No line begins with text of the task: the description is quoted,
+/// and the other fields are on one line.
 fn assignment_within(task: &Assignment, bytes_max: usize) -> String {
     let one_line = |text: &str| visible_label(text, bytes_max / 8);
     prompts::assignment(&Assignment {

@@ -63,7 +63,7 @@ pub(super) struct HelperAnswer {
 }
 
 pub(super) struct Helper<'a> {
-    /// Marks its lines in the pane and in the log.
+    /// The prefix of the helper's lines in the pane and in the log.
     name: String,
     limits: &'a DelegateSpec,
     model: Arc<dyn Model>,
@@ -316,7 +316,7 @@ impl<'a> Helper<'a> {
         self.show_status("", progress);
         let outcome = match (self.tools.get(&call.name), arguments(call)) {
             (Some(tool), Ok(input)) => {
-                // The status line of the call shows the helper.
+                // Do not forward status lines of the tool: the status line of the call shows the helper.
                 let forward = |text: &str| {
                     if !text.starts_with('\r') {
                         progress(text);

@@ -43,7 +43,7 @@ impl RunningHelpers {
         }
     }
 
-    /// Begins a helper of this member. Each of several running helpers with the same question has another name.
+    /// Begins a helper of this member. Running helpers with the same question get different names.
     pub(super) fn begin(&self, member: &str, question: &str) -> RunningHelper {
         let mut state = self.state();
         let first = helper_name(member, question);

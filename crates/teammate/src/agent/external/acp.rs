@@ -49,15 +49,15 @@ pub(super) struct Acp {
     connection: Connection,
     steering: Steering,
     session: String,
-    /// The mode that the session was set to.
+    /// The mode to which the session was set. `None`: the agent's own mode.
     mode: Option<String>,
     /// How often the agent has left the mode since the last prompt.
     mode_changes: u32,
     /// Requests to set the mode again.
     mode_requests: JoinSet<Result<(), String>>,
-    /// What the agent has announced about its open calls.
+    /// The fields that the agent has announced about its open calls.
     announced: Announced,
-    /// The beginning of the titles with which the agent asks about the team's tools.
+    /// The beginning of the titles of the agent's questions about the team's tools.
     team_titles: Option<&'static str>,
     /// The agent declares the request `_session/steering`.
     declares_steering: bool,
@@ -253,7 +253,7 @@ impl Acp {
         Ok(session.modes)
     }
 
-    /// Opens an earlier session, and returns its modes. The error is the reason why the session is lost.
+    /// Opens an earlier session, and returns its modes. The error states why the agent cannot continue the session.
     async fn reopen(
         &mut self,
         handshake: &Handshake,
@@ -366,7 +366,8 @@ impl Acp {
                     responder.refuse(INVALID_PARAMS, "invalid parameters");
                     return None;
                 };
-                // The title of the question itself: the model may choose the text of an announcement.
+                // Compare the title in the question, not an announced title: the model may choose the text of an
+                // announcement.
                 if is_team_call(self.team_titles, asked.tool_call.title.as_deref()) {
                     question(asked, responder).answer(PermissionAnswer::Allow);
                     return None;
@@ -386,14 +387,15 @@ impl Acp {
     }
 }
 
-/// Whether a question with this title is about one of the team's tools: the rest of the title is the name of a tool.
+/// Whether a question with this title is about one of the team's tools: after the beginning, the title contains only
+/// the name of a tool.
 fn is_team_call(team_titles: Option<&str>, title: Option<&str>) -> bool {
     let is_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
     let rest = team_titles.and_then(|beginning| title?.strip_prefix(beginning));
     rest.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(is_name))
 }
 
-/// A permission question, answered by the kind of an option: ids and names differ between agents.
+/// Creates a permission question. Its answer selects an option by kind, because ids and names differ between agents.
 fn question(asked: PermissionAsked, mut responder: Responder) -> PermissionQuestion {
     let PermissionAsked { tool_call, options } = asked;
     let cancelled = responder.take_cancelled();
@@ -410,7 +412,7 @@ fn question(asked: PermissionAsked, mut responder: Responder) -> PermissionQuest
     })
 }
 
-/// The option for this one call. Never an option that changes the agent's own rules.
+/// The option that concerns only this call, never an option that changes the agent's own rules.
 fn chosen<'a>(
     options: &'a [PermissionOption],
     answer: &PermissionAnswer,
@@ -432,8 +434,8 @@ pub(super) fn initialize_params() -> Value {
     })
 }
 
-/// The parameters of the requests that open a session. In `_meta`, the rule by which Claude does not ask about the calls
-/// of the team's tools; other agents ignore it.
+/// The parameters of the requests that open a session. `_meta` contains the rule by which Claude does not ask about
+/// calls of the team's tools; other agents ignore this field.
 fn session_params(program: &AgentProgram, servers: &Value) -> Value {
     json!({
         "cwd": program.cwd,

@@ -1,8 +1,8 @@
 //! The calls that an agent has announced and not ended. Called by the session over the Agent Client Protocol.
 //!
-//! A question for permission may contain nothing but the id of its call and what has changed since the call was
-//! announced. Kimi Code 2.1.0 asks about `Bash`, for example, without the line. The missing fields come from the
-//! announcement, so that the rules and the user judge the call that is made.
+//! A permission question may contain nothing but the id of its call and the fields that have changed since the
+//! announcement of the call. For example, Kimi Code 2.1.0 asks about `Bash` without the shell line. The missing fields
+//! come from the announcement, so that the rules and the user judge the call that is made.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ pub(super) struct Announced {
 }
 
 impl Announced {
-    /// Keeps what an update contains about its call.
+    /// Keeps the fields that an update contains about its call.
     pub(super) fn follow(&mut self, update: &ToolCall) {
         let earlier = self.calls.remove(&update.tool_call_id);
         self.bytes -= earlier.as_ref().map_or(0, |(_, size)| *size);

@@ -1,5 +1,5 @@
-//! The program of an external agent, and the JSON-RPC connection over its stdin and stdout, or to the socket at which it
-//! listens. Shared by the protocols that work this way.
+//! The program of an external agent, and the JSON-RPC connection to it: over its stdin and stdout, or to a socket at
+//! which the program listens. Called by `acp`, `codex` and `probe`.
 
 use std::ffi::OsString;
 
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::channel::{AgentProgram, OpenError, TurnError};
 use super::running_program::{EXIT_LIMIT, RunningProgram};
 
-/// Dropping it kills the program and every process that it started.
+/// A running program and its connection. Dropping it kills the program and every process that it started.
 pub(super) struct Connection {
     pub(super) rpc: Rpc,
     incoming: mpsc::Receiver<Incoming>,
@@ -40,7 +40,7 @@ impl Connection {
     /// Starts a program with these arguments, and connects to it with `connect`. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// If the program cannot be started, or ends before the connection is open.
+    /// If the program cannot be started, or exits before the connection is open.
     pub(super) async fn start_server<S: AsyncRead + AsyncWrite + Send + 'static>(
         program: &AgentProgram,
         args: Vec<OsString>,
@@ -73,7 +73,7 @@ impl Connection {
         }
     }
 
-    /// The process of the program, if it has not ended.
+    /// The process of the program, if it has not exited.
     pub(super) fn process(&self) -> Option<ProcessId> {
         self.program.process
     }
@@ -83,7 +83,8 @@ impl Connection {
         let incoming = tokio::select! {
             biased;
             incoming = self.incoming.recv() => incoming,
-            // An escaped process can hold the output open. The last messages are read within the limit.
+            // A process that has left the process tree can keep the output open. Read the last messages, but only
+            // within the limit.
             () = self.program.ended() => {
                 let last = tokio::time::timeout(EXIT_LIMIT, self.incoming.recv()).await;
                 last.ok().flatten()
@@ -119,7 +120,7 @@ impl Connection {
     /// Terminates the program: TERM, then KILL. Returns the last line of its errors, if any.
     pub(super) async fn stop(&mut self) -> Option<String> {
         self.program.stop().await;
-        // An escaped process can hold the pipes open.
+        // A process that has left the process tree can keep the pipes open.
         self.rpc.close();
         self.program.last_line()
     }

@@ -1,4 +1,4 @@
-//! The change of a file that a call of Claude Code or Qwen Code makes: both name its inputs in the same way. Called by
+//! The change of a file by a call of Claude Code or Qwen Code, whose calls have the same names of inputs. Called by
 //! `claude` and `qwen`.
 
 use std::path::PathBuf;
@@ -24,7 +24,8 @@ struct Change {
     replace_all: bool,
 }
 
-/// `None`: the input is shown instead, such as for several changes at once.
+/// The difference that the call makes. `None`: the pane shows the input instead, for example for several changes at
+/// once.
 pub(super) fn difference(input: &Value) -> Option<CallContent> {
     let change: Change = Deserialize::deserialize(input).ok()?;
     let (old_text, new_text) = match change {

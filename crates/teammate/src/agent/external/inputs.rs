@@ -1,5 +1,5 @@
-//! Inputs of an external agent that it has not received yet: a task, messages and notes. The worker's loop sends the
-//! inputs; the loop of the agent takes them for its next prompt.
+//! Inputs that an external agent has not received yet: a task, messages and notes. The worker's loop sends the inputs;
+//! the loop of the agent takes them for the agent's next prompt.
 
 use agent_team_protocol::MessageId;
 use agent_team_protocol::notification::Assignment;
@@ -14,7 +14,7 @@ use crate::engine::Claim;
 #[derive(Debug, Default)]
 pub(super) struct Prompt {
     pub(super) text: String,
-    /// The end of the prompt: it concerns the task, and applies only while the agent owns the task.
+    /// The end of the prompt. It is about the task, and applies only while the agent owns the task.
     pub(super) about_task: String,
     /// The messages that the text contains.
     pub(super) read: Vec<MessageId>,
@@ -28,7 +28,7 @@ impl Prompt {
     }
 }
 
-/// Inputs of the worker's loop, and what they have changed.
+/// Inputs of the worker's loop, and the state that they have changed.
 pub(in crate::agent) struct Inputs {
     inputs: mpsc::UnboundedReceiver<Input>,
     /// The task that the agent owns.
@@ -39,8 +39,8 @@ pub(in crate::agent) struct Inputs {
     pub(super) notes: Vec<String>,
     /// Messages that the agent did not accept during a turn.
     pub(super) kept: Vec<Prompt>,
-    /// A prompt that failed before the agent accepted it. It is repeated with the next prompt, and starts no turn: the
-    /// agent would fail again at once.
+    /// A prompt that failed before the agent accepted it. The prompt is repeated with the next one, and starts no turn
+    /// itself: the agent would fail again at once.
     pub(super) undelivered: Option<Prompt>,
     /// The task of the running turn was taken away.
     pub(super) is_abandoned: bool,
@@ -80,7 +80,7 @@ impl Inputs {
         }
     }
 
-    /// Makes the next prompt continue a turn that was cut. `why`: for the agent.
+    /// Makes the next prompt continue a turn that was cut. `why`: the reason, for the agent.
     pub(super) fn continue_with(&mut self, why: &str) {
         self.continues = true;
         self.notes.push(why.to_owned());

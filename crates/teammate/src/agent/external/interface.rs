@@ -1,6 +1,6 @@
 //! The terminal interface of an agent in the pane, as a second client of the agent's server. Called by `codex` and `opencode`.
 //!
-//! The member works without it: it is started again when it ends, such as after `/quit`.
+//! The member works without this interface. When the interface ends, for example after `/quit`, it is started again.
 
 use std::ffi::OsString;
 use std::io;
@@ -13,10 +13,10 @@ use tokio::time::Instant;
 use super::channel::AgentProgram;
 use super::terminal::{RunningTerminal, TerminalHandle};
 
-/// An interface that ends earlier is not started again at once.
+/// If an interface runs for less than this time, its end counts as early.
 const STEADY: Duration = Duration::from_secs(5);
 
-/// The number of such ends after which the interface stays closed.
+/// The number of consecutive early ends after which the interface stays closed.
 const EARLY_ENDS_MAX: u32 = 3;
 
 pub(super) struct Interface {

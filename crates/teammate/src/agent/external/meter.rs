@@ -1,10 +1,10 @@
 //! Counts the tokens and the cost that an external agent reports, until they are stored. Called by the loop.
 //!
-//! Agents report in four ways, and most of them in more than one: the tokens of a turn with its end (Claude, Codex,
-//! OpenCode), the same below `_meta.quota` (Gemini), the tokens of each answer of the model (Qwen), and the cost of the
-//! whole session with `usage_update` (Claude, OpenCode). The cost of a resumed session begins at zero or at the cost of
-//! the earlier process, so the counted cost is stored with the session. OpenCode beside its own terminal interface reports
-//! the tokens and the cost of each answer.
+//! Agents report in four ways, and most agents in more than one: the tokens of a turn at its end (Claude, Codex,
+//! OpenCode), the same tokens below `_meta.quota` (Gemini), the tokens of each answer of the model (Qwen), and the cost
+//! of the whole session with `usage_update` (Claude, OpenCode). The cost of a resumed session begins at zero or at the
+//! cost of the earlier process, so the counted cost is stored with the session. In its own terminal interface, OpenCode
+//! reports the tokens and the cost of each answer.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(in crate::agent) struct Meter {
     unstored: Usage,
     /// The tokens that were counted in this turn.
     of_turn: Usage,
-    /// The cost of the session that was counted, in millionths of a dollar.
+    /// The counted cost of the session, in millionths of a dollar.
     session_cost: u64,
     /// The number of tokens in `unstored` that were reported together with their cost.
     priced: u64,
@@ -34,7 +34,7 @@ pub(in crate::agent) struct Meter {
 }
 
 impl Meter {
-    /// `counted`: the cost of the session that an earlier launch has stored.
+    /// Begins a session. `counted`: the cost of the session that an earlier launch has stored.
     pub(super) fn begin_session(&mut self, counted: u64) {
         self.session_cost = counted;
         self.has_cost = false;
@@ -44,7 +44,7 @@ impl Meter {
         self.of_turn = Usage::default();
     }
 
-    /// Counts what an update reports.
+    /// Counts the tokens and the cost in an update.
     pub(super) fn read(&mut self, update: &SessionUpdate) {
         match update {
             SessionUpdate::UsageUpdate {
@@ -73,7 +73,7 @@ impl Meter {
         }
     }
 
-    /// When the usage must be stored during a turn. `None`: there is nothing to store.
+    /// The time at which the usage must be stored during a turn. `None`: there is nothing to store.
     pub(super) fn due(&self) -> Option<Instant> {
         let is_empty = self.unstored == Usage::default();
         (!is_empty).then(|| {
@@ -101,7 +101,7 @@ impl Meter {
         self.unstored = self.unstored.plus(tokens);
     }
 
-    /// Counts one answer.
+    /// Counts the tokens and the cost of one answer.
     fn spend(&mut self, counts: &Value, usd: f64) {
         let tokens = tokens(counts).unwrap_or_default();
         self.add(tokens);
@@ -119,21 +119,21 @@ impl Meter {
             return;
         };
         self.has_cost = true;
-        // A smaller cost than before: the agent has begun to count again.
+        // If the cost is smaller than before, the agent has begun to count again.
         let more = total.checked_sub(self.session_cost).unwrap_or(total);
         self.session_cost = total;
         self.unstored.micro_usd = self.unstored.micro_usd.saturating_add(more);
     }
 }
 
-/// `None`: not an amount.
+/// Converts dollars to millionths. `None`: the number is not an amount.
 fn micro_usd(usd: f64) -> Option<u64> {
     let is_amount = usd.is_finite() && usd >= 0.0;
     // A cast of a number with a fraction saturates.
     is_amount.then(|| (usd * 1e6).round() as u64)
 }
 
-/// The tokens of a report in the form of the protocol.
+/// The tokens of a report in the form of the Agent Client Protocol.
 fn tokens(usage: &Value) -> Option<Usage> {
     let counts: TokenCounts = serde_json::from_value(usage.clone()).ok()?;
     let cached = counts.cached_read_tokens.unwrap_or(0);
@@ -141,8 +141,8 @@ fn tokens(usage: &Value) -> Option<Usage> {
     let thought = counts.thought_tokens.unwrap_or(0);
     let plain = counts.input_tokens.saturating_add(counts.output_tokens);
     let total = counts.total_tokens.unwrap_or(plain).max(plain);
-    // Some agents include cached and thought tokens in the input and output, others report them in addition. Only the
-    // total shows which form an agent uses.
+    // Some agents include cached and thought tokens in the input and output; other agents report them in addition. Only
+    // the total shows which form an agent uses.
     let rest = total - plain;
     let is_added = rest == thought || rest == thought.saturating_add(caches);
     let output = match is_added {
@@ -248,7 +248,7 @@ mod tests {
         meter.read(&cost(0.5, "USD"));
         meter.read(&cost(0.75, "USD"));
         assert_eq!(meter.take().1, Some(750_000));
-        // The next process includes the cost of the earlier one, or counts from zero.
+        // The next process includes the cost of the earlier process, or counts from zero.
         meter.begin_session(750_000);
         meter.read(&cost(1.0, "USD"));
         assert_eq!(meter.take().0.micro_usd, 250_000);
@@ -264,7 +264,7 @@ mod tests {
                 Some(100_000)
             )
         );
-        // The cost of one answer is not that of the session.
+        // The cost of one answer is not the cost of the session.
         let tokens = json!({ "inputTokens": 10, "outputTokens": 5 });
         meter.read(&SessionUpdate::Spent { tokens, usd: 0.05 });
         // Another session begins before the usage is stored.

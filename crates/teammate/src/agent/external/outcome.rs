@@ -1,11 +1,11 @@
-//! How a turn has ended, for the ones that wait for it. Used by the side channels to servers of agents.
+//! How a turn has ended, for its receivers. Used by the side channels to servers of agents.
 
 use tokio::sync::oneshot;
 
 use super::channel::TurnError;
 use super::wire::{PromptEnd, StopReason};
 
-/// Receives the end of a turn.
+/// The sender that reports the end of a turn.
 pub(super) type TurnEnd = oneshot::Sender<Result<PromptEnd, TurnError>>;
 
 /// How a turn has ended.

@@ -1,4 +1,5 @@
-//! Shows what an external agent does during a turn: its text, its thoughts, its calls and its plan. Called by the loop.
+//! Shows the output of an external agent during a turn: its text, its thoughts, its calls and its plan. Called by the
+//! loop.
 
 use std::collections::HashMap;
 
@@ -15,7 +16,7 @@ use crate::live_output::AnswerStream;
 /// The largest output of a call that is shown, in bytes.
 const SHOWN_MAX: usize = 30_000;
 
-/// The largest text of the agent that is kept while it writes, in bytes.
+/// The largest unfinished text of the agent that is kept, in bytes.
 const TEXT_MAX: usize = 1 << 20;
 
 /// The largest number of calls that are shown at the same time. An agent that never ends its calls must not fill the
@@ -33,7 +34,7 @@ const TITLE_MAX: usize = 4 << 10;
 
 pub(super) struct Updates<'a> {
     sink: &'a OutputSink,
-    /// The agent, as the model that `ps` shows.
+    /// The name of the agent, which `ps` shows as the model.
     agent: &'a str,
     secrets: &'a Secrets,
     /// The text that the agent writes.
@@ -57,9 +58,9 @@ struct Content {
 struct StreamedText<'a> {
     kind: TextKind,
     stream: Stream<'a>,
-    /// For connected clients.
+    /// The stream to connected clients.
     live: AnswerStream<'a>,
-    /// Holds back what could be the beginning of a secret.
+    /// Holds back text that could be the beginning of a secret.
     redacted: RedactedStream,
 }
 
@@ -108,7 +109,7 @@ impl<'a> Updates<'a> {
                 model: self.agent.to_owned(),
                 context: ContextView::new(used, size),
             }),
-            // The loop's own prompts, the mode, the cost, and the agent's own menus.
+            // These updates show nothing: the loop's own prompts, the mode, the cost, and the agent's own menus.
             SessionUpdate::CurrentModeUpdate { .. }
             | SessionUpdate::Spent { .. }
             | SessionUpdate::Other => {}
@@ -285,7 +286,7 @@ impl<'a> Updates<'a> {
     }
 }
 
-/// The size of a part of a call's content, with the size of the part itself.
+/// The number of bytes that a part of a call's content needs in memory, including its fixed size.
 fn bytes_of(part: &CallContent) -> usize {
     let text = match part {
         CallContent::Content {

@@ -14,14 +14,17 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// The largest answer, in bytes.
 const ANSWER_MAX: u64 = 4 << 10;
 
-/// The first word of the answer that begins with a digit, such as `2.1.331`.
+/// The first word of the answer that begins with a digit, such as `2.1.331`. `cwd`: the directory in which the program
+/// is started afterwards. Version managers such as mise choose the version by the directory, so another directory would
+/// give another answer. The project can change the behaviour of a program there, for example with its `.npmrc`. It can
+/// then also change the later start, for which the user has trusted the project.
 pub(super) async fn version_of(
     program: PathBuf,
     env: Vec<(OsString, OsString)>,
     cwd: PathBuf,
 ) -> Option<String> {
     let args = vec!["--version".into()];
-    // Dropping the program terminates it.
+    // Dropping `_running` terminates the program.
     let (_running, _stdin, output) = Program::start_with_stdio(program, args, env, cwd).ok()?;
     let mut answer = Vec::new();
     let read = output.take(ANSWER_MAX);
@@ -34,7 +37,7 @@ pub(super) async fn version_of(
     version.map(str::to_owned)
 }
 
-/// A warning about a version that was not tested. `tested`: the first, and the last tested version.
+/// A warning about a version that was not tested. `tested`: the first and the last tested version.
 pub(super) fn warning(version: Option<&str>, tested: [&str; 2]) -> Option<String> {
     let [first, last] = tested;
     let range = numbers(first)..=numbers(last);
@@ -56,7 +59,7 @@ pub(super) fn warning(version: Option<&str>, tested: [&str; 2]) -> Option<String
 /// tested. `other`: the engine to use instead.
 ///
 /// # Errors
-/// If the version is older than the tested ones.
+/// If the version is older than the tested versions.
 pub(super) fn check(
     version: Option<&str>,
     tested: [&str; 2],

@@ -1,5 +1,5 @@
 //! Translates the names of tools and of their arguments to those of Claude Code and back, so that hooks for Claude Code
-//! work here. Pure. Called by `hooks::call`.
+//! work with agent-team. Pure. Called by `hooks::call`.
 //!
 //! Arguments without a counterpart keep their names.
 
@@ -8,11 +8,11 @@ use std::path::Path;
 use agent_team_protocol::permissions::Mode;
 use serde_json::{Map, Value, json};
 
-/// The names of a tool and of its arguments, here and in Claude Code.
+/// The names of a tool and of its arguments, in agent-team and in Claude Code.
 struct Counterpart {
     ours: &'static str,
     theirs: &'static str,
-    /// Pairs: the name here, the name in Claude Code.
+    /// Pairs: the name in agent-team, and the name in Claude Code.
     arguments: &'static [(&'static str, &'static str)],
 }
 
@@ -75,7 +75,7 @@ const COUNTERPARTS: [Counterpart; 9] = [
 
 pub(super) const FILE_PATH: &str = "file_path";
 
-/// The time limit of a command: in seconds here, in milliseconds in Claude Code.
+/// The argument with the time limit of a command: in seconds in agent-team, in milliseconds in Claude Code.
 const SECONDS: &str = "timeout_seconds";
 const MILLISECONDS: &str = "timeout";
 
@@ -94,7 +94,7 @@ fn counterpart(tool: &str) -> Option<&'static Counterpart> {
     COUNTERPARTS.iter().find(|known| known.ours == tool)
 }
 
-/// The tool's name in Claude Code, or its own name if Claude Code has no such tool.
+/// The tool's name in Claude Code, or its name in agent-team if Claude Code has no such tool.
 pub(super) fn tool_name(tool: &str) -> &str {
     counterpart(tool).map_or(tool, |known| known.theirs)
 }

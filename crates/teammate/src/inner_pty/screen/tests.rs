@@ -1,4 +1,4 @@
-//! Tests of the screen's model with the output of harmless and hostile programs. Painting is tested in `pane/frame`.
+//! Tests of the model of the screen with the output of harmless and hostile programs. `pane/frame` tests the painting.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn queries_get_the_answers_of_the_model() {
     assert_eq!(answers(b"\x1b[2;5H\x1b[6n"), "\x1b[2;5R");
     assert_eq!(answers(b"\x1b[5n"), "\x1b[0n");
     assert_eq!(answers(b"\x1b[c\x1b[>c"), "\x1b[?1;2c\x1b[>1;0;0c");
-    // An answer that the terminal echoes is not answered again.
+    // An echoed answer is not answered again.
     assert_eq!(answers(b"\x1b[?1;2c\x1b[>1;0;0c"), "");
     assert_eq!(answers(b"\x1b[18t"), "\x1b[8;4;20t");
     assert_eq!(answers(b"\x1b[?2026$p"), "\x1b[?2026;0$y");
@@ -27,7 +27,7 @@ fn queries_get_the_answers_of_the_model() {
 
 #[test]
 fn nothing_that_a_program_has_set_is_answered() {
-    // Title, clipboard, colours, settings, terminal name, pixels.
+    // Queries of the title, the clipboard, colours, settings, the name of the terminal, and pixels.
     for query in [
         &b"\x1b]0;rm -rf\r\x07\x1b[21t\x1b[20t"[..],
         b"\x1b]52;c;?\x07",
@@ -109,7 +109,7 @@ fn a_selector_does_not_widen_a_character_beyond_the_screen() {
         screen.feed(b"\x1b[3;20Hx\x1b[4;20Hy");
         assert_eq!(screen.text().lines().last().map(str::trim), Some("y"));
     }
-    // Elsewhere the selector is kept.
+    // In other columns, the selector is kept.
     let (screen, _) = fed("✔\u{fe0f}".as_bytes());
     assert_eq!(screen.text(), "✔\u{fe0f}");
 }

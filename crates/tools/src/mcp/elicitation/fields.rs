@@ -127,8 +127,8 @@ impl Form {
         }
     }
 
-    /// The word that shows that the form asks for a secret. Only a form with a field for text or a number can ask for
-    /// one.
+    /// The word by which the form is recognized as a form for a secret. Only a form with a field for text or a number
+    /// can ask for a secret.
     fn secret(&self) -> Option<&'static str> {
         let is_free =
             |field: &&Field| matches!(field.kind, Kind::Text { .. } | Kind::Number { .. });
@@ -373,7 +373,7 @@ fn one_of<'a>(choices: &'a [String], text: &str) -> Result<&'a str, String> {
     }
 }
 
-/// Whether a reply can contain the name, as `name: value`, and the user sees the name as it is.
+/// Whether a reply can contain the name, as `name: value`, and the user sees the name unchanged.
 fn is_name(name: &str) -> bool {
     let is_shown = |c: char| c != ':' && c != '`' && !is_deceptive(c);
     name.chars().all(is_shown)

@@ -34,17 +34,17 @@ use crate::mcp::shared::{SERVER_GONE, STRAY};
 pub(super) type Line = Rc<str>;
 
 /// The largest size of the messages that wait for one member, in bytes. While more than half of it waits, optional
-/// messages are dropped: progress, logs and stray lines. A message that exceeds it disconnects the member.
+/// messages are dropped: progress, logs and stray lines. A message that exceeds the size disconnects the member.
 const QUEUE_BYTES: usize = 32 << 20;
 
-/// Counted for each message in addition to its length.
+/// The number of bytes that each message counts in addition to its length.
 const OVERHEAD: usize = 256;
 
 /// The largest number of requests of a server that wait for members.
 const ASKED_MAX: usize = 64;
 
-/// How long a cancelled call counts as running. A server need not stop it, and need not report that it has stopped. See
-/// [`Router::caller`].
+/// The time during which a cancelled call counts as running. A server need not stop the call, and need not report that
+/// the call has stopped. See [`Router::caller`].
 const CANCELLED_LIMIT: Duration = Duration::from_mins(1);
 
 /// The error code with which the router refuses a request of the server. JSON-RPC leaves -32099 to -32000 to
@@ -56,9 +56,9 @@ const CANCELLED: &str = "notifications/cancelled";
 const PROGRESS: &str = "notifications/progress";
 const LOG: &str = "notifications/message";
 
-/// Begins a connection since revision 2026-07-28.
+/// The method that begins a connection since revision 2026-07-28.
 const DISCOVER: &str = "server/discover";
-/// The id of the request `subscriptions/listen` to which a notification belongs.
+/// The path of the request id of `subscriptions/listen` to which a notification belongs.
 const SUBSCRIPTION: &str = "/_meta/io.modelcontextprotocol~1subscriptionId";
 /// The error code of an unsupported revision.
 const UNSUPPORTED: i32 = -32022;
@@ -71,12 +71,12 @@ pub(super) struct Router {
     /// The last number that was used, for a member or for a request.
     last: u64,
     initialization: Initialization,
-    /// The server knows `server/discover` instead of `initialize`.
+    /// Whether the server knows `server/discover` instead of `initialize`.
     is_discovered: bool,
-    /// The server has refused `initialize`. It may exit now.
+    /// Whether the server has refused `initialize`. Such a server may exit at any time.
     has_refused: bool,
     clients: BTreeMap<ClientId, Outbox>,
-    /// The requests of members that the server has not answered, by the id that the server knows.
+    /// The requests of members that the server has not answered, by the id that the server has received.
     pending: HashMap<u64, Pending>,
     /// The cancelled calls of tools that the server may still execute.
     cancelled: HashMap<u64, Cancelled>,
@@ -85,9 +85,9 @@ pub(super) struct Router {
     lists: HashMap<String, Box<RawValue>>,
     /// The first line of the server that is not JSON-RPC, as a message for members.
     stray: Option<Line>,
-    /// The requests of the server that a member has not answered, by the [`key`] of the id.
+    /// The requests of the server that no member has answered, by the [`key`] of the id.
     server_requests: HashMap<String, ClientId>,
-    /// Why the server has exited.
+    /// The reason why the server has exited.
     gone: Option<String>,
 }
 
@@ -107,7 +107,7 @@ struct Pending {
     client: ClientId,
     id: Box<RawValue>,
     token: Option<Value>,
-    /// During a call of a tool, the server may send requests to the member.
+    /// Whether this is a call of a tool. During such a call, the server may send requests to the member.
     is_call: bool,
     is_discover: bool,
     /// The [`list_key`] of the request, if its result may be kept.
@@ -129,14 +129,14 @@ impl Cancelled {
 struct Outbox {
     lines: mpsc::UnboundedSender<Line>,
     bytes: Rc<Cell<usize>>,
-    /// The result of `initialize` is queued for the member. Before that result, the member's SDK (rmcp 3.9) ignores
-    /// requests except `ping`, and notifications except logs: a request would stay unanswered.
+    /// Whether the result of `initialize` is queued for the member. Before that result, the member's SDK (rmcp 3.9)
+    /// ignores requests except `ping`, and notifications except logs: a request would have no answer.
     is_initialized: bool,
-    /// The member has sent a message.
+    /// Whether the member has sent a message.
     has_sent: bool,
 }
 
-/// The other end of an [`Outbox`].
+/// The receiving end of an [`Outbox`].
 pub(super) struct Inbox {
     lines: mpsc::UnboundedReceiver<Line>,
     bytes: Rc<Cell<usize>>,
@@ -145,7 +145,7 @@ pub(super) struct Inbox {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Delivery {
     Required,
-    /// Dropped if the member reads slowly.
+    /// The message is dropped if the member reads slowly.
     Optional,
 }
 
@@ -194,7 +194,7 @@ fn size(line: &str) -> usize {
 }
 
 impl Router {
-    /// `is_discovered`: an earlier process of the server has refused `initialize`.
+    /// `is_discovered`: whether an earlier process of the server has refused `initialize`.
     pub(super) fn new(is_discovered: bool) -> Self {
         Self {
             is_discovered,
@@ -444,7 +444,7 @@ impl Router {
         (!has_failed).then(|| line_of(&initialized))
     }
 
-    /// Passes a request of the server on to a member, or refuses it.
+    /// Passes a request of the server to a member, or refuses the request.
     fn ask(&mut self, method: &str, id: &RawValue, line: &str) -> Option<Line> {
         let client = match method {
             _ if self.server_requests.len() >= ASKED_MAX => {
@@ -488,7 +488,7 @@ impl Router {
         }
     }
 
-    /// The member that a notification of a subscription is for, and the notification with the member's own id.
+    /// The recipient of a notification of a subscription, and the notification with the recipient's own id.
     fn subscribed(&self, method: &str, params: Option<&RawValue>) -> Option<(ClientId, Line)> {
         let mut params: Value = serde_json::from_str(params?.get()).ok()?;
         let subscription = params.pointer_mut(SUBSCRIPTION)?;
@@ -560,7 +560,7 @@ impl Router {
         self.clients.remove(&client);
     }
 
-    /// Informs all members, also later ones, about a line of the server that is not JSON-RPC.
+    /// Informs all members, including later ones, about a line of the server that is not JSON-RPC.
     pub(super) fn report_stray(&mut self, text: &str) {
         let params = json!({ "line": text });
         let line = line_of(&json!({"jsonrpc": "2.0", "method": STRAY, "params": params}));
@@ -571,8 +571,8 @@ impl Router {
         self.stray = Some(line);
     }
 
-    /// Drops the lists that a notification reports as changed. The answer to a request in flight can be the old list, so
-    /// it is not kept.
+    /// Drops the lists that a notification reports as changed. The answer to a request in flight can be the old list,
+    /// so this answer is not kept either.
     fn drop_lists(&mut self, method: &str) {
         let changed = method.strip_prefix("notifications/");
         let Some(changed) = changed.and_then(|it| it.strip_suffix("/list_changed")) else {
@@ -650,7 +650,7 @@ fn list_key(method: &str, params: Option<&RawValue>) -> Option<String> {
     Some(format!("{method} {}", params["cursor"]))
 }
 
-/// The id of a server's request in one spelling. A member's answer can spell a string with other escapes.
+/// The id of a server's request in one spelling. In a member's answer, the same string can have other escapes.
 fn key(id: &RawValue) -> String {
     let value: Result<Value, _> = serde_json::from_str(id.get());
     value.map_or_else(|_| id.get().to_owned(), |value| value.to_string())
@@ -662,7 +662,7 @@ fn request(id: u64, method: &str, params: Option<&str>) -> Line {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":{method}{params}}}\n").into()
 }
 
-/// A response with the server's own text, in which no number is rounded.
+/// A response with the original text of `value`, so that no number is rounded.
 fn response(id: &RawValue, kind: &str, value: &RawValue) -> Line {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"{kind}\":{value}}}\n").into()
 }

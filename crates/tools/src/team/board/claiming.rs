@@ -57,7 +57,7 @@ async fn take(team_context: &TeamContext, task: Option<TaskId>) -> Result<TaskAn
 async fn results_before(team_context: &TeamContext, task: &TaskView) -> String {
     let mut text = String::new();
     for before in &task.after {
-        // Ignore a failure: the claim holds without these results, and `list_tasks` shows them.
+        // Ignore a failure: the claim is valid without these results, and `list_tasks` shows them.
         if let Ok(before) = team_context
             .ask::<TaskShow>(OneTask { task: *before })
             .await

@@ -54,7 +54,8 @@ pub(super) async fn complete(
             "{task} is not completed: the result is empty. State what was done and where, and how it was checked"
         )));
     }
-    // Check ownership before the verify line runs: it may take long, and a former owner must not start it.
+    // Check ownership before the verify line runs: the line may run for a long time, and a former owner must not start
+    // it.
     generation(&team_context, task).await?;
     let view = team_context.call::<TaskShow>(OneTask { task }).await?;
     if let Some(line) = &view.verify {

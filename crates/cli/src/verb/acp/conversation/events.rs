@@ -125,7 +125,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// The goal of a stopped lead continues with its next launch. Prompts do not wait for that launch.
+    /// The goal of a stopped lead continues with its next launch. Prompts wait for that launch only if the supervisor
+    /// starts it without the user.
     async fn on_lead_stopped(&mut self, next: &Next) -> Result<(), SessionEnd> {
         match next {
             Next::Hold { reason } => {
@@ -146,7 +147,7 @@ impl Conversation {
         }
     }
 
-    /// How the user starts a lead that does not run, as a line of its own. Empty for other leads.
+    /// A line with the command that starts the lead, if the lead does not run. Empty for a running lead.
     async fn restart_hint(&mut self) -> Result<String, SessionEnd> {
         let team = self.calls.query::<TeamShow>(Nothing {}).await?;
         let mut members = team.members.into_iter();
@@ -197,7 +198,7 @@ impl Conversation {
         self.goal.as_ref().is_some_and(|goal| goal.run == run)
     }
 
-    /// The followed goal has ended, with this text.
+    /// The followed goal has ended: sends this text, and answers the prompts with `stop`.
     async fn end_goal(&mut self, text: Option<&str>, stop: StopReason) -> Result<(), SessionEnd> {
         self.board.outdate();
         self.refresh_board().await?;

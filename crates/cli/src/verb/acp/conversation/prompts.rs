@@ -17,7 +17,7 @@ use super::super::wire::{self, Prompt, StopReason};
 use super::{Conversation, Goal, SessionEnd};
 
 impl Conversation {
-    /// Gives the lead a goal, or a message if a goal is under way. Returns why the prompt has already ended, if so.
+    /// Gives the lead a goal, or a message if a goal is under way. Returns the reason if the prompt has already ended.
     pub(super) async fn prompt(&mut self, params: &Value) -> Result<Option<StopReason>, RpcFault> {
         let Prompt { prompt } = wire::parse(params)?;
         let text = text_of(prompt).map_err(|why| wire::invalid(&why))?;
@@ -40,7 +40,7 @@ impl Conversation {
         }
     }
 
-    /// Sends the lead a message about the goal under way: the reply, if the lead has asked the user.
+    /// Sends the lead a message about the goal under way. The message is the reply if the lead has asked the user.
     async fn join(&mut self, text: String) -> Result<Option<StopReason>, RpcFault> {
         let list = ListRequests { all: false };
         let open = self.calls.query::<RequestList>(list).await;
@@ -91,7 +91,8 @@ impl Conversation {
         message.map_err(|why| wire::invalid(&format!("cannot use the command: {why}")))
     }
 
-    /// The slash commands of the lead. A supervisor of an earlier version lists none.
+    /// The slash commands of the lead. Empty if the call fails, for example because the supervisor is of an earlier
+    /// version.
     async fn commands(&mut self) -> Vec<CommandFile> {
         let member = self.lead.clone();
         let listed = self.calls.query::<MemberCommands>(OneMember { member });
@@ -116,7 +117,7 @@ impl Conversation {
         self.send([update]).await;
     }
 
-    /// A session of an earlier editor continues: its goal may be under way.
+    /// Follows the goal under way, if there is one: the session of an earlier editor continues.
     pub(super) async fn follow_goal_under_way(&mut self) -> Result<(), SessionEnd> {
         let goal = self.calls.query::<TeamShow>(Nothing {}).await?.goal;
         if let Some(goal) = goal.filter(|goal| goal.state == RunState::UnderWay) {
@@ -148,7 +149,7 @@ impl Conversation {
             self.end_prompts(StopReason::Cancelled).await;
             return Ok(());
         };
-        // The call cancels the goal under way, which may already be the next one of another client.
+        // The call cancels the goal under way, which may already be the next goal, of another client.
         if self.calls.query::<RunShow>(Nothing {}).await?.run != run {
             return Ok(());
         }

@@ -1,5 +1,5 @@
-//! Chooses the pane of a tab to split for the next member. iTerm2 halves the split pane and refuses only when almost
-//! nothing is left, so the minimum size of a pane is enforced here.
+//! Chooses the pane of a tab to split for the next member. Used by [`super::start`]. iTerm2 halves the split pane and
+//! refuses only when almost nothing is left, so this file enforces the minimum size of a pane.
 
 use agent_team_protocol::spec::Layout;
 
@@ -8,7 +8,7 @@ use super::wire::Direction;
 /// Minimum columns and rows of a pane.
 const MIN_SIZE: (u16, u16) = (40, 6);
 
-/// The divider between two panes takes one cell.
+/// The size of the smaller half after a split. The divider between the halves takes one cell.
 fn half(cells: u16) -> u16 {
     cells.saturating_sub(1) / 2
 }
@@ -36,7 +36,7 @@ pub(super) fn next(
         false => down(size).or(across(size)),
     };
     let mut all: Vec<(usize, (u16, u16))> = sizes.iter().copied().enumerate().collect();
-    // The largest first; of equal sizes the oldest.
+    // Sort by size, the largest pane first. Among panes of one size, the oldest stays first.
     all.sort_by_key(|(_, (columns, rows))| {
         std::cmp::Reverse(u32::from(*columns) * u32::from(*rows))
     });

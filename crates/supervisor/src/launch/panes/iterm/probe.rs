@@ -112,7 +112,7 @@ async fn find(
     Ok(site)
 }
 
-/// The socket of the app for the user with this home directory.
+/// The socket of the caller's app.
 fn socket(caller: &CallerIterm) -> PathBuf {
     let suite = caller.suite.as_deref().unwrap_or("iTerm2");
     Path::new(&caller.home)

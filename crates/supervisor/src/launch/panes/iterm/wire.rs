@@ -1,9 +1,9 @@
-//! The messages of iTerm2's API that we use: protobuf (proto2), one message per binary WebSocket frame. Used by
-//! [`super::app`].
+//! The messages of iTerm2's API that this backend uses: protobuf (proto2), one message per binary WebSocket frame. Used
+//! by [`super::app`].
 //!
-//! Written by hand from the app's published `api.proto`, with only the fields that we set or read. The field numbers
-//! are the interface. The end-to-end tests verify them against a server built from the message classes of the app's
-//! own client library.
+//! Written by hand from the app's published `api.proto`, with only the fields that this backend sets or reads. The
+//! field numbers are the interface. The end-to-end tests verify them against a server built from the message classes of
+//! the app's own client library.
 
 #[cfg(test)]
 mod tests;
@@ -136,7 +136,7 @@ pub(super) struct Summary {
     pub(super) grid_size: Option<Size>,
 }
 
-/// In cells.
+/// A size in cells.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub(super) struct Size {
     #[prost(int32, optional, tag = "1")]
@@ -194,7 +194,7 @@ pub(super) enum SplitStatus {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct CreateTab {
-    /// Absent: a new window.
+    /// The window of the new tab; absent for a new window.
     #[prost(string, optional, tag = "2")]
     pub(super) window_id: Option<String>,
     #[prost(message, repeated, tag = "5")]
@@ -352,7 +352,7 @@ pub(super) struct Invoke {
     pub(super) method: Option<Method>,
     #[prost(string, optional, tag = "5")]
     pub(super) invocation: Option<String>,
-    /// Seconds.
+    /// The time limit in seconds.
     #[prost(double, optional, tag = "6")]
     pub(super) timeout: Option<f64>,
 }

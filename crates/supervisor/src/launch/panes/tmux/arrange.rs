@@ -1,13 +1,13 @@
 //! Lays out windows again after their size has changed. Called by the team's launcher.
 //!
-//! - A window is *cramped* if it has several panes, all of them members', none zoomed and one smaller than the minimum,
-//!   and if it has changed its size since its last layout. The panes that do not fit move to later windows with room,
-//!   then to new windows; the active pane stays. The cramped window is laid out again. While panes still need a place,
-//!   each later window without a zoomed pane is laid out again too, even if no pane joins it or a pane of the user is
-//!   in it.
-//! - If no window is cramped, a window has changed its size, and fewer windows have room for all panes, the panes of
-//!   the last windows move to the first windows. A window that panes join is laid out again. Nothing moves if a window
-//!   contains a pane of the user or a zoomed pane.
+//! - A window is *cramped* if it has changed its size since its last layout and one of its panes is smaller than the
+//!   minimum. A window with a single pane, a pane of the user or a zoomed pane is never cramped. The panes that do not
+//!   fit move to later windows with room, then to new windows; the active pane stays. The cramped window is laid out
+//!   again. While panes still need a place, each later window without a zoomed pane is laid out again too, even if no
+//!   pane joins it or a pane of the user is in it.
+//! - If no window is cramped and a window has changed its size, fewer windows may have room for all panes. The panes of
+//!   the last windows then move to the first windows. A window that panes join is laid out again. Nothing moves if a
+//!   window contains a pane of the user or a zoomed pane.
 //!
 //! All other windows keep their layouts, which the user may have changed.
 
@@ -111,7 +111,7 @@ impl TmuxPanes {
                 commands.extend(select_layouts(&window.id, frame, count));
             }
         }
-        // The user keeps looking at the same pane.
+        // Keep the active pane visible.
         let is_shown = |it: &&TeamWindow| it.members.iter().any(|pane| pane.window_active);
         if let Some(shown) = emptied.iter().find(is_shown)
             && let Some(target) = targets.get(&shown.window.active)

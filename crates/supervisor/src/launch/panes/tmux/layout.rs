@@ -1,5 +1,5 @@
-//! The number of panes per window, and their layout. The limits are our own: tmux refuses a split only when nothing is
-//! left to split, and some of its layouts never refuse but create panes without rows.
+//! The number of panes per window, and their layout. This file sets the limits: tmux refuses a split only when nothing
+//! is left to split, and some of its layouts never refuse but create panes without rows.
 //!
 //! ```text
 //! main-vertical:   ┌──────┬─────┬─────┐   the lead, or the first member, beside a grid of the others, filled column by
@@ -40,7 +40,7 @@ impl Frame {
         self.size.1.into()
     }
 
-    /// The layout used at this size: layouts with panes side by side need room for two.
+    /// The layout used at this size: layouts with panes side by side need room for two panes.
     fn fitting(self) -> Layout {
         if self.columns() > 2 * MIN_SIZE.0 {
             self.layout
@@ -93,7 +93,7 @@ impl Frame {
         let columns = grid_columns(others, most, height);
         let (mut parts, mut left) = (Vec::new(), 0);
         if self.first {
-            // Half of the window if the others are in one column.
+            // The main pane gets half of the window if the other panes are in one column.
             let main = if columns < 2 {
                 width / 2
             } else {
@@ -245,7 +245,7 @@ mod tests {
         assert_eq!(frame(Layout::MainVertical, (81, 24)).capacity(), 4);
         assert_eq!(frame(Layout::EvenHorizontal, (200, 49)).capacity(), 4);
         assert_eq!(frame(Layout::EvenVertical, (200, 49)).capacity(), 7);
-        // Four columns of five rows.
+        // The grid has four columns of five rows.
         assert_eq!(frame(Layout::Tiled, (200, 49)).capacity(), 20);
         assert_eq!(frame(Layout::Windows, (200, 49)).capacity(), 1);
     }
@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn checksum_matches_tmux() {
-        // From `tmux list-windows` of tmux 3.3a.
+        // Output of `tmux list-windows` of tmux 3.3a.
         assert_eq!(
             checked("159x48,0,0{79x48,0,0,0,79x48,80,0,1}"),
             "d463,159x48,0,0{79x48,0,0,0,79x48,80,0,1}"

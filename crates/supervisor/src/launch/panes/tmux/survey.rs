@@ -1,5 +1,6 @@
-//! Lists the panes of a tmux server and assigns them to members by the tags that we set on them. Tags are the only
-//! criterion, so that a restarted supervisor finds its panes again.
+//! Parses the list of a server's panes (`Survey`), and assigns panes to members by the tags that this backend sets.
+//! Called by the other files of this backend. Only the tags count, so that a restarted supervisor finds its panes
+//! again.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +9,12 @@ use agent_team_protocol::TeamId;
 use super::call::Command;
 use super::server::Server;
 
-/// Pane options that name the owner. A pane without them is not ours, wherever it is.
+/// Pane options that name the owner. A pane without them belongs to the user, even in a window of the team.
 pub(super) const TEAM_TAG: &str = "@agent_team_team";
 pub(super) const MEMBER_TAG: &str = "@agent_team_member";
 pub(super) const LAUNCH_TAG: &str = "@agent_team_launch";
-/// Options of our windows and sessions that name the team. The names differ from those of panes, because a pane
-/// inherits options of its window.
+/// Options of windows and sessions of agent-team that name the team. The names differ from those of panes, because a
+/// pane inherits options of its window.
 pub(super) const WINDOW_TAG: &str = "@agent_team_window";
 pub(super) const SESSION_TAG: &str = "@agent_team_session";
 
@@ -43,7 +44,7 @@ pub(super) struct Pane {
     pub(super) window_active: bool,
     pub(super) active: bool,
     pub(super) zoomed: bool,
-    /// The team of its session, window and pane; empty if not ours.
+    /// The teams in the tags of its session, of its window and of the pane itself; empty without a tag.
     pub(super) session_team: String,
     pub(super) window_team: String,
     pub(super) team: String,
@@ -88,7 +89,7 @@ pub(super) struct Window {
     pub(super) session: String,
     pub(super) id: String,
     pub(super) size: (u16, u16),
-    /// Number of panes in the window, including panes that are not ours.
+    /// Number of panes in the window, including the user's panes.
     pub(super) panes: usize,
     /// The team's last pane, which is split next.
     pub(super) last: String,
@@ -120,7 +121,7 @@ impl Survey {
     }
 
     /// Adds a pane. If a window is linked into several sessions, its panes are listed once for each session; the entry
-    /// of our own session wins.
+    /// with a tagged session wins.
     pub(super) fn add(&mut self, pane: Pane) {
         match self.panes.iter_mut().find(|known| known.id == pane.id) {
             Some(known) if known.session_team.is_empty() => *known = pane,
@@ -184,7 +185,7 @@ impl Survey {
         windows.into_values().collect()
     }
 
-    /// The team's session on our own server.
+    /// The team's session on agent-team's server.
     pub(super) fn session_of(&self, team: &TeamId) -> Option<&str> {
         let pane = self
             .panes

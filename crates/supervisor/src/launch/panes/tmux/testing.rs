@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The tmux to test with. `None`, which skips the test, only if `AGENT_TEAM_TEST_NO_TMUX` is set.
+/// The tmux binary for a test. `None` only if `AGENT_TEAM_TEST_NO_TMUX` is set: the test is then skipped.
 pub(crate) fn tmux_or_skip() -> Option<PathBuf> {
     if std::env::var_os("AGENT_TEAM_TEST_NO_TMUX").is_some() {
         println!("SKIPPED: AGENT_TEAM_TEST_NO_TMUX is set");
@@ -42,7 +42,7 @@ impl Server {
             "-d",
             "-s",
             "theirs",
-            // Otherwise tmux names the window after its process, which for a moment is tmux itself.
+            // Without a name, tmux names the window after its process, which for a moment is tmux itself.
             "-n",
             "window",
             "-x",

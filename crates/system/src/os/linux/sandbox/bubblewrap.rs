@@ -80,8 +80,8 @@ pub(super) fn arguments(
         match mount {
             Mount::Empty if path.is_dir() => {
                 args.extend(["--tmpfs".into(), path.into()]);
-                // Skip if a writable mount covers this one at the same path: the remount, which comes after all mounts,
-                // would make the writable mount read-only.
+                // Skip the remount if a writable mount at the same path covers this mount: the remount, which comes
+                // after all mounts, would make the writable mount read-only.
                 if !profile.writable.iter().any(|writable| writable == path) {
                     empty.extend(["--remount-ro".into(), path.into()]);
                 }
@@ -141,8 +141,8 @@ fn mounts(profile: &Profile) -> Vec<(&Path, Mount<'_>)> {
     let protected = existing(&profile.protected).filter(|path| !is_hidden(path));
     let kept: Vec<&Path> = protected.chain(absent).collect();
     // A mount point cannot be renamed, but its parent directories can: the program could move the protected path away
-    // with its parent and create another in its place. So each writable ancestor becomes a mount point too. A protected
-    // ancestor must not get a writable mount, which would cover its read-only mount.
+    // with its parent and create another file or directory in its place. So each writable ancestor becomes a mount
+    // point too. A protected ancestor must not get a writable mount, which would cover its read-only mount.
     let below_writable = |path: &&Path| {
         let mut writable = profile.writable.iter();
         writable.any(|writable| path.starts_with(writable) && path != writable)

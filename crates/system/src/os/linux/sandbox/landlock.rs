@@ -25,7 +25,7 @@ const LANDLOCK: ABI = ABI::V6;
 /// The oldest sufficient ABI: version 2 adds control over renames between directories, 3 over truncation.
 const LANDLOCK_NEEDED: ABI = ABI::V3;
 
-/// The devices that may be used. Others include disks and users' terminals.
+/// The devices that may be used. Other devices include disks and users' terminals.
 const DEVICES: [&str; 5] = [
     "/dev/null",
     "/dev/zero",
@@ -34,7 +34,7 @@ const DEVICES: [&str; 5] = [
     "/dev/urandom",
 ];
 
-/// Checks that no hidden path is within a writable one.
+/// Checks that no hidden path is within a writable path.
 pub(super) fn supports(profile: &Profile) -> io::Result<()> {
     let hidden = profile.hidden.iter().chain(&profile.scratch);
     let within = hidden.filter(|hidden| hidden.exists()).find_map(|hidden| {

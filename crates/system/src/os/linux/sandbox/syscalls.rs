@@ -143,7 +143,7 @@ pub(super) fn bytes(filter: &BpfProgram) -> Vec<u8> {
     bytes
 }
 
-/// Applies a filter to this thread; it cannot be removed. Makes only system calls.
+/// Applies a filter to this thread; the filter cannot be removed. Makes only system calls.
 pub(super) fn apply(filter: &BpfProgram) -> io::Result<()> {
     // Converting the crate's error would allocate, which is not allowed between fork and exec.
     seccompiler::apply_filter(filter).map_err(|_| io::Error::last_os_error())

@@ -1,10 +1,10 @@
-//! The shell line of a command that Codex reports: it quotes the words of `/bin/bash -lc LINE` into one text. Called by
-//! `codex`.
+//! Reads the shell line from a command that Codex reports: Codex quotes the words of `/bin/bash -lc LINE` into one
+//! text. Called by `codex`.
 
 /// The characters that Codex leaves without quotes.
 const PLAIN: &str = "_-./:=@%+^,]";
 
-/// The line that bash executes. Another command, and a text that is not understood, are returned as they are.
+/// The line that bash executes. Returns another command, or a text that cannot be parsed, unchanged.
 pub(super) fn shell_line(command: &str) -> String {
     let words = words(command);
     match words.iter().flatten().collect::<Vec<_>>().as_slice() {
@@ -26,7 +26,7 @@ pub(super) fn shell_line(command: &str) -> String {
     }
 }
 
-/// The words of a quoted command. `None`: the text is not only quoted words, so a shell would expand it.
+/// The words of a quoted command. `None`: the text contains more than quoted words, so a shell would expand it.
 fn words(command: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

@@ -1,5 +1,5 @@
-//! Items of a conversation of Codex in the form of the Agent Client Protocol, in which the permission questions and the
-//! pane show them. Called by `codex`.
+//! Converts items of a conversation of Codex to the form of the Agent Client Protocol, for the permission questions and
+//! the pane. Called by `codex`.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use super::command::shell_line;
 pub(super) struct Change {
     path: PathBuf,
     kind: ChangeKind,
-    /// The content of a new or removed file; otherwise the difference, without its header.
+    /// The content of a new or removed file; for other changes, the diff without its header.
     diff: String,
 }
 
@@ -88,7 +88,7 @@ pub(super) fn call(item: &Value) -> Option<ToolCall> {
         tool_call_id: text("id").to_owned(),
         title: Some(title),
         kind: Some(kind.to_owned()),
-        // An item without a status has ended once it is reported.
+        // An item without a status has already ended when Codex reports it.
         status: status(text("status")).or_else(|| Some("completed".to_owned())),
         content: (!content.is_empty()).then_some(content),
         locations: None,

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-/// The only mode: with others, Codex changes files without asking.
+/// The only mode that is used: in other modes, Codex changes files without asking.
 pub(super) const MODE: &str = "read-only";
 
 pub(super) const APPROVALS: &str = "on-request";
 
-/// With another reviewer, a model decides.
+/// The only reviewer that is used: other reviewers let a model decide.
 pub(super) const REVIEWER: &str = "user";
 
 /// The arguments of the server. The settings apply to conversations that the user begins in the interface, too.

@@ -22,7 +22,7 @@ const ATTEMPT_INTERVAL: Duration = Duration::from_millis(20);
 /// The largest message, in bytes: the limit of `json_rpc`.
 const MESSAGE_MAX: usize = 16 << 20;
 
-/// The number of bytes between the connection and `json_rpc` that wait to be read.
+/// The number of unread bytes between the connection and `json_rpc`.
 const BUFFER: usize = 64 << 10;
 
 /// Connects to the server, once it listens. Returns a stream of lines. Must be called within a tokio runtime.
@@ -59,7 +59,7 @@ async fn open(stream: UnixStream) -> io::Result<WebSocketStream<UnixStream>> {
     Ok(stream)
 }
 
-/// Converts until one side closes its connection, and closes the other.
+/// Converts in both directions until one side closes its connection, then closes the other connection.
 async fn convert(stream: WebSocketStream<UnixStream>, lines: DuplexStream) {
     let (to_server, from_server) = stream.split();
     let (read, written) = tokio::io::split(lines);

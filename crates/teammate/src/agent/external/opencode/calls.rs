@@ -1,5 +1,5 @@
-//! Calls of OpenCode's tools in the form of the Agent Client Protocol, in which the permission questions and the pane show
-//! them. Called by `opencode`.
+//! Converts calls of OpenCode's tools to the form of the Agent Client Protocol, for the permission questions and the
+//! pane. Called by `opencode`.
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,8 @@ pub(super) fn call(part: &Value) -> Option<ToolCall> {
     })
 }
 
-/// The call that a permission is asked for. `input`: of the tool, if it is known. `cwd`: the directory of the server.
+/// The call for which OpenCode asks permission. `input`: the input of the tool, if it is known. `cwd`: the directory of
+/// the server.
 pub(super) fn asked_call(asked: &Value, input: Option<&Value>, cwd: &Path) -> ToolCall {
     let permission = text(&asked["permission"]);
     let metadata = &asked["metadata"];
@@ -67,7 +68,7 @@ pub(super) fn asked_call(asked: &Value, input: Option<&Value>, cwd: &Path) -> To
             let names: Vec<_> = changes.iter().map(|(path, _)| path.display()).collect();
             let names: Vec<_> = names.iter().map(ToString::to_string).collect();
             call.title = Some(format!("edit {}", names.join(", ")));
-            // Several files, and a file that is moved or removed, are not one edit.
+            // A change of several files, or of a file that is moved or removed, is not one edit.
             let is_one = changes.len() == 1 && count(&asked["patterns"]) == 1 && is_plain(metadata);
             call.kind = Some(if is_one { "edit" } else { "move" }.to_owned());
             call.locations = Some(locations(changes.iter().map(|(path, _)| path.clone())));
@@ -105,13 +106,13 @@ pub(super) fn asked_call(asked: &Value, input: Option<&Value>, cwd: &Path) -> To
     call
 }
 
-/// The id of the call that a permission is asked for, or else that of the request.
+/// The id of the call for which OpenCode asks permission, or else the id of the request.
 pub(super) fn asked_id(asked: &Value) -> &str {
     let call = asked["tool"]["callID"].as_str();
     call.unwrap_or_else(|| text(&asked["id"]))
 }
 
-/// The changed files, and their differences. A patch of several files lists them in `files`.
+/// The changed files, and their diffs. A patch of several files lists them in `files`.
 fn changes(metadata: &Value) -> Vec<(PathBuf, String)> {
     let files = metadata["files"].as_array().into_iter().flatten();
     let files: Vec<_> = files.collect();
@@ -127,7 +128,7 @@ fn changes(metadata: &Value) -> Vec<(PathBuf, String)> {
     changes.collect()
 }
 
-/// Whether the metadata describes the change of one file, at an absolute path.
+/// Whether the metadata describes the change of one file at an absolute path.
 fn is_plain(metadata: &Value) -> bool {
     let files = metadata["files"].as_array();
     let is_update = |file: &Value| {

@@ -1,7 +1,7 @@
 //! The HTTP server of OpenCode: its program, requests, and the stream of events. Called by `opencode`.
 //!
-//! Each member has a server of its own at a port of this machine. It accepts only requests with a password, which the
-//! worker creates for each start.
+//! Each member has its own server at a port of this machine. The server accepts only requests with a password, which
+//! the worker creates for each start.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -25,10 +25,10 @@ use super::settings::{HOST, PASSWORD, USER, USERNAME};
 /// The beginning of the line with which the server reports its address.
 const LISTENING: &str = "opencode server listening on ";
 
-/// The time limit of the start. The program looks for updates and loads its plugins first.
+/// The time limit of the start. The program first checks for a new version and loads its plugins.
 const START_LIMIT: Duration = Duration::from_secs(45);
 
-/// The number of bytes in which the address is searched.
+/// The largest number of bytes of output in which the worker searches for the address.
 const ADDRESS_MAX: u64 = 64 << 10;
 
 /// The time limit of a request. The first request of a directory loads the settings and connects the MCP servers.
@@ -40,13 +40,13 @@ const ANSWER_MAX: usize = 16 << 20;
 /// The largest text of a refusal that is shown, in characters.
 const REFUSAL_MAX: usize = 300;
 
-/// The time after which a stream without events counts as closed. The server sends an event each 10 seconds.
+/// The time after which a stream without events counts as closed. The server sends an event every 10 seconds.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
-/// The number of events that wait for the loop. The server waits for room.
+/// The largest number of events that wait for the loop. When it is reached, the server must wait.
 const EVENTS_MAX: usize = 256;
 
-/// A server that runs. Dropping it kills the program.
+/// A running server. Dropping it kills the program.
 pub(super) struct Server {
     pub(super) program: RunningProgram,
     pub(super) api: Api,
@@ -64,10 +64,10 @@ struct Address {
     directory: String,
 }
 
-/// Why a request failed. For the user.
+/// Why a request failed. The text is for the user.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// The object of the request does not exist, or no longer exists.
+    /// The resource of the request does not exist, or no longer exists.
     Missing,
     Other(String),
 }
@@ -107,7 +107,7 @@ impl Server {
         env.retain(|(name, _)| name != PASSWORD && name != USERNAME);
         env.push((PASSWORD.into(), (&password).into()));
         let mut args: Vec<OsString> = program.args.iter().map(OsString::from).collect();
-        // Arguments take precedence over the user's settings, which could name an address of the network.
+        // Arguments take precedence over the user's settings, which could name an address of another network.
         args.extend(["serve", "--hostname", HOST, "--port", "0"].map(OsString::from));
         let (mut running, stdout) = RunningProgram::start(program, args, env)?;
         let url = tokio::select! {
@@ -132,7 +132,8 @@ fn directory(path: &Path) -> std::io::Result<String> {
     text.map(str::to_owned)
 }
 
-/// The address that the server prints. The rest of its output is read and dropped: a full pipe would stop the server.
+/// The address that the server prints. A task reads and drops the rest of the output: a full pipe would stop the
+/// server.
 async fn address(stdout: pipe::Receiver) -> Result<Url, String> {
     let mut lines = BufReader::new(stdout.take(ADDRESS_MAX)).lines();
     let url = loop {
@@ -205,7 +206,7 @@ impl Api {
             if !status.is_success() {
                 return Err(Refusal::Other(refusal(status.as_u16(), &text)));
             }
-            // Accepted prompts have no content. A path that the server does not know answers with a page for browsers.
+            // The answer to an accepted prompt is empty. For an unknown path, the server answers with an HTML page.
             match text.is_empty() {
                 true => Ok(Value::Null),
                 false => serde_json::from_slice(&text).map_err(|_| {
@@ -248,7 +249,7 @@ impl Api {
         request.send().await.map_err(unreachable)
     }
 
-    /// Opens the stream of events. It contains everything that happens after this future has completed.
+    /// Opens the stream of events. It contains every event after this future has completed.
     ///
     /// # Errors
     /// If the server refuses the stream.
@@ -300,7 +301,7 @@ impl Events {
             return Ok(event);
         }
         if self.reading.is_finished() {
-            // The handle is not polled again after this: the loop ends with the stream.
+            // The handle is not polled again afterwards: the loop ends with the stream.
             return Err((&mut self.reading)
                 .await
                 .unwrap_or_else(|error| error.to_string()));
@@ -322,7 +323,7 @@ async fn content(mut response: Response) -> Result<Vec<u8>, Refusal> {
     Ok(text)
 }
 
-/// The error without the address: the address is the same for all requests.
+/// The error without the address, which is the same for all requests.
 fn unreachable(error: reqwest::Error) -> Refusal {
     Refusal::Other(format!(
         "its server cannot be reached: {}",

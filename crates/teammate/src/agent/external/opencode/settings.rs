@@ -1,14 +1,14 @@
-//! The settings with which OpenCode asks the user about each call, and knows its team. Called by `opencode`.
+//! The settings that make OpenCode ask the user about each call, and that connect it to its team. Called by `opencode`.
 //!
-//! They are merged over the settings of the user and of the project, and are in no file of OpenCode.
+//! OpenCode merges these settings over those of the user and of the project. No file of OpenCode contains them.
 
 use std::ffi::OsString;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-/// The tools about which OpenCode does not ask: those of the MCP server `team`, by the names that OpenCode gives them, and its
-/// own list of steps, which changes nothing else.
+/// The tools about which OpenCode does not ask: the tools of the MCP server `team`, by the names that OpenCode gives
+/// them, and OpenCode's own list of steps, which changes nothing else.
 const UNASKED: [&str; 2] = ["team_*", "todowrite"];
 
 /// The variable with settings.
@@ -17,10 +17,10 @@ pub(super) const CONFIG: &str = "OPENCODE_CONFIG_CONTENT";
 /// The variable with the password of the server, which its interface reads, too.
 pub(super) const PASSWORD: &str = "OPENCODE_SERVER_PASSWORD";
 
-/// The variable with another user name than [`USER`].
+/// The variable that replaces the user name [`USER`].
 pub(super) const USERNAME: &str = "OPENCODE_SERVER_USERNAME";
 
-/// The user name of the server, unless a variable names another.
+/// The user name of the server, unless [`USERNAME`] is set.
 pub(super) const USER: &str = "opencode";
 
 /// The address of this machine at which the server listens.
@@ -41,8 +41,8 @@ pub(super) fn config(tools: &[OsString], rules: &Path) -> String {
     settings.to_string()
 }
 
-/// Makes a program connect directly to the server of this machine: the interface would send its requests to the proxy of the
-/// environment, which reaches another machine.
+/// Makes a program connect directly to the server of this machine. Otherwise, the interface would send its requests to
+/// the proxy of the environment, which reaches another machine.
 pub(super) fn without_proxy(env: &mut Vec<(OsString, OsString)>) {
     for name in ["no_proxy", "NO_PROXY"] {
         let mut except = OsString::from(HOST);
@@ -57,8 +57,8 @@ pub(super) fn without_proxy(env: &mut Vec<(OsString, OsString)>) {
     }
 }
 
-/// The permissions of a conversation. They take precedence over all settings, also over the tools that the user's
-/// settings allow by name.
+/// The permissions of a conversation. They take precedence over all settings, even over the user's settings that allow
+/// a tool by name.
 pub(super) fn permissions() -> Vec<Value> {
     let rule =
         |tool: &str, action: &str| json!({ "permission": tool, "pattern": "*", "action": action });

@@ -1,4 +1,4 @@
-//! A turn of a conversation of OpenCode, and the texts of this client. Used by `opencode` and its other files.
+//! A turn of a conversation of OpenCode, and the worker's texts. Used by `opencode` and its other files.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,17 +8,17 @@ use tokio::time::Instant;
 
 use super::super::outcome::{Outcome, TurnEnd};
 
-/// A text of this client that the conversation does not contain yet.
+/// A text of the worker that the conversation does not contain yet.
 pub(super) struct Sent {
     pub(super) kind: SentKind,
-    /// Set once the server has accepted the text: the conversation must contain it before.
+    /// The time at which the conversation must contain the text. Set once the server has accepted the text.
     pub(super) deadline: Option<Instant>,
 }
 
 pub(super) enum SentKind {
     /// A prompt of the loop.
     Prompt(TurnEnd),
-    /// A message during a turn.
+    /// A message during a turn. The sender reports that the conversation contains the message.
     Message(oneshot::Sender<bool>),
 }
 
@@ -33,17 +33,17 @@ pub(super) struct Turn {
     pub(super) texts: HashMap<String, Text>,
     /// The agent has written text since its last call.
     pub(super) has_text: bool,
-    /// The calls that are shown.
+    /// The calls that are shown and have not ended.
     pub(super) calls: HashSet<String>,
     /// Why the last answer of the model has failed.
     pub(super) failure: Option<Outcome>,
-    /// Why the last answer of the model has ended.
+    /// The reason with which the last answer of the model has ended.
     pub(super) finish: Value,
     /// The user has rejected a call without a reason, which ends the turn.
     pub(super) is_rejected: bool,
-    /// When the turn ends although an answer is not complete.
+    /// The time at which the turn ends although an answer is not complete.
     pub(super) settles_at: Option<Instant>,
-    /// The number of heartbeats at which the server had no turn.
+    /// The number of consecutive heartbeats at which the server ran no turn of the conversation.
     pub(super) idle_beats: u32,
 }
 
