@@ -23,13 +23,13 @@ model = \"openai/ada\"
 
 /// A team whose members query this server, and edit files without permission requests.
 pub(crate) fn rig(server: &FakeModelServer) -> Rig {
-    let rig = asking(server);
+    let rig = rig_with_requests(server);
     rig.set_settings("[permissions]\nmode = \"accept-edits\"\n");
     rig
 }
 
 /// The team of [`rig`] in the mode that requires permission for edits.
-pub(crate) fn asking(server: &FakeModelServer) -> Rig {
+pub(crate) fn rig_with_requests(server: &FakeModelServer) -> Rig {
     let mut rig = Rig::with_team(TEAM);
     rig.set("OPENAI_BASE_URL", server.base_url());
     rig.set("OPENAI_API_KEY", "a-key-for-tests");
@@ -326,7 +326,7 @@ async fn a_run_of_an_idle_lead_ends_once_all_members_are_idle() {
 }
 
 #[tokio::test]
-async fn a_run_reports_what_blocks_its_lead() {
+async fn a_run_reports_the_reason_of_a_blocked_lead() {
     let lead = vec![
         Reply::error(429, "slow down").header("retry-after", "3"),
         Reply::html(200, "<h1>Welcome to the proxy</h1>"),

@@ -10,7 +10,7 @@ use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use agent_team_tests::{Rig, until};
 use serde_json::json;
 
-use crate::agents::{asking, rig};
+use crate::agents::{rig, rig_with_requests};
 
 fn write(content: &str) -> Reply {
     Reply::call("write", json!({"path": "out.txt", "content": content}))
@@ -24,7 +24,7 @@ fn finish() -> Reply {
 async fn team(mut calls: Vec<Reply>) -> (FakeModelServer, Rig) {
     calls.push(finish());
     let server = FakeModelServer::start(by_model([("lead", calls)])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     (server, rig)
 }
 
@@ -306,7 +306,7 @@ async fn a_goal_counts_a_changed_file_once_and_none_after_its_end() {
         write("one.txt", "1\n"),
         write("one.txt", "2\n"),
         write("two.txt", "1\n"),
-        // Refused: the file exists, and the lead has not read it.
+        // This call is refused: the file exists, and the lead has not read it.
         write("kept.txt", "1\n"),
         finish(),
         write("three.txt", "1\n"),

@@ -198,7 +198,7 @@ async fn a_refused_edit_leaves_a_running_team_unchanged() {
 }
 
 #[tokio::test]
-async fn up_without_a_team_file_prints_how_to_create_one() {
+async fn up_without_a_team_file_names_init() {
     let rig = Rig::new();
     rig.run(["up"])
         .await

@@ -387,7 +387,7 @@ async fn blockers_of_a_task_are_shown_and_can_be_cleared() {
         .assert_prints(way_out);
     rig.ok(["why", "ada"])
         .await
-        .assert_prints("T-2 waits for T-1, which is cancelled")
+        .assert_prints("T-2 waits for T-1, which was cancelled")
         .assert_prints(way_out);
     rig.ok(["why", "T-2"])
         .await
@@ -445,7 +445,7 @@ async fn tasks_that_no_member_can_claim_are_named_at_once() {
         .await
         .expect(3)
         .assert_prints("did you mean `worker`?");
-    let why = "no member can claim T-1, because it has no command to run";
+    let why = "no member can claim T-1: the task has no command to run";
     rig.ok(["task", "add", "Write"]).await.assert_prints(why);
     rig.ok(["why", "ada"]).await.assert_prints(why);
     rig.run(["up", "--wait"]).await.expect(1).assert_prints(why);

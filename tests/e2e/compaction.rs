@@ -99,7 +99,7 @@ async fn a_goal_stays_verbatim_over_several_compactions() {
 }
 
 #[tokio::test]
-async fn no_thought_is_sent_behind_removed_results() {
+async fn no_thought_is_sent_after_removed_results() {
     let answers = (0..14).map(|step| {
         let call = match step {
             13 => json!({"name": "finish", "input": {"answer": "It is done."}}),

@@ -7,7 +7,7 @@ use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use serde_json::{Value, json};
 
-use crate::agents::{asking, greeting, rig};
+use crate::agents::{greeting, rig, rig_with_requests};
 use crate::teams::{headless, task};
 
 fn repository() -> &'static Path {
@@ -252,7 +252,7 @@ fn architecture_lists_every_crate() {
 }
 
 #[tokio::test]
-async fn the_error_for_an_unknown_setting_names_the_known_ones() {
+async fn the_error_for_an_unknown_setting_names_known_settings() {
     let rig = Rig::with_team("[[member]]\nname = \"ada\"\n");
     rig.set_settings("colour = 3\n");
     let output = rig.run(["up", "--detach"]).await;
@@ -439,7 +439,7 @@ async fn echo_runs_without_asking_as_documented() {
         documentation()
             .contains("commands that only print, such as `echo` and `pwd`, run without asking")
     );
-    let rig = asking(&FakeModelServer::start(by_model(greeting())).await);
+    let rig = rig_with_requests(&FakeModelServer::start(by_model(greeting())).await);
     rig.ok(["up", "--detach"]).await;
     for command in ["echo hello", "pwd"] {
         let ruling = rig
@@ -530,7 +530,7 @@ async fn team_delete_removes_limits_rules_and_trust() {
         .filter(|receipt| receipt["fate"] == "removed")
         .filter_map(|receipt| receipt["what"].as_str())
         .collect();
-    for file in directories.of_user_for(team) {
+    for file in directories.user_files(team) {
         let name = file.display().to_string();
         assert!(removed.contains(&name.as_str()), "{name}: {removed:?}");
         assert!(!file.exists(), "{name}");

@@ -8,7 +8,7 @@ use agent_team_tests::processes::kill;
 use serde_json::{Value, json};
 
 use self::client::Editor;
-use crate::agents::{asking, greeting, rig};
+use crate::agents::{greeting, rig, rig_with_requests};
 
 const CHUNK: &str = "agent_message_chunk";
 
@@ -23,7 +23,7 @@ fn finish(answer: &str) -> Reply {
 /// A team whose lead gives these replies, and asks for edits.
 async fn leading(replies: Vec<Reply>) -> (FakeModelServer, Rig) {
     let server = FakeModelServer::start(by_model([("lead", replies)])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     (server, rig)
 }
 
@@ -83,7 +83,7 @@ async fn thoughts_and_text_of_the_lead_are_streamed_apart() {
         "Nothing to do."
     );
     assert_eq!(editor.text(&session, CHUNK), "Done.");
-    // Another goal in the same session.
+    // Give another goal in the same session.
     let title = editor.update("session_info_update", |_| true).await;
     assert_eq!(title["title"], "Greet");
 }
@@ -130,7 +130,7 @@ async fn a_request_is_decided_once_in_the_editor() {
 }
 
 #[tokio::test]
-async fn a_decision_elsewhere_cancels_the_question() {
+async fn a_decision_elsewhere_cancels_the_dialog() {
     let (_server, rig) = leading(vec![write(), finish("Done.")]).await;
     let (mut editor, session) = Editor::open(&rig).await;
     let prompt = editor.prompt(&session, "Greet").await;
@@ -139,7 +139,7 @@ async fn a_decision_elsewhere_cancels_the_question() {
     let is_cancel = |message: &Value| message["method"] == "$/cancel_request";
     let cancelled = editor.until("the cancellation", is_cancel).await;
     assert_eq!(cancelled["params"]["requestId"], question["id"]);
-    // The answer is too late.
+    // The answer is too late: the request is already decided.
     editor.answer(&question, "no").await;
     assert_eq!(editor.stop_reason(prompt).await, "end_turn");
     assert_eq!(rig.read("out.txt").as_deref(), Some("hello\n"));
@@ -330,7 +330,7 @@ async fn two_editors_at_one_team_get_the_same_answer() {
     let asked = one.question().await;
     let left = two.prompt(&second, "And be polite").await;
     let question = two.question().await;
-    // The goal is not the second editor's: it only stops waiting.
+    // The goal belongs to the first editor: the second editor only stops waiting.
     two.notify("session/cancel", json!({ "sessionId": second }))
         .await;
     assert_eq!(two.stop_reason(left).await, "cancelled");
@@ -461,7 +461,8 @@ async fn only_a_prompt_starts_a_stopped_team() {
     server.until_asked("lead", 1).await;
     rig.ok(["down"]).await;
     editor.error(prompt).await;
-    // An editor cancels what it believes to be under way. A mode is set only if the cancellation has opened the session.
+    // An editor can cancel a prompt that is no longer under way. The mode is set only if the cancellation has opened
+    // the session.
     editor
         .notify("session/cancel", json!({ "sessionId": session }))
         .await;

@@ -4,7 +4,7 @@ use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_mo
 use agent_team_tests::{Rig, until};
 use serde_json::{Value, json};
 
-use crate::agents::asking as rig;
+use crate::agents::rig_with_requests as rig;
 
 fn write(path: &str, content: &str) -> Reply {
     Reply::call("write", json!({ "path": path, "content": content }))
@@ -255,7 +255,7 @@ async fn an_unattended_run_denies_requests_and_prints_one_note() {
             run.stderr
         );
         let denied = match written {
-            false => "2 requests were denied: write: new.txt, bash: touch ran",
+            false => "2 requests were denied:\n  write: new.txt\n  bash: touch ran",
             true => "1 request was denied: bash: touch ran",
         };
         assert!(run.stderr.contains(denied), "{}", run.stderr);

@@ -24,8 +24,8 @@ fn rig_with(lines: &str, env: &str) -> Rig {
     rig
 }
 
-/// The file of a team of one member with this engine. An external agent gets no other variable of the user than those
-/// that it is known to read.
+/// The file of a team of one member with this engine. An external agent receives only the variables of the user that it
+/// is known to read.
 fn team(rig: &Rig, engine: &str, env: &str, lines: &str) -> String {
     let root = rig.root();
     format!(
@@ -78,7 +78,7 @@ async fn messages_wake_an_external_agent_and_join_its_turn() {
     rig.ok(["up", "--detach"]).await;
     rig.until_member_is("ada", MemberState::Idle).await;
     rig.ok(["send", "ada", "ping"]).await;
-    // The session is set to the mode that asks, if the agent is a known one; this one is not.
+    // Only the session of a known agent is set to the mode that asks; this agent is not a known agent.
     until_logged(&rig, "pong in mode auto").await;
     rig.ok(["send", "ada", "be slow"]).await;
     rig.until_member_is("ada", MemberState::Working).await;
@@ -135,6 +135,11 @@ async fn an_agent_that_cannot_start_holds_its_member() {
     rig.ok(["up", "--detach"]).await;
     let ada = rig.until_member_is("ada", MemberState::Held).await;
     assert!(ada.why.contains("Log in with the fake"), "{}", ada.why);
+    let rig = rig_with("", "FAKE_ACP_VERSION = \"2\", ");
+    rig.ok(["up", "--detach"]).await;
+    let ada = rig.until_member_is("ada", MemberState::Held).await;
+    let why = "it speaks version 2 of the Agent Client Protocol, not version 1";
+    assert!(ada.why.contains(why), "{}", ada.why);
     let missing = Rig::with_team(
         "mode = \"manual\"\n[panes]\nplacement = \"headless\"\n[[member]]\nname = \"ada\"\nengine = \"gemini\"\n",
     );
@@ -170,7 +175,7 @@ pub(super) fn installed(names: &[&str]) -> (Rig, tempfile::TempDir) {
 
 #[tokio::test]
 async fn the_mode_of_an_external_agent_is_set_and_kept() {
-    let (rig, _programs) = rig_of("claude", "claude-agent-acp", "");
+    let (rig, _programs) = rig_of("claude-acp", "claude-agent-acp", "");
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "ada", "ping"]).await;
     until_logged(&rig, "pong in mode default").await;
@@ -218,7 +223,7 @@ async fn a_cancelled_prompt_that_fails_releases_no_task() {
 
 #[tokio::test]
 async fn a_stop_during_the_start_leaves_no_process() {
-    // One opens no session, the other does not even answer `initialize`.
+    // The first fake opens no session; the second fake does not even answer `initialize`.
     for variable in ["FAKE_ACP_SILENT", "FAKE_ACP_MUTE"] {
         let rig = rig_with("", &format!("{variable} = \"1\", "));
         rig.ok(["up", "--detach"]).await;
@@ -237,7 +242,7 @@ async fn a_stop_during_the_start_leaves_no_process() {
 
 #[tokio::test]
 async fn only_the_agent_reaches_its_team_tools() {
-    let (rig, _programs) = rig_of("claude", "claude-agent-acp", "");
+    let (rig, _programs) = rig_of("claude-acp", "claude-agent-acp", "");
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "ada", "ping"]).await;
     until_logged(&rig, "pong").await;
@@ -246,7 +251,7 @@ async fn only_the_agent_reaches_its_team_tools() {
     let socket = rest.split_whitespace().next().expect("the socket");
     let mut stranger = std::os::unix::net::UnixStream::connect(socket).expect("a connection");
     let mut answer = Vec::new();
-    // The member closes the connection without an answer, although a client sends nothing first.
+    // The member closes the connection without an answer, although the client sends no frame first.
     stranger.read_to_end(&mut answer).expect("the end");
     assert!(answer.is_empty());
 }

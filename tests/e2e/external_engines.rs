@@ -27,7 +27,7 @@ async fn a_goal_with_an_engine_needs_no_team_file() {
     let (rig, _programs) = two();
     let goal = "fake:finish";
     let error = rig
-        .refused(4, ["run", goal, "--engine", "claude", "-n", "1"])
+        .refused(4, ["run", goal, "--engine", "claude-acp", "-n", "1"])
         .await;
     let lines = error["message"].as_str().unwrap();
     for subject in ["member lead", "member worker-1", "each spawned member"] {
@@ -43,13 +43,30 @@ async fn a_goal_with_an_engine_needs_no_team_file() {
     let env = "FAKE_ACP_SESSIONS";
     let answer = rig
         .ok([
-            "run", goal, "--engine", "claude", "-n", "1", "--env", env, "--trust", &trust,
+            "run",
+            goal,
+            "--engine",
+            "claude-acp",
+            "-n",
+            "1",
+            "--env",
+            env,
+            "--trust",
+            &trust,
         ])
         .await
         .stdout;
     assert_eq!(answer, "the fake is done\n");
-    // The trust is stored for these lines.
-    let up = ["up", "hello", "--engine", "claude", "-n", "1", "--detach"];
+    // agent-team has stored the trust for these lines.
+    let up = [
+        "up",
+        "hello",
+        "--engine",
+        "claude-acp",
+        "-n",
+        "1",
+        "--detach",
+    ];
     rig.ok([
         up[0], up[1], up[2], up[3], up[4], up[5], up[6], "--env", env,
     ])
@@ -58,13 +75,13 @@ async fn a_goal_with_an_engine_needs_no_team_file() {
     assert_eq!(members.len(), 2);
     for member in &members {
         assert_eq!(member.engine, Engine::External);
-        assert_eq!(member.model.as_deref(), Some("claude"));
+        assert_eq!(member.model.as_deref(), Some("claude-acp"));
     }
     rig.until_member_is("worker-1", MemberState::Idle).await;
     // A spawned member has the same agent.
     rig.ok(["spawn", "worker", "--name", "eve"]).await;
     rig.until_member_is("eve", MemberState::Idle).await;
-    assert_eq!(rig.member("eve").await.model.as_deref(), Some("claude"));
+    assert_eq!(rig.member("eve").await.model.as_deref(), Some("claude-acp"));
     let ps = rig.ok(["ps"]).await.stdout;
     assert!(
         ps.contains("run without asking: reading in the project"),
@@ -72,6 +89,35 @@ async fn a_goal_with_an_engine_needs_no_team_file() {
     );
     let why = rig.ok(["why", "eve"]).await.stdout;
     assert!(why.contains("eve runs without asking: reading"), "{why}");
+    rig.ok(["down"]).await;
+}
+
+#[tokio::test]
+async fn a_goal_with_the_engine_claude_starts_claude_code() {
+    let (mut rig, programs) = installed(&[]);
+    std::os::unix::fs::symlink(
+        env!("CARGO_BIN_EXE_fake_claude"),
+        programs.path().join("claude"),
+    )
+    .unwrap();
+    rig.set("FAKE_CLAUDE_SESSIONS", programs.path());
+    let sessions = "FAKE_CLAUDE_SESSIONS";
+    let up = [
+        "up", "ping", "--engine", "claude", "-n", "1", "--detach", "--env", sessions,
+    ];
+    let error = rig.refused(4, up).await;
+    let lines = error["message"].as_str().unwrap();
+    assert!(lines.contains("member lead runs \"claude\""), "{lines}");
+    let trust = digest(&error);
+    rig.ok([
+        up[0], up[1], up[2], up[3], up[4], up[5], up[6], up[7], up[8], "--trust", &trust,
+    ])
+    .await;
+    until("the answer", async || {
+        let logs = rig.ok(["logs", "lead"]).await.stdout;
+        logs.contains("pong in mode default").then_some(())
+    })
+    .await;
     rig.ok(["down"]).await;
 }
 
@@ -89,10 +135,12 @@ async fn an_engine_on_the_command_line_is_checked() {
         let text = refusal(error);
         assert!(text.contains(expected), "{word}: {text}");
     }
-    let error = rig.refused(2, ["up", "--engine", "claude"]).await;
+    let error = rig.refused(2, ["up", "--engine", "claude-acp"]).await;
     assert!(refusal(error).contains("needs a goal and a project without a team file"));
     rig.set_team("mode = \"lead\"\n");
-    let error = rig.refused(2, ["run", "hello", "--engine", "claude"]).await;
+    let error = rig
+        .refused(2, ["run", "hello", "--engine", "claude-acp"])
+        .await;
     assert!(refusal(error).contains("a project without a team file"));
     assert_eq!(rig.processes(), [], "nothing was started");
 }
@@ -131,7 +179,7 @@ async fn the_user_spawns_an_agent_of_another_vendor() {
         let text = error["message"].as_str().unwrap();
         assert!(text.contains("native agents only"), "{flag}: {text}");
     }
-    // An unknown agent on the wire is refused: no program can be named there.
+    // An unknown agent on the wire is refused: the call cannot name a program.
     let role = "worker".parse().unwrap();
     let named = Spawn {
         external: Some("/bin/sh".to_owned()),
@@ -145,7 +193,7 @@ async fn the_user_spawns_an_agent_of_another_vendor() {
 
 #[tokio::test]
 async fn an_external_agent_gets_its_own_keys_and_no_others() {
-    let (mut rig, _programs) = rig_of("claude", "claude-agent-acp", "");
+    let (mut rig, _programs) = rig_of("claude-acp", "claude-agent-acp", "");
     for name in ["ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GITHUB_TOKEN"] {
         rig.set(name, "a-key-for-tests");
     }
@@ -173,7 +221,7 @@ async fn doctor_shows_installed_agents_and_calls_no_model() {
         .iter()
         .map(|cli| cli["engine"].as_str().unwrap())
         .collect();
-    assert_eq!(words, ["claude", "kimi", "goose"], "{document}");
+    assert_eq!(words, ["claude-acp", "kimi", "goose"], "{document}");
     let [claude, kimi, goose] = clis.as_slice() else {
         panic!("{document}");
     };

@@ -351,7 +351,8 @@ async fn a_session_that_the_user_took_over_is_left_alone() {
     let restarted = world.until_in("bob", Placement::Iterm).await;
     assert_ne!(restarted.pane.as_ref(), Some(&pane));
     let receipts = world.rig.json(["down", "--force"]).await["receipts"].clone();
-    let kept = json!({ "kind": "pane", "what": format!("{pane} (not ours)"), "fate": "kept" });
+    let kept =
+        json!({ "kind": "pane", "what": format!("{pane} (of another program)"), "fate": "kept" });
     assert!(receipts.as_array().unwrap().contains(&kept), "{receipts}");
     assert_eq!(world.ids().await, [pane]);
 }
@@ -368,7 +369,7 @@ async fn a_refusal_of_the_app_is_reported_with_a_hint() {
     refused(&rig)
         .await
         .assert_prints("you are not inside iTerm2");
-    // The API is off.
+    // The API of the app is off.
     rig.set("TERM_PROGRAM", "iTerm.app");
     refused(&rig)
         .await
@@ -383,7 +384,8 @@ async fn a_refusal_of_the_app_is_reported_with_a_hint() {
         .assert_prints("Enable Python API");
     rig.ok(["down"]).await;
 
-    // First no cookie, then an unknown one. This rig has no fake `osascript`, so clients cannot request a cookie.
+    // The first client has no cookie, and the second client has an unknown cookie. This rig has no fake `osascript`, so
+    // clients cannot request a cookie.
     let app = FakeIterm::start(&mut rig, client.clone(), &[]).await;
     rig.unset("ITERM2_COOKIE");
     refused(&rig)
@@ -530,7 +532,7 @@ async fn doctor_checks_each_backend_without_a_supervisor() {
     );
 }
 
-/// A stopped app does not answer.
+/// A hung app is simulated with a stopped process, which does not answer.
 #[tokio::test]
 async fn a_hung_app_does_not_delay_the_team() {
     let Some(world) = world(&["ada"], "", &[]).await else {

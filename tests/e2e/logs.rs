@@ -70,3 +70,14 @@ async fn logs_of_all_members_are_followed() {
         logs.line_with(line).await;
     }
 }
+
+#[tokio::test]
+async fn logs_omit_the_output_of_full_screen_programs() {
+    let run = r"printf 'before\033[?1049h\033[Hpage 1\033[?1049lafter\n'";
+    let task = format!("[[task]]\ntitle = \"Page\"\nrun = '''{run}'''\n");
+    let rig = headless(&["ada"], &task);
+    rig.ok(["up", "--wait"]).await;
+    let log = rig.ok(["logs", "ada"]).await.stdout;
+    let drawn = "\nbefore\n… full-screen output\nafter\n";
+    assert!(log.contains(drawn), "{log}");
+}

@@ -10,7 +10,7 @@ use crate::agents::{greeting, rig};
 
 const QUERY: &str = "\x1b]11;?\x1b\\\x1b[c";
 
-/// ada's colour in the dark theme. [`LIGHT_BLUE`] is its colour in the light theme.
+/// ada's colour in the dark theme. [`LIGHT_BLUE`] is ada's colour in the light theme.
 const DARK_BLUE: &str = "38;5;75";
 const LIGHT_BLUE: &str = "38;5;26";
 
@@ -24,14 +24,14 @@ engine = \"command\"
 colour = \"blue\"
 ";
 
-/// A team in tmux, whose option `@bells` gets one letter for each bell.
+/// A team in tmux, which appends a letter to the option `@bells` at each bell.
 async fn with_counted_bells(server: &FakeModelServer) -> (Rig, Tmux) {
     let rig = rig(server);
     let tmux = in_tmux_with_counted_bells(&rig).await;
     (rig, tmux)
 }
 
-/// Starts the team in tmux, whose option `@bells` gets one letter for each bell.
+/// Starts the team in tmux, which appends a letter to the option `@bells` at each bell.
 async fn in_tmux_with_counted_bells(rig: &Rig) -> Tmux {
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     rig.set_team(&file.replace("headless", "tmux"));
@@ -174,7 +174,8 @@ async fn another_member_rings_the_bell_for_a_held_member() {
     until_the_bell(&tmux).await;
 }
 
-/// ada sends a hostile message to the user while a terminal is attached to this member. Returns the terminal's output.
+/// ada sends a hostile message to the user while a terminal is attached to this member. Returns the output of the
+/// terminal.
 async fn seen_after_a_message(notify: &str) -> String {
     let text = "look\x1b]52;c;eA==\x07\u{202e}";
     let ada = vec![
@@ -210,7 +211,7 @@ async fn a_message_notifies_once_without_its_control_codes() {
 }
 
 #[tokio::test]
-async fn the_terminal_around_own_tmux_shows_a_desktop_notification() {
+async fn the_terminal_of_attach_shows_a_desktop_notification() {
     if !tmux::is_here() {
         return;
     }
@@ -261,7 +262,7 @@ async fn a_pane_with_the_focus_does_not_notify() {
     let pane = rig.member("ada").await.pane.expect("a pane");
     rig.ok(["send", "ada", "Go on"]).await;
     tmux.until_shown(&pane, "I have asked.").await;
-    // The launcher handles its calls in order, so before this call it has handled the message.
+    // The launcher handles its calls in order, so it handles the message before this call.
     rig.ok(["panes", "reopen"]).await;
     rig.ok(["send", "ada", "Wait"]).await;
     tmux.until_shown(&pane, "I wait.").await;

@@ -3,7 +3,7 @@
 //! Each test has its own rig (`agent_team_tests::Rig`), so tests run in parallel, also beside a user's real team.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
-#![expect(clippy::print_stderr, reason = "a skipped test prints why")]
+#![expect(clippy::print_stderr, reason = "a skipped test prints the reason")]
 
 mod agents;
 mod asking;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// The name of the MCP server.
 const PROGRAM: &str = "mcp_abilities";
 
-/// Ada and ben with the shared server `db`. `keys`: further lines of the server's table and of the file.
+/// Ada and ben with the shared server `db`. `keys`: further lines of the server's table and of the team file.
 async fn team(keys: &str, ada: Vec<Reply>, ben: Vec<Reply>) -> (FakeModelServer, Rig) {
     let program = env!("CARGO_BIN_EXE_mcp_abilities");
     let server = FakeModelServer::start(by_model([
@@ -142,7 +142,7 @@ async fn a_form_reaches_the_member_whose_call_is_in_flight() {
     let requests = of(&server, "ben");
     let accepted = requests[1].results().last().unwrap().1.clone();
     assert!(accepted.contains("\"accept\""), "{accepted}");
-    // Now the call of ada is in flight, too.
+    // The call of ada is now also in flight.
     server.until_asked("ben", 3).await;
     let refused = result(&server, "ben");
     assert!(refused.contains("calls of several members"), "{refused}");
@@ -208,7 +208,7 @@ async fn members_reconnect_after_the_host_was_killed() {
 }
 
 #[tokio::test]
-async fn the_host_ends_with_a_killed_supervisor() {
+async fn the_mcp_host_exits_with_a_killed_supervisor() {
     let ada = vec![plain("grow"), done(), plain("grow"), done()];
     let ben = vec![plain("grow"), done()];
     let (server, rig) = team("", ada, ben).await;
@@ -220,7 +220,7 @@ async fn the_host_ends_with_a_killed_supervisor() {
     processes::ended(host[0]).await;
     processes::ended(before[0]).await;
 
-    // The same workers, with a new supervisor.
+    // The workers are the same, with a new supervisor.
     rig.ok(["send", "ada", "Go"]).await;
     server.until_asked("ada", 4).await;
     assert_eq!(result(&server, "ada"), "it grows");

@@ -1,6 +1,7 @@
-//! Members as processes: killed, restarted, held, stopped and spawned; no process of a member outlives it.
+//! Members as processes: killed, restarted, held, stopped and spawned; no process of a member outlives the member.
 
-use agent_team_protocol::view::{MemberState, TaskState};
+use agent_team_protocol::placement::Placement;
+use agent_team_protocol::view::{MemberState, MemberView, TaskState};
 use agent_team_tests::{Rig, processes};
 
 use crate::teams::{assigned, file, headless, task};
@@ -78,6 +79,18 @@ async fn a_member_killed_from_outside_restarts_with_its_task() {
     let again = rig.member("ada").await;
     assert_ne!(again.launch, first.launch);
     assert_eq!(again.restarts, 1);
+    let log = rig.ok(["logs", "ada"]).await.stdout;
+    let relaunched = format!("{}; relaunched, continues T-1", cause_of_kill(&first));
+    assert!(log.contains(&relaunched), "{log}");
+}
+
+/// The reported cause after a SIGKILL. The exit of a process that several members share is not known of each member.
+fn cause_of_kill(member: &MemberView) -> &'static str {
+    if member.placement == Placement::Hosted {
+        "ada exited unexpectedly"
+    } else {
+        "ada was killed by signal 9"
+    }
 }
 
 #[tokio::test]
@@ -92,9 +105,11 @@ async fn a_task_that_may_not_run_again_fails_with_its_worker() {
     );
     rig.ok(["up"]).await;
     rig.until_written("runs").await;
+    let cause = format!("worker lost: {}. ", cause_of_kill(&rig.member("ada").await));
     processes::kill(rig.worker("ada").await).await;
     let task = rig.until_task_is("T-1", TaskState::Failed).await;
-    assert!(task.result.unwrap().contains("worker lost"));
+    let result = task.result.unwrap();
+    assert!(result.starts_with(&cause), "{result}");
     rig.until_member_is("ada", MemberState::Idle).await;
     assert_eq!(rig.read("runs").as_deref(), Some("run\n"));
 }

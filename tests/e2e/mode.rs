@@ -8,7 +8,7 @@ use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use agent_team_tests::{Rig, processes, tmux, until};
 use serde_json::{Value, json};
 
-use crate::agents::asking as rig;
+use crate::agents::rig_with_requests as rig;
 use crate::crash::successor_of;
 use crate::impersonation::launched;
 use crate::teams::assigned;
@@ -109,8 +109,8 @@ async fn the_mode_changes_while_a_member_works() {
         .await
         .assert_prints("mode accept-edits (ada: plan)\n");
 
-    // A change of the team's mode clears the modes of its members. A teammate without a mode of its own is never in a
-    // wider mode than the lead.
+    // A change of the team's mode clears the modes of its members. The mode of a teammate without a separate mode is
+    // never wider than the mode of the lead.
     rig.ok(["mode", "default"]).await;
     assert_eq!(rig.member("ada").await.mode, None);
     rig.ok(["mode", "plan", "--for", "lead"]).await;
@@ -128,7 +128,8 @@ async fn the_mode_changes_while_a_member_works() {
         "{audit}"
     );
     let events = rig.ok(["events"]).await.stdout;
-    assert!(events.contains("mode_changed"), "{events}");
+    let changed = "  you changed the permission mode of ada to plan\n";
+    assert!(events.contains(changed), "{events}");
     let refused = rig.refused(3, ["mode", "plan", "--for", "zoe"]).await;
     assert_eq!(refused["code"], "unknown_member");
     let refused = rig.refused(3, ["mode", "plan", "--for", "adaa"]).await;
@@ -281,7 +282,7 @@ async fn reading_commands_run_unasked_and_read_only() {
     ];
     let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
     let rig = rig(&server);
-    // The settings of this repository make git run this script for `git status` and `git diff`.
+    // The settings of the project's repository make git run this script for `git status` and `git diff`.
     rig.write(
         "hook.sh",
         "#!/bin/sh\ntouch escaped; touch ran-hook\nexec cat\n",

@@ -7,7 +7,7 @@ use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_model, in_turn};
 use serde_json::{Value, json};
 
-use crate::agents::asking;
+use crate::agents::rig_with_requests;
 
 const TEAM: &str =
     "mode = \"lead\"\n[panes]\nplacement = \"headless\"\n[lead]\nmodel = \"openai/lead\"\n";
@@ -47,7 +47,7 @@ async fn the_verbs_keep_notes_of_all_levels_without_a_supervisor() {
     let path = rig.directories().config.join("notes/git-habits.md");
     assert_eq!(fs::read_to_string(&path).unwrap(), "Short commits.\n");
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    // VISUAL takes precedence. The only level that has the note is the default.
+    // `VISUAL` takes precedence. The default level is the only level that has the note.
     rig.set("VISUAL", "sh -c 'echo Small commits. > $1' sh");
     rig.ok(["notes", "edit", "git-habits"]).await;
     let shown = rig.json(["notes", "show", "git-habits"]).await;
@@ -114,7 +114,7 @@ async fn a_note_that_cannot_be_saved_is_kept_for_the_user() {
         rig.read(".agent-team/notes/deploy.md").as_deref(),
         Some("theirs\n")
     );
-    // The limit is within a character.
+    // The limit is in the middle of a character.
     rig.set(
         "EDITOR",
         "sh -c 'yes ä | tr -d \"\\n\" | head -c 20000 > $1' sh",
@@ -198,7 +198,7 @@ async fn a_note_of_one_member_reaches_others_and_the_next_up() {
     ];
     let ada = vec![note("team", "deploy", "Run make."), Reply::text("Done.")];
     let server = FakeModelServer::start(by_model([("lead", lead), ("ada", ada)])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     rig.ok(["up", "--detach"]).await;
     // The conversation of the lead starts without notes.
     rig.ok(["send", "lead", "Hello"]).await;
@@ -243,7 +243,7 @@ async fn a_note_of_the_user_waits_for_permission_in_each_mode() {
     ];
     let lead = ("lead", vec![Reply::text("I see.")]);
     let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     rig.set_settings("[permissions]\nmode = \"accept-edits\"\nallow = [\"Edit\"]\n");
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "ada", "Note the style"]).await;

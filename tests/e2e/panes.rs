@@ -130,7 +130,11 @@ async fn a_restarted_member_is_in_the_same_pane_with_a_new_launch() {
         })
         .await;
     assert_eq!(third.pane, before.pane);
-    assert_eq!(rig.tmux().panes("#{pane_id}").await.len(), 2);
+    let tmux = rig.tmux();
+    let pane = third.pane.unwrap();
+    tmux.until_shown(&pane, "ada was killed by signal 9; relaunched")
+        .await;
+    assert_eq!(tmux.panes("#{pane_id}").await.len(), 2);
 }
 
 #[tokio::test]
@@ -269,8 +273,8 @@ async fn down_closes_the_panes_and_ends_the_tmux_server() {
 async fn in_users_tmux() -> Rig {
     let mut rig = in_panes(&["ada", "bob"], "");
     let users = rig.users_tmux();
-    // tmux names a window after its process. `exec` replaces the shell, because not every shell replaces itself by its
-    // last command.
+    // Use `exec`, because tmux names a window after its process, and not every shell replaces itself by its last
+    // command.
     users
         .ask([
             "new-session",
@@ -440,7 +444,7 @@ async fn a_new_supervisor_finds_a_tmux_server_without_its_socket() {
     rig.run(["down", "--force"])
         .await
         .expect(0)
-        .assert_prints("not ours");
+        .assert_prints("of another program");
     let left = rig.tmux().ask(["display-message", "-p", "#{pid}"]).await;
     assert_eq!(left, server, "the same server keeps the user's pane");
     assert_eq!(rig.tmux().panes("#{pane_id}").await.len(), 1);

@@ -145,7 +145,7 @@ async fn the_lead_approves_plans_only_if_the_user_permits_it() {
     let refused = last_result_of(&server, "lead");
     assert!(refused.contains("the lead may not allow P-1"), "{refused}");
 
-    // Wait until the turn ends. If `down` interrupted the turn, its repetition would use up the next reply.
+    // Wait until the turn ends. If `down` interrupted the turn, the repetition of the turn would use up the next reply.
     rig.until_member_is("lead", MemberState::Idle).await;
     rig.ok(["down"]).await;
     approve("\"Plan\"");
@@ -235,7 +235,7 @@ async fn plans_and_approvals_survive_crashes() {
 }
 
 #[tokio::test]
-async fn a_member_killed_while_its_plan_waits_proposes_it_again() {
+async fn a_member_killed_while_its_plan_waits_proposes_again() {
     let again = || propose("Write it.");
     let (server, rig) = team(vec![
         again(),

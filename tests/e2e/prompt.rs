@@ -8,7 +8,7 @@ use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use agent_team_tests::{tmux, until};
 use serde_json::json;
 
-use crate::agents::asking;
+use crate::agents::rig_with_requests;
 use crate::teams::in_panes;
 use crate::transcript::{team, type_in};
 
@@ -66,7 +66,7 @@ async fn escape_interrupts_a_model_and_keeps_its_task() {
 async fn escape_in_one_terminal_interrupts_the_shown_member() {
     let lead = ("lead", vec![Reply::text("I see.")]);
     let server = FakeModelServer::start(by_model([lead, ("ada", interrupted())])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     rig.set_team(&file.replace("headless", "hosted"));
     rig.ok(["up", "--detach"]).await;
@@ -154,7 +154,7 @@ async fn only_the_slash_command_task_adds_a_task() {
     let done = rig.until_task_is("T-1", TaskState::Completed).await;
     assert_eq!(done.result.as_deref(), Some("as a task"));
     assert_eq!(done.created_by.to_string(), "user");
-    // Up recalls the lines of this prompt.
+    // The key Up recalls the lines that were typed at this prompt.
     tmux.until_shown(&pane, "✓ T-1 completed").await;
     // Keys that arrive before the prompt is shown are discarded.
     tmux.until_shown(&pane, "ada ▸").await;
@@ -170,7 +170,7 @@ async fn a_command_file_becomes_a_message_until_it_changes() {
     let replies = vec![Reply::text("I fix it."), Reply::text("Yes.")];
     let lead = ("lead", vec![Reply::text("I see.")]);
     let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     rig.set_team(&file.replace("headless", "tmux"));
     let fix = "---\ndescription: Fixes an issue\n---\nFix the issue $1 with $ARGUMENTS.\n";
@@ -219,7 +219,7 @@ async fn one_terminal_sends_the_text_of_a_command_file() {
     let replies = vec![Reply::text("I fix it.")];
     let lead = ("lead", vec![Reply::text("I see.")]);
     let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     rig.set_team(&file.replace("headless", "hosted"));
     rig.write(".claude/commands/fix.md", "Fix the issue $1.\n");
@@ -260,7 +260,7 @@ async fn only_typed_text_attaches_files_outside_the_project() {
         Reply::text("Done."),
     ];
     let server = FakeModelServer::start(by_model([("lead", lead), ("ada", ada)])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     rig.set_team(&file.replace("headless", "tmux"));
     rig.set_settings("[models.openai]\n\"*\" = { vision = true }\n");

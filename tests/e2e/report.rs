@@ -7,7 +7,7 @@ use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use agent_team_tests::{Rig, until};
 use serde_json::{Value, json};
 
-use crate::agents::asking;
+use crate::agents::rig_with_requests;
 use crate::teams::{headless, task};
 
 /// A text that becomes markup if it is not escaped.
@@ -19,7 +19,7 @@ pub(crate) async fn finished() -> (FakeModelServer, Rig) {
     let finish = Reply::call("finish", json!({"answer": HOSTILE}));
     let replies = [("lead", vec![write, finish]), ("ada", Vec::new())];
     let server = FakeModelServer::start(by_model(replies)).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     rig.ok(["up", HOSTILE, "--detach"]).await;
     allow_until_answered(&rig).await;
     (server, rig)
@@ -92,7 +92,7 @@ async fn a_run_is_reported_after_the_team_is_down() {
         "{svg}"
     );
     check_trace(&rig.read("r.json").unwrap());
-    // The same names again: own reports are replaced.
+    // Use the same names again: the verb replaces its earlier reports.
     let again = rig.run(["report", "--html", "r.html"]).await.expect(0);
     assert_eq!(again.stdout, "wrote r.html\n");
     let table = rig.ok(["report"]).await.stdout;
@@ -175,14 +175,14 @@ async fn bad_input_changes_no_file() {
     assert_eq!(error["code"], "io");
     std::os::unix::fs::symlink("notes.md", rig.project().join("link")).unwrap();
     rig.refused(2, ["report", "--trace", "link"]).await;
-    // No team, then no such run.
+    // First there is no team, then the team has no such run.
     rig.refused(3, ["report"]).await;
     rig.ok(["up"]).await;
     let error = rig.refused(3, ["report", "R-7", "--html", "r.html"]).await;
     assert_eq!(error["code"], "unknown_run");
     assert_eq!(rig.read("r.html"), None);
     rig.refused(2, ["report", "T-7"]).await;
-    // A picture is not replaced by a page.
+    // The verb does not replace a picture by a page.
     rig.ok(["report", "--svg", "r.svg"]).await;
     rig.refused(2, ["report", "--html", "r.svg"]).await;
 }

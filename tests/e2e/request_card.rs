@@ -1,4 +1,4 @@
-//! The card of a permission request in a pane of real tmux: what it shows in 12 rows, the colour of the border, and the
+//! The card of a permission request in a pane of real tmux: the content of 12 rows, the colour of the border, and the
 //! answer with a reason.
 
 use agent_team_protocol::status::Status;
@@ -6,7 +6,7 @@ use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use agent_team_tests::{tmux, until};
 use serde_json::json;
 
-use crate::agents::asking;
+use crate::agents::rig_with_requests;
 
 #[tokio::test]
 async fn a_card_fits_12_rows_and_takes_a_reason() {
@@ -27,7 +27,7 @@ async fn a_card_fits_12_rows_and_takes_a_reason() {
     ];
     let lead = ("lead", vec![Reply::text("I see.")]);
     let server = FakeModelServer::start(by_model([lead, ("ada", ada)])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     rig.write("a.rs", &old);
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     rig.set_team(&file.replace("headless", "tmux"));

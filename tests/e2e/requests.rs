@@ -14,7 +14,7 @@ use agent_team_tests::fake_model_server::{FakeModelServer, Reply, Request, by_mo
 use agent_team_tests::{Rig, tmux, until, within};
 use serde_json::{Value, json};
 
-use crate::agents::asking as rig;
+use crate::agents::rig_with_requests as rig;
 
 fn bash(command: &str) -> Reply {
     Reply::call("bash", json!({ "command": command }))
@@ -275,7 +275,7 @@ async fn a_decision_with_another_digest_is_refused() {
     assert_eq!(rig.read("ran.txt"), None);
 }
 
-/// `request/decide` with arguments that no client of ours sends.
+/// `request/decide` with arguments that no client of agent-team sends.
 enum DecideAsSent {}
 
 impl Method for DecideAsSent {
@@ -454,7 +454,7 @@ async fn one_team_grant_unblocks_eight_members_and_not_the_ninth() {
     server.until_asked("one", 16).await;
     assert_eq!(rig.read("ran.txt"), Some("same\n".repeat(8)));
 
-    // One transaction: no event separates the grants.
+    // The decision is one transaction: no event separates the grants.
     let mut events = rig.events().await;
     events.until("request_allowed", &[]).await;
     for _ in 1..8 {
@@ -488,7 +488,7 @@ async fn requests_watch_reports_each_request_once() {
 }
 
 #[tokio::test]
-async fn the_lead_allows_only_what_the_user_delegates() {
+async fn the_lead_allows_only_delegated_requests() {
     let allow = |request: &str| Reply::call("allow_request", json!({ "id": request }));
     let lead = vec![
         bash("touch theirs"),

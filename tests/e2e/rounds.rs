@@ -204,7 +204,7 @@ async fn a_truncated_or_filtered_synthesis_is_not_an_answer() {
 }
 
 #[tokio::test]
-async fn an_empty_or_cut_reply_of_the_lead_is_asked_again() {
+async fn an_empty_or_cut_reply_of_the_lead_is_requested_again() {
     let lead = vec![
         Reply::text("<think>Ada knows it.</think>\n\nROUTE: ada"),
         Reply::text("<think>I am not sure"),

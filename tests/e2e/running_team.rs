@@ -1,4 +1,4 @@
-//! Flags of `run` and `up` in a team that is already up: an inapplicable flag is refused, never ignored.
+//! Flags of `run` and `up` for a team that is already up: an inapplicable flag is refused, never ignored.
 
 use std::process::Stdio;
 
@@ -7,12 +7,12 @@ use agent_team_tests::within;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::agents::{asking, greeting};
+use crate::agents::{greeting, rig_with_requests};
 
 #[tokio::test]
 async fn run_refuses_flags_that_a_running_team_cannot_honour() {
     let server = FakeModelServer::start(by_model(greeting())).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     rig.ok(["up", "--detach", "--bypass"]).await;
     let before = rig.ok(["events", "--json"]).await.stdout;
     let flags: [&[&str]; 11] = [
@@ -54,7 +54,7 @@ async fn run_refuses_flags_that_a_running_team_cannot_honour() {
 #[tokio::test]
 async fn run_needs_no_file_for_a_team_that_is_up() {
     let server = FakeModelServer::start(by_model(greeting())).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     let file = rig.project().join(".agent-team/team.toml");
     let elsewhere = rig.project().join("other.toml");
     std::fs::rename(file, &elsewhere).expect("the file can be moved");
@@ -68,7 +68,7 @@ async fn run_needs_no_file_for_a_team_that_is_up() {
 #[tokio::test]
 async fn up_refuses_another_placement_for_a_team_that_is_up() {
     let server = FakeModelServer::start(by_model(greeting())).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     rig.ok(["up", "--detach", "--panes", "headless"]).await;
     let refused = rig
         .refused(4, ["up", "--panes", "hosted", "Greet the world"])
@@ -89,7 +89,7 @@ async fn up_with_another_goal_names_the_earlier_one() {
         Reply::hang(),
     ];
     let server = FakeModelServer::start(by_model([("lead", lead)])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     rig.ok(["up", "--detach", "--wait", "Greet the world"])
         .await;
     rig.ok(["up", "--detach", "Greet the moon"])
@@ -110,7 +110,7 @@ async fn up_with_another_goal_names_the_earlier_one() {
 #[tokio::test]
 async fn up_with_a_goal_applies_mode_to_a_running_team() {
     let server = FakeModelServer::start(by_model(greeting())).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     rig.ok(["up", "--detach", "--bypass"]).await;
     rig.ok(["up", "--detach", "--mode", "plan", "Greet the world"])
         .await;
@@ -138,7 +138,7 @@ async fn run_prints_which_member_waits_for_a_decision() {
     ];
     let [lead, _] = greeting();
     let server = FakeModelServer::start(by_model([lead, ("ada", ada)])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     rig.ok(["up", "--detach"]).await;
     let mut run = rig.command(&["run", "Greet the world"]);
     let mut run = run

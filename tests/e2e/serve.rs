@@ -37,7 +37,7 @@ async fn team() -> Rig {
     rig
 }
 
-/// Removes what changes with the time.
+/// Removes the values that change with the time.
 fn timeless(mut value: Value) -> Value {
     match &mut value {
         Value::Object(fields) => {
@@ -113,7 +113,7 @@ async fn requests_change_the_team_as_verbs_do() {
     assert_eq!(spawned["member"]["name"], "cyd");
     let remove = service.head("DELETE", "/api/v1/members/cyd?force=true") + "\r\n";
     service.send(&remove).await.expect(200);
-    // Without a body and without a media type.
+    // This request has neither a body nor a media type.
     let kill = service.head("POST", "/api/v1/members/ben/kill") + "\r\n";
     let killed = service.send(&kill).await.expect(200).json();
     assert_eq!(killed["member"]["state"], "stopped");
@@ -249,7 +249,7 @@ async fn a_slow_reader_is_cut_off_and_resumes() {
     assert!(slow.stored().await.is_some());
     let mut fast = service.events("/api/v1/events", "").await;
     assert_eq!(fast.status().await, 200);
-    // More than the ring and the buffers of the connection together.
+    // The values exceed the ring and the buffers of the connection together.
     let value = format!("\"{}\"", "x".repeat(60_000));
     for _ in 0..250 {
         let put = service.request("PUT", "/api/v1/memory/big", &value);
@@ -299,7 +299,7 @@ async fn a_unix_socket_serves_its_user_without_a_token() {
     stream.write_all(request.as_bytes()).await.unwrap();
     let team = read(stream).await.expect(200).json();
     assert_eq!(team["members"][0]["name"], "ada");
-    // A second service, and a file that is not a socket, keep their path.
+    // A second service, and a file that is not a socket, keep the path.
     let used = rig.refused(1, ["serve", "--listen", &listen]).await;
     assert_eq!(used["code"], "io");
     let file = rig.root().join("notes.txt");
@@ -325,7 +325,7 @@ async fn a_unix_socket_serves_its_user_without_a_token() {
 }
 
 #[tokio::test]
-async fn tokens_limit_what_a_request_may_do() {
+async fn tokens_limit_the_rights_of_http_requests() {
     let rig = team().await;
     let (all, view, decide) = ("a".repeat(40), "v".repeat(40), "d".repeat(40));
     let file = rig.root().join("tokens");
@@ -397,7 +397,7 @@ async fn a_stopped_supervisor_is_not_started_by_a_request() {
 #[tokio::test]
 async fn up_with_web_opens_the_page_and_leaves_the_team_up() {
     let mut rig = assigned(&["ada"], "");
-    // The browser: keeps the file that it is to open.
+    // The browser is a script that keeps the file that it receives.
     let programs = rig.root().join("programs");
     let (browser, opened) = (programs.join("xdg-open"), rig.root().join("opened.html"));
     std::fs::create_dir(&programs).unwrap();

@@ -48,7 +48,7 @@ async fn a_run_reports_its_cost() {
 }
 
 #[tokio::test]
-async fn a_price_of_the_user_overrides_the_known_one() {
+async fn a_price_of_the_user_overrides_the_known_price() {
     let own = "[models.openai]\n\"gpt-5.1\" = { input = 10.0, output = 20.0 }\n";
     let result = run("gpt-5.1", own).await;
     assert_eq!(result["cost"], 12.0);
@@ -106,7 +106,7 @@ async fn ps_shows_an_effort_and_the_cost_of_its_thoughts() {
     assert_eq!(ps["members"][0]["usage"]["micro_usd"], 1_575_000);
 }
 
-/// This provider receives an effort only if one is set.
+/// The provider receives an effort only if an effort is set.
 #[tokio::test]
 async fn the_effort_of_a_goal_ends_with_it_and_restarts_no_member() {
     let finish = || Reply::call("finish", json!({"answer": "It is done."}));
@@ -396,7 +396,7 @@ async fn doctor_needs_no_key_while_the_team_is_up() {
     let server = FakeModelServer::start(by_model(finish("gpt-5.1"))).await;
     let mut rig = rig(&server, TEAM);
     rig.ok(["up", "--detach"]).await;
-    // Another shell.
+    // `doctor` runs in another shell.
     rig.unset("OPENAI_API_KEY");
     rig.unset("OPENAI_BASE_URL");
     let output = rig.run(["doctor"]).await.expect(0).stdout;

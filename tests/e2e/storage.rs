@@ -75,7 +75,7 @@ async fn on_a_full_disk_only_reads_and_kills_work() {
 }
 
 #[tokio::test]
-async fn a_team_without_its_database_can_only_be_ended() {
+async fn a_team_without_its_database_can_only_go_down() {
     let rig = headless(&["ada"], &task("Long", "mkfifo gate; cat gate", ""));
     rig.ok(["up"]).await;
     rig.until_task_is("T-1", TaskState::InProgress).await;
@@ -112,7 +112,7 @@ async fn at_rest() -> Rig {
 
 #[tokio::test]
 async fn a_newer_database_is_refused_with_a_hint_and_unchanged() {
-    /// The offset of SQLite's `user_version`, which counts our migrations.
+    /// The offset of SQLite's `user_version`, which counts the migrations of agent-team.
     const VERSION_AT: u64 = 60;
     let rig = at_rest().await;
     let database = database(&rig);
@@ -376,7 +376,7 @@ async fn a_database_that_lost_its_wal_is_refused() {
         .await
         .expect(0)
         .assert_prints("demo");
-    // Follow the hint.
+    // Follow the hint of the error.
     fs::write(database.with_file_name("team.lock"), "").unwrap();
     rig.ok(["up"]).await;
 }

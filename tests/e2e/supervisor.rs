@@ -1,4 +1,5 @@
-//! The supervisor process: only one at a time, an orderly close, and reachable when its files are gone.
+//! Tests of the supervisor process: only one runs at a time, it closes in an orderly way, and clients reach it when its
+//! files are gone.
 
 use std::cell::Cell;
 use std::fs;
@@ -8,7 +9,7 @@ use agent_team_client::CallError;
 use agent_team_protocol::method::{AddTask, TaskAdd};
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::view::{MemberState, TaskState};
-use agent_team_system::daemon::Announced;
+use agent_team_system::announcement::Announced;
 use agent_team_system::lock::FileLock;
 use agent_team_system::process::Signal;
 use agent_team_tests::{Rig, processes, until, within};
@@ -35,7 +36,7 @@ fn assert_within_limit(what: &str, took: Duration, control: Duration) {
     assert!(took < limit, "{what}: {took:?}, the control {control:?}");
 }
 
-/// How many lines of the supervisors' log contain this.
+/// The number of lines in the supervisors' log that contain this message.
 fn logged(rig: &Rig, message: &str) -> usize {
     let log = fs::read_to_string(rig.directories().supervisor_log()).unwrap();
     log.lines().filter(|line| line.contains(message)).count()

@@ -10,7 +10,7 @@ use agent_team_tests::{tmux, within};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::agents::asking;
+use crate::agents::rig_with_requests;
 
 const LINES: usize = 120;
 
@@ -27,7 +27,7 @@ async fn a_tall_request_in_tmux_needs_every_page() {
     ];
     let lead = ("lead", vec![Reply::text("I see.")]);
     let server = FakeModelServer::start(by_model([lead, ("ada", ada)])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     rig.set_team(&file.replace("headless", "tmux"));
     rig.ok(["up", "--detach"]).await;
@@ -41,7 +41,7 @@ async fn a_tall_request_in_tmux_needs_every_page() {
         rig.ask::<RequestShow>(OneRequest { request }).await.state
     };
 
-    // Longer than the pause without keys that must precede a key.
+    // Wait longer than the pause without keys that must precede a key.
     let pause = Duration::from_millis(600);
     tmux.until_shown(&pane, "more lines, ^O").await;
     for _ in 0..2 {

@@ -52,7 +52,7 @@ fn complete(task: &str, result: &str) -> Reply {
     Reply::call("complete_task", json!({"task": task, "result": result}))
 }
 
-/// The lead splits the job, follows it, looks at what changed, and finishes.
+/// The lead splits the job, follows its progress, looks at the changes, and finishes.
 fn lead() -> Vec<Reply> {
     let split = Reply::text("Three pieces.")
         .and_call("create_task", task("Translate", "ada", &[]))
@@ -141,7 +141,7 @@ async fn a_job_in_panes_survives_a_killed_member() {
                 .iter()
                 .any(|(_, text)| text.contains("+salve world"))
         });
-    assert!(shown.is_some(), "the lead has seen what changed");
+    assert!(shown.is_some(), "the lead has seen the changes");
     let edits = requests.iter().filter(|request| request.model() == "ada");
     assert_eq!(
         edits.count(),

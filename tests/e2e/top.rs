@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::teams::{headless, task};
 
-/// A terminal of 100 by 30 in which `top` was started from a shell.
+/// A terminal of 100 columns and 30 rows in which `top` was started from a shell.
 struct Terminal {
     tmux: Tmux,
     directory: PathBuf,
@@ -194,7 +194,7 @@ async fn top_obeys_the_mouse_and_enters_the_board() {
     }
     let broken = task(
         "Break",
-        "for n in $(seq 60); do echo line $n.; done; test -e repaired",
+        "for n in $(seq 60); do echo line $n.; done; echo broken; test -e repaired",
         "",
     );
     let later = task("Later", "true", "after = [\"Break\"]");
@@ -232,7 +232,7 @@ async fn top_obeys_the_mouse_and_enters_the_board() {
     terminal.press("Escape").await;
     // The next bytes must not arrive with the escape key.
     terminal.until("? help").await;
-    // The first click selects, the second one opens.
+    // The first click selects the task, and the second click opens it.
     terminal.click("T-2 Later").await;
     terminal.until("▸ ◌ T-2").await;
     terminal.click("T-1 Break").await;
@@ -372,7 +372,7 @@ async fn planned() -> (FakeModelServer, Rig) {
     let replies = vec![Reply::call("bash", command), Reply::text("Done.")];
     let lead = ("lead", vec![Reply::text("I see.")]);
     let server = FakeModelServer::start(by_model([lead, ("ada", replies)])).await;
-    let rig = crate::agents::asking(&server);
+    let rig = crate::agents::rig_with_requests(&server);
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     if tmux::is_here() {
         rig.set_team(&file.replace("headless", "tmux"));
@@ -451,6 +451,33 @@ async fn next_and_the_status_line_name_the_blocked_member() {
     rig.ok(["requests", "deny", "P-1"]).await;
     until("the status line to name no waiting member", async || {
         (!team.ask(status).await.contains("ada asks")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_key_of_the_teams_tmux_shows_the_waiting_member() {
+    if !tmux::is_here() {
+        return;
+    }
+    let (_server, rig) = asking().await;
+    let team = rig.tmux();
+    let mut screen = rig.on_terminal(["attach"]);
+    screen.until("ada").await;
+    let shown = async || team.ask(["list-clients", "-F", "#{pane_id}"]).await;
+    let ada = rig.member("ada").await;
+    let lead = rig.member("lead").await.pane.expect("a pane");
+    team.ask(["select-pane", "-t", &lead]).await;
+    assert_eq!(shown().await, lead);
+    rig.ok(["send", "ada", "Go on"]).await;
+    let status = ["display-message", "-p", "#{T:status-right}"];
+    until("the status line to name ada", async || {
+        team.ask(status).await.contains("ada asks").then_some(())
+    })
+    .await;
+    screen.type_in("\u{2}a").await;
+    until("ada's pane to be the active one", async || {
+        (Some(shown().await) == ada.pane).then_some(())
     })
     .await;
 }

@@ -8,14 +8,14 @@ use agent_team_tests::tmux::{self, Tmux};
 use agent_team_tests::{Rig, until};
 use serde_json::json;
 
-use crate::agents::asking;
+use crate::agents::rig_with_requests;
 
 /// Starts a team in tmux; ada's model returns these replies. The last value is ada's pane.
 pub(crate) async fn team(replies: Vec<Reply>) -> (FakeModelServer, Rig, Tmux, String) {
     let lead = ("lead", vec![Reply::text("I see.")]);
     let ben = ("ben", vec![Reply::text("I stay.")]);
     let server = FakeModelServer::start(by_model([lead, ("ada", replies), ben])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     // No other member sends ben a message.
     let ben = "[[member]]\nname = \"ben\"\nengine = \"native\"\nmodel = \"openai/ben\"\n";

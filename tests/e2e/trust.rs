@@ -40,7 +40,7 @@ async fn a_file_that_widens_nothing_needs_no_trust() {
     assert!(!up.stderr.contains("trust"), "{}", up.stderr);
 }
 
-/// Each of these lines took effect in an earlier version before the user was asked.
+/// An earlier version obeyed each of these lines before it asked the user.
 #[tokio::test]
 async fn nothing_of_a_project_runs_before_it_is_trusted() {
     for (lines, shown) in [
@@ -204,6 +204,10 @@ async fn without_a_terminal_up_prints_the_digest_to_trust() {
         .await;
 
     let digest = digest(&refusal);
+    assert_eq!(
+        refusal["hint"],
+        format!("if you trust these lines: agent-team up --detach --json --trust {digest}")
+    );
     rig.ok(["up", "--detach", "--trust", &digest]).await;
     until("the hook to run", async || rig.read("ran")).await;
     rig.ok(["up", "--detach"]).await;

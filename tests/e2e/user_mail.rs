@@ -5,7 +5,7 @@ use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use agent_team_tests::{Rig, tmux, until};
 use serde_json::{Value, json};
 
-use crate::agents::asking;
+use crate::agents::rig_with_requests;
 
 /// A lead that writes to the user and waits for messages.
 fn message() -> Vec<Reply> {
@@ -18,7 +18,7 @@ fn message() -> Vec<Reply> {
 
 async fn team_with_message(placement: &str) -> (FakeModelServer, Rig) {
     let server = FakeModelServer::start(by_model([("lead", message())])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     rig.set_team(&file.replace("placement = \"headless\"", placement));
     rig.ok(["up", "--detach", "Choose a port"]).await;
@@ -86,6 +86,20 @@ async fn ps_next_top_and_watch_show_a_message_to_the_user() {
 }
 
 #[tokio::test]
+async fn next_shows_a_hosted_member() {
+    let (_server, rig) = team_with_message("placement = \"hosted\"").await;
+    let mut screen = rig.on_terminal(["next"]);
+    screen.until("━━ lead").await;
+    screen.until("text: Which port?").await;
+    for expected in ["press ^C again to leave", "agent-team attach"] {
+        screen.type_in("\u{3}").await;
+        screen.until(expected).await;
+    }
+    let (code, shown) = screen.end().await;
+    assert_eq!(code, 0, "{shown}");
+}
+
+#[tokio::test]
 async fn a_question_is_listed_until_it_is_answered() {
     let lead = vec![
         Reply::call(
@@ -95,7 +109,7 @@ async fn a_question_is_listed_until_it_is_answered() {
         Reply::call("finish", json!({"answer": "It is 8080.\nIt was free."})),
     ];
     let server = FakeModelServer::start(by_model([("lead", lead)])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     rig.ok(["up", "--detach", "Choose a port"]).await;
     let waits = |lead: &MemberView| matches!(lead.waiting, Some(Waiting::Answer { .. }));
     let lead = rig.until_member("lead", waits).await;
@@ -145,7 +159,7 @@ async fn a_line_typed_in_the_pane_answers_a_question() {
         Reply::call("finish", json!({"answer": "It is chosen."})),
     ];
     let server = FakeModelServer::start(by_model([("lead", lead)])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
     rig.set_team(&file.replace("headless", "tmux"));
     rig.ok(["up", "--detach", "Choose a port"]).await;
@@ -180,7 +194,7 @@ async fn a_question_without_a_user_is_refused() {
         Reply::call("finish", json!({"answer": "I chose 8080."})),
     ];
     let server = FakeModelServer::start(by_model([("lead", lead)])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     let run = rig.run(["run", "Choose a port"]).await.expect(0);
     assert_eq!(run.stdout, "I chose 8080.\n");
     let refused = &server.requests()[1].results()[0].1;
@@ -195,7 +209,7 @@ async fn writing_to_a_member_marks_its_messages_as_read() {
     rig.until_member("lead", |lead| lead.wrote_user.is_none())
         .await;
     server.until_asked("lead", 3).await;
-    // The answer of the goal is a message, too, of agent-team.
+    // The answer of the goal is also a message of agent-team.
     let list = rig.json(["messages"]).await;
     let messages = list["messages"].as_array().expect("messages");
     let questions = messages.iter().filter(|it| it["from"] == "lead");

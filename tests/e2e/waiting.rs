@@ -5,7 +5,7 @@ use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
 use serde_json::json;
 
-use crate::agents::{asking, rig};
+use crate::agents::{rig, rig_with_requests};
 
 fn commands() -> Rig {
     Rig::with_team(
@@ -52,7 +52,7 @@ async fn send_wait_prints_the_reply() {
         Reply::text("Answered."),
     ];
     let server = FakeModelServer::start(by_model([("lead", lead)])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     rig.ok(["up", "--detach"]).await;
     let output = rig
         .ok(["send", "lead", "What is it?", "--wait", "--timeout", "60"])
@@ -82,7 +82,7 @@ async fn send_wait_prints_the_reply() {
 #[tokio::test]
 async fn send_wait_ends_at_once_for_a_stopped_member() {
     let server = FakeModelServer::start(by_model([("lead", Vec::new())])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     rig.ok(["up", "--detach"]).await;
     rig.ok(["stop", "lead"]).await;
     // The call has no `--timeout`, so only the state of the member ends the wait.

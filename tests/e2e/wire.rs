@@ -28,10 +28,10 @@ use tokio::net::UnixStream;
 use crate::impersonation::launched;
 use crate::teams::{assigned, headless};
 
-/// Not a test: the entry point of stub workers of other tests. See [`stub`].
+/// This function is not a test, but the entry point of the stub workers of other tests. See [`stub`].
 #[tokio::test]
 async fn stub_for_another_test() {
-    stub::carry().await;
+    stub::relay().await;
 }
 
 /// A connection that sends arbitrary bytes.
@@ -142,8 +142,8 @@ async fn an_invalid_call_is_refused_and_its_connection_continues() {
 }
 
 /// A script writes its call to the socket, closes its sending side, and then reads. The supervisor is stopped
-/// meanwhile, so that it reads the call and the EOF together; it answers the call only after the member's process has
-/// ended.
+/// meanwhile, so that it reads the call and the EOF together. It answers the call only after the member's process has
+/// exited.
 #[tokio::test]
 async fn calls_before_a_half_close_are_answered() {
     let rig = up().await;
@@ -175,7 +175,7 @@ async fn a_lead_that_exits_during_its_call_is_replaced_at_once() {
     let stubs = rig.stub_workers("wire::stub_for_another_test");
     let lead = launched(&rig, &stubs, ["up", "--detach"]).await;
     let _ada = launched(&rig, &stubs, ["spawn", "worker", "--name=ada"]).await;
-    // A stub does not exit when it is asked to, so this call is answered after the grace period of 10 s.
+    // A stub ignores the request to stop, so this call is answered after the grace period of 10 s.
     let client = lead.client.clone();
     let call = Call {
         team: None,
@@ -276,7 +276,7 @@ async fn only_the_launched_process_authenticates_as_its_member() {
         ..hello.clone()
     };
     assert_eq!(refused(&none).await, ErrorCode::Unauthenticated);
-    // The right token, sent by another process: the test itself.
+    // Another process, the test itself, sends the right token.
     assert_eq!(refused(&hello).await, ErrorCode::Unauthenticated);
     let ada = stub.send(&hello).await.unwrap();
     up.wait().await;
@@ -450,7 +450,7 @@ async fn events_replay_from_any_revision_without_a_gap() {
             line.split_whitespace().next(),
             Some(last.to_string().as_str())
         );
-        let is_last = line.contains("\"T-3\"");
+        let is_last = line.contains("you added T-3: x");
         live.push(line);
         if is_last {
             break;

@@ -33,7 +33,7 @@ pub fn client() -> Option<PathBuf> {
     let around = own.ancestors().skip(1);
     let here = around
         .map(|directory| directory.join("iterm2-client/bin"))
-        // `python` is a link, possibly into a home that this user cannot enter: then `is_file` returns false.
+        // `python` is a link, possibly into a home that this user cannot enter: in this case, `is_file` returns false.
         .find(|client| client.join("it2").is_file() && client.join("python").is_file());
     if here.is_none() {
         eprintln!(
@@ -202,7 +202,7 @@ pub fn with_fake_osascript(rig: &mut Rig) {
     fs::create_dir(&bin).expect("the directory can be created");
     let script = bin.join("osascript");
     fs::write(&script, FAKE_OSASCRIPT).expect("the file can be written");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("the file is ours");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("the mode can be set");
     let path = std::env::var("PATH").expect("there is a PATH");
     rig.set("PATH", format!("{}:{path}", bin.display()));
 }

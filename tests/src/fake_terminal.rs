@@ -30,9 +30,16 @@ pub fn read_keys(mut key: impl FnMut(u8) -> bool + Send + 'static) {
     });
 }
 
+/// Shows the text of this variable as a dialog that Enter closes. Returns false if the variable is not set.
+pub fn show_dialog(variable: &str) -> bool {
+    let text = std::env::var(variable);
+    text.inspect(|text| show(&format!("{text} (Enter)")))
+        .is_ok()
+}
+
 /// # Panics
 /// When stdout is closed.
-#[expect(clippy::print_stdout, reason = "it draws on its terminal")]
+#[expect(clippy::print_stdout, reason = "the fake draws on its terminal")]
 pub fn show(line: &str) {
     print!("{line}\r\n");
     std::io::stdout().flush().expect("a terminal");

@@ -10,7 +10,7 @@
 //! - the user's iTerm2: [`fake_iterm2`]
 //! - a worker that the test scripts: [`stub`]
 //! - a model provider that the test scripts: [`fake_model_server`]
-//! - what fakes of agents share: [`team_tools`], [`fake_terminal`], [`fake_hooks`]
+//! - the parts that fakes of agents share: [`team_tools`], [`fake_terminal`], [`fake_hooks`], [`fake_calls`]
 //! - a disk that can be filled: [`small_disk`]; other faults of the machine: [`shim`]
 //! - random faults and the checks of every guarantee: [`torture`]; faults in virtual time, with these checks:
 //!   [`simulation`]
@@ -22,10 +22,14 @@
 //! end a process or change a file of another world, so that they can run beside a user's real team and beside each
 //! other. Helpers panic with the cause when they fail.
 
-#![expect(clippy::print_stderr, reason = "failed and skipped tests print why")]
+#![expect(
+    clippy::print_stderr,
+    reason = "failed and skipped tests print the reason"
+)]
 
 pub mod binaries;
 pub mod fake_anthropic;
+pub mod fake_calls;
 pub mod fake_hooks;
 pub mod fake_iterm2;
 pub mod fake_media;

@@ -32,14 +32,14 @@ pub async fn run(installed: &[(&'static Cli, PathBuf)]) -> Vec<Row> {
     let script = playbook.clone();
     let server = FakeModelServer::start(move |request| script.reply(request)).await;
     let mut rig = Rig::new();
-    // The package of codex-acp contains another version of `codex`: the later packages come first.
+    let clis: Vec<_> = installed.iter().map(|(cli, _)| *cli).collect();
+    let launchers = cli::write_team(&rig, &clis, &server);
+    // The package of codex-acp contains another version of `codex`, so the later packages precede it in the path.
     let own = installed.iter().rev();
-    let own = own.map(|(_, directory)| directory.clone());
+    let own = std::iter::once(launchers).chain(own.map(|(_, directory)| directory.clone()));
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(own.chain(std::env::split_paths(&path)));
     rig.set("PATH", path.expect("no colon in a path"));
-    let clis: Vec<_> = installed.iter().map(|(cli, _)| *cli).collect();
-    cli::write_team(&rig, &clis, &server);
     rig.ok(["up", "--detach"]).await;
     let mut rows = Vec::new();
     for cli in clis {

@@ -1,8 +1,8 @@
 //! A stub worker whose frames the test writes. Created by the rig instead of the real `agent-teammate`.
 //!
-//! Only the launched process may connect as the member, so the test process cannot. The launched process takes the
-//! launch file, connects to the supervisor, and copies bytes between that connection and one to the test. The process
-//! runs the program of the tests, with a filter that selects only the test that calls [`carry`].
+//! Only the launched process may connect as the member, so the test process cannot connect itself. The launched process
+//! takes the launch file, connects to the supervisor, and copies bytes between that connection and one to the test. The
+//! process runs the program of the tests, with a filter that selects only the test that calls [`relay`].
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,19 +13,19 @@ use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::method::Method;
 use agent_team_protocol::rpc::Call;
-use agent_team_system::daemon::Announced;
+use agent_team_system::announcement::Announced;
 use agent_team_system::lock::FileLock;
 use agent_team_system::socket::{Listener, Stream};
 use tokio::net::UnixStream;
 
 use crate::within;
 
-/// The variable with the launch file; set only in a process that runs [`carry`].
+/// The variable with the launch file; set only in a process that runs [`relay`].
 const LAUNCH: &str = "AGENT_TEAM_TEST_LAUNCH";
 /// The variable with the socket where the test listens; the launch file is copied beside it.
 const SOCKET: &str = "AGENT_TEAM_TEST_SOCKET";
 
-/// Writes the script that replaces the real worker. `test` is the test that calls [`carry`].
+/// Writes the script that replaces the real worker. `test` is the test that calls [`relay`].
 pub(crate) fn write_worker(path: &Path, socket: &Path, test: &str) {
     let own = std::env::current_exe().expect("the path of the test program is available");
     let script = format!(
@@ -43,7 +43,7 @@ pub(crate) fn write_script(path: &Path, script: &str) {
 
 /// In a process that the script started, copies bytes between the supervisor and the test until the connections end.
 /// In other processes, returns at once.
-pub async fn carry() {
+pub async fn relay() {
     let (Some(launch), Some(socket)) = (std::env::var_os(LAUNCH), std::env::var_os(SOCKET)) else {
         return;
     };
@@ -99,7 +99,7 @@ impl Stubs {
 /// A launched worker that has not yet sent its handshake.
 #[expect(
     missing_debug_implementations,
-    reason = "its launch file contains secrets"
+    reason = "the launch file of a stub contains secrets"
 )]
 pub struct Stub {
     stream: Stream,

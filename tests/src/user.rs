@@ -9,7 +9,7 @@ use agent_team_protocol::method::{EventSubscribe, Method, Subscribe};
 use agent_team_protocol::notification::{EventNotice, Notification};
 use agent_team_protocol::rpc::{Call, TeamRef};
 use agent_team_protocol::{Refusal, Revision};
-use agent_team_system::daemon::Announced;
+use agent_team_system::announcement::Announced;
 use serde_json::Value;
 
 use crate::{until, within};
@@ -23,7 +23,7 @@ pub struct User {
 }
 
 impl User {
-    /// Connects to the running supervisor, or to the next one that another process starts. Starts none itself.
+    /// Connects to the running supervisor, or to the next one that another process starts. Starts no supervisor itself.
     pub(crate) async fn connect(lock: &Path, project: PathBuf) -> User {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -67,7 +67,7 @@ impl User {
     /// Calls a method that must succeed.
     ///
     /// # Panics
-    /// When it is refused.
+    /// When the supervisor refuses the call.
     pub async fn ask<M: Method>(&self, args: M::Args) -> M::Answer {
         match self.call::<M>(args, None).await {
             Ok(answer) => answer,
@@ -78,7 +78,7 @@ impl User {
     /// Calls a method that must be refused.
     ///
     /// # Panics
-    /// When it succeeds.
+    /// When the call succeeds.
     pub async fn refused<M: Method>(&self, args: M::Args) -> Refusal {
         match self.call::<M>(args, None).await {
             Err(CallError::Refused(refusal)) => refusal,
@@ -157,7 +157,7 @@ impl Events {
             assert_eq!(
                 event.revision,
                 self.last + 1,
-                "events come without gap or repetition"
+                "an event is missing or repeated"
             );
             self.last = event.revision;
             return Some(event);

@@ -98,7 +98,7 @@ impl Running {
     /// The next line that the verb prints on stdout.
     pub async fn line(&mut self) -> String {
         let line = within(&self.verb, self.stdout.next_line()).await;
-        line.expect("its output is text")
+        line.expect("the output of a verb is text")
             .unwrap_or_else(|| panic!("{} ended", self.verb))
     }
 
@@ -136,7 +136,7 @@ pub(crate) async fn run(mut command: Command, verb: String, input: &[u8]) -> Out
     let mut child = command.spawn().expect("the binary runs");
     let mut stdin = child.stdin.take().expect("stdin is piped");
     let feed = async {
-        // Fails if the verb exits without reading its input.
+        // The write fails if the verb exits without reading its input.
         let _unread = stdin.write_all(input).await;
         drop(stdin);
     };
@@ -148,7 +148,7 @@ pub(crate) async fn run(mut command: Command, verb: String, input: &[u8]) -> Out
     Output {
         verb,
         code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8(output.stdout).expect("its output is text"),
-        stderr: String::from_utf8(output.stderr).expect("its errors are text"),
+        stdout: String::from_utf8(output.stdout).expect("the output of a verb is text"),
+        stderr: String::from_utf8(output.stderr).expect("the errors of a verb are text"),
     }
 }

@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(
             mode & 0o777,
             0o700,
-            "unpacking keeps the modes of directories"
+            "unpacking changed the mode of a directory"
         );
         assert_one_file(&bin);
         let stripped = path.join("stripped");

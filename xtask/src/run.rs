@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_root_is_where_the_repository_is_now() {
+    fn the_root_follows_a_moved_repository() {
         let moved = tempfile::tempdir().unwrap();
         let package = moved.path().join("xtask");
         std::fs::create_dir(&package).unwrap();

@@ -18,7 +18,7 @@ mod words;
 use anyhow::Result;
 
 use crate::run::{Failed, cargo, output, root};
-use tree::{Finding, Tree, Weight};
+use tree::{Finding, Severity, Tree};
 
 /// Prints each violation as `path:line: text`, and fails if there is a violation. Prints the number of warnings, or,
 /// with `sizes`, each warning.
@@ -50,7 +50,7 @@ pub(crate) fn run(sizes: bool) -> Result<()> {
     findings.sort();
     let (violations, warnings): (Vec<_>, Vec<_>) = findings
         .iter()
-        .partition(|finding| finding.weight == Weight::Fails);
+        .partition(|finding| finding.severity == Severity::Error);
     for finding in &violations {
         println!("{finding}");
     }

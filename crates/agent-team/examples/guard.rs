@@ -11,7 +11,8 @@ use agent_team::{HookEvent, McpServer, Member, Team};
 use serde_json::{Value, json};
 
 /// Refuses every change of a file named `.env`. The hook receives the call as JSON on stdin.
-const HOOK: &str = "if grep -q '/[.]env\"'; then echo 'secrets stay as they are' >&2; exit 2; fi";
+const HOOK: &str =
+    "if grep -q '/[.]env\"'; then echo 'cannot change .env: it contains secrets' >&2; exit 2; fi";
 
 /// An MCP server as a shell script: one JSON object per line. Write a real server with a library of MCP.
 const SERVER: &str = r#"

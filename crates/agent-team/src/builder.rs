@@ -14,14 +14,14 @@ use agent_team_supervisor::embed::Durability;
 use agent_team_teammate::hosted::{CustomTool, Engine, custom};
 
 use crate::access::{AgentHook, McpServer};
-use crate::decisions::Decisions;
+use crate::decisions::DecisionCallbacks;
 use crate::member::{Member, ModelChoice, Role};
 use crate::member_threads::{Engines, IsOffered, MakeEngine, MemberInfo};
 use crate::settings::{BuildError, Mode, TeamSettings};
-use crate::subscription::{Callback, Subscription};
+use crate::subscription::{EnvelopeCallback, Subscription};
 use crate::team::Team;
-use crate::team_dirs::{Session, TeamDirs};
-use crate::team_thread::{CallFailed, TeamThread};
+use crate::team_dirs::{StoredSession, TeamDirs};
+use crate::team_thread::{TeamCallError, TeamThread};
 
 /// The settings of a team. Created by [`Team::builder`].
 #[derive(Default)]
@@ -31,10 +31,10 @@ pub struct TeamBuilder {
     engine: Option<MakeEngine>,
     tools: Vec<(CustomTool, IsOffered)>,
     store: Option<PathBuf>,
-    session: Option<Session>,
+    session: Option<StoredSession>,
     fresh: bool,
-    callback: Option<Callback>,
-    decisions: Decisions,
+    callback: Option<EnvelopeCallback>,
+    decisions: DecisionCallbacks,
 }
 
 impl std::fmt::Debug for TeamBuilder {
@@ -67,14 +67,14 @@ impl TeamBuilder {
         self
     }
 
-    /// For [`Mode::Coordinator`]: the number of rounds after which a run ends without an answer. Default: 5.
+    /// Sets the number of rounds after which a run in [`Mode::Coordinator`] ends without an answer. Default: 5.
     pub fn max_rounds(mut self, rounds: u32) -> Self {
         self.settings.table.max_rounds = Some(rounds);
         self
     }
 
-    /// For [`Mode::Coordinator`]: the template of the question to the lead's model, with the placeholders
-    /// `{worker_descriptions}`, `{task}` and `{prior_outputs}`.
+    /// Sets the template of the round prompts in [`Mode::Coordinator`], with the placeholders `{worker_descriptions}`,
+    /// `{task}` and `{prior_outputs}`.
     pub fn coordinator_prompt(mut self, template: impl Into<String>) -> Self {
         self.settings.table.coordinator_prompt = Some(template.into());
         self
@@ -139,16 +139,16 @@ impl TeamBuilder {
         self
     }
 
-    /// Adds a variable to the members' environment: for their tools, and for the keys and base URLs of models. Of this
-    /// process's environment, the tools of agents inherit only some variables, such as `PATH`, `HOME`, and the settings
-    /// of compilers and build tools.
+    /// Adds a variable to the members' environment: for their tools, and for the keys and base URLs of models. The
+    /// tools of agents inherit only some variables of the program's environment, such as `PATH`, `HOME`, and the
+    /// settings of compilers and build tools.
     pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.environment.insert(name.into(), value.into());
         self
     }
 
-    /// Gives the members an environment that contains only the variables of [`TeamBuilder::env`], and none of this
-    /// process's environment.
+    /// Gives the members an environment that contains only the variables of [`TeamBuilder::env`], and none of the
+    /// program's environment.
     pub fn clear_env(mut self) -> Self {
         self.settings.clears_env = true;
         self
@@ -200,10 +200,10 @@ impl TeamBuilder {
         self
     }
 
-    /// Adds a hook of the agents: a shell line that runs at this event with the rights of this process, outside the
-    /// sandbox. It receives JSON on stdin, and its exit code or answer can block a call. `matcher` selects tools, such as
-    /// `Edit|Write`, or another subject of the event; an empty matcher selects all. Hooks of one event run in the order in
-    /// which they were added.
+    /// Adds a hook of the agents: a shell line that runs at this event with the rights of the program, outside the
+    /// sandbox. It receives JSON on stdin, and its exit code or answer can block a call. `matcher` selects tools, such
+    /// as `Edit|Write`, or another subject of the event; an empty matcher selects all. Hooks of one event run in the
+    /// order in which they were added.
     pub fn agent_hook(
         mut self,
         event: HookEvent,
@@ -254,7 +254,7 @@ impl TeamBuilder {
 
     /// Answers the questions that members ask the user. Without this callback and [`TeamBuilder::on_permission`], no
     /// member can ask the user. With only `on_permission`, members can ask, and receive the reply that no user can
-    /// answer. Runs on the same thread as `on_permission`.
+    /// answer. `answer` runs on the same thread as the callback of `on_permission`.
     pub fn on_question<F, A>(mut self, answer: A) -> Self
     where
         A: Fn(UserQuestionView) -> F + Send + Sync + 'static,
@@ -299,7 +299,7 @@ impl TeamBuilder {
     /// Identifies the team in the store: a team with the same user, session, name and project continues with the stored
     /// board, messages, memory and conversations.
     pub fn session(mut self, user: impl Into<String>, session: impl Into<String>) -> Self {
-        self.session = Some(Session {
+        self.session = Some(StoredSession {
             user: user.into(),
             session: session.into(),
         });
@@ -337,7 +337,8 @@ impl TeamBuilder {
             path: self.settings.project.clone().unwrap_or_default(),
             source,
         })?;
-        self.settings.prepare(project, self.decisions.exist())?;
+        self.settings
+            .prepare(project, self.decisions.has_callback())?;
         let up = self.settings.up(&BTreeMap::new(), self.fresh)?;
         let engines = Engines {
             engine: self.engine.take(),
@@ -355,13 +356,13 @@ impl TeamBuilder {
             .call::<TeamUp>(up)
             .await
             .map_err(|error| match error {
-                CallFailed::Refused(refusal) => BuildError::Refused(refusal),
-                other @ (CallFailed::Ended | CallFailed::Answer(_)) => {
+                TeamCallError::Refused(refusal) => BuildError::Refused(refusal),
+                other @ (TeamCallError::Ended | TeamCallError::Answer(_)) => {
                     BuildError::Start(Box::new(other))
                 }
             })?;
-        // After `team/up`: before it, the supervisor refuses calls about this team.
-        if self.decisions.exist() {
+        // Start the callbacks only after `team/up`: before that call, the supervisor refuses calls about this team.
+        if self.decisions.has_callback() {
             let started = self.decisions.start(thread.supervisor().clone());
             started.map_err(|error| BuildError::Start(Box::new(error)))?;
         }

@@ -16,7 +16,7 @@ use agent_team_protocol::request::{
 };
 use agent_team_protocol::{MessageId, Party, Recipient, RequestId};
 
-use crate::team_thread::{CallFailed, SupervisorClient};
+use crate::team_thread::{SupervisorClient, TeamCallError};
 
 /// The answer to a question if the program has no callback for questions, or the callback panics.
 const NO_ANSWER: &str =
@@ -26,16 +26,16 @@ pub(crate) type CallbackFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(crate) type OnPermission = Arc<dyn Fn(RequestView) -> CallbackFuture<Decision> + Send + Sync>;
 pub(crate) type OnQuestion = Arc<dyn Fn(UserQuestionView) -> CallbackFuture<String> + Send + Sync>;
 
-/// The callbacks of the program that act as the user.
+/// The embedding program's callbacks, which act as the user.
 #[derive(Clone, Default)]
-pub(crate) struct Decisions {
+pub(crate) struct DecisionCallbacks {
     pub(crate) permission: Option<OnPermission>,
     pub(crate) question: Option<OnQuestion>,
 }
 
-impl Decisions {
+impl DecisionCallbacks {
     /// Whether there is a callback. Without callbacks, the members run unattended.
-    pub(crate) fn exist(&self) -> bool {
+    pub(crate) fn has_callback(&self) -> bool {
         self.permission.is_some() || self.question.is_some()
     }
 
@@ -54,17 +54,17 @@ impl Decisions {
         Ok(())
     }
 
-    async fn run(self, supervisor: SupervisorClient) -> Result<(), CallFailed> {
+    async fn run(self, supervisor: SupervisorClient) -> Result<(), TeamCallError> {
         let mut seen = Seen::default();
         loop {
-            let (events, mut incoming) = supervisor.open_another().await?;
+            let (subscriber, mut incoming) = supervisor.connect_again().await?;
             let subscribe = Subscribe {
-                after: events.ask::<TeamShow>(Nothing {}).await?.revision,
+                after: subscriber.ask::<TeamShow>(Nothing {}).await?.revision,
                 transient: false,
             };
-            events.ask::<EventSubscribe>(subscribe).await?;
-            // Read the list only after subscribing: a request that is made between the two is then in the list or
-            // announced by an event, or both. `seen` ensures that it is handled once.
+            subscriber.ask::<EventSubscribe>(subscribe).await?;
+            // Read the list only after subscribing. A request that is made between the two calls is then in the list,
+            // or an event announces it, or both. `seen` ensures that each request is handled once.
             self.handle_pending(&supervisor, &mut seen).await?;
             // `None`: the connection fell behind, or the team has ended. If the team has ended, the next connection
             // fails, which ends this loop.
@@ -81,7 +81,7 @@ impl Decisions {
         &self,
         supervisor: &SupervisorClient,
         seen: &mut Seen,
-    ) -> Result<(), CallFailed> {
+    ) -> Result<(), TeamCallError> {
         let list = ListRequests { all: false };
         let pending = supervisor.ask::<RequestList>(list).await?;
         for request in pending.requests {

@@ -129,7 +129,7 @@
 //! - `examples/own_tool.rs`: a tool of the program, which a model calls
 //! - `examples/permission.rs`: a callback decides what a member may do
 //! - `examples/spawn.rs`: members of one role with their own prompts and directories
-//! - `examples/foreign_loop.rs`: an agent loop of the program uses the team tools
+//! - `examples/own_loop.rs`: an agent loop of the program uses the team tools
 //! - `examples/coordinator.rs`: the lead's model chooses the member of each round
 //! - `examples/collaborate.rs`: members work on a goal one after another; the lead's model writes a synthesis
 //! - `examples/goals.rs`: goals with memory, variables and an effort of their own
@@ -142,10 +142,10 @@
 //!
 //! # Threads
 //!
-//! A team has one thread, and each member has two: a thread for its work, and a thread that answers the supervisor
-//! while the first thread is busy. A member that blocks its thread forever cannot be terminated: it is reported as
-//! surviving, and no successor is started. With `panic = "abort"`, the first member that panics aborts the whole
-//! program.
+//! A team has one thread, and another thread for callbacks that decide or answer as the user. Each member has two: a
+//! thread for its work, and a thread that answers the supervisor while the first thread is busy. A member that blocks
+//! its thread forever cannot be terminated: it is reported as surviving, and no successor is started. With `panic =
+//! "abort"`, the first member that panics aborts the whole program.
 //!
 //! Where to look:
 //! - from a builder to a team: `builder`, `settings`, `member`; rules and MCP servers: `access`
@@ -168,7 +168,7 @@ mod team_dirs;
 mod team_thread;
 
 /// The tests of the documentation compile this page. Its shell lines must be in fenced blocks: rustdoc compiles
-/// indented ones as Rust.
+/// indented lines as Rust.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/guide/embedding.md")]
 enum GuidePage {}
@@ -181,7 +181,7 @@ pub use member_threads::MemberInfo;
 pub use settings::{BuildError, Mode};
 pub use stream::RunStream;
 pub use team::{Board, Members, Messages, RunError, Team};
-pub use team_thread::CallFailed;
+pub use team_thread::TeamCallError;
 
 pub use agent_team_llm::{self as model, Model};
 pub use agent_team_protocol as protocol;

@@ -8,13 +8,13 @@ use agent_team_protocol::method::{
 use agent_team_protocol::result::RunResult;
 use agent_team_protocol::{Revision, RunId};
 
-use crate::team_thread::{CallFailed, SupervisorClient};
+use crate::team_thread::{SupervisorClient, TeamCallError};
 
-pub(crate) async fn wait_for(
+pub(crate) async fn wait_for_result(
     supervisor: &SupervisorClient,
     run: RunId,
     after: Revision,
-) -> Result<RunResult, CallFailed> {
+) -> Result<RunResult, TeamCallError> {
     let view = supervisor.ask::<RunWait>(WaitRun { run }).await?;
     let mut rounds = Vec::new();
     let mut request = Some(ListRounds::of(run));
@@ -37,8 +37,11 @@ pub(crate) async fn wait_for(
 }
 
 /// The calls that rules or decisions denied after this revision, in order.
-async fn denied(supervisor: &SupervisorClient, after: Revision) -> Result<Vec<String>, CallFailed> {
-    let (supervisor, mut incoming) = supervisor.open_another().await?;
+async fn denied(
+    supervisor: &SupervisorClient,
+    after: Revision,
+) -> Result<Vec<String>, TeamCallError> {
+    let (supervisor, mut incoming) = supervisor.connect_again().await?;
     let subscribe = Subscribe {
         after,
         transient: false,
@@ -47,7 +50,7 @@ async fn denied(supervisor: &SupervisorClient, after: Revision) -> Result<Vec<St
     let mut denied = DeniedCalls::default();
     let mut last = after;
     while last < head {
-        let arrival = incoming.next().await.ok_or(CallFailed::Ended)?;
+        let arrival = incoming.next().await.ok_or(TeamCallError::Ended)?;
         if let Some(Notice::Event(event)) = Notice::of(&arrival) {
             last = event.revision;
             denied.on_event(event.event);

@@ -12,7 +12,7 @@ use futures_core::Stream;
 use crate::result;
 use crate::subscription::Subscription;
 
-/// The envelopes of a run, from its `RUN_STARTED` to its `RUN_FINISHED` or `RUN_ERROR`, which is the last.
+/// The envelopes of a run, from its `RUN_STARTED` to its last event, `RUN_FINISHED` or `RUN_ERROR`.
 ///
 /// `RUN_FINISHED` contains the result that [`Team::run`] returns. Dropping the stream does not stop the run.
 ///
@@ -34,7 +34,7 @@ struct RunEnvelopes {
     run: RunId,
     /// The revision of the team before the run.
     before: Revision,
-    /// Envelopes that arrived before the `RUN_STARTED`; they are yielded after it. `None`: the run has started.
+    /// Envelopes that arrived before `RUN_STARTED`; the stream yields them after it. `None`: the run has started.
     early: Option<Vec<Envelope>>,
 }
 
@@ -54,7 +54,7 @@ impl RunStream {
         }
     }
 
-    /// The run that this stream shows.
+    /// The run whose events this stream yields.
     pub fn run_id(&self) -> RunId {
         self.run
     }
@@ -108,7 +108,8 @@ impl RunEnvelopes {
                 }
                 if let AgUi::RunFinished { result, .. } = &mut envelope.event
                     && let supervisor = self.subscription.supervisor()
-                    && let Ok(full) = result::wait_for(supervisor, self.run, self.before).await
+                    && let Ok(full) =
+                        result::wait_for_result(supervisor, self.run, self.before).await
                     && let Ok(full) = serde_json::to_value(full)
                 {
                     *result = full;

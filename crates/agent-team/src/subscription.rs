@@ -5,9 +5,9 @@ use agent_team_protocol::Revision;
 use agent_team_protocol::envelope::Envelope;
 use agent_team_protocol::method::{EventSubscribe, Nothing, Subscribe, TeamShow};
 
-use crate::team_thread::{CallFailed, SupervisorClient};
+use crate::team_thread::{SupervisorClient, TeamCallError};
 
-pub(crate) type Callback = Box<dyn Fn(&Envelope) + Send + Sync>;
+pub(crate) type EnvelopeCallback = Box<dyn Fn(&Envelope) + Send + Sync>;
 
 /// A subscription that resumes when it has fallen behind: it reads the stored events that it missed, and loses only
 /// transient events.
@@ -23,8 +23,8 @@ pub(crate) struct Subscription {
 
 impl Subscription {
     /// Subscribes from the current state on.
-    pub(crate) async fn start(supervisor: &SupervisorClient) -> Result<Self, CallFailed> {
-        let (supervisor, incoming) = supervisor.open_another().await?;
+    pub(crate) async fn start(supervisor: &SupervisorClient) -> Result<Self, TeamCallError> {
+        let (supervisor, incoming) = supervisor.connect_again().await?;
         let last = supervisor.ask::<TeamShow>(Nothing {}).await?.revision;
         subscribe(&supervisor, last).await?;
         // Read the state after subscribing: a change between the two calls is then in the state and also arrives as an
@@ -72,15 +72,15 @@ impl Subscription {
         &self.supervisor
     }
 
-    async fn resume(&mut self) -> Result<(), CallFailed> {
-        let (supervisor, incoming) = self.supervisor.open_another().await?;
+    async fn resume(&mut self) -> Result<(), TeamCallError> {
+        let (supervisor, incoming) = self.supervisor.connect_again().await?;
         subscribe(&supervisor, self.last).await?;
         (self.supervisor, self.incoming) = (supervisor, incoming);
         Ok(())
     }
 }
 
-async fn subscribe(supervisor: &SupervisorClient, after: Revision) -> Result<(), CallFailed> {
+async fn subscribe(supervisor: &SupervisorClient, after: Revision) -> Result<(), TeamCallError> {
     let transient = true;
     supervisor
         .ask::<EventSubscribe>(Subscribe { after, transient })

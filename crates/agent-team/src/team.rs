@@ -25,7 +25,7 @@ use crate::result;
 use crate::settings::{BuildError, TeamSettings};
 use crate::stream::RunStream;
 use crate::subscription::Subscription;
-use crate::team_thread::{CallFailed, SupervisorClient, TeamThread};
+use crate::team_thread::{SupervisorClient, TeamCallError, TeamThread};
 
 /// Maximum number of messages that [`Messages::list`] returns.
 const MESSAGES: u32 = 1_000;
@@ -47,29 +47,29 @@ pub enum RunError {
     Variables(#[source] BuildError),
     /// The answer does not have the form that this build expects.
     #[error(transparent)]
-    Answer(CallFailed),
+    Answer(TeamCallError),
 }
 
-impl From<CallFailed> for RunError {
-    fn from(failed: CallFailed) -> Self {
+impl From<TeamCallError> for RunError {
+    fn from(failed: TeamCallError) -> Self {
         match failed {
-            CallFailed::Refused(refusal) if refusal.code == ErrorCode::RunUnderWay => {
+            TeamCallError::Refused(refusal) if refusal.code == ErrorCode::RunUnderWay => {
                 Self::UnderWay
             }
-            CallFailed::Refused(refusal) => Self::Refused(refusal),
-            CallFailed::Ended => Self::Ended,
-            other @ CallFailed::Answer(_) => Self::Answer(other),
+            TeamCallError::Refused(refusal) => Self::Refused(refusal),
+            TeamCallError::Ended => Self::Ended,
+            other @ TeamCallError::Answer(_) => Self::Answer(other),
         }
     }
 }
 
-/// A team in this process. Dropping it stops its members immediately and waits until their threads have exited, at most
-/// about 15 s; [`Team::shutdown`] gives the members time to finish.
+/// A running team. Dropping this value stops the members immediately, and waits at most about 15 s until their threads
+/// have exited. [`Team::shutdown`] gives the members time to finish.
 #[derive(Debug)]
 pub struct Team {
     thread: TeamThread,
-    /// Whether this process has given the team a goal. A run that is under way before the first goal belongs to an
-    /// earlier process, which has ended, so the first goal replaces it.
+    /// Whether the team was given a goal since it was built. A run that is under way before the first goal belongs to
+    /// an earlier process, which has ended, so the first goal replaces it.
     begun: AtomicBool,
     settings: Mutex<AppliedSettings>,
 }
@@ -109,7 +109,7 @@ impl Team {
         self.apply_variables(&goal.variables).await?;
         let before = supervisor.ask::<TeamShow>(Nothing {}).await?.revision;
         let run = self.start(goal).await?;
-        Ok(result::wait_for(supervisor, run, before).await?)
+        Ok(result::wait_for_result(supervisor, run, before).await?)
     }
 
     /// Gives the lead a goal, and streams the events of the team until the run ends. Dropping the stream does not stop
@@ -146,7 +146,7 @@ impl Team {
         Ok(())
     }
 
-    async fn start(&self, goal: Goal) -> Result<RunId, CallFailed> {
+    async fn start(&self, goal: Goal) -> Result<RunId, TeamCallError> {
         let memory = goal.memory.into_iter();
         let memory = memory.map(|(key, value)| Ok((key, to_raw_value(&value)?)));
         let memory: Result<_, serde_json::Error> = memory.collect();
@@ -176,18 +176,18 @@ impl Team {
         Members(self.thread.supervisor())
     }
 
-    /// The shared memory of the team: JSON by key, written by its members.
+    /// The shared memory of the team: JSON values by key, written by members and by the memory of a goal.
     ///
     /// # Errors
     /// When the team has ended.
-    pub async fn memory(&self) -> Result<BTreeMap<String, Value>, CallFailed> {
+    pub async fn memory(&self) -> Result<BTreeMap<String, Value>, TeamCallError> {
         let all = GetMemory { key: None };
         let memory = self.thread.supervisor().ask::<MemoryGet>(all).await?;
         let values = memory.values.into_iter();
         let parsed = values.map(|(key, value)| Ok((key, serde_json::from_str(value.get())?)));
         parsed
             .collect::<Result<_, serde_json::Error>>()
-            .map_err(|error| CallFailed::Answer(error.to_string()))
+            .map_err(|error| TeamCallError::Answer(error.to_string()))
     }
 
     /// Replaces the limits of [`TeamBuilder::budget`](crate::TeamBuilder::budget) on the total spending of all members
@@ -195,7 +195,7 @@ impl Team {
     ///
     /// # Errors
     /// When the team has ended.
-    pub async fn set_budget(&self, budget: Budget) -> Result<(), CallFailed> {
+    pub async fn set_budget(&self, budget: Budget) -> Result<(), TeamCallError> {
         let member = None;
         let set = SetBudget { member, budget };
         self.thread.supervisor().call::<TeamBudget>(set).await?;
@@ -207,7 +207,7 @@ impl Team {
     ///
     /// # Errors
     /// When the team had already ended.
-    pub async fn shutdown(self) -> Result<Vec<Receipt>, CallFailed> {
+    pub async fn shutdown(self) -> Result<Vec<Receipt>, TeamCallError> {
         Ok(self.thread.shut_down().await?.receipts)
     }
 }
@@ -220,17 +220,17 @@ pub struct Board<'a>(&'a SupervisorClient);
 /// fails when the supervisor refuses it, and when the team has ended. The error of a refusal contains the reason.
 impl Board<'_> {
     /// All tasks, in the order of their ids.
-    pub async fn list(&self) -> Result<Vec<TaskView>, CallFailed> {
+    pub async fn list(&self) -> Result<Vec<TaskView>, TeamCallError> {
         self.0.tasks().await
     }
 
     /// One task.
-    pub async fn show(&self, task: TaskId) -> Result<TaskView, CallFailed> {
+    pub async fn show(&self, task: TaskId) -> Result<TaskView, TeamCallError> {
         self.0.ask::<TaskShow>(OneTask { task }).await
     }
 
     /// Adds a task. If its `key` is empty, the title is the key.
-    pub async fn add(&self, mut spec: TaskSpec) -> Result<TaskAnswer, CallFailed> {
+    pub async fn add(&self, mut spec: TaskSpec) -> Result<TaskAnswer, TeamCallError> {
         if spec.key.is_empty() {
             spec.key.clone_from(&spec.title);
         }
@@ -242,45 +242,49 @@ impl Board<'_> {
         &self,
         task: TaskId,
         changes: TaskChanges,
-    ) -> Result<TaskAnswer, CallFailed> {
+    ) -> Result<TaskAnswer, TeamCallError> {
         self.0
             .call::<TaskUpdate>(UpdateTask { task, changes })
             .await
     }
 
     /// Claims a task for the user. The claim lasts until the task ends or is released.
-    pub async fn claim(&self, task: TaskId) -> Result<TaskAnswer, CallFailed> {
+    pub async fn claim(&self, task: TaskId) -> Result<TaskAnswer, TeamCallError> {
         let task = Some(task);
         self.0.call::<TaskClaim>(ClaimTask { task }).await
     }
 
     /// Restricts a pending task to one member.
-    pub async fn assign(&self, task: TaskId, member: MemberName) -> Result<TaskAnswer, CallFailed> {
+    pub async fn assign(
+        &self,
+        task: TaskId,
+        member: MemberName,
+    ) -> Result<TaskAnswer, TeamCallError> {
         self.0.call::<TaskAssign>(AssignTask { task, member }).await
     }
 
     /// Completes a task in progress; the user may complete the claim of any owner.
-    pub async fn complete(&self, task: TaskId, result: &str) -> Result<TaskAnswer, CallFailed> {
+    pub async fn complete(&self, task: TaskId, result: &str) -> Result<TaskAnswer, TeamCallError> {
         self.end::<TaskComplete>(task, result).await
     }
 
     /// Marks a task in progress as failed.
-    pub async fn fail(&self, task: TaskId, reason: &str) -> Result<TaskAnswer, CallFailed> {
+    pub async fn fail(&self, task: TaskId, reason: &str) -> Result<TaskAnswer, TeamCallError> {
         self.end::<TaskFail>(task, reason).await
     }
 
     /// Makes a task in progress pending again, with a note for the next owner.
-    pub async fn release(&self, task: TaskId, note: &str) -> Result<TaskAnswer, CallFailed> {
+    pub async fn release(&self, task: TaskId, note: &str) -> Result<TaskAnswer, TeamCallError> {
         self.end::<TaskRelease>(task, note).await
     }
 
     /// Makes a failed or cancelled task pending again.
-    pub async fn retry(&self, task: TaskId) -> Result<TaskAnswer, CallFailed> {
+    pub async fn retry(&self, task: TaskId) -> Result<TaskAnswer, TeamCallError> {
         self.0.call::<TaskRetry>(OneTask { task }).await
     }
 
     /// Cancels a task that is not completed. A member that works on the task abandons it.
-    pub async fn cancel(&self, task: TaskId) -> Result<TaskAnswer, CallFailed> {
+    pub async fn cancel(&self, task: TaskId) -> Result<TaskAnswer, TeamCallError> {
         self.0.call::<TaskCancel>(OneTask { task }).await
     }
 
@@ -288,7 +292,7 @@ impl Board<'_> {
         &self,
         task: TaskId,
         text: &str,
-    ) -> Result<M::Answer, CallFailed> {
+    ) -> Result<M::Answer, TeamCallError> {
         let end = EndTask {
             task,
             generation: None,
@@ -311,7 +315,7 @@ impl Messages<'_> {
         &self,
         to: Recipient,
         text: impl Into<String>,
-    ) -> Result<SendAnswer, CallFailed> {
+    ) -> Result<SendAnswer, TeamCallError> {
         self.send_with(to, text.into(), false).await
     }
 
@@ -320,13 +324,13 @@ impl Messages<'_> {
         &self,
         to: Recipient,
         text: impl Into<String>,
-    ) -> Result<SendAnswer, CallFailed> {
+    ) -> Result<SendAnswer, TeamCallError> {
         self.send_with(to, text.into(), true).await
     }
 
     /// The newest 1,000 messages, oldest first; fewer if they do not fit into one answer. `of`: only messages from or
     /// to this party.
-    pub async fn list(&self, of: Option<Party>) -> Result<Vec<MessageView>, CallFailed> {
+    pub async fn list(&self, of: Option<Party>) -> Result<Vec<MessageView>, TeamCallError> {
         let limit = MESSAGES;
         let list = self.0.ask::<MessageList>(ListMessages { of, limit });
         Ok(list.await?.messages)
@@ -337,7 +341,7 @@ impl Messages<'_> {
         to: Recipient,
         text: String,
         urgent: bool,
-    ) -> Result<SendAnswer, CallFailed> {
+    ) -> Result<SendAnswer, TeamCallError> {
         let message = SendMessage {
             to,
             text,
@@ -359,7 +363,7 @@ pub struct Members<'a>(&'a SupervisorClient);
 /// reason.
 impl Members<'_> {
     /// All members, the lead first.
-    pub async fn list(&self) -> Result<Vec<MemberView>, CallFailed> {
+    pub async fn list(&self) -> Result<Vec<MemberView>, TeamCallError> {
         Ok(self.0.ask::<TeamShow>(Nothing {}).await?.members)
     }
 
@@ -368,7 +372,7 @@ impl Members<'_> {
         &self,
         role: RoleName,
         name: Option<MemberName>,
-    ) -> Result<MemberView, CallFailed> {
+    ) -> Result<MemberView, TeamCallError> {
         self.spawn_with(Spawn::of(role, name)).await
     }
 
@@ -390,12 +394,12 @@ impl Members<'_> {
     /// ```
     ///
     /// [`Role::model`]: crate::Role::model
-    pub async fn spawn_with(&self, spawn: Spawn) -> Result<MemberView, CallFailed> {
+    pub async fn spawn_with(&self, spawn: Spawn) -> Result<MemberView, TeamCallError> {
         Ok(self.0.call::<MemberSpawn>(spawn).await?.member)
     }
 
     /// Asks a member to stop, terminates it after a grace period, and keeps it stopped.
-    pub async fn stop(&self, member: MemberName) -> Result<MemberView, CallFailed> {
+    pub async fn stop(&self, member: MemberName) -> Result<MemberView, TeamCallError> {
         let stopped = self.0.call::<MemberStop>(Stop {
             member,
             force: false,
@@ -404,7 +408,7 @@ impl Members<'_> {
     }
 
     /// Kills a member and all of its processes immediately, and keeps it stopped.
-    pub async fn kill(&self, member: MemberName) -> Result<MemberView, CallFailed> {
+    pub async fn kill(&self, member: MemberName) -> Result<MemberView, TeamCallError> {
         let killed = self.0.call::<MemberKill>(OneMember { member });
         Ok(killed.await?.member)
     }
@@ -412,7 +416,11 @@ impl Members<'_> {
     /// Replaces the limits of [`Member::budget`]. A blocked member continues if the new limits allow it.
     ///
     /// [`Member::budget`]: crate::Member::budget
-    pub async fn set_budget(&self, member: MemberName, budget: Budget) -> Result<(), CallFailed> {
+    pub async fn set_budget(
+        &self,
+        member: MemberName,
+        budget: Budget,
+    ) -> Result<(), TeamCallError> {
         let member = Some(member);
         self.0
             .call::<TeamBudget>(SetBudget { member, budget })
@@ -421,7 +429,7 @@ impl Members<'_> {
     }
 
     /// Starts a new launch, which continues the member's conversation.
-    pub async fn restart(&self, member: MemberName) -> Result<MemberView, CallFailed> {
+    pub async fn restart(&self, member: MemberName) -> Result<MemberView, TeamCallError> {
         let restarted = self.0.call::<MemberRestart>(OneMember { member });
         Ok(restarted.await?.member)
     }

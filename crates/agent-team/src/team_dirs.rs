@@ -1,9 +1,9 @@
 //! The directories of a team. Sockets are always in a private temporary directory. The state and the default project
 //! are in the caller's store, or without a store in the private directory.
 //!
-//! The journal of a team without a store is therefore also a file; its commits are not synced, and it is removed at the
-//! end. With an in-memory SQLite database, readers and the writer would block each other, and the crate `store` would need
-//! a second code path.
+//! The journal of a team without a store is therefore also a file: its commits are not synced, and the file is removed
+//! when the team ends. With an in-memory SQLite database, readers and the writer would block each other, and the crate
+//! `store` would need a second code path.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -27,15 +27,16 @@ pub(crate) struct TeamDirs {
     _private: TempDir,
 }
 
+/// The user and the session under which the embedding program stores a team.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Session {
+pub(crate) struct StoredSession {
     pub(crate) user: String,
     pub(crate) session: String,
 }
 
 impl TeamDirs {
     /// `store`: the caller's directory for files that outlive the team. `None`: all files are private.
-    pub(crate) fn new(store: Option<(&Path, &Session)>) -> io::Result<Self> {
+    pub(crate) fn new(store: Option<(&Path, &StoredSession)>) -> io::Result<Self> {
         // Sockets are not in the store: the kernel limits the path of a Unix socket to about 100 bytes.
         let private = tempfile::Builder::new().prefix("agent-team-").tempdir()?;
         let root = private.path().canonicalize()?;
@@ -50,7 +51,7 @@ impl TeamDirs {
             directories: Directories {
                 state,
                 run: root.join("run"),
-                // Empty: an embedded team must not read the user's settings.
+                // This directory stays empty: an embedded team must not read the user's settings.
                 config: root.join("config"),
             },
             own_project,
@@ -70,7 +71,7 @@ impl TeamDirs {
     }
 }
 
-impl Session {
+impl StoredSession {
     /// The name of the session's directory. Only the digest distinguishes sessions; the names help the user to find the
     /// directory of a session.
     fn directory(&self) -> String {
@@ -95,7 +96,7 @@ mod tests {
 
     fn directory(user: &str, session: &str) -> String {
         let (user, session) = (user.to_owned(), session.to_owned());
-        Session { user, session }.directory()
+        StoredSession { user, session }.directory()
     }
 
     #[test]
@@ -112,7 +113,7 @@ mod tests {
     #[test]
     fn dropping_removes_private_and_keeps_stored_directories() {
         let store = tempfile::tempdir().unwrap();
-        let session = Session::default();
+        let session = StoredSession::default();
         let dirs = TeamDirs::new(Some((store.path(), &session))).unwrap();
         let project = dirs.project(None).unwrap();
         let private = dirs.directories.run.parent().unwrap().to_owned();

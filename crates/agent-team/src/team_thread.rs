@@ -2,7 +2,7 @@
 //! end together.
 //!
 //! Connections to the supervisor run on that thread as well, so that the caller may use any async runtime, and need not
-//! keep one running between two calls.
+//! keep a runtime running between two calls.
 
 use std::io;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub(crate) enum StartError {
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
-pub enum CallFailed {
+pub enum TeamCallError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The team was shut down, or its journal could not be stored.
@@ -73,24 +73,24 @@ impl SupervisorClient {
     }
 
     /// Makes a call that changes the team, with a new idempotency key.
-    pub(crate) async fn call<M: Method>(&self, args: M::Args) -> Result<M::Answer, CallFailed> {
+    pub(crate) async fn call<M: Method>(&self, args: M::Args) -> Result<M::Answer, TeamCallError> {
         self.perform::<M>(args, Some(random::id())).await
     }
 
     /// Makes a call that only reads or waits, without an idempotency key.
-    pub(crate) async fn ask<M: Method>(&self, args: M::Args) -> Result<M::Answer, CallFailed> {
+    pub(crate) async fn ask<M: Method>(&self, args: M::Args) -> Result<M::Answer, TeamCallError> {
         self.perform::<M>(args, None).await
     }
 
     /// All tasks of the board, fetched page by page.
-    pub(crate) async fn tasks(&self) -> Result<Vec<TaskView>, CallFailed> {
+    pub(crate) async fn tasks(&self) -> Result<Vec<TaskView>, TeamCallError> {
         TaskListAnswer::read_all(|list| self.ask::<TaskList>(list)).await
     }
 
-    /// Opens another connection, with its notifications.
-    pub(crate) async fn open_another(&self) -> Result<(Self, Incoming), CallFailed> {
+    /// Opens another connection; returns it with its notifications.
+    pub(crate) async fn connect_again(&self) -> Result<(Self, Incoming), TeamCallError> {
         let connected = connect(&self.runtime, &self.directories, &self.id).await;
-        let (client, incoming) = connected.map_err(|_| CallFailed::Ended)?;
+        let (client, incoming) = connected.map_err(|_| TeamCallError::Ended)?;
         let supervisor = Self {
             client,
             ..self.clone()
@@ -102,7 +102,7 @@ impl SupervisorClient {
         &self,
         args: M::Args,
         key: Option<String>,
-    ) -> Result<M::Answer, CallFailed> {
+    ) -> Result<M::Answer, TeamCallError> {
         let call = Call {
             team: Some(TeamRef::Id(self.team.clone())),
             key,
@@ -112,14 +112,14 @@ impl SupervisorClient {
             .call::<M>(&call)
             .await
             .map_err(|error| match error {
-                CallError::Refused(refusal) => CallFailed::Refused(refusal),
-                CallError::Disconnected => CallFailed::Ended,
-                CallError::Answer { .. } => CallFailed::Answer(error.to_string()),
+                CallError::Refused(refusal) => TeamCallError::Refused(refusal),
+                CallError::Disconnected => TeamCallError::Ended,
+                CallError::Answer { .. } => TeamCallError::Answer(error.to_string()),
             })
     }
 }
 
-/// A team's thread. Dropping it stops the team without a grace period.
+/// A team's thread. Dropping this value stops the team without a grace period.
 pub(crate) struct TeamThread {
     supervisor: SupervisorClient,
     /// Sending a value, or dropping the sender, makes the supervisor exit.
@@ -136,12 +136,12 @@ impl TeamThread {
     ) -> Result<Self, StartError> {
         let directories = dirs.directories.clone();
         let (stop, stopped) = oneshot::channel();
-        let (ready, is_ready) = oneshot::channel();
+        let (ready_tx, ready_rx) = oneshot::channel();
         let thread = std::thread::Builder::new().name("agent-team".to_owned());
         let thread = thread
-            .spawn(move || run_supervisor(dirs, durability, engines, ready, stopped))
+            .spawn(move || run_supervisor(dirs, durability, engines, ready_tx, stopped))
             .map_err(StartError::Thread)?;
-        let Ok(runtime) = is_ready.await else {
+        let Ok(runtime) = ready_rx.await else {
             return Err(match thread.join() {
                 Ok(Err(error)) => error.into(),
                 Ok(Ok(())) => {
@@ -171,22 +171,23 @@ impl TeamThread {
     }
 
     /// Stops the members with a grace period, then ends the thread.
-    pub(crate) async fn shut_down(mut self) -> Result<DownAnswer, CallFailed> {
+    pub(crate) async fn shut_down(mut self) -> Result<DownAnswer, TeamCallError> {
         let down = self
             .supervisor
             .call::<TeamDown>(Down { force: false })
             .await;
-        // Drop the sender only after `down`: the supervisor exits at once, without waiting for the members.
+        // Drop the sender only after `down`: the drop makes the supervisor exit at once, without waiting for the
+        // members.
         self.stop = None;
         let Some(thread) = self.thread.take() else {
             return down;
         };
         // Join on another thread: the team's thread may take seconds to exit, and this function must not block the
         // thread that polls it.
-        let (joined, is_joined) = oneshot::channel();
+        let (joined_tx, joined_rx) = oneshot::channel();
         let waiting = std::thread::Builder::new().name("agent-team end".to_owned());
-        let waiting = waiting.spawn(move || drop(joined.send(thread.join())));
-        if let (Ok(waiting), Ok(ended)) = (waiting, is_joined.await) {
+        let waiting = waiting.spawn(move || drop(joined_tx.send(thread.join())));
+        if let (Ok(waiting), Ok(ended)) = (waiting, joined_rx.await) {
             // The waiting thread has sent its result and is about to exit.
             let _ended = waiting.join();
             if let Err(panic) = ended {
@@ -230,7 +231,7 @@ fn run_supervisor(
     dirs: TeamDirs,
     durability: Durability,
     engines: Engines,
-    ready: oneshot::Sender<Handle>,
+    ready_tx: oneshot::Sender<Handle>,
     stopped: oneshot::Receiver<()>,
 ) -> Result<(), ServeError> {
     let runtime = Builder::new_current_thread().enable_all().build();
@@ -241,16 +242,16 @@ fn run_supervisor(
         durability,
         host: Arc::clone(&member_threads) as _,
     };
-    let (serving, is_serving) = oneshot::channel();
+    let (serving_tx, serving_rx) = oneshot::channel();
     let handle = runtime.handle().clone();
     let local = LocalSet::new();
     local.spawn_local(async move {
-        if is_serving.await.is_ok() {
+        if serving_rx.await.is_ok() {
             // Fails if the caller has dropped the future of `TeamThread::new`.
-            let _given_up = ready.send(handle);
+            let _given_up = ready_tx.send(handle);
         }
     });
-    let result = local.block_on(&runtime, embed::serve(embedding, serving, stopped));
+    let result = local.block_on(&runtime, embed::serve(embedding, serving_tx, stopped));
     drop(local);
     runtime.shutdown_timeout(THREADS_LIMIT);
     member_threads.join(THREADS_LIMIT);

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use agent_team_protocol::envelope::{CUSTOM, CustomEvent};
-use agent_team_protocol::external::EXTERNAL;
+use agent_team_protocol::external;
 use agent_team_protocol::id::{InvalidId, NumberedId};
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::placement::{PlacementChoice, PlacementInfo};
@@ -40,7 +40,7 @@ pub(crate) use requests::{RequestsCommand, Scope};
 pub(crate) use rules::RulesCommand;
 pub(crate) use serve::Serve;
 pub(crate) use task::{Clear, TaskCommand, TaskFields};
-pub(crate) use why::Explained;
+pub(crate) use why::WhySubject;
 
 /// The help page, with the verbs in groups. Clap cannot group subcommands, so the list is written by hand and a test
 /// compares it with [`Verb`].
@@ -187,18 +187,18 @@ pub(crate) enum Verb {
     },
     /// Show time, tokens and cost of each member
     ///
-    /// Sums over all launches. Working time is the time in a model turn or on a task.
+    /// Sums over all launches. Working time is time in a turn or on a task; it stops while a request waits for you.
     Stats,
     /// Explain the state of a member or a task
     Why {
         /// Name of a member, as `ps` lists it, or the id of a task, such as T-3
         #[arg(value_name = "MEMBER|TASK", add = complete::members_and_tasks())]
-        subject: Explained,
+        subject: WhySubject,
     },
     Logs(Logs),
     /// Print the events of the team, oldest first
     ///
-    /// With --json, each line is one AG-UI event in an envelope
+    /// Each line has the revision, the time and one sentence. With --json, each line is one AG-UI event in an envelope
     /// {team_id, agent_id?, role_name?, run_id?, event, revision?}.
     #[command(after_help = events_help())]
     Events {
@@ -296,6 +296,7 @@ pub(crate) enum Verb {
     /// List the messages of the team, or of one member
     ///
     /// A message to you counts as read when this command or `send --wait` prints it, or when you write to its sender.
+    /// Long messages are cut, but not those that a member wrote to you and you have not read.
     Messages {
         /// A member's name, or `user` for messages to and from you
         #[arg(add = complete::members_and(&["user"]))]
@@ -306,6 +307,9 @@ pub(crate) enum Verb {
         /// Leave messages to you unread
         #[arg(long)]
         peek: bool,
+        /// Print all lines of each message
+        #[arg(long)]
+        full: bool,
     },
     /// List and answer permission requests
     Requests {
@@ -597,7 +601,9 @@ pub(crate) enum WantedMode {
 fn wanted_mode(text: &str) -> Result<WantedMode, String> {
     match text {
         "next" => Ok(WantedMode::Next),
-        text => mode(text).map(WantedMode::Mode),
+        text => mode(text)
+            .map(WantedMode::Mode)
+            .map_err(|error| format!("{error}, next")),
     }
 }
 
@@ -783,7 +789,7 @@ fn engine_help() -> String {
 }
 
 fn team_engine_help() -> String {
-    let words: Vec<_> = EXTERNAL.iter().map(|agent| agent.word).collect();
+    let words: Vec<_> = external::engine_words().collect();
     format!(
         "Engine of the members of a team without a team file: native, {} [default: native]",
         words.join(", ")

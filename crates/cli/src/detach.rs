@@ -1,4 +1,4 @@
-//! Prints a line after a detach. Used by `attach` and by the single-terminal view.
+//! Prints, after a detach, that the team keeps running. Used by `attach` and by the single-terminal view.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::output::Output;
 /// Timeout of the query for the state of the team.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Prints that the team still runs, if it does. Starts no supervisor.
-pub(crate) async fn after_detach(session: Session, output: Output) {
+/// Prints that the team keeps running, if it does. Starts no supervisor.
+pub(crate) async fn print_if_running(session: Session, output: Output) {
     let mut session = session.ending_with_supervisor().only_running();
     let team = session.query::<TeamShow>(Nothing {});
-    let shown = tokio::time::timeout(TIMEOUT, team).await;
-    if let Ok(Ok(team)) = shown
+    let answer = tokio::time::timeout(TIMEOUT, team).await;
+    if let Ok(Ok(team)) = answer
         && team.state == TeamState::Up
     {
         output.note(&format!(

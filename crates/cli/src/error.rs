@@ -399,7 +399,7 @@ mod tests {
         let failure =
             Failure::from(Refusal::new(ErrorCode::AlreadyClaimed, "ada has it").hint("wait"));
         let Failure::Reported(report) = failure else {
-            panic!("a refusal is reported")
+            panic!("expected a reported refusal")
         };
         assert_eq!(
             (&*report.code, report.exit),
@@ -414,7 +414,7 @@ mod tests {
     #[test]
     fn printed_errors_contain_no_terminal_escapes() {
         let Failure::Reported(report) = Failure::usage("a\u{1b}[2J\nb").hint("\u{202e}x") else {
-            panic!("a usage error is reported")
+            panic!("expected a reported usage error")
         };
         let text = anstream::adapter::strip_str(&report.to_text()).to_string();
         assert_eq!(text, "error: a\\e[2J\\nb\n  hint: \\u{202e}x\n");
@@ -424,7 +424,7 @@ mod tests {
     fn further_lines_of_a_message_are_indented() {
         let failure = Failure::usage("no model").details("- set a key\n\u{1b}[2J".lines());
         let Failure::Reported(report) = failure.hint("choose one") else {
-            panic!("a usage error is reported")
+            panic!("expected a reported usage error")
         };
         let text = anstream::adapter::strip_str(&report.to_text()).to_string();
         let expected = "error: no model\n  - set a key\n  \\e[2J\n  hint: choose one\n";
@@ -436,7 +436,7 @@ mod tests {
     fn an_error_lists_its_causes() {
         let inner = std::io::Error::other("no room");
         let Failure::Reported(report) = Failure::io("cannot write it", &inner) else {
-            panic!("an I/O error is reported")
+            panic!("expected a reported I/O error")
         };
         assert_eq!(report.causes, ["no room"]);
         assert!(matches!(

@@ -1,5 +1,5 @@
-//! The pages of `docs/reference`, generated from the code. `cargo xtask reference` writes them; the test fails if a page
-//! is stale.
+//! The pages of `docs/reference`, generated from the code. `cargo xtask reference` writes them; the test in this file
+//! fails if a page is stale.
 
 mod cell;
 mod files;
@@ -42,7 +42,7 @@ fn the_pages_of_the_reference_are_up_to_date() {
         let stored = std::fs::read_to_string(&file).unwrap_or_default();
         assert!(
             stored == text,
-            "docs/reference/{name} is stale: cargo xtask reference"
+            "docs/reference/{name} is stale: run cargo xtask reference"
         );
     }
 }

@@ -6,8 +6,8 @@
 //!   strip.rs    the line with all members (pure)
 //!   actions.rs  calls to the supervisor, and slash commands
 //! ```
-//! The transcript goes to the scrollback of the terminal. The view reads the team again when an event outdates it, and
-//! paints when something has changed. Leaving the view stops no member.
+//! The transcript is written to the scrollback of the terminal. The view reads the team again when an event outdates
+//! it, and paints when something has changed. Leaving the view stops no member.
 
 mod actions;
 mod overlap;
@@ -34,7 +34,7 @@ use agent_team_terminal_ui::{Candidate, Names};
 use tokio::task::JoinSet;
 
 use self::state::{Action, Effect, State};
-use crate::detach::after_detach;
+use crate::detach::print_if_running;
 use crate::error::Failure;
 use crate::output::Output;
 use crate::secrets::Secrets;
@@ -46,29 +46,29 @@ const FRAME_INTERVAL: Duration = Duration::from_millis(50);
 /// Minimum time between two reads of the team: one read covers all events in between.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Enter and leave bracketed paste; the end sequence also shows the cursor.
-const BEGIN: &[u8] = b"\x1b[?2004h";
-const END: &[u8] = b"\x1b[?2004l\x1b[?25h";
+/// The sequences that enter and leave bracketed paste. `LEAVE` also shows the cursor.
+const ENTER: &[u8] = b"\x1b[?2004h";
+const LEAVE: &[u8] = b"\x1b[?2004l\x1b[?25h";
 
 /// The result of a background call.
 enum CallResult {
-    /// With the session of the call, for the next refresh.
+    /// Carries the session of the call, which the next refresh uses.
     Refreshed(Session, Result<Box<TeamView>, Failure>),
     /// The slash commands of this member: command files, and prompts of MCP servers.
     CommandsRead(MemberName, CommandsAnswer),
     RequestRead(MemberName, RequestId, Result<Box<RequestView>, Failure>),
-    /// With the member that was shown when the action started.
+    /// Names the member that was shown when the action started.
     ActionDone(MemberName, Result<String, Failure>),
     /// The user's decision about this request of the member did not reach the supervisor, or was refused.
     NotDecided(MemberName, RequestId, Failure),
-    /// For the prompt of this member.
+    /// The candidates for the prompt of this member.
     NamesFound(MemberName, Names, Vec<Candidate>),
 }
 
 /// How the view ended.
-enum Left {
+enum ViewExit {
     ByUser,
-    /// With the exit code.
+    /// A signal ended the view; contains the exit code.
     BySignal(u8),
 }
 
@@ -140,22 +140,22 @@ pub(crate) async fn run(
         next_frame: Instant::now(),
         calls: JoinSet::new(),
     };
-    let mut terminal = Terminal::enter(BEGIN, END).map_err(io)?;
+    let mut terminal = Terminal::enter(ENTER, LEAVE).map_err(io)?;
     view.state.on_resize(terminal.size());
     for (member, recent, at) in logs {
         view.state.append_log(member, recent, at);
     }
-    let left = view
+    let exit = view
         .show(&session, &mut signals, &mut events, &mut terminal)
         .await;
     let last = view.state.leave(Instant::now());
     terminal.leave(&last).await;
-    Ok(match left? {
-        Left::ByUser => {
-            after_detach(session, output).await;
+    Ok(match exit? {
+        ViewExit::ByUser => {
+            print_if_running(session, output).await;
             ExitCode::SUCCESS
         }
-        Left::BySignal(code) => ExitCode::from(code),
+        ViewExit::BySignal(code) => ExitCode::from(code),
     })
 }
 
@@ -166,7 +166,7 @@ impl EventLoop {
         signals: &mut Signals,
         events: &mut Subscription,
         terminal: &mut Terminal,
-    ) -> Result<Left, Failure> {
+    ) -> Result<ViewExit, Failure> {
         loop {
             let now = Instant::now();
             self.start_refresh(now);
@@ -191,21 +191,21 @@ impl EventLoop {
             let earliest = [frame, refresh].into_iter().flatten().min();
             // No timer is pending: sleep until an event arrives. `sleep_until` needs some deadline, so take a day.
             let wake = earliest.unwrap_or(now + Duration::from_secs(86_400));
-            // In this order, so that a flood of events cannot delay signals and keys. Exit codes after a signal are 128
-            // plus its number, as shells report them.
+            // Poll in this order, so that a flood of events cannot delay signals and keys. Exit codes after a signal
+            // are 128 plus its number, as shells report them.
             tokio::select! {
                 biased;
                 signal = signals.next() => match signal {
                     SignalEvent::WindowChanged => self.state.on_resize(terminal.size()),
                     SignalEvent::Info => {}
-                    SignalEvent::Interrupt => return Ok(Left::BySignal(130)),
-                    SignalEvent::Hangup => return Ok(Left::BySignal(129)),
-                    SignalEvent::Shutdown => return Ok(Left::BySignal(143)),
+                    SignalEvent::Interrupt => return Ok(ViewExit::BySignal(130)),
+                    SignalEvent::Hangup => return Ok(ViewExit::BySignal(129)),
+                    SignalEvent::Shutdown => return Ok(ViewExit::BySignal(143)),
                 },
                 event = terminal.next() => match event {
                     TerminalEvent::Keys(keys) => for effect in self.state.on_keys(&keys, Instant::now()) {
                         match effect {
-                            Effect::Leave => return Ok(Left::ByUser),
+                            Effect::Leave => return Ok(ViewExit::ByUser),
                             Effect::Perform { action, typed } => {
                                 // The history is stored in a file, so it must not contain secrets.
                                 if let Some(typed) = typed {
@@ -216,7 +216,7 @@ impl EventLoop {
                         }
                     },
                     TerminalEvent::Written => self.state.on_painted(Instant::now()),
-                    TerminalEvent::Closed => return Ok(Left::BySignal(129)),
+                    TerminalEvent::Closed => return Ok(ViewExit::BySignal(129)),
                 },
                 Some(result) = self.calls.join_next() => match result {
                     Ok(result) => self.on_call_result(result),

@@ -7,7 +7,7 @@
 //!   claims.rs  the history of tasks              rows.rs       the rows of lists and texts; pages.rs: of pages
 //!   diff.rs    the uncommitted changes           selection.rs  the selected entry of a list; search.rs: the search
 //!                                                output.rs     a member's output; message_bodies.rs: texts of messages
-//!                                                question.rs   an open request and its guard
+//!                                                request_dialog.rs  an open request and its guard
 //!                                                stale.rs      the data that events outdate
 //! ```
 //! This file is the event loop. It reads data again when an event outdates it, never periodically; timers only advance
@@ -22,7 +22,7 @@ mod message_bodies;
 mod mouse;
 mod output;
 mod pages;
-mod question;
+mod request_dialog;
 mod rows;
 mod screen;
 mod search;
@@ -77,12 +77,12 @@ const LOG_TAIL: u64 = 64 << 10;
 
 /// The result of a background call.
 enum CallResult {
-    /// With the session of the call, for the next refresh.
+    /// Carries the session of the call, which the next refresh uses.
     Refreshed(Session, Result<Box<Refresh>, Failure>),
     LogOpened(MemberName, Result<(Log, String), Failure>),
-    /// With the decisions read so far; the next read continues from them.
+    /// Carries the decisions read so far; the next read continues after them.
     DecisionsRead(Box<Decisions>, Result<(), Failure>),
-    /// With the history read so far, and the task for which it was read.
+    /// Carries the history read so far, and the task for which it was read.
     ClaimsRead(Box<History>, TaskId, Result<(), Failure>),
     ChangesRead(Result<Changes, Failure>),
     ActionDone(Result<String, Failure>),
@@ -112,7 +112,7 @@ struct EventLoop {
 /// Why the view released the terminal.
 enum Exit {
     Quit(ExitCode),
-    /// To run this program, which uses the terminal until it exits.
+    /// The view ends so that this program can use the terminal until it exits.
     RunProgram(AttachAnswer),
 }
 
@@ -267,14 +267,14 @@ impl EventLoop {
             self.follow_selected(session);
             self.start_reads(session, now);
             // Draw only after the previous frame was written: a slow terminal then skips frames instead of queueing
-            // them, and a question counts as shown only when its frame has reached the terminal
+            // them, and a request counts as shown only when its frame has reached the terminal
             // (`TerminalEvent::Written`).
             if self.top.changed && now >= self.next_frame && screen.is_written() {
                 self.draw(screen, now).map_err(io)?;
             }
             let wake = self.next_wake(now, screen);
-            // In this order, so that a flood of events cannot delay signals and keys. Exit codes after a signal are 128
-            // plus its number, as shells report them.
+            // Poll in this order, so that a flood of events cannot delay signals and keys. Exit codes after a signal
+            // are 128 plus its number, as shells report them.
             tokio::select! {
                 biased;
                 signal = signals.next() => match signal {
@@ -327,7 +327,7 @@ impl EventLoop {
     fn needs_read(&self) -> bool {
         !self.top.stale.is_empty()
             || self.top.more_output
-            || self.top.more_decided
+            || self.top.decisions_stale
             || self.top.more_claims
     }
 
@@ -364,7 +364,7 @@ impl EventLoop {
     /// Starts to read the decisions since the last read.
     fn read_decisions(&mut self, session: &Session) {
         if let Some(mut decisions) = self.decisions.take() {
-            self.top.more_decided = false;
+            self.top.decisions_stale = false;
             let session = session.separate();
             self.calls.spawn(async move {
                 let read = decisions.read_new(session).await;
@@ -382,7 +382,7 @@ impl EventLoop {
             self.read_log();
             self.next_refresh = now + REFRESH_INTERVAL;
         }
-        if self.top.more_decided {
+        if self.top.decisions_stale {
             self.read_decisions(session);
             self.next_refresh = now + REFRESH_INTERVAL;
         }

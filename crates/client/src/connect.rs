@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use agent_team_protocol::Refusal;
 use agent_team_protocol::initialize::Initialize;
+use agent_team_system::announcement::{self, Announced};
 use agent_team_system::backoff::Backoff;
-use agent_team_system::daemon::{self, Announced, FindBinaryError};
 use agent_team_system::directories::Directories;
+use agent_team_system::inherited_env::is_inherited;
 use agent_team_system::lock::FileLock;
+use agent_team_system::sibling_binary::{FindBinaryError, sibling_binary};
 use agent_team_system::spawn::{Detached, ProgramSpec, StartError};
 use tokio::time::Instant;
 
@@ -64,12 +66,12 @@ async fn connect_to(
     initialize: &Initialize,
 ) -> Result<(Client, Incoming), ConnectError> {
     let mut result = connect_at(announced, initialize).await;
-    if matches!(result, Err(ConnectError::Unreachable { .. })) && announced.wake() {
+    if matches!(result, Err(ConnectError::Unreachable { .. })) && announced.request_rebind() {
         let deadline = Instant::now() + REBIND_LIMIT;
         // Stop retrying when another supervisor has taken the lock meanwhile.
         while matches!(result, Err(ConnectError::Unreachable { .. }))
             && Instant::now() < deadline
-            && daemon::announced(directories).is_ok_and(|now| now.as_ref() == Some(announced))
+            && announcement::announced(directories).is_ok_and(|now| now.as_ref() == Some(announced))
         {
             tokio::time::sleep(BACKOFF.first).await;
             result = connect_at(announced, initialize).await;
@@ -117,10 +119,10 @@ pub async fn connect_or_start(
     let mut waits = 0;
     let mut exits = 0;
     loop {
-        // Each round reads the lock file again, also after a successful start: several clients can start supervisors at
-        // once, and the supervisor that this process has started may have lost the lock to another one or may have
+        // Each round reads the lock file again, even after a successful start: several clients can start supervisors at
+        // once, and the supervisor that this call started may have lost the lock to another supervisor or may have
         // exited.
-        let unreachable = match daemon::announced(directories)? {
+        let unreachable = match announcement::announced(directories)? {
             None => None,
             Some(announced) => match connect_to(&announced, directories, initialize).await {
                 Err(error @ (ConnectError::Unreachable { .. } | ConnectError::Ended)) => {
@@ -166,7 +168,7 @@ pub async fn connect(
     directories: &Directories,
     initialize: &Initialize,
 ) -> Result<(Client, Incoming), ConnectOrStartError> {
-    let Some(announced) = daemon::announced(directories)? else {
+    let Some(announced) = announcement::announced(directories)? else {
         let path = directories.socket();
         let source = io::ErrorKind::NotFound.into();
         return Err(ConnectError::Unreachable { path, source }.into());
@@ -186,16 +188,16 @@ enum Started {
 /// Starts a supervisor and waits until it is ready.
 async fn start(directories: &Directories) -> Result<Started, ConnectOrStartError> {
     let spec = ProgramSpec {
-        program: daemon::sibling_binary(SUPERVISOR)?,
+        program: sibling_binary(SUPERVISOR)?,
         args: Vec::new(),
         env: environment(directories),
         cwd: "/".into(),
     };
     let report = Detached::new(spec).start(START_LIMIT).await?;
-    if report == daemon::TAKEN {
+    if report == announcement::LOCK_TAKEN_LINE {
         return Ok(Started::Another);
     }
-    match report.strip_prefix(daemon::SETTINGS) {
+    match report.strip_prefix(announcement::SETTINGS_PREFIX) {
         None => Ok(Started::Ready),
         Some(refusal) => Err(match serde_json::from_str(refusal) {
             Ok(refusal) => ConnectOrStartError::Settings(refusal),
@@ -205,12 +207,12 @@ async fn start(directories: &Directories) -> Result<Started, ConnectOrStartError
     }
 }
 
-/// The environment of a new supervisor: the variables that [`daemon::is_neutral`] accepts, and the variables that name
+/// The environment of a new supervisor: the variables that [`is_inherited`] accepts, and the variables that name
 /// `directories`.
 fn environment(directories: &Directories) -> Vec<(OsString, OsString)> {
     let variables = directories.variables();
     std::env::vars_os()
-        .filter(|(name, _)| daemon::is_neutral(name))
+        .filter(|(name, _)| is_inherited(name))
         .filter(|(name, _)| !variables.iter().any(|(variable, _)| name == variable))
         .chain(
             variables

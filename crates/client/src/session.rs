@@ -15,8 +15,9 @@ use agent_team_protocol::method::{ListTasks, Method, TaskList};
 use agent_team_protocol::notification::{Goodbye, GoodbyeReason, Notification};
 use agent_team_protocol::rpc::{self, Call, TeamRef};
 use agent_team_protocol::view::TaskView;
+use agent_team_system::announcement;
 use agent_team_system::directories::Directories;
-use agent_team_system::{daemon, random};
+use agent_team_system::random;
 
 use self::error::SessionError;
 use crate::client::{Arrival, CallError, Client, ConnectError, Incoming};
@@ -41,7 +42,7 @@ const SETTLED_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {
     Always,
-    /// Only when a team is on disk.
+    /// A call starts a supervisor only when a team is on disk.
     IfTeams,
     Never,
 }
@@ -62,7 +63,7 @@ pub struct Session {
     /// `None`: the directories that the environment names when the session connects.
     directories: Option<Directories>,
     start: Start,
-    /// The reaction of `call` and `query`; `wait_for` always uses [`OnStop::End`].
+    /// The reaction of every call except `wait_for`, which always uses [`OnStop::End`].
     on_stop: OnStop,
     /// Random id of this session. Idempotency keys are valid per client id, across its connections.
     client: String,
@@ -121,7 +122,7 @@ impl Session {
         Ok(session.connection.is_some().then_some(session))
     }
 
-    /// A session with the next supervisor, which is started when none runs.
+    /// A session without a team. Its first call starts a supervisor if none runs.
     pub fn of_next_supervisor() -> Self {
         Self::new(None, Start::Always)
     }
@@ -140,14 +141,14 @@ impl Session {
         }
     }
 
-    /// For live views: when the supervisor is stopped, calls fail and the view ends. Otherwise a refresh that is in
-    /// flight at that moment would start the next supervisor.
+    /// Makes calls fail once the supervisor is stopped. Live views use such a session, so that they end: otherwise, a
+    /// refresh that is in flight at that moment would start the next supervisor.
     pub fn ending_with_supervisor(mut self) -> Self {
         self.on_stop = OnStop::End;
         self
     }
 
-    /// For calls that must not start a supervisor.
+    /// Makes calls fail if no supervisor runs, instead of starting a supervisor.
     pub fn only_running(mut self) -> Self {
         self.start = Start::Never;
         self
@@ -350,7 +351,7 @@ fn may_reconnect(last_goodbye: Option<Goodbye>, on_stop: OnStop) -> Result<(), S
 }
 
 fn is_running(directories: &Directories) -> Result<bool, SessionError> {
-    let socket = daemon::find(directories).map_err(|source| SessionError::Read {
+    let socket = announcement::find(directories).map_err(|source| SessionError::Read {
         what: "the lock file of the supervisor".to_owned(),
         source,
     })?;

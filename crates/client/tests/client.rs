@@ -1,4 +1,4 @@
-//! Calls over a real socket: responses, refusals, lost connections.
+//! Tests of calls over a real socket: responses, refusals, lost connections.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 
@@ -144,7 +144,7 @@ async fn notifications_and_requests_arrive_in_order() {
         other @ Arrival::Request { .. } => panic!("{other:?}"),
     }
     let Some(Arrival::Request { id, method, params }) = incoming.next().await else {
-        panic!("a request was sent");
+        panic!("expected a request");
     };
     assert_eq!(
         (method.as_str(), params.get()),
@@ -168,7 +168,7 @@ async fn dropping_client_and_incoming_closes_the_connection() {
     let mut incoming = incoming;
     assert!(
         incoming.next().await.is_some(),
-        "a client that only listens keeps the connection open"
+        "the connection ends while a client still listens"
     );
     drop(incoming);
     assert_eq!(supervisor.reader.next().await.unwrap(), None);

@@ -1,4 +1,4 @@
-//! Decisions: what an input means in the current state.
+//! Decides what each input means in the current state.
 //!
 //! A [`Decider`] handles one input. It reads the team, records events, which are applied immediately, and collects
 //! effects. A call is refused before its first event, so a refused call changes nothing; the one exception is a
@@ -23,7 +23,6 @@ mod up;
 use std::sync::Arc;
 
 use agent_team_protocol::id::{LaunchId, MemberName, Party};
-use agent_team_protocol::value::MessageNote;
 
 use crate::effect::Effect;
 use crate::input::{Call, Input, Origin, ReplyTo};
@@ -97,7 +96,7 @@ impl<'a> Decider<'a> {
             } => self.called(&by, key, reply, call),
             Input::UnreadableSettings { member, reason } => self.hold_unreadable(&member, reason),
             Input::HelloReceived { launch, process } => self.hello_received(&launch, process),
-            Input::Exited { launch } => self.exited(&launch),
+            Input::Exited { launch, exit } => self.exited(&launch, exit),
             Input::NotStarted { launch, fault } => self.not_started(&launch, fault),
             Input::TreeGone { launch } => self.tree_gone(&launch),
             Input::Unresponsive { launch } => self.unresponsive(&launch),
@@ -207,20 +206,7 @@ impl<'a> Decider<'a> {
             Call::ReleaseTask { claim, note } => self.release_task(by, claim, note),
             Call::RetryTask { task } => self.retry_task(by, task),
             Call::CancelTask { task } => self.cancel_task(by, task),
-            Call::StartRun {
-                goal,
-                then_down,
-                anew,
-                memory,
-                effort,
-                attach_outside,
-            } => {
-                let note = MessageNote {
-                    attach_outside,
-                    ..MessageNote::default()
-                };
-                self.start_run(goal, then_down, anew, memory, effort, note)
-            }
+            Call::StartRun(run) => self.start_run(run),
             Call::FinishRun { answer, force } => self.finish_run(answer, force),
             Call::CancelRun { reason } => self.cancel_run(&reason),
             Call::ReplyToQuestion { run, round, text } => self.reply_to_question(run, round, &text),

@@ -43,6 +43,7 @@ pub enum Input {
     /// The worker's process exited.
     Exited {
         launch: LaunchId,
+        exit: ProcessExit,
     },
     /// The worker was not started, or no process took its launch file.
     NotStarted {
@@ -57,18 +58,26 @@ pub enum Input {
     Unresponsive {
         launch: LaunchId,
     },
-    /// The run cannot end by itself, for this reason. The driver has reported the reason to a caller that waits for the
-    /// run.
+    /// The run cannot end by itself, for this reason, and a caller waits for it.
     RunStuck {
         run: RunId,
         reason: String,
     },
-    /// The idle hook wants the member to continue, for this reason.
+    /// The idle hook requires that the member continues, for this reason.
     IdleRefused {
         launch: LaunchId,
         reason: String,
     },
     DeadlineReached,
+}
+
+/// How a worker's process exited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessExit {
+    /// The supervisor cannot determine how the process exited.
+    Unknown,
+    Status(i32),
+    Signal(i32),
 }
 
 #[derive(Debug, Clone)]
@@ -181,15 +190,7 @@ pub enum Call {
     CancelTask {
         task: TaskId,
     },
-    StartRun {
-        goal: Arc<str>,
-        then_down: bool,
-        anew: bool,
-        memory: Memory,
-        effort: Option<Effort>,
-        /// See [`MessageNote::attach_outside`].
-        attach_outside: bool,
-    },
+    StartRun(NewRun),
     FinishRun {
         answer: Arc<str>,
         force: bool,
@@ -228,7 +229,7 @@ pub enum Call {
         decision: RequestDecision,
         /// The other pending requests that this decision covers, according to the policy.
         covers: Vec<RequestId>,
-        /// The program that the user decided with.
+        /// The program in which the user made the decision.
         via: Option<Arc<str>>,
     },
     BeginRequest {
@@ -300,6 +301,20 @@ pub enum RequestDecision {
     },
 }
 
+/// A run to start.
+#[derive(Debug, Clone, Default)]
+pub struct NewRun {
+    pub goal: Arc<str>,
+    /// Stop the team when the run has ended.
+    pub then_down: bool,
+    /// If another run is under way, abandon it.
+    pub anew: bool,
+    pub memory: Memory,
+    pub effort: Option<Effort>,
+    /// See [`MessageNote::attach_outside`].
+    pub attach_outside: bool,
+}
+
 /// The progress of a turn: what a member's model received and what it replied.
 #[derive(Debug, Clone, Default)]
 pub struct TurnProgress {
@@ -312,7 +327,7 @@ pub struct TurnProgress {
     pub changed: Vec<Arc<str>>,
     /// If set, the member's turn has ended, with this last text.
     pub turn_end: Option<Arc<str>>,
-    /// With `turn_end`: why the turn could not continue.
+    /// Why the turn could not continue. Set only together with `turn_end`.
     pub failure: Option<Arc<str>>,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! [`Team::advance`] decides on an input and applies the events; a replay of the journal only applies events, with
 //! [`Team::apply`]. The core reads no clock, draws no random number, does no I/O and never waits. Time and randomness
-//! arrive in a [`InputContext`]. Actions outside the core are returned as [`Effect`]s, which the driver runs after it has
-//! stored the events; [`effect`] describes the exception.
+//! arrive in an [`InputContext`]. Actions outside the core are returned as [`Effect`]s, which the driver runs after it
+//! has stored the events; [`effect`] describes the exception.
 //!
 //! `team/` contains the state, the events, and how events change the state. `decide/` reads the state and returns
 //! events and effects. Start reading at [`member`] and [`task`], the two main state machines.
@@ -24,8 +24,8 @@ pub use refusal::Refused;
 pub use team::answers::{Answer, AnsweredCall, CallKey, Caller, Change, ChangeKind, Changed};
 pub use team::event::{Event, Record};
 pub use team::{
-    Team, budget, event, lock, mail, member, memory, mode, request, restarts, round, run, spec,
-    task, user_mail,
+    Team, budget, event, mail, member, memory, mode, plan_lock, request, restarts, round, run,
+    spec, task, user_mail,
 };
 pub use time::{InputContext, Tick};
 pub use timer::Timer;

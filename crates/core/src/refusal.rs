@@ -1,6 +1,7 @@
 //! Refusals: the errors of calls. A refused call changed nothing, except that a completion refused by a hook is
 //! counted. The supervisor maps each refusal to an error code and a hint.
 
+use agent_team_protocol::command_line::LEAD_NOT_AGENT;
 use agent_team_protocol::id::{Generation, MemberName, MessageId, Party, RequestId, RunId, TaskId};
 
 /// The refusal for a member that has no approved plan and must have one.
@@ -97,9 +98,9 @@ pub enum Refused {
     KeyReused(String),
     #[error("cannot start another goal: {run} is under way: {goal}")]
     RunUnderWay { run: RunId, goal: String },
-    #[error("cannot give a goal: the lead is not an agent")]
+    #[error("{LEAD_NOT_AGENT}")]
     LeadNotAgent,
-    #[error("no run is under way")]
+    #[error("no goal is in progress")]
     NoRun,
     #[error("{0} is not waiting for a reply to round {1}")]
     NotAsked(RunId, u32),

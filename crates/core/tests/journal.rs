@@ -69,7 +69,7 @@ fn unknown_fields_are_ignored() {
             serde_json::from_str(&line).expect("the fixture is JSON");
         newer["from_the_future"] = true.into();
         newer["event"]["data"]["from_the_future"] = true.into();
-        let read_anew: Record = serde_json::from_value(newer).expect("it can be read");
+        let read_anew: Record = serde_json::from_value(newer).expect("the record can be read");
         assert_eq!(read_anew, read(&line));
     }
 }

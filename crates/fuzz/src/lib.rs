@@ -134,7 +134,7 @@ impl Target {
             .flatten()
         {
             if file.file_name().to_string_lossy().starts_with(&prefix) {
-                let input = std::fs::read_to_string(file.path()).expect("an input");
+                let input = std::fs::read_to_string(file.path()).expect("the file can be read");
                 assert_eq!(self.violation(&input), None, "{:?}: {input:?}", file.path());
             }
         }

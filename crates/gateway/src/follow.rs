@@ -5,7 +5,7 @@ use std::time::Duration;
 use agent_team_client::{Notice, SessionError, Subscription};
 use tokio::time::{Instant, sleep};
 
-/// How long a follower waits for the next supervisor: a worker starts one within seconds.
+/// How long a follower waits for the next supervisor: a worker starts a supervisor within seconds.
 const SUCCESSOR_LIMIT: Duration = Duration::from_secs(10);
 const SUCCESSOR_PAUSE: Duration = Duration::from_millis(50);
 
@@ -14,28 +14,33 @@ const SUCCESSOR_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Follower {
     subscription: Subscription,
     /// The time of the first failed connection since the last notice.
-    lost: Option<Instant>,
+    lost_since: Option<Instant>,
 }
 
 impl Follower {
     pub(crate) fn new(subscription: Subscription) -> Self {
-        let lost = None;
-        Self { subscription, lost }
+        let lost_since = None;
+        Self {
+            subscription,
+            lost_since,
+        }
     }
 
-    /// The next notice. Safe to cancel.
+    /// The next notice. Cancel-safe.
     ///
     /// # Errors
-    /// The user stopped the supervisor, or no next supervisor starts in time.
+    /// The user stopped the supervisor, no next supervisor starts in time, or the subscription fails for another
+    /// reason.
     pub(crate) async fn next(&mut self) -> Result<Notice, SessionError> {
         loop {
             match self.subscription.next().await {
                 Ok(notice) => {
-                    self.lost = None;
+                    self.lost_since = None;
                     return Ok(notice);
                 }
                 Err(SessionError::NotRunning | SessionError::Connect(_))
-                    if self.lost.get_or_insert_with(Instant::now).elapsed() < SUCCESSOR_LIMIT =>
+                    if self.lost_since.get_or_insert_with(Instant::now).elapsed()
+                        < SUCCESSOR_LIMIT =>
                 {
                     sleep(SUCCESSOR_PAUSE).await;
                 }

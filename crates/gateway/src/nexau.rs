@@ -34,7 +34,7 @@ use serde_json::{Value, json};
 
 use self::body::{Failure, Fields};
 use self::frames::{Frames, Outcome};
-use self::session::{LEADER, Session};
+use self::session::{LEADER, NexauSession};
 use crate::Service;
 use crate::access::Permission;
 use crate::call;
@@ -91,7 +91,10 @@ async fn query(State(service): State<Arc<Service>>, request: Request) -> Routed 
 }
 
 /// Gives the message to the lead of the session's team, which is started if it is down.
-async fn start(service: &Arc<Service>, request: Request) -> Result<(Frames, Session), Failure> {
+async fn start(
+    service: &Arc<Service>,
+    request: Request,
+) -> Result<(Frames, NexauSession), Failure> {
     let permit = frames::permit(service)?;
     let key = call::key(request.headers())?;
     let mut fields = Fields::of_body(request, Permission::Steer).await?;
@@ -147,8 +150,8 @@ async fn user_message(State(service): State<Arc<Service>>, request: Request) -> 
     Ok(document(&json!({"status": "enqueued", "to_agent_id": to})))
 }
 
-/// A message within the team. The sender is the user whatever `from_agent_id` names: the connection identifies the
-/// sender (I7).
+/// A message within the team. The sender is always the user, not the member that `from_agent_id` names: the connection
+/// identifies the sender (I7).
 async fn message(State(service): State<Arc<Service>>, request: Request) -> Routed {
     let key = call::key(request.headers())?;
     let mut fields = Fields::of_body(request, Permission::Steer).await?;
@@ -194,7 +197,7 @@ async fn stop(State(service): State<Arc<Service>>, request: Request) -> Routed {
         let cancelled = service
             .change::<RunCancel>(&session.team, random::id(), &cancel)
             .await;
-        // The run may have ended in the meantime; the team goes down in any case.
+        // Ignore a failure: the run may have ended in the meantime. The team goes down in any case.
         drop(cancelled);
     }
     service
@@ -289,7 +292,7 @@ async fn create_task(State(service): State<Arc<Service>>, request: Request) -> R
     let session = session?;
     let team = session.ensure_up(&service).await?;
     let spec: TaskSpec = serde_json::from_value(json!({
-        // NexAU makes a task from each request, also from two with the same title.
+        // NexAU makes a task from each request, even from two requests with the same title.
         "key": key, "title": title, "description": description, "priority": priority, "after": after,
     }))
     .map_err(|error| Problem::new(StatusCode::CONFLICT, "invalid_params", error.to_string()))?;
@@ -353,10 +356,10 @@ async fn update_task(
     Ok(document(&json!({"task_id": task, "status": status})))
 }
 
-/// Moves a task to this state by the calls that lead there.
+/// Makes the calls that bring a task into this state.
 async fn change_state(
     service: &Service,
-    session: &Session,
+    session: &NexauSession,
     task: TaskId,
     state: TaskState,
     text: String,

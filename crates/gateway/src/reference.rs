@@ -1,6 +1,6 @@
 //! Generates the OpenAPI document and the page `docs/reference/http.md` from the table of resources and the schema of
 //! the protocol, which is generated from the types. `cargo xtask reference` writes both; the tests fail if a file is
-//! stale. No program contains this module.
+//! stale. This module is compiled only for tests.
 //!
 //! OpenAPI 3.1 uses JSON Schema 2020-12, as the schema of the protocol does, so the schemas are copied. No type needs
 //! annotations for OpenAPI, and both documents describe the same types.
@@ -332,7 +332,7 @@ fn compare(file: &str, text: &str) {
         return;
     }
     let stored = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(stored == text, "{file} is stale: cargo xtask reference");
+    assert!(stored == text, "{file} is stale: run cargo xtask reference");
 }
 
 #[test]
@@ -388,7 +388,7 @@ fn rows_name_arguments_of_their_methods() {
 }
 
 #[test]
-fn only_rows_that_read_need_no_more_than_view() {
+fn rows_that_change_something_need_more_than_view() {
     for resource in RESOURCES {
         let reads = resource.verb == Verb::Get;
         assert_eq!(

@@ -1,12 +1,12 @@
 //! The resources below `/api/v1`, as a table: each row names a method of the supervisor, the permission that it needs,
 //! and the parts of a request that become its arguments. `call.rs` performs a row. The OpenAPI document and
-//! `docs/reference/http.md` are generated from the table. A new row is a new resource: nothing else changes.
+//! `docs/reference/http.md` are generated from the table. To add a resource, add a row; no other code is necessary.
 
 use agent_team_protocol::method::*;
 
 use crate::access::Permission::{self, Decide, Steer, View};
 
-/// The path before the path of each resource.
+/// The prefix of every resource path.
 pub(crate) const BASE: &str = "/api/v1";
 
 /// The HTTP method of a resource.
@@ -35,7 +35,10 @@ pub(crate) struct Resource {
     pub(crate) document: Document,
     #[cfg_attr(
         not(test),
-        expect(dead_code, reason = "only the generated documents contain it")
+        expect(
+            dead_code,
+            reason = "only the generator of the documents reads it, in tests"
+        )
     )]
     pub(crate) summary: &'static str,
 }
@@ -67,7 +70,7 @@ pub(crate) enum Body {
     Task,
 }
 
-/// The document of a successful answer: the document that the verb of the command line prints with `--json`.
+/// The document of a successful answer: the document that the corresponding command prints with `--json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Document {
     /// The answer of the method.
@@ -161,7 +164,7 @@ const fn flag(name: &'static str) -> Param {
     Param { name, kind }
 }
 
-/// Every resource, except the events, which `events.rs` serves.
+/// All resources except `/events` and `/openapi.json`.
 pub(crate) const RESOURCES: &[Resource] = &[
     get::<TeamShow>("/team", "The members and what they are doing, as `ps`")
         .document(Document::Team),
@@ -262,7 +265,7 @@ pub(crate) const RESOURCES: &[Resource] = &[
     post::<TaskAdd>("/tasks", "Add a task, as `task add`").body(Body::Task),
     post::<TaskClaim>(
         "/tasks/claim",
-        "Claim the ready task of highest priority, or this task, as `task claim`",
+        "Claim the task `task`, or without it the ready task of highest priority, as `task claim`",
     ),
     get::<TaskShow>("/tasks/{task}", "One task, as `task show`"),
     change::<TaskUpdate>(

@@ -1,9 +1,9 @@
-//! The files of the page. They need no token: a browser cannot send one when it opens an address. So a file must not
-//! contain data of a team. The policy in `security.rs` applies to each file.
+//! The files of the page. They need no token: a browser cannot send a token when it opens an address. So a file must
+//! not contain data of a team. The policy in `security.rs` applies to each file.
 //!
-//! Each file is compressed once. No other answer is compressed: the length of a compressed answer that contains a
-//! secret beside text of an attacker reveals the secret. A browser may cache a file, and asks with its `ETag` whether
-//! the file is still the same.
+//! Each file is compressed once. No other answer is compressed. If an answer contains a secret and also text of an
+//! attacker, its compressed length reveals the secret (the BREACH attack). A browser may cache a file, and asks with
+//! its `ETag` whether the file is still the same.
 
 use std::io::Write;
 use std::sync::LazyLock;
@@ -89,7 +89,8 @@ static REPRESENTATIONS: LazyLock<Vec<[Representation; 2]>> = LazyLock::new(|| {
         let digest = hex(&Sha256::digest(file.content)[..12]);
         let etag = |suffix: &str| {
             let etag = format!("\"{digest}{suffix}\"");
-            HeaderValue::try_from(etag).expect("digits are a header")
+            HeaderValue::try_from(etag)
+                .expect("hexadecimal digits in quotes are a valid header value")
         };
         [
             Representation {
@@ -109,7 +110,7 @@ fn gzip(text: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     let written = encoder.write_all(text.as_bytes());
     let written = written.and_then(|()| encoder.finish());
-    written.expect("memory can be written")
+    written.expect("writing to memory cannot fail")
 }
 
 /// Adds a route for each file.
@@ -155,7 +156,7 @@ fn elements(headers: &HeaderMap, name: axum::http::HeaderName) -> impl Iterator<
     texts.flat_map(|text| text.split(',')).map(str::trim)
 }
 
-/// Whether the client accepts gzip: named, or by `*`, and not with the weight 0.
+/// Whether the client accepts gzip, by its name or by `*`, with a weight other than 0.
 fn accepts_gzip(headers: &HeaderMap) -> bool {
     let weight_of = |wanted: &str| {
         elements(headers, ACCEPT_ENCODING).find_map(|element| {

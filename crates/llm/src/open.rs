@@ -25,13 +25,13 @@ use crate::usage::Price;
 use crate::window;
 
 /// The configuration with which a model is opened.
-#[expect(missing_debug_implementations, reason = "it holds secrets")]
+#[expect(missing_debug_implementations, reason = "this type contains secrets")]
 #[derive(Clone, Default)]
 pub struct OpenConfig {
     /// The member's environment.
     pub environment: BTreeMap<String, String>,
-    /// The providers of the team file and the user's settings, by name. A base URL here takes precedence over the
-    /// environment's. Headers are sent in addition to the required ones, and can replace them.
+    /// The providers of the team file and the user's settings, by name. A base URL here takes precedence over the base
+    /// URL in the environment. Headers are sent in addition to the required ones, and can replace them.
     pub providers: BTreeMap<String, ProviderSpec>,
     pub catalogue: Catalogue,
     /// The windows that local servers reported, in tokens, by `provider/model`: see [`OpenConfig::ask_window`].
@@ -78,7 +78,7 @@ pub enum OpenError {
         /// The variables with which the user can permit the URL.
         permit_vars: String,
     },
-    /// The text contains only the name: the value may be a secret.
+    /// Contains only the name of the header: the value may be a secret.
     #[error("cannot send the header {0}")]
     Header(String),
     #[error("the header {header} uses ${var}, which is not set")]

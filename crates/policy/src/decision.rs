@@ -11,7 +11,7 @@ use super::call::ToolCall;
 use super::domain::ascii_host;
 use super::rule_book::{RuleKind, Source};
 
-/// What happens to a call or a part of it. Ordered from the most to the least permissive; of several rulings, the
+/// The outcome for a call or for a part of it, ordered from the most to the least permissive. Of several rulings, the
 /// greatest applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ruling {
@@ -24,14 +24,14 @@ pub enum Ruling {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Judgement {
     pub ruling: Ruling,
-    /// At least one, in the order of the call.
+    /// The parts in the order of the call. There is at least one part.
     pub parts: Vec<Part>,
-    /// How to execute an allowed literal line. `None` if the call is not allowed or is not a command, or if bash must
-    /// run the text as it is; the user or the mode has then allowed the whole text.
+    /// How to execute an allowed literal line. `None` if the call is not allowed or is not a command. Also `None` if
+    /// bash must run the text unchanged, because the user or the mode has allowed the whole text.
     pub run: Option<RunnableView>,
 }
 
-/// One thing that a call does.
+/// One action of a call, with its ruling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     pub action: PartAction,
@@ -67,13 +67,13 @@ pub enum Reason {
     /// A built-in rule, with its reason.
     BuiltIn(&'static str),
     NoRule,
-    /// No rule allows it, and the sandbox of the call cannot contain something of it.
+    /// No rule allows the part, and the sandbox of the call lacks this containment.
     Uncontained(&'static str),
-    /// The call has this feature, so no rule can allow it.
+    /// The part has this feature, so no rule can allow it.
     Complex(&'static str),
-    /// A hook allows it.
+    /// A hook allows the part.
     AllowedByHook,
-    /// A hook requires a decision, for this reason.
+    /// A hook requires a decision about the part, for this reason.
     AskedByHook(String),
 }
 
@@ -107,9 +107,9 @@ impl Judgement {
         self
     }
 
-    /// Applies the decision of a hook. `Allow` allows the parts that no rule decides, and nothing else: it changes
-    /// neither a denial nor an ask rule, a protected path, a note of the user, or a feature that no rule can allow.
-    /// `Ask` asks about each allowed part.
+    /// Applies the decision of a hook. `Allow` allows only the parts that no rule decides. It changes no denial, no ask
+    /// rule, and no decision that a protected path, a note of the user or a complex feature requires. `Ask` asks about
+    /// each allowed part.
     #[must_use]
     pub fn with_hook(mut self, hook: &HookDecision) -> Self {
         for part in &mut self.parts {
@@ -153,7 +153,7 @@ impl fmt::Display for Ruling {
 }
 
 impl fmt::Display for Judgement {
-    /// The ruling, then a line for each part.
+    /// Prints the ruling, then a line for each part.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.ruling)?;
         for part in &self.parts {
@@ -205,7 +205,10 @@ impl fmt::Display for Reason {
             Reason::Mode(mode) => write!(f, "in mode {mode}"),
             Reason::BuiltIn(why) | Reason::Uncontained(why) => f.write_str(why),
             Reason::NoRule => f.write_str("no rule allows it"),
-            Reason::Complex(why) => write!(f, "no rule can allow it: it has {why}"),
+            Reason::Complex(why) => write!(
+                f,
+                "no rule can allow it, because it has {why}; the user can allow exactly this call"
+            ),
             Reason::AllowedByHook => f.write_str("allowed by a hook"),
             Reason::AskedByHook(reason) if reason.is_empty() => {
                 f.write_str("a hook requires a decision")
@@ -219,7 +222,7 @@ impl fmt::Display for Reason {
 
 /// A word in shell syntax: unquoted if it contains only plain characters, else in quotes. Deceptive characters are
 /// shown as escapes.
-pub(crate) fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,+@%^".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

@@ -9,20 +9,20 @@ use super::pattern::{Fault, Reach};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DomainPattern {
     domain: String,
-    below: bool,
+    subdomains_only: bool,
 }
 
 impl DomainPattern {
     /// Parses the text after `domain:`; `at` is its byte offset in the specifier.
     pub(crate) fn parse(text: &str, at: usize) -> Result<Self, Fault> {
-        let (domain, below) = match text.strip_prefix("*.") {
+        let (domain, subdomains_only) = match text.strip_prefix("*.") {
             Some(domain) => (domain, true),
             None => (text, false),
         };
         if domain.contains("://") || domain.contains('/') {
             return Err(Fault::new(
                 at,
-                "it is an address, not a host",
+                "a URL is not a host name",
                 "`domain:example.com`",
             ));
         }
@@ -38,7 +38,10 @@ impl DomainPattern {
             ));
         }
         match normal(domain) {
-            Some(domain) => Ok(Self { domain, below }),
+            Some(domain) => Ok(Self {
+                domain,
+                subdomains_only,
+            }),
             None => Err(Fault::new(
                 at,
                 "invalid host name",
@@ -47,23 +50,24 @@ impl DomainPattern {
         }
     }
 
-    /// A deny or ask rule for a host also matches its subdomains.
-    pub(crate) fn fits(&self, host: &str, reach: Reach) -> bool {
+    /// Whether the pattern matches the host. With [`Reach::Wide`] (deny and ask rules), a pattern for a host also
+    /// matches its subdomains.
+    pub(crate) fn matches(&self, host: &str, reach: Reach) -> bool {
         let below = host
             .strip_suffix(&self.domain)
             .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'));
         match reach {
-            Reach::Narrow | Reach::Wide if self.below => below,
+            Reach::Narrow | Reach::Wide if self.subdomains_only => below,
             Reach::Narrow => host == self.domain,
             Reach::Wide => below || host == self.domain,
         }
     }
 
-    /// Whether a URL without a known host could name this host. Clients decode `%67`, drop line breaks, and map
-    /// letters of other scripts, so such a URL can name any host.
+    /// Whether a URL could name this host although [`host_of`] cannot read its host. HTTP clients decode `%67`, drop
+    /// line breaks and map letters of other scripts, so a URL with such characters can name any host.
     pub(crate) fn may_be_named_in(&self, address: &str) -> bool {
-        let is_decoded = |c: char| c == '%' || c == '\\' || c <= ' ' || !c.is_ascii();
-        address.contains(is_decoded) || address.to_ascii_lowercase().contains(&self.domain)
+        let may_be_changed = |c: char| c == '%' || c == '\\' || c <= ' ' || !c.is_ascii();
+        address.contains(may_be_changed) || address.to_ascii_lowercase().contains(&self.domain)
     }
 }
 
@@ -72,8 +76,8 @@ pub(crate) fn host_of(address: &str) -> Option<String> {
     normal(written_host(address)?)
 }
 
-/// The ASCII form (`xn--…`) of a URL's host, if the host contains other characters. Programs disagree on some of these
-/// names, so only deny and ask rules compare this form.
+/// The ASCII form (`xn--…`) of a URL's host, if the host contains non-ASCII characters. Programs disagree on some of
+/// these names, so only deny and ask rules compare this form.
 pub(crate) fn ascii_host(address: &str) -> Option<String> {
     let host = written_host(address).filter(|host| !host.is_ascii())?;
     normal(&to_ascii(host)?)
@@ -110,13 +114,13 @@ fn written_host(address: &str) -> Option<&str> {
         Some((host, port)) => (host, port),
         None => (authority, ""),
     };
-    // An IPv6 address is in brackets, so the colon before a port is the only colon outside the brackets.
-    let plain = port.bytes().all(|b| b.is_ascii_digit());
+    // Split at the last colon. An IPv6 address, which is in brackets, is not accepted: `normal` refuses the brackets.
+    let is_digits = port.bytes().all(|b| b.is_ascii_digit());
     let is_port = port.is_empty() || port.parse::<u16>().is_ok();
-    (plain && is_port).then_some(host)
+    (is_digits && is_port).then_some(host)
 }
 
-/// The `url` crate's own mapping, so that the judged host is the contacted host.
+/// Uses the mapping of the `url` crate, so that the judged host is also the host that is contacted.
 fn to_ascii(host: &str) -> Option<String> {
     let ascii = idna::domain_to_ascii_cow(host.as_bytes(), idna::AsciiDenyList::URL).ok()?;
     Some(ascii.into_owned())

@@ -1,7 +1,8 @@
 //! Path patterns in rules: gitignore syntax, relative to the project, to `~` or to the root. Called by the rules.
 //!
-//! Deny and ask rules also match everything below what they name, and ignore case. An allow rule is case-sensitive. It
-//! matches everything below what it names only if its pattern ends with `/`, or with a component without a wildcard.
+//! Deny and ask rules also match everything below the path that they name, and ignore case. An allow rule is
+//! case-sensitive. It matches everything below the path only if its pattern ends with `/`, or with a component without
+//! a wildcard.
 
 use std::path::{Path, PathBuf};
 
@@ -102,17 +103,22 @@ impl PathPattern {
         matches!(self.base, Base::Project)
     }
 
-    /// An allow rule must match both the path as written and the resolved path. A deny or ask rule needs to match only
-    /// one of the two.
-    pub(crate) fn fits(&self, call_path: &CallPath, context: &RuleContext, reach: Reach) -> bool {
-        let fits = |path: &PathBuf| self.fits_path(path, context, reach);
+    /// An allow rule must match both the path as written and the resolved path. A deny or ask rule must match at least
+    /// one of them.
+    pub(crate) fn matches(
+        &self,
+        call_path: &CallPath,
+        context: &RuleContext,
+        reach: Reach,
+    ) -> bool {
+        let matches = |path: &PathBuf| self.matches_path(path, context, reach);
         match reach {
-            Reach::Narrow => fits(&call_path.path) && fits(&call_path.resolved),
-            Reach::Wide => fits(&call_path.path) || fits(&call_path.resolved),
+            Reach::Narrow => matches(&call_path.path) && matches(&call_path.resolved),
+            Reach::Wide => matches(&call_path.path) || matches(&call_path.resolved),
         }
     }
 
-    pub(crate) fn fits_path(&self, path: &Path, context: &RuleContext, reach: Reach) -> bool {
+    pub(crate) fn matches_path(&self, path: &Path, context: &RuleContext, reach: Reach) -> bool {
         let base = match self.base {
             Base::Project => &context.project,
             Base::Home => match &context.home {

@@ -1,5 +1,5 @@
-//! Evaluates a call. Called by the supervisor, for the tool calls that members ask about and for `rules check`, and by
-//! the offers.
+//! Evaluates a call. Called by the supervisor, for the tool calls for which members request permission and for `rules
+//! check`, and by the offers.
 //!
 //! A call is split into parts: each command, each file that it reads or writes, each URL. Each part is evaluated by the
 //! checks of [`Judge::weigh`]; the first check that applies decides: deny rules, mode plan, protected paths, mode
@@ -44,21 +44,22 @@ struct Judge<'a> {
     mode: Mode,
 }
 
-/// The finding of the rules and built-in checks about a part.
+/// The findings of the rules and built-in checks about a part.
 struct Findings {
     deny: Option<Reason>,
     ask: Option<Reason>,
     allow: Option<Reason>,
-    /// The part changes a protected path, so it needs a decision.
+    /// Whether the part changes a protected path, so it needs a decision.
     protected: bool,
-    /// The part changes a note of the user, so neither the modes accept-edits and sandboxed nor a hook allows it.
+    /// Whether the part changes a note of the user, so neither the modes accept-edits and sandboxed nor a hook allows
+    /// it.
     of_user: bool,
     changes: Changes,
-    /// A feature because of which no rule can allow the part.
+    /// A feature of the part because of which no rule can allow it.
     complex: Option<&'static str>,
-    /// A sandbox contains everything that the part does, so mode sandboxed allows it.
+    /// Whether a sandbox contains all effects of the part, so mode sandboxed allows it.
     contained: bool,
-    /// What the sandbox of the call cannot contain, so the built-in rule for reading does not allow the part.
+    /// The containment that the sandbox of the call lacks, so the built-in rule for reading does not allow the part.
     uncontained: Option<&'static str>,
 }
 
@@ -82,10 +83,12 @@ impl Judge<'_> {
             Action::Edit(paths) => paths.iter().map(|path| self.edit(path)).collect(),
             Action::Fetch(address) => vec![self.fetch(address)],
             Action::Search => {
-                vec![self.by_name("web_search", Changes::Nothing, |rule, _| rule.fits_search())]
+                vec![self.by_name("web_search", Changes::Nothing, |rule, _| {
+                    rule.matches_search()
+                })]
             }
             Action::Mcp(tool) => vec![self.by_name(&tool, Changes::Anything, |rule, reach| {
-                rule.fits_mcp(&tool, reach)
+                rule.matches_mcp(&tool, reach)
             })],
             Action::Own => {
                 let why = Reason::BuiltIn("it affects only the team's own state");
@@ -109,7 +112,7 @@ impl Judge<'_> {
         self.allow_exact_grant(&mut parts);
         let ruling = parts.iter().map(|part| part.ruling).max();
         let ruling = ruling.unwrap_or(Ruling::Ask);
-        // Mode sandboxed allows the command as text. The words can be builtins, so bash must run the text.
+        // Mode sandboxed allows the command as text. A word can be the name of a builtin, so bash must run the text.
         let runs_text = parts.iter().any(|part| {
             matches!(part.action, PartAction::Command(_))
                 && part.why == Reason::Mode(Mode::Sandboxed)
@@ -146,7 +149,7 @@ impl Judge<'_> {
         self.call.containment >= Containment::Protects
     }
 
-    /// Allows the parts that need a decision if the user has allowed exactly this call. Denials stay.
+    /// Allows the parts that need a decision if the user has allowed exactly this call. Does not change denials.
     fn allow_exact_grant(&self, parts: &mut [Part]) {
         if parts.iter().all(|part| part.ruling != Ruling::Ask) {
             return;
@@ -164,8 +167,9 @@ impl Judge<'_> {
         let call_path = self.call.path_of(path);
         let known = self.call.known(path).is_some();
         let find = |kind, reach| {
-            self.book
-                .find(kind, |rule| rule.fits_read(&call_path, self.context, reach))
+            self.book.find(kind, |rule| {
+                rule.matches_read(&call_path, self.context, reach)
+            })
         };
         let mut findings = Findings::new(Changes::Nothing);
         findings.deny = find(RuleKind::Deny, Reach::Wide).map(why);
@@ -183,8 +187,9 @@ impl Judge<'_> {
         let call_path = self.call.path_of(path);
         let known = self.call.known(path).is_some();
         let find = |kind, reach| {
-            self.book
-                .find(kind, |rule| rule.fits_edit(&call_path, self.context, reach))
+            self.book.find(kind, |rule| {
+                rule.matches_edit(&call_path, self.context, reach)
+            })
         };
         let of_user = self.call.changes_user_note();
         let inside = known && !of_user && call_path.is_inside(self.context);
@@ -214,8 +219,8 @@ impl Judge<'_> {
                 Reach::Narrow => plain.as_deref(),
                 Reach::Wide => mapped.as_deref(),
             };
-            let fits = |rule: &Rule| rule.fits_host(host, &address, reach);
-            self.book.find(kind, fits)
+            let matches = |rule: &Rule| rule.matches_host(host, &address, reach);
+            self.book.find(kind, matches)
         };
         let mut findings = Findings::new(Changes::Nothing);
         findings.deny = find(RuleKind::Deny, Reach::Wide).map(why);
@@ -224,9 +229,14 @@ impl Judge<'_> {
         self.part(PartAction::Fetch(address), findings)
     }
 
-    /// A tool that is judged only by its name.
-    fn by_name(&self, tool: &str, changes: Changes, fits: impl Fn(&Rule, Reach) -> bool) -> Part {
-        let find = |kind, reach| self.book.find(kind, |rule| fits(rule, reach));
+    /// The part of a tool that is judged only by its name.
+    fn by_name(
+        &self,
+        tool: &str,
+        changes: Changes,
+        matches: impl Fn(&Rule, Reach) -> bool,
+    ) -> Part {
+        let find = |kind, reach| self.book.find(kind, |rule| matches(rule, reach));
         let mut findings = Findings::new(changes);
         findings.deny = find(RuleKind::Deny, Reach::Wide).map(why);
         findings.ask = find(RuleKind::Ask, Reach::Wide).map(why);

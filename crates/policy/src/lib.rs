@@ -1,18 +1,18 @@
 //! Permission rules as pure functions: no I/O, no clock, no async. The supervisor judges calls with them. The tools and
 //! the command line use the paths and the protected list. The crate `team-file` checks rules and digests scripts.
 //!
-//! A [`ToolCall`] is what a member wants to do. A [`RuleBook`] contains the rules of all sources. [`RuleBook::judge`]
-//! returns a [`Judgement`], which lists for every command, file and host in the call which rule of which source decided.
-//! Deny is evaluated before ask and ask before allow; a more specific rule has no precedence. If programs could read a
-//! text in several ways, a deny or ask rule applies if it matches one of these readings, and an allow rule only if it
-//! matches all of them.
+//! A [`ToolCall`] is a call for which a member requests permission. A [`RuleBook`] contains the rules of all sources.
+//! [`RuleBook::judge`] returns a [`Judgement`]. For every command, file and host in the call, it contains the rule that
+//! decided, with the source of the rule. Deny is evaluated before ask, and ask before allow; a more specific rule has
+//! no precedence. If programs could read a text in several ways, a deny or ask rule applies if it matches one of these
+//! readings. An allow rule applies only if it matches all of them.
 //!
 //! Where to look:
 //! - the syntax of rules and its errors: [`rule`]; paths in rules: [`glob`]
-//! - which shell text is understood: [`shell`]; which programs run other programs: [`program`]; which commands only
+//! - the shell text that is understood: [`shell`]; programs that run other programs: [`program`]; commands that only
 //!   read: [`reading`]
 //! - the evaluation order and the effect of each mode: [`judge`]; the actions of each tool: [`call`]
-//! - what a decision is bound to: [`digest`]; the rules offered to the user: [`offer`]
+//! - the digests to which decisions are bound: [`digest`]; the rules offered to the user: [`offer`]
 
 mod call;
 mod decision;
@@ -35,7 +35,7 @@ mod words;
 pub use agent_team_protocol::permissions::Mode;
 pub use agent_team_protocol::request::Containment;
 pub use call::{Action, ToolCall};
-pub use decision::{Judgement, Part, PartAction, Reason, Ruling};
+pub use decision::{Judgement, Part, PartAction, Reason, Ruling, quoted};
 pub use digest::{Digest, canonical};
 pub use domain::call_line;
 pub use offer::{Offer, offers};

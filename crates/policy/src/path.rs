@@ -17,23 +17,23 @@ pub struct RuleContext {
     pub home: Option<PathBuf>,
     /// Protected paths in addition to the names in [`crate::protected`]: scripts that the user trusted and that run
     /// outside the sandbox, and the directories of hooks and included files that git's configuration names.
-    pub scripts: Vec<PathBuf>,
+    pub protected: Vec<PathBuf>,
 }
 
 /// A path of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallPath {
-    /// As written in the call.
+    /// The path as written in the call.
     pub given: String,
-    /// Absolute, without `.` and `..`, derived from the text only: see [`CallPath::lexical`].
+    /// The absolute path without `.` and `..`, derived from the text only: see [`CallPath::lexical`].
     pub path: PathBuf,
-    /// With the symbolic links of the existing part resolved; the rest is appended.
+    /// The path with the symbolic links of its existing part resolved; the rest of the path is appended.
     pub resolved: PathBuf,
 }
 
 impl CallPath {
-    /// The absolute path of `given`, which may be relative to the directory, without `.` and `..`. Correct only if no
-    /// component before a `..` is a link.
+    /// The absolute path of `given`, without `.` and `..`. `given` may be relative to the directory. The result is
+    /// correct only if no component before a `..` is a link.
     pub fn lexical(directory: &Path, given: impl AsRef<Path>) -> PathBuf {
         let mut normal = PathBuf::new();
         for part in directory.join(given).components() {
@@ -55,7 +55,7 @@ impl CallPath {
     }
 
     /// Whether the path or the resolved path has a protected component, or is at or below one of
-    /// [`RuleContext::scripts`].
+    /// [`RuleContext::protected`].
     pub(crate) fn is_protected(&self, context: &RuleContext) -> bool {
         self.has_protected_name() || self.is_script(context)
     }
@@ -68,18 +68,18 @@ impl CallPath {
         has_name(&self.path) || has_name(&self.resolved)
     }
 
-    /// Whether the path or the resolved path is at or below one of [`RuleContext::scripts`].
+    /// Whether the path or the resolved path is at or below one of [`RuleContext::protected`].
     pub(crate) fn is_script(&self, context: &RuleContext) -> bool {
         let is_script = |path: &PathBuf| {
             context
-                .scripts
+                .protected
                 .iter()
                 .any(|script| path.starts_with(script))
         };
         is_script(&self.path) || is_script(&self.resolved)
     }
 
-    /// Whether the path is the file of a note of the project, and no link leads from it.
+    /// Whether the path is the file of a note of the project, and contains no link.
     pub(crate) fn is_project_note(&self, context: &RuleContext) -> bool {
         let is_note = |file: &OsStr| file.to_str().and_then(NoteName::of_file).is_some();
         self.path == self.resolved

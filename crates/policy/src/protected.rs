@@ -1,9 +1,9 @@
 //! The built-in list of protected paths: files and directories that other programs later run or obey, as the user. A
 //! [`RuleContext`](crate::RuleContext) adds paths of one project.
 //!
-//! The judge allows no edit tool to change a protected path without a decision; in mode bypass agents do not ask the
+//! The judge allows no edit tool to change a protected path without a decision. In mode bypass, agents do not call the
 //! judge. The worker passes the same list to the sandbox of commands. SECURITY.md contains the list, and a test
-//! compares the two.
+//! compares the two lists.
 //!
 //! A name belongs in the list if it takes effect when the user opens the project, enters it in a shell, commits,
 //! installs packages, or starts an agent there. Files that take effect only when the user builds, tests or runs the
@@ -23,7 +23,7 @@ pub enum Kind {
 /// One protected path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Protected {
-    /// Relative to the project, the home directory, or git's directory.
+    /// The path relative to the project, the home directory, or git's directory.
     pub path: &'static str,
     pub kind: Kind,
 }
@@ -43,7 +43,7 @@ const fn file_of(path: &'static str, content: &'static str) -> Protected {
 }
 
 /// Names in a project. The edit tools protect them at any depth, with everything below them.
-pub const PROJECT: [Protected; 18] = [
+pub const PROJECT: [Protected; 20] = [
     directory(".agent-team"),
     directory(".claude"),
     directory(".codex"),
@@ -59,6 +59,8 @@ pub const PROJECT: [Protected; 18] = [
     file(".npmrc"),
     directory(".nyzhi"),
     directory(".opencode"),
+    file_of("opencode.json", "{}\n"),
+    file_of("opencode.jsonc", "{}\n"),
     file_of(".pre-commit-config.yaml", "repos: []\n"),
     directory(".qwen"),
     directory(".vscode"),
@@ -85,7 +87,7 @@ pub const HOME: [Protected; 13] = [
 /// Paths in git's directory. The edit tools protect the whole directory. Commands must be able to commit, so the
 /// sandbox protects only these paths.
 pub const GIT: [Protected; 6] = [
-    // Names the directory of git's other files.
+    // Contains the path of the directory with git's other files.
     file_of("commondir", ".\n"),
     file("config"),
     file("config.worktree"),

@@ -4,7 +4,7 @@
 //! - `Edit(src/**)`, `Read`: files
 //! - `WebFetch(domain:example.com)`: a host; `WebSearch`
 //! - `mcp__server__tool`, `mcp__server`: tools of MCP servers
-//! - `Plan`: in `approve`, lets the lead approve plans
+//! - `Plan`: in `approve`, permits the lead to approve plans
 //!
 //! A rule that could never match is an error when it is loaded: otherwise it would seem to work.
 
@@ -51,7 +51,7 @@ pub struct RuleError {
 }
 
 impl Rule {
-    /// The rule is about reading files.
+    /// Whether the rule is about reading files.
     pub fn is_about_reading(&self) -> bool {
         matches!(self.pattern, Pattern::Read(_))
     }
@@ -64,7 +64,7 @@ impl Rule {
         matches!(self.pattern, Pattern::Bash(_))
     }
 
-    /// The rule is about approving plans. A rule alone never approves a plan.
+    /// Whether the rule is about approving plans. A rule alone never approves a plan.
     pub fn is_about_plans(&self) -> bool {
         matches!(self.pattern, Pattern::Plan)
     }
@@ -100,7 +100,7 @@ impl Rule {
             .is_none_or(|command| command.is_in_text(text))
     }
 
-    pub(crate) fn fits_read(
+    pub(crate) fn matches_read(
         &self,
         call_path: &CallPath,
         context: &RuleContext,
@@ -110,15 +110,15 @@ impl Rule {
             return false;
         };
         path.as_ref()
-            .is_none_or(|path| path.fits(call_path, context, reach))
+            .is_none_or(|path| path.matches(call_path, context, reach))
     }
 
     /// For deny and ask rules: whether the rule matches this file in a program's arguments.
     pub(crate) fn names_read(&self, call_path: &CallPath, context: &RuleContext) -> bool {
-        matches!(&self.pattern, Pattern::Read(Some(path)) if path.fits(call_path, context, Reach::Wide))
+        matches!(&self.pattern, Pattern::Read(Some(path)) if path.matches(call_path, context, Reach::Wide))
     }
 
-    pub(crate) fn fits_edit(
+    pub(crate) fn matches_edit(
         &self,
         call_path: &CallPath,
         context: &RuleContext,
@@ -128,33 +128,33 @@ impl Rule {
             return false;
         };
         path.as_ref()
-            .is_none_or(|path| path.fits(call_path, context, reach))
+            .is_none_or(|path| path.matches(call_path, context, reach))
     }
 
     /// For allow rules: whether the rule matches this file by a path that does not begin in the project. `Edit` alone
     /// and `Edit(**)` are about the files of the project.
     pub(crate) fn names_edit_outside(&self, call_path: &CallPath, context: &RuleContext) -> bool {
         matches!(&self.pattern, Pattern::Edit(Some(path))
-            if !path.begins_in_project() && path.fits(call_path, context, Reach::Narrow))
+            if !path.begins_in_project() && path.matches(call_path, context, Reach::Narrow))
     }
 
-    /// Only deny and ask rules match a URL whose host is unknown.
-    pub(crate) fn fits_host(&self, host: Option<&str>, address: &str, reach: Reach) -> bool {
+    /// Whether the rule matches this URL and its host. Only deny and ask rules match a URL whose host is unknown.
+    pub(crate) fn matches_host(&self, host: Option<&str>, address: &str, reach: Reach) -> bool {
         let Pattern::Fetch(domain) = &self.pattern else {
             return false;
         };
         match (domain, host) {
             (None, host) => host.is_some() || reach == Reach::Wide,
-            (Some(domain), Some(host)) => domain.fits(host, reach),
+            (Some(domain), Some(host)) => domain.matches(host, reach),
             (Some(domain), None) => reach == Reach::Wide && domain.may_be_named_in(address),
         }
     }
 
-    pub(crate) fn fits_search(&self) -> bool {
+    pub(crate) fn matches_search(&self) -> bool {
         matches!(self.pattern, Pattern::Search)
     }
 
-    pub(crate) fn fits_mcp(&self, tool: &str, reach: Reach) -> bool {
+    pub(crate) fn matches_mcp(&self, tool: &str, reach: Reach) -> bool {
         if let Pattern::McpTool(name) = &self.pattern {
             return name == tool;
         }

@@ -76,7 +76,7 @@ impl RuleBook {
         self.exact.push((digest, source));
     }
 
-    /// In the order in which they were added.
+    /// The rules in the order in which they were added.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
@@ -84,7 +84,8 @@ impl RuleBook {
     /// Whether some rule denies or asks about reading this file.
     pub fn restricts_reading(&self, call_path: &CallPath, context: &RuleContext) -> bool {
         self.entries.iter().any(|entry| {
-            entry.kind != RuleKind::Allow && entry.rule.fits_read(call_path, context, Reach::Wide)
+            entry.kind != RuleKind::Allow
+                && entry.rule.matches_read(call_path, context, Reach::Wide)
         })
     }
 
@@ -94,10 +95,10 @@ impl RuleBook {
         entries.any(|entry| entry.kind != RuleKind::Allow && is_about(&entry.rule))
     }
 
-    pub(crate) fn find(&self, kind: RuleKind, fits: impl Fn(&Rule) -> bool) -> Option<&Entry> {
+    pub(crate) fn find(&self, kind: RuleKind, matches: impl Fn(&Rule) -> bool) -> Option<&Entry> {
         self.entries
             .iter()
-            .find(|entry| entry.kind == kind && fits(&entry.rule))
+            .find(|entry| entry.kind == kind && matches(&entry.rule))
     }
 
     pub(crate) fn granted(&self, digest: &Digest) -> Option<Source> {

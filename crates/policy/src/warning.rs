@@ -1,5 +1,5 @@
 //! Warnings for the user about a call: a program that runs outside the sandbox, a change outside the project, or a
-//! change of a protected path. Called by the supervisor for the view of a request; decides nothing.
+//! change of a protected path. Called by the supervisor for the view of a request. Warnings decide nothing.
 
 use super::call::{Action, ToolCall};
 use super::path::RuleContext;
@@ -71,7 +71,7 @@ mod tests {
         };
         let context = RuleContext {
             project,
-            scripts: Vec::new(),
+            protected: Vec::new(),
             home: None,
         };
         warnings(&call, &context)
@@ -86,7 +86,7 @@ mod tests {
         let edit =
             |path: &str, resolved: &str| of("edit", json!({ "path": path }), false, resolved);
         assert_eq!(edit("src/a.rs", "/project/src/a.rs"), none);
-        // A link in the project that leads outside.
+        // The path contains a link that leads out of the project.
         assert_eq!(
             edit("src/a.rs", "/etc/passwd"),
             ["changes a file outside the project: /etc/passwd"]

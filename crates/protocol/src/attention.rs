@@ -19,7 +19,7 @@ pub enum Need {
     Restart,
     /// A higher limit.
     Limit,
-    /// That the user reads a message.
+    /// The reading of an unread message.
     Reading,
 }
 
@@ -70,8 +70,9 @@ pub fn next<'a>(members: &'a [MemberView], pending: &[RequestView]) -> Option<&'
         })
 }
 
-/// `ada asks · ben is held`, for a status line, which has room for few members; empty if no member needs the user. The
-/// most urgent need is first. The text contains only names and fixed words, so it needs no escaping.
+/// The members that need the user, such as `ada asks · ben is held`, for a status line, which has room for few members;
+/// empty if no member needs the user. The most urgent need is first. The text contains only names and fixed words, so
+/// it needs no escaping.
 pub fn summary<'a>(members: impl IntoIterator<Item = &'a MemberView>) -> String {
     let needs = members.into_iter();
     let needs = needs.filter_map(|member| Some((Need::of(member)?, &member.name)));
@@ -129,7 +130,8 @@ mod tests {
             |pending: &[RequestView]| next(&members, pending).map(|it| it.name.to_string());
         let pending = [request(2, "ada", 20), request(1, "dora", 10)];
         assert_eq!(next_of(&pending).as_deref(), Some("dora"));
-        // A request of a member that has left the team.
+        // The member of the oldest request has left the team, so the member that has been blocked for the longest time
+        // is next.
         assert_eq!(next_of(&[request(3, "eve", 1)]).as_deref(), Some("cleo"));
         assert_eq!(next_of(&[]).as_deref(), Some("cleo"));
         assert_eq!(next(&members[..1], &[]), None);
@@ -150,7 +152,7 @@ mod tests {
         assert_eq!(
             Need::of(&ada),
             Some(Need::Decision),
-            "a request takes precedence"
+            "a request does not take precedence"
         );
     }
 

@@ -12,7 +12,7 @@ pub const FIRST_FRAME_MAX: usize = 4 << 10;
 /// Maximum nesting depth of arrays and objects in a frame.
 pub const DEPTH_MAX: usize = 64;
 
-/// Why received bytes are not a frame. The connection is closed; other connections are unaffected.
+/// Why received bytes are not a frame. The receiver closes this connection; other connections are unaffected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     #[error("a frame is longer than {0} bytes")]
@@ -50,7 +50,7 @@ impl Decoder {
         self.limit = limit;
     }
 
-    /// The buffer to append received bytes to. Returned frames are removed from it first.
+    /// The buffer to which the caller appends received bytes. Removes the returned frames from the buffer first.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         if self.start > 0 {
             self.buffer.drain(..self.start);

@@ -1,10 +1,23 @@
 //! Command lines of the user, as they appear in hints, notices and views. The protocol, the core and the supervisor
-//! contain no other command lines, except in format strings of tmux. A test of the crate `cli` parses each command
-//! line.
+//! contain no other command lines, except in [`crate::request::waiting_line`] and in format strings of tmux. A test of
+//! the crate `cli` parses each command line.
 
 use std::fmt;
 
+use crate::engine::LEAD_ENGINE;
 use crate::id::{MemberName, RequestId, Revision, TaskId};
+
+/// The refusal of a goal for a lead that is not an agent. Two programs check the lead: the command line before `up`, and
+/// the supervisor at each goal.
+pub const LEAD_NOT_AGENT: &str = "cannot give a goal: the lead is not an agent";
+
+/// The hint of [`LEAD_NOT_AGENT`].
+pub fn lead_not_agent_hint() -> String {
+    format!(
+        "in the team file, {LEAD_ENGINE}, then run {}",
+        CommandLine::Up
+    )
+}
 
 /// A command line. The user replaces `MEMBER`, `REQUEST`, `MORE` and `…` with values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

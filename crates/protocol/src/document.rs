@@ -1,5 +1,6 @@
 //! Documents that clients make from the supervisor's answers: `--json` of the command line prints them, and the HTTP
-//! service returns them. Verbs without an entry here print the supervisor's answer.
+//! service returns them. Other verbs print the supervisor's answer, or a document of another module, such as
+//! [`crate::result`].
 
 use std::collections::BTreeMap;
 
@@ -80,7 +81,8 @@ pub struct BoardView {
 pub struct TeamStats<'a> {
     pub team: &'a TeamId,
     pub members: Vec<MemberStats<'a>>,
-    /// Includes removed members. Its times count the periods in which at least one member was up, or worked.
+    /// The sums over all members, including removed ones. The times count the periods in which at least one member was
+    /// up, or worked.
     pub total: Stats,
 }
 
@@ -96,7 +98,7 @@ pub struct MemberStats<'a> {
 pub struct Stats {
     pub tokens_in: u64,
     pub tokens_out: u64,
-    /// Part of `tokens_in`.
+    /// The cached part of `tokens_in`.
     pub tokens_cached: u64,
     /// US dollars. `None` when a price is unknown.
     pub cost: Option<f64>,

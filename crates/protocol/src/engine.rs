@@ -29,20 +29,20 @@ pub enum Engine {
 #[derive(Debug)]
 pub struct EngineInfo {
     pub engine: Engine,
-    /// Its name in files, on the command line and on the wire.
+    /// The name of the engine in files, on the command line and on the wire.
     pub name: &'static str,
-    /// The program of its workers.
+    /// The program of the engine's workers.
     pub worker: &'static str,
-    /// Its members are agents of agent-team: they have a model, tools and plans.
+    /// The engine's members are agents of agent-team: they have a model, tools and plans.
     pub uses_model: bool,
-    /// It runs the `run` lines of tasks, and takes no task without such a line. It sends no messages.
+    /// The engine runs the `run` lines of tasks. Its members take no task without such a line, and send no messages.
     pub runs_lines: bool,
     /// The pane shows a program that has no connection to the team. The member takes no tasks and sends no messages.
     /// The worker shows messages to the user, and does not deliver them to the program.
     pub shows_program: bool,
     /// The lead of a team of agents can have this engine.
     pub may_lead: bool,
-    /// Its worker starts an external agent, so a launch counts against `limits.starting`.
+    /// The worker starts an external agent, so a launch counts against `limits.starting`.
     pub foreign: bool,
     pub typed: TypedLine,
     pub output: OutputKind,
@@ -130,7 +130,7 @@ pub const ENGINES: &[EngineInfo] = &[
     },
 ];
 
-/// What makes the lead of a team file an agent.
+/// Advice for the user: how to make the lead of a team file an agent.
 pub const LEAD_ENGINE: &str = "add engine = \"native\" to [lead]";
 
 /// The name of each engine, with the engine.
@@ -168,7 +168,7 @@ impl Engine {
         self == Self::External
     }
 
-    /// Limits of tokens, money and minutes apply to its members.
+    /// Whether limits of tokens, money and minutes apply to the engine's members.
     pub fn has_budget(self) -> bool {
         self.uses_model() || self.is_external()
     }
@@ -181,7 +181,7 @@ impl Engine {
         self.info().is_some_and(|info| info.shows_program)
     }
 
-    /// Its members are agents, of this project or of another vendor.
+    /// Whether the engine's members are agents, of this project or of another vendor.
     pub fn is_agent(self) -> bool {
         !self.runs_lines() && !self.shows_program()
     }

@@ -214,7 +214,7 @@ pub enum AgUi {
         timestamp: Option<u64>,
     },
     StateDelta {
-        /// RFC 6902.
+        /// The operations of a JSON Patch (RFC 6902).
         delta: Vec<state_snapshot::Operation>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         timestamp: Option<u64>,

@@ -166,8 +166,6 @@ codes! {
     ShuttingDown => Refused,
     /// Too many clients are connected, or too many calls of this connection wait.
     TooManyCalls => Refused,
-    /// The lead has stopped, so the run does not progress; the run continues when the lead continues.
-    LeadEnded => Failed,
 
     /// The request was already decided.
     AlreadyDecided => Refused,

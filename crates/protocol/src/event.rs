@@ -23,7 +23,7 @@ use crate::value::{
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", content = "data", rename_all = "snake_case")]
 pub enum ClientEvent {
-    /// The team's own settings were set or changed.
+    /// The settings of the team itself were set or changed.
     TeamPlanned {
         #[serde(rename = "plan")]
         limits: Limits,
@@ -141,7 +141,7 @@ pub enum ClientEvent {
     TaskRefused {
         task: TaskId,
         reason: Arc<str>,
-        /// How often in a row.
+        /// The number of consecutive refusals.
         refusals: u32,
     },
     TaskFailed {
@@ -227,7 +227,7 @@ pub enum ClientEvent {
         end: RoundEnd,
         output: Arc<str>,
     },
-    /// Items were added to the member's transcript.
+    /// Items or usage were added to the member's transcript, or the member's turn ended.
     TranscriptGrown {
         member: MemberName,
         #[serde(rename = "mind")]
@@ -316,7 +316,8 @@ pub enum ClientEvent {
     /// The member no longer waits for the decision.
     RequestWithdrawn {
         request: RequestId,
-        /// The user has decided in the agent's own terminal interface: whether the call is allowed.
+        /// Whether the user allowed the call in the agent's own terminal interface. `None`: the user did not decide
+        /// there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         allowed_in_agent: Option<bool>,
     },
@@ -376,7 +377,7 @@ pub struct TranscriptSize {
     /// Usage of the member's model so far.
     #[serde(default)]
     pub spent: Usage,
-    /// The member is in a turn. `false` from supervisors that do not report it.
+    /// The member is in a turn. `false` from supervisors that do not report this field.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub active: bool,
 }
@@ -399,7 +400,8 @@ impl ClientEvent {
         Some(*task)
     }
 
-    /// For serde: an event of a newer supervisor that this build cannot read is [`ClientEvent::Unknown`].
+    /// Deserializes an event for serde. An event of a newer supervisor that this build cannot read becomes
+    /// [`ClientEvent::Unknown`].
     pub(crate) fn readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let event = Box::<RawValue>::deserialize(deserializer)?;
         Ok(serde_json::from_str(event.get()).unwrap_or(Self::Unknown))

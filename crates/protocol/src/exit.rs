@@ -5,7 +5,7 @@
 #[repr(u8)]
 pub enum ExitCode {
     Done = 0,
-    /// The command ran and its subject failed: a task, a check, a wait.
+    /// The command ran, but the task, check or wait that it reports failed.
     Failed = 1,
     /// Invalid arguments or an invalid file.
     Usage = 2,

@@ -4,41 +4,50 @@
 //!
 //! A new agent is a row of [`EXTERNAL`].
 
+use std::iter;
+
 use crate::engine::Engine;
 use crate::spec::{ExternalAgent, OwnTerminal, SideChannelKind, Steering};
 
-/// A known external agent. Tried with the versions of November 2026.
+/// A known external agent, tested with its version of November 2026.
 #[derive(Debug)]
 pub struct KnownAgent {
-    /// Its name in `engine`.
+    /// The agent's name in `engine`. It selects the agent's own terminal interface, if the agent has a `terminal`.
     pub word: &'static str,
+    /// The name in `engine` of an agent that has a `terminal`, but speaks the Agent Client Protocol.
+    pub acp_word: Option<&'static str>,
     pub command: &'static [&'static str],
-    /// Variables that its program gets in addition to the member's.
+    /// Variables that the agent's program gets in addition to the member's.
     pub env: &'static [(&'static str, &'static str)],
     /// The mode that every session is set to. `None`: the agent's own mode.
     pub mode: Option<&'static str>,
-    /// It asks before it calls the team's tools. The beginning of the titles of these questions; the rest is the name of
-    /// the tool. agent-team allows these calls: they act only as the member.
+    /// The beginning of the titles of the questions that the agent asks before it calls the team's tools; the rest of a
+    /// title is the name of the tool. agent-team allows these calls: they act only as the member. `None`: the agent
+    /// does not ask.
     pub team_titles: Option<&'static str>,
-    /// It accepts no program as an MCP server in a session. The option that names the team's tools at its start, as JSON.
+    /// The option that names the team's tools as JSON at the start of an agent that accepts no program as an MCP server
+    /// in a session.
     pub team_option: Option<&'static str>,
     pub steering: Steering,
-    /// Its own terminal interface, and the side channel beside it.
+    /// The agent's own terminal interface, and the side channel beside it.
     pub terminal: Option<(&'static [&'static str], SideChannelKind)>,
     /// The first and the last version of the program of `terminal` that agent-team was tested with.
     pub terminal_tested: Option<[&'static str; 2]>,
-    /// The user's variables that it reads: its keys, its addresses, its settings. A `*` at the end matches any rest of
-    /// a name. Omits the variables that change which calls it makes without asking.
+    /// The arguments with which the program of `terminal` exits with 0 if the user is logged in, and with 1 if not.
+    /// `None`: the program of `command` is the same program, and reports whether the user is logged in.
+    pub terminal_login: Option<&'static [&'static str]>,
+    /// The user's variables that the agent reads: its keys, its addresses, its settings. A `*` at the end matches any
+    /// rest of a name. The list omits the variables that change which calls the agent makes without asking.
     pub reads: &'static [&'static str],
-    /// It reads the keys of all model providers.
+    /// The agent reads the keys of all model providers.
     pub reads_all_keys: bool,
     /// The version that `cargo xtask test real-clis` tests.
     pub tested: Option<&'static str>,
-    /// The calls that it makes without asking in `mode`, as a text for the user.
+    /// The calls that the agent makes without asking in `mode`, as a text for the user.
     pub unasked: &'static str,
-    /// It reports the tokens of its turns.
+    /// The agent reports the tokens of its turns.
     pub reports_tokens: bool,
-    /// It reports the cost of its session.
+    /// The agent reports the cost of its session.
     pub reports_cost: bool,
 }
 
@@ -48,14 +57,20 @@ const UNASKED_BY_UNKNOWN: &str = "what it decides itself: agent-team does not kn
 /// The text about an agent whose mode agent-team does not set.
 const UNASKED_BY_OWN_MODE: &str = "what its own mode and its own settings allow";
 
-/// The text about an agent in its own terminal interface, whose hooks ask agent-team about each call.
-const UNASKED_WITH_HOOKS: &str = "its tools that only read, and its own helpers";
+/// The text about Claude Code in its own terminal interface. Hooks of other settings can answer Claude Code's dialogs,
+/// and change the input of a call that was allowed. The lines in its skills and slash commands run without a hook.
+const UNASKED_WITH_CLAUDE_HOOKS: &str = "reading in the project, its own helpers, what hooks of your settings or of the project's .claude allow or change, and the `!` lines of skills and slash commands that settings or these files allow";
+
+/// The text about Qwen Code in its own terminal interface. Qwen Code calls the hook of agent-team before each call that
+/// runs, even if other hooks have decided.
+const UNASKED_WITH_QWEN_HOOKS: &str = "reading in the project, its own helpers, and the `!` lines of slash commands that settings allow";
 
 /// The text about OpenCode in its own terminal interface, whose conversation has rules of agent-team.
-const UNASKED_WITH_SERVER: &str = "what you allow always in its dialog, and the tools of its helpers that its own settings allow by name";
+const UNASKED_WITH_SERVER: &str = "what you allow always in its dialog, and the tools of its helpers that its settings or those of the project allow by name";
 
 const OTHER: KnownAgent = KnownAgent {
     word: "",
+    acp_word: None,
     command: &[],
     env: &[],
     mode: None,
@@ -64,6 +79,7 @@ const OTHER: KnownAgent = KnownAgent {
     steering: Steering::Declared,
     terminal: None,
     terminal_tested: None,
+    terminal_login: None,
     reads: &[],
     reads_all_keys: false,
     tested: None,
@@ -81,17 +97,45 @@ pub const QWEN_TESTED: [&str; 2] = ["0.24.4", "0.24.4"];
 /// The variable with the address of the session bus, through which programs read the user's keyring with its logins.
 const KEYRING: &str = "DBUS_SESSION_BUS_ADDRESS";
 
-/// The known external agents. Where `mode` is set, it makes the agent ask for permission: in the default modes of
-/// several agents, a model decides. Codex does not ask about commands that its own sandbox confines. No agent asks
-/// about the team's tools, which act only as the member: Codex follows the annotations of these tools, and Claude
-/// receives a rule when its session is opened.
+/// The prefixes of variables that configure the known agents, in addition to the variables in [`KnownAgent::reads`].
+/// Variables of AWS choose where Claude sends requests and credentials on Amazon Bedrock, or name files that choose
+/// programs. Variables of OpenTelemetry choose where several agents send their telemetry, which can contain prompts.
+const SETTINGS: [&str; 16] = [
+    "ANTHROPIC_",
+    "AWS_CONFIG_FILE",
+    "AWS_ENDPOINT_URL",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "CLAUDE",
+    "CODEX_",
+    "COPILOT_",
+    "CURSOR_",
+    "DASHSCOPE_",
+    "GEMINI_",
+    "GOOGLE_",
+    "GOOSE_",
+    "OPENAI_",
+    "OPENCODE_",
+    "OTEL_",
+    "QWEN_",
+];
+
+/// The end of the names of variables that only choose a model.
+const MODEL: &str = "_MODEL";
+
+/// The known external agents. If `mode` is set, this mode makes the agent ask for permission: in the default modes of
+/// several agents, a model decides. Codex does not ask about commands that its own sandbox confines. No agent asks the
+/// user about the team's tools, which act only as the member: Codex follows the annotations of these tools, Claude
+/// receives a rule when its session is opened, and the worker answers the questions of Kimi Code (see
+/// [`KnownAgent::team_titles`]).
 pub const EXTERNAL: &[KnownAgent] = &[
     KnownAgent {
         word: "claude",
+        acp_word: Some("claude-acp"),
         command: &["claude-agent-acp"],
         mode: Some("default"),
         terminal: Some((&["claude"], SideChannelKind::ClaudeHooks)),
         terminal_tested: Some(CLAUDE_TESTED),
+        terminal_login: Some(&["auth", "status"]),
         reads: &[
             "ANTHROPIC_*",
             "CLAUDE_CODE_OAUTH_TOKEN",
@@ -105,11 +149,13 @@ pub const EXTERNAL: &[KnownAgent] = &[
     },
     KnownAgent {
         word: "codex",
+        acp_word: Some("codex-acp"),
         command: &["codex-acp"],
         // In its other modes, Codex edits files without asking.
         mode: Some("read-only"),
         terminal: Some((&["codex"], SideChannelKind::CodexAppServer)),
         terminal_tested: Some(CODEX_TESTED),
+        terminal_login: Some(&["login", "status"]),
         reads: &["CODEX_API_KEY", "CODEX_HOME", "OPENAI_*"],
         tested: Some("2.6.0"),
         unasked: "commands in its own read-only sandbox, and what its rules allow",
@@ -118,6 +164,7 @@ pub const EXTERNAL: &[KnownAgent] = &[
     },
     KnownAgent {
         word: "opencode",
+        acp_word: Some("opencode-acp"),
         command: &["opencode", "acp"],
         // Without this setting, opencode makes every call without asking. The team's tools need no permission.
         env: &[(
@@ -130,13 +177,14 @@ pub const EXTERNAL: &[KnownAgent] = &[
         reads: &["OPENCODE_API_KEY", "OPENCODE_CONFIG", "OPENCODE_CONFIG_DIR"],
         reads_all_keys: true,
         tested: Some("1.18.33"),
-        unasked: "the tools that its own settings allow by name",
+        unasked: "the tools that its settings, the project's opencode.json or .opencode allow by name",
         reports_tokens: true,
         reports_cost: true,
         ..OTHER
     },
     KnownAgent {
         word: "qwen",
+        acp_word: Some("qwen-acp"),
         // While its tool `tool_search` is excluded, Qwen Code offers the team's tools to the model from the start.
         command: &[
             "qwen",
@@ -224,9 +272,23 @@ pub const EXTERNAL: &[KnownAgent] = &[
     },
 ];
 
-/// The known agent with this name.
+/// The words of `engine` for the known agents.
+pub fn engine_words() -> impl Iterator<Item = &'static str> {
+    let words = |known: &'static KnownAgent| iter::once(known.word).chain(known.acp_word);
+    EXTERNAL.iter().flat_map(words)
+}
+
+/// The known agent with this word of `engine`.
 pub fn known(word: &str) -> Option<&'static KnownAgent> {
-    EXTERNAL.iter().find(|known| known.word == word)
+    let has = |known: &&KnownAgent| known.word == word || known.acp_word == Some(word);
+    EXTERNAL.iter().find(has)
+}
+
+/// The agent that a word of `engine` selects.
+pub fn selected(word: &str) -> Option<ExternalAgent> {
+    let known = known(word)?;
+    let own = known.in_own_terminal().filter(|_| known.word == word);
+    own.or_else(|| Some(known.over_acp()))
 }
 
 /// The known agent with the name and the command of this agent. The name is not enough: an agent of a team file can
@@ -246,7 +308,8 @@ pub fn unasked(engine: Engine, agent: Option<&ExternalAgent>) -> Option<&'static
     let unasked = match agent.and_then(|agent| Some((agent, known_agent(agent)?))) {
         None => UNASKED_BY_UNKNOWN,
         Some((agent, known)) => match agent.terminal.as_ref().map(|own| own.channel) {
-            Some(SideChannelKind::ClaudeHooks | SideChannelKind::QwenFiles) => UNASKED_WITH_HOOKS,
+            Some(SideChannelKind::ClaudeHooks) => UNASKED_WITH_CLAUDE_HOOKS,
+            Some(SideChannelKind::QwenFiles) => UNASKED_WITH_QWEN_HOOKS,
             Some(SideChannelKind::OpenCodeServer) => UNASKED_WITH_SERVER,
             Some(SideChannelKind::CodexAppServer | SideChannelKind::Unknown) | None => {
                 known.unasked
@@ -256,12 +319,25 @@ pub fn unasked(engine: Engine, agent: Option<&ExternalAgent>) -> Option<&'static
     engine.is_external().then_some(unasked)
 }
 
+/// Whether this variable configures a known agent: its keys, its addresses, its settings, or the calls that it makes
+/// without asking. A variable that only chooses a model does not count.
+pub fn configures_agent(variable: &str) -> bool {
+    let is_setting = SETTINGS.iter().any(|prefix| variable.starts_with(prefix))
+        || EXTERNAL.iter().any(|known| known.reads(variable, false));
+    is_setting && !variable.ends_with(MODEL)
+}
+
 impl KnownAgent {
-    /// As a program that speaks the Agent Client Protocol.
-    pub fn agent(&self) -> ExternalAgent {
+    /// The word of `engine` that starts the agent as a program that speaks the Agent Client Protocol.
+    pub fn word_over_acp(&self) -> &'static str {
+        self.acp_word.unwrap_or(self.word)
+    }
+
+    /// Converts the known agent into the external agent that speaks the Agent Client Protocol.
+    pub fn over_acp(&self) -> ExternalAgent {
         let env = self.env.iter();
         ExternalAgent {
-            name: self.word.to_owned(),
+            name: self.word_over_acp().to_owned(),
             command: owned(self.command),
             env: env
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -272,16 +348,18 @@ impl KnownAgent {
         }
     }
 
-    /// In its own terminal interface, if it has one that agent-team can connect.
-    pub fn agent_in_terminal(&self) -> Option<ExternalAgent> {
+    /// Converts the known agent into the external agent in its own terminal interface, if agent-team can connect to the
+    /// interface.
+    pub fn in_own_terminal(&self) -> Option<ExternalAgent> {
         let (command, channel) = self.terminal?;
         Some(ExternalAgent {
+            name: self.word.to_owned(),
             command: Vec::new(),
             terminal: Some(OwnTerminal {
                 command: owned(command),
                 channel,
             }),
-            ..self.agent()
+            ..self.over_acp()
         })
     }
 
@@ -305,31 +383,47 @@ mod tests {
 
     #[test]
     fn agent_names_are_distinct_and_not_engines() {
-        for (at, known) in EXTERNAL.iter().enumerate() {
-            let others = EXTERNAL[..at].iter().map(|other| other.word);
-            let engines = crate::engine::ENGINES.iter().map(|engine| engine.name);
-            assert!(!others.chain(engines).any(|word| word == known.word));
+        let engines = crate::engine::ENGINES.iter().map(|engine| engine.name);
+        let mut words: Vec<_> = engine_words().chain(engines).collect();
+        words.sort_unstable();
+        assert!(words.windows(2).all(|pair| pair[0] != pair[1]), "{words:?}");
+        for known in EXTERNAL {
             assert!(!known.command.is_empty() && !known.unasked.is_empty());
+            assert_eq!(known.terminal.is_some(), known.acp_word.is_some());
         }
     }
 
     #[test]
-    fn the_name_of_a_known_agent_does_not_make_it_known() {
-        let claude = known("claude").unwrap().agent();
+    fn a_word_selects_the_agents_interface_if_it_exists() {
+        let claude = selected("claude").unwrap();
+        assert_eq!(claude.terminal.unwrap().command, ["claude"]);
+        let acp = selected("claude-acp").unwrap();
+        assert_eq!(
+            (acp.command, acp.terminal),
+            (vec!["claude-agent-acp".to_owned()], None)
+        );
+        let gemini = selected("gemini").unwrap();
+        assert_eq!((&*gemini.command[0], gemini.terminal), ("gemini", None));
+        assert_eq!(selected("gemini-acp"), None);
+    }
+
+    #[test]
+    fn a_known_name_with_another_command_is_not_known() {
+        let claude = selected("claude-acp").unwrap();
         assert!(known_agent(&claude).is_some());
         let other = ExternalAgent {
             command: vec!["./claude".to_owned()],
             ..claude
         };
         assert!(known_agent(&other).is_none());
-        let mut own = known("claude").unwrap().agent_in_terminal().unwrap();
+        let mut own = selected("claude").unwrap();
         assert_eq!(
             unasked(Engine::External, Some(&own)),
-            Some(UNASKED_WITH_HOOKS)
+            Some(UNASKED_WITH_CLAUDE_HOOKS)
         );
         let codex = known("codex").unwrap();
         assert_eq!(
-            unasked(Engine::External, codex.agent_in_terminal().as_ref()),
+            unasked(Engine::External, codex.in_own_terminal().as_ref()),
             Some(codex.unasked)
         );
         own.terminal.as_mut().unwrap().command = vec!["./claude".to_owned()];
@@ -339,6 +433,33 @@ mod tests {
             Some(UNASKED_BY_UNKNOWN)
         );
         assert_eq!(unasked(Engine::Native, None), None);
+    }
+
+    #[test]
+    fn variables_that_configure_an_agent_are_recognised() {
+        for variable in [
+            "ANTHROPIC_BASE_URL",
+            "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
+            "CLAUDECODE",
+            "CLAUDE_CONFIG_DIR",
+            "CODEX_HOME",
+            "GEMINI_CLI_TRUST_WORKSPACE",
+            "GH_TOKEN",
+            "KIMI_BASE_URL",
+            "OPENAI_HOST",
+            "OPENCODE_PERMISSION",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "QWEN_CODE_SYSTEM_SETTINGS_PATH",
+        ] {
+            assert!(configures_agent(variable), "{variable}");
+        }
+        for variable in ["ANTHROPIC_MODEL", "AWS_REGION", "LOG_LEVEL", "MODEL"] {
+            assert!(!configures_agent(variable), "{variable}");
+        }
+        let of_agents = EXTERNAL.iter().flat_map(|known| known.env);
+        for (variable, _) in of_agents {
+            assert!(configures_agent(variable), "{variable}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub struct GoalView {
     /// Once the run has ended: the first line of the answer, or the reason why there is no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<String>,
-    /// From the start to the end, or to now, in milliseconds.
+    /// The time from the start of the goal to its end, or to now, in milliseconds.
     pub took_ms: u64,
     /// The number of completed tasks that were added since the goal was given.
     pub tasks: u64,
@@ -52,7 +52,7 @@ pub struct GoalView {
 }
 
 impl GoalView {
-    /// `Done in 42 s · 3 tasks · 2 files · $0.31`
+    /// The headline of the goal, such as `Done in 42 s · 3 tasks · 2 files · $0.31`.
     pub fn headline(&self) -> String {
         let took = duration(self.took_ms);
         let mut text = match self.state {

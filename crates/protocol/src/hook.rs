@@ -92,7 +92,7 @@ pub struct InvalidMatcher(pub char);
 /// Checks a matcher.
 ///
 /// # Errors
-/// If it contains a character that neither names nor wildcards contain. A matcher of another syntax must not be
+/// The matcher contains a character that neither names nor wildcards contain. A matcher of another syntax must not be
 /// accepted: it would select nothing, and the hook would seem to work.
 pub fn check_matcher(matcher: &str) -> Result<(), InvalidMatcher> {
     let plain = matcher.replace(".*", "*");

@@ -365,7 +365,8 @@ impl fmt::Display for Party {
     }
 }
 
-/// The recipient of a message, as its sender writes it. `lead` is the lead whatever its name; `*` is `all`.
+/// The recipient of a message, as its sender writes it. `lead` is the lead, even if the lead has another name; `*` is
+/// `all`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[cfg_attr(test, schemars(with = "String", extend("pattern" = "^(all|\\*|user|lead|[a-z][a-z0-9-]{0,31})$")))]

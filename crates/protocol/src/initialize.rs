@@ -86,8 +86,8 @@ impl Initialize {
     }
 }
 
-/// The role in which a process connects. A client acts as the user; a member acts as its launch, whatever its frames
-/// contain.
+/// The role in which a process connects. A client acts as the user; a member acts as its launch, even if its frames
+/// contain other names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

@@ -1,5 +1,5 @@
 //! The conversation between `agent-team mcp` and the worker of a joined member, over the socket of the member's launch:
-//! one order and one answer per connection, each as one line of JSON. The caller confirms an answer with another line.
+//! one frame and one answer per connection, each as one line of JSON. The caller confirms an answer with another line.
 //!
 //! The first connection joins. It stays open for as long as the chat session lives; when it closes, the launch ends.
 //! Each call has a connection of its own; closing it cancels the call.
@@ -7,12 +7,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// The largest line, in bytes.
+/// Maximum length of a line, in bytes.
 pub const LINE_MAX: usize = 1 << 20;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum JoinedOrder {
+pub enum JoinedFrame {
     /// Become the member's chat session. Answered with [`JoinAnswer`].
     Join {},
     /// Call a team tool. Only the process that has joined may call. Answered with [`ToolAnswer`].

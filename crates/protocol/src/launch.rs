@@ -14,7 +14,10 @@ use crate::spec::AgentSpec;
 pub const LAUNCH_MARKER: &str = "AGENT_TEAM_LAUNCH";
 
 /// The content of a launch file, as JSON. It has no `Debug`, because it contains a token and an environment.
-#[expect(missing_debug_implementations, reason = "it holds secrets")]
+#[expect(
+    missing_debug_implementations,
+    reason = "a launch file contains secrets"
+)]
 #[derive(Serialize, Deserialize)]
 pub struct LaunchFile {
     /// The supervisor's lock file, which contains the path of the socket. A restarted supervisor uses the same file.
@@ -47,4 +50,7 @@ pub struct LaunchFile {
     /// Whether a limit in dollars applies to the member or its team: the price of each of its models must be known.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub usd_limit: bool,
+    /// What the member's pane shows about the end of the previous launch, if this launch continues its work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relaunched: Option<String>,
 }

@@ -99,7 +99,7 @@ macro_rules! methods {
 
         /// A call of any method, with its arguments.
         #[derive(Debug)]
-        #[expect(clippy::large_enum_variant, reason = "never kept: it is matched as soon as it is decoded")]
+        #[expect(clippy::large_enum_variant, reason = "a call is matched as soon as it is decoded, and never stored")]
         pub enum MethodCall {
             $($type($args),)*
         }
@@ -173,8 +173,8 @@ methods! {
     /// that the user has typed.
     MemberInterrupt = "member/interrupt" by User (OneMember) -> Nothing;
     /// Runs a shell line of the user in the environment of an idle command member, as if it were typed in the member's
-    /// pane: its output is in the member's log; the board and the journal do not contain it. Not stored, so a client
-    /// must not repeat the call after a lost connection.
+    /// pane. The output is in the member's log; the line is neither on the board nor in the journal. The call is not
+    /// stored, so a client must not repeat it after a lost connection.
     MemberRunLine = "member/run_line" by User (RunLine) -> Nothing;
     /// Asks an agent to compact its conversation: before its next step, or at once between turns.
     MemberCompact = "member/compact" by User (OneMember) -> MemberAnswer;
@@ -231,8 +231,8 @@ methods! {
 
     /// Asks for permission to make a call. Answers immediately.
     RequestAsk = "request/ask" by Member (AskRequest) -> Permission;
-    /// Proposes a plan as a new request. The plan replaces the previous plan. Answers immediately. Refused to a member
-    /// that needs no approved plan.
+    /// Proposes a plan as a new request. The plan replaces the previous plan. Answers immediately. Refused if the
+    /// member needs no approved plan.
     PlanPropose = "plan/propose" by Member (ProposePlan) -> OneRequest;
     /// Answers when the request is no longer pending. Only for the member that made the request.
     RequestWait = "request/wait" by Member (OneRequest) -> Decided;
@@ -260,7 +260,7 @@ methods! {
 
     /// Stores new items of a member's transcript and acknowledges the messages in them, atomically.
     TranscriptAppend = "transcript/append" by Member (AppendTranscript) -> TranscriptAnswer;
-    /// A member's transcript, a page at a time. A member may read only its own.
+    /// A member's transcript, a page at a time. A member may read only its own transcript.
     TranscriptRead = "transcript/read" by Everyone (ReadTranscript) -> TranscriptPage;
 
     /// Sets a value in the team's shared memory.

@@ -4,13 +4,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The largest note, in bytes.
+/// Maximum size of a note, in bytes.
 pub const NOTE_MAX: usize = 16 << 10;
 
-/// The largest number of notes at one level.
+/// Maximum number of notes at one level.
 pub const NOTES_MAX: usize = 64;
 
-/// The largest name, in bytes.
+/// Maximum length of a name, in bytes.
 const NAME_MAX: usize = 64;
 
 /// The directory of the project's notes, relative to the project.

@@ -125,7 +125,7 @@ pub struct DeliveredMessage {
     /// Images and PDFs that the text names may be outside the project: the user typed the text on this machine.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub attach_outside: bool,
-    /// Offered before, to an earlier launch or connection of this member.
+    /// The message was offered before, to an earlier launch or connection of this member.
     pub redelivered: bool,
 }
 
@@ -175,7 +175,7 @@ pub struct RequestNotice {
     pub mode: Option<Mode>,
 }
 
-/// The goal of the team has ended, for the pane of its lead. Not sent if the lead's own call ended the goal.
+/// The goal of the team has ended: the pane of the lead shows it. Not sent if the lead's own call ended the goal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GoalEnded {
@@ -261,7 +261,8 @@ pub enum OutputFragment {
     TextEnded {
         message: String,
     },
-    /// The model's thinking before its answer. Has no end fragment: the next fragment of another kind ends it.
+    /// The model's thinking before its answer. A thought has no end fragment: the next fragment of another kind ends
+    /// it.
     Thought {
         message: String,
         delta: String,
@@ -344,11 +345,11 @@ pub struct MemberWaits {
     pub on: Option<Waiting>,
 }
 
-/// The model that answers for an agent, and how full its window is. Transient: shown live, never stored.
+/// The model that answers for an agent, and how full the window of this model is. Transient: shown live, never stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberModel {
-    /// `provider/model`; a fallback if it has replaced the configured model.
+    /// `provider/model`: the configured model, or the fallback that has replaced it.
     pub model: String,
     /// `None`: the window is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -366,7 +367,8 @@ pub struct MemberScreen {
     pub lines: Vec<String>,
 }
 
-/// The prompts of an agent's MCP servers, whenever they have changed. Transient: the supervisor keeps the newest ones.
+/// The prompts of an agent's MCP servers, sent when they have changed. Transient: the supervisor keeps the newest
+/// prompts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MemberPrompts {
@@ -377,16 +379,16 @@ pub struct MemberPrompts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PromptView {
-    /// Such as `github:review`, without the slash.
+    /// The name without the slash, such as `github:review`.
     pub name: String,
-    /// Such as `NUMBER [FOCUS]`; may be empty.
+    /// The arguments in the help, such as `NUMBER [FOCUS]`; may be empty.
     pub arguments: String,
     /// One line.
     pub description: String,
 }
 
-/// The user has called a prompt in another client: the worker gets its text from the MCP server, and sends it as the
-/// user's message.
+/// The user has called a prompt in another client: the worker gets the text of the prompt from the MCP server, and
+/// sends the text as the user's message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SendPrompt {

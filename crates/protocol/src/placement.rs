@@ -35,7 +35,7 @@ pub struct PlacementInfo {
 }
 
 impl PlacementChoice {
-    /// In the order of `--help`.
+    /// All choices, in the order of `--help`.
     pub const ALL: [Self; 6] = [
         Self::Auto,
         Self::Tmux,
@@ -90,9 +90,9 @@ impl PlacementChoice {
 pub enum Placement {
     Tmux,
     Iterm,
-    /// In its own process, without a terminal.
+    /// The member runs in its own process, without a terminal.
     Headless,
-    /// Together with other members in one process.
+    /// The member runs together with other members in one process.
     Hosted,
     #[serde(other)]
     Unknown,
@@ -153,7 +153,8 @@ pub const TERMINAL_VARIABLES: [&str; 5] = [
 ];
 
 impl CallerTerminal {
-    /// `variable` returns a variable of the caller's environment, if it is set and not empty.
+    /// Describes the caller's terminal. `variable` returns a variable of the caller's environment, if the variable is
+    /// set and not empty.
     pub fn of(variable: impl Fn(&str) -> Option<String>, size: Option<(u16, u16)>) -> Self {
         Self {
             tmux: variable("TMUX"),

@@ -64,7 +64,7 @@ pub enum Containment {
     /// The worker can start the programs with the project read-only and without network: see
     /// [`RunnableView::reads_only`].
     ReadOnly,
-    /// Programs that may write to the project change none of its protected paths, and cannot read files that a deny or
+    /// Programs that may write to the project cannot change its protected paths, and cannot read files that a deny or
     /// ask rule for `Read` matches.
     Protects,
 }
@@ -90,11 +90,11 @@ pub const PROPOSE_PLAN: &str = "propose_plan";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ResolvedCallPath {
-    /// As written in the call.
+    /// The path as written in the call.
     pub given: String,
-    /// Made absolute without looking at the file system.
+    /// The path, made absolute without looking at the file system.
     pub path: PathBuf,
-    /// With all symbolic links resolved.
+    /// The path with all symbolic links resolved.
     pub resolved: PathBuf,
 }
 
@@ -115,7 +115,7 @@ pub enum Permission {
     Asked {
         request: RequestId,
     },
-    /// A value from a newer supervisor: not allowed.
+    /// A value from a newer supervisor: the call is not allowed.
     #[serde(other)]
     Unknown,
 }
@@ -188,7 +188,7 @@ pub struct OneRequest {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WithdrawRequest {
     pub request: RequestId,
-    /// The user has decided in the agent's own terminal interface: whether the call is allowed.
+    /// Whether the user allowed the call in the agent's own terminal interface. `None`: the user did not decide there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_in_agent: Option<bool>,
 }
@@ -218,7 +218,7 @@ pub enum Decided {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ListRequests {
-    /// Also decided requests.
+    /// Whether the answer also contains decided requests.
     #[serde(default)]
     pub all: bool,
 }
@@ -233,7 +233,8 @@ pub struct RequestListAnswer {
     pub questions: Vec<UserQuestionView>,
 }
 
-/// A question of a member to the user. Open until the user writes to the member, or the member's turn ends.
+/// A question of a member to the user. The question is open until the user writes only to the member, or the member
+/// asks another question, ends its turn or leaves the team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UserQuestionView {
@@ -271,7 +272,7 @@ pub enum Decision {
     Deny {
         reason: String,
     },
-    /// A value from a newer client: denied.
+    /// A value from a newer client: the call is denied.
     #[serde(other)]
     Unknown,
 }
@@ -328,7 +329,7 @@ pub struct RequestView {
     /// Warnings about the call, such as a change outside the project, as phrases without a subject.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// The permissions that a decision can grant, from the narrowest to the widest. The first entry is exactly this
+    /// The permissions that a decision can grant, from the narrowest to the widest. The first entry covers exactly this
     /// call. Empty for a plan.
     pub offers: Vec<OfferView>,
     /// The scope of a decision that does not name one.
@@ -369,7 +370,8 @@ impl RequestView {
 }
 
 /// A call of a tool on one line of plain text: the tool, each argument that changes what the call does, and the subject
-/// of the call. `bash (outside the sandbox): cargo test`. For a change with a diff, only the tool and the subject.
+/// of the call. Example: `bash (outside the sandbox): cargo test`. The line for a change with a diff contains only the
+/// tool and the subject.
 ///
 /// The arguments come before the command, whose text could imitate them.
 pub fn summary(tool: &str, input: &serde_json::Value) -> String {
@@ -404,12 +406,12 @@ pub fn summary(tool: &str, input: &serde_json::Value) -> String {
     visible_line(&format!("{tool}{options}: {subject}")).into_owned()
 }
 
-/// The line of a call, in its output, while its request waits for a decision.
+/// The line in the output of a call while the request of this call waits for a decision.
 pub fn waiting_line(request: RequestId) -> String {
     format!("{request} waits for permission: agent-team requests show {request}")
 }
 
-/// The paths of a change of files by a built-in tool, separated by commas. The argument `diff` contains the change
+/// The paths that a call of a built-in tool changes, separated by commas. The argument `diff` contains the change
 /// itself.
 pub fn changed_paths(tool: &str, input: &serde_json::Value) -> Option<String> {
     if is_mcp_tool(tool) || !input["diff"].is_string() {
@@ -444,7 +446,7 @@ fn is_default(value: &serde_json::Value) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OfferView {
-    /// Empty: exactly this call.
+    /// Empty: the offer covers exactly this call.
     pub rules: Vec<String>,
     pub covers: String,
 }

@@ -25,7 +25,7 @@ pub struct RunResult<O = RunState> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     pub outputs: Outputs,
-    /// Rounds of the run, in a team that works in rounds.
+    /// The number of rounds of the run, in a team that works in rounds.
     pub rounds: u32,
     pub tasks: Vec<TaskView>,
     pub members: Vec<MemberView>,
@@ -201,7 +201,7 @@ mod tests {
             round(4, Some("ben"), None),
         ];
         let Outputs::ByRound(outputs) = Outputs::by_round(rounds) else {
-            panic!("the outputs are by round");
+            panic!("the outputs are not by round");
         };
         let members: Vec<_> = outputs.into_iter().collect();
         assert_eq!(members.len(), 1);

@@ -124,7 +124,7 @@ pub const KEY_MAX: usize = 64;
 #[serde(tag = "by", content = "value", rename_all = "snake_case")]
 pub enum TeamRef {
     Id(TeamId),
-    /// A team's name or id as typed; refused with the candidates when several projects use it.
+    /// A team's name or id as typed. A name that several projects use is refused with the candidates.
     Name(String),
     /// The team whose project contains this directory.
     Directory(std::path::PathBuf),

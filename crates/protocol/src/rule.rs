@@ -74,7 +74,7 @@ pub struct CheckRules {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct JudgementView {
     pub decision: RulingView,
-    /// The parts in the order of the call. The strictest of their decisions is the decision about the call.
+    /// The parts in the order of the call. The strictest decision about a part is the decision about the call.
     pub parts: Vec<PartView>,
 }
 

@@ -14,7 +14,7 @@ use crate::result::RunResult;
 use crate::rpc::{TeamRef, WireError};
 use crate::{method, notification};
 
-/// Set by `cargo xtask schema` to write the file instead of comparing it.
+/// The variable that `cargo xtask schema` sets to write the file instead of comparing it.
 const WRITE: &str = "AGENT_TEAM_WRITE_SCHEMA";
 
 fn schema() -> String {

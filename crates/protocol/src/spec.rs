@@ -32,10 +32,10 @@ pub struct TeamSpec {
     pub hooks: Hooks,
     #[serde(default, skip_serializing_if = "Notify::is_default")]
     pub notify: Notify,
-    /// From the team file.
+    /// The permissions in the team file.
     #[serde(default)]
     pub permissions: Permissions,
-    /// From the user's settings, for every team and for this one.
+    /// The permissions in the user's settings, for every team and for this team.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub own_permissions: Vec<Permissions>,
     #[serde(rename = "stance", default)]
@@ -47,8 +47,8 @@ pub struct TeamSpec {
     /// Shell lines of hooks and tasks, with the scripts that they start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted: Vec<TrustedLine>,
-    /// Sorted: the scripts that trusted lines, MCP servers and the program of [`Notify::Command`] start, and the paths
-    /// that git's configuration refers to.
+    /// The scripts that trusted lines, MCP servers and the program of [`Notify::Command`] start, and the paths that
+    /// git's configuration refers to; sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protected: Vec<KeptPath>,
 }
@@ -151,7 +151,8 @@ impl Default for Limits {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Hooks {
-    /// Runs before a task counts as completed; exit 2 refuses with stderr as the reason.
+    /// Runs before a task counts as completed. The completion is refused unless the hook exits with code 0. With code
+    /// 2, stderr of the hook is the reason.
     #[serde(default)]
     pub task_completed: Option<String>,
     /// Runs when a member becomes idle. If the hook exits with code 2, the member continues, and receives stderr of the
@@ -227,7 +228,7 @@ pub fn reading_tools() -> Vec<String> {
     reading.map(|tool| (*tool).to_owned()).collect()
 }
 
-/// Tools that belong to another tool. They are available exactly when that tool is available.
+/// Tools that belong to another tool. They are available if and only if that tool is available.
 const PARTS: &[(&str, &[&str])] = &[
     ("bash", &["bash_kill", "bash_output"]),
     ("read", &["notes", "skill"]),
@@ -308,11 +309,11 @@ pub struct AgentSpec {
     /// Servers whose tools the agent may use.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mcp: Vec<McpServer>,
-    /// The socket of the process that hosts the team's shared MCP servers. Set by the supervisor at each launch. `None`:
-    /// the team has no such process.
+    /// The socket of the MCP host, the process that runs the team's shared MCP servers. Set by the supervisor at each
+    /// launch. `None`: the team has no such process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mcp_host: Option<PathBuf>,
-    /// In the order in which they run.
+    /// The hooks of the agent, in the order in which they run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<HookSpec>,
     /// How the agent searches the web. `None`: through its model's provider, if the provider supports searching.
@@ -371,7 +372,7 @@ impl Default for DelegateSpec {
     }
 }
 
-/// A file with instructions of the user or of the project. The member reads it when it starts.
+/// A file with instructions of the user or of the project. The member reads the file at the start of a launch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InstructionFile {
@@ -415,14 +416,14 @@ pub struct HookSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CommandFile {
-    /// Without the slash.
+    /// The name without the slash.
     pub name: String,
-    /// Such as `ISSUE [PRIORITY]`; may be empty.
+    /// The arguments in the help, such as `ISSUE [PRIORITY]`; may be empty.
     pub arguments: String,
     /// One line.
     pub description: String,
     pub file: FileDigest,
-    /// The offset of the text in the file, in bytes: it follows the front matter.
+    /// The offset of the text in the file, in bytes. The text follows the front matter.
     pub text_at: u64,
 }
 
@@ -454,8 +455,8 @@ pub struct ProviderSpec {
     /// on this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silence_seconds: Option<u64>,
-    /// Certificates in PEM that are trusted in addition to the built-in ones. The text of a file, not its path: the user
-    /// trusts this content.
+    /// Certificates in PEM that are trusted in addition to the built-in certificates. The field contains the text of
+    /// the file, not its path: the user trusts this text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
 }
@@ -494,7 +495,7 @@ pub enum BaseUrl {
     Own(String),
 }
 
-/// How a lead without tools brings a run to its answer.
+/// The method by which a lead without tools brings a run to its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -542,8 +543,8 @@ pub struct McpServer {
     /// The time limit of a call without progress, in seconds. `None`: 300.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_s: Option<u32>,
-    /// Whether the model finds the server's tools by search. `None`: if all tools together are too many to be offered
-    /// in each request.
+    /// Whether the model finds the server's tools by search. `None`: the model searches if all tools together are too
+    /// many to be offered in each request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<bool>,
     /// All members use one process of the server's program. Only for [`McpTransport::Program`].
@@ -554,12 +555,12 @@ pub struct McpServer {
     pub files: Vec<FileDigest>,
 }
 
-/// How an MCP server is reached.
+/// The connection to an MCP server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum McpTransport {
-    /// Started in the project directory, and connected by stdin and stdout.
+    /// A program that is started in the project directory, and connected by stdin and stdout.
     Program {
         command: String,
         args: Vec<String>,
@@ -577,11 +578,12 @@ pub enum McpTransport {
 }
 
 /// Which tasks an idle member takes by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ClaimPolicy {
     /// Any ready task that the member's role may claim.
+    #[default]
     Ready,
     /// Only tasks that are assigned to the member.
     Assigned,
@@ -697,7 +699,7 @@ impl Colour {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskSpec {
-    /// Identity within the team file; defaults to the title.
+    /// Identifies the task within the team file; defaults to the title.
     pub key: String,
     pub title: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]

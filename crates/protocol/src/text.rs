@@ -55,7 +55,8 @@ pub fn duration(ms: u64) -> String {
     }
 }
 
-/// `$0.42`; `–` without tokens, `unknown` when no price is known, and `$0.42 + ?` when only some prices are known.
+/// The cost of a usage: `$0.42`; `–` without tokens, `unknown` when no price is known, and `$0.42 + ?` when only some
+/// prices are known.
 pub fn cost(usage: &Usage) -> String {
     let dollars = dollars(usage.micro_usd);
     match usage.unpriced {
@@ -66,7 +67,8 @@ pub fn cost(usage: &Usage) -> String {
     }
 }
 
-/// `$0.42`, from millionths of a US dollar. Less than a cent is shown with four decimals and never rounds to zero.
+/// The amount in dollars, such as `$0.42`, from millionths of a US dollar. An amount of less than a cent is shown with
+/// four decimals and never rounds to zero.
 pub fn dollars(micro_usd: u64) -> String {
     match micro_usd {
         0 => "$0.00".to_owned(),
@@ -83,7 +85,7 @@ pub fn hex(bytes: &[u8]) -> String {
 /// The number of leading bytes of a file that [`is_text`] inspects.
 pub const INSPECTED: usize = 8 << 10;
 
-/// Whether a file that begins with these bytes is a text file, such as a script: it contains no NUL byte there.
+/// Whether a file that begins with these bytes is a text file, such as a script: the bytes contain no NUL byte.
 pub fn is_text(bytes: &[u8]) -> bool {
     !bytes[..bytes.len().min(INSPECTED)].contains(&0)
 }

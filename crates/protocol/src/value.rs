@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Engine;
 use crate::id::{MemberName, RequestId, TaskId};
 
 /// Limits on what may be spent on models for one goal; each at least 1.
@@ -20,7 +21,7 @@ pub struct Budget {
     /// Millionths of a US dollar. Tokens without a known price do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub micro_usd: Option<u64>,
-    /// Milliseconds in which any member works.
+    /// Milliseconds in which the member works, or for a limit of the team, in which any member works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work_ms: Option<u64>,
 }
@@ -48,8 +49,7 @@ impl Budget {
         }
     }
 
-    /// Limits the time in which any member works to this many minutes, rounded to a millisecond; at least one
-    /// millisecond.
+    /// Limits the working time to this many minutes, rounded to a millisecond; at least one millisecond.
     #[must_use]
     pub fn minutes(self, minutes: f64) -> Self {
         Self {
@@ -66,10 +66,25 @@ pub fn milliseconds(minutes: f64) -> u64 {
 
 /// The most useful line of a result. For a completed task, the last line, where programs print a summary; for other
 /// tasks, the first line, which is the reason of a failure.
+///
+/// The output of `cargo test` ends with a summary of the doc tests, often of no test. The summary before it is more
+/// useful.
 pub fn result_line(completed: bool, result: &str) -> &str {
+    const SUMMARY: &str = "test result: ";
+    const EMPTY_SUMMARY: &str = "test result: ok. 0 passed; 0 failed";
+
     let mut lines = result.lines().map(str::trim);
     let line = match completed {
-        true => lines.rfind(|line| !line.is_empty()),
+        true => {
+            let mut lines = lines.rev().filter(|line| !line.is_empty());
+            let last = lines.next();
+            let is_empty = |line: &str| line.starts_with(EMPTY_SUMMARY);
+            let mut summaries = lines.filter(|line| line.starts_with(SUMMARY) && !is_empty(line));
+            match last {
+                Some(line) if is_empty(line) => summaries.next().or(last),
+                last => last,
+            }
+        }
         false => lines.find(|line| !line.is_empty()),
     };
     line.unwrap_or_default()
@@ -203,11 +218,11 @@ impl std::iter::Sum for Usage {
 pub enum Scope {
     #[default]
     Once,
-    /// Such calls of this member while it works on its current task.
+    /// The decision covers such calls of this member while it works on its current task.
     Task,
-    /// Such calls of this member, until the team goes down.
+    /// The decision covers such calls of this member, until the team goes down.
     Member,
-    /// Such calls of all members.
+    /// The decision covers such calls of all members.
     Team,
     /// Like `Team`, and stored in the user's settings for later teams. The client writes the settings.
     Always,
@@ -380,6 +395,11 @@ impl Mode {
         }
     }
 
+    /// The mode that the title of a member with this engine shows: none for `Default`, or if the member is not an agent.
+    pub fn in_title(self, engine: Engine) -> Option<Self> {
+        (self != Self::Default && engine.uses_model()).then_some(self)
+    }
+
     pub fn name(self) -> &'static str {
         let named = Self::NAMES.iter().find(|(_, mode)| *mode == self);
         named.map_or("", |(name, _)| name)
@@ -432,5 +452,27 @@ impl FromStr for Effort {
             let names = Self::NAMES.map(|(name, _)| name);
             format!("expected one of {}", names.join(", "))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::result_line;
+
+    #[test]
+    fn the_line_of_a_result_is_its_summary() {
+        assert_eq!(
+            result_line(false, "\nexit 1: no luck\nmore\n"),
+            "exit 1: no luck"
+        );
+        assert_eq!(result_line(true, "built\n3 passed\n\n"), "3 passed");
+        let (unit, doc) = (
+            "test result: ok. 12 passed; 0 failed; 0 ignored",
+            "test result: ok. 0 passed; 0 failed; 0 ignored",
+        );
+        let cargo =
+            format!("running 12 tests\n{unit}\n\nDoc-tests demo\nrunning 0 tests\n\n{doc}\n");
+        assert_eq!(result_line(true, &cargo), unit);
+        assert_eq!(result_line(true, doc), doc);
     }
 }

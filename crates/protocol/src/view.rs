@@ -12,7 +12,7 @@ use crate::id::{
     TaskId, TeamId, TeamName,
 };
 use crate::placement::Placement;
-use crate::spec::{Colour, Notify};
+use crate::spec::{ClaimPolicy, Colour, Notify};
 use crate::value::{Effort, Mode};
 
 pub use crate::goal::RunState;
@@ -25,8 +25,10 @@ pub struct MemberView {
     pub name: MemberName,
     pub role: RoleName,
     pub lead: bool,
+    #[serde(default)]
+    pub claim: ClaimPolicy,
     pub engine: Engine,
-    /// The model that answers, once the agent runs; before, the configured model.
+    /// The model that answers, once the agent runs; before that, the configured model.
     pub model: Option<String>,
     /// How full the window of the model is. `None`: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,7 +45,8 @@ pub struct MemberView {
     /// Time with a ready worker, over all launches, in milliseconds.
     #[serde(default)]
     pub up_ms: u64,
-    /// Time in a turn or on a task.
+    /// Time in a turn or on a task, without the time in which a request of the member waits for a decision or a limit
+    /// blocks the member.
     #[serde(default)]
     pub working_ms: u64,
     /// Tasks completed.
@@ -82,7 +85,7 @@ pub struct MemberView {
     /// The newest message from the member that the user has not read, unless it is the question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wrote_user: Option<MessageId>,
-    /// For a member that must have a plan approved.
+    /// The state of the plan, for a member that must have a plan approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanView>,
     /// Restarts that currently count against the limit.
@@ -114,7 +117,8 @@ impl ContextView {
         u64::try_from(percent).unwrap_or(u64::MAX)
     }
 
-    /// Such as `context 62 %`, for displays with little room. `None` while the window is less than half full.
+    /// The use of the window, such as `context 62 %`, for displays with little room. `None` while the window is less
+    /// than half full.
     pub fn label(&self) -> Option<String> {
         let percent = self.percent();
         (percent >= 50).then(|| format!("context {percent} %"))
@@ -186,7 +190,7 @@ pub enum Waiting {
     Answer { message: MessageId },
     /// A message or tasks of other members, which the model chose to wait for.
     Reply {
-        /// Such as "tasks T-3, T-4" or "a message".
+        /// The subject of the wait, such as "tasks T-3, T-4" or "a message".
         what: String,
     },
     /// A permission request of this member.
@@ -348,9 +352,10 @@ pub struct MessageView {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MessageState {
-    /// Stored, and in the recipient's inbox.
+    /// The message is stored, and in the recipient's inbox.
     Accepted,
-    /// Sent to the recipient's process, which has not acknowledged it. A message to the user: unread.
+    /// The message was sent to the recipient's process, which has not acknowledged it. A message to the user: the user
+    /// has not read it.
     Delivered,
     Read,
     #[serde(other)]

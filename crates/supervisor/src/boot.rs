@@ -1,4 +1,4 @@
-//! The life of the daemon, from exec to exit. Called by `main`.
+//! The life of the daemon, from exec to exit. Called by `program`.
 //!
 //! Start-up order: lock, remove a stale socket, bind, restore teams, report readiness. Taking the lock first excludes
 //! two supervisors, and a starter that reads `ready` can connect at once. At exit the socket is removed before the
@@ -9,11 +9,12 @@ use std::rc::Rc;
 
 use agent_team_protocol::exit::{ExitCode, SYNC_FAILED};
 use agent_team_protocol::notification::GoodbyeReason;
+use agent_team_system::announcement;
 use agent_team_system::directories::{Directories, DirectoriesError};
 use agent_team_system::lock::FileLock;
 use agent_team_system::process::{ProcessId, Signal};
 use agent_team_system::signals::{SignalEvent, Signals};
-use agent_team_system::{daemon, descriptors, private_file, spawn};
+use agent_team_system::{descriptors, private_file, spawn};
 use anyhow::Context;
 
 use crate::driver::Notice;
@@ -21,9 +22,10 @@ use crate::server::ShutdownTrigger;
 use crate::settings_file::{self, SettingsError};
 use crate::socket_server::SocketServer;
 
-/// Threads for blocking work (reading history, inspecting processes) over all teams. tokio's own limit is 512, and a
-/// flood of reads approaches it although each team runs few reads at a time: tokio starts a thread whenever none is
-/// marked idle, and a thread that has sent its result is not yet marked. Work beyond the limit waits in tokio's queue.
+/// Threads for blocking work (reading history, inspecting processes) over all teams. tokio's own limit is 512. A flood
+/// of reads approaches this limit although each team runs few reads at a time: tokio starts a thread whenever no thread
+/// is marked idle, and marks a thread only some time after it has sent its result. Work beyond the limit waits in
+/// tokio's queue.
 const BLOCKING_THREADS_MAX: usize = 32;
 
 /// Runs the supervisor until it exits, and returns the exit code. `foreground`: log to stderr.
@@ -48,9 +50,11 @@ pub fn run(foreground: bool) -> u8 {
             if let Some(mut ready) = ready {
                 // Report the start-up error to the parent through the readiness pipe.
                 let _starter_gone = match error.downcast::<SettingsError>() {
-                    Ok(error) => ready.write_all(daemon::settings_report(error.into()).as_bytes()),
+                    Ok(error) => {
+                        ready.write_all(announcement::settings_report(error.into()).as_bytes())
+                    }
                     Err(error) if error.is::<AlreadyRunning>() => {
-                        writeln!(ready, "{}", daemon::TAKEN)
+                        writeln!(ready, "{}", announcement::LOCK_TAKEN_LINE)
                     }
                     Err(error) => writeln!(ready, "error: {error:#}"),
                 };
@@ -87,7 +91,7 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     let Some(mut lock) = FileLock::try_acquire(&directories.supervisor_lock())? else {
         return Err(AlreadyRunning(directories.supervisor_lock()).into());
     };
-    if let Some(other) = daemon::without_lock(&directories).await {
+    if let Some(other) = announcement::find_without_lock(&directories).await {
         // The other supervisor's lock file was removed. On SIGHUP that supervisor creates the file again, and must
         // then be able to lock it.
         drop(lock);
@@ -98,14 +102,14 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
     if let Err(error) = descriptors::raise_limit() {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
-    // Before the process is announced: a client that finds no socket sends SIGHUP to the announced process, and without
-    // a handler that signal terminates it.
+    // Install the handlers before the process is announced: a client that finds no socket sends SIGHUP to the announced
+    // process, and without a handler that signal terminates it.
     let mut signals = Signals::install().context("cannot install signal handlers")?;
     let durability = settings_file::durability(&directories)?;
     let mut serving = SocketServer::start(&lock, &directories, durability, None).await?;
     let server = serving.server.clone();
     let socket = directories.socket();
-    let announced = daemon::Announced {
+    let announced = announcement::Announced {
         socket: socket.clone(),
         process: Some(ProcessId::current()?),
     };
@@ -152,13 +156,17 @@ async fn serve(foreground: bool, ready: &mut Option<std::fs::File>) -> anyhow::R
         server.close(goodbye).await;
     }
     private_file::discard(&socket).context("cannot remove the socket")?;
-    daemon::Announced::withdraw(&mut lock, &directories.supervisor_lock())?;
+    announcement::Announced::withdraw(&mut lock, &directories.supervisor_lock())?;
     Ok(code)
 }
 
 /// Creates and locks the lock file again if it was removed. Locking fails if a starter holds the new file at this
 /// moment; the starter then finds this process and sends another SIGHUP.
-fn restore_lock(lock: &mut FileLock, announced: &daemon::Announced, directories: &Directories) {
+fn restore_lock(
+    lock: &mut FileLock,
+    announced: &announcement::Announced,
+    directories: &Directories,
+) {
     let path = directories.supervisor_lock();
     if lock.is_at(&path) {
         return;

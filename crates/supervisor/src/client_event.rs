@@ -30,9 +30,9 @@ pub(crate) fn client_event(event: Event) -> ClientEvent {
         MemberWanted { member };
         LaunchStarted { member, launch } without { token_hash, give_up_at };
         LaunchReady { member, launch, process };
-        LaunchAsked { member, launch } without { asked };
+        LaunchAsked { member, launch } without { stop_request };
         LaunchObjected { member, launch, reason };
-        LaunchDraining { member, launch } without { kill_at, then };
+        LaunchDraining { member, launch } without { kill_at, then, reason };
         LaunchEnding { member, launch, reason } without { then };
         MembersSuspended { members };
         MemberIdle { member };

@@ -11,9 +11,9 @@ use agent_team_core::refusal::{Oversized, StateName};
 use agent_team_core::round;
 use agent_team_core::spec::{self as core_spec, ClaimableTasks, FileTask};
 use agent_team_core::{Origin, Refused, Team};
-use agent_team_protocol::command_line::CommandLine;
-use agent_team_protocol::engine::{Engine, LEAD_ENGINE};
-use agent_team_protocol::external::{self, KnownAgent};
+use agent_team_protocol::command_line::{CommandLine, lead_not_agent_hint};
+use agent_team_protocol::engine::Engine;
+use agent_team_protocol::external;
 use agent_team_protocol::method::{self, Spawn};
 use agent_team_protocol::placement::PlacementChoice;
 use agent_team_protocol::spec::{
@@ -250,8 +250,8 @@ fn unknown_role(role: &RoleName, known: &[&str]) -> Refusal {
         .hint(similar.unwrap_or_else(|| format!("roles of this team: {}", known.join(", "))))
 }
 
-/// A hint that names the known name with the smallest edit distance, if that distance is small: at most one character
-/// in three.
+/// A hint that names the known name with the smallest edit distance, if that distance is small: at most a third of the
+/// known name's length, but 1 for a name of two to five bytes.
 pub(crate) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let limit = |known: &str| 1.max(known.len() / 3).min(known.len().saturating_sub(1));
     known
@@ -324,7 +324,7 @@ pub(crate) fn spawn_spec(
     };
     let colour = role.colour.unwrap_or_else(|| free_colour(&mut taken));
     let spec = MemberSpec {
-        // Not used: see `SpawnSpec`.
+        // The core does not use this name: see `SpawnSpec`.
         name: "unnamed".parse().expect("a plain word is a name"),
         role: role.name.clone(),
         lead: false,
@@ -355,10 +355,8 @@ fn external_agent(word: &str, by: &Origin) -> Result<ExternalAgent, Refusal> {
         let text = "only the user can choose the agent of a spawned member";
         return Err(Refusal::new(ErrorCode::NotPermitted, text));
     }
-    let known = external::known(word).map(KnownAgent::agent);
-    known.ok_or_else(|| {
-        let words = external::EXTERNAL.iter().map(|known| known.word);
-        let words: Vec<_> = words.collect();
+    external::selected(word).ok_or_else(|| {
+        let words: Vec<_> = external::engine_words().collect();
         Refusal::new(
             ErrorCode::Invalid,
             format!("unknown external agent {word:?}"),
@@ -614,9 +612,7 @@ fn hint(refused: &Refused) -> Option<String> {
             CommandLine::AddTask,
             CommandLine::Up
         ),
-        Refused::LeadNotAgent => {
-            format!("in the team file, {LEAD_ENGINE}, then run {}", CommandLine::Up)
-        }
+        Refused::LeadNotAgent => lead_not_agent_hint(),
         Refused::UnknownMessage(_) => format!("list the messages with: {}", CommandLine::Messages),
         Refused::UnknownRequest(_) => format!("list pending requests with: {}", CommandLine::Requests),
         Refused::UnknownGrant(_) => format!("list the grants with: {}", CommandLine::ListRules),

@@ -1,5 +1,5 @@
-//! The driver, the tokio task of one team: takes inputs, commits their events in batches, carries out effects after the
-//! commit.
+//! The driver, the tokio task of one team: takes inputs, commits their events in batches, and carries out effects after
+//! the commit.
 //!
 //! ```text
 //!   inputs ──▶ decide and apply ──▶ store (group commit) ──▶ effects, replies, events
@@ -51,6 +51,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use agent_team_core::input::ProcessExit;
 use agent_team_core::{Input, InputContext, Team, Tick, Timer};
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::notification::GoodbyeReason;
@@ -101,7 +102,7 @@ impl DriverHandle {
         self.history.check().err().map(|error| error.to_string())
     }
 
-    /// Refuses operations that require the team to be down.
+    /// Returns a refusal unless the team is down.
     pub(crate) fn refuse_if_up(&self) -> Result<(), Refusal> {
         if self.flags.is_down.get() {
             return Ok(());
@@ -126,7 +127,7 @@ pub(crate) enum Notice {
     /// A team went down: the supervisor may be able to exit.
     WentDown,
     /// A sync failed. After a failed fsync the kernel may have dropped the dirty pages, so the files can lack events
-    /// that this process considers stored.
+    /// that the supervisor considers stored.
     SyncFailed,
 }
 
@@ -167,14 +168,14 @@ pub(crate) struct Driver {
 /// Source of randomness for the core: random bytes drawn once, and a counter that makes the seed unique for each input.
 /// The core hashes the seed, so that a derived value does not reveal the seed.
 struct Seed {
-    drawn: [u8; 24],
+    random: [u8; 24],
     inputs: u64,
 }
 
 impl Seed {
     fn bytes(&self) -> [u8; 32] {
         let mut bytes = [0; 32];
-        bytes[..24].copy_from_slice(&self.drawn);
+        bytes[..24].copy_from_slice(&self.random);
         bytes[24..].copy_from_slice(&self.inputs.to_be_bytes());
         bytes
     }
@@ -209,7 +210,7 @@ pub(crate) struct DriverConfig {
     pub(crate) boot: Arc<str>,
     pub(crate) opened: agent_team_store::Opened<Team>,
     pub(crate) durability: Durability,
-    /// Runs the workers of all members inside this process (embedded supervisor).
+    /// Runs the workers of all members inside the supervisor's process (embedded supervisor).
     pub(crate) host: Option<Arc<dyn Host>>,
     pub(crate) notices: mpsc::UnboundedSender<Notice>,
 }
@@ -252,7 +253,7 @@ impl Driver {
             flags: flags.clone(),
             launcher,
             seed: Seed {
-                drawn: machine.random(),
+                random: machine.random(),
                 inputs: 0,
             },
             next_batch: NextBatch::default(),
@@ -285,9 +286,9 @@ impl Driver {
         loop {
             self.submit();
             if self.in_flight.is_some() {
-                // One commit at a time. Messages stay in the channel until it has ended and form the next batch
-                // (group commit). Deciding on them now would build on events that may not be stored: after a failed
-                // commit their answers would have to be taken back, too.
+                // Run one commit at a time. Messages stay in the channel until the commit has ended; then they form the
+                // next batch (group commit). A decision during the commit would rely on events that may not be stored:
+                // after a failed commit, its answer would be wrong.
                 let Some(result) = self.committer.answer().await else {
                     return;
                 };
@@ -313,9 +314,9 @@ impl Driver {
             let mut room = BATCH_INPUTS_MAX;
             while let Some(message) = next {
                 if let Message::Close { goodbye, done } = message {
-                    // Messages queued before `Close` are stored and answered first: the loop submits this batch,
-                    // waits for its commit and only then closes. Messages queued after it are not taken; a deleted
-                    // team refuses them in `close`.
+                    // Messages queued before `Close` are stored and answered first: the loop submits this batch, waits
+                    // for its commit and only then closes. Messages queued after `Close` are not handled; if the team
+                    // was deleted, `close` refuses the calls among them.
                     closing = Some((goodbye, done));
                     break;
                 }
@@ -346,9 +347,11 @@ impl Driver {
             Message::Launch(LaunchReport::StartEnded(started)) => self.started(started),
             Message::Screen(launch, screen) => self.launches.set_screen(&launch, screen),
             Message::Prompts(launch, prompts) => self.set_prompts(&launch, prompts),
-            Message::Launch(LaunchReport::Exited(launch)) | Message::Exited(launch) => {
-                self.urgent(Input::Exited { launch })
-            }
+            Message::Launch(LaunchReport::Exited(launch)) => self.urgent(Input::Exited {
+                launch,
+                exit: ProcessExit::Unknown,
+            }),
+            Message::Exited(launch, exit) => self.urgent(Input::Exited { launch, exit }),
             Message::Launch(LaunchReport::PanesFound(panes)) => self.panes_found(panes),
             Message::Unfocused {
                 kind,
@@ -415,8 +418,8 @@ impl Driver {
         self.next_batch.add(transition);
     }
 
-    /// Takes an input that must be stored even on a full disk, because it is a fact that cannot be refused. The store
-    /// may use its reserve file for it.
+    /// Takes an input that must be stored even on a full disk, because the input reports a fact and cannot be refused.
+    /// The store may use its reserve file for the batch.
     fn urgent(&mut self, input: Input) {
         self.next_batch.set_urgent();
         self.advance(input);
@@ -482,7 +485,7 @@ impl Driver {
             team: &self.team,
             settings: &self.settings,
             launches: &self.launches,
-            hosts: self.launcher.hosts(),
+            is_embedded: self.launcher.is_embedded(),
             now: self.now(),
             wall_ms: self.machine.wall_ms(),
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use agent_team_protocol::notification::GoodbyeReason;
 pub use agent_team_store::Durability;
-use agent_team_system::daemon::Announced;
+use agent_team_system::announcement::Announced;
 use agent_team_system::directories::{Directories, DirectoriesError};
 use agent_team_system::lock::FileLock;
 use agent_team_system::private_file;
@@ -32,7 +32,7 @@ pub struct Embedding {
     pub host: Arc<dyn Host>,
 }
 
-/// Why an embedded supervisor stopped serving.
+/// Why an embedded supervisor could not serve, or stopped serving.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error(transparent)]
@@ -85,7 +85,7 @@ pub async fn serve(
     };
     let announced = announced.write(&mut lock, &directories.supervisor_lock());
     announced.map_err(ServeError::Lock)?;
-    // Fails if the caller has dropped the receiver.
+    // The send fails if the caller has dropped the receiver.
     let _given_up = ready.send(());
 
     let mut socket_check = tokio::time::interval(SocketServer::SOCKET_CHECK);

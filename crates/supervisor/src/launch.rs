@@ -1,8 +1,9 @@
 //! The launcher: one tokio task per team that starts workers, and opens, labels and closes their panes.
 //!
 //! The driver sends it orders through [`Launcher`] and never waits for it; results return as messages. The launcher
-//! makes only one decision: a worker runs headless if no pane can be opened for it. The launcher reports the end of
-//! hosted workers only: the driver detects the exit of any other worker through the worker's connection or a pidfd.
+//! makes only one decision: a worker runs headless if the terminal backend can no longer open panes. The launcher
+//! reports the end of hosted workers only: the driver detects the exit of any other worker through the worker's
+//! connection or a pidfd.
 
 pub(crate) mod backend;
 mod headless;
@@ -21,6 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_team_core::input::ProcessExit;
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::method::{AttachAnswer, Reopened};
@@ -29,9 +31,9 @@ use agent_team_protocol::spec::Layout;
 use agent_team_protocol::style::Theme;
 use agent_team_protocol::view::Receipt;
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal, TeamId};
-use agent_team_system::daemon::FindBinaryError;
 use agent_team_system::directories::Directories;
 use agent_team_system::process::ProcessId;
+use agent_team_system::sibling_binary::FindBinaryError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -68,6 +70,12 @@ pub(crate) enum Order {
     Arrange,
     /// Answers whether the pane with this id has the focus; false if the backend cannot determine it.
     AskFocus(String, oneshot::Sender<bool>),
+    /// Answers how the process in this pane exited.
+    AskExit {
+        pane: String,
+        pid: u32,
+        reply: oneshot::Sender<ProcessExit>,
+    },
     Close(MemberName),
     /// Reports when the hosted worker of this launch has ended; at once if the launch is unknown. The process is the
     /// worker's host process.
@@ -105,8 +113,8 @@ pub(crate) struct TerminalLoan {
 #[derive(Clone)]
 pub(crate) struct Launcher {
     machine: Rc<dyn Machine>,
-    /// Whether all workers run inside this process.
-    hosts: bool,
+    /// Whether all workers run inside the supervisor's process.
+    is_embedded: bool,
     orders: mpsc::UnboundedSender<Order>,
     mcp_host: Rc<RefCell<McpHost>>,
 }
@@ -119,7 +127,7 @@ impl Launcher {
         machine: Rc<dyn Machine>,
         reports: ReportSender,
     ) -> Self {
-        let hosts = host.is_some();
+        let is_embedded = host.is_some();
         let (orders, taken) = mpsc::unbounded_channel();
         let mcp_host = McpHost::new(directories.mcp_socket(team.as_str()));
         let mcp_host = Rc::new(RefCell::new(mcp_host));
@@ -137,7 +145,7 @@ impl Launcher {
         tokio::task::spawn_local(task.run(taken));
         Self {
             machine,
-            hosts,
+            is_embedded,
             orders,
             mcp_host,
         }
@@ -151,14 +159,14 @@ impl Launcher {
         self.mcp_host.borrow_mut().listen()
     }
 
-    /// Whether all workers run inside this process.
-    pub(crate) fn hosts(&self) -> bool {
-        self.hosts
+    /// Whether all workers run inside the supervisor's process.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.is_embedded
     }
 
-    /// The worker program of an engine; empty if workers run inside this process.
+    /// The worker program of an engine; empty if workers run inside the supervisor's process.
     pub(crate) fn program(&self, engine: Engine) -> Result<PathBuf, FindBinaryError> {
-        if self.hosts {
+        if self.is_embedded {
             return Ok(PathBuf::new());
         }
         self.machine.worker_program(engine)
@@ -213,11 +221,11 @@ struct LauncherTask {
     directories: Directories,
     /// `None`: no member has a pane.
     panes: Option<Box<dyn Panes>>,
-    /// `None`: no worker runs inside this process.
+    /// `None`: no worker runs inside the supervisor's process.
     hosted: Option<HostedWorkers>,
     /// The current summary for status lines.
     summary: TeamSummary,
-    /// The host process for hosted workers outside this process.
+    /// The host process for hosted workers outside the supervisor's process.
     host_process: HostProcess,
     mcp_host: Rc<RefCell<McpHost>>,
     reports: ReportSender,
@@ -258,6 +266,7 @@ impl LauncherTask {
                     | Order::OpenPanes(..)
                     | Order::FindPanes
                     | Order::AskFocus(..)
+                    | Order::AskExit { .. }
                     | Order::Close(_)
                     | Order::Watch(..)
                     | Order::End { .. }
@@ -400,6 +409,13 @@ impl LauncherTask {
                 };
                 let _asker_gone = reply.send(has_focus);
             }
+            Order::AskExit { pane, pid, reply } => {
+                let exit = match &self.panes {
+                    Some(panes) => panes.exit_of(&pane, pid).await,
+                    None => ProcessExit::Unknown,
+                };
+                let _asker_gone = reply.send(exit);
+            }
             Order::Close(member) => {
                 if let Some(panes) = &mut self.panes {
                     panes.close(&member).await;
@@ -497,10 +513,7 @@ mod tests {
         labels.put(bob.clone(), label("draining"));
         let due = labels.due;
         labels.put(ada.clone(), label("working"));
-        assert_eq!(
-            labels.due, due,
-            "a newer label does not postpone the update"
-        );
+        assert_eq!(labels.due, due, "a newer label postpones the update");
         labels.forget(&bob);
         assert_eq!(labels.labels, [(ada, label("working"))]);
         let waiting = TeamSummary {

@@ -15,22 +15,24 @@ use agent_team_protocol::engine::Engine;
 use agent_team_store::{Durability, Writer};
 use agent_team_system::cgroup;
 use agent_team_system::clock;
-use agent_team_system::daemon::{self, FindBinaryError};
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
 use agent_team_system::random;
-use agent_team_system::spawn::{self, ProgramSpec, spawn_session};
+use agent_team_system::sibling_binary::{FindBinaryError, sibling_binary};
+use agent_team_system::spawn::{self, ChildExit, ProgramSpec, spawn_session};
 use agent_team_system::tree::{Tree, TreeSurvived};
 use tokio::task::JoinError;
+
+pub use agent_team_core::input::ProcessExit;
 
 pub use crate::committer::{CommitResult, Committer, Submitted};
 pub use crate::failpoints::Failpoint;
 
-/// A result that arrives later, on this thread.
+/// A future that need not be `Send`: it runs on the supervisor's thread.
 pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
 /// The machine that a supervisor runs on.
 pub trait Machine {
-    /// Milliseconds since an arbitrary point of this boot. Deadlines are compared with it.
+    /// The monotonic clock in milliseconds, with an arbitrary start. Deadlines are values of this clock.
     fn monotonic_ms(&self) -> u64;
 
     /// Unix time in milliseconds, for display only.
@@ -60,18 +62,18 @@ pub trait Machine {
     /// When the program cannot be started.
     fn start(&self, program: &ProgramSpec) -> io::Result<ProcessId>;
 
-    /// Returns when the process has ended. An error means unknown, not dead.
-    fn ended(&self, process: ProcessId) -> LocalFuture<io::Result<()>>;
+    /// Returns when the process has exited, and how. After an error, the state of the process is unknown: it may still run.
+    fn wait_for_exit(&self, process: ProcessId) -> LocalFuture<io::Result<ProcessExit>>;
 
-    /// Kills a process that has started no other process, and waits until it has ended.
-    fn end_process(
+    /// Kills a process that has started no other process, and waits at most `limit` for its exit.
+    fn kill_process(
         &self,
         process: ProcessId,
         limit: Duration,
     ) -> LocalFuture<Result<Vec<ProcessId>, TreeSurvived>>;
 
-    /// Kills all processes of a launch, and waits until they have ended.
-    fn end_tree(
+    /// Kills all processes of a launch, and waits at most `limit` for their exit. Returns the killed processes.
+    fn kill_tree(
         &self,
         tree: Tree,
         limit: Duration,
@@ -86,20 +88,20 @@ pub trait Machine {
     /// Reaps exited workers that are children of this supervisor.
     fn reap(&self);
 
-    /// Chooses where the commits of a team run.
+    /// Creates the committer of a team, which runs commits on this thread or on a thread of the store.
     ///
     /// # Errors
     /// When the store's thread cannot be started.
     fn committer(&self, writer: Writer, durability: Durability) -> io::Result<Box<dyn Committer>>;
 
-    /// Runs blocking work off the supervisor's thread. An error is a panic of the work.
+    /// Runs blocking work on another thread. Returns an error if the work panics.
     fn offload(&self, work: Box<dyn FnOnce() + Send>) -> LocalFuture<Result<(), JoinError>>;
 
     /// Called at each failpoint of the driver. A test can end the supervisor there.
-    fn pass(&self, point: Failpoint);
+    fn reach_failpoint(&self, point: Failpoint);
 }
 
-/// The machine that this process runs on.
+/// The real machine.
 #[derive(Debug)]
 pub(crate) struct ThisMachine;
 
@@ -125,7 +127,7 @@ impl Machine for ThisMachine {
     }
 
     fn worker_program(&self, engine: Engine) -> Result<PathBuf, FindBinaryError> {
-        daemon::sibling_binary(engine.worker())
+        sibling_binary(engine.worker())
     }
 
     fn start(&self, program: &ProgramSpec) -> io::Result<ProcessId> {
@@ -134,16 +136,20 @@ impl Machine for ThisMachine {
         Ok(spawn_session(program, None)?.unwatched())
     }
 
-    fn ended(&self, process: ProcessId) -> LocalFuture<io::Result<()>> {
+    fn wait_for_exit(&self, process: ProcessId) -> LocalFuture<io::Result<ProcessExit>> {
         Box::pin(async move {
-            match ExitWatch::open(process)? {
-                Some(mut watch) => watch.exited().await,
-                None => Ok(()),
+            if let Some(mut watch) = ExitWatch::open(process)? {
+                watch.exited().await?;
             }
+            Ok(match spawn::exit_of(process.pid) {
+                Some(ChildExit::Status(status)) => ProcessExit::Status(status),
+                Some(ChildExit::Signal(signal)) => ProcessExit::Signal(signal),
+                None => ProcessExit::Unknown,
+            })
         })
     }
 
-    fn end_process(
+    fn kill_process(
         &self,
         process: ProcessId,
         limit: Duration,
@@ -164,7 +170,7 @@ impl Machine for ThisMachine {
         })
     }
 
-    fn end_tree(
+    fn kill_tree(
         &self,
         tree: Tree,
         limit: Duration,
@@ -172,8 +178,8 @@ impl Machine for ThisMachine {
         Box::pin(async move {
             let launch = tree.marker.clone();
             let ended = tree.end(limit).await;
-            // Only after all processes have ended: the kernel refuses to remove a control group that contains
-            // processes.
+            // Remove the control group only after all processes have exited: the kernel refuses to remove a control
+            // group that contains processes.
             if let (Ok(_), Some(unit)) = (&ended, cgroup::delegated()) {
                 cgroup::remove(&unit, &launch);
             }
@@ -202,7 +208,7 @@ impl Machine for ThisMachine {
         Box::pin(tokio::task::spawn_blocking(work))
     }
 
-    fn pass(&self, point: Failpoint) {
+    fn reach_failpoint(&self, point: Failpoint) {
         crate::failpoints::pass(point);
     }
 }

@@ -129,7 +129,8 @@ impl ParsedSettings {
     }
 }
 
-/// Compares pointers first: the core shares texts, so equal texts are usually the same allocation.
+/// Whether the texts are equal. Compares pointers first: the core shares texts, so equal texts are usually the same
+/// allocation.
 fn is_same(known: &Arc<str>, text: &Arc<str>) -> bool {
     Arc::ptr_eq(known, text) || known == text
 }
@@ -205,7 +206,10 @@ mod tests {
         let rules = read_team(&to_json(&written())).unwrap().unwrap();
         assert_eq!(rules.settings, written());
         assert_eq!(rules.book.entries().len(), 1);
-        assert!(read_team("").unwrap().is_none(), "never brought up");
+        assert!(
+            read_team("").unwrap().is_none(),
+            "a team that was never brought up has settings"
+        );
     }
 
     #[test]

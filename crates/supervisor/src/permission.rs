@@ -25,12 +25,12 @@ use crate::settings::TeamSettings;
 /// Maximum width, in columns, of the line that reports a request.
 const NOTICE_WIDTH: usize = 240;
 
-/// The fixed inputs of every judgement. `home` is the home directory of the user who runs this process;
-/// `protected` are the trusted scripts and the paths to which git's configuration refers.
+/// The inputs that are the same for every judgement. `protected` contains the trusted scripts and the paths that git's
+/// configuration names. The home directory is that of the user who runs the supervisor.
 pub(crate) fn rule_context(project: &Path, protected: Vec<PathBuf>) -> RuleContext {
     RuleContext {
         project: project.to_owned(),
-        scripts: protected,
+        protected,
         home: std::env::home_dir().and_then(|home| home.canonicalize().ok()),
     }
 }
@@ -86,7 +86,7 @@ pub(crate) fn plan(plan: ProposePlan, project: &Path) -> Result<(Arc<str>, Arc<s
     Ok((digest.into(), ask.into()))
 }
 
-/// Reads back a call stored by the core.
+/// Parses a call that the core has stored.
 pub(crate) fn stored_call(call: &str) -> Result<AskRequest, Refusal> {
     serde_json::from_str(call).map_err(|error| Refusal::internal(error.to_string()))
 }
@@ -117,7 +117,8 @@ pub(crate) fn book(settings: &TeamSettings) -> Result<RuleBook, RuleError> {
     Ok(book)
 }
 
-/// One unreadable rule makes the whole book unreadable: if a deny rule were left out, the other rules would allow more.
+/// Adds all rules of the team file and of the user's settings. Fails at the first invalid rule: without an invalid deny
+/// rule, the other rules would allow more.
 fn add_all(book: &mut RuleBook, file: &Permissions, own: &[Permissions]) -> Result<(), RuleError> {
     for (source, permissions) in sources(file, own) {
         for (kind, rules) in rules_by_kind(permissions) {
@@ -176,11 +177,11 @@ pub(crate) fn check(spec: &TeamSpec) -> Result<(), Refusal> {
     }
     let of_members = spec.members.iter().map(|member| &member.agent);
     let mut agents = of_members.chain(spec.roles.iter().map(|role| &role.agent));
-    let holding = sources().find(|(_, permissions)| permissions.restricts());
-    if let (Some((_, holding)), true) = (holding, agents.any(|agent| agent.bypass)) {
+    let restricting = sources().find(|(_, permissions)| permissions.restricts());
+    if let (Some((_, restricting)), true) = (restricting, agents.any(|agent| agent.bypass)) {
         let text = format!(
             "--bypass would disable the deny and ask rules of [permissions] in {}",
-            holding.from
+            restricting.from
         );
         return Err(Refusal::new(ErrorCode::Invalid, text)
             .hint("omit --bypass, or remove the deny and ask rules"));
@@ -226,10 +227,10 @@ pub(crate) fn inform_agents(spec: &mut TeamSpec) -> Result<(), Refusal> {
         agent.kept.clone_from(&existing);
         agent.may_allow = delegates;
     }
-    // A chat session of another program allows no requests, whatever the rules delegate to the lead.
-    let chats = spec.members.iter_mut();
-    for chat in chats.filter(|member| member.engine == Engine::Joined) {
-        chat.agent.may_allow = false;
+    // A joined member may not allow requests, even if the rules delegate requests to the lead.
+    let members = spec.members.iter_mut();
+    for member in members.filter(|member| member.engine == Engine::Joined) {
+        member.agent.may_allow = false;
     }
     Ok(())
 }
@@ -327,7 +328,7 @@ fn grant_scope(grant: &Grant) -> Scope {
     }
 }
 
-/// The state of a member's request, in one line. `None` after the allowed call has begun.
+/// The line that reports the state of a member's request to the lead. `None` once the allowed call has begun.
 pub(crate) fn lead_notice(request: &Request) -> Option<String> {
     let Request { id, member, .. } = request;
     let state_text = match &request.state {
@@ -358,7 +359,7 @@ pub(crate) fn lead_notice(request: &Request) -> Option<String> {
 
 /// The policy's remarks for the user about a request. Empty for a plan.
 #[derive(Debug, Default)]
-pub(crate) struct Judged {
+pub(crate) struct Remarks {
     pub(crate) why: Vec<String>,
     pub(crate) warnings: Vec<String>,
     pub(crate) offers: Vec<Offer>,
@@ -367,7 +368,7 @@ pub(crate) struct Judged {
 pub(crate) fn view(
     request: &Request,
     ask: AskRequest,
-    shown: Judged,
+    remarks: Remarks,
     default_scope: Scope,
 ) -> RequestView {
     let (state, scope, by, reason) = match &request.state {
@@ -402,9 +403,9 @@ pub(crate) fn view(
         decided_by: by,
         reason,
         asked_at: request.asked_at,
-        why: shown.why,
-        warnings: shown.warnings,
-        offers: shown
+        why: remarks.why,
+        warnings: remarks.warnings,
+        offers: remarks
             .offers
             .into_iter()
             .map(|offer| OfferView {

@@ -1,4 +1,4 @@
-//! The server: accepts connections, authenticates them as client or member, and routes calls.
+//! The server: accepts connections, authenticates each as a client or a member, and routes calls.
 //!
 //! A client connection acts as the user. A member connection acts as the member of its launch token; the content of its
 //! frames does not change that. Most calls for a team go to its driver (`dispatch`); the server itself answers calls
@@ -48,7 +48,7 @@ pub(crate) struct Server {
     pub(crate) started: Instant,
     connections: Cell<u32>,
     clients: Cell<u32>,
-    /// Maximum number of file descriptors of this process.
+    /// Maximum number of file descriptors of the supervisor.
     descriptors_max: u64,
     next_connection: Cell<u64>,
     /// Notified for every client that connects.
@@ -65,9 +65,9 @@ pub(crate) struct Server {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Serving,
-    /// No connection is accepted and no frame is read. Calls without an answer stay unanswered: their callers see the
-    /// connection end and repeat them, with the same key, at the next supervisor. A refusal here would be final for
-    /// the caller although the call may already be stored.
+    /// No connection is accepted and no frame is read. Calls that a driver has already accepted are still answered.
+    /// Every other call stays unanswered: its caller sees the connection end, and repeats the call with the same key at
+    /// the next supervisor. A refusal here would be final for the caller although the call may already be stored.
     Closing,
     /// Every connection receives this reason and is closed. This includes clients without a subscription: a client
     /// with an unanswered call must know whether to start the next supervisor.
@@ -123,9 +123,9 @@ impl Server {
         self.client_connected.notified().await;
     }
 
-    /// Whether there is room for one more connection: `connections` and the new connection may together use `quarters`
-    /// quarters of the descriptors.
-    fn is_room_for(&self, connections: u32, quarters: u64) -> bool {
+    /// Whether another connection is allowed: `connections` must be less than `quarters` / 4 of the limit of file
+    /// descriptors.
+    fn has_room_for(&self, connections: u32, quarters: u64) -> bool {
         u64::from(connections) < self.descriptors_max / 4 * quarters
     }
 
@@ -138,8 +138,8 @@ impl Server {
     }
 
     /// Closes every team, then every connection. The order matters: members must receive the answers to their accepted
-    /// calls before the goodbye. Returns when the goodbye is written to each connection, or after 200 ms for a peer
-    /// that does not read.
+    /// calls before the goodbye. Returns when every connection is closed. A connection is closed when the goodbye is
+    /// written, or after 200 ms if the peer does not read.
     pub(crate) async fn close(&self, goodbye: GoodbyeReason) {
         self.enter(Phase::Closing);
         self.teams.close(goodbye).await;
@@ -199,13 +199,13 @@ impl Server {
             };
             match accepted {
                 // A quarter of the descriptors is left for stores and process watches. Connections that send nothing
-                // are closed after 2 s.
-                Ok(stream) if !self.is_room_for(self.connections.get(), 3) => drop(stream),
+                // cannot occupy the other descriptors: they are closed after 2 s.
+                Ok(stream) if !self.has_room_for(self.connections.get(), 3) => drop(stream),
                 Ok(stream) => {
                     let peer = stream.peer();
-                    let (read, write) = stream.into_halves();
-                    let reader = FrameReader::new(read, FIRST_FRAME_MAX);
-                    let served = self.clone().serve(reader, FrameWriter::new(write), peer);
+                    let (reader, writer) = stream.into_halves();
+                    let reader = FrameReader::new(reader, FIRST_FRAME_MAX);
+                    let served = self.clone().serve(reader, FrameWriter::new(writer), peer);
                     tokio::task::spawn_local(served);
                 }
                 Err(error) => {
@@ -219,8 +219,8 @@ impl Server {
     }
 
     /// Serves one connection until it ends. Counts the connection synchronously, not in the returned future: in a
-    /// burst, several connections are accepted before the tokio task of the first one runs, and all of them would pass
-    /// the limit.
+    /// burst, several connections are accepted before the tokio task of the first one runs, and none of them would
+    /// count against the limit.
     pub(crate) fn serve(
         self: Rc<Self>,
         reader: FrameReader,
@@ -269,7 +269,10 @@ impl Server {
             Ok(Ok(None)) => return,
             Ok(Err(error)) => return refuse_frame(outbox, &error),
             Err(_elapsed) => {
-                let refusal = Refusal::new(ErrorCode::InvalidRequest, "no initialize within 2 s");
+                let refusal = Refusal::new(
+                    ErrorCode::InvalidRequest,
+                    "no `initialize` request within 2 s",
+                );
                 return outbox.answer(agent_team_protocol::rpc::error(RawValue::NULL, refusal));
             }
         };
@@ -286,11 +289,11 @@ impl Server {
         };
         reader.set_limit(FRAME_MAX);
         match initialize.role {
-            ConnectionRole::Client if !self.is_room_for(self.clients.get(), 2) => {
+            ConnectionRole::Client if !self.has_room_for(self.clients.get(), 2) => {
                 let text = format!("too many clients: {}", self.clients.get());
                 let refusal = Refusal::new(ErrorCode::TooManyCalls, text);
                 reply.refuse(refusal.hint(
-                    "close some of them, or raise the supervisor's limit of open files: ulimit -n",
+                    "close some clients, or restart the supervisor with a higher limit of open files: ulimit -n NUMBER",
                 ));
             }
             ConnectionRole::Client => {
@@ -354,19 +357,19 @@ impl Server {
             }
             Err(refusal) => return self.refuse(reply, refusal),
         };
-        let (admitted, admission) = oneshot::channel();
+        let (admission_tx, admission_rx) = oneshot::channel();
         let hello = Hello {
             launch: launch.clone(),
             token,
             process,
             protocol,
             connection,
-            admitted,
+            admission_tx,
             reply,
         };
         let _driver_gone = driver.messages.send(Message::Hello(hello));
-        // The driver has refused the hello, or has stopped.
-        let Ok(name) = admission.await else { return };
+        // No name: the driver has refused the hello, or has stopped.
+        let Ok(name) = admission_rx.await else { return };
         let context = ConnectionContext {
             by: Origin::Member {
                 name,
@@ -383,75 +386,83 @@ impl Server {
     }
 
     /// Reads and handles frames until the connection ends.
-    async fn serve_calls(self: &Rc<Self>, reader: &mut FrameReader, peer: &ConnectionContext) {
+    async fn serve_calls(self: &Rc<Self>, reader: &mut FrameReader, context: &ConnectionContext) {
         loop {
             let frame = tokio::select! {
                 biased;
                 frame = reader.next() => frame,
-                () = peer.outbox.closed() => return,
+                () = context.outbox.closed() => return,
                 () = self.wait_closing() => Ok(None),
             };
             if self.is_closing() {
                 let reason = tokio::select! {
                     biased;
-                    () = peer.outbox.closed() => return,
+                    () = context.outbox.closed() => return,
                     reason = self.wait_closed() => reason,
                 };
-                return peer.outbox.send_goodbye(&Goodbye {
+                return context.outbox.send_goodbye(&Goodbye {
                     reason,
                     error: None,
                 });
             }
-            if peer.outbox.is_closed() {
+            if context.outbox.is_closed() {
                 return;
             }
             match frame {
                 Ok(Some(frame)) => {
-                    if let Err(refusal) = self.handle_frame(&frame, peer) {
-                        return peer
+                    if let Err(refusal) = self.handle_frame(&frame, context) {
+                        return context
                             .outbox
                             .answer(agent_team_protocol::rpc::error(RawValue::NULL, refusal));
                     }
                 }
                 // A closed connection is the first sign that a worker has exited, so the driver is notified at once,
                 // even while a call of the member is open. No worker closes only its sending side.
-                Ok(None) if peer.driver.is_some() => return,
+                Ok(None) if context.driver.is_some() => return,
                 // A client may have closed only its sending side, for example a script that pipes calls into the
-                // socket. Earlier calls get their answers. A call that waits for a condition ends with the connection,
-                // because the client may also have exited.
+                // socket. Earlier calls get their answers. A call that waits for a condition does not keep the
+                // connection open: the client may have exited.
                 Ok(None) => tokio::select! {
                     biased;
-                    () = peer.outbox.calls_answered() => return,
+                    () = context.outbox.calls_answered() => return,
                     () = self.wait_closing() => {}
                     () = tokio::time::sleep(HALF_CLOSED_LIMIT) => return,
                 },
-                Err(error) => return refuse_frame(&peer.outbox, &error),
+                Err(error) => return refuse_frame(&context.outbox, &error),
             }
             tokio::select! {
                 biased;
-                () = peer.outbox.room_for_call() => {}
+                () = context.outbox.room_for_call() => {}
                 () = self.wait_closing() => {}
             }
         }
     }
 
     /// Handles one frame of a client or a member. An error closes the connection.
-    fn handle_frame(self: &Rc<Self>, frame: &str, peer: &ConnectionContext) -> Result<(), Refusal> {
+    fn handle_frame(
+        self: &Rc<Self>,
+        frame: &str,
+        context: &ConnectionContext,
+    ) -> Result<(), Refusal> {
         match Frame::parse(frame)?.kind()? {
             FrameKind::Request { id, method, params } => {
-                let reply = Reply::new(&peer.outbox, id);
+                let reply = Reply::new(&context.outbox, id);
                 match RawCall::read(&method, params) {
-                    Ok(raw_call) => self.handle_request(&method, &raw_call, peer, reply),
+                    Ok(raw_call) => self.handle_request(&method, &raw_call, context, reply),
                     Err(refusal) => reply.refuse(refusal),
                 }
             }
             FrameKind::Notification { method, params } => {
-                if let (Origin::Member { launch, .. }, Some(driver)) = (&peer.by, &peer.driver) {
+                if let (Origin::Member { launch, .. }, Some(driver)) =
+                    (&context.by, &context.driver)
+                {
                     handle_notification(&method, params, launch, driver)?;
                 }
             }
             FrameKind::Response { .. } => {
-                if let (Origin::Member { launch, .. }, Some(driver)) = (&peer.by, &peer.driver) {
+                if let (Origin::Member { launch, .. }, Some(driver)) =
+                    (&context.by, &context.driver)
+                {
                     send_to_driver(driver, Message::Activity(launch.clone()));
                 }
             }
@@ -463,11 +474,11 @@ impl Server {
         self: &Rc<Self>,
         method: &str,
         raw_call: &RawCall<'_>,
-        peer: &ConnectionContext,
+        context: &ConnectionContext,
         reply: Reply,
     ) {
         let key = raw_call.key.as_deref();
-        let _entered = tracing::debug_span!("request", method, by = ?peer.by, key).entered();
+        let _entered = tracing::debug_span!("request", method, by = ?context.by, key).entered();
         tracing::debug!("received");
         let method = match MethodEntry::find(method) {
             Ok(method) => method,
@@ -475,28 +486,32 @@ impl Server {
         };
         let destination = MethodCall::decode(method.name, raw_call.args).and_then(destination);
         let (key, digest) = (raw_call.key.clone(), raw_call.digest);
-        if let Some(driver) = &peer.driver {
-            // Only the driver knows whether the member is the lead, so the driver checks the caller. Refusals of
-            // unreadable arguments, and of calls about the supervisor, are sent by the driver after that check.
+        if let Some(driver) = &context.driver {
+            // Only the driver knows whether the member is the lead, so the driver checks the caller. After that check,
+            // the driver also refuses unreadable arguments and calls about the supervisor.
             let kind = match destination {
                 Ok(Destination::Team(kind)) => kind,
-                Ok(Destination::Supervisor(_)) => refusing(Refusal::unknown_method(method.name)),
-                Err(refusal) => refusing(refusal),
+                Ok(Destination::Supervisor(_)) => {
+                    refusal_query(Refusal::unknown_method(method.name))
+                }
+                Err(refusal) => refusal_query(refusal),
             };
-            return peer.call_driver(driver, method, key, digest, reply, kind);
+            return context.call_driver(driver, method, key, digest, reply, kind);
         }
         match method.check(CallerRole::User).and(destination) {
             Ok(Destination::Team(kind)) => match self.teams.find(raw_call.team.as_ref()) {
-                Ok(driver) => peer.call_driver(&driver, method, key, digest, reply, kind),
+                Ok(driver) => context.call_driver(&driver, method, key, digest, reply, kind),
                 Err(refusal) => self.refuse(reply, refusal),
             },
             Ok(Destination::Supervisor(call)) => {
                 // The call can wait for several teams, so it runs in its own tokio task: the server continues to read
                 // the connection.
-                let (server, peer) = (self.clone(), peer.clone());
+                let (server, context) = (self.clone(), context.clone());
                 let team = raw_call.team.clone();
                 tokio::task::spawn_local(async move {
-                    server.answer(call, team, key, digest, &peer, reply).await;
+                    server
+                        .answer(call, team, key, digest, &context, reply)
+                        .await;
                 });
             }
             Err(refusal) => reply.refuse(refusal),
@@ -504,7 +519,7 @@ impl Server {
     }
 }
 
-fn refusing(refusal: Refusal) -> RequestKind {
+fn refusal_query(refusal: Refusal) -> RequestKind {
     RequestKind::Query(Query::new(move |_, _, reply| reply.refuse(refusal)))
 }
 
@@ -584,7 +599,7 @@ fn read_initialize(frame: &str) -> Result<(Box<RawValue>, Initialize), Refusal> 
         }
         FrameKind::Request { .. } | FrameKind::Notification { .. } | FrameKind::Response { .. } => {
             Err(Refusal::invalid_request(
-                "the first frame must be initialize",
+                "the first frame must be an `initialize` request",
             ))
         }
     }

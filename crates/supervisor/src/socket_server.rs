@@ -1,8 +1,8 @@
 //! A supervisor that listens at a socket: the common part of the daemon and the embedded supervisor.
 //!
 //! Called by `boot` and `embed`, which hold the lock and decide when to stop. They also decide when to check for a
-//! removed socket: the daemon on SIGHUP, which a command sends when the lock is held but there is no socket; the
-//! embedded supervisor, which owns no signals, every [`SocketServer::SOCKET_CHECK`].
+//! removed socket. The daemon checks on SIGHUP, which a command sends when the lock is held but no socket exists. The
+//! embedded supervisor handles no signals; it checks at the interval [`SocketServer::SOCKET_CHECK`].
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_team_store::Durability;
+use agent_team_system::announcement::BoundSocket;
 use agent_team_system::clock;
-use agent_team_system::daemon::BoundSocket;
 use agent_team_system::directories::Directories;
 use agent_team_system::lock::FileLock;
 use agent_team_system::socket::Listener;
@@ -38,8 +38,8 @@ impl SocketServer {
     /// How often a supervisor without signals checks its socket.
     pub(crate) const SOCKET_CHECK: Duration = Duration::from_secs(1);
 
-    /// Binds the socket, opens the teams that were up, and accepts connections. With a host, members run inside this
-    /// process: no team survives the process, so none is restored.
+    /// Binds the socket, opens the teams that were up, and accepts connections. With a `host`, members run inside the
+    /// supervisor's process. No team then survives the process, so no team is restored.
     pub(crate) async fn start(
         lock: &FileLock,
         directories: &Rc<Directories>,

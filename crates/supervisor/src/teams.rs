@@ -34,11 +34,11 @@ pub(crate) struct Teams {
     directories: Rc<Directories>,
     boot: Arc<str>,
     durability: Durability,
-    /// Runs the workers of all members inside this process (embedded supervisor).
+    /// Runs the workers of all members inside the supervisor's process (embedded supervisor).
     host: Option<Arc<dyn Host>>,
     notices: mpsc::UnboundedSender<Notice>,
     open: RefCell<BTreeMap<TeamId, DriverHandle>>,
-    /// Identities of team directories, read once each.
+    /// The identities of team directories. Each directory is read only once.
     known: RefCell<BTreeMap<TeamId, TeamIdentity>>,
     /// The supervisor is shutting down: no further team is opened.
     closing: Cell<bool>,
@@ -139,7 +139,7 @@ impl Teams {
         }
     }
 
-    /// The driver of the specified team, which is created if it is new.
+    /// The driver of the team of `spec`. Creates the team if it does not exist.
     pub(crate) fn for_up(&self, spec: &TeamSpec) -> Result<DriverHandle, Refusal> {
         self.open_driver(&TeamIdentity {
             team: TeamId::new(&spec.name, &spec.project),
@@ -155,7 +155,7 @@ impl Teams {
         driver: &DriverHandle,
     ) -> Result<DownAnswer, Refusal> {
         let mut answer = self.delete(driver).await?;
-        for file in self.directories.of_user_for(driver.identity.team.as_str()) {
+        for file in self.directories.user_files(driver.identity.team.as_str()) {
             let outcome = match std::fs::remove_file(&file) {
                 Ok(()) => ReceiptOutcome::Removed,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
@@ -347,7 +347,8 @@ impl Teams {
 #[derive(Debug, Default)]
 struct OnDisk {
     known: Vec<TeamIdentity>,
-    /// Why a team cannot be read; without an id, why the directory cannot be listed.
+    /// The teams that cannot be read, with the reason. An entry without an id contains the reason why the directory
+    /// cannot be listed.
     unreadable: Vec<(Option<TeamId>, Refusal)>,
 }
 
@@ -408,8 +409,9 @@ fn find_by_name<'a>(
     Ok(named.first().copied())
 }
 
-/// The team of the innermost project that contains the directory; of several teams of this project, the team with the
-/// shortest name. The team of a NexAU session has a longer name: that of the project's team, and a digest.
+/// The team of the innermost project that contains the directory. If this project has several teams, returns the team
+/// with the shortest name. The teams of NexAU sessions have longer names, which consist of the name of the project's
+/// team and a digest.
 fn innermost_project<'a>(known: &'a [TeamIdentity], directory: &Path) -> Option<&'a TeamIdentity> {
     let directory: PathBuf = directory
         .canonicalize()

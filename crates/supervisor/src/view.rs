@@ -16,7 +16,7 @@ use agent_team_protocol::goal::GoalView;
 use agent_team_protocol::notification::{Assignment, MemberModel};
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::request::UserQuestionView;
-use agent_team_protocol::spec::{FileDigest, RoleSpec};
+use agent_team_protocol::spec::{ClaimPolicy, FileDigest, RoleSpec};
 use agent_team_protocol::text::{age, duration, visible_label};
 use agent_team_protocol::value::{Effort, RunFailure};
 use agent_team_protocol::view::{
@@ -60,7 +60,7 @@ pub(crate) fn roles(settings: &TeamSettings) -> Vec<RoleView> {
     settings.roles.iter().map(view).collect()
 }
 
-/// The effort that a model receives; the model may still be unknown. `None`: it receives no effort.
+/// The effort that a model receives, `None` if it receives no effort. Without `model`, the model is still unknown.
 fn effort_of(model: Option<&str>, effort: Option<Effort>) -> Option<Effort> {
     let is_sent = match model.map(str::parse) {
         Some(Ok(ModelName::Of { provider, model })) => provider.sends_effort(&model, effort),
@@ -94,7 +94,8 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
         None => (model, None),
     };
     let effort = effort.and_then(|effort| effort_of(model.as_deref(), effort));
-    let mut why = why(member, task, waiting.as_ref(), &facts, now);
+    let run = team.run().filter(|run| run.is_under_way());
+    let mut why = why(run, member, task, waiting.as_ref(), &facts, now);
     if facts.disconnected {
         why.push_str("; its worker is not connected");
     }
@@ -109,7 +110,7 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
     let wrote_user = team.unread_from(name);
     let mail = [("asks you", asks_user), ("wrote to you", wrote_user)];
     if let Some((verb, message)) = mail.iter().find_map(|(verb, it)| Some((verb, (*it)?))) {
-        // The member's wait has already named the question.
+        // If the member waits for this answer, the text above has already named the question.
         let is_named =
             matches!(&waiting, Some(Waiting::Answer { message: named }) if *named == message);
         let subject = match is_named {
@@ -126,6 +127,10 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
         name: member.spec.name.clone(),
         role: member.spec.role.clone(),
         lead: member.spec.lead,
+        claim: match member.spec.claimable.unassigned {
+            true => ClaimPolicy::Ready,
+            false => ClaimPolicy::Assigned,
+        },
         engine,
         model,
         context,
@@ -138,7 +143,7 @@ pub(crate) fn member(team: &Team, member: &Member, facts: RuntimeFacts, now: Tic
         colour: settings::colour(&member.spec),
         placement: facts.placement,
         state,
-        // Depends on the team's settings: the caller sets it.
+        // The mode depends on the team's settings: the caller sets it.
         mode: None,
         for_ms: in_state_ms(team, member, waiting.as_ref(), &facts, now),
         waiting: waiting.filter(|_| state == MemberState::Waiting),
@@ -181,7 +186,7 @@ fn in_state_ms(
         Some(Waiting::Permission { request } | Waiting::Plan { request, .. }) => {
             let request = team.requests().get(*request);
             let waited = request.map(|it| facts.wall_ms.saturating_sub(it.asked_at));
-            // The wall clock may jump: at most the time since the member started.
+            // The wall clock may jump: limit the wait to the time since the member started.
             let up_since = member.account.up.started().unwrap_or(member.since);
             waited.map(|waited| waited.min(now.since(up_since)))
         }
@@ -190,7 +195,7 @@ fn in_state_ms(
         }
         Some(Waiting::Budget { .. } | Waiting::Unknown) | None => None,
     };
-    // A wait is not shortened by a task that the member receives meanwhile, which begins a new state.
+    // A task that the member receives during the wait begins a new state, but does not shorten the wait.
     waited.unwrap_or(in_state)
 }
 
@@ -343,7 +348,7 @@ fn plan(team: &Team, member: &Member) -> Option<PlanView> {
     if !member.spec.must_plan {
         return None;
     }
-    let number = member.lock.plans;
+    let number = member.lock.newest_plan;
     let mut requests = team.requests().iter();
     let last = requests.find(|request| {
         request.member == member.spec.name && request.plan.is_some_and(|it| it.number == number)
@@ -385,6 +390,7 @@ pub(crate) fn state(
 
 /// Explains the member's state in one sentence.
 fn why(
+    run: Option<&Run>,
     member: &Member,
     task: Option<&Task>,
     waiting: Option<&Waiting>,
@@ -441,6 +447,11 @@ fn why(
                 (None, None) if member.transcript.active => {
                     format!("{name} is in a turn, without a task{trouble}")
                 }
+                (None, None) if member.spec.lead && run.is_some() => format!(
+                    "{name} has been idle for {age}, and the goal has no answer: continue with {}, or end it with {}{trouble}",
+                    CommandLine::Send(name),
+                    CommandLine::Cancel
+                ),
                 (None, None) if member.spec.lead => format!(
                     "{name} has been idle for {age}: it waits for a goal or a message from the team{trouble}"
                 ),
@@ -451,12 +462,12 @@ fn why(
                 }
             }
         }
-        Life::StopRequested { asked, .. } => format!(
+        Life::StopRequested { stop_request, .. } => format!(
             "{name} was asked by {} to stop {age} ago, and may object",
-            asked.by
+            stop_request.by
         ),
-        Life::Draining { .. } => format!("{name} was asked to stop {age} ago"),
-        Life::Ending { reason, .. } => format!("{name} is being terminated: {reason}"),
+        Life::Draining { reason, .. } => format!("{reason} {age} ago, and finishes its work"),
+        Life::Ending { reason, .. } => format!("{reason}; its processes are being terminated"),
         Life::Cooling { restart_at } => {
             let left = duration(restart_at.since(now));
             format!(

@@ -211,7 +211,7 @@ impl Directories {
         self.socket_path(&format!("host-{team_id}.sock"))
     }
 
-    /// The socket of the process that hosts a team's shared MCP servers.
+    /// The socket of the MCP host, which runs a team's shared MCP servers.
     pub fn mcp_socket(&self, team_id: &str) -> PathBuf {
         self.socket_path(&format!("mcp-{team_id}.sock"))
     }
@@ -263,7 +263,7 @@ impl Directories {
 
     /// The user's files for one team: its settings, its granted rules, and its trusted lines. They are kept when the
     /// journal is discarded, and removed only when the team is deleted.
-    pub fn of_user_for(&self, team_id: &str) -> [PathBuf; 3] {
+    pub fn user_files(&self, team_id: &str) -> [PathBuf; 3] {
         let settings = self.config.join("teams");
         [
             settings.join(format!("{team_id}.toml")),
@@ -280,7 +280,7 @@ impl Directories {
         self.launch_files().join(launch_id)
     }
 
-    /// The environment that a team was started with.
+    /// The file that contains the environment with which a team was started.
     pub fn environment_file(&self, team_id: &str) -> PathBuf {
         self.environment_files().join(team_id)
     }

@@ -68,7 +68,7 @@ impl Child {
         Child::of(|| Ok(command.spawn()?.id()))
     }
 
-    /// `spawn` returns the new child's pid.
+    /// Starts a child with `spawn`, which returns the child's pid.
     fn of(spawn: impl FnOnce() -> io::Result<u32>) -> io::Result<Child> {
         let pid = {
             let mut children = own_children();
@@ -90,7 +90,7 @@ impl Child {
         self.process
     }
 
-    /// Waits for the child's exit and reaps it. Safe to cancel and to repeat.
+    /// Waits for the child's exit and reaps it. Cancel-safe, and can be repeated.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         if let Some(status) = self.status {
             return Ok(status);
@@ -125,9 +125,9 @@ pub fn spawn_session_with(spec: &ProgramSpec, stdio: [OwnedFd; 3]) -> io::Result
     Child::of(|| os::spawn_session(spec, [input.as_fd(), output.as_fd(), errors.as_fd()]))
 }
 
-/// Adds the actions of every child between fork and exec: its own session, default signal dispositions (std resets only
-/// the mask and SIGPIPE), the original limit of open files, all descriptors above stderr close-on-exec. `then` runs
-/// last.
+/// Adds the actions of every child between fork and exec. The child gets its own session, the default signal
+/// dispositions (std resets only the mask and SIGPIPE) and the original limit of open files. All descriptors above
+/// stderr become close-on-exec. `then` runs last.
 ///
 /// `then` runs in the child of a possibly threaded process: it must make system calls only, and neither allocate nor
 /// lock.
@@ -172,6 +172,23 @@ pub fn reap_unwatched() -> io::Result<()> {
         children.remove(&raw);
     }
     Ok(())
+}
+
+/// How a child exited that has not been reaped. Leaves its status in place. `None` if the process is alive or is not a
+/// child of this process.
+pub fn exit_of(pid: u32) -> Option<ChildExit> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let status = waitid(WaitId::Pid(pid), look).ok()??;
+    let exited = status.exit_status().map(ChildExit::Status);
+    exited.or_else(|| status.terminating_signal().map(ChildExit::Signal))
+}
+
+/// How a child exited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildExit {
+    Status(i32),
+    Signal(i32),
 }
 
 fn unwatched_children() -> MutexGuard<'static, BTreeSet<u32>> {

@@ -2,15 +2,15 @@
 //! `init --from`.
 //!
 //! - `files`: finds and reads the files of the other program
-//! - `found`: the agents that were found, and what is changed or lost
-//! - `origin`: the program, and where its files are
+//! - `found`: the agents that were found, and the changes and losses of the conversion
+//! - `origin`: the program, and the paths of its files
 //! - `markdown`: agent files with front matter
 //! - `tables`: agents in TOML files
 //! - `team`: the team configurations in JSON
 //! - `write`: the text of the team file
 //!
-//! The formats are those of Claude Code 2.1, Qwen Code 0.24, nyzhi 3.0 and Codex 0.158. Nothing here writes a file. An
-//! imported agent never has more rights than in the other program.
+//! The formats are those of Claude Code 2.1, Qwen Code 0.24, nyzhi 3.0 and Codex 0.158. The conversion writes no file.
+//! An imported agent never has more rights than in the other program.
 
 mod files;
 mod found;
@@ -26,7 +26,7 @@ use agent_team_protocol::spec::{Limits, TeamSpec};
 
 use super::agent::Reader;
 use super::open::FILE_MAX;
-use super::role::{Layer, RoleView};
+use super::role::{Layer, RoleDefinition};
 use super::source::Fault;
 use files::Files;
 use found::{Agent, FilePosition, Found};
@@ -42,7 +42,7 @@ pub struct Converted {
     pub members: Vec<String>,
     /// The roles that the text contains.
     pub roles: Vec<String>,
-    /// The files that were converted, and those whose roles are used where they are.
+    /// The files that were converted, and the files whose roles agent-team reads directly.
     pub sources: Vec<String>,
     /// The changes and omissions of the conversion, each with its position if it has a position.
     pub notes: Vec<String>,
@@ -50,7 +50,7 @@ pub struct Converted {
 }
 
 impl Converted {
-    /// A fault for each written agent whose role, read back from the text, is missing or differs from the agent.
+    /// A fault for each written agent whose role is missing or different when the text is read back.
     pub(super) fn differences(&self, spec: &TeamSpec) -> Vec<Fault> {
         let written = self.agents.iter().filter(|agent| !agent.in_place);
         let differs = |agent: &&Agent| {
@@ -68,7 +68,7 @@ impl Converted {
 /// Converts the files of the other program. `known` are the roles that the project has without the conversion.
 pub(super) fn convert(
     origin: &Origin<'_>,
-    known: &[RoleView],
+    known: &[RoleDefinition],
     reader: Reader<'_>,
 ) -> Result<Converted, Vec<Fault>> {
     let files = Files::new(origin.project, origin.home);
@@ -127,7 +127,7 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
 fn find_agents(origin: &Origin<'_>, files: &Files<'_>, reader: Reader<'_>, found: &mut Found) {
     let (project, user) = (origin.project, origin.user());
     let own = project.join(origin.program.directory());
-    // In the home directory, both are the same directory.
+    // If the project is the home directory, both have the same directory.
     let user = (user != own).then_some(user);
     match origin.program {
         OtherProgram::Claude => {
@@ -213,7 +213,7 @@ fn nothing(origin: &Origin<'_>, files: &Files<'_>) -> Fault {
     }
 }
 
-/// States that mailboxes stay with the other program.
+/// States that mailboxes are not imported.
 fn mailboxes(origin: &Origin<'_>, files: &Files<'_>) -> Option<String> {
     let directory = files.shown(&origin.teams()?);
     Some(format!(

@@ -1,13 +1,12 @@
-//! `engine`: what does a member's work. Called for members, roles and `[defaults]`.
+//! `engine`: the part of a worker that does the member's work. Called for members, roles and `[defaults]`.
 //!
 //! An external agent is named by a word of `protocol/external`, or by its command: `engine = { acp = ["program", "argument"] }`.
 //! A program with a terminal interface is named by its command: `engine = { terminal = ["program", "argument"] }`.
-//! A known agent runs in its own terminal interface with `engine = { terminal = "WORD" }`.
 
 use std::path::Path;
 
 use agent_team_protocol::engine::{ENGINE_WORDS, Engine};
-use agent_team_protocol::external::{EXTERNAL, KnownAgent, known};
+use agent_team_protocol::external::{self, KnownAgent, known, selected};
 use agent_team_protocol::spec::ExternalAgent;
 use agent_team_protocol::text::visible_label;
 
@@ -28,9 +27,8 @@ pub(super) fn needs_command(engine: Engine) -> bool {
 pub(super) fn engine_words() -> Vec<(&'static str, Engine)> {
     let engines = ENGINE_WORDS.iter().copied();
     let engines = engines.filter(|(_, engine)| !needs_command(*engine));
-    let external = EXTERNAL.iter();
-    let external = external.map(|external| (external.word, Engine::External));
-    engines.chain(external).collect()
+    let agents = external::engine_words().map(|word| (word, Engine::External));
+    engines.chain(agents).collect()
 }
 
 /// Reads `engine` from a table of the team file. The program of an external agent is stored in `keys`.
@@ -52,16 +50,21 @@ pub(super) fn read(
             return None;
         }
         let found = table.word(KEY, &engine_words())?;
-        keys.external = word.and_then(known).map(KnownAgent::agent);
+        keys.external = word.and_then(selected);
         return Some(found);
     }
     let mut inner = table.table(KEY, Level::Engine)?;
     let at = inner.at;
-    if let Some(agent) = in_terminal(source, &mut inner) {
-        inner.finish();
-        keys.external = agent;
-        let value = Engine::External;
-        return keys.external.is_some().then_some(At { value, at });
+    let acp = inner.string_at("acp").and_then(known);
+    let terminal = inner.string_at("terminal").and_then(known);
+    let word = acp.map(KnownAgent::word_over_acp);
+    if let Some(word) = word.or_else(|| Some(terminal?.word)) {
+        source.fault_with_hint(
+            at,
+            "`acp` and `terminal` are lists of a program and its arguments",
+            format!("set engine = {word:?}"),
+        );
+        return None;
     }
     let commands = ["acp", "terminal"].map(|key| inner.strings(key));
     inner.finish();
@@ -95,27 +98,4 @@ pub(super) fn read(
         ..ExternalAgent::default()
     });
     Some(At { value: engine, at })
-}
-
-/// A known agent in its own terminal interface: `terminal` is a word. The outer `None`: it is not a word.
-fn in_terminal(source: &Source<'_>, inner: &mut Table<'_>) -> Option<Option<ExternalAgent>> {
-    inner.string_at("terminal")?;
-    let word = inner.string("terminal")?;
-    let agent = known(word.value).and_then(KnownAgent::agent_in_terminal);
-    if agent.is_none() {
-        let known = EXTERNAL.iter().filter(|known| known.terminal.is_some());
-        let known: Vec<_> = known.map(|known| format!("{:?}", known.word)).collect();
-        source.fault_with_hint(
-            word.at,
-            format!(
-                "`terminal` = {:?} is not an agent whose own terminal interface is supported",
-                word.value
-            ),
-            format!(
-                "use {}, or a list of the program and its arguments",
-                known.join(", ")
-            ),
-        );
-    }
-    Some(agent)
 }

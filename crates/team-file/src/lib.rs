@@ -65,26 +65,26 @@ pub use member::check_variable;
 pub use open::{DIRECTORY, FILE, LoadTeamError, find};
 pub use overrides::{Item, Key, KeyError, Overrides, OverridesError, Setting};
 pub use permissions::{allow_always, revoke_always};
-pub use role::{Layer, RoleSource, RoleView};
+pub use role::{Layer, RoleDefinition, RoleSource};
 pub use source::Fault;
 pub use table::suggest;
 pub use trust::{ABSENT, RequiredTrust, of_spawned};
 pub use variables::{Variables, is_variable};
 
-/// Maximum number of members whose panes share a window. A larger team gets a window per member, unless its file sets
-/// the layout.
+/// Maximum number of members whose panes share a window. In a larger team, each member has a window, unless the team
+/// file sets the layout.
 const MAX_SHARED_WINDOW: usize = 12;
 
-/// Inputs for reading a team file, besides its text.
+/// Inputs for reading a team file, in addition to its text.
 #[derive(Debug, Clone, Copy)]
 pub struct Reading<'a> {
-    /// The directory to which paths in messages are relative.
+    /// The directory to which the paths in messages are relative.
     pub here: &'a Path,
     /// The directory of the user's settings and roles.
     pub settings: Option<&'a Path>,
-    /// The values of `{{name}}`. `None`: not known yet; variables are not replaced.
+    /// The values of `{{name}}`. `None`: the values are not known yet, and variables are not replaced.
     pub variables: Option<&'a Variables>,
-    /// Overrides that replace those stored in `settings`, to preview their effect.
+    /// Overrides to use instead of the overrides stored in `settings`, to preview their effect.
     pub overrides: Option<&'a Overrides>,
 }
 
@@ -92,19 +92,19 @@ pub struct Reading<'a> {
 #[derive(Debug)]
 pub struct Loaded {
     pub spec: TeamSpec,
-    /// Changed or ignored parts of imported roles; overrides without effect; instruction files, skills and command
-    /// files that are not loaded; absent scripts; a lead that takes no goal.
+    /// Warnings about changed or ignored parts of imported roles, overrides without effect, absent scripts, and a lead
+    /// that takes no goal. Also about instruction files, skills and command files that are not loaded.
     pub warnings: Vec<Fault>,
     /// The current values of all keys of `agent-team config`.
     pub settings: Vec<Setting>,
-    /// The parts that require the user's trust. `None`: no part does.
+    /// The parts that require the user's trust. `None`: no part requires trust.
     pub required_trust: Option<RequiredTrust>,
 }
 
 /// Reads a team file, and the roles of its project and of its user.
 ///
 /// # Errors
-/// If the file cannot be read, or if it, a role in use or the user's settings have faults.
+/// If the file cannot be read, or if the file, a role in use or the user's settings have faults.
 pub fn load(file: &Path, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
     let (shown, text, project) = open(file, reading.here)?;
     parse(&shown, &text, &project, reading).map_err(LoadTeamError::Faults)
@@ -119,11 +119,11 @@ pub fn of_text(text: &str, project: &Path, reading: Reading<'_>) -> Result<TeamS
 }
 
 /// Converts the agents and teams of another program into the text of a team file, and reads the text back. Changes no
-/// file. The text's file must become `shown`; `origin.project` must be canonical.
+/// file. `shown` is the path at which the caller must store the text; `origin.project` must be canonical.
 ///
 /// # Errors
-/// The faults of the other program's files, or of the project's and the user's own files; or there is nothing to
-/// convert.
+/// The faults of the other program's files, of the project's files and of the user's own files. Also if there is
+/// nothing to convert.
 pub fn convert(
     origin: &Origin<'_>,
     shown: &str,
@@ -138,7 +138,7 @@ pub fn convert(
         overrides: &overrides,
     };
     let converted = convert::convert(origin, &known, reader).map_err(LoadTeamError::Faults)?;
-    // The text must contain no variable, so none has a value.
+    // The text must contain no variable, so read it without values of variables.
     let reading = Reading {
         variables: Some(&Variables::new()),
         ..reading
@@ -180,8 +180,8 @@ pub fn of_workers(
     generated(&text, reading)
 }
 
-/// A team that a chat session of another program leads, for a project without a team file. `name`: by default the name
-/// of the project's directory.
+/// The team for a project without a team file that a chat session of another program leads. `name`: the name of the
+/// team; by default, the name of the project's directory.
 ///
 /// # Errors
 /// As [`of_workers`].
@@ -197,7 +197,7 @@ pub fn of_chat_session(
     generated(&text, reading)
 }
 
-/// The team of a generated file, for the repository around the directory or else for the directory.
+/// Reads the text of a generated file. The project is the repository around the directory, or else the directory.
 fn generated(text: &str, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
     let shown = "generated team file";
     let here = reading.here.canonicalize();
@@ -217,7 +217,7 @@ pub fn roles(
     file: Option<&Path>,
     project: &Path,
     reading: Reading<'_>,
-) -> Result<Vec<RoleView>, LoadTeamError> {
+) -> Result<Vec<RoleDefinition>, LoadTeamError> {
     let (shown, text, project) = match file {
         Some(file) => open(file, reading.here)?,
         None => (String::new(), String::new(), project.to_owned()),
@@ -350,7 +350,7 @@ fn read(
         settings_faults.extend(faults);
     }
     if config.notify.is_some() {
-        // The user's own setting takes precedence, so the project's needs no trust.
+        // The user's own setting takes precedence, so the project's setting needs no trust.
         notify_of_file = None;
     }
     let search_of_file = search::read(source, root.table("search", Level::Search));
@@ -452,13 +452,13 @@ fn read(
         .iter_mut()
         .filter(|member| member.engine.uses_model());
     let of_members = agents.map(|member| &mut member.agent);
-    // Also roles with the command engine: with `spawn --engine native`, a member in any role can be an agent.
+    // Include roles with the command engine: after `spawn --engine native`, a member in any role can be an agent.
     let of_roles = roles.specs.iter_mut().map(|role| &mut role.agent);
     for agent in of_members.chain(of_roles) {
-        // Only now does `servers` contain the digests of the scripts.
+        // Replace the servers: `servers` now contains the digests of the scripts.
         let is_chosen = |server: &&McpServer| agent.mcp.iter().any(|it| it.name == server.name);
         agent.mcp = servers.iter().filter(is_chosen).cloned().collect();
-        // The user's hooks come last, so they receive a call with the changes that the file's hooks made to it.
+        // The user's hooks are last, so they receive a call with the changes that the file's hooks have made.
         agent.hooks = [hooks_of_file.as_slice(), &user_hooks].concat();
         agent.search.clone_from(&search);
         if !has_agents {
@@ -553,8 +553,8 @@ fn project_texts(defaults: &Defaults, members: &[Member], roles: &Roles) -> Proj
     }
 }
 
-/// Ensures that a team of agents has a lead that is an agent: the file's lead, or else the default lead. The warning: in
-/// a team of commands, the file has a lead and sets neither its `engine` nor `mode`.
+/// Ensures that the lead of a team of agents is an agent: the file's lead, or else the default lead. Returns a warning
+/// for a team of commands whose file contains a lead and sets neither the lead's `engine` nor `mode`.
 fn ensure_lead(
     source: &Source<'_>,
     mode: Option<At<Mode>>,
@@ -584,7 +584,7 @@ fn ensure_lead(
         Some(lead) => match lead.engine_at {
             None => lead.spec.engine = Engine::Native,
             Some(at) => {
-                // Without `mode`, the lead may have another engine: the file does not ask for an agent.
+                // Without `mode`, the file does not require an agent, so the lead may have another engine.
                 let mode = mode?;
                 source.fault_with_hint(
                     at,

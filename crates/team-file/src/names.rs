@@ -15,5 +15,5 @@ pub(super) fn slug(text: &str) -> TeamName {
     slug.truncate(agent_team_protocol::id::NAME_MAX);
     slug.trim_end_matches('-')
         .parse()
-        .unwrap_or_else(|_| "team".parse().expect("it follows the rule"))
+        .unwrap_or_else(|_| "team".parse().expect("`team` is a valid name"))
 }

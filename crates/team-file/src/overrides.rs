@@ -53,7 +53,7 @@ pub enum Key {
     Member(MemberName, Item),
     /// The model of a role. The other keys of a role can be set only in its file.
     RoleModel(RoleName),
-    /// The base URL of a provider. Setting it also allows sending the user's API key there.
+    /// The base URL of a provider. An override of it also permits agent-team to send the user's API key to this URL.
     BaseUrl(&'static Provider),
 }
 
@@ -85,9 +85,9 @@ pub enum OverridesError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
     pub key: String,
-    /// `None`: not set; `from` describes the fallback.
+    /// `None`: the key is not set, and `from` describes the fallback.
     pub value: Option<String>,
-    /// A file with its line, or a description.
+    /// The origin of the value: a file with its line, or a description.
     pub from: String,
 }
 
@@ -346,12 +346,12 @@ impl Overrides {
         self.values.keys()
     }
 
-    /// The parsed value; `None` also if it is not a `T`.
+    /// The parsed value. `None` if the key is not set, or if its value is not a `T`.
     pub(super) fn parsed<T: FromStr>(&self, key: &Key) -> Option<T> {
         self.get(key)?.parse().ok()
     }
 
-    /// `given`, with each limit that is set here in place of its own.
+    /// The budget `given`. Each limit that these overrides set replaces the limit in `given`.
     pub(super) fn budget(&self, given: Budget, key: impl Fn(Item) -> Key) -> Budget {
         budget::with(
             given,
@@ -362,8 +362,8 @@ impl Overrides {
     }
 }
 
-/// Writes a user's file atomically with mode 0600. A crash must not leave a partial file, which would be refused or
-/// would lose settings.
+/// Writes a user's file atomically with mode 0600. A crash must not leave a partial file: such a file would be refused,
+/// or would have lost settings.
 pub(super) fn write_private(file: &Path, text: &str) -> Result<(), OverridesError> {
     let new = file.with_added_extension("new");
     std::fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))
@@ -372,7 +372,7 @@ pub(super) fn write_private(file: &Path, text: &str) -> Result<(), OverridesErro
         .map_err(|error| OverridesError::Write(file.to_owned(), error))
 }
 
-/// Mode 0600, because a base URL can contain a password.
+/// Writes a file with mode 0600, because a base URL can contain a password.
 fn write_0600(path: &Path, text: &str) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
@@ -425,12 +425,12 @@ mod tests {
             let value = key.check(value).expect("a value");
             overrides.set(key, Some(value));
         }
-        overrides.save("demo").expect("it can be written");
+        overrides.save("demo").expect("a writable directory");
         let mode = std::fs::metadata(overrides.place())
             .expect("a stored file")
             .mode();
         assert_eq!(mode & 0o077, 0, "the file is private");
-        let mut again = Overrides::load(dir.path(), &team()).expect("it can be read");
+        let mut again = Overrides::load(dir.path(), &team()).expect("a readable file");
         for (key, _, kept) in given {
             let parsed: Key = key.parse().expect("a key");
             assert_eq!(parsed.to_string(), key);
@@ -438,7 +438,7 @@ mod tests {
             again.set(parsed, None);
         }
         let file = again.place();
-        again.save("demo").expect("it can be written");
+        again.save("demo").expect("a writable directory");
         assert!(!Path::new(&file).exists(), "without settings, no file");
     }
 
@@ -477,8 +477,8 @@ mod tests {
         let file = Overrides::load(dir.path(), &team())
             .expect("no file yet")
             .place();
-        std::fs::create_dir_all(dir.path().join("teams")).expect("it can be written");
-        std::fs::write(&file, "model = \"gpt-5.1\"\nmodle = \"x\"\n").expect("it can be written");
+        std::fs::create_dir_all(dir.path().join("teams")).expect("a writable directory");
+        std::fs::write(&file, "model = \"gpt-5.1\"\nmodle = \"x\"\n").expect("a writable file");
         let error = Overrides::load(dir.path(), &team()).expect_err("a misspelt key");
         assert_eq!(
             error.to_string(),

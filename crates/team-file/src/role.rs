@@ -1,4 +1,4 @@
-//! The roles of a project. If several layers define a role of the same name, the first layer wins, in this order:
+//! The roles of a project. If several layers define a role of the same name, the first of these layers wins:
 //!
 //! `[roles.<name>]` in the team file · `.agent-team/roles/` · `.claude/agents/` · `.nyzhi/agents/` · the user's
 //! `config.toml` · the user's `roles/` · built-in roles
@@ -27,7 +27,7 @@ use super::unsupported::Level;
 pub(super) use definition::Role;
 use definition::role_names;
 pub use definition::{Layer, RoleSource};
-pub use view::RoleView;
+pub use view::RoleDefinition;
 
 /// The default role of members.
 pub(super) const WORKER: &str = "worker";
@@ -184,7 +184,8 @@ impl Roles {
         networked.map(|(name, _)| name)
     }
 
-    /// Roles that set an external engine, with the agent. Also roles of the user: the agent reads the project's settings.
+    /// Roles that set an external engine, with the agent. Includes roles of the user, because the agent reads the
+    /// project's settings.
     pub(super) fn external(&self) -> impl Iterator<Item = (&RoleName, &ExternalAgent)> {
         let roles = self.0.iter();
         roles.filter_map(|(name, role)| Some((name, role.agent_keys.external.as_ref()?)))
@@ -204,8 +205,8 @@ impl Roles {
         role
     }
 
-    /// The roles that the team uses or may spawn, and the faults and warnings of the roles that it uses. `engine`
-    /// and `defaults` apply to roles that do not set their own.
+    /// The roles that the team uses or may spawn, and the faults and warnings of the roles that it uses. `engine` and
+    /// `defaults` apply to roles without these settings.
     pub(super) fn finish(self, engine: Engine, defaults: &AgentKeys) -> Finished {
         let mut finished = Finished {
             specs: Vec::new(),
@@ -231,19 +232,19 @@ impl Roles {
         finished
     }
 
-    pub(super) fn views(self) -> Vec<RoleView> {
+    pub(super) fn views(self) -> Vec<RoleDefinition> {
         let views = self.0.into_iter();
         views
-            .map(|(name, role)| RoleView::new(name, role))
+            .map(|(name, role)| RoleDefinition::new(name, role))
             .collect()
     }
 }
 
-/// Reads the text of a role file of another program. The warnings of the role are the parts that are changed or ignored.
-/// `None` if neither the front matter nor `stem` is a name from which a role name can be made.
+/// Reads the text of a role file of another program. The warnings of the role report the parts that are changed or
+/// ignored. `None` if neither the front matter nor `stem` contains a name from which a role name can be made.
 ///
 /// # Errors
-/// The front matter cannot be read.
+/// If the front matter cannot be read.
 pub(super) fn of_other_program(
     shown: &str,
     stem: &str,

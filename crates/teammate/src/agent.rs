@@ -81,6 +81,7 @@ use self::conversation::{Conversation, End};
 use self::custom::{Custom, Inputs};
 use self::delegate::Delegation;
 use self::deps::Models;
+use self::external::keystrokes::Keystrokes;
 use self::external::terminal::TerminalHandle;
 use self::external::{External, Sockets};
 use self::hooks::{HookContext, Hooks};
@@ -101,7 +102,7 @@ use crate::pane::{AgentEvent, AgentPane, MemberPane};
 use crate::typed::{Action, ActionResult};
 use crate::worker::{Life, Stop, Work, WorkerConfig, refused};
 
-/// Shown when the pane opens.
+/// The line that the pane shows when it opens.
 const HINT: &str = "/help lists the commands";
 
 /// The configuration of an agent.
@@ -137,7 +138,7 @@ pub(crate) struct Agent {
     calls: mpsc::UnboundedReceiver<ClientCall>,
     arrivals: Arrivals,
     supervisor_calls: SupervisorCalls,
-    /// For an external agent in its own terminal interface.
+    /// The terminal of an external agent that runs in its own terminal interface.
     terminal: Option<OwnTerminal>,
 }
 
@@ -167,7 +168,7 @@ fn team_handle(
 }
 
 impl Agent {
-    /// Must be called within the worker's runtime.
+    /// Creates the agent of a native member. Must be called within the worker's runtime.
     pub(crate) fn new<T>(worker_config: &WorkerConfig, config: AgentConfig<T>) -> Self
     where
         T: FnOnce(&SupervisorClient, &Shared) -> Vec<Box<dyn Tool>>,
@@ -202,7 +203,7 @@ impl Agent {
                 let context = Arc::new(context);
                 let hooks = Hooks::new(HookContext {
                     specs: agent.hooks.clone(),
-                    context: Arc::clone(&context),
+                    tool_context: Arc::clone(&context),
                     client: client.clone(),
                     claims: shared.claims.clone(),
                     sink: sink.clone(),
@@ -256,8 +257,8 @@ impl Agent {
         calls: mpsc::UnboundedReceiver<ClientCall>,
         engine: Box<dyn Engine>,
     ) -> Self {
-        // No sandbox and no permission here: a `verify` line comes from the embedding program or the user, or
-        // permission for it was obtained when a member created the task.
+        // These `verify` lines need no sandbox and no permission: the embedding program or the user has written the
+        // line, or a member has created the task with a permission for the line.
         let verify_sandbox = VerifySandbox {
             project: worker_config.program_context.cwd.clone(),
             confinement: None,
@@ -296,6 +297,8 @@ impl Agent {
             permission: permission.clone(),
         };
         let (handle, requests) = TerminalHandle::channel();
+        let keystrokes = Keystrokes::default();
+        let typed = keystrokes.clone();
         let mut member = Self::spawn(
             worker_config,
             calls,
@@ -310,7 +313,8 @@ impl Agent {
                     permission,
                     sockets,
                     terminal: in_terminal.then_some(handle),
-                    door: None,
+                    keystrokes,
+                    tools_socket: None,
                     unstored_session: None,
                     meter: external::Meter::default(),
                     inputs: external::Inputs::new(inputs),
@@ -318,12 +322,12 @@ impl Agent {
                 (None, external.run())
             },
         );
-        member.terminal = in_terminal.then(|| OwnTerminal::new(requests));
+        member.terminal = in_terminal.then(|| OwnTerminal::new(requests, typed));
         member
     }
 
-    /// Creates the agent of a joined member. `socket`: where its chat session calls the team tools. Must be called within
-    /// the worker's runtime.
+    /// Creates the agent of a joined member. Its chat session calls the team tools through `socket`. Must be called
+    /// within the worker's runtime.
     pub(crate) fn with_chat_session(
         worker_config: &WorkerConfig,
         agent: &AgentSpec,
@@ -520,7 +524,7 @@ impl Work for Agent {
             event = pane.next() => Event::Pane(event),
             Some(output) = self.output.recv() => Event::Output(output),
             end = end_of(&mut self.agent_loop) => Event::Ended(end),
-            // Last: a program that floods its terminal must delay nothing else.
+            // Poll the terminal last: a program that floods it must delay nothing else.
             event = next_of(&mut self.terminal) => Event::Terminal(event),
         }
     }
@@ -645,7 +649,7 @@ impl Work for Agent {
 
     fn acted(&mut self, result: ActionResult, worker: &mut WorkerState) {
         match result {
-            ActionResult::Accepted | ActionResult::Task(_) => {}
+            ActionResult::Accepted | ActionResult::Task(_) | ActionResult::NotAdded(_) => {}
             ActionResult::NotDecided(refusal) => {
                 worker.note(&refused("cannot send the decision", &refusal));
                 worker.pane.view.reopen_request();
@@ -728,7 +732,7 @@ impl Work for Agent {
     }
 }
 
-/// Cancel-safe.
+/// Returns the next event of the terminal; waits forever without a terminal. Cancel-safe.
 async fn next_of(terminal: &mut Option<OwnTerminal>) -> TerminalEvent {
     match terminal {
         Some(terminal) => terminal.next().await,

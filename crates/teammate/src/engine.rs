@@ -9,7 +9,7 @@ mod run;
 use agent_team_protocol::engine::Engine;
 
 pub(crate) use self::run::{
-    Claim, Event, HEADLESS_SIZE, Lines, Outcome, ProgramContext, ProgramRun, Size, TAIL_BYTES,
+    Claim, Event, HEADLESS_SIZE, Lines, ProgramContext, ProgramRun, RunOutcome, Size, TAIL_BYTES,
     TaskEngine,
 };
 

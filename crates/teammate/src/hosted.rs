@@ -1,8 +1,8 @@
-//! A member's worker within a process that runs other work too. Called once per launch by the embedding library, by the
-//! host process of hosted members and by tests.
+//! A member's worker within a process that also does other work. Called once per launch by the embedding library, by
+//! the host process of hosted members and by tests.
 //!
-//! Uses no terminal, handles no signals, and changes no process-wide state such as the current directory. Dropping the
-//! future kills the member; the supervisor then terminates the processes that the member left behind.
+//! The worker uses no terminal, handles no signals, and changes no process-wide state such as the current directory.
+//! Dropping the future kills the member; the supervisor then terminates the processes that the member left behind.
 
 pub(crate) mod engine;
 pub(crate) mod team_handle;
@@ -40,7 +40,7 @@ use crate::{
 };
 
 /// A launch that this process has taken: no other process can become its worker.
-#[expect(missing_debug_implementations, reason = "it holds secrets")]
+#[expect(missing_debug_implementations, reason = "the launch contains secrets")]
 pub struct HostedLaunch {
     launch: LaunchFile,
     directories: Directories,
@@ -49,8 +49,8 @@ pub struct HostedLaunch {
 }
 
 impl HostedLaunch {
-    /// Takes a launch in an embedding program. `None`: another process has taken it, or the supervisor has withdrawn
-    /// it.
+    /// Takes a launch in an embedding program. `None`: another process has taken the launch, or the supervisor has
+    /// withdrawn it.
     ///
     /// # Errors
     /// If the file cannot be used.
@@ -64,7 +64,8 @@ impl HostedLaunch {
         }))
     }
 
-    /// Takes a launch in the host process of this installation. `None` as for [`HostedLaunch::take`].
+    /// Takes a launch in the host process of this installation. Returns `None` in the same cases as
+    /// [`HostedLaunch::take`].
     ///
     /// # Errors
     /// If the file cannot be used.

@@ -1,5 +1,5 @@
-//! Takes the launch file, which defines a worker, and derives directories and environments from it. At most one process
-//! can take a launch file. Called by `lib.rs` and `hosted` before everything else.
+//! Takes the launch file, which defines a worker, and derives directories and environments from the file. At most one
+//! process can take a launch file. Called first, by `lib.rs` and `hosted`.
 
 use std::ffi::OsString;
 use std::io;
@@ -117,7 +117,7 @@ pub(crate) fn child_environment(
             || file.named.contains(name)
             || (is_external && reads(name))
     };
-    // Another vendor's agent calls its own model, also as a terminal program.
+    // Another vendor's agent calls its own model, even as a terminal program.
     let calls_model = is_external || file.engine.shows_program();
     let is_kept = |name: &str| calls_model || !holds_key(name);
     let variables = file
@@ -149,7 +149,7 @@ mod tests {
     use agent_team_protocol::engine::Engine;
     use std::collections::{BTreeMap, BTreeSet};
 
-    use agent_team_protocol::external::known;
+    use agent_team_protocol::external::selected;
     use agent_team_protocol::id::LaunchId;
     use agent_team_protocol::spec::{AgentSpec, ExternalAgent};
     use agent_team_protocol::{TeamId, TeamName};
@@ -178,6 +178,7 @@ mod tests {
             project: "/".into(),
             agent: AgentSpec::default(),
             usd_limit: false,
+            relaunched: None,
         }
     }
 
@@ -276,7 +277,7 @@ mod tests {
             let names = given.iter().map(|(name, _)| *name);
             names.filter(|name| has(name)).collect()
         };
-        let claude = known("claude").unwrap().agent();
+        let claude = selected("claude-acp").unwrap();
         let expected = [
             "PATH",
             "ANTHROPIC_API_KEY",
@@ -284,12 +285,12 @@ mod tests {
             "NAMED",
         ];
         assert_eq!(names(claude.clone()), expected);
-        let codex = known("codex").unwrap().agent();
+        let codex = selected("codex-acp").unwrap();
         assert_eq!(names(codex), ["PATH", "OPENAI_API_KEY", "NAMED"]);
-        let opencode = known("opencode").unwrap().agent();
+        let opencode = selected("opencode-acp").unwrap();
         let expected = ["PATH", "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "NAMED"];
         assert_eq!(names(opencode), expected);
-        // A program of the project that has the name of a known agent.
+        // This program of the project has the name of a known agent.
         let command = vec!["./claude".to_owned()];
         assert_eq!(
             names(ExternalAgent { command, ..claude }),

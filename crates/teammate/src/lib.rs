@@ -86,7 +86,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::agent::deps::{self, Models};
-use crate::agent::external::{self, Sockets, hook_door, probe, team_door};
+use crate::agent::external::{self, Sockets, hook_socket, probe, team_mcp};
 use crate::agent::{Agent, AgentConfig};
 use crate::engine::{ProgramContext, TaskEngine, task_engine};
 use crate::launch::TakeLaunchError;
@@ -96,7 +96,7 @@ use crate::log::MemberLog;
 use crate::pane::{AgentPane, Pane, ProgramPane, Surface};
 use crate::tasks::Tasks;
 use crate::terminal_program::TerminalProgram;
-use crate::typed::Typed;
+use crate::typed::PaneActions;
 use crate::worker::{ExitReport, Worker, WorkerConfig};
 
 /// The largest size of a tool result for the model, in bytes.
@@ -119,7 +119,7 @@ pub enum RunError {
 /// The outcome of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunOutcome {
-    /// Another process has taken the launch, or the supervisor has withdrawn it; this process did nothing.
+    /// Another process has taken the launch, or the supervisor has withdrawn the launch; this process did nothing.
     NotOurs,
     /// The worker ran and ended with this exit code.
     Exited(u8),
@@ -179,7 +179,7 @@ pub fn run_agent(launch_file: &Path) -> Result<RunOutcome, RunError> {
     )
 }
 
-/// Takes a launch and runs its worker. `engine_of` returns `None` for an engine that is not in this program.
+/// Takes a launch and runs its worker. `engine_of` returns `None` for an engine that this program does not contain.
 /// `engine_of` and `work` are parameters, so that a program links only its own engines.
 fn run<E, W>(
     launch_file: &Path,
@@ -203,7 +203,8 @@ where
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    // Install signal handlers before the connection: once the supervisor knows this worker, it may stop it by signal.
+    // Install signal handlers before the connection: once the supervisor knows this worker, it may send a signal to
+    // stop the worker.
     let signals = {
         let _within = runtime.enter();
         install_signal_handlers()?
@@ -214,7 +215,7 @@ where
         introduction(&launch),
         WhenAbsent::Start,
     )?;
-    // A `LocalSet`, because a terminal's saved modes are not `Send`.
+    // A `LocalSet` is needed because a terminal's saved modes are not `Send`.
     LocalSet::new().block_on(&runtime, async {
         let (worker_config, surface) = prepare(&launch, directories, link, signals)?;
         let unfit = enter_work_dir(&launch).err();
@@ -263,11 +264,11 @@ pub fn explain_model(agent: &str) -> Result<String, String> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let explained = deps::explain(&agent, environment.collect(), &settings);
     let explained = runtime.block_on(explained)?;
-    Ok(serde_json::to_string(&explained).expect("it has string keys"))
+    Ok(serde_json::to_string(&explained).expect("the answer has string keys"))
 }
 
-/// Starts the agents of other vendors that are installed, and returns what they report, as JSON. `arguments`:
-/// `ProbeArguments` as JSON. No model is called.
+/// Starts the installed agents of other vendors, and returns their reports as JSON. `arguments`: `ProbeArguments` as
+/// JSON. No model is called.
 ///
 /// # Errors
 /// If the arguments are invalid, or the process cannot be prepared. The reason is a text for the user.
@@ -285,13 +286,13 @@ pub fn probe_agents(arguments: &str) -> Result<String, String> {
 /// # Errors
 /// If the socket cannot be used. The reason is a text for the user.
 pub fn connect_team_tools(socket: &Path) -> Result<(), String> {
-    team_door::connect(socket).map_err(|error| error.to_string())
+    team_mcp::connect(socket).map_err(|error| error.to_string())
 }
 
 /// Passes a hook call of a member's external agent to its worker, and returns the exit code for the agent. `purpose` is a
 /// word of the settings that the worker gave to the agent.
 pub fn pass_hook_call(socket: &Path, purpose: &str) -> std::process::ExitCode {
-    hook_door::call(socket, purpose)
+    hook_socket::call(socket, purpose)
 }
 
 /// The known models as JSON.
@@ -300,7 +301,7 @@ pub fn pass_hook_call(socket: &Path, purpose: &str) -> std::process::ExitCode {
 /// If a file with data about models is invalid. The reason is a text for the user.
 pub fn list_models() -> Result<String, String> {
     let catalogue = Catalogue::with(&settings_file()?).map_err(|error| with_causes(&error))?;
-    Ok(serde_json::to_string(&catalogue.list()).expect("it has string keys"))
+    Ok(serde_json::to_string(&catalogue.list()).expect("the answer has string keys"))
 }
 
 /// Adds a list in the form of models.dev's `api.json` to the user's catalogue of models. Returns the result as JSON.
@@ -310,7 +311,7 @@ pub fn list_models() -> Result<String, String> {
 pub fn import_models(list: &str) -> Result<String, String> {
     let imported =
         catalogue::import(list, &settings_file()?).map_err(|error| with_causes(&error))?;
-    Ok(serde_json::to_string(&imported).expect("it has string keys"))
+    Ok(serde_json::to_string(&imported).expect("the answer has string keys"))
 }
 
 fn settings_file() -> Result<PathBuf, String> {
@@ -527,7 +528,7 @@ fn agent_pane(launch: &LaunchFile, worker_config: &WorkerConfig, surface: Surfac
     )
 }
 
-/// The sandbox of the agent's commands. `None`: they run without a sandbox and without permission requests.
+/// The sandbox of the agent's commands. `None`: the commands run without a sandbox and without permission requests.
 fn confinement(
     launch: &LaunchFile,
     worker_config: &WorkerConfig,
@@ -552,7 +553,7 @@ fn confinement(
     };
     let settings = Settings::read(&directories.settings_file()).map_err(io::Error::other)?;
     // Leave out all variables that were named explicitly: the team file may have named some of them, and a project must
-    // not be able to open the sandbox with them.
+    // not be able to open the sandbox with such variables.
     let environment = launch.environment.iter();
     let environment = environment.filter(|(name, _)| !launch.named.contains(*name));
     let environment = environment.map(|(name, value)| (name.into(), value.into()));
@@ -574,7 +575,7 @@ fn confinement(
     Ok(Some(Arc::new(confinement)))
 }
 
-/// The guard for files that `Read` rules deny or ask about.
+/// The guard for files to which `Read` rules apply that deny or ask.
 fn guard(launch: &LaunchFile, program_context: &ProgramContext) -> Guard {
     let home = program_context.env.iter().find(|(name, _)| name == "HOME");
     let home = home.and_then(|(_, home)| Path::new(home).canonicalize().ok());
@@ -630,7 +631,7 @@ async fn end_tree(program_context: &ProgramContext) {
     }
 }
 
-/// Installs handlers of the signals that would terminate or suspend this process. Must be called within a runtime.
+/// Installs handlers for the signals that would terminate or suspend this process. Must be called within a runtime.
 fn install_signal_handlers() -> io::Result<Signals> {
     let signals = Signals::install()?;
     // Install handlers that do nothing. Ignored signals would be inherited by children, and then keystrokes could not
@@ -671,7 +672,7 @@ fn worker_config(
         cwd: launch.cwd.clone(),
         secrets: Secrets::new(&launch.secrets),
         marker: launch.launch.to_string(),
-        // Only a hosted member has no `signals`: programs of other members then descend from the same process.
+        // Only a hosted member has no `signals`: programs of other members are then descendants of the same process.
         alone: launch.engine.runs_lines() && signals.is_some(),
     });
     WorkerConfig {
@@ -679,7 +680,7 @@ fn worker_config(
         log: MemberLog::new(launch.log.clone()),
         live: LiveOutput::new(&program_context.marker),
         link,
-        typed: Typed::start(directories, launch),
+        typed: PaneActions::start(directories, launch),
         // The CLI refuses an unknown theme before it starts a team.
         theme: Theme::of_environment(|name| launch.environment.get(name).cloned())
             .unwrap_or_default()
@@ -689,6 +690,7 @@ fn worker_config(
         }),
         program_context,
         signals,
+        relaunched: launch.relaunched.clone(),
     }
 }
 
@@ -697,8 +699,8 @@ fn enter_work_dir(launch: &LaunchFile) -> Result<(), ExitReport> {
     std::env::set_current_dir(&cwd).map_err(|error| work_dir_error(&launch.cwd, &error))
 }
 
-/// The canonical working directory of the member. The supervisor checked this path when the member was added. Since
-/// then a component may have become a symbolic link out of the project, so every launch checks the path again.
+/// The canonical working directory of the member. The supervisor has checked this path when the member was added. A
+/// component may have become a symbolic link out of the project since then, so every launch checks the path again.
 fn work_dir(launch: &LaunchFile) -> Result<PathBuf, ExitReport> {
     let cannot = |error: io::Error| work_dir_error(&launch.cwd, &error);
     let found = launch.cwd.canonicalize().map_err(cannot)?;
@@ -760,7 +762,7 @@ fn start_tracing(launch: &LaunchFile) {
     }
 }
 
-/// Writes panics to the log. The panic itself unwinds, which restores the terminal, and the process exits abnormally.
+/// Writes panics to the log. The panic itself unwinds, which restores the terminal; the process then exits abnormally.
 fn log_panics(launch: &LaunchFile) {
     let (log, worker) = (launch.log.clone(), launch.engine.worker());
     let print = std::panic::take_hook();

@@ -37,27 +37,27 @@ use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::notification::{PaneGrown, PaneLost, PaneTooSmall};
 use agent_team_protocol::rpc::Call;
 use agent_team_protocol::{ErrorCode, with_causes};
+use agent_team_system::announcement::{self, BoundSocket};
 use agent_team_system::backoff::Backoff;
-use agent_team_system::daemon::{self, BoundSocket};
 use agent_team_system::directories::Directories;
 use agent_team_system::random;
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use self::arrival::{Arrived, arrived, connection_end};
-use self::event::Ended;
-use self::pending::{Pending, Settled};
+use self::arrival::{FrameEffect, arrived, connection_end};
+use self::event::ConnectionEnd;
+use self::pending::{AnswerEffect, Pending};
 use crate::timer::sleep_until;
 
-pub(crate) use self::event::{LinkEvent, Over};
+pub(crate) use self::event::{LinkEnd, LinkEvent};
 pub(crate) use self::request::{Notice, Request, Ticket};
 
 /// The maximum of the random delay after a lost connection. The delay keeps members from starting a supervisor at the
 /// same moment.
 const JITTER: Duration = Duration::from_millis(20);
 
-/// After `goodbye{restarting}`, the time that the supervisor gets to restart by itself.
+/// How long to wait after `goodbye{restarting}` for the supervisor to restart by itself.
 const RESTART_LIMIT: Duration = Duration::from_secs(2);
 
 /// The intervals at which the link checks, during a pause, whether another supervisor is serving already.
@@ -147,13 +147,14 @@ impl Link {
         ticket
     }
 
-    /// Sends a notification, in order with the requests. It is lost if the connection ends before it is received.
+    /// Sends a notification, in order with the requests. The notification is lost if the connection ends before the
+    /// supervisor receives it.
     pub(crate) fn notify(&self, notice: Notice) {
         self.send(Outgoing::Notice(notice));
     }
 
     fn send(&self, outgoing: Outgoing) {
-        // The thread ends by itself only after `Over`, when answers no longer matter.
+        // The thread ends by itself only after `LinkEvent::Over`, when answers no longer matter.
         let _over = self.outgoing.send(outgoing);
     }
 
@@ -162,7 +163,7 @@ impl Link {
         if let Some(event) = self.events.recv().await {
             return event;
         }
-        // The channel closes after `Over`, or on a panic of the thread, which is propagated.
+        // The channel closes after `LinkEvent::Over`, or on a panic of the thread, which is propagated.
         if let Some(thread) = self.thread.take()
             && let Err(panic) = thread.join()
         {
@@ -186,7 +187,7 @@ struct Connector {
 /// A connection with the identity of its socket, or the reason why connecting failed.
 type Connected = Result<(Client, Incoming, Option<BoundSocket>), ConnectOrStartError>;
 
-/// The reason why the supervisor refuses this launch permanently, if it does.
+/// The reason for which the supervisor permanently refuses this launch. `None` for every other error.
 fn retired(error: &ConnectOrStartError) -> Option<String> {
     let ConnectOrStartError::Connect(ConnectError::Refused(refusal)) = error else {
         return None;
@@ -203,7 +204,7 @@ impl Connector {
         loop {
             let early = tokio::select! {
                 early = self.back_off(pause, last) => early,
-                // Stop connecting if the worker has exited.
+                // Stop connecting if the worker is exiting.
                 () = self.to_worker.closed() => return,
             };
             let connected = match early {
@@ -222,30 +223,30 @@ impl Connector {
                     ended
                 }
                 Err(error) => match retired(&error) {
-                    Some(why) => Ended::Over(Over::Retired(why)),
+                    Some(why) => ConnectionEnd::Over(LinkEnd::Retired(why)),
                     None => {
                         if !std::mem::replace(&mut reported, true) {
                             self.send_event(LinkEvent::Unreachable(with_causes(&error)));
                         }
-                        Ended::Lost
+                        ConnectionEnd::Lost
                     }
                 },
             };
             pause = match ended {
-                Ended::Lost => pause_after(failures),
-                Ended::Restarting => RESTART_LIMIT,
-                Ended::Over(over) => {
+                ConnectionEnd::Lost => pause_after(failures),
+                ConnectionEnd::Restarting => RESTART_LIMIT,
+                ConnectionEnd::Over(over) => {
                     self.send_event(LinkEvent::Over(over));
                     return;
                 }
-                Ended::Abandoned => return,
+                ConnectionEnd::Abandoned => return,
             };
             failures += 1;
         }
     }
 
-    /// Waits for the pause before the next start of a supervisor, then returns `None`. Connects earlier if a supervisor
-    /// is serving at a socket other than `last`.
+    /// Pauses before the next start of a supervisor, then returns `None`. Connects earlier if a supervisor is serving
+    /// at a socket other than `last`.
     async fn back_off(&self, pause: Duration, mut last: Option<BoundSocket>) -> Option<Connected> {
         let until = Instant::now() + pause;
         let mut polls = 0;
@@ -254,7 +255,7 @@ impl Connector {
             if remaining.is_zero() {
                 return None;
             }
-            let bound = daemon::bound_socket(&self.directories);
+            let bound = announcement::bound_socket(&self.directories);
             if bound.is_some() && bound != last {
                 match agent_team_client::connect(&self.directories, &self.initialize).await {
                     Ok((client, incoming)) => return Some(Ok((client, incoming, bound))),
@@ -283,7 +284,7 @@ impl Connector {
     async fn connect(&mut self) -> Connected {
         if let Some((handshake, bound)) = self.handshake.take() {
             match handshake.finish().await {
-                // The supervisor has exited since `Link::start` connected. Connect again, perhaps to its successor.
+                // The supervisor has exited after `Link::start` connected. Connect again, perhaps to its successor.
                 Err(ConnectError::Ended) => {}
                 answered => {
                     let (client, incoming) = answered?;
@@ -293,7 +294,7 @@ impl Connector {
         }
         // Read the socket's identity before connecting: a socket with another identity then belongs to a later
         // supervisor.
-        let bound = daemon::bound_socket(&self.directories);
+        let bound = announcement::bound_socket(&self.directories);
         let (client, incoming) = match self.when_absent {
             WhenAbsent::Start => {
                 agent_team_client::connect_or_start(&self.directories, &self.initialize).await?
@@ -302,7 +303,7 @@ impl Connector {
                 agent_team_client::connect(&self.directories, &self.initialize).await?
             }
         };
-        let bound = bound.or_else(|| daemon::bound_socket(&self.directories));
+        let bound = bound.or_else(|| announcement::bound_socket(&self.directories));
         Ok((client, incoming, bound))
     }
 
@@ -311,13 +312,13 @@ impl Connector {
         let _gone = self.to_worker.send(event);
     }
 
-    async fn serve(&mut self, client: Client, mut incoming: Incoming) -> Ended {
+    async fn serve(&mut self, client: Client, mut incoming: Incoming) -> ConnectionEnd {
         let Some(welcome) = client.initialized().member.clone() else {
             tracing::error!("the supervisor's welcome contains no member");
-            return Ended::Lost;
+            return ConnectionEnd::Lost;
         };
-        // The welcome precedes the answers of this connection: the worker first compares its claim with the
-        // supervisor's. An answer that came first would be applied to work that the welcome is about to end.
+        // The welcome precedes the answers of this connection: the worker must first compare its claim with the claim
+        // that the supervisor reports. An earlier answer would be applied to work that the welcome is about to end.
         self.send_event(LinkEvent::Connected(welcome));
         let mut calls = JoinSet::new();
         for (ticket, request) in self.pending.replay() {
@@ -327,13 +328,13 @@ impl Connector {
             let repetition = self.pending.next_repetition();
             tokio::select! {
                 arrival = incoming.next() => {
-                    let Some(arrival) = arrival else { return Ended::Lost };
+                    let Some(arrival) = arrival else { return ConnectionEnd::Lost };
                     match arrived(&client, arrival).await {
-                        Arrived::Event(event) => {
+                        FrameEffect::Event(event) => {
                             let _gone = self.to_worker.send(event);
                         }
-                        Arrived::Nothing => {}
-                        Arrived::Goodbye(goodbye) => return connection_end(goodbye),
+                        FrameEffect::Nothing => {}
+                        FrameEffect::Goodbye(goodbye) => return connection_end(goodbye),
                     }
                 }
                 Some(call) = calls.join_next(), if !calls.is_empty() => {
@@ -341,15 +342,15 @@ impl Connector {
                     let outcome = match outcome {
                         Ok(answer) => Ok(answer),
                         Err(CallError::Refused(refusal)) => Err(refusal),
-                        // No usable answer: the request is repeated on the next connection.
+                        // This answer is not usable: repeat the request on the next connection.
                         Err(CallError::Disconnected | CallError::Answer { .. }) => continue,
                     };
-                    if self.pending.answered(ticket, outcome.as_ref().err(), Instant::now()) == Settled::Done {
+                    if self.pending.answered(ticket, outcome.as_ref().err(), Instant::now()) == AnswerEffect::Done {
                         let _gone = self.to_worker.send(LinkEvent::Answered(ticket, outcome));
                     }
                 }
                 outgoing = self.worker.recv() => match outgoing {
-                    None => return Ended::Abandoned,
+                    None => return ConnectionEnd::Abandoned,
                     // The answer cannot be handled before `add`: `calls` is polled only in the next iteration.
                     Some(Outgoing::Request(ticket, request)) => {
                         send_request(&mut calls, &client, ticket, &request).await;
@@ -373,8 +374,8 @@ async fn initialize_running(
     directories: &Directories,
     initialize: &Initialize,
 ) -> Option<(Handshake, Option<BoundSocket>)> {
-    let socket = daemon::find(directories).ok().flatten()?;
-    let bound = daemon::bound_socket(directories);
+    let socket = announcement::find(directories).ok().flatten()?;
+    let bound = announcement::bound_socket(directories);
     let handshake = Handshake::start(&socket, initialize).await.ok()?;
     Some((handshake, bound))
 }

@@ -8,9 +8,12 @@
 //!    └─ typed ──► line ── ended ──► idle, or the task that was assigned meanwhile
 //! ```
 //! A typed line runs like the `run` line of a task, in the same environment, and needs no permission: the user has
-//! typed it. It is not a task: the member's log contains it with its output; the board and the journal do not. A task
-//! that is assigned meanwhile waits until the line has ended: the worker does not terminate the user's program for it.
+//! typed it. A typed line is not a task: the member's log contains the line with its output; the board and the journal
+//! do not. A task that is assigned meanwhile waits until the line has ended: the worker does not terminate the user's
+//! program for a task.
 
+mod added;
+mod error_line;
 mod report;
 
 use agent_team_protocol::initialize::Welcome;
@@ -25,9 +28,10 @@ use agent_team_system::process::ProcessId;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use self::added::AddedTasks;
 use self::report::Reports;
 use crate::engine::{
-    Claim, Event as RunEvent, HEADLESS_SIZE, Lines, Outcome, ProgramRun, TaskEngine,
+    Claim, Event as RunEvent, HEADLESS_SIZE, Lines, ProgramRun, RunOutcome, TaskEngine,
 };
 use crate::link::{Notice, Ticket};
 use crate::pane::{MemberPane, Pane, PaneEvent, Room, paint};
@@ -43,12 +47,13 @@ pub(crate) struct Tasks {
     /// The task that was assigned while a typed line runs.
     waiting: Option<Assignment>,
     reports: Reports,
+    added: AddedTasks,
 }
 
 /// A run and its local state.
 struct Task {
     run: ProgramRun,
-    /// `None`: a line that the user has typed.
+    /// `None`: the run is a line that the user has typed.
     claim: Option<Claim>,
     started: Instant,
     /// The session of the program that was started last.
@@ -59,7 +64,7 @@ struct Task {
 /// The action after a run has ended.
 enum AfterRun {
     Report,
-    /// The run is being terminated, and is not reported.
+    /// No report is sent: the run is being terminated.
     Idle,
     /// Like `Idle`; then this task begins.
     Start(Assignment),
@@ -78,13 +83,14 @@ impl Tasks {
         }
     }
 
-    /// For a worker that only reports why it is unfit.
+    /// Creates the work of a worker that only reports why it is unfit.
     pub(crate) fn none() -> Self {
         Self {
             engine: None,
             task: None,
             waiting: None,
             reports: Reports::default(),
+            added: AddedTasks::default(),
         }
     }
 
@@ -92,6 +98,12 @@ impl Tasks {
         let Some(engine) = &mut self.engine else {
             return;
         };
+        if self
+            .added
+            .begins(assignment.task, assignment.run.as_deref())
+        {
+            worker.note(&paint::added(assignment.task));
+        }
         let header = paint::header(&assignment);
         worker.write_log(&header);
         worker.stream(&header);
@@ -110,7 +122,7 @@ impl Tasks {
         let (None, Some(engine)) = (&self.task, &mut self.engine) else {
             return;
         };
-        // The log records the whole line; the pane has just shown it.
+        // The log records the whole line, which the pane has just shown.
         let redacted = worker.config.program_context.secrets.redact(&line);
         let recorded = format!("── you ── {}", visible(&redacted));
         worker.write_log(&recorded);
@@ -139,7 +151,7 @@ impl Tasks {
         Some(waiting)
     }
 
-    /// Reports why the assigned task does not begin.
+    /// Reports to the supervisor why the assigned task does not begin yet.
     fn report_wait(worker: &WorkerState) {
         let what = "the user's program in its pane".to_owned();
         let on = Some(Waiting::Reply { what });
@@ -194,7 +206,7 @@ impl Tasks {
         }
     }
 
-    fn ended(&mut self, outcome: Outcome, worker: &mut WorkerState) {
+    fn ended(&mut self, outcome: RunOutcome, worker: &mut WorkerState) {
         worker.flush(self.task());
         worker.pane.end_task();
         let Some(task) = self.task.take() else { return };
@@ -204,10 +216,10 @@ impl Tasks {
                     let took = task.started.elapsed();
                     self.reports.end(claim, took, outcome, worker);
                 }
-                (None, Outcome::Failed { reason, .. }) => {
+                (None, RunOutcome::Failed { reason, .. }) => {
                     worker.announce(&paint::line_failed(&reason));
                 }
-                (None, Outcome::Completed { .. } | Outcome::Abandoned) => {}
+                (None, RunOutcome::Completed { .. } | RunOutcome::Abandoned) => {}
             }
         }
         if let Some(waiting) = self.take_waiting(worker)
@@ -234,6 +246,7 @@ impl Tasks {
             PaneEvent::Line(line) if worker.life.is_working() => self.begin_line(line, worker),
             PaneEvent::Line(line) => Self::refuse_line(&line, worker),
             PaneEvent::Task(line) => {
+                self.added.requested(line.clone());
                 // The receiver of the actions exists until the process exits.
                 let _ended = worker.config.typed.actions.send(Action::Line(line));
             }
@@ -317,7 +330,7 @@ impl Work for Tasks {
             .or_else(waiting)
     }
 
-    /// Output of a typed line belongs to no task.
+    /// The task of the output. Output of a typed line belongs to no task.
     fn task(&self) -> Option<TaskId> {
         let claim = self.task.as_ref().and_then(|task| task.claim);
         claim.map(|claim| claim.task)
@@ -374,7 +387,7 @@ impl Work for Tasks {
             AfterRun::Report if task.claim == Some(abandoned) => {
                 self.end_run(&abandon.reason, AfterRun::Idle, worker);
             }
-            // The claim is not the current one, or the run is being terminated already.
+            // The claim is not the current one, or the run is already being terminated.
             AfterRun::Report | AfterRun::Idle | AfterRun::Start(_) => {}
         }
     }
@@ -385,7 +398,7 @@ impl Work for Tasks {
         }
     }
 
-    /// Terminates the line that the user has typed, if one runs: only its member can end a task.
+    /// Terminates the line that the user has typed, if a line runs. A task continues: only its member can end it.
     fn interrupt(&mut self, worker: &mut WorkerState) {
         if self.line_runs() {
             self.end_run("interrupted by the user", AfterRun::Idle, worker);
@@ -393,7 +406,8 @@ impl Work for Tasks {
     }
 
     fn run_line(&mut self, line: String, worker: &mut WorkerState) {
-        // The supervisor has checked that the member is idle; it may have started work meanwhile, or runs another line.
+        // The supervisor has checked that the member is idle. The member may have started work meanwhile, or may run
+        // another line.
         let why = match self.task {
             _ if self.engine.is_none() || !worker.life.is_working() => "stopping",
             Some(_) => "at work",
@@ -421,7 +435,15 @@ impl Work for Tasks {
 
     fn acted(&mut self, result: ActionResult, worker: &mut WorkerState) {
         match result {
-            ActionResult::Task(task) => worker.note(&format!("{task} added")),
+            ActionResult::Task(task) => {
+                if self.added.responded(task) {
+                    worker.note(&paint::added(task));
+                }
+            }
+            ActionResult::NotAdded(refusal) => {
+                self.added.refused();
+                worker.note_failure("cannot add the task", &refusal);
+            }
             ActionResult::Printed(text) => worker.pane.line(text.trim_end()),
             ActionResult::Found(names, candidates) => worker.pane.offer(&names, candidates),
             ActionResult::Accepted | ActionResult::NotDecided(_) | ActionResult::Shown(_) => {}

@@ -3,7 +3,7 @@
 //!
 //! `verb` runs slash commands through the command line; `names` finds the names that Tab can complete.
 //!
-//! Actions use their own connection as a client: the member's connection never carries the user's actions.
+//! Actions use a separate connection as a client: the member's connection never carries the user's actions.
 
 mod names;
 mod verb;
@@ -37,7 +37,7 @@ pub(crate) enum Action {
     Line(String),
     /// A message whose text comes from a command file or from a prompt of an MCP server.
     Expanded(String),
-    /// Look up a request on which the user is to decide.
+    /// Look up a request that the user must decide.
     Show(RequestId),
     Decide(DecideRequest),
 }
@@ -46,6 +46,7 @@ pub(crate) enum Action {
 #[derive(Debug)]
 pub(crate) enum ActionResult {
     Task(TaskId),
+    NotAdded(Refusal),
     /// A message or a decision. The delivery of a message is reported separately.
     Accepted,
     Shown(Box<RequestView>),
@@ -66,8 +67,8 @@ pub(crate) struct FailedAction {
 
 pub(crate) type ActionOutcome = Result<ActionResult, FailedAction>;
 
-/// The worker's handle. Has no `Debug`, because it contains an environment.
-pub(crate) struct Typed {
+/// The worker's handle. It has no `Debug`, because it contains an environment.
+pub(crate) struct PaneActions {
     // Both channels are unbounded: a user acts rarely.
     pub(crate) actions: mpsc::UnboundedSender<Action>,
     pub(crate) outcomes: mpsc::UnboundedReceiver<ActionOutcome>,
@@ -76,8 +77,8 @@ pub(crate) struct Typed {
     to_worker: mpsc::UnboundedSender<ActionOutcome>,
 }
 
-impl Typed {
-    /// Must be called within the worker's runtime.
+impl PaneActions {
+    /// Starts the connection for actions. Must be called within the worker's runtime.
     pub(crate) fn start(directories: Directories, launch: &LaunchFile) -> Self {
         let (actions, worker) = mpsc::unbounded_channel();
         let (to_worker, outcomes) = mpsc::unbounded_channel();
@@ -112,8 +113,8 @@ impl Typed {
         });
     }
 
-    /// Sends the text of an MCP server's prompt as the user's message. Concurrent with other actions: the server may be
-    /// slow.
+    /// Sends the text of an MCP server's prompt as the user's message. Runs concurrently with other actions: the server
+    /// may be slow.
     pub(crate) fn prompt(&self, prompts: &Prompts, name: String, words: Vec<String>) {
         let prompts = prompts.clone();
         let text = async move { prompts.text(&name, &words).await };
@@ -146,7 +147,7 @@ impl Typed {
         });
     }
 
-    /// Runs a slash command concurrently with other actions, since it may take long. `pane`: the size of the pane.
+    /// Runs a slash command concurrently with other actions, because it may take long. `pane`: the size of the pane.
     pub(crate) fn verb(&self, words: Vec<String>, pane: Option<Size>) {
         let verbs = Arc::clone(&self.verbs);
         let to_worker = self.to_worker.clone();
@@ -192,11 +193,11 @@ impl ActionPerformer {
             Action::Line(line) => match self.typed {
                 TypedLine::Shell => {
                     let spec = TaskSpec::typed(&line, self.member.clone());
-                    let added = session.call::<TaskAdd>(AddTask { spec }).await;
-                    (
-                        "cannot add the task",
-                        added.map(|added| ActionResult::Task(added.task)),
-                    )
+                    let result = match session.call::<TaskAdd>(AddTask { spec }).await {
+                        Ok(added) => ActionResult::Task(added.task),
+                        Err(error) => ActionResult::NotAdded(error.into()),
+                    };
+                    ("cannot add the task", Ok(result))
                 }
                 TypedLine::Message => self.send(&mut session, line, true).await,
             },

@@ -7,7 +7,7 @@
 //!                             └─ Life: working, stopping, gone
 //! ```
 //! Every input arrives as an [`Event`] and is applied without waiting. The supervisor's state takes precedence over the
-//! worker's: work on a claim that the supervisor no longer reports is terminated without a report.
+//! worker's state: work on a claim that the supervisor no longer reports is terminated without a report.
 
 mod life;
 mod output;
@@ -33,14 +33,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use self::output::Coalescer;
-use self::reconcile::{Reconciled, reconcile};
+use self::reconcile::{ClaimChange, reconcile};
 use crate::engine::{Claim, ProgramContext};
-use crate::link::{Link, LinkEvent, Notice, Over, Request, Ticket};
+use crate::link::{Link, LinkEnd, LinkEvent, Notice, Request, Ticket};
 use crate::live_output::LiveOutput;
 use crate::log::MemberLog;
 use crate::pane::{MemberPane, Surface};
 use crate::timer::sleep_until;
-use crate::typed::{ActionOutcome, ActionResult, Typed};
+use crate::typed::{ActionOutcome, ActionResult, PaneActions};
 
 pub(crate) use self::life::{ExitReport, Life, Stop};
 
@@ -59,7 +59,7 @@ pub(crate) struct WorkerConfig {
     /// Output for connected clients.
     pub(crate) live: LiveOutput,
     pub(crate) link: Link,
-    pub(crate) typed: Typed,
+    pub(crate) typed: PaneActions,
     /// `None` for a hosted member: signals concern its whole process.
     pub(crate) signals: Option<Signals>,
     /// The theme for the terminal from which the team was started.
@@ -67,6 +67,8 @@ pub(crate) struct WorkerConfig {
     /// The notifications that this terminal supports.
     pub(crate) notifications: UserNotifications,
     pub(crate) directories: Directories,
+    /// Why this launch continues the work of an earlier launch, until the pane has shown the reason.
+    pub(crate) relaunched: Option<String>,
 }
 
 /// The work of a member, which depends on its engine. Only `next` and `close` wait.
@@ -160,7 +162,7 @@ pub(crate) trait Work: Sized {
         true
     }
 
-    /// The task that the output belongs to.
+    /// The task to which the output belongs.
     fn task(&self) -> Option<TaskId> {
         self.claim().map(|claim| claim.task)
     }
@@ -212,6 +214,9 @@ impl<W: Work> Worker<W> {
 
     /// Reports that this worker cannot work, and exits.
     pub(crate) async fn report_unfit(mut self, report: ExitReport) -> u8 {
+        // When the program of a pane exits, tmux scrolls the pane by one row for its own text. The reason must not be in the
+        // first row.
+        self.worker.pane.line("");
         self.worker.note(&report.reason);
         self.worker.life.leave(report, Instant::now());
         self.run().await
@@ -281,13 +286,10 @@ impl<W: Work> Worker<W> {
             }
             Event::Acted(Ok(result)) => work.acted(result, worker),
             Event::Acted(Err(failed)) => {
-                let line = refused(failed.what, &failed.refusal);
-                worker.note(&line);
-                // The user may have called a prompt in another client.
-                worker.config.live.lines(line, false);
+                worker.note_failure(failed.what, &failed.refusal);
             }
             Event::Signal(SignalEvent::Shutdown) => self.stop(TERM_GRACE, "terminated".into()),
-            // Only ^C before the first prompt causes this signal: afterwards, the terminal is in raw mode.
+            // Only ^C before the first prompt causes this signal: after the first prompt, the terminal is in raw mode.
             Event::Signal(SignalEvent::Interrupt) => {}
             Event::Signal(SignalEvent::Hangup) => work.lose_pane(worker),
             Event::Signal(SignalEvent::WindowChanged) => {
@@ -304,7 +306,7 @@ impl<W: Work> Worker<W> {
                 );
             }
             Event::Deadline => {
-                if worker.life.deadline_passed() && work.end("stopping", worker) {
+                if worker.life.deadline_passed() && work.end(&worker.life.stop_reason(), worker) {
                     worker.ended(None);
                 }
             }
@@ -335,8 +337,8 @@ impl<W: Work> Worker<W> {
             LinkEvent::Unreachable(why) => {
                 worker.note(&format!("no connection to the supervisor, retrying: {why}"));
             }
-            LinkEvent::Over(Over::Stopped) => self.vanish("the supervisor was stopped"),
-            LinkEvent::Over(Over::Retired(why)) => self.vanish(&format!("retired: {why}")),
+            LinkEvent::Over(LinkEnd::Stopped) => self.vanish("the supervisor was stopped"),
+            LinkEvent::Over(LinkEnd::Retired(why)) => self.vanish(&format!("retired: {why}")),
         }
     }
 
@@ -344,10 +346,13 @@ impl<W: Work> Worker<W> {
         let Self { worker, work } = self;
         worker.config.report_surface(worker.pane.surface());
         work.welcomed(&welcome, worker);
+        if let Some(why) = worker.config.relaunched.take() {
+            worker.note(&visible_line(&why));
+        }
         match reconcile(work.claim(), welcome, |claim| work.is_reported(claim)) {
-            Reconciled::Unchanged => {}
-            Reconciled::Start(assignment) => work.start(assignment, worker),
-            Reconciled::End => work.lose_claim(worker),
+            ClaimChange::Unchanged => {}
+            ClaimChange::Start(assignment) => work.start(assignment, worker),
+            ClaimChange::End => work.lose_claim(worker),
         }
     }
 
@@ -369,7 +374,7 @@ impl<W: Work> Worker<W> {
         }
     }
 
-    /// Ends the work without an exit report: the launch is over, so no supervisor accepts one.
+    /// Terminates the work without an exit report: the launch is over, so no supervisor accepts a report.
     fn vanish(&mut self, why: &str) {
         self.worker.note(why);
         let is_over = self.work.end(why, &mut self.worker);
@@ -457,7 +462,15 @@ impl<P: MemberPane> WorkerState<P> {
         self.pane.line(line);
     }
 
-    /// [`WorkerState::note`], also sent to connected clients.
+    /// Writes that an action of the user has failed. Also notifies connected clients, in which the user may have
+    /// started the action.
+    pub(crate) fn note_failure(&mut self, what: &str, refusal: &Refusal) {
+        let line = refused(what, refusal);
+        self.note(&line);
+        self.config.live.lines(line, false);
+    }
+
+    /// Like [`WorkerState::note`], and also sends the line to connected clients.
     pub(crate) fn announce(&mut self, line: &str) {
         self.note(line);
         self.stream(line);
@@ -483,7 +496,7 @@ impl WorkerConfig {
     }
 }
 
-/// Cancel-safe.
+/// Returns the next signal; waits forever without `signals`. Cancel-safe.
 async fn next_signal(signals: &mut Option<Signals>) -> SignalEvent {
     match signals {
         Some(signals) => signals.next().await,

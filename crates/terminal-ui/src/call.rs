@@ -1,13 +1,18 @@
 //! Formats a tool call as one line, and its result as one line. Called by the worker of an agent; pure.
 
+use agent_team_protocol::request::PROPOSE_PLAN;
 use agent_team_protocol::text::visible_label;
 use serde_json::Value;
 
-/// The maximum number of characters that are shown of a call's arguments, and of the first line of its result.
+/// The maximum number of characters that a line shows of a call's arguments, or of the first line of its result.
 const SHOWN: usize = 120;
 
-/// Tools that change one file. Their other arguments are the text of the change, which the view shows as a diff.
+/// Tools that change one file. Besides the path, their arguments are the text of the change, which the view shows as a
+/// diff.
 const CHANGES: [&str; 2] = ["edit", "write"];
+
+/// The calls whose text the view shows as an answer or a plan, each with the argument that contains this text.
+const TEXTS: [(&str, &str); 2] = [("finish", "answer"), (PROPOSE_PLAN, "text")];
 
 /// The line for a call. `input`: its arguments as JSON.
 pub fn header(tool: &str, input: &str) -> String {
@@ -16,6 +21,18 @@ pub fn header(tool: &str, input: &str) -> String {
         && let Some(path) = input["path"].as_str()
     {
         return format!("● {tool} {}", visible_label(path, SHOWN));
+    }
+    if let Some((_, text)) = TEXTS.iter().find(|(name, _)| *name == tool)
+        && let Ok(Value::Object(mut arguments)) = serde_json::from_str(input)
+        && arguments.remove(*text).is_some()
+    {
+        return match arguments.is_empty() {
+            true => format!("● {tool}"),
+            false => format!(
+                "● {}",
+                with_arguments(tool, &Value::Object(arguments).to_string())
+            ),
+        };
     }
     format!("● {}", with_arguments(tool, input))
 }
@@ -29,7 +46,7 @@ pub fn with_arguments(tool: &str, input: &str) -> String {
                 None => format!("{name}: {value}"),
             };
             let mut arguments: Vec<String> = arguments.into_iter().map(argument).collect();
-            // Short arguments usually identify the object of the call, so show them first; long ones may be cut.
+            // Short arguments usually identify the object of the call, so show them first; long arguments may be cut.
             arguments.sort_by_key(String::len);
             arguments.join(", ")
         }
@@ -42,7 +59,7 @@ pub fn with_arguments(tool: &str, input: &str) -> String {
 pub fn first_line(text: &str, failed: bool) -> String {
     let mut lines = text.lines().map(str::trim);
     let first = lines.find(|line| !line.is_empty()).unwrap_or("done");
-    // Tabs would be shown as escapes.
+    // Replace tabs: the view would show them as escapes.
     let first = first.replace('\t', "  ");
     let sign = if failed { "✗" } else { "⎿" };
     let mut line = format!("  {sign} {}", visible_label(&first, SHOWN));
@@ -76,6 +93,16 @@ mod tests {
     }
 
     #[test]
+    fn a_text_shown_elsewhere_is_not_in_the_line_of_its_call() {
+        let plan = r###"{"text": "## Plan\n1. Read"}"###;
+        assert_eq!(header("propose_plan", plan), "● propose_plan");
+        assert_eq!(header("finish", r#"{"answer": "It works."}"#), "● finish");
+        let forced = r#"{"answer": "It works.", "force": true}"#;
+        assert_eq!(header("finish", forced), "● finish(force: true)");
+        assert_eq!(header("finish", "{\"answer\""), "● finish({\"answer\")");
+    }
+
+    #[test]
     fn a_short_result_is_shown_completely() {
         assert!(!has_more("\n  done\n\n"));
         assert!(!has_more(""));
@@ -84,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_arguments_are_shown_first_and_all_on_one_line() {
+    fn all_arguments_are_on_one_line_short_ones_first() {
         let input = r#"{"content": "//! A\ntest.", "path": "a.rs"}"#;
         assert_eq!(
             with_arguments("write", input),

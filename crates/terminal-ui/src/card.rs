@@ -31,10 +31,10 @@ use crate::style::{SemanticColour, Style};
 const SIDES: usize = 4;
 
 /// The columns of the bottom border that are not available to the directory.
-const BORDER: usize = 36;
+const DIRECTORY_MARGIN: usize = 36;
 
 /// The largest number of characters of a call in the one-line form of its request.
-const NAMED: usize = 80;
+const CALL_WIDTH: usize = 80;
 
 /// The end of the reason of a request that no rule decides. The card omits this reason.
 const USUAL_REASON: &str = ": no rule allows it";
@@ -82,7 +82,7 @@ impl Card {
                 number,
                 text: text("text").unwrap_or_default().trim_end().to_owned(),
             },
-            // Only for built-in tools: an MCP tool could change something that the diff does not show.
+            // `changed_paths` knows only built-in tools: an MCP tool could change files that the diff does not show.
             (None, Some(diff), Some(path)) => Content::Change {
                 tool: view.tool.clone(),
                 path,
@@ -97,7 +97,7 @@ impl Card {
                 arguments: arguments(&view.tool, &input),
             },
         };
-        let has_news = |why: &&String| {
+        let is_shown = |why: &&String| {
             !why.ends_with(USUAL_REASON)
                 && (view.warnings.is_empty() || !why.ends_with("no sandbox"))
         };
@@ -106,7 +106,7 @@ impl Card {
             member: view.member.clone(),
             content,
             warnings: view.warnings.clone(),
-            reasons: view.why.iter().filter(has_news).cloned().collect(),
+            reasons: view.why.iter().filter(is_shown).cloned().collect(),
             directory: view.directory.display().to_string(),
         }
     }
@@ -179,15 +179,15 @@ impl Card {
             return false;
         }
         let directory = Line::of(Style::DIM, &border_text(&self.directory));
-        directory.width() + BORDER <= columns
+        directory.width() + DIRECTORY_MARGIN <= columns
     }
 
     /// All rows inside the frame of a card with this width. Never empty.
     pub(crate) fn rows(&self, columns: usize) -> Vec<Line> {
         let columns = columns.saturating_sub(SIDES).max(4);
         let mut rows = Vec::new();
-        let mut row = |sign: &str, of: Style, text: &Line| {
-            rows.extend(text.beside(&Line::of(of, &format!("{sign} ")), columns));
+        let mut row = |sign: &str, style: Style, text: &Line| {
+            rows.extend(text.beside(&Line::of(style, &format!("{sign} ")), columns));
         };
         let bad = Style::of(SemanticColour::Failure).bold();
         for warning in &self.warnings {
@@ -294,13 +294,13 @@ impl Card {
     }
 
     /// The request and its call, on one line.
-    pub(crate) fn name(&self) -> String {
+    pub(crate) fn one_line(&self) -> String {
         let call = match &self.content {
             Content::Plan { number, .. } => format!("plan {number}"),
             Content::Change { tool, path, .. } => format!("{tool} {path}"),
             Content::Call { summary, .. } => summary.clone(),
         };
-        format!("{} {}", self.request, visible_label(&call, NAMED))
+        format!("{} {}", self.request, visible_label(&call, CALL_WIDTH))
     }
 
     /// The change with its size, on one line: `edit src/lib.rs (+1 −1)`. `None`: the request is not about a change.
@@ -309,15 +309,15 @@ impl Card {
             return None;
         };
         let size = diff.size();
-        Some(format!("{tool} {} {size}", visible_label(path, NAMED)))
+        Some(format!("{tool} {} {size}", visible_label(path, CALL_WIDTH)))
     }
 
     /// The line that replaces the card of a decided request. `own`: the decision that was made in this terminal.
     pub(crate) fn folded(&self, decided: &Decided, own: Option<&Decision>) -> Line {
         let is_plan = matches!(self.content, Content::Plan { .. });
-        let name = self.name();
+        let name = self.one_line();
         let line = |status: Status, text: String| Line::of(Style::of(status.into()), &text);
-        let none = |what: &str| Line::of(Style::DIM, &format!("– {name}: {what}"));
+        let undecided = |what: &str| Line::of(Style::DIM, &format!("– {name}: {what}"));
         match decided {
             Decided::Allowed { by, scope } => {
                 let by = by.as_ref().or(own.map(|_| &Party::User)).map(by_whom);
@@ -347,7 +347,7 @@ impl Card {
             Decided::Denied {
                 by: Party::System,
                 reason,
-            } => none(&format!("expired, {reason}")),
+            } => undecided(&format!("expired, {reason}")),
             Decided::Denied { by, reason } => {
                 let what = if is_plan { "sent back" } else { "denied" };
                 let reason = match reason.as_str() {
@@ -357,8 +357,8 @@ impl Card {
                 let by = by_whom(by);
                 line(Status::Failure, format!("✗ {name}: {what}{by}{reason}"))
             }
-            Decided::Over => none("withdrawn"),
-            Decided::Unknown => none("no longer pending"),
+            Decided::Over => undecided("withdrawn"),
+            Decided::Unknown => undecided("no longer pending"),
         }
     }
 }

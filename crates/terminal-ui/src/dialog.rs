@@ -59,6 +59,8 @@ pub struct Dialog {
     /// The channel that a decision reports.
     via: Channel,
     shown: ShownRows,
+    /// The user has pressed a key that allows the request before its end was visible.
+    is_early: bool,
     /// The reason of a denial, while it is typed.
     reason: Option<Editor>,
 }
@@ -67,7 +69,7 @@ pub struct Dialog {
 #[derive(Debug)]
 pub enum KeyEffect {
     Decided(DecideRequest),
-    /// Postponed: the request stays pending.
+    /// The user postponed the request, which stays pending.
     Later,
     /// The key has no meaning, came too early to be an answer, or only changes what is shown.
     Nothing,
@@ -81,9 +83,8 @@ pub struct Screen {
     pub cursor: (usize, usize),
 }
 
-/// Where the parts of a dialog are.
+/// The number of rows inside the frame, and whether the frame has a bottom border.
 struct Layout {
-    /// The number of rows inside the frame.
     height: usize,
     has_bottom: bool,
 }
@@ -105,6 +106,7 @@ impl Dialog {
             offers: offers.take(OFFERS).collect(),
             shown: ShownRows::default(),
             reason: None,
+            is_early: false,
         }
     }
 
@@ -114,7 +116,7 @@ impl Dialog {
 
     /// The request and its call, on one line.
     pub fn name(&self) -> String {
-        self.card.name()
+        self.card.one_line()
     }
 
     /// The change with its size, on one line. `None`: the request is not about a change.
@@ -237,7 +239,7 @@ impl Dialog {
         self.shown = ShownRows::default();
     }
 
-    /// Whether a reason is being typed: every key belongs to its text.
+    /// Whether the user is typing a reason. Each key is then a part of the reason.
     pub fn is_typing(&self) -> bool {
         self.reason.is_some()
     }
@@ -289,6 +291,10 @@ impl Dialog {
                     }),
                     None => KeyEffect::Nothing,
                 }
+            }
+            Key::Char('y' | '1'..='9') => {
+                self.is_early = true;
+                KeyEffect::Nothing
             }
             Key::Char('n') => self.decided(Decision::Deny {
                 reason: String::new(),
@@ -343,7 +349,11 @@ impl Dialog {
                 keys.push((number.to_string(), label, before));
             }
         } else {
-            keys.push(("^O".to_owned(), "read on".to_owned(), ""));
+            let what = match self.is_early {
+                true => "read to the end before you allow it",
+                false => "read on",
+            };
+            keys.push(("^O".to_owned(), what.to_owned(), ""));
         }
         let (no, because) = match self.is_plan {
             true => ("send back", "send back, because…"),
@@ -465,7 +475,8 @@ mod tests {
         lines.iter().map(Line::text).collect()
     }
 
-    /// The decision of a key that is pressed `quiet` after the whole request was shown; `None`: before that.
+    /// The decision of a key that is pressed `quiet` after the whole request was shown; `None`: the key is pressed
+    /// before the request was shown.
     fn decision(key: &Key, quiet: Option<Duration>) -> Option<Decision> {
         let (mut dialog, start) = (Dialog::of(view(), Channel::Pane), Instant::now());
         if quiet.is_some() {
@@ -523,7 +534,7 @@ mod tests {
             assert_eq!(decided, last, "page {page}");
             dialog.press(&Key::Control('o'), true, now);
         }
-        // Another width wraps the text differently, so it must be shown again.
+        // Another width wraps the text differently, so all rows must be shown again.
         shown(&mut dialog, 40, 7, now);
         assert!(matches!(
             dialog.press(&Y, true, now + QUIET),

@@ -8,7 +8,7 @@ use similar::{ChangeTag, TextDiff};
 use crate::line::Line;
 use crate::style::{SemanticColour, Style};
 
-/// The fewest columns that have room for line numbers.
+/// The minimum number of columns that leaves room for line numbers.
 const NUMBERED_MIN: usize = 30;
 
 /// The longest line, in bytes, whose changed words are marked.
@@ -17,7 +17,7 @@ const MARKED_MAX: usize = 400;
 /// The name in a header for a file that does not exist.
 const NO_FILE: &str = "/dev/null";
 
-/// The least similarity of two lines whose changed words are marked.
+/// The minimum similarity of two lines whose changed words are marked.
 const SIMILAR: f32 = 0.5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,7 +192,7 @@ impl Diff {
         let mut rows = Vec::new();
         for line in &self.lines {
             let (sign, style) = match line.kind {
-                // Without a number, a blank would mean that the row continues the line before.
+                // Without a number, a blank would mean that the row continues the previous line.
                 Kind::Kept if digits == 0 => ("=", Style::DIM),
                 Kind::Kept => (" ", Style::PLAIN),
                 Kind::Removed => ("-", Style::of(SemanticColour::Removed)),
@@ -245,6 +245,35 @@ fn hunk(line: &str) -> Option<(Side, Side)> {
         })
     };
     Some((side(old)?, side(new)?))
+}
+
+/// The number of lines of the diff at the start of `lines`, from the header of its first file to the end of its last
+/// hunk. 0: a diff does not start here. Only the numbers in the header of a hunk show its end: the text that follows can
+/// look like lines of the hunk.
+pub(crate) fn length(lines: &[&str]) -> usize {
+    let mut end = 0;
+    while Header::of(&lines[end..]).is_some() {
+        let mut at = end + 2;
+        while let Some((mut old, mut new)) = lines.get(at).and_then(|line| hunk(line)) {
+            at += 1;
+            for line in &lines[at..] {
+                let is_open = old.rest > 0 || new.rest > 0;
+                match line.chars().next() {
+                    Some('-') if is_open => _ = old.next(),
+                    Some('+') if is_open => _ = new.next(),
+                    Some(' ') | None if is_open => _ = (old.next(), new.next()),
+                    Some('\\') => {}
+                    _ => break,
+                }
+                at += 1;
+            }
+            end = at;
+        }
+        if end < at {
+            break;
+        }
+    }
+    end
 }
 
 /// The lines with their styles. The first line of removed lines is compared with the first line of the added lines that
@@ -364,6 +393,32 @@ mod tests {
         assert_eq!((diff.size(), diff.file), ("(+2 −2)".to_owned(), None));
         let removed = Diff::of("--- a/x\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n");
         assert_eq!(removed.size(), "(removed, −1)");
+    }
+
+    #[test]
+    fn a_diff_ends_with_its_last_hunk() {
+        let length = |text: &str| length(&text.split_terminator('\n').collect::<Vec<_>>());
+        let one = "--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n-a\n+b\n\\ No newline at end of file\n c\n";
+        let result = "  ⎿ x is edited.\n- not a removed line\n";
+        assert_eq!(length(&format!("{one}{result}")), 7);
+        assert_eq!(
+            length(&format!("{one}@@ -9 +9 @@\n--- a/y\n+++ b/y\n{result}")),
+            10
+        );
+        assert_eq!(length(&format!("{one}{one}{result}")), 14);
+        assert_eq!(
+            length(&format!("{one}--- a/y\n+++ b/y\n{result}")),
+            7,
+            "no hunk"
+        );
+        assert_eq!(
+            length("--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n-a\n"),
+            4,
+            "it was cut"
+        );
+        for text in ["", "--- a/x\n", "@@ -1 +1 @@\n-a\n+b\n", result] {
+            assert_eq!(length(text), 0, "{text}");
+        }
     }
 
     #[test]

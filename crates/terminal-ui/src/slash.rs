@@ -4,7 +4,7 @@
 //! three things: free text needs no quotes, arguments have defaults such as this member's name, and `/plan` and `/team`
 //! are short for other verbs.
 
-use agent_team_protocol::MemberName;
+use agent_team_protocol::{MemberName, TaskId};
 
 use crate::menu::Candidate;
 
@@ -185,6 +185,14 @@ pub(crate) fn read(text: &str, member: &MemberName, kind: PromptKind) -> Option<
     })
 }
 
+/// The id of a task, in one of the forms that the command line accepts: `T-9`, `t9`.
+fn task_id(text: &str) -> Option<TaskId> {
+    let number = text.strip_prefix(['T', 't'])?;
+    format!("T-{}", number.strip_prefix('-').unwrap_or(number))
+        .parse()
+        .ok()
+}
+
 /// Returns the task that `/task` adds; `None` for its other verbs, and for `add` in the syntax of the command line.
 fn new_task(rest: &str, kind: PromptKind) -> Option<Slash> {
     let (first, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
@@ -197,6 +205,11 @@ fn new_task(rest: &str, kind: PromptKind) -> Option<Slash> {
     };
     if text.is_empty() {
         return None;
+    }
+    // A task with this command would only fail.
+    if let (PromptKind::Shell, Some(task)) = (kind, task_id(text)) {
+        let why = format!("there is no command {text}; show the task with /task show {task}");
+        return Some(Slash::Wrong(why));
     }
     Some(match kind {
         PromptKind::Shell => Slash::Task(text.to_owned()),
@@ -341,6 +354,12 @@ mod tests {
             assert_eq!(
                 shell(text),
                 Some(Slash::Task("cargo test".into())),
+                "{text}"
+            );
+        }
+        for text in ["/task T-9", "/task t9"] {
+            assert!(
+                matches!(shell(text), Some(Slash::Wrong(why)) if why.ends_with("/task show T-9")),
                 "{text}"
             );
         }

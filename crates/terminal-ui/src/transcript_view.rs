@@ -40,7 +40,7 @@ use crate::canvas::Canvas;
 use crate::complete::Names;
 use crate::custom_command::{self, CustomCommand};
 use crate::dialog::{Dialog, KeyEffect, Screen};
-use crate::diff::Diff;
+use crate::diff::{self, Diff};
 use crate::keys::Key;
 use crate::line::Line;
 use crate::log::LineStyles;
@@ -56,7 +56,7 @@ const WAITING_MAX: usize = 4_000;
 /// dropped.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
-/// The longest line of a thought in bytes; longer ones are split.
+/// The longest line of a thought in bytes; longer lines are split.
 const THOUGHT_MAX: usize = 4 << 10;
 
 /// The terminal's size before it is known.
@@ -198,7 +198,7 @@ impl TranscriptView {
         self.prompt.editor.remember(before);
     }
 
-    /// Sets how to leave a terminal that ^C does not leave. `None`: the second ^C leaves.
+    /// Sets the hint that the first ^C shows, for a terminal that ^C does not leave. `None`: the second ^C leaves.
     pub fn set_how_to_leave(&mut self, how: Option<&'static str>) {
         self.prompt.set_how_to_leave(how);
     }
@@ -350,8 +350,22 @@ impl TranscriptView {
         };
         let columns = self.columns();
         let mut styles = LineStyles::default();
-        for line in text.lines().filter(|line| !is_about_request(line)) {
-            self.finish(styles.style(line, is_markdown).wrapped(columns, 2));
+        let lines = text.split_terminator('\n');
+        let lines: Vec<&str> = lines.filter(|line| !is_about_request(line)).collect();
+        let mut at = 0;
+        while at < lines.len() {
+            let length = if is_markdown {
+                diff::length(&lines[at..])
+            } else {
+                0
+            };
+            if length > 0 {
+                self.finish(Diff::of(&lines[at..at + length].join("\n")).rows(columns));
+                at += length;
+                continue;
+            }
+            self.finish(styles.style(lines[at], is_markdown).wrapped(columns, 2));
+            at += 1;
         }
     }
 
@@ -404,7 +418,7 @@ impl TranscriptView {
         if let (Some(change), Some(diff)) = (self.allowed_change.take(), diff) {
             let header = format!("● {change}");
             self.lines(Tone::Runtime, &header);
-            return self.folded.add(header, &format!("{diff}\n{all}"));
+            return self.folded.add(header, Some(diff), all);
         }
         if let Some(header) = &header {
             self.lines(Tone::Runtime, header);
@@ -420,7 +434,7 @@ impl TranscriptView {
         self.lines(tone, first_line);
         if call::has_more(all) {
             let header = header.unwrap_or_else(|| "● a call that started earlier".into());
-            self.folded.add(header, all);
+            self.folded.add(header, None, all);
         }
     }
 
@@ -566,13 +580,19 @@ impl TranscriptView {
         } else {
             "no older call is stored"
         };
-        let (header, all) = match self.folded.open() {
-            None => return self.lines(Tone::Dim, none),
-            Some((call, 0)) => (call.header.clone(), call.all.clone()),
-            Some((call, newer)) => (format!("{} · {newer} back", call.header), call.all.clone()),
+        let Some((call, newer)) = self.folded.open() else {
+            return self.lines(Tone::Dim, none);
+        };
+        let (diff, result) = (call.diff.clone(), call.result.clone());
+        let header = match newer {
+            0 => call.header.clone(),
+            newer => format!("{} · {newer} back", call.header),
         };
         self.lines(Tone::Runtime, &header);
-        self.lines(Tone::Dim, &all);
+        if let Some(diff) = diff {
+            self.lines(Tone::Diff, &diff);
+        }
+        self.lines(Tone::Dim, &result);
     }
 
     /// The time of the next paint; `None` if nothing has changed and nothing is animated.

@@ -1,9 +1,9 @@
 //! A minimal terminal parser. Called by the command engine and the tools, whose results and logs are plain text, and by
 //! the pane, which must know whether a line of the runtime can be inserted at the current position.
 //!
-//! It neither draws nor keeps a screen: the text of a full-screen program appears in the fragments that it printed.
+//! The parser neither draws nor keeps a screen: all output of a program on the alternate screen becomes one line.
 
-/// The number of parameter bytes of a control sequence that are kept; no mode that we track has longer ones.
+/// The number of parameter bytes of a control sequence that are kept; no mode that this parser tracks has longer ones.
 const PARAMETERS_MAX: usize = 32;
 
 /// Splits a stream of bytes into printed text, control characters and control sequences.
@@ -35,6 +35,22 @@ enum Token<'a> {
         parameters: &'a [u8],
         last: u8,
     },
+}
+
+impl Token<'_> {
+    /// Whether this token switches to the alternate screen, or back.
+    fn alternate_screen(&self) -> Option<bool> {
+        let Token::Sequence {
+            parameters,
+            last: last @ (b'h' | b'l'),
+        } = self
+        else {
+            return None;
+        };
+        let mut modes = parameters.strip_prefix(b"?")?.split(|&byte| byte == b';');
+        let switches = modes.any(|mode| matches!(mode, b"47" | b"1047" | b"1049"));
+        switches.then_some(*last == b'h')
+    }
 }
 
 impl Parser {
@@ -78,24 +94,37 @@ impl Parser {
 }
 
 /// Converts a program's output to plain text: no escape sequences, and no control characters except newline and tab.
-/// Text that a lone carriage return would overwrite is kept on its own line.
+/// Text that a lone carriage return would overwrite is kept on its own line. The output on the alternate screen, such
+/// as that of an editor or a pager, becomes one line.
 #[derive(Debug, Default)]
 pub struct Plain {
     parser: Parser,
     /// The beginning of an incomplete UTF-8 character.
     partial: Vec<u8>,
-    /// The last byte was a carriage return; the next byte decides its meaning.
+    /// Whether the last byte was a carriage return; the next byte decides its meaning.
     returned: bool,
-    /// The current line is not empty.
+    /// Whether the current line is not empty.
     written: bool,
+    alternate_screen: bool,
 }
+
+/// The line that replaces all output on the alternate screen.
+const FULL_SCREEN: &str = "… full-screen output";
 
 impl Plain {
     /// Appends the plain text of `bytes` to `out`.
     pub fn feed(&mut self, bytes: &[u8], out: &mut String) {
         let from = out.len();
         for &byte in bytes {
-            match self.parser.feed(byte) {
+            let token = self.parser.feed(byte);
+            let switched = token.as_ref().and_then(Token::alternate_screen);
+            match token {
+                Some(Token::Sequence { .. }) => {
+                    if let Some(is_alternate) = switched {
+                        self.switch_screen(is_alternate, out);
+                    }
+                }
+                _ if self.alternate_screen => {}
                 Some(Token::Print(byte)) => {
                     if std::mem::take(&mut self.returned) && self.written {
                         self.end_line(out);
@@ -116,9 +145,21 @@ impl Plain {
                 Some(Token::Control(0x08)) if out.len() > from && !out.ends_with('\n') => {
                     out.pop();
                 }
-                Some(Token::Control(_) | Token::Sequence { .. }) | None => {}
+                Some(Token::Control(_)) | None => {}
             }
         }
+    }
+
+    fn switch_screen(&mut self, is_alternate: bool, out: &mut String) {
+        if is_alternate && !self.alternate_screen {
+            self.returned = false;
+            if std::mem::take(&mut self.written) {
+                self.end_line(out);
+            }
+            out.push_str(FULL_SCREEN);
+            out.push('\n');
+        }
+        self.alternate_screen = is_alternate;
     }
 
     fn end_line(&mut self, out: &mut String) {
@@ -183,24 +224,17 @@ impl Position {
                     };
                 }
                 Some(Token::Control(b'\n' | b'\r')) => self.in_line = false,
-                Some(Token::Sequence {
-                    parameters,
-                    last: last @ (b'h' | b'l'),
-                }) => {
-                    if let Some(modes) = parameters.strip_prefix(b"?")
-                        && modes
-                            .split(|&byte| byte == b';')
-                            .any(|mode| matches!(mode, b"47" | b"1047" | b"1049"))
-                    {
-                        self.alternate_screen = last == b'h';
+                Some(token) => {
+                    if let Some(is_alternate) = token.alternate_screen() {
+                        self.alternate_screen = is_alternate;
                     }
                 }
-                Some(Token::Control(_) | Token::Sequence { .. }) | None => {}
+                None => {}
             }
         }
     }
 
-    /// Returns whether the output is between two characters, so that other text may follow.
+    /// Returns whether the last byte of the output completes a character or a sequence, so that other text may follow.
     pub fn between_characters(&self) -> bool {
         self.continuation == 0 && self.parser.state == State::Ground
     }
@@ -269,6 +303,19 @@ mod tests {
     #[test]
     fn overstruck_text_keeps_its_last_layer() {
         assert_eq!(plain(&[b"N\x08NA\x08A\n\x08x"]), "NA\nx");
+    }
+
+    #[test]
+    fn a_full_screen_program_becomes_one_line() {
+        let pager = b"$ less\r\nsee\x1b[?1049h\x1b[Hpage 1\r\n\x08~\x1b[?25l:\xc3\x1b[?10";
+        assert_eq!(
+            plain(&[pager, b"49lquit\r\n"]),
+            "$ less\nsee\n… full-screen output\nquit\n"
+        );
+        assert_eq!(
+            plain(&[b"\x1b[?1049;25h~\r\nkilled"]),
+            "… full-screen output\n"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use crate::external::installed;
 
 pub(crate) struct Agent {
-    /// The word of its engine, which is the name of its program.
+    /// The word of the agent's engine, which is also the name of its program.
     pub(super) word: &'static str,
     pub(super) name: &'static str,
     fake: &'static str,
@@ -22,16 +22,24 @@ pub(crate) struct Agent {
     pub(super) processes: usize,
     /// The tokens that it reports for a task.
     pub(super) tokens: u64,
-    /// What its dialog shows, and the keys that allow and deny.
+    /// The text of its dialog, and the keys that allow and deny.
     pub(super) dialog: &'static str,
     pub(super) allows: &'static str,
     pub(super) denies: &'static str,
-    /// What it answers to `ping`.
+    /// Its answer to `ping`.
     pub(super) pong: &'static str,
     /// Its text about a denied call.
     pub(super) denied: &'static str,
-    /// The reason of a denial reaches it in the same turn.
+    /// The reason of a denial reaches the agent in the same turn.
     pub(super) takes_reason: bool,
+    /// The agent opens no session before its dialogs at the start are answered.
+    pub(super) waits_for_dialogs: bool,
+    /// The end of the variable with which its fake opens no session.
+    pub(super) silent: &'static str,
+    /// The fields of its messages without which the worker cannot follow the agent.
+    pub(super) fields: &'static [&'static str],
+    /// Its other program, which speaks the Agent Client Protocol.
+    pub(super) adapter: Option<&'static str>,
 }
 
 pub(super) const CLAUDE: Agent = Agent {
@@ -50,6 +58,10 @@ pub(super) const CLAUDE: Agent = Agent {
     pong: "pong in mode default",
     denied: "denied: Not permitted",
     takes_reason: true,
+    waits_for_dialogs: true,
+    silent: "DIALOG",
+    fields: &["hook_event_name", "prompt", "tool_name", "tool_use_id"],
+    adapter: Some("claude-agent-acp"),
 };
 
 pub(super) const CODEX: Agent = Agent {
@@ -68,6 +80,10 @@ pub(super) const CODEX: Agent = Agent {
     pong: "pong with readOnly, on-request",
     denied: "rejected by user",
     takes_reason: false,
+    waits_for_dialogs: false,
+    silent: "MUTE",
+    fields: &["threadId", "turn", "item"],
+    adapter: Some("codex-acp"),
 };
 
 pub(super) const OPENCODE: Agent = Agent {
@@ -86,6 +102,10 @@ pub(super) const OPENCODE: Agent = Agent {
     pong: "pong with ask and the rules",
     denied: "with the following feedback",
     takes_reason: true,
+    waits_for_dialogs: false,
+    silent: "MUTE",
+    fields: &["permission"],
+    adapter: None,
 };
 
 pub(super) const QWEN: Agent = Agent {
@@ -104,7 +124,26 @@ pub(super) const QWEN: Agent = Agent {
     pong: "pong in mode default",
     denied: "denied: Not permitted",
     takes_reason: true,
+    waits_for_dialogs: true,
+    silent: "DIALOG",
+    fields: &["hook_event_name", "prompt", "tool_name", "request_id"],
+    adapter: None,
 };
+
+impl Agent {
+    /// The engine of its members.
+    pub(super) fn engine(&self) -> String {
+        format!("{:?}", self.word)
+    }
+}
+
+/// The bytes that the terminal sends for a key of tmux.
+pub(super) fn typed(key: &'static str) -> &'static str {
+    match key {
+        "Escape" => "\x1b",
+        key => key,
+    }
+}
 
 /// A team of the member ada, whose agent is a fake.
 pub(super) struct Team {
@@ -114,18 +153,17 @@ pub(super) struct Team {
 }
 
 impl Team {
-    /// With these lines at the end of the team file.
+    /// Creates a team whose file ends with these lines.
     pub(super) fn new(agent: &'static Agent, placement: &str, lines: &str) -> Self {
         Self::with(agent, placement, "", lines)
     }
 
-    /// With more variables in `env` of the member: `NAME = "value", `.
+    /// Creates a team with more variables in `env` of the member: `NAME = "value", `.
     pub(super) fn with(agent: &'static Agent, placement: &str, env: &str, lines: &str) -> Self {
-        let engine = format!("{{ terminal = {:?} }}", agent.word);
-        Self::of(agent, placement, &engine, env, lines)
+        Self::of(agent, placement, &agent.engine(), env, lines)
     }
 
-    /// With another engine.
+    /// Creates a team with another engine.
     pub(super) fn of(
         agent: &'static Agent,
         placement: &str,
@@ -141,7 +179,7 @@ impl Team {
             "mode = \"manual\"\n[panes]\nplacement = \"{placement}\"\n[[member]]\nname = \"ada\"\nengine = {engine}\n\
              env = {{ {env}{beginning}_SESSIONS = {sessions:?}, FAKE_ACP_SESSIONS = {sessions:?} }}\n{lines}"
         ));
-        // The variables of an agent in which the team is started reach no other agent.
+        // A team can be started inside an agent. The variables of this agent must reach no other agent.
         rig.set("CLAUDECODE", "1");
         Self {
             rig,
@@ -152,7 +190,12 @@ impl Team {
 
     /// Starts the team; returns ada's pane, once it shows the interface.
     pub(super) async fn pane(&self) -> String {
-        self.rig.ok(["up", "--detach"]).await;
+        self.pane_after(["up", "--detach"]).await
+    }
+
+    /// Starts the team with this command; returns ada's pane, once it shows the interface.
+    pub(super) async fn pane_after<const N: usize>(&self, up: [&str; N]) -> String {
+        self.rig.ok(up).await;
         let (_, pane) = self.rig.until_in_pane("ada").await;
         let tmux = self.rig.tmux();
         tmux.until_shown(&pane, "Welcome to the fake").await;
@@ -187,11 +230,16 @@ impl Team {
 
     /// The number of conversations that were stored.
     pub(super) fn conversations(&self) -> usize {
+        self.conversation_files().len()
+    }
+
+    /// The files of the conversations.
+    pub(super) fn conversation_files(&self) -> Vec<std::path::PathBuf> {
         let files = std::fs::read_dir(self.programs.path()).expect("a directory");
-        let files = files.flatten().map(|file| file.file_name());
+        let files = files.flatten().map(|file| file.path());
         files
-            .filter(|name| name.to_string_lossy().ends_with(self.agent.ending))
-            .count()
+            .filter(|path| path.to_string_lossy().ends_with(self.agent.ending))
+            .collect()
     }
 
     /// The files that the worker has created for the agent.

@@ -9,11 +9,11 @@ use crate::external::until_logged;
 use crate::reopen::assert_same_worker;
 
 #[tokio::test]
-async fn the_word_of_the_agent_selects_its_protocol_in_a_pane() {
+async fn the_acp_word_opens_no_terminal_interface() {
     if !tmux::is_here() {
         return;
     }
-    let team = Team::of(&CLAUDE, "tmux", "\"claude\"", "", "");
+    let team = Team::of(&CLAUDE, "tmux", "\"claude-acp\"", "", "");
     let rig = &team.rig;
     rig.ok(["up", "--detach"]).await;
     rig.until_in_pane("ada").await;
@@ -88,7 +88,7 @@ async fn a_program_that_ends_at_its_start_holds_its_member() {
 }
 
 #[tokio::test]
-async fn a_cleared_conversation_is_the_one_that_is_resumed() {
+async fn the_conversation_after_a_clear_is_resumed() {
     let team = Team::new(&CLAUDE, "headless", "");
     let rig = &team.rig;
     rig.ok(["up", "--detach"]).await;

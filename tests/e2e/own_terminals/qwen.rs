@@ -161,7 +161,7 @@ async fn a_question_of_qwen_is_answered_in_its_pane() {
 }
 
 #[tokio::test]
-async fn a_cleared_conversation_of_qwen_is_the_one_that_is_resumed() {
+async fn the_conversation_of_qwen_after_a_clear_is_resumed() {
     let team = Team::new(&QWEN, "headless", "");
     let rig = &team.rig;
     rig.ok(["up", "--detach"]).await;
@@ -190,7 +190,7 @@ async fn qwen_without_its_output_is_restarted() {
     let rig = &team.rig;
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "ada", "hang up"]).await;
-    until_logged(rig, "it no longer reports its events").await;
+    until_logged(rig, "Qwen Code has closed its event pipe").await;
     rig.ok(["send", "ada", "ping"]).await;
     team.until_pongs(1).await;
     assert_eq!(team.conversations(), 1);
@@ -199,22 +199,19 @@ async fn qwen_without_its_output_is_restarted() {
 #[tokio::test]
 async fn an_unusable_qwen_holds_its_member() {
     for (env, why) in [
+        ("FAKE_QWEN_VERSION=0.1.0", "version 0.1.0 is too old"),
         (
-            "FAKE_QWEN_VERSION = \"0.1.0\", ",
-            "version 0.1.0 is too old",
-        ),
-        (
-            "FAKE_QWEN_EXIT = \"Invalid API key\", ",
+            "FAKE_QWEN_EXIT=Invalid API key",
             "cannot use qwen: exit 1: Invalid API key",
         ),
         (
-            "QWEN_CODE_SYSTEM_DEFAULTS_PATH = \"/dev/null\", ",
+            "QWEN_CODE_SYSTEM_DEFAULTS_PATH=/dev/null",
             "cannot add hooks to /dev/null",
         ),
     ] {
-        let team = Team::with(&QWEN, "headless", env, "");
+        let team = Team::new(&QWEN, "headless", "");
         let rig = &team.rig;
-        rig.ok(["up", "--detach"]).await;
+        rig.ok(["up", "--detach", "--env", env]).await;
         let ada = rig.until_member_is("ada", MemberState::Held).await;
         assert!(ada.why.contains(why), "{}", ada.why);
         rig.ok(["down"]).await;

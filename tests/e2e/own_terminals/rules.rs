@@ -7,26 +7,6 @@ use agent_team_tests::{processes, tmux};
 use super::agents::{Agent, CLAUDE, CODEX, OPENCODE, QWEN, Team};
 use crate::external::{TASK, until_logged};
 
-/// One test for each agent and rule.
-macro_rules! rules {
-    ($($rule:ident),* $(,)?) => {
-        rules!(@ claude, CLAUDE, $($rule),*);
-        rules!(@ codex, CODEX, $($rule),*);
-        rules!(@ opencode, OPENCODE, $($rule),*);
-        rules!(@ qwen, QWEN, $($rule),*);
-    };
-    (@ $word:ident, $agent:ident, $($rule:ident),*) => {
-        mod $word {
-            $(
-                #[tokio::test]
-                async fn $rule() {
-                    super::$rule(&super::$agent).await;
-                }
-            )*
-        }
-    };
-}
-
 rules!(
     it_asks_and_completes_its_task,
     a_denied_call_does_not_run,
@@ -50,7 +30,7 @@ async fn it_asks_and_completes_its_task(agent: &'static Agent) {
     rig.ok(["up", "--detach"]).await;
     team.until_asked().await;
     let request = rig.ok(["requests", "show", "P-1"]).await.stdout;
-    assert!(request.contains("echo made > made.txt"), "{request}");
+    assert!(request.contains("echo made >> made.txt"), "{request}");
     assert!(!request.contains("/bin/bash -lc"), "{request}");
     assert_eq!(rig.read("made.txt"), None);
     rig.ok(["requests", "allow", "P-1"]).await;
@@ -143,12 +123,14 @@ async fn messages_wake_it_and_join_its_turn(agent: &'static Agent) {
     let rig = &team.rig;
     rig.ok(["up", "--detach"]).await;
     rig.until_member_is("ada", MemberState::Idle).await;
-    rig.ok(["send", "ada", "ping"]).await;
+    let woken = rig.ok(["send", "ada", "ping"]).await;
+    assert_eq!(woken.stdout, "sent M-1 to ada\n");
     until_logged(rig, agent.pong).await;
     rig.until_member_is("ada", MemberState::Idle).await;
     rig.ok(["send", "ada", "be slow"]).await;
     rig.until_member_is("ada", MemberState::Working).await;
-    rig.ok(["send", "ada", "Use the other file."]).await;
+    let joined = rig.ok(["send", "ada", "Use the other file."]).await;
+    joined.assert_prints("to ada; it joins the turn of ada");
     until_logged(rig, "During the turn: ").await;
     rig.until_member("ada", |ada| {
         ada.unread == 0 && ada.state == MemberState::Idle
@@ -207,6 +189,8 @@ async fn a_killed_worker_resumes_its_conversation(agent: &'static Agent) {
     assert!(before.iter().all(|ended| !after.contains(ended)));
     assert_eq!(rig.read("made.txt"), None);
     assert_eq!(team.conversations(), 1);
+    let logs = rig.ok(["logs", "ada"]).await.stdout;
+    assert_eq!(logs.matches(agent.pong).count(), 2, "it still asks: {logs}");
 }
 
 async fn it_continues_under_a_restarted_supervisor(agent: &'static Agent) {
@@ -270,16 +254,24 @@ async fn doctor_shows_it(agent: &'static Agent) {
     let team = Team::new(agent, "headless", "");
     let document = team.rig.run(["doctor", "--clis", "--json"]).await.json();
     let clis = document["clis"].as_array().expect("a list");
-    let cli = clis.iter().find(|cli| cli["engine"] == agent.word);
+    let cli = clis
+        .iter()
+        .find(|cli| cli["own_terminal"]["engine"] == agent.word);
     let own = &cli.expect("it is installed")["own_terminal"];
-    let engine = format!("{{ terminal = {:?} }}", agent.word);
-    assert_eq!(own["engine"], engine);
     assert_eq!(own["version"], agent.version);
     let program = team.programs.path().join(agent.word);
     assert_eq!(own["program"], *program.to_string_lossy());
+    let has_own_status = ["claude", "codex"].contains(&agent.word);
+    let expected = if has_own_status { "logged_in" } else { "" };
+    assert_eq!(own["login"]["state"].as_str().unwrap_or_default(), expected);
+    assert_eq!(
+        (&own["message"], &own["resumes"]),
+        (&"joins the turn".into(), &true.into())
+    );
+    assert_ne!(own["unasked"], "");
     let line = format!(
-        "its own terminal interface with engine = {engine}: {}",
-        agent.version
+        "its own terminal interface with engine = {:?}: {}",
+        agent.word, agent.version
     );
     team.rig
         .run(["doctor", "--clis"])

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::client::{Events, Service};
-use crate::agents::{asking, greeting};
+use crate::agents::{greeting, rig_with_requests};
 
 /// A body with this message of the user.
 fn input(run: &str, text: &str) -> Value {
@@ -129,7 +129,7 @@ fn of_type<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
 
 /// A team that is up and whose member needs permission to write a file.
 async fn team(server: &FakeModelServer) -> Rig {
-    let rig = asking(server);
+    let rig = rig_with_requests(server);
     rig.ok(["up", "--detach"]).await;
     rig.until_member_is("lead", MemberState::Idle).await;
     rig
@@ -230,7 +230,7 @@ async fn ag_ui_run_continues_without_its_client() {
         assert_eq!(end["result"]["final_answer"], "The greeting is written.");
     }
     assert_eq!(rig.json(["goal", "show"]).await["run"], "R-1");
-    // Without a message, and with no run under way, the stream is the state of the team.
+    // Without a message, and without a run under way, the stream contains the state of the team.
     let idle = json!({"threadId": "t", "runId": "r9", "messages": []});
     let idle = run(&service, &idle).await;
     assert_eq!(idle.len(), 3, "{idle:?}");

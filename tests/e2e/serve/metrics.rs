@@ -1,4 +1,4 @@
-//! `/metrics`, read by a strict reader of the text format of Prometheus.
+//! Tests of `/metrics`. A strict parser checks the text format of Prometheus.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,36 +8,40 @@ use agent_team_tests::until;
 use serde_json::json;
 
 use super::client::Service;
-use crate::agents::asking;
+use crate::agents::rig_with_requests;
 use crate::teams::{headless, task};
 
 type Samples = BTreeMap<String, f64>;
 
-/// Reads a document and checks what Prometheus requires: a type and a help before the samples of each family, all
-/// samples of a family together, no sample twice, names and labels of the permitted form, cumulative buckets.
+/// Parses a document and checks the rules of Prometheus: each family has a help text and a type before its samples, and
+/// its samples are consecutive. No sample is repeated, names and labels have the permitted form, and buckets are
+/// cumulative.
 fn samples(text: &str) -> Samples {
     assert!(text.ends_with('\n'));
     let mut samples = Samples::new();
     let mut families: BTreeSet<String> = BTreeSet::new();
-    let (mut family, mut kind, mut helped) = (String::new(), String::new(), String::new());
+    let (mut family, mut kind, mut name_with_help) = (String::new(), String::new(), String::new());
     let mut bucket = (String::new(), 0.0);
     for line in text.lines() {
         if let Some(help) = line.strip_prefix("# HELP ") {
-            let (name, text) = help.split_once(' ').expect("a help");
+            let (name, text) = help.split_once(' ').expect("a help text");
             assert!(!text.is_empty(), "{line}");
-            helped = name.to_owned();
+            name_with_help = name.to_owned();
             continue;
         }
-        if let Some(typed) = line.strip_prefix("# TYPE ") {
-            let (name, typed) = typed.split_once(' ').expect("a type");
-            assert_eq!(name, helped);
+        if let Some(metric_type) = line.strip_prefix("# TYPE ") {
+            let (name, metric_type) = metric_type.split_once(' ').expect("a type");
+            assert_eq!(name, name_with_help);
             assert!(
                 families.insert(name.to_owned()),
-                "{name} is not in one piece"
+                "the samples of {name} are not consecutive"
             );
-            (family, kind) = (name.to_owned(), typed.to_owned());
-            assert!(["gauge", "counter", "histogram"].contains(&typed), "{line}");
-            assert_eq!(typed == "counter", name.ends_with("_total"), "{line}");
+            (family, kind) = (name.to_owned(), metric_type.to_owned());
+            assert!(
+                ["gauge", "counter", "histogram"].contains(&metric_type),
+                "{line}"
+            );
+            assert_eq!(metric_type == "counter", name.ends_with("_total"), "{line}");
             continue;
         }
         let (series, value) = line.rsplit_once(' ').expect("a sample");
@@ -56,11 +60,11 @@ fn samples(text: &str) -> Samples {
             "histogram" => {
                 let suffix = name.strip_prefix(family.as_str()).expect("the family");
                 assert!(["_bucket", "_sum", "_count"].contains(&suffix), "{line}");
-                let of = series.split("le=").next().unwrap().to_owned();
-                if suffix == "_bucket" && bucket.0 == of {
+                let labels = series.split("le=").next().unwrap().to_owned();
+                if suffix == "_bucket" && bucket.0 == labels {
                     assert!(value >= bucket.1, "{line}");
                 }
-                bucket = (of, value);
+                bucket = (labels, value);
             }
             _ => assert_eq!(name, family, "{line}"),
         }
@@ -81,12 +85,12 @@ fn samples(text: &str) -> Samples {
     samples
 }
 
-/// The value of a series whose name and labels contain all these parts.
+/// The value of the only series with this name whose labels contain all of `labels`.
 fn value(samples: &Samples, name: &str, labels: &[&str]) -> f64 {
-    let is = |series: &&String| {
+    let matches = |series: &&String| {
         series.split('{').next() == Some(name) && labels.iter().all(|label| series.contains(label))
     };
-    let found: Vec<_> = samples.keys().filter(is).collect();
+    let found: Vec<_> = samples.keys().filter(matches).collect();
     assert_eq!(found.len(), 1, "{name} {labels:?}: {samples:#?}");
     samples[found[0]]
 }
@@ -139,7 +143,7 @@ async fn metrics_count_tokens_and_waiting_members() {
     let write = Reply::call("write", json!({"path": "out.txt", "content": "x"}));
     let replies = [("lead", vec![write]), ("ada", Vec::new())];
     let server = FakeModelServer::start(by_model(replies)).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     rig.ok(["up", "Greet", "--detach"]).await;
     let service = Service::start(&rig, &[]).await;
     let samples = until("the request", async || {

@@ -7,7 +7,7 @@ use agent_team_tests::{Rig, until};
 use serde_json::{Value, json};
 
 use super::client::{Events, Service};
-use crate::agents::{asking, greeting, rig};
+use crate::agents::{greeting, rig, rig_with_requests};
 
 /// A body of this session with further fields.
 fn body(user: &str, session: &str, fields: Value) -> Value {
@@ -157,14 +157,15 @@ async fn a_nexau_session_runs_goals_and_survives_restarts() {
         expected.map(|(a, b)| (a.to_owned(), b.to_owned())).into()
     );
     assert!(frames.iter().any(|(id, _)| id.is_some()), "frames have ids");
-    // The run of each member ends before the last frame: its client would show it as active otherwise.
+    // The run of each member ends before the last frame: otherwise, the client would show the member as active.
     let end_of_ada = &frames[frames.len() - 2].1["envelope"];
     assert_eq!(end_of_ada["agent_id"], "ada");
     assert_eq!(end_of_ada["event"]["type"], "RUN_FINISHED");
     assert!(end_of_ada["event"]["thread_id"].is_string());
     assert_eq!(rig.read("greeting.txt").as_deref(), Some("hello\n"));
 
-    // The team is the session's: another user and another session see nothing, and neither name is a way to it.
+    // The team belongs to the session: another user or another session cannot read it, and cannot reach it by a similar
+    // name.
     for other in [query("u2", "s1"), query("u1", "s2"), query("u1s", "1")] {
         let tasks = service
             .get(&format!("/team/tasks?{other}"))
@@ -180,7 +181,7 @@ async fn a_nexau_session_runs_goals_and_survives_restarts() {
     let name = only_team(&rig).await;
     drop(service);
 
-    // The next service, after the end of this supervisor, has the same session.
+    // After the end of this supervisor, the next service has the same session.
     rig.ok(["supervisor", "stop"]).await;
     let service = Service::start(&rig, &["--sessions"]).await;
     let tasks = service
@@ -201,7 +202,7 @@ async fn a_nexau_session_runs_goals_and_survives_restarts() {
     );
     assert_eq!(only_team(&rig).await, name);
 
-    // The whole history, without the frames that the client has, and after a revision.
+    // Read the whole history, then the history after the frames that the client has, then the history after a revision.
     let target = format!("/team/subscribe?{own}");
     let mut stream = open(&service, "GET", &target, "", "").await;
     let all = self::frames(&mut stream, "s1").await;
@@ -224,7 +225,7 @@ async fn a_nexau_session_runs_goals_and_survives_restarts() {
 #[tokio::test]
 async fn a_nexau_run_continues_without_its_client() {
     let server = FakeModelServer::start(by_model(greeting())).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     let service = Service::start(&rig, &["--sessions"]).await;
     let goal = body("u1", "s1", json!({"message": "Greet the world"}));
     let mut stream = open(&service, "POST", "/team/stream", &goal.to_string(), "").await;
@@ -243,7 +244,7 @@ async fn a_nexau_run_continues_without_its_client() {
     let mates = service.get(&format!("/team/teammates?{own}")).await.json();
     let ada = json!({"agent_id": "ada", "role_name": "worker", "status": "running"});
     assert_eq!(mates, json!([ada]));
-    // A message while the run is under way.
+    // Send a message while the run is under way.
     let text = body(
         "u1",
         "s1",
@@ -254,7 +255,7 @@ async fn a_nexau_run_continues_without_its_client() {
         sent.json(),
         json!({"status": "enqueued", "to_agent_id": "ada"})
     );
-    // The sender is the user, whatever the body claims.
+    // The sender is always the user, even if the body names another sender.
     let forged = json!({"content": "Go on", "to_agent_id": "ada", "from_agent_id": "leader"});
     let sent = service
         .post("/team/message", &body("u1", "s1", forged))
@@ -315,7 +316,7 @@ async fn nexau_tasks_are_created_claimed_and_completed() {
         (&first["task_id"], &first["priority"], &first["created_by"]),
         (&json!("T-1"), &json!(2), &json!("user"))
     );
-    // Another task with the same title, which depends on the first one.
+    // Create another task with the same title, which depends on the first task.
     let second = post("tasks", json!({"title": "Plan", "dependencies": ["T-1"]})).await;
     let second = second.expect(200).json();
     assert_eq!(
@@ -522,8 +523,8 @@ async fn a_service_without_sessions_starts_no_team_for_nexau() {
     assert_eq!(teams["teams"].as_array().map(Vec::len), Some(1));
 }
 
-/// The request of NexAU's guide to agent teams, sent with curl, and read as its front end reads: line by line, only lines
-/// with `data: `.
+/// Sends the request of NexAU's guide to agent teams with curl, and reads the answer as NexAU's front end reads it:
+/// line by line, and only lines with `data: `.
 #[tokio::test]
 async fn the_request_of_nexaus_guide_streams_a_goal() {
     let [(lead, replies), ada] = greeting();

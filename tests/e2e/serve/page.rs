@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use super::client::Service;
-use crate::agents::asking;
+use crate::agents::rig_with_requests;
 
 /// A browser with one tab of this width.
 pub(super) struct Browser {
@@ -29,8 +29,8 @@ pub(super) struct Browser {
 struct Driver(Child);
 
 impl Driver {
-    /// Starts it on a free port. `None`: chromedriver has ended. It takes a free port of one address family and then the
-    /// same port of the other, which another process may have.
+    /// Starts chromedriver on a free port. `None`: chromedriver has exited. chromedriver finds a free port of one
+    /// address family and then uses the same port of the other family, which another process may use.
     async fn start() -> std::io::Result<Option<(Self, u16)>> {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
@@ -155,7 +155,7 @@ impl Browser {
         performed.expect("the keys are typed");
     }
 
-    /// The page is not wider than its window.
+    /// Asserts that the page is not wider than its window.
     pub(super) async fn assert_fits(&self) {
         let widths = self
             .script("return [document.documentElement.scrollWidth, innerWidth]")
@@ -163,7 +163,7 @@ impl Browser {
         assert!(widths[0].as_u64() <= widths[1].as_u64(), "{widths}");
     }
 
-    /// The browser reported no error, and no violation of the content security policy.
+    /// Asserts that the browser reported no error, and no violation of the content security policy.
     pub(super) async fn assert_no_errors(&self) {
         let session = self.page.session_id().await.expect("a session");
         let session = session.expect("a session");
@@ -203,7 +203,7 @@ pub(super) async fn team(call: Reply) -> (FakeModelServer, Rig, Service) {
         ("ada", vec![Reply::text("I see it.")]),
     ];
     let server = FakeModelServer::start(by_model(replies)).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     rig.ok(["up", "--detach"]).await;
     let service = Service::start(&rig, &[]).await;
     (server, rig, service)
@@ -244,7 +244,7 @@ async fn allow_and_steer(browser: &Browser) {
     browser.until_text("Nothing waits for you.").await;
     assert_eq!(rig.until_written("out.txt").await, "hello");
 
-    // The answer moves the members: a click during that would hit another button.
+    // The answer moves the members: a click during the move would hit another button.
     browser.until_text("It is finished.").await;
     browser.click("ada: conversation").await;
     let field = until("the prompt", async || {
@@ -301,7 +301,7 @@ async fn the_page_shows_hostile_texts_as_text() {
     browser.assert_no_errors().await;
 }
 
-/// Counts the requests for `/requests`, and keeps their answers back while `window.isHeld`.
+/// Counts the requests for `/requests`, and holds their answers back while `window.isHeld` is true.
 const HOLD_ANSWERS: &str = "const real = fetch; window.reads = 0; window.isHeld = arguments[0];\
     window.fetch = async (...call) => {\
         const answer = await real(...call);\
@@ -361,7 +361,7 @@ async fn a_click_reaches_the_card_that_was_pressed() {
         ("ada", vec![write("ada.txt"), Reply::text("Done.")]),
     ];
     let server = FakeModelServer::start(by_model(replies)).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     rig.ok(["up", "--detach"]).await;
     let service = Service::start(&rig, &[]).await;
     browser.open(&service).await;

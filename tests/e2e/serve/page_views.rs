@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::client::Service;
 use super::page::{Browser, team};
-use crate::agents::asking;
+use crate::agents::rig_with_requests;
 use crate::report::allow_until_answered;
 use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
@@ -128,7 +128,7 @@ async fn play(browser: &Browser) {
         (browser.script(board).await == "").then_some(())
     })
     .await;
-    // Playing ends with the present.
+    // Playback ends at the present.
     browser.click("Play").await;
     browser.until_text("Pause").await;
     browser.until_text("a later task").await;
@@ -216,7 +216,7 @@ async fn the_graph_shows_the_tasks_around_a_task() {
         return;
     };
     let server = FakeModelServer::start(by_model([("lead", Vec::new())])).await;
-    let rig = asking(&server);
+    let rig = rig_with_requests(&server);
     rig.ok(["up", "--detach"]).await;
     let service = Service::start(&rig, &[]).await;
     for (title, after) in [
@@ -243,7 +243,7 @@ async fn the_graph_shows_the_tasks_around_a_task() {
 }
 
 #[tokio::test]
-async fn a_hidden_tab_counts_what_waits() {
+async fn a_hidden_tab_counts_waiting_members() {
     let Some(browser) = Browser::start(800, false).await else {
         return;
     };
@@ -363,7 +363,7 @@ async fn a_large_team_keeps_the_page_responsive() {
         })
         .await;
         eprintln!("{view}: {figures}");
-        // The machine of a test can be busy; an idle one needs less than 50 ms.
+        // The machine of a test can be busy; an idle machine needs less than 50 ms.
         assert!(figures["p95"].as_f64() < Some(100.0), "{view}: {figures}");
         assert!(
             figures["longest"].as_f64() < Some(500.0),

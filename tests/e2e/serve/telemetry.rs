@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::agents::asking;
+use crate::agents::rig_with_requests;
 use crate::teams::headless;
 
 /// A text that no exported document may contain.
@@ -32,7 +32,7 @@ struct Received {
 }
 
 impl Collector {
-    /// Answers the first requests with these statuses, all others with 200.
+    /// Answers the first requests with these statuses, and all other requests with 200.
     async fn start(statuses: &[u16]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -145,9 +145,9 @@ async fn a_collector_receives_the_spans_of_a_goal() {
     let finish = Reply::call("finish", json!({"answer": PRIVATE}));
     let replies = [("lead", vec![write, finish]), ("ada", Vec::new())];
     let server = FakeModelServer::start(by_model(replies)).await;
-    // The collector is overloaded at first: nothing is lost.
+    // The collector is overloaded at first: no span is lost.
     let collector = Collector::start(&[503]).await;
-    let mut rig = asking(&server);
+    let mut rig = rig_with_requests(&server);
     rig.set(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         format!("http://{}/otlp", collector.address),
@@ -195,7 +195,7 @@ async fn a_collector_receives_the_spans_of_a_goal() {
         .collect();
     assert_eq!(chats.len(), 2, "{spans:#?}");
 
-    // Ids, parents and times.
+    // Check ids, parents and times.
     for span in spans.values() {
         assert!(
             is_hex(&span["spanId"], 16) && is_hex(&span["traceId"], 32),
@@ -210,7 +210,7 @@ async fn a_collector_receives_the_spans_of_a_goal() {
         if let Some(parent) = span.get("parentSpanId") {
             let parent = &spans[parent.as_str().unwrap()];
             assert!(time(parent, "startTimeUnixNano") <= from, "{span}");
-            // The lead answers the goal within its turn, which ends after it.
+            // The lead answers the goal within its turn, which ends after the goal.
             let is_within = to <= time(parent, "endTimeUnixNano");
             assert!(
                 is_within || parent["name"] == goal["name"],
@@ -223,11 +223,11 @@ async fn a_collector_receives_the_spans_of_a_goal() {
     for step in chats.iter().copied().chain([wait, tool]) {
         assert_eq!(step["parentSpanId"], turn["spanId"], "{step}");
     }
-    // The call contains the time in which it waited.
+    // The span of the call contains the time in which the call waited.
     assert!(time(tool, "startTimeUnixNano") <= time(wait, "startTimeUnixNano"));
     assert!(time(wait, "endTimeUnixNano") <= time(tool, "endTimeUnixNano"));
 
-    // Attributes of the conventions.
+    // Check the attributes of the conventions.
     let goal = attributes(goal);
     assert_eq!(
         goal["gen_ai.operation.name"],
@@ -258,7 +258,7 @@ async fn a_collector_receives_the_spans_of_a_goal() {
         &json!({"stringValue": "P-1"})
     );
 
-    // Metrics, headers, the resource, and the end of the service.
+    // Check metrics, headers, the resource, and the end of the service.
     until("the histograms", async || {
         let all = collector.received();
         all.iter()
@@ -306,7 +306,7 @@ async fn a_collector_receives_the_spans_of_a_goal() {
 #[tokio::test]
 async fn a_collector_that_is_gone_does_not_keep_the_service() {
     let mut rig = headless(&["ada"], &crate::teams::task("Build", "true", ""));
-    // A port on which nothing listens.
+    // No process listens on this port.
     let gone = TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()

@@ -58,7 +58,8 @@ fn main() -> Result<ExitCode> {
 
 /// Installs the package, unless this version is installed already. Returns the directory of its programs.
 fn install(cli: &Cli, packages: &std::path::Path) -> Result<PathBuf> {
-    let directory = packages.join(format!("{}-{}", cli.word, cli.version()));
+    let package = cli.package.rsplit('/').next().unwrap_or(cli.package);
+    let directory = packages.join(format!("{package}-{}", cli.version()));
     let programs = directory.join("node_modules/.bin");
     if programs.join(cli.program).exists() {
         return Ok(programs);

@@ -1,4 +1,4 @@
-//! A fake of another vendor's agent: it speaks the Agent Client Protocol, version 1, on stdin and stdout, as in
+//! A fake of another vendor's agent. The fake speaks the Agent Client Protocol, version 1, on stdin and stdout, as in
 //! recordings of real agents, and has no model. Words in the prompt select its behaviour:
 //!
 //! - `own the task`: asks for permission to run `echo made > made.txt`, runs it if allowed, and calls `complete_task`
@@ -21,11 +21,13 @@
 //! - `fake:expired`: refuses the prompt, because its key has expired
 //! - `fake:keys`: answers with the names of its variables for keys
 //!
-//! It asks about each call of a team tool, as Claude does, unless the client allows these tools when it opens the session.
+//! The fake asks about each call of a team tool, as Claude does, unless the client allows these tools when it opens the
+//! session.
 //!
-//! Its sessions are files in the directory `FAKE_ACP_SESSIONS`. With `FAKE_ACP_LOGIN`, or if its file name is `kimi`, it
-//! requires a login; with `FAKE_ACP_SILENT`, it opens no session; with `FAKE_ACP_MUTE`, it answers no request. It writes
-//! each answer to a question into the file `answers` in that directory.
+//! The sessions of the fake are files in the directory `FAKE_ACP_SESSIONS`. With `FAKE_ACP_LOGIN`, or if its file name
+//! is `kimi`, the fake requires a login; with `FAKE_ACP_SILENT`, it opens no session; with `FAKE_ACP_MUTE`, it answers
+//! no request; with `FAKE_ACP_VERSION`, it speaks this version of the protocol. The fake writes each answer to a
+//! question into the file `answers` in that directory.
 
 use std::io::{BufRead, Lines, StdinLock, Write};
 use std::path::PathBuf;
@@ -42,7 +44,7 @@ struct Agent {
     has_team_rule: bool,
     mode: String,
     requests: u64,
-    /// In dollars.
+    /// The cost of the session, in dollars.
     cost: f64,
 }
 
@@ -63,6 +65,12 @@ fn main() {
 
 fn sessions() -> PathBuf {
     std::env::var_os("FAKE_ACP_SESSIONS").map_or_else(|| PathBuf::from("."), PathBuf::from)
+}
+
+/// The version of the protocol.
+fn version() -> u64 {
+    let version = std::env::var("FAKE_ACP_VERSION").ok();
+    version.map_or(1, |version| version.parse().expect("a number"))
 }
 
 fn needs_login() -> bool {
@@ -126,7 +134,7 @@ impl Agent {
             "initialize" => self.answer(
                 request,
                 json!({
-                    "protocolVersion": 1,
+                    "protocolVersion": version(),
                     "agentInfo": { "name": "fake", "version": "1.0.0" },
                     "authMethods": [{ "id": "login", "name": "Log in with the fake" }],
                     "agentCapabilities": {
@@ -188,7 +196,7 @@ impl Agent {
         }
     }
 
-    /// The next message with this method. Ignores others.
+    /// The next message with this method. Ignores other messages.
     fn until(&mut self, method: &str) -> Value {
         loop {
             let message = self.next().expect("the client is connected");
@@ -264,7 +272,10 @@ impl Agent {
                 .arg("600")
                 .stdin(Stdio::null())
                 .spawn();
-            self.send_text(&format!("I leave {}.\n", left.expect("it starts").id()));
+            self.send_text(&format!(
+                "I leave {}.\n",
+                left.expect("the process starts").id()
+            ));
             std::process::exit(0);
         } else if has("fake:huge") {
             let command = format!("echo made > made.txt #{}", "x".repeat(1 << 20));
@@ -351,7 +362,7 @@ impl Agent {
         self.until("session/cancel");
     }
 
-    /// Asks for the permission of a call. Returns the id of the request.
+    /// Asks for permission to make a call. Returns the id of the request.
     fn ask(&mut self, call: &Value) -> u64 {
         self.requests += 1;
         let id = self.requests;
@@ -365,7 +376,7 @@ impl Agent {
         id
     }
 
-    /// Asks for the permission of a call, and waits for the answer.
+    /// Asks for permission to make a call, and waits for the answer.
     fn may_call(&mut self, call: &Value) -> bool {
         let id = self.ask(call);
         while let Some(message) = self.next() {

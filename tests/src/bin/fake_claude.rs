@@ -1,31 +1,37 @@
-//! A fake of Claude Code in its own terminal interface: it runs the hooks of `--settings` as in recordings of the real
-//! program (2.1.331), shows dialogs on its terminal, and has no model. Words in the prompt select its behaviour:
+//! A fake of Claude Code in its own terminal interface. The fake runs the hooks of `--settings` as in recordings of the
+//! real program (2.1.331), shows dialogs on its terminal, and has no model. Words in the prompt select its behaviour:
 //!
-//! - `own the task`: a call that runs `echo made > made.txt`, then `complete_task` or `fail_task` with the outcome
-//! - `try it`: the same call, without a task
+//! - `own the task`: a call that runs `echo made >> made.txt`, then `complete_task` or `fail_task` with the outcome
+//! - `try it`: the same call, without a task; `large`, `huge`: with a long line
+//! - `read FILE`, `search PATH`: a call that reads, about which the fake asks only outside of its directory
 //! - `ping`: answers `pong`, with its mode
 //! - `slow`: waits for a message during the turn, and repeats it
 //! - `endless`: waits for Esc
 //! - `broken`: ends the turn with an error of the model
 //! - `unreachable`: removes the socket of its hooks, then tries a call
-//! - `crash`: exits with 3
+//! - `flood`: writes text without end
+//! - `crash`: exits with 3; `fork`: leaves a process behind, and exits
 //!
-//! A line that is typed on its terminal is a prompt of the user; `/clear` begins a new session. In a dialog, `1` allows, and
-//! `2` or Esc denies. The sessions are files in the directory `FAKE_CLAUDE_SESSIONS`. With `FAKE_CLAUDE_VERSION`, it
-//! reports this version; with `FAKE_CLAUDE_EXIT`, it prints this text and exits.
-#![expect(clippy::print_stdout, reason = "it draws on its terminal")]
+//! A line that is typed on the terminal is a prompt of the user; `/clear` begins a new session. In a dialog, `1`
+//! allows, and `2` or Esc denies. The sessions are files in the directory `FAKE_CLAUDE_SESSIONS`. With
+//! `FAKE_CLAUDE_VERSION`, the fake reports this version; with `FAKE_CLAUDE_EXIT`, it prints this text and exits; with
+//! `FAKE_CLAUDE_DIALOG`, it shows this text until Enter, before it opens its session; with `FAKE_CLAUDE_WITHOUT`, its
+//! hooks lack this field.
+#![expect(clippy::print_stdout, reason = "the fake draws on its terminal")]
 #![expect(
     clippy::zombie_processes,
     reason = "the hook of an abandoned dialog ends with the program"
 )]
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::Child;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use agent_team_tests::fake_calls;
 use agent_team_tests::fake_hooks::{self, Ended};
-use agent_team_tests::fake_terminal::{ESCAPE, read_keys, show};
+use agent_team_tests::fake_terminal::{ESCAPE, read_keys, show, show_dialog};
 use agent_team_tests::team_tools;
 use serde_json::{Value, json};
 
@@ -46,6 +52,8 @@ struct Fake {
     sender: Sender<Event>,
     /// The hook of the dialog on the screen.
     dialog: Option<Child>,
+    /// Messages that have arrived while a dialog was open.
+    queue: VecDeque<String>,
     calls: u64,
 }
 
@@ -53,7 +61,7 @@ struct Fake {
 enum End {
     Stop(String),
     Failure(String),
-    /// No hook reports it.
+    /// No hook reports an interrupted turn.
     Interrupted,
 }
 
@@ -64,6 +72,10 @@ fn main() {
         words.find(|word| *word == flag)?;
         words.next().cloned()
     };
+    if arguments.iter().any(|word| word == "status") {
+        // The exit code 0 means that the user is logged in.
+        return;
+    }
     if arguments.iter().any(|word| word == "--version") {
         let version = std::env::var("FAKE_CLAUDE_VERSION");
         println!("{} (Claude Code)", version.as_deref().unwrap_or("2.1.331"));
@@ -99,11 +111,15 @@ fn main() {
         events,
         sender,
         dialog: None,
+        queue: VecDeque::new(),
         calls: 0,
     };
     if earlier.is_some() && !fake.file().exists() {
         println!("No conversation found with session ID: {}", fake.session);
         std::process::exit(1);
+    }
+    if show_dialog("FAKE_CLAUDE_DIALOG") {
+        while !matches!(fake.events.recv(), Ok(Event::Key(b'\r'))) {}
     }
     show("Welcome to the fake");
     let source = if earlier.is_some() {
@@ -133,7 +149,14 @@ impl Fake {
 
     fn run(&mut self) {
         let mut typed = String::new();
-        while let Ok(event) = self.events.recv() {
+        loop {
+            if let Some(text) = self.queue.pop_front() {
+                self.turn(&mail(&text));
+                continue;
+            }
+            let Ok(event) = self.events.recv() else {
+                return;
+            };
             match event {
                 Event::Key(b'\r' | b'\n') => {
                     let prompt = std::mem::take(&mut typed);
@@ -156,10 +179,11 @@ impl Fake {
     fn input(&self, event: &str, fields: Value) -> Value {
         let mut input = json!({
             "session_id": self.session, "transcript_path": self.file(), "permission_mode": self.mode,
-            "hook_event_name": event,
+            "hook_event_name": event, "cwd": std::env::current_dir().expect("a directory"),
         });
         let fields = fields.as_object().cloned().unwrap_or_default();
         input.as_object_mut().expect("an object").extend(fields);
+        fake_calls::without_field("FAKE_CLAUDE_WITHOUT", &mut input);
         input
     }
 
@@ -190,7 +214,7 @@ impl Fake {
         self.hook("UserPromptSubmit", json!({ "prompt": prompt }));
         let end = self.answer(prompt);
         if let Some(mut dialog) = self.dialog.take() {
-            // The hook of a dialog ends at the latest with its call.
+            // The hook of a dialog ends no later than its call.
             let _ended = dialog.kill();
             let _reaped = dialog.wait();
         }
@@ -218,6 +242,11 @@ impl Fake {
         if has("crash") {
             show("the fake crashes");
             std::process::exit(3);
+        } else if has("fork") {
+            fake_calls::leave_process();
+            std::process::exit(0);
+        } else if has("flood") {
+            self.flood();
         } else if has("broken") {
             return End::Failure("the model is broken".to_owned());
         } else if has("slow") {
@@ -231,22 +260,24 @@ impl Fake {
         } else if has("endless") {
             show("I never end");
             while let Ok(event) = self.events.recv() {
-                if let Event::Key(ESCAPE) = event {
-                    return End::Interrupted;
+                match event {
+                    Event::Key(ESCAPE) => return End::Interrupted,
+                    Event::Mail(text) => self.queue.push_back(text),
+                    Event::Key(_) | Event::Decision(_) => {}
                 }
             }
         } else if has("unreachable") {
             let command = &self.settings["hooks"]["PreToolUse"][0]["hooks"][0]["command"];
             let words = command.as_str().expect("a command").split('\'');
             let socket = words.into_iter().find(|word| word.ends_with(".sock"));
-            std::fs::remove_file(socket.expect("a socket")).expect("it is there");
-            let Err(end) = self.made() else {
+            std::fs::remove_file(socket.expect("a socket")).expect("the socket exists");
+            let Err(end) = self.made(prompt) else {
                 return End::Stop("it ran".to_owned());
             };
             return end;
         } else if let Some((_, rest)) = prompt.split_once("own the task ") {
             let task = rest.split(':').next().unwrap_or_default().to_owned();
-            let (tool, field, text) = match self.made() {
+            let (tool, field, text) = match self.made(prompt) {
                 Ok(()) => ("complete_task", "result", "the fake is done".to_owned()),
                 Err(End::Stop(why)) => ("fail_task", "reason", why),
                 Err(end) => return end,
@@ -257,29 +288,68 @@ impl Fake {
             assert_eq!(
                 (ended.code, &*ended.stdout),
                 (Some(0), ""),
-                "the team's tools need no decision"
+                "the hook decided a call of a team tool"
             );
             let text = team_tools::call(&self.team, tool, &json!({ "task": task, field: text }));
             self.hook("PostToolUse", call);
             return End::Stop(format!("{tool}: {text}"));
         } else if has("try it") {
-            return match self.made() {
+            return match self.made(prompt) {
                 Ok(()) => End::Stop("it ran".to_owned()),
                 Err(end) => end,
             };
+        } else if let Some((_, file)) = prompt.split_once("read ") {
+            let path = std::env::current_dir()
+                .expect("a directory")
+                .join(first_word(file));
+            return self.read("Read", json!({ "file_path": path }));
+        } else if let Some((_, path)) = prompt.split_once("search ") {
+            let input =
+                json!({ "pattern": ".", "path": first_word(path), "output_mode": "content" });
+            return self.read("Grep", input);
         } else if has("ping") {
             return End::Stop(format!("pong in mode {}", self.mode));
         }
         End::Stop("I have nothing to do".to_owned())
     }
 
-    /// A call that makes a file. The error is the reason why it did not run, or how the turn ended.
-    fn made(&mut self) -> Result<(), End> {
-        let command = "echo made > made.txt";
+    /// Makes a call that creates a file. The error is the reason why the call did not run, or how the turn ended.
+    fn made(&mut self, prompt: &str) -> Result<(), End> {
+        let command = fake_calls::line(prompt);
+        let mut call = self.call(
+            "Bash",
+            json!({ "command": command, "description": "Make a file" }),
+        );
+        self.permitted(&call, true)?;
+        fake_calls::run(&command);
+        call["tool_response"] = json!({ "stdout": "", "stderr": "" });
+        self.hook("PostToolUse", call);
+        Ok(())
+    }
+
+    fn call(&mut self, tool: &str, input: Value) -> Value {
         self.calls += 1;
         let id = format!("toolu_{}_{}", std::process::id(), self.calls);
-        let mut call = json!({ "tool_name": "Bash", "tool_use_id": id,
-            "tool_input": { "command": command, "description": "Make a file" } });
+        json!({ "tool_name": tool, "tool_use_id": id, "tool_input": input })
+    }
+
+    /// Makes a call that reads a file or directory.
+    fn read(&mut self, tool: &str, input: Value) -> End {
+        let path = input["file_path"].as_str().or(input["path"].as_str());
+        let path = std::fs::canonicalize(path.expect("a path")).expect("the path exists");
+        let asks = !path.starts_with(std::env::current_dir().expect("a directory"));
+        let mut call = self.call(tool, input);
+        if let Err(end) = self.permitted(&call, asks) {
+            return end;
+        }
+        call["tool_response"] = json!({ "type": "text" });
+        self.hook("PostToolUse", call);
+        End::Stop("it is read".to_owned())
+    }
+
+    /// Calls the hook of a call. `asks`: the fake asks about the call unless the hook allows the call. The error is the
+    /// reason why the call may not run, or how the turn ended.
+    fn permitted(&mut self, call: &Value, asks: bool) -> Result<(), End> {
         let ended = self.hook("PreToolUse", call.clone());
         if ended.code == Some(2) {
             return Err(End::Stop(format!("blocked: {}", ended.stderr.trim())));
@@ -287,21 +357,17 @@ impl Fake {
         let decision = ended.decision();
         let specific = &decision["hookSpecificOutput"];
         match specific["permissionDecision"].as_str() {
-            Some("allow") => {}
+            Some("allow") => Ok(()),
             Some("deny") => {
                 if decision["continue"] == false {
                     return Err(End::Interrupted);
                 }
                 let why = specific["permissionDecisionReason"].as_str();
-                return Err(End::Stop(format!("denied: {}", why.unwrap_or_default())));
+                Err(End::Stop(format!("denied: {}", why.unwrap_or_default())))
             }
-            Some(_) | None => self.dialog(&call)?,
+            None if !asks => Ok(()),
+            Some(_) | None => self.dialog(call),
         }
-        let ran = Command::new("/bin/sh").args(["-c", command]).status();
-        assert!(ran.is_ok_and(|status| status.success()));
-        call["tool_response"] = json!({ "stdout": "", "stderr": "" });
-        self.hook("PostToolUse", call);
-        Ok(())
     }
 
     /// Shows a dialog, while its hook waits for a decision. The first decision counts.
@@ -347,11 +413,25 @@ impl Fake {
                         }
                     };
                 }
-                Event::Key(_) | Event::Mail(_) => {}
+                Event::Mail(text) => self.queue.push_back(text),
+                Event::Key(_) => {}
             }
         }
         Err(End::Interrupted)
     }
+
+    fn flood(&self) -> ! {
+        loop {
+            let delta = "flood ".repeat(1000);
+            show(&delta);
+            let fields = json!({ "index": 0, "final": false, "delta": delta });
+            self.hook("MessageDisplay", fields);
+        }
+    }
+}
+
+fn first_word(text: &str) -> &str {
+    text.split_whitespace().next().unwrap_or_default()
 }
 
 /// A message as the program passes it to its model.

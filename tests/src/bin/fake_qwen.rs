@@ -1,42 +1,43 @@
-//! A fake of Qwen Code in its own terminal interface: it runs the hooks of its settings, writes its dual output and reads its
-//! input file as in recordings of the real program (0.24.4), shows dialogs on its terminal, and has no model. Words in the
-//! prompt select its behaviour:
+//! A fake of Qwen Code in its own terminal interface. The fake runs the hooks of its settings, writes its dual output
+//! and reads its input file as in recordings of the real program (0.24.4), shows dialogs on its terminal, and has no
+//! model. Words in the prompt select its behaviour:
 //!
-//! - `own the task`: a call that runs `echo made > made.txt`, then `complete_task` or `fail_task` with the outcome
-//! - `try it`: the same call, without a task; `unasked`: the same call, about which it does not ask itself
+//! - `own the task`: a call that runs `echo made >> made.txt`, then `complete_task` or `fail_task` with the outcome
+//! - `try it`: the same call, without a task; `large`, `huge`: with a long line; `unasked`: without a dialog
 //! - `try both`: the call and a change of a file at once; `helper`: the same call, by a helper; `unasked helper`: both
 //! - `edit it`: a change of the file `edited.txt`
+//! - `read FILE`, `search PATH`: a call that reads, about which the fake asks only outside of its directory
 //! - `ping`: answers `pong`, with its mode
 //! - `slow`: waits for a message during the turn, which joins its end; `step`: the message joins the result of a call
 //! - `endless`: waits for Esc
 //! - `broken`: ends the turn with an error of the model
 //! - `ask me`: a question that only the user can answer
 //! - `unreachable`: removes the socket of its hooks, then tries a call
-//! - `hang up`: closes its dual output; `crash`: exits with 3
+//! - `flood`: writes text without end
+//! - `hang up`: closes its dual output; `crash`: exits with 3; `fork`: leaves a process behind, and exits
 //!
-//! A line that is typed on its terminal is a prompt of the user; `/clear` begins a new session. In a dialog, `1` allows, and
-//! `2` or Esc denies. Messages that wait when the user ends a turn return to the prompt line. The sessions are files in the
-//! directory `FAKE_QWEN_SESSIONS`. With `FAKE_QWEN_VERSION`, it reports this version; with `FAKE_QWEN_EXIT`, it prints this
-//! text and exits.
-#![expect(clippy::print_stdout, reason = "it draws on its terminal")]
+//! A line that is typed on the terminal is a prompt of the user; `/clear` begins a new session. In a dialog, `1`
+//! allows, and `2` or Esc denies. Messages that wait when the user ends a turn return to the prompt line. The sessions
+//! are files in the directory `FAKE_QWEN_SESSIONS`. With `FAKE_QWEN_VERSION`, the fake reports this version; with
+//! `FAKE_QWEN_EXIT`, it prints this text and exits; with `FAKE_QWEN_DIALOG`, it shows this text until Enter, before it
+//! opens its session; with `FAKE_QWEN_WITHOUT`, its hooks and its output lack this field.
+#![expect(clippy::print_stdout, reason = "the fake draws on its terminal")]
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use agent_team_tests::fake_calls;
 use agent_team_tests::fake_hooks::{self, Ended};
-use agent_team_tests::fake_terminal::{ESCAPE, read_keys, show};
+use agent_team_tests::fake_terminal::{ESCAPE, read_keys, show, show_dialog};
 use agent_team_tests::team_tools;
 use serde_json::{Value, json};
 
 /// The interval at which the input file is read. The real program reads it every half second.
 const INPUT_INTERVAL: Duration = Duration::from_millis(20);
-
-const LINE: &str = "echo made > made.txt";
 
 enum Event {
     Key(u8),
@@ -55,7 +56,7 @@ struct Call {
     id: String,
     tool: &'static str,
     input: Value,
-    /// It does not ask about the call itself.
+    /// The fake shows no dialog for the call.
     is_unasked: bool,
     is_helper: bool,
 }
@@ -113,7 +114,7 @@ fn main() {
     let output = of("--json-file").expect("an output");
     let output = OpenOptions::new().write(true).open(output);
     let mut input = File::open(of("--input-file").expect("an input")).expect("the input");
-    // What was written before the start is lost.
+    // Skip the text that was written before the start, as the real program does.
     input.seek(SeekFrom::End(0)).expect("a regular file");
     let mut fake = Fake {
         settings: json(std::fs::read_to_string(defaults).expect("settings")),
@@ -138,6 +139,9 @@ fn main() {
     if earlier.is_some() && !fake.file().exists() {
         println!("No saved session found with ID {}.", fake.session);
         std::process::exit(1);
+    }
+    if show_dialog("FAKE_QWEN_DIALOG") {
+        while fake.keys.recv() != Ok(b'\r') {}
     }
     let data = json!({ "session_id": fake.session, "protocol_version": 2, "version": "0.24.4" });
     fake.emit(json!({ "type": "system", "subtype": "session_start", "data": data }));
@@ -178,8 +182,9 @@ impl Fake {
             event["session_id"] = self.session.clone().into();
             event["parent_tool_use_id"] = Value::Null;
         }
+        fake_calls::without_field("FAKE_QWEN_WITHOUT", &mut event);
         if let Some(output) = &mut self.output {
-            // Without a reader, the real program stops writing, too.
+            // Without a reader, the real program also stops writing.
             let _closed = writeln!(output, "{event}");
         }
     }
@@ -189,9 +194,11 @@ impl Fake {
         let mut input = json!({
             "session_id": self.session, "transcript_path": self.file(), "permission_mode": self.mode,
             "hook_event_name": event, "timestamp": timestamp,
+            "cwd": std::env::current_dir().expect("a directory"),
         });
         let fields = fields.as_object().cloned().unwrap_or_default();
         input.as_object_mut().expect("an object").extend(fields);
+        fake_calls::without_field("FAKE_QWEN_WITHOUT", &mut input);
         input
     }
 
@@ -344,6 +351,13 @@ impl Fake {
         } else if has("crash") {
             show("the fake crashes");
             std::process::exit(3);
+        } else if has("fork") {
+            fake_calls::leave_process();
+            std::process::exit(0);
+        } else if has("flood") {
+            loop {
+                self.stream(&"flood ".repeat(1000));
+            }
         } else if has("hang up") {
             self.output = None;
             return self.endless();
@@ -366,15 +380,15 @@ impl Fake {
             let command = hook.expect("a hook")["command"].as_str().expect("a line");
             let mut words = command.split('\'');
             let socket = words.find(|word| word.ends_with(".sock"));
-            std::fs::remove_file(socket.expect("a socket")).expect("it is there");
-            let call = self.made(true, false);
+            std::fs::remove_file(socket.expect("a socket")).expect("the socket exists");
+            let call = self.made(prompt, true, false);
             return match self.ran(vec![call]) {
                 Ok(()) => End::Stop("it ran".to_owned()),
                 Err(end) => end,
             };
         } else if let Some((_, rest)) = prompt.split_once("own the task ") {
             let task = rest.split(':').next().unwrap_or_default().to_owned();
-            let call = self.made(false, false);
+            let call = self.made(prompt, false, false);
             self.task.clone_from(&task);
             return match self.ran(vec![call]) {
                 Ok(()) => self.call_team(
@@ -393,17 +407,25 @@ impl Fake {
                 Err(end) => end,
             };
         } else if has("try both") {
-            let calls = vec![self.made(false, false), self.edited()];
+            let calls = vec![self.made(prompt, false, false), self.edited()];
             return match self.ran(calls) {
                 Ok(()) => End::Stop("both ran".to_owned()),
                 Err(end) => end,
             };
         } else if has("try it") || is_helper || is_unasked {
-            let call = self.made(is_unasked, is_helper);
+            let call = self.made(prompt, is_unasked, is_helper);
             return match self.ran(vec![call]) {
                 Ok(()) => End::Stop("it ran".to_owned()),
                 Err(end) => end,
             };
+        } else if let Some((_, file)) = prompt.split_once("read ") {
+            let path = std::env::current_dir()
+                .expect("a directory")
+                .join(first_word(file));
+            return self.read("read_file", json!({ "file_path": path }));
+        } else if let Some((_, path)) = prompt.split_once("search ") {
+            let input = json!({ "pattern": ".", "path": first_word(path), "limit": 5 });
+            return self.read("grep_search", input);
         } else if has("ping") {
             return End::Stop(format!("pong in mode {}", self.mode));
         }
@@ -445,7 +467,7 @@ impl Fake {
         assert_eq!(
             (ended.code, &*ended.stdout),
             (Some(0), ""),
-            "the team's tools need no decision"
+            "the hook decided a call of a team tool"
         );
         let text = team_tools::call(&self.team, tool, arguments);
         End::Stop(format!("{tool}: {text}"))
@@ -468,10 +490,23 @@ impl Fake {
         }
     }
 
-    /// A call that makes a file.
-    fn made(&mut self, is_unasked: bool, is_helper: bool) -> Call {
-        let input = json!({ "command": LINE, "is_background": false, "description": "Make it" });
+    /// Makes a call that creates a file.
+    fn made(&mut self, prompt: &str, is_unasked: bool, is_helper: bool) -> Call {
+        let line = fake_calls::line(prompt);
+        let input = json!({ "command": line, "is_background": false, "description": "Make it" });
         self.call("run_shell_command", input, is_unasked, is_helper)
+    }
+
+    /// Makes a call that reads a file or directory.
+    fn read(&mut self, tool: &'static str, input: Value) -> End {
+        let path = input["file_path"].as_str().or(input["path"].as_str());
+        let path = std::fs::canonicalize(path.expect("a path")).expect("the path exists");
+        let is_unasked = path.starts_with(std::env::current_dir().expect("a directory"));
+        let call = self.call(tool, input, is_unasked, false);
+        match self.ran(vec![call]) {
+            Ok(()) => End::Stop("it is read".to_owned()),
+            Err(end) => end,
+        }
     }
 
     fn edited(&mut self) -> Call {
@@ -480,7 +515,7 @@ impl Fake {
         self.call("write_file", input, false, false)
     }
 
-    /// Makes the calls of one answer. The error is the reason why one did not run, or how the turn ended.
+    /// Makes the calls of one answer. The error is the reason why a call did not run, or how the turn ended.
     fn ran(&mut self, calls: Vec<Call>) -> Result<(), End> {
         let blocks = calls.iter().filter(|call| !call.is_helper).map(|call| {
             json!({ "type": "tool_use", "id": call.id, "name": call.tool, "input": call.input })
@@ -542,12 +577,13 @@ impl Fake {
             Some(_) | None => {}
         }
         match call.input["file_path"].as_str() {
-            Some(path) => std::fs::write(path, "edited\n").expect("a file"),
-            None if call.tool == "run_shell_command" => {
-                let ran = Command::new("/bin/sh").args(["-c", LINE]).status();
-                assert!(ran.is_ok_and(|status| status.success()));
+            Some(path) if call.tool == "write_file" => {
+                std::fs::write(path, "edited\n").expect("a file")
             }
-            None => {}
+            None if call.tool == "run_shell_command" => {
+                fake_calls::run(call.input["command"].as_str().expect("a line"));
+            }
+            Some(_) | None => {}
         }
         self.result(call, false, "done");
         Ok(())
@@ -579,7 +615,8 @@ impl Fake {
         id
     }
 
-    /// Waits for the answers to the dialogs. The first answer counts. If none is allowed, the turn ends without a report.
+    /// Waits for the answers to the dialogs. The first answer counts. If no call is allowed, the turn ends without a
+    /// report.
     fn wait_for(&mut self, mut dialogs: Vec<(String, &Call)>) -> Result<(), End> {
         let mut denied = Vec::new();
         let mut is_any_allowed = dialogs.is_empty();
@@ -630,6 +667,10 @@ impl Fake {
             End::Failure(_) | End::Interrupted => end,
         }
     }
+}
+
+fn first_word(text: &str) -> &str {
+    text.split_whitespace().next().unwrap_or_default()
 }
 
 /// The fields of a hook about the call.

@@ -3,7 +3,7 @@
 
 #![expect(
     deprecated,
-    reason = "current servers use roots; a later version of the protocol removes them"
+    reason = "current servers use roots, which a later version of the protocol removes"
 )]
 
 use std::io::Write as _;
@@ -91,7 +91,7 @@ async fn elicit(
 }
 
 impl Abilities {
-    /// Reports progress at an interval; with `grows` false, the same value each time.
+    /// Reports progress at an interval; if `grows` is false, reports the same value each time.
     async fn report(context: &RequestContext<RoleServer>, steps: u32, grows: bool) {
         let Some(token) = token(context) else {
             return;

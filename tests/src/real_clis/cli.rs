@@ -1,8 +1,11 @@
 //! The agents: their packages, and the settings with which they reach the scripted model.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use agent_team_protocol::external;
+use agent_team_protocol::text::shell_quoted;
 use serde_json::json;
 
 use crate::Rig;
@@ -11,15 +14,14 @@ use crate::fake_model_server::FakeModelServer;
 /// An agent of another vendor.
 #[derive(Debug)]
 pub struct Cli {
-    /// The name of its member. The paths of its model begin with it.
+    /// The word for `engine`, which is also the name of the agent's member. The paths of the agent's model begin with
+    /// this word.
     pub word: &'static str,
-    /// The value of `engine`, and the tested version. `None`: those of the known agent with this word.
-    engine: Option<(&'static str, &'static str)>,
-    /// Its package in the npm registry.
+    /// The agent's package in the npm registry.
     pub package: &'static str,
     /// The file that must exist after the installation.
     pub program: &'static str,
-    /// Whether a message joins its turn.
+    /// Whether a message joins the agent's turn.
     pub(super) joins: bool,
 }
 
@@ -27,17 +29,18 @@ impl Cli {
     /// The tested version of the package.
     ///
     /// # Panics
-    /// If the table of external agents names none.
+    /// If the table of external agents contains no tested version.
     pub fn version(&self) -> &'static str {
-        if let Some((_, version)) = self.engine {
-            return version;
-        }
         let known = external::known(self.word);
-        let tested = known.and_then(|known| known.tested);
+        let own = known.filter(|known| known.word == self.word);
+        let own = own
+            .and_then(|known| known.terminal_tested)
+            .map(|[_, last]| last);
+        let tested = own.or_else(|| known?.tested);
         tested.expect("the agent has a tested version")
     }
 
-    /// The packages to install: its own, and the runtime that it needs.
+    /// The packages to install: the agent's own package, and the runtime that the agent needs.
     pub fn packages(&self) -> Vec<String> {
         let mut packages = vec![format!("{}@{}", self.package, self.version())];
         if self.word == "kimi" {
@@ -51,78 +54,67 @@ impl Cli {
 /// All agents.
 pub const CLIS: &[Cli] = &[
     Cli {
-        word: "claude",
-        engine: None,
+        word: "claude-acp",
         package: "@agentclientprotocol/claude-agent-acp",
         program: "claude-agent-acp",
         joins: true,
     },
     Cli {
-        word: "claude-terminal",
-        engine: Some(("{ terminal = \"claude\" }", "2.1.331")),
+        word: "claude",
         package: "@anthropic-ai/claude-code",
         program: "claude",
         joins: true,
     },
     Cli {
-        word: "codex",
-        engine: None,
+        word: "codex-acp",
         package: "@agentclientprotocol/codex-acp",
         program: "codex-acp",
         joins: true,
     },
     Cli {
-        word: "codex-terminal",
-        engine: Some(("{ terminal = \"codex\" }", "0.169.0")),
+        word: "codex",
         package: "@openai/codex",
         program: "codex",
         joins: true,
     },
     Cli {
+        word: "opencode-acp",
+        package: "opencode-ai",
+        program: "opencode",
+        joins: true,
+    },
+    Cli {
         word: "opencode",
-        engine: None,
         package: "opencode-ai",
         program: "opencode",
         joins: true,
     },
     Cli {
-        word: "opencode-terminal",
-        engine: Some(("{ terminal = \"opencode\" }", "1.18.33")),
-        package: "opencode-ai",
-        program: "opencode",
-        joins: true,
-    },
-    Cli {
-        word: "qwen",
-        engine: None,
+        word: "qwen-acp",
         package: "@qwen-code/qwen-code",
         program: "qwen",
         joins: true,
     },
     Cli {
-        word: "qwen-terminal",
-        engine: Some(("{ terminal = \"qwen\" }", "0.24.4")),
+        word: "qwen",
         package: "@qwen-code/qwen-code",
         program: "qwen",
         joins: true,
     },
     Cli {
         word: "gemini",
-        engine: None,
         package: "@google/gemini-cli",
         program: "gemini",
         joins: false,
     },
     Cli {
         word: "copilot",
-        engine: None,
         package: "@github/copilot",
         program: "copilot",
         joins: false,
     },
     Cli {
         word: "kimi",
-        engine: None,
         package: "@moonshot-ai/kimi-code",
         program: "kimi",
         joins: false,
@@ -138,25 +130,37 @@ wire_api = "responses"
 env_key = "SCRIPTED_KEY"
 "#;
 
-/// Writes a team of one member for each agent, and the settings of the agents in the empty home.
-pub(super) fn write_team(rig: &Rig, clis: &[&Cli], server: &FakeModelServer) {
+/// Starts the next program of the same name in `PATH`, with the variables of the member. A team file cannot set them.
+const LAUNCHER: &str = r#"#!/bin/sh
+here=${0%/*}
+if [ -f "$here/env/${AGENT_TEAM_MEMBER-}" ]; then . "$here/env/$AGENT_TEAM_MEMBER"; fi
+PATH=${PATH#"$here":} exec "${0##*/}" "$@"
+"#;
+
+/// Writes a team of one member for each agent, and the settings of the agents in the empty home. Returns the directory
+/// of the programs that start the agents, for the beginning of `PATH`.
+pub(super) fn write_team(rig: &Rig, clis: &[&Cli], server: &FakeModelServer) -> PathBuf {
+    let launchers = rig.root().join("launchers");
+    let variables = launchers.join("env");
+    fs::create_dir_all(&variables).expect("the directory can be written");
     let mut team = format!(
         "mode = \"manual\"\n[panes]\nplacement = \"headless\"\n[limits]\nteammates = {}\n",
         clis.len()
     );
     for cli in clis {
         let word = cli.word;
-        let engine = cli
-            .engine
-            .map_or(format!("{word:?}"), |(engine, _)| engine.to_owned());
-        team.push_str(&format!(
-            "[[member]]\nname = {word:?}\nengine = {engine}\n[member.env]\n"
-        ));
-        for (name, value) in environment(cli, rig, server) {
-            team.push_str(&format!("{name} = {value:?}\n"));
-        }
+        team.push_str(&format!("[[member]]\nname = {word:?}\nengine = {word:?}\n"));
+        let lines = environment(cli, rig, server).into_iter();
+        let lines = lines.map(|(name, value)| format!("export {name}={}\n", shell_quoted(&value)));
+        let lines: String = lines.collect();
+        fs::write(variables.join(word), lines).expect("the directory can be written");
+        let launcher = launchers.join(cli.program);
+        fs::write(&launcher, LAUNCHER).expect("the directory can be written");
+        let executable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(launcher, executable).expect("the mode can be set");
     }
     rig.set_team(&team);
+    launchers
 }
 
 /// The variables of a member. Writes the files that the agent reads in addition.
@@ -176,7 +180,7 @@ fn environment(cli: &Cli, rig: &Rig, server: &FakeModelServer) -> Vec<(&'static 
         fs::write(file, text).expect("the home can be written");
     };
     match cli.word {
-        "claude" | "claude-terminal" => {
+        "claude" | "claude-acp" => {
             // The answers to the dialogs of the first start.
             let projects =
                 json!({ rig.project().to_string_lossy(): { "hasTrustDialogAccepted": true } });
@@ -193,7 +197,7 @@ fn environment(cli: &Cli, rig: &Rig, server: &FakeModelServer) -> Vec<(&'static 
                 ("DISABLE_TELEMETRY", "1".to_owned()),
             ]
         }
-        "codex" | "codex-terminal" => {
+        "codex" | "codex-acp" => {
             write(
                 &format!("{}/config.toml", cli.word),
                 &format!("{CODEX}base_url = {versioned:?}\n"),
@@ -201,7 +205,7 @@ fn environment(cli: &Cli, rig: &Rig, server: &FakeModelServer) -> Vec<(&'static 
             let settings = home.join(cli.word).to_string_lossy().into_owned();
             vec![("CODEX_HOME", settings), ("SCRIPTED_KEY", key())]
         }
-        "opencode" | "opencode-terminal" => {
+        "opencode" | "opencode-acp" => {
             let model = json!({ "name": "scripted", "tool_call": true,
                 "limit": { "context": 200_000, "output": 8_000 } });
             let provider = json!({
@@ -215,8 +219,8 @@ fn environment(cli: &Cli, rig: &Rig, server: &FakeModelServer) -> Vec<(&'static 
                 "small_model": "scripted/scripted",
                 "provider": { "scripted": provider },
             });
-            if cli.word == "opencode-terminal" {
-                // Does not apply to the conversation of the member.
+            if cli.word == "opencode" {
+                // This setting does not apply to the conversation of the member.
                 settings["permission"] = json!({ "*": "allow", "bash": "allow" });
             }
             let file = format!(".config/{}.json", cli.word);
@@ -228,7 +232,7 @@ fn environment(cli: &Cli, rig: &Rig, server: &FakeModelServer) -> Vec<(&'static 
                 ("OPENCODE_DISABLE_MODELS_FETCH", "1".to_owned()),
             ]
         }
-        "qwen" | "qwen-terminal" => vec![
+        "qwen" | "qwen-acp" => vec![
             ("OPENAI_BASE_URL", versioned),
             ("OPENAI_API_KEY", key()),
             ("OPENAI_MODEL", "scripted".to_owned()),

@@ -11,7 +11,7 @@ const BEGIN: &str = "<!-- `cargo xtask test real-clis` writes this table. -->";
 const END: &str = "<!-- end of the table -->";
 
 const HEAD: &str = "\
-| program | version | task with team tools | allowed line | denied line | message during a turn | wake from idle | kill -9 and resume |
+| `engine` | program | task with team tools | allowed line | denied line | message during a turn | wake from idle | kill -9 and resume |
 |---|---|---|---|---|---|---|---|
 ";
 
@@ -41,7 +41,8 @@ impl Row {
             Ok(works) => works.clone(),
             Err(why) => format!("**no**: {}", why.replace('|', "/").replace('\n', " ")),
         });
-        let mut line = format!("| {} | {} |", self.cli.program, self.cli.version());
+        let cli = self.cli;
+        let mut line = format!("| `{}` | {} {} |", cli.word, cli.program, cli.version());
         for _ in 0..CHECKS {
             line.push_str(&format!(" {} |", cells.next().as_deref().unwrap_or("–")));
         }

@@ -11,9 +11,11 @@ use std::time::Duration;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_store::{Durability, Writer};
-use agent_team_supervisor::machine::{self as real, Committer, Failpoint, LocalFuture};
-use agent_team_system::daemon::FindBinaryError;
+use agent_team_supervisor::machine::{
+    self as real, Committer, Failpoint, LocalFuture, ProcessExit,
+};
 use agent_team_system::process::ProcessId;
+use agent_team_system::sibling_binary::FindBinaryError;
 use agent_team_system::spawn::ProgramSpec;
 use agent_team_system::tree::{Tree, TreeSurvived};
 use tokio::sync::{Notify, mpsc};
@@ -27,10 +29,10 @@ use crate::torture::history::Dice;
 /// The first pid. It is above every real pid, so that a bug of the simulation signals no real process.
 const FIRST_PID: u32 = 0x4000_0000;
 
-/// Monotonic time at the start, in milliseconds.
+/// The monotonic time at the start, in milliseconds.
 const BOOTED: u64 = 1_000_000;
 
-/// Wall time at the start.
+/// The wall time at the start, in milliseconds.
 const WALL: u64 = 1_800_000_000_000;
 
 /// A started worker process. The task that simulates the process receives this value.
@@ -150,7 +152,7 @@ impl Machine {
         self.shared.crashed.notified().await;
     }
 
-    /// Sets the task that simulates this process. Aborts the task if the process was killed before.
+    /// Sets the task that simulates the process `pid`. Aborts the task if the process was killed before.
     pub(super) fn attach(&self, pid: u32, task: AbortHandle) {
         let mut processes = self.shared.processes.borrow_mut();
         match processes.get_mut(&pid) {
@@ -299,7 +301,7 @@ impl real::Machine for Machine {
         Ok(process_of(pid))
     }
 
-    fn ended(&self, process: ProcessId) -> LocalFuture<io::Result<()>> {
+    fn wait_for_exit(&self, process: ProcessId) -> LocalFuture<io::Result<ProcessExit>> {
         let machine = self.clone();
         Box::pin(async move {
             loop {
@@ -307,13 +309,13 @@ impl real::Machine for Machine {
                     let processes = machine.shared.processes.borrow();
                     match processes.get(&process.pid) {
                         Some(process) => (process.gone_at, process.ended.clone()),
-                        None => return Ok(()),
+                        None => return Ok(ProcessExit::Unknown),
                     }
                 };
                 match gone_at {
                     Some(at) => {
                         sleep_until(at).await;
-                        return Ok(());
+                        return Ok(ProcessExit::Unknown);
                     }
                     None => ended.notified().await,
                 }
@@ -321,7 +323,7 @@ impl real::Machine for Machine {
         })
     }
 
-    fn end_process(
+    fn kill_process(
         &self,
         process: ProcessId,
         limit: Duration,
@@ -330,7 +332,7 @@ impl real::Machine for Machine {
         Box::pin(self.clone().end_all(victims, limit))
     }
 
-    fn end_tree(
+    fn kill_tree(
         &self,
         tree: Tree,
         limit: Duration,
@@ -367,7 +369,7 @@ impl real::Machine for Machine {
         })
     }
 
-    fn pass(&self, point: Failpoint) {
+    fn reach_failpoint(&self, point: Failpoint) {
         if self.shared.crash_at.get() != Some(point) {
             return;
         }

@@ -12,13 +12,13 @@ use agent_team_protocol::ErrorCode;
 use agent_team_protocol::initialize::Initialize;
 use agent_team_protocol::method::Method;
 use agent_team_protocol::rpc::{self, TeamRef};
-use agent_team_system::daemon::Announced;
+use agent_team_system::announcement::Announced;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::history::Outcome;
 
-/// How long an attempt waits for its answer before it is repeated.
+/// How long an attempt waits for its answer before the call is repeated.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(15);
 
 /// Pause between two attempts.
@@ -29,16 +29,16 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) enum Phase {
     /// Faults happen.
     Torture,
-    /// No more faults; clients finish their work and start nothing new.
+    /// No faults happen. Clients finish their work and start nothing new.
     Calm,
-    /// The end: clients no longer repeat unanswered calls.
+    /// The torture has ended: clients no longer repeat unanswered calls.
     Over,
 }
 
 /// A connection whose handshake is complete.
 pub(crate) type Connection = (Client, Incoming);
 
-/// How a client reaches the supervisor.
+/// Connects a client to the supervisor.
 pub(crate) trait Connect: fmt::Debug {
     /// `None` when no supervisor answers.
     fn connect(

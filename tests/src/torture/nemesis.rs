@@ -27,7 +27,7 @@ const SLOW_READERS: usize = 5;
 /// Calls that a flood makes at once.
 const FLOOD: usize = 400;
 
-/// How many supervisors one series of kills ends.
+/// The number of supervisors that one series of kills ends.
 const SERIES: usize = 3;
 
 /// How long to wait for a recovery. A longer recovery is a violation.
@@ -39,7 +39,7 @@ const GIT: Duration = Duration::from_secs(5);
 /// Pause between two checks for an answer or a process.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// First stream of random numbers for faults; each fault uses its own.
+/// The number of the first stream of random numbers for faults. Each fault uses a separate stream.
 const STREAMS: u64 = 1_000;
 
 /// How often each fault happens, relative to the other faults.
@@ -68,7 +68,8 @@ const WEIGHTS: [(FaultKind, u64); 22] = [
     (FaultKind::StopTmux, 2),
 ];
 
-/// The random choices for the fault of this number: the pause before it, its kind, and dice for the rest.
+/// The random choices for the fault of this number: the pause before the fault, its kind, and dice for the other
+/// choices.
 fn choice(seed: u64, number: u64) -> (Duration, FaultKind, Dice) {
     let mut dice = Dice::new(seed, STREAMS + number);
     // Sometimes the pause is long enough for the team to finish its work.
@@ -115,8 +116,8 @@ pub(crate) async fn run(world: &World, options: &Options, recorder: &Recorder) {
     }
 }
 
-/// Waits until a supervisor that is not in `not_by` has answered a probe, but no longer than `limit`. An earlier next
-/// fault would hide the violation that no supervisor answers after the current fault.
+/// Waits until a supervisor that is not in `not_by` has answered a probe, but no longer than `limit`. If the next fault
+/// began earlier, it would hide the violation that no supervisor answers after the current fault.
 pub(crate) async fn until_answered(
     recorder: &Recorder,
     since: Duration,
@@ -132,7 +133,7 @@ pub(crate) async fn until_answered(
 /// The effect of a fault.
 struct FaultEffect {
     pids: Vec<u32>,
-    /// When the fault was healed; for a kill, when the processes were dead.
+    /// When the fault was healed. For a kill: when the processes were dead.
     ended: Duration,
 }
 
@@ -230,7 +231,7 @@ async fn inject(
             world.verb(&["ps", "--json"]).await;
             Some(effect(Vec::new()))
         }
-        // Only the simulation injects this: the kernel loses no connection of living processes.
+        // Only the simulation injects this fault: the kernel loses no connection of living processes.
         FaultKind::CutConnections => None,
         FaultKind::FullDisk => {
             let disk = world.disk.as_ref()?;
@@ -297,7 +298,7 @@ async fn kill_everything(world: &World) -> Vec<u32> {
         Role::Command,
     ];
     let mut killed = Vec::new();
-    // Repeat: a process may start another one before it dies.
+    // Repeat the kill: a process may start another process before it dies.
     loop {
         let found = world.processes(&all);
         if found.is_empty() {
@@ -320,7 +321,7 @@ async fn stop_one(world: &World, role: Role, longest_ms: u64, dice: &mut Dice) -
     process.signal(Signal::SIGSTOP).ok()?;
     sleep(dice.between(50, longest_ms)).await;
     process.signal(Signal::SIGCONT).ok()?;
-    // No pid is recorded: no launch may end because of this fault.
+    // Record no pid: no launch may end because of this fault.
     Some(Vec::new())
 }
 
@@ -334,7 +335,7 @@ async fn write_calls(world: &World, frames: &str) -> Option<UnixStream> {
         stream.write_all(hello.as_bytes()).await?;
         stream.write_all(frames.as_bytes()).await
     };
-    // The supervisor stops reading while its answers are unread.
+    // The write can time out: the supervisor stops reading while its answers are unread.
     let _elapsed = timeout(Duration::from_secs(2), write).await;
     Some(stream)
 }
@@ -351,7 +352,7 @@ mod tests {
             chosen.collect::<Vec<_>>()
         };
         assert_eq!(chosen(6), chosen(6));
-        assert_ne!(chosen(6), chosen(7), "the next seed");
+        assert_ne!(chosen(6), chosen(7), "two seeds choose the same faults");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! This program has no dependencies, so that cargo builds it in a second. It can therefore announce the first build of
 //! `agent-team-xtask` before that build begins. Cargo shows the progress of the first build; later builds are quiet.
-#![expect(clippy::print_stderr, reason = "it announces builds")]
+#![expect(clippy::print_stderr, reason = "this program announces builds")]
 
 use std::env;
 use std::ffi::OsString;
@@ -21,18 +21,16 @@ const FIRST: &str =
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
-    let own = match env::current_exe() {
-        Ok(own) => own,
+    let executable = match env::current_exe() {
+        Ok(path) => path,
         Err(error) => return failure(&format!("cannot find this executable: {error}")),
     };
-    let program = own.with_file_name(PROGRAM);
+    let program = executable.with_file_name(PROGRAM);
     let is_first = !program.exists();
-    if starts_demo(&arguments) {
-        eprintln!("{DEMO}");
-    } else if is_first {
-        eprintln!("{FIRST}");
+    if let Some(announcement) = announcement(&arguments, is_first) {
+        eprintln!("{announcement}");
     }
-    let mut build = build();
+    let mut build = build_command();
     if !is_first {
         build.arg("--quiet");
     }
@@ -45,14 +43,22 @@ fn main() -> ExitCode {
     failure(&format!("cannot start {PROGRAM}: {error}"))
 }
 
-fn starts_demo(arguments: &[OsString]) -> bool {
-    let starts_none = |word: &OsString| word == "down" || word == "--help" || word == "-h";
-    arguments.first().is_some_and(|verb| verb == "demo") && !arguments.iter().any(starts_none)
+/// The line that is printed before the build.
+fn announcement(arguments: &[OsString], is_first: bool) -> Option<&'static str> {
+    match starts_demo(arguments) {
+        true => Some(DEMO),
+        false => is_first.then_some(FIRST),
+    }
 }
 
-/// Builds without `--package`: cargo then enables the features of the whole workspace, and other builds do not compile
-/// the dependencies again.
-fn build() -> Command {
+fn starts_demo(arguments: &[OsString]) -> bool {
+    let prevents_start = |word: &OsString| word == "down" || word == "--help" || word == "-h";
+    arguments.first().is_some_and(|verb| verb == "demo") && !arguments.iter().any(prevents_start)
+}
+
+/// The cargo command that builds the program. It has no `--package`: cargo then enables the features of the whole
+/// workspace, and other builds do not compile the dependencies again.
+fn build_command() -> Command {
     let mut build = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build.args(["build", "--bin", PROGRAM]);
     if let Some(package) = env::var_os("CARGO_MANIFEST_DIR") {
@@ -72,4 +78,24 @@ fn build() -> Command {
 fn failure(error: &str) -> ExitCode {
     eprintln!("xtask: {error}");
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_and_the_first_build_are_announced() {
+        let announced = |line: &str, is_first| {
+            let arguments: Vec<OsString> = line.split_whitespace().map(Into::into).collect();
+            announcement(&arguments, is_first)
+        };
+        for first in [true, false] {
+            assert_eq!(announced("demo", first), Some(DEMO));
+            assert_eq!(announced("demo commands --fast", first), Some(DEMO));
+            for other in ["", "test", "demo down", "demo --help", "test demo"] {
+                assert_eq!(announced(other, first), first.then_some(FIRST), "{other}");
+            }
+        }
+    }
 }

@@ -1,9 +1,8 @@
-//! The directory of a bench and its cleanup: when the bench ends, also after `^C` or a panic, kills its processes and
+//! The directory of a bench and its cleanup: when the bench ends, even after `^C` or a panic, kills its processes and
 //! removes its files.
 //!
-//! The measuring process is a child of this process. This process can therefore clean up however the child ends.
-//! Processes of the bench are identified by the random name of the directory, which is in their environment or
-//! arguments.
+//! The measuring process is a child process, so that its parent can clean up after any end of the child. Processes of
+//! the bench are identified by the random name of the directory, which is in their environment or arguments.
 
 use std::fs;
 use std::io::Read;
@@ -38,7 +37,8 @@ pub(super) fn measured_within(top: &Path, measure: impl FnOnce(&Path) -> Command
     outcome
 }
 
-/// Runs the child until it exits. Forwards a terminating signal to it, so that this process can clean up afterwards.
+/// Runs the child until it exits. Forwards a terminating signal to the child, so that the parent can clean up
+/// afterwards.
 fn run_to_completion(measure: &mut Command) -> Result<()> {
     let (mut signalled, handler) = UnixStream::pair()?;
     for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -66,8 +66,8 @@ fn run_to_completion(measure: &mut Command) -> Result<()> {
     .into())
 }
 
-/// Kills the [processes of the directory](processes_of). Repeats this until none is left, because a process can start
-/// others before it exits.
+/// Kills the [processes of the directory](processes_of). Repeats this until no process is left, because a process can
+/// start others before it exits.
 fn end_all(root: &Path) -> Result<()> {
     let deadline = Instant::now() + END_LIMIT;
     loop {
@@ -85,8 +85,8 @@ fn end_all(root: &Path) -> Result<()> {
     }
 }
 
-/// The processes, except this one, whose environment or arguments contain the directory. Finds none on a system without
-/// `/proc`: there, processes that the bench did not stop itself keep running.
+/// The processes, except this one, whose environment or arguments contain the directory. Finds no process on a system
+/// without `/proc`: there, processes that the bench did not stop itself keep running.
 fn processes_of(root: &Path) -> Vec<i32> {
     let name = root.as_os_str().as_bytes();
     let mentions = |pid: i32, file: &str| {
@@ -119,7 +119,8 @@ mod tests {
         let outcome = measured_within(top.path(), |directory| {
             root = Some(directory.to_owned());
             let mut measure = Command::new("sh");
-            // Two processes that outlive the shell, identified by arguments and by environment; then an interrupt.
+            // The line starts two processes that outlive the shell, one identified by its arguments and one by its
+            // environment. Then the shell interrupts itself.
             let line = "sh -c 'sleep 600; :' $ROOT/x & sleep 601 & touch $ROOT/began; kill -INT $$";
             measure.args(["-c", line]).env("ROOT", directory);
             measure
@@ -128,7 +129,10 @@ mod tests {
         let root = root.unwrap();
         assert_eq!(processes_of(&root), Vec::<i32>::new());
         assert!(!root.exists());
-        assert!(bystander.try_wait().unwrap().is_none(), "still running");
+        assert!(
+            bystander.try_wait().unwrap().is_none(),
+            "the bystander was killed"
+        );
         bystander.kill().unwrap();
         bystander.wait().unwrap();
     }

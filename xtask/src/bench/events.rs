@@ -1,6 +1,8 @@
-//! Measurements of events: deliveries per second, and the delay until the last of many subscribers has an event.
+//! Measurements of events: deliveries per second, and the delay until the last of many subscribers has received an
+//! event.
 //!
-//! In the measurement and in the limit one thread reads for all subscribers, so that both include the cost of reading.
+//! One thread reads for all subscribers, both in the measurement and in the bare writes that the result is compared
+//! with (the limit). So both include the cost of reading.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -24,7 +26,7 @@ use super::stats::{Figure, percentile};
 use super::swarm::Swarm;
 use super::table::{Row, Target, Unit};
 
-/// Calls in flight of the client that causes the events.
+/// Maximum number of calls in flight for the client whose messages become the events.
 pub(super) const WINDOW: usize = 256;
 
 fn subscribers(
@@ -149,8 +151,8 @@ fn bare_deliveries(count: usize, events: usize) -> Result<f64> {
     written(pairs, &event, End::Line, events)
 }
 
-/// Deliveries per second of a thread that writes this event `events` times to each first socket of these pairs, while
-/// another thread reads the second sockets, which must be in non-blocking mode.
+/// Deliveries per second of a thread that writes this event `events` times to the first socket of each pair, while
+/// another thread reads the second sockets. The second sockets must be in non-blocking mode.
 pub(super) fn written<S: Read + Write + AsFd + Send>(
     pairs: Vec<(S, S)>,
     event: &str,
@@ -173,8 +175,8 @@ pub(super) fn written<S: Read + Write + AsFd + Send>(
     Ok((events * count) as f64 / (ended.1 - started).as_secs_f64())
 }
 
-/// The delay between the first sign of a commit (the answer to the caller, or an event) and the event at the last of
-/// 100 subscribers.
+/// The delay from a commit until the last of 100 subscribers has received the event. The commit counts from the answer
+/// to the caller or from the first received event, whichever is earlier.
 fn last_of_many(bench: &Bench, installation: &mut Installation, team: &TeamId) -> Result<Row> {
     const SUBSCRIBERS: usize = 100;
     let mut readers = subscribers(installation, team, SUBSCRIBERS)?;
@@ -193,7 +195,7 @@ fn last_of_many(bench: &Bench, installation: &mut Installation, team: &TeamId) -
     }
     let (p50, p99) = (percentile(&delays, 50.0), percentile(&delays, 99.0));
     Ok(Row::new(
-        format!("last of {SUBSCRIBERS} subscribers after the commit, p50"),
+        format!("delay from the commit to the last of {SUBSCRIBERS} subscribers, p50"),
         Unit::Milliseconds,
         Figure::of(vec![p50]),
     )

@@ -1,5 +1,5 @@
-//! `cargo xtask demo clis`: a team of the agents of other vendors that are installed and logged in. Without such an agent,
-//! the members are fakes, which speak the real protocol and have no model.
+//! `cargo xtask demo clis`: a team of the agents of other vendors that are installed and logged in. If no such agent is
+//! found, the members are fakes, which speak the real protocol and have no model.
 
 use std::ffi::OsString;
 use std::fs;
@@ -17,7 +17,7 @@ use super::{Demo, PREFIX, SHOWN, Team};
 use crate::run::{cargo, check, dev_binaries, succeeds};
 
 /// The agents that the fake can replace, with their programs.
-const FAKED: [(&str, &str); 2] = [("claude", "claude-agent-acp"), ("gemini", "gemini")];
+const FAKED: [(&str, &str); 2] = [("claude-acp", "claude-agent-acp"), ("gemini", "gemini")];
 
 const FAKE: &str = "fake_acp_agent";
 
@@ -52,7 +52,8 @@ pub(super) fn run() -> Result<()> {
 impl Clis {
     /// Finds the agents, prints their names, and writes the team file.
     fn prepare(demo: Demo) -> Result<Self> {
-        let found = installed(&demo)?;
+        let shown = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let found = installed(&demo, shown)?;
         let is_fake = found.is_empty();
         let mut path = std::env::var_os("PATH").unwrap_or_default();
         let words: Vec<String> = match is_fake {
@@ -132,7 +133,7 @@ impl Clis {
             for request in self.list("requests")? {
                 let id = request["id"].as_str().context("a request has an id")?;
                 let verb = if self.is_fake { "allow" } else { "deny" };
-                // A request can be withdrawn meanwhile.
+                // A request can be withdrawn before this call.
                 if succeeds(&mut self.agent_team(&["requests", verb, id])) {
                     println!("── agent-team requests {verb} {id}");
                 }
@@ -174,9 +175,10 @@ impl Clis {
     }
 }
 
-/// The agents that open a session, with their versions.
-fn installed(demo: &Demo) -> Result<Vec<(String, String)>> {
-    // Exits with 1 if any check fails.
+/// The agents that open a session: their words for `engine`, and their versions. `shown`: a user answers the dialogs
+/// of agents in their own terminal interfaces.
+fn installed(demo: &Demo, shown: bool) -> Result<Vec<(String, String)>> {
+    // `doctor` exits with 1 if any check fails.
     let doctor = demo.agent_team(&["doctor", "--clis", "--json"]).output()?;
     let document: Value = serde_json::from_slice(&doctor.stdout)?;
     let clis = document["clis"]
@@ -186,6 +188,8 @@ fn installed(demo: &Demo) -> Result<Vec<(String, String)>> {
         .iter()
         .filter(|cli| cli["login"]["state"] == "logged_in");
     let named = usable.filter_map(|cli| {
+        let own = Some(&cli["own_terminal"]).filter(|own| shown && own.is_object());
+        let cli = own.unwrap_or(cli);
         let version = cli["version"].as_str().unwrap_or("version unknown");
         Some((cli["engine"].as_str()?.to_owned(), version.to_owned()))
     });

@@ -17,8 +17,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) fn run() -> Result<()> {
     test::build()?;
-    let stage = Stage::new()?;
-    let printed = stage.xtask(&["demo", "--fast"])?;
+    let environment = DemoEnvironment::new()?;
+    let printed = environment.xtask(&["demo", "--fast"])?;
     for line in [
         "cleo asks the user",
         "dora asks before it calls edit",
@@ -28,35 +28,35 @@ pub(crate) fn run() -> Result<()> {
     ] {
         ensure!(printed.contains(line), "no {line:?} in:\n{printed}");
     }
-    let printed = stage.xtask(&["demo", "commands"])?;
+    let printed = environment.xtask(&["demo", "commands"])?;
     ensure!(printed.contains("# Report"), "no report in:\n{printed}");
     if test::is_installed("tmux") {
-        stage.on_terminal()?;
+        environment.on_terminal()?;
     } else {
         println!("   the demo on a terminal is skipped: tmux is not installed");
     }
-    let left: Vec<PathBuf> = fs::read_dir(&stage.temporary)?
+    let left: Vec<PathBuf> = fs::read_dir(&environment.temporary)?
         .map(|entry| Ok(entry?.path()))
         .collect::<Result<_>>()?;
     ensure!(left.is_empty(), "the demo has left {left:?}");
     let processes = output(Command::new("ps").args(["-A", "-o", "command="]))?;
-    // Search for the directories of demos, not for the directory of temporary files: the command line of the tmux server
-    // contains the latter.
-    let path = format!("{}/agent-team-demo-", stage.temporary.display());
+    // Search for the directories of demos, not for the temporary directory: the command line of the tmux server
+    // contains the path of the temporary directory.
+    let path = format!("{}/agent-team-demo-", environment.temporary.display());
     let left = processes.lines().find(|line| line.contains(&path));
     ensure!(left.is_none(), "a process of the demo is left: {left:?}");
     Ok(())
 }
 
 /// A directory for temporary files of the demos, and a tmux server.
-struct Stage {
+struct DemoEnvironment {
     directory: tempfile::TempDir,
     temporary: PathBuf,
 }
 
-impl Stage {
+impl DemoEnvironment {
     fn new() -> Result<Self> {
-        // Not in `TMPDIR`: the paths of sockets must be short.
+        // Do not use `TMPDIR`: the paths of sockets must be short.
         let directory = tempfile::Builder::new().prefix("ds-").tempdir_in("/tmp")?;
         let temporary = directory.path().join("t");
         fs::create_dir(&temporary)?;
@@ -136,7 +136,7 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for DemoEnvironment {
     fn drop(&mut self) {
         // After a failure a team may still be up.
         let _stopped = self.xtask(&["demo", "down"]);

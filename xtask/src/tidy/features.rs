@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::tree::{Finding, Weight};
+use super::tree::{Finding, Severity};
 
 /// Finds dependencies for which dev-dependencies enable further features. Each line is a package, its version and its
 /// features; ` (*)` marks a repetition.
@@ -22,7 +22,7 @@ pub(super) fn shared(build: &str, with_tests: &str) -> Vec<Finding> {
                 "`cargo build` enables only these features: {line}; dev-dependencies enable more of them. Enable \
                  those in [dependencies] here, too, so that the package is compiled once"
             ),
-            weight: Weight::Fails,
+            severity: Severity::Error,
         })
         .collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::manifest::Manifest;
-use super::tree::{Finding, Weight};
+use super::tree::{Finding, Severity};
 
 /// A crate that must not depend on some other crates, directly or through a crate of this workspace.
 struct Edge {
@@ -232,7 +232,7 @@ pub(super) fn links(link: &Link, listed: &str) -> Vec<Finding> {
             path: "Cargo.lock".to_owned(),
             line: 1,
             sentence: format!("{} links {package}: {}", link.package, link.why),
-            weight: Weight::Fails,
+            severity: Severity::Error,
         })
         .collect()
 }

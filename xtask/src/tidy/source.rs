@@ -1,7 +1,7 @@
 //! Rules about single Rust files.
 
 use super::code::{line_at, words};
-use super::tree::{File, Finding, Weight};
+use super::tree::{File, Finding, Severity};
 
 /// A file with more lines causes a warning.
 const LARGE: usize = 400;
@@ -89,7 +89,7 @@ pub(super) fn stays_small(file: &File) -> Vec<Finding> {
         format!("has {lines} lines; aim for {LARGE}, at most {TOO_LARGE}"),
     );
     if lines <= TOO_LARGE {
-        finding.weight = Weight::Warns;
+        finding.severity = Severity::Warning;
     }
     vec![finding]
 }
@@ -196,16 +196,16 @@ mod tests {
 
     #[test]
     fn large_files_warn_and_too_large_files_fail() {
-        let weights = |lines: usize| {
+        let severities = |lines: usize| {
             let findings = stays_small(&file("a.rs", &"x\n".repeat(lines)));
             findings
                 .into_iter()
-                .map(|finding| finding.weight)
+                .map(|finding| finding.severity)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(weights(LARGE), []);
-        assert_eq!(weights(LARGE + 1), [Weight::Warns]);
-        assert_eq!(weights(TOO_LARGE), [Weight::Warns]);
-        assert_eq!(weights(TOO_LARGE + 1), [Weight::Fails]);
+        assert_eq!(severities(LARGE), []);
+        assert_eq!(severities(LARGE + 1), [Severity::Warning]);
+        assert_eq!(severities(TOO_LARGE), [Severity::Warning]);
+        assert_eq!(severities(TOO_LARGE + 1), [Severity::Error]);
     }
 }

@@ -93,7 +93,7 @@ impl File {
             path: self.path.clone(),
             line,
             sentence: sentence.into(),
-            weight: Weight::Fails,
+            severity: Severity::Error,
         }
     }
 }
@@ -103,20 +103,20 @@ pub(super) struct Finding {
     pub(super) path: String,
     pub(super) line: usize,
     pub(super) sentence: String,
-    pub(super) weight: Weight,
+    pub(super) severity: Severity,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Weight {
-    Warns,
-    Fails,
+pub(super) enum Severity {
+    Warning,
+    Error,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let warning = match self.weight {
-            Weight::Warns => "warning: ",
-            Weight::Fails => "",
+        let warning = match self.severity {
+            Severity::Warning => "warning: ",
+            Severity::Error => "",
         };
         write!(f, "{}:{}: {warning}{}", self.path, self.line, self.sentence)
     }

@@ -37,8 +37,8 @@ const REFUSED: [(&str, &str); 28] = [
     ("stands", "is stored, is, means"),
 ];
 
-/// Refused as the words of this project. A text in a test may contain them: it is a sentence of a user or of a model, or
-/// the output of a program.
+/// Words that this project must not use. A text in a test may contain these words: it is a sentence of a user or of a
+/// model, or the output of a program.
 const REFUSED_OUTSIDE_TESTS: [(&str, &str); 20] = [
     ("hear", "receive"),
     ("hears", "receives, is notified"),
@@ -72,10 +72,10 @@ const EXEMPT: [&str; 4] = [
 ];
 
 /// Phrases that the files below a path may contain.
-const ALLOWED: [(&str, &[&str]); 8] = [
-    // A user of Unix.
+const ALLOWED: [(&str, &[&str]); 5] = [
+    // The name of a Unix user.
     (".ci/run", &["nobody"]),
-    // AppleScript.
+    // A word of AppleScript.
     (
         "crates/supervisor/src/launch/panes/iterm/connection.rs",
         &["tell"],
@@ -85,10 +85,6 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     ("crates/gateway/page/sections.js", &["said"]),
     // A released file of the schema is never edited.
     ("crates/store/migrations/", &["said"]),
-    // A prompt changes only with the figures of an evaluation.
-    ("crates/team-file/roles/", &["say", "says"]),
-    ("crates/tools/src/team/step_rules.rs", &["says"]),
-    ("crates/tools/src/team/system_prompt.rs", &["says", "tells"]),
 ];
 
 /// The kinds of files that are written for readers, beside Rust.
@@ -185,8 +181,8 @@ fn words_of_names(text: &str) -> String {
     words
 }
 
-/// Where the prose contains the phrase as whole words. A phrase in quotes does not count: it is a name, such as the Unix
-/// user `nobody`.
+/// The positions at which the prose contains the phrase as whole words. A phrase in quotes does not count: it is a
+/// name, such as the Unix user `nobody`.
 fn positions<'a>(prose: &'a str, phrase: &'a str) -> impl Iterator<Item = usize> + 'a {
     let quotes = ['`', '"'];
     let is_word = |c: char| in_a_name(c) || c == '-';
@@ -198,8 +194,8 @@ fn positions<'a>(prose: &'a str, phrase: &'a str) -> impl Iterator<Item = usize>
     found.map(|(at, _)| at)
 }
 
-/// Where the prose denies a noun with `no`, as in `it is no URL`. `There is no URL` and `it is no longer a URL` are
-/// allowed.
+/// The positions at which the prose denies a noun with `no`, as in `it is no URL`. `There is no URL` and `it is no
+/// longer a URL` are allowed.
 fn denied_nouns(prose: &str) -> impl Iterator<Item = usize> + '_ {
     let verbs = [" is no ", " are no ", " was no ", " were no "];
     let english = ["longer ", "more ", "less ", "better ", "different "];

@@ -52,13 +52,13 @@ async fn a_new_process_completes_the_work_of_a_crashed_one() {
         return std::future::pending().await;
     }
     let store = tempfile::tempdir().expect("a directory");
-    let own = std::env::current_exe().expect("this test");
+    let own = std::env::current_exe().expect("the path of this test");
     let status = std::process::Command::new(own)
         .env(STORE, store.path())
         .env("TMPDIR", store.path())
         .args(["--exact", TEST])
         .status();
-    assert!(!status.expect("it runs").success());
+    assert!(!status.expect("the test process runs").success());
 
     let team = builder(store.path()).build().await.expect("a team");
     let done = async {
@@ -73,7 +73,9 @@ async fn a_new_process_completes_the_work_of_a_crashed_one() {
         }
     };
     let limit = std::time::Duration::from_secs(60);
-    let done = tokio::time::timeout(limit, done).await.expect("it is done");
+    let done = tokio::time::timeout(limit, done)
+        .await
+        .expect("the task is completed in time");
     assert_eq!(done.result.as_deref(), Some("Build at last"));
     let members = team.members().list().await.expect("members");
     assert_eq!(members[0].state, MemberState::Idle, "{members:?}");

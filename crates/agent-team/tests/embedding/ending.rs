@@ -14,7 +14,7 @@ fn threads() -> usize {
 fn files(directory: &std::path::Path) -> BTreeSet<PathBuf> {
     let entries = std::fs::read_dir(directory).expect("the directory exists");
     entries
-        .map(|entry| entry.expect("it reads").path())
+        .map(|entry| entry.expect("the entry can be read").path())
         .collect()
 }
 
@@ -27,13 +27,13 @@ const TEST: &str = "ending::an_ended_team_leaves_no_threads_and_no_files";
 fn an_ended_team_leaves_no_threads_and_no_files() {
     if std::env::var_os(ALONE).is_none() {
         let temporary = tempfile::tempdir().expect("a directory");
-        let own = std::env::current_exe().expect("this test");
+        let own = std::env::current_exe().expect("the path of this test");
         let mut again = std::process::Command::new(own);
         again.env(ALONE, "1").env("TMPDIR", temporary.path());
         let status = again
             .args(["--exact", TEST, "--test-threads", "1"])
             .status();
-        assert!(status.expect("it runs").success());
+        assert!(status.expect("the test process runs").success());
         return;
     }
     let temporary = std::env::temp_dir();
@@ -58,13 +58,16 @@ fn an_ended_team_leaves_no_threads_and_no_files() {
                     .next()
                     .unwrap()
                     .join("run/supervisor.sock");
-                std::fs::remove_file(&socket).expect("it is bound");
+                std::fs::remove_file(&socket).expect("the socket file exists");
                 let limit = Instant::now() + Duration::from_secs(10);
                 while !socket.exists() {
-                    assert!(Instant::now() < limit, "a removed socket is bound again");
+                    assert!(
+                        Instant::now() < limit,
+                        "the removed socket is not bound again"
+                    );
                     tokio::task::yield_now().await;
                 }
-                team.shutdown().await.expect("its end");
+                team.shutdown().await.expect("the team ends");
             }
         });
         assert_eq!(files(&temporary), BTreeSet::new());

@@ -10,12 +10,12 @@ mod commands;
 mod coordinator;
 #[path = "../../examples/events.rs"]
 mod events;
-#[path = "../../examples/foreign_loop.rs"]
-mod foreign_loop;
 #[path = "../../examples/goals.rs"]
 mod goals;
 #[path = "../../examples/guard.rs"]
 mod guard;
+#[path = "../../examples/own_loop.rs"]
+mod own_loop;
 #[path = "../../examples/own_tool.rs"]
 mod own_tool;
 #[path = "../../examples/permission.rs"]
@@ -35,7 +35,7 @@ const EXAMPLES: [(&str, Main); 11] = [
     ("commands", commands::main),
     ("coordinator", coordinator::main),
     ("events", events::main),
-    ("foreign_loop", foreign_loop::main),
+    ("own_loop", own_loop::main),
     ("goals", goals::main),
     ("guard", guard::main),
     ("own_tool", own_tool::main),
@@ -64,12 +64,12 @@ fn in_a_process() {
 
 /// The output of the example.
 fn printed(name: &str) -> String {
-    let own = std::env::current_exe().expect("this test");
+    let own = std::env::current_exe().expect("the path of this test");
     let output = Command::new(own)
         .args(["--exact", "examples::in_a_process", "--nocapture"])
         .env(NAME, name)
         .output();
-    let output = output.expect("it runs");
+    let output = output.expect("the example runs");
     assert!(output.status.success(), "{output:?}");
     let printed = String::from_utf8(output.stdout).expect("text");
     let example = printed.split(MARK).nth(1);
@@ -110,7 +110,7 @@ fn a_model_calls_a_tool_of_the_program() {
 }
 
 #[test]
-fn a_callback_decides_what_a_member_may_write() {
+fn a_callback_decides_the_writes_of_a_member() {
     assert_eq!(
         printed("permission"),
         "docs/greeting.txt: true\nrelease.txt: false\ndenied: write: release.txt\n"
@@ -118,9 +118,9 @@ fn a_callback_decides_what_a_member_may_write() {
 }
 
 #[test]
-fn a_foreign_loop_uses_the_team_tools() {
+fn a_custom_loop_uses_the_team_tools() {
     assert_eq!(
-        printed("foreign_loop"),
+        printed("own_loop"),
         "finish is offered: true\nremember: Stored \"language\".\nrecall: \"Rust\"\n\
          finish: R-1 is finished.\nanswer: use \"Rust\"\n"
     );
@@ -156,8 +156,8 @@ fn each_goal_has_its_memory_variables_and_effort() {
 fn rules_and_a_hook_guard_files_and_a_server_counts() {
     assert_eq!(
         printed("guard"),
-        "Blocked by a hook: secrets stay as they are\ngreeting.txt: true\nrelease.txt: false\n.env: false\n\
-         denied: write: release.txt\nanswer: 12 apples\n"
+        "Blocked by a hook: cannot change .env: it contains secrets\ngreeting.txt: true\nrelease.txt: false\n\
+         .env: false\ndenied: write: release.txt\nanswer: 12 apples\n"
     );
 }
 

@@ -116,7 +116,7 @@ async fn members_are_spawned_with_their_own_settings() {
 }
 
 #[tokio::test]
-async fn a_spawned_member_uses_the_model_of_its_own() {
+async fn a_spawned_member_uses_its_own_model() {
     let server = FakeModelServer::start(by_model([(
         "gpt-own",
         vec![

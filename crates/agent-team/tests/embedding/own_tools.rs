@@ -91,11 +91,7 @@ async fn a_custom_tool_can_need_permission() {
         let answer = result.final_answer.unwrap();
         assert!(answer.contains(expected), "{answer}");
     }
-    assert_eq!(
-        calls.load(Ordering::SeqCst),
-        1,
-        "the denied call did not run"
-    );
+    assert_eq!(calls.load(Ordering::SeqCst), 1, "the denied call ran");
 }
 
 #[tokio::test]

@@ -17,7 +17,10 @@ fn lead(replies: &'static [&'static str]) -> (Member, Questions) {
     let model = ScriptedModel::new("scripted/lead", move |prompt| {
         let mut seen = seen.lock().expect("the questions");
         seen.push(inputs(prompt).last().unwrap_or_default().to_owned());
-        assert!(prompt.tools.is_empty(), "a lead of rounds has no tools");
+        assert!(
+            prompt.tools.is_empty(),
+            "the lead of a team in rounds has tools"
+        );
         text(
             replies
                 .get(seen.len() - 1)

@@ -70,7 +70,7 @@ async fn a_teammate_does_the_leads_task_with_real_tools() {
     let written = std::fs::read_to_string(project.path().join("out.txt")).unwrap();
     assert_eq!(written, "forty-two");
     let [task] = &result.tasks[..] else {
-        panic!("one task: {result:?}")
+        panic!("expected one task: {result:?}")
     };
     assert_eq!(task.result.as_deref(), Some("I wrote out.txt."));
 }
@@ -184,7 +184,7 @@ async fn a_secret_reaches_only_tools() {
             assert!(!contains, "{}", path.display());
         }
     }
-    assert!(files > 0, "the journal is in the store");
+    assert!(files > 0, "the store contains no file");
 }
 
 #[tokio::test]
@@ -336,7 +336,7 @@ async fn a_spent_budget_blocks_until_it_is_raised() {
     for whole_team in [false, true] {
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&asked);
-        // 12 tokens per reply.
+        // Each reply uses 12 tokens.
         let model = ScriptedModel::new("scripted/spender", move |_| {
             match counted.fetch_add(1, Ordering::SeqCst) {
                 0 => call("list_tasks", json!({})),
@@ -361,7 +361,7 @@ async fn a_spent_budget_blocks_until_it_is_raised() {
                     return;
                 }
             }
-            panic!("the run is over");
+            panic!("the run ended without the notice");
         };
         within("the notice", notice).await;
         assert_eq!(asked.load(Ordering::SeqCst), 1);
@@ -380,7 +380,7 @@ async fn a_spent_budget_blocks_until_it_is_raised() {
             last
         };
         let Some(AgUi::RunFinished { result, .. }) = within("the end", end).await else {
-            panic!("no result");
+            panic!("expected RUN_FINISHED");
         };
         assert_eq!(result["final_answer"], "it was expensive");
     }

@@ -8,13 +8,15 @@ use crate::complete;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RequestsCommand {
-    /// List pending requests, and the questions of members that wait for your answer
+    /// List what waits for you now: pending requests, and questions of members
     List {
         /// Also list decided requests
         #[arg(long)]
         all: bool,
     },
-    /// Print pending requests, open questions and unread messages of members to you, then each new one, until interrupted
+    /// Keep printing requests, questions and messages to you as they arrive, until interrupted
+    ///
+    /// Begins with the pending requests, open questions and unread messages.
     ///
     /// With --json, `kind` is "request", "question" or "message"; the other fields are those of `requests --json` and
     /// `messages --json`.

@@ -47,7 +47,7 @@ pub(crate) enum TaskCommand {
         #[arg(long, value_name = "FIELD", value_enum)]
         clear: Vec<Clear>,
         #[command(flatten)]
-        freed: Freed,
+        freed: ClearShortcuts,
     },
     /// Claim a task for yourself [default: the ready task with the highest priority]
     Claim {
@@ -144,7 +144,7 @@ pub(crate) enum Clear {
 
 /// Short forms of `update --clear` that make a task claimable.
 #[derive(Debug, Args)]
-pub(crate) struct Freed {
+pub(crate) struct ClearShortcuts {
     /// Remove the dependencies, for example on a cancelled task
     #[arg(long, conflicts_with = "after")]
     no_after: bool,
@@ -156,7 +156,7 @@ pub(crate) struct Freed {
     no_role: bool,
 }
 
-impl Freed {
+impl ClearShortcuts {
     pub(crate) fn fields(&self) -> impl Iterator<Item = Clear> + use<> {
         let fields = [
             (self.no_after, Clear::After),

@@ -121,7 +121,7 @@ fn ids_are_accepted_in_three_forms() {
     for typed in ["T-3", "t-3", "3"] {
         let parsed = Cli::try_parse_from(["agent-team", "task", "claim", typed]).unwrap();
         let Verb::Task(TaskCommand::Claim { task }) = parsed.verb else {
-            panic!("it is `task claim`");
+            panic!("expected `task claim`");
         };
         assert_eq!(task, Some(TaskId(3)));
     }

@@ -6,12 +6,12 @@ use agent_team_protocol::id::InvalidId;
 use agent_team_protocol::{MemberName, TaskId};
 
 #[derive(Debug, Clone)]
-pub(crate) enum Explained {
+pub(crate) enum WhySubject {
     Member(MemberName),
     Task(TaskId),
 }
 
-impl FromStr for Explained {
+impl FromStr for WhySubject {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {

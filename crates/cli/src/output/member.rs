@@ -1,5 +1,5 @@
-//! The table of members for `ps`, `team show` and `supervisor status`: names in the member's colour, states in the
-//! colour of their urgency.
+//! The table of members for `ps`, `team show` and `supervisor status`. Each name has the member's colour; each state
+//! has the colour of its urgency.
 
 use agent_team_protocol::attention::Need;
 use agent_team_protocol::status::Status;
@@ -12,7 +12,7 @@ use agent_team_terminal_ui::style::Style;
 use super::table::{Cell, Table, elastic_to, firm, fixed, optional};
 use super::{columns, style, text, usage};
 
-/// Maximum width of the text about what a member waits for, such as "tasks T-3, T-4".
+/// Maximum width of the cause of a wait, such as "tasks T-3, T-4".
 const CAUSE_WIDTH: usize = 24;
 
 /// The width of a member's last result while less important columns are shown.
@@ -107,7 +107,7 @@ pub(crate) fn table(members: &[MemberView]) -> String {
 
 fn table_for(members: &[MemberView], columns: Option<usize>) -> String {
     // Teams without agents use no tokens: leave out the columns.
-    let spends = members.iter().any(|member| member.usage.tokens() > 0);
+    let shows_usage = members.iter().any(|member| member.usage.tokens() > 0);
     // Most teams use the default effort: leave out the column.
     let has_effort = |member: &MemberView| member.effort.is_some_and(|it| it != Effort::default());
     let shows_effort = members.iter().any(has_effort);
@@ -121,7 +121,7 @@ fn table_for(members: &[MemberView], columns: Option<usize>) -> String {
         optional("PID", 1),
         optional("PANE", 2),
     ];
-    if spends {
+    if shows_usage {
         columns_shown.extend([optional("TOKENS", 3), optional("COST", 6)]);
     }
     if shows_effort {
@@ -149,7 +149,7 @@ fn table_for(members: &[MemberView], columns: Option<usize>) -> String {
             or_dash(member.pid.map(|pid| pid.to_string())),
             or_dash(member.pane.as_deref().map(|pane| short(pane).to_owned())),
         ];
-        if spends {
+        if shows_usage {
             row.push(Cell::new(usage::tokens(member.usage.tokens())));
             row.push(Cell::new(usage::cost(&member.usage)));
         }

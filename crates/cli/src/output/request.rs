@@ -3,26 +3,37 @@
 use agent_team_policy::call_line;
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::request::{RequestState, RequestView, UserQuestionView};
-use agent_team_protocol::text::{visible, visible_line};
+use agent_team_protocol::text::{visible, visible_label, visible_line};
 use agent_team_terminal_ui::style::Style;
 use serde_json::Value;
 
 use super::style::paint;
 use super::time;
 
-/// A request in two lines.
+/// Maximum length of an action in a list of requests, in characters.
+const ACTION_MAX: usize = 500;
+
+/// A request in two lines. A long action is cut, and a third line shows how to see all of it.
 pub(crate) fn brief(view: &RequestView) -> String {
     let state = if view.state == RequestState::Pending {
         String::new()
     } else {
         format!(", {}", state(view))
     };
+    let action = action_line(view);
+    let more = match action.chars().count() {
+        0..=ACTION_MAX => String::new(),
+        length => {
+            let show = CommandLine::ShowRequest(view.id);
+            format!("  {length} characters: see {show}\n")
+        }
+    };
     format!(
-        "{} {}, {}{state}\n  {}\n",
+        "{} {}, {}{state}\n  {}\n{more}",
         paint(Style::BOLD, view.id.to_string()),
         view.member,
         time::ago(view.asked_at),
-        action_line(view)
+        visible_label(&action, ACTION_MAX)
     )
 }
 

@@ -100,7 +100,11 @@ impl Table {
 
     pub(crate) fn row(&mut self, cells: impl Into<Vec<Cell>>) {
         let cells = cells.into();
-        debug_assert_eq!(cells.len(), self.columns.len(), "a row fills its columns");
+        debug_assert_eq!(
+            cells.len(),
+            self.columns.len(),
+            "the row has too few or too many cells"
+        );
         self.rows.push(cells);
     }
 
@@ -150,7 +154,7 @@ impl Table {
         }
     }
 
-    /// Cuts columns, the widest first, until the rows fit. `least`: the width to which a column may be cut, if it may.
+    /// Cuts columns, the widest first, until the rows fit. `least`: the smallest width; `None`: the column is not cut.
     fn cut(
         &self,
         widths: &mut [Option<usize>],

@@ -1,6 +1,7 @@
 //! Text for tasks: one line, the table, all details, counts. Called by the verbs and by `top`.
 
 use agent_team_protocol::TaskId;
+use agent_team_protocol::spec::ClaimPolicy;
 use agent_team_protocol::status::Status;
 use agent_team_protocol::text::age;
 use agent_team_protocol::value::result_line;
@@ -171,46 +172,75 @@ fn is_stuck(task: &TaskView) -> bool {
     matches!(task.state, TaskState::Failed | TaskState::Cancelled)
 }
 
-/// The reason why no member of the team can claim a pending task, with the command that resolves it. `None` if a member
-/// can claim the task, or if the task is not pending.
+/// The reason why no member of the team claims a pending task, with the command that resolves it. `None` if a member
+/// claims the task, if the task is not pending, or if no member can take tasks and the task names neither a member nor
+/// a role.
 pub(crate) fn unclaimable(task: &TaskView, members: &[MemberView]) -> Option<String> {
     if task.state != TaskState::Pending {
         return None;
     }
-    let may_claim = |member: &&MemberView| match (&task.assignee, &task.role) {
+    let id = task.id;
+    let fitting: Vec<_> = members.iter().filter(|it| fits(task, it)).collect();
+    if fitting.is_empty() {
+        return match (&task.assignee, &task.role) {
+            (Some(assignee), _) => {
+                let is_member = members.iter().any(|member| member.name == *assignee);
+                let why = if is_member {
+                    "takes no tasks"
+                } else {
+                    "is not in the team"
+                };
+                Some(format!(
+                    "no member can claim {id}: it is for {assignee}, which {why}: \
+                     agent-team task assign {id} MEMBER"
+                ))
+            }
+            (None, Some(role)) => Some(format!(
+                "no member can claim {id}: no member has the role {role}: agent-team spawn {role}"
+            )),
+            (None, None) => None,
+        };
+    }
+    let mut able = fitting.iter().filter(|it| can_do(task, it)).peekable();
+    let Some(first) = able.peek() else {
+        return Some(format!(
+            "no member can claim {id}: the task has no command to run: \
+             agent-team task update {id} --run LINE"
+        ));
+    };
+    let first = &first.name;
+    let names: Vec<_> = able.by_ref().map(|it| it.name.to_string()).collect();
+    let is_claimed = fitting.iter().any(|it| claims(task, it));
+    (!is_claimed).then(|| {
+        let why = match names.as_slice() {
+            [name] => format!("{name} takes only tasks that are assigned to it"),
+            names => format!(
+                "these members take only tasks that are assigned to them: {}",
+                names.join(", ")
+            ),
+        };
+        format!("no member claims {id}: {why}: agent-team task assign {id} {first}")
+    })
+}
+
+/// Whether the task's assignee or role lets the member take the task.
+fn fits(task: &TaskView, member: &MemberView) -> bool {
+    let is_wanted = match (&task.assignee, &task.role) {
         (Some(assignee), _) => member.name == *assignee,
         (None, Some(role)) => member.role == *role,
         (None, None) => true,
     };
-    let takes_tasks = |member: &&MemberView| !member.engine.shows_program();
-    let may_claim = members.iter().filter(may_claim).filter(takes_tasks);
-    let mut may_claim = may_claim.peekable();
-    let id = task.id;
-    if let (None, Some(assignee)) = (may_claim.peek(), &task.assignee) {
-        let is_member = members.iter().any(|member| member.name == *assignee);
-        let why = if is_member {
-            "takes no tasks"
-        } else {
-            "is not in the team"
-        };
-        return Some(format!(
-            "no member can claim {id}, because {assignee} {why}: \
-             agent-team task assign {id} MEMBER"
-        ));
-    }
-    match (may_claim.peek(), &task.role) {
-        (None, Some(role)) => Some(format!(
-            "no member can claim {id}, because none has the role {role}: agent-team spawn {role}"
-        )),
-        (None, None) => None,
-        (Some(_), _) if task.run.is_some() => None,
-        (Some(_), _) => may_claim.all(|member| member.engine.runs_lines()).then(|| {
-            format!(
-                "no member can claim {id}, because it has no command to run: \
-                 agent-team task update {id} --run LINE"
-            )
-        }),
-    }
+    is_wanted && !member.engine.shows_program()
+}
+
+fn can_do(task: &TaskView, member: &MemberView) -> bool {
+    task.run.is_some() || !member.engine.runs_lines()
+}
+
+/// Whether the member claims the task by itself once the member is free.
+fn claims(task: &TaskView, member: &MemberView) -> bool {
+    let by_itself = task.assignee.is_some() || member.claim == ClaimPolicy::Ready;
+    fits(task, member) && can_do(task, member) && by_itself
 }
 
 fn unblock_commands(id: TaskId, stuck: &TaskView) -> String {
@@ -228,9 +258,16 @@ pub(crate) fn stuck(board: &[TaskView]) -> Vec<String> {
     let lines = pending.filter_map(|task| {
         let after = |other: &&TaskView| task.after.contains(&other.id) && is_stuck(other);
         let stuck = board.iter().find(after)?;
-        let (_, word) = state(stuck);
+        let word = match stuck.state {
+            TaskState::Cancelled => "was cancelled",
+            TaskState::Pending
+            | TaskState::InProgress
+            | TaskState::Completed
+            | TaskState::Failed
+            | TaskState::Unknown => "has failed",
+        };
         Some(format!(
-            "{} waits for {}, which is {word}: {}",
+            "{} waits for {}, which {word}: {}",
             task.id,
             stuck.id,
             unblock_commands(task.id, stuck)
@@ -239,7 +276,7 @@ pub(crate) fn stuck(board: &[TaskView]) -> Vec<String> {
     lines.collect()
 }
 
-/// The reason why a task waits, or its outcome. `board`: finds the tasks before it.
+/// The reason why a task waits, or its outcome. `board` finds the tasks that the task depends on.
 pub(crate) fn why<'a>(
     task: &TaskView,
     board: impl Fn(TaskId) -> Option<&'a TaskView>,
@@ -254,21 +291,18 @@ pub(crate) fn why<'a>(
             let why = working
                 .next()
                 .map(|it| format!(": {}", text::line(&it.why)));
-            format!("{id} is in progress by {owner}{}", why.unwrap_or_default())
+            format!("{owner} works on {id}{}", why.unwrap_or_default())
         }
         TaskState::Pending => waits_for(task, board)
             .or_else(|| unclaimable(task, members))
-            .unwrap_or_else(|| {
-                let names = claimants(task, members);
-                match names.is_empty() {
-                    true => {
-                        format!("{id} is ready, and waits for a member that is free to claim it")
-                    }
-                    false => format!(
-                        "{id} is ready, and waits until one of these members is free: {}",
-                        names.join(", ")
-                    ),
+            .unwrap_or_else(|| match claimants(task, members) {
+                names if names.is_empty() => {
+                    format!("{id} is ready, but no member of the team takes tasks")
                 }
+                names => format!(
+                    "{id} is ready, and waits until one of these members is free: {}",
+                    names.join(", ")
+                ),
             }),
         TaskState::Completed => format!("{id} was completed by {owner}"),
         TaskState::Failed => format!("{id} has failed: {}", text::line(key_line(task))),
@@ -277,18 +311,9 @@ pub(crate) fn why<'a>(
     }
 }
 
-/// The members that claim the ready task as soon as they are free, such as `ada (T-1)`, with their present task.
+/// The members that claim the ready task, such as `ada (T-1)`, with their present task.
 fn claimants(task: &TaskView, members: &[MemberView]) -> Vec<String> {
-    let may_claim = |member: &&MemberView| match (&task.assignee, &task.role) {
-        (Some(assignee), _) => member.name == *assignee,
-        (None, Some(role)) => member.role == *role,
-        // A lead that is an agent claims only tasks that are assigned to it.
-        (None, None) => !member.lead || member.engine.runs_lines(),
-    };
-    let can_do = |member: &&MemberView| {
-        !member.engine.shows_program() && (task.run.is_some() || !member.engine.runs_lines())
-    };
-    let names = members.iter().filter(may_claim).filter(can_do);
+    let names = members.iter().filter(|it| claims(task, it));
     let names = names.map(|member| match member.task {
         Some(task) => format!("{} ({task})", member.name),
         None => member.name.to_string(),
@@ -296,8 +321,8 @@ fn claimants(task: &TaskView, members: &[MemberView]) -> Vec<String> {
     names.collect()
 }
 
-/// The tasks for which a pending task waits, with the commands that unblock it if one of them has failed or was
-/// cancelled. `None`: no task before it is open.
+/// The tasks for which a pending task waits. If one of these tasks has failed or was cancelled, adds the commands that
+/// unblock the pending task. `None`: all dependencies of the task are completed.
 fn waits_for<'a>(
     task: &TaskView,
     board: impl Fn(TaskId) -> Option<&'a TaskView>,
@@ -380,7 +405,10 @@ mod tests {
         });
         let task: TaskView = serde_json::from_value(task).unwrap();
         let why = unclaimable(&task, &[]).unwrap();
-        assert!(why.contains("bob is not in the team"), "{why}");
+        assert!(
+            why.contains("it is for bob, which is not in the team"),
+            "{why}"
+        );
         assert!(why.ends_with("agent-team task assign T-1 MEMBER"), "{why}");
     }
 
@@ -394,9 +422,9 @@ mod tests {
             "revision": 1, "result": null,
         });
         let task: TaskView = serde_json::from_value(task).unwrap();
-        let member = |name: &str, lead: bool, engine: &str, task: Option<&str>| {
+        let member = |name: &str, claim: &str, engine: &str, task: Option<&str>| {
             let member = json!({
-                "name": name, "role": "worker", "lead": lead, "engine": engine, "model": null,
+                "name": name, "role": "worker", "lead": name == "lead", "claim": claim, "engine": engine, "model": null,
                 "colour": "blue", "placement": "headless", "state": "working", "for_ms": 0,
                 "waiting": null, "why": "", "pid": null, "launch": null, "task": task, "pane": null,
                 "lost_pane": false, "disconnected": false, "unread": 0, "requests": 0, "restarts": 0,
@@ -404,15 +432,18 @@ mod tests {
             });
             serde_json::from_value::<MemberView>(member).unwrap()
         };
-        let members = [
-            member("lead", true, "native", None),
-            member("ada", false, "native", Some("T-2")),
-            member("ben", false, "command", None),
-        ];
-        let why = why(&task, |_| None, &members);
+        let shown = |members: &[MemberView]| why(&task, |_| None, members);
+        let ben = member("ben", "ready", "command", None);
+        let ada = member("ada", "ready", "native", Some("T-2"));
+        let lead = |claim: &str| member("lead", claim, "native", None);
+        let both = shown(&[lead("ready"), ada.clone(), ben.clone()]);
+        assert!(both.ends_with("members is free: lead, ada (T-2)"), "{both}");
+        let ada = shown(&[lead("assigned"), ada, ben.clone()]);
+        assert!(ada.ends_with("members is free: ada (T-2)"), "{ada}");
+        let assigned = shown(&[lead("assigned"), ben]);
         assert!(
-            why.ends_with("until one of these members is free: ada (T-2)"),
-            "{why}"
+            assigned.ends_with("agent-team task assign T-1 lead"),
+            "{assigned}"
         );
     }
 }

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use agent_team_protocol::text::{visible, visible_label, visible_line};
+use agent_team_terminal_ui::line::Line;
+use agent_team_terminal_ui::style::Style;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Cuts a text to a number of terminal columns; a cut text ends with an ellipsis.
@@ -22,7 +24,8 @@ pub(crate) fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
-/// Cuts a text to the columns of the terminal that the rest of its line leaves; cuts nothing without a terminal.
+/// Cuts a text to the columns of the terminal that the rest of its line leaves. Without a terminal, returns the whole
+/// text.
 pub(crate) fn cut_beside<'a>(rest: &str, text: &'a str) -> Cow<'a, str> {
     match super::columns() {
         Some(columns) => cut(text, columns.saturating_sub(rest.width()).max(LEAST)),
@@ -30,7 +33,17 @@ pub(crate) fn cut_beside<'a>(rest: &str, text: &'a str) -> Cow<'a, str> {
     }
 }
 
-/// The columns that [`cut_beside`] leaves of a text on any terminal.
+/// The line with a final newline. On a terminal, the line is wrapped between words to the columns of the terminal.
+pub(crate) fn wrapped(line: &str) -> String {
+    wrapped_to(line, super::columns().unwrap_or(usize::MAX))
+}
+
+fn wrapped_to(line: &str, columns: usize) -> String {
+    let rows = Line::of(Style::PLAIN, line).wrapped(columns, 2);
+    rows.iter().map(|row| row.text() + "\n").collect()
+}
+
+/// Minimum number of columns that [`cut_beside`] leaves of a text.
 const LEAST: usize = 8;
 
 /// `3 tasks`, `1 task`.
@@ -43,7 +56,7 @@ pub(crate) fn line(text: &str) -> String {
     visible_line(text.trim_end()).into_owned()
 }
 
-/// Maximum number of characters of [`first_line`].
+/// Maximum length of the line of [`first_line`], in characters.
 const FIRST_LINE: usize = 200;
 
 /// The first line of an untrusted text, cut, with the number of lines after it.
@@ -74,6 +87,15 @@ mod tests {
         assert_eq!(cut("hello!", 5), "hell…");
         assert_eq!(cut("名前名前", 5), "名前…");
         assert_eq!(cut("名前名前", 4), "名…");
+    }
+
+    #[test]
+    fn a_wrapped_line_loses_no_word() {
+        assert_eq!(wrapped_to("no member waits", 10), "no member\n  waits\n");
+        assert_eq!(
+            wrapped_to("  no member waits", usize::MAX),
+            "  no member waits\n"
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The page of files and environment variables. The paths come from `directories.rs`.
+//! Generates `docs/reference/files.md`: the files and the environment variables. Called by `super`. Most paths come
+//! from `Directories` of `agent_team_system`.
 
 use std::path::PathBuf;
 
@@ -13,12 +14,13 @@ const TEAM: &str = "<team-id>";
 const VARIABLES: [(&str, &str); 6] = [
     (
         HOME_VARIABLE,
-        "An absolute path: moves STATE, RUN and CONFIG to its directories `state`, `run` and `config`.",
+        "The absolute path of a directory. STATE, RUN and CONFIG are then its subdirectories `state`, `run` and \
+         `config`.",
     ),
     (
         "AGENT_TEAM_LOG",
-        "The level of the supervisor's log: `debug` adds connections, requests, commits and launches. Also makes each \
-         worker write a trace beside its log.",
+        "The level of the supervisor's log: `debug` adds connections, requests, commits and launches. If \
+         the variable is set, each worker also writes a trace beside its log.",
     ),
     (
         "AGENT_TEAM_THEME",
@@ -30,18 +32,19 @@ const VARIABLES: [(&str, &str); 6] = [
     ),
     (
         "AGENT_TEAM_REPLAY_SPEED",
-        "Characters per second of a recording.",
+        "The speed at which a recording of a model (`replay:FILE`) is played, in characters per second. If the \
+         variable is not set, each answer of the model appears at once.",
     ),
     ("NO_COLOR", "Turns off colours if it is set and not empty."),
 ];
 
 pub(super) fn page() -> String {
-    let all = Directories {
+    let directories = Directories {
         state: "STATE".into(),
         run: "RUN".into(),
         config: "CONFIG".into(),
     };
-    let [overrides, granted, trusted] = all.of_user_for(TEAM);
+    let [overrides, granted, trusted] = directories.user_files(TEAM);
     let project = PathBuf::from(DIRECTORY);
     let rows: Vec<(PathBuf, &str)> = vec![
         (project.join(FILE), "the team file of the project"),
@@ -51,65 +54,74 @@ pub(super) fn page() -> String {
             "notes of the project: `agent-team notes`",
         ),
         (
-            all.settings_file(),
+            directories.settings_file(),
             "your settings for every team: see [config.md](config.md)",
         ),
         (
-            all.config.join("models.toml"),
+            directories.config.join("models.toml"),
             "your catalogue of models, written by `agent-team models update`",
         ),
-        (all.config.join("roles/*.md"), "your role files"),
-        (all.config.join("notes/*.md"), "your notes for all projects"),
+        (directories.config.join("roles/*.md"), "your role files"),
+        (
+            directories.config.join("notes/*.md"),
+            "your notes for all projects",
+        ),
         (
             overrides,
             "your settings for one team, written by `agent-team config set`",
         ),
-        (granted, "the rules that you allowed `always` for one team"),
+        (
+            granted,
+            "the rules that your decisions with scope `always` created for one team",
+        ),
         (
             trusted,
             "the lines of a project's files that you trusted, with their digests",
         ),
         (
-            all.supervisor_lock(),
+            directories.supervisor_lock(),
             "the lock of the running supervisor; contains the path of its socket",
         ),
         (
-            all.supervisor_log(),
+            directories.supervisor_log(),
             "the log of the supervisor: `agent-team supervisor logs`",
         ),
         (
-            all.team(TEAM).join("team.db"),
+            directories.team(TEAM).join("team.db"),
             "the journal of one team: board, messages, requests, conversations",
         ),
         (
-            all.team(TEAM).join("log"),
+            directories.team(TEAM).join("log"),
             "the output of the members: `agent-team logs`",
         ),
-        (all.team(TEAM).join("notes/*.md"), "notes of one team"),
         (
-            all.typed_file(TEAM),
-            "what you typed at the prompts of one team; shell lines are in `typed-lines` beside it",
+            directories.team(TEAM).join("notes/*.md"),
+            "notes of one team",
         ),
-        (all.socket(), "the socket of the supervisor"),
         (
-            all.tmux_socket(),
+            directories.typed_file(TEAM),
+            "the text that you typed at the prompts of one team; shell lines are in the file `typed-lines` beside this file",
+        ),
+        (directories.socket(), "the socket of the supervisor"),
+        (
+            directories.tmux_socket(),
             "the socket of agent-team's own tmux server",
         ),
         (
-            all.host_socket(TEAM),
+            directories.host_socket(TEAM),
             "the socket of the process that hosts members of one team",
         ),
         (
-            all.mcp_socket(TEAM),
-            "the socket of the process that hosts the shared MCP servers of one team",
+            directories.mcp_socket(TEAM),
+            "the socket of the MCP host, the process that runs the shared MCP servers of one team",
         ),
         (
-            all.launch_file("<launch-id>"),
-            "the token and the environment of a worker that starts; the worker removes it",
+            directories.launch_file("<launch-id>"),
+            "the token and the environment of a worker that is starting; the worker removes this file",
         ),
         (
-            all.environment_file(TEAM),
-            "the environment that a team was started with; `down` removes it",
+            directories.environment_file(TEAM),
+            "the environment with which a team was started; `down` removes this file",
         ),
     ];
     let files: String = rows
@@ -121,10 +133,10 @@ pub(super) fn page() -> String {
         .map(|(name, what)| format!("| `{name}` | {} |\n", cell(what)))
         .collect();
     format!(
-        "# Where files are\n\n\
+        "# Files and environment variables\n\n\
          | directory | default | with `{HOME_VARIABLE}` |\n|---|---|---|\n\
          | STATE | `$XDG_STATE_HOME/agent-team`, else `~/.local/state/agent-team` | `${HOME_VARIABLE}/state` |\n\
-         | RUN | `$XDG_RUNTIME_DIR/agent-team`, else `agent-team-<uid>` in the directory of temporary files | `${HOME_VARIABLE}/run` |\n\
+         | RUN | `$XDG_RUNTIME_DIR/agent-team`, else `agent-team-<uid>` in the temporary directory (`$TMPDIR`, else `/tmp`) | `${HOME_VARIABLE}/run` |\n\
          | CONFIG | `$XDG_CONFIG_HOME/agent-team`, else `~/.config/agent-team` | `${HOME_VARIABLE}/config` |\n\n\
          STATE and RUN are accessible only to you (mode 0700): agent-team refuses a directory that other users \
          can access. STATE survives a reboot; RUN may be lost. A socket whose path is too long for the system is in `/tmp/agent-team-<uid>` instead.\n\n\
@@ -136,7 +148,7 @@ pub(super) fn page() -> String {
 }
 
 #[test]
-fn each_file_is_in_a_directory_of_the_installation() {
+fn the_page_lists_files_of_each_directory() {
     let page = page();
     for path in [
         "STATE/teams/<team-id>/team.db",

@@ -15,7 +15,7 @@ use agent_team_protocol::method::{
 use agent_team_protocol::request::{OneRequest, RequestView};
 use agent_team_protocol::spec::TaskSpec;
 use agent_team_protocol::{MemberName, Recipient, RequestId, TeamId};
-use agent_team_system::daemon;
+use agent_team_system::sibling_binary::sibling_binary;
 use agent_team_terminal_ui::{COLUMNS, Candidate, Names, columns_of_output};
 use tokio::process::Command;
 
@@ -27,7 +27,7 @@ use crate::log::Log;
 const RECENT_LINES: usize = 12;
 const RECENT_BYTES: u64 = 8 << 10;
 
-/// File systems take their times from a clock that advances in steps.
+/// File systems take their times from a clock that advances in steps. The comparison of two times tolerates one step.
 const CLOCK_STEP: Duration = Duration::from_millis(20);
 
 const PROGRAM: &str = "agent-team";
@@ -50,7 +50,8 @@ pub(super) async fn recent_output(
     Ok((lines[newest..].concat(), is_new))
 }
 
-/// The slash commands of a member. A supervisor of an earlier version lists none.
+/// The slash commands of a member. Empty if the call fails, for example because the supervisor is of an earlier
+/// version.
 pub(super) async fn commands(session: &mut Session, member: MemberName) -> CommandsAnswer {
     let listed = session.query::<MemberCommands>(OneMember { member }).await;
     listed.unwrap_or_else(|_| CommandsAnswer {
@@ -66,7 +67,7 @@ pub(super) async fn read_request(
     Ok(session.query::<RequestShow>(OneRequest { request }).await?)
 }
 
-/// The names with which a prompt is completed.
+/// The completion candidates for a prompt.
 pub(super) async fn candidates(
     session: Session,
     project: PathBuf,
@@ -99,7 +100,8 @@ pub(super) async fn perform(
             Ok(String::new())
         }
         Action::EndLine(member) => {
-            // `^C` also clears the prompt and leaves, so it must not fail without a worker.
+            // `^C` sends this action. The same key clears the prompt and, pressed twice, leaves the view: the user must
+            // not see an error because no worker is connected.
             let _not_connected = session.call::<MemberInterrupt>(OneMember { member }).await;
             Ok(String::new())
         }
@@ -158,7 +160,7 @@ async fn send(
 async fn run_verb(team: &TeamId, words: Vec<String>, columns: u16) -> Result<String, Failure> {
     let cannot_run = |error: &std::io::Error| Failure::io("cannot run agent-team", error);
     // `current_exe` is not used: after an update it would name a deleted file.
-    let program = daemon::sibling_binary(PROGRAM)
+    let program = sibling_binary(PROGRAM)
         .map_err(|error| Failure::new("failed", ExitCode::Failed, error.to_string()))?;
     let mut command = Command::new(program);
     if words.first().is_none_or(|verb| verb != "up") {

@@ -66,7 +66,7 @@ pub(super) enum Action {
     },
     /// End the typed line that the member runs, if any.
     EndLine(MemberName),
-    /// A task for a command member.
+    /// Add a task for a command member.
     Task {
         member: MemberName,
         line: String,
@@ -76,7 +76,7 @@ pub(super) enum Action {
     Interrupt(MemberName),
     /// Look up names to complete the prompt.
     Complete(Names),
-    /// `agent-team` with these arguments.
+    /// Run `agent-team` with these arguments.
     Verb(Vec<String>),
     /// Send the text of a command file to the member.
     Command {
@@ -107,8 +107,8 @@ struct MemberRow {
     commands: CommandsAnswer,
     /// The launch whose commands were requested. A later launch can have others.
     commands_of: Option<LaunchId>,
-    /// The member has changed since its commands were requested: its MCP servers may have other prompts. They are
-    /// requested after the next read of the team, so that a member cannot cause requests at a higher rate.
+    /// The member has changed since its commands were requested: its MCP servers may have other prompts. The commands
+    /// are requested after the next read of the team, so that a member cannot cause requests at a higher rate.
     has_changed: bool,
 }
 
@@ -233,7 +233,7 @@ impl State {
         self.size.0
     }
 
-    /// Shows the end of a member's log. `read`: when it was read, if live output can be in it.
+    /// Shows the end of a member's log. `read`: the time of reading the log, if live output can be in the log.
     pub(super) fn append_log(&mut self, member: &MemberName, log: String, read: Option<Instant>) {
         if let Some(row) = self.row(member) {
             let text = text::of_program(&log);
@@ -363,7 +363,7 @@ impl State {
         let desktop = match self.notify {
             Notify::Desktop => true,
             Notify::Bell => false,
-            // The supervisor runs a command.
+            // The supervisor runs the user's command.
             Notify::Off | Notify::Command(_) => return,
         };
         let sequence = self.notifications.sequence(text, desktop, self.in_tmux);
@@ -449,7 +449,7 @@ impl State {
         self.update_strip();
     }
 
-    /// Folds the card of a request that this event decides.
+    /// Folds the card of a request that this event decides or withdraws.
     fn fold_decided(&mut self, event: ClientEvent) {
         let (request, decided) = if let ClientEvent::RequestAllowed {
             request, scope, by, ..
@@ -629,7 +629,7 @@ impl MemberRow {
             false => format!(" ({role})"),
         };
         let mode = self.view.mode.or(team_mode);
-        let mode = mode.filter(|mode| self.view.engine.uses_model() && *mode != Mode::Default);
+        let mode = mode.and_then(|mode| mode.in_title(self.view.engine));
         let mode = mode.map_or_else(String::new, |mode| format!(" · {mode}"));
         format!("━━ {name}{role}{mode} ━━")
     }

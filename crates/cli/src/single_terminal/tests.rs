@@ -1,4 +1,4 @@
-//! Snapshots of the single-terminal view, and the effects of keys.
+//! Tests of the single-terminal view: snapshots, and the effects of keys.
 
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
@@ -226,7 +226,7 @@ fn with_open_request(columns: u16) -> Terminal {
     assert_eq!(unfetched.len(), 1);
     assert!(
         terminal.state.take_unfetched_requests().is_empty(),
-        "it is fetched once"
+        "the request was fetched twice"
     );
     terminal
         .state
@@ -257,7 +257,7 @@ fn members_with_unread_output_are_marked() {
 }
 
 #[test]
-fn the_strip_shows_how_full_the_window_is() {
+fn the_strip_shows_the_use_of_the_context() {
     let mut team = team("idle");
     let context = |percent: u64| ContextView::new(percent * 10, 1000);
     team.members[0].context = context(62);
@@ -289,7 +289,11 @@ fn an_unchanged_screen_is_not_painted_again() {
     .unwrap();
     state.paint(now);
     state.on_refresh(team("idle"), now);
-    assert_eq!(state.next_paint(now), None, "a refresh without changes");
+    assert_eq!(
+        state.next_paint(now),
+        None,
+        "a refresh without changes is painted"
+    );
     // Switching there and back before a paint leaves one title.
     state.on_keys(&[Key::Tab], now);
     state.on_keys(&[Key::Control('t')], now);
@@ -328,7 +332,11 @@ fn a_blocked_member_notifies_once_unless_shown() {
     let seen = bells(&waits);
     assert_eq!(seen.matches('\x07').count(), 1, "{seen:?}");
     assert!(seen.contains("demo: ada asks, ben asks"), "{seen:?}");
-    assert_eq!(bells(&waits).matches('\x07').count(), 0, "once");
+    assert_eq!(
+        bells(&waits).matches('\x07').count(),
+        0,
+        "the bell rang again"
+    );
     bells(&team("idle"));
     waits.notify = Notify::Off;
     assert_eq!(bells(&waits).matches('\x07').count(), 0);
@@ -350,7 +358,7 @@ fn a_removed_member_stays_until_the_user_switches() {
     assert_eq!(
         terminal.state.shown().as_str(),
         "ben",
-        "the shown member stays"
+        "the shown member was removed"
     );
     assert!(terminal.shown().contains("ben was removed from the team"));
     terminal.press(&[Key::Tab]);
@@ -359,7 +367,7 @@ fn a_removed_member_stays_until_the_user_switches() {
     assert_eq!(
         terminal.state.shown().as_str(),
         "ada",
-        "ben is no longer listed"
+        "ben is still listed"
     );
     let none = only(&team("idle"), &[]);
     assert!(

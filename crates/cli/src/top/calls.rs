@@ -21,8 +21,9 @@ use crate::output::{receipt, task};
 /// Number of newest messages to read.
 const MESSAGES: u32 = 200;
 
-/// Reads the outdated data, and always the team. The team's count of requests may be ahead of the events, so the
-/// requests are also read when the count differs from `known`, the number of known requests.
+/// Reads the team, and the data that `stale` marks as outdated. The count of requests in the team view can be newer
+/// than the events. Therefore the requests are also read when this count differs from `known`, the number of requests
+/// that `top` has.
 pub(super) async fn refresh(
     session: &mut Session,
     stale: Stale,
@@ -76,11 +77,16 @@ pub(super) async fn perform(mut session: Session, action: Action) -> Result<Stri
             let text = match &decide.decision {
                 Decision::Allow {
                     scope: Scope::Once, ..
-                } => format!("{request} is allowed, once"),
+                } => format!("{request} is allowed once"),
                 Decision::Allow { scope, rules } => {
                     let scope = scope.name();
-                    let text = format!("{request} is allowed, scope {scope} {}", rules.join(" "));
-                    text.trim_end().to_owned()
+                    match rules.is_empty() {
+                        true => format!("{request} is allowed with scope {scope}"),
+                        false => format!(
+                            "{request} is allowed with scope {scope}: {}",
+                            rules.join(" ")
+                        ),
+                    }
                 }
                 Decision::Deny { .. } | Decision::Unknown => format!("{request} is denied"),
             };
@@ -154,7 +160,8 @@ pub(super) async fn perform(mut session: Session, action: Action) -> Result<Stri
         Action::Down => {
             let down = session.call::<TeamDown>(Down { force: false }).await?;
             if receipt::exit(&down.receipts) == ExitCode::Survived {
-                let text = "a process survived; list it with: agent-team down";
+                let text =
+                    "cannot terminate all processes; list the receipts with: agent-team down";
                 return Err(Failure::new("survived", ExitCode::Survived, text));
             }
             "the team is down".to_owned()

@@ -24,9 +24,9 @@ use ratatui::{Frame, Terminal};
 use self::ratatui_text::put;
 use self::views::ViewArea;
 use super::pages;
-use super::question::Question;
+use super::request_dialog::RequestDialog;
 use super::state::{Page, Top};
-use super::view::{Clock, FrameLayout, ShownPage, View};
+use super::view::{Clock, FrameLayout, ShownPage, TopView};
 
 /// Minimum columns for members and board beside the other views.
 const WIDE: u16 = 140;
@@ -60,8 +60,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, top: &Top, theme: Theme, clock: Clock)
     }
     let mut drawn = FrameLayout::default();
     match &top.page {
-        Some(Page::Request(question)) => {
-            drawn.question = Some(draw_question(frame, middle, question, theme));
+        Some(Page::Request(dialog)) => {
+            drawn.dialog = Some(draw_dialog(frame, middle, dialog, theme));
         }
         Some(page) => {
             let columns = usize::from(middle.width);
@@ -93,18 +93,18 @@ pub(super) fn draw(frame: &mut Frame<'_>, top: &Top, theme: Theme, clock: Clock)
 }
 
 /// Draws an open request; returns the columns and rows that were available.
-fn draw_question(
+fn draw_dialog(
     frame: &mut Frame<'_>,
     area: Rect,
-    question: &Question,
+    dialog: &RequestDialog,
     theme: Theme,
 ) -> (usize, usize) {
     let (columns, rows) = (usize::from(area.width), usize::from(area.height));
-    let screen = question.screen(columns, rows);
+    let screen = dialog.screen(columns, rows);
     for (line, row) in screen.lines.iter().zip(area.rows()) {
         put(frame, row, line, theme);
     }
-    if question.is_typing() {
+    if dialog.is_typing() {
         let at =
             |start: u16, offset: usize| start.saturating_add(offset.try_into().unwrap_or(u16::MAX));
         let (row, column) = screen.cursor;
@@ -122,7 +122,7 @@ fn one_column(area: Rect, top: &Top) -> Areas {
     let [members, below] = members_over(top, area, 0);
     Areas {
         members,
-        views: vec![ViewArea::of(below, &View::NUMBERED, top)],
+        views: vec![ViewArea::of(below, &TopView::NUMBERED, top)],
     }
 }
 
@@ -134,11 +134,11 @@ fn two_columns(area: Rect, top: &Top) -> Areas {
     ];
     let [left, _, right] = Layout::horizontal(columns).areas(area);
     let [members, below] = members_over(top, left, 1);
-    let beside: &[View] = &[View::Output, View::Requests, View::Messages];
+    let beside: &[TopView] = &[TopView::Output, TopView::Requests, TopView::Messages];
     Areas {
         members,
         views: vec![
-            ViewArea::of(below, &[View::Board], top),
+            ViewArea::of(below, &[TopView::Board], top),
             ViewArea::of(right, beside, top),
         ],
     }
@@ -157,9 +157,9 @@ fn three_columns(area: Rect, top: &Top) -> Areas {
     Areas {
         members,
         views: vec![
-            ViewArea::of(below, &[View::Output, View::Requests], top),
-            ViewArea::of(middle, &[View::Board], top),
-            ViewArea::of(right, &[View::Messages], top),
+            ViewArea::of(below, &[TopView::Output, TopView::Requests], top),
+            ViewArea::of(middle, &[TopView::Board], top),
+            ViewArea::of(right, &[TopView::Messages], top),
         ],
     }
 }

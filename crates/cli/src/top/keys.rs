@@ -11,11 +11,11 @@ use agent_team_terminal_ui::editor::Editor;
 use agent_team_terminal_ui::keys::Key;
 
 use super::pages::{why_member, why_task};
-use super::question::{KeyResult, Question};
-use super::rows::searched;
+use super::request_dialog::{KeyResult, RequestDialog};
+use super::rows::searchable_rows;
 use super::search::Direction;
 use super::state::{Action, Effect, Mode, Page, Prompt, Top};
-use super::view::{Clock, View};
+use super::view::{Clock, TopView};
 
 /// Rows that a page key moves.
 const PAGE: isize = 10;
@@ -43,7 +43,7 @@ impl Top {
             Mode::Confirm(action) => {
                 let action = action.clone();
                 self.mode = Mode::Browse;
-                // Ignore keys from the same read: they were typed before the question appeared.
+                // Ignore keys from the same read: they were typed before the dialog appeared.
                 (*key == Key::Char('y') && is_only_key).then_some(Effect::Perform(action))
             }
             Mode::Prompt { prompt, editor } => {
@@ -68,7 +68,7 @@ impl Top {
                 self.on_line(prompt, &text, now)
             }
             Mode::Browse => match &mut self.page {
-                Some(Page::Request(question)) => match question.on_key(key, is_only_key, now) {
+                Some(Page::Request(dialog)) => match dialog.on_key(key, is_only_key, now) {
                     KeyResult::Decided(decide) => {
                         self.close_page();
                         Some(Effect::Perform(Action::Decide(decide)))
@@ -120,10 +120,10 @@ impl Top {
             Key::Home => self.step(isize::MIN),
             Key::End => self.step(isize::MAX),
             Key::Tab => self.switch_view(1),
-            Key::BackTab => self.switch_view(View::ALL.len() - 1),
+            Key::BackTab => self.switch_view(TopView::ALL.len() - 1),
             Key::Enter => self.enter(),
             Key::Escape if !self.search.text().is_empty() => self.search.set_text(""),
-            Key::Escape => self.set_focus(View::Members),
+            Key::Escape => self.set_focus(TopView::Members),
             Key::Char(c) => return self.on_char(*c, now),
             Key::Control(_)
             | Key::NewLine
@@ -154,7 +154,7 @@ impl Top {
             '1'..='4' => {
                 let index = c.to_digit(10).map_or(0, |digit| digit as usize - 1);
                 self.page = None;
-                self.set_focus(View::NUMBERED[index]);
+                self.set_focus(TopView::NUMBERED[index]);
             }
             'g' => self.select_next(),
             '+' => self.open_prompt(Prompt::Spawn),
@@ -163,7 +163,9 @@ impl Top {
                 urgent: false,
             }),
             'Q' => self.mode = Mode::Confirm(Action::Down),
-            'd' if self.page.is_none() && self.focus == View::Requests => self.toggle_decisions(),
+            'd' if self.page.is_none() && self.focus == TopView::Requests => {
+                self.toggle_decisions()
+            }
             'd' => {
                 self.open_page(Page::Changes(None));
                 return Some(Effect::ReadChanges);
@@ -173,7 +175,7 @@ impl Top {
                     return self.on_task_char(c, task);
                 } else if let Some(member) = self.current_member().map(|it| it.name.clone()) {
                     return self.on_member_char(c, member);
-                } else if self.focus == View::Board && c == 'a' {
+                } else if self.focus == TopView::Board && c == 'a' {
                     self.open_prompt(Prompt::AddTask);
                 } else if c == 'r' {
                     self.open_request();
@@ -268,45 +270,47 @@ impl Top {
     /// Moves the selection by `by` entries, or scrolls a text by `by` rows.
     fn step(&mut self, by: isize) {
         match self.focus {
-            View::Members => {
+            TopView::Members => {
                 let ids = self.member_ids();
                 self.members_list.step(&ids, by);
                 self.on_member_selected();
             }
-            View::Board => {
+            TopView::Board => {
                 let ids = self.board_ids();
                 self.board_list.step(&ids, by);
             }
-            View::Requests if self.decided.is_none() => {
+            TopView::Requests if self.decided.is_none() => {
                 let ids = self.request_ids();
                 self.requests_list.step(&ids, by);
             }
-            View::Output | View::Requests | View::Messages => self.scroll_view(self.focus, by),
+            TopView::Output | TopView::Requests | TopView::Messages => {
+                self.scroll_view(self.focus, by)
+            }
         }
     }
 
     /// Opens the selected entry.
     pub(super) fn enter(&mut self) {
         match self.focus {
-            View::Members | View::Output => {
+            TopView::Members | TopView::Output => {
                 if let Some(member) = self.selected().cloned() {
                     self.open_page(Page::Member(member));
                 }
             }
-            View::Board => {
+            TopView::Board => {
                 if let Some(task) = self.board_list.id().copied() {
                     self.open_page(Page::Task(task));
                 }
             }
-            View::Requests if self.decided.is_none() => self.open_request(),
-            View::Requests | View::Messages => {}
+            TopView::Requests if self.decided.is_none() => self.open_request(),
+            TopView::Requests | TopView::Messages => {}
         }
     }
 
     fn show_output(&mut self, member: MemberName) {
         self.page = None;
         self.select_member(member);
-        self.set_focus(View::Output);
+        self.set_focus(TopView::Output);
     }
 
     fn select_next(&mut self) {
@@ -314,7 +318,7 @@ impl Top {
             Some(member) => {
                 let member = member.name.clone();
                 self.page = None;
-                self.set_focus(View::Members);
+                self.set_focus(TopView::Members);
                 self.select_member(member);
             }
             None => self.set_status("no member waits for you".into()),
@@ -322,12 +326,12 @@ impl Top {
     }
 
     /// Opens the selected request while the requests have the focus, else the oldest request of the current member, or
-    /// the oldest of all.
+    /// else the oldest request of all members.
     fn open_request(&mut self) {
         let member = self.current_member().map(|it| it.name.clone());
         let is_wanted = |it: &&RequestView| match self.focus {
-            View::Requests => Some(&it.id) == self.requests_list.id(),
-            View::Members | View::Output | View::Board | View::Messages => {
+            TopView::Requests => Some(&it.id) == self.requests_list.id(),
+            TopView::Members | TopView::Output | TopView::Board | TopView::Messages => {
                 Some(&it.member) == member.as_ref()
             }
         };
@@ -337,7 +341,7 @@ impl Top {
                 let ids = self.request_ids();
                 self.requests_list.select(request.id, &ids);
                 self.select_member(request.member.clone());
-                self.open_page(Page::Request(Box::new(Question::of(request))));
+                self.open_page(Page::Request(Box::new(RequestDialog::of(request))));
             }
             None => self.set_status("no pending requests".into()),
         }
@@ -347,19 +351,19 @@ impl Top {
     fn toggle_decisions(&mut self) {
         let is_shown = self.decided.is_some();
         self.decided = (!is_shown).then(Vec::new);
-        self.more_decided = !is_shown;
-        self.scroll[View::Requests as usize] = 0;
+        self.decisions_stale = !is_shown;
+        self.scroll[TopView::Requests as usize] = 0;
     }
 
     fn switch_view(&mut self, by: usize) {
-        let current = View::ALL.iter().position(|view| *view == self.focus);
-        let next = (current.unwrap_or(0) + by) % View::ALL.len();
-        self.set_focus(View::ALL[next]);
+        let current = TopView::ALL.iter().position(|view| *view == self.focus);
+        let next = (current.unwrap_or(0) + by) % TopView::ALL.len();
+        self.set_focus(TopView::ALL[next]);
     }
 
     /// Scrolls a text by `by` rows towards its end. The next frame limits the position to the existing rows, in
     /// [`Top::on_frame_shown`].
-    pub(super) fn scroll_view(&mut self, view: View, by: isize) {
+    pub(super) fn scroll_view(&mut self, view: TopView, by: isize) {
         let away = match view.is_newest_last() {
             true => by.checked_neg().unwrap_or(isize::MAX),
             false => by,
@@ -382,14 +386,14 @@ impl Top {
             }
             return;
         }
-        let rows = searched(self, Clock { now, wall_ms: 0 });
+        let rows = searchable_rows(self, Clock { now, wall_ms: 0 });
         let selected = match (&self.page, self.focus) {
-            (None, View::Members) => row_of(&self.member_ids(), self.members_list.id()),
-            (None, View::Board) => row_of(&self.board_ids(), self.board_list.id()),
-            (None, View::Requests) if self.decided.is_none() => {
+            (None, TopView::Members) => row_of(&self.member_ids(), self.members_list.id()),
+            (None, TopView::Board) => row_of(&self.board_ids(), self.board_list.id()),
+            (None, TopView::Requests) if self.decided.is_none() => {
                 row_of(&self.request_ids(), self.requests_list.id())
             }
-            (Some(_), _) | (None, View::Output | View::Requests | View::Messages) => {
+            (Some(_), _) | (None, TopView::Output | TopView::Requests | TopView::Messages) => {
                 self.search.found().map(|found| found.row)
             }
         };
@@ -418,24 +422,24 @@ impl Top {
             return;
         }
         match self.focus {
-            View::Members => {
+            TopView::Members => {
                 if let Some(member) = self.member_ids().into_iter().nth(row) {
                     self.select_member(member);
                 }
             }
-            View::Board => {
+            TopView::Board => {
                 let ids = self.board_ids();
                 if let Some(id) = ids.get(row) {
                     self.board_list.select(*id, &ids);
                 }
             }
-            View::Requests if self.decided.is_none() => {
+            TopView::Requests if self.decided.is_none() => {
                 let ids = self.request_ids();
                 if let Some(id) = ids.get(row) {
                     self.requests_list.select(*id, &ids);
                 }
             }
-            View::Output | View::Requests | View::Messages => {
+            TopView::Output | TopView::Requests | TopView::Messages => {
                 let pane = self.shown.pane(self.focus);
                 let height = pane.map_or(1, |pane| pane.height());
                 if pane.is_some_and(|pane| (pane.first..pane.first + height).contains(&row)) {
@@ -464,7 +468,7 @@ pub(super) fn can_cancel(state: TaskState) -> bool {
     matches!(state, TaskState::Pending | TaskState::InProgress)
 }
 
-/// A task with this title; the lines after the first one are its description.
+/// A task with this title; the lines after the first line are its description.
 fn task_spec(text: &str) -> TaskSpec {
     let (title, description) = text.split_once('\n').unwrap_or((text, ""));
     TaskSpec {

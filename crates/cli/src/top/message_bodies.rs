@@ -15,16 +15,16 @@ use crate::output::text;
 const INDENT: usize = 2;
 
 #[derive(Debug, Default)]
-pub(super) struct MessageBodies(RefCell<Rendered>);
+pub(super) struct MessageBodies(RefCell<RenderedBodies>);
 
 #[derive(Debug, Default)]
-struct Rendered {
+struct RenderedBodies {
     columns: usize,
     bodies: BTreeMap<MessageId, Rc<Vec<Line>>>,
 }
 
 impl MessageBodies {
-    /// Drops the rows of all other messages.
+    /// Drops the rows of all messages that are not in `messages`.
     pub(super) fn keep(&mut self, messages: &[MessageView]) {
         let bodies = &mut self.0.get_mut().bodies;
         bodies.retain(|id, _| messages.iter().any(|it| it.id == *id));
@@ -34,9 +34,9 @@ impl MessageBodies {
     pub(super) fn of(&self, message: &MessageView, columns: usize) -> Rc<Vec<Line>> {
         let mut rendered = self.0.borrow_mut();
         if rendered.columns != columns {
-            *rendered = Rendered {
+            *rendered = RenderedBodies {
                 columns,
-                ..Rendered::default()
+                ..RenderedBodies::default()
             };
         }
         let body = rendered.bodies.entry(message.id);

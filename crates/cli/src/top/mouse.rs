@@ -4,14 +4,14 @@
 use agent_team_terminal_ui::keys::{Mouse, MouseAction, Scroll};
 
 use super::state::{Effect, Mode, Page, Top};
-use super::view::{ShownPane, View};
+use super::view::{ShownPane, TopView};
 
 /// Rows that a step of the wheel scrolls.
 const WHEEL: isize = 3;
 
 impl Top {
     pub(super) fn on_mouse(&mut self, mouse: Mouse) -> Option<Effect> {
-        // A prompt or a question in the last line is answered with keys.
+        // Only keys answer a prompt or a confirmation in the last line.
         if !matches!(self.mode, Mode::Browse) {
             return None;
         }
@@ -46,10 +46,10 @@ impl Top {
         }
     }
 
-    /// Selects a row of a list; returns whether it was selected before.
+    /// Selects a row of a list; returns whether the row was selected before.
     fn select_row(&mut self, pane: ShownPane, row: usize) -> bool {
         match pane.view {
-            View::Members => {
+            TopView::Members => {
                 let Some(member) = self.member_ids().into_iter().nth(row) else {
                     return false;
                 };
@@ -57,7 +57,7 @@ impl Top {
                 self.select_member(member);
                 was_selected
             }
-            View::Board => {
+            TopView::Board => {
                 let ids = self.board_ids();
                 let Some(id) = ids.get(row) else {
                     return false;
@@ -66,7 +66,7 @@ impl Top {
                 self.board_list.select(*id, &ids);
                 was_selected
             }
-            View::Requests if self.decided.is_none() => {
+            TopView::Requests if self.decided.is_none() => {
                 let ids = self.request_ids();
                 let Some(id) = ids.get(row) else {
                     return false;
@@ -75,17 +75,17 @@ impl Top {
                 self.requests_list.select(*id, &ids);
                 was_selected
             }
-            View::Output | View::Requests | View::Messages => false,
+            TopView::Output | TopView::Requests | TopView::Messages => false,
         }
     }
 
     /// Scrolls the page, or the view at the pointer, without a change of focus or selection.
     fn wheel(&mut self, mouse: Mouse, by: isize) {
         match &mut self.page {
-            Some(Page::Request(question)) => {
+            Some(Page::Request(dialog)) => {
                 let step = if by < 0 { Scroll::Up } else { Scroll::Down };
                 for _ in 0..by.unsigned_abs() {
-                    question.on_wheel(step);
+                    dialog.on_wheel(step);
                 }
             }
             Some(_) => self.scroll_page(by),
@@ -94,10 +94,10 @@ impl Top {
                     return;
                 };
                 match pane.view {
-                    View::Members => self.members_list.scroll(by),
-                    View::Board => self.board_list.scroll(by),
-                    View::Requests if self.decided.is_none() => self.requests_list.scroll(by),
-                    View::Output | View::Requests | View::Messages => {
+                    TopView::Members => self.members_list.scroll(by),
+                    TopView::Board => self.board_list.scroll(by),
+                    TopView::Requests if self.decided.is_none() => self.requests_list.scroll(by),
+                    TopView::Output | TopView::Requests | TopView::Messages => {
                         self.scroll_view(pane.view, by);
                     }
                 }

@@ -1,6 +1,6 @@
 //! The output of one member, as rows of the screen. Used by [`super::state`] and drawn by [`super::draw`]; pure.
 //!
-//! No line is joined with another one, and no character is dropped.
+//! Styles join no lines and drop no characters. Above [`OUTPUT_MAX`], the oldest lines are dropped.
 
 use std::cell::RefCell;
 
@@ -35,7 +35,7 @@ struct Rows {
 }
 
 impl Output {
-    /// `is_agent`: the output may be Markdown.
+    /// The output of a member, still empty. `is_agent`: the output may be Markdown.
     pub(super) fn of_member(member: Option<MemberName>, is_agent: bool) -> Self {
         Self {
             is_unopened: member.is_some(),
@@ -65,7 +65,8 @@ impl Output {
         }
     }
 
-    /// Calls `read` with all rows. Only lines that are new since the last call are styled and wrapped.
+    /// Calls `read` with all rows. Only the new lines since the last call with the same `columns`, and an unfinished
+    /// last line, are styled and wrapped.
     pub(super) fn with_rows<T>(&self, columns: usize, read: impl FnOnce(&[Line]) -> T) -> T {
         let mut cached = self.rows.borrow_mut();
         if cached.columns != columns {
@@ -130,7 +131,7 @@ mod tests {
         assert!(output.text.len() <= OUTPUT_MAX);
         assert!(
             output.text.starts_with('x'),
-            "starts at the beginning of a line"
+            "the output does not start at the beginning of a line"
         );
         assert!(rows(&output, 80)[0].starts_with('x'));
     }
@@ -168,7 +169,7 @@ mod tests {
         assert_eq!(
             styles(10),
             one(Style::PLAIN, "- item"),
-            "the diff has ended"
+            "the line after the diff counts as a part of it"
         );
     }
 }

@@ -1,5 +1,5 @@
 //! The pages that cover the views, as styled lines: the help, a member, a task, the uncommitted changes. Drawn by
-//! [`super::draw`]; a request has its own guarded page, [`super::question`].
+//! [`super::draw`]; a request has its own guarded page, [`super::request_dialog`].
 
 use agent_team_protocol::text::visible;
 use agent_team_protocol::view::{MemberState, MemberView, TaskState, TaskView};
@@ -19,7 +19,7 @@ const NAME: usize = 12;
 
 const HEADING: Style = Style::of(SemanticColour::Heading).bold();
 
-const HELP: [(&str, &str); 22] = [
+const HELP: [(&str, &str); 21] = [
     (
         "tab  1-4  click",
         "go to members, output, board, requests, messages",
@@ -31,8 +31,10 @@ const HELP: [(&str, &str); 22] = [
         "search as you type; next and previous match; esc ends",
     ),
     ("g", "select the member that waits for you longest"),
-    ("r", "answer a request: y allow, 1-9 allow a rule for the"),
-    ("", "team, n deny, e deny with a reason, esc later"),
+    (
+        "r",
+        "answer a request: y allow, 1-9 allow a rule for the team, n deny, e deny with a reason, esc later",
+    ),
     ("", ""),
     ("members, output", ""),
     ("a", "attach to the pane of the member"),
@@ -97,7 +99,7 @@ impl Text {
         self.lines.extend(line.wrapped(self.columns, 2));
     }
 
-    /// A field; nothing if the value is empty.
+    /// Adds a field; adds nothing if the value is empty.
     fn field(&mut self, name: &str, style: Style, value: &str) {
         let mut named = Line::of(Style::DIM, &format!("{name:<NAME$} "));
         let values = value.trim_end();
@@ -113,7 +115,7 @@ impl Text {
         self.push(&Line::of(HEADING, text));
     }
 
-    /// A text of a member, in Markdown; nothing if it is empty.
+    /// Adds a text of a member, in Markdown; adds nothing if the text is empty.
     fn markdown(&mut self, heading: &str, text: &str) {
         if !text.trim().is_empty() {
             self.heading(heading);

@@ -1,5 +1,5 @@
-//! The rows of the views as styled lines, drawn by [`super::draw`] and searched by the search. Escapes the control
-//! characters of untrusted text (a [`Line`] contains only visible characters).
+//! The rows of the views as styled lines. [`super::draw`] draws them, and a search looks through them. Escapes the
+//! control characters of untrusted text (a [`Line`] contains only visible characters).
 
 use agent_team_protocol::view::{MemberView, MessageState, MessageView, TaskState, TaskView};
 use agent_team_protocol::{MessageId, Party};
@@ -8,13 +8,14 @@ use agent_team_terminal_ui::style::Style;
 
 use super::pages;
 use super::state::Top;
-use super::view::{Clock, View};
+use super::view::{Clock, TopView};
 use crate::output::style::{self, ATTENTION, member_name};
 use crate::output::{member, request, task, text};
 use crate::verb::audit::DecisionEntry;
 
-/// All rows of the page, or else of the view with the focus, in full length, for a search.
-pub(super) fn searched(top: &Top, clock: Clock) -> Vec<Line> {
+/// The rows that a search looks through: all rows of the open page or, without a page, of the focused view. Rows of
+/// lists are not cut.
+pub(super) fn searchable_rows(top: &Top, clock: Clock) -> Vec<Line> {
     if let Some(page) = &top.page {
         let columns = top.shown.page.map_or(0, |page| page.columns);
         return pages::lines(page, top, columns, clock);
@@ -22,19 +23,19 @@ pub(super) fn searched(top: &Top, clock: Clock) -> Vec<Line> {
     let columns = top.shown.pane(top.focus).map_or(0, |pane| pane.area.width);
     let columns = usize::from(columns);
     match top.focus {
-        View::Members => top
+        TopView::Members => top
             .team
             .members
             .iter()
             .map(|it| member_text(top, it))
             .collect(),
-        View::Output => top.output.with_rows(columns, <[Line]>::to_vec),
-        View::Board => top.board().into_iter().map(board).collect(),
-        View::Requests => match &top.decided {
+        TopView::Output => top.output.with_rows(columns, <[Line]>::to_vec),
+        TopView::Board => top.board().into_iter().map(task_line).collect(),
+        TopView::Requests => match &top.decided {
             Some(decided) => decisions(decided, columns, clock),
             None => requests(top, clock),
         },
-        View::Messages => messages(top, columns, clock, 0, usize::MAX),
+        TopView::Messages => messages(top, columns, clock, 0, usize::MAX),
     }
 }
 
@@ -51,8 +52,8 @@ fn member_text(top: &Top, view: &MemberView) -> Line {
     line
 }
 
-/// The task of a member. Without a task: why the member waits, or its last result. Contains neither the name of the
-/// member nor a duration, which would not grow: other columns show both.
+/// The task of a member. Without a task: why the member waits, or its last result. Contains no name and no duration:
+/// other columns show them, and this text is not refreshed with the clock.
 pub(super) fn current_work(top: &Top, member: &MemberView) -> String {
     use agent_team_protocol::attention::Need;
 
@@ -77,7 +78,7 @@ pub(super) fn current_work(top: &Top, member: &MemberView) -> String {
 }
 
 /// `✗ T-6 Measure it  cleo  no key`
-pub(super) fn board(view: &TaskView) -> Line {
+pub(super) fn task_line(view: &TaskView) -> Line {
     let (sign, _) = task::state(view);
     let title = format!("{sign} {} {}", view.id, text::line(&view.title));
     let mut line = Line::of(style::task(view), &title);
@@ -114,7 +115,7 @@ pub(super) fn requests(top: &Top, clock: Clock) -> Vec<Line> {
 pub(super) fn decisions(decided: &[DecisionEntry], columns: usize, clock: Clock) -> Vec<Line> {
     let mut rows = vec![Line::of(
         Style::DIM,
-        "newest decisions first · d shows pending",
+        "newest first · d shows pending requests",
     )];
     for entry in decided {
         let member = entry.member.as_ref().map_or("?", |member| member.as_str());
@@ -124,7 +125,7 @@ pub(super) fn decisions(decided: &[DecisionEntry], columns: usize, clock: Clock)
             &format!(" {member}, {} ago", clock.age(entry.at)),
         );
         rows.push(line);
-        for text in [&entry.how, &entry.what] {
+        for text in [&entry.decision, &entry.call] {
             rows.extend(Line::of(Style::PLAIN, &format!("  {text}")).wrapped(columns, 2));
         }
     }
@@ -140,13 +141,13 @@ pub(super) fn message_count(top: &Top, columns: usize) -> usize {
     top.messages.iter().map(rows).sum()
 }
 
-/// The rows of the messages from row `first` on, at most `most`.
+/// At most `limit` rows of the messages, from row `first`.
 pub(super) fn messages(
     top: &Top,
     columns: usize,
     clock: Clock,
     first: usize,
-    most: usize,
+    limit: usize,
 ) -> Vec<Line> {
     let (mut skip, mut rows) = (first, Vec::new());
     for view in &top.messages {
@@ -159,8 +160,8 @@ pub(super) fn messages(
         let head = std::iter::once(message_head(top, view, clock));
         rows.extend(head.chain(body.iter().cloned()).skip(skip));
         skip = 0;
-        if rows.len() >= most {
-            rows.truncate(most);
+        if rows.len() >= limit {
+            rows.truncate(limit);
             break;
         }
     }
@@ -171,7 +172,7 @@ pub(super) fn messages(
 fn message_head(top: &Top, view: &MessageView, clock: Clock) -> Line {
     let state = match view.state {
         MessageState::Read => "",
-        // The view itself shows these messages to the user.
+        // This view shows the message to the user, so the message is not marked as unread.
         _ if view.to == Party::User => "",
         MessageState::Accepted | MessageState::Delivered | MessageState::Unknown => " · unread",
     };

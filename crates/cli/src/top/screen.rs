@@ -13,10 +13,10 @@ use ratatui::{Frame, TerminalOptions, Viewport};
 
 use crate::terminal::{Terminal, TerminalEvent};
 
-/// Enter and leave the alternate screen, with bracketed paste, a hidden cursor, and reports of the mouse (see
-/// [`MOUSE_ON`]).
-const BEGIN: &[&str] = &["\x1b[?1049h\x1b[?2004h\x1b[?25l", MOUSE_ON];
-const END: &[u8] = b"\x1b[?1006l\x1b[?1000l\x1b[?2004l\x1b[?1049l\x1b[?25h";
+/// The sequences that enter the alternate screen, enable bracketed paste and mouse reports (see [`MOUSE_ON`]), and hide
+/// the cursor. `LEAVE` reverses them.
+const ENTER: &[&str] = &["\x1b[?1049h\x1b[?2004h\x1b[?25l", MOUSE_ON];
+const LEAVE: &[u8] = b"\x1b[?1006l\x1b[?1000l\x1b[?2004l\x1b[?1049l\x1b[?25h";
 
 /// The buffer that ratatui writes a frame to.
 #[derive(Debug, Clone, Default)]
@@ -33,40 +33,40 @@ impl Write for Bytes {
     }
 }
 
-/// The screen. Dropping it restores the terminal.
+/// The screen. Dropping this value restores the terminal.
 pub(super) struct Screen {
     terminal: Terminal,
-    frames: ratatui::Terminal<CrosstermBackend<Bytes>>,
-    frame: Bytes,
+    renderer: ratatui::Terminal<CrosstermBackend<Bytes>>,
+    frame_bytes: Bytes,
 }
 
 impl Screen {
     /// Enters raw mode and the alternate screen. Must be called within a tokio runtime.
     pub(super) fn enter() -> io::Result<Self> {
-        let terminal = Terminal::enter(BEGIN.concat().as_bytes(), END)?;
+        let terminal = Terminal::enter(ENTER.concat().as_bytes(), LEAVE)?;
         let (columns, rows) = terminal.size();
-        let frame = Bytes::default();
+        let frame_bytes = Bytes::default();
         // crossterm would drop colours because of NO_COLOR; the theme has already decided whether to use colours.
         style::force_color_output(true);
         let viewport = Viewport::Fixed(Rect::new(0, 0, columns, rows));
-        let backend = CrosstermBackend::new(frame.clone());
-        let frames = ratatui::Terminal::with_options(backend, TerminalOptions { viewport })?;
+        let backend = CrosstermBackend::new(frame_bytes.clone());
+        let renderer = ratatui::Terminal::with_options(backend, TerminalOptions { viewport })?;
         Ok(Self {
             terminal,
-            frames,
-            frame,
+            renderer,
+            frame_bytes,
         })
     }
 
-    /// Draws a frame in the size of the terminal and starts to write it.
+    /// Draws a frame that fills the terminal, and starts to write it.
     pub(super) fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         let (columns, rows) = self.terminal.size();
         let area = Rect::new(0, 0, columns, rows);
-        if self.frames.get_frame().area() != area {
-            self.frames.resize(area)?;
+        if self.renderer.get_frame().area() != area {
+            self.renderer.resize(area)?;
         }
-        self.frames.draw(draw)?;
-        self.terminal.write(&self.frame.0.take());
+        self.renderer.draw(draw)?;
+        self.terminal.write(&self.frame_bytes.0.take());
         Ok(())
     }
 
@@ -75,7 +75,7 @@ impl Screen {
         self.terminal.is_written()
     }
 
-    /// Cancellation-safe.
+    /// The next event of the terminal. Cancel-safe.
     pub(super) async fn next(&mut self) -> TerminalEvent {
         self.terminal.next().await
     }
@@ -88,16 +88,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_turns_off_what_the_beginning_turned_on() {
-        let (begin, end) = (BEGIN.concat(), String::from_utf8_lossy(END));
-        assert!(end.contains(MOUSE_OFF));
-        let modes = begin
+    fn leaving_disables_each_enabled_mode() {
+        let (enter, leave) = (ENTER.concat(), String::from_utf8_lossy(LEAVE));
+        assert!(leave.contains(MOUSE_OFF));
+        let modes = enter
             .split("\x1b[?")
             .filter_map(|mode| mode.strip_suffix('h'));
         let modes: Vec<_> = modes.collect();
         assert_eq!(modes, ["1049", "2004", "1000", "1006"]);
         for mode in modes {
-            assert!(end.contains(&format!("\x1b[?{mode}l")), "{mode}");
+            assert!(leave.contains(&format!("\x1b[?{mode}l")), "{mode}");
         }
     }
 }

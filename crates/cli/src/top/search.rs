@@ -7,12 +7,12 @@ use agent_team_terminal_ui::line::Line;
 pub(super) struct Search {
     text: String,
     /// The last match that was found.
-    found: Option<Found>,
+    found: Option<SearchMatch>,
 }
 
 /// A match: its row, its number among the rows with matches, and the number of those rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct SearchMatch {
     pub(super) row: usize,
     pub(super) number: usize,
     pub(super) total: usize,
@@ -26,7 +26,7 @@ pub(super) enum Direction {
 }
 
 impl Search {
-    /// Empty: nothing is searched.
+    /// The searched text. Empty: no search.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
@@ -36,7 +36,7 @@ impl Search {
         self.found = None;
     }
 
-    pub(super) fn found(&self) -> Option<Found> {
+    pub(super) fn found(&self) -> Option<SearchMatch> {
         self.found
     }
 
@@ -45,8 +45,8 @@ impl Search {
         self.found = None;
     }
 
-    /// Finds the nearest row that contains the text, after or before `from`. After the last match, continues at the
-    /// other end.
+    /// Finds the first row that contains the text, or the nearest such row after or before `from`. After the last
+    /// match, continues at the other end.
     pub(super) fn find<'a>(
         &mut self,
         rows: impl Iterator<Item = &'a Line>,
@@ -66,7 +66,7 @@ impl Search {
                 (Direction::Previous, Some(from)) => before(from),
             }
         });
-        self.found = index.map(|index| Found {
+        self.found = index.map(|index| SearchMatch {
             row: matches[index],
             number: index + 1,
             total: matches.len(),
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(find(Some(1), Direction::Previous), Some(3));
         assert_eq!(find(Some(2), Direction::Previous), Some(1));
         assert_eq!(find(None, Direction::Previous), Some(3));
-        let found = Found {
+        let found = SearchMatch {
             row: 3,
             number: 2,
             total: 2,

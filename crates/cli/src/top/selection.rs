@@ -48,7 +48,7 @@ impl<Id: Clone + PartialEq> Selection<Id> {
         self.on_list(ids);
     }
 
-    /// Selects the entry `by` rows below, or the last one in that direction.
+    /// Selects the entry `by` rows below, or the last entry in that direction.
     pub(super) fn step(&mut self, ids: &[Id], by: isize) {
         self.on_list(ids);
         let last = ids.len().saturating_sub(1);
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_entry_is_selected_at_first() {
+    fn the_first_entry_is_initially_selected() {
         let mut selection = Selection::default();
         selection.on_list(&[]);
         assert_eq!(selection.id(), None);
@@ -108,7 +108,11 @@ mod tests {
         }
         selection.on_list(&[5, 6, 2, 7]);
         selection.step(&[5, 6, 2, 7], 1);
-        assert_eq!(selection.id(), Some(&7), "steps start at the entry");
+        assert_eq!(
+            selection.id(),
+            Some(&7),
+            "the step does not start at the entry"
+        );
     }
 
     #[test]
@@ -143,8 +147,8 @@ mod tests {
         assert_eq!(visible(&selection), 41..51);
         selection.on_shown(100, 10);
         selection.step(&ids, -1);
-        assert_eq!(visible(&selection), 41..51, "rows move only if they must");
-        // Another order, or a smaller screen.
+        assert_eq!(visible(&selection), 41..51, "the rows moved unnecessarily");
+        // The list gets another order, and the screen becomes smaller.
         let reversed: Vec<u32> = (0..100).rev().collect();
         selection.on_list(&reversed);
         assert!(visible(&selection).contains(&50));
@@ -159,8 +163,12 @@ mod tests {
         assert_eq!(visible(&selection), 90..100);
         selection.on_shown(100, 10);
         selection.scroll(-1);
-        assert_eq!(visible(&selection), 89..99, "no scrolling past the end");
-        assert_eq!(selection.id(), Some(&49), "the selection stays");
+        assert_eq!(
+            visible(&selection),
+            89..99,
+            "the list scrolled past its end"
+        );
+        assert_eq!(selection.id(), Some(&49), "the wheel moved the selection");
         selection.step(&reversed, 1);
         assert!(visible(&selection).contains(&51));
     }

@@ -1,5 +1,5 @@
-//! The state of `top`, pure. Its input is refreshed data and notifications (here), keys ([`super::keys`]) and the mouse
-//! ([`super::mouse`]), which return [`Effect`]s; [`super::draw`] draws it.
+//! The state of `top`, pure. This file handles refreshed data and notifications; [`super::keys`] and [`super::mouse`]
+//! handle input and return [`Effect`]s. [`super::draw`] draws the state.
 //!
 //! ```text
 //!   panes ── enter, second click ──▶ page: a task, a member, a request; d: changes, ?: help
@@ -9,7 +9,7 @@
 //!   Browse ──┬── K x R Q c ──▶ Confirm ── y ──▶ Action
 //!            └── s S ! + a e / ──▶ Prompt ── enter ──▶ Action
 //! ```
-//! The focus is on one view; keys act on it, and on its selected entry.
+//! The focus is on one view; keys act on this view and on its selected entry.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -27,11 +27,11 @@ use super::claims::ClaimEntry;
 use super::diff::Changes;
 use super::message_bodies::MessageBodies;
 use super::output::Output;
-use super::question::Question;
+use super::request_dialog::RequestDialog;
 use super::search::Search;
 use super::selection::Selection;
 use super::stale::Stale;
-use super::view::{FrameLayout, View};
+use super::view::{FrameLayout, TopView};
 use crate::output::time;
 use crate::verb::audit::DecisionEntry;
 
@@ -41,7 +41,7 @@ pub(super) enum Page {
     Help,
     Member(MemberName),
     Task(TaskId),
-    Request(Box<Question>),
+    Request(Box<RequestDialog>),
     /// The uncommitted changes of the project; `None` until they are read.
     Changes(Option<Changes>),
 }
@@ -120,26 +120,27 @@ pub(super) struct Top {
     /// When `team` was received.
     received_at: Instant,
     tasks: BTreeMap<TaskId, TaskView>,
-    /// Pending, oldest first.
+    /// The pending requests, oldest first.
     pub(super) requests: Vec<RequestView>,
     /// The newest decisions, newest first; `None` while they are not shown.
     pub(super) decided: Option<Vec<DecisionEntry>>,
     /// There may be newer decisions.
-    pub(super) more_decided: bool,
+    pub(super) decisions_stale: bool,
     /// Newest last.
     pub(super) messages: Vec<MessageView>,
     pub(super) message_bodies: MessageBodies,
     pub(super) members_list: Selection<MemberName>,
     pub(super) board_list: Selection<TaskId>,
     pub(super) requests_list: Selection<RequestId>,
-    /// Of the selected member.
+    /// The output of the selected member.
     pub(super) output: Output,
-    pub(super) focus: View,
-    /// The views that had the focus, the last one first. Of several views in one place, the first of these is shown.
-    recent: Vec<View>,
+    pub(super) focus: TopView,
+    /// The views that had the focus, the last one first. If several views share a place, the first of them in this list
+    /// is shown.
+    recent: Vec<TopView>,
     /// Scrolled rows of output, messages and decisions, counted from their initial position: the end of output and
     /// messages, the start of decisions.
-    pub(super) scroll: [usize; View::ALL.len()],
+    pub(super) scroll: [usize; TopView::ALL.len()],
     pub(super) page: Option<Page>,
     /// Scrolled rows of the page.
     pub(super) page_scroll: usize,
@@ -169,16 +170,16 @@ impl Top {
             tasks: BTreeMap::new(),
             requests: Vec::new(),
             decided: None,
-            more_decided: false,
+            decisions_stale: false,
             messages: Vec::new(),
             message_bodies: MessageBodies::default(),
             members_list: Selection::default(),
             board_list: Selection::default(),
             requests_list: Selection::default(),
             output: Output::default(),
-            focus: View::Members,
-            recent: View::NUMBERED.into(),
-            scroll: [0; View::ALL.len()],
+            focus: TopView::Members,
+            recent: TopView::NUMBERED.into(),
+            scroll: [0; TopView::ALL.len()],
             page: None,
             page_scroll: 0,
             claims: None,
@@ -198,7 +199,7 @@ impl Top {
 
     // Queries.
 
-    /// All tasks, the most relevant ones first.
+    /// All tasks, the most relevant tasks first.
     pub(super) fn board(&self) -> Vec<&TaskView> {
         let mut tasks: Vec<&TaskView> = self.tasks.values().collect();
         tasks.sort_by_key(|task| {
@@ -210,7 +211,7 @@ impl Top {
                 TaskState::Completed => 4,
                 TaskState::Cancelled | TaskState::Unknown => 5,
             };
-            // The newest of the finished tasks first.
+            // Sort the newest finished tasks first.
             let age = u64::MAX - task.changed_at;
             (rank, if rank > 3 { age } else { task.id.0 })
         });
@@ -247,7 +248,7 @@ impl Top {
     pub(super) fn current_task(&self) -> Option<&TaskView> {
         let id = match &self.page {
             Some(Page::Task(task)) => Some(*task),
-            None if self.focus == View::Board => self.board_list.id().copied(),
+            None if self.focus == TopView::Board => self.board_list.id().copied(),
             Some(_) | None => None,
         };
         self.task(id?)
@@ -258,16 +259,16 @@ impl Top {
     pub(super) fn current_member(&self) -> Option<&MemberView> {
         let name = match &self.page {
             Some(Page::Member(member)) => Some(member),
-            None if matches!(self.focus, View::Members | View::Output) => self.selected(),
+            None if matches!(self.focus, TopView::Members | TopView::Output) => self.selected(),
             Some(_) | None => None,
         };
         self.member(name?)
     }
 
     /// The view in this group that had the focus last. It is the visible view if the group shares a place.
-    pub(super) fn front(&self, group: &[View]) -> View {
+    pub(super) fn front(&self, group: &[TopView]) -> TopView {
         let front = self.recent.iter().find(|view| group.contains(view));
-        front.copied().unwrap_or(View::Output)
+        front.copied().unwrap_or(TopView::Output)
     }
 
     /// How long a member has been in its state, in milliseconds.
@@ -311,10 +312,10 @@ impl Top {
 
     /// Closes the page of a request that is no longer pending.
     fn close_decided_request(&mut self) {
-        let Some(Page::Request(question)) = &self.page else {
+        let Some(Page::Request(dialog)) = &self.page else {
             return;
         };
-        let request = question.request();
+        let request = dialog.request();
         if self.requests.iter().any(|it| it.id == request) {
             return;
         }
@@ -332,7 +333,7 @@ impl Top {
                         .map_or_else(Vec::new, |it| it.blocks.clone())
                 };
                 self.stale.on_event(&event.event, waiters);
-                self.more_decided |= self.decided.is_some() && self.stale.requests;
+                self.decisions_stale |= self.decided.is_some() && self.stale.requests;
                 if let Some(Page::Task(task)) = &self.page {
                     self.more_claims |= event.event.task() == Some(*task);
                 }
@@ -354,7 +355,7 @@ impl Top {
         self.disconnected = disconnected;
         if !disconnected {
             self.stale = Stale::all();
-            self.more_decided = self.decided.is_some();
+            self.decisions_stale = self.decided.is_some();
             self.more_claims = matches!(self.page, Some(Page::Task(_)));
             self.set_status("reconnected".into());
         }
@@ -412,15 +413,15 @@ impl Top {
 
     /// The size of the terminal has changed.
     pub(super) fn on_resize(&mut self) {
-        if let Some(Page::Request(question)) = &mut self.page {
-            question.on_resize();
+        if let Some(Page::Request(dialog)) = &mut self.page {
+            dialog.on_resize();
         }
         self.changed = true;
     }
 
-    pub(super) fn set_focus(&mut self, view: View) {
+    pub(super) fn set_focus(&mut self, view: TopView) {
         self.focus = view;
-        if view != View::Members {
+        if view != TopView::Members {
             self.recent.retain(|recent| *recent != view);
             self.recent.insert(0, view);
         }
@@ -455,7 +456,7 @@ impl Top {
                 .and_then(|name| self.member(name))
                 .is_some_and(|it| it.engine.is_agent());
             self.output = Output::of_member(member, is_agent);
-            self.scroll[View::Output as usize] = 0;
+            self.scroll[TopView::Output as usize] = 0;
         }
     }
 
@@ -472,12 +473,12 @@ impl Top {
         for pane in &shown.panes {
             let (total, height) = (pane.total, pane.height());
             match pane.view {
-                View::Members => self.members_list.on_shown(total, height),
-                View::Board => self.board_list.on_shown(total, height),
-                View::Requests if self.decided.is_none() => {
+                TopView::Members => self.members_list.on_shown(total, height),
+                TopView::Board => self.board_list.on_shown(total, height),
+                TopView::Requests if self.decided.is_none() => {
                     self.requests_list.on_shown(total, height);
                 }
-                View::Output | View::Requests | View::Messages => {
+                TopView::Output | TopView::Requests | TopView::Messages => {
                     let scroll = &mut self.scroll[pane.view as usize];
                     *scroll = (*scroll).min(total.saturating_sub(height));
                 }
@@ -486,7 +487,7 @@ impl Top {
         if let Some(page) = &shown.page {
             self.page_scroll = self.page_scroll.min(page.max_scroll());
         }
-        if let (Some(Page::Request(open)), Some((columns, rows))) = (&mut self.page, shown.question)
+        if let (Some(Page::Request(open)), Some((columns, rows))) = (&mut self.page, shown.dialog)
             && matches!(self.mode, Mode::Browse)
         {
             let had_unread = open.has_unread_lines();

@@ -1,4 +1,4 @@
-//! Snapshots of whole screens, and the effects of keys. `entries.rs` tests what is selected, searched and opened.
+//! Snapshots of whole screens, and tests of the effects of keys. `entries.rs` tests selection, search and opened pages.
 
 mod entries;
 
@@ -20,7 +20,7 @@ use super::diff::Changes;
 use super::draw::{draw, text};
 use super::stale::Stale;
 use super::state::{Action, Effect, Mode, Page, Refresh, Top};
-use super::view::{Clock, FrameLayout, View};
+use super::view::{Clock, FrameLayout, TopView};
 use crate::verb::audit::DecisionEntry;
 use agent_team_terminal_ui::keys::{Key, Mouse, MouseAction};
 use agent_team_terminal_ui::style::Theme;
@@ -212,13 +212,13 @@ fn show(top: &mut Top, now: Instant, theme: Theme, (columns, rows): (u16, u16)) 
     buffer
 }
 
-/// The screen of 80 by 24 after a frame was shown.
+/// The screen at 80 columns and 24 rows, after a frame was shown.
 fn shown(top: &mut Top, now: Instant) -> String {
     show(top, now, PLAIN, (80, 24));
     screen(top, now, 80, 24)
 }
 
-/// The text of each row whose background is the selection, and the columns that have this background.
+/// The text of each row that has cells with the background of the selection, and the number of these cells.
 fn selected_rows(buffer: &Buffer, theme: Theme) -> Vec<(String, usize)> {
     let background = Color::Indexed(theme.selection().unwrap());
     let rows = (0..buffer.area.height).filter_map(|row| {
@@ -232,8 +232,8 @@ fn selected_rows(buffer: &Buffer, theme: Theme) -> Vec<(String, usize)> {
     rows.collect()
 }
 
-/// The place of a text on the screen.
-fn place(screen: &str, text: &str) -> (u16, u16) {
+/// The column and row of a text on the screen.
+fn position(screen: &str, text: &str) -> (u16, u16) {
     let (row, line) = screen
         .lines()
         .enumerate()
@@ -283,6 +283,7 @@ fn views_and_help_screens() {
         press(&mut top, key, now);
         assert_snapshot!(name, screen(&top, now, 80, 24));
     }
+    assert_snapshot!("help_60", screen(&top, now, 60, 40));
 }
 
 #[test]
@@ -307,19 +308,19 @@ fn wide_screens_show_each_view_once() {
 #[test]
 fn d_toggles_decided_and_pending_requests() {
     let (mut top, now) = top();
-    assert!(!top.more_decided);
+    assert!(!top.decisions_stale);
     press(&mut top, "3d", now);
-    assert_eq!(top.focus, View::Requests);
+    assert_eq!(top.focus, TopView::Requests);
     assert!(
-        std::mem::take(&mut top.more_decided),
-        "decisions must be read"
+        std::mem::take(&mut top.decisions_stale),
+        "the decisions do not count as outdated"
     );
-    let decided = |request, how: &str, what: &str| DecisionEntry {
+    let decided = |request, decision: &str, call: &str| DecisionEntry {
         request: RequestId(request),
         member: Some("ada".parse().unwrap()),
         at: WALL_MS - 90_000,
-        how: how.into(),
-        what: what.into(),
+        decision: decision.into(),
+        call: call.into(),
     };
     top.set_decisions(vec![
         decided(7, "denied by lea (tests first)", "bash: git push"),
@@ -332,9 +333,9 @@ fn d_toggles_decided_and_pending_requests() {
     assert_snapshot!("decided_80", screen(&top, now, 80, 24));
     assert_snapshot!("decided_40", screen(&top, now, 40, 20));
     press(&mut top, "d", now);
-    assert!(top.decided.is_none() && !top.more_decided);
+    assert!(top.decided.is_none() && !top.decisions_stale);
     assert!(screen(&top, now, 80, 24).contains("bash (timeout: 60)"));
-    // A late result is ignored.
+    // A result that arrives after the second `d` is ignored.
     top.set_decisions(vec![decided(8, "denied by lea", "bash: ls")]);
     assert!(top.decided.is_none());
 }
@@ -364,7 +365,7 @@ fn a_request_must_be_read_before_it_is_answered() {
 }
 
 #[test]
-fn a_decision_elsewhere_closes_the_question() {
+fn a_decision_elsewhere_closes_the_dialog() {
     let (mut top, now) = top();
     press(&mut top, "r", now);
     let refresh = Refresh {
@@ -378,7 +379,7 @@ fn a_decision_elsewhere_closes_the_question() {
     assert!(top.page.is_none());
     assert!(screen(&top, now, 80, 24).contains("P-1 was decided elsewhere"));
     assert_eq!(press(&mut top, "ry", now), []);
-    assert!(top.task(TaskId(5)).is_some(), "the board is still there");
+    assert!(top.task(TaskId(5)).is_some(), "the refresh has removed T-5");
 }
 
 #[test]
@@ -393,7 +394,11 @@ fn destructive_keys_need_a_confirmation() {
         "{asked}"
     );
     assert_eq!(press(&mut top, "n", now), []);
-    assert_eq!(press(&mut top, "y", now), [], "no question is open");
+    assert_eq!(
+        press(&mut top, "y", now),
+        [],
+        "`y` acts without a confirmation"
+    );
     assert_eq!(
         press(&mut top, "Ky", now),
         [Effect::Perform(Action::Kill(ada()))]
@@ -407,7 +412,7 @@ fn destructive_keys_need_a_confirmation() {
         [Effect::Perform(Action::Restart(ada()))]
     );
     assert_eq!(press(&mut top, "Qy", now), [Effect::Perform(Action::Down)]);
-    // Pasted, or typed before the question appeared.
+    // Keys that are pasted, or typed before the confirmation appeared, confirm nothing.
     assert_eq!(top.on_keys(&[Key::Char('K'), Key::Char('y')], now), []);
     press(&mut top, "K", now);
     assert_eq!(top.on_keys(&[Key::Paste("y".into())], now), []);
@@ -467,7 +472,7 @@ fn g_selects_the_waiting_member_and_a_attaches() {
 }
 
 #[test]
-fn the_head_counts_failures_as_failures() {
+fn the_header_counts_failed_tasks_separately() {
     let (mut top, now) = top();
     top.team.usage =
         serde_json::from_value(json!({"input": 3_300, "output": 0, "unpriced": 3_300})).unwrap();
@@ -496,9 +501,9 @@ fn output_starts_at_its_end_and_scrolls_back() {
     );
     top.on_keys(&[Key::Home], now);
     assert!(shown(&mut top, now).contains("read src/handlers.rs"));
-    assert_eq!(top.scroll[View::Output as usize], 102 - 16);
+    assert_eq!(top.scroll[TopView::Output as usize], 102 - 16);
     top.on_keys(&[Key::PageDown], now);
-    assert_eq!(top.scroll[View::Output as usize], 102 - 16 - 10);
+    assert_eq!(top.scroll[TopView::Output as usize], 102 - 16 - 10);
 }
 
 #[test]
@@ -512,7 +517,7 @@ fn the_age_timer_fires_when_its_text_changes() {
 }
 
 #[test]
-fn a_resize_requires_reading_the_question_again() {
+fn after_a_resize_the_request_must_be_read_again() {
     let (mut top, now) = top();
     press(&mut top, "r", now);
     show(&mut top, now, PLAIN, (80, 24));
@@ -565,7 +570,7 @@ fn a_reconnect_is_shown_and_outdates_all_data() {
     top.set_disconnected(false);
     assert!(screen(&top, now, 80, 24).contains("reconnected"));
     assert_eq!(top.stale, Stale::all());
-    assert_eq!(top.focus, View::Members);
+    assert_eq!(top.focus, TopView::Members);
 }
 
 #[test]

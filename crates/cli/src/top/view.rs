@@ -9,7 +9,7 @@ use crate::output::time;
 
 /// The parts of the screen between which the focus moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum View {
+pub(super) enum TopView {
     Members,
     Output,
     Board,
@@ -17,7 +17,7 @@ pub(super) enum View {
     Messages,
 }
 
-impl View {
+impl TopView {
     pub(super) const ALL: [Self; 5] = [
         Self::Members,
         Self::Output,
@@ -46,21 +46,21 @@ impl View {
     }
 }
 
-/// The places of the views, the page and the question in a frame.
+/// The places of the views, the page and the dialog in a frame.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct FrameLayout {
     pub(super) panes: Vec<ShownPane>,
-    pub(super) titles: Vec<(Rect, View)>,
+    pub(super) titles: Vec<(Rect, TopView)>,
     /// The open page, unless it is a request.
     pub(super) page: Option<ShownPage>,
     /// Columns and rows of the area of the open request. `None`: no request is open.
-    pub(super) question: Option<(usize, usize)>,
+    pub(super) dialog: Option<(usize, usize)>,
 }
 
 /// The rows of a view, without its title.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ShownPane {
-    pub(super) view: View,
+    pub(super) view: TopView,
     pub(super) area: Rect,
     /// The first visible row.
     pub(super) first: usize,
@@ -89,7 +89,7 @@ impl ShownPane {
 }
 
 impl FrameLayout {
-    pub(super) fn pane(&self, view: View) -> Option<&ShownPane> {
+    pub(super) fn pane(&self, view: TopView) -> Option<&ShownPane> {
         self.panes.iter().find(|pane| pane.view == view)
     }
 
@@ -98,7 +98,7 @@ impl FrameLayout {
         self.panes.iter().find(|pane| pane.area.contains(at))
     }
 
-    pub(super) fn title_at(&self, column: u16, row: u16) -> Option<View> {
+    pub(super) fn title_at(&self, column: u16, row: u16) -> Option<TopView> {
         let at = Position::new(column, row);
         let title = self.titles.iter().find(|(area, _)| area.contains(at));
         title.map(|(_, view)| *view)

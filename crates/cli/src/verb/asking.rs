@@ -6,12 +6,13 @@
 //!                         │└──── not an answer ──► prompt again
 //!                         └───── decided by another client ──► closed with one line
 //! ```
-//! A member's question takes the same way. A typed line is the answer, and an empty line leaves the question open.
+//! A member's question passes through the same states. A typed line is the answer, and an empty line leaves the
+//! question open.
 //!
 //! The terminal stays in its usual mode: an answer is a line, and `^C` ends the wait as before. Input that was typed
-//! before a question is discarded. A request that does not fit the screen can only be allowed after all of it was
-//! shown. Another client can decide a request at any time. In the background no question is asked: requests stay in the
-//! queue until the process is in the foreground.
+//! before a dialog is discarded. A request that does not fit the screen can only be allowed after all of it was shown.
+//! Another client can decide a request at any time. In the background no dialog is shown: requests stay in the queue
+//! until the process is in the foreground.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::Write;
@@ -36,16 +37,16 @@ use crate::output::Output;
 use crate::output::request::{self, action_line, state};
 use crate::output::{style, text};
 
-/// The size of a terminal that reports none.
+/// The size of a terminal that reports no size.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
 
 /// Rows that a request leaves free on the screen: for the line about omitted rows, and for the prompt.
 const FREE_ROWS: usize = 3;
 
-/// The minimum number of shown rows, also on a smaller screen.
+/// The minimum number of shown rows, even on a smaller screen.
 const ROWS_MIN: usize = 5;
 
-/// While requests are queued, interval of the check whether this process is in the foreground. A shell that moves a
+/// While requests are queued, interval of the check whether the command is in the foreground. A shell that moves a
 /// running job to the foreground sends it no signal.
 const FOREGROUND_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -56,7 +57,7 @@ pub(super) struct Asker {
     output: Output,
     /// Requests and questions that were not shown yet, oldest first.
     queue: VecDeque<Item>,
-    open: Option<Open>,
+    open: Option<OpenItem>,
     /// The questions of members that were queued before.
     known: BTreeSet<MessageId>,
     foreground_check: Interval,
@@ -69,13 +70,13 @@ enum Item {
 }
 
 /// The request or question that waits for a typed line.
-enum Open {
-    Request(Box<Question>),
+enum OpenItem {
+    Request(Box<OpenRequest>),
     Question(UserQuestionView),
 }
 
 /// The request that is open for an answer.
-struct Question {
+struct OpenRequest {
     view: RequestView,
     dialog: Dialog,
     /// All rows were shown.
@@ -94,7 +95,7 @@ pub(super) enum AskerEvent {
 
 /// The meaning of a typed line.
 #[derive(Debug, PartialEq, Eq)]
-enum Typed {
+enum LineMeaning {
     Decided(Decision),
     /// A denial; its reason follows.
     NeedsReason,
@@ -139,7 +140,7 @@ impl Asker {
         self.open.is_some()
     }
 
-    /// Whether requests are asked about now: this process is in the foreground.
+    /// Whether dialogs can be shown now: the command must be in the foreground.
     pub(super) fn can_ask(&self) -> bool {
         self.tty.is_in_foreground()
     }
@@ -174,7 +175,7 @@ impl Asker {
         }
     }
 
-    /// Ends the line of an open question; its request stays pending.
+    /// Ends the line of the open dialog; its request stays pending.
     pub(super) fn leave(&mut self) {
         if self.open.take().is_some() {
             print("\n");
@@ -219,10 +220,10 @@ impl Asker {
     }
 
     fn asks_about(&self, request: RequestId) -> bool {
-        matches!(&self.open, Some(Open::Request(question)) if question.view.id == request)
+        matches!(&self.open, Some(OpenItem::Request(open)) if open.view.id == request)
     }
 
-    /// Queues the new questions of members, and drops the questions that are not open any longer.
+    /// Queues the new questions of members, and drops the questions that are closed.
     async fn update_questions(&mut self) -> Result<(), Failure> {
         let list = ListRequests { all: false };
         let questions = self.session.query::<RequestList>(list).await?.questions;
@@ -231,7 +232,7 @@ impl Asker {
             Item::Request(_) => true,
             Item::Question(question) => is_open(question.id),
         });
-        if let Some(Open::Question(question)) = &self.open
+        if let Some(OpenItem::Question(question)) = &self.open
             && !is_open(question.id)
         {
             let ended = format!("{} of {} needs no answer now", question.id, question.member);
@@ -270,40 +271,40 @@ impl Asker {
     }
 
     async fn on_typed(&mut self, typed: &str) -> Result<(), Failure> {
-        let question = match &mut self.open {
+        let request = match &mut self.open {
             None => return Ok(()),
-            Some(Open::Request(question)) => question,
-            Some(Open::Question(question)) => {
+            Some(OpenItem::Request(request)) => request,
+            Some(OpenItem::Question(question)) => {
                 let question = question.clone();
                 self.open = None;
                 self.answer(&question, typed).await?;
                 return self.open_next().await;
             }
         };
-        match question.read(typed) {
-            Typed::Decided(decision) => self.decide(decision).await,
-            Typed::NeedsReason => {
-                question.wants_reason = true;
+        match request.read(typed) {
+            LineMeaning::Decided(decision) => self.decide(decision).await,
+            LineMeaning::NeedsReason => {
+                request.wants_reason = true;
                 self.prompt();
                 Ok(())
             }
-            Typed::ShowAll => {
-                question.is_read = true;
+            LineMeaning::ShowAll => {
+                request.is_read = true;
                 let (columns, _) = self.tty.size().unwrap_or(DEFAULT_SIZE);
-                let (text, _) = shown(&question.dialog, columns.into(), usize::MAX);
+                let (text, _) = shown(&request.dialog, columns.into(), usize::MAX);
                 self.output.note(&text);
                 // An answer that was typed before the rest was on the screen does not count.
                 let _kept = self.tty.discard_input();
                 self.prompt();
                 Ok(())
             }
-            Typed::Unread => {
+            LineMeaning::Unread => {
                 self.output
                     .note("not all of the request was shown: type `a` to see all of it");
                 self.prompt();
                 Ok(())
             }
-            Typed::Unknown => {
+            LineMeaning::Unknown => {
                 self.prompt();
                 Ok(())
             }
@@ -311,10 +312,10 @@ impl Asker {
     }
 
     async fn decide(&mut self, decision: Decision) -> Result<(), Failure> {
-        let Some(Open::Request(question)) = self.open.take() else {
+        let Some(OpenItem::Request(open)) = self.open.take() else {
             return Ok(());
         };
-        let view = question.view;
+        let view = open.view;
         let request = view.id;
         let decide = DecideRequest {
             request,
@@ -348,7 +349,7 @@ impl Asker {
                 Some(Item::Request(id)) => id,
                 Some(Item::Question(view)) => {
                     self.output.note(request::question(&view).trim_end());
-                    self.open = Some(Open::Question(view));
+                    self.open = Some(OpenItem::Question(view));
                     let _kept = self.tty.discard_input();
                     self.prompt();
                     return Ok(());
@@ -369,7 +370,7 @@ impl Asker {
                     "… {omitted} more {rows}: type `a`, or run: agent-team requests show {id}"
                 ));
             }
-            self.open = Some(Open::Request(Box::new(Question {
+            self.open = Some(OpenItem::Request(Box::new(OpenRequest {
                 view,
                 dialog,
                 is_read: omitted == 0,
@@ -385,15 +386,15 @@ impl Asker {
     fn prompt(&self) {
         match &self.open {
             None => {}
-            Some(Open::Request(question)) => print(&question.prompt()),
-            Some(Open::Question(view)) => {
+            Some(OpenItem::Request(request)) => print(&request.prompt()),
+            Some(OpenItem::Question(view)) => {
                 print(&format!("{}, your answer (Enter: later): ", view.id));
             }
         }
     }
 }
 
-impl Question {
+impl OpenRequest {
     fn prompt(&self) -> String {
         let id = self.view.id;
         if self.wants_reason {
@@ -413,10 +414,10 @@ impl Question {
     }
 
     /// Reads a typed line: only the first line of the input counts.
-    fn read(&self, typed: &str) -> Typed {
+    fn read(&self, typed: &str) -> LineMeaning {
         let line = typed.lines().next().unwrap_or_default().trim();
         let deny = |reason: &str| {
-            Typed::Decided(Decision::Deny {
+            LineMeaning::Decided(Decision::Deny {
                 reason: reason.to_owned(),
             })
         };
@@ -424,14 +425,14 @@ impl Question {
             return deny(line);
         }
         let allow = |scope, rules| match self.is_read {
-            true => Typed::Decided(Decision::Allow { scope, rules }),
-            false => Typed::Unread,
+            true => LineMeaning::Decided(Decision::Allow { scope, rules }),
+            false => LineMeaning::Unread,
         };
         match line {
             "y" => allow(self.view.default_scope, Vec::new()),
             "n" => deny(""),
-            "e" => Typed::NeedsReason,
-            "a" => Typed::ShowAll,
+            "e" => LineMeaning::NeedsReason,
+            "a" => LineMeaning::ShowAll,
             line => {
                 if let Some(reason) = line.strip_prefix("e ") {
                     return deny(reason.trim());
@@ -441,14 +442,14 @@ impl Question {
                 let mut chosen = numbered.filter(|(number, _)| number == line);
                 match chosen.next() {
                     Some((_, offer)) => allow(Scope::Team, offer.rules.clone()),
-                    None => Typed::Unknown,
+                    None => LineMeaning::Unknown,
                 }
             }
         }
     }
 }
 
-/// Whether the questions can be shown on stderr and answered on stdin.
+/// Whether dialogs can be shown on stderr and answered on stdin.
 pub(super) fn may_ask(output: Output) -> bool {
     !output.is_json()
         && terminal::is_terminal(std::io::stdin())
@@ -483,7 +484,7 @@ mod tests {
 
     use super::*;
 
-    fn question(is_read: bool) -> Question {
+    fn open_request(is_read: bool) -> OpenRequest {
         let view = json!({
             "id": "P-4", "member": "ada", "tool": "bash", "input": {"command": "ls"},
             "directory": "/project", "state": "pending", "digest": "d", "asked_at": 0, "why": [],
@@ -493,7 +494,7 @@ mod tests {
             ],
         });
         let view: RequestView = serde_json::from_value(view).unwrap();
-        Question {
+        OpenRequest {
             dialog: Dialog::of(view.clone(), Channel::Cli),
             view,
             is_read,
@@ -501,53 +502,53 @@ mod tests {
         }
     }
 
-    fn deny(reason: &str) -> Typed {
-        Typed::Decided(Decision::Deny {
+    fn deny(reason: &str) -> LineMeaning {
+        LineMeaning::Decided(Decision::Deny {
             reason: reason.to_owned(),
         })
     }
 
-    fn allow(scope: Scope, rules: &[&str]) -> Typed {
+    fn allow(scope: Scope, rules: &[&str]) -> LineMeaning {
         let rules = rules.iter().map(|&rule| rule.to_owned()).collect();
-        Typed::Decided(Decision::Allow { scope, rules })
+        LineMeaning::Decided(Decision::Allow { scope, rules })
     }
 
     #[test]
     fn each_answer_is_one_line() {
-        let mut question = question(true);
+        let mut open_request = open_request(true);
         assert_eq!(
-            question.prompt(),
+            open_request.prompt(),
             "P-4? [y] once [1] rule for the team [n] no [e] no, because… "
         );
         for (typed, expected) in [
             ("y\n", allow(Scope::Once, &[])),
             ("1\ny\n", allow(Scope::Team, &["Bash(ls:*)"])),
             ("n\n", deny("")),
-            ("e\n", Typed::NeedsReason),
+            ("e\n", LineMeaning::NeedsReason),
             ("e tests first\n", deny("tests first")),
-            ("a\n", Typed::ShowAll),
+            ("a\n", LineMeaning::ShowAll),
         ] {
-            assert_eq!(question.read(typed), expected, "{typed:?}");
+            assert_eq!(open_request.read(typed), expected, "{typed:?}");
         }
         for typed in ["", "\n", "yes\n", "Y\n", "0\n", "2\n", "ny\n", "\x1b[A\n"] {
-            assert_eq!(question.read(typed), Typed::Unknown, "{typed:?}");
+            assert_eq!(open_request.read(typed), LineMeaning::Unknown, "{typed:?}");
         }
-        question.wants_reason = true;
-        assert_eq!(question.read("y\n"), deny("y"));
+        open_request.wants_reason = true;
+        assert_eq!(open_request.read("y\n"), deny("y"));
     }
 
     #[test]
     fn an_unread_request_can_only_be_denied() {
-        let question = question(false);
-        assert_eq!(question.read("y\n"), Typed::Unread);
-        assert_eq!(question.read("1\n"), Typed::Unread);
-        assert_eq!(question.read("n\n"), deny(""));
-        assert!(question.prompt().starts_with("P-4? [a] all [y]"));
+        let open_request = open_request(false);
+        assert_eq!(open_request.read("y\n"), LineMeaning::Unread);
+        assert_eq!(open_request.read("1\n"), LineMeaning::Unread);
+        assert_eq!(open_request.read("n\n"), deny(""));
+        assert!(open_request.prompt().starts_with("P-4? [a] all [y]"));
     }
 
     #[test]
     fn a_long_request_is_cut_by_lines() {
-        let dialog = question(true).dialog;
+        let dialog = open_request(true).dialog;
         let (whole, omitted) = shown(&dialog, 60, usize::MAX);
         assert_eq!(omitted, 0);
         assert!(whole.contains("ls") && whole.contains("[1] "), "{whole}");

@@ -1,6 +1,6 @@
 //! `attach`: shows the team's layout or one member's pane in this terminal. It runs the program that the supervisor
-//! names, such as `tmux attach`, and afterwards prints whether the team still runs. Members without a pane are shown by
-//! [`crate::single_terminal`].
+//! names, such as `tmux attach`, and afterwards prints that the team keeps running, if it does. Members without a pane
+//! are shown by [`crate::single_terminal`].
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Global;
 use crate::caller;
-use crate::detach::after_detach;
+use crate::detach::print_if_running;
 use crate::error::Failure;
 use crate::output::Output;
 use crate::single_terminal;
@@ -133,7 +133,7 @@ async fn view(session: Session, output: Output, answer: AttachAnswer) -> Result<
     for variable in unset {
         command.env_remove(variable);
     }
-    // Keys such as `^C` send their signal to the whole foreground process group, so to this process too, but only the
+    // Keys such as `^C` send their signal to the whole foreground process group, so also to `agent-team`, but only the
     // program must react. Catch the signals here instead of ignoring them: the program would inherit ignored signals,
     // whereas `exec` resets caught signals to their defaults.
     let suspend = SignalKind::from_raw(Signal::TSTP.as_raw());
@@ -156,14 +156,14 @@ async fn view(session: Session, output: Output, answer: AttachAnswer) -> Result<
         output.note("");
     }
     if code == 0 {
-        after_detach(session, output).await;
+        print_if_running(session, output).await;
     }
     Ok(ExitCode::from(code))
 }
 
-/// Shows the desktop notifications of the team in this terminal while tmux draws on it. Our tmux server does not forward
-/// them from its panes (`allow-passthrough off`), because any program in a pane could then send sequences to the user's
-/// terminal.
+/// Shows the desktop notifications of the team in this terminal while tmux draws on it. The tmux server of agent-team
+/// does not forward them from its panes (`allow-passthrough off`), because any program in a pane could then send
+/// sequences to the user's terminal.
 ///
 /// tmux writes to the same terminal, and the kernel does not mix the bytes of two writes. A write of tmux can end within
 /// a sequence if the terminal is slow; a notification is then shown as text until tmux draws these cells again.
@@ -199,8 +199,8 @@ async fn forward_notifications(
 }
 
 /// Runs a program that uses the terminal. Returns its exit code, or 128 plus the number of the signal that ended it.
-/// Forwards TERM and HUP: if they ended only this process, the program would keep the terminal, and compete with the
-/// shell for its input.
+/// Forwards TERM and HUP: if they ended only `agent-team`, the program would keep the terminal, and compete with the
+/// shell for input.
 async fn run_in_foreground(command: &mut Command) -> std::io::Result<u8> {
     // Listen for child signals before the start, so that no change of the program is missed.
     let mut changed = signal(SignalKind::child())?;
@@ -222,7 +222,7 @@ async fn run_in_foreground(command: &mut Command) -> std::io::Result<u8> {
             continue;
         };
         if status.stopped() {
-            // The program suspended itself, as tmux does at a key. The shell waits for this process, so this process
+            // The program suspended itself, as tmux does at a key. The shell waits for `agent-team`, which therefore
             // must stop too. `fg` continues both processes, because they are in one process group.
             kill_process(getpid(), Signal::STOP)?;
             continue;

@@ -36,11 +36,11 @@ pub(super) async fn run(
     command: Option<AuditCommand>,
 ) -> Result<ExitCode, Failure> {
     let mut session = global.session()?;
-    let exported = match command {
+    let export_team = match command {
         Some(AuditCommand::Export) => Some(session.query::<TeamShow>(Nothing {}).await?.team),
         None => None,
     };
-    let mut kept = Vec::new();
+    let mut entries = Vec::new();
     let mut events = Subscription::new(session, Revision(0), false).await?;
     let mut subjects = BTreeMap::new();
     let mut last = Revision(0);
@@ -59,18 +59,18 @@ pub(super) async fn run(
         if member.is_some() && subject_member != member.as_ref() {
             continue;
         }
-        match exported {
-            Some(_) => kept.push(entry),
+        match export_team {
+            Some(_) => entries.push(entry),
             None => output.item(&entry, || line(&entry))?,
         }
         is_empty = false;
     }
-    if is_empty && exported.is_none() && !output.is_json() {
+    if is_empty && export_team.is_none() && !output.is_json() {
         output.write("no permission decisions\n")?;
     }
-    if let Some(team) = exported {
+    if let Some(team) = export_team {
         let secrets = Secrets::of(&Directories::from_environment()?, &team);
-        for line in export::lines(&team, &kept, &secrets) {
+        for line in export::lines(&team, &entries, &secrets) {
             output.write(&format!("{line}\n"))?;
         }
     }

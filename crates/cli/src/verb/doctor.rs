@@ -17,9 +17,9 @@ use agent_team_protocol::exit;
 use agent_team_protocol::initialize::BUILD;
 use agent_team_protocol::method::{Nothing, TeamList};
 use agent_team_protocol::view::TeamState;
-use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
 use agent_team_system::sandbox;
+use agent_team_system::sibling_binary::sibling_binary;
 use serde::Serialize;
 
 use self::check::Check;
@@ -121,7 +121,7 @@ pub(super) async fn run(output: Output, args: args::Doctor) -> Result<ExitCode, 
 
 /// Checks that a binary of agent-team exists and has this version.
 fn binary(name: &'static str) -> Check {
-    let path = match daemon::sibling_binary(name) {
+    let path = match sibling_binary(name) {
         Ok(path) => path,
         Err(error) => {
             return Check::bad(name, error.to_string())
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn doctor_warns_only_root_about_the_user() {
         let warning = user(true).expect("a warning");
-        assert_eq!(warning.ok, None, "the installation itself works");
+        assert_eq!(warning.ok, None, "the warning counts as a fault");
         assert!(warning.detail.starts_with("root: "), "{}", warning.detail);
         assert!(user(false).is_none());
     }

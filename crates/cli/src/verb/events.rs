@@ -1,5 +1,7 @@
-//! `events`: prints the events of the team in order; with `-f` follows them. The text output has a line for each
+//! `events`: prints the events of the team in order; with `-f` follows them. The text output has a sentence for each
 //! client event, the JSON output AG-UI events in envelopes.
+
+mod sentence;
 
 use std::process::ExitCode;
 
@@ -8,6 +10,7 @@ use agent_team_protocol::Revision;
 use agent_team_protocol::event::ClientEvent;
 use agent_team_protocol::notification::EventNotice;
 
+use self::sentence::sentence;
 use crate::args::Global;
 use crate::error::Failure;
 use crate::output::{Output, text, time};
@@ -89,16 +92,12 @@ pub(super) fn report_unreadable(output: Output, count: u64) {
     }
 }
 
-/// `12  2026-11-21T03:42:19Z  task_claimed  {"task":"T-1",…}`
+/// `12  2026-11-21T03:42:19Z  ada started T-3`
 fn line(notice: &EventNotice) -> String {
-    let event = serde_json::to_value(&notice.event).expect("bare data has a JSON form");
-    let kind = event["kind"].as_str().expect("a kind is a text");
-    let data = event.get("data").map(ToString::to_string);
-    let data = data.unwrap_or_default();
-    let line = format!(
-        "{:>5}  {}  {kind:<16} {data}",
+    format!(
+        "{:>5}  {}  {}\n",
         notice.revision.0,
-        time::utc(notice.at)
-    );
-    format!("{}\n", text::line(&line))
+        time::utc(notice.at),
+        sentence(&notice.event)
+    )
 }

@@ -3,7 +3,6 @@
 
 pub(super) mod show;
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use agent_team_client::Session;
@@ -72,7 +71,8 @@ pub(super) async fn result_of(
     })
 }
 
-/// Marks the message with the answer as read. Called by commands that print the answer; they succeed without this.
+/// Marks the message with the answer as read. Called by commands that print the answer; they succeed even if this
+/// fails.
 pub(super) async fn mark_answer_read(session: &mut Session, result: &RunResult) {
     let Some(answer) = &result.final_answer else {
         return;
@@ -128,21 +128,33 @@ pub(super) fn note(ended: &EndedRun, output: Output) {
     }
 }
 
-/// `2 requests were denied: write: out.txt, bash: make`
+/// `1 request was denied: bash: make`; several requests in a list.
 pub(super) fn denied(calls: &[String]) -> Option<String> {
     /// Calls to name; further calls are only counted.
-    const NAMED: usize = 5;
-    let mut different: Vec<_> = calls.iter().map(|call| text::first_line(call)).collect();
-    let mut seen = BTreeSet::new();
-    different.retain(|call| seen.insert(call.clone()));
-    let more = different.len().saturating_sub(NAMED);
-    different.truncate(NAMED);
-    if more > 0 {
-        different.push(format!("{more} more"));
+    const NAMED: usize = 10;
+    let mut counted: Vec<(String, usize)> = Vec::new();
+    for call in calls.iter().map(|call| text::first_line(call)) {
+        match counted.iter_mut().find(|(counted, _)| *counted == call) {
+            Some((_, times)) => *times += 1,
+            None => counted.push((call, 1)),
+        }
     }
-    let were = if calls.len() == 1 { "was" } else { "were" };
-    let count = text::count(calls.len() as u64, "request");
-    (!calls.is_empty()).then(|| format!("{count} {were} denied: {}", different.join(", ")))
+    if let [(call, 1)] = counted.as_slice() {
+        return Some(format!("1 request was denied: {call}"));
+    }
+    let more = counted.len().saturating_sub(NAMED);
+    let mut list = format!("{} requests were denied:", calls.len());
+    for (call, times) in counted.into_iter().take(NAMED) {
+        let times = match times {
+            1 => String::new(),
+            times => format!(" ({times} times)"),
+        };
+        list.push_str(&format!("\n  {call}{times}"));
+    }
+    if more > 0 {
+        list.push_str(&format!("\n  … {more} more: agent-team audit"));
+    }
+    (!calls.is_empty()).then_some(list)
 }
 
 /// Whether the run ended with an answer.
@@ -165,9 +177,17 @@ mod tests {
         );
         assert_eq!(
             calls(&["write: a", "write: b", "write: a"]).unwrap(),
-            "3 requests were denied: write: a, write: b"
+            "3 requests were denied:\n  write: a (2 times)\n  write: b"
         );
-        let many = calls(&["1", "2", "3", "4", "5", "6", "7"]).unwrap();
-        assert_eq!(many, "7 requests were denied: 1, 2, 3, 4, 5, 2 more");
+        let many: Vec<String> = (1..=12).map(|number| format!("call {number}")).collect();
+        let many = denied(&many).unwrap();
+        assert!(
+            many.starts_with("12 requests were denied:\n  call 1\n"),
+            "{many}"
+        );
+        assert!(
+            many.ends_with("\n  call 10\n  … 2 more: agent-team audit"),
+            "{many}"
+        );
     }
 }

@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn tasks_are_the_targets_that_the_project_has() {
+    fn init_adds_tasks_for_the_targets_of_the_project() {
         let project = tempfile::tempdir().unwrap();
         let run_lines = |template: &str| {
             let steps = (named(template).unwrap().steps)(project.path()).into_iter();
@@ -311,6 +311,10 @@ mod tests {
         assert_eq!(run_lines("make"), ["make", "make test"]);
         assert_eq!(run_lines("commands"), ["make", "make test"]);
         write("Makefile", "check::\n\ttrue\ntest:\nlint:\n");
+        assert_eq!(run_lines("make"), ["make lint", "make check"]);
+        write("Makefile", "test:\nbuild:\n");
+        assert_eq!(run_lines("make"), ["make build", "make test"]);
+        write("Makefile", "all:\ncheck:\nlint:\n");
         assert_eq!(run_lines("make"), ["make", "make lint", "make check"]);
         write("pyproject.toml", "[project]\nname = \"x\"\n");
         assert_eq!(run_lines("python"), ["python3 -m compileall -q ."]);

@@ -95,7 +95,13 @@ async fn one(
             member: &member,
             text: &text,
         };
-        return output.show(&document, || text::of_program(&text));
+        return output.show(&document, || {
+            let mut shown = text::of_program(&text);
+            if !shown.is_empty() && !shown.ends_with('\n') {
+                shown.push('\n');
+            }
+            shown
+        });
     }
     // Subscribe before reading: output that is written in between would produce no notification.
     let mut events = Subscription::new(session.separate(), shown.revision, true).await?;
@@ -172,7 +178,7 @@ async fn several(
     }
 }
 
-/// Maximum length of an unfinished line, in bytes: a longer one is printed in pieces.
+/// Maximum length of an unfinished line, in bytes: a longer line is printed in pieces.
 const UNFINISHED_MAX: usize = 64 << 10;
 
 /// A log that is followed line by line.

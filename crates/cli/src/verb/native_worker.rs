@@ -1,23 +1,23 @@
-//! Runs the program of native workers for an answer about models: only that program knows providers, keys and prices.
-//! The program prints no key. Called by `models`, and by [`super::doctor::model`] for the model of a member.
+//! Runs the program of native workers for an answer about models or about agents of other vendors: only that program
+//! knows providers, keys and prices. The program prints no key. Called by `models` and by [`super::doctor`].
 
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use agent_team_protocol::engine::Engine;
-use agent_team_system::daemon;
+use agent_team_system::sibling_binary::sibling_binary;
 use serde::de::DeserializeOwned;
 
-/// Runs the program with this argument and input, and returns the document that it prints. `env` overrides this
-/// process's environment. The error is a text for the user.
+/// Runs the program with this argument and input, and returns the document that it prints. `env` overrides the
+/// inherited environment. The error is a text for the user.
 pub(super) fn ask<T: DeserializeOwned>(
     argument: &str,
     input: &[u8],
     env: &BTreeMap<String, String>,
 ) -> Result<T, String> {
     let worker = Engine::Native.worker();
-    let path = daemon::sibling_binary(worker).map_err(|error| error.to_string())?;
+    let path = sibling_binary(worker).map_err(|error| error.to_string())?;
     let cannot = |error: std::io::Error| format!("cannot run {worker}: {error}");
     let mut child = Command::new(path)
         .arg(argument)

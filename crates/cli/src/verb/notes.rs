@@ -22,7 +22,7 @@ use crate::error::Failure;
 use crate::output::table::{Cell, Column, Table, elastic_to, fixed, optional};
 use crate::output::{Output, columns, text, time};
 
-/// The largest first line in a list, in characters.
+/// Maximum length of a first line in a list, in characters.
 const FIRST_LINE: usize = 200;
 
 #[derive(Serialize)]
@@ -77,7 +77,7 @@ pub(crate) struct ChangedNote {
 }
 
 /// The notes that the command is about.
-struct Found {
+struct FoundNotes {
     notes: Notes,
     /// Why the team is unknown: its file has a fault.
     no_team: Option<String>,
@@ -99,11 +99,11 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn find(global: &Global) -> Result<Found, Failure> {
+async fn find(global: &Global) -> Result<FoundNotes, Failure> {
     let directories = Directories::from_environment()?;
     if let Some(name) = &global.team {
         let team = up::known_team(global, name).await?;
-        return Ok(Found {
+        return Ok(FoundNotes {
             notes: Notes::new(&directories, Some(team.team.as_str()), &team.project),
             no_team: None,
         });
@@ -111,13 +111,13 @@ async fn find(global: &Global) -> Result<Found, Failure> {
     Ok(match config::load(global, None).await {
         Ok(loaded) => {
             let team = TeamId::new(&loaded.spec.name, &loaded.spec.project);
-            Found {
+            FoundNotes {
                 notes: Notes::new(&directories, Some(team.as_str()), &loaded.spec.project),
                 no_team: None,
             }
         }
         // The notes of project and user do not depend on the team file.
-        Err(fault) => Found {
+        Err(fault) => FoundNotes {
             notes: Notes::new(
                 &directories,
                 None,
@@ -128,7 +128,7 @@ async fn find(global: &Global) -> Result<Found, Failure> {
     })
 }
 
-impl Found {
+impl FoundNotes {
     /// The level that the user chose, or else the only level that has the note, or else the project.
     fn level(&self, name: &NoteName, chosen: Option<NoteLevel>) -> NoteLevel {
         let only = || match self.notes.levels_of(name).as_slice() {
@@ -204,7 +204,7 @@ impl Found {
     }
 }
 
-fn list(output: Output, found: &Found) -> Result<(), Failure> {
+fn list(output: Output, found: &FoundNotes) -> Result<(), Failure> {
     let mut listing = NoteList {
         notes: Vec::new(),
         warnings: Vec::new(),
@@ -238,7 +238,7 @@ fn list(output: Output, found: &Found) -> Result<(), Failure> {
     output.show(&listing, || table(&listing.notes))
 }
 
-fn listed(found: &Found, level: NoteLevel, name: &NoteName) -> ListedNote {
+fn listed(found: &FoundNotes, level: NoteLevel, name: &NoteName) -> ListedNote {
     let read = found.notes.read(level, name);
     let (note, fault) = match read {
         Ok(note) => (note, None),
@@ -292,7 +292,7 @@ fn table(notes: &[ListedNote]) -> String {
 
 fn show(
     output: Output,
-    found: &Found,
+    found: &FoundNotes,
     name: &NoteName,
     level: Option<NoteLevel>,
 ) -> Result<(), Failure> {
@@ -311,7 +311,7 @@ fn show(
 
 fn add(
     output: Output,
-    found: &Found,
+    found: &FoundNotes,
     name: &NoteName,
     words: &[String],
     level: Option<NoteLevel>,
@@ -350,7 +350,7 @@ fn stdin() -> Result<String, Failure> {
 
 fn edit(
     output: Output,
-    found: &Found,
+    found: &FoundNotes,
     name: &NoteName,
     level: Option<NoteLevel>,
 ) -> Result<(), Failure> {
@@ -371,7 +371,7 @@ fn edit(
 
 fn remove(
     output: Output,
-    found: &Found,
+    found: &FoundNotes,
     name: &NoteName,
     level: Option<NoteLevel>,
 ) -> Result<(), Failure> {

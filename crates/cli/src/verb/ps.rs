@@ -102,7 +102,7 @@ pub(super) fn storage_error(team: &TeamView) -> String {
 /// The placement of a team that is up; for a team that is down, the command that starts it.
 fn placement(team: &TeamView) -> String {
     match team.state {
-        TeamState::Up => format!("{}\n", text::cut_beside("", &text::line(&team.placement))),
+        TeamState::Up => text::wrapped(&text::line(&team.placement)),
         TeamState::Down => format!("the team is down; start it with: {}\n", CommandLine::Up),
     }
 }
@@ -123,7 +123,7 @@ pub(super) fn mode(team: &TeamView) -> String {
         [] => format!("mode {mode}"),
         own => format!("mode {mode} ({})", own.join(", ")),
     };
-    format!("{}\n", text::cut_beside("", &line))
+    text::wrapped(&line)
 }
 
 /// The members that the goal under way waits for.
@@ -146,7 +146,7 @@ fn waits(team: &TeamView) -> String {
             );
         }
     };
-    format!("{}\n", text::cut_beside("", &line))
+    text::wrapped(&line)
 }
 
 /// The names of these members; `None` without members.
@@ -161,11 +161,14 @@ fn without_pane(members: &[MemberView]) -> String {
     let names: Vec<_> = names.map(|member| member.name.as_str()).collect();
     match names.as_slice() {
         [] => String::new(),
-        [name] => format!("{name} runs without a pane: agent-team panes reopen {name}\n"),
+        [name] => text::wrapped(&format!(
+            "{name} runs without a pane: agent-team panes reopen {name}"
+        )),
         names => {
-            let rest = " run without panes: agent-team panes reopen";
             let names = names.join(", ");
-            format!("{}{rest}\n", text::cut_beside(rest, &names))
+            text::wrapped(&format!(
+                "{names} run without panes: agent-team panes reopen"
+            ))
         }
     }
 }
@@ -176,8 +179,8 @@ fn with_program(members: &[MemberView]) -> String {
     match names(with_program) {
         None => String::new(),
         Some(names) => {
-            let rest = ": messages are shown in the pane, not delivered to its program";
-            format!("{}{rest}\n", text::cut_beside(rest, &names))
+            let rest = "messages are shown in the pane, not delivered to its program";
+            text::wrapped(&format!("{names}: {rest}"))
         }
     }
 }
@@ -199,7 +202,7 @@ fn unasked(members: &[MemberView]) -> String {
         let names = names(members.into_iter()).unwrap_or_default();
         let verb = if many { "run" } else { "runs" };
         let line = format!("{names} {verb} without asking: {unasked}");
-        format!("{}\n", text::cut_beside("", &text::line(&line)))
+        text::wrapped(&text::line(&line))
     });
     text.collect()
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use agent_team_file::{Layer, Reading, RoleSource, RoleView};
+use agent_team_file::{Layer, Reading, RoleDefinition, RoleSource};
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::spec::DelegateSpec;
 use agent_team_protocol::text::visible;
@@ -25,7 +25,7 @@ use crate::output::{Output, columns, text};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Roles {
     #[cfg_attr(test, schemars(with = "Vec<crate::reference::json::RoleDefinition>"))]
-    roles: Vec<RoleView>,
+    roles: Vec<RoleDefinition>,
 }
 
 pub(super) async fn run(
@@ -47,7 +47,7 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn known(global: &Global) -> Result<Vec<RoleView>, Failure> {
+async fn known(global: &Global) -> Result<Vec<RoleDefinition>, Failure> {
     let here = caller::current_directory()?;
     let directories = Directories::from_environment()?;
     let file = match &global.team {
@@ -76,7 +76,7 @@ pub(super) fn project(here: &Path) -> &Path {
         .unwrap_or(here)
 }
 
-fn find(roles: Vec<RoleView>, name: &RoleName) -> Result<RoleView, Failure> {
+fn find(roles: Vec<RoleDefinition>, name: &RoleName) -> Result<RoleDefinition, Failure> {
     let known: Vec<_> = roles.iter().map(|role| role.name.as_str()).collect();
     let hint = agent_team_file::suggest(name.as_str(), &known);
     let mut roles = roles.into_iter();
@@ -85,7 +85,7 @@ fn find(roles: Vec<RoleView>, name: &RoleName) -> Result<RoleView, Failure> {
     })
 }
 
-fn table(roles: &[RoleView]) -> String {
+fn table(roles: &[RoleDefinition]) -> String {
     const COLUMNS: &[Column] = &[
         fixed("ROLE"),
         fixed("FROM"),
@@ -119,7 +119,7 @@ fn layer(layer: Layer) -> &'static str {
     }
 }
 
-fn details(role: &RoleView) -> String {
+fn details(role: &RoleDefinition) -> String {
     let mut text = format!(
         "{}: {}\n",
         paint(Style::BOLD, role.name.as_str()),

@@ -69,6 +69,34 @@ pub(super) async fn run(
     output: Output,
     command: RulesCommand,
 ) -> Result<ExitCode, Failure> {
+    match evaluate(global, output, command).await {
+        Err(Failure::Reported(report))
+            if report.has_code(ErrorCode::UnknownTeam) && global.team.is_none() =>
+        {
+            Err(before_first_up(Failure::Reported(report)))
+        }
+        done => done,
+    }
+}
+
+/// The supervisor evaluates rules, and knows a team only after its first `up`.
+fn before_first_up(unknown_team: Failure) -> Failure {
+    let here = caller::current_directory().ok();
+    let has_file = here.is_some_and(|here| agent_team_file::find(&here).is_some());
+    if !has_file {
+        return unknown_team.hint(
+            "write a team file with: agent-team init; then start the team with: agent-team up",
+        );
+    }
+    let text = "cannot evaluate the rules of the team file: its team was never started";
+    Failure::of(ErrorCode::UnknownTeam, text).hint("start the team with: agent-team up")
+}
+
+async fn evaluate(
+    global: &Global,
+    output: Output,
+    command: RulesCommand,
+) -> Result<ExitCode, Failure> {
     let mut session = global.session()?;
     match command {
         RulesCommand::List => {
@@ -114,7 +142,7 @@ fn list(document: &Rules) -> String {
     if document.mode == Some(Mode::Bypass) {
         return text;
     }
-    // git can start programs that a repository configures, which only bubblewrap contains.
+    // git can start programs that a repository configures, and only bubblewrap contains these programs.
     let (git, others): (Vec<&str>, Vec<&str>) = document
         .reading_commands
         .iter()

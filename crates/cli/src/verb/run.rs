@@ -34,7 +34,7 @@ use crate::caller;
 use crate::error::Failure;
 use crate::output::{Output, receipt};
 
-/// Printed when the team is already up and no terminal can ask.
+/// Printed when the team is already up and no terminal can show a dialog.
 const DECIDE: &str = "permission requests wait for agent-team requests";
 
 /// Printed when requests are denied because stderr is not a terminal.
@@ -47,16 +47,16 @@ pub(super) async fn run(
     mut args: args::Run,
 ) -> Result<ExitCode, Failure> {
     let began = Instant::now();
-    let given = Given {
+    let goal_args = GoalArgs {
         attach_outside: is_typed(&args.goal),
         goal: text_or_stdin(args.goal.clone(), ErrorCode::MessageTooLarge)?,
         memory: memory(&args.memory)?,
-        // A property of the run: it changes no member.
+        // The effort is a property of the run: it changes no member.
         effort: args.start.effort.take(),
     };
     let target = target(global, &args).await?;
     let team = target.team().clone();
-    let outcome = run_goal(output, &args, given, target, began).await;
+    let outcome = run_goal(output, &args, goal_args, target, began).await;
     if args.events
         && let Err(Failure::Reported(report)) = &outcome
     {
@@ -66,7 +66,7 @@ pub(super) async fn run(
 }
 
 /// The goal and the settings that apply to it alone.
-struct Given {
+struct GoalArgs {
     goal: String,
     /// Images and PDFs that the goal names may be outside the project.
     attach_outside: bool,
@@ -78,7 +78,7 @@ struct Given {
 async fn run_goal(
     output: Output,
     args: &args::Run,
-    given: Given,
+    goal_args: GoalArgs,
     target: Target,
     began: Instant,
 ) -> Result<ExitCode, Failure> {
@@ -109,12 +109,12 @@ async fn run_goal(
         false => None,
     };
     let start = StartRun {
-        goal: given.goal,
+        goal: goal_args.goal,
         then_down: started_here,
         anew: started_here,
-        memory: given.memory,
-        effort: given.effort,
-        attach_outside: given.attach_outside,
+        memory: goal_args.memory,
+        effort: goal_args.effort,
+        attach_outside: goal_args.attach_outside,
     };
     let run = match session.call::<RunStart>(start).await {
         Ok(answer) => answer.run,
@@ -177,7 +177,7 @@ async fn run_goal(
 /// The team whose lead receives the goal.
 enum Target {
     Up(TeamEntry),
-    /// Not up: the team to start, as loaded from its file or as the default team.
+    /// The team is not up: it is started as loaded from its file, or as the default team.
     Down(TeamId, Box<Loaded>),
 }
 

@@ -8,7 +8,7 @@ use agent_team_protocol::Party;
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::method::{MessageSend, Nothing, SendMessage, TeamShow};
 use agent_team_protocol::text::visible;
-use agent_team_protocol::view::{MemberState, TeamState, TeamView};
+use agent_team_protocol::view::{MemberState, TeamState, TeamView, Waiting};
 
 use crate::args::Global;
 use crate::error::Failure;
@@ -29,13 +29,14 @@ pub(super) async fn run(
         })?;
         return Ok(ExitCode::SUCCESS);
     }
+    let urgent = message.urgent;
     let answer = session.call::<MessageSend>(message).await?;
     // The message is stored: a failure here must not make a script send it again.
     let waits = match output.is_json() {
         true => String::new(),
         false => {
             let team = session.query::<TeamShow>(Nothing {}).await;
-            team.map_or_else(|_| String::new(), |team| waits(&team, &answer.to))
+            team.map_or_else(|_| String::new(), |team| waits(&team, &answer.to, urgent))
         }
     };
     output.show(&answer, || {
@@ -46,7 +47,11 @@ pub(super) async fn run(
                 answer.id
             ),
             names => {
-                let sent = format!("sent {} to {}\n", answer.id, names.join(", "));
+                let joins = answer
+                    .joins_turn(urgent)
+                    .map(|joins| format!("; it {joins}"));
+                let joins = joins.unwrap_or_default();
+                let sent = format!("sent {} to {}{joins}\n", answer.id, names.join(", "));
                 match answer.shown_not_delivered() {
                     Some(note) => format!("{sent}{note}\n{waits}"),
                     None => sent + &waits,
@@ -57,8 +62,9 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The recipients that do not run, with the command after which they receive the message.
-fn waits(team: &TeamView, to: &[Party]) -> String {
+/// The recipients that do not run, and those that wait for a decision, each with the command after which it receives
+/// the message.
+fn waits(team: &TeamView, to: &[Party], urgent: bool) -> String {
     if team.state == TeamState::Down {
         let up = CommandLine::Up;
         return format!("the team is down: the message is stored, and delivered after {up}\n");
@@ -67,6 +73,15 @@ fn waits(team: &TeamView, to: &[Party]) -> String {
     let members = team.members.iter().filter(|it| is_to(it.name.clone()));
     let lines = members.filter_map(|member| {
         let name = &member.name;
+        if let Some(Waiting::Permission { request } | Waiting::Plan { request, .. }) =
+            member.waiting
+            && !urgent
+        {
+            let show = CommandLine::ShowRequest(request);
+            return Some(format!(
+                "{name} waits for a decision: it receives the message after that, see {show}\n"
+            ));
+        }
         let is_held = member.state == MemberState::Held;
         if !is_held && member.state != MemberState::Stopped {
             return None;

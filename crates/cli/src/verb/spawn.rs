@@ -66,9 +66,9 @@ pub(super) async fn run(
         ..Spawn::of(role, name)
     };
     let mut session = global.session()?;
-    if let Some(agent) = spawn.external.as_deref().and_then(external::known) {
+    if let Some(agent) = spawn.external.as_deref().and_then(external::selected) {
         let team = session.query::<TeamShow>(Nothing {}).await?.team;
-        let required_trust = agent_team_file::of_spawned(&agent.agent());
+        let required_trust = agent_team_file::of_spawned(&agent);
         trust::check_spawn(output, &required_trust, &team, trusted.as_deref())?;
     }
     let spawned = session.call::<MemberSpawn>(spawn);

@@ -8,14 +8,15 @@ use agent_team_client::{Session, SessionError};
 use agent_team_protocol::method::{DownAnswer, Nothing, SupervisorRestart, SupervisorStatus};
 use agent_team_protocol::text::{age, duration};
 use agent_team_protocol::view::{DriverView, SupervisorView};
-use agent_team_system::daemon;
+use agent_team_system::clock::wall_ms;
 use agent_team_system::directories::Directories;
+use agent_team_system::sibling_binary::sibling_binary;
 use serde::Serialize;
 
 use crate::args::SupervisorCommand;
 use crate::error::Failure;
 use crate::log::Log;
-use crate::output::{Output, member, receipt, text};
+use crate::output::{Output, member, receipt, text, time};
 
 /// The supervisor's binary.
 pub(super) const BINARY: &str = "agent-teamd";
@@ -40,7 +41,7 @@ pub(crate) struct LogText<'a> {
     text: &'a str,
 }
 
-/// Needs no running supervisor: the log is most useful after the supervisor failed.
+/// Prints the log. Needs no running supervisor: the log is most useful after the supervisor failed.
 async fn logs(output: Output, follow: bool) -> Result<ExitCode, Failure> {
     let path = Directories::from_environment()?.supervisor_log();
     let (mut log, mut text) = Log::whole(path)?;
@@ -131,27 +132,40 @@ fn run_in_foreground() -> Result<ExitCode, Failure> {
     let failed = |error: &(dyn std::error::Error + 'static)| {
         crate::error::unreachable("cannot run the supervisor").because(error)
     };
-    let program = daemon::sibling_binary(BINARY).map_err(|error| failed(&error))?;
+    let program = sibling_binary(BINARY).map_err(|error| failed(&error))?;
     Err(failed(&Command::new(program).arg("--foreground").exec()))
 }
 
 fn details(status: &SupervisorView) -> String {
-    let mut text = format!(
-        "{}, process {}, protocol {}, up {}\n  socket       {}\n  log          {}\n  memory       {} KiB\n  connections  {}\n  descriptors  {} of {}\n",
-        text::line(&status.build),
-        status.pid,
-        status.protocol,
-        duration(status.up_ms),
-        text::line(&status.socket.to_string_lossy()),
-        text::line(&status.log.to_string_lossy()),
-        status.resident_bytes / 1024,
-        status.connections,
-        status.descriptors,
-        status.descriptors_max,
+    let since = wall_ms().saturating_sub(status.up_ms);
+    let teams: Vec<String> = status.teams.iter().map(|it| it.team.to_string()).collect();
+    let teams = match teams.as_slice() {
+        [] => "none".to_owned(),
+        teams => teams.join(", "),
+    };
+    let mut text = fields(
+        "",
+        &[
+            ("pid", status.pid.to_string()),
+            (
+                "since",
+                format!("{} ({})", time::utc(since), duration(status.up_ms)),
+            ),
+            (
+                "version",
+                format!("{}, protocol {}", status.build, status.protocol),
+            ),
+            ("socket", status.socket.display().to_string()),
+            ("log", status.log.display().to_string()),
+            ("memory", format!("{} KiB", status.resident_bytes / 1024)),
+            ("connections", status.connections.to_string()),
+            (
+                "descriptors",
+                format!("{} of {}", status.descriptors, status.descriptors_max),
+            ),
+            ("teams", teams),
+        ],
     );
-    if status.teams.is_empty() {
-        text.push_str("no teams\n");
-    }
     text.extend(status.teams.iter().map(driver));
     text
 }
@@ -159,22 +173,79 @@ fn details(status: &SupervisorView) -> String {
 fn driver(team: &DriverView) -> String {
     let commit = match team.last_commit {
         Some(commit) => format!(
-            "last commit {} ago: {} in {} µs",
+            "{} ago: {} in {} µs",
             age(commit.ago_ms),
             text::count(commit.records.into(), "record"),
             commit.took_us,
         ),
-        None => "no commit yet".into(),
+        None => "none yet".into(),
     };
-    format!(
-        "\n{} at revision {} in {}\n  {}; {} waiting, {} being stored, {}; {commit}\n{}",
-        team.team,
-        team.revision.0,
-        text::line(&team.project.to_string_lossy()),
-        text::line(&team.storage),
+    let queues = format!(
+        "{} waiting, {} being stored",
         text::count(team.inputs.into(), "input"),
         text::count(team.committing.into(), "record"),
-        text::count(team.subscribers.into(), "subscriber"),
-        member::table(&team.members),
-    )
+    );
+    let fields = fields(
+        "  ",
+        &[
+            ("project", team.project.display().to_string()),
+            ("revision", team.revision.0.to_string()),
+            ("storage", team.storage.clone()),
+            ("last commit", commit),
+            ("queues", queues),
+            ("subscribers", team.subscribers.to_string()),
+        ],
+    );
+    format!("\n{}\n{fields}{}", team.team, member::table(&team.members))
+}
+
+/// A line for each field, with aligned values.
+fn fields(indent: &str, fields: &[(&str, String)]) -> String {
+    let lines = fields.iter().map(|(name, value)| {
+        let value = text::line(value);
+        format!("{indent}{name:<11}  {value}\n")
+    });
+    lines.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_status_is_aligned_fields() {
+        let status = json!({
+            "pid": 4711, "build": "0.1.0", "protocol": 1, "socket": "/run/s", "log": "/l", "up_ms": 61_000,
+            "resident_bytes": 2048, "connections": 1, "descriptors": 9, "descriptors_max": 64,
+            "teams": [{
+                "team": "demo-01234567", "project": "/p", "revision": 12, "inputs": 0, "committing": 1,
+                "subscribers": 0, "storage": "stored", "members": [],
+                "last_commit": {"revision": 12, "records": 2, "took_us": 90, "ago_ms": 3_000},
+            }],
+        });
+        let text = details(&serde_json::from_value(status).expect("a status"));
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "pid          4711");
+        assert!(
+            lines[1].starts_with("since        2") && lines[1].ends_with("Z (1 min 1 s)"),
+            "{text}"
+        );
+        assert_eq!(lines[2], "version      0.1.0, protocol 1");
+        assert_eq!(lines[3], "socket       /run/s");
+        assert_eq!(
+            lines[8..16],
+            [
+                "teams        demo-01234567",
+                "",
+                "demo-01234567",
+                "  project      /p",
+                "  revision     12",
+                "  storage      stored",
+                "  last commit  3.0 s ago: 2 records in 90 µs",
+                "  queues       0 inputs waiting, 1 record being stored",
+            ]
+        );
+    }
 }

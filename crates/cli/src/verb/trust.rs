@@ -1,6 +1,5 @@
 //! Trust in the lines of a project's files that permit calls or run programs. `up` and `run` check it before a team
-//! starts;
-//! `init` grants it for its own template.
+//! starts; `init` grants it for its own template.
 //!
 //! The files come with the project and may be hostile: these lines take effect only after the user has trusted their
 //! digest. The trusted lines are stored for the project, so later only a change needs a new decision, and only the
@@ -10,6 +9,7 @@ use std::io::{BufRead, Write};
 use std::path::Path;
 
 use agent_team_file::{ABSENT, Loaded, RequiredTrust};
+use agent_team_policy::quoted;
 use agent_team_protocol::TeamId;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::text::visible_line;
@@ -22,7 +22,7 @@ use crate::output::Output;
 
 /// The trusted lines as stored. Earlier versions stored only the digest, as plain text.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Trusted {
+struct TrustedLines {
     digest: String,
     #[serde(default)]
     lines: Option<Vec<String>>,
@@ -111,11 +111,11 @@ pub(super) fn trust_own(file: &Loaded) -> Result<(), Failure> {
     remember(&Directories::from_environment()?, &team, required_trust)
 }
 
-fn read(file: &Path) -> Trusted {
+fn read(file: &Path) -> TrustedLines {
     let Ok(bytes) = private_file::read(file) else {
-        return Trusted::default();
+        return TrustedLines::default();
     };
-    serde_json::from_slice(&bytes).unwrap_or_else(|_| Trusted {
+    serde_json::from_slice(&bytes).unwrap_or_else(|_| TrustedLines {
         digest: String::from_utf8_lossy(&bytes).into_owned(),
         lines: None,
     })
@@ -127,7 +127,7 @@ fn remember(
     required_trust: &RequiredTrust,
 ) -> Result<(), Failure> {
     directories.prepare()?;
-    let trusted = Trusted {
+    let trusted = TrustedLines {
         digest: required_trust.digest.clone(),
         lines: Some(required_trust.lines.clone()),
     };
@@ -137,7 +137,7 @@ fn remember(
     written.map_err(|error| Failure::io("cannot store the trust", &error))
 }
 
-/// Whether a user is at the terminal: the question goes to stderr, the answer comes from stdin.
+/// Whether a user is at the terminal: the question is written to stderr, the answer is read from stdin.
 fn may_ask() -> bool {
     terminal::is_terminal(std::io::stdin()) && terminal::is_terminal(std::io::stderr())
 }
@@ -236,10 +236,27 @@ fn untrusted(output: Output, required_trust: &RequiredTrust, refusal: &str) -> F
     if output.is_json() {
         text.push_str(&format!(": {}", required_trust.lines.join("; ")));
     }
-    Failure::new("untrusted", ExitCode::Refused, text).hint(format!(
-        "if you trust these lines, repeat the command with --trust {}",
-        required_trust.digest
-    ))
+    let command = command_with(&required_trust.digest, std::env::args().skip(1));
+    Failure::new("untrusted", ExitCode::Refused, text)
+        .hint(format!("if you trust these lines: {command}"))
+}
+
+/// The command line with these arguments and this digest, for a shell.
+fn command_with(digest: &str, arguments: impl Iterator<Item = String>) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut arguments = arguments.peekable();
+    while let Some(argument) = arguments.next_if(|argument| argument != "--") {
+        match argument.as_str() {
+            // Drop the digest that did not match.
+            "--trust" => drop(arguments.next()),
+            wrong if wrong.starts_with("--trust=") => {}
+            _ => words.push(argument),
+        }
+    }
+    words.extend(["--trust".to_owned(), digest.to_owned()]);
+    words.extend(arguments);
+    let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+    format!("agent-team {}", words.join(" "))
 }
 
 #[cfg(test)]
@@ -263,6 +280,29 @@ mod tests {
         let change = changes(&now, Some(&before));
         assert!(change.contains(":\n  - x\n  + b\n  + c"), "{change}");
         assert!(change.ends_with("\n  (1 more are unchanged)"), "{change}");
+    }
+
+    #[test]
+    fn the_hint_is_a_command_that_a_shell_runs() {
+        let hint = |arguments: &[&str]| {
+            command_with(
+                "0aff",
+                arguments.iter().map(|&argument| argument.to_owned()),
+            )
+        };
+        assert_eq!(
+            hint(&["up", "--detach"]),
+            "agent-team up --detach --trust 0aff"
+        );
+        assert_eq!(
+            hint(&["run", "--trust", "0000", "it's done"]),
+            r"agent-team run 'it'\''s done' --trust 0aff"
+        );
+        let agent = ["spawn", "ada", "--trust=0", "--", "cat", "--trust"];
+        assert_eq!(
+            hint(&agent),
+            "agent-team spawn ada --trust 0aff -- cat --trust"
+        );
     }
 
     #[test]
@@ -313,7 +353,7 @@ mod tests {
     fn trust_stored_by_earlier_versions_is_read() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("trusted");
-        assert_eq!(read(&file), Trusted::default());
+        assert_eq!(read(&file), TrustedLines::default());
         private_file::create(&file, b"0123").unwrap();
         assert_eq!(read(&file).digest, "0123");
     }

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use agent_team_client::Session;
 use agent_team_file::{Loaded, Reading, Variables};
-use agent_team_protocol::command_line::CommandLine;
-use agent_team_protocol::engine::{Engine, LEAD_ENGINE};
+use agent_team_protocol::command_line::{CommandLine, LEAD_NOT_AGENT, lead_not_agent_hint};
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::goal::GoalView;
 use agent_team_protocol::method::{
     ChangeKind, Nothing, RunStart, SECRET_MIN, StartRun, TeamList, TeamShow, TeamUp, TeamWait, Up,
@@ -113,7 +113,7 @@ pub(super) async fn run(
         };
         let started = session.call::<RunStart>(start).await;
         if started.is_err() && !output.is_json() {
-            // The changes of the team stay, also if the goal is refused.
+            // The changes of the team stay even if the goal is refused.
             output.write(&text_of(&answer, false))?;
         }
         run = Some(started?.run);
@@ -166,19 +166,15 @@ pub(super) async fn run(
     }
 }
 
-/// Refuses a goal for a team whose lead is absent or no agent. Each member: whether it is the lead, and its engine.
+/// Refuses a goal for a team whose lead is absent or is not an agent. `members`: for each member, whether it is the
+/// lead, and its engine.
 pub(super) fn check_lead(members: impl Iterator<Item = (bool, Engine)>) -> Result<(), Failure> {
     let members: Vec<_> = members.collect();
     if let Some((_, engine)) = members.iter().find(|(leads, _)| *leads) {
         if engine.info().is_none_or(|info| info.may_lead) {
             return Ok(());
         }
-        let text = "cannot give a goal: the lead is not an agent";
-        return Err(Failure::usage(text).hint(format!(
-            "in the team file, {}, then run {}",
-            LEAD_ENGINE,
-            CommandLine::Up
-        )));
+        return Err(Failure::usage(LEAD_NOT_AGENT).hint(lead_not_agent_hint()));
     }
     let only_lines = members.iter().all(|(_, engine)| engine.runs_lines());
     let run = if only_lines { " --run \"…\"" } else { "" };
@@ -317,7 +313,7 @@ fn summary(result: &RunResult<WaitResult>) -> String {
     format!("{counts}{}; waited {waited}", spent.unwrap_or_default())
 }
 
-/// The environment of the members: the environment of this process, with the variables of `--env` added. Also returns
+/// The environment of the members: the environment of the command, with the variables of `--env` added. Also returns
 /// the names of these variables.
 pub(super) fn environment(
     output: Output,
@@ -544,8 +540,8 @@ async fn load_with(
     Ok(agent_team_file::load(&file, reading)?)
 }
 
-/// The call that starts a team for another program, which gives no options: the members get the environment of this
-/// process.
+/// The call that starts a team for another program, which gives no options: the members get the environment of the
+/// command.
 pub(super) async fn of_spec(spec: TeamSpec) -> Result<Up, Failure> {
     mode::check_sandbox(spec.permission_defaults.mode).await?;
     let environment = caller::environment_of_program();

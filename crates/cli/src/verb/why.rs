@@ -9,7 +9,7 @@ use agent_team_protocol::view::{MemberState, TaskState, TaskView, Waiting};
 use agent_team_protocol::{MemberName, TaskId};
 use serde::Serialize;
 
-use crate::args::{Explained, Global};
+use crate::args::{Global, WhySubject};
 use crate::error::Failure;
 use crate::output::{Output, task, text};
 
@@ -47,12 +47,12 @@ pub(crate) struct Explanation<'a> {
 pub(super) async fn run(
     global: &Global,
     output: Output,
-    subject: Explained,
+    subject: WhySubject,
 ) -> Result<ExitCode, Failure> {
     let mut session = global.session()?;
     let member = match subject {
-        Explained::Member(member) => member,
-        Explained::Task(task) => return why_task(&mut session, output, task).await,
+        WhySubject::Member(member) => member,
+        WhySubject::Task(task) => return why_task(&mut session, output, task).await,
     };
     let answer = session.query::<MemberShow>(OneMember { member }).await?;
     let member = answer.member;

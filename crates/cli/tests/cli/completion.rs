@@ -1,5 +1,5 @@
-//! Completion in real shells: types into an interactive shell and presses Tab. A shell that is not installed is
-//! skipped, except bash.
+//! Tests of completion in real shells: they type into an interactive shell and press Tab. A shell that is not installed
+//! is skipped, except bash.
 
 use std::num::NonZeroU16;
 use std::path::Path;
@@ -102,7 +102,7 @@ async fn wait_for(pty: &Pty, screen: &mut vt100::Parser, shell: &Shell, text: &s
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a skipped shell is named")]
+#[expect(clippy::print_stderr, reason = "the test names skipped shells")]
 fn installed() -> impl Iterator<Item = Shell> {
     SHELLS.into_iter().filter(|shell| {
         let is_installed = shell.program == "/bin/bash" || Path::new(shell.program).exists();

@@ -91,7 +91,7 @@ fn agents_of_claude_code_become_members() {
     assert_eq!(
         imported["roles"],
         document!(["planner-x"]),
-        "one is used in place"
+        "a role that is used in place was imported"
     );
     assert_notes(
         &imported,
@@ -256,7 +256,7 @@ fn a_team_of_another_project_is_imported_by_its_name() {
 }
 
 #[test]
-fn agents_of_qwen_code_keep_at_most_their_rights() {
+fn agents_of_qwen_code_gain_no_rights() {
     let rig = rig(&[
         (
             ".qwen/agents/tester.md",
@@ -509,7 +509,7 @@ fn an_existing_file_is_never_changed() {
 }
 
 #[test]
-fn bad_files_are_named_with_their_line() {
+fn errors_name_bad_files_with_their_lines() {
     let large = "x".repeat(10 << 20);
     for (program, file, text, expected) in [
         (
@@ -635,7 +635,7 @@ fn bad_files_are_named_with_their_line() {
 }
 
 #[test]
-fn names_used_twice_are_named_with_both_lines() {
+fn errors_name_both_lines_of_a_repeated_name() {
     let two = rig(&[
         (".qwen/agents/a.md", "---\nname: same\n---\n"),
         (".qwen/agents/b.md", "---\nname: Same\n---\n"),
@@ -711,7 +711,7 @@ fn a_team_file_that_would_be_too_large_is_refused() {
 }
 
 #[test]
-fn more_agents_than_teammates_become_roles() {
+fn agents_above_the_teammate_limit_become_roles() {
     let rig = Rig::new();
     for number in 0..11 {
         let text = format!("---\nname: agent-{number}\ndescription: \u{1b}[31mred\n---\nWork.\n");
@@ -733,7 +733,7 @@ fn more_agents_than_teammates_become_roles() {
 }
 
 #[test]
-fn a_variable_moves_the_directory_of_the_user() {
+fn codex_home_sets_the_directory_of_codex() {
     let rig = rig(&[(
         "~/moved/agents/a.toml",
         "name = \"a\"\ndeveloper_instructions = \"A.\"\n",

@@ -104,7 +104,7 @@ impl Rig {
 
 pub(crate) fn command_output(output: &Output) -> CommandOutput {
     CommandOutput {
-        code: output.status.code().expect("no signal ended it"),
+        code: output.status.code().expect("no signal ended the command"),
         stdout: String::from_utf8(output.stdout.clone()).unwrap(),
         stderr: String::from_utf8(output.stderr.clone()).unwrap(),
     }
@@ -125,13 +125,13 @@ pub(crate) struct RunningCommand(Option<Child>);
 impl RunningCommand {
     /// Waits for the exit.
     pub(crate) fn output(mut self) -> CommandOutput {
-        let child = self.0.take().expect("it is taken once");
+        let child = self.0.take().expect("the child is taken once");
         command_output(&child.wait_with_output().unwrap())
     }
 
     pub(crate) fn interrupt(&self) {
-        let pid = self.0.as_ref().expect("it runs").id();
-        let process = ProcessId::of(pid).unwrap().expect("it is alive");
+        let pid = self.0.as_ref().expect("the command runs").id();
+        let process = ProcessId::of(pid).unwrap().expect("the process is alive");
         assert!(process.signal(Signal::SIGINT).unwrap());
     }
 }
@@ -145,7 +145,7 @@ impl Drop for RunningCommand {
     }
 }
 
-/// A fake supervisor: holds the lock and accepts connections, and the test plays its answers.
+/// A fake supervisor: holds the lock and accepts connections. The test sends its answers.
 pub(crate) struct Supervisor {
     listener: UnixListener,
     _lock: FileLock,

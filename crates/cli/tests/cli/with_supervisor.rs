@@ -59,7 +59,7 @@ fn a_lost_call_is_repeated_for_a_limited_time() {
     let rig = Rig::new();
     let supervisor = Supervisor::start(&rig);
     let command = rig.start(&["kill", "ada"]);
-    // Each connection is closed after the call, until the command gives up.
+    // The thread closes each connection after the call, until the command gives up.
     std::thread::spawn(move || {
         loop {
             supervisor.accept().call("member/kill");
@@ -67,7 +67,7 @@ fn a_lost_call_is_repeated_for_a_limited_time() {
     });
     let output = command.output();
     assert_eq!(output.code, 6);
-    // After a second the command prints what it waits for.
+    // After a second the command prints that it waits for the processes.
     let (waits, error) = output.stderr.split_once('\n').unwrap();
     assert_eq!(waits, "waiting for the processes of ada to exit");
     assert!(
@@ -153,9 +153,13 @@ fn events_end_at_the_head_of_their_subscription() {
     assert_eq!(
         call["params"]["args"],
         json!({ "after": 0, "transient": false }),
-        "the run of an event follows from earlier events"
+        "the command does not read the earlier events, which show the run of an event"
     );
-    assert_eq!(call["params"].get("key"), None, "it changes nothing");
+    assert_eq!(
+        call["params"].get("key"),
+        None,
+        "the call has a key although it changes nothing"
+    );
     peer.answer(&call, &json!({ "head": 3 }));
     for revision in 1..=3 {
         event(&mut peer, revision, "run_idle", json!({ "run": "R-1" }));
@@ -184,7 +188,7 @@ fn events_f_survives_a_crash_and_ends_at_a_stop() {
     let call = peer.call("event/subscribe");
     assert_eq!(
         call["params"]["args"]["after"], 2,
-        "no event is repeated or missing"
+        "an event is repeated or missing"
     );
     peer.answer(&call, &json!({ "head": 2 }));
     event(&mut peer, 3, "run_idle", json!({ "run": "R-1" }));
@@ -327,7 +331,7 @@ fn each_task_that_ends_during_a_wait_is_printed_once() {
     let call = listener.call("event/subscribe");
     assert_eq!(
         call["params"]["args"]["after"], 5,
-        "from the revision of `up` on"
+        "the subscription does not start after the revision of `up`"
     );
     listener.answer(&call, &json!({ "head": 5 }));
     let wait = waiter.call("team/wait");

@@ -139,7 +139,7 @@ fn role_show_prints_the_origin_and_hidden_roles() {
     let listed = rig.run(&["role", "list"]);
     assert_eq!(
         listed.code, 0,
-        "also without a team file: {}",
+        "the command fails without a team file: {}",
         listed.stderr
     );
     assert!(listed.stdout.contains("explorer"), "{}", listed.stdout);
@@ -302,6 +302,32 @@ fn rules_check_parses_no_options_after_the_command() {
         let printed_json = output.stderr.starts_with('{');
         assert_eq!(printed_json, is_json, "{arguments:?}");
     }
+}
+
+#[test]
+fn rules_before_the_first_up_name_the_next_command() {
+    let rig = Rig::new();
+    let hint = |rig: &Rig| {
+        let output = rig.run(&["rules", "list"]);
+        assert_eq!(output.code, 3, "{}", output.stderr);
+        output.stderr
+    };
+    let without_file = hint(&rig);
+    assert!(
+        without_file.contains("write a team file with: agent-team init; then"),
+        "{without_file}"
+    );
+    rig.team_file("name = \"demo\"\n[[member]]\nname = \"ada\"\n");
+    let with_file = hint(&rig);
+    assert!(
+        with_file
+            .contains("cannot evaluate the rules of the team file: its team was never started"),
+        "{with_file}"
+    );
+    assert!(
+        with_file.contains("start the team with: agent-team up\n"),
+        "{with_file}"
+    );
 }
 
 #[test]

@@ -201,7 +201,7 @@ fn patched(mut state: Value, envelopes: &[Envelope]) -> Value {
 fn patches_rebuild_board_and_members() {
     let mut envelopes = Envelopes::new(team());
     let AgUi::StateSnapshot { snapshot, .. } = envelopes.snapshot().event else {
-        panic!("`snapshot` returns a STATE_SNAPSHOT");
+        panic!("`snapshot` does not return a STATE_SNAPSHOT");
     };
     let events = [
         added("ada"),

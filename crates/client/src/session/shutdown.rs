@@ -7,7 +7,7 @@ use agent_team_protocol::method::{DownAnswer, Nothing, SupervisorStatus, Supervi
 use agent_team_protocol::view::{
     MemberState, Receipt, ReceiptKind, ReceiptOutcome, SupervisorView,
 };
-use agent_team_system::daemon::BoundSocket;
+use agent_team_system::announcement::BoundSocket;
 use agent_team_system::process::{ExitWatch, ProcessId};
 
 use super::Session;
@@ -71,8 +71,8 @@ impl Session {
     }
 }
 
-/// `socket`: the socket of the supervisor, read while it ran. A new supervisor, which another command has started since,
-/// may have a socket at the same path.
+/// Waits for the supervisor's exit. `socket` was read while the supervisor ran: a new supervisor, started by another
+/// command meanwhile, may have a socket at the same path.
 async fn await_exit(
     status: &SupervisorView,
     supervisor: Option<ProcessId>,

@@ -1,4 +1,4 @@
-//! Spans of short histories.
+//! Tests of the spans of short histories.
 
 use agent_team_protocol::RunId;
 use agent_team_protocol::event::{ClientEvent, TranscriptSize};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// The spans of these events, each with its time; the open ones last.
+/// The spans of these events, each with its time; the open spans last.
 fn spans(events: &[(u64, Value)]) -> (Vec<Span>, Spans) {
     let mut spans = Spans::default();
     let mut ended = Vec::new();
@@ -42,7 +42,7 @@ fn grown(length: u64, output: u64, active: bool) -> Value {
     event("transcript_grown", json!({"member": "ada", "mind": size}))
 }
 
-/// Kind, start, end and outcome.
+/// The kind, start, end and outcome of a span.
 fn short(span: &Span) -> (String, u64, Option<u64>, Outcome) {
     let kind = match &span.work {
         Work::Up { .. } => "up".to_owned(),
@@ -93,7 +93,7 @@ fn a_run_contains_turns_tasks_and_waits() {
     assert_eq!(ended[2].usage.output, 9);
     assert!(ended.iter().all(|span| span.run == Some(RunId(1))));
     let [wait, task, turn, run] = &ended[..] else {
-        panic!("four spans");
+        panic!("expected four spans");
     };
     assert_eq!(wait.position.parent.as_ref(), Some(&turn.position.key));
     assert_eq!(turn.position.parent.as_ref(), Some(&run.position.key));

@@ -33,13 +33,23 @@ impl Decider<'_> {
         generation
     }
 
-    /// Moves the claims of a member's previous launch to the launch that starts now. A task with `rerun = false` fails.
+    /// Moves the claims of a member's previous launch to the launch that starts now. Fails tasks with `rerun = false`:
+    /// in the journal of an earlier version, the member can still own such a task.
     pub(super) fn renew_claims(&mut self, member: &MemberName) {
         for task in self.claims_of(member) {
             if task.spec.rerun {
                 self.claim_as(&task, Party::Member(member.clone()));
             } else {
-                self.fail_lost(&task, "its process exited");
+                self.fail_lost(&task, &format!("{member} was relaunched"));
+            }
+        }
+    }
+
+    /// Fails those claimed tasks of a relaunched member that must not run again.
+    pub(super) fn fail_lost_claims(&mut self, member: &MemberName, why: &str) {
+        for task in self.claims_of(member) {
+            if !may_start_again(&task) {
+                self.fail_lost(&task, why);
             }
         }
     }
@@ -49,10 +59,9 @@ impl Decider<'_> {
     pub(super) fn return_claims(&mut self, member: &MemberName, why: &str) {
         for task in self.claims_of(member) {
             if may_start_again(&task) {
-                let note = format!("{member} released it: {why}");
                 self.record(Event::TaskReleased {
                     task: task.id,
-                    note: note.into(),
+                    note: why.into(),
                     taken_from: None,
                     releases: task.releases,
                 });

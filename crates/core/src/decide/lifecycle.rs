@@ -1,12 +1,15 @@
 //! The lifecycle of members: spawn, kill, restart, down, removal, and the reports about their launches. Requests to
 //! stop a member are in `shutdown`.
 
+use std::sync::Arc;
+
 use agent_team_protocol::id::{LaunchId, MemberName, Party};
 use agent_team_protocol::value::ProcessStamp;
 
+use super::shutdown::stopped_by;
 use super::{CallResult, Decider, reason_line};
 use crate::effect::{Effect, Scan};
-use crate::input::{Origin, SpawnSpec, StartFault};
+use crate::input::{Origin, ProcessExit, SpawnSpec, StartFault};
 use crate::refusal::Refused;
 use crate::team::answers::Answer;
 use crate::team::event::Event;
@@ -80,7 +83,7 @@ impl Decider<'_> {
 
     pub(super) fn kill(&mut self, name: &MemberName) -> CallResult {
         let then = self.stop_or_leave(self.member(name)?);
-        self.end(name, 0, then, "it was killed");
+        self.end(name, 0, then, "was killed");
         Ok(Answer::Member {
             member: name.clone(),
         }
@@ -99,7 +102,7 @@ impl Decider<'_> {
             name,
             RESTART_GRACE_MS,
             AfterLaunch::Restart,
-            "it is being restarted",
+            "was restarted",
         );
         Ok(Answer::Member {
             member: name.clone(),
@@ -108,7 +111,7 @@ impl Decider<'_> {
     }
 
     pub(super) fn down(&mut self, force: bool) -> CallResult {
-        self.end_all(if force { 0 } else { GRACE_MS }, "the team went down");
+        self.end_all(if force { 0 } else { GRACE_MS }, "went down with the team");
         if !self.team.requests.grants().is_empty() {
             self.record(Event::GrantsEnded {});
         }
@@ -163,17 +166,13 @@ impl Decider<'_> {
     }
 
     /// Ends the member's launch, or its wait for the next launch; `then` is the member's next state. Without a grace
-    /// period, or before the worker is ready, the process tree is killed immediately.
-    pub(super) fn end(
-        &mut self,
-        name: &MemberName,
-        grace_ms: u64,
-        then: AfterLaunch,
-        reason: &str,
-    ) {
+    /// period, or before the worker is ready, the process tree is killed immediately. `cause` continues a sentence that
+    /// begins with the member's name: the user reads this sentence in the pane, on the board and in the events.
+    pub(super) fn end(&mut self, name: &MemberName, grace_ms: u64, then: AfterLaunch, cause: &str) {
         let Some(member) = self.team.member(name) else {
             return;
         };
+        let reason: Arc<str> = format!("{name} {cause}").into();
         let (life, member_is_suspended) = (member.life.clone(), member.suspended);
         match life {
             Life::Planned | Life::Cooling { .. } | Life::Held { .. } | Life::Stopped => {
@@ -190,7 +189,7 @@ impl Decider<'_> {
                     }
                 };
                 if life != Life::Stopped || member_is_suspended {
-                    self.park(name, next, reason);
+                    self.park(name, next, &reason);
                 }
                 if then == AfterLaunch::Remove {
                     self.remove(name);
@@ -209,12 +208,13 @@ impl Decider<'_> {
                     launch: launch.clone(),
                     kill_at,
                     then,
+                    reason: reason.clone(),
                 });
                 self.effect(Effect::RequestStop {
                     member,
                     launch,
                     grace_ms,
-                    reason: reason.into(),
+                    reason,
                 });
             }
             Life::Draining {
@@ -229,6 +229,7 @@ impl Decider<'_> {
                         launch: launch.id,
                         kill_at,
                         then,
+                        reason,
                     });
                 }
             }
@@ -257,7 +258,7 @@ impl Decider<'_> {
     }
 
     /// Ends the launch without a grace period: its whole process tree is killed.
-    fn end_launch(&mut self, name: &MemberName, reason: &str, then: AfterLaunch) {
+    fn end_launch(&mut self, name: &MemberName, reason: Arc<str>, then: AfterLaunch) {
         let Some(launch) = self
             .team
             .member(name)
@@ -270,7 +271,7 @@ impl Decider<'_> {
         self.record(Event::LaunchEnding {
             member: name.clone(),
             launch,
-            reason: reason.into(),
+            reason,
             then,
         });
         self.end_tree(name);
@@ -332,21 +333,20 @@ impl Decider<'_> {
     ) -> CallResult {
         let (name, launch) = by.member()?;
         let member = self.member(name)?;
-        let requested = member.life.then().cloned();
         if let Life::Ready { .. } | Life::StopRequested { .. } = member.life {
-            let then = if let Some(then) = requested {
+            let cause = format!("{name} exited: {}", reason_line(reason));
+            let (then, cause) = if let Life::StopRequested { stop_request, .. } = &member.life {
                 // The member was asked to stop and now exits.
-                then
+                let cause = format!("{name} {}", stopped_by(&stop_request.by));
+                (stop_request.then.clone(), cause)
             } else if hold {
-                AfterLaunch::Hold {
-                    reason: reason_line(reason),
-                }
+                let reason = reason_line(reason);
+                (AfterLaunch::Hold { reason }, cause)
             } else if code == 0 && !member.spec.lead {
-                AfterLaunch::Stop
+                (AfterLaunch::Stop, cause)
             } else {
-                AfterLaunch::Recover {
-                    ready_since: Some(member.life_since),
-                }
+                let ready_since = Some(member.life_since);
+                (AfterLaunch::Recover { ready_since }, cause)
             };
             self.acknowledge_stop_request(name);
             let kill_at = self.context.now.after_ms(EXIT_REPORT_MS);
@@ -355,12 +355,13 @@ impl Decider<'_> {
                 launch: launch.clone(),
                 kill_at,
                 then,
+                reason: cause.into(),
             });
         }
         Ok(Answer::Done.into())
     }
 
-    pub(super) fn exited(&mut self, launch: &LaunchId) {
+    pub(super) fn exited(&mut self, launch: &LaunchId, exit: ProcessExit) {
         let Some(name) = self.current(launch) else {
             return;
         };
@@ -369,25 +370,25 @@ impl Decider<'_> {
         };
         match member.life.clone() {
             Life::Launching { .. } => {
-                self.end_launch(
-                    &name,
-                    "its process exited before it was ready",
-                    AfterLaunch::Recover { ready_since: None },
-                );
+                let reason = format!("{name} {} before it was ready", exit_cause(exit));
+                let then = AfterLaunch::Recover { ready_since: None };
+                self.end_launch(&name, reason.into(), then);
             }
             Life::Ready { .. } => {
                 let then = AfterLaunch::Recover {
                     ready_since: Some(member.life_since),
                 };
-                self.end_worker(&name, launch, "its process exited without a report", then);
+                let reason = format!("{name} {}", exit_cause(exit));
+                self.end_worker(&name, launch, reason.into(), then);
             }
             Life::StopRequested {
-                asked: StopRequest { then, .. },
+                stop_request: StopRequest { then, .. },
                 ..
+            } => {
+                let reason = format!("{name} {}", exit_cause(exit));
+                self.end_worker(&name, launch, reason.into(), then);
             }
-            | Life::Draining { then, .. } => {
-                self.end_worker(&name, launch, "its process exited", then);
-            }
+            Life::Draining { then, reason, .. } => self.end_worker(&name, launch, reason, then),
             Life::Ending { .. }
             | Life::Planned
             | Life::Cooling { .. }
@@ -402,7 +403,7 @@ impl Decider<'_> {
         &mut self,
         name: &MemberName,
         launch: &LaunchId,
-        reason: &str,
+        reason: Arc<str>,
         then: AfterLaunch,
     ) {
         let was_only_process = self
@@ -430,17 +431,18 @@ impl Decider<'_> {
         }
         match fault {
             StartFault::Failed(why) => {
-                let reason = format!("it could not be started: {}", reason_line(&why));
-                self.end_launch(&name, &reason, AfterLaunch::Recover { ready_since: None });
+                let reason = format!("{name} could not be started: {}", reason_line(&why));
+                let then = AfterLaunch::Recover { ready_since: None };
+                self.end_launch(&name, reason.into(), then);
             }
             StartFault::Permanent(why) => {
-                let then = AfterLaunch::Hold {
-                    reason: reason_line(&why),
-                };
-                self.end_launch(&name, "it cannot be started", then);
+                let reason = reason_line(&why);
+                let cause = format!("{name} cannot be started: {reason}");
+                self.end_launch(&name, cause.into(), AfterLaunch::Hold { reason });
             }
             StartFault::NeverStarted => {
-                self.end_launch(&name, "it was never started", AfterLaunch::Restart)
+                let reason = format!("{name} was never started");
+                self.end_launch(&name, reason.into(), AfterLaunch::Restart);
             }
         }
     }
@@ -457,18 +459,18 @@ impl Decider<'_> {
             };
             match member.life.clone() {
                 Life::Launching { .. } => {
-                    self.end_launch(
-                        &name,
-                        "it did not become ready in time",
-                        AfterLaunch::Recover { ready_since: None },
-                    );
+                    let reason = format!("{name} did not become ready in time");
+                    let then = AfterLaunch::Recover { ready_since: None };
+                    self.end_launch(&name, reason.into(), then);
                 }
-                Life::StopRequested { asked, .. } => {
-                    let reason = "it did not answer the stop request in time";
-                    self.end(&name, GRACE_MS, asked.then, reason);
+                Life::StopRequested { stop_request, .. } => {
+                    let by = stopped_by(&stop_request.by);
+                    let cause = format!("{by}, without an answer to the request to stop");
+                    self.end(&name, GRACE_MS, stop_request.then, &cause);
                 }
-                Life::Draining { then, .. } => {
-                    self.end_launch(&name, "it did not exit in time", then)
+                Life::Draining { then, reason, .. } => {
+                    let reason = format!("{reason}; it did not exit in time");
+                    self.end_launch(&name, reason.into(), then);
                 }
                 Life::Cooling { .. } => {
                     self.record(Event::MemberParked {
@@ -495,7 +497,7 @@ impl Decider<'_> {
         let Life::Ending { reason, then, .. } = member.life.clone() else {
             // The processes were terminated, but the commit that recorded the end failed. The driver has dropped the
             // launch, so nothing else reports that its worker is gone: the member would be ready without a process.
-            return self.exited(launch);
+            return self.exited(launch, ProcessExit::Unknown);
         };
         let mut restarts = member.restarts.clone();
         let next = match &then {
@@ -512,7 +514,7 @@ impl Decider<'_> {
                     RestartDecision::After(restart_at) => Next::Cool { restart_at },
                     RestartDecision::Hold => Next::Hold {
                         reason: format!(
-                            "it died {} times within a minute; the last reason: {reason}",
+                            "it died {} times within a minute; the last time, {reason}",
                             INTENSITY + 1
                         )
                         .into(),
@@ -528,10 +530,10 @@ impl Decider<'_> {
         };
         self.record_end(&name, ended);
         match next {
-            Next::Launch | Next::Cool { .. } => {}
+            Next::Launch | Next::Cool { .. } => self.fail_lost_claims(&name, &reason),
             Next::Stop => self.return_claims(&name, &reason),
             Next::Hold { reason } => {
-                self.return_claims(&name, "it is held");
+                self.return_claims(&name, &format!("{name} is held"));
                 let lead = self.lead();
                 let has_tasks = self.has_open_tasks_of(&lead);
                 let text = format!("{name} is held: {reason}");
@@ -569,5 +571,14 @@ impl Decider<'_> {
             .filter(|member| which(member))
             .map(|member| member.spec.name.clone())
             .collect()
+    }
+}
+
+/// How a process exited by itself. The sentence begins with the member's name.
+fn exit_cause(exit: ProcessExit) -> String {
+    match exit {
+        ProcessExit::Unknown => "exited unexpectedly".to_owned(),
+        ProcessExit::Status(status) => format!("exited unexpectedly with status {status}"),
+        ProcessExit::Signal(signal) => format!("was killed by signal {signal}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Plans that members propose: see [`crate::team::lock`]. A plan is a request, and is decided like every other request.
+//! Plans that members propose: see [`crate::team::plan_lock`]. A plan is a request, and is decided like every other request.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ impl Decider<'_> {
             return Err(Refused::NeedsNoPlan(name.clone()));
         }
         let plan = ProposedPlan {
-            number: member.lock.plans + 1,
+            number: member.lock.newest_plan + 1,
             task: self.team.task_of(name).map(|task| task.id),
         };
         if let Some(same) = self.team.requests.pending_plan(name)
@@ -59,7 +59,7 @@ impl Decider<'_> {
             return;
         };
         let pending = self.team.requests.pending_plan(name);
-        let plan = pending.and_then(|request| request.plan).or(lock.open);
+        let plan = pending.and_then(|request| request.plan).or(lock.approved);
         if plan.is_some_and(|plan| plan.task != Some(task)) {
             self.withdraw_open_requests(name);
         }

@@ -43,7 +43,12 @@ impl Decider<'_> {
             );
         if !is_ending {
             let then = AfterLaunch::Hold { reason };
-            self.end(name, CHANGE_GRACE_MS, then, "its settings cannot be read");
+            self.end(
+                name,
+                CHANGE_GRACE_MS,
+                then,
+                "was stopped: its settings cannot be read",
+            );
         }
     }
 
@@ -75,15 +80,18 @@ impl Decider<'_> {
         match &member.life {
             Life::Ending { .. } => self.end_tree(name),
             Life::Draining {
-                launch, kill_at, ..
+                launch,
+                kill_at,
+                reason,
+                ..
             } => {
                 let grace_ms = kill_at.since(self.context.now);
-                let (member, launch) = (name.clone(), launch.id.clone());
+                let (member, launch, reason) = (name.clone(), launch.id.clone(), reason.clone());
                 self.effect(Effect::RequestStop {
                     member,
                     launch,
                     grace_ms,
-                    reason: "asked to stop".into(),
+                    reason,
                 });
             }
             Life::Ready { .. } | Life::StopRequested { .. } if !member.inbox.is_empty() => self

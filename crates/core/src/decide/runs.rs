@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use agent_team_protocol::id::{MemberName, Party, RunId, TaskId};
-use agent_team_protocol::value::{Effort, MessageNote};
+use agent_team_protocol::value::MessageNote;
 
-use super::shutdown::reason_of;
+use super::shutdown::stopped_by;
 use super::{CallResult, Decider, LABEL_MAX, TEXT_MAX, check_size, first_line};
-use crate::input::{Origin, TurnProgress};
+use crate::input::{NewRun, Origin, TurnProgress};
 use crate::refusal::Refused;
 use crate::team::answers::Answer;
 use crate::team::event::Event;
 use crate::team::member::{GRACE_MS, Life};
-use crate::team::memory::{self, Memory};
+use crate::team::memory;
 use crate::team::round::Strategy;
 use crate::team::run::TranscriptSummary;
 use crate::team::task::TaskState;
@@ -29,16 +29,15 @@ const FILES_MAX: usize = 1_000;
 const FILE_NAME_MAX: usize = 4096;
 
 impl Decider<'_> {
-    /// `anew`: if another run is under way, abandon it. `note`: of the message with the goal.
-    pub(super) fn start_run(
-        &mut self,
-        goal: Arc<str>,
-        then_down: bool,
-        anew: bool,
-        memory: Memory,
-        effort: Option<Effort>,
-        note: MessageNote,
-    ) -> CallResult {
+    pub(super) fn start_run(&mut self, new: NewRun) -> CallResult {
+        let NewRun {
+            goal,
+            then_down,
+            anew,
+            memory,
+            effort,
+            attach_outside,
+        } = new;
         check_size("the goal", &goal, TEXT_MAX)?;
         for (key, value) in &memory {
             check_memory(key, value)?;
@@ -84,6 +83,10 @@ impl Decider<'_> {
         }
         // In rounds the question to the lead's model contains the goal.
         if self.team.spec.strategy == Strategy::Lead {
+            let note = MessageNote {
+                attach_outside,
+                ..MessageNote::default()
+            };
             self.accept(
                 Party::User,
                 vec![Party::Member(lead)],
@@ -160,10 +163,15 @@ impl Decider<'_> {
             self.report(name, &report);
         }
         if !summary.active
-            && let Life::StopRequested { asked, .. } = self.member(name)?.life.clone()
+            && let Life::StopRequested { stop_request, .. } = self.member(name)?.life.clone()
         {
             // The turn is over, and the member did not object to the stop.
-            self.end(name, GRACE_MS, asked.then, &reason_of(&asked.by));
+            self.end(
+                name,
+                GRACE_MS,
+                stop_request.then,
+                &stopped_by(&stop_request.by),
+            );
         }
         Ok(Answer::Length {
             length: summary.length,

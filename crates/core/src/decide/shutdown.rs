@@ -14,7 +14,7 @@ use crate::team::event::Event;
 use crate::team::member::{ANSWER_MS, AfterLaunch, GRACE_MS, Life, StopRequest};
 
 impl Decider<'_> {
-    /// The caller's permission was checked before; only the user may force a stop.
+    /// Handles a request to stop a member. The caller has been checked: only the user may set `force`.
     pub(super) fn stop(&mut self, by: &Origin, name: &MemberName, force: bool) -> CallResult {
         let then = self.stop_or_leave(self.member(name)?);
         self.stop_or_request(by, name, then, force)?;
@@ -46,7 +46,7 @@ impl Decider<'_> {
             | Life::Ending { .. }
             | Life::Cooling { .. }
             | Life::Held { .. }
-            | Life::Stopped => self.end(name, GRACE_MS, then, &reason_of(&party(by))),
+            | Life::Stopped => self.end(name, GRACE_MS, then, &stopped_by(&party(by))),
         }
         Ok(())
     }
@@ -74,7 +74,7 @@ impl Decider<'_> {
         self.record(Event::LaunchAsked {
             member: name.clone(),
             launch,
-            asked: StopRequest {
+            stop_request: StopRequest {
                 by,
                 message,
                 answer_by: self.context.now.after_ms(ANSWER_MS),
@@ -83,14 +83,19 @@ impl Decider<'_> {
         });
     }
 
-    /// `objection`: `None` if the member agrees.
+    /// Handles the member's answer to a stop request. `objection`: `None` if the member agrees.
     pub(super) fn answer_stop(&mut self, by: &Origin, objection: Option<Arc<str>>) -> CallResult {
         let (name, launch) = by.member()?;
-        let Life::StopRequested { asked, .. } = self.member(name)?.life.clone() else {
+        let Life::StopRequested { stop_request, .. } = self.member(name)?.life.clone() else {
             return Err(Refused::NoStopRequest);
         };
         let Some(reason) = objection else {
-            self.end(name, GRACE_MS, asked.then, &reason_of(&asked.by));
+            self.end(
+                name,
+                GRACE_MS,
+                stop_request.then,
+                &stopped_by(&stop_request.by),
+            );
             return Ok(Answer::Done.into());
         };
         let reason = reason_line(&reason);
@@ -100,25 +105,28 @@ impl Decider<'_> {
             launch: launch.clone(),
             reason: reason.clone(),
         });
-        self.notify([asked.by], format!("{name} objects to the stop: {reason}"));
+        self.notify(
+            [stop_request.by],
+            format!("{name} objects to the stop: {reason}"),
+        );
         Ok(Answer::Done.into())
     }
 
     /// Marks the stop request as read, so that a later launch of the member does not receive it.
     pub(super) fn acknowledge_stop_request(&mut self, name: &MemberName) {
         let life = self.team.member(name).map(|member| &member.life);
-        let Some(Life::StopRequested { asked, .. }) = life else {
+        let Some(Life::StopRequested { stop_request, .. }) = life else {
             return;
         };
-        let message = asked.message;
+        let message = stop_request.message;
         let _acknowledged = self.acknowledge(name, vec![message]);
     }
 }
 
-/// The reason of a stop, for the member's pane and for its state.
-pub(super) fn reason_of(by: &Party) -> String {
+/// What happened to a member that a party has stopped: the sentence begins with the member's name.
+pub(super) fn stopped_by(by: &Party) -> String {
     match by {
-        Party::User => "the user asked it to stop".to_owned(),
-        Party::Member(_) | Party::System => format!("{by} asked it to stop"),
+        Party::User => "was stopped".to_owned(),
+        Party::Member(_) | Party::System => format!("was stopped by {by}"),
     }
 }

@@ -41,7 +41,7 @@ impl Decider<'_> {
                 &name,
                 CHANGE_GRACE_MS,
                 AfterLaunch::Remove,
-                "it was removed from the team file",
+                "was removed from the team file",
             );
             if was_running {
                 put(Changed::Member(name), ChangeKind::Stopped);
@@ -58,7 +58,7 @@ impl Decider<'_> {
                 &name,
                 CHANGE_GRACE_MS,
                 AfterLaunch::Restart,
-                "the team was brought up again",
+                "was started again with the team",
             );
             put(Changed::Member(name), ChangeKind::Started);
         }
@@ -191,7 +191,7 @@ impl Decider<'_> {
                     &name,
                     CHANGE_GRACE_MS,
                     AfterLaunch::Restart,
-                    "the team was brought up again",
+                    "was started again with the team",
                 );
                 Some(ChangeKind::Started)
             }
@@ -205,7 +205,7 @@ impl Decider<'_> {
                     &name,
                     CHANGE_GRACE_MS,
                     AfterLaunch::Restart,
-                    "the team was brought up again",
+                    "was started again with the team",
                 );
                 Some(ChangeKind::Started)
             }
@@ -214,7 +214,7 @@ impl Decider<'_> {
                     &name,
                     CHANGE_GRACE_MS,
                     AfterLaunch::Restart,
-                    "its settings changed",
+                    "was restarted with new settings",
                 );
                 Some(ChangeKind::Restarted)
             }
@@ -239,9 +239,9 @@ impl Decider<'_> {
             .iter()
             .map(|task| {
                 self.matching_task(&task.spec).unwrap_or_else(|| {
-                    let given = next;
+                    let new = next;
                     next = TaskId(next.0 + 1);
-                    given
+                    new
                 })
             })
             .collect();

@@ -88,7 +88,11 @@ impl Team {
         };
         let ready = matches!(member.life, Life::Ready { .. } | Life::StopRequested { .. });
         let busy = member.transcript.active || self.task_of(name).is_some();
-        let working = ready && busy && self.out_of_budget(member).is_none();
+        let asks = self
+            .requests
+            .pending()
+            .any(|request| request.member == *name);
+        let working = ready && busy && !asks && self.out_of_budget(member).is_none();
         let is_current = (
             member.account.up.is_running(),
             member.account.working.is_running(),

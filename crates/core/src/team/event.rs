@@ -18,9 +18,9 @@ use agent_team_protocol::value::{
 
 use crate::team::answers::AnsweredCall;
 use crate::team::budget::Account;
-use crate::team::lock::Lock;
 use crate::team::mail::Lane;
 use crate::team::member::{AfterLaunch, Next, StopRequest};
+use crate::team::plan_lock::PlanLock;
 use crate::team::request::{Grant, Request};
 use crate::team::restarts::Restarts;
 use crate::team::run::{RunTotals, TranscriptSummary};
@@ -143,7 +143,8 @@ events! {
     LaunchAsked {
         member: MemberName,
         launch: LaunchId,
-        asked: StopRequest,
+        #[serde(rename = "asked")]
+        stop_request: StopRequest,
     },
     /// The member objected to the stop and continues.
     LaunchObjected {
@@ -157,6 +158,9 @@ events! {
         launch: LaunchId,
         kill_at: Tick,
         then: AfterLaunch,
+        /// Empty in journals of earlier versions.
+        #[serde(default, skip_serializing_if = "is_default")]
+        reason: Arc<str>,
     },
     /// The worker is dead or must be killed: its whole process tree is being terminated.
     LaunchEnding {
@@ -388,7 +392,7 @@ events! {
         /// The task that limits the grant, for the scope `task`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         task: Option<TaskId>,
-        /// The program that the user decided with: `pane`, `cli`, `top` or `other`.
+        /// The program in which the user made the decision: `pane`, `cli`, `top` or `other`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         via: Option<Arc<str>>,
     },
@@ -474,7 +478,7 @@ events! {
         restarts: Restarts,
         last_result: Option<Arc<str>>,
         since: Tick,
-        /// Set if it differs from `since`.
+        /// Set if the time differs from `since`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         life_since: Option<Tick>,
         #[serde(rename = "told_idle")]
@@ -486,6 +490,8 @@ events! {
         suspended: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         turn_failure: Option<Arc<str>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last_end: Option<Arc<str>>,
     },
     /// The usage of a member. Follows the events of the run and the transcripts, because those events change the usage.
     AccountKept {
@@ -501,7 +507,7 @@ events! {
     /// The lock of a member. Follows the events of the run, because those events change the lock.
     LockKept {
         member: MemberName,
-        lock: Lock,
+        lock: PlanLock,
     },
     /// The lane of a queued message whose sender has since become the lead or stopped being the lead.
     MessageKept {

@@ -30,8 +30,8 @@ use agent_team_protocol::id::{LaunchId, MessageId, Party};
 use agent_team_protocol::value::ProcessStamp;
 
 use crate::team::budget::Account;
-use crate::team::lock::Lock;
 use crate::team::mail::Inbox;
+use crate::team::plan_lock::PlanLock;
 use crate::team::restarts::Restarts;
 use crate::team::run::TranscriptSummary;
 use crate::team::spec::MemberSpec;
@@ -64,7 +64,7 @@ pub struct Member {
     pub last_result: Option<Arc<str>>,
     pub transcript: TranscriptSummary,
     pub account: Account,
-    pub lock: Lock,
+    pub lock: PlanLock,
     /// Why the member objected to the last stop request of this launch.
     pub objection: Option<Arc<str>>,
     /// Why the member's last turn could not continue. `None` once its next turn has begun.
@@ -75,11 +75,13 @@ pub struct Member {
     pub(crate) idle_notified: bool,
     /// This launch held a task, so it may have processes besides its worker.
     pub(crate) worked: bool,
+    /// Why the previous launch ended, as a sentence. `None` unless the member is relaunched after it.
+    pub last_end: Option<Arc<str>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Life {
-    /// To be launched as soon as the start limit permits.
+    /// The member is launched as soon as the start limit permits.
     Planned,
     Launching {
         launch: Launch,
@@ -93,13 +95,15 @@ pub enum Life {
     StopRequested {
         launch: Launch,
         process: ProcessStamp,
-        asked: StopRequest,
+        stop_request: StopRequest,
     },
     Draining {
         launch: Launch,
         process: ProcessStamp,
         kill_at: Tick,
         then: AfterLaunch,
+        /// Why the launch ends, as a sentence.
+        reason: Arc<str>,
     },
     /// `process`: the worker, if it has connected.
     Ending {
@@ -199,10 +203,10 @@ impl Life {
         }
     }
 
-    /// The state that was decided to follow the launch.
+    /// The decided state after the end of the launch; `None` if nothing was decided.
     pub(crate) fn then(&self) -> Option<&AfterLaunch> {
         match self {
-            Self::StopRequested { asked, .. } => Some(&asked.then),
+            Self::StopRequested { stop_request, .. } => Some(&stop_request.then),
             Self::Draining { then, .. } | Self::Ending { then, .. } => Some(then),
             Self::Planned
             | Self::Launching { .. }
@@ -254,12 +258,13 @@ impl Member {
             last_result: None,
             transcript: TranscriptSummary::default(),
             account: Account::default(),
-            lock: Lock::default(),
+            lock: PlanLock::default(),
             objection: None,
             suspended: false,
             turn_failure: None,
             idle_notified: false,
             worked: false,
+            last_end: None,
         }
     }
 
@@ -268,7 +273,9 @@ impl Member {
         let name = &self.spec.name;
         match &self.life {
             Life::Launching { give_up_at, .. } => Some((*give_up_at, Timer::StartTimeout(name))),
-            Life::StopRequested { asked, .. } => Some((asked.answer_by, Timer::StopAnswer(name))),
+            Life::StopRequested { stop_request, .. } => {
+                Some((stop_request.answer_by, Timer::StopAnswer(name)))
+            }
             Life::Draining { kill_at, .. } => Some((*kill_at, Timer::Kill(name))),
             Life::Cooling { restart_at } => Some((*restart_at, Timer::Restart(name))),
             Life::Planned
@@ -289,17 +296,18 @@ impl Member {
         unread.any(|(_, unread)| !(unread.note.can_wait && self.spec.lead))
     }
 
-    /// The member must not change anything, because it needs an approved plan and has none.
+    /// Whether the member must not change anything, because it needs an approved plan and has none.
     pub fn is_locked(&self) -> bool {
-        self.spec.must_plan && self.lock.open.is_none()
+        self.spec.must_plan && self.lock.approved.is_none()
     }
 
-    /// The member leaves the team as soon as its launch has ended.
+    /// Whether the member leaves the team as soon as its launch has ended.
     pub(crate) fn is_leaving(&self) -> bool {
         self.life.then() == Some(&AfterLaunch::Remove)
     }
 
-    /// Rounds may give the member work: it is a teammate that takes tasks without a `run` line, and it is not leaving.
+    /// Whether rounds may give the member work: it must be a teammate that takes tasks without a `run` line, and must
+    /// not be leaving.
     pub(crate) fn takes_part_in_rounds(&self) -> bool {
         let claimable = self.spec.claimable;
         !self.spec.lead && claimable.without_run && !claimable.nothing && !self.is_leaving()

@@ -4,7 +4,7 @@
 
 use crate::team::Team;
 use crate::team::event::{Event, Record};
-use crate::team::lock::Lock;
+use crate::team::plan_lock::PlanLock;
 use crate::time::Tick;
 
 impl Team {
@@ -40,7 +40,7 @@ impl Team {
         for event in self.message_events() {
             put(now, 0, event);
         }
-        // After the messages: replaying a message to the lead changes `reported`.
+        // Write the runs after the messages: the replay of a message to the lead changes `reported`.
         for (at, event) in self.run_events() {
             put(now, at, event);
         }
@@ -52,7 +52,7 @@ impl Team {
             put(now, 0, Event::AccountKept { member, account });
         }
         for member in self.members.values() {
-            if member.lock != Lock::default() {
+            if member.lock != PlanLock::default() {
                 let (member, lock) = (member.spec.name.clone(), member.lock);
                 put(now, 0, Event::LockKept { member, lock });
             }

@@ -107,7 +107,7 @@ impl Task {
 
     fn ready_key(&self) -> ReadyKey {
         ReadyKey {
-            wanted: match (&self.spec.assignee, &self.spec.role) {
+            claimants: match (&self.spec.assignee, &self.spec.role) {
                 (Some(member), _) => Claimants::Member(member.clone()),
                 (None, Some(role)) => Claimants::Role(role.clone()),
                 (None, None) => Claimants::Anyone,
@@ -128,7 +128,7 @@ impl Task {
 /// A key of the index of ready tasks. All tasks with the same key can be claimed by the same members.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct ReadyKey {
-    wanted: Claimants,
+    claimants: Claimants,
     runs: bool,
 }
 
@@ -291,21 +291,21 @@ impl Board {
         if member.spec.claimable.nothing {
             return None;
         }
-        let mut wanted = vec![Claimants::Member(member.spec.name.clone())];
+        let mut claimants = vec![Claimants::Member(member.spec.name.clone())];
         if member.spec.claimable.unassigned {
-            wanted.push(Claimants::Role(member.spec.role.clone()));
-            wanted.push(Claimants::Anyone);
+            claimants.push(Claimants::Role(member.spec.role.clone()));
+            claimants.push(Claimants::Anyone);
         }
         let runs: &[bool] = if member.spec.claimable.without_run {
             &[true, false]
         } else {
             &[true]
         };
-        wanted
+        claimants
             .into_iter()
-            .flat_map(|wanted| {
+            .flat_map(|claimants| {
                 runs.iter().map(move |runs| ReadyKey {
-                    wanted: wanted.clone(),
+                    claimants: claimants.clone(),
                     runs: *runs,
                 })
             })

@@ -337,7 +337,7 @@ fn recipients_of_block(done: &Done, first: TaskId, second: TaskId) -> Vec<String
     let notices = done.notices().into_iter();
     let mut notices = notices.filter(|(_, notice)| notice.contains(&text));
     let (to, _) = notices.next().expect("a notice is sent");
-    assert_eq!(notices.count(), 0, "only one notice is sent");
+    assert_eq!(notices.count(), 0, "a second notice is sent");
     to.iter().map(ToString::to_string).collect()
 }
 

@@ -1,10 +1,9 @@
-//! Budgets: warnings, blocked members, and what unblocks a member.
+//! Budgets: warnings, and the blocking and unblocking of members.
 
 use std::sync::Arc;
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, TurnProgress, UpSpec};
-use agent_team_core::memory::Memory;
+use agent_team_core::input::{Call, NewRun, TurnProgress, UpSpec};
 use agent_team_core::{Event, Refused};
 use agent_team_protocol::id::Party;
 use agent_team_protocol::value::{Budget, BudgetState, Measure, Usage};
@@ -114,7 +113,7 @@ fn only_the_member_at_its_limit_is_blocked() {
     );
     assert_eq!(blocked_by(&rig, "ada"), Some(Measure::Tokens));
     assert_eq!(blocked_by(&rig, "ben"), None);
-    assert_eq!(rig.owner(task), owner, "the member keeps its claim");
+    assert_eq!(rig.owner(task), owner, "the member loses its claim");
 }
 
 #[test]
@@ -142,14 +141,14 @@ fn raising_the_limit_unblocks_a_member() {
     spends(&mut rig, "ada", 100).answer();
     let done = set_budget(&mut rig, Some("ada"), tokens(200));
     assert_eq!(informed(&done), ["ada"]);
-    assert_eq!(done.notices(), [], "no notice is needed");
+    assert_eq!(done.notices(), [], "a notice is sent, but none is needed");
     assert_eq!(blocked_by(&rig, "ada"), None);
 
     spends(&mut rig, "ada", 100).answer();
     assert_eq!(blocked_by(&rig, "ada"), Some(Measure::Tokens));
     let done = rig.up(with_models(Budget::default(), tokens(1_000)));
     assert_eq!(informed(&done), ["ada"]);
-    assert!(rig.is_ready("ada"), "the launch is the same");
+    assert!(rig.is_ready("ada"), "the launch has not stayed ready");
     assert_eq!(blocked_by(&rig, "ada"), None);
 }
 
@@ -158,14 +157,10 @@ fn a_new_goal_resets_the_usage() {
     let mut rig = Rig::of(with_models(tokens(100), Budget::default()));
     spends(&mut rig, "ada", 100).answer();
     assert_eq!(blocked_by(&rig, "ada"), Some(Measure::Tokens));
-    let start = Call::StartRun {
+    let start = Call::StartRun(NewRun {
         goal: "goal".into(),
-        then_down: false,
-        anew: false,
-        memory: Memory::new(),
-        effort: None,
-        attach_outside: false,
-    };
+        ..NewRun::default()
+    });
     let done = rig.user(start);
     assert_eq!(informed(&done), ["ada", "ben", "lead"]);
     assert_eq!(blocked_by(&rig, "ada"), None);
@@ -203,7 +198,11 @@ fn a_blocked_member_claims_no_tasks() {
 #[test]
 fn a_members_minutes_count_only_work() {
     let mut rig = Rig::of(with_models(Budget::default(), minutes(10)));
-    assert_eq!(rig.wait(60 * MINUTE), [], "an idle member uses nothing");
+    assert_eq!(
+        rig.wait(60 * MINUTE),
+        [],
+        "the budget of an idle member changes"
+    );
     spends(&mut rig, "ada", 1).answer();
     assert_eq!(rig.wait(8 * MINUTE - 1), []);
     let changed_to = |state| Event::BudgetStateChanged {
@@ -223,11 +222,7 @@ fn a_members_minutes_count_only_work() {
     let worked = rig.member("ada").account.working.read(rig.now);
     rig.wait(60 * MINUTE);
     let account = rig.member("ada").account;
-    assert_eq!(
-        account.working.read(rig.now),
-        worked,
-        "blocked time does not count"
-    );
+    assert_eq!(account.working.read(rig.now), worked, "blocked time counts");
     assert!(account.up.read(rig.now) > worked);
 }
 

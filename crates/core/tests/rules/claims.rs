@@ -189,7 +189,7 @@ fn role_and_assignee_restrict_claims() {
     assert!(rig.is_pending(second), "ada does not have the role");
     let claim = rig.claim_of(adas);
     rig.by("ada", release(claim)).answer();
-    assert!(rig.is_pending(adas), "bob does not claim a task for ada");
+    assert!(rig.is_pending(adas), "bob claims a task for ada");
     assert!(matches!(
         rig.by("ada", Call::ClaimTask { task: Some(second) })
             .refusal(),
@@ -264,28 +264,32 @@ fn the_third_release_by_owners_fails_a_task() {
     let task = rig.add("Build");
     let mut counts = Vec::new();
     for time in 1..=3 {
-        let owner = rig.owner(task).expect("the other member takes it");
+        let owner = rig.owner(task).expect("the other member takes the task");
         let claim = rig.claim_of(task);
         let released = rig.by(&owner, release(claim));
         counts.push(released.notices().len());
         assert_ne!(rig.owner(task), Some(owner));
         assert_eq!(rig.owner(task).is_none(), time == 3);
     }
-    assert_eq!(
-        counts, [1; 3],
-        "each release sends one notice to lead and user"
-    );
+    assert_eq!(counts, [1; 3], "a release does not send exactly one notice");
     let TaskState::Failed { reason, owner } = &rig.task(task).state else {
         panic!("{:?}", rig.task(task));
     };
     assert!(reason.contains("released 3 times") && reason.contains("not mine"));
-    assert_eq!(owner, &Some(Party::Member(name("ada"))), "the last owner");
-    assert_eq!(rig.owner(task), None, "but the claim has ended");
+    assert_eq!(
+        owner,
+        &Some(Party::Member(name("ada"))),
+        "the task names another last owner"
+    );
+    assert_eq!(rig.owner(task), None, "the claim has not ended");
     rig.user(Call::RetryTask { task }).answer();
     let claim = rig.claim_of(task);
-    let owner = rig.owner(task).expect("it is ready again");
+    let owner = rig.owner(task).expect("the task is ready again");
     rig.by(&owner, release(claim)).answer();
-    assert!(rig.owner(task).is_some(), "a retry starts the count again");
+    assert!(
+        rig.owner(task).is_some(),
+        "a retry does not start the count again"
+    );
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! The completion hook, and the notices about the end of a task.
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, ClaimRef, CompletionHook};
+use agent_team_core::input::{Call, ClaimRef, CompletionHook, NewRun};
 use agent_team_core::member::Life;
-use agent_team_core::memory::Memory;
 use agent_team_core::task::REFUSALS_MAX;
 use agent_team_core::{Event, Refused};
 use agent_team_protocol::id::{Party, TaskId};
@@ -74,7 +73,7 @@ fn a_hook_refuses_at_most_three_times_in_a_row() {
         assert_eq!(
             rig.owner(task).as_deref(),
             Some("ada"),
-            "the member keeps working"
+            "the member loses its claim"
         );
     }
     let fourth = rig.by("ada", complete(claim, CompletionHook::NotRun));
@@ -165,7 +164,12 @@ fn a_completion_by_the_lead_is_marked_unverified() {
 #[test]
 fn the_last_result_is_the_useful_line() {
     let mut rig = Rig::of(file(&["ada"]));
-    let last = |rig: &Rig| rig.member("ada").last_result.clone().expect("it worked");
+    let last = |rig: &Rig| {
+        rig.member("ada")
+            .last_result
+            .clone()
+            .expect("ada has a result")
+    };
     let build = rig.add("Build");
     let claim = rig.claim_of(build);
     let result = "\nrunning 2 tests\n2 passed\n\n".into();
@@ -184,6 +188,8 @@ fn the_last_result_is_the_useful_line() {
     let reason = "\nexit 1: no luck\nbacktrace\n".into();
     rig.by("ada", Call::FailTask { claim, reason }).answer();
     assert_eq!(&*last(&rig), "T-2 failed: exit 1: no luck");
+    rig.user(Call::CancelTask { task: test }).answer();
+    assert_eq!(&*last(&rig), "T-2 cancelled");
 }
 
 #[test]
@@ -230,7 +236,7 @@ fn can_wait(done: &Done) -> Vec<bool> {
 }
 
 #[test]
-fn without_a_goal_only_what_concerns_the_lead_starts_a_turn() {
+fn without_a_goal_only_notices_for_the_lead_start_a_turn() {
     let mut rig = Rig::of(file(&["ada", "bob"]));
     let add = || Call::AddTask {
         spec: task_spec("Build"),
@@ -245,7 +251,11 @@ fn without_a_goal_only_what_concerns_the_lead_starts_a_turn() {
     let task = rig.add("Build");
     assert_eq!(completed(&mut rig, task), [true]);
     let task = rig.by("lead", add()).task();
-    assert_eq!(completed(&mut rig, task), [false], "the lead created it");
+    assert_eq!(
+        completed(&mut rig, task),
+        [false],
+        "the lead created the task"
+    );
     let task = rig.add("Test");
     let claim = rig.claim_of(task);
     let failed = rig.user(Call::FailTask {
@@ -261,18 +271,14 @@ fn without_a_goal_only_what_concerns_the_lead_starts_a_turn() {
                 rig.wait(1_000);
             }
         }
-        can_wait(&died.expect("it died"))
+        can_wait(&died.expect("the member died"))
     };
     assert_eq!(held(&mut rig, "ada"), [true]);
 
-    rig.user(Call::StartRun {
+    rig.user(Call::StartRun(NewRun {
         goal: "Build it".into(),
-        then_down: false,
-        anew: false,
-        memory: Memory::new(),
-        effort: None,
-        attach_outside: false,
-    });
+        ..NewRun::default()
+    }));
     let task = rig.add("Build");
     assert_eq!(completed(&mut rig, task), [false]);
     assert_eq!(held(&mut rig, "bob"), [false]);

@@ -1,12 +1,19 @@
 //! How launches end, and what happens to the claims of their members.
 
 use agent_team_core::effect::{Effect, Scan};
-use agent_team_core::input::{Call, Input, StartFault};
+use agent_team_core::input::{Call, Input, ProcessExit, StartFault};
 use agent_team_core::member::{GRACE_MS, Life};
+use agent_team_core::task::TaskState;
 use agent_team_core::{Event, Refused};
+use agent_team_protocol::id::LaunchId;
 
 use crate::rig::{Rig, file};
-use crate::specs::name;
+use crate::specs::{name, task_spec};
+
+fn exited(launch: LaunchId) -> Input {
+    let exit = ProcessExit::Unknown;
+    Input::Exited { launch, exit }
+}
 
 fn stop(member: &str) -> Call {
     Call::Stop {
@@ -97,7 +104,7 @@ fn late_start_reports_do_not_revive_a_killed_member() {
             launch: launch.clone(),
             fault,
         });
-        rig.input(Input::Exited { launch });
+        rig.input(exited(launch));
         rig.tree_is_gone("ada");
         assert_eq!(*rig.life("ada"), Life::Stopped);
     }
@@ -182,7 +189,7 @@ fn an_exit_report_can_hold_the_member() {
     rig.exits("ada");
     let gone = rig.tree_is_gone("ada");
     assert_eq!(gone.launches(), [""; 0]);
-    assert_eq!(gone.notices().len(), 1, "lead and user are notified once");
+    assert_eq!(gone.notices().len(), 1, "not exactly one notice is sent");
     assert_eq!(rig.held("ada").as_deref(), Some("no key for this model"));
     assert!(rig.is_pending(task));
 }
@@ -201,7 +208,7 @@ fn down_stops_all_members_and_frees_their_tasks() {
     assert_eq!(
         rig.team.next_deadline(),
         None,
-        "a team that is down has no deadline"
+        "a team that is down has a deadline"
     );
 }
 
@@ -215,11 +222,11 @@ fn after_a_reboot_all_members_are_held_until_up() {
     let resumed = rig.reboot();
     assert!(
         resumed.effects.is_empty(),
-        "no recorded process is trusted: {:?}",
+        "a recorded process is trusted: {:?}",
         resumed.effects
     );
     for member in ["ada", "bob", "lead"] {
-        let reason = rig.held(member).expect("held");
+        let reason = rig.held(member).expect("the member is held");
         assert!(reason.contains("run agent-team up"), "{reason}");
     }
     assert!(rig.is_pending(task));
@@ -261,7 +268,7 @@ fn a_launch_ends_if_the_commit_of_its_kill_was_lost() {
     let mut rig = Rig::of(file(&["ada"]));
     assert!(rig.is_ready("ada"));
     let launch = rig.launch("ada");
-    // The commit of the kill failed, so the state is the one before the kill.
+    // The commit of the kill failed, so the restored state does not contain the kill.
     rig.input(Input::TreeGone {
         launch: launch.clone(),
     });
@@ -281,9 +288,7 @@ fn a_stale_launch_changes_nothing() {
     let before = rig.team.clone();
 
     for late in [
-        Input::Exited {
-            launch: old.clone(),
-        },
+        exited(old.clone()),
         Input::TreeGone {
             launch: old.clone(),
         },
@@ -342,4 +347,64 @@ fn a_member_marked_for_removal_is_always_removed() {
     assert!(gone.events.contains(&Event::MemberRemoved {
         member: name("ada")
     }));
+}
+
+/// Kills, stops or restarts ada, or ends the process of ada, and returns the note on the board, or why the task failed.
+fn end_of_claim(rerun: bool, end: impl Fn(&mut Rig)) -> String {
+    let mut rig = Rig::of(file(&["ada"]));
+    let mut spec = task_spec("Build");
+    spec.rerun = rerun;
+    let task = rig.add_spec(spec);
+    end(&mut rig);
+    if let Life::Draining { .. } = rig.life("ada") {
+        rig.exits("ada");
+    }
+    if let Life::Ending { .. } = rig.life("ada") {
+        rig.tree_is_gone("ada");
+    }
+    match &rig.task(task).state {
+        TaskState::Pending { note, .. } => note.as_deref().unwrap_or_default().to_owned(),
+        TaskState::Failed { reason, .. } => reason.to_string(),
+        other @ (TaskState::InProgress { .. } | TaskState::Cancelled) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_board_names_the_cause_of_a_launchs_end() {
+    let killed = |rig: &mut Rig| {
+        rig.kill("ada");
+    };
+    let stopped = |rig: &mut Rig| {
+        rig.user(stop("ada")).answer();
+    };
+    let restarted = |rig: &mut Rig| {
+        rig.user(Call::Restart {
+            member: name("ada"),
+        })
+        .answer();
+    };
+    let died = |exit: ProcessExit| {
+        move |rig: &mut Rig| {
+            let launch = rig.launch("ada");
+            rig.input(Input::Exited { launch, exit });
+        }
+    };
+    assert_eq!(end_of_claim(true, killed), "ada was killed");
+    assert_eq!(end_of_claim(true, stopped), "ada was stopped");
+    let lost = |end: &dyn Fn(&mut Rig)| {
+        let reason = end_of_claim(false, end);
+        let reason = reason.strip_prefix("worker lost: ").unwrap();
+        reason.split(". ").next().unwrap().to_owned()
+    };
+    assert_eq!(lost(&stopped), "ada was stopped");
+    assert_eq!(lost(&restarted), "ada was restarted");
+    assert_eq!(
+        lost(&died(ProcessExit::Signal(9))),
+        "ada was killed by signal 9"
+    );
+    assert_eq!(
+        lost(&died(ProcessExit::Status(101))),
+        "ada exited unexpectedly with status 101"
+    );
+    assert_eq!(lost(&died(ProcessExit::Unknown)), "ada exited unexpectedly");
 }

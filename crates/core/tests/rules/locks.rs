@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use agent_team_core::input::{Call, CompletionHook, RequestDecision, Ruling};
+use agent_team_core::input::{Call, CompletionHook, NewRun, RequestDecision, Ruling};
 use agent_team_core::request::RequestState;
 use agent_team_core::{Answer, Refused};
 use agent_team_protocol::id::RequestId;
@@ -142,7 +142,7 @@ fn a_rejected_plan_opens_nothing() {
 fn a_new_plan_replaces_the_last_and_locks() {
     let mut rig = team();
     let first = propose(&mut rig, "one");
-    assert_eq!(propose(&mut rig, "one"), first, "it is the same plan");
+    assert_eq!(propose(&mut rig, "one"), first, "the plan is unchanged");
     let second = propose(&mut rig, "two");
     assert_eq!(state(&rig, first), RequestState::Withdrawn);
     assert!(matches!(
@@ -210,7 +210,7 @@ fn a_plan_is_approved_with_scope_once_and_no_rules() {
         let call = decide(plan, allow(scope, rules));
         assert_eq!(rig.user(call).refusal(), Refused::ApprovedOnce);
     }
-    // No grant covers a plan, whatever the policy reports.
+    // No grant covers a plan, even if `covers` contains the plan.
     let asked = request(rig.by("bob", ask(true)).answer());
     let grant = Call::Decide {
         request: asked,
@@ -259,14 +259,11 @@ fn a_new_goal_locks_the_lead() {
     let proposed = request(rig.by("lead", call).answer());
     rig.user(approve(proposed)).answer();
     assert!(!rig.member("lead").is_locked());
-    rig.user(Call::StartRun {
+    rig.user(Call::StartRun(NewRun {
         goal: "another".into(),
-        then_down: false,
         anew: true,
-        memory: Default::default(),
-        effort: None,
-        attach_outside: false,
-    })
+        ..NewRun::default()
+    }))
     .answer();
     assert!(rig.member("lead").is_locked());
 }

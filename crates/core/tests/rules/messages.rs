@@ -98,7 +98,11 @@ fn unread_messages_survive_crashes() {
     assert_eq!(rig.inbox("ada"), ["two"]);
     rig.by("ada", read(2)).answer();
     assert_eq!(rig.inbox("ada"), [""; 0]);
-    assert_eq!(rig.by("ada", read(2)).events, [], "it is already read");
+    assert_eq!(
+        rig.by("ada", read(2)).events,
+        [],
+        "the message is already read"
+    );
 }
 
 #[test]
@@ -129,17 +133,21 @@ fn user_mail_is_unread_until_read_or_answered() {
 
     let mut again = Team::default();
     again.extend(rig.team.snapshot());
-    assert_eq!(again, rig.team, "a snapshot keeps unread messages");
+    assert_eq!(again, rig.team, "a snapshot gives other unread messages");
 
     let read = Call::Read {
         messages: vec![MessageId(2), MessageId(9)],
     };
     rig.user(read.clone()).answer();
     assert_eq!((asks(&rig, "ben"), rig.team.user_mail().len()), (None, 2));
-    assert_eq!(rig.user(read).events, [], "they are already read");
+    assert_eq!(rig.user(read).events, [], "the messages are already read");
 
     rig.send("user", "ada", "8080 on localhost");
-    assert_eq!(asks(&rig, "ada"), None, "an answer marks it as read");
+    assert_eq!(
+        asks(&rig, "ada"),
+        None,
+        "an answer leaves the message unread"
+    );
     assert!(rig.team.user_mail().is_empty());
     let mut again = Team::default();
     again.extend(rig.team.snapshot());
@@ -164,7 +172,7 @@ fn ask_user(rig: &mut Rig, member: &str, text: &str) {
 fn has_question(rig: &Rig, member: &str) -> bool {
     let mut again = Team::default();
     again.extend(rig.team.snapshot());
-    assert_eq!(again, rig.team, "a snapshot keeps questions");
+    assert_eq!(again, rig.team, "a snapshot gives other questions");
     rig.team.user_mail().question_of(&name(member)).is_some()
 }
 
@@ -176,7 +184,7 @@ fn a_question_to_the_user_is_open_until_answered() {
         messages: vec![MessageId(1)],
     };
     rig.user(read).answer();
-    assert!(has_question(&rig, "ada"), "reading does not answer it");
+    assert!(has_question(&rig, "ada"), "reading answers the question");
     rig.send("user", "ben", "hello");
     rig.send("user", "all", "hello");
     assert!(has_question(&rig, "ada"));
@@ -188,7 +196,11 @@ fn a_question_to_the_user_is_open_until_answered() {
 fn an_unread_message_is_not_a_question() {
     let mut rig = Rig::of(file(&["ada"]));
     ask_user(&mut rig, "ada", "which port?");
-    assert_eq!(rig.team.unread_from(&name("ada")), None, "the question");
+    assert_eq!(
+        rig.team.unread_from(&name("ada")),
+        None,
+        "the question counts as a message"
+    );
     rig.send("ada", "user", "half of it is done");
     assert_eq!(rig.team.unread_from(&name("ada")), Some(MessageId(2)));
     rig.send("user", "ada", "8080");
@@ -212,7 +224,11 @@ fn a_question_ends_with_the_turn_of_its_member() {
     rig.by("ada", append(None)).answer();
     ask_user(&mut rig, "ada", "which port?");
     ask_user(&mut rig, "ada", "which host?");
-    assert_eq!(rig.team.user_mail().questions().count(), 1, "the newest");
+    assert_eq!(
+        rig.team.user_mail().questions().count(),
+        1,
+        "an older question is kept"
+    );
     rig.by("ada", append(None)).answer();
     assert!(has_question(&rig, "ada"));
     rig.by("ada", append(Some("it repeats itself"))).answer();
@@ -233,7 +249,10 @@ fn a_question_of_a_stopped_member_is_hidden() {
     rig.dies("ada");
     assert_eq!(rig.team.user_questions().count(), 0);
     assert_eq!(rig.team.unread_from(&name("ada")), None);
-    assert!(has_question(&rig, "ada"), "it is kept for the next launch");
+    assert!(
+        has_question(&rig, "ada"),
+        "the question is lost before the next launch"
+    );
 }
 
 #[test]
@@ -263,7 +282,11 @@ fn a_repeated_call_gets_the_first_answer() {
     rig.resume();
     let second = rig.user_keyed("k1", 1, call);
     assert!(second.events.is_empty());
-    assert_eq!(second.effects.len(), 1, "the reply alone");
+    assert_eq!(
+        second.effects.len(),
+        1,
+        "the repeated call has other effects than the reply"
+    );
     assert_eq!(second.answer(), first);
     assert_eq!(rig.inbox("ada"), ["hello"]);
 }

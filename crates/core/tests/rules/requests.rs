@@ -32,7 +32,7 @@ fn asked(rig: &mut Rig, member: &str, digest: &str) -> RequestId {
 }
 
 #[test]
-fn the_notice_of_a_request_names_it_in_a_field() {
+fn a_notice_names_its_request_in_a_field() {
     let mut rig = Rig::of(file(&["ada"]));
     let done = rig.by("ada", ask("d"));
     let announced = done.events.iter().find_map(|event| {
@@ -43,6 +43,24 @@ fn the_notice_of_a_request_names_it_in_a_field() {
         }
     });
     assert_eq!(announced, Some(RequestId(1)));
+}
+
+#[test]
+fn time_before_a_decision_is_not_working_time() {
+    let mut rig = Rig::of(file(&["ada"]));
+    rig.add("Build");
+    assert!(rig.member("ada").account.working.is_running());
+    rig.wait(1_000);
+    let first = asked(&mut rig, "ada", "first");
+    rig.wait(60_000);
+    let second = asked(&mut rig, "ada", "second");
+    rig.user(allow(first)).answer();
+    rig.wait(60_000);
+    assert_eq!(rig.member("ada").account.working.read(rig.now), 1_000);
+    assert_eq!(rig.team.account().0.working.read(rig.now), 1_000);
+    rig.user(deny(second)).answer();
+    rig.wait(500);
+    assert_eq!(rig.member("ada").account.working.read(rig.now), 1_500);
 }
 
 fn decide(request: RequestId, decision: RequestDecision, covers: &[RequestId]) -> Call {
@@ -117,7 +135,7 @@ fn a_permission_is_consumed_before_the_call_runs() {
     assert_ne!(
         asked(&mut rig, "ada", "d"),
         request,
-        "the permission is used up"
+        "the permission is used twice"
     );
 }
 
@@ -381,13 +399,13 @@ fn the_lead_is_informed_of_requests_and_decisions() {
     assert_eq!(
         informed(&own),
         [],
-        "the lead is not informed of its own requests"
+        "the lead is informed of its own requests"
     );
     let other = asked(&mut rig, "ada", "e");
     assert_eq!(
         informed(&rig.by("lead", deny(other))),
         [],
-        "the lead is not informed of its own decisions"
+        "the lead is informed of its own decisions"
     );
 }
 
@@ -406,7 +424,7 @@ fn an_expired_request_is_denied() {
     assert_eq!(state(&rig, request), RequestState::Pending);
     rig.wait(1);
     let RequestState::Denied { by, reason } = state(&rig, request) else {
-        panic!("the request is still pending");
+        panic!("the request is not denied");
     };
     assert_eq!(
         (by.to_string().as_str(), &*reason),
@@ -521,7 +539,7 @@ proptest! {
                     }
                 }
                 Move::Die(by) => {
-                    // Advances past the restart window, so that the successor starts immediately.
+                    // Advance past the restart window, so that the successor starts immediately.
                     rig.wait(120_000);
                     rig.dies(MEMBERS[by]);
                     rig.hello(MEMBERS[by]);

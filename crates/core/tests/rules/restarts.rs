@@ -73,13 +73,13 @@ fn a_claim_does_not_reset_the_time_since_ready() {
     rig.dies("ada");
     rig.hello("ada");
     rig.wait(70_000);
-    // A claim just before the crash.
+    // The member claims a task just before the crash.
     rig.add("Build");
     rig.dies("ada");
     let life = rig.life("ada");
     assert!(
         matches!(life, Life::Launching { .. }),
-        "restarts at once: {life:?}"
+        "does not restart at once: {life:?}"
     );
 }
 
@@ -101,15 +101,11 @@ fn a_task_without_rerun_fails_when_its_worker_is_lost() {
         panic!("{:?}", rig.task(task));
     };
     assert!(reason.contains("worker lost"), "{reason}");
-    assert_eq!(
-        gone.notices().len(),
-        1,
-        "the lead and the creator are notified once"
-    );
+    assert_eq!(gone.notices().len(), 1, "not exactly one notice is sent");
 }
 
 #[test]
-fn a_started_task_without_rerun_fails_however_its_claim_ends() {
+fn a_started_task_without_rerun_fails_at_any_end_of_its_claim() {
     type End = fn(&mut Rig, TaskId);
     let ends: [(&str, End); 9] = [
         ("kill", |rig, _| {
@@ -290,7 +286,7 @@ fn the_sixth_crash_holds_and_notifies() {
     rig.exits("ada");
     let sixth = rig.tree_is_gone("ada");
 
-    let reason = rig.held("ada").expect("held");
+    let reason = rig.held("ada").expect("ada is held");
     assert!(reason.contains("6 times"), "{reason}");
     assert!(rig.is_pending(task));
     let notices: Vec<_> = sixth.notices();
@@ -303,7 +299,7 @@ fn the_sixth_crash_holds_and_notifies() {
     );
     assert!(
         rig.wait(3_600_000).is_empty(),
-        "a held member has no deadline"
+        "a held member has a deadline"
     );
 }
 
@@ -312,7 +308,10 @@ fn crashes_a_minute_apart_never_hold_a_member() {
     let mut rig = Rig::of(file(&["ada"]));
     for _ in 0..20 {
         rig.dies("ada");
-        assert!(matches!(rig.life("ada"), Life::Launching { .. }), "at once");
+        assert!(
+            matches!(rig.life("ada"), Life::Launching { .. }),
+            "ada does not restart at once"
+        );
         rig.hello("ada");
         rig.wait(60_000);
     }
@@ -335,7 +334,7 @@ fn a_held_member_restarts_with_a_new_count() {
     assert_eq!(
         rig.dies("ada").launches(),
         ["ada"],
-        "the crashes no longer count"
+        "earlier crashes still count"
     );
 }
 
@@ -379,7 +378,7 @@ fn a_worker_without_hello_is_replaced() {
     rig.hello("ada");
     assert!(
         matches!(rig.life("ada"), Life::Ending { .. }),
-        "it is too late for a hello"
+        "the hello comes too late"
     );
     assert_eq!(rig.tree_is_gone("ada").launches(), ["ada"]);
     assert_ne!(rig.launch("ada"), late);
@@ -447,7 +446,7 @@ fn an_unresponsive_member_is_reported_and_not_killed() {
     let others = &notices[..notices.len() - 1];
     assert!(
         others.iter().all(|(_, text)| !text.contains("agent-team ")),
-        "a notice to a model names tools and no commands: {others:?}"
+        "a notice to a model names a command: {others:?}"
     );
     assert!(rig.is_ready("ada"));
     assert_eq!(rig.owner(task).as_deref(), Some("ada"));

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Call, ClaimRef, Input, Origin, ReplyTo, UpSpec};
+use agent_team_core::input::{Call, ClaimRef, Input, Origin, ProcessExit, ReplyTo, UpSpec};
 use agent_team_core::member::{Life, Member};
 use agent_team_core::spec::TaskSpec;
 use agent_team_core::task::{Task, TaskState};
@@ -43,7 +43,7 @@ impl Done {
     pub(crate) fn refusal(self) -> Refused {
         match self.outcome {
             Some(Err(refused)) => {
-                assert_eq!(self.events, [], "a refusal records nothing");
+                assert_eq!(self.events, [], "a refusal records events");
                 refused
             }
             other => panic!("not a refusal: {other:?}"),
@@ -122,12 +122,12 @@ impl Rig {
         assert_eq!(
             replayed(&self.journal),
             self.team,
-            "a replay gives the same team"
+            "a replay gives another team"
         );
         assert_eq!(
             replayed(&self.team.snapshot()),
             self.team,
-            "a snapshot gives the same team"
+            "a snapshot gives another team"
         );
         let outcome = transition.effects.iter().find_map(|effect| {
             if let Effect::Reply { outcome, .. } = effect {
@@ -284,7 +284,8 @@ impl Rig {
 
     pub(crate) fn exits(&mut self, member: &str) -> Done {
         let launch = self.launch(member);
-        self.input(Input::Exited { launch })
+        let exit = ProcessExit::Unknown;
+        self.input(Input::Exited { launch, exit })
     }
 
     pub(crate) fn tree_is_gone(&mut self, member: &str) -> Done {
@@ -312,7 +313,7 @@ impl Rig {
             events.extend(self.input(Input::DeadlineReached).events);
             assert!(
                 self.team.next_deadline().is_none_or(|next| next > self.now),
-                "a deadline that was met is gone"
+                "a deadline that was met is still next"
             );
         }
         self.now = until;

@@ -1,7 +1,6 @@
 //! Runs in rounds: a coordinator that names the next member, and collaborators that work one by one.
 
-use agent_team_core::input::{Call, CompletionHook, UpSpec};
-use agent_team_core::memory::Memory;
+use agent_team_core::input::{Call, CompletionHook, NewRun, UpSpec};
 use agent_team_core::round::{Round, RoundPrompt, Strategy, Work};
 use agent_team_core::run::RunState;
 use agent_team_core::spec::TaskSpec;
@@ -34,14 +33,11 @@ fn collaborators() -> Rig {
 }
 
 pub(crate) fn start(rig: &mut Rig) {
-    rig.user(Call::StartRun {
+    rig.user(Call::StartRun(NewRun {
         goal: "Mend it".into(),
-        then_down: false,
         anew: true,
-        memory: Memory::new(),
-        effort: None,
-        attach_outside: false,
-    })
+        ..NewRun::default()
+    }))
     .answer();
 }
 
@@ -114,7 +110,7 @@ fn a_coordinator_routes_rounds_until_done() {
     assert_eq!(
         rig.inbox("lead"),
         [""; 0],
-        "the lead receives a question, not a message"
+        "the lead receives a message, not only a question"
     );
     lead_replies(&mut rig, "ROUTE: ada\nLook at a.rs").answer();
     assert_eq!(rig.team.round_prompt(), None, "the run waits for ada");
@@ -184,7 +180,7 @@ fn a_run_without_rounds_left_fails_and_keeps_its_outputs() {
     lead_replies(&mut rig, "ROUTE: ada").answer();
     assert!(
         state(&rig) == &RunState::UnderWay,
-        "the member keeps its round"
+        "the member loses its round"
     );
     completes(&mut rig, "ada", "half of it").answer();
     assert_eq!(failed(&rig).0, RunFailure::MaxRounds);
@@ -268,10 +264,13 @@ fn a_failed_rounds_output_is_its_reason() {
         lead_replies(&mut rig, "ROUTE: ada").answer();
         act(&mut rig);
         assert_eq!(rounds(&rig), [format!("ada failed: {why}")]);
-        assert!(rig.team.round_prompt().is_some(), "the coordinator decides");
+        assert!(
+            rig.team.round_prompt().is_some(),
+            "the coordinator is not asked"
+        );
         assert!(
             !matches!(rig.task(task).state, TaskState::Pending { .. }),
-            "no member claims it later"
+            "a member may still claim the task"
         );
     }
 }

@@ -1,5 +1,4 @@
-//! While its lead is ready, a run in rounds waits for a member or for a reply of the lead's model, whatever happens to
-//! its team.
+//! While its lead is ready, a run in rounds always waits for a member or for a reply of the lead's model.
 
 use agent_team_core::input::{Call, UpSpec};
 use agent_team_core::member::Life;
@@ -12,7 +11,7 @@ use crate::rig::Rig;
 use crate::rounds::{completes, lead_replies, start, team};
 use crate::specs::name;
 
-/// An event of a team while it has a run.
+/// An event that happens to a team during a run.
 #[derive(Debug, Clone, Copy)]
 enum Happening {
     Replies(&'static str),
@@ -164,7 +163,7 @@ proptest! {
         for what in happenings {
             happen(&mut rig, &spec, what);
             assert_continues(&rig);
-            prop_assert!(rig.team.run().expect("there is one").rounds.len() <= 6);
+            prop_assert!(rig.team.run().expect("there is a run").rounds.len() <= 6);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{After, Call, CompletionHook, Input, TurnProgress};
+use agent_team_core::input::{After, Call, CompletionHook, Input, NewRun, TurnProgress};
 use agent_team_core::member::Life;
 use agent_team_core::memory::Memory;
 use agent_team_core::run::RunState;
@@ -16,25 +16,19 @@ use crate::rig::{Done, Rig, file};
 use crate::specs::{name, task_spec};
 
 fn start(goal: &str) -> Call {
-    Call::StartRun {
+    Call::StartRun(NewRun {
         goal: goal.into(),
-        then_down: false,
-        anew: false,
-        memory: Memory::new(),
-        effort: None,
-        attach_outside: false,
-    }
+        ..NewRun::default()
+    })
 }
 
 fn start_with(effort: Effort) -> Call {
-    Call::StartRun {
+    Call::StartRun(NewRun {
         goal: "goal".into(),
-        then_down: false,
         anew: true,
-        memory: Memory::new(),
         effort: Some(effort),
-        attach_outside: false,
-    }
+        ..NewRun::default()
+    })
 }
 
 fn finish(answer: &str, force: bool) -> Call {
@@ -87,7 +81,7 @@ fn the_lead_receives_the_goal_and_finishes_the_run() {
     finished.answer();
     assert_eq!(rig.team.user_mail().len(), 1);
     assert_eq!(rig.team.unread_from(&name("lead")), None);
-    let run = rig.team.run().expect("there was one");
+    let run = rig.team.run().expect("there was a run");
     assert!(matches!(&run.state, RunState::Finished { answer, .. } if &**answer == "It is done."));
     assert_eq!(
         rig.by("lead", finish("again", false)).refusal(),
@@ -118,7 +112,7 @@ fn totals_of_a_run_stay_as_they_were_at_its_end() {
     changes(&mut rig, "ada", &["/a", "/b", "/a"]);
     changes(&mut rig, "lead", &["/b"]);
     rig.by("lead", finish("done", false)).answer();
-    let files = |rig: &Rig| rig.team.run().expect("there was one").files.len();
+    let files = |rig: &Rig| rig.team.run().expect("there was a run").files.len();
     let now = rig.now;
     let totals = rig.team.run_totals(now).expect("there was a run");
     assert_eq!((totals.tasks, totals.micro_usd, totals.unpriced), (0, 2, 8));
@@ -153,14 +147,11 @@ fn a_second_run_is_refused_unless_it_replaces_the_first() {
             goal: "one".into()
         }
     );
-    let anew = Call::StartRun {
+    let anew = Call::StartRun(NewRun {
         goal: "two".into(),
-        then_down: false,
         anew: true,
-        memory: Memory::new(),
-        effort: None,
-        attach_outside: false,
-    };
+        ..NewRun::default()
+    });
     assert_eq!(rig.user(anew).answer(), Answer::Run { run: RunId(2) });
 }
 
@@ -183,14 +174,11 @@ fn a_run_with_open_tasks_needs_force_to_finish() {
 #[test]
 fn a_run_with_then_down_stops_the_members() {
     let mut rig = Rig::of(file(&["ada"]));
-    let call = Call::StartRun {
+    let call = Call::StartRun(NewRun {
         goal: "goal".into(),
         then_down: true,
-        anew: false,
-        memory: Memory::new(),
-        effort: None,
-        attach_outside: false,
-    };
+        ..NewRun::default()
+    });
     rig.user(call).answer();
     rig.by("lead", finish("done", false)).answer();
     assert!(matches!(rig.life("ada"), Life::Draining { .. }));
@@ -243,7 +231,11 @@ fn the_lead_is_notified_once_that_all_are_idle() {
     continues_turn(&mut rig, "ada", "working");
     continues_turn(&mut rig, "lead", "planning");
     let ended_turn = ends_turn(&mut rig, "lead", "");
-    assert_eq!(lead_notices(&ended_turn).len(), 0, "ada works");
+    assert_eq!(
+        lead_notices(&ended_turn).len(),
+        0,
+        "the lead is notified while ada works"
+    );
     let ended_turn = ends_turn(&mut rig, "ada", "");
     assert_eq!(lead_notices(&ended_turn).len(), 1);
 
@@ -279,14 +271,11 @@ fn a_run_starts_with_the_given_memory() {
     };
     rig.by("ada", remember("old", "1")).answer();
     let memory: Memory = [(Arc::from("style"), Arc::from("\"terse\""))].into();
-    let call = Call::StartRun {
+    let call = Call::StartRun(NewRun {
         goal: "goal".into(),
-        then_down: false,
-        anew: false,
         memory: memory.clone(),
-        effort: None,
-        attach_outside: false,
-    };
+        ..NewRun::default()
+    });
     rig.user(call).answer();
     assert_eq!(*rig.team.memory(), memory);
     let long = "x".repeat(65 << 10);
@@ -309,7 +298,7 @@ fn a_member_with_a_transcript_needs_a_process_scan() {
     rig.exits("ada");
     assert!(
         matches!(rig.life("ada"), Life::Ending { .. }),
-        "remaining processes are searched for first"
+        "remaining processes are not searched for first"
     );
 }
 
@@ -360,13 +349,13 @@ fn cancelling_a_goal_cancels_tasks_added_by_members() {
     };
     assert!(
         cancelled.notices().iter().any(blocked),
-        "the user's task waits for a cancelled one"
+        "no notice says that the user's task waits for a cancelled one"
     );
     let abandons =
         |effect: &Effect| matches!(effect, Effect::Abandon { task, .. } if *task == pending);
     assert!(
         cancelled.effects.iter().any(abandons),
-        "ada stops working on it"
+        "ada is not told to abandon the task"
     );
     let tasks = vec![pending, waiting];
     let run = RunId(1);
@@ -377,13 +366,13 @@ fn cancelling_a_goal_cancels_tasks_added_by_members() {
     assert_eq!(
         rig.owner(users).as_deref(),
         Some("ada"),
-        "the user's own task stays"
+        "ada loses the user's own task"
     );
     let inbox = rig.inbox("lead");
     let notified =
         |text: &String| text.contains("wrong branch") && text.contains(&pending.to_string());
     assert!(inbox.iter().any(notified), "{inbox:?}");
-    let ended = rig.team.run().expect("there was one");
+    let ended = rig.team.run().expect("there was a run");
     assert!(matches!(
         &ended.state,
         RunState::Failed { failure: RunFailure::Cancelled, reason, .. } if reason.contains("wrong branch")
@@ -425,7 +414,7 @@ fn a_run_reported_as_stuck_has_failed() {
     assert_eq!(
         rig.input(stuck(RunId(1))).events,
         [],
-        "a second report changes nothing"
+        "a second report records events"
     );
     assert_eq!(
         rig.user(start("two")).answer(),

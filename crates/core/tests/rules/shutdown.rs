@@ -60,7 +60,7 @@ fn a_busy_member_may_object_to_a_stop() {
         Some("ada objects to the stop: half of it is written")
     );
     assert!(rig.is_ready("ada"));
-    assert!(rig.inbox("ada").is_empty(), "the request is read");
+    assert!(rig.inbox("ada").is_empty(), "the request is unread");
     let why = rig.member("ada").objection.clone();
     assert_eq!(why.as_deref(), Some("half of it is written"));
 
@@ -79,10 +79,10 @@ fn an_unanswered_stop_request_stops_the_member() {
     rig.user(stop("ada", false)).answer();
     rig.resume();
     rig.wait(ANSWER_MS - 1);
-    assert!(is_asked(&rig), "a new supervisor continues to wait");
+    assert!(is_asked(&rig), "a new supervisor does not continue to wait");
     rig.wait(1);
     assert!(is_draining(&rig));
-    assert!(rig.inbox("ada").is_empty(), "a later launch is not asked");
+    assert!(rig.inbox("ada").is_empty(), "a later launch is asked");
     rig.wait(GRACE_MS);
     assert!(matches!(rig.life("ada"), Life::Ending { .. }));
     rig.tree_is_gone("ada");
@@ -118,7 +118,7 @@ fn only_the_user_forces_a_stop() {
     let mut rig = team();
     rig.user(stop("ada", false)).answer();
     rig.user(stop("ada", false)).answer();
-    assert!(is_asked(&rig), "the member is asked once");
+    assert!(is_asked(&rig), "a second stop ends the wait for the answer");
     assert_eq!(rig.inbox("ada").len(), 1);
     rig.user(stop("ada", true)).answer();
     assert!(is_draining(&rig));
@@ -132,7 +132,7 @@ fn down_and_kill_do_not_wait_for_an_answer() {
     assert!(is_draining(&rig));
     let mut rig = team();
     rig.user(Call::Down { force: false }).answer();
-    assert!(is_draining(&rig), "without a request");
+    assert!(is_draining(&rig), "the member does not stop at once");
 
     let mut rig = team();
     rig.user(stop("ada", false)).answer();
@@ -168,7 +168,7 @@ fn a_member_asked_to_stop_gets_no_tasks() {
     assert_eq!(
         rig.owner(task).as_deref(),
         Some("ada"),
-        "the member continues"
+        "the member does not continue its work"
     );
     // A member that was asked to stop may still release its task.
     rig.user(stop("ada", false)).answer();
@@ -224,6 +224,6 @@ fn a_stopping_member_shows_which_party_asked() {
             }
         })
     };
-    assert_eq!(reason(true).as_deref(), Some("the user asked it to stop"));
-    assert_eq!(reason(false).as_deref(), Some("lead asked it to stop"));
+    assert_eq!(reason(true).as_deref(), Some("bob was stopped"));
+    assert_eq!(reason(false).as_deref(), Some("bob was stopped by lead"));
 }

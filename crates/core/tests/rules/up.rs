@@ -1,4 +1,5 @@
-//! `up` changes only what differs from the file. Also names, limits and removal of spawned members.
+//! `up` changes only the parts of a team that differ from the file. Also tests names, limits and removal of spawned
+//! members.
 
 use agent_team_core::input::{After, Call, CompletionHook, SpawnSpec, UpSpec};
 use agent_team_core::member::Life;
@@ -10,7 +11,7 @@ use agent_team_protocol::id::{Party, TaskId};
 use crate::rig::{Done, Rig, file};
 use crate::specs::{member_spec, name, task_spec};
 
-/// The file with these tasks added; each names the tasks that it depends on.
+/// The file with these tasks added. Each entry contains the name of a task, and the tasks on which it depends.
 fn with(mut file: UpSpec, tasks: &[(&str, &[&str])]) -> UpSpec {
     for (key, after) in tasks {
         let mut spec = task_spec(key);
@@ -89,7 +90,7 @@ fn fail(rig: &mut Rig, task: TaskId) {
 }
 
 fn newest_task(rig: &Rig, key: &str) -> TaskId {
-    rig.team.board().with_key(key).expect("a task of that key")
+    rig.team.board().with_key(key).expect("a task has the key")
 }
 
 #[test]
@@ -143,7 +144,11 @@ fn an_edited_completed_task_runs_again_as_a_new_task() {
     let mut rig = Rig::of(spec.clone());
     let build = newest_task(&rig, "Build");
     finish(&mut rig, build);
-    assert_eq!(changes(rig.up(spec.clone())), [""; 0], "it is done");
+    assert_eq!(
+        changes(rig.up(spec.clone())),
+        [""; 0],
+        "the completed task is unchanged"
+    );
 
     let better = edited(spec, "Build");
     assert_eq!(
@@ -153,7 +158,11 @@ fn an_edited_completed_task_runs_again_as_a_new_task() {
     let new = newest_task(&rig, "Build");
     assert_ne!(new, build);
     finish(&mut rig, new);
-    assert_eq!(changes(rig.up(better)), [""; 0], "the new text is done");
+    assert_eq!(
+        changes(rig.up(better)),
+        [""; 0],
+        "the new task is completed"
+    );
 }
 
 #[test]
@@ -162,7 +171,11 @@ fn an_edited_failed_or_cancelled_task_is_retried() {
     let mut rig = Rig::of(spec.clone());
     let build = newest_task(&rig, "Build");
     fail(&mut rig, build);
-    assert_eq!(changes(rig.up(spec.clone())), [""; 0], "the same text");
+    assert_eq!(
+        changes(rig.up(spec.clone())),
+        [""; 0],
+        "the text is unchanged"
+    );
 
     let better = edited(spec, "Build");
     assert_eq!(changes(rig.up(better.clone())), ["Build {retried:T-1}"]);
@@ -174,7 +187,7 @@ fn an_edited_failed_or_cancelled_task_is_retried() {
     assert_eq!(
         changes(rig.up(better.clone())),
         [""; 0],
-        "it was cancelled by hand"
+        "the user cancelled the task"
     );
     assert_eq!(
         changes(rig.up(edited(better, "Build"))),
@@ -198,7 +211,7 @@ fn a_removed_task_is_cancelled_only_if_pending() {
     assert_eq!(
         changes(rig.up(spec)),
         ["Test added"],
-        "named again, it is a new task"
+        "an entry that returns is not a new task"
     );
     assert_ne!(newest_task(&rig, "Test"), test);
 }
@@ -219,7 +232,7 @@ fn a_removed_task_notifies_the_creators_of_waiting_tasks() {
     let removed = rig.up(without(without(spec, "Ship"), "Test"));
     let notices = removed.notices();
     let [(to, text)] = &notices[..] else {
-        panic!("one notice: {notices:?}");
+        panic!("not exactly one notice: {notices:?}");
     };
     assert!(text.contains("T-3 blocks T-4"), "{text}");
     assert!(to.contains(&Party::Member(name("ada"))), "{to:?}");
@@ -332,7 +345,7 @@ fn a_member_missing_in_the_file_is_removed() {
     rig.dies("ada");
     rig.dies("bob");
     assert_eq!(rig.team.members().count(), 1);
-    assert!(rig.is_pending(task), "{owner} gave it back");
+    assert!(rig.is_pending(task), "{owner} gave the task back");
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl Calls {
             let (caller, now) = (&call.key.caller, record.tick);
             assert!(
                 self.kept_answer(&call.key, now).is_none(),
-                "the same call takes effect once"
+                "the same call takes effect twice"
             );
             if !self.is_fresh(caller, now) {
                 let old = self.kept.extract_if(.., |(other, _), _| other == caller);
@@ -188,21 +188,21 @@ impl World {
             assert_eq!(
                 outcome,
                 Some(expected),
-                "a repeated call gets its first answer: {made:?}"
+                "a repeated call gets another answer: {made:?}"
             );
             assert!(
                 transition.records.is_empty() && transition.effects.len() == 1,
-                "a repeated call does nothing: {transition:?}"
+                "a repeated call has records or more effects: {transition:?}"
             );
         } else if let Some(Err(refused)) = &outcome
             && !matches!(refused, Refused::CompletionRefused { .. })
         {
             assert!(
                 transition.records.is_empty() && self.team == before,
-                "a refusal changes nothing: {made:?} {refused}"
+                "a refusal changes the team: {made:?} {refused}"
             );
         } else if !is_known && self.must_be_refused(&made, &before) {
-            panic!("must be refused: {made:?} {outcome:?}");
+            panic!("the call is not refused: {made:?} {outcome:?}");
         }
         if let (false, Some(Ok(_)), Call::Up(spec)) = (is_known, &outcome, &made.call) {
             self.check_up_again(spec);
@@ -249,13 +249,13 @@ impl World {
             transition.records
         );
         let Some(Ok(Answer::Up { changes })) = reply_in(&transition) else {
-            panic!("a second up is answered: {transition:?}");
+            panic!("a second up is refused or not answered: {transition:?}");
         };
         let is_left_in_progress =
             |it: &agent_team_core::Change| it.change == agent_team_core::ChangeKind::LeftInProgress;
         assert!(
             changes.iter().all(is_left_in_progress),
-            "a second up finds nothing to do: {changes:?}"
+            "a second up changes more: {changes:?}"
         );
     }
 
@@ -298,7 +298,11 @@ impl World {
             let claim = Call::ClaimTask { task: Some(task) };
             wins += usize::from(matches!(self.make(by, None, claim), Some(Ok(_))));
         }
-        assert_eq!(wins, usize::from(is_ready), "claims of {task} that won");
+        assert_eq!(
+            wins,
+            usize::from(is_ready),
+            "the number of claims of {task} that won"
+        );
     }
 }
 

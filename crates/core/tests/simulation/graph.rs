@@ -1,5 +1,6 @@
-//! Random edits of dependencies, compared with a graph of plain numbers: an edit is refused exactly when it creates a
-//! cycle or names an unknown task, and a task is ready exactly when it has no open dependency.
+//! Random edits of dependencies, compared with a graph of plain numbers. An edit must be refused if and only if it
+//! changes a completed task, creates a cycle, or names an unknown task. The user must be able to claim a task if and
+//! only if the task is neither completed nor cancelled and all its dependencies are completed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -153,17 +154,17 @@ fn complete(team: &mut Team, graph: &mut Graph, task: u64) {
             result: "".into(),
             hook: CompletionHook::NotRun,
         };
-        call(team, complete).expect("its owner completes it");
+        call(team, complete).expect("the owner completes the task");
         graph.open_tasks.remove(&task);
     }
 }
 
 proptest! {
-    // An edit is cheap, and rare cases need many of them.
+    // Edits are cheap, and only many edits reach the rare cases: run eight times the usual number of cases.
     #![proptest_config(crate::config(8))]
 
     #[test]
-    fn the_task_graph_is_acyclic_and_ready_tasks_are_indexed(edits in vec(edit(), 0..120)) {
+    fn edits_keep_the_graph_acyclic_and_blocked_tasks_exact(edits in vec(edit(), 0..120)) {
         let (mut team, mut graph) = (Team::default(), Graph::default());
         for edit in edits {
             match edit {

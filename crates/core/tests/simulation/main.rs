@@ -57,7 +57,7 @@ fn check(schedule: &Schedule) {
     world.calm_down();
     assert!(
         world.team.is_down() && world.workers.is_empty(),
-        "no process is left after down"
+        "the team is not down, or a process is left"
     );
 }
 

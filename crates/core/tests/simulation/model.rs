@@ -17,7 +17,7 @@ pub(crate) struct Model {
     pub(crate) completed: BTreeSet<TaskId>,
     /// The highest task number.
     pub(crate) tasks: u64,
-    given: BTreeSet<TaskId>,
+    added: BTreeSet<TaskId>,
     generations: BTreeMap<TaskId, u64>,
     /// Tasks that a member has started since their last retry or change.
     started: BTreeSet<TaskId>,
@@ -37,7 +37,7 @@ pub(crate) struct Mail {
 /// Facts about the input that led to a record.
 pub(crate) struct Facts<'a> {
     /// Members with a process that may still run.
-    pub(crate) trees: &'a BTreeSet<MemberName>,
+    pub(crate) may_run: &'a BTreeSet<MemberName>,
     /// The task that the call claims by its id, fails or releases.
     pub(crate) named: Option<TaskId>,
     /// The input is a call and not a report.
@@ -54,7 +54,7 @@ impl Model {
     pub(crate) fn apply(&mut self, record: &Record, before: &Team, facts: &mut Facts<'_>) {
         match &record.event {
             Event::TaskAdded { task, .. } => {
-                assert!(self.given.insert(*task), "{task} was added before");
+                assert!(self.added.insert(*task), "{task} was added before");
                 self.tasks = self.tasks.max(task.0);
             }
             Event::TaskClaimed {
@@ -79,10 +79,11 @@ impl Model {
             }
             Event::TaskReleased { task, .. } | Event::TaskFailed { task, .. } => {
                 let owner = self.owners.remove(task).expect("only a claim is given up");
-                let may_work = matches!(&owner, Party::Member(name) if facts.trees.contains(name));
+                let may_work =
+                    matches!(&owner, Party::Member(name) if facts.may_run.contains(name));
                 assert!(
                     facts.named == Some(*task) || !may_work,
-                    "{owner} may still work on {task}"
+                    "{task} is given up while {owner} may still work on it"
                 );
             }
             Event::TaskCancelled { task } => drop(self.owners.remove(task)),
@@ -122,7 +123,7 @@ impl Model {
             Event::Booted { .. } => self.restarts.clear(),
             Event::LaunchStarted { member, .. } => {
                 assert!(
-                    !facts.trees.contains(member),
+                    !facts.may_run.contains(member),
                     "{member} starts while its old processes live"
                 );
                 let allowed = self.restarts.get(member).and_then(|at| at.last()).copied();
@@ -135,7 +136,7 @@ impl Model {
                 let limit = before.spec().starting as usize;
                 assert!(
                     !is_foreign || recount::starting(before) < limit,
-                    "{member} has to wait for others to start"
+                    "{member} starts while too many others are starting"
                 );
                 facts.launched.insert(member.clone());
             }
@@ -154,7 +155,7 @@ impl Model {
             }
             Event::LaunchEnded { member, next, .. } => {
                 assert!(
-                    !facts.trees.contains(member),
+                    !facts.may_run.contains(member),
                     "{member} ends while its processes live"
                 );
                 let life = &before.member(member).expect("a member").life;
@@ -178,7 +179,7 @@ impl Model {
         assert_eq!(
             generation,
             last + 1,
-            "each claim of {task} has the next generation"
+            "a claim of {task} does not have the next generation"
         );
         let previous = self.owners.insert(task, owner.clone());
         if let Party::Member(name) = owner
@@ -187,7 +188,7 @@ impl Model {
             assert_eq!(
                 previous.as_ref(),
                 Some(owner),
-                "a launch takes over the claims of its predecessor"
+                "a launch takes over {task}, which {name} did not own"
             );
             return;
         }
@@ -212,7 +213,7 @@ impl Model {
                 assert_eq!(
                     recount::best_for(before, member),
                     Some(task),
-                    "{name} claims its best task"
+                    "{name} claims a task that is not its best"
                 );
             }
         }
@@ -222,7 +223,7 @@ impl Model {
         self.messages += 1;
         assert_eq!(
             message.0, self.messages,
-            "messages are numbered without a gap"
+            "a message does not have the next number"
         );
         for party in to {
             if let Party::Member(name) = party {
@@ -241,7 +242,7 @@ impl Model {
                 let recent = restarts.iter().filter(|at| now < **at + 60_000).count();
                 return assert_eq!(
                     recent, 5,
-                    "{member} is held at the sixth death within a minute"
+                    "{member} is held, but not at the sixth death within a minute"
                 );
             }
             Next::Stop => panic!("{member} died, which must not stop it"),

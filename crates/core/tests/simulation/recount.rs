@@ -106,12 +106,12 @@ fn check_board(team: &Team, model: &Model) {
             .map(|task| task.id);
         assert!(
             board.claims(party).map(|task| task.id).eq(owned),
-            "the claims of {party}"
+            "the claims of {party} are not the tasks that it owns"
         );
     }
     assert!(
         model.owners.values().all(|owner| parties.contains(owner)),
-        "every owner is a member or the user"
+        "an owner is neither a member nor the user"
     );
 }
 
@@ -201,13 +201,16 @@ fn check_inbox(member: &Member, model: &Model) {
             .filter(|it| it.lane == lane)
             .map(|it| it.id)
             .collect();
-        assert_eq!(offered, expected, "lane {lane} of {name} keeps its order");
+        assert_eq!(
+            offered, expected,
+            "lane {lane} of {name} is offered in another order"
+        );
     }
     if let Some(first) = expected.iter().min_by_key(|mail| mail.lane) {
         assert_eq!(
             offered.first(),
             Some(&first.id),
-            "the most urgent lane is offered first"
+            "the first offered message is not of the most urgent lane"
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Simulated workers: they connect, work, read messages, report their exit and die, sometimes incorrectly.
 
 use agent_team_core::effect::Scan;
-use agent_team_core::input::{Call, ClaimRef, Input, Origin, StartFault};
+use agent_team_core::input::{Call, ClaimRef, Input, Origin, ProcessExit, StartFault};
 use agent_team_core::mail::InboxCursor;
 use agent_team_core::member::Life;
 use agent_team_core::time::TokenHash;
@@ -68,7 +68,7 @@ impl World {
         assert_eq!(
             *hash,
             TokenHash::of(token),
-            "the journal has the hash of the token"
+            "the journal has the hash of another token"
         );
         if how.is_multiple_of(16) {
             let fault = if how.is_multiple_of(64) {
@@ -98,15 +98,16 @@ impl World {
         };
         assert!(
             process.is_none_or(|process| process == worker.process),
-            "the right process is killed"
+            "another process is killed"
         );
         assert!(
             scan == Scan::Everything || !worker.has_worked,
-            "a worker that held a task may have left children behind"
+            "a worker that held a task is killed without a scan for its children"
         );
         if std::mem::take(&mut worker.is_alive) {
             self.report(Input::Exited {
                 launch: launch.clone(),
+                exit: ProcessExit::Unknown,
             });
         }
     }
@@ -150,7 +151,7 @@ impl World {
         }
     }
 
-    /// Kills the worker of one member `deaths` times. Between two deaths nothing else goes wrong.
+    /// Kills the worker of one member `deaths` times. No other fault occurs between two deaths.
     pub(crate) fn die_again(&mut self, which: u8, deaths: u8, every_ms: u64) {
         let names: Vec<MemberName> = self.team.members().map(|it| it.spec.name.clone()).collect();
         let Some(name) = pick(&names, which) else {
@@ -180,6 +181,7 @@ impl World {
         {
             self.report(Input::Exited {
                 launch: launch.clone(),
+                exit: ProcessExit::Unknown,
             });
         }
     }
@@ -193,7 +195,7 @@ impl World {
             process,
         });
         let owned = self.owned(&member).filter(|_| self.is_trusted(launch));
-        let worker = self.workers.get_mut(launch).expect("it is there");
+        let worker = self.workers.get_mut(launch).expect("the worker exists");
         worker.has_hello = true;
         worker.has_worked |= owned.is_some();
         worker.task = owned;
@@ -231,14 +233,14 @@ impl World {
         while let Some((message, _)) = worker.cursor.next(&inbox) {
             assert!(
                 !worker.offered.contains(&message),
-                "{message} is offered once over a connection"
+                "{message} is offered twice over a connection"
             );
             worker.offered.push(message);
         }
     }
 
     pub(crate) fn read(&mut self, launch: &LaunchId) {
-        let worker = self.workers.get_mut(launch).expect("it is there");
+        let worker = self.workers.get_mut(launch).expect("the worker exists");
         let messages = std::mem::take(&mut worker.offered);
         self.call_as(launch, Call::Read { messages });
     }
@@ -298,7 +300,8 @@ impl World {
                 assert!(!is_alive, "{launch} has ended but its worker lives");
                 self.workers.remove(&launch);
             } else if !is_alive {
-                self.report(Input::Exited { launch });
+                let exit = ProcessExit::Unknown;
+                self.report(Input::Exited { launch, exit });
             } else if has_hello {
                 self.hello(&launch);
             }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use agent_team_core::effect::Effect;
-use agent_team_core::input::{Input, StartFault};
+use agent_team_core::input::{Input, ProcessExit, StartFault};
 use agent_team_core::member::Life;
 use agent_team_core::{Event, InputContext, Record, Team, Tick, Transition};
 use agent_team_protocol::id::{LaunchId, MemberName, Party, TaskId};
@@ -94,7 +94,7 @@ impl World {
             assert_eq!(
                 replayed(&self.team.snapshot()),
                 self.team,
-                "a snapshot gives the same team"
+                "a snapshot gives another team"
             );
         }
         self.journal.extend(transition.records.iter().cloned());
@@ -103,7 +103,7 @@ impl World {
         transition
     }
 
-    /// Checks that the records alone rebuild the same team, also after a round trip through text.
+    /// Checks that the records alone rebuild the same team, even after a round trip through text.
     fn replay(
         &mut self,
         mut before: Team,
@@ -111,14 +111,14 @@ impl World {
         named: Option<TaskId>,
         is_called: bool,
     ) {
-        let trees = self
+        let may_run = self
             .workers
             .values()
             .filter(|worker| worker.may_have_processes())
             .map(|worker| worker.member.clone())
             .collect();
         let mut facts = Facts {
-            trees: &trees,
+            may_run: &may_run,
             named,
             is_called,
             launched: BTreeSet::new(),
@@ -134,7 +134,7 @@ impl World {
         }
         assert_eq!(
             before, self.team,
-            "a replay of the records gives the same team"
+            "a replay of the records gives another team"
         );
     }
 
@@ -160,7 +160,7 @@ impl World {
         let transition = self.advance(Input::DeadlineReached);
         assert!(
             transition.effects.is_empty() && self.team == before,
-            "nothing was due"
+            "an early deadline input changes the team or has effects"
         );
     }
 
@@ -173,7 +173,7 @@ impl World {
         self.advance(Input::DeadlineReached);
         assert!(
             self.team.next_deadline().is_none_or(|next| next > self.now),
-            "a deadline that was met is gone"
+            "a deadline that was met is still next"
         );
         true
     }
@@ -184,7 +184,10 @@ impl World {
         };
         let launch = launch.clone();
         let input = match what % 7 {
-            0 => Input::Exited { launch },
+            0 => Input::Exited {
+                launch,
+                exit: ProcessExit::Signal(9),
+            },
             1 => Input::TreeGone { launch },
             2 => Input::Unresponsive { launch },
             3 => Input::NotStarted {
@@ -208,7 +211,7 @@ impl World {
         let transition = self.advance(input);
         assert!(
             transition.effects.is_empty() && transition.records.is_empty() && self.team == before,
-            "a late report changes nothing"
+            "a late report changes the team"
         );
     }
 
@@ -234,20 +237,20 @@ impl World {
             |effect: &Effect| matches!(effect, Effect::ClosePane { .. } | Effect::Deliver { .. });
         assert!(
             transition.effects.iter().all(harmless),
-            "nothing is done to processes of another boot: {:?}",
+            "something is done to processes of another boot: {:?}",
             transition.effects
         );
         let at_rest = |life: &Life| matches!(life, Life::Stopped | Life::Held { .. });
         assert!(
             self.team.members().all(|member| at_rest(&member.life)),
-            "nothing runs after a reboot"
+            "a member runs after a reboot"
         );
         assert!(
             self.model
                 .owners
                 .values()
                 .all(|owner| *owner == Party::User),
-            "no member has a claim"
+            "a member has a claim after a reboot"
         );
     }
 
@@ -264,7 +267,10 @@ impl World {
         for record in &self.journal[*length..] {
             team.apply(record);
         }
-        assert_eq!(team, self.team, "snapshot and tail give the same team");
+        assert_eq!(
+            team, self.team,
+            "the snapshot and the later records give another team"
+        );
         self.team = team;
     }
 
@@ -291,7 +297,7 @@ impl World {
                         worker.unwrap_or_else(|| panic!("{name} is ready without a worker"));
                     assert!(
                         worker.is_alive && worker.unread(&self.team) == 0,
-                        "{name} has read everything"
+                        "the worker of {name} is dead or has unread messages"
                     );
                 }
                 Life::Held { .. } | Life::Stopped => {}
@@ -311,7 +317,7 @@ impl World {
         assert_eq!(
             self.workers.len(),
             ready,
-            "only ready members have processes"
+            "the processes are not those of the ready members"
         );
         assert!(
             self.model
@@ -325,12 +331,12 @@ impl World {
         assert_eq!(
             replayed(&self.journal),
             self.team,
-            "the whole journal gives the same team"
+            "the whole journal gives another team"
         );
         assert_eq!(
             replayed(&self.team.snapshot()),
             self.team,
-            "a snapshot gives the same team"
+            "a snapshot gives another team"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The server-sent events of a session: each is a NexAU response with an envelope, and the last one reports that the
+//! The server-sent events of a session: each is a NexAU response with an envelope, and the last event reports that the
 //! run is complete or has failed. Only events of NexAU's vocabulary are sent, with NexAU's names of fields.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
-use super::session::{LEADER, Session, agent_id, lead};
+use super::session::{LEADER, NexauSession, agent_id, lead};
 use crate::Service;
 use crate::follow::Follower;
 use crate::problem::Problem;
@@ -28,7 +28,7 @@ use crate::sse::{self, COMMENT, KEEP_ALIVE};
 /// How a run ends for its client.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// With the answer of the lead.
+    /// The run was answered; contains the answer of the lead.
     Answered(String),
     Cancelled,
     Failed(String),
@@ -37,9 +37,9 @@ pub(super) enum Outcome {
 /// When the frames end.
 #[derive(Debug)]
 enum Until {
-    /// At the end of this run.
+    /// The frames end with this run.
     Run(RunId),
-    /// After the stored events up to this revision: no run is under way.
+    /// The frames end after the stored events up to this revision: no run is under way.
     Revision(Revision),
     Ended,
 }
@@ -56,7 +56,7 @@ pub(super) struct Frames {
     after: Revision,
     /// The number of frames of stored events that the client already has.
     skip: u64,
-    /// For each member except the lead that has worked: its newest envelope. Clients show the member as active until
+    /// The newest envelope of each member, except the lead, that has worked. Clients show the member as active until
     /// its run ends.
     active: BTreeMap<String, Value>,
     _permit: OwnedSemaphorePermit,
@@ -80,13 +80,13 @@ impl Frames {
     pub(super) async fn of_goal(
         service: &Service,
         permit: OwnedSemaphorePermit,
-        session: &Session,
+        session: &NexauSession,
         team: TeamView,
         text: String,
         memory: BTreeMap<String, Box<RawValue>>,
         key: String,
     ) -> Result<Self, Problem> {
-        // Before the run starts, so that none of its output is missed.
+        // Subscribe before the run starts, so that the stream misses no output of the run.
         let envelopes = Envelopes::from_views(&team, &session.board(service).await?)
             .in_run(session.run_under_way(service).await?);
         let after = team.revision;
@@ -130,7 +130,7 @@ impl Frames {
     pub(super) async fn of_session(
         service: &Service,
         permit: OwnedSemaphorePermit,
-        session: &Session,
+        session: &NexauSession,
         team: TeamView,
         resume: Option<Revision>,
         skip: u64,
@@ -143,7 +143,8 @@ impl Frames {
             );
             return Err(Refusal::new(ErrorCode::WrongState, text).into());
         }
-        // The roles and the run of an event follow from earlier events, so the subscription starts with the first.
+        // The roles and the run of an event follow from earlier events, so the subscription starts with the first
+        // event.
         let (first, envelopes) = (Revision(0), Envelopes::new(team.team.clone()));
         let mut frames = Self::open(service, permit, session, &team, first, envelopes).await?;
         frames.after = after;
@@ -169,7 +170,7 @@ impl Frames {
     async fn open(
         service: &Service,
         permit: OwnedSemaphorePermit,
-        session: &Session,
+        session: &NexauSession,
         team: &TeamView,
         after: Revision,
         envelopes: Envelopes,
@@ -288,7 +289,7 @@ impl Frames {
         self.until = Until::Ended;
     }
 
-    /// The last frame, after the ends of the members' runs: the team goes down when its goal ends.
+    /// The `RUN_FINISHED` of each active member, because the team goes down when its goal ends; then the last frame.
     fn end(&self) -> Bytes {
         let ends = self.active.values().map(|newest| {
             let mut envelope = newest.clone();
@@ -307,7 +308,7 @@ impl Frames {
     }
 }
 
-/// Whether a member other than the lead has sent this envelope while it worked.
+/// Whether the envelope is an event of a member other than the lead, and not a message.
 fn is_work(envelope: &Value) -> bool {
     let role = envelope["role_name"].as_str();
     role.is_some_and(|role| role != LEADER && role != "user")

@@ -26,10 +26,10 @@ pub(super) const LEADER: &str = "leader";
 /// Maximum length of a user id and of a session id, in bytes.
 const ID_MAX: usize = 256;
 
-/// Teams of sessions that are up at once.
+/// Maximum number of session teams that are up.
 const UP_MAX: usize = 32;
 
-/// Maximum length of the part of a team's name that is the name of the service's team: 32 with the digest.
+/// Maximum length of the service team's name within the name of a session team, which has at most 32 characters.
 const NAME_MAX: usize = 15;
 
 /// Starts the teams of sessions, all from one template.
@@ -55,7 +55,7 @@ impl Sessions {
         }
     }
 
-    /// The start of the names of all session teams, which the digest follows.
+    /// The prefix of the names of all session teams. A digest follows it.
     fn prefix(&self) -> String {
         let name = self.template.spec.name.as_str();
         let end = name.len().min(NAME_MAX);
@@ -69,7 +69,7 @@ impl Sessions {
         digest.update(session);
         let name = format!("{}{}", self.prefix(), hex(&digest.finalize()[..8]));
         name.parse()
-            .expect("a prefix of a name and digits are a name")
+            .expect("a name's prefix, `-` and hexadecimal digits are a valid name")
     }
 
     fn is_session(&self, name: &TeamName) -> bool {
@@ -82,15 +82,16 @@ impl Sessions {
 
 /// A session and its team, which may not exist.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct NexauSession {
     /// The id that the client sent.
     pub(super) id: String,
     pub(super) team: TeamRef,
     name: TeamName,
 }
 
-/// The session that the fields `user_id` and `session_id` name. Faults of the fields are reported first.
-pub(super) fn of(service: &Service, fields: &mut Fields) -> Result<Session, Problem> {
+/// The session that the fields `user_id` and `session_id` name. The caller reports the faults of the fields before the
+/// error of this function.
+pub(super) fn of(service: &Service, fields: &mut Fields) -> Result<NexauSession, Problem> {
     let [user, id] = ["user_id", "session_id"].map(|name| {
         let text = fields.text(name);
         if text.len() > ID_MAX {
@@ -106,10 +107,10 @@ pub(super) fn of(service: &Service, fields: &mut Fields) -> Result<Session, Prob
     })?;
     let name = sessions.name(&user, &id);
     let team = TeamRef::Id(TeamId::new(&name, &sessions.template.spec.project));
-    Ok(Session { id, team, name })
+    Ok(NexauSession { id, team, name })
 }
 
-impl Session {
+impl NexauSession {
     /// The team, if it exists.
     pub(super) async fn find(&self, service: &Service) -> Result<Option<TeamView>, Problem> {
         known(
@@ -128,7 +129,10 @@ impl Session {
         if let Some(team) = self.find_up(service).await? {
             return Ok(team);
         }
-        let sessions = service.sessions.as_ref().expect("the session names them");
+        let sessions = service
+            .sessions
+            .as_ref()
+            .expect("a session exists only in a service with sessions");
         let _starting = sessions.starting.lock().await;
         // Another request of the session may have started the team.
         if let Some(team) = self.find_up(service).await? {

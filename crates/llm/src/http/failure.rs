@@ -88,7 +88,7 @@ const NO_CREDIT: [&str; 2] = ["credit balance is too low", "billing_error"];
 pub(super) struct Target<'a> {
     pub(super) provider: &'a str,
     pub(super) model: &'a str,
-    /// Without credentials.
+    /// The URL, without credentials.
     pub(super) url: &'a str,
     pub(super) key: Option<&'a Key>,
 }
@@ -275,7 +275,7 @@ fn message(error: &Value) -> Option<&str> {
 fn retry_delay(error: &Value) -> Option<Duration> {
     let details = error.get("details")?.as_array()?;
     let delay = details.iter().find_map(|detail| detail.get("retryDelay"))?;
-    pause::until(delay.as_str()?, Timestamp::UNIX_EPOCH)
+    pause::parse_pause(delay.as_str()?, Timestamp::UNIX_EPOCH)
 }
 
 #[cfg(test)]

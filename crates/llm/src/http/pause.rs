@@ -49,34 +49,34 @@ pub(super) fn requested(headers: &HeaderMap, now: Timestamp) -> Option<Duration>
         .and_then(|date| rfc2822::parse(date).ok())
         .map_or(now, |date| date.timestamp());
     if let Some(milliseconds) = text("retry-after-ms").and_then(|text| text.parse().ok()) {
-        return seconds(milliseconds, 1e-3);
+        return duration(milliseconds, 1e-3);
     }
-    if let Some(pause) = text("retry-after").and_then(|text| until(text, now)) {
+    if let Some(pause) = text("retry-after").and_then(|text| parse_pause(text, now)) {
         return Some(pause);
     }
     let is_exhausted = |remaining| text(remaining).is_some_and(|left| left == "0");
     LIMITS
         .into_iter()
         .filter(|(remaining, _)| is_exhausted(remaining))
-        .filter_map(|(_, reset)| until(text(reset)?, now))
+        .filter_map(|(_, reset)| parse_pause(text(reset)?, now))
         .max()
 }
 
 /// Parses a number of seconds, a time since the epoch, a duration such as `1m30.5s`, or a date, and returns the pause
 /// from `now`.
-pub(super) fn until(text: &str, now: Timestamp) -> Option<Duration> {
+pub(super) fn parse_pause(text: &str, now: Timestamp) -> Option<Duration> {
     let date = |date: Timestamp| Duration::try_from(date.duration_since(now)).unwrap_or_default();
     if let Ok(number) = text.parse::<f64>() {
         let now = Duration::try_from(now.as_duration()).ok()?;
         return if number >= EPOCH_MILLISECONDS {
-            Some(seconds(number, 1e-3)?.saturating_sub(now))
+            Some(duration(number, 1e-3)?.saturating_sub(now))
         } else if number >= EPOCH_SECONDS {
-            Some(seconds(number, 1.0)?.saturating_sub(now))
+            Some(duration(number, 1.0)?.saturating_sub(now))
         } else {
-            seconds(number, 1.0)
+            duration(number, 1.0)
         };
     }
-    span(text)
+    parse_duration(text)
         .or_else(|| text.parse().ok().map(date))
         .or_else(|| {
             let zoned = rfc2822::parse(text).ok()?;
@@ -84,7 +84,7 @@ pub(super) fn until(text: &str, now: Timestamp) -> Option<Duration> {
         })
 }
 
-fn span(mut text: &str) -> Option<Duration> {
+fn parse_duration(mut text: &str) -> Option<Duration> {
     let mut sum = Duration::ZERO;
     while !text.is_empty() {
         let digits = text.find(|c: char| c != '.' && !c.is_ascii_digit())?;
@@ -101,13 +101,13 @@ fn span(mut text: &str) -> Option<Duration> {
             "d" => 86_400.0,
             _ => return None,
         };
-        sum = sum.checked_add(seconds(number.parse().ok()?, unit)?)?;
+        sum = sum.checked_add(duration(number.parse().ok()?, unit)?)?;
         text = rest;
     }
     Some(sum)
 }
 
-fn seconds(number: f64, unit: f64) -> Option<Duration> {
+fn duration(number: f64, unit: f64) -> Option<Duration> {
     Duration::try_from_secs_f64(number * unit).ok()
 }
 

@@ -23,7 +23,7 @@ const PRINTS: &str = "it only prints";
 /// Why the built-in rule for reading allows a command.
 const READS: &str = "it only reads the project";
 
-/// What Landlock does not contain, as reasons of requests.
+/// The containment that Landlock lacks, as reasons of requests.
 const STARTS_PROGRAMS: &str = "the sandbox here cannot contain the programs that a repository configures for git; bubblewrap can";
 const CANNOT_HIDE: &str =
     "the sandbox here cannot hide the files of the rules for `Read`; bubblewrap can";
@@ -33,7 +33,7 @@ const NULL: &str = "/dev/null";
 /// In these functions, `to` is the directory that the leading `cd`s of the line lead to, relative to the call's
 /// directory.
 impl Judge<'_> {
-    /// The parts of a line, and how to execute it when all of them are allowed.
+    /// The parts of a line, and how to execute the line if all parts are allowed.
     pub(super) fn line(&self, text: &str) -> (Vec<Part>, Option<RunnableView>) {
         let line = match shell::read(text.as_bytes()) {
             Ok(line) => line,
@@ -54,7 +54,7 @@ impl Judge<'_> {
         }
         let read = |command: &Command| self.reads(command, to.as_deref(), true);
         let only_reads = only_reads(&line.pipelines[cds..], read);
-        // Whether a sandbox that contains more would make the line run without a decision.
+        // Whether the line would run without a decision in a sandbox with more containment.
         let is_reading = |command: &Command| self.is_reading(command, to.as_deref(), true);
         let would_read = !only_reads && self::only_reads(&line.pipelines[cds..], is_reading);
         let mut pipelines = line.pipelines[cds..].to_vec();
@@ -117,14 +117,15 @@ impl Judge<'_> {
         self.part(PartAction::Text(text.to_owned()), findings)
     }
 
-    /// Whether the built-in rule for reading allows the command. `read_only`: the project is read-only while it runs.
+    /// Whether the built-in rule for reading allows the command. `read_only`: whether the project is read-only while
+    /// the command runs.
     fn reads(&self, command: &Command, to: Option<&str>, read_only: bool) -> bool {
         self.is_reading(command, to, read_only)
             && self.contains_reading()
             && self.uncontained(command).is_none()
     }
 
-    /// What the sandbox of the call does not contain, although the command only reads.
+    /// The containment that the sandbox of the call lacks for a command that only reads.
     fn uncontained(&self, command: &Command) -> Option<&'static str> {
         let reading = reading(&command.argv)?;
         let runs_read_only = self.call.confined && self.call.containment >= Containment::ReadOnly;
@@ -138,14 +139,14 @@ impl Judge<'_> {
         restricted.then_some(CANNOT_HIDE)
     }
 
-    /// Whether the command only reads, in a sandbox that contains it.
+    /// Whether the command only reads, if the sandbox contains it.
     fn is_reading(&self, command: &Command, to: Option<&str>, read_only: bool) -> bool {
         let Some(reading) = reading(&command.argv) else {
             return false;
         };
         let is_inside = |path: &&str| {
             let path = join(to, path);
-            // The kernel applies `..` to the target of a link, and not to the name before it.
+            // The kernel applies `..` to the target of a link, not to the directory that contains the link.
             let goes_up = Path::new(&*path)
                 .components()
                 .any(|part| part == Component::ParentDir);
@@ -206,7 +207,7 @@ impl Judge<'_> {
         self.part(PartAction::Command(argv.clone()), findings)
     }
 
-    /// The deny or ask rule that matches a command: by the command itself, or by a file in its arguments.
+    /// The deny or ask rule that matches a command, or a file in the arguments of the command.
     fn forbids(
         &self,
         kind: RuleKind,
@@ -255,13 +256,13 @@ impl Judge<'_> {
             .flat_map(|word| paths_in(word))
             .map(|path| self.call.path_of(&join(to, path)))
             .collect();
-        let fits = |rule: &Rule| {
+        let matches = |rule: &Rule| {
             call_paths.iter().any(|call_path| {
                 rule.names_read(call_path, self.context)
-                    || (writes && rule.fits_edit(call_path, self.context, Reach::Wide))
+                    || (writes && rule.matches_edit(call_path, self.context, Reach::Wide))
             })
         };
-        self.book.find(kind, fits)
+        self.book.find(kind, matches)
     }
 
     fn redirects(&self, command: &Command, to: Option<&str>) -> Vec<Part> {

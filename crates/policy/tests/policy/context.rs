@@ -1,4 +1,4 @@
-//! Calls in a project `/p` of the user with the home directory `/h/u`, for the corpus, `judging`, `reading` and
+//! Calls in a project `/p` of a user with the home directory `/h/u`, for the corpus, `judging`, `reading` and
 //! `shell_lines`.
 
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ pub(crate) fn context() -> RuleContext {
     RuleContext {
         project: PathBuf::from("/p"),
         home: Some(PathBuf::from("/h/u")),
-        scripts: Vec::new(),
+        protected: Vec::new(),
     }
 }
 
-/// In the project, `link` is a link to `/etc` and `dotenv` to `.env`.
+/// Resolves a path of the project, in which `link` is a link to `/etc`, and `dotenv` is a link to `.env`.
 pub(crate) fn place(given: &str) -> CallPath {
     let path = CallPath::lexical(Path::new("/p"), given);
     let resolved = match path.strip_prefix("/p/link") {
@@ -31,7 +31,7 @@ pub(crate) fn place(given: &str) -> CallPath {
     }
 }
 
-/// A call in the project's directory, with its command in a sandbox.
+/// A call in the project's directory, whose command runs in a sandbox.
 pub(crate) fn call(tool: &str, arguments: Value) -> ToolCall {
     let paths = Action::of(tool, &arguments).paths();
     ToolCall {

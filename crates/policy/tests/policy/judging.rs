@@ -1,4 +1,4 @@
-//! Evaluation order, modes, digests and offers, as properties.
+//! Tests of the evaluation order, the modes, the digests and the offers.
 
 use agent_team_policy::{
     CallPath, Digest, Mode, Rule, RuleBook, RuleKind, Ruling, Source, ToolCall, canonical, offers,
@@ -14,7 +14,7 @@ fn bash(line: &str) -> ToolCall {
     call("bash", json!({ "command": line }))
 }
 
-/// From the most restrictive to the most permissive.
+/// The modes from the most restrictive to the most permissive.
 const MODES: [Mode; 6] = [
     Mode::Plan,
     Mode::DontAsk,
@@ -91,7 +91,7 @@ fn an_exact_grant_covers_one_call_and_no_denial() {
     let decide = |call: &ToolCall, mode| book.judge(call, &context(), mode);
     let decision = decide(&complex, Mode::Default);
     assert_eq!(decision.ruling, Ruling::Allow);
-    // The user decided about the text, so bash runs the text.
+    // The user has decided about the text, so bash runs the text.
     assert_eq!(decision.run, None);
     assert!(decision.to_string().contains("grant P-4"), "{decision}");
     assert_eq!(decide(&complex, Mode::DontAsk).ruling, Ruling::Allow);
@@ -375,7 +375,7 @@ proptest! {
             }
             for rule in &offer.rules {
                 prop_assert!(Rule::parse(rule, RuleKind::Allow).is_ok(), "{}", rule);
-                book.add(RuleKind::Allow, rule, Source::Grant(1)).expect("it was parsed");
+                book.add(RuleKind::Allow, rule, Source::Grant(1)).expect("the rule was parsed before");
             }
             let decision = book.judge(&call, &context(), Mode::Default);
             prop_assert_eq!(decision.ruling, Ruling::Allow, "{} does not cover {:?}", offer.rules.join(" "), line);
@@ -397,7 +397,7 @@ proptest! {
 #[test]
 fn changes_of_trusted_scripts_need_a_decision() {
     let mut context = context();
-    context.scripts = vec![context.project.join("tools/check.sh")];
+    context.protected = vec![context.project.join("tools/check.sh")];
     let rules = [
         (RuleKind::Allow, "Edit"),
         (RuleKind::Allow, "Bash(touch:*)"),

@@ -1,4 +1,4 @@
-//! The list of protected paths: the edit tools ask about each, and SECURITY.md prints it.
+//! Tests of the list of protected paths: the edit tools ask about each path, and SECURITY.md contains the list.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn edited(path: &str) -> Ruling {
     let context = RuleContext {
         project: "/p".into(),
         home: None,
-        scripts: Vec::new(),
+        protected: Vec::new(),
     };
     let place = |given: &str| {
         let path = CallPath::lexical(Path::new("/p"), given);
@@ -69,6 +69,8 @@ fn edits_of_settings_of_agents_need_a_decision() {
         ".cursor/mcp.json",
         ".gemini/settings.json",
         ".opencode/plugin/start.js",
+        "opencode.json",
+        "sub/opencode.jsonc",
         ".qwen/settings.json",
     ] {
         assert_eq!(edited(path), Ruling::Ask, "{path}");

@@ -1,4 +1,5 @@
-//! The built-in rule for reading, and mode sandboxed: what runs without a decision in a sandbox, and what does not.
+//! Tests of the built-in rule for reading, and of mode sandboxed: commands that run without a decision in a sandbox,
+//! and commands that need one.
 
 use agent_team_policy::{Containment, Judgement, Mode, RuleKind, Ruling, ToolCall};
 use serde_json::json;
@@ -20,7 +21,7 @@ fn judged(
     book(rules).judge(&bash(line, containment), &context(), mode)
 }
 
-/// In a sandbox that protects files of the project.
+/// The ruling in a sandbox that protects files of the project.
 fn ruling(rules: &[(RuleKind, &str)], mode: Mode, line: &str) -> Ruling {
     judged(rules, mode, line, Containment::Protects).ruling
 }
@@ -79,7 +80,7 @@ fn reading_commands_run_read_only() {
 #[test]
 fn commands_that_may_do_more_than_read_are_not_allowed() {
     for line in [
-        // Programs.
+        // Commands that may start other programs, and programs that are not admitted.
         "git diff --ext-diff",
         "git diff --ext-dif",
         "git diff --textconv",
@@ -102,7 +103,7 @@ fn commands_that_may_do_more_than_read_are_not_allowed() {
         "src/cat a",
         "diff a b",
         "tree -Io zz src/main.rs",
-        // Writes.
+        // Commands that may write.
         "find . -delete",
         "find . -fprint out",
         "find . -fls out",
@@ -122,7 +123,7 @@ fn commands_that_may_do_more_than_read_are_not_allowed() {
         "sed -n 's/a/b/w out' a",
         "sed -i s/a/b/ a",
         "file -C -m x",
-        // Files outside the project, also through links and lists.
+        // Files outside the project, including those that links and lists name.
         "cat /etc/passwd",
         "cat ../x",
         "cat link/passwd",
@@ -163,7 +164,7 @@ fn commands_that_may_do_more_than_read_are_not_allowed() {
         "git diff a ../b",
         "git blame --contents /etc/passwd a",
         "git ls-files --exclude-from=/etc/passwd",
-        // Not literal, or unknown.
+        // Lines with expansions, and commands that are not in the table of readers.
         "cat $HOME/x",
         "cat *",
         "ls $(pwd)",
@@ -203,7 +204,7 @@ fn reading_needs_a_sandbox_that_hides_denied_files() {
         ruling(&denied, "grep -r x .", Containment::Protects),
         Ruling::Allow
     );
-    // A sandbox cannot hide what git has stored.
+    // A sandbox cannot hide the content that git has stored.
     for line in ["git diff", "git show HEAD", "git log -p", "git blame a"] {
         assert_eq!(
             ruling(&denied, line, Containment::Protects),
@@ -230,7 +231,7 @@ fn reading_needs_a_sandbox_that_hides_denied_files() {
 }
 
 #[test]
-fn the_reason_names_what_the_sandbox_cannot_contain() {
+fn the_reason_names_the_missing_containment() {
     let why = |rules: &[_], line, containment| {
         judged(rules, Mode::Default, line, containment).to_string()
     };
@@ -304,13 +305,13 @@ fn commands_allowed_by_built_in_rules_are_marked() {
     assert_eq!(of(&allowed, Mode::Default, "cargo test"), [false]);
     assert_eq!(of(&[], Mode::Default, "echo done"), [true]);
     assert_eq!(of(&[], Mode::Default, "ls | head -5"), [true, true]);
-    // A rule of the user names the program, so it may be one of the project.
+    // A rule of the user names the program, so the program may be in the project.
     let head = [allowed[0], (RuleKind::Allow, "Bash(head:*)")];
     assert_eq!(of(&head, Mode::Default, line), [false, false, true]);
 }
 
 #[test]
-fn mode_sandboxed_allows_what_the_sandbox_contains() {
+fn mode_sandboxed_allows_contained_commands() {
     for line in [
         "touch inside",
         "make",

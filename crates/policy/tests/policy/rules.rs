@@ -1,4 +1,4 @@
-//! Rules: valid and invalid texts, error messages, and what each rule matches.
+//! Tests of rules: valid and invalid texts, error messages, and the calls that each rule matches.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ fn context() -> RuleContext {
     RuleContext {
         project: PathBuf::from("/p"),
         home: Some(PathBuf::from("/h/u")),
-        scripts: Vec::new(),
+        protected: Vec::new(),
     }
 }
 
@@ -215,7 +215,7 @@ fn paths_use_gitignore_patterns() {
             let book = [(RuleKind::Allow, rule.as_str())];
             ruling(&book, &call, Mode::DontAsk)
         };
-        // Protected files need a decision, whatever the rules allow.
+        // Protected files need a decision, even if a rule allows the edit.
         for path in fits.iter().filter(|path| !path.contains(".git")) {
             assert_eq!(grade(path), Ruling::Allow, "{rule} and {path}");
         }
@@ -458,7 +458,7 @@ fn mcp_tools_are_allowed_singly_or_per_server() {
         ("mcp__db__*", "mcp__db__drop", Ruling::Allow),
         ("mcp__db", "mcp__db2__drop", Ruling::Ask),
         ("mcp__db", "mcp__db_x__drop", Ruling::Ask),
-        // Possibly a tool of the server `db_`.
+        // The tool may belong to the server `db_`.
         ("mcp__db", "mcp__db___drop", Ruling::Ask),
         ("Bash", "mcp__db__drop", Ruling::Ask),
     ] {

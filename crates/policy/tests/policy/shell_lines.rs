@@ -88,7 +88,7 @@ fn check(expected: Ruling, lines: &[&str]) {
 fn allowed_lines_run_as_the_judged_words() {
     let run = judged("cd src && cargo 'test' \"a b\" 2>&1 | cat", Mode::Default)
         .run
-        .expect("it is allowed");
+        .expect("the line is allowed");
     assert_eq!(run.directory, Path::new("/p/src"));
     let argvs: Vec<_> = run
         .pipelines
@@ -108,7 +108,8 @@ fn decisions_name_rule_and_source() {
          allow  cd src: it stays in the project\n  \
          allow  cargo test: allowed by Bash(cargo test:*) (the team file)\n  \
          deny   curl x: denied by Bash(curl:*) (the team file)\n  \
-         ask    sh: no rule can allow it: it has a pipe into a program that runs its input\n  \
+         ask    sh: no rule can allow it, because it has a pipe into a program that runs its input; \
+         the user can allow exactly this call\n  \
          ask    write src/log: no rule allows it"
     );
     let complex = judged("echo $X", Mode::Default);

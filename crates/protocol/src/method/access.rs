@@ -16,7 +16,7 @@ pub enum Access {
     /// Members, including the lead.
     Member,
     Everyone,
-    /// The supervisor calls it; a member answers it.
+    /// The supervisor calls the method; a member answers.
     Supervisor,
 }
 

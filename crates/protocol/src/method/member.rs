@@ -22,8 +22,8 @@ pub struct Spawn {
     /// `None`: the role's.
     #[serde(default)]
     pub engine: Option<Engine>,
-    /// The word of a known external agent, such as `claude`, instead of the role's engine. Only for the user: its program
-    /// runs without the sandbox.
+    /// The word of a known external agent, such as `claude`, instead of the role's engine. Only the user may set this:
+    /// the agent's program runs without the sandbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub external: Option<String>,
     #[serde(default)]
@@ -34,7 +34,7 @@ pub struct Spawn {
     /// `None`: the role's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<Effort>,
-    /// Appended to the role's prompt.
+    /// The text to append to the role's prompt.
     #[serde(default)]
     pub prompt: Option<String>,
     /// The member's tools. If the role limits its tools, only tools of the role count.
@@ -77,7 +77,7 @@ pub struct OneMember {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunLine {
     pub member: MemberName,
-    /// For `/bin/sh -c`.
+    /// The shell line, for `/bin/sh -c`.
     pub line: String,
 }
 
@@ -85,7 +85,7 @@ pub struct RunLine {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Stop {
     pub member: MemberName,
-    /// Stop the member even if it objects. Only for the user.
+    /// Stop the member even if it objects. Only the user may set this.
     #[serde(default)]
     pub force: bool,
 }
@@ -94,7 +94,7 @@ pub struct Stop {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RemoveMember {
     pub member: MemberName,
-    /// Stop the member even if it objects. Only for the user.
+    /// Stop the member even if it objects. Only the user may set this.
     #[serde(default)]
     pub force: bool,
 }
@@ -151,7 +151,7 @@ pub struct CommandsAnswer {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct CallPrompt {
     pub member: MemberName,
-    /// A name of `member/commands`.
+    /// The name of a prompt, as `member/commands` lists it.
     pub name: String,
     /// The arguments in their order; the last one takes all remaining words.
     pub words: Vec<String>,
@@ -162,6 +162,6 @@ pub struct CallPrompt {
 pub struct Exit {
     pub code: i32,
     pub reason: String,
-    /// Restarting cannot help, for example with a wrong directory or a missing key: hold the member immediately.
+    /// Hold the member immediately: a restart cannot help, for example if the directory is wrong or a key is missing.
     pub hold: bool,
 }

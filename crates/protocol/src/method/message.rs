@@ -38,9 +38,21 @@ pub struct SendAnswer {
     /// The recipients whose pane shows the message to the user, and whose program does not receive it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only_shown: Vec<Party>,
+    /// The agents that were in a turn when the message arrived. The message joins the turn, or interrupts the turn if
+    /// the message is urgent. The message wakes all other agents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_turn: Vec<Party>,
 }
 
 impl SendAnswer {
+    /// A predicate with the recipients whose turn the message joins or, if it is urgent, interrupts. `None` without such
+    /// recipients.
+    pub fn joins_turn(&self, urgent: bool) -> Option<String> {
+        let names: Vec<_> = self.in_turn.iter().map(Party::to_string).collect();
+        let what = if urgent { "interrupts" } else { "joins" };
+        (!names.is_empty()).then(|| format!("{what} the turn of {}", names.join(", ")))
+    }
+
     /// A sentence about the recipients whose program does not receive the message. `None` without such recipients.
     pub fn shown_not_delivered(&self) -> Option<String> {
         let names: Vec<_> = self.only_shown.iter().map(Party::to_string).collect();

@@ -26,7 +26,7 @@ pub struct StartRun {
     /// How much the models of all members think until the run ends. `None`: as configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<Effort>,
-    /// Images and PDFs that the goal names may be outside the project: the user typed it on this machine.
+    /// Images and PDFs that the goal names may be outside the project: the user typed the goal on this machine.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub attach_outside: bool,
 }

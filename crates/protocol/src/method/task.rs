@@ -19,7 +19,7 @@ pub struct OneTask {
     pub task: TaskId,
 }
 
-/// Fields left out stay as they are.
+/// Changes of a task. Omitted fields stay as they are.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskChanges {
@@ -31,7 +31,7 @@ pub struct TaskChanges {
     pub priority: Option<i32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<Vec<String>>,
-    /// Ids or keys; the complete list.
+    /// The complete list of the tasks on which this task depends, by id or key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -108,7 +108,7 @@ pub struct EndTask {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TaskAnswer {
     pub task: TaskId,
-    /// The generation of the current claim, or of the last one.
+    /// The generation of the current claim, or of the last claim.
     pub generation: Generation,
     /// Other tasks in progress that declare overlapping files.
     #[serde(default)]

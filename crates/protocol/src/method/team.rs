@@ -21,7 +21,7 @@ pub struct Up {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub named: BTreeSet<String>,
     /// Variables only for the programs that the members' tools and tasks run: models and the supervisor's hooks do not
-    /// receive them. Values of at least [`SECRET_MIN`] bytes are hidden in all output.
+    /// receive them. Each value has at least [`SECRET_MIN`] bytes, and is hidden in all output.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
     pub terminal: CallerTerminal,

@@ -38,8 +38,8 @@ pub struct TurnEnd {
     /// received a report from the member in this turn.
     #[serde(default)]
     pub report: String,
-    /// Why the turn could not continue, in one line, if the model did not end it: its model failed, its limit of steps
-    /// is reached, or it repeats itself.
+    /// Why the turn could not continue, in one line: the member's model failed, the limit of steps is reached, or the
+    /// model repeats itself. `None`: the model ended the turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }

@@ -42,9 +42,9 @@ pub struct OwnTerminal {
 pub enum SideChannelKind {
     /// By the hooks of Claude Code.
     ClaudeHooks,
-    /// By the app-server of Codex, to which its terminal interface is a second client.
+    /// By the app-server of Codex. The terminal interface of Codex is a second client of this server.
     CodexAppServer,
-    /// By the HTTP server of OpenCode, to which its terminal interface is a second client.
+    /// By the HTTP server of OpenCode. The terminal interface of OpenCode is a second client of this server.
     #[serde(rename = "opencode_server")]
     OpenCodeServer,
     /// By the hooks of Qwen Code, and the two files of its dual output.

@@ -15,7 +15,7 @@ const SMALL_DISK: &str = r#"exec unshare --user --map-root-user --mount sh -c '
 /// Files are limited to 1 MiB here; writes beyond that fail as on a broken disk.
 const SMALL_FILES: &str = r#"trap '' XFSZ; ulimit -f 2048 && exec "$@""#;
 
-/// In the child process that `script` starts: the team. `None` in the parent, which only waits for the child.
+/// The team, in the child process that `script` starts. `None` in the parent, which only waits for the child.
 fn team_in_child(test: &str, script: &str) -> Option<Team> {
     if let Some(dir) = in_child() {
         return Some(Team::at(dir));
@@ -24,7 +24,7 @@ fn team_in_child(test: &str, script: &str) -> Option<Team> {
     let ran = run_in_child(test, script, dir.path());
     assert!(
         ran || script == SMALL_DISK,
-        "the child fails to start only if mounting is not permitted"
+        "the child did not start, and its script mounts nothing"
     );
     None
 }
@@ -162,7 +162,7 @@ fn the_reserve_is_released_for_opening() {
         return;
     };
     commit(&mut team.open().writer, batch(1, records(1..=2))).unwrap();
-    // As after a reboot: SQLite must create this file again, which needs space.
+    // Simulate a reboot: SQLite must then create this file again, which needs space.
     fs::remove_file(team.path("team.db-shm")).unwrap();
     fill(&team);
     assert_eq!(team.open().restored.state, records(1..=2));

@@ -151,7 +151,7 @@ fn a_foreign_lock_refuses_batches_temporarily() {
     assert!(!refused.is_final());
     assert!(
         began.elapsed() < Duration::from_secs(1),
-        "the calls of clients wait for the commit, so it must not wait long"
+        "the commit waits too long: the calls of clients wait for it"
     );
     other_program.execute_batch("ROLLBACK").unwrap();
     commit(&mut opened.writer, batch(1, records(1..=1))).unwrap();

@@ -61,7 +61,7 @@ fn a_removed_log_is_reported_until_accepted() {
     assert_eq!(
         owner,
         Some(identity("payments")),
-        "the identity is readable without the log"
+        "the identity is not readable without the log"
     );
     assert_lost(&copy, 0, 50);
     // With an empty lock file, opening accepts the loss.

@@ -26,8 +26,8 @@ pub(super) struct FollowUp {
     pub(super) work: Vec<PostCommit>,
     /// The number of events in the batch.
     pub(super) records: usize,
-    /// Whether the batch contains an event that may change member views or pane borders. Every event counts, except a
-    /// message that is neither from nor to the user, and a member's reading of messages.
+    /// Whether the batch contains an event that may change member views or pane borders. Two events do not count: a
+    /// message that is neither from nor to the user, and the record that a member has read messages.
     pub(super) visible: bool,
 }
 
@@ -70,17 +70,19 @@ impl NextBatch {
         self.follow_up.work.push(work);
     }
 
-    /// The batch must be stored even on a full disk: the store may use its reserve file for it.
+    /// Marks the batch as urgent. It must then be stored even on a full disk, and the store may use its reserve file
+    /// for it.
     pub(super) fn set_urgent(&mut self) {
         self.urgent = true;
     }
 
-    /// A batch without events needs no commit.
+    /// Whether the batch contains no event. Such a batch needs no commit.
     pub(super) fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// `revision` is the team's revision after the events of this batch.
+    /// Converts this into the batch for the store and its follow-up work. `revision` is the team's revision after the
+    /// events of this batch.
     pub(super) fn seal(
         mut self,
         revision: Revision,
@@ -110,9 +112,9 @@ impl NextBatch {
 }
 
 impl FollowUp {
-    /// Effects come before replies: a caller that has its answer may rely on the effect, for example that a killed
-    /// member's processes are being ended. If the supervisor dies in between, the caller repeats the call with the
-    /// same key and gets the stored answer.
+    /// The work in the order in which it is done. Effects come before replies: a caller that has its answer may rely on
+    /// the effect, for example that a killed member's processes are being ended. If the supervisor dies in between, the
+    /// caller repeats the call with the same key and gets the stored answer.
     pub(super) fn in_order(self) -> impl Iterator<Item = PostCommit> {
         let is_action = |work: &mut PostCommit| matches!(work, PostCommit::Effect(effect) if !matches!(effect, Effect::Reply { .. }));
         let mut rest = self.work;
@@ -182,7 +184,7 @@ mod tests {
             effects: vec![close("bob")],
             ..Transition::default()
         });
-        assert!(batch.is_empty(), "the batch contains no event");
+        assert!(batch.is_empty(), "a batch without events is not empty");
         let shown = batch.into_follow_up().in_order();
         let shown: Vec<String> = shown
             .map(|work| match work {

@@ -1,5 +1,5 @@
-//! Calls of clients and members that change the team: passes them to the core, and converts the core's answer into
-//! the answer of the method.
+//! Passes the calls that change the team to the core, and converts the core's answers into the answers of the methods.
+//! Called by the driver.
 
 use agent_team_core::refusal::PLAN_FIRST;
 use agent_team_core::round::Strategy;
@@ -16,7 +16,7 @@ use super::batch::PostCommit;
 use super::replies::{PendingReply, ReplyShape};
 use super::request::{Change, Request, RequestKind};
 use super::views;
-use super::waiters::Until;
+use super::waiters::Condition;
 use crate::convert;
 use crate::outbox::Reply;
 
@@ -158,9 +158,10 @@ impl Driver {
         }
     }
 
-    /// Returns the stored answer of a repeated call. Needed for calls that are judged against the state, or write a
-    /// file, before the core sees them: since the first call the state may have changed (a decided request, a taken
-    /// name) or the disk may have filled up, and the repetition would be refused although the call was carried out.
+    /// Returns the stored answer of a repeated call. Needed for calls that the driver checks against the state, or for
+    /// which it writes a file, before the core sees them. Since the first call, the state may have changed (a decided
+    /// request, a taken name) or the disk may have filled up. Without the stored answer, the repetition would be
+    /// refused although the call was carried out.
     fn first_answer(&self, change: &Change, key: Option<&CallKey>) -> Option<(Answer, ReplyShape)> {
         let answered = || self.team.answered(key?).ok()?.cloned();
         match change {
@@ -290,10 +291,11 @@ impl Driver {
             (Answer::Sent { message, to }, _) => reply.ok(&SendAnswer {
                 id: message,
                 only_shown: self.views().with_program(&to),
+                in_turn: self.views().in_turn(&to),
                 to,
             }),
-            (Answer::Member { member }, _) => self.waiters.add(Until::Member(member), reply),
-            (Answer::Removed { member }, _) => self.waiters.add(Until::Removed(member), reply),
+            (Answer::Member { member }, _) => self.waiters.add(Condition::Member(member), reply),
+            (Answer::Removed { member }, _) => self.waiters.add(Condition::Removed(member), reply),
             (
                 Answer::Up { changes },
                 ReplyShape::Up {

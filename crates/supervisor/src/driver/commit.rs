@@ -14,7 +14,7 @@ use super::{Driver, InFlight, Message, Notice, Request, Storage};
 use crate::committer::Submitted;
 use crate::failpoints::Failpoint;
 
-/// Minimum number of records between two snapshots. Replaying as many takes about 20 ms.
+/// Minimum number of records between two snapshots. The replay of so many records takes about 20 ms.
 const SNAPSHOT_AFTER: u64 = 10_000;
 
 impl Driver {
@@ -37,7 +37,7 @@ impl Driver {
             }
             return;
         }
-        self.machine.pass(Failpoint::Decided);
+        self.machine.reach_failpoint(Failpoint::Decided);
         let next = std::mem::take(&mut self.next_batch);
         let (batch, follow_up) = self.seal(next);
         self.submit_batch(batch, InFlight::Batch(follow_up));
@@ -57,8 +57,8 @@ impl Driver {
         next.seal(self.team.revision(), snapshot)
     }
 
-    /// A snapshot has about as many events as the board has tasks. While the journal after the last snapshot is
-    /// shorter than that, a new snapshot would cost more than it saves at the next start.
+    /// Whether to store a snapshot now. A snapshot has about as many events as the board has tasks. While the journal
+    /// after the last snapshot is shorter than that, a new snapshot would cost more than it saves at the next start.
     fn is_snapshot_due(&self) -> bool {
         self.since_snapshot >= SNAPSHOT_AFTER.max(self.team.board().len() as u64)
     }
@@ -69,13 +69,13 @@ impl Driver {
         };
         match (result, flight) {
             (Ok(committed), InFlight::Batch(follow_up)) => {
-                self.machine.pass(Failpoint::Committed);
+                self.machine.reach_failpoint(Failpoint::Committed);
                 // The events are published before the calls are answered. Both use the queue of the connection, so a
                 // client that subscribes and calls over one connection receives the events of its call before the
                 // answer.
                 self.stored(committed, follow_up.records);
                 self.carry_out(follow_up);
-                self.machine.pass(Failpoint::Effected);
+                self.machine.reach_failpoint(Failpoint::Effected);
             }
             (Ok(_), InFlight::Probe) => {
                 tracing::info!("the disk has room again");
@@ -160,7 +160,7 @@ impl Driver {
                     Effect::Reply { to, .. } | Effect::RunCompletionHook { reply: to, .. },
                 ) => calls.push(to),
                 // It is safe to end processes although that is not recorded: `EndTree` can be repeated, and the core
-                // ends the launch again from the restored state, at the latest when no process of it is left.
+                // ends the launch again from the restored state, at the latest when no process of the launch is left.
                 PostCommit::Effect(end @ Effect::EndTree { .. }) => ends.push(end),
                 PostCommit::Effect(_) | PostCommit::DeliverMessages(_) => {}
                 PostCommit::Read { by, reply, query } => reads.push((by, reply, query)),

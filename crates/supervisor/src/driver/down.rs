@@ -51,7 +51,8 @@ impl Down {
         }
     }
 
-    /// Called when all members have ended. Returns whether the panes must be closed now: true at the first call only.
+    /// Called when all members have ended. Returns true at the first call during a `down`: the panes must be closed
+    /// now.
     pub(super) fn begin_closing(&mut self) -> bool {
         match &mut self.0 {
             Some(down) => !std::mem::replace(&mut down.closing, true),
@@ -88,7 +89,7 @@ mod tests {
         down.note_processes(&[12, 1], "ada", ReceiptOutcome::Survived);
         down.note_processes(&[1], "ada", ReceiptOutcome::Ended);
         down.add_caller(two);
-        assert!(down.begin_closing(), "the panes are closed once");
+        assert!(down.begin_closing(), "closing the panes does not begin");
         assert!(!down.begin_closing());
         down.answer();
         assert!(!down.is_pending());

@@ -1,5 +1,6 @@
-//! Carries out the effects of a decision after its events are committed. Each effect is safe to repeat: after a crash
-//! or a failed commit, the core derives the effect again from the state or from a repeated call.
+//! Carries out the effects of a decision after the decision's events are committed. Called by `commit`. Each effect is
+//! safe to repeat: after a crash or a failed commit, the core derives the effect again from the state or from a
+//! repeated call.
 
 use std::io;
 use std::path::Path;
@@ -133,7 +134,7 @@ impl Driver {
         let is_shared = |agent: &AgentSpec| agent.mcp.iter().any(|server| server.shared);
         let settings = self.settings.member(member);
         let shares = settings.is_ok_and(|settings| is_shared(&settings.agent));
-        match shares && !self.launcher.hosts() {
+        match shares && !self.launcher.is_embedded() {
             true => self.launcher.share_mcp(),
             false => Ok(()),
         }
@@ -173,7 +174,7 @@ impl Driver {
         })?;
         let mut agent = settings.agent.clone();
         // An embedding program has no MCP host.
-        agent.mcp_host = (!self.launcher.hosts()).then(|| self.directories.mcp_socket(team));
+        agent.mcp_host = (!self.launcher.is_embedded()).then(|| self.directories.mcp_socket(team));
         let file = LaunchFile {
             supervisor_lock: self.directories.supervisor_lock(),
             team: self.identity.team.clone(),
@@ -191,6 +192,11 @@ impl Driver {
             project: self.identity.project.clone(),
             agent,
             usd_limit: self.team.has_usd_limit(found),
+            relaunched: found.last_end.as_ref().map(|end| {
+                let task = self.team.task_of(member).map(|task| task.id);
+                let continues = task.map_or_else(String::new, |task| format!(", continues {task}"));
+                format!("{end}; relaunched{continues}")
+            }),
         };
         let path = self.directories.launch_file(launch.as_str());
         let bytes = serde_json::to_vec(&file).expect("a launch file has string keys");

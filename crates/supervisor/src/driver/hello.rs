@@ -112,7 +112,7 @@ impl Driver {
             member,
         });
         // If the connection has closed meanwhile, `Disconnected` reports it.
-        let _connection_gone = hello.admitted.send(name.clone());
+        let _connection_gone = hello.admission_tx.send(name.clone());
         // `watch` registers only hosted workers here: their host reports their end, because the pid is shared. A worker
         // in its own process needs no pidfd while it is connected: its exit closes the connection.
         self.watch(hello.launch.clone(), hello.process);
@@ -126,10 +126,13 @@ impl Driver {
     /// worker was not connected.
     fn repeat_stop(&mut self, name: &MemberName) {
         let member = self.team.member(name);
-        if let Some(Life::Draining { kill_at, .. }) = member.map(|member| &member.life) {
+        if let Some(Life::Draining {
+            kill_at, reason, ..
+        }) = member.map(|member| &member.life)
+        {
             let stop = StopMember {
                 grace_ms: kill_at.since(self.now()),
-                reason: "stop requested".to_owned(),
+                reason: reason.to_string(),
             };
             self.notify(name, &stop);
         }

@@ -30,7 +30,7 @@ pub(super) struct Launches {
     /// Ordered, so that effects over all launches run in a deterministic order (the simulation relies on it).
     runtimes: BTreeMap<LaunchId, LaunchRuntime>,
     /// The newest message that each member was offered, over any connection.
-    offered: BTreeMap<MemberName, MessageId>,
+    newest_offered: BTreeMap<MemberName, MessageId>,
 }
 
 /// Runtime state of one launch outside the core.
@@ -40,7 +40,7 @@ pub(super) struct LaunchRuntime {
     connection: Option<Connection>,
     start_state: StartState,
     /// The process that the launcher started, known before the worker's hello.
-    started: Option<ProcessId>,
+    started_process: Option<ProcessId>,
     /// Leaders of the sessions in which the commands of the worker's current task run.
     sessions: Vec<ProcessId>,
     placement: Option<Placement>,
@@ -111,7 +111,7 @@ pub(crate) struct Hello {
     pub(crate) protocol: u32,
     pub(crate) connection: u64,
     /// Receives the member's name once the worker is admitted.
-    pub(crate) admitted: oneshot::Sender<MemberName>,
+    pub(crate) admission_tx: oneshot::Sender<MemberName>,
     pub(crate) reply: Reply,
 }
 
@@ -124,7 +124,7 @@ impl Launches {
             .filter_map(|member| Some((member.spec.name.clone(), last(member)?)));
         Self {
             runtimes: BTreeMap::new(),
-            offered: offered.collect(),
+            newest_offered: offered.collect(),
         }
     }
 
@@ -150,7 +150,7 @@ impl Launches {
                 member: member.clone(),
                 connection: None,
                 start_state: StartState::Reported,
-                started: None,
+                started_process: None,
                 sessions: Vec::new(),
                 placement: None,
                 pane: None,
@@ -207,7 +207,7 @@ impl Launches {
         worker: StartedWorker,
     ) {
         let runtime = self.add(member, launch);
-        runtime.started = Some(worker.process);
+        runtime.started_process = Some(worker.process);
         runtime.placement = Some(worker.placement);
         runtime.pane = worker.pane;
     }
@@ -226,7 +226,7 @@ impl Launches {
             outbox,
             cursor: InboxCursor::default(),
             process,
-            offered_before: self.offered.get(member).copied(),
+            offered_before: self.newest_offered.get(member).copied(),
         };
         let runtime = self.add(member, launch);
         runtime.liveness = Liveness::Quiet;
@@ -437,7 +437,7 @@ impl Launches {
         }
         if let Some(newest) = newest {
             runtime.liveness.expect_answer(now);
-            let offered = self.offered.entry(member.spec.name.clone());
+            let offered = self.newest_offered.entry(member.spec.name.clone());
             let offered = offered.or_insert(newest);
             *offered = newest.max(*offered);
         }
@@ -493,7 +493,7 @@ impl LaunchRuntime {
     }
 
     pub(super) fn started_process(&self) -> Option<ProcessId> {
-        self.started
+        self.started_process
     }
 
     pub(super) fn sessions(&self) -> &[ProcessId] {

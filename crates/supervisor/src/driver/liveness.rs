@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(
             liveness.timer(&launch),
             Some((Tick(5_000), Timer::Ping(&launch))),
-            "a second frame does not postpone the ping"
+            "a second frame postpones the ping"
         );
         assert_eq!(liveness.check(Tick(4_999)), None);
         assert_eq!(liveness.check(Tick(5_000)), Some(Overdue::Ping));
@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(
             liveness,
             Liveness::Unresponsive,
-            "only a received frame ends this state"
+            "this state ends without a received frame"
         );
     }
 }

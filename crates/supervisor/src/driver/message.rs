@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use agent_team_core::input::ProcessExit;
 use agent_team_core::input::{ClaimRef, CompletionHook, StartFault};
 use agent_team_core::{CallKey, Origin, ReplyTo};
 use agent_team_protocol::notification::{
@@ -45,7 +46,7 @@ pub(crate) enum Message {
         launch: LaunchId,
         fault: StartFault,
     },
-    Exited(LaunchId),
+    Exited(LaunchId, ProcessExit),
     TreeEnded {
         launch: LaunchId,
         ended: Vec<u32>,
@@ -82,7 +83,7 @@ pub(crate) enum Message {
     /// A subscriber has read history, or its queue has room again.
     CaughtUp(CatchUp),
     PanesClosed(Vec<Receipt>),
-    /// The member's pane does not have the focus, or its focus is unknown: the user is to be notified.
+    /// The member's pane does not have the focus, or its focus is unknown. The driver must notify the user.
     Unfocused {
         kind: Kind,
         member: MemberName,

@@ -15,8 +15,8 @@ use agent_team_protocol::method::{
 use agent_team_protocol::notification::PaneShown;
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::{ErrorCode, LaunchId, MemberName, Refusal};
-use agent_team_system::daemon;
 use agent_team_system::process::ProcessId;
+use agent_team_system::sibling_binary::{FindBinaryError, sibling_binary};
 use tokio::sync::oneshot;
 
 use super::Driver;
@@ -241,7 +241,7 @@ impl Driver {
             member: name.clone(),
             launch: launch.clone(),
             program,
-            task: ProgramTask::Hold {
+            task: ProgramTask::AttachHelper {
                 worker: worker.pid,
                 arguments: arguments.map(Into::into).collect(),
             },
@@ -252,8 +252,8 @@ impl Driver {
 }
 
 /// The attach helper is part of every worker program; the program of the command engine is the smallest.
-fn attach_helper_program() -> Result<PathBuf, daemon::FindBinaryError> {
-    daemon::sibling_binary(Engine::Command.worker())
+fn attach_helper_program() -> Result<PathBuf, FindBinaryError> {
+    sibling_binary(Engine::Command.worker())
 }
 
 fn no_own_process(name: &MemberName) -> Refusal {

@@ -176,7 +176,7 @@ impl Permissions<'_> {
             .filter(|other| other.id != request.id && other.plan.is_none())
             .filter(|other| grant.is_for(&other.member));
         let covered = others.filter(|other| {
-            // A hook wants a decision about that call, whatever the rules are.
+            // If a hook requires a decision about the call, rules cannot cover it.
             let by_rules = |ask: &AskRequest| !matches!(ask.hook, Some(HookDecision::Ask { .. }));
             let ask = permission::stored_call(&other.call).ok().filter(by_rules);
             ask.and_then(|ask| permission::call(&ask).ok())
@@ -211,7 +211,8 @@ impl Permissions<'_> {
         })
     }
 
-    /// The notification of a running agent's permission mode. `None`: the member is not an agent.
+    /// The notification of the permission mode, for a member of the engine `native`. `None`: the member has another
+    /// engine, or the settings of the team or of the member are missing or invalid.
     pub(super) fn mode_notice(&self, member: &MemberName) -> Option<RequestNotice> {
         let rules = self.settings.rules().ok()??;
         let settings = self.settings.member(member).ok()?;
@@ -239,7 +240,7 @@ impl Permissions<'_> {
         others.map(|request| request.id).collect()
     }
 
-    /// Returns true if the lead may allow this request, otherwise a refusal.
+    /// Returns true if the lead may allow this request. Otherwise, returns a refusal, never false.
     fn check_delegated(&self, request: &request::Request) -> Result<bool, Refusal> {
         let is_delegated = match request.plan {
             _ if self.is_led_by_chat() => false,
@@ -254,6 +255,13 @@ impl Permissions<'_> {
         };
         if is_delegated {
             return Ok(true);
+        }
+        if self.is_led_by_chat() {
+            let text = format!(
+                "the lead may not allow {}: a lead in a chat session allows no requests",
+                request.id
+            );
+            return Err(Refusal::new(ErrorCode::NotPermitted, text).hint("leave it to the user"));
         }
         let text = format!("the lead may not allow {}: it is not delegated", request.id);
         Err(Refusal::new(ErrorCode::NotPermitted, text).hint(
@@ -276,8 +284,7 @@ impl Permissions<'_> {
         decision.ruling == Ruling::Allow
     }
 
-    /// Whether the lead is a chat session of another program. Such a lead allows no requests, whatever the rules
-    /// delegate.
+    /// Whether the lead is a joined member. Such a lead may not allow requests, even if the rules delegate them.
     fn is_led_by_chat(&self) -> bool {
         let lead = self.team.lead();
         let settings = lead.and_then(|lead| self.settings.member(&lead.spec.name).ok());
@@ -396,12 +403,12 @@ impl Permissions<'_> {
         &self,
         member: Option<&MemberName>,
         call: &agent_team_policy::ToolCall,
-        more: Option<&Grant>,
+        extra_grant: Option<&Grant>,
     ) -> Judgement {
-        self.judge_within(Mode::Bypass, member, call, more, None)
+        self.judge_within(Mode::Bypass, member, call, extra_grant, None)
     }
 
-    /// Judges a call as [`Self::judge`], with the decision of the member's hooks.
+    /// Judges a call like [`Self::judge`], and takes the decision of the member's hooks into account.
     fn judge_with_hook(
         &self,
         member: &MemberName,
@@ -417,7 +424,7 @@ impl Permissions<'_> {
         widest: Mode,
         member: Option<&MemberName>,
         call: &agent_team_policy::ToolCall,
-        more: Option<&Grant>,
+        extra_grant: Option<&Grant>,
         hook: Option<&HookDecision>,
     ) -> Judgement {
         let (mut book, defaults) = match self.settings.rules() {
@@ -427,7 +434,7 @@ impl Permissions<'_> {
                 return Judgement::denied(call, "the settings of the team cannot be read");
             }
         };
-        let grants = self.team.requests().grants().iter().chain(more);
+        let grants = self.team.requests().grants().iter().chain(extra_grant);
         for grant in grants.filter(|grant| is_for(grant, member)) {
             permission::add(&mut book, grant);
         }
@@ -484,7 +491,7 @@ impl Permissions<'_> {
     fn view(&self, request: &request::Request) -> Result<RequestView, Refusal> {
         let ask = permission::stored_call(&request.call)?;
         if request.plan.is_some() {
-            let judged = permission::Judged::default();
+            let judged = permission::Remarks::default();
             return Ok(permission::view(request, ask, judged, Scope::Once));
         }
         let call = permission::call(&ask)?;
@@ -500,7 +507,7 @@ impl Permissions<'_> {
             format!("{what}: {}", part.why)
         });
         let context = self.rule_context();
-        let judged = permission::Judged {
+        let judged = permission::Remarks {
             why: why.collect(),
             warnings: agent_team_policy::warnings(&call, &context),
             offers: agent_team_policy::offers(&call, &context),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agent_team_core::Input;
 use agent_team_core::effect::Scan;
-use agent_team_core::input::StartFault;
+use agent_team_core::input::{ProcessExit, StartFault};
 use agent_team_core::member::Life;
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::view::ReceiptOutcome;
@@ -25,6 +25,9 @@ use crate::machine::Machine;
 
 /// How long a process tree may take to end before its survivors are reported and killed again.
 const END_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a terminal backend may take to report how a worker exited: the member's relaunch waits for the report.
+const EXIT_ANSWER_LIMIT: Duration = Duration::from_millis(500);
 
 impl Driver {
     /// Takes over launches that are still alive. Called after a start and after a failed commit.
@@ -59,7 +62,7 @@ impl Driver {
         for member in launched {
             // The member reports the error when it connects again.
             if let Err(error) = self.share_mcp(&member.spec.name) {
-                tracing::error!(%error, "cannot listen for members with shared MCP servers");
+                tracing::error!(%error, "cannot listen on the socket of the MCP host");
             }
         }
         let processes: Vec<_> = self
@@ -109,7 +112,7 @@ impl Driver {
             || process.is_some_and(|process| self.is_this_process(process))
     }
 
-    /// Whether the worker runs inside this process.
+    /// Whether this is the supervisor's own process.
     fn is_this_process(&self, process: ProcessId) -> bool {
         let is_own = |now: Option<ProcessId>| now == Some(process);
         process.pid == self.machine.own_pid() && self.machine.process(process.pid).is_ok_and(is_own)
@@ -138,7 +141,8 @@ impl Driver {
         } else if runtime.is_connected() {
             return;
         } else {
-            Watch::Process(self.report_end(runtime.member(), &launch, process))
+            let pane = runtime.pane().cloned();
+            Watch::Process(self.report_end(runtime.member(), &launch, process, pane))
         };
         self.launches.set_watch(&launch, watch);
     }
@@ -148,14 +152,25 @@ impl Driver {
         member: &MemberName,
         launch: &LaunchId,
         process: ProcessId,
+        pane: Option<String>,
     ) -> AbortHandle {
         let (driver, machine) = (self.to_self.clone(), self.machine.clone());
+        let launcher = self.launcher.clone();
         let span = tracing::info_span!("launch", %member, %launch, pid = process.pid);
         let launch = launch.clone();
         let watch = async move {
-            wait_for_end(&*machine, process).await;
-            tracing::info!("the worker's process ended");
-            let _driver_gone = driver.send(Message::Exited(launch));
+            let mut exit = wait_for_end(&*machine, process).await;
+            if let (ProcessExit::Unknown, Some(pane)) = (exit, pane) {
+                let (reply, answer) = oneshot::channel();
+                let pid = process.pid;
+                launcher.order(Order::AskExit { pane, pid, reply });
+                let answer = tokio::time::timeout(EXIT_ANSWER_LIMIT, answer).await;
+                if let Ok(Ok(answer)) = answer {
+                    exit = answer;
+                }
+            }
+            tracing::info!(?exit, "the worker's process ended");
+            let _driver_gone = driver.send(Message::Exited(launch, exit));
         };
         tokio::task::spawn_local(tracing::Instrument::instrument(watch, span)).abort_handle()
     }
@@ -194,8 +209,8 @@ impl Driver {
         process: Option<ProcessId>,
         scan: Scan,
     ) {
-        // A worker that has not yet taken its launch file must not find it: otherwise it would start after its tree
-        // was reported gone. This must happen before the scan for processes.
+        // Remove the launch file before the scan for processes. Otherwise, a worker that has not yet taken the file
+        // could start after the end of its process tree was reported.
         let file = self.directories.launch_file(launch.as_str());
         if let Err(error) = private_file::discard(&file) {
             tracing::warn!(file = %file.display(), %error, "cannot remove a launch file");
@@ -233,14 +248,14 @@ impl Driver {
                 }
                 loop {
                     let result = match (scan, root) {
-                        (Scan::ProcessAlone, Some(root)) => machine.end_process(root, END_LIMIT),
+                        (Scan::ProcessAlone, Some(root)) => machine.kill_process(root, END_LIMIT),
                         _ => {
                             let tree = Tree {
                                 root,
                                 sessions: sessions.clone(),
                                 marker: marker.clone(),
                             };
-                            machine.end_tree(tree, END_LIMIT)
+                            machine.kill_tree(tree, END_LIMIT)
                         }
                     };
                     let result = result.await;
@@ -280,7 +295,7 @@ impl Driver {
     }
 
     pub(super) fn tree_ended(&mut self, launch: LaunchId, ended: Vec<u32>) {
-        // The worker may have exited before anything watched it, and would stay a zombie.
+        // The worker may have exited before the driver watched it, and would then stay a zombie.
         self.machine.reap();
         self.note_ended(&launch, &ended, ReceiptOutcome::Ended);
         // A worker that was killed has not removed its sockets. Most workers have none.
@@ -306,11 +321,14 @@ impl Driver {
 
 /// Waits until a process has ended. After an error, for example for lack of a file descriptor, the process may be alive
 /// or dead: the wait is retried every second.
-async fn wait_for_end(machine: &dyn Machine, process: ProcessId) {
+async fn wait_for_end(machine: &dyn Machine, process: ProcessId) -> ProcessExit {
     const AGAIN: Duration = Duration::from_secs(1);
     loop {
-        match machine.ended(process).await {
-            Ok(()) => return machine.reap(),
+        match machine.wait_for_exit(process).await {
+            Ok(exit) => {
+                machine.reap();
+                return exit;
+            }
             Err(error) => tracing::error!(%error, "cannot watch the worker's process"),
         }
         tokio::time::sleep(AGAIN).await;

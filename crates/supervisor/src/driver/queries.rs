@@ -1,5 +1,5 @@
 //! Queries of clients and members. The driver answers them after a commit: the team's state then equals the stored
-//! state, unless the storage has failed. History is read off the driver's thread.
+//! state, unless the storage has failed. History is read on other threads.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -20,7 +20,7 @@ use super::history_reader::ReadPermit;
 use super::launches::LaunchRuntime;
 use super::request::Query;
 use super::views::unknown_member;
-use super::waiters::Until;
+use super::waiters::Condition;
 use super::{Driver, Message, Storage};
 use crate::outbox::Reply;
 use crate::{convert, view};
@@ -71,7 +71,7 @@ impl Driver {
     }
 
     pub(crate) fn wait_until_quiet(&mut self, reply: Reply) {
-        self.waiters.wait(Until::Quiet, reply);
+        self.waiters.wait(Condition::Quiet, reply);
     }
 
     pub(crate) fn team_view(&self) -> TeamView {
@@ -90,7 +90,7 @@ impl Driver {
         }
     }
 
-    /// Lists a page of tasks. The page is built only when a reader is free, so that queued calls hold no tasks in
+    /// Lists a page of tasks. The page is built only when a reader is free. Therefore queued calls hold no tasks in
     /// memory, and a burst of calls delays other calls by at most one page per reader.
     pub(crate) fn list_tasks(&self, by: &Origin, reply: Reply, list: ListTasks) {
         let by = by.clone();
@@ -130,14 +130,14 @@ impl Driver {
 
     pub(crate) fn wait_for_run(&mut self, reply: Reply, run: RunId) {
         if self.team.run().is_some_and(|last| last.id == run) {
-            self.waiters.wait(Until::Run(run), reply);
+            self.waiters.wait(Condition::Run(run), reply);
         } else {
             reply.refuse(unknown_run(run));
         }
     }
 
     pub(crate) fn wait_for_question(&mut self, reply: Reply) {
-        self.waiters.wait(Until::Question, reply);
+        self.waiters.wait(Condition::Question, reply);
     }
 
     pub(crate) fn show_run(&self, reply: Reply) {
@@ -280,7 +280,7 @@ impl Driver {
         });
     }
 
-    /// Answers from history, off the driver's thread.
+    /// Answers from history, which is read on another thread.
     fn read_history<A: Serialize + Send + 'static>(
         &self,
         reply: Reply,
@@ -486,7 +486,7 @@ mod tests {
         assert_eq!(
             board.tasks.len(),
             PAGE_BYTES / LONG + 1,
-            "the last task exceeds the limit"
+            "the page does not end with the task that exceeds the limit"
         );
         let mut archived = board_page(20, 0).tasks;
         for archived in [Vec::new(), archived.split_off(15)] {

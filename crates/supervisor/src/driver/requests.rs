@@ -10,7 +10,7 @@ use agent_team_protocol::{MemberName, RequestId};
 use super::Driver;
 use super::permissions::{Permissions, unknown_request};
 use super::replies::ReplyShape;
-use super::waiters::Until;
+use super::waiters::Condition;
 use crate::convert;
 use crate::outbox::Reply;
 
@@ -90,7 +90,7 @@ impl Driver {
     pub(crate) fn wait_for_request(&mut self, reply: Reply, by: &Origin, id: RequestId) {
         match (by, self.permissions().find(id)) {
             (Origin::Member { name, .. }, Ok(request)) if request.member == *name => {
-                self.waiters.wait(Until::Request(id), reply);
+                self.waiters.wait(Condition::Request(id), reply);
             }
             (Origin::Member { .. } | Origin::User, _) => reply.refuse(unknown_request(id)),
         }

@@ -253,7 +253,7 @@ mod tests {
         let head = Revision(RECENT_MAX as u64 + 1);
         let (behind, _frames) = reader(0, false);
         let Progress::Behind(mut behind) = subscribers.catch_up(behind, head) else {
-            panic!("event 1 is no longer in memory");
+            panic!("event 1 is not read from history");
         };
         behind.after = Revision(1);
         let progress = subscribers.catch_up(behind, head);
@@ -271,7 +271,7 @@ mod tests {
         while slow.outbox.send("x".repeat(1_000)).is_ok() {}
         subscribers.publish(entry(1));
         let Progress::Full(slow) = subscribers.catch_up(slow, Revision(1)) else {
-            panic!("the queue is full");
+            panic!("a full queue does not delay the subscriber");
         };
         assert_eq!((slow.after, subscribers.len()), (Revision(0), 0));
         let (attached, _frames) = reader(1, false);
@@ -285,7 +285,11 @@ mod tests {
             subscribers.catch_up(slow, Revision(2)),
             Progress::Settled
         ));
-        assert_eq!(subscribers.len(), 0, "its connection has closed");
+        assert_eq!(
+            subscribers.len(),
+            0,
+            "a subscriber with a closed connection is attached"
+        );
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl TestTeam {
             team: &self.team,
             settings: &self.settings,
             launches: &self.launches,
-            hosts: false,
+            is_embedded: false,
             now: self.now,
             wall_ms: 0,
         }

@@ -29,8 +29,8 @@ pub(super) struct Views<'a> {
     pub(super) team: &'a Team,
     pub(super) settings: &'a ParsedSettings,
     pub(super) launches: &'a Launches,
-    /// Whether all workers run inside this process.
-    pub(super) hosts: bool,
+    /// Whether all workers run inside the supervisor's process.
+    pub(super) is_embedded: bool,
     pub(super) now: Tick,
     pub(super) wall_ms: u64,
 }
@@ -113,14 +113,14 @@ impl Views<'_> {
     }
 
     fn mode(&self) -> Option<Mode> {
-        let planned = self.settings.team()?.permission_defaults.mode;
-        Some(self.team.spec().modes.of_team(planned))
+        let configured = self.settings.team()?.permission_defaults.mode;
+        Some(self.team.spec().modes.of_team(configured))
     }
 
     /// The permission mode of the member, if it differs from the team's.
     fn own_mode(&self, name: &MemberName) -> Option<Mode> {
-        let planned = self.settings.team()?.permission_defaults.mode;
-        let mode = mode_of(self.team, name, planned);
+        let configured = self.settings.team()?.permission_defaults.mode;
+        let mode = mode_of(self.team, name, configured);
         (Some(mode) != self.mode()).then_some(mode)
     }
 
@@ -141,7 +141,7 @@ impl Views<'_> {
             .map(|settings| &settings.team_placement.terminal)
         {
             // An embedding program has no terminals: all its members are hosted.
-            Some(TerminalBackend::Hosted) if self.hosts => Placement::Hosted,
+            Some(TerminalBackend::Hosted) if self.is_embedded => Placement::Hosted,
             Some(TerminalBackend::Hosted) if shows_program => Placement::Headless,
             _ if hosted && shows_program => Placement::Headless,
             _ if hosted => Placement::Hosted,
@@ -162,6 +162,21 @@ impl Views<'_> {
             settings.is_ok_and(|settings| settings.engine.shows_program())
         };
         parties.iter().filter(has_program).cloned().collect()
+    }
+
+    /// The agents among `parties` that are in a turn.
+    pub(super) fn in_turn(&self, parties: &[Party]) -> Vec<Party> {
+        let is_in_turn = |party: &&Party| {
+            let Party::Member(name) = party else {
+                return false;
+            };
+            let member = self.team.member(name);
+            member.is_some_and(|member| {
+                let is_up = matches!(member.life, Life::Ready { .. } | Life::StopRequested { .. });
+                is_up && member.transcript.active
+            })
+        };
+        parties.iter().filter(is_in_turn).cloned().collect()
     }
 
     /// The chosen placement and its reason.
@@ -185,11 +200,11 @@ impl Views<'_> {
             text = format!("{role} · {text}");
         }
         let mode = self.own_mode(name).or_else(|| self.mode());
-        let is_agent = self
-            .settings
-            .member(name)
-            .is_ok_and(|it| it.engine.uses_model());
-        if let Some(mode) = mode.filter(|mode| is_agent && *mode != Mode::Default) {
+        let settings = self.settings.member(name).ok();
+        let shown_mode = mode
+            .zip(settings)
+            .and_then(|(mode, it)| mode.in_title(it.engine));
+        if let Some(mode) = shown_mode {
             text = format!("{text} · {mode}");
         }
         let model = self.runtime(member).and_then(LaunchRuntime::model);
@@ -277,10 +292,10 @@ impl Views<'_> {
     }
 }
 
-/// The permission mode of a member of a team whose last `up` chose the mode `planned`.
-pub(super) fn mode_of(team: &Team, member: &MemberName, planned: Mode) -> Mode {
+/// The permission mode of a member of a team whose last `up` chose the mode `configured`.
+pub(super) fn mode_of(team: &Team, member: &MemberName, configured: Mode) -> Mode {
     let lead = team.lead().map(|lead| &lead.spec.name);
-    team.spec().modes.of_member(member, lead, planned)
+    team.spec().modes.of_member(member, lead, configured)
 }
 
 pub(super) fn unknown_member(team: &Team, name: &MemberName) -> Refusal {
@@ -315,7 +330,7 @@ pub(super) fn refusal(team: &Team, refused: &Refused) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use agent_team_core::input::TurnProgress;
+    use agent_team_core::input::{NewRun, TurnProgress};
     use agent_team_core::{Answer, Call, Origin};
     use agent_team_protocol::Recipient;
     use agent_team_protocol::notification::MemberModel;
@@ -338,7 +353,7 @@ mod tests {
         let launch = team.launch_of("ada");
         assert!(
             !team.launches.detach(&launch, 8),
-            "another connection's end"
+            "the end of another connection detached the member"
         );
         assert!(team.launches.detach(&launch, 7));
         assert!(team.views().members()[1].disconnected);
@@ -371,14 +386,10 @@ mod tests {
             "claim": "assigned",
         });
         let mut team = TestTeam::with(&[], serde_json::json!({ "members": [lead] }));
-        let call = Call::StartRun {
+        let call = Call::StartRun(NewRun {
             goal: "Ship".into(),
-            then_down: false,
-            anew: false,
-            memory: Default::default(),
-            effort: None,
-            attach_outside: false,
-        };
+            ..NewRun::default()
+        });
         let refused = team.call(Origin::User, call).unwrap_err();
         let refusal = refusal(&team.team, &refused);
         assert_eq!(
@@ -407,7 +418,7 @@ mod tests {
             lines: Vec::new(),
         };
         let Ok(Answer::Task { task, .. }) = team.call(Origin::User, call) else {
-            panic!("a task");
+            panic!("not a task");
         };
         let ada = team.origin("ada");
         team.call(ada, Call::ClaimTask { task: Some(task) })
@@ -426,7 +437,7 @@ mod tests {
             .set_waiting(&launch, Some(waiting), Tick(30_000));
         assert_eq!(label(&team), "worker · waiting T-1 build");
         let member = team.views().member_answer(&name("ada")).unwrap().member;
-        assert_eq!(member.for_ms, 2_000, "the wait, not the task");
+        assert_eq!(member.for_ms, 2_000, "the time is not that of the wait");
     }
 
     #[test]
@@ -478,7 +489,11 @@ mod tests {
         append(10_000, None);
         let idle = (MemberState::Idle, 3_000);
         assert_eq!(append(20_000, Some("Done.")), idle);
-        assert_eq!(append(60_000, Some("Yes.")), idle, "a turn of one step");
+        assert_eq!(
+            append(60_000, Some("Yes.")),
+            idle,
+            "a turn of one step does not restart the idle time"
+        );
     }
 
     #[test]
@@ -551,7 +566,7 @@ mod tests {
             lines: Vec::new(),
         };
         let Ok(Answer::Task { task, .. }) = team.call(Origin::User, call) else {
-            panic!("a task");
+            panic!("not a task");
         };
         let _frames = team.hello("ada", 7);
         let ada = team.origin("ada");

@@ -20,7 +20,7 @@ use crate::view;
 
 /// A condition that callers wait for. Checked once after each commit, regardless of the number of callers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Until {
+pub(super) enum Condition {
     /// The member's state is not transient.
     Member(MemberName),
     /// The member has left the team.
@@ -50,7 +50,7 @@ struct Waiter {
 /// Waiting callers by condition.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
-    by: BTreeMap<Until, Vec<Waiter>>,
+    by_condition: BTreeMap<Condition, Vec<Waiter>>,
     count: usize,
     /// From this number of callers on, an insertion first drops the disconnected callers.
     sweep_at: usize,
@@ -61,45 +61,49 @@ const SWEEP_MIN: usize = 64;
 
 impl Waiters {
     /// Adds a caller for a condition that holds after a bounded time.
-    pub(super) fn add(&mut self, until: Until, reply: Reply) {
-        self.insert(until, Waiter { reply, up: None });
+    pub(super) fn add(&mut self, condition: Condition, reply: Reply) {
+        self.insert(condition, Waiter { reply, up: None });
     }
 
     /// Adds a caller for a condition that may never hold. Such calls are limited per connection.
-    pub(super) fn wait(&mut self, until: Until, reply: Reply) {
+    pub(super) fn wait(&mut self, condition: Condition, reply: Reply) {
         if let Some(reply) = reply.waiting() {
-            self.add(until, reply);
+            self.add(condition, reply);
         }
     }
 
     pub(super) fn add_up(&mut self, answer: UpAnswer, reply: Reply) {
         let up = Some(Box::new(answer));
-        self.insert(Until::Up, Waiter { reply, up });
+        self.insert(Condition::Up, Waiter { reply, up });
     }
 
-    fn insert(&mut self, until: Until, waiter: Waiter) {
+    fn insert(&mut self, condition: Condition, waiter: Waiter) {
         if self.count >= self.sweep_at.max(SWEEP_MIN) {
             self.sweep();
         }
-        self.by.entry(until).or_default().push(waiter);
+        self.by_condition.entry(condition).or_default().push(waiter);
         self.count += 1;
     }
 
     /// Drops disconnected callers. After a sweep that keeps N callers, at least N insertions precede the next sweep, so
     /// the cost of an insertion is constant on average.
     fn sweep(&mut self) {
-        self.by.retain(|_, waiters| {
+        self.by_condition.retain(|_, waiters| {
             waiters.retain(|waiter| !waiter.reply.is_abandoned());
             !waiters.is_empty()
         });
-        self.count = self.by.values().map(Vec::len).sum();
+        self.count = self.by_condition.values().map(Vec::len).sum();
         self.sweep_at = 2 * self.count;
     }
 
     /// The run and the reason, if the run cannot end by itself and a connected caller waits for it.
     pub(super) fn stuck_run(&self, team: &Team) -> Option<(RunId, String)> {
         let run = team.run().filter(|run| run.is_under_way())?.id;
-        let mut waiters = self.by.get(&Until::Run(run)).into_iter().flatten();
+        let mut waiters = self
+            .by_condition
+            .get(&Condition::Run(run))
+            .into_iter()
+            .flatten();
         if !waiters.any(|waiter| !waiter.reply.is_abandoned()) {
             return None;
         }
@@ -107,17 +111,17 @@ impl Waiters {
     }
 
     /// The conditions that hold now, with their answers.
-    pub(super) fn settled(&self, views: &Views<'_>) -> Vec<(Until, Answer)> {
-        let waited_for = self.by.keys();
+    pub(super) fn settled(&self, views: &Views<'_>) -> Vec<(Condition, Answer)> {
+        let waited_for = self.by_condition.keys();
         waited_for
-            .filter_map(|until| Some((until.clone(), settled(until, views)?)))
+            .filter_map(|condition| Some((condition.clone(), settled(condition, views)?)))
             .collect()
     }
 
     /// Answers the callers of these conditions.
-    pub(super) fn answer(&mut self, settled: Vec<(Until, Answer)>, revision: Revision) {
-        for (until, answer) in settled {
-            let waiters = self.by.remove(&until).unwrap_or_default();
+    pub(super) fn answer(&mut self, settled: Vec<(Condition, Answer)>, revision: Revision) {
+        for (condition, answer) in settled {
+            let waiters = self.by_condition.remove(&condition).unwrap_or_default();
             self.count -= waiters.len();
             for Waiter { reply, up } in waiters {
                 match (&answer, up) {
@@ -136,17 +140,20 @@ impl Waiters {
     /// they see the connection end, and repeat the call at the next supervisor.
     pub(super) fn refuse_all(&mut self, refusal: &Refusal) {
         self.count = 0;
-        for waiter in std::mem::take(&mut self.by).into_values().flatten() {
+        for waiter in std::mem::take(&mut self.by_condition)
+            .into_values()
+            .flatten()
+        {
             waiter.reply.refuse(refusal.clone());
         }
     }
 }
 
 /// The answer once the condition holds, `None` before.
-fn settled(until: &Until, views: &Views<'_>) -> Option<Answer> {
+fn settled(condition: &Condition, views: &Views<'_>) -> Option<Answer> {
     let team = views.team;
-    match until {
-        Until::Member(member) => {
+    match condition {
+        Condition::Member(member) => {
             let found = team.member(member);
             if found.is_some_and(|found| found.life.is_transient()) {
                 return None;
@@ -160,7 +167,7 @@ fn settled(until: &Until, views: &Views<'_>) -> Option<Answer> {
             let unknown = || unknown_member(team, member);
             Some(answer.ok_or_else(unknown).and_then(|answer| raw(&answer)))
         }
-        Until::Removed(member) => {
+        Condition::Removed(member) => {
             let Some(found) = team.member(member) else {
                 let (revision, member) = (team.revision(), member.clone());
                 return Some(raw(&RemoveAnswer { revision, member }));
@@ -176,12 +183,12 @@ fn settled(until: &Until, views: &Views<'_>) -> Option<Answer> {
             let hint = format!("remove it anyway with: {forced}");
             Some(Err(Refusal::new(ErrorCode::Objected, why).hint(hint)))
         }
-        Until::Up => {
+        Condition::Up => {
             let any_transient = team.members().any(|member| member.life.is_transient());
             // Each caller of `up` has its own answer.
             (!any_transient).then(|| raw(&()))
         }
-        Until::Run(run) => match team.run() {
+        Condition::Run(run) => match team.run() {
             Some(last) if last.id == *run && last.is_under_way() => None,
             Some(last) if last.id == *run => Some(raw(&view::run(last))),
             Some(_) | None => {
@@ -189,11 +196,11 @@ fn settled(until: &Until, views: &Views<'_>) -> Option<Answer> {
                 Some(Err(Refusal::new(ErrorCode::UnknownRun, text)))
             }
         },
-        Until::Request(request) => {
+        Condition::Request(request) => {
             decided(team.requests().get(*request)).map(|decided| raw(&decided))
         }
-        Until::Question => view::question(team).map(|question| raw(&question)),
-        Until::Quiet => (!team.can_progress()).then(|| raw(&quiet(views))),
+        Condition::Question => view::question(team).map(|question| raw(&question)),
+        Condition::Quiet => (!team.can_progress()).then(|| raw(&quiet(views))),
     }
 }
 
@@ -270,7 +277,7 @@ fn raw(answer: &impl Serialize) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use agent_team_core::input::{ClaimRef, CompletionHook};
+    use agent_team_core::input::{ClaimRef, CompletionHook, NewRun};
     use agent_team_core::{Answer as CoreAnswer, Call, Input, Origin};
     use agent_team_protocol::placement::Placement;
     use agent_team_protocol::spec::TaskSpec;
@@ -283,9 +290,9 @@ mod tests {
         waiters.answer(settled, team.team.revision());
     }
 
-    fn waiting(waiters: &mut Waiters, until: Until) -> Frames {
+    fn waiting(waiters: &mut Waiters, condition: Condition) -> Frames {
         let (reply, frames) = caller();
-        waiters.wait(until, reply);
+        waiters.wait(condition, reply);
         frames
     }
 
@@ -296,7 +303,7 @@ mod tests {
             let (outbox, _frames) = Frames::pair();
             for _ in 0..10 {
                 let reply = Reply::new(&outbox, RawValue::NULL);
-                waiters.wait(Until::Quiet, reply);
+                waiters.wait(Condition::Quiet, reply);
             }
             outbox.close();
         }
@@ -307,8 +314,8 @@ mod tests {
     fn a_caller_waits_until_its_member_has_settled() {
         let mut team = TestTeam::of(&["ada"]);
         let mut waiters = Waiters::default();
-        let mut ada = waiting(&mut waiters, Until::Member(name("ada")));
-        let mut unknown = waiting(&mut waiters, Until::Member(name("unknown")));
+        let mut ada = waiting(&mut waiters, Condition::Member(name("ada")));
+        let mut unknown = waiting(&mut waiters, Condition::Member(name("unknown")));
         check(&mut waiters, &team);
         assert!(ada.next().is_none(), "ada is launching");
         assert!(unknown.next().unwrap()["error"].is_object());
@@ -316,7 +323,10 @@ mod tests {
         check(&mut waiters, &team);
         assert_eq!(ada.next().unwrap()["result"]["member"]["pid"], 7);
         check(&mut waiters, &team);
-        assert!(ada.next().is_none() && waiters.count == 0, "answered once");
+        assert!(
+            ada.next().is_none() && waiters.count == 0,
+            "the caller is answered twice or still waits"
+        );
     }
 
     #[test]
@@ -356,14 +366,14 @@ mod tests {
             lines: Vec::new(),
         };
         let Ok(CoreAnswer::Task { task, .. }) = team.call(Origin::User, call) else {
-            panic!("a task");
+            panic!("not a task");
         };
         let claim = Call::ClaimTask { task: Some(task) };
         let Ok(CoreAnswer::Task { generation, .. }) = team.call(Origin::User, claim) else {
-            panic!("a claim");
+            panic!("not a claim");
         };
         let mut waiters = Waiters::default();
-        let mut quiet = waiting(&mut waiters, Until::Quiet);
+        let mut quiet = waiting(&mut waiters, Condition::Quiet);
         check(&mut waiters, &team);
         assert!(quiet.next().is_none());
         let claim = ClaimRef {
@@ -384,8 +394,8 @@ mod tests {
     fn remove_is_refused_if_the_member_was_started_again() {
         let mut team = TestTeam::of(&["ada"]);
         let mut waiters = Waiters::default();
-        let mut ada = waiting(&mut waiters, Until::Removed(name("ada")));
-        let mut gone = waiting(&mut waiters, Until::Removed(name("gone")));
+        let mut ada = waiting(&mut waiters, Condition::Removed(name("ada")));
+        let mut gone = waiting(&mut waiters, Condition::Removed(name("gone")));
         check(&mut waiters, &team);
         assert!(ada.next().is_none(), "the state of ada is transient");
         assert_eq!(gone.next().unwrap()["result"]["member"], "gone");
@@ -400,19 +410,15 @@ mod tests {
     fn a_run_with_a_stopped_lead_is_stuck_if_awaited() {
         let mut team = TestTeam::of(&[]);
         team.hello("lead", 6);
-        let call = Call::StartRun {
+        let call = Call::StartRun(NewRun {
             goal: "ship".into(),
-            then_down: false,
-            anew: false,
-            memory: Default::default(),
-            effort: None,
-            attach_outside: false,
-        };
+            ..NewRun::default()
+        });
         let Ok(CoreAnswer::Run { run }) = team.call(Origin::User, call) else {
-            panic!("a run");
+            panic!("not a run");
         };
         let mut waiters = Waiters::default();
-        let mut frames = waiting(&mut waiters, Until::Run(run));
+        let mut frames = waiting(&mut waiters, Condition::Run(run));
         assert_eq!(waiters.stuck_run(&team.team), None, "the lead works");
         let launch = team.launch_of("lead");
         let call = Call::Kill {

@@ -345,7 +345,7 @@ mod tests {
             ..CallerTerminal::default()
         };
         terminal.tmux = Some(format!("{},{},0", server.socket().display(), server.pid()));
-        // The pane was moved to another session than the one in `TMUX`.
+        // `TMUX` names the session from which the pane was moved, not its current session.
         terminal.tmux_pane = Some(server.tmux(&[
             "new-session",
             "-d",
@@ -362,13 +362,13 @@ mod tests {
         let TerminalBackend::Tmux(tmux) = team_placement.terminal else {
             panic!("{team_placement:?}")
         };
-        assert_eq!(tmux.session, TmuxSession::Users("$1".to_owned()));
+        assert_eq!(tmux.session, TmuxSession::OfUser("$1".to_owned()));
         assert_eq!(
             (tmux.socket.as_path(), tmux.size),
             (server.socket(), (80, 24))
         );
 
-        // The same socket, but `TMUX` names an earlier server.
+        // The same socket, but `TMUX` names another server process.
         terminal.tmux = Some(format!(
             "{},{},0",
             server.socket().display(),
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stale_tmux_variable_selects_our_own_server() {
+    async fn a_stale_tmux_variable_selects_the_agent_team_server() {
         let Some(binary) = tmux_or_skip() else { return };
         let fixture = Fixture::new(None);
         let terminal = CallerTerminal {

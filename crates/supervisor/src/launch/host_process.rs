@@ -17,10 +17,11 @@ use agent_team_protocol::host::{HostAnswer, HostOrder};
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::view::{Receipt, ReceiptKind, ReceiptOutcome};
 use agent_team_system::connection::{FrameReader, FrameWriter};
+use agent_team_system::private_file;
 use agent_team_system::process::{ExitWatch, ProcessId, Signal};
+use agent_team_system::sibling_binary::sibling_binary;
 use agent_team_system::socket::{Stream, bind_for};
 use agent_team_system::spawn::{ProgramSpec, spawn_session_with};
-use agent_team_system::{daemon, private_file};
 use tokio::sync::oneshot;
 
 use super::headless;
@@ -97,7 +98,7 @@ impl HostProcess {
     }
 
     fn launch(&self) -> io::Result<()> {
-        let program = daemon::sibling_binary(Engine::Native.worker()).map_err(io::Error::other)?;
+        let program = sibling_binary(Engine::Native.worker()).map_err(io::Error::other)?;
         let listener = bind_for(&self.socket)?;
         let null = std::fs::File::options().write(true).open("/dev/null")?;
         let spec = ProgramSpec {
@@ -125,15 +126,15 @@ impl HostProcess {
             };
             match closed(&socket, &watch, Some(process)).await {
                 Ok(()) => reports.send(LaunchReport::Exited(launch)),
-                // Unknown is not dead: report nothing.
+                // The member may still run: report nothing.
                 Err(error) => tracing::error!(%launch, %error, "cannot watch a hosted member"),
             }
         });
     }
 
     /// Ends the member. `process` is the member's host process; without it, the host process of the last order is
-    /// assumed. Answers when the member has ended. A timeout or an error means unknown, not dead: the host process is
-    /// killed if it is known, and the order is repeated until the end is certain.
+    /// assumed. Answers when the member has ended. After a timeout or an error, the member may still run: the host
+    /// process is killed if it is known, and the order is repeated until the end is certain.
     pub(super) fn end(
         &self,
         launch: LaunchId,
@@ -173,8 +174,8 @@ impl HostProcess {
         });
     }
 
-    /// Waits until the host process has exited after its last member, and removes its socket. `None` if no host process
-    /// is known and none is left.
+    /// Waits at most [`GONE_LIMIT`] until the host process has exited after its last member, and then removes its
+    /// socket. `None` if no host process is known and none is left.
     pub(super) async fn wait_gone(&self) -> Option<Receipt> {
         let gone = async {
             loop {
@@ -222,8 +223,8 @@ async fn kill(process: ProcessId) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns when the host process closes the connection. If nothing listens, waits for the process to end instead: a
-/// removed socket file does not mean that it is dead.
+/// Returns when the host process closes the connection. If nothing listens, waits for the process to end instead:
+/// without its socket file, the host process may still run.
 async fn closed(
     socket: &std::path::Path,
     order: &HostOrder,

@@ -1,13 +1,13 @@
-//! Supervises the MCP host, the process that runs a team's shared MCP servers. Called by the launcher and by its
-//! handle.
+//! Supervises the MCP host, the process that runs a team's shared MCP servers. Called by the launcher's task
+//! (`LauncherTask`) and by the driver's handle of the launcher (`Launcher`).
 //!
 //! ```text
 //! listen ─► a member connects ─► host runs ─┬─ host exits ─► its processes are killed ─► backoff ─► (listen)
 //!                                           └─ the team goes down ─► the host and its processes are killed
-//! ```
-//! The supervisor binds the socket and never accepts: the host inherits the socket as stdin. So a member can connect at
-//! any time, and waits while no host runs. The host exits when its stdout, the read end of a pipe, reports that this
-//! process has closed the pipe or has died. The servers are not trusted: none of their output reaches this process.
+//! ``` The supervisor binds the socket and never accepts: the host inherits the socket as stdin. So a member can
+//! connect at any time, and waits while no host runs. The host's stdout is the read end of a pipe, of which the
+//! supervisor holds the write end. The host exits when the supervisor closes the write end or dies. The servers are not
+//! trusted: none of their output reaches the supervisor.
 
 use std::io::{self, PipeWriter};
 use std::os::fd::OwnedFd;
@@ -18,11 +18,12 @@ use agent_team_protocol::engine::Engine;
 use agent_team_protocol::launch::LAUNCH_MARKER;
 use agent_team_protocol::view::{Receipt, ReceiptKind, ReceiptOutcome};
 use agent_team_system::backoff::Backoff;
+use agent_team_system::private_file;
 use agent_team_system::process::ProcessId;
+use agent_team_system::sibling_binary::sibling_binary;
 use agent_team_system::socket::{bind_for, has_client};
 use agent_team_system::spawn::{Child, ProgramSpec, spawn_session_with};
 use agent_team_system::tree::Tree;
-use agent_team_system::{daemon, private_file};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -37,7 +38,7 @@ const BACKOFF: Backoff = Backoff {
 /// A host that has run this long resets the backoff.
 const RESET_AFTER: Duration = Duration::from_secs(60);
 
-/// How long the host, and then its processes, may take to end.
+/// How long the host may take to end, and after it the processes that it started.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub(super) struct McpHost {
     listening: Option<Listening>,
 }
 
-/// Dropping it ends the host without an answer.
+/// Dropping this value ends the host; the host's receipt is lost.
 #[derive(Debug)]
 struct Listening {
     end: oneshot::Sender<()>,
@@ -85,8 +86,8 @@ impl McpHost {
         Ok(())
     }
 
-    /// Begins to end the host and all servers. The result completes when they have ended; it is `None` if no host was
-    /// running.
+    /// Ends the host and all servers. The host ends when the returned future is first polled or is dropped. The future
+    /// returns the host's receipt, or `None` if no host was running.
     pub(super) fn end(&mut self) -> impl Future<Output = Option<Receipt>> + use<> {
         let listening = self.listening.take();
         async move {
@@ -97,7 +98,8 @@ impl McpHost {
     }
 }
 
-/// Runs the host whenever a member connects, until `ending` completes. Returns the receipt of the running host.
+/// Runs the host whenever a member connects, until `ending` completes. Returns the receipt of the host, or `None` if no
+/// host was running.
 async fn supervise(
     socket: &Path,
     listener: &OwnedFd,
@@ -112,7 +114,7 @@ async fn supervise(
             _ = &mut ending => return None,
             waiting = has_client(listener) => {
                 if let Err(error) = waiting {
-                    tracing::error!(%error, "cannot wait for members with shared MCP servers");
+                    tracing::error!(%error, "cannot wait for members on the socket of the MCP host");
                 }
             }
         }
@@ -157,11 +159,10 @@ async fn supervise(
 }
 
 fn start(socket: &Path, listener: &OwnedFd) -> io::Result<(Child, PipeWriter)> {
-    let program = daemon::sibling_binary(Engine::Native.worker()).map_err(io::Error::other)?;
+    let program = sibling_binary(Engine::Native.worker()).map_err(io::Error::other)?;
     let null = std::fs::File::options().write(true).open("/dev/null")?;
-    // Only this process may have the write end: the host exits when the kernel reports that the last write end is
-    // closed, also after a SIGKILL of the supervisor. Both ends are close-on-exec, so no worker that is started later
-    // inherits it.
+    // Only the supervisor may hold the write end: the host exits when the last write end is closed, even if the
+    // supervisor was killed with SIGKILL. Both ends are close-on-exec, so no later worker inherits the write end.
     let (lifeline, kept) = io::pipe()?;
     let spec = ProgramSpec {
         program,

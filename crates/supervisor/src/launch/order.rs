@@ -14,7 +14,7 @@ use agent_team_protocol::{LaunchId, MemberName};
 pub(crate) struct LaunchOrder {
     pub(crate) member: MemberName,
     pub(crate) launch: LaunchId,
-    /// Empty if the worker runs inside this process.
+    /// Empty if the worker runs inside the supervisor's process.
     pub(crate) program: PathBuf,
     pub(crate) task: ProgramTask,
     /// Where the program must run. A pane is used only if the team has panes.
@@ -28,7 +28,7 @@ pub(crate) enum ProgramTask {
     /// Run as the worker; the launch file is already written.
     Launch { file: PathBuf },
     /// Run as attach helper: keep a pane open for a running worker.
-    Hold {
+    AttachHelper {
         /// The worker's pid. If the member's old pane still runs the worker, no new pane is needed.
         worker: u32,
         arguments: Vec<OsString>,
@@ -67,7 +67,7 @@ impl LaunchOrder {
     pub(super) fn marker(&self) -> Option<String> {
         match self.task {
             ProgramTask::Launch { .. } => Some(format!("{LAUNCH_MARKER}={}", self.launch)),
-            ProgramTask::Hold { .. } => None,
+            ProgramTask::AttachHelper { .. } => None,
         }
     }
 
@@ -75,7 +75,7 @@ impl LaunchOrder {
     pub(super) fn arguments(&self) -> Vec<OsString> {
         match &self.task {
             ProgramTask::Launch { file } => vec!["--launch".into(), file.into()],
-            ProgramTask::Hold { arguments, .. } => arguments.clone(),
+            ProgramTask::AttachHelper { arguments, .. } => arguments.clone(),
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! This file does not check the caller: the server and the driver do, with the protocol's table of methods.
 
-use agent_team_core::input::{ClaimRef, CompletionHook};
+use agent_team_core::input::{ClaimRef, CompletionHook, NewRun};
 use agent_team_core::{Call, Origin};
 use agent_team_protocol::id::stable_hash;
 use agent_team_protocol::method::{self as m, Method, MethodCall as C};
@@ -204,7 +204,7 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
             memory,
             effort,
             attach_outside,
-        }) => change(Call::StartRun {
+        }) => change(Call::StartRun(NewRun {
             goal: goal.into(),
             then_down,
             anew,
@@ -214,7 +214,7 @@ pub(super) fn destination(call: C) -> Result<Destination, Refusal> {
                 .map(|(key, value)| (key.into(), value.get().into()))
                 .collect(),
             attach_outside,
-        }),
+        })),
         C::RunFinish(m::FinishRun { answer, force }) => change(Call::FinishRun {
             answer: answer.into(),
             force,

@@ -37,13 +37,13 @@ impl Server {
         team: Option<TeamRef>,
         key: Option<String>,
         digest: u64,
-        peer: &ConnectionContext,
+        context: &ConnectionContext,
         reply: Reply,
     ) {
         match call {
             SupervisorCall::ListTeams => reply.ok(&self.teams.list()),
             SupervisorCall::Status => reply.ok(&self.status().await),
-            SupervisorCall::Up(up) => self.up(*up, key, digest, peer, reply).await,
+            SupervisorCall::Up(up) => self.up(*up, key, digest, context, reply).await,
             SupervisorCall::Delete => {
                 let deleted = match self.teams.find(team.as_ref()) {
                     Ok(driver) => self.teams.delete_for_good(&driver).await,
@@ -55,7 +55,7 @@ impl Server {
                 }
             }
             SupervisorCall::Stop => {
-                let receipts = self.down_all(peer).await;
+                let receipts = self.down_all(context).await;
                 if self.is_closing() {
                     // A signal started the shutdown first: some teams were closed instead of taken down, so the
                     // receipts are incomplete. The connection ends without an answer.
@@ -82,7 +82,7 @@ impl Server {
         up: m::Up,
         key: Option<String>,
         digest: u64,
-        peer: &ConnectionContext,
+        context: &ConnectionContext,
         reply: Reply,
     ) {
         let team = TeamId::new(&up.spec.name, &up.spec.project);
@@ -94,10 +94,10 @@ impl Server {
         };
         let (method, kind) = (m::TeamUp::ENTRY, RequestKind::Change(Change::Up(wanted)));
         if existed {
-            return peer.call_driver(&driver, method, key, digest, reply, kind);
+            return context.call_driver(&driver, method, key, digest, reply, kind);
         }
-        let (internal, answer) = Reply::internal(&peer.outbox);
-        peer.call_driver(&driver, method, key, digest, internal, kind);
+        let (internal, answer) = Reply::internal(&context.outbox);
+        context.call_driver(&driver, method, key, digest, internal, kind);
         let answer = answer.await;
         if self.is_closing() && answer.is_err() {
             // The call may be stored. The team stays on disk, so that the repeated call finds the first answer.
@@ -187,11 +187,11 @@ impl Server {
     }
 
     /// Takes every team down and collects the receipts, which also name survivors.
-    async fn down_all(&self, peer: &ConnectionContext) -> Vec<Receipt> {
+    async fn down_all(&self, context: &ConnectionContext) -> Vec<Receipt> {
         let mut receipts = Vec::new();
         for driver in self.teams.drivers() {
-            let (reply, answer) = Reply::internal(&peer.outbox);
-            peer.call_driver(
+            let (reply, answer) = Reply::internal(&context.outbox);
+            context.call_driver(
                 &driver,
                 m::TeamDown::ENTRY,
                 None,

@@ -62,7 +62,7 @@ fn a_note_of_each_level_is_written_listed_read_and_removed() {
             NoteLevel::Team | NoteLevel::User => assert_eq!(mode, 0o600),
         }
         let files = fs::read_dir(path.parent().unwrap()).unwrap().count();
-        assert_eq!(files, 1, "no temporary file remains");
+        assert_eq!(files, 1, "not exactly one file remains");
         let changed = notes.remove(level, &deploy, Some("# Deploy\n"));
         assert!(matches!(changed, Err(NoteError::Changed)), "{changed:?}");
         assert!(notes.remove(level, &deploy, Some("# Steps\n")).unwrap());

@@ -117,7 +117,7 @@ fn proc_info<T: Copy>(pid: u32, flavor: libc::c_int, argument: u64) -> io::Resul
         )
     };
     if filled as usize == size {
-        #[expect(unsafe_code, reason = "the kernel filled it")]
+        #[expect(unsafe_code, reason = "the kernel has filled the value")]
         // SAFETY: all of T was written; the callers' types are C structures of integers.
         return Ok(Some(unsafe { info.assume_init() }));
     }
@@ -416,7 +416,7 @@ impl Sandbox {
         true
     }
 
-    /// Rules apply to paths that do not exist too, so placeholders are not needed.
+    /// Whether a path must exist before it can be protected. False: rules also apply to paths that do not exist.
     pub(crate) fn needs_placeholders(&self) -> bool {
         false
     }

@@ -68,7 +68,10 @@ fn seatbelt_denies_unix_sockets_even_with_network() {
     let denied = script
         .find("(deny network* (remote unix-socket))")
         .expect("sockets");
-    assert!(allowed < denied, "the later rule applies: {script}");
+    assert!(
+        allowed < denied,
+        "the denial is not the later rule: {script}"
+    );
 }
 
 #[test]
@@ -126,7 +129,11 @@ fn placeholders_stay_until_the_last_sandbox_exits() {
     let second = Placeholders::make(&paths).unwrap();
     assert_eq!(names(project.path()), [".envrc", ".vscode", "commondir"]);
     drop(first);
-    assert_eq!(names(project.path()).len(), 3, "the second needs them");
+    assert_eq!(
+        names(project.path()).len(),
+        3,
+        "the second sandbox needs the placeholders"
+    );
     drop(second);
     assert_eq!(names(project.path()), [""; 0]);
 }
@@ -149,7 +156,7 @@ fn a_sandbox_that_outlives_its_worker_keeps_placeholders() {
 fn user_files_are_never_taken_for_placeholders() {
     let project = tempfile::tempdir().unwrap();
     let paths = absent(project.path());
-    // Empty like the placeholder, but the user's own file.
+    // The user's own file, which is empty like a placeholder.
     fs::write(project.path().join(".envrc"), "").unwrap();
     let placeholders = Placeholders::make(&paths).unwrap();
     // The user writes while a command runs.

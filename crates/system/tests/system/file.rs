@@ -1,4 +1,4 @@
-//! Directories, private files, locks and the reserve: refusals and races.
+//! Tests of directories, private files, locks and the reserve: refusals and races.
 
 use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use agent_team_system::daemon::{self, Announced};
+use agent_team_system::announcement::{self, Announced};
 use agent_team_system::directories::{Directories, DirectoriesError, Problem};
 use agent_team_system::disk::{self, FileIdentity, FileIdentityError};
 use agent_team_system::lock::FileLock;
@@ -184,7 +184,7 @@ fn only_private_regular_files_are_read() {
     );
     assert!(
         path.exists(),
-        "a refused file is not removed, so that the user can inspect it"
+        "a refused file is removed, so the user cannot inspect it"
     );
 
     fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
@@ -261,12 +261,12 @@ async fn a_killed_holder_releases_its_lock() {
 fn a_supervisor_is_found_by_its_lock() {
     let (_home, directories) = directories();
     directories.prepare().unwrap();
-    assert_eq!(daemon::find(&directories).unwrap(), None);
+    assert_eq!(announcement::find(&directories).unwrap(), None);
     let mut lock = FileLock::try_acquire(&directories.supervisor_lock())
         .unwrap()
         .unwrap();
     assert_eq!(
-        daemon::find(&directories).unwrap(),
+        announcement::find(&directories).unwrap(),
         None,
         "the lock file contains no socket yet"
     );
@@ -277,7 +277,7 @@ fn a_supervisor_is_found_by_its_lock() {
         };
         let path = directories.supervisor_lock();
         announced.write(&mut lock, &path).unwrap();
-        let found = daemon::find(&directories).unwrap();
+        let found = announcement::find(&directories).unwrap();
         assert_eq!(found.as_ref(), Some(&announced.socket));
         let read = Announced::read(&path).unwrap();
         assert_eq!(read, Some(announced));
@@ -286,10 +286,10 @@ fn a_supervisor_is_found_by_its_lock() {
         assert_eq!(whole.trim(), "/somewhere/socket");
     }
     Announced::withdraw(&mut lock, &directories.supervisor_lock()).unwrap();
-    assert_eq!(daemon::find(&directories).unwrap(), None);
+    assert_eq!(announcement::find(&directories).unwrap(), None);
     assert!(!directories.state.join("supervisor.pid").exists());
     drop(lock);
-    assert_eq!(daemon::find(&directories).unwrap(), None);
+    assert_eq!(announcement::find(&directories).unwrap(), None);
 }
 
 #[test]

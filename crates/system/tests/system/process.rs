@@ -1,4 +1,4 @@
-//! Identity and exit of processes.
+//! Tests of the identity and the exit of processes.
 
 use agent_team_system::process::{ExitWatch, ProcessId, Signal, resident_bytes};
 
@@ -43,7 +43,7 @@ async fn the_exit_of_a_grandchild_is_reported() {
     assert!(watch.exited_within(LIMIT).await.unwrap());
     assert!(
         watch.exited_within(LIMIT).await.unwrap(),
-        "the exit stays reported"
+        "the exit is not reported again"
     );
 }
 

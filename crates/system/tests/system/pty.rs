@@ -1,4 +1,4 @@
-//! Programs with their own pseudo-terminals.
+//! Tests of programs with their own pseudo-terminals.
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -13,7 +13,7 @@ async fn read_until(pty: &Pty, wanted: &str) -> String {
     let mut buffer = [0; 1024];
     loop {
         let read = tokio::time::timeout(LIMIT, pty.read(&mut buffer)).await;
-        let read = read.expect("it prints in time").unwrap();
+        let read = read.expect("the program prints in time").unwrap();
         printed.extend_from_slice(&buffer[..read]);
         let text = String::from_utf8_lossy(&printed).into_owned();
         if read == 0 || text.contains(wanted) {

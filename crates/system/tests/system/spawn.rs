@@ -1,4 +1,4 @@
-//! Daemons and sessions: readiness, environments, descriptors, orphans.
+//! Tests of daemons and sessions: readiness, environments, descriptors, orphans.
 
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -11,7 +11,7 @@ use agent_team_system::tree::{LAUNCH_MARKER, NO_LAUNCH};
 use crate::rig::{KillOnDrop, LIMIT, Script, shell};
 
 #[tokio::test]
-async fn a_child_inherits_only_what_its_spec_contains() {
+async fn a_child_inherits_nothing_beyond_its_spec() {
     // A descriptor without close-on-exec, as if inherited from the parent.
     let leaky = nix::unistd::dup(std::io::stderr()).unwrap();
     let number = leaky.as_raw_fd();

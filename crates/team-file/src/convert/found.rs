@@ -7,7 +7,7 @@ use agent_team_protocol::RoleName;
 use agent_team_protocol::id::{NAME_MAX, RESERVED_NAMES};
 
 use super::super::names::slug;
-use super::super::role::{Layer, Role, RoleView};
+use super::super::role::{Layer, Role, RoleDefinition};
 use super::super::source::{Fault, Source};
 use super::super::variables;
 
@@ -52,18 +52,18 @@ impl FilePosition {
 pub(super) struct Agent {
     pub(super) name: RoleName,
     pub(super) role: Role,
-    /// The position of its name.
+    /// The position of the agent's name.
     pub(super) position: FilePosition,
-    /// The number of its directory or file, in the order of precedence.
+    /// The number of the agent's directory or file, in the order of precedence.
     pub(super) rank: usize,
-    /// agent-team reads the role from the agent's file, so that the team file does not contain it.
+    /// Whether agent-team reads the role from the agent's file, so that the team file does not contain the role.
     pub(super) in_place: bool,
     pub(super) notes: Vec<Fault>,
 }
 
 impl Agent {
-    /// Replaces what a team file would change in the texts: variables, and control characters and line breaks in the
-    /// description.
+    /// Replaces the parts of the texts that a team file would change: variables, and control characters and line breaks
+    /// in the description.
     pub(super) fn escape(&mut self) {
         if self.in_place {
             return;
@@ -89,7 +89,7 @@ impl Agent {
 
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// In the order of precedence; each name once after [`Found::settle`].
+    /// The agents in the order of precedence. After [`Found::settle`], each name occurs once.
     pub(super) agents: Vec<Agent>,
     pub(super) notes: Vec<Fault>,
     pub(super) faults: Vec<Fault>,
@@ -99,7 +99,7 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Starts the next directory or file, which has a lower precedence than all others before. Returns its number.
+    /// Starts the next directory or file, which has a lower precedence than all earlier ones. Returns its number.
     pub(super) fn next_rank(&mut self) -> usize {
         self.rank += 1;
         self.rank
@@ -109,8 +109,8 @@ impl Found {
         self.agents.iter().find(|agent| agent.name.as_str() == name)
     }
 
-    /// Adds an agent, unless an agent of a higher precedence has its name. Two agents of one name in one directory are
-    /// a fault.
+    /// Adds an agent, unless an agent with a higher precedence has the same name. Two agents with one name in one
+    /// directory are a fault.
     pub(super) fn add(&mut self, agent: Agent) {
         let name = agent.name.as_str();
         if RESERVED_NAMES.contains(&name) {
@@ -137,9 +137,9 @@ impl Found {
         }
     }
 
-    /// Determines which agents are used where they are: those that agent-team itself reads. An agent that a role of
-    /// the project hides is a fault.
-    pub(super) fn settle(&mut self, known: &[RoleView]) {
+    /// Determines the agents whose files agent-team itself reads, so that they need no role in the team file. An agent
+    /// that a role of the project hides is a fault.
+    pub(super) fn settle(&mut self, known: &[RoleDefinition]) {
         for agent in &mut self.agents {
             let same = known.iter().find(|role| role.name == agent.name);
             let Some(same) = same else {

@@ -1,5 +1,5 @@
 //! Reads the team configurations of Claude Code, Qwen Code and nyzhi, `teams/<name>/config.json`, and converts the
-//! members of one of them. Inboxes and tasks beside it are not read.
+//! members of one of them. Does not read the inboxes and tasks in the same directory.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use agent_team_protocol::{MemberName, RoleName, TeamName};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::super::role::{Layer, RoleView, import};
+use super::super::role::{Layer, RoleDefinition, import};
 use super::super::source::{Fault, Source};
 use super::super::table::At;
 use super::super::variables;
@@ -36,7 +36,7 @@ pub(super) struct TeamMember {
     pub(super) model: Option<String>,
     pub(super) prompt: String,
     pub(super) colour: Option<Colour>,
-    /// Relative to the project.
+    /// The working directory, relative to the project.
     pub(super) cwd: Option<String>,
     pub(super) must_plan: bool,
     pub(super) tools: Option<Vec<String>>,
@@ -66,7 +66,7 @@ impl TeamMember {
     }
 }
 
-/// A configuration as it is stored. Qwen Code and Claude Code use camel case, nyzhi both cases.
+/// A configuration as it is stored. Qwen Code and Claude Code use camel case; nyzhi uses both cases.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Config {
@@ -104,7 +104,7 @@ struct ConfigMember {
     other: Map<String, Value>,
 }
 
-/// Keys that describe a running team, of which nothing remains to import.
+/// Keys that describe a running team. Their values are useless after an import.
 const STATE: &[&str] = &[
     "backendType",
     "createdAt",
@@ -136,7 +136,7 @@ const UNKNOWN: &str = "explorer";
 /// A configuration that was found.
 #[derive(Debug)]
 pub(super) struct FoundTeam {
-    /// The name of its directory.
+    /// The name of the configuration's directory.
     name: String,
     shown: String,
     text: String,
@@ -203,7 +203,7 @@ pub(super) fn find(
     teams
 }
 
-/// The team that the user named, or the only team with a member that works in the project.
+/// The team that the user named, or else the only team with a member that works in the project.
 pub(super) fn choose(
     teams: Vec<FoundTeam>,
     origin: &Origin<'_>,
@@ -259,7 +259,7 @@ pub(super) fn convert(
     team: FoundTeam,
     origin: &Origin<'_>,
     found: &mut Found,
-    known: &[RoleView],
+    known: &[RoleDefinition],
 ) -> Team {
     let FoundTeam {
         shown,
@@ -294,7 +294,7 @@ pub(super) fn convert(
     let mut at = reading.find(0, &["\"members\""]).unwrap_or(0);
     let mut first: BTreeMap<MemberName, usize> = BTreeMap::new();
     for (index, member) in config.members.iter().enumerate() {
-        // Each member is searched after the one before it, so that two members of one name have two positions.
+        // Search for each member after the previous member, so that two members with one name have two positions.
         let quoted = Value::from(member.name.as_str()).to_string();
         at = reading
             .find(at + 1, &["\"name\"", ":", &quoted])
@@ -326,7 +326,7 @@ struct Conversion<'a> {
     faults: Source<'a>,
     notes: Source<'a>,
     origin: &'a Origin<'a>,
-    known: &'a [RoleView],
+    known: &'a [RoleDefinition],
     default_role: Option<&'a str>,
 }
 
@@ -433,9 +433,10 @@ impl Conversion<'_> {
         Some(converted)
     }
 
-    /// The role of a member. A member whose agent type is unknown could have been limited there, so it gets a role
-    /// that only reads. Also returns whether the member must be limited to tools that read: its agent type is, but a
-    /// role of the project or an agent can have the name of the role and more tools.
+    /// The role of a member. A member with an unknown agent type may have been limited in the other program, so it gets
+    /// a role that only reads. Also returns whether the member must be limited to tools that read. This is the case if
+    /// its agent type only reads, but its role may have more tools: a role of the project or an agent can replace the
+    /// built-in role.
     fn role(
         &self,
         member: &ConfigMember,
@@ -465,7 +466,7 @@ impl Conversion<'_> {
         {
             return (Some(name), type_reads);
         }
-        // The built-in roles of nyzhi have the names of ours.
+        // The built-in roles of nyzhi have the names of agent-team's built-in roles.
         let same = self.origin.program == OtherProgram::Nyzhi;
         let ours = theirs.map(|(_, ours)| *ours).or(same.then_some(wanted));
         let role = ours.and_then(built_in);

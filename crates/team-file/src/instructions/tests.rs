@@ -1,4 +1,5 @@
-//! Instruction files of real directories: their order, imports, and what a hostile project cannot load.
+//! Tests with instruction files in real directories: their order, their imports, and files that a hostile project
+//! cannot load.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -254,7 +255,7 @@ fn a_file_of_the_repository_is_not_the_users_own() {
     assert_eq!(home.names(), [".claude/CLAUDE.md"]);
     let why = "it is in the project or its repository";
     assert_eq!(home.warnings().matches(why).count(), 2);
-    // The repository of a home directory is the user's own.
+    // If the home directory is a repository, its files are the user's own.
     fs::remove_dir_all(home.path.join("repo/.git")).unwrap();
     home.write(".git/HEAD", "ref: refs/heads/main\n");
     assert!(home.names().contains(&".claude/CLAUDE.md".to_owned()));
@@ -350,7 +351,7 @@ fn a_team_of_commands_loads_no_instructions() {
 }
 
 #[test]
-fn the_key_turns_instructions_off_or_names_them() {
+fn the_key_disables_or_lists_instruction_files() {
     let home = Home::new();
     home.write("repo/app/AGENTS.md", "x");
     home.write("repo/app/docs/a.md", "y");

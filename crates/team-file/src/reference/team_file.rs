@@ -100,8 +100,8 @@ pub(super) static ROOT: Section = Section {
         KeyInfo::new(
             "coordinator_prompt",
             Kind::String,
-            Depends("a built-in question"),
-            "Question to the coordinator's model in each round, with the placeholders `{worker_descriptions}`, `{task}` \
+            Depends("the built-in round prompt"),
+            "Round prompt for the lead's model, with the placeholders `{worker_descriptions}`, `{task}` \
              and `{prior_outputs}`. Only with `mode = \"coordinator\"`.",
             "coordinator_prompt = \"{task}: choose from {worker_descriptions}. So far: {prior_outputs}\"",
         ),
@@ -192,7 +192,7 @@ const ENV: KeyInfo = KeyInfo::new(
     StringTable,
     Unset,
     "Variables for the programs of the member. For an agent, variables that choose programs, such as `PATH`, or redirect \
-     API keys are refused.",
+     API keys are refused; for an agent of another vendor, also those that configure it, such as `CLAUDE_CONFIG_DIR`.",
     "env = { RUST_LOG = \"debug\" }",
 );
 
@@ -598,9 +598,7 @@ pub(super) static ENGINE: Section = Section {
             Strings,
             Unset,
             "Any program with a terminal interface, which the pane shows: the program and its arguments. It receives no \
-             tasks. Messages to the member are shown in the pane, and not delivered to the program. The words \
-             `\"claude\"`, `\"codex\"`, `\"opencode\"` and `\"qwen\"`: that agent in its own terminal interface, also \
-             without a pane, which receives tasks and messages.",
+             tasks. Messages to the member are shown in the pane, and not delivered to the program.",
             "terminal = [\"htop\"]",
         ),
     ]],

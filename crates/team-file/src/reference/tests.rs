@@ -44,7 +44,7 @@ fn project() -> tempfile::TempDir {
 fn load(text: &str) -> Result<Loaded, String> {
     let project = project();
     let project = project.path().canonicalize().unwrap();
-    // The example of `ca`.
+    // The file that the example of `ca` names.
     let certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
     std::fs::write(project.join("gateway.pem"), certificate).unwrap();
     let reading = Reading {
@@ -59,7 +59,7 @@ fn load(text: &str) -> Result<Loaded, String> {
     })
 }
 
-/// The lines of a file that surround lines of a table, such as its required keys.
+/// The lines of a file before and after the lines of a table, such as its required keys.
 struct Surroundings {
     before: &'static str,
     after: &'static str,
@@ -120,7 +120,7 @@ fn surroundings(level: Level, key: &str) -> Surroundings {
         (Level::Search, "api") => around("[search]\n", "url = \"http://127.0.0.1:8888\"\n"),
         (Level::Search, "key") => around("[search]\napi = \"brave\"\n", ""),
         (Level::Search, _) => around("[search]\napi = \"searxng\"\n", ""),
-        (Level::Roles | Level::Providers | Level::Mcp, _) => unreachable!("it has no section"),
+        (Level::Roles | Level::Providers | Level::Mcp, _) => unreachable!("tables of names"),
     }
 }
 
@@ -131,7 +131,7 @@ fn with(level: Level, key: &str, lines: &str) -> String {
 
 fn keys() -> impl Iterator<Item = (Level, &'static KeyInfo)> {
     LEVELS.into_iter().flat_map(|level| {
-        let section = section(level).expect("it has a section");
+        let section = section(level).expect("the table has a section");
         section.keys().map(move |info| (level, info))
     })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use agent_team_protocol::RoleName;
 use agent_team_protocol::engine::Engine;
-use agent_team_protocol::external::{KnownAgent, known};
+use agent_team_protocol::external::selected;
 use agent_team_protocol::value::Effort;
 
 use super::super::agent::{self, DelegateKey, Reader};
@@ -110,7 +110,7 @@ fn name(
     }
 }
 
-/// Sets the prompt of an imported role. Unknown variables stay as they are: they may be text of the other program.
+/// Sets the prompt of an imported role. Unknown variables are unchanged: they may be text of the other program.
 fn import_prompt(text: &RoleText<'_>, role: &mut Role, reader: Reader<'_>) {
     let body = text.body.value.trim();
     let filled = |text: &str| match reader.variables {
@@ -142,7 +142,7 @@ fn prompt(source: &Source<'_>, text: &RoleText<'_>, role: &mut Role, reader: Rea
     }
 }
 
-/// Reads the front matter of an agent-team role file and returns the name. Faults go to the source.
+/// Reads the front matter of an agent-team role file and returns the name. Adds faults to the source.
 fn read_fields(
     source: &Source<'_>,
     text: &RoleText<'_>,
@@ -167,7 +167,7 @@ fn read_fields(
                 role.description = agent::prompt(source, At { value, at }, reader.variables);
             }
             ("engine", Value::Text(value)) => {
-                role.agent_keys.external = known(value).map(KnownAgent::agent);
+                role.agent_keys.external = selected(value);
                 role.engine = word(source, field, value, &engine::engine_words())
             }
             ("colour" | "color", Value::Text(value)) => {
@@ -288,7 +288,7 @@ fn tools(source: &Source<'_>, key: &str, value: &Value, at: usize) -> Vec<String
     agent::tools(source, key, &names)
 }
 
-/// A list, or comma-separated names in one line.
+/// The names in a list, or the comma-separated names in one line.
 fn items(source: &Source<'_>, key: &str, value: &Value, at: usize) -> Vec<At<String>> {
     match value {
         Value::List(items) => items.clone(),

@@ -11,11 +11,11 @@ use crate::agent::AgentKeys;
 use crate::source::Fault;
 
 #[derive(Debug, Serialize)]
-pub struct RoleView {
+pub struct RoleDefinition {
     pub name: RoleName,
     pub description: String,
     pub from: Layer,
-    /// The file; for a role in a TOML table also the line.
+    /// The path of the file. If the role is in a TOML table, also contains the line.
     pub place: String,
     /// Roles of the same name in lower layers.
     pub hides: Vec<RoleSource>,
@@ -36,20 +36,20 @@ pub struct RoleView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delegate: Option<DelegateSpec>,
     pub max_steps: Option<u32>,
-    /// `None`: all.
+    /// `None`: all tools.
     pub tools: Option<Vec<String>>,
     pub deny_tools: Vec<String>,
     /// Whether sandboxed commands have network access.
     pub network: bool,
     pub colour: Option<Colour>,
     pub prompt: String,
-    /// Faults that prevent its use.
+    /// Faults that prevent the use of the role.
     pub faults: Vec<String>,
-    /// Keys without effect in its file.
+    /// Keys without effect in the role's file.
     pub warnings: Vec<String>,
 }
 
-impl RoleView {
+impl RoleDefinition {
     pub(super) fn new(name: RoleName, role: Role) -> Self {
         let agent = role.agent(&AgentKeys::default(), &AgentKeys::default());
         let texts = |faults: &[Fault]| faults.iter().map(ToString::to_string).collect();

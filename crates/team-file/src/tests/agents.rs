@@ -1,4 +1,4 @@
-//! Agents, their roles, and the lead.
+//! Tests of the keys of agents, of roles, and of the lead.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use agent_team_protocol::spec::{
 };
 use agent_team_protocol::value::Effort;
 
-use super::super::{LoadTeamError, RoleView, roles};
+use super::super::{LoadTeamError, RoleDefinition, roles};
 use super::{Loaded, Reading, Variables, faults_in, faults_of, parse, project, read_in, reading};
 
 pub(super) fn member<'a>(spec: &'a TeamSpec, name: &str) -> &'a MemberSpec {
@@ -38,7 +38,7 @@ fn views(
     project: &Path,
     settings: Option<&Path>,
     file: bool,
-) -> Result<Vec<RoleView>, LoadTeamError> {
+) -> Result<Vec<RoleDefinition>, LoadTeamError> {
     let project = project.canonicalize().unwrap();
     let path = project.join(".agent-team/team.toml");
     let reading = Reading {

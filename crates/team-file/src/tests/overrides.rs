@@ -1,4 +1,4 @@
-//! Models, providers, and the user's overrides.
+//! Tests of models, providers, and the user's overrides.
 
 use std::path::Path;
 
@@ -110,7 +110,7 @@ fn a_team_file_cannot_redirect_api_keys() {
             "also for the default lead: {faults}"
         );
         let command = format!("[[member]]\nname = \"ada\"\nengine = \"command\"\n{env}");
-        read_in(project().path(), &command).expect("a program may need it");
+        read_in(project().path(), &command).expect("a program may need the variable");
     }
     assert_eq!(
         faults_of(
@@ -119,6 +119,49 @@ fn a_team_file_cannot_redirect_api_keys() {
         "team.toml:3:12: `base_url` must be a URL, such as https://gateway.example/v1\n\
          team.toml:4:13: cannot set header Host: the HTTP client sets it"
     );
+}
+
+#[test]
+fn a_team_file_cannot_configure_an_external_agent() {
+    let engines = ["\"claude\"", "\"claude-acp\"", "{ acp = [\"my-agent\"] }"];
+    let member = |engine: &str, variable: &str| {
+        format!("[[member]]\nname = \"ada\"\nengine = {engine}\nenv = {{ {variable} = \"x\" }}\n")
+    };
+    for engine in engines {
+        for (variable, effect) in [
+            ("ANTHROPIC_BASE_URL", "can redirect your API keys"),
+            ("OPENAI_API_KEY", "can redirect your API keys"),
+            ("HTTPS_PROXY", "can redirect your API keys"),
+            ("PATH", "changes which programs run"),
+            ("LD_PRELOAD", "changes which programs run"),
+            ("NODE_OPTIONS", "changes which programs run"),
+            ("NODE_EXTRA_CA_CERTS", "changes which programs run"),
+            ("CLAUDE_CONFIG_DIR", "configures an agent"),
+            ("OPENCODE_PERMISSION", "configures an agent"),
+            ("AWS_ENDPOINT_URL", "configures an agent"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "configures an agent"),
+        ] {
+            let expected = format!("team.toml:4:9: `env`: {variable} {effect}");
+            let faults = faults_of(&member(engine, variable));
+            assert!(faults.starts_with(&expected), "{engine}: {faults}");
+            let hint = format!("agent-team up --env {variable}=VALUE");
+            assert!(faults.ends_with(&hint), "{faults}");
+        }
+        for variable in ["ANTHROPIC_MODEL", "RUST_LOG"] {
+            read_in(project().path(), &member(engine, variable)).expect("a harmless variable");
+        }
+    }
+    // These variables configure programs that an agent of this project may run.
+    for (engine, variable) in [
+        ("\"native\"", "CLAUDE_CONFIG_DIR"),
+        ("{ terminal = [\"vi\"] }", "ANTHROPIC_BASE_URL"),
+    ] {
+        read_in(project().path(), &member(engine, variable)).expect("a harmless variable");
+    }
+    let defaults = "[defaults]\nenv = { CODEX_HOME = \"x\" }\n[[member]]\nname = \"ada\"\nengine = \"codex\"\n\
+                    [[member]]\nname = \"ben\"\nengine = \"codex\"\n";
+    let faults = faults_of(defaults);
+    assert_eq!(faults.lines().count(), 1, "{faults}");
 }
 
 /// Reads a file with the user's overrides.

@@ -1,4 +1,4 @@
-//! Permissions in the team file and in the user's files, and the parts that require trust.
+//! Tests of permissions in the team file and in the user's files, and of the parts that require trust.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn read(project: &Path, settings: &Path, text: &str) -> Result<Loaded, Vec<Fault
     parse("team.toml", text, &project.canonicalize().unwrap(), reading)
 }
 
-/// Reads with this `config.toml` of the user.
+/// Reads the text with this `config.toml` of the user.
 fn with_user(user: &str, text: &str) -> Result<Loaded, Vec<Fault>> {
     let (project, settings) = (project(), tempfile::tempdir().unwrap());
     fs::write(settings.path().join("config.toml"), user).unwrap();
@@ -196,7 +196,7 @@ fn scripts_and_servers_are_kept_with_the_command_engine() {
     let protected: Vec<_> = protected.collect();
     let expected = [("check.sh", false), ("made.sh", true), ("serve.py", false)];
     assert_eq!(protected, expected);
-    // `spawn builder --engine native` gets the server too.
+    // A member that `spawn builder --engine native` starts gets the server too.
     assert_eq!(spec.roles[0].agent.mcp[0].name.to_string(), "notes");
 }
 
@@ -255,7 +255,7 @@ fn a_notify_command_of_a_project_requires_trust() {
         "the user's own command"
     );
     let Notify::Command(found) = with_user(&own, &team).unwrap().spec.notify else {
-        panic!("it is a command");
+        panic!("notify is not a command");
     };
     assert_eq!(found.argv, ["./mine", "-x"]);
     for word in ["off", "bell", "desktop"] {

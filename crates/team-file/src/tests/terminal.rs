@@ -1,4 +1,5 @@
-//! `engine = { terminal = [...] }`: members, roles and defaults with a terminal program, and the faults of such members.
+//! Tests of `engine = { terminal = [...] }`: members, roles and defaults with a terminal program, and the faults of
+//! such members.
 
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::spec::ClaimPolicy;
@@ -60,9 +61,9 @@ fn faults_of_a_terminal_engine_have_hints() {
 }
 
 #[test]
-fn only_the_word_of_a_terminal_selects_the_own_interface() {
+fn the_word_of_an_agent_selects_its_own_interface_or_acp() {
     let external = |engine: &str| {
-        let text = format!("[[member]]\nname = \"ada\"\nengine = {engine}");
+        let text = format!("[[member]]\nname = \"ada\"\nengine = {engine:?}");
         let spec = read_in(project().path(), &text).unwrap();
         let mut members = spec.members.into_iter();
         let ada = members.find(|member| member.name.as_str() == "ada");
@@ -70,21 +71,24 @@ fn only_the_word_of_a_terminal_selects_the_own_interface() {
         assert_eq!(ada.engine, Engine::External, "{engine}");
         ada.agent.external.expect("an agent")
     };
-    let acp = external("\"claude\"");
+    let own = external("claude");
+    assert_eq!(own.command.len(), 0);
+    assert_eq!(own.terminal.expect("a program").command, ["claude"]);
+    let acp = external("claude-acp");
     assert_eq!(
         (&*acp.command, acp.terminal),
         (&["claude-agent-acp".to_owned()][..], None)
     );
-    let own = external("{ terminal = \"claude\" }");
-    assert_eq!(own.command.len(), 0);
-    assert_eq!(own.terminal.expect("it has one").command, ["claude"]);
-    assert_eq!((own.name, own.mode), (acp.name, acp.mode));
-    for word in ["vi", "gemini"] {
-        let text = format!("[[member]]\nname = \"ada\"\nengine = {{ terminal = {word:?} }}");
-        let fault = faults_of(&text);
+    assert_eq!(external("gemini").command[0], "gemini");
+    for (value, word) in [
+        ("terminal = \"claude\"", "claude"),
+        ("acp = \"claude\"", "claude-acp"),
+        ("acp = \"gemini\"", "gemini"),
+    ] {
+        let text = format!("[[member]]\nname = \"ada\"\nengine = {{ {value} }}");
         let expected = format!(
-            "`terminal` = {word:?} is not an agent whose own terminal interface is supported | use \"claude\", \"codex\", \"opencode\", \"qwen\", or a list of the program and its arguments"
+            "team.toml:3:10: `acp` and `terminal` are lists of a program and its arguments | set engine = {word:?}"
         );
-        assert!(fault.ends_with(&expected), "{fault}");
+        assert_eq!(faults_of(&text), expected);
     }
 }

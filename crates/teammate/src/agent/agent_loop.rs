@@ -35,7 +35,7 @@ use super::ending::{Reminders, Retries, Turn, Unusable};
 use super::hooks::{Hooks, SessionStart, StopBlocks};
 use super::inbox::ModelInput;
 use super::repetition::{Repeated, Repetition};
-use super::step::Stepped;
+use super::step::StepOutcome;
 use super::text_calls::{self, Opening};
 use super::work_record::TODO;
 use super::{deps, instructions, prompts};
@@ -62,9 +62,9 @@ pub(super) struct AgentLoop {
 
 /// The calls of an answer that may be executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Allowed {
+enum AllowedCalls {
     Everything,
-    /// In the last step: only calls that end a task or the run.
+    /// Only calls that end a task or the run may be executed: this is the last step.
     Endings,
     /// The answer was truncated: a call's arguments may be incomplete.
     NoneTruncated,
@@ -178,8 +178,8 @@ impl AgentLoop {
         Ok(())
     }
 
-    /// Restores the state that tools have only in memory: the files that the model has read, and the todo list, by a
-    /// repetition of the call that last wrote it.
+    /// Restores the state that tools have only in memory: the files that the model has read, and the todo list. To
+    /// restore the list, repeats the call that last wrote it.
     async fn restore_tools(&mut self) {
         let seen = self.conversation.transcript.take_seen();
         self.toolbox.context().seen.restore(seen);
@@ -309,9 +309,9 @@ impl AgentLoop {
                 return self.conversation.finish_turn(String::new()).await;
             }
             let answer = match self.step().await? {
-                Stepped::Answered(answer) => answer,
-                Stepped::Interrupted(_) => continue,
-                Stepped::Failed(error) => return self.conversation.give_up(&error).await,
+                StepOutcome::Answered(answer) => answer,
+                StepOutcome::Interrupted(_) => continue,
+                StepOutcome::Failed(error) => return self.conversation.give_up(&error).await,
             };
             let parses_calls = self.conversation.model.parses_calls();
             let answer = match parses_calls {
@@ -334,9 +334,9 @@ impl AgentLoop {
             let turn = match unusable {
                 Some(unusable) => {
                     let allowed = match unusable {
-                        Unusable::Refused => Allowed::NoneFiltered,
+                        Unusable::Refused => AllowedCalls::NoneFiltered,
                         Unusable::Empty | Unusable::Truncated | Unusable::WrittenCall => {
-                            Allowed::NoneTruncated
+                            AllowedCalls::NoneTruncated
                         }
                     };
                     if has_calls {
@@ -371,8 +371,8 @@ impl AgentLoop {
                 }
                 None => {
                     let allowed = match is_last {
-                        true => Allowed::Endings,
-                        false => Allowed::Everything,
+                        true => AllowedCalls::Endings,
+                        false => AllowedCalls::Everything,
                     };
                     if !is_last {
                         reminders.reset();
@@ -417,7 +417,7 @@ impl AgentLoop {
     }
 
     /// Makes room if necessary, and runs one step.
-    async fn step(&mut self) -> Result<Stepped, End> {
+    async fn step(&mut self) -> Result<StepOutcome, End> {
         if self.conversation.is_full() {
             self.conversation.prune().await?;
         }
@@ -431,13 +431,13 @@ impl AgentLoop {
         loop {
             let stepped = self.conversation.ask().await?;
             let is_too_long = match &stepped {
-                Stepped::Failed(ModelError::TooLong(_)) => true,
+                StepOutcome::Failed(ModelError::TooLong(_)) => true,
                 // Model servers have no common error for a conversation that is too long. If this error may mean that,
                 // retry once with a shorter conversation.
-                Stepped::Failed(error) => {
+                StepOutcome::Failed(error) => {
                     std::mem::take(&mut may_guess) && self.conversation.may_be_too_long(error)
                 }
-                Stepped::Answered(_) | Stepped::Interrupted(_) => false,
+                StepOutcome::Answered(_) | StepOutcome::Interrupted(_) => false,
             };
             if !is_too_long || shares.len() == 0 {
                 return Ok(stepped);
@@ -456,7 +456,7 @@ impl AgentLoop {
     async fn make_room_for(
         &mut self,
         shares: &mut impl Iterator<Item = u64>,
-    ) -> Result<Option<Stepped>, End> {
+    ) -> Result<Option<StepOutcome>, End> {
         let mut is_announced = false;
         for share in shares {
             if !self.conversation.can_make_room(share) {
@@ -471,8 +471,8 @@ impl AgentLoop {
                     break;
                 }
                 Room::NothingOlder => {}
-                Room::Interrupted(why) => return Ok(Some(Stepped::Interrupted(why))),
-                Room::Failed(error) => return Ok(Some(Stepped::Failed(error))),
+                Room::Interrupted(why) => return Ok(Some(StepOutcome::Interrupted(why))),
+                Room::Failed(error) => return Ok(Some(StepOutcome::Failed(error))),
             }
         }
         Ok(None)
@@ -489,7 +489,7 @@ impl AgentLoop {
     async fn execute_calls(
         &mut self,
         answer: Answer,
-        allowed: Allowed,
+        allowed: AllowedCalls,
         repetition: &mut Repetition,
     ) -> Result<Turn, End> {
         let all = answer.calls.clone();
@@ -541,7 +541,7 @@ impl AgentLoop {
             return Ok(Turn::GivenUp(format!("stopped by a hook: {reason}")));
         }
         // The task or run is over: another answer would only cost tokens.
-        let ended = owned && allowed == Allowed::Endings;
+        let ended = owned && allowed == AllowedCalls::Endings;
         if (finished || ended) && self.conversation.inbox.task().is_none() {
             if !self.conversation.inbox.has_task() {
                 self.conversation.finish_turn(String::new()).await?;
@@ -583,7 +583,7 @@ fn answer_of(call: &ToolCall) -> String {
     input["answer"].as_str().unwrap_or_default().to_owned()
 }
 
-impl Allowed {
+impl AllowedCalls {
     fn includes(self, call: &ToolCall) -> bool {
         match self {
             Self::Everything => true,

@@ -221,11 +221,11 @@ impl Toolbox {
     }
 }
 
-pub(crate) type Outcome = Result<Output, ToolError>;
+pub(crate) type ToolOutcome = Result<Output, ToolError>;
 
 /// The result of a call, and the first and last line of the output that was shown while the call ran.
 struct FinishedCall {
-    outcome: Outcome,
+    outcome: ToolOutcome,
     seen: Option<OuterLines>,
     stopped_by_hook: Option<String>,
 }
@@ -242,7 +242,7 @@ impl FinishedCall {
 }
 
 /// Redacts secrets in the result, for both the model and the user. Limits the length of a successful result's text.
-pub(crate) fn without_secrets(outcome: Outcome, context: &ToolContext) -> Outcome {
+pub(crate) fn without_secrets(outcome: ToolOutcome, context: &ToolContext) -> ToolOutcome {
     let hide = |text: String| context.secrets.redact(&text).into_owned();
     match outcome {
         Ok(Output {
@@ -398,7 +398,7 @@ pub(super) fn arguments(call: &ToolCall) -> Result<Value, ToolError> {
     }
 }
 
-/// The object of the wait in a call of `wait` or `ask`, as reported to the supervisor. `None` for other calls.
+/// The wait that a call of `wait` or `ask` reports to the supervisor. `None` for other calls.
 pub(crate) fn waits_for(call: &ToolCall) -> Option<Waiting> {
     if call.name == team::ASK {
         let ask = arguments(call).unwrap_or_default();

@@ -33,7 +33,7 @@ use self::prune::prune;
 use self::state::{WorkState, is_summary, without_state};
 use super::conversation::{Conversation, End, unless_stopped};
 use super::inbox::Interruption;
-use super::step::{Stepped, TextVisibility, ask};
+use super::step::{StepOutcome, TextVisibility, ask};
 use super::text_calls::{self, Opening};
 use super::transcript::{Mark, Transcript, raw, spent};
 use crate::worker::ExitReport;
@@ -103,7 +103,7 @@ enum Defect {
     Empty,
     Truncated,
     Refused,
-    /// It is not shorter than the text that it summarises.
+    /// The summary is not shorter than the text that it summarises.
     TooLong,
 }
 
@@ -329,7 +329,7 @@ impl Conversation {
             let inbox = &mut self.inbox;
             let stepped = ask(&*model, prompt, inbox, &self.sink, TextVisibility::Hidden).await;
             match unless_stopped(stepped)? {
-                Stepped::Answered(answer) => {
+                StepOutcome::Answered(answer) => {
                     let answer = match model.parses_calls() {
                         true => answer,
                         // The ids of calls do not matter: the summary is only text.
@@ -347,9 +347,11 @@ impl Conversation {
                     self.sink.lines(Tone::Runtime, &line);
                     defect = Some(found);
                 }
-                Stepped::Failed(ModelError::TooLong(_)) if bytes_max > RESULT_MAX => bytes_max /= 2,
-                Stepped::Failed(ModelError::TooLong(_)) => return Ok(Summary::Unusable),
-                Stepped::Failed(error) if !Arc::ptr_eq(&model, &self.model) => {
+                StepOutcome::Failed(ModelError::TooLong(_)) if bytes_max > RESULT_MAX => {
+                    bytes_max /= 2
+                }
+                StepOutcome::Failed(ModelError::TooLong(_)) => return Ok(Summary::Unusable),
+                StepOutcome::Failed(error) if !Arc::ptr_eq(&model, &self.model) => {
                     let line = format!(
                         "… {} cannot write the summary: {}; {} writes it",
                         model.name(),
@@ -360,8 +362,8 @@ impl Conversation {
                     model = Arc::clone(&self.model);
                     bytes_max = bytes_max.min(bytes_to_summarise(&*model));
                 }
-                Stepped::Failed(error) => return Ok(Summary::Failed(error)),
-                Stepped::Interrupted(why) => return Ok(Summary::Interrupted(why)),
+                StepOutcome::Failed(error) => return Ok(Summary::Failed(error)),
+                StepOutcome::Interrupted(why) => return Ok(Summary::Interrupted(why)),
             }
         }
     }

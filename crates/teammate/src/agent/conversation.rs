@@ -23,7 +23,7 @@ use agent_team_tools::{SeenFile, ToolContext, attached};
 use super::inbox::{Inbox, Interruption, ModelInput};
 use super::output_sink::OutputSink;
 use super::prompts;
-use super::step::{Stepped, TextVisibility, ask};
+use super::step::{StepOutcome, TextVisibility, ask};
 use super::transcript::{Mark, Transcript, raw, spent, stored};
 use crate::worker::ExitReport;
 
@@ -131,7 +131,7 @@ impl Conversation {
         self.append(items, read, Usage::default()).await
     }
 
-    pub(super) async fn ask(&mut self) -> Result<Stepped, End> {
+    pub(super) async fn ask(&mut self) -> Result<StepOutcome, End> {
         self.report_model();
         let prompt = Prompt {
             system: &self.system,
@@ -284,12 +284,12 @@ impl Conversation {
 }
 
 /// Returns the outcome of a step, or the end of the loop if the step was interrupted by a stop.
-pub(super) fn unless_stopped(stepped: Stepped) -> Result<Stepped, End> {
+pub(super) fn unless_stopped(stepped: StepOutcome) -> Result<StepOutcome, End> {
     match stepped {
-        Stepped::Interrupted(Interruption::Stop { .. }) => Err(End::Stopped),
-        other @ (Stepped::Interrupted(Interruption::NewInput(_) | Interruption::ByUser)
-        | Stepped::Answered(_)
-        | Stepped::Failed(_)) => Ok(other),
+        StepOutcome::Interrupted(Interruption::Stop { .. }) => Err(End::Stopped),
+        other @ (StepOutcome::Interrupted(Interruption::NewInput(_) | Interruption::ByUser)
+        | StepOutcome::Answered(_)
+        | StepOutcome::Failed(_)) => Ok(other),
     }
 }
 

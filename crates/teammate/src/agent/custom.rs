@@ -39,7 +39,7 @@ pub(super) struct Inputs {
 }
 
 /// The outcome of one call to the engine.
-enum Called<T> {
+enum CallEnd<T> {
     Returned(T),
     /// The call's task was taken away.
     Abandoned,
@@ -93,8 +93,8 @@ impl Custom {
             report(team, &task, worked).await;
         };
         match inputs.while_held(Some(Claim::from(&task)), work).await? {
-            Called::Returned(()) => {}
-            Called::Abandoned => self.team.sink.lines(
+            CallEnd::Returned(()) => {}
+            CallEnd::Abandoned => self.team.sink.lines(
                 Tone::Runtime,
                 &paint::abandoned(task.task, "it was taken away"),
             ),
@@ -168,18 +168,18 @@ impl Inputs {
         &mut self,
         claim: Option<Claim>,
         call: impl Future<Output = T>,
-    ) -> Result<Called<T>, End> {
+    ) -> Result<CallEnd<T>, End> {
         let mut call = pin!(call);
         loop {
             if let Some(finish_at) = self.finish_at {
                 let returned = timeout_at(finish_at, call).await;
-                return returned.map(Called::Returned).map_err(|_| End::Stopped);
+                return returned.map(CallEnd::Returned).map_err(|_| End::Stopped);
             }
             tokio::select! {
-                returned = &mut call => return Ok(Called::Returned(returned)),
+                returned = &mut call => return Ok(CallEnd::Returned(returned)),
                 taken = self.receive() => {
                     if taken.is_some() && taken == claim {
-                        return Ok(Called::Abandoned);
+                        return Ok(CallEnd::Abandoned);
                     }
                 }
             }
@@ -240,7 +240,7 @@ async fn report(team: &TeamHandle, task: &Assignment, worked: TaskResult) {
     }
 }
 
-/// Returns whether the claim is over, or the supervisor is shutting down.
+/// Whether the refusal means that the claim is over, or that the supervisor is shutting down.
 fn is_over(refusal: &Refusal) -> bool {
     matches!(
         refusal.code,

@@ -1,10 +1,10 @@
 //! `delegate`: gives a question to a helper, and returns the helper's answer. Added to the tools of an agent whose
 //! settings permit it; called by the model.
 //!
-//! A helper is a conversation of its own, which sees only the question. It has the tools of [`READING`] that the member
+//! A helper is a separate conversation, which sees only the question. It has the tools of [`READING`] that the member
 //! has, and no other tool: it changes nothing, sends no messages, and has no helpers. Its calls pass the same hooks,
 //! rules and permission requests as the member's own calls. Its usage is the member's usage. Dropping the call ends the
-//! helper. Nothing of a helper is stored except its usage: after a crash, the call has no result.
+//! helper. Only the usage of a helper is stored: after a crash, the call has no result.
 //!
 //! - the conversation of one helper: `answering`
 //! - its model: `delegate_models`; the helpers that run: `running`
@@ -199,7 +199,7 @@ impl Delegate {
             .answer(
                 question,
                 client,
-                &hooks.with_context(Arc::clone(&context)),
+                &hooks.with_tool_context(Arc::clone(&context)),
                 allowances,
                 &context,
                 progress,

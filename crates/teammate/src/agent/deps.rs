@@ -33,7 +33,7 @@ use serde::Serialize;
 use super::delegate_models::HelperModels;
 use crate::worker::ExitReport;
 
-/// The time after which another model replaces an overloaded one, unless the agent sets the time for its fallbacks.
+/// The time after which another model replaces an overloaded model, unless the agent sets the time for its fallbacks.
 const OVERLOADED: Duration = Duration::from_secs(180);
 
 /// The models of a member.
@@ -93,7 +93,7 @@ pub(crate) async fn models_of(
     let mut warnings = Vec::new();
     let mut first_error = None;
     let overloaded = agent.fallback_ms.map_or(OVERLOADED, Duration::from_millis);
-    // From the last to the first: only the last model that can be opened is retried without a limit.
+    // Open the models from the last to the first: only the last usable model is retried without a limit.
     for name in models.iter().rev() {
         let config = OpenConfig {
             retry_limit: (!opened.is_empty()).then_some(overloaded),
@@ -153,7 +153,7 @@ pub(crate) async fn models_of(
     })
 }
 
-/// Holds the member: tokens without a price add nothing to the cost in dollars, so that the limit would not hold. A
+/// Holds the member: tokens without a price add nothing to the cost in dollars, so the limit would have no effect. A
 /// restart would not help.
 fn no_price(name: &str) -> ExitReport {
     ExitReport {
@@ -212,7 +212,7 @@ struct OtherModels<'a> {
 }
 
 impl<'a> OtherModels<'a> {
-    /// None if the main model is replayed: its recording contains the exchanges of the other models as well.
+    /// Empty if the main model is replayed: its recording contains the exchanges of the other models as well.
     fn of(agent: &'a AgentSpec, main: &ModelName) -> Self {
         match main {
             ModelName::Replay(_) => Self::default(),
@@ -293,7 +293,7 @@ fn no_other(reason: String) -> ExitReport {
 
 /// The model that an agent would use.
 #[derive(Debug, Serialize)]
-pub(crate) struct Explained {
+pub(crate) struct ExplainedModel {
     model: String,
     /// The reason, for the user.
     why: String,
@@ -311,7 +311,7 @@ pub(crate) async fn explain(
     agent: &AgentSpec,
     environment: BTreeMap<String, String>,
     settings: &Path,
-) -> Result<Explained, String> {
+) -> Result<ExplainedModel, String> {
     let config = OpenConfig {
         environment,
         catalogue: Catalogue::with(settings).map_err(|error| with_causes(&error))?,
@@ -322,7 +322,7 @@ pub(crate) async fn explain(
         name.parse::<ModelName>()
             .map_err(|error| with_causes(&error))
     };
-    // Each model, and the reason if it was chosen and not configured.
+    // Each model. For a model that was chosen because none is configured, also the reason of the choice.
     let mut models = vec![match &agent.model {
         Some(name) => (parse(name)?, None),
         None => {
@@ -361,7 +361,7 @@ pub(crate) async fn explain(
     for warning in warnings {
         why.push_str(&format!("; {warning}"));
     }
-    Ok(Explained {
+    Ok(ExplainedModel {
         model: main.to_string(),
         why,
         unpriced,
@@ -413,7 +413,7 @@ pub(crate) fn tools_of(
     }
     tools.retain(|tool| {
         let name = &tool.spec().name;
-        // A role with `read` has `notes` without naming it.
+        // `notes` does not count as named: a role with `read` has this tool without naming it.
         let is_named = agent.tools.is_some() && name != notes::NAME;
         may_use(agent, name) && (is_named || has(name))
     });

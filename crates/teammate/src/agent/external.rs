@@ -1,5 +1,5 @@
-//! The loop of a member whose work is done by another vendor's agent: passes it tasks and messages as prompts, shows
-//! what it does, and asks for the permissions that it needs. Replaces `agent_loop`; started by the worker's loop.
+//! The loop of a member whose work is done by another vendor's agent: passes tasks and messages to the agent as
+//! prompts, shows the agent's output, and asks for permissions. Replaces `agent_loop`; started by the worker's loop.
 //!
 //! ```text
 //! idle ──messages, task──► prompt ──► updates, permission questions ──► end of turn
@@ -7,11 +7,12 @@
 //!   │                        └── reminder, if the agent still owns its task ◄────────────────┤
 //!   └── report, or release of the task ◄─────────────────────────────────────────────────────┘
 //! ```
-//! The agent reaches its team's tools over MCP, see `team_door`. Its transcript holds the id of its session, so that a
-//! restarted member continues the conversation. A message counts as read when the agent has accepted it.
+//! The agent reaches its team's tools over MCP, see `team_mcp`. The member's transcript contains the id of the agent's
+//! session, so that a restarted member continues the conversation. A message counts as read when the agent has accepted
+//! it.
 //!
 //! An agent speaks the Agent Client Protocol, or runs in its own terminal interface beside a side channel (`terminal`).
-//! There, the user can begin turns and answer questions, too.
+//! In this interface, the user can begin turns and answer questions, too.
 
 mod acp;
 pub(in crate::agent) mod agent_socket;
@@ -22,10 +23,12 @@ mod codex;
 mod connection;
 mod entry;
 mod file_change;
-pub(crate) mod hook_door;
+mod file_read;
+pub(crate) mod hook_socket;
 mod hooks;
 mod inputs;
 mod interface;
+pub(in crate::agent) mod keystrokes;
 mod meter;
 mod opencode;
 mod outcome;
@@ -34,7 +37,7 @@ pub(crate) mod probe;
 mod qwen;
 mod running_program;
 mod start;
-pub(crate) mod team_door;
+pub(crate) mod team_mcp;
 pub(in crate::agent) mod terminal;
 mod turn;
 mod updates;
@@ -62,6 +65,7 @@ use self::channel::{Began, Event, PermissionAnswer, SideChannel};
 use self::entry::Entry;
 pub(super) use self::inputs::Inputs;
 use self::inputs::Prompt;
+use self::keystrokes::Keystrokes;
 pub(super) use self::meter::Meter;
 pub(crate) use self::start::runs_in_terminal;
 use self::terminal::TerminalHandle;
@@ -73,8 +77,8 @@ use crate::hosted::team_handle::TeamHandle;
 use crate::pane::paint;
 use crate::worker::{ExitReport, refused};
 
-/// Variables that show a program that it runs inside another vendor's agent. An agent that finds them acts as a part of
-/// that agent. The environment of external agents contains only variables that `launch` selects.
+/// Variables that another vendor's agent sets for the programs that it starts. An agent that finds them acts as a part
+/// of that agent. The environment of external agents contains only variables that `launch` selects.
 pub(crate) const NESTED: [&str; 2] = ["CLAUDECODE", "CLAUDE_CODE_"];
 
 const CUT: &str =
@@ -90,10 +94,11 @@ pub(super) struct External {
     pub(super) context: Arc<ToolContext>,
     pub(super) permission: Permission,
     pub(super) sockets: Sockets,
-    /// Set for an agent in its own terminal interface.
+    /// `None` for an agent without its own terminal interface.
     pub(super) terminal: Option<TerminalHandle>,
+    pub(super) keystrokes: Keystrokes,
     /// Open while an agent runs.
-    pub(super) door: Option<AgentSocket>,
+    pub(super) tools_socket: Option<AgentSocket>,
     pub(super) inputs: Inputs,
     /// The id of a new session, until it is stored with the first prompt. An entry without a turn would show an idle
     /// member as working.
@@ -103,12 +108,13 @@ pub(super) struct External {
 
 /// The paths for the agent's programs.
 pub(crate) struct Sockets {
-    /// Where they reach the team's tools.
+    /// The socket at which the programs reach the team's tools.
     pub(crate) tools: PathBuf,
-    /// Where the agent's hooks reach the worker, where the agent's server listens, or the file with the team's rules for
-    /// the agent. The supervisor removes it when the launch has ended.
+    /// One of three paths: where the agent's hooks reach the worker, where the agent's server listens, or the file with
+    /// the team's rules for the agent. The supervisor removes this socket or file when the launch has ended.
     pub(crate) hooks: PathBuf,
-    /// The directory for the files of a side channel, if it needs any. The supervisor removes it when the launch has ended.
+    /// The directory for the files of a side channel, if the channel needs any. The supervisor removes the directory
+    /// when the launch has ended.
     pub(crate) files: PathBuf,
 }
 
@@ -120,7 +126,7 @@ enum Start {
 }
 
 /// How an exchange ended.
-enum Ended {
+enum ExchangeEnd {
     /// The agent ended its turn.
     Turn(StopReason),
     /// The agent refused the prompt or failed, for this reason.
@@ -164,7 +170,7 @@ impl External {
                 },
             }
         };
-        // The user's own turn in the agent's terminal interface is not about the task.
+        // A turn that the user has begun in the agent's terminal interface is not about the task: send no reminder.
         let mut is_reminded = matches!(start, Start::Began(_));
         loop {
             (self.inputs.is_interrupted, self.inputs.is_urgent) = (false, false);
@@ -174,22 +180,22 @@ impl External {
             if self.inputs.finish_at.is_some() {
                 return Err(End::Stopped);
             }
-            let is_whole = matches!(ended, Ended::Turn(StopReason::EndTurn));
+            let is_whole = matches!(ended, ExchangeEnd::Turn(StopReason::EndTurn));
             let failure = match ended {
-                Ended::Turn(StopReason::EndTurn | StopReason::Cancelled) => None,
-                Ended::Turn(StopReason::Interrupted) => return self.rest(report, None).await,
-                Ended::Turn(StopReason::MaxTokens) => {
+                ExchangeEnd::Turn(StopReason::EndTurn | StopReason::Cancelled) => None,
+                ExchangeEnd::Turn(StopReason::Interrupted) => return self.rest(report, None).await,
+                ExchangeEnd::Turn(StopReason::MaxTokens) => {
                     Some("its answer reached the length limit".to_owned())
                 }
-                Ended::Turn(StopReason::MaxTurnRequests) => {
+                ExchangeEnd::Turn(StopReason::MaxTurnRequests) => {
                     Some("it reached its limit of steps".to_owned())
                 }
-                Ended::Turn(StopReason::Refusal) => Some("it refused to answer".to_owned()),
-                Ended::Turn(StopReason::Other) => {
+                ExchangeEnd::Turn(StopReason::Refusal) => Some("it refused to answer".to_owned()),
+                ExchangeEnd::Turn(StopReason::Other) => {
                     Some("it ended its turn for an unknown reason".to_owned())
                 }
-                Ended::Failed(why) => Some(why),
-                Ended::Unresponsive => {
+                ExchangeEnd::Failed(why) => Some(why),
+                ExchangeEnd::Unresponsive => {
                     let line = format!(
                         "it has not ended its turn within {} s: it is restarted",
                         CANCEL_LIMIT.as_secs()
@@ -242,8 +248,8 @@ impl External {
         }
     }
 
-    /// Handles a message of the agent outside a turn: there is no turn in which it may ask for anything. Returns a turn that
-    /// has begun.
+    /// Handles a message of the agent between two turns. Denies permission questions: the agent may ask only within a
+    /// turn. Returns a turn that has begun.
     fn between_turns(&mut self, event: Event) -> Result<Option<Began>, End> {
         match event {
             Event::Closed(why) => return Err(self.exited(&why)),
@@ -262,7 +268,7 @@ impl External {
         Ok(None)
     }
 
-    /// The conversation continues in another session.
+    /// Handles a change of the session: the conversation continues in another session.
     fn session_changed(&mut self, id: String) {
         self.unstored_session = Some(id);
         self.meter.begin_session(0);
@@ -327,7 +333,7 @@ impl External {
         })
     }
 
-    /// The unread messages, to be added to the running turn.
+    /// The unread messages, which are offered to the agent during its turn.
     fn steerable(&self) -> Prompt {
         let messages = self.team.shared.arrivals.take();
         for message in &messages {
@@ -401,7 +407,7 @@ impl External {
         }
     }
 
-    /// Ends the turn. `failure`: why it could not continue.
+    /// Ends the turn. `failure`: why the turn could not continue.
     async fn rest(&mut self, report: String, failure: Option<String>) -> Result<(), End> {
         let turn_end = TurnEnd {
             report: without_middle(report.clone(), UNCUT_MAX),
@@ -439,7 +445,7 @@ impl External {
         self.rest(account, Some(why)).await
     }
 
-    /// The program has exited. The supervisor restarts the member, which resumes the session.
+    /// The end of the loop after the program has exited. The supervisor restarts the member, which resumes the session.
     fn exited(&self, why: &str) -> End {
         End::Report(ExitReport {
             code: ExitCode::Failed as u8,
@@ -448,7 +454,7 @@ impl External {
         })
     }
 
-    /// The agent could act without asking, or its messages are not understood.
+    /// The end of the loop because the agent could act without asking, or because its messages are not understood.
     fn unusable(&self, why: &str) -> End {
         held(
             ExitCode::Denied,
@@ -457,7 +463,7 @@ impl External {
     }
 }
 
-/// The member cannot work until the user acts.
+/// The end of the loop because the member cannot work until the user acts.
 fn held(code: ExitCode, reason: String) -> End {
     End::Report(ExitReport {
         code: code as u8,

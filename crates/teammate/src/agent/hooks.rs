@@ -42,12 +42,15 @@ const LINE_WIDTH: usize = 60;
 
 /// The hooks of one agent, and its permission mode once it is known. Clones share both.
 #[derive(Debug, Clone)]
-pub(super) struct Hooks(Arc<HookContext>, Arc<Mutex<Option<Mode>>>);
+pub(super) struct Hooks {
+    context: Arc<HookContext>,
+    mode: Arc<Mutex<Option<Mode>>>,
+}
 
 #[derive(Debug)]
 pub(super) struct HookContext {
     pub(super) specs: Vec<HookSpec>,
-    pub(super) context: Arc<ToolContext>,
+    pub(super) tool_context: Arc<ToolContext>,
     pub(super) client: SupervisorClient,
     pub(super) claims: Claims,
     pub(super) sink: OutputSink,
@@ -55,8 +58,8 @@ pub(super) struct HookContext {
 
 /// The combined answers of the hooks of one event.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Outcome {
-    /// The reason of a hook that blocks. What the block prevents depends on the event; at some events, nothing.
+pub(super) struct CombinedAnswer {
+    /// The reason of a hook that blocks. The effect of a block depends on the event; at some events, it has no effect.
     pub(super) blocked: Option<String>,
     /// The reason of a hook that requests the end of the turn.
     pub(super) stopped: Option<String>,
@@ -64,10 +67,10 @@ pub(super) struct Outcome {
     /// The new arguments of the call, with the names of Claude Code.
     pub(super) input: Option<Map<String, Value>>,
     /// Texts for the model.
-    pub(super) context: Vec<String>,
+    pub(super) texts: Vec<String>,
 }
 
-impl Outcome {
+impl CombinedAnswer {
     /// Adds the answer of the next hook. An earlier `ask` is kept. An earlier `allow` is dropped if this hook changes
     /// the arguments: the `allow` was for other arguments.
     fn add(&mut self, answer: Answer) {
@@ -81,7 +84,7 @@ impl Outcome {
         }
         self.blocked = answer.blocked;
         self.stopped = answer.stopped;
-        self.context.extend(answer.context);
+        self.texts.extend(answer.context);
     }
 
     /// Combines the outcomes for two files of a call. The result is `ask` if one outcome is `ask`, and `allow` only if
@@ -98,67 +101,78 @@ impl Outcome {
             (first, other) => first.or(other),
         };
         self.stopped = self.stopped.take().or(other.stopped);
-        self.context.extend(other.context);
+        self.texts.extend(other.texts);
         self
     }
 
     /// The texts for the model as one text.
     pub(super) fn text(&self) -> Option<String> {
-        (!self.context.is_empty()).then(|| self.context.join("\n\n"))
+        (!self.texts.is_empty()).then(|| self.texts.join("\n\n"))
     }
 }
 
 impl Hooks {
     pub(super) fn new(context: HookContext) -> Self {
-        Self(Arc::new(context), Arc::default())
+        Self {
+            context: Arc::new(context),
+            mode: Arc::default(),
+        }
     }
 
     /// Sets the permission mode that hooks receive. Called when the supervisor reports a change.
     pub(super) fn set_mode(&self, mode: Mode) {
-        *self.1.lock().unwrap_or_else(PoisonError::into_inner) = Some(mode);
+        *self.mode.lock().unwrap_or_else(PoisonError::into_inner) = Some(mode);
     }
 
     /// Sets the mode at the launch. A reported change takes precedence: it can arrive before the answer that contains
     /// the mode at the launch.
     pub(super) fn set_initial_mode(&self, mode: Mode) {
-        let mut known = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.mode.lock().unwrap_or_else(PoisonError::into_inner);
         known.get_or_insert(mode);
     }
 
-    /// The same hooks for the calls of a helper, whose tools run in `context`.
-    pub(super) fn with_context(&self, context: Arc<ToolContext>) -> Self {
+    /// Returns the same hooks for the calls of a helper, whose tools run in `tool_context`.
+    pub(super) fn with_tool_context(&self, tool_context: Arc<ToolContext>) -> Self {
         let HookContext {
             specs,
             client,
             claims,
             sink,
             ..
-        } = &*self.0;
+        } = &*self.context;
         let context = HookContext {
             specs: specs.clone(),
-            context,
+            tool_context,
             client: client.clone(),
             claims: claims.clone(),
             sink: sink.clone(),
         };
-        Self(Arc::new(context), Arc::clone(&self.1))
+        Self {
+            context: Arc::new(context),
+            mode: Arc::clone(&self.mode),
+        }
     }
 
     /// Returns whether the agent has a hook for this event.
     pub(super) fn has(&self, event: HookEvent) -> bool {
-        self.0.specs.iter().any(|spec| spec.event == event)
+        self.context.specs.iter().any(|spec| spec.event == event)
     }
 
     /// Runs the hooks of the event in order, until a hook blocks or asks to end the turn. Skips a hook whose matcher
     /// selects none of the subjects; without subjects, skips no hook. Dropping the future terminates the running hook.
-    async fn run(&self, event: HookEvent, subjects: &[&str], fields: &[(&str, Value)]) -> Outcome {
-        let mut outcome = Outcome::default();
+    async fn run(
+        &self,
+        event: HookEvent,
+        subjects: &[&str],
+        fields: &[(&str, Value)],
+    ) -> CombinedAnswer {
+        let mut outcome = CombinedAnswer::default();
         let HookContext {
             specs,
-            context,
+            tool_context,
             sink,
             ..
-        } = &*self.0;
+        } = &*self.context;
         let selects = |matcher: &str| {
             subjects.is_empty() || subjects.iter().any(|subject| matches(matcher, subject))
         };
@@ -172,8 +186,8 @@ impl Hooks {
             if let Some(input) = &outcome.input {
                 document.insert("tool_input".to_owned(), Value::Object(input.clone()));
             }
-            let ended = program::run(spec, context, &Value::Object(document)).await;
-            let answer = Answer::read(event, ended, &context.secrets);
+            let exit = program::run(spec, tool_context, &Value::Object(document)).await;
+            let answer = Answer::read(event, exit, &tool_context.secrets);
             for line in answer.lines() {
                 let run = visible_label(&spec.run, LINE_WIDTH);
                 let line = format!("… hook {} ({run}): {line}", event.name());
@@ -190,22 +204,22 @@ impl Hooks {
     /// The fields that every hook receives.
     fn document(&self, event: HookEvent) -> Map<String, Value> {
         let HookContext {
-            context,
+            tool_context,
             client,
             claims,
             ..
-        } = &*self.0;
+        } = &*self.context;
         let member: &MemberName = &client.member;
-        let mut variables = context.env.iter();
+        let mut variables = tool_context.env.iter();
         let team = variables.find(|(name, _)| name == TEAM_VARIABLE);
         let team = team.map_or_else(Default::default, |(_, team)| team.to_string_lossy());
-        let mode = *self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let mode = *self.mode.lock().unwrap_or_else(PoisonError::into_inner);
         let task = claims.tasks().first().map(ToString::to_string);
         let fields = [
             ("session_id", format!("{team}-{member}").into()),
-            // The conversation is in the team's journal, not in a file.
+            // The path is empty: the conversation is in the team's journal, not in a file.
             ("transcript_path", "".into()),
-            ("cwd", json!(context.cwd)),
+            ("cwd", json!(tool_context.cwd)),
             (
                 "permission_mode",
                 claude::mode_name(mode.unwrap_or_default()).into(),
@@ -256,7 +270,7 @@ mod tests {
 
     #[test]
     fn an_allow_ends_when_a_later_hook_changes_the_call() {
-        let mut outcome = Outcome::default();
+        let mut outcome = CombinedAnswer::default();
         outcome.add(decides(HookDecision::Allow));
         assert_eq!(outcome.decision, Some(HookDecision::Allow));
         outcome.add(changes());
@@ -269,7 +283,7 @@ mod tests {
     fn an_ask_of_one_hook_outlasts_an_allow_of_another() {
         let reason = "it costs money".to_owned();
         let asks = HookDecision::Ask { reason };
-        let mut outcome = Outcome::default();
+        let mut outcome = CombinedAnswer::default();
         outcome.add(decides(HookDecision::Allow));
         outcome.add(decides(asks.clone()));
         outcome.add(decides(HookDecision::Allow));

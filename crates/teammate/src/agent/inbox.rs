@@ -1,4 +1,5 @@
-//! Inputs that the model has not received yet. The worker's loop adds them, the agent loop takes them at its next step.
+//! Inputs that the model has not received yet. The worker's loop adds the inputs; the agent loop takes them at its next
+//! step.
 //!
 //! Most inputs wait for that step. An urgent message, the loss of a task, the user and a stop interrupt the current
 //! step. After an interruption by the user, the turn continues only for a message of the user, an urgent message, or a
@@ -95,7 +96,8 @@ impl ModelInput {
 pub(super) enum Interruption {
     /// The model must be called again; the text names the reason to the model and in the pane.
     NewInput(&'static str),
-    /// By the user: the model is called again after an input that [continues](ModelInput::continues) the turn.
+    /// The user has interrupted the step. The model is called again after an input that
+    /// [continues](ModelInput::continues) the turn.
     ByUser,
     Stop {
         finish_at: Instant,
@@ -113,7 +115,7 @@ pub(super) struct Inbox {
     interruption: Option<Interruption>,
     /// The user has asked to compact the conversation.
     wants_compaction: bool,
-    /// The task that the model was last notified of.
+    /// The last task about which the model was notified.
     known_task: Option<Assignment>,
     allowances: Allowances,
 }
@@ -142,7 +144,7 @@ impl Inbox {
         self.allowances.clone()
     }
 
-    /// How much the model thinks for the goal under way. `None`: as configured.
+    /// How much the model thinks for the current goal. `None`: as configured.
     pub(super) fn effort(&self) -> Option<Effort> {
         self.allowances.effort()
     }
@@ -182,7 +184,7 @@ impl Inbox {
         self.waiting.push_back(ModelInput::Note(text));
     }
 
-    /// The task that the model was notified of, while this member owns it.
+    /// The task about which the model was notified, while this member owns the task.
     pub(super) fn task(&self) -> Option<&Assignment> {
         self.known_task.as_ref().filter(|known_task| {
             self.claims.generation(known_task.task) == Some(known_task.generation)
@@ -327,7 +329,8 @@ impl Inbox {
             Input::Arrived { urgent } => {
                 self.arrived = true;
                 if urgent {
-                    // The arrivals omit a message that was delivered before, so it does not interrupt again.
+                    // The arrivals omit a message that was already delivered, so such a message does not interrupt
+                    // again.
                     self.pull();
                     let urgent = |input: &ModelInput| matches!(input, ModelInput::Message(message) if message.urgent);
                     if self.waiting.iter().any(urgent) {
@@ -467,7 +470,7 @@ mod tests {
         ));
         let model_inputs = [message(1, false), message(2, true)].map(ModelInput::Message);
         assert_eq!(inbox.take(), model_inputs);
-        // Delivered again over a new connection.
+        // Deliver the message again, over a new connection.
         arrivals.deliver(vec![message(2, true)]);
         inputs.send(Input::Arrived { urgent: true }).unwrap();
         assert_eq!(inbox.take(), []);
@@ -548,7 +551,7 @@ mod tests {
         };
         let (waited, ()) = tokio::join!(inbox.until_allowed(|_| {}), raised);
         assert_eq!(waited, Ok(true));
-        // Over a new connection, the allowance applies regardless of its revision.
+        // After a reconnection, the allowance applies regardless of its revision.
         inbox.allow(allowance(9, Some("the budget")));
         inputs.send(Input::Welcomed(allowance(3, None))).unwrap();
         assert_eq!(inbox.until_allowed(|_| {}).await, Ok(false));
@@ -606,7 +609,7 @@ mod tests {
     #[tokio::test]
     async fn a_decided_request_is_dropped_unless_the_model_saw_it() {
         let (inputs, arrivals, _, mut inbox) = inbox();
-        // One request in the arrivals, one already in the inbox.
+        // The model has seen neither request: request 1 is in the inbox, request 2 in the arrivals.
         arrivals.add_request(request(1, true));
         inputs.send(Input::Arrived { urgent: false }).unwrap();
         inbox.wait_for_work().await.unwrap();
@@ -630,10 +633,10 @@ mod tests {
         }
         // P-2 is decided while this member is disconnected.
         arrivals.reconnected();
-        assert!(!arrivals.add_request(request(1, true)), "it was seen");
+        assert!(!arrivals.add_request(request(1, true)), "P-1 was seen");
         assert!(arrivals.add_request(request(3, false)));
         assert_eq!(arrivals.take_requests(), [request(3, false)]);
-        // The same over the next connection.
+        // The next connection repeats the same requests.
         arrivals.reconnected();
         for id in [1, 3] {
             assert!(!arrivals.add_request(request(id, true)));

@@ -7,8 +7,8 @@
 //! ```
 //! The launch ends with the connection of the chat session, so its claims return to the board. The socket needs no
 //! token: programs in a sandbox cannot reach it, and only the process that has joined may call a tool. A message counts
-//! as read when the process has confirmed a result that contains it, or, for a process of an earlier version that does
-//! not confirm, when the result is sent.
+//! as read when the process has confirmed a result that contains the message. Processes of an earlier version do not
+//! confirm; for them, a message counts as read when the result is sent.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use agent_team_llm::ToolSpec;
 use agent_team_protocol::exit::ExitCode;
-use agent_team_protocol::joined::{JoinAnswer, JoinedOrder, JoinedTool, LINE_MAX, ToolAnswer};
+use agent_team_protocol::joined::{JoinAnswer, JoinedFrame, JoinedTool, LINE_MAX, ToolAnswer};
 use agent_team_protocol::notification::DeliveredMessage;
 use agent_team_protocol::text::visible_line;
 use agent_team_system::connection::{FrameReader, FrameWriter};
@@ -51,7 +51,7 @@ const TIMEOUT: &str = "timeout_s";
 /// How long an answer waits for its confirmation.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(5);
 
-/// The largest number of calls at the same time.
+/// The largest number of concurrent calls.
 const CALLS_MAX: usize = 32;
 
 /// The largest number of notes that wait for a result.
@@ -61,7 +61,7 @@ const NOTES_MAX: usize = 50;
 /// session reads the rest with another call.
 const MESSAGES_MAX: usize = 30_000;
 
-/// The reason that a second chat session receives when it tries to join.
+/// The reason for refusing a second chat session that tries to join.
 const ALREADY_JOINED: &str = "another chat session has joined as this member";
 
 const READ_MESSAGES: &str = "read_messages";
@@ -77,7 +77,7 @@ pub(super) struct Joined {
 }
 
 /// The state that all calls of the chat session share.
-struct Served {
+struct CallContext {
     team: TeamHandle,
     notes: Notes,
 }
@@ -143,18 +143,18 @@ impl Joined {
             Ok(listener) => listener,
             Err(error) => return held(format!("cannot open the socket of the member: {error}")),
         };
-        let served = Arc::new(Served {
+        let context = Arc::new(CallContext {
             team,
             notes: Notes::default(),
         });
-        let end = served.serve(&listener, &mut inputs).await;
+        let end = context.serve(&listener, &mut inputs).await;
         // Each launch has its own path, so a socket that cannot be removed blocks no later launch.
         let _removed = std::fs::remove_file(&socket);
         end
     }
 }
 
-impl Served {
+impl CallContext {
     async fn serve(
         self: &Arc<Self>,
         listener: &Listener,
@@ -210,7 +210,7 @@ impl Served {
             Input::Interrupt => self
                 .notes
                 .add("The user asks you to stop your current work and to read your messages.".to_owned()),
-            // The arrivals contain messages and requests. The other program keeps its own conversation and accounts.
+            // Messages and requests are in the arrivals. The other program keeps its own conversation and accounts.
             Input::Arrived { .. }
             | Input::RequestOver(_)
             | Input::Compact
@@ -220,7 +220,7 @@ impl Served {
         }
     }
 
-    /// Answers the first connection. `None` if it does not join.
+    /// Answers the first connection. Returns `None` if the connection does not join.
     async fn join(&self, stream: Stream) -> Option<ChatConnection> {
         let Some(pid) = stream.peer().pid else {
             refuse(stream, "its process is in another PID namespace").await;
@@ -231,11 +231,11 @@ impl Served {
         let mut writer = FrameWriter::new(write);
         // The process sends `Join` before it waits for an answer. The timeout limits how long a connection that sends
         // nothing can delay others.
-        let order = tokio::time::timeout(Duration::from_secs(1), reader.next()).await;
-        let Ok(Ok(Some(order))) = order else {
+        let frame = tokio::time::timeout(Duration::from_secs(1), reader.next()).await;
+        let Ok(Ok(Some(frame))) = frame else {
             return None;
         };
-        if !matches!(serde_json::from_str(&order), Ok(JoinedOrder::Join {})) {
+        if !matches!(serde_json::from_str(&frame), Ok(JoinedFrame::Join {})) {
             return None;
         }
         let specs = self.team.team_tools().specs().into_iter();
@@ -255,7 +255,8 @@ impl Served {
         })
     }
 
-    /// A tool as the chat session receives it: no wait is longer than the session permits.
+    /// The tool in the form that the chat session receives: its longest wait is the longest wait that the session
+    /// permits.
     fn offered(&self, spec: ToolSpec) -> JoinedTool {
         let mut input = spec.input;
         if is_wait(&spec.name)
@@ -286,14 +287,14 @@ impl Served {
         let (read, write) = stream.into_halves();
         let mut reader = FrameReader::new(read, LINE_MAX);
         let mut writer = FrameWriter::new(write);
-        let Ok(Some(order)) = reader.next().await else {
+        let Ok(Some(frame)) = reader.next().await else {
             return;
         };
-        let Ok(JoinedOrder::Call {
+        let Ok(JoinedFrame::Call {
             tool,
             input,
             confirms,
-        }) = serde_json::from_str(&order)
+        }) = serde_json::from_str(&frame)
         else {
             return;
         };
@@ -400,7 +401,7 @@ async fn is_confirmed(reader: &mut FrameReader) -> bool {
     let Ok(Ok(Some(line))) = line else {
         return false;
     };
-    matches!(serde_json::from_str(&line), Ok(JoinedOrder::Received {}))
+    matches!(serde_json::from_str(&line), Ok(JoinedFrame::Received {}))
 }
 
 /// Completes when the chat session has closed its connection. Never completes without a session. Cancel-safe.

@@ -1,5 +1,5 @@
-//! The queue of a member's visible output for the pane and the log. Written by the agent loop and its tools,
-//! read by the worker's loop.
+//! The queue of a member's visible output for the pane and the log. The agent loop and its tools write to the queue;
+//! the worker's loop reads it.
 //!
 //! Control characters are escaped here. The model's text is never dropped; tool output is dropped while the queue
 //! contains too much of it.
@@ -31,7 +31,7 @@ pub(crate) enum OutputEvent {
     TextEnded,
     Lines {
         tone: Tone,
-        /// Without a trailing newline.
+        /// The lines, without a trailing newline.
         text: String,
     },
     /// The current work of the model, such as "thinking", for the pane. `None`: the request has ended.
@@ -43,13 +43,13 @@ pub(crate) enum OutputEvent {
     /// Output of a call, or of a process outside calls.
     Printed {
         call: Option<String>,
-        /// Without a trailing newline.
+        /// The output, without a trailing newline.
         text: String,
         /// Released when the event is shown.
         size: QueuedBytes,
     },
     EndedCall(EndedCall),
-    /// The status line of a running call. Replaces the previous one.
+    /// The status line of a running call. It replaces the call's previous status line.
     Status {
         call: String,
         text: String,
@@ -58,7 +58,7 @@ pub(crate) enum OutputEvent {
     Commands(Prompts),
     /// The agent's wait. `None`: the agent continues.
     Waiting(Option<Waiting>),
-    /// The model that answers, and how full its window is.
+    /// The model that answers, and the use of its window.
     Model(MemberModel),
 }
 
@@ -79,12 +79,12 @@ pub(crate) struct EndedCall {
 #[derive(Debug)]
 pub(crate) struct QueuedBytes {
     bytes: usize,
-    of: Arc<AtomicUsize>,
+    queued: Arc<AtomicUsize>,
 }
 
 impl Drop for QueuedBytes {
     fn drop(&mut self) {
-        self.of.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.queued.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -115,7 +115,7 @@ impl OutputSink {
         self.send(OutputEvent::Lines { tone, text });
     }
 
-    /// A complete text in Markdown that the runtime shows.
+    /// Shows a complete text of the runtime in Markdown.
     pub(super) fn markdown(&self, text: &str) {
         self.live.lines(escaped(text), false);
         self.stream(TextKind::Answer).push(text);
@@ -156,7 +156,7 @@ impl OutputSink {
         let before = self.queued.fetch_add(bytes, Ordering::Relaxed);
         let size = QueuedBytes {
             bytes,
-            of: Arc::clone(&self.queued),
+            queued: Arc::clone(&self.queued),
         };
         if before + bytes <= TOOL_OUTPUT_MAX {
             let call = call.cloned();
@@ -222,7 +222,7 @@ impl QuestionDisplay for OutputSink {
 /// The state of a request to the model, as the pane shows it.
 pub(super) const THINKING: &str = "thinking";
 
-/// See [`OutputSink::show_thinking`].
+/// Shows the model's current work until it is dropped.
 #[derive(Debug)]
 pub(super) struct WorkGuard<'a>(&'a OutputSink);
 
@@ -310,7 +310,7 @@ impl ToolOutput<'_> {
         self.show(&mut buffered, showable);
     }
 
-    /// Shows the rest. Returns the first and the last non-blank line of everything that was shown.
+    /// Shows the rest. Returns the first and the last non-blank line of the output that was shown.
     pub(super) fn seen(&self) -> Option<OuterLines> {
         let mut buffered = self.lock();
         if !buffered.line.trim().is_empty() {

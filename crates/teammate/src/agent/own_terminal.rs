@@ -10,7 +10,8 @@ use agent_team_protocol::text::visible_line;
 use agent_team_tools::program::describe_exit;
 use tokio::sync::{mpsc, watch};
 
-use super::external::terminal::{Started, TerminalRequest};
+use super::external::keystrokes::Keystrokes;
+use super::external::terminal::{StartedProgram, TerminalRequest};
 use crate::engine::{HEADLESS_SIZE, Size};
 use crate::inner_pty::{InnerPty, PtyEvent};
 use crate::link::Notice;
@@ -21,13 +22,14 @@ type WorkerState = crate::worker::WorkerState<AgentPane>;
 pub(super) struct OwnTerminal {
     requests: mpsc::UnboundedReceiver<TerminalRequest>,
     running: Option<Running>,
-    /// The size of the terminal that showed the program last.
+    keystrokes: Keystrokes,
+    /// The size of the last terminal that showed the program.
     size: Size,
 }
 
 struct Running {
     pty: Box<InnerPty>,
-    /// Why the program has ended, once it has.
+    /// `None` while the program runs; then the reason of its end.
     ended: watch::Sender<Option<String>>,
 }
 
@@ -37,10 +39,14 @@ pub(crate) enum TerminalEvent {
 }
 
 impl OwnTerminal {
-    pub(super) fn new(requests: mpsc::UnboundedReceiver<TerminalRequest>) -> Self {
+    pub(super) fn new(
+        requests: mpsc::UnboundedReceiver<TerminalRequest>,
+        keystrokes: Keystrokes,
+    ) -> Self {
         Self {
             requests,
             running: None,
+            keystrokes,
             size: HEADLESS_SIZE,
         }
     }
@@ -74,10 +80,10 @@ impl OwnTerminal {
                 self.size = worker.pane.surface().size().unwrap_or(self.size);
                 let context = &worker.config.program_context;
                 let spawned = InnerPty::spawn(context, &command, env, self.size, is_alone);
-                // Without a receiver, the loop has ended meanwhile.
+                // Without a receiver, the loop has ended.
                 let _ended = started.send(spawned.map(|pty| self.began(pty, worker)));
             }
-            // The request may be late: the next program can be running already.
+            // The request may arrive late, when the next program already runs.
             TerminalEvent::Requested(TerminalRequest::End(process)) => {
                 let running = self.running.as_ref();
                 if running.is_some_and(|running| running.pty.process() == process) {
@@ -89,7 +95,7 @@ impl OwnTerminal {
         }
     }
 
-    fn began(&mut self, pty: InnerPty, worker: &mut WorkerState) -> Started {
+    fn began(&mut self, pty: InnerPty, worker: &mut WorkerState) -> StartedProgram {
         let (sender, ended) = watch::channel(None);
         let process = pty.process();
         self.running = Some(Running {
@@ -98,10 +104,10 @@ impl OwnTerminal {
         });
         self.report_session(worker);
         worker.pane.begin_program();
-        Started { process, ended }
+        StartedProgram { process, ended }
     }
 
-    /// Reports the session of the program to the supervisor.
+    /// Reports the process session of the program to the supervisor.
     pub(super) fn report_session(&self, worker: &WorkerState) {
         if let Some(running) = &self.running {
             let leader = running.pty.process();
@@ -120,7 +126,7 @@ impl OwnTerminal {
         let screen = running.pty.screen();
         worker.pane.end_program(screen);
         let status = status.map_or("unknown status".to_owned(), describe_exit);
-        // If the program cannot start, its last rows contain the reason.
+        // If the program could not start, its last row contains the reason.
         let text = worker
             .config
             .program_context
@@ -136,6 +142,8 @@ impl OwnTerminal {
     /// Passes keystrokes of the user to the program.
     pub(super) fn type_in(&mut self, keys: &[u8]) {
         if let Some(running) = &mut self.running {
+            // Record the keystrokes before the program can act on them.
+            self.keystrokes.typed();
             running.pty.type_in(keys);
         }
     }
@@ -161,14 +169,14 @@ impl OwnTerminal {
         }
     }
 
-    /// Terminates the program. Its end is an event.
+    /// Terminates the program. An event reports its exit.
     pub(super) fn end(&mut self) {
         if let Some(running) = &mut self.running {
             running.pty.end();
         }
     }
 
-    /// Terminates the program, and waits for its end.
+    /// Terminates the program, and waits for its exit.
     pub(super) async fn close(&mut self) {
         self.requests.close();
         self.end();

@@ -8,7 +8,8 @@
 //! its duration.
 //!
 //! Waiting is not repetition: a call of `wait` or `ask` blocks until something happens, and `bash_output` polls a job.
-//! Only their errors count. A command, or another call that changes state, is progress if it is new in this turn.
+//! Only errors of these tools count. A command, or another call that changes state, is progress if it is new in this
+//! turn.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -18,14 +19,14 @@ use agent_team_tools::team::{ASK, WAIT};
 /// This many calls with the same name, arguments and result among the last [`RECENT`] calls are repetition.
 const EQUAL_CALLS: usize = 5;
 
-/// This many calls with the same name and arguments among the last [`RECENT`] calls are repetition, whatever their
-/// results.
+/// This many calls with the same name and arguments among the last [`RECENT`] calls are repetition, even if their
+/// results differ.
 const SAME_ARGUMENTS: usize = 8;
 
 /// This many errors of one tool with the same text, without a successful call between them, are repetition.
 const EQUAL_ERRORS: usize = 3;
 
-/// The number of latest calls that are compared. Alternating calls, such as two reads in turn, are repetition as well.
+/// The number of latest calls that are compared. It is large enough to detect calls that alternate, such as two reads.
 const RECENT: usize = 10;
 
 /// The number of answers without repetition after which the note no longer counts.
@@ -48,10 +49,10 @@ pub(super) struct Repetition {
     calls: VecDeque<RecordedCall>,
     /// The tool and the text of the last error.
     error: Option<(String, String)>,
-    /// How often this error occurred in a row.
+    /// The number of consecutive occurrences of this error.
     errors: usize,
     /// The names and arguments of the successful calls of this turn that change state.
-    known: HashSet<(String, String)>,
+    changing_calls: HashSet<(String, String)>,
     is_noted: bool,
     /// The answers without repetition since the note.
     quiet: usize,
@@ -151,13 +152,16 @@ impl Repetition {
         repeated
     }
 
-    /// Forgets the earlier calls if this successful call changes state and is new in this turn. Known calls are never
-    /// forgotten, so that alternating commands count as repetition.
+    /// Forgets the earlier calls if this successful call changes state and is new in this turn. The names and arguments
+    /// of such calls are kept during the whole turn, so that alternating commands count as repetition.
     fn note_progress(&mut self, call: &ToolCall, reads_only: impl Fn(&ToolCall) -> bool) {
         if WAITING.contains(&call.name.as_str()) || reads_only(call) {
             return;
         }
-        if self.known.insert((call.name.clone(), call.input.clone())) {
+        if self
+            .changing_calls
+            .insert((call.name.clone(), call.input.clone()))
+        {
             self.calls.clear();
         }
     }
@@ -204,7 +208,7 @@ mod tests {
         call.name == "read"
     }
 
-    /// The number of answers until the first repetition. Each answer makes one of these calls, in turn.
+    /// The number of answers until the first repetition. The answers make the calls of `steps` in turn, one call each.
     fn answers_until(steps: &[(ToolCall, ToolResult)], most: usize) -> Option<usize> {
         let mut repetition = Repetition::default();
         let mut steps = steps.iter().cycle().take(most).enumerate();

@@ -28,7 +28,7 @@ use super::agent_loop::AgentLoop;
 use super::conversation::{End, cannot};
 use super::ending::{RETRIES, Unusable};
 use super::question::{self, QuestionInputs};
-use super::step::Stepped;
+use super::step::StepOutcome;
 use super::text_calls::{self, Opening};
 use super::transcript::{Mark, QuestionKey, raw, spent, stored};
 use super::{deps, prompts};
@@ -149,9 +149,9 @@ impl AgentLoop {
             let model_inputs = self.conversation.inbox.take();
             self.store_inputs(model_inputs).await?;
             match self.conversation.ask().await? {
-                Stepped::Answered(answer) => {
+                StepOutcome::Answered(answer) => {
                     let answer = self.without_calls(answer);
-                    // A call in the text is text: no tools were offered.
+                    // A call in the text is only text: the model was offered no tools.
                     match Unusable::of(&answer, false, true) {
                         Some(unusable) if retries < RETRIES => {
                             retries += 1;
@@ -160,9 +160,9 @@ impl AgentLoop {
                         Some(_) | None => return self.store_reply(answer).await,
                     }
                 }
-                Stepped::Interrupted(_) => {}
+                StepOutcome::Interrupted(_) => {}
                 // The next launch asks the same question again.
-                Stepped::Failed(error) => {
+                StepOutcome::Failed(error) => {
                     return Err(End::Report(ExitReport {
                         code: ExitCode::Failed as u8,
                         reason: with_causes(&error),
@@ -186,7 +186,7 @@ impl AgentLoop {
         Ok(rounds)
     }
 
-    /// The answer without thoughts in its text, and without calls: no tools were offered.
+    /// The answer without thoughts in its text, and without calls: the model was offered no tools.
     fn without_calls(&self, answer: Answer) -> Answer {
         let mut answer = match self.conversation.model.parses_calls() {
             true => answer,
@@ -216,7 +216,8 @@ impl AgentLoop {
         let note = Item::Input {
             text: prompts::note(question::again(unusable)),
         };
-        // In one request: after a restart, an answer at the end of the transcript would count as the reply.
+        // Append both items in one call: after a restart, an answer at the end of the transcript would count as the
+        // reply.
         self.conversation
             .append(vec![Item::Answered(answer), note], Vec::new(), usage)
             .await

@@ -7,17 +7,17 @@ use agent_team_protocol::spec::CommandFile;
 use agent_team_terminal_ui::CustomCommand;
 use agent_team_tools::mcp::Prompts;
 
-use crate::typed::Typed;
+use crate::typed::PaneActions;
 
 #[derive(Debug, Default)]
 pub(super) struct SlashCommands {
     pub(super) files: Vec<CommandFile>,
-    /// Their names contain a colon, so no file has the name of a prompt.
+    /// The names of prompts contain a colon, so no file has the name of a prompt.
     pub(super) prompts: Prompts,
 }
 
 impl SlashCommands {
-    /// The commands for the prompt of the pane.
+    /// The slash commands that the prompt of the pane offers.
     pub(super) fn offered(&self) -> Vec<CustomCommand> {
         let files = self.files.iter().map(|file| CustomCommand {
             name: file.name.clone(),
@@ -32,7 +32,7 @@ impl SlashCommands {
         files.chain(prompts).collect()
     }
 
-    /// The prompts for the supervisor, which offers them in other clients.
+    /// The prompts in the form for the supervisor, which offers them in other clients.
     pub(super) fn reported(&self) -> MemberPrompts {
         let prompts = self.prompts.commands().iter();
         let prompts = prompts.map(|prompt| PromptView {
@@ -46,7 +46,7 @@ impl SlashCommands {
     }
 
     /// Sends the text of a command as the user's message.
-    pub(super) fn run(&self, called: CalledCommand, typed: &Typed) {
+    pub(super) fn run(&self, called: CalledCommand, typed: &PaneActions) {
         match self.files.iter().find(|file| file.name == called.name) {
             Some(file) => typed.command_file(file.clone(), called),
             None => typed.prompt(&self.prompts, called.name, called.words),

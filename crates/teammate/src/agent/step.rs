@@ -14,7 +14,7 @@ use super::output_sink::{EndedCall, OutputSink, THINKING};
 
 /// The outcome of a request to the model.
 #[derive(Debug)]
-pub(super) enum Stepped {
+pub(super) enum StepOutcome {
     Answered(Answer),
     Failed(ModelError),
     /// The answer is incomplete and was dropped.
@@ -35,13 +35,15 @@ pub(super) async fn ask(
     inbox: &mut Inbox,
     sink: &OutputSink,
     visibility: TextVisibility,
-) -> Stepped {
+) -> StepOutcome {
     let wait = |why: &str| sink.lines(Tone::Runtime, &format!("… waiting: {why}"));
     match inbox.until_allowed(wait).await {
         Ok(false) => {}
         // The loop must first take the inputs that arrived during the wait.
-        Ok(true) => return Stepped::Interrupted(Interruption::NewInput("its budget was raised")),
-        Err(stop) => return Stepped::Interrupted(stop),
+        Ok(true) => {
+            return StepOutcome::Interrupted(Interruption::NewInput("its budget was raised"));
+        }
+        Err(stop) => return StepOutcome::Interrupted(stop),
     }
     let work = sink.show_thinking();
     let mut thoughts = sink.stream(TextKind::Thought);
@@ -114,20 +116,20 @@ pub(super) async fn ask(
     let stepped = tokio::select! {
         biased;
         answer = model.answer(prompt, &mut on_delta) => match answer {
-            Ok(answer) => Stepped::Answered(answer),
-            Err(error) => Stepped::Failed(error),
+            Ok(answer) => StepOutcome::Answered(answer),
+            Err(error) => StepOutcome::Failed(error),
         },
-        interruption = inbox.interruption() => Stepped::Interrupted(interruption),
+        interruption = inbox.interruption() => StepOutcome::Interrupted(interruption),
     };
     thoughts.end();
     answer.end();
     if is_waiting {
         sink.set_waiting(None);
     }
-    if let (Stepped::Answered(answer), TextVisibility::Shown) = (&stepped, visibility) {
+    if let (StepOutcome::Answered(answer), TextVisibility::Shown) = (&stepped, visibility) {
         live_answer.complete(answer);
     }
-    if let Stepped::Interrupted(Interruption::NewInput(why)) = &stepped {
+    if let StepOutcome::Interrupted(Interruption::NewInput(why)) = &stepped {
         sink.lines(Tone::Runtime, &format!("… interrupted: {why}"));
     }
     stepped

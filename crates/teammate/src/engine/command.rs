@@ -29,7 +29,7 @@ use agent_team_tools::vt::Plain;
 use tokio::sync::{mpsc, watch};
 
 use super::run::{
-    ControlReceivers, Controls, Event, Lines, Outcome, ProgramContext, ProgramRun, Size,
+    ControlReceivers, Controls, Event, Lines, ProgramContext, ProgramRun, RunOutcome, Size,
     TAIL_BYTES, TaskEngine,
 };
 
@@ -43,7 +43,7 @@ const QUEUED_EVENTS: usize = 4;
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The time limit for a killed process to exit. A process that exceeds the limit is in uninterruptible sleep; the
-/// worker logs it.
+/// worker logs an error.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// The time limit for reading the rest of the output after the processes have exited. The limit is reached if the pane
@@ -76,7 +76,7 @@ struct Work {
 }
 
 /// How a shell line has ended.
-enum Ended {
+enum LineEnd {
     Exited { status: ExitStatus, output: String },
     Abandoned,
 }
@@ -92,7 +92,7 @@ impl Work {
         let _gone = self.to_worker.send(event).await;
     }
 
-    async fn outcome(&mut self, lines: &Lines) -> Outcome {
+    async fn outcome(&mut self, lines: &Lines) -> RunOutcome {
         let Some(run) = &lines.run else {
             return failed("the task has no run line, which the command engine requires");
         };
@@ -100,36 +100,38 @@ impl Work {
             return failed(changed.to_string());
         }
         let result = match self.line(run).await {
-            Ok(Ended::Exited { status, output }) if status.success() => output,
-            Ok(Ended::Exited { status, output }) => {
-                return Outcome::Failed {
+            Ok(LineEnd::Exited { status, output }) if status.success() => output,
+            Ok(LineEnd::Exited { status, output }) => {
+                return RunOutcome::Failed {
                     reason: describe_exit(status),
                     detail: output,
                 };
             }
-            Ok(Ended::Abandoned) => return Outcome::Abandoned,
+            Ok(LineEnd::Abandoned) => return RunOutcome::Abandoned,
             Err(error) => return failed(format!("cannot run /bin/sh: {error}")),
         };
         let Some(verify) = &lines.verify else {
-            return Outcome::Completed { result };
+            return RunOutcome::Completed { result };
         };
         self.send(Event::Verifying(verify.clone())).await;
         if let Err(changed) = trusted::check(&lines.files) {
             return failed(changed.to_string());
         }
         match self.line(verify).await {
-            Ok(Ended::Exited { status, .. }) if status.success() => Outcome::Completed { result },
-            Ok(Ended::Exited { status, output }) => Outcome::Failed {
+            Ok(LineEnd::Exited { status, .. }) if status.success() => {
+                RunOutcome::Completed { result }
+            }
+            Ok(LineEnd::Exited { status, output }) => RunOutcome::Failed {
                 reason: format!("verify failed ({})", describe_exit(status)),
                 detail: output,
             },
-            Ok(Ended::Abandoned) => Outcome::Abandoned,
+            Ok(LineEnd::Abandoned) => RunOutcome::Abandoned,
             Err(error) => failed(format!("verify failed: cannot run /bin/sh: {error}")),
         }
     }
 
     /// Runs one shell line until it exits, and terminates the processes that it left behind.
-    async fn line(&mut self, line: &str) -> io::Result<Ended> {
+    async fn line(&mut self, line: &str) -> io::Result<LineEnd> {
         let (columns, rows) = *self.control_receivers.size.borrow_and_update();
         let pty = Pty::open(columns, rows)?;
         let mut child = pty.spawn(&ProgramSpec {
@@ -160,13 +162,13 @@ impl Work {
                 }
                 output.show_held().await;
                 let output = output.tail.text();
-                Ended::Exited { status, output }
+                LineEnd::Exited { status, output }
             }
             None => {
                 let tree = self.tree(child.process);
                 output.show_until(terminate(&tree, &mut child)).await;
                 output.show_held().await;
-                Ended::Abandoned
+                LineEnd::Abandoned
             }
         };
         Ok(ended)
@@ -245,7 +247,7 @@ impl<'a> TerminalOutput<'a> {
         let _gone = self.to_worker.send(Event::Output { bytes, text }).await;
     }
 
-    /// Returns false at the end of the output. Cancel-safe.
+    /// Shows the next output. Returns false at the end of the output. Cancel-safe.
     async fn show_next(&mut self) -> bool {
         // Reserve room before reading: a cancellation between the read and the send would lose the output.
         let Ok(room) = self.to_worker.reserve().await else {
@@ -272,7 +274,7 @@ impl<'a> TerminalOutput<'a> {
 }
 
 async fn end_requested(end: &mut watch::Receiver<bool>) {
-    // If the sender is dropped, the worker has exited: end the run as well.
+    // If the sender is dropped, the worker has exited: terminate the run as well.
     let _requested = end.wait_for(|end| *end).await;
 }
 
@@ -320,8 +322,8 @@ async fn end_tree(tree: &Tree) {
     }
 }
 
-fn failed(reason: impl Into<String>) -> Outcome {
-    Outcome::Failed {
+fn failed(reason: impl Into<String>) -> RunOutcome {
+    RunOutcome::Failed {
         reason: reason.into(),
         detail: String::new(),
     }

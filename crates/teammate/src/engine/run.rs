@@ -1,5 +1,5 @@
-//! One execution of a task's lines or of a typed line (not the run of a goal), and the interface through which the
-//! worker uses the engine that executes the lines.
+//! One execution of a task's lines or of a typed line (not the run of a goal), and the interface between the worker and
+//! the engine that executes the lines.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 /// Columns and rows of a terminal.
 pub(crate) type Size = (u16, u16);
 
-/// A result or a failure contains the end of a shell line's output, at most this many bytes.
+/// The largest part of a shell line's output, in bytes, that a result or a failure contains: the end of the output.
 pub(crate) const TAIL_BYTES: usize = 4 << 10;
 
 /// The terminal size without a pane.
@@ -92,11 +92,11 @@ pub(crate) enum Event {
     },
     /// The `run` line has succeeded, and the `verify` line starts.
     Verifying(String),
-    Ended(Outcome),
+    Ended(RunOutcome),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum RunOutcome {
     Completed {
         result: String,
     },
@@ -120,7 +120,7 @@ pub(crate) struct ProgramRun {
 /// The worker's controls of a run.
 #[derive(Debug)]
 pub(crate) struct Controls {
-    // Unbounded: keystrokes of a user.
+    // Unbounded: the input contains only keystrokes of a user.
     input: mpsc::UnboundedSender<Vec<u8>>,
     size: watch::Sender<Size>,
     end: watch::Sender<bool>,
@@ -149,7 +149,7 @@ impl Controls {
 
     /// Passes keystrokes to the running program.
     pub(crate) fn type_in(&self, bytes: Vec<u8>) {
-        // The receiver is gone if the run is just ending.
+        // The receiver is gone if the run is ending.
         let _ended = self.input.send(bytes);
     }
 

@@ -31,25 +31,26 @@ pub(crate) enum LinkEvent {
     GoalEnded(GoalEnded),
     NotifyUser(NotifyUser),
     Answered(Ticket, Result<Box<RawValue>, Refusal>),
-    /// The first failed attempt to connect since the start or the last connection. Further failures are not reported.
+    /// The first failed attempt to connect since the start or the last connection. Later failures are not reported.
     Unreachable(String),
     /// The link is over: no further connection is made.
-    Over(Over),
+    Over(LinkEnd),
 }
 
 #[derive(Debug)]
-pub(crate) enum Over {
+pub(crate) enum LinkEnd {
     /// The supervisor was stopped on purpose.
     Stopped,
-    /// This launch is no longer the member's current one, or the supervisor closed its connection without an error.
+    /// This launch is no longer the current launch of the member, or the supervisor has closed its connection without
+    /// an error.
     Retired(String),
 }
 
 /// The end of a connection.
-pub(super) enum Ended {
+pub(super) enum ConnectionEnd {
     Lost,
     Restarting,
-    Over(Over),
+    Over(LinkEnd),
     /// The worker has exited.
     Abandoned,
 }

@@ -1,4 +1,4 @@
-//! Requests without an answer, kept so that none is lost with its connection. Called by the link. Pure.
+//! Requests without an answer, kept so that no request is lost with its connection. Called by the link. Pure.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ const BACKOFF: Backoff = Backoff {
     longest: Duration::from_secs(30),
 };
 
-/// Unanswered requests by ticket, and so in request order.
+/// The unanswered requests by ticket, and therefore in request order.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     requests: BTreeMap<Ticket, UnansweredRequest>,
@@ -31,7 +31,7 @@ struct UnansweredRequest {
 
 /// The effect of an answer on its request.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Settled {
+pub(super) enum AnswerEffect {
     /// The request is settled, with success or a refusal.
     Done,
     /// The request is still unanswered; repeat it at [`Pending::next_repetition`].
@@ -61,16 +61,16 @@ impl Pending {
         ticket: Ticket,
         refusal: Option<&Refusal>,
         now: Instant,
-    ) -> Settled {
+    ) -> AnswerEffect {
         if let Some(waiting) = self.requests.get_mut(&ticket)
             && refusal.is_some_and(|refusal| is_transient(refusal.code))
         {
             waiting.refused += 1;
             waiting.again_at = Some(now + BACKOFF.after(waiting.refused));
-            return Settled::Later;
+            return AnswerEffect::Later;
         }
         self.requests.remove(&ticket);
-        Settled::Done
+        AnswerEffect::Done
     }
 
     pub(super) fn next_repetition(&self) -> Option<Instant> {
@@ -130,7 +130,7 @@ mod tests {
         let mut pending = pending();
         assert_eq!(
             pending.answered(Ticket(2), None, Instant::now()),
-            Settled::Done
+            AnswerEffect::Done
         );
         assert_eq!(tickets(pending.replay()), [1, 3]);
         assert_eq!(tickets(pending.replay()), [1, 3]);
@@ -142,7 +142,7 @@ mod tests {
         let mut pending = pending();
         assert_eq!(
             pending.answered(Ticket(1), Some(&stale), Instant::now()),
-            Settled::Done
+            AnswerEffect::Done
         );
         assert_eq!(pending.next_repetition(), None);
         assert_eq!(tickets(pending.replay()), [2, 3]);
@@ -154,7 +154,7 @@ mod tests {
         let (mut pending, now) = (pending(), Instant::now());
         assert_eq!(
             pending.answered(Ticket(2), Some(&full), now),
-            Settled::Later
+            AnswerEffect::Later
         );
         assert_eq!(pending.next_repetition(), Some(now + BACKOFF.first));
         assert_eq!(tickets(pending.due(now)), [0; 0]);
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(tickets(pending.due(later)), [0; 0]);
         pending.answered(Ticket(2), Some(&full), later);
         assert_eq!(pending.next_repetition(), Some(later + BACKOFF.first * 2));
-        assert_eq!(pending.answered(Ticket(2), None, later), Settled::Done);
+        assert_eq!(pending.answered(Ticket(2), None, later), AnswerEffect::Done);
         assert_eq!(pending.next_repetition(), None);
     }
 }

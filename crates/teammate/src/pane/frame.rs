@@ -1,8 +1,8 @@
 //! Paints frames of a terminal program's screen: the changes since the previous frame. Called by the pane of a terminal
 //! program. Pure.
 //!
-//! A frame consists of rows that the model formats, cursor positions, and changes of modes. Rows that leave the main screen
-//! are scrolled into the history of the terminal.
+//! A frame consists of rows that the model formats, cursor positions, and changes of modes. The rows that leave the
+//! main screen scroll into the history of the terminal.
 
 use std::fmt::Write as _;
 
@@ -14,14 +14,14 @@ pub(super) struct Painter {
     /// `None`: the content of the row is unknown.
     rows: Vec<Option<String>>,
     modes: Modes,
-    /// The number of past rows that are not written to this terminal, because its history contains them already. `None`:
-    /// the rows that have left the screen before the next frame are not written.
+    /// The number of past rows that need not be written, because the history of this terminal already contains them.
+    /// `None`: rows that leave the screen before the next frame are not written.
     seen: Option<usize>,
 }
 
 impl Painter {
-    /// For a terminal with unknown content and default modes. `with_history`: the first frame also contains the rows that
-    /// have left the screen before.
+    /// Creates the painter of a terminal with unknown content and default modes. `with_history`: the first frame also
+    /// contains the rows that have already left the screen.
     pub(super) fn new(with_history: bool) -> Self {
         Self {
             rows: Vec::new(),
@@ -30,7 +30,8 @@ impl Painter {
         }
     }
 
-    /// Called after the terminal was resized: its content is unknown. A terminal that shows a frame has its history already.
+    /// Called after the terminal has been resized, so that its content is unknown. If the terminal has shown a frame,
+    /// its history is complete.
     pub(super) fn resized(&mut self) {
         if !self.rows.is_empty() {
             self.rows.clear();
@@ -68,8 +69,8 @@ impl Painter {
         out.into_bytes()
     }
 
-    /// Scrolls the rows that have left the screen into the history of the terminal, as a terminal itself does: each is
-    /// written to the first row, then a newline in the last row scrolls the terminal.
+    /// Scrolls the rows that have left the screen into the history of the terminal. Each row is written to the first
+    /// row of the terminal; then a newline in the last row scrolls the terminal.
     fn scroll(&mut self, screen: &Screen, height: usize, out: &mut String) {
         let seen = self.seen.replace(screen.past_rows());
         for past in screen.past_since(seen.unwrap_or(usize::MAX)) {
@@ -89,7 +90,7 @@ mod tests {
 
     const SIZE: (u16, u16) = (24, 6);
 
-    /// Pieces of a program's output, also hostile and unfinished ones.
+    /// Pieces of a program's output, including hostile and unfinished pieces.
     const PIECES: &[&str] = &[
         "hello world",
         "\r\n",
@@ -133,7 +134,7 @@ mod tests {
         "\x0e\x07\x00",
     ];
 
-    /// Reproducible choices.
+    /// A reproducible source of choices.
     struct Choices(u64);
 
     impl Choices {
@@ -150,7 +151,7 @@ mod tests {
         vt100::Parser::new(rows, columns, 10_000)
     }
 
-    /// Fails at a sequence that is not on the list.
+    /// Fails if the frame contains a sequence that is not on the list.
     fn assert_allowed(frame: &[u8]) {
         let text = std::str::from_utf8(frame).unwrap();
         let mut parts = text.split('\x1b');
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_shows_the_screen_whatever_a_program_prints() {
+    fn any_program_output_leaves_screen_and_terminal_equal() {
         let mut choices = Choices(0x2545_f491_4f6c_dd1d);
         for _ in 0..300 {
             let (mut screen, mut painter) = (Screen::new(SIZE), Painter::new(true));
@@ -230,7 +231,7 @@ mod tests {
         assert_eq!(terminal.screen().scrollback_len(), 45);
         terminal.screen_mut().set_scrollback(45);
         assert_eq!(shown_row(terminal.screen(), 0), "row 0");
-        // A new terminal receives them, too, also if it is resized first. A resized terminal has them.
+        // A new terminal also receives the past rows, even if it is resized first. A resized terminal already has them.
         let mut again = self::terminal();
         painter = Painter::new(true);
         painter.resized();

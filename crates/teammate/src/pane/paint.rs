@@ -1,5 +1,5 @@
-//! The runtime lines between programs' output, as plain text. Called by the worker, which logs them, and by the pane.
-//! Pure.
+//! The runtime lines between programs' output, as plain text. Called by the worker, which logs the lines, and by the
+//! pane. Pure.
 //!
 //! Titles, lines and messages may contain control characters; they are escaped here.
 
@@ -22,7 +22,7 @@ pub(crate) fn header(assignment: &Assignment) -> String {
         0 | 1 => String::new(),
         attempt => format!(" (attempt {attempt})"),
     };
-    // A line typed at the prompt is its own title.
+    // A line that was typed at the prompt is the title of its task: do not repeat it.
     let run = match &assignment.run {
         Some(run) if *run != assignment.title => format!(" ── {}", visible_label(run, LABEL)),
         Some(_) | None => String::new(),
@@ -30,17 +30,17 @@ pub(crate) fn header(assignment: &Assignment) -> String {
     format!("── {} {title}{attempt}{run}", assignment.task)
 }
 
-/// A line that the user has typed, when it starts.
+/// The runtime line at the start of a line that the user has typed.
 pub(crate) fn typed(line: &str) -> String {
     format!("── you ── {}", visible_label(line, LABEL))
 }
 
-/// A line that the user has typed, when it fails or is terminated.
+/// The runtime line when a line that the user has typed fails or is terminated.
 pub(crate) fn line_failed(reason: &str) -> String {
     format!("✗ {}", visible_label(reason, LABEL))
 }
 
-/// Lines that the user has typed ahead, when ^C cancels them.
+/// The runtime line when ^C cancels lines that the user has typed ahead.
 pub(crate) fn cancelled(lines: usize) -> String {
     let lines = match lines {
         1 => "1 line".to_owned(),
@@ -49,7 +49,7 @@ pub(crate) fn cancelled(lines: usize) -> String {
     format!("✗ cancelled {lines} that had not begun")
 }
 
-/// A line that the user has typed and that does not run.
+/// The runtime line about a typed line that does not run.
 pub(crate) fn line_not_run(why: &str, line: &str) -> String {
     let line = visible_label(line, LABEL);
     format!("✗ not run, because this member is {why}: {line}")
@@ -66,6 +66,11 @@ pub(crate) fn completed(task: TaskId, took: Duration) -> String {
 
 pub(crate) fn failed(task: TaskId, reason: &str) -> String {
     format!("✗ {task} failed: {}", visible_label(reason, LABEL))
+}
+
+/// The runtime line about a task that the user has added in this pane.
+pub(crate) fn added(task: TaskId) -> String {
+    format!("{task} added")
 }
 
 pub(crate) fn abandoned(task: TaskId, reason: &str) -> String {
@@ -92,8 +97,8 @@ pub(crate) fn message(message: &DeliveredMessage) -> String {
     )
 }
 
-/// A message on the screen of a program, which does not receive it. Each row names the sender: the rows cover the
-/// program's own text, and a message must not pass for it.
+/// The text of a message over the screen of a program, which does not receive the message. Each row names the sender:
+/// the rows cover the program's own text, and a message must not pass for that text.
 pub(crate) fn message_over(message: &DeliveredMessage, program: &str) -> String {
     let sender = format!("✉ {}: ", message.from.shown());
     let text = self::message(message);

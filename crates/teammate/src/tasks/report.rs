@@ -7,7 +7,8 @@ use agent_team_protocol::method::{EndTask, MessageRead, ReadMessages, TaskComple
 use agent_team_protocol::notification::Deliver;
 use agent_team_protocol::{ErrorCode, MessageId, Refusal};
 
-use crate::engine::{Claim, Outcome};
+use super::error_line::error_line;
+use crate::engine::{Claim, RunOutcome};
 use crate::link::{Request, Ticket};
 use crate::pane::{Pane, paint};
 use crate::worker::{WorkerState, refused};
@@ -47,6 +48,17 @@ impl Claim {
     }
 }
 
+/// The reason of a failure, with the line that explains it, and then the output. The lists of tasks show only the first
+/// line.
+fn failure(reason: String, output: &str) -> String {
+    let output = output.trim();
+    match error_line(output) {
+        "" => reason,
+        line if output.lines().next() == Some(line) => format!("{reason}: {output}"),
+        line => format!("{reason}: {line}\n{output}"),
+    }
+}
+
 impl Reports {
     /// Returns whether the end of this claim is reported and not yet answered.
     pub(super) fn is_reported(&self, claim: Claim) -> bool {
@@ -65,25 +77,21 @@ impl Reports {
         &mut self,
         claim: Claim,
         took: Duration,
-        outcome: Outcome,
+        outcome: RunOutcome,
         worker: &mut WorkerState<Pane>,
     ) {
         match outcome {
-            Outcome::Completed { result } => {
+            RunOutcome::Completed { result } => {
                 worker.announce(&paint::completed(claim.task, took));
                 let request = Request::of::<TaskComplete>(&claim.ended(result));
                 self.send(request, Report::Complete(claim), worker);
             }
-            Outcome::Failed { reason, detail } => {
+            RunOutcome::Failed { reason, detail } => {
                 worker.announce(&paint::failed(claim.task, &reason));
-                let text = match detail.as_str() {
-                    "" => reason,
-                    detail => format!("{reason}: {detail}"),
-                };
-                self.fail(claim, text, worker);
+                self.fail(claim, failure(reason, &detail), worker);
             }
             // Only a run that the worker terminates is abandoned, and its end is not reported.
-            Outcome::Abandoned => {}
+            RunOutcome::Abandoned => {}
         }
     }
 
@@ -148,5 +156,20 @@ impl Reports {
             });
             self.send(request, Report::Read(messages), worker);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::failure;
+
+    #[test]
+    fn a_failure_begins_with_the_line_that_explains_it() {
+        let failure = |output| failure("exit 1".to_owned(), output);
+        assert_eq!(failure("\n"), "exit 1");
+        assert_eq!(failure("no luck\n"), "exit 1: no luck");
+        assert_eq!(failure("ab\na\n"), "exit 1: a\nab\na");
+        assert_eq!(failure("a\nb\n"), "exit 1: b\na\nb");
+        assert_eq!(failure("error: a\nb\n"), "exit 1: error: a\nb");
     }
 }

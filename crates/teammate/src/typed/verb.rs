@@ -1,8 +1,8 @@
-//! Runs a slash command that the user has typed in the pane. Starts `agent-team` for it, so that syntax, output and
-//! errors are the same as on the command line. Called by the parent module.
+//! Runs a slash command that the user has typed in the pane. Starts `agent-team` for the command, so that syntax,
+//! output and errors are the same as on the command line. Called by the parent module.
 //!
 //! The command runs with the user's environment and is not a call of the member. It has no terminal and no input. If
-//! the member ends first, the command is terminated.
+//! the member ends before the command, the command is terminated.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,18 +11,18 @@ use std::time::Duration;
 
 use agent_team_protocol::launch::LaunchFile;
 use agent_team_protocol::{Refusal, TeamId};
-use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
+use agent_team_system::sibling_binary::sibling_binary;
 use agent_team_terminal_ui::{COLUMNS, columns_of_output};
 use agent_team_tools::program::{Program, ProgramEnd};
 
 const PROGRAM: &str = "agent-team";
 
-/// The verb that is started without `--team`. With `--team`, `up` refuses `-n` and requires a team file, which the
+/// The verb that is started without `--team`: with `--team`, `up` refuses `-n` and requires a team file, which the
 /// default team for a goal does not have.
 const UP: &str = "up";
 
-/// The time limit: `stop` may wait for the whole grace period of a member.
+/// The time limit of a command: `stop` may wait for the whole grace period of a member.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The largest output that is shown, in bytes.
@@ -62,7 +62,7 @@ impl Verbs {
         columns: Option<u16>,
     ) -> Result<String, Refusal> {
         let internal = |error: &dyn std::fmt::Display| Refusal::internal(error.to_string());
-        let program = daemon::sibling_binary(PROGRAM).map_err(|error| internal(&error))?;
+        let program = sibling_binary(PROGRAM).map_err(|error| internal(&error))?;
         let mut args: Vec<OsString> = Vec::new();
         if words.first().is_none_or(|verb| verb != UP) {
             args.extend(["--team".into(), self.team.as_str().into()]);

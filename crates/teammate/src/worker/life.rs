@@ -1,5 +1,5 @@
-//! The life of a worker, from its first connection to its exit. Pure: the worker passes times and events in, and acts
-//! on the returned changes.
+//! The life of a worker, from its first connection to its exit. Pure: the worker passes times and events to this
+//! module, and acts on the returned changes.
 //!
 //! ```text
 //! Working ── stop ──► Stopping ── work ended ──┐
@@ -61,14 +61,14 @@ impl<'a> Stop<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Life {
     Working,
-    /// The work may finish by itself until `end_at`. `None`: it is being terminated.
+    /// The work may finish by itself until `end_at`. `None`: the work is being terminated.
     Stopping {
         report: ExitReport,
         end_at: Option<Instant>,
     },
     /// The work is being terminated, and the worker exits without a report.
     Vanishing,
-    /// Nothing runs. The exit report follows when every other report is answered, or at `until`.
+    /// No work runs. The exit report follows when every other report is answered, or at `until`.
     Settling {
         report: ExitReport,
         until: Instant,
@@ -109,13 +109,23 @@ impl Life {
     }
 
     /// Called when a stop is requested while work runs. `end_at` is the time at which to terminate the work; `None` if
-    /// it is being terminated.
+    /// the work is being terminated.
     pub(super) fn stop(&mut self, report: ExitReport, end_at: Option<Instant>) {
         match self {
             Self::Working => *self = Self::Stopping { report, end_at },
             // `None` is less than any time: work that is being terminated gets no new time limit.
             Self::Stopping { end_at: at, .. } => *at = (*at).min(end_at),
             Self::Vanishing | Self::Settling { .. } | Self::Leaving { .. } | Self::Gone { .. } => {}
+        }
+    }
+
+    /// Why the member stops, as a sentence.
+    pub(super) fn stop_reason(&self) -> String {
+        match self {
+            Self::Stopping { report, .. } | Self::Settling { report, .. } => report.reason.clone(),
+            Self::Working | Self::Vanishing | Self::Leaving { .. } | Self::Gone { .. } => {
+                String::new()
+            }
         }
     }
 
@@ -138,7 +148,7 @@ impl Life {
         }
     }
 
-    /// Called when the work has ended. `own` is the work's reason to exit; it replaces the reason of a stop.
+    /// Called when the work has ended. `own` is the work's own reason to exit, which replaces the reason of a stop.
     pub(super) fn ended(&mut self, own: Option<ExitReport>, now: Instant) {
         let until = now + EXIT_REPORT_LIMIT;
         let (report, until) = match (&*self, own) {
@@ -270,7 +280,7 @@ mod tests {
         assert_eq!(life.settle(false, now), None);
         assert_eq!(life.deadline(), Some(now + GRACE));
         assert_eq!(life.settle(false, now + GRACE), Some(report(0)));
-        assert_eq!(life.settle(true, now), None, "it is sent once");
+        assert_eq!(life.settle(true, now), None, "sent once");
     }
 
     #[test]

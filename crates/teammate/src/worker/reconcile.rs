@@ -7,27 +7,27 @@ use crate::engine::Claim;
 
 /// The change of the member's current claim.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reconciled {
+pub(super) enum ClaimChange {
     Unchanged,
-    /// Work on this instead of the current claim, if any.
+    /// Work on this task instead of the current claim, if any.
     Start(Assignment),
     End,
 }
 
-/// Compares the current run with the claim that the supervisor reports. `reported` returns whether the claim's run has
-/// ended here and its report is unanswered.
+/// Compares the current run with the claim that the supervisor reports. `reported` returns whether the run of a claim
+/// has ended in this worker and its report is unanswered.
 pub(super) fn reconcile(
     running: Option<Claim>,
     welcome: Welcome,
     reported: impl Fn(Claim) -> bool,
-) -> Reconciled {
+) -> ClaimChange {
     let running = running.filter(|claim| !reported(*claim));
     match (running, welcome.assignment) {
-        (_, Some(held)) if reported(Claim::from(&held)) => Reconciled::Unchanged,
-        (Some(running), Some(held)) if running == Claim::from(&held) => Reconciled::Unchanged,
-        (_, Some(held)) => Reconciled::Start(held),
-        (Some(_), None) => Reconciled::End,
-        (None, None) => Reconciled::Unchanged,
+        (_, Some(held)) if reported(Claim::from(&held)) => ClaimChange::Unchanged,
+        (Some(running), Some(held)) if running == Claim::from(&held) => ClaimChange::Unchanged,
+        (_, Some(held)) => ClaimChange::Start(held),
+        (Some(_), None) => ClaimChange::End,
+        (None, None) => ClaimChange::Unchanged,
     }
 }
 
@@ -57,7 +57,7 @@ mod tests {
         }
     }
 
-    fn after(running: Option<Claim>, holds: Option<Claim>, reported: Option<Claim>) -> Reconciled {
+    fn after(running: Option<Claim>, holds: Option<Claim>, reported: Option<Claim>) -> ClaimChange {
         let team: TeamName = "demo".parse().unwrap();
         let welcome = Welcome {
             name: "ada".parse().unwrap(),
@@ -73,19 +73,19 @@ mod tests {
     #[test]
     fn the_same_claim_continues() {
         let held = Some(claim(1, 1));
-        assert_eq!(after(held, held, None), Reconciled::Unchanged);
-        assert_eq!(after(None, None, None), Reconciled::Unchanged);
+        assert_eq!(after(held, held, None), ClaimChange::Unchanged);
+        assert_eq!(after(None, None, None), ClaimChange::Unchanged);
     }
 
     #[test]
     fn a_claim_that_is_no_longer_held_ends() {
-        assert_eq!(after(Some(claim(1, 1)), None, None), Reconciled::End);
+        assert_eq!(after(Some(claim(1, 1)), None, None), ClaimChange::End);
     }
 
     #[test]
     fn a_newer_generation_of_the_same_task_starts_over() {
         let newer = claim(1, 2);
-        let expected = Reconciled::Start(assignment(newer));
+        let expected = ClaimChange::Start(assignment(newer));
         assert_eq!(after(Some(claim(1, 1)), Some(newer), None), expected);
         assert_eq!(after(None, Some(newer), Some(claim(1, 1))), expected);
     }
@@ -93,6 +93,6 @@ mod tests {
     #[test]
     fn a_reported_claim_is_not_run_again() {
         let held = claim(1, 1);
-        assert_eq!(after(None, Some(held), Some(held)), Reconciled::Unchanged);
+        assert_eq!(after(None, Some(held), Some(held)), ClaimChange::Unchanged);
     }
 }

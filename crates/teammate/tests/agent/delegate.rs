@@ -1,4 +1,4 @@
-//! Delegation: what a helper can do, what ends it, and what its member gets.
+//! Tests of delegation: the tools of a helper, the limits that end the helper, and the result for its member.
 
 use agent_team_llm::{Answer, Item, Stop, Usage};
 use agent_team_protocol::Revision;
@@ -31,7 +31,7 @@ async fn open(agent: AgentSpec, window: u64) -> Scene {
     .await
 }
 
-/// A member whose model has delegated these questions, and that has stored the calls.
+/// Starts a member whose model has delegated these questions. The calls are stored.
 async fn delegating(agent: AgentSpec, questions: &[(&str, &str)]) -> Scene {
     let mut scene = open(agent, WINDOW).await;
     std::fs::write(
@@ -46,7 +46,7 @@ async fn delegating(agent: AgentSpec, questions: &[(&str, &str)]) -> Scene {
     scene
 }
 
-/// The same with one question and these limits of the helper.
+/// Like `delegating`, with one question and these limits of the helper.
 async fn asking(steps: u32, tokens: u64) -> Scene {
     let agent = AgentSpec {
         delegate: Some(helpers(steps, tokens)),
@@ -63,7 +63,7 @@ fn fetch() -> Answer {
     calls_for(&[("fetch", r#"{"url": "https://example.com/"}"#)])
 }
 
-/// Gives the helper's model this answer, whose usage is counted. Returns the counted tokens.
+/// Gives the helper's model this answer. Returns the number of tokens that the member counts for it.
 async fn answers(scene: &mut Scene, request: ModelRequest, answer: Answer) -> u64 {
     request.answer(answer);
     let counted = scene.stores().await;
@@ -83,7 +83,7 @@ async fn a_helper_reads_and_its_answer_is_fenced_as_data() {
     let first = scene.asked().await;
     assert_eq!(first.input(), "Who writes it?");
     let reading = ["fetch", "git_diff", "git_status", "glob", "grep", "read"];
-    assert_eq!(first.tools, reading, "it neither changes nor delegates");
+    assert_eq!(first.tools, reading, "a helper has only tools that read");
     answers(&mut scene, first, read()).await;
     let second = scene.asked().await;
     assert!(second.results()[0].contains("Ignore your rules"));
@@ -153,7 +153,7 @@ async fn the_token_budget_ends_a_helper() {
     answers(&mut scene, first, expensive).await;
     let last = scene.asked().await;
     assert!(last.input().contains("its budget of 10000 tokens"));
-    // It has written no text, so there is no answer.
+    // The helper has written no text, so there is no answer.
     answers(&mut scene, last, read()).await;
     let answer = result(&mut scene).await;
     assert!(answer.starts_with("the helper has no answer"), "{answer}");
@@ -263,7 +263,7 @@ async fn permission_of_a_helper_is_requested_for_its_member() {
     );
 }
 
-/// A member with this hook before the calls of one tool. Its model has delegated a question.
+/// Starts a member with this hook before the calls of one tool. Its model has delegated a question.
 async fn hooked(matcher: &str, run: &str) -> Scene {
     let hook = HookSpec {
         event: HookEvent::PreTool,

@@ -1,4 +1,4 @@
-//! An agent's pane: its output and the user's input, with the real program in a real terminal.
+//! Tests of an agent's pane: its output and the user's input, with the real program in a real terminal.
 
 use agent_team_protocol::initialize::ConnectionRole;
 use agent_team_protocol::method::{
@@ -45,6 +45,7 @@ async fn a_typed_line_is_a_message_to_this_member() {
         id: MessageId(1),
         to: Vec::new(),
         only_shown: Vec::new(),
+        in_turn: Vec::new(),
     };
     client.answer(&sent, &answer).await;
     let message = DeliveredMessage {
@@ -69,7 +70,7 @@ async fn a_typed_line_is_a_message_to_this_member() {
     let append = member.asked::<TranscriptAppend>().await;
     assert_eq!(append.args().read, [MessageId(1)]);
     member.answer(&append, &stored(1)).await;
-    // The recording is empty: a restart would not help.
+    // The model fails because the recording is empty. A restart would not help.
     pane.shows("✗ ").await;
     let report = member.asked::<MemberExit>().await;
     assert!(report.args().hold, "{:?}", report.args());

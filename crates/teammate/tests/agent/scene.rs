@@ -1,4 +1,4 @@
-//! An agent in this process, with its supervisor, model and tools scripted by the test.
+//! An agent in this process. The test scripts its supervisor, model and tools.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -74,8 +74,8 @@ impl Scene {
         scene
     }
 
-    /// Starts a member whose stored transcript contains an entry that it cannot decode, so it exits. Returns its exit
-    /// report and its outcome.
+    /// Starts a member whose stored transcript contains an entry that the member cannot decode, so the member exits.
+    /// Returns its exit report and its outcome.
     pub(crate) async fn refusing(
         supervisor: ScriptedSupervisor,
         opening: Opening,
@@ -96,7 +96,7 @@ impl Scene {
         let (called, tools) = mpsc::unbounded_channel();
         let scripted_model = Arc::new(ScriptedModel { asked, window });
         let agent = tokio::spawn(async move {
-            let launch = HostedLaunch::take(&launch_file)?.expect("no other process takes it");
+            let launch = HostedLaunch::take(&launch_file)?.expect("the launch is not taken");
             let tools = |_: &_, _: &_| ScriptedTool::all(&called);
             Ok(RunOutcome::Exited(
                 launch.run_with_tools(scripted_model, tools).await?,
@@ -175,7 +175,7 @@ impl Scene {
         assert!(self.tools.try_recv().is_err(), "a tool was called");
     }
 
-    /// The next append, not answered.
+    /// The next append, without an answer.
     pub(crate) async fn append(&mut self) -> wire::ReceivedCall<AppendTranscript> {
         self.member.asked::<TranscriptAppend>().await
     }
@@ -213,13 +213,13 @@ impl Scene {
             id: MessageId(9),
             to: vec![Party::User],
             only_shown: Vec::new(),
+            in_turn: Vec::new(),
         };
         self.member.answer(&sent, &answer).await;
         sent.args().text.clone()
     }
 
-    /// The model answers the request for a summary. The supervisor refuses the `team/show` that follows, and accepts
-    /// the append.
+    /// Answers the request for a summary with this text. Refuses the member's next `team/show`, and accepts the append.
     pub(crate) async fn summarises(&mut self, text: &str) {
         let summary = self.asked().await;
         assert!(summary.tools.is_empty());

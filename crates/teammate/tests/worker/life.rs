@@ -1,4 +1,4 @@
-//! The stop of a worker, and its exit report.
+//! Tests of the stop of a worker, and of its exit report.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::wire::Connection;
 fn stop(grace_ms: u64) -> StopMember {
     StopMember {
         grace_ms,
-        reason: "asked to".into(),
+        reason: "ada was stopped".into(),
     }
 }
 
@@ -73,6 +73,8 @@ async fn a_task_beyond_the_grace_period_ends_unreported() {
     assert_eq!(code, Some(0));
     ended(session.pid).await;
     member.assert_not_called::<TaskComplete>();
+    let log = supervisor.log();
+    assert!(log.contains("✗ T-1 abandoned: ada was stopped"), "{log}");
 }
 
 #[tokio::test]
@@ -101,6 +103,19 @@ async fn a_missing_directory_holds_the_member() {
     assert_eq!(report.code, 3);
     assert_eq!(code, Some(3));
     assert!(!supervisor.log().contains("ran"));
+}
+
+#[tokio::test]
+async fn the_reason_of_a_held_member_is_below_the_first_row() {
+    let supervisor = ScriptedSupervisor::new();
+    let file = supervisor.launch_file(&supervisor.path("nowhere"));
+    let (mut worker, mut pane) = supervisor.in_pane_for(&file);
+    let mut member = supervisor.member(None).await;
+    exit_report(&mut member, &mut worker).await;
+    pane.shows("does not exist").await;
+    let rows: Vec<_> = pane.seen().lines().collect();
+    let reason = rows.iter().position(|row| row.contains("nowhere"));
+    assert!(reason.is_some_and(|row| row > 0), "{rows:?}");
 }
 
 #[tokio::test]

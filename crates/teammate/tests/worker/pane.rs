@@ -1,4 +1,4 @@
-//! The pane's output, and the effect of keystrokes.
+//! Tests of the pane's output, and of the effects of keystrokes.
 
 use agent_team_protocol::initialize::ConnectionRole;
 use agent_team_protocol::method::{
@@ -136,7 +136,7 @@ async fn after_a_task_the_prompt_edits_lines_again() {
     let supervisor = ScriptedSupervisor::new();
     let (_worker, mut pane) = supervisor.in_pane();
     let mut member = supervisor.member(None).await;
-    // Like a full-screen program that dies without restoring the terminal.
+    // This task behaves like a full-screen program that dies without restoring the terminal.
     member
         .notify(&task(
             r"stty raw -echo; printf '\033[?1049h\033[?25l\033[?2004h'; kill -9 $$",
@@ -166,7 +166,7 @@ async fn a_typed_line_runs_in_the_pane_and_is_logged() {
     pane.type_in("\x01\x1bf\x1bf\x1b[C").await;
     pane.type_in("\x05\r").await;
     let session = member.noticed::<TaskSession>(|_| true).await;
-    assert_eq!(session.task, None, "it is not a task");
+    assert_eq!(session.task, None, "a typed line belongs to no task");
     pane.shows("two-/dev/").await;
     pane.shows("30 100\r\n").await;
     pane.shows("yes\r\n").await;
@@ -178,7 +178,7 @@ async fn a_typed_line_runs_in_the_pane_and_is_logged() {
         log.contains("two-/dev/") && log.contains("✗ exit 3"),
         "{log}"
     );
-    // A search of the history finds the line. The program of the next line reads what the user types.
+    // A search of the history finds the line. Afterwards, the program of the next line reads the typed text.
     pane.type_in("\x12printf").await;
     pane.shows("search: printf ▸ ").await;
     pane.type_in("\x07").await;
@@ -286,7 +286,7 @@ async fn a_half_typed_line_does_not_reach_the_task() {
     pane.shows("ready\r\n").await;
     pane.type_in("hello\r").await;
     pane.shows("got hello\r\n").await;
-    // The text at the prompt is kept.
+    // The prompt keeps its text.
     member.asked::<TaskComplete>().await;
     pane.shows("rm -rf ").await;
 }

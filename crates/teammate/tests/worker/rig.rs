@@ -1,4 +1,4 @@
-//! A scripted supervisor, with the real socket and protocol, and its worker processes.
+//! A scripted supervisor with the real socket and protocol, and its worker processes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ impl ScriptedSupervisor {
         let mut lock = FileLock::try_acquire(&lock).unwrap().unwrap();
         let listener = Listener::bind_replacing_stale(&lock, &socket).unwrap();
         lock.write_contents(socket.to_str().unwrap()).unwrap();
-        // Tests that run concurrently have directories with different names, so these bits differ.
+        // Tests that run concurrently have directories with different names, so their ids differ.
         let bits = home.path().as_os_str().as_encoded_bytes().iter();
         let bits = bits.fold(7_u128, |bits, byte| {
             bits.wrapping_mul(131) + u128::from(*byte)
@@ -108,6 +108,7 @@ impl ScriptedSupervisor {
             project: self.path("project"),
             agent,
             usd_limit: false,
+            relaunched: None,
         };
         let path = self.path("run/launch").join(self.launch.as_str());
         let bytes = serde_json::to_vec(&file).unwrap();
@@ -119,7 +120,7 @@ impl ScriptedSupervisor {
         ProgramSpec {
             program: program_of(launch_file).into(),
             args: vec!["--launch".into(), launch_file.into()],
-            // The worker's own environment differs from its member's.
+            // The environment of the worker differs from the environment of its member.
             env: vec![
                 ("TERM".into(), "tmux-256color".into()),
                 ("STRAY".into(), "1".into()),
@@ -142,17 +143,17 @@ impl ScriptedSupervisor {
         }
     }
 
-    /// A worker without a terminal, for a launch file that may no longer exist.
+    /// Starts a worker without a terminal, for a launch file that may no longer exist.
     pub(crate) fn spawn_for(&self, launch_file: &Path) -> Worker {
         self.guard(spawn_session(&self.spec(launch_file), None).unwrap())
     }
 
-    /// A worker without a terminal.
+    /// Starts a worker without a terminal.
     pub(crate) fn headless(&self) -> Worker {
         self.spawn_for(&self.launch_file(&self.path("project")))
     }
 
-    /// A worker in a pane of 100 columns and 30 rows.
+    /// Starts a worker in a pane of 100 columns and 30 rows.
     pub(crate) fn in_pane(&self) -> (Worker, Pane) {
         self.in_pane_for(&self.launch_file(&self.path("project")))
     }
@@ -170,7 +171,7 @@ impl ScriptedSupervisor {
         (worker, pane)
     }
 
-    /// An attach helper on a terminal of the user.
+    /// Starts an attach helper on a terminal of the user.
     pub(crate) fn attach(&self) -> (Worker, Pane) {
         let pty = Pty::open(100, 30).unwrap();
         let spec = ProgramSpec {
@@ -193,13 +194,13 @@ impl ScriptedSupervisor {
         (helper, pane)
     }
 
-    /// The next connection, with its `initialize` read and not answered.
+    /// Accepts the next connection and reads its `initialize`, without an answer.
     pub(crate) async fn accept(&self) -> (Connection, Initialize) {
         let stream = within("a connection", self.listener.accept()).await;
         Connection::greeted(stream.unwrap()).await
     }
 
-    /// The member's connection, authenticated, with its `initialize` not answered.
+    /// Accepts the member's connection and checks its token. Does not answer its `initialize`.
     pub(crate) async fn accept_member(&self) -> Connection {
         let (connection, initialize) = self.accept().await;
         assert_eq!(initialize.role, ConnectionRole::Member);
@@ -209,7 +210,7 @@ impl ScriptedSupervisor {
         connection
     }
 
-    /// The member's connection, welcomed.
+    /// Accepts the member's connection, and answers its `initialize` with a welcome.
     pub(crate) async fn member(&self, holds: Option<Assignment>) -> Connection {
         let mut connection = self.accept_member().await;
         connection.welcome(self, holds).await;
@@ -237,7 +238,7 @@ impl Worker {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        assert!(self.child.signal(signal).unwrap(), "the worker has ended");
+        assert!(self.child.signal(signal).unwrap(), "the worker has exited");
     }
 }
 
@@ -279,11 +280,11 @@ impl Pane {
                 );
             };
             let read = read.unwrap();
-            assert!(read > 0, "the pane ended before {text:?}: {:?}", self.seen);
+            assert!(read > 0, "the pane closed before {text:?}: {:?}", self.seen);
             self.seen
                 .push_str(&String::from_utf8_lossy(&buffer[..read]));
         }
-        let at = self.seen[self.from..].find(text).expect("it was found");
+        let at = self.seen[self.from..].find(text).expect("found above");
         self.from += at + text.len();
     }
 
@@ -318,7 +319,7 @@ pub(crate) async fn ended(pid: u32) {
     }
 }
 
-/// A headless worker that runs a task, and its member's connection.
+/// Starts a headless worker that runs a task, and accepts its member's connection.
 pub(crate) async fn at_work() -> (ScriptedSupervisor, Worker, Connection, TaskSession) {
     let supervisor = ScriptedSupervisor::new();
     let worker = supervisor.headless();

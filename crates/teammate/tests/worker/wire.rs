@@ -106,7 +106,7 @@ impl Connection {
     async fn find<T>(&mut self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
         if let Some(at) = self.skipped.iter().position(|frame| pick(frame).is_some()) {
             let frame = self.skipped.remove(at);
-            return pick(&frame).expect("it was picked");
+            return pick(&frame).expect("`pick` accepts the frame");
         }
         let search = async {
             loop {

@@ -165,7 +165,7 @@ fn a_blank_at_the_end_of_a_row_changes_the_card() {
     let requests: [&dyn Fn(&str) -> RequestView; 3] = [&command, &path, &rule];
     for request in requests {
         for columns in [30, 31, 60, 61] {
-            // The blank is at each column once, so also at the end of a row.
+            // For some `at`, the row ends with the blank: each column of the card has the blank once.
             for at in 1..60 {
                 let (begin, end) = ("a".repeat(at), "b".repeat(70 - at));
                 let texts = [
@@ -198,7 +198,7 @@ fn a_link_shows_the_file_that_changes() {
 }
 
 #[test]
-fn the_size_of_a_cut_diff_is_that_of_the_whole_change() {
+fn a_cut_diff_shows_the_size_of_the_whole_change() {
     let diff =
         "--- a/x\n+++ b/x\n@@ -1 +1,900 @@\n-a\n+b\n… 898 more lines of the diff are not shown\n";
     let title = |input: Value| text(&screen(view("edit", input, json!({})), 80, 24));
@@ -208,7 +208,7 @@ fn the_size_of_a_cut_diff_is_that_of_the_whole_change() {
     // Workers of an earlier version do not send these numbers.
     let shown = title(json!({ "path": "x", "diff": diff }));
     assert!(shown.starts_with("╭─ ? P-2 edit x (+≥1 −≥1) "), "{shown}");
-    // A number in a call of another tool is one of its arguments.
+    // In a call of another tool, `added` is an ordinary argument.
     let foreign = json!({ "path": "x", "diff": diff, "added": 900 });
     let shown = text(&screen(view("mcp__a__edit", foreign, json!({})), 80, 24));
     assert!(shown.contains("• added: 900"), "{shown}");

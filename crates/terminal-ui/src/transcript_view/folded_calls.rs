@@ -11,7 +11,15 @@ const BYTES: usize = 1 << 20;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) header: String,
-    pub(super) all: String,
+    /// The unified diff of a change whose card was folded.
+    pub(super) diff: Option<String>,
+    pub(super) result: String,
+}
+
+impl Call {
+    fn bytes(&self) -> usize {
+        self.diff.as_ref().map_or(0, String::len) + self.result.len()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -24,13 +32,19 @@ pub(super) struct FoldedCalls {
 }
 
 impl FoldedCalls {
-    pub(super) fn add(&mut self, header: String, all: &str) {
-        let all = all[..all.floor_char_boundary(BYTES)].to_owned();
-        self.bytes += all.len();
-        self.calls.push_back(Call { header, all });
+    pub(super) fn add(&mut self, header: String, diff: Option<&str>, result: &str) {
+        let cut = |text: &str| text[..text.floor_char_boundary(BYTES / 2)].to_owned();
+        let (diff, result) = (diff.map(cut), cut(result));
+        let call = Call {
+            header,
+            diff,
+            result,
+        };
+        self.bytes += call.bytes();
+        self.calls.push_back(call);
         while self.calls.len() > CALLS || self.bytes > BYTES {
             let oldest = self.calls.pop_front();
-            self.bytes -= oldest.map_or(0, |call| call.all.len());
+            self.bytes -= oldest.map_or(0, |call| call.bytes());
         }
         self.opened = 0;
     }
@@ -67,12 +81,12 @@ mod tests {
         let mut folded = FoldedCalls::default();
         assert_eq!(opened(&mut folded), None);
         for call in ["a", "b"] {
-            folded.add(call.into(), "said");
+            folded.add(call.into(), None, "done");
         }
         assert_eq!(opened(&mut folded), Some(("b".into(), 0)));
         assert_eq!(opened(&mut folded), Some(("a".into(), 1)));
         assert_eq!(opened(&mut folded), None);
-        folded.add("c".into(), "said");
+        folded.add("c".into(), None, "done");
         assert_eq!(opened(&mut folded), Some(("c".into(), 0)));
         folded.rewind();
         assert_eq!(opened(&mut folded), Some(("c".into(), 0)));
@@ -82,14 +96,15 @@ mod tests {
     fn stored_calls_are_bounded() {
         let mut folded = FoldedCalls::default();
         for call in 0..3 * CALLS {
-            folded.add(call.to_string(), &"é".repeat(BYTES / 50));
+            folded.add(call.to_string(), None, &"é".repeat(BYTES / 50));
             assert!(folded.bytes <= BYTES && folded.calls.len() <= CALLS);
         }
         assert_eq!(opened(&mut folded), Some((format!("{}", 3 * CALLS - 1), 0)));
-        folded.add("huge".into(), &"é".repeat(BYTES));
+        let huge = "é".repeat(BYTES);
+        folded.add("huge".into(), Some(&huge), &huge);
         assert_eq!((folded.calls.len(), folded.bytes), (1, BYTES));
         for _ in 0..3 * CALLS {
-            folded.add(String::new(), "x");
+            folded.add(String::new(), None, "x");
         }
         assert_eq!(folded.calls.len(), CALLS);
     }

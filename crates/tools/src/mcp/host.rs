@@ -30,17 +30,17 @@ use self::router::{ClientId, Inbox, Line, Router};
 use super::server_program::{Messages, ServerProgram, explained};
 use super::shared::{Hello, Welcome};
 
-/// The largest message, in bytes. Longer ones are dropped, as the SDK does.
+/// The largest message, in bytes. Longer messages are dropped, as the SDK does.
 const LINE_MAX: u64 = 16 << 20;
 
-/// The number of messages that wait for a server to read its stdin.
+/// The largest number of messages that wait for a server to read its stdin.
 const WAITING_MAX: usize = 64;
 
-/// How long a new connection may take to send its [`Hello`].
+/// The time limit for a new connection to send its [`Hello`].
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a member may take to read a message, and how long a member's message may wait for the server. After that, the
-/// member's requests fail and the member is disconnected: a server that all members have left is killed.
+/// The time limit for a member to read a message, and for a member's message to wait for the server. After this time,
+/// the member's requests fail and the member is disconnected: a server that all members have left is killed.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
 /// The pause after an error of the listening socket, such as too many open files.
@@ -57,9 +57,9 @@ struct Pool {
 struct SharedServer {
     hello: Hello,
     router: RefCell<Router>,
-    /// To the server's stdin.
+    /// The messages for the server's stdin.
     messages: mpsc::Sender<Line>,
-    /// Aborting it kills the server.
+    /// The task of the server. Aborting the task kills the server.
     task: RefCell<Option<AbortHandle>>,
 }
 
@@ -90,7 +90,7 @@ async fn serve_member(pool: Rc<Pool>, stream: Stream) {
     let welcome = Welcome {
         failed: attached.as_ref().err().cloned(),
     };
-    let welcome = serde_json::to_string(&welcome).expect("it has string keys");
+    let welcome = serde_json::to_string(&welcome).expect("a welcome has string keys");
     let welcomed = write.write_all(format!("{welcome}\n").as_bytes()).await;
     let Ok((server, client, inbox)) = attached else {
         return;
@@ -114,12 +114,11 @@ async fn send(mut write: WriteHalf, mut inbox: Inbox) {
     }
 }
 
-/// Passes on the messages of a member until the member disconnects or the server does not read.
+/// Passes the messages of a member to the server until the member disconnects or the server does not read.
 async fn receive(server: &SharedServer, client: ClientId, mut lines: Lines<ReadHalf>) {
     while let Some(line) = lines.next().await {
-        // If the server does not read its stdin, only this member waits. Reserve the room in the queue before the
-        // router handles the message: afterwards the router waits for the server's response, so the message must be
-        // sent.
+        // If the server does not read its stdin, only this member waits. Reserve room in the queue before the router
+        // handles the message: afterwards the router waits for the server's response, so the message must be sent.
         let room = match timeout(WRITE_LIMIT, server.messages.reserve()).await {
             Ok(Ok(room)) => room,
             // The server has exited. The reasons are in the member's inbox, and `send` ends after them.
@@ -141,7 +140,7 @@ async fn receive(server: &SharedServer, client: ClientId, mut lines: Lines<ReadH
 }
 
 impl Pool {
-    /// Connects a member to a server, which is started if it does not run.
+    /// Connects a member to a server. Starts the server if it does not run.
     fn attach(
         self: &Rc<Self>,
         hello: Hello,
@@ -228,7 +227,7 @@ impl Pool {
         }
     }
 
-    /// The next member starts a new process.
+    /// Removes a server, so that its next member starts a new process.
     fn remove(&self, server: &Rc<SharedServer>) {
         let mut servers = self.servers.borrow_mut();
         servers.retain(|_, running| !Rc::ptr_eq(running, server));
@@ -248,8 +247,8 @@ async fn run(
     let mut has_reported = false;
     let reading = async {
         while let Some(line) = lines.next().await {
-            // `program.stray()` can be the beginning of a line that is still being printed. It is complete once a line
-            // that is not a message was read.
+            // `program.stray()` can be the beginning of a line that is still being printed. Report the line after a
+            // line that is not a message was read: then the line is complete.
             if !has_reported
                 && !line.trim_start().starts_with('{')
                 && let Some(stray) = program.stray()
@@ -263,7 +262,7 @@ async fn run(
                 // A server that floods its client with requests without reading the replies loses replies.
                 let _full = server.messages.try_send(reply);
             }
-            // Without this, a server that writes without a pause would block all other tasks of this thread.
+            // Without this call, a server that writes without a pause would block all other tasks of this thread.
             tokio::task::yield_now().await;
         }
     };

@@ -1,5 +1,5 @@
-//! The rules that hold in every step of an agent, and the line about its permission mode. Pure. Called by
-//! `system_prompt`. A change of these texts needs the figures of `cargo xtask eval` before and after it.
+//! The rules that apply in every step of an agent, and the line about its permission mode. Pure. Called by
+//! `system_prompt`. A change of these texts requires the figures of `cargo xtask eval` before and after the change.
 
 use agent_team_protocol::MemberName;
 use agent_team_protocol::view::TeamView;
@@ -13,14 +13,14 @@ checks that you ran, with their results, also if they failed.
 decision in your result. Ask before you do what cannot be undone and your task does not require.
 - Never evade a denial by another call. Continue without the call, or report that you need it.
 - Commit only if your task requires it: your changes alone, with a message in the style of the history. Push, rewrite \
-history or skip hooks only if your task says so.
+history or skip hooks only if your task requires it.
 - Write little: no summary of what the calls show, no file contents in messages and results.";
 
 const APPROVAL: &str = "Do not stop to announce a step or to request approval.";
 const APPROVAL_OF_PLAN: &str =
     "Do not stop to announce a step. Request approval only for your plan, with propose_plan.";
 
-/// The rules for a member; `must_plan`: it must have a plan approved before it changes anything.
+/// The rules for a member. `must_plan`: whether the member must have a plan approved before it changes anything.
 pub(super) fn steps(must_plan: bool) -> String {
     let approval = match must_plan {
         true => APPROVAL_OF_PLAN,

@@ -1,6 +1,6 @@
 //! The terminal interface of the fake: a second client of its server.
 
-use agent_team_tests::fake_terminal::{ESCAPE, read_keys, show};
+use agent_team_tests::fake_terminal::{ESCAPE, read_keys, show, show_dialog};
 use serde_json::{Value, json};
 use tokio::io::AsyncBufReadExt;
 use tokio::sync::mpsc;
@@ -20,6 +20,9 @@ impl Interface {
     pub(super) async fn run(client: Client, session: &str) {
         let (sender, mut keys) = mpsc::unbounded_channel();
         read_keys(move |key| sender.send(key).is_ok());
+        if show_dialog("FAKE_OPENCODE_DIALOG") {
+            while keys.recv().await != Some(b'\r') {}
+        }
         let mut events = client.open("GET", "/event", &Value::Null).await;
         assert!(message(&mut events).await.is_some());
         let path = format!("/session/{session}/message");

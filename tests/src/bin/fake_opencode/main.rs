@@ -1,10 +1,11 @@
-//! A fake of OpenCode: its server and its terminal interface speak to each other and to the worker as the real program was
-//! recorded (1.18.33), and there is no model. What a turn does depends on words in its text:
+//! A fake of OpenCode. Its server and its terminal interface speak to each other and to the worker as in recordings of
+//! the real program (1.18.33), and there is no model. Words in the text of a turn select its behaviour:
 //!
 //! - `own the task`: a command that makes `made.txt`, then `complete_task` or `fail_task` with the outcome
-//! - `try it`: the same command, without a task; `helper`: the same command, by a helper
+//! - `try it`: the same command, without a task; `large`, `huge`: with a long line; `helper`: a helper runs the command
+//! - `allow itself`: a program of the agent allows its calls at the server
 //! - `edit it`: a change of the file `edited.txt`; `try both`: the command and the change at once
-//! - `read FILE`: reads the file, which only asks
+//! - `read FILE`: asks to read the file, and does not read it
 //! - `list elsewhere`: the command `ls` in another directory
 //! - `use a tool`: a call of a tool of another MCP server
 //! - `ping`: answers `pong`, with the permissions of the conversation
@@ -12,15 +13,18 @@
 //! - `endless`: waits for an abort
 //! - `broken`: the model fails; `unknown model`: the prompt is accepted, and cannot be added to the conversation
 //! - `ask me`: a question that only the user can answer
+//! - `flood`: writes text without end; `fork`: the server leaves a process behind, and exits
 //! - `crash`: the server exits with 3; `hang up`: the server closes the stream of events
 //!
-//! A line that is typed in the interface is a prompt of the user; `/new` begins a conversation with the next line, `/quit` ends
-//! the interface. In a dialog, `y` allows once, `a` allows always, and Esc rejects. Without a dialog, Esc aborts the turn. The
-//! conversations are files in the directory `FAKE_OPENCODE_SESSIONS`. With `FAKE_OPENCODE_VERSION`, it reports this version;
-//! with `FAKE_OPENCODE_PASSWORD`, its server wants this password; with `FAKE_OPENCODE_EVENTS`, its events have names of
-//! another version; with `FAKE_OPENCODE_ADDRESS`, it reports this address; with `FAKE_OPENCODE_RULES`, it drops the
-//! permissions of a conversation.
-#![expect(clippy::print_stdout, reason = "it draws on its terminal")]
+//! A line that is typed in the interface is a prompt of the user; `/new` begins a conversation with the next line,
+//! `/quit` ends the interface. In a dialog, `y` allows once, `a` allows always, and Esc rejects. Without a dialog, Esc
+//! aborts the turn. The conversations are files in the directory `FAKE_OPENCODE_SESSIONS`. With
+//! `FAKE_OPENCODE_VERSION`, the fake reports this version; with `FAKE_OPENCODE_PASSWORD`, its server requires this
+//! password; with `FAKE_OPENCODE_EVENTS`, its events have names of another version; with `FAKE_OPENCODE_ADDRESS`, it
+//! reports this address; with `FAKE_OPENCODE_RULES`, it drops the permissions of a conversation; with
+//! `FAKE_OPENCODE_MUTE`, its server answers no request; with `FAKE_OPENCODE_WITHOUT`, its events lack this field; with
+//! `FAKE_OPENCODE_DIALOG`, its interface shows this text until Enter.
+#![expect(clippy::print_stdout, reason = "the fake draws on its terminal")]
 
 mod http;
 mod interface;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use agent_team_tests::fake_calls;
 use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -102,6 +103,9 @@ impl Server {
         let Some((line, headers, body)) = message(&mut stream).await else {
             return;
         };
+        if variable("FAKE_OPENCODE_MUTE").is_some() {
+            return std::future::pending().await;
+        }
         let mut words = line.split(' ');
         let (method, target) = (
             words.next().unwrap_or_default(),
@@ -151,6 +155,7 @@ impl Server {
             Some(other) => format!("{other}.{kind}"),
             None => kind.to_owned(),
         };
+        fake_calls::without_field("FAKE_OPENCODE_WITHOUT", &mut properties);
         let event = json!({ "id": "evt", "type": kind, "properties": properties });
         let event = format!("data: {event}\n\n");
         self.state().clients.retain(|client| {
@@ -246,7 +251,7 @@ impl Server {
         action.unwrap_or("allow").to_owned()
     }
 
-    fn reply(&self, id: &str, body: &Value) -> bool {
+    pub(super) fn reply(&self, id: &str, body: &Value) -> bool {
         let Some(asked) = self.state().asked.remove(id) else {
             return false;
         };
@@ -262,7 +267,7 @@ impl Server {
         }
         let reason = body["message"].as_str().map(str::to_owned);
         let _ended = asked.answer.send(Answer::Rejected(reason));
-        // A rejection applies to all requests of the conversation. The others have no reason.
+        // A rejection applies to all requests of the conversation. The other requests receive no reason.
         let others: Vec<_> = {
             let mut state = self.state();
             let others = state.asked.extract_if(|_, other| other.session == session);
@@ -275,7 +280,7 @@ impl Server {
         true
     }
 
-    /// Adds a text to the conversation, and starts a turn, or adds to the running one.
+    /// Adds a text to the conversation. Starts a turn, or adds the text to the running turn.
     fn prompt(self: Arc<Self>, session: &str, part: &Value) {
         let text = part["text"].as_str().expect("a text").to_owned();
         if text.contains("unknown model") {
@@ -309,6 +314,9 @@ impl Server {
             server: Arc::clone(&self),
             session: session.to_owned(),
             message: String::new(),
+            allows_itself: false,
+            line: fake_calls::line(&text),
+            waiting: Vec::new(),
             events,
         };
         tokio::spawn(run.turn(text));

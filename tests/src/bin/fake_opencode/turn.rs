@@ -1,17 +1,14 @@
-//! A turn of the fake: what it does depends on words in its text.
+//! A turn of the fake. Words in the text of the turn select its behaviour.
 
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use agent_team_tests::team_tools;
+use agent_team_tests::{fake_calls, team_tools};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::cwd;
 use super::server::{Answer, Asked, Event, Server, record};
-
-const LINE: &str = "echo made > made.txt";
 
 /// How a turn ended.
 enum End {
@@ -28,13 +25,26 @@ pub(super) struct Run {
     pub(super) session: String,
     /// The id of the model's answer.
     pub(super) message: String,
+    /// A program of the agent answers its requests at the server.
+    pub(super) allows_itself: bool,
+    /// The shell line of the command.
+    pub(super) line: String,
+    /// Messages that have arrived while a dialog was open.
+    pub(super) waiting: Vec<String>,
     pub(super) events: mpsc::UnboundedReceiver<Event>,
 }
 
 impl Run {
     pub(super) async fn turn(mut self, prompt: String) {
+        self.allows_itself = prompt.contains("allow itself");
         self.begin();
-        let end = self.answer(&prompt).await;
+        let mut end = self.answer(&prompt).await;
+        while let (End::Text(answer), Some(text)) = (&end, self.waiting.pop()) {
+            self.text(answer);
+            self.complete("tool-calls", &Value::Null);
+            self.begin();
+            end = self.answer(&text).await;
+        }
         let (server, session) = (Arc::clone(&self.server), self.session.clone());
         let aborted = json!({ "name": "MessageAbortedError", "data": { "message": "Aborted" } });
         let broken = json!({ "name": "APIError", "data": { "message": "the model is broken" } });
@@ -119,12 +129,18 @@ impl Run {
 
     async fn answer(&mut self, prompt: &str) -> End {
         let has = |word: &str| prompt.contains(word);
-        if has("crash") {
+        if has("crash") || has("fork") {
             // The clients know that the conversation contains the prompt.
             while self.server.unwritten.load(Ordering::Relaxed) > 0 {
                 tokio::task::yield_now().await;
             }
+            if has("fork") {
+                fake_calls::leave_process();
+                std::process::exit(0);
+            }
             std::process::exit(3);
+        } else if has("flood") {
+            self.flood().await;
         } else if has("hang up") {
             self.server.state().clients.clear();
             return self.aborted().await;
@@ -148,18 +164,24 @@ impl Run {
         } else if has("use a tool") {
             let asked = json!({ "permission": "other_send", "patterns": ["*"], "metadata": {} });
             let send = call("other_send", json!({ "to": "all" }));
-            return self.ran(&[(send, asked)], "the tool ran", || {}).await;
+            return self.ran(&[(send, asked)], "the tool ran", |_| {}).await;
         } else if has("try both") {
-            return self.ran(&[made(), edit()], "both ran", || {}).await;
+            return self.ran(&[self.made(), edit()], "both ran", |_| {}).await;
         } else if let Some((_, file)) = prompt.split_once("read ") {
             let path = file.split_whitespace().next().unwrap_or_default();
             let asked = json!({ "permission": "read", "patterns": [path], "metadata": {} });
             let read = (call("read", json!({ "filePath": path })), asked);
-            return self.ran(&[read], "it is read", || {}).await;
+            return self.ran(&[read], "it is read", |_| {}).await;
+        } else if let Some((_, path)) = prompt.split_once("search ") {
+            let path = path.split_whitespace().next().unwrap_or_default();
+            let asked = json!({ "permission": "grep", "patterns": ["."], "metadata": {} });
+            let input = json!({ "pattern": ".", "path": path });
+            let search = (call("grep", input), asked);
+            return self.ran(&[search], "it is read", |_| {}).await;
         } else if has("list elsewhere") {
             let input = json!({ "command": "ls", "workdir": "/elsewhere" });
             let list = (call("bash", input), bash("ls"));
-            return self.ran(&[list], "listed", || {}).await;
+            return self.ran(&[list], "listed", |_| {}).await;
         } else if has("helper") {
             let helper = self.server.id("ses");
             let info = json!({ "id": helper, "parentID": self.session });
@@ -174,25 +196,28 @@ impl Run {
                 &json!({ "permission": [
                 { "permission": "*", "pattern": "*", "action": "ask" }] }),
             );
-            let end = self.ran(&[made()], "the helper ran", make).await;
+            let end = self
+                .ran(&[self.made()], "the helper ran", fake_calls::run)
+                .await;
             self.session = own;
             return end;
         } else if let Some((_, rest)) = prompt.split_once("own the task ") {
             let task = rest.split(':').next().unwrap_or_default().to_owned();
-            let (tool, field, text) = match self.ran(&[made()], "it ran", make).await {
-                End::Text(text) if text == "it ran" => {
-                    ("complete_task", "result", "the fake is done".to_owned())
-                }
-                End::Text(why) => ("fail_task", "reason", why),
-                end @ (End::Failed | End::Aborted | End::Rejected) => return end,
-            };
+            let (tool, field, text) =
+                match self.ran(&[self.made()], "it ran", fake_calls::run).await {
+                    End::Text(text) if text == "it ran" => {
+                        ("complete_task", "result", "the fake is done".to_owned())
+                    }
+                    End::Text(why) => ("fail_task", "reason", why),
+                    end @ (End::Failed | End::Aborted | End::Rejected) => return end,
+                };
             let team = self.server.team.clone();
             let arguments = json!({ "task": task, field: text });
             let call = move || team_tools::call(&team, tool, &arguments);
             let text = tokio::task::spawn_blocking(call).await.expect("an answer");
             return End::Text(format!("{tool}: {text}"));
         } else if has("try it") {
-            return self.ran(&[made()], "it ran", make).await;
+            return self.ran(&[self.made()], "it ran", fake_calls::run).await;
         } else if has("ping") {
             let action = self.server.action(&self.session, "bash");
             let has_rules = self.server.rules.contains("team");
@@ -211,8 +236,28 @@ impl Run {
         End::Aborted
     }
 
-    /// Asks for the calls, and runs them with `run`.
-    async fn ran(&mut self, calls: &[(Value, Value)], done: &str, run: impl Fn()) -> End {
+    /// The command, and the request for it.
+    fn made(&self) -> (Value, Value) {
+        let input = json!({ "command": self.line, "description": "Make it" });
+        (call("bash", input), bash(&self.line))
+    }
+
+    async fn flood(&self) -> ! {
+        let id = self.server.id("prt");
+        self.part(json!({ "id": id, "type": "text", "text": "" }));
+        loop {
+            let delta = json!({ "partID": id, "messageID": self.message, "field": "text",
+                "delta": "flood ".repeat(1000) });
+            self.server
+                .event("message.part.delta", &self.session, delta);
+            while self.server.unwritten.load(Ordering::Relaxed) > 100 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Asks for permission to make the calls, and runs them with `run`.
+    async fn ran(&mut self, calls: &[(Value, Value)], done: &str, run: impl Fn(&str)) -> End {
         let mut waiting = Vec::new();
         for (call, asked) in calls {
             let mut part = call.clone();
@@ -222,7 +267,7 @@ impl Run {
             self.part(part.clone());
             let permission = asked["permission"].as_str().expect("a name");
             if self.server.action(&self.session, permission) == "allow" {
-                run();
+                run(&self.line);
                 continue;
             }
             let id = self.server.id("per");
@@ -236,28 +281,40 @@ impl Run {
             let mut asked = asked.clone();
             asked["id"] = id.into();
             asked["tool"] = json!({ "messageID": self.message, "callID": part["callID"] });
-            self.server.event("permission.asked", &self.session, asked);
+            self.server
+                .event("permission.asked", &self.session, asked.clone());
             // The real server reports the input of the call before or after the request.
             part["state"]["status"] = "running".into();
             self.part(part.clone());
+            if self.allows_itself {
+                let once = json!({ "reply": "once" });
+                self.server
+                    .reply(asked["id"].as_str().expect("an id"), &once);
+            }
             waiting.push((part, answer));
         }
         let mut end = End::Text(done.to_owned());
         for (mut part, answer) in waiting {
-            let answer = tokio::select! {
-                answer = answer => answer.expect("an answer"),
-                // The request stays open.
-                Some(_) = self.events.recv() => {
-                    part["state"]["status"] = "error".into();
-                    part["state"]["error"] = "Tool execution aborted".into();
-                    self.part(part);
-                    return End::Aborted;
+            let mut answer = answer;
+            let answer = loop {
+                tokio::select! {
+                    answer = &mut answer => break answer.expect("an answer"),
+                    Some(event) = self.events.recv() => match event {
+                        Event::Message(text) => self.waiting.push(text),
+                        // The request stays open.
+                        Event::Abort => {
+                            part["state"]["status"] = "error".into();
+                            part["state"]["error"] = "Tool execution aborted".into();
+                            self.part(part);
+                            return End::Aborted;
+                        }
+                    }
                 }
             };
             let error = "The user rejected permission to use this specific tool call";
             match answer {
                 Answer::Allowed => {
-                    run();
+                    run(&self.line);
                     part["state"]["status"] = "completed".into();
                     part["state"]["output"] = "(no output)".into();
                 }
@@ -283,13 +340,7 @@ fn call(tool: &str, input: Value) -> Value {
     json!({ "type": "tool", "tool": tool, "state": { "input": input } })
 }
 
-/// The command, and the request for it.
-fn made() -> (Value, Value) {
-    let input = json!({ "command": LINE, "description": "Make it" });
-    (call("bash", input), bash(LINE))
-}
-
-/// The request for a command. It does not name all inputs.
+/// The request for a command. The request does not name all inputs.
 fn bash(line: &str) -> Value {
     json!({ "permission": "bash", "patterns": [line], "metadata": { "command": line },
         "always": ["echo *"] })
@@ -308,11 +359,6 @@ fn edit() -> (Value, Value) {
     (call("write", input), asked)
 }
 
-fn write() {
+fn write(_line: &str) {
     std::fs::write(cwd().join("edited.txt"), "edited\n").expect("a file");
-}
-
-fn make() {
-    let ran = Command::new("/bin/sh").args(["-c", LINE]).status();
-    assert!(ran.is_ok_and(|status| status.success()));
 }

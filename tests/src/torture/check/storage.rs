@@ -26,8 +26,8 @@ pub(super) fn storage(evidence: &Evidence) -> Vec<String> {
                     false,
                 )
             }
-            // Not checked: only an acknowledgement contains the generation, so no claim in the journal can be
-            // attributed to this operation.
+            // Such a claim is not checked: only an acknowledgement contains the generation, so no claim in the journal
+            // can be attributed to this operation.
             (Call::Claim { .. }, Outcome::Refused(_) | Outcome::Unknown) => continue,
             (Call::Release { task, generation }, _) => {
                 let end = (*task, *generation, Ended::Released);
@@ -45,8 +45,8 @@ pub(super) fn storage(evidence: &Evidence) -> Vec<String> {
                     .map_or(&[][..], Vec::as_slice);
                 (decisions.len(), decisions.contains(&!is_allowed))
             }
-            // Not checked: only an acknowledged operation records the request, so no decision in the journal can be
-            // attributed to this operation.
+            // Such a decision is not checked: only an acknowledged operation records the request, so no decision in the
+            // journal can be attributed to this operation.
             (Call::Allow { .. } | Call::Deny { .. }, Outcome::Refused(_) | Outcome::Unknown) => {
                 continue;
             }
@@ -148,7 +148,7 @@ pub(super) fn one_writer(evidence: &Evidence) -> Vec<String> {
             && !explains_failed_storage(evidence, operation)
         {
             found.push(format!(
-                "{:?} was refused with storage_failed at {:.3} s on a sound disk",
+                "{:?} was refused with storage_failed at {:.3} s although no disk fault was injected",
                 operation.call,
                 operation.ended.as_secs_f64()
             ));

@@ -22,7 +22,7 @@ fn journal(events: &[(&str, Value)]) -> Vec<Event> {
         .collect()
 }
 
-/// Evidence of a journal, with a board of the tasks that it adds.
+/// Evidence with this journal, and with a board of the tasks that the journal adds.
 fn of_journal(events: &[(&str, Value)]) -> Evidence {
     let journal = journal(events);
     let added = journal.iter().filter(|event| event.kind == "task_added");
@@ -112,7 +112,7 @@ fn a_message_is_stored_and_read_once() {
 }
 
 #[test]
-fn unknown_outcomes_may_be_stored_but_refusals_may_not() {
+fn a_call_may_be_stored_unless_it_was_refused() {
     let events = [stored(1, "a"), read(1)];
     assert_eq!(delivery(vec![sent("a", Outcome::Unknown)], &events), []);
     assert_eq!(delivery(vec![sent("a", Outcome::Unknown)], &[]), []);
@@ -329,7 +329,7 @@ fn each_running_member_has_one_pane() {
 }
 
 #[test]
-fn a_clock_jump_ages_no_state_and_expires_no_request() {
+fn a_clock_jump_changes_no_age_and_expires_no_request() {
     let of = |longest| {
         let at = Duration::from_secs(10);
         broken(&Evidence {
@@ -462,12 +462,12 @@ fn a_command_runs_only_when_it_was_allowed() {
     let failed = of(vec![operation(allow(), failed)], &allowed);
     assert!(
         !failed.contains(&Guarantee::Requests),
-        "the decision may be stored"
+        "a stored decision counts as a violation"
     );
 }
 
-/// The guarantees broken when a supervisor is killed at 10 s and the next one answers after `answered_ms`. `before_ms` is
-/// the time between an earlier kill and this one.
+/// The guarantees that are broken when a supervisor is killed at 10 s and the next one answers after `answered_ms`.
+/// `stalled_ms` is the duration of a stall at 10 s. `before_ms` is the time between an earlier kill and this one.
 fn recovery(answered_ms: Option<u64>, stalled_ms: u64, before_ms: Option<u64>) -> Vec<Guarantee> {
     let at = Duration::from_secs(10);
     let fault = |at, pids| Fault {
@@ -502,7 +502,7 @@ fn recovery(answered_ms: Option<u64>, stalled_ms: u64, before_ms: Option<u64>) -
 }
 
 #[test]
-fn a_supervisor_restarts_within_2_s_of_machine_time() {
+fn recovery_takes_2_s_plus_stalls_of_the_machine() {
     let supervisor = [Guarantee::Supervisor];
     assert_eq!(recovery(Some(1_900), 0, None), []);
     assert_eq!(recovery(Some(2_600), 0, None), supervisor);
@@ -510,7 +510,7 @@ fn a_supervisor_restarts_within_2_s_of_machine_time() {
     assert_eq!(
         recovery(Some(2_600), 0, Some(500)),
         [],
-        "the second in a row"
+        "the second kill of a series"
     );
     assert_eq!(recovery(Some(10_100), 0, Some(500)), supervisor);
     assert_eq!(recovery(Some(2_600), 0, Some(5_000)), supervisor);
@@ -572,7 +572,11 @@ fn acknowledged_changes_are_stored_by_one_writer() {
     assert_eq!(of(full(), &[]), []);
     assert_eq!(of(full(), &[added()]), [Guarantee::Storage]);
     let failed = Outcome::Refused("storage_failed".to_owned());
-    assert_eq!(of(failed, &[]), [Guarantee::OneWriter], "on a sound disk");
+    assert_eq!(
+        of(failed, &[]),
+        [Guarantee::OneWriter],
+        "no disk fault was injected"
+    );
     let mut evidence = of_journal(&[added()]);
     evidence.published = evidence.journal.clone();
     assert_eq!(broken(&evidence), []);

@@ -1,5 +1,5 @@
 //! The document that each verb prints with `--json`. A test compares the list with the verbs; the end-to-end test
-//! `documents` compares the documents with what the verbs print.
+//! `documents` compares the documents with the output of the verbs.
 
 use agent_team_protocol::RoleName;
 use agent_team_protocol::engine::Engine;
@@ -11,8 +11,8 @@ use super::wire::Wire;
 use crate::args::Cli;
 use crate::error::ErrorDocument;
 use crate::verb::acp::setup::AcpSetup;
-use crate::verb::audit::entry::Entry;
-use crate::verb::audit::export::Decision;
+use crate::verb::audit::entry::AuditEntry;
+use crate::verb::audit::export::AuditDecision;
 use crate::verb::completions::CompletionScript;
 use crate::verb::config::{ChangedSetting, Settings};
 use crate::verb::doctor::Report;
@@ -163,8 +163,8 @@ pub(super) fn register(generator: &mut SchemaGenerator) {
         CompletionScript,
         AcpSetup,
         McpSetup,
-        Decision<'_>,
-        Entry,
+        AuditDecision<'_>,
+        AuditEntry,
         ErrorDocument<'_>,
         Explanation<'_>,
         TaskExplanation,
@@ -197,7 +197,7 @@ pub(super) fn register(generator: &mut SchemaGenerator) {
 }
 
 /// A role of the project.
-// The fields of [`agent_team_file::RoleView`], which derives no schema.
+// The fields of [`agent_team_file::RoleDefinition`], which derives no schema.
 #[derive(JsonSchema)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(crate) struct RoleDefinition {

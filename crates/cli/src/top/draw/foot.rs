@@ -1,4 +1,4 @@
-//! The last line of the screen: a prompt, a question, the status, or the keys that are possible at this place. A long
+//! The last line of the screen: a prompt, a confirmation, the status, or the keys that have an effect now. A long
 //! status takes several rows.
 
 use agent_team_protocol::view::TaskView;
@@ -11,9 +11,9 @@ use unicode_width::UnicodeWidthStr;
 use crate::output::style::{ATTENTION, BAD, GOOD};
 use crate::top::keys::{can_cancel, can_retry};
 use crate::top::state::{Action, Mode, Page, Prompt, Top};
-use crate::top::view::View;
+use crate::top::view::TopView;
 
-/// Most rows of a prompt, and of a status.
+/// Maximum number of rows of a prompt, and of a status.
 const PROMPT_ROWS: usize = 4;
 const STATUS_ROWS: usize = 6;
 
@@ -61,7 +61,7 @@ fn wrapped(style: Style, text: &str, columns: usize) -> Foot {
     }
 }
 
-/// The keys that are possible at this place. A narrow line omits the last keys first.
+/// The keys that have an effect now. A narrow line omits the last keys first.
 fn hints(top: &Top, columns: usize) -> Line {
     let mut keys: Vec<(&str, &str)> = Vec::new();
     let mut line = Line::default();
@@ -99,22 +99,22 @@ fn hints(top: &Top, columns: usize) -> Line {
         ]);
     } else if is_listed {
         match top.focus {
-            View::Board => keys.push(("a", "add")),
-            View::Requests => {
+            TopView::Board => keys.push(("a", "add")),
+            TopView::Requests => {
                 let is_pending = top.decided.is_none();
                 keys.extend(
                     (is_pending && !top.requests.is_empty()).then_some(("enter", "answer")),
                 );
                 keys.push(("d", if is_pending { "decided" } else { "pending" }));
             }
-            View::Messages => keys.push(("S", "send to all")),
-            View::Members | View::Output => {}
+            TopView::Messages => keys.push(("S", "send to all")),
+            TopView::Members | TopView::Output => {}
         }
     }
     if is_listed {
         keys.push(("tab", "view"));
     }
-    if is_listed && top.focus != View::Requests {
+    if is_listed && top.focus != TopView::Requests {
         keys.push(("d", "diff"));
     }
     if top.search.text().is_empty() {
@@ -208,7 +208,7 @@ fn confirmation(action: &Action, top: &Top) -> String {
             let title = top.task(*task).map(|it| format!(" {}", it.title));
             format!("cancel {task}{}?", visible_line(&title.unwrap_or_default()))
         }
-        // These need no confirmation.
+        // These actions need no confirmation.
         Action::Decide(_)
         | Action::Send { .. }
         | Action::Spawn { .. }

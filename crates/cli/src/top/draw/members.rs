@@ -13,7 +13,7 @@ use crate::output::style::{ATTENTION, member_name};
 use crate::output::{member, time, usage};
 use crate::top::rows::current_work;
 use crate::top::state::Top;
-use crate::top::view::{Clock, FrameLayout, ShownPane, View};
+use crate::top::view::{Clock, FrameLayout, ShownPane, TopView};
 
 /// Widths of the columns that are shown only on wide screens.
 const UNREAD: usize = 6;
@@ -41,7 +41,7 @@ pub(super) fn members(
 ) {
     let members = &top.team.members;
     let columns = columns(members, area.width.into(), top, clock);
-    let has_focus = top.focus == View::Members;
+    let has_focus = top.focus == TopView::Members;
     let mut titles = Line::of(Style::PLAIN, &" ".repeat(MARK_WIDTH));
     let title_style = if has_focus { Style::BOLD } else { Style::DIM };
     append_cells(&mut titles, &columns, |column| {
@@ -59,7 +59,7 @@ pub(super) fn members(
         ],
     };
     put(frame, title_row, &titles, theme);
-    drawn.titles.push((title_row, View::Members));
+    drawn.titles.push((title_row, TopView::Members));
     let (total, height) = (members.len(), usize::from(body.height));
     let first = top.members_list.first(total, height);
     for (view, row) in members.iter().skip(first).zip(body.rows()) {
@@ -79,7 +79,7 @@ pub(super) fn members(
         );
     }
     drawn.panes.push(ShownPane {
-        view: View::Members,
+        view: TopView::Members,
         area: body,
         first,
         total,

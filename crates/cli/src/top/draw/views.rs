@@ -9,7 +9,7 @@ use super::ratatui_text::{MARK_WIDTH, Mark, put, put_entry};
 use crate::output::style::ATTENTION;
 use crate::top::rows;
 use crate::top::state::Top;
-use crate::top::view::{Clock, FrameLayout, ShownPane, View};
+use crate::top::view::{Clock, FrameLayout, ShownPane, TopView};
 
 /// Minimum columns for full titles of more than two views.
 const FULL_TITLES: u16 = 60;
@@ -17,12 +17,12 @@ const FULL_TITLES: u16 = 60;
 /// A place that several views share: the titles of all, and the view that had the focus last.
 pub(super) struct ViewArea {
     pub(super) area: Rect,
-    pub(super) titles: &'static [View],
-    pub(super) view: View,
+    pub(super) titles: &'static [TopView],
+    pub(super) view: TopView,
 }
 
 impl ViewArea {
-    pub(super) fn of(area: Rect, titles: &'static [View], top: &Top) -> Self {
+    pub(super) fn of(area: Rect, titles: &'static [TopView], top: &Top) -> Self {
         Self {
             area,
             titles,
@@ -44,11 +44,11 @@ pub(super) fn view(
     let [titles_row, body] = Layout::vertical(rows).areas(shown.area);
     titles(frame, titles_row, shown, top, theme, drawn);
     let pane = match shown.view {
-        View::Board => list(frame, body, top, theme, View::Board, clock),
-        View::Requests if top.decided.is_none() => {
-            list(frame, body, top, theme, View::Requests, clock)
+        TopView::Board => list(frame, body, top, theme, TopView::Board, clock),
+        TopView::Requests if top.decided.is_none() => {
+            list(frame, body, top, theme, TopView::Requests, clock)
         }
-        view @ (View::Members | View::Output | View::Requests | View::Messages) => {
+        view @ (TopView::Members | TopView::Output | TopView::Requests | TopView::Messages) => {
             text(frame, body, top, theme, view, clock)
         }
     };
@@ -65,14 +65,14 @@ fn titles(
 ) {
     let is_short = shown.titles.len() > 2 && row.width < FULL_TITLES;
     let mut line = Line::default();
-    for (number, view) in (1..).zip(View::NUMBERED) {
+    for (number, view) in (1..).zip(TopView::NUMBERED) {
         if !shown.titles.contains(&view) {
             continue;
         }
         let begin = line.width();
         let style = if view == top.focus {
             Style::SELECTED
-        } else if view == View::Requests && !top.requests.is_empty() {
+        } else if view == TopView::Requests && !top.requests.is_empty() {
             ATTENTION
         } else if view == shown.view {
             Style::BOLD
@@ -98,17 +98,17 @@ fn titles(
 }
 
 /// The text after the name of a view in its title.
-fn detail(view: View, top: &Top, is_short: bool) -> String {
+fn detail(view: TopView, top: &Top, is_short: bool) -> String {
     let count = |count: usize| match count {
         0 => String::new(),
         count => format!(" {count}"),
     };
     match view {
-        View::Output if !is_short => {
+        TopView::Output if !is_short => {
             let member = top.selected();
             member.map_or(String::new(), |member| format!(" {member}"))
         }
-        View::Board if !is_short => {
+        TopView::Board if !is_short => {
             let tasks = top.team.tasks;
             let ended = tasks.completed + tasks.failed + tasks.cancelled;
             match ended + tasks.pending + tasks.in_progress {
@@ -116,9 +116,9 @@ fn detail(view: View, top: &Top, is_short: bool) -> String {
                 all => format!(" {}/{all}", tasks.completed),
             }
         }
-        View::Requests => count(top.requests.len()),
-        View::Messages if !is_short => count(top.messages.len()),
-        View::Members | View::Output | View::Board | View::Messages => String::new(),
+        TopView::Requests => count(top.requests.len()),
+        TopView::Messages if !is_short => count(top.messages.len()),
+        TopView::Members | TopView::Output | TopView::Board | TopView::Messages => String::new(),
     }
 }
 
@@ -128,22 +128,22 @@ fn list(
     area: Rect,
     top: &Top,
     theme: Theme,
-    view: View,
+    view: TopView,
     clock: Clock,
 ) -> ShownPane {
     let height = usize::from(area.height);
     let (total, first, lines, selected): (usize, usize, Vec<Line>, Option<usize>) = match view {
-        View::Board => {
+        TopView::Board => {
             let tasks = top.board();
             let first = top.board_list.first(tasks.len(), height);
             let visible = tasks.iter().skip(first).take(height);
             let selected = tasks
                 .iter()
                 .position(|it| Some(&it.id) == top.board_list.id());
-            let lines = visible.map(|task| rows::board(task)).collect();
+            let lines = visible.map(|task| rows::task_line(task)).collect();
             (tasks.len(), first, lines, selected)
         }
-        View::Members | View::Output | View::Requests | View::Messages => {
+        TopView::Members | TopView::Output | TopView::Requests | TopView::Messages => {
             let total = top.requests.len();
             let first = top.requests_list.first(total, height);
             let lines = rows::requests(top, clock).into_iter().skip(first).collect();
@@ -166,9 +166,9 @@ fn list(
     }
     if total == 0 {
         let text = match view {
-            View::Board => "  the board is empty · a adds a task",
-            View::Members | View::Output | View::Requests | View::Messages => {
-                "  no pending requests · d shows decided ones"
+            TopView::Board => "  the board is empty · a adds a task",
+            TopView::Members | TopView::Output | TopView::Requests | TopView::Messages => {
+                "  no pending requests · d shows decided requests"
             }
         };
         put(
@@ -195,7 +195,7 @@ fn text(
     area: Rect,
     top: &Top,
     theme: Theme,
-    view: View,
+    view: TopView,
     clock: Clock,
 ) -> ShownPane {
     let (columns, height) = (usize::from(area.width), usize::from(area.height));
@@ -213,7 +213,7 @@ fn text(
         (total, first, rows[first..end].to_vec())
     };
     let (total, first, lines) = match (view, &top.decided) {
-        (View::Messages, _) => {
+        (TopView::Messages, _) => {
             let total = rows::message_count(top, columns);
             let first = first_of(total);
             (
@@ -222,7 +222,7 @@ fn text(
                 rows::messages(top, columns, clock, first, height),
             )
         }
-        (View::Requests, Some(decided)) => visible(&rows::decisions(decided, columns, clock)),
+        (TopView::Requests, Some(decided)) => visible(&rows::decisions(decided, columns, clock)),
         _ if top.output.is_empty() => {
             let text = match top.selected() {
                 Some(member) => format!("{member} has no output yet"),

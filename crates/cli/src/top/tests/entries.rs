@@ -1,4 +1,4 @@
-//! Selection, search, pages, the board and the mouse of `top`.
+//! Tests of selection, search, pages, the board and the mouse of `top`.
 
 use super::*;
 
@@ -10,11 +10,15 @@ fn search_goes_from_match_to_match_and_hides_nothing() {
     assert!(searching.contains("/THE   1 of 4"), "{searching}");
     assert!(
         searching.contains("T-5 Document it"),
-        "nothing is hidden: {searching}"
+        "the search hides T-5: {searching}"
     );
     assert_eq!(top.board_list.id(), Some(&TaskId(2)));
     press(&mut top, " tests", now);
-    assert_eq!(top.board_list.id(), Some(&TaskId(3)), "jumps as typed");
+    assert_eq!(
+        top.board_list.id(),
+        Some(&TaskId(3)),
+        "typing skipped a match"
+    );
     press(&mut top, "⏎", now);
     assert_eq!(top.board_list.id(), Some(&TaskId(3)));
     press(&mut top, "n", now);
@@ -24,7 +28,7 @@ fn search_goes_from_match_to_match_and_hides_nothing() {
     assert_eq!(
         top.board_list.id(),
         Some(&TaskId(3)),
-        "continues at the start"
+        "the search does not continue at the first match"
     );
     press(&mut top, "N", now);
     assert_eq!(top.board_list.id(), Some(&TaskId(4)));
@@ -39,7 +43,11 @@ fn search_goes_from_match_to_match_and_hides_nothing() {
     assert!(reversed(&mut top).matches("the tests").count() >= 2);
     press(&mut top, "⎋", now);
     assert_eq!(reversed(&mut top), " 2 board 1/6 ");
-    assert_eq!(top.board_list.id(), Some(&TaskId(4)), "the selection stays");
+    assert_eq!(
+        top.board_list.id(),
+        Some(&TaskId(4)),
+        "the selection has moved"
+    );
     press(&mut top, "/zzz⏎", now);
     assert!(shown(&mut top, now).contains("no match for /zzz in board"));
     assert_eq!(top.board_list.id(), Some(&TaskId(4)));
@@ -100,7 +108,7 @@ fn the_selection_follows_its_task_over_the_board() {
     let (mut top, now) = top();
     press(&mut top, "2jj", now);
     assert_eq!(top.board_list.id(), Some(&TaskId(6)));
-    // The failed task was retried, and is now the last but one; another one is new.
+    // The failed task was retried, and is now the last task but one; another task is new.
     let changed = |tasks| Refresh {
         team: team(""),
         tasks,
@@ -115,7 +123,7 @@ fn the_selection_follows_its_task_over_the_board() {
     let buffer = show(&mut top, now, Theme::Dark, (80, 24));
     let rows = selected_rows(&buffer, Theme::Dark);
     assert_eq!(rows, [("▸ ◌ T-6 Measure it".to_owned(), 80)]);
-    // A removed task.
+    // Remove a task.
     let rest: Vec<_> = board("")
         .into_iter()
         .filter(|it| it.id != TaskId(6))
@@ -161,7 +169,7 @@ fn a_task_is_opened_and_shown_with_its_history() {
     press(&mut top, "⏎", now);
     assert!(
         std::mem::take(&mut top.more_claims),
-        "the history must be read"
+        "the history does not count as outdated"
     );
     let entry = |at, what: &str| ClaimEntry {
         at,
@@ -179,11 +187,15 @@ fn a_task_is_opened_and_shown_with_its_history() {
     assert_snapshot!("task_120", screen(&top, now, 120, 40));
     press(&mut top, "⎋", now);
     assert!(top.page.is_none());
-    assert_eq!(top.board_list.id(), Some(&TaskId(2)), "back on the board");
+    assert_eq!(
+        top.board_list.id(),
+        Some(&TaskId(2)),
+        "the selection of the board has moved"
+    );
 }
 
 #[test]
-fn a_member_is_opened_with_why_and_its_last_result() {
+fn the_member_page_shows_why_and_the_last_result() {
     let (mut top, now) = top();
     press(&mut top, "j⏎", now);
     assert_snapshot!("member_80", shown(&mut top, now));
@@ -231,17 +243,17 @@ fn board_keys_retry_cancel_add_explain_and_show_output() {
     press(&mut top, "kkkl", now);
     assert_eq!(
         (top.focus, top.selected().unwrap().as_str()),
-        (View::Output, "ben")
+        (TopView::Output, "ben")
     );
 }
 
 #[test]
-fn a_click_focuses_and_selects_and_a_second_one_opens() {
+fn a_click_selects_and_a_second_click_opens() {
     let (mut top, now) = top();
-    let at = |top: &mut Top, text: &str| place(&shown(top, now), text);
+    let at = |top: &mut Top, text: &str| position(&shown(top, now), text);
     let title = at(&mut top, "2 board");
     mouse(&mut top, MouseAction::Press, title, now);
-    assert_eq!(top.focus, View::Board);
+    assert_eq!(top.focus, TopView::Board);
     let task = at(&mut top, "T-5 Document it");
     mouse(&mut top, MouseAction::Press, task, now);
     assert_eq!(top.board_list.id(), Some(&TaskId(5)));
@@ -253,12 +265,12 @@ fn a_click_focuses_and_selects_and_a_second_one_opens() {
     mouse(&mut top, MouseAction::Press, ben, now);
     assert_eq!(
         (top.focus, top.selected().unwrap().as_str()),
-        (View::Members, "ben")
+        (TopView::Members, "ben")
     );
     // A click beside all entries selects nothing.
     mouse(&mut top, MouseAction::Press, (40, 20), now);
     assert_eq!(top.board_list.id(), Some(&TaskId(5)));
-    // A click answers no question.
+    // A click does not confirm.
     press(&mut top, "c", now);
     mouse(&mut top, MouseAction::Press, task, now);
     assert!(matches!(top.mode, Mode::Confirm(_)));
@@ -270,7 +282,7 @@ fn the_wheel_scrolls_the_view_at_the_pointer() {
     for line in 1..=100 {
         top.append_output(&format!("line {line}\n"));
     }
-    let output = place(&shown(&mut top, now), "line 99");
+    let output = position(&shown(&mut top, now), "line 99");
     mouse(&mut top, MouseAction::ScrollUp, output, now);
     let back = shown(&mut top, now);
     assert!(
@@ -279,7 +291,7 @@ fn the_wheel_scrolls_the_view_at_the_pointer() {
     );
     assert_eq!(
         (top.focus, top.selected().unwrap().as_str()),
-        (View::Members, "lea")
+        (TopView::Members, "lea")
     );
     for _ in 0..9 {
         mouse(&mut top, MouseAction::ScrollDown, output, now);
@@ -287,9 +299,9 @@ fn the_wheel_scrolls_the_view_at_the_pointer() {
     }
     assert!(
         screen(&top, now, 80, 24).contains("line 100"),
-        "not past the end"
+        "scrolled past the end"
     );
-    // Over a list: the rows move, the selection stays.
+    // Over a list, the wheel moves the rows and keeps the selection.
     let tasks = (10..60)
         .map(|id| task(id, "More", "pending", json!({})))
         .collect();
@@ -302,7 +314,7 @@ fn the_wheel_scrolls_the_view_at_the_pointer() {
     };
     top.on_refresh(refresh, now);
     press(&mut top, "2", now);
-    let board = place(&shown(&mut top, now), "◐ T-2 Validate");
+    let board = position(&shown(&mut top, now), "◐ T-2 Validate");
     mouse(&mut top, MouseAction::ScrollDown, board, now);
     let scrolled = shown(&mut top, now);
     assert!(
@@ -326,7 +338,7 @@ fn changes_are_read_and_shown_as_a_diff() {
     });
     assert_snapshot!("changes_80", shown(&mut top, now));
     let buffer = show(&mut top, now, Theme::Dark, (80, 24));
-    let (column, row) = place(&screen(&top, now, 80, 24), "+two");
+    let (column, row) = position(&screen(&top, now, 80, 24), "+two");
     let added = Theme::Dark
         .colour(agent_team_terminal_ui::style::SemanticColour::Added)
         .unwrap();

@@ -1,5 +1,5 @@
-//! Permission requests of members as questions to the editor. The first decision wins: a decision elsewhere cancels the
-//! question. An editor that answers `cancelled`, or not at all, decides nothing.
+//! Shows permission requests of members as dialogs of the editor. The first decision wins: a decision elsewhere cancels
+//! the dialog. An editor that answers `cancelled`, or not at all, decides nothing.
 //!
 //! The options are `once` and `no`. A wider scope is not offered: some editors choose the widest option by themselves.
 
@@ -27,17 +27,17 @@ const TITLE_MAX: usize = 300;
 #[derive(Default)]
 pub(super) struct Dialogs {
     questions: JoinSet<DialogAnswer>,
-    /// The questions that were asked in this session.
-    asked: BTreeMap<RequestId, Question>,
+    /// The dialogs of this session, open and closed.
+    asked: BTreeMap<RequestId, EditorDialog>,
 }
 
-struct Question {
-    /// `None`: the question is closed.
+struct EditorDialog {
+    /// `None`: the dialog is closed.
     open: Option<AbortHandle>,
     is_plan: bool,
 }
 
-/// The editor's answer to a question.
+/// The editor's answer to a dialog.
 pub(super) struct DialogAnswer {
     pub(super) request: RequestId,
     /// `None`: the editor has not decided.
@@ -45,7 +45,7 @@ pub(super) struct DialogAnswer {
 }
 
 impl Dialogs {
-    /// Asks about a pending request, unless the question is open.
+    /// Opens the dialog of a pending request, unless the dialog is open.
     pub(super) fn ask(&mut self, rpc: &Rpc, session: &str, view: &RequestView, project: &Path) {
         let request = view.id;
         let is_open = self
@@ -61,7 +61,7 @@ impl Dialogs {
             "options": options(view),
         });
         let (rpc, digest) = (rpc.clone(), view.digest.clone());
-        // Aborting the task drops the question, which cancels it.
+        // Aborting this task drops the call to the editor, which cancels the dialog.
         let question = self.questions.spawn(async move {
             let question = rpc.ask("session/request_permission", params).await;
             let decision = decision(&question.answer().await);
@@ -73,14 +73,14 @@ impl Dialogs {
             });
             DialogAnswer { request, decide }
         });
-        let question = Question {
+        let question = EditorDialog {
             open: Some(question),
             is_plan: view.plan.is_some(),
         };
         self.asked.insert(request, question);
     }
 
-    /// The next answer. Pends while no question is open. Cancel-safe.
+    /// The next answer. Pends while no dialog is open. Cancel-safe.
     pub(super) async fn next_answer(&mut self) -> DialogAnswer {
         loop {
             match self.questions.join_next().await {
@@ -90,14 +90,14 @@ impl Dialogs {
                     }
                     return answer;
                 }
-                // The question was cancelled.
+                // The dialog was cancelled.
                 Some(Err(_)) => {}
                 None => std::future::pending().await,
             }
         }
     }
 
-    /// Sets the status of a request's tool call. Returns the update for the editor, and cancels the open question.
+    /// Sets the status of a request's tool call. Returns the update for the editor, and cancels the open dialog.
     pub(super) fn set_status(
         &mut self,
         request: RequestId,
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_shows_the_whole_call_and_its_diff() {
+    fn a_dialog_shows_the_whole_call_and_its_diff() {
         let diff = "--- a/a.rs\n+++ b/a.rs\n@@ -1 +1 @@\n-one\n+1\n";
         let view = json!({
             "id": "P-4", "member": "ada", "tool": "edit", "input": { "path": "a.rs", "diff": diff, "x": "```\n<!--" },

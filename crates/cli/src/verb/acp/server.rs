@@ -1,5 +1,5 @@
-//! The requests of the editor. Each session is a task of its own, which receives the requests that name the session in
-//! their order. Sessions that are being opened do not delay others.
+//! The requests of the editor. Each session has its own tokio task, which receives the requests that name the session,
+//! in order. Sessions that are being opened do not delay others.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use super::wire::{
 const SESSIONS_MAX: usize = 64;
 
 /// Separates the id of the team in the id of a session from the part that is unique to the session. No id of a team
-/// contains it.
+/// contains this character.
 const SEPARATOR: char = '.';
 
 /// The length of the unique part.
@@ -33,7 +33,7 @@ const UNIQUE: usize = 8;
 pub(super) struct Server {
     shared: Arc<Shared>,
     is_initialized: bool,
-    /// One for each open session.
+    /// One task for each open session.
     tasks: JoinSet<()>,
 }
 
@@ -41,13 +41,13 @@ struct Shared {
     rpc: Rpc,
     /// The team of `--team`.
     named: Option<String>,
-    sessions: Mutex<BTreeMap<String, Session>>,
+    sessions: Mutex<BTreeMap<String, AcpSession>>,
 }
 
-/// A session, also after its task has ended.
-struct Session {
+/// A session. It remains after its task has ended.
+struct AcpSession {
     directory: PathBuf,
-    /// Dropping it ends the task.
+    /// Dropping the sender ends the task.
     requests: UnboundedSender<Incoming>,
 }
 
@@ -139,7 +139,7 @@ impl Server {
                 Err(fault) => return responder.reply(Err(fault)).await,
             };
             let (sender, requests) = mpsc::unbounded_channel();
-            let session = Session {
+            let session = AcpSession {
                 directory,
                 requests: sender,
             };
@@ -154,8 +154,8 @@ impl Server {
         });
     }
 
-    /// Passes a request to its session. A session whose task has ended, such as after a stop of the supervisor, is
-    /// opened again by a prompt. This may start the team, so no other message does it: an editor also sends
+    /// Passes a request to its session. If the task of the session has ended, such as after a stop of the supervisor, a
+    /// prompt opens the session again. This may start the team, so no other message does it: an editor also sends
     /// `session/cancel` after the user has stopped the team.
     async fn forward(&mut self, incoming: Incoming) {
         let id = match wire::parse::<OfSession>(&incoming.params) {
@@ -235,7 +235,7 @@ impl Shared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Session>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, AcpSession>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

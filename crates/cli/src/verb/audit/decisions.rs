@@ -20,9 +20,9 @@ pub(crate) struct DecisionEntry {
     /// Unix time in milliseconds.
     pub(crate) at: u64,
     /// `allowed by user for team as Bash(cargo test:*)`
-    pub(crate) how: String,
+    pub(crate) decision: String,
     /// `bash: cargo test`
-    pub(crate) what: String,
+    pub(crate) call: String,
 }
 
 /// The newest decisions, and the revision up to which they were read.
@@ -63,8 +63,8 @@ impl Decisions {
             request,
             member: entry.subject.as_ref().map(|subject| subject.member.clone()),
             at: entry.at,
-            how: entry::decision_text(&entry) + &reason.unwrap_or_default(),
-            what: entry::call_text(&entry).unwrap_or_default(),
+            decision: entry::decision_text(&entry) + &reason.unwrap_or_default(),
+            call: entry::call_text(&entry).unwrap_or_default(),
         });
         self.newest.truncate(KEPT);
     }
@@ -113,8 +113,8 @@ mod tests {
         assert!(decisions.subjects.is_empty());
         let [allowed, denied] = [&decisions.newest[0], &decisions.newest[1]];
         assert_eq!((allowed.request, allowed.at), (RequestId(300), 300));
-        assert_eq!(allowed.how, "allowed by user for team as Bash(ls:*)");
-        assert_eq!(allowed.what, "bash: ls\\e[2J");
-        assert_eq!(denied.how, "denied by lea (tests; first)");
+        assert_eq!(allowed.decision, "allowed by user for team as Bash(ls:*)");
+        assert_eq!(allowed.call, "bash: ls\\e[2J");
+        assert_eq!(denied.decision, "denied by lea (tests; first)");
     }
 }

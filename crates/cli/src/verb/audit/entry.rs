@@ -19,8 +19,8 @@ use crate::output::time;
 
 /// A request, a decision, the outcome of a decision, the end of grants, or a change of the mode.
 #[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AuditEntry"))]
-pub(crate) struct Entry {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct AuditEntry {
     #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<Revision>"))]
     pub(super) revision: Revision,
     /// Unix time in milliseconds.
@@ -104,8 +104,8 @@ impl Subject {
 pub(super) fn entry(
     notice: &EventNotice,
     subjects: &mut BTreeMap<RequestId, Subject>,
-) -> Option<Entry> {
-    let mut entry = Entry {
+) -> Option<AuditEntry> {
+    let mut entry = AuditEntry {
         revision: notice.revision,
         at: notice.at,
         what: "",
@@ -196,8 +196,11 @@ pub(super) fn entry(
             entry.what = "withdrawn";
             entry.request = Some(*request);
             if let Some(allowed) = allowed_in_agent {
+                // Several agents do not report whether the user or a hook of their settings has answered.
                 let what = if *allowed { "allowed" } else { "denied" };
-                let why = format!("the agent reports: {what} in its own terminal interface");
+                let why = format!(
+                    "the agent reports: {what} in its own terminal interface, or by its hooks"
+                );
                 entry.why = Some(why.into());
             }
         }
@@ -229,7 +232,7 @@ pub(super) fn entry(
 }
 
 /// `2026-11-21T03:42:19Z  P-1  ada  allowed by user for team as Bash(cargo test:*)  bash: cargo test`
-pub(super) fn line(entry: &Entry) -> String {
+pub(super) fn line(entry: &AuditEntry) -> String {
     let mut parts = vec![time::utc(entry.at)];
     parts.extend(entry.request.map(|request| request.to_string()));
     let subject = entry.subject.as_ref();
@@ -242,7 +245,7 @@ pub(super) fn line(entry: &Entry) -> String {
 }
 
 /// `allowed by user for team as Bash(cargo test:*)`, without control characters.
-pub(super) fn decision_text(entry: &Entry) -> String {
+pub(super) fn decision_text(entry: &AuditEntry) -> String {
     let mut text = entry.what.replace('_', " ");
     if let Some(mode) = entry.mode {
         text.push_str(&format!(" to {mode}"));
@@ -269,7 +272,7 @@ pub(super) fn decision_text(entry: &Entry) -> String {
 }
 
 /// `(tests first)`, on one line, without control characters.
-pub(super) fn reason_text(entry: &Entry) -> Option<String> {
+pub(super) fn reason_text(entry: &AuditEntry) -> Option<String> {
     let why = entry.why.as_deref()?;
     let parts: Vec<_> = parts(why).collect();
     (!parts.is_empty()).then(|| format!("({})", visible_line(&parts.join("; "))))
@@ -284,7 +287,7 @@ fn parts(why: &str) -> impl Iterator<Item = &str> {
 }
 
 /// `bash: cargo test` or `plan 1: …`, without control characters; `None` for an entry without a call.
-pub(super) fn call_text(entry: &Entry) -> Option<String> {
+pub(super) fn call_text(entry: &AuditEntry) -> Option<String> {
     let subject = entry.subject.as_ref()?;
     let (tool, input) = (&subject.call["tool"], &subject.call["arguments"]);
     Some(match subject.plan {

@@ -9,13 +9,13 @@ use agent_team_protocol::{MemberName, Party, RequestId, Revision, TeamId};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::entry::Entry;
+use super::entry::AuditEntry;
 use crate::secrets::Secrets;
 
 /// One decision.
 #[derive(Debug, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "AuditDecision"))]
-pub(crate) struct Decision<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct AuditDecision<'a> {
     #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<TeamId>"))]
     team: &'a TeamId,
     #[cfg_attr(test, schemars(with = "crate::reference::json::Wire<Revision>"))]
@@ -68,7 +68,7 @@ pub(crate) struct Decision<'a> {
 }
 
 /// One line for each decision among the entries.
-pub(super) fn lines(team: &TeamId, entries: &[Entry], secrets: &Secrets) -> Vec<String> {
+pub(super) fn lines(team: &TeamId, entries: &[AuditEntry], secrets: &Secrets) -> Vec<String> {
     let mut ends: BTreeMap<RequestId, &'static str> = BTreeMap::new();
     for entry in entries {
         let end = match entry.what {
@@ -88,9 +88,9 @@ pub(super) fn lines(team: &TeamId, entries: &[Entry], secrets: &Secrets) -> Vec<
 
 fn decision<'a>(
     team: &'a TeamId,
-    entry: &'a Entry,
+    entry: &'a AuditEntry,
     ends: &BTreeMap<RequestId, &'static str>,
-) -> Option<Decision<'a>> {
+) -> Option<AuditDecision<'a>> {
     let subject = entry.subject.as_ref()?;
     let outcome = match (entry.what, entry.request) {
         ("allowed", None) => "permitted",
@@ -103,7 +103,7 @@ fn decision<'a>(
         (Some(Party::Member(lead)), _) => (lead.to_string(), "lead"),
         (Some(by), via) => (by.to_string(), via.as_deref().unwrap_or("other")),
     };
-    Some(Decision {
+    Some(AuditDecision {
         team,
         revision: entry.revision,
         at: entry.at,

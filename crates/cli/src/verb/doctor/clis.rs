@@ -1,11 +1,12 @@
-//! The agents of other vendors that are installed. Called by `doctor`. With `--clis`, the program of native workers starts
-//! them and reads what they report.
+//! The agents of other vendors that are installed. Called by `doctor`. With `--clis`, the program of native workers
+//! starts them and reads their reports.
 
 use std::path::{Path, PathBuf};
 
+use agent_team_protocol::engine::Engine;
 use agent_team_protocol::exit::ExitCode;
-use agent_team_protocol::external::{EXTERNAL, KnownAgent, known};
-use agent_team_protocol::spec::Steering;
+use agent_team_protocol::external::{EXTERNAL, KnownAgent, known, unasked};
+use agent_team_protocol::spec::{SideChannelKind, Steering};
 use agent_team_system::directories::Directories;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -31,7 +32,7 @@ pub(super) struct Cli {
     login: Login,
     /// The content of the member's pane.
     pane: &'static str,
-    /// The program of its own terminal interface, which the pane shows with another value of `engine`.
+    /// The program of its own terminal interface, which the pane shows with another word for `engine`.
     own_terminal: Option<OwnInterface>,
     /// When the agent receives a message that arrives during its turn.
     message: &'static str,
@@ -49,12 +50,24 @@ pub(super) struct Cli {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct OwnInterface {
-    /// The value of `engine`.
-    engine: String,
+    /// The word for `engine`.
+    engine: &'static str,
     program: PathBuf,
     version: Option<String>,
     /// The first and the last version that agent-team is tested with.
     tested: Option<[&'static str; 2]>,
+    /// Null if the agent's login applies.
+    login: Option<Login>,
+    /// When the agent receives a message that arrives during its turn.
+    message: &'static str,
+    /// The permission requests of the agent.
+    requests: &'static str,
+    /// Whether a restarted member continues its session.
+    resumes: bool,
+    /// The calls that the agent makes without asking.
+    unasked: &'static str,
+    /// The usage that the agent reports.
+    reports: &'static str,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,20 +87,21 @@ pub(crate) enum Login {
 
 /// The output of the worker's program about an agent.
 #[derive(Debug, Deserialize)]
-struct Probed {
+struct AgentFacts {
     word: String,
     program: PathBuf,
     version: Option<String>,
     login: Login,
     resumes: bool,
     steers: bool,
-    own_terminal: Option<ProbedOwn>,
+    own_terminal: Option<OwnTerminalFacts>,
 }
 
 #[derive(Debug, Deserialize)]
-struct ProbedOwn {
+struct OwnTerminalFacts {
     program: PathBuf,
     version: Option<String>,
+    login: Option<Login>,
 }
 
 /// The names of the installed agents. Starts nothing.
@@ -111,7 +125,7 @@ pub(super) fn installed() -> Check {
     }
 }
 
-/// Starts the installed agents.
+/// Starts the installed agents; returns their reports.
 pub(super) fn probe() -> Result<Vec<Cli>, Failure> {
     let failed =
         |error: std::io::Error| Failure::io("cannot prepare the agents' directory", &error);
@@ -127,7 +141,7 @@ pub(super) fn probe() -> Result<Vec<Cli>, Failure> {
     );
     // Remove the files that the agents have written there: an agent of the next probe could read them as its settings.
     let removed = std::fs::remove_dir_all(&directory);
-    let probed: Vec<Probed> = asked.map_err(|why| {
+    let probed: Vec<AgentFacts> = asked.map_err(|why| {
         let text = format!("cannot ask the agents: {why}");
         Failure::new("no_answer", ExitCode::Failed, text)
     })?;
@@ -139,7 +153,7 @@ pub(super) fn probe() -> Result<Vec<Cli>, Failure> {
 }
 
 impl Cli {
-    fn of(known: &'static KnownAgent, probed: Probed) -> Self {
+    fn of(known: &'static KnownAgent, probed: AgentFacts) -> Self {
         let message = match known.steering {
             Steering::Prompt => "joins the turn",
             Steering::Drain => "joins the turn when the agent asks for messages",
@@ -152,28 +166,18 @@ impl Cli {
             (None, []) => "in its own mode".to_owned(),
         };
         Self {
-            engine: known.word,
+            engine: known.word_over_acp(),
             program: probed.program,
             version: probed.version,
             tested: known.tested,
             login: probed.login,
             pane: "its text and calls, drawn by agent-team",
-            own_terminal: probed.own_terminal.map(|own| OwnInterface {
-                engine: format!("{{ terminal = {:?} }}", known.word),
-                program: own.program,
-                version: own.version,
-                tested: known.terminal_tested,
-            }),
+            own_terminal: probed.own_terminal.map(|own| OwnInterface::of(known, own)),
             message,
             requests,
             resumes: probed.resumes,
             unasked: known.unasked,
-            reports: match (known.reports_tokens, known.reports_cost) {
-                (true, true) => "tokens and cost",
-                (true, false) => "tokens",
-                (false, true) => "cost",
-                (false, false) => "no tokens and no cost, as far as tested",
-            },
+            reports: reports(known.reports_tokens, known.reports_cost),
         }
     }
 
@@ -200,22 +204,19 @@ impl Cli {
             }
             Login::Unknown { why } => (None, format!("opens no session: {why}"), None),
         };
-        let pane = match &self.own_terminal {
-            Some(own) => format!("{}\n{}", self.pane, own.line()),
-            None => self.pane.to_owned(),
-        };
+        let own = self.own_terminal.as_ref();
+        let own = own.map(|own| format!("\n{}", own.lines()));
         let detail = format!(
-            "{version} at {} ({tested})\n{login}\npane: {pane}\na message during a turn {}\nasks {}\nruns without asking: \
-             {}\n{}\nreports {}",
+            "{version} at {} ({tested})\n{login}\npane: {}\na message during a turn {}\nasks {}\nruns without asking: \
+             {}\n{}\nreports {}{}",
             self.program.display(),
+            self.pane,
             self.message,
             self.requests,
             self.unasked,
-            match self.resumes {
-                true => "continues its session after a restart",
-                false => "begins a new session after a restart",
-            },
+            continues(self.resumes),
             self.reports,
+            own.unwrap_or_default(),
         );
         Check {
             ok,
@@ -225,19 +226,70 @@ impl Cli {
     }
 }
 
+fn continues(resumes: bool) -> &'static str {
+    match resumes {
+        true => "continues its session after a restart",
+        false => "begins a new session after a restart",
+    }
+}
+
+/// The usage that an agent reports.
+fn reports(tokens: bool, cost: bool) -> &'static str {
+    match (tokens, cost) {
+        (true, true) => "tokens and cost",
+        (true, false) => "tokens",
+        (false, true) => "cost",
+        (false, false) => "no tokens and no cost, as far as tested",
+    }
+}
+
 impl OwnInterface {
-    /// The line for the user.
-    fn line(&self) -> String {
+    fn of(known: &'static KnownAgent, facts: OwnTerminalFacts) -> Self {
+        let channel = known.terminal.map(|(_, channel)| channel);
+        // Claude Code's hooks report no usage.
+        let reports_usage = channel != Some(SideChannelKind::ClaudeHooks);
+        Self {
+            engine: known.word,
+            program: facts.program,
+            version: facts.version,
+            tested: known.terminal_tested,
+            login: facts.login,
+            message: "joins the turn",
+            requests: "in its own dialog and in agent-team at the same time",
+            resumes: true,
+            unasked: unasked(Engine::External, known.in_own_terminal().as_ref())
+                .unwrap_or(known.unasked),
+            reports: match reports_usage {
+                true => reports(known.reports_tokens, known.reports_cost),
+                false => reports(false, false),
+            },
+        }
+    }
+
+    /// The lines for the user.
+    fn lines(&self) -> String {
         let version = self.version.as_deref().unwrap_or("version unknown");
         let tested = match self.tested {
             Some([first, last]) if first == last => format!("tested: {first}"),
             Some([first, last]) => format!("tested: {first} to {last}"),
             None => "not tested".to_owned(),
         };
+        let login = match &self.login {
+            None => String::new(),
+            Some(Login::LoggedIn) => "it is logged in\n".to_owned(),
+            Some(Login::Missing { .. }) => "it needs a login\n".to_owned(),
+            Some(Login::Unknown { why }) => format!("its login is unknown: {why}\n"),
+        };
         format!(
-            "its own terminal interface with engine = {}: {version} at {} ({tested})",
+            "its own terminal interface with engine = {:?}: {version} at {} ({tested})\n{login}a message during a turn {}\n\
+             asks {}\nruns without asking: {}\n{}\nreports {}",
             self.engine,
-            self.program.display()
+            self.program.display(),
+            self.message,
+            self.requests,
+            self.unasked,
+            continues(self.resumes),
+            self.reports,
         )
     }
 }

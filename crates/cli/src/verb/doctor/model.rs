@@ -14,7 +14,7 @@ const NAME: &str = "model";
 
 /// The output of the worker's program about a model.
 #[derive(Debug, Deserialize)]
-pub(in crate::verb) struct Explained {
+pub(in crate::verb) struct ExplainedModel {
     model: String,
     why: String,
     /// The models without a known price, among the member's model, its fallbacks, its model for summaries and the model
@@ -66,7 +66,7 @@ pub(super) fn checks(loaded: Option<&Loaded>) -> Vec<Check> {
             ..AgentSpec::default()
         };
         match explain(&agent, env) {
-            Ok(Explained {
+            Ok(ExplainedModel {
                 model: name, why, ..
             }) => {
                 let from = model.map(|_| from(&loaded.settings, &members));
@@ -93,11 +93,11 @@ fn from(settings: &[Setting], members: &[&MemberSpec]) -> String {
     }
 }
 
-/// Resolves the model of an agent; `env` overrides this process's environment. The error is a text for the user.
+/// Resolves the model of an agent; `env` overrides the inherited environment. The error is a text for the user.
 pub(in crate::verb) fn explain(
     agent: &AgentSpec,
     env: &BTreeMap<String, String>,
-) -> Result<Explained, String> {
+) -> Result<ExplainedModel, String> {
     let agent = serde_json::to_vec(agent).expect("a spec has string keys");
     native_worker::ask("--model", &agent, env)
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use agent_team_protocol::placement::PlacementReport;
-use agent_team_system::daemon;
+use agent_team_system::sibling_binary::sibling_binary;
 
 use super::check::Check;
 use crate::caller;
@@ -35,7 +35,7 @@ fn check(report: PlacementReport) -> Check {
 }
 
 fn probe() -> Result<Vec<PlacementReport>, String> {
-    let program = daemon::sibling_binary(supervisor::BINARY).map_err(|error| error.to_string())?;
+    let program = sibling_binary(supervisor::BINARY).map_err(|error| error.to_string())?;
     let failed = |error: &dyn std::fmt::Display| {
         format!(
             "cannot read the placements from {}: {error}",

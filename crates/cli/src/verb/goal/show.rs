@@ -21,7 +21,7 @@ pub(in crate::verb) async fn run(global: &Global, output: Output) -> Result<Exit
 
 fn text(run: &RunView) -> String {
     let state = match run.state {
-        RunState::UnderWay => "under way",
+        RunState::UnderWay => "in progress",
         RunState::Finished => "finished",
         RunState::Failed | RunState::MaxRounds => "failed",
         RunState::Cancelled => "cancelled",

@@ -64,7 +64,7 @@ pub(super) fn npm(project: &Path) -> Vec<Step> {
     steps
 }
 
-/// `-B`: the tests write no bytecode beside the sources, which members share.
+/// The steps of a Python project. `-B`: the tests write no bytecode beside the sources, which members share.
 pub(super) fn python(project: &Path) -> Vec<Step> {
     let mut steps = vec![step("Compile", "python3 -m compileall -q .", None)];
     let mentions_pytest = |file: &str| {
@@ -87,23 +87,34 @@ pub(super) fn python(project: &Path) -> Vec<Step> {
     steps
 }
 
-/// The first target of the Makefile, its target `lint`, and `check` or else `test`.
+/// The target `build` or else the first target of the Makefile, its target `lint`, and `check` or else `test`. Without
+/// `build`, a first target that checks does not count as a build.
 pub(super) fn make(project: &Path) -> Vec<Step> {
-    // In the order in which make looks for them.
+    // `make` tries these names in this order.
     let names = ["GNUmakefile", "makefile", "Makefile"];
     let mut files = names
         .iter()
         .map(|name| fs::read_to_string(project.join(name)));
     let makefile = files.find_map(Result::ok).unwrap_or_default();
     let has = |target: &str| targets(&makefile).any(|known| known == target);
-    let mut steps = vec![step("Build", "make", None)];
+    let first = targets(&makefile).next();
+    let build = match first {
+        _ if has("build") => Some("make build"),
+        Some("lint" | "check" | "test") => None,
+        Some(_) | None => Some("make"),
+    };
+    let mut steps: Vec<_> = build
+        .map(|line| step("Build", line, None))
+        .into_iter()
+        .collect();
+    let after = build.map(|_| "Build");
     if has("lint") {
-        steps.push(step("Lint", "make lint", Some("Build")));
+        steps.push(step("Lint", "make lint", after));
     }
     if has("check") {
-        steps.push(step("Check", "make check", Some("Build")));
+        steps.push(step("Check", "make check", after));
     } else if has("test") {
-        steps.push(step("Test", "make test", Some("Build")));
+        steps.push(step("Test", "make test", after));
     }
     steps
 }

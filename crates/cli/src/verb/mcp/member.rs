@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agent_team_client::Session;
 use agent_team_protocol::engine::Engine;
-use agent_team_protocol::joined::{JoinAnswer, JoinedOrder, JoinedTool, LINE_MAX, ToolAnswer};
+use agent_team_protocol::joined::{JoinAnswer, JoinedFrame, JoinedTool, LINE_MAX, ToolAnswer};
 use agent_team_protocol::method::{
     MemberRestart, MemberShow, MemberSpawn, Nothing, OneMember, Spawn, TeamShow,
 };
@@ -31,7 +31,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 const DEFAULT_ROLE: &str = "worker";
 
-/// The word for the lead, whatever its name.
+/// The alias of the lead, which can have any name.
 const LEAD: &str = "lead";
 
 /// A member whose launch lasts as long as `connection`.
@@ -60,13 +60,13 @@ impl Connection {
         })
     }
 
-    async fn ask<A: DeserializeOwned>(&mut self, order: &impl Serialize) -> Result<A, String> {
-        let order = serde_json::to_string(order).map_err(|error| error.to_string())?;
-        if order.len() >= LINE_MAX {
+    async fn ask<A: DeserializeOwned>(&mut self, frame: &impl Serialize) -> Result<A, String> {
+        let frame = serde_json::to_string(frame).map_err(|error| error.to_string())?;
+        if frame.len() >= LINE_MAX {
             return Err("the arguments are larger than 1 MiB".to_owned());
         }
-        self.writer.queue(&format!("{order}\n"));
-        // A worker that refuses a connection answers and closes it without reading the order. The write can then fail,
+        self.writer.queue(&format!("{frame}\n"));
+        // A worker that refuses a connection answers and closes it without reading the frame. The write can then fail,
         // but the answer can still be read.
         let flushed = self.writer.flush().await;
         let answer = match (self.reader.next().await, flushed) {
@@ -81,7 +81,7 @@ impl Connection {
     /// Confirms an answer. If the worker has gone, its messages arrive again in the next launch.
     async fn confirm(&mut self) {
         let received =
-            serde_json::to_string(&JoinedOrder::Received {}).expect("it has string keys");
+            serde_json::to_string(&JoinedFrame::Received {}).expect("the frame has string keys");
         self.writer.queue(&format!("{received}\n"));
         let _gone = self.writer.flush().await;
     }
@@ -102,7 +102,7 @@ pub(super) async fn call(
         .await
         .map_err(|error| error.to_string())?;
     let tool = tool.to_owned();
-    let call = JoinedOrder::Call {
+    let call = JoinedFrame::Call {
         tool,
         input,
         confirms: true,
@@ -186,7 +186,7 @@ async fn connect(
             let socket = directories.joined_socket(launch.as_str());
             if let Ok(mut connection) = Connection::open(&socket).await {
                 let answer: JoinAnswer = connection
-                    .ask(&JoinedOrder::Join {})
+                    .ask(&JoinedFrame::Join {})
                     .await
                     .map_err(|error| cannot_join(&name, &error))?;
                 if let Some(why) = answer.refused {

@@ -31,7 +31,7 @@ use crate::error::Failure;
 /// The interval of progress notifications. Clients end a call that makes no progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The key of the question in a result that requires input.
+/// The key of the confirmation in a result that requires input.
 const CONFIRM: &str = "confirm";
 
 const INSTRUCTIONS: &str = "Work in a team of agents. Call join_team to join a team, or create_team to lead a new one; \
@@ -46,7 +46,7 @@ struct Shared {
     here: PathBuf,
     /// The team of `--team`.
     team: Option<String>,
-    joined: Mutex<Option<Arc<Joined>>>,
+    joined: Mutex<Option<Arc<CurrentMember>>>,
     /// Held while a call creates, joins or deletes a team.
     changing: tokio::sync::Mutex<()>,
     pending: Mutex<Option<PendingConfirmation>>,
@@ -66,32 +66,32 @@ impl Drop for Membership {
 }
 
 /// The member of this session, without its connection.
-struct Joined {
+struct CurrentMember {
     team: String,
     name: String,
     tools: Vec<agent_team_protocol::joined::JoinedTool>,
     socket: PathBuf,
 }
 
-/// A question to the user whose answer is in a repeated call. Only an answer with this handle is valid.
+/// A confirmation that a repeated call answers. Only an answer with this handle is valid.
 struct PendingConfirmation {
     handle: String,
     question: String,
 }
 
 /// Why a call has no result: it has failed for this reason, or needs an answer of the user first.
-enum Stopped {
+enum NoResult {
     Failed(String),
     Asks(Box<InputRequiredResult>),
 }
 
-impl From<Failure> for Stopped {
+impl From<Failure> for NoResult {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure.with_hint())
     }
 }
 
-type CallResult = Result<String, Stopped>;
+type CallResult = Result<String, NoResult>;
 
 impl Server {
     pub(super) fn new(here: PathBuf, team: Option<String>, newest: ProtocolVersion) -> Self {
@@ -106,14 +106,14 @@ impl Server {
         }))
     }
 
-    fn joined(&self) -> Option<Arc<Joined>> {
+    fn joined(&self) -> Option<Arc<CurrentMember>> {
         let joined = self.0.joined.lock();
         joined.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set_joined(&self, joined: Option<Arc<Joined>>) {
-        let mut known = self.0.joined.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = joined;
+    fn set_joined(&self, joined: Option<Arc<CurrentMember>>) {
+        let mut current = self.0.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = joined;
     }
 
     async fn call(
@@ -198,8 +198,8 @@ impl Server {
         Ok(format!("The team {id} is deleted."))
     }
 
-    /// Asks the user. `command`: the command that the user can type if the other program cannot ask. `then`: the tool
-    /// that the session calls afterwards.
+    /// Asks the user for a confirmation. `command`: the command that the user can type if the other program cannot ask.
+    /// `then`: the tool that the session calls afterwards.
     async fn confirm(
         &self,
         question: &str,
@@ -207,12 +207,12 @@ impl Server {
         then: &str,
         request: &CallToolRequestParams,
         context: &RequestContext<RoleServer>,
-    ) -> Result<(), Stopped> {
+    ) -> Result<(), NoResult> {
         let declared = context.client_capabilities().and_then(|it| it.elicitation);
         // A client that names no kind shows forms.
         let shows_forms = declared.is_some_and(|it| it.form.is_some() || it.url.is_none());
         if !shows_forms {
-            return Err(Stopped::Failed(format!(
+            return Err(NoResult::Failed(format!(
                 "cannot ask the user: this program does not show questions of MCP servers. Let the user type in a terminal in \
              this directory: {command}. Then call {then}."
             )));
@@ -226,7 +226,7 @@ impl Server {
         let asks_in_results = version
             .is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str());
         let is_accepted = if asks_in_results {
-            // Take the question, so that an answer to it counts only once.
+            // Take the pending confirmation, so that an answer to it counts only once.
             let pending = self.set_pending(None).filter(|pending| {
                 pending.question == question
                     && request.request_state.as_ref() == Some(&pending.handle)
@@ -241,34 +241,34 @@ impl Server {
                 let asked = InputRequest::Elicitation(ElicitRequest::new(form));
                 let asked = [(CONFIRM.to_owned(), asked)].into();
                 let result = InputRequiredResult::new(Some(asked), Some(handle));
-                return Err(Stopped::Asks(Box::new(result)));
+                return Err(NoResult::Asks(Box::new(result)));
             };
             answer["action"] == "accept"
         } else {
             let answer = context.peer.create_elicitation(form).await;
-            let answer =
-                answer.map_err(|error| Stopped::Failed(format!("cannot ask the user: {error}")))?;
+            let answer = answer
+                .map_err(|error| NoResult::Failed(format!("cannot ask the user: {error}")))?;
             answer.action == ElicitationAction::Accept
         };
         match is_accepted {
             true => Ok(()),
-            false => Err(Stopped::Failed(
+            false => Err(NoResult::Failed(
                 "the user has not agreed; nothing was changed".to_owned(),
             )),
         }
     }
 
-    /// Returns the previous question.
+    /// Replaces the pending confirmation; returns the previous one.
     fn set_pending(&self, pending: Option<PendingConfirmation>) -> Option<PendingConfirmation> {
         let known = self.0.pending.lock();
         let mut known = known.unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *known, pending)
     }
 
-    fn check_unjoined(&self) -> Result<(), Stopped> {
+    fn check_unjoined(&self) -> Result<(), NoResult> {
         match self.joined() {
             None => Ok(()),
-            Some(joined) => Err(Stopped::Failed(format!(
+            Some(joined) => Err(NoResult::Failed(format!(
                 "this session is already the member {} of {}",
                 joined.name, joined.team
             ))),
@@ -286,14 +286,15 @@ impl Server {
             socket,
             mut connection,
         } = member;
-        let joined = Arc::new(Joined {
+        let joined = Arc::new(CurrentMember {
             team: team.to_string(),
             name: name.to_string(),
             tools,
             socket,
         });
         self.set_joined(Some(joined));
-        // Weak: a session over HTTP ends when its server is dropped, and the membership with it.
+        // Use a weak reference: a session over HTTP ends when its server is dropped, and the membership ends with the
+        // server.
         let (server, peer) = (Arc::downgrade(&self.0), context.peer.clone());
         let membership = tokio::spawn(async move {
             connection.closed().await;
@@ -302,8 +303,8 @@ impl Server {
             }
             notify_tools(&peer).await;
         });
-        let held = self.0.membership.lock();
-        *held.unwrap_or_else(PoisonError::into_inner) = Some(Membership(membership));
+        let current = self.0.membership.lock();
+        *current.unwrap_or_else(PoisonError::into_inner) = Some(Membership(membership));
         notify_tools(&context.peer).await;
         let as_lead = if lead { ", its lead" } else { "" };
         let text = format!(
@@ -314,7 +315,7 @@ impl Server {
 
     async fn call_team(&self, tool: &str, input: Value) -> CallResult {
         let Some(joined) = self.joined() else {
-            return Err(Stopped::Failed(format!(
+            return Err(NoResult::Failed(format!(
                 "there is no tool {}: this session is in no team; call join_team",
                 visible_line(tool)
             )));
@@ -322,11 +323,11 @@ impl Server {
         let input = to_raw_value(&input).expect("a JSON value");
         let answer = member::call(&joined.socket, tool, input).await;
         let answer = answer.map_err(|why| {
-            Stopped::Failed(format!("cannot call the team as {}: {why}", joined.name))
+            NoResult::Failed(format!("cannot call the team as {}: {why}", joined.name))
         })?;
         let text = with_unread(answer.text, answer.unread);
         match answer.failed {
-            true => Err(Stopped::Failed(text)),
+            true => Err(NoResult::Failed(text)),
             false => Ok(text),
         }
     }
@@ -384,10 +385,10 @@ impl ServerHandler for Server {
         };
         Ok(match called {
             Ok(text) => CallToolResult::success(vec![ContentBlock::text(text)]).into(),
-            Err(Stopped::Failed(text)) => {
+            Err(NoResult::Failed(text)) => {
                 CallToolResult::error(vec![ContentBlock::text(text)]).into()
             }
-            Err(Stopped::Asks(question)) => (*question).into(),
+            Err(NoResult::Asks(question)) => (*question).into(),
         })
     }
 }
@@ -397,10 +398,10 @@ async fn notify_tools(peer: &Peer<RoleServer>) {
     let _gone = peer.notify_tool_list_changed().await;
 }
 
-fn arguments<A: DeserializeOwned>(input: Value) -> Result<A, Stopped> {
+fn arguments<A: DeserializeOwned>(input: Value) -> Result<A, NoResult> {
     serde_json::from_value(input)
         .map_err(|error| error.to_string())
-        .map_err(|why| Stopped::Failed(format!("invalid arguments: {}", visible_line(&why))))
+        .map_err(|why| NoResult::Failed(format!("invalid arguments: {}", visible_line(&why))))
 }
 
 fn list_of(teams: &[TeamEntry]) -> String {

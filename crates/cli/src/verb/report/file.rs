@@ -40,7 +40,8 @@ impl ReportFile {
         }
     }
 
-    /// Whether a report of this kind is at the path; it may be replaced. An error if another file is there.
+    /// Whether a report of this kind is at the path, which may be replaced. False if no file is there; any other file
+    /// is an error.
     fn may_replace(&self) -> Result<bool, Failure> {
         match fs::symlink_metadata(&self.path) {
             Ok(metadata) if metadata.is_file() && self.has_signature() => Ok(true),
@@ -67,7 +68,7 @@ impl ReportFile {
     pub(super) fn write(self, content: &str) -> Result<PathBuf, Failure> {
         debug_assert!(
             content.starts_with(self.signature),
-            "a report has its signature"
+            "the report lacks its signature"
         );
         let name = format!(".agent-team-report-{}", random::id());
         let temporary = self.directory().join(name);
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_own_report_is_replaced() {
+    fn only_a_report_of_agent_team_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("r.html");
         write(&path, "<report>1").unwrap();

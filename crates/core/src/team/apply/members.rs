@@ -60,19 +60,21 @@ impl Team {
                 launch,
                 process: *process,
             }),
-            MemberEvent::LaunchAsked { member, asked, .. } => {
-                self.set_life(member, tick, |member| {
-                    member.objection = None;
-                    let Life::Ready { launch, process } = member.life.clone() else {
-                        return member.life.clone();
-                    };
-                    Life::StopRequested {
-                        launch,
-                        process,
-                        asked: asked.clone(),
-                    }
-                })
-            }
+            MemberEvent::LaunchAsked {
+                member,
+                stop_request,
+                ..
+            } => self.set_life(member, tick, |member| {
+                member.objection = None;
+                let Life::Ready { launch, process } = member.life.clone() else {
+                    return member.life.clone();
+                };
+                Life::StopRequested {
+                    launch,
+                    process,
+                    stop_request: stop_request.clone(),
+                }
+            }),
             MemberEvent::LaunchObjected { member, reason, .. } => {
                 self.set_life(member, tick, |member| {
                     member.objection = Some(reason.clone());
@@ -89,6 +91,7 @@ impl Team {
                 member,
                 kill_at,
                 then,
+                reason,
                 ..
             } => self.update_launch(member, tick, |launch, process| match process {
                 Some(process) => Life::Draining {
@@ -96,11 +99,12 @@ impl Team {
                     process,
                     kill_at: *kill_at,
                     then: then.clone(),
+                    reason: reason.clone(),
                 },
                 None => Life::Ending {
                     launch,
                     process,
-                    reason: "it was never ready".into(),
+                    reason: format!("{member} was never ready").into(),
                     then: then.clone(),
                 },
             }),
@@ -125,6 +129,12 @@ impl Team {
                 self.requests.end(member, next);
                 self.set_life(member, tick, |member| {
                     member.restarts = restarts.clone();
+                    member.last_end = None;
+                    if let Next::Launch | Next::Cool { .. } = next
+                        && let Life::Ending { reason, .. } = &member.life
+                    {
+                        member.last_end = Some(reason.clone());
+                    }
                     next.clone().into()
                 });
             }
@@ -132,6 +142,9 @@ impl Team {
                 self.requests.end(member, next);
                 self.set_life(member, tick, |member| {
                     member.suspended = false;
+                    if !matches!(next, Next::Launch) {
+                        member.last_end = None;
+                    }
                     next.clone().into()
                 })
             }
@@ -240,18 +253,24 @@ fn member_events(member: &Member) -> Vec<Event> {
                 reason = "the events so far already rebuild the other states"
             )]
             match &member.life {
-                Life::StopRequested { asked, .. } => events.push(Event::LaunchAsked {
+                Life::StopRequested { stop_request, .. } => events.push(Event::LaunchAsked {
                     member: name(),
                     launch: id,
-                    asked: asked.clone(),
+                    stop_request: stop_request.clone(),
                 }),
-                Life::Draining { kill_at, then, .. } => {
+                Life::Draining {
+                    kill_at,
+                    then,
+                    reason,
+                    ..
+                } => {
                     let (kill_at, then): (Tick, AfterLaunch) = (*kill_at, then.clone());
                     events.push(Event::LaunchDraining {
                         member: name(),
                         launch: id,
                         kill_at,
                         then,
+                        reason: reason.clone(),
                     });
                 }
                 Life::Ending { reason, then, .. } => {
@@ -278,6 +297,7 @@ fn member_events(member: &Member) -> Vec<Event> {
         objection: member.objection.clone(),
         suspended: member.suspended,
         turn_failure: member.turn_failure.clone(),
+        last_end: member.last_end.clone(),
     });
     events
 }

@@ -6,6 +6,26 @@ use crate::team::request::{Request, RequestState};
 
 impl Team {
     pub(super) fn apply_requests(&mut self, event: RequestEvent<'_>, record: &Record) {
+        let asking = match &event {
+            RequestEvent::RequestAllowed { request, .. }
+            | RequestEvent::RequestDenied { request, .. }
+            | RequestEvent::RequestWithdrawn { request, .. } => {
+                let decided = self.requests.get(**request);
+                decided.map(|request| request.member.clone())
+            }
+            RequestEvent::RequestAsked { member, .. } => Some((*member).clone()),
+            RequestEvent::RequestBegun { .. }
+            | RequestEvent::RequestEnded { .. }
+            | RequestEvent::GrantRevoked { .. }
+            | RequestEvent::GrantsEnded {} => None,
+        };
+        self.apply_request(event, record);
+        if let Some(member) = asking {
+            self.update_clocks(&member, record.tick);
+        }
+    }
+
+    fn apply_request(&mut self, event: RequestEvent<'_>, record: &Record) {
         match event {
             RequestEvent::RequestAsked {
                 request,

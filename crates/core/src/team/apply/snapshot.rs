@@ -61,6 +61,7 @@ impl Team {
                 objection,
                 suspended,
                 turn_failure,
+                last_end,
             } => {
                 if let Some(member) = self.members.get_mut(member) {
                     member.restarts = restarts.clone();
@@ -72,6 +73,7 @@ impl Team {
                     member.objection.clone_from(objection);
                     member.suspended = *suspended;
                     member.turn_failure.clone_from(turn_failure);
+                    member.last_end.clone_from(last_end);
                 }
             }
             KeptEvent::AccountKept { member, account } => {

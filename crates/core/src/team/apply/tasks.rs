@@ -80,7 +80,15 @@ impl Team {
                 self.end_claim(*task, record, "failed", state);
             }
             TaskEvent::TaskCancelled { task } => {
-                self.end_claim(*task, record, "cancelled", TaskState::Cancelled)
+                self.end_claim(*task, record, "cancelled", TaskState::Cancelled);
+                // A member that failed or released the task no longer owns it, but may still show that result.
+                let about_task = format!("{task} ");
+                for member in self.members.values_mut() {
+                    let last = member.last_result.as_deref().unwrap_or_default();
+                    if last.starts_with(&about_task) {
+                        member.last_result = Some(report(*task, "cancelled", "").into());
+                    }
+                }
             }
             TaskEvent::TaskCompleted { task, result, .. } => {
                 let completed = self.board.complete(*task)?;

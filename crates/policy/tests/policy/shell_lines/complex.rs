@@ -1,4 +1,4 @@
-//! Text that is not literal, and programs that run their arguments: never allowed by a prefix.
+//! Tests of text that is not literal, and of programs that run their arguments: no prefix allows them.
 
 use agent_team_policy::Ruling;
 
@@ -186,7 +186,7 @@ fn deceptive_characters_are_never_allowed() {
 }
 
 #[test]
-fn the_parser_refuses_exactly_what_the_display_escapes() {
+fn the_parser_refuses_exactly_the_escaped_characters() {
     let all = ('\0'..='\u{1ffff}').chain('\u{e0000}'..='\u{e1000}');
     for c in all.filter(|c| !matches!(c, '\'' | '\n' | '\t')) {
         let literal = agent_team_policy::shell::read(format!("x 'a{c}b'").as_bytes()).is_ok();

@@ -46,14 +46,21 @@ fn a_new_connection_marks_messages_offered_before() {
     deliver(&mut team);
     deliver(&mut team);
     assert_eq!(delivered(&mut frames), [("one".to_owned(), false)]);
-    assert!(frames.next().is_none(), "offered once over a connection");
+    assert!(
+        frames.next().is_none(),
+        "a message is offered twice over a connection"
+    );
     let mut again = team.hello("ada", 7);
     send(&mut team, "two");
     deliver(&mut team);
     let expected = [("one".to_owned(), true), ("two".to_owned(), false)];
     assert_eq!(delivered(&mut again), expected);
     let restarted = Launches::new(&team.team);
-    assert_eq!(restarted.offered.len(), 1, "all unread messages count");
+    assert_eq!(
+        restarted.newest_offered.len(),
+        1,
+        "an unread message does not count as offered"
+    );
 }
 
 #[test]
@@ -105,7 +112,7 @@ fn an_early_hello_waits_for_the_start_report() {
         },
         protocol: 1,
         connection,
-        admitted: tokio::sync::oneshot::channel().0,
+        admission_tx: tokio::sync::oneshot::channel().0,
         reply: caller().0,
     };
     let (first, second, late) = (hello(1), hello(2), hello(3));
@@ -113,7 +120,7 @@ fn an_early_hello_waits_for_the_start_report() {
     assert!(team.launches.keep_early(first).is_none());
     assert!(team.launches.keep_early(second).is_none());
     let kept = team.launches.start_reported(&launch).unwrap();
-    assert_eq!(kept.connection, 2, "only the latest counts");
+    assert_eq!(kept.connection, 2, "an earlier hello counts");
     assert!(team.launches.keep_early(late).is_some());
     assert!(team.launches.start_reported(&launch).is_none());
 }

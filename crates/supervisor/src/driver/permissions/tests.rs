@@ -38,7 +38,7 @@ fn bash(line: &str) -> AskRequest {
 fn ruling(team: &TestTeam, line: &str) -> input::Ruling {
     let asked = team.permissions().ask(&name("ada"), &bash(line));
     let Call::Ask { ruling, .. } = asked.unwrap().0 else {
-        panic!("a call of the core");
+        panic!("not a call of the core");
     };
     ruling
 }
@@ -47,7 +47,7 @@ fn ruling(team: &TestTeam, line: &str) -> input::Ruling {
 fn asks(team: &mut TestTeam, line: &str) -> RequestId {
     let (call, _) = team.permissions().ask(&name("ada"), &bash(line)).unwrap();
     let Ok(Answer::Request { request }) = team.call(team.origin("ada"), call) else {
-        panic!("a request");
+        panic!("not a request");
     };
     request
 }
@@ -208,7 +208,7 @@ fn a_changed_mode_decides_the_next_call_of_every_member() {
         };
         let (call, _) = team.permissions().ask(&name(member), &ask).unwrap();
         let Call::Ask { ruling, .. } = call else {
-            panic!("a call of the core");
+            panic!("not a call of the core");
         };
         matches!(ruling, input::Ruling::Allow { .. })
     };
@@ -237,7 +237,7 @@ fn a_changed_mode_decides_the_next_call_of_every_member() {
 }
 
 #[test]
-fn a_hook_widens_no_rule_and_its_questions_always_count() {
+fn a_hook_widens_no_rule_and_its_ask_always_counts() {
     let team = team(&Rules {
         allow: rules(&["Bash(make:*)"]),
         ask: rules(&["Bash(make test:*)"]),
@@ -266,7 +266,7 @@ fn a_hook_widens_no_rule_and_its_questions_always_count() {
 }
 
 #[test]
-fn a_rule_for_another_call_answers_no_hooks_question() {
+fn a_new_rule_does_not_cover_a_call_that_a_hook_asks_about() {
     let mut team = team(&Rules::default());
     let first = asks(&mut team, "make one");
     let reason = "\x1b[2Jlook".to_owned();
@@ -276,7 +276,7 @@ fn a_rule_for_another_call_answers_no_hooks_question() {
     };
     let (call, _) = team.permissions().ask(&name("ada"), &ask).unwrap();
     let Ok(Answer::Request { request }) = team.call(team.origin("ada"), call) else {
-        panic!("a request");
+        panic!("not a request");
     };
     let decide = allow(first, Scope::Team, &["Bash(make:*)"]);
     let call = team.permissions().decide(&Origin::User, decide).unwrap();
@@ -301,5 +301,8 @@ fn a_jump_of_the_wall_clock_does_not_lengthen_a_wait() {
     };
     let ada = views.member_answer(&name("ada")).unwrap().member;
     assert!(matches!(ada.waiting, Some(Waiting::Permission { .. })));
-    assert_eq!(ada.for_ms, 3_000, "not the 18 hours of the wall clock");
+    assert_eq!(
+        ada.for_ms, 3_000,
+        "the wait includes the jump of the wall clock"
+    );
 }

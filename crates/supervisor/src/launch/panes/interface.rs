@@ -4,6 +4,7 @@
 use std::fmt::Debug;
 use std::pin::Pin;
 
+use agent_team_core::input::ProcessExit;
 use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::method::AttachAnswer;
 use agent_team_protocol::placement::CallerTerminal;
@@ -28,7 +29,7 @@ pub(in crate::launch) trait Panes: Debug {
     /// was closed.
     fn is_gone(&self) -> bool;
 
-    /// Lists the team's panes anew: member, process and id.
+    /// Lists the team's panes again: member, process and id.
     fn found(&mut self) -> Pending<'_, Vec<FoundPane>>;
 
     /// Shows labels of members. Best effort: labels are cosmetic.
@@ -50,6 +51,12 @@ pub(in crate::launch) trait Panes: Debug {
     /// not report its focus, as the default implementation assumes.
     fn has_focus<'a>(&'a self, _pane: &'a str) -> Pending<'a, bool> {
         Box::pin(std::future::ready(false))
+    }
+
+    /// How this process of a pane exited; `Unknown` if the terminal does not report it, as the default implementation
+    /// assumes.
+    fn exit_of<'a>(&'a self, _pane: &'a str, _pid: u32) -> Pending<'a, ProcessExit> {
+        Box::pin(std::future::ready(ProcessExit::Unknown))
     }
 
     /// The command that shows the caller the team or one member's pane; empty if the caller's terminal already shows
@@ -75,7 +82,7 @@ pub(in crate::launch) trait Panes: Debug {
 pub(in crate::launch) enum Purpose {
     /// The user requested this backend, or a report on it.
     Requested,
-    /// `auto` tries it, so the probe must not wait for the user.
+    /// `auto` tries this backend, so the probe must not wait for the user.
     Auto,
 }
 
@@ -108,9 +115,9 @@ impl<S> Offer<S> {
 #[derive(Debug)]
 pub(in crate::launch) struct Unavailable {
     pub(in crate::launch) why: String,
-    /// For a user who requested this backend, or who runs `auto` in a terminal of this backend.
+    /// The hint for a user who requested this backend, or who runs `auto` in a terminal of this backend.
     pub(in crate::launch) hint: Option<&'static str>,
-    /// For a user who runs `doctor`.
+    /// The hint for a user who runs `doctor`.
     pub(in crate::launch) doctor_hint: Option<&'static str>,
     /// Whether `doctor` reports an error.
     pub(in crate::launch) is_fault: bool,

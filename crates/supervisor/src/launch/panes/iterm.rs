@@ -38,7 +38,7 @@ use app::App;
 use connection::ItermError;
 pub(super) use probe::probe;
 pub(super) use site::ItermSite;
-use survey::{Session, Survey};
+use survey::{ItermSession, Survey};
 
 use super::interface::{Panes, Pending, not_shown};
 use crate::launch::order::{Label, LaunchOrder};
@@ -80,7 +80,7 @@ impl ItermPanes {
         for session in &mut sessions {
             match self.app.inspect(&session.id).await {
                 Ok((pid, tag)) => (session.pid, session.tag) = (pid, tag),
-                // Closed since it was listed.
+                // The session was closed after it was listed.
                 Err(ItermError::Gone) => {}
                 Err(error) => return Err(error),
             }
@@ -171,7 +171,7 @@ impl ItermPanes {
             }
         };
         let survey = self.survey().await.map_err(failed)?;
-        let is_shown = |session: &&Session| {
+        let is_shown = |session: &&ItermSession| {
             shown_by.is_none_or(|pids| session.pid.is_some_and(|pid| pids.contains(&pid)))
         };
         let session = match member {

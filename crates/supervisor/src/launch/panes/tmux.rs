@@ -8,10 +8,11 @@
 //! ```text
 //! start.rs   starts workers in panes       survey.rs  lists panes and their members
 //! create.rs  builds calls that make panes  layout.rs  panes per window and their layout
-//! close.rs   closes panes                  server.rs  identity of servers; our own server
+//! close.rs   closes panes                  server.rs  identity of servers; agent-team's server
 //! call.rs    runs tmux, classifies errors  probe.rs   whether the caller's tmux is usable
 //! site.rs    which server shows a team     arrange.rs lays out windows of another size
-//! look.rs    borders and status lines      tags.rs    options that the borders and status lines read
+//! look.rs    borders and status lines      keys.rs    the key `^B a` of agent-team's server
+//! user_options.rs    the options that the borders and status lines read
 //! ```
 
 mod arrange;
@@ -26,32 +27,33 @@ mod server;
 mod site;
 mod start;
 mod survey;
-mod tags;
 #[cfg(test)]
 pub(in crate::launch) mod testing;
 #[cfg(test)]
 mod tests;
+mod user_options;
 
 use std::collections::BTreeMap;
 
+use agent_team_core::input::ProcessExit;
 use agent_team_protocol::method::AttachAnswer;
 use agent_team_protocol::placement::{CallerTerminal, Placement};
 use agent_team_protocol::spec::Layout;
 use agent_team_protocol::style::{SemanticColour, Theme};
 use agent_team_protocol::view::Receipt;
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, TeamId};
-use agent_team_system::daemon;
 use agent_team_system::directories::Directories;
 use agent_team_system::process::Signal;
+use agent_team_system::sibling_binary::sibling_binary;
 
 use call::{Command, Tmux, TmuxError, label_text};
 pub(super) use probe::{probe, probe_drawn};
 use server::{OwnFiles, Server, TmuxVariable};
 pub(in crate::launch) use site::{TmuxSession, TmuxSite};
-use survey::Survey;
-use tags::{
-    ASKS_TAG, COLOUR_TAG, COMPLETED_TAG, COST_TAG, FAILED_TAG, IN_PROGRESS_TAG, LABEL_TAG,
-    MODE_TAG, NAME_TAG, WAITING_TAG,
+use survey::{Pane, Survey};
+use user_options::{
+    ASKS_OPTION, COLOUR_OPTION, COMPLETED_OPTION, COST_OPTION, FAILED_OPTION, IN_PROGRESS_OPTION,
+    LABEL_OPTION, MODE_OPTION, NAME_OPTION, WAITING_OPTION,
 };
 
 use super::interface::{Panes, Pending, not_shown};
@@ -71,10 +73,10 @@ pub(super) struct TmuxPanes {
     /// Clients that attach from iTerm2 use control mode, in which iTerm2 draws windows and panes.
     control_mode: bool,
     tmux: Tmux,
-    /// The files of our own server. `None`: the panes are on the user's server.
+    /// The files of agent-team's server. `None`: the panes are on the user's server.
     own: Option<OwnFiles>,
     /// The shell line of the key that shows the next waiting member. `None`: the command line is not installed.
-    next: Option<String>,
+    next_line: Option<String>,
     /// The known panes; `None` before the first listing and when the listing may be outdated.
     survey: Option<Survey>,
     /// Columns and rows of each window when its panes were last laid out or found.
@@ -82,7 +84,7 @@ pub(super) struct TmuxPanes {
     /// The labels shown in the borders.
     labels: BTreeMap<MemberName, Label>,
     /// The last start found that the user's server or session has ended. No pane can then be opened until `down` and
-    /// `up` choose a backend again. Our own server is never gone: it is started again.
+    /// `up` choose a backend again. Agent-team's server is never gone: the next start creates it again.
     gone: bool,
 }
 
@@ -97,7 +99,7 @@ impl TmuxPanes {
     ) -> Self {
         let own = match site.session {
             TmuxSession::Own => Some(OwnFiles::within(directories)),
-            TmuxSession::Users(_) => None,
+            TmuxSession::OfUser(_) => None,
         };
         let configuration = own.as_ref().map(|own| own.configuration.clone());
         let (columns, rows) = site.size;
@@ -109,9 +111,9 @@ impl TmuxPanes {
             theme,
             control_mode: site.control_mode,
             tmux: Tmux::new(site.binary, site.socket, configuration),
-            next: daemon::sibling_binary(keys::COMMAND_LINE)
+            next_line: sibling_binary(keys::COMMAND_LINE)
                 .ok()
-                .and_then(|binary| keys::next(&binary, &team, directories)),
+                .and_then(|binary| keys::next_line(&binary, &team, directories)),
             own,
             survey: None,
             team,
@@ -171,7 +173,7 @@ impl TmuxPanes {
     }
 
     async fn list_panes(&self) -> Result<Survey, TmuxError> {
-        // Our own server is started on demand; the user's server must exist.
+        // Agent-team's server is started on demand; the user's server must exist.
         let socket = &self.tmux.socket;
         if let Some(own) = &self.own
             && !socket.exists()
@@ -192,7 +194,7 @@ impl TmuxPanes {
         }
     }
 
-    /// Records the process of our own server, so that it can be found without its socket.
+    /// Records the process of agent-team's server, so that it can be found without its socket.
     fn record(&self, server: Option<Server>) {
         if let (Some(own), Some(server)) = (&self.own, server) {
             own.record(server.process, &self.tmux.socket);
@@ -202,7 +204,7 @@ impl TmuxPanes {
     /// Shows labels in the borders. Best effort: labels are cosmetic.
     async fn label(&mut self, mut labels: Vec<(MemberName, Label)>) {
         // Labels also change when a member's process ends. SIGCHLD makes tmux notice the dead process, so that the pane
-        // shows the exit: see `how_ended`.
+        // shows the exit: see `process_exit`.
         if let Ok(Survey {
             server: Some(server),
             ..
@@ -216,8 +218,8 @@ impl TmuxPanes {
         }
         if let Err(error) = self.try_label(&labels).await {
             self.survey = None;
-            // A pane closed by hand makes the call fail for the labels of all panes after it. The panes are listed
-            // again and the call is repeated once.
+            // If the user has closed a pane, the call fails for this pane and for all panes after it. List the panes
+            // again and repeat the call once.
             if !error.is_stale() || self.try_label(&labels).await.is_err() {
                 tracing::debug!(%error, "cannot set labels");
             }
@@ -255,9 +257,9 @@ impl TmuxPanes {
     fn label_commands(&self, pane: Option<&str>, label: &Label) -> [Command; 3] {
         let colour = look::colour(self.theme, SemanticColour::Member(label.colour));
         [
-            Command::set("-p", pane, LABEL_TAG, &label_text(&label.text)),
-            Command::set("-p", pane, COLOUR_TAG, &colour),
-            Command::set("-p", pane, ASKS_TAG, if label.asks { "1" } else { "" }),
+            Command::set("-p", pane, LABEL_OPTION, &label_text(&label.text)),
+            Command::set("-p", pane, COLOUR_OPTION, &colour),
+            Command::set("-p", pane, ASKS_OPTION, if label.asks { "1" } else { "" }),
         ]
     }
 
@@ -275,13 +277,13 @@ impl TmuxPanes {
             |tag: &str, value: &str| Command::set("-w", Some(&window.id), tag, &label_text(value));
         // Conditions in formats treat "0" as false.
         let commands = [
-            set(WAITING_TAG, &summary.waiting),
-            set(NAME_TAG, &summary.name),
-            set(COMPLETED_TAG, &summary.completed.to_string()),
-            set(FAILED_TAG, &summary.failed.to_string()),
-            set(IN_PROGRESS_TAG, &summary.in_progress.to_string()),
-            set(COST_TAG, &summary.cost),
-            set(MODE_TAG, summary.mode),
+            set(WAITING_OPTION, &summary.waiting),
+            set(NAME_OPTION, &summary.name),
+            set(COMPLETED_OPTION, &summary.completed.to_string()),
+            set(FAILED_OPTION, &summary.failed.to_string()),
+            set(IN_PROGRESS_OPTION, &summary.in_progress.to_string()),
+            set(COST_OPTION, &summary.cost),
+            set(MODE_OPTION, summary.mode),
         ];
         if let Err(error) = self.tmux.run(&commands).await {
             tracing::debug!(%error, "cannot set the summary for status lines");
@@ -341,7 +343,7 @@ impl TmuxPanes {
                 return Err(Refusal::new(ErrorCode::Invalid, refusal)
                     .hint("attach without --read-only, or from a terminal outside this tmux"));
             }
-            self.switch(&inside, &pane.id).await.map_err(refused)?;
+            self.switch(&inside, &pane).await.map_err(refused)?;
             return Ok(AttachAnswer {
                 argv: Vec::new(),
                 unset: Vec::new(),
@@ -355,12 +357,7 @@ impl TmuxPanes {
         ];
         let draws = self.control_mode && tmux.is_none() && terminal.iterm.is_some();
         if member.is_some() && !draws {
-            // Zooms the pane unless it is zoomed already: `resize-pane -Z` toggles.
-            let zoom = format!("resize-pane -Z -t {}", pane.id);
-            let is_zoomed = "#{?window_zoomed_flag,0,1}";
-            commands.push(Command::of(&[
-                "if-shell", "-F", "-t", &pane.id, is_zoomed, &zoom,
-            ]));
+            commands.push(zoom(&pane.id));
         }
         let attach = Command::of(&["attach-session", "-t", &pane.session]);
         commands.push(if read_only {
@@ -379,8 +376,9 @@ impl TmuxPanes {
     }
 
     /// Shows a pane in the caller's own client: the most recently used client of the caller's session, or of any
-    /// session if the caller's session has no client.
-    async fn switch(&self, inside: &TmuxVariable, pane: &str) -> Result<(), TmuxError> {
+    /// session if the caller's session has no client. If another pane of the window is zoomed, the pane is zoomed
+    /// instead.
+    async fn switch(&self, inside: &TmuxVariable, pane: &Pane) -> Result<(), TmuxError> {
         let format = "#{client_activity}\t#{session_id}\t#{client_name}";
         let listing = self
             .tmux
@@ -399,11 +397,22 @@ impl TmuxPanes {
             .max();
         let (_, client) = client
             .ok_or_else(|| TmuxError::Gone("no client is attached to your session".to_owned()))?;
-        self.tmux
-            .run(&[Command::of(&["switch-client", "-c", client, "-t", pane])])
-            .await?;
+        let switch = ["switch-client", "-c", client, "-t", &pane.id];
+        let mut commands = vec![Command::of(&switch)];
+        if pane.zoomed {
+            // Selecting another pane ends the zoom; `switch-client -Z` would keep it, from tmux 3.1 on.
+            commands.push(zoom(&pane.id));
+        }
+        self.tmux.run(&commands).await?;
         Ok(())
     }
+}
+
+/// Zooms a pane unless it is zoomed already: `resize-pane -Z` toggles.
+fn zoom(pane: &str) -> Command {
+    let zoom = format!("resize-pane -Z -t {pane}");
+    let is_unzoomed = "#{?window_zoomed_flag,0,1}";
+    Command::of(&["if-shell", "-F", "-t", pane, is_unzoomed, &zoom])
 }
 
 impl Panes for TmuxPanes {
@@ -432,6 +441,10 @@ impl Panes for TmuxPanes {
 
     fn arrange(&mut self) -> Pending<'_, ()> {
         Box::pin(self.arrange())
+    }
+
+    fn exit_of<'a>(&'a self, pane: &'a str, pid: u32) -> Pending<'a, ProcessExit> {
+        Box::pin(self.exit_of(pane, pid))
     }
 
     fn has_focus<'a>(&'a self, pane: &'a str) -> Pending<'a, bool> {

@@ -23,12 +23,12 @@ pub(in crate::agent) struct AgentSocket {
 }
 
 /// The service of a socket, and the agent that may use it.
-pub(super) struct Serving {
-    /// For the log.
+pub(super) struct SocketService {
+    /// The name of the service, for the log.
     pub(super) name: &'static str,
-    /// Its program and its descendants may connect.
+    /// The agent's process. Only this process and its descendants may connect.
     pub(super) agent: ProcessId,
-    /// The largest number of connections; further ones wait.
+    /// The largest number of connections; further connections wait.
     pub(super) connections_max: usize,
 }
 
@@ -38,12 +38,12 @@ impl AgentSocket {
     pub(super) fn open<F: Future<Output = ()> + Send + 'static>(
         listener: Listener,
         path: &Path,
-        serving: Serving,
+        service: SocketService,
         serve: impl FnMut(Stream) -> F + Send + 'static,
     ) -> Self {
         Self {
             path: path.to_owned(),
-            accepting: tokio::spawn(accept(listener, serving, serve)),
+            accepting: tokio::spawn(accept(listener, service, serve)),
         }
     }
 }
@@ -58,14 +58,14 @@ impl Drop for AgentSocket {
 
 async fn accept<F: Future<Output = ()> + Send + 'static>(
     listener: Listener,
-    serving: Serving,
+    service: SocketService,
     mut serve: impl FnMut(Stream) -> F,
 ) {
-    let Serving {
+    let SocketService {
         name,
         agent,
         connections_max,
-    } = serving;
+    } = service;
     let room = Arc::new(Semaphore::new(connections_max));
     loop {
         let Ok(slot) = Arc::clone(&room).acquire_owned().await else {

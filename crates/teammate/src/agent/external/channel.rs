@@ -2,12 +2,14 @@
 //! permission questions and updates. Each protocol implements [`SideChannel`]: `acp`, and beside the agent's own
 //! terminal interface `claude`, `codex` and `opencode`.
 //!
-//! Updates and calls have the form of the Agent Client Protocol, see `wire`. The other protocols convert theirs.
+//! Updates and calls have the form of the Agent Client Protocol, see `wire`. The other protocols convert their messages
+//! to this form.
 //!
-//! An agent in its own terminal interface also takes prompts and decisions of the user there. The channel then reports
-//! turns that begin without a prompt of the loop ([`Event::Began`]), and questions that the user has answered there
-//! ([`Withdrawn::Answered`]).
+//! In its own terminal interface, an agent also takes prompts and decisions of the user. The channel then reports turns
+//! that begin without a prompt of the loop ([`Event::Began`]), and questions that the user has answered in the
+//! interface ([`Withdrawn::Answered`]).
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -18,12 +20,12 @@ use agent_team_system::process::ProcessId;
 
 use super::wire::{PromptEnd, SessionUpdate, ToolCall};
 
-/// The time limit of the start: some programs look for updates first.
+/// The time limit of the start. Some programs first check for a new version.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// How to start an agent, and how to set its session.
+/// How to start an agent, and the settings of its session.
 pub(super) struct AgentProgram {
     pub(super) program: PathBuf,
     pub(super) args: Vec<String>,
@@ -31,7 +33,7 @@ pub(super) struct AgentProgram {
     pub(super) cwd: PathBuf,
     /// The command that connects the agent to its team's tools.
     pub(super) team_tools: Vec<OsString>,
-    /// The mode that the session is set to. `None`: the agent's own mode.
+    /// The mode to which the session is set. `None`: the agent's own mode.
     pub(super) mode: Option<String>,
     /// See `KnownAgent::team_titles`.
     pub(super) team_titles: Option<&'static str>,
@@ -50,7 +52,7 @@ pub(super) trait SideChannel: Send {
         START_LIMIT
     }
 
-    /// Whether the session has received [`AgentProgram::rules`] already. Otherwise, they are part of its first prompt.
+    /// Whether the session already contains [`AgentProgram::rules`]. Otherwise, the first prompt must contain them.
     fn has_rules(&self) -> bool {
         false
     }
@@ -102,7 +104,7 @@ pub(super) trait SideChannel: Send {
     fn stop(&mut self) -> BoxFuture<'_, Option<String>>;
 }
 
-/// Answers with messages.
+/// The function that answers with messages.
 pub(super) type DrainAnswer = Box<dyn FnOnce(&[String]) + Send>;
 
 /// A message or request of the agent.
@@ -119,15 +121,17 @@ pub(super) enum Event {
     Permission(PermissionQuestion),
     /// The agent asks for messages that have arrived during the turn. Dropping the function answers with an error.
     Drain(DrainAnswer),
-    /// The agent can no longer be used, for example because it has left the mode of its session. For the user.
+    /// The agent can no longer be used, for example because it has left the mode of its session. The reason is for the
+    /// user.
     Unusable(String),
-    /// The program has exited, or closed the connection. For the user.
+    /// The program has exited, or closed the connection. The reason is for the user.
     Closed(String),
 }
 
 /// A turn that has begun without a prompt of the loop.
 pub(super) struct Began {
-    /// The text that began the turn, such as the user's. Empty if the text is unknown or is a message of the loop.
+    /// The text that began the turn, such as a prompt of the user. Empty if the text is unknown or is a message of the
+    /// loop.
     pub(super) text: String,
     pub(super) end: BoxFuture<'static, Result<PromptEnd, TurnError>>,
 }
@@ -137,24 +141,24 @@ pub(super) struct Began {
 pub(super) enum Withdrawn {
     /// The agent no longer asks.
     Gone,
-    /// The user has answered it in the agent's own terminal interface.
+    /// The user has answered the question in the agent's own terminal interface.
     Answered { allowed: bool },
 }
 
-/// The answer to a permission question. It concerns this one call, and never changes the agent's own rules.
+/// The answer to a permission question. The answer concerns only this call, and never changes the agent's own rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PermissionAnswer {
     Allow,
-    /// With the reason, for the agent.
+    /// Contains the reason, for the agent.
     Deny(String),
     /// The turn is cancelled.
     Cancel,
 }
 
-/// Whether the agent may execute a call. Dropping it answers [`PermissionAnswer::Cancel`].
+/// The question whether the agent may execute a call. Dropping it answers [`PermissionAnswer::Cancel`].
 pub(super) struct PermissionQuestion {
     pub(super) call: ToolCall,
-    /// The agent learns the reason of a denial with the answer.
+    /// Whether the answer can contain the reason of a denial.
     pub(super) gives_reason: bool,
     /// `None` once the question is answered.
     respond: Option<Box<dyn FnOnce(PermissionAnswer) + Send>>,
@@ -179,7 +183,7 @@ impl PermissionQuestion {
         }
     }
 
-    /// The agent learns the reason of a denial, and is notified when the question waits for a decision.
+    /// For an agent that receives the reason of a denial, and a notification when the question waits for a decision.
     pub(super) fn with_reason_and_pending(
         mut self,
         pending: impl Fn() + Send + Sync + 'static,
@@ -241,7 +245,8 @@ pub(super) enum Opened {
 pub(super) enum OpenError {
     /// The user must log in first. The text names the ways to do so.
     Login(String),
-    /// The agent cannot continue the earlier session, for this reason. It must be started again without that session.
+    /// The agent cannot continue the earlier session, for this reason. The agent must be started again without that
+    /// session.
     SessionLost(String),
     Other(String),
 }
@@ -249,10 +254,26 @@ pub(super) enum OpenError {
 /// Why a turn failed.
 #[derive(Debug)]
 pub(super) enum TurnError {
-    /// The agent refused the prompt or failed. For the user.
+    /// The agent refused the prompt or failed. The reason is for the user.
     Failed(String),
     /// The connection is closed.
     Closed,
+}
+
+/// Why the agent cannot be used, if one of these events reports it. Called during the start, when the loop does not
+/// read the events yet.
+pub(super) fn why_unusable(events: &VecDeque<Event>) -> Option<String> {
+    events.iter().find_map(|event| match event {
+        Event::Unusable(why) => Some(why.clone()),
+        Event::Update(_)
+        | Event::Accepted
+        | Event::Began(_)
+        | Event::Session(_)
+        | Event::Notice(_)
+        | Event::Permission(_)
+        | Event::Drain(_)
+        | Event::Closed(_) => None,
+    })
 }
 
 /// Opens a session within the time limit of the start.
@@ -268,14 +289,101 @@ pub(super) async fn open_in_time(
     let opened = tokio::time::timeout(limit, channel.open(program, earlier)).await;
     let opened = opened.unwrap_or_else(|_| {
         let limit = limit.as_secs();
-        Err(OpenError::Other(format!("no session within {limit} s")))
+        let why =
+            format!("no session within {limit} s; if it shows a dialog, answer it after a restart");
+        Err(OpenError::Other(why))
     });
     match opened {
-        // The last errors explain more than a closed connection.
+        // The last line of the program's errors explains more than a closed connection.
         Err(OpenError::Other(why)) => Err(OpenError::Other(match channel.stop().await {
             Some(last) => format!("{why}: {last}"),
             None => why,
         })),
         opened => opened,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(600);
+
+    /// An agent that shows a dialog and opens no session.
+    struct Silent;
+
+    impl SideChannel for Silent {
+        fn process(&self) -> Option<ProcessId> {
+            None
+        }
+
+        fn start_limit(&self) -> Duration {
+            LIMIT
+        }
+
+        fn open<'a>(
+            &'a mut self,
+            _program: &'a AgentProgram,
+            _earlier: Option<String>,
+        ) -> BoxFuture<'a, Result<Opened, OpenError>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn session(&self) -> &str {
+            ""
+        }
+
+        fn description(&self) -> &str {
+            ""
+        }
+
+        fn next(&mut self) -> BoxFuture<'_, Event> {
+            Box::pin(std::future::pending())
+        }
+
+        fn try_next(&mut self) -> Option<Event> {
+            None
+        }
+
+        fn prompt(&mut self, _text: &str) -> BoxFuture<'static, Result<PromptEnd, TurnError>> {
+            Box::pin(std::future::pending())
+        }
+
+        fn steers(&self) -> bool {
+            false
+        }
+
+        fn steer(&mut self, _text: &str) -> BoxFuture<'static, bool> {
+            Box::pin(std::future::ready(false))
+        }
+
+        fn cancel(&mut self) {}
+
+        fn stop(&mut self) -> BoxFuture<'_, Option<String>> {
+            Box::pin(std::future::ready(Some("Do you trust it?".to_owned())))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_agent_without_a_session_fails_after_its_limit() {
+        let program = AgentProgram {
+            program: PathBuf::new(),
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: PathBuf::new(),
+            team_tools: Vec::new(),
+            mode: None,
+            team_titles: None,
+            steering: Steering::default(),
+            rules: String::new(),
+        };
+        let begin = tokio::time::Instant::now();
+        let opened = open_in_time(&mut Silent, &program, None).await;
+        assert!(begin.elapsed() >= LIMIT);
+        let Err(OpenError::Other(why)) = opened else {
+            panic!("{opened:?}");
+        };
+        assert!(why.starts_with("no session within 600 s"), "{why}");
+        assert!(why.ends_with(": Do you trust it?"), "{why}");
     }
 }

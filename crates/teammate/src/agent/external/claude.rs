@@ -7,10 +7,10 @@
 //! PermissionRequest ──► the decision of a client. The user may answer the dialog first: PostToolUse, or the end of the hook
 //! Stop, StopFailure, a denied dialog, Esc ──► the end of the turn
 //! ```
-//! One hook program always waits for a message. It ends with the message, which starts a turn or joins the running one;
-//! `UserPromptSubmit` then starts the next waiting hook program. The worker types nothing and reads no screen. Esc calls
-//! no hook, so during a turn the worker reads the end of the conversation's file, where Claude Code records the
-//! interruption.
+//! One hook program always waits for a message. It exits with the message, which starts a turn or joins the running
+//! turn; `UserPromptSubmit` then starts the next waiting hook program. The worker types nothing and reads no screen.
+//! Esc calls no hook. Therefore, during a turn, the worker reads the end of the conversation's file, where Claude Code
+//! records the interruption.
 //!
 //! A call whose hook cannot reach the worker is blocked. `calls` lists the tools that need no decision.
 
@@ -33,10 +33,10 @@ use tokio::sync::{mpsc, oneshot};
 use self::open_calls::{OpenCalls, Verdict};
 use super::agent_socket::AgentSocket;
 use super::channel::{
-    AgentProgram, Began, BoxFuture, Event, OpenError, Opened, SideChannel, TurnError,
+    AgentProgram, Began, BoxFuture, Event, OpenError, Opened, SideChannel, TurnError, why_unusable,
 };
-use super::hook_door::{self, HookAnswer, HookCall, HookEvent, MAIL};
-use super::hooks::Session;
+use super::hook_socket::{self, HookAnswer, HookCall, HookEvent, MAIL};
+use super::hooks::{SessionToOpen, invalid};
 use super::terminal::{RunningTerminal, TerminalHandle};
 use super::version::{version_of, warning};
 use super::wire::{ContentBlock, PromptEnd, SessionUpdate, StopReason};
@@ -47,25 +47,38 @@ const START_LIMIT: Duration = Duration::from_secs(600);
 /// The interval at which the end of the conversation's file is read during a turn.
 const INTERRUPTION_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The number of bytes at the end of the file that are read.
+/// The number of bytes that are read at the end of the file.
 const FILE_END: u64 = 16 << 10;
 
 /// The record of an interruption in the conversation's file.
 const INTERRUPTION: &str = "\"text\":\"[Request interrupted by user";
 
-/// The exit code with which a waiting hook passes its message.
+/// The exit code with which a waiting hook program passes its message.
 const MESSAGE: u8 = 2;
 
 /// The mode of a session if its start names no mode.
 const MODE: &str = "default";
 
+/// The events of the hooks, and the texts that their inputs must have.
+const EVENTS: &[(&str, &[&str])] = &[
+    ("SessionStart", &["session_id"]),
+    ("UserPromptSubmit", &["prompt"]),
+    ("PreToolUse", &["tool_use_id", "tool_name"]),
+    ("PermissionRequest", &["tool_name"]),
+    ("PostToolUse", &[]),
+    ("PostToolUseFailure", &[]),
+    ("MessageDisplay", &[]),
+    ("Stop", &[]),
+    ("StopFailure", &[]),
+];
+
 pub(super) struct Claude {
     terminal: RunningTerminal,
     events: mpsc::UnboundedReceiver<HookEvent>,
     verdicts: mpsc::UnboundedReceiver<(String, Verdict)>,
-    _door: AgentSocket,
-    /// The session that the program was started with, until the program has opened it.
-    starting: Option<Session>,
+    _hook_socket: AgentSocket,
+    /// The session with which the program was started, until the program has opened the session.
+    starting: Option<SessionToOpen>,
     session: String,
     description: String,
     /// The file of the conversation.
@@ -86,15 +99,15 @@ pub(super) struct Claude {
 /// A text for Claude Code.
 struct Outgoing {
     text: String,
-    taken: Taken,
-    /// The hook that it was passed to.
+    kind: OutgoingKind,
+    /// The hook program that has received the text.
     connection: Option<u64>,
 }
 
-enum Taken {
-    /// A prompt of the loop. Its turn ends with this.
+enum OutgoingKind {
+    /// A prompt of the loop. The sender reports the end of its turn.
     Prompt(TurnEnd),
-    /// A message during a turn.
+    /// A message during a turn. The sender reports that Claude Code has taken the message.
     Message(oneshot::Sender<bool>),
 }
 
@@ -117,7 +130,7 @@ impl Claude {
         socket: &Path,
         earlier: Option<&str>,
     ) -> std::io::Result<Self> {
-        let session = Session::of(earlier);
+        let session = SessionToOpen::of(earlier);
         let (path, env, cwd) = (&program.program, &program.env, &program.cwd);
         let version = version_of(path.clone(), env.clone(), cwd.clone()).await;
         let mode = program.mode.as_deref().unwrap_or(MODE);
@@ -136,7 +149,7 @@ impl Claude {
         let terminal = terminal.start(command, env.clone(), true).await?;
         let agent = terminal.process();
         let agent = agent.ok_or_else(|| std::io::Error::other("it has exited"))?;
-        let (door, events) = hook_door::open(listener, socket, agent);
+        let (hook_socket, events) = hook_socket::open(listener, socket, agent);
         let (verdict_sender, verdicts) = mpsc::unbounded_channel();
         let warning = warning(version.as_deref(), CLAUDE_TESTED).map(Event::Notice);
         let version = version.as_deref().unwrap_or("of an unknown version");
@@ -144,7 +157,7 @@ impl Claude {
             terminal,
             events,
             verdicts,
-            _door: door,
+            _hook_socket: hook_socket,
             session: session.id().to_owned(),
             starting: Some(session),
             description: format!("Claude Code {version}"),
@@ -161,8 +174,11 @@ impl Claude {
 
     /// Waits until the program has opened its session.
     async fn open_session(&mut self) -> Result<Opened, OpenError> {
-        let is_resumed = matches!(self.starting, Some(Session::Earlier(_)));
+        let is_resumed = matches!(self.starting, Some(SessionToOpen::Earlier(_)));
         while self.starting.is_some() {
+            if let Some(why) = why_unusable(&self.ready) {
+                return Err(OpenError::Other(why));
+            }
             tokio::select! {
                 biased;
                 Some(event) = self.events.recv() => self.hook_event(event),
@@ -188,6 +204,11 @@ impl Claude {
                 earlier.pass();
             }
             return self.pass_message();
+        }
+        if let Some(why) = invalid(&call.input, EVENTS) {
+            // A call that must not be executed without an answer is blocked.
+            call.answer_nothing();
+            return self.ready.push_back(Event::Unusable(why));
         }
         let input = &call.input;
         if let Some(file) = input["transcript_path"].as_str() {
@@ -258,13 +279,13 @@ impl Claude {
     /// Handles a prompt that Claude Code has taken.
     fn prompted(&mut self, prompt: String) {
         let in_flight = self.in_flight.take_if(|it| prompt.contains(it.text.trim()));
-        match in_flight.map(|outgoing| outgoing.taken) {
-            Some(Taken::Prompt(end)) => {
+        match in_flight.map(|outgoing| outgoing.kind) {
+            Some(OutgoingKind::Prompt(end)) => {
                 self.begin_turn(end);
                 self.ready.push_back(Event::Accepted);
             }
-            Some(Taken::Message(taken)) => {
-                // The loop has ended its turn if it no longer waits.
+            Some(OutgoingKind::Message(taken)) => {
+                // The receiver is gone if the loop has ended its turn.
                 let _ended = taken.send(true);
                 if self.turn.is_none() {
                     self.turn_began(String::new());
@@ -306,7 +327,8 @@ impl Claude {
         if self.turn.is_none() {
             self.turn_began(String::new());
         }
-        let update = SessionUpdate::ToolCall(calls::call(&id, &tool, &arguments));
+        let call = calls::call(&id, &tool, &arguments, &hook.cwd());
+        let update = SessionUpdate::ToolCall(call);
         self.ready.push_back(Event::Update(update));
         if calls::is_dialog(&tool) {
             let line = "it asks the user in its own dialog".to_owned();
@@ -339,7 +361,8 @@ impl Claude {
 
     fn finish(&mut self, result: Result<StopReason, TurnError>) {
         let by_user = matches!(result, Ok(StopReason::Interrupted));
-        self.calls.clear(by_user);
+        let contradiction = self.calls.clear(by_user).map(str::to_owned);
+        self.ready.extend(contradiction.map(Event::Notice));
         self.is_cancelled = false;
         if let Some(turn) = self.turn.take() {
             // The receiver is gone if the loop does not follow this turn, because it has joined another turn.
@@ -363,10 +386,10 @@ impl Claude {
         self.calls.gone(connection);
     }
 
-    fn send(&mut self, text: &str, taken: Taken) {
+    fn send(&mut self, text: &str, kind: OutgoingKind) {
         self.outbox.push_back(Outgoing {
             text: text.to_owned(),
-            taken,
+            kind,
             connection: None,
         });
         self.pass_message();
@@ -458,12 +481,13 @@ impl SideChannel for Claude {
                 let has_turn = self.turn.is_some();
                 tokio::select! {
                     biased;
-                    Some(event) = self.events.recv() => self.hook_event(event),
+                    // A decision that has been made counts before a report of the user's answer.
                     Some((id, verdict)) = self.verdicts.recv() => {
                         if self.calls.decided(&id, verdict) {
                             self.finish(Ok(StopReason::Cancelled));
                         }
                     }
+                    Some(event) = self.events.recv() => self.hook_event(event),
                     why = self.terminal.ended() => return Event::Closed(why),
                     () = tokio::time::sleep(INTERRUPTION_INTERVAL), if has_turn => {
                         if self.is_interrupted() {
@@ -483,7 +507,7 @@ impl SideChannel for Claude {
     fn prompt(&mut self, text: &str) -> BoxFuture<'static, Result<PromptEnd, TurnError>> {
         self.is_cancelled = false;
         let (end, ended) = oneshot::channel();
-        self.send(text, Taken::Prompt(end));
+        self.send(text, OutgoingKind::Prompt(end));
         Box::pin(async move { ended.await.unwrap_or(Err(TurnError::Closed)) })
     }
 
@@ -493,16 +517,17 @@ impl SideChannel for Claude {
 
     fn steer(&mut self, text: &str) -> BoxFuture<'static, bool> {
         let (taken, is_taken) = oneshot::channel();
-        self.send(text, Taken::Message(taken));
+        self.send(text, OutgoingKind::Message(taken));
         Box::pin(async move { is_taken.await.unwrap_or(false) })
     }
 
-    /// The next call, or the end of the running call, ends the turn.
+    /// Requests the end of the turn: the next call, or the end of the running call, ends it.
     fn cancel(&mut self) {
-        let is_prompt = |outgoing: &Outgoing| matches!(outgoing.taken, Taken::Prompt(_));
+        let is_prompt = |outgoing: &Outgoing| matches!(outgoing.kind, OutgoingKind::Prompt(_));
         match self.outbox.iter().position(is_prompt) {
             Some(index) => {
-                if let Some(Taken::Prompt(end)) = self.outbox.remove(index).map(|it| it.taken) {
+                if let Some(OutgoingKind::Prompt(end)) = self.outbox.remove(index).map(|it| it.kind)
+                {
                     let why = "the prompt was cancelled".to_owned();
                     let _unfollowed = end.send(Err(TurnError::Failed(why)));
                 }
@@ -511,7 +536,7 @@ impl SideChannel for Claude {
         }
     }
 
-    /// The reason of the end contains the last line of the screen already.
+    /// Returns no last line: the reason of the end already contains the last line of the screen.
     fn stop(&mut self) -> BoxFuture<'_, Option<String>> {
         Box::pin(async {
             self.terminal.stop().await;

@@ -5,19 +5,22 @@
 //!   turn/start, turn/steer, turn/interrupt ──►│◄── the user's turns and answers
 //!   turns, items, approvals ◄─────────────────┘──► the same in the interface
 //! ```
-//! Both clients receive each request for an approval, and the first answer counts, see `approvals`. Nothing is typed, and
-//! no screen is read. The interface can be opened only once the conversation has an item, so a new conversation begins
-//! with an item of the worker.
+//! Both clients receive each request for an approval, and the first answer counts, see `approvals`. The worker types
+//! nothing and reads no screen. The interface can be opened only once the conversation has an item, so the worker adds
+//! the first item of a new conversation.
 //!
-//! A message counts as taken when the conversation contains it. The settings of the conversation are set at each start and
-//! turn, and set back when the user changes them in the interface: with others, Codex would act without asking.
+//! A message counts as taken when the conversation contains it. The worker sets the settings of the conversation at
+//! each start and turn, and sets them back when the user changes them in the interface: with other settings, Codex
+//! would act without asking.
 
 mod approvals;
 mod command;
+mod follow;
 mod items;
 mod messages;
 mod settings;
 mod socket;
+mod threads;
 mod turn;
 mod turns;
 
@@ -38,6 +41,7 @@ use self::items::{ItemChanges, McpCall};
 use self::settings::{
     APPROVALS, MODE, REVIEWER, first_item, is_asking, server_arguments, settings,
 };
+use self::threads::Threads;
 use self::turn::{Taken, Turn};
 use super::channel::{AgentProgram, BoxFuture, Event, OpenError, Opened, SideChannel, TurnError};
 use super::connection::Connection;
@@ -45,11 +49,14 @@ use super::interface::Interface;
 use super::outcome::{Outcome, TurnEnd};
 use super::terminal::TerminalHandle;
 use super::version::{check, version_of};
-use super::wire::{PromptEnd, StopReason};
+use super::wire::PromptEnd;
 use crate::timer::sleep_until;
 
 /// The number of times that the settings of a conversation are set back between two prompts.
 const RESETS_MAX: u32 = 8;
+
+/// The engine to use without the app-server.
+const OTHER: &str = "set engine = \"codex-acp\", which needs the program codex-acp";
 
 /// The first item of a conversation.
 const FIRST_ITEM: &str = "agent-team has connected this conversation to a team.";
@@ -58,15 +65,16 @@ pub(super) struct Codex {
     server: Connection,
     socket: PathBuf,
     interface: Interface,
-    /// The conversation.
+    /// The id of the conversation.
     thread: String,
+    threads: Threads,
     description: String,
     rules: String,
     /// Events that the loop has not received yet.
     ready: VecDeque<Event>,
     turn: Option<Turn>,
     ended: VecDeque<(String, Outcome)>,
-    /// Texts that the conversation does not contain yet, by the ids that this client has given them.
+    /// Texts that the conversation does not contain yet, by the ids that the worker has given them.
     sent: HashMap<String, Taken>,
     /// Messages that wait until Codex names the turn.
     unsent: Vec<(String, String)>,
@@ -84,7 +92,7 @@ pub(super) struct Codex {
     resets: u32,
 }
 
-/// The answer to a request of this client.
+/// The answer to a request of the worker.
 enum Reply {
     Turn {
         /// The conversation of the prompt.
@@ -97,7 +105,9 @@ enum Reply {
         text: String,
         answer: Result<Value, RpcError>,
     },
-    /// The conversation that the user has begun in the interface.
+    /// Contains a conversation that the user may have opened in the interface.
+    Read(Result<Value, RpcError>),
+    /// Contains the conversation that the user has opened in the interface.
     Thread {
         thread: String,
         answer: Result<Value, RpcError>,
@@ -107,7 +117,7 @@ enum Reply {
 }
 
 impl Codex {
-    /// Starts the server. The interface follows once the conversation is open.
+    /// Starts the server. The interface is opened once the conversation is open.
     pub(super) async fn start(
         terminal: &TerminalHandle,
         program: &AgentProgram,
@@ -115,13 +125,15 @@ impl Codex {
     ) -> std::io::Result<Self> {
         let (path, env, cwd) = (&program.program, &program.env, &program.cwd);
         let version = version_of(path.clone(), env.clone(), cwd.clone()).await;
-        let other = "set engine = \"codex\", which uses codex-acp";
-        let warning = check(version.as_deref(), CODEX_TESTED, other)?;
+        let warning = check(version.as_deref(), CODEX_TESTED, OTHER)?;
         // A server of an earlier start in this launch may have left its socket.
         let _removed = std::fs::remove_file(socket);
         let mut args: Vec<OsString> = program.args.iter().map(OsString::from).collect();
         args.extend(server_arguments(socket, &program.team_tools));
-        let server = Connection::start_server(program, args, socket::connect(socket)).await?;
+        let server = Connection::start_server(program, args, socket::connect(socket)).await;
+        let server = server.map_err(|error| {
+            std::io::Error::other(format!("its app-server does not start: {error}; {OTHER}"))
+        })?;
         let mut codex = Self::over(server, terminal, program, socket);
         codex.ready.extend(warning.map(Event::Notice));
         let version = version.as_deref().unwrap_or("of an unknown version");
@@ -129,7 +141,7 @@ impl Codex {
         Ok(codex)
     }
 
-    /// A client of this server.
+    /// Creates the side channel over this connection to the server.
     fn over(
         server: Connection,
         terminal: &TerminalHandle,
@@ -142,6 +154,7 @@ impl Codex {
             socket: socket.to_owned(),
             interface: Interface::new(terminal.clone(), program, program.env.clone()),
             thread: String::new(),
+            threads: Threads::default(),
             description: String::new(),
             rules: program.rules.clone(),
             ready: VecDeque::new(),
@@ -216,8 +229,8 @@ impl Codex {
         Ok(opened)
     }
 
-    /// Reads the conversation that was opened, and checks its settings: the administrator of the machine can forbid the
-    /// ones that were asked for.
+    /// Reads the opened conversation, and checks its settings: the administrator of the machine can forbid the
+    /// requested settings.
     fn opened(&mut self, answer: &Value) -> Result<(), OpenError> {
         let thread = answer["thread"]["id"].as_str();
         let Some(thread) = thread.filter(|id| !id.is_empty()) else {
@@ -225,62 +238,12 @@ impl Codex {
             return Err(OpenError::Other(why));
         };
         self.thread = thread.to_owned();
+        self.threads.has_rules(thread);
         match is_asking(answer, &answer["sandbox"]) {
             true => Ok(()),
             false => Err(OpenError::Other(format!(
                 "it does not accept the settings {MODE}, {APPROVALS} and {REVIEWER}"
             ))),
-        }
-    }
-
-    /// Follows the user to a new conversation.
-    fn thread_started(&mut self, thread: &Value) {
-        let id = thread["id"].as_str().unwrap_or_default();
-        // The other kinds are conversations of helpers, such as for a title.
-        let is_of_user = thread["ephemeral"] == false
-            && thread["threadSource"] == "user"
-            && thread["parentThreadId"].is_null();
-        if id == self.thread || !is_of_user {
-            return;
-        }
-        // Without an item, the conversation cannot be opened by a second client.
-        let item = first_item(id, &format!("{FIRST_ITEM}\n\n{}", self.rules));
-        let item = self.server.rpc.request("thread/inject_items", item);
-        let params = json!({
-            "threadId": id,
-            "excludeTurns": true,
-            "approvalPolicy": APPROVALS,
-            "approvalsReviewer": REVIEWER,
-            "sandbox": MODE,
-        });
-        let (rpc, thread) = (self.server.rpc.clone(), id.to_owned());
-        self.replies.spawn(async move {
-            let answer = match item.await {
-                Ok(_) => rpc.request("thread/resume", params).await,
-                Err(error) => Err(error),
-            };
-            Reply::Thread { thread, answer }
-        });
-    }
-
-    fn continue_in(&mut self, thread: String, answer: Result<Value, RpcError>) {
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                let line = format!(
-                    "cannot follow the user to another conversation, so the team stays in the earlier one: {error}"
-                );
-                return self.ready.push_back(Event::Notice(line));
-            }
-        };
-        self.interrupt();
-        if let Some(turn) = self.turn.take() {
-            self.end(turn, &Outcome::Ended(StopReason::Interrupted));
-        }
-        self.thread.clone_from(&thread);
-        self.ready.push_back(Event::Session(thread));
-        if !is_asking(&answer, &answer["sandbox"]) {
-            self.set_settings();
         }
     }
 
@@ -307,7 +270,7 @@ impl Codex {
         self.request("thread/settings/update", params, Reply::Settings);
     }
 
-    /// Sends a request. Its answer is handled with `next`.
+    /// Sends a request. `next` handles its answer.
     fn request(
         &mut self,
         method: &str,
@@ -333,6 +296,7 @@ impl Codex {
                 tracing::debug!(%error, "Codex refused a message during its turn");
                 self.sent.remove(&text);
             }
+            Reply::Read(answer) => self.thread_read(answer),
             Reply::Thread { thread, answer } => self.continue_in(thread, answer),
             Reply::Settings(Err(error)) => {
                 let why = format!("its permissions cannot be set back: {error}");
@@ -344,7 +308,7 @@ impl Codex {
 
     fn open_interface(&mut self) {
         let remote = format!("unix://{}", self.socket.display());
-        // The question whether to update would be in front of the conversation.
+        // Without this setting, the question whether to update would cover the conversation.
         let quiet = "check_for_update_on_startup=false";
         let arguments = ["resume", &self.thread, "--remote", &remote, "-c", quiet];
         self.interface.start(&arguments);
@@ -395,6 +359,7 @@ impl SideChannel for Codex {
                 if let Some(event) = self.ready.pop_front() {
                     return event;
                 }
+                let deadline = self.deadline();
                 tokio::select! {
                     biased;
                     Some(Ok(reply)) = self.replies.join_next() => self.replied(reply),
@@ -404,7 +369,7 @@ impl SideChannel for Codex {
                         Err(why) => return Event::Closed(why),
                     },
                     why = self.interface.ended() => self.interface_ended(&why),
-                    () = sleep_until(self.approvals.deadline()) => self.approvals.settle(),
+                    () = sleep_until(deadline) => self.overdue(),
                 }
             }
         })
@@ -427,7 +392,7 @@ impl SideChannel for Codex {
         let (end, ended) = oneshot::channel();
         self.starting += 1;
         let thread = self.thread.clone();
-        // It joins the turn that runs, if the user has just begun one.
+        // If the user has just begun a turn, the prompt joins that turn.
         self.request("turn/start", params, |answer| Reply::Turn {
             thread,
             text: id,
@@ -458,21 +423,21 @@ impl SideChannel for Codex {
         self.interrupt();
     }
 
-    /// The reason of the end contains the last line of the program's errors already.
+    /// Returns no last line: the reason of the end already contains the last line of the program's errors.
     fn stop(&mut self) -> BoxFuture<'_, Option<String>> {
         Box::pin(async {
             self.interface.stop().await;
             self.server.stop().await;
             self.unsent.clear();
             self.sent.clear();
-            // The server may have removed it.
+            // The server may have removed the socket.
             let _removed = std::fs::remove_file(&self.socket);
             None
         })
     }
 }
 
-/// A new id, by which the conversation names a text of this client.
+/// A new id, by which the conversation identifies a text of the worker.
 fn message_id() -> String {
     format!("agent-team-{}", random::id())
 }

@@ -15,22 +15,22 @@ const ENTRY_MAX: usize = 64 << 10;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Entry {
-    /// The id of a session that was opened.
+    /// The id of a session that the agent has opened.
     Session(String),
     /// A prompt, or a message during a turn.
     Sent(String),
     /// The agent's text in a turn.
     Answer(String),
-    /// The cost of the session that was counted so far, in millionths of a dollar.
+    /// The cost of the session so far, in millionths of a dollar.
     Cost(u64),
 }
 
 /// A session that an earlier launch has opened.
 pub(super) struct EarlierSession {
     pub(super) id: String,
-    /// It has received a prompt: the first prompt contains the team's rules.
+    /// The session has received a prompt: the first prompt contains the team's rules.
     pub(super) is_briefed: bool,
-    /// Its last turn has not ended.
+    /// The last turn of the session has not ended.
     pub(super) is_open: bool,
     /// See [`Entry::Cost`].
     pub(super) cost: u64,
@@ -44,7 +44,7 @@ impl Entry {
             Self::Sent(text) => Self::Sent(cut(text)),
             Self::Answer(text) => Self::Answer(cut(text)),
         };
-        to_raw_value(&entry).expect("it has string keys")
+        to_raw_value(&entry).expect("the entry has string keys")
     }
 }
 

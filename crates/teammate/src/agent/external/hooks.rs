@@ -1,9 +1,9 @@
-//! What Claude Code and Qwen Code share: the form of their hooks and of the decisions that hooks print, and the arguments of
-//! a session. Called by `claude` and `qwen`.
+//! The parts that Claude Code and Qwen Code share: the form of their hooks and of the decisions that hooks print, and
+//! the arguments of a session. Called by `claude` and `qwen`.
 
-use agent_team_protocol::text::shell_quoted;
 use std::path::Path;
 
+use agent_team_protocol::text::{shell_quoted, visible_label};
 use agent_team_system::random;
 use serde_json::{Value, json};
 
@@ -12,23 +12,26 @@ use super::channel::PermissionAnswer;
 /// The prefix of a message in the conversation.
 pub(super) const PREFIX: &str = "From agent-team:";
 
-/// The time limit of a hook that decides about a call, in seconds. The hook program blocks the call earlier.
+/// The time limit of a hook that decides about a call, in seconds. The hook program blocks the call before this limit.
 pub(super) const CALL_LIMIT: u64 = 60;
 
-/// The time limit, in seconds, of a hook that waits for a message or for a decision. After it, the CLI ends the hook
-/// program. Timers of Node.js cannot be longer than 24 days.
+/// The time limit, in seconds, of a hook that waits for a message or for a decision. After this limit, the CLI ends the
+/// hook program. Timers of Node.js cannot be longer than 24 days.
 pub(super) const WAIT_LIMIT: u64 = 20 * 24 * 60 * 60;
 
 /// The largest text of an argument, in bytes. The kernel limits an argument to 128 KiB.
 const ARGUMENT_MAX: usize = 100 << 10;
 
+/// The longest name of an unknown event that is shown, in characters.
+const EVENT_NAME_MAX: usize = 60;
+
 /// The session to open.
-pub(super) enum Session {
+pub(super) enum SessionToOpen {
     New(String),
     Earlier(String),
 }
 
-impl Session {
+impl SessionToOpen {
     pub(super) fn of(earlier: Option<&str>) -> Self {
         match earlier {
             Some(id) => Self::Earlier(id.to_owned()),
@@ -42,7 +45,7 @@ impl Session {
         }
     }
 
-    /// The flag that opens it, and its value.
+    /// The flag that opens the session, and its value.
     pub(super) fn argument(&self) -> (&'static str, &str) {
         match self {
             Self::New(id) => ("--session-id", id),
@@ -50,10 +53,10 @@ impl Session {
         }
     }
 
-    /// With a random UUID.
+    /// Creates a session with a random UUID.
     fn begin() -> Self {
         let mut digits = random::id();
-        // The version and the variant of a random UUID.
+        // Set the version and the variant of a random UUID.
         digits.replace_range(12..13, "4");
         digits.replace_range(16..17, "8");
         let parts = [
@@ -83,14 +86,28 @@ pub(super) fn command(hook: &Path, socket: &Path, purpose: &str) -> String {
     words.join(" ")
 }
 
-/// What `PreToolUse` prints: `allow`, `deny` or `ask`.
+/// Why the input of a hook cannot be used: another version may have other fields. `event_fields` lists the events, and
+/// the texts that their inputs must have.
+pub(super) fn invalid(input: &Value, event_fields: &[(&str, &[&str])]) -> Option<String> {
+    let event = input["hook_event_name"].as_str().unwrap_or_default();
+    let Some((_, fields)) = event_fields.iter().find(|(known, _)| *known == event) else {
+        let event = visible_label(event, EVENT_NAME_MAX);
+        return Some(format!(
+            "it sent an invalid message: a hook with the unknown event {event:?}"
+        ));
+    };
+    let missing = fields.iter().find(|field| !input[**field].is_string());
+    missing.map(|field| format!("it sent an invalid message: the hook {event} has no {field}"))
+}
+
+/// The output of `PreToolUse`. `decision`: `allow`, `deny` or `ask`.
 pub(super) fn call_decision(decision: &str, why: &str) -> Value {
     json!({ "hookSpecificOutput": {
         "hookEventName": "PreToolUse", "permissionDecision": decision, "permissionDecisionReason": why,
     } })
 }
 
-/// What `PermissionRequest` prints. Never a rule for later calls.
+/// The output of `PermissionRequest`. It never contains a rule for later calls.
 pub(super) fn dialog_decision(answer: &PermissionAnswer) -> Value {
     let decision = match answer {
         PermissionAnswer::Allow => json!({ "behavior": "allow" }),
@@ -110,11 +127,23 @@ mod tests {
 
     #[test]
     fn a_new_session_has_a_random_uuid() {
-        let (one, two) = (Session::begin(), Session::begin());
+        let (one, two) = (SessionToOpen::begin(), SessionToOpen::begin());
         assert_ne!(one.id(), two.id());
         let parts: Vec<_> = one.id().split('-').map(str::len).collect();
         assert_eq!(parts, [8, 4, 4, 4, 12]);
         assert_eq!(&one.id()[14..15], "4");
+    }
+
+    #[test]
+    fn an_unknown_event_or_a_missing_field_is_invalid() {
+        let fields: &[(&str, &[&str])] = &[("Stop", &[]), ("UserPromptSubmit", &["prompt"])];
+        let why = |input: Value| invalid(&input, fields).unwrap_or_default();
+        assert_eq!(why(json!({ "hook_event_name": "Stop" })), "");
+        let prompt = json!({ "hook_event_name": "UserPromptSubmit", "prompt": "" });
+        assert_eq!(why(prompt), "");
+        let other = why(json!({ "hook_event_name": "UserPromptSubmit", "prompt": 1 }));
+        assert!(other.ends_with("UserPromptSubmit has no prompt"), "{other}");
+        assert!(why(json!({})).ends_with("the unknown event \"\""));
     }
 
     #[test]

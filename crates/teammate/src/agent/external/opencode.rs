@@ -5,16 +5,16 @@
 //!   prompts, messages, abort, replies ──►│◄── the user's turns and answers
 //!   stream of events ◄───────────────────┘──► the same in the interface
 //! ```
-//! Each member has a server of its own: an answer in one interface of a server applies to all its conversations. Both
-//! clients see each request for a permission, and the first answer counts, see `permissions`. Nothing is typed, and no
-//! screen is read.
+//! Each member has its own server: an answer in one interface of a server applies to all its conversations. Both
+//! clients see each request for a permission, and the first answer counts, see `permissions`. The worker types nothing
+//! and reads no screen.
 //!
-//! A text counts as taken when the conversation contains it: the worker chooses the id of its part, and the server reports
-//! the part. The worker does not choose the id of the message, because OpenCode orders messages by their ids: one that was
-//! chosen before an answer began would count as answered.
+//! A text counts as taken when the conversation contains it: the worker chooses the id of the text's part, and the
+//! server reports the part. The worker does not choose the id of the message, because OpenCode orders messages by their
+//! ids: a message whose id was chosen before an answer began would count as answered.
 //!
-//! Everything that the channel waits for has a time limit, because the server accepts a prompt before it reads it, and a
-//! version with other events would never report its turn.
+//! Each wait of the channel has a time limit, because the server accepts a prompt before it processes the prompt. A
+//! version with other events would never report the turn of the prompt.
 
 mod calls;
 mod messages;
@@ -44,6 +44,7 @@ use self::settings::{CONFIG, PASSWORD, USERNAME, config, permissions, without_pr
 use self::turn::{Sent, SentKind, Turn};
 use super::channel::{AgentProgram, BoxFuture, Event, OpenError, Opened, SideChannel, TurnError};
 use super::interface::Interface;
+use super::keystrokes::Keystrokes;
 use super::running_program::EXIT_LIMIT;
 use super::terminal::TerminalHandle;
 use super::version::{check, version_of};
@@ -60,9 +61,9 @@ pub(super) struct OpenCode {
     interface: Interface,
     /// The file with the team's rules.
     rules: PathBuf,
-    /// The conversation.
+    /// The id of the conversation.
     session: String,
-    /// The conversations of OpenCode's helpers.
+    /// The ids of the conversations of OpenCode's helpers.
     helpers: HashSet<String>,
     directory: String,
     description: String,
@@ -70,14 +71,14 @@ pub(super) struct OpenCode {
     windows: HashMap<String, u64>,
     /// The window of the model that answers.
     window: Option<u64>,
-    /// The ids of the last messages of the user's side.
+    /// The ids of the last messages of the user and of the worker.
     users: VecDeque<String>,
     /// Events that the loop has not received yet.
     ready: VecDeque<Event>,
     turn: Option<Turn>,
     /// Texts that the conversation does not contain yet, by the ids of their parts.
     sent: HashMap<String, Sent>,
-    /// The conversation to which the user has gone, until its permissions are set.
+    /// The id of the conversation to which the user has switched, until its permissions are set.
     following: Option<String>,
     replies: JoinSet<Reply>,
     permissions: Permissions,
@@ -86,34 +87,34 @@ pub(super) struct OpenCode {
     inputs: HashMap<String, Value>,
     /// The loop has asked for the end of the turn.
     is_cancelled: bool,
+    /// The worker has asked for the turns that the server runs, and has no answer yet.
+    asks_status: bool,
 }
 
-/// The answer to a request of this client.
+/// The answer to a request of the worker.
 enum Reply {
-    /// To a text. It can arrive after the events of the turn that the text begins.
+    /// The answer to a text. It can arrive after the events of the turn that the text begins.
     Sent {
         part: String,
         answer: Result<Value, Refusal>,
     },
-    Permission {
-        request: String,
-        answer: Result<Value, Refusal>,
-    },
-    /// The conversation to which the user has gone has the permissions now.
+    Permission(Result<Value, Refusal>),
+    /// The answer to the request that sets the permissions of the conversation to which the user has switched.
     Followed {
         session: String,
         answer: Result<Value, Refusal>,
     },
-    /// The turns that the server runs.
+    /// Contains the turns that the server runs.
     Status(Result<Value, Refusal>),
     Unused,
 }
 
 impl OpenCode {
-    /// Starts the server. The interface follows once the conversation is open. `rules`: the file that is written for
+    /// Starts the server. The interface is opened once the conversation is open. `rules`: the file that is written for
     /// OpenCode with the team's rules.
     pub(super) async fn start(
         terminal: &TerminalHandle,
+        keystrokes: &Keystrokes,
         program: &AgentProgram,
         rules: &Path,
     ) -> std::io::Result<Self> {
@@ -130,6 +131,7 @@ impl OpenCode {
         env.push((PASSWORD.into(), (&server.password).into()));
         without_proxy(&mut env);
         let mut opencode = Self::over(server, Interface::new(terminal.clone(), program, env), cwd);
+        opencode.permissions.keystrokes = keystrokes.clone();
         rules.clone_into(&mut opencode.rules);
         let version = version.as_deref().unwrap_or("of an unknown version");
         opencode.description = format!("OpenCode {version}");
@@ -137,7 +139,7 @@ impl OpenCode {
         Ok(opencode)
     }
 
-    /// A client of this server. `cwd`: its directory.
+    /// Creates the side channel of this server. `cwd`: the directory of the server.
     fn over(server: Server, interface: Interface, cwd: &Path) -> Self {
         let (sender, answers) = mpsc::unbounded_channel();
         Self {
@@ -161,6 +163,7 @@ impl OpenCode {
             answers,
             inputs: HashMap::new(),
             is_cancelled: false,
+            asks_status: false,
         }
     }
 
@@ -175,7 +178,7 @@ impl OpenCode {
         }
         let api = self.server.api.clone();
         let opening = async {
-            // The events of the first turn must not be missed.
+            // Open the stream of events first, so that no event of the first turn is missed.
             let events = api.events().await?;
             let permissions = permissions();
             let resumed = match &earlier {
@@ -253,7 +256,7 @@ impl OpenCode {
 
     /// Sends a text to the conversation.
     fn send(&mut self, text: &str, kind: SentKind) {
-        // The server requires this beginning.
+        // The server requires this prefix of ids of parts.
         let part = format!("prt_{}", random::id());
         let deadline = None;
         self.sent.insert(part.clone(), Sent { kind, deadline });
@@ -275,24 +278,24 @@ impl OpenCode {
                 }
                 Err(refusal) => self.refused(&part, &refusal.to_string()),
             },
-            Reply::Permission {
-                request,
-                answer: Err(Refusal::Missing),
-            } => self.permissions.is_gone(&request),
-            Reply::Permission {
-                answer: Err(Refusal::Other(why)),
-                ..
-            } => {
+            Reply::Permission(Err(Refusal::Other(why))) => {
                 let why = format!("a request for a permission cannot be answered: {why}");
                 self.ready.push_back(Event::Unusable(why));
             }
             Reply::Followed { session, answer } => self.continue_in(session, answer),
-            Reply::Status(Ok(status)) => self.check_status(&status),
-            Reply::Status(Err(_)) | Reply::Permission { answer: Ok(_), .. } | Reply::Unused => {}
+            Reply::Status(status) => {
+                self.asks_status = false;
+                if let Ok(status) = status {
+                    self.check_status(&status);
+                }
+            }
+            // If the request is missing, another client has answered first, which the events report, or the turn has
+            // ended.
+            Reply::Permission(Ok(_) | Err(Refusal::Missing)) | Reply::Unused => {}
         }
     }
 
-    /// The server has refused a text.
+    /// Handles a refusal of the server to accept a text.
     fn refused(&mut self, part: &str, why: &str) {
         // Dropping the sender of a message reports that it was not taken.
         if let Some(Sent {
@@ -308,12 +311,11 @@ impl OpenCode {
         let api = self.server.api.clone();
         self.replies.spawn(async move {
             let permissions::Reply { request, body } = reply;
-            let answer = api.post(&["permission", &request, "reply"], body).await;
-            Reply::Permission { request, answer }
+            Reply::Permission(api.post(&["permission", &request, "reply"], body).await)
         });
     }
 
-    /// When [`OpenCode::overdue`] must be called.
+    /// The time at which [`OpenCode::overdue`] must be called.
     fn deadline(&self) -> Option<Instant> {
         let sent = self.sent.values().filter_map(|sent| sent.deadline).min();
         let settles = self.turn.as_ref().and_then(|turn| turn.settles_at);
@@ -343,8 +345,8 @@ impl OpenCode {
     }
 }
 
-/// Whether the rules of a conversation end with those of this client. OpenCode keeps the earlier rules of a conversation,
-/// and the last matching rule applies.
+/// Whether the rules of a conversation end with the rules that the worker has set. OpenCode keeps the earlier rules of
+/// a conversation, and the last matching rule applies.
 fn asks(session: &Value) -> bool {
     let rules = session["permission"].as_array();
     rules.is_some_and(|rules| rules.ends_with(&permissions()))
@@ -432,7 +434,7 @@ impl SideChannel for OpenCode {
     fn prompt(&mut self, text: &str) -> BoxFuture<'static, Result<PromptEnd, TurnError>> {
         self.is_cancelled = false;
         let (end, ended) = oneshot::channel();
-        // It joins the turn that runs, if the user has just begun one.
+        // If the user has just begun a turn, the prompt joins that turn.
         self.send(text, SentKind::Prompt(end));
         Box::pin(async move { ended.await.unwrap_or(Err(TurnError::Closed)) })
     }
@@ -456,7 +458,7 @@ impl SideChannel for OpenCode {
         self.abort();
     }
 
-    /// The reason of the end contains the last line of the program's errors already.
+    /// Returns no last line: the reason of the end already contains the last line of the program's errors.
     fn stop(&mut self) -> BoxFuture<'_, Option<String>> {
         Box::pin(async {
             self.interface.stop().await;
@@ -469,7 +471,7 @@ impl SideChannel for OpenCode {
 }
 
 impl OpenCode {
-    /// Why the stream of events has ended: the exit of the server explains more.
+    /// Why the stream of events has ended. If the server has exited, its exit is the better explanation.
     async fn why_closed(&mut self, why: String) -> String {
         let exited = tokio::time::timeout(EXIT_LIMIT, self.server.program.ended()).await;
         match exited {

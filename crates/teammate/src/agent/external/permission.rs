@@ -1,19 +1,22 @@
 //! Decides whether an external agent may execute a call. Called by the loop, once for each question of the agent.
 //!
-//! The rules judge a call of a known kind as a call of the native tool: a shell line as `bash`, a change of one
-//! file as `edit`, a fetched address as `fetch`, reading a file as `read`, searching a directory as `grep`. Every other call
-//! needs a decision; so does a call with inputs that the
-//! rules do not judge, such as another directory, and the user sees all of its inputs. The agent's own program executes
-//! the call, so nothing confines it, and its shell reads the line.
+//! The rules judge a call of a known kind as a call of the native tool: a shell line as `bash`, a change of one file as
+//! `edit`, a fetched address as `fetch`, reading a file as `read`, searching a directory as `grep`. Every other call
+//! needs a decision, and the user sees all of its inputs. Two kinds of calls also need a decision: a call with inputs
+//! that the rules do not judge, such as another directory, and a search of a directory that contains a file restricted
+//! by `Read` rules, because agent-team cannot leave the file out. The agent's own program executes the call, so nothing
+//! confines it, and its shell reads the line.
 
 use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
-use agent_team_protocol::text::visible_line;
+use agent_team_protocol::text::visible_label;
 use agent_team_terminal_ui::Tone;
+use agent_team_tools::guard::Guard;
 use agent_team_tools::{Permission, Permit, TerminalDecision, ToolContext};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use super::channel::{PermissionAnswer, PermissionQuestion, Withdrawn};
 use super::wire::{CallContent, ToolCall};
@@ -48,10 +51,35 @@ const FETCH_INPUTS: &[&str] = &["url", "prompt", "format", "timeout", "descripti
 /// The inputs in which agents pass the file that a call reads, or the directory that it searches.
 const PATH_INPUTS: &[&str] = &["filePath", "file_path", "path"];
 
-/// The inputs of a call that reads a file or searches a directory, besides [`PATH_INPUTS`].
-const READ_INPUTS: &[&str] = &["offset", "limit", "pattern", "include"];
+/// The inputs of a call that reads a file or searches a directory, besides [`PATH_INPUTS`]. They select the parts of
+/// the file, or of the files below the directory, that are shown.
+const READ_INPUTS: &[&str] = &[
+    "offset",
+    "limit",
+    "pages",
+    "pattern",
+    "include",
+    "glob",
+    "type",
+    "ignore",
+    "file_filtering_options",
+    "output_mode",
+    "head_limit",
+    "multiline",
+    "context",
+    "-A",
+    "-B",
+    "-C",
+    "-i",
+    "-n",
+    "-o",
+    "x1",
+    "y1",
+    "x2",
+    "y2",
+];
 
-/// The kinds of calls of the protocol. They are parts of the names that rules refer to.
+/// The kinds of calls of the protocol. The names that rules refer to contain them.
 const KINDS: &[&str] = &[
     "read",
     "edit",
@@ -64,13 +92,24 @@ const KINDS: &[&str] = &[
     "switch_mode",
 ];
 
+/// The longest title of a call in a line for the user or the agent, in characters.
+pub(super) const TITLE_MAX: usize = 200;
+
+/// A line for the user about a call that agent-team has allowed and that has not run.
+pub(super) const DENIED_BEFORE: &str =
+    "the user had denied the call in its dialog before it was allowed";
+
+/// A line for the user about a call that agent-team has denied and that has run.
+pub(super) const ALLOWED_BEFORE: &str =
+    "the user had allowed the call in its dialog before it was denied";
+
 /// The outcome of a question.
-pub(super) struct Decided {
+pub(super) struct PermissionOutcome {
     /// The id of the call.
     pub(super) call: String,
     /// Kept until the call has ended. `None`: the call was denied, or the question withdrawn.
     pub(super) permit: Option<Permit>,
-    /// Why the call was denied, for the agent: its protocol has no field for it.
+    /// Why the call was denied, for the agent, if the answer cannot contain the reason.
     pub(super) denied: Option<String>,
 }
 
@@ -82,28 +121,44 @@ pub(super) async fn decide(
     permission: Permission,
     context: Arc<ToolContext>,
     sink: OutputSink,
-) -> Decided {
+) -> PermissionOutcome {
     let call = question.call.tool_call_id.clone();
-    let (tool, arguments) = as_call(&agent, &question.call, &context.cwd);
+    let (tool, arguments) = as_call(&agent, &question.call, &context.cwd, &context.guard);
     let pending = question.take_pending();
+    // The supervisor has answered with the id of the request.
+    let known = Notify::new();
     let progress = |text: &str| {
+        known.notify_one();
         pending();
         sink.lines(Tone::Runtime, text.trim_end());
     };
     let terminal_decision = TerminalDecision::default();
-    let answered = terminal_decision.clone();
     let withdrawn = question.take_withdrawn();
-    // Completes before the request is dropped, which withdraws the request.
-    let withdrawn = async move {
+    // Record the user's answer before the request is dropped, which withdraws it.
+    let withdrawn = async {
         let withdrawn = withdrawn.await;
         if let Withdrawn::Answered { allowed } = withdrawn {
-            answered.get_or_init(|| allowed);
+            // Only a known request is withdrawn with the user's answer. If the call of the supervisor were dropped, the
+            // audit would not contain the answer.
+            known.notified().await;
+            terminal_decision.get_or_init(|| allowed);
         }
         withdrawn
     };
     let asked =
         permission.ask_for_external(&tool, &arguments, &context, &progress, &terminal_decision);
     let (permit, denied) = tokio::select! {
+        // If the user's answer and a decision are ready, the user's answer counts.
+        biased;
+        withdrawn = withdrawn => {
+            if let Withdrawn::Answered { allowed } = withdrawn {
+                let what = if allowed { "allowed" } else { "denied" };
+                let title = question_title(&arguments, &tool);
+                let line = format!("`{title}` was {what} in the dialog of {agent}, or by its hooks");
+                sink.lines(Tone::Runtime, &line);
+            }
+            (None, None)
+        }
         asked = asked => match asked {
             Ok(permit) => {
                 question.answer(PermissionAnswer::Allow);
@@ -117,17 +172,8 @@ pub(super) async fn decide(
                 (None, (!gives_reason).then_some(note))
             }
         },
-        withdrawn = withdrawn => {
-            if let Withdrawn::Answered { allowed } = withdrawn {
-                let what = if allowed { "allowed" } else { "denied" };
-                let title = question_title(&arguments, &tool);
-                let line = format!("`{title}` was {what} in the dialog of {agent}");
-                sink.lines(Tone::Runtime, &line);
-            }
-            (None, None)
-        }
     };
-    Decided {
+    PermissionOutcome {
         call,
         permit,
         denied,
@@ -137,11 +183,11 @@ pub(super) async fn decide(
 fn question_title(arguments: &Value, tool: &str) -> String {
     let subject = ["command", "path", "url", "title"];
     let mut subjects = subject.iter().filter_map(|name| arguments[name].as_str());
-    visible_line(subjects.next().unwrap_or(tool)).into_owned()
+    visible_label(subjects.next().unwrap_or(tool), TITLE_MAX)
 }
 
-/// The call as the rules judge it, and as the user sees it: the tool and its arguments.
-fn as_call(agent: &str, call: &ToolCall, cwd: &Path) -> (String, Value) {
+/// The call in the form that the rules judge and the user sees: the tool and its arguments.
+fn as_call(agent: &str, call: &ToolCall, cwd: &Path, guard: &Guard) -> (String, Value) {
     let kind = call.kind.as_deref().unwrap_or("other");
     let input = call.raw_input.clone().unwrap_or(Value::Null);
     let locations = call.locations.iter().flatten();
@@ -180,7 +226,11 @@ fn as_call(agent: &str, call: &ToolCall, cwd: &Path) -> (String, Value) {
         ("read", [path]) if reads_only(&input, path, cwd) => {
             return ("read".to_owned(), json!({ "path": path }));
         }
-        ("search", [path]) if input["pattern"].is_string() && reads_only(&input, path, cwd) => {
+        ("search", [path])
+            if input["pattern"].is_string()
+                && reads_only(&input, path, cwd)
+                && !guard.may_cover_below(Path::new(path)) =>
+        {
             let pattern = &input["pattern"];
             return (
                 "grep".to_owned(),
@@ -265,7 +315,7 @@ mod tests {
     fn tool_of(kind: &str, input: Value) -> String {
         let call = json!({ "toolCallId": "call-1", "kind": kind, "rawInput": input });
         let call = serde_json::from_value(call).unwrap();
-        as_call("ida", &call, Path::new("/project")).0
+        as_call("ida", &call, Path::new("/project"), &Guard::default()).0
     }
 
     #[test]
@@ -298,7 +348,7 @@ mod tests {
             let call = json!({ "toolCallId": "call-1", "kind": kind, "rawInput": input,
                 "locations": [{ "path": path }] });
             let call = serde_json::from_value(call).unwrap();
-            as_call("ida", &call, Path::new("/project"))
+            as_call("ida", &call, Path::new("/project"), &Guard::default())
         };
         let read = json!({ "filePath": "src/a.rs", "limit": 5 });
         let (tool, arguments) = tool_of("read", "/project/src/a.rs", read);

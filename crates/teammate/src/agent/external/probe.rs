@@ -1,17 +1,17 @@
-//! Starts an installed external agent for `agent-team doctor --clis`, and reads its version, whether it is logged in,
-//! and what it supports. The agent gets no prompt, so that no model is called.
+//! Starts an installed external agent for `agent-team doctor --clis`, and reads its version, its login state, and the
+//! features that it supports. The agent gets no prompt, so that no model is called.
 //!
-//! The agent runs in an empty directory: the project's settings for it could run programs. It opens a session there,
-//! because agents report a missing login only then.
+//! The agent runs in an empty directory: the project's settings for the agent could run programs. The agent opens a
+//! session there, because agents report a missing login only then.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent_team_client::json_rpc::RpcError;
 use agent_team_protocol::external::{EXTERNAL, KnownAgent};
 use agent_team_protocol::text::visible_label;
-use agent_team_tools::program::find_outside;
+use agent_team_tools::program::{Program, ProgramEnd, find_outside};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -40,17 +40,17 @@ pub(crate) struct ProbeArguments {
 
 /// Facts about an installed agent.
 #[derive(Debug, Serialize)]
-struct Probed {
+struct AgentFacts {
     word: &'static str,
     program: PathBuf,
-    /// Its name and version, as it reports them.
+    /// The name and version of the agent, as it reports them.
     version: Option<String>,
     login: Login,
-    /// It declares that sessions can be continued.
+    /// The agent declares that sessions can be continued.
     resumes: bool,
-    /// It declares that messages can join a turn.
+    /// The agent declares that messages can join a turn.
     steers: bool,
-    /// The program of its own terminal interface, if it is installed.
+    /// The program of the agent's own terminal interface, if it is installed.
     own_terminal: Option<OwnProgram>,
 }
 
@@ -58,13 +58,15 @@ struct Probed {
 struct OwnProgram {
     program: PathBuf,
     version: Option<String>,
+    /// `None`: the login is that of the program that speaks the protocol.
+    login: Option<Login>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 enum Login {
     LoggedIn,
-    /// The ways to log in that it offers.
+    /// Contains the ways to log in that the agent offers.
     Missing {
         offers: Vec<String>,
     },
@@ -90,18 +92,18 @@ pub(crate) async fn probe(arguments: ProbeArguments) -> String {
     }
     let mut probed = probes.join_all().await;
     probed.sort_by_key(|(at, _)| *at);
-    let probed: Vec<Probed> = probed.into_iter().map(|(_, probed)| probed).collect();
-    serde_json::to_string(&probed).expect("it has string keys")
+    let probed: Vec<AgentFacts> = probed.into_iter().map(|(_, probed)| probed).collect();
+    serde_json::to_string(&probed).expect("the facts have string keys")
 }
 
-/// `program`: the one that speaks the protocol; `own`: the one of its own terminal interface. At least one is installed.
+/// `program` speaks the protocol; `own` has the agent's own terminal interface. At least one of them is installed.
 async fn probe_one(
     known: &'static KnownAgent,
     program: Option<PathBuf>,
     own: Option<PathBuf>,
     cwd: PathBuf,
-) -> Probed {
-    let mut probed = Probed {
+) -> AgentFacts {
+    let mut probed = AgentFacts {
         word: known.word,
         program: program.clone().or_else(|| own.clone()).unwrap_or_default(),
         version: None,
@@ -116,7 +118,15 @@ async fn probe_one(
     if let Some(program) = own {
         let version = version_of(program.clone(), env.clone(), cwd.clone()).await;
         let version = version.map(|version| shown(&version));
-        probed.own_terminal = Some(OwnProgram { program, version });
+        let login = match known.terminal_login {
+            Some(args) => Some(login_of(&program, args, &env, &cwd).await),
+            None => None,
+        };
+        probed.own_terminal = Some(OwnProgram {
+            program,
+            version,
+            login,
+        });
     }
     let Some(program) = program else {
         let missing = known.command.first().copied().unwrap_or_default();
@@ -153,11 +163,42 @@ async fn probe_one(
     probed
 }
 
+/// Whether the user is logged in, as the program reports it.
+async fn login_of(
+    program: &Path,
+    args: &[&str],
+    env: &[(OsString, OsString)],
+    cwd: &Path,
+) -> Login {
+    let words = args.iter().map(Into::into).collect();
+    let started =
+        Program::start_with_stdio(program.to_owned(), words, env.to_vec(), cwd.to_owned());
+    // The short output of the program stays in the pipe.
+    let (mut running, _stdin, _output) = match started {
+        Ok(started) => started,
+        Err(error) => return unknown(&format!("cannot start it: {error}")),
+    };
+    let never = std::future::pending();
+    let ended = running.finish(Some(LIMIT), never, |_| {}).await;
+    let code = match &ended {
+        Ok(ProgramEnd::Exited(status)) => status.code(),
+        Ok(ProgramEnd::TimedOut(_) | ProgramEnd::Exceeded(_) | ProgramEnd::Stopped) | Err(_) => {
+            None
+        }
+    };
+    match (code, ended) {
+        (Some(0), _) => Login::LoggedIn,
+        (Some(1), _) => Login::Missing { offers: Vec::new() },
+        (_, Ok(ended)) => unknown(&format!("`{}`: {ended}", args.join(" "))),
+        (_, Err(error)) => unknown(&error.to_string()),
+    }
+}
+
 /// Opens a session. The error is the reason why the agent cannot be used.
 async fn ask(
     connection: &mut Connection,
     agent: &AgentProgram,
-    probed: &mut Probed,
+    probed: &mut AgentFacts,
 ) -> Result<Login, String> {
     let answer = connection.request("initialize", initialize_params()).await;
     let handshake: Handshake = parse(answer.map_err(|error| error.to_string())?)?;
@@ -185,4 +226,20 @@ fn unknown(why: &str) -> Login {
 
 fn shown(text: &str) -> String {
     visible_label(text, TEXT_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_exit_code_reports_whether_the_user_is_logged_in() {
+        let login = async |code: &str| {
+            let line = format!("exit {code}");
+            login_of(Path::new("/bin/sh"), &["-c", &line], &[], Path::new("/")).await
+        };
+        assert_eq!(login("0").await, Login::LoggedIn);
+        assert_eq!(login("1").await, Login::Missing { offers: Vec::new() });
+        assert_eq!(login("2").await, unknown("`-c exit 2`: exit 2"));
+    }
 }

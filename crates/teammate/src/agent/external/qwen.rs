@@ -7,9 +7,10 @@
 //!   │ └─── hooks: session, prompts taken, calls, ends of turns ──────┘
 //!   └───── the record of the session: messages that joined the end of a turn
 //! ```
-//! The worker types nothing and reads no screen. The output reports no end of a turn: the hooks `Stop` and `StopFailure` do,
-//! and `Notification` reports that Qwen Code is idle, such as after Esc. Qwen Code takes a submitted text within half a
-//! second; a text that it has not taken when the user ends the turn returns to its prompt line.
+//! The worker types nothing and reads no screen. The output does not report the end of a turn. The hooks `Stop` and
+//! `StopFailure` report it, and `Notification` reports that Qwen Code is idle, for example after Esc. Qwen Code takes a
+//! submitted text within half a second. If the user ends the turn before Qwen Code has taken a text, the text returns
+//! to its prompt line.
 //!
 //! A call whose hook cannot reach the worker is blocked. `calls` lists the tools that need no decision.
 
@@ -31,15 +32,17 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use self::files::{Directory, Input, Output};
-use self::open_calls::{Confirmation, OpenCalls, Reported, Verdict};
+use self::files::{ChannelDirectory, CommandFile, EventPipe};
+use self::open_calls::{Confirmation, OpenCalls, ReportedCall, Verdict};
 use self::settings::Files;
-use self::turn::{Sent, SentKind, Turn};
+use self::turn::{SentKind, SentText, Turn};
 use super::Sockets;
 use super::agent_socket::AgentSocket;
-use super::channel::{AgentProgram, BoxFuture, Event, OpenError, Opened, SideChannel, TurnError};
-use super::hook_door::{self, HookCall, HookEvent};
-use super::hooks::Session;
+use super::channel::{
+    AgentProgram, BoxFuture, Event, OpenError, Opened, SideChannel, TurnError, why_unusable,
+};
+use super::hook_socket::{self, HookCall, HookEvent};
+use super::hooks::{SessionToOpen, invalid};
 use super::terminal::{RunningTerminal, TerminalHandle};
 use super::version::{check, version_of};
 use super::wire::{ContentBlock, PromptEnd, SessionUpdate, StopReason};
@@ -49,22 +52,33 @@ use crate::timer::sleep_until;
 /// directory.
 const START_LIMIT: Duration = Duration::from_secs(600);
 
-/// The time for which the end of the program is awaited after the end of its events.
+/// How long to wait for the exit of the program after the end of its events.
 const EXIT_LIMIT: Duration = Duration::from_secs(2);
 
 /// The mode of a session if its start names no mode.
 const MODE: &str = "default";
 
+/// The events of the hooks, and the texts that their inputs must have.
+const EVENTS: &[(&str, &[&str])] = &[
+    ("SessionStart", &["session_id"]),
+    ("UserPromptSubmit", &["prompt"]),
+    ("PreToolUse", &["tool_name"]),
+    ("PermissionRequest", &["tool_name"]),
+    ("Stop", &[]),
+    ("StopFailure", &[]),
+    ("Notification", &["notification_type"]),
+];
+
 pub(super) struct Qwen {
     terminal: RunningTerminal,
     hooks: mpsc::UnboundedReceiver<HookEvent>,
-    output: Output,
-    input: Input,
+    events: EventPipe,
+    commands: CommandFile,
     verdicts: mpsc::UnboundedReceiver<(u64, Verdict)>,
-    _door: AgentSocket,
-    _directory: Directory,
-    /// The session that the program was started with, until the program has opened it.
-    starting: Option<Session>,
+    _hook_socket: AgentSocket,
+    _directory: ChannelDirectory,
+    /// The session with which the program was started, until the program has opened the session.
+    starting: Option<SessionToOpen>,
     session: String,
     description: String,
     /// The record of the session.
@@ -72,14 +86,14 @@ pub(super) struct Qwen {
     /// Events that the loop has not received yet.
     ready: VecDeque<Event>,
     /// Texts that Qwen Code has not taken yet.
-    sent: Vec<Sent>,
+    sent: Vec<SentText>,
     turn: Option<Turn>,
     calls: OpenCalls,
-    /// The reasons of denials, which Qwen Code receives as a message.
+    /// The reasons of denials. The worker submits them to Qwen Code as a message.
     reasons: Vec<String>,
     /// The loop has asked for the end of the turn.
     is_cancelled: bool,
-    /// The last turn has ended before Qwen Code has reported that it is idle.
+    /// The last turn has ended, and Qwen Code has not reported since then that it is idle.
     awaits_idle: bool,
 }
 
@@ -92,40 +106,40 @@ impl Qwen {
         sockets: &Sockets,
         earlier: Option<&str>,
     ) -> std::io::Result<Self> {
-        let session = Session::of(earlier);
+        let session = SessionToOpen::of(earlier);
         let (path, mut env, cwd) = (&program.program, program.env.clone(), &program.cwd);
         let version = version_of(path.clone(), env.clone(), cwd.clone()).await;
         let warning = check(version.as_deref(), QWEN_TESTED, "set engine = \"qwen\"")?;
         let defaults = settings::defaults(&env, hook, &sockets.hooks)?;
-        let directory = Directory::create(&sockets.files, &defaults)?;
+        let directory = ChannelDirectory::create(&sockets.files, &defaults)?;
         env.retain(|(name, _)| name != settings::DEFAULTS);
         env.push((settings::DEFAULTS.into(), directory.settings().into()));
         let mode = program.mode.as_deref().unwrap_or(MODE);
         let mut command = vec![path.to_string_lossy().into_owned()];
         command.extend(program.args.iter().cloned());
         let files = Files {
-            output: &directory.output(),
-            input: &directory.input(),
+            output: &directory.events(),
+            input: &directory.commands(),
         };
         let (tools, rules) = (&program.team_tools, &program.rules);
         command.extend(settings::arguments(&session, &files, tools, mode, rules));
         // Open the pipe and bind before the start: the first hook runs at once.
-        let output = Output::open(&directory.output())?;
-        let input = Input::open(&directory.input())?;
+        let events = EventPipe::open(&directory.events())?;
+        let commands = CommandFile::open(&directory.commands())?;
         let listener = Listener::bind_own(&sockets.hooks)?;
         let terminal = terminal.start(command, env, true).await?;
         let agent = terminal.process();
         let agent = agent.ok_or_else(|| std::io::Error::other("it has exited"))?;
-        let (door, hooks) = hook_door::open(listener, &sockets.hooks, agent);
+        let (hook_socket, hooks) = hook_socket::open(listener, &sockets.hooks, agent);
         let (verdict_sender, verdicts) = mpsc::unbounded_channel();
         let version = version.as_deref().unwrap_or("of an unknown version");
         Ok(Self {
             terminal,
             hooks,
-            output,
-            input,
+            events,
+            commands,
             verdicts,
-            _door: door,
+            _hook_socket: hook_socket,
             _directory: directory,
             session: session.id().to_owned(),
             starting: Some(session),
@@ -143,11 +157,14 @@ impl Qwen {
 
     /// Waits until the program has opened its session.
     async fn open_session(&mut self) -> Result<Opened, OpenError> {
-        let is_resumed = matches!(self.starting, Some(Session::Earlier(_)));
+        let is_resumed = matches!(self.starting, Some(SessionToOpen::Earlier(_)));
         while self.starting.is_some() {
+            if let Some(why) = why_unusable(&self.ready) {
+                return Err(OpenError::Other(why));
+            }
             tokio::select! {
                 biased;
-                event = self.output.next() => match event {
+                event = self.events.next() => match event {
                     Ok(event) => self.reported(&event),
                     Err(error) => return Err(OpenError::Other(error.to_string())),
                 },
@@ -169,6 +186,11 @@ impl Qwen {
             HookEvent::Called(hook) => hook,
             HookEvent::Gone(connection) => return self.calls.gone(connection),
         };
+        if let Some(why) = invalid(&hook.input, EVENTS) {
+            // A call that must not be executed without an answer is blocked.
+            hook.answer_nothing();
+            return self.ready.push_back(Event::Unusable(why));
+        }
         let input = &hook.input;
         let text = |field: &str| text(&input[field]).to_owned();
         if let Some(record) = input["transcript_path"].as_str() {
@@ -201,14 +223,14 @@ impl Qwen {
         hook: HookCall,
         handle: fn(
             &mut OpenCalls,
-            Reported,
+            ReportedCall,
             HookCall,
             bool,
         ) -> Option<super::channel::PermissionQuestion>,
     ) {
         let input = &hook.input;
         let is_helper = !text(&input["agent_id"]).is_empty();
-        let reported = Reported {
+        let reported = ReportedCall {
             id: text(&input["tool_call_id"]).to_owned(),
             tool: text(&input["tool_name"]).to_owned(),
             input: input["tool_input"].clone(),
@@ -235,27 +257,33 @@ impl Qwen {
     /// Handles an event of the output.
     fn reported(&mut self, event: &Value) {
         if !event["parent_tool_use_id"].is_null() {
-            // Of a helper.
+            // The event belongs to a helper.
             return;
         }
         match text(&event["type"]) {
-            "system" if event["subtype"] == "session_start" => self.output.is_connected(),
+            "system" if event["subtype"] == "session_start" => self.events.close_own_writer(),
             "user" => self.user_reported(&event["message"]["content"]),
             "assistant" => self.answer_reported(&event["message"]),
             "stream_event" => self.streamed(&event["event"]),
             "control_request" => {
                 let request = &event["request"];
-                let reported = Reported {
+                let reported = ReportedCall {
                     id: text(&request["tool_use_id"]).to_owned(),
                     tool: text(&request["tool_name"]).to_owned(),
                     input: request["input"].clone(),
                     is_helper: false,
                 };
+                let id = text(&event["request_id"]).to_owned();
+                if request["subtype"] == "can_use_tool"
+                    && (id.is_empty() || reported.tool.is_empty())
+                {
+                    let why = "it sent an invalid message: a dialog without its request or tool";
+                    return self.ready.push_back(Event::Unusable(why.to_owned()));
+                }
                 if calls::is_dialog(&reported.tool) {
                     let line = "Qwen Code asks you in its own dialog".to_owned();
                     self.ready.push_back(Event::Notice(line));
                 }
-                let id = text(&event["request_id"]).to_owned();
                 let (question, confirmation) = self.calls.dialog_opened(id, reported);
                 self.ready.extend(question.map(Event::Permission));
                 self.confirm(confirmation);
@@ -264,7 +292,8 @@ impl Qwen {
                 let response = &event["response"];
                 if let Some(allowed) = response["response"]["allowed"].as_bool() {
                     let id = text(&response["request_id"]);
-                    self.calls.dialog_closed(id, allowed);
+                    let contradiction = self.calls.dialog_closed(id, allowed);
+                    self.contradicted(contradiction);
                 }
             }
             _ => {}
@@ -300,8 +329,9 @@ impl Qwen {
                 id,
                 tool,
                 &block["input"],
+                Path::new(""),
             )));
-            self.calls.announced(Reported {
+            self.calls.announced(ReportedCall {
                 id: id.to_owned(),
                 tool: tool.to_owned(),
                 input: block["input"].clone(),
@@ -344,6 +374,12 @@ impl Qwen {
         }
     }
 
+    /// Shows a line about a decision that the user has contradicted.
+    fn contradicted(&mut self, line: Option<&'static str>) {
+        self.ready
+            .extend(line.map(|line| Event::Notice(line.to_owned())));
+    }
+
     fn update(&mut self, update: SessionUpdate) {
         self.ready.push_back(Event::Update(update));
     }
@@ -355,15 +391,15 @@ impl Qwen {
         };
         self.reasons.extend(confirmation.reason);
         let written = self
-            .input
+            .commands
             .confirm(&confirmation.request, confirmation.allowed);
         self.written(written);
     }
 
     fn submit(&mut self, text: &str, kind: SentKind) {
         let text = settings::message(text);
-        let written = self.input.submit(&text);
-        self.sent.push(Sent {
+        let written = self.commands.submit(&text);
+        self.sent.push(SentText {
             text,
             kind,
             lost_at: None,
@@ -420,19 +456,20 @@ impl SideChannel for Qwen {
                 }
                 let deadline = self.deadline();
                 tokio::select! {
-                    // A hook follows the events that Qwen Code has written before it.
+                    // A decision that has been made counts before a report of the user's answer, and a hook follows the
+                    // events that Qwen Code has written before it.
                     biased;
-                    event = self.output.next() => match event {
+                    Some((key, verdict)) = self.verdicts.recv() => {
+                        let confirmation = self.calls.decided(key, verdict);
+                        self.confirm(confirmation);
+                    }
+                    event = self.events.next() => match event {
                         Ok(event) => self.reported(&event),
                         Err(error) => {
                             let exited = tokio::time::timeout(EXIT_LIMIT, self.terminal.ended()).await;
                             return Event::Closed(exited.unwrap_or_else(|_| error.to_string()));
                         }
                     },
-                    Some((key, verdict)) = self.verdicts.recv() => {
-                        let confirmation = self.calls.decided(key, verdict);
-                        self.confirm(confirmation);
-                    }
                     Some(event) = self.hooks.recv() => self.hook_event(event),
                     why = self.terminal.ended() => return Event::Closed(why),
                     () = sleep_until(deadline) => self.overdue(Instant::now()),
@@ -463,12 +500,13 @@ impl SideChannel for Qwen {
         Box::pin(async move { is_taken.await.unwrap_or(false) })
     }
 
-    /// The denial of a dialog ends the turn: of the open one, or of one that the next call opens.
+    /// Requests the end of the turn, which the denial of a dialog causes: of the open dialog, or of a dialog that the
+    /// next call opens.
     fn cancel(&mut self) {
         self.is_cancelled = true;
     }
 
-    /// The reason of the end contains the last line of the screen already.
+    /// Returns no last line: the reason of the end already contains the last line of the screen.
     fn stop(&mut self) -> BoxFuture<'_, Option<String>> {
         Box::pin(async {
             self.terminal.stop().await;

@@ -25,15 +25,15 @@ pub(super) struct RunningProgram {
     pub(super) process: Option<ProcessId>,
     stop: watch::Sender<bool>,
     /// The tokio task. Its result describes the exit, for the user.
-    following: JoinHandle<String>,
-    /// The result of `following`.
+    exit_task: JoinHandle<String>,
+    /// The result of `exit_task`.
     exit: Option<String>,
-    errors: Arc<Mutex<Tail>>,
+    stderr_tail: Arc<Mutex<Tail>>,
 }
 
 impl Drop for RunningProgram {
     fn drop(&mut self) {
-        self.following.abort();
+        self.exit_task.abort();
     }
 }
 
@@ -55,16 +55,16 @@ impl RunningProgram {
     pub(super) fn watch(mut running: Program) -> Self {
         let process = running.process();
         let (stop, mut stopped) = watch::channel(false);
-        let errors = Arc::new(Mutex::new(Tail::new(TAIL_BYTES)));
-        let of_program = Arc::clone(&errors);
-        let following = tokio::spawn(async move {
+        let stderr_tail = Arc::new(Mutex::new(Tail::new(TAIL_BYTES)));
+        let of_program = Arc::clone(&stderr_tail);
+        let exit_task = tokio::spawn(async move {
             let stop = async move {
                 let _stop = stopped.wait_for(|stop| *stop).await;
             };
             let ended = running
                 .finish(None, stop, |bytes| {
-                    let mut errors = of_program.lock().unwrap_or_else(PoisonError::into_inner);
-                    errors.push(&String::from_utf8_lossy(bytes));
+                    let mut tail = of_program.lock().unwrap_or_else(PoisonError::into_inner);
+                    tail.push(&String::from_utf8_lossy(bytes));
                 })
                 .await;
             match ended {
@@ -78,27 +78,27 @@ impl RunningProgram {
         Self {
             process,
             stop,
-            following,
+            exit_task,
             exit: None,
-            errors,
+            stderr_tail,
         }
     }
 
-    /// Completes when the program and its processes have ended. Cancel-safe.
+    /// Waits for the exit of the program and of its processes. Cancel-safe.
     pub(super) async fn ended(&mut self) {
         if self.exit.is_none() {
-            let exit = (&mut self.following).await;
+            let exit = (&mut self.exit_task).await;
             self.exit = Some(exit.unwrap_or_else(|error| error.to_string()));
         }
     }
 
-    /// Terminates the program, and waits for its end.
+    /// Terminates the program, and waits for its exit.
     pub(super) async fn stop(&mut self) {
         let _ended = self.stop.send(true);
         self.ended().await;
     }
 
-    /// Waits this long for the exit, and returns why the connection has ended.
+    /// Waits at most `limit` for the exit, and returns why the connection has ended.
     pub(super) async fn exit_within(&mut self, limit: Duration) -> String {
         let _elapsed = tokio::time::timeout(limit, self.ended()).await;
         let why = self.exit.as_deref().unwrap_or("it has closed its output");
@@ -110,7 +110,10 @@ impl RunningProgram {
 
     /// The last line of the program's stderr.
     pub(super) fn last_line(&self) -> Option<String> {
-        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
-        errors.text().trim().lines().last().map(str::to_owned)
+        let tail = self
+            .stderr_tail
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        tail.text().trim().lines().last().map(str::to_owned)
     }
 }

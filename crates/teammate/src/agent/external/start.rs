@@ -4,13 +4,15 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agent_team_protocol::command_line::CommandLine;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::exit::ExitCode;
 use agent_team_protocol::external::known_agent;
 use agent_team_protocol::method::{self, TeamShow};
 use agent_team_protocol::spec::{AgentSpec, ExternalAgent, OwnTerminal, SideChannelKind};
 use agent_team_protocol::text::visible_line;
-use agent_team_system::daemon::sibling_binary;
+use agent_team_protocol::view::Waiting;
+use agent_team_system::sibling_binary::sibling_binary;
 use agent_team_terminal_ui::Tone;
 use agent_team_tools::ToolContext;
 use agent_team_tools::program::find_outside;
@@ -24,22 +26,22 @@ use super::entry::{EarlierSession, earlier_session};
 use super::inputs::stop_requested;
 use super::opencode::OpenCode;
 use super::qwen::Qwen;
-use super::team_door;
+use super::team_mcp;
 use super::terminal::TerminalHandle;
 use super::{External, held};
 use crate::agent::conversation::{End, cannot};
 use crate::agent::deps;
 use crate::inner_pty::TERM;
 
-/// The argument with which this worker's program connects its stdin and stdout to the team's tools.
+/// The argument with which the worker's program connects its stdin and stdout to the team's tools.
 const CONNECT: &str = "--mcp";
 
-/// The first prompt of a session begins with the team's rules. They refer to tools by their plain names.
+/// The first prompt of a session begins with the team's rules, which refer to tools by their plain names.
 const TOOLS: &str = "The tools named here are those of the MCP server `team`. Call them there.";
 
 const RESTARTED: &str = "Your program was restarted during your turn. Check what is done, then finish what you were doing.";
 
-/// After this time without a session, a line asks the user to look at the pane: the agent may show a dialog.
+/// After this time without a session, the log shows the reason of the member's wait.
 const SLOW_START: Duration = Duration::from_secs(10);
 
 impl External {
@@ -50,7 +52,7 @@ impl External {
         let program = self.program().await?;
         loop {
             let mut channel = self.start_program(&program, earlier.as_ref()).await?;
-            let opened = match self.open_door(&*channel) {
+            let opened = match self.open_tools_socket(&*channel) {
                 Ok(()) => self.open(&mut *channel, &program, earlier.as_ref()).await,
                 Err(end) => Err(end),
             };
@@ -74,7 +76,7 @@ impl External {
         }
     }
 
-    /// Starts the agent's program. In its own terminal interface, it opens the session at once.
+    /// Starts the agent's program. In its own terminal interface, the agent opens its session at once.
     async fn start_program(
         &self,
         program: &AgentProgram,
@@ -101,7 +103,7 @@ impl External {
                             .map(|channel| Box::new(channel) as Box<dyn SideChannel>)
                     }
                     SideChannelKind::OpenCodeServer => {
-                        OpenCode::start(terminal, program, &self.sockets.hooks)
+                        OpenCode::start(terminal, &self.keystrokes, program, &self.sockets.hooks)
                             .await
                             .map(|channel| Box::new(channel) as Box<dyn SideChannel>)
                     }
@@ -129,25 +131,42 @@ impl External {
         self.terminal.as_ref().zip(self.external.terminal.as_ref())
     }
 
-    fn open_door(&mut self, channel: &dyn SideChannel) -> Result<(), End> {
-        // Closing the earlier door removes its socket.
-        self.door = None;
-        let door = match channel.process() {
-            Some(agent) => team_door::open(&self.sockets.tools, agent, self.team.team_tools()),
+    /// A hint to use the program of the agent without its own terminal interface. Empty if this program is the same.
+    fn other_program(&self) -> String {
+        let known = self.own_terminal().zip(known_agent(&self.external));
+        match known {
+            Some(((_, own), known))
+                if own.command.first().map(|it| &**it) != known.command.first().copied() =>
+            {
+                let program = known.command.first().copied().unwrap_or_default();
+                format!(
+                    "; set engine = {:?} to use {program} instead",
+                    known.word_over_acp()
+                )
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn open_tools_socket(&mut self, channel: &dyn SideChannel) -> Result<(), End> {
+        // Closing the earlier socket removes its file.
+        self.tools_socket = None;
+        let opened = match channel.process() {
+            Some(agent) => team_mcp::open(&self.sockets.tools, agent, self.team.team_tools()),
             None => Err(std::io::Error::other("the agent has exited")),
         };
-        let door = door.map_err(|error| {
+        let socket = opened.map_err(|error| {
             held(
                 ExitCode::Failed,
                 format!("cannot open the team's tools: {error}"),
             )
         })?;
-        self.door = Some(door);
+        self.tools_socket = Some(socket);
         Ok(())
     }
 
-    /// Opens a session, unless the member is stopped meanwhile. Returns whether it is open: the agent must be started
-    /// again if it has lost its earlier session.
+    /// Opens a session, unless the member is stopped meanwhile. Returns `false` if the agent has lost its earlier
+    /// session: it must then be started again.
     async fn open(
         &mut self,
         channel: &mut dyn SideChannel,
@@ -162,6 +181,13 @@ impl External {
             let line = format!("a new session begins: the earlier one is lost: {why}");
             sink.lines(Tone::Runtime, &line);
         };
+        // Show the wait at once, not after the limit: a dialog of the agent can precede its session.
+        let mut what = format!("{name} to open its session");
+        if self.terminal.is_some() {
+            let attach = CommandLine::Attach(self.team.member());
+            what.push_str(&format!("; answer its dialog, if it shows one: {attach}"));
+        }
+        sink.set_waiting(Some(Waiting::Reply { what: what.clone() }));
         let opened = {
             let mut opening = std::pin::pin!(open_in_time(channel, program, session));
             let mut slow = std::pin::pin!(tokio::time::sleep(SLOW_START));
@@ -172,15 +198,12 @@ impl External {
                     () = stop_requested(&mut self.inputs) => return Err(End::Stopped),
                     () = &mut slow, if !is_slow => {
                         is_slow = true;
-                        let member = self.team.member();
-                        let line = format!(
-                            "… {name} has not opened its session yet; answer its dialog, if it shows one: agent-team attach {member}"
-                        );
-                        sink.lines(Tone::Runtime, &line);
+                        sink.lines(Tone::Runtime, &format!("… waits for {what}"));
                     }
                 }
             }
         };
+        sink.set_waiting(None);
         let opened = match opened {
             Ok(opened) => opened,
             Err(OpenError::SessionLost(why)) => {
@@ -192,7 +215,12 @@ impl External {
                 return Err(held(ExitCode::Denied, why));
             }
             Err(OpenError::Other(why)) => {
-                let why = format!("cannot use {name}: {why}");
+                let other = match self.own_terminal().map(|(_, own)| own.channel) {
+                    // The app-server may speak another version of its protocol.
+                    Some(SideChannelKind::CodexAppServer) => self.other_program(),
+                    _ => String::new(),
+                };
+                let why = format!("cannot use {name}: {why}{other}");
                 return Err(held(ExitCode::NotFound, why));
             }
         };
@@ -233,8 +261,9 @@ impl External {
         }
         let Some(found) = found(&self.context, &environment, program) else {
             let reason = format!(
-                "cannot find the program {program} of {}",
-                self.external.name
+                "cannot find the program {program} of {}{}",
+                self.external.name,
+                self.other_program()
             );
             return Err(held(ExitCode::NotFound, reason));
         };
@@ -306,4 +335,18 @@ fn found(
     }
     let (_, path) = environment.iter().find(|(name, _)| name == "PATH")?;
     find_outside(&context.project, path, program)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_option_of_copilot_starts_only_the_team_tools() {
+        let command = ["/lib/worker", "--connect", "/run/a \"b\".sock"].map(OsString::from);
+        let config: serde_json::Value = serde_json::from_str(&team_config(&command)).unwrap();
+        let expected = json!({ "mcpServers": { "team": { "type": "local", "command": "/lib/worker",
+            "args": ["--connect", "/run/a \"b\".sock"], "tools": ["*"] } } });
+        assert_eq!(config, expected);
+    }
 }

@@ -1,5 +1,5 @@
-//! The terminal interface of an external agent. This file is the side of the agent's loop, which requests the start and
-//! the end of the program; `agent/own_terminal` is the side of the worker, which owns the inner pty.
+//! The terminal interface of an external agent, on the side of the agent's loop, which requests the start and the end
+//! of the program. `agent/own_terminal` is the side of the worker, which owns the inner pty.
 
 use std::ffi::OsString;
 use std::io;
@@ -17,16 +17,17 @@ pub(crate) enum TerminalRequest {
     Start {
         command: Vec<String>,
         env: Vec<(OsString, OsString)>,
-        /// The worker runs no other program: all descendants of the worker are terminated with this one.
+        /// The worker runs no other program. When this program is terminated, all descendants of the worker are
+        /// terminated.
         is_alone: bool,
-        started: oneshot::Sender<io::Result<Started>>,
+        started: oneshot::Sender<io::Result<StartedProgram>>,
     },
     /// Terminates this program and its children.
     End(ProcessId),
 }
 
-/// A program that runs on the inner pty.
-pub(crate) struct Started {
+/// A program that was started on the inner pty.
+pub(crate) struct StartedProgram {
     pub(crate) process: ProcessId,
     /// `None` while the program runs; then the reason of its end.
     pub(crate) ended: watch::Receiver<Option<String>>,
@@ -59,9 +60,9 @@ impl TerminalHandle {
             is_alone,
             started,
         };
-        let is_gone = || io::Error::other("the worker is exiting");
-        self.requests.send(start).map_err(|_| is_gone())?;
-        let started = answer.await.map_err(|_| is_gone())??;
+        let worker_exiting = || io::Error::other("the worker is exiting");
+        self.requests.send(start).map_err(|_| worker_exiting())?;
+        let started = answer.await.map_err(|_| worker_exiting())??;
         Ok(RunningTerminal {
             handle: self.clone(),
             started,
@@ -72,24 +73,24 @@ impl TerminalHandle {
 /// A running program. Dropping it terminates the program.
 pub(super) struct RunningTerminal {
     handle: TerminalHandle,
-    started: Started,
+    started: StartedProgram,
 }
 
 impl RunningTerminal {
-    /// The process, if it has not ended.
+    /// The process, if it has not exited.
     pub(super) fn process(&self) -> Option<ProcessId> {
         let has_ended = self.started.ended.borrow().is_some();
         (!has_ended).then_some(self.started.process)
     }
 
-    /// Waits for the end of the program, and returns the reason. Cancel-safe.
+    /// Waits for the exit of the program, and returns the reason. Cancel-safe.
     pub(super) async fn ended(&mut self) -> String {
         let ended = self.started.ended.wait_for(Option::is_some).await;
         let reason = ended.ok().and_then(|reason| reason.clone());
         reason.unwrap_or_else(|| "its terminal was closed".to_owned())
     }
 
-    /// Terminates the program, and waits for its end, for at most [`STOP_LIMIT`].
+    /// Terminates the program, and waits for its exit, for at most [`STOP_LIMIT`].
     pub(super) async fn stop(&mut self) {
         self.end();
         let _late = tokio::time::timeout(STOP_LIMIT, self.ended()).await;

@@ -1,5 +1,5 @@
-//! One turn of an external agent: a prompt, or a turn that has begun without one, its updates and permission questions, and
-//! the messages that arrive meanwhile. Called by the loop.
+//! One turn of an external agent: its prompt, if it begins with one, its updates and permission questions, and the
+//! messages that arrive meanwhile. Called by the loop.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::channel::{Began, Event, SideChannel, TurnError};
 use super::inputs::Prompt;
-use super::permission::{Decided, decide};
+use super::permission::{PermissionOutcome, decide};
 use super::updates::Updates;
 use super::wire::StopReason;
-use super::{CANCEL_LIMIT, Ended, Entry, External, Start};
+use super::{CANCEL_LIMIT, Entry, ExchangeEnd, External, Start};
 use crate::agent::conversation::End;
 use crate::timer::sleep_until;
 
@@ -22,10 +22,10 @@ const INTERRUPTED: &str = "A message interrupted your turn. Handle it first, the
 /// The largest number of open permission questions. Further questions are answered as cancelled.
 const QUESTIONS_MAX: usize = 32;
 
-/// The time limit for withdrawn questions at the end of a turn.
+/// How long to wait for the answers to withdrawn questions at the end of a turn.
 const WITHDRAWN_LIMIT: Duration = Duration::from_millis(500);
 
-/// The time limit for the end of a connection that has failed.
+/// How long to wait for the end of a connection that has failed.
 const CLOSED_LIMIT: Duration = Duration::from_secs(2);
 
 impl External {
@@ -34,7 +34,7 @@ impl External {
         &mut self,
         channel: &mut dyn SideChannel,
         start: Start,
-    ) -> Result<(Ended, String), End> {
+    ) -> Result<(ExchangeEnd, String), End> {
         let sink = self.team.sink.clone();
         let name = self.external.name.clone();
         let context = Arc::clone(&self.context);
@@ -50,11 +50,11 @@ impl External {
         channel: &mut dyn SideChannel,
         start: Start,
         updates: &mut Updates<'_>,
-    ) -> Result<Ended, End> {
+    ) -> Result<ExchangeEnd, End> {
         let sink = self.team.sink.clone();
         let _working = sink.show_thinking();
         let mut steered: JoinSet<(Prompt, bool)> = JoinSet::new();
-        let mut questions: JoinSet<Decided> = JoinSet::new();
+        let mut questions: JoinSet<PermissionOutcome> = JoinSet::new();
         let mut permits = BTreeMap::new();
         self.meter.begin_turn();
         let (mut response, mut unaccepted) = match start {
@@ -66,24 +66,25 @@ impl External {
             }
         };
         let reports_acceptance = channel.reports_acceptance();
-        // Set when the turn is cancelled: the time at which it must have ended.
+        // The time at which a cancelled turn must have ended.
         let mut ends_before = None;
         let mut over = None;
         let mut prompt_end = None;
         let ended = loop {
-            // A message that was offered to the agent can start a turn of its own, in which the agent asks for
-            // permissions: handle its events until it has ended, too.
+            // A message that was offered to the agent can begin another turn, in which the agent asks for permissions:
+            // handle its events until that turn has ended, too.
             if steered.is_empty()
                 && let Some(ended) = over.take()
             {
                 break ended;
             }
             let finish_at = self.inputs.finish_at;
-            // Inputs come before events: an agent that never pauses could not be interrupted or stopped otherwise.
+            // Poll inputs before events: otherwise, an agent that sends events without pause could not be interrupted
+            // or stopped.
             tokio::select! {
                 biased;
                 () = sleep_until(finish_at) => return Err(End::Stopped),
-                () = sleep_until(ends_before) => break Ended::Unresponsive,
+                () = sleep_until(ends_before) => break ExchangeEnd::Unresponsive,
                 // A limit can be reached during the turn.
                 () = sleep_until(self.meter.due()), if unaccepted.is_none() => {
                     self.store_usage().await?;
@@ -94,12 +95,12 @@ impl External {
                         || self.inputs.is_abandoned
                         || self.inputs.finish_at.is_some()
                         || self.inputs.allowances.waits().is_some()
-                        || (self.inputs.is_urgent && !steers);
+                        || self.inputs.is_urgent;
                     if must_cancel && ends_before.is_none() {
                         ends_before = Some(Instant::now() + CANCEL_LIMIT);
                         channel.cancel();
-                        // The protocol requires an answer to each open question of a cancelled turn: the agent may
-                        // wait for it before it ends the turn.
+                        // The protocol requires an answer to each open question of a cancelled turn. The agent may wait
+                        // for this answer before it ends the turn.
                         questions.abort_all();
                         if self.inputs.is_urgent {
                             self.inputs.notes.push(INTERRUPTED.to_owned());
@@ -117,7 +118,7 @@ impl External {
                         Ok(end) => {
                             let reason = end.stop_reason;
                             prompt_end = Some(end);
-                            Ended::Turn(reason)
+                            ExchangeEnd::Turn(reason)
                         }
                         Err(TurnError::Closed) => {
                             let (why, has_begun) = closed(channel, updates).await;
@@ -129,9 +130,9 @@ impl External {
                         // Some agents answer a cancelled prompt with an error.
                         Err(_) if ends_before.is_some() => {
                             self.inputs.keep(unaccepted.take());
-                            Ended::Turn(StopReason::Cancelled)
+                            ExchangeEnd::Turn(StopReason::Cancelled)
                         }
-                        Err(TurnError::Failed(why)) => Ended::Failed(why),
+                        Err(TurnError::Failed(why)) => ExchangeEnd::Failed(why),
                     });
                 },
                 event = channel.next() => {
@@ -150,8 +151,8 @@ impl External {
                     }
                     match event {
                         Event::Accepted => {}
-                        // A message that was offered to the agent has begun a turn of its own. Otherwise, the turn of the
-                        // user precedes the prompt.
+                        // If the turn has ended, a message that was offered to the agent has begun another turn.
+                        // Otherwise, a turn of the user precedes the prompt.
                         Event::Began(began) => if over.take().is_some() {
                             response = began.end;
                         },
@@ -198,7 +199,7 @@ impl External {
                 },
             }
         };
-        // The channel has withdrawn the questions that the user has answered in the terminal: report the answers.
+        // The channel has withdrawn the questions that the user has answered in the terminal: report these answers.
         if self.terminal.is_some() {
             let withdrawn = async {
                 while let Some(decided) = questions.join_next().await {
@@ -207,11 +208,11 @@ impl External {
                 }
             };
             let _open = tokio::time::timeout(WITHDRAWN_LIMIT, withdrawn).await;
-            // A dropped request reports the answer in a task of its own. The end of the turn would withdraw the request
-            // without the answer.
+            // A dropped request reports the answer in a separate tokio task, which must run first: the end of the turn
+            // would withdraw the request without the answer.
             tokio::task::yield_now().await;
         }
-        // Updates that arrived before the response.
+        // Handle the updates that arrived before the response.
         while let Some(event) = channel.try_next() {
             match event {
                 Event::Update(update) => {
@@ -225,8 +226,8 @@ impl External {
                 Event::Session(id) => self.session_changed(id),
                 Event::Notice(line) => self.notice(&line),
                 Event::Unusable(why) => return Err(self.unusable(&why)),
-                // Dropping a question answers it. `next` reports the end of the connection again. A turn begins only in
-                // `next`.
+                // Dropping a question answers it. `next` reports the end of the connection again, and only `next`
+                // reports the beginning of a turn.
                 Event::Permission(_) | Event::Drain(_) | Event::Closed(_) | Event::Began(_) => {}
             }
         }
@@ -234,9 +235,9 @@ impl External {
             self.meter.end_turn(&end.usage, &end.meta);
         }
         match &ended {
-            Ended::Turn(_) => self.accepted(unaccepted).await?,
-            Ended::Failed(_) => self.inputs.keep(unaccepted),
-            Ended::Unresponsive => {
+            ExchangeEnd::Turn(_) => self.accepted(unaccepted).await?,
+            ExchangeEnd::Failed(_) => self.inputs.keep(unaccepted),
+            ExchangeEnd::Unresponsive => {
                 self.inputs.keep(unaccepted);
                 channel.stop().await;
                 // Each message that was offered during the turn fails now, and is kept.

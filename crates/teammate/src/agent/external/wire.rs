@@ -1,15 +1,16 @@
-//! The messages of the Agent Client Protocol, version 1, that this client sends or reads. Bare data: `acp` exchanges
-//! them. Unknown fields are ignored, unknown variants become `Other`: agents are newer or older than this client.
+//! The messages of the Agent Client Protocol, version 1, that the worker sends or reads. Bare data: `acp` exchanges
+//! them. Unknown fields are ignored, and unknown variants become `Other`, because agents are newer or older than the
+//! worker.
 //!
-//! Written by hand: the official crate enables `serde_json/preserve_order` for the whole workspace, which would change
-//! the order of the fields in every JSON document and in every tool definition.
+//! These types are written by hand: the official crate enables `serde_json/preserve_order` for the whole workspace,
+//! which would change the order of the fields in every JSON document and in every tool definition.
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The version that this client speaks.
+/// The version that the worker speaks.
 pub(super) const VERSION: u64 = 1;
 
 /// The answer to `initialize`.
@@ -50,7 +51,7 @@ pub(super) struct AuthMethod {
 }
 
 impl AuthMethod {
-    /// Its name, and the command that logs in, if the agent reports one.
+    /// The name of the method, and the command that logs in, if the agent reports one.
     pub(super) fn offer(&self) -> String {
         let login = &self.meta["terminal-auth"];
         let program = login["command"].as_str().map(Path::new);
@@ -152,7 +153,7 @@ pub(super) enum StopReason {
     MaxTurnRequests,
     Refusal,
     Cancelled,
-    /// The user has ended the turn in the agent's own terminal interface. Not part of the protocol.
+    /// The user has ended the turn in the agent's own terminal interface. The protocol does not contain this reason.
     #[serde(skip)]
     Interrupted,
     #[serde(other)]
@@ -187,7 +188,7 @@ pub(super) enum SessionUpdate {
         #[serde(default)]
         cost: Option<Cost>,
     },
-    /// The tokens and the cost of one answer of the model. Not part of the protocol.
+    /// The tokens and the cost of one answer of the model. The protocol does not contain this update.
     #[serde(skip)]
     Spent {
         /// [`TokenCounts`].
@@ -218,7 +219,7 @@ pub(super) enum ContentBlock {
     Other,
 }
 
-/// A call of the agent, or the fields of it that have changed.
+/// A call of the agent, or the changed fields of a call.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ToolCall {
@@ -237,7 +238,7 @@ pub(super) struct ToolCall {
     pub(super) raw_input: Option<Value>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct Location {
     pub(super) path: PathBuf,
 }
@@ -255,7 +256,7 @@ pub(super) enum CallContent {
         old_text: Option<String>,
         new_text: String,
     },
-    /// The difference of a file, with its header. Not part of the protocol.
+    /// The diff of a file, with its header. The protocol does not contain this content.
     #[serde(skip)]
     Patch {
         path: PathBuf,
@@ -280,4 +281,33 @@ pub(super) struct PermissionOption {
     pub(super) option_id: String,
     #[serde(default)]
     pub(super) kind: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_way_to_log_in_names_its_command() {
+        let offer = |method: Value| {
+            serde_json::from_value::<AuthMethod>(method)
+                .unwrap()
+                .offer()
+        };
+        let terminal = json!({ "command": "/opt/bin/kimi", "args": ["login", 1, "--device"] });
+        let method = json!({ "name": "Kimi", "_meta": { "terminal-auth": terminal } });
+        assert_eq!(offer(method), "Kimi (`kimi login --device`)");
+        for meta in [
+            json!(null),
+            json!({}),
+            json!({ "terminal-auth": { "command": "" } }),
+        ] {
+            assert_eq!(
+                offer(json!({ "name": "API key", "_meta": meta })),
+                "API key"
+            );
+        }
+    }
 }

@@ -16,7 +16,7 @@ use agent_team_tools::team::without_middle;
 use agent_team_tools::vt::Plain;
 use serde_json::{Map, Value};
 
-use super::program::Ended;
+use super::program::HookExit;
 
 /// The largest number of bytes that are kept of each text of a hook.
 const TEXT_MAX: usize = 10_000;
@@ -35,21 +35,21 @@ pub(super) struct Answer {
     pub(super) input: Option<Map<String, Value>>,
     /// Texts for the model.
     pub(super) context: Vec<String>,
-    /// For the user.
+    /// The message for the user.
     pub(super) message: Option<String>,
     pub(super) warning: Option<String>,
 }
 
 impl Answer {
-    pub(super) fn read(event: HookEvent, ended: Ended, secrets: &Secrets) -> Self {
+    pub(super) fn read(event: HookEvent, exit: HookExit, secrets: &Secrets) -> Self {
         let clean = |bytes: &[u8]| clean(bytes, secrets);
-        let (code, stdout, stderr) = match ended {
-            Ended::Exited {
+        let (code, stdout, stderr) = match exit {
+            HookExit::Exited {
                 code,
                 stdout,
                 stderr,
             } => (code, stdout, stderr),
-            Ended::Failed(why) => return Self::unanswered(event, why),
+            HookExit::Failed(why) => return Self::unanswered(event, why),
         };
         match code {
             0 => Self::of_output(event, &stdout, &clean),
@@ -193,12 +193,12 @@ mod tests {
             "TOKEN".to_owned(),
             "hunter2hunter2".to_owned(),
         )]));
-        let ended = Ended::Exited {
+        let exit = HookExit::Exited {
             code,
             stdout: stdout.into(),
             stderr: stderr.into(),
         };
-        Answer::read(event, ended, &secrets)
+        Answer::read(event, exit, &secrets)
     }
 
     fn pre_tool(stdout: &str) -> Answer {

@@ -1,8 +1,8 @@
 //! A tool call between its hooks: `pre_tool`, the call, `post_tool`. Called by `calls`, in the task of the call.
 //!
-//! The model's answer with the call is stored before the hooks run, and the result after `post_tool`, with the text
-//! that the hooks add. If the worker is killed in between, the next launch stores that it is unknown whether the call
-//! took effect.
+//! The model's answer with the call is stored before the hooks run. The result is stored after `post_tool`, with the
+//! text that the hooks add. If the worker is killed in between, the next launch stores that it is unknown whether the
+//! call took effect.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use agent_team_tools::{
 };
 use serde_json::{Value, json};
 
-use super::{Hooks, Outcome, claude};
+use super::{CombinedAnswer, Hooks, claude};
 
 /// A call that was executed or refused.
 pub(in crate::agent) struct HookedCall {
@@ -42,7 +42,7 @@ impl Hooks {
         input: Value,
         progress: Progress<'_>,
     ) -> HookedCall {
-        let context = &*self.0.context;
+        let context = &*self.context.tool_context;
         let mut input = input;
         let mut notes = Vec::new();
         let mut decision = None;
@@ -58,7 +58,7 @@ impl Hooks {
             if let Some(reason) = before.blocked {
                 return Err(blocked(&reason)).into();
             }
-            notes.extend(before.context);
+            notes.extend(before.texts);
             decision = before.decision;
             if let Some(changed) = before.input {
                 input = claude::own_arguments(&tool.spec().name, changed);
@@ -77,7 +77,7 @@ impl Hooks {
             let text = context.secrets.redact(&output.text).into_owned();
             let after = self.of_call(HookEvent::PostTool, tool, id, &input, Some(&text));
             let after = after.await;
-            notes.extend(after.context);
+            notes.extend(after.texts);
             notes.extend(after.blocked);
             stopped = after.stopped;
         }
@@ -106,7 +106,7 @@ impl Hooks {
             Some(HookDecision::Allow) => None,
             Some(HookDecision::Ask { reason }) => {
                 // Ask even in mode `bypass`: tools need no permission in this mode, but the `ask` of a hook counts.
-                let permission = Permission::Ask(self.0.client.clone());
+                let permission = Permission::Ask(self.context.client.clone());
                 let name = &tool.spec().name;
                 let asked = permission.ask_for_hook(name, input, reason, context, progress);
                 Some(asked.await?)
@@ -123,7 +123,7 @@ impl Hooks {
         id: &str,
         input: &Value,
         text: Option<&str>,
-    ) -> Outcome {
+    ) -> CombinedAnswer {
         let name = tool.spec().name.as_str();
         let paths = match name == APPLY_PATCH {
             true => patched_paths(input),
@@ -136,14 +136,14 @@ impl Hooks {
             return self.of_note(event, id, input, path, text).await;
         }
         let theirs = claude::tool_name(name);
-        let arguments = claude::arguments(name, input, &self.0.context.cwd);
+        let arguments = claude::arguments(name, input, &self.context.tool_context.cwd);
         self.of_arguments(event, &[theirs, name], id, arguments, text)
             .await
     }
 
-    /// Runs the hooks of a patch once for each of its files, as for an edit of that file: a hook that guards a file with
-    /// the matcher `Edit` or `Write` must see each way to change the file. Before the call, stops at the first file that a
-    /// hook refuses. After the call all files are changed, so the hooks of each file run.
+    /// Runs the hooks of a patch once for each of its files, as for an edit of that file: a hook that guards a file
+    /// with the matcher `Edit` or `Write` must see each change of the file. Before the call, stops at the first file
+    /// that a hook refuses. After the call, all files are changed, so the hooks of each file run.
     async fn of_patch(
         &self,
         event: HookEvent,
@@ -151,11 +151,11 @@ impl Hooks {
         input: &Value,
         paths: &[String],
         text: Option<&str>,
-    ) -> Outcome {
+    ) -> CombinedAnswer {
         let subjects = ["Edit", "Write", "MultiEdit", "edit", "write", APPLY_PATCH];
         let mut outcomes = Vec::new();
         for path in paths {
-            let path = self.0.context.cwd.join(path);
+            let path = self.context.tool_context.cwd.join(path);
             let arguments = json!({ "file_path": path, "patch": input["input"] });
             let mut of_file = self
                 .of_arguments(event, &subjects, id, arguments, text)
@@ -169,17 +169,20 @@ impl Hooks {
                 break;
             }
         }
-        let combined = outcomes.into_iter().reduce(Outcome::and_file);
+        let combined = outcomes.into_iter().reduce(CombinedAnswer::and_file);
         combined.unwrap_or_default()
     }
 
-    /// The path of the note of the project that a call changes.
+    /// The path of the project's note that a call changes.
     fn project_note(&self, tool: &str, input: &Value) -> Option<PathBuf> {
         if tool != NOTE_TOOL || input["level"] != "project" {
             return None;
         }
         let name = input["name"].as_str()?.parse().ok()?;
-        self.0.context.notes.path(NoteLevel::Project, &name)
+        self.context
+            .tool_context
+            .notes
+            .path(NoteLevel::Project, &name)
     }
 
     /// Runs the hooks of a note of the project. The note is a file of the project, so a hook that guards files with the
@@ -191,14 +194,14 @@ impl Hooks {
         input: &Value,
         path: PathBuf,
         text: Option<&str>,
-    ) -> Outcome {
+    ) -> CombinedAnswer {
         let subjects = [NOTE_TOOL, "Write", "write"];
         let path = json!(path);
         let mut arguments = input.clone();
         arguments[claude::FILE_PATH] = path.clone();
         let outcome = self.of_arguments(event, &subjects, id, arguments, text);
         let mut outcome = outcome.await;
-        // The tool has no argument for the path.
+        // Remove the path from the arguments of the call: the tool has no such argument.
         let changed = outcome.input.as_mut();
         let changed = changed.and_then(|input| input.remove(claude::FILE_PATH));
         if changed.is_some_and(|changed| changed != path) && outcome.blocked.is_none() {
@@ -215,7 +218,7 @@ impl Hooks {
         id: &str,
         arguments: Value,
         text: Option<&str>,
-    ) -> Outcome {
+    ) -> CombinedAnswer {
         let tool = subjects[0];
         let response = text.map(|text| claude::response(tool, &arguments, text));
         let mut fields = vec![
@@ -228,7 +231,7 @@ impl Hooks {
     }
 }
 
-/// The pane shows the first line to the user; the second is for the model.
+/// The error of a blocked call. The pane shows the first line to the user; the second line is for the model.
 fn blocked(reason: &str) -> ToolError {
     ToolError::Failed(format!(
         "Blocked by a hook: {reason}\nThe call was not executed; do not attempt the same by other means."

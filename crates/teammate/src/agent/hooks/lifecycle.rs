@@ -1,5 +1,5 @@
-//! The hooks of the agent loop's own events: the start, messages of the user, compaction, and the end of a turn. Called
-//! by the agent loop.
+//! The hooks of the events of the agent loop: the start, messages of the user, compaction, and the end of a turn.
+//! Called by the agent loop.
 //!
 //! A stop of the member terminates a running hook. A message that was not stored before a crash is delivered again, so
 //! its hooks run again.
@@ -15,9 +15,9 @@ use super::super::agent_loop::AgentLoop;
 use super::super::conversation::End;
 use super::super::inbox::ModelInput;
 use super::super::prompts;
-use super::Outcome;
+use super::CombinedAnswer;
 
-/// How often in a row the `stop` hooks may make an agent continue.
+/// The largest number of consecutive times that the `stop` hooks may make an agent continue.
 const STOPS_MAX: u32 = 3;
 
 /// Why a session starts: the `source` of Claude Code.
@@ -38,7 +38,7 @@ impl SessionStart {
     }
 }
 
-/// How often the `stop` hooks have made the agent continue since its last tool call or new work.
+/// The number of times that the `stop` hooks have made the agent continue since its last tool call or new work.
 #[derive(Debug, Default)]
 pub(in crate::agent) struct StopBlocks(u32);
 
@@ -49,7 +49,7 @@ impl AgentLoop {
         event: HookEvent,
         subjects: &[&str],
         fields: &[(&str, Value)],
-    ) -> Result<Outcome, End> {
+    ) -> Result<CombinedAnswer, End> {
         tokio::select! {
             outcome = self.hooks.run(event, subjects, fields) => Ok(outcome),
             () = self.conversation.inbox.stop_requested() => Err(End::Stopped),
@@ -187,7 +187,7 @@ impl AgentLoop {
     }
 
     /// Shows the reason of a block or stop that has no effect at this event.
-    fn show_ineffective(&self, event: HookEvent, outcome: &Outcome) {
+    fn show_ineffective(&self, event: HookEvent, outcome: &CombinedAnswer) {
         if let Some(reason) = outcome.blocked.as_ref().or(outcome.stopped.as_ref()) {
             let line = format!("… a {} hook reports: {reason}", event.name());
             self.conversation.sink.lines(Tone::Runtime, &line);

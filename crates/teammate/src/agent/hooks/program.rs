@@ -14,19 +14,19 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 /// The variable in which hooks for Claude Code find the project's directory.
 const PROJECT_VARIABLE: &str = "CLAUDE_PROJECT_DIR";
 
-/// The largest number of bytes of stdout that are kept. The rest is read and dropped: a closed pipe could kill the
-/// hook.
+/// The largest number of bytes of stdout that are kept. The program's further output is read and dropped: a closed pipe
+/// could kill the hook.
 const STDOUT_MAX: usize = 64 << 10;
 
 /// The largest number of bytes of stderr that are kept.
 const STDERR_MAX: usize = 16 << 10;
 
-/// How long to read stdout after the hook has exited. A process that escaped termination can hold the pipe open.
+/// How long to read stdout after the hook has exited. A process that has left the process tree can keep the pipe open.
 const DRAIN_LIMIT: Duration = Duration::from_secs(1);
 
 /// How a hook ended.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum HookExit {
     Exited {
         code: i32,
         stdout: Vec<u8>,
@@ -37,10 +37,10 @@ pub(super) enum Ended {
 }
 
 /// Runs the hook in the project's directory. Dropping the future terminates the hook.
-pub(super) async fn run(hook: &HookSpec, context: &ToolContext, input: &Value) -> Ended {
-    // Agents can write the project's files, so the scripts are checked before each run.
+pub(super) async fn run(hook: &HookSpec, context: &ToolContext, input: &Value) -> HookExit {
+    // Check the scripts before each run: agents can write the project's files.
     if let Err(untrusted) = trusted::check(&hook.files) {
-        return Ended::Failed(untrusted.to_string());
+        return HookExit::Failed(untrusted.to_string());
     }
     let mut env = context.env.clone();
     env.push((PROJECT_VARIABLE.into(), context.project.clone().into()));
@@ -48,7 +48,7 @@ pub(super) async fn run(hook: &HookSpec, context: &ToolContext, input: &Value) -
     let started = Program::start_with_stdio("/bin/sh".into(), args, env, context.project.clone());
     let (mut program, mut stdin, stdout) = match started {
         Ok(started) => started,
-        Err(error) => return Ended::Failed(format!("cannot start /bin/sh: {error}")),
+        Err(error) => return HookExit::Failed(format!("cannot start /bin/sh: {error}")),
     };
     let mut text = input.to_string();
     text.push('\n');
@@ -80,24 +80,24 @@ pub(super) async fn run(hook: &HookSpec, context: &ToolContext, input: &Value) -
     drop((streams, finish));
     match ended {
         Ok(ProgramEnd::Exited(status)) => match status.code() {
-            Some(code) => Ended::Exited {
+            Some(code) => HookExit::Exited {
                 code,
                 stdout: printed,
                 stderr: errors,
             },
-            None => Ended::Failed("it was killed by a signal".to_owned()),
+            None => HookExit::Failed("it was killed by a signal".to_owned()),
         },
         Ok(ProgramEnd::TimedOut(limit)) => {
-            Ended::Failed(format!("it was terminated after {} s", limit.as_secs()))
+            HookExit::Failed(format!("it was terminated after {} s", limit.as_secs()))
         }
         Ok(ended @ (ProgramEnd::Exceeded(_) | ProgramEnd::Stopped)) => {
-            Ended::Failed(ended.to_string())
+            HookExit::Failed(ended.to_string())
         }
-        Err(error) => Ended::Failed(format!("cannot wait for it: {error}")),
+        Err(error) => HookExit::Failed(format!("cannot wait for it: {error}")),
     }
 }
 
-/// Reads to the end, and keeps the beginning.
+/// Reads to the end, and keeps the first bytes.
 async fn read_head(mut from: impl AsyncRead + Unpin, head: &mut Vec<u8>) {
     let mut buffer = vec![0; 8 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {

@@ -38,9 +38,10 @@ fn a_change_whose_card_was_allowed_is_one_line() {
     assert!(!after.contains("two"), "{after}");
     transcript.press(&[Key::Control('o')], now);
     bytes.extend(transcript.paint(now));
-    assert!(shown(&bytes).contains("+two"));
+    let unfolded = "● edit a.rs (+1 −1)\n1 - one\n1 + two\na.rs is edited.\n";
+    assert!(shown(&bytes).contains(unfolded), "{}", shown(&bytes));
 
-    // The next change was not asked about.
+    // The user did not decide a request about the next change.
     transcript.begin_call("d", "● edit b.rs", now);
     transcript.end_call(
         "d",
@@ -51,6 +52,19 @@ fn a_change_whose_card_was_allowed_is_one_line() {
     bytes.extend(transcript.paint(now));
     let after = shown(&bytes);
     assert!(after.contains("● edit b.rs\n1 + a\n2 + b\n"), "{after}");
+}
+
+#[test]
+fn a_change_in_the_end_of_a_log_looks_as_before() {
+    let log = format!("● edit a.rs\n{DIFF}  ⎿ a.rs is edited.\n- next\n");
+    let shown_as = |is_markdown| {
+        let mut transcript = transcript(80);
+        transcript.log(&log, is_markdown);
+        shown(&transcript.paint(Instant::now()))
+    };
+    let agent = "● edit a.rs\n1 - one\n1 + two\n  ⎿ a.rs is edited.\n- next\n";
+    assert_eq!(shown_as(true), agent);
+    assert!(shown_as(false).starts_with(&log), "output of a command");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::connection::{Connection, Cookie, ItermError, failed};
 use super::site::ItermSite;
-use super::survey::{Session, Tag};
+use super::survey::{ItermSession, Tag};
 use super::wire::{
     Activate, ActivateApp, Answer, Ask, Assignment, Child, Close, CloseSessions, CloseStatus,
     CreateTab, Direction, Empty, Focus, Invoke, InvokeStatus, Method, Node, Property, Sessions,
@@ -40,7 +40,7 @@ impl App {
 
     /// All sessions, without their variables. The app may have been restarted since the last request, so a lost
     /// connection is opened once more.
-    pub(super) async fn sessions(&self) -> Result<Vec<Session>, ItermError> {
+    pub(super) async fn sessions(&self) -> Result<Vec<ItermSession>, ItermError> {
         let ask = || self.call(Ask::ListSessions(Empty {}));
         let answer = match ask().await {
             Err(ItermError::Lost(_)) => ask().await?,
@@ -250,11 +250,11 @@ fn unexpected() -> ItermError {
 }
 
 /// The sessions of an answer, in the app's order.
-pub(super) fn listed(listed: Sessions) -> Vec<Session> {
+pub(super) fn listed(listed: Sessions) -> Vec<ItermSession> {
     let mut sessions = Vec::new();
     for window in listed.windows {
         for tab in window.tabs {
-            let at = |summary: Summary, hidden: bool| Session {
+            let at = |summary: Summary, hidden: bool| ItermSession {
                 window: window.window_id.clone(),
                 tab: tab.tab_id.clone(),
                 hidden,
@@ -269,14 +269,14 @@ pub(super) fn listed(listed: Sessions) -> Vec<Session> {
     sessions
 }
 
-fn session(summary: &Summary) -> Session {
+fn session(summary: &Summary) -> ItermSession {
     let cells = |cells: Option<i32>| {
         cells
             .and_then(|cells| u16::try_from(cells).ok())
             .unwrap_or(0)
     };
     let size = summary.grid_size.unwrap_or_default();
-    Session {
+    ItermSession {
         id: summary.unique_identifier.clone().unwrap_or_default(),
         window: None,
         tab: None,

@@ -67,7 +67,10 @@ impl ItermPanes {
             pane_receipt(format!("{} ({member})", session.id), outcome)
         });
         let kept = kept.into_iter().map(|session| {
-            pane_receipt(format!("{} (not ours)", session.id), ReceiptOutcome::Kept)
+            pane_receipt(
+                format!("{} (of another program)", session.id),
+                ReceiptOutcome::Kept,
+            )
         });
         ours.chain(kept).collect()
     }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agent_team_protocol::text::visible_label;
-use agent_team_system::daemon::is_neutral;
+use agent_team_system::inherited_env::is_inherited;
 use futures_util::{SinkExt, StreamExt};
 use prost::Message as _;
 use tokio::net::UnixStream;
@@ -116,9 +116,9 @@ pub(super) struct Cookie {
 
 /// One connection. The response to a request that timed out is skipped when it arrives.
 #[derive(Clone)]
-pub(super) struct Connection(Arc<tokio::sync::Mutex<Open>>);
+pub(super) struct Connection(Arc<tokio::sync::Mutex<OpenStream>>);
 
-struct Open {
+struct OpenStream {
     stream: WebSocketStream<UnixStream>,
     last_id: i64,
 }
@@ -151,7 +151,7 @@ impl Connection {
             }
             other => other?,
         };
-        let connection = Self(Arc::new(tokio::sync::Mutex::new(Open {
+        let connection = Self(Arc::new(tokio::sync::Mutex::new(OpenStream {
             stream: connection,
             last_id: 0,
         })));
@@ -177,7 +177,7 @@ impl Connection {
     }
 }
 
-impl Open {
+impl OpenStream {
     async fn call(&mut self, ask: Ask) -> Result<Answer, ItermError> {
         self.last_id += 1;
         let id = self.last_id;
@@ -289,7 +289,7 @@ async fn request_cookie(osascript: &Path) -> Result<Cookie, ItermError> {
     script
         .args(["-e", REQUEST_COOKIE])
         .env_clear()
-        .envs(std::env::vars_os().filter(|(name, _)| is_neutral(name)))
+        .envs(std::env::vars_os().filter(|(name, _)| is_inherited(name)))
         .current_dir("/")
         .stdin(Stdio::null())
         .kill_on_drop(true);
@@ -322,7 +322,7 @@ mod tests {
     async fn the_limit_includes_the_wait_for_other_requests() {
         let (ours, _silent_app) = UnixStream::pair().unwrap();
         let stream = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
-        let connection = Connection(Arc::new(tokio::sync::Mutex::new(Open {
+        let connection = Connection(Arc::new(tokio::sync::Mutex::new(OpenStream {
             stream,
             last_id: 0,
         })));

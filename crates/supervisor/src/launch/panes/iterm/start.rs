@@ -1,5 +1,5 @@
 //! Starts workers in sessions: in place of the member's old session if there is one, otherwise in a tab of the team
-//! with room, otherwise in a new tab.
+//! with room, otherwise in a new tab. Called by the team's launcher.
 
 use agent_team_protocol::placement::Placement;
 use agent_team_system::process::ProcessId;
@@ -9,7 +9,7 @@ use super::ItermPanes;
 use super::connection::{ItermError, LIMIT};
 use super::layout;
 use super::profile;
-use super::survey::{Session, Survey, Tag};
+use super::survey::{ItermSession, Survey, Tag};
 use super::wire::{Direction, Focus};
 use crate::launch::order::{LaunchOrder, ProgramTask};
 use crate::launch::report::StartedWorker;
@@ -57,7 +57,7 @@ impl ItermPanes {
         let (id, tag) = match (&order.task, old) {
             // The worker still runs in its old session: keep that session instead of replacing it by an attach
             // helper.
-            (ProgramTask::Hold { worker, .. }, Some(Session { id, pid, tag, .. }))
+            (ProgramTask::AttachHelper { worker, .. }, Some(ItermSession { id, pid, tag, .. }))
                 if pid == Some(*worker) && tag.is_some() =>
             {
                 (id, tag)
@@ -92,7 +92,7 @@ impl ItermPanes {
     async fn replace(
         &self,
         survey: &mut Survey,
-        old: &Session,
+        old: &ItermSession,
         order: &LaunchOrder,
     ) -> Result<String, ItermError> {
         let direction = match layout::is_wide(old.size) {
@@ -120,7 +120,7 @@ impl ItermPanes {
         }
     }
 
-    /// Opens a session where there is room.
+    /// Opens a session in a tab of the team that has room, otherwise in a new tab.
     async fn open_session(
         &self,
         survey: &mut Survey,
@@ -144,7 +144,7 @@ impl ItermPanes {
         }
         let window = survey.window_for(&self.team, self.caller.as_deref());
         match self.app.create_tab(window, properties.clone()).await {
-            // The window was closed since it was listed.
+            // The window was closed after it was listed.
             Err(ItermError::Gone) => self.app.create_tab(None, properties).await,
             other => other,
         }

@@ -1,5 +1,6 @@
-//! Lists the sessions of iTerm2 and assigns them to members by the tags that we set on them. Tags are the only
-//! criterion, so that a restarted supervisor finds its sessions again.
+//! A list of the sessions of iTerm2 (`Survey`), and the assignment of sessions to members by the tags that this backend
+//! sets. Called by the other files of this backend. A session is assigned by its tag, so that a restarted supervisor
+//! finds its sessions again. A session in which the user has started another program belongs to no member.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +19,7 @@ pub(super) struct Tag {
 }
 
 impl Tag {
-    /// `None` if the text is not one of our tags.
+    /// `None` if the text is not a tag in this format.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
         let mut word = || words.next().filter(|word| !word.is_empty());
@@ -48,12 +49,12 @@ impl fmt::Display for Tag {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Session {
+pub(super) struct ItermSession {
     pub(super) id: String,
     /// `None`: the user has buried the session.
     pub(super) window: Option<String>,
     pub(super) tab: Option<String>,
-    /// Not visible, because the user has buried it or another session of its tab is maximised.
+    /// The session is not visible, because the user has buried it or another session of its tab is maximised.
     pub(super) hidden: bool,
     /// Columns and rows.
     pub(super) size: (u16, u16),
@@ -62,7 +63,7 @@ pub(super) struct Session {
     pub(super) tag: Option<Tag>,
 }
 
-impl Session {
+impl ItermSession {
     pub(super) fn is_of(&self, team: &TeamId) -> bool {
         self.tag
             .as_ref()
@@ -80,11 +81,14 @@ impl Session {
 /// All sessions of the app at one moment, in the app's order.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    pub(super) sessions: Vec<Session>,
+    pub(super) sessions: Vec<ItermSession>,
 }
 
 impl Survey {
-    pub(super) fn of_team<'a>(&'a self, team: &'a TeamId) -> impl Iterator<Item = &'a Session> {
+    pub(super) fn of_team<'a>(
+        &'a self,
+        team: &'a TeamId,
+    ) -> impl Iterator<Item = &'a ItermSession> {
         self.sessions.iter().filter(|session| session.is_of(team))
     }
 
@@ -93,7 +97,7 @@ impl Survey {
         &'a self,
         team: &'a TeamId,
         member: &MemberName,
-    ) -> Option<&'a Session> {
+    ) -> Option<&'a ItermSession> {
         let mut all = self.of_team(team);
         all.find(|session| {
             let tag = session.tag.as_ref();
@@ -101,15 +105,16 @@ impl Survey {
         })
     }
 
-    /// The panes of each tab that contains only the team's sessions, in the order of the tabs.
-    pub(super) fn tabs_of(&self, team: &TeamId) -> Vec<Vec<&Session>> {
-        let mut tabs: BTreeMap<&str, (usize, Vec<&Session>)> = BTreeMap::new();
+    /// The visible sessions of each tab that contains only the team's sessions. The tabs are in the order of their
+    /// first sessions.
+    pub(super) fn tabs_of(&self, team: &TeamId) -> Vec<Vec<&ItermSession>> {
+        let mut tabs: BTreeMap<&str, (usize, Vec<&ItermSession>)> = BTreeMap::new();
         for (at, session) in self.sessions.iter().enumerate() {
             if let Some(tab) = &session.tab {
                 tabs.entry(tab).or_insert((at, Vec::new())).1.push(session);
             }
         }
-        let ours = |sessions: &[&Session]| sessions.iter().all(|session| session.is_of(team));
+        let ours = |sessions: &[&ItermSession]| sessions.iter().all(|session| session.is_of(team));
         let mut tabs: Vec<_> = tabs
             .into_values()
             .filter(|(_, sessions)| ours(sessions))
@@ -124,13 +129,13 @@ impl Survey {
     }
 
     /// The window for a new tab of the team: the window of its other tabs, otherwise the window in which `up` was
-    /// called, otherwise any window.
+    /// called, otherwise the first window.
     pub(super) fn window_for(&self, team: &TeamId, caller: Option<&str>) -> Option<String> {
         let callers = || {
             let caller = caller?;
             self.sessions.iter().find(|session| session.id == caller)
         };
-        let visible = |session: &&Session| session.window.is_some();
+        let visible = |session: &&ItermSession| session.window.is_some();
         self.of_team(team)
             .find(visible)
             .or_else(callers)
@@ -148,13 +153,13 @@ impl Survey {
     }
 
     /// Replaces the list, keeping the tags and processes of known sessions.
-    pub(super) fn refresh(&mut self, listed: Vec<Session>) {
+    pub(super) fn refresh(&mut self, listed: Vec<ItermSession>) {
         let before = std::mem::take(&mut self.sessions);
         let known = |id: &str| before.iter().find(|session| session.id == id);
         let kept = listed.into_iter().map(|session| {
             let (pid, tag) =
                 known(&session.id).map_or((None, None), |known| (known.pid, known.tag.clone()));
-            Session {
+            ItermSession {
                 pid,
                 tag,
                 ..session
@@ -184,8 +189,8 @@ mod tests {
         }
     }
 
-    fn session(id: &str, tab: &str, tag: Option<Tag>) -> Session {
-        Session {
+    fn session(id: &str, tab: &str, tag: Option<Tag>) -> ItermSession {
+        ItermSession {
             id: id.to_owned(),
             window: Some("w".to_owned()),
             tab: Some(tab.to_owned()),
@@ -233,7 +238,7 @@ mod tests {
     #[test]
     fn a_session_with_a_user_process_is_taken_over() {
         let own = ProcessId::current().unwrap();
-        let ours = Session {
+        let ours = ItermSession {
             pid: Some(own.pid),
             tag: Some(Tag {
                 process: own,
@@ -242,13 +247,13 @@ mod tests {
             ..session("1", "t", None)
         };
         assert!(!ours.is_taken_over());
-        let theirs = Session {
+        let theirs = ItermSession {
             tag: Some(tag("ada")),
             ..ours.clone()
         };
         assert!(theirs.is_taken_over());
         // The tagged process has ended, and no other process runs.
-        let ended = Session {
+        let ended = ItermSession {
             pid: Some(u32::MAX - 1),
             ..theirs
         };
@@ -257,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_new_tab_opens_beside_the_team_or_the_caller() {
-        let at = |id: &str, window: &str, tag| Session {
+        let at = |id: &str, window: &str, tag| ItermSession {
             window: Some(window.to_owned()),
             ..session(id, id, tag)
         };

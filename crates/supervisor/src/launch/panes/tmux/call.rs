@@ -4,8 +4,8 @@
 //! A call is a list of commands joined by `;`. The server runs them without interruption until a command fails.
 //! [`Command`] is the only builder of a command, so that each word is escaped once.
 //!
-//! Words that tmux expands as formats (`-c`, `-n`, `-s`, `-F`) contain only our own formats, ids, and names of teams
-//! and members. Such names contain no characters that are special in a format. Other text from users or models is
+//! Words that tmux expands as formats (`-c`, `-n`, `-s`, `-F`) contain only formats of this backend, ids, and names of
+//! teams and members. Such names contain no characters that are special in a format. Other text from users or models is
 //! passed only in option values, which tmux does not expand.
 
 use std::io;
@@ -14,8 +14,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use agent_team_protocol::text::visible_label;
-use agent_team_system::daemon::is_neutral;
 use agent_team_system::descriptors::lower_limit_of;
+use agent_team_system::inherited_env::is_inherited;
 
 /// Time limit of a call. A client can hang for ever if its server has a different version.
 pub(super) const LIMIT: Duration = Duration::from_secs(5);
@@ -185,8 +185,8 @@ pub(super) fn path_text(path: &Path) -> Result<&str, TmuxError> {
 pub(super) struct Tmux {
     binary: PathBuf,
     pub(super) socket: PathBuf,
-    /// The configuration file of our own server, which a call may start. `None` for the user's server, which no call
-    /// starts.
+    /// The configuration file of agent-team's server, which a call may start. `None` for the user's server, which no
+    /// call starts.
     configuration: Option<PathBuf>,
 }
 
@@ -228,7 +228,7 @@ impl Tmux {
         output(client.args(joined(commands))).await
     }
 
-    /// The same call as an argv for a caller with a terminal.
+    /// The argv with which a caller makes the call in its own terminal.
     pub(super) fn argv(&self, commands: &[Command]) -> Result<Vec<String>, TmuxError> {
         let server = [path_text(&self.binary)?, "-S", path_text(&self.socket)?];
         Ok(server
@@ -255,7 +255,7 @@ fn joined(commands: &[Command]) -> Vec<String> {
 async fn output(client: &mut tokio::process::Command) -> (String, Result<(), TmuxError>) {
     // A server that this client starts keeps the client's environment, and passes it to all panes. So this environment
     // contains neither variables of one team nor those of the process that happened to start the supervisor.
-    let kept = std::env::vars_os().filter(|(name, _)| is_neutral(name));
+    let kept = std::env::vars_os().filter(|(name, _)| is_inherited(name));
     client
         .env_clear()
         .envs(kept)

@@ -27,9 +27,9 @@ impl TmuxPanes {
         }
     }
 
-    /// Closes every pane with the team's tag. If no other pane is left on our own server, waits for the server's exit
-    /// and removes its files. Returns a receipt for each of the team's panes, and for each other pane in our windows:
-    /// those panes stay open.
+    /// Closes every pane with the team's tag. If no other pane is left on agent-team's server, waits for the server's
+    /// exit and removes its files. Returns a receipt for each of the team's panes, and for each pane of the user in the
+    /// team's windows: those panes stay open.
     pub(super) async fn close_all(&mut self) -> Vec<Receipt> {
         self.labels.clear();
         self.survey = None;
@@ -92,11 +92,12 @@ impl TmuxPanes {
         }
         if let Ok(left) = &left {
             let foreign = left.panes().filter(|pane| self.is_foreign(pane));
-            receipts.extend(
-                foreign.map(|pane| {
-                    pane_receipt(format!("{} (not ours)", pane.id), ReceiptOutcome::Kept)
-                }),
-            );
+            receipts.extend(foreign.map(|pane| {
+                pane_receipt(
+                    format!("{} (of another program)", pane.id),
+                    ReceiptOutcome::Kept,
+                )
+            }));
             if let Some(own) = &self.own
                 && left.is_empty()
             {
@@ -106,7 +107,7 @@ impl TmuxPanes {
         receipts
     }
 
-    /// Whether the pane is not ours, but is in a session or window that we created.
+    /// Whether the pane is not the team's, but is in a session or window of the team.
     fn is_foreign(&self, pane: &Pane) -> bool {
         let team = self.team.as_str();
         !pane.is_of(&self.team) && (pane.session_team == team || pane.window_team == team)
@@ -120,7 +121,7 @@ impl TmuxPanes {
         Ok(())
     }
 
-    /// Lists the remaining panes. Our own server exits with its last session, so "no server" means that nothing is
+    /// Lists the remaining panes. Agent-team's server exits with its last session, so "no server" means that nothing is
     /// left.
     async fn list_remaining(&mut self) -> Result<Survey, TmuxError> {
         match self.list_panes().await {

@@ -31,7 +31,7 @@ pub(super) struct Progress<'a> {
     pub(super) orders: &'a [LaunchOrder],
     /// The pane of each order, parallel to `orders`.
     pub(super) panes: Vec<Option<Pane>>,
-    /// Windows that tmux reported as full, although our own calculation found room.
+    /// Windows that tmux reported as full, although [`super::layout`] calculated that there is room.
     pub(super) full: BTreeSet<String>,
 }
 
@@ -44,11 +44,11 @@ impl Progress<'_> {
 /// Where the next panes are created.
 #[derive(Debug)]
 pub(super) enum PaneTarget {
-    /// A new session for the team on our own server, with the team's first window.
+    /// A new session for the team on agent-team's server, with the team's first window.
     Session,
     /// A further window of a session.
     NewWindow { session: String, name: String },
-    /// A window of ours with room for more panes.
+    /// A window of the team with room for more panes.
     Beside(Window),
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Step {
 }
 
 impl TmuxPanes {
-    /// Restarts existing panes for orders, as many as fit into one call.
+    /// The call that restarts existing panes for orders, as many as fit into one call.
     pub(super) fn respawns(
         &self,
         progress: &Progress<'_>,
@@ -89,7 +89,7 @@ impl TmuxPanes {
         Ok(step)
     }
 
-    /// Creates panes for waiting orders: at most `room`, and only as many as fit into one call.
+    /// The call that creates panes for waiting orders: at most `room`, and only as many as fit into one call.
     pub(super) fn fill(
         &self,
         progress: &Progress<'_>,
@@ -134,12 +134,12 @@ impl TmuxPanes {
                 | (PaneTarget::Session | PaneTarget::NewWindow { .. }, 1) => {
                     Some(Command::of(&["split-window", "-t", &target]))
                 }
-                // Without a target: splits the pane that this call created last, which keeps the panes in order.
+                // Without a target, tmux splits the pane that this call created last. This keeps the panes in order.
                 _ => Some(Command::of(&["split-window"])),
             };
             match split {
-                // Not detached (`-d`): the new pane must become the current one, because the following commands have
-                // no target.
+                // Do not pass `-d` (detached): the new pane must become the current pane, because the following
+                // commands have no target.
                 Some(split) => {
                     group.push(program(split.with(&PRINT), order)?);
                     group.extend(self.tags(None, order));
@@ -215,8 +215,8 @@ impl TmuxPanes {
         commands.extend(status_line.map(|(option, value)| {
             Command::of(&["set-option", "-t", target, "--", option, &value])
         }));
-        if let Some(next) = &self.next {
-            commands.extend(keys::bind(target, next));
+        if let Some(next_line) = &self.next_line {
+            commands.extend(keys::bind(target, next_line));
         }
         commands.extend(self.window_options(target, self.size));
         Ok(commands)

@@ -34,10 +34,10 @@ enum Unusable {
     TooOld(String),
     #[error("cannot get the version of {}: {error}", binary.display())]
     Silent { binary: PathBuf, error: TmuxError },
-    /// Only for [`probe_drawn`].
+    /// Returned only by [`probe_drawn`].
     #[error("you are not inside iTerm2")]
     Outside,
-    /// Only for [`probe_drawn`].
+    /// Returned only by [`probe_drawn`].
     #[error("you are already inside tmux")]
     Inside,
 }
@@ -57,7 +57,7 @@ enum UserServerError {
     Silent(#[from] TmuxError),
 }
 
-/// Offers the server that the caller runs in, if it can be used, otherwise our own server.
+/// Offers the server that the caller runs in, if it can be used, otherwise agent-team's server.
 pub(in crate::launch::panes) async fn probe(
     terminal: &CallerTerminal,
     directories: &Directories,
@@ -79,7 +79,7 @@ pub(in crate::launch::panes) async fn probe(
     })
 }
 
-/// Offers our own server. The caller's iTerm2 draws the windows and panes.
+/// Offers agent-team's server. The caller's iTerm2 draws the windows and panes.
 pub(in crate::launch::panes) async fn probe_drawn(
     terminal: &CallerTerminal,
     directories: &Directories,
@@ -123,11 +123,11 @@ async fn find(
     let (socket, session, reason) = match user_server(terminal, &installed.binary).await {
         Ok((socket, session)) => (
             socket,
-            TmuxSession::Users(session),
+            TmuxSession::OfUser(session),
             format!("a new window in your tmux ({version})"),
         ),
         Err(why) => {
-            let reason = format!("a separate tmux server ({version}): {why}");
+            let reason = format!("a separate tmux server ({version}), because {why}");
             (directories.tmux_socket(), TmuxSession::Own, reason)
         }
     };
@@ -230,8 +230,8 @@ async fn user_server(
         fields.next().unwrap_or_default(),
     );
     let version = fields.next().unwrap_or_default();
-    // Pane ids are unique per server only. `TMUX` can be left over from an earlier server at the same socket, and its
-    // ids now name other panes, so the server's pid is compared. tmux answers with empty fields for an unknown id.
+    // Pane ids are unique per server only. `TMUX` can be left over from an earlier server at the same socket. Its ids
+    // then name other panes, so compare the server's pid. tmux answers with empty fields for an unknown id.
     if pid != inside.pid.to_string() || !session.starts_with('$') {
         return Err(UserServerError::Replaced);
     }
@@ -249,8 +249,8 @@ fn is_pane(text: &str) -> bool {
         .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Parses `tmux 3.3a`, `next-3.6`, `master`. A version without a release number counts as new; so does OpenBSD's
-/// tmux, which is numbered by OpenBSD releases.
+/// Whether the output of `tmux -V`, such as `tmux 3.3a`, `next-3.6` or `master`, names a version below [`OLDEST`]. A
+/// version without a release number counts as new; so does OpenBSD's tmux, which is numbered by OpenBSD releases.
 fn is_too_old(version: &str) -> bool {
     if version.contains("openbsd") {
         return false;

@@ -1,7 +1,7 @@
-//! Identity of the tmux server behind a socket, and the life of our own server. Used by [`super`].
+//! Identity of the tmux server behind a socket, and the life of agent-team's server. Used by [`super`].
 //!
-//! Our own server starts with the first session of any team and exits with the last session. Teams share the server, so
-//! a launcher holds [`OWN_SERVER`] while it creates a session, and while it closes all panes of its team.
+//! Agent-team's server starts with the first session of any team and exits with the last session. Teams share the
+//! server, so a launcher holds [`OWN_SERVER`] while it creates a session, and while it closes all panes of its team.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -20,15 +20,15 @@ use super::call::LIMIT;
 /// Interval between checks for a socket that the server was asked to bind again.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How long the server may take to bind its socket again. A busy server needs milliseconds; `down --force` waits for
-/// it.
+/// How long the server may take to bind its socket again. A busy server needs milliseconds. `down --force` waits for
+/// the server at most this long.
 const BIND_LIMIT: Duration = Duration::from_secs(1);
 
-/// Held while our own server may be started, and while it ends and its socket is removed.
+/// Held while agent-team's server may be started, and while it ends and its socket is removed.
 pub(super) static OWN_SERVER: Mutex<()> = Mutex::const_new(());
 
-/// The configuration of our own server, which does not use the user's configuration. Each session sets its own status
-/// line.
+/// The configuration of agent-team's server, which does not use the user's configuration. Each session sets its own
+/// status line.
 ///
 /// `default-terminal`: if the name begins with "screen", tmux shows italics in reverse video. So `screen-256color`,
 /// which every terminfo database contains, is only the fallback. `focus-events`: a pane that has the focus shows no
@@ -55,20 +55,20 @@ setw -g allow-rename off
 setw -gq allow-passthrough off
 "##;
 
-/// The files of our own server, shared by its teams.
+/// The files of agent-team's server, shared by its teams.
 #[derive(Debug, Clone)]
 pub(super) struct OwnFiles {
-    /// In the runtime directory.
+    /// The configuration file, in the runtime directory.
     pub(super) configuration: PathBuf,
-    /// Records the server's process. In the state directory, so that a supervisor that starts after the runtime
-    /// directory was deleted still finds the server.
+    /// The file that records the server's process. It is in the state directory, so that a supervisor that starts after
+    /// the runtime directory was deleted still finds the server.
     process: PathBuf,
     directories: Directories,
 }
 
 /// The content of [`OwnFiles::process`].
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Recorded {
+struct RecordedServer {
     boot: String,
     process: ProcessId,
     socket: PathBuf,
@@ -85,21 +85,21 @@ impl OwnFiles {
 
     /// Writes the configuration file. Its directory must exist.
     pub(super) fn write_configuration(&self) -> io::Result<()> {
-        // Written only if it differs: writing syncs to disk, which would delay every start of a team.
+        // Write the file only if its text differs: the write syncs to disk, which would delay each start of a team.
         match private_file::read(&self.configuration) {
             Ok(existing) if existing == CONFIGURATION.as_bytes() => Ok(()),
             Ok(_) | Err(_) => private_file::replace(&self.configuration, CONFIGURATION.as_bytes()),
         }
     }
 
-    /// Records the server's process. Without a sync: a power cut ends the server as well.
+    /// Records the server's process. Does not sync the file: a power cut ends the server as well.
     pub(super) fn record(&self, process: ProcessId, socket: &Path) {
         if self.recorded(socket) == Some(process) {
             return;
         }
         let written = clock::boot_id().and_then(|boot| {
             let socket = socket.to_owned();
-            let bytes = serde_json::to_vec(&Recorded {
+            let bytes = serde_json::to_vec(&RecordedServer {
                 boot,
                 process,
                 socket,
@@ -115,7 +115,7 @@ impl OwnFiles {
     /// The process last recorded for this socket, if it is alive.
     fn recorded(&self, socket: &Path) -> Option<ProcessId> {
         let bytes = private_file::read(&self.process).ok()?;
-        let recorded: Recorded = serde_json::from_slice(&bytes).ok()?;
+        let recorded: RecordedServer = serde_json::from_slice(&bytes).ok()?;
         let is_here = recorded.socket == socket
             && clock::boot_id().is_ok_and(|boot| boot == recorded.boot)
             && recorded.process.is_alive().unwrap_or(false);
@@ -187,9 +187,9 @@ fn identity(socket: &Path) -> Option<(u64, u64)> {
     Some((file.dev(), file.ino()))
 }
 
-/// Waits for the end of our own server after its last session was closed, and removes its socket, which tmux leaves
-/// behind, and its files. The caller must hold [`OWN_SERVER`]: another team could otherwise start a server in between
-/// and lose its socket. `None` if there was nothing to remove.
+/// Waits for the end of agent-team's server after its last session was closed. Removes the server's files and its
+/// socket, which tmux leaves behind. The caller must hold [`OWN_SERVER`]: another team could otherwise start a server
+/// in between and lose its socket. `None` if there was nothing to remove.
 pub(super) async fn clean_up_server(
     server: Option<Server>,
     socket: &Path,
@@ -211,7 +211,7 @@ pub(super) async fn clean_up_server(
         }
     }
     if let Err(error) = own.discard() {
-        tracing::warn!(%error, "cannot remove a file of our tmux server");
+        tracing::warn!(%error, "cannot remove a file of the tmux server");
     }
     match private_file::discard(socket) {
         Ok(removed) => (removed || server.is_some()).then(|| receipt(ReceiptOutcome::Removed)),
@@ -232,7 +232,7 @@ pub(super) struct TmuxVariable {
 impl TmuxVariable {
     /// `None` if the value does not have tmux's format.
     pub(super) fn parse(tmux: &str) -> Option<Self> {
-        // From the right, because a path can contain commas.
+        // Split from the right: a path can contain commas.
         let mut fields = tmux.rsplitn(3, ',');
         let session = fields.next()?.parse::<u32>().ok()?;
         let pid = fields.next()?.parse().ok()?;

@@ -20,8 +20,9 @@ pub(crate) struct TmuxSite {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TmuxSession {
-    /// On our own server: created and ended with the team.
+    /// The team's session on agent-team's server: created and ended with the team.
     Own,
-    /// The user's session, by its id: only our own windows are created in it.
-    Users(String),
+    /// The user's session, by its id: the backend only adds windows to it.
+    #[serde(rename = "users")]
+    OfUser(String),
 }

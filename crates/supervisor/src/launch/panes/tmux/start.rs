@@ -1,4 +1,5 @@
-//! Starts workers in panes: in the member's existing pane if there is one, otherwise in a new one.
+//! Starts workers in panes: in the member's existing pane if there is one, otherwise in a new pane. Called by the
+//! team's launcher.
 //!
 //! Each step is one tmux call that creates and tags panes, so that no pane exists without its tags: a supervisor that
 //! dies between two calls would never find it again. Each step uses what the previous step found, for example that the
@@ -6,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use agent_team_core::input::ProcessExit;
 use agent_team_protocol::MemberName;
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::spec::Layout;
@@ -17,12 +19,13 @@ use super::create::{PaneTarget, Progress, Step};
 use super::layout::Frame;
 use super::server::{OWN_SERVER, Server};
 use super::site::TmuxSession;
-use super::survey::Pane;
+use super::survey::{Pane, Survey};
 use crate::launch::order::{LaunchOrder, ProgramTask};
 use crate::launch::report::StartedWorker;
 
 impl TmuxPanes {
-    /// Starts a worker for each order, in the member's existing pane if there is one. One result per order, in order.
+    /// Starts a worker for each order, in the member's existing pane if there is one. Returns one result per order, in
+    /// the same sequence.
     pub(super) async fn start(
         &mut self,
         orders: &[LaunchOrder],
@@ -53,7 +56,7 @@ impl TmuxPanes {
                     if error.is_stale() && !listed_again {
                         listed_again = true;
                     } else {
-                        let users = matches!(self.session, TmuxSession::Users(_));
+                        let users = matches!(self.session, TmuxSession::OfUser(_));
                         self.gone =
                             users && matches!(error, TmuxError::NoServer(_) | TmuxError::Gone(_));
                         fault = Some(error.to_string());
@@ -141,7 +144,7 @@ impl TmuxPanes {
         let team = self.team.clone();
         let survey = self.survey().await?;
         for (order, shown) in progress.orders.iter().zip(&mut progress.panes) {
-            if let ProgramTask::Hold { worker, .. } = &order.task
+            if let ProgramTask::AttachHelper { worker, .. } = &order.task
                 && let Some(pane) = survey.of_member(&team, order.member.as_str())
                 && pane.pid == *worker
             {
@@ -185,7 +188,7 @@ impl TmuxPanes {
             return self.fill(progress, PaneTarget::Beside(window.clone()), frame, room);
         }
         let session = match session {
-            TmuxSession::Users(id) => Some(id),
+            TmuxSession::OfUser(id) => Some(id),
             TmuxSession::Own => survey.session_of(&team).map(str::to_owned),
         };
         let size = session
@@ -203,21 +206,21 @@ impl TmuxPanes {
         self.fill(progress, pane_target, frame, frame.capacity())
     }
 
-    /// The name of a new window. On our own server the session already has the team's name. `first` is the first
+    /// The name of a new window. On agent-team's server the session already has the team's name. `first` is the first
     /// member in the window.
     pub(super) fn window_name(&self, others: usize, first: &MemberName) -> String {
         let team = self.team.name();
         match (self.layout, &self.session, others) {
             (Layout::Windows, TmuxSession::Own, _) => first.to_string(),
-            (Layout::Windows, TmuxSession::Users(_), _) => format!("{team} {first}"),
+            (Layout::Windows, TmuxSession::OfUser(_), _) => format!("{team} {first}"),
             (_, TmuxSession::Own, 0) => "team".to_owned(),
             (_, TmuxSession::Own, others) => format!("team-{}", others + 1),
-            (_, TmuxSession::Users(_), 0) => team.to_owned(),
-            (_, TmuxSession::Users(_), others) => format!("{team}-{}", others + 1),
+            (_, TmuxSession::OfUser(_), 0) => team.to_owned(),
+            (_, TmuxSession::OfUser(_), others) => format!("{team}-{}", others + 1),
         }
     }
 
-    /// The pane in its state after the call: the call prints each pane before it is tagged.
+    /// The pane with its state after the call. The call printed the pane before it set the pane's tags.
     fn with_tags(
         &self,
         pane: Pane,
@@ -232,7 +235,7 @@ impl TmuxPanes {
         let session_team = match (pane_target, &self.session) {
             (PaneTarget::Beside(_), _) => pane.session_team,
             (PaneTarget::Session | PaneTarget::NewWindow { .. }, TmuxSession::Own) => team.clone(),
-            (PaneTarget::Session | PaneTarget::NewWindow { .. }, TmuxSession::Users(_)) => {
+            (PaneTarget::Session | PaneTarget::NewWindow { .. }, TmuxSession::OfUser(_)) => {
                 String::new()
             }
         };
@@ -267,33 +270,52 @@ impl TmuxPanes {
 
     /// The error for a worker that exited before it could be observed.
     async fn exit_error(&self, pane: &Pane) -> String {
-        let how = self.how_ended(pane).await;
+        let how = match self.process_exit(pane).await {
+            ProcessExit::Unknown => "cause unknown to tmux".to_owned(),
+            ProcessExit::Status(status) => format!("with status {status}"),
+            ProcessExit::Signal(signal) => format!("by signal {signal}"),
+        };
         format!(
-            "the worker exited at once, {}; pane {} shows its last output",
-            how.as_deref().unwrap_or("cause unknown to tmux"),
+            "the worker exited at once, {how}; pane {} shows its last output",
             pane.id
         )
     }
 
-    /// How a pane's process ended. Up to 3.5a, tmux built with libutempter loses some SIGCHLD signals (tmux#4559):
-    /// the process stays a zombie and the pane looks alive until the server receives another SIGCHLD, which is sent
-    /// here.
-    pub(super) async fn how_ended(&self, pane: &Pane) -> Option<String> {
-        if let Some(how) = self.known_end(pane).await {
-            return Some(how);
+    /// How this process of a pane exited.
+    pub(super) async fn exit_of(&self, id: &str, pid: u32) -> ProcessExit {
+        let mut panes = self.survey.iter().flat_map(Survey::panes);
+        match panes.find(|pane| pane.id == id && pane.pid == pid) {
+            Some(pane) => self.process_exit(pane).await,
+            None => ProcessExit::Unknown,
         }
-        let server = ProcessId::of(pane.server).ok().flatten()?;
-        server.signal(Signal::SIGCHLD).ok()?;
-        self.known_end(pane).await
     }
 
-    async fn known_end(&self, pane: &Pane) -> Option<String> {
+    /// How a pane's process ended. Up to 3.5a, tmux built with libutempter loses some SIGCHLD signals (tmux#4559): the
+    /// process stays a zombie and the pane looks alive until the server receives another SIGCHLD. This function sends
+    /// it.
+    pub(super) async fn process_exit(&self, pane: &Pane) -> ProcessExit {
+        let known = self.reported_exit(pane).await;
+        if known != ProcessExit::Unknown {
+            return known;
+        }
+        match ProcessId::of(pane.server) {
+            Ok(Some(server)) if server.signal(Signal::SIGCHLD).is_ok() => {
+                self.reported_exit(pane).await
+            }
+            Ok(_) | Err(_) => known,
+        }
+    }
+
+    async fn reported_exit(&self, pane: &Pane) -> ProcessExit {
         let format = "#{pane_dead_status}\t#{pane_dead_signal}";
-        let answer = self.tmux.show(&pane.id, format).await.ok()?;
-        match answer.split_once('\t')? {
-            ("", "") => None,
-            (status, "") => Some(format!("with status {status}")),
-            (_, signal) => Some(format!("by signal {signal}")),
+        let answer = self.tmux.show(&pane.id, format).await;
+        let answer = answer.unwrap_or_default();
+        // tmux reports a signal by its number where the system has no `sys_signame`, as on Linux.
+        let (status, signal) = answer.split_once('\t').unwrap_or_default();
+        match (status.parse(), signal.parse()) {
+            (_, Ok(signal)) => ProcessExit::Signal(signal),
+            (Ok(status), Err(_)) if signal.is_empty() => ProcessExit::Status(status),
+            (_, Err(_)) => ProcessExit::Unknown,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Panes in a real tmux.
+//! Tests of the backend with a real tmux. This file contains their rig.
 
 mod arrange;
 mod close;
@@ -29,7 +29,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn own(binary: PathBuf) -> Self {
+    fn in_team_session(binary: PathBuf) -> Self {
         Self::over(
             Server::not_started(binary),
             TmuxSession::Own,
@@ -38,10 +38,10 @@ impl Rig {
         )
     }
 
-    fn users(binary: PathBuf) -> Self {
+    fn in_user_session(binary: PathBuf) -> Self {
         Self::over(
             Server::start(binary),
-            TmuxSession::Users("$0".to_owned()),
+            TmuxSession::OfUser("$0".to_owned()),
             Layout::MainVertical,
             (200, 50),
         )
@@ -61,7 +61,7 @@ impl Rig {
     }
 
     /// Simulates a restarted supervisor, which has no cached state.
-    fn forget(&mut self) {
+    fn restart_supervisor(&mut self) {
         self.panes = panes(
             &self.server,
             self.panes.session.clone(),
@@ -114,7 +114,7 @@ fn panes(server: &Server, session: TmuxSession, layout: Layout, size: (u16, u16)
 }
 
 /// A caller inside or outside tmux.
-fn within(tmux: Option<&str>) -> CallerTerminal {
+fn caller_terminal(tmux: Option<&str>) -> CallerTerminal {
     CallerTerminal {
         tmux: tmux.map(str::to_owned),
         ..CallerTerminal::default()
@@ -145,8 +145,8 @@ fn is_alive(running: &StartedWorker) -> bool {
     running.process.is_alive().unwrap()
 }
 
-/// Waits for the end of a killed process.
-async fn ended(running: &StartedWorker) {
+/// Waits until a killed process has exited.
+async fn wait_for_exit(running: &StartedWorker) {
     if let Some(mut watch) = ExitWatch::open(running.process).unwrap() {
         assert!(watch.exited_within(Duration::from_secs(10)).await.unwrap());
     }
@@ -163,7 +163,7 @@ fn fates(receipts: &[Receipt]) -> Vec<(ReceiptKind, &str, ReceiptOutcome)> {
 async fn worker_record(file: &std::path::Path) -> String {
     let file = PathBuf::from(format!("{}.record", file.display()));
     let wait = async {
-        // Polls, because the file is written without a notification.
+        // Poll: no notification reports that the file is written.
         let mut polls = tokio::time::interval(Duration::from_millis(5));
         loop {
             polls.tick().await;

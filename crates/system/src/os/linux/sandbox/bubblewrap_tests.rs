@@ -28,11 +28,14 @@ const TREE: [&str; 12] = [
 
 static ROOT: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
     let directory = tempfile::tempdir().expect("a directory");
-    let root = directory.path().canonicalize().expect("it exists");
+    let root = directory
+        .path()
+        .canonicalize()
+        .expect("the directory exists");
     for file in TREE {
         let file = root.join(file);
-        fs::create_dir_all(file.parent().expect("a parent")).expect("it can be made");
-        fs::write(file, "").expect("it can be written");
+        fs::create_dir_all(file.parent().expect("a parent")).expect("the directory can be created");
+        fs::write(file, "").expect("the file can be written");
     }
     (directory, root)
 });
@@ -168,7 +171,7 @@ fn profile_is_enforced(text: &str) -> Result<(), String> {
             if below(&kept, path) {
                 must(found != Access::Writable, &violation("it is protected"))?;
             }
-            // The nearest path of the profile decides: a path within a hidden one can be readable.
+            // The nearest path of the profile decides: a path within a hidden path can be readable.
             let depth = |parents: &[PathBuf]| {
                 let around = parents.iter().filter(|parent| path.starts_with(parent));
                 around.map(|parent| parent.components().count()).max()

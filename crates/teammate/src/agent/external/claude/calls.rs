@@ -1,27 +1,25 @@
-//! Calls of Claude Code's tools in the form of the Agent Client Protocol, in which the permission questions and the pane
-//! show them. Called by `claude`.
+//! Converts calls of Claude Code's tools to the form of the Agent Client Protocol, for the permission questions and the
+//! pane. Called by `claude`.
+
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::super::file_change::difference;
+use super::super::file_read::{ReadTool, located};
 use super::super::wire::{CallContent, ContentBlock, ToolCall};
 
 /// Tools that need no decision of agent-team: they change nothing outside of the conversation, or ask the user
-/// themselves. Claude Code's own rules apply to them, and a question of Claude Code about them is a request. Every other
-/// tool, including tools of later versions, needs a decision.
+/// themselves. Claude Code's own rules apply to these tools. If Claude Code still asks about such a tool, its question
+/// becomes a request. Every other tool, including tools of later versions, needs a decision.
 const UNASKED: &[&str] = &[
     "Agent",
     "AskUserQuestion",
     "BashOutput",
     "EnterPlanMode",
     "ExitPlanMode",
-    "Glob",
-    "Grep",
     "KillShell",
-    "LS",
     "ListAgents",
-    "NotebookRead",
-    "Read",
     "ReportFindings",
     "Skill",
     "Task",
@@ -36,7 +34,15 @@ const UNASKED: &[&str] = &[
     "ToolSearch",
 ];
 
-/// Tools that ask the user a question of their own, which only the user can answer.
+/// Tools that only read. If the team's rules allow a call of such a tool, Claude Code's own rules still apply to the
+/// call.
+const READS: &[ReadTool] = &[
+    ReadTool::directory("Glob", &["pattern"]),
+    ReadTool::directory("Grep", &["glob"]),
+    ReadTool::file("Read"),
+];
+
+/// Tools that show a dialog of their own, which only the user can answer.
 const DIALOGS: &[&str] = &["AskUserQuestion", "EnterPlanMode", "ExitPlanMode"];
 
 /// The prefix of the team's tools.
@@ -46,18 +52,25 @@ pub(super) fn needs_decision(tool: &str) -> bool {
     !UNASKED.contains(&tool) && !tool.starts_with(TEAM)
 }
 
+pub(super) fn reads(tool: &str) -> Option<&'static ReadTool> {
+    READS.iter().find(|known| known.name == tool)
+}
+
 pub(super) fn is_dialog(tool: &str) -> bool {
     DIALOGS.contains(&tool)
 }
 
-pub(super) fn call(id: &str, tool: &str, input: &Value) -> ToolCall {
+/// Converts a call. `cwd`: the working directory of Claude Code; empty if it is unknown.
+pub(super) fn call(id: &str, tool: &str, input: &Value, cwd: &Path) -> ToolCall {
     let (kind, subject) = match tool {
         "Bash" => ("execute", "command"),
         "Edit" | "Write" | "MultiEdit" => ("edit", "file_path"),
         "NotebookEdit" => ("edit", "notebook_path"),
         "WebFetch" => ("fetch", "url"),
         "Read" => ("read", "file_path"),
-        "Glob" | "Grep" => ("search", "pattern"),
+        // `Glob` reads names, and no contents.
+        "Glob" => ("read", "pattern"),
+        "Grep" => ("search", "pattern"),
         _ => ("other", "description"),
     };
     let title = match input[subject].as_str() {
@@ -67,14 +80,18 @@ pub(super) fn call(id: &str, tool: &str, input: &Value) -> ToolCall {
     };
     let changes_file = ["Edit", "Write"].contains(&tool);
     let difference = changes_file.then(|| difference(input)).flatten();
+    let (input, locations) = match reads(tool) {
+        Some(tool) => located(tool, input, cwd),
+        None => (input.clone(), None),
+    };
     ToolCall {
         tool_call_id: id.to_owned(),
         title: Some(title),
         kind: Some(kind.to_owned()),
         status: Some("pending".to_owned()),
         content: difference.map(|difference| vec![difference]),
-        locations: None,
-        raw_input: Some(input.clone()),
+        locations,
+        raw_input: Some(input),
     }
 }
 
@@ -107,13 +124,14 @@ mod tests {
             "Bash",
             "Edit",
             "Write",
+            "Read",
             "WebFetch",
             "mcp__other__run",
             "NewTool",
         ] {
             assert!(needs_decision(tool), "{tool}");
         }
-        for tool in ["Read", "mcp__team__send_message"] {
+        for tool in ["TodoWrite", "mcp__team__send_message"] {
             assert!(!needs_decision(tool), "{tool}");
         }
     }

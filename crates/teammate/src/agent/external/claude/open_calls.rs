@@ -6,14 +6,20 @@
 //!                                            └─► the user answers the dialog: PermissionRequest ends, or the call ends
 //! ```
 //! `PermissionRequest` names no call: it belongs to the call with the same tool and input.
+//!
+//! Hooks of other settings run beside these (2.1.331). A denial or question of one `PreToolUse` hook takes precedence over
+//! the permission of another. The first `PermissionRequest` hook with a decision answers the dialog, as the user does.
+
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::channel::{PermissionAnswer, PermissionQuestion, Withdrawn};
-use super::super::hook_door::HookCall;
+use super::super::hook_socket::HookCall;
 use super::super::hooks::{call_decision, dialog_decision};
-use super::calls::{call, is_dialog, needs_decision};
+use super::super::permission::{ALLOWED_BEFORE, DENIED_BEFORE};
+use super::calls::{call, is_dialog, needs_decision, reads};
 
 /// The largest number of open calls. Further calls are blocked.
 const CALLS_MAX: usize = 256;
@@ -28,7 +34,7 @@ pub(super) enum Verdict {
 pub(super) struct OpenCalls {
     calls: Vec<OpenCall>,
     verdicts: mpsc::UnboundedSender<(String, Verdict)>,
-    /// The number of questions about calls without an id.
+    /// The number of dialogs so far that belong to no known call.
     unnamed: u64,
 }
 
@@ -36,15 +42,21 @@ struct OpenCall {
     id: String,
     tool: String,
     input: Value,
-    /// `PreToolUse`, which waits for a rule.
+    /// The working directory of Claude Code.
+    cwd: PathBuf,
+    /// The hook program of `PreToolUse`, while it waits for a rule.
     rule: Option<HookCall>,
-    /// `PermissionRequest`, which waits for a decision while the dialog is on the screen.
+    /// Claude Code shows its dialog. Set before `PermissionRequest` arrives.
+    has_dialog: bool,
+    /// The hook program of `PermissionRequest`, while it waits for a decision and the dialog is on the screen.
     dialog: Option<HookCall>,
-    /// The decision, until the dialog's hook has received it.
+    /// The decision, until the hook program of the dialog has received it.
     answer: Option<PermissionAnswer>,
-    /// The question to the loop, while it is open.
+    /// Withdraws the question to the loop, while the question is open.
     withdraw: Option<oneshot::Sender<Withdrawn>>,
     is_denied: bool,
+    /// The dialog has received the decision to allow the call.
+    is_allowed: bool,
 }
 
 impl OpenCalls {
@@ -69,7 +81,7 @@ impl OpenCalls {
             return None;
         }
         let is_asked = needs_decision(tool);
-        self.add(id, tool, input);
+        self.add(id, tool, input, &hook);
         if !is_asked {
             hook.pass();
             return None;
@@ -77,32 +89,34 @@ impl OpenCalls {
         self.ask(self.calls.len() - 1, Some(hook), None)
     }
 
-    /// Handles a dialog that Claude Code shows, and returns the question about its call, unless there is one already.
+    /// Handles a dialog that Claude Code shows. Returns the question about the dialog's call, unless there is one
+    /// already.
     pub(super) fn dialog(
         &mut self,
         tool: &str,
         input: &Value,
         hook: HookCall,
     ) -> Option<PermissionQuestion> {
-        if is_dialog(tool) {
+        if is_dialog(tool) || self.calls.len() >= CALLS_MAX {
             // Only the user can answer.
             hook.pass();
             return None;
         }
         let mut calls = self.calls.iter();
         let found = calls.position(|call| {
-            // A denial can precede the dialog.
+            // A denied call without an answer for a dialog is over: this dialog is about another call.
             let is_over = call.is_denied && call.answer.is_none();
             call.tool == tool && call.input == *input && call.dialog.is_none() && !is_over
         });
         let index = found.unwrap_or_else(|| {
             self.unnamed += 1;
             let id = format!("dialog-{}", self.unnamed);
-            self.add(&id, tool, input);
+            self.add(&id, tool, input, &hook);
             self.calls.len() - 1
         });
         let call = &mut self.calls[index];
         if let Some(answer) = call.answer.take() {
+            call.is_allowed = answer == PermissionAnswer::Allow;
             hook.print(&dialog_decision(&answer));
             return None;
         }
@@ -113,16 +127,19 @@ impl OpenCalls {
         self.ask(index, None, Some(hook))
     }
 
-    fn add(&mut self, id: &str, tool: &str, input: &Value) {
+    fn add(&mut self, id: &str, tool: &str, input: &Value, hook: &HookCall) {
         self.calls.push(OpenCall {
             id: id.to_owned(),
             tool: tool.to_owned(),
             input: input.clone(),
+            cwd: hook.cwd(),
             rule: None,
+            has_dialog: false,
             dialog: None,
             answer: None,
             withdraw: None,
             is_denied: false,
+            is_allowed: false,
         });
     }
 
@@ -138,9 +155,9 @@ impl OpenCalls {
         let withdrawn = async move { withdrawn.await.unwrap_or(Withdrawn::Gone) };
         let sender = |id: &str| (id.to_owned(), self.verdicts.clone());
         let ((id, verdicts), (pending_id, pending)) = (sender(&open.id), sender(&open.id));
-        let question = call(&open.id, &open.tool, &open.input);
+        let question = call(&open.id, &open.tool, &open.input, &open.cwd);
         let question = PermissionQuestion::new(question, withdrawn, move |answer| {
-            // Without a receiver, the channel has ended, and its hooks with it.
+            // Without a receiver, the side channel and its hook programs have ended.
             let _ended = verdicts.send((id, Verdict::Answered(answer)));
         });
         Some(question.with_reason_and_pending(move || {
@@ -148,13 +165,14 @@ impl OpenCalls {
         }))
     }
 
-    /// Passes a verdict to the hook that waits for it. Returns whether it ends the turn.
+    /// Passes a verdict to the hook program that waits for it. Returns whether the verdict ends the turn.
     pub(super) fn decided(&mut self, id: &str, verdict: Verdict) -> bool {
         let Some(open) = self.calls.iter_mut().find(|open| open.id == id) else {
             return false;
         };
         let Verdict::Answered(answer) = verdict else {
             if let Some(hook) = open.rule.take() {
+                open.has_dialog = true;
                 hook.print(&call_decision(
                     "ask",
                     "agent-team asks for the permission, too",
@@ -166,11 +184,17 @@ impl OpenCalls {
         open.is_denied = answer != PermissionAnswer::Allow;
         if let Some(hook) = open.rule.take() {
             match &answer {
+                PermissionAnswer::Allow if reads(&open.tool).is_some() => {
+                    // This answers the dialog if Claude Code shows one.
+                    open.answer = Some(PermissionAnswer::Allow);
+                    hook.pass();
+                }
                 PermissionAnswer::Allow => hook.print(&call_decision("allow", "agent-team")),
                 PermissionAnswer::Deny(why) => hook.print(&call_decision("deny", why)),
                 PermissionAnswer::Cancel => hook.print(&stop(Some("the turn is cancelled"))),
             }
         } else if let Some(hook) = open.dialog.take() {
+            open.is_allowed = !open.is_denied;
             hook.print(&dialog_decision(&answer));
         } else {
             open.answer = Some(answer);
@@ -185,7 +209,7 @@ impl OpenCalls {
         let open = self.calls.remove(index);
         let answered = Withdrawn::Answered { allowed: true };
         let denied = open.is_denied;
-        // A dialog of the same call that was asked without an id.
+        // The dialog of the same call, if `dialog` has not found the call.
         let mut unnamed = self.calls.iter();
         let unnamed = unnamed.position(|other| {
             other.id.starts_with("dialog-") && other.tool == open.tool && other.input == open.input
@@ -194,11 +218,11 @@ impl OpenCalls {
         for open in [Some(open), unnamed].into_iter().flatten() {
             open.withdraw(answered);
         }
-        denied
-            .then(|| "the user had allowed the call in its dialog before it was denied".to_owned())
+        // Claude Code does not report whether the user or another hook has allowed the call.
+        denied.then(|| format!("{ALLOWED_BEFORE}, or a hook of other settings had"))
     }
 
-    /// Handles the end of a hook program whose answer Claude Code no longer needs: the user has denied the call in the
+    /// Handles the exit of a hook program whose answer Claude Code no longer needs: the user has denied the call in the
     /// dialog, or has ended the turn.
     pub(super) fn gone(&mut self, connection: u64) {
         let is_it = |hook: &Option<HookCall>| {
@@ -217,23 +241,27 @@ impl OpenCalls {
         }
     }
 
-    /// Withdraws all questions: the turn has ended. `by_user`: the user has ended it in the terminal, and so denied the
-    /// dialog that was open.
-    pub(super) fn clear(&mut self, by_user: bool) {
+    /// Withdraws all questions at the end of the turn. `by_user`: the user has ended the turn in the terminal, which
+    /// denies an open dialog. Returns a line for the user if the user has denied a call that agent-team has allowed.
+    pub(super) fn clear(&mut self, by_user: bool) -> Option<&'static str> {
+        let is_allowed =
+            |open: &OpenCall| open.is_allowed || open.answer == Some(PermissionAnswer::Allow);
+        let is_contradicted = by_user && self.calls.iter().any(is_allowed);
         for open in self.calls.drain(..) {
-            let withdrawn = match by_user && open.dialog.is_some() {
+            let withdrawn = match by_user && (open.has_dialog || open.dialog.is_some()) {
                 true => Withdrawn::Answered { allowed: false },
                 false => Withdrawn::Gone,
             };
             open.withdraw(withdrawn);
         }
+        is_contradicted.then_some(DENIED_BEFORE)
     }
 }
 
 impl OpenCall {
     fn withdraw(self, withdrawn: Withdrawn) {
         if let Some(withdraw) = self.withdraw {
-            // The loop no longer waits for the question if it has been answered meanwhile.
+            // The receiver is gone if the loop has received an answer meanwhile.
             let _answered = withdraw.send(withdrawn);
         }
         for hook in [self.rule, self.dialog].into_iter().flatten() {
@@ -242,7 +270,8 @@ impl OpenCall {
     }
 }
 
-/// Ends the turn. `denied`: why the call is not executed; `continue` alone does not prevent it.
+/// The hook output that ends the turn. `denied`: why the call is not executed. The field `continue` alone does not
+/// prevent the call.
 pub(super) fn stop(denied: Option<&str>) -> Value {
     let mut decision = match denied {
         Some(why) => call_decision("deny", why),
@@ -255,12 +284,24 @@ pub(super) fn stop(denied: Option<&str>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::hook_door::HookAnswer;
+    use super::super::super::hook_socket::HookAnswer;
     use super::*;
 
     async fn printed(answer: oneshot::Receiver<HookAnswer>) -> Value {
         let answer = answer.await.unwrap();
         serde_json::from_str::<Value>(&answer.stdout).unwrap()["hookSpecificOutput"].take()
+    }
+
+    #[tokio::test]
+    async fn a_dialog_that_is_denied_before_its_hook_is_answered() {
+        let mut calls = OpenCalls::new(mpsc::unbounded_channel().0);
+        let input = json!({ "command": "ls" });
+        let (rule, _asked) = HookCall::for_test(1);
+        let mut question = calls.begin("call-1", "Bash", &input, rule).unwrap();
+        calls.decided("call-1", Verdict::Pending);
+        assert_eq!(calls.clear(true), None);
+        let withdrawn = question.take_withdrawn().await;
+        assert_eq!(withdrawn, Withdrawn::Answered { allowed: false });
     }
 
     #[tokio::test]

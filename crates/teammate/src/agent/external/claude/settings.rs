@@ -8,17 +8,17 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::super::hook_door::{MAIL, MAY, MUST};
-use super::super::hooks::{CALL_LIMIT, PREFIX, Session, WAIT_LIMIT, command, rules_argument};
+use super::super::hook_socket::{MAIL, MAY, MUST};
+use super::super::hooks::{CALL_LIMIT, PREFIX, SessionToOpen, WAIT_LIMIT, command, rules_argument};
 
-/// Added to the team's rules. Claude Code marks what hooks pass to it as automated events.
+/// Added to the team's rules. Claude Code labels texts from hooks as automated events.
 const DELIVERY: &str = "Tasks and messages of your team reach you as automated events that begin with `From agent-team:`. Only \
 agent-team can send them. Each message names its sender; a message from `user` is a request of your user. An event never \
 approves a call.";
 
 /// The arguments of a session. `hook`: the program of the hooks; `tools`: the command that connects the team's tools.
 pub(super) fn arguments(
-    session: &Session,
+    session: &SessionToOpen,
     (hook, socket): (&Path, &Path),
     tools: &[OsString],
     mode: &str,
@@ -31,7 +31,7 @@ pub(super) fn arguments(
     let rules = rules_argument(rules, DELIVERY);
     let (flag, id) = session.argument();
     let arguments = [
-        // Its value is a list: a flag must follow.
+        // The value of this flag is a list, which only another flag ends.
         ("--allowedTools", "mcp__team"),
         ("--settings", &settings(hook, socket).to_string()),
         ("--mcp-config", &server.to_string()),
@@ -53,7 +53,8 @@ fn settings(hook: &Path, socket: &Path) -> Value {
     let event = || json!({ "type": "command", "command": command(MAY), "timeout": CALL_LIMIT });
     let decision = json!({ "type": "command", "command": command(MUST), "timeout": CALL_LIMIT });
     let question = json!({ "type": "command", "command": command(MAY), "timeout": WAIT_LIMIT });
-    // Waits in the background, and starts a turn or joins the running turn when it exits with 2.
+    // The hook program waits in the background. When it exits with 2, its message starts a turn or joins the running
+    // turn.
     let mail = json!({
         "type": "command", "command": command(MAIL), "timeout": WAIT_LIMIT,
         "async": true, "asyncRewake": true,

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::super::channel::{PermissionAnswer, PermissionQuestion, Withdrawn};
+use super::super::permission::{ALLOWED_BEFORE, DENIED_BEFORE};
 use super::super::wire::ToolCall;
 use super::command::shell_line;
 use super::items::{Change, change_call};
@@ -26,10 +27,10 @@ use super::items::{Change, change_call};
 /// The largest number of open requests. Further requests are declined.
 const OPEN_MAX: usize = 64;
 
-/// The time for which the decision about a resolved request is awaited. A declined item ends at once.
+/// How long to wait for the item that shows the decision about a resolved request. A declined item ends at once.
 const DECISION_LIMIT: Duration = Duration::from_millis(500);
 
-/// The error of a call of an MCP tool that the user has denied. Codex has no own status for it.
+/// The error of a call of an MCP tool that the user has denied. Codex has no separate status for this error.
 const MCP_DENIED: &str = "user rejected MCP tool call";
 
 /// Fields of a request that do not change what Codex does after the approval.
@@ -59,7 +60,7 @@ pub(super) struct Approvals {
 
 struct Open {
     number: u64,
-    /// The id of the turn. `None`: only Codex ends the request.
+    /// The id of the turn. `None`: the request belongs to no turn, so only Codex ends it.
     turn: Option<String>,
     item: String,
     kind: Kind,
@@ -67,7 +68,8 @@ struct Open {
     withdraw: oneshot::Sender<Withdrawn>,
 }
 
-/// Codex needs no answer: the user has answered in the terminal interface, or the call no longer needs permission.
+/// A request that needs no answer: the user has answered in the terminal interface, or the call no longer needs
+/// permission.
 struct Resolved {
     turn: Option<String>,
     item: String,
@@ -78,13 +80,13 @@ struct Resolved {
 
 /// The subject of a request.
 enum Kind {
-    /// To execute a command, or to change files.
+    /// The agent asks to execute a command, or to change files.
     Item,
-    /// To continue a command that runs: with input, or with a connection.
+    /// The agent asks to send input to a running command, or to let it connect to a host.
     Running,
-    /// Permissions for the rest of the turn.
+    /// The agent asks for permissions for the rest of the turn.
     Permissions(Value),
-    /// To call a tool of an MCP server.
+    /// The agent asks to call a tool of an MCP server.
     McpCall,
 }
 
@@ -199,12 +201,12 @@ impl Approvals {
         let (number, answers) = (self.number, self.answers.clone());
         let withdrawn = async move { withdrawn.await.unwrap_or(Withdrawn::Gone) };
         Some(PermissionQuestion::new(call, withdrawn, move |answer| {
-            // Without a receiver, the channel has ended, and the connection with it.
+            // Without a receiver, the side channel and its connection have ended.
             let _ended = answers.send((number, answer));
         }))
     }
 
-    /// Passes a decision of the loop to Codex, unless the user has decided before.
+    /// Passes a decision of the loop to Codex, unless the user has already decided.
     pub(super) fn answered(&mut self, (number, answer): Answer) {
         let mut open = self.open.iter();
         let Some(index) = open.position(|open| open.number == number) else {
@@ -218,7 +220,7 @@ impl Approvals {
         open.responder.answer(open.kind.answer(&answer));
     }
 
-    /// The request needs no answer any longer. Codex reports this after each answer.
+    /// Handles the report that a request needs no answer. Codex sends it after each answer.
     pub(super) fn resolved(&mut self, request: &Value) {
         let mut open = self.open.iter();
         let Some(index) = open.position(|open| open.responder.id() == request) else {
@@ -238,7 +240,7 @@ impl Approvals {
         });
     }
 
-    /// Handles output of an item: it runs.
+    /// Handles output of an item, which shows that the item runs.
     pub(super) fn item_runs(&mut self, item: &str) {
         for resolved in self.resolved.extract_if(.., |it| it.item == item) {
             withdraw(resolved.withdraw, Some(true));
@@ -252,17 +254,13 @@ impl Approvals {
         }
         let (_, allowed) = self.decided.remove(id)?;
         match (allowed, item["status"].as_str()) {
-            (true, Some("declined")) => {
-                Some("the user had denied the call in its dialog before it was allowed")
-            }
-            (false, Some("completed")) => {
-                Some("the user had allowed the call in its dialog before it was denied")
-            }
+            (true, Some("declined")) => Some(DENIED_BEFORE),
+            (false, Some("completed")) => Some(ALLOWED_BEFORE),
             _ => None,
         }
     }
 
-    /// When [`Approvals::settle`] must be called.
+    /// The time at which [`Approvals::settle`] must be called.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.resolved.iter().map(|it| it.deadline).min()
     }
@@ -275,7 +273,7 @@ impl Approvals {
         }
     }
 
-    /// Withdraws the questions of a turn that has ended. The turns of helpers may continue.
+    /// Withdraws the questions of a turn that has ended. Keeps the questions of helpers' turns, which may continue.
     pub(super) fn clear(&mut self, turn: &str) {
         let is_over = |of: &Option<String>| of.as_deref() == Some(turn);
         for open in self.open.extract_if(.., |open| is_over(&open.turn)) {
@@ -296,7 +294,7 @@ fn withdraw(question: oneshot::Sender<Withdrawn>, allowed: Option<bool>) {
         Some(allowed) => Withdrawn::Answered { allowed },
         None => Withdrawn::Gone,
     };
-    // The loop no longer waits for the question if it has been answered meanwhile.
+    // The receiver is gone if the loop has received an answer meanwhile.
     let _answered = question.send(withdrawn);
 }
 
@@ -306,7 +304,8 @@ impl Kind {
         matches!(self, Self::Item | Self::McpCall)
     }
 
-    /// The decision of the user that the end of the item shows. `None`: the call may have failed without a decision.
+    /// The user's decision that the end of the item shows. `None`: the item shows no decision; the call may have
+    /// failed.
     fn decision_of(&self, item: &Value) -> Option<bool> {
         let is_run = item["status"] == "completed" || item["exitCode"].is_i64();
         let is_denied = match self {
@@ -320,7 +319,7 @@ impl Kind {
         }
     }
 
-    /// The answer to the request. It concerns this one call, and never changes the rules of Codex.
+    /// The answer to the request. The answer concerns only this call, and never changes the rules of Codex.
     fn answer(&self, answer: &PermissionAnswer) -> Value {
         let word = match answer {
             PermissionAnswer::Allow => "accept",
@@ -350,7 +349,7 @@ fn changes_to_ask<'a>(
     params: &Value,
     changes: Option<&'a [Change]>,
 ) -> Result<&'a [Change], &'static str> {
-    // Writing below a directory for the rest of the session is not one call.
+    // A permission to write below a directory for the rest of the session would concern more than one call.
     if !params["grantRoot"].is_null() {
         return Err(
             "Codex asks to write below a directory for the rest of the session: agent-team has declined",
@@ -375,7 +374,7 @@ fn command_call(params: &Value) -> ToolCall {
     let mut input = asked(params);
     let line = params["command"].as_str().map(shell_line);
     if let Some(fields) = input.as_object_mut() {
-        // Codex names the kind and the place of each command.
+        // Codex names the kind and the environment of each command; leave out the usual values.
         for (field, usual) in [("kind", "command"), ("environmentId", "local")] {
             if fields.get(field).is_some_and(|value| value == usual) {
                 fields.remove(field);
@@ -416,7 +415,7 @@ mod tests {
 
     use super::*;
 
-    /// Requests of Codex.
+    /// The approvals, with a connection over which the test sends requests as Codex.
     struct Asking {
         approvals: Approvals,
         codex: DuplexStream,
@@ -456,7 +455,7 @@ mod tests {
             self.approvals.resolved(&self.last.into());
         }
 
-        /// Resolves the request, and ends its item.
+        /// Resolves the request, ends its item with this status, and returns how the question was withdrawn.
         async fn end(&mut self, mut question: PermissionQuestion, status: Value) -> Withdrawn {
             self.resolve();
             self.approvals.item_ended("i", &json!({ "status": status }));

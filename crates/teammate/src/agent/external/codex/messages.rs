@@ -14,6 +14,21 @@ const METHOD_NOT_FOUND: i64 = -32601;
 /// The largest number of items whose changes are kept.
 const CHANGES_MAX: usize = 64;
 
+/// The fields of notifications without which a turn cannot be followed.
+const FIELDS: &[(&str, &[&str])] = &[
+    ("turn/started", &["/threadId", "/turn/id"]),
+    ("turn/completed", &["/threadId", "/turn/id"]),
+    (
+        "item/started",
+        &["/threadId", "/turnId", "/item/id", "/item/type"],
+    ),
+    (
+        "item/completed",
+        &["/threadId", "/turnId", "/item/id", "/item/type"],
+    ),
+    ("serverRequest/resolved", &["/requestId"]),
+];
+
 impl Codex {
     pub(super) fn incoming(&mut self, incoming: Incoming) {
         let Incoming {
@@ -24,7 +39,7 @@ impl Codex {
         } = incoming;
         match responder {
             Some(responder) => {
-                // A request of an MCP server may name no turn. It ends with the turn of the conversation.
+                // A request of an MCP server may name no turn. Such a request belongs to the turn of the conversation.
                 if let (Some(fields), Some(turn)) = (params.as_object_mut(), &self.turn)
                     && fields.get("turnId").is_none_or(Value::is_null)
                 {
@@ -62,7 +77,7 @@ impl Codex {
                 self.approvals.mcp_call(params, item, responder)
             }
             "item/tool/requestUserInput" | "mcpServer/elicitation/request" => {
-                // Only the user can answer. An error would be the first answer.
+                // Only the user can answer. An error would count as the first answer.
                 responder.leave_unanswered();
                 let line = "Codex asks you in its own dialog".to_owned();
                 return self.ready.push_back(Event::Notice(line));
@@ -75,9 +90,19 @@ impl Codex {
     }
 
     fn notified(&mut self, method: &str, params: &Value) {
+        let fields = FIELDS.iter().find(|(known, _)| *known == method);
+        let mut fields = fields.iter().flat_map(|(_, fields)| *fields);
+        if let Some(field) = fields.find(|field| params.pointer(field).is_none_or(Value::is_null)) {
+            let why = format!(
+                "it sent an invalid message: {method} has no {}",
+                &field[1..]
+            );
+            return self.ready.push_back(Event::Unusable(why));
+        }
         let item = &params["item"];
         match method {
             "thread/started" => return self.thread_started(&params["thread"]),
+            "thread/status/changed" => return self.thread_changed(params),
             "serverRequest/resolved" => return self.approvals.resolved(&params["requestId"]),
             "mcpServer/startupStatus/updated" if params["status"] == "failed" => {
                 let name = params["name"].as_str().unwrap_or_default();
@@ -85,7 +110,7 @@ impl Codex {
                 let line = format!("Codex cannot start its MCP server {name}: {why}");
                 return self.ready.push_back(Event::Notice(line));
             }
-            // Items of its helpers, too, can need an approval.
+            // Items of Codex's helpers, too, can need an approval.
             "item/started" => self.item_asks(params),
             "item/completed" => self.item_ended(item),
             "turn/completed" => {
@@ -102,6 +127,9 @@ impl Codex {
         }
         if params["threadId"] != *self.thread {
             return;
+        }
+        if method.starts_with("turn/") || method.starts_with("item/") {
+            self.turn_is_reported();
         }
         match method {
             "turn/started" => self.in_turn(&params["turn"]["id"]),
@@ -147,7 +175,7 @@ impl Codex {
         }
     }
 
-    /// Keeps what a later question about the item shows.
+    /// Keeps the parts of an item that a later question about it shows.
     fn item_asks(&mut self, params: &Value) {
         let item = &params["item"];
         match item["type"].as_str() {
@@ -174,7 +202,7 @@ impl Codex {
         }
     }
 
-    /// Forgets what a turn has asked: it has ended.
+    /// Drops the questions, changes and calls of a turn that has ended.
     pub(super) fn forget_turn(&mut self, turn: &str) {
         self.approvals.clear(turn);
         self.changes.retain(|_, item| item.turn != turn);
@@ -206,7 +234,7 @@ impl Codex {
                     turn.message = Some((id.to_owned(), has_text));
                 }
                 let text = match (is_over, is_shown) {
-                    // Separates the messages of a turn.
+                    // This text separates the messages of a turn.
                     (false, false) if has_text => "\n\n".into(),
                     // The text did not arrive in parts.
                     (true, true) if !has_text => item["text"].clone(),

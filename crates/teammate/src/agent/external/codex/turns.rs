@@ -1,17 +1,20 @@
-//! The turns of a conversation of Codex, and the texts of this client in it. Called by `codex` and `messages`.
+//! The turns of a conversation of Codex, and the worker's texts in them. Called by `codex` and `messages`.
 //!
 //! ```text
 //! turn/start ──► turn/started, the prompt as an item: accepted ──► turn/completed
 //! turn/steer ──► the message as an item: taken; otherwise the loop keeps it
 //! an item of another client ──► a turn of the user, which the loop follows
 //! ```
-//! A prompt that is sent while the user begins a turn joins that turn. The answer to `turn/start` can arrive after the
-//! first messages of its turn, and after its end.
+//! A prompt that the worker sends while the user begins a turn joins that turn. The answer to `turn/start` can arrive
+//! after the first messages of its turn, and after the end of the turn.
+
+use std::time::Duration;
 
 use agent_team_client::json_rpc::RpcError;
 use agent_team_protocol::text::visible_line;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::super::channel::{Began, Event, TurnError};
 use super::super::outcome::{Outcome, TurnEnd};
@@ -22,13 +25,16 @@ use super::{Codex, Reply};
 /// The number of ended turns whose ends are kept.
 const ENDED_MAX: usize = 8;
 
+/// The time within which Codex reports a turn that it has begun, and the end of a turn that no longer runs.
+const REPORT_LIMIT: Duration = Duration::from_secs(15);
+
 impl Codex {
-    /// Handles a text that the conversation contains now.
+    /// Handles a text that the conversation now contains.
     pub(super) fn taken(&mut self, item: &Value) {
         let id = item["clientId"].as_str().unwrap_or_default();
         match self.sent.remove(id) {
             Some(Taken::Prompt) => self.ready.push_back(Event::Accepted),
-            // The loop has ended its turn if it no longer waits.
+            // The receiver is gone if the loop has ended its turn.
             Some(Taken::Message(taken)) => drop(taken.send(true)),
             None => {
                 let parts = item["content"].as_array().into_iter().flatten();
@@ -39,7 +45,7 @@ impl Codex {
         }
     }
 
-    /// Notes the turn that a message belongs to.
+    /// Makes this turn the running one, unless it already is or has ended.
     pub(super) fn in_turn(&mut self, id: &Value) {
         let Some(id) = id.as_str() else {
             return;
@@ -50,7 +56,7 @@ impl Codex {
             return;
         }
         if let Some(turn) = self.turn.take() {
-            // Its end was lost.
+            // Codex has not reported the end of this turn.
             self.end(turn, &Outcome::Ended(StopReason::Interrupted));
         }
         self.turn = Some(Turn {
@@ -58,11 +64,12 @@ impl Codex {
             ends: Vec::new(),
             is_followed: false,
             message: None,
+            deadline: None,
         });
         self.turn_is_known();
     }
 
-    /// Sends what waits for the id of the turn.
+    /// Sends the interruption and the messages that wait for the id of the turn.
     fn turn_is_known(&mut self) {
         if self.is_cancelled {
             self.interrupt();
@@ -72,10 +79,10 @@ impl Codex {
         }
     }
 
-    /// Reports the turn to the loop if the user has begun it. Called before its first event.
+    /// Reports the turn to the loop if the user has begun it. Called before the first event of the turn.
     pub(super) fn follow(&mut self, text: String) {
         if self.starting > 0 {
-            // Whether this is the turn that the loop has begun is known from the answer to `turn/start`.
+            // Only the answer to `turn/start` shows whether the loop has begun this turn.
             return;
         }
         let Some(turn) = self.turn.as_mut().filter(|turn| !turn.is_followed) else {
@@ -109,14 +116,14 @@ impl Codex {
         self.forget_turn(&turn.id);
         self.drop_messages();
         if std::mem::take(&mut self.is_cancelled) {
-            // Commands of an interrupted turn continue in the background.
+            // The commands of an interrupted turn would continue in the background.
             let params = json!({ "threadId": self.thread });
             self.request("thread/backgroundTerminals/clean", params, |_| {
                 Reply::Unused
             });
         }
         for end in turn.ends {
-            // The loop does not follow a turn that has joined another.
+            // The receiver is gone if the turn has joined another turn, because the loop then does not follow it.
             let _unfollowed = end.send(outcome.result());
         }
         // Returns control to the loop before the next turn begins: the loop must notice the end first.
@@ -129,7 +136,7 @@ impl Codex {
         self.sent.retain(|_, taken| matches!(taken, Taken::Prompt));
     }
 
-    /// Gives up the messages that wait for a turn, if none is to begin.
+    /// Gives up the messages that wait for a turn, if no turn is about to begin.
     fn drop_unsent(&mut self) {
         if self.turn.is_none() && self.starting == 0 {
             self.drop_messages();
@@ -156,7 +163,7 @@ impl Codex {
         };
         let id = &answer["turn"]["id"];
         if thread != self.thread {
-            // The user has begun another conversation since. The loop does not receive the messages of this one.
+            // The user has since begun another conversation. The loop does not receive the messages of this turn.
             self.sent.remove(text);
             self.drop_unsent();
             let params = json!({ "threadId": thread, "turnId": id });
@@ -174,9 +181,13 @@ impl Codex {
             self.drop_unsent();
             return;
         }
+        let is_reported = self.turn.as_ref().is_some_and(|turn| *id == *turn.id);
         self.in_turn(id);
         match &mut self.turn {
             Some(turn) => {
+                if !is_reported {
+                    turn.deadline = Some(Instant::now() + REPORT_LIMIT);
+                }
                 turn.is_followed = true;
                 turn.ends.push(end);
             }
@@ -184,6 +195,40 @@ impl Codex {
                 let why = "it sent an invalid message: the turn has no id".to_owned();
                 let _stopped = end.send(Err(TurnError::Failed(why)));
             }
+        }
+    }
+
+    /// Handles a report about the turn: it is not overdue.
+    pub(super) fn turn_is_reported(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            turn.deadline = None;
+        }
+    }
+
+    /// Handles the report that no turn of the conversation runs: the report of the turn's end must follow.
+    pub(super) fn turn_must_end(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            turn.deadline = Some(Instant::now() + REPORT_LIMIT);
+        }
+    }
+
+    /// The time at which [`Codex::overdue`] must be called.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let of_turn = self.turn.as_ref().and_then(|turn| turn.deadline);
+        let deadlines = [self.approvals.deadline(), of_turn];
+        deadlines.into_iter().flatten().min()
+    }
+
+    pub(super) fn overdue(&mut self) {
+        self.approvals.settle();
+        let of_turn = self.turn.as_ref().and_then(|turn| turn.deadline);
+        if of_turn.is_some_and(|deadline| deadline <= Instant::now()) {
+            let limit = REPORT_LIMIT.as_secs();
+            let why = format!(
+                "it has not reported within {limit} s a turn that its server has begun, or its end; another version may have \
+                 other events"
+            );
+            self.ready.push_back(Event::Unusable(why));
         }
     }
 
@@ -211,7 +256,7 @@ impl Codex {
     }
 }
 
-/// The text of an error. Codex passes the answer of the model's server as it is.
+/// The text of an error. Codex passes the answer of the model's server unchanged.
 pub(super) fn failure(error: &Value) -> String {
     let message = error["message"].as_str().unwrap_or("it gives no reason");
     let inner = serde_json::from_str::<Value>(message).ok();
@@ -305,15 +350,36 @@ mod tests {
         let params = json!({ "threadId": "first", "turn": turn });
         server.notify("turn/started", params.clone()).await;
         server.notify("turn/completed", params).await;
-        // The end of the turn.
+        // This update reports the end of the turn.
         assert!(matches!(codex.next().await, Event::Update(_)));
-        // The prompt has no answer, so the message waits for it.
+        // Codex has not answered the prompt, so the message waits for the answer.
         let early = codex.steer("early");
         server.answer(&start, json!({ "turn": turn })).await;
         let end = until(&mut codex, end).await.unwrap();
         assert_eq!(end.stop_reason, StopReason::EndTurn);
         assert!(!early.await);
         assert!(!codex.steer("late").await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_without_reports_is_unusable() {
+        for has_begun in [false, true] {
+            let (mut codex, mut server) = Server::open().await;
+            let _end = codex.prompt("prompt");
+            let start = server.request("turn/start").await;
+            let turn = json!({ "id": "1" });
+            server.answer(&start, json!({ "turn": turn })).await;
+            if has_begun {
+                let params = json!({ "threadId": "first", "turn": turn });
+                server.notify("turn/started", params).await;
+                let idle = json!({ "threadId": "first", "status": { "type": "idle" } });
+                server.notify("thread/status/changed", idle).await;
+            }
+            let Event::Unusable(why) = codex.next().await else {
+                panic!("the turn counts as running");
+            };
+            assert!(why.contains("or its end"), "{why}");
+        }
     }
 
     #[tokio::test]

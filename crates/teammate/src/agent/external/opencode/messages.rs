@@ -1,7 +1,7 @@
 //! The events of OpenCode's server. Called by `opencode`.
 //!
-//! Only the conversation's own messages are shown. The requests and the tokens of its helpers' conversations count, too:
-//! the server has no other conversations.
+//! Only messages of the member's conversation are shown. For the conversations of OpenCode's helpers, the requests and
+//! the tokens count, too: the server has no other conversations.
 
 use serde_json::{Value, json};
 
@@ -12,11 +12,11 @@ use super::calls::{call, text};
 use super::permissions::Asked;
 use super::turn::Text;
 
-/// The number of messages of the user's side that are known.
+/// The largest number of messages of the user and of the worker whose ids are known.
 const USERS_MAX: usize = 16;
 
-/// The largest number of calls whose inputs are kept, and of texts of a turn.
-const KEPT_MAX: usize = 1024;
+/// Three limits: of the calls whose inputs are kept, of the texts of a turn, and of its open answers.
+pub(super) const KEPT_MAX: usize = 1024;
 
 impl OpenCode {
     pub(super) fn event(&mut self, event: &Value) {
@@ -29,6 +29,12 @@ impl OpenCode {
             }
             "permission.asked" => return self.permission_asked(properties),
             "permission.replied" => {
+                if self.permissions.is_foreign(properties) {
+                    // A command of the agent can also call the server: the environment of the command contains the
+                    // password.
+                    let why = "a program has allowed a call of the agent at the server of OpenCode, without a key in its interface";
+                    return self.ready.push_back(Event::Unusable(why.to_owned()));
+                }
                 let (is_rejected, line) = self.permissions.replied(properties);
                 if let Some(turn) = &mut self.turn {
                     turn.is_rejected |= is_rejected;
@@ -39,7 +45,7 @@ impl OpenCode {
             "message.updated" if properties["info"]["role"] == "user" => {
                 let message = &properties["info"];
                 self.users_message(text(&message["id"]));
-                // A report of an earlier message is not a new text: it has a summary.
+                // If a message has a summary, this is a report of an earlier message, not a new text.
                 if session != self.session && message["summary"].is_null() {
                     self.writes_elsewhere(session);
                 }
@@ -106,13 +112,13 @@ impl OpenCode {
         }
     }
 
-    /// Passes a question to the loop, which must follow a turn.
+    /// Passes a question to the loop. The loop must then follow a turn.
     pub(super) fn ask(&mut self, question: PermissionQuestion) {
         self.follow(String::new());
         self.ready.push_back(Event::Permission(question));
     }
 
-    /// Notes a message of the user or of this client.
+    /// Stores the id of a message of the user or of the worker.
     fn users_message(&mut self, id: &str) {
         if self.users.iter().any(|known| known == id) {
             return;
@@ -154,7 +160,7 @@ impl OpenCode {
         let message = text(&part["messageID"]);
         let is_users = self.users.iter().any(|users| users == message);
         match text(&part["type"]) {
-            // OpenCode adds the content of files as texts.
+            // The text is not synthetic: OpenCode adds the content of files as synthetic texts.
             "text" if is_users && part["synthetic"] != true => {
                 self.taken(id, text(&part["text"]));
             }
@@ -181,11 +187,11 @@ impl OpenCode {
             let shown = 0;
             turn.texts.insert(id.to_owned(), Text { is_thought, shown });
             if !is_thought && std::mem::take(&mut turn.has_text) {
-                // Separates the texts of a turn.
+                // Separate the texts of a turn.
                 self.chunk(is_thought, "\n\n");
             }
         }
-        // Text that did not arrive in parts.
+        // Show the text that did not arrive in parts.
         let shown = self.turn.as_ref().and_then(|turn| turn.texts.get(id));
         let shown = shown.map_or(0, |text| text.shown);
         let rest = text(&part["text"])
@@ -234,7 +240,7 @@ impl OpenCode {
         }
         turn.has_text = false;
         match (is_new, is_over) {
-            // The server reports the output of a running call again and again.
+            // The server repeats the output of a running call.
             (false, false) => {}
             (true, _) => self.update(SessionUpdate::ToolCall(call)),
             (false, true) => self.update(SessionUpdate::ToolCallUpdate(call)),

@@ -1,12 +1,12 @@
-//! Permissions that OpenCode asks for and that are not decided. Called by `opencode`.
+//! Requests of OpenCode for permissions that are not decided. Called by `opencode`.
 //!
 //! ```text
 //! permission.asked ──► waits for the input of the call ──► question to the loop ──► reply once, or reject
 //!                                                          └─► permission.replied: the user has answered in the terminal
 //!                                                              interface: withdrawn as allowed or denied
 //! ```
-//! A rejection applies to all open requests of its conversation: OpenCode reports a reply to each. A cancelled turn leaves
-//! its requests open, also in the dialog, so they are rejected.
+//! A rejection applies to all open requests of its conversation: OpenCode reports a reply to each request. When a turn
+//! is cancelled, its requests stay open, also in the dialog, so the channel rejects them.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -17,12 +17,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::super::channel::{PermissionAnswer, PermissionQuestion, Withdrawn};
+use super::super::keystrokes::Keystrokes;
+use super::super::permission::{ALLOWED_BEFORE, DENIED_BEFORE};
 use super::calls::{asked_call, asked_id, text};
 
-/// The largest number of requests that are open, or answered without a report. Further requests are rejected.
+/// The largest number of requests that are open, or whose reply OpenCode has not reported yet. Further requests are
+/// rejected.
 const OPEN_MAX: usize = 64;
 
-/// The time for which the input of a call is awaited.
+/// How long to wait for the input of a call.
 const INPUT_LIMIT: Duration = Duration::from_secs(2);
 
 /// The number of a question, and its answer.
@@ -37,12 +40,15 @@ pub(super) struct Permissions {
     number: u64,
     /// The directory of the server.
     cwd: PathBuf,
+    /// The user's keystrokes in the interface.
+    pub(super) keystrokes: Keystrokes,
 }
 
-/// A request for a call whose input is not known. OpenCode reports the input shortly before or after the request. The
-/// request alone does not name all inputs: for a shell line, it omits the directory.
+/// A request for a call whose input is not known yet. OpenCode reports the input shortly before or after the request.
+/// The request does not contain all inputs: for a shell line, it omits the directory.
 struct Waiting {
     asked: Value,
+    asked_at: Instant,
     deadline: Instant,
 }
 
@@ -50,10 +56,11 @@ struct Open {
     number: u64,
     id: String,
     session: String,
+    asked_at: Instant,
     withdraw: oneshot::Sender<Withdrawn>,
 }
 
-/// A reply to a request of OpenCode. It concerns this one call, and never changes the rules of OpenCode.
+/// A reply to a request of OpenCode. The reply concerns only this call, and never changes the rules of OpenCode.
 #[derive(Debug, PartialEq)]
 pub(super) struct Reply {
     pub(super) request: String,
@@ -64,7 +71,7 @@ impl Reply {
     fn new(request: &str, answer: &PermissionAnswer) -> Self {
         let body = match answer {
             PermissionAnswer::Allow => json!({ "reply": "once" }),
-            // Without a reason, OpenCode ends the turn.
+            // OpenCode ends the turn after a rejection without a reason.
             PermissionAnswer::Deny(why) => json!({ "reply": "reject", "message": why }),
             PermissionAnswer::Cancel => json!({ "reply": "reject" }),
         };
@@ -79,7 +86,7 @@ impl Reply {
 pub(super) enum Asked {
     Question(PermissionQuestion),
     Reply(Reply),
-    /// Its input is awaited.
+    /// The request waits for the input of its call.
     Later,
 }
 
@@ -92,10 +99,11 @@ impl Permissions {
             answers,
             number: 0,
             cwd,
+            keystrokes: Keystrokes::default(),
         }
     }
 
-    /// Handles a request. `input`: of its call, if it is known.
+    /// Handles a request. `input`: the input of its call, if it is known.
     ///
     /// # Errors
     /// If the request is not understood.
@@ -111,6 +119,7 @@ impl Permissions {
         if input.is_none() && !asked["tool"].is_null() {
             self.waiting.push(Waiting {
                 asked: asked.clone(),
+                asked_at: Instant::now(),
                 deadline: Instant::now() + INPUT_LIMIT,
             });
             return Ok(Asked::Later);
@@ -128,12 +137,13 @@ impl Permissions {
             .collect()
     }
 
-    /// When [`Permissions::overdue`] must be called.
+    /// The time at which [`Permissions::overdue`] must be called.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.waiting.iter().map(|waiting| waiting.deadline).min()
     }
 
-    /// The questions whose inputs have not become known within the limit. The user sees that the input is missing.
+    /// The questions whose inputs have not become known within the limit. Their text shows the user that the input is
+    /// missing.
     pub(super) fn overdue(&mut self) -> Vec<PermissionQuestion> {
         let now = Instant::now();
         let is_overdue = |waiting: &mut Waiting| waiting.deadline <= now;
@@ -149,6 +159,7 @@ impl Permissions {
             number: self.number,
             id: text(&asked["id"]).to_owned(),
             session: text(&asked["sessionID"]).to_owned(),
+            asked_at: Instant::now(),
             withdraw,
         });
         let (number, answers) = (self.number, self.answers.clone());
@@ -157,21 +168,35 @@ impl Permissions {
             asked_call(asked, input, &self.cwd),
             withdrawn,
             move |answer| {
-                // Without a receiver, the channel has ended, and the server with it.
+                // Without a receiver, the side channel and its server have ended.
                 let _ended = answers.send((number, answer));
             },
         );
-        // The reason reaches the agent with the reply. The dialog is open already when the question waits.
+        // The reply carries the reason to the agent. The dialog is already open when the question waits.
         question.with_reason_and_pending(|| {})
     }
 
-    /// The reply for a decision of the loop. `None`: the user has decided before.
+    /// The reply for a decision of the loop. `None`: the user has already decided.
     pub(super) fn decided(&mut self, (number, answer): Answer) -> Option<Reply> {
         let index = self.open.iter().position(|open| open.number == number)?;
         let open = self.open.remove(index);
         let is_allowed = answer == PermissionAnswer::Allow;
         self.answered.insert(open.id.clone(), is_allowed);
         Some(Reply::new(&open.id, &answer))
+    }
+
+    /// Whether a reply allows a call that neither the loop nor the user in the interface has allowed.
+    pub(super) fn is_foreign(&self, replied: &Value) -> bool {
+        let id = text(&replied["requestID"]);
+        if text(&replied["reply"]) == "reject" {
+            return false;
+        }
+        let open = self.open.iter().filter(|open| open.id == id);
+        let open = open.map(|open| open.asked_at);
+        let waiting = self.waiting.iter();
+        let waiting = waiting.filter(|waiting| text(&waiting.asked["id"]) == id);
+        let mut asked = open.chain(waiting.map(|waiting| waiting.asked_at));
+        asked.any(|asked_at| !self.keystrokes.may_answer(asked_at))
     }
 
     /// Handles the report of a reply of any client. Returns whether the user has rejected the call in the interface, and a
@@ -191,12 +216,8 @@ impl Permissions {
                 return (false, line);
             }
             let contradiction = match (decided, allowed) {
-                (true, false) => {
-                    Some("the user had denied the call in its dialog before it was allowed")
-                }
-                (false, true) => {
-                    Some("the user had allowed the call in its dialog before it was denied")
-                }
+                (true, false) => Some(DENIED_BEFORE),
+                (false, true) => Some(ALLOWED_BEFORE),
                 _ => None,
             };
             return (
@@ -213,8 +234,8 @@ impl Permissions {
         (is_users && !allowed, line)
     }
 
-    /// Withdraws the other requests of a conversation whose call the loop has denied: OpenCode rejects them, too, and the
-    /// user has not answered them.
+    /// Withdraws the other requests of a conversation after the loop has denied one of its calls: OpenCode rejects
+    /// them, too, and the user has not answered them.
     fn rejected_with(&mut self, session: &str) {
         for open in self.open.extract_if(.., |open| open.session == session) {
             withdraw(open, Withdrawn::Gone);
@@ -223,7 +244,7 @@ impl Permissions {
             .retain(|waiting| text(&waiting.asked["sessionID"]) != session);
     }
 
-    /// Withdraws all requests: the turn has ended. Returns the replies that close their dialogs.
+    /// Withdraws all requests at the end of the turn. Returns the replies that close their dialogs.
     pub(super) fn clear(&mut self) -> Vec<Reply> {
         let mut ids = Vec::new();
         for open in self.open.drain(..) {
@@ -238,11 +259,6 @@ impl Permissions {
             .collect()
     }
 
-    /// A reply was refused because the request does not exist: another client was first, or the turn has ended.
-    pub(super) fn is_gone(&mut self, request: &str) {
-        self.answered.remove(request);
-    }
-
     /// Whether a question waits for an answer.
     pub(super) fn is_asking(&self) -> bool {
         !self.open.is_empty() || !self.waiting.is_empty()
@@ -250,7 +266,7 @@ impl Permissions {
 }
 
 fn withdraw(open: Open, withdrawn: Withdrawn) {
-    // The loop no longer waits for the question if it has been answered meanwhile.
+    // The receiver is gone if the loop has received an answer meanwhile.
     let _answered = open.withdraw.send(withdrawn);
 }
 
@@ -300,6 +316,26 @@ mod tests {
             let withdrawn = asked.take_withdrawn().await;
             assert_eq!(withdrawn, Withdrawn::Answered { allowed }, "{reply}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_allowance_without_a_keystroke_is_foreign() {
+        let mut permissions = Permissions::new(mpsc::unbounded_channel().0, "/p".into());
+        permissions.keystrokes.typed();
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let _open = question(&mut permissions, "per_1");
+        assert!(matches!(
+            permissions.asked(&asked("per_2"), None),
+            Ok(Asked::Later)
+        ));
+        for id in ["per_1", "per_2"] {
+            for reply in ["once", "always"] {
+                assert!(permissions.is_foreign(&replied(id, reply)), "{id} {reply}");
+            }
+            assert!(!permissions.is_foreign(&replied(id, "reject")));
+        }
+        permissions.keystrokes.typed();
+        assert!(!permissions.is_foreign(&replied("per_1", "once")));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,12 +1,12 @@
-//! The turns of a conversation of OpenCode, and the texts of this client in it. Called by `opencode` and `messages`.
+//! The turns of a conversation of OpenCode, and the worker's texts in them. Called by `opencode` and `messages`.
 //!
 //! ```text
-//! a text of this client in the conversation: taken ──► answers of the model ──► idle, and no answer is open: the end
+//! a text of the worker in the conversation: taken ──► answers of the model ──► idle, and no answer is open: the end
 //! a text of the user, or an answer without one ──► a turn of the user, which the loop follows
 //! ```
-//! After a failed or aborted answer, the server reports twice that it is idle: first as soon as the turn is cancelled, while
-//! the answer is still open, and again after the answer is complete. A prompt between the two would end with the second
-//! report, so the first one ends the turn only if the answer stays open.
+//! After a failed or aborted answer, the server reports twice that it is idle: first when the turn is cancelled, while
+//! the answer is still open, and again after the answer is complete. A prompt between the two reports would end with
+//! the second report, so the first report ends the turn only if the answer stays open.
 
 use std::time::Duration;
 
@@ -18,26 +18,27 @@ use super::super::channel::{Began, Event, TurnError};
 use super::super::outcome::Outcome;
 use super::super::wire::{SessionUpdate, StopReason};
 use super::calls::text;
+use super::messages::KEPT_MAX;
 use super::server::Refusal;
 use super::settings::permissions;
 use super::turn::{Sent, SentKind};
 use super::{OpenCode, Reply, asks};
 
-/// The time within which an answer of an idle server is completed.
+/// The time within which an idle server completes an open answer.
 const SETTLE_LIMIT: Duration = Duration::from_secs(3);
 
 /// The name of the failure of an answer that was aborted.
 const ABORTED: &str = "MessageAbortedError";
 
-/// The number of heartbeats without a turn of the server after which the end of the turn was lost. One is not enough: the
-/// text of a turn is reported shortly before the server runs the turn.
+/// The number of consecutive heartbeats without a turn after which the report of the turn's end counts as lost. One
+/// heartbeat is not enough: the server reports the text of a turn shortly before it runs the turn.
 const IDLE_BEATS: u32 = 2;
 
 /// The largest number of conversations of helpers that are known.
 const HELPERS_MAX: usize = 4096;
 
 impl OpenCode {
-    /// Handles a text of the user's side in the conversation. `id`: of its part.
+    /// Handles a text of the user or of the worker in the conversation. `id`: the id of its part.
     pub(super) fn taken(&mut self, id: &str, line: &str) {
         match self.sent.remove(id).map(|sent| sent.kind) {
             Some(SentKind::Prompt(end)) => {
@@ -47,10 +48,10 @@ impl OpenCode {
                 self.ready.push_back(Event::Accepted);
             }
             Some(SentKind::Message(taken)) => {
-                // The turn has ended meanwhile: the message has begun a turn of its own. The loop must know it before the
-                // message counts as taken.
+                // If the turn has ended meanwhile, the message has begun another turn. The loop must know this turn
+                // before the message counts as taken.
                 self.follow(String::new());
-                // The loop has ended its turn if it no longer waits.
+                // The receiver is gone if the loop has ended its turn.
                 let _unawaited = taken.send(true);
             }
             None => self.follow(line.to_owned()),
@@ -83,7 +84,7 @@ impl OpenCode {
         self.window = self.windows.get(&model).copied();
         let is_complete = !message["time"]["completed"].is_null();
         if !is_complete && !message["error"].is_object() {
-            // An answer in a turn that is not known, such as after a command of the interface.
+            // The answer belongs to an unknown turn, for example after a command of the interface.
             self.follow(String::new());
         }
         let Some(turn) = &mut self.turn else {
@@ -91,10 +92,10 @@ impl OpenCode {
         };
         if is_complete {
             turn.open_answers.remove(id);
-        } else if turn.open_answers.insert(id.to_owned()) {
+        } else if turn.open_answers.len() < KEPT_MAX && turn.open_answers.insert(id.to_owned()) {
             (turn.failure, turn.settles_at) = (None, None);
             if self.is_cancelled {
-                // The turn was cancelled before the server ran it.
+                // The turn was cancelled before the server ran it: abort it now.
                 self.abort();
             }
         }
@@ -114,8 +115,8 @@ impl OpenCode {
         let outcome = self.outcome_of(error);
         match &mut self.turn {
             Some(turn) => turn.failure = Some(outcome),
-            // The server has accepted a prompt that it could not add to the conversation.
-            // An earlier turn was aborted.
+            // An earlier turn was aborted. Any other error: the server has accepted a prompt that it cannot add to the
+            // conversation.
             None if error["name"] == ABORTED => {}
             None => {
                 let sent: Vec<_> = self.sent.drain().collect();
@@ -143,7 +144,7 @@ impl OpenCode {
         }
     }
 
-    /// The server reports that the conversation has no turn.
+    /// Handles the report of the server that the conversation has no running turn.
     pub(super) fn idle(&mut self) {
         let Some(turn) = &mut self.turn else {
             return;
@@ -175,7 +176,7 @@ impl OpenCode {
         // The loop keeps the messages that the conversation does not contain. Their requests may still be on the way, so
         // they are not dropped here: the conversation or the refusal decides.
         for end in turn.ends {
-            // The loop does not follow a turn that has joined another.
+            // The receiver is gone if the turn has joined another turn, because the loop then does not follow it.
             let _unfollowed = end.send(outcome.result());
         }
         // Returns control to the loop before the next turn begins: the loop must notice the end first.
@@ -193,11 +194,12 @@ impl OpenCode {
         });
     }
 
-    /// Asks which turns the server runs, if the loop waits for the end of one.
+    /// Asks which turns the server runs, if the loop waits for the end of a turn.
     pub(super) fn heartbeat(&mut self) {
-        if self.turn.is_none() || self.permissions.is_asking() {
+        if self.turn.is_none() || self.permissions.is_asking() || self.asks_status {
             return;
         }
+        self.asks_status = true;
         let api = self.server.api.clone();
         self.replies
             .spawn(async move { Reply::Status(api.get(&["session", "status"]).await) });
@@ -218,14 +220,15 @@ impl OpenCode {
         }
     }
 
-    /// Notes the conversation of a helper: the user does not go there.
+    /// Stores the id of a helper's conversation: the user does not write in it.
     pub(super) fn session_reported(&mut self, info: &Value) {
         if !text(&info["parentID"]).is_empty() && self.helpers.len() < HELPERS_MAX {
             self.helpers.insert(text(&info["id"]).to_owned());
         }
     }
 
-    /// Follows the user, who writes in another conversation. It must ask about each call first.
+    /// Follows the user, who writes in another conversation. First, OpenCode must be set to ask about each call in that
+    /// conversation.
     pub(super) fn writes_elsewhere(&mut self, session: &str) {
         if self.helpers.contains(session) || self.following.as_deref() == Some(session) {
             return;
@@ -247,7 +250,7 @@ impl OpenCode {
             Err(refusal) => Some(refusal.to_string()),
         };
         if let Some(why) = why {
-            // OpenCode could act there without asking.
+            // In that conversation, OpenCode could act without asking.
             let why = format!("the user has gone to another conversation, and {why}");
             return self.ready.push_back(Event::Unusable(why));
         }
@@ -256,7 +259,7 @@ impl OpenCode {
             turn.failure = Some(Outcome::Ended(StopReason::Interrupted));
         }
         self.end_turn();
-        // Texts on their way to the earlier conversation are not reported any longer.
+        // The loop no longer receives reports about texts that were sent to the earlier conversation.
         for (_, sent) in self.sent.drain() {
             if let SentKind::Prompt(end) = sent.kind {
                 let _stopped = end.send(Outcome::Ended(StopReason::Interrupted).result());
@@ -280,17 +283,18 @@ mod tests {
     use agent_team_protocol::spec::Steering;
     use tokio::time::timeout;
 
-    use super::super::super::channel::{AgentProgram, BoxFuture, SideChannel};
+    use super::super::super::channel::{AgentProgram, BoxFuture, PermissionAnswer, SideChannel};
     use super::super::super::interface::Interface;
+    use super::super::super::permission::DENIED_BEFORE;
     use super::super::super::running_program::RunningProgram;
     use super::super::super::terminal::TerminalHandle;
     use super::super::super::wire::PromptEnd;
-    use super::super::server::{Api, Server};
+    use super::super::server::{Api, Refusal, Server};
     use super::*;
 
     type End = BoxFuture<'static, Result<PromptEnd, TurnError>>;
 
-    /// A client in the conversation `ses_1`, without a server that answers: the tests report its events.
+    /// A side channel in the conversation `ses_1`. Its server does not answer: the tests report the server's events.
     fn client() -> OpenCode {
         let program = AgentProgram {
             program: "/bin/sleep".into(),
@@ -324,7 +328,7 @@ mod tests {
         client.event(&json!({ "type": kind, "properties": properties }));
     }
 
-    /// Reports a text of the user's side, in the part that was sent last if there is one.
+    /// Reports a text of the user or of the worker: in the part that was sent, or else in a part of the user.
     fn report_text(client: &mut OpenCode, message: &str) {
         let sent = client.sent.keys().next().cloned();
         let part = sent.unwrap_or_else(|| "prt_of_user".to_owned());
@@ -404,6 +408,25 @@ mod tests {
         assert!(ready.any(|event| matches!(event, Event::Began(began) if began.text.is_empty())));
         assert!(client.turn.is_some());
         assert!(!super::OpenCode::steer(&mut self::client(), "late").await);
+    }
+
+    #[tokio::test]
+    async fn a_refused_decision_leaves_the_report_of_the_answer() {
+        let mut client = client();
+        let asked = json!({ "id": "per_1", "permission": "bash" });
+        report(&mut client, "permission.asked", asked);
+        let Some(Event::Permission(question)) = client.ready.pop_back() else {
+            panic!("no question");
+        };
+        question.answer(PermissionAnswer::Allow);
+        let decision = client.answers.recv().await.unwrap();
+        client.permissions.decided(decision).unwrap();
+        // The user has answered: the server no longer has the request, and reports the answer later.
+        client.replied(Reply::Permission(Err(Refusal::Missing)));
+        let answer = json!({ "requestID": "per_1", "reply": "reject" });
+        report(&mut client, "permission.replied", answer);
+        let mut ready = client.ready.iter();
+        assert!(ready.any(|event| matches!(event, Event::Notice(line) if line == DENIED_BEFORE)));
     }
 
     #[tokio::test]

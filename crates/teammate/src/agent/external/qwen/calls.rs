@@ -1,27 +1,25 @@
-//! Calls of Qwen Code's tools in the form of the Agent Client Protocol, in which the permission questions and the pane show
-//! them. Called by `qwen`.
+//! Converts calls of Qwen Code's tools to the form of the Agent Client Protocol, for the permission questions and the
+//! pane. Called by `qwen`.
+
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::super::file_change::difference;
-use super::super::wire::{CallContent, ContentBlock, Location, ToolCall};
+use super::super::file_read::{ReadTool, located};
+use super::super::wire::{CallContent, ContentBlock, ToolCall};
 
 /// Tools that need no decision of agent-team: they change nothing outside of the conversation, or ask the user
-/// themselves. Qwen Code's own rules apply to them, and a question of Qwen Code about them is a request. Every other tool,
-/// including tools of later versions, needs a decision.
+/// themselves. Qwen Code's own rules apply to these tools. If Qwen Code still asks about such a tool, its question
+/// becomes a request. Every other tool, including tools of later versions, needs a decision.
 const UNASKED: &[&str] = &[
     "agent",
     "ask_user_question",
-    "display_image",
     "enter_plan_mode",
     "exit_plan_mode",
     "get_goal",
-    "glob",
-    "grep_search",
     "list_agents",
-    "list_directory",
     "propose_goal",
-    "read_file",
     "report_findings",
     "skill",
     "task_create",
@@ -31,10 +29,20 @@ const UNASKED: &[&str] = &[
     "todo_write",
     "tool_search",
     "update_goal",
-    "zoom_image",
 ];
 
-/// Tools that ask the user a question of their own, which only the user can answer.
+/// Tools that only read. If the team's rules allow a call of such a tool, Qwen Code's own rules still apply to the
+/// call.
+const READS: &[ReadTool] = &[
+    ReadTool::file("display_image"),
+    ReadTool::directory("glob", &["pattern"]),
+    ReadTool::directory("grep_search", &["glob"]),
+    ReadTool::directory("list_directory", &[]),
+    ReadTool::file("read_file"),
+    ReadTool::file("zoom_image"),
+];
+
+/// Tools that show a dialog of their own, which only the user can answer.
 const DIALOGS: &[&str] = &["ask_user_question", "enter_plan_mode", "exit_plan_mode"];
 
 /// The prefix of the team's tools.
@@ -48,15 +56,18 @@ pub(super) fn is_dialog(tool: &str) -> bool {
     DIALOGS.contains(&tool)
 }
 
-pub(super) fn call(id: &str, tool: &str, input: &Value) -> ToolCall {
+/// Converts a call. `cwd`: the working directory of Qwen Code; empty if it is unknown.
+pub(super) fn call(id: &str, tool: &str, input: &Value, cwd: &Path) -> ToolCall {
     let (kind, subject) = match tool {
         "run_shell_command" => ("execute", "command"),
         "edit" | "write_file" => ("edit", "file_path"),
         "notebook_edit" => ("edit", "notebook_path"),
         "web_fetch" => ("fetch", "url"),
-        "read_file" => ("read", "file_path"),
+        "read_file" | "display_image" | "zoom_image" => ("read", "file_path"),
         "list_directory" => ("read", "path"),
-        "glob" | "grep_search" => ("search", "pattern"),
+        // `glob` reads names, and no contents.
+        "glob" => ("read", "pattern"),
+        "grep_search" => ("search", "pattern"),
         _ => ("other", "description"),
     };
     let title = match input[subject].as_str() {
@@ -66,17 +77,18 @@ pub(super) fn call(id: &str, tool: &str, input: &Value) -> ToolCall {
     };
     let changes_file = ["edit", "write_file"].contains(&tool);
     let difference = changes_file.then(|| difference(input)).flatten();
-    // The rules judge a call that reads by the file that it names.
-    let read = (kind == "read").then(|| input[subject].as_str()).flatten();
-    let location = |path: &str| vec![Location { path: path.into() }];
+    let (input, locations) = match READS.iter().find(|known| known.name == tool) {
+        Some(tool) => located(tool, input, cwd),
+        None => (input.clone(), None),
+    };
     ToolCall {
         tool_call_id: id.to_owned(),
         title: Some(title),
         kind: Some(kind.to_owned()),
         status: Some("pending".to_owned()),
         content: difference.map(|difference| vec![difference]),
-        locations: read.map(location),
-        raw_input: Some(input.clone()),
+        locations,
+        raw_input: Some(input),
     }
 }
 
@@ -102,6 +114,7 @@ mod tests {
         for tool in [
             "run_shell_command",
             "edit",
+            "read_file",
             "web_fetch",
             "monitor",
             "mcp__other__run",
@@ -109,7 +122,7 @@ mod tests {
         ] {
             assert!(needs_decision(tool), "{tool}");
         }
-        for tool in ["read_file", "mcp__team__send_message"] {
+        for tool in ["todo_write", "mcp__team__send_message"] {
             assert!(!needs_decision(tool), "{tool}");
         }
     }

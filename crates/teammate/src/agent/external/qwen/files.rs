@@ -18,9 +18,9 @@ use tokio::net::unix::pipe;
 const EVENT_MAX: usize = 64 << 20;
 
 /// The directory of the files. Dropping this value removes the directory.
-pub(super) struct Directory(PathBuf);
+pub(super) struct ChannelDirectory(PathBuf);
 
-impl Directory {
+impl ChannelDirectory {
     /// Creates the directory, with the settings in it.
     pub(super) fn create(path: &Path, settings: &Value) -> io::Result<Self> {
         // An earlier start of Qwen Code in this launch may have left a directory.
@@ -28,8 +28,8 @@ impl Directory {
         DirBuilder::new().mode(0o700).create(path)?;
         let directory = Self(path.to_owned());
         private_file::create(&directory.settings(), settings.to_string().as_bytes())?;
-        private_file::create(&directory.input(), b"")?;
-        private_file::create_pipe(&directory.output())?;
+        private_file::create(&directory.commands(), b"")?;
+        private_file::create_pipe(&directory.events())?;
         Ok(directory)
     }
 
@@ -37,16 +37,16 @@ impl Directory {
         self.0.join("settings.json")
     }
 
-    pub(super) fn input(&self) -> PathBuf {
+    pub(super) fn commands(&self) -> PathBuf {
         self.0.join("input")
     }
 
-    pub(super) fn output(&self) -> PathBuf {
+    pub(super) fn events(&self) -> PathBuf {
         self.0.join("output")
     }
 }
 
-impl Drop for Directory {
+impl Drop for ChannelDirectory {
     fn drop(&mut self) {
         // If this fails, the supervisor removes the directory later.
         let _left = std::fs::remove_dir_all(&self.0);
@@ -54,7 +54,7 @@ impl Drop for Directory {
 }
 
 /// The events of Qwen Code.
-pub(super) struct Output {
+pub(super) struct EventPipe {
     pipe: pipe::Receiver,
     /// The worker's own write end of the pipe: without it, a read returns EOF until Qwen Code opens the pipe.
     writer: Option<File>,
@@ -63,8 +63,8 @@ pub(super) struct Output {
     searched: usize,
 }
 
-impl Output {
-    /// Must be called within a tokio runtime.
+impl EventPipe {
+    /// Opens the pipe. Must be called within a tokio runtime.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let pipe = pipe::OpenOptions::new().open_receiver(path)?;
         let writer = OpenOptions::new().write(true).open(path)?;
@@ -76,9 +76,9 @@ impl Output {
         })
     }
 
-    /// Closes the worker's own write end. Call this when Qwen Code has opened the pipe: EOF is then the end of the
-    /// events.
-    pub(super) fn is_connected(&mut self) {
+    /// Closes the worker's own write end. Call this when Qwen Code has opened the pipe: from then on, EOF means the end
+    /// of the events.
+    pub(super) fn close_own_writer(&mut self) {
         self.writer = None;
     }
 
@@ -105,21 +105,21 @@ impl Output {
                 return Err(io::Error::other("it has reported too large an event"));
             }
             if self.pipe.read_buf(&mut self.bytes).await? == 0 {
-                return Err(io::Error::other("it no longer reports its events"));
+                return Err(io::Error::other("Qwen Code has closed its event pipe"));
             }
         }
     }
 }
 
 /// The commands of the worker.
-pub(super) struct Input(File);
+pub(super) struct CommandFile(File);
 
-impl Input {
+impl CommandFile {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         OpenOptions::new().append(true).open(path).map(Self)
     }
 
-    /// Submits a text, as if it were typed.
+    /// Submits a text, as if the user had typed it.
     pub(super) fn submit(&mut self, text: &str) -> io::Result<()> {
         self.write(&json!({ "type": "submit", "text": text }))
     }
@@ -144,19 +144,19 @@ mod tests {
     async fn events_end_with_their_last_writer() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("files");
-        let directory = Directory::create(&path, &json!({})).unwrap();
-        let mut output = Output::open(&directory.output()).unwrap();
+        let directory = ChannelDirectory::create(&path, &json!({})).unwrap();
+        let mut events = EventPipe::open(&directory.events()).unwrap();
         let mut qwen = OpenOptions::new()
             .write(true)
-            .open(directory.output())
+            .open(directory.events())
             .unwrap();
         qwen.write_all(b"no JSON\n{\"type\":").unwrap();
         qwen.write_all(b"\"one\"}\n{\"type\":\"two\"}\n").unwrap();
-        assert_eq!(output.next().await.unwrap()["type"], "one");
-        output.is_connected();
+        assert_eq!(events.next().await.unwrap()["type"], "one");
+        events.close_own_writer();
         drop(qwen);
-        assert_eq!(output.next().await.unwrap()["type"], "two");
-        assert!(output.next().await.is_err());
+        assert_eq!(events.next().await.unwrap()["type"], "two");
+        assert!(events.next().await.is_err());
         drop(directory);
         assert!(!path.exists());
     }

@@ -6,15 +6,27 @@
 //! PreToolUse ──► the decision above; otherwise Qwen Code does not ask about the call: a rule allows or denies,
 //!            └─► pending: `ask` ──► dialog, as above
 //! ```
+//! Qwen Code runs the hooks of the project, of the user, of the system (the hooks of this launch), of extensions and of
+//! helpers, in this order. It takes the decision of the last hook of `PreToolUse` that makes a decision (0.24.4).
+//! Therefore, for an allowed call, this hook makes no decision, which keeps the denial of another hook. A denial or
+//! question also stops the call: see [`blocking`]. Another hook of `PermissionRequest` can allow a call, or change its
+//! input: `PreToolUse` then decides about the call again.
+//!
 //! `PermissionRequest` names no call: it belongs to the call with the same tool and input. A helper of Qwen Code has no
-//! dialog that can be answered: `PermissionRequest` waits for its decision, and without one, `PreToolUse` denies.
+//! dialog that can be answered: its `PermissionRequest` waits for a decision, and without a decision, `PreToolUse`
+//! denies the call.
 
+use std::path::PathBuf;
+
+use agent_team_protocol::text::visible_label;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::channel::{PermissionAnswer, PermissionQuestion, Withdrawn};
-use super::super::hook_door::HookCall;
+use super::super::hook_socket::HookCall;
 use super::super::hooks::{call_decision, dialog_decision};
+use super::super::permission::DENIED_BEFORE;
+use super::super::permission::TITLE_MAX;
 use super::calls::{call, is_dialog, needs_decision};
 
 /// The largest number of open calls. Further calls are blocked.
@@ -32,8 +44,8 @@ pub(super) enum Verdict {
 }
 
 /// A call as Qwen Code reports it.
-pub(super) struct Reported {
-    /// Empty: it is unknown.
+pub(super) struct ReportedCall {
+    /// The id of the call. Empty: the id is unknown.
     pub(super) id: String,
     pub(super) tool: String,
     pub(super) input: Value,
@@ -45,7 +57,7 @@ pub(super) struct Reported {
 pub(super) struct Confirmation {
     pub(super) request: String,
     pub(super) allowed: bool,
-    /// Why the call is denied: the dialog takes no reason.
+    /// Why the call is denied. The worker submits the reason separately, because the dialog takes no reason.
     pub(super) reason: Option<String>,
 }
 
@@ -57,16 +69,20 @@ pub(super) struct OpenCalls {
 
 struct OpenCall {
     key: u64,
-    reported: Reported,
-    /// The hook that waits for a decision.
+    reported: ReportedCall,
+    /// The working directory of Qwen Code. Empty until a hook reports it.
+    cwd: PathBuf,
+    /// The hook program that waits for a decision.
     hook: Option<HookCall>,
-    /// The request of the dialog on the screen.
+    /// The id of the request of the dialog on the screen.
     dialog: Option<String>,
-    /// The question to the loop, while it is open.
+    /// Withdraws the question to the loop, while the question is open.
     withdraw: Option<oneshot::Sender<Withdrawn>>,
     is_asked: bool,
     is_pending: bool,
     answer: Option<PermissionAnswer>,
+    /// The input that `PermissionRequest` has allowed.
+    allowed: Option<Value>,
 }
 
 impl OpenCalls {
@@ -79,29 +95,31 @@ impl OpenCalls {
     }
 
     /// Adds a call that Qwen Code has announced.
-    pub(super) fn announced(&mut self, reported: Reported) {
+    pub(super) fn announced(&mut self, reported: ReportedCall) {
         if self.calls.len() < CALLS_MAX {
             self.add(reported);
         }
     }
 
-    fn add(&mut self, reported: Reported) -> usize {
+    fn add(&mut self, reported: ReportedCall) -> usize {
         self.last += 1;
         self.calls.push(OpenCall {
             key: self.last,
             reported,
+            cwd: PathBuf::new(),
             hook: None,
             dialog: None,
             withdraw: None,
             is_asked: false,
             is_pending: false,
             answer: None,
+            allowed: None,
         });
         self.calls.len() - 1
     }
 
     /// The call with the id, or else a call with the same tool and input for which `is_it` holds.
-    fn find(&self, reported: &Reported, is_it: impl Fn(&OpenCall) -> bool) -> Option<usize> {
+    fn find(&self, reported: &ReportedCall, is_it: impl Fn(&OpenCall) -> bool) -> Option<usize> {
         let by_id = |it: &OpenCall| !reported.id.is_empty() && it.reported.id == reported.id;
         let by_input = |it: &OpenCall| {
             let (this, that) = (&it.reported, reported);
@@ -114,11 +132,11 @@ impl OpenCalls {
         found.or_else(|| self.calls.iter().position(by_input))
     }
 
-    /// Handles `PermissionRequest`: Qwen Code is about to ask. Returns the question about the call. `is_cancelled`: its
-    /// dialog is opened and denied, which ends the turn.
+    /// Handles `PermissionRequest`: Qwen Code is about to ask. Returns the question about the call. `is_cancelled`:
+    /// Qwen Code opens the dialog, and the worker denies it, which ends the turn.
     pub(super) fn requested(
         &mut self,
-        reported: Reported,
+        reported: ReportedCall,
         hook: HookCall,
         is_cancelled: bool,
     ) -> Option<PermissionQuestion> {
@@ -132,15 +150,15 @@ impl OpenCalls {
         self.ask(index, hook, is_cancelled)
     }
 
-    /// Handles `PreToolUse`: Qwen Code is about to make the call. Returns the question about it, if it needs a decision that
-    /// it has not got yet.
+    /// Handles `PreToolUse`: Qwen Code is about to make the call. Returns the question about the call, if the call
+    /// still needs a decision.
     pub(super) fn begins(
         &mut self,
-        reported: Reported,
+        reported: ReportedCall,
         hook: HookCall,
         is_cancelled: bool,
     ) -> Option<PermissionQuestion> {
-        let is_helper = reported.is_helper;
+        let (is_helper, input) = (reported.is_helper, reported.input.clone());
         let found = self.find(&reported, |it| it.is_asked);
         if found.is_none() && self.calls.len() >= CALLS_MAX {
             // Dropping the hook blocks the call.
@@ -148,23 +166,27 @@ impl OpenCalls {
         }
         let index = found.unwrap_or_else(|| self.add(reported));
         let open = &mut self.calls[index];
+        if open.allowed.take_if(|allowed| *allowed != input).is_some() {
+            // Another hook has changed the input of the allowed call.
+            (open.answer, open.reported.input) = (None, input);
+        }
         let question = match open.answer.clone() {
             Some(PermissionAnswer::Allow) => {
-                hook.print(&call_decision("allow", "agent-team"));
+                hook.pass();
                 None
             }
             Some(PermissionAnswer::Deny(why)) => {
-                hook.print(&call_decision("deny", &why));
+                hook.print(&blocking("deny", &why));
                 None
             }
             Some(PermissionAnswer::Cancel) => {
-                hook.print(&call_decision("deny", CANCELLED));
+                hook.print(&blocking("deny", CANCELLED));
                 None
             }
             // The user has allowed the call in its dialog.
             None if open.dialog.is_some() => {
                 open.settle(true);
-                hook.print(&call_decision("allow", "the user"));
+                hook.pass();
                 None
             }
             // A hook of the user has allowed the call.
@@ -198,7 +220,7 @@ impl OpenCalls {
         is_cancelled: bool,
     ) -> Option<PermissionQuestion> {
         let open = &mut self.calls[index];
-        (open.is_asked, open.hook) = (true, Some(hook));
+        (open.is_asked, open.cwd, open.hook) = (true, hook.cwd(), Some(hook));
         if is_cancelled {
             open.decide(PermissionAnswer::Cancel);
             return None;
@@ -212,7 +234,7 @@ impl OpenCalls {
         open.withdraw = Some(withdraw);
         let withdrawn = async move { withdrawn.await.unwrap_or(Withdrawn::Gone) };
         let key = open.key;
-        let Reported {
+        let ReportedCall {
             id, tool, input, ..
         } = &open.reported;
         let id = match id.is_empty() {
@@ -220,16 +242,20 @@ impl OpenCalls {
             false => id.clone(),
         };
         let (verdicts, pending) = (self.verdicts.clone(), self.verdicts.clone());
-        let question = PermissionQuestion::new(call(&id, tool, input), withdrawn, move |answer| {
-            // Without a receiver, the channel has ended, and its hooks with it.
-            let _ended = verdicts.send((key, Verdict::Answered(answer)));
-        });
+        let question = PermissionQuestion::new(
+            call(&id, tool, input, &open.cwd),
+            withdrawn,
+            move |answer| {
+                // Without a receiver, the side channel and its hook programs have ended.
+                let _ended = verdicts.send((key, Verdict::Answered(answer)));
+            },
+        );
         question.with_reason_and_pending(move || {
             let _ended = pending.send((key, Verdict::Pending));
         })
     }
 
-    /// Passes a verdict to the hook that waits for it, or to the dialog on the screen.
+    /// Passes a verdict to the hook program that waits for it, or to the dialog on the screen.
     pub(super) fn decided(&mut self, key: u64, verdict: Verdict) -> Option<Confirmation> {
         let index = self.calls.iter().position(|open| open.key == key)?;
         let open = &mut self.calls[index];
@@ -239,7 +265,7 @@ impl OpenCalls {
                 open.open_dialog();
                 None
             }
-            // The user has answered first. The dropped question answers `Cancel`.
+            // The user has answered first. The question was dropped, which answers `Cancel`.
             Verdict::Answered(_) if open.answer.is_some() => None,
             Verdict::Answered(answer) => {
                 open.withdraw = None;
@@ -254,17 +280,29 @@ impl OpenCalls {
         confirmation
     }
 
-    /// Handles a dialog on the screen. Returns the question about its call, unless there is one already, and the answer to the
-    /// dialog, if the decision precedes it.
+    /// Handles a dialog on the screen. Returns the question about its call, unless there is one already. Also returns
+    /// the answer to the dialog, if the decision precedes the dialog.
     pub(super) fn dialog_opened(
         &mut self,
         request: String,
-        reported: Reported,
+        reported: ReportedCall,
     ) -> (Option<PermissionQuestion>, Option<Confirmation>) {
         let found = self.find(&reported, |it| it.is_asked && it.dialog.is_none());
         let is_decided = found.is_some_and(|index| self.calls[index].answer.is_some());
         if is_dialog(&reported.tool) && !is_decided {
             return (None, None);
+        }
+        if found.is_none() && self.calls.len() >= CALLS_MAX {
+            let reason = None;
+            let allowed = false;
+            return (
+                None,
+                Some(Confirmation {
+                    request,
+                    allowed,
+                    reason,
+                }),
+            );
         }
         let index = found.unwrap_or_else(|| self.add(reported));
         let open = &mut self.calls[index];
@@ -275,17 +313,19 @@ impl OpenCalls {
         if open.withdraw.is_some() {
             return (None, None);
         }
-        // Its hook has failed.
+        // The hook of this call has failed.
         (open.is_asked, open.is_pending) = (true, true);
         (Some(self.question(index)), None)
     }
 
-    /// Handles the answer to a dialog, which agent-team or the user has given.
-    pub(super) fn dialog_closed(&mut self, request: &str, allowed: bool) {
+    /// Handles the answer to a dialog, which agent-team or the user has given. Returns a line for the user if the user has
+    /// denied a call that agent-team has allowed.
+    pub(super) fn dialog_closed(&mut self, request: &str, allowed: bool) -> Option<&'static str> {
         let mut calls = self.calls.iter_mut();
-        if let Some(open) = calls.find(|open| open.dialog.as_deref() == Some(request)) {
-            open.settle(allowed);
-        }
+        let open = calls.find(|open| open.dialog.as_deref() == Some(request))?;
+        let is_allowed = open.answer == Some(PermissionAnswer::Allow);
+        open.settle(allowed);
+        (is_allowed && !allowed).then_some(DENIED_BEFORE)
     }
 
     /// Whether a dialog waits for the user.
@@ -301,7 +341,7 @@ impl OpenCalls {
         }
     }
 
-    /// Handles the end of a hook program whose answer Qwen Code no longer needs.
+    /// Handles the exit of a hook program whose answer Qwen Code no longer needs.
     pub(super) fn gone(&mut self, connection: u64) {
         let waits = |open: &OpenCall| {
             let hook = open.hook.as_ref();
@@ -312,21 +352,26 @@ impl OpenCalls {
         }
     }
 
-    /// Withdraws all questions: the turn has ended. The user has denied the dialogs that were open. The helpers of Qwen Code
-    /// continue.
-    pub(super) fn clear(&mut self) {
+    /// Withdraws the questions at the end of the turn. The user has denied the dialogs that were open. The calls of
+    /// Qwen Code's helpers continue. Returns a line for the user if the user has denied a call that agent-team has
+    /// allowed.
+    pub(super) fn clear(&mut self) -> Option<&'static str> {
         let (helpers, calls) = std::mem::take(&mut self.calls)
             .into_iter()
             .partition(|open| open.reported.is_helper);
         self.calls = helpers;
         let calls: Vec<OpenCall> = calls;
+        let mut is_contradicted = false;
         for open in calls {
+            let is_allowed = open.answer == Some(PermissionAnswer::Allow);
+            is_contradicted |= is_allowed && open.dialog.is_some();
             let withdrawn = match open.dialog.is_some() {
                 true => Withdrawn::Answered { allowed: false },
                 false => Withdrawn::Gone,
             };
             open.withdraw(withdrawn);
         }
+        is_contradicted.then_some(DENIED_BEFORE)
     }
 }
 
@@ -340,7 +385,7 @@ impl OpenCall {
                 self.answer = Some(PermissionAnswer::Deny(HELPER.to_owned()));
                 let hook = self.hook.take();
                 hook.into_iter()
-                    .for_each(|hook| hook.print(&call_decision("deny", HELPER)));
+                    .for_each(|hook| hook.print(&blocking("deny", HELPER)));
                 self.withdraw.take().map(|it| it.send(Withdrawn::Gone));
             }
             return;
@@ -372,21 +417,26 @@ impl OpenCall {
         }
         let hook = self.hook.take()?;
         match (is_call(&hook), &answer) {
-            (false, answer) => hook.print(&dialog_decision(answer)),
-            (true, PermissionAnswer::Allow) => hook.print(&call_decision("allow", "agent-team")),
-            (true, PermissionAnswer::Deny(why)) => hook.print(&call_decision("deny", why)),
-            (true, PermissionAnswer::Cancel) => hook.print(&call_decision("deny", CANCELLED)),
+            (false, answer) => {
+                let is_allowed = *answer == PermissionAnswer::Allow;
+                self.allowed = is_allowed.then(|| hook.input["tool_input"].clone());
+                hook.print(&dialog_decision(answer));
+            }
+            (true, PermissionAnswer::Allow) => hook.pass(),
+            (true, PermissionAnswer::Deny(why)) => hook.print(&blocking("deny", why)),
+            (true, PermissionAnswer::Cancel) => hook.print(&blocking("deny", CANCELLED)),
         }
         None
     }
 
     fn reason(&self, why: &str) -> String {
-        let Reported { tool, input, .. } = &self.reported;
-        let title = call("", tool, input).title.unwrap_or_default();
+        let ReportedCall { tool, input, .. } = &self.reported;
+        let title = call("", tool, input, &self.cwd).title.unwrap_or_default();
+        let title = visible_label(&title, TITLE_MAX);
         format!("Your call `{title}` was denied. {why}")
     }
 
-    /// The dialog is closed.
+    /// Handles the end of the dialog.
     fn settle(&mut self, allowed: bool) {
         self.dialog = None;
         if self.answer.is_some() {
@@ -397,7 +447,7 @@ impl OpenCall {
             false => PermissionAnswer::Cancel,
         });
         if let Some(withdraw) = self.withdraw.take() {
-            // The loop no longer waits for the question if it has been answered meanwhile.
+            // The receiver is gone if the loop has received an answer meanwhile.
             let _answered = withdraw.send(Withdrawn::Answered { allowed });
         }
     }
@@ -406,7 +456,7 @@ impl OpenCall {
         if let Some(withdraw) = self.withdraw {
             let _answered = withdraw.send(withdrawn);
         }
-        // A hook that decides about a call blocks it.
+        // Dropping the hook of a `PreToolUse` blocks the call.
         drop(self.hook);
     }
 }
@@ -416,7 +466,16 @@ fn is_call(hook: &HookCall) -> bool {
 }
 
 fn ask() -> Value {
-    call_decision("ask", "agent-team asks for the permission, too")
+    blocking("ask", "agent-team asks for the permission, too")
+}
+
+/// The output of `PreToolUse` for `deny` or `ask`. A later hook that allows the call replaces the decision; `continue`
+/// then still stops the call.
+fn blocking(decision: &str, why: &str) -> Value {
+    let mut printed = call_decision(decision, why);
+    printed["continue"] = false.into();
+    printed["stopReason"] = why.into();
+    printed
 }
 
 #[cfg(test)]
@@ -424,7 +483,7 @@ mod tests {
     use serde_json::json;
     use tokio::sync::mpsc::UnboundedReceiver;
 
-    use super::super::super::hook_door::HookAnswer;
+    use super::super::super::hook_socket::HookAnswer;
     use super::*;
 
     type Printed = oneshot::Receiver<HookAnswer>;
@@ -434,8 +493,8 @@ mod tests {
         (OpenCalls::new(sender), verdicts)
     }
 
-    fn reported(id: &str, is_helper: bool) -> Reported {
-        Reported {
+    fn reported(id: &str, is_helper: bool) -> ReportedCall {
+        ReportedCall {
             id: id.to_owned(),
             tool: "run_shell_command".to_owned(),
             input: json!({ "command": "ls" }),
@@ -445,7 +504,7 @@ mod tests {
 
     fn hook(event: &str) -> (HookCall, Printed) {
         let (mut hook, printed) = HookCall::for_test(1);
-        hook.input = json!({ "hook_event_name": event });
+        hook.input = json!({ "hook_event_name": event, "tool_input": { "command": "ls" } });
         (hook, printed)
     }
 
@@ -476,7 +535,32 @@ mod tests {
         let (begins, printed) = hook("PreToolUse");
         let asked = calls.begins(reported("call-1", false), begins, false);
         assert!(asked.is_none());
-        assert_eq!(decision(printed).await["permissionDecision"], "allow");
+        assert!(decision(printed).await.is_null(), "the call passes");
+    }
+
+    #[tokio::test]
+    async fn an_input_that_another_hook_changes_is_decided_again() {
+        let (mut calls, _verdicts) = calls();
+        calls.announced(reported("call-1", false));
+        let (request, printed) = hook("PermissionRequest");
+        let _question = calls.requested(reported("", false), request, false);
+        calls.decided(1, Verdict::Answered(PermissionAnswer::Allow));
+        assert_eq!(decision(printed).await["decision"]["behavior"], "allow");
+        let changed = ReportedCall {
+            input: json!({ "command": "rm" }),
+            ..reported("call-1", false)
+        };
+        let (begins, printed) = hook("PreToolUse");
+        let question = calls.begins(changed, begins, false).unwrap();
+        assert_eq!(question.call.title.as_deref(), Some("rm"));
+        calls.decided(1, deny());
+        let printed = printed.await.unwrap().stdout;
+        let printed: Value = serde_json::from_str(&printed).unwrap();
+        let decision = &printed["hookSpecificOutput"]["permissionDecision"];
+        assert_eq!(
+            (decision.as_str(), &printed["continue"]),
+            (Some("deny"), &json!(false))
+        );
     }
 
     #[tokio::test]
@@ -494,7 +578,7 @@ mod tests {
             reason: Some("Your call `ls` was denied. not today".to_owned()),
         };
         assert_eq!(confirmation, Some(expected));
-        // Should the call begin nevertheless, it is blocked.
+        // If the call still begins, it is blocked.
         let (begins, printed) = hook("PreToolUse");
         calls.begins(reported("call-1", false), begins, false);
         assert_eq!(decision(printed).await["permissionDecision"], "deny");
@@ -522,7 +606,7 @@ mod tests {
         calls.decided(2, deny());
         assert_eq!(decision(printed).await["permissionDecision"], "deny");
         calls.decided(1, Verdict::Answered(PermissionAnswer::Allow));
-        for expected in ["allow", "deny"] {
+        for expected in [json!(null), json!("deny")] {
             let (begins, printed) = hook("PreToolUse");
             let _question = calls.begins(reported("call-3", true), begins, false);
             calls.decided(3, Verdict::Pending);

@@ -1,7 +1,8 @@
 //! How Qwen Code is started in its own terminal interface: its arguments, and the settings with the hooks. Called by `qwen`.
 //!
-//! Qwen Code takes hooks only from files. The file with the defaults of the system has the lowest precedence, and its hooks
-//! run beside those of the user and of the project. A file of this launch takes its place, with its content.
+//! Qwen Code takes hooks only from files. The file with the defaults of the system has the lowest precedence, and its
+//! hooks run beside the hooks of the user and of the project. A file of this launch replaces that file, and contains
+//! its content and the hooks of the worker.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -9,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::super::hook_door::{MAY, MUST};
-use super::super::hooks::{CALL_LIMIT, PREFIX, Session, WAIT_LIMIT, command, rules_argument};
+use super::super::hook_socket::{MAY, MUST};
+use super::super::hooks::{CALL_LIMIT, PREFIX, SessionToOpen, WAIT_LIMIT, command, rules_argument};
 
-/// The variables with the paths of the settings and of the defaults of the system.
+/// The variables with the paths of the system's settings and of the system's defaults.
 const SETTINGS: &str = "QWEN_CODE_SYSTEM_SETTINGS_PATH";
 pub(super) const DEFAULTS: &str = "QWEN_CODE_SYSTEM_DEFAULTS_PATH";
 
@@ -34,21 +35,21 @@ pub(super) struct Files<'a> {
 
 /// The arguments of a session. `tools`: the command that connects the team's tools.
 pub(super) fn arguments(
-    session: &Session,
+    session: &SessionToOpen,
     files: &Files<'_>,
     tools: &[OsString],
     mode: &str,
     rules: &str,
 ) -> Vec<String> {
     let tools: Vec<_> = tools.iter().map(|word| word.to_string_lossy()).collect();
-    // Qwen Code offers the tools of other servers to the model only after a search.
+    // Without `alwaysLoadTools`, Qwen Code offers the tools of a server to the model only after a search.
     let server = json!({ "mcpServers": { "team": {
         "command": tools.first(), "args": tools.get(1..), "alwaysLoadTools": true,
     } } });
     let rules = rules_argument(rules, DELIVERY);
     let (flag, id) = session.argument();
     let arguments = [
-        // Its value is a list: a flag must follow.
+        // The value of this flag is a list, which only another flag ends.
         ("--allowed-tools", "mcp__team"),
         ("--approval-mode", mode),
         ("--json-file", &files.output.to_string_lossy()),
@@ -67,8 +68,8 @@ pub(super) fn arguments(
         .collect()
 }
 
-/// The text of a message. A space before `@` makes Qwen Code attach a file, and a slash or an exclamation mark at the
-/// beginning is a command.
+/// The text of a message, escaped: Qwen Code attaches a file for `@` after a space, and takes a text that begins with a
+/// slash or an exclamation mark as a command.
 pub(super) fn message(text: &str) -> String {
     let mut escaped = String::new();
     let mut last = '\0';
@@ -85,7 +86,7 @@ pub(super) fn message(text: &str) -> String {
 /// The defaults of the system with the hooks of this launch. `env`: the environment of Qwen Code.
 ///
 /// # Errors
-/// If there are defaults of the system that cannot be read.
+/// If the defaults of the system exist and cannot be read.
 pub(super) fn defaults(
     env: &[(OsString, OsString)],
     hook: &Path,
@@ -120,7 +121,7 @@ fn defaults_path(env: &[(OsString, OsString)]) -> PathBuf {
     }
 }
 
-/// `None`: the settings have another form.
+/// Adds the hooks. `None`: the settings have an unknown form.
 fn add(settings: &mut Value, hook: &Path, socket: &Path) -> Option<()> {
     let of = |purpose: &str, limit: u64| json!({ "type": "command", "command": command(hook, socket, purpose), "timeout": limit });
     let event = || of(MAY, CALL_LIMIT);

@@ -6,17 +6,17 @@ use tokio::time::Instant;
 use super::super::outcome::TurnEnd;
 
 /// A text that was submitted.
-pub(super) struct Sent {
+pub(super) struct SentText {
     pub(super) text: String,
     pub(super) kind: SentKind,
-    /// When the text counts as lost.
+    /// The time at which the text counts as lost.
     pub(super) lost_at: Option<Instant>,
 }
 
 pub(super) enum SentKind {
-    /// A prompt of the loop. Its turn ends with this.
+    /// A prompt of the loop. The sender reports the end of its turn.
     Prompt(TurnEnd),
-    /// A message during a turn.
+    /// A message during a turn. The sender reports whether Qwen Code has taken the message.
     Message(oneshot::Sender<bool>),
     /// The reason of a denial, with which the turn continues.
     Reason,
@@ -25,11 +25,11 @@ pub(super) enum SentKind {
 #[derive(Default)]
 pub(super) struct Turn {
     pub(super) ends: Vec<TurnEnd>,
-    /// When Qwen Code has taken the last text of the turn, by its own clock. Empty: unknown.
+    /// The time at which Qwen Code has taken the last text of the turn, by its own clock. Empty: unknown.
     pub(super) began: String,
-    /// Qwen Code has reported the end of the turn, and not yet its last answer.
+    /// Qwen Code has reported the end of the turn, but not its last answer.
     pub(super) is_stopped: bool,
-    /// When the turn counts as ended.
+    /// The time at which the turn counts as ended.
     pub(super) settles_at: Option<Instant>,
     /// The length of the record at the beginning of the turn.
     pub(super) record_length: u64,

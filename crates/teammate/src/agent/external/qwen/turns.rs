@@ -6,8 +6,8 @@
 //! StopFailure ──► failed
 //! idle without Stop ──► ended by the user, or by the denial of a dialog
 //! ```
-//! The denial of a dialog ends the turn of Qwen Code, and takes no reason. After a denial by agent-team, the reason is
-//! submitted as a message, with which the same turn continues.
+//! The denial of a dialog ends the turn of Qwen Code, and takes no reason. After a denial by agent-team, the worker
+//! submits the reason as a message, with which the same turn continues.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -21,17 +21,17 @@ use tokio::time::Instant;
 use super::super::channel::{Began, Event, TurnError};
 use super::super::wire::{PromptEnd, SessionUpdate, StopReason};
 use super::Qwen;
-use super::turn::{Sent, SentKind, Turn};
+use super::turn::{SentKind, SentText, Turn};
 
-/// The time within which Qwen Code takes a text that it has received during a turn, after the end of that turn. Afterwards,
-/// the text has returned to the prompt line of Qwen Code.
+/// The time after the end of a turn within which Qwen Code takes a text that it has received during the turn.
+/// Afterwards, the text has returned to the prompt line of Qwen Code.
 const LOST_LIMIT: Duration = Duration::from_secs(3);
 
 /// The time within which the reason of a failure follows the report that Qwen Code is idle.
 const FAILURE_LIMIT: Duration = Duration::from_secs(1);
 
-/// The time within which the last answer follows the end of the turn, and within which a turn continues with the reason of
-/// a denial.
+/// The time after the end of a turn within which the last answer arrives, or within which the turn continues with the
+/// reason of a denial.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
 /// The largest part of the record of a session that is searched, in bytes.
@@ -50,7 +50,7 @@ impl Qwen {
                 turn.resumes();
             }
         } else if self.turn.is_some() {
-            // Its end was lost.
+            // Qwen Code has not reported the end of this turn.
             self.finish(Ok(StopReason::Interrupted));
         }
         if !self.taken(prompt) && self.turn.is_none() {
@@ -70,13 +70,13 @@ impl Qwen {
         }
     }
 
-    /// Handles the texts of the worker in a prompt. Returns whether there are any.
+    /// Handles the texts of the worker in a prompt. Returns whether the prompt contains such a text.
     fn taken(&mut self, prompt: &str) -> bool {
         let (taken, sent) = std::mem::take(&mut self.sent)
             .into_iter()
             .partition(|sent| prompt.contains(&*sent.text));
         self.sent = sent;
-        let taken: Vec<Sent> = taken;
+        let taken: Vec<SentText> = taken;
         let is_any = !taken.is_empty();
         let mut is_followed = self.turn.is_some();
         for sent in taken {
@@ -86,7 +86,7 @@ impl Qwen {
                     is_followed = true;
                     self.ready.push_back(Event::Accepted);
                 }
-                // The loop has ended its turn if it no longer waits.
+                // The receiver is gone if the loop has ended its turn.
                 SentKind::Message(taken) => drop(taken.send(true)),
                 SentKind::Reason => {}
             }
@@ -113,23 +113,23 @@ impl Qwen {
         self.ready.push_back(Event::Began(Began { text, end }));
     }
 
-    /// The model begins to answer.
+    /// Handles the beginning of an answer of the model.
     pub(super) fn answers(&mut self) {
         match &mut self.turn {
             Some(turn) => turn.resumes(),
-            // Without a prompt, such as after a hook of the user that has prevented the end.
+            // A turn can begin without a prompt, for example after a hook of the user has prevented the end of a turn.
             None => self.turn_began(String::new()),
         }
     }
 
-    /// The model has answered.
+    /// Handles the end of an answer of the model.
     pub(super) fn answered(&mut self) {
         if self.turn.as_ref().is_some_and(|turn| turn.is_stopped) {
             self.finish(Ok(self.end_reason()));
         }
     }
 
-    /// Handles `Stop`. The last answer follows it.
+    /// Handles `Stop`. Qwen Code reports the last answer after it.
     pub(super) fn stopped(&mut self, event: &Value) {
         let size = |field: &str| event[field].as_u64();
         if let (Some(used), Some(size)) = (size("input_tokens"), size("context_limit")) {
@@ -157,7 +157,7 @@ impl Qwen {
         }
     }
 
-    /// Qwen Code was idle at this time.
+    /// Handles the report that Qwen Code was idle at this time.
     pub(super) fn idle(&mut self, timestamp: &str) {
         let was_awaited = std::mem::take(&mut self.awaits_idle);
         let Some(turn) = &mut self.turn else {
@@ -168,7 +168,7 @@ impl Qwen {
             false => timestamp < &*turn.began,
         };
         if is_earlier {
-            // The hook program of an earlier turn was slow.
+            // The hook program of an earlier turn has sent this report late.
             return;
         }
         if turn.is_stopped {
@@ -195,7 +195,8 @@ impl Qwen {
     }
 
     pub(super) fn finish(&mut self, result: Result<StopReason, TurnError>) {
-        self.calls.clear();
+        let contradiction = self.calls.clear();
+        self.contradicted(contradiction);
         self.reasons.clear();
         self.is_cancelled = false;
         let Some(turn) = self.turn.take() else {
@@ -220,8 +221,8 @@ impl Qwen {
         self.update(SessionUpdate::Other);
     }
 
-    /// Handles messages that the record of the session contains: Qwen Code reports no message that joins a turn after its
-    /// last call.
+    /// Handles messages that the record of the session contains: Qwen Code does not report a message that joins a turn
+    /// after the last call of the turn.
     fn find_joined(&mut self, begin: u64) {
         if self.sent.is_empty() {
             return;
@@ -234,12 +235,12 @@ impl Qwen {
             match (record.contains(text.trim_matches('"')), sent.kind) {
                 (true, SentKind::Message(taken)) => drop(taken.send(true)),
                 (true, SentKind::Reason) => {}
-                (_, kind) => self.sent.push(Sent { kind, ..sent }),
+                (_, kind) => self.sent.push(SentText { kind, ..sent }),
             }
         }
     }
 
-    /// When [`Qwen::overdue`] must be called.
+    /// The time at which [`Qwen::overdue`] must be called.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let settles = self.turn.as_ref().and_then(|turn| turn.settles_at);
         let lost = self.sent.iter().filter_map(|sent| sent.lost_at);
@@ -261,13 +262,13 @@ impl Qwen {
             .into_iter()
             .partition(|sent| is_over(sent.lost_at));
         self.sent = sent;
-        let lost: Vec<Sent> = lost;
+        let lost: Vec<SentText> = lost;
         for sent in lost {
             match sent.kind {
                 SentKind::Prompt(_) => {
-                    let written = self.input.submit(&sent.text);
+                    let written = self.commands.submit(&sent.text);
                     let lost_at = None;
-                    self.sent.push(Sent { lost_at, ..sent });
+                    self.sent.push(SentText { lost_at, ..sent });
                     self.written(written);
                 }
                 SentKind::Message(taken) => drop(taken.send(false)),
@@ -277,7 +278,7 @@ impl Qwen {
     }
 }
 
-/// What was added to the record after this length.
+/// The part of the record after this length.
 fn record_after(record: &Path, begin: u64) -> std::io::Result<String> {
     let mut file = std::fs::File::open(record)?;
     let length = file.metadata()?.len();

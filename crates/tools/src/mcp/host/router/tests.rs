@@ -1,4 +1,4 @@
-//! Messages between members and a shared server, without I/O.
+//! Tests of the messages between members and a shared server, without I/O.
 
 use super::*;
 
@@ -388,13 +388,13 @@ fn a_server_that_is_discovered_never_receives_initialize() {
     assert_eq!(asks(&mut router, ben, 1, "initialize"), None);
     assert_eq!(received(&mut to_ben)[0]["error"]["code"], UNSUPPORTED);
 
-    // The next process of the server.
+    // A router for the next process of the server.
     let mut router = Router::new(true);
     let (ada, mut to_ada) = router.attach();
     let sent = asks(&mut router, ada, 2, DISCOVER).unwrap();
     server_sends(&mut router, &json!({"id": sent["id"], "error": error}));
     assert_eq!(received(&mut to_ada)[0]["error"], error);
-    assert!(!router.is_discovered(), "it is asked again");
+    assert!(!router.is_discovered(), "the discovery is repeated");
     assert!(asks(&mut router, ada, 3, "initialize").is_some());
 }
 

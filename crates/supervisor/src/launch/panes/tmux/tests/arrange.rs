@@ -1,4 +1,4 @@
-//! Panes after the terminal has changed its size.
+//! Tests of the layout of panes after the terminal has changed its size.
 
 use std::collections::BTreeSet;
 
@@ -52,7 +52,7 @@ async fn panes_keep_their_minimum_size_when_the_terminal_shrinks() {
         );
         assert!(running.iter().all(is_alive));
         // A restarted supervisor recognises the new windows as its own.
-        rig.forget();
+        rig.restart_supervisor();
         let survey = rig.panes.survey().await.unwrap();
         let in_windows: usize = survey
             .windows_of(&team())
@@ -61,14 +61,14 @@ async fn panes_keep_their_minimum_size_when_the_terminal_shrinks() {
             .sum();
         assert_eq!(in_windows, 7);
         rig.panes.arrange().await;
-        assert_eq!(sizes(&rig), after, "no size changes");
+        assert_eq!(sizes(&rig), after, "a size changes");
     }
 }
 
 #[tokio::test]
 async fn a_dragged_border_stays() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     let running = rig.start(&["lead", "ada", "bob"]).await;
     rig.panes.arrange().await;
     rig.server
@@ -77,8 +77,8 @@ async fn a_dragged_border_stays() {
     assert!(before.iter().any(|(_, _, high)| *high < 6), "{before:?}");
     rig.panes.arrange().await;
     assert_eq!(sizes(&rig), before);
-    // A new supervisor finds the layout as it is.
-    rig.forget();
+    // A new supervisor reads the existing layout.
+    rig.restart_supervisor();
     rig.panes.found().await;
     rig.panes.arrange().await;
     assert_eq!(sizes(&rig), before);
@@ -87,7 +87,7 @@ async fn a_dragged_border_stays() {
 #[tokio::test]
 async fn the_active_pane_stays_active_and_in_its_window() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     let members = names(0..7);
     let members: Vec<&str> = members.iter().map(String::as_str).collect();
     let running = rig.start(&members).await;
@@ -102,7 +102,7 @@ async fn the_active_pane_stays_active_and_in_its_window() {
 #[tokio::test]
 async fn a_layout_with_large_panes_is_kept() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     rig.start(&["lead", "ada", "bob"]).await;
     rig.server
         .tmux(&["select-layout", "-t", "@0", "even-horizontal"]);
@@ -159,7 +159,7 @@ async fn panes_return_to_one_window_when_there_is_room() {
         ];
         assert_eq!(rig.server.tmux(&shown).trim(), last);
         rig.panes.arrange().await;
-        assert_eq!(sizes(&rig), after, "no size changes");
+        assert_eq!(sizes(&rig), after, "a size changes");
     }
 }
 
@@ -168,8 +168,8 @@ async fn windows_of_the_same_size_are_not_joined() {
     let Some(binary) = tmux_or_skip() else { return };
     let (mut rig, _) = spread(Layout::Tiled, binary).await;
     resize(&rig, "200", "49");
-    // A new supervisor finds the layout as it is.
-    rig.forget();
+    // A new supervisor reads the existing layout.
+    rig.restart_supervisor();
     rig.panes.found().await;
     let before = sizes(&rig);
     rig.panes.arrange().await;

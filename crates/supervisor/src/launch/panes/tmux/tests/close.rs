@@ -1,11 +1,11 @@
-//! Closing panes.
+//! Tests that close the pane of one member, or all panes of a team.
 
 use super::*;
 
 #[tokio::test]
 async fn closing_all_leaves_no_pane_no_server_and_no_socket() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     let running = rig.start(&["lead", "ada"]).await;
     let server = ProcessId::of(rig.server.pid()).unwrap().unwrap();
     let receipts = rig.panes.close_all().await;
@@ -28,7 +28,7 @@ async fn closing_all_leaves_no_pane_no_server_and_no_socket() {
     );
     assert!(!server.is_alive().unwrap());
     for running in &running {
-        ended(running).await;
+        wait_for_exit(running).await;
     }
     let mut left: Vec<_> = std::fs::read_dir(rig.server.directory.path())
         .unwrap()
@@ -47,7 +47,7 @@ async fn closing_all_leaves_no_pane_no_server_and_no_socket() {
 #[tokio::test]
 async fn closing_all_finds_a_server_whose_socket_was_deleted() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     let running = rig.start(&["lead"]).await;
     let server = ProcessId::of(rig.server.pid()).unwrap().unwrap();
     std::fs::remove_file(rig.server.socket()).unwrap();
@@ -58,13 +58,13 @@ async fn closing_all_finds_a_server_whose_socket_was_deleted() {
         (ReceiptKind::Pane, lead.as_str(), ReceiptOutcome::Closed)
     );
     assert!(!server.is_alive().unwrap());
-    ended(&running[0]).await;
+    wait_for_exit(&running[0]).await;
 }
 
 #[tokio::test]
-async fn panes_that_are_not_ours_are_kept_and_reported() {
+async fn panes_without_the_teams_tag_are_kept_and_reported() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     let running = rig.start(&["lead"]).await;
     let other = TeamId::from_directory_name("demo-99999999").unwrap();
     let mut others = panes(&rig.server, TmuxSession::Own, Layout::Tiled, (200, 50));
@@ -87,7 +87,7 @@ async fn panes_that_are_not_ours_are_kept_and_reported() {
     let receipts = rig.panes.close_all().await;
     let (ours, kept) = (
         format!("{} (lead)", id(&running[0])),
-        format!("{by_hand} (not ours)"),
+        format!("{by_hand} (of another program)"),
     );
     assert_eq!(
         fates(&receipts),
@@ -111,7 +111,7 @@ async fn panes_that_are_not_ours_are_kept_and_reported() {
 #[tokio::test]
 async fn closing_a_member_closes_only_its_pane() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     rig.start(&["lead", "ada", "bob"]).await;
     rig.panes.close(&"ada".parse().unwrap()).await;
     rig.panes.close(&"eve".parse().unwrap()).await;

@@ -1,11 +1,11 @@
-//! Labels and attaching.
+//! Tests of labels, status lines, focus and attaching, in the panes of a real tmux server.
 
 use super::*;
 
 #[tokio::test]
 async fn a_missing_pane_does_not_hide_other_labels() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     let running = rig.start(&["lead", "ada", "bob"]).await;
     rig.server.tmux(&["kill-pane", "-t", id(&running[1])]);
     let labels = ["lead", "ada", "bob"].map(|member| (member.parse().unwrap(), label("-t busy;")));
@@ -20,17 +20,20 @@ async fn a_missing_pane_does_not_hide_other_labels() {
 #[tokio::test]
 async fn status_lines_can_show_waiting_members() {
     let Some(binary) = tmux_or_skip() else { return };
-    for mut rig in [Rig::own(binary.clone()), Rig::users(binary)] {
+    for mut rig in [
+        Rig::in_team_session(binary.clone()),
+        Rig::in_user_session(binary),
+    ] {
         rig.start(&["lead", "ada"]).await;
-        let theirs = ["show-options", "-t", "$0"];
-        let before = rig.server.tmux(&theirs);
-        // As in docs/guide/panes.md.
+        let show_user_options = ["show-options", "-t", "$0"];
+        let before = rig.server.tmux(&show_user_options);
+        // The status line of docs/guide/panes.md.
         let status = "#{W:#{?@agent_team_waiting, #{@agent_team_waiting},}}";
-        let shown_text = |rig: &Rig| {
-            let shown = ["display-message", "-p", "-t", "$0", status];
-            rig.server.tmux(&shown)
+        let status_text = |rig: &Rig| {
+            let display = ["display-message", "-p", "-t", "$0", status];
+            rig.server.tmux(&display)
         };
-        assert_eq!(shown_text(&rig), "");
+        assert_eq!(status_text(&rig), "");
         let summary = |waiting: &str| TeamSummary {
             waiting: waiting.to_owned(),
             ..TeamSummary::default()
@@ -38,15 +41,15 @@ async fn status_lines_can_show_waiting_members() {
         rig.panes
             .show_summary(&summary("ada asks: #[fg=red]"))
             .await;
-        assert_eq!(shown_text(&rig), " ada asks: # [fg=red]");
+        assert_eq!(status_text(&rig), " ada asks: # [fg=red]");
         rig.panes.show_summary(&summary("")).await;
-        assert_eq!(shown_text(&rig), "");
-        assert_eq!(rig.server.tmux(&theirs), before);
+        assert_eq!(status_text(&rig), "");
+        assert_eq!(rig.server.tmux(&show_user_options), before);
     }
 }
 
-/// A second tmux server of 80 columns that displays a client attached to the team's server.
-fn client_of(rig: &Rig) -> Server {
+/// Starts a second tmux server, 80 columns wide, whose pane shows a client of the team's server.
+fn screen_of(rig: &Rig) -> Server {
     let screen = Server::not_started(rig.server.binary.clone());
     let client = [
         rig.server.binary.to_str().unwrap(),
@@ -75,7 +78,7 @@ fn client_of(rig: &Rig) -> Server {
 /// The rows of a screen, with escape sequences, once they contain the text.
 async fn rows_with(screen: &Server, expected: &str) -> Vec<String> {
     let shown = async {
-        // Polls, because a screen changes without a notification.
+        // Poll: tmux does not report that a screen has changed.
         let mut polls = tokio::time::interval(Duration::from_millis(20));
         loop {
             polls.tick().await;
@@ -94,9 +97,9 @@ async fn rows_with(screen: &Server, expected: &str) -> Vec<String> {
     })
 }
 
-/// The status line at 80 columns.
+/// The status line at 80 columns, once the screen contains `expected`.
 async fn status_line(rig: &Rig, expected: &str) -> String {
-    let screen = client_of(rig);
+    let screen = screen_of(rig);
     rows_with(&screen, expected).await;
     let rows = screen.tmux(&["capture-pane", "-p"]);
     rows.lines().last().unwrap_or_default().to_owned()
@@ -105,7 +108,7 @@ async fn status_line(rig: &Rig, expected: &str) -> String {
 #[tokio::test]
 async fn the_status_line_shows_the_team_at_80_columns() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     rig.start(&["lead", "ada"]).await;
     let mut summary = TeamSummary {
         name: "shop".to_owned(),
@@ -138,11 +141,14 @@ async fn the_status_line_shows_the_team_at_80_columns() {
     assert!(shown.starts_with(&left), "{shown}");
     let right = "? ada asks · ben is at a limit…  ^B d detach";
     assert!(shown.trim_end().ends_with(right), "{shown}");
-    assert!(!shown.contains("31"), "a part of the cost: {shown}");
+    assert!(
+        !shown.contains("31"),
+        "the status line shows a part of the cost: {shown}"
+    );
 }
 
 #[tokio::test]
-async fn a_tight_status_line_lists_all_windows() {
+async fn a_narrow_status_line_lists_all_windows() {
     let Some(binary) = tmux_or_skip() else { return };
     let server = Server::not_started(binary);
     let mut rig = Rig::over(server, TmuxSession::Own, Layout::Tiled, (80, 24));
@@ -182,7 +188,8 @@ async fn a_tight_status_line_lists_all_windows() {
 #[tokio::test]
 async fn borders_and_status_line_have_the_colours_of_the_theme() {
     let Some(binary) = tmux_or_skip() else { return };
-    // Name of ada, label of a waiting member, active border, background of the status line.
+    // In order: the colours of ada's name, of the label of a waiting member, of the active border, and of the
+    // background of the status line.
     let dark = ["38;5;78m", "38;5;220m", "38;5;69m", "48;5;236m"];
     let light = ["38;5;22m", "38;5;130m", "38;5;61m", "48;5;254m"];
     for (theme, expected, absent) in [
@@ -190,7 +197,7 @@ async fn borders_and_status_line_have_the_colours_of_the_theme() {
         (Theme::Light, &light, &dark),
         (Theme::None, &[";7m"], &["38;5;", "48;5;"]),
     ] {
-        let mut rig = Rig::own(binary.clone());
+        let mut rig = Rig::in_team_session(binary.clone());
         rig.panes.theme = theme;
         rig.start(&["lead", "ada"]).await;
         let asks = Label {
@@ -205,7 +212,7 @@ async fn borders_and_status_line_have_the_colours_of_the_theme() {
             ..TeamSummary::default()
         };
         rig.panes.show_summary(&summary).await;
-        let rows = rows_with(&client_of(&rig), "ada asks").await.join("\n");
+        let rows = rows_with(&screen_of(&rig), "ada asks").await.join("\n");
         for colour in expected {
             assert!(rows.contains(colour), "{theme:?} {colour}: {rows:?}");
         }
@@ -218,14 +225,14 @@ async fn borders_and_status_line_have_the_colours_of_the_theme() {
 #[tokio::test]
 async fn the_users_server_keeps_its_borders_and_status_line() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::users(binary);
+    let mut rig = Rig::in_user_session(binary);
     rig.panes.theme = Theme::Light;
     rig.server
         .tmux(&["set-option", "-g", "pane-active-border-style", "fg=red"]);
-    let theirs = ["show-options", "-t", "$0"];
-    let before = rig.server.tmux(&theirs);
+    let show_user_options = ["show-options", "-t", "$0"];
+    let before = rig.server.tmux(&show_user_options);
     let running = rig.start(&["lead", "ada"]).await;
-    assert_eq!(rig.server.tmux(&theirs), before);
+    assert_eq!(rig.server.tmux(&show_user_options), before);
     let style = [
         "display-message",
         "-p",
@@ -237,13 +244,13 @@ async fn the_users_server_keeps_its_borders_and_status_line() {
 }
 
 #[tokio::test]
-async fn a_blank_follows_the_text_of_a_border() {
+async fn a_border_text_ends_with_a_blank() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
-    // The border of ada, which is not active, has the default style.
+    let mut rig = Rig::in_team_session(binary);
+    // The pane of ada is not active, so its border has the default style.
     rig.start(&["lead", "ada"]).await;
-    let screen = client_of(&rig);
-    // The border has no room for a longer text and the `…` after it.
+    let screen = screen_of(&rig);
+    // All these texts fit in the border.
     for length in 1..=27 {
         let text = "x".repeat(length);
         let labels = vec![("ada".parse().unwrap(), label(&text))];
@@ -255,11 +262,11 @@ async fn a_blank_follows_the_text_of_a_border() {
 }
 
 #[tokio::test]
-async fn an_ellipsis_ends_a_cut_text_of_a_border() {
+async fn a_cut_border_text_ends_with_an_ellipsis() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     rig.start(&["lead", "ada"]).await;
-    let screen = client_of(&rig);
+    let screen = screen_of(&rig);
     let long = label(&format!("worker {}", "x".repeat(60)));
     rig.panes.label(vec![("ada".parse().unwrap(), long)]).await;
     rows_with(&screen, "worker xx").await;
@@ -271,10 +278,10 @@ async fn an_ellipsis_ends_a_cut_text_of_a_border() {
 #[tokio::test]
 async fn the_status_line_runs_no_commands_in_names() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     rig.start(&["ada"]).await;
-    let ran = rig.server.directory.path().join("r");
-    let hostile = format!("#(touch {})", ran.display());
+    let injected = rig.server.directory.path().join("r");
+    let hostile = format!("#(touch {})", injected.display());
     let summary = TeamSummary {
         name: "#[bold]#{pid}".to_owned(),
         waiting: hostile.clone(),
@@ -285,13 +292,13 @@ async fn the_status_line_runs_no_commands_in_names() {
     let shown = status_line(&rig, "detach").await;
     assert!(shown.starts_with(" # [bold]#{pid} "), "{shown}");
     assert!(shown.contains("? #(touch /"), "{shown}");
-    assert!(!ran.exists());
+    assert!(!injected.exists());
 }
 
 #[tokio::test]
-async fn a_key_runs_the_line_of_its_session_while_a_member_waits() {
+async fn the_key_runs_next_while_a_member_waits() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     let program = rig.server.directory.path().join("it's #{pid}");
     let script =
         "#!/bin/sh\necho \"$1 $2 $3 ${AGENT_TEAM_HOME##*/} ${TMUX:+inside}\" > \"$0.ran\"\n";
@@ -303,9 +310,9 @@ async fn a_key_runs_the_line_of_its_session_while_a_member_waits() {
         run: home.join("run"),
         config: home.join("config"),
     };
-    rig.panes.next = keys::next(&program, &team(), &directories);
+    rig.panes.next_line = keys::next_line(&program, &team(), &directories);
     rig.start(&["lead", "ada"]).await;
-    let screen = client_of(&rig);
+    let screen = screen_of(&rig);
     rows_with(&screen, "^B d detach").await;
     screen.tmux(&["send-keys", "C-b", "a"]);
     rows_with(&screen, "no member waits for you").await;
@@ -338,12 +345,12 @@ async fn a_key_runs_the_line_of_its_session_while_a_member_waits() {
 #[tokio::test]
 async fn italics_are_not_shown_in_reverse_video() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     rig.start(&["ada"]).await;
-    let known = std::process::Command::new("infocmp")
+    let infocmp = std::process::Command::new("infocmp")
         .arg("tmux-256color")
         .output();
-    let expected = match known.is_ok_and(|output| output.status.success()) {
+    let expected = match infocmp.is_ok_and(|output| output.status.success()) {
         true => "tmux-256color",
         false => "screen-256color",
     };
@@ -353,7 +360,7 @@ async fn italics_are_not_shown_in_reverse_video() {
     assert_eq!(terminal, expected);
 }
 
-/// Waits until the pane has the focus, or does not have it.
+/// Waits until `has_focus` returns `expected` for the pane.
 async fn until_focus(rig: &Rig, pane: &str, expected: bool) {
     let reached = async {
         let mut polls = tokio::time::interval(Duration::from_millis(20));
@@ -366,36 +373,39 @@ async fn until_focus(rig: &Rig, pane: &str, expected: bool) {
 }
 
 #[tokio::test]
-async fn a_pane_has_the_focus_if_its_terminal_has_it() {
+async fn the_active_pane_of_a_focused_terminal_has_focus() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     let running = rig.start(&["lead", "ada"]).await;
     let [lead, ada] = [id(&running[0]), id(&running[1])];
     rig.server.tmux(&["select-pane", "-t", lead]);
     assert!(!rig.panes.has_focus(lead).await, "no client is attached");
-    let screen = client_of(&rig);
+    let screen = screen_of(&rig);
     until_focus(&rig, lead, true).await;
     assert!(!rig.panes.has_focus(ada).await);
     rig.server.tmux(&["select-pane", "-t", ada]);
     assert!(rig.panes.has_focus(ada).await);
     assert!(!rig.panes.has_focus(lead).await);
-    // The terminal reports that the user has left it, and returned.
+    // The terminal reports that it has lost the focus, and later that it has the focus again.
     screen.tmux(&["send-keys", "-H", "1b", "5b", "4f"]);
     until_focus(&rig, ada, false).await;
     screen.tmux(&["send-keys", "-H", "1b", "5b", "49"]);
     until_focus(&rig, ada, true).await;
     rig.server
         .tmux(&["set-option", "-s", "focus-events", "off"]);
-    assert!(!rig.panes.has_focus(ada).await, "it is unknown");
+    assert!(
+        !rig.panes.has_focus(ada).await,
+        "without focus events, the focus is unknown"
+    );
 }
 
 #[tokio::test]
 async fn attaching_from_outside_returns_a_command() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     assert_eq!(
         rig.panes
-            .attach(None, None, false, &within(None))
+            .attach(None, None, false, &caller_terminal(None))
             .await
             .unwrap_err()
             .code,
@@ -405,7 +415,12 @@ async fn attaching_from_outside_returns_a_command() {
     let ada = "ada".parse().unwrap();
     let answer = rig
         .panes
-        .attach(Some(&ada), None, true, &within(Some("/elsewhere,1,0")))
+        .attach(
+            Some(&ada),
+            None,
+            true,
+            &caller_terminal(Some("/elsewhere,1,0")),
+        )
         .await
         .unwrap();
     assert_eq!(answer.unset, ["TMUX", "TMUX_PANE"]);
@@ -421,9 +436,12 @@ async fn attaching_from_outside_returns_a_command() {
     assert_eq!(end, ["attach-session", "-t", "$0", "-r"]);
 
     // All but the last command can run here; the last one needs a terminal.
-    let upto = answer.argv.len() - 5;
+    let last_command = answer.argv.len() - 5;
     for _ in 0..2 {
-        let words: Vec<&str> = answer.argv[3..upto].iter().map(String::as_str).collect();
+        let words: Vec<&str> = answer.argv[3..last_command]
+            .iter()
+            .map(String::as_str)
+            .collect();
         rig.server.tmux(&words);
         let shown_now = rig.server.tmux(&[
             "display-message",
@@ -436,7 +454,12 @@ async fn attaching_from_outside_returns_a_command() {
     }
     assert_eq!(
         rig.panes
-            .attach(Some(&"eve".parse().unwrap()), None, false, &within(None))
+            .attach(
+                Some(&"eve".parse().unwrap()),
+                None,
+                false,
+                &caller_terminal(None)
+            )
             .await
             .unwrap_err()
             .code,
@@ -447,13 +470,13 @@ async fn attaching_from_outside_returns_a_command() {
 #[tokio::test]
 async fn attaching_from_inside_switches_the_callers_client() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::users(binary.clone());
+    let mut rig = Rig::in_user_session(binary.clone());
     let running = rig.start(&["lead", "ada"]).await;
     let tmux = format!("{},{},0", rig.server.socket().display(), rig.server.pid());
     let ada = "ada".parse().unwrap();
     assert_eq!(
         rig.panes
-            .attach(Some(&ada), None, false, &within(Some(&tmux)))
+            .attach(Some(&ada), None, false, &caller_terminal(Some(&tmux)))
             .await
             .unwrap_err()
             .code,
@@ -461,14 +484,14 @@ async fn attaching_from_inside_switches_the_callers_client() {
     );
     assert_eq!(
         rig.panes
-            .attach(Some(&ada), None, true, &within(Some(&tmux)))
+            .attach(Some(&ada), None, true, &caller_terminal(Some(&tmux)))
             .await
             .unwrap_err()
             .code,
         ErrorCode::Invalid
     );
 
-    // A client in control mode needs no terminal, and prints when it is attached.
+    // A client in control mode needs no terminal, and prints a line once it is attached.
     let mut client = tokio::process::Command::new(&binary);
     client
         .arg("-S")
@@ -487,7 +510,7 @@ async fn attaching_from_inside_switches_the_callers_client() {
                 return;
             }
         }
-        panic!("the client ended");
+        panic!("the client exited before it was attached");
     };
     tokio::time::timeout(Duration::from_secs(10), attached)
         .await
@@ -495,7 +518,7 @@ async fn attaching_from_inside_switches_the_callers_client() {
 
     let answer = rig
         .panes
-        .attach(Some(&ada), None, false, &within(Some(&tmux)))
+        .attach(Some(&ada), None, false, &caller_terminal(Some(&tmux)))
         .await
         .unwrap();
     assert!(answer.argv.is_empty() && answer.unset.is_empty());
@@ -503,7 +526,20 @@ async fn attaching_from_inside_switches_the_callers_client() {
         .server
         .tmux(&["display-message", "-p", "-t", "$0:", "#{pane_id}"]);
     assert_eq!(shown_now, id(&running[1]));
+
+    // In a zoomed window, the shown pane becomes the zoomed pane.
+    rig.server
+        .tmux(&["resize-pane", "-Z", "-t", id(&running[1])]);
+    for (member, pane) in [("lead", id(&running[0])), ("ada", id(&running[1]))] {
+        let member = member.parse().unwrap();
+        let inside = caller_terminal(Some(&tmux));
+        let attach = rig.panes.attach(Some(&member), None, false, &inside);
+        attach.await.unwrap();
+        let format = "#{pane_id} #{window_zoomed_flag}";
+        let shown = ["display-message", "-p", "-t", "$0:", format];
+        assert_eq!(rig.server.tmux(&shown), format!("{pane} 1"));
+    }
     rig.server.tmux(&["set-option", "-s", "focus-events", "on"]);
     let has_focus = rig.panes.has_focus(id(&running[1])).await;
-    assert!(!has_focus, "a client in control mode does not report it");
+    assert!(!has_focus, "a client in control mode reports its focus");
 }

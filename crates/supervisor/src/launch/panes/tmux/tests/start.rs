@@ -1,11 +1,13 @@
-//! Starting workers in panes.
+//! Tests that start, restart and replace workers in the panes of a real tmux server.
+
+use agent_team_core::input::ProcessExit;
 
 use super::*;
 
 #[tokio::test]
-async fn workers_are_started_in_tagged_panes_of_our_own_server() {
+async fn workers_start_in_tagged_panes_of_the_teams_server() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     let running = rig.start(&["lead", "ada", "bob"]).await;
     assert!(running.iter().all(is_alive));
 
@@ -47,17 +49,17 @@ async fn workers_are_started_in_tagged_panes_of_our_own_server() {
 #[tokio::test]
 async fn hostile_arguments_reach_the_worker_unchanged() {
     let Some(binary) = tmux_or_skip() else { return };
-    for users in [false, true] {
-        // Panes see the environment of the process that started the server; our own environment is not passed to a
-        // server that we start.
-        let (mut rig, inherited) = if users {
+    for in_user_session in [false, true] {
+        // A pane inherits the environment of the process that started its tmux server. The supervisor passes none of
+        // its own variables to a server that it starts.
+        let (mut rig, inherited) = if in_user_session {
             let inherited = std::env::var("CARGO_MANIFEST_DIR").unwrap_or("none".to_owned());
-            (Rig::users(binary.clone()), inherited)
+            (Rig::in_user_session(binary.clone()), inherited)
         } else {
-            (Rig::own(binary.clone()), "none".to_owned())
+            (Rig::in_team_session(binary.clone()), "none".to_owned())
         };
-        let made = rig.server.directory.path().join("f");
-        let touch = format!("#(touch {})", made.display());
+        let injected = rig.server.directory.path().join("f");
+        let touch = format!("#(touch {})", injected.display());
         let names = [
             "x;".to_owned(),
             ";".to_owned(),
@@ -97,18 +99,18 @@ async fn hostile_arguments_reach_the_worker_unchanged() {
             drawn.contains("m4") && drawn.contains(&touch) && !drawn.contains("#[fg=red]"),
             "{drawn}"
         );
-        assert!(!made.exists());
+        assert!(!injected.exists());
     }
 }
 
 #[tokio::test]
 async fn a_restarted_member_keeps_its_pane() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     let first = rig.start(&["lead", "ada"]).await;
     let before = id(&first[1]).to_owned();
     first[1].process.signal(Signal::SIGKILL).unwrap();
-    ended(&first[1]).await;
+    wait_for_exit(&first[1]).await;
     for _ in 0..2 {
         let again = rig.start(&["ada"]).await;
         assert_eq!(id(&again[0]), before);
@@ -122,8 +124,8 @@ async fn a_restarted_member_keeps_its_pane() {
             "#{@agent_team_launch}",
         ]);
         assert_eq!(launch, format!("{:032x}", rig.launches));
-        // The next start is made by a restarted supervisor.
-        rig.forget();
+        // Simulate a restart of the supervisor before the next start.
+        rig.restart_supervisor();
     }
     assert!(is_alive(&first[0]));
     assert_eq!(rig.server.panes("#{pane_id}").len(), 2);
@@ -132,7 +134,7 @@ async fn a_restarted_member_keeps_its_pane() {
 #[tokio::test]
 async fn a_pane_that_was_closed_by_hand_is_replaced() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     let first = rig.start(&["lead", "ada", "bob"]).await;
     rig.server.tmux(&["kill-pane", "-t", id(&first[1])]);
     let again = rig.start(&["bob", "ada", "lead"]).await;
@@ -151,7 +153,7 @@ async fn a_pane_that_was_closed_by_hand_is_replaced() {
 #[tokio::test]
 async fn a_killed_server_is_started_again() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     let first = rig.start(&["lead", "ada"]).await;
     let server = ProcessId::of(rig.server.pid()).unwrap().unwrap();
     let mut watch = ExitWatch::open(server).unwrap().unwrap();
@@ -167,7 +169,7 @@ async fn a_killed_server_is_started_again() {
 #[tokio::test]
 async fn pane_ids_of_an_earlier_server_are_not_used() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     let first = rig.start(&["lead"]).await;
     let server = ProcessId::of(rig.server.pid()).unwrap().unwrap();
     let mut watch = ExitWatch::open(server).unwrap().unwrap();
@@ -248,7 +250,7 @@ async fn no_pane_is_smaller_than_the_minimum() {
 #[tokio::test]
 async fn main_vertical_places_members_in_order() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     let format = "#{@agent_team_member} #{pane_left},#{pane_top} #{pane_width}x#{pane_height}";
     rig.start(&["lead", "ada"]).await;
     assert_eq!(
@@ -269,7 +271,7 @@ async fn main_vertical_places_members_in_order() {
 #[tokio::test]
 async fn a_zoomed_pane_stays_zoomed() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     let running = rig.start(&["lead", "ada"]).await;
     let ada = id(&running[1]);
     rig.server.tmux(&["resize-pane", "-Z", "-t", ada]);
@@ -283,12 +285,12 @@ async fn a_zoomed_pane_stays_zoomed() {
 #[tokio::test]
 async fn layout_windows_gives_each_member_a_window() {
     let Some(binary) = tmux_or_skip() else { return };
-    for users in [false, true] {
-        let (server, session, prefix) = match users {
+    for in_user_session in [false, true] {
+        let (server, session, prefix) = match in_user_session {
             false => (Server::not_started(binary.clone()), TmuxSession::Own, ""),
             true => (
                 Server::start(binary.clone()),
-                TmuxSession::Users("$0".to_owned()),
+                TmuxSession::OfUser("$0".to_owned()),
                 "demo ",
             ),
         };
@@ -306,29 +308,29 @@ async fn layout_windows_gives_each_member_a_window() {
 #[tokio::test]
 async fn a_worker_in_its_pane_gets_no_attach_helper() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     let running = rig.start(&["lead", "ada"]).await;
     let directory = rig.server.directory.path().to_owned();
-    let hold = |mut order: LaunchOrder, worker: u32| {
+    let helper_order = |mut order: LaunchOrder, worker: u32| {
         let file = directory.join(order.launch.as_str());
         let arguments = vec!["--hold".into(), file.clone().into()];
-        order.task = ProgramTask::Hold { worker, arguments };
+        order.task = ProgramTask::AttachHelper { worker, arguments };
         (order, file)
     };
-    let (in_pane, _) = hold(rig.order("ada"), running[1].process.pid);
-    let shown = rig.panes.start(&[in_pane]).await.remove(0).unwrap();
-    assert_eq!(shown.process, running[1].process);
+    let (in_pane, _) = helper_order(rig.order("ada"), running[1].process.pid);
+    let kept = rig.panes.start(&[in_pane]).await.remove(0).unwrap();
+    assert_eq!(kept.process, running[1].process);
     assert!(is_alive(&running[1]));
     // A worker outside its old pane gets an attach helper in that pane.
-    let (elsewhere, file) = hold(rig.order("ada"), std::process::id());
-    let shown = rig.panes.start(&[elsewhere]).await.remove(0).unwrap();
-    assert_eq!(id(&shown), id(&running[1]));
-    assert_ne!(shown.process, running[1].process);
-    let words = worker_record(&file).await;
-    // The attach helper has no launch marker: the processes with the marker are killed after each task.
+    let (elsewhere, file) = helper_order(rig.order("ada"), std::process::id());
+    let helper = rig.panes.start(&[elsewhere]).await.remove(0).unwrap();
+    assert_eq!(id(&helper), id(&running[1]));
+    assert_ne!(helper.process, running[1].process);
+    let record = worker_record(&file).await;
+    // The attach helper must not have the launch marker: after each task, all processes with the marker are killed.
     assert!(
-        words.starts_with("--hold|") && words.contains("||/|"),
-        "{words}"
+        record.starts_with("--hold|") && record.contains("||/|"),
+        "{record}"
     );
 }
 
@@ -361,22 +363,22 @@ async fn all_members_of_a_large_team_get_a_pane_in_order() {
 #[tokio::test]
 async fn user_windows_and_focus_are_unchanged() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::users(binary);
-    let look = |rig: &Rig| {
+    let mut rig = Rig::in_user_session(binary);
+    let user_window = |rig: &Rig| {
         rig.server
             .panes("#{window_id} #{window_layout} #{window_active} #{pane_active} #{pane_pid}")[0]
             .clone()
     };
-    let before = look(&rig);
+    let before = user_window(&rig);
     let first = rig.start(&["lead"]).await;
     rig.start(&["ada", "bob"]).await;
-    assert_eq!(look(&rig), before);
+    assert_eq!(user_window(&rig), before);
     assert_eq!(
         rig.server
             .panes("#{window_name} #{@agent_team_member} #{pane_active}"),
         ["window  1", "demo lead 1", "demo ada 0", "demo bob 0"]
     );
-    // Zoomed by the user, and still zoomed after the start.
+    // The user zooms a pane; the next start keeps the zoom.
     rig.server.tmux(&["resize-pane", "-Z", "-t", id(&first[0])]);
     rig.start(&["eve"]).await;
     assert_eq!(
@@ -406,9 +408,9 @@ async fn user_windows_and_focus_are_unchanged() {
 }
 
 #[tokio::test]
-async fn user_options_and_hooks_do_not_affect_our_panes() {
+async fn user_options_and_hooks_do_not_affect_team_panes() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::users(binary);
+    let mut rig = Rig::in_user_session(binary);
     for [flags, option, value] in [
         ["-g", "base-index", "1"],
         ["-g", "renumber-windows", "on"],
@@ -455,7 +457,7 @@ async fn user_options_and_hooks_do_not_affect_our_panes() {
 #[tokio::test]
 async fn a_closed_user_session_is_not_replaced() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::users(binary);
+    let mut rig = Rig::in_user_session(binary);
     rig.server
         .tmux(&["new-session", "-d", "--", "sleep", "600"]);
     rig.server.tmux(&["kill-session", "-t", "$0"]);
@@ -472,13 +474,13 @@ async fn a_closed_user_session_is_not_replaced() {
 #[tokio::test]
 async fn a_worker_that_exits_at_once_is_reported() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     let mut order = rig.order("lead");
     order.program = rig.server.directory.path().join("missing");
-    // Whether the worker is observed before or after its end, no order hangs or is lost.
+    // The supervisor may observe the worker before or after its exit. In both cases the order gets a result.
     let outcome = rig.panes.start(&[order]).await.remove(0);
     match outcome {
-        Ok(running) => ended(&running).await,
+        Ok(running) => wait_for_exit(&running).await,
         Err(error) => assert!(error.contains("exited at once"), "{error}"),
     }
     assert_eq!(rig.server.panes("#{@agent_team_member}"), ["lead"]);
@@ -487,23 +489,22 @@ async fn a_worker_that_exits_at_once_is_reported() {
 #[tokio::test]
 async fn tmux_reports_the_exit_of_every_process() {
     let Some(binary) = tmux_or_skip() else { return };
-    let mut rig = Rig::own(binary);
+    let mut rig = Rig::in_team_session(binary);
     // Without the extra SIGCHLD, tmux built with libutempter misses several of these exits.
     for signal in [Signal::SIGKILL, Signal::SIGSEGV, Signal::SIGTERM].repeat(10) {
         let ada = rig.start(&["ada"]).await.remove(0);
         ada.process.signal(signal).unwrap();
-        ended(&ada).await;
+        wait_for_exit(&ada).await;
         let survey = rig.panes.survey.as_ref().unwrap();
         let pane = survey.of_member(&team(), "ada").unwrap().clone();
-        let how = rig.panes.how_ended(&pane).await;
-        let number = format!("by signal {}", signal as i32);
-        assert_eq!(how.as_deref(), Some(number.as_str()));
+        let how = rig.panes.process_exit(&pane).await;
+        assert_eq!(how, ProcessExit::Signal(signal as i32));
     }
 }
 
 #[tokio::test]
-async fn a_hanging_tmux_fails_the_start_in_time() {
-    let mut rig = Rig::own("/nonexistent".into());
+async fn a_start_times_out_when_tmux_hangs() {
+    let mut rig = Rig::in_team_session("/nonexistent".into());
     let fake = rig.server.directory.path().join("tmux");
     std::fs::write(&fake, "#!/bin/sh\nexec sleep 600\n").unwrap();
     std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o700)).unwrap();

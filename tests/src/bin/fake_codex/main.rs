@@ -1,36 +1,46 @@
-//! A fake of Codex: its app-server and its terminal interface speak to their clients as the real program was recorded
-//! (0.169.0), and there is no model. What a turn does depends on words in its text:
+//! A fake of Codex. Its app-server and its terminal interface speak to their clients as in recordings of the real
+//! program (0.169.0), and there is no model. Words in the text of a turn select its behaviour:
 //!
 //! - `own the task`: a command that makes `made.txt`, then `complete_task` or `fail_task` with the outcome
-//! - `try it`: the same command, without a task
+//! - `try it`: the same command, without a task; `large`, `huge`: with a long line
 //! - `edit it`: a change of the file `edited.txt`
 //! - `use a tool`: a call of a tool of another MCP server
 //! - `ping`: answers `pong`, with the settings of the conversation
 //! - `slow`: waits for a message during the turn, and repeats it
 //! - `endless`: waits for an interrupt
 //! - `broken`: the model fails
-//! - `crash`: the server exits with 3
+//! - `flood`: writes text without end
+//! - `crash`: the server exits with 3; `fork`: the server leaves a process behind, and exits
 //!
-//! A line that is typed in the interface is a prompt of the user; `/new` begins a conversation, `/full-access` changes the
-//! settings, `/quit` ends the interface. In a dialog, `y` allows, and Esc denies and ends the turn. The conversations are
-//! files in the directory `FAKE_CODEX_SESSIONS`. With `FAKE_CODEX_VERSION`, it reports this version; with
-//! `FAKE_CODEX_LOGIN`, its user must log in; with `FAKE_CODEX_POLICY`, it forbids other settings than these.
-#![expect(clippy::print_stdout, reason = "it draws on its terminal")]
+//! A line that is typed in the interface is a prompt of the user; `/new` begins a conversation, `/resume ID` opens an
+//! earlier one, `/full-access` changes the settings, `/quit` ends the interface. In a dialog, `y` allows, and Esc
+//! denies and ends the turn. The conversations are files in the directory `FAKE_CODEX_SESSIONS`. With
+//! `FAKE_CODEX_VERSION`, the fake reports this version; with `FAKE_CODEX_LOGIN`, its user must log in; with
+//! `FAKE_CODEX_POLICY`, it forbids other settings than these; with `FAKE_CODEX_NO_SERVER`, it has no app-server; with
+//! `FAKE_CODEX_OTHER_PROTOCOL`, its app-server has other requests; with `FAKE_CODEX_HANG_UP`, it closes each connection
+//! at once; with `FAKE_CODEX_MUTE`, it answers no request; with `FAKE_CODEX_WITHOUT`, its messages lack this field;
+//! with `FAKE_CODEX_DIALOG`, its interface shows this text until Enter.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the fake draws on its terminal"
+)]
+
+mod interface;
 
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use agent_team_tests::fake_terminal::{ESCAPE, read_keys, show};
+use agent_team_tests::fake_calls;
 use agent_team_tests::team_tools;
 use futures_util::{SinkExt, StreamExt};
+use interface::Interface;
 use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 fn main() {
@@ -40,6 +50,10 @@ fn main() {
         words.find(|word| *word == flag)?;
         words.next().cloned()
     };
+    if arguments.iter().any(|word| word == "status") {
+        // The exit code 0 means that the user is logged in.
+        return;
+    }
     if arguments.iter().any(|word| word == "--version") {
         let version = std::env::var("FAKE_CODEX_VERSION");
         println!("codex-cli {}", version.as_deref().unwrap_or("0.169.0"));
@@ -54,6 +68,10 @@ fn main() {
         .build()
         .expect("a runtime");
     match arguments.first().map(String::as_str) {
+        Some("app-server") if std::env::var_os("FAKE_CODEX_NO_SERVER").is_some() => {
+            eprintln!("error: unrecognized subcommand 'app-server'");
+            std::process::exit(2);
+        }
         Some("app-server") => {
             let socket = path(of("--listen").expect("an address"));
             runtime.block_on(Server::serve(&socket, team(&arguments)));
@@ -138,6 +156,9 @@ impl Server {
     }
 
     async fn client(self: Arc<Self>, stream: UnixStream) {
+        if std::env::var_os("FAKE_CODEX_HANG_UP").is_some() {
+            return;
+        }
         let stream = tokio_tungstenite::accept_async(stream).await;
         let (mut write, mut read) = stream.expect("a handshake").split();
         let (sender, mut outgoing) = mpsc::unbounded_channel::<String>();
@@ -157,6 +178,9 @@ impl Server {
             let Message::Text(text) = message else {
                 continue;
             };
+            if std::env::var_os("FAKE_CODEX_MUTE").is_some() {
+                continue;
+            }
             let message: Value = serde_json::from_str(&text).expect("JSON");
             let id = &message["id"];
             match message["method"].as_str() {
@@ -201,11 +225,26 @@ impl Server {
     /// Sends a message to all clients of a conversation.
     fn notify(&self, thread: &str, method: &str, mut params: Value) {
         params["threadId"] = thread.into();
+        fake_calls::without_field("FAKE_CODEX_WITHOUT", &mut params);
         let message = json!({ "method": method, "params": params });
         let clients = self.state().threads[thread].clients.clone();
         for client in clients {
             self.send(client, &message);
         }
+    }
+
+    /// Sends a message to all clients.
+    fn broadcast(&self, method: &str, params: &Value) {
+        let message = json!({ "method": method, "params": params });
+        let clients: Vec<_> = self.state().clients.keys().copied().collect();
+        for client in clients {
+            self.send(client, &message);
+        }
+    }
+
+    fn status(&self, thread: &str, status: &str) {
+        let params = json!({ "threadId": thread, "status": { "type": status } });
+        self.broadcast("thread/status/changed", &params);
     }
 
     fn answer(
@@ -220,7 +259,7 @@ impl Server {
                 assert_eq!(params["capabilities"]["experimentalApi"], true);
                 Ok(json!({ "userAgent": "fake/0.169.0" }))
             }
-            "account/read" => {
+            "account/read" if std::env::var_os("FAKE_CODEX_OTHER_PROTOCOL").is_none() => {
                 let is_missing = std::env::var_os("FAKE_CODEX_LOGIN").is_some();
                 Ok(json!({ "account": null, "requiresOpenaiAuth": is_missing }))
             }
@@ -235,11 +274,7 @@ impl Server {
                 let opened = self.open(client, &thread, params);
                 let started = json!({ "thread": { "id": thread, "ephemeral": false,
                     "threadSource": source, "parentThreadId": null } });
-                let message = json!({ "method": "thread/started", "params": started });
-                let clients: Vec<_> = self.state().clients.keys().copied().collect();
-                for client in clients {
-                    self.send(client, &message);
-                }
+                self.broadcast("thread/started", &started);
                 Ok(opened)
             }
             "thread/inject_items" => {
@@ -252,7 +287,16 @@ impl Server {
             "thread/resume" if !file(&thread).exists() => {
                 Err(format!("no rollout found for thread id {thread}"))
             }
-            "thread/resume" => Ok(self.open(client, &thread, params)),
+            "thread/resume" => {
+                let is_loaded = self.state().threads.contains_key(&thread);
+                let opened = self.open(client, &thread, params);
+                if !is_loaded {
+                    self.status(&thread, "idle");
+                }
+                Ok(opened)
+            }
+            "thread/read" => Ok(json!({ "thread": { "id": thread, "ephemeral": false,
+                "threadSource": null, "parentThreadId": null } })),
             "thread/settings/update" => {
                 let mut state = self.state();
                 let settings = &mut state.threads.get_mut(&thread).expect("a thread").settings;
@@ -314,7 +358,7 @@ impl Server {
         answer
     }
 
-    /// Starts a turn, or adds to the running one. Returns its id.
+    /// Starts a turn, or adds the message to the running turn. Returns the id of the turn.
     fn start_turn(self: &Arc<Self>, thread: &str, params: &Value) -> String {
         let id = format!("turn-{}", self.next_id());
         let mut state = self.state();
@@ -345,6 +389,7 @@ impl Server {
         message: Event,
         mut events: mpsc::UnboundedReceiver<Event>,
     ) {
+        self.status(thread, "active");
         self.notify(thread, "turn/started", json!({ "turn": { "id": turn } }));
         let Event::Message { id, text } = message else {
             panic!("a turn begins with a message");
@@ -356,8 +401,17 @@ impl Server {
             thread,
             turn,
             events: &mut events,
+            waiting: Vec::new(),
         };
-        let end = run.answer(&text).await;
+        let mut end = run.answer(&text).await;
+        while let (End::Text(answer), Some((id, text))) = (&end, run.waiting.pop()) {
+            let answer = answer.clone();
+            self.taken(thread, turn, &id, &text);
+            end = match run.answer(&text).await {
+                End::Text(text) => End::Text(format!("{answer}\n{text}")),
+                end @ (End::Failed | End::Interrupted) => end,
+            };
+        }
         let (status, error) = match end {
             End::Text(text) => {
                 record(thread, &text);
@@ -382,6 +436,7 @@ impl Server {
             End::Interrupted => ("interrupted", Value::Null),
         };
         self.state().threads.get_mut(thread).expect("a thread").turn = None;
+        self.status(thread, "idle");
         let turn = json!({ "id": turn, "status": status, "error": error });
         self.notify(thread, "turn/completed", json!({ "turn": turn }));
     }
@@ -406,17 +461,25 @@ struct Run<'a> {
     thread: &'a str,
     turn: &'a str,
     events: &'a mut mpsc::UnboundedReceiver<Event>,
+    /// Messages that have arrived while a dialog was open: the id and the text.
+    waiting: Vec<(Value, String)>,
 }
 
 impl Run<'_> {
     async fn answer(&mut self, prompt: &str) -> End {
         let has = |word: &str| prompt.contains(word);
-        if has("crash") {
+        if has("crash") || has("fork") {
             // The clients know that the model has the prompt.
             while self.server.unwritten.load(Ordering::Relaxed) > 0 {
                 tokio::task::yield_now().await;
             }
+            if has("fork") {
+                fake_calls::leave_process();
+                std::process::exit(0);
+            }
             std::process::exit(3);
+        } else if has("flood") {
+            self.flood().await;
         } else if has("broken") {
             return End::Failed;
         } else if has("slow") {
@@ -465,7 +528,7 @@ impl Run<'_> {
             };
         } else if let Some((_, rest)) = prompt.split_once("own the task ") {
             let task = rest.split(':').next().unwrap_or_default().to_owned();
-            let (tool, field, text) = match self.made().await {
+            let (tool, field, text) = match self.made(prompt).await {
                 Ok(true) => ("complete_task", "result", "the fake is done"),
                 Ok(false) => ("fail_task", "reason", "rejected by user"),
                 Err(end) => return end,
@@ -476,7 +539,7 @@ impl Run<'_> {
             let text = tokio::task::spawn_blocking(call).await.expect("an answer");
             return End::Text(format!("{tool}: {text}"));
         } else if has("try it") {
-            return match self.made().await {
+            return match self.made(prompt).await {
                 Ok(true) => End::Text("it ran".to_owned()),
                 Ok(false) => End::Text("rejected by user".to_owned()),
                 Err(end) => end,
@@ -493,23 +556,33 @@ impl Run<'_> {
         End::Text("I have nothing to do".to_owned())
     }
 
-    /// A command that makes a file. Returns whether it was executed.
-    async fn made(&mut self) -> Result<bool, End> {
+    async fn flood(&self) -> ! {
+        loop {
+            let delta =
+                json!({ "turnId": self.turn, "itemId": "flood", "delta": "flood ".repeat(1000) });
+            self.server
+                .notify(self.thread, "item/agentMessage/delta", delta);
+            while self.server.unwritten.load(Ordering::Relaxed) > 100 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Runs a command that creates a file. Returns whether the command was executed.
+    async fn made(&mut self, prompt: &str) -> Result<bool, End> {
+        let line = fake_calls::line(prompt);
         let cwd = std::env::current_dir().expect("a directory");
-        let command = "/bin/bash -lc 'echo made > made.txt'";
+        let command = format!("/bin/bash -lc '{line}'");
         let item = json!({ "type": "commandExecution", "command": command, "cwd": cwd });
         let params = json!({ "kind": "command", "environmentId": "local", "reason": "May it?",
             "command": command, "cwd": cwd, "startedAtMs": 1,
-            "commandActions": [{ "type": "unknown", "command": "echo made > made.txt" }],
+            "commandActions": [{ "type": "unknown", "command": line }],
             "proposedExecpolicyAmendment": ["echo", "made"],
             "availableDecisions": ["accept", "cancel"] });
         let method = "item/commandExecution/requestApproval";
         let is_allowed = self.approved(method, item, params).await?;
         if is_allowed {
-            let ran = Command::new("/bin/sh")
-                .args(["-c", "echo made > made.txt"])
-                .status();
-            assert!(ran.is_ok_and(|status| status.success()));
+            fake_calls::run(&line);
         }
         Ok(is_allowed)
     }
@@ -535,9 +608,15 @@ impl Run<'_> {
         for client in clients {
             server.send(client, &message);
         }
-        let answer = tokio::select! {
-            answer = answer => answer.expect("an answer"),
-            _interrupted = self.events.recv() => json!({ "decision": "cancel" }),
+        let mut answer = answer;
+        let answer = loop {
+            tokio::select! {
+                answer = &mut answer => break answer.expect("an answer"),
+                event = self.events.recv() => match event {
+                    Some(Event::Message { id, text }) => self.waiting.push((id, text)),
+                    Some(Event::Interrupt) | None => break json!({ "decision": "cancel" }),
+                }
+            }
         };
         server.state().asked.remove(&request);
         let resolved = json!({ "requestId": request });
@@ -583,135 +662,4 @@ fn record(thread: &str, text: &str) {
         .append(true)
         .open(file(thread));
     writeln!(file.expect("a file"), "{text:?}").expect("a record");
-}
-
-/// The terminal interface.
-struct Interface {
-    stream: WebSocketStream<UnixStream>,
-    thread: String,
-    turn: Value,
-    /// The request of the dialog on the screen.
-    dialog: Option<Value>,
-    last: u64,
-}
-
-impl Interface {
-    async fn run(socket: &Path, thread: &str) {
-        let (sender, mut keys) = mpsc::unbounded_channel();
-        read_keys(move |key| sender.send(key).is_ok());
-        let stream = UnixStream::connect(socket).await.expect("a server");
-        let opened = tokio_tungstenite::client_async("ws://localhost/", stream).await;
-        let (stream, _) = opened.expect("a handshake");
-        let mut interface = Self {
-            stream,
-            thread: thread.to_owned(),
-            turn: Value::Null,
-            dialog: None,
-            last: 0,
-        };
-        let capabilities = json!({ "capabilities": { "experimentalApi": true } });
-        interface.ask("initialize", capabilities).await;
-        let resume = json!({ "threadId": thread });
-        interface.ask("thread/resume", resume).await;
-        show("Welcome to the fake");
-        let mut typed = String::new();
-        loop {
-            tokio::select! {
-                Some(key) = keys.recv() => interface.key(key, &mut typed).await,
-                message = interface.stream.next() => {
-                    let Some(Ok(Message::Text(text))) = message else {
-                        show("the server is gone");
-                        std::process::exit(1);
-                    };
-                    interface.message(&serde_json::from_str(&text).expect("JSON"));
-                }
-            }
-        }
-    }
-
-    async fn ask(&mut self, method: &str, params: Value) {
-        self.last += 1;
-        let request = json!({ "id": self.last, "method": method, "params": params });
-        self.send(&request).await;
-    }
-
-    async fn send(&mut self, message: &Value) {
-        let message = Message::Text(message.to_string().into());
-        self.stream.send(message).await.expect("a server");
-    }
-
-    async fn key(&mut self, key: u8, typed: &mut String) {
-        if let (b'y' | ESCAPE, Some(request)) = (key, &self.dialog) {
-            let decision = if key == b'y' { "accept" } else { "cancel" };
-            let result = json!({ "decision": decision });
-            let answer = json!({ "id": request, "result": result });
-            self.dialog = None;
-            return self.send(&answer).await;
-        }
-        if key == ESCAPE {
-            let params = json!({ "threadId": self.thread, "turnId": self.turn });
-            return self.ask("turn/interrupt", params).await;
-        }
-        if key != b'\r' {
-            return typed.push(key.into());
-        }
-        let line = std::mem::take(typed);
-        let thread = self.thread.clone();
-        match line.as_str() {
-            "/quit" => std::process::exit(0),
-            "/new" => {
-                let params = json!({ "threadSource": "user", "approvalPolicy": "on-request",
-                    "approvalsReviewer": "user", "sandbox": "read-only" });
-                self.ask("thread/start", params).await;
-            }
-            "/full-access" => {
-                let params = json!({ "threadId": thread, "approvalPolicy": "never",
-                    "approvalsReviewer": "user", "sandboxPolicy": { "type": "dangerFullAccess" } });
-                self.ask("thread/settings/update", params).await;
-            }
-            _ => {
-                let input = json!([{ "type": "text", "text": line }]);
-                let params = json!({ "threadId": thread, "input": input });
-                self.ask("turn/start", params).await;
-            }
-        }
-    }
-
-    fn message(&mut self, message: &Value) {
-        let params = &message["params"];
-        let turns = message["result"]["thread"]["turns"].as_array();
-        for turn in turns.into_iter().flatten() {
-            show(turn.as_str().expect("a text"));
-        }
-        if let Some(method) = message["method"].as_str()
-            && !message["id"].is_null()
-        {
-            self.dialog = Some(message["id"].clone());
-            return show(&format!("{method}: Yes (y), No (esc)"));
-        }
-        match message["method"].as_str() {
-            Some("serverRequest/resolved") => {
-                let mine = self.dialog.take();
-                if mine.as_ref() == Some(&params["requestId"]) {
-                    show("The dialog is closed");
-                }
-            }
-            Some("thread/started") if params["thread"]["threadSource"] == "user" => {
-                let thread = params["thread"]["id"].as_str().expect("an id");
-                self.thread = thread.to_owned();
-                show("a new conversation");
-            }
-            Some("turn/started") => {
-                self.turn = params["turn"]["id"].clone();
-                show("a turn begins");
-            }
-            Some("turn/completed") => {
-                show(&format!("the turn is {}", params["turn"]["status"]));
-            }
-            Some("item/completed") if params["item"]["type"] == "agentMessage" => {
-                show(params["item"]["text"].as_str().expect("a text"));
-            }
-            _ => {}
-        }
-    }
 }

@@ -24,10 +24,10 @@ use rmcp::model::{
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::Value;
 
-use super::agent_socket::{AgentSocket, Serving};
+use super::agent_socket::{AgentSocket, SocketService};
 use crate::hosted::team_tools::TeamTools;
 
-/// Connects stdin and stdout to the socket of a member, until one of them is closed.
+/// Connects stdin and stdout to the socket of a member, until stdout or the socket is closed.
 ///
 /// # Errors
 /// If the socket cannot be reached, or copying fails.
@@ -36,7 +36,7 @@ pub(crate) fn connect(socket: &Path) -> std::io::Result<()> {
     let mut answers = requests.try_clone()?;
     std::thread::spawn(move || {
         let copied = std::io::copy(&mut std::io::stdin().lock(), &mut requests);
-        // The member answers what it has received, and closes the connection.
+        // The member answers the requests that it has received, and closes the connection.
         let _closed = requests.shutdown(Shutdown::Write);
         copied
     });
@@ -66,7 +66,7 @@ pub(super) fn open(
 ) -> std::io::Result<AgentSocket> {
     let listener = Listener::bind_own(socket)?;
     let server = TeamServer(tools);
-    let serving = Serving {
+    let service = SocketService {
         name: "the team's tools",
         agent,
         connections_max: CONNECTIONS_MAX,
@@ -74,7 +74,7 @@ pub(super) fn open(
     Ok(AgentSocket::open(
         listener,
         socket,
-        serving,
+        service,
         move |stream| serve(stream, server.clone()),
     ))
 }
@@ -105,11 +105,11 @@ impl ServerHandler for TeamServer {
     ) -> Result<ListToolsResult, ErrorData> {
         let tools = self.0.specs().into_iter().map(|spec| {
             let input = spec.input.as_object().cloned().unwrap_or_default();
-            // Agents ask about each call of a tool that may be destructive, or that reaches out.
+            // Agents ask about each call of a tool that may be destructive, or that reaches external systems.
             let annotations = ToolAnnotations::new().destructive(false).open_world(false);
             let mut tool = Tool::new(spec.name, spec.description, Arc::new(input));
             tool.annotations = Some(annotations);
-            // Claude Code loads other tools only after a search.
+            // Without this mark, Claude Code loads the tools only after a search.
             let mut meta = rmcp::model::MetaObject::default();
             meta.0
                 .insert("anthropic/alwaysLoad".to_owned(), Value::Bool(true));

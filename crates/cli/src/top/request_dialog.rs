@@ -1,7 +1,7 @@
 //! A permission request that is open for an answer. Used by [`super::state`]; pure.
 //!
-//! Uses the same dialog as a pane: no key allows the request before all of its lines have been on the screen and a
-//! moment has passed without a key.
+//! This page uses the same dialog as a pane: no key allows the request before all of its lines have been on the screen
+//! and a moment has passed without a key.
 
 use std::time::Instant;
 
@@ -11,21 +11,21 @@ use agent_team_terminal_ui::dialog::{Dialog, KeyEffect, Screen};
 use agent_team_terminal_ui::keys::{Key, Scroll};
 
 #[derive(Debug)]
-pub(super) struct Question {
+pub(super) struct RequestDialog {
     dialog: Dialog,
 }
 
-/// The effect of a key on the question.
+/// The effect of a key on the dialog.
 #[derive(Debug)]
 pub(super) enum KeyResult {
     Decided(DecideRequest),
-    /// Close the question; the request stays pending.
+    /// Close the dialog; the request stays pending.
     Later,
-    /// Keep the question open.
+    /// Keep the dialog open.
     Open,
 }
 
-impl Question {
+impl RequestDialog {
     pub(super) fn of(view: RequestView) -> Self {
         Self {
             dialog: Dialog::of(view, Channel::Top),
@@ -52,7 +52,7 @@ impl Question {
             .screen(&self.dialog.rows(columns), columns, rows)
     }
 
-    /// Must be called when a frame with the question in this size is on the screen.
+    /// Must be called when a frame with the dialog in this size is on the screen.
     pub(super) fn on_shown(&mut self, columns: usize, rows: usize, now: Instant) {
         let total = self.dialog.rows(columns).len();
         self.dialog.was_shown(total, columns, rows, now);
@@ -92,20 +92,20 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(1);
 
-    /// Nine lines: eight of the command, and the directory.
-    fn question() -> Question {
+    /// A dialog of nine lines: eight of the command, and the directory.
+    fn dialog() -> RequestDialog {
         let command: Vec<String> = (1..=8).map(|line| format!("line {line}")).collect();
         let view = json!({
             "id": "P-4", "member": "ada", "tool": "bash", "input": {"command": command.join("\n")},
             "directory": "/project", "state": "pending", "digest": "d", "asked_at": 0, "why": [],
             "offers": [],
         });
-        Question::of(serde_json::from_value(view).unwrap())
+        RequestDialog::of(serde_json::from_value(view).unwrap())
     }
 
-    fn decides(question: &mut Question, now: Instant) -> bool {
+    fn decides(dialog: &mut RequestDialog, now: Instant) -> bool {
         matches!(
-            question.on_key(&Key::Char('y'), true, now),
+            dialog.on_key(&Key::Char('y'), true, now),
             KeyResult::Decided(DecideRequest {
                 decision: Decision::Allow {
                     scope: Scope::Once,
@@ -118,73 +118,76 @@ mod tests {
 
     #[test]
     fn no_key_allows_before_the_last_line_was_shown() {
-        let (mut question, start) = (question(), Instant::now());
-        assert!(!decides(&mut question, start));
-        question.on_shown(40, 10, start);
-        assert!(question.has_unread_lines());
-        assert!(!decides(&mut question, start + LONG));
-        question.on_key(&Key::PageDown, true, start + LONG);
-        assert!(!decides(&mut question, start + 2 * LONG), "not shown yet");
-        question.on_shown(40, 10, start + 2 * LONG);
-        assert!(!question.has_unread_lines());
-        assert!(!decides(&mut question, start + 2 * LONG));
+        let (mut dialog, start) = (dialog(), Instant::now());
+        assert!(!decides(&mut dialog, start));
+        dialog.on_shown(40, 10, start);
+        assert!(dialog.has_unread_lines());
+        assert!(!decides(&mut dialog, start + LONG));
+        dialog.on_key(&Key::PageDown, true, start + LONG);
+        assert!(
+            !decides(&mut dialog, start + 2 * LONG),
+            "the last line was not shown"
+        );
+        dialog.on_shown(40, 10, start + 2 * LONG);
+        assert!(!dialog.has_unread_lines());
+        assert!(!decides(&mut dialog, start + 2 * LONG));
         // The key that came too early restarted the delay.
-        assert!(decides(&mut question, start + 3 * LONG));
+        assert!(decides(&mut dialog, start + 3 * LONG));
     }
 
     #[test]
     fn page_keys_do_not_skip_unread_lines() {
-        let (mut question, start) = (question(), Instant::now());
-        question.on_shown(40, 6, start);
+        let (mut dialog, start) = (dialog(), Instant::now());
+        dialog.on_shown(40, 6, start);
         for _ in 0..4 {
-            question.on_key(&Key::PageDown, true, start);
+            dialog.on_key(&Key::PageDown, true, start);
         }
         // Scrolling stopped at the first line that has not been on the screen, so the last lines are still unread.
-        question.on_shown(40, 6, start);
-        assert!(question.has_unread_lines());
-        assert!(!decides(&mut question, start + LONG));
+        dialog.on_shown(40, 6, start);
+        assert!(dialog.has_unread_lines());
+        assert!(!decides(&mut dialog, start + LONG));
     }
 
     #[test]
     fn a_resize_makes_all_lines_unread() {
-        let (mut question, start) = (question(), Instant::now());
-        question.on_shown(40, 20, start);
-        question.on_resize();
-        assert!(!decides(&mut question, start + LONG));
-        question.on_shown(10, 5, start + LONG);
-        assert!(!decides(&mut question, start + 2 * LONG));
+        let (mut dialog, start) = (dialog(), Instant::now());
+        dialog.on_shown(40, 20, start);
+        dialog.on_resize();
+        assert!(!decides(&mut dialog, start + LONG));
+        dialog.on_shown(10, 5, start + LONG);
+        assert!(!decides(&mut dialog, start + 2 * LONG));
     }
 
     #[test]
     fn pasted_and_batched_keys_decide_nothing() {
-        let (mut question, start) = (question(), Instant::now());
-        question.on_shown(40, 20, start);
+        let (mut dialog, start) = (dialog(), Instant::now());
+        dialog.on_shown(40, 20, start);
         for (key, is_only_key) in [
             (Key::Char('y'), false),
             (Key::Paste("y".into()), true),
             (Key::Enter, true),
         ] {
-            let result = question.on_key(&key, is_only_key, start + LONG);
+            let result = dialog.on_key(&key, is_only_key, start + LONG);
             assert!(matches!(result, KeyResult::Open), "{key:?}");
         }
-        let later = question.on_key(&Key::Escape, true, start);
+        let later = dialog.on_key(&Key::Escape, true, start);
         assert!(matches!(later, KeyResult::Later));
     }
 
     #[test]
     fn a_reason_is_typed_and_escape_decides_nothing() {
-        let (mut question, start) = (question(), Instant::now());
-        question.on_shown(40, 20, start);
+        let (mut dialog, start) = (dialog(), Instant::now());
+        dialog.on_shown(40, 20, start);
         let mut now = start + LONG;
-        question.on_key(&Key::Char('e'), true, now);
-        assert!(question.is_typing());
-        question.on_key(&Key::Char('y'), true, now);
-        let back = question.on_key(&Key::Escape, true, now);
-        assert!(matches!(back, KeyResult::Open) && !question.is_typing());
+        dialog.on_key(&Key::Char('e'), true, now);
+        assert!(dialog.is_typing());
+        dialog.on_key(&Key::Char('y'), true, now);
+        let back = dialog.on_key(&Key::Escape, true, now);
+        assert!(matches!(back, KeyResult::Open) && !dialog.is_typing());
         now += LONG;
-        question.on_key(&Key::Char('e'), true, now);
-        question.on_key(&Key::Paste("use make".into()), true, now);
-        let result = question.on_key(&Key::Enter, true, now);
+        dialog.on_key(&Key::Char('e'), true, now);
+        dialog.on_key(&Key::Paste("use make".into()), true, now);
+        let result = dialog.on_key(&Key::Enter, true, now);
         let KeyResult::Decided(decide) = result else {
             panic!("{result:?}");
         };

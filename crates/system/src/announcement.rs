@@ -1,16 +1,13 @@
-//! The files in which a supervisor announces itself, and the search for the programs of agent-team. Called by the
+//! The files in which a supervisor announces itself, and the lines that it writes to its readiness pipe. Called by the
 //! supervisor, which writes the files, and by the programs that look for a supervisor: clients and workers.
 //!
 //! The lock file contains the path of the socket and nothing else: workers of other builds read the whole file. The
 //! file `supervisor.pid` beside it names the process, with its start time and the boot:
 //! ```text
 //! 4711 8123456 0b7f6a1c-6f0e-4a57-9d1e-4f3c8a5b2d10
-//! ```
-//! When the socket or the lock file was removed, SIGHUP to that process makes it create both again.
+//! ``` If the socket or the lock file was removed, SIGHUP makes that process create the removed file again.
 
-use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,38 +23,17 @@ use crate::{clock, private_file};
 /// How long a connection to a socket may take to show that a supervisor listens there.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
-/// Names of the variables for which [`is_neutral`] is true, in addition to variables that begin with `LC_`.
-const NEUTRAL: [&str; 10] = [
-    "AGENT_TEAM_LOG",
-    "HOME",
-    "LANG",
-    "LOGNAME",
-    "PATH",
-    "RUST_BACKTRACE",
-    "SHELL",
-    "TMPDIR",
-    "TZ",
-    "USER",
-];
-
 /// Prefix of the line that a supervisor writes to its readiness pipe when the user's settings are invalid.
-pub const SETTINGS: &str = "settings: ";
+pub const SETTINGS_PREFIX: &str = "settings: ";
 
 /// The line that a supervisor writes to its readiness pipe when another supervisor, which may be exiting, holds the
 /// lock.
-pub const TAKEN: &str = "taken";
+pub const LOCK_TAKEN_LINE: &str = "taken";
 
-/// The line with [`SETTINGS`] and the refusal.
+/// The line with [`SETTINGS_PREFIX`] and the refusal.
 pub fn settings_report(refusal: Refusal) -> String {
     let refusal = serde_json::to_string(&refusal).expect("a refusal has string keys");
-    format!("{SETTINGS}{refusal}\n")
-}
-
-/// A program of agent-team was not found.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot find {name}: it is neither beside this program nor in PATH")]
-pub struct FindBinaryError {
-    name: String,
+    format!("{SETTINGS_PREFIX}{refusal}\n")
 }
 
 /// A supervisor as its lock file and the file beside it describe it.
@@ -73,8 +49,8 @@ impl Announced {
     /// Writes both files. `held` is the lock at the path `lock`. If `process` is set, that process must already handle
     /// SIGHUP.
     pub fn write(&self, held: &mut FileLock, lock: &Path) -> io::Result<()> {
-        // The process file first: a program that finds a socket in the lock file assumes that the process file belongs
-        // to the same supervisor. In the other order it could signal the process of the previous supervisor.
+        // Write the process file first: a program that finds a socket in the lock file assumes that the process file
+        // belongs to the same supervisor. In the other order it could signal the process of the previous supervisor.
         let file = process_file(lock);
         private_file::discard(&file)?;
         if let Some(ProcessId { pid, start_time }) = self.process {
@@ -86,7 +62,8 @@ impl Announced {
 
     /// Empties the lock file and removes the process file. Called before the supervisor releases its lock.
     pub fn withdraw(held: &mut FileLock, lock: &Path) -> io::Result<()> {
-        // The lock file first: programs that find no socket path in it do not send SIGHUP to the recorded process.
+        // Empty the lock file first: programs that find no socket path in it do not send SIGHUP to the recorded
+        // process.
         held.write_contents("")?;
         private_file::discard(&process_file(lock)).map(drop)
     }
@@ -103,7 +80,7 @@ impl Announced {
 
     /// Asks the supervisor, by SIGHUP, to bind its socket again. False when its process is unknown, has exited or
     /// cannot be signalled.
-    pub fn wake(&self) -> bool {
+    pub fn request_rebind(&self) -> bool {
         self.process
             .is_some_and(|process| process.signal(Signal::SIGHUP).unwrap_or(false))
     }
@@ -126,7 +103,7 @@ fn recorded_process(lock: &Path) -> Option<ProcessId> {
 
 /// Finds another supervisor that still runs although the caller holds the lock: the lock file of that supervisor was
 /// removed. Looks for the recorded process, then for a process that listens at the socket.
-pub async fn without_lock(directories: &Directories) -> Option<ProcessId> {
+pub async fn find_without_lock(directories: &Directories) -> Option<ProcessId> {
     let recorded = recorded_process(&directories.supervisor_lock());
     if let Some(process) = recorded.filter(|process| process.is_alive().unwrap_or(true)) {
         return Some(process);
@@ -138,7 +115,8 @@ pub async fn without_lock(directories: &Directories) -> Option<ProcessId> {
     ProcessId::of(pid).ok().flatten()
 }
 
-/// The running supervisor; `None` when none runs, or while the lock file is empty because it is starting or exiting.
+/// The running supervisor; `None` when none runs, or while the lock file is empty because the supervisor is starting or
+/// exiting.
 pub fn announced(directories: &Directories) -> io::Result<Option<Announced>> {
     let lock = directories.supervisor_lock();
     if FileLock::is_held(&lock)? {
@@ -178,32 +156,4 @@ impl BoundSocket {
 /// the files cannot be read.
 pub fn bound_socket(directories: &Directories) -> Option<BoundSocket> {
     BoundSocket::at(&find(directories).ok()??)
-}
-
-/// Whether a shared process (the supervisor or its tmux server) inherits this variable from the process that starts it.
-/// Only variables that describe the user's account, the language, the search for programs and the logs are inherited:
-/// secrets and terminal settings belong to one terminal, and the shared process serves all of them.
-pub fn is_neutral(variable: &OsStr) -> bool {
-    NEUTRAL.iter().any(|name| variable == *name) || variable.as_bytes().starts_with(b"LC_")
-}
-
-/// Finds a program of agent-team: beside the running program, else in `PATH`.
-///
-/// # Errors
-/// Neither the directory of the running program nor a directory of `PATH` contains a file of this name.
-pub fn sibling_binary(name: &str) -> Result<PathBuf, FindBinaryError> {
-    let running = std::env::current_exe().ok();
-    let beside = running
-        .as_deref()
-        .and_then(std::path::Path::parent)
-        .map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    beside
-        .into_iter()
-        .chain(std::env::split_paths(&path).filter(|directory| directory.is_absolute()))
-        .map(|directory| directory.join(name))
-        .find(|candidate| candidate.is_file())
-        .ok_or_else(|| FindBinaryError {
-            name: name.to_owned(),
-        })
 }

@@ -1,13 +1,13 @@
-//! Calls of the hooks of an external agent: a Unix socket at which the agent's hook programs ask the worker. Opened by the
-//! side channel. The agent starts [`call`] as its hook program.
+//! Calls of the hooks of an external agent: a Unix socket at which the agent's hook programs ask the worker. Opened by
+//! the side channel. The agent starts [`call`] as its hook program.
 //!
-//! Only the agent's program and its descendants may connect, as at the socket of the team's tools. A frame is its length
-//! as 8 bytes, big-endian, and JSON. The connection stays open until the answer, so the worker notices when the agent
-//! ends the hook program: the agent no longer wants an answer then.
+//! Only the agent's program and its descendants may connect, as at the socket of the team's tools. A frame consists of
+//! its length, as 8 bytes in big-endian order, and JSON. The connection stays open until the answer, so the worker
+//! notices when the agent ends the hook program: the agent then needs no answer.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 
-use super::agent_socket::{AgentSocket, Serving};
+use super::agent_socket::{AgentSocket, SocketService};
 
-/// The purposes of hooks, as words of the agent's settings. `must`: the call must not be executed without an answer.
-/// `may`: the agent continues without an answer. `mail`: the hook waits for a message.
+/// The purposes of hooks, as words of the agent's settings. `must`: the agent must not execute the call without an
+/// answer. `may`: the agent continues without an answer. `mail`: the hook waits for a message.
 pub(super) const MUST: &str = "must";
 pub(super) const MAY: &str = "may";
 pub(super) const MAIL: &str = "mail";
@@ -32,7 +32,8 @@ const BLOCKS: u8 = 2;
 /// The largest frame, in bytes.
 const FRAME_MAX: u64 = 64 << 20;
 
-/// The time limit of an answer that a call must wait for. The agent executes the call if its own limit is over first.
+/// The time limit of an answer that a call must wait for. It must be shorter than the agent's own limit: after its own
+/// limit, the agent executes the call.
 const MUST_LIMIT: Duration = Duration::from_secs(30);
 
 /// The time limit of a frame.
@@ -42,7 +43,7 @@ const READ_LIMIT: Duration = Duration::from_secs(30);
 const CONNECTIONS_MAX: usize = 256;
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Asked {
+struct HookRequest {
     purpose: String,
     /// The agent's input for the hook.
     input: Value,
@@ -56,8 +57,8 @@ pub(super) struct HookAnswer {
     pub(super) stderr: String,
 }
 
-/// A call of a hook. Dropping it blocks a call that must not be executed without an answer; every other hook program ends
-/// without a decision.
+/// A call of a hook. Dropping it blocks a call that must not be executed without an answer. For every other purpose,
+/// the hook program then exits without a decision.
 pub(super) struct HookCall {
     pub(super) connection: u64,
     pub(super) purpose: String,
@@ -66,12 +67,17 @@ pub(super) struct HookCall {
 }
 
 impl HookCall {
+    /// The working directory of the agent. Empty if the agent does not report it.
+    pub(super) fn cwd(&self) -> PathBuf {
+        PathBuf::from(self.input["cwd"].as_str().unwrap_or_default())
+    }
+
     pub(super) fn answer(self, answer: HookAnswer) {
         // The agent may have ended the hook program meanwhile.
         let _gone = self.answer.send(answer);
     }
 
-    /// A call, and its answer.
+    /// A call, and the receiver of its answer.
     #[cfg(test)]
     pub(super) fn for_test(connection: u64) -> (Self, oneshot::Receiver<HookAnswer>) {
         let (answer, answered) = oneshot::channel();
@@ -84,7 +90,7 @@ impl HookCall {
         (call, answered)
     }
 
-    /// Prints this as the decision of the hook.
+    /// Answers with `decision`, which the hook program prints.
     pub(super) fn print(self, decision: &Value) {
         self.answer(HookAnswer {
             stdout: decision.to_string(),
@@ -97,7 +103,7 @@ impl HookCall {
         drop(self);
     }
 
-    /// Ends the hook program without a decision.
+    /// Lets the hook program exit without a decision.
     pub(super) fn pass(self) {
         self.answer(HookAnswer::default());
     }
@@ -105,7 +111,7 @@ impl HookCall {
 
 pub(super) enum HookEvent {
     Called(HookCall),
-    /// The connection with this number has ended without an answer: the agent has ended the hook program.
+    /// The connection with this number was closed without an answer: the agent has ended the hook program.
     Gone(u64),
 }
 
@@ -116,17 +122,17 @@ pub(super) fn open(
     agent: ProcessId,
 ) -> (AgentSocket, mpsc::UnboundedReceiver<HookEvent>) {
     let (events, receiver) = mpsc::unbounded_channel();
-    let serving = Serving {
+    let service = SocketService {
         name: "hooks",
         agent,
         connections_max: CONNECTIONS_MAX,
     };
     let mut number = 0;
-    let door = AgentSocket::open(listener, socket, serving, move |stream| {
+    let agent_socket = AgentSocket::open(listener, socket, service, move |stream| {
         number += 1;
         serve(stream, number, events.clone())
     });
-    (door, receiver)
+    (agent_socket, receiver)
 }
 
 async fn serve(stream: Stream, connection: u64, events: mpsc::UnboundedSender<HookEvent>) {
@@ -157,7 +163,7 @@ async fn answer(
         Ok(bytes)
     };
     let bytes = tokio::time::timeout(READ_LIMIT, frame).await??;
-    let Asked { purpose, input } = serde_json::from_slice(&bytes)?;
+    let HookRequest { purpose, input } = serde_json::from_slice(&bytes)?;
     let (answer, answered) = oneshot::channel();
     let call = HookCall {
         connection,
@@ -180,11 +186,11 @@ async fn answer(
     Ok(true)
 }
 
-/// Passes stdin to the worker at this socket, and does what the worker answers.
+/// Passes stdin to the worker at this socket, then prints the worker's answer and exits with its code.
 pub(crate) fn call(socket: &Path, purpose: &str) -> ExitCode {
-    match asked(socket, purpose) {
+    match answer_of_worker(socket, purpose) {
         Ok(answer) => {
-            // Without a reader, the agent has ended the hook.
+            // If the output has no reader, the agent has ended the hook program.
             let _closed = std::io::stdout().write_all(answer.stdout.as_bytes());
             let _closed = std::io::stderr().write_all(answer.stderr.as_bytes());
             ExitCode::from(answer.exit)
@@ -200,14 +206,14 @@ pub(crate) fn call(socket: &Path, purpose: &str) -> ExitCode {
     }
 }
 
-fn asked(socket: &Path, purpose: &str) -> std::io::Result<HookAnswer> {
+fn answer_of_worker(socket: &Path, purpose: &str) -> std::io::Result<HookAnswer> {
     let mut input = Vec::new();
     std::io::stdin().lock().read_to_end(&mut input)?;
-    let asked = Asked {
+    let request = HookRequest {
         purpose: purpose.to_owned(),
         input: serde_json::from_slice(&input)?,
     };
-    let bytes = serde_json::to_vec(&asked)?;
+    let bytes = serde_json::to_vec(&request)?;
     let mut stream = UnixStream::connect(socket)?;
     if purpose == MUST {
         stream.set_read_timeout(Some(MUST_LIMIT))?;

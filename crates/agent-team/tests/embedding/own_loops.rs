@@ -62,7 +62,7 @@ impl Engine for Caller {
 }
 
 #[tokio::test]
-async fn calls_of_a_foreign_loop_act_as_its_member() {
+async fn calls_of_a_custom_loop_act_as_its_member() {
     let log = Log::default();
     let engine_log = Arc::clone(&log);
     let team = Team::builder()
@@ -121,7 +121,7 @@ async fn calls_of_a_foreign_loop_act_as_its_member() {
 }
 
 #[tokio::test]
-async fn a_foreign_loop_of_a_lead_waits_for_its_teammate() {
+async fn a_custom_loop_of_a_lead_waits_for_its_teammate() {
     let log = Log::default();
     let engine_log = Arc::clone(&log);
     let team = Team::builder()

@@ -1,7 +1,7 @@
 //! Your own agent loop as a member of the team: it reads the JSON schemas of the team tools and runs the calls of its
 //! model. The example needs no key.
 //!
-//! `cargo run -p agent-team --example foreign_loop`
+//! `cargo run -p agent-team --example own_loop`
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
 
 use std::error::Error;
