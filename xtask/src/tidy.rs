@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: checks rules that the compiler does not check.
 //!
-//! Each rule is a function from the files, or from the output of `cargo tree`, to findings. So a test can call it with
-//! input that violates the rule. Rules change no file.
+//! Each rule is a function from the files, or from the output of `cargo tree`, to findings, so that a test can call the
+//! rule with input that violates it. Rules change no file.
 
 mod circles;
 mod code;
@@ -38,7 +38,8 @@ pub(crate) fn run(sizes: bool) -> Result<()> {
             "--format",
             "{p}",
         ]);
-        // With unified features, `cargo tree` would list dependencies that only other packages enable.
+        // The caller may have set this variable. With unified features, `cargo tree` would also list optional
+        // dependencies that only other packages enable.
         tree.env_remove("CARGO_RESOLVER_FEATURE_UNIFICATION");
         let listed = output(&mut tree)?;
         findings.extend(layering::links(link, &listed));
@@ -79,7 +80,7 @@ pub(crate) fn prompt_digest() -> Result<String> {
     Ok(prompt_digest::digest(&Tree::read(root())?))
 }
 
-/// Each dependency of the workspace over these edges, with its features.
+/// Each dependency of the workspace through edges of these kinds, with its features.
 fn features(edges: &str) -> Result<String> {
     output(&mut cargo(&[
         "tree",

@@ -1,6 +1,6 @@
-//! The worker programs, `PROGRAM --launch FILE`: `command` is `agent-teammate`, `native` is `agent-teammate-native`. The
-//! supervisor starts them, as a pane's command or without a terminal. With `--launch`, the programs differ only in the
-//! engines that they run.
+//! The worker programs: `command` contains `agent-teammate`, `native` contains `agent-teammate-native`. The supervisor
+//! starts a worker as `PROGRAM --launch FILE`, as a pane's command or without a terminal. With `--launch`, the programs
+//! differ only in the engines that they run.
 
 pub mod command;
 pub mod native;
@@ -16,7 +16,7 @@ use agent_team_protocol::with_causes;
 
 use crate::{RunError, RunOutcome};
 
-/// Runs a worker program of `engine` with the arguments of this process. `run` runs the worker.
+/// Runs the worker program of `engine` with the arguments of this process. `run` runs the worker of a launch file.
 fn worker(engine: Engine, run: fn(&Path) -> Result<RunOutcome, RunError>) -> ExitCode {
     let name = engine.worker();
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
@@ -85,7 +85,7 @@ fn print_error(name: &str, text: &str) {
     print_to(&mut std::io::stderr(), &format!("{name}: {text}"));
 }
 
-/// Prints a line. Unlike `print!`, does not panic if the terminal is closed.
+/// Prints a line. Unlike `println!`, does not panic if the terminal is closed.
 fn print_to(to: &mut impl Write, text: &str) {
     let _gone = writeln!(to, "{text}");
 }

@@ -5,10 +5,10 @@
 //! waiting for the chat session ──joined──► serving its calls ──disconnected──► held
 //!               └── no session within JOIN_LIMIT ──────────────────────────────► held
 //! ```
-//! The launch ends with the connection of the chat session, so its claims return to the board. The socket needs no
-//! token: programs in a sandbox cannot reach it, and only the process that has joined may call a tool. A message counts
-//! as read when the process has confirmed a result that contains the message. Processes of an earlier version do not
-//! confirm; for them, a message counts as read when the result is sent.
+//! The launch ends when the connection of the chat session closes, so the member's claims return to the board. The
+//! socket needs no token: programs in a sandbox cannot reach it, and only the process that has joined may call a tool.
+//! A message counts as read when the process has confirmed a result that contains the message. Processes of an earlier
+//! version do not confirm; for them, a message counts as read when the result is sent.
 
 use std::collections::VecDeque;
 use std::io;
@@ -61,7 +61,7 @@ const NOTES_MAX: usize = 50;
 /// session reads the rest with another call.
 const MESSAGES_MAX: usize = 30_000;
 
-/// The reason for refusing a second chat session that tries to join.
+/// The reason for refusing every connection of another process while a chat session is joined.
 const ALREADY_JOINED: &str = "another chat session has joined as this member";
 
 const READ_MESSAGES: &str = "read_messages";
@@ -132,7 +132,8 @@ struct ChatConnection {
 }
 
 impl Joined {
-    /// Runs until the chat session disconnects or the member is stopped.
+    /// Runs until the member is stopped, the chat session disconnects, no chat session has joined within
+    /// [`JOIN_LIMIT`], or the socket fails.
     pub(super) async fn run(self) -> End {
         let Self {
             team,
@@ -210,7 +211,8 @@ impl CallContext {
             Input::Interrupt => self
                 .notes
                 .add("The user asks you to stop your current work and to read your messages.".to_owned()),
-            // Messages and requests are in the arrivals. The other program keeps its own conversation and accounts.
+            // `answer` takes messages and requests from the arrivals. The other program manages its own conversation
+            // and usage, so compaction and allowances do not apply.
             Input::Arrived { .. }
             | Input::RequestOver(_)
             | Input::Compact
@@ -220,7 +222,7 @@ impl CallContext {
         }
     }
 
-    /// Answers the first connection. Returns `None` if the connection does not join.
+    /// Answers a connection while no chat session is joined. Returns `None` if the connection does not join.
     async fn join(&self, stream: Stream) -> Option<ChatConnection> {
         let Some(pid) = stream.peer().pid else {
             refuse(stream, "its process is in another PID namespace").await;
@@ -255,8 +257,7 @@ impl CallContext {
         })
     }
 
-    /// The tool in the form that the chat session receives: its longest wait is the longest wait that the session
-    /// permits.
+    /// The tool in the form that the chat session receives. The longest timeout of a waiting tool is [`WAIT_MAX_S`].
     fn offered(&self, spec: ToolSpec) -> JoinedTool {
         let mut input = spec.input;
         if is_wait(&spec.name)
@@ -282,7 +283,7 @@ impl CallContext {
         }
     }
 
-    /// Serves one call. Cancelled when its connection closes.
+    /// Serves one call. Cancels the call if its connection closes before the answer is ready.
     async fn call(self: Arc<Self>, stream: Stream) {
         let (read, write) = stream.into_halves();
         let mut reader = FrameReader::new(read, LINE_MAX);
@@ -308,7 +309,7 @@ impl CallContext {
             acknowledge(&self.team, read.collect()).await;
         } else {
             // The session has cancelled the call, or has not confirmed the answer. The texts are not lost: the next
-            // result contains them.
+            // result contains the notes, and the next result of a wait or a read contains the messages.
             self.team.shared.arrivals.put_back(added.messages);
             self.notes.put_back(added.notes);
         }
@@ -359,7 +360,7 @@ impl CallContext {
         let mut input: Value = serde_json::from_str(input.get())
             .map_err(|error| ToolError::Input(format!("cannot read the arguments: {error}")))?;
         if is_read_of_unread(tool, &input) {
-            // The answer contains the messages.
+            // The result has no text of its own: `answer` adds the messages.
             return Ok(String::new());
         }
         let tools = self.team.team_tools();
@@ -395,7 +396,7 @@ impl CallContext {
     }
 }
 
-/// Whether the caller has received its answer.
+/// Whether the caller confirms within [`CONFIRM_LIMIT`] that it has received its answer.
 async fn is_confirmed(reader: &mut FrameReader) -> bool {
     let line = tokio::time::timeout(CONFIRM_LIMIT, reader.next()).await;
     let Ok(Ok(Some(line))) = line else {
@@ -417,7 +418,7 @@ fn is_wait(tool: &str) -> bool {
     [WAIT, ASK].contains(&tool)
 }
 
-/// Whether the call reads the unread messages without a limit. The tool itself handles all other arguments.
+/// Whether the call reads the unread messages without a limit. The tool itself handles calls with other arguments.
 fn is_read_of_unread(tool: &str, input: &Value) -> bool {
     let Some(arguments) = input.as_object() else {
         return false;
