@@ -1,8 +1,8 @@
 //! The rules of the providers' APIs for images and PDFs, for scripts of the fake model server.
 //!
 //! Written from the providers' documentation of 2025 and 2026, not from a recording of a service:
-//! - Messages: blocks `image` and `document` in a result or a message, with a source in base64; at most 5 MB for an
-//!   image; a failed result contains only text.
+//! - Messages: blocks `image` and `document` in a result or a message, with a source in base64; at most 5 MiB of base64
+//!   for an image; a failed result contains only text.
 //! - Chat Completions: parts `image_url` and `file` with `data:` URLs in messages of the user; a message with the role
 //!   `tool` contains only text.
 //! - Responses: an output is a text, or consists of parts `input_text`, `input_image` and `input_file`, like a message.
@@ -18,7 +18,7 @@ const IMAGE_MAX: usize = 5 << 20;
 /// The type and the base64 of each image and PDF of the request, in order.
 ///
 /// # Errors
-/// If the request breaks a rule; the text is the provider's error.
+/// If the request breaks a rule. The text is the message of the error response.
 pub fn media(request: &Request) -> Result<Vec<(String, String)>, String> {
     let body = &request.body;
     let mut found = Vec::new();
@@ -57,7 +57,8 @@ pub fn media(request: &Request) -> Result<Vec<(String, String)>, String> {
     Ok(found)
 }
 
-/// A block of a result of the Messages API.
+/// The type and the base64 of a block of a message or a result in the Messages API; `None` for text. `is_error`: the
+/// block belongs to a failed result.
 fn block_of(block: &Value, is_error: bool) -> Result<Option<(String, String)>, String> {
     let source = &block["source"];
     let text = |field: &str| source[field].as_str().unwrap_or("").to_owned();
@@ -77,7 +78,7 @@ fn block_of(block: &Value, is_error: bool) -> Result<Option<(String, String)>, S
     Ok(Some((mime, data)))
 }
 
-/// The type and data of a `data:` URL.
+/// The type and the base64 of a `data:` URL.
 fn data_of(url: &Value, is_image: bool) -> Result<(String, String), String> {
     let text = url.as_str().and_then(|url| url.strip_prefix("data:"));
     let parts = text.and_then(|text| text.split_once(";base64,"));

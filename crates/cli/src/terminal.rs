@@ -1,7 +1,8 @@
 //! The user's terminal in raw mode: writes bytes, reads keys, and restores the terminal on every exit, even after a
 //! panic. Used by the full-screen view (`top`) and by the single-terminal view.
 //!
-//! Writes do not block: a terminal that accepts no output delays neither keys nor signals.
+//! Writes of a running view do not block: a terminal that accepts no output delays neither keys nor signals. Only
+//! [`restore`] uses blocking writes.
 
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
@@ -26,14 +27,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 /// The byte of `^C`.
 const INTERRUPT: u8 = 0x03;
 
-/// Maximum number of bytes to read for an answer.
+/// The number of bytes without an answer after which reading stops.
 const ANSWER_MAX: usize = 4096;
 
 /// Timeout for the last write before the view ends.
 const LAST_WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The saved modes of the terminal in raw mode and the bytes that end the view. Global, because the panic hook must
-/// restore the terminal too; `take` ensures that the terminal is restored only once.
+/// The guard that restores the terminal's modes from before raw mode, and the bytes that end the view. Global, because
+/// the panic hook must restore the terminal too; `take` ensures that the terminal is restored only once.
 static ACTIVE: Mutex<Option<(RawMode, &'static [u8])>> = Mutex::new(None);
 
 /// Restores the terminal if it is in raw mode.
@@ -59,8 +60,8 @@ pub(crate) async fn theme() -> Theme {
 }
 
 /// Asks the terminal for its background colour. `None` without a terminal that can answer, or if it does not answer in
-/// time. Discards keys that are typed meanwhile, except `^C`, which interrupts the program as usual: a key must not
-/// answer a dialog that the user has not seen.
+/// time. Discards keys that are typed meanwhile: a key must not answer a dialog that the user has not seen. `^C` still
+/// interrupts the program.
 pub(crate) async fn theme_of_background() -> Option<Theme> {
     if std::env::var_os("TERM").is_none_or(|terminal| terminal == "dumb") {
         return None;
@@ -112,8 +113,8 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Enters raw mode. Writes `begin` first, and `end` when the terminal is restored. Must be called within a tokio
-    /// runtime; only one instance may exist at a time.
+    /// Enters raw mode. `begin` is the first pending output; `end` is written when the terminal is restored. Must be
+    /// called within a tokio runtime; only one instance may exist at a time.
     pub(crate) fn enter(begin: &[u8], end: &'static [u8]) -> io::Result<Self> {
         let tty = Tty::open()?;
         let modes = RawMode::enter(io::stdin())?;
@@ -152,11 +153,11 @@ impl Terminal {
         }
     }
 
-    /// Writes pending output and then `last`.
+    /// Writes pending output and then `last`, and restores the terminal.
     pub(crate) async fn leave(mut self, last: &[u8]) {
         self.write(last);
         let Self { tty, pending, .. } = &mut self;
-        // Exit even if the terminal accepts no output.
+        // A terminal that accepts no output must not delay the exit for longer.
         let _late = tokio::time::timeout(LAST_WRITE_TIMEOUT, write(tty, pending)).await;
     }
 }
@@ -174,7 +175,7 @@ async fn write(tty: &Tty, pending: &mut Vec<u8>) -> io::Result<()> {
 /// Returns the keys of one read; `None` when the terminal is closed. Cancel-safe.
 ///
 /// An escape byte may be the Escape key or the start of a sequence. If no further byte arrives within [`REST_OF_KEY`],
-/// an unfinished sequence counts as a key.
+/// the escape byte counts as the Escape key.
 async fn read(tty: &Tty, decoder: &mut KeyDecoder) -> Option<Vec<Key>> {
     let mut buffer = [0; 4096];
     loop {

@@ -15,7 +15,7 @@ use super::message::Message;
 use super::subscribers::{CatchUp, Progress, line};
 use crate::outbox::Reply;
 
-/// Events per page of history.
+/// The largest number of events in one page of history.
 const PAGE: usize = 512;
 
 impl Driver {
@@ -43,7 +43,7 @@ impl Driver {
             Progress::Full(reader) => {
                 tokio::task::spawn_local(async move {
                     reader.outbox.room().await;
-                    // The driver stops only together with its connections.
+                    // Fails only after the driver has stopped.
                     let _sent = driver.send(Message::CaughtUp(reader));
                 });
             }
@@ -86,8 +86,8 @@ impl Driver {
     }
 }
 
-/// Ends a subscription with an error. Without the error the client would subscribe again, and the read would fail again
-/// at the same event.
+/// Ends a subscription with an error, and closes its connection. Without the error the client would subscribe again,
+/// and the read would fail again at the same event.
 fn end(reader: &CatchUp, error: Refusal) {
     reader.outbox.send_goodbye(&Goodbye {
         reason: GoodbyeReason::Closed,
@@ -153,7 +153,7 @@ async fn read_history(
             reader.after = revision;
         }
         if is_last {
-            // The driver stops only together with its connections.
+            // Fails only after the driver has stopped.
             let _sent = driver.send(Message::CaughtUp(reader));
             return;
         }

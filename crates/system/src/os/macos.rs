@@ -1,7 +1,7 @@
 //! macOS: `libproc`, `sysctl`, kqueue. `linux.rs` exports the same names.
 //!
-//! This file has never been compiled: the project is built and tested on Linux. It is small and follows the documented
-//! interfaces. Run this crate's tests before anything else when building on a Mac.
+//! This file has never been compiled: the project is built and tested on Linux. It is small and uses only functions
+//! that the headers of macOS declare. Run this crate's tests before anything else when building on a Mac.
 //!
 //! macOS has no subreapers: launchd adopts each orphan, and [`crate::tree`] finds it by its session or marker.
 //!
@@ -96,7 +96,7 @@ fn raw(pid: u32) -> Option<Pid> {
 }
 
 fn bsd_info(pid: u32) -> io::Result<Option<libc::proc_bsdinfo>> {
-    // With 1 as argument the call finds zombies too.
+    // With the argument 1, the call also finds zombies.
     proc_info(pid, libc::PROC_PIDTBSDINFO, 1)
 }
 
@@ -148,7 +148,7 @@ pub(crate) fn processes() -> io::Result<Vec<Stat>> {
         .take(count)
         .filter_map(|pid| u32::try_from(pid).ok())
     {
-        // Processes of other users may be refused; they are not needed.
+        // The kernel may refuse to report processes of other users; they are not needed.
         found.extend(stat(pid).ok().flatten());
     }
     Ok(found)
@@ -205,12 +205,13 @@ fn after_arguments(bytes: &[u8]) -> Option<&[u8]> {
     Some(rest)
 }
 
-/// macOS does not report anonymous memory; returns the resident memory.
+/// The resident memory: `proc_taskinfo` does not contain the anonymous memory.
 pub(crate) fn anonymous_bytes(pid: u32) -> io::Result<Option<u64>> {
     resident_bytes(pid)
 }
 
-/// The number that RLIMIT_NPROC limits for this user. macOS counts processes, not threads.
+/// Number of processes of this user: on macOS, RLIMIT_NPROC counts processes, not threads. RLIMIT_NPROC counts them by
+/// real user; this function uses [`owner`], which differs for set-user-ID programs.
 pub(crate) fn threads_of_user() -> io::Result<u64> {
     let user = nix::unistd::geteuid().as_raw();
     let mut threads = 0;
@@ -253,13 +254,14 @@ pub(crate) fn set_subreaper(_on: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Marks every descriptor above stderr close-on-exec, in the child of a fork.
+/// Marks every descriptor above stderr close-on-exec. Called in the child of a fork, before the limit of open files is
+/// lowered: descriptors above the limit are not marked.
 pub(crate) fn close_descriptors_on_exec() {
     #[expect(
         unsafe_code,
         reason = "only the numbers of the descriptors are known here"
     )]
-    // SAFETY: both calls take integers; they fail for numbers that are not open, and close nothing.
+    // SAFETY: `fcntl` takes three integers, fails for a number that is not open, and closes nothing.
     unsafe {
         for number in 3..libc::getdtablesize() {
             libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC);
@@ -342,7 +344,7 @@ impl Handle {
         );
         match on_exit {
             Ok(_) => {}
-            // The process is a zombie, which cannot be watched. Make the handle readable at once.
+            // The process has exited; a zombie cannot be watched. Make the handle readable at once.
             Err(Errno::ESRCH) => {
                 add(
                     EventFilter::EVFILT_USER,
@@ -407,7 +409,7 @@ impl Sandbox {
 
     /// Whether a wrapper process runs between this process and the sandboxed program.
     pub fn has_wrapper(&self) -> bool {
-        // sandbox-exec replaces itself by the program.
+        // sandbox-exec replaces itself with the program.
         false
     }
 

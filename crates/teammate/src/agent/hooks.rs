@@ -1,5 +1,5 @@
 //! The lifecycle hooks of an agent: shell lines of the user and of the trusted team file that run at events of the
-//! agent. Called by the agent loop, by `calls` and by `supervisor_calls`.
+//! agent. Called by the agent loop, by `calls`, by `supervisor_calls` and by `delegate`.
 //!
 //! ```text
 //! event ── hooks of the team file, then of the user, one after the other
@@ -40,7 +40,7 @@ use crate::launch::TEAM_VARIABLE;
 /// The largest width of a hook's shell line in a notice of the pane.
 const LINE_WIDTH: usize = 60;
 
-/// The hooks of one agent, and its permission mode once it is known. Clones share both.
+/// The hooks of one agent, and its permission mode once the mode is known. Clones share both.
 #[derive(Debug, Clone)]
 pub(super) struct Hooks {
     context: Arc<HookContext>,
@@ -64,7 +64,7 @@ pub(super) struct CombinedAnswer {
     /// The reason of a hook that requests the end of the turn.
     pub(super) stopped: Option<String>,
     pub(super) decision: Option<HookDecision>,
-    /// The new arguments of the call, with the names of Claude Code.
+    /// The new arguments of the call, under the argument names of Claude Code.
     pub(super) input: Option<Map<String, Value>>,
     /// Texts for the model.
     pub(super) texts: Vec<String>,
@@ -87,8 +87,8 @@ impl CombinedAnswer {
         self.texts.extend(answer.context);
     }
 
-    /// Combines the outcomes for two files of a call. The result is `ask` if one outcome is `ask`, and `allow` only if
-    /// both are `allow`.
+    /// Combines the answers for two files of a patch. The decision is `ask` if at least one decision is `ask`, and
+    /// `allow` only if both are `allow`.
     fn and_file(mut self, other: Self) -> Self {
         self.decision = match (self.decision.take(), other.decision) {
             (Some(ask @ HookDecision::Ask { .. }), _)
@@ -124,8 +124,8 @@ impl Hooks {
         *self.mode.lock().unwrap_or_else(PoisonError::into_inner) = Some(mode);
     }
 
-    /// Sets the mode at the launch. A reported change takes precedence: it can arrive before the answer that contains
-    /// the mode at the launch.
+    /// Sets the mode with which the launch starts, unless [`Self::set_mode`] has set a mode: a reported change can
+    /// arrive before the answer that contains the initial mode.
     pub(super) fn set_initial_mode(&self, mode: Mode) {
         let mut known = self.mode.lock().unwrap_or_else(PoisonError::into_inner);
         known.get_or_insert(mode);
@@ -233,8 +233,8 @@ impl Hooks {
         named.into_iter().collect()
     }
 
-    /// Runs the `notification` hooks in a separate tokio task, so that a slow hook does not delay the agent. Their
-    /// decisions have no effect.
+    /// Runs the `notification` hooks in a separate tokio task, so that a slow hook does not delay the agent. The
+    /// decisions of these hooks have no effect.
     pub(super) fn notify(&self, kind: &'static str, message: String) {
         if !self.has(HookEvent::Notification) {
             return;
