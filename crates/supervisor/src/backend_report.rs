@@ -1,5 +1,6 @@
-//! `agent-teamd --places`: reports which terminal backends are available to members. Called by `agent-team doctor`,
-//! which does not link the backends. `agent-teamd --places` neither starts nor contacts a supervisor.
+//! `agent-teamd --places`: reports which placements are available to members, and which one `auto` chooses. Called by
+//! `agent-team doctor`, which does not link the terminal backends. `agent-teamd --places` neither starts nor contacts a
+//! supervisor.
 
 use std::io::{self, Write};
 
@@ -10,7 +11,8 @@ use anyhow::Context;
 
 use crate::launch::backend;
 
-/// Reads the description of the caller's terminal as JSON from stdin, and prints a JSON list of reports.
+/// Reads the description of the caller's terminal as JSON from stdin, and prints a JSON list of reports. Returns the
+/// exit code.
 pub(crate) fn report_backends() -> u8 {
     match report() {
         Ok(()) => ExitCode::Done as u8,

@@ -54,7 +54,8 @@ impl HistoryReader {
         &self.0.history
     }
 
-    /// Waits until fewer than [`READERS_MAX`] reads are running.
+    /// Waits for a permit. At most [`READERS_MAX`] permits exist at the same time, including permits whose reads have
+    /// not begun.
     pub(super) async fn permit(&self) -> ReadPermit {
         let permit = self.0.permits.clone().acquire_owned().await;
         ReadPermit {

@@ -1,5 +1,5 @@
 //! Reads a role file: Markdown with front matter, whose body is the prompt. Called for every directory of roles and for
-//! the built-in roles.
+//! the built-in roles, and by the conversion of other programs' teams.
 
 use std::path::Path;
 
@@ -22,8 +22,8 @@ use super::definition::{Layer, Role, role_names};
 use super::front_matter::{self, Field, RoleText, Value};
 use super::import;
 
-/// Loads a role file. `None` if neither the name in its front matter nor its file name is a valid role name, such as
-/// `README`.
+/// Loads a role file. `None` if the file determines no valid role name: for example, `README.md` without a name in its
+/// front matter. A file that cannot be read becomes a role with a fault.
 pub(super) fn load(path: &Path, layer: Layer, reader: Reader<'_>) -> Option<(RoleName, Role)> {
     let stem = path.file_stem()?.to_str()?;
     let shown = path.strip_prefix(reader.project).unwrap_or(path);
@@ -45,8 +45,8 @@ pub(super) fn load(path: &Path, layer: Layer, reader: Reader<'_>) -> Option<(Rol
     }
 }
 
-/// Parses the text of a role file. `shown` is the path for messages; `stem` is the role's name if the front matter sets
-/// no valid name.
+/// Parses the text of a role file. `shown` is the path for messages. `stem` is the role's name if the front matter sets
+/// no valid name; in an imported file, an invalid name is converted to a valid name instead.
 pub(super) fn parse(
     shown: &str,
     stem: &str,
@@ -110,7 +110,8 @@ fn name(
     }
 }
 
-/// Sets the prompt of an imported role. Unknown variables are unchanged: they may be text of the other program.
+/// Sets the prompt of an imported role, and replaces the known variables in its prompt and its description. Leaves
+/// unknown variables unchanged: they may be text of the other program.
 fn import_prompt(text: &RoleText<'_>, role: &mut Role, reader: Reader<'_>) {
     let body = text.body.value.trim();
     let filled = |text: &str| match reader.variables {
@@ -142,7 +143,7 @@ fn prompt(source: &Source<'_>, text: &RoleText<'_>, role: &mut Role, reader: Rea
     }
 }
 
-/// Reads the front matter of an agent-team role file and returns the name. Adds faults to the source.
+/// Reads the front matter of an agent-team role file into `role` and returns the name. Adds faults to the source.
 fn read_fields(
     source: &Source<'_>,
     text: &RoleText<'_>,

@@ -11,7 +11,8 @@ use super::check::Check;
 use crate::caller;
 use crate::verb::supervisor;
 
-/// One check for each placement, and one for the choice of `--panes auto`.
+/// One check for each placement, and one for the choice of `--panes auto`. If the supervisor's program gives no report,
+/// a single failed check.
 pub(super) fn checks() -> Vec<Check> {
     match probe() {
         Ok(reports) => reports.into_iter().map(check).collect(),
@@ -49,9 +50,10 @@ fn probe() -> Result<Vec<PlacementReport>, String> {
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| failed(&error))?;
-    let terminal = serde_json::to_vec(&caller::terminal()).expect("a view has string keys");
+    let terminal = serde_json::to_vec(&caller::terminal()).expect("a terminal has string keys");
     if let Some(mut stdin) = child.stdin.take() {
-        // A program that does not read its stdin prints an error, or output that fails to parse below.
+        // Ignore a failed write: a program that fails before it reads its stdin prints no report, so parsing its output
+        // fails below.
         let _not_read = stdin.write_all(&terminal);
     }
     let output = child.wait_with_output().map_err(|error| failed(&error))?;

@@ -1,4 +1,5 @@
-//! How a turn has ended, for its receivers. Used by the side channels to servers of agents.
+//! The result of a turn of an external agent, and the sender that returns the result to the loop. Used by the side
+//! channels of Codex, OpenCode and Qwen Code.
 
 use tokio::sync::oneshot;
 
