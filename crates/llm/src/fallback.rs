@@ -1,5 +1,5 @@
-//! A list of models, of which one answers the requests. If this crate opens the models of an agent, each launch of the
-//! agent creates such a list, even for only one model.
+//! A list of models, of which one answers the requests. Each launch of an agent creates such a list from the configured
+//! models, even for a single model. A model that an embedding program provides is used without a list.
 //!
 //! The first model answers until it fails for a reason that may not apply to another model: its provider rejects the
 //! key, the budget is exhausted, the model does not exist, or it is overloaded or unreachable after all retries. Then

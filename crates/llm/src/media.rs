@@ -1,4 +1,4 @@
-//! Images and PDFs that a result or an input shows to a model. Created by the tools, loaded for a request by
+//! Images and PDFs that a tool result or a message shows to a model. Created by the tools, loaded for a request by
 //! `http/loaded`.
 //!
 //! A transcript contains only a reference: the bytes are in a file of the member, stored once under their digest. A
@@ -24,8 +24,8 @@ const DOCUMENT_MAX: u64 = 10_000_000;
 const TOKENS: u64 = 1_600;
 const DOCUMENT_BYTES: u64 = 50_000;
 
-/// The largest estimate for a PDF, in images. A PDF of scanned pages has many bytes per page, so its size would suggest
-/// far more pages than it has.
+/// The estimate for a PDF is at most that for this number of images. A PDF of scanned pages has many bytes per page, so
+/// its size would suggest far more pages than it has.
 const DOCUMENT_IMAGES: u64 = 15;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ pub enum MediaKind {
 }
 
 impl MediaKind {
-    /// The kind of a file with this beginning; its name does not count.
+    /// The kind of a file, from its first bytes. The name of the file is ignored.
     pub fn of(beginning: &[u8]) -> Option<Self> {
         let is_webp = beginning.starts_with(b"RIFF") && beginning.get(8..12) == Some(b"WEBP");
         match beginning {

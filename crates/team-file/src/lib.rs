@@ -78,7 +78,8 @@ const MAX_SHARED_WINDOW: usize = 12;
 /// Inputs for reading a team file, in addition to its text.
 #[derive(Debug, Clone, Copy)]
 pub struct Reading<'a> {
-    /// The directory to which the paths in messages are relative.
+    /// The directory to which the path of the team file is relative in messages. It also determines the project of a
+    /// generated team.
     pub here: &'a Path,
     /// The directory of the user's settings and roles.
     pub settings: Option<&'a Path>,
@@ -101,7 +102,7 @@ pub struct Loaded {
     pub required_trust: Option<RequiredTrust>,
 }
 
-/// Reads a team file, and the roles of its project and of its user.
+/// Reads a team file, and the roles of its project and of the user.
 ///
 /// # Errors
 /// If the file cannot be read, or if the file, a role in use or the user's settings have faults.
@@ -119,7 +120,8 @@ pub fn of_text(text: &str, project: &Path, reading: Reading<'_>) -> Result<TeamS
 }
 
 /// Converts the agents and teams of another program into the text of a team file, and reads the text back. Changes no
-/// file. `shown` is the path at which the caller must store the text; `origin.project` must be canonical.
+/// file. `shown` is the path for messages of the file in which the caller stores the text; `origin.project` must be
+/// canonical.
 ///
 /// # Errors
 /// The faults of the other program's files, of the project's files and of the user's own files. Also if there is
@@ -138,7 +140,7 @@ pub fn convert(
         overrides: &overrides,
     };
     let converted = convert::convert(origin, &known, reader).map_err(LoadTeamError::Faults)?;
-    // The text must contain no variable, so read it without values of variables.
+    // The text must contain no variable. With an empty map, a variable is a fault; with `None`, it would be accepted.
     let reading = Reading {
         variables: Some(&Variables::new()),
         ..reading
@@ -152,8 +154,8 @@ pub fn convert(
 }
 
 /// The default team of a project without a team file: a lead and `workers` workers. The project is the repository
-/// around `here`, or `here` itself. `engine`: a word of [`engine_words`], for all members and for members that are
-/// spawned later; `None`: the native engine.
+/// around [`Reading::here`], or else that directory itself. `engine`: a word of [`engine_words`], for all members and
+/// for members that are spawned later; `None`: the native engine.
 ///
 /// # Errors
 /// If `here` cannot be resolved, or if a role in use or the user's settings have faults.
@@ -180,8 +182,8 @@ pub fn of_workers(
     generated(&text, reading)
 }
 
-/// The team for a project without a team file that a chat session of another program leads. `name`: the name of the
-/// team; by default, the name of the project's directory.
+/// The team of a project without a team file, led by a chat session of another program. `name`: the name of the team;
+/// by default, the name of the project's directory.
 ///
 /// # Errors
 /// As [`of_workers`].
@@ -197,7 +199,8 @@ pub fn of_chat_session(
     generated(&text, reading)
 }
 
-/// Reads the text of a generated file. The project is the repository around the directory, or else the directory.
+/// Reads the text of a generated team file. The project is the repository around [`Reading::here`], or else that
+/// directory itself.
 fn generated(text: &str, reading: Reading<'_>) -> Result<Loaded, LoadTeamError> {
     let shown = "generated team file";
     let here = reading.here.canonicalize();
@@ -462,7 +465,8 @@ fn read(
         agent.hooks = [hooks_of_file.as_slice(), &user_hooks].concat();
         agent.search.clone_from(&search);
         if !has_agents {
-            // For a team without agents, the user was not asked to trust the project's instruction files and skills.
+            // For a team without agents, the user was not asked to trust the project's instruction files, skills and
+            // commands.
             agent
                 .instructions
                 .retain(|file| found_instructions.is_own(file));
@@ -607,22 +611,24 @@ pub enum EngineError {
     Unknown { hint: String },
 }
 
-/// The words for an engine on the command line, which names no program.
+/// The engine names that the command line accepts. It does not accept an engine that needs a program, such as
+/// `terminal`.
 pub fn engine_words() -> Vec<&'static str> {
     let words = engine::engine_words().into_iter();
     words.map(|(word, _)| word).collect()
 }
 
-/// The engine of this name, for the command line. The name of an external agent also selects its program.
+/// The engine of this name, for the command line. All names of external agents return [`Engine::External`]; the caller
+/// must keep the name, because it determines the agent's program.
 ///
 /// # Errors
-/// If there is no engine of this name, or this version does not support it.
+/// If there is no engine of this name, or the command line or this version does not support it.
 pub fn engine(text: &str) -> Result<Engine, EngineError> {
     let mut known = engine::engine_words().into_iter();
     if let Some((_, engine)) = known.find(|(word, _)| *word == text) {
         return Ok(engine);
     }
-    // The command line cannot name a program.
+    // The engine `terminal` needs a program, and the command line cannot name one.
     if unsupported::is_value("engine", text) || text == Engine::Terminal.name() {
         return Err(EngineError::Unsupported);
     }

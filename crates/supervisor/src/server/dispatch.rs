@@ -1,5 +1,5 @@
-//! Decodes calls and maps each method to its handler: a call of the core, a query of a driver, or a call that the
-//! server answers itself. Called by the server, once for each frame with a call.
+//! Decodes the common fields of calls, and maps each decoded call to its handler: a change or a query of a driver, or
+//! the server itself. Called by the server, once for each frame with a call.
 //!
 //! This file does not check the caller: the server and the driver do, with the protocol's table of methods.
 
@@ -66,7 +66,7 @@ pub(super) enum Destination {
     Supervisor(SupervisorCall),
 }
 
-/// Calls that the server answers itself. A call can wait for several teams.
+/// Calls that the server answers itself. Such a call can wait for several teams, so it runs in a tokio task of its own.
 pub(super) enum SupervisorCall {
     ListTeams,
     Status,

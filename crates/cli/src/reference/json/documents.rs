@@ -33,7 +33,8 @@ use crate::verb::serve::ServiceAddress;
 use crate::verb::supervisor::{LogText, Restarted};
 use crate::verb::why::{Explanation, TaskExplanation};
 
-/// Each verb with its document, in the order of the help. `[Name]` is a type of the page.
+/// The rows of the page: each verb, with the options that change its document, and the document. `[Name]` becomes a
+/// link to a type of the page.
 pub(super) const DOCUMENTS: &[(&str, &str)] = &[
     ("up", "[UpAnswer]"),
     (
