@@ -82,7 +82,8 @@ async fn messages_wake_an_external_agent_and_join_its_turn() {
     until_logged(&rig, "pong in mode auto").await;
     rig.ok(["send", "ada", "be slow"]).await;
     rig.until_member_is("ada", MemberState::Working).await;
-    rig.ok(["send", "ada", "Use the other file."]).await;
+    let joins = rig.ok(["send", "ada", "Use the other file."]).await;
+    joins.assert_prints("it joins or follows the turn of ada");
     until_logged(&rig, "During the turn: Message").await;
     let ada = rig.until_member("ada", |ada| ada.unread == 0).await;
     assert_eq!(ada.state, MemberState::Idle);
@@ -203,7 +204,10 @@ async fn an_agent_that_ignores_a_cancel_is_restarted() {
     rig.ok(["up", "--detach"]).await;
     rig.ok(["send", "ada", "be deaf"]).await;
     until_logged(&rig, "I do not listen").await;
-    rig.ok(["send", "ada", "--urgent", "ping"]).await;
+    let waits = rig.ok(["send", "ada", "this waits"]).await;
+    waits.assert_prints("it waits for the end of the turn of ada");
+    let interrupts = rig.ok(["send", "ada", "--urgent", "ping"]).await;
+    interrupts.assert_prints("it interrupts the turn of ada");
     until_logged(&rig, "it is restarted").await;
     until_logged(&rig, "pong").await;
     let ada = rig.until_member("ada", |ada| ada.unread == 0).await;

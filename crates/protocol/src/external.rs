@@ -9,7 +9,7 @@ use std::iter;
 use crate::engine::Engine;
 use crate::spec::{ExternalAgent, OwnTerminal, SideChannelKind, Steering};
 
-/// A known external agent, tested with its version of November 2026.
+/// A known external agent. `tested` and `terminal_tested` contain the tested versions, if it was tested.
 #[derive(Debug)]
 pub struct KnownAgent {
     /// The agent's name in `engine`. It selects the agent's own terminal interface, if the agent has a `terminal`.
@@ -29,6 +29,8 @@ pub struct KnownAgent {
     /// in a session.
     pub team_option: Option<&'static str>,
     pub steering: Steering,
+    /// The tested version declares `_session/steering`.
+    pub declares_steering: bool,
     /// The agent's own terminal interface, and the side channel beside it.
     pub terminal: Option<(&'static [&'static str], SideChannelKind)>,
     /// The first and the last version of the program of `terminal` that agent-team was tested with.
@@ -77,6 +79,7 @@ const OTHER: KnownAgent = KnownAgent {
     team_titles: None,
     team_option: None,
     steering: Steering::Declared,
+    declares_steering: false,
     terminal: None,
     terminal_tested: None,
     terminal_login: None,
@@ -133,6 +136,7 @@ pub const EXTERNAL: &[KnownAgent] = &[
         acp_word: Some("claude-acp"),
         command: &["claude-agent-acp"],
         mode: Some("default"),
+        declares_steering: true,
         terminal: Some((&["claude"], SideChannelKind::ClaudeHooks)),
         terminal_tested: Some(CLAUDE_TESTED),
         terminal_login: Some(&["auth", "status"]),
@@ -153,6 +157,7 @@ pub const EXTERNAL: &[KnownAgent] = &[
         command: &["codex-acp"],
         // In its other modes, Codex edits files without asking.
         mode: Some("read-only"),
+        declares_steering: true,
         terminal: Some((&["codex"], SideChannelKind::CodexAppServer)),
         terminal_tested: Some(CODEX_TESTED),
         terminal_login: Some(&["login", "status"]),
@@ -319,6 +324,22 @@ pub fn unasked(engine: Engine, agent: Option<&ExternalAgent>) -> Option<&'static
     engine.is_external().then_some(unasked)
 }
 
+/// Whether a message joins the running turn of this agent; otherwise the agent receives it after the turn. `None`: only
+/// the agent's handshake answers this, with `_session/steering`.
+pub fn joins_turn(agent: &ExternalAgent) -> Option<bool> {
+    if agent.terminal.is_some() {
+        return Some(true);
+    }
+    match agent.steering {
+        Steering::Prompt | Steering::Drain => Some(true),
+        Steering::Declared => {
+            let tested = known_agent(agent).filter(|known| known.tested.is_some());
+            tested.map(|known| known.declares_steering)
+        }
+        Steering::AfterTurn => Some(false),
+    }
+}
+
 /// Whether this variable configures a known agent: its keys, its addresses, its settings, or the calls that it makes
 /// without asking. A variable that only chooses a model does not count.
 pub fn configures_agent(variable: &str) -> bool {
@@ -405,6 +426,32 @@ mod tests {
         let gemini = selected("gemini").unwrap();
         assert_eq!((&*gemini.command[0], gemini.terminal), ("gemini", None));
         assert_eq!(selected("gemini-acp"), None);
+    }
+
+    #[test]
+    fn messages_join_the_turns_of_these_agents() {
+        let words_with = |joins: Option<bool>| -> Vec<_> {
+            let has = |word: &&str| joins_turn(&selected(word).unwrap()) == joins;
+            engine_words().filter(has).collect()
+        };
+        let joining = [
+            "claude",
+            "claude-acp",
+            "codex",
+            "codex-acp",
+            "opencode",
+            "opencode-acp",
+            "qwen",
+            "qwen-acp",
+        ];
+        assert_eq!(words_with(Some(true)), joining);
+        assert_eq!(words_with(Some(false)), ["gemini", "copilot", "kimi"]);
+        assert_eq!(words_with(None), ["goose", "cursor"]);
+        let unknown = ExternalAgent {
+            command: vec!["./claude".to_owned()],
+            ..selected("claude-acp").unwrap()
+        };
+        assert_eq!(joins_turn(&unknown), None);
     }
 
     #[test]

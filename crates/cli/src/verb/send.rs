@@ -47,11 +47,11 @@ pub(super) async fn run(
                 answer.id
             ),
             names => {
-                let joins = answer
-                    .joins_turn(urgent)
-                    .map(|joins| format!("; it {joins}"));
-                let joins = joins.unwrap_or_default();
-                let sent = format!("sent {} to {}{joins}\n", answer.id, names.join(", "));
+                let turn = answer
+                    .reaches_turn(urgent)
+                    .map(|turn| format!("; it {turn}"));
+                let turn = turn.unwrap_or_default();
+                let sent = format!("sent {} to {}{turn}\n", answer.id, names.join(", "));
                 match answer.shown_not_delivered() {
                     Some(note) => format!("{sent}{note}\n{waits}"),
                     None => sent + &waits,

@@ -38,19 +38,41 @@ pub struct SendAnswer {
     /// The recipients whose pane shows the message to the user, and whose program does not receive it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub only_shown: Vec<Party>,
-    /// The agents that were in a turn when the message arrived. The message joins the turn, or interrupts the turn if
-    /// the message is urgent. The message wakes all other agents.
+    /// The agents that were in a turn when the message arrived, and that receive messages during a turn. The message
+    /// joins the turn, or interrupts the turn if the message is urgent. The message wakes all agents that are in no
+    /// turn.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub in_turn: Vec<Party>,
+    /// The agents that were in a turn when the message arrived, and that receive messages after a turn. An urgent
+    /// message interrupts the turn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after_turn: Vec<Party>,
+    /// The agents that were in a turn when the message arrived, and of which agent-team does not know whether they
+    /// receive messages during a turn. An urgent message interrupts the turn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_or_after_turn: Vec<Party>,
 }
 
 impl SendAnswer {
-    /// A predicate with the recipients whose turn the message joins or, if it is urgent, interrupts. `None` without such
-    /// recipients.
-    pub fn joins_turn(&self, urgent: bool) -> Option<String> {
-        let names: Vec<_> = self.in_turn.iter().map(Party::to_string).collect();
-        let what = if urgent { "interrupts" } else { "joins" };
-        (!names.is_empty()).then(|| format!("{what} the turn of {}", names.join(", ")))
+    /// A predicate with the recipients that are in a turn: the message joins the turn, waits for its end or, if it is
+    /// urgent, interrupts the turn. `None` without such recipients.
+    pub fn reaches_turn(&self, urgent: bool) -> Option<String> {
+        let groups = [&self.in_turn, &self.after_turn, &self.in_or_after_turn];
+        let clause = |what: &str, parties: &[&Party]| {
+            let names: Vec<_> = parties.iter().map(ToString::to_string).collect();
+            (!names.is_empty()).then(|| format!("{what} the turn of {}", names.join(", ")))
+        };
+        if urgent {
+            let interrupted: Vec<_> = groups.into_iter().flatten().collect();
+            return clause("interrupts", &interrupted);
+        }
+        let predicates = ["joins", "waits for the end of", "joins or follows"];
+        let clauses: Vec<_> = predicates
+            .into_iter()
+            .zip(groups)
+            .filter_map(|(what, parties)| clause(what, &parties.iter().collect::<Vec<_>>()))
+            .collect();
+        (!clauses.is_empty()).then(|| clauses.join(", and "))
     }
 
     /// A sentence about the recipients whose program does not receive the message. `None` without such recipients.

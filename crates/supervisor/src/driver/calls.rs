@@ -5,7 +5,7 @@ use agent_team_core::refusal::PLAN_FIRST;
 use agent_team_core::round::Strategy;
 use agent_team_core::{Answer, Call, CallKey, Effect, Input, Origin, ReplyTo};
 use agent_team_protocol::method::{
-    CallerRole, CancelAnswer, Nothing, RunAnswer, SendAnswer, Spawn, TaskAnswer, TranscriptAnswer,
+    CallerRole, CancelAnswer, Nothing, RunAnswer, Spawn, TaskAnswer, TranscriptAnswer,
 };
 use agent_team_protocol::request::{OneRequest, Permission};
 use agent_team_protocol::{ErrorCode, Recipient, Refusal};
@@ -288,12 +288,7 @@ impl Driver {
             (Answer::Length { .. }, _) => {
                 reply.refuse(Refusal::internal("only a member appends to a transcript"));
             }
-            (Answer::Sent { message, to }, _) => reply.ok(&SendAnswer {
-                id: message,
-                only_shown: self.views().with_program(&to),
-                in_turn: self.views().in_turn(&to),
-                to,
-            }),
+            (Answer::Sent { message, to }, _) => reply.ok(&self.views().sent(message, to)),
             (Answer::Member { member }, _) => self.waiters.add(Condition::Member(member), reply),
             (Answer::Removed { member }, _) => self.waiters.add(Condition::Removed(member), reply),
             (

@@ -2,12 +2,14 @@
 
 use agent_team_core::member::{Life, Member};
 use agent_team_core::{Refused, Team, Tick};
-use agent_team_protocol::method::MemberAnswer;
+use agent_team_protocol::method::{MemberAnswer, SendAnswer};
 use agent_team_protocol::notification::Allowance;
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::placement::Placement;
 use agent_team_protocol::view::{MemberState, MemberView, TeamState, TeamView};
-use agent_team_protocol::{MemberName, Party, Refusal, TaskId, attention, text};
+use agent_team_protocol::{
+    MemberName, MessageId, Party, Refusal, TaskId, attention, external, text,
+};
 use agent_team_store::TeamIdentity;
 
 use super::launches::{LaunchRuntime, Launches};
@@ -153,7 +155,7 @@ impl Views<'_> {
 
     /// The members among `parties` that show a terminal program. Messages are shown in their panes, but are not
     /// delivered to their programs.
-    pub(super) fn with_program(&self, parties: &[Party]) -> Vec<Party> {
+    fn with_program(&self, parties: &[Party]) -> Vec<Party> {
         let has_program = |party: &&Party| {
             let Party::Member(name) = party else {
                 return false;
@@ -164,19 +166,41 @@ impl Views<'_> {
         parties.iter().filter(has_program).cloned().collect()
     }
 
-    /// The agents among `parties` that are in a turn.
-    pub(super) fn in_turn(&self, parties: &[Party]) -> Vec<Party> {
-        let is_in_turn = |party: &&Party| {
+    /// The answer to a message to these recipients.
+    pub(super) fn sent(&self, id: MessageId, to: Vec<Party>) -> SendAnswer {
+        let (mut in_turn, mut after_turn, mut in_or_after_turn) =
+            <(Vec<_>, Vec<_>, Vec<_>)>::default();
+        for party in &to {
             let Party::Member(name) = party else {
-                return false;
+                continue;
             };
-            let member = self.team.member(name);
-            member.is_some_and(|member| {
-                let is_up = matches!(member.life, Life::Ready { .. } | Life::StopRequested { .. });
-                is_up && member.transcript.active
-            })
-        };
-        parties.iter().filter(is_in_turn).cloned().collect()
+            if !self.is_in_turn(name) {
+                continue;
+            }
+            let settings = self.settings.member(name).ok();
+            let external = settings.and_then(|settings| settings.agent.external.as_ref());
+            let group = match external.map_or(Some(true), external::joins_turn) {
+                Some(true) => &mut in_turn,
+                Some(false) => &mut after_turn,
+                None => &mut in_or_after_turn,
+            };
+            group.push(party.clone());
+        }
+        SendAnswer {
+            id,
+            only_shown: self.with_program(&to),
+            in_turn,
+            after_turn,
+            in_or_after_turn,
+            to,
+        }
+    }
+
+    fn is_in_turn(&self, name: &MemberName) -> bool {
+        self.team.member(name).is_some_and(|member| {
+            let is_up = matches!(member.life, Life::Ready { .. } | Life::StopRequested { .. });
+            is_up && member.transcript.active
+        })
     }
 
     /// The chosen placement and its reason.

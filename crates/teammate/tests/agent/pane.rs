@@ -46,6 +46,8 @@ async fn a_typed_line_is_a_message_to_this_member() {
         to: Vec::new(),
         only_shown: Vec::new(),
         in_turn: Vec::new(),
+        after_turn: Vec::new(),
+        in_or_after_turn: Vec::new(),
     };
     client.answer(&sent, &answer).await;
     let message = DeliveredMessage {

@@ -214,6 +214,8 @@ impl Scene {
             to: vec![Party::User],
             only_shown: Vec::new(),
             in_turn: Vec::new(),
+            after_turn: Vec::new(),
+            in_or_after_turn: Vec::new(),
         };
         self.member.answer(&sent, &answer).await;
         sent.args().text.clone()

@@ -71,8 +71,8 @@ async fn send(team_context: Arc<TeamContext>, args: Send) -> Result<String, Tool
     }
     let names: Vec<_> = sent.to.iter().map(ToString::to_string).collect();
     let mut text = format!("{} is in the inbox of {}.", sent.id, names.join(", "));
-    if let Some(joins) = sent.joins_turn(args.urgent) {
-        text.push_str(&format!(" It {joins}."));
+    if let Some(turn) = sent.reaches_turn(args.urgent) {
+        text.push_str(&format!(" It {turn}."));
     }
     if let Some(note) = sent.shown_not_delivered() {
         text.push_str(&format!(" It is {note}."));
