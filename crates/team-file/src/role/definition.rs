@@ -57,7 +57,7 @@ pub(crate) struct Role {
     pub(super) coordinate: bool,
     /// Faults of the role's file. Reported only if a member uses the role.
     pub(super) faults: Vec<Fault>,
-    /// Keys without effect in an imported file.
+    /// Changed and ignored parts of an imported file.
     pub(crate) warnings: Vec<Fault>,
     pub(super) used: bool,
 }

@@ -45,7 +45,7 @@ pub struct RoleDefinition {
     pub prompt: String,
     /// Faults that prevent the use of the role.
     pub faults: Vec<String>,
-    /// Keys without effect in the role's file.
+    /// Changed and ignored parts of an imported role file.
     pub warnings: Vec<String>,
 }
 

@@ -4,6 +4,7 @@
 use agent_team_protocol::RoleName;
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::spec::{Colour, DelegateSpec};
+use agent_team_protocol::value::Effort;
 use clap::{Command, CommandFactory};
 use schemars::{JsonSchema, SchemaGenerator};
 
@@ -218,6 +219,13 @@ pub(crate) struct RoleDefinition {
     /// The file that sets the model, if it is not the role's file.
     #[serde(skip_serializing_if = "Option::is_none")]
     model_from: Option<String>,
+    /// `None`: the team's default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Wire<Effort>>")]
+    effort: Option<Effort>,
+    /// `None`: the team's default, else the agent's own model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compact: Option<String>,
     /// `None`: the team's default, else no delegation.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Wire<DelegateSpec>>")]
@@ -233,7 +241,7 @@ pub(crate) struct RoleDefinition {
     prompt: String,
     /// Faults that prevent the use of the role.
     faults: Vec<String>,
-    /// Keys without effect in the role's file.
+    /// Changed and ignored parts of an imported role file.
     warnings: Vec<String>,
 }
 
