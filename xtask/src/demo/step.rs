@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::run::{output, succeeds, wait};
+use crate::run::{dev_binaries, output, succeeds, wait};
 use crate::test;
 
 /// Maximum time for each part of the step.
@@ -70,7 +70,7 @@ impl DemoEnvironment {
     fn xtask(&self, arguments: &[&str]) -> Result<String> {
         let file = self.directory.path().join("printed");
         let printed = File::create(&file)?;
-        let mut xtask = Command::new(std::env::current_exe()?);
+        let mut xtask = Command::new(this_program()?);
         xtask.args(arguments).env("TMPDIR", &self.temporary);
         xtask.stdin(Stdio::null()).stderr(printed.try_clone()?);
         let mut running = xtask.stdout(printed).spawn()?;
@@ -93,7 +93,7 @@ impl DemoEnvironment {
 
     /// Runs the demo in a tmux pane, detaches while dora's request waits for the user, and stops the demo.
     fn on_terminal(&self) -> Result<()> {
-        let program = std::env::current_exe()?;
+        let program = this_program()?;
         let program = program.to_str().context("the path is not UTF-8")?;
         let temporary = format!("TMPDIR={}", self.temporary.display());
         let words = ["env", "-u", "TMUX", &temporary, program, "demo", "--fast"];
@@ -134,6 +134,12 @@ impl DemoEnvironment {
             .env_remove("TMUX");
         tmux
     }
+}
+
+/// The path of this program. An earlier step can have built this program again: the link `/proc/self/exe` then ends with
+/// ` (deleted)`, and the path without this ending is the new program.
+fn this_program() -> Result<PathBuf> {
+    Ok(dev_binaries()?.join(env!("CARGO_BIN_NAME")))
 }
 
 impl Drop for DemoEnvironment {
