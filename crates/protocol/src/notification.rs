@@ -438,6 +438,14 @@ pub struct Goodbye {
     pub error: Option<Refusal>,
 }
 
+impl Goodbye {
+    /// The connection's team was deleted.
+    pub const CLOSED: Self = Self {
+        reason: GoodbyeReason::Closed,
+        error: None,
+    };
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

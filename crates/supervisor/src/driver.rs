@@ -54,7 +54,7 @@ use std::time::{Duration, Instant};
 use agent_team_core::input::ProcessExit;
 use agent_team_core::{Input, InputContext, Team, Tick, Timer};
 use agent_team_protocol::command_line::CommandLine;
-use agent_team_protocol::notification::GoodbyeReason;
+use agent_team_protocol::notification::{Goodbye, GoodbyeReason};
 use agent_team_protocol::style::Theme;
 use agent_team_protocol::view::{CommitView, DriverView};
 use agent_team_protocol::{ErrorCode, MemberName, Refusal};
@@ -526,12 +526,14 @@ impl Driver {
         if goodbye == GoodbyeReason::Closed {
             // Close the channel before draining it. Sending a later call fails, and the sender refuses the call (see
             // `server::send_to_driver`); a call already queued is refused here. So no call for a deleted team stays
-            // unanswered.
+            // unanswered, and no subscriber that returns from history stays connected.
             self.flags.is_deleted.set(true);
             self.messages.close();
             while let Ok(message) = self.messages.try_recv() {
                 if let Message::Called(request) = message {
                     request.reply.refuse(deleted());
+                } else if let Message::CaughtUp(reader) = message {
+                    reader.outbox.send_goodbye(&Goodbye::CLOSED);
                 }
             }
             self.waiters.refuse_all(&deleted());

@@ -8,11 +8,12 @@ use agent_team_protocol::notification::{
 use agent_team_protocol::{ErrorCode, MemberName, Refusal, Revision, TeamId};
 use agent_team_store::ReadError;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendError;
 
-use super::Driver;
 use super::history_reader::HistoryReader;
 use super::message::Message;
 use super::subscribers::{CatchUp, Progress, line};
+use super::{Driver, DriverFlags};
 use crate::outbox::Reply;
 
 /// The largest number of events in one page of history.
@@ -33,18 +34,21 @@ impl Driver {
 
     /// Attaches a subscriber that is near the head. Otherwise reads history for it, or waits until its queue has room.
     pub(super) fn caught_up(&mut self, reader: CatchUp) {
-        let driver = self.to_self.clone();
+        let (driver, flags) = (self.to_self.clone(), self.flags.clone());
         match self.subscribers.catch_up(reader, self.team.revision()) {
             Progress::Settled => {}
             Progress::Behind(reader) => {
                 let (team, history) = (self.identity.team.clone(), self.reader.clone());
-                tokio::task::spawn_local(read_history(team, history, reader, driver));
+                tokio::task::spawn_local(async move {
+                    if let Some(reader) = read_history(team, history, reader).await {
+                        return_to_driver(&driver, &flags, reader);
+                    }
+                });
             }
             Progress::Full(reader) => {
                 tokio::task::spawn_local(async move {
                     reader.outbox.room().await;
-                    // Fails only after the driver has stopped.
-                    let _sent = driver.send(Message::CaughtUp(reader));
+                    return_to_driver(&driver, &flags, reader);
                 });
             }
         }
@@ -86,6 +90,17 @@ impl Driver {
     }
 }
 
+/// Returns a subscriber to the driver, which attaches it. The driver of a deleted team receives no message: the
+/// connection is closed here, because the driver knew only the attached subscribers when it closed their connections.
+/// When the supervisor stops, the server sends the goodbye.
+fn return_to_driver(driver: &mpsc::UnboundedSender<Message>, flags: &DriverFlags, reader: CatchUp) {
+    if let Err(SendError(Message::CaughtUp(reader))) = driver.send(Message::CaughtUp(reader))
+        && flags.is_deleted.get()
+    {
+        reader.outbox.send_goodbye(&Goodbye::CLOSED);
+    }
+}
+
 /// Ends a subscription with an error, and closes its connection. Without the error the client would subscribe again,
 /// and the read would fail again at the same event.
 fn end(reader: &CatchUp, error: Refusal) {
@@ -112,17 +127,17 @@ fn unreadable(error: &ReadError, last: Revision) -> Refusal {
     }
 }
 
+/// Sends the stored events up to a recent one. Returns nothing when the connection was closed.
 async fn read_history(
     team: TeamId,
     history: HistoryReader,
     mut reader: CatchUp,
-    driver: mpsc::UnboundedSender<Message>,
-) {
+) -> Option<CatchUp> {
     loop {
         let (after, team) = (reader.after, team.clone());
         let permit = history.permit().await;
         if reader.outbox.is_closed() {
-            return;
+            return None;
         }
         let page = permit
             .read(move |history| {
@@ -135,27 +150,55 @@ async fn read_history(
             Ok(Ok(page)) => page,
             Ok(Err(error)) => {
                 tracing::error!(%error, "cannot read events");
-                return end(&reader, unreadable(&error, reader.after));
+                end(&reader, unreadable(&error, reader.after));
+                return None;
             }
             Err(panic) => {
                 tracing::error!(%panic, "reading events panicked");
-                return end(&reader, Refusal::internal(panic.to_string()));
+                end(&reader, Refusal::internal(panic.to_string()));
+                return None;
             }
         };
-        let is_last = page.len() < PAGE;
+        let is_short = page.len() < PAGE;
         for (revision, line) in page {
             while reader.outbox.send(line.clone()).is_err() {
                 reader.outbox.room().await;
             }
             if reader.outbox.is_closed() {
-                return;
+                return None;
             }
             reader.after = revision;
         }
-        if is_last {
-            // Fails only after the driver has stopped.
-            let _sent = driver.send(Message::CaughtUp(reader));
-            return;
+        if is_short {
+            return Some(reader);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Frames;
+    use super::*;
+
+    #[test]
+    fn a_deleted_team_closes_subscribers_that_read_history() {
+        for is_deleted in [true, false] {
+            let (outbox, mut frames) = Frames::pair();
+            let reader = CatchUp {
+                outbox: outbox.clone(),
+                after: Revision(0),
+                transient: false,
+            };
+            let flags = DriverFlags::default();
+            flags.is_deleted.set(is_deleted);
+            let (driver, stopped) = mpsc::unbounded_channel();
+            drop(stopped);
+            return_to_driver(&driver, &flags, reader);
+            assert_eq!(outbox.is_closed(), is_deleted);
+            let reason = frames
+                .next()
+                .map(|goodbye| goodbye["params"]["reason"].clone());
+            assert_eq!(reason, is_deleted.then(|| "closed".into()));
         }
     }
 }

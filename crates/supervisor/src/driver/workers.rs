@@ -2,8 +2,8 @@
 
 use agent_team_protocol::method::{CallPrompt, Nothing};
 use agent_team_protocol::notification::{
-    CompactConversation, Goodbye, GoodbyeReason, InterruptTurn, MemberModel, MemberPrompts,
-    MemberWaits, Notification, PromptView, SendPrompt, TaskOutput, TaskSession, TypedShellLine,
+    CompactConversation, Goodbye, InterruptTurn, MemberModel, MemberPrompts, MemberWaits,
+    Notification, PromptView, SendPrompt, TaskOutput, TaskSession, TypedShellLine,
 };
 use agent_team_protocol::text::visible_label;
 use agent_team_protocol::view::MessageState;
@@ -181,10 +181,7 @@ impl Driver {
             .cloned()
             .collect();
         for outbox in &outboxes {
-            outbox.send_goodbye(&Goodbye {
-                reason: GoodbyeReason::Closed,
-                error: None,
-            });
+            outbox.send_goodbye(&Goodbye::CLOSED);
         }
         for outbox in &outboxes {
             outbox.flushed().await;
