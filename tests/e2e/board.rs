@@ -393,7 +393,7 @@ async fn blockers_of_a_task_are_shown_and_can_be_cleared() {
         .await
         .assert_prints("T-2 waits for T-1 (cancelled)")
         .assert_prints(way_out);
-    assert_eq!(rig.json(["why", "T-1"]).await["why"], "T-1 was cancelled");
+    assert_eq!(rig.json(["why", "1"]).await["why"], "T-1 was cancelled");
     rig.refused(2, ["why", "T-x"]).await;
     rig.ok(["task", "update", "T-2", "--clear", "after"]).await;
     rig.until_task_is("T-2", TaskState::Completed).await;

@@ -1,8 +1,8 @@
 //! Model costs per member and in total, limits on these costs, and blocked members with the reason and the time.
 
 use agent_team_protocol::view::{MemberState, Waiting};
-use agent_team_tests::Rig;
 use agent_team_tests::fake_model_server::{FakeModelServer, Reply, by_model};
+use agent_team_tests::{Rig, until};
 use serde_json::{Value, json};
 
 /// A lead alone, whose model has a known price.
@@ -352,7 +352,7 @@ async fn doctor_explains_each_model_and_shows_no_key() {
         .assert_prints("no model is available\n")
         .assert_prints(" - set a key: ");
     let refused = unnamed.run(["up", "--detach", "Greet"]).await.expect(3);
-    let expected = "error: no model is available\n  - set a key: ";
+    let expected = "error: cannot start lead: no model is available\n  - set a key: ";
     assert!(refused.stderr.starts_with(expected), "{}", refused.stderr);
     unnamed.set_team(&format!(
         "{TEAM}[[member]]\nname = \"ada\"\nmodel = \"groq/qwen\"\n"
@@ -456,6 +456,28 @@ placement = \"headless\"
 model = [\"openai/gpt-5.1\", \"openai/gpt-of-tomorrow\"]
 limits.usd = 1.0
 ";
+
+#[tokio::test]
+async fn a_goal_needs_a_model_for_each_member() {
+    let mut rig = Rig::with_team(&format!(
+        "{TEAM}[[member]]\nname = \"ada\"\nmodel = \"groq/qwen\"\n"
+    ));
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
+    let why = "groq requires a key: set GROQ_API_KEY";
+    let refused = rig.run(["up", "--detach", "Greet"]).await.expect(3);
+    let expected = format!("error: cannot start ada: {why}");
+    assert!(refused.stderr.starts_with(&expected), "{}", refused.stderr);
+    until("the end of the supervisor", async || {
+        rig.processes().is_empty().then_some(())
+    })
+    .await;
+    // Without a goal, the other members start.
+    let started = rig.ok(["up", "--detach"]).await.stderr;
+    let expected = format!("note: ada cannot start: {why}");
+    assert!(started.starts_with(&expected), "{started}");
+    rig.until_member_is("lead", MemberState::Idle).await;
+    rig.ok(["down"]).await;
+}
 
 #[tokio::test]
 async fn a_limit_in_dollars_needs_a_known_price() {

@@ -70,9 +70,9 @@ async fn without_any_model_the_error_lists_the_options() {
     for expected in [
         "ANTHROPIC_API_KEY",
         "ollama at http://127.0.0.1:11434/v1",
-        "Teams of command members need no model.",
-        " ollama does not respond with a list of models.",
-        &format!(" llamacpp at {url} has no model."),
+        "; teams of command members need no model; ",
+        "; ollama does not respond with a list of models",
+        &format!("; llamacpp at {url} has no model"),
     ] {
         assert!(error.contains(expected), "{expected}: {error}");
     }

@@ -34,15 +34,14 @@ pub struct Choice {
 pub enum ChooseError {
     #[error(
         "no model is available: set a key ({keys}), start a local server ({servers}), or set the URL of a server \
-         ({urls}). Teams of command members need no model.{found}"
+         ({urls}); teams of command members need no model{}", .found.iter().map(|it| format!("; {it}")).collect::<String>()
     )]
     None {
         keys: String,
         servers: String,
         urls: String,
-        /// One sentence, with a leading space, for each server that lists no model, and for each configured server that
-        /// does not respond.
-        found: String,
+        /// A clause for each server that lists no model, and for each configured server that does not respond.
+        found: Vec<String>,
     },
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -62,17 +61,14 @@ impl ChooseError {
         else {
             return with_causes(self);
         };
-        let found = found.trim_start();
         let mut lines = vec![
             "no model is available".to_owned(),
             format!("- set a key: {keys}"),
             format!("- or start a local server: {servers}"),
             format!("- or set the URL of a server: {urls}"),
-            "Teams of command members need no model.".to_owned(),
+            "teams of command members need no model".to_owned(),
         ];
-        if !found.is_empty() {
-            lines.push(found.to_owned());
-        }
+        lines.extend(found.iter().cloned());
         lines.join("\n")
     }
 }
@@ -83,7 +79,7 @@ impl ChooseError {
 /// If no provider is usable, or if the key or the endpoint of a provider is invalid. Providers after an invalid
 /// provider are not tried.
 pub async fn choose(config: &OpenConfig) -> Result<Choice, ChooseError> {
-    let mut found = String::new();
+    let mut found = Vec::new();
     for provider in PROVIDERS {
         let key = Key::find(provider, &config.environment)?;
         if let (Some(key), Some(model)) = (key, provider.default_model) {
@@ -108,13 +104,11 @@ pub async fn choose(config: &OpenConfig) -> Result<Choice, ChooseError> {
                 });
             }
             Served::NoModel { url } => {
-                found.push_str(&format!(" {} at {url} has no model.", provider.name));
+                found.push(format!("{} at {url} has no model", provider.name));
             }
             Served::NoResponse if is_configured => {
-                found.push_str(&format!(
-                    " {} does not respond with a list of models.",
-                    provider.name
-                ));
+                let name = provider.name;
+                found.push(format!("{name} does not respond with a list of models"));
             }
             Served::NoResponse => {}
         }

@@ -277,7 +277,7 @@ async fn start(
         dry_run: false,
         fresh: args.start.fresh,
     };
-    up::check_model(session, &up).await?;
+    up::check_models(session, &up).await?;
     let answer = output
         .waiting_for("the members to be ready", session.call::<TeamUp>(up))
         .await?;

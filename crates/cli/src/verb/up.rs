@@ -12,8 +12,8 @@ use agent_team_protocol::command_line::{CommandLine, LEAD_NOT_AGENT, lead_not_ag
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::goal::GoalView;
 use agent_team_protocol::method::{
-    ChangeKind, Nothing, RunStart, SECRET_MIN, StartRun, TeamList, TeamShow, TeamUp, TeamWait, Up,
-    UpAnswer, WaitResult,
+    Change, ChangeKind, Nothing, RunStart, SECRET_MIN, StartRun, TeamList, TeamShow, TeamUp,
+    TeamWait, Up, UpAnswer, WaitResult,
 };
 use agent_team_protocol::permissions::Mode;
 use agent_team_protocol::placement::Placement;
@@ -93,8 +93,10 @@ pub(super) async fn run(
         check_placement(&mut session, &up).await?;
     }
     if goal.is_some() {
-        check_model(&mut session, &up).await?;
+        check_models(&mut session, &up).await?;
     }
+    // `up` moves into the call.
+    let (spec, environment) = (up.spec.clone(), up.environment.clone());
     let answer = output
         .waiting_for("the members to be ready", session.call::<TeamUp>(up))
         .await?;
@@ -117,6 +119,15 @@ pub(super) async fn run(
             output.write(&text_of(&answer, false))?;
         }
         run = Some(started?.run);
+    }
+    if run.is_none() && !args.dry_run {
+        for (names, why) in unusable_models(&spec, &environment, &answer.changes) {
+            let why = why.lines().next().unwrap_or_default();
+            output.note(&format!(
+                "note: {names} cannot start: {}; see agent-team doctor",
+                text::line(why)
+            ));
+        }
     }
     if args.wait {
         if !output.is_json() {
@@ -213,35 +224,50 @@ async fn check_placement(session: &mut Session, up: &Up) -> Result<(), Failure> 
         .hint("omit --panes, or stop the team first: agent-team down"))
 }
 
-/// Refuses to start a lead without a usable model, before anything is started.
-pub(super) async fn check_model(session: &mut Session, up: &Up) -> Result<(), Failure> {
-    let is_agent_lead = |member: &&MemberSpec| member.lead && member.engine.uses_model();
-    let Some(lead) = up.spec.members.iter().find(is_agent_lead) else {
+/// Refuses to start members without a usable model, before anything is started.
+pub(super) async fn check_models(session: &mut Session, up: &Up) -> Result<(), Failure> {
+    let mut members = up.spec.members.iter();
+    if !members.any(|member| member.engine.uses_model()) {
         return Ok(());
-    };
+    }
     let would_be = Up {
         dry_run: true,
         ..up.clone()
     };
     let changes = session.call::<TeamUp>(would_be).await?.changes;
-    let what = format!("member {}", lead.name);
-    let starts = changes.iter().any(|change| {
-        let anew = matches!(change.change, ChangeKind::Started | ChangeKind::Restarted);
-        anew && change.what == what
-    });
-    if !starts {
+    let unusable = unusable_models(&up.spec, &up.environment, &changes);
+    let Some((names, why)) = unusable.into_iter().next() else {
         return Ok(());
-    }
-    let mut environment = up.environment.clone();
-    environment.extend(lead.env.clone());
-    let explained = model::explain(&lead.agent, &environment);
-    explained.map(drop).map_err(|why| {
-        let mut lines = why.lines();
-        let message = lines.next().unwrap_or_default();
-        Failure::new("no_model", exit::ExitCode::NotFound, message).details(lines).hint(
+    };
+    let mut lines = why.lines();
+    let first = lines.next().unwrap_or_default();
+    let message = format!("cannot start {names}: {first}");
+    Err(Failure::new("no_model", exit::ExitCode::NotFound, message)
+        .details(lines)
+        .hint(
             "nothing was started; choose a model with: agent-team config set model PROVIDER/MODEL",
-        )
-    })
+        ))
+}
+
+/// The members that start without a usable model: their names, and the reason for a display with several lines.
+fn unusable_models(
+    spec: &TeamSpec,
+    environment: &BTreeMap<String, String>,
+    changes: &[Change],
+) -> Vec<(String, String)> {
+    let starts = |member: &&MemberSpec| {
+        let what = format!("member {}", member.name);
+        changes.iter().any(|change| {
+            let is_start = matches!(change.change, ChangeKind::Started | ChangeKind::Restarted);
+            is_start && change.what == what
+        })
+    };
+    let groups = model::Alike::groups(spec.members.iter().filter(starts)).into_iter();
+    let unusable = groups.filter_map(|group| {
+        let why = group.explain(environment.clone()).err()?;
+        Some((group.names(), why))
+    });
+    unusable.collect()
 }
 
 /// Waits until the run of the goal ends. The team stays up.

@@ -110,7 +110,7 @@ async fn planned(directory: &Path) -> Result<Up, Failure> {
 
 async fn start(team: TeamId, up: Up) -> Result<TeamView, Failure> {
     let mut session = Session::to_create(TeamRef::Id(team));
-    up::check_model(&mut session, &up).await?;
+    up::check_models(&mut session, &up).await?;
     session.call::<TeamUp>(up).await?;
     Ok(session.query::<TeamShow>(Nothing {}).await?)
 }

@@ -1,5 +1,5 @@
-//! Finds the model that each member would use, and the reason. Called by `doctor`, by `spawn`, by `up` before it gives
-//! a goal, and by the check of prices.
+//! Finds the model that each member would use, and the reason. Called by `doctor`, by `spawn`, by `up`, and by the check
+//! of prices.
 
 use std::collections::BTreeMap;
 
@@ -30,46 +30,80 @@ type Models<'a> = (
     Option<&'a str>,
 );
 
+/// Members with the same models and the same environment.
+pub(in crate::verb) struct Alike<'a> {
+    members: Vec<&'a MemberSpec>,
+    /// Only the keys that choose models.
+    agent: AgentSpec,
+}
+
+impl<'a> Alike<'a> {
+    /// Groups the members that use a model.
+    pub(in crate::verb) fn groups(members: impl Iterator<Item = &'a MemberSpec>) -> Vec<Self> {
+        let mut alike: BTreeMap<_, Vec<&MemberSpec>> = BTreeMap::new();
+        for member in members.filter(|member| member.engine.uses_model()) {
+            let model = member.agent.model.as_deref();
+            let compact = member.agent.compact.as_deref();
+            let delegate = member.agent.delegate.as_ref();
+            let of_helpers = delegate.and_then(|delegate| delegate.model.as_deref());
+            let fallbacks = member.agent.fallbacks.as_slice();
+            let models: Models<'_> = (model, fallbacks, compact, of_helpers);
+            alike.entry((models, &member.env)).or_default().push(member);
+        }
+        let groups = alike.into_iter();
+        let groups = groups.map(
+            |(((model, fallbacks, compact, of_helpers), _), members)| Self {
+                agent: AgentSpec {
+                    model: model.map(str::to_owned),
+                    fallbacks: fallbacks.to_vec(),
+                    compact: compact.map(str::to_owned),
+                    delegate: of_helpers.map(|model| DelegateSpec {
+                        model: Some(model.to_owned()),
+                        ..DelegateSpec::default()
+                    }),
+                    providers: members[0].agent.providers.clone(),
+                    ..AgentSpec::default()
+                },
+                members,
+            },
+        );
+        groups.collect()
+    }
+
+    /// The names of the members, such as `ada, bob`.
+    pub(in crate::verb) fn names(&self) -> String {
+        let names: Vec<_> = self.members.iter().map(|it| it.name.as_str()).collect();
+        names.join(", ")
+    }
+
+    /// Resolves the model of the members. Their environment overrides `env`, which overrides the inherited environment.
+    pub(in crate::verb) fn explain(
+        &self,
+        mut env: BTreeMap<String, String>,
+    ) -> Result<ExplainedModel, String> {
+        env.extend(self.members[0].env.clone());
+        explain(&self.agent, &env)
+    }
+}
+
 /// One check for each group of members with the same model and environment.
 pub(super) fn checks(loaded: Option<&Loaded>) -> Vec<Check> {
     let neutral = |detail| vec![Check::neutral(NAME, detail)];
     let Some(loaded) = loaded else {
         return neutral("unknown until the team file can be read");
     };
-    let is_agent = |member: &&MemberSpec| member.engine.uses_model();
-    let mut alike: BTreeMap<_, Vec<&MemberSpec>> = BTreeMap::new();
-    for member in loaded.spec.members.iter().filter(is_agent) {
-        let model = member.agent.model.as_deref();
-        let compact = member.agent.compact.as_deref();
-        let delegate = member.agent.delegate.as_ref();
-        let of_helpers = delegate.and_then(|delegate| delegate.model.as_deref());
-        let fallbacks = member.agent.fallbacks.as_slice();
-        let models = (model, fallbacks, compact, of_helpers);
-        alike.entry((models, &member.env)).or_default().push(member);
-    }
-    if alike.is_empty() {
+    let groups = Alike::groups(loaded.spec.members.iter());
+    if groups.is_empty() {
         return neutral("no member of this team uses a model");
     }
-    let check = |((models, env), members): ((Models<'_>, _), Vec<&MemberSpec>)| {
-        let (model, fallbacks, compact, of_helpers) = models;
-        let names: Vec<_> = members.iter().map(|member| member.name.as_str()).collect();
-        let names = names.join(", ");
-        let agent = AgentSpec {
-            model: model.map(str::to_owned),
-            fallbacks: fallbacks.to_vec(),
-            compact: compact.map(str::to_owned),
-            delegate: of_helpers.map(|model| DelegateSpec {
-                model: Some(model.to_owned()),
-                ..DelegateSpec::default()
-            }),
-            providers: members[0].agent.providers.clone(),
-            ..AgentSpec::default()
-        };
-        match explain(&agent, env) {
+    let check = |group: Alike<'_>| {
+        let names = group.names();
+        match group.explain(BTreeMap::new()) {
             Ok(ExplainedModel {
                 model: name, why, ..
             }) => {
-                let from = model.map(|_| from(&loaded.settings, &members));
+                let model = group.agent.model.as_ref();
+                let from = model.map(|_| from(&loaded.settings, &group.members));
                 let from = from.map(|from| format!("set in {from}; "));
                 let from = from.unwrap_or_default();
                 Check::good(NAME, format!("{names}: {name} ({from}{why})"))
@@ -78,7 +112,7 @@ pub(super) fn checks(loaded: Option<&Loaded>) -> Vec<Check> {
                 .hint("choose another model with: agent-team config set model PROVIDER/MODEL"),
         }
     };
-    alike.into_iter().map(check).collect()
+    groups.into_iter().map(check).collect()
 }
 
 /// The place that sets the model of the first of these members.
