@@ -62,13 +62,13 @@ pub(crate) fn run(sizes: bool) -> Result<()> {
     } else if !warnings.is_empty() {
         let count = warnings.len();
         println!(
-            "   {count} files are larger than they should be; list them with: cargo xtask tidy --sizes"
+            "   files that are larger than they should be: {count}; list them with: cargo xtask tidy --sizes"
         );
     }
     match violations.len() {
         0 => Ok(()),
         count => Err(Failed {
-            what: format!("tidy: {count} violations"),
+            what: format!("tidy: violations: {count}"),
             code: 1,
         }
         .into()),

@@ -41,10 +41,12 @@ static ACTIVE: Mutex<Option<(RawMode, &'static [u8])>> = Mutex::new(None);
 pub(crate) fn restore() {
     let mut active = ACTIVE.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((modes, end)) = active.take() {
+        // The modes come first: the write blocks while the terminal accepts no output, and only outside raw mode can
+        // `^C` end a blocked process.
+        drop(modes);
         let mut stdout = io::stdout();
         // A closed terminal needs no restoring.
         let _gone = stdout.write_all(end).and_then(|()| stdout.flush());
-        drop(modes);
     }
 }
 

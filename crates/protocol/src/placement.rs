@@ -223,7 +223,7 @@ impl std::fmt::Debug for CallerIterm {
     }
 }
 
-/// Whether a placement can show members. `agent-teamd --places` prints it for `doctor`, which must not link the code
+/// Whether a placement can show members. `agent-teamd --placements` prints it for `doctor`, which must not link the code
 /// that probes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlacementReport {

@@ -1,5 +1,5 @@
-//! `agent-teamd --places`: reports which placements are available to members, and which one `auto` chooses. Called by
-//! `agent-team doctor`, which does not link the terminal backends. `agent-teamd --places` neither starts nor contacts a
+//! `agent-teamd --placements`: reports which placements are available to members, and which one `auto` chooses. Called by
+//! `agent-team doctor`, which does not link the terminal backends. `agent-teamd --placements` neither starts nor contacts a
 //! supervisor.
 
 use std::io::{self, Write};

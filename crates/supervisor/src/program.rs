@@ -16,14 +16,15 @@ pub fn main() -> ExitCode {
     match arguments[..] {
         [] => ExitCode::from(boot::run(false)),
         ["--foreground"] => ExitCode::from(boot::run(true)),
-        ["--places"] => ExitCode::from(backend_report::report_backends()),
+        ["--placements"] => ExitCode::from(backend_report::report_backends()),
         ["--version"] => {
             let version = env!("CARGO_PKG_VERSION");
             let _no_stdout = writeln!(std::io::stdout(), "{NAME} {version}");
             ExitCode::SUCCESS
         }
         _ => {
-            let usage = "[--foreground | --places | --version]; agent-team starts it when needed";
+            let usage =
+                "[--foreground | --placements | --version]; agent-team starts it when needed";
             let _no_stderr = writeln!(std::io::stderr(), "error: usage: {NAME} {usage}");
             ExitCode::from(Exit::Usage as u8)
         }

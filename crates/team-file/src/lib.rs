@@ -682,7 +682,7 @@ fn check_members(source: &Source<'_>, members: &[Member], limits: Limits) {
             let line = source.line(*at);
             source.fault(
                 member.at,
-                format!("name {name:?} is already used by the member in line {line}"),
+                format!("name {name:?} is already used by the member on line {line}"),
             );
         } else {
             first.insert(name, member.at);

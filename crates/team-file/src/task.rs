@@ -37,7 +37,7 @@ pub(super) fn read(
             source.fault_with_hint(
                 draft.at,
                 format!(
-                    "key {key:?} is already used by the task in line {}",
+                    "key {key:?} is already used by the task on line {}",
                     source.line(drafts[*first].at)
                 ),
                 "give one of them a different `key`",

@@ -421,11 +421,11 @@ fn faults_have_positions_and_hints() {
         ),
         (
             "[[member]]\nname = \"ada\"\n[[member]]\nname = \"ada\"",
-            "team.toml:4:8: name \"ada\" is already used by the member in line 2",
+            "team.toml:4:8: name \"ada\" is already used by the member on line 2",
         ),
         (
             "[lead]\nname = \"ada\"\n[[member]]\nname = \"ada\"",
-            "team.toml:4:8: name \"ada\" is already used by the member in line 2",
+            "team.toml:4:8: name \"ada\" is already used by the member on line 2",
         ),
         (
             "[[member]]\nname = \"ada\"\n[[task]]\ntitle = \"Build\"\nmetadata = 17",
@@ -519,7 +519,7 @@ fn faults_have_positions_and_hints() {
         ),
         (
             "title = \"A\"\n[[task]]\ntitle = \"A\"",
-            "team.toml:6:9: key \"A\" is already used by the task in line 4 | give one of them a different `key`",
+            "team.toml:6:9: key \"A\" is already used by the task on line 4 | give one of them a different `key`",
         ),
         (
             "title = \"A\"\nafter = [\"C\"]\n[[task]]\ntitle = \"B\"\nafter = [\"A\"]\n[[task]]\ntitle = \"C\"\nafter = [\"B\"]",

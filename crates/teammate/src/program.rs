@@ -30,7 +30,7 @@ fn worker(engine: Engine, run: fn(&Path) -> Result<RunOutcome, RunError>) -> Exi
         _ => {
             print_error(
                 name,
-                &format!("usage: {name} --launch FILE (the supervisor starts it)"),
+                &format!("usage: {name} --launch FILE; the supervisor starts this program"),
             );
             Exit::Usage.into()
         }

@@ -540,7 +540,7 @@ fn errors_name_bad_files_with_their_lines() {
             "qwen",
             "~/.qwen/agents/a.md",
             "---\nname: a\nname: b\n---\n",
-            "~/.qwen/agents/a.md:3:1: key `name` is already set in line 2",
+            "~/.qwen/agents/a.md:3:1: key `name` is already set on line 2",
         ),
         (
             "qwen",
@@ -647,7 +647,7 @@ fn errors_name_both_lines_of_a_repeated_name() {
     for (second, expected) in [
         (
             "ada",
-            "config.json:3:2: name \"ada\" is already used by the member in line 2",
+            "config.json:3:2: name \"ada\" is already used by the member on line 2",
         ),
         ("all", "config.json:3:2: \"all\" is a reserved name"),
     ] {

@@ -1,5 +1,5 @@
 //! Chooses the terminal backend of a team, with a reason for the user. Called by the server for `up`, and by
-//! `agent-teamd --places`.
+//! `agent-teamd --placements`.
 //!
 //! The choice depends on the caller's terminal, never on the supervisor's own environment. An explicit choice that is
 //! not available is refused; only `auto` falls back, and its reason names the cause.

@@ -135,7 +135,7 @@ fn check_fields(source: &Source<'_>, fields: &[Field<'_>]) {
         let (key, at) = (field.key.value, field.key.at);
         if let Some(before) = first.insert(key, at) {
             let line = source.line(before);
-            source.fault(at, format!("key `{key}` is already set in line {line}"));
+            source.fault(at, format!("key `{key}` is already set on line {line}"));
         }
         if key == "name" && !matches!(field.value, Value::Text(_)) {
             source.fault(at, "`name` must be a text in one line");

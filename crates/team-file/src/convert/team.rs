@@ -306,7 +306,7 @@ pub(super) fn convert(
         if let Some(before) = first.insert(member.name.clone(), at) {
             let line = reading.faults.line(before);
             let message = format!(
-                "name {:?} is already used by the member in line {line}",
+                "name {:?} is already used by the member on line {line}",
                 member.name.as_str()
             );
             reading.faults.fault(at, message);

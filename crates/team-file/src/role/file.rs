@@ -235,7 +235,7 @@ fn read_fields(
                 role.agent_keys.instructions = instructions(source, field, value, reader.project);
             }
             (key, _) => {
-                source.fault(at, format!("`{key}` must be a single-line string"));
+                source.fault(at, format!("`{key}` must be a string on one line"));
             }
         }
     }

@@ -546,7 +546,7 @@ fn invalid_front_matter_is_a_fault() {
             "---\nmax_steps: many\ncoordinate: maybe\nmodel:\n  - a\n---\n",
             ".agent-team/roles/x.md:2:1: `max_steps` must be a whole number of at least 1, not \"many\"\n\
              .agent-team/roles/x.md:3:1: `coordinate` must be true or false\n\
-             .agent-team/roles/x.md:4:1: `model` must be a single-line string",
+             .agent-team/roles/x.md:4:1: `model` must be a string on one line",
         ),
     ] {
         fs::write(roles.join("x.md"), text).unwrap();

@@ -225,7 +225,7 @@ impl CallContext {
     /// Answers a connection while no chat session is joined. Returns `None` if the connection does not join.
     async fn join(&self, stream: Stream) -> Option<ChatConnection> {
         let Some(pid) = stream.peer().pid else {
-            refuse(stream, "its process is in another PID namespace").await;
+            refuse(stream, "the connecting process is in another PID namespace").await;
             return None;
         };
         let (read, write) = stream.into_halves();

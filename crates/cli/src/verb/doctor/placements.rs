@@ -1,10 +1,11 @@
 //! Finds the usable placements for members, and the reasons why other placements are not usable. Runs the supervisor's
-//! program with `--places`, which probes the placements without starting a supervisor. Called by `doctor`.
+//! program with `--placements`, which probes the placements without starting a supervisor. Called by `doctor`.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use agent_team_protocol::placement::PlacementReport;
+use agent_team_protocol::text::visible_line;
 use agent_team_system::sibling_binary::sibling_binary;
 
 use super::check::Check;
@@ -16,7 +17,7 @@ use crate::verb::supervisor;
 pub(super) fn checks() -> Vec<Check> {
     match probe() {
         Ok(reports) => reports.into_iter().map(check).collect(),
-        Err(why) => vec![Check::bad("places", why)],
+        Err(why) => vec![Check::bad("placements", why)],
     }
 }
 
@@ -44,10 +45,10 @@ fn probe() -> Result<Vec<PlacementReport>, String> {
         )
     };
     let mut child = Command::new(&program)
-        .arg("--places")
+        .arg("--placements")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| failed(&error))?;
     let terminal = serde_json::to_vec(&caller::terminal()).expect("a terminal has string keys");
@@ -57,5 +58,11 @@ fn probe() -> Result<Vec<PlacementReport>, String> {
         let _not_read = stdin.write_all(&terminal);
     }
     let output = child.wait_with_output().map_err(|error| failed(&error))?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        let why = why.trim();
+        let why = why.strip_prefix("error: ").unwrap_or(why);
+        return Err(failed(&visible_line(why)));
+    }
     serde_json::from_slice(&output.stdout).map_err(|error| failed(&error))
 }
