@@ -147,7 +147,7 @@ async fn an_agent_that_cannot_start_holds_its_member() {
     missing.ok(["up", "--detach"]).await;
     let ada = missing.until_member_is("ada", MemberState::Held).await;
     assert!(
-        ada.why.contains("cannot find the program gemini"),
+        ada.why.contains("cannot find the program gemini of gemini; install it with: npm install --global @google/gemini-cli"),
         "{}",
         ada.why
     );

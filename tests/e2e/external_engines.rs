@@ -238,7 +238,7 @@ async fn doctor_shows_installed_agents_and_calls_no_model() {
         "needs a login: Log in with the fake",
         "asks in its mode default",
         "runs without asking: reading in the project",
-        "log in with the agent's own command",
+        "kimi in a terminal to log in",
     ] {
         assert!(output.contains(text), "{text}: {output}");
     }

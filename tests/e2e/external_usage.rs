@@ -95,3 +95,16 @@ async fn a_dollar_limit_needs_an_agent_that_reports_its_cost() {
     );
     assert_eq!(rig.processes(), [], "nothing was started");
 }
+
+#[tokio::test]
+async fn a_token_limit_needs_an_agent_that_reports_its_tokens() {
+    for limit in ["limits.tokens = 1000\n", "[limits]\ntokens = 1000\n"] {
+        let (rig, _programs) = rig_of("claude", "claude", limit);
+        let refused = rig.run(["up", "--detach"]).await.expect(2);
+        let expected = "error: cannot apply limits.tokens: claude, the agent of ada, does not report its tokens\n  \
+                        hint: use limits.minutes; or";
+        assert!(refused.stderr.starts_with(expected), "{}", refused.stderr);
+        let (rig, _programs) = rig_of("qwen", "qwen", limit);
+        rig.ok(["up", "--dry-run"]).await;
+    }
+}

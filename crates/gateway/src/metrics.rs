@@ -248,6 +248,7 @@ fn write_teams(text: &mut Exposition, list: &TeamListAnswer, teams: &[TeamView])
             "rate_limit",
             "answer",
             "reply",
+            "dialog",
             "permission",
             "plan",
         ] {
@@ -408,6 +409,7 @@ fn kind(waiting: &Waiting) -> &'static str {
         Waiting::RateLimit { .. } => "rate_limit",
         Waiting::Answer { .. } => "answer",
         Waiting::Reply { .. } => "reply",
+        Waiting::Dialog { .. } => "dialog",
         Waiting::Permission { .. } => "permission",
         Waiting::Plan { .. } => "plan",
         Waiting::Unknown => "unknown",

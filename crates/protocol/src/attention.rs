@@ -15,6 +15,8 @@ pub enum Need {
     Decision,
     /// An answer to a question.
     Answer,
+    /// An answer to a dialog in the member's terminal, if it shows one.
+    Dialog,
     /// A restart, after the user has removed the cause of the hold.
     Restart,
     /// A higher limit.
@@ -34,6 +36,7 @@ impl Need {
             (_, Some(Waiting::Permission { .. } | Waiting::Plan { .. })) => Some(Self::Decision),
             (_, Some(Waiting::Budget { .. })) => Some(Self::Limit),
             (_, Some(Waiting::Answer { .. })) => Some(Self::Answer),
+            (_, Some(Waiting::Dialog { .. })) => Some(Self::Dialog),
             (
                 _,
                 Some(Waiting::RateLimit { .. } | Waiting::Reply { .. } | Waiting::Unknown) | None,
@@ -51,6 +54,7 @@ impl Need {
             Self::Decision => "asks",
             Self::Answer => "asks you",
             Self::Reading => "wrote to you",
+            Self::Dialog => "may show a dialog",
             Self::Limit => "is at a limit",
             Self::Restart => "is held",
         }

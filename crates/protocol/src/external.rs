@@ -17,6 +17,11 @@ pub struct KnownAgent {
     /// The name in `engine` of an agent that has a `terminal`, but speaks the Agent Client Protocol.
     pub acp_word: Option<&'static str>,
     pub command: &'static [&'static str],
+    /// The npm package that contains the program of `command`. `None`: the vendor documents the installation.
+    pub package: Option<&'static str>,
+    /// The command with which the user logs in. `None`: the agent asks for a login when it runs in a terminal, or reads
+    /// a key from a variable.
+    pub login: Option<&'static str>,
     /// Variables that the agent's program gets in addition to the member's.
     pub env: &'static [(&'static str, &'static str)],
     /// The mode that every session is set to. `None`: the agent's own mode.
@@ -33,6 +38,8 @@ pub struct KnownAgent {
     pub declares_steering: bool,
     /// The agent's own terminal interface, and the side channel beside it.
     pub terminal: Option<(&'static [&'static str], SideChannelKind)>,
+    /// The npm package that contains the program of `terminal`, if it is another package.
+    pub terminal_package: Option<&'static str>,
     /// The first and the last version of the program of `terminal` that agent-team was tested with.
     pub terminal_tested: Option<[&'static str; 2]>,
     /// The arguments with which the program of `terminal` exits with 0 if the user is logged in, and with 1 if not.
@@ -47,9 +54,9 @@ pub struct KnownAgent {
     pub tested: Option<&'static str>,
     /// The calls that the agent makes without asking in `mode`, as a text for the user.
     pub unasked: &'static str,
-    /// The agent reports the tokens of its turns.
+    /// The agent reports the tokens of its turns over the Agent Client Protocol.
     pub reports_tokens: bool,
-    /// The agent reports the cost of its session.
+    /// The agent reports the cost of its session over the Agent Client Protocol.
     pub reports_cost: bool,
 }
 
@@ -74,6 +81,8 @@ const OTHER: KnownAgent = KnownAgent {
     word: "",
     acp_word: None,
     command: &[],
+    package: None,
+    login: None,
     env: &[],
     mode: None,
     team_titles: None,
@@ -81,6 +90,7 @@ const OTHER: KnownAgent = KnownAgent {
     steering: Steering::Declared,
     declares_steering: false,
     terminal: None,
+    terminal_package: None,
     terminal_tested: None,
     terminal_login: None,
     reads: &[],
@@ -135,9 +145,12 @@ pub const EXTERNAL: &[KnownAgent] = &[
         word: "claude",
         acp_word: Some("claude-acp"),
         command: &["claude-agent-acp"],
+        package: Some("@agentclientprotocol/claude-agent-acp"),
+        login: Some("claude auth login"),
         mode: Some("default"),
         declares_steering: true,
         terminal: Some((&["claude"], SideChannelKind::ClaudeHooks)),
+        terminal_package: Some("@anthropic-ai/claude-code"),
         terminal_tested: Some(CLAUDE_TESTED),
         terminal_login: Some(&["auth", "status"]),
         reads: &[
@@ -155,10 +168,13 @@ pub const EXTERNAL: &[KnownAgent] = &[
         word: "codex",
         acp_word: Some("codex-acp"),
         command: &["codex-acp"],
+        package: Some("@agentclientprotocol/codex-acp"),
+        login: Some("codex login"),
         // In its other modes, Codex edits files without asking.
         mode: Some("read-only"),
         declares_steering: true,
         terminal: Some((&["codex"], SideChannelKind::CodexAppServer)),
+        terminal_package: Some("@openai/codex"),
         terminal_tested: Some(CODEX_TESTED),
         terminal_login: Some(&["login", "status"]),
         reads: &["CODEX_API_KEY", "CODEX_HOME", "OPENAI_*"],
@@ -171,6 +187,8 @@ pub const EXTERNAL: &[KnownAgent] = &[
         word: "opencode",
         acp_word: Some("opencode-acp"),
         command: &["opencode", "acp"],
+        package: Some("opencode-ai"),
+        login: Some("opencode auth login"),
         // Without this setting, opencode makes every call without asking. The team's tools need no permission.
         env: &[(
             "OPENCODE_CONFIG_CONTENT",
@@ -199,6 +217,7 @@ pub const EXTERNAL: &[KnownAgent] = &[
             "--allowed-tools",
             "mcp__team",
         ],
+        package: Some("@qwen-code/qwen-code"),
         // Turns off the pool of MCP connections. With the pool, the first turn begins before the team's tools are
         // connected, and the agent that writes Qwen Code's notes closes the shared connection when that agent ends
         // (0.24.4).
@@ -216,6 +235,7 @@ pub const EXTERNAL: &[KnownAgent] = &[
     KnownAgent {
         word: "gemini",
         command: &["gemini", "--acp", "--allowed-tools", "mcp_team_*"],
+        package: Some("@google/gemini-cli"),
         // Gemini CLI connects no MCP server in a directory that it does not trust. The user has trusted the team file,
         // which names the member as a program that runs with the project's settings.
         env: &[("GEMINI_CLI_TRUST_WORKSPACE", "true")],
@@ -231,6 +251,8 @@ pub const EXTERNAL: &[KnownAgent] = &[
     KnownAgent {
         word: "copilot",
         command: &["copilot", "--acp", "--allow-tool", "team"],
+        package: Some("@github/copilot"),
+        login: Some("copilot login"),
         team_option: Some("--additional-mcp-config"),
         // In the mode "autopilot", Copilot makes every call without asking.
         mode: Some("https://agentclientprotocol.com/protocol/session-modes#agent"),
@@ -250,6 +272,7 @@ pub const EXTERNAL: &[KnownAgent] = &[
     KnownAgent {
         word: "kimi",
         command: &["kimi", "acp"],
+        package: Some("@moonshot-ai/kimi-code"),
         // In its other modes, Kimi Code runs commands without asking.
         mode: Some("default"),
         // Kimi Code has no setting for one start that allows a tool.
@@ -262,6 +285,7 @@ pub const EXTERNAL: &[KnownAgent] = &[
     KnownAgent {
         word: "goose",
         command: &["goose", "acp"],
+        login: Some("goose configure"),
         // In its default mode `auto`, Goose makes every call without asking.
         env: &[("GOOSE_MODE", "approve")],
         reads: &["GOOSE_MODEL", "GOOSE_PROVIDER", KEYRING],
@@ -272,6 +296,7 @@ pub const EXTERNAL: &[KnownAgent] = &[
     KnownAgent {
         word: "cursor",
         command: &["agent", "acp"],
+        login: Some("agent login"),
         reads: &["CURSOR_API_KEY", "CURSOR_CONFIG_DIR", KEYRING],
         ..OTHER
     },
@@ -340,6 +365,34 @@ pub fn joins_turn(agent: &ExternalAgent) -> Option<bool> {
     }
 }
 
+/// The usage that an agent reports. A limit of usage that is not reported cannot be applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportedUsage {
+    pub tokens: bool,
+    pub cost: bool,
+}
+
+/// The usage that this agent reports. An agent that agent-team does not know counts as one that reports its usage.
+pub fn reported_usage(agent: &ExternalAgent) -> ReportedUsage {
+    let all = |reported| ReportedUsage {
+        tokens: reported,
+        cost: reported,
+    };
+    match agent.terminal.as_ref().map(|own| own.channel) {
+        // The hooks contain neither tokens nor cost.
+        Some(SideChannelKind::ClaudeHooks | SideChannelKind::Unknown) => all(false),
+        Some(SideChannelKind::CodexAppServer | SideChannelKind::QwenFiles) => ReportedUsage {
+            tokens: true,
+            cost: false,
+        },
+        Some(SideChannelKind::OpenCodeServer) => all(true),
+        None => known_agent(agent).map_or(all(true), |known| ReportedUsage {
+            tokens: known.reports_tokens,
+            cost: known.reports_cost,
+        }),
+    }
+}
+
 /// Whether this variable configures a known agent: its keys, its addresses, its settings, or the calls that it makes
 /// without asking. A variable that only chooses a model does not count.
 pub fn configures_agent(variable: &str) -> bool {
@@ -352,6 +405,18 @@ impl KnownAgent {
     /// The word of `engine` that starts the agent as a program that speaks the Agent Client Protocol.
     pub fn word_over_acp(&self) -> &'static str {
         self.acp_word.unwrap_or(self.word)
+    }
+
+    /// The npm package of the program that this word of `engine` starts.
+    pub fn package_of(&self, word: &str) -> Option<&'static str> {
+        let own = self.terminal_package.filter(|_| self.word == word);
+        own.or(self.package)
+    }
+
+    /// The command that installs the program of this word of `engine`.
+    pub fn install_command(&self, word: &str) -> Option<String> {
+        let package = self.package_of(word)?;
+        Some(format!("npm install --global {package}"))
     }
 
     /// Converts the known agent into the external agent that speaks the Agent Client Protocol.
@@ -452,6 +517,18 @@ mod tests {
             ..selected("claude-acp").unwrap()
         };
         assert_eq!(joins_turn(&unknown), None);
+    }
+
+    #[test]
+    fn the_documentation_has_the_commands_that_install_and_log_in() {
+        let page = include_str!("../../../docs/clis.md");
+        for word in engine_words() {
+            let known = known(word).unwrap();
+            let commands = known.login.map(str::to_owned);
+            for command in commands.into_iter().chain(known.install_command(word)) {
+                assert!(page.contains(&format!("`{command}`")), "{command}");
+            }
+        }
     }
 
     #[test]

@@ -193,6 +193,11 @@ pub enum Waiting {
         /// The subject of the wait, such as "tasks T-3, T-4" or "a message".
         what: String,
     },
+    /// A slow start of an agent in its own terminal interface, which may show a dialog that only the user can answer.
+    Dialog {
+        /// The event that ends the wait, and the command that shows the terminal.
+        what: String,
+    },
     /// A permission request of this member.
     Permission { request: RequestId },
     /// The decision about the member's plan.

@@ -190,9 +190,12 @@ fn in_state_ms(
             let up_since = member.account.up.started().unwrap_or(member.since);
             waited.map(|waited| waited.min(now.since(up_since)))
         }
-        Some(Waiting::Answer { .. } | Waiting::RateLimit { .. } | Waiting::Reply { .. }) => {
-            facts.waiting_since.map(|since| now.since(since))
-        }
+        Some(
+            Waiting::Answer { .. }
+            | Waiting::RateLimit { .. }
+            | Waiting::Reply { .. }
+            | Waiting::Dialog { .. },
+        ) => facts.waiting_since.map(|since| now.since(since)),
         Some(Waiting::Budget { .. } | Waiting::Unknown) | None => None,
     };
     // A task that the member receives during the wait begins a new state, but does not shorten the wait.
@@ -430,7 +433,7 @@ fn why(
                     CommandLine::ShowRequest(*request)
                 )),
                 Waiting::Answer { message } => Some(format!(" for your answer to {message}")),
-                Waiting::Reply { what } => Some(format!(" for {what}")),
+                Waiting::Reply { what } | Waiting::Dialog { what } => Some(format!(" for {what}")),
                 Waiting::Unknown => None,
             });
             match (waits, task) {

@@ -186,7 +186,7 @@ async fn an_unusable_codex_holds_its_member() {
         ),
         (
             "FAKE_CODEX_LOGIN = \"1\", ",
-            "codex needs a login; it offers: codex login",
+            "codex needs a login; log in with: codex login",
         ),
         (
             "FAKE_CODEX_NO_SERVER = \"1\", ",

@@ -1,7 +1,8 @@
 //! Faults of agents in their own terminal interfaces, and of the processes around them: no call runs without a
 //! decision, no question is answered twice, and no fault of one agent stops its team.
 
-use agent_team_protocol::view::{MemberState, TaskState};
+use agent_team_protocol::external;
+use agent_team_protocol::view::{MemberState, MemberView, TaskState, Waiting};
 use agent_team_system::process::{ProcessId, Signal};
 use agent_team_tests::screen::Screen;
 use agent_team_tests::{processes, until};
@@ -36,8 +37,15 @@ async fn a_dialog_at_the_start_is_reported(agent: &'static Agent) {
     rig.ok(["send", "ada", "ping"]).await;
     if agent.waits_for_dialogs {
         let ada = rig.until_member_is("ada", MemberState::Waiting).await;
-        assert!(ada.why.contains("agent-team attach ada"), "{}", ada.why);
+        assert!(ada.why.contains("to open its session"), "{}", ada.why);
         assert_eq!(ada.unread, 1);
+        let is_slow = |ada: &MemberView| matches!(ada.waiting, Some(Waiting::Dialog { .. }));
+        let ada = rig.until_member("ada", is_slow).await;
+        assert!(ada.why.contains("agent-team attach ada"), "{}", ada.why);
+        rig.ok(["next", "--print"])
+            .await
+            .assert_prints("ada may show a dialog");
+        rig.ok(["ps"]).await.assert_prints("may show a dialog");
     } else {
         team.until_pongs(1).await;
     }
@@ -72,7 +80,10 @@ async fn a_missing_program_holds_its_member(agent: &'static Agent) {
     let other = agent.adapter.map_or(String::new(), |adapter| {
         format!("; set engine = \"{word}-acp\" to use {adapter} instead")
     });
-    let why = format!("cannot find the program {word} of {word}{other}");
+    let install = external::known(word).and_then(|known| known.install_command(word));
+    let install = install.expect("npm installs it");
+    let why =
+        format!("cannot find the program {word} of {word}; install it with: {install}{other}");
     assert!(ada.why.contains(&why), "{}", ada.why);
 }
 

@@ -58,7 +58,7 @@ fn main() -> Result<ExitCode> {
 
 /// Installs the package, unless this version is installed already. Returns the directory of its programs.
 fn install(cli: &Cli, packages: &std::path::Path) -> Result<PathBuf> {
-    let package = cli.package.rsplit('/').next().unwrap_or(cli.package);
+    let package = cli.package().rsplit('/').next().unwrap_or_default();
     let directory = packages.join(format!("{package}-{}", cli.version()));
     let programs = directory.join("node_modules/.bin");
     if programs.join(cli.program).exists() {

@@ -17,8 +17,6 @@ pub struct Cli {
     /// The word for `engine`, which is also the name of the agent's member. The paths of the agent's model begin with
     /// this word.
     pub word: &'static str,
-    /// The agent's package in the npm registry.
-    pub package: &'static str,
     /// The file that must exist after the installation.
     pub program: &'static str,
     /// Whether a message joins the agent's turn.
@@ -40,9 +38,18 @@ impl Cli {
         tested.expect("the agent has a tested version")
     }
 
+    /// The agent's package in the npm registry.
+    ///
+    /// # Panics
+    /// If the table of external agents contains no package.
+    pub fn package(&self) -> &'static str {
+        let package = external::known(self.word).and_then(|known| known.package_of(self.word));
+        package.expect("the agent has a package")
+    }
+
     /// The packages to install: the agent's own package, and the runtime that the agent needs.
     pub fn packages(&self) -> Vec<String> {
-        let mut packages = vec![format!("{}@{}", self.package, self.version())];
+        let mut packages = vec![format!("{}@{}", self.package(), self.version())];
         if self.word == "kimi" {
             // Kimi Code needs Node.js 22.19 or later, and finds it beside its own program.
             packages.push("node@24.21.0".to_owned());
@@ -55,67 +62,56 @@ impl Cli {
 pub const CLIS: &[Cli] = &[
     Cli {
         word: "claude-acp",
-        package: "@agentclientprotocol/claude-agent-acp",
         program: "claude-agent-acp",
         joins: true,
     },
     Cli {
         word: "claude",
-        package: "@anthropic-ai/claude-code",
         program: "claude",
         joins: true,
     },
     Cli {
         word: "codex-acp",
-        package: "@agentclientprotocol/codex-acp",
         program: "codex-acp",
         joins: true,
     },
     Cli {
         word: "codex",
-        package: "@openai/codex",
         program: "codex",
         joins: true,
     },
     Cli {
         word: "opencode-acp",
-        package: "opencode-ai",
         program: "opencode",
         joins: true,
     },
     Cli {
         word: "opencode",
-        package: "opencode-ai",
         program: "opencode",
         joins: true,
     },
     Cli {
         word: "qwen-acp",
-        package: "@qwen-code/qwen-code",
         program: "qwen",
         joins: true,
     },
     Cli {
         word: "qwen",
-        package: "@qwen-code/qwen-code",
         program: "qwen",
         joins: true,
     },
     Cli {
         word: "gemini",
-        package: "@google/gemini-cli",
         program: "gemini",
         joins: false,
     },
     Cli {
         word: "copilot",
-        package: "@github/copilot",
         program: "copilot",
         joins: false,
     },
     Cli {
         word: "kimi",
-        package: "@moonshot-ai/kimi-code",
         program: "kimi",
         joins: false,
     },

@@ -73,6 +73,7 @@ pub(crate) fn state_and_cause(member: &MemberView) -> String {
         Waiting::Plan { request, number } => format!(" ({request}, plan {number})"),
         Waiting::Answer { message } => format!(" (asks you, {message})"),
         Waiting::Reply { what } => format!(" ({})", visible_label(what, CAUSE_WIDTH)),
+        Waiting::Dialog { .. } => format!(" ({})", Need::Dialog.verb()),
         Waiting::Unknown => String::new(),
     });
     let asks = member.asks_user.map(|message| (Need::Answer, message));

@@ -67,7 +67,7 @@ pub(super) fn current_work(top: &Top, member: &MemberView) -> String {
     match (Need::of(member), &member.last_result) {
         (Some(need @ Need::Answer), _) => message(need.verb(), member.asks_user),
         (Some(need @ Need::Reading), _) => message(need.verb(), member.wrote_user),
-        (Some(Need::Decision | Need::Restart | Need::Limit), _) => {
+        (Some(Need::Decision | Need::Dialog | Need::Restart | Need::Limit), _) => {
             let why = text::line(&member.why);
             let own_name = format!("{} ", member.name);
             why.strip_prefix(&own_name).unwrap_or(&why).to_owned()

@@ -57,7 +57,7 @@ pub(super) async fn run(global: &Global, output: Output, print: bool) -> Result<
                 Some(Need::Decision) => "see its request with: agent-team requests".to_owned(),
                 Some(Need::Answer) => "see its question with: agent-team messages user".to_owned(),
                 Some(Need::Reading) => "read its message with: agent-team messages user".to_owned(),
-                Some(Need::Limit | Need::Restart) | None => text::line(&next.why),
+                Some(Need::Dialog | Need::Limit | Need::Restart) | None => text::line(&next.why),
             };
             Err(Failure::Reported(report).hint(hint))
         }

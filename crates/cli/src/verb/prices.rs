@@ -1,41 +1,42 @@
-//! Refuses a limit in dollars that cannot be enforced: tokens of a model without a known price do not count as money.
-//! Called by `up`, `run` and `config set` before they apply the limit.
+//! Refuses limits that cannot be enforced: an agent of another vendor may not report its usage, and tokens of a model
+//! without a known price do not count as money. Called by `up`, `run` and `config set` before they apply the limit.
 
 use std::collections::BTreeMap;
 
 use agent_team_protocol::exit::ExitCode;
-use agent_team_protocol::external::known_agent;
-use agent_team_protocol::spec::{Budget, MemberSpec, SideChannelKind, TeamSpec};
+use agent_team_protocol::external::{ReportedUsage, reported_usage};
+use agent_team_protocol::spec::{Budget, ExternalAgent, MemberSpec, TeamSpec};
 use agent_team_protocol::text::visible_line;
 use agent_team_system::directories::Directories;
 
 use super::doctor::model;
 use crate::error::Failure;
 
-/// Checks the models of each member that has a limit in dollars, or whose team has one. `environment`: the variables
-/// that all members will have. A member whose model cannot be found is not checked: after its start, the state of the
-/// member names the reason.
+/// Checks each member that has a limit of tokens or dollars, or whose team has one. `environment`: the variables that
+/// all members will have. A member whose model cannot be found is not checked: after its start, the state of the member
+/// names the reason.
 pub(super) fn check(
     spec: &TeamSpec,
     environment: &BTreeMap<String, String>,
 ) -> Result<(), Failure> {
-    let has_limit = |budget: &Budget| budget.micro_usd.is_some();
-    let mut external = spec.members.iter().filter(|member| {
+    let of_team = &spec.limits.budget;
+    for member in &spec.members {
         let agent = member.agent.external.as_ref();
-        let reports_no_cost = agent.is_some_and(|agent| match &agent.terminal {
-            // Of the side channels to agents in their own terminal interfaces, only OpenCode's server reports the cost.
-            Some(own) => own.channel != SideChannelKind::OpenCodeServer,
-            None => known_agent(agent).is_some_and(|known| !known.reports_cost),
-        });
-        member.engine.is_external()
-            && reports_no_cost
-            && (has_limit(&spec.limits.budget) || has_limit(&member.budget))
-    });
-    if let Some(member) = external.next() {
-        return Err(unknown_cost(member));
+        let Some(agent) = agent.filter(|_| member.engine.is_external()) else {
+            continue;
+        };
+        let reported = reported_usage(agent);
+        let budgets = [of_team, &member.budget];
+        if !reported.cost && budgets.iter().any(|budget| budget.micro_usd.is_some()) {
+            return Err(unreported(member, agent, "limits.usd", "cost"));
+        }
+        if !reported.tokens && budgets.iter().any(|budget| budget.tokens.is_some()) {
+            return Err(unreported(member, agent, "limits.tokens", "tokens"));
+        }
     }
+    let has_limit = |budget: &Budget| budget.micro_usd.is_some();
     let is_limited = |member: &&MemberSpec| {
-        member.engine.uses_model() && (has_limit(&spec.limits.budget) || has_limit(&member.budget))
+        member.engine.uses_model() && (has_limit(of_team) || has_limit(&member.budget))
     };
     let mut checked = Vec::new();
     for member in spec.members.iter().filter(is_limited) {
@@ -59,17 +60,16 @@ pub(super) fn check(
     Ok(())
 }
 
-fn unknown_cost(member: &MemberSpec) -> Failure {
-    let agent = member.agent.external.as_ref();
-    let limits = match agent.is_some_and(|agent| agent.terminal.is_some()) {
-        true => "limits.minutes",
-        false => "limits.tokens or limits.minutes",
-    };
-    let agent = agent.map_or("", |agent| agent.name.as_str());
+fn unreported(member: &MemberSpec, agent: &ExternalAgent, limit: &str, usage: &str) -> Failure {
     let text = format!(
-        "cannot apply limits.usd: {agent}, the agent of {}, does not report its cost",
+        "cannot apply {limit}: {}, the agent of {}, does not report its {usage}",
+        visible_line(&agent.name),
         member.name
     );
+    let limits = match reported_usage(agent) {
+        ReportedUsage { tokens: true, .. } => "limits.tokens or limits.minutes",
+        ReportedUsage { tokens: false, .. } => "limits.minutes",
+    };
     Failure::new("no_price", ExitCode::Usage, text).hint(format!(
         "use {limits}; or set the limit in the tables of other members"
     ))

@@ -308,7 +308,8 @@ impl Progress {
                     Waiting::RateLimit { .. }
                     | Waiting::Permission { .. }
                     | Waiting::Plan { .. }
-                    | Waiting::Answer { .. },
+                    | Waiting::Answer { .. }
+                    | Waiting::Dialog { .. },
                 ) => {
                     if self.waiting.insert(shown.name.clone()) {
                         self.line.clear();

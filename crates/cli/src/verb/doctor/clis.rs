@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use agent_team_protocol::engine::Engine;
 use agent_team_protocol::exit::ExitCode;
-use agent_team_protocol::external::{EXTERNAL, KnownAgent, known, unasked};
-use agent_team_protocol::spec::{SideChannelKind, Steering};
+use agent_team_protocol::external::{
+    EXTERNAL, KnownAgent, ReportedUsage, known, reported_usage, unasked,
+};
+use agent_team_protocol::spec::{ExternalAgent, Steering};
 use agent_team_system::directories::Directories;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -177,7 +179,7 @@ impl Cli {
             requests,
             resumes: probed.resumes,
             unasked: known.unasked,
-            reports: reports(known.reports_tokens, known.reports_cost),
+            reports: reports(&known.over_acp()),
         }
     }
 
@@ -194,8 +196,10 @@ impl Cli {
                 (Some(true), login.to_owned(), None)
             }
             Login::Missing { offers } => {
-                let program = self.program.display();
-                let hint = format!("log in with the agent's own command: {program}");
+                let hint = match known(self.engine).and_then(|known| known.login) {
+                    Some(login) => format!("log in with: {login}"),
+                    None => format!("start {} in a terminal to log in", self.program.display()),
+                };
                 (
                     None,
                     format!("needs a login: {}", offers.join(", ")),
@@ -234,7 +238,8 @@ fn continues(resumes: bool) -> &'static str {
 }
 
 /// The usage that an agent reports.
-fn reports(tokens: bool, cost: bool) -> &'static str {
+fn reports(agent: &ExternalAgent) -> &'static str {
+    let ReportedUsage { tokens, cost } = reported_usage(agent);
     match (tokens, cost) {
         (true, true) => "tokens and cost",
         (true, false) => "tokens",
@@ -245,9 +250,7 @@ fn reports(tokens: bool, cost: bool) -> &'static str {
 
 impl OwnInterface {
     fn of(known: &'static KnownAgent, facts: OwnTerminalFacts) -> Self {
-        let channel = known.terminal.map(|(_, channel)| channel);
-        // Claude Code's hooks report no usage.
-        let reports_usage = channel != Some(SideChannelKind::ClaudeHooks);
+        let own = known.in_own_terminal();
         Self {
             engine: known.word,
             program: facts.program,
@@ -257,12 +260,8 @@ impl OwnInterface {
             message: "joins the turn",
             requests: "in its own dialog and in agent-team at the same time",
             resumes: true,
-            unasked: unasked(Engine::External, known.in_own_terminal().as_ref())
-                .unwrap_or(known.unasked),
-            reports: match reports_usage {
-                true => reports(known.reports_tokens, known.reports_cost),
-                false => reports(false, false),
-            },
+            unasked: unasked(Engine::External, own.as_ref()).unwrap_or(known.unasked),
+            reports: own.as_ref().map_or("", reports),
         }
     }
 
@@ -277,7 +276,11 @@ impl OwnInterface {
         let login = match &self.login {
             None => String::new(),
             Some(Login::LoggedIn) => "it is logged in\n".to_owned(),
-            Some(Login::Missing { .. }) => "it needs a login\n".to_owned(),
+            Some(Login::Missing { .. }) => {
+                let login = known(self.engine).and_then(|known| known.login);
+                let login = login.map(|login| format!("; log in with: {login}"));
+                format!("it needs a login{}\n", login.unwrap_or_default())
+            }
             Some(Login::Unknown { why }) => format!("its login is unknown: {why}\n"),
         };
         format!(

@@ -181,17 +181,15 @@ impl External {
             let line = format!("a new session begins: the earlier one is lost: {why}");
             sink.lines(Tone::Runtime, &line);
         };
-        // Show the wait at once, not after the limit: a dialog of the agent can precede its session.
-        let mut what = format!("{name} to open its session");
-        if self.terminal.is_some() {
-            let attach = CommandLine::Attach(self.team.member());
-            what.push_str(&format!("; answer its dialog, if it shows one: {attach}"));
-        }
+        let what = format!("{name} to open its session");
         sink.set_waiting(Some(Waiting::Reply { what: what.clone() }));
         let opened = {
             let mut opening = std::pin::pin!(open_in_time(channel, program, session));
             let mut slow = std::pin::pin!(tokio::time::sleep(SLOW_START));
             let mut is_slow = self.terminal.is_none();
+            // A dialog of the agent's terminal interface, for example about trust in the directory, delays its session.
+            let attach = CommandLine::Attach(self.team.member());
+            let what = format!("{what}; answer its dialog, if it shows one: {attach}");
             loop {
                 tokio::select! {
                     opened = &mut opening => break opened,
@@ -199,6 +197,7 @@ impl External {
                     () = &mut slow, if !is_slow => {
                         is_slow = true;
                         sink.lines(Tone::Runtime, &format!("… waits for {what}"));
+                        sink.set_waiting(Some(Waiting::Dialog { what: what.clone() }));
                     }
                 }
             }
@@ -211,7 +210,10 @@ impl External {
                 return Ok(false);
             }
             Err(OpenError::Login(methods)) => {
-                let why = format!("{name} needs a login; it offers: {methods}");
+                let why = match known_agent(&self.external).and_then(|known| known.login) {
+                    Some(login) => format!("{name} needs a login; log in with: {login}"),
+                    None => format!("{name} needs a login; it offers: {methods}"),
+                };
                 return Err(held(ExitCode::Denied, why));
             }
             Err(OpenError::Other(why)) => {
@@ -260,9 +262,12 @@ impl External {
             environment.push(("TERM".into(), TERM.into()));
         }
         let Some(found) = found(&self.context, &environment, program) else {
+            let name = &self.external.name;
+            let install = known_agent(&self.external).and_then(|it| it.install_command(name));
+            let install = install.map(|command| format!("; install it with: {command}"));
             let reason = format!(
-                "cannot find the program {program} of {}{}",
-                self.external.name,
+                "cannot find the program {program} of {name}{}{}",
+                install.unwrap_or_default(),
                 self.other_program()
             );
             return Err(held(ExitCode::NotFound, reason));
