@@ -3,6 +3,7 @@
 mod access;
 mod ag_ui;
 mod client;
+mod external_agents;
 mod files;
 mod fuzz;
 mod hostile;

@@ -10,7 +10,8 @@
 //! - the user's iTerm2: [`fake_iterm2`]
 //! - a worker that the test scripts: [`stub`]
 //! - a model provider that the test scripts: [`fake_model_server`]
-//! - the parts that fakes of agents share: [`team_tools`], [`fake_terminal`], [`fake_hooks`], [`fake_calls`]
+//! - the parts that fakes of agents share: [`team_tools`], [`fake_terminal`], [`fake_hooks`], [`fake_calls`],
+//!   [`pinned_schema`]
 //! - a disk that can be filled: [`small_disk`]; other faults of the machine: [`shim`]
 //! - random faults and the checks of every guarantee: [`torture`]; faults in virtual time, with these checks:
 //!   [`simulation`]
@@ -37,6 +38,7 @@ pub mod fake_model_server;
 pub mod fake_responses;
 pub mod fake_terminal;
 mod logs;
+pub mod pinned_schema;
 pub mod processes;
 pub mod real_clis;
 pub mod rig;

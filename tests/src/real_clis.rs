@@ -11,6 +11,7 @@
 mod checks;
 mod cli;
 mod playbook;
+mod schemas;
 mod table;
 mod wire;
 
@@ -21,6 +22,7 @@ use crate::{Rig, logs};
 use checks::Checks;
 pub use cli::{CLIS, Cli};
 use playbook::Playbook;
+pub use schemas::write_codex;
 pub use table::{Row, write};
 
 /// Runs all checks with the agents that are installed in these directories.

@@ -28,6 +28,8 @@ pub(crate) fn step() -> Result<()> {
         .arg(target.join("real-clis"))
         .arg("--page")
         .arg(root().join("docs/clis.md"))
+        .arg("--schemas")
+        .arg(root().join("tests/schemas"))
         .args(only.split(',').filter(|word| !word.is_empty()))
         .current_dir(root());
     check(&mut program)

@@ -1,5 +1,7 @@
 //! The table of the agents in their own terminal interfaces, and a team of one of them.
 
+use std::collections::HashSet;
+
 use agent_team_system::process::ProcessId;
 use agent_team_tests::{Rig, until};
 use tempfile::TempDir;
@@ -8,41 +10,41 @@ use crate::external::installed;
 
 pub(crate) struct Agent {
     /// The word of the agent's engine, which is also the name of its program.
-    pub(super) word: &'static str,
-    pub(super) name: &'static str,
-    fake: &'static str,
+    pub(crate) word: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) fake: &'static str,
     /// The beginning of the variables of its fake.
-    pub(super) variables: &'static str,
+    pub(crate) variables: &'static str,
     /// The ending of the files of its conversations.
     ending: &'static str,
     /// The version of its fake, and the tested versions.
-    pub(super) version: &'static str,
-    pub(super) tested: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) tested: &'static str,
     /// The number of its processes.
-    pub(super) processes: usize,
+    pub(crate) processes: usize,
     /// The tokens that it reports for a task.
-    pub(super) tokens: u64,
+    pub(crate) tokens: u64,
     /// The text of its dialog, and the keys that allow and deny.
-    pub(super) dialog: &'static str,
-    pub(super) allows: &'static str,
-    pub(super) denies: &'static str,
+    pub(crate) dialog: &'static str,
+    pub(crate) allows: &'static str,
+    pub(crate) denies: &'static str,
     /// Its answer to `ping`.
-    pub(super) pong: &'static str,
+    pub(crate) pong: &'static str,
     /// Its text about a denied call.
-    pub(super) denied: &'static str,
+    pub(crate) denied: &'static str,
     /// The reason of a denial reaches the agent in the same turn.
-    pub(super) takes_reason: bool,
+    pub(crate) takes_reason: bool,
     /// The agent opens no session before its dialogs at the start are answered.
-    pub(super) waits_for_dialogs: bool,
+    pub(crate) waits_for_dialogs: bool,
     /// The end of the variable with which its fake opens no session.
-    pub(super) silent: &'static str,
+    pub(crate) silent: &'static str,
     /// The fields of its messages without which the worker cannot follow the agent.
-    pub(super) fields: &'static [&'static str],
+    pub(crate) fields: &'static [&'static str],
     /// Its other program, which speaks the Agent Client Protocol.
-    pub(super) adapter: Option<&'static str>,
+    pub(crate) adapter: Option<&'static str>,
 }
 
-pub(super) const CLAUDE: Agent = Agent {
+pub(crate) const CLAUDE: Agent = Agent {
     word: "claude",
     name: "Claude Code",
     fake: env!("CARGO_BIN_EXE_fake_claude"),
@@ -64,7 +66,7 @@ pub(super) const CLAUDE: Agent = Agent {
     adapter: Some("claude-agent-acp"),
 };
 
-pub(super) const CODEX: Agent = Agent {
+pub(crate) const CODEX: Agent = Agent {
     word: "codex",
     name: "Codex",
     fake: env!("CARGO_BIN_EXE_fake_codex"),
@@ -86,7 +88,7 @@ pub(super) const CODEX: Agent = Agent {
     adapter: Some("codex-acp"),
 };
 
-pub(super) const OPENCODE: Agent = Agent {
+pub(crate) const OPENCODE: Agent = Agent {
     word: "opencode",
     name: "OpenCode",
     fake: env!("CARGO_BIN_EXE_fake_opencode"),
@@ -108,7 +110,7 @@ pub(super) const OPENCODE: Agent = Agent {
     adapter: None,
 };
 
-pub(super) const QWEN: Agent = Agent {
+pub(crate) const QWEN: Agent = Agent {
     word: "qwen",
     name: "Qwen Code",
     fake: env!("CARGO_BIN_EXE_fake_qwen"),
@@ -132,13 +134,13 @@ pub(super) const QWEN: Agent = Agent {
 
 impl Agent {
     /// The engine of its members.
-    pub(super) fn engine(&self) -> String {
+    pub(crate) fn engine(&self) -> String {
         format!("{:?}", self.word)
     }
 }
 
 /// The bytes that the terminal sends for a key of tmux.
-pub(super) fn typed(key: &'static str) -> &'static str {
+pub(crate) fn typed(key: &'static str) -> &'static str {
     match key {
         "Escape" => "\x1b",
         key => key,
@@ -146,25 +148,25 @@ pub(super) fn typed(key: &'static str) -> &'static str {
 }
 
 /// A team of the member ada, whose agent is a fake.
-pub(super) struct Team {
-    pub(super) rig: Rig,
-    pub(super) programs: TempDir,
+pub(crate) struct Team {
+    pub(crate) rig: Rig,
+    pub(crate) programs: TempDir,
     agent: &'static Agent,
 }
 
 impl Team {
     /// Creates a team whose file ends with these lines.
-    pub(super) fn new(agent: &'static Agent, placement: &str, lines: &str) -> Self {
+    pub(crate) fn new(agent: &'static Agent, placement: &str, lines: &str) -> Self {
         Self::with(agent, placement, "", lines)
     }
 
     /// Creates a team with more variables in `env` of the member: `NAME = "value", `.
-    pub(super) fn with(agent: &'static Agent, placement: &str, env: &str, lines: &str) -> Self {
+    pub(crate) fn with(agent: &'static Agent, placement: &str, env: &str, lines: &str) -> Self {
         Self::of(agent, placement, &agent.engine(), env, lines)
     }
 
     /// Creates a team with another engine.
-    pub(super) fn of(
+    pub(crate) fn of(
         agent: &'static Agent,
         placement: &str,
         engine: &str,
@@ -189,12 +191,12 @@ impl Team {
     }
 
     /// Starts the team; returns ada's pane, once it shows the interface.
-    pub(super) async fn pane(&self) -> String {
+    pub(crate) async fn pane(&self) -> String {
         self.pane_after(["up", "--detach"]).await
     }
 
     /// Starts the team with this command; returns ada's pane, once it shows the interface.
-    pub(super) async fn pane_after<const N: usize>(&self, up: [&str; N]) -> String {
+    pub(crate) async fn pane_after<const N: usize>(&self, up: [&str; N]) -> String {
         self.rig.ok(up).await;
         let (_, pane) = self.rig.until_in_pane("ada").await;
         let tmux = self.rig.tmux();
@@ -202,16 +204,16 @@ impl Team {
         pane
     }
 
-    pub(super) async fn until_asked(&self) {
+    pub(crate) async fn until_asked(&self) {
         self.rig.until_member("ada", |ada| ada.requests > 0).await;
     }
 
-    pub(super) async fn until_nothing_asked(&self) {
+    pub(crate) async fn until_nothing_asked(&self) {
         self.rig.until_member("ada", |ada| ada.requests == 0).await;
     }
 
     /// Waits until the agent has answered this often to `ping`.
-    pub(super) async fn until_pongs(&self, count: usize) {
+    pub(crate) async fn until_pongs(&self, count: usize) {
         until("the answer", async || {
             let logs = self.rig.ok(["logs", "ada"]).await.stdout;
             (logs.matches("pong").count() == count).then_some(())
@@ -219,22 +221,27 @@ impl Team {
         .await;
     }
 
-    /// The processes of the fake whose command line contains this word.
-    pub(super) fn fakes(&self, word: &str) -> Vec<ProcessId> {
+    /// The processes of the fake whose command line contains this word. A child that a fake has forked has the command
+    /// line of the fake until it executes its own program; such a child does not count.
+    pub(crate) fn fakes(&self, word: &str) -> Vec<ProcessId> {
         let fake = format!("fake_{}", self.agent.word);
         let fakes = self.rig.processes().into_iter().filter(|found| {
             [self.agent.word, &fake].contains(&&*found.program) && found.command.contains(word)
         });
-        fakes.map(|found| found.process).collect()
+        let mut fakes: Vec<_> = fakes.collect();
+        fakes.sort_by_key(|found| (found.process.start_time, found.process.pid));
+        let mut commands = HashSet::new();
+        fakes.retain(|found| commands.insert(found.command.clone()));
+        fakes.into_iter().map(|found| found.process).collect()
     }
 
     /// The number of conversations that were stored.
-    pub(super) fn conversations(&self) -> usize {
+    pub(crate) fn conversations(&self) -> usize {
         self.conversation_files().len()
     }
 
     /// The files of the conversations.
-    pub(super) fn conversation_files(&self) -> Vec<std::path::PathBuf> {
+    pub(crate) fn conversation_files(&self) -> Vec<std::path::PathBuf> {
         let files = std::fs::read_dir(self.programs.path()).expect("a directory");
         let files = files.flatten().map(|file| file.path());
         files
@@ -243,7 +250,7 @@ impl Team {
     }
 
     /// The files that the worker has created for the agent.
-    pub(super) fn files(&self) -> Vec<std::path::PathBuf> {
+    pub(crate) fn files(&self) -> Vec<std::path::PathBuf> {
         let socket = self.rig.directories().hook_socket("x");
         let directory = socket.parent().expect("a directory");
         let files = std::fs::read_dir(directory).into_iter().flatten().flatten();

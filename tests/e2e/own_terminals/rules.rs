@@ -1,8 +1,11 @@
 //! The rules that each agent in its own terminal interface must follow.
 
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
 use agent_team_protocol::method::{MemberInterrupt, OneMember};
 use agent_team_protocol::view::{MemberState, TaskState};
 use agent_team_tests::{processes, tmux};
+use rustix::fs::Mode;
 
 use super::agents::{Agent, CLAUDE, CODEX, OPENCODE, QWEN, Team};
 use crate::external::{TASK, until_logged};
@@ -22,6 +25,7 @@ rules!(
     an_interrupt_ends_its_turn_and_its_dialog,
     an_untested_version_runs_with_a_warning,
     doctor_shows_it,
+    files_for_it_are_private,
 );
 
 async fn it_asks_and_completes_its_task(agent: &'static Agent) {
@@ -277,4 +281,26 @@ async fn doctor_shows_it(agent: &'static Agent) {
         .run(["doctor", "--clis"])
         .await
         .assert_prints(&line);
+}
+
+async fn files_for_it_are_private(agent: &'static Agent) {
+    // Each test is its own process.
+    rustix::process::umask(Mode::empty());
+    let team = Team::new(agent, "headless", TASK);
+    team.rig.ok(["up", "--detach"]).await;
+    team.until_asked().await;
+    let mut files = team.files();
+    let directory = files[0].parent().expect("a directory").to_owned();
+    files.push(directory);
+    while let Some(file) = files.pop() {
+        let metadata = file.symlink_metadata().expect("a file");
+        // Codex creates its own socket, in the private directory.
+        if !metadata.is_symlink() && !metadata.file_type().is_socket() {
+            assert_eq!(metadata.mode() & 0o077, 0, "{}", file.display());
+        }
+        if metadata.is_dir() {
+            let entries = std::fs::read_dir(file).expect("a directory");
+            files.extend(entries.map(|entry| entry.expect("an entry").path()));
+        }
+    }
 }

@@ -18,6 +18,9 @@ struct Arguments {
     /// The page with the table. It is written only if all agents have run.
     #[arg(long)]
     page: PathBuf,
+    /// The directory of the pinned schemas.
+    #[arg(long)]
+    schemas: PathBuf,
     /// Run only these agents.
     only: Vec<String>,
 }
@@ -37,6 +40,10 @@ fn main() -> Result<ExitCode> {
     if installed.is_empty() {
         println!("   skipped: no agent is installed");
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some((codex, programs)) = installed.iter().find(|(cli, _)| cli.word == "codex") {
+        let file = arguments.schemas.join("codex.json");
+        real_clis::write_codex(&programs.join(codex.program), codex.version(), &file)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

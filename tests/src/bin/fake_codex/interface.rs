@@ -15,6 +15,8 @@ pub(super) struct Interface {
     stream: WebSocketStream<UnixStream>,
     thread: String,
     turn: Value,
+    /// The field of the answer to the dialog.
+    field: &'static str,
     /// The request of the dialog on the screen.
     dialog: Option<Value>,
     last: u64,
@@ -35,10 +37,12 @@ impl Interface {
             thread: thread.to_owned(),
             turn: Value::Null,
             dialog: None,
+            field: "decision",
             last: 0,
         };
-        let capabilities = json!({ "capabilities": { "experimentalApi": true } });
-        interface.ask("initialize", capabilities).await;
+        let params = json!({ "clientInfo": { "name": "fake", "version": "0.169.0" },
+            "capabilities": { "experimentalApi": true } });
+        interface.ask("initialize", params).await;
         let resume = json!({ "threadId": thread });
         interface.ask("thread/resume", resume).await;
         show("Welcome to the fake");
@@ -71,7 +75,7 @@ impl Interface {
     async fn key(&mut self, key: u8, typed: &mut String) {
         if let (b'y' | ESCAPE, Some(request)) = (key, &self.dialog) {
             let decision = if key == b'y' { "accept" } else { "cancel" };
-            let result = json!({ "decision": decision });
+            let result = json!({ self.field: decision });
             let answer = json!({ "id": request, "result": result });
             self.dialog = None;
             return self.send(&answer).await;
@@ -115,12 +119,17 @@ impl Interface {
         let params = &message["params"];
         let turns = message["result"]["thread"]["turns"].as_array();
         for turn in turns.into_iter().flatten() {
-            show(turn.as_str().expect("a text"));
+            let text = &turn["items"][0]["content"][0]["text"];
+            show(text.as_str().expect("a text"));
         }
         if let Some(method) = message["method"].as_str()
             && !message["id"].is_null()
         {
             self.dialog = Some(message["id"].clone());
+            self.field = match method {
+                "mcpServer/elicitation/request" => "action",
+                _ => "decision",
+            };
             return show(&format!("{method}: Yes (y), No (esc)"));
         }
         match message["method"].as_str() {

@@ -1,5 +1,6 @@
 //! A fake of Codex. Its app-server and its terminal interface speak to their clients as in recordings of the real
-//! program (0.169.0), and there is no model. Words in the text of a turn select its behaviour:
+//! program (0.169.0), and there is no model. The fake exits with 70 at a message, of itself or of a client, that does
+//! not match the schema of that version. Words in the text of a turn select its behaviour:
 //!
 //! - `own the task`: a command that makes `made.txt`, then `complete_task` or `fail_task` with the outcome
 //! - `try it`: the same command, without a task; `large`, `huge`: with a long line
@@ -35,6 +36,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use agent_team_tests::fake_calls;
+use agent_team_tests::pinned_schema::{Kind, PinnedSchema};
 use agent_team_tests::team_tools;
 use futures_util::{SinkExt, StreamExt};
 use interface::Interface;
@@ -94,7 +96,11 @@ fn team(arguments: &[String]) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
+/// The environment variable with the field that the fake's messages lack.
+const WITHOUT: &str = "FAKE_CODEX_WITHOUT";
+
 struct Server {
+    schema: PinnedSchema,
     state: Mutex<State>,
     /// The messages to clients that are not written yet.
     unwritten: AtomicUsize,
@@ -105,8 +111,8 @@ struct State {
     team: Vec<String>,
     clients: HashMap<u64, mpsc::UnboundedSender<String>>,
     threads: HashMap<String, Thread>,
-    /// The requests to the clients that have no answer.
-    asked: HashMap<u64, oneshot::Sender<Value>>,
+    /// The methods of the requests to the clients that have no answer.
+    asked: HashMap<u64, (String, oneshot::Sender<Value>)>,
     last: u64,
 }
 
@@ -142,6 +148,7 @@ impl Server {
             ..State::default()
         };
         let server = Arc::new(Self {
+            schema: PinnedSchema::codex(),
             state: Mutex::new(state),
             unwritten: AtomicUsize::new(0),
         });
@@ -185,8 +192,12 @@ impl Server {
             let id = &message["id"];
             match message["method"].as_str() {
                 Some(method) if !id.is_null() => {
+                    self.check(Kind::Request, method, &message["params"]);
                     let answer = match self.answer(client, method, &message["params"]) {
-                        Ok(result) => json!({ "id": id, "result": result }),
+                        Ok(result) => {
+                            self.check(Kind::Answer, method, &result);
+                            json!({ "id": id, "result": result })
+                        }
                         Err(why) => {
                             json!({ "id": id, "error": { "code": -32600, "message": why } })
                         }
@@ -196,7 +207,9 @@ impl Server {
                 Some(_) => {}
                 None => {
                     let number = id.as_u64().expect("a number");
-                    if let Some(asked) = self.state().asked.remove(&number) {
+                    let asked = self.state().asked.remove(&number);
+                    if let Some((method, asked)) = asked {
+                        self.check(Kind::Decision, &method, &message["result"]);
                         let _ended = asked.send(message["result"].clone());
                     }
                 }
@@ -206,6 +219,14 @@ impl Server {
         state.clients.remove(&client);
         for thread in state.threads.values_mut() {
             thread.clients.retain(|other| *other != client);
+        }
+    }
+
+    /// Ends the fake at a message that does not match the schema.
+    fn check(&self, kind: Kind, method: &str, value: &Value) {
+        if let Err(fault) = self.schema.check(kind, method, value) {
+            eprintln!("the fake of Codex: {fault}");
+            std::process::exit(70);
         }
     }
 
@@ -225,7 +246,8 @@ impl Server {
     /// Sends a message to all clients of a conversation.
     fn notify(&self, thread: &str, method: &str, mut params: Value) {
         params["threadId"] = thread.into();
-        fake_calls::without_field("FAKE_CODEX_WITHOUT", &mut params);
+        self.check(Kind::Notification, method, &params);
+        fake_calls::without_field(WITHOUT, &mut params);
         let message = json!({ "method": method, "params": params });
         let clients = self.state().threads[thread].clients.clone();
         for client in clients {
@@ -235,6 +257,7 @@ impl Server {
 
     /// Sends a message to all clients.
     fn broadcast(&self, method: &str, params: &Value) {
+        self.check(Kind::Notification, method, params);
         let message = json!({ "method": method, "params": params });
         let clients: Vec<_> = self.state().clients.keys().copied().collect();
         for client in clients {
@@ -242,8 +265,8 @@ impl Server {
         }
     }
 
-    fn status(&self, thread: &str, status: &str) {
-        let params = json!({ "threadId": thread, "status": { "type": status } });
+    fn status(&self, thread: &str, status: &Value) {
+        let params = json!({ "threadId": thread, "status": status });
         self.broadcast("thread/status/changed", &params);
     }
 
@@ -257,13 +280,17 @@ impl Server {
         match method {
             "initialize" => {
                 assert_eq!(params["capabilities"]["experimentalApi"], true);
-                Ok(json!({ "userAgent": "fake/0.169.0" }))
+                Ok(
+                    json!({ "userAgent": "fake/0.169.0", "codexHome": directory(),
+                    "platformFamily": "unix", "platformOs": "linux" }),
+                )
             }
             "account/read" if std::env::var_os("FAKE_CODEX_OTHER_PROTOCOL").is_none() => {
                 let is_missing = std::env::var_os("FAKE_CODEX_LOGIN").is_some();
                 Ok(json!({ "account": null, "requiresOpenaiAuth": is_missing }))
             }
-            "config/read" => Ok(json!({ "config": { "developer_instructions": "Be brief." } })),
+            "config/read" => Ok(json!({ "config": { "developer_instructions": "Be brief." },
+                "origins": {} })),
             "thread/start" => {
                 let thread = format!("thread-{}-{}", std::process::id(), self.next_id());
                 let source = params["threadSource"].clone();
@@ -272,8 +299,7 @@ impl Server {
                     assert!(rules.starts_with("Be brief.\n\n"), "{rules}");
                 }
                 let opened = self.open(client, &thread, params);
-                let started = json!({ "thread": { "id": thread, "ephemeral": false,
-                    "threadSource": source, "parentThreadId": null } });
+                let started = json!({ "thread": thread_of(&thread, &source, &[]) });
                 self.broadcast("thread/started", &started);
                 Ok(opened)
             }
@@ -291,12 +317,11 @@ impl Server {
                 let is_loaded = self.state().threads.contains_key(&thread);
                 let opened = self.open(client, &thread, params);
                 if !is_loaded {
-                    self.status(&thread, "idle");
+                    self.status(&thread, &idle());
                 }
                 Ok(opened)
             }
-            "thread/read" => Ok(json!({ "thread": { "id": thread, "ephemeral": false,
-                "threadSource": null, "parentThreadId": null } })),
+            "thread/read" => Ok(json!({ "thread": thread_of(&thread, &Value::Null, &[]) })),
             "thread/settings/update" => {
                 let mut state = self.state();
                 let settings = &mut state.threads.get_mut(&thread).expect("a thread").settings;
@@ -310,7 +335,10 @@ impl Server {
                 Ok(json!({}))
             }
             "thread/backgroundTerminals/clean" => Ok(json!({})),
-            "turn/start" => Ok(json!({ "turn": { "id": self.start_turn(&thread, params) } })),
+            "turn/start" => {
+                let turn = self.start_turn(&thread, params);
+                Ok(json!({ "turn": turn_of(&turn, "inProgress", &[]) }))
+            }
             "turn/steer" | "turn/interrupt" => {
                 let state = self.state();
                 let expected = &params[match method {
@@ -340,21 +368,31 @@ impl Server {
         if opened.settings.is_null() {
             let policy = std::env::var("FAKE_CODEX_POLICY").ok();
             let policy = policy.map_or(params["approvalPolicy"].clone(), Value::from);
+            let or = |value: &Value, default: &str| match value {
+                Value::Null => Value::from(default),
+                value => value.clone(),
+            };
             let is_read_only = params["sandbox"] == "read-only";
             let sandbox = if is_read_only {
                 "readOnly"
             } else {
                 "workspaceWrite"
             };
-            opened.settings = json!({ "approvalPolicy": policy,
-                "approvalsReviewer": params["approvalsReviewer"],
+            let collaboration = json!({ "mode": "default", "settings": { "model": "fake" } });
+            opened.settings = json!({ "approvalPolicy": or(&policy, "untrusted"),
+                "approvalsReviewer": or(&params["approvalsReviewer"], "user"), "cwd": directory(),
+                "model": "fake", "modelProvider": "fake", "collaborationMode": collaboration,
                 "sandboxPolicy": { "type": sandbox, "networkAccess": false } });
         }
         let mut answer = opened.settings.clone();
         answer["sandbox"] = answer["sandboxPolicy"].take();
         let turns = std::fs::read_to_string(file(thread)).unwrap_or_default();
-        let turns: Vec<_> = turns.lines().collect();
-        answer["thread"] = json!({ "id": thread, "turns": turns });
+        let turns = turns.lines().enumerate().map(|(at, line)| {
+            let item = message_item(&format!("item-{at}"), &Value::Null, line);
+            turn_of(&format!("earlier-{at}"), "completed", &[item])
+        });
+        let turns: Vec<_> = turns.collect();
+        answer["thread"] = thread_of(thread, &Value::Null, &turns);
         answer
     }
 
@@ -389,8 +427,10 @@ impl Server {
         message: Event,
         mut events: mpsc::UnboundedReceiver<Event>,
     ) {
-        self.status(thread, "active");
-        self.notify(thread, "turn/started", json!({ "turn": { "id": turn } }));
+        let active = json!({ "type": "active", "activeFlags": [] });
+        self.status(thread, &active);
+        let started = turn_of(turn, "inProgress", &[]);
+        self.notify(thread, "turn/started", json!({ "turn": started }));
         let Event::Message { id, text } = message else {
             panic!("a turn begins with a message");
         };
@@ -436,20 +476,28 @@ impl Server {
             End::Interrupted => ("interrupted", Value::Null),
         };
         self.state().threads.get_mut(thread).expect("a thread").turn = None;
-        self.status(thread, "idle");
-        let turn = json!({ "id": turn, "status": status, "error": error });
+        self.status(thread, &idle());
+        let mut turn = turn_of(turn, status, &[]);
+        turn["error"] = error;
         self.notify(thread, "turn/completed", json!({ "turn": turn }));
     }
 
     fn item(&self, thread: &str, turn: &str, method: &str, item: Value) {
-        self.notify(thread, method, json!({ "turnId": turn, "item": item }));
+        let time = if method == "item/started" {
+            "startedAtMs"
+        } else {
+            "completedAtMs"
+        };
+        self.notify(
+            thread,
+            method,
+            json!({ "turnId": turn, "item": item, time: 1 }),
+        );
     }
 
     /// Reports a message that the model has received.
     fn taken(&self, thread: &str, turn: &str, id: &Value, text: &str) {
-        let content = json!([{ "type": "text", "text": text }]);
-        let item =
-            json!({ "type": "userMessage", "id": "user", "clientId": id, "content": content });
+        let item = message_item("user", id, text);
         for method in ["item/started", "item/completed"] {
             self.item(thread, turn, method, item.clone());
         }
@@ -501,7 +549,11 @@ impl Run<'_> {
             let change = json!([{ "path": path, "kind": { "type": "add" }, "diff": "edited\n" }]);
             let item = json!({ "type": "fileChange", "changes": change });
             return match self
-                .approved("item/fileChange/requestApproval", item, json!({}))
+                .approved(
+                    "item/fileChange/requestApproval",
+                    item,
+                    json!({ "startedAtMs": 1 }),
+                )
                 .await
             {
                 Ok(true) => {
@@ -517,7 +569,7 @@ impl Run<'_> {
             let meta = json!({ "codex_approval_kind": "mcp_tool_call", "tool_name": "send",
                 "tool_params": { "to": "all" } });
             let params = json!({ "serverName": "other", "mode": "form", "_meta": meta,
-                "message": "Allow it?" });
+                "message": "Allow it?", "requestedSchema": { "type": "object", "properties": {} } });
             return match self
                 .approved("mcpServer/elicitation/request", item, params)
                 .await
@@ -573,10 +625,12 @@ impl Run<'_> {
         let line = fake_calls::line(prompt);
         let cwd = std::env::current_dir().expect("a directory");
         let command = format!("/bin/bash -lc '{line}'");
-        let item = json!({ "type": "commandExecution", "command": command, "cwd": cwd });
+        let actions = json!([{ "type": "unknown", "command": line }]);
+        let item = json!({ "type": "commandExecution", "command": command, "cwd": cwd,
+            "commandActions": actions });
         let params = json!({ "kind": "command", "environmentId": "local", "reason": "May it?",
             "command": command, "cwd": cwd, "startedAtMs": 1,
-            "commandActions": [{ "type": "unknown", "command": line }],
+            "commandActions": actions,
             "proposedExecpolicyAmendment": ["echo", "made"],
             "availableDecisions": ["accept", "cancel"] });
         let method = "item/commandExecution/requestApproval";
@@ -601,7 +655,9 @@ impl Run<'_> {
         let request = server.next_id();
         (params["threadId"], params["turnId"]) = (thread.into(), turn.into());
         params["itemId"] = item["id"].clone();
+        server.check(Kind::Question, method, &params);
         let (asked, answer) = oneshot::channel();
+        let asked = (method.to_owned(), asked);
         server.state().asked.insert(request, asked);
         let message = json!({ "id": request, "method": method, "params": params });
         let clients = server.state().threads[thread].clients.clone();
@@ -639,6 +695,30 @@ impl Run<'_> {
             _ => Err(End::Interrupted),
         }
     }
+}
+
+fn directory() -> PathBuf {
+    std::env::current_dir().expect("a directory")
+}
+
+fn idle() -> Value {
+    json!({ "type": "idle" })
+}
+
+fn thread_of(id: &str, source: &Value, turns: &[Value]) -> Value {
+    json!({ "id": id, "sessionId": id, "cliVersion": "0.169.0", "createdAt": 1, "updatedAt": 1,
+        "cwd": directory(), "ephemeral": false, "modelProvider": "fake", "preview": "", "projectId": null,
+        "source": "appServer", "threadSource": source, "parentThreadId": null, "status": idle(),
+        "turns": turns })
+}
+
+fn turn_of(id: &str, status: &str, items: &[Value]) -> Value {
+    json!({ "id": id, "status": status, "items": items })
+}
+
+fn message_item(id: &str, client: &Value, text: &str) -> Value {
+    let content = json!([{ "type": "text", "text": text }]);
+    json!({ "type": "userMessage", "id": id, "clientId": client, "content": content })
 }
 
 fn message_of(params: &Value) -> Event {
