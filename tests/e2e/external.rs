@@ -175,6 +175,27 @@ pub(super) fn installed(names: &[&str]) -> (Rig, tempfile::TempDir) {
 }
 
 #[tokio::test]
+async fn an_untested_version_of_an_agent_runs_with_a_warning() {
+    let (rig, _programs) = rig_of("gemini", "gemini", "");
+    let file = rig.read(".agent-team/team.toml").expect("the rig wrote it");
+    rig.set_team(&file.replace("env = { ", "env = { FAKE_ACP_OWN_VERSION = \"99.0.0\", "));
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "ada", "ping"]).await;
+    let logs = until_logged(&rig, "pong").await;
+    let warning = "warning: version 99.0.0 is not tested; agent-team was tested with 0.61.0\n";
+    assert!(logs.contains(warning), "{logs}");
+    rig.set_team(&file);
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "ada", "ping again"]).await;
+    until("the answer of the tested version", async || {
+        let logs = rig.ok(["logs", "ada"]).await.stdout;
+        let is_answered = logs.matches("pong").count() == 2;
+        is_answered.then(|| assert_eq!(logs.matches("warning").count(), 1, "{logs}"))
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_mode_of_an_external_agent_is_set_and_kept() {
     let (rig, _programs) = rig_of("claude-acp", "claude-agent-acp", "");
     rig.ok(["up", "--detach"]).await;

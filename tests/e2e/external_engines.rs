@@ -2,6 +2,7 @@
 
 use agent_team_protocol::ErrorCode;
 use agent_team_protocol::engine::Engine;
+use agent_team_protocol::external::known;
 use agent_team_protocol::method::{MemberSpawn, Nothing, Spawn, TeamShow};
 use agent_team_protocol::view::MemberState;
 use agent_team_tests::{Rig, until};
@@ -225,7 +226,9 @@ async fn doctor_shows_installed_agents_and_calls_no_model() {
     let [claude, kimi, goose] = clis.as_slice() else {
         panic!("{document}");
     };
-    assert_eq!(claude["version"], "fake 1.0.0");
+    let tested = known("claude-acp").and_then(|known| known.tested);
+    let version = format!("fake {}", tested.expect("a tested version"));
+    assert_eq!(claude["version"], version);
     assert_eq!(claude["login"]["state"], "logged_in");
     assert_eq!(claude["message"], "joins the turn");
     assert_eq!(claude["resumes"], true);
@@ -238,7 +241,7 @@ async fn doctor_shows_installed_agents_and_calls_no_model() {
         "needs a login: Log in with the fake",
         "asks in its mode default",
         "runs without asking: reading in the project",
-        "kimi in a terminal to log in",
+        "log in with: kimi login",
     ] {
         assert!(output.contains(text), "{text}: {output}");
     }

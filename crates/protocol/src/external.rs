@@ -273,6 +273,7 @@ pub const EXTERNAL: &[KnownAgent] = &[
         word: "kimi",
         command: &["kimi", "acp"],
         package: Some("@moonshot-ai/kimi-code"),
+        login: Some("kimi login"),
         // In its other modes, Kimi Code runs commands without asking.
         mode: Some("default"),
         // Kimi Code has no setting for one start that allows a tool.

@@ -26,13 +26,14 @@
 //!
 //! The sessions of the fake are files in the directory `FAKE_ACP_SESSIONS`. With `FAKE_ACP_LOGIN`, or if its file name
 //! is `kimi`, the fake requires a login; with `FAKE_ACP_SILENT`, it opens no session; with `FAKE_ACP_MUTE`, it answers
-//! no request; with `FAKE_ACP_VERSION`, it speaks this version of the protocol. The fake writes each answer to a
-//! question into the file `answers` in that directory.
+//! no request; with `FAKE_ACP_VERSION`, it speaks this version of the protocol; with `FAKE_ACP_OWN_VERSION`, it
+//! reports this version of itself. The fake writes each answer to a question into the file `answers` in that directory.
 
 use std::io::{BufRead, Lines, StdinLock, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use agent_team_protocol::external::EXTERNAL;
 use agent_team_tests::team_tools;
 use serde_json::{Value, json};
 
@@ -65,6 +66,15 @@ fn main() {
 
 fn sessions() -> PathBuf {
     std::env::var_os("FAKE_ACP_SESSIONS").map_or_else(|| PathBuf::from("."), PathBuf::from)
+}
+
+/// The tested version of the agent in whose place the fake runs.
+fn own_version() -> String {
+    let program = std::env::args().next().unwrap_or_default();
+    let name = program.rsplit('/').next().unwrap_or_default();
+    let mut known = EXTERNAL.iter();
+    let tested = known.find_map(|known| known.tested.filter(|_| known.command[0] == name));
+    std::env::var("FAKE_ACP_OWN_VERSION").unwrap_or_else(|_| tested.unwrap_or("1.0.0").to_owned())
 }
 
 /// The version of the protocol.
@@ -135,7 +145,7 @@ impl Agent {
                 request,
                 json!({
                     "protocolVersion": version(),
-                    "agentInfo": { "name": "fake", "version": "1.0.0" },
+                    "agentInfo": { "name": "fake", "version": own_version() },
                     "authMethods": [{ "id": "login", "name": "Log in with the fake" }],
                     "agentCapabilities": {
                         "sessionCapabilities": { "resume": {} },

@@ -368,9 +368,9 @@ impl Server {
         if opened.settings.is_null() {
             let policy = std::env::var("FAKE_CODEX_POLICY").ok();
             let policy = policy.map_or(params["approvalPolicy"].clone(), Value::from);
-            let or = |value: &Value, default: &str| match value {
-                Value::Null => Value::from(default),
-                value => value.clone(),
+            let or = |value: &Value, default: &str| {
+                let default = value.is_null().then(|| Value::from(default));
+                default.unwrap_or_else(|| value.clone())
             };
             let is_read_only = params["sandbox"] == "read-only";
             let sandbox = if is_read_only {

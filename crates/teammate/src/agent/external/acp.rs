@@ -17,6 +17,7 @@ use super::channel::{
     SideChannel, TurnError, Withdrawn,
 };
 use super::connection::{Connection, parse};
+use super::version::warning;
 use super::wire::{
     Handshake, Modes, OpenedSession, PermissionAsked, PermissionOption, PromptEnd, SessionUpdate,
     Updated, VERSION,
@@ -62,6 +63,7 @@ pub(super) struct Acp {
     /// The agent declares the request `_session/steering`.
     declares_steering: bool,
     description: String,
+    warning: Option<String>,
 }
 
 impl SideChannel for Acp {
@@ -83,6 +85,10 @@ impl SideChannel for Acp {
 
     fn description(&self) -> &str {
         &self.description
+    }
+
+    fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 
     fn next(&mut self) -> BoxFuture<'_, Event> {
@@ -191,6 +197,7 @@ impl Acp {
             team_titles: program.team_titles,
             declares_steering: false,
             description: String::new(),
+            warning: None,
         })
     }
 
@@ -213,6 +220,10 @@ impl Acp {
             Some(info) => format!("{} {}", info.name, info.version),
             None => "an unnamed agent".to_owned(),
         };
+        let version = handshake.agent_info.as_ref().map(|info| &*info.version);
+        self.warning = program
+            .tested
+            .and_then(|tested| warning(version, [tested, tested]));
         let servers = team_server(&program.team_tools);
         let (modes, opened) = match earlier {
             None => (

@@ -37,6 +37,8 @@ pub(super) struct AgentProgram {
     pub(super) mode: Option<String>,
     /// See `KnownAgent::team_titles`.
     pub(super) team_titles: Option<&'static str>,
+    /// The tested version of an agent that speaks the Agent Client Protocol.
+    pub(super) tested: Option<&'static str>,
     pub(super) steering: Steering,
     /// The team's rules and situation.
     pub(super) rules: String,
@@ -78,6 +80,11 @@ pub(super) trait SideChannel: Send {
 
     /// The agent and its version, such as `Gemini CLI 0.61.0`.
     fn description(&self) -> &str;
+
+    /// A warning about an agent whose version was not tested, if [`SideChannel::next`] does not return it.
+    fn warning(&self) -> Option<&str> {
+        None
+    }
 
     /// The next message of the agent that concerns the loop. Cancel-safe.
     fn next(&mut self) -> BoxFuture<'_, Event>;
@@ -374,6 +381,7 @@ mod tests {
             team_tools: Vec::new(),
             mode: None,
             team_titles: None,
+            tested: None,
             steering: Steering::default(),
             rules: String::new(),
         };

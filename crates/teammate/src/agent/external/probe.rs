@@ -142,6 +142,7 @@ async fn probe_one(
         team_tools: Vec::new(),
         mode: None,
         team_titles: known.team_titles,
+        tested: None,
         steering: known.steering,
         rules: String::new(),
     };

@@ -230,6 +230,9 @@ impl External {
             Tone::Dim,
             &format!("connected to {}", channel.description()),
         );
+        if let Some(warning) = channel.warning() {
+            sink.lines(Tone::Runtime, warning);
+        }
         if let Opened::Lost(why) = &opened {
             lost(why);
         }
@@ -292,6 +295,7 @@ impl External {
             team_tools,
             mode: self.external.mode.clone(),
             team_titles: known.and_then(|known| known.team_titles),
+            tested: known.and_then(|known| known.tested),
             steering: self.external.steering,
             rules: self.rules().await?,
         })

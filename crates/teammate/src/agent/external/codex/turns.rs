@@ -291,6 +291,7 @@ mod tests {
                 team_tools: Vec::new(),
                 mode: None,
                 team_titles: None,
+                tested: None,
                 steering: Steering::default(),
                 rules: String::new(),
             };

@@ -304,6 +304,7 @@ mod tests {
             team_tools: Vec::new(),
             mode: None,
             team_titles: None,
+            tested: None,
             steering: Steering::default(),
             rules: String::new(),
         };
