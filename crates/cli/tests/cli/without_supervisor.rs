@@ -432,9 +432,9 @@ fn doctor_reports_problems_and_starts_nothing() {
     let version = format!("#!/bin/sh\necho agent-team {}\n", env!("CARGO_PKG_VERSION"));
     let reports = |tmux: bool| {
         let report = |name: &str, ok: Option<bool>| document!({ "name": name, "ok": ok, "detail": "details" });
-        let places = document!([report("tmux", Some(tmux)), report("iterm", None)]);
+        let placements = document!([report("tmux", Some(tmux)), report("iterm", None)]);
         format!(
-            "#!/bin/sh\ntest \"$1\" != --places || {{ echo '{places}'; exit; }}\n{}",
+            "#!/bin/sh\ntest \"$1\" != --placements || {{ echo '{placements}'; exit; }}\n{}",
             &version[10..]
         )
     };
