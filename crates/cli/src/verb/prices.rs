@@ -38,23 +38,18 @@ pub(super) fn check(
     let is_limited = |member: &&MemberSpec| {
         member.engine.uses_model() && (has_limit(of_team) || has_limit(&member.budget))
     };
-    let mut checked = Vec::new();
-    for member in spec.members.iter().filter(is_limited) {
-        let agent = &member.agent;
-        let delegate = agent.delegate.as_ref();
-        let others = (&agent.compact, delegate.map(|delegate| &delegate.model));
-        let models = (&agent.model, &agent.fallbacks, others, &member.env);
-        if checked.contains(&models) {
-            continue;
-        }
-        checked.push(models);
-        let mut environment = environment.clone();
-        environment.extend(member.env.clone());
-        let Ok(explained) = model::explain(&member.agent, &environment) else {
+    let mut groups = model::Alike::groups(spec.members.iter().filter(is_limited));
+    // The error names the first member of the file that has an unknown price.
+    groups.sort_by_key(|group| {
+        let mut members = spec.members.iter();
+        members.position(|member| member.name == group.first().name)
+    });
+    for group in groups {
+        let Ok(explained) = group.explain(environment.clone()) else {
             continue;
         };
         if let Some(model) = explained.unpriced.first() {
-            return Err(unknown_price(member, model)?);
+            return Err(unknown_price(group.first(), model)?);
         }
     }
     Ok(())

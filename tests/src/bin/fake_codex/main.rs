@@ -543,9 +543,7 @@ impl Run<'_> {
                 }
             }
         } else if has("edit it") {
-            let path = std::env::current_dir()
-                .expect("a directory")
-                .join("edited.txt");
+            let path = directory().join("edited.txt");
             let change = json!([{ "path": path, "kind": { "type": "add" }, "diff": "edited\n" }]);
             let item = json!({ "type": "fileChange", "changes": change });
             return match self
@@ -623,7 +621,7 @@ impl Run<'_> {
     /// Runs a command that creates a file. Returns whether the command was executed.
     async fn made(&mut self, prompt: &str) -> Result<bool, End> {
         let line = fake_calls::line(prompt);
-        let cwd = std::env::current_dir().expect("a directory");
+        let cwd = directory();
         let command = format!("/bin/bash -lc '{line}'");
         let actions = json!([{ "type": "unknown", "command": line }]);
         let item = json!({ "type": "commandExecution", "command": command, "cwd": cwd,

@@ -70,6 +70,11 @@ impl<'a> Alike<'a> {
         groups.collect()
     }
 
+    /// The first of the members.
+    pub(in crate::verb) fn first(&self) -> &'a MemberSpec {
+        self.members[0]
+    }
+
     /// The names of the members, such as `ada, bob`.
     pub(in crate::verb) fn names(&self) -> String {
         let names: Vec<_> = self.members.iter().map(|it| it.name.as_str()).collect();
@@ -81,7 +86,7 @@ impl<'a> Alike<'a> {
         &self,
         mut env: BTreeMap<String, String>,
     ) -> Result<ExplainedModel, String> {
-        env.extend(self.members[0].env.clone());
+        env.extend(self.first().env.clone());
         explain(&self.agent, &env)
     }
 }
