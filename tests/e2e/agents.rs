@@ -124,6 +124,8 @@ async fn a_new_member_leaves_earlier_thoughts_valid() {
     let mut rig = Rig::with_team(&team);
     rig.set("ANTHROPIC_BASE_URL", server.base_url());
     rig.set("ANTHROPIC_API_KEY", "a-key-for-tests");
+    // The second goal starts only if ben's model has a key too; ben never runs.
+    rig.set("OPENAI_API_KEY", "a-key-for-tests");
     rig.ok(["run", "Greet the world"]).await;
     rig.set_team(&format!(
         "{team}[[member]]\nname = \"ben\"\nmodel = \"openai/ben\"\n"
