@@ -50,6 +50,11 @@ impl PinnedSchema {
         Self::of(include_str!("../schemas/codex.json"))
     }
 
+    /// The server of OpenCode. The names of its requests and answers are routes: `POST /session`.
+    pub fn opencode() -> Self {
+        Self::of(include_str!("../schemas/opencode.json"))
+    }
+
     fn of(text: &str) -> Self {
         Self {
             document: serde_json::from_str(text).expect("a pinned schema is JSON"),

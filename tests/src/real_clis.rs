@@ -22,7 +22,7 @@ use crate::{Rig, logs};
 use checks::Checks;
 pub use cli::{CLIS, Cli};
 use playbook::Playbook;
-pub use schemas::write_codex;
+pub use schemas::{write_codex, write_opencode};
 pub use table::{Row, write};
 
 /// Runs all checks with the agents that are installed in these directories.

@@ -41,9 +41,16 @@ fn main() -> Result<ExitCode> {
         println!("   skipped: no agent is installed");
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some((codex, programs)) = installed.iter().find(|(cli, _)| cli.word == "codex") {
-        let file = arguments.schemas.join("codex.json");
-        real_clis::write_codex(&programs.join(codex.program), codex.version(), &file)?;
+    for (cli, programs) in &installed {
+        let program = programs.join(cli.program);
+        let file = |name: &str| arguments.schemas.join(name);
+        match cli.word {
+            "codex" => real_clis::write_codex(&program, cli.version(), &file("codex.json"))?,
+            "opencode" => {
+                real_clis::write_opencode(&program, cli.version(), &file("opencode.json"))?;
+            }
+            _ => {}
+        }
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

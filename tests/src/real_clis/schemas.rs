@@ -58,6 +58,83 @@ const CODEX_QUESTIONS: &[(&str, &str)] = &[
     ),
 ];
 
+/// The routes of OpenCode's server that agent-team and the terminal interface use.
+const OPENCODE_ROUTES: &[(&str, &str)] = &[
+    ("POST", "/session"),
+    ("PATCH", "/session/{sessionID}"),
+    ("GET", "/session/{sessionID}/message"),
+    ("POST", "/session/{sessionID}/prompt_async"),
+    ("POST", "/session/{sessionID}/abort"),
+    ("GET", "/session/status"),
+    ("GET", "/mcp"),
+    ("GET", "/config/providers"),
+    ("POST", "/permission/{requestID}/reply"),
+];
+
+/// The events of OpenCode's server that agent-team reads. OpenCode does not describe `server.heartbeat`.
+const OPENCODE_EVENTS: &[&str] = &[
+    "session.created",
+    "session.updated",
+    "session.status",
+    "session.idle",
+    "session.error",
+    "message.updated",
+    "message.part.updated",
+    "message.part.delta",
+    "permission.asked",
+    "permission.replied",
+    "question.asked",
+    "todo.updated",
+];
+
+/// Writes the schema of OpenCode's server. `program` is the tested version.
+///
+/// # Errors
+/// If the program does not describe a route or an event, or if the file cannot be written.
+pub fn write_opencode(program: &Path, version: &str, file: &Path) -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let output = Command::new(program)
+        .arg("generate")
+        .env("HOME", home.path())
+        .current_dir(home.path())
+        .output()
+        .context("cannot run opencode")?;
+    ensure!(output.status.success(), "opencode generates no schema");
+    let described: Value = serde_json::from_slice(&output.stdout)?;
+    let schemas = &described["components"]["schemas"];
+    let mut reduction = Reduction::default();
+    for (name, schema) in schemas.as_object().into_iter().flatten() {
+        reduction.define(name, schema);
+    }
+    for (method, path) in OPENCODE_ROUTES {
+        let route = &described["paths"][path][method.to_lowercase()];
+        ensure!(route.is_object(), "opencode has no {method} {path}");
+        let name = format!("{method} {path}");
+        let content_of = |message: &Value| {
+            let schema = message.pointer("/content/application~1json/schema");
+            schema.cloned()
+        };
+        let no_body = || json!({ "type": ["null", "object"], "maxProperties": 0 });
+        let body = content_of(&route["requestBody"]).unwrap_or_else(no_body);
+        reduction.keep(Kind::Request, &name, &body)?;
+        let answer = content_of(&route["responses"]["200"]);
+        let answer = answer.unwrap_or_else(|| json!({ "type": "null" }));
+        reduction.keep(Kind::Answer, &name, &answer)?;
+    }
+    let events = schemas["Event"]["anyOf"].as_array();
+    let events = events.context("cannot read the events")?;
+    let events = events.iter().filter_map(|event| event["$ref"].as_str());
+    let events = events.filter_map(|name| schemas.get(name.rsplit('/').next()?));
+    for kind in OPENCODE_EVENTS {
+        let is_kind = |event: &&Value| event["properties"]["type"]["enum"] == json!([kind]);
+        let event = events.clone().find(is_kind);
+        let event = event.with_context(|| format!("opencode has no event {kind}"))?;
+        reduction.keep(Kind::Notification, kind, &event["properties"]["properties"])?;
+    }
+    fs::write(file, reduction.text(version))?;
+    Ok(())
+}
+
 /// Writes the schema of Codex. `program` is the tested version.
 ///
 /// # Errors
@@ -164,7 +241,7 @@ impl Reduction {
     }
 
     fn keep(&mut self, kind: Kind, method: &str, schema: &Value) -> Result<()> {
-        let schema = without_texts(schema, false);
+        let schema = reduced(schema, false);
         self.need(&schema)?;
         let of_kind = self.messages.entry(kind.key()).or_insert(json!({}));
         of_kind[method] = schema;
@@ -181,7 +258,7 @@ impl Reduction {
                         let definition = self.known.get(name);
                         let definition =
                             definition.with_context(|| format!("{name} is undefined"))?;
-                        let definition = without_texts(definition, false);
+                        let definition = reduced(definition, false);
                         self.needed.insert(name.to_owned(), definition.clone());
                         self.need(&definition)?;
                     }
@@ -214,23 +291,30 @@ impl Reduction {
     }
 }
 
-/// Removes the keys that do not decide whether a value matches. `are_properties`: the keys are names of properties.
-fn without_texts(schema: &Value, are_properties: bool) -> Value {
+/// Removes the keys that do not decide whether a value matches, and refers to the definitions of the file.
+/// `are_properties`: the keys are names of properties.
+fn reduced(schema: &Value, are_properties: bool) -> Value {
     const TEXTS: [&str; 5] = ["$schema", "default", "description", "format", "title"];
     match schema {
         Value::Object(fields) => {
             let kept = fields
                 .iter()
                 .filter(|(key, _)| are_properties || !TEXTS.contains(&key.as_str()));
-            let kept = kept.map(|(key, value)| {
-                let are_properties = key == "properties" && !are_properties;
-                (key.clone(), without_texts(value, are_properties))
+            let kept = kept.map(|(key, value)| match value.as_str() {
+                Some(target) if key == "$ref" && !are_properties => {
+                    let name = target.rsplit('/').next().unwrap_or_default();
+                    (key.clone(), format!("#/definitions/{name}").into())
+                }
+                _ => {
+                    let are_properties = key == "properties" && !are_properties;
+                    (key.clone(), reduced(value, are_properties))
+                }
             });
             kept.collect::<Map<_, _>>().into()
         }
         Value::Array(items) => items
             .iter()
-            .map(|item| without_texts(item, false))
+            .map(|item| reduced(item, false))
             .collect::<Vec<_>>()
             .into(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => schema.clone(),

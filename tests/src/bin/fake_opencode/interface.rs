@@ -26,14 +26,14 @@ impl Interface {
         let mut events = client.open("GET", "/event", &Value::Null).await;
         assert!(message(&mut events).await.is_some());
         let path = format!("/session/{session}/message");
-        for text in client
+        for message in client
             .ask("GET", &path, Value::Null)
             .await
             .as_array()
             .into_iter()
             .flatten()
         {
-            show(text.as_str().expect("a text"));
+            show(message["parts"][0]["text"].as_str().expect("a text"));
         }
         show("Welcome to the fake");
         let (session, dialog) = (Some(session.to_owned()), None);
@@ -72,7 +72,7 @@ impl Interface {
         if key == ESCAPE {
             if let Some(session) = &self.session {
                 let path = format!("/session/{session}/abort");
-                self.client.ask("POST", &path, json!({})).await;
+                self.client.ask("POST", &path, Value::Null).await;
             }
             return;
         }

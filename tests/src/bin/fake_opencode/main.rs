@@ -1,5 +1,6 @@
 //! A fake of OpenCode. Its server and its terminal interface speak to each other and to the worker as in recordings of
-//! the real program (1.18.33), and there is no model. Words in the text of a turn select its behaviour:
+//! the real program (1.18.33), and there is no model. The server exits when a request, an answer or an event does not
+//! match the schema of that version. Words in the text of a turn select its behaviour:
 //!
 //! - `own the task`: a command that makes `made.txt`, then `complete_task` or `fail_task` with the outcome
 //! - `try it`: the same command, without a task; `large`, `huge`: with a long line; `helper`: a helper runs the command
@@ -24,11 +25,16 @@
 //! reports this address; with `FAKE_OPENCODE_RULES`, it drops the permissions of a conversation; with
 //! `FAKE_OPENCODE_MUTE`, its server answers no request; with `FAKE_OPENCODE_WITHOUT`, its events lack this field; with
 //! `FAKE_OPENCODE_DIALOG`, its interface shows this text until Enter.
-#![expect(clippy::print_stdout, reason = "the fake draws on its terminal")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the fake draws on its terminal"
+)]
 
 mod http;
 mod interface;
 mod server;
+mod shapes;
 mod turn;
 
 use std::path::PathBuf;

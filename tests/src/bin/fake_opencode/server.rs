@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use agent_team_tests::fake_calls;
+use agent_team_tests::pinned_schema::{Kind, PinnedSchema};
 use serde_json::{Value, json};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -14,13 +15,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::http::{authorization, message};
 use super::turn::Run;
-use super::{cwd, variable};
+use super::{shapes, variable};
 
 pub(super) struct Server {
     state: Mutex<State>,
     /// The events to clients that are not written yet.
     pub(super) unwritten: AtomicUsize,
     authorization: String,
+    schema: PinnedSchema,
     pub(super) team: Vec<String>,
     pub(super) rules: String,
 }
@@ -73,6 +75,7 @@ impl Server {
             state: Mutex::default(),
             unwritten: AtomicUsize::new(0),
             authorization,
+            schema: PinnedSchema::opencode(),
             team: words
                 .filter_map(|word| word.as_str().map(str::to_owned))
                 .collect(),
@@ -118,7 +121,13 @@ impl Server {
                 if path == ["event"] {
                     return self.events(stream).await;
                 }
-                self.answer(method, &path, &body)
+                let route = route(method, &path);
+                self.check(Kind::Request, &route, &body);
+                let (status, answer) = self.answer(method, &path, &body);
+                if status < 300 {
+                    self.check(Kind::Answer, &route, &answer);
+                }
+                (status, answer)
             }
             _ => (401, Value::Null),
         };
@@ -149,8 +158,17 @@ impl Server {
         }
     }
 
+    /// Ends the fake at a message that does not match the schema.
+    fn check(&self, kind: Kind, name: &str, value: &Value) {
+        if let Err(fault) = self.schema.check(kind, name, value) {
+            eprintln!("the fake of OpenCode: {fault}");
+            std::process::exit(70);
+        }
+    }
+
     pub(super) fn event(&self, kind: &str, session: &str, mut properties: Value) {
         properties["sessionID"] = session.into();
+        self.check(Kind::Notification, kind, &properties);
         let kind = match variable("FAKE_OPENCODE_EVENTS") {
             Some(other) => format!("{other}.{kind}"),
             None => kind.to_owned(),
@@ -181,7 +199,12 @@ impl Server {
             ("PATCH", ["session", id]) => (200, self.opened(id, body)),
             ("GET", ["session", id, "message"]) => {
                 let texts = std::fs::read_to_string(file(id)).unwrap_or_default();
-                (200, texts.lines().collect())
+                let messages = texts.lines().map(|text| {
+                    let part = json!({ "id": "prt_0", "sessionID": id, "messageID": "msg_0",
+                        "type": "text", "text": text });
+                    json!({ "info": shapes::user_message("msg_0", id), "parts": [part] })
+                });
+                (200, messages.collect())
             }
             ("POST", ["session", id, "prompt_async"]) => {
                 let part = body["parts"][0].clone();
@@ -207,19 +230,12 @@ impl Server {
                 (200, Value::Object(busy.collect()))
             }
             ("GET", ["mcp"]) => (200, json!({ "team": { "status": "connected" } })),
-            ("GET", ["config", "providers"]) => {
-                let models = json!({ "scripted": { "limit": { "context": 1000 } } });
-                (
-                    200,
-                    json!({ "providers": [{ "id": "fake", "models": models }] }),
-                )
-            }
+            ("GET", ["config", "providers"]) => (200, shapes::providers()),
             ("POST", ["permission", id, "reply"]) => match self.reply(id, body) {
                 true => (200, true.into()),
                 false => missing,
             },
-            // The real server answers with a page for browsers.
-            _ => (200, Value::Null),
+            _ => unreachable!("the schema has no such route"),
         }
     }
 
@@ -232,7 +248,7 @@ impl Server {
             let added = body["permission"].as_array().cloned().unwrap_or_default();
             session.permission = earlier.into_iter().chain(added).collect();
         }
-        json!({ "id": id, "directory": cwd(), "permission": session.permission })
+        shapes::session(id, None, &session.permission)
     }
 
     /// The action of the last rule of the conversation for this permission.
@@ -288,10 +304,10 @@ impl Server {
             let error = json!({ "name": "UnknownError", "data": data });
             return self.event("session.error", session, json!({ "error": error }));
         }
-        let info = json!({ "parentID": null, "id": session });
+        let info = shapes::session(session, None, &Value::Null);
         self.event("session.updated", session, json!({ "info": info }));
         let message = self.id("msg");
-        let info = json!({ "id": message, "role": "user", "sessionID": session });
+        let info = shapes::user_message(&message, session);
         self.event("message.updated", session, json!({ "info": info }));
         let id = part["id"]
             .as_str()
@@ -324,7 +340,11 @@ impl Server {
 
     pub(super) fn part(&self, session: &str, mut part: Value) {
         part["sessionID"] = session.into();
-        self.event("message.part.updated", session, json!({ "part": part }));
+        self.event(
+            "message.part.updated",
+            session,
+            json!({ "part": part, "time": 1 }),
+        );
     }
 
     pub(super) fn idle(&self, session: &str) {
@@ -332,6 +352,18 @@ impl Server {
         self.event("session.status", session, status);
         self.event("session.idle", session, json!({}));
     }
+}
+
+/// The route of a path, as the schema names it.
+fn route(method: &str, path: &[&str]) -> String {
+    let mut segments: Vec<&str> = path.to_vec();
+    match segments.as_mut_slice() {
+        ["session", "status"] => {}
+        ["session", id, ..] => *id = "{sessionID}",
+        ["permission", id, ..] => *id = "{requestID}",
+        _ => {}
+    }
+    format!("{method} /{}", segments.join("/"))
 }
 
 fn file(session: &str) -> PathBuf {

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::cwd;
 use super::server::{Answer, Asked, Event, Server, record};
+use super::shapes::{self, CallState, set_state};
 
 /// How a turn ended.
 enum End {
@@ -47,7 +48,8 @@ impl Run {
         }
         let (server, session) = (Arc::clone(&self.server), self.session.clone());
         let aborted = json!({ "name": "MessageAbortedError", "data": { "message": "Aborted" } });
-        let broken = json!({ "name": "APIError", "data": { "message": "the model is broken" } });
+        let broken = json!({ "name": "APIError", "data": { "message": "the model is broken",
+            "isRetryable": false } });
         let (finish, error) = match end {
             End::Text(text) => {
                 self.text(&text);
@@ -86,16 +88,15 @@ impl Run {
             let tokens = json!({ "total": 110, "input": 60, "output": 7, "reasoning": 3,
                 "cache": { "read": 40, "write": 0 } });
             self.part(
-                json!({ "id": self.server.id("prt"), "type": "step-finish", "tokens": tokens,
-                "cost": 0.25 }),
+                json!({ "id": self.server.id("prt"), "type": "step-finish", "reason": finish,
+                "tokens": tokens, "cost": 0.25 }),
             );
         }
         self.report(finish, error, true);
     }
 
     fn report(&self, finish: &str, error: &Value, is_complete: bool) {
-        let mut info = json!({ "id": self.message, "role": "assistant", "sessionID": self.session,
-            "providerID": "fake", "modelID": "scripted", "time": { "created": 1 } });
+        let mut info = shapes::answer(&self.message, &self.session);
         if is_complete {
             info["time"]["completed"] = 2.into();
         }
@@ -147,7 +148,8 @@ impl Run {
         } else if has("broken") {
             return End::Failed;
         } else if has("ask me") {
-            let question = json!({ "id": "que_1", "questions": [{ "question": "Which?" }] });
+            let question = json!({ "id": "que_1", "questions": [{ "question": "Which?",
+                "header": "Choice", "options": [] }] });
             self.server.event("question.asked", &self.session, question);
             return self.aborted().await;
         } else if has("slow") {
@@ -162,19 +164,22 @@ impl Run {
         } else if has("edit it") {
             return self.ran(&[edit()], "it is edited", write).await;
         } else if has("use a tool") {
-            let asked = json!({ "permission": "other_send", "patterns": ["*"], "metadata": {} });
+            let asked = json!({ "permission": "other_send", "patterns": ["*"], "metadata": {},
+                "always": [] });
             let send = call("other_send", json!({ "to": "all" }));
             return self.ran(&[(send, asked)], "the tool ran", |_| {}).await;
         } else if has("try both") {
             return self.ran(&[self.made(), edit()], "both ran", |_| {}).await;
         } else if let Some((_, file)) = prompt.split_once("read ") {
             let path = file.split_whitespace().next().unwrap_or_default();
-            let asked = json!({ "permission": "read", "patterns": [path], "metadata": {} });
+            let asked = json!({ "permission": "read", "patterns": [path], "metadata": {},
+                "always": [] });
             let read = (call("read", json!({ "filePath": path })), asked);
             return self.ran(&[read], "it is read", |_| {}).await;
         } else if let Some((_, path)) = prompt.split_once("search ") {
             let path = path.split_whitespace().next().unwrap_or_default();
-            let asked = json!({ "permission": "grep", "patterns": ["."], "metadata": {} });
+            let asked = json!({ "permission": "grep", "patterns": ["."], "metadata": {},
+                "always": [] });
             let input = json!({ "pattern": ".", "path": path });
             let search = (call("grep", input), asked);
             return self.ran(&[search], "it is read", |_| {}).await;
@@ -184,11 +189,11 @@ impl Run {
             return self.ran(&[list], "listed", |_| {}).await;
         } else if has("helper") {
             let helper = self.server.id("ses");
-            let info = json!({ "id": helper, "parentID": self.session });
+            let info = shapes::session(&helper, Some(&self.session), &Value::Null);
             self.server
                 .event("session.created", &helper, json!({ "info": info }));
             let own = std::mem::replace(&mut self.session, helper.clone());
-            let info = json!({ "id": self.server.id("msg"), "role": "user", "sessionID": helper });
+            let info = shapes::user_message(&self.server.id("msg"), &helper);
             self.server
                 .event("message.updated", &helper, json!({ "info": info }));
             self.server.opened(
@@ -263,7 +268,7 @@ impl Run {
             let mut part = call.clone();
             part["callID"] = self.server.id("call").into();
             part["id"] = self.server.id("prt").into();
-            part["state"]["status"] = "pending".into();
+            set_state(&mut part, &CallState::Pending);
             self.part(part.clone());
             let permission = asked["permission"].as_str().expect("a name");
             if self.server.action(&self.session, permission) == "allow" {
@@ -284,7 +289,7 @@ impl Run {
             self.server
                 .event("permission.asked", &self.session, asked.clone());
             // The real server reports the input of the call before or after the request.
-            part["state"]["status"] = "running".into();
+            set_state(&mut part, &CallState::Running);
             self.part(part.clone());
             if self.allows_itself {
                 let once = json!({ "reply": "once" });
@@ -303,8 +308,8 @@ impl Run {
                         Event::Message(text) => self.waiting.push(text),
                         // The request stays open.
                         Event::Abort => {
-                            part["state"]["status"] = "error".into();
-                            part["state"]["error"] = "Tool execution aborted".into();
+                            let error = "Tool execution aborted";
+                            set_state(&mut part, &CallState::Failed { error });
                             self.part(part);
                             return End::Aborted;
                         }
@@ -315,18 +320,17 @@ impl Run {
             match answer {
                 Answer::Allowed => {
                     run(&self.line);
-                    part["state"]["status"] = "completed".into();
-                    part["state"]["output"] = "(no output)".into();
+                    let output = "(no output)";
+                    set_state(&mut part, &CallState::Completed { output });
                 }
                 Answer::Rejected(Some(reason)) => {
                     let error = format!("{error} with the following feedback: {reason}");
-                    part["state"]["status"] = "error".into();
-                    part["state"]["error"] = error.clone().into();
+                    set_state(&mut part, &CallState::Failed { error: &error });
                     end = End::Text(error);
                 }
                 Answer::Rejected(None) => {
-                    part["state"]["status"] = "error".into();
-                    part["state"]["error"] = format!("{error}.").into();
+                    let error = format!("{error}.");
+                    set_state(&mut part, &CallState::Failed { error: &error });
                     end = End::Rejected;
                 }
             }
@@ -354,7 +358,8 @@ fn edit() -> (Value, Value) {
         path.display()
     );
     let metadata = json!({ "filepath": path, "diff": diff });
-    let asked = json!({ "permission": "edit", "patterns": ["edited.txt"], "metadata": metadata });
+    let asked = json!({ "permission": "edit", "patterns": ["edited.txt"], "metadata": metadata,
+        "always": ["*"] });
     let input = json!({ "filePath": path, "content": "edited\n" });
     (call("write", input), asked)
 }
