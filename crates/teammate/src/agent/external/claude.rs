@@ -231,7 +231,7 @@ impl Claude {
                 let ended = calls::ended(&id, is_failed, input);
                 let update = SessionUpdate::ToolCallUpdate(ended);
                 self.ready.push_back(Event::Update(update));
-                let notice = self.calls.ended(&id);
+                let notice = self.calls.ended(&id, &input["tool_input"]);
                 self.ready.extend(notice.map(Event::Notice));
                 if is_interrupted {
                     self.finish(Ok(StopReason::Interrupted));

@@ -10,7 +10,7 @@
 //! Hooks of other settings run beside these (2.1.331). A denial or question of one `PreToolUse` hook takes precedence over
 //! the permission of another. The first `PermissionRequest` hook with a decision answers the dialog, as the user does.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -23,6 +23,10 @@ use super::calls::{call, is_dialog, needs_decision, reads};
 
 /// The largest number of open calls. Further calls are blocked.
 const CALLS_MAX: usize = 256;
+
+/// A call was executed with an input that agent-team has not judged.
+const CHANGED: &str = "Claude Code has changed the call after agent-team judged it: another hook can change a call, \
+    see `/hooks` in Claude Code";
 
 /// The result of a permission question so far.
 pub(super) enum Verdict {
@@ -203,23 +207,30 @@ impl OpenCalls {
         answer == PermissionAnswer::Cancel
     }
 
-    /// Removes a call that has been executed. Returns a line for the user if it was denied by agent-team.
-    pub(super) fn ended(&mut self, id: &str) -> Option<String> {
+    /// Removes a call that has been executed with this input. Returns a line for the user if agent-team has denied the
+    /// call, or has not judged this input.
+    pub(super) fn ended(&mut self, id: &str, executed: &Value) -> Option<String> {
         let index = self.calls.iter().position(|open| open.id == id)?;
         let open = self.calls.remove(index);
         let answered = Withdrawn::Answered { allowed: true };
         let denied = open.is_denied;
-        // The dialog of the same call, if `dialog` has not found the call.
+        // The dialog of the same call, if `dialog` has not found the call. The dialog shows an input that a hook has
+        // changed.
         let mut unnamed = self.calls.iter();
         let unnamed = unnamed.position(|other| {
-            other.id.starts_with("dialog-") && other.tool == open.tool && other.input == open.input
+            let is_its_input = other.input == open.input || other.input == *executed;
+            other.id.starts_with("dialog-") && other.tool == open.tool && is_its_input
         });
         let unnamed = unnamed.map(|index| self.calls.remove(index));
+        let is_changed = unnamed.is_none() && differs(executed, &open.input, &open.cwd);
         for open in [Some(open), unnamed].into_iter().flatten() {
             open.withdraw(answered);
         }
         // Claude Code does not report whether the user or another hook has allowed the call.
-        denied.then(|| format!("{ALLOWED_BEFORE}, or a hook of other settings had"))
+        match denied {
+            true => Some(format!("{ALLOWED_BEFORE}, or a hook of other settings had")),
+            false => is_changed.then(|| CHANGED.to_owned()),
+        }
     }
 
     /// Handles the exit of a hook program whose answer Claude Code no longer needs: the user has denied the call in the
@@ -270,6 +281,17 @@ impl OpenCall {
     }
 }
 
+/// Whether the executed input differs in a field that rules judge. Claude Code itself completes and corrects the other
+/// fields: for example, it adapts the quotation marks of an edit to the file. `cwd`: the base of the paths.
+fn differs(executed: &Value, judged: &Value, cwd: &Path) -> bool {
+    let texts = |field: &str| Some((executed[field].as_str()?, judged[field].as_str()?));
+    let mut lines = ["command", "url"].into_iter().filter_map(texts);
+    let paths = ["file_path", "notebook_path", "path"].into_iter();
+    let mut paths = paths.filter_map(texts);
+    lines.any(|(executed, judged)| executed != judged)
+        || paths.any(|(executed, judged)| cwd.join(executed) != cwd.join(judged))
+}
+
 /// The hook output that ends the turn. `denied`: why the call is not executed. The field `continue` alone does not
 /// prevent the call.
 pub(super) fn stop(denied: Option<&str>) -> Value {
@@ -302,6 +324,30 @@ mod tests {
         assert_eq!(calls.clear(true), None);
         let withdrawn = question.take_withdrawn().await;
         assert_eq!(withdrawn, Withdrawn::Answered { allowed: false });
+    }
+
+    #[tokio::test]
+    async fn a_call_that_another_hook_changes_is_reported() {
+        let (judged, executed) = (json!({ "command": "ls" }), json!({ "command": "ls /" }));
+        let completed = json!({ "command": "ls", "timeout": 1000 });
+        for (executed, is_asked_again, is_reported) in [
+            (&judged, false, false),
+            (&completed, false, false),
+            (&executed, false, true),
+            (&executed, true, false),
+        ] {
+            let mut calls = OpenCalls::new(mpsc::unbounded_channel().0);
+            let (rule, _decision) = HookCall::for_test(1);
+            let _question = calls.begin("call-1", "Bash", &judged, rule).unwrap();
+            calls.decided("call-1", Verdict::Answered(PermissionAnswer::Allow));
+            if is_asked_again {
+                let (dialog, _decision) = HookCall::for_test(2);
+                assert!(calls.dialog("Bash", executed, dialog).is_some());
+            }
+            let line = calls.ended("call-1", executed);
+            assert_eq!(line.is_some(), is_reported, "{executed}");
+            assert!(calls.calls.is_empty());
+        }
     }
 
     #[tokio::test]
