@@ -88,6 +88,21 @@ async fn a_program_that_ends_at_its_start_holds_its_member() {
 }
 
 #[tokio::test]
+async fn the_first_message_waits_for_the_team_tools() {
+    let env = "FAKE_CLAUDE_WITHOUT_TOOLS = \"1\", ";
+    let team = Team::with(&CLAUDE, "headless", env, "");
+    let rig = &team.rig;
+    rig.ok(["up", "--detach"]).await;
+    rig.ok(["send", "ada", "ping"]).await;
+    let logs = until_logged(rig, "I have no tools of the team").await;
+    let (before, _) = logs.split_once("I have no tools").expect("the answer");
+    assert!(
+        before.contains("claude has not loaded the team's tools within 10 s"),
+        "{logs}"
+    );
+}
+
+#[tokio::test]
 async fn the_conversation_after_a_clear_is_resumed() {
     let team = Team::new(&CLAUDE, "headless", "");
     let rig = &team.rig;

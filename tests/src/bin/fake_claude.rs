@@ -16,7 +16,8 @@
 //! allows, and `2` or Esc denies. The sessions are files in the directory `FAKE_CLAUDE_SESSIONS`. With
 //! `FAKE_CLAUDE_VERSION`, the fake reports this version; with `FAKE_CLAUDE_EXIT`, it prints this text and exits; with
 //! `FAKE_CLAUDE_DIALOG`, it shows this text until Enter, before it opens its session; with `FAKE_CLAUDE_WITHOUT`, its
-//! hooks lack this field.
+//! hooks lack this field; with `FAKE_CLAUDE_WITHOUT_TOOLS`, it does not connect its MCP server. Like the real program,
+//! the fake does not have the tools of a server that connects after the first prompt.
 #![expect(clippy::print_stdout, reason = "the fake draws on its terminal")]
 #![expect(
     clippy::zombie_processes,
@@ -27,6 +28,8 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::Child;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use agent_team_tests::fake_calls;
@@ -55,6 +58,10 @@ struct Fake {
     /// Messages that have arrived while a dialog was open.
     queue: VecDeque<String>,
     calls: u64,
+    /// The fake connects its MCP server.
+    is_connected: Arc<AtomicBool>,
+    /// Whether the conversation has the team's tools, from its first prompt.
+    has_tools: Option<bool>,
 }
 
 /// How a turn ended.
@@ -113,6 +120,8 @@ fn main() {
         dialog: None,
         queue: VecDeque::new(),
         calls: 0,
+        is_connected: Arc::default(),
+        has_tools: None,
     };
     if earlier.is_some() && !fake.file().exists() {
         println!("No conversation found with session ID: {}", fake.session);
@@ -128,6 +137,16 @@ fn main() {
         "startup"
     };
     fake.hook("SessionStart", json!({ "source": source }));
+    // The real program connects its MCP servers beside its hooks.
+    let (team, is_connected) = (fake.team.clone(), Arc::clone(&fake.is_connected));
+    std::thread::spawn(move || {
+        if std::env::var_os("FAKE_CLAUDE_WITHOUT_TOOLS").is_some() {
+            return None;
+        }
+        // Set before the request: the worker can pass a message as soon as it has received the request.
+        is_connected.store(true, Ordering::SeqCst);
+        team_tools::list(&team)
+    });
     fake.run();
 }
 
@@ -210,9 +229,14 @@ impl Fake {
     }
 
     fn turn(&mut self, prompt: &str) {
+        let is_connected = self.is_connected.load(Ordering::SeqCst);
+        let has_tools = *self.has_tools.get_or_insert(is_connected);
         self.record(prompt);
         self.hook("UserPromptSubmit", json!({ "prompt": prompt }));
-        let end = self.answer(prompt);
+        let end = match has_tools {
+            true => self.answer(prompt),
+            false => End::Stop("I have no tools of the team".to_owned()),
+        };
         if let Some(mut dialog) = self.dialog.take() {
             // The hook of a dialog ends no later than its call.
             let _ended = dialog.kill();

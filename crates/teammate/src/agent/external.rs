@@ -60,7 +60,6 @@ use agent_team_terminal_ui::Tone;
 use agent_team_tools::team::{message_line, without_middle};
 use agent_team_tools::{Permission, ToolContext};
 
-use self::agent_socket::AgentSocket;
 use self::channel::{Began, Event, PermissionAnswer, SideChannel};
 use self::entry::Entry;
 pub(super) use self::inputs::Inputs;
@@ -68,6 +67,7 @@ use self::inputs::Prompt;
 use self::keystrokes::Keystrokes;
 pub(super) use self::meter::Meter;
 pub(crate) use self::start::runs_in_terminal;
+use self::team_mcp::TeamSocket;
 use self::terminal::TerminalHandle;
 use self::wire::StopReason;
 use super::conversation::{End, cannot};
@@ -98,7 +98,7 @@ pub(super) struct External {
     pub(super) terminal: Option<TerminalHandle>,
     pub(super) keystrokes: Keystrokes,
     /// Open while an agent runs.
-    pub(super) tools_socket: Option<AgentSocket>,
+    pub(super) tools_socket: Option<TeamSocket>,
     pub(super) inputs: Inputs,
     /// The id of a new session, until it is stored with the first prompt. An entry without a turn would show an idle
     /// member as working.

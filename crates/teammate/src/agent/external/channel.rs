@@ -59,6 +59,11 @@ pub(super) trait SideChannel: Send {
         false
     }
 
+    /// Whether the agent must have read the list of the team's tools before it receives its first text.
+    fn needs_tools(&self) -> bool {
+        false
+    }
+
     /// Whether [`Event::Accepted`] reports that the agent has taken a prompt. Otherwise, the first message of the agent in
     /// the turn means that it has taken the prompt.
     fn reports_acceptance(&self) -> bool {

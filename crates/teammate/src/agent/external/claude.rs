@@ -456,6 +456,12 @@ impl SideChannel for Claude {
         true
     }
 
+    /// Claude Code stores the tools of a conversation with its first prompt. A hook can pass this prompt before the MCP
+    /// servers are connected; their tools are then missing in all turns of the conversation (2.1.331).
+    fn needs_tools(&self) -> bool {
+        true
+    }
+
     fn open<'a>(
         &'a mut self,
         _program: &'a AgentProgram,

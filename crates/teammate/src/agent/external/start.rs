@@ -41,6 +41,9 @@ const TOOLS: &str = "The tools named here are those of the MCP server `team`. Ca
 
 const RESTARTED: &str = "Your program was restarted during your turn. Check what is done, then finish what you were doing.";
 
+/// After this time, the agent receives its first text even if it has not read the list of the team's tools.
+const TOOLS_LIMIT: Duration = Duration::from_secs(10);
+
 /// After this time without a session, the log shows the reason of the member's wait.
 const SLOW_START: Duration = Duration::from_secs(10);
 
@@ -183,8 +186,18 @@ impl External {
         };
         let what = format!("{name} to open its session");
         sink.set_waiting(Some(Waiting::Reply { what: what.clone() }));
+        let tools = self.tools_socket.as_mut();
+        let mut has_tools = true;
         let opened = {
-            let mut opening = std::pin::pin!(open_in_time(channel, program, session));
+            let mut opening = std::pin::pin!(async {
+                let opened = open_in_time(&mut *channel, program, session).await?;
+                if let Some(tools) = tools.filter(|_| channel.needs_tools()) {
+                    has_tools = tokio::time::timeout(TOOLS_LIMIT, tools.listed())
+                        .await
+                        .is_ok();
+                }
+                Ok(opened)
+            });
             let mut slow = std::pin::pin!(tokio::time::sleep(SLOW_START));
             let mut is_slow = self.terminal.is_none();
             // A dialog of the agent's terminal interface, for example about trust in the directory, delays its session.
@@ -232,6 +245,11 @@ impl External {
         );
         if let Some(warning) = channel.warning() {
             sink.lines(Tone::Runtime, warning);
+        }
+        if !has_tools {
+            let limit = TOOLS_LIMIT.as_secs();
+            let line = format!("{name} has not loaded the team's tools within {limit} s");
+            sink.lines(Tone::Runtime, &line);
         }
         if let Opened::Lost(why) = &opened {
             lost(why);

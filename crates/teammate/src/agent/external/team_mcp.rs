@@ -23,6 +23,7 @@ use rmcp::model::{
 };
 use rmcp::service::{RequestContext, RoleServer};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::agent_socket::{AgentSocket, SocketService};
 use crate::hosted::team_tools::TeamTools;
@@ -58,25 +59,41 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// The largest number of connections.
 const CONNECTIONS_MAX: usize = 16;
 
+/// The open socket of the tools. Dropping this value closes it.
+pub(in crate::agent) struct TeamSocket {
+    _socket: AgentSocket,
+    is_listed: watch::Receiver<bool>,
+}
+
+impl TeamSocket {
+    /// Waits until the agent has received the list of the tools. Cancel-safe.
+    pub(super) async fn listed(&mut self) {
+        // The sender lives as long as the socket.
+        let _closed = self.is_listed.wait_for(|is_listed| *is_listed).await;
+    }
+}
+
 /// Serves the tools at this path. Must be called within a tokio runtime.
 pub(super) fn open(
     socket: &Path,
     agent: ProcessId,
     tools: TeamTools,
-) -> std::io::Result<AgentSocket> {
+) -> std::io::Result<TeamSocket> {
     let listener = Listener::bind_own(socket)?;
-    let server = TeamServer(tools);
+    let (listed, is_listed) = watch::channel(false);
+    let server = TeamServer { tools, listed };
     let service = SocketService {
         name: "the team's tools",
         agent,
         connections_max: CONNECTIONS_MAX,
     };
-    Ok(AgentSocket::open(
-        listener,
-        socket,
-        service,
-        move |stream| serve(stream, server.clone()),
-    ))
+    let socket = AgentSocket::open(listener, socket, service, move |stream| {
+        serve(stream, server.clone())
+    });
+    Ok(TeamSocket {
+        _socket: socket,
+        is_listed,
+    })
 }
 
 async fn serve(stream: Stream, server: TeamServer) {
@@ -90,7 +107,10 @@ async fn serve(stream: Stream, server: TeamServer) {
 
 /// Serves one connection.
 #[derive(Clone)]
-struct TeamServer(TeamTools);
+struct TeamServer {
+    tools: TeamTools,
+    listed: watch::Sender<bool>,
+}
 
 impl ServerHandler for TeamServer {
     fn get_info(&self) -> ServerConfig {
@@ -103,7 +123,7 @@ impl ServerHandler for TeamServer {
         _request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let tools = self.0.specs().into_iter().map(|spec| {
+        let tools = self.tools.specs().into_iter().map(|spec| {
             let input = spec.input.as_object().cloned().unwrap_or_default();
             // Agents ask about each call of a tool that may be destructive, or that reaches external systems.
             let annotations = ToolAnnotations::new().destructive(false).open_world(false);
@@ -116,6 +136,7 @@ impl ServerHandler for TeamServer {
             tool.meta = Some(meta);
             tool
         });
+        self.listed.send_replace(true);
         Ok(ListToolsResult::with_all_items(tools.collect()))
     }
 
@@ -125,7 +146,7 @@ impl ServerHandler for TeamServer {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let input = Value::Object(request.arguments.unwrap_or_default());
-        let called = self.0.call(&request.name, input);
+        let called = self.tools.call(&request.name, input);
         let mut called = std::pin::pin!(called);
         let token = context.meta.get_progress_token();
         let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
