@@ -59,7 +59,7 @@ pub(super) trait SideChannel: Send {
         false
     }
 
-    /// Whether the agent must have read the list of the team's tools before it receives its first text.
+    /// Whether the agent must have requested the list of the team's tools before it receives its first text.
     fn needs_tools(&self) -> bool {
         false
     }

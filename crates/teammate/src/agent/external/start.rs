@@ -41,7 +41,7 @@ const TOOLS: &str = "The tools named here are those of the MCP server `team`. Ca
 
 const RESTARTED: &str = "Your program was restarted during your turn. Check what is done, then finish what you were doing.";
 
-/// After this time, the agent receives its first text even if it has not read the list of the team's tools.
+/// After this time, the agent receives its first text even if it has not requested the list of the team's tools.
 const TOOLS_LIMIT: Duration = Duration::from_secs(10);
 
 /// After this time without a session, the log shows the reason of the member's wait.

@@ -66,7 +66,7 @@ pub(in crate::agent) struct TeamSocket {
 }
 
 impl TeamSocket {
-    /// Waits until the agent has received the list of the tools. Cancel-safe.
+    /// Waits until the agent has requested the list of the tools. Cancel-safe.
     pub(super) async fn listed(&mut self) {
         // The sender lives as long as the socket.
         let _closed = self.is_listed.wait_for(|is_listed| *is_listed).await;
